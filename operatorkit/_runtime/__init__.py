@@ -1,0 +1,1 @@
+"""The engine room: nobody imports it but cli and testing."""

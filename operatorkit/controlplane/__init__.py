@@ -1,0 +1,1 @@
+"""Control planes to develop and test against."""

@@ -1,0 +1,187 @@
+"""Every error that operatorkit raises, and nothing else.
+
+What belongs here: exception classes, each with the facts a caller needs to decide what to do next.
+What does not: the translation of HTTP answers into them (`operatorkit.cluster`), and messages, which are
+written where the error is raised because only that place knows the object, the field and the remedy.
+
+    OperatorKitError
+    ├── DefinitionError        a class or an operator is declared wrongly; raised at import time
+    ├── InputError             a file, an argument or a manifest given by a person is wrong
+    ├── TerminalError          raised by a reconcile function: retrying cannot help until something changes
+    └── ClusterError           the API server answered with a failure, or did not answer
+        ├── NotFound, AlreadyExists, Conflict, FieldManagerConflict, Invalid, Gone, TooLarge
+        ├── Unauthorized, Forbidden, Throttled, Timeout
+        └── NoKindMatch, Unreachable
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = [
+    "AlreadyExists",
+    "Cause",
+    "ClusterError",
+    "Conflict",
+    "DefinitionError",
+    "FieldManagerConflict",
+    "Forbidden",
+    "Gone",
+    "InputError",
+    "Invalid",
+    "NoKindMatch",
+    "NotFound",
+    "OperatorKitError",
+    "TerminalError",
+    "Throttled",
+    "Timeout",
+    "TooLarge",
+    "Unauthorized",
+    "Unreachable",
+]
+
+
+class OperatorKitError(Exception):
+    """The root of all errors of operatorkit: catch it to catch them all."""
+
+
+class DefinitionError(OperatorKitError):
+    """A resource class or an operator is declared wrongly.
+
+    Raised when the class is defined, never later. The message names the class, the field, what was found
+    and what to write instead.
+    """
+
+
+class InputError(OperatorKitError):
+    """Something a person gave (a file, an option, a manifest) is wrong; the message says what and how to mend it."""
+
+
+class TerminalError(OperatorKitError):
+    """Raised by a reconcile function when a retry cannot help until the object, or what it refers to, changes.
+
+    The engine sets a condition and an Event and does not try again: no back-off, no resync. Any event that maps
+    to the object wakes it again, other than our own write of its status.
+
+    `reason` is a CamelCase word, part of the operator's stable interface.
+    """
+
+    def __init__(self, message: str, *, reason: str = "TerminalError") -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """One fault inside a refused object: where (`field`, a path like `spec.names[0]`), which kind, and the text."""
+
+    field: str
+    reason: str
+    message: str
+
+
+class ClusterError(OperatorKitError):
+    """The API server refused a request, or could not be reached.
+
+    `code` is the HTTP status (0 when there was no answer), `reason` the machine-readable word of the Status object
+    (`NotFound`, `Invalid`, ...), `causes` the faults by field, `retry_after_seconds` what the server asked for.
+    """
+
+    code: int = 500
+    reason: str = "InternalError"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: int | None = None,
+        reason: str | None = None,
+        causes: Sequence[Cause] = (),
+        details: Mapping[str, Any] | None = None,
+        retry_after_seconds: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = type(self).code if code is None else code
+        self.reason = type(self).reason if reason is None else reason
+        self.causes = tuple(causes)
+        self.details: Mapping[str, Any] = dict(details or {})
+        self.retry_after_seconds = retry_after_seconds
+
+
+class NotFound(ClusterError):  # noqa: N818 - the API's own word
+    """The object, or the kind of it, does not exist."""
+
+    code, reason = 404, "NotFound"
+
+
+class AlreadyExists(ClusterError):  # noqa: N818
+    """An object of that name exists."""
+
+    code, reason = 409, "AlreadyExists"
+
+
+class Conflict(ClusterError):  # noqa: N818
+    """The object changed since it was read: read it again and decide anew."""
+
+    code, reason = 409, "Conflict"
+
+
+class FieldManagerConflict(Conflict):
+    """A server-side apply touches fields that another manager owns; `causes` names each field and its manager."""
+
+
+class Forbidden(ClusterError):  # noqa: N818
+    """The caller lacks a permission; the message names verb, resource and namespace."""
+
+    code, reason = 403, "Forbidden"
+
+
+class Unauthorized(ClusterError):  # noqa: N818
+    """The API server does not know the caller: the credentials are missing, wrong or expired."""
+
+    code, reason = 401, "Unauthorized"
+
+
+class Invalid(ClusterError):  # noqa: N818
+    """The object breaks its schema or a rule; `causes` names each field."""
+
+    code, reason = 422, "Invalid"
+
+
+class Gone(ClusterError):  # noqa: N818
+    """The resource version is too old to continue from (HTTP 410): list again."""
+
+    code, reason = 410, "Expired"
+
+
+class TooLarge(ClusterError):  # noqa: N818
+    """The request body is larger than the server accepts."""
+
+    code, reason = 413, "RequestEntityTooLarge"
+
+
+class Throttled(ClusterError):  # noqa: N818
+    """The server asks for fewer requests (HTTP 429); wait `retry_after_seconds`."""
+
+    code, reason = 429, "TooManyRequests"
+
+
+class Timeout(ClusterError):  # noqa: N818
+    """The server, or something behind it, did not answer in time."""
+
+    code, reason = 504, "Timeout"
+
+
+class NoKindMatch(ClusterError):  # noqa: N818
+    """The API server serves no such kind: its CRD is missing, or the version is not served."""
+
+    code, reason = 404, "NoKindMatch"
+
+
+class Unreachable(ClusterError):  # noqa: N818
+    """No connection to the API server; the message names its URL and what failed."""
+
+    code, reason = 0, "Unreachable"
