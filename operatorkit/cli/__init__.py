@@ -1,1 +1,65 @@
-"""The command line."""
+"""The command line: `operatorkit ...`.
+
+What belongs here: one module per command or group of commands, which reads options, calls a room and prints.
+What does not: logic that a test or another program would want to call. Commands are imported when they are used,
+so that `operatorkit crd render` starts without loading kopf or a server.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import NoReturn
+
+import click
+
+from operatorkit.errors import OperatorKitError
+
+__all__ = ["main"]
+
+# name -> (module, one line of help); the module's `command` is the click command or group
+_COMMANDS = {
+    "controlplane": ("operatorkit.cli.controlplane", "Start a Kubernetes API to develop and test against."),
+    "crd": ("operatorkit.cli.crd", "Render custom resource definitions from classes."),
+    "demo": ("operatorkit.cli.demo", "See the bundled operators at work."),
+    "dev": ("operatorkit.cli.dev", "Run an operator on a control plane of its own, reloading on change."),
+    "run": ("operatorkit.cli.run", "Run an operator against the cluster of your kubeconfig."),
+}
+
+
+class _LazyGroup(click.Group):
+    """A group that imports a command's module only when that command is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*_COMMANDS, *super().list_commands(ctx)})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in _COMMANDS:
+            command = importlib.import_module(_COMMANDS[cmd_name][0]).command
+            return command if isinstance(command, click.Command) else None
+        return super().get_command(ctx, cmd_name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in sorted(_COMMANDS.items())])
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="operatorkit", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Write, run and ship Kubernetes operators."""
+
+
+def main() -> NoReturn:
+    """Run the command line; what a person can mend is one line on stderr and exit code 1, never a traceback."""
+    try:
+        cli(standalone_mode=False)
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except OperatorKitError as error:
+        click.echo(f"operatorkit: {error}", err=True)
+        sys.exit(1)
+    sys.exit(0)
