@@ -101,7 +101,10 @@ class ClusterAPI(Protocol):
         field_manager: str | None = None,
         dry_run: bool = False,
     ) -> JSONObject:
-        """Create an object, or (with `name` and `subresource`) post to a subresource. Raises AlreadyExists, Invalid."""
+        """Create an object, or (with `name` and `subresource`) post to a subresource.
+
+        Raises AlreadyExists, Invalid.
+        """
 
     async def replace(
         self,
@@ -129,7 +132,10 @@ class ClusterAPI(Protocol):
         force: bool = False,
         dry_run: bool = False,
     ) -> JSONObject:
-        """Change part of an object. `force` is for APPLY only. Raises NotFound, Conflict, FieldManagerConflict, Invalid."""
+        """Change part of an object. `force` is for APPLY only.
+
+        Raises NotFound, Conflict, FieldManagerConflict, Invalid.
+        """
 
     async def delete(
         self,
@@ -143,7 +149,10 @@ class ClusterAPI(Protocol):
         resource_version: str | None = None,
         dry_run: bool = False,
     ) -> None:
-        """Ask for an object's deletion; finalizers and grace may delay it. Raises NotFound, Conflict (preconditions)."""
+        """Ask for an object's deletion; finalizers and grace may delay it.
+
+        Raises NotFound, Conflict (preconditions).
+        """
 
     async def resolve(self, group: str, kind: str, version: str | None = None) -> ApiResource:
         """Find out by discovery how a kind is served. Raises NoKindMatch, which names group, version and kind."""
