@@ -1,0 +1,65 @@
+# operatorkit: what a newcomer types. Each target sets up what it needs; nothing is installed outside .venv
+# (and, for test-real, a cache of Kubernetes binaries under the XDG cache directory).
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
+WORKERS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-real lint constraints clean
+
+help: ## show this
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "operatorkit needs Python 3.11 or newer, this is " + sys.version.split()[0] + ": set PYTHON=/path/to/python3.11")'
+	@echo "==> creating $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+
+# The package is installed in place (editable), its dependencies exactly as pinned, each with its hash.
+$(VENV)/.runtime: requirements/runtime.txt pyproject.toml | $(BIN)/python
+	@echo "==> installing the runtime dependencies (about a minute with a cold cache)"
+	@$(PIP) install --require-hashes -r requirements/runtime.txt
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.txt pyproject.toml | $(VENV)/.runtime
+	@echo "==> installing the development dependencies"
+	@$(PIP) install --require-hashes -r requirements/dev.txt
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(VENV)/.runtime ## the bundled operators at work on the embedded control plane (KEEP=1 leaves it up)
+	@exec $(BIN)/operatorkit demo $(if $(KEEP),--keep)
+
+test: $(VENV)/.dev ## the suite, on the embedded control plane: no Go, no docker
+	@exec $(BIN)/python -m pytest tests/unit tests/scenarios tests/contracts -n $(WORKERS) --dist loadscope $(PYTEST_ARGS)
+
+test-real: $(VENV)/.dev ## the scenarios on a real kube-apiserver, and kubectl against both; needs Go once, to build
+	@if command -v go >/dev/null || $(BIN)/python -m operatorkit.controlplane.real find >/dev/null 2>&1; then \
+		$(BIN)/python -m operatorkit.controlplane.real install && \
+		exec $(BIN)/python -m pytest tests/scenarios tests/real --controlplane=real -n $(WORKERS) --dist loadscope $(PYTEST_ARGS); \
+	else \
+		echo "make test-real: skipped: no Kubernetes binaries (KUBEBUILDER_ASSETS) and no Go toolchain to build them with"; \
+	fi
+
+lint: $(VENV)/.dev ## ruff, mypy, pyright, import contracts, spelling, the wheel's contents
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pyright --pythonpath $(BIN)/python --verifytypes operatorkit --ignoreexternal
+	$(BIN)/lint-imports
+	$(BIN)/codespell
+
+constraints: $(VENV)/.dev ## pin the newest versions again (needs pip-tools: pip install pip-tools)
+	pip-compile --strip-extras --generate-hashes --allow-unsafe --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
+		--no-header --annotation-style=line --upgrade pyproject.toml requirements/build.in -o requirements/runtime.txt
+	pip-compile --strip-extras --generate-hashes --allow-unsafe --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
+		--no-header --annotation-style=line --upgrade --extra pki --extra speed --extra testing \
+		pyproject.toml requirements/build.in requirements/dev.in -c requirements/runtime.txt -o requirements/dev.txt
+
+clean: ## remove everything that was generated
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage* htmlcov
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
