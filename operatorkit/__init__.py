@@ -1,1 +1,97 @@
-"""operatorkit."""
+"""operatorkit: one typed class and one function become a production Kubernetes operator.
+
+The rooms, from the top floor to the cellar; each may import what lies below it, never above:
+
+    cli            the commands: run, dev, controlplane, crd, demo
+    testing        the pytest plugin: control planes, FakeClock, eventually, writes, idle
+    controlplane   Kubernetes APIs to develop and test against: an embedded one and a launcher of the real one
+    _runtime       the engine: informers into work queues into reconcile functions, hosted by kopf
+    operator       what an operator declares: Operator, Watch, Requeue
+    context        what a reconcile function is given: Context
+    children       what an apply sends, and when it sends nothing
+    events         EventRecorder: one Event for each fault, counted, under flood control
+    cluster        the ClusterAPI protocol, the live client, informers and caches
+    resource       Resource[Spec, Status]: a kind as a class
+    crd            schemas, rules and custom resource definitions
+    conditions     a Condition and its transitions
+    settings, names, clock, errors
+
+Importing this package does nothing else: each name below is loaded when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from operatorkit.conditions import Condition
+    from operatorkit.context import Context, Reader
+    from operatorkit.errors import (
+        ChildConflict,
+        ClusterError,
+        DefinitionError,
+        InputError,
+        OperatorKitError,
+        TerminalError,
+    )
+    from operatorkit.names import ObjectKey
+    from operatorkit.operator import Operator, Requeue, Watch
+    from operatorkit.resource import Model, PrinterColumn, Resource, Rule
+    from operatorkit.settings import BackOff, Settings
+
+__all__ = [
+    "BackOff",
+    "ChildConflict",
+    "ClusterError",
+    "Condition",
+    "Context",
+    "DefinitionError",
+    "InputError",
+    "Model",
+    "ObjectKey",
+    "Operator",
+    "OperatorKitError",
+    "PrinterColumn",
+    "Reader",
+    "Requeue",
+    "Resource",
+    "Rule",
+    "Settings",
+    "TerminalError",
+    "Watch",
+]
+
+_HOME = {
+    "BackOff": "settings",
+    "ChildConflict": "errors",
+    "ClusterError": "errors",
+    "Condition": "conditions",
+    "Context": "context",
+    "DefinitionError": "errors",
+    "InputError": "errors",
+    "Model": "resource",
+    "ObjectKey": "names",
+    "Operator": "operator",
+    "OperatorKitError": "errors",
+    "PrinterColumn": "resource",
+    "Reader": "context",
+    "Requeue": "operator",
+    "Resource": "resource",
+    "Rule": "resource",
+    "Settings": "settings",
+    "TerminalError": "errors",
+    "Watch": "operator",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -8,6 +8,7 @@ written where the error is raised because only that place knows the object, the 
     ├── DefinitionError        a class or an operator is declared wrongly; raised at import time
     ├── InputError             a file, an argument or a manifest given by a person is wrong
     ├── TerminalError          raised by a reconcile function: retrying cannot help until something changes
+    ├── ChildConflict          an object to apply belongs to somebody else
     └── ClusterError           the API server answered with a failure, or did not answer
         ├── NotFound, AlreadyExists, Conflict, FieldManagerConflict, Invalid, Gone, TooLarge
         ├── Unauthorized, Forbidden, Throttled, Timeout
@@ -23,6 +24,7 @@ from typing import Any
 __all__ = [
     "AlreadyExists",
     "Cause",
+    "ChildConflict",
     "ClusterError",
     "Conflict",
     "DefinitionError",
@@ -71,6 +73,15 @@ class TerminalError(OperatorKitError):
     def __init__(self, message: str, *, reason: str = "TerminalError") -> None:
         super().__init__(message)
         self.reason = reason
+
+
+class ChildConflict(OperatorKitError):  # noqa: N818 - the counterpart of Conflict
+    """A child that a reconcile function applies exists and belongs to somebody else; nothing was written.
+
+    The message names the child, who has it, and what to do. `reason` is the Event's.
+    """
+
+    reason: str = "ChildConflict"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,252 @@
+"""What an operator is: a name, its reconcile functions, and what they own, watch, read and index.
+
+What belongs here: the declaration, checked when it is made. What does not: running it (`operatorkit._runtime`), and
+what a reconcile function may do (`operatorkit.context`).
+
+    app = Operator("postgres")
+
+    @app.reconcile(Postgres, owns=[V1StatefulSet, V1Service], watches=[Watch(V1Node, to=databases_on)])
+    async def reconcile(postgres: Postgres, ctx: Context) -> Requeue | None: ...
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Generic, TypeVar
+
+from operatorkit.context import Context, Reader
+from operatorkit.errors import DefinitionError
+from operatorkit.names import DNS_LABEL_MAX_LENGTH, ApiResource, ObjectKey, dns_label_error
+from operatorkit.resource import api_resource_of
+from operatorkit.settings import Settings
+
+__all__ = [
+    "FinalizeFunction",
+    "Index",
+    "IndexFunction",
+    "MapFunction",
+    "Operator",
+    "Predicate",
+    "ReconcileFunction",
+    "Reconciler",
+    "Requeue",
+    "Watch",
+    "annotations_changed",
+    "generation_changed",
+    "labels_changed",
+]
+
+T = TypeVar("T")
+ReconcileFunction = Callable[[T, Context], Awaitable["Requeue | None"]]
+FinalizeFunction = Callable[[T, Context], Awaitable["Requeue | None"]]
+MapFunction = Callable[[T, Reader], Iterable[ObjectKey]]
+IndexFunction = Callable[[T], Iterable[str]]
+Predicate = Callable[[T | None, T], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Requeue:
+    """Returned by a reconcile function: run me again after `after`, or sooner when something changes."""
+
+    after: timedelta = timedelta(0)
+
+    def __post_init__(self) -> None:
+        if self.after < timedelta(0):
+            raise ValueError(f"Requeue(after={self.after!r}) lies in the past: give a duration of zero or more")
+
+
+@dataclass(frozen=True, slots=True)
+class Watch(Generic[T]):
+    """Changes of `kind` wake the objects whose keys `to` returns.
+
+    `to(obj, reader)` is called with the object as it is, as it was before the change, or both; it must not raise for
+    any object of the kind, and reads other objects through `reader`. With `predicate`, only changes for which
+    `predicate(old, new)` is true count; additions have `old` None, deletions always count.
+    """
+
+    kind: type[T]
+    to: MapFunction[T] = field(kw_only=True)
+    predicate: Predicate[T] | None = field(default=None, kw_only=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Index(Generic[T]):
+    """A named way to find objects of `kind`: `function` returns the values under which an object is found."""
+
+    kind: type[T]
+    name: str
+    function: IndexFunction[T]
+
+
+@dataclass(slots=True, kw_only=True)
+class Reconciler:
+    """One reconcile function and what wakes it."""
+
+    kind: type[Any]
+    function: ReconcileFunction[Any]
+    owns: tuple[type[Any], ...] = ()
+    watches: tuple[Watch[Any], ...] = ()
+    workers: int | None = None
+    predicate: Predicate[Any] | None = None
+    finalize: FinalizeFunction[Any] | None = None
+
+    @property
+    def name(self) -> str:
+        """The name of the kind, in lower case, as controller-runtime names controllers."""
+        return api_resource_of(self.kind).kind.lower()
+
+
+class Operator:
+    """One operator: its name is the field manager of all it writes, and the source of the Events it sends.
+
+    Declaring does nothing but record and check; `operatorkit run`, or an engine in a test, brings it to life.
+    """
+
+    def __init__(self, name: str, *, settings: Settings | None = None) -> None:
+        fault = dns_label_error(name)
+        if fault is not None:
+            raise DefinitionError(
+                f"Operator({name!r}): the name {fault}; it becomes a field manager and a label "
+                f"(at most {DNS_LABEL_MAX_LENGTH} characters)"
+            )
+        self.name = name
+        self.settings = settings or Settings()
+        self.reconcilers: list[Reconciler] = []
+        self.indexes: list[Index[Any]] = []
+        self.read_kinds: list[type[Any]] = []
+        self._finalizers: dict[type[Any], FinalizeFunction[Any]] = {}
+
+    def reconcile(
+        self,
+        kind: type[T],
+        *,
+        owns: Sequence[type[Any]] = (),
+        watches: Sequence[Watch[Any]] = (),
+        workers: int | None = None,
+        predicate: Predicate[T] | None = None,
+    ) -> Callable[[ReconcileFunction[T]], ReconcileFunction[T]]:
+        """Declare the function that brings the world in line with one object of `kind`.
+
+        `owns` are the kinds of children it applies: changes of a child wake its parent, and children that a run no
+        longer applies are deleted. `workers` bounds how many keys run at once (default: `Settings.workers`); one key
+        never runs twice at once.
+
+        Raises DefinitionError: the function is not `async def`, the kind has a reconcile function already, or a
+        kind is not a resource.
+        """
+        self._check_kinds(f"reconcile({kind.__name__})", [kind, *owns, *(watch.kind for watch in watches)])
+        if any(known.kind is kind for known in self.reconcilers):
+            raise DefinitionError(
+                f"Operator({self.name!r}): {kind.__name__} has two reconcile functions; one kind has one, which may "
+                f"call as many functions as it likes"
+            )
+        if workers is not None and workers < 1:
+            raise DefinitionError(f"Operator({self.name!r}): reconcile({kind.__name__}, workers={workers}): at least 1")
+
+        def register(function: ReconcileFunction[T]) -> ReconcileFunction[T]:
+            self._check_function(function, kind)
+            self.reconcilers.append(
+                Reconciler(
+                    kind=kind,
+                    function=function,
+                    owns=tuple(owns),
+                    watches=tuple(watches),
+                    workers=workers,
+                    predicate=predicate,
+                    finalize=self._finalizers.get(kind),
+                )
+            )
+            return function
+
+        return register
+
+    def finalize(self, kind: type[T]) -> Callable[[FinalizeFunction[T]], FinalizeFunction[T]]:
+        """Declare the function that cleans up what the garbage collector cannot, before an object of `kind` goes.
+
+        With it, and only with it, the engine puts a finalizer on each object of the kind before the first reconcile,
+        and removes it when the function returned without a Requeue. Raise, or return Requeue, to be called again.
+        """
+        self._check_kinds(f"finalize({kind.__name__})", [kind])
+
+        def register(function: FinalizeFunction[T]) -> FinalizeFunction[T]:
+            self._check_function(function, kind)
+            if kind in self._finalizers:
+                raise DefinitionError(f"Operator({self.name!r}): {kind.__name__} has two finalize functions")
+            self._finalizers[kind] = function
+            for known in self.reconcilers:
+                if known.kind is kind:
+                    known.finalize = function
+            return function
+
+        return register
+
+    def index(self, kind: type[T], name: str, function: IndexFunction[T]) -> None:
+        """Index objects of `kind`: `ctx.list(kind, index=(name, value))` then costs what it returns.
+
+        `function` returns the values of one object; it must be pure and must not raise for any object of the kind.
+        """
+        self._check_kinds(f"index({kind.__name__}, {name!r})", [kind])
+        if any(known.kind is kind and known.name == name for known in self.indexes):
+            raise DefinitionError(f"Operator({self.name!r}): {kind.__name__} has two indexes named {name!r}")
+        self.indexes.append(Index(kind, name, function))
+
+    def reads(self, *kinds: type[Any]) -> None:
+        """Declare kinds that reconcile functions read through `ctx.get` and `ctx.list` without being woken by them."""
+        self._check_kinds("reads()", kinds)
+        self.read_kinds.extend(kind for kind in kinds if kind not in self.read_kinds)
+
+    def kinds(self) -> list[type[Any]]:
+        """Every kind that is reconciled, owned, watched, indexed or read, each once, in the order declared."""
+        found: dict[type[Any], None] = {}
+        for reconciler in self.reconcilers:
+            found[reconciler.kind] = None
+            found.update(dict.fromkeys(reconciler.owns))
+            found.update(dict.fromkeys(watch.kind for watch in reconciler.watches))
+        found.update(dict.fromkeys(index.kind for index in self.indexes))
+        found.update(dict.fromkeys(self.read_kinds))
+        return list(found)
+
+    def resources(self) -> list[ApiResource]:
+        """Return how an API server serves each of `kinds()`, each once."""
+        return list(dict.fromkeys(api_resource_of(kind) for kind in self.kinds()))
+
+    def __repr__(self) -> str:
+        return f"Operator({self.name!r})"
+
+    def _check_kinds(self, where: str, kinds: Iterable[type[Any]]) -> None:
+        for kind in kinds:
+            try:
+                api_resource_of(kind)
+            except DefinitionError:
+                raise
+            except Exception as error:
+                raise DefinitionError(
+                    f"Operator({self.name!r}).{where}: {kind!r} is not a kind: give a class derived from Resource, or "
+                    f"a model of kubernetes.client.models that has apiVersion and kind, such as V1Secret"
+                ) from error
+
+    def _check_function(self, function: Callable[..., Any], kind: type[Any]) -> None:
+        name = getattr(function, "__qualname__", repr(function))
+        if not inspect.iscoroutinefunction(function):
+            raise DefinitionError(
+                f"Operator({self.name!r}): {name} for {kind.__name__} is not `async def`; call blocking code with "
+                f"`await asyncio.to_thread(...)` from an async function"
+            )
+
+
+def generation_changed(old: Any, new: Any) -> bool:
+    """Predicate: the spec changed (`metadata.generation` differs), or the object is new."""
+    return old is None or old.metadata.generation != new.metadata.generation
+
+
+def labels_changed(old: Any, new: Any) -> bool:
+    """Predicate: a label changed, or the object is new."""
+    return old is None or (old.metadata.labels or {}) != (new.metadata.labels or {})
+
+
+def annotations_changed(old: Any, new: Any) -> bool:
+    """Predicate: an annotation changed, or the object is new."""
+    return old is None or (old.metadata.annotations or {}) != (new.metadata.annotations or {})
