@@ -1,0 +1,72 @@
+"""Waiting in tests, without sleeping for a guessed time.
+
+What belongs here: `eventually` (something becomes true) and `remains` (something stays true). What does not: time
+that the test controls (`operatorkit.testing.clock`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from operatorkit.errors import ClusterError
+from operatorkit.testing.clock import standing_clocks
+
+__all__ = ["eventually", "remains"]
+
+T = TypeVar("T")
+
+_FIRST_PAUSE = 0.005
+_LONGEST_PAUSE = 0.25
+
+
+async def eventually(
+    check: Callable[[], T | Awaitable[T]],
+    *,
+    timeout: float = 10.0,  # noqa: ASYNC109 - it bounds the wait, not one call
+    message: str = "",
+) -> T:
+    """Return the first result of `check` that is true, asking again with growing pauses; it may be async.
+
+    An AssertionError, and an error answer of the API server, count as "not yet". After `timeout` seconds of real time
+    an AssertionError tells what was last seen, and names any FakeClock that stands still while somebody waits for it.
+    """
+    deadline = time.monotonic() + timeout
+    pause = _FIRST_PAUSE
+    while True:
+        seen: str
+        cause: Exception | None = None
+        try:
+            result = check()
+            value: T = await result if inspect.isawaitable(result) else result
+            if value:
+                return value
+            seen = f"the last result was {value!r}"
+        except (AssertionError, ClusterError) as error:
+            cause, seen = error, f"the last attempt raised {type(error).__name__}: {error}"
+        if time.monotonic() >= deadline:
+            raise AssertionError(_failure(message, timeout, seen)) from cause
+        await asyncio.sleep(min(pause, max(0.0, deadline - time.monotonic())))
+        pause = min(pause * 1.6, _LONGEST_PAUSE)
+
+
+async def remains(check: Callable[[], T | Awaitable[T]], *, period: float = 0.5, message: str = "") -> None:
+    """Ask `check` for `period` seconds of real time; an AssertionError tells the first result that was not true."""
+    deadline = time.monotonic() + period
+    while True:
+        result = check()
+        value = await result if inspect.isawaitable(result) else result
+        if not value:
+            raise AssertionError(f"{message or 'it'} did not remain true: the result was {value!r}")
+        if time.monotonic() >= deadline:
+            return
+        await asyncio.sleep(min(0.05, max(0.0, deadline - time.monotonic())))
+
+
+def _failure(message: str, timeout: float, seen: str) -> str:
+    lines = [f"{message or 'it'} did not become true within {timeout:g} s: {seen}"]
+    lines += [f"{clock!r} stands still: does the test have to advance() it?" for clock in standing_clocks()]
+    return "\n".join(lines)

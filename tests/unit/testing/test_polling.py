@@ -1,0 +1,67 @@
+"""`eventually` and `remains`: what they accept, and what they say when it does not come true."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+
+import pytest
+
+from operatorkit.errors import NotFound
+from operatorkit.testing import FakeClock, eventually, remains
+
+
+async def test_it_returns_the_first_true_result_of_a_function_or_a_coroutine_function():
+    results = iter([None, [], 0, "found"])
+    assert await eventually(lambda: next(results)) == "found"
+
+    async def answer() -> int:
+        return 42
+
+    assert await eventually(answer) == 42
+
+
+async def test_assertions_and_errors_of_the_api_server_mean_not_yet():
+    errors = iter([AssertionError("no"), NotFound('pods "a" not found')])
+
+    def check() -> bool:
+        for error in errors:
+            raise error
+        return True
+
+    assert await eventually(check)
+
+
+async def test_another_error_is_raised_at_once():
+    with pytest.raises(KeyError):
+        await eventually(lambda: {}["missing"])
+
+
+async def test_the_failure_tells_the_last_result_and_the_clock_that_stands_still():
+    clock = FakeClock()
+    task = asyncio.create_task(clock.sleep(30))
+    with pytest.raises(AssertionError) as failure:
+        await eventually(list, timeout=0.01, message="the certificate")
+    assert re.fullmatch(
+        r"the certificate did not become true within 0\.01 s: the last result was \[\]\n"
+        r"<FakeClock 2026-01-01T00:00:00Z, 1 waiting, the next for 0:00:30> stands still: .*",
+        str(failure.value),
+    )
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_the_failure_keeps_the_last_error_as_its_cause():
+    async def check() -> bool:
+        raise NotFound('secrets "tls" not found')
+
+    with pytest.raises(AssertionError, match='NotFound: secrets "tls" not found') as failure:
+        await eventually(check, timeout=0)
+    assert isinstance(failure.value.__cause__, NotFound)
+
+
+async def test_remains_ends_with_the_first_result_that_is_not_true():
+    results = iter([True, True, None])
+    with pytest.raises(AssertionError, match="the peace did not remain true: the result was None"):
+        await remains(lambda: next(results), period=5, message="the peace")
+    await remains(lambda: True, period=0)
