@@ -1,0 +1,330 @@
+"""What the event recorder promises, against a store of Events that behaves as the API server's does."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from operatorkit.cluster.api import ObjectList
+from operatorkit.errors import AlreadyExists, ClusterError, Conflict, Forbidden, NotFound, Timeout
+from operatorkit.events import EventRecorder, Notice, Reference
+
+POD = Reference(api_version="v1", kind="Pod", namespace="team", name="web-0", uid="pod-uid")
+CERTIFICATE = Reference(api_version="pki.example/v1", kind="Certificate", namespace="team", name="web", uid="cert-uid")
+
+
+class HeldClock:
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def now(self) -> datetime:
+        return datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=self.seconds)
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+    async def sleep(self, seconds: float) -> None:
+        self.seconds += seconds
+
+
+class EventStore:
+    """Keeps Events under their names, with resource versions and merge patch; `fail` holds the next failures."""
+
+    def __init__(self) -> None:
+        self.events: dict[str, dict[str, Any]] = {}
+        self.writes = 0
+        self.requests = 0
+        self.fail: list[ClusterError] = []
+        self._versions = itertools.count(1)
+
+    def _begin(self) -> None:
+        self.requests += 1
+        if self.fail:
+            raise self.fail.pop()
+
+    async def create(self, resource: Any, obj: Mapping[str, Any], *, namespace: str) -> dict[str, Any]:
+        self._begin()
+        name = obj["metadata"]["name"]
+        assert obj["metadata"]["namespace"] == namespace
+        if name in self.events:
+            raise AlreadyExists(name)
+        return self._keep(name, dict(obj))
+
+    async def get(self, resource: Any, name: str, *, namespace: str) -> dict[str, Any]:
+        self._begin()
+        return self.events[name]
+
+    async def patch(self, resource: Any, name: str, body: Any, *, patch_type: Any, namespace: str) -> dict[str, Any]:
+        self._begin()
+        if name not in self.events:
+            raise NotFound(name)
+        old = self.events[name]
+        if body["metadata"]["resourceVersion"] != old["metadata"]["resourceVersion"]:
+            raise Conflict(name)
+        return self._keep(name, {**old, **body, "metadata": old["metadata"]})
+
+    async def list(self, resource: Any, **options: Any) -> ObjectList:
+        self._begin()
+        return ObjectList(list(self.events.values()), "1")
+
+    def _keep(self, name: str, event: dict[str, Any]) -> dict[str, Any]:
+        self.writes += 1
+        event["metadata"] = {**event["metadata"], "resourceVersion": str(next(self._versions))}
+        self.events[name] = event
+        return event
+
+    def counts(self) -> dict[str, int]:
+        return {event["message"]: event["count"] for event in self.events.values()}
+
+
+@pytest.fixture
+def clock() -> HeldClock:
+    return HeldClock()
+
+
+@pytest.fixture
+def store() -> EventStore:
+    return EventStore()
+
+
+def recorder_of(store: EventStore, clock: HeldClock, instance: str = "pki-0") -> EventRecorder:
+    return EventRecorder(store, component="pki", instance=instance, clock=clock)  # type: ignore[arg-type]
+
+
+def warning(message: str = "ask for app1", **changes: Any) -> Notice:
+    return Notice(
+        **{
+            "regarding": POD,
+            "type": "Warning",
+            "reason": "Denied",
+            "message": message,
+            "related": CERTIFICATE,
+            **changes,
+        }
+    )
+
+
+async def test_the_same_occurrence_twice_is_one_object_that_counts(store, clock):
+    recorder = recorder_of(store, clock)
+    await recorder.warning(POD, "Denied", "ask for app1", related=CERTIFICATE)
+    clock.seconds += 5
+    await recorder.warning(POD, "Denied", "ask for app1", related=CERTIFICATE)
+    (event,) = store.events.values()
+    assert event["count"] == event["series"]["count"] == 2
+    assert event["involvedObject"] == {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "namespace": "team",
+        "name": "web-0",
+        "uid": "pod-uid",
+    }
+    assert event["firstTimestamp"] == "2026-01-01T00:00:00Z"
+    assert event["lastTimestamp"] == "2026-01-01T00:00:05Z"
+    assert event["eventTime"] == "2026-01-01T00:00:00.000000Z"
+    assert event["related"]["uid"] == "cert-uid"
+    assert (event["reportingComponent"], event["source"]["component"], event["action"]) == ("pki", "pki", "Reconcile")
+
+
+async def test_a_restarted_recorder_counts_on_and_keeps_the_first_time(store, clock):
+    await recorder_of(store, clock).warning(POD, "Denied", "ask for app1")
+    clock.seconds += 60
+    await recorder_of(store, clock, "pki-1").warning(POD, "Denied", "ask for app1")
+    (event,) = store.events.values()
+    assert (event["count"], event["reportingInstance"]) == (2, "pki-1")
+    assert event["firstTimestamp"] == "2026-01-01T00:00:00Z"
+
+
+async def test_a_key_joins_messages_that_differ_and_shows_the_last(store, clock):
+    recorder = recorder_of(store, clock)
+    await recorder.warning(POD, "RetryScheduled", "next attempt at 10:00", key="retry")
+    await recorder.warning(POD, "RetryScheduled", "next attempt at 10:05", key="retry")
+    assert store.counts() == {"next attempt at 10:05": 2}
+
+
+async def test_an_event_that_the_server_dropped_comes_back_with_its_count(store, clock):
+    recorder = recorder_of(store, clock)
+    await recorder.record(warning())
+    store.events.clear()
+    await recorder.record(warning())
+    assert store.counts() == {"ask for app1": 2}
+
+
+async def test_a_change_by_another_process_is_added_to_and_not_overwritten(store, clock):
+    one, two = recorder_of(store, clock), recorder_of(store, clock, "pki-1")
+    await one.record(warning())
+    await two.record(warning())
+    await one.record(warning())
+    assert store.counts() == {"ask for app1": 3}
+
+
+async def test_after_the_burst_writes_stop_and_the_count_stays_true(store, clock):
+    recorder = recorder_of(store, clock)
+    for _ in range(100):
+        await recorder.record(warning())
+    assert store.writes == 25
+    clock.seconds += 300
+    await recorder.refresh()
+    assert store.writes == 26
+    assert store.counts() == {"ask for app1": 100}
+
+
+async def test_one_noisy_subject_does_not_silence_another(store, clock):
+    recorder = recorder_of(store, clock)
+    for _ in range(50):
+        await recorder.record(warning())
+    await recorder.record(warning("hear me", regarding=CERTIFICATE))
+    assert store.counts()["hear me"] == 1
+
+
+async def test_the_tenth_distinct_message_of_a_reason_is_combined(store, clock):
+    recorder = recorder_of(store, clock)
+    for number in range(12):
+        await recorder.record(warning(f"message {number}"))
+    counts = store.counts()
+    assert len(counts) == 10
+    assert counts["(combined from similar events): message 11"] == 3
+
+
+async def test_distinct_messages_are_combined_within_ten_minutes_only(store, clock):
+    recorder = recorder_of(store, clock)
+    for number in range(12):
+        clock.seconds += 601
+        await recorder.record(warning(f"message {number}"))
+    assert len(store.counts()) == 12
+
+
+async def test_a_held_notice_is_recorded_once_however_often_it_is_declared(store, clock):
+    recorder = recorder_of(store, clock)
+    for _ in range(5):
+        await recorder.hold("cert", [warning()])
+    assert store.counts() == {"ask for app1": 1}
+    await recorder.hold("cert", [warning(occurrence=2)])
+    assert store.counts() == {"ask for app1": 2}
+
+
+async def test_a_held_event_is_two_hours_old_and_still_fresh(store, clock):
+    recorder = recorder_of(store, clock)
+    await recorder.hold("cert", [warning()])
+    longest = timedelta(0)
+    for _ in range(120):
+        clock.seconds += 60
+        before = next(iter(store.events.values()))["lastTimestamp"]
+        longest = max(longest, clock.now() - datetime.fromisoformat(before))
+        await recorder.refresh()
+    assert longest <= timedelta(minutes=30)
+    assert store.counts() == {"ask for app1": 5}
+
+
+async def test_a_released_notice_is_not_refreshed(store, clock):
+    recorder = recorder_of(store, clock)
+    await recorder.hold("cert", [warning()])
+    await recorder.hold("cert", [])
+    clock.seconds += 7200
+    await recorder.refresh()
+    assert store.writes == 1
+
+
+async def test_refreshing_without_anything_due_makes_no_request(store, clock):
+    recorder = recorder_of(store, clock)
+    await recorder.hold("cert", [warning()])
+    before = store.requests
+    for _ in range(10):
+        await recorder.refresh()
+    assert store.requests == before
+
+
+async def test_what_a_failure_kept_back_is_written_by_the_next_refresh(store, clock):
+    recorder = recorder_of(store, clock)
+    store.fail = [Timeout("too slow")]
+    await recorder.record(warning())
+    assert store.events == {}
+    await recorder.refresh()
+    assert store.counts() == {"ask for app1": 1}
+
+
+async def test_what_the_server_refuses_for_good_is_not_tried_again(store, clock):
+    recorder = recorder_of(store, clock)
+    store.fail = [Forbidden("the namespace is being terminated")]
+    await recorder.record(warning())
+    requests = store.requests
+    await recorder.refresh()
+    assert store.requests == requests
+
+
+async def test_those_warned_are_known_after_a_restart_until_they_hear_of_the_recovery(store, clock):
+    other = Reference(api_version="v1", kind="Pod", namespace="team", name="web-1", uid="other")
+    recorder = recorder_of(store, clock)
+    await recorder.record(warning())
+    await recorder.record(warning(regarding=other, related=POD))
+    clock.seconds += 1
+    restarted = recorder_of(store, clock)
+    assert await restarted.told(CERTIFICATE) == [POD]
+    await restarted.normal(POD, "Issued", "the Secret is there", related=CERTIFICATE)
+    assert await recorder_of(store, clock).told(CERTIFICATE) == []
+    clock.seconds += 1
+    await restarted.record(warning())
+    assert await recorder_of(store, clock).told(CERTIFICATE) == [POD]
+
+
+def test_a_reference_reads_json_and_objects_and_refuses_what_has_no_name():
+    obj = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "web-0", "namespace": "team", "uid": "pod-uid"},
+    }
+    assert Reference.of(obj) == POD == Reference.read(POD.write())
+    with pytest.raises(TypeError, match=r"metadata\.name"):
+        Reference.of({"apiVersion": "v1", "kind": "Pod"})
+
+
+@given(st.text(min_size=1))
+def test_any_message_becomes_one_line_within_the_limit_of_the_server(text):
+    from operatorkit.events import _one_line
+
+    line = _one_line(text * 40)
+    assert len(line.encode()) <= 1024
+    assert line.isprintable()
+
+
+@given(st.text(max_size=300), st.text(max_size=20))
+def test_every_event_has_a_name_that_the_server_accepts(name, key):
+    from operatorkit.names import dns_subdomain_error
+
+    recorder = recorder_of(EventStore(), HeldClock())
+    notice = warning(regarding=Reference(api_version="v1", kind="User", name=name))
+    assert dns_subdomain_error(recorder._name(notice, key)) is None
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("abcdefghijklmnop"), st.sampled_from([1.0, 30.0, 400.0, 2000.0])),
+        max_size=120,
+    ),
+    st.integers(min_value=0, max_value=119),
+)
+async def test_no_occurrence_is_lost_or_counted_twice_whatever_the_order(occurrences, restart_at):
+    store, clock = EventStore(), HeldClock()
+    recorder = recorder_of(store, clock)
+    expected: Counter[str] = Counter()
+    for index, (message, pause) in enumerate(occurrences):
+        if index == restart_at:
+            clock.seconds += 20_000
+            await recorder.refresh()
+            recorder = recorder_of(store, clock)
+        await recorder.record(warning(message))
+        expected[message] += 1
+        clock.seconds += pause
+    for _ in range(20):
+        clock.seconds += 300
+        await recorder.refresh()
+    assert sum(store.counts().values()) == expected.total()
+    assert len(store.events) <= len(expected) + 1
+    for message, count in store.counts().items():
+        assert message.startswith("(combined") or count <= expected[message]
