@@ -129,8 +129,7 @@ class FakeClock:
             await asyncio.sleep(0)
         for loop in loops:
             if loop is not here and loop.is_running():
-                for _ in range(_ROUNDS_PER_STEP):
-                    await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(asyncio.sleep(0), loop))
+                await _turned(loop, _ROUNDS_PER_STEP)
 
     def __repr__(self) -> str:
         wake = self.next_wake
@@ -143,6 +142,25 @@ def standing_clocks() -> Iterator[FakeClock]:
     for clock in list(_clocks):
         if clock.sleepers:
             yield clock
+
+
+async def _turned(loop: asyncio.AbstractEventLoop, rounds: int) -> None:
+    """Return when `loop`, which runs in another thread, has turned so often, or has ended."""
+    here = asyncio.get_running_loop()
+    done = asyncio.Event()
+
+    def turn(left: int) -> None:
+        if left:
+            loop.call_soon(turn, left - 1)
+        else:
+            with suppress(RuntimeError):  # the test's own loop is closed
+                here.call_soon_threadsafe(done.set)
+
+    with suppress(RuntimeError):
+        loop.call_soon_threadsafe(turn, rounds)
+        while not done.is_set() and loop.is_running():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(done.wait(), 0.02)
 
 
 def _seconds(span: float | timedelta) -> float:
