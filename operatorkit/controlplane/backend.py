@@ -7,9 +7,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Protocol, Self
 
-__all__ = ["BackendName", "ControlPlane"]
+from operatorkit.errors import OperatorKitError
+
+__all__ = ["BackendName", "ControlPlane", "StartError"]
 
 BackendName = Literal["embedded", "real", "existing"]
+
+
+class StartError(OperatorKitError):
+    """A control plane did not come up; the message has the last lines of what it said."""
 
 
 class ControlPlane(Protocol):

@@ -1,0 +1,58 @@
+"""Ports that stay ours between choosing them and the server's own bind.
+
+What belongs here: reserving a port of the loopback interface. What does not: listening.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from types import TracebackType
+from typing import Self
+
+from operatorkit.errors import InputError
+
+__all__ = ["ReservedPort", "port_error"]
+
+
+class ReservedPort:
+    """A TCP port of 127.0.0.1 that no other program can take while this is open.
+
+    The socket is bound and never listens; a server that asks for SO_REUSEPORT (kube-apiserver's
+    `--permit-port-sharing`) binds beside it and gets every connection. Ours asks for sharing only after its bind, so
+    that a port in use is refused rather than shared.
+
+    Raises InputError when `port` is in use; 0 lets the operating system choose.
+    """
+
+    def __init__(self, port: int = 0) -> None:
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        try:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self._socket.bind(("127.0.0.1", port))
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        except OSError as error:
+            self._socket.close()
+            raise port_error(port, error) from error
+        self.number: int = self._socket.getsockname()[1]
+
+    def close(self) -> None:
+        """Give the port back."""
+        self._socket.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def port_error(port: int, error: OSError) -> InputError:
+    """Say what to do about a port that cannot be had."""
+    if error.errno == errno.EADDRINUSE:
+        return InputError(f"port {port} of 127.0.0.1 is in use: stop what listens there, or choose another with --port")
+    if error.errno == errno.EACCES:
+        return InputError(f"port {port} is reserved for root: choose one above 1023 with --port")
+    return InputError(f"port {port} of 127.0.0.1 cannot be had: {error.strerror or error}")

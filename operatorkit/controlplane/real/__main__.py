@@ -1,0 +1,34 @@
+"""`python -m operatorkit.controlplane.real install`: have the programs of a real control plane ready."""
+
+from __future__ import annotations
+
+import sys
+
+from operatorkit.controlplane.real.build import ensure_binaries
+from operatorkit.errors import OperatorKitError
+
+
+def main(arguments: list[str]) -> int:
+    """Find or build the programs and print their paths; return the exit code."""
+    if arguments != ["install"]:
+        print("usage: python -m operatorkit.controlplane.real install", file=sys.stderr)  # noqa: T201
+        return 2
+    try:
+        binaries = ensure_binaries()
+    except OperatorKitError as error:
+        print(f"operatorkit: {error}", file=sys.stderr)  # noqa: T201
+        return 1
+    for path in (
+        binaries.kube_apiserver,
+        binaries.etcd,
+        binaries.kube_controller_manager,
+        binaries.kubectl,
+        binaries.helm,
+    ):
+        if path is not None:
+            print(path)  # noqa: T201
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
