@@ -6,6 +6,7 @@ written where the error is raised because only that place knows the object, the 
 
     OperatorKitError
     ├── DefinitionError        a class or an operator is declared wrongly; raised at import time
+    ├── InvalidObject          an object that the cluster holds cannot be read as its type, or cannot be written
     ├── InputError             a file, an argument or a manifest given by a person is wrong
     ├── TerminalError          raised by a reconcile function: retrying cannot help until something changes
     ├── ChildConflict          an object to apply belongs to somebody else
@@ -33,6 +34,7 @@ __all__ = [
     "Gone",
     "InputError",
     "Invalid",
+    "InvalidObject",
     "NoKindMatch",
     "NotFound",
     "OperatorKitError",
@@ -59,6 +61,13 @@ class DefinitionError(OperatorKitError):
 
 class InputError(OperatorKitError):
     """Something a person gave (a file, an option, a manifest) is wrong; the message says what and how to mend it."""
+
+
+class InvalidObject(OperatorKitError):  # noqa: N818 - the condition's own word
+    """An object cannot be read as the type that is asked for, or holds a value that its type cannot write.
+
+    The message names the kind, the object, the field and what was found.
+    """
 
 
 class TerminalError(OperatorKitError):

@@ -1,0 +1,125 @@
+"""`Model`: the base of every typed piece of an object.
+
+What belongs here: how pieces are read from JSON (tolerantly: what a newer version added is kept) and written to it
+(only what was set). What does not: whole objects (`operatorkit.resource`) and schemas (`operatorkit.crd.schema`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated, Any, ClassVar, get_args
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    GetCoreSchemaHandler,
+    PlainSerializer,
+    SerializationInfo,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
+from pydantic.alias_generators import to_camel
+from pydantic_core import CoreSchema, PydanticSerializationError, core_schema
+
+from operatorkit.clock import format_time
+from operatorkit.crd import official
+from operatorkit.crd.markers import Nullable, Rule
+from operatorkit.errors import InvalidObject
+
+__all__ = ["Model", "Time", "written"]
+
+_WRITE = object()
+
+
+def _time(moment: datetime) -> str:
+    if moment.tzinfo is None:
+        raise ValueError(f"{moment.isoformat()} has no time zone: use datetime.now(UTC) or the operator's clock")
+    return format_time(moment)
+
+
+Time = Annotated[datetime, PlainSerializer(_time, return_type=str, when_used="json-unless-none")]
+"""An aware moment, written in whole seconds and UTC as all of Kubernetes writes it."""
+
+
+class Model(BaseModel):
+    """A piece of an object: its spec, its status, or a part of them.
+
+    Fields have their Python names in code and camelCase names in JSON (`Field(alias=...)` where that is not the name).
+    Their docstrings become the descriptions that `kubectl explain` prints. `class_rules` are CEL rules on the whole.
+
+    Guarantees: fields that the class does not know survive reading and writing; a field that was neither set nor
+    changed is not written, and neither is None, unless the field is `Nullable()`.
+    """
+
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        validate_by_name=True,
+        validate_by_alias=True,
+        serialize_by_alias=True,
+        extra="allow",
+        use_attribute_docstrings=True,
+        protected_namespaces=(),
+    )
+
+    class_rules: ClassVar[Sequence[Rule]] = ()
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Let the models of the official client that are fields here be read leniently."""
+        schema = handler(source)
+        readers = {
+            key: reader
+            for name, field in cls.model_fields.items()
+            if (reader := official.reader_of(field.annotation)) is not None
+            for key in (name, field.alias or name)
+        }
+        if not readers:
+            return schema
+
+        def lenient(value: Any) -> Any:
+            if not isinstance(value, dict):
+                return value
+            return {
+                key: readers[key](item) if key in readers and item is not None else item for key, item in value.items()
+            }
+
+        return core_schema.no_info_before_validator_function(lenient, schema)
+
+    @model_serializer(mode="wrap")
+    def _serialize(self, handler: SerializerFunctionWrapHandler, info: SerializationInfo) -> Any:
+        data = handler(self)
+        if info.context is _WRITE:
+            self._only_what_was_set(data)
+        return data
+
+    def _only_what_was_set(self, data: dict[str, Any]) -> None:
+        explicit = self.model_fields_set
+        for name, field in type(self).model_fields.items():
+            key = field.serialization_alias or name
+            value = self.__dict__.get(name)
+            if value is None:
+                if name not in explicit or not _is_nullable(field.metadata, field.annotation):
+                    data.pop(key, None)
+            elif name not in explicit and value == field.get_default(call_default_factory=True, validated_data={}):
+                data.pop(key, None)
+            elif official.occurs_in(field.annotation):
+                data[key] = official.plain(value)
+
+
+def _is_nullable(metadata: Sequence[Any], annotation: Any) -> bool:
+    return any(isinstance(mark, Nullable) for mark in (*metadata, *get_args(annotation)))
+
+
+def written(model: Model, *, exclude: set[str] | None = None) -> dict[str, Any]:
+    """Return a model as JSON: camelCase names, only what was set or changed, no None.
+
+    Raises InvalidObject when a field was assigned a value that its type does not allow.
+    """
+    try:
+        data: dict[str, Any] = model.model_dump(
+            mode="json", by_alias=True, context=_WRITE, warnings="error", exclude=exclude
+        )
+    except PydanticSerializationError as error:
+        raise InvalidObject(f"{type(model).__name__} cannot be written: {error}") from error
+    return data

@@ -1,0 +1,177 @@
+"""Reading and writing the official client's models (`kubernetes.client.models`) without losing anything.
+
+Those models are strict: a quantity written as a number (`cpu: 1`) or a field of a newer Kubernetes is refused, and
+their own `from_dict` drops what it does not know. What belongs here: the one way around that. What does not: importing
+that package; the models come from a caller who did.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from functools import cache
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+
+from operatorkit.clock import format_micro_time, format_time
+from operatorkit.errors import InvalidObject
+
+__all__ = ["first_fault", "is_official", "occurs_in", "plain", "read", "reader_of"]
+
+_M = TypeVar("_M", bound=BaseModel)
+_Reader = Callable[[Any], Any]
+
+# Fields of type MicroTime, which the API server reads only with exactly six digits of fraction; all others are Time.
+_MICRO_TIMES = frozenset(
+    {
+        ("CoreV1Event", "event_time"),
+        ("CoreV1EventSeries", "last_observed_time"),
+        ("EventsV1Event", "event_time"),
+        ("EventsV1EventSeries", "last_observed_time"),
+        ("V1LeaseSpec", "acquire_time"),
+        ("V1LeaseSpec", "renew_time"),
+        ("V1alpha2LeaseCandidateSpec", "ping_time"),
+        ("V1alpha2LeaseCandidateSpec", "renew_time"),
+        ("V1beta1LeaseCandidateSpec", "ping_time"),
+        ("V1beta1LeaseCandidateSpec", "renew_time"),
+    }
+)
+
+
+def is_official(type_: Any) -> bool:
+    """Tell whether a type is a model of the official client."""
+    return isinstance(type_, type) and issubclass(type_, BaseModel) and hasattr(type_, "openapi_types")
+
+
+@cache
+def _keys(model: type[BaseModel]) -> Mapping[str, str]:
+    """Return field names by their names in JSON."""
+    return {field.serialization_alias or field.alias or name: name for name, field in model.model_fields.items()}
+
+
+def read(model: type[_M], obj: Mapping[str, Any]) -> _M:
+    """Read an object leniently: numbers where the model wants text are taken, unknown fields are kept.
+
+    Guarantees: `plain(read(model, obj))` has every field of `obj`. Raises InvalidObject, with the path, for a value
+    of a wrong shape.
+    """
+    try:
+        return model.model_validate(obj)
+    except ValidationError:
+        pass
+    try:
+        return _read(model, obj)
+    except ValidationError as error:
+        raise InvalidObject(f"{model.__name__} cannot be read: {first_fault(error)}") from error
+
+
+def first_fault(error: ValidationError) -> str:
+    """Say where in an object the first fault is, what is wrong, and what was found."""
+    fault = error.errors(include_url=False)[0]
+    path = ".".join(str(part) for part in fault["loc"]) or "the object"
+    found = repr(fault["input"])
+    return f"{path}: {fault['msg']}, found {found if len(found) <= 80 else found[:77] + '...'}"
+
+
+def _read(model: type[_M], obj: Any) -> _M:
+    if isinstance(obj, model) or not isinstance(obj, Mapping):
+        return model.model_validate(obj)
+    keys = _keys(model)
+    known: dict[str, Any] = {}
+    unknown: dict[str, Any] = {}
+    for key, value in obj.items():
+        name = keys.get(key)
+        if name is None:
+            unknown[key] = value
+        else:
+            known[key] = _convert(model.model_fields[name].annotation, value)
+    result = model.model_validate(known)
+    if unknown:
+        # the slot in which pydantic itself keeps what extra="allow" lets through
+        object.__setattr__(result, "__pydantic_extra__", unknown)
+    return result
+
+
+def _convert(annotation: Any, value: Any) -> Any:
+    """Bring a JSON value into the form that a strict annotation accepts, as far as that is without doubt."""
+    if value is None:
+        return None
+    if is_official(annotation):
+        return _read(annotation, value)
+    origin = get_origin(annotation)
+    if origin is Literal:
+        return value
+    if origin is list and isinstance(value, list):
+        (item,) = get_args(annotation)
+        return [_convert(item, each) for each in value]
+    if origin is dict and isinstance(value, Mapping):
+        item = get_args(annotation)[1]
+        return {key: _convert(item, each) for key, each in value.items()}
+    choices = [one for one in _choices(annotation) if one is not type(None)]
+    if len(choices) == 1 and choices[0] is not annotation:
+        return _convert(choices[0], value)
+    if annotation is str and isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value)
+    return value
+
+
+def _choices(annotation: Any) -> tuple[Any, ...]:
+    origin = get_origin(annotation)
+    if origin in {Union, types.UnionType}:
+        return get_args(annotation)
+    if hasattr(annotation, "__metadata__"):
+        return (annotation.__origin__,)
+    return (annotation,)
+
+
+def occurs_in(annotation: Any) -> bool:
+    """Tell whether an annotation is, or contains, a model of the official client."""
+    return _occurs_in(annotation)
+
+
+@cache
+def _occurs_in(annotation: Any) -> bool:
+    if is_official(annotation):
+        return True
+    return any(occurs_in(part) for part in get_args(annotation) if not isinstance(part, str | int | bool | list))
+
+
+def reader_of(annotation: Any) -> _Reader | None:
+    """Return what reads a field of this annotation leniently, or None when no official model is in it."""
+    if not occurs_in(annotation):
+        return None
+    return lambda value: _convert(annotation, value)
+
+
+def plain(value: Any) -> Any:
+    """Return a model of the official client, or a container of them, as JSON.
+
+    Names are those of JSON; only fields that were set are there, and no None; unknown fields that were read are.
+    """
+    if isinstance(value, BaseModel):
+        return _plain_model(value)
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, datetime):
+        return format_time(value)
+    if isinstance(value, bytes):
+        return value.decode("ascii")
+    return value
+
+
+def _plain_model(model: BaseModel) -> Any:
+    if not is_official(type(model)):
+        return model.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    kind = type(model).__name__
+    data: dict[str, Any] = {}
+    for key, name in _keys(type(model)).items():
+        value = getattr(model, name)
+        if value is None:
+            continue
+        data[key] = format_micro_time(value) if (kind, name) in _MICRO_TIMES else plain(value)
+    data.update(model.__pydantic_extra__ or {})
+    return data

@@ -1,0 +1,303 @@
+"""Kinds as classes: `Resource[Spec, Status]`, and one way to read and write objects of any kind.
+
+What belongs here: the class of a custom resource, its metadata, and reading and writing of typed objects, those of the
+official client included. What does not: schemas and manifests (`operatorkit.crd`) and clusters (`operatorkit.cluster`).
+
+    class PostgresSpec(Model):
+        replicas: Annotated[int, Field(ge=1)] = 1
+
+    class PostgresStatus(Model):
+        conditions: list[Condition] = []
+
+    class Postgres(Resource[PostgresSpec, PostgresStatus], group="db.example.io", version="v1"):
+        \"\"\"A PostgreSQL server.\"\"\"
+"""
+
+from __future__ import annotations
+
+import inspect
+import types
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Generic, Literal, Self, TypeVar, Union, cast, get_args, get_origin
+
+from pydantic import BaseModel, Field, ValidationError, model_validator
+
+from operatorkit.crd import official
+from operatorkit.crd.definition import Definition, PrinterColumn, Scale, plural_of
+from operatorkit.crd.markers import (
+    Atomic,
+    Embedded,
+    ListMap,
+    ListSet,
+    Nullable,
+    PreserveUnknown,
+    Rule,
+    at_most_one_of,
+    exactly_one_of,
+    immutable,
+)
+from operatorkit.crd.model import Model, Time, written
+from operatorkit.crd.served import resources_by_model
+from operatorkit.errors import DefinitionError, InvalidObject
+from operatorkit.names import ApiResource, GroupVersionKind, ObjectKey
+
+__all__ = [
+    "Atomic",
+    "Embedded",
+    "ListMap",
+    "ListSet",
+    "Model",
+    "NoSpec",
+    "NoStatus",
+    "Nullable",
+    "ObjectMeta",
+    "OwnerReference",
+    "PreserveUnknown",
+    "PrinterColumn",
+    "Resource",
+    "Rule",
+    "Scale",
+    "Time",
+    "api_resource_of",
+    "at_most_one_of",
+    "exactly_one_of",
+    "immutable",
+    "read",
+    "write",
+]
+
+SpecT = TypeVar("SpecT", bound=BaseModel)
+StatusT = TypeVar("StatusT", bound=BaseModel)
+T = TypeVar("T")
+
+
+class OwnerReference(Model):
+    """Whom an object belongs to: the garbage collector deletes it after its last owner."""
+
+    api_version: str
+    kind: str
+    name: str
+    uid: str
+    controller: bool | None = None
+    block_owner_deletion: bool | None = None
+
+
+class ObjectMeta(Model):
+    """What every object has; what is unset is empty. Other fields of metadata survive a round trip unseen."""
+
+    name: str = ""
+    generate_name: str = ""
+    namespace: str = ""
+    uid: str = ""
+    resource_version: str = ""
+    generation: int = 0
+    labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+    owner_references: list[OwnerReference] = []
+    finalizers: list[str] = []
+    creation_timestamp: Time | None = None
+    deletion_timestamp: Time | None = None
+    deletion_grace_period_seconds: int | None = None
+
+
+class NoSpec(Model):
+    """The spec of kinds that have none."""
+
+
+class NoStatus(Model):
+    """The status of kinds that have none: no status subresource is made."""
+
+
+def _absent() -> Any:
+    """Stand in for what a kind's own type decides, see `Resource._complete`."""
+    return None
+
+
+class Resource(Model, Generic[SpecT, StatusT]):
+    """The base of a kind's class: subclass it with the types of spec and status and say what the kind is called.
+
+    Class keywords: `group`, `version` (required); `kind` (the class's name), `plural` (an English plural of the kind),
+    `scope` ("Namespaced" or "Cluster"), `short_names`, `categories`, `printer_columns`, `scale`, `rules` (CEL on the
+    whole object), `selectable_fields` (JSON paths), `served`, `storage`, `deprecated` (True, or the warning).
+
+    `spec` and `status` that an object does not have are made from defaults; `status` is None when its type has
+    required fields. Raises DefinitionError when the class cannot become a custom resource.
+    """
+
+    api_version: ClassVar[str] = ""
+    kind: ClassVar[str] = ""
+    _definition: ClassVar[Definition | None] = None
+
+    metadata: ObjectMeta = Field(default_factory=ObjectMeta)
+    spec: SpecT = Field(default_factory=_absent)
+    status: StatusT = Field(default_factory=_absent)
+
+    def __init_subclass__(
+        cls,
+        *,
+        group: str = "",
+        version: str = "",
+        kind: str | None = None,
+        plural: str | None = None,
+        scope: Literal["Namespaced", "Cluster"] = "Namespaced",
+        short_names: Sequence[str] = (),
+        categories: Sequence[str] = (),
+        printer_columns: Sequence[PrinterColumn] = (),
+        scale: Scale | None = None,
+        rules: Sequence[Rule] = (),
+        selectable_fields: Sequence[str] = (),
+        served: bool = True,
+        storage: bool = True,
+        deprecated: bool | str = False,
+        **config: Any,
+    ) -> None:
+        """Take the class keywords; `__pydantic_init_subclass__` checks them once the fields are known."""
+        super().__init_subclass__(**config)
+
+    @classmethod
+    def __pydantic_init_subclass__(
+        cls, *, group: str = "", version: str = "", kind: str | None = None, plural: str | None = None, **options: Any
+    ) -> None:
+        """Define the kind. Raises DefinitionError."""
+        if not group and not version and not options and kind is None and plural is None:
+            return  # Resource[Spec, Status] itself, or a class that other resources share
+        kind = cls.__name__ if kind is None else kind
+        cls.kind = kind
+        cls.api_version = f"{group}/{version}"
+        cls._definition = Definition(
+            owner=cls.__qualname__,
+            group=group,
+            version=version,
+            kind=kind,
+            plural=plural_of(kind) if plural is None else plural,
+            **options,
+        )
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        """Make the spec and the status that are absent, without marking them as set."""
+        for name in ("spec", "status"):
+            if self.__dict__[name] is None:
+                self.__dict__[name] = _default_of(type(self), name)
+        return self
+
+    @property
+    def key(self) -> ObjectKey:
+        """Namespace (empty for cluster-scoped kinds) and name."""
+        return ObjectKey(self.metadata.namespace, self.metadata.name)
+
+    @classmethod
+    def api_resource(cls) -> ApiResource:
+        """Return how API servers serve the kind. Raises DefinitionError for a class without `group=` and `version=`."""
+        return cls._defined().api_resource
+
+    @classmethod
+    def crd(cls) -> dict[str, Any]:
+        """Return the CustomResourceDefinition that makes an API server serve the kind, in a stable order."""
+        return cls._defined().manifest(cls)
+
+    @classmethod
+    def _defined(cls) -> Definition:
+        if cls._definition is None:
+            raise DefinitionError(
+                f"{cls.__name__} has no group and version: write "
+                f'class {cls.__name__}(Resource[Spec, Status], group="example.io", version="v1")'
+            )
+        return cls._definition
+
+    @classmethod
+    def read(cls, obj: Mapping[str, Any]) -> Self:
+        """Read an object of this kind; fields that the class does not know are kept.
+
+        Raises InvalidObject, which names object, field and what was found.
+        """
+        found = GroupVersionKind.of(str(obj.get("apiVersion", "")), str(obj.get("kind", "")))
+        wanted = cls.api_resource().gvk
+        if found != wanted:
+            raise InvalidObject(f"{_name_of(obj)} is a {found}, not a {wanted}")
+        try:
+            return cls.model_validate({key: obj[key] for key in obj if key not in {"apiVersion", "kind"}})
+        except ValidationError as error:
+            raise InvalidObject(
+                f"{wanted.kind} {_name_of(obj)} cannot be read: {official.first_fault(error)}"
+            ) from error
+
+    def write(self) -> dict[str, Any]:
+        """Return the object as JSON: what was set or changed, no defaults, no None.
+
+        Raises InvalidObject for a value that its field's type does not allow.
+        """
+        missing = {name for name in ("spec", "status") if self.__dict__[name] is None}
+        data = written(self, exclude=missing)
+        for name in ("metadata", "spec", "status"):
+            if name not in self.model_fields_set and not data.get(name, True):
+                del data[name]
+        return {"apiVersion": self.api_version, "kind": self.kind, **data}
+
+
+def _default_of(type_: type[Resource[Any, Any]], name: str) -> BaseModel | None:
+    model = _model_of(type_.model_fields[name].annotation)
+    if model is None or any(field.is_required() for field in model.model_fields.values()):
+        return None
+    return model()
+
+
+def _model_of(annotation: Any) -> type[BaseModel] | None:
+    """Return the model in `Spec` or `Spec | None`."""
+    if get_origin(annotation) in {Union, types.UnionType}:
+        return next((model for part in get_args(annotation) if (model := _model_of(part)) is not None), None)
+    return annotation if inspect.isclass(annotation) and issubclass(annotation, BaseModel) else None
+
+
+def _name_of(obj: Mapping[str, Any]) -> str:
+    metadata = obj.get("metadata")
+    if not isinstance(metadata, Mapping):
+        return "an object without a name"
+    return str(ObjectKey(str(metadata.get("namespace") or ""), str(metadata.get("name") or "without a name")))
+
+
+def api_resource_of(type_: type[Any]) -> ApiResource:
+    """Return how API servers serve the kind of a Resource class or of a model of the official client.
+
+    Raises DefinitionError for any other type, and for models that are only parts of objects.
+    """
+    if inspect.isclass(type_) and issubclass(type_, Resource):
+        return type_.api_resource()
+    if official.is_official(type_):
+        found = resources_by_model().get(type_.__name__)
+        if found is not None:
+            return found
+        raise DefinitionError(f"{type_.__name__} is not a kind of its own: it is a part of other objects")
+    raise DefinitionError(
+        f"{getattr(type_, '__name__', type_)!r} is not a kind: give a subclass of operatorkit.Resource, or a model "
+        "such as kubernetes.client.models.V1ConfigMap"
+    )
+
+
+def read(type_: type[T], obj: Mapping[str, Any]) -> T:
+    """Read an object as a Resource class or as a model of the official client, keeping fields it does not know.
+
+    Raises InvalidObject, which names object, field and what was found.
+    """
+    if issubclass(type_, Resource):
+        return cast("T", type_.read(obj))
+    if official.is_official(type_):
+        try:
+            return cast("T", official.read(cast("type[BaseModel]", type_), obj))
+        except InvalidObject as error:
+            raise InvalidObject(f"{_name_of(obj)}: {error}") from error
+    raise DefinitionError(f"{type_.__name__} is neither a Resource nor a model of the official client")
+
+
+def write(obj: Any) -> dict[str, Any]:
+    """Return a typed object as JSON, with its apiVersion and kind: only fields that were set, and no None.
+
+    A dictionary is taken as it is (a copy). Raises InvalidObject for a value that its field's type does not allow.
+    """
+    if isinstance(obj, Resource):
+        return obj.write()
+    if isinstance(obj, Mapping):
+        return dict(obj)
+    resource = api_resource_of(type(obj))
+    data = cast("dict[str, Any]", official.plain(obj))
+    return {**data, "apiVersion": resource.api_version, "kind": resource.kind}
