@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -80,11 +81,11 @@ def _locked(directory: Path, progress: Callable[[str], None]) -> Iterator[None]:
 
 
 def _required_version(modules: Path) -> str:
-    for line in (modules / "kubernetes" / "go.mod").read_text().splitlines():
-        words = line.split()
-        if "k8s.io/kubernetes" in words and words[-1].startswith("v"):
-            return words[-1].removeprefix("v")
-    raise OperatorKitError(f"{modules / 'kubernetes' / 'go.mod'} requires no version of k8s.io/kubernetes")
+    text = (modules / "kubernetes" / "go.mod").read_text()
+    found = re.search(r"^(?:require)?\s+k8s\.io/kubernetes v(\S+)", text, re.MULTILINE)
+    if found is None:
+        raise OperatorKitError(f"{modules / 'kubernetes' / 'go.mod'} requires no version of k8s.io/kubernetes")
+    return found[1]
 
 
 def _compile(go: str, program: Program, modules: Path, directory: Path) -> None:
