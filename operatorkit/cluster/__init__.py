@@ -5,3 +5,36 @@ translation of the API server's errors into `operatorkit.errors`, informers and 
 to do with objects (`operatorkit.context`, `operatorkit.children`), typed models (`operatorkit.resource`), and
 any knowledge of kopf (`operatorkit._runtime`).
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from operatorkit.cluster.api import ClusterAPI, JSONObject, ObjectList, PatchType, Propagation, WatchEvent
+from operatorkit.cluster.config import ClusterConfig, Credentials, load_config
+
+if TYPE_CHECKING:
+    from operatorkit.cluster.client import Answered, LiveCluster
+
+__all__ = [
+    "Answered",
+    "ClusterAPI",
+    "ClusterConfig",
+    "Credentials",
+    "JSONObject",
+    "LiveCluster",
+    "ObjectList",
+    "PatchType",
+    "Propagation",
+    "WatchEvent",
+    "load_config",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the live client, and aiohttp with it, on first use: most commands need no cluster."""
+    if name in {"Answered", "LiveCluster"}:
+        from operatorkit.cluster import client
+
+        return getattr(client, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,103 @@
+"""The one aiohttp session of a live client: credentials, limits and dead-connection detection.
+
+All of it sits in the session itself (a middleware and a connector), so that whoever else uses the session, kopf
+above all, gets the same behaviour.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Any, Final
+
+import aiohttp
+
+from operatorkit.clock import Clock
+from operatorkit.cluster.config import ClusterConfig
+
+__all__ = ["new_session"]
+
+_Handler = Callable[[aiohttp.ClientRequest], Awaitable[aiohttp.ClientResponse]]
+
+# A peer that vanished without a word is noticed after about half a minute, whether we wait or write.
+_KEEPALIVE_IDLE_SECONDS: Final = 15
+_KEEPALIVE_INTERVAL_SECONDS: Final = 5
+_KEEPALIVE_PROBES: Final = 3
+_UNACKNOWLEDGED_MILLISECONDS: Final = 30_000
+
+
+def new_session(
+    config: ClusterConfig, *, clock: Clock, request_timeout: timedelta, max_requests_in_flight: int, user_agent: str
+) -> aiohttp.ClientSession:
+    """Open a session for `config`. Must be called in the event loop that will use it."""
+    connector = aiohttp.TCPConnector(
+        limit=0,  # watches hold their connections for minutes: the middleware counts requests instead
+        ssl=config.ssl_context if config.ssl_context is not None else True,
+        socket_factory=_new_socket,
+        keepalive_timeout=60,
+    )
+    return aiohttp.ClientSession(
+        connector=connector,
+        headers={"User-Agent": user_agent, "Accept": "application/json"},
+        timeout=aiohttp.ClientTimeout(total=request_timeout.total_seconds(), sock_connect=10),
+        proxy=config.proxy,
+        trust_env=False,
+        read_bufsize=1 << 20,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        middlewares=(_limiter(max_requests_in_flight), _authenticator(config, clock)),
+    )
+
+
+def _limiter(
+    max_requests_in_flight: int,
+) -> Callable[[aiohttp.ClientRequest, _Handler], Awaitable[aiohttp.ClientResponse]]:
+    """Bound the requests that wait for an answer. A watch waits for ever, so it is not counted."""
+    permits = asyncio.Semaphore(max_requests_in_flight)
+
+    async def limit(request: aiohttp.ClientRequest, handler: _Handler) -> aiohttp.ClientResponse:
+        if request.url.query.get("watch") in {"1", "true"}:
+            return await handler(request)
+        async with permits:
+            return await handler(request)
+
+    return limit
+
+
+def _authenticator(
+    config: ClusterConfig, clock: Clock
+) -> Callable[[aiohttp.ClientRequest, _Handler], Awaitable[aiohttp.ClientResponse]]:
+    """Put fresh credentials into each request; when they are refused, load them again and try once more."""
+    credentials = config.credentials
+
+    async def authenticate(request: aiohttp.ClientRequest, handler: _Handler) -> aiohttp.ClientResponse:
+        if config.tls_server_name:
+            request.server_hostname = config.tls_server_name
+        used = await credentials.headers(now=clock.monotonic())
+        request.headers.update(used)
+        response = await handler(request)
+        if response.status != 401 or not credentials.refreshable:
+            return response
+        if not await credentials.refresh(used, now=clock.monotonic()):
+            return response
+        response.release()
+        request.headers.update(await credentials.headers(now=clock.monotonic()))
+        return await handler(request)
+
+    return authenticate
+
+
+def _new_socket(address: tuple[Any, ...]) -> socket.socket:
+    family, kind, protocol = address[0], address[1], address[2]
+    made = socket.socket(family=family, type=kind, proto=protocol)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in (
+        ("TCP_KEEPIDLE", _KEEPALIVE_IDLE_SECONDS),
+        ("TCP_KEEPINTVL", _KEEPALIVE_INTERVAL_SECONDS),
+        ("TCP_KEEPCNT", _KEEPALIVE_PROBES),
+        ("TCP_USER_TIMEOUT", _UNACKNOWLEDGED_MILLISECONDS),
+    ):
+        if hasattr(socket, option):  # macOS has not all of them
+            made.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+    return made

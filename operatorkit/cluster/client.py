@@ -1,0 +1,499 @@
+"""The live client: a `ClusterAPI` over HTTP.
+
+One aiohttp session carries everything and may be shared (`LiveCluster.session`). What is repeated, and when:
+
+- 429, always, after the time the server asks for; but not an eviction that a PodDisruptionBudget holds back,
+- a connection that could not be made, always: nothing was sent,
+- a connection that broke, 500, 502, 503 and 504: only where doing it twice does no harm, which is for reads and for
+  server-side apply.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import AsyncGenerator, Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from types import TracebackType
+from typing import Any, Final, Self
+from urllib.parse import quote, urlencode
+
+import aiohttp
+from yarl import URL
+
+from operatorkit.clock import SYSTEM_CLOCK, Clock
+from operatorkit.cluster import _json
+from operatorkit.cluster._lines import LineSplitter
+from operatorkit.cluster._session import new_session
+from operatorkit.cluster.api import JSONObject, ObjectList, PatchType, Propagation, WatchEvent
+from operatorkit.cluster.config import ClusterConfig
+from operatorkit.cluster.discovery import Discovery
+from operatorkit.cluster.translate import error_from_answer, error_from_exception, error_from_status
+from operatorkit.errors import ClusterError, Throttled, Unauthorized, Unreachable
+from operatorkit.names import ApiResource
+
+__all__ = ["Answered", "LiveCluster"]
+
+_log = logging.getLogger("operatorkit.cluster")
+
+_TRIES: Final = 4
+_LONGEST_WAIT_SECONDS: Final = 15.0
+_PASSING: Final = frozenset({500, 502, 503, 504})
+_NEVER_SENT: Final = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
+_EVENT_TYPES: Final = frozenset({"ADDED", "MODIFIED", "DELETED", "BOOKMARK"})
+_WARNINGS_REMEMBERED: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """One request that went over the wire, for metrics and tests: `code` is 0 when there was no answer."""
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    code: int
+    seconds: float
+
+
+class LiveCluster:
+    """A Kubernetes API over HTTP: the `ClusterAPI` that operators use in production.
+
+    An async context manager. Every method of `ClusterAPI` may be cancelled at any time and leaves no open
+    connection behind.
+
+        async with LiveCluster(load_config()) as api:
+            pods = await api.resolve("", "Pod")
+
+    `observe` is called after each request, `warn` with each new Warning header (by default it is logged).
+    """
+
+    def __init__(
+        self,
+        config: ClusterConfig,
+        *,
+        clock: Clock = SYSTEM_CLOCK,
+        request_timeout: timedelta = timedelta(seconds=30),
+        watch_idle_timeout: timedelta = timedelta(seconds=150),
+        max_requests_in_flight: int = 64,
+        user_agent: str = "operatorkit",
+        observe: Callable[[Answered], None] | None = None,
+        warn: Callable[[str], None] | None = None,
+    ) -> None:
+        self._config = config
+        self._clock = clock
+        self._request_timeout = request_timeout
+        self._watch_timeout = aiohttp.ClientTimeout(
+            total=None, sock_connect=10, sock_read=watch_idle_timeout.total_seconds()
+        )
+        self._max_requests_in_flight = max_requests_in_flight
+        self._user_agent = user_agent
+        self._observe = observe
+        self._warn = warn if warn is not None else lambda text: _log.warning("the API server warns: %s", text)
+        self._warnings: set[str] = set()
+        self._session: aiohttp.ClientSession | None = None
+        self._discovery = Discovery(self)
+
+    @property
+    def config(self) -> ClusterConfig:
+        """Where this client talks to, and as whom."""
+        return self._config
+
+    @property
+    def session(self) -> aiohttp.ClientSession:
+        """The session that carries all requests, with credentials and limits built in; URLs must be absolute."""
+        if self._session is None:
+            raise RuntimeError("this LiveCluster is not open: use it as `async with LiveCluster(config) as api:`")
+        return self._session
+
+    async def __aenter__(self) -> Self:
+        """Open the session; the first request opens the first connection."""
+        self._session = new_session(
+            self._config,
+            clock=self._clock,
+            request_timeout=self._request_timeout,
+            max_requests_in_flight=self._max_requests_in_flight,
+            user_agent=self._user_agent,
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close every connection."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    async def get(
+        self, resource: ApiResource, name: str, *, namespace: str | None = None, subresource: str | None = None
+    ) -> JSONObject:
+        """Return one object. Raises NotFound."""
+        path = _object_path(resource, name, namespace, subresource)
+        return _object(await self._send("GET", path, resource=resource))
+
+    async def list(
+        self,
+        resource: ApiResource,
+        *,
+        namespace: str | None = None,
+        label_selector: str = "",
+        field_selector: str = "",
+        resource_version: str | None = None,
+        limit: int | None = None,
+        continue_token: str = "",
+    ) -> ObjectList:
+        """Return a collection; with `limit`, one page of it. Raises Gone when `continue_token` has expired."""
+        query = {
+            "labelSelector": label_selector,
+            "fieldSelector": field_selector,
+            "limit": str(limit) if limit else "",
+            "continue": continue_token,
+        }
+        query = {key: value for key, value in query.items() if value}
+        if resource_version is not None and not continue_token:
+            query["resourceVersion"] = resource_version
+        answer = _object(await self._send("GET", _collection_path(resource, namespace), query=query, resource=resource))
+        metadata = answer.get("metadata") or {}
+        return ObjectList(
+            [_named(item, resource) for item in answer.get("items") or ()],
+            str(metadata.get("resourceVersion") or ""),
+            str(metadata.get("continue") or ""),
+        )
+
+    async def watch(
+        self,
+        resource: ApiResource,
+        *,
+        resource_version: str,
+        namespace: str | None = None,
+        label_selector: str = "",
+        field_selector: str = "",
+        timeout_seconds: int | None = None,
+    ) -> AsyncGenerator[WatchEvent, None]:
+        """Yield what happens after `resource_version`, bookmarks included, until the server ends the watch.
+
+        Raises Gone when `resource_version` is too old, Unreachable when the connection breaks or stays silent for
+        longer than even bookmarks do. Close the iterator (`aclosing`) to close the connection.
+        """
+        query = {
+            "watch": "1",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": resource_version,
+            # Spread, so that the watches of many clients do not all end at the same moment.
+            "timeoutSeconds": str(timeout_seconds or random.randint(300, 600)),  # noqa: S311
+        }
+        query |= {
+            key: value for key, value in (("labelSelector", label_selector), ("fieldSelector", field_selector)) if value
+        }
+        url = self._url(_collection_path(resource, namespace), query)
+        request = f"GET {url}"
+        started = self._clock.monotonic()
+        code = 0
+        try:
+            async with self.session.get(url, timeout=self._watch_timeout) as response:
+                code = response.status
+                self._report("GET", url, code, started)
+                self._note_warnings(response)
+                if code >= 400:
+                    body = await response.read()
+                    raise self._explained(
+                        error_from_answer(code, body, response.headers, request=request, resource=resource.qualified)
+                    )
+                splitter = LineSplitter()
+                async for chunk in response.content.iter_any():
+                    for line in splitter.feed(chunk):
+                        yield _watch_event(line, request)
+        except (aiohttp.ClientError, OSError) as error:
+            if not code:
+                self._report("GET", url, code, started)
+            raise error_from_exception(error, request=request, server=self._config.server) from error
+
+    async def create(
+        self,
+        resource: ApiResource,
+        obj: Mapping[str, Any],
+        *,
+        namespace: str | None = None,
+        name: str | None = None,
+        subresource: str | None = None,
+        field_manager: str | None = None,
+        dry_run: bool = False,
+    ) -> JSONObject:
+        """Create an object, or (with `name` and `subresource`) post to a subresource.
+
+        Raises AlreadyExists, Invalid.
+        """
+        if name is None:
+            namespace = namespace or (obj.get("metadata") or {}).get("namespace")
+            if resource.namespaced and not namespace:
+                raise ValueError(f"creating a {resource.kind} needs a namespace: {resource.kind} is a namespaced kind")
+            path = _collection_path(resource, namespace)
+        else:
+            path = _object_path(resource, name, namespace, subresource)
+        query = _write_options(field_manager, dry_run=dry_run)
+        return _object(await self._send("POST", path, query=query, body=obj, resource=resource))
+
+    async def replace(
+        self,
+        resource: ApiResource,
+        name: str,
+        obj: Mapping[str, Any],
+        *,
+        namespace: str | None = None,
+        subresource: str | None = None,
+        field_manager: str | None = None,
+        dry_run: bool = False,
+    ) -> JSONObject:
+        """Replace an object; with `metadata.resourceVersion`, only if it is unchanged. Raises Conflict, Invalid."""
+        path = _object_path(resource, name, namespace, subresource)
+        query = _write_options(field_manager, dry_run=dry_run)
+        return _object(await self._send("PUT", path, query=query, body=obj, resource=resource))
+
+    async def patch(
+        self,
+        resource: ApiResource,
+        name: str,
+        body: Any,
+        *,
+        patch_type: PatchType,
+        namespace: str | None = None,
+        subresource: str | None = None,
+        field_manager: str | None = None,
+        force: bool = False,
+        dry_run: bool = False,
+    ) -> JSONObject:
+        """Change part of an object. `force` is for APPLY only.
+
+        Raises NotFound, Conflict, FieldManagerConflict, Invalid.
+        """
+        if patch_type is PatchType.APPLY and not field_manager:
+            raise ValueError("server-side apply needs a field_manager: the name under which the fields are owned")
+        path = _object_path(resource, name, namespace, subresource)
+        query = _write_options(field_manager, dry_run=dry_run)
+        if force:
+            query["force"] = "true"
+        return _object(
+            await self._send("PATCH", path, query=query, body=body, content_type=patch_type.value, resource=resource)
+        )
+
+    async def delete(
+        self,
+        resource: ApiResource,
+        name: str,
+        *,
+        namespace: str | None = None,
+        propagation: Propagation | None = None,
+        grace_period_seconds: int | None = None,
+        uid: str | None = None,
+        resource_version: str | None = None,
+        dry_run: bool = False,
+    ) -> None:
+        """Ask for an object's deletion; finalizers and grace may delay it.
+
+        Raises NotFound, Conflict (preconditions).
+        """
+        preconditions = {"uid": uid, "resourceVersion": resource_version}
+        preconditions = {key: value for key, value in preconditions.items() if value is not None}
+        options: dict[str, Any] = {
+            "propagationPolicy": propagation,
+            "gracePeriodSeconds": grace_period_seconds,
+            "preconditions": preconditions or None,
+            "dryRun": ["All"] if dry_run else None,
+        }
+        options = {key: value for key, value in options.items() if value is not None}
+        body = {"apiVersion": "v1", "kind": "DeleteOptions", **options} if options else None
+        await self._send("DELETE", _object_path(resource, name, namespace, None), body=body, resource=resource)
+
+    async def resolve(self, group: str, kind: str, version: str | None = None) -> ApiResource:
+        """Find out by discovery how a kind is served. Raises NoKindMatch, which names group, version and kind."""
+        return await self._discovery.resolve(group, kind, version)
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Any:
+        """Send any other request and return the decoded JSON answer (or text, where it is not JSON).
+
+        `path` is sent as it is, and so is a `body` of bytes or text; any other is encoded as JSON.
+        """
+        return await self._send(method.upper(), path, query=query, body=body, headers=headers)
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Any = None,
+        content_type: str = "application/json",
+        headers: Mapping[str, str] | None = None,
+        resource: ApiResource | None = None,
+    ) -> Any:
+        """Send one request, again where that is safe, and decode the answer."""
+        url = self._url(path, query)
+        headers = dict(headers or {})
+        data: bytes | str | None = None
+        if body is not None:
+            data = body if isinstance(body, bytes | str) else _json.dumps(body)
+            headers = {"Content-Type": content_type, **headers}
+        harmless_twice = method in {"GET", "HEAD", "OPTIONS"} or content_type == PatchType.APPLY.value
+        for tries in range(1, _TRIES + 1):
+            try:
+                return await self._send_once(method, url, data, headers, resource)
+            except ClusterError as error:
+                again = tries < _TRIES and _may_repeat(error, harmless_twice=harmless_twice)
+                wait = _wait_seconds(error, tries)
+                if not again or wait > _LONGEST_WAIT_SECONDS:
+                    raise
+            await self._clock.sleep(wait)
+        raise AssertionError("unreachable: the last try returns or raises")
+
+    async def _send_once(
+        self, method: str, url: URL, data: bytes | str | None, headers: Mapping[str, str], resource: ApiResource | None
+    ) -> Any:
+        request = f"{method} {url}"
+        started = self._clock.monotonic()
+        code = 0
+        try:
+            async with self.session.request(method, url, data=data, headers=headers, allow_redirects=False) as response:
+                body = await response.read()
+                code = response.status
+        except (aiohttp.ClientError, OSError) as error:
+            raise error_from_exception(error, request=request, server=self._config.server) from error
+        finally:
+            self._report(method, url, code, started)
+        self._note_warnings(response)
+        if code >= 300:
+            qualified = resource.qualified if resource is not None else None
+            raise self._explained(error_from_answer(code, body, response.headers, request=request, resource=qualified))
+        return _decoded(body, response.content_type, request)
+
+    def _url(self, path: str, query: Mapping[str, str] | None) -> URL:
+        text = self._config.server + path
+        if query:
+            text += "?" + urlencode(query, quote_via=quote)
+        return URL(text, encoded=True)
+
+    def _report(self, method: str, url: URL, code: int, started: float) -> None:
+        if self._observe is not None:
+            seconds = self._clock.monotonic() - started
+            self._observe(Answered(method, url.raw_path, dict(url.query), code, seconds))
+
+    def _note_warnings(self, response: aiohttp.ClientResponse) -> None:
+        """Hand on each text of the Warning headers once."""
+        for header in response.headers.getall("Warning", ()):
+            text = _warning_text(header)
+            if text and text not in self._warnings:
+                if len(self._warnings) >= _WARNINGS_REMEMBERED:
+                    self._warnings.clear()
+                self._warnings.add(text)
+                self._warn(text)
+
+    def _explained(self, error: ClusterError) -> ClusterError:
+        """Say what to check when the server does not know us; its own message is only `Unauthorized`."""
+        if not isinstance(error, Unauthorized):
+            return error
+        return Unauthorized(
+            f"{error.message}: the API server at {self._config.server} does not accept the credentials of"
+            f" {self._config.origin}: check that they belong to this cluster and have not expired",
+            code=error.code,
+            reason=error.reason,
+            causes=error.causes,
+            details=error.details,
+        )
+
+
+def _may_repeat(error: ClusterError, *, harmless_twice: bool) -> bool:
+    match error:
+        case Throttled():
+            return not any(cause.reason == "DisruptionBudget" for cause in error.causes)
+        case Unreachable():
+            if isinstance(error.__cause__, aiohttp.ClientSSLError | aiohttp.InvalidURL):
+                return False
+            return harmless_twice or isinstance(error.__cause__, _NEVER_SENT)
+    return harmless_twice and error.code in _PASSING
+
+
+def _wait_seconds(error: ClusterError, tries: int) -> float:
+    if error.retry_after_seconds is not None:
+        return error.retry_after_seconds + random.random() / 4  # noqa: S311
+    return 0.1 * 3.0 ** (tries - 1) * (0.5 + random.random())  # noqa: S311
+
+
+def _collection_path(resource: ApiResource, namespace: str | None) -> str:
+    return resource.path(namespace=_segment(namespace, "namespace") if namespace is not None else None)
+
+
+def _object_path(resource: ApiResource, name: str, namespace: str | None, subresource: str | None) -> str:
+    if resource.namespaced and not namespace:
+        raise ValueError(f"{resource.kind} {name!r} needs a namespace: {resource.kind} is a namespaced kind")
+    return resource.path(
+        _segment(name, "name"),
+        namespace=_segment(namespace, "namespace") if namespace is not None else None,
+        subresource=subresource,
+    )
+
+
+def _segment(text: str, what: str) -> str:
+    """Quote one segment of a path; refuse what would make it another path."""
+    if not text or text in {".", ".."} or "/" in text or "%" in text:
+        raise ValueError(f"{text!r} is not a {what}: it must not be empty, '.' or '..', or contain '/' or '%'")
+    return quote(text, safe=":@!$&'()*+,;=")
+
+
+def _write_options(field_manager: str | None, *, dry_run: bool) -> dict[str, str]:
+    query = {"fieldManager": field_manager} if field_manager else {}
+    return query | ({"dryRun": "All"} if dry_run else {})
+
+
+def _decoded(body: bytes, content_type: str, request: str) -> Any:
+    if content_type.endswith(("json", "yaml")) or body[:1] in {b"{", b"["}:
+        try:
+            return _json.loads(body)
+        except ValueError as error:
+            if content_type.endswith("json"):
+                raise ClusterError(f"{request}: the answer is not JSON, although it says so: {error}") from error
+    return body.decode(errors="replace")
+
+
+def _object(answer: Any) -> JSONObject:
+    if not isinstance(answer, dict):
+        raise ClusterError(
+            f"the API server answered with {type(answer).__name__} {str(answer)[:200]!r} where an object was expected:"
+            " is this address a Kubernetes API?"
+        )
+    return answer
+
+
+def _named(item: JSONObject, resource: ApiResource) -> JSONObject:
+    """Give an item of a list the apiVersion and kind that the server leaves to the list."""
+    return item if "kind" in item else {"apiVersion": resource.api_version, "kind": resource.kind, **item}
+
+
+def _watch_event(line: bytes, request: str) -> WatchEvent:
+    try:
+        event = _json.loads(line)
+        kind, obj = event["type"], event["object"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ClusterError(
+            f"{request}: a frame of the watch cannot be read: {line[:200]!r}", reason="UnreadableFrame"
+        ) from error
+    if kind == "ERROR":
+        status = obj if isinstance(obj, dict) else {}
+        raise error_from_status(status)
+    if kind not in _EVENT_TYPES or not isinstance(obj, dict):
+        raise ClusterError(f"{request}: a watch event of unknown type {kind!r}", reason="UnreadableFrame")
+    return WatchEvent(kind, obj)
+
+
+def _warning_text(header: str) -> str:
+    """Take the text out of `299 - "text"`."""
+    _, quote_mark, rest = header.partition('"')
+    text, _, _ = rest.rpartition('"')
+    return text.replace('\\"', '"').replace("\\\\", "\\") if quote_mark else header

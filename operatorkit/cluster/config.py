@@ -1,0 +1,300 @@
+"""Where the API server is and who we are: kubeconfig files and the service account of a pod.
+
+What belongs here: `ClusterConfig`, `Credentials`, and loading both with the official `kubernetes` package (imported
+on the first call, because it is slow to import and most commands need no cluster). What does not: connections
+(`operatorkit.cluster.client`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from operatorkit.errors import InputError
+
+__all__ = ["ClusterConfig", "Credentials", "load_config"]
+
+_SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+_TOKEN_FILE_PERIOD_SECONDS: Final = 10.0
+
+
+class Credentials:
+    """The headers that prove who we are, kept fresh.
+
+    `load` returns them, together with any client certificate it put into the SSL context; it may block (it reads
+    files and runs plugins), so it runs in a thread. `period_seconds` says how old headers may become before they are
+    loaded again; None means that only a refusal by the server makes us load them again.
+    """
+
+    def __init__(
+        self,
+        headers: Mapping[str, str],
+        load: Callable[[], Mapping[str, str]] | None = None,
+        *,
+        period_seconds: float | None = None,
+    ) -> None:
+        self._headers = dict(headers)
+        self._load = load
+        self._period = period_seconds
+        self._loaded_at: float | None = None
+        self._lock: asyncio.Lock | None = None
+
+    @property
+    def refreshable(self) -> bool:
+        """Whether loading again may give other headers."""
+        return self._load is not None
+
+    async def headers(self, *, now: float) -> Mapping[str, str]:
+        """Return the headers of a request; `now` is a monotonic clock's reading in seconds."""
+        if self._loaded_at is None:
+            self._loaded_at = now
+        if self._period is not None and now - self._loaded_at >= self._period:
+            await self.refresh(self._headers, now=now)
+        return self._headers
+
+    async def refresh(self, used: Mapping[str, str], *, now: float) -> bool:
+        """Load again, unless that happened since `used` was handed out; say whether the headers differ from `used`.
+
+        Raises InputError when the files or the plugin fail.
+        """
+        if self._load is None:
+            return False
+        if self._lock is None:
+            self._lock = asyncio.Lock()
+        async with self._lock:
+            if self._headers == used:
+                self._headers = dict(await asyncio.to_thread(self._load))
+                self._loaded_at = now
+        return self._headers != used
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterConfig:
+    """All that is needed to talk to one API server as one user.
+
+    `origin` says where this comes from, for messages: `context kind-dev of /home/me/.kube/config`.
+    """
+
+    server: str
+    namespace: str = "default"
+    ssl_context: ssl.SSLContext | None = None
+    credentials: Credentials = field(default_factory=lambda: Credentials({}))
+    tls_server_name: str | None = None
+    proxy: str | None = None
+    origin: str = "given by the program"
+
+
+def load_config(kubeconfig: Path | str | Mapping[str, Any] | None = None, context: str | None = None) -> ClusterConfig:
+    """Find the cluster: the given kubeconfig, else $KUBECONFIG, else the pod's service account, else ~/.kube/config.
+
+    `kubeconfig` is a file, or the content of one. Raises InputError, which names the file, the entry and the remedy.
+    """
+    if isinstance(kubeconfig, Mapping):
+        return _from_mapping(dict(kubeconfig), context)
+    if kubeconfig is not None:
+        return _from_files(str(kubeconfig), context)
+    if os.environ.get("KUBECONFIG"):
+        return _from_files(os.environ["KUBECONFIG"], context)
+    if context is None and os.environ.get("KUBERNETES_SERVICE_HOST") and (_SERVICE_ACCOUNT / "token").exists():
+        return _from_service_account()
+    return _from_files("~/.kube/config", context)
+
+
+def _from_files(paths: str, context: str | None) -> ClusterConfig:
+    existing = [path for path in paths.split(os.pathsep) if path and Path(path).expanduser().is_file()]
+    if not existing:
+        raise InputError(
+            f"no kubeconfig at {paths}: give one with --kubeconfig or $KUBECONFIG, or start a control plane of your own"
+            " with `operatorkit controlplane up`"
+        )
+
+    from kubernetes.config import kube_config
+
+    origin = os.pathsep.join(existing)
+    try:
+        merged = kube_config.KubeConfigMerger(origin).config
+    except OSError as error:
+        raise InputError(f"the kubeconfig {origin} cannot be read: {error.strerror}") from error
+    except Exception as error:
+        raise InputError(f"the kubeconfig {origin} cannot be read: {_first_line(error)}") from error
+    if not isinstance(getattr(merged, "value", None), dict):
+        raise InputError(f"the kubeconfig {origin} holds no mapping: it should begin with `apiVersion: v1`")
+    return _from_node(merged, context, origin)
+
+
+def _from_mapping(content: dict[str, Any], context: str | None) -> ClusterConfig:
+    from kubernetes.config import kube_config
+
+    return _from_node(kube_config.ConfigNode("kubeconfig", content), context, "the kubeconfig given")
+
+
+def _from_node(node: Any, context: str | None, origin: str) -> ClusterConfig:
+    """Build the configuration from a `ConfigNode` of the official package, which resolves relative paths."""
+    from kubernetes.client import Configuration
+    from kubernetes.config import ConfigException, kube_config
+
+    def load(directory: str) -> tuple[Any, Any]:
+        loader = kube_config.KubeConfigLoader(node, active_context=context, temp_file_path=directory)
+        configuration = Configuration()
+        configuration.proxy = None
+        loader.load_and_set(configuration)
+        return loader, configuration
+
+    with tempfile.TemporaryDirectory(prefix="operatorkit-") as directory:
+        try:
+            loader, configuration = load(directory)
+            chosen = loader.current_context
+            settings, user = chosen.get("context") or {}, _plain(loader._user)  # noqa: SLF001 - no public access
+            _refuse_missing_user(settings, user)
+            _refuse_failed_plugin(loader, configuration, user)
+            server = _server_of(_plain(loader._cluster))  # noqa: SLF001
+            ssl_context = _ssl_context(configuration) if server.startswith("https://") else None
+        except ConfigException as error:
+            raise InputError(f"{origin}: {_first_line(error)}") from error
+        except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
+            raise InputError(f"{origin} is not a valid kubeconfig: {_first_line(error)}") from error
+
+    where = f"context {chosen.get('name')} (user {settings.get('user')}) of {origin}"
+    impersonation = _impersonation(user)
+
+    def reload() -> Mapping[str, str]:
+        with tempfile.TemporaryDirectory(prefix="operatorkit-") as again:
+            try:
+                fresh_loader, fresh = load(again)
+                _refuse_failed_plugin(fresh_loader, fresh, user)
+                if ssl_context is not None and fresh.cert_file:
+                    ssl_context.load_cert_chain(fresh.cert_file, fresh.key_file)
+            except (ConfigException, OSError, ValueError) as error:
+                raise InputError(f"the credentials of {where} cannot be renewed: {_first_line(error)}") from error
+        return {**_authorization(fresh), **impersonation}
+
+    renews = bool(user.keys() & {"exec", "auth-provider", "tokenFile", "client-certificate"})
+    return ClusterConfig(
+        server=server,
+        namespace=str(settings.get("namespace") or "default"),
+        ssl_context=ssl_context,
+        credentials=Credentials(
+            {**_authorization(configuration), **impersonation},
+            reload if renews else None,
+            period_seconds=_TOKEN_FILE_PERIOD_SECONDS if "tokenFile" in user else _lifetime_seconds(loader),
+        ),
+        tls_server_name=configuration.tls_server_name or None,
+        proxy=configuration.proxy or None,
+        origin=where,
+    )
+
+
+def _from_service_account() -> ClusterConfig:
+    from kubernetes.client import Configuration
+    from kubernetes.config import ConfigException, load_incluster_config
+
+    configuration = Configuration()
+    try:
+        load_incluster_config(client_configuration=configuration)
+        ssl_context = _ssl_context(configuration)
+    except (ConfigException, OSError) as error:
+        raise InputError(f"the service account of this pod cannot be used: {_first_line(error)}") from error
+
+    def reload() -> Mapping[str, str]:
+        try:
+            return _bearer((_SERVICE_ACCOUNT / "token").read_text())
+        except OSError as error:
+            raise InputError(f"the token of this pod's service account cannot be read: {error}") from error
+
+    namespace_file = _SERVICE_ACCOUNT / "namespace"
+    return ClusterConfig(
+        server=configuration.host,
+        namespace=namespace_file.read_text().strip() if namespace_file.exists() else "default",
+        ssl_context=ssl_context,
+        credentials=Credentials(reload(), reload, period_seconds=_TOKEN_FILE_PERIOD_SECONDS),
+        origin="the service account of this pod",
+    )
+
+
+def _ssl_context(configuration: Any) -> ssl.SSLContext:
+    """Trust what the configuration trusts, and nothing else; hold its client certificate."""
+    context = ssl.create_default_context(cafile=configuration.ssl_ca_cert or None)
+    # Python 3.13 refuses authorities without key usage; clusters have such authorities, and Go accepts them.
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    if not configuration.verify_ssl:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if configuration.cert_file:
+        if not configuration.key_file:
+            raise ValueError("the user has `client-certificate` but no `client-key`")
+        context.load_cert_chain(configuration.cert_file, configuration.key_file)
+    return context
+
+
+def _server_of(cluster: Mapping[str, Any]) -> str:
+    server = str(cluster.get("server") or "").rstrip("/")
+    if not server.startswith(("https://", "http://")):
+        raise ValueError(f"`server` of the cluster is {server!r}: write a URL such as https://10.0.0.1:6443")
+    return server
+
+
+def _refuse_missing_user(settings: Mapping[str, Any], user: Mapping[str, Any]) -> None:
+    if settings.get("user") and not user:
+        raise ValueError(f"the context names the user {settings['user']!r}, which is not (or empty) under `users`")
+
+
+def _refuse_failed_plugin(loader: Any, configuration: Any, user: Mapping[str, Any]) -> None:
+    """Raise what went wrong in a credential plugin: the official package only logs it."""
+    if "exec" not in user or configuration.api_key.get("BearerToken") or configuration.cert_file:
+        return
+    from kubernetes.config.exec_provider import ExecProvider
+
+    command = (user["exec"] or {}).get("command")
+    try:
+        ExecProvider(loader._user["exec"], None, loader._cluster).run()  # noqa: SLF001
+    except Exception as error:
+        raise ValueError(f"the credential plugin {command!r} failed: {_first_line(error)}") from error
+    raise ValueError(f"the credential plugin {command!r} gave neither a token nor a certificate with its key")
+
+
+def _authorization(configuration: Any) -> dict[str, str]:
+    value = configuration.api_key.get("BearerToken")
+    if not value:
+        return {}
+    kind, _, rest = value.partition(" ")
+    return _bearer(rest) if kind.lower() == "bearer" else {"Authorization": value}
+
+
+def _bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token.strip()}"}
+
+
+def _impersonation(user: Mapping[str, Any]) -> dict[str, str]:
+    headers = {"Impersonate-User": str(user["as"])} if user.get("as") else {}
+    groups = user.get("as-groups") or []
+    if len(groups) > 1:
+        raise InputError(f"`as-groups` of the user has {len(groups)} groups: only one is supported")
+    if groups:
+        headers["Impersonate-Group"] = str(groups[0])
+    return headers
+
+
+def _lifetime_seconds(loader: Any) -> float | None:
+    """Say for how long the plugin's credentials are good, less a fifth, or None when they do not expire."""
+    expiry = getattr(loader, "expiry", None)
+    if expiry is None:
+        return None
+    from datetime import UTC, datetime
+
+    return max(1.0, float((expiry - datetime.now(UTC)).total_seconds()) * 0.8)
+
+
+def _plain(node: Any) -> dict[str, Any]:
+    value = getattr(node, "value", node)
+    return value if isinstance(value, dict) else {}
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip() or type(error).__name__
+    return " ".join(line.strip() for line in text.splitlines() if line.strip())
