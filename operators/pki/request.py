@@ -1,0 +1,283 @@
+"""The request: what a Certificate asks for, checked and in canonical form.
+
+What belongs here: parsing a `CertificateSpec`, and saying everything that is wrong with it at once. What does not:
+whether it is allowed (`operators.pki.policy`). Pure.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from typing import Literal
+from urllib.parse import urlsplit
+
+from operatorkit.names import dns_subdomain_error
+from operators.pki.api import CertificateSpec, KeyAlgorithm, PrivateKey, Usage
+
+__all__ = ["Fault", "NameKind", "Request", "describe", "format_duration", "parse_duration", "read_request"]
+
+NameKind = Literal["dnsNames", "ipAddresses", "uris", "emailAddresses", "commonName"]
+
+COMMON_NAME_MAX_LENGTH = 64
+MINIMUM_DURATION = timedelta(hours=1)
+MINIMUM_RENEW_BEFORE = timedelta(minutes=5)
+MAXIMUM_DURATION = timedelta(days=36500)
+KEY_SIZES: dict[KeyAlgorithm, tuple[int, ...]] = {"ECDSA": (256, 384, 521), "RSA": (2048, 3072, 4096), "Ed25519": ()}
+
+_DURATION = re.compile(r"(-?)((?:\d+(?:\.\d+)?[hms])+)")
+_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)([hms])")
+_DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[!#-;=?-Z_a-z~%\[\]]+")
+_EMAIL = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@([A-Za-z0-9-]+\.)*[A-Za-z0-9-]+")
+_SECONDS = {"h": 3600, "m": 60, "s": 1}
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that is wrong: `field` is a path, `value` what was found, `remedy` what to write instead."""
+
+    field: str
+    value: str
+    problem: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.remedy} ({self.field} is {self.value}: {self.problem})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """A certificate that could be made: names in canonical form and without repetition."""
+
+    common_name: str | None
+    dns_names: tuple[str, ...]
+    ip_addresses: tuple[str, ...]
+    uris: tuple[str, ...]
+    email_addresses: tuple[str, ...]
+    is_ca: bool
+    usages: tuple[Usage, ...]
+    duration: timedelta
+    renew_before: timedelta | None
+    algorithm: KeyAlgorithm
+    size: int
+    rotate_key: bool
+
+    def names(self) -> list[tuple[str, str]]:
+        """Return each name that the certificate will bear, with the path of its field."""
+        found = [
+            (f"spec.{field}[{index}]", name)
+            for field, names in (
+                ("dnsNames", self.dns_names),
+                ("ipAddresses", self.ip_addresses),
+                ("uris", self.uris),
+                ("emailAddresses", self.email_addresses),
+            )
+            for index, name in enumerate(names)
+        ]
+        if self.common_name is not None and self.common_name not in [name for _, name in found]:
+            found.insert(0, ("spec.commonName", self.common_name))
+        return found
+
+    def digest(self, issuer: str) -> str:
+        """Return a short hash of what a certificate depends on, so that a changed request is told from a repair."""
+        facts = {key: str(value) for key, value in asdict(self).items() if key not in {"renew_before", "rotate_key"}}
+        text = json.dumps({**facts, "issuer": issuer}, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def describe(faults: Iterable[Fault]) -> str:
+    """Write faults as one message, the remedies first."""
+    return "; ".join(str(fault) for fault in faults)
+
+
+def parse_duration(text: str) -> timedelta:
+    """Read a duration as Go writes it, in hours, minutes and seconds. Raises ValueError, which says how to write it."""
+    match = _DURATION.fullmatch(text.strip())
+    if match is None:
+        raise ValueError("is not a duration: write hours, minutes and seconds, such as 2160h for 90 days or 1h30m")
+    seconds = sum(float(number) * _SECONDS[unit] for number, unit in _DURATION_PART.findall(match[2]))
+    if seconds > MAXIMUM_DURATION.total_seconds():
+        raise ValueError(f"is longer than {format_duration(MAXIMUM_DURATION)}, a hundred years")
+    return timedelta(seconds=-seconds if match[1] else seconds)
+
+
+def format_duration(duration: timedelta) -> str:
+    """Write a duration as Go does, without parts that are zero: 2160h, 1h30m."""
+    rest = int(duration.total_seconds())
+    sign, rest = ("-", -rest) if rest < 0 else ("", rest)
+    parts = [(rest // 3600, "h"), (rest // 60 % 60, "m"), (rest % 60, "s")]
+    return sign + "".join(f"{number}{unit}" for number, unit in parts if number) if rest else "0s"
+
+
+def read_request(spec: CertificateSpec) -> tuple[Request | None, list[Fault]]:
+    """Check a spec; return the request, or None and every fault, in the order of the fields."""
+    faults: list[Fault] = []
+    if problem := dns_subdomain_error(spec.secret_name):
+        faults.append(Fault("spec.secretName", repr(spec.secret_name), problem, "Choose a name that a Secret can have"))
+    dns_names = [_dns_name(f"spec.dnsNames[{i}]", name, faults) for i, name in enumerate(spec.dns_names)]
+    addresses = [_ip_address(f"spec.ipAddresses[{i}]", name, faults) for i, name in enumerate(spec.ip_addresses)]
+    uris = [_uri(f"spec.uris[{i}]", name, faults) for i, name in enumerate(spec.uris)]
+    emails = [_email(f"spec.emailAddresses[{i}]", name, faults) for i, name in enumerate(spec.email_addresses)]
+    _common_name(spec, {*dns_names, *addresses, *uris, *emails}, faults)
+    duration = _duration("spec.duration", spec.duration, MINIMUM_DURATION, faults)
+    renew_before = None
+    if spec.renew_before is not None:
+        renew_before = _duration("spec.renewBefore", spec.renew_before, MINIMUM_RENEW_BEFORE, faults)
+        if renew_before is not None and duration is not None and renew_before >= duration:
+            remedy = f"Renew less than the {spec.duration} of spec.duration before the end"
+            faults.append(
+                Fault("spec.renewBefore", repr(spec.renew_before), "it would be renewed at once, for ever", remedy)
+            )
+    if not spec.usages and not spec.is_ca:
+        faults.append(Fault("spec.usages", "[]", "nobody would accept the certificate", "Give at least one usage"))
+    size = _key_size(spec.private_key, faults)
+    if faults or duration is None:
+        return None, faults
+    return Request(
+        common_name=spec.common_name or None,
+        dns_names=tuple(dict.fromkeys(dns_names)),
+        ip_addresses=tuple(dict.fromkeys(addresses)),
+        uris=tuple(dict.fromkeys(uris)),
+        email_addresses=tuple(dict.fromkeys(emails)),
+        is_ca=spec.is_ca,
+        usages=() if spec.is_ca else tuple(sorted(set(spec.usages))),
+        duration=duration,
+        renew_before=renew_before,
+        algorithm=spec.private_key.algorithm,
+        size=size,
+        rotate_key=spec.private_key.rotation_policy == "Always",
+    ), []
+
+
+def _dns_name(field: str, name: str, faults: list[Fault]) -> str:
+    def fault(problem: str, remedy: str) -> str:
+        faults.append(Fault(field, repr(name), problem, remedy))
+        return name
+
+    canonical = name.lower()
+    if _is_ip_address(name):
+        return fault("it is an IP address", f"Move {name} to spec.ipAddresses")
+    if not canonical.isascii():
+        return fault("it is not ASCII", "Write an international name in its xn-- form")
+    if len(canonical) > 253:
+        return fault(f"it has {len(canonical)} characters", "Use a DNS name of at most 253 characters")
+    if canonical.endswith("."):
+        return fault("it ends with a dot", f"Write {canonical.rstrip('.') or 'a name'} without the last dot")
+    labels = canonical.split(".")
+    if labels[0] == "*":
+        if len(labels) < 3:
+            return fault("it would match a whole top-level domain", "Put a wildcard before at least two labels")
+        labels = labels[1:]
+    for label in labels:
+        if "*" in label:
+            return fault("a wildcard may only be the whole first label", "Use a wildcard such as *.example.com")
+        if not label:
+            return fault("it has an empty label", "Remove the extra dot")
+        if len(label) > 63:
+            return fault(
+                f"its label {label[:20]}... has {len(label)} characters", "Use labels of at most 63 characters"
+            )
+        if not _DNS_LABEL.fullmatch(label):
+            return fault(
+                f"its label {label!r} is not a DNS label",
+                "Use letters, digits and inner hyphens between the dots",
+            )
+    return canonical
+
+
+def _is_ip_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _ip_address(field: str, name: str, faults: list[Fault]) -> str:
+    try:
+        address = ipaddress.ip_address(name)
+    except ValueError:
+        faults.append(Fault(field, repr(name), "it is not an IP address", "Write an address such as 10.0.0.1 or ::1"))
+        return name
+    if isinstance(address, ipaddress.IPv6Address) and address.scope_id:
+        faults.append(
+            Fault(field, repr(name), "it has a zone", f"Leave out the zone: {address.compressed.partition('%')[0]}")
+        )
+    return str(address)
+
+
+def _uri(field: str, name: str, faults: list[Fault]) -> str:
+    try:
+        parts = urlsplit(name)
+    except ValueError:
+        parts = None
+    if parts is None or not _URI.fullmatch(name) or not (parts.netloc or parts.path):
+        remedy = "Write an absolute URI in ASCII, such as spiffe://example.org/web"
+        faults.append(Fault(field, repr(name), "it is not an absolute URI", remedy))
+    return name
+
+
+def _email(field: str, name: str, faults: list[Fault]) -> str:
+    local, _, domain = name.rpartition("@")
+    if not _EMAIL.fullmatch(name) or len(local) > 64:
+        remedy = "Write an address in ASCII, such as team@example.com"
+        faults.append(Fault(field, repr(name), "it is not an email address", remedy))
+        return name
+    return f"{local}@{domain.lower()}"
+
+
+def _common_name(spec: CertificateSpec, names: set[str], faults: list[Fault]) -> None:
+    common_name = spec.common_name
+
+    def fault(problem: str, remedy: str) -> None:
+        faults.append(Fault("spec.commonName", repr(common_name), problem, remedy))
+
+    if not common_name:
+        if spec.is_ca:
+            fault("verifiers tell CAs apart by their subjects", "Give the CA a common name of its own")
+        elif not names:
+            fault("the certificate would have no name", "Give at least one of spec.dnsNames or spec.ipAddresses")
+        return
+    if len(common_name) > COMMON_NAME_MAX_LENGTH:
+        fault(
+            f"it has {len(common_name)} characters",
+            f"Use a common name of at most {COMMON_NAME_MAX_LENGTH} characters, or leave it out",
+        )
+    elif not common_name.isprintable() or common_name != common_name.strip():
+        fault("it has spaces around it or characters that cannot be printed", "Use printable characters only")
+    elif not spec.is_ca and common_name not in names:
+        fault(
+            "verifiers look at the alternative names only",
+            f"Add {common_name!r} to spec.dnsNames, or leave out the common name",
+        )
+
+
+def _duration(field: str, text: str, minimum: timedelta, faults: list[Fault]) -> timedelta | None:
+    example = "2160h for 90 days" if minimum == MINIMUM_DURATION else "720h for 30 days"
+    try:
+        duration = parse_duration(text)
+    except ValueError as error:
+        faults.append(Fault(field, repr(text), f"it {error}", f"Write a duration, such as {example}"))
+        return None
+    if duration < minimum:
+        problem = "it is negative" if duration < timedelta(0) else "it is too short"
+        remedy = f"Use at least {format_duration(minimum)}, such as {example}"
+        faults.append(Fault(field, repr(text), problem, remedy))
+        return None
+    return duration
+
+
+def _key_size(key: PrivateKey, faults: list[Fault]) -> int:
+    allowed = KEY_SIZES[key.algorithm]
+    if key.size is None:
+        return allowed[0] if allowed else 0
+    if key.size in allowed:
+        return key.size
+    remedy = f"Use {', '.join(map(str, allowed))} for {key.algorithm}" if allowed else "Leave the size out for Ed25519"
+    faults.append(Fault("spec.privateKey.size", str(key.size), f"{key.algorithm} has no such size", remedy))
+    return 0
