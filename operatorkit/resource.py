@@ -20,7 +20,7 @@ import types
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Generic, Literal, Self, TypeVar, Union, cast, get_args, get_origin
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from operatorkit.crd import official
 from operatorkit.crd.definition import Definition, PrinterColumn, Scale, plural_of
@@ -127,6 +127,10 @@ class Resource(Model, Generic[SpecT, StatusT]):
     api_version: ClassVar[str] = ""
     kind: ClassVar[str] = ""
     _definition: ClassVar[Definition | None] = None
+
+    # Looking for docstrings below the attributes of Resource[Spec, Status] reads the source of whoever writes that, and
+    # fails where the header of the last class of a file takes several lines.
+    model_config = ConfigDict(use_attribute_docstrings=False)
 
     metadata: ObjectMeta = Field(default_factory=ObjectMeta)
     spec: SpecT = Field(default_factory=_absent)

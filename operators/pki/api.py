@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
+from pydantic import Field
+
 from operatorkit.conditions import Condition
 from operatorkit.resource import Model, PrinterColumn, Resource, Rule, Time, exactly_one_of
-from pydantic import Field
 
 __all__ = [
     "GROUP",
