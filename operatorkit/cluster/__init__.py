@@ -11,22 +11,31 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from operatorkit.cluster.api import ClusterAPI, JSONObject, ObjectList, PatchType, Propagation, WatchEvent
+from operatorkit.cluster.cache import Cache, Change, IndexFunction, key_of
 from operatorkit.cluster.config import ClusterConfig, Credentials, load_config
+from operatorkit.cluster.informer import Informer
+from operatorkit.cluster.versions import is_newer
 
 if TYPE_CHECKING:
     from operatorkit.cluster.client import Answered, LiveCluster
 
 __all__ = [
     "Answered",
+    "Cache",
+    "Change",
     "ClusterAPI",
     "ClusterConfig",
     "Credentials",
+    "IndexFunction",
+    "Informer",
     "JSONObject",
     "LiveCluster",
     "ObjectList",
     "PatchType",
     "Propagation",
     "WatchEvent",
+    "is_newer",
+    "key_of",
     "load_config",
 ]
 

@@ -1,0 +1,302 @@
+"""Objects of one kind in memory, kept as encoded bytes.
+
+What belongs here: storing, finding and indexing objects, and which of two versions of one is the newer. What does
+not: where objects come from (`operatorkit.cluster.informer`).
+
+There are two views of an object, and they differ only between a write of ours and its echo in the watch:
+
+    readers      see the newest version known, our own writes included (`put`)
+    subscribers  are told the watch's history, each event once, as if there were no `put`
+"""
+
+from __future__ import annotations
+
+import builtins
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from operatorkit.cluster import _json
+from operatorkit.cluster.api import JSONObject
+from operatorkit.cluster.versions import is_newer
+from operatorkit.names import LABEL_OWNER_UID, ObjectKey
+
+__all__ = ["Cache", "Change", "IndexFunction", "key_of"]
+
+_log = logging.getLogger("operatorkit.cluster")
+
+IndexFunction = Callable[[JSONObject], Iterable[str]]
+ChangeType = Literal["ADDED", "MODIFIED", "DELETED"]
+
+_OWNER: Final = " owner"  # no name that a caller would choose
+
+
+def key_of(obj: Mapping[str, Any]) -> ObjectKey:
+    """Return an object's key. Raises ValueError when it has no name."""
+    metadata = obj.get("metadata")
+    name = metadata.get("name") if isinstance(metadata, Mapping) else None
+    if not isinstance(metadata, Mapping) or not isinstance(name, str) or not name:
+        raise ValueError(f"an object without metadata.name: {str(obj)[:200]}")
+    return ObjectKey(str(metadata.get("namespace") or ""), name)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What happened to an object: `old` is None for ADDED, `new` is None for DELETED (then `old` is its last state).
+
+    Each access to `old` and `new` decodes a fresh copy, which the caller may change; keep it rather than asking twice.
+    """
+
+    type: ChangeType
+    key: ObjectKey
+    old_data: bytes | None = None
+    new_data: bytes | None = None
+
+    @classmethod
+    def of(cls, type_: ChangeType, key: ObjectKey, old: JSONObject | None, new: JSONObject | None) -> Change:
+        """Make a change from objects."""
+        return cls(
+            type_,
+            key,
+            _json.dumps(old) if old is not None else None,
+            _json.dumps(new) if new is not None else None,
+        )
+
+    @property
+    def old(self) -> JSONObject | None:
+        """The object before."""
+        return None if self.old_data is None else _decode(self.old_data)
+
+    @property
+    def new(self) -> JSONObject | None:
+        """The object after."""
+        return None if self.new_data is None else _decode(self.new_data)
+
+
+@dataclass(slots=True)
+class _Entry:
+    data: bytes
+    resource_version: str
+    labels: Mapping[str, str]
+    indexed: dict[str, tuple[str, ...]]
+
+
+class Cache:
+    """The objects of one kind, without their managedFields.
+
+    Guarantees: every object handed out is the caller's own copy; an older version never replaces a newer one.
+    `transform` may drop what nobody reads before an object is stored; it must keep `metadata`.
+    """
+
+    def __init__(self, *, transform: Callable[[JSONObject], JSONObject] | None = None) -> None:
+        self._transform = transform
+        self._entries: dict[ObjectKey, _Entry] = {}
+        self._namespaces: dict[str, set[ObjectKey]] = {}
+        self._functions: dict[str, IndexFunction] = {_OWNER: _owners}
+        self._indexes: dict[str, dict[str, set[ObjectKey]]] = {_OWNER: {}}
+        # What subscribers saw last of the objects whose entry is ahead of the watch; None for "nothing".
+        self._ahead: dict[ObjectKey, _Entry | None] = {}
+        self._seen_version = ""
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._entries
+
+    def get(self, key: ObjectKey) -> JSONObject | None:
+        """Return a copy of an object, or None."""
+        entry = self._entries.get(key)
+        return None if entry is None else _decode(entry.data)
+
+    def keys(self, namespace: str | None = None, labels: Mapping[str, str] | None = None) -> builtins.list[ObjectKey]:
+        """Return the keys in a namespace (None: in all) of the objects that carry all of `labels`, sorted."""
+        keys: Iterable[ObjectKey] = self._entries if namespace is None else self._namespaces.get(namespace, ())
+        if labels:
+            wanted = labels.items()
+            keys = [key for key in keys if self._entries[key].labels.items() >= wanted]
+        return sorted(keys, key=_sorting)
+
+    def list(self, namespace: str | None = None, labels: Mapping[str, str] | None = None) -> builtins.list[JSONObject]:
+        """Return copies of the objects of `keys(namespace, labels)`, in that order."""
+        return [_decode(self._entries[key].data) for key in self.keys(namespace, labels)]
+
+    def resource_version(self, key: ObjectKey) -> str | None:
+        """Return an object's resource version without decoding it, or None."""
+        entry = self._entries.get(key)
+        return None if entry is None else entry.resource_version
+
+    def add_index(self, name: str, function: IndexFunction) -> None:
+        """Index the objects, present and to come, by the values that `function` gives for each.
+
+        A function that raises gives no values; that is logged. Raises ValueError when the name is taken.
+        """
+        if name in self._functions:
+            raise ValueError(f"there is an index {name!r} already: choose another name")
+        self._functions[name] = function
+        self._indexes[name] = {}
+        for key, entry in self._entries.items():
+            values = self._values(name, _decode(entry.data), key)
+            entry.indexed[name] = values
+            self._index(name, values, key)
+
+    def by_index(self, name: str, value: str) -> builtins.list[ObjectKey]:
+        """Return the keys of the objects that have `value` in the index, sorted. Raises KeyError for no such index."""
+        if name not in self._indexes:
+            known = ", ".join(sorted(self._functions.keys() - {_OWNER})) or "none"
+            raise KeyError(f"there is no index {name!r}: add it with add_index (indexes: {known})")
+        return sorted(self._indexes[name].get(value, ()), key=_sorting)
+
+    def by_owner(self, uid: str) -> builtins.list[ObjectKey]:
+        """Return the keys of the objects that name `uid` in an owner reference or in operatorkit's owner label."""
+        return self.by_index(_OWNER, uid)
+
+    def put(self, obj: JSONObject) -> bool:
+        """Take in the server's answer to a write of ours, ahead of the watch; say whether readers see it now.
+
+        Not if the cache knows a newer version, or if the watch is past it and says that the object is gone.
+        Subscribers are not told: the watch will tell them.
+        """
+        key = key_of(obj)
+        version = _version_of(obj)
+        current = self._entries.get(key)
+        known = current.resource_version if current is not None else self._seen_version
+        if known and not is_newer(version, known):
+            return False
+        self._ahead.setdefault(key, current)
+        self._store(key, self._entry(key, obj))
+        return True
+
+    def update(self, obj: JSONObject) -> Change | None:
+        """Take in an object from a list or an ADDED or MODIFIED event; return what to tell subscribers, if anything."""
+        key = key_of(obj)
+        entry = self._entry(key, obj)
+        current = self._entries.get(key)
+        was_ahead = key in self._ahead
+        told = self._ahead[key] if was_ahead else current
+        if was_ahead and current is not None and is_newer(current.resource_version, entry.resource_version):
+            self._ahead[key] = entry
+        else:
+            self._ahead.pop(key, None)
+            if not was_ahead or current is None or current.resource_version != entry.resource_version:
+                self._store(key, entry)
+        self.note(entry.resource_version)
+        if told is not None and told.resource_version == entry.resource_version:
+            return None
+        if told is None:
+            return Change("ADDED", key, None, entry.data)
+        return Change("MODIFIED", key, told.data, entry.data)
+
+    def remove(self, key: ObjectKey, last: JSONObject | None = None, *, version: str = "") -> Change | None:
+        """Take in that an object is gone as of `version`, with its last state if that is known; return what to tell."""
+        current = self._entries.get(key)
+        was_ahead = key in self._ahead
+        told = self._ahead[key] if was_ahead else current
+        if was_ahead and current is not None and version and is_newer(current.resource_version, version):
+            self._ahead[key] = None  # deleted, and made anew by us since
+        else:
+            self._ahead.pop(key, None)
+            self._drop(key)
+        self.note(version)
+        if told is None:
+            return None
+        data = _json.dumps(self._trimmed(last)) if last is not None else told.data
+        return Change("DELETED", key, data, None)
+
+    def sweep(self, listed: set[ObjectKey], version: str) -> Iterable[Change]:
+        """Remove what a complete list at `version` does not have: objects deleted while nobody watched."""
+        gone = [key for key in {*self._entries, *self._ahead} if key not in listed]
+        changes = [self.remove(key, version=version) for key in sorted(gone, key=_sorting)]
+        self.note(version)
+        return [change for change in changes if change is not None]
+
+    def note(self, version: str) -> None:
+        """Take in that all changes up to `version` have been taken in."""
+        if version and (not self._seen_version or is_newer(version, self._seen_version)):
+            self._seen_version = version
+
+    def forget_versions(self) -> None:
+        """Believe the next list whatever its versions are: the server's history was reset (restored, or made anew)."""
+        self._ahead.clear()
+        self._seen_version = ""
+
+    def told(self) -> builtins.list[Change]:
+        """Return the state that subscribers know, as ADDED changes, sorted by key."""
+        changes = []
+        for key in sorted({*self._entries, *self._ahead}, key=_sorting):
+            entry = self._ahead[key] if key in self._ahead else self._entries[key]
+            if entry is not None:
+                changes.append(Change("ADDED", key, None, entry.data))
+        return changes
+
+    def _trimmed(self, obj: JSONObject) -> JSONObject:
+        obj["metadata"].pop("managedFields", None)
+        return obj if self._transform is None else self._transform(obj)
+
+    def _entry(self, key: ObjectKey, obj: JSONObject) -> _Entry:
+        labels = obj["metadata"].get("labels")
+        version = _version_of(obj)
+        obj = self._trimmed(obj)
+        return _Entry(
+            _json.dumps(obj),
+            version,
+            labels if isinstance(labels, dict) else {},
+            {name: self._values(name, obj, key) for name in self._functions},
+        )
+
+    def _values(self, name: str, obj: JSONObject, key: ObjectKey) -> tuple[str, ...]:
+        try:
+            return tuple(self._functions[name](obj))
+        except Exception:  # noqa: BLE001 - user code must not stop the informer
+            _log.exception("the index function %r failed for %s: the object is not in that index", name, key)
+            return ()
+
+    def _store(self, key: ObjectKey, entry: _Entry) -> None:
+        self._drop(key)
+        self._entries[key] = entry
+        self._namespaces.setdefault(key.namespace, set()).add(key)
+        for name, values in entry.indexed.items():
+            self._index(name, values, key)
+
+    def _drop(self, key: ObjectKey) -> None:
+        entry = self._entries.pop(key, None)
+        if entry is None:
+            return
+        _discard(self._namespaces, key.namespace, key)
+        for name, values in entry.indexed.items():
+            for value in values:
+                _discard(self._indexes[name], value, key)
+
+    def _index(self, name: str, values: tuple[str, ...], key: ObjectKey) -> None:
+        index = self._indexes[name]
+        for value in values:
+            index.setdefault(value, set()).add(key)
+
+
+def _decode(data: bytes) -> JSONObject:
+    obj: JSONObject = _json.loads(data)
+    return obj
+
+
+def _discard(groups: dict[str, set[ObjectKey]], value: str, key: ObjectKey) -> None:
+    group = groups.get(value)
+    if group is not None:
+        group.discard(key)
+        if not group:
+            del groups[value]
+
+
+def _sorting(key: ObjectKey) -> tuple[str, str]:
+    return (key.namespace, key.name)
+
+
+def _version_of(obj: Mapping[str, Any]) -> str:
+    return str(obj["metadata"].get("resourceVersion") or "")
+
+
+def _owners(obj: JSONObject) -> Iterable[str]:
+    metadata = obj["metadata"]
+    found = {str(reference["uid"]) for reference in metadata.get("ownerReferences") or () if reference.get("uid")}
+    label = (metadata.get("labels") or {}).get(LABEL_OWNER_UID)
+    return found | {label} if label else found

@@ -1,0 +1,278 @@
+"""A cache that follows the API server: list once, then watch for ever.
+
+         ┌──────────────── Gone, or a history that was reset ───────────────┐
+         ▼                                                                  │
+    list in pages ──► sweep ──► watch from the list's version ──► event, bookmark ──┐
+         ▲                          ▲        │ ended or broken                ▲     │
+         └── back-off ◄── failed    └── back-off, from the last version seen  └─────┘
+
+What belongs here: keeping a `Cache` in step and telling subscribers. What does not: what to do about a change
+(`operatorkit._runtime`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections.abc import Callable
+from contextlib import aclosing
+from typing import Any, Final, cast
+
+from operatorkit.clock import Clock
+from operatorkit.cluster.api import ClusterAPI, JSONObject, WatchEvent
+from operatorkit.cluster.cache import Cache, Change, key_of
+from operatorkit.cluster.versions import is_newer
+from operatorkit.errors import ClusterError, Gone, Timeout
+from operatorkit.names import ApiResource, ObjectKey
+
+__all__ = ["Informer"]
+
+_log = logging.getLogger("operatorkit.cluster")
+
+_PAGE: Final = 500
+_BACK_OFF_BASE_SECONDS: Final = 0.1
+_BACK_OFF_LIMIT_SECONDS: Final = 30.0
+_LONG_WATCH_SECONDS: Final = 5.0
+_POISONED_TRIES: Final = 2
+
+
+class Informer:
+    """Follows the objects of one kind, in one namespace or all, into `cache`.
+
+    Guarantees:
+
+    - subscribers see every state that lasts: what was missed while the watch was down comes as one change after it,
+      and objects deleted meanwhile come as DELETED,
+    - at most one request at a time, and never two without a pause (jittered, doubling to 30 seconds while it fails),
+    - a failure is logged once, and once more when it is over; `error` holds it while it lasts,
+    - an object that cannot be read is logged and left out; the others go on.
+    """
+
+    def __init__(
+        self,
+        api: ClusterAPI,
+        resource: ApiResource,
+        *,
+        namespace: str | None = None,
+        label_selector: str = "",
+        field_selector: str = "",
+        clock: Clock,
+        transform: Callable[[JSONObject], JSONObject] | None = None,
+    ) -> None:
+        self.resource = resource
+        self.cache = Cache(transform=transform)
+        self.error: ClusterError | None = None
+        self._api = api
+        self._namespace = namespace
+        self._label_selector = label_selector
+        self._field_selector = field_selector
+        self._clock = clock
+        self._callbacks: list[Callable[[Change], None]] = []
+        self._version = ""
+        self._synced = asyncio.Event()
+        self._waiters: list[tuple[str, asyncio.Future[None]]] = []
+
+    @property
+    def has_synced(self) -> bool:
+        """Whether the first list is complete: before, the cache lacks objects."""
+        return self._synced.is_set()
+
+    @property
+    def resource_version(self) -> str:
+        """The version up to which the cache is complete, or "" before the first list."""
+        return self._version if self.has_synced else ""
+
+    async def synced(self) -> None:
+        """Return when the first list is in the cache."""
+        await self._synced.wait()
+
+    async def wait_for(self, resource_version: str) -> None:
+        """Return when the watch is past `resource_version`, which must be of an object that this informer follows."""
+        if self.resource_version and not is_newer(resource_version, self._version):
+            return
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiters.append((resource_version, waiter))
+        try:
+            await waiter
+        finally:
+            self._waiters = [each for each in self._waiters if each[1] is not waiter]
+
+    def subscribe(self, callback: Callable[[Change], None]) -> Callable[[], None]:
+        """Call `callback` with each change, beginning with an ADDED for each object known now; return how to stop.
+
+        The callback must be quick and must not block. One that raises is logged and called again next time.
+        """
+        for change in self.cache.told():
+            _call(callback, change)
+        self._callbacks.append(callback)
+
+        def unsubscribe() -> None:
+            with contextlib.suppress(ValueError):
+                self._callbacks.remove(callback)
+
+        return unsubscribe
+
+    def put(self, obj: JSONObject) -> bool:
+        """Let readers see the server's answer to a write of ours at once, if this informer follows the object.
+
+        With a selector, only objects that are in the cache already are taken: the watch knows the others.
+        """
+        key = key_of(obj)
+        if self._namespace is not None and key.namespace != self._namespace:
+            return False
+        if (self._label_selector or self._field_selector) and key not in self.cache:
+            return False
+        return self.cache.put(obj)
+
+    async def run(self) -> None:
+        """Follow for ever. Cancel it to stop; it may be run again and goes on where it was."""
+        failures = 0
+        poisoned = 0
+        listed = bool(self._version) and self.has_synced
+        while True:
+            started, before = self._clock.monotonic(), self._version
+            try:
+                if not listed:
+                    await self._list()
+                    listed = True
+                await self._watch()
+                failures = 0 if self._made_progress(started, before) else failures + 1
+            except Gone:
+                listed = False
+                failures = 0 if self._made_progress(started, before) else failures + 1
+                if failures <= 1:
+                    continue
+            except ClusterError as error:
+                failures = 1 if self._made_progress(started, before) else failures + 1
+                poisoned = poisoned + 1 if error.reason == "UnreadableFrame" else 0
+                if poisoned >= _POISONED_TRIES or _is_from_the_future(error):
+                    listed, poisoned = False, 0
+                if listed and isinstance(error, Timeout) and failures == 1:
+                    pass  # a silent watch, given up after a while: nothing is wrong
+                else:
+                    self._trouble(error)
+            await self._clock.sleep(_pause_seconds(failures))
+
+    def _made_progress(self, started: float, before: str) -> bool:
+        return self._version != before or self._clock.monotonic() - started >= _LONG_WATCH_SECONDS
+
+    async def _list(self) -> None:
+        """Take in a complete list, page by page, then drop what it does not have."""
+        try:
+            await self._list_pages(_PAGE)
+        except Gone:  # the list took longer than the server keeps history: take it in one piece
+            await self._list_pages(None)
+        self._recovered()
+        self._synced.set()
+        self._wake()
+
+    async def _list_pages(self, limit: int | None) -> None:
+        listed: set[ObjectKey] = set()
+        token = ""
+        first = True
+        while True:
+            page = await self._api.list(
+                self.resource,
+                namespace=self._namespace,
+                label_selector=self._label_selector,
+                field_selector=self._field_selector,
+                limit=limit,
+                continue_token=token,
+            )
+            if first and self._version and is_newer(self._version, page.resource_version):
+                _log.warning(
+                    "%s: the API server's history was reset (version %s after %s): reading everything anew",
+                    self.resource.qualified,
+                    page.resource_version,
+                    self._version,
+                )
+                self.cache.forget_versions()
+            first = False
+            for obj in page.items:
+                listed.update(self._take(obj))
+            token = page.continue_token
+            if not token:
+                break
+        for change in self.cache.sweep(listed, page.resource_version):
+            self._tell(change)
+        self._version = page.resource_version
+
+    async def _watch(self) -> None:
+        events = self._api.watch(
+            self.resource,
+            resource_version=self._version,
+            namespace=self._namespace,
+            label_selector=self._label_selector,
+            field_selector=self._field_selector,
+        )
+        async with aclosing(cast("Any", events)):
+            async for event in events:
+                self._recovered()
+                self._on_event(event)
+
+    def _on_event(self, event: WatchEvent) -> None:
+        metadata = event.object.get("metadata")
+        version = str(metadata.get("resourceVersion") or "") if isinstance(metadata, dict) else ""
+        if event.type in {"ADDED", "MODIFIED"}:
+            self._take(event.object)
+        elif event.type == "DELETED":
+            try:
+                key = key_of(event.object)
+            except ValueError as error:
+                _log.error("%s: %s: skipped", self.resource.qualified, error)
+            else:
+                self._tell(self.cache.remove(key, event.object, version=version))
+        if version:
+            self._version = version
+            self.cache.note(version)
+            self._wake()
+
+    def _take(self, obj: JSONObject) -> list[ObjectKey]:
+        """Put an object into the cache and return its key, in a list; one that is no object is logged and skipped."""
+        try:
+            key = key_of(obj)
+            change = self.cache.update(obj)
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with one object must not stop the others
+            _log.error("%s: an object cannot be read: %s: skipped", self.resource.qualified, error)
+            return []
+        self._tell(change)
+        return [key]
+
+    def _tell(self, change: Change | None) -> None:
+        if change is not None:
+            for callback in tuple(self._callbacks):
+                _call(callback, change)
+
+    def _wake(self) -> None:
+        for version, waiter in self._waiters:
+            if not waiter.done() and not is_newer(version, self._version):
+                waiter.set_result(None)
+
+    def _trouble(self, error: ClusterError) -> None:
+        if self.error is None or str(self.error) != str(error):
+            _log.warning("%s: %s; trying again", self.resource.qualified, error)
+        self.error = error
+
+    def _recovered(self) -> None:
+        if self.error is not None:
+            self.error = None
+            _log.info("%s: following the API server again", self.resource.qualified)
+
+
+def _call(callback: Callable[[Change], None], change: Change) -> None:
+    try:
+        callback(change)
+    except Exception:  # noqa: BLE001 - the others must still be told
+        _log.exception("a subscriber failed on %s %s", change.type, change.key)
+
+
+def _is_from_the_future(error: ClusterError) -> bool:
+    """Tell that the server has not reached the version we ask for: it was restored from an older state."""
+    return any(cause.reason == "ResourceVersionTooLarge" for cause in error.causes)
+
+
+def _pause_seconds(failures: int) -> float:
+    longest = min(_BACK_OFF_LIMIT_SECONDS, _BACK_OFF_BASE_SECONDS * 2.0 ** min(failures, 20))
+    return longest * (0.5 + random.random() / 2)  # noqa: S311 - jitter
