@@ -25,7 +25,8 @@ def describe_pod(pod: Mapping[str, Any], events: Iterable[Mapping[str, Any]], no
     ]
     for container in status.get("containerStatuses", []):
         lines.append(f"  {container['name']}:")
-        (state, detail), *_ = [*container.get("state", {}).items(), ("waiting", {})]
+        states: dict[str, dict[str, Any]] = container.get("state") or {"waiting": {}}
+        state, detail = next(iter(states.items()))
         lines.append(_field("    State", state.capitalize()))
         if detail.get("reason"):
             lines.append(_field("      Reason", detail["reason"]))

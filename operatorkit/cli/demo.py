@@ -1,0 +1,131 @@
+"""`operatorkit demo`: the bundled operators at work, on a control plane of their own, in a few seconds."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+import click
+
+from operatorkit.cluster import JSONObject
+from operatorkit.errors import OperatorKitError
+from operatorkit.resource import Resource
+
+__all__ = ["command"]
+
+_TO_TRY = (
+    "kubectl get pki,certificates,clusterissuers -A",
+    "kubectl describe pod payments -n shop",
+    "kubectl get certificate payments -n shop -o yaml",
+    "kubectl delete secret web-tls -n shop && kubectl get secret web-tls -n shop -w",
+    "kubectl explain certificate.spec",
+)
+
+
+@click.command("demo", short_help="See the bundled operators at work.")
+@click.option("--keep", is_flag=True, help="Leave the control plane and the operator up until Ctrl-C.")
+def command(*, keep: bool) -> None:
+    """Start a control plane, run the pki operator on it, and tell what happens."""
+    started = time.monotonic()
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="operatorkit-demo-")))
+        _tell(stack, folder, started)
+        if keep:
+            _leave_up(folder / "kubeconfig")
+        else:
+            click.echo()
+            click.echo("To go on from here, `make demo KEEP=1` leaves the control plane up and prints its kubeconfig.")
+
+
+def _tell(stack: contextlib.ExitStack, folder: Path, started: float) -> None:
+    from operatorkit.controlplane.embedded import EmbeddedControlPlane
+
+    click.secho("operatorkit demo: certificates from a custom resource, errors where their owner looks", bold=True)
+    control_plane = stack.enter_context(EmbeddedControlPlane(nodes=1))
+    kubeconfig = control_plane.write_kubeconfig(folder / "kubeconfig")
+    click.echo()
+    took = time.monotonic() - started
+    click.secho(f"[{took:5.1f}s] A Kubernetes API is ready at {control_plane.url}, with one simulated node", bold=True)
+    try:
+        asyncio.run(_chapters(stack, folder, kubeconfig, started))
+    except OperatorKitError as error:
+        log = folder / "operator.log"
+        tail = log.read_text().splitlines()[-15:] if log.exists() else []
+        raise OperatorKitError("\n".join([f"the demo failed: {error}", "the operator's last lines:", *tail])) from error
+
+
+async def _chapters(stack: contextlib.ExitStack, folder: Path, kubeconfig: Path, started: float) -> None:
+    from operatorkit.cli._demo.story import Story
+    from operatorkit.cluster import LiveCluster, load_config
+
+    async with LiveCluster(load_config(kubeconfig)) as api:
+        story = Story(api, started=started)
+        story.say("The platform team installs the pki operator")
+        await story.install(_definitions())
+        operator = stack.enter_context(_operator(folder, kubeconfig))
+        click.echo(f"  operatorkit run pki (process {operator.pid})")
+        await story.prepare_the_platform()
+        story.say("A team asks for a certificate for its service")
+        await story.issue_for_the_team()
+        story.say("A second request has a slip in the namespace: shopp instead of shop")
+        await story.refuse_a_wrong_name()
+        story.say("The team reads what to ask for, and corrects it")
+        await story.correct_it()
+        story.say("Done: every line above was read back from the API")
+
+
+def _definitions() -> list[JSONObject]:
+    """Return the definitions of the pki operator's own kinds, found as `operatorkit run pki` finds the operator."""
+    (entry_point,) = metadata.entry_points(group="operatorkit.operators", name="pki")
+    kinds = [kind for kind in entry_point.load().kinds() if issubclass(kind, Resource)]
+    return [kind.crd() for kind in kinds]
+
+
+@contextlib.contextmanager
+def _operator(folder: Path, kubeconfig: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Run the pki operator as a process of its own, as it would run in a cluster, and stop it afterwards."""
+    arguments = [sys.executable, "-m", "operatorkit", "run", "pki", "--kubeconfig", str(kubeconfig)]
+    with (folder / "operator.log").open("wb") as log:
+        process = subprocess.Popen(  # noqa: S603 - our own program
+            arguments,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "POD_NAMESPACE": "pki-system"},
+        )
+        try:
+            yield process
+        finally:
+            process.terminate()
+            try:
+                process.wait(timeout=15)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _leave_up(kubeconfig: Path) -> None:
+    click.echo()
+    click.secho("The control plane and the operator stay up until Ctrl-C. In another terminal:", bold=True)
+    click.echo(f"  export KUBECONFIG={kubeconfig}")
+    for line in _TO_TRY:
+        click.echo(f"  {line}")
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        threading.Event().wait()
+    except KeyboardInterrupt:
+        pass
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+    click.echo()
+    click.echo("stopped")
