@@ -6,7 +6,7 @@ What belongs here: pure functions on dictionaries, with Kubernetes' exact result
     sets     sets of field paths, and the form in which `managedFields` keeps them
     typed    walking values of a type: check, fields of, merge, compare, remove
     managed  `metadata.managedFields`: tracking of create, update and patch; server-side apply
-    patch    JSON patch, merge patch, strategic merge patch
+    patch    JSON patch and merge patch; strategic has the strategic merge patch
 
 What does not: requests, storage and admission (`operatorkit.controlplane.embedded`), what one kind has of its own
 (`operatorkit.controlplane.embedded.builtin`), structural schemas as such (`operatorkit.crd`).
