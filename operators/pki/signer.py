@@ -1,0 +1,168 @@
+"""Signers: who signs certificates, and what their Secret must hold.
+
+What belongs here: the CA read from a Secret, checked, and the self-signer. What does not: the certificates themselves
+(`operators.pki.issue`) and how Secrets are fetched (`operators.pki.reconcile`).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+
+from operators.pki.keys import PrivateKey, kind_of_key, public_bytes, read_key
+
+__all__ = ["CaSigner", "SelfSigner", "Signer", "SignerError", "read_ca", "subject_key_identifier"]
+
+MINIMUM_LIFE = timedelta(hours=1)
+
+
+class SignerError(Exception):
+    """An issuer cannot sign; the message says what is wrong with its Secret, and the remedy first."""
+
+
+@dataclass(frozen=True, slots=True)
+class CaSigner:
+    """A CA: `chain` begins with its own certificate, and each next one signed the one before. `root` ends the chain."""
+
+    key: PrivateKey
+    chain: tuple[x509.Certificate, ...]
+    root: x509.Certificate
+
+    @property
+    def certificate(self) -> x509.Certificate:
+        """The certificate whose key signs."""
+        return self.chain[0]
+
+    @property
+    def intermediates(self) -> tuple[x509.Certificate, ...]:
+        """What a server sends after its own certificate: the chain without a root."""
+        return tuple(certificate for certificate in self.chain if certificate.subject != certificate.issuer)
+
+    @property
+    def not_after(self) -> datetime:
+        """The end of the first certificate of the chain that ends."""
+        return min(certificate.not_valid_after_utc for certificate in (*self.chain, self.root))
+
+    @property
+    def identity(self) -> str:
+        """What changes when the CA does: the hash of its certificate."""
+        return self.certificate.fingerprint(hashes.SHA256()).hex()
+
+
+@dataclass(frozen=True, slots=True)
+class SelfSigner:
+    """Signs each certificate with the certificate's own key."""
+
+    @property
+    def identity(self) -> str:
+        """Self-signers are all the same."""
+        return "self-signed"
+
+
+Signer = CaSigner | SelfSigner
+
+
+def read_ca(secret: str, data: Mapping[str, bytes], now: datetime) -> CaSigner:
+    """Read and check the CA in the data of a Secret; `secret` is its namespace and name, for messages.
+
+    Raises SignerError: a key is missing, unreadable or does not match, the certificate is no CA, the chain does not
+    hold together, or it has expired.
+    """
+    missing = [name for name in ("tls.crt", "tls.key") if not data.get(name)]
+    if missing:
+        raise SignerError(f"Put the CA into {' and '.join(missing)} of Secret {secret}: it has none")
+    chain = _read_certificates(secret, "tls.crt", data["tls.crt"])
+    try:
+        key = read_key(data["tls.key"])
+    except ValueError as error:
+        raise SignerError(f"Put the CA's private key into tls.key of Secret {secret}: {error}") from error
+    if public_bytes(key.public_key()) != public_bytes(chain[0].public_key()):
+        raise SignerError(
+            f"Put the key of the certificate {_name(chain[0])} into tls.key of Secret {secret}: the key that is there "
+            f"does not match the certificate in tls.crt"
+        )
+    root = _read_certificates(secret, "ca.crt", data["ca.crt"])[0] if data.get("ca.crt") else chain[-1]
+    for certificate in dict.fromkeys((*chain, root)):
+        _check_ca(secret, certificate, now)
+    _check_links(secret, chain, root)
+    return CaSigner(key, chain, root)
+
+
+def subject_key_identifier(certificate: x509.Certificate) -> bytes:
+    """Return the certificate's own identifier, or, where it has none, the one that RFC 5280 derives from its key."""
+    try:
+        return certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
+    except x509.ExtensionNotFound:
+        return x509.SubjectKeyIdentifier.from_public_key(certificate.public_key()).digest
+
+
+def _read_certificates(secret: str, key: str, pem: bytes) -> tuple[x509.Certificate, ...]:
+    try:
+        return tuple(x509.load_pem_x509_certificates(pem))
+    except ValueError as error:
+        raise SignerError(f"Put certificates in PEM into {key} of Secret {secret}: {error}") from error
+
+
+def _check_ca(secret: str, certificate: x509.Certificate, now: datetime) -> None:
+    name = _name(certificate)
+    try:
+        extensions = certificate.extensions
+    except (ValueError, x509.DuplicateExtension) as error:
+        raise SignerError(f"Replace the CA in Secret {secret}: {name} cannot be read: {error}") from error
+    if not certificate.subject.rdns:
+        raise SignerError(f"Replace the CA in Secret {secret} by one with a subject: verifiers find it by that")
+    try:
+        basic = extensions.get_extension_for_class(x509.BasicConstraints)
+    except x509.ExtensionNotFound:
+        basic = None
+    if basic is None or not basic.value.ca or not basic.critical:
+        raise SignerError(
+            f"Replace {name} in Secret {secret} by a CA: it lacks the critical extension basicConstraints CA:TRUE"
+        )
+    try:
+        usage = extensions.get_extension_for_class(x509.KeyUsage).value
+    except x509.ExtensionNotFound:
+        usage = None
+    if usage is None or not usage.key_cert_sign:
+        raise SignerError(f"Replace {name} in Secret {secret} by a CA whose keyUsage allows keyCertSign: this does not")
+    kind = kind_of_key(certificate.public_key())
+    if kind is None or (kind[0] == "RSA" and kind[1] < 2048):
+        raise SignerError(
+            f"Replace {name} in Secret {secret} by a CA with an ECDSA (P-256, P-384, P-521), Ed25519 or RSA key of at "
+            f"least 2048 bits"
+        )
+    if certificate.not_valid_before_utc > now:
+        raise SignerError(f"Wait until {certificate.not_valid_before_utc:%Y-%m-%dT%H:%M:%SZ}: {name} begins then")
+    if certificate.not_valid_after_utc <= now + MINIMUM_LIFE:
+        raise SignerError(
+            f"Renew the CA in Secret {secret}: {name} ends at {certificate.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}"
+        )
+
+
+def _check_links(secret: str, chain: tuple[x509.Certificate, ...], root: x509.Certificate) -> None:
+    path = chain if chain[-1] == root else (*chain, root)
+    for depth, (lower, upper) in enumerate(itertools.pairwise(path)):
+        try:
+            lower.verify_directly_issued_by(upper)
+        except (ValueError, TypeError, InvalidSignature) as error:
+            raise SignerError(
+                f"Order the chain in Secret {secret} from the CA upwards: {_name(upper)} did not sign {_name(lower)}"
+            ) from error
+        _check_path_length(secret, upper, depth + 1)
+    _check_path_length(secret, chain[0], 0)
+
+
+def _check_path_length(secret: str, certificate: x509.Certificate, cas_below: int) -> None:
+    length = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.path_length
+    if length is not None and length < cas_below:
+        raise SignerError(f"Replace {_name(certificate)} in Secret {secret}: its pathLen {length} is below {cas_below}")
+
+
+def _name(certificate: x509.Certificate) -> str:
+    return certificate.subject.rfc4514_string() or "a certificate without a subject"
