@@ -1,0 +1,46 @@
+"""The objects that every cluster begins with.
+
+What belongs here: namespaces, the Service of the API itself and the priority classes of the system. What does not:
+RBAC's own objects (`rbac`).
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from operatorkit.clock import format_time
+from operatorkit.controlplane.embedded.core import Core
+from operatorkit.names import GroupVersionKind
+
+__all__ = ["NAMESPACES", "bootstrap"]
+
+NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system")
+
+
+def bootstrap(core: Core) -> None:
+    """Create what is missing."""
+    for name in NAMESPACES:
+        _ensure(
+            core,
+            {
+                "apiVersion": "v1",
+                "kind": "Namespace",
+                "metadata": {"name": name, "labels": {"kubernetes.io/metadata.name": name}},
+                "spec": {"finalizers": ["kubernetes"]},
+                "status": {"phase": "Active"},
+            },
+        )
+
+
+def _ensure(core: Core, obj: dict[str, Any]) -> None:
+    served = core.registry.by_kind(GroupVersionKind.of(obj["apiVersion"], obj["kind"]))
+    assert served is not None
+    collection = core.storage.collection(served.collection)
+    metadata = obj["metadata"]
+    namespace = metadata.get("namespace", "")
+    if (f"{namespace}/{metadata['name']}" if namespace else metadata["name"]) in collection.records:
+        return
+    metadata["uid"] = str(uuid.uuid4())
+    metadata["creationTimestamp"] = format_time(core.clock.now())
+    core.storage.put(collection, obj, None)

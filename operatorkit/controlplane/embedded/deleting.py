@@ -1,0 +1,126 @@
+"""Deletions: at once, or, with finalizers and grace, by marking.
+
+What belongs here: what a DELETE request does to one object. What does not: the work that finalizers stand for, which
+controllers do (`controllers`).
+
+Source: https://kubernetes.io/docs/concepts/architecture/garbage-collection/
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from operatorkit.clock import Clock, format_time
+from operatorkit.controlplane.embedded.options import DeleteOptions
+from operatorkit.controlplane.embedded.registry import Served
+from operatorkit.controlplane.embedded.status import conflict, not_found, success
+from operatorkit.controlplane.embedded.storage import Record, Storage, key_of
+
+__all__ = ["FOREGROUND", "ORPHAN", "Deleter"]
+
+FOREGROUND = "foregroundDeletion"
+ORPHAN = "orphan"
+_CRD_CLEANUP = "customresourcecleanup.apiextensions.k8s.io"
+_NAMESPACE_BUSY = (
+    "The system is ensuring all content is removed from this namespace.  Upon completion, this namespace will "
+    "automatically be purged by the system."
+)
+
+Object = dict[str, Any]
+
+
+class Deleter:
+    """Deletes objects."""
+
+    def __init__(self, storage: Storage, clock: Clock) -> None:
+        self._storage = storage
+        self._clock = clock
+
+    def delete(self, served: Served, namespace: str, name: str, options: DeleteOptions) -> Object:
+        """Delete an object, or mark it, and return the answer: the object, or a Status. Raises `ApiError`."""
+        record = self._storage.collection(served.collection).records.get(key_of(namespace, name))
+        if record is None:
+            raise not_found(served.group, served.plural, name)
+        obj = served.read(record)
+        self._check_preconditions(served, obj, options)
+        if served.collection == "namespaces" and "deletionTimestamp" in obj["metadata"]:
+            raise conflict(served.group, served.plural, name, _NAMESPACE_BUSY)
+        grace = self._grace(served, obj, options)
+        before = list(obj["metadata"].get("finalizers") or ())
+        finalizers = self._finalizers(served, before, options)
+        waits = bool(finalizers) or bool(grace) or self._holds_content(served, obj)
+        if waits:
+            return self._mark(served, record, obj, finalizers, grace, options)
+        if not options.dry_run:
+            self._storage.remove(self._storage.collection(served.collection), record)
+        if served.strategy.returns_deleted:
+            return obj
+        return success(served.group, served.plural, name, obj["metadata"]["uid"])
+
+    @staticmethod
+    def _check_preconditions(served: Served, obj: Object, options: DeleteOptions) -> None:
+        metadata = obj["metadata"]
+        if options.uid is not None and options.uid != metadata["uid"]:
+            why = f"Precondition failed: UID in precondition: {options.uid}, UID in object meta: {metadata['uid']}"
+            raise conflict(served.group, served.plural, metadata["name"], why)
+        if options.resource_version is not None and options.resource_version != metadata["resourceVersion"]:
+            why = (
+                f"Precondition failed: ResourceVersion in precondition: {options.resource_version}, "
+                f"ResourceVersion in object meta: {metadata['resourceVersion']}"
+            )
+            raise conflict(served.group, served.plural, metadata["name"], why)
+
+    @staticmethod
+    def _grace(served: Served, obj: Object, options: DeleteOptions) -> int:
+        """Return how many seconds of grace an object gets: pods that run somewhere, and nothing else."""
+        if not served.strategy.graceful:
+            return 0
+        spec, status = obj.get("spec", {}), obj.get("status", {})
+        if not spec.get("nodeName") or status.get("phase") in {"Succeeded", "Failed"}:
+            return 0
+        grace = options.grace_period_seconds
+        if grace is None:
+            grace = spec.get("terminationGracePeriodSeconds", 30)
+        return max(int(grace), 1) if grace else 0
+
+    @staticmethod
+    def _finalizers(served: Served, before: list[str], options: DeleteOptions) -> list[str]:
+        finalizers = before
+        if options.propagation is not None:
+            finalizers = [it for it in before if it not in {FOREGROUND, ORPHAN}]
+            if options.propagation == "Orphan":
+                finalizers.append(ORPHAN)
+            elif options.propagation == "Foreground":
+                finalizers.append(FOREGROUND)
+        if served.collection == "customresourcedefinitions.apiextensions.k8s.io" and _CRD_CLEANUP not in finalizers:
+            finalizers = [*finalizers, _CRD_CLEANUP]
+        return finalizers
+
+    @staticmethod
+    def _holds_content(served: Served, obj: Object) -> bool:
+        return served.collection == "namespaces" and bool(obj.get("spec", {}).get("finalizers"))
+
+    def _mark(
+        self, served: Served, record: Record, obj: Object, finalizers: list[str], grace: int, options: DeleteOptions
+    ) -> Object:
+        metadata = obj["metadata"]
+        marked = "deletionTimestamp" in metadata
+        unchanged = finalizers == list(metadata.get("finalizers") or ())
+        if marked and unchanged and grace >= metadata.get("deletionGracePeriodSeconds", 0):
+            return obj
+        metadata["finalizers"] = finalizers
+        if not finalizers:
+            del metadata["finalizers"]
+        if not marked or grace < metadata.get("deletionGracePeriodSeconds", 0):
+            metadata["deletionTimestamp"] = format_time(self._clock.now() + timedelta(seconds=grace))
+            metadata["deletionGracePeriodSeconds"] = grace
+        if not marked and "generation" in metadata:
+            metadata["generation"] += 1
+        if served.collection == "namespaces":
+            obj.setdefault("status", {})["phase"] = "Terminating"
+            metadata.pop("deletionGracePeriodSeconds", None)
+        if not options.dry_run:
+            stored = served.stored(obj)
+            self._storage.put(self._storage.collection(served.collection), stored, record)
+        return obj

@@ -1,0 +1,81 @@
+"""The rules of Kubernetes' own kinds.
+
+What belongs here: `NativeStrategy`, which joins the tables of `builtin` into a `Strategy`. What does not: the tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from operatorkit.controlplane.embedded.builtin.resources import BuiltinResource
+from operatorkit.controlplane.embedded.options import Fault
+from operatorkit.controlplane.embedded.status import FieldFault
+
+__all__ = ["NativeStrategy"]
+
+Object = dict[str, Any]
+
+
+class NativeStrategy:
+    """The rules of one built-in resource."""
+
+    unconditional_update = True
+
+    def __init__(self, resource: BuiltinResource) -> None:
+        self._resource = resource
+        self._has_status = resource.subresource("status") is not None
+        self.graceful = resource.gvk.api_version == "v1" and resource.kind == "Pod"
+        self.returns_deleted = resource.group == "" and resource.kind in {"Pod", "ServiceAccount"}
+
+    def knows_field(self, field: str) -> bool:
+        """Whether objects can be selected by this field."""
+        return field == "metadata.name" or (field == "metadata.namespace" and self._resource.namespaced)
+
+    def unknown_field(self, field: str) -> str:
+        """Return the text by which a selector with an unknown field is refused."""
+        return f"field label not supported: {field}"
+
+    def fields(self, obj: Object) -> Mapping[str, str]:
+        """Return the selectable fields of an object as it is stored."""
+        metadata = obj["metadata"]
+        return {"metadata.name": metadata["name"], "metadata.namespace": metadata.get("namespace", "")}
+
+    def decode(self, obj: Object, *, duplicates: Sequence[str], validation: str, warnings: list[str]) -> Object:
+        """Return a request's object with nothing in it that the kind does not have."""
+        del duplicates, validation, warnings
+        return obj
+
+    def default(self, obj: Object) -> None:
+        """Fill in what was left out."""
+
+    def prepare_create(self, obj: Object) -> None:
+        """Take away what a creation cannot set, and set what it implies."""
+        if self._has_status:
+            obj.pop("status", None)
+
+    def prepare_update(self, obj: Object, old: Object, subresource: str) -> None:
+        """Take back what an update cannot change."""
+        if subresource == "status":
+            status = obj.get("status")
+            metadata = obj["metadata"]
+            obj.clear()
+            obj.update(old | {"metadata": metadata})
+            obj["status"] = status if status is not None else {}
+        elif self._has_status:
+            obj.pop("status", None)
+            if "status" in old:
+                obj["status"] = old["status"]
+
+    def validate(self, obj: Object, old: Object | None, subresource: str) -> Sequence[FieldFault]:
+        """Return the faults of an object."""
+        del old, subresource
+        if not obj["metadata"].get("name"):
+            text = "Required value: name or generateName is required"
+            return [Fault("metadata.name", "FieldValueRequired", text)]
+        return []
+
+    def warnings(self, obj: Object, old: Object | None) -> Sequence[str]:
+        """Return what the writer should be told, though the write is accepted."""
+        del obj, old
+        return ()

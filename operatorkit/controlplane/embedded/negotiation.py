@@ -1,0 +1,138 @@
+"""Which media type, and which form of an object, a client wants to be answered with.
+
+What belongs here: the Accept and Content-Type headers. What does not: making the forms (`forms`).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Literal
+
+import yaml
+
+from operatorkit.controlplane.embedded.status import bad_request, not_acceptable, unsupported_media_type
+
+__all__ = ["PATCH_TYPES", "Form", "media_type", "negotiate", "read_body"]
+
+ACCEPTED = ("application/json", "application/yaml")
+PATCH_TYPES = (
+    "application/json-patch+json",
+    "application/merge-patch+json",
+    "application/strategic-merge-patch+json",
+    "application/apply-patch+yaml",
+)
+View = Literal["object", "table", "metadata", "discovery"]
+_VIEWS: dict[tuple[str, str], View] = {
+    ("Table", "meta.k8s.io"): "table",
+    ("PartialObjectMetadata", "meta.k8s.io"): "metadata",
+    ("PartialObjectMetadataList", "meta.k8s.io"): "metadata",
+    ("APIGroupDiscoveryList", "apidiscovery.k8s.io"): "discovery",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How to answer: the media type, and what to make of objects."""
+
+    media: str = "application/json"
+    view: View = "object"
+    version: str = ""  # of the view
+
+    @property
+    def yaml(self) -> bool:
+        """Whether the answer is to be YAML."""
+        return self.media == "application/yaml"
+
+
+def _clauses(accept: str) -> list[tuple[str, dict[str, str]]]:
+    clauses = []
+    for clause in accept.split(","):
+        media, *parameters = (part.strip() for part in clause.split(";"))
+        pairs = (parameter.partition("=") for parameter in parameters)
+        clauses.append((media.lower(), {key.strip(): value.strip().strip('"') for key, _, value in pairs}))
+    return clauses
+
+
+@lru_cache(maxsize=256)
+def negotiate(accept: str, views: frozenset[str] = frozenset({"object", "table", "metadata"})) -> Form:
+    """Return the first acceptable form. Raises `ApiError` (406) where there is none."""
+    for media, parameters in _clauses(accept or "*/*"):
+        if media in {"*/*", "application/*", ""}:
+            media = ACCEPTED[0]  # noqa: PLW2901 - the clause stands for it
+        if media not in ACCEPTED:
+            continue
+        if "as" not in parameters:
+            if "object" in views:
+                return Form(media)
+            continue
+        view = _VIEWS.get((parameters["as"], parameters.get("g", "")))
+        version = parameters.get("v", "")
+        if view in views and version in {"v1", "v1beta1", "v2"}:
+            return Form(media, view, version)
+    raise not_acceptable(ACCEPTED)
+
+
+def media_type(content_type: str) -> str:
+    """Return a Content-Type without its parameters."""
+    return content_type.partition(";")[0].strip().lower()
+
+
+def _no_duplicates(found: list[str]) -> Any:
+    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
+        result: dict[str, Any] = {}
+        for key, value in items:
+            if key in result:
+                found.append(key)
+            result[key] = value
+        return result
+
+    return pairs
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"invalid character '{name[0]}' looking for beginning of value")
+
+
+def read_body(data: bytes, content_type: str, *, duplicates: list[str] | None = None) -> Any:
+    """Decode a body of JSON or YAML; names of fields that occur twice are added to `duplicates`.
+
+    Raises `ApiError`: 415 for another media type, 400 for what is not that media type.
+    """
+    media = media_type(content_type) or "application/json"
+    if media not in {*ACCEPTED, *PATCH_TYPES, "text/plain", "*/*"}:
+        raise unsupported_media_type(ACCEPTED)
+    try:
+        text = data.decode()
+        if media.endswith("yaml"):
+            return _read_yaml(text)
+        return json.loads(
+            text,
+            object_pairs_hook=_no_duplicates(duplicates if duplicates is not None else []),
+            parse_constant=_refuse_constant,
+        )
+    except UnicodeDecodeError:
+        raise bad_request("the body is not UTF-8") from None
+    except RecursionError:
+        raise bad_request("exceeded max depth") from None
+    except yaml.YAMLError as error:
+        raise bad_request(f"error converting YAML to JSON: yaml: {getattr(error, 'problem', None) or error}") from None
+    except ValueError as error:
+        raise bad_request(f"couldn't get version/kind; json parse error: {error}") from None
+
+
+def _read_yaml(text: str) -> Any:
+    try:
+        return json.loads(text)  # most clients send JSON under YAML's name
+    except ValueError:
+        return json.loads(json.dumps(yaml.load(text, Loader=_YAML)))  # noqa: S506 - a SafeLoader
+
+
+class _YAML(yaml.SafeLoader):
+    """YAML as JSON has it: dates stay text."""
+
+    yaml_implicit_resolvers = {
+        first: [(tag, regexp) for tag, regexp in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }

@@ -1,0 +1,221 @@
+"""The options of requests: query parameters, and the bodies of deletions.
+
+What belongs here: reading them, and refusing what Kubernetes refuses. What does not: acting on them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from operatorkit.controlplane.embedded.status import bad_request, invalid
+
+__all__ = ["DeleteOptions", "Fault", "ListOptions", "WriteOptions", "flag", "whole_number"]
+
+FIELD_VALIDATIONS = ("Ignore", "Warn", "Strict")
+PROPAGATIONS = ("Foreground", "Background", "Orphan")
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One fault of an object or of options."""
+
+    path: str
+    reason: str
+    message: str
+
+
+def flag(query: Mapping[str, str], name: str) -> bool:
+    """Return a boolean parameter as Kubernetes reads it: present and neither false nor 0."""
+    return query.get(name, "false").lower() not in {"false", "0"}
+
+
+def whole_number(query: Mapping[str, str], name: str) -> int | None:
+    """Return an integer parameter, or None. Raises `ApiError` (400)."""
+    text = query.get(name, "")
+    if not text:
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        raise bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax') from None
+
+
+def _unsupported(path: str, value: str, supported: Sequence[str]) -> Fault:
+    names = ", ".join(f'"{it}"' for it in sorted(supported))
+    return Fault(path, "FieldValueNotSupported", f'Unsupported value: "{value}": supported values: {names}')
+
+
+def _dry_run(values: Sequence[str], kind: str) -> bool:
+    wrong = [value for value in values if value != "All"]
+    if wrong:
+        raise invalid("meta.k8s.io", kind, "", [_unsupported("dryRun", str(list(values)).replace("'", '"'), ["All"])])
+    return bool(values)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListOptions:
+    """What of a collection is wanted, and from when."""
+
+    label_selector: str = ""
+    field_selector: str = ""
+    resource_version: str = ""
+    match: str = ""
+    limit: int = 0
+    continue_token: str = ""
+    timeout_seconds: int | None = None
+    bookmarks: bool = False
+    send_initial_events: bool | None = None
+
+    @classmethod
+    def read(cls, query: Mapping[str, str], *, watch: bool) -> ListOptions:
+        """Read a query. Raises `ApiError` (400, 422)."""
+        initial = flag(query, "sendInitialEvents") if query.get("sendInitialEvents") else None
+        options = cls(
+            label_selector=query.get("labelSelector", ""),
+            field_selector=query.get("fieldSelector", ""),
+            resource_version=query.get("resourceVersion", ""),
+            match=query.get("resourceVersionMatch", ""),
+            limit=whole_number(query, "limit") or 0,
+            continue_token=query.get("continue", ""),
+            timeout_seconds=whole_number(query, "timeoutSeconds"),
+            bookmarks=flag(query, "allowWatchBookmarks"),
+            send_initial_events=initial,
+        )
+        faults = options._watch_faults() if watch else options._list_faults()
+        if faults:
+            raise invalid("meta.k8s.io", "ListOptions", "", faults)
+        return options
+
+    def _list_faults(self) -> list[Fault]:
+        faults = []
+        if self.match:
+            if not self.resource_version:
+                faults.append(_forbidden_match("is forbidden unless resourceVersion is provided"))
+            if self.continue_token:
+                faults.append(_forbidden_match("is forbidden when continue is provided"))
+            if self.match not in {"Exact", "NotOlderThan"}:
+                faults.append(_unsupported("resourceVersionMatch", self.match, ["", "Exact", "NotOlderThan"]))
+            if self.match == "Exact" and self.resource_version == "0":
+                faults.append(_forbidden_match('"exact" is forbidden for resourceVersion "0"'))
+        if self.send_initial_events is not None:
+            text = "Forbidden: sendInitialEvents is forbidden for list"
+            faults.append(Fault("sendInitialEvents", "FieldValueForbidden", text))
+        return faults
+
+    def _watch_faults(self) -> list[Fault]:
+        faults = []
+        if self.send_initial_events is not None and self.match != "NotOlderThan":
+            text = "Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
+            faults.append(Fault("resourceVersionMatch", "FieldValueForbidden", text))
+        if self.match:
+            if self.send_initial_events is None:
+                faults.append(_forbidden_match("is forbidden for watch unless sendInitialEvents is provided"))
+            if self.match != "NotOlderThan":
+                faults.append(_unsupported("resourceVersionMatch", self.match, ["NotOlderThan"]))
+            if self.continue_token:
+                faults.append(_forbidden_match("is forbidden when continue is provided"))
+        return faults
+
+    def revision(self) -> int | None:
+        """Return the resource version as a number; None when the newest is wanted. Raises `ApiError`."""
+        if not self.resource_version:
+            return None
+        if not self.resource_version.isascii() or not self.resource_version.isdigit():
+            text = f'Invalid value: "{self.resource_version}": strconv.ParseUint: parsing "{self.resource_version}": '
+            fault = Fault("resourceVersion", "FieldValueInvalid", f"{text}invalid syntax")
+            raise invalid("meta.k8s.io", "ListOptions", "", [fault])
+        return int(self.resource_version)
+
+
+def _forbidden_match(text: str) -> Fault:
+    return Fault("resourceVersionMatch", "FieldValueForbidden", f"Forbidden: resourceVersionMatch {text}")
+
+
+@dataclass(slots=True, kw_only=True)
+class WriteOptions:
+    """How to write; `warnings` collects what the answer's Warning headers are to say."""
+
+    dry_run: bool = False
+    field_manager: str = ""
+    field_validation: str = "Warn"
+    force: bool = False
+    warnings: list[str] = field(default_factory=list)
+
+    @classmethod
+    def read(
+        cls, query: Mapping[str, str], dry_run: Sequence[str], *, user_agent: str = "", kind: str, apply: bool = False
+    ) -> WriteOptions:
+        """Read a query; `dry_run` are all values of that parameter. Raises `ApiError` (400, 422)."""
+        manager = query.get("fieldManager", "")
+        faults = []
+        if len(manager) > 128:
+            faults.append(Fault("fieldManager", "FieldValueTooLong", "Too long: may not be more than 128 bytes"))
+        if apply and not manager:
+            faults.append(Fault("fieldManager", "FieldValueRequired", "Required value: is required for apply patch"))
+        validation = query.get("fieldValidation", "") or "Warn"
+        if validation not in FIELD_VALIDATIONS:
+            faults.append(_unsupported("fieldValidation", validation, ["", *FIELD_VALIDATIONS]))
+        if query.get("force") and not apply and kind == "PatchOptions":
+            text = "Forbidden: may not be specified for non-apply patch"
+            faults.append(Fault("force", "FieldValueForbidden", text))
+        if faults:
+            raise invalid("meta.k8s.io", kind, "", faults)
+        return cls(
+            dry_run=_dry_run(dry_run, kind),
+            field_manager=manager or user_agent.partition("/")[0][:128] or "unknown",
+            field_validation=validation,
+            force=flag(query, "force"),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteOptions:
+    """How to delete."""
+
+    dry_run: bool = False
+    grace_period_seconds: int | None = None
+    propagation: str | None = None
+    uid: str | None = None
+    resource_version: str | None = None
+
+    @classmethod
+    def read(cls, query: Mapping[str, str], dry_run: Sequence[str], body: Any) -> DeleteOptions:
+        """Read a body, or, when that is empty, a query. Raises `ApiError` (400, 422)."""
+        if not body:
+            orphan = flag(query, "orphanDependents") if query.get("orphanDependents") else None
+            body = {
+                "gracePeriodSeconds": whole_number(query, "gracePeriodSeconds"),
+                "propagationPolicy": query.get("propagationPolicy"),
+                "orphanDependents": orphan,
+                "dryRun": list(dry_run),
+            }
+        if not isinstance(body, dict) or body.get("kind", "DeleteOptions") != "DeleteOptions":
+            raise bad_request("the body of a deletion must be DeleteOptions")
+        return cls._from(body, dry_run)
+
+    @classmethod
+    def _from(cls, body: dict[str, Any], dry_run: Sequence[str]) -> DeleteOptions:
+        propagation, orphan = body.get("propagationPolicy"), body.get("orphanDependents")
+        faults = []
+        if propagation is not None and orphan is not None:
+            text = f'Invalid value: "{propagation}": orphanDependents and deletionPropagation cannot be both set'
+            faults.append(Fault("propagationPolicy", "FieldValueInvalid", text))
+        if propagation is not None and propagation not in PROPAGATIONS:
+            faults.append(_unsupported("propagationPolicy", propagation, [*PROPAGATIONS, "nil"]))
+        if faults:
+            raise invalid("meta.k8s.io", "DeleteOptions", "", faults)
+        if orphan is not None:
+            propagation = "Orphan" if orphan else "Background"
+        grace = body.get("gracePeriodSeconds")
+        preconditions = body.get("preconditions") or {}
+        if (grace is not None and not isinstance(grace, int)) or not isinstance(preconditions, dict):
+            raise bad_request("gracePeriodSeconds must be an integer, and preconditions an object")
+        return cls(
+            dry_run=_dry_run(list(body.get("dryRun") or ()) or list(dry_run), "DeleteOptions"),
+            grace_period_seconds=grace,
+            propagation=propagation,
+            uid=preconditions.get("uid"),
+            resource_version=preconditions.get("resourceVersion"),
+        )

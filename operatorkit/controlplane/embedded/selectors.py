@@ -1,0 +1,236 @@
+"""Label and field selectors: read once, matched often.
+
+What belongs here: the syntax of `labelSelector` and `fieldSelector`, and matching. What does not: which fields a
+kind can be selected by, and how they are found in an object; the kind's `Served` says that.
+
+Source: https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#api
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from operatorkit.controlplane.embedded.status import bad_request
+
+__all__ = ["FieldSelector", "LabelSelector", "parse_fields", "parse_labels"]
+
+_TOKEN = re.compile(r"\s*(!=|==|=|!|\(|\)|,|<|>|[^\s!=(),<>]+)")
+_VALUE = re.compile(r"(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?")
+_NAME = re.compile(r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]")
+_OPERATORS = "=!(),<>"
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """One condition on one label."""
+
+    key: str
+    operator: str  # In, NotIn, Exists, DoesNotExist, Gt, Lt
+    values: frozenset[str] = frozenset()
+
+    def holds(self, labels: Mapping[str, str]) -> bool:
+        """Whether labels meet the condition; NotIn and DoesNotExist hold where the label is absent."""
+        value = labels.get(self.key)
+        match self.operator:
+            case "In":
+                return value in self.values
+            case "NotIn":
+                return value not in self.values
+            case "Exists":
+                return value is not None
+            case "DoesNotExist":
+                return value is None
+            case _:
+                return self._compares(value)
+
+    def _compares(self, value: str | None) -> bool:
+        bound = int(next(iter(self.values)))
+        try:
+            number = int(value or "")
+        except ValueError:
+            return False
+        return number > bound if self.operator == "Gt" else number < bound
+
+
+@dataclass(frozen=True, slots=True)
+class LabelSelector:
+    """All of its requirements; without any, everything."""
+
+    requirements: tuple[Requirement, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.requirements)
+
+    def matches(self, labels: Mapping[str, str]) -> bool:
+        """Whether labels meet every requirement."""
+        return all(requirement.holds(labels) for requirement in self.requirements)
+
+
+@dataclass(frozen=True, slots=True)
+class FieldSelector:
+    """Equalities and inequalities of fields, all of which must hold."""
+
+    terms: tuple[tuple[str, bool, str], ...] = ()  # field, whether equal, value
+
+    def __bool__(self) -> bool:
+        return bool(self.terms)
+
+    def matches(self, fields: Mapping[str, str]) -> bool:
+        """Whether the fields of an object meet every term; an absent field is the empty string."""
+        return all((fields.get(field, "") == value) is equal for field, equal, value in self.terms)
+
+    def exactly(self, field: str) -> str | None:
+        """Return the value that `field` must have, when a term says so."""
+        return next((value for name, equal, value in self.terms if equal and name == field), None)
+
+
+class _Labels:
+    """The reader of label selectors: one token ahead, never back."""
+
+    def __init__(self, text: str) -> None:
+        self.tokens = _TOKEN.findall(text)
+        self.position = 0
+        if "".join(self.tokens) != re.sub(r"\s+", "", text):
+            raise ValueError(f"found '{text}', expected: identifier")
+
+    def peek(self) -> str:
+        return self.tokens[self.position] if self.position < len(self.tokens) else ""
+
+    def take(self) -> str:
+        token = self.peek()
+        self.position += 1
+        return token
+
+    def read(self) -> Iterable[Requirement]:
+        while self.peek():
+            yield self.requirement()
+            if self.peek() and self.take() != ",":
+                raise ValueError(f"found '{self.tokens[self.position - 1]}', expected: ',' or 'end of string'")
+            if self.tokens[self.position - 1] == "," and not self.peek():
+                raise ValueError("found '', expected: identifier after ','")
+
+    def requirement(self) -> Requirement:
+        absent = self.peek() == "!"
+        if absent:
+            self.take()
+        key = self.take()
+        if not key or key[0] in _OPERATORS:
+            raise ValueError(f"found '{key}', expected: !, identifier, or 'end of string'")
+        _check_key(key)
+        if absent:
+            return Requirement(key, "DoesNotExist")
+        if self.peek() in {"", ","}:
+            return Requirement(key, "Exists")
+        operator = self.take()
+        match operator:
+            case "=" | "==":
+                return Requirement(key, "In", frozenset({self.value(key)}))
+            case "!=":
+                return Requirement(key, "NotIn", frozenset({self.value(key)}))
+            case "in" | "notin":
+                return Requirement(key, "In" if operator == "in" else "NotIn", frozenset(self.values(key)))
+            case ">" | "<":
+                return Requirement(key, "Gt" if operator == ">" else "Lt", frozenset({self.number(key)}))
+        raise ValueError(f"found '{operator}', expected: in, notin, =, ==, !=, gt, lt")
+
+    def value(self, key: str) -> str:
+        if self.peek() in {"", ","}:
+            return ""
+        value = self.take()
+        _check_value(key, value)
+        return value
+
+    def number(self, key: str) -> str:
+        value = self.value(key)
+        try:
+            int(value)
+        except ValueError:
+            raise ValueError(
+                f"values[0][{key}]: Invalid value: \"{value}\": for 'Gt', 'Lt' operators, the value must be an integer"
+            ) from None
+        return value
+
+    def values(self, key: str) -> Iterable[str]:
+        if (opening := self.take()) != "(":
+            raise ValueError(f"found '{opening}' expected: '('")
+        value = ""
+        while True:
+            word = self.take()
+            if word in {",", ")"}:
+                _check_value(key, value)
+                yield value
+                value = ""
+                if word == ")":
+                    return
+            elif not word or word in _OPERATORS:
+                raise ValueError(f"found '{word}', expected: ',', ')' or identifier")
+            else:
+                value = word
+
+
+def _check_key(key: str) -> None:
+    name = key.rpartition("/")[2]
+    if len(name) > 63 or not _NAME.fullmatch(name):
+        raise ValueError(
+            f"key: Invalid value: \"{key}\": name part must consist of alphanumeric characters, '-', '_' or '.', and "
+            "must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex "
+            "used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"
+        )
+
+
+def _check_value(key: str, value: str) -> None:
+    if len(value) > 63:
+        raise ValueError(f'values[0][{key}]: Invalid value: "{value}": must be no more than 63 bytes')
+    if not _VALUE.fullmatch(value):
+        raise ValueError(
+            f'values[0][{key}]: Invalid value: "{value}": a valid label must be an empty string or consist of '
+            "alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. "
+            "'MyValue',  or 'my_value',  or '12345', regex used for validation is "
+            "'(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')"
+        )
+
+
+def parse_labels(text: str) -> LabelSelector:
+    """Read a label selector. Raises `ApiError` (400) with Kubernetes' description of what is wrong."""
+    if not text.strip():
+        return LabelSelector()
+    try:
+        return LabelSelector(tuple(_Labels(text).read()))
+    except ValueError as error:
+        raise bad_request(f"unable to parse requirement: {error}") from None
+
+
+def _split_fields(text: str) -> Iterable[str]:
+    term = ""
+    escaped = False
+    for character in text:
+        if escaped or character == "\\":
+            escaped = not escaped
+            term += character
+        elif character == ",":
+            yield term
+            term = ""
+        else:
+            term += character
+    yield term
+
+
+def parse_fields(text: str, *, known: Callable[[str], bool], unknown: Callable[[str], str]) -> FieldSelector:
+    """Read a field selector.
+
+    `known` says whether a kind can be selected by a field and `unknown` words the refusal. Raises `ApiError` (400).
+    """
+    terms = []
+    for term in _split_fields(text):
+        if not term:
+            continue
+        found = re.match(r"((?:[^\\=!]|\\.|!(?!=))*)(==|!=|=)(.*)", term, re.DOTALL)
+        if not found:
+            raise bad_request(f"invalid selector: '{text}'; can't understand '{term}'")
+        field, operator, value = found.groups()
+        if not known(field):
+            raise bad_request(unknown(field))
+        terms.append((field, operator != "!=", re.sub(r"\\(.)", r"\1", value)))
+    return FieldSelector(tuple(terms))

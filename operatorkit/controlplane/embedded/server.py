@@ -1,0 +1,241 @@
+"""The API over HTTP.
+
+What belongs here: sockets, TLS, reading requests, writing answers and the streams of watches; every error that leaves
+here is a Status. What does not: what is answered (`dispatch`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import ssl
+import tempfile
+from pathlib import Path
+from typing import Any, Self
+
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+
+from operatorkit.clock import SYSTEM_CLOCK, Clock
+from operatorkit.controlplane._credentials import SERVER_HOSTS, Authority
+from operatorkit.controlplane.embedded.authn import ADMIN_GROUP, Authenticator, User
+from operatorkit.controlplane.embedded.bootstrap import bootstrap
+from operatorkit.controlplane.embedded.core import Core
+from operatorkit.controlplane.embedded.dispatch import Answer, Dispatcher, Request, WatchAnswer
+from operatorkit.controlplane.embedded.encoding import encode
+from operatorkit.controlplane.embedded.status import ApiError, internal_error, too_large_body
+from operatorkit.controlplane.embedded.watching import Event
+from operatorkit.errors import InputError
+
+__all__ = ["BODY_LIMIT_BYTES", "EmbeddedServer"]
+
+BODY_LIMIT_BYTES = 3 * 1024 * 1024
+BOOKMARK_SECONDS = 60.0
+WATCH_SECONDS = 30 * 60 * 60
+_log = logging.getLogger(__name__)
+
+
+class EmbeddedServer:
+    """A Kubernetes API on a port of this machine, in the running event loop.
+
+    An asynchronous context manager. `url`, `ca_pem` and `token` say how to reach it once it is started.
+    """
+
+    def __init__(
+        self, *, port: int = 0, host: str = "127.0.0.1", clock: Clock = SYSTEM_CLOCK, tls: bool = True
+    ) -> None:
+        self.core = Core(clock)
+        self.token = secrets.token_urlsafe(32)
+        self.authority = Authority.create("operatorkit-client-ca") if tls else None
+        self._serving = Authority.create("operatorkit-serving-ca") if tls else None
+        self._host = host
+        self._port = port
+        self._dispatcher = Dispatcher(self.core)
+        self._authenticator = Authenticator({self.token: User("admin", (ADMIN_GROUP,))})
+        self._server: web.Server | None = None
+        self._listener: asyncio.Server | None = None
+        self._watches: set[asyncio.Task[Any]] = set()
+
+    @property
+    def url(self) -> str:
+        """Where the API answers."""
+        return f"{'https' if self._serving else 'http'}://{self._host}:{self._port}"
+
+    @property
+    def ca_pem(self) -> bytes | None:
+        """The certificate by which clients know the server; None without TLS."""
+        return self._serving.cert_pem if self._serving else None
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        """Listen. Raises `InputError` when the port is taken."""
+        bootstrap(self.core)
+        self._server = web.Server(
+            self._handle,
+            request_factory=self._request,
+            handler_cancellation=True,
+            access_log=None,
+            keepalive_timeout=300.0,
+            max_line_size=65_536,
+            max_field_size=65_536,
+        )
+        loop = asyncio.get_running_loop()
+        try:
+            self._listener = await loop.create_server(
+                self._server, self._host, self._port, ssl=self._tls(), backlog=1024, reuse_address=True
+            )
+        except OSError as error:
+            raise InputError(
+                f"port {self._port} on {self._host} cannot be listened on: {error.strerror or error}; choose another "
+                "port, or 0 for any that is free"
+            ) from error
+        self._port = self._listener.sockets[0].getsockname()[1]
+
+    async def stop(self) -> None:
+        """Close the port and every connection, and end what runs."""
+        if self._listener is not None:
+            self._listener.close()
+        for task in list(self._watches):
+            task.cancel()
+        if self._watches:
+            await asyncio.gather(*self._watches, return_exceptions=True)
+        if self._server is not None:
+            await self._server.shutdown(timeout=1.0)
+        self._listener = self._server = None
+
+    def _tls(self) -> ssl.SSLContext | None:
+        if self._serving is None or self.authority is None:
+            return None
+        hosts = SERVER_HOSTS if self._host in SERVER_HOSTS else (*SERVER_HOSTS, self._host)
+        pair = self._serving.issue_server(hosts)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        with tempfile.TemporaryDirectory(prefix="operatorkit-") as directory:
+            # OpenSSL's Python interface reads key pairs from files only
+            path = Path(directory) / "server.pem"
+            path.touch(mode=0o600)
+            path.write_bytes(pair.cert_pem + pair.key_pem)
+            context.load_cert_chain(path)
+        context.load_verify_locations(cadata=self.authority.cert_pem.decode())
+        context.verify_mode = ssl.CERT_OPTIONAL
+        context.set_alpn_protocols(["http/1.1"])
+        return context
+
+    @staticmethod
+    def _request(
+        message: Any, payload: Any, protocol: RequestHandler, writer: Any, task: asyncio.Task[None]
+    ) -> web.BaseRequest:
+        loop = asyncio.get_running_loop()
+        return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=BODY_LIMIT_BYTES)
+
+    async def _handle(self, http: web.BaseRequest) -> web.StreamResponse:
+        try:
+            answer = await self._dispatcher.answer(await self._read(http))
+            if isinstance(answer, WatchAnswer):
+                return await self._stream(http, answer)
+            return _response(http, answer)
+        except ApiError as error:
+            return _refusal(error)
+        except Exception:  # noqa: BLE001 - the outermost loop: reported here, and the client gets a Status
+            _log.exception("a fault of the embedded API server in %s %s", http.method, http.path)
+            return _refusal(internal_error("the embedded API server failed; its log says how"))
+
+    async def _read(self, http: web.BaseRequest) -> Request:
+        transport = http.transport
+        certificate = transport.get_extra_info("peercert") if transport is not None else None
+        headers = http.headers
+        user = self._authenticator.user(headers.get("Authorization", ""), certificate)
+        try:
+            body = await http.read() if http.can_read_body else b""
+        except web.HTTPRequestEntityTooLarge:
+            raise too_large_body(BODY_LIMIT_BYTES) from None
+        query = http.query
+        return Request.of(
+            http.method,
+            http.raw_path.partition("?")[0],
+            query,
+            dry_run=tuple(query.getall("dryRun", ())),
+            accept=headers.get("Accept", ""),
+            content_type=headers.get("Content-Type", ""),
+            user_agent=headers.get("User-Agent", ""),
+            body=body,
+            user=user,
+            host=headers.get("Host", ""),
+        )
+
+    async def _stream(self, http: web.BaseRequest, answer: WatchAnswer) -> web.StreamResponse:
+        response = web.StreamResponse(
+            headers={"Content-Type": "application/json", "Cache-Control": "no-cache, private"}
+        )
+        response.enable_chunked_encoding()
+        task = asyncio.current_task()
+        assert task is not None
+        self._watches.add(task)
+        try:
+            await response.prepare(http)
+            await _send_events(response, answer)
+            await response.write_eof()
+        except (ConnectionError, asyncio.CancelledError):
+            if task.cancelling() and self._server is None:
+                raise
+        finally:
+            answer.watch.close()
+            self._watches.discard(task)
+        return response
+
+
+async def _send_events(response: web.StreamResponse, answer: WatchAnswer) -> None:
+    loop = asyncio.get_running_loop()
+    timeout = answer.timeout_seconds or WATCH_SECONDS
+    end = loop.time() + timeout
+    bookmark_at = loop.time() + BOOKMARK_SECONDS
+    watch = answer.watch
+    while not watch.closed and (now := loop.time()) < end:
+        until = min(end, bookmark_at) if answer.bookmarks else end
+        events = await watch.next(max(0.0, until - now))
+        if answer.bookmarks and not events and not watch.closed:
+            bookmark_at = loop.time() + BOOKMARK_SECONDS
+            events = [watch.bookmark()]
+        if events:
+            await response.write(b"".join(_frame(event, answer) for event in events))
+
+
+def _frame(event: Event, answer: WatchAnswer) -> bytes:
+    if event.record is None:
+        body = answer.presenter.bookmark(event.revision, initial_end=event.initial_end)
+    else:
+        body = answer.presenter.event(event.record)
+    return b'{"type":"%b","object":%b}\n' % (event.type.encode(), body)
+
+
+def _response(http: web.BaseRequest, answer: Answer) -> web.Response:
+    headers = dict(answer.headers)
+    body = answer.body
+    if (etag := headers.get("ETag")) and http.headers.get("If-None-Match") == etag:
+        return web.Response(status=304, headers=headers)
+    if answer.media == "application/yaml":
+        import json
+
+        import yaml
+
+        body = yaml.safe_dump(json.loads(body), sort_keys=False).encode()
+    headers |= {"Content-Type": answer.media, "Cache-Control": "no-cache, private"}
+    response = web.Response(body=body, status=answer.status, headers=headers)
+    for warning in answer.warnings:
+        text = warning.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ")
+        response.headers.add("Warning", f'299 - "{text}"')
+    return response
+
+
+def _refusal(error: ApiError) -> web.Response:
+    headers = {"Content-Type": "application/json"}
+    if error.retry_after_seconds:
+        headers["Retry-After"] = str(error.retry_after_seconds)
+    return web.Response(body=encode(error.status), status=error.code, headers=headers)

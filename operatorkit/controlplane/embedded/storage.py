@@ -1,0 +1,238 @@
+"""Where objects live: encoded once, numbered by one counter, with a log of what happened.
+
+What belongs here: records, collections of them, the revision counter, the log from which watches resume and old
+snapshots are rebuilt, and fan-out to subscribers. What does not: anything that knows what is inside an object, beyond
+its metadata. Nothing here waits: a commit and its fan-out are one step of the event loop.
+
+                 commit(new, expected)
+    Storage ──────────────────────────► Collection.records   key -> Record (bytes, revision, labels, uid)
+       │ revision += 1                  Collection.log       the last Changes, oldest first
+       └─────────────────────────────►  subscribers          each gets the same Change
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from operatorkit.controlplane.embedded.encoding import decode, split_envelope
+
+__all__ = ["Change", "Collection", "Record", "Stale", "Storage", "key_of"]
+
+LOG_LENGTH = 4096
+"""How many changes of a collection are kept for watches to resume from."""
+
+
+class Stale(Exception):  # noqa: N818 - not a fault: the caller reads again
+    """The record is no longer the one that the writer read."""
+
+
+def key_of(namespace: str, name: str) -> str:
+    """Return the key of an object in its collection; keys sort as kube-apiserver lists objects."""
+    return f"{namespace}/{name}" if namespace else name
+
+
+class Record:
+    """One object at one revision: the bytes, and what is needed to find it without decoding them."""
+
+    __slots__ = ("_fields", "body", "key", "labels", "name", "namespace", "revision", "uid")
+
+    def __init__(self, obj: Mapping[str, Any], revision: int) -> None:
+        metadata = obj["metadata"]
+        self.namespace: str = metadata.get("namespace", "")
+        self.name: str = metadata["name"]
+        self.key = key_of(self.namespace, self.name)
+        self.uid: str = metadata.get("uid", "")
+        self.labels: Mapping[str, str] = metadata.get("labels") or {}
+        self.revision = revision
+        self.body = split_envelope(obj)
+        self._fields: Mapping[str, str] | None = None
+
+    def decode(self) -> dict[str, Any]:
+        """Return a fresh copy of the object, without `kind` and `apiVersion`."""
+        obj: dict[str, Any] = decode(b"{" + self.body)
+        return obj
+
+    def renumbered(self, revision: int) -> Record:
+        """Return the same object at another revision: how a watcher sees it leave a selection."""
+        obj = self.decode()
+        obj["metadata"]["resourceVersion"] = str(revision)
+        return Record(obj, revision)
+
+    def fields(self, select: Callable[[dict[str, Any]], Mapping[str, str]]) -> Mapping[str, str]:
+        """Return the fields by which the object can be selected, found once."""
+        if self._fields is None:
+            self._fields = select(self.decode())
+        return self._fields
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What one commit did. `record` of a deletion is the last state, at the revision of the deletion."""
+
+    type: Literal["ADDED", "MODIFIED", "DELETED"]
+    record: Record
+    old: Record | None
+
+    @property
+    def revision(self) -> int:
+        """The revision that this change made."""
+        return self.record.revision
+
+
+Subscriber = Callable[[Change], None]
+
+
+class Collection:
+    """All objects of one resource, whatever version they are served in."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.records: dict[str, Record] = {}
+        self.log: deque[Change] = deque()
+        self.forgotten = 0  # changes at or before this revision are not in the log any more
+        self._sorted: list[str] | None = None
+        self._subscribers: dict[int, Subscriber] = {}
+        self._next_subscriber = 0
+
+    def keys(self) -> list[str]:
+        """Return all keys in order. The list is shared: do not change it."""
+        if self._sorted is None:
+            self._sorted = sorted(self.records)
+        return self._sorted
+
+    def select(self, namespace: str | None) -> Iterator[Record]:
+        """Yield the records of one namespace, or all, in the order of their keys."""
+        keys = self.keys()
+        if namespace:
+            keys = keys[bisect_left(keys, f"{namespace}/") : bisect_right(keys, f"{namespace}/\U0010ffff")]
+        records = self.records
+        for key in keys:
+            yield records[key]
+
+    def at(self, revision: int) -> dict[str, Record]:
+        """Return the records as they were at `revision`. Raises LookupError when that is forgotten."""
+        if revision < self.forgotten:
+            raise LookupError(revision)
+        records = dict(self.records)
+        for change in reversed(self.log):
+            if change.revision <= revision:
+                break
+            if change.old is None:
+                records.pop(change.record.key, None)
+            else:
+                records[change.record.key] = change.old
+        return records
+
+    def since(self, revision: int) -> list[Change]:
+        """Return the changes after `revision`, oldest first. Raises LookupError when some are forgotten."""
+        if revision < self.forgotten:
+            raise LookupError(revision)
+        changes = []
+        for change in reversed(self.log):
+            if change.revision <= revision:
+                break
+            changes.append(change)
+        changes.reverse()
+        return changes
+
+    def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
+        """Call `subscriber` with every change from now on; the function returned ends that."""
+        number = self._next_subscriber
+        self._next_subscriber += 1
+        self._subscribers[number] = subscriber
+
+        def unsubscribe() -> None:
+            self._subscribers.pop(number, None)
+
+        return unsubscribe
+
+    def forget(self, revision: int) -> None:
+        """Drop the log up to `revision`: watches and pages from before it get 410 Gone."""
+        while self.log and self.log[0].revision <= revision:
+            self.log.popleft()
+        self.forgotten = max(self.forgotten, revision)
+
+    def record(self, change: Change) -> None:
+        """Enter a change and tell the subscribers. For `Storage` only."""
+        key = change.record.key
+        if change.type == "DELETED":
+            del self.records[key]
+        else:
+            self.records[key] = change.record
+        if change.type != "MODIFIED":
+            self._sorted = None
+        self.log.append(change)
+        if len(self.log) > LOG_LENGTH:
+            self.forgotten = self.log.popleft().revision
+        for subscriber in list(self._subscribers.values()):
+            subscriber(change)
+
+
+class Storage:
+    """All collections, and the one counter that numbers every change of any of them."""
+
+    def __init__(self, journal: Callable[[str, Change], None] | None = None) -> None:
+        self.revision = 1
+        self._collections: dict[str, Collection] = {}
+        self._journal = journal
+
+    def collection(self, name: str) -> Collection:
+        """Return the collection of that name; it begins empty."""
+        found = self._collections.get(name)
+        if found is None:
+            found = self._collections[name] = Collection(name)
+            found.forgotten = 0
+        return found
+
+    def collections(self) -> list[Collection]:
+        """Return every collection."""
+        return list(self._collections.values())
+
+    def put(self, collection: Collection, obj: dict[str, Any], expected: Record | None) -> Record:
+        """Write an object, in place of `expected` (None: there must be none), and return its record.
+
+        Sets `metadata.resourceVersion` in `obj`. Raises Stale when `expected` is not what is there.
+        """
+        metadata = obj["metadata"]
+        key = key_of(metadata.get("namespace", ""), metadata["name"])
+        if collection.records.get(key) is not expected:
+            raise Stale
+        revision = self.revision + 1
+        metadata["resourceVersion"] = str(revision)
+        record = Record(obj, revision)
+        self._commit(collection, Change("MODIFIED" if expected else "ADDED", record, expected))
+        return record
+
+    def remove(self, collection: Collection, expected: Record) -> Record:
+        """Delete an object and return its last state, numbered by the deletion. Raises Stale."""
+        if collection.records.get(expected.key) is not expected:
+            raise Stale
+        obj = expected.decode()
+        revision = self.revision + 1
+        obj["metadata"]["resourceVersion"] = str(revision)
+        last = Record(obj, revision)
+        self._commit(collection, Change("DELETED", last, expected))
+        return last
+
+    def _commit(self, collection: Collection, change: Change) -> None:
+        if self._journal is not None:
+            self._journal(collection.name, change)
+        self.revision = change.revision
+        collection.record(change)
+
+    def load(self, collection: Collection, obj: dict[str, Any], revision: int) -> None:
+        """Enter an object of an earlier run, without telling anybody."""
+        record = Record(obj, revision)
+        collection.records[record.key] = record
+        collection._sorted = None  # noqa: SLF001 - the two classes are one mechanism
+        self.revision = max(self.revision, revision)
+
+    def forget(self, revision: int | None = None) -> None:
+        """Compact: drop the logs up to `revision` (now, when None)."""
+        upto = self.revision if revision is None else revision
+        for collection in self._collections.values():
+            collection.forget(upto)

@@ -1,0 +1,262 @@
+"""Writes: the one path that every create, update and patch takes.
+
+    read current ─► decode ─► change ─► strategy: prepare, default, validate ─► own fields ─► encode ─► commit
+         ▲                                                                                                │
+         └───────────────────────── somebody else was faster (unconditional writes) ◄─────────────────────┘
+
+What belongs here: the order of those steps, names, optimistic concurrency and namespaces. What does not: what a kind
+allows (`strategy`), patches (`patching`), deletions (`deleting`).
+"""
+
+from __future__ import annotations
+
+import copy
+import secrets
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from operatorkit.clock import Clock, format_time
+from operatorkit.controlplane.embedded.options import Fault, WriteOptions
+from operatorkit.controlplane.embedded.registry import Registry, Served
+from operatorkit.controlplane.embedded.status import (
+    ApiError,
+    already_exists,
+    bad_request,
+    conflict,
+    forbidden,
+    invalid,
+    not_found,
+)
+from operatorkit.controlplane.embedded.storage import Record, Stale, Storage, key_of
+
+__all__ = ["Ownership", "Target", "Writer", "Written"]
+
+Object = dict[str, Any]
+Change = Callable[[Object], Object]
+Ownership = Callable[[Object | None, Object], None]
+
+_SUFFIX_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
+_GENERATED_MAX_LENGTH = 63 - 5
+ATTEMPTS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Which object a write is about."""
+
+    served: Served
+    namespace: str
+    name: str
+    subresource: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a write made: the object in the version of the request, and its record unless it was a dry run."""
+
+    obj: Object
+    record: Record | None
+    created: bool = False
+    warnings: list[str] = field(default_factory=list)
+
+
+class Writer:
+    """Creates and changes objects."""
+
+    def __init__(self, storage: Storage, registry: Registry, clock: Clock) -> None:
+        self._storage = storage
+        self._registry = registry
+        self._clock = clock
+
+    async def create(self, target: Target, obj: Object, options: WriteOptions, own: Ownership | None = None) -> Written:
+        """Create an object. Raises `ApiError` (400, 403, 404, 409, 422)."""
+        served = target.served
+        metadata = _metadata(obj)
+        self._place(target, metadata)
+        if target.name and metadata.setdefault("name", target.name) != target.name:
+            raise _name_mismatch(metadata["name"], target.name)
+        generated = not metadata.get("name") and bool(metadata.get("generateName"))
+        if metadata.get("resourceVersion"):
+            raise bad_request("resourceVersion should not be set on objects to be created")
+        self._admit_namespace(target, metadata.get("name") or metadata.get("generateName", ""))
+        for server_side in ("uid", "creationTimestamp", "selfLink", "generation", "resourceVersion"):
+            metadata.pop(server_side, None)
+        for server_side in ("deletionTimestamp", "deletionGracePeriodSeconds"):
+            metadata.pop(server_side, None)
+        metadata["uid"] = str(uuid.uuid4())
+        metadata["creationTimestamp"] = format_time(self._clock.now())
+        served.strategy.default(obj)
+        served.strategy.prepare_create(obj)
+        if own is not None:
+            own(None, obj)
+        for attempt in range(ATTEMPTS):
+            if generated:
+                metadata["name"] = _generate(metadata["generateName"])
+            if attempt == 0:
+                self._refuse_faults(served, obj, None, "")
+            collection = self._storage.collection(served.collection)
+            if key_of(metadata.get("namespace", ""), metadata["name"]) in collection.records:
+                if generated:
+                    continue
+                raise already_exists(served.group, served.plural, metadata["name"])
+            options.warnings.extend(served.strategy.warnings(obj, None))
+            return self._commit(served, obj, None, options)
+        raise already_exists(served.group, served.plural, metadata["name"])
+
+    async def change(
+        self,
+        target: Target,
+        change: Change,
+        options: WriteOptions,
+        own: Ownership | None = None,
+        *,
+        or_create: Callable[[], Object] | None = None,
+    ) -> Written:
+        """Change an object, or a subresource of it.
+
+        `change` is given a copy of the object in the request's version and returns what it is to become; it is asked
+        again when somebody else was faster. `or_create` gives the object to create where there is none.
+        Raises `ApiError` (400, 403, 404, 409, 422).
+        """
+        served = target.served
+        collection = self._storage.collection(served.collection)
+        for _ in range(ATTEMPTS):
+            record = collection.records.get(key_of(target.namespace, target.name))
+            if record is None:
+                if or_create is None:
+                    raise not_found(served.group, served.plural, target.name)
+                return await self.create(target, or_create(), options, own)
+            old = served.read(record)
+            new = change(copy.deepcopy(old))
+            try:
+                return self._update(target, old, new, record, options, own)
+            except Stale:
+                continue
+        raise conflict(served.group, served.plural, target.name)
+
+    def _update(
+        self, target: Target, old: Object, new: Object, record: Record, options: WriteOptions, own: Ownership | None
+    ) -> Written:
+        served = target.served
+        self._match(target, old, new)
+        metadata, before = new["metadata"], old["metadata"]
+        for kept in ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation"):
+            if kept in before:
+                metadata[kept] = before[kept]
+            else:
+                metadata.pop(kept, None)
+        metadata.pop("selfLink", None)
+        if not metadata.get("generateName") and before.get("generateName"):
+            metadata["generateName"] = before["generateName"]
+        served.strategy.default(new)
+        served.strategy.prepare_update(new, old, target.subresource)
+        if own is not None:
+            own(old, new)
+        self._refuse_faults(served, new, old, target.subresource)
+        options.warnings.extend(served.strategy.warnings(new, old))
+        metadata["resourceVersion"] = before["resourceVersion"]
+        if new == old and not self._gone(new):
+            return Written(old, None if options.dry_run else record)
+        return self._commit(served, new, record, options)
+
+    def _commit(self, served: Served, obj: Object, record: Record | None, options: WriteOptions) -> Written:
+        if options.dry_run:
+            return Written(obj, None, created=record is None)
+        stored = served.stored(copy.copy(obj) | {"metadata": dict(obj["metadata"])}) if served.converts else obj
+        collection = self._storage.collection(served.collection)
+        if record is not None and self._gone(obj):
+            last = self._storage.put(collection, stored, record)
+            last = self._storage.remove(collection, last)
+            obj["metadata"]["resourceVersion"] = str(last.revision)
+            return Written(obj, last)
+        written = self._storage.put(collection, stored, record)
+        obj["metadata"]["resourceVersion"] = str(written.revision)
+        return Written(obj, written, created=record is None)
+
+    @staticmethod
+    def _gone(obj: Object) -> bool:
+        """Whether nothing holds an object back from its deletion any more."""
+        metadata = obj["metadata"]
+        return (
+            "deletionTimestamp" in metadata
+            and not metadata.get("finalizers")
+            and not metadata.get("deletionGracePeriodSeconds")
+            and not (obj.get("kind") == "Namespace" and obj.get("spec", {}).get("finalizers"))
+        )
+
+    def _refuse_faults(self, served: Served, obj: Object, old: Object | None, subresource: str) -> None:
+        faults = served.strategy.validate(obj, old, subresource)
+        if faults:
+            raise invalid(served.group, served.kind, obj["metadata"].get("name", ""), faults)
+
+    def _place(self, target: Target, metadata: Object) -> None:
+        if not target.served.namespaced:
+            if metadata.get("namespace"):
+                raise bad_request("namespace may not be set on a cluster-scoped object")
+            metadata.pop("namespace", None)
+            return
+        if not target.namespace:
+            raise bad_request("an empty namespace may not be set during creation")
+        if metadata.get("namespace", target.namespace) not in {target.namespace, ""}:
+            raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
+        metadata["namespace"] = target.namespace
+
+    def _admit_namespace(self, target: Target, name: str) -> None:
+        """Refuse to put new objects into a namespace that is not there, or going."""
+        if not target.served.namespaced:
+            return
+        record = self._storage.collection("namespaces").records.get(target.namespace)
+        if record is None:
+            raise not_found("", "namespaces", target.namespace)
+        if b'"deletionTimestamp"' in record.body and "deletionTimestamp" in record.decode()["metadata"]:
+            served = target.served
+            why = f"unable to create new content in namespace {target.namespace} because it is being terminated"
+            error = forbidden(served.group, served.plural, name, why)
+            cause = {
+                "reason": "NamespaceTerminating",
+                "message": f"namespace {target.namespace} is being terminated",
+                "field": "metadata.namespace",
+            }
+            assert error.details is not None
+            error.details["causes"] = [cause]
+            raise error
+
+    def _match(self, target: Target, old: Object, new: Object) -> None:
+        served = target.served
+        metadata = _metadata(new)
+        if metadata.setdefault("name", target.name) != target.name:
+            raise _name_mismatch(metadata["name"], target.name)
+        if served.namespaced:
+            if metadata.get("namespace", target.namespace) not in {target.namespace, ""}:
+                raise bad_request(
+                    "the namespace of the provided object does not match the namespace sent on the request"
+                )
+            metadata["namespace"] = target.namespace
+        before = old["metadata"]
+        revision = metadata.get("resourceVersion") or ""
+        if not revision and not served.strategy.unconditional_update:
+            text = "Invalid value: 0: must be specified for an update"
+            fault = Fault("metadata.resourceVersion", "FieldValueInvalid", text)
+            raise invalid(served.group, served.kind, target.name, [fault])
+        if metadata.get("uid") and metadata["uid"] != before["uid"]:
+            why = f"Precondition failed: UID in precondition: {metadata['uid']}, UID in object meta: {before['uid']}"
+            raise conflict(served.group, served.plural, target.name, why)
+        if revision and revision != before["resourceVersion"]:
+            raise conflict(served.group, served.plural, target.name)
+
+
+def _metadata(obj: Object) -> Object:
+    metadata = obj.setdefault("metadata", {})
+    if not isinstance(metadata, dict):
+        raise bad_request("metadata must be an object")
+    return metadata
+
+
+def _name_mismatch(found: str, expected: str) -> ApiError:
+    return bad_request(f"the name of the object ({found}) does not match the name on the URL ({expected})")
+
+
+def _generate(base: str) -> str:
+    return base[:_GENERATED_MAX_LENGTH] + "".join(secrets.choice(_SUFFIX_ALPHABET) for _ in range(5))
