@@ -49,7 +49,8 @@ lint: $(VENV)/.dev ## ruff, mypy, pyright, import contracts, spelling, the wheel
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pyright --pythonpath $(BIN)/python --verifytypes operatorkit --ignoreexternal
+	@rm -rf build/typed && $(PIP) install --no-deps --no-build-isolation --target build/typed .
+	cd build && PYTHONPATH=$(CURDIR)/build/typed ../$(BIN)/pyright --pythonpath $(CURDIR)/$(BIN)/python --verifytypes operatorkit --ignoreexternal
 	$(BIN)/lint-imports
 	$(BIN)/codespell
 

@@ -134,19 +134,22 @@ class ClusterError(OperatorKitError):
 class NotFound(ClusterError):  # noqa: N818 - the API's own word
     """The object, or the kind of it, does not exist."""
 
-    code, reason = 404, "NotFound"
+    code: int = 404
+    reason: str = "NotFound"
 
 
 class AlreadyExists(ClusterError):  # noqa: N818
     """An object of that name exists."""
 
-    code, reason = 409, "AlreadyExists"
+    code: int = 409
+    reason: str = "AlreadyExists"
 
 
 class Conflict(ClusterError):  # noqa: N818
     """The object changed since it was read: read it again and decide anew."""
 
-    code, reason = 409, "Conflict"
+    code: int = 409
+    reason: str = "Conflict"
 
 
 class FieldManagerConflict(Conflict):
@@ -156,52 +159,61 @@ class FieldManagerConflict(Conflict):
 class Forbidden(ClusterError):  # noqa: N818
     """The caller lacks a permission; the message names verb, resource and namespace."""
 
-    code, reason = 403, "Forbidden"
+    code: int = 403
+    reason: str = "Forbidden"
 
 
 class Unauthorized(ClusterError):  # noqa: N818
     """The API server does not know the caller: the credentials are missing, wrong or expired."""
 
-    code, reason = 401, "Unauthorized"
+    code: int = 401
+    reason: str = "Unauthorized"
 
 
 class Invalid(ClusterError):  # noqa: N818
     """The object breaks its schema or a rule; `causes` names each field."""
 
-    code, reason = 422, "Invalid"
+    code: int = 422
+    reason: str = "Invalid"
 
 
 class Gone(ClusterError):  # noqa: N818
     """The resource version is too old to continue from (HTTP 410): list again."""
 
-    code, reason = 410, "Expired"
+    code: int = 410
+    reason: str = "Expired"
 
 
 class TooLarge(ClusterError):  # noqa: N818
     """The request body is larger than the server accepts."""
 
-    code, reason = 413, "RequestEntityTooLarge"
+    code: int = 413
+    reason: str = "RequestEntityTooLarge"
 
 
 class Throttled(ClusterError):  # noqa: N818
     """The server asks for fewer requests (HTTP 429); wait `retry_after_seconds`."""
 
-    code, reason = 429, "TooManyRequests"
+    code: int = 429
+    reason: str = "TooManyRequests"
 
 
 class Timeout(ClusterError):  # noqa: N818
     """The server, or something behind it, did not answer in time."""
 
-    code, reason = 504, "Timeout"
+    code: int = 504
+    reason: str = "Timeout"
 
 
 class NoKindMatch(ClusterError):  # noqa: N818
     """The API server serves no such kind: its CRD is missing, or the version is not served."""
 
-    code, reason = 404, "NoKindMatch"
+    code: int = 404
+    reason: str = "NoKindMatch"
 
 
 class Unreachable(ClusterError):  # noqa: N818
     """No connection to the API server; the message names its URL and what failed."""
 
-    code, reason = 0, "Unreachable"
+    code: int = 0
+    reason: str = "Unreachable"
