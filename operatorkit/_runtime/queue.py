@@ -1,0 +1,237 @@
+"""The work queue: a set of dirty keys, each held by one worker at most.
+
+What belongs here: which key runs next, and when. What does not: what the keys mean and who works on them.
+
+               add                     get                     done
+    (absent) ───────> dirty, waiting ───────> running ───────────────────> (absent)
+        │                  ^                     │ add: dirty again            ^
+        │ add_after        │ due                 └──────> running and dirty ───┘ done: waiting again
+        └──────> delayed ──┘
+
+A key that is added while it waits is not added twice: a burst of changes is one run. One that is added while it runs
+waits until that run is done: no key ever runs twice at once, and no change is lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+import random
+from collections.abc import Hashable
+from datetime import timedelta
+from enum import IntEnum
+from typing import Generic, TypeVar
+
+from operatorkit.clock import Clock
+from operatorkit.settings import BackOff
+
+__all__ = ["Priority", "QueueClosed", "WorkQueue"]
+
+K = TypeVar("K", bound=Hashable)
+
+
+class Priority(IntEnum):
+    """Which of the waiting keys goes first: changes, then what is merely looked at again."""
+
+    CHANGE = 0
+    RESYNC = 1
+
+
+class QueueClosed(Exception):  # noqa: N818 - a signal, like StopAsyncIteration
+    """The queue was closed: the worker that waits for a key may go home."""
+
+
+class WorkQueue(Generic[K]):
+    """Keyed, deduplicating, with delays and per-key exponential back-off; for one event loop, no locks.
+
+    Guarantees: no key is handed out twice before `done`; a key added while it runs is handed out again; within a
+    priority, first come, first served; `close` wakes every waiter. `run` must be running for delayed keys to fall due.
+    """
+
+    def __init__(self, *, clock: Clock, back_off: BackOff | None = None, rng: random.Random | None = None) -> None:
+        self._clock = clock
+        self._back_off = back_off or BackOff()
+        self._rng = rng or random.Random()  # noqa: S311 - jitter, not a secret
+        self._order = itertools.count()
+        self._waiting: dict[K, Priority] = {}
+        self._heap: list[tuple[Priority, int, K]] = []
+        self._running: set[K] = set()
+        self._again: dict[K, Priority] = {}
+        self._due: dict[K, tuple[float, Priority]] = {}
+        self._timers: list[tuple[float, int, K]] = []
+        self._failures: dict[K, int] = {}
+        self._getters: list[asyncio.Future[None]] = []
+        self._closed = False
+        self._earlier = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def add(self, key: K, priority: Priority = Priority.CHANGE) -> None:
+        """Mark `key` dirty; of two priorities the more urgent counts. A delayed add of the key is superseded."""
+        if self._closed:
+            return
+        self._due.pop(key, None)
+        if key in self._running:
+            self._again[key] = min(priority, self._again.get(key, priority))
+            return
+        known = self._waiting.get(key)
+        if known is not None and known <= priority:
+            return
+        self._waiting[key] = priority
+        heapq.heappush(self._heap, (priority, next(self._order), key))
+        self._idle.clear()
+        self._wake_one()
+
+    def add_after(self, key: K, delay: timedelta, priority: Priority = Priority.CHANGE) -> None:
+        """Mark `key` dirty when `delay` has passed, unless something does so before; the earliest of several counts."""
+        seconds = delay.total_seconds()
+        if seconds <= 0:
+            self.add(key, priority)
+            return
+        if self._closed or key in self._waiting or key in self._again:
+            return
+        due = self._clock.monotonic() + seconds
+        known = self._due.get(key)
+        if known is not None and known[0] <= due:
+            return
+        self._due[key] = (due, priority)
+        heapq.heappush(self._timers, (due, next(self._order), key))
+        if due <= self._timers[0][0]:
+            self._earlier.set()
+
+    def retry(self, key: K) -> timedelta:
+        """Mark `key` dirty after its next back-off, and return how long that is."""
+        failures = self._failures.get(key, 0)
+        self._failures[key] = failures + 1
+        limit = self._back_off.limit.total_seconds()
+        try:
+            seconds = min(limit, self._back_off.base.total_seconds() * self._back_off.factor**failures)
+        except OverflowError:
+            seconds = limit
+        seconds *= 1 + self._back_off.jitter * self._rng.uniform(-1, 1)
+        delay = timedelta(seconds=seconds)
+        self.add_after(key, delay)
+        return delay
+
+    def forget(self, key: K) -> None:
+        """Let the next failure of `key` be its first."""
+        self._failures.pop(key, None)
+
+    def failures(self, key: K) -> int:
+        """Return how often `retry` was called since the last `forget`."""
+        return self._failures.get(key, 0)
+
+    def drop(self, key: K) -> None:
+        """Forget all that is delayed for `key`, and its failures: there is nothing to come back to."""
+        self._due.pop(key, None)
+        self._failures.pop(key, None)
+
+    async def get(self) -> K:
+        """Wait for the next key and hand it out; the caller must call `done`. Raises QueueClosed."""
+        while True:
+            if self._closed:
+                raise QueueClosed
+            key = self._pop()
+            if key is not None:
+                self._running.add(key)
+                return key
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._getters.append(waiter)
+            try:
+                await waiter
+            except asyncio.CancelledError:
+                if waiter.done() and not waiter.cancelled():
+                    self._wake_one()  # the wake-up was ours: pass it on
+                raise
+            finally:
+                if waiter in self._getters:
+                    self._getters.remove(waiter)
+
+    def done(self, key: K) -> None:
+        """Take `key` back from its worker; if it was added meanwhile, it waits again."""
+        self._running.discard(key)
+        again = self._again.pop(key, None)
+        if again is not None:
+            self.add(key, again)
+        if not self._waiting and not self._running:
+            self._idle.set()
+
+    @property
+    def idle(self) -> bool:
+        """True when nothing waits or runs; delayed keys do not count."""
+        return self._idle.is_set()
+
+    async def wait_idle(self) -> None:
+        """Return when nothing waits or runs."""
+        await self._idle.wait()
+
+    def delayed(self) -> dict[K, timedelta]:
+        """Return the keys that wait for time to pass, and how long from now."""
+        now = self._clock.monotonic()
+        return {key: timedelta(seconds=max(0.0, due - now)) for key, (due, _) in self._due.items()}
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def close(self) -> None:
+        """Hand out no more keys; every waiting `get` raises QueueClosed. Running keys may still be `done`."""
+        self._closed = True
+        self._waiting.clear()
+        self._again.clear()
+        self._due.clear()
+        self._earlier.set()
+        if not self._running:
+            self._idle.set()
+        for waiter in self._getters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    async def run(self) -> None:
+        """Move delayed keys to the waiting ones as they fall due, until `close`."""
+        while not self._closed:
+            self._earlier.clear()
+            pause = self._release_due()
+            if pause is None:
+                await self._earlier.wait()
+            else:
+                await self._sleep_or_earlier(pause)
+
+    def _release_due(self) -> float | None:
+        """Add what is due; return the seconds until the next, or None when nothing is delayed."""
+        while self._timers:
+            due, _, key = self._timers[0]
+            known = self._due.get(key)
+            if known is None or known[0] != due:  # superseded
+                heapq.heappop(self._timers)
+                continue
+            pause = due - self._clock.monotonic()
+            if pause > 0:
+                return pause
+            heapq.heappop(self._timers)
+            self.add(key, known[1])
+        return None
+
+    async def _sleep_or_earlier(self, seconds: float) -> None:
+        sleeping = asyncio.ensure_future(self._clock.sleep(seconds))
+        waiting = asyncio.ensure_future(self._earlier.wait())
+        try:
+            await asyncio.wait({sleeping, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (sleeping, waiting):
+                task.cancel()
+            await asyncio.gather(sleeping, waiting, return_exceptions=True)
+
+    def _pop(self) -> K | None:
+        while self._heap:
+            priority, _, key = heapq.heappop(self._heap)
+            if self._waiting.get(key) is priority:
+                del self._waiting[key]
+                return key
+        return None
+
+    def _wake_one(self) -> None:
+        for waiter in self._getters:
+            if not waiter.done():
+                waiter.set_result(None)
+                return
