@@ -76,12 +76,14 @@ class TerminalError(OperatorKitError):
     The engine sets a condition and an Event and does not try again: no back-off, no resync. Any event that maps
     to the object wakes it again, other than our own write of its status.
 
-    `reason` is a CamelCase word, part of the operator's stable interface.
+    `reason` is a CamelCase word, part of the operator's stable interface. With `reported`, the function has set the
+    conditions and sent the Events itself, and the engine adds none.
     """
 
-    def __init__(self, message: str, *, reason: str = "TerminalError") -> None:
+    def __init__(self, message: str, *, reason: str = "TerminalError", reported: bool = False) -> None:
         super().__init__(message)
         self.reason = reason
+        self.reported = reported
 
 
 class ChildConflict(OperatorKitError):  # noqa: N818 - the counterpart of Conflict

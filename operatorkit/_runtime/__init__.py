@@ -13,4 +13,6 @@ only.
 
 from __future__ import annotations
 
-__all__: list[str] = []
+from operatorkit._runtime.engine import Engine
+
+__all__ = ["Engine"]

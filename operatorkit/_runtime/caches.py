@@ -1,0 +1,243 @@
+"""One cache per kind, shared by everything in an operator that reads or is woken by it.
+
+What belongs here: which kinds are watched, typed reads, and putting the answers of own writes in at once. What does
+not: list and watch themselves (`operatorkit.cluster.Informer`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import builtins
+import logging
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from typing import Any, TypeVar
+
+from operatorkit.children import own_entry_only
+from operatorkit.clock import Clock
+from operatorkit.cluster import Change, ClusterAPI, Informer, JSONObject
+from operatorkit.errors import DefinitionError, InvalidObject
+from operatorkit.names import LABEL_OWNER_UID, ApiResource, ObjectKey
+from operatorkit.operator import Index, Operator
+from operatorkit.resource import api_resource_of, read
+
+__all__ = ["CacheReader", "Caches", "Listener", "key_of"]
+
+T = TypeVar("T")
+Listener = Callable[[Change], None]
+
+_BY_OWNER_UID = "operatorkit.owner-uid"
+_BY_UID = "operatorkit.uid"
+_log = logging.getLogger("operatorkit.runtime")
+
+
+def key_of(obj: Mapping[str, Any]) -> ObjectKey:
+    """Return the namespace and name of an object as JSON."""
+    return ObjectKey(obj["metadata"].get("namespace", ""), obj["metadata"]["name"])
+
+
+class _Kind:
+    """One kind: its informer, and who listens to it."""
+
+    def __init__(self, informer: Informer) -> None:
+        self.informer = informer
+        self.listeners: list[Listener] = []
+        self.put_versions: dict[ObjectKey, str] = {}
+        informer.subscribe(self._from_watch)
+
+    def put(self, obj: JSONObject) -> None:
+        """Take the answer of an own write into the cache, and tell the listeners, once."""
+        cache, key = self.informer.cache, key_of(obj)
+        old = cache.get(key)
+        version = obj["metadata"]["resourceVersion"]
+        if old is not None and old["metadata"].get("resourceVersion") == version:
+            return
+        self.put_versions[key] = version
+        cache.put(obj)
+        if cache.resource_version(key) == version:
+            self._tell(Change(type="ADDED" if old is None else "MODIFIED", key=key, old=old, new=obj))
+
+    def _from_watch(self, change: Change) -> None:
+        version = change.new["metadata"].get("resourceVersion") if change.new is not None else None
+        known = self.put_versions.get(change.key)
+        if known is not None:
+            if known == version:
+                return  # told when it was put
+            del self.put_versions[change.key]
+        self._tell(change)
+
+    def _tell(self, change: Change) -> None:
+        for listener in self.listeners:
+            listener(change)
+
+
+class Caches:
+    """The informers of an operator, and the live objects of its children (see `operatorkit.children.Live`)."""
+
+    def __init__(self, app: Operator, api: ClusterAPI, *, clock: Clock, namespace: str | None = None) -> None:
+        self._api = api
+        self._manager = app.name
+        self._kinds: dict[ApiResource, _Kind] = {}
+        for resource in app.resources():
+            informer = Informer(
+                api,
+                resource,
+                namespace=namespace if resource.namespaced else None,
+                clock=clock,
+                transform=self._strip,
+            )
+            informer.cache.add_index(_BY_OWNER_UID, _owner_uid_label)
+            informer.cache.add_index(_BY_UID, _uid)
+            self._kinds[resource] = _Kind(informer)
+        for index in app.indexes:
+            resource = api_resource_of(index.kind)
+            self._kinds[resource].informer.cache.add_index(_user_index(index.name), _reading(index))
+
+    @property
+    def resources(self) -> list[ApiResource]:
+        """Return the kinds that are cached."""
+        return list(self._kinds)
+
+    def subscribe(self, resource: ApiResource, listener: Listener) -> None:
+        """Call `listener` with each change of the kind from now on, in order; it must not block."""
+        self._kinds[resource].listeners.append(listener)
+
+    def runs(self) -> list[tuple[str, Coroutine[Any, Any, None]]]:
+        """Return a name and a coroutine for each informer: whoever calls this runs them."""
+        return [(f"informer of {r.qualified}", kind.informer.run()) for r, kind in self._kinds.items()]
+
+    async def synced(self) -> None:
+        """Return when every cache holds what was in the cluster after the start."""
+        await asyncio.gather(*(kind.informer.synced() for kind in self._kinds.values()))
+
+    def keys(self, resource: ApiResource) -> list[ObjectKey]:
+        """Return the keys of all cached objects of a kind."""
+        return list(self._kinds[resource].informer.cache.keys())
+
+    def version(self, resource: ApiResource, key: ObjectKey) -> str | None:
+        """Return the resource version of a cached object, or None."""
+        return self._kinds[resource].informer.cache.resource_version(key)
+
+    def by_uid(self, resource: ApiResource, uid: str) -> list[ObjectKey]:
+        """Return the key of the object with this uid, in a list, or an empty one."""
+        return list(self._kinds[resource].informer.cache.by_index(_BY_UID, uid))
+
+    def get(self, resource: ApiResource, key: ObjectKey) -> JSONObject | None:
+        """Return a copy of one cached object, with this operator's own managedFields entry."""
+        return self._kinds[resource].informer.cache.get(key)
+
+    def labelled(self, resource: ApiResource, owner_uid: str) -> list[JSONObject]:
+        """Return copies of the cached objects whose label operatorkit.dev/owner-uid has this value."""
+        return self.indexed(resource, _BY_OWNER_UID, owner_uid)
+
+    def indexed(self, resource: ApiResource, index: str, value: str) -> list[JSONObject]:
+        """Return copies of the cached objects that an index finds."""
+        cache = self._kinds[resource].informer.cache
+        return [obj for key in sorted(cache.by_index(index, value)) if (obj := cache.get(key)) is not None]
+
+    def all(self, resource: ApiResource, namespace: str | None, labels: Mapping[str, str] | None) -> list[JSONObject]:
+        """Return copies of the cached objects of a namespace, or of all, that have all these labels."""
+        return list(self._kinds[resource].informer.cache.list(namespace=namespace, labels=labels))
+
+    def put(self, resource: ApiResource, obj: JSONObject) -> None:
+        """Take the answer of an own write into the cache at once."""
+        if resource in self._kinds:
+            self._kinds[resource].put(self._strip(obj))
+
+    def _strip(self, obj: JSONObject) -> JSONObject:
+        return own_entry_only(obj, self._manager)
+
+
+class CacheReader:
+    """Typed reads; see `operatorkit.context.Reader` for the promise."""
+
+    def __init__(self, app: Operator, caches: Caches) -> None:
+        self._app = app
+        self._caches = caches
+        self._declared = frozenset(caches.resources)
+        self._indexes = {(index.kind, index.name) for index in app.indexes}
+
+    def get(self, kind: type[T], name: str, *, namespace: str | None = None) -> T | None:
+        """Return one object, or None. Raises InvalidObject when it cannot be read as `kind`."""
+        resource = self._resource(kind)
+        obj = self._caches.get(resource, ObjectKey((namespace or "") if resource.namespaced else "", name))
+        return None if obj is None else read(kind, _without_managed_fields(obj))
+
+    def list(
+        self,
+        kind: type[T],
+        *,
+        namespace: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        index: tuple[str, str] | None = None,
+    ) -> builtins.list[T]:
+        """Return the objects that match all that is given, by namespace and name; unreadable ones are left out."""
+        resource = self._resource(kind)
+        if index is None:
+            found = self._caches.all(resource, namespace, labels)
+        else:
+            if (kind, index[0]) not in self._indexes:
+                raise DefinitionError(
+                    f"{kind.__name__} has no index {index[0]!r}: declare it with "
+                    f"app.index({kind.__name__}, {index[0]!r}, function)"
+                )
+            found = [
+                obj
+                for obj in self._caches.indexed(resource, _user_index(index[0]), index[1])
+                if _matches(obj, namespace, labels)
+            ]
+        return _readable(kind, sorted(found, key=key_of))
+
+    def _resource(self, kind: type[Any]) -> ApiResource:
+        resource = api_resource_of(kind)
+        if resource not in self._declared:
+            raise DefinitionError(
+                f"{kind.__name__} is not cached: declare it with app.reads({kind.__name__}), or in owns= or watches=, "
+                f"or ask the cluster itself through ctx.api"
+            )
+        return resource
+
+
+def _matches(obj: JSONObject, namespace: str | None, labels: Mapping[str, str] | None) -> bool:
+    has = obj["metadata"].get("labels") or {}
+    return namespace in (None, obj["metadata"].get("namespace", "")) and all(
+        has.get(name) == value for name, value in (labels or {}).items()
+    )
+
+
+def _readable(kind: type[T], objects: Iterable[JSONObject]) -> list[T]:
+    found = []
+    for obj in objects:
+        try:
+            found.append(read(kind, _without_managed_fields(obj)))
+        except InvalidObject as error:
+            _log.debug("left out of a list: %s", error)
+    return found
+
+
+def _without_managed_fields(obj: JSONObject) -> JSONObject:
+    obj["metadata"].pop("managedFields", None)
+    return obj
+
+
+def _owner_uid_label(obj: JSONObject) -> Iterable[str]:
+    uid = (obj["metadata"].get("labels") or {}).get(LABEL_OWNER_UID)
+    return [uid] if uid else []
+
+
+def _uid(obj: JSONObject) -> Iterable[str]:
+    uid = obj["metadata"].get("uid")
+    return [uid] if uid else []
+
+
+def _user_index(name: str) -> str:
+    return f"user:{name}"
+
+
+def _reading(index: Index[Any]) -> Callable[[JSONObject], Iterable[str]]:
+    def values(obj: JSONObject) -> Iterable[str]:
+        try:
+            return list(index.function(read(index.kind, obj)))
+        except InvalidObject:
+            return []  # what cannot be read cannot be found by its content
+
+    return values

@@ -1,0 +1,176 @@
+"""The engine: runs an operator against a cluster until it is told to stop.
+
+What belongs here: the order of start and stop. What does not: the process around it (`host`), and each part itself.
+
+    caches filled ──> controllers listen, every key once ──> ready ──> ... ──> stop: queues closed, runs finish, rest cancelled
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Coroutine
+from datetime import timedelta
+from typing import Any
+
+from operatorkit._runtime.caches import Caches, key_of
+from operatorkit._runtime.controller import Controller
+from operatorkit.children import Sent
+from operatorkit.clock import SYSTEM_CLOCK, Clock
+from operatorkit.cluster import Change, ClusterAPI
+from operatorkit.events import EventRecorder
+from operatorkit.names import ApiResource, ObjectKey
+from operatorkit.operator import Operator
+
+__all__ = ["Engine"]
+
+_log = logging.getLogger("operatorkit.runtime")
+
+
+class Engine:
+    """Runs one operator in the loop of its caller.
+
+    `namespace` limits it to one namespace (cluster-scoped kinds aside); `instance` names this process in Events.
+
+    Guarantees: no key of a kind runs twice at once; when nothing changes, no request is made but the open watches; an
+    engine that was stopped leaves no task behind.
+    """
+
+    def __init__(
+        self,
+        app: Operator,
+        api: ClusterAPI,
+        *,
+        clock: Clock = SYSTEM_CLOCK,
+        namespace: str | None = None,
+        instance: str | None = None,
+    ) -> None:
+        self._app = app
+        self._api = api
+        self._clock = clock
+        self._namespace = namespace
+        self._sent: dict[tuple[ApiResource, ObjectKey], Sent] = {}
+        self._stopping = asyncio.Event()
+        self._ready = asyncio.Event()
+        self._changed = asyncio.Event()
+        self.caches = Caches(app, api, clock=clock, namespace=namespace)
+        self.events = EventRecorder(
+            api, component=app.name, instance=instance or f"{app.name}-{socket.gethostname()}", clock=clock
+        )
+        self.controllers = [
+            Controller(app, reconciler, api=api, caches=self.caches, events=self.events, clock=clock, sent=self._sent)
+            for reconciler in app.reconcilers
+        ]
+        for resource in self.caches.resources:
+            self.caches.subscribe(resource, self._watcher(resource))
+
+    async def run(self) -> None:
+        """Run until `stop`; then let runs that have begun finish, for `Settings.shutdown_timeout` at most."""
+        background: list[asyncio.Task[None]] = []
+        workers: list[asyncio.Task[None]] = []
+        try:
+            async with asyncio.TaskGroup() as group:
+
+                def start(name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+                    return group.create_task(work, name=f"{self._app.name}: {name}")
+
+                background += [start(name, work) for name, work in self.caches.runs()]
+                synced = start("first sync", self.caches.synced())
+                stopping = start("stop", _wait(self._stopping))
+                background += [synced, stopping]
+                await asyncio.wait({synced, stopping}, return_when=asyncio.FIRST_COMPLETED)
+                if not self._stopping.is_set():
+                    background += self._start_controllers(start, workers)
+                    self._ready.set()
+                    await asyncio.wait({stopping})
+                await self._finish(workers)
+                for task in background:
+                    task.cancel()
+        except* Exception as failures:  # one cause is enough to stop; the first is shown, the others are logged
+            first, *others = _leaves(failures)
+            for other in others:
+                _log.error("%s: also failed: %r", self._app.name, other)
+            raise first from None
+        finally:
+            self._ready.clear()
+
+    def _start_controllers(self, start: Any, workers: list[asyncio.Task[None]]) -> list[asyncio.Task[None]]:
+        background = [start("events", self.events.run())]
+        for controller in self.controllers:
+            kind = controller.resource.kind
+            background.append(start(f"timers of {kind}", controller.queue.run()))
+            controller.start()
+            workers += [start(f"worker {n} of {kind}", controller.work()) for n in range(controller.workers)]
+        if self._app.settings.resync is not None:
+            background.append(start("resync", self._resync(self._app.settings.resync)))
+        return background
+
+    async def _resync(self, every: timedelta) -> None:
+        while True:
+            await self._clock.sleep(every.total_seconds())
+            for controller in self.controllers:
+                controller.resync()
+
+    async def _finish(self, workers: list[asyncio.Task[None]]) -> None:
+        for controller in self.controllers:
+            controller.queue.close()
+        if workers:
+            limit = self._app.settings.shutdown_timeout.total_seconds()
+            _, late = await asyncio.wait(workers, timeout=limit)
+            for task in late:
+                _log.warning("%s did not finish within %g s: cancelled", task.get_name(), limit)
+                task.cancel()
+
+    def stop(self) -> None:
+        """Begin to stop: `run` returns when what runs now has finished."""
+        self._stopping.set()
+
+    async def ready(self) -> None:
+        """Return when caches are filled and workers run. Does not return for an engine whose `run` failed."""
+        await self._ready.wait()
+
+    @property
+    def is_ready(self) -> bool:
+        """True from filled caches until the stop."""
+        return self._ready.is_set()
+
+    async def settled(self) -> None:
+        """Return when nothing is left to do now: caches hold what the cluster does, no key waits, nothing runs.
+
+        For tests: it lists every kind. Keys that wait for time to pass do not count.
+        """
+        await self.ready()
+        while True:
+            await asyncio.gather(*(controller.queue.wait_idle() for controller in self.controllers))
+            self._changed.clear()
+            behind = [resource for resource in self.caches.resources if not await self._is_current(resource)]
+            if behind:
+                await self._changed.wait()
+            elif not self._changed.is_set() and all(controller.queue.idle for controller in self.controllers):
+                return
+
+    async def _is_current(self, resource: ApiResource) -> bool:
+        namespace = self._namespace if resource.namespaced else None
+        found = await self._api.list(resource, namespace=namespace)
+        live = {key_of(obj): obj["metadata"]["resourceVersion"] for obj in found.items}
+        return live == {key: self.caches.version(resource, key) for key in self.caches.keys(resource)}
+
+    def _watcher(self, resource: ApiResource) -> Any:
+        def listener(change: Change) -> None:
+            if change.new is None:
+                self._sent.pop((resource, change.key), None)
+            self._changed.set()
+
+        return listener
+
+
+async def _wait(event: asyncio.Event) -> None:
+    await event.wait()
+
+
+def _leaves(group: BaseExceptionGroup[Any]) -> list[BaseException]:
+    found: list[BaseException] = []
+    for error in group.exceptions:
+        found += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
+    return found
