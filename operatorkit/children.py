@@ -74,11 +74,10 @@ class Children:
 
     async def apply(self, *children: Any) -> list[Any]:
         """Apply each child, in order; see `Context.apply` for the promise."""
-        prepared = [(child, *self._prepare(child)) for child in children]
-        if self._named is None:
-            self._named = set()
-        self._named.update((resource, key) for _, resource, key, _ in prepared)
-        return [read(type(child), await self._apply_one(*rest)) for child, *rest in prepared]
+        prepared = [self._prepare(child) for child in children]
+        self._named = {*(self._named or ()), *((resource, key) for resource, key, _ in prepared)}
+        applied = [await self._apply_one(resource, key, body) for resource, key, body in prepared]
+        return [read(type(child), obj) for child, obj in zip(children, applied, strict=True)]
 
     async def prune(self) -> list[ObjectKey]:
         """Delete the children that no apply of this run named; nothing, when there was no apply at all."""

@@ -14,25 +14,19 @@ from typing import Any, TypeVar
 
 from operatorkit.children import own_entry_only
 from operatorkit.clock import Clock
-from operatorkit.cluster import Change, ClusterAPI, Informer, JSONObject
+from operatorkit.cluster import Change, ClusterAPI, Informer, JSONObject, key_of
 from operatorkit.errors import DefinitionError, InvalidObject
 from operatorkit.names import LABEL_OWNER_UID, ApiResource, ObjectKey
 from operatorkit.operator import Index, Operator
 from operatorkit.resource import api_resource_of, read
 
-__all__ = ["CacheReader", "Caches", "Listener", "key_of"]
+__all__ = ["CacheReader", "Caches", "Listener"]
 
 T = TypeVar("T")
 Listener = Callable[[Change], None]
 
-_BY_OWNER_UID = "operatorkit.owner-uid"
 _BY_UID = "operatorkit.uid"
 _log = logging.getLogger("operatorkit.runtime")
-
-
-def key_of(obj: Mapping[str, Any]) -> ObjectKey:
-    """Return the namespace and name of an object as JSON."""
-    return ObjectKey(obj["metadata"].get("namespace", ""), obj["metadata"]["name"])
 
 
 class _Kind:
@@ -41,29 +35,7 @@ class _Kind:
     def __init__(self, informer: Informer) -> None:
         self.informer = informer
         self.listeners: list[Listener] = []
-        self.put_versions: dict[ObjectKey, str] = {}
-        informer.subscribe(self._from_watch)
-
-    def put(self, obj: JSONObject) -> None:
-        """Take the answer of an own write into the cache, and tell the listeners, once."""
-        cache, key = self.informer.cache, key_of(obj)
-        old = cache.get(key)
-        version = obj["metadata"]["resourceVersion"]
-        if old is not None and old["metadata"].get("resourceVersion") == version:
-            return
-        self.put_versions[key] = version
-        cache.put(obj)
-        if cache.resource_version(key) == version:
-            self._tell(Change(type="ADDED" if old is None else "MODIFIED", key=key, old=old, new=obj))
-
-    def _from_watch(self, change: Change) -> None:
-        version = change.new["metadata"].get("resourceVersion") if change.new is not None else None
-        known = self.put_versions.get(change.key)
-        if known is not None:
-            if known == version:
-                return  # told when it was put
-            del self.put_versions[change.key]
-        self._tell(change)
+        informer.subscribe(self._tell)
 
     def _tell(self, change: Change) -> None:
         for listener in self.listeners:
@@ -85,7 +57,6 @@ class Caches:
                 clock=clock,
                 transform=self._strip,
             )
-            informer.cache.add_index(_BY_OWNER_UID, _owner_uid_label)
             informer.cache.add_index(_BY_UID, _uid)
             self._kinds[resource] = _Kind(informer)
         for index in app.indexes:
@@ -105,6 +76,14 @@ class Caches:
         """Return a name and a coroutine for each informer: whoever calls this runs them."""
         return [(f"informer of {r.qualified}", kind.informer.run()) for r, kind in self._kinds.items()]
 
+    async def caught_up(self, resource: ApiResource, listed: Iterable[JSONObject]) -> bool:
+        """Wait until the watch is past the versions of all `listed` objects; tell whether just those are cached."""
+        informer, keys = self._kinds[resource].informer, set()
+        for obj in listed:
+            await informer.wait_for(obj["metadata"]["resourceVersion"])
+            keys.add(key_of(obj))
+        return keys == set(informer.cache.keys())
+
     async def synced(self) -> None:
         """Return when every cache holds what was in the cluster after the start."""
         await asyncio.gather(*(kind.informer.synced() for kind in self._kinds.values()))
@@ -112,10 +91,6 @@ class Caches:
     def keys(self, resource: ApiResource) -> list[ObjectKey]:
         """Return the keys of all cached objects of a kind."""
         return list(self._kinds[resource].informer.cache.keys())
-
-    def version(self, resource: ApiResource, key: ObjectKey) -> str | None:
-        """Return the resource version of a cached object, or None."""
-        return self._kinds[resource].informer.cache.resource_version(key)
 
     def by_uid(self, resource: ApiResource, uid: str) -> list[ObjectKey]:
         """Return the key of the object with this uid, in a list, or an empty one."""
@@ -127,7 +102,9 @@ class Caches:
 
     def labelled(self, resource: ApiResource, owner_uid: str) -> list[JSONObject]:
         """Return copies of the cached objects whose label operatorkit.dev/owner-uid has this value."""
-        return self.indexed(resource, _BY_OWNER_UID, owner_uid)
+        cache = self._kinds[resource].informer.cache
+        found = (cache.get(key) for key in cache.by_owner(owner_uid))
+        return [obj for obj in found if obj is not None and _owner_uid_label(obj) == owner_uid]
 
     def indexed(self, resource: ApiResource, index: str, value: str) -> list[JSONObject]:
         """Return copies of the cached objects that an index finds."""
@@ -139,9 +116,9 @@ class Caches:
         return list(self._kinds[resource].informer.cache.list(namespace=namespace, labels=labels))
 
     def put(self, resource: ApiResource, obj: JSONObject) -> None:
-        """Take the answer of an own write into the cache at once."""
+        """Let readers see the answer to an own write at once."""
         if resource in self._kinds:
-            self._kinds[resource].put(self._strip(obj))
+            self._kinds[resource].informer.put(obj)
 
     def _strip(self, obj: JSONObject) -> JSONObject:
         return own_entry_only(obj, self._manager)
@@ -219,9 +196,9 @@ def _without_managed_fields(obj: JSONObject) -> JSONObject:
     return obj
 
 
-def _owner_uid_label(obj: JSONObject) -> Iterable[str]:
-    uid = (obj["metadata"].get("labels") or {}).get(LABEL_OWNER_UID)
-    return [uid] if uid else []
+def _owner_uid_label(obj: JSONObject) -> str | None:
+    label: str | None = (obj["metadata"].get("labels") or {}).get(LABEL_OWNER_UID)
+    return label
 
 
 def _uid(obj: JSONObject) -> Iterable[str]:

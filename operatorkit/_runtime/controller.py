@@ -20,11 +20,11 @@ import logging
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from operatorkit._runtime.caches import CacheReader, Caches, key_of
+from operatorkit._runtime.caches import CacheReader, Caches
 from operatorkit._runtime.queue import Priority, QueueClosed, WorkQueue
 from operatorkit.children import Children, Sent, controller_of
 from operatorkit.clock import Clock
-from operatorkit.cluster import Change, ClusterAPI, JSONObject, PatchType
+from operatorkit.cluster import Change, ClusterAPI, JSONObject, PatchType, key_of
 from operatorkit.conditions import get_condition
 from operatorkit.context import Context
 from operatorkit.errors import (
@@ -85,7 +85,7 @@ class Controller:
         self._clock = clock
         self._sent = sent
         self._conflicts: dict[ObjectKey, int] = {}
-        self._own_status: dict[ObjectKey, str] = {}
+        self._own_status: dict[ObjectKey, set[str]] = {}
         self._terminal: set[ObjectKey] = set()
         self._owned = [api_resource_of(kind) for kind in reconciler.owns]
         self._finalizer = f"{PREFIX}/{shorten(app.name)}"
@@ -116,9 +116,9 @@ class Controller:
         if new is None:
             self.queue.add(change.key)
             return
-        own_version = self._own_status.get(change.key)
-        if own_version is not None and own_version == new["metadata"].get("resourceVersion"):
-            del self._own_status[change.key]
+        own_versions = self._own_status.get(change.key, set())
+        if new["metadata"].get("resourceVersion") in own_versions:
+            own_versions.discard(new["metadata"]["resourceVersion"])
             if old is not None and _without_status(old) == _without_status(new):
                 return
         if self._passes(old, new, self._reconciler.predicate, self._reconciler.kind):
@@ -126,9 +126,8 @@ class Controller:
 
     def _on_child(self, change: Change) -> None:
         for obj in (change.old, change.new):
-            if obj is not None:
-                for key in self._parents(obj):
-                    self.queue.add(key)
+            for key in self._parents(obj) if obj is not None else ():
+                self.queue.add(key)
 
     def _parents(self, child: JSONObject) -> Iterable[ObjectKey]:
         owner = controller_of(child)
@@ -208,7 +207,7 @@ class Controller:
                 await self._failed(key, raw, error)
             else:
                 self._conflict(key, error)
-        except Exception as error:  # noqa: BLE001 - the outermost loop of user code: reported, and tried again
+        except Exception as error:  # noqa: BLE001 - the outermost loop of user code: it is reported
             await self._failed(key, raw, error)
         else:
             self._conflicts.pop(key, None)
@@ -261,18 +260,16 @@ class Controller:
             async with asyncio.timeout(limit.total_seconds()) as timer:
                 result = await function(obj, ctx)
         except Exception as error:
-            if isinstance(error, TimeoutError) and timer.expired():
-                error = OperatorKitError(
-                    f"the reconcile function did not return within {limit.total_seconds():g} s: it was cancelled; "
-                    f"give what it waits for a shorter time, or return Requeue(after=...)"
-                )
-            if isinstance(error, TerminalError) and not error.reported:
-                _say_terminal(obj, ctx, error)
+            failure = _too_slow(limit) if isinstance(error, TimeoutError) and timer.expired() else error
+            if isinstance(failure, TerminalError) and not failure.reported:
+                _say_terminal(obj, ctx, failure)
             try:
                 await self._write_status(key, write(obj), before, obj)
             except OperatorKitError as second:
                 _log.warning("%s %s: its status was not written: %s", self.resource.kind, key, second)
-            raise error from None if isinstance(error, OperatorKitError) else error.__cause__
+            if failure is error:
+                raise
+            raise failure from error
         if result is not None and not isinstance(result, Requeue):
             raise OperatorKitError(
                 f"the reconcile function returned {type(result).__name__}: return None, or Requeue(after=...)"
@@ -305,7 +302,7 @@ class Controller:
             )
         except NotFound:
             return  # deleted meanwhile: nobody is left to read it
-        self._own_status[key] = answer["metadata"]["resourceVersion"]
+        self._own_status.setdefault(key, set()).add(answer["metadata"]["resourceVersion"])
         self._caches.put(self.resource, answer)
 
     async def _set_finalizers(self, key: ObjectKey, raw: JSONObject, finalizers: list[str]) -> JSONObject:
@@ -369,6 +366,13 @@ def _typed(kind: type[Any], raw: JSONObject) -> Any:
     """Read an object for user code, without the managedFields that the cache keeps for itself."""
     meta = {name: value for name, value in raw["metadata"].items() if name != "managedFields"}
     return read(kind, {**raw, "metadata": meta})
+
+
+def _too_slow(limit: timedelta) -> OperatorKitError:
+    return OperatorKitError(
+        f"the reconcile function did not return within {limit.total_seconds():g} s and was cancelled: give what it "
+        f"waits for a shorter time, or return Requeue(after=...)"
+    )
 
 
 def _asked_again(old: JSONObject, new: JSONObject) -> bool:

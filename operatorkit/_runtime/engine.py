@@ -2,7 +2,7 @@
 
 What belongs here: the order of start and stop. What does not: the process around it (`host`), and each part itself.
 
-    caches filled ──> controllers listen, every key once ──> ready ──> ... ──> stop: queues closed, runs finish, rest cancelled
+    caches filled ──> controllers listen, every key once ──> ready ──> ... ──> stop ──> queues closed, runs finish
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Coroutine
 from datetime import timedelta
 from typing import Any
 
-from operatorkit._runtime.caches import Caches, key_of
+from operatorkit._runtime.caches import Caches
 from operatorkit._runtime.controller import Controller
 from operatorkit.children import Sent
 from operatorkit.clock import SYSTEM_CLOCK, Clock
@@ -87,7 +87,7 @@ class Engine:
                 await self._finish(workers)
                 for task in background:
                     task.cancel()
-        except* Exception as failures:  # one cause is enough to stop; the first is shown, the others are logged
+        except ExceptionGroup as failures:  # one cause is enough to stop: it is raised, the others are logged
             first, *others = _leaves(failures)
             for other in others:
                 _log.error("%s: also failed: %r", self._app.name, other)
@@ -151,10 +151,8 @@ class Engine:
                 return
 
     async def _is_current(self, resource: ApiResource) -> bool:
-        namespace = self._namespace if resource.namespaced else None
-        found = await self._api.list(resource, namespace=namespace)
-        live = {key_of(obj): obj["metadata"]["resourceVersion"] for obj in found.items}
-        return live == {key: self.caches.version(resource, key) for key in self.caches.keys(resource)}
+        found = await self._api.list(resource, namespace=self._namespace if resource.namespaced else None)
+        return await self.caches.caught_up(resource, found.items)
 
     def _watcher(self, resource: ApiResource) -> Any:
         def listener(change: Change) -> None:

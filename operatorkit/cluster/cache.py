@@ -83,10 +83,10 @@ class _Entry:
 
 
 class Cache:
-    """The objects of one kind, without their managedFields.
+    """The objects of one kind, without what nobody reads.
 
     Guarantees: every object handed out is the caller's own copy; an older version never replaces a newer one.
-    `transform` may drop what nobody reads before an object is stored; it must keep `metadata`.
+    `transform` changes an object before it is stored, and must keep `metadata`; without one, managedFields are dropped.
     """
 
     def __init__(self, *, transform: Callable[[JSONObject], JSONObject] | None = None) -> None:
@@ -231,8 +231,10 @@ class Cache:
         return changes
 
     def _trimmed(self, obj: JSONObject) -> JSONObject:
+        if self._transform is not None:
+            return self._transform(obj)
         obj["metadata"].pop("managedFields", None)
-        return obj if self._transform is None else self._transform(obj)
+        return obj
 
     def _entry(self, key: ObjectKey, obj: JSONObject) -> _Entry:
         labels = obj["metadata"].get("labels")
