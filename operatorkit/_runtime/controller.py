@@ -156,7 +156,7 @@ class Controller:
                 self.queue.add(key)
         except InvalidObject as error:
             _log.debug("%s: not mapped: %s", self._app.name, error)
-        except Exception:
+        except Exception:  # noqa: BLE001 - user code: one object must not stop the others
             _log.exception(
                 "%s: %s, which maps %s to %s, failed for %s; no %s was woken",
                 self._app.name,
