@@ -3,3 +3,9 @@
 What belongs here: pure functions from types and dictionaries to dictionaries and errors. What does not: classes of
 resources (`operatorkit.resource`) and clusters.
 """
+
+from __future__ import annotations
+
+from operatorkit.crd.structural import FieldError, SchemaError, Structural
+
+__all__ = ["FieldError", "SchemaError", "Structural"]

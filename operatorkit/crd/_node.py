@@ -1,0 +1,144 @@
+"""A structural schema, taken apart once so that objects can be checked against it many times.
+
+What belongs here: the parsed form of an OpenAPI v3 schema. What does not: whether it is structural
+(`operatorkit.crd._check`) and what is done with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["METADATA_FIELDS", "Node", "parse"]
+
+METADATA_FIELDS = frozenset({"apiVersion", "kind", "metadata"})
+
+# Formats that CRDs may use; others are ignored. Dashes in names do not count.
+_STRING_FORMATS = frozenset(
+    [
+        "bsonobjectid",
+        "uri",
+        "email",
+        "hostname",
+        "ipv4",
+        "ipv6",
+        "cidr",
+        "mac",
+        "uuid",
+        "uuid3",
+        "uuid4",
+        "uuid5",
+        "isbn",
+        "isbn10",
+        "isbn13",
+        "creditcard",
+        "ssn",
+        "hexcolor",
+        "rgbcolor",
+        "byte",
+        "password",
+        "date",
+        "duration",
+        "datetime",
+        "k8sshortname",
+        "k8slongname",
+    ]
+)
+_FORMATS = {
+    "integer": frozenset({"int32", "int64"}),
+    "number": frozenset({"float", "double"}),
+    "string": _STRING_FORMATS,
+    "": _STRING_FORMATS,
+}
+
+
+@dataclass(slots=True)
+class Node:
+    """One schema. Empty `types` means any; `int-or-string` has two."""
+
+    types: tuple[str, ...] = ()
+    nullable: bool = False
+    format: str = ""
+    default: Any = None
+    enum: list[Any] = field(default_factory=list)
+    maximum: float | None = None
+    exclusive_maximum: bool = False
+    minimum: float | None = None
+    exclusive_minimum: bool = False
+    multiple_of: float | None = None
+    max_length: int | None = None
+    min_length: int | None = None
+    pattern: str = ""
+    max_items: int | None = None
+    min_items: int | None = None
+    unique_items: bool = False
+    max_properties: int | None = None
+    min_properties: int | None = None
+    required: tuple[str, ...] = ()
+    items: Node | None = None
+    properties: dict[str, Node] = field(default_factory=dict)
+    has_additional: bool = False
+    additional_forbidden: bool = False
+    additional: Node | None = None
+    all_of: tuple[Node, ...] = ()
+    any_of: tuple[Node, ...] = ()
+    one_of: tuple[Node, ...] = ()
+    negated: Node | None = None
+    preserve_unknown: bool = False
+    embedded: bool = False
+    list_type: str = ""
+    list_map_keys: tuple[str, ...] = ()
+    rules: tuple[Mapping[str, Any], ...] = ()
+
+
+def parse(schema: Any) -> Node:
+    """Take a schema apart. Keywords of wrong types are ignored: `check` reports them."""
+    schema = schema if isinstance(schema, Mapping) else {}
+    type_ = schema.get("type") or ""
+    types = ("integer", "string") if schema.get("x-kubernetes-int-or-string") else (type_,) if type_ else ()
+    additional = schema.get("additionalProperties")
+    return Node(
+        types=types,
+        nullable=bool(schema.get("nullable")),
+        format=_supported_format(schema.get("format") or "", types),
+        default=schema.get("default"),
+        enum=schema.get("enum") or [],
+        maximum=schema.get("maximum"),
+        exclusive_maximum=bool(schema.get("exclusiveMaximum")),
+        minimum=schema.get("minimum"),
+        exclusive_minimum=bool(schema.get("exclusiveMinimum")),
+        multiple_of=schema.get("multipleOf"),
+        max_length=schema.get("maxLength"),
+        min_length=schema.get("minLength"),
+        pattern=schema.get("pattern") or "",
+        max_items=schema.get("maxItems"),
+        min_items=schema.get("minItems"),
+        unique_items=bool(schema.get("uniqueItems")),
+        max_properties=schema.get("maxProperties"),
+        min_properties=schema.get("minProperties"),
+        required=tuple(schema.get("required") or ()),
+        items=parse(schema["items"]) if isinstance(schema.get("items"), Mapping) else None,
+        properties={name: parse(each) for name, each in (schema.get("properties") or {}).items()},
+        has_additional=additional is not None,
+        additional_forbidden=additional is False,
+        additional=parse(additional) if isinstance(additional, Mapping) else None,
+        all_of=_many(schema.get("allOf")),
+        any_of=_many(schema.get("anyOf")),
+        one_of=_many(schema.get("oneOf")),
+        negated=parse(schema["not"]) if isinstance(schema.get("not"), Mapping) else None,
+        preserve_unknown=bool(schema.get("x-kubernetes-preserve-unknown-fields")),
+        embedded=bool(schema.get("x-kubernetes-embedded-resource")),
+        list_type=schema.get("x-kubernetes-list-type") or "",
+        list_map_keys=tuple(schema.get("x-kubernetes-list-map-keys") or ()),
+        rules=tuple(schema.get("x-kubernetes-validations") or ()),
+    )
+
+
+def _many(schemas: Iterable[Any] | None) -> tuple[Node, ...]:
+    return tuple(parse(each) for each in schemas or ())
+
+
+def _supported_format(name: str, types: tuple[str, ...]) -> str:
+    known = _FORMATS.get(types[0] if len(types) == 1 else "", frozenset())
+    return name if name.replace("-", "") in known else ""
