@@ -5,6 +5,7 @@ module cache of the Go toolchain; `go mod download k8s.io/kubernetes@v1.36.3` pu
 
     operatorkit/crd/_data/definitions.json.gz                      schemas of all types of the stable API versions
     operatorkit/controlplane/embedded/builtin/resources.json       what a server with default settings serves
+    operatorkit/controlplane/embedded/builtin/go_fields.json.gz    how Go writes each field: type, omitempty, omitzero
 
 The output depends on nothing but the module: running this twice gives the same bytes. Run it from the repository's
 root, with another version as argument when Kubernetes moves on:
@@ -26,12 +27,23 @@ from typing import Any
 DEFAULT_VERSION = "v1.36.3"
 DEFINITIONS = Path("operatorkit/crd/_data/definitions.json.gz")
 RESOURCES = Path("operatorkit/controlplane/embedded/builtin/resources.json")
+GO_FIELDS = Path("operatorkit/controlplane/embedded/builtin/go_fields.json.gz")
 REF = "#/definitions/"
 GVK = "x-kubernetes-group-version-kind"
 # A server with default settings serves versions without alpha or beta in their name, and no others.
 STABLE = re.compile(r"v\d+")
 # Requests carry these whatever the group; each lists every group-version it may be sent to.
 META = "io.k8s.apimachinery.pkg."
+
+STRUCT = re.compile(r"^type (\w+) struct \{\n(.*?)^\}", re.MULTILINE | re.DOTALL)
+FIELD = re.compile(r'^\t(?:(\w+) +)?([^\s`/]+)\s+`[^`]*json:"([^"]*)"', re.MULTILINE)
+# Whose packages definitions are of: the beginning of their names, and the module.
+PACKAGES = (
+    ("io.k8s.api.", "api"),
+    ("io.k8s.apimachinery.", "apimachinery"),
+    ("io.k8s.apiextensions-apiserver.", "apiextensions-apiserver"),
+    ("io.k8s.kube-aggregator.", "kube-aggregator"),
+)
 
 
 def module(version: str) -> Path:
@@ -95,6 +107,66 @@ def definitions(root: Path) -> dict[str, Any]:
         if GVK in definition:
             definition[GVK] = [gvk for gvk in definition[GVK] if STABLE.fullmatch(gvk["version"])]
     return kept
+
+
+def structs(directory: Path) -> dict[str, list[tuple[str, str, str]]]:
+    """Return the structs of a Go package: for each the name, type and JSON tag of its fields."""
+    result = {}
+    for path in sorted(directory.glob("*.go")):
+        if path.name.startswith(("generated", "zz_")) or path.name.endswith("_test.go"):
+            continue
+        for name, body in STRUCT.findall(path.read_text()):
+            result[name] = FIELD.findall(body)
+    return result
+
+
+def package_of(root: Path, definition: str) -> Path | None:
+    """Return the directory of a definition's Go package."""
+    staging = root.name.partition("@")[2].replace("v1.", "v0.", 1)
+    for prefix, name in PACKAGES:
+        if definition.startswith(prefix):
+            inside = definition.removeprefix(prefix).rpartition(".")[0].replace(".", "/")
+            return root.parent / f"{name}@{staging}" / inside
+    return None
+
+
+def go_fields(root: Path, names: list[str]) -> dict[str, dict[str, str]]:
+    """Return for each definition and field `type flags via`.
+
+    Flags are `o` for omitempty, `z` for omitzero, `-` for neither; `via` names the embedded struct it comes from.
+    """
+    packages: dict[Path, dict[str, list[tuple[str, str, str]]]] = {}
+    result = {}
+    for name in names:
+        directory = package_of(root, name)
+        if directory is None or not directory.is_dir():
+            continue
+        found = packages.setdefault(directory, structs(directory))
+        fields = dict(flatten(found, name.rpartition(".")[2], directory.name))
+        if fields:
+            result[name] = fields
+    return result
+
+
+def flatten(found: dict[str, list[tuple[str, str, str]]], struct: str, package: str) -> Iterator[tuple[str, str]]:
+    """Yield the fields of a struct and of those embedded in it."""
+    for name, type_, tag in found.get(struct, ()):
+        json_name, *options = tag.split(",")
+        if "inline" in options or (not name and not json_name):
+            for field, text in flatten(found, type_, package):
+                yield field, text if len(text.split()) > 2 else f"{text} {type_}"
+        elif json_name and json_name != "-":
+            flags = ("o" if "omitempty" in options else "") + ("z" if "omitzero" in options else "")
+            yield json_name, f"{qualified(type_, package)} {flags or '-'}"
+
+
+def qualified(type_: str, package: str) -> str:
+    """Write a Go type with its package, as messages name it."""
+    bare = type_.lstrip("*[]")
+    if bare.startswith("map["):
+        return type_
+    local = bare[:1].isupper() and "." not in bare
+    return type_[: len(type_) - len(bare)] + (f"{package}.{bare}" if local else bare)
 
 
 def hashes(root: Path) -> dict[tuple[str, str, str], str]:
@@ -198,10 +270,13 @@ def main() -> None:
     packed = json.dumps(document, separators=(",", ":"), sort_keys=True).encode()
     DEFINITIONS.parent.mkdir(parents=True, exist_ok=True)
     DEFINITIONS.write_bytes(gzip.compress(packed, 9, mtime=0))
+    written = json.dumps(go_fields(root, list(document["definitions"])), separators=(",", ":"), sort_keys=True)
+    GO_FIELDS.write_bytes(gzip.compress(written.encode(), 9, mtime=0))
     lines = ",\n".join(json.dumps(it, separators=(", ", ": ")) for it in resources(root))
     RESOURCES.parent.mkdir(parents=True, exist_ok=True)
     RESOURCES.write_text(f'{{"version": "{version}", "resources": [\n{lines}\n]}}\n')
     print(f"{DEFINITIONS}: {len(document['definitions'])} definitions, {DEFINITIONS.stat().st_size} bytes")
+    print(f"{GO_FIELDS}: {GO_FIELDS.stat().st_size} bytes")
     print(f"{RESOURCES}: {RESOURCES.stat().st_size} bytes")
 
 
