@@ -210,7 +210,7 @@ async def test_a_namespace_takes_everything_in_it_along(http, config_map):
 
     await eventually(waits_for_the_finalizer, timeout=20)
     await http.patch(http.path("configmaps", "a", ns=name), {"metadata": {"finalizers": None}})
-    await http.gone(f"/api/v1/namespaces/{name}", timeout=30)
+    await http.gone(f"/api/v1/namespaces/{name}", within=30)
 
 
 async def test_nothing_can_be_created_in_a_namespace_that_is_not_there(http, config_map):

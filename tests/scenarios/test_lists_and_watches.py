@@ -191,7 +191,10 @@ async def test_what_leaves_a_selector_is_deleted_and_what_enters_it_is_added(htt
 async def test_a_watch_ends_after_its_timeout(http, config_map):
     made = await http.created("configmaps", config_map("a"))
     async with http.watch(
-        http.path("configmaps"), resourceVersion=made["metadata"]["resourceVersion"], timeoutSeconds="1"
+        http.path("configmaps"),
+        resourceVersion=made["metadata"]["resourceVersion"],
+        fieldSelector="metadata.name=a",
+        timeoutSeconds="1",
     ) as watch:
         assert await watch.next() is None
 
