@@ -363,6 +363,7 @@ class Controller:
     def _forget(self, key: ObjectKey) -> None:
         self.queue.drop(key)
         self._events.release(self._scope(key))
+        self._events.release((self.resource, key))  # what reconcile functions hold: see EventRecorder.hold
         self._conflicts.pop(key, None)
         self._own_status.pop(key, None)
 
