@@ -30,12 +30,13 @@ class EmbeddedControlPlane:
     backend: BackendName = "embedded"
 
     def __init__(self, *, port: int = 0, clock: Clock = SYSTEM_CLOCK) -> None:
-        self._make = lambda: EmbeddedServer(port=port, clock=clock)
+        self._port = port
+        self._clock = clock
         self._server: EmbeddedServer | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping: asyncio.Event | None = None
         self._thread: threading.Thread | None = None
-        self._failure: BaseException | None = None
+        self._failures: list[BaseException] = []
 
     @property
     def server(self) -> EmbeddedServer:
@@ -76,13 +77,13 @@ class EmbeddedControlPlane:
 
     def __enter__(self) -> Self:
         started = threading.Event()
-        self._failure = None
+        self._failures.clear()
         self._thread = threading.Thread(target=self._run, args=(started,), name="operatorkit-controlplane", daemon=True)
         self._thread.start()
         started.wait()
-        if self._failure is not None:
+        if self._failures:
             self._thread.join()
-            raise self._failure
+            raise self._failures.pop()
         return self
 
     def __exit__(
@@ -97,14 +98,14 @@ class EmbeddedControlPlane:
         try:
             asyncio.run(self._serve(started))
         except BaseException as error:  # noqa: BLE001 - raised again by the thread that waits
-            self._failure = error
+            self._failures.append(error)
         finally:
             started.set()
 
     async def _serve(self, started: threading.Event) -> None:
         self._loop = asyncio.get_running_loop()
         self._stopping = asyncio.Event()
-        async with self._make() as server:
+        async with EmbeddedServer(port=self._port, clock=self._clock) as server:
             self._server = server
             started.set()
             await self._stopping.wait()

@@ -7,8 +7,10 @@ whoever holds a `Core` may do everything.
 from __future__ import annotations
 
 from operatorkit.clock import SYSTEM_CLOCK, Clock
+from operatorkit.controlplane.embedded.crds import CrdController
 from operatorkit.controlplane.embedded.deleting import Deleter
-from operatorkit.controlplane.embedded.native import NativeStrategy
+from operatorkit.controlplane.embedded.native import native_strategy
+from operatorkit.controlplane.embedded.ownership import Owners
 from operatorkit.controlplane.embedded.registry import Registry
 from operatorkit.controlplane.embedded.storage import Storage
 from operatorkit.controlplane.embedded.writing import Writer
@@ -22,6 +24,8 @@ class Core:
     def __init__(self, clock: Clock = SYSTEM_CLOCK) -> None:
         self.clock = clock
         self.storage = Storage()
-        self.registry = Registry(NativeStrategy)
+        self.registry = Registry(native_strategy)
+        self.owners = Owners(self.registry, clock)
         self.writer = Writer(self.storage, self.registry, clock)
         self.deleter = Deleter(self.storage, clock)
+        self.crds = CrdController(self)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from operatorkit.controlplane.embedded.address import Address, read_address, verb_of
@@ -18,12 +19,12 @@ from operatorkit.controlplane.embedded.encoding import encode
 from operatorkit.controlplane.embedded.forms import Presenter
 from operatorkit.controlplane.embedded.negotiation import Form, media_type, negotiate, read_body
 from operatorkit.controlplane.embedded.options import DeleteOptions, ListOptions, WriteOptions
-from operatorkit.controlplane.embedded.patching import patch_change
+from operatorkit.controlplane.embedded.patching import APPLY, patch_change
 from operatorkit.controlplane.embedded.reading import Selection, read_list, read_one
 from operatorkit.controlplane.embedded.registry import Served
 from operatorkit.controlplane.embedded.status import bad_request, method_not_allowed, unknown_path
 from operatorkit.controlplane.embedded.watching import Watch
-from operatorkit.controlplane.embedded.writing import Target, Written
+from operatorkit.controlplane.embedded.writing import Ownership, Target, Written
 
 __all__ = ["Answer", "Dispatcher", "Request", "WatchAnswer"]
 
@@ -145,8 +146,7 @@ class ResourceHandler:
         return WriteOptions.read(request.query, request.dry_run, user_agent=request.user_agent, kind=kind, apply=apply)
 
     def _decode(self, request: Request, served: Served, options: WriteOptions) -> Object:
-        duplicates: list[str] = []
-        obj = read_body(request.body, request.content_type, duplicates=duplicates)
+        obj = read_body(request.body, request.content_type)
         if not isinstance(obj, dict):
             raise bad_request("the body must be an object")
         obj.setdefault("kind", served.kind)
@@ -158,9 +158,7 @@ class ResourceHandler:
             )
         if obj["kind"] != served.kind:
             raise bad_request(f"the kind in the data ({obj['kind']}) does not match the expected kind ({served.kind})")
-        return served.strategy.decode(
-            obj, duplicates=duplicates, validation=options.field_validation, warnings=options.warnings
-        )
+        return served.strategy.decode(obj, validation=options.field_validation, warnings=options.warnings)
 
     @staticmethod
     def _written(written: Written, options: WriteOptions, presenter: Presenter, form: Form) -> Answer:
@@ -172,22 +170,49 @@ class ResourceHandler:
         options = self._write_options(request, "CreateOptions")
         obj = self._decode(request, served, options)
         target = Target(served, self._namespace(request, served), "")
-        return self._written(await self._core.writer.create(target, obj, options), options, presenter, form)
+        written = await self._core.writer.create(target, obj, options, self._own(target, options))
+        return self._written(written, options, presenter, form)
+
+    def _own(self, target: Target, options: WriteOptions) -> Ownership:
+        return partial(self._core.owners.track, target.served, target.subresource, options)
 
     async def _update(self, request: Request, served: Served) -> Answer:
         presenter, form = self._presenter(request, served)
         options = self._write_options(request, "UpdateOptions")
         obj = self._decode(request, served, options)
-        written = await self._core.writer.change(self._target(request, served), lambda _: obj, options)
+        target = self._target(request, served)
+        written = await self._core.writer.change(target, lambda _: obj, options, self._own(target, options))
         return self._written(written, options, presenter, form)
 
     async def _patch(self, request: Request, served: Served) -> Answer:
         presenter, form = self._presenter(request, served)
         media = media_type(request.content_type)
-        options = self._write_options(request, "PatchOptions", apply=media.startswith("application/apply-patch"))
-        change = patch_change(media, read_body(request.body, request.content_type))
-        written = await self._core.writer.change(self._target(request, served), change, options)
+        options = self._write_options(request, "PatchOptions", apply=media == APPLY)
+        body = read_body(request.body, request.content_type)
+        target = self._target(request, served)
+        if media == APPLY:
+            written = await self._apply(target, body, options)
+        else:
+            change = patch_change(served, media, body)
+            decode = partial(self._decoded_patch, served, change, options)
+            written = await self._core.writer.change(target, decode, options, self._own(target, options))
         return self._written(written, options, presenter, form)
+
+    @staticmethod
+    def _decoded_patch(
+        served: Served, change: Callable[[Object], Object], options: WriteOptions, live: Object
+    ) -> Object:
+        options.warnings.clear()
+        return served.strategy.decode(change(live), validation=options.field_validation, warnings=options.warnings)
+
+    async def _apply(self, target: Target, body: Any, options: WriteOptions) -> Written:
+        if not isinstance(body, dict):
+            raise bad_request("the body of an apply must be an object")
+        served, subresource = target.served, target.subresource
+        applied = served.strategy.decode(body, validation=options.field_validation, warnings=options.warnings)
+        apply = partial(self._core.owners.apply, served, subresource, options)
+        create = None if subresource else lambda: apply(None, applied)
+        return await self._core.writer.change(target, lambda live: apply(live, applied), options, or_create=create)
 
     def _target(self, request: Request, served: Served) -> Target:
         address = request.address
@@ -221,6 +246,10 @@ class Dispatcher:
         self._core = core
         self._resources = ResourceHandler(core)
         self._discovery = Discovery(core.registry)
+
+    def resources(self) -> list[Served]:
+        """Return every served resource."""
+        return self._core.registry.resources()
 
     async def answer(self, request: Request) -> Answer | WatchAnswer:
         """Answer. Raises `ApiError`."""

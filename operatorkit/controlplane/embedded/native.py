@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from operatorkit.controlplane.embedded.builtin import codec
 from operatorkit.controlplane.embedded.builtin.resources import BuiltinResource
+from operatorkit.controlplane.embedded.crd_rules import default_crd, faults_of_crd, warnings_of_crd
 from operatorkit.controlplane.embedded.options import Fault
 from operatorkit.controlplane.embedded.status import FieldFault
 
-__all__ = ["NativeStrategy"]
+__all__ = ["CrdStrategy", "NativeStrategy", "native_strategy"]
 
 Object = dict[str, Any]
 
@@ -41,10 +43,14 @@ class NativeStrategy:
         metadata = obj["metadata"]
         return {"metadata.name": metadata["name"], "metadata.namespace": metadata.get("namespace", "")}
 
-    def decode(self, obj: Object, *, duplicates: Sequence[str], validation: str, warnings: list[str]) -> Object:
+    def decode(self, obj: Object, *, validation: str, warnings: list[str]) -> Object:
         """Return a request's object with nothing in it that the kind does not have."""
-        del duplicates, validation, warnings
-        return obj
+        decoded = codec.decode(self._resource.gvk, obj)
+        if decoded.faults and validation == "Strict":
+            raise decoded.strict_error(self._resource.gvk)
+        if validation == "Warn":
+            warnings.extend(decoded.faults)
+        return decoded.object
 
     def default(self, obj: Object) -> None:
         """Fill in what was left out."""
@@ -79,3 +85,42 @@ class NativeStrategy:
         """Return what the writer should be told, though the write is accepted."""
         del obj, old
         return ()
+
+
+class CrdStrategy(NativeStrategy):
+    """The rules of CustomResourceDefinitions."""
+
+    def default(self, obj: Object) -> None:
+        """Fill in what was left out."""
+        super().default(obj)
+        default_crd(obj)
+
+    def prepare_create(self, obj: Object) -> None:
+        """Begin to count generations, and with a status that says nothing."""
+        obj["metadata"]["generation"] = 1
+        storage = [it["name"] for it in obj.get("spec", {}).get("versions") or () if it.get("storage")]
+        obj["status"] = {"conditions": None, "acceptedNames": {"plural": "", "kind": ""}, "storedVersions": storage}
+
+    def prepare_update(self, obj: Object, old: Object, subresource: str) -> None:
+        """Count a generation when the definition changed."""
+        super().prepare_update(obj, old, subresource)
+        if obj.get("spec") != old.get("spec"):
+            obj["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
+
+    def validate(self, obj: Object, old: Object | None, subresource: str) -> Sequence[FieldFault]:
+        """Return the faults of an object."""
+        faults = super().validate(obj, old, subresource)
+        return [*faults, *(faults_of_crd(obj, old) if not subresource else ())]
+
+    def warnings(self, obj: Object, old: Object | None) -> Sequence[str]:
+        """Return which of the definition's demands are not met here."""
+        if old is not None and old.get("spec") == obj.get("spec"):
+            return ()
+        return list(warnings_of_crd(obj))
+
+
+def native_strategy(resource: BuiltinResource) -> NativeStrategy:
+    """Return the rules of a built-in resource."""
+    if resource.plural == "customresourcedefinitions":
+        return CrdStrategy(resource)
+    return NativeStrategy(resource)

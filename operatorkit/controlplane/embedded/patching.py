@@ -1,7 +1,6 @@
-"""Patches: the four content types of PATCH, as changes that the write path carries out.
+"""Patches: the content types of PATCH, as changes that the write path carries out.
 
-What belongs here: choosing the algorithm and saying what is wrong with a patch. What does not: the algorithms
-(`fields`).
+What belongs here: choosing the algorithm. What does not: the algorithms (`fields`).
 """
 
 from __future__ import annotations
@@ -9,30 +8,26 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from operatorkit.controlplane.embedded.fields.patch import json_patch, merge_patch
+from operatorkit.controlplane.embedded.fields.strategic import strategic_merge_patch
 from operatorkit.controlplane.embedded.negotiation import PATCH_TYPES
-from operatorkit.controlplane.embedded.status import bad_request, unsupported_media_type
+from operatorkit.controlplane.embedded.registry import Served
+from operatorkit.controlplane.embedded.status import unsupported_media_type
 
-__all__ = ["patch_change"]
+__all__ = ["APPLY", "patch_change"]
+
+APPLY = "application/apply-patch+yaml"
+_JSON, _MERGE, _STRATEGIC, _ = PATCH_TYPES
 
 Object = dict[str, Any]
 
 
-def _merge(target: Any, patch: Any) -> Any:
-    if not isinstance(patch, dict):
-        return patch
-    result = dict(target) if isinstance(target, dict) else {}
-    for key, value in patch.items():
-        if value is None:
-            result.pop(key, None)
-        else:
-            result[key] = _merge(result.get(key), value)
-    return result
-
-
-def patch_change(media: str, patch: Any) -> Callable[[Object], Object]:
-    """Return the change that a patch asks for. Raises `ApiError` (400, 415)."""
-    if media not in PATCH_TYPES:
-        raise unsupported_media_type(PATCH_TYPES)
-    if not isinstance(patch, dict):
-        raise bad_request("a merge patch must be an object")
-    return lambda live: _merge(live, patch)
+def patch_change(served: Served, media: str, patch: Any) -> Callable[[Object], Object]:
+    """Return the change that a patch, other than an apply, asks for. Raises `ApiError` (415)."""
+    if media == _JSON:
+        return lambda live: json_patch(live, patch)
+    if media == _MERGE:
+        return lambda live: merge_patch(live, patch)
+    if media == _STRATEGIC and served.builtin:
+        return lambda live: strategic_merge_patch(served.gvk, live, patch)
+    raise unsupported_media_type([it for it in PATCH_TYPES if served.builtin or it != _STRATEGIC])

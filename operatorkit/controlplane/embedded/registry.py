@@ -6,6 +6,7 @@ What does not: what is done with an object of it (`strategy`), and the documents
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from operatorkit.controlplane.embedded.storage import Record
     from operatorkit.controlplane.embedded.strategy import Strategy
 
-__all__ = ["Registry", "Served", "Subresource"]
+__all__ = ["Registry", "Served", "Subresource", "envelope", "version_order"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,7 @@ class Subresource:
     verbs: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Served:
     """One resource in one version: its names, how it is stored, and what decides about its objects.
 
@@ -158,6 +159,15 @@ def _builtin(resource: BuiltinResource, strategy: Strategy) -> Served:
     )
 
 
+def version_order(version: str) -> tuple[int, int, int, str]:
+    """Return a key that sorts versions as Kubernetes prefers them: v2, v1, v1beta2, v1alpha1, others by name."""
+    found = re.fullmatch(r"v(\d+)(?:(alpha|beta)(\d+))?", version)
+    if found is None:
+        return 3, 0, 0, version
+    stage = {None: 0, "beta": 1, "alpha": 2}[found[2]]
+    return stage, -int(found[1]), -int(found[3] or 0), version
+
+
 class Registry:
     """The table of served resources. `generation` grows with every change, so that documents can be kept."""
 
@@ -175,6 +185,8 @@ class Registry:
         versions = self._groups.setdefault(served.group, [])
         if served.version not in versions:
             versions.append(served.version)
+            if not served.builtin:
+                versions.sort(key=version_order)
         self.generation += 1
 
     def remove(self, served: Served) -> None:

@@ -24,9 +24,9 @@ from operatorkit.controlplane.embedded.bootstrap import bootstrap
 from operatorkit.controlplane.embedded.core import Core
 from operatorkit.controlplane.embedded.dispatch import Answer, Dispatcher, Request, WatchAnswer
 from operatorkit.controlplane.embedded.encoding import encode
-from operatorkit.controlplane.embedded.status import ApiError, internal_error, too_large_body
+from operatorkit.controlplane.embedded.status import ApiError, internal_error, of_cluster_error, too_large_body
 from operatorkit.controlplane.embedded.watching import Event
-from operatorkit.errors import InputError
+from operatorkit.errors import ClusterError, InputError
 
 __all__ = ["BODY_LIMIT_BYTES", "EmbeddedServer"]
 
@@ -143,6 +143,8 @@ class EmbeddedServer:
             return _response(http, answer)
         except ApiError as error:
             return _refusal(error)
+        except ClusterError as error:
+            return _refusal(of_cluster_error(error))
         except Exception:  # noqa: BLE001 - the outermost loop: reported here, and the client gets a Status
             _log.exception("a fault of the embedded API server in %s %s", http.method, http.path)
             return _refusal(internal_error("the embedded API server failed; its log says how"))

@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
+from operatorkit.errors import ClusterError
+
 __all__ = [
     "ApiError",
     "FieldFault",
@@ -24,6 +26,7 @@ __all__ = [
     "method_not_allowed",
     "not_acceptable",
     "not_found",
+    "of_cluster_error",
     "success",
     "too_large_body",
     "too_large_revision",
@@ -102,6 +105,14 @@ def _details(group: str, plural: str, name: str = "", **more: Any) -> dict[str, 
 
 def _qualified(group: str, plural: str) -> str:
     return f"{plural}.{group}" if group else plural
+
+
+def of_cluster_error(error: ClusterError) -> ApiError:
+    """Return the refusal that stands for an error of the rooms below."""
+    details = dict(error.details)
+    if error.causes:
+        details["causes"] = [{"reason": it.reason, "message": it.message, "field": it.field} for it in error.causes]
+    return ApiError(error.code or 500, error.reason, error.message, details=details or None)
 
 
 def success(group: str, plural: str, name: str, uid: str) -> dict[str, Any]:

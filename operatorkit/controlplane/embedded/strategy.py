@@ -37,10 +37,11 @@ class Strategy(Protocol):
     def fields(self, obj: Object) -> Mapping[str, str]:
         """Return the selectable fields of an object as it is stored."""
 
-    def decode(self, obj: Object, *, duplicates: Sequence[str], validation: str, warnings: list[str]) -> Object:
+    def decode(self, obj: Object, *, validation: str, warnings: list[str]) -> Object:
         """Return a request's object with nothing in it that the kind does not have.
 
-        Unknown and duplicate fields are refused, warned of or ignored, as `validation` says. Raises `ApiError` (400).
+        Unknown and duplicate fields are refused, warned of or ignored, as `validation` says. Raises `ApiError` or
+        `ClusterError` (400).
         """
 
     def default(self, obj: Object) -> None:

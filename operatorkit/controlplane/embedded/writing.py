@@ -35,7 +35,7 @@ __all__ = ["Ownership", "Target", "Writer", "Written"]
 
 Object = dict[str, Any]
 Change = Callable[[Object], Object]
-Ownership = Callable[[Object | None, Object], None]
+Ownership = Callable[[Object | None, Object], Object]
 
 _SUFFIX_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 _GENERATED_MAX_LENGTH = 63 - 5
@@ -90,7 +90,8 @@ class Writer:
         served.strategy.default(obj)
         served.strategy.prepare_create(obj)
         if own is not None:
-            own(None, obj)
+            obj = own(None, obj)
+            metadata = obj["metadata"]
         for attempt in range(ATTEMPTS):
             if generated:
                 metadata["name"] = _generate(metadata["generateName"])
@@ -127,11 +128,10 @@ class Writer:
             if record is None:
                 if or_create is None:
                     raise not_found(served.group, served.plural, target.name)
-                return await self.create(target, or_create(), options, own)
-            old = served.read(record)
-            new = change(copy.deepcopy(old))
+                return await self.create(target, or_create(), options)
+            new = change(served.read(record))
             try:
-                return self._update(target, old, new, record, options, own)
+                return self._update(target, served.read(record), new, record, options, own)
             except Stale:
                 continue
         raise conflict(served.group, served.plural, target.name)
@@ -153,7 +153,8 @@ class Writer:
         served.strategy.default(new)
         served.strategy.prepare_update(new, old, target.subresource)
         if own is not None:
-            own(old, new)
+            new = own(old, new)
+            metadata = new["metadata"]
         self._refuse_faults(served, new, old, target.subresource)
         options.warnings.extend(served.strategy.warnings(new, old))
         metadata["resourceVersion"] = before["resourceVersion"]

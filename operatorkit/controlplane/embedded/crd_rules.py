@@ -1,0 +1,167 @@
+"""What a CustomResourceDefinition must be like.
+
+What belongs here: defaults and validation of CRDs beyond their types, in kube-apiserver's words. What does not: the
+rules of schemas (`operatorkit.crd.Structural.check`), and what follows from an accepted CRD (`crds`).
+
+Source: k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/validation
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from operatorkit.controlplane.embedded.options import Fault
+from operatorkit.crd.structural import Structural
+from operatorkit.names import dns_label_error
+
+__all__ = ["default_crd", "faults_of_crd", "warnings_of_crd"]
+
+Object = dict[str, Any]
+
+_LABEL_TEXT = (
+    "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, "
+    "and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is "
+    "'[a-z]([-a-z0-9]*[a-z0-9])?')"
+)
+
+
+def default_crd(obj: Object) -> None:
+    """Fill in what a CRD may leave out: the singular, the kind of lists, and no conversion."""
+    spec = obj.get("spec")
+    if not isinstance(spec, dict):
+        return
+    names = spec.setdefault("names", {})
+    if isinstance(names, dict):
+        if not names.get("singular") and names.get("kind"):
+            names["singular"] = names["kind"].lower()
+        if not names.get("listKind") and names.get("kind"):
+            names["listKind"] = f"{names['kind']}List"
+    if not spec.get("conversion"):
+        spec["conversion"] = {"strategy": "None"}
+
+
+def _required(path: str, text: str = "") -> Fault:
+    return Fault(path, "FieldValueRequired", f"Required value{f': {text}' if text else ''}")
+
+
+def _invalid(path: str, value: str, text: str) -> Fault:
+    return Fault(path, "FieldValueInvalid", f"Invalid value: {value}: {text}")
+
+
+def faults_of_crd(obj: Mapping[str, Any], old: Mapping[str, Any] | None) -> Iterable[Fault]:
+    """Return what is wrong with a CRD."""
+    spec = obj.get("spec") or {}
+    names = spec.get("names") or {}
+    name, expected = obj["metadata"].get("name", ""), f"{names.get('plural', '')}.{spec.get('group', '')}"
+    if name != expected:
+        yield _invalid("metadata.name", f'"{name}"', 'must be spec.names.plural+"."+spec.group')
+    yield from _group_faults(spec.get("group", ""))
+    if spec.get("scope") not in {"Namespaced", "Cluster"}:
+        if not spec.get("scope"):
+            yield _required("spec.scope")
+        else:
+            text = f'Unsupported value: "{spec["scope"]}": supported values: "Cluster", "Namespaced"'
+            yield Fault("spec.scope", "FieldValueNotSupported", text)
+    yield from _version_faults(spec.get("versions") or ())
+    yield from _name_faults(names)
+    yield from _schema_faults(spec)
+    if old is not None:
+        yield from _update_faults(spec, old)
+
+
+def _group_faults(group: str) -> Iterable[Fault]:
+    if not group:
+        yield _required("spec.group")
+    elif "." not in group:
+        yield _invalid("spec.group", f'"{group}"', "should be a domain with at least one dot")
+
+
+def _version_faults(versions: Sequence[Mapping[str, Any]]) -> Iterable[Fault]:
+    storage = [it["name"] for it in versions if it.get("storage")]
+    for index, version in enumerate(versions):
+        path = f"spec.versions[{index}]"
+        if not re.fullmatch(r"[a-z]([-a-z0-9]*[a-z0-9])?", version.get("name", "")):
+            yield _invalid(f"{path}.name", f'"{version.get("name", "")}"', _LABEL_TEXT)
+        if not (version.get("schema") or {}).get("openAPIV3Schema"):
+            yield _required(f"{path}.schema.openAPIV3Schema", "schemas are required")
+    repeated = [name for name, count in Counter(it["name"] for it in versions).items() if count > 1]
+    if repeated:
+        yield _invalid("spec.versions", f'"{repeated[0]}"', "must contain unique version names")
+    if len(storage) != 1:
+        yield _invalid("spec.versions", "null" if not versions else "[]", _ONE_STORAGE)
+
+
+_ONE_STORAGE = "must have exactly one version marked as storage version"
+
+
+def _name_faults(names: Mapping[str, Any]) -> Iterable[Fault]:
+    for field, mixed_case in (("plural", False), ("singular", False), ("kind", True), ("listKind", True)):
+        path = f"spec.names.{field}"
+        value = names.get(field, "")
+        if not value:
+            yield _required(path)
+        elif not re.fullmatch(r"[a-z]([-a-z0-9]*[a-z0-9])?", value.lower() if mixed_case else value):
+            text = f"may have mixed case, but should otherwise match: {_LABEL_TEXT}" if mixed_case else _LABEL_TEXT
+            yield _invalid(path, f'"{value}"', text)
+    for index, short in enumerate(names.get("shortNames") or ()):
+        if dns_label_error(short) or not short[0].isalpha():
+            yield _invalid(f"spec.names.shortNames[{index}]", f'"{short}"', _LABEL_TEXT)
+    if names.get("kind") and names.get("kind") == names.get("listKind"):
+        text = "kind and listKind may not be the same"
+        yield _invalid("spec.names.listKind", f'"{names["listKind"]}"', text)
+
+
+def _schema_faults(spec: Mapping[str, Any]) -> Iterable[Fault]:
+    versions = spec.get("versions") or ()
+    schemas = [(it.get("schema") or {}).get("openAPIV3Schema") for it in versions]
+    same = all(it == schemas[0] for it in schemas)
+    for index, schema in enumerate(schemas):
+        if not schema:
+            continue
+        path = "spec.validation" if same else f"spec.versions[{index}].schema"
+        for error in Structural(schema).check(f"{path}.openAPIV3Schema"):
+            yield Fault(error.path, error.reason, error.message)
+        if same:
+            return
+
+
+def _update_faults(spec: Mapping[str, Any], old: Mapping[str, Any]) -> Iterable[Fault]:
+    before = old["spec"]
+    immutable = (
+        ("group", spec.get("group"), before["group"]),
+        ("names.plural", spec["names"].get("plural"), before["names"]["plural"]),
+        ("scope", spec.get("scope"), before["scope"]),
+        ("names.kind", spec["names"].get("kind"), before["names"]["kind"]),
+    )
+    established = any(
+        it["type"] == "Established" and it["status"] == "True"
+        for it in (old.get("status") or {}).get("conditions") or ()
+    )
+    for field, now, then in immutable:
+        if now != then and (established or field in {"group", "names.plural"}):
+            yield _invalid(f"spec.{field}", f'"{now}"', "field is immutable")
+    names = [it["name"] for it in spec.get("versions") or ()]
+    for index, stored in enumerate((old.get("status") or {}).get("storedVersions") or ()):
+        if stored not in names:
+            text = f"missing from spec.versions; {stored} was previously a storage version, and must remain in "
+            text += "spec.versions until a storage migration ensures no data remains persisted in " + stored
+            text += f" and removes {stored} from status.storedVersions"
+            yield _invalid(f"status.storedVersions[{index}]", f'"{stored}"', text)
+
+
+def warnings_of_crd(obj: Mapping[str, Any]) -> Iterable[str]:
+    """Return what this server does not do, though the CRD asks for it."""
+    spec = obj.get("spec") or {}
+    for version in spec.get("versions") or ():
+        schema = (version.get("schema") or {}).get("openAPIV3Schema")
+        for path, rule in Structural(schema).rules() if schema else ():
+            where = f".{path}" if path else ""
+            yield (
+                f"the embedded control plane does not evaluate this rule of {spec['names']['kind']} {version['name']}: "
+                f"x-kubernetes-validations of self{where}: {' '.join(rule.split())}"
+            )
+    if (spec.get("conversion") or {}).get("strategy") == "Webhook":
+        yield "the embedded control plane does not call conversion webhooks: only apiVersion is changed"

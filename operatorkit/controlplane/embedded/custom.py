@@ -1,0 +1,136 @@
+"""The rules of kinds that CRDs define.
+
+What belongs here: `CustomStrategy`, which joins a version's schema (`operatorkit.crd.Structural`) with what
+kube-apiserver does to every custom resource. What does not: CRDs themselves (`crds`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from operatorkit.controlplane.embedded import metadata
+from operatorkit.controlplane.embedded.jsonpath import JSONPath
+from operatorkit.controlplane.embedded.status import FieldFault, bad_request
+from operatorkit.crd.structural import Structural
+
+__all__ = ["CustomStrategy"]
+
+Object = dict[str, Any]
+
+
+class CustomStrategy:
+    """The rules of one version of one custom resource."""
+
+    returns_deleted = False
+    unconditional_update = False
+    graceful = False
+
+    def __init__(self, crd: Mapping[str, Any], version: Mapping[str, Any]) -> None:
+        spec = crd["spec"]
+        self._kind: str = spec["names"]["kind"]
+        self._api_version = f"{spec['group']}/{version['name']}"
+        self._namespaced: bool = spec["scope"] == "Namespaced"
+        self._has_status = "status" in (version.get("subresources") or {})
+        self._structural = Structural((version.get("schema") or {}).get("openAPIV3Schema") or {})
+        paths = [it["jsonPath"] for it in version.get("selectableFields") or ()]
+        self._selectable = {path.removeprefix("."): JSONPath(path) for path in paths}
+
+    def knows_field(self, field: str) -> bool:
+        """Whether objects can be selected by this field."""
+        if field == "metadata.namespace":
+            return self._namespaced
+        return field == "metadata.name" or field in self._selectable
+
+    def unknown_field(self, field: str) -> str:
+        """Return the text by which a selector with an unknown field is refused."""
+        return f"field label not supported: {field}"
+
+    def fields(self, obj: Object) -> Mapping[str, str]:
+        """Return the selectable fields of an object."""
+        meta = obj["metadata"]
+        found = {"metadata.name": meta["name"], "metadata.namespace": meta.get("namespace", "")}
+        for field, path in self._selectable.items():
+            values = path.find(obj)
+            found[field] = _text(values[0]) if values else ""
+        return found
+
+    def decode(self, obj: Object, *, validation: str, warnings: list[str]) -> Object:
+        """Return a request's object without what the schema does not have, and with the schema's defaults."""
+        duplicates = list(_duplicates(obj, "")) if validation != "Ignore" else []
+        unknown: list[str] = []
+        metadata.decode(obj, self._kind, self._api_version, unknown)
+        self._structural.prune(obj, unknown=unknown)
+        texts = [f'duplicate field "{it}"' for it in duplicates] + [f'unknown field "{it}"' for it in unknown]
+        if texts and validation == "Strict":
+            raise bad_request(
+                f'{self._kind} in version "{self._api_version.rpartition("/")[2]}" cannot be handled as a '
+                f"{self._kind}: strict decoding error: {', '.join(texts)}"
+            )
+        if validation == "Warn":
+            warnings.extend(texts)
+        return obj
+
+    def default(self, obj: Object) -> None:
+        """Fill in what was left out."""
+        self._structural.default(obj)
+
+    def prepare_create(self, obj: Object) -> None:
+        """Take away what a creation cannot set: the status; begin to count generations."""
+        if self._has_status:
+            obj.pop("status", None)
+        obj["metadata"]["generation"] = 1
+
+    def prepare_update(self, obj: Object, old: Object, subresource: str) -> None:
+        """Keep the status, or everything but the status; count a generation when what is wanted changed."""
+        if subresource == "status":
+            status, managed = obj.get("status"), obj["metadata"].get("managedFields")
+            obj.clear()
+            obj.update(old | {"metadata": dict(old["metadata"])})
+            obj.pop("status", None)
+            if status is not None:
+                obj["status"] = status
+            obj["metadata"].pop("managedFields", None)
+            if managed is not None:
+                obj["metadata"]["managedFields"] = managed
+        elif self._has_status:
+            obj.pop("status", None)
+            if "status" in old:
+                obj["status"] = old["status"]
+        if self._wanted(obj) != self._wanted(old):
+            obj["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
+
+    def _wanted(self, obj: Object) -> Object:
+        unwanted = {"metadata", "apiVersion", "kind", *(("status",) if self._has_status else ())}
+        return {key: value for key, value in obj.items() if key not in unwanted}
+
+    def validate(self, obj: Object, old: Object | None, subresource: str) -> Sequence[FieldFault]:
+        """Return the faults of an object."""
+        faults: list[FieldFault] = list(metadata.faults(obj, old, namespaced=self._namespaced))
+        if subresource == "status":
+            part = self._structural.part("status")
+            before = None if old is None else old.get("status")
+            return [*faults, *(part.validate(obj.get("status"), before, prefix="status") if part else ())]
+        return [*faults, *self._structural.validate(obj, old)]
+
+    def warnings(self, obj: Object, old: Object | None) -> Sequence[str]:
+        """Return what the writer should be told, though the write is accepted."""
+        return metadata.warnings(obj, old)
+
+
+def _duplicates(value: Any, path: str) -> Iterable[str]:
+    """Yield the paths of fields that were there twice in the text of a request."""
+    if isinstance(value, dict):
+        for key in sorted(getattr(value, "duplicates", ())):
+            yield f"{path}.{key}" if path else key
+        for key, inner in value.items():
+            yield from _duplicates(inner, f"{path}.{key}" if path else key)
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from _duplicates(inner, f"{path}[{index}]")
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return "" if value is None else str(value)

@@ -1,0 +1,213 @@
+"""What holds for the metadata of every custom resource.
+
+What belongs here: the types and the rules of ObjectMeta. What does not: the rules of names of one kind.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from operatorkit.controlplane.embedded.options import Fault
+from operatorkit.controlplane.embedded.status import bad_request
+from operatorkit.crd.kubernetes import definitions
+
+__all__ = ["decode", "faults", "warnings"]
+
+Object = dict[str, Any]
+
+_OBJECT_META = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
+_SUBDOMAIN = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
+_SUBDOMAIN_TEXT = (
+    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and "
+    f"end with an alphanumeric character (e.g. 'example.com', regex used for validation is '{_SUBDOMAIN}')"
+)
+_LABEL_NAME = r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"
+_LABEL_NAME_TEXT = (
+    "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric "
+    f"character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '{_LABEL_NAME}')"
+)
+_LABEL_VALUE = r"(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?"
+_LABEL_VALUE_TEXT = (
+    "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and "
+    f"end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is "
+    f"'{_LABEL_VALUE}')"
+)
+_ANNOTATIONS_MAX_BYTES = 256 * 1024
+
+
+def _strings(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(it, str) for it in value.values())
+
+
+def _list_of(kind: type) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, list) and all(isinstance(it, kind) for it in value)
+
+
+_TYPES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "labels": (_strings, "map[string]string"),
+    "annotations": (_strings, "map[string]string"),
+    "finalizers": (_list_of(str), "[]string"),
+    "ownerReferences": (_list_of(dict), "[]v1.OwnerReference"),
+    "managedFields": (_list_of(dict), "[]v1.ManagedFieldsEntry"),
+    "generation": (lambda value: isinstance(value, int), "int64"),
+    "deletionGracePeriodSeconds": (lambda value: isinstance(value, int), "int64"),
+}
+
+
+def decode(obj: Object, kind: str, api_version: str, unknown: list[str]) -> None:
+    """Check the types of an object's metadata, and take out and report what it does not have.
+
+    Raises `ApiError` (400).
+    """
+    meta = obj.setdefault("metadata", {})
+    version = api_version.rpartition("/")[2]
+    if not isinstance(meta, dict):
+        raise bad_request(
+            f'{kind} in version "{version}" cannot be handled as a {kind}: json: cannot unmarshal '
+            f"{_json_type(meta)} into Go value of type v1.ObjectMeta"
+        )
+    known = definitions()[_OBJECT_META]["properties"]
+    for key in list(meta):
+        value = meta[key]
+        if key not in known:
+            unknown.append(f"metadata.{key}")
+            del meta[key]
+        elif value is None:
+            del meta[key]
+        else:
+            holds, go_type = _TYPES.get(key, (lambda it: isinstance(it, str), "string"))
+            if not holds(value):
+                inner = (
+                    next((it for it in value.values() if not isinstance(it, str)), value)
+                    if (isinstance(value, dict))
+                    else value
+                )
+                raise bad_request(
+                    f'{kind} in version "{version}" cannot be handled as a {kind}: json: cannot unmarshal '
+                    f"{_json_type(inner)} into Go struct field ObjectMeta.metadata.{key} of type "
+                    f"{'string' if inner is not value else go_type}"
+                )
+
+
+def _json_type(value: Any) -> str:
+    match value:
+        case bool():
+            return "bool"
+        case int() | float():
+            return "number"
+        case str():
+            return "string"
+    return "array" if isinstance(value, list) else "object"
+
+
+def faults(obj: Object, old: Object | None, *, namespaced: bool) -> Iterable[Fault]:
+    """Return what is wrong with an object's metadata, in the order and the words of kube-apiserver."""
+    meta = obj["metadata"]
+    name = meta.get("name", "")
+    if meta.get("generateName"):
+        yield from _name_faults("metadata.generateName", meta["generateName"].rstrip("-."))
+    if not name:
+        yield Fault("metadata.name", "FieldValueRequired", "Required value: name or generateName is required")
+    elif old is None:
+        yield from _name_faults("metadata.name", name)
+    if namespaced and not meta.get("namespace"):
+        yield Fault("metadata.namespace", "FieldValueRequired", "Required value")
+    yield from _label_faults(meta.get("labels") or {})
+    yield from _annotation_faults(meta.get("annotations") or {})
+    yield from _owner_faults(meta.get("ownerReferences") or ())
+    yield from _finalizer_faults(meta, old)
+
+
+def _name_faults(path: str, name: str) -> Iterable[Fault]:
+    if len(name) > 253:
+        text = f'Invalid value: "{name}": must be no more than 253 characters'
+        yield Fault(path, "FieldValueInvalid", text)
+    elif not re.fullmatch(_SUBDOMAIN, name):
+        yield Fault(path, "FieldValueInvalid", f'Invalid value: "{name}": {_SUBDOMAIN_TEXT}')
+
+
+def _key_faults(path: str, key: str) -> Iterable[Fault]:
+    prefix, slash, name = key.rpartition("/")
+    if slash and not re.fullmatch(_SUBDOMAIN, prefix):
+        yield Fault(path, "FieldValueInvalid", f'Invalid value: "{key}": prefix part {_SUBDOMAIN_TEXT}')
+    if not name:
+        yield Fault(path, "FieldValueInvalid", f'Invalid value: "{key}": name part must be non-empty')
+    elif len(name) > 63:
+        yield Fault(path, "FieldValueInvalid", f'Invalid value: "{key}": name part must be no more than 63 bytes')
+    if not re.fullmatch(_LABEL_NAME, name):
+        yield Fault(path, "FieldValueInvalid", f'Invalid value: "{key}": {_LABEL_NAME_TEXT}')
+
+
+def _label_faults(labels: Mapping[str, str]) -> Iterable[Fault]:
+    path = "metadata.labels"
+    for key, value in labels.items():
+        yield from _key_faults(path, key)
+        if len(value) > 63:
+            yield Fault(path, "FieldValueInvalid", f'Invalid value: "{value}": must be no more than 63 bytes')
+        if not re.fullmatch(_LABEL_VALUE, value):
+            yield Fault(path, "FieldValueInvalid", f'Invalid value: "{value}": {_LABEL_VALUE_TEXT}')
+
+
+def _annotation_faults(annotations: Mapping[str, str]) -> Iterable[Fault]:
+    path = "metadata.annotations"
+    for key in annotations:
+        yield from _key_faults(path, key.lower())
+    if sum(len(key.encode()) + len(value.encode()) for key, value in annotations.items()) > _ANNOTATIONS_MAX_BYTES:
+        text = f"Too long: may not be more than {_ANNOTATIONS_MAX_BYTES} bytes"
+        yield Fault(path, "FieldValueTooLong", text)
+
+
+def _owner_faults(references: Sequence[Object]) -> Iterable[Fault]:
+    controllers = []
+    for index, reference in enumerate(references):
+        path = f"metadata.ownerReferences[{index}]"
+        if "/" in reference.get("apiVersion", "").strip("/") and reference["apiVersion"].count("/") > 1:
+            text = f'Invalid value: "{reference["apiVersion"]}": version must not be empty'
+            yield Fault(f"{path}.apiVersion", "FieldValueInvalid", text)
+        elif not reference.get("apiVersion"):
+            text = 'Invalid value: "": version must not be empty'
+            yield Fault(f"{path}.apiVersion", "FieldValueInvalid", text)
+        for field in ("kind", "name", "uid"):
+            if not reference.get(field):
+                text = 'Invalid value: "": must not be empty'
+                yield Fault(f"{path}.{field}", "FieldValueInvalid", text)
+        if reference.get("controller"):
+            controllers.append(reference.get("name", ""))
+    if len(controllers) > 1:
+        text = (
+            "Invalid value: only one reference can have Controller set to true. Found "
+            f'"true" in references for {controllers[0]} and {controllers[1]}'
+        )
+        yield Fault("metadata.ownerReferences", "FieldValueInvalid", text)
+
+
+def _finalizer_faults(meta: Object, old: Object | None) -> Iterable[Fault]:
+    finalizers: Sequence[str] = meta.get("finalizers") or ()
+    for finalizer in finalizers:
+        yield from _key_faults("metadata.finalizers", finalizer)
+    if {"orphan", "foregroundDeletion"} <= set(finalizers):
+        text = 'Invalid value: ["orphan","foregroundDeletion"]: '
+        text += "finalizer orphan and foregroundDeletion cannot be both set"
+        yield Fault("metadata.finalizers", "FieldValueInvalid", text)
+    if old is not None and "deletionTimestamp" in old["metadata"]:
+        added = sorted(set(finalizers) - set(old["metadata"].get("finalizers") or ()))
+        if added:
+            names = ", ".join(f'"{it}"' for it in added)
+            text = (
+                f"Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers "
+                f"[]string{{{names}}}"
+            )
+            yield Fault("metadata.finalizers", "FieldValueForbidden", text)
+
+
+def warnings(obj: Object, old: Object | None) -> Sequence[str]:
+    """Return what kube-apiserver warns of: finalizers whose names anybody could use."""
+    before = set((old or {}).get("metadata", {}).get("finalizers") or ())
+    return [
+        f'metadata.finalizers: "{it}": prefer a domain-qualified finalizer name including a path (/) to avoid '
+        "accidental conflicts with other finalizer writers"
+        for it in obj["metadata"].get("finalizers") or ()
+        if "/" not in it and it not in before and it not in {"orphan", "foregroundDeletion"}
+    ]
