@@ -15,7 +15,7 @@ from typing import Any, Final
 import aiohttp
 
 from operatorkit.clock import Clock
-from operatorkit.cluster.config import ClusterConfig
+from operatorkit.cluster.config import ClusterConfig, Headers
 
 __all__ = ["new_session"]
 
@@ -75,17 +75,23 @@ def _authenticator(
         if config.tls_server_name:
             request.server_hostname = config.tls_server_name
         used = await credentials.headers(now=clock.monotonic())
-        request.headers.update(used)
+        _set(request, used)
         response = await handler(request)
         if response.status != 401 or not credentials.refreshable:
             return response
         if not await credentials.refresh(used, now=clock.monotonic()):
             return response
         response.release()
-        request.headers.update(await credentials.headers(now=clock.monotonic()))
+        _set(request, await credentials.headers(now=clock.monotonic()))
         return await handler(request)
 
     return authenticate
+
+
+def _set(request: aiohttp.ClientRequest, headers: Headers) -> None:
+    for name, _ in headers:
+        request.headers.popall(name, None)
+    request.headers.extend(headers)
 
 
 def _new_socket(address: tuple[Any, ...]) -> socket.socket:

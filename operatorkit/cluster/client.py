@@ -5,7 +5,9 @@ One aiohttp session carries everything and may be shared (`LiveCluster.session`)
 - 429, always, after the time the server asks for; but not an eviction that a PodDisruptionBudget holds back,
 - a connection that could not be made, always: nothing was sent,
 - a connection that broke, 500, 502, 503 and 504: only where doing it twice does no harm, which is for reads and for
-  server-side apply.
+  server-side apply,
+- PUT and DELETE, once (aiohttp does this), when the connection broke before an answer began, as one that was kept
+  for long may do. At worst the first request did arrive, and the second is answered with Conflict or NotFound.
 """
 
 from __future__ import annotations
@@ -188,10 +190,11 @@ class LiveCluster:
         }
         url = self._url(_collection_path(resource, namespace), query)
         request = f"GET {url}"
+        session = self.session
         started = self._clock.monotonic()
         code = 0
         try:
-            async with self.session.get(url, timeout=self._watch_timeout) as response:
+            async with session.get(url, timeout=self._watch_timeout) as response:
                 code = response.status
                 self._report("GET", url, code, started)
                 self._note_warnings(response)
@@ -208,6 +211,10 @@ class LiveCluster:
             if not code:
                 self._report("GET", url, code, started)
             raise error_from_exception(error, request=request, server=self._config.server) from error
+        except RuntimeError as error:  # this is how aiohttp says that the session was closed meanwhile
+            if not session.closed:
+                raise
+            raise Unreachable(f"{request}: the client was closed during the watch") from error
 
     async def create(
         self,

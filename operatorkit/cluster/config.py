@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 from operatorkit.errors import InputError
 
@@ -22,6 +23,9 @@ __all__ = ["ClusterConfig", "Credentials", "load_config"]
 
 _SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _TOKEN_FILE_PERIOD_SECONDS: Final = 10.0
+
+
+Headers = tuple[tuple[str, str], ...]
 
 
 class Credentials:
@@ -34,12 +38,12 @@ class Credentials:
 
     def __init__(
         self,
-        headers: Mapping[str, str],
-        load: Callable[[], Mapping[str, str]] | None = None,
+        headers: Headers = (),
+        load: Callable[[], Headers] | None = None,
         *,
         period_seconds: float | None = None,
     ) -> None:
-        self._headers = dict(headers)
+        self._headers = headers
         self._load = load
         self._period = period_seconds
         self._loaded_at: float | None = None
@@ -50,7 +54,7 @@ class Credentials:
         """Whether loading again may give other headers."""
         return self._load is not None
 
-    async def headers(self, *, now: float) -> Mapping[str, str]:
+    async def headers(self, *, now: float) -> Headers:
         """Return the headers of a request; `now` is a monotonic clock's reading in seconds."""
         if self._loaded_at is None:
             self._loaded_at = now
@@ -58,7 +62,7 @@ class Credentials:
             await self.refresh(self._headers, now=now)
         return self._headers
 
-    async def refresh(self, used: Mapping[str, str], *, now: float) -> bool:
+    async def refresh(self, used: Headers, *, now: float) -> bool:
         """Load again, unless that happened since `used` was handed out; say whether the headers differ from `used`.
 
         Raises InputError when the files or the plugin fail.
@@ -69,7 +73,7 @@ class Credentials:
             self._lock = asyncio.Lock()
         async with self._lock:
             if self._headers == used:
-                self._headers = dict(await asyncio.to_thread(self._load))
+                self._headers = await asyncio.to_thread(self._load)
                 self._loaded_at = now
         return self._headers != used
 
@@ -84,7 +88,7 @@ class ClusterConfig:
     server: str
     namespace: str = "default"
     ssl_context: ssl.SSLContext | None = None
-    credentials: Credentials = field(default_factory=lambda: Credentials({}))
+    credentials: Credentials = field(default_factory=Credentials)
     tls_server_name: str | None = None
     proxy: str | None = None
     origin: str = "given by the program"
@@ -140,7 +144,9 @@ def _from_node(node: Any, context: str | None, origin: str) -> ClusterConfig:
     from kubernetes.config import ConfigException, kube_config
 
     def load(directory: str) -> tuple[Any, Any]:
-        loader = kube_config.KubeConfigLoader(node, active_context=context, temp_file_path=directory)
+        loader = kube_config.KubeConfigLoader(
+            node, active_context=context, config_base_path=None, temp_file_path=directory
+        )
         configuration = Configuration()
         configuration.proxy = None
         loader.load_and_set(configuration)
@@ -158,12 +164,12 @@ def _from_node(node: Any, context: str | None, origin: str) -> ClusterConfig:
         except ConfigException as error:
             raise InputError(f"{origin}: {_first_line(error)}") from error
         except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
-            raise InputError(f"{origin} is not a valid kubeconfig: {_first_line(error)}") from error
+            raise InputError(f"{origin}: {_first_line(error)}") from error
 
     where = f"context {chosen.get('name')} (user {settings.get('user')}) of {origin}"
     impersonation = _impersonation(user)
 
-    def reload() -> Mapping[str, str]:
+    def reload() -> Headers:
         with tempfile.TemporaryDirectory(prefix="operatorkit-") as again:
             try:
                 fresh_loader, fresh = load(again)
@@ -172,7 +178,7 @@ def _from_node(node: Any, context: str | None, origin: str) -> ClusterConfig:
                     ssl_context.load_cert_chain(fresh.cert_file, fresh.key_file)
             except (ConfigException, OSError, ValueError) as error:
                 raise InputError(f"the credentials of {where} cannot be renewed: {_first_line(error)}") from error
-        return {**_authorization(fresh), **impersonation}
+        return _authorization(fresh) + impersonation
 
     renews = bool(user.keys() & {"exec", "auth-provider", "tokenFile", "client-certificate"})
     return ClusterConfig(
@@ -180,7 +186,7 @@ def _from_node(node: Any, context: str | None, origin: str) -> ClusterConfig:
         namespace=str(settings.get("namespace") or "default"),
         ssl_context=ssl_context,
         credentials=Credentials(
-            {**_authorization(configuration), **impersonation},
+            _authorization(configuration) + impersonation,
             reload if renews else None,
             period_seconds=_TOKEN_FILE_PERIOD_SECONDS if "tokenFile" in user else _lifetime_seconds(loader),
         ),
@@ -201,7 +207,7 @@ def _from_service_account() -> ClusterConfig:
     except (ConfigException, OSError) as error:
         raise InputError(f"the service account of this pod cannot be used: {_first_line(error)}") from error
 
-    def reload() -> Mapping[str, str]:
+    def reload() -> Headers:
         try:
             return _bearer((_SERVICE_ACCOUNT / "token").read_text())
         except OSError as error:
@@ -258,26 +264,26 @@ def _refuse_failed_plugin(loader: Any, configuration: Any, user: Mapping[str, An
     raise ValueError(f"the credential plugin {command!r} gave neither a token nor a certificate with its key")
 
 
-def _authorization(configuration: Any) -> dict[str, str]:
+def _authorization(configuration: Any) -> Headers:
     value = configuration.api_key.get("BearerToken")
     if not value:
-        return {}
+        return ()
     kind, _, rest = value.partition(" ")
-    return _bearer(rest) if kind.lower() == "bearer" else {"Authorization": value}
+    return _bearer(rest) if kind.lower() == "bearer" else (("Authorization", value),)
 
 
-def _bearer(token: str) -> dict[str, str]:
-    return {"Authorization": f"Bearer {token.strip()}"}
+def _bearer(token: str) -> Headers:
+    return (("Authorization", f"Bearer {token.strip()}"),)
 
 
-def _impersonation(user: Mapping[str, Any]) -> dict[str, str]:
-    headers = {"Impersonate-User": str(user["as"])} if user.get("as") else {}
-    groups = user.get("as-groups") or []
-    if len(groups) > 1:
-        raise InputError(f"`as-groups` of the user has {len(groups)} groups: only one is supported")
-    if groups:
-        headers["Impersonate-Group"] = str(groups[0])
-    return headers
+def _impersonation(user: Mapping[str, Any]) -> Headers:
+    headers = [("Impersonate-User", str(user["as"]))] if user.get("as") else []
+    if user.get("as-uid"):
+        headers.append(("Impersonate-Uid", str(user["as-uid"])))
+    headers += [("Impersonate-Group", str(group)) for group in user.get("as-groups") or ()]
+    for key, values in (user.get("as-user-extra") or {}).items():
+        headers += [(f"Impersonate-Extra-{quote(key, safe='')}", str(value)) for value in values]
+    return tuple(headers)
 
 
 def _lifetime_seconds(loader: Any) -> float | None:

@@ -127,7 +127,7 @@ def error_from_answer(
 def error_from_exception(error: BaseException, *, request: str, server: str) -> Unreachable | Timeout:
     """Explain why there is no answer, naming the URL and what failed."""
     if isinstance(error, TimeoutError) and not isinstance(error, aiohttp.ConnectionTimeoutError):
-        return Timeout(f"{request}: no answer from {server} in time", code=0)
+        return Timeout(f"{request}: no answer in time", code=0)
     return Unreachable(f"cannot reach the API server at {server}: {_why(error)}")
 
 
@@ -143,6 +143,8 @@ def _why(error: BaseException) -> str:
             return _why_tls(error)
         case aiohttp.ClientConnectorError() if isinstance(error.os_error, ConnectionRefusedError):
             return "connection refused: nothing listens there; is the control plane running?"
+        case aiohttp.ClientConnectorError() if isinstance(error.os_error, ConnectionResetError):
+            return "it reset the connection before the first answer: is the port right, and does it speak TLS?"
         case asyncio.TimeoutError():
             return "no connection in time: a firewall, a wrong address, or a host that is down"
         case (

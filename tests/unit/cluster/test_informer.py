@@ -1,0 +1,302 @@
+"""The informer against an API whose lists and watches are scripted: each fault at the moment the test chooses."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import asynccontextmanager, suppress
+
+import pytest
+
+from operatorkit import errors
+from operatorkit.cluster import Informer, ObjectList, WatchEvent
+from operatorkit.names import ObjectKey
+from operatorkit.testing import eventually
+
+A, B = ObjectKey("ns", "a"), ObjectKey("ns", "b")
+
+
+def pod(name, version):
+    return {"kind": "Pod", "metadata": {"name": name, "namespace": "ns", "resourceVersion": str(version)}}
+
+
+def added(name, version):
+    return WatchEvent("ADDED", pod(name, version))
+
+
+def modified(name, version):
+    return WatchEvent("MODIFIED", pod(name, version))
+
+
+def deleted(name, version):
+    return WatchEvent("DELETED", pod(name, version))
+
+
+def bookmark(version):
+    return WatchEvent("BOOKMARK", {"kind": "Pod", "metadata": {"resourceVersion": str(version)}})
+
+
+def page(version, *objects, token=""):
+    return ObjectList(list(objects), str(version), token)
+
+
+class ScriptedAPI:
+    """Plays lists and watches in order; a watch is a list of events, ended by an error or by its end.
+
+    When the script of watches is over, the last watch hangs, as a quiet cluster does.
+    """
+
+    def __init__(self, lists, watches=()):
+        self.lists, self.watches = list(lists), list(watches)
+        self.asked: list[str] = []
+        self.open_watches = 0
+        self.running = 0
+
+    async def list(self, resource, *, limit=None, continue_token="", **options):
+        self.asked.append(f"list {limit or 'all'}{' ' + continue_token if continue_token else ''}")
+        self.running += 1
+        assert self.running == 1, "two requests at a time"
+        await asyncio.sleep(0)
+        self.running -= 1
+        answer = self.lists.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def watch(self, resource, *, resource_version, **options):
+        self.asked.append(f"watch {resource_version}")
+        self.open_watches += 1
+        try:
+            if not self.watches:
+                await asyncio.Event().wait()
+            for event in self.watches.pop(0):
+                await asyncio.sleep(0)
+                if isinstance(event, Exception):
+                    raise event
+                yield event
+        finally:
+            self.open_watches -= 1
+
+
+@pytest.fixture
+def following(pods, clock):
+    @asynccontextmanager
+    async def follow(api, until=None, **options):
+        informer = Informer(api, pods, clock=clock, **options)
+        changes = []
+        informer.subscribe(
+            lambda change: changes.append(
+                (change.type, change.key.name, (change.new or change.old)["metadata"]["resourceVersion"])
+            )
+        )
+        task = asyncio.create_task(informer.run())
+        try:
+            await informer.synced()
+            await eventually(lambda: not api.watches and not api.lists)
+            yield informer, changes
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    return follow
+
+
+async def test_a_list_fills_the_cache_and_the_watch_keeps_it(following):
+    api = ScriptedAPI([page(5, pod("a", 3))], [[modified("a", 6), added("b", 7), deleted("a", 8), bookmark(9)]])
+    async with following(api) as (informer, changes):
+        await eventually(lambda: informer.resource_version == "9")
+        assert informer.cache.keys("ns") == [B]
+        assert changes == [("ADDED", "a", "3"), ("MODIFIED", "a", "6"), ("ADDED", "b", "7"), ("DELETED", "a", "8")]
+        await eventually(lambda: len(api.asked) == 3)
+    assert api.asked == ["list 500", "watch 5", "watch 9"]
+
+
+async def test_a_long_list_comes_in_pages(following):
+    api = ScriptedAPI([page(5, pod("a", 3), token="t1"), page(5, pod("b", 4))])
+    async with following(api) as (informer, _):
+        assert informer.cache.keys() == [A, B]
+    assert api.asked[:2] == ["list 500", "list 500 t1"]
+
+
+async def test_a_list_that_expires_between_pages_is_taken_in_one_piece(following):
+    api = ScriptedAPI([page(5, pod("a", 3), token="t1"), errors.Gone("expired"), page(8, pod("b", 4))])
+    async with following(api) as (informer, _):
+        assert informer.cache.keys() == [B]
+    assert api.asked[:3] == ["list 500", "list 500 t1", "list all"]
+
+
+async def test_an_expired_watch_lists_again_at_once_and_sweeps_ghosts(following, clock):
+    api = ScriptedAPI(
+        [page(5, pod("a", 3), pod("b", 4)), page(90, pod("b", 80))],
+        [[bookmark(6), errors.Gone("too old resource version: 6 (70)")]],
+    )
+    async with following(api) as (informer, changes):
+        await eventually(lambda: informer.resource_version == "90")
+        assert informer.cache.keys() == [B]
+        assert changes[2:] == [("MODIFIED", "b", "80"), ("DELETED", "a", "3")]
+    assert clock.slept == []
+    assert informer.error is None
+
+
+async def test_a_server_that_expires_every_watch_is_not_asked_without_pause(following, clock):
+    api = ScriptedAPI([page(5)] * 6, [[errors.Gone("expired")]] * 5)
+    async with following(api):
+        pass
+    assert len(clock.slept) >= 3
+    assert clock.slept == sorted(clock.slept) or max(clock.slept) > 0.3
+
+
+async def test_watches_that_end_at_once_are_spaced_out_more_and_more(following, clock):
+    api = ScriptedAPI([page(5)], [[]] * 12)
+    async with following(api):
+        pass
+    assert len(clock.slept) == 12
+    assert all(0.05 <= seconds <= 30 for seconds in clock.slept)
+    assert sum(clock.slept) > 60, "twelve useless watches must take more than a minute"
+
+
+async def test_a_watch_that_brought_something_is_resumed_soon_where_it_was(following, clock):
+    api = ScriptedAPI([page(5)], [[], [], [added("a", 9)], [bookmark(11)]])
+    async with following(api):
+        await eventually(lambda: len(api.asked) == 6)
+    assert api.asked[3:] == ["watch 5", "watch 9", "watch 11"]
+    assert max(clock.slept[2:]) <= 0.2
+
+
+async def test_a_failure_is_logged_once_and_so_is_its_end(following, clock, caplog):
+    caplog.set_level(logging.INFO)
+    refused = errors.Unreachable("cannot reach the API server at https://h:1: connection refused")
+    api = ScriptedAPI([refused, refused, refused, page(5)], [[bookmark(6)], [refused], [refused], [bookmark(7)]])
+    async with following(api) as (informer, _):
+        await eventually(lambda: informer.resource_version == "7")
+        assert informer.error is None
+    assert [record.message for record in caplog.records if record.name == "operatorkit.cluster"] == [
+        f"pods: {refused}; trying again",
+        "pods: following the API server again",
+    ] * 2
+    assert api.asked.count("list 500") == 4, "a connection that broke does not make it list again"
+
+
+async def test_the_trouble_of_now_can_be_asked_for(pods, clock):
+    denied = errors.Forbidden('pods is forbidden: User "joe" cannot list resource "pods"')
+    api = ScriptedAPI([denied] * 1000)
+    informer = Informer(api, pods, clock=clock)
+    task = asyncio.create_task(informer.run())
+    await eventually(lambda: informer.error is denied)
+    assert not informer.has_synced
+    assert informer.resource_version == ""
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
+async def test_a_silent_watch_that_timed_out_is_no_failure(following, caplog):
+    api = ScriptedAPI([page(5)], [[bookmark(6), errors.Timeout("silent")], [added("a", 7)]])
+    async with following(api) as (informer, _):
+        await eventually(lambda: A in informer.cache)
+    assert caplog.records == []
+
+
+async def test_a_frame_that_cannot_be_read_again_and_again_is_stepped_over_by_a_list(following):
+    poison = errors.ClusterError("a frame of the watch cannot be read", reason="UnreadableFrame")
+    api = ScriptedAPI([page(5), page(9, pod("a", 8))], [[poison], [poison], [added("b", 10)]])
+    async with following(api) as (informer, _):
+        await eventually(lambda: B in informer.cache)
+        assert informer.cache.keys() == [A, B]
+    assert api.asked[:5] == ["list 500", "watch 5", "watch 5", "list 500", "watch 9"]
+
+
+async def test_an_object_that_cannot_be_read_does_not_disturb_the_others(following, caplog):
+    nameless = {"kind": "Pod", "metadata": {"resourceVersion": "7"}}
+    api = ScriptedAPI(
+        [page(5, {"kind": "Pod"}, pod("a", 3))],
+        [[WatchEvent("ADDED", nameless), WatchEvent("DELETED", nameless), added("b", 8)]],
+    )
+    async with following(api) as (informer, _):
+        await eventually(lambda: B in informer.cache)
+        assert informer.cache.keys() == [A, B]
+    assert sum("without metadata.name" in record.message for record in caplog.records) == 3
+
+
+async def test_a_server_whose_history_was_reset_is_believed(following, caplog):
+    future = errors.Timeout(
+        "Too large resource version: 500, current: 7", causes=[errors.Cause("", "ResourceVersionTooLarge", "")]
+    )
+    api = ScriptedAPI([page(500, pod("a", 499), pod("b", 400)), page(7, pod("b", 6))], [[future], [modified("b", 8)]])
+    async with following(api) as (informer, changes):
+        await eventually(lambda: informer.cache.resource_version(B) == "8")
+        assert informer.cache.keys() == [B]
+        assert informer.resource_version == "8"
+    assert "history was reset" in caplog.text
+    assert changes[2:] == [("MODIFIED", "b", "6"), ("DELETED", "a", "499"), ("MODIFIED", "b", "8")]
+
+
+async def test_a_subscriber_that_comes_late_begins_with_what_is_there_and_can_leave(following):
+    api = ScriptedAPI([page(5, pod("a", 3))])
+    async with following(api) as (informer, _):
+        late = []
+        leave = informer.subscribe(late.append)
+        assert [(change.type, change.key) for change in late] == [("ADDED", A)]
+        leave()
+        leave()
+        informer._on_event(modified("a", 6))
+        assert len(late) == 1
+
+
+async def test_a_subscriber_that_raises_does_not_keep_others_from_being_told(following, caplog):
+    api = ScriptedAPI([page(5)])
+    async with following(api) as (informer, changes):
+
+        def broken(change):
+            raise RuntimeError("a bug of the subscriber")
+
+        informer.subscribe(broken)
+        second = []
+        informer.subscribe(second.append)
+        informer._on_event(added("a", 6))
+        assert len(second) == len(changes) == 1
+    assert "a subscriber failed on ADDED ns/a" in caplog.text
+
+
+async def test_waiting_for_a_version_ends_when_the_watch_is_past_it(following):
+    api = ScriptedAPI([page(5)])
+    async with following(api) as (informer, _):
+        await informer.wait_for("5")
+        waiting = asyncio.create_task(informer.wait_for("8"))
+        abandoned = asyncio.create_task(informer.wait_for("9"))
+        await asyncio.sleep(0)
+        informer._on_event(added("a", 7))
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        abandoned.cancel()
+        informer._on_event(bookmark(12))
+        await waiting
+        with pytest.raises(asyncio.CancelledError):
+            await abandoned
+        assert informer._waiters == []
+
+
+async def test_a_write_of_ours_is_taken_only_if_the_informer_follows_the_object(following):
+    api = ScriptedAPI([page(5)])
+    async with following(api, namespace="other") as (informer, _):
+        assert not informer.put(pod("a", 9))
+    api = ScriptedAPI([page(5, pod("a", 3))])
+    async with following(api, label_selector="app=x") as (informer, changes):
+        assert informer.put(pod("a", 9))
+        assert not informer.put(pod("b", 10))
+        assert informer.cache.resource_version(A) == "9"
+        assert changes == [("ADDED", "a", "3")]
+
+
+async def test_stopping_closes_the_watch_and_starting_again_goes_on_where_it_was(pods, clock):
+    api = ScriptedAPI([page(5, pod("a", 3))])
+    informer = Informer(api, pods, clock=clock)
+    for watched in (1, 2):
+        task = asyncio.create_task(informer.run())
+        await eventually(lambda watched=watched: api.asked.count("watch 5") == watched)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert api.open_watches == 0
+    assert api.asked == ["list 500", "watch 5", "watch 5"]
