@@ -35,6 +35,7 @@ _INT_OR_STRING = "io.k8s.apimachinery.pkg.util.intstr.IntOrString"
 _TIMES = {_META + "Time": "2006-01-02T15:04:05Z07:00", _META + "MicroTime": "2006-01-02T15:04:05.000000Z07:00"}
 _OPEN = {_META + "FieldsV1", _META + "Patch", "io.k8s.apimachinery.pkg.runtime.RawExtension"}
 _MAX_FAULTS = 100
+_MICROS = re.compile(r"\.[0-9]{6}(?![0-9])")
 _PACKAGE = re.compile(r"\b[a-z0-9]+v\d+\.")
 
 
@@ -357,4 +358,9 @@ def _time(name: str, value: Any, place: _Place) -> str:
     except ValueError:
         layout = _TIMES[name]
         raise _Fault(f'parsing time "{value}" as "{layout}": cannot parse "{value}" as "2006"') from None
-    return format_micro_time(moment) if name.endswith("MicroTime") else format_time(moment)
+    if not name.endswith("MicroTime"):
+        return format_time(moment)
+    rest = value[len("2006-01-02T15:04:05") :]
+    if not _MICROS.match(rest):
+        raise _Fault(f'parsing time "{value}" as "{_TIMES[name]}": cannot parse "{rest}" as ".000000"')
+    return format_micro_time(moment)
