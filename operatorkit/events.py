@@ -198,6 +198,8 @@ class EventRecorder:
 
         A notice that is new, or whose message or `occurrence` changed, is recorded; one that is held already is not,
         so this may be called in each reconcile. `refresh` keeps them alive until they are missing from a later call.
+        A reconcile function holds in the scope (ApiResource of its kind, ObjectKey), which the engine releases when
+        the object is gone.
         """
         before = self._held.get(scope, {})
         after: dict[Hashable, Notice] = {}

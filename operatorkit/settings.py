@@ -24,7 +24,10 @@ class BackOff:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """How an operator runs. `resync` of None means that nothing is reconciled without a cause."""
+    """How an operator runs. `resync` of None means that nothing is reconciled without a cause.
+
+    `own_namespace` is where the operator itself lives: Secrets that only its administrators may touch are there.
+    """
 
     workers: int = 4
     back_off: BackOff = BackOff()
@@ -33,3 +36,4 @@ class Settings:
     request_timeout: timedelta = timedelta(seconds=30)
     shutdown_timeout: timedelta = timedelta(seconds=20)
     max_requests_in_flight: int = 64
+    own_namespace: str = "operatorkit-system"

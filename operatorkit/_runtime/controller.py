@@ -86,6 +86,7 @@ class Controller:
         self._sent = sent
         self._conflicts: dict[ObjectKey, int] = {}
         self._own_status: dict[ObjectKey, set[str]] = {}
+        self._held: dict[ObjectKey, list[Change]] = {}
         self._terminal: set[ObjectKey] = set()
         self._owned = [api_resource_of(kind) for kind in reconciler.owns]
         self._finalizer = f"{PREFIX}/{shorten(app.name)}"
@@ -112,6 +113,9 @@ class Controller:
                 self.queue.add(key, Priority.RESYNC)
 
     def _on_own(self, change: Change) -> None:
+        if change.key in self._held:  # its status is being written: the echo may come before the answer
+            self._held[change.key].append(change)
+            return
         new, old = change.new, change.old
         if new is None:
             self.queue.add(change.key)
@@ -289,6 +293,7 @@ class Controller:
             "metadata": meta,
             "status": after,
         }
+        self._held[key] = []
         try:
             answer = await self._api.patch(
                 self.resource,
@@ -300,10 +305,13 @@ class Controller:
                 field_manager=self._app.name,
                 force=True,
             )
+            self._own_status.setdefault(key, set()).add(answer["metadata"]["resourceVersion"])
+            self._caches.put(self.resource, answer)
         except NotFound:
             return  # deleted meanwhile: nobody is left to read it
-        self._own_status.setdefault(key, set()).add(answer["metadata"]["resourceVersion"])
-        self._caches.put(self.resource, answer)
+        finally:
+            for change in self._held.pop(key):
+                self._on_own(change)
 
     async def _set_finalizers(self, key: ObjectKey, raw: JSONObject, finalizers: list[str]) -> JSONObject:
         """Replace the finalizers, if the object is unchanged since it was read. Raises Conflict."""
@@ -355,6 +363,7 @@ class Controller:
     def _forget(self, key: ObjectKey) -> None:
         self.queue.drop(key)
         self._events.release(self._scope(key))
+        self._events.release((self.resource, key))  # what reconcile functions hold: see EventRecorder.hold
         self._conflicts.pop(key, None)
         self._own_status.pop(key, None)
 

@@ -87,5 +87,5 @@ async def install_crds(api: ClusterAPI, kinds: Iterable[type[Any]]) -> None:
 
 async def _is_established(api: ClusterAPI, name: str) -> bool:
     found = await api.get(CRDS, name)
-    conditions = found.get("status", {}).get("conditions", [])
+    conditions = (found.get("status") or {}).get("conditions") or []
     return any(condition["type"] == "Established" and condition["status"] == "True" for condition in conditions)

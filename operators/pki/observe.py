@@ -1,0 +1,242 @@
+"""Observing: what the plan of a Certificate depends on, and which changes concern which objects.
+
+What belongs here: the operator's declaration, its indexes, the mapping of changes to objects, and reading from caches.
+What does not: decisions (`plan`) and writes (`reconcile`).
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from kubernetes.client.models import V1ObjectMeta, V1Pod, V1Secret
+
+from operatorkit.clock import format_time
+from operatorkit.conditions import is_true
+from operatorkit.context import Context, Reader
+from operatorkit.errors import InvalidObject
+from operatorkit.names import LABEL_OWNER_UID, ObjectKey
+from operatorkit.operator import Operator
+from operators.pki import reasons
+from operators.pki.api import Certificate, CertificatePolicy, ClusterIssuer, Issuer
+from operators.pki.objects import secret_data
+from operators.pki.plan import Observed, Refuse, StoredSecret
+from operators.pki.pods import controller_reference, secrets_of
+from operators.pki.report import INDEX_SECRETS
+from operators.pki.request import read_request
+from operators.pki.signer import SelfSigner, Signer, SignerError, read_ca
+
+__all__ = [
+    "RepairLimit",
+    "app",
+    "certificates_near_secret",
+    "certificates_of_issuer",
+    "certificates_of_pod",
+    "certificates_unready",
+    "issuers_of_secret",
+    "observe",
+    "repairs",
+    "rivals",
+    "signer_of",
+]
+
+_INDEX_SECRET = "secret"  # noqa: S105 - the name of an index
+_INDEX_ISSUER = "issuer"
+_INDEX_CA = "ca"
+
+app = Operator("pki")
+
+
+class RepairLimit:
+    """How often a Secret is repaired: `burst` times at once, then once per `refill`. Remembers 10,000 objects."""
+
+    def __init__(self, *, burst: int = 3, refill: timedelta = timedelta(minutes=1), remembered: int = 10_000) -> None:
+        self._burst = burst
+        self._refill = refill
+        self._remembered = remembered
+        self._repairs: OrderedDict[str, list[datetime]] = OrderedDict()
+
+    def allowed_at(self, uid: str, now: datetime) -> datetime:
+        """Return when the next repair may be made; `now`, or earlier, is at once."""
+        recent = self._recent(uid, now)
+        return now if len(recent) < self._burst else recent[0] + self._refill * self._burst
+
+    def count(self, uid: str, now: datetime) -> None:
+        """Remember a repair."""
+        self._repairs[uid] = [*self._recent(uid, now), now][-self._burst :]
+        self._repairs.move_to_end(uid)
+        while len(self._repairs) > self._remembered:
+            self._repairs.popitem(last=False)
+
+    def _recent(self, uid: str, now: datetime) -> list[datetime]:
+        window = self._refill * self._burst
+        return [moment for moment in self._repairs.get(uid, []) if now - moment < window]
+
+
+repairs = RepairLimit()
+
+
+# Which changes concern which objects ---------------------------------------------------------------------------------
+
+
+def _key(metadata: V1ObjectMeta | None) -> ObjectKey:
+    return ObjectKey((metadata and metadata.namespace) or "", (metadata and metadata.name) or "")
+
+
+def _certificates_of_secret(namespace: str, name: str, reader: Reader) -> list[ObjectKey]:
+    return [other.key for other in reader.list(Certificate, index=(_INDEX_SECRET, f"{namespace}/{name}"))]
+
+
+def certificates_of_pod(pod: V1Pod, reader: Reader) -> Iterable[ObjectKey]:
+    """Return the Certificates whose Secrets a Pod uses."""
+    namespace = _key(pod.metadata).namespace
+    return [key for name in secrets_of(pod) for key in _certificates_of_secret(namespace, name, reader)]
+
+
+def certificates_near_secret(secret: V1Secret, reader: Reader) -> Iterable[ObjectKey]:
+    """Return the Certificates that write this Secret, and those whose issuer has its CA in it."""
+    key = _key(secret.metadata)
+    found = _certificates_of_secret(key.namespace, key.name, reader)
+    for issuer in issuers_of_secret(secret, reader):
+        found += certificates_of_issuer(issuer, reader)
+    return found
+
+
+def issuers_of_secret(secret: V1Secret, reader: Reader) -> list[Issuer | ClusterIssuer]:
+    """Return the issuers that have their CA in this Secret."""
+    key = _key(secret.metadata)
+    found: list[Issuer | ClusterIssuer] = [
+        *reader.list(Issuer, namespace=key.namespace, index=(_INDEX_CA, key.name)),
+    ]
+    if key.namespace == app.settings.own_namespace:
+        found += reader.list(ClusterIssuer, index=(_INDEX_CA, key.name))
+    return found
+
+
+def certificates_of_issuer(issuer: Issuer | ClusterIssuer, reader: Reader) -> list[ObjectKey]:
+    """Return the Certificates that an issuer signs."""
+    value = f"{issuer.kind}/{issuer.metadata.name}"
+    namespace = issuer.metadata.namespace or None
+    return [one.key for one in reader.list(Certificate, namespace=namespace, index=(_INDEX_ISSUER, value))]
+
+
+def certificates_unready(policy: CertificatePolicy, reader: Reader) -> Iterable[ObjectKey]:  # noqa: ARG001 - any may help
+    """Return the Certificates that a new policy may help."""
+    return [one.key for one in reader.list(Certificate) if not is_true(one.status.conditions, "Ready")]
+
+
+def rivals(certificate: Certificate, reader: Reader) -> Iterable[ObjectKey]:
+    """Return the other Certificates that want the same Secret."""
+    keys = _certificates_of_secret(certificate.metadata.namespace, certificate.spec.secret_name, reader)
+    return [key for key in keys if key != certificate.key]
+
+
+def _secret_keys(pod: V1Pod) -> list[str]:
+    namespace = _key(pod.metadata).namespace
+    return [f"{namespace}/{name}" for name in secrets_of(pod)]
+
+
+app.index(V1Pod, INDEX_SECRETS, _secret_keys)
+app.index(Certificate, _INDEX_SECRET, lambda one: [f"{one.metadata.namespace}/{one.spec.secret_name}"])
+app.index(Certificate, _INDEX_ISSUER, lambda one: [f"{one.spec.issuer_ref.kind}/{one.spec.issuer_ref.name}"])
+app.index(Issuer, _INDEX_CA, lambda one: [one.spec.ca.secret_name] if one.spec.ca else [])
+app.index(ClusterIssuer, _INDEX_CA, lambda one: [one.spec.ca.secret_name] if one.spec.ca else [])
+
+
+# What is there -----------------------------------------------------------------------------------------------------
+
+
+def observe(certificate: Certificate, ctx: Context) -> Observed:
+    """Read all that the plan of a Certificate depends on."""
+    request, faults = read_request(certificate.spec)
+    secret = _secret(ctx, certificate.spec.secret_name, certificate.metadata.namespace)
+    now = ctx.clock.now()
+    reference = certificate.spec.issuer_ref
+    return Observed(
+        certificate=certificate,
+        request=request,
+        faults=faults,
+        conflict=_conflict(certificate, secret, ctx),
+        signer=_signer_or_refusal(certificate, ctx),
+        issuer=f"{reference.kind}/{reference.name}",
+        policies=ctx.list(CertificatePolicy),
+        secret=None if secret is None else StoredSecret(secret_data(secret), _annotations(secret)),
+        repair_allowed_at=repairs.allowed_at(certificate.metadata.uid, now),
+        now=now,
+    )
+
+
+def _secret(ctx: Context, name: str, namespace: str) -> V1Secret | None:
+    try:
+        return ctx.get(V1Secret, name, namespace=namespace)
+    except InvalidObject:
+        return None
+
+
+def _annotations(secret: V1Secret) -> dict[str, str]:
+    return dict((secret.metadata and secret.metadata.annotations) or {})
+
+
+def _conflict(certificate: Certificate, secret: V1Secret | None, ctx: Context) -> str | None:
+    """Say why the Secret cannot be ours: an older Certificate wants it too, or somebody else made it."""
+    name, namespace = certificate.spec.secret_name, certificate.metadata.namespace
+    mine = _seniority(certificate)
+    older = [
+        other
+        for other in ctx.list(Certificate, index=(_INDEX_SECRET, f"{namespace}/{name}"))
+        if other.key != certificate.key and _seniority(other) < mine
+    ]
+    if older:
+        first = min(older, key=_seniority)
+        return (
+            f"Choose another spec.secretName, or delete one of the two: Certificate {first.metadata.name}, "
+            f"which is older, writes Secret {name} too"
+        )
+    if secret is None or secret.metadata is None:
+        return None
+    owner = controller_reference(secret.metadata)
+    label = (secret.metadata.labels or {}).get(LABEL_OWNER_UID)
+    if certificate.metadata.uid in {owner.uid if owner is not None else None, label}:
+        return None
+    made_by = f"{owner.kind} {owner.name}" if owner is not None else "somebody else"
+    return f"Choose another spec.secretName, or delete Secret {name}: it was made by {made_by} and is left as it is"
+
+
+def _seniority(certificate: Certificate) -> tuple[str, str]:
+    created = certificate.metadata.creation_timestamp
+    return (format_time(created) if created is not None else "", certificate.metadata.uid)
+
+
+def _signer_or_refusal(certificate: Certificate, ctx: Context) -> Signer | Refuse:
+    reference = certificate.spec.issuer_ref
+    namespace = certificate.metadata.namespace
+    issuer: Issuer | ClusterIssuer | None
+    if reference.kind == "Issuer":
+        issuer, place = ctx.get(Issuer, reference.name, namespace=namespace), f" in namespace {namespace}"
+    else:
+        issuer, place = ctx.get(ClusterIssuer, reference.name), ""
+    if issuer is None:
+        return Refuse(
+            reasons.ISSUER_NOT_FOUND,
+            f"Create {reference.kind} {reference.name}{place}, or name another in spec.issuerRef: it does not exist",
+        )
+    try:
+        return signer_of(issuer, ctx)
+    except SignerError as error:
+        return Refuse(reasons.ISSUER_NOT_READY, f"{error} ({reference.kind} {reference.name} cannot sign)")
+
+
+def signer_of(issuer: Issuer | ClusterIssuer, ctx: Context) -> Signer:
+    """Return what signs for an issuer. Raises SignerError."""
+    spec = issuer.spec
+    if (spec.ca is None) == (spec.self_signed is None):
+        raise SignerError("Set exactly one of spec.ca and spec.selfSigned")
+    if spec.ca is None:
+        return SelfSigner()
+    namespace = issuer.metadata.namespace or app.settings.own_namespace
+    name = f"{namespace}/{spec.ca.secret_name}"
+    secret = _secret(ctx, spec.ca.secret_name, namespace)
+    if secret is None:
+        raise SignerError(f"Create Secret {name} with the CA's tls.crt and tls.key: it does not exist")
+    return read_ca(name, secret_data(secret), ctx.clock.now())

@@ -1,0 +1,254 @@
+"""The plan: what to do next about one Certificate.
+
+What belongs here: the decision, as a value, from what was observed. What does not: observing and acting
+(`operators.pki.reconcile`). Pure: time is part of what was observed.
+
+    spec faulty ─────────────────────────────> Refuse InvalidSpec
+    Secret of somebody else ─────────────────> Refuse SecretConflict
+    certificate there and right, not due ────> Keep
+    issuer missing or unable ────────────────> Keep what was reported good, or Refuse
+    not allowed ─────────────────────────────> Refuse DeniedByPolicy
+    failed, or repaired, a moment ago ───────> WaitFor
+    otherwise ───────────────────────────────> Issue
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from operatorkit.conditions import get_condition, is_true
+from operators.pki import reasons
+from operators.pki.api import Certificate, CertificatePolicy
+from operators.pki.issue import BACKDATED, Material, VerificationError, read_material, verify
+from operators.pki.keys import PrivateKey, kind_of_key, read_key
+from operators.pki.objects import ANNOTATION_REQUEST, ANNOTATION_REVISION
+from operators.pki.policy import decide
+from operators.pki.request import Fault, Request, describe
+from operators.pki.signer import CaSigner, Signer
+
+__all__ = [
+    "Cause",
+    "Issue",
+    "Keep",
+    "Observed",
+    "Refuse",
+    "Step",
+    "StoredSecret",
+    "WaitFor",
+    "plan",
+    "renewal_time",
+    "retry_delay",
+]
+
+RENEWED_WITH_LEFT = 1 / 3
+RENEWAL_JITTER = 0.1
+RETRY_BASE = timedelta(seconds=5)
+RETRY_LIMIT = timedelta(minutes=5)
+
+
+class Cause(StrEnum):
+    """Why a certificate is issued."""
+
+    NEW = "there was none"
+    CHANGED = "the request changed"
+    RENEWAL = "it was due"
+    REPAIR = "the Secret was not as it should be"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSecret:
+    """The Secret as it is: its decoded data and its annotations."""
+
+    data: dict[str, bytes]
+    annotations: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """All that the plan depends on. `signer` is a Refuse where the issuer cannot sign."""
+
+    certificate: Certificate
+    request: Request | None
+    faults: Sequence[Fault]
+    conflict: str | None
+    signer: Signer | Refuse
+    issuer: str
+    policies: Sequence[CertificatePolicy]
+    secret: StoredSecret | None
+    repair_allowed_at: datetime
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """Say why not, and wait for a change."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class WaitFor:
+    """Try again at that time: an attempt failed, or repairs come too fast."""
+
+    moment: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """The certificate is right. `renewal` is None when renewing cannot help: it ends with its issuer."""
+
+    request: Request
+    material: Material
+    digest: str
+    revision: int
+    renewal: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Issue:
+    """Make a certificate, with the key that is there or (None) a new one."""
+
+    request: Request
+    signer: Signer
+    digest: str
+    revision: int
+    cause: Cause
+    key: PrivateKey | None
+
+
+Step = Refuse | WaitFor | Keep | Issue
+
+
+def plan(seen: Observed) -> Step:
+    """Decide what to do next."""
+    if seen.request is None or seen.faults:
+        return Refuse(reasons.INVALID_SPEC, describe(seen.faults))
+    if seen.conflict is not None:
+        return Refuse(reasons.SECRET_CONFLICT, seen.conflict)
+    request = seen.request
+    digest = request.digest(seen.issuer)
+    if isinstance(seen.signer, Refuse):
+        return _without_signer(seen, request, digest, seen.signer)
+    material, cause = _judge(seen, request, digest, seen.signer)
+    if material is not None and cause is None:
+        return _keep(seen, request, digest, material, _renewal(seen, request, material, seen.signer))
+    denial = decide(request, seen.certificate.metadata.namespace, seen.policies)
+    if denial is not None:
+        return Refuse(reasons.DENIED_BY_POLICY, denial.message)
+    assert cause is not None
+    moment = _not_before(seen, cause)
+    if moment > seen.now:
+        return WaitFor(moment)
+    revision = (seen.certificate.status.revision or 0) + 1
+    return Issue(request, seen.signer, digest, revision, cause, _reusable_key(seen, request))
+
+
+def renewal_time(certificate: Certificate, request: Request, material: Material) -> datetime:
+    """Return when to renew: with a third of the life left, or `renewBefore`, and up to a tenth of that earlier.
+
+    The jitter comes from the object's uid and the serial number, so it is the same after a restart.
+    """
+    begin, end = material.certificate.not_valid_before_utc + BACKDATED, material.certificate.not_valid_after_utc
+    life = end - begin
+    left = request.renew_before
+    if left is None or left >= life:
+        left = life * RENEWED_WITH_LEFT
+    early = left * RENEWAL_JITTER * _fraction(f"{certificate.metadata.uid}/{material.serial}")
+    return max(end - left - early, begin + (life - left) / 2).replace(microsecond=0)
+
+
+def retry_delay(uid: str, attempt: int) -> timedelta:
+    """Return how long to wait after the n-th failure: 5 s doubling to 5 min, and up to a tenth more."""
+    delay: timedelta = min(RETRY_BASE * 2.0 ** min(attempt - 1, 16), RETRY_LIMIT)
+    return delay * (1 + RENEWAL_JITTER * _fraction(f"{uid}/{attempt}"))
+
+
+def _judge(seen: Observed, request: Request, digest: str, signer: Signer) -> tuple[Material | None, Cause | None]:
+    """Return the material that the Secret holds, if it is right, and the cause to replace it, if there is one."""
+    reported = seen.certificate.status.revision is not None
+    if seen.secret is None:
+        return None, Cause.REPAIR if reported else Cause.NEW
+    made_for = seen.secret.annotations.get(ANNOTATION_REQUEST)
+    if made_for is not None and made_for != digest:
+        return None, _cause_of_other_request(seen)
+    try:
+        material = read_material(seen.secret.data)
+        verify(material, request, signer, now=seen.now)
+    except VerificationError:
+        return None, _cause_of_bad(seen)
+    renewal = _renewal(seen, request, material, signer)
+    due = renewal is not None and renewal <= seen.now
+    return material, Cause.RENEWAL if due else None
+
+
+def _cause_of_other_request(seen: Observed) -> Cause:
+    """Tell a changed spec from an annotation that somebody changed."""
+    ready = get_condition(seen.certificate.status.conditions, "Ready")
+    current = ready is not None and ready.observed_generation == seen.certificate.metadata.generation
+    return Cause.REPAIR if current and ready is not None and ready.status == "True" else Cause.CHANGED
+
+
+def _cause_of_bad(seen: Observed) -> Cause:
+    """Tell a certificate that merely ran out from one that was tampered with."""
+    end = seen.certificate.status.not_after
+    return Cause.RENEWAL if end is not None and end <= seen.now else Cause.REPAIR
+
+
+def _renewal(seen: Observed, request: Request, material: Material, signer: Signer) -> datetime | None:
+    if isinstance(signer, CaSigner) and material.certificate.not_valid_after_utc >= signer.not_after:
+        return None
+    return renewal_time(seen.certificate, request, material)
+
+
+def _keep(seen: Observed, request: Request, digest: str, material: Material, renewal: datetime | None) -> Keep:
+    assert seen.secret is not None
+    written = seen.secret.annotations.get(ANNOTATION_REVISION, "")
+    revision = int(written) if written.isdecimal() else max(seen.certificate.status.revision or 0, 1)
+    return Keep(request, material, digest, revision, renewal)
+
+
+def _without_signer(seen: Observed, request: Request, digest: str, refusal: Refuse) -> Step:
+    """Keep a certificate that was reported good and is unchanged and not due: an issuer's absence does not spoil it."""
+    status = seen.certificate.status
+    if seen.secret is None or not is_true(status.conditions, "Ready"):
+        return refusal
+    if seen.secret.annotations.get(ANNOTATION_REQUEST) != digest:
+        return refusal
+    try:
+        material = read_material(seen.secret.data)
+    except VerificationError:
+        return refusal
+    renewal = renewal_time(seen.certificate, request, material)
+    if material.fingerprint != status.fingerprint or renewal <= seen.now:
+        return refusal
+    return _keep(seen, request, digest, material, renewal)
+
+
+def _not_before(seen: Observed, cause: Cause) -> datetime:
+    status = seen.certificate.status
+    moments = [seen.now]
+    if status.next_attempt_time is not None and status.failed_generation == seen.certificate.metadata.generation:
+        moments.append(status.next_attempt_time)
+    if cause is Cause.REPAIR:
+        moments.append(seen.repair_allowed_at)
+    return max(moments)
+
+
+def _reusable_key(seen: Observed, request: Request) -> PrivateKey | None:
+    if request.rotate_key or seen.secret is None:
+        return None
+    try:
+        key = read_key(seen.secret.data.get("tls.key", b""))
+    except ValueError:
+        return None
+    return key if kind_of_key(key) == (request.algorithm, request.size) else None
+
+
+def _fraction(text: str) -> float:
+    """Return a number from 0 to 1 that looks random and depends on `text` alone."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") / 2**64

@@ -1,0 +1,270 @@
+"""Reconciling: observe, plan, apply, report, for each kind of pki.
+
+What belongs here: the reconcile functions. What does not: reading (`observe`), decisions (`plan`, `policy`), X.509
+(`issue`), and whom to tell of a Certificate in which words (`report`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from kubernetes.client.models import V1Pod, V1Secret
+
+from operatorkit.clock import format_time
+from operatorkit.conditions import get_condition, is_true
+from operatorkit.context import Context, Reader
+from operatorkit.errors import ChildConflict, ClusterError, Conflict, TerminalError
+from operatorkit.events import Notice, Reference
+from operatorkit.names import ObjectKey, dns_label_error
+from operatorkit.operator import Requeue, Watch, generation_changed
+from operators.pki import reasons, report
+from operators.pki.api import Certificate, CertificatePolicy, ClusterIssuer, Issuer, Pki
+from operators.pki.issue import Issued, Material, VerificationError, issue, new_serial
+from operators.pki.keys import generate_key
+from operators.pki.objects import certificate_of, secret_of
+from operators.pki.observe import (
+    app,
+    certificates_near_secret,
+    certificates_of_issuer,
+    certificates_of_pod,
+    certificates_unready,
+    issuers_of_secret,
+    observe,
+    repairs,
+    rivals,
+    signer_of,
+)
+from operators.pki.plan import Cause, Issue, Keep, Refuse, WaitFor, plan, renewal_time, retry_delay
+from operators.pki.pods import secrets_changed
+from operators.pki.policy import check_policy
+from operators.pki.request import Fault, describe
+from operators.pki.signer import CaSigner, SignerError
+
+__all__ = ["reconcile_certificate", "reconcile_cluster_issuer", "reconcile_issuer", "reconcile_pki", "reconcile_policy"]
+
+_WORKERS = 8
+
+
+# Certificates --------------------------------------------------------------------------------------------------------
+
+
+@app.reconcile(
+    Certificate,
+    owns=[V1Secret],
+    watches=[
+        Watch(V1Pod, to=certificates_of_pod, predicate=secrets_changed),
+        Watch(V1Secret, to=certificates_near_secret),
+        Watch(Issuer, to=certificates_of_issuer, predicate=generation_changed),
+        Watch(ClusterIssuer, to=certificates_of_issuer, predicate=generation_changed),
+        Watch(CertificatePolicy, to=certificates_unready, predicate=generation_changed),
+        Watch(Certificate, to=rivals, predicate=generation_changed),
+    ],
+    workers=_WORKERS,
+)
+async def reconcile_certificate(certificate: Certificate, ctx: Context) -> Requeue | None:
+    """Bring the Secret of a Certificate in line with its spec, and say how it stands."""
+    step = plan(observe(certificate, ctx))
+    match step:
+        case Refuse():
+            return await _refuse(certificate, ctx, step)
+        case WaitFor():
+            return await _wait(certificate, ctx, step.moment)
+        case Keep():
+            return await _keep(certificate, ctx, step)
+        case Issue():
+            return await _issue(certificate, ctx, step)
+
+
+async def _refuse(certificate: Certificate, ctx: Context, step: Refuse) -> Requeue | None:
+    _forget_attempts(certificate)
+    await report.failed(certificate, ctx, step.reason, step.message)
+    raise TerminalError(step.message, reason=step.reason, reported=True)
+
+
+async def _wait(certificate: Certificate, ctx: Context, moment: datetime) -> Requeue:
+    ready = get_condition(certificate.status.conditions, "Ready")
+    if ready is not None and ready.status == "False":
+        await report.failed(certificate, ctx, ready.reason, ready.message, key=ready.reason)
+    else:
+        name = certificate.spec.secret_name
+        message = f"Find out what changes or deletes Secret {name}: it is repaired again at {format_time(moment)}"
+        await report.failed(certificate, ctx, reasons.RETRY_SCHEDULED, message, key=reasons.RETRY_SCHEDULED)
+    return Requeue(moment - ctx.clock.now())
+
+
+async def _keep(certificate: Certificate, ctx: Context, step: Keep) -> Requeue | None:
+    status = certificate.status
+    unreported = step.revision == (status.revision or 0) + 1 and status.fingerprint != step.material.fingerprint
+    await ctx.apply(secret_of(certificate, step.material, request=step.digest, revision=step.revision))
+    if unreported:  # written by an operator that died before it said so
+        due = status.renewal_time is not None and status.renewal_time <= ctx.clock.now()
+        await report.issued(certificate, ctx, step.material, Cause.RENEWAL if due else Cause.NEW)
+    else:
+        await report.recovered(certificate, ctx, step.material)
+    return _ready(certificate, ctx, step.material, step.revision, step.renewal)
+
+
+async def _issue(certificate: Certificate, ctx: Context, step: Issue) -> Requeue | None:
+    if step.cause is Cause.REPAIR:
+        repairs.count(certificate.metadata.uid, ctx.clock.now())
+    try:
+        made = await _make(step, ctx.clock.now())
+        await ctx.apply(secret_of(certificate, made.material, request=step.digest, revision=step.revision))
+    except VerificationError as error:
+        reference = certificate.spec.issuer_ref
+        message = f"Check {reference.kind} {reference.name}: what it signed was not written, because {error}"
+        return await _retry(certificate, ctx, reasons.SIGNING_FAILED, message)
+    except ChildConflict as error:
+        return await _refuse(certificate, ctx, Refuse(reasons.SECRET_CONFLICT, str(error)))
+    except Conflict:
+        raise
+    except ClusterError as error:
+        message = f"Secret {certificate.spec.secret_name} could not be written: {error}"
+        return await _retry(certificate, ctx, reasons.RETRY_SCHEDULED, message)
+    ctx.log.info("issued %s, because %s", made.material.serial, step.cause)
+    await report.issued(certificate, ctx, made.material, step.cause)
+    renewal = None if made.clamped else renewal_time(certificate, step.request, made.material)
+    return _ready(certificate, ctx, made.material, step.revision, renewal)
+
+
+async def _make(step: Issue, now: datetime) -> Issued:
+    key = step.key or await generate_key(step.request.algorithm, step.request.size)
+    return issue(step.request, step.signer, key, serial=new_serial(), now=now)
+
+
+async def _retry(certificate: Certificate, ctx: Context, reason: str, message: str) -> Requeue:
+    """Schedule the next attempt, and say when it is."""
+    status, now = certificate.status, ctx.clock.now()
+    generation = certificate.metadata.generation
+    attempt = (status.failed_attempts or 0) + 1 if status.failed_generation == generation else 1
+    delay = retry_delay(certificate.metadata.uid, attempt)
+    moment = (now + delay + timedelta(seconds=1)).replace(microsecond=0)
+    status.failed_attempts, status.failed_generation = attempt, generation
+    status.last_failure_time, status.next_attempt_time = now, moment
+    text = f"{message}; attempt {attempt} failed, the next is made at {format_time(moment)}"
+    await report.failed(certificate, ctx, reason, text, key=reason)
+    return Requeue(moment - now)
+
+
+def _ready(
+    certificate: Certificate, ctx: Context, material: Material, revision: int, renewal: datetime | None
+) -> Requeue:
+    """Describe the certificate in the status, and come back when it is to be renewed."""
+    status, end = certificate.status, material.certificate.not_valid_after_utc
+    status.not_before, status.not_after = material.certificate.not_valid_before_utc, end
+    status.renewal_time = renewal
+    status.serial_number, status.fingerprint = material.serial, material.fingerprint
+    status.issuer = f"{certificate.spec.issuer_ref.kind}/{certificate.spec.issuer_ref.name}"
+    status.revision = revision
+    _forget_attempts(certificate)
+    then = (
+        f"it is renewed at {format_time(renewal)}"
+        if renewal is not None
+        else "that is the end of its issuer too, so its life was shortened: renew the CA"
+    )
+    ctx.condition("Ready", True, reasons.UP_TO_DATE, f"The certificate is valid until {format_time(end)}; {then}")
+    return Requeue(max((renewal or end) - ctx.clock.now(), timedelta(0)))
+
+
+def _forget_attempts(certificate: Certificate) -> None:
+    status = certificate.status
+    status.failed_attempts = status.failed_generation = None
+    status.last_failure_time = status.next_attempt_time = None
+
+
+# Issuers -------------------------------------------------------------------------------------------------------------
+
+
+def _issuer_keys(secret: V1Secret, reader: Reader) -> Iterable[ObjectKey]:
+    return [issuer.key for issuer in issuers_of_secret(secret, reader) if isinstance(issuer, Issuer)]
+
+
+def _cluster_issuer_keys(secret: V1Secret, reader: Reader) -> Iterable[ObjectKey]:
+    return [issuer.key for issuer in issuers_of_secret(secret, reader) if isinstance(issuer, ClusterIssuer)]
+
+
+@app.reconcile(Issuer, watches=[Watch(V1Secret, to=_issuer_keys)])
+async def reconcile_issuer(issuer: Issuer, ctx: Context) -> Requeue | None:
+    """Say whether an Issuer can sign."""
+    return await _judge_issuer(issuer, ctx)
+
+
+@app.reconcile(ClusterIssuer, watches=[Watch(V1Secret, to=_cluster_issuer_keys)])
+async def reconcile_cluster_issuer(issuer: ClusterIssuer, ctx: Context) -> Requeue | None:
+    """Say whether a ClusterIssuer can sign."""
+    return await _judge_issuer(issuer, ctx)
+
+
+async def _judge_issuer(issuer: Issuer | ClusterIssuer, ctx: Context) -> Requeue | None:
+    scope = (type(issuer).api_resource(), ctx.key)
+    try:
+        signer = signer_of(issuer, ctx)
+    except SignerError as error:
+        issuer.status.not_after = None
+        await _complain(issuer, ctx, reasons.ISSUER_NOT_READY, str(error))
+        raise TerminalError(str(error), reason=reasons.ISSUER_NOT_READY, reported=True) from error
+    await ctx.events.hold(scope, [])
+    if not isinstance(signer, CaSigner):
+        issuer.status.not_after = None
+        ctx.condition("Ready", True, reasons.ISSUER_READY, "Each certificate is signed by its own key")
+        return None
+    issuer.status.not_after = signer.not_after
+    end = format_time(signer.not_after)
+    ctx.condition("Ready", True, reasons.ISSUER_READY, f"The CA can sign until {end}")
+    return Requeue(max(signer.not_after - timedelta(hours=1) - ctx.clock.now(), timedelta(0)))
+
+
+async def _complain(
+    obj: Issuer | ClusterIssuer | CertificatePolicy | Pki, ctx: Context, reason: str, message: str
+) -> None:
+    ctx.condition("Ready", False, reason, message)
+    notice = Notice(
+        regarding=Reference.of(obj),
+        type="Warning",
+        reason=reason,
+        message=message,
+        occurrence=obj.metadata.generation,
+    )
+    await ctx.events.hold((type(obj).api_resource(), ctx.key), [notice])
+
+
+# Policies ------------------------------------------------------------------------------------------------------------
+
+
+@app.reconcile(CertificatePolicy, predicate=generation_changed)
+async def reconcile_policy(policy: CertificatePolicy, ctx: Context) -> Requeue | None:
+    """Say whether a policy is understood."""
+    faults = check_policy(policy.spec)
+    if faults:
+        message = describe(faults)
+        await _complain(policy, ctx, reasons.INVALID_SPEC, message)
+        raise TerminalError(message, reason=reasons.INVALID_SPEC, reported=True)
+    await ctx.events.hold((CertificatePolicy.api_resource(), ctx.key), [])
+    ctx.condition("Ready", True, reasons.POLICY_READY, "The policy is applied to new requests")
+    return None
+
+
+# Services ------------------------------------------------------------------------------------------------------------
+
+
+@app.reconcile(Pki, owns=[Certificate])
+async def reconcile_pki(pki: Pki, ctx: Context) -> Requeue | None:
+    """Expand a Pki to its Certificate, and show how that stands."""
+    problem = dns_label_error(pki.spec.service_name)
+    if problem is not None:
+        fault = Fault("spec.serviceName", repr(pki.spec.service_name), problem, "Use the name of a Service")
+        await _complain(pki, ctx, reasons.INVALID_SPEC, str(fault))
+        raise TerminalError(str(fault), reason=reasons.INVALID_SPEC, reported=True)
+    await ctx.events.hold((Pki.api_resource(), ctx.key), [])
+    applied = await ctx.apply(certificate_of(pki))
+    certificate: Certificate = applied[0]
+    pki.status.secret_name = certificate.spec.secret_name
+    pki.status.not_after = certificate.status.not_after
+    ready = get_condition(certificate.status.conditions, "Ready")
+    if ready is None or ready.observed_generation != certificate.metadata.generation:
+        ctx.condition("Ready", None, "Issuing", f"Certificate {certificate.metadata.name} is being issued")
+    else:
+        ready_now = is_true(certificate.status.conditions, "Ready")
+        ctx.condition("Ready", ready_now, ready.reason, ready.message)
+    return None

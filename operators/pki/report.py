@@ -1,0 +1,161 @@
+"""Reports: whom to tell about a Certificate, and in which words.
+
+What belongs here: the choice of audience, the messages, and the conditions. What does not: deciding what is so
+(`operators.pki.plan`).
+
+A failure is told to the Certificate, the object that made it (a Pki), every Pod that uses the Secret, and the workloads
+of these Pods; a recovery to the Certificate, and to those that had been told of the failure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from kubernetes.client.models import V1Pod
+
+from operatorkit.clock import format_time
+from operatorkit.conditions import get_condition
+from operatorkit.context import Context
+from operatorkit.errors import ClusterError
+from operatorkit.events import Notice, Reference
+from operatorkit.names import ApiResource, ObjectKey
+from operators.pki import reasons
+from operators.pki.api import Certificate
+from operators.pki.issue import Material
+from operators.pki.plan import Cause
+from operators.pki.pods import controller_reference, interesting
+
+__all__ = ["INDEX_SECRETS", "failed", "issued", "recovered"]
+
+INDEX_SECRETS = "secrets"
+_ACTION = "Issue"
+_REPLICA_SETS = ApiResource("apps", "v1", "ReplicaSet", "replicasets", namespaced=True)
+_SETTLING_SECONDS = 10
+
+
+async def failed(certificate: Certificate, ctx: Context, reason: str, message: str, *, key: str | None = None) -> None:
+    """Set Ready=False, and hold a Warning at everybody concerned until `recovered` or another failure."""
+    ctx.condition("Ready", False, reason, message)
+    about = Reference.of(certificate)
+    status = certificate.status
+    attempts = status.failed_attempts if status.failed_generation == certificate.metadata.generation else None
+    text = f"{message} [Certificate {certificate.metadata.name}, Secret {certificate.spec.secret_name}]"
+    await ctx.events.hold(
+        _scope(ctx),
+        [
+            Notice(
+                regarding=reference,
+                type="Warning",
+                reason=reason,
+                message=text,
+                key=key,
+                action=_ACTION,
+                related=about,
+                occurrence=(certificate.metadata.generation, attempts),
+            )
+            for reference in await _audience(certificate, ctx)
+        ],
+    )
+
+
+async def issued(certificate: Certificate, ctx: Context, material: Material, cause: Cause) -> None:
+    """Tell of a new certificate: the Certificate, and those who had been told of a failure."""
+    renewed = cause is Cause.RENEWAL
+    reason = reasons.CERTIFICATE_RENEWED if renewed else reasons.CERTIFICATE_ISSUED
+    about = Reference.of(certificate)
+    await _tell(about, certificate, ctx, material, reason)
+    await recovered(certificate, ctx, material)
+
+
+async def recovered(certificate: Certificate, ctx: Context, material: Material) -> None:
+    """Stop refreshing Warnings, and tell those who had heard of the failure that it is over."""
+    await ctx.events.hold(_scope(ctx), [])
+    for reference in await _told(certificate, ctx):
+        await _tell(reference, certificate, ctx, material, reasons.CERTIFICATE_ISSUED)
+
+
+async def _tell(regarding: Reference, certificate: Certificate, ctx: Context, material: Material, reason: str) -> None:
+    issuer = certificate.spec.issuer_ref
+    end = format_time(material.certificate.not_valid_after_utc)
+    await ctx.events.normal(
+        regarding,
+        reason,
+        f"Secret {certificate.spec.secret_name} holds a certificate of {issuer.kind} {issuer.name}, valid until {end}",
+        key=reason,
+        action=_ACTION,
+        related=certificate,
+    )
+
+
+def _scope(ctx: Context) -> tuple[ApiResource, ObjectKey]:
+    """Return the scope that the engine releases when the object is gone."""
+    return Certificate.api_resource(), ctx.key
+
+
+async def _audience(certificate: Certificate, ctx: Context) -> list[Reference]:
+    """Return the Certificate, its maker, at most ten Pods that use the Secret, and their workloads; each once."""
+    secret = f"{certificate.metadata.namespace}/{certificate.spec.secret_name}"
+    pods = interesting(ctx.list(V1Pod, index=(INDEX_SECRETS, secret)))
+    maker = controller_reference(certificate.metadata)
+    found = [Reference.of(certificate), *([maker] if maker is not None else []), *map(Reference.of, pods)]
+    found += await _workloads(pods, ctx)
+    return list({reference.identity: reference for reference in found}.values())
+
+
+async def _workloads(pods: Iterable[V1Pod], ctx: Context) -> list[Reference]:
+    """Return what made these Pods: a Deployment rather than its ReplicaSet."""
+    owners = {}
+    for pod in pods:
+        owner = controller_reference(pod.metadata)
+        if owner is not None and owner.kind != "Node":
+            owners[owner.identity] = owner
+    return [await _above(owner, ctx) for owner in owners.values()]
+
+
+async def _above(owner: Reference, ctx: Context) -> Reference:
+    if owner.kind != "ReplicaSet":
+        return owner
+    try:
+        replica_set = await ctx.api.get(_REPLICA_SETS, owner.name, namespace=owner.namespace)
+    except ClusterError as error:
+        ctx.log.debug("the Deployment above ReplicaSet %s is not known: %s", owner.name, error)
+        return owner
+    for above in replica_set["metadata"].get("ownerReferences") or ():
+        if above.get("controller"):
+            return Reference(
+                api_version=above["apiVersion"],
+                kind=above["kind"],
+                name=above["name"],
+                namespace=owner.namespace,
+                uid=above["uid"],
+            )
+    return owner
+
+
+async def _told(certificate: Certificate, ctx: Context) -> list[Reference]:
+    """Return who was told of a failure of this Certificate and still exists, from the Events themselves.
+
+    Nobody was where none is recorded in its status, unless an operator died before it recorded one.
+    """
+    ready = get_condition(certificate.status.conditions, "Ready")
+    if ready is not None and ready.status == "True":
+        return []
+    if ready is None and _age_seconds(certificate, ctx.clock.now()) < _SETTLING_SECONDS:
+        return []
+    try:
+        told = await ctx.events.told(certificate)
+    except ClusterError as error:
+        ctx.log.warning("who had been told of the failure is not known: %s", error)
+        return []
+    return [reference for reference in told if reference.kind != "Pod" or _exists(reference, ctx)]
+
+
+def _exists(pod: Reference, ctx: Context) -> bool:
+    known = ctx.get(V1Pod, pod.name, namespace=pod.namespace)
+    return known is not None and known.metadata is not None and known.metadata.uid == pod.uid
+
+
+def _age_seconds(certificate: Certificate, now: datetime) -> float:
+    created = certificate.metadata.creation_timestamp
+    return (now - created).total_seconds() if created is not None else 0.0
