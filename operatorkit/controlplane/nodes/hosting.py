@@ -1,0 +1,64 @@
+"""Simulated nodes in a thread of their own, for control planes and commands without an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Self
+
+from operatorkit.clock import SYSTEM_CLOCK, Clock
+from operatorkit.cluster import load_config
+from operatorkit.controlplane.nodes.simulated import SimulatedNodes
+
+__all__ = ["NodesThread"]
+
+
+class NodesThread:
+    """Runs `SimulatedNodes` against the cluster of a kubeconfig: a context manager.
+
+    Entering returns when the nodes are ready for pods, and raises what prevents it.
+    """
+
+    def __init__(self, kubeconfig: Mapping[str, Any], *, count: int, clock: Clock = SYSTEM_CLOCK) -> None:
+        self._kubeconfig = dict(kubeconfig)
+        self._count = count
+        self._clock = clock
+        self._ready = threading.Event()
+        self._failure: BaseException | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopping: asyncio.Event | None = None
+        self._thread = threading.Thread(target=self._run, name="operatorkit-nodes", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self._ready.wait()
+        if self._failure is not None:
+            self._thread.join()
+            raise self._failure
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._loop is not None and self._stopping is not None and self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._stopping.set)
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._serve())
+        except BaseException as error:  # noqa: BLE001 - raised by the thread that waits for us
+            self._failure = error
+        finally:
+            self._ready.set()
+
+    async def _serve(self) -> None:
+        from operatorkit.cluster import LiveCluster
+
+        self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
+        config = load_config(self._kubeconfig)
+        async with LiveCluster(config) as api, SimulatedNodes(api, count=self._count, clock=self._clock):
+            self._ready.set()
+            await self._stopping.wait()

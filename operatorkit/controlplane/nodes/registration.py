@@ -1,0 +1,156 @@
+"""Nodes as objects: registering them, and saying that they are alive.
+
+What belongs here: Node objects and their Leases. What does not: pods.
+
+Kubernetes' node lifecycle controller, where it runs, marks a node as lost when its Lease is not renewed for 50 seconds;
+one renewal every ten seconds is all it asks for, and all that is written while nothing happens.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from operatorkit.clock import Clock, format_micro_time, format_time
+from operatorkit.cluster.api import ClusterAPI, JSONObject, PatchType
+from operatorkit.controlplane.nodes.kinds import LEASES, NODES
+from operatorkit.controlplane.nodes.status import Host
+from operatorkit.errors import AlreadyExists, ClusterError
+
+__all__ = ["LEASE_NAMESPACE", "heartbeat", "host", "pod_address", "register"]
+
+LEASE_NAMESPACE = "kube-node-lease"
+_LEASE_DURATION = timedelta(seconds=40)
+_CAPACITY = {"cpu": "64", "memory": "256Gi", "ephemeral-storage": "1Ti", "pods": "250"}
+_KUBELET_VERSION = "v1.36.3"
+
+
+def host(number: int) -> Host:
+    """Return the name and the address of the n-th node, counted from 1."""
+    return Host(name=f"node-{number}", ip=f"10.245.0.{number}")
+
+
+def pod_address(number: int, serial: int) -> str:
+    """Return the address of the n-th pod (counted from 0) on the n-th node (counted from 1)."""
+    return f"10.{246 + number // 256 % 8}.{number % 256}.{2 + serial % 253}"
+
+
+def _node(node: Host, clock: Clock) -> JSONObject:
+    labels = {
+        "kubernetes.io/hostname": node.name,
+        "kubernetes.io/os": "linux",
+        "kubernetes.io/arch": "amd64",
+        "beta.kubernetes.io/os": "linux",
+        "beta.kubernetes.io/arch": "amd64",
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {"name": node.name, "labels": labels},
+        "spec": {"providerID": f"simulated://{node.name}"},
+        "status": _status(node, clock),
+    }
+
+
+def _status(node: Host, clock: Clock) -> JSONObject:
+    moment = format_time(clock.now())
+
+    def condition(type_: str, status: str, reason: str, message: str) -> JSONObject:
+        return {
+            "type": type_,
+            "status": status,
+            "reason": reason,
+            "message": message,
+            "lastHeartbeatTime": moment,
+            "lastTransitionTime": moment,
+        }
+
+    return {
+        "capacity": _CAPACITY,
+        "allocatable": _CAPACITY,
+        "addresses": [
+            {"type": "InternalIP", "address": node.ip},
+            {"type": "Hostname", "address": node.name},
+        ],
+        "conditions": [
+            condition(
+                "MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"
+            ),
+            condition("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+            condition("PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+            condition("Ready", "True", "KubeletReady", "kubelet is posting ready status"),
+        ],
+        "nodeInfo": {
+            "architecture": "amd64",
+            "bootID": "",
+            "containerRuntimeVersion": "simulated://1",
+            "kernelVersion": "simulated",
+            "kubeProxyVersion": "",
+            "kubeletVersion": _KUBELET_VERSION,
+            "machineID": "",
+            "operatingSystem": "linux",
+            "osImage": "operatorkit simulated node",
+            "systemUUID": "",
+        },
+        "daemonEndpoints": {"kubeletEndpoint": {"Port": 10250}},
+    }
+
+
+async def register(api: ClusterAPI, node: Host, *, clock: Clock) -> JSONObject:
+    """Create a Node, ready for pods, or take over the one of that name; return it."""
+    wanted = _node(node, clock)
+    try:
+        await api.create(NODES, wanted)
+    except AlreadyExists:
+        labels = {"metadata": {"labels": wanted["metadata"]["labels"]}}
+        await api.patch(NODES, node.name, labels, patch_type=PatchType.MERGE)
+        await api.patch(
+            NODES, node.name, {"status": wanted["status"]}, patch_type=PatchType.MERGE, subresource="status"
+        )
+    await _renew(api, node, clock=clock)
+    # New nodes are born tainted as not ready; where no node lifecycle controller runs, nobody else lifts the taint.
+    return await _lift_taint(api, node)
+
+
+async def _lift_taint(api: ClusterAPI, node: Host) -> JSONObject:
+    held = await api.get(NODES, node.name)
+    taints = (held.get("spec") or {}).get("taints") or []
+    kept = [taint for taint in taints if taint["key"] != "node.kubernetes.io/not-ready"]
+    if kept == taints:
+        return held
+    body = {"metadata": {"resourceVersion": held["metadata"]["resourceVersion"]}, "spec": {"taints": kept or None}}
+    try:
+        return await api.patch(NODES, node.name, body, patch_type=PatchType.MERGE)
+    except ClusterError as error:
+        if error.code != 409:
+            raise
+        return await _lift_taint(api, node)  # the controller was quicker, or touched something else
+
+
+async def _renew(api: ClusterAPI, node: Host, *, clock: Clock) -> None:
+    spec = {
+        "holderIdentity": node.name,
+        "leaseDurationSeconds": int(_LEASE_DURATION.total_seconds()),
+        "renewTime": format_micro_time(clock.now()),
+    }
+    try:
+        await api.patch(LEASES, node.name, {"spec": spec}, patch_type=PatchType.MERGE, namespace=LEASE_NAMESPACE)
+    except ClusterError as error:
+        if error.code != 404:
+            raise
+        lease = {
+            "apiVersion": "coordination.k8s.io/v1",
+            "kind": "Lease",
+            "metadata": {"name": node.name, "namespace": LEASE_NAMESPACE},
+            "spec": spec,
+        }
+        await api.create(LEASES, lease, namespace=LEASE_NAMESPACE)
+
+
+async def heartbeat(api: ClusterAPI, node: Host, *, clock: Clock, every: timedelta) -> None:
+    """Renew a node's Lease for ever; a failure is made good by the next renewal."""
+    while True:
+        await clock.sleep(every.total_seconds())
+        try:
+            await _renew(api, node, clock=clock)
+        except ClusterError:
+            continue

@@ -1,0 +1,281 @@
+"""Simulated nodes at work: what is watched, and what wakes which pod.
+
+What belongs here: informers, the queue of pods to look at, and the tasks. What does not: what is done with a pod
+(`pods`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from types import TracebackType
+from typing import Self
+
+from operatorkit.clock import SYSTEM_CLOCK, Clock
+from operatorkit.cluster import Change, Informer
+from operatorkit.cluster.api import ClusterAPI, JSONObject
+from operatorkit.controlplane.nodes.kinds import CONFIG_MAPS, NODES, PODS, SECRETS
+from operatorkit.controlplane.nodes.pods import Attempt, PodSteps
+from operatorkit.controlplane.nodes.references import SourceKind, references
+from operatorkit.controlplane.nodes.registration import heartbeat, host, pod_address, register
+from operatorkit.controlplane.nodes.reports import Reporter
+from operatorkit.controlplane.nodes.status import Host
+from operatorkit.errors import ClusterError
+from operatorkit.names import ObjectKey
+
+__all__ = ["SimulatedNodes"]
+
+_log = logging.getLogger("operatorkit.nodes")
+
+_WORKERS = 8
+_RETRY_AFTER_ERROR = timedelta(seconds=1)
+_REFERENCES = "references"
+
+
+class SimulatedNodes:
+    """Nodes `node-1` to `node-<count>`, on which pods run without running: an async context manager.
+
+    Entering returns when the nodes are registered and what is there was read. `heartbeat_every` of None renews no
+    Lease, for control planes without a node lifecycle controller. Leaving stops the work; the Node objects stay, as
+    those of nodes that were switched off.
+
+    Guarantees: a pod that waits for a Secret or ConfigMap is looked at as soon as the watch brings it; between
+    changes nothing is read, and written only what a kubelet repeats (FailedMount counts up, ever more slowly).
+    """
+
+    def __init__(
+        self,
+        api: ClusterAPI,
+        *,
+        count: int = 1,
+        clock: Clock = SYSTEM_CLOCK,
+        heartbeat_every: timedelta | None = timedelta(seconds=10),
+    ) -> None:
+        self._api = api
+        self._clock = clock
+        self._heartbeat_every = heartbeat_every
+        self._hosts = {node.name: node for node in map(host, range(1, count + 1))}
+        self._numbers = {name: number for number, name in enumerate(self._hosts, start=1)}
+        self._serials = {name: itertools.count() for name in self._hosts}
+        self._addresses: dict[ObjectKey, str] = {}
+        self._bound: dict[ObjectKey, str] = {}
+        self._pods = Informer(api, PODS, clock=clock)
+        self._nodes = Informer(api, NODES, clock=clock)
+        self._sources: dict[SourceKind, Informer] = {
+            "Secret": Informer(api, SECRETS, clock=clock),
+            "ConfigMap": Informer(api, CONFIG_MAPS, clock=clock),
+        }
+        self._steps = PodSteps(api, self, Reporter(api, clock=clock), clock)
+        self._attempts: dict[ObjectKey, Attempt] = {}
+        self._timers: dict[ObjectKey, asyncio.Task[None]] = {}
+        self._queued: dict[ObjectKey, None] = {}
+        self._busy: set[ObjectKey] = set()
+        self._again: set[ObjectKey] = set()
+        self._work = asyncio.Event()
+        self._settled = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._begin()
+        except BaseException:
+            await self._end()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._end()
+
+    async def settled(self) -> None:
+        """Return when every pod known now has been taken as far as it can go without a change."""
+        while self._queued or self._busy:
+            self._settled.clear()
+            await self._settled.wait()
+
+    async def _begin(self) -> None:
+        informers = [self._pods, self._nodes, *self._sources.values()]
+        self._pods.cache.add_index(_REFERENCES, _reference_names)
+        self._tasks = [asyncio.create_task(informer.run()) for informer in informers]
+        for node in self._hosts.values():
+            self._nodes.put(await register(self._api, node, clock=self._clock))
+            if self._heartbeat_every is not None:
+                beat = heartbeat(self._api, node, clock=self._clock, every=self._heartbeat_every)
+                self._tasks.append(asyncio.create_task(beat))
+        for informer in informers:
+            await informer.synced()
+        self._remember_addresses()
+        self._pods.subscribe(self._on_pod)
+        self._nodes.subscribe(self._on_node)
+        for kind, informer in self._sources.items():
+            informer.subscribe(lambda change, kind=kind: self._on_source(kind, change))  # type: ignore[misc]
+        self._tasks += [asyncio.create_task(self._run_worker()) for _ in range(_WORKERS)]
+
+    async def _end(self) -> None:
+        tasks = [*self._tasks, *self._timers.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._tasks.clear()
+        self._timers.clear()
+
+    def _remember_addresses(self) -> None:
+        for pod in self._pods.cache.list():
+            address = (pod.get("status") or {}).get("podIP")
+            if address:
+                self._addresses[ObjectKey(pod["metadata"]["namespace"], pod["metadata"]["name"])] = address
+
+    # -- what wakes a pod
+
+    def _on_pod(self, change: Change) -> None:
+        if change.type == "DELETED":
+            self._forget(change.key)
+            # Room for others: a node that was full may take one that waits.
+            self._wake_unscheduled()
+        else:
+            self._enqueue(change.key)
+
+    def _on_node(self, change: Change) -> None:
+        old, new = change.old, change.new
+        if old is None or new is None or _as_scheduled(old) != _as_scheduled(new):
+            self._wake_unscheduled()
+
+    def _on_source(self, kind: SourceKind, change: Change) -> None:
+        for key in self._pods.cache.by_index(_REFERENCES, f"{kind}/{change.key.namespace}/{change.key.name}"):
+            self._enqueue(key)
+
+    def _wake_unscheduled(self) -> None:
+        for key in self._pods.cache.by_index(_REFERENCES, _UNSCHEDULED):
+            self._enqueue(key)
+
+    def _enqueue(self, key: ObjectKey) -> None:
+        if key in self._busy:
+            self._again.add(key)
+        else:
+            self._queued[key] = None
+            self._work.set()
+
+    def _forget(self, key: ObjectKey) -> None:
+        self._attempts.pop(key, None)
+        self._addresses.pop(key, None)
+        self._bound.pop(key, None)
+        self._look_on_change_only(key)
+
+    def _look_on_change_only(self, key: ObjectKey) -> None:
+        timer = self._timers.pop(key, None)
+        if timer is not None:
+            timer.cancel()
+
+    # -- work
+
+    async def _run_worker(self) -> None:
+        while True:
+            while not self._queued:
+                self._work.clear()
+                self._settled.set()
+                await self._work.wait()
+            key = next(iter(self._queued))
+            del self._queued[key]
+            self._busy.add(key)
+            try:
+                await self._look_at(key)
+            finally:
+                self._busy.discard(key)
+                if key in self._again:
+                    self._again.discard(key)
+                    self._enqueue(key)
+
+    async def _look_at(self, key: ObjectKey) -> None:
+        pod = self._pods.cache.get(key)
+        if pod is None:
+            self._forget(key)
+            return
+        try:
+            wait = await self._steps.advance(pod, self._attempts.setdefault(key, Attempt()))
+        except ClusterError as error:
+            _log.warning("pod %s: %s; trying again", key, error)
+            self._look_later(key, _RETRY_AFTER_ERROR)
+            return
+        if wait is None:
+            self._attempts.pop(key, None)
+            self._look_on_change_only(key)
+        elif wait == timedelta(0):
+            self._again.add(key)
+        else:
+            self._look_later(key, wait)
+
+    def _look_later(self, key: ObjectKey, wait: timedelta) -> None:
+        self._look_on_change_only(key)
+        self._timers[key] = asyncio.create_task(self._enqueue_after(key, wait))
+
+    async def _enqueue_after(self, key: ObjectKey, wait: timedelta) -> None:
+        await self._clock.sleep(wait.total_seconds())
+        self._timers.pop(key, None)
+        self._enqueue(key)
+
+    # -- what the steps read (`World`)
+
+    def source(self, namespace: str, kind: SourceKind, name: str) -> JSONObject | None:
+        """Return a Secret or ConfigMap, or None."""
+        return self._sources[kind].cache.get(ObjectKey(namespace, name))
+
+    def nodes(self) -> Sequence[JSONObject]:
+        """Return all nodes, ours and others."""
+        return self._nodes.cache.list()
+
+    def pods_per_node(self) -> Mapping[str, int]:
+        """Return how many pods are on each node."""
+        for pod in self._pods.cache.list():
+            if node := pod["spec"].get("nodeName"):
+                self._bound[ObjectKey(pod["metadata"]["namespace"], pod["metadata"]["name"])] = node
+        return Counter(self._bound.values())
+
+    def bound(self, pod: ObjectKey, node: str) -> None:
+        """Count a pod as being on a node before the watch says so: the next one is placed at once."""
+        self._bound[pod] = node
+
+    def host(self, node: str) -> Host | None:
+        """Return the node if it is one of ours."""
+        return self._hosts.get(node)
+
+    def address(self, node: str, pod: ObjectKey) -> str:
+        """Return the address of a pod on a node; the same each time."""
+        if pod not in self._addresses:
+            taken = set(self._addresses.values())
+            number = self._numbers[node]
+            with contextlib.suppress(StopIteration):
+                candidates = (pod_address(number, next(self._serials[node])) for _ in range(253))
+                self._addresses[pod] = next(one for one in candidates if one not in taken)
+        return self._addresses[pod]
+
+    def wrote(self, pod: JSONObject) -> None:
+        """Remember the answer to a write."""
+        self._pods.put(pod)
+
+
+_UNSCHEDULED = "unscheduled"
+
+
+def _reference_names(pod: JSONObject) -> list[str]:
+    """Index a pod by what it needs until it runs: its Secrets and ConfigMaps, and a node."""
+    phase = (pod.get("status") or {}).get("phase", "Pending")
+    if phase != "Pending":
+        return []
+    namespace = pod["metadata"]["namespace"]
+    needs = [f"{kind}/{namespace}/{name}" for kind, name in sorted(references(pod))]
+    return needs if pod["spec"].get("nodeName") else [*needs, _UNSCHEDULED]
+
+
+def _as_scheduled(node: JSONObject) -> tuple[object, ...]:
+    """Return what the choice of a node depends on."""
+    return (
+        node["metadata"].get("labels"),
+        node.get("spec"),
+        ((node.get("status") or {}).get("allocatable") or {}).get("pods"),
+    )

@@ -1,0 +1,216 @@
+"""What a kubelet writes into a pod's status at each stage of its life.
+
+What belongs here: pure functions of a pod, its node and the time. What does not: deciding which stage comes next
+(`pods`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from operatorkit.clock import format_time
+from operatorkit.cluster.api import JSONObject
+
+__all__ = ["Host", "Waiting", "running", "terminated", "unschedulable", "waiting"]
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """The node that a pod is on, as its status names it."""
+
+    name: str
+    ip: str
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Why a container does not run yet."""
+
+    reason: str
+    message: str = ""
+
+    def state(self) -> JSONObject:
+        """Return the container state."""
+        return {"waiting": {"reason": self.reason, **({"message": self.message} if self.message else {})}}
+
+
+_ALL_CONDITIONS = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled")
+
+
+def _containers(pod: JSONObject, key: str = "containers") -> list[Mapping[str, Any]]:
+    return list(pod["spec"].get(key) or ())
+
+
+def _names(pod: JSONObject, key: str = "containers") -> str:
+    return "[" + " ".join(container["name"] for container in _containers(pod, key)) + "]"
+
+
+def _conditions(pod: JSONObject, now: datetime, wanted: Mapping[str, tuple[bool, str, str]]) -> list[JSONObject]:
+    """Set conditions by type to (status, reason, message); the transition time moves only with the status."""
+    status = pod.get("status") or {}
+    conditions: dict[str, JSONObject] = {one["type"]: dict(one) for one in status.get("conditions") or ()}
+    for type_, (true, reason, message) in wanted.items():
+        old = conditions.get(type_, {})
+        value = "True" if true else "False"
+        new: JSONObject = {
+            "type": type_,
+            "status": value,
+            "observedGeneration": pod["metadata"].get("generation", 1),
+            "lastTransitionTime": old.get("lastTransitionTime") if old.get("status") == value else format_time(now),
+        }
+        if reason:
+            new["reason"] = reason
+        if message:
+            new["message"] = message
+        conditions[type_] = new
+    return list(conditions.values())
+
+
+def _base(pod: JSONObject, host: Host, now: datetime, phase: str) -> JSONObject:
+    status = pod.get("status") or {}
+    return {
+        "phase": phase,
+        "observedGeneration": pod["metadata"].get("generation", 1),
+        "hostIP": host.ip,
+        "hostIPs": [{"ip": host.ip}],
+        "startTime": status.get("startTime") or format_time(now),
+    }
+
+
+def _container_status(pod: JSONObject, container: Mapping[str, Any], state: JSONObject, **more: Any) -> JSONObject:
+    image = container.get("image", "")
+    ran = "running" in state or "terminated" in state
+    identity = f"simulated://{pod['metadata']['uid']}/{container['name']}" if ran else ""
+    return {
+        "name": container["name"],
+        "image": image,
+        "imageID": f"simulated://{image}" if ran else "",
+        "restartCount": 0,
+        "ready": "running" in state,
+        "started": "running" in state,
+        "state": state,
+        "lastState": {},
+        **({"containerID": identity} if ran else {}),
+        **more,
+    }
+
+
+def _finished(pod: JSONObject, container: Mapping[str, Any], now: datetime) -> JSONObject:
+    """Return the state of an init container that has done its work."""
+    for old in (pod.get("status") or {}).get("initContainerStatuses") or ():
+        if old["name"] == container["name"] and "terminated" in old.get("state", {}):
+            state: JSONObject = old["state"]
+            return state
+    moment = format_time(now)
+    return {"terminated": {"exitCode": 0, "reason": "Completed", "startedAt": moment, "finishedAt": moment}}
+
+
+def unschedulable(pod: JSONObject, message: str, now: datetime) -> JSONObject:
+    """Return the status of a pod that fits on no node."""
+    return {"conditions": _conditions(pod, now, {"PodScheduled": (False, "Unschedulable", message)})}
+
+
+def waiting(
+    pod: JSONObject, host: Host, now: datetime, reasons: Mapping[str, Waiting], *, pod_ip: str = ""
+) -> JSONObject:
+    """Return the status of a pod whose containers wait; `reasons` by container name, ContainerCreating for the rest.
+
+    With `pod_ip`, the volumes are there and the network is up.
+    """
+    names = _names(pod)
+    up = bool(pod_ip)
+    unready = f"containers with unready status: {names}"
+    initialized = (True, "", "")
+    if _containers(pod, "initContainers") and not up:
+        incomplete = f"containers with incomplete status: {_names(pod, 'initContainers')}"
+        initialized = (False, "ContainersNotInitialized", incomplete)
+    status = {
+        **_base(pod, host, now, "Pending"),
+        "conditions": _conditions(
+            pod,
+            now,
+            {
+                "PodReadyToStartContainers": (up, "", ""),
+                "Initialized": initialized,
+                "Ready": (False, "ContainersNotReady", unready),
+                "ContainersReady": (False, "ContainersNotReady", unready),
+                "PodScheduled": (True, "", ""),
+            },
+        ),
+        "containerStatuses": [
+            _container_status(pod, container, reasons.get(container["name"], _creating(pod, up=up)).state())
+            for container in _containers(pod)
+        ],
+    }
+    if _containers(pod, "initContainers"):
+        status["initContainerStatuses"] = [
+            _container_status(pod, container, _finished(pod, container, now), ready=True, started=False)
+            if up
+            else _container_status(pod, container, Waiting("PodInitializing").state())
+            for container in _containers(pod, "initContainers")
+        ]
+    return {**status, **_addresses(pod_ip)}
+
+
+def _creating(pod: JSONObject, *, up: bool) -> Waiting:
+    return Waiting("PodInitializing" if _containers(pod, "initContainers") and not up else "ContainerCreating")
+
+
+def _addresses(pod_ip: str) -> JSONObject:
+    return {"podIP": pod_ip, "podIPs": [{"ip": pod_ip}]} if pod_ip else {}
+
+
+def running(pod: JSONObject, host: Host, now: datetime, pod_ip: str) -> JSONObject:
+    """Return the status of a pod all of whose containers run and are ready."""
+    state = {"running": {"startedAt": format_time(now)}}
+    status = {
+        **_base(pod, host, now, "Running"),
+        "conditions": _conditions(
+            pod,
+            now,
+            dict.fromkeys(
+                ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"), (True, "", "")
+            ),
+        ),
+        "containerStatuses": [_container_status(pod, container, state) for container in _containers(pod)],
+        **_addresses(pod_ip),
+    }
+    if _containers(pod, "initContainers"):
+        status["initContainerStatuses"] = [
+            _container_status(pod, container, _finished(pod, container, now), ready=True, started=False)
+            for container in _containers(pod, "initContainers")
+        ]
+    return status
+
+
+def terminated(pod: JSONObject, host: Host, now: datetime) -> JSONObject:
+    """Return the last status of a pod that is being deleted: its containers have ended in good order."""
+    old = pod.get("status") or {}
+    states = {one["name"]: one.get("state") or {} for one in old.get("containerStatuses") or ()}
+    ended = []
+    for container in _containers(pod):
+        started_at = (states.get(container["name"], {}).get("running") or {}).get("startedAt")
+        state = {
+            "exitCode": 0,
+            "reason": "Completed",
+            "startedAt": started_at or format_time(now),
+            "finishedAt": format_time(now),
+        }
+        ended.append(_container_status(pod, container, {"terminated": state}, started=False))
+    return {
+        **_base(pod, host, now, "Succeeded"),
+        "conditions": _conditions(
+            pod,
+            now,
+            {
+                "PodReadyToStartContainers": (False, "", ""),
+                "Initialized": (True, "PodCompleted", ""),
+                "Ready": (False, "PodCompleted", ""),
+                "ContainersReady": (False, "PodCompleted", ""),
+            },
+        ),
+        "containerStatuses": ended,
+    }

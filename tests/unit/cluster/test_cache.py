@@ -1,0 +1,231 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from operatorkit.cluster import Cache, Change, key_of
+from operatorkit.names import LABEL_OWNER_UID, ObjectKey
+
+
+def pod(name, version, *, namespace="ns", labels=None, **metadata):
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": name,
+            "namespace": namespace,
+            "resourceVersion": str(version),
+            "labels": labels or {},
+            "managedFields": [{"manager": "m"}],
+            **metadata,
+        },
+        "spec": {"nodeName": f"node-{version}"},
+    }
+
+
+A, B = ObjectKey("ns", "a"), ObjectKey("ns", "b")
+
+
+def names(keys):
+    return [key.name for key in keys]
+
+
+def brief(change):
+    if change is None:
+        return None
+    versions = [None if obj is None else obj["metadata"]["resourceVersion"] for obj in (change.old, change.new)]
+    return (change.type, change.key.name, *versions)
+
+
+def test_each_reader_has_a_copy_without_managed_fields():
+    cache = Cache()
+    cache.update(pod("a", 1))
+    first = cache.get(A)
+    assert "managedFields" not in first["metadata"]
+    first["spec"]["nodeName"] = "changed by a reader"
+    assert cache.get(A)["spec"]["nodeName"] == "node-1"
+    assert cache.get(B) is None
+
+
+def test_objects_are_found_by_namespace_labels_and_in_order():
+    cache = Cache()
+    for name, namespace, labels in [
+        ("b", "one", {"x": "1"}),
+        ("a", "one", {"x": "1", "y": "2"}),
+        ("c", "two", {"x": "2"}),
+    ]:
+        cache.update(pod(name, 1, namespace=namespace, labels=labels))
+    assert names(cache.keys()) == ["a", "b", "c"]
+    assert names(cache.keys("one")) == ["a", "b"]
+    assert names(cache.keys(labels={"x": "1", "y": "2"})) == ["a"]
+    assert [obj["metadata"]["name"] for obj in cache.list("two", {"x": "2"})] == ["c"]
+    assert cache.keys("three") == []
+    assert len(cache) == 3
+    assert ObjectKey("two", "c") in cache
+
+
+def test_an_index_follows_objects_as_they_come_change_and_go():
+    cache = Cache()
+    cache.update(pod("a", 1))
+    cache.add_index("node", lambda obj: [obj["spec"]["nodeName"]])
+    assert cache.by_index("node", "node-1") == [A]
+    cache.update(pod("a", 2))
+    cache.update(pod("b", 2))
+    assert cache.by_index("node", "node-1") == []
+    assert cache.by_index("node", "node-2") == [A, B]
+    cache.remove(A, version="3")
+    assert cache.by_index("node", "node-2") == [B]
+
+
+def test_an_index_name_is_taken_once_and_asked_for_by_its_name():
+    cache = Cache()
+    cache.add_index("node", lambda obj: [])
+    with pytest.raises(ValueError, match="'node' already"):
+        cache.add_index("node", lambda obj: [])
+    with pytest.raises(KeyError, match="indexes: node"):
+        cache.by_index("nod", "x")
+
+
+def test_an_index_function_that_raises_leaves_the_object_readable(caplog):
+    cache = Cache()
+    cache.add_index("broken", lambda obj: [obj["nope"]])
+    cache.update(pod("a", 1))
+    assert cache.get(A) is not None
+    assert "index function 'broken' failed for ns/a" in caplog.text
+
+
+def test_children_are_found_by_owner_reference_and_by_label():
+    cache = Cache()
+    cache.update(pod("a", 1, ownerReferences=[{"uid": "u1"}]))
+    cache.update(pod("b", 1, labels={LABEL_OWNER_UID: "u1"}))
+    assert cache.by_owner("u1") == [A, B]
+    assert cache.by_owner("u2") == []
+
+
+def test_what_was_transformed_away_is_not_kept():
+    cache = Cache(transform=lambda obj: {key: value for key, value in obj.items() if key != "spec"})
+    cache.update(pod("a", 1))
+    assert "spec" not in cache.get(A)
+
+
+def test_the_same_version_is_told_once():
+    cache = Cache()
+    assert brief(cache.update(pod("a", 1))) == ("ADDED", "a", None, "1")
+    assert cache.update(pod("a", 1)) is None
+    assert brief(cache.update(pod("a", 2))) == ("MODIFIED", "a", "1", "2")
+    assert brief(cache.remove(A, pod("a", 3), version="3")) == ("DELETED", "a", "3", None)
+    assert cache.remove(A, version="3") is None
+
+
+def test_a_write_is_read_at_once_and_told_when_the_watch_comes_to_it():
+    cache = Cache()
+    cache.update(pod("a", 1))
+    assert cache.put(pod("a", 5))
+    assert cache.resource_version(A) == "5"
+    assert brief(cache.update(pod("a", 3))) == ("MODIFIED", "a", "1", "3")
+    assert cache.resource_version(A) == "5", "an older event must not take back what we wrote"
+    assert brief(cache.update(pod("a", 5))) == ("MODIFIED", "a", "3", "5")
+    assert brief(cache.update(pod("a", 6))) == ("MODIFIED", "a", "5", "6")
+    assert not cache.put(pod("a", 5)), "an answer that came late must not take back what the watch said"
+    assert cache.resource_version(A) == "6"
+
+
+def test_an_answer_that_comes_after_the_deletion_makes_no_ghost():
+    cache = Cache()
+    cache.update(pod("a", 4))
+    cache.remove(A, pod("a", 6), version="6")
+    assert not cache.put(pod("a", 5))
+    assert A not in cache
+
+
+def test_an_object_made_anew_survives_the_deletion_of_its_predecessor():
+    cache = Cache()
+    cache.update(pod("a", 4))
+    assert cache.put(pod("a", 8))
+    assert brief(cache.remove(A, pod("a", 6), version="6")) == ("DELETED", "a", "6", None)
+    assert cache.resource_version(A) == "8"
+    assert brief(cache.update(pod("a", 8))) == ("ADDED", "a", None, "8")
+
+
+def test_a_sweep_removes_ghosts_but_not_what_was_written_after_the_list():
+    cache = Cache()
+    cache.update(pod("a", 1))
+    cache.update(pod("b", 2))
+    cache.put(pod("c", 9))
+    assert [brief(change) for change in cache.sweep({B}, "5")] == [("DELETED", "a", "1", None)]
+    assert names(cache.keys()) == ["b", "c"]
+    assert brief(cache.update(pod("c", 9))) == ("ADDED", "c", None, "9")
+
+
+def test_after_a_reset_of_history_lower_versions_count():
+    cache = Cache()
+    cache.update(pod("a", 100))
+    cache.put(pod("a", 120))
+    cache.forget_versions()
+    assert brief(cache.update(pod("a", 3))) == ("MODIFIED", "a", "120", "3")
+    assert cache.resource_version(A) == "3"
+    assert cache.put(pod("b", 4))
+
+
+def test_those_who_come_late_are_told_what_the_others_know():
+    cache = Cache()
+    cache.update(pod("b", 2))
+    cache.put(pod("b", 7))
+    cache.put(pod("c", 8))
+    cache.update(pod("a", 3))
+    assert [brief(change) for change in cache.told()] == [("ADDED", "a", None, "3"), ("ADDED", "b", None, "2")]
+
+
+def test_an_object_without_a_name_is_refused():
+    with pytest.raises(ValueError, match=r"without metadata\.name"):
+        key_of({"kind": "Pod", "metadata": {}})
+    with pytest.raises(ValueError, match=r"without metadata\.name"):
+        key_of({"kind": "Pod"})
+
+
+def test_a_change_gives_a_fresh_copy_each_time():
+    change = Change.of("MODIFIED", A, pod("a", 1), pod("a", 2))
+    change.new["spec"] = "gone"
+    assert change.new["spec"] == {"nodeName": "node-2"}
+    assert change.old["metadata"]["resourceVersion"] == "1"
+
+
+@st.composite
+def histories(draw):
+    """A server's history of three names, the moments when our own writes are answered, and of relists."""
+    steps, alive = [], {}
+    for version in range(1, draw(st.integers(2, 26))):
+        name = draw(st.sampled_from("abc"))
+        if name in alive and draw(st.booleans()):
+            del alive[name]
+            steps.append(("DELETED", name, version))
+        else:
+            alive[name] = version
+            steps.append(("SET", name, version))
+    return steps, alive, draw(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), max_size=10))
+
+
+@given(histories())
+def test_whatever_the_interleaving_the_cache_ends_at_the_servers_state_and_so_do_subscribers(drawn):
+    steps, alive, puts = drawn
+    cache, seen = Cache(), {}
+
+    def tell(change):
+        if change is not None:
+            assert (change.type == "ADDED") == (change.key.name not in seen)
+            if change.type == "DELETED":
+                del seen[change.key.name]
+            else:
+                seen[change.key.name] = change.new["metadata"]["resourceVersion"]
+
+    for at, (kind, name, version) in enumerate(steps):
+        for when, which in puts:  # an answer arrives before or after its echo, but never before it was written
+            if when == at and which < len(steps) and steps[which][0] == "SET":
+                cache.put(pod(steps[which][1], steps[which][2]))
+        if kind == "SET":
+            tell(cache.update(pod(name, version)))
+        else:
+            tell(cache.remove(ObjectKey("ns", name), pod(name, version), version=str(version)))
+    expected = {name: str(version) for name, version in alive.items()}
+    assert seen == expected
+    assert {name: cache.resource_version(ObjectKey("ns", name)) for name in names(cache.keys())} == expected
+    assert not cache._ahead
