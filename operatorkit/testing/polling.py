@@ -10,7 +10,7 @@ import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar, overload
 
 from operatorkit.errors import ClusterError
 from operatorkit.testing.clock import standing_clocks
@@ -23,12 +23,16 @@ _FIRST_PAUSE = 0.005
 _LONGEST_PAUSE = 0.25
 
 
+@overload
+async def eventually(check: Callable[[], Awaitable[T | None]], *, timeout: float = ..., message: str = ...) -> T: ...
+@overload
+async def eventually(check: Callable[[], T | None], *, timeout: float = ..., message: str = ...) -> T: ...
 async def eventually(
-    check: Callable[[], T | Awaitable[T]],
+    check: Callable[[], Any],
     *,
     timeout: float = 10.0,  # noqa: ASYNC109 - it bounds the wait, not one call
     message: str = "",
-) -> T:
+) -> Any:
     """Return the first result of `check` that is true, asking again with growing pauses; it may be async.
 
     An AssertionError, and an error answer of the API server, count as "not yet". After `timeout` seconds of real time
@@ -41,7 +45,7 @@ async def eventually(
         cause: Exception | None = None
         try:
             result = check()
-            value: T = await result if inspect.isawaitable(result) else result
+            value = await result if inspect.isawaitable(result) else result
             if value:
                 return value
             seen = f"the last result was {value!r}"
@@ -53,7 +57,7 @@ async def eventually(
         pause = min(pause * 1.6, _LONGEST_PAUSE)
 
 
-async def remains(check: Callable[[], T | Awaitable[T]], *, period: float = 0.5, message: str = "") -> None:
+async def remains(check: Callable[[], object], *, period: float = 0.5, message: str = "") -> None:
     """Ask `check` for `period` seconds of real time; an AssertionError tells the first result that was not true."""
     deadline = time.monotonic() + period
     while True:

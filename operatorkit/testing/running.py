@@ -11,6 +11,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 from operatorkit._runtime import Engine
@@ -62,9 +63,7 @@ async def running(
             raise AssertionError(f"the engine of {app.name} ended before it was ready")
         yield RunningOperator(engine, recorder)
     finally:
-        stopped = engine.stop()
-        if asyncio.iscoroutine(stopped):
-            await stopped
+        engine.stop()
         await task
 
 
@@ -82,7 +81,7 @@ async def install_crds(api: ClusterAPI, kinds: Iterable[type[Any]]) -> None:
         )
     for definition in definitions:
         name = definition["metadata"]["name"]
-        await eventually(lambda name=name: _is_established(api, name), message=f"Established of {name}")
+        await eventually(partial(_is_established, api, name), message=f"Established of {name}")
 
 
 async def _is_established(api: ClusterAPI, name: str) -> bool:

@@ -362,8 +362,10 @@ async def test_a_changed_schema_holds_from_then_on(http, own):
             lambda d: d["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"].update(
                 bad={"description": "no type"}
             ),
-            ("spec.validation.openAPIV3Schema.properties[spec].properties[bad].type: Required value: must not be "
-            "empty for specified object fields"),
+            (
+                "spec.validation.openAPIV3Schema.properties[spec].properties[bad].type: Required value: must not be "
+                "empty for specified object fields"
+            ),
         ),
         (
             lambda d: d["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"].update(
