@@ -24,9 +24,9 @@ _LONGEST_PAUSE = 0.25
 
 
 @overload
-async def eventually(check: Callable[[], Awaitable[T | None]], *, timeout: float = ..., message: str = ...) -> T: ...
+async def eventually(check: Callable[[], Awaitable[T | None]], *, timeout: float = ..., message: str = ...) -> T: ...  # noqa: ASYNC109
 @overload
-async def eventually(check: Callable[[], T | None], *, timeout: float = ..., message: str = ...) -> T: ...
+async def eventually(check: Callable[[], T | None], *, timeout: float = ..., message: str = ...) -> T: ...  # noqa: ASYNC109
 async def eventually(
     check: Callable[[], Any],
     *,
