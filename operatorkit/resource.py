@@ -24,6 +24,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from operatorkit.crd import official
 from operatorkit.crd.definition import Definition, PrinterColumn, Scale, plural_of
+from operatorkit.crd.fields import (
+    Duration,
+    IntOrString,
+    LabelSelector,
+    LabelSelectorRequirement,
+    Quantity,
+    format_duration,
+    parse_duration,
+)
 from operatorkit.crd.markers import (
     Atomic,
     Embedded,
@@ -43,7 +52,11 @@ from operatorkit.names import ApiResource, GroupVersionKind, ObjectKey
 
 __all__ = [
     "Atomic",
+    "Duration",
     "Embedded",
+    "IntOrString",
+    "LabelSelector",
+    "LabelSelectorRequirement",
     "ListMap",
     "ListSet",
     "Model",
@@ -54,6 +67,7 @@ __all__ = [
     "OwnerReference",
     "PreserveUnknown",
     "PrinterColumn",
+    "Quantity",
     "Resource",
     "Rule",
     "Scale",
@@ -61,7 +75,9 @@ __all__ = [
     "api_resource_of",
     "at_most_one_of",
     "exactly_one_of",
+    "format_duration",
     "immutable",
+    "parse_duration",
     "read",
     "write",
 ]
@@ -103,9 +119,13 @@ class ObjectMeta(Model):
 class NoSpec(Model):
     """The spec of kinds that have none."""
 
+    absent: ClassVar[bool] = True
+
 
 class NoStatus(Model):
     """The status of kinds that have none: no status subresource is made."""
+
+    absent: ClassVar[bool] = True
 
 
 def _absent() -> Any:
@@ -176,6 +196,8 @@ class Resource(Model, Generic[SpecT, StatusT]):
             plural=plural_of(kind) if plural is None else plural,
             **options,
         )
+        if cls.__pydantic_complete__:  # otherwise a type is still to come, and `crd` finds out
+            cls._definition.check(cls)
 
     @model_validator(mode="after")
     def _complete(self) -> Self:

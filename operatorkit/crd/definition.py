@@ -6,23 +6,41 @@ not: the schema in it (`operatorkit.crd.schema`) and its text (`operatorkit.crd.
 
 from __future__ import annotations
 
+import difflib
+import inspect
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn, get_args
 
 from pydantic import BaseModel
 
+from operatorkit.crd._constraints import rules_of
 from operatorkit.crd.markers import Rule
-from operatorkit.names import ApiResource
+from operatorkit.crd.model import Model
+from operatorkit.crd.schema import Place, description_of, field_schema, in_order
+from operatorkit.crd.structural import Structural
+from operatorkit.errors import DefinitionError
+from operatorkit.names import ApiResource, dns_label_error, dns_subdomain_error
 
 __all__ = ["Definition", "PrinterColumn", "Scale", "plural_of"]
 
 ColumnType = Literal["string", "integer", "number", "boolean", "date"]
 
+_KIND = re.compile(r"[A-Z][A-Za-z0-9]*")
+_DNS_1035_LABEL = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
+_PROTECTED_GROUPS = ("k8s.io", "kubernetes.io")
+_FIELD_PATH = re.compile(r"(\.[A-Za-z_][A-Za-z0-9_-]*)+")
+_MAX_SELECTABLE_FIELDS = 8
+_MAX_WARNING_LENGTH = 256
+
 
 @dataclass(frozen=True, slots=True)
 class PrinterColumn:
-    """A column of `kubectl get`. `json_path` starts with a dot; columns with a `priority` above 0 need `-o wide`."""
+    """A column of `kubectl get`. `json_path` starts with a dot; columns with a `priority` above 0 need `-o wide`.
+
+    A `date` is shown as the time that has passed since.
+    """
 
     name: str
     json_path: str
@@ -42,11 +60,11 @@ class Scale:
 
 
 def plural_of(kind: str) -> str:
-    """Return the lower-case English plural of a kind, as Kubernetes' own tools guess it."""
+    """Return the lower-case English plural of a kind."""
     word = kind.lower()
     if word.endswith(("s", "x", "z", "ch", "sh")):
         return f"{word}es"
-    if word.endswith("y") and word[-2:-1] not in "aeiou":
+    if word.endswith("y") and word[-2:-1] not in set("aeiou"):
         return f"{word[:-1]}ies"
     return f"{word}s"
 
@@ -76,15 +94,28 @@ class Definition:
         """How API servers serve the kind."""
         return ApiResource(self.group, self.version, self.kind, self.plural, namespaced=self.scope == "Namespaced")
 
+    def check(self, model: type[BaseModel]) -> None:
+        """Refuse names and options that an API server would refuse, and types that have no schema.
+
+        Raises DefinitionError, which names the class, the option or field, what was found and what to write.
+        """
+        self._check_names()
+        self._check_columns()
+        self._check_paths()
+        self._schema(model, official=False)
+
     def manifest(self, model: type[BaseModel]) -> dict[str, Any]:
-        """Return the CustomResourceDefinition for objects of this model."""
-        del model
-        names = {
+        """Return the CustomResourceDefinition for objects of this model. Raises DefinitionError."""
+        names: dict[str, Any] = {
             "kind": self.kind,
             "listKind": f"{self.kind}List",
             "plural": self.plural,
             "singular": self.kind.lower(),
         }
+        if self.short_names:
+            names["shortNames"] = list(self.short_names)
+        if self.categories:
+            names["categories"] = list(self.categories)
         return {
             "apiVersion": "apiextensions.k8s.io/v1",
             "kind": "CustomResourceDefinition",
@@ -93,6 +124,167 @@ class Definition:
                 "group": self.group,
                 "names": names,
                 "scope": self.scope,
-                "versions": [],
+                "versions": [self._version(model)],
             },
         }
+
+    def _version(self, model: type[BaseModel]) -> dict[str, Any]:
+        version: dict[str, Any] = {"name": self.version, "served": self.served, "storage": self.storage}
+        if self.deprecated:
+            version["deprecated"] = True
+        if isinstance(self.deprecated, str) and self.deprecated:
+            version["deprecationWarning"] = self.deprecated
+        if self.printer_columns:
+            version["additionalPrinterColumns"] = [_column(column) for column in self.printer_columns]
+        if self.selectable_fields:
+            version["selectableFields"] = [{"jsonPath": path} for path in self.selectable_fields]
+        subresources = self._subresources(model)
+        if subresources:
+            version["subresources"] = subresources
+        version["schema"] = {"openAPIV3Schema": self._schema(model, official=True)}
+        return version
+
+    def _subresources(self, model: type[BaseModel]) -> dict[str, Any]:
+        subresources: dict[str, Any] = {}
+        if _has_fields(model, "status"):
+            subresources["status"] = {}
+        if self.scale is not None:
+            subresources["scale"] = {
+                "specReplicasPath": self.scale.spec_replicas_path,
+                "statusReplicasPath": self.scale.status_replicas_path,
+            }
+            if self.scale.label_selector_path:
+                subresources["scale"]["labelSelectorPath"] = self.scale.label_selector_path
+        return subresources
+
+    def _schema(self, model: type[BaseModel], *, official: bool) -> dict[str, Any]:
+        place = Place(self.owner, models=(model,), official=official)
+        properties: dict[str, Any] = {
+            "apiVersion": {"description": _API_VERSION, "type": "string"},
+            "kind": {"description": _KIND_DESCRIPTION, "type": "string"},
+            "metadata": {"type": "object"},
+        }
+        required = []
+        for name, field in model.model_fields.items():
+            if name == "metadata" or (name in {"spec", "status"} and not _has_fields(model, name)):
+                continue
+            key = field.serialization_alias or field.alias or name
+            properties[key] = field_schema(field, place.below(key))
+            if field.is_required() or (name == "spec" and properties[key].get("required")):
+                required.append(key)
+        spec = properties.get("spec", {})
+        if "spec" not in required and _has_defaults(spec):
+            properties["spec"] = in_order({**spec, "default": {}})
+        schema: dict[str, Any] = {"type": "object", "properties": properties}
+        description = description_of(model)
+        if description:
+            schema["description"] = description
+        if required:
+            schema["required"] = required
+        if self.rules:
+            schema["x-kubernetes-validations"] = rules_of(self.rules, place)
+        schema = in_order(schema)
+        self._check_schema(schema)
+        return schema
+
+    def _check_schema(self, schema: dict[str, Any]) -> None:
+        errors = Structural(schema).check("")
+        if errors:
+            faults = "; ".join(f"{error.path.removeprefix('.')}: {error.message}" for error in errors)
+            self._refuse(f"the API server would refuse its schema: {faults}", "change the fields that are named")
+
+    def _refuse(self, found: str, remedy: str) -> NoReturn:
+        raise DefinitionError(f"{self.owner}: {found}: {remedy}")
+
+    def _check_names(self) -> None:
+        if not self.group or dns_subdomain_error(self.group) or "." not in self.group:
+            self._refuse(f"group={self.group!r} is not a domain name", 'write one that is yours: group="db.example.io"')
+        if self.group.endswith(tuple(f".{group}" for group in _PROTECTED_GROUPS)) or self.group in _PROTECTED_GROUPS:
+            self._refuse(f"group={self.group!r} belongs to Kubernetes itself", "use a domain of your own")
+        if not _DNS_1035_LABEL.fullmatch(self.version) or dns_label_error(self.version):
+            self._refuse(f"version={self.version!r} is not a version", 'write version="v1", "v1beta1" or "v1alpha1"')
+        if not _KIND.fullmatch(self.kind) or dns_label_error(self.kind.lower()):
+            self._refuse(f"{self.kind!r} is not a kind", "name it in CamelCase, in at most 63 letters and digits")
+        for what, name in [
+            ("plural", self.plural),
+            *(("short_names", name) for name in self.short_names),
+            *(("categories", name) for name in self.categories),
+        ]:
+            if not _DNS_1035_LABEL.fullmatch(name) or dns_label_error(name):
+                self._refuse(f"{what} has {name!r}", "use lower case letters, digits and '-', a letter first")
+        if self.scope not in {"Namespaced", "Cluster"}:
+            self._refuse(f"scope={self.scope!r} is not a scope", 'write scope="Namespaced" or scope="Cluster"')
+        if isinstance(self.deprecated, str) and len(self.deprecated) > _MAX_WARNING_LENGTH:
+            self._refuse("the warning in deprecated= is too long", f"{_MAX_WARNING_LENGTH} characters are the most")
+
+    def _check_columns(self) -> None:
+        types = get_args(ColumnType)
+        for column in self.printer_columns:
+            if not column.name:
+                self._refuse("a printer column has no name", "give it one")
+            if column.type not in types:
+                near = difflib.get_close_matches(column.type, types, n=1)
+                hint = f"did you mean {near[0]!r}? " if near else ""
+                self._refuse(
+                    f"the printer column {column.name!r} is of type {column.type!r}",
+                    f"{hint}use one of {', '.join(types)}",
+                )
+            if not column.json_path.startswith("."):
+                self._refuse(
+                    f"the printer column {column.name!r} has json_path={column.json_path!r}",
+                    'start it with a dot, as in ".status.phase"',
+                )
+
+    def _check_paths(self) -> None:
+        for path in self.selectable_fields:
+            if not _FIELD_PATH.fullmatch(path) or path.startswith(".metadata"):
+                self._refuse(f"selectable_fields has {path!r}", 'name fields like ".spec.color", not of metadata')
+        if len(self.selectable_fields) > _MAX_SELECTABLE_FIELDS:
+            self._refuse("there are too many selectable_fields", f"{_MAX_SELECTABLE_FIELDS} are the most")
+        if self.scale is None:
+            return
+        for name, path, roots in (
+            ("spec_replicas_path", self.scale.spec_replicas_path, (".spec.",)),
+            ("status_replicas_path", self.scale.status_replicas_path, (".status.",)),
+            ("label_selector_path", self.scale.label_selector_path or ".status.selector", (".spec.", ".status.")),
+        ):
+            if not path.startswith(roots) or not _FIELD_PATH.fullmatch(path):
+                self._refuse(f"scale has {name}={path!r}", f"give a path below {' or '.join(roots)}")
+
+
+_API_VERSION = (
+    "The versioned schema of this representation of an object. More info: "
+    "https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#resources"
+)
+_KIND_DESCRIPTION = (
+    "The kind of REST resource that this object represents, in CamelCase; it cannot be changed. More info: "
+    "https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#types-kinds"
+)
+
+
+def _has_fields(model: type[BaseModel], name: str) -> bool:
+    """Tell whether a kind has a spec, or a status, that says anything; `NoStatus` and the like do not."""
+    field = model.model_fields.get(name)
+    if field is None:
+        return False
+    choices = [field.annotation, *get_args(field.annotation)]
+    return any(
+        not (inspect.isclass(choice) and issubclass(choice, Model) and choice.absent)
+        for choice in choices
+        if choice is not type(None)
+    )
+
+
+def _column(column: PrinterColumn) -> dict[str, Any]:
+    written: dict[str, Any] = {"name": column.name, "type": column.type, "jsonPath": column.json_path}
+    if column.description:
+        written["description"] = column.description
+    if column.format:
+        written["format"] = column.format
+    if column.priority:
+        written["priority"] = column.priority
+    return written
+
+
+def _has_defaults(schema: dict[str, Any]) -> bool:
+    return any("default" in child for child in schema.get("properties", {}).values())

@@ -63,6 +63,13 @@ class Model(BaseModel):
     )
 
     class_rules: ClassVar[Sequence[Rule]] = ()
+    """CEL rules that hold for the whole piece."""
+    list_map_keys: ClassVar[tuple[str, ...]] = ()
+    """The fields (JSON names) that tell pieces of a list apart: such lists are maps, see `ListMap`."""
+    atomic: ClassVar[bool] = False
+    """Whether server-side apply replaces the piece as a whole."""
+    absent: ClassVar[bool] = False
+    """Whether the piece stands for nothing at all: it is in no schema (`NoSpec`, `NoStatus`)."""
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:

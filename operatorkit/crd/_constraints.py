@@ -1,0 +1,182 @@
+"""Constraints and marks on a type, as keywords of its schema.
+
+What belongs here: bounds, lengths, patterns, list and map types, rules. What does not: the types themselves
+(`operatorkit.crd.schema`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
+
+from annotated_types import Ge, GroupedMetadata, Gt, Le, Len, Lt, MaxLen, MinLen, MultipleOf
+from pydantic.fields import FieldInfo
+from pydantic.types import StringConstraints
+
+from operatorkit.crd._patterns import pattern_error
+from operatorkit.crd.markers import Atomic, Embedded, ListMap, ListSet, Nullable, PreserveUnknown, Rule
+from operatorkit.errors import DefinitionError
+
+__all__ = ["apply_marks", "flatten", "rules_of"]
+
+Schema = dict[str, Any]
+
+_LENGTHS = {
+    "string": ("minLength", "maxLength"),
+    "array": ("minItems", "maxItems"),
+    "object": ("minProperties", "maxProperties"),
+}
+
+
+class _Place(Protocol):
+    def error(self, found: str, remedy: str) -> DefinitionError: ...
+
+
+def flatten(marks: Iterable[Any]) -> list[Any]:
+    """Take grouped constraints apart, and those that pydantic keeps in a `Field(...)`."""
+    flat: list[Any] = []
+    for mark in marks:
+        if isinstance(mark, FieldInfo):
+            flat += [*flatten(mark.metadata), mark]
+        elif isinstance(mark, StringConstraints):
+            flat.append(mark)
+        elif isinstance(mark, GroupedMetadata):
+            flat += flatten(mark)
+        else:
+            flat.append(mark)
+    return flat
+
+
+def apply_marks(schema: Schema, marks: Sequence[Any], place: _Place) -> None:
+    """Add to a schema what the marks say. What is Python's alone, such as validators, says nothing."""
+    for mark in marks:
+        _bound(schema, mark)
+        _length(schema, mark, place)
+        _pattern(schema, mark, place)
+        _structure(schema, mark, place)
+    rules = rules_of([mark for mark in marks if isinstance(mark, Rule)], place)
+    if rules:
+        schema["x-kubernetes-validations"] = [*schema.get("x-kubernetes-validations", ()), *rules]
+
+
+def _bound(schema: Schema, mark: Any) -> None:
+    if isinstance(mark, Ge):
+        schema["minimum"] = mark.ge
+    elif isinstance(mark, Gt):
+        schema.update(minimum=mark.gt, exclusiveMinimum=True)
+    elif isinstance(mark, Le):
+        schema["maximum"] = mark.le
+    elif isinstance(mark, Lt):
+        schema.update(maximum=mark.lt, exclusiveMaximum=True)
+    elif isinstance(mark, MultipleOf):
+        schema["multipleOf"] = mark.multiple_of
+
+
+def _length(schema: Schema, mark: Any, place: _Place) -> None:
+    shortest = longest = None
+    if isinstance(mark, MinLen):
+        shortest = mark.min_length
+    elif isinstance(mark, MaxLen):
+        longest = mark.max_length
+    elif isinstance(mark, Len):
+        shortest, longest = mark.min_length or None, mark.max_length
+    elif isinstance(mark, StringConstraints):
+        shortest, longest = mark.min_length, mark.max_length
+    if shortest is None and longest is None:
+        return
+    names = _LENGTHS.get(schema.get("type", ""))
+    if names is None:
+        raise place.error("a length is set on a value that has none", "only str, list and dict have a length")
+    schema.update({name: limit for name, limit in zip(names, (shortest, longest), strict=True) if limit is not None})
+
+
+def _pattern(schema: Schema, mark: Any, place: _Place) -> None:
+    pattern = getattr(mark, "pattern", None)
+    if pattern is None or isinstance(mark, FieldInfo):
+        return
+    text = pattern if isinstance(pattern, str) else pattern.pattern
+    fault = pattern_error(text)
+    if fault is not None:
+        raise place.error(
+            f"the pattern {text!r} is not one that the API server can use ({fault})",
+            "write it in RE2, which has no look-around and no back-references",
+        )
+    schema["pattern"] = text
+
+
+def _structure(schema: Schema, mark: Any, place: _Place) -> None:
+    if isinstance(mark, Nullable):
+        schema["nullable"] = True
+    elif isinstance(mark, PreserveUnknown):
+        if schema.get("type") != "object":
+            raise place.error("PreserveUnknown is set on a value that has no fields", "use it on a dict or on a model")
+        schema["x-kubernetes-preserve-unknown-fields"] = True
+    elif isinstance(mark, Embedded) and not schema.get("x-kubernetes-embedded-resource"):
+        raise place.error(
+            "Embedded is set on something that is not an object", "use Annotated[dict[str, Any], Embedded()]"
+        )
+    elif isinstance(mark, Atomic):
+        key = {"array": "x-kubernetes-list-type", "object": "x-kubernetes-map-type"}.get(schema.get("type", ""))
+        if key is None:
+            raise place.error("Atomic is set on a single value", "single values are atomic: leave it out")
+        schema[key] = "atomic"
+    elif isinstance(mark, ListSet):
+        _list_set(schema, place)
+    elif isinstance(mark, ListMap):
+        _list_map(schema, mark, place)
+
+
+def _list_set(schema: Schema, place: _Place) -> None:
+    if schema.get("type") != "array":
+        raise place.error("ListSet is set on something that is not a list", "use it on list[str] or list[int]")
+    items = schema["items"]
+    if items.get("type") == "object" and items.get("x-kubernetes-map-type") != "atomic":
+        raise place.error("ListSet is set on a list of objects", "use ListMap with the fields that tell them apart")
+    schema["x-kubernetes-list-type"] = "set"
+
+
+def _list_map(schema: Schema, mark: ListMap, place: _Place) -> None:
+    items = schema.get("items", {})
+    properties = items.get("properties", {})
+    if schema.get("type") != "array" or items.get("type") != "object":
+        raise place.error("ListMap is set on something that is not a list of objects", "use it on list[YourModel]")
+    if not mark.keys:
+        raise place.error("ListMap names no key", 'name the fields that tell items apart: ListMap("name")')
+    for key in mark.keys:
+        if key not in properties:
+            raise place.error(
+                f"ListMap names {key!r}, which the items do not have", f"they have {', '.join(properties)}"
+            )
+        if key not in items.get("required", ()) and "default" not in properties[key]:
+            raise place.error(
+                f"the key {key!r} of ListMap may be absent", "give the field no default, or one that is not empty"
+            )
+    schema["x-kubernetes-list-type"] = "map"
+    schema["x-kubernetes-list-map-keys"] = list(mark.keys)
+
+
+def rules_of(rules: Iterable[Rule], place: _Place) -> list[Schema]:
+    """Return rules as `x-kubernetes-validations` has them."""
+    return [_rule(rule, place) for rule in rules]
+
+
+def _rule(rule: Rule, place: _Place) -> Schema:
+    text = rule.rule.strip()
+    if not text:
+        raise place.error("a rule is empty", 'write it in CEL: Rule("self.min <= self.max")')
+    if "\n" in text and not rule.message:
+        raise place.error("a rule of several lines has no message", "add message=")
+    if "\n" in rule.message.strip():
+        raise place.error("the message of a rule has several lines", "write it in one")
+    written: Schema = {"rule": text}
+    if rule.message:
+        written["message"] = rule.message.strip()
+    if rule.message_expression:
+        written["messageExpression"] = rule.message_expression
+    if rule.reason is not None:
+        written["reason"] = rule.reason
+    if rule.field_path:
+        written["fieldPath"] = rule.field_path
+    if rule.optional_old_self is not None:
+        written["optionalOldSelf"] = rule.optional_old_self
+    return written
