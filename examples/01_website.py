@@ -1,0 +1,31 @@
+"""A web site in a ConfigMap. Try `operatorkit dev examples/01_website.py`."""
+
+from kubernetes.client.models import V1ConfigMap
+
+from operatorkit import Context, Model, Operator, Resource, Rule
+
+
+class WebsiteSpec(Model):
+    title: str
+    pages: dict[str, str] = {}
+
+
+class WebsiteStatus(Model):
+    pages: int = 0
+
+
+titled = Rule("size(self.spec.title) > 0", message="give the site a title")
+
+
+class Website(Resource[WebsiteSpec, WebsiteStatus], group="example.io", version="v1", rules=[titled]):
+    """A web site, kept in a ConfigMap of the same name."""
+
+
+app = Operator("website")
+
+
+@app.reconcile(Website, owns=[V1ConfigMap])
+async def reconcile(site: Website, ctx: Context) -> None:
+    pages = {f"{name}.html": f"<h1>{site.spec.title}</h1>{text}" for name, text in site.spec.pages.items()}
+    await ctx.apply(V1ConfigMap(metadata={"name": site.metadata.name}, data=pages))
+    site.status.pages = len(pages)

@@ -1,0 +1,152 @@
+"""The process of an operator: kopf hosts it, with signals, credentials and its own handlers; our engine runs in it.
+
+What belongs here: all that knows kopf. What does not: reconciling (`engine`), and the command line (`operatorkit.cli`).
+
+kopf's event path is not used for what `Operator.reconcile` declares, so kopf watches, patches and annotates nothing of
+ours; a module's own `@kopf.on.*` handlers run in the same loop, on the same HTTP session. An operator with no such
+handlers costs kopf one discovery request at the start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import Callable
+from typing import Any
+
+import kopf
+
+from operatorkit._runtime.engine import Engine
+from operatorkit._runtime.preflight import check
+from operatorkit.clock import SYSTEM_CLOCK, Clock
+from operatorkit.cluster import ClusterConfig, LiveCluster
+from operatorkit.names import KOPF_PREFIX
+from operatorkit.operator import Operator
+
+__all__ = ["host"]
+
+_log = logging.getLogger("operatorkit.runtime")
+
+
+async def host(
+    app: Operator,
+    config: ClusterConfig,
+    *,
+    namespace: str | None = None,
+    origin: str = "MODULE",
+    clock: Clock = SYSTEM_CLOCK,
+    on_ready: Callable[[], None] | None = None,
+) -> None:
+    """Run an operator until SIGTERM or SIGINT; runs that have begun finish first.
+
+    Call it in the main thread, in a loop of its own: kopf cancels what it finds there when it stops. Raises InputError
+    when a kind or a permission is missing, ClusterError when the API server cannot be asked, and what ended the engine.
+    """
+    async with LiveCluster(
+        config,
+        clock=clock,
+        request_timeout=app.settings.request_timeout,
+        max_requests_in_flight=app.settings.max_requests_in_flight,
+        user_agent=f"operatorkit/{app.name}",
+    ) as api:
+        await check(app, api, namespace=namespace, origin=origin)
+        engine = Engine(app, api, clock=clock, namespace=namespace)
+        stop = asyncio.Event()
+        running = asyncio.create_task(engine.run(), name=f"engine of {app.name}")
+        running.add_done_callback(lambda _: stop.set())
+        ready = asyncio.create_task(_announce(app, engine, on_ready), name=f"readiness of {app.name}")
+        try:
+            await _inside_kopf(api, namespace, engine=engine, running=running, stop=stop)
+        finally:
+            ready.cancel()
+            engine.stop()
+            await asyncio.wait({running, ready})
+        await running
+        _log.info("%s stopped", app.name)
+
+
+async def _announce(app: Operator, engine: Engine, on_ready: Callable[[], None] | None) -> None:
+    await engine.ready()
+    kinds = ", ".join(controller.resource.kind for controller in engine.controllers)
+    _log.info("%s is ready; it reconciles %s", app.name, kinds or "nothing")
+    if on_ready is not None:
+        on_ready()
+
+
+async def _inside_kopf(
+    api: LiveCluster, namespace: str | None, *, engine: Engine, running: asyncio.Task[None], stop: asyncio.Event
+) -> None:
+    registry = kopf.get_default_registry()
+    handlers = _has_handlers(registry)
+    if not handlers:
+        registry = kopf.OperatorRegistry()
+        logging.getLogger("kopf").setLevel(logging.WARNING)
+
+    async def login(**_: Any) -> kopf.AiohttpSession:
+        return kopf.AiohttpSession(server=api.config.server, aiohttp_session=api.session)
+
+    async def finish(**_: Any) -> None:
+        engine.stop()
+        await asyncio.wait({running})
+
+    kopf.on.login(registry=registry, id="operatorkit.login")(login)
+    kopf.on.cleanup(registry=registry, id="operatorkit.finish")(finish)
+    started = asyncio.Event()
+    signals = asyncio.create_task(_take_signals(started, stop), name="signals")
+    try:
+        await kopf.operator(
+            registry=registry,
+            settings=_settings(scanning=handlers),
+            standalone=True,
+            clusterwide=namespace is None,
+            namespaces=[] if namespace is None else [namespace],
+            stop_flag=stop,
+            ready_flag=started,
+        )
+    finally:
+        signals.cancel()
+        await asyncio.wait({signals})
+
+
+def _has_handlers(registry: kopf.OperatorRegistry) -> bool:
+    """Tell whether the operator's modules registered handlers with kopf itself."""
+    parts = (
+        registry._activities,  # noqa: SLF001 - kopf offers no question for this
+        registry._indexing,  # noqa: SLF001
+        registry._watching,  # noqa: SLF001
+        registry._spawning,  # noqa: SLF001
+        registry._changing,  # noqa: SLF001
+        registry._webhooks,  # noqa: SLF001
+    )
+    return any(part.get_all_handlers() for part in parts)
+
+
+def _settings(*, scanning: bool) -> kopf.OperatorSettings:
+    """Keep kopf from everything that nobody asked of it: Events of its log, annotations in its own name, webhooks."""
+    settings = kopf.OperatorSettings()
+    settings.posting.enabled = False
+    settings.scanning.disabled = not scanning
+    settings.admission.managed = None
+    settings.persistence.finalizer = f"{KOPF_PREFIX}/finalizer"
+    settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=KOPF_PREFIX)
+    settings.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(
+        prefix=KOPF_PREFIX, key="last-handled-configuration"
+    )
+    return settings
+
+
+async def _take_signals(started: asyncio.Event, stop: asyncio.Event) -> None:
+    """Stop at the first signal, leave at once at the second; kopf's own reaction to a second one is a traceback."""
+    await started.wait()
+    loop = asyncio.get_running_loop()
+
+    def received(number: signal.Signals) -> None:
+        if stop.is_set():
+            os._exit(128 + number)
+        _log.info("%s: finishing what runs now; once more to leave at once", number.name)
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, received, number)

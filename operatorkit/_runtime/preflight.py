@@ -1,0 +1,112 @@
+"""What is checked before an operator starts, so that it fails with one clear line instead of failing later, in parts.
+
+What belongs here: is the API server there, does it serve every kind that is declared, and may we do what we will do.
+What does not: repairing any of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from operatorkit.cluster import ClusterAPI
+from operatorkit.errors import Forbidden, InputError, NoKindMatch
+from operatorkit.events import EVENTS
+from operatorkit.names import ApiResource
+from operatorkit.operator import Operator
+from operatorkit.resource import Resource, api_resource_of
+
+__all__ = ["Permission", "check", "permissions"]
+
+_REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Permission:
+    """One thing that an operator does: a verb on a resource (`certificates`, or `certificates/status`) of a group."""
+
+    group: str
+    resource: str
+    verb: str
+
+    def __str__(self) -> str:
+        return f'{self.verb} {self.resource} in API group "{self.group}"'
+
+
+def permissions(app: Operator) -> list[Permission]:
+    """Return what an operator needs to be allowed to do, from what it declares, sorted."""
+    needed: set[Permission] = set()
+
+    def add(resource: ApiResource, *verbs: str, subresource: str = "") -> None:
+        name = f"{resource.plural}/{subresource}" if subresource else resource.plural
+        needed.update(Permission(resource.group, name, verb) for verb in verbs)
+
+    for resource in app.resources():
+        add(resource, "list", "watch")
+    for reconciler in app.reconcilers:
+        add(api_resource_of(reconciler.kind), "patch", subresource="status")
+        if reconciler.finalize is not None:
+            add(api_resource_of(reconciler.kind), "patch")
+        for kind in reconciler.owns:
+            add(api_resource_of(kind), "create", "patch", "delete")
+    add(EVENTS, "create", "patch", "get")
+    return sorted(needed)
+
+
+async def check(app: Operator, api: ClusterAPI, *, namespace: str | None = None, origin: str = "MODULE") -> None:
+    """Check all of it. Raises InputError that names every kind, or permission, that is missing; and ClusterError."""
+    await _check_kinds(app, api, origin)
+    await _check_permissions(permissions(app), api, namespace)
+
+
+async def _check_kinds(app: Operator, api: ClusterAPI, origin: str) -> None:
+    missing: list[ApiResource] = []
+    own: list[ApiResource] = []
+    for kind in app.kinds():
+        resource = api_resource_of(kind)
+        try:
+            await api.resolve(resource.group, resource.kind, resource.version)
+        except NoKindMatch:
+            (own if issubclass(kind, Resource) else missing).append(resource)
+    if own:
+        raise InputError(
+            f"the API server does not serve {_listed(own)}: install the definitions first, with "
+            f"`operatorkit crd render {origin} | kubectl apply --server-side -f -`"
+        )
+    if missing:
+        raise InputError(
+            f"the API server does not serve {_listed(missing)}, which {app.name} needs: install them first"
+        )
+
+
+def _listed(resources: Iterable[ApiResource]) -> str:
+    return ", ".join(f"{resource.kind} ({resource.api_version})" for resource in resources)
+
+
+async def _check_permissions(needed: list[Permission], api: ClusterAPI, namespace: str | None) -> None:
+    try:
+        allowed = await asyncio.gather(*(_is_allowed(permission, api, namespace) for permission in needed))
+    except Forbidden:
+        return  # a cluster that does not let us ask: what is missing will be named when it is needed
+    missing = [permission for permission, yes in zip(needed, allowed, strict=True) if not yes]
+    if missing:
+        where = f"in namespace {namespace}" if namespace else "in all namespaces"
+        lines = "".join(f"\n  {permission}" for permission in missing)
+        raise InputError(f"the permission to do this {where} is missing; grant it with a Role or ClusterRole:{lines}")
+
+
+async def _is_allowed(permission: Permission, api: ClusterAPI, namespace: str | None) -> bool:
+    resource, _, subresource = permission.resource.partition("/")
+    attributes = {"verb": permission.verb, "group": permission.group, "resource": resource}
+    if subresource:
+        attributes["subresource"] = subresource
+    if namespace:
+        attributes["namespace"] = namespace
+    review = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SelfSubjectAccessReview",
+        "spec": {"resourceAttributes": attributes},
+    }
+    answer = await api.request("POST", _REVIEWS, body=review)
+    return bool(answer["status"].get("allowed"))

@@ -1,0 +1,45 @@
+"""`operatorkit run`: an operator against the cluster of a kubeconfig, or of the pod it runs in."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import click
+
+from operatorkit.cli._load import load
+
+__all__ = ["command", "set_up_logging"]
+
+
+@click.command("run")
+@click.argument("target", metavar="NAME|MODULE:OPERATOR|FILE")
+@click.option("--kubeconfig", metavar="FILE", help="Where the cluster is; by default $KUBECONFIG, or the pod's own.")
+@click.option("--context", metavar="NAME", help="The context of the kubeconfig; by default its current one.")
+@click.option("--namespace", "-n", metavar="NAME", help="Work in this namespace only; by default in all.")
+@click.option("--verbose", "-v", is_flag=True, help="Say more.")
+def command(target: str, kubeconfig: str | None, context: str | None, namespace: str | None, verbose: bool) -> None:
+    """Run an operator until SIGTERM or Ctrl-C.
+
+    TARGET is the name of an installed operator, module:operator, or a file. Before it starts, the operator checks that
+    the cluster serves its kinds and that it has the permissions it needs; what is missing is named, with exit code 1.
+    """
+    set_up_logging(verbose=verbose)
+    loaded = load(target)
+
+    from operatorkit._runtime.host import host
+    from operatorkit.cluster import load_config
+
+    config = load_config(kubeconfig, context)
+    asyncio.run(host(loaded.app, config, namespace=namespace, origin=loaded.origin))
+
+
+def set_up_logging(*, verbose: bool) -> None:
+    """Log to stderr: a line has time, level, logger and message."""
+    logging.basicConfig(
+        level=logging.DEBUG if verbose else logging.INFO,
+        format="%(asctime)s %(levelname)-7s %(name)s: %(message)s",
+        datefmt="%H:%M:%S",
+    )
+    for noisy in ("asyncio", "aiohttp", "kubernetes", "urllib3"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
