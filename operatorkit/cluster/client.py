@@ -12,6 +12,7 @@ One aiohttp session carries everything and may be shared (`LiveCluster.session`)
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import random
 from collections.abc import AsyncGenerator, Callable, Mapping
@@ -126,6 +127,7 @@ class LiveCluster:
         session, self._session = self._session, None
         if session is not None:
             await session.close()
+            await asyncio.sleep(0)  # aborted sockets are closed by the loop's next round
 
     async def get(
         self, resource: ApiResource, name: str, *, namespace: str | None = None, subresource: str | None = None
@@ -204,9 +206,12 @@ class LiveCluster:
                         error_from_answer(code, body, response.headers, request=request, resource=resource.qualified)
                     )
                 splitter = LineSplitter()
-                async for chunk in response.content.iter_any():
-                    for line in splitter.feed(chunk):
-                        yield _watch_event(line, request)
+                try:
+                    async for chunk in response.content.iter_any():
+                        for line in splitter.feed(chunk):
+                            yield _watch_event(line, request)
+                finally:
+                    _hang_up(response)
         except (aiohttp.ClientError, OSError) as error:
             if not code:
                 self._report("GET", url, code, started)
@@ -435,6 +440,13 @@ def _wait_seconds(error: ClusterError, tries: int) -> float:
 
 def _collection_path(resource: ApiResource, namespace: str | None) -> str:
     return resource.path(namespace=_segment(namespace, "namespace") if namespace is not None else None)
+
+
+def _hang_up(response: aiohttp.ClientResponse) -> None:
+    """End a stream that is not at its end: a polite TLS farewell would keep the socket until the server answers it."""
+    transport = response.connection.transport if response.connection is not None else None
+    if transport is not None:
+        transport.abort()
 
 
 def _object_path(resource: ApiResource, name: str, namespace: str | None, subresource: str | None) -> str:
