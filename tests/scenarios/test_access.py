@@ -124,10 +124,8 @@ async def test_an_administrator_may_be_someone_else(http, stranger, controlplane
     assert answer.status == 403
     assert f'User "{stranger.user.name}" cannot list' in answer.json["message"]
     answer = await stranger.get(http.path("pods"), headers={"Impersonate-User": "admin"})
-    assert answer.json["message"] == (
-        f'users "admin" is forbidden: User "{stranger.user.name}" cannot impersonate resource "users" in API group "" at '
-        "the cluster scope"
-    )
+    assert (answer.status, answer.json["reason"]) == (403, "Forbidden")
+    assert f'User "{stranger.user.name}" cannot impersonate' in answer.json["message"]
 
 
 async def test_a_wrong_token_is_nobody(controlplane, namespace):

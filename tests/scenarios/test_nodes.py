@@ -1,0 +1,150 @@
+"""Pods on a simulated node: they wait for what they mount, run, and end."""
+
+from __future__ import annotations
+
+import pytest
+
+from operatorkit.testing import eventually
+
+
+def pod(name="p", *, volumes=(), env_from=(), **spec):
+    container = {"name": "web", "image": "web:1", "envFrom": list(env_from)}
+    container["volumeMounts"] = [{"name": volume["name"], "mountPath": f"/{volume['name']}"} for volume in volumes]
+    return {
+        "metadata": {"name": name, "labels": {"app": name}},
+        "spec": {"containers": [container], "volumes": list(volumes), "terminationGracePeriodSeconds": 1, **spec},
+    }
+
+
+def secret_volume(secret, **more):
+    return {"name": "tls", "secret": {"secretName": secret, **more}}
+
+
+async def events_of(http, name):
+    answer = await http.get(http.path("events"), query={"fieldSelector": f"involvedObject.name={name}"})
+    assert answer.status == 200, answer.text
+    return {event["reason"]: event for event in answer.json["items"]}
+
+
+async def phase_of(http, name):
+    return (await http.get(http.path("pods", name))).json["status"]["phase"]
+
+
+async def is_running(http, name="p"):
+    status = (await http.get(http.path("pods", name))).json["status"]
+    ready = {condition["type"]: condition["status"] for condition in status.get("conditions", [])}
+    return status["phase"] == "Running" and ready.get("Ready") == "True" and status
+
+
+async def waits_with(http, reason, name="p"):
+    [status] = (await http.get(http.path("pods", name))).json["status"].get("containerStatuses") or [{}]
+    return status.get("state", {}).get("waiting", {}).get("reason") == reason
+
+
+async def test_a_pod_is_scheduled_and_runs(http, nodes):
+    await http.created("pods", pod())
+    status = await eventually(lambda: is_running(http))
+    assert status["podIP"]
+    assert status["hostIP"]
+    assert status["startTime"]
+    [container] = status["containerStatuses"]
+    assert (container["name"], container["ready"], container["started"], container["restartCount"]) == (
+        "web",
+        True,
+        True,
+        0,
+    )
+    assert "running" in container["state"]
+    assert {condition["type"] for condition in status["conditions"]} >= {
+        "PodScheduled",
+        "Initialized",
+        "ContainersReady",
+        "Ready",
+    }
+    assert {"Scheduled", "Pulled", "Created", "Started"} <= set(await events_of(http, "p"))
+
+
+async def test_a_pod_waits_in_container_creating_until_its_secret_is_there(http, nodes):
+    await http.created("pods", pod(volumes=[secret_volume("late")]))
+    await eventually(lambda: waits_with(http, "ContainerCreating"))
+    assert await phase_of(http, "p") == "Pending"
+
+    async def failed_mount():
+        return (await events_of(http, "p")).get("FailedMount")
+
+    event = await eventually(failed_mount)
+    assert event["message"] == 'MountVolume.SetUp failed for volume "tls" : secret "late" not found'
+    assert (event["type"], event["source"]["component"]) == ("Warning", "kubelet")
+    assert event["involvedObject"]["kind"] == "Pod"
+    assert event["count"] >= 1
+    await http.created("secrets", {"metadata": {"name": "late"}})
+    await eventually(lambda: is_running(http))
+
+
+@pytest.mark.parametrize(
+    ("volume", "message"),
+    [
+        (
+            {"name": "conf", "configMap": {"name": "late"}},
+            'MountVolume.SetUp failed for volume "conf" : configmap "late" not found',
+        ),
+        (
+            {"name": "all", "projected": {"sources": [{"secret": {"name": "late"}}]}},
+            'MountVolume.SetUp failed for volume "all" : secret "late" not found',
+        ),
+    ],
+)
+async def test_every_kind_of_mount_is_waited_for(http, nodes, volume, message):
+    await http.created("pods", pod(volumes=[volume]))
+
+    async def told():
+        return (await events_of(http, "p")).get("FailedMount", {}).get("message") == message
+
+    await eventually(told)
+
+
+async def test_what_is_optional_is_not_waited_for(http, nodes):
+    await http.created("pods", pod(volumes=[secret_volume("never", optional=True)]))
+    await eventually(lambda: is_running(http))
+
+
+async def test_a_missing_environment_is_a_configuration_error(http, nodes):
+    await http.created("pods", pod(env_from=[{"secretRef": {"name": "late"}}]))
+    await eventually(lambda: waits_with(http, "CreateContainerConfigError"))
+
+    async def told():
+        return (await events_of(http, "p")).get("Failed", {}).get("message") == 'Error: secret "late" not found'
+
+    await eventually(told)
+    await http.created("secrets", {"metadata": {"name": "late"}})
+    await eventually(lambda: is_running(http))
+
+
+async def test_a_pod_that_fits_no_node_says_so(http, nodes):
+    await http.created("pods", pod(nodeSelector={"disk": "nowhere"}))
+
+    async def told():
+        return (await events_of(http, "p")).get("FailedScheduling")
+
+    event = await eventually(told)
+    assert event["message"].startswith("0/")
+    assert "didn't match Pod's node affinity/selector" in event["message"]
+    status = (await http.get(http.path("pods", "p"))).json["status"]
+    [condition] = [c for c in status["conditions"] if c["type"] == "PodScheduled"]
+    assert (condition["status"], condition["reason"]) == ("False", "Unschedulable")
+
+
+async def test_a_running_pod_ends_gracefully(http, nodes):
+    await http.created("pods", pod())
+    await eventually(lambda: is_running(http))
+    answer = await http.delete(http.path("pods", "p"))
+    assert answer.json["metadata"]["deletionGracePeriodSeconds"] == 1
+    await http.gone(http.path("pods", "p"))
+    assert "Killing" in await events_of(http, "p")
+
+
+async def test_the_node_is_ready(http, nodes):
+    items = (await http.get("/api/v1/nodes")).json["items"]
+    ready = [c["status"] for node in items for c in node["status"]["conditions"] if c["type"] == "Ready"]
+    assert ready
+    assert set(ready) == {"True"}
