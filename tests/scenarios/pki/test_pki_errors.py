@@ -1,0 +1,198 @@
+"""What is wrong is said where its owner looks, once, and taken back when it is mended."""
+
+from __future__ import annotations
+
+import base64
+from datetime import UTC, datetime, timedelta
+
+from operatorkit.clock import parse_time
+from operatorkit.testing import eventually
+
+
+async def test_a_forbidden_name_is_told_at_the_pod_with_the_nearest_allowed_one(team, pki):
+    await team.ca()
+    async with pki() as running:
+        await team.pod()
+        await team.certificate(dnsNames=["app2"])
+        event = await team.event("Pod", "web", "DeniedByPolicy")
+        assert event["type"] == "Warning"
+        assert event["message"].startswith("Did you mean app1?")
+        assert "Certificate web" in event["message"]
+        assert event["involvedObject"]["kind"] == "Pod"
+        assert event["related"]["kind"] == "Certificate"
+        await team.event("Certificate", "web", "DeniedByPolicy")
+        await running.settled()
+        assert event["count"] == 1
+        assert await team.find("Secret", "web-tls") is None
+
+
+async def test_the_same_denial_again_counts_on_even_by_another_process(team, pki):
+    await team.ca()
+    await team.pod()
+    async with pki():
+        await team.certificate(dnsNames=["app2"])
+        await team.event("Pod", "web", "DeniedByPolicy")
+        await team.condition("Certificate", "web", status="False")
+    async with pki() as running:
+        await running.settled()
+        event = await team.event("Pod", "web", "DeniedByPolicy")
+        assert event["count"] == 2
+        await team.change("Certificate", "web", spec={"duration": "48h"})
+        await team.condition("Certificate", "web", status="False")
+        await running.settled()
+        event = await team.event("Pod", "web", "DeniedByPolicy")
+        assert event["count"] == 3
+
+
+async def test_the_correction_lets_the_pod_run_and_those_who_heard_of_the_error_hear_of_its_end(team, pki, nodes):
+    await team.ca()
+    async with pki() as running:
+        await team.pod()
+        await team.certificate(dnsNames=["app2"])
+        await team.event("Pod", "web", "DeniedByPolicy")
+        await team.change("Certificate", "web", spec={"dnsNames": ["app1"]})
+        await team.ready()
+        event = await team.event("Pod", "web", "CertificateIssued")
+        assert (event["type"], event["count"]) == ("Normal", 1)
+        if nodes is not None:
+            await eventually(lambda: phase_is(team, "web", "Running"), timeout=30)
+        await running.settled()
+        assert len(await team.events("Pod", "web")) == 2
+
+
+async def test_a_pod_without_a_problem_hears_nothing(team, pki):
+    await team.ca()
+    async with pki() as running:
+        await team.pod()
+        await team.certificate()
+        await team.ready()
+        await running.settled()
+        assert await team.events("Pod", "web") == []
+
+
+async def test_a_pod_that_comes_after_the_failure_is_told_too(team, pki):
+    await team.ca()
+    async with pki():
+        await team.certificate(dnsNames=["app2"])
+        await team.condition("Certificate", "web", status="False", reason="DeniedByPolicy")
+        await team.pod("late")
+        await team.event("Pod", "late", "DeniedByPolicy")
+        assert (await team.event("Certificate", "web", "DeniedByPolicy"))["count"] == 1
+
+
+async def test_a_new_policy_grants_what_was_denied(team, pki):
+    await team.ca()
+    async with pki():
+        await team.certificate(dnsNames=["app2"])
+        await team.condition("Certificate", "web", status="False", reason="DeniedByPolicy")
+        await team.change("CertificatePolicy", team.namespace, spec={"allowedNames": ["app2"]})
+        await team.ready()
+
+
+async def test_without_a_policy_nothing_is_allowed(team, pki):
+    await team.create("Issuer", "ca", spec={"selfSigned": {}})
+    async with pki():
+        await team.certificate()
+        ready = await team.condition("Certificate", "web", status="False", reason="DeniedByPolicy")
+        assert "CertificatePolicy" in ready["message"]
+
+
+async def test_every_fault_of_a_spec_is_named_at_once(team, pki):
+    await team.ca()
+    async with pki():
+        await team.pod()
+        await team.certificate(dnsNames=["10.0.0.1", "a..b"], ipAddresses=["here"])
+        event = await team.event("Pod", "web", "InvalidSpec")
+    for told in ("spec.dnsNames[0]", "spec.dnsNames[1]", "spec.ipAddresses[0]", "'10.0.0.1'", "Move 10.0.0.1"):
+        assert told in event["message"]
+
+
+async def test_a_missing_issuer_is_named_and_its_arrival_is_enough(team, pki):
+    await team.policy()
+    async with pki():
+        await team.pod()
+        await team.certificate()
+        event = await team.event("Pod", "web", "IssuerNotFound")
+        assert "Issuer ca" in event["message"]
+        await team.create("Issuer", "ca", spec={"selfSigned": {}})
+        await team.ready()
+        await team.event("Pod", "web", "CertificateIssued")
+
+
+async def test_a_ca_key_that_does_not_match_is_told_at_the_issuer_and_at_the_pod(team, pki):
+    ca, other = await team.new_ca(), await team.new_ca()
+    await team.policy()
+    await team.secret("ca", {**ca, "tls.key": other["tls.key"]})
+    await team.create("Issuer", "ca", spec={"ca": {"secretName": "ca"}})
+    async with pki():
+        await team.pod()
+        await team.certificate()
+        event = await team.event("Pod", "web", "IssuerNotReady")
+        assert "does not match" in event["message"]
+        ready = await team.condition("Issuer", "ca", status="False", reason="IssuerNotReady")
+        assert f"{team.namespace}/ca" in ready["message"]
+        await team.change("Secret", "ca", data={"tls.key": base64.b64encode(ca["tls.key"]).decode()})
+        await team.condition("Issuer", "ca", status="True")
+        await team.ready()
+
+
+async def test_an_issuer_reads_secrets_of_its_own_namespace_only(team, pki):
+    await team.policy()
+    await team.create("Issuer", "ca", spec={"ca": {"secretName": "elsewhere"}})
+    async with pki():
+        ready = await team.condition("Issuer", "ca", status="False", reason="IssuerNotReady")
+    assert f"Secret {team.namespace}/elsewhere" in ready["message"]
+
+
+async def test_of_two_certificates_for_one_secret_the_older_wins(team, pki, fake_clock):
+    await team.ca()
+    async with pki() as running:
+        await team.certificate("first", secretName="shared")
+        await team.condition("Certificate", "first", status="True")
+        await eventually(lambda: is_junior_now(team, "first"))
+        await team.certificate("second", secretName="shared")
+        ready = await team.condition("Certificate", "second", status="False", reason="SecretConflict")
+        assert "Certificate first" in ready["message"]
+        await running.settled()
+        await team.delete("Certificate", "first")
+        await team.condition("Certificate", "second", status="True", within=60)  # the garbage collector's pace
+
+
+async def test_a_foreign_secret_is_left_as_it_is(team, pki):
+    await team.ca()
+    before = await team.secret("web-tls", {"password": b"precious"})
+    async with pki():
+        await team.certificate()
+        await team.condition("Certificate", "web", status="False", reason="SecretConflict")
+        assert await team.get("Secret", "web-tls") == before
+        await team.delete("Secret", "web-tls")
+        await team.ready()
+
+
+async def test_the_event_of_a_waiting_pod_is_there_after_two_hours(team, pki, fake_clock):
+    await team.ca()
+    async with pki() as running:
+        await team.pod()
+        await team.certificate(dnsNames=["app2"])
+        await team.event("Pod", "web", "DeniedByPolicy")
+        await running.settled()
+        for _ in range(12):
+            await fake_clock.advance(timedelta(minutes=10))
+        event = await eventually(lambda: counted(team, 4))
+        assert event["firstTimestamp"] == "2026-01-01T00:00:00Z"
+        assert event["lastTimestamp"] >= "2026-01-01T01:30:00Z"
+
+
+async def counted(team, at_least: int):
+    event = await team.event("Pod", "web", "DeniedByPolicy")
+    return event if event["count"] >= at_least else None
+
+
+async def phase_is(team, pod: str, phase: str) -> bool:
+    return (await team.get("Pod", pod)).get("status", {}).get("phase") == phase
+
+
+async def is_junior_now(team, senior: str) -> bool:
+    """Tell whether what is created now will have a later time of creation, which counts whole seconds."""
+    created = (await team.get("Certificate", senior))["metadata"]["creationTimestamp"]
+    return datetime.now(UTC) - parse_time(created) > timedelta(seconds=1.5)
