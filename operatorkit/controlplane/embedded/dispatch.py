@@ -276,7 +276,15 @@ class Dispatcher:
 _VERSION = {
     "major": "1",
     "minor": "36",
+    "emulationMajor": "1",
+    "emulationMinor": "36",
+    "minCompatibilityMajor": "1",
+    "minCompatibilityMinor": "35",
     "gitVersion": "v1.36.3",
+    "gitCommit": "0" * 40,
     "gitTreeState": "clean",
-    "platform": "linux/amd64",
+    "buildDate": "2026-01-01T00:00:00Z",
+    "goVersion": "none",
+    "compiler": "none",
+    "platform": "any/any",
 }

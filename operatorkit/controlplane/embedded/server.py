@@ -7,6 +7,7 @@ here is a Status. What does not: what is answered (`dispatch`).
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import secrets
 import ssl
@@ -142,12 +143,12 @@ class EmbeddedServer:
                 return await self._stream(http, answer)
             return _response(http, answer)
         except ApiError as error:
-            return _refusal(error)
+            return _refusal(http, error)
         except ClusterError as error:
-            return _refusal(of_cluster_error(error))
+            return _refusal(http, of_cluster_error(error))
         except Exception:  # noqa: BLE001 - the outermost loop: reported here, and the client gets a Status
             _log.exception("a fault of the embedded API server in %s %s", http.method, http.path)
-            return _refusal(internal_error("the embedded API server failed; its log says how"))
+            return _refusal(http, internal_error("the embedded API server failed; its log says how"))
 
     async def _read(self, http: web.BaseRequest) -> Request:
         transport = http.transport
@@ -223,11 +224,11 @@ def _response(http: web.BaseRequest, answer: Answer) -> web.Response:
     if (etag := headers.get("ETag")) and http.headers.get("If-None-Match") == etag:
         return web.Response(status=304, headers=headers)
     if answer.media == "application/yaml":
-        import json
-
         import yaml
 
         body = yaml.safe_dump(json.loads(body), sort_keys=False).encode()
+    elif answer.media.startswith("application/json") and _is_for_people(http):
+        body = _indented(body)
     headers |= {"Content-Type": answer.media, "Cache-Control": "no-cache, private"}
     response = web.Response(body=body, status=answer.status, headers=headers)
     for warning in answer.warnings:
@@ -236,8 +237,23 @@ def _response(http: web.BaseRequest, answer: Answer) -> web.Response:
     return response
 
 
-def _refusal(error: ApiError) -> web.Response:
+def _is_for_people(http: web.BaseRequest) -> bool:
+    """Tell whether JSON is to be indented: when it is asked for, and for browsers and tools such as curl."""
+    wish = http.query.get("pretty", "")
+    if wish:
+        return wish in {"1", "t", "T", "TRUE", "true", "True"}
+    return http.headers.get("User-Agent", "").startswith(("curl", "Wget", "Mozilla/5.0"))
+
+
+def _indented(body: bytes) -> bytes:
+    return json.dumps(json.loads(body), indent=2, ensure_ascii=False).encode()
+
+
+def _refusal(http: web.BaseRequest, error: ApiError) -> web.Response:
     headers = {"Content-Type": "application/json"}
     if error.retry_after_seconds:
         headers["Retry-After"] = str(error.retry_after_seconds)
-    return web.Response(body=encode(error.status), status=error.code, headers=headers)
+    body = encode(error.status)
+    if _is_for_people(http):
+        body = _indented(body)
+    return web.Response(body=body, status=error.code, headers=headers)
