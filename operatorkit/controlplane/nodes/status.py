@@ -171,9 +171,7 @@ def running(pod: JSONObject, host: Host, now: datetime, pod_ip: str) -> JSONObje
         "conditions": _conditions(
             pod,
             now,
-            dict.fromkeys(
-                ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"), (True, "", "")
-            ),
+            dict.fromkeys(_ALL_CONDITIONS, (True, "", "")),
         ),
         "containerStatuses": [_container_status(pod, container, state) for container in _containers(pod)],
         **_addresses(pod_ip),
