@@ -23,6 +23,7 @@ from typing import Any, Self
 
 from operatorkit.controlplane import _credentials as credentials
 from operatorkit.controlplane._ports import ReservedPort
+from operatorkit.controlplane._selection import enabled
 from operatorkit.controlplane.backend import BackendName, StartError
 from operatorkit.controlplane.real._process import Process
 from operatorkit.controlplane.real.binaries import VERSION, Binaries
@@ -148,7 +149,7 @@ class RealControlPlane:
             assert binaries.kube_controller_manager is not None
             arguments = self._controller_arguments(directory, self._controllers)
             self._run(binaries.kube_controller_manager, arguments, directory)
-            if _enabled("serviceaccount-controller", self._controllers):
+            if enabled("serviceaccount-controller", self._controllers):
                 self._wait_for("/api/v1/namespaces/default/serviceaccounts/default")
 
     def _stop(self) -> None:
@@ -240,12 +241,6 @@ class RealControlPlane:
             return False
         finally:
             connection.close()
-
-
-def _enabled(controller: str, controllers: str) -> bool:
-    """Whether kube-controller-manager runs `controller`: an entry by name beats `*`."""
-    entries = [entry.strip() for entry in controllers.split(",")]
-    return f"-{controller}" not in entries and (controller in entries or "*" in entries)
 
 
 def _etcd_arguments(directory: Path, client_url: str) -> list[str]:

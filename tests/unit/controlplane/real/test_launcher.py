@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from operatorkit.controlplane._selection import enabled
 from operatorkit.controlplane.backend import ControlPlane, StartError
 from operatorkit.controlplane.real import Binaries, RealControlPlane, find
-from operatorkit.controlplane.real import launcher as launcher_module
 from operatorkit.errors import InputError
 
 _FOUND = find()
@@ -35,7 +35,7 @@ def _script(path: Path, body: str) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("controllers", "enabled"),
+    ("controllers", "runs"),
     [
         ("*", True),
         ("*,-serviceaccount-controller", False),
@@ -44,8 +44,8 @@ def _script(path: Path, body: str) -> Path:
         ("-serviceaccount-controller,*", False),
     ],
 )
-def test_a_controller_named_beats_the_asterisk(controllers: str, enabled: bool) -> None:
-    assert launcher_module._enabled("serviceaccount-controller", controllers) is enabled
+def test_a_controller_named_beats_the_asterisk(controllers: str, runs: bool) -> None:
+    assert enabled("serviceaccount-controller", controllers) is runs
 
 
 def test_a_program_that_ends_early_is_named_with_its_last_words(tmp_path: Path) -> None:

@@ -1,0 +1,79 @@
+"""All controllers of the embedded control plane, started and stopped together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Protocol, Self
+
+from operatorkit.clock import SYSTEM_CLOCK, Clock
+from operatorkit.cluster.api import ClusterAPI
+from operatorkit.controlplane._selection import enabled
+from operatorkit.controlplane.embedded.controllers.defaults import RootCertificatePublisher, ServiceAccountController
+from operatorkit.controlplane.embedded.controllers.garbage import GarbageCollector
+from operatorkit.controlplane.embedded.controllers.inventory import Inventory
+from operatorkit.controlplane.embedded.controllers.namespaces import NamespaceController
+
+__all__ = ["CONTROLLERS", "Controllers"]
+
+CONTROLLERS = (
+    GarbageCollector.name,
+    NamespaceController.name,
+    ServiceAccountController.name,
+    RootCertificatePublisher.name,
+)
+"""The names that `Controllers` understands; a selection may name others, which do nothing."""
+
+
+class _Controller(Protocol):
+    async def run(self) -> None: ...
+
+    async def settled(self) -> None: ...
+
+
+class Controllers:
+    """Runs the controllers that `selection` turns on, in kube-controller-manager's own syntax.
+
+    An async context manager; entering returns when everything that is there was seen. `ca_pem` is what
+    `kube-root-ca.crt` holds. `clock` paces retries and dates conditions.
+    """
+
+    def __init__(
+        self, api: ClusterAPI, *, ca_pem: bytes = b"", selection: str = "*", clock: Clock = SYSTEM_CLOCK
+    ) -> None:
+        self._inventory = Inventory(api, clock=clock)
+        factories: dict[str, Callable[[], _Controller]] = {
+            GarbageCollector.name: lambda: GarbageCollector(api, self._inventory, clock=clock),
+            NamespaceController.name: lambda: NamespaceController(api, self._inventory, clock=clock),
+            ServiceAccountController.name: lambda: ServiceAccountController(api, self._inventory, clock=clock),
+            RootCertificatePublisher.name: lambda: RootCertificatePublisher(
+                api, self._inventory, ca_pem=ca_pem, clock=clock
+            ),
+        }
+        self._controllers: Sequence[_Controller] = [
+            make() for name, make in factories.items() if enabled(name, selection)
+        ]
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> Self:
+        if self._controllers:
+            self._tasks = [asyncio.create_task(one.run()) for one in (self._inventory, *self._controllers)]
+            await self._inventory.ready()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.clear()
+
+    async def settled(self) -> None:
+        """Return when no controller has anything to do that it could do now."""
+        if not self._tasks:
+            return
+        await self._inventory.settled()
+        for controller in self._controllers:
+            await controller.settled()
