@@ -89,15 +89,16 @@ class Graph:
         return sorted(nodes, key=lambda node: node.identity)
 
     def put(self, node: Node) -> set[str]:
-        """Add or replace an object; return the uids of the owners that it has gained or lost."""
+        """Add or replace an object; return the uids of the owners to which its relation has changed."""
         old = self._nodes.get(node.uid)
-        before = {owner.uid for owner in old.owners} if old is not None else set()
-        after = {owner.uid for owner in node.owners}
+        before = set(old.owners) if old is not None else set()
+        after = set(node.owners)
+        owners = {owner.uid for owner in node.owners}
         self._nodes[node.uid] = node
-        self._unlink(node.uid, before - after)
-        for uid in after - before:
+        self._unlink(node.uid, {owner.uid for owner in before} - owners)
+        for uid in owners:
             self._dependents.setdefault(uid, set()).add(node.uid)
-        return before ^ after
+        return {owner.uid for owner in before ^ after}
 
     def remove(self, uid: str) -> Node | None:
         """Take an object out and return it; its dependents still name it."""
