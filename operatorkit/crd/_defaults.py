@@ -12,11 +12,12 @@ from pydantic import BaseModel, PydanticSchemaGenerationError, TypeAdapter
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from operatorkit.crd import official
+from operatorkit.crd import _prune, official
+from operatorkit.crd._node import parse
 from operatorkit.crd.model import Model, written
 from operatorkit.errors import DefinitionError
 
-__all__ = ["default_of"]
+__all__ = ["default_of", "filled", "has_defaults"]
 
 
 class _Place(Protocol):
@@ -34,7 +35,7 @@ def default_of(field: FieldInfo, schema: dict[str, Any], place: _Place) -> Any:
         return None
     if isinstance(value, Model):
         data = written(value)
-        return data if data or _has_defaults(schema) else None
+        return filled(data, schema) if data or has_defaults(schema) else None
     if isinstance(value, BaseModel):
         return official.plain(value) or None
     if value in ("", [], {}):
@@ -54,5 +55,20 @@ def _annotated(field: FieldInfo) -> Any:
     return Annotated[(field.annotation, *field.metadata)]
 
 
-def _has_defaults(schema: dict[str, Any]) -> bool:
+def has_defaults(schema: dict[str, Any]) -> bool:
+    """Tell whether an empty object of this schema would get a field by default."""
     return any("default" in child for child in schema.get("properties", {}).values())
+
+
+def filled(value: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the default of an object, complete where rules look at it.
+
+    The API server fills the defaults inside of a default in when it applies it, but evaluates rules on it as it stands.
+    """
+    if _has_rules(schema):
+        _prune.default(value, parse(schema))
+    return value
+
+
+def _has_rules(schema: dict[str, Any]) -> bool:
+    return "x-kubernetes-validations" in schema or any(map(_has_rules, schema.get("properties", {}).values()))

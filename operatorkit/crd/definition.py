@@ -16,6 +16,7 @@ from typing import Any, Literal, NoReturn, get_args
 from pydantic import BaseModel
 
 from operatorkit.crd._constraints import rules_of
+from operatorkit.crd._defaults import filled, has_defaults
 from operatorkit.crd.markers import Rule
 from operatorkit.crd.model import Model
 from operatorkit.crd.schema import Place, description_of, field_schema, in_order
@@ -173,8 +174,8 @@ class Definition:
             if field.is_required() or (name == "spec" and properties[key].get("required")):
                 required.append(key)
         spec = properties.get("spec", {})
-        if "spec" not in required and _has_defaults(spec):
-            properties["spec"] = in_order({**spec, "default": {}})
+        if "spec" not in required and has_defaults(spec):
+            properties["spec"] = in_order({**spec, "default": filled({}, spec)})
         schema: dict[str, Any] = {"type": "object", "properties": properties}
         description = description_of(model)
         if description:
@@ -284,7 +285,3 @@ def _column(column: PrinterColumn) -> dict[str, Any]:
     if column.priority:
         written["priority"] = column.priority
     return written
-
-
-def _has_defaults(schema: dict[str, Any]) -> bool:
-    return any("default" in child for child in schema.get("properties", {}).values())

@@ -134,12 +134,7 @@ def description_of(model: type) -> str:
 
 def field_schema(field: FieldInfo, place: Place) -> Schema:
     """Return the schema of a field, with its description and its default. Raises DefinitionError."""
-    marks = flatten(field.metadata)
-    if field.discriminator is not None:
-        schema = discriminated(field.annotation, field.discriminator, place, schema_of)
-        apply_marks(schema, marks, place)
-    else:
-        schema = _type(field.annotation, marks, place)
+    schema = _type(field.annotation, [*flatten(field.metadata), *([field] if field.discriminator else ())], place)
     if field.description:
         schema["description"] = inspect.cleandoc(field.description)
     default = default_of(field, schema, place)
@@ -159,7 +154,10 @@ def _type(annotation: Any, marks: list[Any], place: Place) -> Schema:
         rest = tuple(choice for choice in choices if choice is not type(None))
         return _type(rest[0] if len(rest) == 1 else Union[rest], marks, place)  # noqa: UP007 - built at run time
     replacement = next((mark for mark in reversed(marks) if isinstance(mark, SchemaOf)), None)
-    if replacement is not None:
+    discriminator = next((mark.discriminator for mark in marks if isinstance(mark, FieldInfo)), None)
+    if discriminator is not None:
+        schema = discriminated(annotation, discriminator, place, schema_of)
+    elif replacement is not None:
         schema = dict(replacement.schema)
     elif choices:
         schema = _union(choices, place)

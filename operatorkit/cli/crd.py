@@ -1,0 +1,84 @@
+"""`operatorkit crd ...`: custom resource definitions from classes.
+
+What belongs here: finding the classes, and printing or writing what is made of them. What does not: making it
+(`operatorkit.crd`).
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import click
+
+from operatorkit.cli._loading import load_module
+from operatorkit.errors import InputError
+from operatorkit.resource import Resource
+
+__all__ = ["command", "resources_in"]
+
+
+@click.group("crd", help="Render custom resource definitions from classes.")
+def command() -> None:
+    """Hold the subcommands together."""
+
+
+@command.command("render")
+@click.argument("modules", metavar="MODULE...", nargs=-1, required=True)
+@click.option(
+    "-o",
+    "--output",
+    metavar="yaml|json|DIR",
+    default="yaml",
+    show_default=True,
+    help="Print YAML, print a JSON List, or write one YAML file for each kind into a directory.",
+)
+def render_command(modules: tuple[str, ...], output: str) -> None:
+    """Render the CRDs of the resource classes in each MODULE.
+
+    A MODULE is one that can be imported, a file such as pg.py, or the name of an installed operator. kubectl takes the
+    output as it is: operatorkit crd render pg.py | kubectl apply --server-side -f -
+    """
+    from operatorkit.crd.render import render
+
+    manifests = [kind.crd() for target in modules for kind in resources_in(load_module(target), target)]
+    if output == "yaml":
+        click.echo(render(manifests), nl=False)
+    elif output == "json":
+        click.echo(json.dumps({"apiVersion": "v1", "kind": "List", "items": manifests}, indent=2))
+    else:
+        _write(manifests, Path(output))
+
+
+def _write(manifests: list[dict[str, Any]], directory: Path) -> None:
+    from operatorkit.crd.render import render
+
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        for manifest in manifests:
+            path = directory / f"{manifest['spec']['group']}_{manifest['spec']['names']['plural']}.yaml"
+            path.write_text(render([manifest]), encoding="utf-8")
+            click.echo(path)
+    except OSError as error:
+        raise InputError(f"{directory} cannot be written: {error.strerror}: give -o a directory") from error
+
+
+def resources_in(module: ModuleType, target: str) -> list[type[Resource[Any, Any]]]:
+    """Return the resource classes that a module has, or that its operators reconcile, by group and kind.
+
+    Raises InputError when there are none.
+    """
+    found: set[type[Resource[Any, Any]]] = set()
+    for value in vars(module).values():
+        kinds = (
+            value.kinds() if type(value).__module__ == "operatorkit.operator" and hasattr(value, "kinds") else [value]
+        )
+        found |= {kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Resource) and kind.kind}
+    if not found:
+        raise InputError(
+            f"{target} has no resource classes: a class like "
+            'class Postgres(Resource[PostgresSpec, PostgresStatus], group="db.example.io", version="v1") was looked for'
+        )
+    return sorted(found, key=lambda kind: (kind.api_resource().qualified, kind.api_version))
