@@ -13,12 +13,12 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import Callable
 from typing import Any
 
 import kopf
 
 from operatorkit._runtime.engine import Engine
+from operatorkit._runtime.install import install_definitions
 from operatorkit._runtime.preflight import check
 from operatorkit.clock import SYSTEM_CLOCK, Clock
 from operatorkit.cluster import ClusterConfig, LiveCluster
@@ -37,9 +37,11 @@ async def host(
     namespace: str | None = None,
     origin: str = "MODULE",
     clock: Clock = SYSTEM_CLOCK,
-    on_ready: Callable[[], None] | None = None,
+    install: bool = False,
 ) -> None:
     """Run an operator until SIGTERM or SIGINT; runs that have begun finish first.
+
+    With `install`, the definitions of its own kinds are applied before it starts.
 
     Call it in the main thread, in a loop of its own: kopf cancels what it finds there when it stops. Raises InputError
     when a kind or a permission is missing, ClusterError when the API server cannot be asked, and what ended the engine.
@@ -51,12 +53,14 @@ async def host(
         max_requests_in_flight=app.settings.max_requests_in_flight,
         user_agent=f"operatorkit/{app.name}",
     ) as api:
+        if install:
+            await install_definitions(app, api)
         await check(app, api, namespace=namespace, origin=origin)
         engine = Engine(app, api, clock=clock, namespace=namespace)
         stop = asyncio.Event()
         running = asyncio.create_task(engine.run(), name=f"engine of {app.name}")
         running.add_done_callback(lambda _: stop.set())
-        ready = asyncio.create_task(_announce(app, engine, on_ready), name=f"readiness of {app.name}")
+        ready = asyncio.create_task(_announce(app, engine), name=f"readiness of {app.name}")
         try:
             await _inside_kopf(api, namespace, engine=engine, running=running, stop=stop)
         finally:
@@ -67,12 +71,10 @@ async def host(
         _log.info("%s stopped", app.name)
 
 
-async def _announce(app: Operator, engine: Engine, on_ready: Callable[[], None] | None) -> None:
+async def _announce(app: Operator, engine: Engine) -> None:
     await engine.ready()
     kinds = ", ".join(controller.resource.kind for controller in engine.controllers)
     _log.info("%s is ready; it reconciles %s", app.name, kinds or "nothing")
-    if on_ready is not None:
-        on_ready()
 
 
 async def _inside_kopf(
@@ -111,7 +113,7 @@ async def _inside_kopf(
 
 
 def _has_handlers(registry: kopf.OperatorRegistry) -> bool:
-    """Tell whether the operator's modules registered handlers with kopf itself."""
+    """Tell whether the operator's modules registered handlers with kopf; its own ways to log in do not count."""
     parts = (
         registry._activities,  # noqa: SLF001 - kopf offers no question for this
         registry._indexing,  # noqa: SLF001
@@ -120,7 +122,7 @@ def _has_handlers(registry: kopf.OperatorRegistry) -> bool:
         registry._changing,  # noqa: SLF001
         registry._webhooks,  # noqa: SLF001
     )
-    return any(part.get_all_handlers() for part in parts)
+    return any(not getattr(handler, "_fallback", False) for part in parts for handler in part.get_all_handlers())
 
 
 def _settings(*, scanning: bool) -> kopf.OperatorSettings:

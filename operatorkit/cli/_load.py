@@ -10,26 +10,27 @@ import importlib
 import importlib.util
 import sys
 import traceback
+from collections.abc import Container
 from dataclasses import dataclass
 from importlib import metadata
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 
 from operatorkit.errors import InputError, OperatorKitError
 from operatorkit.operator import Operator
 
-__all__ = ["GROUP", "Loaded", "load"]
+__all__ = ["GROUP", "Loaded", "load", "locate"]
 
 GROUP = "operatorkit.operators"
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """An operator, how `operatorkit crd render` finds its kinds, and the file that holds it (None if installed)."""
+    """An operator, and how `operatorkit crd render` finds its kinds."""
 
     app: Operator
     origin: str
-    file: Path | None = None
 
 
 def load(target: str) -> Loaded:
@@ -39,25 +40,48 @@ def load(target: str) -> Loaded:
     """
     if target.endswith(".py") or "/" in target:
         path = Path(target)
-        return Loaded(_operator_in(_module_from_file(path), None, target), target, path.resolve())
+        return Loaded(_operator_in(_module_from_file(path), None, target), target)
     installed = {entry.name: entry for entry in metadata.entry_points(group=GROUP)}
     if target in installed:
         entry = installed[target]
         module = _module(entry.module, target)
         return Loaded(_operator_in(module, entry.attr or None, entry.value), entry.module)
     name, _, attribute = target.partition(":")
+    _find(name, target, installed)
+    return Loaded(_operator_in(_module(name, target), attribute or None, target), name)
+
+
+def locate(target: str) -> Path:
+    """Return the file that holds the operator, without running it. Raises InputError when there is none."""
+    if target.endswith(".py") or "/" in target:
+        path = Path(target)
+        if not path.is_file():
+            raise InputError(f"there is no file {path}")
+        return path.resolve()
+    installed = {entry.name: entry for entry in metadata.entry_points(group=GROUP)}
+    name = installed[target].module if target in installed else target.partition(":")[0]
+    spec = _find(name, target, installed)
+    if spec.origin is None:
+        raise InputError(f"{target}: {name} is a package without code of its own: name the module that holds `app`")
+    return Path(spec.origin).resolve()
+
+
+def _find(name: str, target: str, installed: Container[str]) -> ModuleSpec:
     here = str(Path.cwd())
-    if here not in sys.path:
+    if target not in installed and here not in sys.path:
         sys.path.insert(0, here)
-    if importlib.util.find_spec(name.partition(".")[0]) is None:
-        known = ", ".join(sorted(installed)) or "none"
+    try:
+        spec = importlib.util.find_spec(name)
+    except ImportError:
+        spec = None
+    if spec is None:
+        _refuse_hidden(name, target)
+        known = ", ".join(sorted(entry.name for entry in metadata.entry_points(group=GROUP))) or "none"
         raise InputError(
             f"{target!r} is no installed operator (there are: {known}), and there is no module {name!r} in {here} or "
             f"among the installed packages: give a name, module:operator, or FILE.py"
         )
-    module = _module(name, target)
-    file = Path(module.__file__).resolve() if module.__file__ else None
-    return Loaded(_operator_in(module, attribute or None, target), name, file)
+    return spec
 
 
 def _module(name: str, target: str) -> ModuleType:
@@ -66,12 +90,8 @@ def _module(name: str, target: str) -> ModuleType:
     except OperatorKitError:
         raise
     except Exception as error:
-        hiding = _hides_the_bundled_ones(name)
-        if hiding is not None and isinstance(error, ImportError):
-            raise InputError(
-                f"{target}: your own package `operators` at {hiding} hides the one that holds the bundled operators: "
-                f"rename yours, or run from another directory"
-            ) from error
+        if isinstance(error, ImportError):
+            _refuse_hidden(name, target)
         raise InputError(f"{target} cannot be imported: {_explained(error)}") from error
 
 
@@ -98,12 +118,14 @@ def _module_from_file(path: Path) -> ModuleType:
     return module
 
 
-def _hides_the_bundled_ones(name: str) -> str | None:
-    """Return the place of a regular package `operators`, if `name` would be found in the namespace of that name."""
+def _refuse_hidden(name: str, target: str) -> None:
+    """Raise InputError if a regular package named `operators` is found before the namespace that holds `name`."""
     package = sys.modules.get("operators")
-    if not name.startswith("operators.") or package is None or package.__file__ is None:
-        return None
-    return str(Path(package.__file__).parent)
+    if name.startswith("operators.") and package is not None and package.__file__ is not None:
+        raise InputError(
+            f"{target}: your own package `operators` at {Path(package.__file__).parent} hides the one that holds the "
+            f"bundled operators: rename yours, or run from another directory"
+        )
 
 
 def _operator_in(module: ModuleType, attribute: str | None, target: str) -> Operator:

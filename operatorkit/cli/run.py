@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import signal
+import sys
+import threading
 
 import click
 
@@ -17,21 +21,39 @@ __all__ = ["command", "set_up_logging"]
 @click.option("--kubeconfig", metavar="FILE", help="Where the cluster is; by default $KUBECONFIG, or the pod's own.")
 @click.option("--context", metavar="NAME", help="The context of the kubeconfig; by default its current one.")
 @click.option("--namespace", "-n", metavar="NAME", help="Work in this namespace only; by default in all.")
+@click.option("--install", is_flag=True, help="Apply the definitions of the operator's own kinds first.")
 @click.option("--verbose", "-v", is_flag=True, help="Say more.")
-def command(target: str, kubeconfig: str | None, context: str | None, namespace: str | None, verbose: bool) -> None:
+@click.option("--leashed", is_flag=True, hidden=True, help="Stop when standard input closes: its holder is gone.")
+def command(
+    target: str,
+    kubeconfig: str | None,
+    context: str | None,
+    namespace: str | None,
+    install: bool,
+    verbose: bool,
+    leashed: bool,
+) -> None:
     """Run an operator until SIGTERM or Ctrl-C.
 
     TARGET is the name of an installed operator, module:operator, or a file. Before it starts, the operator checks that
     the cluster serves its kinds and that it has the permissions it needs; what is missing is named, with exit code 1.
     """
     set_up_logging(verbose=verbose)
+    if leashed:
+        threading.Thread(target=_stop_at_end_of_input, name="leash", daemon=True).start()
     loaded = load(target)
 
     from operatorkit._runtime.host import host
     from operatorkit.cluster import load_config
 
     config = load_config(kubeconfig, context)
-    asyncio.run(host(loaded.app, config, namespace=namespace, origin=loaded.origin))
+    asyncio.run(host(loaded.app, config, namespace=namespace, origin=loaded.origin, install=install))
+
+
+def _stop_at_end_of_input() -> None:
+    while os.read(sys.stdin.fileno(), 4096):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def set_up_logging(*, verbose: bool) -> None:
