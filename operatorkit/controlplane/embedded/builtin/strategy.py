@@ -70,12 +70,10 @@ def field_filter(kind: GroupVersionKind, subresource: str = "", *, custom: bool 
 def prepare_create(kind: GroupVersionKind, obj: JSONObject, *, custom: bool = False, status: bool = True) -> None:
     """Bring a new object, with its defaults, into the state in which it begins. In place.
 
+    What every object gets (uid, creationTimestamp) must be there already: a Job takes its selector from its uid.
     `status` says, for a custom resource, whether it has the status subresource.
     """
     metadata = obj.setdefault("metadata", {})
-    for name in ("uid", "resourceVersion", "selfLink", "creationTimestamp", "deletionTimestamp"):
-        metadata.pop(name, None)
-    metadata.pop("deletionGracePeriodSeconds", None)
     metadata.pop("generation", None)
     if custom:
         metadata["generation"] = 1
@@ -224,12 +222,8 @@ _BEGIN = {
     ("", "Namespace"): _begin_namespace,
     ("", "Secret"): _begin_secret,
     ("", "Pod"): _begin_pod,
+    ("batch", "Job"): _begin_job,
 }
-
-
-def generate_job_selector(job: JSONObject) -> None:
-    """Set the generated selector and labels of a new Job, in place; its `metadata.uid` must be set."""
-    _begin_job(job)
 
 
 def allocate_cluster_ip(service: JSONObject, used: Iterable[str], *, network: str = "10.96.0") -> None:
