@@ -1,6 +1,6 @@
 """Record the columns of built-in kinds, as a real API server defines them, as data of the embedded server.
 
-    python tests/real/record_columns.py https://127.0.0.1:6443 TOKEN
+python tests/real/record_columns.py https://127.0.0.1:6443 TOKEN
 """
 
 from __future__ import annotations
