@@ -1,0 +1,102 @@
+"""kubectl at work against each control plane, with simulated nodes below it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from operatorkit.testing.backends import start
+
+
+def pytest_collection_modifyitems(items):
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.real)
+
+
+@pytest.fixture(scope="session")
+def binaries():
+    """Kubernetes' own programs; without them these tests have nothing to say."""
+    from operatorkit.controlplane.real import find
+
+    found = find()
+    if found is None or found.kubectl is None:
+        pytest.skip("there is no kubectl: `make test-real` builds it where Go is")
+    return found
+
+
+@pytest.fixture(scope="session", params=["embedded", "real"])
+def controlplane(request, binaries):
+    """Each kind of control plane in turn, whatever --controlplane says."""
+    with start(request.param) as plane:
+        yield plane
+
+
+@pytest.fixture(scope="module")
+def running_nodes(controlplane):
+    """One simulated node."""
+    from operatorkit.controlplane.nodes import NodesThread
+
+    with NodesThread(controlplane.kubeconfig(), count=1):
+        yield
+
+
+class Kubectl:
+    """Runs kubectl as the administrator, in the test's namespace."""
+
+    def __init__(self, program: Path, kubeconfig: Path, home: Path) -> None:
+        self.program = program
+        self.environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(home),
+            "KUBECONFIG": str(kubeconfig),
+            "KUBECTL_COMMAND_HEADERS": "false",
+        }
+
+    def run(self, *arguments, stdin=None, **environment):
+        return subprocess.run(
+            [self.program, *arguments],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+            env={**self.environment, **environment},
+        )
+
+    def __call__(self, *arguments, stdin=None, **environment):
+        """Run it, assert that it succeeds, and return what it printed."""
+        done = self.run(*arguments, stdin=stdin, **environment)
+        assert done.returncode == 0, f"kubectl {' '.join(arguments)}: {done.stderr or done.stdout}"
+        return done.stdout
+
+    def fails(self, *arguments, stdin=None, **environment):
+        """Run it, assert that it fails, and return what it said."""
+        done = self.run(*arguments, stdin=stdin, **environment)
+        assert done.returncode != 0, f"kubectl {' '.join(arguments)} succeeded: {done.stdout}"
+        return done.stderr
+
+    def start(self, *arguments):
+        """Start one that goes on, such as a watch."""
+        return subprocess.Popen(
+            [self.program, *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=self.environment,
+        )
+
+
+@pytest.fixture(scope="session")
+def kubectl_home(tmp_path_factory):
+    """Where kubectl caches what it discovered: once for all tests of a session."""
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture
+def kubectl(binaries, kubeconfig, kubectl_home):
+    return Kubectl(binaries.kubectl, kubeconfig, kubectl_home)
