@@ -68,8 +68,13 @@ async def running(
 
 
 async def install_crds(api: ClusterAPI, kinds: Iterable[type[Any]]) -> None:
-    """Apply the CRDs of those `kinds` that are classes of operatorkit, and wait until each is established."""
-    definitions = [kind.crd() for kind in kinds if hasattr(kind, "crd")]
+    """Apply the CRDs of those `kinds` that are classes of operatorkit, and wait until their objects can be listed.
+
+    That is later than Established: for a moment kube-apiserver says that storage is (re)initializing, and an engine
+    whose clock the test holds would wait for ever to ask again.
+    """
+    kinds = [kind for kind in kinds if hasattr(kind, "crd")]
+    definitions = [kind.crd() for kind in kinds]
     for definition in definitions:
         await api.patch(
             CRDS,
@@ -82,6 +87,13 @@ async def install_crds(api: ClusterAPI, kinds: Iterable[type[Any]]) -> None:
     for definition in definitions:
         name = definition["metadata"]["name"]
         await eventually(partial(_is_established, api, name), message=f"Established of {name}")
+    for kind in kinds:
+        await eventually(partial(_is_served, api, kind.api_resource()), message=f"objects of {kind.__name__}")
+
+
+async def _is_served(api: ClusterAPI, resource: ApiResource) -> bool:
+    await api.list(resource, limit=1)
+    return True
 
 
 async def _is_established(api: ClusterAPI, name: str) -> bool:
