@@ -1,7 +1,7 @@
 """The objects that every cluster begins with.
 
-What belongs here: namespaces, the Service of the API itself and the priority classes of the system. What does not:
-RBAC's own objects (`rbac`).
+What belongs here: namespaces, the Service of the API itself, and putting RBAC's objects into storage. What does not:
+which those are (`rbac_defaults`).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any
 
 from operatorkit.clock import format_time
 from operatorkit.controlplane.embedded.core import Core
+from operatorkit.controlplane.embedded.rbac_defaults import default_objects
 from operatorkit.names import GroupVersionKind
 
 __all__ = ["NAMESPACES", "bootstrap"]
@@ -31,6 +32,32 @@ def bootstrap(core: Core) -> None:
                 "status": {"phase": "Active"},
             },
         )
+    _ensure(core, _service())
+    for obj in default_objects():
+        _ensure(core, obj)
+
+
+def _service() -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {
+            "name": "kubernetes",
+            "namespace": "default",
+            "labels": {"component": "apiserver", "provider": "kubernetes"},
+        },
+        "spec": {
+            "clusterIP": "10.96.0.1",
+            "clusterIPs": ["10.96.0.1"],
+            "internalTrafficPolicy": "Cluster",
+            "ipFamilies": ["IPv4"],
+            "ipFamilyPolicy": "SingleStack",
+            "ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": 6443}],
+            "sessionAffinity": "None",
+            "type": "ClusterIP",
+        },
+        "status": {"loadBalancer": {}},
+    }
 
 
 def _ensure(core: Core, obj: dict[str, Any]) -> None:

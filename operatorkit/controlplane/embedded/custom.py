@@ -6,13 +6,15 @@ kube-apiserver does to every custom resource. What does not: CRDs themselves (`c
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from operatorkit.controlplane.embedded import metadata
+from operatorkit.controlplane.embedded.builtin import strategy as rules
 from operatorkit.controlplane.embedded.jsonpath import JSONPath
 from operatorkit.controlplane.embedded.status import FieldFault, bad_request
 from operatorkit.crd.structural import Structural
+from operatorkit.names import GroupVersionKind
 
 __all__ = ["CustomStrategy"]
 
@@ -28,8 +30,7 @@ class CustomStrategy:
 
     def __init__(self, crd: Mapping[str, Any], version: Mapping[str, Any]) -> None:
         spec = crd["spec"]
-        self._kind: str = spec["names"]["kind"]
-        self._api_version = f"{spec['group']}/{version['name']}"
+        self._gvk = GroupVersionKind(spec["group"], version["name"], spec["names"]["kind"])
         self._namespaced: bool = spec["scope"] == "Namespaced"
         self._has_status = "status" in (version.get("subresources") or {})
         self._structural = Structural((version.get("schema") or {}).get("openAPIV3Schema") or {})
@@ -59,14 +60,13 @@ class CustomStrategy:
         """Return a request's object without what the schema does not have, and with the schema's defaults."""
         duplicates = list(_duplicates(obj, "")) if validation != "Ignore" else []
         unknown: list[str] = []
-        metadata.decode(obj, self._kind, self._api_version, unknown)
+        metadata.decode(obj, self._gvk, unknown)
         self._structural.prune(obj, unknown=unknown)
         texts = [f'duplicate field "{it}"' for it in duplicates] + [f'unknown field "{it}"' for it in unknown]
         if texts and validation == "Strict":
-            raise bad_request(
-                f'{self._kind} in version "{self._api_version.rpartition("/")[2]}" cannot be handled as a '
-                f"{self._kind}: strict decoding error: {', '.join(texts)}"
-            )
+            kind = self._gvk.kind
+            text = f'{kind} in version "{self._gvk.version}" cannot be handled as a {kind}: strict decoding error: '
+            raise bad_request(text + ", ".join(texts))
         if validation == "Warn":
             warnings.extend(texts)
         return obj
@@ -77,32 +77,14 @@ class CustomStrategy:
 
     def prepare_create(self, obj: Object) -> None:
         """Take away what a creation cannot set: the status; begin to count generations."""
-        if self._has_status:
-            obj.pop("status", None)
-        obj["metadata"]["generation"] = 1
+        rules.prepare_create(self._gvk, obj, custom=True, status=self._has_status)
 
     def prepare_update(self, obj: Object, old: Object, subresource: str) -> None:
         """Keep the status, or everything but the status; count a generation when what is wanted changed."""
-        if subresource == "status":
-            status, managed = obj.get("status"), obj["metadata"].get("managedFields")
-            obj.clear()
-            obj.update(old | {"metadata": dict(old["metadata"])})
-            obj.pop("status", None)
-            if status is not None:
-                obj["status"] = status
-            obj["metadata"].pop("managedFields", None)
-            if managed is not None:
-                obj["metadata"]["managedFields"] = managed
-        elif self._has_status:
-            obj.pop("status", None)
-            if "status" in old:
-                obj["status"] = old["status"]
-        if self._wanted(obj) != self._wanted(old):
-            obj["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
+        rules.prepare_update(self._gvk, obj, old, subresource=subresource, custom=True, status=self._has_status)
 
-    def _wanted(self, obj: Object) -> Object:
-        unwanted = {"metadata", "apiVersion", "kind", *(("status",) if self._has_status else ())}
-        return {key: value for key, value in obj.items() if key not in unwanted}
+    def allocate(self, obj: Object, others: Callable[[], Iterable[Object]]) -> None:
+        """Do nothing: nothing of a custom resource is unique but its name."""
 
     def validate(self, obj: Object, old: Object | None, subresource: str) -> Sequence[FieldFault]:
         """Return the faults of an object."""

@@ -12,6 +12,7 @@ from typing import Any
 from operatorkit.controlplane.embedded.options import Fault
 from operatorkit.controlplane.embedded.status import bad_request
 from operatorkit.crd.kubernetes import definitions
+from operatorkit.names import GroupVersionKind
 
 __all__ = ["decode", "faults", "warnings"]
 
@@ -56,13 +57,13 @@ _TYPES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
 }
 
 
-def decode(obj: Object, kind: str, api_version: str, unknown: list[str]) -> None:
+def decode(obj: Object, gvk: GroupVersionKind, unknown: list[str]) -> None:
     """Check the types of an object's metadata, and take out and report what it does not have.
 
     Raises `ApiError` (400).
     """
     meta = obj.setdefault("metadata", {})
-    version = api_version.rpartition("/")[2]
+    kind, version = gvk.kind, gvk.version
     if not isinstance(meta, dict):
         raise bad_request(
             f'{kind} in version "{version}" cannot be handled as a {kind}: json: cannot unmarshal '

@@ -5,18 +5,23 @@ What belongs here: `NativeStrategy`, which joins the tables of `builtin` into a 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from operatorkit.controlplane.embedded.builtin import codec
+from operatorkit.controlplane.embedded.builtin import strategy as rules
+from operatorkit.controlplane.embedded.builtin.defaults import set_defaults
 from operatorkit.controlplane.embedded.builtin.resources import BuiltinResource
 from operatorkit.controlplane.embedded.crd_rules import default_crd, faults_of_crd, warnings_of_crd
 from operatorkit.controlplane.embedded.options import Fault
-from operatorkit.controlplane.embedded.status import FieldFault
+from operatorkit.controlplane.embedded.status import FieldFault, internal_error
 
 __all__ = ["CrdStrategy", "NativeStrategy", "native_strategy"]
 
 Object = dict[str, Any]
+
+# Subresources that change a part of their own making: nothing of it is taken back.
+_FREE = frozenset({"approval", "binding", "finalize"})
 
 
 class NativeStrategy:
@@ -26,7 +31,6 @@ class NativeStrategy:
 
     def __init__(self, resource: BuiltinResource) -> None:
         self._resource = resource
-        self._has_status = resource.subresource("status") is not None
         self.graceful = resource.gvk.api_version == "v1" and resource.kind == "Pod"
         self.returns_deleted = resource.group == "" and resource.kind in {"Pod", "ServiceAccount"}
 
@@ -54,24 +58,33 @@ class NativeStrategy:
 
     def default(self, obj: Object) -> None:
         """Fill in what was left out."""
+        set_defaults(self._resource.gvk, obj)
 
     def prepare_create(self, obj: Object) -> None:
         """Take away what a creation cannot set, and set what it implies."""
-        if self._has_status:
-            obj.pop("status", None)
+        rules.prepare_create(self._resource.gvk, obj)
 
     def prepare_update(self, obj: Object, old: Object, subresource: str) -> None:
-        """Take back what an update cannot change."""
-        if subresource == "status":
-            status = obj.get("status")
-            metadata = obj["metadata"]
-            obj.clear()
-            obj.update(old | {"metadata": metadata})
-            obj["status"] = status if status is not None else {}
-        elif self._has_status:
-            obj.pop("status", None)
-            if "status" in old:
-                obj["status"] = old["status"]
+        """Take back what an update cannot change; count generations."""
+        if subresource not in _FREE:
+            rules.prepare_update(self._resource.gvk, obj, old, subresource=subresource)
+
+    def allocate(self, obj: Object, others: Callable[[], Iterable[Object]]) -> None:
+        """Give an object what is unique among its kind: a Job its selector, a Service its address."""
+        match self._resource.group, self._resource.kind:
+            case "batch", "Job" if obj["metadata"].get("uid"):
+                rules.generate_job_selector(obj)
+            case "", "Service":
+                self._allocate_address(obj, others)
+
+    @staticmethod
+    def _allocate_address(obj: Object, others: Callable[[], Iterable[Object]]) -> None:
+        used = (it.get("spec", {}).get("clusterIP", "") for it in others())
+        try:
+            rules.allocate_cluster_ip(obj, used)
+        except OverflowError as error:
+            text = f"failed to allocate IP for Service: {error}"
+            raise internal_error(text) from None
 
     def validate(self, obj: Object, old: Object | None, subresource: str) -> Sequence[FieldFault]:
         """Return the faults of an object."""
@@ -97,15 +110,9 @@ class CrdStrategy(NativeStrategy):
 
     def prepare_create(self, obj: Object) -> None:
         """Begin to count generations, and with a status that says nothing."""
-        obj["metadata"]["generation"] = 1
+        super().prepare_create(obj)
         storage = [it["name"] for it in obj.get("spec", {}).get("versions") or () if it.get("storage")]
         obj["status"] = {"conditions": None, "acceptedNames": {"plural": "", "kind": ""}, "storedVersions": storage}
-
-    def prepare_update(self, obj: Object, old: Object, subresource: str) -> None:
-        """Count a generation when the definition changed."""
-        super().prepare_update(obj, old, subresource)
-        if obj.get("spec") != old.get("spec"):
-            obj["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
 
     def validate(self, obj: Object, old: Object | None, subresource: str) -> Sequence[FieldFault]:
         """Return the faults of an object."""

@@ -10,8 +10,9 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from operatorkit.clock import Clock
+from operatorkit.controlplane.embedded.builtin.strategy import field_filter
 from operatorkit.controlplane.embedded.fields import managed
-from operatorkit.controlplane.embedded.fields.managed import Tracking, excluding, only
+from operatorkit.controlplane.embedded.fields.managed import FieldFilter, Tracking
 from operatorkit.controlplane.embedded.fields.schema import DEDUCED, TypeSchema, of_kind, of_structural
 from operatorkit.controlplane.embedded.options import WriteOptions
 from operatorkit.controlplane.embedded.registry import Registry, Served
@@ -62,27 +63,20 @@ class Owners:
             for it in self._registry.resources()
             if it.collection == served.collection and it.gvk != served.gvk and it.verbs
         ]
-        tracking = Tracking(
+        return Tracking(
             kind=served.gvk,
             schema=_schema(served),
             subresource=subresource,
+            filter=_filter(served, subresource),
             versions={it.api_version: _schema(it) for it in siblings},
             convert=partial(_converted, served),
         )
-        if subresource == "status":
-            kept = excluding("spec") if served.builtin else only("status")
-        elif "status" in served.subresources:
-            kept = excluding("status")
-        else:
-            return tracking
-        return Tracking(
-            kind=tracking.kind,
-            schema=tracking.schema,
-            subresource=subresource,
-            filter=kept,
-            versions=tracking.versions,
-            convert=tracking.convert,
-        )
+
+
+def _filter(served: Served, subresource: str) -> FieldFilter:
+    if subresource or served.builtin or "status" in served.subresources:
+        return field_filter(served.gvk, subresource, custom=not served.builtin)
+    return lambda fields: fields
 
 
 def _converted(served: Served, obj: Object, api_version: str) -> Object:

@@ -14,18 +14,24 @@ import ssl
 import tempfile
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import unquote
 
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
+from multidict import CIMultiDictProxy
 
 from operatorkit.clock import SYSTEM_CLOCK, Clock
 from operatorkit.controlplane._credentials import SERVER_HOSTS, Authority
+from operatorkit.controlplane.embedded.access import Access
 from operatorkit.controlplane.embedded.authn import ADMIN_GROUP, Authenticator, User
 from operatorkit.controlplane.embedded.bootstrap import bootstrap
 from operatorkit.controlplane.embedded.core import Core
-from operatorkit.controlplane.embedded.dispatch import Answer, Dispatcher, Request, WatchAnswer
+from operatorkit.controlplane.embedded.dispatch import Dispatcher
 from operatorkit.controlplane.embedded.encoding import encode
+from operatorkit.controlplane.embedded.local import LocalCluster
+from operatorkit.controlplane.embedded.messages import Answer, Request, WatchAnswer
 from operatorkit.controlplane.embedded.status import ApiError, internal_error, of_cluster_error, too_large_body
+from operatorkit.controlplane.embedded.tokens import Tokens
 from operatorkit.controlplane.embedded.watching import Event
 from operatorkit.errors import ClusterError, InputError
 
@@ -52,8 +58,11 @@ class EmbeddedServer:
         self._serving = Authority.create("operatorkit-serving-ca") if tls else None
         self._host = host
         self._port = port
-        self._dispatcher = Dispatcher(self.core)
-        self._authenticator = Authenticator({self.token: User("admin", (ADMIN_GROUP,))})
+        tokens = Tokens(self.core.storage, clock)
+        self._authenticator = Authenticator({self.token: User("admin", (ADMIN_GROUP,))}, [tokens.user])
+        self._access = Access(self.core.storage, self.core.registry, self._authenticator)
+        self._dispatcher = Dispatcher(self.core, self._access, tokens)
+        self.local = LocalCluster(self._dispatcher)
         self._server: web.Server | None = None
         self._listener: asyncio.Server | None = None
         self._watches: set[asyncio.Task[Any]] = set()
@@ -155,6 +164,7 @@ class EmbeddedServer:
         certificate = transport.get_extra_info("peercert") if transport is not None else None
         headers = http.headers
         user = self._authenticator.user(headers.get("Authorization", ""), certificate)
+        user = self._access.impersonated(user, _impersonation(headers))
         try:
             body = await http.read() if http.can_read_body else b""
         except web.HTTPRequestEntityTooLarge:
@@ -192,6 +202,24 @@ class EmbeddedServer:
             answer.watch.close()
             self._watches.discard(task)
         return response
+
+
+def _impersonation(headers: CIMultiDictProxy[str]) -> dict[str, Any]:
+    """Return what the Impersonate- headers ask for."""
+    found: dict[str, Any] = {}
+    for key, value in headers.items():
+        match key.lower():
+            case "impersonate-user":
+                found["user"] = value
+            case "impersonate-uid":
+                found["uid"] = value
+            case "impersonate-group":
+                found.setdefault("groups", []).append(value)
+            case name if name.startswith("impersonate-extra-"):
+                extra = found.setdefault("extra", {})
+                field = unquote(name.removeprefix("impersonate-extra-"))
+                extra[field] = (*extra.get(field, ()), value)
+    return found
 
 
 async def _send_events(response: web.StreamResponse, answer: WatchAnswer) -> None:

@@ -6,7 +6,7 @@ those of CRDs (`custom`), and the order in which the steps are taken (`writing`)
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from operatorkit.controlplane.embedded.status import FieldFault
@@ -52,6 +52,9 @@ class Strategy(Protocol):
 
     def prepare_update(self, obj: Object, old: Object, subresource: str) -> None:
         """Take back what an update, of the object or of a subresource, cannot change; count generations."""
+
+    def allocate(self, obj: Object, others: Callable[[], Iterable[Object]]) -> None:
+        """Give an object, prepared and named, what must be unique among `others`, all objects of the resource."""
 
     def validate(self, obj: Object, old: Object | None, subresource: str) -> Sequence[FieldFault]:
         """Return the faults of an object; `old` is None for a creation."""

@@ -29,7 +29,7 @@ from operatorkit.controlplane.embedded.status import (
     invalid,
     not_found,
 )
-from operatorkit.controlplane.embedded.storage import Record, Stale, Storage, key_of
+from operatorkit.controlplane.embedded.storage import Collection, Record, Stale, Storage, key_of
 
 __all__ = ["Ownership", "Target", "Writer", "Written"]
 
@@ -81,30 +81,21 @@ class Writer:
         if metadata.get("resourceVersion"):
             raise bad_request("resourceVersion should not be set on objects to be created")
         self._admit_namespace(target, metadata.get("name") or metadata.get("generateName", ""))
-        for server_side in ("uid", "creationTimestamp", "selfLink", "generation", "resourceVersion"):
-            metadata.pop(server_side, None)
-        for server_side in ("deletionTimestamp", "deletionGracePeriodSeconds"):
-            metadata.pop(server_side, None)
-        metadata["uid"] = str(uuid.uuid4())
-        metadata["creationTimestamp"] = format_time(self._clock.now())
         served.strategy.default(obj)
         served.strategy.prepare_create(obj)
+        metadata["uid"] = str(uuid.uuid4())
+        metadata["creationTimestamp"] = format_time(self._clock.now())
+        collection = self._storage.collection(served.collection)
+        if generated:
+            metadata["name"] = _generate(metadata, collection)
+        served.strategy.allocate(obj, lambda: map(served.read, list(collection.records.values())))
         if own is not None:
             obj = own(None, obj)
-            metadata = obj["metadata"]
-        for attempt in range(ATTEMPTS):
-            if generated:
-                metadata["name"] = _generate(metadata["generateName"])
-            if attempt == 0:
-                self._refuse_faults(served, obj, None, "")
-            collection = self._storage.collection(served.collection)
-            if key_of(metadata.get("namespace", ""), metadata["name"]) in collection.records:
-                if generated:
-                    continue
-                raise already_exists(served.group, served.plural, metadata["name"])
-            options.warnings.extend(served.strategy.warnings(obj, None))
-            return self._commit(served, obj, None, options)
-        raise already_exists(served.group, served.plural, metadata["name"])
+        self._refuse_faults(served, obj, None, "")
+        if key_of(metadata.get("namespace", ""), metadata["name"]) in collection.records:
+            raise already_exists(served.group, served.plural, metadata["name"])
+        options.warnings.extend(served.strategy.warnings(obj, None))
+        return self._commit(served, obj, None, options)
 
     async def change(
         self,
@@ -152,6 +143,9 @@ class Writer:
             metadata["generateName"] = before["generateName"]
         served.strategy.default(new)
         served.strategy.prepare_update(new, old, target.subresource)
+        if not target.subresource:
+            collection = self._storage.collection(served.collection)
+            served.strategy.allocate(new, lambda: map(served.read, list(collection.records.values())))
         if own is not None:
             new = own(old, new)
             metadata = new["metadata"]
@@ -259,5 +253,10 @@ def _name_mismatch(found: str, expected: str) -> ApiError:
     return bad_request(f"the name of the object ({found}) does not match the name on the URL ({expected})")
 
 
-def _generate(base: str) -> str:
-    return base[:_GENERATED_MAX_LENGTH] + "".join(secrets.choice(_SUFFIX_ALPHABET) for _ in range(5))
+def _generate(metadata: Object, collection: Collection) -> str:
+    """Return a name that is free, made of `generateName` and a random suffix."""
+    base: str = metadata["generateName"][:_GENERATED_MAX_LENGTH]
+    while True:
+        name = base + "".join(secrets.choice(_SUFFIX_ALPHABET) for _ in range(5))
+        if key_of(metadata.get("namespace", ""), name) not in collection.records:
+            return name

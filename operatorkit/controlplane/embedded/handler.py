@@ -1,0 +1,268 @@
+"""Requests about resources: each verb, in order, from options to answer.
+
+What belongs here: what a verb reads from a request, and which part of the server carries it out. What does not: those
+parts (`reading`, `watching`, `writing`, `deleting`, `subresources`, `access`), and all other URLs (`dispatch`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import Any
+
+from operatorkit.controlplane.embedded.access import REVIEWS, Access
+from operatorkit.controlplane.embedded.builtin import codec
+from operatorkit.controlplane.embedded.columns import columns_of
+from operatorkit.controlplane.embedded.core import Core
+from operatorkit.controlplane.embedded.encoding import encode
+from operatorkit.controlplane.embedded.forms import Presenter
+from operatorkit.controlplane.embedded.messages import Answer, Request, WatchAnswer
+from operatorkit.controlplane.embedded.negotiation import Form, media_type, negotiate, read_body
+from operatorkit.controlplane.embedded.options import DeleteOptions, ListOptions, WriteOptions
+from operatorkit.controlplane.embedded.patching import APPLY, patch_change
+from operatorkit.controlplane.embedded.reading import Selection, read_list, read_one
+from operatorkit.controlplane.embedded.registry import Served
+from operatorkit.controlplane.embedded.status import bad_request, method_not_allowed, unknown_path
+from operatorkit.controlplane.embedded.subresources import Subresources
+from operatorkit.controlplane.embedded.watching import Watch
+from operatorkit.controlplane.embedded.writing import Ownership, Target, Written
+from operatorkit.names import GroupVersionKind
+
+__all__ = ["ResourceHandler"]
+
+Object = dict[str, Any]
+Handler = Callable[[Request, Served], Awaitable[Answer | WatchAnswer]]
+
+_NEEDS_CONTAINERS = frozenset({"attach", "exec", "log", "portforward", "proxy"})
+
+
+class ResourceHandler:
+    """Answers requests about resources."""
+
+    def __init__(self, core: Core, access: Access, subresources: Subresources) -> None:
+        self._core = core
+        self._access = access
+        self._subresources = subresources
+        self._verbs: Mapping[str, Handler] = {
+            "get": self._get,
+            "list": self._list,
+            "watch": self._watch,
+            "create": self._create,
+            "update": self._update,
+            "patch": self._patch,
+            "delete": self._delete,
+            "deletecollection": self._delete_collection,
+        }
+
+    async def handle(self, request: Request) -> Answer | WatchAnswer:
+        """Answer. Raises `ApiError`, ClusterError."""
+        address = request.address
+        served = self._core.registry.find(address.group, address.version, address.plural)
+        if served is None or (address.namespace and not served.namespaced and served.plural != "namespaces"):
+            raise unknown_path()
+        verbs = served.verbs
+        if address.subresource:
+            subresource = served.subresources.get(address.subresource)
+            if subresource is None:
+                raise unknown_path()
+            verbs = subresource.verbs
+            if address.subresource in _NEEDS_CONTAINERS:
+                raise bad_request(
+                    f"the embedded control plane runs no containers: {address.plural}/{address.subresource} has "
+                    "nothing to connect to"
+                )
+        if request.verb not in verbs:
+            raise method_not_allowed()
+        return await self._verbs[request.verb](request, served)
+
+    def _presenter(self, request: Request, served: Served) -> tuple[Presenter, Form]:
+        form = negotiate(request.accept)
+        include = request.query.get("includeObject", "")
+        return Presenter(served, form, columns_of(served), self._core.clock.now(), include), form
+
+    @staticmethod
+    def _target(request: Request, served: Served) -> Target:
+        address = request.address
+        return Target(served, address.namespace if served.namespaced else "", address.name, address.subresource)
+
+    def _own(self, target: Target, options: WriteOptions) -> Ownership:
+        return partial(self._core.owners.track, target.served, target.subresource, options)
+
+    # ------------------------------------------------------------------------------------------------------------ reads
+
+    async def _get(self, request: Request, served: Served) -> Answer:
+        presenter, form = self._presenter(request, served)
+        target = self._target(request, served)
+        record = read_one(self._core.storage, served, target.namespace, target.name)
+        if target.subresource == "scale":
+            return Answer(encode(self._subresources.scale(served, served.read(record))), media=form.media)
+        return Answer(presenter.stored(record), media=form.media)
+
+    async def _list(self, request: Request, served: Served) -> Answer:
+        presenter, form = self._presenter(request, served)
+        options = ListOptions.read(request.query, watch=False)
+        selection = Selection.of(served, self._target(request, served).namespace, options)
+        return Answer(presenter.page(read_list(self._core.storage, selection, options)), media=form.media)
+
+    async def _watch(self, request: Request, served: Served) -> WatchAnswer:
+        presenter, _ = self._presenter(request, served)
+        options = ListOptions.read(request.query, watch=True)
+        selection = Selection.of(served, self._target(request, served).namespace, options)
+        if request.address.name:
+            selection = selection.named(request.address.name)
+        watch = Watch(self._core.storage, selection, options)
+        return WatchAnswer(watch, presenter, options.bookmarks, options.timeout_seconds)
+
+    # ----------------------------------------------------------------------------------------------------------- writes
+
+    @staticmethod
+    def _options(request: Request, kind: str, *, apply: bool = False) -> WriteOptions:
+        return WriteOptions.read(request.query, request.dry_run, user_agent=request.user_agent, kind=kind, apply=apply)
+
+    @staticmethod
+    def _body(request: Request, gvk: GroupVersionKind) -> Object:
+        """Return the object of a request, of the kind that is due. Raises `ApiError` (400, 415)."""
+        obj = read_body(request.body, request.content_type)
+        if not isinstance(obj, dict):
+            raise bad_request(
+                "couldn't get version/kind; json parse error: json: cannot unmarshal "
+                f"{'array' if isinstance(obj, list) else 'value'} into Go value of type struct"
+            )
+        obj.setdefault("kind", gvk.kind)
+        obj.setdefault("apiVersion", gvk.api_version)
+        if obj["apiVersion"] != gvk.api_version:
+            raise bad_request(
+                f"the API version in the data ({obj['apiVersion']}) does not match the expected API version "
+                f"({gvk.api_version})"
+            )
+        if obj["kind"] != gvk.kind:
+            raise bad_request(f"the kind in the data ({obj['kind']}) does not match the expected kind ({gvk.kind})")
+        return obj
+
+    def _decode(self, request: Request, served: Served, options: WriteOptions) -> Object:
+        obj = self._body(request, served.gvk)
+        return served.strategy.decode(obj, validation=options.field_validation, warnings=options.warnings)
+
+    @staticmethod
+    def _written(written: Written, options: WriteOptions, presenter: Presenter, form: Form) -> Answer:
+        body = presenter.stored(written.record) if written.record is not None else presenter.one(written.obj)
+        return Answer(body, 201 if written.created else 200, form.media, warnings=options.warnings)
+
+    async def _create(self, request: Request, served: Served) -> Answer:
+        presenter, form = self._presenter(request, served)
+        options = self._options(request, "CreateOptions")
+        target = self._target(request, served)
+        if (served.group, served.plural) in REVIEWS:
+            review = self._access.review(request.user, served.plural, self._decode(request, served, options))
+            return Answer(encode(review), 201, form.media)
+        if target.subresource:
+            return await self._post(request, target, options)
+        obj = self._decode(request, served, options)
+        if served.collection == "bindings":
+            return await self._bind(target, obj, options)
+        written = await self._core.writer.create(target, obj, options, self._own(target, options))
+        return self._written(written, options, presenter, form)
+
+    async def _bind(self, target: Target, obj: Object, options: WriteOptions) -> Answer:
+        pods = self._core.registry.find("", "v1", "pods")
+        assert pods is not None
+        binding = Target(pods, target.namespace, obj.get("metadata", {}).get("name", ""), "binding")
+        made = await self._subresources.create(binding, obj, options, self._own(binding, options))
+        return Answer(encode(made), 201)
+
+    async def _post(self, request: Request, target: Target, options: WriteOptions) -> Answer:
+        subresource = target.served.subresources[target.subresource]
+        if not self._subresources.posts(target.served, target.subresource):
+            raise method_not_allowed()
+        gvk = subresource.gvk
+        body = codec.decode(gvk, self._body(request, gvk)).object if request.body.strip() else {}
+        made = await self._subresources.create(target, body, options, self._own(target, options))
+        return Answer(encode(made), 201, warnings=options.warnings)
+
+    async def _update(self, request: Request, served: Served) -> Answer:
+        presenter, form = self._presenter(request, served)
+        options = self._options(request, "UpdateOptions")
+        target = self._target(request, served)
+        if target.subresource == "scale":
+            scale = self._body(request, served.subresources["scale"].gvk)
+            return await self._scale(target, lambda _: scale, options)
+        obj = self._decode(request, served, options)
+        change = partial(_finalized, obj) if target.subresource == "finalize" else lambda _: obj
+        written = await self._core.writer.change(target, change, options, self._own(target, options))
+        return self._written(written, options, presenter, form)
+
+    async def _scale(self, target: Target, change: Callable[[Object], Object], options: WriteOptions) -> Answer:
+        served = target.served
+
+        def scaled(live: Object) -> Object:
+            return self._subresources.scaled(served, live, change(self._subresources.scale(served, live)))
+
+        written = await self._core.writer.change(target, scaled, options, self._own(target, options))
+        return Answer(encode(self._subresources.scale(served, written.obj)), warnings=options.warnings)
+
+    async def _patch(self, request: Request, served: Served) -> Answer:
+        presenter, form = self._presenter(request, served)
+        media = media_type(request.content_type)
+        options = self._options(request, "PatchOptions", apply=media == APPLY)
+        body = read_body(request.body, request.content_type)
+        target = self._target(request, served)
+        if target.subresource == "scale":
+            return await self._scale(target, patch_change(served, media, body), options)
+        if media == APPLY:
+            written = await self._apply(target, body, options)
+        else:
+            change = partial(_patched, served, patch_change(served, media, body), options)
+            written = await self._core.writer.change(target, change, options, self._own(target, options))
+        return self._written(written, options, presenter, form)
+
+    async def _apply(self, target: Target, body: Any, options: WriteOptions) -> Written:
+        if not isinstance(body, dict):
+            raise bad_request("the body of an apply must be an object")
+        served, subresource = target.served, target.subresource
+        applied = served.strategy.decode(body, validation=options.field_validation, warnings=options.warnings)
+        apply = partial(self._core.owners.apply, served, subresource, options)
+        create = None if subresource else lambda: apply(None, applied)
+        return await self._core.writer.change(target, lambda live: apply(live, applied), options, or_create=create)
+
+    # -------------------------------------------------------------------------------------------------------- deletions
+
+    @staticmethod
+    def _delete_options(request: Request) -> DeleteOptions:
+        body = read_body(request.body, request.content_type) if request.body.strip() else None
+        return DeleteOptions.read(request.query, request.dry_run, body)
+
+    async def _delete(self, request: Request, served: Served) -> Answer:
+        _, form = self._presenter(request, served)
+        options = self._delete_options(request)
+        target = self._target(request, served)
+        return Answer(
+            encode(self._core.deleter.delete(served, target.namespace, target.name, options)), media=form.media
+        )
+
+    async def _delete_collection(self, request: Request, served: Served) -> Answer:
+        presenter, form = self._presenter(request, served)
+        options = self._delete_options(request)
+        listed = ListOptions.read(request.query, watch=False)
+        page = read_list(
+            self._core.storage, Selection.of(served, self._target(request, served).namespace, listed), listed
+        )
+        for record in page.records:
+            self._core.deleter.delete(served, record.namespace, record.name, options)
+        return Answer(presenter.page(page), media=form.media)
+
+
+def _finalized(obj: Object, live: Object) -> Object:
+    """Return a live namespace with the finalizers of another, which is all that /finalize changes."""
+    revision = obj["metadata"].get("resourceVersion")
+    if revision:
+        live["metadata"]["resourceVersion"] = revision
+    live.setdefault("spec", {})["finalizers"] = (obj.get("spec") or {}).get("finalizers") or []
+    if not live["spec"]["finalizers"]:
+        live["spec"].pop("finalizers")
+    return live
+
+
+def _patched(served: Served, change: Callable[[Object], Object], options: WriteOptions, live: Object) -> Object:
+    """Return a live object after a patch, with nothing in it that its kind does not have."""
+    options.warnings.clear()
+    return served.strategy.decode(change(live), validation=options.field_validation, warnings=options.warnings)

@@ -1,0 +1,244 @@
+"""Parts of objects that have an address and a meaning of their own.
+
+What belongs here: scale, binding, eviction, ephemeral containers and resize, the tokens of service accounts, and the
+finalization of namespaces. What does not: status, which the write path knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from operatorkit.clock import format_time
+from operatorkit.controlplane.embedded.core import Core
+from operatorkit.controlplane.embedded.jsonpath import JSONPath
+from operatorkit.controlplane.embedded.options import DeleteOptions, Fault, WriteOptions
+from operatorkit.controlplane.embedded.reading import read_one
+from operatorkit.controlplane.embedded.registry import Served
+from operatorkit.controlplane.embedded.status import bad_request, conflict, invalid, not_found, too_many_requests
+from operatorkit.controlplane.embedded.tokens import AUDIENCE, Tokens
+from operatorkit.controlplane.embedded.writing import Ownership, Target
+from operatorkit.names import GroupVersionKind
+
+__all__ = ["Subresources"]
+
+Object = dict[str, Any]
+
+_SCALE = {"kind": "Scale", "apiVersion": "autoscaling/v1"}
+_TOKEN_MIN_SECONDS = 600
+_TOKEN_MAX_SECONDS = 1 << 32
+
+
+class Subresources:
+    """Reads and writes the parts of objects."""
+
+    def __init__(self, core: Core, tokens: Tokens) -> None:
+        self._core = core
+        self._tokens = tokens
+        self._creates = {
+            ("pods", "binding"): self._bind,
+            ("pods", "eviction"): self._evict,
+            ("serviceaccounts", "token"): self._token,
+        }
+
+    # ------------------------------------------------------------------------------------------------------------ scale
+
+    def scale(self, served: Served, obj: Object) -> Object:
+        """Return the Scale of an object."""
+        metadata = obj["metadata"]
+        kept = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
+        scale = {**_SCALE, "metadata": {key: metadata[key] for key in kept if key in metadata}}
+        if served.builtin:
+            replicas = obj.get("spec", {}).get("replicas", 1)
+            status = {"replicas": obj.get("status", {}).get("replicas", 0)}
+            selector = _selector_text(obj.get("spec", {}).get("selector"))
+        else:
+            paths = served.definition["subresources"]["scale"]
+            replicas = _first(obj, paths["specReplicasPath"])
+            if replicas is None:
+                text = f"the spec replicas field {paths['specReplicasPath']!r} does not exist"
+                raise bad_request(text.replace("'", '"'))
+            status = {"replicas": _first(obj, paths["statusReplicasPath"]) or 0}
+            selector = _first(obj, paths.get("labelSelectorPath", "")) if paths.get("labelSelectorPath") else ""
+        if selector:
+            status["selector"] = selector
+        return {**scale, "spec": {"replicas": replicas} if replicas else {}, "status": status}
+
+    def scaled(self, served: Served, obj: Object, scale: Object) -> Object:
+        """Return an object with the replicas of a Scale. Raises `ApiError` (409, 422)."""
+        name = obj["metadata"]["name"]
+        replicas = (scale.get("spec") or {}).get("replicas", 0)
+        if not isinstance(replicas, int) or isinstance(replicas, bool) or replicas < 0:
+            text = f"Invalid value: {replicas}: must be greater than or equal to 0"
+            raise invalid("autoscaling", "Scale", name, [Fault("spec.replicas", "FieldValueInvalid", text)])
+        metadata = scale.get("metadata") or {}
+        if metadata.get("name", name) != name:
+            raise bad_request(
+                f"the name of the object ({metadata['name']}) does not match the name on the URL ({name})"
+            )
+        revision = metadata.get("resourceVersion")
+        if revision and revision != obj["metadata"]["resourceVersion"]:
+            raise conflict(served.group, served.plural, name)
+        path = ".spec.replicas" if served.builtin else served.definition["subresources"]["scale"]["specReplicasPath"]
+        *parents, last = path.lstrip(".").split(".")
+        part = obj
+        for parent in parents:
+            part = part.setdefault(parent, {})
+        part[last] = replicas
+        return obj
+
+    # ---------------------------------------------------------------------------------------------------------- creates
+
+    def posts(self, served: Served, subresource: str) -> bool:
+        """Whether a subresource is one that is posted to."""
+        return (served.plural, subresource) in self._creates
+
+    async def create(self, target: Target, body: Object, options: WriteOptions, own: Ownership) -> Object:
+        """Carry out a post to a subresource and return the answer. Raises `ApiError`."""
+        return await self._creates[target.served.plural, target.subresource](target, body, options, own)
+
+    async def _bind(self, target: Target, body: Object, options: WriteOptions, own: Ownership) -> Object:
+        node = (body.get("target") or {}).get("name", "")
+        uid = (body.get("metadata") or {}).get("uid", "")
+        if not node:
+            fault = Fault("target.name", "FieldValueRequired", "Required value")
+            raise invalid("", "Binding", target.name, [fault])
+
+        def bind(pod: Object) -> Object:
+            if uid and uid != pod["metadata"]["uid"]:
+                why = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {pod['metadata']['uid']}"
+                raise conflict("", "pods", target.name, why)
+            if pod["metadata"].get("deletionTimestamp"):
+                raise conflict(
+                    "", "pods/binding", target.name, f"pod {target.name} is being deleted, cannot be assigned to a host"
+                )
+            if pod["spec"].get("nodeName"):
+                assigned = f'pod {target.name} is already assigned to node "{pod["spec"]["nodeName"]}"'
+                raise conflict("", "pods/binding", target.name, assigned)
+            pod["spec"]["nodeName"] = node
+            for key in ("annotations", "labels"):
+                if given := (body.get("metadata") or {}).get(key):
+                    pod["metadata"][key] = {**(pod["metadata"].get(key) or {}), **given}
+            conditions = pod.setdefault("status", {}).setdefault("conditions", [])
+            conditions[:] = [it for it in conditions if it["type"] != "PodScheduled"]
+            now = format_time(self._core.clock.now())
+            conditions.append(
+                {"type": "PodScheduled", "status": "True", "lastProbeTime": None, "lastTransitionTime": now}
+            )
+            return pod
+
+        await self._core.writer.change(target, bind, options, own)
+        return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
+
+    async def _evict(self, target: Target, body: Object, options: WriteOptions, own: Ownership) -> Object:
+        del own
+        record = read_one(self._core.storage, target.served, target.namespace, target.name)
+        pod = target.served.read(record)
+        budgets = self._budgets(pod) if pod.get("status", {}).get("phase") in {"Running", "Pending", None} else []
+        for budget in budgets:
+            if budget.get("status", {}).get("disruptionsAllowed", 0) <= 0:
+                name = budget["metadata"]["name"]
+                status = budget.get("status", {})
+                needs, has = status.get("desiredHealthy", 0), status.get("currentHealthy", 0)
+                message = f"The disruption budget {name} needs {needs} healthy pods and has {has} currently"
+                cause = {"reason": "DisruptionBudget", "message": message}
+                text = "Cannot evict pod as it would violate the pod's disruption budget."
+                raise too_many_requests(text, details={"causes": [cause]})
+        given = DeleteOptions.read({}, (), body.get("deleteOptions") or None)
+        dry = DeleteOptions(
+            dry_run=given.dry_run or options.dry_run,
+            grace_period_seconds=given.grace_period_seconds,
+            uid=given.uid,
+            resource_version=given.resource_version,
+        )
+        self._core.deleter.delete(target.served, target.namespace, target.name, dry)
+        return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
+
+    def _budgets(self, pod: Object) -> list[Object]:
+        served = self._core.registry.by_kind(GroupVersionKind("policy", "v1", "PodDisruptionBudget"))
+        assert served is not None
+        found = []
+        for record in self._core.storage.collection(served.collection).select(pod["metadata"]["namespace"]):
+            budget = served.read(record)
+            if _selects(budget.get("spec", {}).get("selector"), pod["metadata"].get("labels") or {}):
+                found.append(budget)
+        return found
+
+    async def _token(self, target: Target, body: Object, options: WriteOptions, own: Ownership) -> Object:
+        del options, own
+        account = target.served.read(read_one(self._core.storage, target.served, target.namespace, target.name))
+        spec = body.get("spec") or {}
+        seconds = spec.get("expirationSeconds") or 3600
+        if not isinstance(seconds, int) or not _TOKEN_MIN_SECONDS <= seconds <= _TOKEN_MAX_SECONDS:
+            limit = "less than 10 minutes" if seconds < _TOKEN_MIN_SECONDS else "larger than 2^32 seconds"
+            text = f"Invalid value: {seconds}: may not specify a duration {limit}"
+            fault = Fault("spec.expirationSeconds", "FieldValueInvalid", text)
+            raise invalid("authentication.k8s.io", "TokenRequest", "", [fault])
+        bound_to = spec.get("boundObjectRef")
+        if bound_to is not None:
+            bound_to = self._bound(target.namespace, bound_to)
+        audiences = spec.get("audiences") or [AUDIENCE]
+        lifetime = timedelta(seconds=seconds)
+        token = self._tokens.issue(account, lifetime=lifetime, audiences=audiences, bound_to=bound_to)
+        now = self._core.clock.now()
+        return {
+            "kind": "TokenRequest",
+            "apiVersion": "authentication.k8s.io/v1",
+            "metadata": {
+                "name": target.name,
+                "namespace": target.namespace,
+                "creationTimestamp": format_time(now),
+            },
+            "spec": {
+                "audiences": audiences,
+                "expirationSeconds": seconds,
+                "boundObjectRef": spec.get("boundObjectRef"),
+            },
+            "status": {"token": token, "expirationTimestamp": format_time(now + lifetime)},
+        }
+
+    def _bound(self, namespace: str, reference: Object) -> Object:
+        plural = {"Pod": "pods", "Secret": "secrets", "Node": "nodes"}.get(reference.get("kind", ""))
+        if plural is None:
+            raise bad_request(f"cannot bind token for serviceaccount to {reference.get('kind')!r}")
+        place = "" if plural == "nodes" else f"{namespace}/"
+        record = self._core.storage.collection(plural).records.get(f"{place}{reference.get('name', '')}")
+        if record is None:
+            raise not_found("", plural, reference.get("name", ""))
+        if reference.get("uid") and reference["uid"] != record.uid:
+            why = f"the UID in the bound object reference ({reference['uid']}) does not match the UID in record. "
+            raise conflict("", plural, record.name, f"{why}The object might have been deleted and then recreated")
+        return {"kind": reference["kind"], "name": record.name, "uid": record.uid}
+
+
+def _first(obj: Object, path: str) -> Any:
+    values = JSONPath(path).find(obj)
+    return values[0] if values else None
+
+
+def _requirement_text(requirement: Mapping[str, Any]) -> str:
+    key: str = requirement["key"]
+    values = ",".join(sorted(requirement.get("values") or ()))
+    texts = {"In": f"{key} in ({values})", "NotIn": f"{key} notin ({values})", "Exists": key, "DoesNotExist": f"!{key}"}
+    return texts.get(requirement.get("operator", ""), key)
+
+
+def _selector_text(selector: Any) -> str:
+    """Return a selector as the query parameter has it; ReplicationControllers have plain labels."""
+    if not isinstance(selector, dict):
+        return ""
+    labels = selector if all(isinstance(it, str) for it in selector.values()) else selector.get("matchLabels") or {}
+    terms = [(key, f"{key}={value}") for key, value in labels.items()]
+    terms += [
+        (it["key"], _requirement_text(it)) for it in selector.get("matchExpressions") or () if isinstance(it, dict)
+    ]
+    return ",".join(text for _, text in sorted(terms))
+
+
+def _selects(selector: Any, labels: Mapping[str, str]) -> bool:
+    from operatorkit.controlplane.embedded.selectors import parse_labels
+
+    if not isinstance(selector, dict):
+        return False
+    return parse_labels(_selector_text(selector)).matches(labels)
