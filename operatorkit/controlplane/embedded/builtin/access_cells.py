@@ -61,7 +61,7 @@ def api_service(obj: JSONObject, now: datetime) -> list[Any]:
 
 
 def webhooks(obj: JSONObject, now: datetime) -> list[Any]:
-    """Return the cells of a webhooks."""
+    """Return the cells of webhook configurations."""
     return [name_of(obj), len(obj.get("webhooks") or ()), age_of(obj, now)]
 
 

@@ -80,7 +80,7 @@ def ingress_class(obj: JSONObject, now: datetime) -> list[Any]:
 
 
 def endpoints(obj: JSONObject, now: datetime) -> list[Any]:
-    """Return the cells of an endpoints."""
+    """Return the cells of endpoints."""
     found = []
     for subset in obj.get("subsets") or ():
         addresses = [it["ip"] for it in subset.get("addresses") or ()]

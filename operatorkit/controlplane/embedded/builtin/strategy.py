@@ -19,7 +19,7 @@ from operatorkit.controlplane.embedded.fields.typed import equal
 from operatorkit.crd.kubernetes import definitions, kinds
 from operatorkit.names import GroupVersionKind
 
-__all__ = ["allocate_cluster_ip", "field_filter", "prepare_create", "prepare_update"]
+__all__ = ["allocate_cluster_ip", "field_filter", "generate_job_selector", "prepare_create", "prepare_update"]
 
 JSONObject = dict[str, Any]
 
@@ -70,7 +70,6 @@ def field_filter(kind: GroupVersionKind, subresource: str = "", *, custom: bool 
 def prepare_create(kind: GroupVersionKind, obj: JSONObject, *, custom: bool = False, status: bool = True) -> None:
     """Bring a new object, with its defaults, into the state in which it begins. In place.
 
-    What every object gets (uid, creationTimestamp) must be there already: a Job takes its selector from its uid.
     `status` says, for a custom resource, whether it has the status subresource.
     """
     metadata = obj.setdefault("metadata", {})
@@ -171,10 +170,13 @@ def _quality(spec: JSONObject) -> str:
     return "Guaranteed" if guaranteed else "Burstable"
 
 
-def _begin_job(obj: JSONObject) -> None:
-    """Give a job, and its pods, the labels by which it finds them."""
+def generate_job_selector(obj: JSONObject) -> None:
+    """Give a new Job and its pods the labels by which it finds them, in place; `metadata.uid` must be set.
+
+    Nothing happens to a Job that selects by hand. Doing it twice changes nothing.
+    """
     spec = obj.get("spec") or {}
-    metadata = obj["metadata"]
+    metadata = obj.get("metadata", {})
     if spec.get("manualSelector") or not metadata.get("uid"):
         return
     labels = {
@@ -222,7 +224,6 @@ _BEGIN = {
     ("", "Namespace"): _begin_namespace,
     ("", "Secret"): _begin_secret,
     ("", "Pod"): _begin_pod,
-    ("batch", "Job"): _begin_job,
 }
 
 

@@ -35,7 +35,7 @@ JSONObject = Mapping[str, Any]
 
 
 def replicas(obj: JSONObject, now: datetime) -> list[Any]:
-    """Return the cells of a replicas."""
+    """Return the cells of what keeps a number of replicas."""
     spec, status = part(obj, "spec"), part(obj, "status")
     counts = [spec.get("replicas", 0), status.get("replicas", 0), status.get("readyReplicas", 0)]
     selector = spec.get("selector")
