@@ -240,8 +240,10 @@ def would_change_nothing(body: JSONObject, live: JSONObject, manager: str) -> bo
     fields = _own_fields(live, manager)
     if fields is None:
         return False
-    wanted = {name: value for name, value in body.items() if name not in {"apiVersion", "kind"}}
-    wanted["metadata"] = {name: value for name, value in body["metadata"].items() if name not in {"name", "namespace"}}
+    wanted = {name: value for name, value in body.items() if name not in {"apiVersion", "kind", "metadata"}}
+    meta = {name: value for name, value in body["metadata"].items() if name not in {"name", "namespace"}}
+    if meta:
+        wanted["metadata"] = meta
     return _same(fields, wanted, live)
 
 

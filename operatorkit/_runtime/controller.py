@@ -249,20 +249,22 @@ class Controller:
             clock=self._clock,
             log=logging.LoggerAdapter(_log.getChild(self._app.name), {"object": f"{self.resource.kind} {key}"}),
         )
-        requeue = await self._call(function, obj, ctx, key, before)
-        await children.prune()
+        requeue = await self._call(function, obj, ctx, children, key, before)
         await self._write_status(key, raw, before, obj)
         if deleting and requeue is None:
             rest = [name for name in raw["metadata"].get("finalizers") or () if name != self._finalizer]
             await self._set_finalizers(key, raw, rest)
         return requeue
 
-    async def _call(self, function: Any, obj: Any, ctx: Context, key: ObjectKey, before: JSONObject) -> Requeue | None:
-        """Call the user's function; what it said in the status is written even if it fails."""
+    async def _call(
+        self, function: Any, obj: Any, ctx: Context, children: Children, key: ObjectKey, before: JSONObject
+    ) -> Requeue | None:
+        """Call the user's function and prune; what it said in the status is written even if that fails."""
         limit = self._app.settings.reconcile_timeout
         try:
             async with asyncio.timeout(limit.total_seconds()) as timer:
                 result = await function(obj, ctx)
+                await children.prune()
         except Exception as error:
             failure = _too_slow(limit) if isinstance(error, TimeoutError) and timer.expired() else error
             if isinstance(failure, TerminalError) and not failure.reported:

@@ -1,0 +1,179 @@
+"""What an apply sends, and when it is certain that sending it would change nothing."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from kubernetes.client.models import V1ConfigMap, V1Namespace, V1Secret, V1Service
+
+from operatorkit.children import Children, body_to_send, own_entry_only, would_change_nothing
+from operatorkit.errors import ChildConflict, DefinitionError
+from operatorkit.names import LABEL_OWNER_UID
+from operatorkit.resource import api_resource_of, write
+
+CONFIG_MAPS, SERVICES = api_resource_of(V1ConfigMap), api_resource_of(V1Service)
+
+
+def live(body, fields, *, manager="me", subresource="", operation="Apply"):
+    entry = {"manager": manager, "operation": operation, "fieldsV1": fields}
+    if subresource:
+        entry["subresource"] = subresource
+    found = copy.deepcopy(body)
+    found["metadata"] |= {"uid": "u", "resourceVersion": "7", "managedFields": [entry]}
+    return found
+
+
+def body(**content):
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "n"}, **content}
+
+
+SAME = [
+    pytest.param(body(data={"k": "v"}), {"f:data": {"f:k": {}}}, id="a map"),
+    pytest.param(body(data={}), {"f:data": {}}, id="an empty map"),
+    pytest.param(
+        body(spec={"ports": [{"name": "web", "port": 80}]}),
+        {"f:spec": {"f:ports": {'k:{"port":80,"protocol":"TCP"}': {".": {}, "f:name": {}, "f:port": {}}}}},
+        id="a list map whose key the server filled in",
+    ),
+    pytest.param(body(spec={"hosts": ["x", "y"]}), {"f:spec": {"f:hosts": {'v:"x"': {}, 'v:"y"': {}}}}, id="a set"),
+    pytest.param(body(spec={"args": ["x", "x"]}), {"f:spec": {"f:args": {}}}, id="an atomic list"),
+    pytest.param(body(spec={"selector": {"a": "b"}}), {"f:spec": {"f:selector": {}}}, id="an atomic map"),
+]
+
+
+@pytest.mark.parametrize(("wanted", "fields"), SAME)
+def test_a_live_object_with_just_our_fields_and_values_needs_no_request(wanted, fields):
+    found = live(wanted, fields)
+    for port in found.get("spec", {}).get("ports", []):
+        port["protocol"] = "TCP"
+    found["status"] = {"seen": True}
+    found["data2"] = "somebody else's"
+    assert would_change_nothing(wanted, found, "me")
+
+
+DIFFERENT = [
+    pytest.param(body(data={"k": "v"}), {"f:data": {"f:k": {}, "f:gone": {}}}, {}, id="a field to release"),
+    pytest.param(body(data={"k": "v", "l": "w"}), {"f:data": {"f:k": {}}}, {}, id="a field to take"),
+    pytest.param(body(data={"k": "v"}), {"f:data": {"f:k": {}}}, {"data": {"k": "other"}}, id="another value"),
+    pytest.param(body(data={"k": "1"}), {"f:data": {"f:k": {}}}, {"data": {"k": 1}}, id="another type"),
+    pytest.param(body(spec={"x": True}), {"f:spec": {"f:x": {}}}, {"spec": {"x": 1}}, id="true is not 1"),
+    pytest.param(body(spec={"h": ["x"]}), {"f:spec": {"f:h": {'v:"x"': {}, 'v:"y"': {}}}}, {}, id="a set item to drop"),
+    pytest.param(body(spec={"a": ["x"]}), {"f:spec": {"f:a": {}}}, {"spec": {"a": ["x", "y"]}}, id="a longer list"),
+    pytest.param(body(data={"k": "v"}), {"f:data": {"f:k": {}}}, {"data": {}}, id="a field that is gone"),
+]
+
+
+@pytest.mark.parametrize(("wanted", "fields", "changes"), DIFFERENT)
+def test_any_difference_is_sent(wanted, fields, changes):
+    assert not would_change_nothing(wanted, live(wanted, fields) | changes, "me")
+
+
+@pytest.mark.parametrize("entry", [{"manager": "other"}, {"operation": "Update"}, {"subresource": "status"}], ids=str)
+def test_what_others_own_is_not_ours(entry):
+    wanted = body(data={"k": "v"})
+    assert not would_change_nothing(wanted, live(wanted, {"f:data": {"f:k": {}}}, **entry), "me")
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def _fields(value):
+    """What the server would record, were every list atomic."""
+    if isinstance(value, dict) and value:
+        return {f"f:{key}": _fields(inner) for key, inner in value.items()}
+    return {}
+
+
+@given(st.dictionaries(st.text(max_size=3), VALUES, max_size=3))
+def test_what_was_sent_and_is_so_needs_no_request_and_one_change_is_seen(spec):
+    sent = body_to_send({"metadata": {"name": "a"}, "spec": spec}, CONFIG_MAPS)
+    found = live(sent, {"f:spec": _fields(sent["spec"])})
+    assert would_change_nothing(sent, found, "me")
+    changed = {**sent, "spec": {**sent["spec"], "one more": 1}}
+    assert not would_change_nothing(changed, found, "me")
+
+
+def test_only_what_is_set_is_sent():
+    secret = V1Secret(metadata={"name": "a", "resourceVersion": "5", "uid": "u", "labels": {"x": "y"}}, type="Opaque")
+    assert body_to_send(write(secret), api_resource_of(V1Secret)) == {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "a", "labels": {"x": "y"}},
+        "type": "Opaque",
+    }
+
+
+def test_of_managed_fields_only_our_own_entry_is_kept():
+    obj = {"metadata": {"managedFields": [{"manager": "other"}, {"manager": "me", "operation": "Apply"}]}}
+    assert own_entry_only(obj, "me")["metadata"]["managedFields"] == [{"manager": "me", "operation": "Apply"}]
+    assert own_entry_only({"metadata": {"managedFields": [{"manager": "other"}]}}, "me") == {"metadata": {}}
+
+
+class Nowhere:
+    """No live objects but those given, and no cluster."""
+
+    def __init__(self, *objects):
+        self.objects = {(obj["kind"], obj["metadata"]["name"]): obj for obj in objects}
+
+    def get(self, resource, key):
+        return self.objects.get((resource.kind, key.name))
+
+    def labelled(self, resource, owner_uid):
+        return []
+
+    def put(self, resource, obj):
+        raise AssertionError("nothing should have been written")
+
+
+def children(*, namespace="n", objects=()):
+    meta = {"name": "parent", "uid": "u1"} | ({"namespace": namespace} if namespace else {})
+    return Children(
+        parent={"metadata": meta},
+        parent_resource=SERVICES,
+        owned=[CONFIG_MAPS, api_resource_of(V1Namespace)],
+        api=None,
+        live=Nowhere(*objects),
+        manager="me",
+        sent={},
+    )
+
+
+@pytest.mark.parametrize(
+    ("child", "message"),
+    [
+        (V1Secret(metadata={"name": "s"}), "add V1Secret to owns="),
+        (V1ConfigMap(metadata={"namespace": "n"}), "without metadata.name"),
+        (V1ConfigMap(metadata={"name": "c", "namespace": "other"}), "in another namespace"),
+        (V1Namespace(metadata={"name": "c"}), "which is cluster-scoped"),
+    ],
+)
+async def test_a_child_that_cannot_be_one_is_refused_with_a_remedy(child, message):
+    with pytest.raises(DefinitionError, match=r"Service n/parent applies") as caught:
+        await children().apply(child)
+    assert message in str(caught.value)
+
+
+async def test_a_namespaced_child_of_a_cluster_scoped_parent_needs_a_namespace():
+    with pytest.raises(DefinitionError, match=r"without metadata\.namespace"):
+        await children(namespace="").apply(V1ConfigMap(metadata={"name": "c"}))
+
+
+@pytest.mark.parametrize(
+    ("meta", "message"),
+    [
+        ({"ownerReferences": [{"kind": "X", "name": "y", "uid": "u2", "controller": True}]}, "is controlled by X y"),
+        ({"labels": {LABEL_OWNER_UID: "u2"}}, "was not made by me"),
+        ({}, "was not made by me"),
+    ],
+)
+async def test_what_belongs_to_somebody_else_is_refused(meta, message):
+    foreign = body() | {"metadata": {"name": "a", "namespace": "n", **meta}}
+    with pytest.raises(ChildConflict, match=message):
+        await children(objects=[foreign]).apply(V1ConfigMap(metadata={"name": "a"}))
