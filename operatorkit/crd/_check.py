@@ -14,6 +14,7 @@ from typing import Any
 from operatorkit.crd._check_defaults import default_errors
 from operatorkit.crd._check_openapi import openapi_errors
 from operatorkit.crd._faults import FieldError, forbidden, invalid, required
+from operatorkit.crd._node import kind_error
 from operatorkit.crd._patterns import pattern_error
 
 __all__ = ["SchemaError", "check"]
@@ -31,7 +32,6 @@ _EMPTY_TYPE = {
 }
 _SCHEMAS = ("items", "not")
 _SCHEMA_MAPS = ("properties", "patternProperties", "definitions")
-_SCHEMA_LISTS = ("allOf", "anyOf", "oneOf")
 _UNSUPPORTED = ("id", "$schema", "$ref", "patternProperties", "dependencies", "additionalItems", "definitions")
 _JUNCTORS = ("anyOf", "allOf", "oneOf")
 
@@ -55,7 +55,7 @@ _FORBIDDEN_NESTED = (
 
 def check(schema: Schema, path: str) -> list[FieldError]:
     """Return why kube-apiserver would refuse this schema, in the order in which it says so."""
-    malformed = list(_malformed(schema, path))
+    malformed = _malformed(schema, path)
     if malformed:
         return malformed
     errors: list[FieldError] = []
@@ -68,33 +68,27 @@ def check(schema: Schema, path: str) -> list[FieldError]:
     return errors
 
 
-def _malformed(schema: Any, path: str) -> Iterator[FieldError]:
+def _malformed(schema: Any, path: str) -> list[FieldError]:
     """Report what is not a schema at all; a server refuses to decode it."""
     if not isinstance(schema, Mapping):
-        yield invalid(path, schema, "must be a schema")
-        return
-    for key in _SCHEMAS:
-        if key in schema and not (key == "items" and isinstance(schema[key], list)):
-            yield from _malformed(schema[key], f"{path}.{key}")
-    if "additionalProperties" in schema and not isinstance(schema["additionalProperties"], bool):
-        yield from _malformed(schema["additionalProperties"], f"{path}.additionalProperties")
+        return [invalid(path, schema, "must be a schema")]
+    errors = [
+        invalid(f"{path}.{keyword}", value, f"must be {kind}")
+        for keyword, value in schema.items()
+        if (kind := kind_error(keyword, value)) is not None
+    ]
+    if errors:
+        return errors
+    children = [(f".{key}", schema[key]) for key in _SCHEMAS if schema.get(key) is not None]
+    if isinstance(schema.get("items"), list):
+        children = [(at, child) for at, child in children if at != ".items"]
+    if not isinstance(schema.get("additionalProperties"), bool | None):
+        children.append((".additionalProperties", schema["additionalProperties"]))
     for key in _SCHEMA_MAPS:
-        entries = schema.get(key) or {}
-        if not isinstance(entries, Mapping):
-            yield invalid(f"{path}.{key}", entries, "must be an object of schemas")
-            continue
-        for name, child in entries.items():
-            yield from _malformed(child, f"{path}.{key}[{name}]")
-    for key in _SCHEMA_LISTS:
-        children = schema.get(key) or []
-        if not isinstance(children, list):
-            yield invalid(f"{path}.{key}", children, "must be a list of schemas")
-            continue
-        for index, child in enumerate(children):
-            yield from _malformed(child, f"{path}.{key}[{index}]")
-    for key in ("type", "format", "pattern", "title", "description"):
-        if not isinstance(schema.get(key, ""), str):
-            yield invalid(f"{path}.{key}", schema[key], "must be a string")
+        children += [(f".{key}[{name}]", child) for name, child in (schema.get(key) or {}).items()]
+    for key in _JUNCTORS:
+        children += [(f".{key}[{index}]", child) for index, child in enumerate(schema.get(key) or ())]
+    return [error for at, child in children for error in _malformed(child, f"{path}{at}")]
 
 
 def _is_unsupported(schema: Schema) -> bool:

@@ -7,6 +7,7 @@ What belongs here: the checks of default values at definition time. What does no
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,22 +20,26 @@ from operatorkit.crd._validate import validate
 __all__ = ["default_errors"]
 
 
-def default_errors(schema: Mapping[str, Any], path: str, *, metadata: bool = False) -> list[FieldError]:
+def default_errors(schema: Mapping[str, Any], path: str) -> list[FieldError]:
     """Return what is wrong with the defaults of a schema and of those below it.
 
-    Defaults inside of additionalProperties are not looked at, as in the API server. `metadata` says that the schema
-    is of an embedded object's apiVersion, kind or metadata, whose defaults are checked as that object's.
+    Defaults inside of additionalProperties are not looked at, as in the API server.
     """
+    return _errors(schema, path, root=True, metadata=False)
+
+
+def _errors(schema: Mapping[str, Any], path: str, *, root: bool, metadata: bool) -> list[FieldError]:
+    """Go down a schema. The root counts as an embedded object; `metadata` says that this is in its metadata."""
     errors: list[FieldError] = []
-    embedded = bool(schema.get("x-kubernetes-embedded-resource"))
+    embedded = root or bool(schema.get("x-kubernetes-embedded-resource"))
     metadata = metadata and not embedded
     if schema.get("default") is not None:
         errors += _one(schema, f"{path}.default", embedded=embedded, metadata=metadata)
     if isinstance(schema.get("items"), Mapping):
-        errors += default_errors(schema["items"], f"{path}.items", metadata=metadata)
+        errors += _errors(schema["items"], f"{path}.items", root=False, metadata=metadata)
     for name, child in (schema.get("properties") or {}).items():
         inside = metadata or (embedded and name in METADATA_FIELDS)
-        errors += default_errors(child, f"{path}.properties[{name}]", metadata=inside)
+        errors += _errors(child, f"{path}.properties[{name}]", root=False, metadata=inside)
     return errors
 
 
@@ -46,7 +51,7 @@ def _one(schema: Mapping[str, Any], path: str, *, embedded: bool, metadata: bool
         _prune.prune(pruned, node, root=embedded)
         if pruned != value:
             errors.append(invalid(path, value, "must not have unknown fields"))
-    faults = embedded_errors(node, value, path)
+    faults = embedded_errors(dataclasses.replace(node, embedded=embedded), value, path)
     if not faults:
         faults = [
             FieldError(path if error.path == NO_PATH else f"{path}.{error.path}", error.reason, error.message)

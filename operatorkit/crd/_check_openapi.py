@@ -6,6 +6,7 @@ What belongs here: what kube-apiserver checks of every schema at any depth. What
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -170,6 +171,25 @@ def _keyed_items(schema: Schema, path: str) -> Iterator[FieldError]:
 def _rules(schema: Schema, path: str) -> Iterator[FieldError]:
     for index, rule in enumerate(schema.get("x-kubernetes-validations") or ()):
         yield from _rule(rule, f"{path}.x-kubernetes-validations[{index}]")
+        at = str(rule.get("fieldPath") or "")
+        if at and not _is_field(schema, at):
+            yield invalid(f"{path}.x-kubernetes-validations[{index}].fieldPath", at, "must be a valid path")
+
+
+def _is_field(schema: Schema, path: str) -> bool:
+    """Tell whether a path like `.a['b']` leads to a field of the schema; lists cannot be entered."""
+    steps = re.findall(r"\.([^.\['\]]+)|\['((?:[^'\\]|\\.)*)'\]", path)
+    if "".join(f".{plain}" if plain else f"['{quoted}']" for plain, quoted in steps) != path:
+        return False
+    found: Any = schema
+    for plain, quoted in steps:
+        name = plain or re.sub(r"\\(.)", r"\1", quoted)
+        if not isinstance(found, Mapping):
+            return False
+        found = found["properties"].get(name) if "properties" in found else found.get("additionalProperties")
+        if found is None:
+            return False
+    return True
 
 
 def _rule(rule: Schema, path: str) -> Iterator[FieldError]:

@@ -12,7 +12,6 @@ import ipaddress
 import re
 from collections.abc import Callable
 from datetime import date
-from email.utils import parseaddr
 
 from operatorkit.crd._patterns import search
 
@@ -26,6 +25,10 @@ _CREDIT_CARD = (
     r"^(?:4[0-9]{12}(?:[0-9]{3})?|5[1-5][0-9]{14}|6(?:011|5[0-9][0-9])[0-9]{12}|3[47][0-9]{13}|"
     r"3(?:0[0-5]|[68][0-9])[0-9]{11}|(?:2131|1800|35\d{3})\d{11})$"
 )
+_ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\-\u0080-\U0010ffff]+"
+_QUOTED = r'"(?:[^"\\\r\n]|\\[^\r\n])*"'
+_ADDRESS = rf"(?:{_ATOM}(?:\.{_ATOM})*|{_QUOTED})@(?:{_ATOM}(?:\.{_ATOM})*|\[[0-9A-Fa-f:.]+\])"
+_MAILBOX = re.compile(rf"[ \t]*(?:{_ADDRESS}|(?:(?:{_ATOM}|{_QUOTED}|\.)[ \t]*)*<{_ADDRESS}>)[ \t]*")
 _CHANNEL = r"\s*(0|[1-9]\d?|1\d\d?|2[0-4]\d|25[0-5])\s*"
 _TIME = re.compile(r"([0-9]{2}):([0-9]{2}):([0-9]{2})(.[0-9]+)?(z|[+-][0-9]{2}:[0-9]{2})", re.ASCII)
 _GO_DURATION = re.compile(r"[-+]?(0|(([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))+)", re.ASCII)
@@ -130,9 +133,7 @@ def _is_authority(after: str, whole: str) -> bool:
 
 
 def _is_email(text: str) -> bool:
-    address = parseaddr(text)[1]
-    local, separator, domain = address.rpartition("@")
-    return bool(separator and local and domain) and "\n" not in text and not domain.startswith(".")
+    return _MAILBOX.fullmatch(text) is not None
 
 
 def _is_hostname(text: str) -> bool:

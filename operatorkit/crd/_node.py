@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["METADATA_FIELDS", "Node", "parse"]
+__all__ = ["METADATA_FIELDS", "Node", "kind_error", "parse"]
 
 METADATA_FIELDS = frozenset({"apiVersion", "kind", "metadata"})
 
@@ -51,6 +51,37 @@ _FORMATS = {
     "string": _STRING_FORMATS,
     "": _STRING_FORMATS,
 }
+
+
+# What each keyword must be, in the words of the API; what is something else has no meaning.
+_KINDS: dict[str, tuple[type, ...]] = {
+    "a string": (str,),
+    "true or false": (bool,),
+    "a number": (int, float),
+    "an integer": (int,),
+    "a list": (list,),
+    "an object": (Mapping,),
+}
+_KEYWORDS = {
+    "a string": "type format pattern title description id $schema $ref x-kubernetes-list-type x-kubernetes-map-type",
+    "true or false": "nullable exclusiveMaximum exclusiveMinimum uniqueItems x-kubernetes-int-or-string "
+    "x-kubernetes-embedded-resource x-kubernetes-preserve-unknown-fields",
+    "a number": "maximum minimum multipleOf",
+    "an integer": "maxLength minLength maxItems minItems maxProperties minProperties",
+    "a list": "enum required allOf anyOf oneOf x-kubernetes-list-map-keys x-kubernetes-validations",
+    "an object": "properties patternProperties definitions dependencies not",
+}
+_KIND_OF = {keyword: kind for kind, keywords in _KEYWORDS.items() for keyword in keywords.split()}
+
+
+def kind_error(keyword: str, value: Any) -> str | None:
+    """Say what a keyword's value must be, or None when it is that; null is the same as absent."""
+    kind = _KIND_OF.get(keyword)
+    if kind is None or value is None:
+        return None
+    if isinstance(value, bool) and kind != "true or false":
+        return kind
+    return None if isinstance(value, _KINDS[kind]) else kind
 
 
 @dataclass(slots=True)
@@ -95,6 +126,7 @@ class Node:
 def parse(schema: Any) -> Node:
     """Take a schema apart. Keywords of wrong types are ignored: `check` reports them."""
     schema = schema if isinstance(schema, Mapping) else {}
+    schema = {keyword: value for keyword, value in schema.items() if not kind_error(keyword, value)}
     type_ = schema.get("type") or ""
     types = ("integer", "string") if schema.get("x-kubernetes-int-or-string") else (type_,) if type_ else ()
     additional = schema.get("additionalProperties")

@@ -33,7 +33,7 @@ def validate(node: Node, value: Any, path: str = "", *, pair: Pair | None = None
     if node.types or node.format:
         result.merge(_type(node, value, path))
         result.matches += 1
-    result.merge(_junctors(node, value, path, pair))
+    result.merge(_junctors(node, value, path))
     result.matches += 1
     if isinstance(value, str):
         _string(node, value, path, result)
@@ -194,7 +194,9 @@ def _number(node: Node, value: float, path: str) -> Result:
 
 def _factor(node: Node, value: float, factor: float) -> float:
     """Return a bound in the type in which it is compared: an integer's own, where the bound allows that."""
-    return int(factor) if isinstance(value, int) and _in_range(node, factor) else float(factor)
+    if not isinstance(value, int) or not _in_range(node, factor):
+        return float(factor)
+    return int(factor) if -_INT64 <= factor < _INT64 else -_INT64  # what Go makes of a float that is too large
 
 
 def _multiple(value: float, factor: float, path: str, result: Result) -> None:
@@ -264,42 +266,28 @@ def _pair_of(pair: Pair | None, key: str, path: str) -> Pair | None:
     return pair.key(key)
 
 
-def _junctors(node: Node, value: Any, path: str, pair: Pair | None) -> Result:
-    """Check anyOf, oneOf, allOf and not; of alternatives that all fail, the one with most matches is told."""
+def _junctors(node: Node, value: Any, path: str) -> Result:
+    """Check anyOf, oneOf, allOf and not; of alternatives that all fail, the one with most matches is told.
+
+    Inside of them nothing is forgiven: only the schema around them is compared with the old value.
+    """
     result = Result()
     if node.any_of:
-        _any_of(node.any_of, value, path, pair, result)
+        _any_of(node.any_of, value, path, result)
     if node.one_of:
-        _one_of(node.one_of, value, path, pair, result)
+        _one_of(node.one_of, value, path, result)
     if node.all_of:
-        _all_of(node.all_of, value, path, pair, result)
-    if node.negated is not None and _nested(node.negated, value, path, pair).valid:
+        _all_of(node.all_of, value, path, result)
+    if node.negated is not None and validate(node.negated, value, path).valid:
         _pathless(result, f"{quote(path)} must not validate the schema (not)")
     result.matches += 1
     return result
 
 
-def _nested(node: Node, value: Any, path: str, pair: Pair | None) -> Result:
-    """Check one alternative: it has the same value, so its parts are paired as those of the schema around it."""
-    return validate(node, value, path, pair=None if pair is None else _Unforgiving(pair))
-
-
-class _Unforgiving(Pair):
-    """A pair whose own faults count, because only the schema around the alternative may forgive them."""
-
-    __slots__ = ()
-
-    def __init__(self, pair: Pair) -> None:
-        super().__init__(pair.new, pair.old, pair.node)
-
-    def equal(self) -> bool:
-        return False
-
-
-def _any_of(nodes: Sequence[Node], value: Any, path: str, pair: Pair | None, result: Result) -> None:
+def _any_of(nodes: Sequence[Node], value: Any, path: str, result: Result) -> None:
     best: Result | None = None
     for node in nodes:
-        each = _nested(node, value, path, pair)
+        each = validate(node, value, path)
         if each.valid:
             result.merge(each)
             return
@@ -310,11 +298,11 @@ def _any_of(nodes: Sequence[Node], value: Any, path: str, pair: Pair | None, res
     result.merge(best)
 
 
-def _one_of(nodes: Sequence[Node], value: Any, path: str, pair: Pair | None, result: Result) -> None:
+def _one_of(nodes: Sequence[Node], value: Any, path: str, result: Result) -> None:
     best: Result | None = None
     valid: list[Result] = []
     for node in nodes:
-        each = _nested(node, value, path, pair)
+        each = validate(node, value, path)
         if each.valid:
             valid.append(each)
             best = None
@@ -329,10 +317,10 @@ def _one_of(nodes: Sequence[Node], value: Any, path: str, pair: Pair | None, res
         result.merge(best)
 
 
-def _all_of(nodes: Sequence[Node], value: Any, path: str, pair: Pair | None, result: Result) -> None:
+def _all_of(nodes: Sequence[Node], value: Any, path: str, result: Result) -> None:
     valid = 0
     for node in nodes:
-        each = _nested(node, value, path, pair)
+        each = validate(node, value, path)
         valid += each.valid
         result.merge(each)
     if valid != len(nodes):
