@@ -9,7 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
+from weakref import WeakKeyDictionary
 
+from operatorkit.controlplane.embedded.builtin.ages import age
+from operatorkit.controlplane.embedded.builtin.columns import builtin_columns
+from operatorkit.controlplane.embedded.encoding import encode
+from operatorkit.controlplane.embedded.jsonpath import JSONPath
 from operatorkit.controlplane.embedded.registry import Served
 
 __all__ = ["Columns", "columns_of"]
@@ -23,13 +28,16 @@ _NAME = {
     "resources may allow a client to request the generation of an appropriate name automatically.",
     "priority": 0,
 }
+_CREATED_TEXT = "CreationTimestamp is a timestamp representing the server time when this object was created."
 _CREATED = {
     "name": "Created At",
     "type": "date",
     "format": "",
-    "description": "CreationTimestamp is a timestamp representing the server time when this object was created.",
+    "description": _CREATED_TEXT,
     "priority": 0,
 }
+
+_AGE_ONLY = ({"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp", "description": _CREATED_TEXT},)
 
 
 class Columns(Protocol):
@@ -49,7 +57,7 @@ class Columns(Protocol):
 class _Default:
     """The columns of kinds that have none of their own."""
 
-    definitions = (_NAME, _CREATED)
+    definitions: Sequence[Mapping[str, Any]] = (_NAME, _CREATED)
 
     def cells(self, obj: Object, now: datetime) -> list[Any]:
         del now
@@ -61,7 +69,58 @@ class _Default:
         return []
 
 
+class _Printed(_Default):
+    """The columns that a CRD asks for; the name comes first whether it asks or not."""
+
+    def __init__(self, columns: Sequence[Mapping[str, Any]]) -> None:
+        self.definitions = (_NAME, *(_definition(it) for it in columns))
+        self._paths = [(it["type"], JSONPath(it["jsonPath"])) for it in columns]
+
+    def cells(self, obj: Object, now: datetime) -> list[Any]:
+        return [obj["metadata"]["name"], *(_cell(type_, path.find(obj), now) for type_, path in self._paths)]
+
+
+def _definition(column: Mapping[str, Any]) -> Mapping[str, Any]:
+    text = f"Custom resource definition column (in JSONPath format): {column['jsonPath']}"
+    return {
+        "name": column["name"],
+        "type": column["type"],
+        "format": column.get("format", ""),
+        "description": column.get("description") or text,
+        "priority": column.get("priority", 0),
+    }
+
+
+def _cell(type_: str, values: Sequence[Any], now: datetime) -> Any:
+    """Return a cell as kube-apiserver makes it: several strings joined, other values only of their type."""
+    if not values:
+        return None
+    value = values[0]
+    match type_:
+        case "integer":
+            return int(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+        case "number":
+            return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+        case "boolean":
+            return value if isinstance(value, bool) else None
+        case "date":
+            return age(value, now) if isinstance(value, str) else "<unknown>"
+    return ",".join(it if isinstance(it, str) else encode(it).decode() for it in values)
+
+
+_KNOWN: WeakKeyDictionary[Served, Columns] = WeakKeyDictionary()
+
+
 def columns_of(served: Served) -> Columns:
     """Return the columns of a resource."""
-    del served
-    return _Default()
+    found = _KNOWN.get(served)
+    if found is None:
+        found = _KNOWN[served] = _columns(served)
+    return found
+
+
+def _columns(served: Served) -> Columns:
+    if served.builtin:
+        return builtin_columns(served.gvk) or _Default()
+    columns = served.definition.get("additionalPrinterColumns") or _AGE_ONLY
+    return _Printed(columns)

@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Sequence
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -23,15 +25,33 @@ __all__ = ["EmbeddedControlPlane"]
 class EmbeddedControlPlane:
     """A Kubernetes API in this process: a context manager, for code with and without an event loop of its own.
 
-    `port` 0 is any free port. `clock` tells the time by which objects are dated and Events expire.
+    `port` 0 is any free port. `clock` tells the time by which objects are dated and Events expire, `event_ttl` after
+    their last write. `data` is a file to remember objects in. `controllers` says which run, in
+    kube-controller-manager's own syntax, and `nodes` how many simulated nodes there are.
     Raises `InputError` on entering when the port is taken.
     """
 
     backend: BackendName = "embedded"
 
-    def __init__(self, *, port: int = 0, clock: Clock = SYSTEM_CLOCK) -> None:
-        self._port = port
-        self._clock = clock
+    def __init__(
+        self,
+        *,
+        port: int = 0,
+        clock: Clock = SYSTEM_CLOCK,
+        data: Path | None = None,
+        event_ttl: timedelta = timedelta(hours=1),
+        controllers: str = "*",
+        nodes: int = 0,
+    ) -> None:
+        self._make = partial(
+            EmbeddedServer,
+            port=port,
+            clock=clock,
+            data=data,
+            event_ttl=event_ttl,
+            controllers=controllers,
+            nodes=nodes,
+        )
         self._server: EmbeddedServer | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping: asyncio.Event | None = None
@@ -105,7 +125,7 @@ class EmbeddedControlPlane:
     async def _serve(self, started: threading.Event) -> None:
         self._loop = asyncio.get_running_loop()
         self._stopping = asyncio.Event()
-        async with EmbeddedServer(port=self._port, clock=self._clock) as server:
+        async with self._make() as server:
             self._server = server
             started.set()
             await self._stopping.wait()

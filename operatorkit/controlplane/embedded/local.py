@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Mapping
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote
 
@@ -83,7 +84,7 @@ class LocalCluster:
         path: str,
         query: Mapping[str, str] | None = None,
         body: Any = None,
-        content_type: str = "application/json",
+        headers: Mapping[str, str] = MappingProxyType({}),
     ) -> Answer | WatchAnswer:
         query = {key: value for key, value in (query or {}).items() if value}
         request = Request.of(
@@ -91,8 +92,8 @@ class LocalCluster:
             quote(path, safe="/:"),
             query,
             dry_run=(query["dryRun"],) if "dryRun" in query else (),
-            accept="application/json",
-            content_type=content_type,
+            accept=headers.get("Accept", ""),
+            content_type=headers.get("Content-Type", ""),
             user_agent=self._user.name,
             body=b"" if body is None else encode(body),
             user=self._user,
@@ -219,7 +220,9 @@ class LocalCluster:
         """Change part of an object. Raises NotFound, Conflict, FieldManagerConflict, Invalid."""
         path = resource.path(name, namespace=namespace, subresource=subresource)
         query = _write_query(field_manager, dry_run) | ({"force": "true"} if force else {})
-        made: JSONObject = await self._object("PATCH", path, query, body=body, content_type=patch_type.value)
+        made: JSONObject = await self._object(
+            "PATCH", path, query, body=body, headers={"Content-Type": patch_type.value}
+        )
         return made
 
     async def delete(
@@ -265,8 +268,7 @@ class LocalCluster:
         headers: Mapping[str, str] | None = None,
     ) -> Any:
         """Send any other request and return the decoded JSON answer, or text."""
-        content_type = (headers or {}).get("Content-Type", "application/json")
-        return await self._object(method, path, query, body=body, content_type=content_type)
+        return await self._object(method, path, query, body=body, headers=headers or {})
 
 
 def _write_query(field_manager: str | None, dry_run: bool) -> dict[str, str]:

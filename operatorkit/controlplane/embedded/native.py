@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from operatorkit.controlplane.embedded.builtin import codec
+from operatorkit.controlplane.embedded.builtin import codec, selectable
 from operatorkit.controlplane.embedded.builtin import strategy as rules
 from operatorkit.controlplane.embedded.builtin.defaults import set_defaults
 from operatorkit.controlplane.embedded.builtin.resources import BuiltinResource
@@ -36,16 +36,15 @@ class NativeStrategy:
 
     def knows_field(self, field: str) -> bool:
         """Whether objects can be selected by this field."""
-        return field == "metadata.name" or (field == "metadata.namespace" and self._resource.namespaced)
+        return field in self.fields({"metadata": {}})
 
     def unknown_field(self, field: str) -> str:
         """Return the text by which a selector with an unknown field is refused."""
-        return f"field label not supported: {field}"
+        return selectable.unknown_field(self._resource.gvk, field)
 
     def fields(self, obj: Object) -> Mapping[str, str]:
-        """Return the selectable fields of an object as it is stored."""
-        metadata = obj["metadata"]
-        return {"metadata.name": metadata["name"], "metadata.namespace": metadata.get("namespace", "")}
+        """Return the selectable fields of an object."""
+        return selectable.selectable_fields(self._resource.gvk, obj, namespaced=self._resource.namespaced)
 
     def decode(self, obj: Object, *, validation: str, warnings: list[str]) -> Object:
         """Return a request's object with nothing in it that the kind does not have."""
@@ -70,12 +69,9 @@ class NativeStrategy:
             rules.prepare_update(self._resource.gvk, obj, old, subresource=subresource)
 
     def allocate(self, obj: Object, others: Callable[[], Iterable[Object]]) -> None:
-        """Give an object what is unique among its kind: a Job its selector, a Service its address."""
-        match self._resource.group, self._resource.kind:
-            case "batch", "Job" if obj["metadata"].get("uid"):
-                rules.generate_job_selector(obj)
-            case "", "Service":
-                self._allocate_address(obj, others)
+        """Give a Service its address, unless it has one."""
+        if (self._resource.group, self._resource.kind) == ("", "Service"):
+            self._allocate_address(obj, others)
 
     @staticmethod
     def _allocate_address(obj: Object, others: Callable[[], Iterable[Object]]) -> None:

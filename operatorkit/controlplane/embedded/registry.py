@@ -11,7 +11,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from operatorkit.controlplane.embedded.builtin.convert import convert
 from operatorkit.controlplane.embedded.builtin.resources import BuiltinResource, builtin_resources
+from operatorkit.controlplane.embedded.encoding import encode, split_envelope
 from operatorkit.names import ApiResource, GroupVersionKind
 
 if TYPE_CHECKING:
@@ -86,8 +88,6 @@ class Served:
     def convert(self, obj: dict[str, Any], version: GroupVersionKind) -> dict[str, Any]:
         """Return `obj` as `version` has it."""
         if self.builtin and obj.get("apiVersion") != version.api_version:
-            from operatorkit.controlplane.embedded.builtin.convert import convert
-
             return convert(obj, version)
         obj["kind"], obj["apiVersion"] = version.kind, version.api_version
         return obj
@@ -105,8 +105,6 @@ class Served:
     def bytes_of(self, record: Record) -> bytes:
         """Return a stored object in this version as JSON."""
         if self.converts:
-            from operatorkit.controlplane.embedded.encoding import encode
-
             return encode(self.read(record))
         return self.envelope + record.body
 
@@ -115,17 +113,13 @@ class Served:
         if not self.builtin:
             return self.envelope + record.body
         if self.converts:
-            from operatorkit.controlplane.embedded.encoding import split_envelope
-
             return b"{" + split_envelope(self.read(record))
         return b"{" + record.body
 
     def fields(self, record: Record) -> Mapping[str, str]:
         """Return the fields by which a stored object can be selected."""
-        return record.fields(self._fields)
-
-    def _fields(self, obj: dict[str, Any]) -> Mapping[str, str]:
-        return self.strategy.fields(obj)
+        head = {"kind": self.stored_as.kind, "apiVersion": self.stored_as.api_version}
+        return record.fields(self.strategy, lambda obj: self.strategy.fields(self.convert(head | obj, self.gvk)))
 
 
 def envelope(kind: str, api_version: str) -> bytes:

@@ -12,6 +12,8 @@ import logging
 import secrets
 import ssl
 import tempfile
+from contextlib import AsyncExitStack
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import unquote
@@ -25,14 +27,18 @@ from operatorkit.controlplane._credentials import SERVER_HOSTS, Authority
 from operatorkit.controlplane.embedded.access import Access
 from operatorkit.controlplane.embedded.authn import ADMIN_GROUP, Authenticator, User
 from operatorkit.controlplane.embedded.bootstrap import bootstrap
+from operatorkit.controlplane.embedded.controllers import Controllers
 from operatorkit.controlplane.embedded.core import Core
 from operatorkit.controlplane.embedded.dispatch import Dispatcher
 from operatorkit.controlplane.embedded.encoding import encode
+from operatorkit.controlplane.embedded.expiry import EventExpiry
+from operatorkit.controlplane.embedded.journal import Journal
 from operatorkit.controlplane.embedded.local import LocalCluster
 from operatorkit.controlplane.embedded.messages import Answer, Request, WatchAnswer
 from operatorkit.controlplane.embedded.status import ApiError, internal_error, of_cluster_error, too_large_body
 from operatorkit.controlplane.embedded.tokens import Tokens
 from operatorkit.controlplane.embedded.watching import Event
+from operatorkit.controlplane.nodes import SimulatedNodes
 from operatorkit.errors import ClusterError, InputError
 
 __all__ = ["BODY_LIMIT_BYTES", "EmbeddedServer"]
@@ -46,13 +52,30 @@ _log = logging.getLogger(__name__)
 class EmbeddedServer:
     """A Kubernetes API on a port of this machine, in the running event loop.
 
-    An asynchronous context manager. `url`, `ca_pem` and `token` say how to reach it once it is started.
+    An asynchronous context manager. `url`, `ca_pem` and `token` say how to reach it once it is started. `data` is a
+    file to remember objects in. Events are deleted `event_ttl` after their last write. `controllers` says which run, in
+    kube-controller-manager's own syntax, and `nodes` how many simulated nodes there are.
     """
 
     def __init__(
-        self, *, port: int = 0, host: str = "127.0.0.1", clock: Clock = SYSTEM_CLOCK, tls: bool = True
+        self,
+        *,
+        port: int = 0,
+        host: str = "127.0.0.1",
+        clock: Clock = SYSTEM_CLOCK,
+        tls: bool = True,
+        data: Path | None = None,
+        event_ttl: timedelta = timedelta(hours=1),
+        controllers: str = "*",
+        nodes: int = 0,
     ) -> None:
         self.core = Core(clock)
+        self._clock = clock
+        self._data = data
+        self._event_ttl = event_ttl
+        self._selection = controllers
+        self._node_count = nodes
+        self._running = AsyncExitStack()
         self.token = secrets.token_urlsafe(32)
         self.authority = Authority.create("operatorkit-client-ca") if tls else None
         self._serving = Authority.create("operatorkit-serving-ca") if tls else None
@@ -85,8 +108,32 @@ class EmbeddedServer:
         await self.stop()
 
     async def start(self) -> None:
-        """Listen. Raises `InputError` when the port is taken."""
+        """Listen, then start the controllers and nodes. Raises `InputError` when the port is taken."""
+        try:
+            await self._start()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def _start(self) -> None:
+        if self._data is not None:
+            journal = Journal(self._data)
+            self._running.callback(journal.close)
+            journal.load(self.core.storage)
+            self.core.storage.journal = journal.write
         bootstrap(self.core)
+        self.core.crds.start()
+        self._running.callback(self.core.crds.stop)
+        await self._listen()
+        expiry = EventExpiry(self.core.storage, self._clock, self._event_ttl)
+        self._running.push_async_callback(_cancelled, asyncio.create_task(expiry.run()))
+        controllers = Controllers(self.local, ca_pem=self.ca_pem or b"", selection=self._selection, clock=self._clock)
+        await self._running.enter_async_context(controllers)
+        if self._node_count:
+            nodes = SimulatedNodes(self.local, count=self._node_count, clock=self._clock, heartbeat_every=None)
+            await self._running.enter_async_context(nodes)
+
+    async def _listen(self) -> None:
         self._server = web.Server(
             self._handle,
             request_factory=self._request,
@@ -109,7 +156,8 @@ class EmbeddedServer:
         self._port = self._listener.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
-        """Close the port and every connection, and end what runs."""
+        """Close the port and every connection, and end what runs. May be called twice."""
+        await self._running.aclose()
         if self._listener is not None:
             self._listener.close()
         for task in list(self._watches):
@@ -220,6 +268,12 @@ def _impersonation(headers: CIMultiDictProxy[str]) -> dict[str, Any]:
                 field = unquote(name.removeprefix("impersonate-extra-"))
                 extra[field] = (*extra.get(field, ()), value)
     return found
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    """Cancel a task and wait for its end."""
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 async def _send_events(response: web.StreamResponse, answer: WatchAnswer) -> None:

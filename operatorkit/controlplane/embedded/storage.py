@@ -8,6 +8,7 @@ its metadata. Nothing here waits: a commit and its fan-out are one step of the e
     Storage ──────────────────────────► Collection.records   key -> Record (bytes, revision, labels, uid)
        │ revision += 1                  Collection.log       the last Changes, oldest first
        └─────────────────────────────►  subscribers          each gets the same Change
+                                        journal              the same Change, where there is one
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ class Record:
         self.labels: Mapping[str, str] = metadata.get("labels") or {}
         self.revision = revision
         self.body = split_envelope(obj)
-        self._fields: Mapping[str, str] | None = None
+        self._fields: tuple[object, Mapping[str, str]] | None = None
 
     def decode(self) -> dict[str, Any]:
         """Return a fresh copy of the object, without `kind` and `apiVersion`."""
@@ -62,11 +63,11 @@ class Record:
         obj["metadata"]["resourceVersion"] = str(revision)
         return Record(obj, revision)
 
-    def fields(self, select: Callable[[dict[str, Any]], Mapping[str, str]]) -> Mapping[str, str]:
-        """Return the fields by which the object can be selected, found once."""
-        if self._fields is None:
-            self._fields = select(self.decode())
-        return self._fields
+    def fields(self, key: object, select: Callable[[dict[str, Any]], Mapping[str, str]]) -> Mapping[str, str]:
+        """Return the fields by which the object can be selected, found once for the same `key`."""
+        if self._fields is None or self._fields[0] is not key:
+            self._fields = key, select(self.decode())
+        return self._fields[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,17 +176,16 @@ class Collection:
 class Storage:
     """All collections, and the one counter that numbers every change of any of them."""
 
-    def __init__(self, journal: Callable[[str, Change], None] | None = None) -> None:
+    def __init__(self) -> None:
         self.revision = 1
+        self.journal: Callable[[str, Change], None] | None = None
         self._collections: dict[str, Collection] = {}
-        self._journal = journal
 
     def collection(self, name: str) -> Collection:
         """Return the collection of that name; it begins empty."""
         found = self._collections.get(name)
         if found is None:
             found = self._collections[name] = Collection(name)
-            found.forgotten = 0
         return found
 
     def collections(self) -> list[Collection]:
@@ -219,8 +219,8 @@ class Storage:
         return last
 
     def _commit(self, collection: Collection, change: Change) -> None:
-        if self._journal is not None:
-            self._journal(collection.name, change)
+        if self.journal is not None:
+            self.journal(collection.name, change)
         self.revision = change.revision
         collection.record(change)
 

@@ -81,13 +81,15 @@ class Writer:
         if metadata.get("resourceVersion"):
             raise bad_request("resourceVersion should not be set on objects to be created")
         self._admit_namespace(target, metadata.get("name") or metadata.get("generateName", ""))
-        served.strategy.default(obj)
-        served.strategy.prepare_create(obj)
-        metadata["uid"] = str(uuid.uuid4())
-        metadata["creationTimestamp"] = format_time(self._clock.now())
         collection = self._storage.collection(served.collection)
         if generated:
             metadata["name"] = _generate(metadata, collection)
+        for server_side in ("selfLink", "deletionTimestamp", "deletionGracePeriodSeconds"):
+            metadata.pop(server_side, None)
+        metadata["uid"] = str(uuid.uuid4())
+        metadata["creationTimestamp"] = format_time(self._clock.now())
+        served.strategy.default(obj)
+        served.strategy.prepare_create(obj)
         served.strategy.allocate(obj, lambda: map(served.read, list(collection.records.values())))
         if own is not None:
             obj = own(None, obj)
