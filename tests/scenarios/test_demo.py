@@ -1,0 +1,89 @@
+"""The demo tells a true story, and leaves nothing behind, even when it is interrupted."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.timeout(120)
+
+COMMAND = [sys.executable, "-m", "operatorkit", "demo"]
+
+
+def family(marker: str) -> list[int]:
+    """Return the processes whose environment carries `marker`: the demo and all that it started."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+            continue
+        try:
+            environment = (entry / "environ").read_bytes()
+            zombie = " Z " in (entry / "stat").read_text()
+        except OSError:
+            continue
+        if marker.encode() in environment and not zombie:
+            found.append(int(entry.name))
+    return found
+
+
+@pytest.fixture
+def marker(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Give a word for the environment of the demo, and see that no process that carries it is left."""
+    if not Path("/proc/self/environ").exists():
+        pytest.skip("needs /proc to see what is left")
+    word = f"OPERATORKIT_TEST_MARK={os.getpid()}-{request.node.name}"
+    yield word
+    left = family(word)
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+    assert left == []
+
+
+def environment(marker: str) -> dict[str, str]:
+    name, _, value = marker.partition("=")
+    return {**os.environ, name: value, "PYTHONUNBUFFERED": "1"}
+
+
+def test_the_demo_shows_the_error_at_the_pod_and_the_recovery(marker: str) -> None:
+    done = subprocess.run(COMMAND, env=environment(marker), capture_output=True, text=True, check=False, timeout=100)
+    assert done.returncode == 0, done.stdout + done.stderr
+    told = done.stdout
+    waiting, _, recovered = told.partition("corrects it")
+    assert "ContainerCreating" in waiting
+    (denied,) = (line for line in waiting.splitlines() if "DeniedByPolicy" in line)
+    assert "did you mean" in denied
+    assert "payments.shop.svc" in denied
+    assert "FailedMount" in waiting
+    assert "CertificateIssued" in recovered
+    assert "Running" in recovered
+    assert "Traceback" not in told + done.stderr
+
+
+@pytest.mark.parametrize("until", ["is ready at", "operatorkit run pki", "asks for a certificate", "until Ctrl-C"])
+def test_an_interrupted_demo_leaves_no_process_behind(marker: str, until: str) -> None:
+    process = subprocess.Popen(
+        [*COMMAND, "--keep"],
+        env=environment(marker),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    seen = []
+    for line in process.stdout:
+        seen.append(line)
+        if until in line:
+            break
+    os.killpg(process.pid, signal.SIGINT)
+    rest, _ = process.communicate(timeout=30)
+    text = "".join(seen) + rest
+    assert any(until in line for line in seen), text
+    assert "Traceback" not in text
+    assert process.returncode in (0, 130), text
