@@ -41,7 +41,7 @@ def describe_pod(pod: Mapping[str, Any], events: Iterable[Mapping[str, Any]], no
 
 def describe_events(events: Iterable[Mapping[str, Any]], now: datetime) -> str:
     """Return Events as kubectl's table: the oldest first, counted ones with how long they have been going on."""
-    rows = [_row(event, now) for event in sorted(events, key=_last_seen)]
+    rows = [_row(event, now) for event in sorted(events, key=_order)]
     if not rows:
         return f"{'Events:':<18}<none>"
     table = [_COLUMNS, tuple("-" * (4 if name == "Type" else max(4, len(name))) for name in _COLUMNS), *rows]
@@ -64,6 +64,11 @@ def _row(event: Mapping[str, Any], now: datetime) -> tuple[str, str, str, str, s
         age = f"{age} (x{count} over {_short(now - first)})"
     source = event.get("source", {}).get("component") or event.get("reportingComponent") or ""
     return event.get("type", ""), event.get("reason", ""), age, source, event.get("message", "").strip()
+
+
+def _order(event: Mapping[str, Any]) -> str:
+    """Sort as kubectl does: by the last time seen, and what has none of that first."""
+    return event.get("lastTimestamp") or ""
 
 
 def _first_seen(event: Mapping[str, Any]) -> datetime:

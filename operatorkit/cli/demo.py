@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import signal
 import subprocess
 import sys
@@ -94,21 +93,21 @@ def _definitions() -> list[JSONObject]:
 @contextlib.contextmanager
 def _operator(folder: Path, kubeconfig: Path) -> Iterator[subprocess.Popen[bytes]]:
     """Run the pki operator as a process of its own, as it would run in a cluster, and stop it afterwards."""
-    arguments = [sys.executable, "-m", "operatorkit", "run", "pki", "--kubeconfig", str(kubeconfig)]
+    options = ["--kubeconfig", str(kubeconfig), "--own-namespace", "pki-system", "--leashed"]
     with (folder / "operator.log").open("wb") as log:
         process = subprocess.Popen(  # noqa: S603 - our own program
-            arguments,
-            stdin=subprocess.DEVNULL,
+            [sys.executable, "-m", "operatorkit", "run", "pki", *options],
+            stdin=subprocess.PIPE,  # the leash: the operator stops when we are gone, however we went
             stdout=log,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "POD_NAMESPACE": "pki-system"},
+            start_new_session=True,
         )
         try:
             yield process
         finally:
             process.terminate()
             try:
-                process.wait(timeout=15)
+                process.communicate(timeout=15)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import threading
+from dataclasses import replace
 
 import click
 
@@ -21,6 +22,12 @@ __all__ = ["command", "set_up_logging"]
 @click.option("--kubeconfig", metavar="FILE", help="Where the cluster is; by default $KUBECONFIG, or the pod's own.")
 @click.option("--context", metavar="NAME", help="The context of the kubeconfig; by default its current one.")
 @click.option("--namespace", "-n", metavar="NAME", help="Work in this namespace only; by default in all.")
+@click.option(
+    "--own-namespace",
+    metavar="NAME",
+    envvar="POD_NAMESPACE",
+    help="The namespace that the operator itself lives in; by default $POD_NAMESPACE, else operatorkit-system.",
+)
 @click.option("--install", is_flag=True, help="Apply the definitions of the operator's own kinds first.")
 @click.option("--verbose", "-v", is_flag=True, help="Say more.")
 @click.option("--leashed", is_flag=True, hidden=True, help="Stop when standard input closes: its holder is gone.")
@@ -29,6 +36,7 @@ def command(
     kubeconfig: str | None,
     context: str | None,
     namespace: str | None,
+    own_namespace: str | None,
     install: bool,
     verbose: bool,
     leashed: bool,
@@ -42,6 +50,8 @@ def command(
     if leashed:
         threading.Thread(target=_stop_at_end_of_input, name="leash", daemon=True).start()
     loaded = load(target)
+    if own_namespace:
+        loaded.app.settings = replace(loaded.app.settings, own_namespace=own_namespace)
 
     from operatorkit._runtime.host import host
     from operatorkit.cluster import load_config

@@ -57,8 +57,9 @@ def test_the_demo_shows_the_error_at_the_pod_and_the_recovery(marker: str) -> No
     waiting, _, recovered = told.partition("corrects it")
     assert "ContainerCreating" in waiting
     (denied,) = (line for line in waiting.splitlines() if "DeniedByPolicy" in line)
-    assert "did you mean" in denied
+    assert "Did you mean" in denied
     assert "payments.shop.svc" in denied
+    assert "(x2 over" in denied
     assert "FailedMount" in waiting
     assert "CertificateIssued" in recovered
     assert "Running" in recovered

@@ -84,6 +84,9 @@ class Story:
         self._show("wrong.yaml", "kind: Certificate")
         await self._apply_file("wrong.yaml")
         await self._until("pod payments is told why it waits", lambda: self._event("payments", "DeniedByPolicy"))
+        click.echo("  ... they try a shorter duration, which was not the fault: the same Event counts on")
+        await self._apply_file("wrong-again.yaml")
+        await self._until("the Event counts to two", lambda: self._event("payments", "DeniedByPolicy", count=2))
         await self._until("the kubelet says what it waits for", lambda: self._event("payments", "FailedMount"))
         pod = await self._api.get(PODS, "payments", namespace="shop")
         click.echo("  pod/payments waits. What `kubectl describe pod payments -n shop` shows its owner:")
@@ -153,8 +156,11 @@ class Story:
         )
         return found.items
 
-    async def _event(self, pod: str, reason: str) -> JSONObject | None:
-        return next((event for event in await self._events(pod) if event["reason"] == reason), None)
+    async def _event(self, pod: str, reason: str, *, count: int = 1) -> JSONObject | None:
+        events = [event for event in await self._events(pod) if event["reason"] == reason]
+        if len(events) > 1:
+            raise StoryError(f"expected one Event {reason} about pod {pod}, with a count; found {len(events)} Events")
+        return events[0] if events and (events[0].get("count") or 1) >= count else None
 
     def _show(self, name: str, start: str) -> None:
         """Print the document of a manifest that contains `start`, as a person would type it."""

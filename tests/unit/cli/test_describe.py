@@ -74,3 +74,9 @@ def test_a_waiting_container_shows_why_it_waits() -> None:
     assert words[words.index("State:") + 1] == "Waiting"
     assert words[words.index("Reason:") + 1] == "ContainerCreating"
     assert words[words.index("SecretName:") + 1] == "web-tls"
+
+
+def test_an_event_that_was_never_counted_stands_first_as_kubectl_has_it() -> None:
+    scheduled = {"metadata": {}, "type": "Normal", "reason": "Scheduled", "eventTime": "2026-01-02T03:04:04.900000Z"}
+    lines = describe_events([event("Later", 1), scheduled], NOW).splitlines()
+    assert [line.split()[1] for line in lines[3:]] == ["Scheduled", "Later"]
