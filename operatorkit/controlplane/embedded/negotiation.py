@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import yaml
 
+from operatorkit.controlplane.embedded import protobuf
 from operatorkit.controlplane.embedded.builtin import codec
 from operatorkit.controlplane.embedded.status import bad_request, not_acceptable, unsupported_media_type
 
@@ -81,11 +82,16 @@ def media_type(content_type: str) -> str:
 
 
 def read_body(data: bytes, content_type: str) -> Any:
-    """Decode a body of JSON or YAML; objects remember which of their fields were there twice (`codec.loads`).
+    """Decode a body of JSON, YAML or protobuf; objects remember which of their fields were there twice (`codec.loads`).
 
     Raises `ApiError`: 415 for another media type, 400 for what is not that media type.
     """
     media = media_type(content_type) or "application/json"
+    if media == protobuf.MEDIA_TYPE:
+        try:
+            return protobuf.decode(data)
+        except ValueError as error:
+            raise bad_request(str(error)) from None
     if media not in {*ACCEPTED, *PATCH_TYPES, "text/plain", "*/*"}:
         raise unsupported_media_type(ACCEPTED)
     try:
