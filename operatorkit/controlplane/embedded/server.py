@@ -24,6 +24,7 @@ from multidict import CIMultiDictProxy
 
 from operatorkit.clock import SYSTEM_CLOCK, Clock
 from operatorkit.controlplane._credentials import SERVER_HOSTS, Authority
+from operatorkit.controlplane._ports import port_error
 from operatorkit.controlplane.embedded.access import Access
 from operatorkit.controlplane.embedded.authn import ADMIN_GROUP, Authenticator, User
 from operatorkit.controlplane.embedded.bootstrap import bootstrap
@@ -39,7 +40,7 @@ from operatorkit.controlplane.embedded.status import ApiError, internal_error, o
 from operatorkit.controlplane.embedded.tokens import Tokens
 from operatorkit.controlplane.embedded.watching import Event
 from operatorkit.controlplane.nodes import SimulatedNodes
-from operatorkit.errors import ClusterError, InputError
+from operatorkit.errors import ClusterError
 
 __all__ = ["BODY_LIMIT_BYTES", "EmbeddedServer"]
 
@@ -149,10 +150,7 @@ class EmbeddedServer:
                 self._server, self._host, self._port, ssl=self._tls(), backlog=1024, reuse_address=True
             )
         except OSError as error:
-            raise InputError(
-                f"port {self._port} on {self._host} cannot be listened on: {error.strerror or error}; choose another "
-                "port, or 0 for any that is free"
-            ) from error
+            raise port_error(self._port, error) from error
         self._port = self._listener.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:

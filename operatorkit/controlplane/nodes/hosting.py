@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Mapping
+from datetime import timedelta
 from types import TracebackType
 from typing import Any, Self
 
 from operatorkit.clock import SYSTEM_CLOCK, Clock
 from operatorkit.cluster import load_config
+from operatorkit.cluster.api import ClusterAPI
 from operatorkit.controlplane.nodes.simulated import SimulatedNodes
 
 __all__ = ["NodesThread"]
@@ -21,10 +23,18 @@ class NodesThread:
     Entering returns when the nodes are ready for pods, and raises what prevents it.
     """
 
-    def __init__(self, kubeconfig: Mapping[str, Any], *, count: int, clock: Clock = SYSTEM_CLOCK) -> None:
+    def __init__(
+        self,
+        kubeconfig: Mapping[str, Any],
+        *,
+        count: int,
+        clock: Clock = SYSTEM_CLOCK,
+        heartbeat_every: timedelta | None = timedelta(seconds=10),
+    ) -> None:
         self._kubeconfig = dict(kubeconfig)
         self._count = count
         self._clock = clock
+        self._heartbeat_every = heartbeat_every
         self._ready = threading.Event()
         self._failure: BaseException | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -54,11 +64,14 @@ class NodesThread:
         finally:
             self._ready.set()
 
+    def _nodes(self, api: ClusterAPI) -> SimulatedNodes:
+        return SimulatedNodes(api, count=self._count, clock=self._clock, heartbeat_every=self._heartbeat_every)
+
     async def _serve(self) -> None:
         from operatorkit.cluster import LiveCluster
 
         self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
         config = load_config(self._kubeconfig)
-        async with LiveCluster(config) as api, SimulatedNodes(api, count=self._count, clock=self._clock):
+        async with LiveCluster(config) as api, self._nodes(api):
             self._ready.set()
             await self._stopping.wait()

@@ -116,6 +116,11 @@ class RealControlPlane:
         """Write `kubeconfig` to `path`, readable by its owner only, and return the path."""
         return credentials.write_kubeconfig(path, self.kubeconfig(user=user, groups=groups, namespace=namespace))
 
+    def check(self) -> None:
+        """Raise StartError when one of the programs has ended although nobody stopped it."""
+        for process in self._processes:
+            process.check()
+
     def __enter__(self) -> Self:
         binaries = self.binaries
         if self._controllers is not None and binaries.kube_controller_manager is None:
@@ -223,8 +228,7 @@ class RealControlPlane:
             pair = Path(directory) / "client.pem"
             context.load_cert_chain(credentials.write_private(pair, admin.cert_pem + admin.key_pem))
         while not self._answers(path, context):
-            for process in self._processes:
-                process.check()
+            self.check()
             if time.monotonic() > self._deadline:
                 said = "\n".join(f"  {process.name}:\n{process.last_words()}" for process in self._processes)
                 raise StartError(
