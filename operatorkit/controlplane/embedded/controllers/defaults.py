@@ -42,14 +42,14 @@ class _OnePerNamespace:
         object_name: str,
         make: Callable[[], JSONObject],
         *,
-        clock: Clock,
+        pace: Clock,
     ) -> None:
         self._api = api
         self._inventory = inventory
         self._resource = resource
         self._object_name = object_name
         self._make = make
-        self._queue: Queue[str] = Queue(self._handle, clock=clock, workers=2, name=self.name)
+        self._queue: Queue[str] = Queue(self._handle, clock=pace, workers=2, name=self.name)
         inventory.subscribe(self._on_change)
 
     async def run(self) -> None:
@@ -92,8 +92,8 @@ class ServiceAccountController(_OnePerNamespace):
 
     name = "serviceaccount-controller"
 
-    def __init__(self, api: ClusterAPI, inventory: Inventory, *, clock: Clock) -> None:
-        super().__init__(api, inventory, _SERVICE_ACCOUNTS, "default", self._account, clock=clock)
+    def __init__(self, api: ClusterAPI, inventory: Inventory, *, pace: Clock) -> None:
+        super().__init__(api, inventory, _SERVICE_ACCOUNTS, "default", self._account, pace=pace)
 
     @staticmethod
     def _account() -> JSONObject:
@@ -105,9 +105,9 @@ class RootCertificatePublisher(_OnePerNamespace):
 
     name = "root-ca-certificate-publisher-controller"
 
-    def __init__(self, api: ClusterAPI, inventory: Inventory, *, ca_pem: bytes, clock: Clock) -> None:
+    def __init__(self, api: ClusterAPI, inventory: Inventory, *, ca_pem: bytes, pace: Clock) -> None:
         self._ca_pem = ca_pem
-        super().__init__(api, inventory, _CONFIG_MAPS, "kube-root-ca.crt", self._bundle, clock=clock)
+        super().__init__(api, inventory, _CONFIG_MAPS, "kube-root-ca.crt", self._bundle, pace=pace)
 
     def _bundle(self) -> JSONObject:
         return {

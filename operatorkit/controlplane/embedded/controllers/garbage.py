@@ -49,11 +49,11 @@ class GarbageCollector:
 
     name = "garbage-collector-controller"
 
-    def __init__(self, api: ClusterAPI, inventory: Inventory, *, clock: Clock) -> None:
+    def __init__(self, api: ClusterAPI, inventory: Inventory, *, pace: Clock) -> None:
         self._api = api
         self._inventory = inventory
         self._graph = Graph()
-        self._queue: Queue[str] = Queue(self._handle, clock=clock, workers=8, name=self.name)
+        self._queue: Queue[str] = Queue(self._handle, clock=pace, workers=8, name=self.name)
         inventory.subscribe(self._on_change)
 
     async def run(self) -> None:

@@ -62,14 +62,14 @@ class Inventory:
     `resources` maps kinds to how they are served, in their preferred version.
     """
 
-    def __init__(self, api: ClusterAPI, *, clock: Clock) -> None:
+    def __init__(self, api: ClusterAPI, *, pace: Clock) -> None:
         self.resources: dict[GroupVersionKind, ApiResource] = {}
         self._api = api
-        self._clock = clock
+        self._pace = pace
         self._informers: dict[ApiResource, Informer] = {}
         self._tasks: dict[ApiResource, asyncio.Task[None]] = {}
         self._callbacks: list[Callable[[ApiResource, Change], None]] = []
-        self._discovery: Queue[str] = Queue(self._discover, clock=clock, workers=1, name="discovery")
+        self._discovery: Queue[str] = Queue(self._discover, clock=pace, workers=1, name="discovery")
         self._ready = asyncio.Event()
 
     def subscribe(self, callback: Callable[[ApiResource, Change], None]) -> None:
@@ -102,7 +102,7 @@ class Inventory:
 
     async def run(self) -> None:
         """Follow for ever. Cancel it to stop."""
-        crds = Informer(self._api, _CRDS, clock=self._clock)
+        crds = Informer(self._api, _CRDS, clock=self._pace)
         crds.subscribe(self._on_crd)
         self._discovery.add("")
         try:
@@ -137,7 +137,7 @@ class Inventory:
             self._ready.set()
 
     def _follow(self, resource: ApiResource) -> Informer:
-        informer = Informer(self._api, resource, clock=self._clock, transform=_metadata_only)
+        informer = Informer(self._api, resource, clock=self._pace, transform=_metadata_only)
         self._informers[resource] = informer
         informer.subscribe(lambda change: self._tell(resource, change))
         self._tasks[resource] = asyncio.create_task(informer.run())

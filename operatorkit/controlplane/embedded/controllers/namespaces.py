@@ -46,12 +46,12 @@ class NamespaceController:
 
     name = "namespace-controller"
 
-    def __init__(self, api: ClusterAPI, inventory: Inventory, *, clock: Clock) -> None:
+    def __init__(self, api: ClusterAPI, inventory: Inventory, *, clock: Clock, pace: Clock) -> None:
         self._api = api
         self._inventory = inventory
         self._clock = clock
         self._terminating: set[str] = set()
-        self._queue: Queue[str] = Queue(self._handle, clock=clock, workers=4, name=self.name)
+        self._queue: Queue[str] = Queue(self._handle, clock=pace, workers=4, name=self.name)
         inventory.subscribe(self._on_change)
 
     async def run(self) -> None:

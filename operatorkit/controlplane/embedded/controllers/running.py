@@ -36,19 +36,26 @@ class Controllers:
     """Runs the controllers that `selection` turns on, in kube-controller-manager's own syntax.
 
     An async context manager; entering returns when everything that is there was seen. `ca_pem` is what
-    `kube-root-ca.crt` holds. `clock` paces retries and dates conditions.
+    `kube-root-ca.crt` holds. `clock` dates what is written; `pace` is the clock of pauses between retries, which should
+    pass even where a test holds the other one still.
     """
 
     def __init__(
-        self, api: ClusterAPI, *, ca_pem: bytes = b"", selection: str = "*", clock: Clock = SYSTEM_CLOCK
+        self,
+        api: ClusterAPI,
+        *,
+        ca_pem: bytes = b"",
+        selection: str = "*",
+        clock: Clock = SYSTEM_CLOCK,
+        pace: Clock = SYSTEM_CLOCK,
     ) -> None:
-        self._inventory = Inventory(api, clock=clock)
+        self._inventory = Inventory(api, pace=pace)
         factories: dict[str, Callable[[], _Controller]] = {
-            GarbageCollector.name: lambda: GarbageCollector(api, self._inventory, clock=clock),
-            NamespaceController.name: lambda: NamespaceController(api, self._inventory, clock=clock),
-            ServiceAccountController.name: lambda: ServiceAccountController(api, self._inventory, clock=clock),
+            GarbageCollector.name: lambda: GarbageCollector(api, self._inventory, pace=pace),
+            NamespaceController.name: lambda: NamespaceController(api, self._inventory, clock=clock, pace=pace),
+            ServiceAccountController.name: lambda: ServiceAccountController(api, self._inventory, pace=pace),
             RootCertificatePublisher.name: lambda: RootCertificatePublisher(
-                api, self._inventory, ca_pem=ca_pem, clock=clock
+                api, self._inventory, ca_pem=ca_pem, pace=pace
             ),
         }
         self._controllers: Sequence[_Controller] = [
