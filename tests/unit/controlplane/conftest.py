@@ -20,7 +20,7 @@ _OURS_OFF = ",".join(["*", *(f"-{name}" for name in CONTROLLERS)])
 def _bare(backend: str) -> AbstractContextManager[Any]:
     """Return a control plane without the controllers that operatorkit has itself."""
     if backend == "embedded":
-        return EmbeddedControlPlane()
+        return EmbeddedControlPlane(controllers="")
     found = find()
     if found is None or found.kube_controller_manager is None:
         pytest.skip("no programs of a real control plane: set KUBEBUILDER_ASSETS, or make test-real where Go is")
