@@ -6,6 +6,7 @@ from operatorkit import Context, Model, Operator, Resource, Rule
 
 
 class WebsiteSpec(Model):
+    class_rules = (Rule("size(self.title) > 0", message="give the site a title"),)
     title: str
     pages: dict[str, str] = {}
 
@@ -14,10 +15,7 @@ class WebsiteStatus(Model):
     pages: int = 0
 
 
-titled = Rule("size(self.spec.title) > 0", message="give the site a title")
-
-
-class Website(Resource[WebsiteSpec, WebsiteStatus], group="example.io", version="v1", rules=[titled]):
+class Website(Resource[WebsiteSpec, WebsiteStatus], group="example.io", version="v1"):
     """A web site, kept in a ConfigMap of the same name."""
 
 

@@ -28,6 +28,7 @@ def test_every_block_of_readme_is_of_a_kind_that_a_test_runs() -> None:
 def test_the_operator_that_readme_shows_is_complete_and_short(tmp_path: Path) -> None:
     (body,) = (body for lang, _, body in blocks(ROOT / "README.md") if lang == "python")
     assert len(body.splitlines()) <= 30
+    assert body == (ROOT / "examples" / "01_website.py").read_text(), "README shows the first example, word for word"
     (tmp_path / "website.py").write_text(body)
     rendered = subprocess.run(
         [sys.executable, "-m", "operatorkit", "crd", "render", "website.py"],
