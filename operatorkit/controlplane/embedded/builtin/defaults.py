@@ -182,7 +182,7 @@ def _requests_from_limits(resources: JSONObject) -> None:
 
 def _pod(pod: JSONObject) -> None:
     spec = pod.get("spec") or {}
-    containers = [*spec.get("containers", []), *spec.get("initContainers", [])]
+    containers = [*(spec.get("containers") or ()), *(spec.get("initContainers") or ())]
     for container in containers:
         _requests_from_limits(container.get("resources", {}))
         for port in container.get("ports", ()) if spec.get("hostNetwork") else ():

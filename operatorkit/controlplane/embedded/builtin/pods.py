@@ -37,7 +37,7 @@ def pod_cells(pod: JSONObject, now: datetime) -> list[Any]:
     spec, status, metadata = pod.get("spec") or {}, pod.get("status") or {}, pod["metadata"]
     sidecars = {it["name"] for it in spec.get("initContainers", ()) if it.get("restartPolicy") == "Always"}
     summary = _summarize(pod, sidecars)
-    total = len(spec.get("containers", ())) + len(sidecars)
+    total = len(spec.get("containers") or ()) + len(sidecars)
     restarts = str(summary.restarts)
     if summary.restarts and summary.last_restart:
         restarts = f"{summary.restarts} ({age(summary.last_restart, now)} ago)"

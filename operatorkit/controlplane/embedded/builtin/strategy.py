@@ -158,7 +158,7 @@ def _tolerates(toleration: JSONObject, key: Any) -> bool:
 def _quality(spec: JSONObject) -> str:
     """Return the pod's quality-of-service class, by the cpu and memory of its containers."""
     guaranteed, any_set = True, False
-    for container in (*spec.get("containers", ()), *spec.get("initContainers", ())):
+    for container in (*(spec.get("containers") or ()), *(spec.get("initContainers") or ())):
         resources = container.get("resources", {})
         limits, requests = resources.get("limits", {}), resources.get("requests", {})
         for name in ("cpu", "memory"):
