@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from datetime import timedelta
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -46,17 +45,23 @@ def command() -> None:
     help="Where to write the credentials; a file of its own, removed at the end. A temporary one if left out.",
 )
 @click.option("--nodes", type=click.IntRange(0, 250), default=1, show_default=True, help="How many simulated nodes.")
-def up(backend: str, port: int, kubeconfig: Path | None, nodes: int) -> None:
+@click.option(
+    "--controllers",
+    default="*",
+    show_default=True,
+    metavar="LIST",
+    help="Which run, as kube-controller-manager has it: '*' all, 'name' that one, '-name' not that one; '' none.",
+)
+def up(backend: str, port: int, kubeconfig: Path | None, nodes: int, controllers: str) -> None:
     """Run a control plane until it is stopped (Ctrl-C, SIGTERM); nothing of it is left then."""
     started = time.monotonic()
     with _stopped_by_signals() as wait, ExitStack() as stack:
         if kubeconfig is None:
             kubeconfig = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="operatorkit-"))) / "kubeconfig"
         _refuse_other_clusters(kubeconfig)
-        plane, check = _start(stack, backend, port)
+        plane, check = _start(stack, backend, port=port, nodes=nodes, controllers=controllers)
         plane.write_kubeconfig(kubeconfig)
         stack.callback(kubeconfig.unlink, missing_ok=True)
-        _start_nodes(stack, plane, nodes)
         click.echo(f"ready  {plane.url}  ({backend}, {_count(nodes)}, {time.monotonic() - started:.1f} s)")
         click.echo(f"export KUBECONFIG={kubeconfig.absolute()}")
         wait(check)
@@ -72,28 +77,20 @@ def install() -> None:
     click.echo(binaries.kube_apiserver.parent)
 
 
-def _start(stack: ExitStack, backend: str, port: int) -> tuple[ControlPlane, Callable[[], None]]:
+def _start(
+    stack: ExitStack, backend: str, *, port: int, nodes: int, controllers: str
+) -> tuple[ControlPlane, Callable[[], None]]:
     """Start a backend; return it and a function that raises once it is broken."""
     if backend == "real":
         from operatorkit.controlplane.real import RealControlPlane, ensure_binaries
 
         binaries = ensure_binaries(progress=lambda line: click.echo(line, err=True))
-        real = stack.enter_context(RealControlPlane(port=port, binaries=binaries))
-        return real, real.check
+        real = RealControlPlane(port=port, nodes=nodes, controllers=controllers, binaries=binaries)
+        return stack.enter_context(real), real.check
     from operatorkit.controlplane.embedded import EmbeddedControlPlane
 
-    return stack.enter_context(EmbeddedControlPlane(port=port)), lambda: None
-
-
-def _start_nodes(stack: ExitStack, plane: ControlPlane, count: int) -> None:
-    if not count:
-        return
-    from operatorkit.controlplane.nodes import NodesThread
-
-    # Only kube-controller-manager gives up nodes that do not renew their Leases.
-    heartbeat = timedelta(seconds=10) if plane.backend == "real" else None
-    credentials = plane.kubeconfig(user="system:simulated-nodes")
-    stack.enter_context(NodesThread(credentials, count=count, heartbeat_every=heartbeat))
+    embedded = EmbeddedControlPlane(port=port, nodes=nodes, controllers=controllers)
+    return stack.enter_context(embedded), lambda: None
 
 
 def _count(nodes: int) -> str:

@@ -25,6 +25,7 @@ from operatorkit.controlplane import _credentials as credentials
 from operatorkit.controlplane._ports import ReservedPort
 from operatorkit.controlplane._selection import enabled
 from operatorkit.controlplane.backend import BackendName, StartError
+from operatorkit.controlplane.nodes import NodesThread
 from operatorkit.controlplane.real._process import Process
 from operatorkit.controlplane.real.binaries import VERSION, Binaries
 from operatorkit.controlplane.real.build import ensure_binaries
@@ -38,11 +39,11 @@ _AUDIT_POLICY = {"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "rules": [{"
 
 
 class RealControlPlane:
-    """Kubernetes' own API server with its etcd and its controllers; no scheduler, and no nodes.
+    """Kubernetes' own API server with its etcd and its controllers.
 
-    `controllers` is kube-controller-manager's own list (`*` all, `-name` all but one); None starts none. `event_ttl`
-    is how long Events are kept. `audit_log` gets one JSON line for each request. `binaries` of None finds the programs
-    or builds them.
+    `controllers` is kube-controller-manager's own list (`*` all, `-name` all but one); an empty one starts none.
+    `nodes` is how many simulated nodes there are. `event_ttl` is how long Events are kept. `audit_log` gets one JSON
+    line for each request. `binaries` of None finds the programs or builds them.
 
     Raises InputError when the programs are missing or the port is in use, StartError when one of them ends early or
     is not ready within `timeout`.
@@ -54,7 +55,8 @@ class RealControlPlane:
         version: str = VERSION,
         port: int = 0,
         event_ttl: timedelta = timedelta(hours=1),
-        controllers: str | None = "*",
+        controllers: str = "*",
+        nodes: int = 0,
         audit_log: Path | None = None,
         binaries: Binaries | None = None,
         timeout: timedelta = timedelta(minutes=2),
@@ -63,6 +65,7 @@ class RealControlPlane:
         self._requested_port = port
         self._event_ttl = event_ttl
         self._controllers = controllers
+        self._nodes = nodes
         self._audit_log = audit_log
         self._binaries = binaries
         self._timeout = timeout
@@ -123,7 +126,7 @@ class RealControlPlane:
 
     def __enter__(self) -> Self:
         binaries = self.binaries
-        if self._controllers is not None and binaries.kube_controller_manager is None:
+        if self._controllers and binaries.kube_controller_manager is None:
             raise InputError(
                 f"kube-controller-manager {binaries.version} is not on this machine: put it beside kube-apiserver, or "
                 "run `python -m operatorkit.controlplane.real install` in a checkout of operatorkit"
@@ -132,32 +135,35 @@ class RealControlPlane:
         try:
             self._start(binaries)
         except BaseException:
-            self._stop()
+            self._stack.close()
             raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stop()
+        self._stack.close()
 
     def _start(self, binaries: Binaries) -> None:
         directory = Path(tempfile.mkdtemp(prefix="operatorkit-real-"))
         self._stack.callback(shutil.rmtree, directory, ignore_errors=True)
         port = self._stack.enter_context(ReservedPort(self._requested_port))
         self._port = port.number
+        self._stack.callback(self._stop_programs)
         etcd = f"unix://{directory / 'etcd.sock'}"
         self._run(binaries.etcd, _etcd_arguments(directory, etcd), directory)
         self._run(binaries.kube_apiserver, self._apiserver_arguments(directory, etcd), directory)
         self._wait_for("/readyz")
-        if self._controllers is not None:
+        if self._controllers:
             assert binaries.kube_controller_manager is not None
             arguments = self._controller_arguments(directory, self._controllers)
             self._run(binaries.kube_controller_manager, arguments, directory)
             if enabled("serviceaccount-controller", self._controllers):
                 self._wait_for("/api/v1/namespaces/default/serviceaccounts/default")
+        if self._nodes:
+            self._stack.enter_context(NodesThread(self.kubeconfig(user="system:simulated-nodes"), count=self._nodes))
 
-    def _stop(self) -> None:
+    def _stop_programs(self) -> None:
         # etcd last: an API server that has lost its store would wait for it.
         for process in self._processes[1:]:
             process.ask_to_stop()
@@ -165,7 +171,6 @@ class RealControlPlane:
             process.stop()
         self._processes.clear()
         self._port = None
-        self._stack.close()
 
     def _run(self, program: Path, arguments: Sequence[str], directory: Path) -> None:
         self._processes.append(Process(program, arguments, log=directory / f"{program.name}.log"))

@@ -54,7 +54,7 @@ def test_a_program_that_ends_early_is_named_with_its_last_words(tmp_path: Path) 
         kube_apiserver=_script(tmp_path / "kube-apiserver", "exec sleep 60"),
         etcd=_script(tmp_path / "etcd", "echo no room on the disk; exit 3"),
     )
-    plane = RealControlPlane(binaries=binaries, controllers=None)
+    plane = RealControlPlane(binaries=binaries, controllers="")
 
     with pytest.raises(StartError, match=r"etcd ended with code 3; its last words:\n    no room on the disk"), plane:
         pass
@@ -67,7 +67,7 @@ def test_a_program_that_never_gets_ready_is_given_up_and_stopped(tmp_path: Path)
         kube_apiserver=_script(tmp_path / "kube-apiserver", f"echo $$ > {pid}; echo dreaming; exec sleep 60"),
         etcd=_script(tmp_path / "etcd", "exec sleep 60"),
     )
-    plane = RealControlPlane(binaries=binaries, controllers=None, timeout=timedelta(seconds=0.5))
+    plane = RealControlPlane(binaries=binaries, controllers="", timeout=timedelta(seconds=0.5))
 
     with pytest.raises(
         StartError, match=r"(?s)/readyz did not answer within 0:00:00\.5.*kube-apiserver:\n    dreaming"
@@ -93,7 +93,7 @@ def test_a_port_in_use_is_refused_before_anything_starts(tmp_path: Path) -> None
         port = server.getsockname()[1]
 
         with pytest.raises(InputError, match=f"port {port} "):
-            RealControlPlane(binaries=binaries, controllers=None, port=port).__enter__()
+            RealControlPlane(binaries=binaries, controllers="", port=port).__enter__()
 
     assert not started.exists()
 
@@ -193,7 +193,7 @@ def test_the_serving_certificate_passes_the_strict_checks(plane: RealControlPlan
 @pytest.mark.real
 @needs_programs
 def test_stopping_leaves_no_process_and_no_file() -> None:
-    plane = RealControlPlane(controllers=None)
+    plane = RealControlPlane(controllers="")
     with plane:
         directory = plane._processes[0]._log.parent
         guards = [process._guard for process in plane._processes]
