@@ -15,10 +15,12 @@ official client included. What does not: schemas and manifests (`operatorkit.crd
 
 from __future__ import annotations
 
+import dataclasses
+import difflib
 import inspect
 import types
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Generic, Literal, Self, TypeVar, Union, cast, get_args, get_origin
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Self, TypeVar, Union, cast, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -156,48 +158,75 @@ class Resource(Model, Generic[SpecT, StatusT]):
     spec: SpecT = Field(default_factory=_absent)
     status: StatusT = Field(default_factory=_absent)
 
-    def __init_subclass__(
-        cls,
-        *,
-        group: str = "",
-        version: str = "",
-        kind: str | None = None,
-        plural: str | None = None,
-        scope: Literal["Namespaced", "Cluster"] = "Namespaced",
-        short_names: Sequence[str] = (),
-        categories: Sequence[str] = (),
-        printer_columns: Sequence[PrinterColumn] = (),
-        scale: Scale | None = None,
-        rules: Sequence[Rule] = (),
-        selectable_fields: Sequence[str] = (),
-        served: bool = True,
-        storage: bool = True,
-        deprecated: bool | str = False,
-        **config: Any,
-    ) -> None:
-        """Take the class keywords; `__pydantic_init_subclass__` checks them once the fields are known."""
-        super().__init_subclass__(**config)
+    if TYPE_CHECKING:
+
+        def __init_subclass__(
+            cls,
+            *,
+            group: str = "",
+            version: str = "",
+            kind: str = "",
+            plural: str = "",
+            scope: Literal["Namespaced", "Cluster"] = "Namespaced",
+            short_names: Sequence[str] = (),
+            categories: Sequence[str] = (),
+            printer_columns: Sequence[PrinterColumn] = (),
+            scale: Scale | None = None,
+            rules: Sequence[Rule] = (),
+            selectable_fields: Sequence[str] = (),
+            served: bool = True,
+            storage: bool = True,
+            deprecated: bool | str = False,
+        ) -> None: ...
+
+    else:
+
+        def __init_subclass__(cls, **options: Any) -> None:
+            """Refuse keywords that do not exist; `__pydantic_init_subclass__` takes them once the fields are known."""
+            super().__init_subclass__()
+            known = [field.name for field in dataclasses.fields(Definition) if field.name != "owner"]
+            for name in options.keys() - known:
+                near = difflib.get_close_matches(name, known, n=1)
+                hint = f"did you mean {near[0]}=?" if near else f"there are {', '.join(known)}"
+                raise DefinitionError(f"{cls.__name__}: {name}= is not a keyword of a resource: {hint}")
 
     @classmethod
-    def __pydantic_init_subclass__(
-        cls, *, group: str = "", version: str = "", kind: str | None = None, plural: str | None = None, **options: Any
-    ) -> None:
+    def __pydantic_init_subclass__(cls, **options: Any) -> None:
         """Define the kind. Raises DefinitionError."""
-        if not group and not version and not options and kind is None and plural is None:
+        if not options:
             return  # Resource[Spec, Status] itself, or a class that other resources share
-        kind = cls.__name__ if kind is None else kind
-        cls.kind = kind
-        cls.api_version = f"{group}/{version}"
-        cls._definition = Definition(
-            owner=cls.__qualname__,
-            group=group,
-            version=version,
+        kind = options.pop("kind", "") or cls.__name__
+        definition = Definition(
+            owner=cls.__name__,
+            group=options.pop("group", ""),
+            version=options.pop("version", ""),
             kind=kind,
-            plural=plural_of(kind) if plural is None else plural,
+            plural=options.pop("plural", "") or plural_of(kind),
             **options,
         )
+        for name in ("spec", "status"):
+            cls._check_part(name)
+        cls._definition = definition
+        cls.kind = kind
+        cls.api_version = definition.api_resource.api_version
         if cls.__pydantic_complete__:  # otherwise a type is still to come, and `crd` finds out
-            cls._definition.check(cls)
+            definition.check(cls)
+
+    @classmethod
+    def _check_part(cls, name: str) -> None:
+        annotation = cls.model_fields[name].annotation
+        model = _model_of(annotation)
+        if isinstance(annotation, TypeVar):
+            raise DefinitionError(
+                f"{cls.__name__}: the types of spec and status are missing: write "
+                f"class {cls.__name__}(Resource[{cls.__name__}Spec, {cls.__name__}Status], ...)"
+            )
+        if model is None or not issubclass(model, Model):
+            found = getattr(annotation, "__name__", str(annotation))
+            raise DefinitionError(
+                f"{cls.__name__}: the type of its {name}, {found}, is not a model: derive it from operatorkit.Model, "
+                f"or write No{name.capitalize()} if the kind has none"
+            )
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -254,7 +283,7 @@ class Resource(Model, Generic[SpecT, StatusT]):
         Raises InvalidObject for a value that its field's type does not allow.
         """
         missing = {name for name in ("spec", "status") if self.__dict__[name] is None}
-        data = written(self, exclude=missing)
+        data = written(self, f"{self.kind} {self.key}", exclude=missing)
         for name in ("metadata", "spec", "status"):
             if name not in self.model_fields_set and not data.get(name, True):
                 del data[name]
@@ -326,4 +355,6 @@ def write(obj: Any) -> dict[str, Any]:
         return dict(obj)
     resource = api_resource_of(type(obj))
     data = cast("dict[str, Any]", official.plain(obj))
-    return {**data, "apiVersion": resource.api_version, "kind": resource.kind}
+    return {"apiVersion": resource.api_version, "kind": resource.kind} | {
+        key: value for key, value in data.items() if key not in {"apiVersion", "kind"}
+    }

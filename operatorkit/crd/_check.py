@@ -77,6 +77,11 @@ def _malformed(schema: Any, path: str) -> list[FieldError]:
         for keyword, value in schema.items()
         if (kind := kind_error(keyword, value)) is not None
     ]
+    errors += [
+        invalid(f"{path}.x-kubernetes-validations[{index}]", rule, "must be an object")
+        for index, rule in enumerate(schema.get("x-kubernetes-validations") or ())
+        if not isinstance(rule, Mapping)
+    ]
     if errors:
         return errors
     children = [(f".{key}", schema[key]) for key in _SCHEMAS if schema.get(key) is not None]

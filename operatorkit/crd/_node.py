@@ -163,7 +163,7 @@ def parse(schema: Any) -> Node:
         embedded=bool(schema.get("x-kubernetes-embedded-resource")),
         list_type=schema.get("x-kubernetes-list-type") or "",
         list_map_keys=tuple(schema.get("x-kubernetes-list-map-keys") or ()),
-        rules=tuple(schema.get("x-kubernetes-validations") or ()),
+        rules=tuple(rule for rule in schema.get("x-kubernetes-validations") or () if isinstance(rule, Mapping)),
     )
 
 

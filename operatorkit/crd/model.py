@@ -6,6 +6,7 @@ What belongs here: how pieces are read from JSON (tolerantly: what a newer versi
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, ClassVar, get_args
@@ -78,7 +79,7 @@ class Model(BaseModel):
         readers = {
             key: reader
             for name, field in cls.model_fields.items()
-            if (reader := official.reader_of(field.annotation)) is not None
+            if (reader := official.reader_of(field.alias or name, field.annotation)) is not None
             for key in (name, field.alias or name)
         }
         if not readers:
@@ -118,15 +119,27 @@ def _is_nullable(metadata: Sequence[Any], annotation: Any) -> bool:
     return any(isinstance(mark, Nullable) for mark in (*metadata, *get_args(annotation)))
 
 
-def written(model: Model, *, exclude: set[str] | None = None) -> dict[str, Any]:
+def written(model: Model, name: str = "", *, exclude: set[str] | None = None) -> dict[str, Any]:
     """Return a model as JSON: camelCase names, only what was set or changed, no None.
 
-    Raises InvalidObject when a field was assigned a value that its type does not allow.
+    Raises InvalidObject, which names the object as `name`, when a field was assigned a value that its type does not
+    allow.
     """
     try:
         data: dict[str, Any] = model.model_dump(
             mode="json", by_alias=True, context=_WRITE, warnings="error", exclude=exclude
         )
     except PydanticSerializationError as error:
-        raise InvalidObject(f"{type(model).__name__} cannot be written: {error}") from error
+        raise InvalidObject(f"{name or type(model).__name__} cannot be written: {_explained(str(error))}") from error
     return data
+
+
+def _explained(text: str) -> str:
+    """Say in words what pydantic reports of a failed serialization."""
+    faults = [
+        f"{field}: expected {expected}, found {found}"
+        for expected, field, found in re.findall(
+            r"Expected `([^`]+)`.*?\[field_name='(\w+)', input_value=(.*?), input_type=\w+\]", text
+        )
+    ]
+    return "; ".join(faults) or text.rpartition("Error: ")[2]

@@ -51,6 +51,16 @@ def _keys(model: type[BaseModel]) -> Mapping[str, str]:
     return {field.serialization_alias or field.alias or name: name for name, field in model.model_fields.items()}
 
 
+class Unreadable(ValueError):  # noqa: N818 - it never leaves this room
+    """A value of a wrong shape inside of an official model: where, what is wrong, and what was found."""
+
+    def __init__(self, path: tuple[str | int, ...], reason: str, found: Any) -> None:
+        super().__init__(reason)
+        self.path = path
+        self.reason = reason
+        self.found = found
+
+
 def read(model: type[_M], obj: Mapping[str, Any]) -> _M:
     """Read an object leniently: numbers where the model wants text are taken, unknown fields are kept.
 
@@ -60,58 +70,67 @@ def read(model: type[_M], obj: Mapping[str, Any]) -> _M:
     try:
         return model.model_validate(obj)
     except ValidationError:
-        pass
+        pass  # most objects pass at once; those that do not are gone through piece by piece
     try:
-        return _read(model, obj)
-    except ValidationError as error:
-        raise InvalidObject(f"{model.__name__} cannot be read: {first_fault(error)}") from error
+        return _read(model, obj, ())
+    except Unreadable as error:
+        raise InvalidObject(f"{model.__name__} cannot be read: {_fault(error.path, error)}") from error
 
 
 def first_fault(error: ValidationError) -> str:
     """Say where in an object the first fault is, what is wrong, and what was found."""
     fault = error.errors(include_url=False)[0]
-    path = ".".join(str(part) for part in fault["loc"]) or "the object"
-    found = repr(fault["input"])
-    return f"{path}: {fault['msg']}, found {found if len(found) <= 80 else found[:77] + '...'}"
+    cause = fault.get("ctx", {}).get("error")
+    if isinstance(cause, Unreadable):
+        return _fault((*fault["loc"], *cause.path), cause)
+    return _fault(fault["loc"], Unreadable((), fault["msg"], fault["input"]))
 
 
-def _read(model: type[_M], obj: Any) -> _M:
-    if isinstance(obj, model) or not isinstance(obj, Mapping):
-        return model.model_validate(obj)
-    keys = _keys(model)
-    known: dict[str, Any] = {}
-    unknown: dict[str, Any] = {}
-    for key, value in obj.items():
-        name = keys.get(key)
-        if name is None:
-            unknown[key] = value
-        else:
-            known[key] = _convert(model.model_fields[name].annotation, value)
-    result = model.model_validate(known)
+def _fault(path: tuple[str | int, ...], error: Unreadable) -> str:
+    found = repr(error.found)
+    where = ".".join(map(str, path)) or "the object"
+    return f"{where}: {error.reason}, found {found if len(found) <= 80 else found[:77] + '...'}"
+
+
+def _read(model: type[_M], obj: Any, path: tuple[str | int, ...]) -> _M:
+    known, unknown = obj, {}
+    if isinstance(obj, Mapping):
+        keys = _keys(model)
+        unknown = {key: value for key, value in obj.items() if key not in keys}
+        known = {
+            keys[key]: _convert(model.model_fields[keys[key]].annotation, value, (*path, key))
+            for key, value in obj.items()
+            if key in keys
+        }
+    try:
+        result = model.model_validate(known)
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]
+        raise Unreadable((*path, *fault["loc"]), fault["msg"], fault["input"]) from error
     if unknown:
         # the slot in which pydantic itself keeps what extra="allow" lets through
         object.__setattr__(result, "__pydantic_extra__", unknown)
     return result
 
 
-def _convert(annotation: Any, value: Any) -> Any:
+def _convert(annotation: Any, value: Any, path: tuple[str | int, ...]) -> Any:
     """Bring a JSON value into the form that a strict annotation accepts, as far as that is without doubt."""
     if value is None:
         return None
     if is_official(annotation):
-        return _read(annotation, value)
+        return _read(annotation, value, path)
     origin = get_origin(annotation)
     if origin is Literal:
         return value
     if origin is list and isinstance(value, list):
         (item,) = get_args(annotation)
-        return [_convert(item, each) for each in value]
+        return [_convert(item, each, (*path, at)) for at, each in enumerate(value)]
     if origin is dict and isinstance(value, Mapping):
         item = get_args(annotation)[1]
-        return {key: _convert(item, each) for key, each in value.items()}
+        return {key: _convert(item, each, (*path, key)) for key, each in value.items()}
     choices = [one for one in _choices(annotation) if one is not type(None)]
     if len(choices) == 1 and choices[0] is not annotation:
-        return _convert(choices[0], value)
+        return _convert(choices[0], value, path)
     if annotation is str and isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
     return value
@@ -138,11 +157,11 @@ def _occurs_in(annotation: Any) -> bool:
     return any(occurs_in(part) for part in get_args(annotation) if not isinstance(part, str | int | bool | list))
 
 
-def reader_of(annotation: Any) -> _Reader | None:
-    """Return what reads a field of this annotation leniently, or None when no official model is in it."""
+def reader_of(name: str, annotation: Any) -> _Reader | None:
+    """Return what reads a field of this name leniently, or None when no official model is in its annotation."""
     if not occurs_in(annotation):
         return None
-    return lambda value: _convert(annotation, value)
+    return lambda value: _convert(annotation, value, (name,))
 
 
 def plain(value: Any) -> Any:

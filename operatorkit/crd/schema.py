@@ -215,8 +215,13 @@ def _plain(annotation: Any, marks: list[Any], place: Place) -> Schema:
 def _class(type_: type[Any], place: Place) -> Schema:
     if official.is_official(type_):
         return schema_of_official(type_, place) if place.official else {"x-kubernetes-preserve-unknown-fields": True}
-    if issubclass(type_, BaseModel):
+    if issubclass(type_, Model):
         return schema_of(type_, place)
+    if issubclass(type_, BaseModel):
+        raise place.error(
+            f"{type_.__name__} is a plain pydantic model, which loses what a newer version adds",
+            f"derive it from operatorkit.Model: class {type_.__name__}(Model)",
+        )
     if issubclass(type_, enum.Enum):
         return _choice([member.value for member in type_], place)
     for scalar, schema in _SCALARS.items():

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from pydantic import ValidationError
+
+from operatorkit.conditions import Condition, get_condition, is_true, set_condition
+
+NOON = datetime(2026, 1, 2, 12, 0, 0, 987654, tzinfo=UTC)
+LATER = NOON + timedelta(hours=1)
+
+
+def test_a_new_condition_goes_to_the_end_and_has_whole_seconds() -> None:
+    conditions: list[Condition] = []
+    assert set_condition(conditions, "Ready", True, "Issued", "it works", now=NOON, observed_generation=3)
+    assert set_condition(conditions, "Stalled", False, "Fine", now=NOON)
+    assert [condition.type for condition in conditions] == ["Ready", "Stalled"]
+    assert conditions[0].last_transition_time == NOON.replace(microsecond=0)
+    assert conditions[0].observed_generation == 3
+
+
+def test_the_time_of_transition_moves_only_when_the_status_does() -> None:
+    conditions: list[Condition] = []
+    set_condition(conditions, "Ready", False, "Waiting", now=NOON)
+    assert set_condition(conditions, "Ready", False, "StillWaiting", "patience", now=LATER)
+    assert conditions[0].last_transition_time == NOON.replace(microsecond=0)
+    assert conditions[0].reason == "StillWaiting"
+    assert set_condition(conditions, "Ready", True, "Issued", now=LATER)
+    assert conditions[0].last_transition_time == LATER.replace(microsecond=0)
+
+
+def test_setting_what_is_already_so_changes_nothing() -> None:
+    conditions: list[Condition] = []
+    set_condition(conditions, "Ready", True, "Issued", "m", now=NOON, observed_generation=1)
+    before = [condition.model_copy() for condition in conditions]
+    assert not set_condition(conditions, "Ready", True, "Issued", "m", now=LATER, observed_generation=1)
+    assert conditions == before
+
+
+@pytest.mark.parametrize(
+    ("given", "word"), [(True, "True"), (False, "False"), (None, "Unknown"), ("Unknown", "Unknown")]
+)
+def test_a_status_is_one_of_three_words(given: bool | None, word: str) -> None:
+    conditions: list[Condition] = []
+    set_condition(conditions, "Ready", given, "R", now=NOON)
+    assert conditions[0].status == word
+
+
+def test_what_others_added_to_a_condition_survives() -> None:
+    stored = {
+        "type": "Ready",
+        "status": "True",
+        "reason": "R",
+        "message": "",
+        "lastTransitionTime": "2026-01-02T12:00:00Z",
+        "severity": "Info",
+    }
+    conditions = [Condition.model_validate(stored)]
+    set_condition(conditions, "Ready", True, "Other", now=LATER)
+    assert conditions[0].model_extra == {"severity": "Info"}
+
+
+def test_conditions_are_found_by_type() -> None:
+    conditions: list[Condition] = []
+    set_condition(conditions, "Ready", True, "R", now=NOON)
+    set_condition(conditions, "Stalled", None, "R", now=NOON)
+    found = get_condition(conditions, "Ready")
+    assert found is not None
+    assert found.status == "True"
+    assert get_condition(conditions, "Other") is None
+    assert [is_true(conditions, name) for name in ("Ready", "Stalled", "Other")] == [True, False, False]
+
+
+@pytest.mark.parametrize("reason", ["", "no spaces", "9Lives", "x" * 1025])
+def test_a_reason_that_the_api_server_would_refuse_is_refused_here(reason: str) -> None:
+    with pytest.raises(ValidationError):
+        set_condition([], "Ready", True, reason, now=NOON)
