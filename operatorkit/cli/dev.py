@@ -34,9 +34,10 @@ _SKIPPED = {"__pycache__", "node_modules", "site-packages"}
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=0, help="The control plane's port; by default a free one."
 )
+@click.option("--nodes", type=click.IntRange(0, 100), default=1, show_default=True, help="How many nodes to simulate.")
 @click.option("--kubeconfig", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False), help="Write it here.")
 @click.option("--verbose", "-v", is_flag=True, help="Let the operator say more.")
-def command(target: str, port: int, kubeconfig: Path | None, verbose: bool) -> None:
+def command(target: str, port: int, nodes: int, kubeconfig: Path | None, verbose: bool) -> None:
     """Run an operator on an embedded control plane, and start it again when its code changes.
 
     The definitions of its kinds are applied first. Ctrl-C stops everything; nothing is kept.
@@ -47,7 +48,7 @@ def command(target: str, port: int, kubeconfig: Path | None, verbose: bool) -> N
 
     with contextlib.ExitStack() as stack:
         stopping = stack.enter_context(_stopped_by_signals())
-        plane = stack.enter_context(EmbeddedControlPlane(port=port))
+        plane = stack.enter_context(EmbeddedControlPlane(port=port, nodes=nodes))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="operatorkit-dev-")))
         path = plane.write_kubeconfig(kubeconfig or folder / "kubeconfig")
         click.echo(f"a Kubernetes API answers at {plane.url}; in another terminal:\n\n  export KUBECONFIG={path}\n")

@@ -1,0 +1,237 @@
+"""An operator as a process: what it says when something is missing, and how it ends."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from kubernetes.client.models import V1ConfigMap
+
+from operatorkit.cluster import PatchType
+from operatorkit.errors import NotFound
+from operatorkit.names import ApiResource
+from operatorkit.resource import api_resource_of
+from operatorkit.testing import eventually
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "01_website.py"
+WEBSITES = ApiResource("example.io", "v1", "Website", "websites", namespaced=True)
+CONFIG_MAPS = api_resource_of(V1ConfigMap)
+
+
+class Process:
+    """A command of operatorkit, and all it has said."""
+
+    def __init__(self, folder: Path, *arguments: str, env: dict[str, str] | None = None) -> None:
+        self._log = folder / "log"
+        with self._log.open("wb") as log:
+            self.popen = subprocess.Popen(
+                [sys.executable, "-m", "operatorkit", *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, "PYTHONUNBUFFERED": "1", **(env or {})},
+                cwd=folder,
+            )
+
+    @property
+    def said(self) -> str:
+        return self._log.read_text()
+
+    async def says(self, text: str, *, times: int = 1) -> None:
+        def so() -> bool:
+            assert self.popen.poll() is None or self.said.count(text) >= times, self.said
+            return self.said.count(text) >= times
+
+        await eventually(so, timeout=30, message=f"{text!r} is said")
+
+    async def ends(self) -> int:
+        await eventually(lambda: self.popen.poll() is not None, timeout=30, message="the process ends")
+        return self.popen.returncode
+
+
+@pytest.fixture
+def start(tmp_path):
+    processes = []
+
+    def start(*arguments: str, **options) -> Process:
+        processes.append(Process(tmp_path, *map(str, arguments), **options))
+        return processes[-1]
+
+    yield start
+    for process in processes:
+        process.popen.kill()
+        process.popen.wait()
+
+
+@pytest.fixture
+def kubeconfig(controlplane, tmp_path):
+    return controlplane.write_kubeconfig(tmp_path / "kubeconfig")
+
+
+@pytest.fixture
+def site(tmp_path):
+    """Return a copy of the example that is this test's own: of a kind that no other test installs."""
+    return _copy_of_example(tmp_path, "website")
+
+
+def _copy_of_example(folder: Path, word: str) -> Path:
+    path = folder / "site.py"
+    path.write_text(EXAMPLE.read_text().replace('group="example.io"', f'group="{word}.example.io"'))
+    return path
+
+
+def website(resource: ApiResource, name: str) -> dict:
+    return {
+        "apiVersion": resource.api_version,
+        "kind": resource.kind,
+        "metadata": {"name": name},
+        "spec": {"title": "Hello", "pages": {"index": "welcome"}},
+    }
+
+
+async def page_of(cluster, name: str) -> str | None:
+    try:
+        return (await cluster.get(CONFIG_MAPS, name, namespace=cluster.namespace))["data"].get("index.html")
+    except NotFound:
+        return None
+
+
+async def test_run_serves_until_sigterm_and_ends_with_exit_code_0(cluster, start, kubeconfig):
+    process = start("run", EXAMPLE, "--install", "--kubeconfig", kubeconfig)
+    await process.says("website is ready")
+    await cluster.create(WEBSITES, website(WEBSITES, "a"), namespace=cluster.namespace)
+    await eventually(lambda: page_of(cluster, "a"))
+    process.popen.send_signal(signal.SIGTERM)
+    assert await process.ends() == 0
+    assert "Traceback" not in process.said
+
+
+async def test_a_kind_that_is_not_served_is_named_with_the_remedy(start, kubeconfig, site):
+    process = start("run", site, "--kubeconfig", kubeconfig)
+    assert await process.ends() == 1
+    assert process.said == (
+        "operatorkit: the API server does not serve Website (website.example.io/v1): install the definitions first, "
+        f"with `operatorkit crd render {site} | kubectl apply --server-side -f -`\n"
+    )
+
+
+async def test_missing_permissions_are_named_with_verb_resource_and_group(start, cluster, user, kubeconfig, tmp_path):
+    first = start("run", EXAMPLE, "--install", "--kubeconfig", kubeconfig, "--namespace", cluster.namespace)
+    await first.says("website is ready")
+    first.popen.terminate()
+    assert await first.ends() == 0
+    limited = tmp_path / "limited"
+    limited.write_text(yaml.safe_dump(user.kubeconfig))
+    process = start("run", EXAMPLE, "--kubeconfig", limited, "--namespace", cluster.namespace)
+    assert await process.ends() == 1
+    assert f"in namespace {cluster.namespace} is missing" in process.said
+    missing = process.said.splitlines()[1:]
+    assert '  patch websites/status in API group "example.io"' in missing
+    assert '  delete configmaps in API group ""' in missing
+    assert len(missing) == len(set(missing)) == 11
+
+
+async def test_an_unreachable_api_server_is_one_line(start, tmp_path, controlplane):
+    config = controlplane.kubeconfig()
+    config["clusters"][0]["cluster"]["server"] = "https://127.0.0.1:1"
+    path = tmp_path / "dead"
+    path.write_text(yaml.safe_dump(config))
+    process = start("run", EXAMPLE, "--kubeconfig", path)
+    assert await process.ends() == 1
+    [line] = process.said.splitlines()
+    assert line.startswith("operatorkit: ")
+    assert "https://127.0.0.1:1" in line
+
+
+async def test_the_handlers_of_kopf_run_in_the_same_process_and_write_no_annotation_of_kopf_s_own(
+    cluster, start, kubeconfig, tmp_path
+):
+    path = _copy_of_example(tmp_path, "mixed")
+    path.write_text(
+        path.read_text() + "\nimport kopf\n\n"
+        "@kopf.on.create('mixed.example.io', 'v1', 'websites')\n"
+        "async def created(name, logger, **_):\n"
+        "    print('kopf saw', name, flush=True)\n"
+    )
+    mixed = ApiResource("mixed.example.io", "v1", "Website", "websites", namespaced=True)
+    process = start("run", path, "--install", "--kubeconfig", kubeconfig, "--namespace", cluster.namespace)
+    await process.says("website is ready")
+    await cluster.create(mixed, website(mixed, "b"), namespace=cluster.namespace)
+    await process.says("kopf saw b")
+    await eventually(lambda: page_of(cluster, "b"))
+
+    async def annotations():
+        obj = await cluster.get(mixed, "b", namespace=cluster.namespace)
+        return set(obj["metadata"].get("annotations", {}))
+
+    await eventually(annotations)
+    assert await annotations() == {"kopf.operatorkit.dev/last-handled-configuration"}
+    process.popen.terminate()
+    assert await process.ends() == 0
+
+
+async def test_dev_runs_a_file_and_reloads_it_and_repairs_and_removes_children(start, tmp_path):
+    from operatorkit.cluster import LiveCluster, load_config
+
+    path, config = _copy_of_example(tmp_path, "dev"), tmp_path / "dev-kubeconfig"
+    websites = ApiResource("dev.example.io", "v1", "Website", "websites", namespaced=True)
+    process = start("dev", path, "--kubeconfig", config)
+    await process.says("website is ready")
+    assert re.search(rf"^  export KUBECONFIG={re.escape(str(config))}$", process.said, re.MULTILINE)
+    async with LiveCluster(load_config(config)) as api:
+
+        async def page() -> str | None:
+            try:
+                return (await api.get(CONFIG_MAPS, "a", namespace="default"))["data"].get("index.html")
+            except NotFound:
+                return None
+
+        await api.create(websites, website(websites, "a"), namespace="default")
+        await eventually(lambda: _is(page, "<h1>Hello</h1>welcome"))
+        wrong = {"data": {"index.html": "defaced"}}
+        await api.patch(CONFIG_MAPS, "a", wrong, patch_type=PatchType.MERGE, namespace="default")
+        await eventually(lambda: _is(page, "<h1>Hello</h1>welcome"))
+        await api.delete(CONFIG_MAPS, "a", namespace="default")
+        await eventually(lambda: _is(page, "<h1>Hello</h1>welcome"))
+
+        good = path.read_text()
+        path.write_text(good + "\ndef broken(:\n")
+        await process.says("the operator runs on as it was")
+        path.write_text(good.replace("h1", "h2"))
+        await process.says("website is ready", times=2)
+        await eventually(lambda: _is(page, "<h2>Hello</h2>welcome"))
+
+        await api.delete(websites, "a", namespace="default")
+        await eventually(lambda: _is(page, None), timeout=30)
+    process.popen.send_signal(signal.SIGINT)
+    assert await process.ends() == 0
+    assert process.said.endswith("stopped\n")
+
+
+async def _is(read, wanted) -> bool:
+    found = await read()
+    assert found == wanted
+    return True
+
+
+async def test_dev_waits_for_a_file_that_cannot_start_to_be_corrected(start, tmp_path):
+    path = _copy_of_example(tmp_path, "late")
+    good = path.read_text()
+    path.write_text(good.replace("import Context, ", "import Kontext, "))
+    process = start("dev", path, "--nodes", "0")
+    await process.says("waiting for a change of its code")
+    assert f"{path}, line 5: ImportError" in process.said
+    path.write_text(good)
+    await process.says("website is ready")
+
+
+async def test_dev_of_a_file_that_is_not_there_says_so(start):
+    process = start("dev", "nowhere.py")
+    assert await process.ends() == 1
+    assert process.said == "operatorkit: there is no file nowhere.py\n"
