@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from operatorkit.names import ApiResource
 
-__all__ = ["CONFIG_MAPS", "EVENTS", "LEASES", "NODES", "PODS", "SECRETS"]
+__all__ = ["CONFIG_MAPS", "LEASES", "NODES", "PODS", "SECRETS"]
 
 PODS = ApiResource("", "v1", "Pod", "pods", namespaced=True)
 NODES = ApiResource("", "v1", "Node", "nodes", namespaced=False)
 SECRETS = ApiResource("", "v1", "Secret", "secrets", namespaced=True)
 CONFIG_MAPS = ApiResource("", "v1", "ConfigMap", "configmaps", namespaced=True)
-EVENTS = ApiResource("", "v1", "Event", "events", namespaced=True)
 LEASES = ApiResource("coordination.k8s.io", "v1", "Lease", "leases", namespaced=True)

@@ -1,7 +1,7 @@
 """A pod's way through the simulation: one function that looks at a pod and takes its next steps.
 
 What belongs here: the order of things, as kube-scheduler and kubelet have it, and the writes. What does not: deciding
-when to look again (`simulated`), and the words and forms (`references`, `fitting`, `status`, `reports`).
+when to look again (`simulated`), and the words and forms (`references`, `fitting`, `status`).
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Any, Protocol
 
 from operatorkit.clock import Clock
 from operatorkit.cluster.api import ClusterAPI, JSONObject, PatchType
+from operatorkit.controlplane._reporter import EventType, Reporter
 from operatorkit.controlplane.nodes import fitting, status
 from operatorkit.controlplane.nodes.kinds import PODS
 from operatorkit.controlplane.nodes.references import SourceKind, config_failure, mount_failures
-from operatorkit.controlplane.nodes.reports import Reporter
 from operatorkit.controlplane.nodes.status import Host, Waiting
 from operatorkit.errors import Conflict, NotFound
 from operatorkit.names import ObjectKey
@@ -136,14 +136,16 @@ class PodSteps:
         await self.api.create(PODS, binding, namespace=namespace, name=name, subresource="binding")
         self.world.bound(ObjectKey(namespace, name), node)
         message = f"Successfully assigned {namespace}/{name} to {node}"
-        await self.reporter.scheduler(pod, "Normal", "Scheduled", "Binding", message)
+        await self._act(pod, "Normal", "Scheduled", "Binding", message)
 
     async def _report_unschedulable(self, pod: JSONObject, message: str) -> None:
         conditions = (pod.get("status") or {}).get("conditions") or ()
         if any(one["type"] == "PodScheduled" and one.get("message") == message for one in conditions):
             return
         await self._write(pod, status.unschedulable(pod, message, self.clock.now()))
-        await self.reporter.scheduler(pod, "Warning", "FailedScheduling", "Scheduling", message)
+        await self.reporter.act(
+            {**pod, "apiVersion": "v1", "kind": "Pod"}, "Warning", "FailedScheduling", "Scheduling", message
+        )
 
     async def _start(self, pod: JSONObject, host: Host, attempt: Attempt) -> timedelta | None:
         namespace = pod["metadata"]["namespace"]
@@ -157,7 +159,7 @@ class PodSteps:
         now = self.clock.monotonic()
         if problems:
             for message in problems if attempt.fail(problems, now) else ():
-                await self.reporter.kubelet(pod, host.name, "Warning", "FailedMount", message)
+                await self._tell(pod, host, "Warning", "FailedMount", message)
             return attempt.remaining(now)
         address = self.world.address(host.name, ObjectKey(namespace, pod["metadata"]["name"]))
         reasons = {
@@ -181,17 +183,26 @@ class PodSteps:
             if name in reasons:
                 await self._report_pulled(pod, host, container)
                 message = f"Error: {reasons[name].message}"
-                await self.reporter.kubelet(pod, host.name, "Warning", "Failed", message, container=name)
+                await self._tell(pod, host, "Warning", "Failed", message, container=name)
+
+    async def _act(self, pod: JSONObject, type_: EventType, reason: str, action: str, message: str) -> None:
+        await self.reporter.act({**pod, "apiVersion": "v1", "kind": "Pod"}, type_, reason, action, message)
+
+    async def _tell(
+        self, pod: JSONObject, host: Host, type_: EventType, reason: str, message: str, *, container: str = ""
+    ) -> None:
+        pod = {**pod, "apiVersion": "v1", "kind": "Pod"}
+        await self.reporter.count(pod, type_, reason, message, component="kubelet", host=host.name, container=container)
 
     async def _report_pulled(self, pod: JSONObject, host: Host, container: Mapping[str, Any]) -> None:
         image = container.get("image", "")
         message = f'Container image "{image}" already present on machine and can be accessed by the pod'
-        await self.reporter.kubelet(pod, host.name, "Normal", "Pulled", message, container=container["name"])
+        await self._tell(pod, host, "Normal", "Pulled", message, container=container["name"])
 
     async def _report_start(self, pod: JSONObject, host: Host, container: Mapping[str, Any]) -> None:
         await self._report_pulled(pod, host, container)
         for reason, message in (("Created", "Container created"), ("Started", "Container started")):
-            await self.reporter.kubelet(pod, host.name, "Normal", reason, message, container=container["name"])
+            await self._tell(pod, host, "Normal", reason, message, container=container["name"])
 
     async def _terminate(self, pod: JSONObject, host: Host) -> None:
         metadata = pod["metadata"]
@@ -201,9 +212,9 @@ class PodSteps:
         if current.get("phase", "Pending") in {"Running", "Pending"}:
             for one in current.get("containerStatuses") or ():
                 if "running" in (one.get("state") or {}):
-                    await self.reporter.kubelet(
+                    await self._tell(
                         pod,
-                        host.name,
+                        host,
                         "Normal",
                         "Killing",
                         f"Stopping container {one['name']}",

@@ -19,11 +19,11 @@ from typing import Self
 from operatorkit.clock import SYSTEM_CLOCK, Clock
 from operatorkit.cluster import Change, Informer
 from operatorkit.cluster.api import ClusterAPI, JSONObject
+from operatorkit.controlplane._reporter import Reporter
 from operatorkit.controlplane.nodes.kinds import CONFIG_MAPS, NODES, PODS, SECRETS
 from operatorkit.controlplane.nodes.pods import Attempt, PodSteps
 from operatorkit.controlplane.nodes.references import SourceKind, references
 from operatorkit.controlplane.nodes.registration import heartbeat, host, pod_address, register
-from operatorkit.controlplane.nodes.reports import Reporter
 from operatorkit.controlplane.nodes.status import Host
 from operatorkit.errors import ClusterError
 from operatorkit.names import ObjectKey

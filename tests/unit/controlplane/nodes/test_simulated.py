@@ -8,8 +8,10 @@ import pytest
 
 from operatorkit.cluster import LiveCluster
 from operatorkit.cluster.api import PatchType
+from operatorkit.controlplane._reporter import EVENTS
+from operatorkit.controlplane.embedded.controllers import Controllers
 from operatorkit.controlplane.nodes import SimulatedNodes
-from operatorkit.controlplane.nodes.kinds import EVENTS, LEASES, NODES, PODS, SECRETS
+from operatorkit.controlplane.nodes.kinds import LEASES, NODES, PODS, SECRETS
 from operatorkit.errors import NotFound
 from operatorkit.names import ApiResource
 from operatorkit.testing import FakeClock
@@ -235,6 +237,24 @@ async def test_a_finalizer_keeps_an_ended_pod_and_its_last_status(api: LiveClust
         return False
 
     await eventually(gone)
+
+
+@pytest.mark.usefixtures("nodes")
+async def test_a_namespace_with_a_running_pod_can_be_deleted(api: LiveCluster, namespace: str) -> None:
+    await _run(api, namespace)
+    await _pod_when(api, namespace, phase="Running")
+
+    async with Controllers(api):
+        await api.delete(NAMESPACES, namespace)
+
+        async def gone() -> bool:
+            try:
+                await api.get(NAMESPACES, namespace)
+            except NotFound:
+                return True
+            return False
+
+        await eventually(gone)
 
 
 async def test_pods_that_came_while_no_node_was_there_are_taken_up(api: LiveCluster, namespace: str) -> None:
