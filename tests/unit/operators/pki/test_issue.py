@@ -1,0 +1,256 @@
+"""Certificates obey the rules, and nothing that does not is let through."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import subprocess
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from operators.pki.api import CertificateSpec
+from operators.pki.issue import VerificationError, issue, new_serial, read_material, verify
+from operators.pki.keys import generate_key
+from operators.pki.request import Request, read_request
+from operators.pki.signer import CaSigner, SelfSigner, SignerError, read_ca, subject_key_identifier
+
+NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
+
+
+def request(**fields) -> Request:
+    spec = {"secretName": "web", "issuerRef": {"name": "ca"}, **fields}
+    found, faults = read_request(CertificateSpec.model_validate(spec))
+    assert found is not None, faults
+    return found
+
+
+def key_for(wanted: Request):
+    return asyncio.run(generate_key(wanted.algorithm, wanted.size))
+
+
+def make(wanted: Request, signer, *, now: datetime = NOW, serial: int | None = None):
+    return issue(wanted, signer, key_for(wanted), serial=serial or new_serial(), now=now)
+
+
+def ca_request(name: str = "root", **fields) -> Request:
+    return request(commonName=name, isCA=True, duration="87600h", **fields)
+
+
+@pytest.fixture(scope="module")
+def root() -> CaSigner:
+    return read_ca("ns/ca", make(ca_request(), SelfSigner()).material.data(), NOW)
+
+
+@pytest.fixture(scope="module")
+def intermediate(root) -> CaSigner:
+    return read_ca("ns/ca", make(ca_request("below"), root).material.data(), NOW)
+
+
+def extension(certificate: x509.Certificate, kind):
+    return certificate.extensions.get_extension_for_class(kind)
+
+
+def test_a_leaf_has_the_extensions_of_the_rules(root):
+    leaf = make(request(dnsNames=["a.example"]), root).material.certificate
+    basic = extension(leaf, x509.BasicConstraints)
+    assert basic.critical
+    assert not basic.value.ca
+    usage = extension(leaf, x509.KeyUsage)
+    assert usage.critical
+    assert usage.value.digital_signature
+    assert not usage.value.key_encipherment
+    extended = extension(leaf, x509.ExtendedKeyUsage)
+    assert not extended.critical
+    assert list(extended.value) == [ExtendedKeyUsageOID.SERVER_AUTH]
+    identifier = extension(leaf, x509.AuthorityKeyIdentifier).value.key_identifier
+    assert identifier == extension(root.certificate, x509.SubjectKeyIdentifier).value.digest
+    assert leaf.not_valid_before_utc == NOW.replace(microsecond=0) - timedelta(minutes=5)
+    assert leaf.not_valid_after_utc == NOW.replace(microsecond=0) + timedelta(hours=2160)
+
+
+def test_only_rsa_keys_encipher_keys(root):
+    leaf = make(request(dnsNames=["a.example"], privateKey={"algorithm": "RSA"}), root).material.certificate
+    assert extension(leaf, x509.KeyUsage).value.key_encipherment
+
+
+def test_alternative_names_are_critical_exactly_when_the_subject_is_empty(root):
+    bare = make(request(dnsNames=["a.example"]), root).material.certificate
+    named = make(request(dnsNames=["a.example"], commonName="a.example"), root).material.certificate
+    assert extension(bare, x509.SubjectAlternativeName).critical
+    assert not extension(named, x509.SubjectAlternativeName).critical
+
+
+def test_a_root_has_no_path_length_and_a_ca_below_it_signs_leaves_only(root, intermediate):
+    assert extension(root.certificate, x509.BasicConstraints).value.path_length is None
+    assert extension(intermediate.certificate, x509.BasicConstraints).value.path_length == 0
+    with pytest.raises(x509.ExtensionNotFound):
+        extension(root.certificate, x509.AuthorityKeyIdentifier)
+    usage = extension(root.certificate, x509.KeyUsage).value
+    assert (usage.key_cert_sign, usage.crl_sign, usage.digital_signature) == (True, True, False)
+
+
+def test_a_chain_is_sent_without_its_root(intermediate, root):
+    material = make(request(dnsNames=["a.example"]), intermediate).material
+    assert x509.load_pem_x509_certificates(material.data()["tls.crt"]) == [
+        material.certificate,
+        intermediate.certificate,
+    ]
+    assert x509.load_pem_x509_certificate(material.data()["ca.crt"]) == root.certificate
+
+
+def test_nothing_outlives_its_chain(root):
+    wanted = request(dnsNames=["a.example"], duration="876000h")
+    issued = make(wanted, root)
+    assert issued.clamped
+    assert issued.material.certificate.not_valid_after_utc == root.not_after
+
+
+def test_a_serial_number_fits_into_twenty_octets():
+    assert all(0 < new_serial() < 2**159 for _ in range(1000))
+
+
+def test_what_was_issued_is_accepted_after_storing_it_and_refused_after_any_change(root, intermediate):
+    wanted = request(dnsNames=["a.example"])
+    data = make(wanted, root).material.data()
+    verify(read_material(data), wanted, root, now=NOW)
+    other = make(wanted, root).material.data()
+    below = make(wanted, intermediate).material.data()
+    for changed in (
+        {**data, "tls.key": other["tls.key"]},
+        {**data, "tls.crt": other["tls.crt"]},
+        {**data, "tls.crt": data["tls.crt"] + other["tls.crt"]},
+        {**data, "ca.crt": below["tls.crt"]},
+        {**data, "tls.crt": b"nonsense"},
+        {name: value for name, value in data.items() if name != "ca.crt"},
+        below,
+    ):
+        with pytest.raises(VerificationError):
+            verify(read_material(changed), wanted, root, now=NOW)
+    for different in (
+        request(dnsNames=["b.example"]),
+        request(dnsNames=["a.example"], usages=["client auth"]),
+        request(dnsNames=["a.example"], privateKey={"size": 384}),
+        request(dnsNames=["a.example"], commonName="a.example"),
+    ):
+        with pytest.raises(VerificationError):
+            verify(read_material(data), different, root, now=NOW)
+    for moment in (NOW - timedelta(hours=1), NOW + timedelta(hours=2161)):
+        with pytest.raises(VerificationError, match="valid until"):
+            verify(read_material(data), wanted, root, now=moment)
+
+
+def test_a_ca_with_name_constraints_does_not_issue_what_no_verifier_would_accept(root):
+    constraint = x509.NameConstraints([x509.DNSName("allowed.example")], None)
+    key = key_for(ca_request())
+    certificate = (
+        x509.CertificateBuilder(extensions=[*root.certificate.extensions][:2])
+        .subject_name(root.certificate.subject)
+        .issuer_name(root.certificate.subject)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(NOW - timedelta(days=1))
+        .not_valid_after(NOW + timedelta(days=100))
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(constraint, critical=True)
+        .sign(key, root.certificate.signature_hash_algorithm)
+    )
+    constrained = CaSigner(key, (certificate,), certificate)
+    make(request(dnsNames=["a.allowed.example"]), constrained)
+    with pytest.raises(VerificationError, match="no verifier"):
+        make(request(dnsNames=["a.forbidden.example"]), constrained)
+
+
+# The CA's Secret
+
+
+def test_the_identifier_of_a_ca_without_one_is_derived_from_its_key(root):
+    assert subject_key_identifier(root.certificate) == (
+        x509.SubjectKeyIdentifier.from_public_key(root.certificate.public_key()).digest
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda d, o, leaf: {}, "tls.crt and tls.key of Secret ns/ca"),
+        (lambda d, o, leaf: {**d, "tls.key": o["tls.key"]}, "does not match"),
+        (lambda d, o, leaf: {**d, "tls.key": b"nonsense"}, "not a private key"),
+        (lambda d, o, leaf: {**d, "tls.crt": b"nonsense"}, "certificates in PEM"),
+        (lambda d, o, leaf: leaf, "basicConstraints CA:TRUE"),
+        (lambda d, o, leaf: {**d, "tls.crt": d["tls.crt"] + o["tls.crt"]}, "did not sign"),
+        (lambda d, o, leaf: {**d, "ca.crt": o["tls.crt"]}, "did not sign"),
+    ],
+)
+def test_a_bad_ca_is_refused_with_the_remedy(root, change, told):
+    data, other = (
+        make(ca_request(), SelfSigner()).material.data(),
+        make(ca_request("other"), SelfSigner()).material.data(),
+    )
+    leaf = make(request(dnsNames=["a.example"], commonName="a.example"), root).material.data()
+    with pytest.raises(SignerError, match=told):
+        read_ca("ns/ca", change(data, other, leaf), NOW)
+
+
+def test_a_ca_that_has_ended_or_not_begun_does_not_sign():
+    data = make(ca_request(), SelfSigner()).material.data()
+    with pytest.raises(SignerError, match="Renew the CA"):
+        read_ca("ns/ca", data, NOW + timedelta(hours=87599, minutes=30))
+    with pytest.raises(SignerError, match="Wait until"):
+        read_ca("ns/ca", data, NOW - timedelta(days=1))
+
+
+def test_a_ca_below_one_that_forbids_it_is_refused(intermediate):
+    lower = ca_request("lower")
+    key = key_for(lower)
+    wrong = CaSigner(intermediate.key, intermediate.chain, intermediate.root)
+    data = issue(lower, wrong, key, serial=7, now=NOW).material.data()
+    with pytest.raises(SignerError, match="pathLen 0"):
+        read_ca("ns/ca", data, NOW)
+
+
+# A large sample against OpenSSL
+
+labels = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,8}[a-z0-9])?", fullmatch=True)
+dns = st.builds(
+    lambda star, parts: ("*." if star else "") + ".".join(parts),
+    st.booleans(),
+    st.lists(labels, min_size=2, max_size=4),
+).filter(lambda name: not name.replace(".", "").isdigit())
+specs = st.fixed_dictionaries(
+    {
+        "dnsNames": st.lists(dns, min_size=1, max_size=4),
+        "ipAddresses": st.lists(st.ip_addresses().map(str), max_size=3),
+        "usages": st.sampled_from([["server auth"], ["client auth"], ["server auth", "client auth"]]),
+        "duration": st.integers(min_value=1, max_value=5000).map(lambda hours: f"{hours}h"),
+        "privateKey": st.sampled_from([{}, {"size": 384}, {"size": 521}, {"algorithm": "Ed25519"}]),
+        "named": st.booleans(),
+    }
+)
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs the openssl program")
+@settings(max_examples=60, deadline=None)
+@given(fields=specs)
+def test_openssl_finds_no_fault_in_a_large_sample(tmp_path_factory, root, intermediate, fields):
+    named = fields.pop("named")
+    found, faults = read_request(
+        CertificateSpec.model_validate({"secretName": "w", "issuerRef": {"name": "c"}, **fields})
+    )
+    assert found is not None, faults
+    if named and len(found.dns_names[0]) <= 64:
+        found = replace(found, common_name=found.dns_names[0])
+    directory = tmp_path_factory.mktemp("openssl")
+    for signer in (root, intermediate):
+        data = make(found, signer).material.data()
+        for name, value in data.items():
+            (directory / name).write_bytes(value)
+        command = ["openssl", "verify", "-x509_strict", "-attime", str(int(NOW.timestamp()))]
+        files = ["-CAfile", directory / "ca.crt", "-untrusted", directory / "tls.crt", directory / "tls.crt"]
+        done = subprocess.run([*command, *files], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr

@@ -1,0 +1,125 @@
+"""What a Certificate may ask for, and what is said about the rest."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from operators.pki.api import CertificateSpec
+from operators.pki.request import describe, format_duration, parse_duration, read_request
+
+
+def spec(**fields) -> CertificateSpec:
+    names = {} if fields.keys() & {"dnsNames", "ipAddresses", "uris", "emailAddresses"} else {"dnsNames": ["a.example"]}
+    return CertificateSpec.model_validate({"secretName": "web", "issuerRef": {"name": "ca"}, **names, **fields})
+
+
+@pytest.mark.parametrize(
+    ("fields", "path", "told"),
+    [
+        ({"dnsNames": ["10.0.0.1"]}, "spec.dnsNames[0]", "Move 10.0.0.1 to spec.ipAddresses"),
+        ({"dnsNames": ["::1"]}, "spec.dnsNames[0]", "Move ::1 to spec.ipAddresses"),
+        ({"dnsNames": ["ok.example", "a..b"]}, "spec.dnsNames[1]", "Remove the extra dot"),
+        ({"dnsNames": ["a.example."]}, "spec.dnsNames[0]", "Write a.example without the last dot"),
+        ({"dnsNames": ["a.*.example"]}, "spec.dnsNames[0]", "Use a wildcard such as *.example.com"),
+        ({"dnsNames": ["w*.a.example"]}, "spec.dnsNames[0]", "Use a wildcard such as *.example.com"),
+        ({"dnsNames": ["*.com"]}, "spec.dnsNames[0]", "at least two labels"),
+        ({"dnsNames": ["*"]}, "spec.dnsNames[0]", "at least two labels"),
+        ({"dnsNames": ["-a.example"]}, "spec.dnsNames[0]", "'-a'"),
+        ({"dnsNames": ["a_b.example"]}, "spec.dnsNames[0]", "'a_b'"),
+        ({"dnsNames": ["bücher.example"]}, "spec.dnsNames[0]", "xn--"),
+        ({"dnsNames": ["a" * 64 + ".example"]}, "spec.dnsNames[0]", "at most 63 characters"),
+        ({"ipAddresses": ["10.0.0.256"]}, "spec.ipAddresses[0]", "10.0.0.1 or ::1"),
+        ({"ipAddresses": ["fe80::1%eth0"]}, "spec.ipAddresses[0]", "Leave out the zone"),
+        ({"uris": ["web"]}, "spec.uris[0]", "absolute URI"),
+        ({"uris": ["spiffe://a/ö"]}, "spec.uris[0]", "absolute URI"),
+        ({"emailAddresses": ["a@b@c"]}, "spec.emailAddresses[0]", "team@example.com"),
+        ({"commonName": "web"}, "spec.commonName", "Add 'web' to spec.dnsNames"),
+        ({"commonName": " a.example"}, "spec.commonName", "printable"),
+        ({"isCA": True}, "spec.commonName", "common name of its own"),
+        ({"dnsNames": []}, "spec.commonName", "at least one of"),
+        ({"duration": "-1h"}, "spec.duration", "negative"),
+        ({"duration": "59m"}, "spec.duration", "Use at least 1h"),
+        ({"duration": "90d"}, "spec.duration", "2160h for 90 days"),
+        ({"duration": "99999999h"}, "spec.duration", "a hundred years"),
+        ({"duration": "2h", "renewBefore": "2h"}, "spec.renewBefore", "less than the 2h"),
+        ({"renewBefore": "1m"}, "spec.renewBefore", "Use at least 5m"),
+        ({"privateKey": {"algorithm": "RSA", "size": 1024}}, "spec.privateKey.size", "2048, 3072, 4096"),
+        ({"privateKey": {"size": 255}}, "spec.privateKey.size", "256, 384, 521"),
+        ({"privateKey": {"algorithm": "Ed25519", "size": 256}}, "spec.privateKey.size", "Leave the size out"),
+        ({"usages": []}, "spec.usages", "at least one usage"),
+        ({"secretName": "Web"}, "spec.secretName", "a name that a Secret can have"),
+    ],
+)
+def test_a_fault_names_its_field_and_the_remedy(fields, path, told):
+    request, faults = read_request(spec(**fields))
+    assert request is None
+    assert [fault.field for fault in faults] == [path]
+    assert told in describe(faults)
+
+
+def test_all_faults_are_named_at_once_and_in_the_order_of_the_fields():
+    _, faults = read_request(spec(dnsNames=["a..b"], ipAddresses=["xy"], duration="-1h", privateKey={"size": 1}))
+    assert [fault.field for fault in faults] == [
+        "spec.dnsNames[0]",
+        "spec.ipAddresses[0]",
+        "spec.duration",
+        "spec.privateKey.size",
+    ]
+
+
+def test_names_become_canonical_and_repetitions_vanish():
+    request, faults = read_request(
+        spec(
+            dnsNames=["A.Example", "a.example", "*.b.example"],
+            ipAddresses=["::0:1", "10.0.0.1"],
+            emailAddresses=["Me@Example.COM"],
+            commonName="a.example",
+        )
+    )
+    assert request is not None, faults
+    assert request.dns_names == ("a.example", "*.b.example")
+    assert request.ip_addresses == ("::1", "10.0.0.1")
+    assert request.email_addresses == ("Me@example.com",)
+    assert [field for field, _ in request.names()] == [
+        "spec.dnsNames[0]",
+        "spec.dnsNames[1]",
+        "spec.ipAddresses[0]",
+        "spec.ipAddresses[1]",
+        "spec.emailAddresses[0]",
+    ]
+
+
+def test_the_digest_follows_what_a_certificate_depends_on_and_nothing_else():
+    def digest(**fields) -> str:
+        request, faults = read_request(spec(**fields))
+        assert request is not None, faults
+        return request.digest("Issuer/ca")
+
+    base = digest()
+    assert base == digest(renewBefore="24h") == digest(privateKey={"rotationPolicy": "Never"})
+    different = [digest(duration="48h"), digest(dnsNames=["b.example"]), digest(privateKey={"algorithm": "RSA"})]
+    assert len({base, *different}) == 4
+    request, _ = read_request(spec())
+    assert request is not None
+    assert request.digest("Issuer/other") != base
+
+
+@given(st.integers(min_value=-(10**8), max_value=10**8).map(lambda seconds: timedelta(seconds=seconds)))
+def test_a_duration_survives_writing_and_reading(duration):
+    assert parse_duration(format_duration(duration)) == duration or duration == timedelta(0)
+
+
+@given(st.text(max_size=300))
+def test_no_text_in_any_name_field_breaks_the_check(text):
+    for field in ("dnsNames", "ipAddresses", "uris", "emailAddresses"):
+        read_request(CertificateSpec.model_construct(**spec().__dict__ | {_python_name(field): [text]}))
+
+
+def _python_name(field: str) -> str:
+    return {"dnsNames": "dns_names", "ipAddresses": "ip_addresses", "emailAddresses": "email_addresses"}.get(
+        field, field
+    )
