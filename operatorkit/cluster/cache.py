@@ -35,10 +35,10 @@ _OWNER: Final = " owner"  # no name that a caller would choose
 def key_of(obj: Mapping[str, Any]) -> ObjectKey:
     """Return an object's key. Raises ValueError when it has no name."""
     metadata = obj.get("metadata")
-    name = metadata.get("name") if isinstance(metadata, Mapping) else None
-    if not isinstance(metadata, Mapping) or not isinstance(name, str) or not name:
+    name = metadata.get("name") if isinstance(metadata, dict) else None
+    if not isinstance(metadata, dict) or not isinstance(name, str) or not name:
         raise ValueError(f"an object without metadata.name: {str(obj)[:200]}")
-    return ObjectKey(str(metadata.get("namespace") or ""), name)
+    return ObjectKey(metadata.get("namespace") or "", name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,9 +168,13 @@ class Cache:
         self._store(key, self._entry(key, obj))
         return True
 
-    def update(self, obj: JSONObject) -> Change | None:
-        """Take in an object from a list or an ADDED or MODIFIED event; return what to tell subscribers, if anything."""
-        key = key_of(obj)
+    def update(self, obj: JSONObject, key: ObjectKey | None = None) -> Change | None:
+        """Take in an object from a list or an ADDED or MODIFIED event; return what to tell subscribers, if anything.
+
+        `key` spares the work of finding it, where the caller has it.
+        """
+        if key is None:
+            key = key_of(obj)
         entry = self._entry(key, obj)
         current = self._entries.get(key)
         was_ahead = key in self._ahead
@@ -255,7 +259,8 @@ class Cache:
             return ()
 
     def _store(self, key: ObjectKey, entry: _Entry) -> None:
-        self._drop(key)
+        if key in self._entries:
+            self._drop(key)
         self._entries[key] = entry
         self._namespaces.setdefault(key.namespace, set()).add(key)
         for name, values in entry.indexed.items():

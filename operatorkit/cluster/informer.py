@@ -233,11 +233,12 @@ class Informer:
         """Put an object into the cache and return its key, in a list; one that is no object is logged and skipped."""
         try:
             key = key_of(obj)
-            change = self.cache.update(obj)
+            change = self.cache.update(obj, key)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with one object must not stop the others
             _log.error("%s: an object cannot be read: %s: skipped", self.resource.qualified, error)
             return []
-        self._tell(change)
+        if change is not None:
+            self._tell(change)
         return [key]
 
     def _tell(self, change: Change | None) -> None:
