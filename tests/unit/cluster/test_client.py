@@ -6,7 +6,8 @@ from datetime import timedelta
 import pytest
 
 from operatorkit import errors
-from operatorkit.cluster import ClusterConfig, Credentials, LiveCluster, PatchType
+from operatorkit.clock import SYSTEM_CLOCK
+from operatorkit.cluster import ClusterConfig, Credentials, Informer, LiveCluster, PatchType
 from operatorkit.testing import eventually
 
 POD = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a", "namespace": "ns", "resourceVersion": "7"}}
@@ -363,6 +364,37 @@ async def test_a_cancelled_request_leaves_no_open_connection(api, server, given,
     with pytest.raises(asyncio.CancelledError):
         await task
     await eventually(lambda: server.connections == 0)
+
+
+async def test_cancelling_after_any_number_of_turns_of_the_loop_leaves_nothing_behind(server, given, pods):
+    """Connecting, sending, waiting, reading, retrying, listing, watching: each is interrupted at every await."""
+
+    def handler(request):
+        if "watch" in request.query:
+            return given.stream(frame("ADDED", POD), then="hang")(request)
+        if request.path.endswith("/a"):
+            return given.answer("slow down", 429, Retry_After="0")(request)
+        return given.answer({"metadata": {"resourceVersion": "7"}, "items": [POD]})(request)
+
+    server.answers(handler)
+    endings = set()
+    for turns in range(0, 90, 2):
+        async with LiveCluster(ClusterConfig(server=server.url)) as api:
+            informer = Informer(api, pods, clock=SYSTEM_CLOCK)
+            tasks = [
+                asyncio.ensure_future(informer.run()),
+                asyncio.ensure_future(api.get(pods, "a", namespace="ns")),
+                asyncio.ensure_future(api.resolve("", "Pod")),
+            ]
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            endings.add((informer.has_synced, len(informer.cache)))
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await eventually(lambda api=api: not api.session.connector._acquired)
+    await eventually(lambda: server.connections == 0)
+    assert {(False, 0), (True, 1)} <= endings, "the turns must reach from the first await to the watch"
 
 
 async def test_leaving_the_client_ends_its_watches(server, given, pods):
