@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import weakref
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any, Final
@@ -17,7 +18,7 @@ import aiohttp
 from operatorkit.clock import Clock
 from operatorkit.cluster.config import ClusterConfig, Headers
 
-__all__ = ["new_session"]
+__all__ = ["close_session", "new_session"]
 
 _Handler = Callable[[aiohttp.ClientRequest], Awaitable[aiohttp.ClientResponse]]
 
@@ -26,16 +27,16 @@ _KEEPALIVE_IDLE_SECONDS: Final = 15
 _KEEPALIVE_INTERVAL_SECONDS: Final = 5
 _KEEPALIVE_PROBES: Final = 3
 _UNACKNOWLEDGED_MILLISECONDS: Final = 30_000
+_TURNS_TO_CLOSE: Final = 100
 
 
 def new_session(
     config: ClusterConfig, *, clock: Clock, request_timeout: timedelta, max_requests_in_flight: int, user_agent: str
 ) -> aiohttp.ClientSession:
     """Open a session for `config`. Must be called in the event loop that will use it."""
-    connector = aiohttp.TCPConnector(
+    connector = _Connector(
         limit=0,  # watches hold their connections for minutes: the middleware counts requests instead
         ssl=config.ssl_context if config.ssl_context is not None else True,
-        socket_factory=_new_socket,
         keepalive_timeout=60,
     )
     return aiohttp.ClientSession(
@@ -48,6 +49,51 @@ def new_session(
         cookie_jar=aiohttp.DummyCookieJar(),
         middlewares=(_limiter(max_requests_in_flight), _authenticator(config, clock)),
     )
+
+
+async def close_session(session: aiohttp.ClientSession) -> None:
+    """Close every connection, and return when each socket is closed."""
+    connector = session.connector
+    await session.close()
+    if isinstance(connector, _Connector):
+        await connector.gone()
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Knows its sockets, so that none outlives it.
+
+    A TLS connection that is given up says farewell and waits for the answer; without help it would still wait, and
+    be reported as never closed, when the event loop has ended.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(socket_factory=self._new_socket, **options)
+        self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+        self._transports: weakref.WeakSet[asyncio.BaseTransport] = weakref.WeakSet()
+
+    async def connect(
+        self, req: aiohttp.ClientRequest, traces: list[Any], timeout: aiohttp.ClientTimeout  # noqa: ASYNC109 - the name is aiohttp's
+    ) -> aiohttp.connector.Connection:
+        """Return a connection for a request, remembering how to abort it."""
+        connection = await super().connect(req, traces, timeout)
+        if connection.transport is not None:
+            self._transports.add(connection.transport)
+        return connection
+
+    async def gone(self) -> None:
+        """Abort what is still open after `close`, and return when it is closed."""
+        for transport in list(self._transports):
+            if isinstance(transport, asyncio.WriteTransport):
+                transport.abort()
+        for _ in range(_TURNS_TO_CLOSE):
+            if all(each.fileno() < 0 for each in self._sockets):
+                break
+            await asyncio.sleep(0)
+
+    def _new_socket(self, address: tuple[Any, ...]) -> socket.socket:
+        made = _new_socket(address)
+        self._sockets.add(made)
+        return made
 
 
 def _limiter(

@@ -78,6 +78,7 @@ class Change:
 class _Entry:
     data: bytes
     resource_version: str
+    uid: str
     labels: Mapping[str, str]
     indexed: dict[str, tuple[str, ...]]
 
@@ -186,7 +187,7 @@ class Cache:
             if not was_ahead or current is None or current.resource_version != entry.resource_version:
                 self._store(key, entry)
         self.note(entry.resource_version)
-        if told is not None and told.resource_version == entry.resource_version:
+        if told is not None and (told.resource_version, told.uid) == (entry.resource_version, entry.uid):
             return None
         if told is None:
             return Change("ADDED", key, None, entry.data)
@@ -241,12 +242,14 @@ class Cache:
         return obj
 
     def _entry(self, key: ObjectKey, obj: JSONObject) -> _Entry:
-        labels = obj["metadata"].get("labels")
+        metadata = obj["metadata"]
+        labels, uid = metadata.get("labels"), metadata.get("uid") or ""
         version = _version_of(obj)
         obj = self._trimmed(obj)
         return _Entry(
             _json.dumps(obj),
             version,
+            uid,
             labels if isinstance(labels, dict) else {},
             {name: self._values(name, obj, key) for name in self._functions},
         )

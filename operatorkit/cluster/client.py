@@ -12,7 +12,6 @@ One aiohttp session carries everything and may be shared (`LiveCluster.session`)
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import random
 from collections.abc import AsyncGenerator, Callable, Mapping
@@ -28,7 +27,7 @@ from yarl import URL
 from operatorkit.clock import SYSTEM_CLOCK, Clock
 from operatorkit.cluster import _json
 from operatorkit.cluster._lines import LineSplitter
-from operatorkit.cluster._session import new_session
+from operatorkit.cluster._session import close_session, new_session
 from operatorkit.cluster.api import JSONObject, ObjectList, PatchType, Propagation, WatchEvent
 from operatorkit.cluster.config import ClusterConfig
 from operatorkit.cluster.discovery import Discovery
@@ -126,8 +125,7 @@ class LiveCluster:
         """Close every connection."""
         session, self._session = self._session, None
         if session is not None:
-            await session.close()
-            await asyncio.sleep(0)  # aborted sockets are closed by the loop's next round
+            await close_session(session)
 
     async def get(
         self, resource: ApiResource, name: str, *, namespace: str | None = None, subresource: str | None = None

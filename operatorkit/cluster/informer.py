@@ -23,8 +23,8 @@ from typing import Any, Final, cast
 from operatorkit.clock import Clock
 from operatorkit.cluster.api import ClusterAPI, JSONObject, WatchEvent
 from operatorkit.cluster.cache import Cache, Change, key_of
-from operatorkit.cluster.versions import is_newer
-from operatorkit.errors import ClusterError, Gone, Timeout
+from operatorkit.cluster.versions import is_newer, went_back
+from operatorkit.errors import ClusterError, Gone, Timeout, Unreachable
 from operatorkit.names import ApiResource, ObjectKey
 
 __all__ = ["Informer"]
@@ -71,6 +71,10 @@ class Informer:
         self._clock = clock
         self._callbacks: list[Callable[[Change], None]] = []
         self._version = ""
+        self._listed = False  # whether the cache is complete as of `_version`, so that a watch can go on from there
+        self._was_away = False  # whether the server may have been reset since we heard from it
+        self._vain = 0  # rounds without progress, one after the other
+        self._poisoned = 0  # frames that could not be read, one after the other
         self._synced = asyncio.Event()
         self._waiters: list[tuple[str, asyncio.Future[None]]] = []
 
@@ -128,35 +132,43 @@ class Informer:
 
     async def run(self) -> None:
         """Follow for ever. Cancel it to stop; it may be run again and goes on where it was."""
-        failures = 0
-        poisoned = 0
-        listed = bool(self._version) and self.has_synced
+        self._was_away = self._listed
         while True:
             started, before = self._clock.monotonic(), self._version
+            failure: ClusterError | None = None
             try:
-                if not listed:
-                    await self._list()
-                    listed = True
-                await self._watch()
-                failures = 0 if self._made_progress(started, before) else failures + 1
-            except Gone:
-                listed = False
-                failures = 0 if self._made_progress(started, before) else failures + 1
-                if failures <= 1:
-                    continue
+                await self._follow()
             except ClusterError as error:
-                failures = 1 if self._made_progress(started, before) else failures + 1
-                poisoned = poisoned + 1 if error.reason == "UnreadableFrame" else 0
-                if poisoned >= _POISONED_TRIES or _is_from_the_future(error):
-                    listed, poisoned = False, 0
-                if listed and isinstance(error, Timeout) and failures == 1:
-                    pass  # a silent watch, given up after a while: nothing is wrong
-                else:
-                    self._trouble(error)
-            await self._clock.sleep(_pause_seconds(failures))
+                failure = error
+            if self._version != before or self._clock.monotonic() - started >= _LONG_WATCH_SECONDS:
+                self._vain = 0  # it came to something
+            else:
+                self._vain += 1
+            if failure is not None and self._go_on_after(failure):
+                continue
+            await self._clock.sleep(_pause_seconds(self._vain))
 
-    def _made_progress(self, started: float, before: str) -> bool:
-        return self._version != before or self._clock.monotonic() - started >= _LONG_WATCH_SECONDS
+    async def _follow(self) -> None:
+        """List where that is needed, then watch until that ends."""
+        if self._listed and self._was_away:
+            await self._look_for_a_reset()
+        if not self._listed:
+            await self._list()
+        self._was_away = False
+        await self._watch()
+
+    def _go_on_after(self, error: ClusterError) -> bool:
+        """Decide what a failure means for the next round; say whether that may begin without a pause."""
+        if isinstance(error, Gone):
+            self._listed = False
+            return self._vain <= 1
+        self._was_away = self._was_away or isinstance(error, Unreachable)
+        self._poisoned = self._poisoned + 1 if error.reason == "UnreadableFrame" else 0
+        if self._poisoned >= _POISONED_TRIES or _is_from_the_future(error):
+            self._listed, self._poisoned = False, 0
+        if not self._listed or not isinstance(error, Timeout) or self._vain > 1:
+            self._trouble(error)  # a watch that was silent, and given up once, is none
+        return False
 
     async def _list(self) -> None:
         """Take in a complete list, page by page, then drop what it does not have."""
@@ -165,6 +177,7 @@ class Informer:
         except Gone:  # the list took longer than the server keeps history: take it in one piece
             await self._list_pages(None)
         self._recovered()
+        self._listed = True
         self._synced.set()
         self._wake()
 
@@ -181,7 +194,7 @@ class Informer:
                 limit=limit,
                 continue_token=token,
             )
-            if first and self._version and is_newer(self._version, page.resource_version):
+            if first and went_back(page.resource_version, self._version):
                 _log.warning(
                     "%s: the API server's history was reset (version %s after %s): reading everything anew",
                     self.resource.qualified,
@@ -199,6 +212,21 @@ class Informer:
             self._tell(change)
         self._version = page.resource_version
 
+    async def _look_for_a_reset(self) -> None:
+        """Raise Gone when the server, which was away, came back with an earlier version than it had.
+
+        A watch from a version that is yet to come would be accepted, and stay silent.
+        """
+        page = await self._api.list(
+            self.resource,
+            namespace=self._namespace,
+            label_selector=self._label_selector,
+            field_selector=self._field_selector,
+            limit=1,
+        )
+        if went_back(page.resource_version, self._version):
+            raise Gone(f"the API server is at version {page.resource_version}, after {self._version}")
+
     async def _watch(self) -> None:
         events = self._api.watch(
             self.resource,
@@ -215,6 +243,8 @@ class Informer:
     def _on_event(self, event: WatchEvent) -> None:
         metadata = event.object.get("metadata")
         version = str(metadata.get("resourceVersion") or "") if isinstance(metadata, dict) else ""
+        if went_back(version, self._version):
+            raise Gone(f"the watch is at version {version}, after {self._version}")
         if event.type in {"ADDED", "MODIFIED"}:
             self._take(event.object)
         elif event.type == "DELETED":

@@ -6,7 +6,7 @@ length that can be ordered, since Kubernetes 1.35; every etcd-backed server did 
 
 from __future__ import annotations
 
-__all__ = ["is_newer"]
+__all__ = ["is_newer", "went_back"]
 
 
 def is_newer(version: str, than: str) -> bool:
@@ -14,3 +14,8 @@ def is_newer(version: str, than: str) -> bool:
     if not version.isdecimal() or not than.isdecimal():
         return version != than
     return int(version) > int(than)
+
+
+def went_back(version: str, before: str) -> bool:
+    """Say whether a server that was at `before` is now at an earlier `version`: its history was reset."""
+    return version.isdecimal() and before.isdecimal() and int(version) < int(before)

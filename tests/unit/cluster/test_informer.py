@@ -46,13 +46,17 @@ class ScriptedAPI:
     When the script of watches is over, the last watch hangs, as a quiet cluster does.
     """
 
-    def __init__(self, lists, watches=()):
+    def __init__(self, lists, watches=(), version="1000000"):
         self.lists, self.watches = list(lists), list(watches)
+        self.version = version  # what a look at the server, by a list of one, says
         self.asked: list[str] = []
         self.open_watches = 0
         self.running = 0
 
     async def list(self, resource, *, limit=None, continue_token="", **options):
+        if limit == 1:
+            self.asked.append("look")
+            return ObjectList([], self.version)
         self.asked.append(f"list {limit or 'all'}{' ' + continue_token if continue_token else ''}")
         self.running += 1
         assert self.running == 1, "two requests at a time"
@@ -176,6 +180,7 @@ async def test_a_failure_is_logged_once_and_so_is_its_end(following, clock, capl
         "pods: following the API server again",
     ] * 2
     assert api.asked.count("list 500") == 4, "a connection that broke does not make it list again"
+    assert api.asked[4:] == ["watch 5", "watch 6", "look", "watch 6", "look", "watch 6", "watch 7"]
 
 
 async def test_the_trouble_of_now_can_be_asked_for(pods, clock):
@@ -230,6 +235,27 @@ async def test_a_server_whose_history_was_reset_is_believed(following, caplog):
         assert informer.resource_version == "8"
     assert "history was reset" in caplog.text
     assert changes[2:] == [("MODIFIED", "b", "6"), ("DELETED", "a", "499"), ("MODIFIED", "b", "8")]
+
+
+@pytest.mark.parametrize(
+    "sign", [[errors.Unreachable("connection refused")], [bookmark(3)]], ids=["it was away", "the watch goes back"]
+)
+async def test_a_reset_is_noticed_when_the_server_was_away_or_the_watch_goes_back(following, sign):
+    api = ScriptedAPI([page(500, pod("a", 499)), page(7, pod("b", 6))], [sign, [added("a", 8)]], version="7")
+    async with following(api) as (informer, changes):
+        await eventually(lambda: informer.cache.resource_version(A) == "8")
+        assert informer.cache.keys() == [A, B]
+    assert changes == [("ADDED", "a", "499"), ("ADDED", "b", "6"), ("DELETED", "a", "499"), ("ADDED", "a", "8")]
+
+
+async def test_an_object_made_anew_by_a_reset_server_is_a_change_even_at_the_same_version(following):
+    def of(uid):
+        return {"kind": "Pod", "metadata": {"name": "a", "namespace": "ns", "resourceVersion": "4", "uid": uid}}
+
+    api = ScriptedAPI([page(5, of("first")), page(6, of("second"))], [[errors.Gone("expired")]])
+    async with following(api) as (informer, changes):
+        assert informer.cache.get(A)["metadata"]["uid"] == "second"
+        assert changes == [("ADDED", "a", "4"), ("MODIFIED", "a", "4")]
 
 
 async def test_a_subscriber_that_comes_late_begins_with_what_is_there_and_can_leave(following):
@@ -299,4 +325,4 @@ async def test_stopping_closes_the_watch_and_starting_again_goes_on_where_it_was
         with pytest.raises(asyncio.CancelledError):
             await task
         assert api.open_watches == 0
-    assert api.asked == ["list 500", "watch 5", "watch 5"]
+    assert api.asked == ["list 500", "watch 5", "look", "watch 5"]
