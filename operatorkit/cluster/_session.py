@@ -11,7 +11,7 @@ import socket
 import weakref
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import aiohttp
 
@@ -69,22 +69,26 @@ class _Connector(aiohttp.TCPConnector):
     def __init__(self, **options: Any) -> None:
         super().__init__(socket_factory=self._new_socket, **options)
         self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
-        self._transports: weakref.WeakSet[asyncio.BaseTransport] = weakref.WeakSet()
+        self._transports: dict[int, asyncio.WriteTransport] = {}  # by file descriptor: the latest one of each
 
     async def connect(
-        self, req: aiohttp.ClientRequest, traces: list[Any], timeout: aiohttp.ClientTimeout  # noqa: ASYNC109 - the name is aiohttp's
+        self,
+        req: aiohttp.ClientRequest,
+        traces: list[Any],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - the name is aiohttp's
     ) -> aiohttp.connector.Connection:
         """Return a connection for a request, remembering how to abort it."""
         connection = await super().connect(req, traces, timeout)
-        if connection.transport is not None:
-            self._transports.add(connection.transport)
+        transport = connection.transport
+        if transport is not None:
+            self._transports[transport.get_extra_info("socket").fileno()] = cast("asyncio.WriteTransport", transport)
         return connection
 
     async def gone(self) -> None:
         """Abort what is still open after `close`, and return when it is closed."""
-        for transport in list(self._transports):
-            if isinstance(transport, asyncio.WriteTransport):
-                transport.abort()
+        for transport in self._transports.values():
+            transport.abort()
+        self._transports.clear()
         for _ in range(_TURNS_TO_CLOSE):
             if all(each.fileno() < 0 for each in self._sockets):
                 break

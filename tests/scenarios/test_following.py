@@ -205,7 +205,7 @@ async def test_every_error_of_a_write_says_what_the_server_said(cluster, config_
     await cluster.patch(CONFIG_MAPS, "a", {"data": {"k": "3"}}, patch_type=PatchType.MERGE, namespace=namespace)
     with pytest.raises(errors.Conflict, match="the object has been modified"):
         await cluster.replace(CONFIG_MAPS, "a", made, namespace=namespace)
-    with pytest.raises(errors.Conflict, match="Precondition failed"):
+    with pytest.raises(errors.Conflict, match="UID in the precondition"):
         await cluster.delete(CONFIG_MAPS, "a", namespace=namespace, uid="00000000-0000-0000-0000-000000000000")
     with pytest.raises(errors.TooLarge):
         await cluster.create(CONFIG_MAPS, config_map("b", {"k": "x" * 4_000_000}), namespace=namespace)
@@ -236,7 +236,7 @@ async def test_a_server_that_restarts_with_nothing_left_is_followed_from_its_new
         async with EmbeddedServer(tls=False, port=port) as second:
             token = second.token
             await api.create(CONFIG_MAPS, config_map("fresh"), namespace="default")
-            await eventually(lambda: informer.cache.keys() == [ObjectKey("default", "fresh")], timeout=30)
+            await eventually(lambda: [obj["metadata"]["name"] for obj in own(informer.cache.list())] == ["fresh"])
             assert informer.error is None
             assert informer.changes.count(("DELETED", "c7")) == 1
             await watching.__aexit__(None, None, None)
