@@ -62,14 +62,17 @@ class Deleter:
     def _check_preconditions(served: Served, obj: Object, options: DeleteOptions) -> None:
         metadata = obj["metadata"]
         if options.uid is not None and options.uid != metadata["uid"]:
-            why = f"Precondition failed: UID in precondition: {options.uid}, UID in object meta: {metadata['uid']}"
-            raise conflict(served.group, served.plural, metadata["name"], why)
+            why = (
+                f"the UID in the precondition ({options.uid}) does not match the UID in record ({metadata['uid']}). "
+                "The object might have been deleted and then recreated"
+            )
+            raise conflict(served.group, served.kind, metadata["name"], why)
         if options.resource_version is not None and options.resource_version != metadata["resourceVersion"]:
             why = (
-                f"Precondition failed: ResourceVersion in precondition: {options.resource_version}, "
-                f"ResourceVersion in object meta: {metadata['resourceVersion']}"
+                f"the ResourceVersion in the precondition ({options.resource_version}) does not match the "
+                f"ResourceVersion in record ({metadata['resourceVersion']}). The object might have been modified"
             )
-            raise conflict(served.group, served.plural, metadata["name"], why)
+            raise conflict(served.group, served.kind, metadata["name"], why)
 
     @staticmethod
     def _grace(served: Served, obj: Object, options: DeleteOptions) -> int:
