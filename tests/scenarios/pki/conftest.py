@@ -57,6 +57,7 @@ class Team:
         self.cluster = cluster
         self.clock = clock
         self.namespace: str = cluster.namespace
+        self.kinds = KINDS
         self._cluster_scoped: list[tuple[ApiResource, str]] = []
 
     async def create(self, kind: str, name: str, **body: Any) -> dict[str, Any]:
