@@ -7,7 +7,7 @@ What belongs here: how pieces are read from JSON (tolerantly: what a newer versi
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Annotated, Any, ClassVar, get_args
 
@@ -21,12 +21,14 @@ from pydantic import (
     model_serializer,
 )
 from pydantic.alias_generators import to_camel
+from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, PydanticSerializationError, core_schema
 
 from operatorkit.clock import format_time
 from operatorkit.crd import official
+from operatorkit.crd._patterns import pattern_error
 from operatorkit.crd.markers import Nullable, Rule
-from operatorkit.errors import InvalidObject
+from operatorkit.errors import DefinitionError, InvalidObject
 
 __all__ = ["Model", "Time", "written"]
 
@@ -74,7 +76,9 @@ class Model(BaseModel):
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """Let the models of the official client that are fields here be read leniently."""
+        """Refuse patterns before pydantic does, and let fields that are official models be read leniently."""
+        for name, field in cls.model_fields.items():
+            _check_patterns([*field.metadata, field.annotation], f"{cls.__name__}, field {name}")
         schema = handler(source)
         readers = {
             key: reader
@@ -113,6 +117,21 @@ class Model(BaseModel):
                 data.pop(key, None)
             elif official.occurs_in(field.annotation):
                 data[key] = official.plain(value)
+
+
+def _check_patterns(parts: Iterable[Any], where: str) -> None:
+    """Raise DefinitionError for a regular expression, at any depth of an annotation, that RE2 does not know."""
+    for part in parts:
+        pattern = getattr(part, "pattern", None)
+        text = pattern if isinstance(pattern, str) else getattr(pattern, "pattern", None)
+        fault = pattern_error(text) if isinstance(text, str) else None
+        if fault is not None:
+            raise DefinitionError(
+                f"{where}: the pattern {text!r} is not one that the API server can use ({fault}): "
+                "write it in RE2, which has no look-around and no back-references"
+            )
+        metadata = part.metadata if isinstance(part, FieldInfo) else getattr(part, "__metadata__", ())
+        _check_patterns([*metadata, *get_args(part)], where)
 
 
 def _is_nullable(metadata: Sequence[Any], annotation: Any) -> bool:

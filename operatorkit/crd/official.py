@@ -98,7 +98,7 @@ def _read(model: type[_M], obj: Any, path: tuple[str | int, ...]) -> _M:
         keys = _keys(model)
         unknown = {key: value for key, value in obj.items() if key not in keys}
         known = {
-            keys[key]: _convert(model.model_fields[keys[key]].annotation, value, (*path, key))
+            key: _convert(model.model_fields[keys[key]].annotation, value, (*path, key))
             for key, value in obj.items()
             if key in keys
         }

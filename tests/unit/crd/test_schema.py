@@ -1,0 +1,415 @@
+"""What each Python type becomes in a custom resource definition, and what is refused."""
+
+from __future__ import annotations
+
+import enum
+import ipaddress
+import json
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import Annotated, Any, Generic, Literal, TypeVar
+
+import pytest
+from kubernetes.client.models import V1Container, V1JobTemplateSpec, V1PodTemplateSpec, V1ResourceRequirements, V1Secret
+from pydantic import AnyUrl, Base64Bytes, BaseModel, Field, StringConstraints
+
+from operatorkit.conditions import Condition
+from operatorkit.crd import Structural
+from operatorkit.errors import DefinitionError
+from operatorkit.resource import (
+    Atomic,
+    Duration,
+    Embedded,
+    IntOrString,
+    LabelSelector,
+    ListMap,
+    ListSet,
+    Model,
+    NoStatus,
+    Nullable,
+    PreserveUnknown,
+    Quantity,
+    Resource,
+    Rule,
+    Time,
+    at_most_one_of,
+    exactly_one_of,
+    immutable,
+)
+
+T = TypeVar("T")
+
+
+def spec_of(annotation: Any, default: Any = ...) -> dict[str, Any]:
+    """Return the schema of a spec with one field `x` of this type."""
+    namespace = {"__annotations__": {"x": annotation}, "__module__": __name__}
+    if default is not ...:
+        namespace["x"] = default
+    spec = type(Model)("Spec", (Model,), namespace)
+    kind = type(Resource)("Thing", (Resource[spec, NoStatus],), {"__module__": __name__}, group="x.io", version="v1")
+    schema = kind.crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    assert Structural(schema).check() == []
+    return schema["properties"]["spec"]
+
+
+def schema_of(annotation: Any, default: Any = ...) -> dict[str, Any]:
+    return spec_of(annotation, default)["properties"]["x"]
+
+
+class Color(enum.StrEnum):
+    RED = "red"
+    BLUE = "blue"
+
+
+class Level(enum.IntEnum):
+    LOW = 1
+    HIGH = 2
+
+
+class Port(Model):
+    """A port."""
+
+    name: str
+    number: int = 80
+
+
+ANY = {"x-kubernetes-preserve-unknown-fields": True}
+INT = {"type": "integer", "format": "int64"}
+STR = {"type": "string"}
+PORT = {
+    "description": "A port.",
+    "type": "object",
+    "properties": {"name": STR, "number": {**INT, "default": 80}},
+    "required": ["name"],
+}
+EITHER = {"anyOf": [{"type": "integer"}, {"type": "string"}], "x-kubernetes-int-or-string": True}
+
+
+@pytest.mark.parametrize(
+    ("annotation", "expected"),
+    [
+        (bool, {"type": "boolean"}),
+        (int, INT),
+        (float, {"type": "number"}),
+        (str, STR),
+        (Any, ANY),
+        (datetime, {**STR, "format": "date-time"}),
+        (Time, {**STR, "format": "date-time"}),
+        (date, {**STR, "format": "date"}),
+        (uuid.UUID, {**STR, "format": "uuid"}),
+        (ipaddress.IPv4Address, {**STR, "format": "ipv4"}),
+        (ipaddress.IPv6Address, {**STR, "format": "ipv6"}),
+        (ipaddress.IPv4Network, {**STR, "format": "cidr"}),
+        (AnyUrl, {**STR, "format": "uri"}),
+        (Base64Bytes, {**STR, "format": "byte"}),
+        (Color, {**STR, "enum": ["red", "blue"]}),
+        (Level, {"type": "integer", "enum": [1, 2]}),
+        (Literal["a", "b"], {**STR, "enum": ["a", "b"]}),
+        (Literal["a"] | Color, {**STR, "enum": ["a", "red", "blue"]}),
+        (Literal[1, 2], {"type": "integer", "enum": [1, 2]}),
+        (int | str, EITHER),
+        (IntOrString, EITHER),
+        (int | float, {"type": "number"}),
+        (str | None, STR),
+        (Annotated[str | None, Nullable()], {**STR, "nullable": True}),
+        (list[str], {"type": "array", "items": STR}),
+        (Sequence[int], {"type": "array", "items": INT}),
+        (list[list[int]], {"type": "array", "items": {"type": "array", "items": INT}}),
+        (dict[str, str], {"type": "object", "additionalProperties": STR}),
+        (Mapping[str, list[int]], {"type": "object", "additionalProperties": {"type": "array", "items": INT}}),
+        (dict[str, Any], {"type": "object", **ANY}),
+        (dict, {"type": "object", **ANY}),
+        (Annotated[dict[str, str], PreserveUnknown()], {"type": "object", **ANY}),
+        (Annotated[dict[str, Any], Embedded()], {"type": "object", "x-kubernetes-embedded-resource": True, **ANY}),
+        (Port, PORT),
+        (list[Port], {"type": "array", "items": PORT}),
+        (Annotated[Port, PreserveUnknown()], {**PORT, **ANY}),
+        (Annotated[int, Field(ge=1, le=5)], {**INT, "minimum": 1, "maximum": 5}),
+        (
+            Annotated[float, Field(gt=0, lt=1.5, multiple_of=0.5)],
+            {
+                "type": "number",
+                "minimum": 0,
+                "exclusiveMinimum": True,
+                "maximum": 1.5,
+                "exclusiveMaximum": True,
+                "multipleOf": 0.5,
+            },
+        ),
+        (
+            Annotated[str, Field(min_length=1, max_length=5, pattern="^a")],
+            {**STR, "minLength": 1, "maxLength": 5, "pattern": "^a"},
+        ),
+        (Annotated[str, StringConstraints(min_length=2, pattern="b$")], {**STR, "minLength": 2, "pattern": "b$"}),
+        (Annotated[int, Field(ge=1)] | None, {**INT, "minimum": 1}),
+        (
+            Annotated[list[str], Field(min_length=1, max_length=2)],
+            {"type": "array", "items": STR, "minItems": 1, "maxItems": 2},
+        ),
+        (
+            Annotated[dict[str, int], Field(max_length=2)],
+            {"type": "object", "additionalProperties": INT, "maxProperties": 2},
+        ),
+        (list[Annotated[str, Field(max_length=3)]], {"type": "array", "items": {**STR, "maxLength": 3}}),
+        (Annotated[list[str], ListSet()], {"type": "array", "items": STR, "x-kubernetes-list-type": "set"}),
+        (Annotated[list[str], Atomic()], {"type": "array", "items": STR, "x-kubernetes-list-type": "atomic"}),
+        (Annotated[Port, Atomic()], {**PORT, "x-kubernetes-map-type": "atomic"}),
+        (
+            Annotated[list[Port], ListMap("name", "number")],
+            {
+                "type": "array",
+                "items": PORT,
+                "x-kubernetes-list-type": "map",
+                "x-kubernetes-list-map-keys": ["name", "number"],
+            },
+        ),
+        (
+            Annotated[str, immutable()],
+            {**STR, "x-kubernetes-validations": [{"rule": "self == oldSelf", "message": "is immutable"}]},
+        ),
+        (
+            Annotated[int, Rule("self % 2 == 0", message="must be even", reason="FieldValueInvalid")],
+            {
+                **INT,
+                "x-kubernetes-validations": [
+                    {"rule": "self % 2 == 0", "message": "must be even", "reason": "FieldValueInvalid"}
+                ],
+            },
+        ),
+        (Annotated[str, Field(json_schema_extra={"format": "hostname"})], {**STR, "format": "hostname"}),
+        (Annotated[str, Field(description="What it is.")], {**STR, "description": "What it is."}),
+    ],
+)
+def test_a_type_has_its_schema(annotation: Any, expected: dict[str, Any]) -> None:
+    assert schema_of(annotation) == expected
+
+
+def test_a_duration_and_a_quantity_have_patterns() -> None:
+    assert set(schema_of(Duration)) == {"type", "pattern"}
+    assert schema_of(Quantity)["x-kubernetes-int-or-string"] is True
+    judge = Structural({"type": "object", "properties": {"x": schema_of(Quantity), "d": schema_of(Duration)}})
+    for good in ("1", 1, "500m", "1.5Gi", "1e3", "-1", ".5"):
+        assert judge.validate({"x": good}) == []
+    for bad in ("1 Gi", "x", "", "1GiB"):
+        assert judge.validate({"x": bad}) != []
+    for good in ("1h", "1h30m0s", "250ms", "1.5h"):
+        assert judge.validate({"d": good}) == []
+    for bad in ("1", "-1h", "1 h", "1d", ""):
+        assert judge.validate({"d": bad}) != []
+
+
+def test_a_label_selector_is_atomic() -> None:
+    schema = schema_of(LabelSelector)
+    assert schema["x-kubernetes-map-type"] == "atomic"
+    assert list(schema["properties"]) == ["matchLabels", "matchExpressions"]
+
+
+def test_conditions_are_a_map_by_their_type() -> None:
+    schema = schema_of(list[Condition])
+    assert schema["x-kubernetes-list-type"] == "map"
+    assert schema["x-kubernetes-list-map-keys"] == ["type"]
+    assert set(schema["items"]["required"]) == {"type", "status", "lastTransitionTime", "reason", "message"}
+
+
+@pytest.mark.parametrize(
+    ("annotation", "default", "expected"),
+    [
+        (int, 3, 3),
+        (int, 0, 0),
+        (bool, False, False),
+        (str, "a", "a"),
+        (str, "", None),
+        (str | None, None, None),
+        (list[str], [], None),
+        (list[str], ["a"], ["a"]),
+        (dict[str, int], {"a": 1}, {"a": 1}),
+        (Color, Color.BLUE, "blue"),
+        (Duration, timedelta(minutes=90), "1h30m0s"),
+        (IntOrString, "25%", "25%"),
+        (Port | None, Port(name="http"), {"name": "http"}),
+        (list[Port], [Port(name="a", number=1)], [{"name": "a", "number": 1}]),
+    ],
+)
+def test_a_default_is_written_unless_it_is_empty(annotation: Any, default: Any, expected: Any) -> None:
+    spec = spec_of(annotation, default)
+    assert spec["properties"]["x"].get("default") == expected
+    assert "required" not in spec
+
+
+class Sizes(Model):
+    low: int = 1
+    high: int = 2
+
+
+class CheckedSizes(Sizes):
+    class_rules = (Rule("self.low <= self.high"),)
+
+
+def test_defaults_inside_of_an_absent_object_take_effect() -> None:
+    assert schema_of(Sizes, Sizes())["default"] == {}
+    assert spec_of(Sizes, Sizes())["default"] == {}
+
+
+def test_a_default_is_complete_where_a_rule_looks_at_it() -> None:
+    assert schema_of(CheckedSizes, CheckedSizes())["default"] == {"low": 1, "high": 2}
+    assert spec_of(CheckedSizes, CheckedSizes())["default"] == {"x": {"low": 1, "high": 2}}
+
+
+class S3(Model):
+    type: Literal["s3"]
+    bucket: str
+    region: str | None = None
+
+
+class Disk(Model):
+    class_rules = (Rule("self.path.startsWith('/')", message="must be absolute"),)
+
+    type: Literal["disk", "ssd"]
+    path: str
+    region: str | None = None
+
+
+def test_models_told_apart_by_a_field_become_one_object_with_rules() -> None:
+    schema = schema_of(Annotated[S3 | Disk, Field(discriminator="type")])
+    assert schema["properties"] == {
+        "type": {"type": "string", "enum": ["s3", "disk", "ssd"]},
+        "bucket": STR,
+        "region": STR,
+        "path": STR,
+    }
+    assert schema["required"] == ["type"]
+    assert [rule["rule"] for rule in schema["x-kubernetes-validations"]] == [
+        "!has(self.bucket) || self.type == 's3'",
+        "has(self.bucket) || !(self.type == 's3')",
+        "!has(self.path) || self.type == 'disk' || self.type == 'ssd'",
+        "has(self.path) || !(self.type == 'disk' || self.type == 'ssd')",
+        "self.type != 'disk' || (self.path.startsWith('/'))",
+        "self.type != 'ssd' || (self.path.startsWith('/'))",
+    ]
+    assert schema_of(Annotated[S3 | Disk, Field(discriminator="type")] | None, None) == schema
+
+
+def test_class_rules_stand_on_the_object() -> None:
+    class Ranged(Model):
+        class_rules = (exactly_one_of("a", "b"), at_most_one_of("c", "d"), Rule("true", field_path=".a"))
+
+        a: str | None = None
+        b: str | None = None
+        c: str | None = None
+        d: str | None = None
+
+    rules = schema_of(Ranged)["x-kubernetes-validations"]
+    assert rules[0] == {
+        "rule": "[has(self.a), has(self.b)].filter(set, set).size() == 1",
+        "message": "exactly one of a, b must be set",
+    }
+    assert rules[1]["rule"].endswith("<= 1")
+    assert rules[2] == {"rule": "true", "fieldPath": ".a"}
+
+
+def test_descriptions_come_from_docstrings() -> None:
+    class Described(Model):
+        """What the spec is."""
+
+        a: int
+        """What a is.
+
+        More about it.
+        """
+        b: Port
+        c: Port
+        """Another port."""
+
+    schema = schema_of(Described)
+    assert schema["description"] == "What the spec is."
+    assert schema["properties"]["a"]["description"] == "What a is.\n\nMore about it."
+    assert schema["properties"]["b"]["description"] == "A port."
+    assert schema["properties"]["c"]["description"] == "Another port."
+
+
+class Tree(Model):
+    children: list[Tree] = []
+
+
+class Plain(BaseModel):
+    a: int
+
+
+class Box(Model, Generic[T]):
+    item: T
+
+
+def test_generic_models_are_models() -> None:
+    assert schema_of(Box[int]) == {"type": "object", "properties": {"item": INT}, "required": ["item"]}
+
+
+@pytest.mark.parametrize(
+    ("annotation", "message"),
+    [
+        (tuple[int, str], r"Thing, field spec\.x: tuple\[int, str\] cannot be in a custom resource: use list"),
+        (set[str], r"ListSet\(\)"),
+        (frozenset[str], r"ListSet\(\)"),
+        (timedelta, "use operatorkit.resource.Duration"),
+        (Decimal, "use operatorkit.resource.Quantity"),
+        (bytes, "use pydantic.Base64Bytes"),
+        (list, "does not say of what"),
+        (dict[int, str], "has keys that are not str"),
+        (S3 | Disk, r"the union S3 \| Disk has no structural schema: .*discriminator"),
+        (int | bool | str, "has no structural schema"),
+        (Literal["a", 1], "are of several types"),
+        (Tree, r"field spec\.x\.children\[\]: Tree contains itself"),
+        (Plain, r"Plain is a plain pydantic model.*class Plain\(Model\)"),
+        (
+            Annotated[str, Field(pattern="^(?=a)")],
+            r"Spec, field x: the pattern '\^\(\?=a\)' .*RE2, which has no look-around",
+        ),
+        (Annotated[int, ListSet()], "ListSet is set on something that is not a list"),
+        (Annotated[list[Port], ListSet()], "ListSet is set on a list of objects"),
+        (Annotated[list[Port], ListMap()], "names no key"),
+        (
+            Annotated[list[Port], ListMap("nam")],
+            "ListMap names 'nam', which the items do not have: they have name, number",
+        ),
+        (Annotated[list[S3], ListMap("region")], "the key 'region' of ListMap may be absent"),
+        (Annotated[list[str], ListMap("name")], "not a list of objects"),
+        (Annotated[str, Atomic()], "Atomic is set on a single value"),
+        (Annotated[str, PreserveUnknown()], "PreserveUnknown is set on a value that has no fields"),
+        (Annotated[Port, Embedded()], "Embedded is set on something that is not an object"),
+        (Annotated[str, Rule(" ")], "a rule is empty"),
+        (Annotated[str, Rule("a ||\nb")], "a rule of several lines has no message"),
+        (Box, "was not filled in"),
+    ],
+)
+def test_what_has_no_schema_is_refused_with_field_and_remedy(annotation: Any, message: str) -> None:
+    with pytest.raises(DefinitionError, match=message):
+        schema_of(annotation)
+
+
+def test_a_default_that_breaks_the_schema_is_refused() -> None:
+    with pytest.raises(DefinitionError, match=r"properties\[x\]\.default: Invalid value: 9: .*less than or equal to 5"):
+        schema_of(Annotated[int, Field(le=5)], 9)
+
+
+def test_a_pod_template_is_a_full_schema_without_descriptions() -> None:
+    schema = schema_of(V1PodTemplateSpec)
+    containers = schema["properties"]["spec"]["properties"]["containers"]
+    ports = containers["items"]["properties"]["ports"]
+    assert ports["x-kubernetes-list-map-keys"] == ["containerPort", "protocol"]
+    assert ports["items"]["properties"]["protocol"]["default"] == "TCP"
+    assert containers["items"]["properties"]["resources"]["properties"]["limits"]["additionalProperties"]["pattern"]
+    assert list(schema["properties"]["metadata"]["properties"]) == [
+        "annotations",
+        "finalizers",
+        "generateName",
+        "labels",
+        "name",
+        "namespace",
+    ]
+    assert "description" not in json.dumps(schema)
+
+
+@pytest.mark.parametrize("model", [V1PodTemplateSpec, V1JobTemplateSpec, V1Container, V1ResourceRequirements, V1Secret])
+def test_a_definition_with_an_official_model_stays_small(model: type[Any]) -> None:
+    assert len(json.dumps(schema_of(model), separators=(",", ":"))) < 200_000
