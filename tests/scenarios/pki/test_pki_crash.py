@@ -1,0 +1,271 @@
+"""pki is killed at each of its writes in turn, before and after it reaches the server; what comes of it is the same.
+
+A proxy stands between the operator, in a process of its own, and the API server. It counts the writes that belong to
+one story, and at the k-th it kills the process with SIGKILL. The story is told again for each k, in a namespace of its
+own, until it passes without a kill: then every write has been the last once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import sys
+from collections import Counter
+
+import pytest
+import pytest_asyncio
+import yaml
+from aiohttp import ClientError, web
+
+from operatorkit.events import EVENTS
+from operatorkit.names import ApiResource
+from operatorkit.testing import eventually
+from operatorkit.testing.running import install_crds
+from operators.pki import app
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+NAMESPACES = ApiResource("", "v1", "Namespace", "namespaces", namespaced=False)
+KINDS = ("Issuer", "CertificatePolicy", "Certificate", "Pki")
+MOST_WRITES = 60
+
+
+class Proxy:
+    """Passes requests on, and kills the operator at the write that it was told."""
+
+    def __init__(self, http, kubeconfig):
+        self.http = http
+        self.kubeconfig = kubeconfig
+        self.log = kubeconfig.with_suffix(".log")
+        self.process = None
+        self.story = ""
+        self.writes = 0
+        self.kill_at = None
+        self.after = False
+        self.killed = asyncio.Event()
+
+    def arm(self, story, *, kill_at, after):
+        self.story, self.writes, self.kill_at, self.after = story, 0, kill_at, after
+        self.killed.clear()
+
+    async def handle(self, request):
+        body = await request.read()
+        fatal = False
+        if request.method != "GET" and self.story and self.story in request.path:
+            self.writes += 1
+            fatal = self.writes == self.kill_at
+        if fatal and not self.after:
+            await self.kill()
+            return web.Response(status=503)
+        headers = {name: request.headers[name] for name in ("Accept", "Content-Type") if name in request.headers}
+        url = self.http.user.server + request.path_qs
+        try:
+            async with self.http.session.request(request.method, url, data=body or None, headers=headers) as answer:
+                if "watch" in request.query:
+                    return await self.stream(request, answer)
+                data = await answer.read()
+                if fatal:
+                    await self.kill()
+                return web.Response(status=answer.status, body=data, content_type=answer.content_type)
+        except ClientError:
+            return web.Response(status=502)
+
+    async def stream(self, request, answer):
+        response = web.StreamResponse(status=answer.status, headers={"Content-Type": answer.content_type})
+        connection = answer.connection
+        try:
+            await response.prepare(request)
+            async for chunk in answer.content.iter_any():
+                await response.write(chunk)
+        except ConnectionResetError:
+            pass  # the operator is dead: that is what this is about
+        finally:
+            if connection is not None and connection.transport is not None:
+                connection.transport.abort()
+        return response
+
+    async def kill(self):
+        process, self.process = self.process, None
+        if process is not None:
+            with contextlib.suppress(ProcessLookupError):  # it ended by itself; `settled` tells what it said
+                process.kill()
+            await process.wait()
+        self.killed.set()
+
+    async def start(self):
+        with self.log.open("ab") as log:
+            self.process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "operatorkit", "run", "pki", "--kubeconfig", str(self.kubeconfig)),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+
+    def told(self):
+        return self.log.read_text(errors="replace")[-3000:]
+
+
+@pytest_asyncio.fixture
+async def proxy(http, cluster, tmp_path):
+    """The proxy, with the operator running behind it."""
+    await install_crds(cluster, app.kinds())
+    path = tmp_path / "kubeconfig"
+    proxy = Proxy(http, path)
+    server = web.Server(proxy.handle)
+    runner = web.ServerRunner(server, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    port = runner.addresses[0][1]
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "proxy", "cluster": {"server": f"http://127.0.0.1:{port}"}}],
+        "users": [{"name": "proxy", "user": {"token": "unused"}}],
+        "contexts": [{"name": "proxy", "context": {"cluster": "proxy", "user": "proxy"}}],
+        "current-context": "proxy",
+    }
+    path.write_text(yaml.safe_dump(config))
+    try:
+        await proxy.start()
+        yield proxy
+    finally:
+        await proxy.kill()
+        await runner.cleanup()
+
+
+async def tell(team, story):
+    """The whole story: a CA, a certificate that a pod waits for, a service in one line, and one that is forbidden."""
+    team.namespace = story
+    await team.cluster.create(NAMESPACES, {"metadata": {"name": story}})
+    await team.pod("web")
+    await team.pod("bad", secret="bad-tls")
+    await team.secret("ca", await team.new_ca())
+    await team.create("Issuer", "ca", spec={"ca": {"secretName": "ca"}})
+    service = ["shop", "shop.{{namespace}}", "*.{{namespace}}.svc", "*.{{namespace}}.svc.cluster.local"]
+    await team.policy(allowedNames=["app1", *service])
+    await team.certificate("web")
+    await team.certificate("bad", dnsNames=["evil.example.com"])
+    await team.create("Pki", "shop", spec={"serviceName": "shop", "issuerRef": {"kind": "Issuer", "name": "ca"}})
+
+
+async def outcome(team):
+    """What is there, without what differs from one telling to the next."""
+    conditions = {}
+    for kind, names in {
+        "Issuer": ["ca"],
+        "CertificatePolicy": [team.namespace],
+        "Certificate": ["web", "bad", "shop"],
+        "Pki": ["shop"],
+    }.items():
+        for name in names:
+            obj = await team.find(kind, name)
+            ready = [c for c in ((obj or {}).get("status") or {}).get("conditions", []) if c["type"] == "Ready"]
+            shown = "policy" if kind == "CertificatePolicy" else name
+            conditions[f"{kind} {shown}"] = [(c["status"], c["reason"]) for c in ready]
+    leaves = {}
+    for name in ("web-tls", "shop-tls", "bad-tls"):
+        if await team.find("Secret", name) is not None:
+            names = (await team.leaf(name)).extensions.get_extension_for_class(x509_names()).value
+            leaves[name] = sorted(str(entry.value).replace(team.namespace, "NS") for entry in names)
+    events = Counter()
+    for event in (await team.cluster.list(EVENTS, namespace=team.namespace)).items:
+        if event.get("reportingComponent") == "pki":
+            subject = event["involvedObject"]
+            events[f"{event['reason']} at {subject['kind']} {subject['name']}"] += 1
+    return {"conditions": conditions, "certificates": leaves, "events": dict(sorted(events.items()))}
+
+
+def x509_names():
+    from cryptography.x509 import SubjectAlternativeName
+
+    return SubjectAlternativeName
+
+
+async def counts(team):
+    events = (await team.cluster.list(EVENTS, namespace=team.namespace)).items
+    return [event.get("count") or 1 for event in events if event.get("reportingComponent") == "pki"]
+
+
+async def serials(team):
+    found = {}
+    for name in ("web-tls", "shop-tls"):
+        if await team.find("Secret", name) is not None:
+            found[name] = (await team.leaf(name)).serial_number
+    return found
+
+
+async def settled(team, proxy, *, quiet=1.0):
+    """Wait until the operator has written nothing for a while, and return what is there then."""
+
+    async def expected():
+        if proxy.process is not None and proxy.process.returncode is not None:
+            raise RuntimeError(f"the operator ended with {proxy.process.returncode}:\n{proxy.told()}")
+        state = await outcome(team)
+        assert state["conditions"]["Certificate web"] == [("True", "UpToDate")], state
+        assert state["conditions"]["Certificate bad"] == [("False", "DeniedByPolicy")], state
+        assert state["conditions"]["Pki shop"][0][0] == "True", state
+        return True
+
+    try:
+        await eventually(expected, timeout=30, message="the end of the story")
+    except AssertionError as failure:
+        raise AssertionError(f"{failure}\nthe operator said:\n{proxy.told()}") from None
+    before = -1
+    while before != proxy.writes:
+        before = proxy.writes
+        await asyncio.sleep(quiet)
+    return await outcome(team)
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before-it-arrives", "after-it-arrived"])
+async def test_a_crash_at_any_write_leaves_the_same_end(proxy, team, after, capsys):
+    stories = []
+
+    def new_story():
+        stories.append(f"crash-{secrets.token_hex(4)}")
+        return stories[-1]
+
+    try:
+        story = new_story()
+        proxy.arm(story, kill_at=None, after=after)
+        await tell(team, story)
+        wanted = await settled(team, proxy)
+        assert set(wanted["events"].values()) == {1}, wanted["events"]
+        undisturbed = proxy.writes
+        for kill_at in range(1, MOST_WRITES):
+            story = new_story()
+            proxy.arm(story, kill_at=kill_at, after=after)
+            await tell(team, story)
+            if not await killed(proxy, team):
+                break
+            kept = await serials(team)
+            await proxy.start()
+            found = await settled(team, proxy)
+            where = f"killed {'after' if after else 'before'} write {kill_at}"
+            assert found == wanted, f"{where}\n{proxy.told()}"
+            assert max(await counts(team)) <= 2, where
+            assert kept.items() <= (await serials(team)).items(), f"{where}: a certificate was issued twice"
+        with capsys.disabled():
+            print(f"\n  killed at each of {kill_at - 1} writes ({undisturbed} undisturbed)")  # noqa: T201
+        assert kill_at - 1 > 10
+    finally:
+        for name in stories:
+            with contextlib.suppress(Exception):
+                await team.cluster.delete(NAMESPACES, name)
+
+
+async def killed(proxy, team):
+    """Wait until the operator is killed, or has told the story to its end: then there was no such write."""
+    death = asyncio.ensure_future(proxy.killed.wait())
+    end = asyncio.ensure_future(settled(team, proxy))
+    try:
+        await asyncio.wait({death, end}, return_when=asyncio.FIRST_COMPLETED)
+        if not death.done():
+            await end  # and raise what it found wrong
+        return death.done()
+    finally:
+        for task in (death, end):
+            task.cancel()
+        await asyncio.gather(death, end, return_exceptions=True)
