@@ -32,7 +32,7 @@ from operatorkit.cluster.api import JSONObject, ObjectList, PatchType, Propagati
 from operatorkit.cluster.config import ClusterConfig
 from operatorkit.cluster.discovery import Discovery
 from operatorkit.cluster.translate import error_from_answer, error_from_exception, error_from_status
-from operatorkit.errors import ClusterError, Throttled, Unauthorized, Unreachable
+from operatorkit.errors import ClusterError, NoKindMatch, Throttled, Unauthorized, Unreachable
 from operatorkit.names import ApiResource
 
 __all__ = ["Answered", "LiveCluster"]
@@ -103,20 +103,29 @@ class LiveCluster:
 
     @property
     def session(self) -> aiohttp.ClientSession:
-        """The session that carries all requests, with credentials and limits built in; URLs must be absolute."""
+        """The session that carries all requests, with credentials and limits built in; URLs must be absolute.
+
+        Whoever shares it should not close it; if they do (kopf does, when the server refuses the credentials), the
+        next access opens another.
+        """
         if self._session is None:
             raise RuntimeError("this LiveCluster is not open: use it as `async with LiveCluster(config) as api:`")
+        if self._session.closed:
+            self._session = self._open()
         return self._session
 
-    async def __aenter__(self) -> Self:
-        """Open the session; the first request opens the first connection."""
-        self._session = new_session(
+    def _open(self) -> aiohttp.ClientSession:
+        return new_session(
             self._config,
             clock=self._clock,
             request_timeout=self._request_timeout,
             max_requests_in_flight=self._max_requests_in_flight,
             user_agent=self._user_agent,
         )
+
+    async def __aenter__(self) -> Self:
+        """Open the session; the first request opens the first connection."""
+        self._session = self._open()
         return self
 
     async def __aexit__(
@@ -214,10 +223,8 @@ class LiveCluster:
             if not code:
                 self._report("GET", url, code, started)
             raise error_from_exception(error, request=request, server=self._config.server) from error
-        except RuntimeError as error:  # this is how aiohttp says that the session was closed meanwhile
-            if not session.closed:
-                raise
-            raise Unreachable(f"{request}: the client was closed during the watch") from error
+        except RuntimeError as error:
+            raise _closed_meanwhile(error, session, request) from error
 
     async def create(
         self,
@@ -368,20 +375,26 @@ class LiveCluster:
         self, method: str, url: URL, data: bytes | str | None, headers: Mapping[str, str], resource: ApiResource | None
     ) -> Any:
         request = f"{method} {url}"
+        session = self.session
         started = self._clock.monotonic()
         code = 0
         try:
-            async with self.session.request(method, url, data=data, headers=headers, allow_redirects=False) as response:
+            async with session.request(method, url, data=data, headers=headers, allow_redirects=False) as response:
                 body = await response.read()
                 code = response.status
         except (aiohttp.ClientError, OSError) as error:
             raise error_from_exception(error, request=request, server=self._config.server) from error
+        except RuntimeError as error:
+            raise _closed_meanwhile(error, session, request) from error
         finally:
             self._report(method, url, code, started)
         self._note_warnings(response)
         if code >= 300:
             qualified = resource.qualified if resource is not None else None
-            raise self._explained(error_from_answer(code, body, response.headers, request=request, resource=qualified))
+            refusal = error_from_answer(code, body, response.headers, request=request, resource=qualified)
+            if isinstance(refusal, NoKindMatch):
+                self._discovery.forget()
+            raise self._explained(refusal)
         return _decoded(body, response.content_type, request)
 
     def _url(self, path: str, query: Mapping[str, str] | None) -> URL:
@@ -417,6 +430,11 @@ class LiveCluster:
             causes=error.causes,
             details=error.details,
         )
+
+
+def _closed_meanwhile(error: RuntimeError, session: aiohttp.ClientSession, request: str) -> Exception:
+    """Translate the RuntimeError by which aiohttp says that the session was closed; hand back any other."""
+    return Unreachable(f"{request}: the session was closed before the answer was complete") if session.closed else error
 
 
 def _may_repeat(error: ClusterError, *, harmless_twice: bool) -> bool:

@@ -15,7 +15,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from operatorkit.errors import InputError
 
@@ -161,6 +162,7 @@ def _from_node(node: Any, context: str | None, origin: str) -> ClusterConfig:
             _refuse_failed_plugin(loader, configuration, user)
             server = _server_of(_plain(loader._cluster))  # noqa: SLF001
             ssl_context = _ssl_context(configuration) if server.startswith("https://") else None
+            proxy = _proxy(server, configuration.proxy)
         except ConfigException as error:
             raise InputError(f"{origin}: {_first_line(error)}") from error
         except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
@@ -191,7 +193,7 @@ def _from_node(node: Any, context: str | None, origin: str) -> ClusterConfig:
             period_seconds=_TOKEN_FILE_PERIOD_SECONDS if "tokenFile" in user else _lifetime_seconds(loader),
         ),
         tls_server_name=configuration.tls_server_name or None,
-        proxy=configuration.proxy or None,
+        proxy=proxy,
         origin=where,
     )
 
@@ -243,6 +245,17 @@ def _server_of(cluster: Mapping[str, Any]) -> str:
     if not server.startswith(("https://", "http://")):
         raise ValueError(f"`server` of the cluster is {server!r}: write a URL such as https://10.0.0.1:6443")
     return server
+
+
+def _proxy(server: str, configured: str | None) -> str | None:
+    """Return the proxy of the kubeconfig, else that of the environment, which never applies to this machine."""
+    host = urlsplit(server).hostname or ""
+    proxy = configured
+    if not proxy and host not in {"localhost", "::1"} and not host.startswith("127.") and not proxy_bypass(host):
+        proxy = getproxies().get(urlsplit(server).scheme)
+    if proxy and not proxy.startswith(("http://", "https://")):
+        raise ValueError(f"the proxy {proxy!r} cannot be used: only http:// and https:// proxies are supported")
+    return proxy or None
 
 
 def _refuse_missing_user(settings: Mapping[str, Any], user: Mapping[str, Any]) -> None:

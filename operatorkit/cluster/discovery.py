@@ -57,6 +57,10 @@ class Discovery:
             self._generation += 1
         return list(self._resources)
 
+    def forget(self) -> None:
+        """Read everything again when it is next needed: something that was served is served no more."""
+        self._resources = []
+
     def _find(self, group: str, kind: str, version: str | None) -> ApiResource | None:
         for resource in self._resources:
             if (resource.group, resource.kind) == (group, kind) and version in {None, resource.version}:

@@ -405,3 +405,27 @@ async def test_leaving_the_client_ends_its_watches(server, given, pods):
     await eventually(lambda: server.connections == 0)
     with pytest.raises(errors.Unreachable):
         await anext(watch)
+
+
+async def test_a_session_that_somebody_closed_is_replaced(api, server, given, pods):
+    server.answers(given.stream(frame("ADDED", POD), then="hang"), given.answer(POD))
+    watch = api.watch(pods, resource_version="1")
+    await anext(watch)
+    await api.session.close()
+    with pytest.raises(errors.Unreachable, match="the session was closed"):
+        await anext(watch)
+    assert await api.get(pods, "a", namespace="ns") == POD
+
+
+async def test_the_session_can_be_shared_and_carries_credentials_and_limits(server, given):
+    credentials = Credentials((("Authorization", "Bearer t"),))
+    config = ClusterConfig(server=server.url, credentials=credentials)
+    server.answers(given.answer({"ok": True}))
+    async with (
+        LiveCluster(config, user_agent="my-operator/1") as api,
+        api.session.get(f"{server.url}/apis", headers={"Accept": "text/plain"}) as response,
+    ):
+        assert await response.json() == {"ok": True}
+    assert server.headers[0]["Authorization"] == "Bearer t"
+    assert server.headers[0]["User-Agent"] == "my-operator/1"
+    assert server.headers[0]["Accept"] == "text/plain"

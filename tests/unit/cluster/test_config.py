@@ -62,6 +62,9 @@ def nowhere(monkeypatch, tmp_path):
     """Neither the developer's kubeconfig nor a pod's environment."""
     monkeypatch.delenv("KUBECONFIG", raising=False)
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    for name in ("http_proxy", "https_proxy", "no_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
 
 
@@ -104,6 +107,30 @@ async def test_a_connection_without_verification_is_only_made_when_asked_for():
 )
 async def test_tokens_and_passwords_become_headers(user, header):
     assert await authorization(load_config(kubeconfig(user))) == header
+
+
+@pytest.mark.parametrize(
+    ("server", "proxy_url", "no_proxy", "expected"),
+    [
+        ("https://k8s.example.io:6443", None, "", "http://proxy.example.io:3128"),
+        ("https://k8s.example.io:6443", "http://mine:1", "", "http://mine:1"),
+        ("https://k8s.example.io:6443", None, ".example.io", None),
+        ("https://127.0.0.1:6443", None, "", None),
+        ("https://localhost:6443", None, "", None),
+    ],
+)
+def test_a_proxy_is_used_as_the_kubeconfig_or_else_the_environment_says(
+    monkeypatch, server, proxy_url, no_proxy, expected
+):
+    monkeypatch.setenv("https_proxy", "http://proxy.example.io:3128")
+    monkeypatch.setenv("no_proxy", no_proxy)
+    cluster = {"server": server, **({"proxy-url": proxy_url} if proxy_url else {})}
+    assert load_config(kubeconfig(cluster=cluster)).proxy == expected
+
+
+def test_a_proxy_of_another_kind_is_refused():
+    with pytest.raises(InputError, match="only http:// and https:// proxies"):
+        load_config(kubeconfig(cluster={"proxy-url": "socks5://127.0.0.1:1080"}))
 
 
 async def test_impersonation_is_passed_on():

@@ -94,3 +94,15 @@ async def test_a_server_without_aggregated_discovery_is_asked_group_by_group(api
     server.answers(lambda request: answers[request.path](request))
     assert await api.resolve("", "Node") == ApiResource("", "v1", "Node", "nodes", namespaced=False)
     assert (await api.resolve("apps", "Deployment")).version == "v1"
+
+
+async def test_a_kind_that_is_gone_is_looked_for_again(api, server, given):
+    later = aggregated(("pki.dev", ["v2"], "issuers", "Issuer", "Cluster"))
+    answers = [CORE, PKI, None, CORE, later]
+    server.answers(
+        *(given.answer("404 page not found", 404) if body is None else given.answer(body) for body in answers)
+    )
+    issuers = await api.resolve("pki.dev", "Issuer")
+    with pytest.raises(errors.NoKindMatch):
+        await api.get(issuers, "a", namespace="ns")
+    assert await api.resolve("pki.dev", "Issuer") == ApiResource("pki.dev", "v2", "Issuer", "issuers", namespaced=False)
