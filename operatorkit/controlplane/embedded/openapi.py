@@ -1,6 +1,6 @@
 """The OpenAPI documents: `/openapi/v2`, the index `/openapi/v3`, and one document for each group and version below it.
 
-`kubectl explain`, `kubectl apply` (which patch, and whether the server validates fields) and `kubectl create` read them.
+`kubectl explain`, `kubectl apply` (which patch; whether the server validates fields) and `kubectl create` read them.
 A `Documents` is made for a set of CRDs; when that changes, make another. What is the same for all of them, the built-in
 kinds, is built once. Everything is built when it is first asked for.
 
