@@ -7,14 +7,15 @@ SelfSubjectAccessReview, LocalSubjectAccessReview, SelfSubjectRulesReview and To
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from operatorkit.controlplane.embedded.address import Address
 from operatorkit.controlplane.embedded.authn import Authenticator, User
+from operatorkit.controlplane.embedded.escalation import Escalation
 from operatorkit.controlplane.embedded.options import Fault
 from operatorkit.controlplane.embedded.rbac import Attributes, Authorizer, forbidden_message
-from operatorkit.controlplane.embedded.registry import Registry
+from operatorkit.controlplane.embedded.registry import Registry, Served
 from operatorkit.controlplane.embedded.status import ApiError, bad_request, invalid
 from operatorkit.controlplane.embedded.storage import Storage
 
@@ -52,6 +53,7 @@ class Access:
         for collection in self._collections:
             collection.subscribe(self._on_change)
         self._authorizer = Authorizer(self._objects, version=lambda: self._version)
+        self._escalation = Escalation(storage, self._allows, self._rules_for)
 
     def _on_change(self, _: object) -> None:
         self._version += 1
@@ -83,6 +85,17 @@ class Access:
         details = {"name": request.name, "group": request.group, "kind": request.resource}
         details = {key: value for key, value in details.items() if value}
         raise ApiError(403, "Forbidden", forbidden_message(request, decision.reason), details=details)
+
+    def _allows(self, user: User, request: Mapping[str, str]) -> bool:
+        return self._authorizer.authorize(_attributes(user, **request)).allowed
+
+    def _rules_for(self, user: User, namespace: str) -> tuple[Sequence[Object], Sequence[Object]]:
+        return self._authorizer.rules_for(user.name, user.groups, namespace)
+
+    def require_no_escalation(self, user: User, served: Served, obj: Object) -> None:
+        """Return when what an object gives is not more than its writer has. Raises `ApiError` (403, 404)."""
+        if served.group == _RBAC:
+            self._escalation.check(user, served.plural, obj)
 
     def impersonated(self, user: User, headers: Mapping[str, Any]) -> User:
         """Return whom a request is made for, by its Impersonate- headers. Raises `ApiError` (400, 403)."""
@@ -157,7 +170,7 @@ class Access:
         return invalid("authorization.k8s.io", obj.get("kind", ""), "", [Fault(path, "FieldValueInvalid", text)])
 
     def _rules(self, user: User, namespace: str) -> Object:
-        resources, urls = self._authorizer.rules_for(user.name, user.groups, namespace)
+        resources, urls = self._rules_for(user, namespace)
         return {"resourceRules": resources, "nonResourceRules": urls, "incomplete": False}
 
     def _token(self, spec: Object) -> Object:

@@ -26,6 +26,7 @@ class CustomStrategy:
 
     returns_deleted = False
     unconditional_update = False
+    create_on_update = False
     graceful = False
 
     def __init__(self, crd: Mapping[str, Any], version: Mapping[str, Any]) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from operatorkit.clock import Clock, format_time
 from operatorkit.controlplane.embedded.options import DeleteOptions
 from operatorkit.controlplane.embedded.registry import Served
-from operatorkit.controlplane.embedded.status import conflict, not_found, success
+from operatorkit.controlplane.embedded.status import conflict, forbidden, not_found, success
 from operatorkit.controlplane.embedded.storage import Record, Storage, key_of
 
 __all__ = ["FOREGROUND", "ORPHAN", "Deleter"]
@@ -22,6 +22,7 @@ __all__ = ["FOREGROUND", "ORPHAN", "Deleter"]
 FOREGROUND = "foregroundDeletion"
 ORPHAN = "orphan"
 _CRD_CLEANUP = "customresourcecleanup.apiextensions.k8s.io"
+_IMMORTAL = frozenset({"default", "kube-public", "kube-system"})
 _NAMESPACE_BUSY = (
     "The system is ensuring all content is removed from this namespace.  Upon completion, this namespace will "
     "automatically be purged by the system."
@@ -39,6 +40,8 @@ class Deleter:
 
     def delete(self, served: Served, namespace: str, name: str, options: DeleteOptions) -> Object:
         """Delete an object, or mark it, and return the answer: the object, or a Status. Raises `ApiError`."""
+        if served.collection == "namespaces" and name in _IMMORTAL:
+            raise forbidden("", "namespaces", name, "this namespace may not be deleted")
         record = self._storage.collection(served.collection).records.get(key_of(namespace, name))
         if record is None:
             raise not_found(served.group, served.plural, name)

@@ -122,6 +122,6 @@ class Presenter:
                 row["conditions"] = conditions
             if self._include == "Metadata":
                 row["object"] = _partial(obj, self._form.version)
-            elif self._include == "Object":
-                row["object"] = obj
+            else:
+                row["object"] = obj if self._include == "Object" else None
             yield row

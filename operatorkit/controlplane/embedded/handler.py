@@ -22,7 +22,7 @@ from operatorkit.controlplane.embedded.options import DeleteOptions, ListOptions
 from operatorkit.controlplane.embedded.patching import APPLY, patch_change
 from operatorkit.controlplane.embedded.reading import Selection, read_list, read_one
 from operatorkit.controlplane.embedded.registry import Served
-from operatorkit.controlplane.embedded.status import bad_request, method_not_allowed, unknown_path
+from operatorkit.controlplane.embedded.status import bad_request, conflict, method_not_allowed, unknown_path
 from operatorkit.controlplane.embedded.subresources import Subresources
 from operatorkit.controlplane.embedded.watching import Watch
 from operatorkit.controlplane.embedded.writing import Ownership, Target, Written
@@ -33,6 +33,8 @@ __all__ = ["ResourceHandler"]
 Object = dict[str, Any]
 Handler = Callable[[Request, Served], Awaitable[Answer | WatchAnswer]]
 
+_OF_COLLECTIONS = frozenset({"create", "deletecollection", "list"})
+_OF_OBJECTS = frozenset({"delete", "get", "patch", "update"})
 _NEEDS_CONTAINERS = frozenset({"attach", "exec", "log", "portforward", "proxy"})
 
 
@@ -71,7 +73,8 @@ class ResourceHandler:
                     f"the embedded control plane runs no containers: {address.plural}/{address.subresource} has "
                     "nothing to connect to"
                 )
-        if request.verb not in verbs:
+        misplaced = request.verb in (_OF_COLLECTIONS if address.name else _OF_OBJECTS) and not address.subresource
+        if request.verb not in verbs or misplaced:
             raise method_not_allowed()
         return await self._verbs[request.verb](request, served)
 
@@ -115,9 +118,12 @@ class ResourceHandler:
 
     # ----------------------------------------------------------------------------------------------------------- writes
 
-    @staticmethod
-    def _options(request: Request, kind: str, *, apply: bool = False) -> WriteOptions:
-        return WriteOptions.read(request.query, request.dry_run, user_agent=request.user_agent, kind=kind, apply=apply)
+    def _options(self, request: Request, served: Served, kind: str, *, apply: bool = False) -> WriteOptions:
+        options = WriteOptions.read(
+            request.query, request.dry_run, user_agent=request.user_agent, kind=kind, apply=apply
+        )
+        options.admit = lambda _, new: self._access.require_no_escalation(request.user, served, new)
+        return options
 
     @staticmethod
     def _body(request: Request, gvk: GroupVersionKind) -> Object:
@@ -136,7 +142,11 @@ class ResourceHandler:
                 f"({gvk.api_version})"
             )
         if obj["kind"] != gvk.kind:
-            raise bad_request(f"the kind in the data ({obj['kind']}) does not match the expected kind ({gvk.kind})")
+            given, package = obj["kind"], gvk.group.partition(".")[0] or "core"
+            raise bad_request(
+                f'{given} in version "{gvk.version}" cannot be handled as a {gvk.kind}: converting '
+                f"({gvk.version}.{given}) to ({package}.{gvk.kind}): unknown conversion"
+            )
         return obj
 
     def _decode(self, request: Request, served: Served, options: WriteOptions) -> Object:
@@ -150,7 +160,7 @@ class ResourceHandler:
 
     async def _create(self, request: Request, served: Served) -> Answer:
         presenter, form = self._presenter(request, served)
-        options = self._options(request, "CreateOptions")
+        options = self._options(request, served, "CreateOptions")
         target = self._target(request, served)
         if (served.group, served.plural) in REVIEWS:
             review = self._access.review(request.user, served.plural, self._decode(request, served, options))
@@ -181,14 +191,16 @@ class ResourceHandler:
 
     async def _update(self, request: Request, served: Served) -> Answer:
         presenter, form = self._presenter(request, served)
-        options = self._options(request, "UpdateOptions")
+        options = self._options(request, served, "UpdateOptions")
         target = self._target(request, served)
         if target.subresource == "scale":
             scale = self._body(request, served.subresources["scale"].gvk)
             return await self._scale(target, lambda _: scale, options)
         obj = self._decode(request, served, options)
-        change = partial(_finalized, obj) if target.subresource == "finalize" else lambda _: obj
-        written = await self._core.writer.change(target, change, options, self._own(target, options))
+        change = partial(_finalized if target.subresource == "finalize" else _replaced, served, obj)
+        create = (lambda: obj) if served.strategy.create_on_update and not target.subresource else None
+        own = self._own(target, options)
+        written = await self._core.writer.change(target, change, options, own, or_create=create)
         return self._written(written, options, presenter, form)
 
     async def _scale(self, target: Target, change: Callable[[Object], Object], options: WriteOptions) -> Answer:
@@ -203,7 +215,7 @@ class ResourceHandler:
     async def _patch(self, request: Request, served: Served) -> Answer:
         presenter, form = self._presenter(request, served)
         media = media_type(request.content_type)
-        options = self._options(request, "PatchOptions", apply=media == APPLY)
+        options = self._options(request, served, "PatchOptions", apply=media == APPLY)
         body = read_body(request.body, request.content_type)
         target = self._target(request, served)
         if target.subresource == "scale":
@@ -219,10 +231,13 @@ class ResourceHandler:
         if not isinstance(body, dict):
             raise bad_request("the body of an apply must be an object")
         served, subresource = target.served, target.subresource
-        applied = served.strategy.decode(body, validation=options.field_validation, warnings=options.warnings)
-        apply = partial(self._core.owners.apply, served, subresource, options)
-        create = None if subresource else lambda: apply(None, applied)
-        return await self._core.writer.change(target, lambda live: apply(live, applied), options, or_create=create)
+
+        def apply(live: Object | None) -> Object:
+            merged = self._core.owners.apply(served, subresource, options, live, body)
+            return served.strategy.decode(merged, validation="Ignore", warnings=[])
+
+        create = None if subresource else partial(apply, None)
+        return await self._core.writer.change(target, apply, options, or_create=create)
 
     # -------------------------------------------------------------------------------------------------------- deletions
 
@@ -251,7 +266,16 @@ class ResourceHandler:
         return Answer(presenter.page(page), media=form.media)
 
 
-def _finalized(obj: Object, live: Object) -> Object:
+def _replaced(served: Served, obj: Object, live: Object) -> Object:
+    """Return what a live object is replaced by. Raises `ApiError` (409) when another one was meant."""
+    uid, found = obj["metadata"].get("uid"), live["metadata"]["uid"]
+    if uid and uid != found:
+        why = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {found}"
+        raise conflict(served.group, served.plural, live["metadata"]["name"], why)
+    return obj
+
+
+def _finalized(_: Served, obj: Object, live: Object) -> Object:
     """Return a live namespace with the finalizers of another, which is all that /finalize changes."""
     revision = obj["metadata"].get("resourceVersion")
     if revision:

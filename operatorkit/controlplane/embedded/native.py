@@ -20,6 +20,64 @@ __all__ = ["CrdStrategy", "NativeStrategy", "native_strategy"]
 
 Object = dict[str, Any]
 
+_RETURNED = frozenset(
+    {
+        "CSIDriver",
+        "CSINode",
+        "DeviceClass",
+        "DeviceTaintRule",
+        "Namespace",
+        "PersistentVolume",
+        "PersistentVolumeClaim",
+        "Pod",
+        "PodTemplate",
+        "ResourceClaim",
+        "ResourceClaimTemplate",
+        "ResourceQuota",
+        "ResourceSlice",
+        "Service",
+        "ServiceAccount",
+        "StorageClass",
+        "VolumeAttachment",
+        "VolumeAttributesClass",
+    }
+)
+_CONDITIONAL = frozenset(
+    {
+        "CSIDriver",
+        "CSINode",
+        "CSIStorageCapacity",
+        "ClusterTrustBundle",
+        "CustomResourceDefinition",
+        "Lease",
+        "LeaseCandidate",
+        "MutatingAdmissionPolicy",
+        "MutatingAdmissionPolicyBinding",
+        "MutatingWebhookConfiguration",
+        "PodDisruptionBudget",
+        "RuntimeClass",
+        "ValidatingAdmissionPolicy",
+        "ValidatingAdmissionPolicyBinding",
+        "ValidatingWebhookConfiguration",
+        "VolumeAttachment",
+    }
+)
+_CREATED_BY_UPDATE = frozenset(
+    {
+        "ClusterRole",
+        "ClusterRoleBinding",
+        "Endpoints",
+        "Event",
+        "Lease",
+        "LeaseCandidate",
+        "LimitRange",
+        "Role",
+        "RoleBinding",
+        "RuntimeClass",
+        "Service",
+    }
+)
+
 # Subresources that change a part of their own making: nothing of it is taken back.
 _FREE = frozenset({"approval", "binding", "finalize"})
 
@@ -27,12 +85,12 @@ _FREE = frozenset({"approval", "binding", "finalize"})
 class NativeStrategy:
     """The rules of one built-in resource."""
 
-    unconditional_update = True
-
     def __init__(self, resource: BuiltinResource) -> None:
         self._resource = resource
         self.graceful = resource.gvk.api_version == "v1" and resource.kind == "Pod"
-        self.returns_deleted = resource.group == "" and resource.kind in {"Pod", "ServiceAccount"}
+        self.returns_deleted = resource.kind in _RETURNED
+        self.unconditional_update = resource.kind not in _CONDITIONAL
+        self.create_on_update = resource.kind in _CREATED_BY_UPDATE
 
     def knows_field(self, field: str) -> bool:
         """Whether objects can be selected by this field."""
@@ -69,9 +127,12 @@ class NativeStrategy:
             rules.prepare_update(self._resource.gvk, obj, old, subresource=subresource)
 
     def allocate(self, obj: Object, others: Callable[[], Iterable[Object]]) -> None:
-        """Give a Service its address, unless it has one."""
-        if (self._resource.group, self._resource.kind) == ("", "Service"):
-            self._allocate_address(obj, others)
+        """Give a Service its address and a Job its selector, unless they have them."""
+        match self._resource.group, self._resource.kind:
+            case "", "Service":
+                self._allocate_address(obj, others)
+            case "batch", "Job":
+                rules.generate_job_selector(obj)
 
     @staticmethod
     def _allocate_address(obj: Object, others: Callable[[], Iterable[Object]]) -> None:

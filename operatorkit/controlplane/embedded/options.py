@@ -5,7 +5,8 @@ What belongs here: reading them, and refusing what Kubernetes refuses. What does
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,15 +43,15 @@ def whole_number(query: Mapping[str, str], name: str) -> int | None:
         raise bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax') from None
 
 
-def _unsupported(path: str, value: str, supported: Sequence[str]) -> Fault:
-    names = ", ".join(f'"{it}"' for it in sorted(supported))
-    return Fault(path, "FieldValueNotSupported", f'Unsupported value: "{value}": supported values: {names}')
+def _unsupported(path: str, value: Any, supported: Sequence[str]) -> Fault:
+    names = ", ".join(json.dumps(it) for it in supported)
+    return Fault(path, "FieldValueNotSupported", f"Unsupported value: {json.dumps(value)}: supported values: {names}")
 
 
 def _dry_run(values: Sequence[str], kind: str) -> bool:
     wrong = [value for value in values if value != "All"]
     if wrong:
-        raise invalid("meta.k8s.io", kind, "", [_unsupported("dryRun", str(list(values)).replace("'", '"'), ["All"])])
+        raise invalid("meta.k8s.io", kind, "", [_unsupported("dryRun", list(values), ["All"])])
     return bool(values)
 
 
@@ -123,9 +124,9 @@ class ListOptions:
         if not self.resource_version:
             return None
         if not self.resource_version.isascii() or not self.resource_version.isdigit():
-            text = f'Invalid value: "{self.resource_version}": strconv.ParseUint: parsing "{self.resource_version}": '
-            fault = Fault("resourceVersion", "FieldValueInvalid", f"{text}invalid syntax")
-            raise invalid("meta.k8s.io", "ListOptions", "", [fault])
+            shown = json.dumps(self.resource_version)
+            text = f"Invalid value: {shown}: strconv.ParseUint: parsing {shown}: invalid syntax"
+            raise bad_request(f"resourceVersion: {text}")
         return int(self.resource_version)
 
 
@@ -133,15 +134,23 @@ def _forbidden_match(text: str) -> Fault:
     return Fault("resourceVersionMatch", "FieldValueForbidden", f"Forbidden: resourceVersionMatch {text}")
 
 
+def _anything(_: dict[str, Any] | None, __: dict[str, Any]) -> None:
+    """Admit whatever comes."""
+
+
 @dataclass(slots=True, kw_only=True)
 class WriteOptions:
-    """How to write; `warnings` collects what the answer's Warning headers are to say."""
+    """How to write; `warnings` collects what the answer's Warning headers are to say.
+
+    `admit` is given the object as it was (None for a creation) and as it is to be. It refuses by raising `ApiError`.
+    """
 
     dry_run: bool = False
     field_manager: str = ""
     field_validation: str = "Warn"
     force: bool = False
     warnings: list[str] = field(default_factory=list)
+    admit: Callable[[dict[str, Any] | None, dict[str, Any]], None] = _anything
 
     @classmethod
     def read(

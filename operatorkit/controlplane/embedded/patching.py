@@ -12,7 +12,7 @@ from operatorkit.controlplane.embedded.fields.patch import json_patch, merge_pat
 from operatorkit.controlplane.embedded.fields.strategic import strategic_merge_patch
 from operatorkit.controlplane.embedded.negotiation import PATCH_TYPES
 from operatorkit.controlplane.embedded.registry import Served
-from operatorkit.controlplane.embedded.status import unsupported_media_type
+from operatorkit.controlplane.embedded.status import ApiError, unsupported_media_type
 
 __all__ = ["APPLY", "patch_change"]
 
@@ -30,4 +30,6 @@ def patch_change(served: Served, media: str, patch: Any) -> Callable[[Object], O
         return lambda live: merge_patch(live, patch)
     if media == _STRATEGIC and served.builtin:
         return lambda live: strategic_merge_patch(served.gvk, live, patch)
-    raise unsupported_media_type([it for it in PATCH_TYPES if served.builtin or it != _STRATEGIC])
+    if media == _STRATEGIC:
+        raise unsupported_media_type([it for it in PATCH_TYPES if it != _STRATEGIC])
+    raise ApiError(415, "UnsupportedMediaType", "415: Unsupported Media Type")

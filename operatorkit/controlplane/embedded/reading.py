@@ -159,4 +159,4 @@ def _read_token(text: str) -> tuple[int, str]:
     match token:
         case {"v": "meta.k8s.io/v1", "rv": int(revision), "start": str(start)}:
             return revision, start.removesuffix("\0")
-    raise bad_request("continue key is not valid")
+    raise bad_request("invalid continue token: continue key is not valid")

@@ -124,6 +124,7 @@ class EmbeddedServer:
             self.core.storage.journal = journal.write
         bootstrap(self.core)
         self.core.crds.start()
+        self.core.storage.forget()  # there is no earlier time to resume from
         self._running.callback(self.core.crds.stop)
         await self._listen()
         expiry = EventExpiry(self.core.storage, self._clock, self._event_ttl)

@@ -185,7 +185,7 @@ def method_not_allowed() -> ApiError:
 
 def not_acceptable(types: Sequence[str]) -> ApiError:
     """Say that none of the media types that the client accepts is one of ours."""
-    message = f"only the following media types are accepted: {', '.join(types)}"
+    message = f"406: Not Acceptable\n\nAvailable representations: {', '.join(types)}"
     return ApiError(406, "NotAcceptable", message)
 
 

@@ -25,6 +25,9 @@ class Strategy(Protocol):
     unconditional_update: bool
     """Whether an update may leave out `metadata.resourceVersion`."""
 
+    create_on_update: bool
+    """Whether an update of what is not there creates it."""
+
     graceful: bool
     """Whether a deletion waits for somebody to finish the object's work: pods."""
 

@@ -1,8 +1,8 @@
 """Writes: the one path that every create, update and patch takes.
 
-    read current ─► decode ─► change ─► strategy: prepare, default, validate ─► own fields ─► encode ─► commit
-         ▲                                                                                                │
-         └───────────────────────── somebody else was faster (unconditional writes) ◄─────────────────────┘
+    read current ─► decode ─► change ─► default, prepare ─► own fields ─► admit, validate ─► encode ─► commit
+         ▲                                                                                               │
+         └────────────────────────────── somebody else was faster ◄──────────────────────────────────────┘
 
 What belongs here: the order of those steps, names, optimistic concurrency and namespaces. What does not: what a kind
 allows (`strategy`), patches (`patching`), deletions (`deleting`).
@@ -79,7 +79,7 @@ class Writer:
             raise _name_mismatch(metadata["name"], target.name)
         generated = not metadata.get("name") and bool(metadata.get("generateName"))
         if metadata.get("resourceVersion"):
-            raise bad_request("resourceVersion should not be set on objects to be created")
+            raise ApiError(500, "", "resourceVersion should not be set on objects to be created")
         self._admit_namespace(target, metadata.get("name") or metadata.get("generateName", ""))
         collection = self._storage.collection(served.collection)
         if generated:
@@ -93,6 +93,7 @@ class Writer:
         served.strategy.allocate(obj, lambda: map(served.read, list(collection.records.values())))
         if own is not None:
             obj = own(None, obj)
+        options.admit(None, obj)
         self._refuse_faults(served, obj, None, "")
         if key_of(metadata.get("namespace", ""), metadata["name"]) in collection.records:
             raise already_exists(served.group, served.plural, metadata["name"])
@@ -151,6 +152,7 @@ class Writer:
         if own is not None:
             new = own(old, new)
             metadata = new["metadata"]
+        options.admit(old, new)
         self._refuse_faults(served, new, old, target.subresource)
         options.warnings.extend(served.strategy.warnings(new, old))
         metadata["resourceVersion"] = before["resourceVersion"]
@@ -236,10 +238,10 @@ class Writer:
         if not revision and not served.strategy.unconditional_update:
             text = "Invalid value: 0: must be specified for an update"
             fault = Fault("metadata.resourceVersion", "FieldValueInvalid", text)
-            raise invalid(served.group, served.kind, target.name, [fault])
+            raise invalid(served.group, served.plural, target.name, [fault])
         if metadata.get("uid") and metadata["uid"] != before["uid"]:
-            why = f"Precondition failed: UID in precondition: {metadata['uid']}, UID in object meta: {before['uid']}"
-            raise conflict(served.group, served.plural, target.name, why)
+            text = f'Invalid value: "{metadata["uid"]}": field is immutable'
+            raise invalid(served.group, served.kind, target.name, [Fault("metadata.uid", "FieldValueInvalid", text)])
         if revision and revision != before["resourceVersion"]:
             raise conflict(served.group, served.plural, target.name)
 
