@@ -48,7 +48,7 @@ def number(value: float) -> str:
     sign, digits, exponent = Decimal(repr(value)).normalize().as_tuple()
     assert isinstance(exponent, int)
     scientific = len(digits) + exponent - 1
-    if value != 0 and (scientific < -4 or scientific >= 21):
+    if value != 0 and (scientific < -4 or scientific >= 6):
         head, tail = str(digits[0]), "".join(map(str, digits[1:]))
         mantissa = f"{head}.{tail}" if tail else head
         return f"{'-' if sign else ''}{mantissa}e{'-' if scientific < 0 else '+'}{abs(scientific):02d}"

@@ -65,7 +65,7 @@ def plural_of(kind: str) -> str:
     word = kind.lower()
     if word.endswith(("s", "x", "z", "ch", "sh")):
         return f"{word}es"
-    if word.endswith("y") and word[-2:-1] not in set("aeiou"):
+    if len(word) > 1 and word.endswith("y") and word[-2] not in "aeiou":
         return f"{word[:-1]}ies"
     return f"{word}s"
 

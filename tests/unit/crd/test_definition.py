@@ -1,0 +1,152 @@
+"""The manifest of a kind, and the options that are refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import yaml
+
+from operatorkit.crd.definition import plural_of
+from operatorkit.crd.render import render
+from operatorkit.errors import DefinitionError
+from operatorkit.resource import Model, NoSpec, NoStatus, PrinterColumn, Resource, Rule, Scale
+
+
+class PoolSpec(Model):
+    replicas: int = 1
+    color: str
+
+
+class PoolStatus(Model):
+    replicas: int | None = None
+    selector: str | None = None
+
+
+class Pool(
+    Resource[PoolSpec, PoolStatus],
+    group="x.example.io",
+    version="v1beta1",
+    short_names=["po"],
+    categories=["all"],
+    printer_columns=[
+        PrinterColumn("Color", ".spec.color", description="Paint."),
+        PrinterColumn("Age", ".metadata.creationTimestamp", type="date", priority=1),
+    ],
+    scale=Scale(label_selector_path=".status.selector"),
+    rules=[Rule("self.metadata.name != 'none'", message="choose a name")],
+    selectable_fields=[".spec.color"],
+    deprecated="use v1",
+):
+    """A pool of things."""
+
+
+class Note(Resource[NoSpec, NoStatus], group="x.example.io", version="v1", scope="Cluster", plural="notices"):
+    text: str
+    tags: list[str] = []
+
+
+def test_a_manifest_says_all_that_the_class_says() -> None:
+    manifest = Pool.crd()
+    assert manifest["metadata"] == {"name": "pools.x.example.io"}
+    assert manifest["spec"]["names"] == {
+        "kind": "Pool",
+        "listKind": "PoolList",
+        "plural": "pools",
+        "singular": "pool",
+        "shortNames": ["po"],
+        "categories": ["all"],
+    }
+    (version,) = manifest["spec"]["versions"]
+    schema = version.pop("schema")["openAPIV3Schema"]
+    assert version == {
+        "name": "v1beta1",
+        "served": True,
+        "storage": True,
+        "deprecated": True,
+        "deprecationWarning": "use v1",
+        "additionalPrinterColumns": [
+            {"name": "Color", "type": "string", "jsonPath": ".spec.color", "description": "Paint."},
+            {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp", "priority": 1},
+        ],
+        "selectableFields": [{"jsonPath": ".spec.color"}],
+        "subresources": {
+            "status": {},
+            "scale": {
+                "specReplicasPath": ".spec.replicas",
+                "statusReplicasPath": ".status.replicas",
+                "labelSelectorPath": ".status.selector",
+            },
+        },
+    }
+    assert schema["description"] == "A pool of things."
+    assert schema["required"] == ["spec"]
+    assert schema["x-kubernetes-validations"][0]["message"] == "choose a name"
+    assert schema["properties"]["metadata"] == {"type": "object"}
+
+
+def test_a_kind_without_spec_and_status_has_fields_of_its_own() -> None:
+    spec = Note.crd()["spec"]
+    assert spec["scope"] == "Cluster"
+    assert spec["names"]["plural"] == "notices"
+    (version,) = spec["versions"]
+    assert "subresources" not in version
+    schema = version["schema"]["openAPIV3Schema"]
+    assert list(schema["properties"]) == ["apiVersion", "kind", "metadata", "text", "tags"]
+    assert schema["required"] == ["text"]
+    note = Note.read({"apiVersion": "x.example.io/v1", "kind": "Note", "metadata": {"name": "a"}, "text": "hi"})
+    assert note.text == "hi"
+    assert "spec" not in note.write()
+
+
+def test_yaml_is_stable_and_says_the_same() -> None:
+    manifests = [Pool.crd(), Note.crd()]
+    text = render(manifests)
+    assert text == render([Pool.crd(), Note.crd()])
+    assert list(yaml.safe_load_all(text)) == manifests
+    assert "&id" not in text
+
+
+def test_texts_of_several_lines_are_written_as_blocks() -> None:
+    assert render([{"a": "one\ntwo\n"}]) == "---\na: |\n  one\n  two\n"
+
+
+@pytest.mark.parametrize(
+    ("kind", "plural"),
+    [
+        ("Postgres", "postgreses"), ("Policy", "policies"), ("Gateway", "gateways"), ("Box", "boxes"),
+        ("Batch", "batches"), ("Pod", "pods"), ("Y", "ys"),
+    ],
+)  # fmt: skip
+def test_a_plural_is_english(kind: str, plural: str) -> None:
+    assert plural_of(kind) == plural
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"printer_columns": [PrinterColumn("A", "spec.a")]},
+            "printer column 'A' has json_path='spec.a': start it with a dot",
+        ),
+        ({"printer_columns": [PrinterColumn("A", ".a", type="str")]}, "is of type 'str': did you mean 'string'"),  # type: ignore[arg-type]
+        ({"printer_columns": [PrinterColumn("", ".a")]}, "a printer column has no name"),
+        (
+            {"scale": Scale(spec_replicas_path=".status.replicas")},
+            "spec_replicas_path='.status.replicas': give a path below",
+        ),
+        ({"scale": Scale(label_selector_path="selector")}, "label_selector_path='selector'"),
+        ({"selectable_fields": ["spec.color"]}, "selectable_fields has 'spec.color'"),
+        ({"selectable_fields": [".metadata.name"]}, "not of metadata"),
+        ({"selectable_fields": [f".spec.f{at}" for at in range(9)]}, "too many selectable_fields: 8 are the most"),
+        ({"deprecated": "x" * 257}, "the warning in deprecated= is too long"),
+        ({"plural": "Pools"}, "plural has 'Pools'"),
+        ({"version": "1"}, "version='1' is not a version"),
+        ({"categories": ["All"]}, "categories has 'All'"),
+        ({"rules": [Rule("")]}, "Bad: a rule is empty"),
+    ],
+)
+def test_an_option_that_a_server_would_refuse_is_refused(options: dict[str, Any], message: str) -> None:
+    given = {"group": "x.example.io", "version": "v1", **options}
+    with pytest.raises(DefinitionError, match=message):
+        type(Resource)("Bad", (Resource[PoolSpec, PoolStatus],), {"__module__": __name__}, **given)
