@@ -13,6 +13,7 @@ from operatorkit.controlplane.embedded.encoding import encode
 from operatorkit.controlplane.embedded.handler import ResourceHandler
 from operatorkit.controlplane.embedded.messages import Answer, Request, WatchAnswer
 from operatorkit.controlplane.embedded.negotiation import Form, negotiate
+from operatorkit.controlplane.embedded.openapi import ServedDocuments, etag
 from operatorkit.controlplane.embedded.registry import Served
 from operatorkit.controlplane.embedded.status import method_not_allowed, unknown_path
 from operatorkit.controlplane.embedded.subresources import Subresources
@@ -48,6 +49,7 @@ class Dispatcher:
         self._access = access
         self._resources = ResourceHandler(core, access, Subresources(core, tokens))
         self._discovery = Discovery(core.registry)
+        self._openapi = ServedDocuments(core.registry)
 
     def resources(self) -> list[Served]:
         """Return every served resource."""
@@ -65,7 +67,19 @@ class Dispatcher:
             return Answer(b"ok", media="text/plain; charset=utf-8")
         if path == "/version":
             return Answer(encode(_VERSION))
+        if path.startswith("/openapi/"):
+            return self._described(request, path)
         return self._document(request, path)
+
+    def _described(self, request: Request, path: str) -> Answer:
+        negotiate(request.accept, frozenset({"object"}))
+        body = self._openapi.document(path)
+        if body is None:
+            raise unknown_path()
+        headers = {"ETag": f'"{etag(body)}"', "Vary": "Accept"}
+        if request.query.get("hash"):
+            headers["Cache-Control"] = "public, immutable"
+        return Answer(body, headers=headers)
 
     def _document(self, request: Request, path: str) -> Answer:
         both = path in {"/api", "/apis"}

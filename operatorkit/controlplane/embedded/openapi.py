@@ -24,10 +24,11 @@ from operatorkit.controlplane.embedded.openapi_schemas import (
     v2_definition,
     v3_definitions,
 )
+from operatorkit.controlplane.embedded.registry import Registry
 from operatorkit.crd.kubernetes import REF_PREFIX, definitions, kinds
 from operatorkit.names import GroupVersionKind
 
-__all__ = ["Documents", "etag"]
+__all__ = ["Documents", "ServedDocuments", "etag"]
 
 _META = "io.k8s.apimachinery.pkg.apis.meta.v1."
 _INFO = {"title": "Kubernetes", "version": "1.36"}
@@ -116,6 +117,28 @@ class Documents:
         for crd, version in self._versions():
             result.setdefault(f"apis/{crd['spec']['group']}/{version['name']}", []).append((crd, version))
         return result
+
+
+class ServedDocuments:
+    """The documents of a registry, always those of what it serves now."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._generation = -1
+        self._documents = Documents()
+
+    def document(self, path: str) -> bytes | None:
+        """Return the document at a path, `/openapi/v3/apis/apps/v1` for example, or None when there is none."""
+        if self._generation != self._registry.generation:
+            self._generation = self._registry.generation
+            crds = {it.qualified: it.crd for it in self._registry.resources() if it.crd}
+            self._documents = Documents(crds[name] for name in sorted(crds))
+        match path:
+            case "/openapi/v2":
+                return self._documents.v2
+            case "/openapi/v3":
+                return self._documents.v3_index
+        return self._documents.v3(path.removeprefix("/openapi/v3/")) if path.startswith("/openapi/v3/") else None
 
 
 _COMMON = tuple(_META + it for it in ("DeleteOptions", "Patch", "Status"))
