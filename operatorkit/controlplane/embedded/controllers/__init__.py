@@ -10,6 +10,8 @@ nodes (`operatorkit.controlplane.nodes`).
                       ├──► namespace-controller
                       ├──► serviceaccount-controller
                       └──► root-ca-certificate-publisher-controller
+
+    Deployments, ReplicaSets, Pods ──► deployment-controller, replicaset-controller
 """
 
 from __future__ import annotations

@@ -8,12 +8,16 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from operatorkit.clock import SYSTEM_CLOCK, Clock
+from operatorkit.cluster import Informer
 from operatorkit.cluster.api import ClusterAPI
 from operatorkit.controlplane._selection import enabled
 from operatorkit.controlplane.embedded.controllers.defaults import RootCertificatePublisher, ServiceAccountController
+from operatorkit.controlplane.embedded.controllers.deployments import DeploymentController
 from operatorkit.controlplane.embedded.controllers.garbage import GarbageCollector
 from operatorkit.controlplane.embedded.controllers.inventory import Inventory
 from operatorkit.controlplane.embedded.controllers.namespaces import NamespaceController
+from operatorkit.controlplane.embedded.controllers.replicasets import ReplicaSetController
+from operatorkit.controlplane.embedded.controllers.workloads import DEPLOYMENTS, PODS, REPLICA_SETS
 
 __all__ = ["CONTROLLERS", "Controllers"]
 
@@ -22,13 +26,17 @@ CONTROLLERS = (
     NamespaceController.name,
     ServiceAccountController.name,
     RootCertificatePublisher.name,
+    DeploymentController.name,
+    ReplicaSetController.name,
 )
 """The names that `Controllers` understands; a selection may name others, which do nothing."""
 
 
-class _Controller(Protocol):
+class _Runs(Protocol):
     async def run(self) -> None: ...
 
+
+class _Controller(_Runs, Protocol):
     async def settled(self) -> None: ...
 
 
@@ -50,6 +58,9 @@ class Controllers:
         pace: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._inventory = Inventory(api, pace=pace)
+        deployments, sets, pods = (
+            Informer(api, resource, clock=pace) for resource in (DEPLOYMENTS, REPLICA_SETS, PODS)
+        )
         factories: dict[str, Callable[[], _Controller]] = {
             GarbageCollector.name: lambda: GarbageCollector(api, self._inventory, pace=pace),
             NamespaceController.name: lambda: NamespaceController(api, self._inventory, clock=clock, pace=pace),
@@ -57,16 +68,25 @@ class Controllers:
             RootCertificatePublisher.name: lambda: RootCertificatePublisher(
                 api, self._inventory, ca_pem=ca_pem, pace=pace
             ),
+            DeploymentController.name: lambda: DeploymentController(api, deployments, sets, clock=clock, pace=pace),
+            ReplicaSetController.name: lambda: ReplicaSetController(api, sets, pods, clock=clock, pace=pace),
         }
         self._controllers: Sequence[_Controller] = [
             make() for name, make in factories.items() if enabled(name, selection)
         ]
+        workloads = {DeploymentController.name: (deployments, sets), ReplicaSetController.name: (sets, pods)}
+        self._informers = list(
+            dict.fromkeys(one for name, used in workloads.items() if enabled(name, selection) for one in used)
+        )
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
         if self._controllers:
-            self._tasks = [asyncio.create_task(one.run()) for one in (self._inventory, *self._controllers)]
+            running: list[_Runs] = [self._inventory, *self._informers, *self._controllers]
+            self._tasks = [asyncio.create_task(one.run()) for one in running]
             await self._inventory.ready()
+            for informer in self._informers:
+                await informer.synced()
         return self
 
     async def __aexit__(
@@ -82,5 +102,7 @@ class Controllers:
         if not self._tasks:
             return
         await self._inventory.settled()
-        for controller in self._controllers:
-            await controller.settled()
+        # What one does may be work for another: once more until a whole round found nothing.
+        for _ in range(2):
+            for controller in self._controllers:
+                await controller.settled()
