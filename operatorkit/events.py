@@ -20,6 +20,7 @@ import logging
 import re
 from collections import OrderedDict
 from collections.abc import Hashable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -222,12 +223,11 @@ class EventRecorder:
 
         Call it every minute or so; it makes no request when nothing is due.
         """
-        now = self._clock.now()
         for notice in [notice for held in self._held.values() for notice in held.values()]:
             series, _ = self._find(notice)
             if series.written is None:  # forgotten, or kept back: the bucket decides
                 series.pending = max(series.pending, 1)
-            elif now - series.written >= self._limits.refresh:
+            elif self._clock.now() - series.written >= self._limits.refresh:
                 series.pending += 1
                 await self._flush(series)
         for series in [series for series in self._series.values() if series.pending]:
@@ -321,7 +321,8 @@ class EventRecorder:
     def _name(self, notice: Notice, key: str) -> str:
         facts = [self._component, notice.regarding.identity, notice.type, notice.reason, key]
         digest = hashlib.sha256("\0".join(facts).encode()).hexdigest()[:16]
-        readable = _NOT_IN_NAMES.sub("-", notice.regarding.name.lower()).strip("-.") or "object"
+        labels = (label.strip("-") for label in _NOT_IN_NAMES.sub("-", notice.regarding.name.lower()).split("."))
+        readable = ".".join(label for label in labels if label) or "object"
         return f"{shorten(readable, 200)}.{digest}"
 
     async def _flush(self, series: _Series) -> None:
@@ -361,7 +362,8 @@ class EventRecorder:
                 else:
                     answer = await self._api.create(EVENTS, self._new(series, added), namespace=namespace)
             except AlreadyExists:
-                series.learn(await self._api.get(EVENTS, series.name, namespace=namespace))
+                with suppress(NotFound):  # the server dropped it at this very moment
+                    series.learn(await self._api.get(EVENTS, series.name, namespace=namespace))
             except Conflict:
                 series.live = False
             except NotFound:

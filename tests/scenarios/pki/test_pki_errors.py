@@ -197,3 +197,38 @@ async def is_junior_now(team, senior: str) -> bool:
     """Tell whether what is created now will have a later time of creation, which counts whole seconds."""
     created = (await team.get("Certificate", senior))["metadata"]["creationTimestamp"]
     return datetime.now(UTC) - parse_time(created) > timedelta(seconds=1.5)
+
+
+async def test_the_workload_above_a_pod_is_told_as_well(team, pki):
+    await team.ca()
+    owner = await team.create("Secret", "workload")
+    above = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "name": "workload",
+        "uid": owner["metadata"]["uid"],
+        "controller": True,
+    }
+    async with pki():
+        pod = await team.pod()
+        await team.change("Pod", pod["metadata"]["name"], metadata={"ownerReferences": [above]})
+        await team.certificate(dnsNames=["app2"])
+        await team.event("Pod", "web", "DeniedByPolicy")
+        await team.event("Secret", "workload", "DeniedByPolicy")
+
+
+async def test_after_the_pod_and_the_request_are_gone_nothing_is_written_about_them(team, pki, fake_clock):
+    await team.ca()
+    async with pki() as running:
+        await team.pod()
+        await team.certificate(dnsNames=["app2"])
+        await team.event("Pod", "web", "DeniedByPolicy")
+        await running.settled()
+        await team.cluster.delete(team.kinds["Pod"], "web", namespace=team.namespace, grace_period_seconds=0)
+        await team.delete("Certificate", "web")
+        await running.settled()
+        before = running.writes()
+        for _ in range(4):
+            await fake_clock.advance(timedelta(minutes=30))
+        await running.settled()
+        assert running.writes() == before
