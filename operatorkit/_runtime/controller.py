@@ -25,6 +25,7 @@ from operatorkit._runtime.queue import Priority, QueueClosed, WorkQueue
 from operatorkit.children import Children, Sent, controller_of
 from operatorkit.clock import Clock
 from operatorkit.cluster import Change, ClusterAPI, JSONObject, PatchType, key_of
+from operatorkit.cluster.versions import is_newer
 from operatorkit.conditions import get_condition
 from operatorkit.context import Context
 from operatorkit.errors import (
@@ -120,13 +121,23 @@ class Controller:
         if new is None:
             self.queue.add(change.key)
             return
-        own_versions = self._own_status.get(change.key, set())
-        if new["metadata"].get("resourceVersion") in own_versions:
-            own_versions.discard(new["metadata"]["resourceVersion"])
-            if old is not None and _without_status(old) == _without_status(new):
-                return
+        if self._is_own_status(change.key, new) and old is not None and _without_status(old) == _without_status(new):
+            return
         if self._passes(old, new, self._reconciler.predicate, self._reconciler.kind):
             self.queue.add(change.key)
+
+    def _is_own_status(self, key: ObjectKey, obj: JSONObject) -> bool:
+        """Tell whether this version is the answer to a status write of ours, and forget it and all older ones."""
+        versions, version = self._own_status.get(key), obj["metadata"].get("resourceVersion", "")
+        if versions is None:
+            return False
+        is_own = version in versions
+        later = {known for known in versions if is_newer(known, version)}
+        if later:
+            self._own_status[key] = later
+        else:
+            del self._own_status[key]
+        return is_own
 
     def _on_child(self, change: Change) -> None:
         for obj in (change.old, change.new):
@@ -247,7 +258,7 @@ class Controller:
             events=self._events,
             api=self._api,
             clock=self._clock,
-            log=logging.LoggerAdapter(_log.getChild(self._app.name), {"object": f"{self.resource.kind} {key}"}),
+            log=_ObjectLog(logging.getLogger(f"operatorkit.operator.{self._app.name}"), f"{self.resource.kind} {key}"),
         )
         requeue = await self._call(function, obj, ctx, children, key, before)
         await self._write_status(key, raw, before, obj)
@@ -371,6 +382,17 @@ class Controller:
 
     def _scope(self, key: ObjectKey) -> tuple[str, ApiResource, ObjectKey]:
         return ("operatorkit.runtime", self.resource, key)
+
+
+class _ObjectLog(logging.LoggerAdapter[logging.Logger]):
+    """A log whose lines begin with the object they are about."""
+
+    def __init__(self, logger: logging.Logger, subject: str) -> None:
+        super().__init__(logger, {"object": subject})
+        self._subject = subject
+
+    def process(self, msg: Any, kwargs: Any) -> tuple[Any, Any]:
+        return f"{self._subject}: {msg}", kwargs
 
 
 def _typed(kind: type[Any], raw: JSONObject) -> Any:

@@ -29,6 +29,7 @@ class Permission:
     group: str
     resource: str
     verb: str
+    namespaced: bool = True
 
     def __str__(self) -> str:
         return f'{self.verb} {self.resource} in API group "{self.group}"'
@@ -40,7 +41,7 @@ def permissions(app: Operator) -> list[Permission]:
 
     def add(resource: ApiResource, *verbs: str, subresource: str = "") -> None:
         name = f"{resource.plural}/{subresource}" if subresource else resource.plural
-        needed.update(Permission(resource.group, name, verb) for verb in verbs)
+        needed.update(Permission(resource.group, name, verb, resource.namespaced) for verb in verbs)
 
     for resource in app.resources():
         add(resource, "list", "watch")
@@ -101,7 +102,7 @@ async def _is_allowed(permission: Permission, api: ClusterAPI, namespace: str | 
     attributes = {"verb": permission.verb, "group": permission.group, "resource": resource}
     if subresource:
         attributes["subresource"] = subresource
-    if namespace:
+    if namespace and permission.namespaced:
         attributes["namespace"] = namespace
     review = {
         "apiVersion": "authorization.k8s.io/v1",
