@@ -189,6 +189,11 @@ class Children:
         uid = self._parent["metadata"]["uid"]
         controller = controller_of(live)
         if controller is not None and controller.get("uid") != uid:
+            if self._is_former_self(controller):
+                raise Conflict(
+                    f"{resource.kind} {key} is what a deleted {controller['kind']} of the same name left behind: "
+                    f"the garbage collector removes it, then it is made anew"
+                )
             raise ChildConflict(
                 f"{resource.kind} {key} is controlled by {controller.get('kind')} {controller.get('name')} "
                 f"(uid {controller.get('uid')}), not by {self._parent_resource.kind} {_key_of(self._parent)} "
@@ -201,6 +206,11 @@ class Children:
                 f"{resource.kind} {key} exists and was not made by {self._manager}: it is left as it is; "
                 f"delete it, or choose another name for the child"
             )
+
+    def _is_former_self(self, controller: Mapping[str, Any]) -> bool:
+        group, _, _ = str(controller.get("apiVersion", "")).rpartition("/")
+        me = (self._parent_resource.group, self._parent_resource.kind, self._parent["metadata"]["name"])
+        return (group, controller.get("kind"), controller.get("name")) == me
 
 
 def body_to_send(written: JSONObject, resource: ApiResource) -> JSONObject:

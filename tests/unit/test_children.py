@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from kubernetes.client.models import V1ConfigMap, V1Namespace, V1Secret, V1Service
 
 from operatorkit.children import Children, body_to_send, own_entry_only, would_change_nothing
-from operatorkit.errors import ChildConflict, DefinitionError
+from operatorkit.errors import ChildConflict, Conflict, DefinitionError
 from operatorkit.names import LABEL_OWNER_UID
 from operatorkit.resource import api_resource_of, write
 
@@ -177,3 +177,10 @@ async def test_what_belongs_to_somebody_else_is_refused(meta, message):
     foreign = body() | {"metadata": {"name": "a", "namespace": "n", **meta}}
     with pytest.raises(ChildConflict, match=message):
         await children(objects=[foreign]).apply(V1ConfigMap(metadata={"name": "a"}))
+
+
+async def test_what_a_deleted_parent_of_the_same_name_left_behind_is_waited_for():
+    former = {"apiVersion": "v1", "kind": "Service", "name": "parent", "uid": "u0", "controller": True}
+    left_behind = body() | {"metadata": {"name": "a", "namespace": "n", "ownerReferences": [former]}}
+    with pytest.raises(Conflict, match="the garbage collector removes it"):
+        await children(objects=[left_behind]).apply(V1ConfigMap(metadata={"name": "a"}))
