@@ -6,6 +6,8 @@ sockets (`server`).
 
 from __future__ import annotations
 
+import asyncio
+
 from operatorkit.controlplane.embedded.access import Access
 from operatorkit.controlplane.embedded.core import Core
 from operatorkit.controlplane.embedded.discovery import Discovery
@@ -68,10 +70,11 @@ class Dispatcher:
         if path == "/version":
             return Answer(encode(_VERSION))
         if path.startswith("/openapi/"):
-            return self._described(request, path)
+            return await asyncio.to_thread(self._described, request, path)
         return self._document(request, path)
 
     def _described(self, request: Request, path: str) -> Answer:
+        """Return a document of OpenAPI; made in a thread, because the first one takes its time."""
         negotiate(request.accept, frozenset({"object"}))
         body = self._openapi.document(path)
         if body is None:

@@ -5,6 +5,7 @@ What belongs here: the types and the rules of ObjectMeta. What does not: the rul
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -35,6 +36,7 @@ _LABEL_VALUE_TEXT = (
     f"end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is "
     f"'{_LABEL_VALUE}')"
 )
+_STANDARD_FINALIZERS = frozenset({"foregroundDeletion", "kubernetes", "orphan"})
 _ANNOTATIONS_MAX_BYTES = 256 * 1024
 
 
@@ -103,22 +105,26 @@ def _json_type(value: Any) -> str:
     return "array" if isinstance(value, list) else "object"
 
 
-def faults(obj: Object, old: Object | None, *, namespaced: bool) -> Iterable[Fault]:
-    """Return what is wrong with an object's metadata, in the order and the words of kube-apiserver."""
+def faults(obj: Object, old: Object | None, *, namespaced: bool, builtin: bool = False) -> Iterable[Fault]:
+    """Return what is wrong with an object's metadata, in the order and the words of kube-apiserver.
+
+    The names of built-in kinds have rules of their own, which are checked elsewhere.
+    """
     meta = obj["metadata"]
     name = meta.get("name", "")
     if meta.get("generateName"):
         yield from _name_faults("metadata.generateName", meta["generateName"].rstrip("-."))
-    if not name:
-        yield Fault("metadata.name", "FieldValueRequired", "Required value: name or generateName is required")
-    elif old is None:
-        yield from _name_faults("metadata.name", name)
+    if not builtin:
+        if not name:
+            yield Fault("metadata.name", "FieldValueRequired", "Required value: name or generateName is required")
+        elif old is None:
+            yield from _name_faults("metadata.name", name)
     if namespaced and not meta.get("namespace"):
         yield Fault("metadata.namespace", "FieldValueRequired", "Required value")
     yield from _label_faults(meta.get("labels") or {})
     yield from _annotation_faults(meta.get("annotations") or {})
     yield from _owner_faults(meta.get("ownerReferences") or ())
-    yield from _finalizer_faults(meta, old)
+    yield from _finalizer_faults(meta, old, builtin=builtin)
 
 
 def _name_faults(path: str, name: str) -> Iterable[Fault]:
@@ -161,33 +167,30 @@ def _annotation_faults(annotations: Mapping[str, str]) -> Iterable[Fault]:
 
 
 def _owner_faults(references: Sequence[Object]) -> Iterable[Fault]:
-    controllers = []
-    for index, reference in enumerate(references):
-        path = f"metadata.ownerReferences[{index}]"
-        if "/" in reference.get("apiVersion", "").strip("/") and reference["apiVersion"].count("/") > 1:
-            text = f'Invalid value: "{reference["apiVersion"]}": version must not be empty'
-            yield Fault(f"{path}.apiVersion", "FieldValueInvalid", text)
-        elif not reference.get("apiVersion"):
-            text = 'Invalid value: "": version must not be empty'
-            yield Fault(f"{path}.apiVersion", "FieldValueInvalid", text)
+    path = "metadata.ownerReferences"
+    for reference in references:
+        if not reference.get("apiVersion"):
+            yield Fault(f"{path}.apiVersion", "FieldValueInvalid", 'Invalid value: "": version must not be empty')
         for field in ("kind", "name", "uid"):
             if not reference.get(field):
-                text = 'Invalid value: "": must not be empty'
-                yield Fault(f"{path}.{field}", "FieldValueInvalid", text)
-        if reference.get("controller"):
-            controllers.append(reference.get("name", ""))
+                yield Fault(f"{path}.{field}", "FieldValueInvalid", 'Invalid value: "": must not be empty')
+    controllers = [it.get("name", "") for it in references if it.get("controller")]
     if len(controllers) > 1:
         text = (
-            "Invalid value: only one reference can have Controller set to true. Found "
-            f'"true" in references for {controllers[0]} and {controllers[1]}'
+            f"Invalid value: {json.dumps(list(references))}: Only one reference can have Controller set to true. "
+            f'Found "true" in references for {controllers[0]} and {controllers[1]}'
         )
-        yield Fault("metadata.ownerReferences", "FieldValueInvalid", text)
+        yield Fault(path, "FieldValueInvalid", text)
 
 
-def _finalizer_faults(meta: Object, old: Object | None) -> Iterable[Fault]:
+def _finalizer_faults(meta: Object, old: Object | None, *, builtin: bool) -> Iterable[Fault]:
     finalizers: Sequence[str] = meta.get("finalizers") or ()
     for finalizer in finalizers:
         yield from _key_faults("metadata.finalizers", finalizer)
+    for index, finalizer in enumerate(finalizers if builtin else ()):
+        if "/" not in finalizer and finalizer not in _STANDARD_FINALIZERS:
+            text = "name is neither a standard finalizer name nor is it fully qualified"
+            yield Fault(f"metadata.finalizers[{index}]", "FieldValueInvalid", f'Invalid value: "{finalizer}": {text}')
     if {"orphan", "foregroundDeletion"} <= set(finalizers):
         text = 'Invalid value: ["orphan","foregroundDeletion"]: '
         text += "finalizer orphan and foregroundDeletion cannot be both set"

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from operatorkit.controlplane.embedded.builtin import codec, selectable
+from operatorkit.controlplane.embedded import metadata
+from operatorkit.controlplane.embedded.builtin import codec, selectable, validation
 from operatorkit.controlplane.embedded.builtin import strategy as rules
 from operatorkit.controlplane.embedded.builtin.defaults import set_defaults
 from operatorkit.controlplane.embedded.builtin.resources import BuiltinResource
 from operatorkit.controlplane.embedded.crd_rules import default_crd, faults_of_crd, warnings_of_crd
-from operatorkit.controlplane.embedded.options import Fault
 from operatorkit.controlplane.embedded.status import FieldFault, internal_error
 
 __all__ = ["CrdStrategy", "NativeStrategy", "native_strategy"]
@@ -145,16 +145,12 @@ class NativeStrategy:
 
     def validate(self, obj: Object, old: Object | None, subresource: str) -> Sequence[FieldFault]:
         """Return the faults of an object."""
-        del old, subresource
-        if not obj["metadata"].get("name"):
-            text = "Required value: name or generateName is required"
-            return [Fault("metadata.name", "FieldValueRequired", text)]
-        return []
+        common = metadata.faults(obj, old, namespaced=self._resource.namespaced, builtin=True)
+        return [*common, *validation.validate(self._resource.gvk, obj, old, subresource)]
 
     def warnings(self, obj: Object, old: Object | None) -> Sequence[str]:
         """Return what the writer should be told, though the write is accepted."""
-        del obj, old
-        return ()
+        return metadata.warnings(obj, old)
 
 
 class CrdStrategy(NativeStrategy):

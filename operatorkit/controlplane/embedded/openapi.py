@@ -129,10 +129,11 @@ class ServedDocuments:
 
     def document(self, path: str) -> bytes | None:
         """Return the document at a path, `/openapi/v3/apis/apps/v1` for example, or None when there is none."""
-        if self._generation != self._registry.generation:
-            self._generation = self._registry.generation
+        generation = self._registry.generation
+        if self._generation != generation:
             crds = {it.qualified: it.crd for it in self._registry.resources() if it.crd}
             self._documents = Documents(crds[name] for name in sorted(crds))
+            self._generation = generation  # last: others may ask in other threads
         match path:
             case "/openapi/v2":
                 return self._documents.v2

@@ -47,6 +47,7 @@ __all__ = ["BODY_LIMIT_BYTES", "EmbeddedServer"]
 BODY_LIMIT_BYTES = 3 * 1024 * 1024
 BOOKMARK_SECONDS = 60.0
 WATCH_SECONDS = 30 * 60 * 60
+_FRAME = b'{"type":"%b","object":%b}\n'
 _log = logging.getLogger(__name__)
 
 
@@ -199,6 +200,8 @@ class EmbeddedServer:
                 return await self._stream(http, answer)
             return _response(http, answer)
         except ApiError as error:
+            if error.code == 410 and "watch" in http.query:  # a watch reports it as an event
+                return web.Response(body=_FRAME % (b"ERROR", encode(error.status)), content_type="application/json")
             return _refusal(http, error)
         except ClusterError as error:
             return _refusal(http, of_cluster_error(error))
@@ -296,7 +299,7 @@ def _frame(event: Event, answer: WatchAnswer) -> bytes:
         body = answer.presenter.bookmark(event.revision, initial_end=event.initial_end)
     else:
         body = answer.presenter.event(event.record)
-    return b'{"type":"%b","object":%b}\n' % (event.type.encode(), body)
+    return _FRAME % (event.type.encode(), body)
 
 
 def _response(http: web.BaseRequest, answer: Answer) -> web.Response:
@@ -310,7 +313,7 @@ def _response(http: web.BaseRequest, answer: Answer) -> web.Response:
         body = yaml.safe_dump(json.loads(body), sort_keys=False).encode()
     elif answer.media.startswith("application/json") and _is_for_people(http):
         body = _indented(body)
-    headers |= {"Content-Type": answer.media, "Cache-Control": "no-cache, private"}
+    headers = {"Cache-Control": "no-cache, private", **headers, "Content-Type": answer.media}
     response = web.Response(body=body, status=answer.status, headers=headers)
     for warning in answer.warnings:
         text = warning.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ")

@@ -36,6 +36,7 @@ __all__ = [
     "unsupported_media_type",
 ]
 
+_ROOT = "[]"  # how a path without elements is written
 MODIFIED = "the object has been modified; please apply your changes to the latest version and try again"
 
 
@@ -147,10 +148,10 @@ def conflict(group: str, plural: str, name: str, why: str = MODIFIED) -> ApiErro
 def invalid(group: str, kind: str, name: str, faults: Iterable[FieldFault]) -> ApiError:
     """Say that the object breaks its schema or a rule; each fault becomes a cause."""
     faults = list(faults)
-    texts = list(dict.fromkeys(f"{fault.path}: {fault.message}" for fault in faults))
+    texts = list(dict.fromkeys(f"{fault.path or _ROOT}: {fault.message}" for fault in faults))
     text = texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]"
     qualified = f"{kind}.{group}" if group else kind
-    causes = [{"reason": fault.reason, "message": fault.message, "field": fault.path} for fault in faults]
+    causes = [{"reason": fault.reason, "message": fault.message, "field": fault.path or _ROOT} for fault in faults]
     return ApiError(
         422, "Invalid", f'{qualified} "{name}" is invalid: {text}', details=_details(group, kind, name, causes=causes)
     )

@@ -180,12 +180,14 @@ class Storage:
         self.revision = 1
         self.journal: Callable[[str, Change], None] | None = None
         self._collections: dict[str, Collection] = {}
+        self._forgotten = 0
 
     def collection(self, name: str) -> Collection:
         """Return the collection of that name; it begins empty."""
         found = self._collections.get(name)
         if found is None:
             found = self._collections[name] = Collection(name)
+            found.forgotten = self._forgotten
         return found
 
     def collections(self) -> list[Collection]:
@@ -233,6 +235,6 @@ class Storage:
 
     def forget(self, revision: int | None = None) -> None:
         """Compact: drop the logs up to `revision` (now, when None)."""
-        upto = self.revision if revision is None else revision
+        self._forgotten = self.revision if revision is None else revision
         for collection in self._collections.values():
-            collection.forget(upto)
+            collection.forget(self._forgotten)
