@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from operatorkit.crd import official
+from operatorkit.crd._text import format_duration, parse_duration
 from operatorkit.crd.definition import Definition, PrinterColumn, Scale, plural_of
 from operatorkit.crd.fields import (
     Duration,
@@ -32,8 +33,6 @@ from operatorkit.crd.fields import (
     LabelSelector,
     LabelSelectorRequirement,
     Quantity,
-    format_duration,
-    parse_duration,
 )
 from operatorkit.crd.markers import (
     Atomic,

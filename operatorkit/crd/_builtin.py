@@ -12,7 +12,7 @@ from functools import cache
 from types import MappingProxyType
 from typing import Any, Protocol
 
-from operatorkit.crd.fields import QUANTITY_PATTERN
+from operatorkit.crd._text import QUANTITY_PATTERN
 from operatorkit.crd.kubernetes import KUBERNETES_VERSION, REF_PREFIX, definitions
 from operatorkit.errors import DefinitionError
 

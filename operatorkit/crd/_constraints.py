@@ -7,6 +7,7 @@ What belongs here: bounds, lengths, patterns, list and map types, rules. What do
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import timedelta
 from typing import Any, Protocol
 
 from annotated_types import Ge, GroupedMetadata, Gt, Le, Len, Lt, MaxLen, MinLen, MultipleOf
@@ -14,6 +15,7 @@ from pydantic.fields import FieldInfo
 from pydantic.types import StringConstraints
 
 from operatorkit.crd._patterns import pattern_error
+from operatorkit.crd._text import format_duration
 from operatorkit.crd.markers import Atomic, Embedded, ListMap, ListSet, Nullable, PreserveUnknown, Rule
 from operatorkit.errors import DefinitionError
 
@@ -26,6 +28,16 @@ _LENGTHS = {
     "array": ("minItems", "maxItems"),
     "object": ("minProperties", "maxProperties"),
 }
+
+
+_BOUNDS: tuple[tuple[type, str, str, str, str], ...] = (
+    (Ge, "ge", "minimum", "", ">="),
+    (Gt, "gt", "minimum", "exclusiveMinimum", ">"),
+    (Le, "le", "maximum", "", "<="),
+    (Lt, "lt", "maximum", "exclusiveMaximum", "<"),
+    (MultipleOf, "multiple_of", "multipleOf", "", "a multiple of"),
+)
+_WORDS = {">=": "at least", ">": "more than", "<=": "at most", "<": "less than"}
 
 
 class _Place(Protocol):
@@ -50,7 +62,7 @@ def flatten(marks: Iterable[Any]) -> list[Any]:
 def apply_marks(schema: Schema, marks: Sequence[Any], place: _Place) -> None:
     """Add to a schema what the marks say. What is Python's alone, such as validators, says nothing."""
     for mark in marks:
-        _bound(schema, mark)
+        _bound(schema, mark, place)
         _length(schema, mark, place)
         _pattern(schema, mark, place)
         _structure(schema, mark, place)
@@ -59,17 +71,29 @@ def apply_marks(schema: Schema, marks: Sequence[Any], place: _Place) -> None:
         schema["x-kubernetes-validations"] = [*schema.get("x-kubernetes-validations", ()), *rules]
 
 
-def _bound(schema: Schema, mark: Any) -> None:
-    if isinstance(mark, Ge):
-        schema["minimum"] = mark.ge
-    elif isinstance(mark, Gt):
-        schema.update(minimum=mark.gt, exclusiveMinimum=True)
-    elif isinstance(mark, Le):
-        schema["maximum"] = mark.le
-    elif isinstance(mark, Lt):
-        schema.update(maximum=mark.lt, exclusiveMaximum=True)
-    elif isinstance(mark, MultipleOf):
-        schema["multipleOf"] = mark.multiple_of
+def _bound(schema: Schema, mark: Any, place: _Place) -> None:
+    for type_, attribute, keyword, exclusive, sign in _BOUNDS:
+        if not isinstance(mark, type_):
+            continue
+        limit = getattr(mark, attribute)
+        if isinstance(limit, timedelta):
+            _duration_bound(schema, limit, sign)
+        elif schema.get("type") in {"integer", "number"} and isinstance(limit, int | float):
+            schema[keyword] = limit
+            if exclusive:
+                schema[exclusive] = True
+        else:
+            raise place.error(
+                f"the bound {sign} {limit!r} is set on something that is not a number",
+                'use Field(min_length=...) for lengths, or a rule such as Rule("self > ...")',
+            )
+
+
+def _duration_bound(schema: Schema, limit: timedelta, sign: str) -> None:
+    """Hold a duration, which is text to the API server, to a bound by a rule."""
+    text = format_duration(limit)
+    rule = {"rule": f"duration(self) {sign} duration('{text}')", "message": f"must be {_WORDS[sign]} {text}"}
+    schema["x-kubernetes-validations"] = [*schema.get("x-kubernetes-validations", ()), rule]
 
 
 def _length(schema: Schema, mark: Any, place: _Place) -> None:

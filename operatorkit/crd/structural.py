@@ -31,6 +31,7 @@ class Structural:
     def __init__(self, schema: Mapping[str, Any]) -> None:
         self._schema = schema
         self._node = parse(schema)
+        self._parts: dict[str, Structural | None] = {}
 
     def check(self, path: str = "spec.validation.openAPIV3Schema") -> list[SchemaError]:
         """Return why an API server would refuse a CRD with this schema; `path` is where it stands in the CRD.
@@ -70,8 +71,10 @@ class Structural:
 
     def part(self, name: str) -> Structural | None:
         """Return the schema of a top-level field, such as the status, or None when there is none."""
-        schema = (self._schema.get("properties") or {}).get(name)
-        return Structural(schema) if isinstance(schema, Mapping) else None
+        if name not in self._parts:
+            schema = (self._schema.get("properties") or {}).get(name)
+            self._parts[name] = Structural(schema) if isinstance(schema, Mapping) else None
+        return self._parts[name]
 
     def rules(self) -> list[tuple[str, str]]:
         """Return the CEL rules with the paths of the values they are on: `spec.names[*]`, `` for the whole object."""

@@ -95,7 +95,7 @@ class AllSpec(Model):
     level: Literal[1, 2] = 1
     note: Annotated[str | None, Nullable()] = None
     when: datetime | None = None
-    wait: Duration = timedelta(minutes=5)
+    wait: Annotated[Duration, Field(ge=timedelta(seconds=1))] = timedelta(minutes=5)
     port: IntOrString = 80
     blob: Base64Bytes | None = None
     size: Quantity = "1Gi"
@@ -202,6 +202,7 @@ def manifest(spec: dict[str, Any], name: str = "a") -> str:
         ({"source": {"url": "x", "user": "u", "token": "t"}}, "at most one of user, token may be set"),
         ({"source": {"url": "x", "user": "u"}}, None),
         ({"wait": "1d"}, "spec.wait in body should match"),
+        ({"wait": "10ms"}, "must be at least 1s"),
         ({"size": "1 Gi"}, "spec.size in body should match"),
         ({"size": 1, "port": "http", "blob": "YQ==", "ratio": 0.5, "note": None}, None),
         ({"ports": [{"name": "a", "number": 1}, {"name": "a", "number": 2}]}, "spec.ports[1]: Duplicate value"),

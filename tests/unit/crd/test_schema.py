@@ -187,7 +187,7 @@ def test_a_type_has_its_schema(annotation: Any, expected: dict[str, Any]) -> Non
 
 
 def test_a_duration_and_a_quantity_have_patterns() -> None:
-    assert set(schema_of(Duration)) == {"type", "pattern"}
+    assert set(schema_of(Duration)) == {"type", "maxLength", "pattern"}
     assert schema_of(Quantity)["x-kubernetes-int-or-string"] is True
     judge = Structural({"type": "object", "properties": {"x": schema_of(Quantity), "d": schema_of(Duration)}})
     for good in ("1", 1, "500m", "1.5Gi", "1e3", "-1", ".5"):
@@ -198,6 +198,14 @@ def test_a_duration_and_a_quantity_have_patterns() -> None:
         assert judge.validate({"d": good}) == []
     for bad in ("1", "-1h", "1 h", "1d", ""):
         assert judge.validate({"d": bad}) != []
+
+
+def test_a_bound_of_a_duration_is_a_rule() -> None:
+    schema = schema_of(Annotated[Duration, Field(ge=timedelta(hours=1), lt=timedelta(days=2))])
+    assert schema["x-kubernetes-validations"] == [
+        {"rule": "duration(self) >= duration('1h0m0s')", "message": "must be at least 1h0m0s"},
+        {"rule": "duration(self) < duration('48h0m0s')", "message": "must be less than 48h0m0s"},
+    ]
 
 
 def test_a_label_selector_is_atomic() -> None:
@@ -379,6 +387,7 @@ def test_generic_models_are_models() -> None:
         (Annotated[Port, Embedded()], "Embedded is set on something that is not an object"),
         (Annotated[str, Rule(" ")], "a rule is empty"),
         (Annotated[str, Rule("a ||\nb")], "a rule of several lines has no message"),
+        (Annotated[str, Field(ge="a")], "bound >= 'a' is set on something that is not a number"),
         (Box, "was not filled in"),
     ],
 )
