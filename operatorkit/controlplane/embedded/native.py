@@ -146,7 +146,11 @@ class NativeStrategy:
     def validate(self, obj: Object, old: Object | None, subresource: str) -> Sequence[FieldFault]:
         """Return the faults of an object."""
         common = metadata.faults(obj, old, namespaced=self._resource.namespaced, builtin=True)
-        return [*common, *validation.validate(self._resource.gvk, obj, old, subresource)]
+        own = validation.validate(self._resource.gvk, obj, old, subresource)
+        # The rules of names differ by kind, so they are among the kind's own; metadata is reported first.
+        names = [it for it in own if it.path == "metadata.name"]
+        others = [it for it in common if it.path != "metadata.name"]
+        return [*names, *others, *(it for it in own if it.path != "metadata.name")]
 
     def warnings(self, obj: Object, old: Object | None) -> Sequence[str]:
         """Return what the writer should be told, though the write is accepted."""

@@ -10,6 +10,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from operatorkit.clock import Clock
+from operatorkit.controlplane.embedded.builtin import codec
 from operatorkit.controlplane.embedded.builtin.strategy import field_filter
 from operatorkit.controlplane.embedded.fields import managed
 from operatorkit.controlplane.embedded.fields.managed import FieldFilter, Tracking
@@ -66,6 +67,7 @@ class Owners:
         return Tracking(
             kind=served.gvk,
             schema=_schema(served),
+            empty=codec.decode(served.gvk, {}).object if served.builtin else {},
             subresource=subresource,
             filter=_filter(served, subresource),
             versions={it.api_version: _schema(it) for it in siblings},

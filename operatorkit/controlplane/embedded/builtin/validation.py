@@ -23,6 +23,7 @@ from operatorkit.controlplane.embedded.builtin.faults import (
     forbidden,
     invalid,
     label_1123,
+    label_key,
     labels,
     natural,
     port,
@@ -131,7 +132,7 @@ def _config_map(obj: JSONObject) -> Faults:
         sum(len(it.encode()) for it in data.values()) + sum(len(it) * 3 // 4 for it in binary.values())
         > _SECRET_MAX_BYTES
     ):
-        yield FieldError("", "FieldValueTooLong", f"Too long: may not be more than {_SECRET_MAX_BYTES} bytes")
+        yield FieldError("[]", "FieldValueTooLong", f"Too long: may not be more than {_SECRET_MAX_BYTES} bytes")
 
 
 def _config_map_change(new: JSONObject, old: JSONObject) -> Faults:
@@ -302,29 +303,47 @@ def _claim_change(new: JSONObject, old: JSONObject) -> Faults:
         yield forbidden("spec", _CLAIM_FIXED)
 
 
+_EVENT_LIMITS = {"reportingInstance": 128, "action": 128, "reason": 128}
+
+
+def _any_event(obj: JSONObject, about: str, reporter: str, text: str) -> Faults:
+    """Check an Event by the names that its group has for the fields; messages name those of the core group."""
+    namespace, place = obj["metadata"].get("namespace", ""), "involvedObject.namespace"
+    involved = (obj.get(about) or {}).get("namespace", "")
+    mismatch = invalid(place, involved, "does not match event.namespace")
+    if not obj.get("eventTime"):
+        if involved != namespace and (involved or namespace != "default"):
+            yield mismatch
+        return
+    if not involved and namespace not in {"default", "kube-system"}:
+        yield mismatch
+    controller = obj.get(reporter, "")
+    if not controller:
+        yield required(reporter)
+    yield from label_key(reporter, controller)
+    for field, limit in _EVENT_LIMITS.items():
+        if not obj.get(field):
+            yield required(field)
+        elif len(obj[field]) > limit:
+            yield invalid(field, "", f"can have at most {limit} characters")
+    if len(obj.get(text, "")) > 1024:
+        yield invalid("message", "", "can have at most 1024 characters")
+
+
 def _event(obj: JSONObject) -> Faults:
-    involved = (obj.get("involvedObject") or {}).get("namespace", "")
-    namespace = obj["metadata"].get("namespace", "")
-    if (involved and involved != namespace) or (not involved and namespace != "default"):
-        yield invalid("involvedObject.namespace", involved, "does not match event.namespace")
+    yield from _any_event(obj, "involvedObject", "reportingComponent", "message")
 
 
 def _new_event(obj: JSONObject) -> Faults:
-    regarding = (obj.get("regarding") or {}).get("namespace", "")
-    namespace = obj["metadata"].get("namespace", "")
-    if (regarding or "default") != namespace:
-        yield invalid("regarding.namespace", regarding, "does not match event.namespace")
+    yield from _any_event(obj, "regarding", "reportingController", "note")
     if not obj.get("eventTime"):
-        return
-    for field in ("reportingController", "reportingInstance", "action", "reason"):
-        if not obj.get(field):
-            yield required(field)
-        elif field != "reportingController" and len(obj[field]) > 128:
-            yield invalid(field, "", "can have at most 128 characters")
-    if len(obj.get("note", "")) > 1024:
-        yield invalid("note", "", "can have at most 1024 characters")
+        yield required("eventTime")
     if obj.get("type") not in {"Normal", "Warning"}:
         yield invalid("type", "", f"has invalid value: {obj.get('type', '')}")
+    old = ("firstTimestamp", "lastTimestamp", "count", "source")
+    for name in old:
+        if obj.get(f"deprecated{name[0].upper()}{name[1:]}"):
+            yield invalid(name, "", "needs to be unset")
 
 
 def _lease(obj: JSONObject) -> Faults:

@@ -74,13 +74,15 @@ def _same_but_version(obj: JSONObject, api_version: str) -> JSONObject:
 class Tracking:
     """What must be known of an endpoint to track fields there.
 
-    `kind` is what the endpoint speaks and `schema` its type. `filter` takes away what the endpoint resets.
-    `versions` gives the types of the kind's other served versions by apiVersion, and `convert` turns an object into
-    one of them: entries of managers that speak a version not served are dropped.
+    `kind` is what the endpoint speaks and `schema` its type. `empty` is what an object of it is before anything is
+    set: a built-in kind has some structs always, and nobody owns them for having them. `filter` takes away what the
+    endpoint resets. `versions` gives the types of the kind's other served versions by apiVersion, and `convert` turns
+    an object into one of them: entries of managers that speak a version not served are dropped.
     """
 
     kind: GroupVersionKind
     schema: TypeSchema
+    empty: JSONObject = field(default_factory=dict)
     subresource: str = ""
     filter: FieldFilter = _everything
     versions: Mapping[str, TypeSchema] = field(default_factory=dict)
@@ -237,7 +239,7 @@ def track(
     `new` must be final but for `managedFields`: with defaults, and with `metadata` as it will be stored. A value that
     does not fit its type is written all the same, and loses its `managedFields`.
     """
-    before, after = dict(live or {}), dict(new)
+    before, after = dict(live or tracking.empty), dict(new)
     managed = _managed_for_update(before, after, tracking.subresource)
     before, after = _without_managed(before), _without_managed(after)
     if not managed and (before.get("metadata") or {}).get("uid"):
@@ -421,7 +423,7 @@ def _apply_or_upgrade(
 ) -> tuple[JSONObject, _Managed]:
     """Apply; when kubectl meets only conflicts with what it applied from the client's side before, take those over."""
     if not managed:
-        managed = _update(tracking, {}, live, {}, _BEFORE_APPLY, now)
+        managed = _update(tracking, tracking.empty, live or tracking.empty, {}, _BEFORE_APPLY, now)
     try:
         return _apply(tracking, live, config, managed, name, force, now)
     except _Conflicts as conflicts:
