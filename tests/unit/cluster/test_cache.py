@@ -129,6 +129,14 @@ def test_a_write_is_read_at_once_and_told_when_the_watch_comes_to_it():
     assert cache.resource_version(A) == "6"
 
 
+def test_several_writes_before_their_echo_are_told_from_the_state_before_them():
+    cache = Cache()
+    for version in (5, 6, 7):
+        assert cache.put(pod("a", version))
+    assert brief(cache.update(pod("a", 5))) == ("ADDED", "a", None, "5")
+    assert brief(cache.update(pod("a", 7))) == ("MODIFIED", "a", "5", "7")
+
+
 def test_an_answer_that_comes_after_the_deletion_makes_no_ghost():
     cache = Cache()
     cache.update(pod("a", 4))

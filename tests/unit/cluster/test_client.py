@@ -249,6 +249,22 @@ async def test_requests_in_flight_are_bounded_and_watches_are_not_counted(server
     assert server.most_running == 4
 
 
+async def test_watches_that_wait_for_their_first_byte_do_not_hold_up_requests(server, given, pods):
+    async def answer(request):
+        if "watch" in request.query:
+            await asyncio.Event().wait()
+        return await given.answer(POD)(request)
+
+    server.answers(answer)
+    async with LiveCluster(ClusterConfig(server=server.url), max_requests_in_flight=2) as api:
+        watches = [asyncio.ensure_future(anext(api.watch(pods, resource_version="1"))) for _ in range(5)]
+        await eventually(lambda: server.running == 5)
+        assert await asyncio.wait_for(api.get(pods, "a", namespace="ns"), 5) == POD
+        for watch in watches:
+            watch.cancel()
+        await asyncio.gather(*watches, return_exceptions=True)
+
+
 async def test_a_refused_token_is_loaded_again_once(server, given, pods):
     tokens = iter(["fresh"])
     credentials = Credentials(
