@@ -30,13 +30,23 @@ class Queue(Generic[K]):
 
     Guarantees: never two calls for one key at a time; a key added during its call is handled once more after it.
     A `ClusterError` is tried again: at once after a conflict, otherwise after a pause that doubles.
+
+    The waits that `handle` asks for pass on `clock`, the pauses between retries on `pace`: where a test holds the one
+    still, the other should go on.
     """
 
     def __init__(
-        self, handle: Callable[[K], Awaitable[timedelta | None]], *, clock: Clock, workers: int = 4, name: str
+        self,
+        handle: Callable[[K], Awaitable[timedelta | None]],
+        *,
+        clock: Clock,
+        pace: Clock,
+        workers: int = 4,
+        name: str,
     ) -> None:
         self._handle = handle
         self._clock = clock
+        self._pace = pace
         self._workers = workers
         self._name = name
         self._waiting: dict[K, None] = {}
@@ -111,7 +121,7 @@ class Queue(Generic[K]):
         else:
             self.forget(key)
             if wait is not None:
-                self._add_later(key, wait.total_seconds())
+                self._add_later(key, wait.total_seconds(), self._clock)
 
     def _retry(self, key: K, error: ClusterError) -> None:
         failures = self._failures.get(key, 0)
@@ -120,15 +130,16 @@ class Queue(Generic[K]):
             self._again.add(key)
             return
         _log.debug("%s: %s: %s; trying again", self._name, key, error)
-        self._add_later(key, min(_LONGEST_RETRY_SECONDS, _FIRST_RETRY_SECONDS * 2 ** min(failures, 20)))
+        pause_seconds = min(_LONGEST_RETRY_SECONDS, _FIRST_RETRY_SECONDS * 2 ** min(failures, 20))
+        self._add_later(key, pause_seconds, self._pace)
 
-    def _add_later(self, key: K, seconds: float) -> None:
+    def _add_later(self, key: K, seconds: float, clock: Clock) -> None:
         timer = self._timers.pop(key, None)
         if timer is not None:
             timer.cancel()
-        self._timers[key] = asyncio.create_task(self._add_after(key, seconds))
+        self._timers[key] = asyncio.create_task(self._add_after(key, seconds, clock))
 
-    async def _add_after(self, key: K, seconds: float) -> None:
-        await self._clock.sleep(seconds)
+    async def _add_after(self, key: K, seconds: float, clock: Clock) -> None:
+        await clock.sleep(seconds)
         self._timers.pop(key, None)
         self.add(key)

@@ -30,8 +30,12 @@ def host(number: int) -> Host:
 
 
 def pod_address(number: int, serial: int) -> str:
-    """Return the address of the n-th pod (counted from 0) on the n-th node (counted from 1)."""
-    return f"10.{246 + number // 256 % 8}.{number % 256}.{2 + serial % 253}"
+    """Return the n-th address (counted from 0) for pods on the n-th node (counted from 1, at most 250).
+
+    The first 253 are of the node's own block; more pods than a node takes get addresses of other blocks.
+    """
+    block, last = divmod(serial, 253)
+    return f"10.{246 + block % 8}.{number}.{2 + last}"
 
 
 def _node(node: Host, clock: Clock) -> JSONObject:

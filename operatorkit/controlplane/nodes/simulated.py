@@ -7,9 +7,7 @@ What belongs here: informers, the queue of pods to look at, and the tasks. What 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
-import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -19,21 +17,18 @@ from typing import Self
 from operatorkit.clock import SYSTEM_CLOCK, Clock
 from operatorkit.cluster import Change, Informer
 from operatorkit.cluster.api import ClusterAPI, JSONObject
+from operatorkit.controlplane._queue import Queue
 from operatorkit.controlplane._reporter import Reporter
 from operatorkit.controlplane.nodes.kinds import CONFIG_MAPS, NODES, PODS, SECRETS
 from operatorkit.controlplane.nodes.pods import Attempt, PodSteps
 from operatorkit.controlplane.nodes.references import SourceKind, references
 from operatorkit.controlplane.nodes.registration import heartbeat, host, pod_address, register
 from operatorkit.controlplane.nodes.status import Host
-from operatorkit.errors import ClusterError
 from operatorkit.names import ObjectKey
 
 __all__ = ["SimulatedNodes"]
 
-_log = logging.getLogger("operatorkit.nodes")
-
 _WORKERS = 8
-_RETRY_AFTER_ERROR = timedelta(seconds=1)
 _REFERENCES = "references"
 
 
@@ -45,7 +40,8 @@ class SimulatedNodes:
     those of nodes that were switched off.
 
     Guarantees: a pod that waits for a Secret or ConfigMap is looked at as soon as the watch brings it; between
-    changes nothing is read, and written only what a kubelet repeats (FailedMount counts up, ever more slowly).
+    changes nothing is read, and written only what a kubelet repeats (FailedMount counts up, ever more slowly). What a
+    kubelet waits for passes on `clock`; `pace` is the clock of pauses after failures.
     """
 
     def __init__(
@@ -55,6 +51,7 @@ class SimulatedNodes:
         count: int = 1,
         clock: Clock = SYSTEM_CLOCK,
         heartbeat_every: timedelta | None = timedelta(seconds=10),
+        pace: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._api = api
         self._clock = clock
@@ -64,20 +61,15 @@ class SimulatedNodes:
         self._serials = {name: itertools.count() for name in self._hosts}
         self._addresses: dict[ObjectKey, str] = {}
         self._bound: dict[ObjectKey, str] = {}
-        self._pods = Informer(api, PODS, clock=clock)
-        self._nodes = Informer(api, NODES, clock=clock)
+        self._pods = Informer(api, PODS, clock=pace)
+        self._nodes = Informer(api, NODES, clock=pace)
         self._sources: dict[SourceKind, Informer] = {
-            "Secret": Informer(api, SECRETS, clock=clock),
-            "ConfigMap": Informer(api, CONFIG_MAPS, clock=clock),
+            "Secret": Informer(api, SECRETS, clock=pace),
+            "ConfigMap": Informer(api, CONFIG_MAPS, clock=pace),
         }
         self._steps = PodSteps(api, self, Reporter(api, clock=clock), clock)
         self._attempts: dict[ObjectKey, Attempt] = {}
-        self._timers: dict[ObjectKey, asyncio.Task[None]] = {}
-        self._queued: dict[ObjectKey, None] = {}
-        self._busy: set[ObjectKey] = set()
-        self._again: set[ObjectKey] = set()
-        self._work = asyncio.Event()
-        self._settled = asyncio.Event()
+        self._queue: Queue[ObjectKey] = Queue(self._look_at, clock=clock, pace=pace, workers=_WORKERS, name="nodes")
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
@@ -95,9 +87,7 @@ class SimulatedNodes:
 
     async def settled(self) -> None:
         """Return when every pod known now has been taken as far as it can go without a change."""
-        while self._queued or self._busy:
-            self._settled.clear()
-            await self._settled.wait()
+        await self._queue.settled()
 
     async def _begin(self) -> None:
         informers = [self._pods, self._nodes, *self._sources.values()]
@@ -115,15 +105,13 @@ class SimulatedNodes:
         self._nodes.subscribe(self._on_node)
         for kind, informer in self._sources.items():
             informer.subscribe(lambda change, kind=kind: self._on_source(kind, change))  # type: ignore[misc]
-        self._tasks += [asyncio.create_task(self._run_worker()) for _ in range(_WORKERS)]
+        self._tasks.append(asyncio.create_task(self._queue.run()))
 
     async def _end(self) -> None:
-        tasks = [*self._tasks, *self._timers.values()]
-        for task in tasks:
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks.clear()
-        self._timers.clear()
 
     def _remember_addresses(self) -> None:
         for pod in self._pods.cache.list():
@@ -138,8 +126,11 @@ class SimulatedNodes:
             self._forget(change.key)
             # Room for others: a node that was full may take one that waits.
             self._wake_unscheduled()
-        else:
-            self._enqueue(change.key)
+            return
+        pod = change.new
+        if pod is not None and (node := pod["spec"].get("nodeName")):
+            self._bound[change.key] = node
+        self._queue.add(change.key)
 
     def _on_node(self, change: Change) -> None:
         old, new = change.old, change.new
@@ -148,76 +139,27 @@ class SimulatedNodes:
 
     def _on_source(self, kind: SourceKind, change: Change) -> None:
         for key in self._pods.cache.by_index(_REFERENCES, f"{kind}/{change.key.namespace}/{change.key.name}"):
-            self._enqueue(key)
+            self._queue.add(key)
 
     def _wake_unscheduled(self) -> None:
         for key in self._pods.cache.by_index(_REFERENCES, _UNSCHEDULED):
-            self._enqueue(key)
-
-    def _enqueue(self, key: ObjectKey) -> None:
-        if key in self._busy:
-            self._again.add(key)
-        else:
-            self._queued[key] = None
-            self._work.set()
+            self._queue.add(key)
 
     def _forget(self, key: ObjectKey) -> None:
         self._attempts.pop(key, None)
         self._addresses.pop(key, None)
         self._bound.pop(key, None)
-        self._look_on_change_only(key)
+        self._queue.forget(key)
 
-    def _look_on_change_only(self, key: ObjectKey) -> None:
-        timer = self._timers.pop(key, None)
-        if timer is not None:
-            timer.cancel()
-
-    # -- work
-
-    async def _run_worker(self) -> None:
-        while True:
-            while not self._queued:
-                self._work.clear()
-                self._settled.set()
-                await self._work.wait()
-            key = next(iter(self._queued))
-            del self._queued[key]
-            self._busy.add(key)
-            try:
-                await self._look_at(key)
-            finally:
-                self._busy.discard(key)
-                if key in self._again:
-                    self._again.discard(key)
-                    self._enqueue(key)
-
-    async def _look_at(self, key: ObjectKey) -> None:
+    async def _look_at(self, key: ObjectKey) -> timedelta | None:
         pod = self._pods.cache.get(key)
         if pod is None:
             self._forget(key)
-            return
-        try:
-            wait = await self._steps.advance(pod, self._attempts.setdefault(key, Attempt()))
-        except ClusterError as error:
-            _log.warning("pod %s: %s; trying again", key, error)
-            self._look_later(key, _RETRY_AFTER_ERROR)
-            return
+            return None
+        wait = await self._steps.advance(pod, self._attempts.setdefault(key, Attempt()))
         if wait is None:
             self._attempts.pop(key, None)
-            self._look_on_change_only(key)
-        elif wait == timedelta(0):
-            self._again.add(key)
-        else:
-            self._look_later(key, wait)
-
-    def _look_later(self, key: ObjectKey, wait: timedelta) -> None:
-        self._look_on_change_only(key)
-        self._timers[key] = asyncio.create_task(self._enqueue_after(key, wait))
-
-    async def _enqueue_after(self, key: ObjectKey, wait: timedelta) -> None:
-        await self._clock.sleep(wait.total_seconds())
-        self._timers.pop(key, None)
-        self._enqueue(key)
+        return wait
 
     # -- what the steps read (`World`)
 
@@ -231,9 +173,6 @@ class SimulatedNodes:
 
     def pods_per_node(self) -> Mapping[str, int]:
         """Return how many pods are on each node."""
-        for pod in self._pods.cache.list():
-            if node := pod["spec"].get("nodeName"):
-                self._bound[ObjectKey(pod["metadata"]["namespace"], pod["metadata"]["name"])] = node
         return Counter(self._bound.values())
 
     def bound(self, pod: ObjectKey, node: str) -> None:
@@ -248,10 +187,8 @@ class SimulatedNodes:
         """Return the address of a pod on a node; the same each time."""
         if pod not in self._addresses:
             taken = set(self._addresses.values())
-            number = self._numbers[node]
-            with contextlib.suppress(StopIteration):
-                candidates = (pod_address(number, next(self._serials[node])) for _ in range(253))
-                self._addresses[pod] = next(one for one in candidates if one not in taken)
+            candidates = (pod_address(self._numbers[node], serial) for serial in self._serials[node])
+            self._addresses[pod] = next(one for one in candidates if one not in taken)
         return self._addresses[pod]
 
     def wrote(self, pod: JSONObject) -> None:

@@ -49,7 +49,7 @@ class _OnePerNamespace:
         self._resource = resource
         self._object_name = object_name
         self._make = make
-        self._queue: Queue[str] = Queue(self._handle, clock=pace, workers=2, name=self.name)
+        self._queue: Queue[str] = Queue(self._handle, clock=pace, pace=pace, workers=2, name=self.name)
         inventory.subscribe(self._on_change)
 
     async def run(self) -> None:

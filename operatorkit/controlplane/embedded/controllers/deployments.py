@@ -62,7 +62,7 @@ class DeploymentController:
         self._sets = sets
         self._clock = clock
         self._reporter = Reporter(api, clock=clock)
-        self._queue: Queue[ObjectKey] = Queue(self._handle, clock=pace, workers=4, name=self.name)
+        self._queue: Queue[ObjectKey] = Queue(self._handle, clock=clock, pace=pace, workers=4, name=self.name)
         deployments.subscribe(self._on_deployment)
         sets.subscribe(self._on_set)
 

@@ -53,7 +53,7 @@ class GarbageCollector:
         self._api = api
         self._inventory = inventory
         self._graph = Graph()
-        self._queue: Queue[str] = Queue(self._handle, clock=pace, workers=8, name=self.name)
+        self._queue: Queue[str] = Queue(self._handle, clock=pace, pace=pace, workers=8, name=self.name)
         inventory.subscribe(self._on_change)
 
     async def run(self) -> None:

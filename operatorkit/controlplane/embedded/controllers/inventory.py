@@ -69,7 +69,7 @@ class Inventory:
         self._informers: dict[ApiResource, Informer] = {}
         self._tasks: dict[ApiResource, asyncio.Task[None]] = {}
         self._callbacks: list[Callable[[ApiResource, Change], None]] = []
-        self._discovery: Queue[str] = Queue(self._discover, clock=pace, workers=1, name="discovery")
+        self._discovery: Queue[str] = Queue(self._discover, clock=pace, pace=pace, workers=1, name="discovery")
         self._ready = asyncio.Event()
 
     def subscribe(self, callback: Callable[[ApiResource, Change], None]) -> None:

@@ -51,7 +51,7 @@ class NamespaceController:
         self._inventory = inventory
         self._clock = clock
         self._terminating: set[str] = set()
-        self._queue: Queue[str] = Queue(self._handle, clock=pace, workers=4, name=self.name)
+        self._queue: Queue[str] = Queue(self._handle, clock=pace, pace=pace, workers=4, name=self.name)
         inventory.subscribe(self._on_change)
 
     async def run(self) -> None:

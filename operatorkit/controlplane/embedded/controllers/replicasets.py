@@ -47,7 +47,7 @@ class ReplicaSetController:
         self._clock = clock
         self._reporter = Reporter(api, clock=clock)
         self._deleted: set[str] = set()
-        self._queue: Queue[ObjectKey] = Queue(self._handle, clock=pace, workers=4, name=self.name)
+        self._queue: Queue[ObjectKey] = Queue(self._handle, clock=clock, pace=pace, workers=4, name=self.name)
         sets.subscribe(self._on_set)
         pods.subscribe(self._on_pod)
 
