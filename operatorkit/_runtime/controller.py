@@ -28,6 +28,7 @@ from operatorkit.cluster import Change, ClusterAPI, JSONObject, PatchType, key_o
 from operatorkit.cluster.versions import is_newer
 from operatorkit.conditions import get_condition
 from operatorkit.context import Context
+from operatorkit.crd.model import written
 from operatorkit.errors import (
     ChildConflict,
     Conflict,
@@ -51,7 +52,7 @@ from operatorkit.names import (
     shorten,
 )
 from operatorkit.operator import Operator, Reconciler, Requeue, Watch
-from operatorkit.resource import api_resource_of, read, write
+from operatorkit.resource import Resource, api_resource_of, read, write
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -240,7 +241,7 @@ class Controller:
         if self._reconciler.finalize is not None and not deleting and not ours:
             raw = await self._set_finalizers(key, raw, [*(raw["metadata"].get("finalizers") or ()), self._finalizer])
         obj = _typed(self._reconciler.kind, raw)
-        before = copy.deepcopy(write(obj).get("status") or {})
+        before = _status_of(obj)
         children = Children(
             parent=raw,
             parent_resource=self.resource,
@@ -294,7 +295,7 @@ class Controller:
         return result
 
     async def _write_status(self, key: ObjectKey, raw: JSONObject, before: JSONObject, obj: Any) -> None:
-        after = write(obj).get("status") or {}
+        after = _status_of(obj)
         if after == before:
             return
         meta = {"name": key.name, "uid": raw["metadata"]["uid"]}
@@ -382,6 +383,13 @@ class Controller:
 
     def _scope(self, key: ObjectKey) -> tuple[str, ApiResource, ObjectKey]:
         return ("operatorkit.runtime", self.resource, key)
+
+
+def _status_of(obj: Any) -> JSONObject:
+    """Return the status as it would be sent; for our own kinds without writing the rest of the object."""
+    if isinstance(obj, Resource):
+        return written(obj.status, f"the status of {obj.kind} {obj.key}") if obj.status is not None else {}
+    return copy.deepcopy(write(obj).get("status") or {})
 
 
 class _ObjectLog(logging.LoggerAdapter[logging.Logger]):
