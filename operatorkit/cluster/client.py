@@ -12,6 +12,7 @@ One aiohttp session carries everything and may be shared (`LiveCluster.session`)
 
 from __future__ import annotations
 
+import io
 import logging
 import random
 from collections.abc import AsyncGenerator, Callable, Mapping
@@ -45,6 +46,7 @@ _PASSING: Final = frozenset({500, 502, 503, 504})
 _NEVER_SENT: Final = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 _EVENT_TYPES: Final = frozenset({"ADDED", "MODIFIED", "DELETED", "BOOKMARK"})
 _WARNINGS_REMEMBERED: Final = 1000
+_LARGE_BODY_BYTES: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -355,9 +357,11 @@ class LiveCluster:
         """Send one request, again where that is safe, and decode the answer."""
         url = self._url(path, query)
         headers = dict(headers or {})
-        data: bytes | str | None = None
+        data: bytes | None = None
+        if isinstance(body, str):
+            body = body.encode()
         if body is not None:
-            data = body if isinstance(body, bytes | str) else _json.dumps(body)
+            data = body if isinstance(body, bytes) else _json.dumps(body)
             headers = {"Content-Type": content_type, **headers}
         harmless_twice = method in {"GET", "HEAD", "OPTIONS"} or content_type == PatchType.APPLY.value
         for tries in range(1, _TRIES + 1):
@@ -372,14 +376,16 @@ class LiveCluster:
         raise AssertionError("unreachable: the last try returns or raises")
 
     async def _send_once(
-        self, method: str, url: URL, data: bytes | str | None, headers: Mapping[str, str], resource: ApiResource | None
+        self, method: str, url: URL, data: bytes | None, headers: Mapping[str, str], resource: ApiResource | None
     ) -> Any:
         request = f"{method} {url}"
         session = self.session
         started = self._clock.monotonic()
         code = 0
         try:
-            async with session.request(method, url, data=data, headers=headers, allow_redirects=False) as response:
+            async with session.request(
+                method, url, data=_payload(data), headers=headers, allow_redirects=False
+            ) as response:
                 body = await response.read()
                 code = response.status
         except (aiohttp.ClientError, OSError) as error:
@@ -430,6 +436,11 @@ class LiveCluster:
             causes=error.causes,
             details=error.details,
         )
+
+
+def _payload(data: bytes | None) -> bytes | io.BytesIO | None:
+    """Give aiohttp what it can send in pieces: it warns of large bytes, which would hold up the loop."""
+    return io.BytesIO(data) if data is not None and len(data) > _LARGE_BODY_BYTES else data
 
 
 def _closed_meanwhile(error: RuntimeError, session: aiohttp.ClientSession, request: str) -> Exception:

@@ -201,6 +201,21 @@ async def test_any_request_returns_json_or_text(api, server, given):
     assert server.requests == [("GET", "/healthz"), ("GET", "/version?timeout=1s")]
 
 
+async def test_a_large_body_is_sent_again_whole(api, server, given, pods):
+    large = {**POD, "data": "x" * 2_000_000}
+    server.answers(given.answer("slow down", 429, Retry_After="0"), given.answer(POD))
+    await api.create(pods, large)
+    assert [json.loads(body) for body in server.bodies] == [large, large]
+
+
+async def test_a_body_of_text_or_bytes_is_sent_as_it_is(api, server, given):
+    server.answers(given.answer("ok"))
+    await api.request("POST", "/x", body="a: 1", headers={"Content-Type": "application/yaml"})
+    await api.request("POST", "/x", body=b"a: 2", headers={"Content-Type": "application/yaml"})
+    assert server.bodies == [b"a: 1", b"a: 2"]
+    assert server.headers[0]["Content-Type"] == "application/yaml"
+
+
 async def test_a_warning_of_the_server_is_handed_on_once(server, given, pods):
     warnings = []
     server.answers(given.answer(POD, Warning='299 - "v1 Pod is \\"old\\""'))
@@ -275,6 +290,16 @@ async def test_a_refused_token_is_loaded_again_once(server, given, pods):
         assert await api.get(pods, "a", namespace="ns") == POD
         await api.get(pods, "a", namespace="ns")
     assert [headers["Authorization"] for headers in server.headers] == ["Bearer stale", "Bearer fresh", "Bearer fresh"]
+
+
+@pytest.mark.parametrize("size", [10, 2_000_000])
+async def test_a_write_with_a_refused_token_is_sent_again_whole(server, given, pods, size):
+    credentials = Credentials((), lambda: (("Authorization", "Bearer fresh"),))
+    server.answers(given.status(401, "Unauthorized"), given.answer(POD))
+    body = {**POD, "data": "x" * size}
+    async with LiveCluster(ClusterConfig(server=server.url, credentials=credentials)) as api:
+        await api.create(pods, body)
+    assert [json.loads(sent) for sent in server.bodies] == [body, body]
 
 
 async def test_a_token_that_stays_refused_says_whose_it_is(server, given, pods):
