@@ -41,13 +41,11 @@ async def test_the_event_of_a_waiting_pod_outlives_the_servers_ttl(team, pki, fa
         await team.pod()
         await team.certificate(dnsNames=["app2"])
         await team.event("Pod", "web", "DeniedByPolicy")
-        begin, seen = time.monotonic(), 1
+        begin, event = time.monotonic(), {}
         while time.monotonic() - begin < 3 * TTL_SECONDS:
-            await fake_clock.advance(timedelta(minutes=30))
-            event = await eventually(lambda seen=seen: counted(team, seen + 1), timeout=TTL_SECONDS)
-            seen = event["count"]
-        await team.event("Pod", "web", "DeniedByPolicy")
-        assert seen > 3
+            await fake_clock.advance(timedelta(minutes=1))
+            (event,) = await team.events("Pod", "web", "DeniedByPolicy")
+        assert event["count"] > 3
 
 
 @pytest.mark.slow
@@ -61,8 +59,3 @@ async def test_an_event_whose_cause_is_gone_is_forgotten_by_the_server(team, pki
 
 async def is_forgotten(team) -> bool:
     return await team.events("Certificate", "web") == []
-
-
-async def counted(team, at_least: int):
-    events = await team.events("Pod", "web", "DeniedByPolicy")
-    return events[0] if events and events[0]["count"] >= at_least else None
