@@ -224,7 +224,8 @@ def _signer_or_refusal(certificate: Certificate, ctx: Context) -> Signer | Refus
     try:
         return signer_of(issuer, ctx)
     except SignerError as error:
-        return Refuse(reasons.ISSUER_NOT_READY, f"{error} ({reference.kind} {reference.name} cannot sign)")
+        message = f"{error} ({reference.kind} {reference.name} cannot sign)"
+        return Refuse(reasons.ISSUER_NOT_READY, message, error.until)
 
 
 def signer_of(issuer: Issuer | ClusterIssuer, ctx: Context) -> Signer:

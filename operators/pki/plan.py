@@ -85,10 +85,11 @@ class Observed:
 
 @dataclass(frozen=True, slots=True)
 class Refuse:
-    """Say why not, and wait for a change."""
+    """Say why not, and wait for a change, or for the time when it will be possible."""
 
     reason: str
     message: str
+    until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,6 +79,8 @@ async def reconcile_certificate(certificate: Certificate, ctx: Context) -> Reque
 async def _refuse(certificate: Certificate, ctx: Context, step: Refuse) -> Requeue | None:
     _forget_attempts(certificate)
     await report.failed(certificate, ctx, step.reason, step.message)
+    if step.until is not None:
+        return _at(step.until, ctx)
     raise TerminalError(step.message, reason=step.reason, reported=True)
 
 
@@ -90,7 +92,7 @@ async def _wait(certificate: Certificate, ctx: Context, moment: datetime) -> Req
         name = certificate.spec.secret_name
         message = f"Find out what changes or deletes Secret {name}: it is repaired again at {format_time(moment)}"
         await report.failed(certificate, ctx, reasons.RETRY_SCHEDULED, message, key=reasons.RETRY_SCHEDULED)
-    return Requeue(moment - ctx.clock.now())
+    return _at(moment, ctx)
 
 
 async def _keep(certificate: Certificate, ctx: Context, step: Keep) -> Requeue | None:
@@ -144,7 +146,7 @@ async def _retry(certificate: Certificate, ctx: Context, reason: str, message: s
     status.last_failure_time, status.next_attempt_time = now, moment
     text = f"{message}; attempt {attempt} failed, the next is made at {format_time(moment)}"
     await report.failed(certificate, ctx, reason, text, key=reason)
-    return Requeue(moment - now)
+    return _at(moment, ctx)
 
 
 def _ready(
@@ -164,7 +166,11 @@ def _ready(
         else "that is the end of its issuer too, so its life was shortened: renew the CA"
     )
     ctx.condition("Ready", True, reasons.UP_TO_DATE, f"The certificate is valid until {format_time(end)}; {then}")
-    return Requeue(max((renewal or end) - ctx.clock.now(), timedelta(0)))
+    return _at(renewal or end, ctx)
+
+
+def _at(moment: datetime, ctx: Context) -> Requeue:
+    return Requeue(max(moment - ctx.clock.now(), timedelta(0)))
 
 
 def _forget_attempts(certificate: Certificate) -> None:
@@ -203,6 +209,8 @@ async def _judge_issuer(issuer: Issuer | ClusterIssuer, ctx: Context) -> Requeue
     except SignerError as error:
         issuer.status.not_after = None
         await _complain(issuer, ctx, reasons.ISSUER_NOT_READY, str(error))
+        if error.until is not None:
+            return _at(error.until, ctx)
         raise TerminalError(str(error), reason=reasons.ISSUER_NOT_READY, reported=True) from error
     await ctx.events.hold(scope, [])
     if not isinstance(signer, CaSigner):
@@ -212,7 +220,7 @@ async def _judge_issuer(issuer: Issuer | ClusterIssuer, ctx: Context) -> Requeue
     issuer.status.not_after = signer.not_after
     end = format_time(signer.not_after)
     ctx.condition("Ready", True, reasons.ISSUER_READY, f"The CA can sign until {end}")
-    return Requeue(max(signer.not_after - timedelta(hours=1) - ctx.clock.now(), timedelta(0)))
+    return _at(signer.not_after - timedelta(hours=1), ctx)
 
 
 async def _complain(

@@ -23,7 +23,14 @@ MINIMUM_LIFE = timedelta(hours=1)
 
 
 class SignerError(Exception):
-    """An issuer cannot sign; the message says what is wrong with its Secret, and the remedy first."""
+    """An issuer cannot sign; the message says what is wrong with its Secret, and the remedy first.
+
+    `until` is when it will be able to, where time alone is the remedy.
+    """
+
+    def __init__(self, message: str, *, until: datetime | None = None) -> None:
+        super().__init__(message)
+        self.until = until
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +145,8 @@ def _check_ca(secret: str, certificate: x509.Certificate, now: datetime) -> None
             f"least 2048 bits"
         )
     if certificate.not_valid_before_utc > now:
-        raise SignerError(f"Wait until {certificate.not_valid_before_utc:%Y-%m-%dT%H:%M:%SZ}: {name} begins then")
+        begin = certificate.not_valid_before_utc
+        raise SignerError(f"Wait until {begin:%Y-%m-%dT%H:%M:%SZ}: {name} in Secret {secret} begins then", until=begin)
     if certificate.not_valid_after_utc <= now + MINIMUM_LIFE:
         raise SignerError(
             f"Renew the CA in Secret {secret}: {name} ends at {certificate.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}"

@@ -91,8 +91,8 @@ class Team:
         encoded = {key: base64.b64encode(value).decode() for key, value in data.items()}
         return await self.create("Secret", name, data=encoded, type="Opaque")
 
-    async def new_ca(self) -> dict[str, bytes]:
-        return await make_ca(f"root of {self.namespace}", self.clock.now())
+    async def new_ca(self, *, begins_in: timedelta = timedelta(0)) -> dict[str, bytes]:
+        return await make_ca(f"root of {self.namespace}", self.clock.now() + begins_in)
 
     async def ca(self, **spec: Any) -> dict[str, bytes]:
         """Give the team a CA, as Issuer `ca`, and a policy: app1, and all names of Services in the namespace."""

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from contextlib import asynccontextmanager
 
 from cryptography import x509
 
+from operatorkit.cluster import PatchType
 from operatorkit.testing import eventually, idle
+from operatorkit.testing.running import CRDS, install_crds
 from operators.pki import Certificate
 
 CERTIFICATES = Certificate.api_resource()
@@ -54,6 +57,43 @@ async def test_objects_with_unknown_fields_and_numbers_for_quantities_disturb_no
         await team.create("Pod", "odd", spec={"containers": [container], "volumes": [volume]})
         await team.certificate(dnsNames=["app2"])
         await team.event("Pod", "odd", "DeniedByPolicy")
+
+
+async def test_a_certificate_that_cannot_be_read_is_told_and_disturbs_nobody(team, pki):
+    await team.ca()
+    async with loose_schema(team):
+        await team.create("Certificate", "odd", spec={"secretName": {"not": "a name"}, "issuerRef": {"name": "ca"}})
+        async with pki() as running:
+            await team.certificate()
+            await team.ready()
+            event = await team.event("Certificate", "odd", "InvalidObject")
+            assert "secretName" in event["message"]
+            await running.settled()
+            await idle(running.cluster)
+        await team.delete("Certificate", "odd")
+
+
+@asynccontextmanager
+async def loose_schema(team):
+    """Let the server store what the schema of Certificates forbids, as one of another version may have."""
+    name = Certificate.crd()["metadata"]["name"]
+    anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    loose = Certificate.crd()
+    loose["spec"]["versions"][0]["schema"]["openAPIV3Schema"] = anything
+    await team.cluster.patch(
+        CRDS, name, loose, patch_type=PatchType.APPLY, field_manager="operatorkit-testing", force=True
+    )
+    try:
+        await eventually(lambda: takes_anything(team))
+        yield
+    finally:
+        await install_crds(team.cluster, [Certificate])
+
+
+async def takes_anything(team) -> bool:
+    odd = {"apiVersion": CERTIFICATES.api_version, "kind": "Certificate", "metadata": {"name": "try"}, "spec": 5}
+    await team.cluster.create(CERTIFICATES, odd, namespace=team.namespace, dry_run=True)
+    return True
 
 
 async def all_ready(team, count: int) -> bool:

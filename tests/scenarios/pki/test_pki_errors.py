@@ -5,7 +5,10 @@ from __future__ import annotations
 import base64
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from operatorkit.clock import parse_time
+from operatorkit.errors import Invalid
 from operatorkit.testing import eventually
 
 
@@ -228,3 +231,38 @@ async def test_after_the_pod_and_the_request_are_gone_nothing_is_written_about_t
             await fake_clock.advance(timedelta(minutes=30))
         await running.settled()
         assert running.writes() == before
+
+
+async def test_an_issuer_whose_ca_begins_later_signs_from_then_on(team, pki, fake_clock):
+    await team.policy()
+    await team.secret("ca", await team.new_ca(begins_in=timedelta(hours=2)))
+    await team.create("Issuer", "ca", spec={"ca": {"secretName": "ca"}})
+    async with pki() as running:
+        await team.certificate()
+        ready = await team.condition("Certificate", "web", status="False", reason="IssuerNotReady")
+        assert ready["message"].startswith("Wait until 2026-01-01T01:55:00Z")
+        await running.settled()
+        await fake_clock.advance(timedelta(hours=2))
+        await team.ready()
+        await team.condition("Issuer", "ca", status="True")
+
+
+async def test_a_negative_duration_is_told_by_the_server_or_in_the_events(team, pki):
+    """The API server refuses it where it evaluates rules; where it does not, the operator says the same."""
+    await team.ca()
+    async with pki():
+        try:
+            await team.certificate(duration="-1h")
+        except Invalid as error:
+            told = str(error)
+        else:
+            told = (await team.event("Certificate", "web", "InvalidSpec"))["message"]
+    assert "spec.duration" in told
+    assert "-1h" in told
+    assert "at least 1h" in told
+    assert "2160h" in told
+
+
+async def test_a_common_name_that_is_too_long_is_refused_with_its_field(team):
+    with pytest.raises(Invalid, match=r"spec\.commonName: Too long: may not be more than 64"):
+        await team.certificate(commonName="a" * 65)
