@@ -2,10 +2,10 @@
 
 A script of its own, run by `python -I -S`, so it imports the standard library only. Its standard input is a pipe
 that the launcher holds open: the pipe closes when the launcher closes it or dies in any way, SIGKILL included, and
-then the program is asked to stop, and killed `GRACE` seconds later. The kernel kills the program, too, if this script
-itself is killed (Linux).
+then the program is asked to stop, and killed `GRACE` seconds later; `DIRECTORY`, if it is not empty, is removed with
+all that is in it. The kernel kills the program, too, if this script itself is killed (Linux).
 
-    usage: _guard.py GRACE PROGRAM [ARGUMENT...]
+    usage: _guard.py GRACE DIRECTORY PROGRAM [ARGUMENT...]
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import ctypes
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -32,7 +33,7 @@ def _before_exec() -> None:
 
 def main(arguments: list[str]) -> int:
     """Run the program and return its exit code, negative when a signal ended it."""
-    grace_seconds, command = float(arguments[0]), arguments[1:]
+    grace_seconds, directory, command = float(arguments[0]), arguments[1], arguments[2:]
     ended_read, ended_write = os.pipe()
     os.set_blocking(ended_write, False)
     signal.set_wakeup_fd(ended_write)
@@ -55,6 +56,8 @@ def main(arguments: list[str]) -> int:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+            if directory:
+                shutil.rmtree(directory, ignore_errors=True)
     return process.returncode
 
 

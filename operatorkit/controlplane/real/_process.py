@@ -22,15 +22,17 @@ _LINES_SHOWN = 15
 class Process:
     """A running program, in a process group of its own; its working directory is that of its log.
 
-    Guarantees: it ends when `stop` is called, and when this interpreter ends, however it ends.
+    Guarantees: it ends when `stop` is called, and when this interpreter ends, however it ends; then `remove`, a
+    directory, is removed.
     """
 
-    def __init__(self, program: Path, arguments: Sequence[str], *, log: Path) -> None:
+    def __init__(self, program: Path, arguments: Sequence[str], *, log: Path, remove: Path | None = None) -> None:
         self.name = program.name
         self._log = log
+        guard = [sys.executable, "-I", "-S", str(_GUARD), str(_GRACE_SECONDS), str(remove or "")]
         with log.open("wb") as output:
             self._guard = subprocess.Popen(  # noqa: S603 - our own command line
-                [sys.executable, "-I", "-S", str(_GUARD), str(_GRACE_SECONDS), str(program), *arguments],
+                [*guard, str(program), *arguments],
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,

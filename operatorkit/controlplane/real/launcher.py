@@ -151,7 +151,7 @@ class RealControlPlane:
         self._port = port.number
         self._stack.callback(self._stop_programs)
         etcd = f"unix://{directory / 'etcd.sock'}"
-        self._run(binaries.etcd, _etcd_arguments(directory, etcd), directory)
+        self._run(binaries.etcd, _etcd_arguments(directory, etcd), directory, remove=directory)
         self._run(binaries.kube_apiserver, self._apiserver_arguments(directory, etcd), directory)
         self._wait_for("/readyz")
         if self._controllers:
@@ -172,8 +172,8 @@ class RealControlPlane:
         self._processes.clear()
         self._port = None
 
-    def _run(self, program: Path, arguments: Sequence[str], directory: Path) -> None:
-        self._processes.append(Process(program, arguments, log=directory / f"{program.name}.log"))
+    def _run(self, program: Path, arguments: Sequence[str], directory: Path, *, remove: Path | None = None) -> None:
+        self._processes.append(Process(program, arguments, log=directory / f"{program.name}.log", remove=remove))
 
     def _apiserver_arguments(self, directory: Path, etcd: str) -> list[str]:
         serving = self._serving.issue_server()

@@ -98,8 +98,9 @@ def test_a_port_in_use_is_refused_before_anything_starts(tmp_path: Path) -> None
     assert not started.exists()
 
 
-def test_programs_end_when_the_launcher_is_killed(tmp_path: Path) -> None:
-    pid, script = tmp_path / "pid", tmp_path / "launcher.py"
+def test_programs_end_and_their_files_go_when_the_launcher_is_killed(tmp_path: Path) -> None:
+    pid, script, work = tmp_path / "pid", tmp_path / "launcher.py", tmp_path / "work"
+    work.mkdir()
     os.mkfifo(pid)
     program = _script(tmp_path / "program", f"trap '' TERM; echo $$ > {pid}; while :; do sleep 60; done")
     script.write_text(
@@ -107,12 +108,14 @@ def test_programs_end_when_the_launcher_is_killed(tmp_path: Path) -> None:
         "from pathlib import Path\n"
         "from operatorkit.controlplane.real import _process\n"
         "_process._GRACE_SECONDS = 0.1\n"
-        f"process = _process.Process(Path({str(program)!r}), [], log=Path({str(tmp_path / 'log')!r}))\n"
+        f"work = Path({str(work)!r})\n"
+        f"process = _process.Process(Path({str(program)!r}), [], log=work / 'log', remove=work)\n"
         "sys.stdin.read()\n"
     )
     launcher = subprocess.Popen([sys.executable, str(script)], stdin=subprocess.PIPE)
     child = int(pid.read_text())
-    descriptor = os.pidfd_open(child)
+    guard = int(Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[1])
+    descriptor = os.pidfd_open(guard)
 
     launcher.send_signal(signal.SIGKILL)
     launcher.communicate()
@@ -120,6 +123,9 @@ def test_programs_end_when_the_launcher_is_killed(tmp_path: Path) -> None:
     # A pidfd becomes readable when its process has ended.
     assert select.select([descriptor], [], [], 30)[0] == [descriptor]
     os.close(descriptor)
+    with pytest.raises(ProcessLookupError):
+        os.kill(child, 0)
+    assert not work.exists()
 
 
 @pytest.fixture(scope="module")
