@@ -124,6 +124,7 @@ class EmbeddedServer:
             journal.load(self.core.storage)
             self.core.storage.journal = journal.write
         bootstrap(self.core)
+        self.core.storage.forget()  # as on a server that has just started, history begins now
         self.core.crds.start()
         self.core.storage.forget()  # there is no earlier time to resume from
         self._running.callback(self.core.crds.stop)
