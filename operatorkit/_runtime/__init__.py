@@ -14,5 +14,6 @@ only.
 from __future__ import annotations
 
 from operatorkit._runtime.engine import Engine
+from operatorkit._runtime.install import install_definitions
 
-__all__ = ["Engine"]
+__all__ = ["Engine", "install_definitions"]

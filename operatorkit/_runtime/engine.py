@@ -31,7 +31,9 @@ _log = logging.getLogger("operatorkit.runtime")
 class Engine:
     """Runs one operator in the loop of its caller.
 
-    `namespace` limits it to one namespace (cluster-scoped kinds aside); `instance` names this process in Events.
+    `clock` is the operator's: back-off, Requeue, conditions, Events. `network_clock` paces the watches when they fail;
+    it stays real where a test holds the other. `namespace` limits the engine to one namespace (cluster-scoped kinds
+    aside); `instance` names this process in Events.
 
     Guarantees: no key of a kind runs twice at once; when nothing changes, no request is made but the open watches; an
     engine that was stopped leaves no task behind.
@@ -43,6 +45,7 @@ class Engine:
         api: ClusterAPI,
         *,
         clock: Clock = SYSTEM_CLOCK,
+        network_clock: Clock = SYSTEM_CLOCK,
         namespace: str | None = None,
         instance: str | None = None,
     ) -> None:
@@ -54,7 +57,7 @@ class Engine:
         self._stopping = asyncio.Event()
         self._ready = asyncio.Event()
         self._changed = asyncio.Event()
-        self.caches = Caches(app, api, clock=clock, namespace=namespace)
+        self.caches = Caches(app, api, clock=network_clock, namespace=namespace)
         self.events = EventRecorder(
             api, component=app.name, instance=instance or f"{app.name}-{socket.gethostname()}", clock=clock
         )

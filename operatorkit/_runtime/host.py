@@ -54,7 +54,7 @@ async def host(
         user_agent=f"operatorkit/{app.name}",
     ) as api:
         if install:
-            await install_definitions(app, api)
+            await install_definitions(app.kinds(), api)
         await check(app, api, namespace=namespace, origin=origin)
         engine = Engine(app, api, clock=clock, namespace=namespace)
         stop = asyncio.Event()

@@ -7,14 +7,14 @@ What belongs here: applying definitions and waiting until they are established. 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from contextlib import aclosing
 from datetime import timedelta
 from typing import Any, cast
 
 from operatorkit.cluster import ClusterAPI, JSONObject, PatchType
-from operatorkit.errors import ClusterError, OperatorKitError
+from operatorkit.errors import ClusterError, NotFound, OperatorKitError, Throttled
 from operatorkit.names import ApiResource
-from operatorkit.operator import Operator
 from operatorkit.resource import Resource
 
 __all__ = ["DEFINITIONS", "install_definitions"]
@@ -23,24 +23,48 @@ DEFINITIONS = ApiResource(
     "apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", namespaced=False
 )
 _MANAGER = "operatorkit"
+_PAUSE_SECONDS = 0.05
 
 
-async def install_definitions(app: Operator, api: ClusterAPI, *, limit: timedelta = timedelta(seconds=30)) -> None:
-    """Apply the CustomResourceDefinition of each own kind, and return when the API server serves them all.
+async def install_definitions(
+    kinds: Iterable[type[Any]], api: ClusterAPI, *, limit: timedelta = timedelta(seconds=30)
+) -> None:
+    """Apply the CustomResourceDefinition of each own kind among `kinds`; return when the objects of all can be listed.
 
-    Raises ClusterError when one is refused, and OperatorKitError, with the server's reason, when one is not
-    established within `limit`.
+    That is later than Established: for a moment kube-apiserver says that storage is (re)initializing.
+
+    Raises ClusterError when a definition is refused, and OperatorKitError when one is not served within `limit`.
     """
-    for definition in [kind.crd() for kind in app.kinds() if issubclass(kind, Resource)]:
-        name = definition["metadata"]["name"]
-        answer = await api.patch(
-            DEFINITIONS, name, definition, patch_type=PatchType.APPLY, field_manager=_MANAGER, force=True
+    own = [kind for kind in kinds if issubclass(kind, Resource)]
+    applied = [
+        await api.patch(
+            DEFINITIONS,
+            definition["metadata"]["name"],
+            definition,
+            patch_type=PatchType.APPLY,
+            field_manager=_MANAGER,
+            force=True,
         )
+        for definition in (kind.crd() for kind in own)
+    ]
+    for kind, definition in zip(own, applied, strict=True):
         try:
             async with asyncio.timeout(limit.total_seconds()):
-                await _established(api, answer)
+                await _established(api, definition)
+                await _served(api, kind.api_resource())
         except TimeoutError:
-            raise OperatorKitError(f"{name} was not established within {limit.total_seconds():g} s") from None
+            name = definition["metadata"]["name"]
+            raise OperatorKitError(f"{name} was applied, but is not served after {limit.total_seconds():g} s") from None
+
+
+async def _served(api: ClusterAPI, resource: ApiResource) -> None:
+    while True:
+        try:
+            await api.list(resource, limit=1)
+        except (NotFound, Throttled):
+            await asyncio.sleep(_PAUSE_SECONDS)
+        else:
+            return
 
 
 async def _established(api: ClusterAPI, definition: JSONObject) -> None:
@@ -59,7 +83,7 @@ async def _established(api: ClusterAPI, definition: JSONObject) -> None:
                         if _is_established(definition):
                             return
         except ClusterError:
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(_PAUSE_SECONDS)
         definition = await api.get(DEFINITIONS, name)
 
 

@@ -11,20 +11,15 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import Any
 
-from operatorkit._runtime import Engine
+from operatorkit._runtime import Engine, install_definitions
 from operatorkit.clock import SYSTEM_CLOCK, Clock
-from operatorkit.cluster.api import ClusterAPI, PatchType
-from operatorkit.names import ApiResource
+from operatorkit.cluster.api import ClusterAPI
 from operatorkit.operator import Operator
 from operatorkit.testing.cluster import RecordingCluster
-from operatorkit.testing.polling import eventually
 
-__all__ = ["CRDS", "RunningOperator", "install_crds", "running"]
-
-CRDS = ApiResource("apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", False)
+__all__ = ["RunningOperator", "install_crds", "running"]
 
 
 class RunningOperator:
@@ -68,35 +63,5 @@ async def running(
 
 
 async def install_crds(api: ClusterAPI, kinds: Iterable[type[Any]]) -> None:
-    """Apply the CRDs of those `kinds` that are classes of operatorkit, and wait until their objects can be listed.
-
-    That is later than Established: for a moment kube-apiserver says that storage is (re)initializing, and an engine
-    whose clock the test holds would wait for ever to ask again.
-    """
-    kinds = [kind for kind in kinds if hasattr(kind, "crd")]
-    definitions = [kind.crd() for kind in kinds]
-    for definition in definitions:
-        await api.patch(
-            CRDS,
-            definition["metadata"]["name"],
-            definition,
-            patch_type=PatchType.APPLY,
-            field_manager="operatorkit-testing",
-            force=True,
-        )
-    for definition in definitions:
-        name = definition["metadata"]["name"]
-        await eventually(partial(_is_established, api, name), message=f"Established of {name}")
-    for kind in kinds:
-        await eventually(partial(_is_served, api, kind.api_resource()), message=f"objects of {kind.__name__}")
-
-
-async def _is_served(api: ClusterAPI, resource: ApiResource) -> bool:
-    await api.list(resource, limit=1)
-    return True
-
-
-async def _is_established(api: ClusterAPI, name: str) -> bool:
-    found = await api.get(CRDS, name)
-    conditions = (found.get("status") or {}).get("conditions") or []
-    return any(condition["type"] == "Established" and condition["status"] == "True" for condition in conditions)
+    """Apply the CRDs of those `kinds` that are classes of operatorkit, and wait until their objects can be listed."""
+    await install_definitions(kinds, api)
