@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from operatorkit.clock import Clock, format_time
+from operatorkit.controlplane.embedded.fields.managed import keep_times
 from operatorkit.controlplane.embedded.options import Fault, WriteOptions
 from operatorkit.controlplane.embedded.registry import Registry, Served
 from operatorkit.controlplane.embedded.status import (
@@ -156,6 +157,7 @@ class Writer:
         self._refuse_faults(served, new, old, target.subresource)
         options.warnings.extend(served.strategy.warnings(new, old))
         metadata["resourceVersion"] = before["resourceVersion"]
+        new = keep_times(new, old)
         if new == old and not self._gone(new):
             return Written(old, None if options.dry_run else record)
         return self._commit(served, new, record, options)

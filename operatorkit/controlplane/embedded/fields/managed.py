@@ -23,7 +23,17 @@ from operatorkit.controlplane.embedded.fields.sets import FieldSet, Path
 from operatorkit.errors import Cause, ClusterError, FieldManagerConflict
 from operatorkit.names import GroupVersionKind
 
-__all__ = ["LAST_APPLIED", "FieldFilter", "Tracking", "apply", "excluding", "manager_name", "only", "track"]
+__all__ = [
+    "LAST_APPLIED",
+    "FieldFilter",
+    "Tracking",
+    "apply",
+    "excluding",
+    "keep_times",
+    "manager_name",
+    "only",
+    "track",
+]
 
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 _BEFORE_APPLY = "before-first-apply"
@@ -226,6 +236,23 @@ def _managed_for_update(live: JSONObject, new: JSONObject, subresource: str) -> 
     if given in ([], [{}]):
         return {}
     return _decode_or_none(new) or _decode_or_none(live)
+
+
+def keep_times(new: JSONObject, live: Mapping[str, Any]) -> JSONObject:
+    """Return `new`, or `live` where the two differ in nothing but the times of `managedFields`.
+
+    A write that changes nothing is no write, even if it was a different one that changed nothing: applying an empty
+    map where there is none, for example. Call this when `new` is final, `metadata.resourceVersion` included.
+    """
+    before = dict(live)
+    if not typed.equal(_without_managed(new), _without_managed(before)):
+        return new
+    return copy.deepcopy(before) if _untimed(new) == _untimed(before) else new
+
+
+def _untimed(obj: JSONObject) -> list[str]:
+    entries = ({name: it for name, it in entry.items() if name != "time"} for entry in _managed_of(obj) or ())
+    return sorted(json.dumps(entry, sort_keys=True) for entry in entries)
 
 
 # --------------------------------------------------------------------------------------------------------------- track
