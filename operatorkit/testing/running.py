@@ -14,12 +14,13 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from operatorkit._runtime import Engine, install_definitions
+from operatorkit._runtime.install import DEFINITIONS as CRDS
 from operatorkit.clock import SYSTEM_CLOCK, Clock
 from operatorkit.cluster.api import ClusterAPI
 from operatorkit.operator import Operator
 from operatorkit.testing.cluster import RecordingCluster
 
-__all__ = ["RunningOperator", "install_crds", "running"]
+__all__ = ["CRDS", "RunningOperator", "install_crds", "running"]
 
 
 class RunningOperator:
