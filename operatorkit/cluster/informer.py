@@ -166,8 +166,10 @@ class Informer:
         self._poisoned = self._poisoned + 1 if error.reason == "UnreadableFrame" else 0
         if self._poisoned >= _POISONED_TRIES or _is_from_the_future(error):
             self._listed, self._poisoned = False, 0
-        if not self._listed or not isinstance(error, Timeout) or self._vain > 1:
-            self._trouble(error)  # a watch that was silent, and given up once, is none
+        broke_off = isinstance(error, Unreachable) and self._vain == 0
+        fell_silent = isinstance(error, Timeout) and self._vain <= 1
+        if not self._listed or not (broke_off or fell_silent):  # a watch that worked may end so; the next will tell
+            self._trouble(error)
         return False
 
     async def _list(self) -> None:

@@ -147,12 +147,9 @@ def _why(error: BaseException) -> str:
             return "it reset the connection before the first answer: is the port right, and does it speak TLS?"
         case asyncio.TimeoutError():
             return "no connection in time: a firewall, a wrong address, or a host that is down"
-        case (
-            aiohttp.ServerDisconnectedError()
-            | ConnectionResetError()
-            | BrokenPipeError()
-            | aiohttp.ClientPayloadError()
-        ):
+        case aiohttp.ClientPayloadError():
+            return "the connection broke before the answer was complete"
+        case aiohttp.ServerDisconnectedError() | ConnectionResetError() | BrokenPipeError():
             return f"the connection broke before the answer was complete ({_text(error)})"
         case aiohttp.InvalidURL():
             return f"{error} is no URL: correct `server` in the kubeconfig"

@@ -197,8 +197,9 @@ async def test_the_trouble_of_now_can_be_asked_for(pods, clock):
         await task
 
 
-async def test_a_silent_watch_that_timed_out_is_no_failure(following, caplog):
-    api = ScriptedAPI([page(5)], [[bookmark(6), errors.Timeout("silent")], [added("a", 7)]])
+@pytest.mark.parametrize("end", [errors.Timeout("silent"), errors.Unreachable("the connection broke")])
+async def test_a_watch_that_fell_silent_or_broke_off_after_a_while_is_no_failure(following, caplog, end):
+    api = ScriptedAPI([page(5)], [[bookmark(6), end], [added("a", 7)]])
     async with following(api) as (informer, _):
         await eventually(lambda: A in informer.cache)
     assert caplog.records == []
