@@ -7,6 +7,7 @@ above all, gets the same behaviour.
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import weakref
 from collections.abc import Awaitable, Callable
@@ -17,8 +18,11 @@ import aiohttp
 
 from operatorkit.clock import Clock
 from operatorkit.cluster.config import ClusterConfig, Headers
+from operatorkit.errors import InputError
 
 __all__ = ["close_session", "new_session"]
+
+_log = logging.getLogger("operatorkit.cluster")
 
 _Handler = Callable[[aiohttp.ClientRequest], Awaitable[aiohttp.ClientResponse]]
 
@@ -129,7 +133,11 @@ def _authenticator(
         response = await handler(request)
         if response.status != 401 or not credentials.refreshable:
             return response
-        if not await credentials.refresh(used, now=clock.monotonic()):
+        try:
+            if not await credentials.refresh(used, now=clock.monotonic()):
+                return response
+        except InputError as error:
+            _log.warning("the API server refused the credentials, and: %s", error)
             return response
         response.release()
         _set(request, await credentials.headers(now=clock.monotonic()))

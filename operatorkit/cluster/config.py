@@ -8,6 +8,7 @@ on the first call, because it is slow to import and most commands need no cluste
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import ssl
 import tempfile
@@ -23,7 +24,8 @@ from operatorkit.errors import InputError
 __all__ = ["ClusterConfig", "Credentials", "load_config"]
 
 _SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-_TOKEN_FILE_PERIOD_SECONDS: Final = 10.0
+_TOKEN_FILE_SECONDS: Final = 10.0  # a token file is read again when what was read is so old
+_log = logging.getLogger("operatorkit.cluster")
 
 
 Headers = tuple[tuple[str, str], ...]
@@ -32,21 +34,20 @@ Headers = tuple[tuple[str, str], ...]
 class Credentials:
     """The headers that prove who we are, kept fresh.
 
-    `load` returns them, together with any client certificate it put into the SSL context; it may block (it reads
-    files and runs plugins), so it runs in a thread. `period_seconds` says how old headers may become before they are
-    loaded again; None means that only a refusal by the server makes us load them again.
+    `load` returns them, with the seconds for which they are good (None: until the server refuses them), and puts any
+    client certificate into the SSL context. It may block (it reads files and runs plugins), so it runs in a thread.
     """
 
     def __init__(
         self,
         headers: Headers = (),
-        load: Callable[[], Headers] | None = None,
+        load: Callable[[], tuple[Headers, float | None]] | None = None,
         *,
-        period_seconds: float | None = None,
+        good_for_seconds: float | None = None,
     ) -> None:
         self._headers = headers
         self._load = load
-        self._period = period_seconds
+        self._good_for = good_for_seconds
         self._loaded_at: float | None = None
         self._lock: asyncio.Lock | None = None
 
@@ -56,11 +57,18 @@ class Credentials:
         return self._load is not None
 
     async def headers(self, *, now: float) -> Headers:
-        """Return the headers of a request; `now` is a monotonic clock's reading in seconds."""
+        """Return the headers of a request; `now` is a monotonic clock's reading in seconds.
+
+        When they are old and cannot be loaded again, that is logged and the old ones are returned: they may still do.
+        """
         if self._loaded_at is None:
             self._loaded_at = now
-        if self._period is not None and now - self._loaded_at >= self._period:
-            await self.refresh(self._headers, now=now)
+        if self._good_for is not None and now - self._loaded_at >= self._good_for:
+            try:
+                await self.refresh(self._headers, now=now)
+            except InputError as error:
+                _log.warning("%s; going on with those from before", error)
+                self._loaded_at = now
         return self._headers
 
     async def refresh(self, used: Headers, *, now: float) -> bool:
@@ -74,7 +82,7 @@ class Credentials:
             self._lock = asyncio.Lock()
         async with self._lock:
             if self._headers == used:
-                self._headers = await asyncio.to_thread(self._load)
+                self._headers, self._good_for = await asyncio.to_thread(self._load)
                 self._loaded_at = now
         return self._headers != used
 
@@ -171,7 +179,7 @@ def _from_node(node: Any, context: str | None, origin: str) -> ClusterConfig:
     where = f"context {chosen.get('name')} (user {settings.get('user')}) of {origin}"
     impersonation = _impersonation(user)
 
-    def reload() -> Headers:
+    def reload() -> tuple[Headers, float | None]:
         with tempfile.TemporaryDirectory(prefix="operatorkit-") as again:
             try:
                 fresh_loader, fresh = load(again)
@@ -180,7 +188,7 @@ def _from_node(node: Any, context: str | None, origin: str) -> ClusterConfig:
                     ssl_context.load_cert_chain(fresh.cert_file, fresh.key_file)
             except (ConfigException, OSError, ValueError) as error:
                 raise InputError(f"the credentials of {where} cannot be renewed: {_first_line(error)}") from error
-        return _authorization(fresh) + impersonation
+        return _authorization(fresh) + impersonation, _good_for_seconds(fresh_loader, user)
 
     renews = bool(user.keys() & {"exec", "auth-provider", "tokenFile", "client-certificate"})
     return ClusterConfig(
@@ -190,7 +198,7 @@ def _from_node(node: Any, context: str | None, origin: str) -> ClusterConfig:
         credentials=Credentials(
             _authorization(configuration) + impersonation,
             reload if renews else None,
-            period_seconds=_TOKEN_FILE_PERIOD_SECONDS if "tokenFile" in user else _lifetime_seconds(loader),
+            good_for_seconds=_good_for_seconds(loader, user),
         ),
         tls_server_name=configuration.tls_server_name or None,
         proxy=proxy,
@@ -209,9 +217,9 @@ def _from_service_account() -> ClusterConfig:
     except (ConfigException, OSError) as error:
         raise InputError(f"the service account of this pod cannot be used: {_first_line(error)}") from error
 
-    def reload() -> Headers:
+    def reload() -> tuple[Headers, float | None]:
         try:
-            return _bearer((_SERVICE_ACCOUNT / "token").read_text())
+            return _bearer((_SERVICE_ACCOUNT / "token").read_text()), _TOKEN_FILE_SECONDS
         except OSError as error:
             raise InputError(f"the token of this pod's service account cannot be read: {error}") from error
 
@@ -220,7 +228,7 @@ def _from_service_account() -> ClusterConfig:
         server=configuration.host,
         namespace=namespace_file.read_text().strip() if namespace_file.exists() else "default",
         ssl_context=ssl_context,
-        credentials=Credentials(reload(), reload, period_seconds=_TOKEN_FILE_PERIOD_SECONDS),
+        credentials=Credentials(reload()[0], reload, good_for_seconds=_TOKEN_FILE_SECONDS),
         origin="the service account of this pod",
     )
 
@@ -299,8 +307,10 @@ def _impersonation(user: Mapping[str, Any]) -> Headers:
     return tuple(headers)
 
 
-def _lifetime_seconds(loader: Any) -> float | None:
-    """Say for how long the plugin's credentials are good, less a fifth, or None when they do not expire."""
+def _good_for_seconds(loader: Any, user: Mapping[str, Any]) -> float | None:
+    """Say for how long credentials are to be used: for plugins, until a fifth of their time is left."""
+    if "tokenFile" in user:
+        return _TOKEN_FILE_SECONDS
     expiry = getattr(loader, "expiry", None)
     if expiry is None:
         return None

@@ -219,11 +219,11 @@ async def test_a_server_that_restarts_with_nothing_left_is_followed_from_its_new
     token = ""
 
     def credentials():
-        return (("Authorization", f"Bearer {token}"),)
+        return (("Authorization", f"Bearer {token}"),), None
 
     async with EmbeddedServer(tls=False) as first:
         port, token = int(first.url.rpartition(":")[2]), first.token
-        config = ClusterConfig(server=first.url, credentials=Credentials(credentials(), credentials))
+        config = ClusterConfig(server=first.url, credentials=Credentials(credentials()[0], credentials))
         api = await LiveCluster(config).__aenter__()
         for number in range(30):
             await api.create(CONFIG_MAPS, config_map(f"c{number}"), namespace="default")

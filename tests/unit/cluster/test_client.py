@@ -283,7 +283,7 @@ async def test_watches_that_wait_for_their_first_byte_do_not_hold_up_requests(se
 async def test_a_refused_token_is_loaded_again_once(server, given, pods):
     tokens = iter(["fresh"])
     credentials = Credentials(
-        (("Authorization", "Bearer stale"),), lambda: (("Authorization", f"Bearer {next(tokens)}"),)
+        (("Authorization", "Bearer stale"),), lambda: ((("Authorization", f"Bearer {next(tokens)}"),), None)
     )
     server.answers(given.status(401, "Unauthorized", "Unauthorized"), given.answer(POD))
     async with LiveCluster(ClusterConfig(server=server.url, credentials=credentials)) as api:
@@ -294,7 +294,7 @@ async def test_a_refused_token_is_loaded_again_once(server, given, pods):
 
 @pytest.mark.parametrize("size", [10, 2_000_000])
 async def test_a_write_with_a_refused_token_is_sent_again_whole(server, given, pods, size):
-    credentials = Credentials((), lambda: (("Authorization", "Bearer fresh"),))
+    credentials = Credentials((), lambda: ((("Authorization", "Bearer fresh"),), None))
     server.answers(given.status(401, "Unauthorized"), given.answer(POD))
     body = {**POD, "data": "x" * size}
     async with LiveCluster(ClusterConfig(server=server.url, credentials=credentials)) as api:
@@ -304,7 +304,9 @@ async def test_a_write_with_a_refused_token_is_sent_again_whole(server, given, p
 
 async def test_a_token_that_stays_refused_says_whose_it_is(server, given, pods):
     same = (("Authorization", "Bearer stale"),)
-    config = ClusterConfig(server=server.url, credentials=Credentials(same, lambda: same), origin="context c of file f")
+    config = ClusterConfig(
+        server=server.url, credentials=Credentials(same, lambda: (same, None)), origin="context c of file f"
+    )
     server.answers(given.status(401, "Unauthorized", "Unauthorized"))
     async with LiveCluster(config) as api:
         with pytest.raises(errors.Unauthorized, match="credentials of context c of file f"):
@@ -312,14 +314,26 @@ async def test_a_token_that_stays_refused_says_whose_it_is(server, given, pods):
     assert len(server.requests) == 1
 
 
+async def test_a_refused_token_that_cannot_be_loaded_again_is_an_error_of_the_request(server, given, pods, caplog):
+    def load():
+        raise errors.InputError("the token file is gone")
+
+    config = ClusterConfig(server=server.url, credentials=Credentials((("Authorization", "Bearer stale"),), load))
+    server.answers(given.status(401, "Unauthorized"))
+    async with LiveCluster(config) as api:
+        with pytest.raises(errors.Unauthorized):
+            await api.get(pods, "a", namespace="ns")
+    assert "the token file is gone" in caplog.text
+
+
 async def test_credentials_are_loaded_again_when_they_are_old(server, given, pods, clock):
     loads = []
 
     def load():
         loads.append(clock.monotonic())
-        return (("Authorization", f"Bearer {len(loads)}"),)
+        return (("Authorization", f"Bearer {len(loads)}"),), 10
 
-    credentials = Credentials((("Authorization", "Bearer 0"),), load, period_seconds=10)
+    credentials = Credentials((("Authorization", "Bearer 0"),), load, good_for_seconds=10)
     server.answers(given.answer(POD))
     async with LiveCluster(ClusterConfig(server=server.url, credentials=credentials), clock=clock) as api:
         for pause in (0, 9, 1, 5):

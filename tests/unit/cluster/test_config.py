@@ -145,7 +145,7 @@ async def test_impersonation_is_passed_on():
     )
 
 
-async def test_files_are_found_beside_the_kubeconfig_and_a_token_file_is_read_again(tmp_path):
+async def test_files_are_found_beside_the_kubeconfig_and_a_token_file_is_read_again(tmp_path, caplog):
     certificate_pem, _ = certificate()
     (tmp_path / "ca.crt").write_bytes(certificate_pem)
     (tmp_path / "token").write_text("one\n")
@@ -158,8 +158,10 @@ async def test_files_are_found_beside_the_kubeconfig_and_a_token_file_is_read_ag
     assert await authorization(config, now=5.0) == "Bearer one"
     assert await authorization(config, now=10.0) == "Bearer two"
     (tmp_path / "token").unlink()
-    with pytest.raises(InputError, match="cannot be renewed"):
-        await authorization(config, now=25.0)
+    assert await authorization(config, now=25.0) == "Bearer two"
+    assert "cannot be renewed" in caplog.text
+    (tmp_path / "token").write_text("three\n")
+    assert await authorization(config, now=40.0) == "Bearer three"
 
 
 def plugin(path: Path, body: str) -> dict:
