@@ -18,6 +18,7 @@ from operatorkit.controlplane.embedded.status import bad_request, not_acceptable
 
 __all__ = ["PATCH_TYPES", "Form", "media_type", "negotiate", "read_body"]
 
+_MAX_VALUES = 1_000_000
 ACCEPTED = ("application/json", "application/yaml")
 PATCH_TYPES = (
     "application/json-patch+json",
@@ -113,7 +114,22 @@ def _read_yaml(text: str) -> Any:
     try:
         return codec.loads(text)  # most clients send JSON under YAML's name
     except ValueError:
-        return json.loads(json.dumps(yaml.load(text, Loader=_YAML)))  # noqa: S506 - a SafeLoader
+        value = yaml.load(text, Loader=_YAML)  # noqa: S506 - a SafeLoader
+    if _weight(value, {}) > _MAX_VALUES:
+        raise bad_request("error converting YAML to JSON: yaml: document contains excessive aliasing")
+    return json.loads(json.dumps(value))
+
+
+def _weight(value: Any, known: dict[int, int]) -> int:
+    """Return how many values a document has, each alias counted as what it stands for; infinitely many in a circle."""
+    if not isinstance(value, dict | list):
+        return 1
+    found = known.get(id(value))
+    if found is None:
+        known[id(value)] = _MAX_VALUES + 1  # what it weighs for those inside it
+        children = value.values() if isinstance(value, dict) else value
+        found = known[id(value)] = 1 + sum(_weight(child, known) for child in children)
+    return found
 
 
 class _YAML(yaml.SafeLoader):

@@ -84,8 +84,8 @@ class EmbeddedServer:
         self._host = host
         self._port = port
         tokens = Tokens(self.core.storage, clock)
-        self._authenticator = Authenticator({self.token: User("admin", (ADMIN_GROUP,))}, [tokens.user])
-        self._access = Access(self.core.storage, self.core.registry, self._authenticator)
+        self.authenticator = Authenticator({self.token: User("admin", (ADMIN_GROUP,))}, [tokens.user])
+        self._access = Access(self.core.storage, self.core.registry, self.authenticator)
         self._dispatcher = Dispatcher(self.core, self._access, tokens)
         self.local = LocalCluster(self._dispatcher)
         self._server: web.Server | None = None
@@ -214,7 +214,7 @@ class EmbeddedServer:
         transport = http.transport
         certificate = transport.get_extra_info("peercert") if transport is not None else None
         headers = http.headers
-        user = self._authenticator.user(headers.get("Authorization", ""), certificate)
+        user = self.authenticator.user(headers.get("Authorization", ""), certificate)
         user = self._access.impersonated(user, _impersonation(headers))
         try:
             body = await http.read() if http.can_read_body else b""

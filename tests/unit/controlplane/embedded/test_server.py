@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiohttp
+import pytest
+
+from operatorkit.controlplane.embedded.control_plane import EmbeddedControlPlane
+from operatorkit.controlplane.embedded.server import BODY_LIMIT_BYTES, EmbeddedServer
+from operatorkit.errors import InputError
+
+from .conftest import CONFIG_MAPS, config_map
+
+
+def _trust(server: EmbeddedServer) -> ssl.SSLContext:
+    assert server.ca_pem is not None
+    return ssl.create_default_context(cadata=server.ca_pem.decode())
+
+
+@pytest.fixture
+async def http(server: EmbeddedServer) -> AsyncIterator[aiohttp.ClientSession]:
+    connector = aiohttp.TCPConnector(ssl=_trust(server))
+    headers = {"Authorization": f"Bearer {server.token}"}
+    async with aiohttp.ClientSession(server.url, connector=connector, headers=headers) as session:
+        yield session
+
+
+async def _status(answer: aiohttp.ClientResponse) -> tuple[int, str]:
+    body: dict[str, Any] = json.loads(await answer.read())
+    assert (body["kind"], body["status"], body.get("code", answer.status)) == ("Status", "Failure", answer.status)
+    return answer.status, body.get("reason", "")
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "expected"),
+    [
+        (b"{", "application/json", (400, "BadRequest")),
+        (b"", "application/json", (400, "BadRequest")),
+        (b"[1]", "application/json", (400, "BadRequest")),
+        (b"\xff\xfe", "application/json", (400, "BadRequest")),
+        (b"{" + b'"a":{' * 5000 + b"}" * 5001, "application/json", (400, "BadRequest")),
+        (b"{" + b'"a":[' * 100_000, "application/json", (400, "BadRequest")),
+        (b'{"metadata": 3}', "application/json", (400, "BadRequest")),
+        (b'{"metadata": {"name": "a", "labels": {"x": 1}}}', "application/json", (400, "BadRequest")),
+        (b'{"data": {"k": NaN}, "metadata": {"name": "a"}}', "application/json", (400, "BadRequest")),
+        (b"a: [", "application/yaml", (400, "BadRequest")),
+        (b"!!python/object/apply:os.system [id]", "application/yaml", (400, "BadRequest")),
+        (b"x", "image/png", (415, "UnsupportedMediaType")),
+        (b"k8s\0nonsense", "application/vnd.kubernetes.protobuf", (400, "BadRequest")),
+        (b"x" * (BODY_LIMIT_BYTES + 1), "application/json", (413, "RequestEntityTooLarge")),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")
+async def test_a_body_that_cannot_be_understood_gets_a_status(
+    http: aiohttp.ClientSession, body: bytes, content_type: str, expected: tuple[int, str]
+) -> None:
+    path = "/api/v1/namespaces/default/configmaps"
+    async with http.post(path, data=body, headers={"Content-Type": content_type}) as answer:
+        assert await _status(answer) == expected
+
+
+async def test_yaml_that_multiplies_itself_is_refused(http: aiohttp.ClientSession) -> None:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9)]
+    headers = {"Content-Type": "application/yaml"}
+    async with http.post(
+        "/api/v1/namespaces/default/configmaps", data="\n".join(lines).encode(), headers=headers
+    ) as answer:
+        assert await _status(answer) == (400, "BadRequest")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "code"),
+    [
+        ("GET", "/api/v1/namespaces/default/configmaps/..%2f..%2fsecrets", 404),
+        ("GET", "/api/v1/nonsense", 404),
+        ("GET", "/apis/nonsense/v1", 404),
+        ("GET", "/etc/passwd", 404),
+        ("POST", "/version", 405),
+        ("PUT", "/api/v1/namespaces/default/configmaps", 405),
+        ("POST", "/api/v1/namespaces/default/configmaps/a", 405),
+        ("GET", "/api/v1/configmaps?limit=x", 400),
+        ("GET", "/api/v1/configmaps?labelSelector=%2C%2C", 400),
+        ("GET", "/api/v1/configmaps?fieldSelector=spec.x%3D1", 400),
+        ("GET", "/api/v1/configmaps?resourceVersion=-1", 400),
+        ("GET", "/api/v1/namespaces/default/pods/p/log", 400),
+    ],
+)
+async def test_a_path_or_query_that_makes_no_sense_gets_a_status(
+    http: aiohttp.ClientSession, method: str, path: str, code: int
+) -> None:
+    from yarl import URL
+
+    async with http.request(method, URL(path, encoded=True)) as answer:
+        assert (await _status(answer))[0] == code
+
+
+async def test_a_client_whose_credentials_are_wrong_is_told_no_more_than_that(
+    http: aiohttp.ClientSession, server: EmbeddedServer
+) -> None:
+    for value in ("Bearer nonsense", "Basic YTpi", "Bearer"):
+        async with http.get("/api", headers={"Authorization": value}) as answer:
+            assert await _status(answer) == (401, "Unauthorized")
+    async with (
+        aiohttp.ClientSession(server.url, connector=aiohttp.TCPConnector(ssl=_trust(server))) as nobody,
+        nobody.get("/version") as version,
+        nobody.get("/api/v1/pods") as pods,
+    ):
+        assert version.status == 200
+        assert await _status(pods) == (403, "Forbidden")
+
+
+async def test_a_document_that_did_not_change_is_not_sent_again(http: aiohttp.ClientSession) -> None:
+    accept = {"Accept": "application/json;as=APIGroupDiscoveryList;v=v2;g=apidiscovery.k8s.io"}
+    async with http.get("/apis", headers=accept) as first:
+        etag = first.headers["ETag"]
+        assert (await first.json(content_type=None))["kind"] == "APIGroupDiscoveryList"
+    async with http.get("/apis", headers=accept | {"If-None-Match": etag}) as second:
+        assert (second.status, await second.read()) == (304, b"")
+
+
+async def test_an_object_is_answered_with_the_bytes_that_are_stored(
+    http: aiohttp.ClientSession, server: EmbeddedServer
+) -> None:
+    await server.local.create(CONFIG_MAPS, config_map("a"), namespace="default")
+    record = server.core.storage.collection("configmaps").records["default/a"]
+    async with http.get("/api/v1/namespaces/default/configmaps/a") as answer:
+        assert await answer.read() == b'{"kind":"ConfigMap","apiVersion":"v1",' + record.body
+
+
+async def test_a_watch_is_told_until_its_time_is_up(http: aiohttp.ClientSession, server: EmbeddedServer) -> None:
+    path = "/api/v1/namespaces/default/configmaps"
+    async with http.get(path, params={"watch": "1", "timeoutSeconds": "1"}) as answer:
+        await server.local.create(CONFIG_MAPS, config_map("a"), namespace="default")
+        frames = [json.loads(line) async for line in answer.content]
+    assert [(it["type"], it["object"]["metadata"]["name"]) for it in frames] == [("ADDED", "a")]
+
+
+async def test_stopping_ends_watches_and_frees_the_port(clock: Any) -> None:
+    server = EmbeddedServer(clock=clock, controllers="")
+    await server.start()
+    async with aiohttp.ClientSession(server.url, connector=aiohttp.TCPConnector(ssl=_trust(server))) as session:
+        session.headers["Authorization"] = f"Bearer {server.token}"
+        async with session.get("/api/v1/configmaps", params={"watch": "1"}) as answer:
+            await server.stop()
+            await server.stop()
+            assert await answer.content.read() == b""
+    with pytest.raises(OSError, match=r"refused|Connect"):
+        await asyncio.open_connection("127.0.0.1", int(server.url.rpartition(":")[2]))
+
+
+def test_a_port_that_is_taken_is_named_with_the_remedy() -> None:
+    with EmbeddedControlPlane(controllers="") as plane:
+        port = int(plane.url.rpartition(":")[2])
+        with (
+            pytest.raises(InputError, match=rf"port {port} of 127\.0\.0\.1 is in use: stop what listens there"),
+            EmbeddedControlPlane(port=port, controllers=""),
+        ):
+            pass
+
+
+def test_a_kubeconfig_carries_everything_and_is_for_its_owner_only(tmp_path: Any) -> None:
+    with EmbeddedControlPlane(controllers="") as plane:
+        path = plane.write_kubeconfig(tmp_path / "config", user="ann", groups=["devs"], namespace="team")
+        config = plane.kubeconfig(user="ann")
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert {"client-certificate-data", "client-key-data"} <= set(config["users"][0]["user"])
+    assert "certificate-authority-data" in config["clusters"][0]["cluster"]
+    assert "team" in path.read_text()

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import pytest
+
+from operatorkit.controlplane.embedded import watching
+from operatorkit.controlplane.embedded.local import LocalCluster
+from operatorkit.controlplane.embedded.options import ListOptions
+from operatorkit.controlplane.embedded.reading import Selection
+from operatorkit.controlplane.embedded.server import EmbeddedServer
+from operatorkit.controlplane.embedded.status import ApiError
+from operatorkit.controlplane.embedded.watching import Watch
+
+from .conftest import CONFIG_MAPS, config_map
+
+
+def _watch(server: EmbeddedServer, **options: object) -> Watch:
+    served = server.core.registry.find("", "v1", "configmaps")
+    assert served is not None
+    chosen = ListOptions(**options)  # type: ignore[arg-type]
+    return Watch(server.core.storage, Selection.of(served, "default", chosen), chosen)
+
+
+def _told(watch: Watch) -> list[tuple[str, str]]:
+    return [(it.type, it.record.name if it.record else "") for it in watch.take()]
+
+
+async def test_a_watch_of_nothing_in_particular_begins_with_what_is_there(
+    local: LocalCluster, server: EmbeddedServer
+) -> None:
+    await local.create(CONFIG_MAPS, config_map("a"), namespace="default")
+    watch = _watch(server)
+    await local.create(CONFIG_MAPS, config_map("b"), namespace="default")
+    assert _told(watch) == [("ADDED", "a"), ("ADDED", "b")]
+    watch.close()
+
+
+async def test_a_watch_resumes_after_the_revision_it_names(local: LocalCluster, server: EmbeddedServer) -> None:
+    made = await local.create(CONFIG_MAPS, config_map("a"), namespace="default")
+    await local.create(CONFIG_MAPS, config_map("b"), namespace="default")
+    watch = _watch(server, resource_version=made["metadata"]["resourceVersion"])
+    await local.delete(CONFIG_MAPS, "a", namespace="default")
+    assert _told(watch) == [("ADDED", "b"), ("DELETED", "a")]
+    watch.close()
+
+
+async def test_what_leaves_a_selection_is_deleted_at_the_revision_of_the_change(
+    local: LocalCluster, server: EmbeddedServer
+) -> None:
+    made = await local.create(CONFIG_MAPS, config_map("a", labels={"x": "1"}), namespace="default")
+    watch = _watch(server, resource_version=made["metadata"]["resourceVersion"], label_selector="x=1")
+    changed = await local.replace(CONFIG_MAPS, "a", config_map("a", labels={"x": "2"}), namespace="default")
+    (event,) = watch.take()
+    assert event.type == "DELETED"
+    assert event.record is not None
+    last = event.record.decode()["metadata"]
+    assert last["labels"] == {"x": "1"}
+    assert last["resourceVersion"] == changed["metadata"]["resourceVersion"]
+    await local.replace(CONFIG_MAPS, "a", config_map("a", labels={"x": "1"}), namespace="default")
+    assert _told(watch) == [("ADDED", "a")]
+    watch.close()
+
+
+async def test_initial_events_end_with_a_bookmark_that_says_so(local: LocalCluster, server: EmbeddedServer) -> None:
+    await local.create(CONFIG_MAPS, config_map("a"), namespace="default")
+    watch = _watch(server, send_initial_events=True, match="NotOlderThan", bookmarks=True)
+    first, last = watch.take()
+    assert (first.type, last.type, last.initial_end, last.revision) == (
+        "ADDED",
+        "BOOKMARK",
+        True,
+        server.core.storage.revision,
+    )
+    watch.close()
+
+
+async def test_a_watch_from_a_forgotten_past_is_refused(local: LocalCluster, server: EmbeddedServer) -> None:
+    made = await local.create(CONFIG_MAPS, config_map("a"), namespace="default")
+    await local.delete(CONFIG_MAPS, "a", namespace="default")
+    server.core.storage.forget()
+    with pytest.raises(ApiError, match=r"too old resource version: \d+ \(\d+\)") as raised:
+        _watch(server, resource_version=made["metadata"]["resourceVersion"])
+    assert (raised.value.code, raised.value.reason) == (410, "Expired")
+
+
+async def test_a_watcher_that_lags_too_far_behind_is_cut_off(
+    local: LocalCluster, server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "BUFFER_LENGTH", 2)
+    watch = _watch(server)
+    for name in "abc":
+        await local.create(CONFIG_MAPS, config_map(name), namespace="default")
+    assert watch.closed
+    assert [it for it, _ in _told(watch)] == ["ADDED", "ADDED"]
+    assert await watch.next() == []
+
+
+async def test_a_closed_watch_is_told_of_nothing(local: LocalCluster, server: EmbeddedServer) -> None:
+    watch = _watch(server)
+    watch.close()
+    watch.close()
+    await local.create(CONFIG_MAPS, config_map("a"), namespace="default")
+    assert watch.take() == []
