@@ -19,7 +19,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tests.unit.crd.schema_cases import FORMATS, ROOTS, SCHEMAS, UPDATES, VALUES
+from tests.unit.crd.schema_cases import DEFAULTS, FORMATS, ROOTS, SCHEMAS, UPDATES, VALUES
 
 GROUP = "cases.example.io"
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
@@ -127,6 +127,16 @@ def updates(server: Server) -> Any:
     return recorded
 
 
+def defaults(server: Server) -> Any:
+    recorded = []
+    for at, (schema, spec) in enumerate(DEFAULTS):
+        install(server, f"Default{at}", with_spec({"x": schema}))
+        code, stored = server.send("POST", f"{ROOM}/default{at}s?dryRun=All", obj(f"Default{at}", "x", spec))
+        assert code == 201, stored
+        recorded.append(stored["spec"])
+    return recorded
+
+
 def main(url: str, token: str, output: str) -> None:
     server = Server(url, token)
     texts: Any
@@ -137,6 +147,7 @@ def main(url: str, token: str, output: str) -> None:
         "values": recorded,
         "formats": texts,
         "updates": updates(server),
+        "defaults": defaults(server),
         "schemas": {
             name: faults(server.send("POST", check, crd("Schema", with_spec({"x": copy.deepcopy(schema)}))))
             for name, schema in SCHEMAS.items()

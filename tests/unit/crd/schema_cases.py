@@ -396,3 +396,36 @@ UPDATES: list[tuple[str, Any, Any]] = [
     ("set", ["a"], ["a", "a"]),
     ("nullable", 1, 1),
 ]
+
+# (schema of spec.x, spec): what the server makes of it before it stores it
+DEFAULTS: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    ({"type": "integer", "default": 3}, {}),
+    ({"type": "integer", "default": 3}, {"x": None}),
+    ({"type": "integer", "default": 3}, {"x": 5}),
+    ({"type": "integer", "default": 3, "nullable": True}, {"x": None}),
+    ({"type": "integer"}, {"x": None}),
+    ({"type": "integer", "nullable": True}, {"x": None}),
+    ({"type": "array", "items": {"type": "integer", "default": 3}}, {"x": [None, 1]}),
+    ({"type": "object", "additionalProperties": {"type": "integer"}}, {"x": {"a": None}}),
+    ({"type": "object", "additionalProperties": {"type": "integer", "nullable": True}}, {"x": {"a": None}}),
+    ({"type": "object", "default": {}, "properties": {"a": {"type": "integer", "default": 3}}}, {}),
+    ({"type": "object", "properties": {"a": {"type": "integer", "default": 3}}}, {}),
+    ({"type": "object", "properties": {"a": {"type": "integer", "default": 3}}}, {"x": {"z": 1}}),
+    ({"x-kubernetes-preserve-unknown-fields": True}, {"x": {"a": None}}),
+    ({**PAIR, "x-kubernetes-preserve-unknown-fields": True}, {"x": {"z": {"y": None}, "a": None}}),
+    ({"type": "array", "items": PAIR}, {"x": [{"a": "b", "z": 1}, {}]}),
+    ({"type": "object", "additionalProperties": PAIR}, {"x": {"k": {"z": 1}}}),
+    ({"type": "object"}, {"x": {"z": {"y": [1]}}, "unknown": 1}),
+    (
+        {"type": "object", "x-kubernetes-embedded-resource": True, "properties": {"spec": PAIR}},
+        {"x": {"apiVersion": "v1", "kind": "A", "metadata": {"name": "n"}, "spec": {"z": 1}, "status": {}}},
+    ),
+    (
+        {
+            "type": "object",
+            "x-kubernetes-preserve-unknown-fields": True,
+            "properties": {"a": {"type": "object", "properties": {"b": INT}}},
+        },
+        {"x": {"a": {"b": 1, "z": 2}, "y": {"z": 3}}},
+    ),
+]

@@ -299,6 +299,26 @@ def test_models_told_apart_by_a_field_become_one_object_with_rules() -> None:
     assert schema_of(Annotated[S3 | Disk, Field(discriminator="type")] | None, None) == schema
 
 
+class Tape(Model):
+    type: Literal["tape"]
+    path: str
+
+
+def test_what_all_models_of_a_union_require_is_required_and_needs_no_rule() -> None:
+    schema = schema_of(Annotated[Disk | Tape, Field(discriminator="type")])
+    assert schema["required"] == ["type", "path"]
+    assert not any(rule["rule"].startswith("has(self.path)") for rule in schema["x-kubernetes-validations"])
+
+
+def test_models_of_a_union_agree_about_common_fields() -> None:
+    class Cloud(Model):
+        type: Literal["cloud"]
+        path: int
+
+    with pytest.raises(DefinitionError, match="the field path is not the same in all models of the union"):
+        schema_of(Annotated[Disk | Cloud, Field(discriminator="type")])
+
+
 def test_class_rules_stand_on_the_object() -> None:
     class Ranged(Model):
         class_rules = (exactly_one_of("a", "b"), at_most_one_of("c", "d"), Rule("true", field_path=".a"))

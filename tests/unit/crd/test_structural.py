@@ -18,7 +18,7 @@ HERE = Path(__file__).parent
 RECORDED: dict[str, Any] = json.loads((HERE / "recorded.json").read_text())
 CASES = runpy.run_path(str(HERE / "schema_cases.py"))
 VALUES, FORMATS, UPDATES = CASES["VALUES"], CASES["FORMATS"], CASES["UPDATES"]
-SCHEMAS, ROOTS = CASES["SCHEMAS"], CASES["ROOTS"]
+SCHEMAS, ROOTS, DEFAULTS = CASES["SCHEMAS"], CASES["ROOTS"], CASES["DEFAULTS"]
 
 
 def with_spec(properties: dict[str, Any]) -> dict[str, Any]:
@@ -175,3 +175,24 @@ def test_a_status_alone_is_judged_at_its_own_path() -> None:
 def test_what_is_no_schema_at_all_is_an_error_and_not_a_traceback(schema: Any) -> None:
     assert Structural(with_spec({"x": schema})).check()
     Structural(with_spec({"x": schema})).validate({"spec": {"x": {"y": 1}}})
+
+
+@pytest.mark.parametrize("at", range(len(DEFAULTS)))
+def test_defaults_are_filled_in_as_by_the_real_server(at: int) -> None:
+    schema, spec = DEFAULTS[at]
+    judge = Structural(with_spec({"x": schema}))
+    assert judge.prune(judge.default({"spec": copy.deepcopy(spec)})) == {"spec": RECORDED["defaults"][at]}
+
+
+def test_a_default_is_a_copy_of_its_own() -> None:
+    schema = Structural(with_spec({"x": {"type": "array", "items": {"type": "string"}, "default": ["a"]}}))
+    schema.default({"spec": {}})["spec"]["x"].append("b")
+    assert schema.default({"spec": {}})["spec"]["x"] == ["a"]
+
+
+def test_the_same_fault_is_told_once() -> None:
+    schema = Structural(with_spec({"x": {"type": "string", "allOf": [{"minLength": 3}, {"minLength": 3}]}}))
+    assert [error.message for error in schema.validate({"spec": {"x": "a"}})] == [
+        'Invalid value: "a": spec.x in body should be at least 3 chars long',
+        'Invalid value: "": "spec.x" must validate all the schemas (allOf). None validated',
+    ]
