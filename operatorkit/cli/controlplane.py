@@ -6,11 +6,11 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING
+from types import FrameType, TracebackType
+from typing import TYPE_CHECKING, Any, Self
 
 import click
 import yaml
@@ -55,16 +55,17 @@ def command() -> None:
 def up(backend: str, port: int, kubeconfig: Path | None, nodes: int, controllers: str) -> None:
     """Run a control plane until it is stopped (Ctrl-C, SIGTERM); nothing of it is left then."""
     started = time.monotonic()
-    with _stopped_by_signals() as wait, ExitStack() as stack:
+    with _Stop() as stop, ExitStack() as stack:
         if kubeconfig is None:
             kubeconfig = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="operatorkit-"))) / "kubeconfig"
         _refuse_other_clusters(kubeconfig)
         plane, check = _start(stack, backend, port=port, nodes=nodes, controllers=controllers)
         plane.write_kubeconfig(kubeconfig)
         stack.callback(kubeconfig.unlink, missing_ok=True)
+        stop.expected = True
         click.echo(f"ready  {plane.url}  ({backend}, {_count(nodes)}, {time.monotonic() - started:.1f} s)")
         click.echo(f"export KUBECONFIG={kubeconfig.absolute()}")
-        wait(check)
+        stop.wait(check)
         click.echo("stopping", err=True)
 
 
@@ -110,33 +111,33 @@ def _refuse_other_clusters(path: Path) -> None:
         raise InputError(f"{path} is there and is not ours to write over: name another file with --kubeconfig")
 
 
-@contextmanager
-def _stopped_by_signals() -> Iterator[Callable[[Callable[[], None]], None]]:
-    """Yield a function that waits for SIGINT or SIGTERM; one that comes before it is called ends the block.
+class _Stop:
+    """SIGINT and SIGTERM, while this is entered: as an event once they are `expected`, before as SystemExit."""
 
-    The function calls its argument now and then, which may raise.
-    """
-    stop = threading.Event()
-    waiting = False
+    def __init__(self) -> None:
+        self.expected = False
+        self._event = threading.Event()
+        self._before: dict[signal.Signals, Any] = {}
 
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        del frame
-        if stop.is_set():
-            return  # on the way out already
-        stop.set()
-        if not waiting:
-            raise SystemExit(128 + number)
-
-    def wait(check: Callable[[], None]) -> None:
-        nonlocal waiting
-        waiting = True
-        while not stop.wait(_CHECK_EVERY_SECONDS):
+    def wait(self, check: Callable[[], None]) -> None:
+        """Return when a signal has come; call `check`, which may raise, now and then."""
+        while not self._event.wait(_CHECK_EVERY_SECONDS):
             check()
 
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.signal(number, on_signal) for number in numbers}
-    try:
-        yield wait
-    finally:
-        for number, handler in before.items():
+    def __enter__(self) -> Self:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._before[number] = signal.signal(number, self._on_signal)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._before.items():
             signal.signal(number, handler)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        del frame
+        first = not self._event.is_set()
+        self._event.set()
+        if first and not self.expected:
+            raise SystemExit(128 + number)

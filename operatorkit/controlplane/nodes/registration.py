@@ -16,11 +16,12 @@ from operatorkit.controlplane.nodes.kinds import LEASES, NODES
 from operatorkit.controlplane.nodes.status import Host
 from operatorkit.errors import AlreadyExists, ClusterError
 
-__all__ = ["LEASE_NAMESPACE", "heartbeat", "host", "pod_address", "register"]
+__all__ = ["LEASE_NAMESPACE", "heartbeat", "host", "is_simulated", "pod_address", "register"]
 
 LEASE_NAMESPACE = "kube-node-lease"
 _LEASE_DURATION = timedelta(seconds=40)
 _CAPACITY = {"cpu": "64", "memory": "256Gi", "ephemeral-storage": "1Ti", "pods": "250"}
+_PROVIDER = "simulated://"
 _KUBELET_VERSION = "v1.36.3"
 
 
@@ -38,6 +39,11 @@ def pod_address(number: int, serial: int) -> str:
     return f"10.{246 + block % 8}.{number}.{2 + last}"
 
 
+def is_simulated(node: JSONObject) -> bool:
+    """Whether a Node is one of ours, of this run or an earlier one."""
+    return str((node.get("spec") or {}).get("providerID", "")).startswith(_PROVIDER)
+
+
 def _node(node: Host, clock: Clock) -> JSONObject:
     labels = {
         "kubernetes.io/hostname": node.name,
@@ -50,7 +56,7 @@ def _node(node: Host, clock: Clock) -> JSONObject:
         "apiVersion": "v1",
         "kind": "Node",
         "metadata": {"name": node.name, "labels": labels},
-        "spec": {"providerID": f"simulated://{node.name}"},
+        "spec": {"providerID": f"{_PROVIDER}{node.name}"},
         "status": _status(node, clock),
     }
 

@@ -7,6 +7,7 @@ What belongs here: informers, the queue of pods to look at, and the tasks. What 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -22,8 +23,9 @@ from operatorkit.controlplane._reporter import Reporter
 from operatorkit.controlplane.nodes.kinds import CONFIG_MAPS, NODES, PODS, SECRETS
 from operatorkit.controlplane.nodes.pods import Attempt, PodSteps
 from operatorkit.controlplane.nodes.references import SourceKind, references
-from operatorkit.controlplane.nodes.registration import heartbeat, host, pod_address, register
+from operatorkit.controlplane.nodes.registration import heartbeat, host, is_simulated, pod_address, register
 from operatorkit.controlplane.nodes.status import Host
+from operatorkit.errors import NotFound
 from operatorkit.names import ObjectKey
 
 __all__ = ["SimulatedNodes"]
@@ -37,7 +39,7 @@ class SimulatedNodes:
 
     Entering returns when the nodes are registered and what is there was read. `heartbeat_every` of None renews no
     Lease, for control planes without a node lifecycle controller. Leaving stops the work; the Node objects stay, as
-    those of nodes that were switched off.
+    those of nodes that were switched off, until the next to enter takes them over, or deletes those beyond its count.
 
     Guarantees: a pod that waits for a Secret or ConfigMap is looked at as soon as the watch brings it; between
     changes nothing is read, and written only what a kubelet repeats (FailedMount counts up, ever more slowly). What a
@@ -100,6 +102,7 @@ class SimulatedNodes:
                 self._tasks.append(asyncio.create_task(beat))
         for informer in informers:
             await informer.synced()
+        await self._delete_left_over()
         self._remember_addresses()
         self._pods.subscribe(self._on_pod)
         self._nodes.subscribe(self._on_node)
@@ -112,6 +115,14 @@ class SimulatedNodes:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks.clear()
+
+    async def _delete_left_over(self) -> None:
+        """Delete simulated nodes of an earlier run that nobody serves now: pods must not be put there."""
+        for node in self._nodes.cache.list():
+            name = node["metadata"]["name"]
+            if is_simulated(node) and name not in self._hosts:
+                with contextlib.suppress(NotFound):
+                    await self._api.delete(NODES, name)
 
     def _remember_addresses(self) -> None:
         for pod in self._pods.cache.list():

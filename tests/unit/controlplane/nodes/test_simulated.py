@@ -257,6 +257,19 @@ async def test_a_namespace_with_a_running_pod_can_be_deleted(api: LiveCluster, n
         await eventually(gone)
 
 
+async def test_nodes_of_an_earlier_run_are_taken_over_or_deleted(api: LiveCluster, namespace: str) -> None:
+    async with SimulatedNodes(api, count=3):
+        kept = await api.get(NODES, "node-1")
+
+    async with SimulatedNodes(api, count=1):
+        await _run(api, namespace)
+        pod = await _pod_when(api, namespace, phase="Running")
+
+    assert pod["spec"]["nodeName"] == "node-1"
+    (node,) = (await api.list(NODES)).items
+    assert node["metadata"]["uid"] == kept["metadata"]["uid"]
+
+
 async def test_pods_that_came_while_no_node_was_there_are_taken_up(api: LiveCluster, namespace: str) -> None:
     await _run(api, namespace)
 
