@@ -25,7 +25,6 @@ __all__ = ["CacheReader", "Caches", "Listener"]
 T = TypeVar("T")
 Listener = Callable[[Change], None]
 
-_BY_UID = "operatorkit.uid"
 _log = logging.getLogger("operatorkit.runtime")
 
 
@@ -57,7 +56,6 @@ class Caches:
                 clock=clock,
                 transform=self._strip,
             )
-            informer.cache.add_index(_BY_UID, _uid)
             self._kinds[resource] = _Kind(informer)
         for index in app.indexes:
             resource = api_resource_of(index.kind)
@@ -91,10 +89,6 @@ class Caches:
     def keys(self, resource: ApiResource) -> list[ObjectKey]:
         """Return the keys of all cached objects of a kind."""
         return list(self._kinds[resource].informer.cache.keys())
-
-    def by_uid(self, resource: ApiResource, uid: str) -> list[ObjectKey]:
-        """Return the key of the object with this uid, in a list, or an empty one."""
-        return list(self._kinds[resource].informer.cache.by_index(_BY_UID, uid))
 
     def get(self, resource: ApiResource, key: ObjectKey) -> JSONObject | None:
         """Return a copy of one cached object, with this operator's own managedFields entry."""
@@ -199,11 +193,6 @@ def _without_managed_fields(obj: JSONObject) -> JSONObject:
 def _owner_uid_label(obj: JSONObject) -> str | None:
     label: str | None = (obj["metadata"].get("labels") or {}).get(LABEL_OWNER_UID)
     return label
-
-
-def _uid(obj: JSONObject) -> Iterable[str]:
-    uid = obj["metadata"].get("uid")
-    return [uid] if uid else []
 
 
 def _user_index(name: str) -> str:

@@ -45,7 +45,6 @@ from operatorkit.events import EventRecorder, Notice, Reference
 from operatorkit.names import (
     ANNOTATION_PAUSED,
     ANNOTATION_RECONCILE_AT,
-    LABEL_OWNER_UID,
     PREFIX,
     ApiResource,
     ObjectKey,
@@ -152,9 +151,6 @@ class Controller:
             if (group, owner.get("kind")) == (self.resource.group, self.resource.kind):
                 namespace = child["metadata"].get("namespace", "") if self.resource.namespaced else ""
                 yield ObjectKey(namespace, owner["name"])
-        uid = (child["metadata"].get("labels") or {}).get(LABEL_OWNER_UID)
-        if uid and (owner is None or owner.get("uid") != uid):  # somebody took our owner reference away
-            yield from self._caches.by_uid(self.resource, uid)
 
     def _mapping(self, watch: Watch[Any]) -> Callable[[Change], None]:
         def listener(change: Change) -> None:

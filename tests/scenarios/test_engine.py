@@ -282,7 +282,7 @@ async def test_a_reconcile_reads_its_own_writes(cluster, operator):
     async def reconcile(obj: Site, ctx: Context) -> None:
         await ctx.apply(page(f"{obj.metadata.name}-{obj.spec.title}", "text"))
         found = ctx.get(V1ConfigMap, f"{obj.metadata.name}-{obj.spec.title}")
-        counts.append(found.data["text"])
+        counts.append(found and found.data["text"])
 
     async with operator(app) as running:
         await create(cluster, site("a", title="x"))

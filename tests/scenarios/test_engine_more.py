@@ -10,7 +10,7 @@ from functools import partial
 import pytest
 from kubernetes.client.models import V1ConfigMap, V1Secret
 
-from operatorkit import Condition, Context, Model, Operator, Requeue, Resource, Settings
+from operatorkit import Condition, Context, Model, Operator, Requeue, Resource, Settings, TerminalError
 from operatorkit._runtime import Engine
 from operatorkit.cluster import PatchType
 from operatorkit.errors import DefinitionError, NotFound
@@ -183,6 +183,25 @@ async def test_a_resync_looks_at_every_key_again(cluster, operator, clock):
         await running.settled()
         await clock.advance(timedelta(hours=1))
         await eventually(lambda: runs == {"a": 2, "b": 2})
+
+
+async def test_a_resync_leaves_out_what_waits_for_a_change(cluster, operator, clock):
+    app, runs = Operator("strict", settings=Settings(resync=timedelta(hours=1))), Counter()
+
+    @app.reconcile(Team)
+    async def reconcile(obj: Team, ctx: Context) -> None:
+        runs[ctx.key.name] += 1
+        if ctx.key.name == "bad":
+            raise TerminalError("rename it")
+
+    async with operator(app, clock=clock) as running:
+        for name in ("bad", "good"):
+            await create(cluster, team(name))
+        await running.settled()
+        await clock.advance(timedelta(hours=1))
+        await eventually(lambda: runs["good"] == 2)
+        await running.settled()
+        assert runs["bad"] == 1
 
 
 async def test_what_the_predicate_leaves_out_does_not_wake_the_key_but_a_deletion_does(cluster, operator):

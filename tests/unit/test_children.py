@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from kubernetes.client.models import V1ConfigMap, V1Namespace, V1Secret, V1Service
 
 from operatorkit.children import Children, body_to_send, own_entry_only, would_change_nothing
-from operatorkit.errors import ChildConflict, Conflict, DefinitionError
+from operatorkit.errors import ChildConflict, Conflict, DefinitionError, FieldManagerConflict
 from operatorkit.names import LABEL_OWNER_UID
 from operatorkit.resource import api_resource_of, write
 
@@ -132,14 +132,32 @@ class Nowhere:
         raise AssertionError("nothing should have been written")
 
 
-def children(*, namespace="n", objects=()):
+class Recorder:
+    """A cluster that notes how it was patched, or refuses."""
+
+    def __init__(self, error=None):
+        self.forced, self.error = [], error
+
+    async def patch(self, resource, name, body, *, force, **options):
+        self.forced.append(force)
+        if self.error is not None:
+            raise self.error
+        return {**body, "metadata": {**body["metadata"], "uid": "u5", "resourceVersion": "8"}}
+
+
+class Remembering(Nowhere):
+    def put(self, resource, obj):
+        self.objects[obj["kind"], obj["metadata"]["name"]] = obj
+
+
+def children(*, namespace="n", objects=(), api=None):
     meta = {"name": "parent", "uid": "u1"} | ({"namespace": namespace} if namespace else {})
     return Children(
         parent={"metadata": meta},
         parent_resource=SERVICES,
         owned=[CONFIG_MAPS, api_resource_of(V1Namespace)],
-        api=None,
-        live=Nowhere(*objects),
+        api=api,
+        live=Nowhere(*objects) if api is None else Remembering(*objects),
         manager="me",
         sent={},
     )
@@ -184,3 +202,25 @@ async def test_what_a_deleted_parent_of_the_same_name_left_behind_is_waited_for(
     left_behind = body() | {"metadata": {"name": "a", "namespace": "n", "ownerReferences": [former]}}
     with pytest.raises(Conflict, match="the garbage collector removes it"):
         await children(objects=[left_behind]).apply(V1ConfigMap(metadata={"name": "a"}))
+
+
+async def test_force_is_used_on_its_own_objects_only():
+    api = Recorder()
+    family = children(api=api)
+    await family.apply(V1ConfigMap(metadata={"name": "a"}, data={"k": "1"}))
+    await family.apply(V1ConfigMap(metadata={"name": "a"}, data={"k": "2"}))
+    assert api.forced == [False, True]
+
+
+async def test_an_object_that_the_cache_does_not_know_yet_is_not_taken_from_its_owner():
+    api = Recorder(FieldManagerConflict('conflict with "kubectl": .data.k'))
+    with pytest.raises(ChildConflict, match=r"others set fields of it: conflict with \"kubectl\": \.data\.k"):
+        await children(api=api).apply(V1ConfigMap(metadata={"name": "a"}, data={"k": "1"}))
+
+
+async def test_the_same_body_is_not_sent_twice_to_an_object_that_stayed_as_it_was_answered():
+    api = Recorder()
+    family = children(api=api)
+    for _ in range(2):
+        await family.apply(V1ConfigMap(metadata={"name": "a"}, data={"k": "1"}))
+    assert api.forced == [False]
