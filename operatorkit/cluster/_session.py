@@ -84,8 +84,9 @@ class _Connector(aiohttp.TCPConnector):
         """Return a connection for a request, remembering how to abort it."""
         connection = await super().connect(req, traces, timeout)
         transport = connection.transport
-        if transport is not None:
-            self._transports[transport.get_extra_info("socket").fileno()] = cast("asyncio.WriteTransport", transport)
+        opened = transport.get_extra_info("socket") if transport is not None else None
+        if opened is not None:
+            self._transports[opened.fileno()] = cast("asyncio.WriteTransport", transport)
         return connection
 
     async def gone(self) -> None:

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -27,55 +28,53 @@ CRDS = ApiResource(
     "apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", namespaced=False
 )
 EVENTS = ApiResource("", "v1", "Event", "events", namespaced=True)
-WIDGETS = ApiResource("clients.example.io", "v1", "Widget", "widgets", namespaced=True)
-WIDGET_CRD = {
-    "apiVersion": "apiextensions.k8s.io/v1",
-    "kind": "CustomResourceDefinition",
-    "metadata": {"name": "widgets.clients.example.io"},
-    "spec": {
-        "group": "clients.example.io",
-        "scope": "Namespaced",
-        "names": {"plural": "widgets", "singular": "widget", "kind": "Widget", "shortNames": ["wg"]},
-        "versions": [
-            {
-                "name": "v1",
-                "served": True,
-                "storage": True,
-                "subresources": {"status": {}},
-                "schema": {
-                    "openAPIV3Schema": {
-                        "type": "object",
-                        "properties": {
-                            "spec": {"type": "object", "properties": {"size": {"type": "integer", "default": 1}}},
-                            "status": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
-                        },
-                    }
-                },
-            }
-        ],
-    },
-}
+
+
+def widget_crd(group):
+    schema = {
+        "type": "object",
+        "properties": {
+            "spec": {"type": "object", "properties": {"size": {"type": "integer", "default": 1}}},
+            "status": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
+        },
+    }
+    version = {
+        "name": "v1",
+        "served": True,
+        "storage": True,
+        "subresources": {"status": {}},
+        "schema": {"openAPIV3Schema": schema},
+    }
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"widgets.{group}"},
+        "spec": {
+            "group": group,
+            "scope": "Namespaced",
+            "names": {"plural": "widgets", "singular": "widget", "kind": "Widget"},
+            "versions": [version],
+        },
+    }
 
 
 @pytest_asyncio.fixture
-async def widgets(cluster) -> ApiResource:
-    """A custom kind, established."""
-    await cluster.patch(
-        CRDS, WIDGET_CRD["metadata"]["name"], WIDGET_CRD, patch_type=PatchType.APPLY, field_manager="test", force=True
-    )
+async def widgets(cluster) -> AsyncIterator[ApiResource]:
+    """A custom kind of this test's own, established."""
+    resource = ApiResource(f"{cluster.namespace}.example.io", "v1", "Widget", "widgets", namespaced=True)
+    await cluster.create(CRDS, widget_crd(resource.group))
 
-    async def established():
-        crd = await cluster.get(CRDS, WIDGET_CRD["metadata"]["name"])
-        conditions = crd.get("status", {}).get("conditions") or ()
-        return any(each["type"] == "Established" and each["status"] == "True" for each in conditions)
+    async def served():
+        await cluster.list(resource, namespace=cluster.namespace, limit=1)
+        return await cluster.resolve(resource.group, "Widget") == resource
 
-    await eventually(established)
-    await eventually(lambda: cluster.list(WIDGETS, namespace=cluster.namespace, limit=1))
-    return WIDGETS
+    await eventually(served)
+    yield resource
+    await cluster.delete(CRDS, resource.qualified)
 
 
-def widget(name, **spec):
-    return {"apiVersion": "clients.example.io/v1", "kind": "Widget", "metadata": {"name": name}, "spec": spec}
+def widget(resource, name, **spec):
+    return {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": {"name": name}, "spec": spec}
 
 
 def test_the_official_client_creates_reads_patches_lists_watches_and_deletes(kubeconfig, namespace):
@@ -165,8 +164,8 @@ async def test_the_official_client_serves_custom_objects(kubeconfig, namespace, 
     def use() -> None:
         with kubernetes.config.new_client_from_config(str(kubeconfig)) as client:
             custom = kubernetes.client.CustomObjectsApi(client)
-            where = ("clients.example.io", "v1", namespace, "widgets")
-            made = custom.create_namespaced_custom_object(*where, widget("w"))
+            where = (widgets.group, "v1", namespace, "widgets")
+            made = custom.create_namespaced_custom_object(*where, widget(widgets, "w"))
             assert made["spec"] == {"size": 1}
             changed = custom.patch_namespaced_custom_object_status(*where, "w", {"status": {"seen": True}})
             assert (changed["status"], changed["metadata"]["generation"]) == ({"seen": True}, 1)
@@ -206,23 +205,23 @@ import kopf
 @kopf.on.startup()
 def quicken(settings, **_):
     settings.posting.level = 20
-    settings.persistence.finalizer = "clients.example.io/kopf"
+    settings.persistence.finalizer = "example.io/kopf"
 
-@kopf.on.create("clients.example.io", "v1", "widgets")
+@kopf.on.create("GROUP", "v1", "widgets")
 def created(spec, body, **_):
     kopf.info(body, reason="Welcome", message="a widget of size %s" % spec["size"])
     return {"size": spec["size"]}
 
-@kopf.on.update("clients.example.io", "v1", "widgets", field="spec.size")
+@kopf.on.update("GROUP", "v1", "widgets", field="spec.size")
 async def resized(old, new, patch, **_):
     patch.status["resized"] = [old, new]
 
-@kopf.on.delete("clients.example.io", "v1", "widgets")
+@kopf.on.delete("GROUP", "v1", "widgets")
 def deleted(patch, name, namespace, memo, **_):
     if "blocked" in name:
         raise kopf.TemporaryError("not yet", delay=0.2)
 
-@kopf.timer("clients.example.io", "v1", "widgets", interval=0.2)
+@kopf.timer("GROUP", "v1", "widgets", interval=0.2)
 def ticked(patch, status, **_):
     patch.status["ticks"] = status.get("ticks", 0) + 1
 """
@@ -269,7 +268,7 @@ class Process:
 @pytest.fixture
 def kopf_operator(tmp_path, kubeconfig, namespace, widgets):
     source = tmp_path / "handlers.py"
-    source.write_text(textwrap.dedent(KOPF_OPERATOR))
+    source.write_text(textwrap.dedent(KOPF_OPERATOR).replace("GROUP", widgets.group))
     process = Process(
         [sys.executable, "-m", "kopf", "run", "--standalone", "--namespace", namespace, str(source)],
         KUBECONFIG=str(kubeconfig),
@@ -281,7 +280,7 @@ def kopf_operator(tmp_path, kubeconfig, namespace, widgets):
 
 async def test_an_operator_of_kopf_handles_creation_change_timers_and_deletion(cluster, kopf_operator, widgets):
     namespace = cluster.namespace
-    await cluster.create(widgets, widget("w", size=3), namespace=namespace)
+    await cluster.create(widgets, widget(widgets, "w", size=3), namespace=namespace)
 
     async def status(name="w"):
         return (await cluster.get(widgets, name, namespace=namespace)).get("status") or {}
@@ -293,7 +292,7 @@ async def test_an_operator_of_kopf_handles_creation_change_timers_and_deletion(c
     try:
         await eventually(is_created, timeout=20)
         held = await cluster.get(widgets, "w", namespace=namespace)
-        assert held["metadata"]["finalizers"] == ["clients.example.io/kopf"]
+        assert held["metadata"]["finalizers"] == ["example.io/kopf"]
         assert "kopf.zalando.org/last-handled-configuration" in held["metadata"]["annotations"]
 
         await cluster.patch(widgets, "w", {"spec": {"size": 5}}, patch_type=PatchType.MERGE, namespace=namespace)
