@@ -192,7 +192,8 @@ def resources(root: Path) -> list[dict[str, Any]]:
     """Return the served resources, groups and versions in the order in which a server prefers them."""
     stored = hashes(root)
     legacy = json.loads((root / "api/discovery/api__v1.json").read_text())
-    groups = [{"metadata": {"name": ""}, "versions": [{"version": "v1", "resources": list(aggregate(legacy))}]}]
+    core = {"version": "v1", "resources": list(aggregate(legacy))}
+    groups: list[dict[str, Any]] = [{"metadata": {"name": ""}, "versions": [core]}]
     groups += json.loads((root / "api/discovery/aggregated_v2.json").read_text())["items"]
     result = []
     for group in groups:
