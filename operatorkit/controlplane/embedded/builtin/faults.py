@@ -170,7 +170,7 @@ def port_name(path: str, value: str) -> Faults:
     if len(value) > 15:
         yield invalid(path, value, "must be no more than 15 characters")
     if not re.fullmatch(r"[-a-z0-9]*", value):
-        yield invalid(path, value, "must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)")  # codespell:ignore
+        yield invalid(path, value, "must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)")
     if not re.search(r"[a-z]", value):
         yield invalid(path, value, "must contain at least one letter (a-z)")
     if "--" in value:

@@ -211,10 +211,8 @@ def _without_managed(obj: JSONObject) -> JSONObject:
 
 def _with_managed(obj: JSONObject, managed: _Managed) -> JSONObject:
     if not managed:
-        return copy.deepcopy(obj)
-    result = copy.deepcopy(obj)
-    result.setdefault("metadata", {})["managedFields"] = _encode(managed)
-    return result
+        return dict(obj)
+    return {**obj, "metadata": {**(obj.get("metadata") or {}), "managedFields": _encode(managed)}}
 
 
 def _managed_of(obj: JSONObject) -> Any:
@@ -263,18 +261,18 @@ def track(
 ) -> JSONObject:
     """Return `new`, about to be written in place of `live` (None for a create), with its `managedFields`.
 
-    `new` must be final but for `managedFields`: with defaults, and with `metadata` as it will be stored. A value that
-    does not fit its type is written all the same, and loses its `managedFields`.
+    `new` must be final but for `managedFields`: with defaults, and with `metadata` as it will be stored. The result
+    shares its parts. A value that does not fit its type is written all the same, and loses its `managedFields`.
     """
     before, after = dict(live or tracking.empty), dict(new)
     managed = _managed_for_update(before, after, tracking.subresource)
     before, after = _without_managed(before), _without_managed(after)
     if not managed and (before.get("metadata") or {}).get("uid"):
-        return copy.deepcopy(after)
+        return dict(after)
     try:
         managed = _update(tracking, before, after, managed, manager, now)
     except typed.TypedError:
-        return copy.deepcopy(after)
+        return dict(after)
     return _with_managed(after, managed)
 
 
@@ -421,7 +419,7 @@ def apply(
     if manager == "kubectl" and annotations.get(LAST_APPLIED):
         result = copy.deepcopy(result)
         result["metadata"]["annotations"][LAST_APPLIED] = _last_applied(config)
-    return _with_managed(result, managed)
+    return _with_managed(copy.deepcopy(result), managed)
 
 
 def _described(obj: Mapping[str, Any]) -> str:
