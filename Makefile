@@ -51,7 +51,7 @@ lint: $(VENV)/.dev ## ruff, mypy, pyright, import contracts, spelling, the wheel
 	$(BIN)/mypy
 	@rm -rf build/typed && $(PIP) install --no-deps --no-build-isolation --target build/typed .
 	cd build && PYTHONPATH=$(CURDIR)/build/typed ../$(BIN)/pyright --pythonpath $(CURDIR)/$(BIN)/python --verifytypes operatorkit --ignoreexternal
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-cache
 	$(BIN)/codespell
 
 constraints: $(VENV)/.dev ## pin the newest versions again (needs pip-tools: pip install pip-tools)
