@@ -116,7 +116,7 @@ def _wrong_type(path: str, wanted: str, found: str) -> Result:
 
 def _enum(node: Node, value: Any, path: str, result: Result) -> None:
     if node.enum and not any(_is_member(value, allowed) for allowed in node.enum):
-        result.add(f"{path} in body should be one of", not_supported(_field(path), value, node.enum))
+        result.add(f"{path} in body should be one of {node.enum}", not_supported(_field(path), value, node.enum))
 
 
 def _is_member(value: Any, allowed: Any) -> bool:
@@ -175,28 +175,28 @@ def _number(node: Node, value: float, path: str) -> Result:
     _check_range(node, value, "Checked", path, result)
     if node.multiple_of is not None:
         _check_range(node, node.multiple_of, "MultipleOf", path, result)
-        _multiple(value, _factor(node, value, node.multiple_of), path, result)
+        _multiple(*_operands(node, value, node.multiple_of), path, result)
     if node.minimum is not None:
         _check_range(node, node.minimum, "Minimum boundary", path, result)
-        bound = _factor(node, value, node.minimum)
-        if value < bound or (node.exclusive_minimum and value == bound):
+        found, bound = _operands(node, value, node.minimum)
+        if found < bound or (node.exclusive_minimum and found == bound):
             words = "greater than" if node.exclusive_minimum else "greater than or equal to"
-            _fault(result, path, value, f"should be {words} {number(bound)}")
+            _fault(result, path, found, f"should be {words} {number(bound)}")
     if node.maximum is not None:
         _check_range(node, node.maximum, "Maximum boundary", path, result)
-        bound = _factor(node, value, node.maximum)
-        if value > bound or (node.exclusive_maximum and value == bound):
+        found, bound = _operands(node, value, node.maximum)
+        if found > bound or (node.exclusive_maximum and found == bound):
             words = "less than" if node.exclusive_maximum else "less than or equal to"
-            _fault(result, path, value, f"should be {words} {number(bound)}")
+            _fault(result, path, found, f"should be {words} {number(bound)}")
     result.matches += 1
     return result
 
 
-def _factor(node: Node, value: float, factor: float) -> float:
-    """Return a bound in the type in which it is compared: an integer's own, where the bound allows that."""
-    if not isinstance(value, int) or not _in_range(node, factor):
-        return float(factor)
-    return int(factor) if -_INT64 <= factor < _INT64 else -_INT64  # what Go makes of a float that is too large
+def _operands(node: Node, value: float, limit: float) -> tuple[float, float]:
+    """Return value and limit in the type in which they are compared: integers, where the limit allows that."""
+    if not isinstance(value, int) or not _in_range(node, limit):
+        return float(value), float(limit)
+    return value, int(limit) if -_INT64 <= limit < _INT64 else -_INT64  # what Go makes of a float that is too large
 
 
 def _multiple(value: float, factor: float, path: str, result: Result) -> None:
@@ -205,7 +205,7 @@ def _multiple(value: float, factor: float, path: str, result: Result) -> None:
         result.add(text, invalid(_field(path), factor, text))
         return
     if isinstance(factor, int):
-        divides = int(value) % factor == 0
+        divides = value % factor == 0
     else:
         divides = is_integral(1 / factor * value if factor < 1 else value / factor)
     if not divides:

@@ -37,7 +37,7 @@ VALUES: dict[str, tuple[dict[str, Any], list[Any]]] = {
     "exclusiveMinimum": ({"type": "integer", "minimum": 3, "exclusiveMinimum": True}, [3, 4, 2]),
     "exclusiveMaximum": ({"type": "number", "maximum": 3.5, "exclusiveMaximum": True}, [3.5, 3.4, 4, 3]),
     "numberBounds": ({"type": "number", "minimum": 1e22, "maximum": 0.000001}, [1, 0.5, 1e25]),
-    "fractionalBound": ({"type": "integer", "minimum": 0.5, "maximum": 2.5}, [0, 1, 3]),
+    "fractionalBound": ({"type": "integer", "minimum": 0.5, "maximum": 2.5}, [0, 1, 3, 10**7]),
     "multipleOf": ({"type": "integer", "multipleOf": 5}, [10, 7, 7.0, 0, -5, -3]),
     "multipleOfFraction": ({"type": "number", "multipleOf": 0.25}, [0.5, 0.3, 1, 2.75]),
     "multipleOfLarge": ({"type": "number", "multipleOf": 2.5}, [5, 5.0, 7.5, 6.0]),
