@@ -26,6 +26,7 @@ from operatorkit.clock import SYSTEM_CLOCK, Clock
 from operatorkit.controlplane._credentials import SERVER_HOSTS, Authority
 from operatorkit.controlplane._ports import port_error
 from operatorkit.controlplane.embedded.access import Access
+from operatorkit.controlplane.embedded.audit import Audit, Entry
 from operatorkit.controlplane.embedded.authn import ADMIN_GROUP, Authenticator, User
 from operatorkit.controlplane.embedded.bootstrap import bootstrap
 from operatorkit.controlplane.embedded.controllers import Controllers
@@ -38,7 +39,7 @@ from operatorkit.controlplane.embedded.local import LocalCluster
 from operatorkit.controlplane.embedded.messages import Answer, Request, WatchAnswer
 from operatorkit.controlplane.embedded.status import ApiError, internal_error, of_cluster_error, too_large_body
 from operatorkit.controlplane.embedded.tokens import Tokens
-from operatorkit.controlplane.embedded.watching import Event
+from operatorkit.controlplane.embedded.watching import Event, Watch
 from operatorkit.controlplane.nodes import SimulatedNodes
 from operatorkit.errors import ClusterError
 
@@ -51,12 +52,17 @@ _FRAME = b'{"type":"%b","object":%b}\n'
 _log = logging.getLogger(__name__)
 
 
+def _unrecorded(_: Entry) -> None:
+    """Record nothing."""
+
+
 class EmbeddedServer:
     """A Kubernetes API on a port of this machine, in the running event loop.
 
     An asynchronous context manager. `url`, `ca_pem` and `token` say how to reach it once it is started. `data` is a
     file to remember objects in. Events are deleted `event_ttl` after their last write. `controllers` says which run, in
-    kube-controller-manager's own syntax, and `nodes` how many simulated nodes there are.
+    kube-controller-manager's own syntax, and `nodes` how many simulated nodes there are. `audit` is told of
+    every request.
     """
 
     def __init__(
@@ -70,7 +76,9 @@ class EmbeddedServer:
         event_ttl: timedelta = timedelta(hours=1),
         controllers: str = "*",
         nodes: int = 0,
+        audit: Audit = _unrecorded,
     ) -> None:
+        self._audit = audit
         self.core = Core(clock)
         self._clock = clock
         self._data = data
@@ -90,7 +98,7 @@ class EmbeddedServer:
         self.local = LocalCluster(self._dispatcher)
         self._server: web.Server | None = None
         self._listener: asyncio.Server | None = None
-        self._watches: set[asyncio.Task[Any]] = set()
+        self._watches: dict[asyncio.Task[Any], Watch] = {}
 
     @property
     def url(self) -> str:
@@ -161,10 +169,10 @@ class EmbeddedServer:
         await self._running.aclose()
         if self._listener is not None:
             self._listener.close()
-        for task in list(self._watches):
-            task.cancel()
+        for watch in self._watches.values():
+            watch.close()
         if self._watches:
-            await asyncio.gather(*self._watches, return_exceptions=True)
+            await asyncio.wait(list(self._watches), timeout=1.0)
         if self._server is not None:
             await self._server.shutdown(timeout=1.0)
         self._listener = self._server = None
@@ -196,19 +204,23 @@ class EmbeddedServer:
 
     async def _handle(self, http: web.BaseRequest) -> web.StreamResponse:
         try:
-            answer = await self._dispatcher.answer(await self._read(http))
-            if isinstance(answer, WatchAnswer):
-                return await self._stream(http, answer)
-            return _response(http, answer)
-        except ApiError as error:
-            if error.code == 410 and "watch" in http.query:  # a watch reports it as an event
-                return web.Response(body=_FRAME % (b"ERROR", encode(error.status)), content_type="application/json")
-            return _refusal(http, error)
-        except ClusterError as error:
-            return _refusal(http, of_cluster_error(error))
-        except Exception:  # noqa: BLE001 - the outermost loop: reported here, and the client gets a Status
-            _log.exception("a fault of the embedded API server in %s %s", http.method, http.path)
-            return _refusal(http, internal_error("the embedded API server failed; its log says how"))
+            request = await self._read(http)
+            return await self._respond(http, request)
+        except Exception as error:  # noqa: BLE001 - the outermost loop: reported, and the client gets a Status
+            return _refused(http, error)
+
+    async def _respond(self, http: web.BaseRequest, request: Request) -> web.StreamResponse:
+        try:
+            answer = await self._dispatcher.answer(request)
+        except (ApiError, ClusterError) as error:
+            refusal = _refused(http, error)
+            self._audit(Entry.of(request, refusal.status))
+            return refusal
+        if isinstance(answer, WatchAnswer):
+            self._audit(Entry.of(request, 200))
+            return await self._stream(http, answer)
+        self._audit(Entry.of(request, answer.status))
+        return _response(http, answer)
 
     async def _read(self, http: web.BaseRequest) -> Request:
         transport = http.transport
@@ -241,17 +253,16 @@ class EmbeddedServer:
         response.enable_chunked_encoding()
         task = asyncio.current_task()
         assert task is not None
-        self._watches.add(task)
+        self._watches[task] = answer.watch
         try:
             await response.prepare(http)
             await _send_events(response, answer)
             await response.write_eof()
-        except (ConnectionError, asyncio.CancelledError):
-            if task.cancelling() and self._server is None:
-                raise
+        except ConnectionError:
+            _log.debug("a watcher of %s is gone", http.path)
         finally:
             answer.watch.close()
-            self._watches.discard(task)
+            del self._watches[task]
         return response
 
 
@@ -332,6 +343,18 @@ def _is_for_people(http: web.BaseRequest) -> bool:
 
 def _indented(body: bytes) -> bytes:
     return json.dumps(json.loads(body), indent=2, ensure_ascii=False).encode()
+
+
+def _refused(http: web.BaseRequest, error: Exception) -> web.Response:
+    """Return the answer that says what is wrong; a fault of our own goes to the log, not to the client."""
+    if isinstance(error, ClusterError):
+        error = of_cluster_error(error)
+    if not isinstance(error, ApiError):
+        _log.error("a fault of the embedded API server in %s %s", http.method, http.path, exc_info=error)
+        error = internal_error("the embedded API server failed; its log says how")
+    if error.code == 410 and "watch" in http.query:  # a watch reports it as an event
+        return web.Response(body=_FRAME % (b"ERROR", encode(error.status)), content_type="application/json")
+    return _refusal(http, error)
 
 
 def _refusal(http: web.BaseRequest, error: ApiError) -> web.Response:

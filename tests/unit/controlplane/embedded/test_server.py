@@ -9,6 +9,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from operatorkit.controlplane.embedded.audit import Entry
 from operatorkit.controlplane.embedded.control_plane import EmbeddedControlPlane
 from operatorkit.controlplane.embedded.server import BODY_LIMIT_BYTES, EmbeddedServer
 from operatorkit.errors import InputError
@@ -138,6 +139,23 @@ async def test_a_watch_is_told_until_its_time_is_up(http: aiohttp.ClientSession,
         await server.local.create(CONFIG_MAPS, config_map("a"), namespace="default")
         frames = [json.loads(line) async for line in answer.content]
     assert [(it["type"], it["object"]["metadata"]["name"]) for it in frames] == [("ADDED", "a")]
+
+
+async def test_the_audit_says_who_asked_for_what_and_how_it_went(clock: Any) -> None:
+    entries: list[Entry] = []
+    async with EmbeddedServer(clock=clock, controllers="", audit=entries.append) as server:
+        connector = aiohttp.TCPConnector(ssl=_trust(server))
+        headers = {"Authorization": f"Bearer {server.token}", "User-Agent": "me/1"}
+        async with aiohttp.ClientSession(server.url, connector=connector, headers=headers) as session:
+            await (await session.get("/api/v1/namespaces/default/pods/p/status")).read()
+            await (await session.get("/version", headers={"Impersonate-User": "ann"})).read()
+    assert [
+        (it.user, it.verb, it.resource, it.subresource, it.namespace, it.name, it.path, it.code) for it in entries
+    ] == [
+        ("admin", "get", "pods", "status", "default", "p", "", 404),
+        ("ann", "get", "", "", "", "", "/version", 200),
+    ]
+    assert entries[0].user_agent == "me/1"
 
 
 async def test_stopping_ends_watches_and_frees_the_port(clock: Any) -> None:
