@@ -326,6 +326,8 @@ def compare(schema: TypeSchema, old: Any, new: Any) -> Comparison:
 
 
 def _compare(schema: TypeSchema, old: Any, new: Any, path: Path, result: Comparison) -> None:
+    if isinstance(new, dict | list) and old == new and equal(old, new):
+        return  # most of an object is as it was: no need to walk it by its type
     if new is ABSENT:
         leaf = _compare_as(_form(schema, old), old, new, path, result)
     else:
