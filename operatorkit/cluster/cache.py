@@ -88,6 +88,7 @@ class Cache:
 
     Guarantees: every object handed out is the caller's own copy; an older version never replaces a newer one.
     `transform` changes an object before it is stored, and must keep `metadata`; without one, managedFields are dropped.
+    An object on which it raises is stored without managedFields, and that is logged.
     """
 
     def __init__(self, *, transform: Callable[[JSONObject], JSONObject] | None = None) -> None:
@@ -166,7 +167,7 @@ class Cache:
         if known and not is_newer(version, known):
             return False
         self._ahead.setdefault(key, current)
-        self._store(key, self._entry(key, obj))
+        self._store(key, self._entry(key, {**obj, "metadata": {**obj["metadata"]}}))  # the caller keeps its object
         return True
 
     def update(self, obj: JSONObject, key: ObjectKey | None = None) -> Change | None:
@@ -237,7 +238,10 @@ class Cache:
 
     def _trimmed(self, obj: JSONObject) -> JSONObject:
         if self._transform is not None:
-            return self._transform(obj)
+            try:
+                return self._transform(obj)
+            except Exception:  # noqa: BLE001 - user code must not stop the informer
+                _log.exception("the transform failed for %s: the object is kept as it is", key_of(obj))
         obj["metadata"].pop("managedFields", None)
         return obj
 

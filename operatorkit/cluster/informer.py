@@ -262,14 +262,17 @@ class Informer:
             self._wake()
 
     def _take(self, obj: JSONObject) -> list[ObjectKey]:
-        """Put an object into the cache and return its key, in a list; one that is no object is logged and skipped."""
+        """Put an object into the cache and return its key, in a list; one without a name is logged and skipped."""
         try:
             key = key_of(obj)
+        except ValueError as error:
+            _log.error("%s: %s: skipped", self.resource.qualified, error)
+            return []
+        try:
             change = self.cache.update(obj, key)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with one object must not stop the others
-            _log.error("%s: an object cannot be read: %s: skipped", self.resource.qualified, error)
-            return []
-        if change is not None:
+            _log.error("%s: %s cannot be read: %r: left as it was", self.resource.qualified, key, error)
+        else:
             self._tell(change)
         return [key]
 

@@ -107,6 +107,23 @@ def test_what_was_transformed_away_is_not_kept():
     assert "spec" not in cache.get(A)
 
 
+def test_a_transform_that_raises_neither_loses_nor_stops_anything(caplog):
+    def transform(obj):
+        raise KeyError("status")
+
+    cache = Cache(transform=transform)
+    assert brief(cache.update(pod("a", 1))) == ("ADDED", "a", None, "1")
+    assert "managedFields" not in cache.get(A)["metadata"]
+    assert brief(cache.remove(A, pod("a", 2), version="2")) == ("DELETED", "a", "2", None)
+    assert "the transform failed for ns/a" in caplog.text
+
+
+def test_an_object_that_is_put_stays_the_callers():
+    cache, mine = Cache(), pod("a", 1)
+    cache.put(mine)
+    assert mine == pod("a", 1)
+
+
 def test_the_same_version_is_told_once():
     cache = Cache()
     assert brief(cache.update(pod("a", 1))) == ("ADDED", "a", None, "1")

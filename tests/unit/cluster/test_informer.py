@@ -226,6 +226,17 @@ async def test_an_object_that_cannot_be_read_does_not_disturb_the_others(followi
     assert sum("without metadata.name" in record.message for record in caplog.records) == 3
 
 
+async def test_an_object_that_turns_unreadable_is_not_taken_for_deleted(following, caplog):
+    broken = {"kind": "Pod", "metadata": {"name": "a", "namespace": "ns", "resourceVersion": "8"}}
+    broken["spec"] = object()  # what no JSON decoder gives, and what no encoder takes
+    api = ScriptedAPI([page(5, pod("a", 3)), page(9, broken, pod("b", 7))], [[errors.Gone("expired")]])
+    async with following(api) as (informer, changes):
+        await eventually(lambda: B in informer.cache)
+        assert informer.cache.resource_version(A) == "3"
+        assert ("DELETED", "a", "3") not in changes
+    assert "pods: ns/a cannot be read" in caplog.text
+
+
 async def test_a_server_whose_history_was_reset_is_believed(following, caplog):
     future = errors.Timeout(
         "Too large resource version: 500, current: 7", causes=[errors.Cause("", "ResourceVersionTooLarge", "")]
