@@ -228,6 +228,8 @@ async def test_a_list_as_a_watch_needs_its_match(http):
 async def test_a_watch_from_a_version_long_gone_is_told_so(http, is_real):
     async with http.watch(http.path("configmaps"), resourceVersion="1") as watch:
         frame = await watch.next()
+    if is_real and frame["type"] == "ADDED":
+        pytest.skip("a kube-apiserver that began with an empty etcd minutes ago remembers all of it")
     assert frame["type"] == "ERROR"
     status = frame["object"]
     assert (status["kind"], status["code"], status["reason"]) == ("Status", 410, "Expired")
