@@ -132,7 +132,7 @@ class EmbeddedServer:
             journal.load(self.core.storage)
             self.core.storage.journal = journal.write
         bootstrap(self.core)
-        self.core.storage.forget()  # history begins when the server is up, as on a kube-apiserver that found its data there
+        self.core.storage.forget()  # history begins now, as on a kube-apiserver that found its data
         self.core.crds.start()
         self.core.storage.forget()  # there is no earlier time to resume from
         self._running.callback(self.core.crds.stop)
