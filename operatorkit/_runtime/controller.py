@@ -6,7 +6,7 @@ What does not: the order of keys (`queue`), the caches (`caches`), and the life 
 How a run ends, and what follows:
 
     returns None              status written if changed, children pruned; back-off forgotten
-    returns Requeue(after)    the same, and run again then
+    returns Requeue(after)    the same, and run again then; at once, but with back-off from the sixth time, for 0
     raises Conflict           run again at once, quietly; from the sixth time in a row with back-off
     raises TerminalError      condition Ready=False and an Event; no retry until something changes
     raises anything else      logged, an Event unless it may pass by itself, retry with back-off
@@ -58,7 +58,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Controller"]
 
-_QUIET_CONFLICTS = 5
+_TIMES_AT_ONCE = 5
 _PASSING = (Throttled, Timeout, Unreachable)
 _log = logging.getLogger("operatorkit.runtime")
 
@@ -85,7 +85,7 @@ class Controller:
         self._events = events
         self._clock = clock
         self._sent = sent
-        self._conflicts: dict[ObjectKey, int] = {}
+        self._at_once: dict[ObjectKey, int] = {}
         self._own_status: dict[ObjectKey, set[str]] = {}
         self._held: dict[ObjectKey, list[Change]] = {}
         self._terminal: set[ObjectKey] = set()
@@ -218,15 +218,19 @@ class Controller:
             if isinstance(error, FieldManagerConflict):
                 await self._failed(key, raw, error)
             else:
-                self._conflict(key, error)
+                _log.debug("%s %s: %s", self.resource.kind, key, error)
+                self._run_at_once(key)
         except Exception as error:  # noqa: BLE001 - the outermost loop of user code: it is reported
             await self._failed(key, raw, error)
         else:
-            self._conflicts.pop(key, None)
-            self.queue.forget(key)
             self._events.release(self._scope(key))
+            if requeue is not None and not requeue.after:
+                self._run_at_once(key)
+                return
+            self._at_once.pop(key, None)
+            self.queue.forget(key)
             if requeue is not None:
-                self.queue.add_after(key, requeue.after, Priority.CHANGE if requeue.after else Priority.RESYNC)
+                self.queue.add_after(key, requeue.after)
 
     async def _run(self, key: ObjectKey, raw: JSONObject) -> Requeue | None:
         deleting = bool(raw["metadata"].get("deletionTimestamp"))
@@ -342,10 +346,10 @@ class Controller:
 
     # How it ended ----------------------------------------------------------------------------------------------------
 
-    def _conflict(self, key: ObjectKey, error: Conflict) -> None:
-        times = self._conflicts[key] = self._conflicts.get(key, 0) + 1
-        _log.debug("%s %s: conflict %d in a row: %s", self.resource.kind, key, times, error)
-        if times <= _QUIET_CONFLICTS:
+    def _run_at_once(self, key: ObjectKey) -> None:
+        """Run a key again without delay; with back-off when that happens too often in a row, so that nothing spins."""
+        times = self._at_once[key] = self._at_once.get(key, 0) + 1
+        if times <= _TIMES_AT_ONCE:
             self.queue.add(key)
         else:
             self.queue.retry(key)
@@ -374,7 +378,7 @@ class Controller:
         self.queue.drop(key)
         self._events.release(self._scope(key))
         self._events.release((self.resource, key))  # what reconcile functions hold: see EventRecorder.hold
-        self._conflicts.pop(key, None)
+        self._at_once.pop(key, None)
         self._own_status.pop(key, None)
 
     def _scope(self, key: ObjectKey) -> tuple[str, ApiResource, ObjectKey]:

@@ -170,6 +170,22 @@ async def test_a_run_that_takes_too_long_is_cancelled_and_tried_again(cluster, o
         assert (await cluster.get(TEAMS, "a", namespace=cluster.namespace))["status"]["seen"] == ["again"]
 
 
+async def test_a_function_that_always_wants_to_run_at_once_is_slowed_down(cluster, operator, clock):
+    app, runs = Operator("eager"), []
+
+    @app.reconcile(Team)
+    async def reconcile(obj: Team, ctx: Context) -> Requeue:
+        runs.append(1)
+        return Requeue()
+
+    async with operator(app, clock=clock) as running:
+        await create(cluster, team("a"))
+        await running.settled()
+        assert len(runs) == 6
+        await clock.advance(timedelta(milliseconds=6))
+        await eventually(lambda: len(runs) == 7)
+
+
 async def test_a_resync_looks_at_every_key_again(cluster, operator, clock):
     app, runs = Operator("watchful", settings=Settings(resync=timedelta(hours=1))), Counter()
 
