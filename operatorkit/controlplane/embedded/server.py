@@ -52,6 +52,16 @@ _FRAME = b'{"type":"%b","object":%b}\n'
 _log = logging.getLogger(__name__)
 
 
+class _ClientFaults(logging.LoggerAdapter[logging.Logger]):
+    """What aiohttp calls an error is a client's: what is no HTTP gets a 400, and nobody else need hear of it."""
+
+    def error(self, msg: object, *args: object, **kwargs: Any) -> None:
+        self.debug(msg, *args, **kwargs)
+
+    def exception(self, msg: object, *args: object, **kwargs: Any) -> None:
+        self.debug(msg, *args, **({"exc_info": True} | kwargs))
+
+
 def _unrecorded(_: Entry) -> None:
     """Record nothing."""
 
@@ -151,6 +161,7 @@ class EmbeddedServer:
             request_factory=self._request,
             handler_cancellation=True,
             access_log=None,
+            logger=_ClientFaults(_log, {}),
             keepalive_timeout=300.0,
             max_line_size=65_536,
             max_field_size=65_536,
@@ -350,7 +361,8 @@ def _refused(http: web.BaseRequest, error: Exception) -> web.Response:
     if isinstance(error, ClusterError):
         error = of_cluster_error(error)
     if not isinstance(error, ApiError):
-        _log.error("a fault of the embedded API server in %s %s", http.method, http.path, exc_info=error)
+        _log.error("the embedded API server failed in %s %s: %r", http.method, http.path, error)
+        _log.debug("where it failed", exc_info=error)  # for those who look for it
         error = internal_error("the embedded API server failed; its log says how")
     if error.code == 410 and "watch" in http.query:  # a watch reports it as an event
         return web.Response(body=_FRAME % (b"ERROR", encode(error.status)), content_type="application/json")

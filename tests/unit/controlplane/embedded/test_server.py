@@ -100,6 +100,31 @@ async def test_a_path_or_query_that_makes_no_sense_gets_a_status(
         assert (await _status(answer))[0] == code
 
 
+@pytest.mark.parametrize(
+    "data", [b"\0\1garbage\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\n\r\n"]
+)
+async def test_what_is_no_http_gets_a_bad_request_and_leaves_no_trace(
+    server: EmbeddedServer, data: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    reader, writer = await asyncio.open_connection(
+        "127.0.0.1", int(server.url.rpartition(":")[2]), ssl=_trust(server), server_hostname="localhost"
+    )
+    writer.write(data)
+    assert (await reader.read()).startswith(b"HTTP/1.0 400 Bad Request")
+    writer.close()
+    await writer.wait_closed()
+    assert [it for it in caplog.records if it.levelname != "DEBUG"] == []
+
+
+async def test_a_fault_of_the_server_is_an_internal_error_without_its_traceback(
+    http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch, server: EmbeddedServer
+) -> None:
+    monkeypatch.setattr(server.core.registry, "find", None)
+    async with http.get("/api/v1/pods") as answer:
+        assert await _status(answer) == (500, "InternalError")
+        assert "Traceback" not in await answer.text()
+
+
 async def test_a_client_whose_credentials_are_wrong_is_told_no_more_than_that(
     http: aiohttp.ClientSession, server: EmbeddedServer
 ) -> None:
