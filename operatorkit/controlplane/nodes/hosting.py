@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Mapping
 from datetime import timedelta
@@ -20,7 +21,8 @@ __all__ = ["NodesThread"]
 class NodesThread:
     """Runs `SimulatedNodes` against the cluster of a kubeconfig: a context manager.
 
-    Entering returns when the nodes are ready for pods, and raises what prevents it.
+    Entering returns when the nodes are ready for pods, and raises what prevents it; leaving raises what went wrong
+    since.
     """
 
     def __init__(
@@ -39,11 +41,16 @@ class NodesThread:
         self._failure: BaseException | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping: asyncio.Event | None = None
+        self._unwanted = False
         self._thread = threading.Thread(target=self._run, name="operatorkit-nodes", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
-        self._ready.wait()
+        try:
+            self._ready.wait()
+        except BaseException:  # interrupted
+            self._stop()
+            raise
         if self._failure is not None:
             self._thread.join()
             raise self._failure
@@ -52,8 +59,15 @@ class NodesThread:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._loop is not None and self._stopping is not None and self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._stopping.set)
+        self._stop()
+        if self._failure is not None and error is None:
+            raise self._failure
+
+    def _stop(self) -> None:
+        self._unwanted = True
+        if self._loop is not None and self._stopping is not None:
+            with contextlib.suppress(RuntimeError):  # it ended by itself
+                self._loop.call_soon_threadsafe(self._stopping.set)
         self._thread.join()
 
     def _run(self) -> None:
@@ -71,6 +85,8 @@ class NodesThread:
         from operatorkit.cluster import LiveCluster
 
         self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
+        if self._unwanted:  # interrupted before there was a loop to tell
+            return
         config = load_config(self._kubeconfig)
         async with LiveCluster(config) as api, self._nodes(api):
             self._ready.set()

@@ -34,7 +34,7 @@ class World(Protocol):
         """Return a Secret or ConfigMap, or None."""
 
     def nodes(self) -> Sequence[JSONObject]:
-        """Return all nodes."""
+        """Return the nodes that a pod may be put on."""
 
     def pods_per_node(self) -> Mapping[str, int]:
         """Return how many pods are on each node."""

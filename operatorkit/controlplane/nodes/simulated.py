@@ -179,8 +179,12 @@ class SimulatedNodes:
         return self._sources[kind].cache.get(ObjectKey(namespace, name))
 
     def nodes(self) -> Sequence[JSONObject]:
-        """Return all nodes, ours and others."""
-        return self._nodes.cache.list()
+        """Return the nodes that somebody serves: ours, and those that are none of ours."""
+        return [
+            node
+            for node in self._nodes.cache.list()
+            if node["metadata"]["name"] in self._hosts or not is_simulated(node)
+        ]
 
     def pods_per_node(self) -> Mapping[str, int]:
         """Return how many pods are on each node."""
