@@ -55,6 +55,6 @@ def _one(schema: Mapping[str, Any], path: str, *, embedded: bool, metadata: bool
     if not faults:
         faults = [
             FieldError(path if error.path == NO_PATH else f"{path}.{error.path}", error.reason, error.message)
-            for _, error in validate(node, value).errors
+            for _, error in validate(parse(schema, of_default=True), value).errors
         ]
     return errors + faults

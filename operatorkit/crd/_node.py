@@ -6,7 +6,8 @@ What belongs here: the parsed form of an OpenAPI v3 schema. What does not: wheth
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import functools
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -123,17 +124,25 @@ class Node:
     rules: tuple[Mapping[str, Any], ...] = ()
 
 
-def parse(schema: Any) -> Node:
-    """Take a schema apart. Keywords of wrong types are ignored: `check` reports them."""
+def parse(schema: Any, *, of_default: bool = False) -> Node:
+    """Take a schema apart. Keywords of wrong types are ignored: `check` reports them.
+
+    The API server checks defaults by a slightly different reading of the schema (`of_default`): formats that it does
+    not know still count, and int-or-string is not a type.
+    """
     schema = schema if isinstance(schema, Mapping) else {}
     schema = {keyword: value for keyword, value in schema.items() if not kind_error(keyword, value)}
     type_ = schema.get("type") or ""
-    types = ("integer", "string") if schema.get("x-kubernetes-int-or-string") else (type_,) if type_ else ()
+    types: tuple[str, ...] = (type_,) if type_ else ()
+    if schema.get("x-kubernetes-int-or-string") and not of_default:
+        types = ("integer", "string")
+    format_ = schema.get("format") or ""
+    below = functools.partial(parse, of_default=of_default)
     additional = schema.get("additionalProperties")
     return Node(
         types=types,
         nullable=bool(schema.get("nullable")),
-        format=_supported_format(schema.get("format") or "", types),
+        format=format_ if of_default else _supported_format(format_, types),
         default=schema.get("default"),
         enum=schema.get("enum") or [],
         maximum=schema.get("maximum"),
@@ -150,25 +159,21 @@ def parse(schema: Any) -> Node:
         max_properties=schema.get("maxProperties"),
         min_properties=schema.get("minProperties"),
         required=tuple(schema.get("required") or ()),
-        items=parse(schema["items"]) if isinstance(schema.get("items"), Mapping) else None,
-        properties={name: parse(each) for name, each in (schema.get("properties") or {}).items()},
+        items=below(schema["items"]) if isinstance(schema.get("items"), Mapping) else None,
+        properties={name: below(each) for name, each in (schema.get("properties") or {}).items()},
         has_additional=additional is not None,
         additional_forbidden=additional is False,
-        additional=parse(additional) if isinstance(additional, Mapping) else None,
-        all_of=_many(schema.get("allOf")),
-        any_of=_many(schema.get("anyOf")),
-        one_of=_many(schema.get("oneOf")),
-        negated=parse(schema["not"]) if isinstance(schema.get("not"), Mapping) else None,
+        additional=below(additional) if isinstance(additional, Mapping) else None,
+        all_of=tuple(map(below, schema.get("allOf") or ())),
+        any_of=tuple(map(below, schema.get("anyOf") or ())),
+        one_of=tuple(map(below, schema.get("oneOf") or ())),
+        negated=below(schema["not"]) if isinstance(schema.get("not"), Mapping) else None,
         preserve_unknown=bool(schema.get("x-kubernetes-preserve-unknown-fields")),
         embedded=bool(schema.get("x-kubernetes-embedded-resource")),
         list_type=schema.get("x-kubernetes-list-type") or "",
         list_map_keys=tuple(schema.get("x-kubernetes-list-map-keys") or ()),
         rules=tuple(rule for rule in schema.get("x-kubernetes-validations") or () if isinstance(rule, Mapping)),
     )
-
-
-def _many(schemas: Iterable[Any] | None) -> tuple[Node, ...]:
-    return tuple(parse(each) for each in schemas or ())
 
 
 def _supported_format(name: str, types: tuple[str, ...]) -> str:
