@@ -259,6 +259,7 @@ def _served_versions(crd: Object) -> Iterable[Served]:
             definition=version,
             crd=crd,
             envelope=envelope(gvk.kind, gvk.api_version),
+            reshapes=crd["metadata"].get("generation", 1) > 1 or version["name"] != storage,
         )
 
 

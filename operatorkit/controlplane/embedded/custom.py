@@ -76,6 +76,11 @@ class CustomStrategy:
         """Fill in what was left out."""
         self._structural.default(obj)
 
+    def shape(self, obj: Object) -> None:
+        """Bring an object, stored by another schema, into the shape of this one."""
+        self._structural.prune(obj)
+        self._structural.default(obj)
+
     def prepare_create(self, obj: Object) -> None:
         """Take away what a creation cannot set: the status; begin to count generations."""
         rules.prepare_create(self._gvk, obj, custom=True, status=self._has_status)

@@ -117,6 +117,9 @@ class NativeStrategy:
         """Fill in what was left out."""
         set_defaults(self._resource.gvk, obj)
 
+    def shape(self, obj: Object) -> None:
+        """Do nothing: the types of built-in kinds do not change."""
+
     def prepare_create(self, obj: Object) -> None:
         """Take away what a creation cannot set, and set what it implies."""
         rules.prepare_create(self._resource.gvk, obj)

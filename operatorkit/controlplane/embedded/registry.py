@@ -37,7 +37,7 @@ class Served:
     """One resource in one version: its names, how it is stored, and what decides about its objects.
 
     `collection` names where the objects are; versions of one resource share it. `envelope` is put before stored
-    bytes. `convert` turns an object of another version into this one, and is None where only the envelope differs.
+    bytes. `reshapes` says that objects may have been stored by another schema: they are pruned and defaulted when read.
     """
 
     group: str
@@ -59,6 +59,7 @@ class Served:
     definition: Mapping[str, Any] = field(default_factory=dict)  # the CRD's version entry
     crd: Mapping[str, Any] = field(default_factory=dict)
     envelope: bytes = b""
+    reshapes: bool = False
 
     @property
     def gvk(self) -> GroupVersionKind:
@@ -100,18 +101,21 @@ class Served:
         """Return a fresh copy of a stored object in this version."""
         obj = record.decode()
         head = {"kind": self.stored_as.kind, "apiVersion": self.stored_as.api_version}
-        return self.convert(head | obj, self.gvk)
+        converted = self.convert(head | obj, self.gvk)
+        if self.reshapes:
+            self.strategy.shape(converted)
+        return converted
 
     def bytes_of(self, record: Record) -> bytes:
         """Return a stored object in this version as JSON."""
-        if self.converts:
-            return encode(self.read(record))
+        if self.converts or self.reshapes:
+            return record.view(self, lambda: encode(self.read(record)))
         return self.envelope + record.body
 
     def item_of(self, record: Record) -> bytes:
         """Return a stored object as an item of a list: built-in kinds leave their envelope to the list."""
         if not self.builtin:
-            return self.envelope + record.body
+            return self.bytes_of(record)
         if self.converts:
             return b"{" + split_envelope(self.read(record))
         return b"{" + record.body

@@ -47,6 +47,7 @@ __all__ = ["BODY_LIMIT_BYTES", "EmbeddedServer"]
 
 BODY_LIMIT_BYTES = 3 * 1024 * 1024
 BOOKMARK_SECONDS = 60.0
+LAST_BOOKMARK_SECONDS = 2.0
 WATCH_SECONDS = 30 * 60 * 60
 _FRAME = b'{"type":"%b","object":%b}\n'
 _log = logging.getLogger(__name__)
@@ -305,16 +306,22 @@ async def _send_events(response: web.StreamResponse, answer: WatchAnswer) -> Non
     loop = asyncio.get_running_loop()
     timeout = answer.timeout_seconds or WATCH_SECONDS
     end = loop.time() + timeout
-    bookmark_at = loop.time() + BOOKMARK_SECONDS
+    bookmark_at = _next_bookmark(loop.time(), end)
     watch = answer.watch
     while not watch.closed and (now := loop.time()) < end:
         until = min(end, bookmark_at) if answer.bookmarks else end
         events = await watch.next(max(0.0, until - now))
         if answer.bookmarks and not events and not watch.closed:
-            bookmark_at = loop.time() + BOOKMARK_SECONDS
+            bookmark_at = _next_bookmark(loop.time(), end)
             events = [watch.bookmark()]
         if events:
             await response.write(b"".join(_frame(event, answer) for event in events))
+
+
+def _next_bookmark(now: float, end: float) -> float:
+    """Return when a watch is due a bookmark: every minute, and once more shortly before its end."""
+    last = end - LAST_BOOKMARK_SECONDS
+    return min(now + BOOKMARK_SECONDS, last) if last > now else now + BOOKMARK_SECONDS
 
 
 def _frame(event: Event, answer: WatchAnswer) -> bytes:

@@ -39,7 +39,7 @@ def key_of(namespace: str, name: str) -> str:
 class Record:
     """One object at one revision: the bytes, and what is needed to find it without decoding them."""
 
-    __slots__ = ("_fields", "body", "key", "labels", "name", "namespace", "revision", "uid")
+    __slots__ = ("_fields", "_view", "body", "key", "labels", "name", "namespace", "revision", "uid")
 
     def __init__(self, obj: Mapping[str, Any], revision: int) -> None:
         metadata = obj["metadata"]
@@ -50,6 +50,7 @@ class Record:
         self.labels: Mapping[str, str] = metadata.get("labels") or {}
         self.revision = revision
         self.body = split_envelope(obj)
+        self._view: tuple[object, bytes] | None = None
         self._fields: tuple[object, Mapping[str, str]] | None = None
 
     def decode(self) -> dict[str, Any]:
@@ -62,6 +63,12 @@ class Record:
         obj = self.decode()
         obj["metadata"]["resourceVersion"] = str(revision)
         return Record(obj, revision)
+
+    def view(self, key: object, make: Callable[[], bytes]) -> bytes:
+        """Return other bytes that stand for the object, made once for the same `key`."""
+        if self._view is None or self._view[0] is not key:
+            self._view = key, make()
+        return self._view[1]
 
     def fields(self, key: object, select: Callable[[dict[str, Any]], Mapping[str, str]]) -> Mapping[str, str]:
         """Return the fields by which the object can be selected, found once for the same `key`."""

@@ -50,6 +50,9 @@ class Strategy(Protocol):
     def default(self, obj: Object) -> None:
         """Fill in what was left out."""
 
+    def shape(self, obj: Object) -> None:
+        """Bring an object, stored by another schema, into the shape of this one."""
+
     def prepare_create(self, obj: Object) -> None:
         """Take away what a creation cannot set, and set what it implies."""
 

@@ -123,6 +123,22 @@ async def test_a_new_schema_holds_from_then_on(local: LocalCluster) -> None:
         await local.create(WIDGETS, {"metadata": {"name": "w"}, "spec": {"size": 5}}, namespace="default")
 
 
+async def test_what_is_stored_takes_the_shape_of_a_new_schema_when_it_is_read(local: LocalCluster) -> None:
+    await local.create(CRDS, crd())
+    await _turn()
+    await local.create(WIDGETS, {"metadata": {"name": "w"}}, namespace="default")
+    definition = await local.get(CRDS, "widgets.example.com")
+    schema = {"type": "object", "properties": {"spec": {"type": "object", "default": {}, "properties": {}}}}
+    schema["properties"]["spec"]["properties"] = {"colour": {"type": "string", "default": "red"}}
+    definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"] = schema
+    await local.replace(CRDS, "widgets.example.com", definition)
+    await _turn()
+    found = await local.get(WIDGETS, "w", namespace="default")
+    listed = await local.list(WIDGETS, namespace="default")
+    assert found["spec"] == {"colour": "red"}
+    assert listed.items == [found]
+
+
 async def test_versions_share_their_objects(local: LocalCluster) -> None:
     definition = crd()
     first = definition["spec"]["versions"][0]
