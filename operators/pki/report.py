@@ -61,11 +61,14 @@ async def failed(certificate: Certificate, ctx: Context, reason: str, message: s
 
 async def issued(certificate: Certificate, ctx: Context, material: Material, cause: Cause) -> None:
     """Tell of a new certificate: the Certificate, and those who had been told of a failure."""
-    renewed = cause is Cause.RENEWAL
-    reason = reasons.CERTIFICATE_RENEWED if renewed else reasons.CERTIFICATE_ISSUED
+    reason = reasons.CERTIFICATE_RENEWED if cause is Cause.RENEWAL else reasons.CERTIFICATE_ISSUED
     about = Reference.of(certificate)
+    told = await _told(certificate, ctx)
+    await ctx.events.hold(_scope(ctx), [])
     await _tell(about, certificate, ctx, material, reason)
-    await recovered(certificate, ctx, material)
+    for reference in told:
+        if reference.identity != about.identity:
+            await _tell(reference, certificate, ctx, material, reasons.CERTIFICATE_ISSUED)
 
 
 async def recovered(certificate: Certificate, ctx: Context, material: Material) -> None:

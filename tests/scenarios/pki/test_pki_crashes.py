@@ -142,3 +142,21 @@ async def test_wherever_the_operator_dies_the_end_is_the_same(team, monkeypatch,
         for after in (False, True):
             number += 1
             await tell_the_story(team, number, last=last, after=after)
+
+
+async def test_a_secret_that_was_written_but_not_told_of_is_told_of_by_the_next_life(team):
+    await team.ca()
+    for number, last in enumerate((1, 2, 3)):
+        name = f"web{number}"
+        first = Life(MortalCluster(team.cluster, last=last, after=True), team.namespace)
+        await team.certificate(name)
+        await first.settled_or_dead()
+        await first.kill()
+        second = Life(team.cluster, team.namespace)
+        try:
+            leaf = await team.ready(name)
+            await team.event("Certificate", name, "CertificateIssued")
+            status = (await team.get("Certificate", name))["status"]
+            assert (status["revision"], status["serialNumber"]) == (1, f"{leaf.serial_number:x}")
+        finally:
+            await second.kill()

@@ -161,6 +161,19 @@ async def test_of_two_certificates_for_one_secret_the_older_wins(team, pki, fake
         await team.condition("Certificate", "second", status="True", within=60)  # the garbage collector's pace
 
 
+async def test_the_older_claim_to_a_secret_holds_before_there_is_one(team, pki):
+    await team.ca()
+    async with pki():
+        await team.certificate("first", secretName="shared", dnsNames=["app2"])
+        await team.condition("Certificate", "first", status="False", reason="DeniedByPolicy")
+        await eventually(lambda: is_junior_now(team, "first"))
+        await team.certificate("second", secretName="shared")
+        ready = await team.condition("Certificate", "second", status="False", reason="SecretConflict")
+        assert "Certificate first, which is older" in ready["message"]
+        await team.delete("Certificate", "first")
+        await team.condition("Certificate", "second", status="True")
+
+
 async def test_a_foreign_secret_is_left_as_it_is(team, pki):
     await team.ca()
     before = await team.secret("web-tls", {"password": b"precious"})
