@@ -83,10 +83,9 @@ def _start(
 ) -> tuple[ControlPlane, Callable[[], None]]:
     """Start a backend; return it and a function that raises once it is broken."""
     if backend == "real":
-        from operatorkit.controlplane.real import RealControlPlane, ensure_binaries
+        from operatorkit.controlplane.real import RealControlPlane
 
-        binaries = ensure_binaries(progress=lambda line: click.echo(line, err=True))
-        real = RealControlPlane(port=port, nodes=nodes, controllers=controllers, binaries=binaries)
+        real = RealControlPlane(port=port, nodes=nodes, controllers=controllers)
         return stack.enter_context(real), real.check
     from operatorkit.controlplane.embedded import EmbeddedControlPlane
 

@@ -36,9 +36,14 @@ class Binaries:
     helm: Path | None = None
 
     @property
-    def complete(self) -> bool:
-        """Whether every program is there."""
-        return None not in {self.kube_controller_manager, self.kubectl, self.helm}
+    def missing(self) -> list[str]:
+        """The names of the programs that were not found."""
+        optional = {
+            "kube-controller-manager": self.kube_controller_manager,
+            "kubectl": self.kubectl,
+            "helm": self.helm,
+        }
+        return [name for name, path in optional.items() if path is None]
 
 
 def _home(environ: Mapping[str, str]) -> Path:

@@ -107,11 +107,12 @@ def _compile(go: str, program: Program, modules: Path, directory: Path) -> None:
 
 def _cannot_build(version: str, modules: Path, go: str | None) -> str | None:
     places = ", ".join(str(path) for path in search_path(version))
-    remedy = f"set KUBEBUILDER_ASSETS to a directory with kube-apiserver and etcd (searched: {places})"
+    wanted = "kube-apiserver, etcd and kube-controller-manager"
+    remedy = f"set KUBEBUILDER_ASSETS to a directory with {wanted} (searched: {places})"
     if not (modules / "kubernetes" / "go.mod").is_file():
-        return f"the programs of Kubernetes {version} are not on this machine: {remedy}"
+        return f"the programs of Kubernetes {version} are not all on this machine: {remedy}"
     if go is None:
-        return f"the programs of Kubernetes {version} are not on this machine, nor is Go to build them: {remedy}"
+        return f"the programs of Kubernetes {version} are not all on this machine, nor is Go to build them: {remedy}"
     if _required_version(modules) != version:
         return f"{modules} builds Kubernetes {_required_version(modules)}, not {version}: {remedy}"
     return None
@@ -127,7 +128,7 @@ def ensure_binaries(
     a build fails.
     """
     found = find(version)
-    if found is not None and found.complete:
+    if found is not None and not found.missing:
         return found
     go = shutil.which("go")
     reason = _cannot_build(version, modules, go)
@@ -138,7 +139,9 @@ def ensure_binaries(
     assert go is not None
     directory = cache_directory(version)
     with _locked(directory, progress):
-        programs = [program for program in plan(version) if not (directory / program.name).is_file()]
+        found = find(version)  # another process may have built them while we waited
+        programs = [program for program in plan(version) if found is None or program.name in found.missing]
+        programs = [program for program in programs if not (directory / program.name).is_file()]
         for number, program in enumerate(programs, start=1):
             progress(f"[{number}/{len(programs)}] building {program.name} for Kubernetes {version}")
             _compile(go, program, modules, directory)

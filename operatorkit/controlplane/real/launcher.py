@@ -27,7 +27,7 @@ from operatorkit.controlplane._selection import enabled
 from operatorkit.controlplane.backend import BackendName, StartError
 from operatorkit.controlplane.nodes import NodesThread
 from operatorkit.controlplane.real._process import Process
-from operatorkit.controlplane.real.binaries import VERSION, Binaries
+from operatorkit.controlplane.real.binaries import VERSION, Binaries, find
 from operatorkit.controlplane.real.build import ensure_binaries
 from operatorkit.errors import InputError
 
@@ -93,7 +93,10 @@ class RealControlPlane:
     def binaries(self) -> Binaries:
         """The programs in use, kubectl and helm among them."""
         if self._binaries is None:
-            self._binaries = ensure_binaries(self._version)
+            found = find(self._version)
+            if found is None or (found.kube_controller_manager is None and self._controllers):
+                found = ensure_binaries(self._version)
+            self._binaries = found
         return self._binaries
 
     def kubeconfig(

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from operatorkit.controlplane.real import binaries, build
-from operatorkit.errors import InputError
+from operatorkit.errors import InputError, OperatorKitError
 
 
 def _install(directory: Path, *programs: str) -> Path:
@@ -52,7 +52,7 @@ def test_a_named_program_beats_the_assets_which_beat_the_stores(tmp_path: Path) 
         kube_controller_manager=cache / "kube-controller-manager",
         kubectl=store / "kubectl",
     )
-    assert not found.complete
+    assert found.missing == ["helm"]
 
 
 def test_a_file_that_cannot_be_executed_is_passed_over(tmp_path: Path) -> None:
@@ -91,5 +91,65 @@ def test_a_machine_that_can_neither_find_nor_build_is_told_what_to_set(
     for name, value in _environ(tmp_path).items():
         monkeypatch.setenv(name, value)
 
-    with pytest.raises(InputError, match=r"1\.36\.3 are not on this machine: set KUBEBUILDER_ASSETS"):
+    with pytest.raises(InputError, match=r"1\.36\.3 are not all on this machine: set KUBEBUILDER_ASSETS"):
         build.ensure_binaries(modules=tmp_path)
+
+
+def _toolchain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Put a `go` on the path that writes down what it builds and makes an empty program of it; return the list."""
+    built = tmp_path / "built"
+    go = _install(tmp_path / "bin", "go") / "go"
+    go.write_text(
+        "#!/bin/sh\n"
+        'while [ "$1" != -o ]; do shift; done\n'
+        f'echo "$3" >> {built}\n'
+        'printf "#!/bin/sh\\n" > "$2"; chmod 755 "$2"\n'
+        f"if [ -e {tmp_path}/broken ]; then echo no such module >&2; exit 1; fi\n"
+    )
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
+    for name in ("KUBEBUILDER_ASSETS", "TEST_ASSET_KUBE_APISERVER", "TEST_ASSET_ETCD"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in _environ(tmp_path).items():
+        monkeypatch.setenv(name, value)
+    return built
+
+
+def test_what_is_missing_is_built_once_and_then_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    built = _toolchain(tmp_path, monkeypatch)
+    assets = _install(tmp_path / "assets", "kube-apiserver", "etcd", "kubectl")
+    monkeypatch.setenv("KUBEBUILDER_ASSETS", str(assets))
+    told: list[str] = []
+
+    first = build.ensure_binaries(progress=told.append)
+    again = build.ensure_binaries(progress=told.append)
+
+    assert first == again
+    assert first.missing == []
+    assert first.kube_apiserver == assets / "kube-apiserver"
+    assert built.read_text().splitlines() == [
+        "k8s.io/kubernetes/cmd/kube-controller-manager",
+        "helm.sh/helm/v4/cmd/helm",
+    ]
+    assert told == [
+        "[1/2] building kube-controller-manager for Kubernetes 1.36.3",
+        "[2/2] building helm for Kubernetes 1.36.3",
+    ]
+
+
+def test_a_build_that_fails_says_why_and_leaves_no_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _toolchain(tmp_path, monkeypatch)
+    (tmp_path / "broken").touch()
+
+    with pytest.raises(OperatorKitError, match=r"(?s)building kube-apiserver failed: .*go build .*no such module"):
+        build.ensure_binaries(progress=lambda _: None)
+
+    assert binaries.find() is None
+
+
+def test_a_version_that_the_module_files_do_not_build_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _toolchain(tmp_path, monkeypatch)
+
+    with pytest.raises(InputError, match=r"builds Kubernetes 1\.36\.3, not 1\.30\.0: set KUBEBUILDER_ASSETS"):
+        build.ensure_binaries("1.30.0", progress=lambda _: None)
