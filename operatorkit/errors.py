@@ -128,7 +128,7 @@ class ClusterError(OperatorKitError):
         self.message = message
         self.code = type(self).code if code is None else code
         self.reason = type(self).reason if reason is None else reason
-        self.causes = tuple(causes)
+        self.causes: tuple[Cause, ...] = tuple(causes)
         self.details: Mapping[str, Any] = dict(details or {})
         self.retry_after_seconds = retry_after_seconds
 

@@ -113,7 +113,7 @@ class Operator:
                 f"(at most {DNS_LABEL_MAX_LENGTH} characters)"
             )
         self.name = name
-        self.settings = settings or Settings()
+        self.settings: Settings = settings or Settings()
         self.reconcilers: list[Reconciler] = []
         self.indexes: list[Index[Any]] = []
         self.read_kinds: list[type[Any]] = []

@@ -57,11 +57,11 @@ class Engine:
         self._stopping = asyncio.Event()
         self._ready = asyncio.Event()
         self._changed = asyncio.Event()
-        self.caches = Caches(app, api, clock=network_clock, namespace=namespace)
-        self.events = EventRecorder(
+        self.caches: Caches = Caches(app, api, clock=network_clock, namespace=namespace)
+        self.events: EventRecorder = EventRecorder(
             api, component=app.name, instance=instance or f"{app.name}-{socket.gethostname()}", clock=clock
         )
-        self.controllers = [
+        self.controllers: list[Controller] = [
             Controller(app, reconciler, api=api, caches=self.caches, events=self.events, clock=clock, sent=self._sent)
             for reconciler in app.reconcilers
         ]

@@ -62,7 +62,7 @@ class Informer:
         transform: Callable[[JSONObject], JSONObject] | None = None,
     ) -> None:
         self.resource = resource
-        self.cache = Cache(transform=transform)
+        self.cache: Cache = Cache(transform=transform)
         self.error: ClusterError | None = None
         self._api = api
         self._namespace = namespace

@@ -106,7 +106,7 @@ class Authority:
         self._certificate = certificate
         self._key = key
         self._clock = clock
-        self.cert_pem = certificate.public_bytes(serialization.Encoding.PEM)
+        self.cert_pem: bytes = certificate.public_bytes(serialization.Encoding.PEM)
 
     @classmethod
     def create(cls, name: str, *, clock: Clock = SYSTEM_CLOCK) -> Authority:

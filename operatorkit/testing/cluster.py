@@ -49,7 +49,7 @@ class RecordingCluster:
         self._api = api
         self.namespace = namespace
         self.calls: list[Call] = []
-        self.open_watches = 0
+        self.open_watches: int = 0
 
     def writes(self) -> Counter[tuple[str, str]]:
         """Count the requests that write, by verb and resource: `{("patch", "secrets"): 1}`."""

@@ -23,9 +23,9 @@ class Core:
 
     def __init__(self, clock: Clock = SYSTEM_CLOCK) -> None:
         self.clock = clock
-        self.storage = Storage()
-        self.registry = Registry(native_strategy)
-        self.owners = Owners(self.registry, clock)
-        self.writer = Writer(self.storage, self.registry, clock)
-        self.deleter = Deleter(self.storage, clock)
-        self.crds = CrdController(self)
+        self.storage: Storage = Storage()
+        self.registry: Registry = Registry(native_strategy)
+        self.owners: Owners = Owners(self.registry, clock)
+        self.writer: Writer = Writer(self.storage, self.registry, clock)
+        self.deleter: Deleter = Deleter(self.storage, clock)
+        self.crds: CrdController = CrdController(self)

@@ -87,10 +87,10 @@ class NativeStrategy:
 
     def __init__(self, resource: BuiltinResource) -> None:
         self._resource = resource
-        self.graceful = resource.gvk.api_version == "v1" and resource.kind == "Pod"
-        self.returns_deleted = resource.kind in _RETURNED
-        self.unconditional_update = resource.kind not in _CONDITIONAL
-        self.create_on_update = resource.kind in _CREATED_BY_UPDATE
+        self.graceful: bool = resource.gvk.api_version == "v1" and resource.kind == "Pod"
+        self.returns_deleted: bool = resource.kind in _RETURNED
+        self.unconditional_update: bool = resource.kind not in _CONDITIONAL
+        self.create_on_update: bool = resource.kind in _CREATED_BY_UPDATE
 
     def knows_field(self, field: str) -> bool:
         """Whether objects can be selected by this field."""

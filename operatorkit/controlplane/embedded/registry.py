@@ -170,7 +170,7 @@ class Registry:
     """The table of served resources. `generation` grows with every change, so that documents can be kept."""
 
     def __init__(self, strategy: Callable[[BuiltinResource], Strategy]) -> None:
-        self.generation = 0
+        self.generation: int = 0
         self._served: dict[tuple[str, str, str], Served] = {}
         self._groups: dict[str, list[str]] = {}
         for resource in builtin_resources():
