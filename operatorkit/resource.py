@@ -151,7 +151,7 @@ class Resource(Model, Generic[SpecT, StatusT]):
 
     # Looking for docstrings below the attributes of Resource[Spec, Status] reads the source of whoever writes that, and
     # fails where the header of the last class of a file takes several lines.
-    model_config: ConfigDict = ConfigDict(use_attribute_docstrings=False)
+    model_config: ClassVar[ConfigDict] = ConfigDict(use_attribute_docstrings=False)
 
     metadata: ObjectMeta = Field(default_factory=ObjectMeta)
     spec: SpecT = Field(default_factory=_absent)

@@ -55,7 +55,7 @@ class Model(BaseModel):
     changed is not written, and neither is None, unless the field is `Nullable()`.
     """
 
-    model_config: ConfigDict = ConfigDict(
+    model_config: ClassVar[ConfigDict] = ConfigDict(
         alias_generator=to_camel,
         validate_by_name=True,
         validate_by_alias=True,

@@ -17,10 +17,9 @@ from operatorkit.controlplane.embedded.status import ApiError, unsupported_media
 __all__ = ["APPLY", "patch_change"]
 
 APPLY = "application/apply-patch+yaml"
-_JSON: str
-_MERGE: str
-_STRATEGIC: str
-_JSON, _MERGE, _STRATEGIC, _ = PATCH_TYPES
+_JSON: str = PATCH_TYPES[0]
+_MERGE: str = PATCH_TYPES[1]
+_STRATEGIC: str = PATCH_TYPES[2]
 
 Object = dict[str, Any]
 
