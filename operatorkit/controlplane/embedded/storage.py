@@ -101,7 +101,7 @@ class Collection:
         self.name = name
         self.records: dict[str, Record] = {}
         self.log: deque[Change] = deque()
-        self.forgotten = 0  # changes at or before this revision are not in the log any more
+        self.forgotten: int = 0  # changes at or before this revision are not in the log any more
         self._sorted: list[str] | None = None
         self._subscribers: dict[int, Subscriber] = {}
         self._next_subscriber = 0
@@ -184,7 +184,7 @@ class Storage:
     """All collections, and the one counter that numbers every change of any of them."""
 
     def __init__(self) -> None:
-        self.revision = 1
+        self.revision: int = 1
         self.journal: Callable[[str, Change], None] | None = None
         self._collections: dict[str, Collection] = {}
         self._forgotten = 0
