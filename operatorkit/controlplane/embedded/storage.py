@@ -45,11 +45,11 @@ class Record:
         metadata = obj["metadata"]
         self.namespace: str = metadata.get("namespace", "")
         self.name: str = metadata["name"]
-        self.key = key_of(self.namespace, self.name)
+        self.key: str = key_of(self.namespace, self.name)
         self.uid: str = metadata.get("uid", "")
         self.labels: Mapping[str, str] = metadata.get("labels") or {}
-        self.revision = revision
-        self.body = split_envelope(obj)
+        self.revision: int = revision
+        self.body: bytes = split_envelope(obj)
         self._view: tuple[object, bytes] | None = None
         self._fields: tuple[object, Mapping[str, str]] | None = None
 
