@@ -20,12 +20,18 @@ from operatorkit.names import LABEL_OWNER_UID, ApiResource, ObjectKey
 from operatorkit.operator import Index, Operator
 from operatorkit.resource import api_resource_of, read
 
-__all__ = ["CacheReader", "Caches", "Listener"]
+__all__ = ["CacheReader", "Caches", "Listener", "typed"]
 
 T = TypeVar("T")
 Listener = Callable[[Change], None]
 
 _log = logging.getLogger("operatorkit.runtime")
+
+
+def typed(kind: type[T], obj: JSONObject) -> T:
+    """Read an object for user code, without the managedFields that the cache keeps for itself. Raises InvalidObject."""
+    meta = {name: value for name, value in obj["metadata"].items() if name != "managedFields"}
+    return read(kind, {**obj, "metadata": meta})
 
 
 class _Kind:
@@ -131,7 +137,7 @@ class CacheReader:
         """Return one object, or None. Raises InvalidObject when it cannot be read as `kind`."""
         resource = self._resource(kind)
         obj = self._caches.get(resource, ObjectKey((namespace or "") if resource.namespaced else "", name))
-        return None if obj is None else read(kind, _without_managed_fields(obj))
+        return None if obj is None else typed(kind, obj)
 
     def list(
         self,
@@ -179,15 +185,10 @@ def _readable(kind: type[T], objects: Iterable[JSONObject]) -> list[T]:
     found = []
     for obj in objects:
         try:
-            found.append(read(kind, _without_managed_fields(obj)))
+            found.append(typed(kind, obj))
         except InvalidObject as error:
             _log.debug("left out of a list: %s", error)
     return found
-
-
-def _without_managed_fields(obj: JSONObject) -> JSONObject:
-    obj["metadata"].pop("managedFields", None)
-    return obj
 
 
 def _owner_uid_label(obj: JSONObject) -> str | None:
@@ -202,7 +203,7 @@ def _user_index(name: str) -> str:
 def _reading(index: Index[Any]) -> Callable[[JSONObject], Iterable[str]]:
     def values(obj: JSONObject) -> Iterable[str]:
         try:
-            return list(index.function(read(index.kind, obj)))
+            return list(index.function(typed(index.kind, obj)))
         except InvalidObject:
             return []  # what cannot be read cannot be found by its content
 

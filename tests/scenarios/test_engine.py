@@ -375,6 +375,7 @@ async def test_a_finalize_function_runs_before_the_object_goes(cluster, operator
     @app.finalize(Site)
     async def finalize(obj: Site, ctx: Context) -> None:
         calls.append("finalize")
+        ctx.condition("Ready", False, "Cleaned")
 
     async with operator(app) as running:
         await create(cluster, site("a"))

@@ -1,0 +1,178 @@
+"""One run of a reconcile function: its object read, its context made, its status written.
+
+What belongs here: what happens from the cached object to the end of the run. What does not: when that happens, and
+what follows from how it ended (`controller`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import logging
+from datetime import timedelta
+from typing import Any
+
+from operatorkit._runtime.caches import CacheReader, Caches, typed
+from operatorkit._runtime.status import StatusWriter, status_of
+from operatorkit.children import Children, Sent
+from operatorkit.clock import Clock
+from operatorkit.cluster import ClusterAPI, JSONObject, PatchType
+from operatorkit.conditions import get_condition
+from operatorkit.context import Context
+from operatorkit.errors import InvalidObject, NotFound, OperatorKitError, TerminalError
+from operatorkit.events import EventRecorder
+from operatorkit.names import PREFIX, ApiResource, ObjectKey, shorten
+from operatorkit.operator import Operator, Reconciler, Requeue
+from operatorkit.resource import api_resource_of
+
+__all__ = ["Runner"]
+
+_log = logging.getLogger("operatorkit.runtime")
+
+
+class Runner:
+    """Runs one reconcile function, and its finalize function, for one object at a time or for several."""
+
+    def __init__(
+        self,
+        app: Operator,
+        reconciler: Reconciler,
+        *,
+        api: ClusterAPI,
+        caches: Caches,
+        events: EventRecorder,
+        clock: Clock,
+        status: StatusWriter,
+        sent: dict[tuple[ApiResource, ObjectKey], Sent],
+    ) -> None:
+        self._app = app
+        self._reconciler = reconciler
+        self._api = api
+        self._caches = caches
+        self._events = events
+        self._clock = clock
+        self._status = status
+        self._sent = sent
+        self._reader = CacheReader(app, caches)
+        self._resource = api_resource_of(reconciler.kind)
+        self._owned = [api_resource_of(kind) for kind in reconciler.owns]
+        self._finalizer = f"{PREFIX}/{shorten(app.name)}"
+
+    async def run(self, key: ObjectKey, raw: JSONObject) -> Requeue | None:
+        """Reconcile one object, or finalize it, as it is in the cache; what that raises decides what follows."""
+        deleting = bool(raw["metadata"].get("deletionTimestamp"))
+        ours = self._finalizer in (raw["metadata"].get("finalizers") or ())
+        function = self._reconciler.finalize if deleting else self._reconciler.function
+        if function is None or (deleting and not ours):
+            return None  # what remains is the garbage collector's
+        if self._reconciler.finalize is not None and not deleting and not ours:
+            raw = await self._set_finalizers(key, raw, [*(raw["metadata"].get("finalizers") or ()), self._finalizer])
+        obj = self._typed(raw)
+        before = status_of(obj)
+        children = Children(
+            parent=raw,
+            parent_resource=self._resource,
+            owned=self._owned,
+            api=self._api,
+            live=self._caches,
+            manager=self._app.name,
+            sent=self._sent,
+        )
+        ctx = Context(
+            key=key,
+            obj=obj,
+            reader=self._reader,
+            children=children,
+            events=self._events,
+            api=self._api,
+            clock=self._clock,
+            log=_ObjectLog(logging.getLogger(f"operatorkit.operator.{self._app.name}"), f"{self._resource.kind} {key}"),
+        )
+        requeue = await self._call(function, obj, ctx, children, before)
+        await self._status.write(key, raw["metadata"]["uid"], before, obj)
+        if deleting and requeue is None:
+            latest = self._caches.get(self._resource, key) or raw  # the status write made a new version of it
+            rest = [name for name in latest["metadata"].get("finalizers") or () if name != self._finalizer]
+            await self._set_finalizers(key, latest, rest)
+        return requeue
+
+    def _typed(self, raw: JSONObject) -> Any:
+        try:
+            return typed(self._reconciler.kind, raw)
+        except InvalidObject as error:
+            raise TerminalError(str(error), reason="InvalidObject") from error
+
+    async def _call(
+        self, function: Any, obj: Any, ctx: Context, children: Children, before: JSONObject
+    ) -> Requeue | None:
+        """Call the user's function and prune; what it said in the status is written even if that fails."""
+        limit = self._app.settings.reconcile_timeout
+        try:
+            async with asyncio.timeout(limit.total_seconds()) as timer:
+                result = _checked(await function(obj, ctx))
+                await children.prune()
+        except Exception as error:
+            failure = _too_slow(limit) if isinstance(error, TimeoutError) and timer.expired() else error
+            if isinstance(failure, TerminalError) and not failure.reported:
+                _say_terminal(obj, ctx, failure)
+            try:
+                await self._status.write(ctx.key, obj.metadata.uid, before, obj)
+            except OperatorKitError as second:
+                _log.warning("%s %s: its status was not written: %s", self._resource.kind, ctx.key, second)
+            if failure is error:
+                raise
+            raise failure from error
+        return result
+
+    async def _set_finalizers(self, key: ObjectKey, raw: JSONObject, finalizers: list[str]) -> JSONObject:
+        """Replace the finalizers, if the object is unchanged since it was read. Raises Conflict."""
+        meta = {"finalizers": finalizers, "resourceVersion": raw["metadata"]["resourceVersion"]}
+        try:
+            answer = await self._api.patch(
+                self._resource,
+                key.name,
+                {"metadata": meta},
+                patch_type=PatchType.MERGE,
+                namespace=key.namespace or None,
+                field_manager=self._app.name,
+            )
+        except NotFound:
+            return raw
+        self._caches.put(self._resource, copy.deepcopy(answer))
+        return answer
+
+
+class _ObjectLog(logging.LoggerAdapter[logging.Logger]):
+    """A log whose lines begin with the object they are about."""
+
+    def __init__(self, logger: logging.Logger, subject: str) -> None:
+        super().__init__(logger, {"object": subject})
+        self._subject = subject
+
+    def process(self, msg: Any, kwargs: Any) -> tuple[Any, Any]:
+        return f"{self._subject}: {msg}", kwargs
+
+
+def _checked(result: Any) -> Requeue | None:
+    if result is None or isinstance(result, Requeue):
+        return result
+    raise OperatorKitError(
+        f"the reconcile function returned {type(result).__name__}: return None, or Requeue(after=...)"
+    )
+
+
+def _too_slow(limit: timedelta) -> OperatorKitError:
+    return OperatorKitError(
+        f"the reconcile function did not return within {limit.total_seconds():g} s and was cancelled: give what it "
+        f"waits for a shorter time, or return Requeue(after=...)"
+    )
+
+
+def _say_terminal(obj: Any, ctx: Context, error: TerminalError) -> None:
+    """Set Ready=False, where the kind has conditions and the function has not said so itself."""
+    conditions = getattr(obj.status, "conditions", None)
+    if not isinstance(conditions, list):
+        return
+    known = get_condition(conditions, "Ready")
+    if known is None or (known.status, known.reason) != ("False", error.reason):
+        ctx.condition("Ready", False, error.reason, str(error))

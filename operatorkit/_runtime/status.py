@@ -1,0 +1,121 @@
+"""Writing the status of objects, and knowing the echo of that when the watch brings it.
+
+What belongs here: one server-side apply of the status, if it changed, and which changes are nothing but its echo. What
+does not: what the status says (the reconcile function).
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+from operatorkit._runtime.caches import Caches
+from operatorkit.cluster import Change, ClusterAPI, JSONObject, PatchType
+from operatorkit.cluster.versions import is_newer
+from operatorkit.crd.model import written
+from operatorkit.errors import NotFound
+from operatorkit.names import ApiResource, ObjectKey
+from operatorkit.resource import Resource, write
+
+__all__ = ["StatusWriter", "status_of"]
+
+
+def status_of(obj: Any) -> JSONObject:
+    """Return the status as it would be sent; for our own kinds without writing the rest of the object."""
+    if isinstance(obj, Resource):
+        return written(obj.status, f"the status of {obj.kind} {obj.key}") if obj.status is not None else {}
+    return copy.deepcopy(write(obj).get("status") or {})
+
+
+class StatusWriter:
+    """Writes the status of the objects of one kind. Every change of the kind must be shown to `swallows`.
+
+    The echo of a write may come before the answer that tells its version. So changes of a key are held back while its
+    status is being written, and given to `deliver` afterwards, in order.
+    """
+
+    def __init__(
+        self,
+        resource: ApiResource,
+        *,
+        api: ClusterAPI,
+        caches: Caches,
+        manager: str,
+        deliver: Callable[[Change], None],
+    ) -> None:
+        self._resource = resource
+        self._api = api
+        self._caches = caches
+        self._manager = manager
+        self._deliver = deliver
+        self._own: dict[ObjectKey, set[str]] = {}
+        self._held: dict[ObjectKey, list[Change]] = {}
+
+    async def write(self, key: ObjectKey, uid: str, before: JSONObject, obj: Any) -> None:
+        """Apply the status of `obj` if it differs from `before`.
+
+        Raises Conflict when the object is no longer the one with that uid, and other ClusterErrors.
+        """
+        after = status_of(obj)
+        if after == before:
+            return
+        meta = {"name": key.name, "uid": uid} | ({"namespace": key.namespace} if key.namespace else {})
+        body = {
+            "apiVersion": self._resource.api_version,
+            "kind": self._resource.kind,
+            "metadata": meta,
+            "status": after,
+        }
+        self._held[key] = []
+        try:
+            answer = await self._api.patch(
+                self._resource,
+                key.name,
+                body,
+                patch_type=PatchType.APPLY,
+                namespace=key.namespace or None,
+                subresource="status",
+                field_manager=self._manager,
+                force=True,
+            )
+            self._own.setdefault(key, set()).add(answer["metadata"]["resourceVersion"])
+            self._caches.put(self._resource, answer)
+        except NotFound:
+            return  # deleted meanwhile: nobody is left to read it
+        finally:
+            for change in self._held.pop(key):
+                self._deliver(change)
+
+    def swallows(self, change: Change) -> bool:
+        """Tell whether a change is nothing to act on now: held back, or the mere echo of a status write."""
+        if change.key in self._held:
+            self._held[change.key].append(change)
+            return True
+        new = change.new
+        if new is None or not self._is_own(change.key, new["metadata"].get("resourceVersion", "")):
+            return False
+        old = change.old
+        return old is not None and _without_status(old) == _without_status(new)
+
+    def forget(self, key: ObjectKey) -> None:
+        """Forget the versions of an object that is gone."""
+        self._own.pop(key, None)
+
+    def _is_own(self, key: ObjectKey, version: str) -> bool:
+        """Tell whether this version is the answer to a write of ours, and forget it and all older ones."""
+        versions = self._own.pop(key, None)
+        if versions is None:
+            return False
+        later = {known for known in versions if is_newer(known, version)}
+        if later:
+            self._own[key] = later
+        return version in versions
+
+
+def _without_status(obj: JSONObject) -> JSONObject:
+    kept = {name: value for name, value in obj.items() if name != "status"}
+    kept["metadata"] = {
+        name: value for name, value in obj["metadata"].items() if name not in {"managedFields", "resourceVersion"}
+    }
+    return kept
