@@ -100,3 +100,9 @@ def kubectl_home(tmp_path_factory):
 @pytest.fixture
 def kubectl(binaries, kubeconfig, kubectl_home):
     return Kubectl(binaries.kubectl, kubeconfig, kubectl_home)
+
+
+@pytest.fixture(scope="session")
+def kubectl_class():
+    """For tests that speak to control planes of their own."""
+    return Kubectl
