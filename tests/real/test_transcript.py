@@ -79,9 +79,17 @@ kind: PodDisruptionBudget
 metadata: {name: web}
 spec: {minAvailable: 1, selector: {matchLabels: {app: web}}}
 """
-KINDS = (
-    ["configmaps", "secrets", "services", "deployments", "roles", "serviceaccounts", "cronjobs", "ingresses", "persistentvolumeclaims"]
-)
+KINDS = [
+    "configmaps",
+    "secrets",
+    "services",
+    "deployments",
+    "roles",
+    "serviceaccounts",
+    "cronjobs",
+    "ingresses",
+    "persistentvolumeclaims",
+]
 COMMANDS = [
     "create namespace transcript",
     "apply -f - -n transcript",

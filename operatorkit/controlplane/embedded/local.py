@@ -94,7 +94,7 @@ class LocalCluster:
             dry_run=(query["dryRun"],) if "dryRun" in query else (),
             accept=headers.get("Accept", ""),
             content_type=headers.get("Content-Type", ""),
-            user_agent=self._user.name,
+            user_agent="kube-controller-manager",  # whose part its users play: it becomes their field manager
             body=b"" if body is None else encode(body),
             user=self._user,
             host="",

@@ -328,7 +328,10 @@ def _count_generation(kind: GroupVersionKind, new: JSONObject, old: JSONObject, 
         names = tuple({it for it in (*new, *old) if it not in ignored})
     else:
         names = _GENERATION.get((kind.group, kind.kind), ())
-    if any(not equal(new.get(name), old.get(name)) for name in names):
+    changed = any(not equal(new.get(name), old.get(name)) for name in names)
+    if (kind.group, kind.kind) == ("apps", "Deployment"):  # whose annotations its controller acts on
+        changed = changed or not equal(after.get("annotations"), before.get("annotations"))
+    if changed:
         generation += 1
     if generation:
         after["generation"] = generation

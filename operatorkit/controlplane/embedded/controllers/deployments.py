@@ -314,20 +314,37 @@ def next_status(
         "unavailableReplicas": max(0, wanted - available),
     }
     conditions = {one["type"]: one for one in old.get("conditions") or ()}
+    pause = _pause(deployment)
+    if pause is not None:
+        _set(conditions, "Progressing", pause, now)
     if available >= limits.least_available:
         fine = ("True", "MinimumReplicasAvailable", "Deployment has minimum availability.")
     else:
         fine = ("False", "MinimumReplicasUnavailable", "Deployment does not have minimum availability.")
     _set(conditions, "Available", fine, now)
-    progress = _progress(deployment, new, counts, now, created=created)
+    paused = bool(deployment["spec"].get("paused"))
+    progress = None if paused else _progress(deployment, new, counts, now, created=created)
     if progress is not None:
         moved = progress[1] == "ReplicaSetUpdated"
         _set(conditions, "Progressing", progress, now, touch=moved)
     return {
         **{key: value or None for key, value in counts.items()},
+        "terminatingReplicas": sum(one.get("terminatingReplicas", 0) for one in statuses),
         "observedGeneration": deployment["metadata"].get("generation", 1),
         "conditions": list(conditions.values()),
     }
+
+
+def _pause(deployment: JSONObject) -> tuple[str, str, str] | None:
+    """Return what the condition Progressing says of a pause that begins or ends, or None where neither does."""
+    current = _condition(deployment.get("status") or {}, "Progressing")
+    reason = current["reason"] if current else ""
+    if deployment["spec"].get("progressDeadlineSeconds", 600) >= _NO_DEADLINE_SECONDS:
+        return None
+    if deployment["spec"].get("paused"):
+        told = {"DeploymentPaused", "ProgressDeadlineExceeded"}
+        return None if reason in told else ("Unknown", "DeploymentPaused", "Deployment is paused")
+    return ("Unknown", "DeploymentResumed", "Deployment is resumed") if reason == "DeploymentPaused" else None
 
 
 def _progress(

@@ -157,6 +157,12 @@ class ReplicaSetController:
         subject = {**replica_set, "apiVersion": "apps/v1", "kind": "ReplicaSet"}
         await self._reporter.count(subject, type_, reason, message, component=self.name)
 
+    def _terminating(self, replica_set: JSONObject) -> int:
+        """Count the pods that are on their way out: they are no replicas any more, and not gone yet."""
+        uid, namespace = replica_set["metadata"]["uid"], replica_set["metadata"]["namespace"]
+        pods = self._pods.cache.list(namespace)
+        return sum(1 for pod in pods if "deletionTimestamp" in pod["metadata"] and controller_uid(pod) == uid)
+
     async def _report(
         self, replica_set: JSONObject, pods: list[JSONObject], failure: ClusterError | None
     ) -> timedelta | None:
@@ -171,6 +177,7 @@ class ReplicaSetController:
             "fullyLabeledReplicas": len(labelled) or None,
             "readyReplicas": sum(map(is_ready, pods)) or None,
             "availableReplicas": sum(1 for wait in waits if not wait) or None,
+            "terminatingReplicas": self._terminating(replica_set),
             "observedGeneration": replica_set["metadata"].get("generation", 1),
             "conditions": _failure_condition(old, failure, format_time(now)),
         }
