@@ -16,10 +16,11 @@ from operatorkit.controlplane.nodes.kinds import LEASES, NODES
 from operatorkit.controlplane.nodes.status import Host
 from operatorkit.errors import AlreadyExists, ClusterError
 
-__all__ = ["LEASE_NAMESPACE", "heartbeat", "host", "is_simulated", "pod_address", "register"]
+__all__ = ["LEASE_NAMESPACE", "heartbeat", "host", "is_simulated", "pod_address", "register", "renew"]
 
 LEASE_NAMESPACE = "kube-node-lease"
 _LEASE_DURATION = timedelta(seconds=40)
+_AGAIN_AFTER = timedelta(seconds=1)
 _CAPACITY = {"cpu": "64", "memory": "256Gi", "ephemeral-storage": "1Ti", "pods": "250"}
 _PROVIDER = "simulated://"
 _KUBELET_VERSION = "v1.36.3"
@@ -116,7 +117,6 @@ async def register(api: ClusterAPI, node: Host, *, clock: Clock) -> JSONObject:
         await api.patch(
             NODES, node.name, {"status": wanted["status"]}, patch_type=PatchType.MERGE, subresource="status"
         )
-    await _renew(api, node, clock=clock)
     # New nodes are born tainted as not ready; where no node lifecycle controller runs, nobody else lifts the taint.
     return await _lift_taint(api, node)
 
@@ -136,7 +136,8 @@ async def _lift_taint(api: ClusterAPI, node: Host) -> JSONObject:
         return await _lift_taint(api, node)  # the controller was quicker, or touched something else
 
 
-async def _renew(api: ClusterAPI, node: Host, *, clock: Clock) -> None:
+async def renew(api: ClusterAPI, node: Host, *, clock: Clock) -> None:
+    """Say that a node is alive now: renew its Lease, or make it."""
     spec = {
         "holderIdentity": node.name,
         "leaseDurationSeconds": int(_LEASE_DURATION.total_seconds()),
@@ -157,10 +158,14 @@ async def _renew(api: ClusterAPI, node: Host, *, clock: Clock) -> None:
 
 
 async def heartbeat(api: ClusterAPI, node: Host, *, clock: Clock, every: timedelta) -> None:
-    """Renew a node's Lease for ever; a failure is made good by the next renewal."""
+    """Renew a node's Lease now and for ever; a failure is made good soon.
+
+    The first may fail on a control plane so new that it has no namespace for Leases yet.
+    """
     while True:
-        await clock.sleep(every.total_seconds())
+        pause = every
         try:
-            await _renew(api, node, clock=clock)
+            await renew(api, node, clock=clock)
         except ClusterError:
-            continue
+            pause = min(every, _AGAIN_AFTER)
+        await clock.sleep(pause.total_seconds())

@@ -23,7 +23,7 @@ from operatorkit.controlplane._reporter import Reporter
 from operatorkit.controlplane.nodes.kinds import CONFIG_MAPS, NODES, PODS, SECRETS
 from operatorkit.controlplane.nodes.pods import Attempt, PodSteps
 from operatorkit.controlplane.nodes.references import SourceKind, references
-from operatorkit.controlplane.nodes.registration import heartbeat, host, is_simulated, pod_address, register
+from operatorkit.controlplane.nodes.registration import heartbeat, host, is_simulated, pod_address, register, renew
 from operatorkit.controlplane.nodes.status import Host
 from operatorkit.errors import NotFound
 from operatorkit.names import ObjectKey
@@ -97,7 +97,9 @@ class SimulatedNodes:
         self._tasks = [asyncio.create_task(informer.run()) for informer in informers]
         for node in self._hosts.values():
             self._nodes.put(await register(self._api, node, clock=self._clock))
-            if self._heartbeat_every is not None:
+            if self._heartbeat_every is None:
+                await renew(self._api, node, clock=self._clock)
+            else:
                 beat = heartbeat(self._api, node, clock=self._clock, every=self._heartbeat_every)
                 self._tasks.append(asyncio.create_task(beat))
         for informer in informers:

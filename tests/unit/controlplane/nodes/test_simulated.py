@@ -94,7 +94,7 @@ async def test_nodes_are_ready_and_have_leases(api: LiveCluster) -> None:
             "Ready": "True",
         }
         assert not node["spec"].get("taints")
-        lease = await api.get(LEASES, name, namespace="kube-node-lease")
+        lease = await eventually(lambda name=name: api.get(LEASES, name, namespace="kube-node-lease"))
         assert lease["spec"]["holderIdentity"] == name
 
 
