@@ -15,7 +15,6 @@ __all__ = [
     "ISSUER_NOT_FOUND",
     "ISSUER_NOT_READY",
     "ISSUER_READY",
-    "PERMANENT",
     "POLICY_READY",
     "RETRY_SCHEDULED",
     "SECRET_CONFLICT",
@@ -48,6 +47,3 @@ ISSUER_READY: Final = "IssuerReady"
 """Condition Ready of an issuer: it can sign."""
 POLICY_READY: Final = "PolicyReady"
 """Condition Ready of a policy: it is understood."""
-
-PERMANENT: Final = frozenset({DENIED_BY_POLICY, INVALID_SPEC, ISSUER_NOT_FOUND, ISSUER_NOT_READY, SECRET_CONFLICT})
-"""Not tried again before the spec, a policy, the issuer or the Secret changes."""
