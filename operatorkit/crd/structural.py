@@ -48,9 +48,18 @@ class Structural:
         _prune.prune(obj, self._node, root=True, unknown=unknown)
         return obj
 
-    def default(self, obj: Any) -> Any:
-        """Fill in the defaults, in place, and return the object; nulls that may not be are dropped first."""
+    def drop_nulls(self, obj: Any) -> Any:
+        """Drop the nulls that the schema neither allows nor has a default for, in place, and return the object."""
         _prune.drop_nulls(obj, self._node)
+        return obj
+
+    def default(self, obj: Any, *, keep_nulls: bool = False) -> Any:
+        """Fill in the defaults, in place, and return the object; nulls that may not be are dropped first.
+
+        With `keep_nulls` they stay, and `validate` will refuse them: so does a server with what an apply leaves.
+        """
+        if not keep_nulls:
+            _prune.drop_nulls(obj, self._node)
         _prune.default(obj, self._node)
         return obj
 

@@ -62,7 +62,7 @@ class CustomStrategy:
         duplicates = list(_duplicates(obj, "")) if validation != "Ignore" else []
         unknown: list[str] = []
         metadata.decode(obj, self._gvk, unknown)
-        self._structural.prune(obj, unknown=unknown)
+        self._structural.drop_nulls(self._structural.prune(obj, unknown=unknown))
         texts = [f'duplicate field "{it}"' for it in duplicates] + [f'unknown field "{it}"' for it in unknown]
         if texts and validation == "Strict":
             kind = self._gvk.kind
@@ -74,12 +74,12 @@ class CustomStrategy:
 
     def default(self, obj: Object) -> None:
         """Fill in what was left out."""
-        self._structural.default(obj)
+        self._structural.default(obj, keep_nulls=True)
 
     def shape(self, obj: Object) -> None:
         """Bring an object, stored by another schema, into the shape of this one."""
         self._structural.prune(obj)
-        self._structural.default(obj)
+        self._structural.default(obj, keep_nulls=True)
 
     def prepare_create(self, obj: Object) -> None:
         """Take away what a creation cannot set: the status; begin to count generations."""

@@ -234,7 +234,8 @@ class ResourceHandler:
 
         def apply(live: Object | None) -> Object:
             merged = self._core.owners.apply(served, subresource, options, live, body)
-            return served.strategy.decode(merged, validation="Ignore", warnings=[])
+            # A custom resource is not decoded again: a map that lost all its entries is null, and is refused for it.
+            return served.strategy.decode(merged, validation="Ignore", warnings=[]) if served.builtin else merged
 
         create = None if subresource else partial(apply, None)
         return await self._core.writer.change(target, apply, options, or_create=create)

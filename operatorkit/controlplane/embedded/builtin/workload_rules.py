@@ -128,6 +128,28 @@ def _share(path: str, value: Any) -> Faults:
         yield from natural(path, value)
 
 
+def _pod_template(obj: JSONObject) -> Faults:
+    yield from _template(obj.get("template") or {}, "template")
+
+
+def _replication_controller(obj: JSONObject) -> Faults:
+    spec = obj.get("spec") or {}
+    yield from natural("spec.minReadySeconds", spec.get("minReadySeconds"))
+    selector, template = spec.get("selector") or {}, spec.get("template")
+    if not selector:
+        yield required("spec.selector")
+    yield from natural("spec.replicas", spec.get("replicas"))
+    if template is None:
+        yield required("spec.template")
+        return
+    given = _template_labels(template)
+    if selector and any(given.get(name) != value for name, value in selector.items()):
+        path = "spec.template.metadata.labels"
+        yield invalid(path, given or None, "`selector` does not match template `labels`")
+    yield from _template(template)
+    yield from _always(template)
+
+
 def _deployment(obj: JSONObject) -> Faults:
     spec = obj.get("spec") or {}
     yield from _replicated(spec, "deployment")
@@ -349,6 +371,8 @@ def _autoscaler(obj: JSONObject) -> Faults:
 
 
 RULES: Mapping[tuple[str, str], Callable[[JSONObject], Faults]] = {
+    ("", "PodTemplate"): _pod_template,
+    ("", "ReplicationController"): _replication_controller,
     ("apps", "Deployment"): _deployment,
     ("apps", "ReplicaSet"): _replica_set,
     ("apps", "StatefulSet"): _stateful_set,

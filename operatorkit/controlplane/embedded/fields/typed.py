@@ -416,9 +416,8 @@ def _remove_entries(form: MapType, value: dict[str, Any], unwanted: FieldSet) ->
         if element in unwanted.members:
             continue
         type_, below = form.at(name), unwanted.below(element)
-        left = remove(type_, it, below) if below and type_ is not None else it
-        if left is not None or it is None:
-            result[name] = left
+        # What is left of a value that loses all its parts is null, as it is in a real server.
+        result[name] = remove(type_, it, below) if below and type_ is not None else it
     return result
 
 
