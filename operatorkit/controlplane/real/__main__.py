@@ -1,22 +1,26 @@
-"""`python -m operatorkit.controlplane.real install`: have the programs of a real control plane ready."""
+"""`python -m operatorkit.controlplane.real install|find`: have the programs of a real control plane ready, or look."""
 
 from __future__ import annotations
 
 import sys
 
+from operatorkit.controlplane.real.binaries import find
 from operatorkit.controlplane.real.build import ensure_binaries
 from operatorkit.errors import OperatorKitError
 
 
 def main(arguments: list[str]) -> int:
-    """Find or build the programs and print their paths; return the exit code."""
-    if arguments != ["install"]:
-        print("usage: python -m operatorkit.controlplane.real install", file=sys.stderr)  # noqa: T201
+    """Find (and, for `install`, build) the programs and print their paths; return the exit code."""
+    if arguments not in (["install"], ["find"]):
+        print("usage: python -m operatorkit.controlplane.real install|find", file=sys.stderr)  # noqa: T201
         return 2
     try:
-        binaries = ensure_binaries()
+        binaries = ensure_binaries() if arguments == ["install"] else find()
     except OperatorKitError as error:
         print(f"operatorkit: {error}", file=sys.stderr)  # noqa: T201
+        return 1
+    if binaries is None:
+        print("there are none: `install` builds them where Go is", file=sys.stderr)  # noqa: T201
         return 1
     for path in (
         binaries.kube_apiserver,
