@@ -133,3 +133,13 @@ async def test_a_patch_that_is_no_json_is_a_bad_request(http, config_map, kind):
     await http.created("configmaps", config_map())
     answer = await http.patch(http.path("configmaps", "a"), b"{:", kind, query={"fieldManager": "me"})
     assert (answer.status, answer.json["reason"]) == (400, "BadRequest")
+
+
+async def test_a_strategic_patch_with_a_value_of_the_wrong_type_is_shown_as_go_prints_it(http, config_map):
+    await http.created("configmaps", config_map())
+    answer = await http.patch(http.path("configmaps", "a"), {"data": {"b": "x", "a": 3}}, "strategic")
+    assert answer.status == 422, answer.text
+    assert answer.json["message"] == (
+        ' "" is invalid: patch: Invalid value: "map[data:map[a:3 b:x]]": cannot convert int64 to string'
+    )
+    assert answer.json["details"]["causes"][0]["field"] == "patch"

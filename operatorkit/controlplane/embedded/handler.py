@@ -19,13 +19,14 @@ from operatorkit.controlplane.embedded.forms import Presenter
 from operatorkit.controlplane.embedded.messages import Answer, Request, WatchAnswer
 from operatorkit.controlplane.embedded.negotiation import Form, media_type, negotiate, read_body
 from operatorkit.controlplane.embedded.options import DeleteOptions, ListOptions, WriteOptions
-from operatorkit.controlplane.embedded.patching import APPLY, patch_change
+from operatorkit.controlplane.embedded.patching import APPLY, STRATEGIC, patch_change, unconvertible
 from operatorkit.controlplane.embedded.reading import Selection, read_list, read_one
 from operatorkit.controlplane.embedded.registry import Served
 from operatorkit.controlplane.embedded.status import bad_request, conflict, method_not_allowed, unknown_path
 from operatorkit.controlplane.embedded.subresources import Subresources
 from operatorkit.controlplane.embedded.watching import Watch
 from operatorkit.controlplane.embedded.writing import Ownership, Target, Written
+from operatorkit.errors import ClusterError
 from operatorkit.names import GroupVersionKind
 
 __all__ = ["ResourceHandler"]
@@ -224,6 +225,8 @@ class ResourceHandler:
             written = await self._apply(target, body, options)
         else:
             change = partial(_patched, served, patch_change(served, media, body), options)
+            if media == STRATEGIC:
+                change = partial(_converted, change, body)
             written = await self._core.writer.change(target, change, options, self._own(target, options))
         return self._written(written, options, presenter, form)
 
@@ -291,3 +294,11 @@ def _patched(served: Served, change: Callable[[Object], Object], options: WriteO
     """Return a live object after a patch, with nothing in it that its kind does not have."""
     options.warnings.clear()
     return served.strategy.decode(change(live), validation=options.field_validation, warnings=options.warnings)
+
+
+def _converted(change: Callable[[Object], Object], patch: Any, live: Object) -> Object:
+    """Return a live object after a strategic merge patch. Raises `ApiError` (422) where a type does not fit."""
+    try:
+        return change(live)
+    except ClusterError as error:
+        raise unconvertible(patch, error) from None

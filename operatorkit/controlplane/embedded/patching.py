@@ -5,21 +5,25 @@ What belongs here: choosing the algorithm. What does not: the algorithms (`field
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
 from operatorkit.controlplane.embedded.fields.patch import json_patch, merge_patch
 from operatorkit.controlplane.embedded.fields.strategic import strategic_merge_patch
 from operatorkit.controlplane.embedded.negotiation import PATCH_TYPES
+from operatorkit.controlplane.embedded.options import Fault
 from operatorkit.controlplane.embedded.registry import Served
-from operatorkit.controlplane.embedded.status import ApiError, unsupported_media_type
+from operatorkit.controlplane.embedded.status import ApiError, invalid, unsupported_media_type
+from operatorkit.errors import ClusterError
 
-__all__ = ["APPLY", "patch_change"]
+__all__ = ["APPLY", "STRATEGIC", "patch_change", "unconvertible"]
 
 APPLY = "application/apply-patch+yaml"
 _JSON: str = PATCH_TYPES[0]
 _MERGE: str = PATCH_TYPES[1]
-_STRATEGIC: str = PATCH_TYPES[2]
+STRATEGIC: str = PATCH_TYPES[2]
+_MISMATCH = re.compile(r"cannot unmarshal (\w+)\b.* into Go .* of type (string|bool|int32|int64|float64)$")
 
 Object = dict[str, Any]
 
@@ -30,8 +34,35 @@ def patch_change(served: Served, media: str, patch: Any) -> Callable[[Object], O
         return lambda live: json_patch(live, patch)
     if media == _MERGE:
         return lambda live: merge_patch(live, patch)
-    if media == _STRATEGIC and served.builtin:
+    if media == STRATEGIC and served.builtin:
         return lambda live: strategic_merge_patch(served.gvk, live, patch)
-    if media == _STRATEGIC:
-        raise unsupported_media_type([it for it in PATCH_TYPES if it != _STRATEGIC])
+    if media == STRATEGIC:
+        raise unsupported_media_type([it for it in PATCH_TYPES if it != STRATEGIC])
     raise ApiError(415, "UnsupportedMediaType", "415: Unsupported Media Type")
+
+
+def unconvertible(patch: Any, error: ClusterError) -> ClusterError | ApiError:
+    """Return the refusal of a strategic merge patch with a value of the wrong type; other errors as they are.
+
+    kube-apiserver does not decode the patched object from JSON but converts it, and shows the whole patch as Go does.
+    """
+    mismatch = _MISMATCH.search(error.message)
+    if mismatch is None:
+        return error
+    found = {"number": "int64", "object": "map[string]interface {}", "array": "[]interface {}"}
+    text = f'Invalid value: "{_go(patch)}": cannot convert {found.get(mismatch[1], mismatch[1])} to {mismatch[2]}'
+    return invalid("", "", "", [Fault("patch", "FieldValueInvalid", text)])
+
+
+def _go(value: Any) -> str:
+    """Return a JSON value as Go's %+v prints it."""
+    match value:
+        case dict():
+            return f"map[{' '.join(f'{key}:{_go(value[key])}' for key in sorted(value))}]"
+        case list():
+            return f"[{' '.join(map(_go, value))}]"
+        case bool():
+            return str(value).lower()
+        case None:
+            return "<nil>"
+    return str(value)
