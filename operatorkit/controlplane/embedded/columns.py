@@ -123,4 +123,7 @@ def _columns(served: Served) -> Columns:
     if served.builtin:
         return builtin_columns(served.gvk) or _Default()
     columns = served.definition.get("additionalPrinterColumns") or _AGE_ONLY
-    return _Printed(columns)
+    try:
+        return _Printed(columns)
+    except ValueError:  # a path that is none: kube-apiserver too then prints the default
+        return _Default()

@@ -28,6 +28,9 @@ _LABEL_TEXT = (
 )
 
 
+_API_APPROVED = "api-approved.kubernetes.io"
+
+
 def default_crd(obj: Object) -> None:
     """Fill in what a CRD may leave out: the singular, the kind of lists, and no conversion."""
     spec = obj.get("spec")
@@ -68,6 +71,8 @@ def faults_of_crd(obj: Mapping[str, Any], old: Mapping[str, Any] | None) -> Iter
     yield from _version_faults(spec.get("versions") or ())
     yield from _name_faults(names)
     yield from _schema_faults(spec)
+    yield from _presentation_faults(spec.get("versions") or ())
+    yield from _approval_faults(obj, old)
     if old is not None:
         yield from _update_faults(spec, old)
 
@@ -126,6 +131,85 @@ def _schema_faults(spec: Mapping[str, Any]) -> Iterable[Fault]:
             yield Fault(error.path, error.reason, error.message)
         if same:
             return
+
+
+_COLUMN_TYPES = ("boolean", "date", "integer", "number", "string")
+
+
+def _presentation_faults(versions: Sequence[Mapping[str, Any]]) -> Iterable[Fault]:
+    """Check columns, selectable fields and scale; what all versions have in common is named as if it stood in spec."""
+    for part, check in (
+        ("additionalPrinterColumns", _column_faults),
+        ("selectableFields", _selectable_faults),
+        ("subresources", _scale_faults),
+    ):
+        same = all(it.get(part) == versions[0].get(part) for it in versions)
+        for index, version in enumerate(versions[:1] if same else versions):
+            path = f"spec.{part}" if same else f"spec.versions[{index}].{part}"
+            yield from check(version.get(part), path)
+
+
+def _path_faults(path: str, value: str, below: str = "") -> Iterable[Fault]:
+    if not value:
+        yield _required(path)
+    elif not value.startswith("."):
+        yield _invalid(path, f'"{value}"', "must be a simple json path starting with .")
+    elif below and not value.startswith(f"{below}."):
+        yield _invalid(path, f'"{value}"', f"should be a json path under {below}")
+
+
+def _column_faults(columns: Any, path: str) -> Iterable[Fault]:
+    for index, column in enumerate(columns or ()):
+        here = f"{path}[{index}]"
+        if not column.get("name"):
+            yield _required(f"{here}.name")
+        if column.get("type") not in _COLUMN_TYPES:
+            text = f"must be one of {','.join(_COLUMN_TYPES)}"
+            type_ = column.get("type")
+            yield _invalid(f"{here}.type", f'"{type_}"', text) if type_ else _required(f"{here}.type", text)
+        yield from _path_faults(f"{here}.JSONPath", column.get("jsonPath", ""))
+
+
+def _selectable_faults(fields: Any, path: str) -> Iterable[Fault]:
+    for index, field in enumerate(fields or ()):
+        here, value = f"{path}[{index}].jsonPath", field.get("jsonPath", "")
+        if not value:
+            yield _required(here)
+        elif not re.fullmatch(r"(\.[A-Za-z_][A-Za-z0-9_-]*)+", value):
+            yield _invalid(here, f'"{value}"', "is an invalid path: it must name one field, for example .spec.colour")
+
+
+def _scale_faults(subresources: Any, path: str) -> Iterable[Fault]:
+    scale = (subresources or {}).get("scale")
+    if scale is not None:
+        yield from _path_faults(f"{path}.scale.specReplicasPath", scale.get("specReplicasPath", ""), ".spec")
+        yield from _path_faults(f"{path}.scale.statusReplicasPath", scale.get("statusReplicasPath", ""), ".status")
+
+
+def _approval(obj: Mapping[str, Any]) -> str:
+    """Return what the annotation says: `missing`, `invalid`, or that Kubernetes' project agreed or did not."""
+    value = (obj["metadata"].get("annotations") or {}).get(_API_APPROVED, "")
+    if not value:
+        return "missing"
+    return "said" if value.startswith(("unapproved", "http://", "https://")) else "invalid"
+
+
+def _approval_faults(obj: Mapping[str, Any], old: Mapping[str, Any] | None) -> Iterable[Fault]:
+    """Keep Kubernetes' own groups for Kubernetes' own kinds."""
+    group = (obj.get("spec") or {}).get("group", "")
+    if not f".{group}".endswith((".k8s.io", ".kubernetes.io")) or (
+        old is not None and _approval(old) == _approval(obj)
+    ):
+        return
+    path, source = f"metadata.annotations[{_API_APPROVED}]", "see https://github.com/kubernetes/enhancements/pull/1111"
+    text = f'protected groups must have approval annotation "{_API_APPROVED}"'
+    match _approval(obj):
+        case "missing":
+            yield _required(path, f"{text}, {source}")
+        case "invalid":
+            value = obj["metadata"]["annotations"][_API_APPROVED]
+            text += f' with either a URL or a reason starting with "unapproved", {source}'
+            yield _invalid(path, f'"{value}"', text)
 
 
 def _update_faults(spec: Mapping[str, Any], old: Mapping[str, Any]) -> Iterable[Fault]:

@@ -37,6 +37,11 @@ def crd(plural: str = "widgets", kind: str = "Widget", **spec: Any) -> dict[str,
     }
 
 
+def _version(**parts: Any) -> dict[str, Any]:
+    version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": SCHEMA}}
+    return {"versions": [version | parts]}
+
+
 async def _turn() -> None:
     """Let what the commit of a CRD has set off happen: one turn of the loop for each step of it."""
     for _ in range(5):
@@ -167,11 +172,33 @@ async def test_versions_share_their_objects(local: LocalCluster) -> None:
             {"versions": [{"name": "v1", "served": True, "storage": True}]},
             "spec.versions.0..schema.openAPIV3Schema: Required value: schemas are required",
         ),
+        ({"group": "x.k8s.io"}, "protected groups must have approval annotation"),
+        (
+            _version(additionalPrinterColumns=[{"name": "A", "type": "text", "jsonPath": "x"}]),
+            (
+                r"spec.additionalPrinterColumns.0..type: Invalid value: \"text\": must be one of boolean,date,integer,number,"
+                r"string, spec.additionalPrinterColumns.0..JSONPath: Invalid value: \"x\": must be a simple json path starting"
+            ),
+        ),
+        (
+            _version(subresources={"scale": {"specReplicasPath": ".status.n", "statusReplicasPath": ".status.n"}}),
+            r"spec.subresources.scale.specReplicasPath: Invalid value: \".status.n\": should be a json path under .spec",
+        ),
+        (_version(selectableFields=[{"jsonPath": ".spec.list[0]"}]), "is an invalid path"),
     ],
 )
 async def test_a_crd_that_cannot_be_is_refused(local: LocalCluster, change: dict[str, Any], message: str) -> None:
     with pytest.raises(Invalid, match=message):
         await local.create(CRDS, crd(**change))
+
+
+async def test_a_column_whose_path_is_none_falls_back_to_the_default(local: LocalCluster) -> None:
+    broken = [{"name": "A", "type": "string", "jsonPath": ".spec["}]
+    await local.create(CRDS, crd(**_version(additionalPrinterColumns=broken)))
+    await _turn()
+    headers = {"Accept": "application/json;as=Table;g=meta.k8s.io;v=v1"}
+    table = await local.request("GET", "/apis/example.com/v1/widgets", headers=headers)
+    assert [it["name"] for it in table["columnDefinitions"]] == ["Name", "Created At"]
 
 
 def test_versions_are_ordered_by_how_stable_they_are() -> None:
