@@ -51,7 +51,7 @@ def permissions(app: Operator) -> list[Permission]:
             add(api_resource_of(reconciler.kind), "patch")
         for kind in reconciler.owns:
             add(api_resource_of(kind), "create", "patch", "delete")
-    add(EVENTS, "create", "patch", "get")
+    add(EVENTS, "create", "patch", "get", "list")  # what EventRecorder does
     return sorted(needed)
 
 

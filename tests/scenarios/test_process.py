@@ -134,7 +134,7 @@ async def test_missing_permissions_are_named_with_verb_resource_and_group(start,
     missing = process.said.splitlines()[1:]
     assert '  patch websites/status in API group "example.io"' in missing
     assert '  delete configmaps in API group ""' in missing
-    assert len(missing) == len(set(missing)) == 11
+    assert len(missing) == len(set(missing)) == 12
 
 
 async def test_an_unreachable_api_server_is_one_line(start, tmp_path, controlplane):
