@@ -12,8 +12,8 @@ The rooms, from the top floor to the cellar; each may import what lies below it,
     events         EventRecorder: one Event for each fault, counted, under flood control
     cluster        the ClusterAPI protocol, the live client, informers and caches
     resource       Resource[Spec, Status]: a kind as a class
-    crd            schemas, rules and custom resource definitions
     conditions     a Condition and its transitions
+    crd            schemas, rules and custom resource definitions
     settings, names, clock, errors
 
 Importing this package does nothing else: each name below is loaded when it is first used.

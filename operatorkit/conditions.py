@@ -74,17 +74,17 @@ def set_condition(
     """
     word = status if isinstance(status, str) else _WORDS[status]
     old = get_condition(conditions, type)
+    unchanged = old is not None and old.status == word
     new = Condition(
         type=type,
         status=word,
         observed_generation=observed_generation,
-        last_transition_time=old.last_transition_time
-        if old is not None and old.status == word
-        else now.replace(microsecond=0),
+        last_transition_time=old.last_transition_time if old is not None and unchanged else now.replace(microsecond=0),
         reason=reason,
         message=message,
-        **((old.model_extra or {}) if old is not None else {}),
     )
+    if old is not None and old.model_extra:
+        new = new.model_copy(update=old.model_extra)
     if old is None:
         conditions.append(new)
         return True

@@ -230,9 +230,10 @@ class Resource(Model, Generic[SpecT, StatusT]):
     @model_validator(mode="after")
     def _complete(self) -> Self:
         """Make the spec and the status that are absent, without marking them as set."""
+        values = vars(self)
         for name in ("spec", "status"):
-            if self.__dict__[name] is None:
-                self.__dict__[name] = _default_of(type(self), name)
+            if values[name] is None:
+                values[name] = _default_of(type(self), name)
         return self
 
     @property

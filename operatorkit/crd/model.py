@@ -6,10 +6,12 @@ What belongs here: how pieces are read from JSON (tolerantly: what a newer versi
 
 from __future__ import annotations
 
+import difflib
+import functools
 import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Annotated, Any, ClassVar, get_args
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, get_args
 
 from pydantic import (
     BaseModel,
@@ -74,6 +76,17 @@ class Model(BaseModel):
     absent: ClassVar[bool] = False
     """Whether the piece stands for nothing at all: it is in no schema (`NoSpec`, `NoStatus`)."""
 
+    if not TYPE_CHECKING:
+
+        def __new__(cls, *_: Any, **values: Any) -> Self:
+            """Refuse misspelt fields where a piece is made in code; reading calls this without values."""
+            for name in values:
+                if name not in _names_of(cls):
+                    near = difflib.get_close_matches(name, cls.model_fields, n=1)
+                    hint = f"did you mean {near[0]!r}?" if near else "read unknown fields with model_validate"
+                    raise TypeError(f"{cls.__name__} has no field {name!r}: {hint}")
+            return super().__new__(cls)
+
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         """Refuse patterns before pydantic does, and let fields that are official models be read leniently."""
@@ -117,6 +130,12 @@ class Model(BaseModel):
                 data.pop(key, None)
             elif official.occurs_in(field.annotation):
                 data[key] = official.plain(value)
+
+
+@functools.cache
+def _names_of(model: type[BaseModel]) -> frozenset[str]:
+    aliases = {field.alias for field in model.model_fields.values() if field.alias}
+    return frozenset(model.model_fields) | aliases
 
 
 def _check_patterns(parts: Iterable[Any], where: str) -> None:

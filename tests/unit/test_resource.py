@@ -312,6 +312,14 @@ def test_official_models_keep_what_they_do_not_know() -> None:
     assert write(pod) == obj
 
 
+def test_a_misspelt_field_is_refused_where_a_piece_is_made() -> None:
+    with pytest.raises(TypeError, match="PostgresSpec has no field 'replcas': did you mean 'replicas'"):
+        PostgresSpec(replcas=3)
+    assert Storage(**{"class": "fast"}).class_name == "fast"
+    assert PostgresSpec.model_validate({"replcas": 3}).model_extra == {"replcas": 3}
+    assert PostgresSpec(replicas=3).model_copy(deep=True).replicas == 3
+
+
 def test_an_unreadable_official_object_is_named() -> None:
     with pytest.raises(InvalidObject, match=r"n/p: V1Pod cannot be read: spec.containers: .*found 'none'"):
         read(V1Pod, {"metadata": {"name": "p", "namespace": "n"}, "spec": {"containers": "none"}})

@@ -76,6 +76,8 @@ def test_what_cannot_be_rendered_is_one_line_and_exit_code_1(
     assert done.returncode == 1
     assert done.stdout == ""
     assert message in done.stderr
+    if "ZeroDivisionError" in message:
+        assert "bad.py, line 1)" in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 
