@@ -12,6 +12,7 @@ objects (`crd_rules`), and for the objects that they define (`custom`).
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,7 @@ _VERBS = ("delete", "deletecollection", "get", "list", "patch", "create", "updat
 _SUBRESOURCE_VERBS = ("get", "patch", "update")
 
 Object = dict[str, Any]
+_log = logging.getLogger(__name__)
 
 
 class CrdController:
@@ -49,7 +51,7 @@ class CrdController:
     def start(self) -> None:
         """Serve what is there already."""
         for name in list(self._collection.records):
-            self._sync(name)
+            self._settle(name)
 
     def stop(self) -> None:
         """Watch CRDs no longer."""
@@ -65,7 +67,14 @@ class CrdController:
     def _schedule(self, name: str) -> None:
         if name not in self._due:
             self._due.add(name)
-            asyncio.get_running_loop().call_soon(self._sync, name)
+            asyncio.get_running_loop().call_soon(self._settle, name)
+
+    def _settle(self, name: str) -> None:
+        try:
+            self._sync(name)
+        except Exception as error:  # noqa: BLE001 - the outermost caller: the loop could only print a traceback
+            _log.error("the definition %s cannot be served: %r", name, error)
+            _log.debug("where it failed", exc_info=error)
 
     def _sync(self, name: str) -> None:
         self._due.discard(name)

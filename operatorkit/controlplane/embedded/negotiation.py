@@ -6,6 +6,7 @@ What belongs here: the Accept and Content-Type headers. What does not: making th
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
@@ -18,6 +19,7 @@ from operatorkit.controlplane.embedded.status import bad_request, not_acceptable
 
 __all__ = ["PATCH_TYPES", "Form", "media_type", "negotiate", "read_body"]
 
+_HALF_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]")
 _MAX_VALUES = 1_000_000
 ACCEPTED = ("application/json", "application/yaml")
 PATCH_TYPES = (
@@ -99,25 +101,42 @@ def read_body(data: bytes, content_type: str) -> Any:
         text = data.decode()
         if media.endswith("yaml"):
             return _read_yaml(text)
-        return codec.loads(text)
+        return _read_json(text)
     except UnicodeDecodeError:
         raise bad_request("the body is not UTF-8") from None
     except RecursionError:
         raise bad_request("exceeded max depth") from None
     except yaml.YAMLError as error:
         raise bad_request(f"error converting YAML to JSON: yaml: {getattr(error, 'problem', None) or error}") from None
-    except ValueError as error:
+    except (ValueError, TypeError) as error:  # TypeError: YAML that says what JSON cannot
         raise bad_request(f"couldn't get version/kind; json parse error: {error}") from None
+
+
+def _read_json(text: str) -> Any:
+    value = codec.loads(text)
+    return _mended(value) if _HALF_CHARACTER.search(text) else value
+
+
+def _mended(value: Any) -> Any:
+    """Return a value whose texts have whole characters only, as Go reads them: halves become U+FFFD."""
+    match value:
+        case str():
+            return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        case dict():
+            return {_mended(key): _mended(inner) for key, inner in value.items()}
+        case list():
+            return [_mended(inner) for inner in value]
+    return value
 
 
 def _read_yaml(text: str) -> Any:
     try:
-        return codec.loads(text)  # most clients send JSON under YAML's name
+        return _read_json(text)  # most clients send JSON under YAML's name
     except ValueError:
         value = yaml.load(text, Loader=_YAML)  # noqa: S506 - a SafeLoader
     if _weight(value, {}) > _MAX_VALUES:
         raise bad_request("error converting YAML to JSON: yaml: document contains excessive aliasing")
-    return json.loads(json.dumps(value))
+    return _read_json(json.dumps(value))
 
 
 def _weight(value: Any, known: dict[int, int]) -> int:

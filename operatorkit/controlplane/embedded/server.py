@@ -37,7 +37,13 @@ from operatorkit.controlplane.embedded.expiry import EventExpiry
 from operatorkit.controlplane.embedded.journal import Journal
 from operatorkit.controlplane.embedded.local import LocalCluster
 from operatorkit.controlplane.embedded.messages import Answer, Request, WatchAnswer
-from operatorkit.controlplane.embedded.status import ApiError, internal_error, of_cluster_error, too_large_body
+from operatorkit.controlplane.embedded.status import (
+    ApiError,
+    bad_request,
+    internal_error,
+    of_cluster_error,
+    too_large_body,
+)
 from operatorkit.controlplane.embedded.tokens import Tokens
 from operatorkit.controlplane.embedded.watching import Event, Watch
 from operatorkit.controlplane.nodes import SimulatedNodes
@@ -367,6 +373,8 @@ def _refused(http: web.BaseRequest, error: Exception) -> web.Response:
     """Return the answer that says what is wrong; a fault of our own goes to the log, not to the client."""
     if isinstance(error, ClusterError):
         error = of_cluster_error(error)
+    if isinstance(error, RecursionError):
+        error = bad_request("exceeded max depth")
     if not isinstance(error, ApiError):
         _log.error("the embedded API server failed in %s %s: %r", http.method, http.path, error)
         _log.debug("where it failed", exc_info=error)  # for those who look for it

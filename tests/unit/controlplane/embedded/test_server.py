@@ -49,6 +49,9 @@ async def _status(answer: aiohttp.ClientResponse) -> tuple[int, str]:
         (b'{"metadata": {"name": "a", "labels": {"x": 1}}}', "application/json", (400, "BadRequest")),
         (b'{"data": {"k": NaN}, "metadata": {"name": "a"}}', "application/json", (400, "BadRequest")),
         (b"a: [", "application/yaml", (400, "BadRequest")),
+        (b"a: !!binary YQ==", "application/yaml", (400, "BadRequest")),
+        (b"a: !!set {b}", "application/yaml", (400, "BadRequest")),
+        (b"a: &a [*a]", "application/yaml", (400, "BadRequest")),
         (b"!!python/object/apply:os.system [id]", "application/yaml", (400, "BadRequest")),
         (b"x", "image/png", (415, "UnsupportedMediaType")),
         (b"k8s\0nonsense", "application/vnd.kubernetes.protobuf", (400, "BadRequest")),
@@ -123,6 +126,14 @@ async def test_a_fault_of_the_server_is_an_internal_error_without_its_traceback(
     async with http.get("/api/v1/pods") as answer:
         assert await _status(answer) == (500, "InternalError")
         assert "Traceback" not in await answer.text()
+
+
+async def test_half_a_character_becomes_the_sign_for_one(http: aiohttp.ClientSession) -> None:
+    body = b'{"metadata": {"name": "half"}, "data": {"k": "a\\ud800b \\ud83d\\ude00"}}'
+    headers = {"Content-Type": "application/json"}
+    async with http.post("/api/v1/namespaces/default/configmaps", data=body, headers=headers) as answer:
+        assert answer.status == 201, await answer.text()
+        assert (await answer.json())["data"] == {"k": "a\N{REPLACEMENT CHARACTER}b \N{GRINNING FACE}"}
 
 
 async def test_a_client_whose_credentials_are_wrong_is_told_no_more_than_that(
