@@ -41,9 +41,11 @@ def render_command(modules: tuple[str, ...], output: str) -> None:
     A MODULE is one that can be imported, a file such as pg.py, or the name of an installed operator. kubectl takes the
     output as it is: operatorkit crd render pg.py | kubectl apply --server-side -f -
     """
+    from operatorkit.crd.definition import by_kind
     from operatorkit.crd.render import render
 
-    manifests = [kind.crd() for target in modules for kind in resources_in(load_module(target), target)]
+    kinds = dict.fromkeys(kind for target in modules for kind in resources_in(load_module(target), target))
+    manifests = by_kind(kind.crd() for kind in kinds)
     if output == "yaml":
         click.echo(render(manifests), nl=False)
     elif output == "json":

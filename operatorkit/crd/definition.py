@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NoReturn, get_args
 
@@ -24,7 +24,7 @@ from operatorkit.crd.structural import Structural
 from operatorkit.errors import DefinitionError
 from operatorkit.names import ApiResource, dns_label_error, dns_subdomain_error
 
-__all__ = ["Definition", "PrinterColumn", "Scale", "plural_of"]
+__all__ = ["Definition", "PrinterColumn", "Scale", "by_kind", "plural_of"]
 
 ColumnType = Literal["string", "integer", "number", "boolean", "date"]
 
@@ -251,6 +251,36 @@ class Definition:
         ):
             if not path.startswith(roots) or not _FIELD_PATH.fullmatch(path):
                 self._refuse(f"scale has {name}={path!r}", f"give a path below {' or '.join(roots)}")
+
+
+def by_kind(manifests: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Put the versions of each kind, one class each, into one definition; the order of first appearance is kept.
+
+    Raises DefinitionError when the classes disagree about the kind, or not exactly one of them is the storage version.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for manifest in manifests:
+        name, spec = manifest["metadata"]["name"], manifest["spec"]
+        if name not in found:
+            found[name] = {**manifest, "spec": {**spec, "versions": list(spec["versions"])}}
+            continue
+        known = found[name]["spec"]
+        for key in ("names", "scope"):
+            if known[key] != spec[key]:
+                raise DefinitionError(f"the classes of {name} do not have the same {key}: make them equal")
+        known["versions"] += spec["versions"]
+    for name, manifest in found.items():
+        versions = manifest["spec"]["versions"]
+        names = [version["name"] for version in versions]
+        if len(set(names)) < len(names):
+            raise DefinitionError(f"two classes are version {max(names, key=names.count)} of {name}: leave one out")
+        stored = [version["name"] for version in versions if version["storage"]]
+        if len(stored) != 1:
+            raise DefinitionError(
+                f"{name} has {len(stored)} storage versions of {', '.join(names)}: "
+                "write storage=False in all classes of the kind but one"
+            )
+    return list(found.values())
 
 
 _API_VERSION = (

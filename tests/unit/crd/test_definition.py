@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from operatorkit.crd.definition import plural_of
+from operatorkit.crd.definition import by_kind, plural_of
 from operatorkit.crd.render import render
 from operatorkit.errors import DefinitionError
 from operatorkit.resource import Model, NoSpec, NoStatus, PrinterColumn, Resource, Rule, Scale
@@ -150,3 +150,35 @@ def test_an_option_that_a_server_would_refuse_is_refused(options: dict[str, Any]
     given = {"group": "x.example.io", "version": "v1", **options}
     with pytest.raises(DefinitionError, match=message):
         type(Resource)("Bad", (Resource[PoolSpec, PoolStatus],), {"__module__": __name__}, **given)
+
+
+def version_of(name: str, **options: Any) -> dict[str, Any]:
+    given = {"group": "x.example.io", "version": name, "kind": "Pool", **options}
+    kind = type(Resource)("Pool", (Resource[PoolSpec, NoStatus],), {"__module__": __name__}, **given)
+    manifest: dict[str, Any] = kind.crd()
+    return manifest
+
+
+def test_the_versions_of_a_kind_are_one_definition() -> None:
+    old, new = version_of("v1beta1", storage=False, served=False), version_of("v1")
+    (merged,) = by_kind([old, new])
+    assert [(version["name"], version["storage"]) for version in merged["spec"]["versions"]] == [
+        ("v1beta1", False),
+        ("v1", True),
+    ]
+    assert len(old["spec"]["versions"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("manifests", "message"),
+    [
+        ([version_of("v1"), version_of("v2")], "has 2 storage versions of v1, v2: write storage=False"),
+        ([version_of("v1", storage=False)], "has 0 storage versions of v1"),
+        ([version_of("v1"), version_of("v1", storage=False)], "two classes are version v1 of pools.x.example.io"),
+        ([version_of("v1"), version_of("v2", storage=False, scope="Cluster")], "do not have the same scope"),
+        ([version_of("v1"), version_of("v2", storage=False, short_names=["po"])], "do not have the same names"),
+    ],
+)
+def test_versions_that_contradict_each_other_are_refused(manifests: list[dict[str, Any]], message: str) -> None:
+    with pytest.raises(DefinitionError, match=message):
+        by_kind(manifests)
