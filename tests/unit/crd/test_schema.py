@@ -397,8 +397,8 @@ def test_generic_models_are_models() -> None:
         (Annotated[list[Port], ListSet()], "ListSet is set on a list of objects"),
         (Annotated[list[Port], ListMap()], "names no key"),
         (
-            Annotated[list[Port], ListMap("nam")],
-            "ListMap names 'nam', which the items do not have: they have name, number",
+            Annotated[list[Port], ListMap("label")],
+            "ListMap names 'label', which the items do not have: they have name, number",
         ),
         (Annotated[list[S3], ListMap("region")], "the key 'region' of ListMap may be absent"),
         (Annotated[list[str], ListMap("name")], "not a list of objects"),
