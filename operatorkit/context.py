@@ -29,7 +29,8 @@ T = TypeVar("T")
 class Reader(Protocol):
     """Reads of declared kinds from the operator's caches: no request is made, and every answer is a copy of its own.
 
-    Raises DefinitionError for a kind, or an index, that the operator did not declare.
+    Raises DefinitionError for a kind, or an index, that the operator did not declare, and for a lookup of a namespaced
+    kind without a namespace.
     """
 
     def get(self, kind: type[T], name: str, *, namespace: str | None = None) -> T | None:
@@ -102,7 +103,8 @@ class Context:
         """Bring children into being, as given, by server-side apply; return them as the cluster has them.
 
         Sets the owner reference and the label operatorkit.dev/owner-uid; a child without a namespace gets its
-        parent's. Sends only fields that are set and not None. Makes no request for a child that is already so.
+        parent's. Sends only fields that are set and not None, and makes no request for a child that is already so: see
+        docs/adr/0004-what-apply-sends.md.
         Children of the kinds in `owns=` that no apply of this run named are deleted when the run ends well; a run that
         never calls apply deletes nothing, and `await ctx.apply()` says that there shall be none.
 

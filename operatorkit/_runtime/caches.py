@@ -136,6 +136,8 @@ class CacheReader:
     def get(self, kind: type[T], name: str, *, namespace: str | None = None) -> T | None:
         """Return one object, or None. Raises InvalidObject when it cannot be read as `kind`."""
         resource = self._resource(kind)
+        if resource.namespaced and not namespace:
+            raise DefinitionError(f"{kind.__name__} {name} is looked up without a namespace: say namespace=...")
         obj = self._caches.get(resource, ObjectKey((namespace or "") if resource.namespaced else "", name))
         return None if obj is None else typed(kind, obj)
 

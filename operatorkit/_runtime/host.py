@@ -4,7 +4,7 @@ What belongs here: all that knows kopf. What does not: reconciling (`engine`), a
 
 kopf's event path is not used for what `Operator.reconcile` declares, so kopf watches, patches and annotates nothing of
 ours; a module's own `@kopf.on.*` handlers run in the same loop, on the same HTTP session. An operator with no such
-handlers costs kopf one discovery request at the start.
+handlers costs kopf a few discovery requests at the start, and none later.
 """
 
 from __future__ import annotations

@@ -97,6 +97,8 @@ async def test_a_cluster_scoped_parent_may_have_children_in_a_namespace(cluster,
 
     @app.reconcile(Org, owns=[V1ConfigMap])
     async def reconcile(obj: Org, ctx: Context) -> None:
+        with pytest.raises(DefinitionError, match="V1ConfigMap of-org is looked up without a namespace"):
+            ctx.get(V1ConfigMap, "of-org")
         if obj.spec.namespace == cluster.namespace:
             await ctx.apply(V1ConfigMap(metadata={"name": "of-org", "namespace": obj.spec.namespace}, data={"a": "b"}))
 
