@@ -125,7 +125,7 @@ class All(
     Resource[AllSpec, AllStatus],
     group="x.example.io",
     version="v1",
-    plural="alls",
+    plural="everything",
     short_names=["al"],
     categories=["all"],
     printer_columns=[
