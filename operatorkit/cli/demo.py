@@ -67,10 +67,15 @@ async def _chapters(stack: contextlib.ExitStack, folder: Path, kubeconfig: Path,
     from operatorkit.cli._demo.story import Story
     from operatorkit.cluster import LiveCluster, load_config
 
-    async with LiveCluster(load_config(kubeconfig)) as api:
+    warnings: list[str] = []
+    async with LiveCluster(load_config(kubeconfig), warn=warnings.append) as api:
         story = Story(api, started=started)
         story.say("The platform team installs the pki operator")
         await story.install(_definitions())
+        unevaluated = sum("does not evaluate" in warning for warning in warnings)
+        click.echo(
+            f"  (a warning: this control plane does not evaluate their {unevaluated} CEL rules; pki checks itself)"
+        )
         operator = stack.enter_context(_operator(folder, kubeconfig))
         click.echo(f"  operatorkit run pki (process {operator.pid})")
         await story.prepare_the_platform()
