@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from types import TracebackType
 from typing import Any, Self
@@ -17,12 +17,14 @@ from operatorkit.controlplane.nodes.simulated import SimulatedNodes
 
 __all__ = ["NodesThread"]
 
+_CHECK_EVERY_SECONDS = 0.2
+
 
 class NodesThread:
     """Runs `SimulatedNodes` against the cluster of a kubeconfig: a context manager.
 
-    Entering returns when the nodes are ready for pods, and raises what prevents it; leaving raises what went wrong
-    since.
+    Entering returns when the nodes are ready for pods, and raises what prevents it; `check` is called now and then
+    until then, and may raise. Leaving raises what went wrong since.
     """
 
     def __init__(
@@ -32,6 +34,7 @@ class NodesThread:
         count: int,
         clock: Clock = SYSTEM_CLOCK,
         heartbeat_every: timedelta | None = timedelta(seconds=10),
+        check: Callable[[], None] = lambda: None,
     ) -> None:
         self._kubeconfig = dict(kubeconfig)
         self._count = count
@@ -40,15 +43,17 @@ class NodesThread:
         self._ready = threading.Event()
         self._failure: BaseException | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._stopping: asyncio.Event | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._check = check
         self._unwanted = False
         self._thread = threading.Thread(target=self._run, name="operatorkit-nodes", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
         try:
-            self._ready.wait()
-        except BaseException:  # interrupted
+            while not self._ready.wait(_CHECK_EVERY_SECONDS):
+                self._check()
+        except BaseException:  # the check failed, or we were interrupted
             self._stop()
             raise
         if self._failure is not None:
@@ -65,14 +70,16 @@ class NodesThread:
 
     def _stop(self) -> None:
         self._unwanted = True
-        if self._loop is not None and self._stopping is not None:
+        if self._loop is not None and self._task is not None:
             with contextlib.suppress(RuntimeError):  # it ended by itself
-                self._loop.call_soon_threadsafe(self._stopping.set)
+                self._loop.call_soon_threadsafe(self._task.cancel)
         self._thread.join()
 
     def _run(self) -> None:
         try:
             asyncio.run(self._serve())
+        except asyncio.CancelledError:
+            pass  # stopped
         except BaseException as error:  # noqa: BLE001 - raised by the thread that waits for us
             self._failure = error
         finally:
@@ -84,10 +91,10 @@ class NodesThread:
     async def _serve(self) -> None:
         from operatorkit.cluster import LiveCluster
 
-        self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
+        self._task, self._loop = asyncio.current_task(), asyncio.get_running_loop()
         if self._unwanted:  # interrupted before there was a loop to tell
             return
         config = load_config(self._kubeconfig)
         async with LiveCluster(config) as api, self._nodes(api):
             self._ready.set()
-            await self._stopping.wait()
+            await asyncio.Event().wait()  # until we are cancelled

@@ -164,7 +164,9 @@ class RealControlPlane:
             if enabled("serviceaccount-controller", self._controllers):
                 self._wait_for("/api/v1/namespaces/default/serviceaccounts/default")
         if self._nodes:
-            self._stack.enter_context(NodesThread(self.kubeconfig(user="system:simulated-nodes"), count=self._nodes))
+            user = self.kubeconfig(user="system:simulated-nodes")
+            nodes = NodesThread(user, count=self._nodes, check=lambda: self._check_start("/api/v1/nodes"))
+            self._stack.enter_context(nodes)
 
     def _stop_programs(self) -> None:
         # etcd last: an API server that has lost its store would wait for it.
@@ -236,13 +238,17 @@ class RealControlPlane:
             pair = Path(directory) / "client.pem"
             context.load_cert_chain(credentials.write_private(pair, admin.cert_pem + admin.key_pem))
         while not self._answers(path, context):
-            self.check()
-            if time.monotonic() > self._deadline:
-                said = "\n".join(f"  {process.name}:\n{process.last_words()}" for process in self._processes)
-                raise StartError(
-                    f"{self.url}{path} did not answer within {self._timeout}; what the programs said:\n{said}"
-                )
+            self._check_start(path)
             time.sleep(_POLL_SECONDS)
+
+    def _check_start(self, awaited: str = "/readyz") -> None:
+        """Raise StartError when a program has ended, or time is up."""
+        self.check()
+        if time.monotonic() > self._deadline:
+            said = "\n".join(f"  {process.name}:\n{process.last_words()}" for process in self._processes)
+            raise StartError(
+                f"{self.url}{awaited} did not answer within {self._timeout}; what the programs said:\n{said}"
+            )
 
     def _answers(self, path: str, context: ssl.SSLContext) -> bool:
         connection = http.client.HTTPSConnection("127.0.0.1", self._port, context=context, timeout=5)
