@@ -166,7 +166,12 @@ class DeploymentController:
             return
         body = {"metadata": {"uid": metadata["uid"], "annotations": {_REVISION: revision}}}
         written = await self._api.patch(
-            DEPLOYMENTS, metadata["name"], body, patch_type=PatchType.MERGE, namespace=metadata["namespace"]
+            DEPLOYMENTS,
+            metadata["name"],
+            body,
+            patch_type=PatchType.MERGE,
+            namespace=metadata["namespace"],
+            subresource="status",  # as Kubernetes does: elsewhere an annotation counts as a new generation
         )
         self._deployments.put(written)
 
