@@ -5,10 +5,10 @@ waiting without sleeping (`eventually`, `remains`), and counting what an operato
 `idle`). What does not: control planes themselves (`operatorkit.controlplane`), and anything that an operator needs
 when it is not under test.
 
-    def test_of_mine(cluster, operator):            # an async test: pytest-asyncio's auto mode
+    async def test_of_mine(cluster, operator):      # an async test: pytest-asyncio's auto mode
         async with operator(app) as running:
-            await cluster.create(WEBSITES, {...})
-            await eventually(lambda: cluster.get(CONFIG_MAPS, "site"))
+            await cluster.create(WEBSITES, {...}, namespace=cluster.namespace)
+            await eventually(lambda: cluster.get(CONFIG_MAPS, "site", namespace=cluster.namespace))
             await running.settled()
             assert running.writes() == {("patch", "configmaps"): 1, ("patch", "websites/status"): 1}
 
