@@ -205,8 +205,6 @@ def _omitted(go: _GoField, value: Any) -> bool:
     """Whether Go leaves a field out for its value."""
     if go.pointer:
         return False
-    if go.omit_zero and value in ({}, "", 0, False, None):
-        return True
     if not go.omit_empty or value not in ({}, [], "", 0, False):
         return False
     return go.collection or not isinstance(value, dict)
