@@ -229,10 +229,14 @@ def controller_of(obj: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 
 def own_entry_only(obj: JSONObject, manager: str) -> JSONObject:
-    """Strip `managedFields` down to what `manager` itself applied to the main resource; changes and returns `obj`."""
+    """Strip `managedFields` down to what `manager` itself applied; changes and returns `obj`."""
     meta = obj.get("metadata")
     if isinstance(meta, dict) and "managedFields" in meta:
-        own = [entry for entry in meta["managedFields"] or () if _is_own(entry, manager)]
+        own = [
+            entry
+            for entry in meta["managedFields"] or ()
+            if entry.get("manager") == manager and entry.get("operation") == "Apply"
+        ]
         if own:
             meta["managedFields"] = own
         else:

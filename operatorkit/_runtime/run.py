@@ -88,8 +88,8 @@ class Runner:
             clock=self._clock,
             log=_ObjectLog(logging.getLogger(f"operatorkit.operator.{self._app.name}"), f"{self._resource.kind} {key}"),
         )
-        requeue = await self._call(function, obj, ctx, children, before)
-        await self._status.write(key, raw["metadata"]["uid"], before, obj)
+        requeue = await self._call(function, obj, ctx, children, raw, before)
+        await self._status.write(raw, before, obj)
         if deleting and requeue is None:
             latest = self._caches.get(self._resource, key) or raw  # the status write made a new version of it
             rest = [name for name in latest["metadata"].get("finalizers") or () if name != self._finalizer]
@@ -103,7 +103,7 @@ class Runner:
             raise TerminalError(str(error), reason="InvalidObject") from error
 
     async def _call(
-        self, function: Any, obj: Any, ctx: Context, children: Children, before: JSONObject
+        self, function: Any, obj: Any, ctx: Context, children: Children, raw: JSONObject, before: JSONObject
     ) -> Requeue | None:
         """Call the user's function and prune; what it said in the status is written even if that fails."""
         limit = self._app.settings.reconcile_timeout
@@ -116,7 +116,7 @@ class Runner:
             if isinstance(failure, TerminalError) and not failure.reported:
                 _say_terminal(obj, ctx, failure)
             try:
-                await self._status.write(ctx.key, obj.metadata.uid, before, obj)
+                await self._status.write(raw, before, obj)
             except OperatorKitError as second:
                 _log.warning("%s %s: its status was not written: %s", self._resource.kind, ctx.key, second)
             if failure is error:

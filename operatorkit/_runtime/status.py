@@ -7,11 +7,12 @@ does not: what the status says (the reconcile function).
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Callable
 from typing import Any
 
 from operatorkit._runtime.caches import Caches
-from operatorkit.cluster import Change, ClusterAPI, JSONObject, PatchType
+from operatorkit.cluster import Change, ClusterAPI, JSONObject, PatchType, key_of
 from operatorkit.cluster.versions import is_newer
 from operatorkit.crd.model import written
 from operatorkit.errors import NotFound
@@ -52,20 +53,23 @@ class StatusWriter:
         self._own: dict[ObjectKey, set[str]] = {}
         self._held: dict[ObjectKey, list[Change]] = {}
 
-    async def write(self, key: ObjectKey, uid: str, before: JSONObject, obj: Any) -> None:
-        """Apply the status of `obj` if it differs from `before`.
+    async def write(self, raw: JSONObject, before: JSONObject, obj: Any) -> None:
+        """Apply the status of `obj` if it differs from `before`, which `raw` had when the run began.
 
         Raises Conflict when the object is no longer the one with that uid, and other ClusterErrors.
         """
         after = status_of(obj)
         if after == before:
             return
-        meta = {"name": key.name, "uid": uid} | ({"namespace": key.namespace} if key.namespace else {})
+        key = key_of(raw)
+        meta = {"name": key.name, "uid": raw["metadata"]["uid"]} | (
+            {"namespace": key.namespace} if key.namespace else {}
+        )
         body = {
             "apiVersion": self._resource.api_version,
             "kind": self._resource.kind,
             "metadata": meta,
-            "status": after,
+            "status": _ours(after, before, self._owned_fields(raw)),
         }
         self._held[key] = []
         try:
@@ -102,6 +106,17 @@ class StatusWriter:
         """Forget the versions of an object that is gone."""
         self._own.pop(key, None)
 
+    def _owned_fields(self, raw: JSONObject) -> JSONObject:
+        for entry in raw["metadata"].get("managedFields") or ():
+            if (entry.get("manager"), entry.get("operation"), entry.get("subresource")) == (
+                self._manager,
+                "Apply",
+                "status",
+            ):
+                fields: JSONObject = (entry.get("fieldsV1") or {}).get("f:status") or {}
+                return fields
+        return {}
+
     def _is_own(self, key: ObjectKey, version: str) -> bool:
         """Tell whether this version is the answer to a write of ours, and forget it and all older ones."""
         versions = self._own.pop(key, None)
@@ -111,6 +126,21 @@ class StatusWriter:
         if later:
             self._own[key] = later
         return version in versions
+
+
+def _ours(after: JSONObject, before: JSONObject, owned: JSONObject) -> JSONObject:
+    """Leave out what others wrote into the status and this run did not change: sending it would take it from them."""
+    kept = {name: value for name, value in after.items() if f"f:{name}" in owned or value != before.get(name)}
+    conditions = kept.get("conditions")
+    if isinstance(conditions, list):
+        known = {condition.get("type"): condition for condition in before.get("conditions") or ()}
+        types = {json.loads(name[2:]).get("type") for name in owned.get("f:conditions") or {} if name.startswith("k:")}
+        kept["conditions"] = [
+            condition
+            for condition in conditions
+            if condition.get("type") in types or condition != known.get(condition.get("type"))
+        ]
+    return kept
 
 
 def _without_status(obj: JSONObject) -> JSONObject:

@@ -286,6 +286,42 @@ async def test_the_status_said_before_a_failure_is_written_too(cluster, operator
         await eventually(reason)
 
 
+async def test_two_operators_keep_their_own_conditions_and_fields_of_one_status(cluster, operator):
+    def keeper(name: str) -> Operator:
+        app = Operator(name)
+
+        @app.reconcile(Team)
+        async def reconcile(obj: Team, ctx: Context) -> None:
+            ctx.condition(name, obj.spec.size < 3, "Counted", f"{obj.spec.size}")
+            if name == "zed":
+                obj.status.seen = [str(obj.spec.size)]
+
+        return app
+
+    def owners(obj) -> dict[str, set[str]]:
+        entries = [entry for entry in obj["metadata"]["managedFields"] if entry.get("subresource") == "status"]
+        fields = {entry["manager"]: entry["fieldsV1"]["f:status"] for entry in entries}
+        return {manager: {*owned, *owned["f:conditions"]} for manager, owned in fields.items()}
+
+    async with operator(keeper("alpha")) as first, operator(keeper("zed")) as second:
+        await create(cluster, team("a"))
+        for size in (1, 2, 3):
+            change = {"spec": {"size": size}}
+            await cluster.patch(TEAMS, "a", change, patch_type=PatchType.MERGE, namespace=cluster.namespace)
+            for running in (first, second, first, second):
+                await running.settled()
+        obj = await cluster.get(TEAMS, "a", namespace=cluster.namespace)
+        assert {c["type"]: (c["status"], c["message"]) for c in obj["status"]["conditions"]} == {
+            "alpha": ("False", "3"),
+            "zed": ("False", "3"),
+        }
+        assert obj["status"]["seen"] == ["3"]
+        assert owners(obj) == {
+            "alpha": {"f:conditions", 'k:{"type":"alpha"}'},
+            "zed": {"f:conditions", 'k:{"type":"zed"}', "f:seen"},
+        }
+
+
 async def test_an_idle_operator_makes_no_request_but_its_open_watches(cluster, operator):
     app = Operator("quiet")
 
