@@ -35,11 +35,12 @@ demo: $(VENV)/.runtime ## the bundled operators at work on the embedded control 
 	@exec $(BIN)/operatorkit demo $(if $(KEEP),--keep)
 
 test: $(VENV)/.dev ## the suite, on the embedded control plane: no Go, no docker
-	@exec $(BIN)/python -m pytest tests/unit tests/scenarios tests/contracts -n $(WORKERS) --dist loadscope $(PYTEST_ARGS)
+	@exec $(BIN)/python -m pytest tests/unit tests/scenarios tests/contracts -m "not real" -n $(WORKERS) --dist loadscope $(PYTEST_ARGS)
 
 test-real: $(VENV)/.dev ## the scenarios on a real kube-apiserver, and kubectl against both; needs Go once, to build
 	@if command -v go >/dev/null || $(BIN)/python -m operatorkit.controlplane.real find >/dev/null 2>&1; then \
 		$(BIN)/python -m operatorkit.controlplane.real install && \
+		$(BIN)/python -m pytest tests/unit -m real -n $(WORKERS) --dist loadscope $(PYTEST_ARGS) && \
 		exec $(BIN)/python -m pytest tests/scenarios tests/real --controlplane=real -n $(WORKERS) --dist loadscope $(PYTEST_ARGS); \
 	else \
 		echo "make test-real: skipped: no Kubernetes binaries (KUBEBUILDER_ASSETS) and no Go toolchain to build them with"; \
