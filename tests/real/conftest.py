@@ -91,15 +91,10 @@ class Kubectl:
         )
 
 
-@pytest.fixture(scope="session")
-def kubectl_home(tmp_path_factory):
-    """Where kubectl caches what it discovered: once for all tests of a session."""
-    return tmp_path_factory.mktemp("home")
-
-
 @pytest.fixture
-def kubectl(binaries, kubeconfig, kubectl_home):
-    return Kubectl(binaries.kubectl, kubeconfig, kubectl_home)
+def kubectl(binaries, kubeconfig, tmp_path):
+    """One for the test alone: kubectl caches what it discovered, also kinds that another test has removed."""
+    return Kubectl(binaries.kubectl, kubeconfig, tmp_path)
 
 
 @pytest.fixture(scope="session")
