@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from importlib import metadata
@@ -35,28 +34,32 @@ _TO_TRY = (
 @click.option("--keep", is_flag=True, help="Leave the control plane and the operator up until Ctrl-C.")
 def command(*, keep: bool) -> None:
     """Start a control plane, run the pki operator on it, and tell what happens."""
-    started = time.monotonic()
+    asyncio.run(_demo(keep=keep, started=time.monotonic()))
+
+
+async def _demo(*, keep: bool, started: float) -> None:
+    """Run everything in one loop: it turns Ctrl-C into a cancellation wherever the story is, and all is cleaned up."""
+    click.secho("operatorkit demo: certificates from a custom resource, errors where their owner looks", bold=True)
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="operatorkit-demo-")))
-        _tell(stack, folder, started)
+        await _tell(stack, folder, started)
         if keep:
-            _leave_up(folder / "kubeconfig")
+            await _leave_up(folder / "kubeconfig")
         else:
             click.echo()
             click.echo("To go on from here, `make demo KEEP=1` leaves the control plane up and prints its kubeconfig.")
 
 
-def _tell(stack: contextlib.ExitStack, folder: Path, started: float) -> None:
+async def _tell(stack: contextlib.ExitStack, folder: Path, started: float) -> None:
     from operatorkit.controlplane.embedded import EmbeddedControlPlane
 
-    click.secho("operatorkit demo: certificates from a custom resource, errors where their owner looks", bold=True)
     control_plane = stack.enter_context(EmbeddedControlPlane(nodes=1))
     kubeconfig = control_plane.write_kubeconfig(folder / "kubeconfig")
     click.echo()
     took = time.monotonic() - started
     click.secho(f"[{took:5.1f}s] A Kubernetes API is ready at {control_plane.url}, with one simulated node", bold=True)
     try:
-        asyncio.run(_chapters(stack, folder, kubeconfig, started))
+        await _chapters(stack, folder, kubeconfig, started)
     except OperatorKitError as error:
         log = folder / "operator.log"
         tail = log.read_text().splitlines()[-15:] if log.exists() else []
@@ -118,18 +121,15 @@ def _operator(folder: Path, kubeconfig: Path) -> Iterator[subprocess.Popen[bytes
                 process.wait()
 
 
-def _leave_up(kubeconfig: Path) -> None:
+async def _leave_up(kubeconfig: Path) -> None:
     click.echo()
     click.secho("The control plane and the operator stay up until Ctrl-C. In another terminal:", bold=True)
     click.echo(f"  export KUBECONFIG={kubeconfig}")
     for line in _TO_TRY:
         click.echo(f"  {line}")
-    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        threading.Event().wait()
-    except KeyboardInterrupt:
-        pass
-    finally:
-        signal.signal(signal.SIGTERM, previous)
+    stopped = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    await stopped.wait()
     click.echo()
     click.echo("stopped")
