@@ -113,9 +113,8 @@ def _operator(folder: Path, kubeconfig: Path) -> Iterator[subprocess.Popen[bytes
         try:
             yield process
         finally:
-            process.terminate()
             try:
-                process.communicate(timeout=15)
+                process.communicate(timeout=15)  # lets go of the leash: the operator finishes what it does and ends
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()

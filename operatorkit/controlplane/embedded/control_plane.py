@@ -17,6 +17,7 @@ from typing import Any, Self
 from operatorkit.clock import SYSTEM_CLOCK, Clock
 from operatorkit.controlplane import _credentials
 from operatorkit.controlplane.backend import BackendName
+from operatorkit.controlplane.embedded.audit import Audit, unrecorded
 from operatorkit.controlplane.embedded.server import EmbeddedServer
 
 __all__ = ["EmbeddedControlPlane"]
@@ -27,7 +28,8 @@ class EmbeddedControlPlane:
 
     `port` 0 is any free port. `clock` tells the time by which objects are dated and Events expire, `event_ttl` after
     their last write. `data` is a file to remember objects in. `controllers` says which run, in
-    kube-controller-manager's own syntax, and `nodes` how many simulated nodes there are.
+    kube-controller-manager's own syntax, and `nodes` how many simulated nodes there are. `audit` is told of each
+    request, in the server's thread.
     Raises `InputError` on entering when the port is taken.
     """
 
@@ -42,6 +44,7 @@ class EmbeddedControlPlane:
         event_ttl: timedelta = timedelta(hours=1),
         controllers: str = "*",
         nodes: int = 0,
+        audit: Audit = unrecorded,
     ) -> None:
         self._make = partial(
             EmbeddedServer,
@@ -51,6 +54,7 @@ class EmbeddedControlPlane:
             event_ttl=event_ttl,
             controllers=controllers,
             nodes=nodes,
+            audit=audit,
         )
         self._server: EmbeddedServer | None = None
         self._loop: asyncio.AbstractEventLoop | None = None

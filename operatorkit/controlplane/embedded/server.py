@@ -26,7 +26,7 @@ from operatorkit.clock import SYSTEM_CLOCK, Clock
 from operatorkit.controlplane._credentials import SERVER_HOSTS, Authority
 from operatorkit.controlplane._ports import port_error
 from operatorkit.controlplane.embedded.access import Access
-from operatorkit.controlplane.embedded.audit import Audit, Entry
+from operatorkit.controlplane.embedded.audit import Audit, Entry, unrecorded
 from operatorkit.controlplane.embedded.authn import ADMIN_GROUP, Authenticator, User
 from operatorkit.controlplane.embedded.bootstrap import bootstrap
 from operatorkit.controlplane.embedded.controllers import Controllers
@@ -69,10 +69,6 @@ class _ClientFaults(logging.LoggerAdapter[logging.Logger]):
         self.debug(msg, *args, **({"exc_info": True} | kwargs))
 
 
-def _unrecorded(_: Entry) -> None:
-    """Record nothing."""
-
-
 class EmbeddedServer:
     """A Kubernetes API on a port of this machine, in the running event loop.
 
@@ -93,7 +89,7 @@ class EmbeddedServer:
         event_ttl: timedelta = timedelta(hours=1),
         controllers: str = "*",
         nodes: int = 0,
-        audit: Audit = _unrecorded,
+        audit: Audit = unrecorded,
     ) -> None:
         self._audit = audit
         self.core: Core = Core(clock)

@@ -153,7 +153,8 @@ class RealControlPlane:
         port = self._stack.enter_context(ReservedPort(self._requested_port))
         self._port = port.number
         self._stack.callback(self._stop_programs)
-        etcd = f"unix://{directory / 'etcd.sock'}"
+        # A socket in the working directory of both: the path of a socket may have 107 bytes only.
+        etcd = "unix://client:1"
         self._run(binaries.etcd, _etcd_arguments(directory, etcd), directory, remove=directory)
         self._run(binaries.kube_apiserver, self._apiserver_arguments(directory, etcd), directory)
         self._wait_for("/readyz")
@@ -262,12 +263,12 @@ class RealControlPlane:
 
 
 def _etcd_arguments(directory: Path, client_url: str) -> list[str]:
-    # Where it announces itself, to nobody, etcd wants host:port even of a socket: a file in its working directory.
+    # etcd wants host:port even of a socket: a file of that name in its working directory.
     peer_url = "unix://peer:1"
     options = {
         "data-dir": str(directory / "etcd"),
         "listen-client-urls": client_url,
-        "advertise-client-urls": "unix://client:1",
+        "advertise-client-urls": client_url,
         "listen-peer-urls": peer_url,
         "initial-advertise-peer-urls": peer_url,
         "initial-cluster": f"default={peer_url}",
