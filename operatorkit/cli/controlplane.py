@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 import click
 import yaml
 
+from operatorkit.cli._signals import stop_signals
 from operatorkit.errors import InputError
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ def _refuse_other_clusters(path: Path) -> None:
 
 
 class _Stop:
-    """SIGINT and SIGTERM, while this is entered: as an event once they are `expected`, before as SystemExit."""
+    """What asks to stop, while this is entered: as an event once they are `expected`, before as SystemExit."""
 
     def __init__(self) -> None:
         self.expected = False
@@ -124,7 +125,7 @@ class _Stop:
             check()
 
     def __enter__(self) -> Self:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in stop_signals():
             self._before[number] = signal.signal(number, self._on_signal)
         return self
 

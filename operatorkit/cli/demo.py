@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
 import subprocess
 import sys
 import tempfile
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import click
 
+from operatorkit.cli._signals import stop_signals
 from operatorkit.cluster import JSONObject
 from operatorkit.errors import OperatorKitError
 from operatorkit.resource import Resource
@@ -101,7 +101,7 @@ def _definitions() -> list[JSONObject]:
 @contextlib.contextmanager
 def _operator(folder: Path, kubeconfig: Path) -> Iterator[subprocess.Popen[bytes]]:
     """Run the pki operator as a process of its own, as it would run in a cluster, and stop it afterwards."""
-    options = ["--kubeconfig", str(kubeconfig), "--own-namespace", "pki-system", "--leashed"]
+    options = ["--kubeconfig", str(kubeconfig), "--own-namespace", "pki-system", "--leashed", "--scratch", str(folder)]
     with (folder / "operator.log").open("wb") as log:
         process = subprocess.Popen(  # noqa: S603 - our own program
             [sys.executable, "-m", "operatorkit", "run", "pki", *options],
@@ -127,7 +127,7 @@ async def _leave_up(kubeconfig: Path) -> None:
     for line in _TO_TRY:
         click.echo(f"  {line}")
     stopped = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in stop_signals():
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     await stopped.wait()
     click.echo()

@@ -21,6 +21,7 @@ from types import FrameType
 import click
 
 from operatorkit.cli._load import locate
+from operatorkit.cli._signals import stop_signals
 
 __all__ = ["command"]
 
@@ -53,7 +54,9 @@ def command(target: str, port: int, nodes: int, kubeconfig: Path | None, verbose
         path = plane.write_kubeconfig(kubeconfig or folder / "kubeconfig")
         click.echo(f"a Kubernetes API answers at {plane.url}; in another terminal:\n\n  export KUBECONFIG={path}\n")
         arguments = [sys.executable, "-m", "operatorkit", "run", target, "--kubeconfig", str(path), "--install"]
-        _supervise([*arguments, "--leashed", *(["--verbose"] if verbose else [])], watched, stopping)
+        _supervise(
+            [*arguments, "--leashed", "--scratch", str(folder), *(["--verbose"] if verbose else [])], watched, stopping
+        )
     click.echo("stopped")
 
 
@@ -107,7 +110,7 @@ def _stopped_by_signals() -> Iterator[threading.Event]:
         del number, frame
         stopping.set()
 
-    before = {number: signal.signal(number, received) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, received) for number in stop_signals()}
     try:
         yield stopping
     finally:

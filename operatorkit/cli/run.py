@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -31,6 +32,7 @@ __all__ = ["command", "set_up_logging"]
 @click.option("--install", is_flag=True, help="Apply the definitions of the operator's own kinds first.")
 @click.option("--verbose", "-v", is_flag=True, help="Say more.")
 @click.option("--leashed", is_flag=True, hidden=True, help="Stop when standard input closes: its holder is gone.")
+@click.option("--scratch", metavar="FOLDER", hidden=True, help="With --leashed: remove this then, the holder cannot.")
 def command(
     target: str,
     kubeconfig: str | None,
@@ -40,6 +42,7 @@ def command(
     install: bool,
     verbose: bool,
     leashed: bool,
+    scratch: str | None,
 ) -> None:
     """Run an operator until SIGTERM or Ctrl-C.
 
@@ -48,7 +51,7 @@ def command(
     """
     set_up_logging(verbose=verbose)
     if leashed:
-        threading.Thread(target=_stop_at_end_of_input, name="leash", daemon=True).start()
+        threading.Thread(target=_stop_at_end_of_input, args=(scratch,), name="leash", daemon=True).start()
     loaded = load(target)
     if own_namespace:
         loaded.app.settings = replace(loaded.app.settings, own_namespace=own_namespace)
@@ -60,9 +63,11 @@ def command(
     asyncio.run(host(loaded.app, config, namespace=namespace, origin=loaded.origin, install=install))
 
 
-def _stop_at_end_of_input() -> None:
+def _stop_at_end_of_input(scratch: str | None) -> None:
     while os.read(sys.stdin.fileno(), 4096):
         pass
+    if scratch:
+        shutil.rmtree(scratch, ignore_errors=True)
     os.kill(os.getpid(), signal.SIGTERM)
 
 

@@ -382,3 +382,43 @@ async def test_a_definition_that_cannot_be_is_refused(http, change, message):
     answer = await http.post(CRDS, definition)
     assert answer.status == 422, answer.text
     assert message in answer.json["message"]
+
+
+@pytest.mark.parametrize("verb", ["create", "replace"])
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"kind": None, "apiVersion": None}, "Object 'Kind' is missing in "),
+        ({"kind": None}, "Object 'Kind' is missing in "),
+        ({"kind": ""}, "Object 'Kind' is missing in "),
+        ({"apiVersion": None}, "the API version in the data () does not match the expected API version (GROUP/v1)"),
+        ({"apiVersion": "GROUP/v2"}, "the API version in the data (GROUP/v2) does not match the expected API version"),
+    ],
+)
+async def test_a_custom_object_says_itself_what_it_is(http, widgets, verb, changed, message):
+    await http.post(http.path(widgets.plural), widgets.object("told"))
+    body = {**widgets.object("untold" if verb == "create" else "told"), **changed}
+    body = {key: value for key, value in body.items() if value is not None}
+    if "GROUP" in body.get("apiVersion", ""):
+        body["apiVersion"] = body["apiVersion"].replace("GROUP", widgets.group)
+    send, path = (http.post, "") if verb == "create" else (http.put, "told")
+    answer = await send(http.path(widgets.plural, *filter(None, [path])), body)
+    assert answer.status == 400
+    assert message.replace("GROUP", widgets.group) in answer.json["message"]
+    assert (await http.get(http.path(widgets.plural, "untold"))).status == 404
+
+
+@pytest.mark.parametrize("verb", ["create", "patch"])
+async def test_a_custom_object_of_another_kind_is_refused_for_nothing_but_that(http, widgets, verb):
+    await http.post(http.path(widgets.plural), widgets.object("told"))
+    if verb == "create":
+        body = {**widgets.object("other", size=77), "kind": "Other"}
+        answer, name = await http.post(http.path(widgets.plural), body), "other"
+    else:
+        answer, name = await http.patch(http.path(widgets.plural, "told"), {"kind": "Other"}), "told"
+    assert answer.status == 422
+    assert answer.json["message"] == (
+        f'Other.{widgets.group} "{name}" is invalid: kind: Invalid value: "Other": must be Widget'
+    )
+    [cause] = answer.json["details"]["causes"]
+    assert cause["field"] == "kind"

@@ -231,6 +231,22 @@ async def test_dev_waits_for_a_file_that_cannot_start_to_be_corrected(start, tmp
     await process.says("website is ready")
 
 
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL], ids=lambda it: it.name
+)
+async def test_dev_leaves_no_file_and_no_process_behind_however_it_ends(start, tmp_path, number):
+    path, scratch = _copy_of_example(tmp_path, "left"), tmp_path / "scratch"
+    scratch.mkdir()
+    process = start("dev", path, "--nodes", "0", env={"TMPDIR": str(scratch)})
+    await process.says("website is ready")
+    [folder] = scratch.glob("operatorkit-dev-*")
+    assert (folder / "kubeconfig").is_file()
+    process.popen.send_signal(number)
+    await process.ends()
+    await eventually(lambda: not any(scratch.iterdir()), timeout=30, message="nothing is left")
+    await process.says("website stopped")
+
+
 async def test_dev_of_a_file_that_is_not_there_says_so(start):
     process = start("dev", "nowhere.py")
     assert await process.ends() == 1

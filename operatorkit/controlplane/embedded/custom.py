@@ -12,7 +12,8 @@ from typing import Any
 from operatorkit.controlplane.embedded import metadata
 from operatorkit.controlplane.embedded.builtin import strategy as rules
 from operatorkit.controlplane.embedded.jsonpath import JSONPath
-from operatorkit.controlplane.embedded.status import FieldFault, bad_request
+from operatorkit.controlplane.embedded.options import Fault
+from operatorkit.controlplane.embedded.status import FieldFault, bad_request, invalid
 from operatorkit.crd.structural import Structural
 from operatorkit.names import GroupVersionKind
 
@@ -93,13 +94,25 @@ class CustomStrategy:
         """Do nothing: nothing of a custom resource is unique but its name."""
 
     def validate(self, obj: Object, old: Object | None, subresource: str) -> Sequence[FieldFault]:
-        """Return the faults of an object."""
+        """Return the faults of an object. Raises `ApiError` (422), which names no other fault, for another kind."""
+        self._require_kind(obj)
         faults: list[FieldFault] = list(metadata.faults(obj, old, namespaced=self._namespaced))
         if subresource == "status":
             part = self._structural.part("status")
             before = None if old is None else old.get("status")
             return [*faults, *(part.validate(obj.get("status"), before, prefix="status") if part else ())]
         return [*faults, *self._structural.validate(obj, old)]
+
+    def _require_kind(self, obj: Object) -> None:
+        given = GroupVersionKind.of(obj.get("apiVersion") or self._gvk.api_version, obj.get("kind") or self._gvk.kind)
+        expected = {"apiVersion": (given.api_version, self._gvk.api_version), "kind": (given.kind, self._gvk.kind)}
+        faults = [
+            Fault(field, "FieldValueInvalid", f'Invalid value: "{found}": must be {due}')
+            for field, (found, due) in expected.items()
+            if found != due
+        ]
+        if faults:
+            raise invalid(given.group, given.kind, obj["metadata"].get("name", ""), faults)
 
     def warnings(self, obj: Object, old: Object | None) -> Sequence[str]:
         """Return what the writer should be told, though the write is accepted."""

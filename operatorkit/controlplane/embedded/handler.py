@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 from operatorkit.controlplane.embedded.access import REVIEWS, Access
+from operatorkit.controlplane.embedded.bodies import read_object
 from operatorkit.controlplane.embedded.builtin import codec
 from operatorkit.controlplane.embedded.columns import columns_of
 from operatorkit.controlplane.embedded.core import Core
@@ -19,7 +20,7 @@ from operatorkit.controlplane.embedded.forms import Presenter
 from operatorkit.controlplane.embedded.messages import Answer, Request, WatchAnswer
 from operatorkit.controlplane.embedded.negotiation import Form, media_type, negotiate, read_body
 from operatorkit.controlplane.embedded.options import DeleteOptions, ListOptions, WriteOptions
-from operatorkit.controlplane.embedded.patching import APPLY, STRATEGIC, patch_change, unconvertible
+from operatorkit.controlplane.embedded.patching import APPLY, STRATEGIC, patch_change, require_patch, unconvertible
 from operatorkit.controlplane.embedded.reading import Selection, read_list, read_one
 from operatorkit.controlplane.embedded.registry import Served
 from operatorkit.controlplane.embedded.status import bad_request, conflict, method_not_allowed, unknown_path
@@ -127,31 +128,12 @@ class ResourceHandler:
         return options
 
     @staticmethod
-    def _body(request: Request, gvk: GroupVersionKind) -> Object:
+    def _body(request: Request, gvk: GroupVersionKind, *, builtin: bool = True) -> Object:
         """Return the object of a request, of the kind that is due. Raises `ApiError` (400, 415)."""
-        obj = read_body(request.body, request.content_type)
-        if not isinstance(obj, dict):
-            raise bad_request(
-                "couldn't get version/kind; json parse error: json: cannot unmarshal "
-                f"{'array' if isinstance(obj, list) else 'value'} into Go value of type struct"
-            )
-        obj.setdefault("kind", gvk.kind)
-        obj.setdefault("apiVersion", gvk.api_version)
-        if obj["apiVersion"] != gvk.api_version:
-            raise bad_request(
-                f"the API version in the data ({obj['apiVersion']}) does not match the expected API version "
-                f"({gvk.api_version})"
-            )
-        if obj["kind"] != gvk.kind:
-            given, package = obj["kind"], gvk.group.partition(".")[0] or "core"
-            raise bad_request(
-                f'{given} in version "{gvk.version}" cannot be handled as a {gvk.kind}: converting '
-                f"({gvk.version}.{given}) to ({package}.{gvk.kind}): unknown conversion"
-            )
-        return obj
+        return read_object(request.body, request.content_type, gvk, builtin=builtin)
 
     def _decode(self, request: Request, served: Served, options: WriteOptions) -> Object:
-        obj = self._body(request, served.gvk)
+        obj = self._body(request, served.gvk, builtin=served.builtin)
         return served.strategy.decode(obj, validation=options.field_validation, warnings=options.warnings)
 
     @staticmethod
@@ -217,6 +199,7 @@ class ResourceHandler:
         presenter, form = self._presenter(request, served)
         media = media_type(request.content_type)
         options = self._options(request, served, "PatchOptions", apply=media == APPLY)
+        require_patch(served, media)
         body = read_body(request.body, request.content_type)
         target = self._target(request, served)
         if target.subresource == "scale":

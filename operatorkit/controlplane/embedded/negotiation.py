@@ -17,11 +17,11 @@ from operatorkit.controlplane.embedded import protobuf
 from operatorkit.controlplane.embedded.builtin import codec
 from operatorkit.controlplane.embedded.status import bad_request, not_acceptable, unsupported_media_type
 
-__all__ = ["PATCH_TYPES", "Form", "media_type", "negotiate", "read_body"]
+__all__ = ["JSON_AND_YAML", "PATCH_TYPES", "Form", "media_type", "negotiate", "read_body"]
 
 _HALF_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]")
 _MAX_VALUES = 1_000_000
-ACCEPTED = ("application/json", "application/yaml")
+JSON_AND_YAML = ("application/json", "application/yaml")
 PATCH_TYPES = (
     "application/json-patch+json",
     "application/merge-patch+json",
@@ -65,8 +65,8 @@ def negotiate(accept: str, views: frozenset[str] = frozenset({"object", "table",
     """Return the first acceptable form. Raises `ApiError` (406) where there is none."""
     for media, parameters in _clauses(accept or "*/*"):
         if media in {"*/*", "application/*", ""}:
-            media = ACCEPTED[0]  # noqa: PLW2901 - the clause stands for it
-        if media not in ACCEPTED:
+            media = JSON_AND_YAML[0]  # noqa: PLW2901 - the clause stands for it
+        if media not in JSON_AND_YAML:
             continue
         if "as" not in parameters:
             if "object" in views:
@@ -76,7 +76,7 @@ def negotiate(accept: str, views: frozenset[str] = frozenset({"object", "table",
         version = parameters.get("v", "")
         if view in views and version in {"v1", "v1beta1", "v2"}:
             return Form(media, view, version)
-    raise not_acceptable(ACCEPTED)
+    raise not_acceptable(JSON_AND_YAML)
 
 
 def media_type(content_type: str) -> str:
@@ -95,8 +95,8 @@ def read_body(data: bytes, content_type: str) -> Any:
             return protobuf.decode(data)
         except ValueError as error:
             raise bad_request(str(error)) from None
-    if media not in {*ACCEPTED, *PATCH_TYPES, "text/plain", "*/*"}:
-        raise unsupported_media_type(ACCEPTED)
+    if media not in {*JSON_AND_YAML, *PATCH_TYPES, "text/plain", "*/*"}:
+        raise unsupported_media_type([*JSON_AND_YAML, protobuf.MEDIA_TYPE])
     try:
         text = data.decode()
         if media.endswith("yaml"):

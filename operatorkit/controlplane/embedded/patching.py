@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from operatorkit.controlplane.embedded import protobuf
 from operatorkit.controlplane.embedded.fields.patch import json_patch, merge_patch
 from operatorkit.controlplane.embedded.fields.strategic import strategic_merge_patch
 from operatorkit.controlplane.embedded.negotiation import PATCH_TYPES
@@ -17,7 +18,7 @@ from operatorkit.controlplane.embedded.registry import Served
 from operatorkit.controlplane.embedded.status import ApiError, invalid, unsupported_media_type
 from operatorkit.errors import ClusterError
 
-__all__ = ["APPLY", "STRATEGIC", "patch_change", "unconvertible"]
+__all__ = ["APPLY", "STRATEGIC", "patch_change", "require_patch", "unconvertible"]
 
 APPLY = "application/apply-patch+yaml"
 _JSON: str = PATCH_TYPES[0]
@@ -26,6 +27,12 @@ STRATEGIC: str = PATCH_TYPES[2]
 _MISMATCH = re.compile(r"cannot unmarshal (\w+)\b.* into Go .* of type (string|bool|int32|int64|float64)$")
 
 Object = dict[str, Any]
+
+
+def require_patch(served: Served, media: str) -> None:
+    """Raise `ApiError` (415) for protobuf, which bodies of other requests may be in, but patches may not."""
+    if media == protobuf.MEDIA_TYPE:
+        raise unsupported_media_type([it for it in PATCH_TYPES if served.builtin or it != STRATEGIC])
 
 
 def patch_change(served: Served, media: str, patch: Any) -> Callable[[Object], Object]:
