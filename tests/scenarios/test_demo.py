@@ -1,7 +1,8 @@
-"""The demo tells a true story, and leaves nothing behind, even when it is interrupted."""
+"""The demo tells a true story; neither it nor the tests leave a process behind, even when they are interrupted."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -10,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from operatorkit.testing import eventually
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -93,3 +96,35 @@ def test_an_interrupted_demo_leaves_no_process_behind(marker: str, until: str) -
     assert any(until in line for line in seen), text
     assert "Traceback" not in text
     assert process.returncode in (0, 130), text
+
+
+def runs_an_operator(marker: str) -> bool:
+    """Whether a process that carries `marker` is an operator that `operatorkit dev` started."""
+    for pid in family(marker):
+        with contextlib.suppress(OSError):
+            if b"--leashed" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                return True
+    return False
+
+
+def start_tests(marker: str, folder: Path) -> subprocess.Popen[bytes]:
+    """Start, in a process group of its own, some of the tests that start operators."""
+    tests = Path(__file__).with_name("test_process.py")
+    options = ["-n", "2", "-k", "test_dev_runs_a_file or test_run_serves", "-p", "no:cacheprovider"]
+    return subprocess.Popen(
+        [sys.executable, "-m", "pytest", str(tests), *options, "--basetemp", str(folder)],
+        env=environment(marker),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda it: it.name)
+async def test_interrupted_tests_leave_no_process_behind(marker: str, number: signal.Signals, tmp_path: Path) -> None:
+    process = start_tests(marker, tmp_path / "inner")
+    await eventually(lambda: runs_an_operator(marker), timeout=60, message="an operator runs")
+    os.killpg(process.pid, number)
+    await eventually(lambda: process.poll() is not None, timeout=30, message="the tests end")
+    await eventually(lambda: family(marker) == [], timeout=30, message="no process is left")
+    assert process.returncode != 0
