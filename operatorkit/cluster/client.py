@@ -195,9 +195,7 @@ class LiveCluster:
             "resourceVersion": resource_version,
             # Spread, so that the watches of many clients do not all end at the same moment.
             "timeoutSeconds": str(timeout_seconds or random.randint(300, 600)),  # noqa: S311
-        }
-        query |= {
-            key: value for key, value in (("labelSelector", label_selector), ("fieldSelector", field_selector)) if value
+            **_selectors(label_selector, field_selector),
         }
         url = self._url(_collection_path(resource, namespace), query)
         request = f"GET {url}"
@@ -491,6 +489,11 @@ def _segment(text: str, what: str) -> str:
     if not text or text in {".", ".."} or "/" in text or "%" in text:
         raise ValueError(f"{text!r} is not a {what}: it must not be empty, '.' or '..', or contain '/' or '%'")
     return quote(text, safe=":@!$&'()*+,;=")
+
+
+def _selectors(label_selector: str, field_selector: str) -> dict[str, str]:
+    selectors = {"labelSelector": label_selector, "fieldSelector": field_selector}
+    return {key: value for key, value in selectors.items() if value}
 
 
 def _write_options(field_manager: str | None, *, dry_run: bool) -> dict[str, str]:

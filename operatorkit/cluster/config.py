@@ -14,6 +14,7 @@ import ssl
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
@@ -147,20 +148,23 @@ def _from_mapping(content: dict[str, Any], context: str | None) -> ClusterConfig
     return _from_node(kube_config.ConfigNode("kubeconfig", content), context, "the kubeconfig given")
 
 
+def _loaded(node: Any, context: str | None, directory: str) -> tuple[Any, Any]:
+    """Return the official package's loader and configuration; it writes the certificates it finds to `directory`."""
+    from kubernetes.client import Configuration
+    from kubernetes.config import kube_config
+
+    loader = kube_config.KubeConfigLoader(node, active_context=context, config_base_path=None, temp_file_path=directory)
+    configuration = Configuration()
+    configuration.proxy = None
+    loader.load_and_set(configuration)
+    return loader, configuration
+
+
 def _from_node(node: Any, context: str | None, origin: str) -> ClusterConfig:
     """Build the configuration from a `ConfigNode` of the official package, which resolves relative paths."""
-    from kubernetes.client import Configuration
-    from kubernetes.config import ConfigException, kube_config
+    from kubernetes.config import ConfigException
 
-    def load(directory: str) -> tuple[Any, Any]:
-        loader = kube_config.KubeConfigLoader(
-            node, active_context=context, config_base_path=None, temp_file_path=directory
-        )
-        configuration = Configuration()
-        configuration.proxy = None
-        loader.load_and_set(configuration)
-        return loader, configuration
-
+    load = partial(_loaded, node, context)
     with tempfile.TemporaryDirectory(prefix="operatorkit-") as directory:
         try:
             loader, configuration = load(directory)
@@ -171,9 +175,7 @@ def _from_node(node: Any, context: str | None, origin: str) -> ClusterConfig:
             server = _server_of(_plain(loader._cluster))  # noqa: SLF001
             ssl_context = _ssl_context(configuration) if server.startswith("https://") else None
             proxy = _proxy(server, configuration.proxy)
-        except ConfigException as error:
-            raise InputError(f"{origin}: {_first_line(error)}") from error
-        except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
+        except (ConfigException, OSError, ValueError, TypeError, AttributeError, KeyError) as error:
             raise InputError(f"{origin}: {_first_line(error)}") from error
 
     where = f"context {chosen.get('name')} (user {settings.get('user')}) of {origin}"
