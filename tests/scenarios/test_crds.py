@@ -422,3 +422,14 @@ async def test_a_custom_object_of_another_kind_is_refused_for_nothing_but_that(h
     )
     [cause] = answer.json["details"]["causes"]
     assert cause["field"] == "kind"
+
+
+@pytest.mark.parametrize(
+    ("patch", "kind"), [({"kind": None}, "merge"), ([{"op": "remove", "path": "/kind"}], "json")], ids=["merge", "json"]
+)
+async def test_a_patch_cannot_take_the_kind_away(http, widgets, patch, kind):
+    await http.post(http.path(widgets.plural), widgets.object("told"))
+    answer = await http.patch(http.path(widgets.plural, "told"), patch, kind)
+    assert answer.status == 422
+    assert answer.json["message"].startswith(' "" is invalid: patch: Invalid value: "{')
+    assert "Object 'Kind' is missing in '{\"apiVersion\":" in answer.json["message"]

@@ -20,7 +20,14 @@ from operatorkit.controlplane.embedded.forms import Presenter
 from operatorkit.controlplane.embedded.messages import Answer, Request, WatchAnswer
 from operatorkit.controlplane.embedded.negotiation import Form, media_type, negotiate, read_body
 from operatorkit.controlplane.embedded.options import DeleteOptions, ListOptions, WriteOptions
-from operatorkit.controlplane.embedded.patching import APPLY, STRATEGIC, patch_change, require_patch, unconvertible
+from operatorkit.controlplane.embedded.patching import (
+    APPLY,
+    STRATEGIC,
+    patch_change,
+    require_kind,
+    require_patch,
+    unconvertible,
+)
 from operatorkit.controlplane.embedded.reading import Selection, read_list, read_one
 from operatorkit.controlplane.embedded.registry import Served
 from operatorkit.controlplane.embedded.status import bad_request, conflict, method_not_allowed, unknown_path
@@ -274,9 +281,12 @@ def _finalized(_: Served, obj: Object, live: Object) -> Object:
 
 
 def _patched(served: Served, change: Callable[[Object], Object], options: WriteOptions, live: Object) -> Object:
-    """Return a live object after a patch, with nothing in it that its kind does not have."""
+    """Return a live object after a patch, with nothing in it that its kind does not have. Raises `ApiError`."""
     options.warnings.clear()
-    return served.strategy.decode(change(live), validation=options.field_validation, warnings=options.warnings)
+    patched = change(live)
+    if not served.builtin:
+        require_kind(patched)
+    return served.strategy.decode(patched, validation=options.field_validation, warnings=options.warnings)
 
 
 def _converted(change: Callable[[Object], Object], patch: Any, live: Object) -> Object:

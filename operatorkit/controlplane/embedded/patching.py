@@ -5,6 +5,7 @@ What belongs here: choosing the algorithm. What does not: the algorithms (`field
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from typing import Any
@@ -18,7 +19,7 @@ from operatorkit.controlplane.embedded.registry import Served
 from operatorkit.controlplane.embedded.status import ApiError, invalid, unsupported_media_type
 from operatorkit.errors import ClusterError
 
-__all__ = ["APPLY", "STRATEGIC", "patch_change", "require_patch", "unconvertible"]
+__all__ = ["APPLY", "STRATEGIC", "patch_change", "require_kind", "require_patch", "unconvertible"]
 
 APPLY = "application/apply-patch+yaml"
 _JSON: str = PATCH_TYPES[0]
@@ -33,6 +34,15 @@ def require_patch(served: Served, media: str) -> None:
     """Raise `ApiError` (415) for protobuf, which bodies of other requests may be in, but patches may not."""
     if media == protobuf.MEDIA_TYPE:
         raise unsupported_media_type([it for it in PATCH_TYPES if served.builtin or it != STRATEGIC])
+
+
+def require_kind(patched: Object) -> None:
+    """Raise `ApiError` (422) for a custom object that a patch has left without its kind."""
+    if not patched.get("kind"):
+        text = json.dumps(patched, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        shown = json.dumps(text, ensure_ascii=False)
+        message = f"Invalid value: {shown}: Object 'Kind' is missing in '{text}'"
+        raise invalid("", "", "", [Fault("patch", "FieldValueInvalid", message)])
 
 
 def patch_change(served: Served, media: str, patch: Any) -> Callable[[Object], Object]:
