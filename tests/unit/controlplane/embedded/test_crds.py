@@ -14,6 +14,7 @@ from operatorkit.names import ApiResource
 from .conftest import CRDS
 
 WIDGETS = ApiResource("example.com", "v1", "Widget", "widgets", namespaced=True)
+WIDGET = {"apiVersion": "example.com/v1", "kind": "Widget"}
 SCHEMA: dict[str, Any] = {
     "type": "object",
     "properties": {
@@ -86,9 +87,9 @@ async def test_a_name_that_is_taken_is_not_accepted_until_it_is_free(local: Loca
 async def test_deleting_a_crd_waits_for_its_objects_and_their_finalizers(local: LocalCluster) -> None:
     await local.create(CRDS, crd())
     await _turn()
-    body = {"metadata": {"name": "w", "finalizers": ["example.com/wait"]}}
+    body = {**WIDGET, "metadata": {"name": "w", "finalizers": ["example.com/wait"]}}
     await local.create(WIDGETS, body, namespace="default")
-    await local.create(WIDGETS, {"metadata": {"name": "x"}}, namespace="default")
+    await local.create(WIDGETS, {**WIDGET, "metadata": {"name": "x"}}, namespace="default")
     await local.delete(CRDS, "widgets.example.com")
     await _turn()
     assert _conditions(await local.get(CRDS, "widgets.example.com"))["Terminating"][0] == "True"
@@ -107,7 +108,7 @@ async def test_spec_and_status_are_written_apart_and_only_the_spec_counts(local:
     await local.create(CRDS, crd())
     await _turn()
     made = await local.create(
-        WIDGETS, {"metadata": {"name": "w"}, "spec": {}, "status": {"size": 1}}, namespace="default"
+        WIDGETS, {**WIDGET, "metadata": {"name": "w"}, "spec": {}, "status": {"size": 1}}, namespace="default"
     )
     assert (made["spec"], made.get("status"), made["metadata"]["generation"]) == ({"size": 3}, None, 1)
     told = made | {"spec": {"size": 5}, "status": {"size": 4}}
@@ -125,13 +126,13 @@ async def test_a_new_schema_holds_from_then_on(local: LocalCluster) -> None:
     await local.replace(CRDS, "widgets.example.com", made)
     await _turn()
     with pytest.raises(Invalid, match="should be less than or equal to 4"):
-        await local.create(WIDGETS, {"metadata": {"name": "w"}, "spec": {"size": 5}}, namespace="default")
+        await local.create(WIDGETS, {**WIDGET, "metadata": {"name": "w"}, "spec": {"size": 5}}, namespace="default")
 
 
 async def test_what_is_stored_takes_the_shape_of_a_new_schema_when_it_is_read(local: LocalCluster) -> None:
     await local.create(CRDS, crd())
     await _turn()
-    await local.create(WIDGETS, {"metadata": {"name": "w"}}, namespace="default")
+    await local.create(WIDGETS, {**WIDGET, "metadata": {"name": "w"}}, namespace="default")
     definition = await local.get(CRDS, "widgets.example.com")
     schema = {"type": "object", "properties": {"spec": {"type": "object", "default": {}, "properties": {}}}}
     schema["properties"]["spec"]["properties"] = {"colour": {"type": "string", "default": "red"}}
@@ -150,7 +151,7 @@ async def test_versions_share_their_objects(local: LocalCluster) -> None:
     definition["spec"]["versions"] = [first | {"name": "v1beta1", "storage": False}, first]
     await local.create(CRDS, definition)
     await _turn()
-    await local.create(WIDGETS, {"metadata": {"name": "w"}}, namespace="default")
+    await local.create(WIDGETS, {**WIDGET, "metadata": {"name": "w"}}, namespace="default")
     beta = ApiResource("example.com", "v1beta1", "Widget", "widgets", namespaced=True)
     assert (await local.get(beta, "w", namespace="default"))["apiVersion"] == "example.com/v1beta1"
     group = await local.request("GET", "/apis/example.com")
