@@ -28,6 +28,7 @@ __all__ = [
     "Index",
     "IndexFunction",
     "MapFunction",
+    "Need",
     "Operator",
     "Predicate",
     "ReconcileFunction",
@@ -81,6 +82,15 @@ class Index(Generic[T]):
     function: IndexFunction[T]
 
 
+@dataclass(frozen=True, slots=True)
+class Need:
+    """A request that an operator makes of the cluster itself, past its caches: a verb on a kind, and why."""
+
+    kind: type[Any]
+    verb: str
+    reason: str
+
+
 @dataclass(slots=True, kw_only=True)
 class Reconciler:
     """One reconcile function and what wakes it."""
@@ -117,6 +127,7 @@ class Operator:
         self.reconcilers: list[Reconciler] = []
         self.indexes: list[Index[Any]] = []
         self.read_kinds: list[type[Any]] = []
+        self.live_needs: list[Need] = []
         self._finalizers: dict[type[Any], FinalizeFunction[Any]] = {}
 
     def reconcile(
@@ -197,6 +208,17 @@ class Operator:
         """Declare kinds that reconcile functions read through `ctx.get` and `ctx.list` without being woken by them."""
         self._check_kinds("reads()", kinds)
         self.read_kinds.extend(kind for kind in kinds if kind not in self.read_kinds)
+
+    def needs(self, kind: type[Any], *verbs: str, reason: str) -> None:
+        """Declare requests that reconcile functions make through `ctx.api`: its roles then allow these verbs too.
+
+        `verbs` are those of RBAC (`get`, `create`, `deletecollection`); `reason` is what people read in the role. The
+        operator starts without the permission, so be ready for Forbidden.
+        """
+        self._check_kinds(f"needs({kind.__name__})", [kind])
+        if not verbs or not reason:
+            raise DefinitionError(f"Operator({self.name!r}): needs({kind.__name__}): name a verb, and give a reason")
+        self.live_needs += [Need(kind, verb, reason) for verb in verbs]
 
     def kinds(self) -> list[type[Any]]:
         """Every kind that is reconciled, owned, watched, indexed or read, each once, in the order declared."""

@@ -136,7 +136,7 @@ class Engine:
     @property
     def is_ready(self) -> bool:
         """True from filled caches until the stop."""
-        return self._ready.is_set()
+        return self._ready.is_set() and not self._stopping.is_set()
 
     async def settled(self) -> None:
         """Return when nothing is left to do now: caches hold what the cluster does, no key waits, nothing runs.

@@ -28,6 +28,12 @@ __all__ = ["command", "set_up_logging"]
     envvar="POD_NAMESPACE",
     help="The namespace that the operator itself lives in; by default $POD_NAMESPACE, else operatorkit-system.",
 )
+@click.option(
+    "--health-port",
+    metavar="PORT",
+    type=click.IntRange(0, 65535),
+    help="Answer probes at /healthz and /readyz on this port; 0 takes a free one. By default there is none.",
+)
 @click.option("--install", is_flag=True, help="Apply the definitions of the operator's own kinds first.")
 @click.option("--verbose", "-v", is_flag=True, help="Say more.")
 @click.option("--leashed", is_flag=True, hidden=True, help="Stop when standard input closes: its holder is gone.")
@@ -37,6 +43,7 @@ def command(
     context: str | None,
     namespace: str | None,
     own_namespace: str | None,
+    health_port: int | None,
     install: bool,
     verbose: bool,
     leashed: bool,
@@ -57,7 +64,16 @@ def command(
     from operatorkit.cluster import load_config
 
     config = load_config(kubeconfig, context)
-    asyncio.run(host(loaded.app, config, namespace=namespace, origin=loaded.origin, install=install))
+    asyncio.run(
+        host(
+            loaded.app,
+            config,
+            namespace=namespace,
+            origin=loaded.origin,
+            install=install,
+            health_port=health_port,
+        )
+    )
 
 
 def _stop_at_end_of_input() -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from kubernetes.client.models import V1Namespace, V1Pod, V1Secret
+import pytest
+from kubernetes.client.models import V1Namespace, V1Pod, V1ReplicaSet, V1Secret
 
-from operatorkit import Model, Operator, Resource, Watch
-from operatorkit._runtime.preflight import permissions
+from operatorkit import DefinitionError, Model, Operator, Resource, Watch
+from operatorkit.permissions import permissions
 from operatorkit.resource import NoStatus
 
 
@@ -54,3 +55,26 @@ def test_a_permission_reads_as_in_kubernetes_own_refusals():
 
 def test_cluster_scoped_kinds_are_not_asked_for_in_a_namespace():
     assert {p.resource for p in permissions(declared()) if not p.namespaced} == {"namespaces"}
+
+
+def test_requests_past_the_caches_are_declared_with_their_reason():
+    app = declared()
+    app.needs(V1ReplicaSet, "get", "list", reason="its Deployment is told")
+    found = [p for p in permissions(app) if p.resource == "replicasets"]
+    assert [(p.verb, p.required, p.reasons) for p in found] == [
+        ("get", False, ("its Deployment is told",)),
+        ("list", False, ("its Deployment is told",)),
+    ]
+    with pytest.raises(DefinitionError, match="give a reason"):
+        app.needs(V1ReplicaSet, "get", reason="")
+
+
+def test_what_is_missed_on_some_clusters_only_is_not_required():
+    assert {p.resource for p in permissions(declared()) if not p.required} == {"keys/finalizers"}
+
+
+def test_a_verb_that_two_things_need_is_one_permission_with_two_reasons():
+    app = declared()
+    app.reads(V1Secret)
+    [listed] = [p for p in permissions(app) if (p.resource, p.verb) == ("secrets", "list")]
+    assert listed.reasons == ("it is a child of Key", "reconcile functions read it from the cache")
