@@ -6,12 +6,14 @@ not: asking an API server (`operatorkit._runtime.preflight`), and RBAC objects (
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from operatorkit.events import EVENTS
 from operatorkit.names import ApiResource
 from operatorkit.operator import Operator
 from operatorkit.resource import api_resource_of
+from operatorkit.webhooks.certificates import SECRETS, certificates_name
+from operatorkit.webhooks.manifests import CONFIGURATIONS, configuration_name
 
 __all__ = ["Permission", "permissions"]
 
@@ -20,6 +22,7 @@ __all__ = ["Permission", "permissions"]
 class Permission:
     """One thing that an operator does: a verb on a resource (`certificates`, or `certificates/status`) of a group.
 
+    `names` are the only objects concerned, when there are any; with `own`, those in the operator's own namespace.
     `reasons` say what needs it. One that is not `required` is missed only now and then, or on some clusters only: an
     operator starts without it.
     """
@@ -28,6 +31,8 @@ class Permission:
     resource: str
     verb: str
     namespaced: bool = True
+    names: tuple[str, ...] = ()
+    own: bool = False
     required: bool = field(default=True, compare=False)
     reasons: tuple[str, ...] = field(default=(), compare=False)
 
@@ -39,20 +44,28 @@ class _Needed:
     """Permissions as they are found; each once, with every reason for it."""
 
     def __init__(self) -> None:
-        self._found: dict[tuple[str, str, str, bool], dict[str, bool]] = {}
+        self._found: dict[Permission, dict[str, bool]] = {}
 
     def add(
-        self, resource: ApiResource, *verbs: str, reason: str, subresource: str = "", required: bool = True
+        self,
+        resource: ApiResource,
+        *verbs: str,
+        reason: str,
+        subresource: str = "",
+        name: str | None = None,
+        own: bool = False,
+        required: bool = True,
     ) -> None:
-        name = f"{resource.plural}/{subresource}" if subresource else resource.plural
+        plural = f"{resource.plural}/{subresource}" if subresource else resource.plural
+        names = () if name is None else (name,)
         for verb in verbs:
-            reasons = self._found.setdefault((resource.group, name, verb, resource.namespaced), {})
+            one = Permission(resource.group, plural, verb, resource.namespaced, names, own)
+            reasons = self._found.setdefault(one, {})
             reasons[reason] = reasons.get(reason, False) or required
 
     def sorted(self) -> list[Permission]:
         return sorted(
-            Permission(*identity, required=any(reasons.values()), reasons=tuple(reasons))
-            for identity, reasons in self._found.items()
+            replace(one, required=any(reasons.values()), reasons=tuple(reasons)) for one, reasons in self._found.items()
         )
 
 
@@ -73,6 +86,8 @@ def permissions(app: Operator) -> list[Permission]:
     needed.add(EVENTS, "create", "patch", reason="Events are sent, and counted")
     needed.add(EVENTS, "get", reason="an Event that an earlier process began is counted on")
     needed.add(EVENTS, "list", reason="who was told of an error is told of its end")
+    if app.webhooks:
+        _of_webhooks(needed, app)
     return needed.sorted()
 
 
@@ -95,3 +110,17 @@ def _of_child(needed: _Needed, child: ApiResource, parent: ApiResource) -> None:
         reason="its children block its deletion, which the plugin OwnerReferencesPermissionEnforcement guards",
         required=False,
     )
+
+
+def _of_webhooks(needed: _Needed, app: Operator) -> None:
+    """Add what serving webhooks needs where a chart has registered them: the operator tells whom to trust."""
+    own, name = "the certificates of its webhooks are kept there", certificates_name(app.name)
+    needed.add(SECRETS, "get", "list", "watch", "update", reason=own, name=name, own=True, required=False)
+    needed.add(SECRETS, "create", reason=own, own=True, required=False)
+    name = configuration_name(app.name)
+    for verb, resource in CONFIGURATIONS.items():
+        needed.add(
+            resource, "get", "list", "watch", reason="they are kept as they should be", name=name, required=False
+        )
+        if any(webhook.verb == verb for webhook in app.webhooks):
+            needed.add(resource, "patch", reason="they are told whom to trust", name=name, required=False)

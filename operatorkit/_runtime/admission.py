@@ -20,7 +20,7 @@ from operatorkit.cluster import ClusterAPI, Informer
 from operatorkit.errors import AlreadyExists, OperatorKitError
 from operatorkit.names import ApiResource
 from operatorkit.operator import Operator
-from operatorkit.webhooks.certificates import SECRETS, Bundle, CertificateStore, renewal_time
+from operatorkit.webhooks.certificates import SECRETS, Bundle, CertificateStore, certificates_name, renewal_time
 from operatorkit.webhooks.manifests import ServiceReference
 from operatorkit.webhooks.registration import Registration, remove
 from operatorkit.webhooks.server import WebhookServer
@@ -63,7 +63,7 @@ Topology = AtUrl | AtService
 
 def secret_name(app: Operator) -> str:
     """Return the name of the Secret of an operator's webhook certificates, in its own namespace."""
-    return f"{app.name}-webhook-tls"
+    return certificates_name(app.name)
 
 
 class AdmissionService:

@@ -18,6 +18,7 @@ from typing import Any
 
 import kopf
 
+from operatorkit._runtime.admission import Topology
 from operatorkit._runtime.engine import Engine
 from operatorkit._runtime.health import serve_health
 from operatorkit._runtime.install import install_definitions
@@ -41,11 +42,12 @@ async def host(
     clock: Clock = SYSTEM_CLOCK,
     install: bool = False,
     health_port: int | None = None,
+    webhooks: Topology | None = None,
 ) -> None:
     """Run an operator until SIGTERM or SIGINT; runs that have begun finish first.
 
     With `install`, the definitions of its own kinds are applied before it starts. `health_port` is where probes are
-    answered, see `health`.
+    answered, see `health`; `webhooks` says where API servers find the operator's webhooks, None serves none.
 
     Call it in the main thread, in a loop of its own: kopf cancels what it finds there when it stops. Raises InputError
     when a kind or a permission is missing, ClusterError when the API server cannot be asked, and what ended the engine.
@@ -60,7 +62,7 @@ async def host(
                 user_agent=f"operatorkit/{app.name}",
             )
         )
-        engine = Engine(app, api, clock=clock, namespace=namespace)
+        engine = Engine(app, api, clock=clock, namespace=namespace, webhooks=webhooks)
         if health_port is not None:
             await stack.enter_async_context(serve_health(health_port, is_ready=lambda: engine.is_ready))
         if install:

@@ -23,6 +23,7 @@ from operatorkit.errors import InputError
 from operatorkit.operator import Operator
 from operatorkit.permissions import permissions
 from operatorkit.resource import Resource, api_resource_of
+from operatorkit.webhooks import ServiceReference, configurations
 
 __all__ = ["HEALTH_PORT", "Chart", "crd_chart", "operator_chart"]
 
@@ -99,13 +100,17 @@ def operator_chart(app: Operator, target: str, *, version: str, image: str | Non
         "version": version,
         "kinds": _kinds(own),
         "crds": f"{app.name}-crds" if own else None,
-        "namespaced_rules": [rule for rule in found if rule.namespaced],
+        "own_rules": [rule for rule in found if rule.own],
+        "namespaced_rules": [rule for rule in found if rule.namespaced and not rule.own],
         "cluster_rules": [rule for rule in found if not rule.namespaced],
         "event_rules": [rule for rule in found if (rule.group, rule.resource) == ("", "events")],
         "tells_of_cluster_scoped": any(not api_resource_of(one.kind).namespaced for one in app.reconcilers),
         "health_port": HEALTH_PORT,
+        "webhooks": _registrations(app),
     }
-    names = ("_helpers.tpl", "deployment.yaml", "serviceaccount.yaml", "rbac.yaml", "NOTES.txt")
+    names = ["_helpers.tpl", "deployment.yaml", "serviceaccount.yaml", "rbac.yaml", "NOTES.txt"]
+    if app.webhooks:
+        names += ["service.yaml", "webhooks.yaml"]
     return Chart(
         app.name,
         {
@@ -115,6 +120,22 @@ def operator_chart(app: Operator, target: str, *, version: str, image: str | Non
             **{f"templates/{name}": _filled(name, facts) for name in names},
         },
     )
+
+
+def _registrations(app: Operator) -> list[dict[str, str]]:
+    """Return the parts of each webhook configuration; whom to trust is left to the operator, which has the keys."""
+    service = ServiceReference(
+        namespace="{{ .Release.Namespace }}", name='{{ include "NAME.webhookService" . }}'.replace("NAME", app.name)
+    )
+    return [
+        {
+            "apiVersion": made["apiVersion"],
+            "kind": made["kind"],
+            "name": made["metadata"]["name"],
+            "webhooks": render([{"webhooks": made["webhooks"]}]).removeprefix("---\n").strip(),
+        }
+        for made in configurations(app.name, app.webhooks, at=service)
+    ]
 
 
 def _kinds(own: Iterable[type[Resource[Any, Any]]]) -> list[str]:

@@ -18,23 +18,28 @@ _VERBS = ("get", "list", "watch", "create", "update", "patch", "delete", "delete
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What may be done with one resource: the verbs in Kubernetes' usual order, and a line of reason for each group."""
+    """What may be done with one resource: the verbs in Kubernetes' usual order, and a line of reason for each group.
+
+    `names` and `own` are those of the permissions.
+    """
 
     group: str
     resource: str
     verbs: tuple[str, ...]
     namespaced: bool
+    names: tuple[str, ...]
+    own: bool
     reasons: tuple[str, ...]
 
 
 def rules(permissions: Iterable[Permission]) -> list[Rule]:
-    """Gather permissions by resource, in the order of group and resource."""
-    gathered: dict[tuple[str, str, bool], list[Permission]] = {}
+    """Gather permissions by resource and names, in the order of group and resource."""
+    gathered: dict[tuple[str, str, bool, tuple[str, ...], bool], list[Permission]] = {}
     for one in sorted(permissions):
-        gathered.setdefault((one.group, one.resource, one.namespaced), []).append(one)
+        gathered.setdefault((one.group, one.resource, one.namespaced, one.names, one.own), []).append(one)
     return [
-        Rule(group, resource, _ordered(one.verb for one in found), namespaced, _reasons(found))
-        for (group, resource, namespaced), found in gathered.items()
+        Rule(group, resource, _ordered(one.verb for one in found), namespaced, names, own, _reasons(found))
+        for (group, resource, namespaced, names, own), found in gathered.items()
     ]
 
 

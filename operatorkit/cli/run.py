@@ -34,6 +34,11 @@ __all__ = ["command", "set_up_logging"]
     type=click.IntRange(0, 65535),
     help="Answer probes at /healthz and /readyz on this port; 0 takes a free one. By default there is none.",
 )
+@click.option(
+    "--webhook-service",
+    metavar="NAME",
+    help="Serve its webhooks on port 9443, behind this Service of its own namespace; a chart registers them.",
+)
 @click.option("--install", is_flag=True, help="Apply the definitions of the operator's own kinds first.")
 @click.option("--verbose", "-v", is_flag=True, help="Say more.")
 @click.option("--leashed", is_flag=True, hidden=True, help="Stop when standard input closes: its holder is gone.")
@@ -44,6 +49,7 @@ def command(
     namespace: str | None,
     own_namespace: str | None,
     health_port: int | None,
+    webhook_service: str | None,
     install: bool,
     verbose: bool,
     leashed: bool,
@@ -60,9 +66,15 @@ def command(
     if own_namespace:
         loaded.app.settings = replace(loaded.app.settings, own_namespace=own_namespace)
 
+    from operatorkit._runtime.admission import AtService
     from operatorkit._runtime.host import host
     from operatorkit.cluster import load_config
+    from operatorkit.webhooks import ServiceReference
 
+    webhooks = None
+    if webhook_service is not None:
+        service = ServiceReference(namespace=loaded.app.settings.own_namespace, name=webhook_service)
+        webhooks = AtService(service=service, complete_only=True)
     config = load_config(kubeconfig, context)
     asyncio.run(
         host(
@@ -72,6 +84,7 @@ def command(
             origin=loaded.origin,
             install=install,
             health_port=health_port,
+            webhooks=webhooks,
         )
     )
 

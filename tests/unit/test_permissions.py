@@ -8,6 +8,7 @@ from kubernetes.client.models import V1Namespace, V1Pod, V1ReplicaSet, V1Secret
 from operatorkit import DefinitionError, Model, Operator, Resource, Watch
 from operatorkit.permissions import permissions
 from operatorkit.resource import NoStatus
+from operatorkit.webhooks import Allowed
 
 
 class KeySpec(Model):
@@ -78,3 +79,21 @@ def test_a_verb_that_two_things_need_is_one_permission_with_two_reasons():
     app.reads(V1Secret)
     [listed] = [p for p in permissions(app) if (p.resource, p.verb) == ("secrets", "list")]
     assert listed.reasons == ("it is a child of Key", "reconcile functions read it from the cache")
+
+
+def test_webhooks_need_their_own_secret_and_their_own_registration():
+    app = declared()
+
+    @app.validate(Key)
+    async def judge(new, old, request):
+        return Allowed()
+
+    found = set(permissions(app)) - set(permissions(declared()))
+    assert {(p.resource, p.verb) for p in found if p.own} == {
+        ("secrets", verb) for verb in ("get", "list", "watch", "create", "update")
+    }
+    assert {p.names for p in found if p.own and p.verb != "create"} == {("keys-webhook-tls",)}
+    assert {(p.resource, p.names) for p in found if p.verb == "patch"} == {
+        ("validatingwebhookconfigurations", ("keys.operatorkit.dev",))
+    }
+    assert not any(p.required for p in found)

@@ -12,6 +12,7 @@ from operatorkit import Model, Operator, Resource
 from operatorkit.chart import crd_chart, operator_chart
 from operatorkit.errors import InputError
 from operatorkit.resource import NoStatus
+from operatorkit.webhooks import Allowed
 
 
 class KeySpec(Model):
@@ -104,3 +105,41 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "keys").write_text("a file")
     with pytest.raises(InputError, match=r"keys cannot be written"):
         operator_chart(declared(), "keys", version="1.2.3").write(tmp_path)
+
+
+def with_webhooks() -> Operator:
+    app = declared()
+
+    @app.validate(Key, object_selector={"matchLabels": {"tier": "prod"}}, failure_policy="Ignore")
+    async def judge(new, old, request):
+        return Allowed()
+
+    return app
+
+
+def test_webhooks_bring_a_service_their_registration_and_the_option_that_serves_them():
+    files = operator_chart(with_webhooks(), "keys", version="1.2.3").files
+    assert "kind: Service\n" in files["templates/service.yaml"]
+    registered = files["templates/webhooks.yaml"]
+    assert "kind: ValidatingWebhookConfiguration" in registered
+    assert "MutatingWebhookConfiguration" not in registered
+    assert "name: keys.operatorkit.dev" in registered
+    entries = yaml.safe_load(registered[registered.index("webhooks:\n") :])["webhooks"]
+    assert [(one["name"], one["failurePolicy"]) for one in entries] == [("validate.keys.keys.example.io", "Ignore")]
+    assert entries[0]["objectSelector"] == {"matchLabels": {"tier": "prod"}}
+    assert entries[0]["clientConfig"]["service"]["name"] == '{{ include "keys.webhookService" . }}'
+    assert "caBundle" not in entries[0]["clientConfig"]
+    assert "--webhook-service=" in files["templates/deployment.yaml"]
+
+
+def test_without_webhooks_there_is_nothing_of_them():
+    files = operator_chart(declared(), "keys", version="1.2.3").files
+    assert "webhook" not in "".join(text for name, text in files.items() if name != "Chart.yaml").lower()
+
+
+def test_the_keys_of_webhooks_are_the_operators_in_its_own_namespace_only():
+    text = operator_chart(with_webhooks(), "keys", version="1.2.3").files["templates/rbac.yaml"]
+    cluster, _, own = text.partition("\nkind: Role\n")
+    assert 'resources: ["secrets"]' not in cluster
+    assert 'resourceNames: ["keys-webhook-tls"]\n    verbs: ["get", "list", "watch", "update"]' in own
+    assert 'resourceNames: ["keys.operatorkit.dev"]\n    verbs: ["get", "list", "watch", "patch"]' in cluster
