@@ -8,7 +8,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-real lint constraints clean
+.PHONY: help demo test test-real bench lint constraints clean
 
 help: ## show this
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ test-real: $(VENV)/.dev ## the scenarios on a real kube-apiserver, and kubectl a
 	else \
 		echo "make test-real: skipped: no Kubernetes binaries (KUBEBUILDER_ASSETS) and no Go toolchain to build them with"; \
 	fi
+
+bench: $(VENV)/.dev ## the engine beside plain kopf, in ratios; writes docs/reference/performance.md (ONLY=name for a part)
+	@exec env PYTHONPATH=tests $(BIN)/python -m bench $(ONLY)
 
 lint: $(VENV)/.dev ## ruff, mypy, pyright, import contracts, spelling, the wheel's contents
 	$(BIN)/ruff check .

@@ -9,6 +9,7 @@ The rooms, from the top floor to the cellar; each may import what lies below it,
     operator       what an operator declares: Operator, Watch, Requeue
     context        what a reconcile function is given: Context
     children       what an apply sends, and when it sends nothing
+    webhooks       reviews, decisions, the server that answers them, its certificates and registration
     events         EventRecorder: one Event for each fault, counted, under flood control
     cluster        the ClusterAPI protocol, the live client, informers and caches
     resource       Resource[Spec, Status]: a kind as a class
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from operatorkit.conditions import Condition
     from operatorkit.context import Context, Reader
     from operatorkit.errors import (
+        Cause,
         ChildConflict,
         ClusterError,
         DefinitionError,
@@ -39,16 +41,22 @@ if TYPE_CHECKING:
     from operatorkit.operator import Operator, Requeue, Watch
     from operatorkit.resource import Model, PrinterColumn, Resource, Rule
     from operatorkit.settings import BackOff, Settings
+    from operatorkit.webhooks import AdmissionRequest, Allowed, Denied, Mutated
 
 __all__ = [
+    "AdmissionRequest",
+    "Allowed",
     "BackOff",
+    "Cause",
     "ChildConflict",
     "ClusterError",
     "Condition",
     "Context",
     "DefinitionError",
+    "Denied",
     "InputError",
     "Model",
+    "Mutated",
     "ObjectKey",
     "Operator",
     "OperatorKitError",
@@ -63,6 +71,11 @@ __all__ = [
 ]
 
 _HOME = {
+    "AdmissionRequest": "webhooks",
+    "Allowed": "webhooks",
+    "Cause": "errors",
+    "Denied": "webhooks",
+    "Mutated": "webhooks",
     "BackOff": "settings",
     "ChildConflict": "errors",
     "ClusterError": "errors",

@@ -1,4 +1,4 @@
-"""What an operator is: a name, its reconcile functions, and what they own, watch, read and index.
+"""What an operator is: a name, its reconcile functions, what they own, watch, read and index, and its webhooks.
 
 What belongs here: the declaration, checked when it is made. What does not: running it (`operatorkit._runtime`), and
 what a reconcile function may do (`operatorkit.context`).
@@ -7,12 +7,15 @@ what a reconcile function may do (`operatorkit.context`).
 
     @app.reconcile(Postgres, owns=[V1StatefulSet, V1Service], watches=[Watch(V1Node, to=databases_on)])
     async def reconcile(postgres: Postgres, ctx: Context) -> Requeue | None: ...
+
+    @app.validate(Postgres)
+    async def validate(new: Postgres, old: Postgres | None, request: AdmissionRequest) -> Allowed | Denied: ...
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Generic, TypeVar
@@ -22,17 +25,30 @@ from operatorkit.errors import DefinitionError
 from operatorkit.names import DNS_LABEL_MAX_LENGTH, ApiResource, ObjectKey, dns_label_error
 from operatorkit.resource import api_resource_of
 from operatorkit.settings import Settings
+from operatorkit.webhooks import (
+    AdmissionRequest,
+    Allowed,
+    Denied,
+    FailurePolicy,
+    Mutated,
+    Operation,
+    SideEffects,
+    Webhook,
+)
 
 __all__ = [
     "FinalizeFunction",
     "Index",
     "IndexFunction",
     "MapFunction",
+    "MutateFunction",
+    "Need",
     "Operator",
     "Predicate",
     "ReconcileFunction",
     "Reconciler",
     "Requeue",
+    "ValidateFunction",
     "Watch",
     "annotations_changed",
     "generation_changed",
@@ -45,6 +61,8 @@ FinalizeFunction = Callable[[T, Context], Awaitable["Requeue | None"]]
 MapFunction = Callable[[T, Reader], Iterable[ObjectKey]]
 IndexFunction = Callable[[T], Iterable[str]]
 Predicate = Callable[[T | None, T], bool]
+ValidateFunction = Callable[[T, T | None, AdmissionRequest], Awaitable[Allowed | Denied]]
+MutateFunction = Callable[[T, AdmissionRequest], Awaitable[Mutated[T] | Allowed | Denied]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +97,15 @@ class Index(Generic[T]):
     kind: type[T]
     name: str
     function: IndexFunction[T]
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """A request that an operator makes of the cluster itself, past its caches: a verb on a kind, and why."""
+
+    kind: type[Any]
+    verb: str
+    reason: str
 
 
 @dataclass(slots=True, kw_only=True)
@@ -117,6 +144,8 @@ class Operator:
         self.reconcilers: list[Reconciler] = []
         self.indexes: list[Index[Any]] = []
         self.read_kinds: list[type[Any]] = []
+        self.live_needs: list[Need] = []
+        self.webhooks: list[Webhook] = []
         self._finalizers: dict[type[Any], FinalizeFunction[Any]] = {}
 
     def reconcile(
@@ -183,6 +212,87 @@ class Operator:
 
         return register
 
+    def validate(
+        self,
+        kind: type[T],
+        *,
+        operations: Sequence[Operation] = ("CREATE", "UPDATE"),
+        failure_policy: FailurePolicy = "Fail",
+        side_effects: SideEffects = "None",
+        timeout: timedelta = timedelta(seconds=10),
+        namespace_selector: Mapping[str, Any] | None = None,
+        object_selector: Mapping[str, Any] | None = None,
+    ) -> Callable[[ValidateFunction[T]], ValidateFunction[T]]:
+        """Declare the function that judges requests for objects of `kind` before they are stored.
+
+        It is called with the object as it would be stored, as it is now (None when it is new), and the request. With
+        "DELETE" among `operations`, the first is None for deletions. It must be quick, and must not write. The other
+        options are those of `Webhook`.
+
+        Raises DefinitionError: the function is not `async def`, the kind has such a function already, or an option
+        cannot be what it is.
+        """
+
+        def register(function: ValidateFunction[T]) -> ValidateFunction[T]:
+            self._add_webhook(
+                Webhook(
+                    verb="validate",
+                    kind=kind,
+                    function=function,
+                    operations=tuple(operations),
+                    failure_policy=failure_policy,
+                    side_effects=side_effects,
+                    timeout=timeout,
+                    namespace_selector=namespace_selector,
+                    object_selector=object_selector,
+                )
+            )
+            return function
+
+        self._check_kinds(f"validate({kind.__name__})", [kind])
+        return register
+
+    def mutate(
+        self,
+        kind: type[T],
+        *,
+        operations: Sequence[Operation] = ("CREATE", "UPDATE"),
+        failure_policy: FailurePolicy = "Fail",
+        side_effects: SideEffects = "None",
+        timeout: timedelta = timedelta(seconds=10),
+        namespace_selector: Mapping[str, Any] | None = None,
+        object_selector: Mapping[str, Any] | None = None,
+        reinvocation: bool = False,
+    ) -> Callable[[MutateFunction[T]], MutateFunction[T]]:
+        """Declare the function that changes objects of `kind` before they are judged and stored.
+
+        It is called with the object and the request, and returns `Mutated(obj)`, Allowed (nothing changes), or Denied.
+        It must give the same when it is called again with its own answer: with `reinvocation`, the API server does
+        that when another webhook changed the object meanwhile. The other options are those of `Webhook`.
+
+        Raises DefinitionError, as `validate` does.
+        """
+
+        def register(function: MutateFunction[T]) -> MutateFunction[T]:
+            self._add_webhook(
+                Webhook(
+                    verb="mutate",
+                    kind=kind,
+                    function=function,
+                    operations=tuple(operations),
+                    failure_policy=failure_policy,
+                    side_effects=side_effects,
+                    timeout=timeout,
+                    namespace_selector=namespace_selector,
+                    object_selector=object_selector,
+                    reinvocation=reinvocation,
+                )
+            )
+            return function
+
+        self._check_kinds(f"mutate({kind.__name__})", [kind])
+        return register
+
     def index(self, kind: type[T], name: str, function: IndexFunction[T]) -> None:
         """Index objects of `kind`: `ctx.list(kind, index=(name, value))` then costs what it returns.
 
@@ -197,6 +307,17 @@ class Operator:
         """Declare kinds that reconcile functions read through `ctx.get` and `ctx.list` without being woken by them."""
         self._check_kinds("reads()", kinds)
         self.read_kinds.extend(kind for kind in kinds if kind not in self.read_kinds)
+
+    def needs(self, kind: type[Any], *verbs: str, reason: str) -> None:
+        """Declare requests that reconcile functions make through `ctx.api`: its roles then allow these verbs too.
+
+        `verbs` are those of RBAC (`get`, `create`, `deletecollection`); `reason` is what people read in the role. The
+        operator starts without the permission, so be ready for Forbidden.
+        """
+        self._check_kinds(f"needs({kind.__name__})", [kind])
+        if not verbs or not reason:
+            raise DefinitionError(f"Operator({self.name!r}): needs({kind.__name__}): name a verb, and give a reason")
+        self.live_needs += [Need(kind, verb, reason) for verb in verbs]
 
     def kinds(self) -> list[type[Any]]:
         """Every kind that is reconciled, owned, watched, indexed or read, each once, in the order declared."""
@@ -215,6 +336,15 @@ class Operator:
 
     def __repr__(self) -> str:
         return f"Operator({self.name!r})"
+
+    def _add_webhook(self, webhook: Webhook) -> None:
+        self._check_function(webhook.function, webhook.kind)
+        if any(known.path == webhook.path for known in self.webhooks):
+            raise DefinitionError(
+                f"Operator({self.name!r}): {webhook.kind.__name__} has two {webhook.verb} functions; one kind has one, "
+                f"which may call as many functions as it likes"
+            )
+        self.webhooks.append(webhook)
 
     def _check_kinds(self, where: str, kinds: Iterable[type[Any]]) -> None:
         for kind in kinds:

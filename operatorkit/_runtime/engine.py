@@ -2,7 +2,8 @@
 
 What belongs here: the order of start and stop. What does not: the process around it (`host`), and each part itself.
 
-    caches filled ──> controllers listen, every key once ──> ready ──> ... ──> stop ──> queues closed, runs finish
+    caches filled, webhooks served ──> controllers listen, every key once ──> ready ──> ...
+                                       ... ──> stop ──> webhooks drained, queues closed, runs finish
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Coroutine
 from datetime import timedelta
 from typing import Any
 
+from operatorkit._runtime.admission import AdmissionService, Topology
 from operatorkit._runtime.caches import Caches
 from operatorkit._runtime.controller import Controller
 from operatorkit.children import Sent
@@ -33,7 +35,8 @@ class Engine:
 
     `clock` is the operator's: back-off, Requeue, conditions, Events. `network_clock` paces the watches when they fail;
     it stays real where a test holds the other. `namespace` limits the engine to one namespace (cluster-scoped kinds
-    aside); `instance` names this process in Events.
+    aside); `instance` names this process in Events. `webhooks` says where API servers find the operator's webhooks;
+    with None they are not served.
 
     Guarantees: no key of a kind runs twice at once; when nothing changes, no request is made but the open watches; an
     engine that was stopped leaves no task behind.
@@ -48,6 +51,7 @@ class Engine:
         network_clock: Clock = SYSTEM_CLOCK,
         namespace: str | None = None,
         instance: str | None = None,
+        webhooks: Topology | None = None,
     ) -> None:
         self._app = app
         self._api = api
@@ -65,6 +69,11 @@ class Engine:
             Controller(app, reconciler, api=api, caches=self.caches, events=self.events, clock=clock, sent=self._sent)
             for reconciler in app.reconcilers
         ]
+        self._admission = (
+            AdmissionService(app, api, webhooks, clock=clock, network_clock=network_clock)
+            if webhooks is not None and app.webhooks
+            else None
+        )
         for resource in self.caches.resources:
             self.caches.subscribe(resource, self._watcher(resource))
 
@@ -84,6 +93,9 @@ class Engine:
                 background += [synced, stopping]
                 await asyncio.wait({synced, stopping}, return_when=asyncio.FIRST_COMPLETED)
                 if not self._stopping.is_set():
+                    if self._admission is not None:
+                        await self._admission.start()
+                        background.append(start("webhooks", self._admission.run()))
                     background += self._start_controllers(start, workers)
                     self._ready.set()
                     await asyncio.wait({stopping})
@@ -97,6 +109,8 @@ class Engine:
             raise first from None
         finally:
             self._ready.clear()
+            if self._admission is not None:
+                await self._admission.stop()
 
     def _start_controllers(self, start: Any, workers: list[asyncio.Task[None]]) -> list[asyncio.Task[None]]:
         background = [start("events", self.events.run())]
@@ -136,7 +150,7 @@ class Engine:
     @property
     def is_ready(self) -> bool:
         """True from filled caches until the stop."""
-        return self._ready.is_set()
+        return self._ready.is_set() and not self._stopping.is_set()
 
     async def settled(self) -> None:
         """Return when nothing is left to do now: caches hold what the cluster does, no key waits, nothing runs.

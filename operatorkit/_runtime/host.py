@@ -13,11 +13,14 @@ import asyncio
 import logging
 import os
 import signal
+from contextlib import AsyncExitStack
 from typing import Any
 
 import kopf
 
+from operatorkit._runtime.admission import Topology
 from operatorkit._runtime.engine import Engine
+from operatorkit._runtime.health import serve_health
 from operatorkit._runtime.install import install_definitions
 from operatorkit._runtime.preflight import check
 from operatorkit.clock import SYSTEM_CLOCK, Clock
@@ -38,25 +41,33 @@ async def host(
     origin: str = "MODULE",
     clock: Clock = SYSTEM_CLOCK,
     install: bool = False,
+    health_port: int | None = None,
+    webhooks: Topology | None = None,
 ) -> None:
     """Run an operator until SIGTERM or SIGINT; runs that have begun finish first.
 
-    With `install`, the definitions of its own kinds are applied before it starts.
+    With `install`, the definitions of its own kinds are applied before it starts. `health_port` is where probes are
+    answered, see `health`; `webhooks` says where API servers find the operator's webhooks, None serves none.
 
     Call it in the main thread, in a loop of its own: kopf cancels what it finds there when it stops. Raises InputError
     when a kind or a permission is missing, ClusterError when the API server cannot be asked, and what ended the engine.
     """
-    async with LiveCluster(
-        config,
-        clock=clock,
-        request_timeout=app.settings.request_timeout,
-        max_requests_in_flight=app.settings.max_requests_in_flight,
-        user_agent=f"operatorkit/{app.name}",
-    ) as api:
+    async with AsyncExitStack() as stack:
+        api = await stack.enter_async_context(
+            LiveCluster(
+                config,
+                clock=clock,
+                request_timeout=app.settings.request_timeout,
+                max_requests_in_flight=app.settings.max_requests_in_flight,
+                user_agent=f"operatorkit/{app.name}",
+            )
+        )
+        engine = Engine(app, api, clock=clock, namespace=namespace, webhooks=webhooks)
+        if health_port is not None:
+            await stack.enter_async_context(serve_health(health_port, is_ready=lambda: engine.is_ready))
         if install:
             await install_definitions(app.kinds(), api)
         await check(app, api, namespace=namespace, origin=origin)
-        engine = Engine(app, api, clock=clock, namespace=namespace)
         stop = asyncio.Event()
         running = asyncio.create_task(engine.run(), name=f"engine of {app.name}")
         running.add_done_callback(lambda _: stop.set())

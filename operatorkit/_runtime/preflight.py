@@ -8,57 +8,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from operatorkit.cluster import ClusterAPI
 from operatorkit.errors import Forbidden, InputError, NoKindMatch
-from operatorkit.events import EVENTS
 from operatorkit.names import ApiResource
 from operatorkit.operator import Operator
+from operatorkit.permissions import Permission, permissions
 from operatorkit.resource import Resource, api_resource_of
 
-__all__ = ["Permission", "check", "permissions"]
+__all__ = ["check"]
 
 _REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Permission:
-    """One thing that an operator does: a verb on a resource (`certificates`, or `certificates/status`) of a group."""
-
-    group: str
-    resource: str
-    verb: str
-    namespaced: bool = True
-
-    def __str__(self) -> str:
-        return f'{self.verb} {self.resource} in API group "{self.group}"'
-
-
-def permissions(app: Operator) -> list[Permission]:
-    """Return what an operator needs to be allowed to do, from what it declares, sorted."""
-    needed: set[Permission] = set()
-
-    def add(resource: ApiResource, *verbs: str, subresource: str = "") -> None:
-        name = f"{resource.plural}/{subresource}" if subresource else resource.plural
-        needed.update(Permission(resource.group, name, verb, resource.namespaced) for verb in verbs)
-
-    for resource in app.resources():
-        add(resource, "list", "watch")
-    for reconciler in app.reconcilers:
-        add(api_resource_of(reconciler.kind), "patch", subresource="status")
-        if reconciler.finalize is not None:
-            add(api_resource_of(reconciler.kind), "patch")
-        for kind in reconciler.owns:
-            add(api_resource_of(kind), "create", "patch", "delete")
-    add(EVENTS, "create", "patch", "get", "list")  # what EventRecorder does
-    return sorted(needed)
 
 
 async def check(app: Operator, api: ClusterAPI, *, namespace: str | None = None, origin: str = "MODULE") -> None:
     """Check all of it. Raises InputError that names every kind, or permission, that is missing; and ClusterError."""
     await _check_kinds(app, api, origin)
-    await _check_permissions(permissions(app), api, namespace)
+    required = [permission for permission in permissions(app) if permission.required]
+    await _check_permissions(required, api, namespace)
 
 
 async def _check_kinds(app: Operator, api: ClusterAPI, origin: str) -> None:

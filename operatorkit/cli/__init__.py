@@ -23,6 +23,7 @@ _COMMANDS = {
     "crd": ("operatorkit.cli.crd", "Render custom resource definitions from classes."),
     "demo": ("operatorkit.cli.demo", "See the bundled operators at work."),
     "dev": ("operatorkit.cli.dev", "Run an operator on a control plane of its own, reloading on change."),
+    "package": ("operatorkit.cli.package", "Make Helm charts of an operator, from its code."),
     "run": ("operatorkit.cli.run", "Run an operator against the cluster of your kubeconfig."),
 }
 

@@ -29,6 +29,17 @@ __all__ = ["command", "set_up_logging"]
     envvar="POD_NAMESPACE",
     help="The namespace that the operator itself lives in; by default $POD_NAMESPACE, else operatorkit-system.",
 )
+@click.option(
+    "--health-port",
+    metavar="PORT",
+    type=click.IntRange(0, 65535),
+    help="Answer probes at /healthz and /readyz on this port; 0 takes a free one. By default there is none.",
+)
+@click.option(
+    "--webhook-service",
+    metavar="NAME",
+    help="Serve its webhooks on port 9443, behind this Service of its own namespace; a chart registers them.",
+)
 @click.option("--install", is_flag=True, help="Apply the definitions of the operator's own kinds first.")
 @click.option("--verbose", "-v", is_flag=True, help="Say more.")
 @click.option("--leashed", is_flag=True, hidden=True, help="Stop when standard input closes: its holder is gone.")
@@ -39,6 +50,8 @@ def command(
     context: str | None,
     namespace: str | None,
     own_namespace: str | None,
+    health_port: int | None,
+    webhook_service: str | None,
     install: bool,
     verbose: bool,
     leashed: bool,
@@ -56,11 +69,27 @@ def command(
     if own_namespace:
         loaded.app.settings = replace(loaded.app.settings, own_namespace=own_namespace)
 
+    from operatorkit._runtime.admission import AtService
     from operatorkit._runtime.host import host
     from operatorkit.cluster import load_config
+    from operatorkit.webhooks import ServiceReference
 
+    webhooks = None
+    if webhook_service is not None:
+        service = ServiceReference(namespace=loaded.app.settings.own_namespace, name=webhook_service)
+        webhooks = AtService(service=service, complete_only=True)
     config = load_config(kubeconfig, context)
-    asyncio.run(host(loaded.app, config, namespace=namespace, origin=loaded.origin, install=install))
+    asyncio.run(
+        host(
+            loaded.app,
+            config,
+            namespace=namespace,
+            origin=loaded.origin,
+            install=install,
+            health_port=health_port,
+            webhooks=webhooks,
+        )
+    )
 
 
 def _stop_at_end_of_input(scratch: str | None) -> None:

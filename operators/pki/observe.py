@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from kubernetes.client.models import V1ObjectMeta, V1Pod, V1Secret
+from kubernetes.client.models import V1ObjectMeta, V1Pod, V1ReplicaSet, V1Secret
 
 from operatorkit.clock import format_time
 from operatorkit.conditions import is_true
@@ -137,6 +137,7 @@ def _secret_keys(pod: V1Pod) -> list[str]:
     return [f"{namespace}/{name}" for name in secrets_of(pod)]
 
 
+app.needs(V1ReplicaSet, "get", reason="the Deployment above it is told of what its Pods lack")
 app.index(V1Pod, INDEX_SECRETS, _secret_keys)
 app.index(Certificate, _INDEX_SECRET, lambda one: [f"{one.metadata.namespace}/{one.spec.secret_name}"])
 app.index(Certificate, _INDEX_ISSUER, lambda one: [f"{one.spec.issuer_ref.kind}/{one.spec.issuer_ref.name}"])

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import aiohttp
 import pytest
 import yaml
 from kubernetes.client.models import V1ConfigMap
@@ -110,6 +111,18 @@ async def test_run_serves_until_sigterm_and_ends_with_exit_code_0(cluster, start
     process.popen.send_signal(signal.SIGTERM)
     assert await process.ends() == 0
     assert "Traceback" not in process.said
+
+
+async def test_a_running_operator_answers_probes(start, kubeconfig):
+    process = start("run", EXAMPLE, "--install", "--kubeconfig", kubeconfig, "--health-port", 0)
+    await process.says("website is ready")
+    [port] = re.findall(r"probes are answered on port (\d+)", process.said)
+    async with aiohttp.ClientSession() as session:
+        for path in ("healthz", "readyz"):
+            async with session.get(f"http://127.0.0.1:{port}/{path}") as answer:
+                assert (answer.status, await answer.text()) == (200, "ok\n")
+    process.popen.send_signal(signal.SIGTERM)
+    assert await process.ends() == 0
 
 
 async def test_a_kind_that_is_not_served_is_named_with_the_remedy(start, kubeconfig, site):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -14,11 +15,12 @@ import pytest_asyncio
 from cryptography import x509
 
 from operatorkit.clock import SYSTEM_CLOCK
-from operatorkit.cluster import PatchType
+from operatorkit.cluster import LiveCluster, PatchType, load_config
 from operatorkit.errors import NotFound
 from operatorkit.events import EVENTS
 from operatorkit.names import ApiResource
 from operatorkit.testing import FakeClock, eventually
+from operatorkit.testing.running import install_crds, running
 from operators.pki import Certificate, CertificatePolicy, ClusterIssuer, Issuer, Pki, app
 from operators.pki.issue import SelfSigner, issue, new_serial
 from operators.pki.keys import generate_key
@@ -183,12 +185,26 @@ def fake_clock() -> FakeClock:
 async def team(cluster, request) -> AsyncIterator[Team]:
     """A team; its clock is `fake_clock` where the test asks for that too."""
     clock = request.getfixturevalue("fake_clock") if "fake_clock" in request.fixturenames else SYSTEM_CLOCK
-    from operatorkit.testing.running import install_crds
-
     await install_crds(cluster, app.kinds())
     team = Team(cluster, clock)
     yield team
     await team.leave()
+
+
+@pytest.fixture
+def operator(operator, cluster):
+    """Run the operator as the user of PKI_KUBECONFIG where that is set: tests/real/test_least_privilege.py sets it."""
+    kubeconfig = os.environ.get("PKI_KUBECONFIG")
+    if kubeconfig is None:
+        return operator
+
+    @asynccontextmanager
+    async def run(app, *, clock=SYSTEM_CLOCK, **options) -> AsyncIterator[Any]:
+        await install_crds(cluster, app.kinds())
+        async with LiveCluster(load_config(kubeconfig)) as api, running(app, api, clock=clock, **options) as started:
+            yield started
+
+    return run
 
 
 @pytest.fixture

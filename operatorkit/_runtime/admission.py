@@ -1,0 +1,179 @@
+"""An operator's webhooks at work: served, certified and registered for as long as its engine runs.
+
+What belongs here: the order of these three, and where API servers find the server. What does not: each of them
+(`operatorkit.webhooks`).
+
+    Secret ──> CA registered ──> leaf presented ──> server listens ──> ready
+       └── renewed by us, or by another replica: the CA is registered before its leaf is presented
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from operatorkit.clock import Clock
+from operatorkit.cluster import ClusterAPI, Informer
+from operatorkit.errors import AlreadyExists, OperatorKitError
+from operatorkit.names import ApiResource
+from operatorkit.operator import Operator
+from operatorkit.webhooks.certificates import SECRETS, Bundle, CertificateStore, certificates_name, renewal_time
+from operatorkit.webhooks.manifests import ServiceReference
+from operatorkit.webhooks.registration import Registration, remove
+from operatorkit.webhooks.server import WebhookServer
+
+__all__ = ["AdmissionService", "AtService", "AtUrl", "Topology", "secret_name"]
+
+_log = logging.getLogger("operatorkit.runtime")
+
+NAMESPACES = ApiResource("", "v1", "Namespace", "namespaces", namespaced=False)
+_LONGEST_WAIT_SECONDS = 3600.0
+_RETRY_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AtUrl:
+    """For development: API servers call this process by its address, and forget it when it stops.
+
+    `host` must be reachable for the API server. The namespace of the certificates is made where it is missing.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AtService:
+    """In a cluster: API servers call a Service, which has `port` of each replica behind it.
+
+    With `complete_only`, the registration is a chart's, and is only told the CA; otherwise it is ours, and stays when
+    a replica stops, because others serve on.
+    """
+
+    service: ServiceReference
+    port: int = 9443
+    complete_only: bool = False
+
+
+Topology = AtUrl | AtService
+
+
+def secret_name(app: Operator) -> str:
+    """Return the name of the Secret of an operator's webhook certificates, in its own namespace."""
+    return certificates_name(app.name)
+
+
+class AdmissionService:
+    """Serves the webhooks of one operator: `start`, then `run`, and `stop` at the end."""
+
+    def __init__(
+        self, app: Operator, api: ClusterAPI, topology: Topology, *, clock: Clock, network_clock: Clock
+    ) -> None:
+        self._app = app
+        self._api = api
+        self._topology = topology
+        self._clock = clock
+        self._network_clock = network_clock
+        self._namespace = app.settings.own_namespace
+        self._bundle: Bundle | None = None
+        self._listening = False
+        self._secret_changed = asyncio.Event()
+        host = topology.host if isinstance(topology, AtUrl) else "0.0.0.0"  # noqa: S104 - a pod serves its network
+        self._server = WebhookServer(app.webhooks, host=host, port=topology.port)
+        self._store = CertificateStore(
+            api, namespace=self._namespace, name=secret_name(app), hosts=_hosts(topology), clock=clock
+        )
+        self._registration: Registration | None = None
+
+    async def start(self) -> None:
+        """Serve and register. Raises ClusterError, and OSError when the port is taken."""
+        if isinstance(self._topology, AtUrl):
+            await self._make_namespace()
+        bundle = await self._store.load()
+        self._server.use(bundle.cert_pem, bundle.key_pem)
+        await self._server.start()
+        self._listening = True
+        self._registration = Registration(
+            self._api,
+            self._app.name,
+            self._app.webhooks,
+            at=_url(self._topology.host, self._server.port)
+            if isinstance(self._topology, AtUrl)
+            else self._topology.service,
+            complete_only=isinstance(self._topology, AtService) and self._topology.complete_only,
+            clock=self._network_clock,
+        )
+        await self._registration.register(bundle.ca_pem)
+        self._bundle = bundle
+        _log.info("%s serves %d webhooks on port %d", self._app.name, len(self._app.webhooks), self._server.port)
+
+    async def run(self) -> None:
+        """Keep certificates and registration as they should be, for ever."""
+        assert self._registration is not None, "start() first"
+        secrets = Informer(
+            self._api,
+            SECRETS,
+            namespace=self._namespace,
+            field_selector=f"metadata.name={secret_name(self._app)}",
+            clock=self._network_clock,
+        )
+        secrets.subscribe(lambda _: self._secret_changed.set())
+        async with asyncio.TaskGroup() as group:
+            group.create_task(secrets.run(), name="watch of webhook certificates")
+            group.create_task(self._registration.run(), name="registration of webhooks")
+            group.create_task(self._follow_time(), name="renewal of webhook certificates")
+            while True:
+                await self._secret_changed.wait()
+                self._secret_changed.clear()
+                try:
+                    await self._refresh()
+                except OperatorKitError as error:
+                    _log.warning("the webhook certificates of %s: %s; trying again", self._app.name, error)
+                    await self._network_clock.sleep(_RETRY_SECONDS)
+                    self._secret_changed.set()
+
+    async def stop(self) -> None:
+        """Answer what has been asked, and serve no more; a registration by URL is taken back before."""
+        if isinstance(self._topology, AtUrl) and self._registration is not None:
+            try:
+                await remove(self._api, self._app.name)
+            except OperatorKitError as error:
+                _log.warning("the webhooks of %s are still registered: %s", self._app.name, error)
+        if self._listening:
+            self._listening = False
+            await self._server.stop()
+
+    async def _follow_time(self) -> None:
+        while True:
+            assert self._bundle is not None, "start() first"
+            left = (renewal_time(self._bundle) - self._clock.now()).total_seconds()
+            await self._clock.sleep(min(max(left, _RETRY_SECONDS), _LONGEST_WAIT_SECONDS))
+            if self._clock.now() >= renewal_time(self._bundle):
+                self._secret_changed.set()
+
+    async def _refresh(self) -> None:
+        """Take what the Secret holds, or renew it; first whom to trust, then whom to be."""
+        bundle = await self._store.load()
+        if bundle == self._bundle:
+            return
+        assert self._registration is not None, "start() first"
+        await self._registration.register(bundle.ca_pem)
+        self._server.use(bundle.cert_pem, bundle.key_pem)
+        self._bundle = bundle
+        _log.info("%s serves its webhooks with another certificate from now on", self._app.name)
+
+    async def _make_namespace(self) -> None:
+        body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self._namespace}}
+        with suppress(AlreadyExists):
+            await self._api.create(NAMESPACES, body)
+
+
+def _hosts(topology: Topology) -> Sequence[str]:
+    return (topology.host,) if isinstance(topology, AtUrl) else topology.service.hosts
+
+
+def _url(host: str, port: int) -> str:
+    return f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"

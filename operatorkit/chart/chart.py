@@ -1,0 +1,180 @@
+"""A chart as a value, and the two that are made of an operator.
+
+What belongs here: which files a chart has, and how a directory differs from it. What does not: the rules of its roles
+(`rbac`), what may be set (`values`), and the texts themselves (`templates/`).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from operatorkit.chart.rbac import rules
+from operatorkit.chart.values import crd_values, operator_values, schema_text, values_text
+from operatorkit.crd.definition import by_kind
+from operatorkit.crd.render import render
+from operatorkit.errors import InputError
+from operatorkit.operator import Operator
+from operatorkit.permissions import permissions
+from operatorkit.resource import Resource, api_resource_of
+from operatorkit.webhooks import ServiceReference, configurations
+
+__all__ = ["HEALTH_PORT", "Chart", "crd_chart", "operator_chart"]
+
+HEALTH_PORT = 8081
+
+_GRACE_TO_SPARE_SECONDS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """A Helm chart: the text of each file, by its path within the chart."""
+
+    name: str
+    files: Mapping[str, str]
+
+    def write(self, parent: Path) -> Path:
+        """Write the chart below `parent`, in a directory of its name; return that. Other files there are left.
+
+        Raises InputError when it cannot be written.
+        """
+        root = parent / self.name
+        try:
+            for name, text in self.files.items():
+                path = root / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise InputError(f"{root} cannot be written: {error.strerror}: give -o a directory") from error
+        return root
+
+    def differences(self, parent: Path) -> list[str]:
+        """Say, a line for each file, how the directory of this chart below `parent` differs from it."""
+        root = parent / self.name
+        there = {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()}
+        return [
+            *(f"{root / name} is missing" for name in sorted(set(self.files) - there)),
+            *(f"{root / name} is not made of the code: remove it" for name in sorted(there - set(self.files))),
+            *(
+                f"{root / name} differs from what the code makes"
+                for name in sorted(there & set(self.files))
+                if (root / name).read_bytes() != self.files[name].encode()
+            ),
+        ]
+
+
+def crd_chart(app: Operator, *, version: str) -> Chart:
+    """Return the chart of the definitions of an operator's own kinds. Raises InputError when it has none."""
+    own = [kind for kind in app.kinds() if issubclass(kind, Resource)]
+    if not own:
+        raise InputError(f"{app.name} has no kinds of its own, so there is no chart of definitions to make")
+    name = f"{app.name}-crds"
+    facts = {"name": name, "app": app.name, "version": version, "kinds": _kinds(own)}
+    files = {
+        "Chart.yaml": _filled("crds-Chart.yaml", facts),
+        "values.yaml": values_text(crd_values()),
+        "values.schema.json": schema_text(crd_values()),
+        "templates/NOTES.txt": _filled("crds-NOTES.txt", facts),
+    }
+    for definition in by_kind(kind.crd() for kind in own):
+        path = f"templates/{definition['spec']['group']}_{definition['spec']['names']['plural']}.yaml"
+        files[path] = _filled("crds-definition.yaml", {**facts, **_parts(definition)})
+    return Chart(name, files)
+
+
+def operator_chart(app: Operator, target: str, *, version: str, image: str | None = None) -> Chart:
+    """Return the chart that runs an operator; `target` is what `operatorkit run` is given in its container."""
+    found = rules(permissions(app))
+    own = [kind for kind in app.kinds() if issubclass(kind, Resource)]
+    grace = math.ceil(app.settings.shutdown_timeout.total_seconds()) + _GRACE_TO_SPARE_SECONDS
+    values = operator_values(image or app.name, grace_seconds=grace)
+    facts = {
+        "name": app.name,
+        "target": target,
+        "version": version,
+        "kinds": _kinds(own),
+        "crds": f"{app.name}-crds" if own else None,
+        "own_rules": [rule for rule in found if rule.own],
+        "namespaced_rules": [rule for rule in found if rule.namespaced and not rule.own],
+        "cluster_rules": [rule for rule in found if not rule.namespaced],
+        "event_rules": [rule for rule in found if (rule.group, rule.resource) == ("", "events")],
+        "tells_of_cluster_scoped": any(not api_resource_of(one.kind).namespaced for one in app.reconcilers),
+        "health_port": HEALTH_PORT,
+        "webhooks": _registrations(app),
+    }
+    names = ["_helpers.tpl", "deployment.yaml", "serviceaccount.yaml", "rbac.yaml", "NOTES.txt"]
+    if app.webhooks:
+        names += ["service.yaml", "webhooks.yaml"]
+    return Chart(
+        app.name,
+        {
+            "Chart.yaml": _filled("Chart.yaml", facts),
+            "values.yaml": values_text(values),
+            "values.schema.json": schema_text(values),
+            **{f"templates/{name}": _filled(name, facts) for name in names},
+        },
+    )
+
+
+def _registrations(app: Operator) -> list[dict[str, str]]:
+    """Return the parts of each webhook configuration; whom to trust is left to the operator, which has the keys."""
+    service = ServiceReference(
+        namespace="{{ .Release.Namespace }}", name='{{ include "NAME.webhookService" . }}'.replace("NAME", app.name)
+    )
+    return [
+        {
+            "apiVersion": made["apiVersion"],
+            "kind": made["kind"],
+            "name": made["metadata"]["name"],
+            "webhooks": render([{"webhooks": made["webhooks"]}]).removeprefix("---\n").strip(),
+        }
+        for made in configurations(app.name, app.webhooks, at=service)
+    ]
+
+
+def _kinds(own: Iterable[type[Resource[Any, Any]]]) -> list[str]:
+    return sorted({kind.api_resource().kind for kind in own})
+
+
+def _parts(definition: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parts of a definition as the template puts them together; braces that Helm would read are quoted."""
+    metadata = definition["metadata"]
+    others = {name: value for name, value in metadata.items() if name not in {"annotations", "labels"}}
+    rest = {name: value for name, value in definition.items() if name != "metadata"}
+    return {
+        "head": _body({name: rest.pop(name) for name in ("apiVersion", "kind")}),
+        "metadata": _body(others),
+        "annotations": _body(metadata.get("annotations") or {}),
+        "labels": _body(metadata.get("labels") or {}),
+        "body": _body(rest),
+    }
+
+
+def _body(part: Mapping[str, Any]) -> str:
+    """Return YAML without the document mark, and with `{{` as Helm writes a literal one."""
+    return render([part]).removeprefix("---\n").strip().replace("{{", '{{ "{{" }}') if part else ""
+
+
+def _filled(template: str, facts: Mapping[str, Any]) -> str:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("operatorkit.chart"),
+        block_start_string="[%",
+        block_end_string="%]",
+        variable_start_string="[[",
+        variable_end_string="]]",
+        comment_start_string="[#",
+        comment_end_string="#]",
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        undefined=jinja2.StrictUndefined,
+        autoescape=False,  # noqa: S701 - YAML is made, not HTML
+    )
+    environment.filters["quoted"] = json.dumps
+    return environment.get_template(f"{template}.j2").render(facts)

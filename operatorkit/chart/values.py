@@ -1,0 +1,148 @@
+"""What whoever installs an operator's chart may set: one table, from which values.yaml and its schema are made.
+
+What belongs here: names, types, bounds, defaults and descriptions of values. What does not: what they do (the
+templates).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from textwrap import wrap
+from typing import Any
+
+__all__ = ["crd_values", "operator_values", "schema_text", "values_text"]
+
+Schema = dict[str, Any]
+
+_QUANTITY = r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$"
+
+
+def operator_values(image: str, *, grace_seconds: int) -> Schema:
+    """Return the schema, defaults included, of the values of an operator's chart."""
+    return _object(
+        "Values of the operator's chart.",
+        image=_object(
+            "The image to run: it has operatorkit and the operator installed.",
+            repository=_string("Where it is, without a tag.", image, minLength=1),
+            tag=_string("Its tag; when empty, the chart's appVersion."),
+            digest=_string("Its digest, which wins over the tag.", pattern=r"^(sha256:[0-9a-f]{64})?$"),
+            pullPolicy=_string("When it is pulled.", "IfNotPresent", enum=["Always", "IfNotPresent", "Never"]),
+        ),
+        imagePullSecrets=_list(
+            "Secrets to pull it with.",
+            _closed({"name": {"type": "string", "minLength": 1}}, required=["name"]),
+        ),
+        replicas=_value(
+            "integer",
+            "1, or 0 to pause it. More would each reconcile everything: replicas do not elect a leader.",
+            1,
+            minimum=0,
+            maximum=1,
+        ),
+        watchNamespace=_string(
+            "Work in this namespace only, with a Role there in place of most of the ClusterRole; when empty, in all.",
+            pattern=r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$",
+            maxLength=63,
+        ),
+        verbose=_value("boolean", "Log more.", False),
+        serviceAccount=_object(
+            "The identity of the operator.",
+            create=_value("boolean", "Make it.", True),
+            name=_string("Its name; when empty, the release's if it is made, and default if not."),
+            annotations=_texts("Annotations of it."),
+        ),
+        rbac=_object("Its permissions.", create=_value("boolean", "Make the roles, and bind them.", True)),
+        resources=_object(
+            "What one Pod may use.",
+            requests=_quantities("What is set aside for it.", {"cpu": "50m", "memory": "128Mi"}),
+            limits=_quantities("What it may not exceed.", {"memory": "512Mi"}),
+        ),
+        terminationGracePeriodSeconds=_value(
+            "integer", "How long the runs that have begun may take to finish.", grace_seconds, minimum=1
+        ),
+        podAnnotations=_texts("Annotations of the Pods."),
+        podLabels=_texts("Labels of the Pods, beside the chart's own."),
+        priorityClassName=_string("Their PriorityClass."),
+        nodeSelector=_texts("Labels of the nodes that they may run on."),
+        tolerations=_list("Taints that they tolerate, as in a Pod.", {"type": "object"}),
+        affinity={"type": "object", "description": "Their affinity, as in a Pod.", "default": {}},
+        nameOverride=_string("A name in place of the chart's.", pattern=r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$"),
+        fullnameOverride=_string("A name in place of the release's.", pattern=r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$"),
+    )
+
+
+def crd_values() -> Schema:
+    """Return the schema, defaults included, of the values of a chart of definitions."""
+    keep = "Leave the definitions, and with them every object of their kinds, when the release is uninstalled."
+    return _object("Values of the chart of definitions.", keep=_value("boolean", keep, True))
+
+
+def schema_text(schema: Schema) -> str:
+    """Return values.schema.json."""
+    top = {"$schema": "https://json-schema.org/draft/2020-12/schema", **_without_nested_defaults(schema)}
+    top["properties"] = {**top["properties"], "global": {"type": "object", "description": "Values of parent charts."}}
+    return json.dumps(top, indent=2) + "\n"
+
+
+def values_text(schema: Schema) -> str:
+    """Return values.yaml: each default, below its description."""
+    return "\n".join("\n".join(_entry(name, below, "")) for name, below in schema["properties"].items()) + "\n"
+
+
+def _entry(name: str, schema: Schema, indent: str) -> list[str]:
+    lines = [f"{indent}# {line}" for line in wrap(_described(schema), 110 - len(indent))]
+    default = schema["default"]
+    if isinstance(default, Mapping) and default:
+        nested = schema.get("properties")
+        lines.append(f"{indent}{name}:")
+        if nested:
+            for inner, below in nested.items():
+                lines += _entry(inner, below, indent + "  ")
+        else:
+            lines += [f"{indent}  {inner}: {json.dumps(value)}" for inner, value in default.items()]
+        return lines
+    return [*lines, f"{indent}{name}: {json.dumps(default)}"]
+
+
+def _described(schema: Schema) -> str:
+    choices = schema.get("enum")
+    return f"{schema['description']} One of {', '.join(choices)}." if choices else str(schema["description"])
+
+
+def _without_nested_defaults(schema: Schema) -> Schema:
+    """Leave a default at each leaf: an object's own would only repeat those of its fields."""
+    if "properties" not in schema:
+        return schema
+    below = {name: _without_nested_defaults(inner) for name, inner in schema["properties"].items()}
+    return {**{name: value for name, value in schema.items() if name != "default"}, "properties": below}
+
+
+def _value(type_: str, description: str, default: Any, **bounds: Any) -> Schema:
+    return {"type": type_, "description": description, "default": default, **bounds}
+
+
+def _string(description: str, default: str = "", **bounds: Any) -> Schema:
+    return _value("string", description, default, **bounds)
+
+
+def _list(description: str, items: Schema) -> Schema:
+    return _value("array", description, [], items=items)
+
+
+def _texts(description: str) -> Schema:
+    return _value("object", description, {}, additionalProperties={"type": "string"})
+
+
+def _quantities(description: str, default: dict[str, str]) -> Schema:
+    amount = {"type": ["string", "integer", "number"], "pattern": _QUANTITY, "minimum": 0}
+    return _value("object", description, default, additionalProperties=amount)
+
+
+def _closed(properties: dict[str, Schema], **more: Any) -> Schema:
+    return {"type": "object", "properties": properties, "additionalProperties": False, **more}
+
+
+def _object(description: str, **properties: Schema) -> Schema:
+    default = {name: schema["default"] for name, schema in properties.items()}
+    return _closed(properties, description=description, default=default)

@@ -1,0 +1,274 @@
+"""The certificates of a webhook server: a CA of its own and a leaf, in a Secret.
+
+What belongs here: making, judging and renewing them, and agreeing on them through the Secret. What does not: presenting
+them (`operatorkit.webhooks.server`) and telling API servers whom to trust (`operatorkit.webhooks.registration`).
+
+The Secret has ca.crt (whom to trust: the CA, and its predecessor while that is valid), ca.key, tls.crt and tls.key. Any
+replica may find that it is time; the API server's optimistic lock lets one of them write, and the others take what it
+wrote.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import ipaddress
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from operatorkit.clock import Clock
+from operatorkit.cluster import ClusterAPI, JSONObject
+from operatorkit.errors import AlreadyExists, Conflict, NotFound, OperatorKitError
+from operatorkit.names import ApiResource
+
+__all__ = [
+    "CA_LIFE",
+    "LEAF_LIFE",
+    "SECRETS",
+    "Bundle",
+    "CertificateStore",
+    "certificates_name",
+    "renewal_time",
+    "renewed",
+]
+
+_log = logging.getLogger("operatorkit.webhooks")
+
+SECRETS = ApiResource("", "v1", "Secret", "secrets", namespaced=True)
+CA_LIFE = timedelta(days=730)
+LEAF_LIFE = timedelta(days=90)
+
+_BACKDATED = timedelta(hours=1)  # clocks differ
+_RENEW_AFTER = 2 / 3  # of a life
+_TRIES = 5
+_KEYS = ("ca.crt", "ca.key", "tls.crt", "tls.key")
+_USAGES = (
+    "digital_signature",
+    "content_commitment",
+    "key_encipherment",
+    "data_encipherment",
+    "key_agreement",
+    "key_cert_sign",
+    "crl_sign",
+    "encipher_only",
+    "decipher_only",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """What the Secret holds, in PEM. `ca_pem` begins with the CA that signed the leaf."""
+
+    ca_pem: bytes
+    ca_key_pem: bytes
+    cert_pem: bytes
+    key_pem: bytes
+
+    @classmethod
+    def read(cls, secret: JSONObject) -> Bundle | None:
+        """Read a Secret; None when it has no complete bundle that fits together."""
+        data = secret.get("data") or {}
+        try:
+            bundle = cls(*(base64.b64decode(data[key], validate=True) for key in _KEYS))
+            authority = x509.load_pem_x509_certificates(bundle.ca_pem)[0]
+            leaf = x509.load_pem_x509_certificate(bundle.cert_pem)
+            leaf.verify_directly_issued_by(authority)
+            fits = _public(_key(bundle.ca_key_pem)) == _public(authority) and _public(_key(bundle.key_pem)) == _public(
+                leaf
+            )
+        except (KeyError, TypeError, ValueError, binascii.Error, x509.InvalidVersion, InvalidSignature):
+            return None
+        return bundle if fits else None
+
+    def data(self) -> dict[str, str]:
+        """Return the data of the Secret."""
+        values = (self.ca_pem, self.ca_key_pem, self.cert_pem, self.key_pem)
+        return {key: base64.b64encode(value).decode("ascii") for key, value in zip(_KEYS, values, strict=True)}
+
+
+def renewal_time(bundle: Bundle) -> datetime:
+    """Return when the leaf, or the CA, is due for renewal: after two thirds of its life."""
+    return min(_due(_leaf(bundle)), _due(_authorities(bundle)[0]))
+
+
+def renewed(bundle: Bundle | None, hosts: Sequence[str], now: datetime) -> Bundle:
+    """Return the bundle itself when it is good for `hosts` now, else one with a new leaf, or with a new CA as well.
+
+    A new CA is put before the old one, which stays trusted while it is valid.
+    """
+    if bundle is None:
+        return _with_new_authority((), hosts, now)
+    authorities = _authorities(bundle)
+    if now >= _due(authorities[0]) or now < authorities[0].not_valid_before_utc:
+        return _with_new_authority([old for old in authorities if now < old.not_valid_after_utc][:1], hosts, now)
+    leaf = _leaf(bundle)
+    if now >= _due(leaf) or now < leaf.not_valid_before_utc or set(_names(hosts)) != set(_names_of(leaf)):
+        cert_pem, key_pem = _new_leaf(authorities[0], _key(bundle.ca_key_pem), hosts, now)
+        return Bundle(bundle.ca_pem, bundle.ca_key_pem, cert_pem, key_pem)
+    return bundle
+
+
+def certificates_name(operator: str) -> str:
+    """Return the name of the Secret that holds an operator's bundle, in its own namespace."""
+    return f"{operator}-webhook-tls"
+
+
+class CertificateStore:
+    """The bundle of one operator, in the Secret `name` of `namespace`.
+
+    `hosts` are the names and addresses that API servers call; the leaf bears them.
+    """
+
+    def __init__(self, api: ClusterAPI, *, namespace: str, name: str, hosts: Sequence[str], clock: Clock) -> None:
+        self._api = api
+        self._namespace = namespace
+        self._name = name
+        self._hosts = tuple(hosts)
+        self._clock = clock
+
+    async def load(self) -> Bundle:
+        """Return the bundle that is good now, written by us or by another replica.
+
+        Raises ClusterError; and OperatorKitError when replicas do not come to an agreement.
+        """
+        for _ in range(_TRIES):
+            secret = await self._find()
+            known = None if secret is None else Bundle.read(secret)
+            wanted = renewed(known, self._hosts, self._clock.now())
+            if wanted is known:
+                return wanted
+            try:
+                await self._write(secret, wanted)
+            except (AlreadyExists, Conflict, NotFound) as error:
+                if isinstance(error, NotFound) and secret is None:
+                    raise  # the namespace is missing
+                continue  # another replica was faster
+            _log.info("wrote new webhook certificates into Secret %s/%s", self._namespace, self._name)
+            return wanted
+        raise OperatorKitError(
+            f"Secret {self._namespace}/{self._name} changed {_TRIES} times while its certificates were renewed: "
+            f"something else writes it"
+        )
+
+    async def _find(self) -> JSONObject | None:
+        try:
+            return await self._api.get(SECRETS, self._name, namespace=self._namespace)
+        except NotFound:
+            return None
+
+    async def _write(self, secret: JSONObject | None, bundle: Bundle) -> None:
+        if secret is not None:
+            changed = {**secret, "data": {**(secret.get("data") or {}), **bundle.data()}}
+            await self._api.replace(SECRETS, self._name, changed, namespace=self._namespace)
+            return
+        obj: dict[str, Any] = {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": self._name, "namespace": self._namespace},
+            "type": "kubernetes.io/tls",
+            "data": bundle.data(),
+        }
+        await self._api.create(SECRETS, obj, namespace=self._namespace)
+
+
+def _with_new_authority(trusted: Sequence[x509.Certificate], hosts: Sequence[str], now: datetime) -> Bundle:
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name(
+        [x509.NameAttribute(NameOID.COMMON_NAME, f"operatorkit webhooks {x509.random_serial_number():x}"[:64])]
+    )
+    certificate = (
+        _builder(subject, subject, key, now, CA_LIFE)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_usage("key_cert_sign", "crl_sign"), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    cert_pem, key_pem = _new_leaf(certificate, key, hosts, now)
+    ca_pem = b"".join(one.public_bytes(serialization.Encoding.PEM) for one in (certificate, *trusted))
+    return Bundle(ca_pem, _key_pem(key), cert_pem, key_pem)
+
+
+def _new_leaf(
+    authority: x509.Certificate, authority_key: ec.EllipticCurvePrivateKey, hosts: Sequence[str], now: datetime
+) -> tuple[bytes, bytes]:
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, hosts[0][:64])])
+    life = min(LEAF_LIFE, authority.not_valid_after_utc - now)
+    signer = authority.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    certificate = (
+        _builder(subject, authority.subject, key, now, life)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_usage("digital_signature"), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(x509.SubjectAlternativeName(_names(hosts)), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(signer), critical=False)
+        .sign(authority_key, hashes.SHA256())
+    )
+    return certificate.public_bytes(serialization.Encoding.PEM), _key_pem(key)
+
+
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, now: datetime, life: timedelta
+) -> x509.CertificateBuilder:
+    return (
+        x509.CertificateBuilder(issuer, subject, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - _BACKDATED)
+        .not_valid_after(now + life)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+    )
+
+
+def _usage(*granted: str) -> x509.KeyUsage:
+    return x509.KeyUsage(**{usage: usage in granted for usage in _USAGES})
+
+
+def _names(hosts: Sequence[str]) -> list[x509.GeneralName]:
+    names: list[x509.GeneralName] = []
+    for host in hosts:
+        try:
+            names.append(x509.IPAddress(ipaddress.ip_address(host)))
+        except ValueError:
+            names.append(x509.DNSName(host))
+    return names
+
+
+def _names_of(certificate: x509.Certificate) -> list[x509.GeneralName]:
+    return list(certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
+
+
+def _leaf(bundle: Bundle) -> x509.Certificate:
+    return x509.load_pem_x509_certificate(bundle.cert_pem)
+
+
+def _authorities(bundle: Bundle) -> list[x509.Certificate]:
+    return x509.load_pem_x509_certificates(bundle.ca_pem)
+
+
+def _due(certificate: x509.Certificate) -> datetime:
+    life = certificate.not_valid_after_utc - certificate.not_valid_before_utc
+    return certificate.not_valid_before_utc + life * _RENEW_AFTER
+
+
+def _key(pem: bytes) -> ec.EllipticCurvePrivateKey:
+    key = serialization.load_pem_private_key(pem, password=None)
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise TypeError(f"a key of operatorkit is an elliptic one, this is a {type(key).__name__}")
+    return key
+
+
+def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
+def _public(holder: ec.EllipticCurvePrivateKey | x509.Certificate) -> bytes:
+    return holder.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)

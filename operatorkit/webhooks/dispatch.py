@@ -1,0 +1,182 @@
+"""From the body of a request to the body of its answer.
+
+What belongs here: finding the webhook, calling its function with typed objects, and wording what comes of it. What does
+not: HTTP and TLS (`operatorkit.webhooks.server`).
+
+A review that can be read always gets an AdmissionReview that repeats its uid: what goes wrong then (an object that its
+class cannot read, an exception, a function that is too slow or returns nonsense) is `allowed: false`, whatever the
+failure policy: the webhook is there, and it did not say yes. A review that cannot be read has no uid to repeat, and
+gets an HTTP error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from operatorkit.errors import Cause, InvalidObject
+from operatorkit.names import GroupVersionKind
+from operatorkit.resource import read, write
+from operatorkit.webhooks.decision import Allowed, Decision, Denied, Mutated
+from operatorkit.webhooks.declaration import Webhook
+from operatorkit.webhooks.patch import carried_over, json_patch
+from operatorkit.webhooks.review import API_VERSION, AdmissionRequest, MalformedReview, read_review
+
+__all__ = ["Answer", "Dispatcher"]
+
+_log = logging.getLogger("operatorkit.webhooks")
+_IDENTITY = (("apiVersion",), ("kind",), ("metadata", "name"), ("metadata", "namespace"), ("metadata", "uid"))
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP status and the JSON that goes with it."""
+
+    status: int
+    body: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Verdict:
+    """A decision, and the patch of a mutation."""
+
+    decision: Decision
+    patch: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Dispatcher:
+    """Answers reviews with the functions of `webhooks`, by path."""
+
+    def __init__(self, webhooks: Iterable[Webhook]) -> None:
+        self._by_path = {webhook.path: webhook for webhook in webhooks}
+
+    def find(self, path: str) -> Webhook | None:
+        """Return the webhook that answers at exactly this path."""
+        return self._by_path.get(path)
+
+    async def answer(self, webhook: Webhook, body: bytes, *, seconds: float) -> Answer:
+        """Answer one review within `seconds`, whatever its function does, as long as that does not block the loop."""
+        try:
+            request = read_review(body)
+        except MalformedReview as error:
+            return error_answer(400, "BadRequest", str(error))
+        try:
+            async with asyncio.timeout(seconds) as timer:
+                verdict = await _judge(webhook, request)
+        except Exception as error:  # noqa: BLE001 - the outermost loop: the API server is told, and the log
+            late = isinstance(error, TimeoutError) and timer.expired()
+            verdict = _Verdict(_failed(webhook, request, error, seconds if late else None))
+        return Answer(200, _review(request, verdict))
+
+
+def error_answer(status: int, reason: str, message: str) -> Answer:
+    """Return an HTTP error with a Status object, for what cannot be answered by a review."""
+    return Answer(status, {"kind": "Status", "apiVersion": "v1", **_status(status, reason, message)})
+
+
+async def _judge(webhook: Webhook, request: AdmissionRequest) -> _Verdict:
+    wanted = webhook.resource.gvk
+    if request.kind != wanted or request.subresource:
+        what = f"{request.kind} {request.subresource}".strip()
+        return _Verdict(Denied(f"{webhook.name} judges {wanted}, and was asked about {what}", reason="BadRequest"))
+    if request.operation not in webhook.operations:
+        fault = f"{webhook.name} judges {' and '.join(webhook.operations)}, and was asked about {request.operation}"
+        return _Verdict(Denied(fault, reason="BadRequest"))
+    try:
+        new, old = _typed(webhook, request.object), _typed(webhook, request.old_object)
+    except InvalidObject as error:
+        return _Verdict(Denied(str(error), reason="Invalid"))
+    if webhook.verb == "validate":
+        decision = await webhook.function(new, old, request)
+        if not isinstance(decision, Allowed | Denied):
+            raise TypeError(f"it returned {type(decision).__name__}: return Allowed() or Denied(...)")
+        return _Verdict(decision)
+    before = write(new)
+    decision = await webhook.function(new, request)
+    if isinstance(decision, Mutated):
+        assert request.object is not None, "mutating webhooks are for CREATE and UPDATE"
+        return _Verdict(decision, _patch(request.object, before, write(decision.obj)))
+    if not isinstance(decision, Allowed | Denied):
+        raise TypeError(f"it returned {type(decision).__name__}: return Mutated(obj), Allowed() or Denied(...)")
+    return _Verdict(decision)
+
+
+def _typed(webhook: Webhook, obj: Mapping[str, Any] | None) -> Any:
+    return None if obj is None else read(webhook.kind, obj)
+
+
+def _patch(original: Mapping[str, Any], before: dict[str, Any], after: dict[str, Any]) -> list[dict[str, Any]]:
+    for path in _IDENTITY:
+        was, is_now = _at(before, path), _at(after, path)
+        if was != is_now:
+            raise ValueError(f"it changed {'.'.join(path)} from {was!r} to {is_now!r}: an object stays what it is")
+    return json_patch(original, carried_over(original, before, after))
+
+
+def _at(obj: Any, path: Sequence[str]) -> Any:
+    for name in path:
+        obj = obj.get(name) if isinstance(obj, Mapping) else None
+    return obj or None
+
+
+def _failed(webhook: Webhook, request: AdmissionRequest, error: Exception, late_after: float | None) -> Denied:
+    """Tell the log everything and the caller what they can use: whose fault it is, and whom to ask."""
+    subject = f"{request.operation} of {request.kind.kind} {request.namespace}/{request.name}"
+    if late_after is not None:
+        _log.error("%s: %s took longer than %.3g s", webhook.name, subject, late_after)
+        return Denied(f"the webhook did not decide within {late_after:.3g} s; try again", reason="Timeout")
+    _log.error("%s: %s failed", webhook.name, subject, exc_info=error)
+    return Denied(
+        f"the webhook failed ({type(error).__name__}); this is a fault of the operator, see its log",
+        reason="InternalError",
+    )
+
+
+def _review(request: AdmissionRequest, verdict: _Verdict) -> dict[str, Any]:
+    decision = verdict.decision
+    response: dict[str, Any] = {"uid": request.uid, "allowed": not isinstance(decision, Denied)}
+    if isinstance(decision, Denied):
+        response["status"] = _denial(request, decision)
+    if verdict.patch:
+        patch = json.dumps(verdict.patch, ensure_ascii=False, separators=(",", ":")).encode()
+        response |= {"patchType": "JSONPatch", "patch": base64.b64encode(patch).decode("ascii")}
+    if decision.warnings:
+        response["warnings"] = [str(warning) for warning in decision.warnings]
+    return {"apiVersion": API_VERSION, "kind": "AdmissionReview", "response": response}
+
+
+def _denial(request: AdmissionRequest, denied: Denied) -> dict[str, Any]:
+    """Word a denial as an API server words its own: the message for people, the causes for programs."""
+    lines = [_line(cause) for cause in denied.causes]
+    message = "; ".join(lines)
+    details: dict[str, Any] = {"name": request.name, "group": request.kind.group, "kind": request.kind.kind}
+    causes = [cause for cause in denied.causes if isinstance(cause, Cause)]
+    if causes:
+        found = ", ".join(lines)
+        message = (
+            f"{_kind(request.kind)} {json.dumps(request.name)} is invalid: {f'[{found}]' if len(lines) > 1 else found}"
+        )
+        details["causes"] = [
+            {"reason": cause.reason, "message": cause.message, "field": cause.field} for cause in causes
+        ]
+    return _status(denied.code, denied.reason, message, details)
+
+
+def _kind(kind: GroupVersionKind) -> str:
+    return f"{kind.kind}.{kind.group}" if kind.group else kind.kind
+
+
+def _line(cause: Cause | str) -> str:
+    if isinstance(cause, str):
+        return cause
+    return f"{cause.field}: {cause.message}" if cause.field else cause.message
+
+
+def _status(code: int, reason: str, message: str, details: dict[str, Any] | None = None) -> dict[str, Any]:
+    status: dict[str, Any] = {"metadata": {}, "status": "Failure", "message": message, "reason": reason, "code": code}
+    return status | ({"details": details} if details else {})

@@ -1,0 +1,177 @@
+"""Telling API servers which webhooks to call, and seeing that it stays so.
+
+What belongs here: writing the configuration objects, repairing what others changed in them, removing them. What does
+not: what is in them (`operatorkit.webhooks.manifests`).
+
+    register(ca) ──> applied ── somebody changed or deleted one ──> applied again (at most once a second)
+                        └── remove() ──> gone
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from operatorkit.clock import Clock
+from operatorkit.cluster import ClusterAPI, Informer, JSONObject, PatchType
+from operatorkit.errors import ClusterError, NotFound
+from operatorkit.names import ApiResource
+from operatorkit.webhooks.declaration import Webhook
+from operatorkit.webhooks.manifests import CONFIGURATIONS, ServiceReference, configuration_name, configurations
+
+__all__ = ["Registration", "remove"]
+
+_log = logging.getLogger("operatorkit.webhooks")
+
+_PAUSE_SECONDS = 1.0
+
+
+class Registration:
+    """The configurations of one operator.
+
+    `at` is where API servers find the webhooks. With `complete_only`, the configurations are another's, such as a
+    chart's: what is there is told whom to trust (caBundle), and nothing is created, or changed but that.
+    """
+
+    def __init__(
+        self,
+        api: ClusterAPI,
+        operator: str,
+        webhooks: Sequence[Webhook],
+        *,
+        at: ServiceReference | str,
+        complete_only: bool = False,
+        clock: Clock,
+    ) -> None:
+        self._api = api
+        self._operator = operator
+        self._webhooks = tuple(webhooks)
+        self._at = at
+        self._complete_only = complete_only
+        self._clock = clock
+        self._ca_pem: bytes | None = None
+        self._changed = asyncio.Event()
+        selector = f"metadata.name={configuration_name(operator)}"
+        self._informers = [
+            Informer(api, resource, field_selector=selector, clock=clock) for resource in CONFIGURATIONS.values()
+        ]
+        for informer in self._informers:
+            informer.subscribe(lambda _: self._changed.set())
+
+    async def register(self, ca_pem: bytes) -> None:
+        """Bring the configurations in the cluster into the form that is wanted, trusting `ca_pem`.
+
+        Configurations of webhooks that are no longer declared are removed. Raises ClusterError.
+        """
+        self._ca_pem = ca_pem
+        for resource, wanted in self._wanted(ca_pem).items():
+            live = await _find(self._api, resource, configuration_name(self._operator))
+            await self._bring(resource, live, wanted)
+
+    async def run(self) -> None:
+        """Watch the configurations, and repair them, for ever. Call `register` before."""
+        async with asyncio.TaskGroup() as group:
+            for informer in self._informers:
+                group.create_task(informer.run(), name=f"watch of {informer.resource.plural}")
+            while True:
+                await self._changed.wait()
+                self._changed.clear()
+                assert self._ca_pem is not None, "register() first"
+                try:
+                    await self.register(self._ca_pem)
+                except ClusterError as error:
+                    _log.warning("the webhooks of %s are not registered: %s; trying again", self._operator, error)
+                    self._changed.set()
+                await self._clock.sleep(_PAUSE_SECONDS)
+
+    async def _bring(self, resource: ApiResource, live: JSONObject | None, wanted: JSONObject | None) -> None:
+        if self._complete_only:
+            wanted = None if live is None or wanted is None else _completed(live, wanted)
+        elif wanted is None and live is not None and _is_ours(live, self._operator):
+            await _delete(self._api, resource, live)
+            return
+        if wanted is None or (live is not None and _holds(live, wanted)):
+            return
+        name = wanted["metadata"]["name"]
+        if not self._complete_only:
+            what = "registering" if live is None else "repairing the registration of"
+            _log.info("%s the webhooks of %s: %s %s", what, self._operator, resource.kind, name)
+        await self._api.patch(
+            resource, name, wanted, patch_type=PatchType.APPLY, field_manager=self._operator, force=True
+        )
+
+    def _wanted(self, ca_pem: bytes) -> dict[ApiResource, JSONObject | None]:
+        made = configurations(self._operator, self._webhooks, at=self._at, ca_pem=ca_pem)
+        by_kind = {manifest["kind"]: manifest for manifest in made}
+        return {resource: by_kind.get(resource.kind) for resource in CONFIGURATIONS.values()}
+
+
+async def remove(api: ClusterAPI, operator: str) -> list[str]:
+    """Delete the configurations that the operator has registered, and return what was deleted.
+
+    Those that a chart made are left: the chart removes them. Raises ClusterError.
+    """
+    removed = []
+    for resource in CONFIGURATIONS.values():
+        live = await _find(api, resource, configuration_name(operator))
+        if live is not None and _is_ours(live, operator):
+            await _delete(api, resource, live)
+            removed.append(f"{resource.kind} {live['metadata']['name']}")
+    return removed
+
+
+async def _find(api: ClusterAPI, resource: ApiResource, name: str) -> JSONObject | None:
+    try:
+        return await api.get(resource, name)
+    except NotFound:
+        return None
+
+
+async def _delete(api: ClusterAPI, resource: ApiResource, live: JSONObject) -> None:
+    with contextlib.suppress(NotFound):
+        await api.delete(resource, live["metadata"]["name"], uid=live["metadata"]["uid"])
+
+
+def _is_ours(live: JSONObject, operator: str) -> bool:
+    labels = live["metadata"].get("labels") or {}
+    return (labels.get("app.kubernetes.io/name"), labels.get("app.kubernetes.io/managed-by")) == (
+        operator,
+        "operatorkit",
+    )
+
+
+def _completed(live: JSONObject, wanted: JSONObject) -> JSONObject | None:
+    """Return what adds our caBundle to the webhooks that are there by our names; None when there are none."""
+    names = {entry["name"] for entry in live.get("webhooks") or []}
+    webhooks = [
+        {"name": entry["name"], "clientConfig": {"caBundle": entry["clientConfig"]["caBundle"]}}
+        for entry in wanted["webhooks"]
+        if entry["name"] in names
+    ]
+    if not webhooks:
+        return None
+    identity = {"apiVersion": wanted["apiVersion"], "kind": wanted["kind"]}
+    # with the uid, an object that was deleted meanwhile is not made anew
+    metadata = {"name": wanted["metadata"]["name"], "uid": live["metadata"]["uid"]}
+    return {**identity, "metadata": metadata, "webhooks": webhooks}
+
+
+def _holds(live: Any, wanted: Any) -> bool:
+    """Tell whether all that is wanted is there; in lists of webhooks by name, in others in the same order."""
+    if isinstance(wanted, Mapping):
+        if not isinstance(live, Mapping):
+            return False
+        if not wanted:  # an empty selector selects all: whatever else is there selects less
+            return not live
+        return all(_holds(live.get(key), value) for key, value in wanted.items())
+    if isinstance(wanted, list):
+        if not isinstance(live, list):
+            return False
+        if all(isinstance(item, Mapping) and "name" in item for item in wanted):
+            by_name = {item["name"]: item for item in live if isinstance(item, Mapping) and "name" in item}
+            return all(_holds(by_name.get(item["name"]), item) for item in wanted)
+        return len(live) == len(wanted) and all(map(_holds, live, wanted))
+    return bool(live == wanted)

@@ -1,0 +1,135 @@
+"""The server that API servers call: HTTP over TLS, bounded in every direction.
+
+What belongs here: bodies, deadlines, connections, certificates as sockets see them. What does not: what a review means
+(`operatorkit.webhooks.dispatch`) and where certificates come from (`operatorkit.webhooks.certificates`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+import tempfile
+from collections.abc import Iterable
+from datetime import timedelta
+from pathlib import Path
+
+from aiohttp import web
+
+from operatorkit.resource import parse_duration
+from operatorkit.webhooks.declaration import Webhook
+from operatorkit.webhooks.dispatch import Answer, Dispatcher, error_answer
+
+__all__ = ["MAX_BODY_BYTES", "WebhookServer"]
+
+_log = logging.getLogger("operatorkit.webhooks")
+
+MAX_BODY_BYTES = 7 * 1024 * 1024
+"""An object has at most 3 MB when it is sent; a review holds two of them and little else."""
+
+_BODIES_AT_ONCE = 16
+_BODY_SECONDS = 5.0
+_MARGIN = 0.9  # of the API server's patience: the rest is for the way
+_LONGEST = timedelta(seconds=30)
+
+
+class WebhookServer:
+    """Serves webhooks at `host` and `port` (0: a free one) from `start` to `stop`.
+
+    Guarantees: at most 16 bodies of 7 MiB are in memory at once; every request is answered within the time that its
+    API server gave, less a tenth; `use` takes effect for the next connection, and breaks none.
+    """
+
+    def __init__(self, webhooks: Iterable[Webhook], *, host: str = "127.0.0.1", port: int = 0) -> None:
+        self._dispatcher = Dispatcher(webhooks)
+        self._host = host
+        self._port = port
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._context.minimum_version = ssl.TLSVersion.TLSv1_2
+        self._bodies = asyncio.Semaphore(_BODIES_AT_ONCE)
+        self._runner: web.AppRunner | None = None
+
+    @property
+    def port(self) -> int:
+        """Where it listens. Only between `start` and `stop`."""
+        assert self._runner is not None, "start() it first"
+        return int(self._runner.addresses[0][1])
+
+    def use(self, cert_pem: bytes, key_pem: bytes) -> None:
+        """Present this certificate (and its chain) from the next connection on. Raises ssl.SSLError: not a pair."""
+        with tempfile.TemporaryDirectory(prefix="operatorkit-webhooks-") as folder:  # readable by its owner only
+            path = Path(folder) / "tls.pem"
+            path.touch(mode=0o600)
+            path.write_bytes(key_pem + cert_pem)
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(path)  # a mismatch must not spoil the one in use
+            self._context.load_cert_chain(path)
+
+    async def start(self) -> None:
+        """Listen. Call `use` before. Raises OSError when the port is taken."""
+        app = web.Application(client_max_size=MAX_BODY_BYTES)
+        app.router.add_route("*", "/{path:.*}", self._handle)
+        runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=_LONGEST.total_seconds())
+        await runner.setup()
+        self._runner = runner
+        try:
+            await web.TCPSite(runner, self._host, self._port, ssl_context=self._context).start()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def stop(self) -> None:
+        """Accept no more connections, answer what has been asked, and return."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    async def _handle(self, request: web.Request) -> web.Response:
+        answer = await self._answer(request)
+        response = web.json_response(answer.body, status=answer.status)
+        if answer.status != 200:
+            _log.warning("%s %s: %s", request.method, request.path[:200], answer.body["message"])
+            response.force_close()  # whoever sent that may still be sending
+        return response
+
+    async def _answer(self, request: web.Request) -> Answer:
+        started = asyncio.get_running_loop().time()
+        webhook = self._dispatcher.find(request.rel_url.raw_path)
+        if webhook is None:
+            return error_answer(404, "NotFound", "no webhook is served at this path")
+        if request.method != "POST":
+            return error_answer(405, "MethodNotAllowed", f"{request.method} is not how a review is sent: POST it")
+        if request.content_type != "application/json":
+            return error_answer(415, "UnsupportedMediaType", "the content type of a review is application/json")
+        if request.headers.get("Content-Encoding", "identity") != "identity":
+            return error_answer(415, "UnsupportedMediaType", "the body of a review is sent as it is, not compressed")
+        if (request.content_length or 0) > MAX_BODY_BYTES:
+            return _too_large()
+        try:
+            limit = min(_patience(request), webhook.timeout)
+        except ValueError as error:
+            return error_answer(400, "BadRequest", f"timeout: {error}")
+        seconds = limit.total_seconds() * _MARGIN
+        try:
+            async with asyncio.timeout(min(seconds, _BODY_SECONDS)), self._bodies:
+                body = await request.read()
+        except TimeoutError:
+            return error_answer(408, "Timeout", "the body did not arrive in time")
+        except web.HTTPRequestEntityTooLarge:
+            return _too_large()
+        left = seconds - (asyncio.get_running_loop().time() - started)
+        return await self._dispatcher.answer(webhook, body, seconds=left)
+
+
+def _too_large() -> Answer:
+    return error_answer(413, "RequestEntityTooLarge", f"a review has at most {MAX_BODY_BYTES} bytes")
+
+
+def _patience(request: web.Request) -> timedelta:
+    """Return what the API server says that it waits, at most 30 s. Raises ValueError."""
+    given = request.query.get("timeout")
+    if given is None:
+        return _LONGEST
+    patience = parse_duration(given)
+    if not patience:
+        raise ValueError(f"{given!r} leaves no time to decide")
+    return min(patience, _LONGEST)

@@ -1,0 +1,72 @@
+"""The servers, each a process: `embedded` is the embedded control plane's, `empty` a handler that does nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections import Counter
+from typing import Any
+
+from aiohttp import web
+
+from bench.control import answer_for_ever
+from bench.kinds import DRIVER, THINGS, thing
+from operatorkit.controlplane.embedded.audit import Entry
+from operatorkit.controlplane.embedded.server import EmbeddedServer
+
+__all__: list[str] = []
+
+_AT_ONCE = 16
+
+
+async def embedded() -> None:
+    """Serve the API without TLS, which would be the same for all and make their ratios look better."""
+    counts: Counter[str] = Counter()
+
+    def count(entry: Entry) -> None:
+        if not entry.user_agent.startswith(DRIVER) and entry.verb not in {"watch", "list"}:
+            counts[entry.namespace] += 1
+
+    async with EmbeddedServer(tls=False, audit=count) as server:
+
+        async def where() -> dict[str, str]:
+            return {"url": server.url, "token": server.token}
+
+        async def requests(namespace: str) -> int:
+            return counts[namespace]
+
+        async def fill(namespace: str, number: int) -> None:
+            names = iter(range(number))
+
+            async def some() -> None:
+                for name in names:
+                    await server.local.create(THINGS, thing(f"thing-{name:06}"), namespace=namespace)
+
+            await asyncio.gather(*(some() for _ in range(_AT_ONCE)))
+
+        await answer_for_ever({"where": where, "requests": requests, "fill": fill})
+
+
+async def empty() -> None:
+    """Answer each request with the same bytes, as cheaply as aiohttp can."""
+    body = b"{}"
+
+    async def handle(_: web.BaseRequest) -> web.StreamResponse:
+        return web.Response(body=body, content_type="application/json")
+
+    server = web.Server(handle, access_log=None)
+    listener = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
+
+    async def where() -> dict[str, Any]:
+        return {"url": url, "token": ""}
+
+    async def say(text: str) -> None:
+        nonlocal body
+        body = text.encode()
+
+    await answer_for_ever({"where": where, "say": say})
+
+
+if __name__ == "__main__":
+    asyncio.run({"embedded": embedded, "empty": empty}[sys.argv[1]]())

@@ -1,0 +1,27 @@
+"""The charts that are committed are those that the code makes."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from operatorkit.chart import crd_chart, operator_chart
+from operatorkit.cli._load import load
+
+CHARTS = Path(__file__).resolve().parents[2] / "charts"
+OPERATORS = ("pki",)
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_the_charts_of_an_operator_are_in_step_with_its_code(name: str) -> None:
+    app, current = load(name).app, version("operatorkit")
+    for chart in (crd_chart(app, version=current), operator_chart(app, name, version=current)):
+        assert chart.differences(CHARTS) == [], f"run `operatorkit package {name} -o charts`"
+
+
+def test_every_chart_is_one_that_the_code_makes() -> None:
+    assert sorted(path.name for path in CHARTS.iterdir()) == sorted(
+        name for operator in OPERATORS for name in (operator, f"{operator}-crds")
+    )

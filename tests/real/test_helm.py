@@ -1,0 +1,174 @@
+"""Helm takes the charts: it lints, renders, installs and removes them, and Kubernetes has nothing to warn of."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from operatorkit.testing.backends import start
+from operatorkit.testing.user import User
+
+CHARTS = Path(__file__).resolve().parents[2] / "charts"
+NAMES = ("pki-crds", "pki")
+CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+
+
+@pytest.fixture(scope="module")
+def helm(binaries, tmp_path_factory) -> Any:
+    """Return a function that runs helm, with files and settings of its own."""
+    if binaries.helm is None:
+        pytest.skip("there is no helm: `make test-real` builds it where Go is")
+    home = tmp_path_factory.mktemp("helm")
+
+    def run(*arguments: Any, kubeconfig: Path | None = None) -> subprocess.CompletedProcess[str]:
+        settings = {f"HELM_{part}_HOME": str(home / part.lower()) for part in ("CACHE", "CONFIG", "DATA")}
+        return subprocess.run(
+            [str(binaries.helm), *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            timeout=100,
+            check=False,
+            env={"PATH": os.environ["PATH"], "HOME": str(home), "KUBECONFIG": str(kubeconfig or ""), **settings},
+        )
+
+    return run
+
+
+@pytest.fixture(scope="module", params=["embedded", "real"])
+def controlplane(request, binaries) -> Iterator[Any]:
+    """A control plane for this module alone: the charts bring definitions that others install too."""
+    with start(request.param, nodes=1) as plane:
+        yield plane
+
+
+@pytest.fixture(scope="module")
+def admin(controlplane) -> User:
+    return User.of(controlplane)
+
+
+@pytest.fixture
+def system(admin) -> str:
+    """A namespace that takes restricted Pods only."""
+    level = "restricted"
+    labels = {f"pod-security.kubernetes.io/{mode}": level for mode in ("enforce", "warn", "audit")}
+    admin.request("POST", "/api/v1/namespaces", {"metadata": {"name": "pki-system", "labels": labels}})
+    return "pki-system"
+
+
+def rendered(helm, name: str, *options: str) -> str:
+    done = helm("template", "pki", CHARTS / name, "--namespace", "pki-system", *options)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def objects(text: str, kind: str) -> list[dict[str, Any]]:
+    return [one for one in yaml.safe_load_all(text) if one and one["kind"] == kind]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_helm_finds_no_fault(helm, name):
+    done = helm("lint", "--strict", CHARTS / name)
+    assert done.returncode == 0, done.stdout
+    assert "[WARNING]" not in done.stdout + done.stderr
+    assert "[ERROR]" not in done.stdout + done.stderr
+
+
+def test_the_definitions_that_helm_renders_are_those_of_the_classes(helm):
+    from operators.pki import app
+
+    found = {one["metadata"]["name"]: one for one in objects(rendered(helm, "pki-crds"), "CustomResourceDefinition")}
+    wanted = {kind.crd()["metadata"]["name"]: kind.crd() for kind in app.kinds() if hasattr(kind, "crd")}
+    assert {name: one["spec"] for name, one in found.items()} == {name: one["spec"] for name, one in wanted.items()}
+
+
+@pytest.mark.parametrize(
+    ("odd", "told"),
+    [
+        ("replicas=2", "/replicas"),
+        ("replica=1", "replica"),
+        ("image.pullPolicy=Sometimes", "/image/pullPolicy"),
+        ("watchNamespace=Team_A", "/watchNamespace"),
+        ("resources.limits.memory=lots", "/resources/limits/memory"),
+        ("rbac.create=perhaps", "/rbac/create"),
+    ],
+)
+def test_an_odd_value_is_refused_with_its_place(helm, odd, told):
+    done = helm("template", "pki", CHARTS / "pki", "--set", odd)
+    assert done.returncode != 0
+    assert told in done.stderr
+
+
+def test_in_one_namespace_the_operator_gets_a_role_there_and_little_in_the_cluster(helm):
+    text = rendered(helm, "pki", "--set", "watchNamespace=team")
+    roles = {one["metadata"]["namespace"]: one["rules"] for one in objects(text, "Role")}
+    assert set(roles) == {"team", "default"}
+    assert {name for rule in roles["default"] for name in rule["resources"]} == {"events"}
+    [cluster] = objects(text, "ClusterRole")
+    assert {name.partition("/")[0] for rule in cluster["rules"] for name in rule["resources"]} == {
+        "certificatepolicies",
+        "clusterissuers",
+    }
+    [deployment] = objects(text, "Deployment")
+    assert "--namespace=team" in deployment["spec"]["template"]["spec"]["containers"][0]["args"]
+
+
+def test_no_name_is_made_that_kubernetes_would_refuse_for_its_length(helm):
+    done = helm("template", "r" * 53, CHARTS / "pki", "--namespace", "n" * 63, "--set", f"nameOverride={'n' * 63}")
+    assert done.returncode == 0, done.stderr
+    [deployment] = objects(done.stdout, "Deployment")
+    assert len(deployment["metadata"]["name"]) <= 63
+
+
+@pytest.mark.parametrize("options", [(), ("--set", "watchNamespace=pki-system,verbose=true,podLabels.tier=back")])
+def test_the_server_takes_everything_without_a_warning(helm, kubectl, controlplane, admin, system, options):
+    if controlplane.backend != "real":
+        pytest.skip("Kubernetes' own admission is asked")
+    for name in NAMES:
+        text = rendered(helm, name, *(options if name == "pki" else ()))
+        done = kubectl.run(
+            *("apply", "--server-side", "--force-conflicts", "--dry-run=server", "--warnings-as-errors", "-f", "-"),
+            stdin=text,
+        )
+        assert (done.returncode, done.stderr) == (0, ""), done.stderr
+        assert len(done.stdout.splitlines()) == len(list(filter(None, yaml.safe_load_all(text))))
+    [deployment] = objects(rendered(helm, "pki", *options), "Deployment")
+    template = deployment["spec"]["template"]
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "probe", **template["metadata"]}}
+    pod["spec"] = {**template["spec"], "serviceAccountName": "default"}
+    answer = admin.request("POST", f"/api/v1/namespaces/{system}/pods?dryRun=All", pod)
+    assert (answer.status, answer.warnings) == (201, ()), answer.text
+
+
+def test_an_install_waits_until_the_operator_runs_and_an_uninstall_leaves_the_objects_of_its_kinds(
+    helm, kubeconfig, admin, system
+):
+    def ok(*arguments: Any) -> str:
+        done = helm(*arguments, kubeconfig=kubeconfig)
+        assert done.returncode == 0, f"helm {' '.join(map(str, arguments))}: {done.stderr}"
+        return done.stdout
+
+    where = ("--namespace", system, "--wait", "--timeout", "60s")
+    ok("install", "pki-crds", CHARTS / "pki-crds", *where)
+    said = ok("install", "pki", CHARTS / "pki", *where)
+    assert "pki reconciles Certificate" in said
+    status = admin.request("GET", f"/apis/apps/v1/namespaces/{system}/deployments/pki").json["status"]
+    assert status["availableReplicas"] == 1
+    assert [one["name"] for one in json.loads(ok("list", "--namespace", system, "-o", "json"))] == ["pki", "pki-crds"]
+    ok("upgrade", "pki", CHARTS / "pki", "--set", "replicas=0", *where)
+
+    ok("uninstall", "pki", *where)
+    ok("uninstall", "pki-crds", *where)
+    assert admin.request("GET", f"/apis/apps/v1/namespaces/{system}/deployments/pki").status == 404
+    assert admin.request("GET", "/apis/rbac.authorization.k8s.io/v1/clusterroles/pki-system:pki").status == 404
+    assert admin.request("GET", f"{CRDS}/pkis.pki.operatorkit.dev").status == 200
+
+    ok("install", "pki-crds", CHARTS / "pki-crds", "--set", "keep=false", *where)
+    ok("uninstall", "pki-crds", *where)
+    assert admin.request("GET", f"{CRDS}/pkis.pki.operatorkit.dev").status == 404

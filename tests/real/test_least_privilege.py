@@ -1,0 +1,165 @@
+"""The rights that charts/pki gives are those that pki uses: no more, and no less.
+
+The chart is installed in a real cluster that keeps an audit log. The scenarios of pki run there with the operator
+authenticated by a token of the chart's ServiceAccount; the log then tells what it was allowed, and what it did.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from operatorkit.controlplane.real import RealControlPlane
+from operatorkit.testing.user import User
+
+ROOT = Path(__file__).resolve().parents[2]
+UNUSED = Path(__file__).with_name("unused_grants.txt")
+SYSTEM, NAME = "pki-system", "pki"
+IDENTITY = f"system:serviceaccount:{SYSTEM}:{NAME}"
+SCENARIOS = ("test_pki_errors.py", "test_pki_issuing.py")
+MOST_UNUSED = 5
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+Grant = tuple[str, str]
+"""A verb, and a resource as `certificates/status.pki.operatorkit.dev`."""
+
+
+def qualified(group: str, resource: str) -> str:
+    return f"{resource}.{group}" if group else resource
+
+
+def granted(manifests: Iterable[dict[str, Any]]) -> set[Grant]:
+    return {
+        (verb, qualified(group, resource))
+        for one in manifests
+        if one and one["kind"] in {"ClusterRole", "Role"}
+        for rule in one["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """Return what the ServiceAccount asked for, once it was decided."""
+    entries = [json.loads(line) for line in path.read_text().splitlines()]
+    return [one for one in entries if one["user"]["username"] == IDENTITY and one["stage"] != "RequestReceived"]
+
+
+def used(log: Iterable[dict[str, Any]]) -> set[Grant]:
+    found = set()
+    for one in log:
+        reference = one.get("objectRef")
+        if reference is None:
+            continue
+        name = "/".join(filter(None, (reference["resource"], reference.get("subresource"))))
+        resource = qualified(reference.get("apiGroup", ""), name)
+        found.add((one["verb"], resource))
+        if one["verb"] == "patch" and (one.get("responseStatus") or {}).get("code") == 201:
+            found.add(("create", resource))  # an apply of what was not there is authorised as both
+    return found
+
+
+def argued() -> dict[Grant, str]:
+    lines = [line for line in UNUSED.read_text().splitlines() if not line.startswith("#")]
+    parts = [line.partition(": ") for line in lines]
+    return {(grant.split()[0], grant.split()[1]): reason for grant, _, reason in parts}
+
+
+def test_the_list_of_unused_grants_is_short_and_argued():
+    assert len(argued()) <= MOST_UNUSED
+    assert all(len(reason.split()) >= 5 for reason in argued().values())
+
+
+@pytest.fixture(scope="module")
+def audited(binaries, tmp_path_factory):
+    """A real control plane, and its audit log."""
+    if binaries.helm is None:
+        pytest.skip("there is no helm: `make test-real` builds it where Go is")
+    folder = tmp_path_factory.mktemp("audited")
+    with RealControlPlane(nodes=1, audit_log=folder / "audit.log") as plane:
+        yield plane, folder / "audit.log"
+
+
+@pytest.fixture(scope="module")
+def manifests(audited, binaries, tmp_path_factory) -> list[dict[str, Any]]:
+    """Install both charts, without a Pod, and return what the operator's holds."""
+    folder = tmp_path_factory.mktemp("helm")
+    kubeconfig = audited[0].write_kubeconfig(folder / "kubeconfig")
+    environment = {f"HELM_{part}_HOME": str(folder / part) for part in ("CACHE", "CONFIG", "DATA")}
+    environment |= {"PATH": os.environ["PATH"], "HOME": str(folder), "KUBECONFIG": str(kubeconfig)}
+
+    def helm(*arguments: str) -> str:
+        command = [str(binaries.helm), *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False, env=environment)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    where = ("--namespace", SYSTEM, "--create-namespace", "--wait", "--timeout", "60s")
+    helm("install", "pki-crds", str(ROOT / "charts" / "pki-crds"), *where)
+    helm("install", NAME, str(ROOT / "charts" / "pki"), "--set", "replicas=0", *where)
+    return list(yaml.safe_load_all(helm("get", "manifest", NAME, "--namespace", SYSTEM)))
+
+
+@pytest.fixture(scope="module")
+def service_account(audited, manifests, tmp_path_factory) -> Path:
+    """A kubeconfig with nothing but a token of the chart's ServiceAccount."""
+    assert any(one["kind"] == "ServiceAccount" for one in manifests)
+    path = f"/api/v1/namespaces/{SYSTEM}/serviceaccounts/{NAME}/token"
+    request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"audiences": []}}
+    answer = User.of(audited[0]).request("POST", path, request)
+    assert answer.status == 201, answer.text
+    config = audited[0].kubeconfig()
+    config["users"][0]["user"] = {"token": answer.json["status"]["token"]}
+    target = tmp_path_factory.mktemp("service-account") / "kubeconfig"
+    target.write_text(yaml.safe_dump(config))
+    return target
+
+
+def test_the_operator_starts_with_the_rights_of_its_chart(service_account):
+    """Its own check at the start names what is missing in all namespaces: nothing is."""
+    command = [sys.executable, "-m", "operatorkit", "run", "pki", "--kubeconfig", str(service_account)]
+    lines = []
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            lines.append(line)
+            if "pki is ready" in line:
+                process.terminate()
+    assert process.returncode == 0, "".join(lines)
+    assert any("pki is ready" in line for line in lines), "".join(lines)
+
+
+def test_no_right_is_missing_and_each_unused_one_is_argued(audited, manifests, service_account, tmp_path):
+    plane, path = audited
+    kubeconfig = plane.write_kubeconfig(tmp_path / "kubeconfig")
+    folder = ROOT / "tests" / "scenarios" / "pki"
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--controlplane=existing"]
+        + [str(folder / name) for name in SCENARIOS],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=500,
+        check=False,
+        env={**os.environ, "KUBECONFIG": str(kubeconfig), "PKI_KUBECONFIG": str(service_account)},
+    )
+    assert done.returncode == 0, done.stdout[-5000:]
+    log = read_log(path)
+    forbidden = [
+        (one["verb"], one["requestURI"])
+        for one in log
+        if (one.get("annotations") or {}).get("authorization.k8s.io/decision") != "allow"
+    ]
+    assert forbidden == []
+    unused = granted(manifests) - used(log)
+    assert sorted(unused) == sorted(argued())

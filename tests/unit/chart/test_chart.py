@@ -1,0 +1,145 @@
+"""Charts are made of the operator's declaration; a directory is held against them file by file."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import yaml
+from kubernetes.client.models import V1ConfigMap
+
+from operatorkit import Model, Operator, Resource
+from operatorkit.chart import crd_chart, operator_chart
+from operatorkit.errors import InputError
+from operatorkit.resource import NoStatus
+from operatorkit.webhooks import Allowed
+
+
+class KeySpec(Model):
+    """Names may hold {{namespace}}."""
+
+    size: int = 1
+
+
+class Key(Resource[KeySpec, NoStatus], group="keys.example.io", version="v1"):
+    """A key. {{ It }} is opened by braces."""
+
+
+async def nothing(obj, ctx):
+    return None
+
+
+def declared() -> Operator:
+    app = Operator("keys")
+    app.reconcile(Key, owns=[V1ConfigMap])(nothing)
+    return app
+
+
+def test_the_chart_of_definitions_has_one_file_for_each_own_kind():
+    chart = crd_chart(declared(), version="1.2.3")
+    assert chart.name == "keys-crds"
+    assert [name for name in chart.files if name.endswith(".yaml")] == [
+        "Chart.yaml",
+        "values.yaml",
+        "templates/keys.example.io_keys.yaml",
+    ]
+    about = yaml.safe_load(chart.files["Chart.yaml"])
+    assert (about["name"], about["version"], about["appVersion"]) == ("keys-crds", "1.2.3", "1.2.3")
+
+
+def test_a_definition_is_the_rendered_one_with_braces_that_helm_leaves_alone():
+    text = crd_chart(declared(), version="1.2.3").files["templates/keys.example.io_keys.yaml"]
+    assert "{{namespace}}" not in text
+    assert '{{ "{{" }}namespace}}' in text
+    spec = text[text.index("\nspec:") :].replace('{{ "{{" }}', "{{")
+    assert yaml.safe_load(spec)["spec"] == Key.crd()["spec"]
+
+
+def test_an_operator_without_kinds_of_its_own_has_no_chart_of_definitions():
+    app = Operator("copies")
+    app.reconcile(V1ConfigMap)(nothing)
+    with pytest.raises(InputError, match="copies has no kinds of its own"):
+        crd_chart(app, version="1.2.3")
+    notes = operator_chart(app, "copies", version="1.2.3").files["templates/NOTES.txt"]
+    assert "copies runs in" in notes
+    assert "-crds" not in notes
+
+
+def test_the_container_runs_the_operator_that_was_named_with_probes_on_the_port_it_serves():
+    text = operator_chart(declared(), "my.module:app", version="1.2.3").files["templates/deployment.yaml"]
+    assert '- "my.module:app"' in text
+    port = re.search(r"--health-port=(\d+)", text)
+    assert port
+    assert f"containerPort: {port[1]}" in text
+    assert re.findall(r"path: (/\w+)", text) == ["/healthz", "/healthz", "/readyz"]
+
+
+def test_an_operator_of_namespaced_kinds_gets_no_cluster_role_where_it_works_in_one_namespace():
+    text = operator_chart(declared(), "keys", version="1.2.3").files["templates/rbac.yaml"]
+    head, _, _ = text.partition("kind: ClusterRole")
+    assert head.rstrip().endswith("{{- if not .Values.watchNamespace }}\napiVersion: rbac.authorization.k8s.io/v1")
+
+
+def test_what_is_written_does_not_differ_and_what_was_changed_does(tmp_path):
+    chart = operator_chart(declared(), "keys", version="1.2.3")
+    root = chart.write(tmp_path)
+    assert root == tmp_path / "keys"
+    assert chart.differences(tmp_path) == []
+    (root / "values.yaml").write_text("replicas: 1\n")
+    (root / "Chart.yaml").unlink()
+    (root / "templates" / "mine.yaml").write_text("")
+    assert chart.differences(tmp_path) == [
+        f"{root}/Chart.yaml is missing",
+        f"{root}/templates/mine.yaml is not made of the code: remove it",
+        f"{root}/values.yaml differs from what the code makes",
+    ]
+
+
+def test_the_same_declaration_makes_the_same_bytes():
+    first, second = (operator_chart(declared(), "keys", version="1.2.3").files for _ in range(2))
+    assert first == second
+    assert all(text.endswith("\n") and "\t" not in text for text in first.values())
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "keys").write_text("a file")
+    with pytest.raises(InputError, match=r"keys cannot be written"):
+        operator_chart(declared(), "keys", version="1.2.3").write(tmp_path)
+
+
+def with_webhooks() -> Operator:
+    app = declared()
+
+    @app.validate(Key, object_selector={"matchLabels": {"tier": "prod"}}, failure_policy="Ignore")
+    async def judge(new, old, request):
+        return Allowed()
+
+    return app
+
+
+def test_webhooks_bring_a_service_their_registration_and_the_option_that_serves_them():
+    files = operator_chart(with_webhooks(), "keys", version="1.2.3").files
+    assert "kind: Service\n" in files["templates/service.yaml"]
+    registered = files["templates/webhooks.yaml"]
+    assert "kind: ValidatingWebhookConfiguration" in registered
+    assert "MutatingWebhookConfiguration" not in registered
+    assert "name: keys.operatorkit.dev" in registered
+    entries = yaml.safe_load(registered[registered.index("webhooks:\n") :])["webhooks"]
+    assert [(one["name"], one["failurePolicy"]) for one in entries] == [("validate.keys.keys.example.io", "Ignore")]
+    assert entries[0]["objectSelector"] == {"matchLabels": {"tier": "prod"}}
+    assert entries[0]["clientConfig"]["service"]["name"] == '{{ include "keys.webhookService" . }}'
+    assert "caBundle" not in entries[0]["clientConfig"]
+    assert "--webhook-service=" in files["templates/deployment.yaml"]
+
+
+def test_without_webhooks_there_is_nothing_of_them():
+    files = operator_chart(declared(), "keys", version="1.2.3").files
+    assert "webhook" not in "".join(text for name, text in files.items() if name != "Chart.yaml").lower()
+
+
+def test_the_keys_of_webhooks_are_the_operators_in_its_own_namespace_only():
+    text = operator_chart(with_webhooks(), "keys", version="1.2.3").files["templates/rbac.yaml"]
+    cluster, _, own = text.partition("\nkind: Role\n")
+    assert 'resources: ["secrets"]' not in cluster
+    assert 'resourceNames: ["keys-webhook-tls"]\n    verbs: ["get", "list", "watch", "update"]' in own
+    assert 'resourceNames: ["keys.operatorkit.dev"]\n    verbs: ["get", "list", "watch", "patch"]' in cluster

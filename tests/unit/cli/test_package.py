@@ -1,0 +1,67 @@
+"""`operatorkit package` writes charts, and says what is not in step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from operatorkit.cli.package import command
+from operatorkit.errors import InputError
+
+EXAMPLE = Path(__file__).parents[3] / "examples" / "01_website.py"
+
+
+def package(*arguments):
+    done = CliRunner().invoke(command, [*map(str, arguments)], standalone_mode=False)
+    if done.exception is not None:
+        raise done.exception
+    return done.output
+
+
+def test_both_charts_of_a_file_are_written_and_then_in_step(tmp_path):
+    said = package(EXAMPLE, "-o", tmp_path, "--image", "registry.example.io/site", "--version", "2.0.0")
+    assert said.splitlines() == [str(tmp_path / "website"), str(tmp_path / "website-crds")][::-1]
+    values = yaml.safe_load((tmp_path / "website" / "values.yaml").read_text())
+    assert values["image"]["repository"] == "registry.example.io/site"
+    assert '- "01_website.py"' in (tmp_path / "website" / "templates" / "deployment.yaml").read_text()
+    assert (
+        package(EXAMPLE, "-o", tmp_path, "--image", "registry.example.io/site", "--version", "2.0.0", "--check") == ""
+    )
+
+
+def test_check_names_each_file_that_differs_and_the_remedy_and_writes_nothing(tmp_path):
+    package("pki", "-o", tmp_path)
+    changed = tmp_path / "pki" / "values.yaml"
+    changed.write_text("replicas: 1\n")
+    with pytest.raises(InputError) as told:
+        package("pki", "-o", tmp_path, "--check")
+    assert str(told.value) == (
+        f"the charts are not in step with the code; `operatorkit package pki -o {tmp_path}` writes them:\n"
+        f"  {changed} differs from what the code makes"
+    )
+    assert changed.read_text() == "replicas: 1\n"
+
+
+def test_check_of_what_was_never_written_names_what_is_missing(tmp_path):
+    with pytest.raises(InputError, match=r"pki-crds/Chart\.yaml is missing"):
+        package("pki", "-o", tmp_path, "--check")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_the_code_no_longer_makes_is_told_of_and_left(tmp_path):
+    stale = tmp_path / "pki" / "templates" / "old.yaml"
+    stale.parent.mkdir(parents=True)
+    stale.write_text("kind: Old\n")
+    with pytest.raises(InputError, match=r"old\.yaml is not made of the code: remove it"):
+        package("pki", "-o", tmp_path)
+    assert stale.exists()
+
+
+def test_the_version_of_an_installed_operator_is_that_of_its_package(tmp_path):
+    from importlib.metadata import version
+
+    package("pki", "-o", tmp_path)
+    assert yaml.safe_load((tmp_path / "pki" / "Chart.yaml").read_text())["version"] == version("operatorkit")

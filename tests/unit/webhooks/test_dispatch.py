@@ -1,0 +1,206 @@
+"""What an API server is answered, whatever it sends and whatever the function does."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import copy
+import json
+
+import pytest
+
+from operatorkit import Allowed, Cause, Denied, Mutated, Operator
+from operatorkit.controlplane.embedded.fields.patch import json_patch as apply_patch
+from operatorkit.webhooks import invalid, not_supported, required
+from operatorkit.webhooks.dispatch import Dispatcher
+
+
+@pytest.fixture
+def ask(reviews):
+    """Let a function answer a review; the answer must be an AdmissionReview that repeats the uid."""
+
+    async def ask(function, review=None, *, mutate=False, seconds=5.0, **options):
+        app = Operator("things")
+        (app.mutate if mutate else app.validate)(reviews.Thing, **options)(function)
+        review = review or reviews.review(reviews.thing(size=3))
+        answer = await Dispatcher(app.webhooks).answer(app.webhooks[0], json.dumps(review).encode(), seconds=seconds)
+        assert answer.status == 200
+        assert (answer.body["apiVersion"], answer.body["kind"]) == ("admission.k8s.io/v1", "AdmissionReview")
+        assert answer.body["response"]["uid"] == review["request"]["uid"]
+        return answer.body["response"]
+
+    return ask
+
+
+async def test_a_function_gets_typed_objects_and_who_asks(ask, reviews):
+    seen = []
+
+    async def validate(new, old, request):
+        seen.extend((new, old, request))
+        return Allowed(warnings=["legal, but unwise"])
+
+    new, old = reviews.thing(size=3), reviews.thing(size=2)
+    response = await ask(validate, reviews.review(new, old, "UPDATE", dryRun=True))
+    assert response == {
+        "uid": "705ab4f5-6393-11e8-b7cc-42010a800002",
+        "allowed": True,
+        "warnings": ["legal, but unwise"],
+    }
+    typed_new, typed_old, request = seen
+    assert (typed_new.spec.size, typed_old.spec.size) == (3, 2)
+    assert (request.user.username, request.user.groups, request.dry_run) == ("ann", ("dev",), True)
+    assert (request.operation, request.namespace, request.name) == ("UPDATE", "team", "a")
+
+
+async def test_a_deletion_has_no_new_object(ask, reviews):
+    async def validate(new, old, request):
+        return Denied("keep it") if new is None and old.spec.size == 2 else Allowed()
+
+    review = reviews.review(None, reviews.thing(size=2), "DELETE")
+    response = await ask(validate, review, operations=["DELETE"])
+    assert (response["allowed"], response["status"]["message"]) == (False, "keep it")
+    assert (response["status"]["code"], response["status"]["reason"]) == (403, "Forbidden")
+
+
+async def test_several_causes_are_told_at_once_as_kubernetes_tells_them(ask):
+    async def validate(new, old, request):
+        return Denied(
+            invalid("spec.size", 3, "must be even"),
+            required("spec.colour", "every thing has one"),
+            not_supported("spec.kind", "x", ["a", "b"]),
+        )
+
+    status = (await ask(validate))["status"]
+    assert status["message"] == (
+        'Thing.example.io "a" is invalid: [spec.size: Invalid value: 3: must be even, '
+        "spec.colour: Required value: every thing has one, "
+        'spec.kind: Unsupported value: "x": supported values: "a", "b"]'
+    )
+    assert (status["code"], status["reason"], status["status"]) == (422, "Invalid", "Failure")
+    assert status["details"]["name"] == "a"
+    assert status["details"]["kind"] == "Thing"
+    assert [cause["field"] for cause in status["details"]["causes"]] == ["spec.size", "spec.colour", "spec.kind"]
+    assert status["details"]["causes"][0] == {
+        "reason": "FieldValueInvalid",
+        "message": "Invalid value: 3: must be even",
+        "field": "spec.size",
+    }
+
+
+async def test_the_patch_of_a_mutation_leaves_unknown_fields_alone(ask, reviews):
+    async def mutate(thing, request):
+        thing.spec.size = 4
+        thing.metadata.labels = {"made": "here"}
+        return Mutated(thing, warnings=["made it larger"])
+
+    original = reviews.thing(size=3)
+    response = await ask(mutate, reviews.review(original), mutate=True)
+    assert response["patchType"] == "JSONPatch"
+    assert response["warnings"] == ["made it larger"]
+    patch = json.loads(base64.b64decode(response["patch"]))
+    expected = copy.deepcopy(original)
+    expected["spec"]["size"] = 4
+    expected["metadata"]["labels"] = {"made": "here"}
+    assert apply_patch(copy.deepcopy(original), patch) == expected
+    assert len(patch) == 2
+
+
+@pytest.mark.parametrize("decision", ["allowed", "mutated"])
+async def test_a_mutation_of_nothing_has_no_patch(ask, decision):
+    async def mutate(thing, request):
+        if decision == "allowed":
+            thing.spec.size = 99  # said to be allowed as it is: so it stays as it is
+            return Allowed()
+        return Mutated(thing)
+
+    assert (await ask(mutate, mutate=True)).keys() == {"uid", "allowed"}
+
+
+async def _raises(*_):
+    raise RuntimeError("boom: secret")
+
+
+async def _is_slow(*_):
+    await asyncio.Event().wait()
+
+
+async def _says_nothing(*_):
+    return None
+
+
+async def _says_true(*_):
+    return True
+
+
+async def _renames(thing, *_):
+    thing.metadata.name = "b"
+    return Mutated(thing)
+
+
+async def _breaks_its_type(thing, *_):
+    thing.spec.size = "many"
+    return Mutated(thing)
+
+
+@pytest.mark.parametrize("mutate", [False, True])
+@pytest.mark.parametrize(
+    ("function", "code", "reason", "text"),
+    [
+        (_raises, 500, "InternalError", "the webhook failed (RuntimeError)"),
+        (_is_slow, 504, "Timeout", "did not decide within 0.05 s"),
+        (_says_nothing, 500, "InternalError", "TypeError"),
+        (_says_true, 500, "InternalError", "TypeError"),
+        (_renames, 500, "InternalError", "failed ("),
+        (_breaks_its_type, 500, "InternalError", "failed ("),
+    ],
+)
+async def test_a_function_that_fails_admits_nothing(ask, function, code, reason, text, mutate, caplog):
+    response = await ask(function, mutate=mutate, seconds=0.05)
+    assert response["allowed"] is False
+    assert "patch" not in response
+    assert (response["status"]["code"], response["status"]["reason"]) == (code, reason)
+    assert text in response["status"]["message"]
+    assert "secret" not in json.dumps(response)
+    assert caplog.records[-1].levelname == "ERROR"
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"kind": {"group": "example.io", "version": "v2", "kind": "Thing"}}, "BadRequest"),
+        ({"subResource": "scale"}, "BadRequest"),
+        ({"operation": "DELETE", "object": None}, "BadRequest"),
+    ],
+)
+async def test_what_a_webhook_was_not_declared_for_is_refused(ask, reviews, change, reason):
+    old = reviews.thing() if change.get("operation") == "DELETE" else None
+    review = reviews.review(reviews.thing(), old, **change)
+    if review["request"]["kind"]["version"] == "v2":
+        review["request"]["object"]["apiVersion"] = "example.io/v2"
+
+    response = await ask(_raises, review)
+    assert (response["allowed"], response["status"]["reason"]) == (False, reason)
+
+
+async def test_an_object_that_cannot_be_read_is_refused_with_the_field(ask, reviews):
+    response = await ask(_raises, reviews.review(reviews.thing(size="many")))
+    assert (response["allowed"], response["status"]["code"]) == (False, 422)
+    assert "spec.size" in response["status"]["message"]
+
+
+def test_a_denial_must_say_something():
+    with pytest.raises(ValueError, match="at least one cause"):
+        Denied()
+
+
+@pytest.mark.parametrize(
+    ("denied", "reason", "code"),
+    [
+        (Denied("no"), "Forbidden", 403),
+        (Denied(Cause("spec.a", "FieldValueInvalid", "x")), "Invalid", 422),
+        (Denied("no", reason="Conflict"), "Conflict", 409),
+        (Denied("no", reason="OutOfCoffee"), "OutOfCoffee", 403),
+    ],
+)
+def test_the_reason_of_a_denial_decides_its_code(denied, reason, code):
+    assert (denied.reason, denied.code) == (reason, code)
