@@ -6,19 +6,29 @@ authenticated by a token of the chart's ServiceAccount; the log then tells what 
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from operatorkit._runtime.admission import AtService
+from operatorkit.cluster import LiveCluster, load_config
 from operatorkit.controlplane.real import RealControlPlane
+from operatorkit.testing import FakeClock, eventually
+from operatorkit.testing.running import running
 from operatorkit.testing.user import User
+from operatorkit.webhooks import ServiceReference, configuration_name
+from operatorkit.webhooks.certificates import LEAF_LIFE, certificates_name
+from operatorkit.webhooks.manifests import CONFIGURATIONS
+from operators.pki import app
 
 ROOT = Path(__file__).resolve().parents[2]
 UNUSED = Path(__file__).with_name("unused_grants.txt")
@@ -139,13 +149,46 @@ def test_the_operator_starts_with_the_rights_of_its_chart(service_account):
     assert any("pki is ready" in line for line in lines), "".join(lines)
 
 
-def test_no_right_is_missing_and_each_unused_one_is_argued(audited, manifests, service_account, tmp_path):
+async def serve_webhooks(service_account: Path, admin: User) -> None:
+    """Serve the webhooks of pki behind its chart's Service, also beyond the life of their first certificate.
+
+    No API server can call them, for nothing routes to a Service here; so in the end their registration is removed.
+    """
+    secret = f"/api/v1/namespaces/{SYSTEM}/secrets/{certificates_name(NAME)}"
+    registrations = [
+        f"{resource.path()}/{configuration_name(NAME)}"
+        for verb, resource in CONFIGURATIONS.items()
+        if any(webhook.verb == verb for webhook in app.webhooks)
+    ]
+    clock = FakeClock()
+    at = AtService(service=ServiceReference(namespace=SYSTEM, name="pki-webhook"), port=0, complete_only=True)
+    async with (
+        LiveCluster(load_config(service_account)) as api,
+        running(app, api, clock=clock, webhooks=at),
+    ):
+        first = admin.request("GET", secret).json["data"]
+        for path in registrations:
+            trusted = [one["clientConfig"].get("caBundle") for one in admin.request("GET", path).json["webhooks"]]
+            assert set(trusted) == {first["ca.crt"]}
+        clock.tick(LEAF_LIFE)
+        await eventually(lambda: admin.request("GET", secret).json["data"]["tls.crt"] != first["tls.crt"])
+    for path in registrations:
+        assert admin.request("DELETE", path).status == 200
+
+
+async def test_no_right_is_missing_and_each_unused_one_is_argued(
+    audited, manifests, service_account, tmp_path, monkeypatch
+):
     plane, path = audited
+    monkeypatch.setattr(app, "settings", replace(app.settings, own_namespace=SYSTEM))
+    if app.webhooks:
+        await serve_webhooks(service_account, User.of(plane))
     kubeconfig = plane.write_kubeconfig(tmp_path / "kubeconfig")
     folder = ROOT / "tests" / "scenarios" / "pki"
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--controlplane=existing"]
-        + [str(folder / name) for name in SCENARIOS],
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--controlplane=existing"]
+    done = await asyncio.to_thread(
+        subprocess.run,
+        [*command, *(str(folder / name) for name in SCENARIOS)],
         cwd=ROOT,
         capture_output=True,
         text=True,
