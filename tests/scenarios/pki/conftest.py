@@ -28,8 +28,9 @@ from operators.pki.request import Request
 
 SECRETS = ApiResource("", "v1", "Secret", "secrets", namespaced=True)
 PODS = ApiResource("", "v1", "Pod", "pods", namespaced=True)
+DEPLOYMENTS = ApiResource("apps", "v1", "Deployment", "deployments", namespaced=True)
 KINDS = {kind.kind: kind.api_resource() for kind in (Certificate, CertificatePolicy, ClusterIssuer, Issuer, Pki)}
-KINDS |= {"Secret": SECRETS, "Pod": PODS}
+KINDS |= {"Secret": SECRETS, "Pod": PODS, "Deployment": DEPLOYMENTS}
 
 
 async def make_ca(name: str, now, *, days: int = 3650) -> dict[str, bytes]:

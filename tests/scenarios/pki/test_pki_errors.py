@@ -9,6 +9,7 @@ import pytest
 
 from operatorkit.clock import parse_time
 from operatorkit.errors import Invalid
+from operatorkit.events import EVENTS
 from operatorkit.testing import eventually
 
 
@@ -229,6 +230,22 @@ async def test_the_workload_above_a_pod_is_told_as_well(team, pki):
         await team.certificate(dnsNames=["app2"])
         await team.event("Pod", "web", "DeniedByPolicy")
         await team.event("Secret", "workload", "DeniedByPolicy")
+
+
+async def test_a_deployment_is_told_of_what_its_pods_lack_and_not_its_replica_set(team, pki, cluster):
+    await team.ca()
+    labels = {"app": "web"}
+    pod = {
+        "volumes": [{"name": "tls", "secret": {"secretName": "web-tls"}}],
+        "containers": [{"name": "w", "image": "w"}],
+    }
+    template = {"metadata": {"labels": labels}, "spec": pod}
+    async with pki():
+        await team.create("Deployment", "web", spec={"selector": {"matchLabels": labels}, "template": template})
+        await team.certificate(dnsNames=["app2"])
+        await team.event("Deployment", "web", "DeniedByPolicy")
+        told = await cluster.list(EVENTS, namespace=team.namespace, field_selector="reportingComponent=pki")
+        assert {event["involvedObject"]["kind"] for event in told.items} <= {"Certificate", "Pod", "Deployment"}
 
 
 async def test_after_the_pod_and_the_request_are_gone_nothing_is_written_about_them(team, pki, fake_clock):
