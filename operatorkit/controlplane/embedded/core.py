@@ -7,6 +7,7 @@ whoever holds a `Core` may do everything.
 from __future__ import annotations
 
 from operatorkit.clock import SYSTEM_CLOCK, Clock
+from operatorkit.controlplane.embedded.admission import Webhooks
 from operatorkit.controlplane.embedded.crds import CrdController
 from operatorkit.controlplane.embedded.deleting import Deleter
 from operatorkit.controlplane.embedded.native import native_strategy
@@ -28,4 +29,5 @@ class Core:
         self.owners: Owners = Owners(self.registry, clock)
         self.writer: Writer = Writer(self.storage, self.registry, clock)
         self.deleter: Deleter = Deleter(self.storage, clock)
+        self.webhooks: Webhooks = Webhooks(self.storage, self.registry)
         self.crds: CrdController = CrdController(self)

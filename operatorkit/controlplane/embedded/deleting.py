@@ -8,6 +8,7 @@ Source: https://kubernetes.io/docs/concepts/architecture/garbage-collection/
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
 
@@ -21,6 +22,7 @@ __all__ = ["FOREGROUND", "ORPHAN", "Deleter"]
 
 FOREGROUND = "foregroundDeletion"
 ORPHAN = "orphan"
+_ATTEMPTS = 16
 _CRD_CLEANUP = "customresourcecleanup.apiextensions.k8s.io"
 _IMMORTAL = frozenset({"default", "kube-public", "kube-system"})
 _NAMESPACE_BUSY = (
@@ -42,11 +44,7 @@ class Deleter:
         """Delete an object, or mark it, and return the answer: the object, or a Status. Raises `ApiError`."""
         if served.collection == "namespaces" and name in _IMMORTAL:
             raise forbidden("", "namespaces", name, "this namespace may not be deleted")
-        record = self._storage.collection(served.collection).records.get(key_of(namespace, name))
-        if record is None:
-            raise not_found(served.group, served.plural, name)
-        obj = served.read(record)
-        self._check_preconditions(served, obj, options)
+        record, obj = self._found(served, namespace, name, options)
         if served.collection == "namespaces" and "deletionTimestamp" in obj["metadata"]:
             raise conflict(served.group, served.plural, name, _NAMESPACE_BUSY)
         grace = self._grace(served, obj, options)
@@ -60,6 +58,32 @@ class Deleter:
         if served.strategy.returns_deleted:
             return obj
         return success(served.group, served.plural, name, obj["metadata"]["uid"])
+
+    async def delete_reviewed(
+        self,
+        served: Served,
+        namespace: str,
+        name: str,
+        options: DeleteOptions,
+        review: Callable[[Object], Awaitable[None]],
+    ) -> Object:
+        """Delete an object once `review` has seen it; as `delete` does otherwise. Raises `ApiError`."""
+        records = self._storage.collection(served.collection).records
+        for _ in range(_ATTEMPTS):
+            record, obj = self._found(served, namespace, name, options)
+            await review(obj)
+            if records.get(record.key) is record:
+                return self.delete(served, namespace, name, options)
+        raise conflict(served.group, served.plural, name)
+
+    def _found(self, served: Served, namespace: str, name: str, options: DeleteOptions) -> tuple[Record, Object]:
+        """Return the object that is meant. Raises `ApiError` (404, 409)."""
+        record = self._storage.collection(served.collection).records.get(key_of(namespace, name))
+        if record is None:
+            raise not_found(served.group, served.plural, name)
+        obj = served.read(record)
+        self._check_preconditions(served, obj, options)
+        return record, obj
 
     @staticmethod
     def _check_preconditions(served: Served, obj: Object, options: DeleteOptions) -> None:

@@ -11,6 +11,8 @@ from functools import partial
 from typing import Any
 
 from operatorkit.controlplane.embedded.access import REVIEWS, Access
+from operatorkit.controlplane.embedded.admission.chain import Admission
+from operatorkit.controlplane.embedded.admission.requests import admission_of
 from operatorkit.controlplane.embedded.bodies import read_object
 from operatorkit.controlplane.embedded.builtin import codec
 from operatorkit.controlplane.embedded.columns import columns_of
@@ -30,7 +32,7 @@ from operatorkit.controlplane.embedded.patching import (
 )
 from operatorkit.controlplane.embedded.reading import Selection, read_list, read_one
 from operatorkit.controlplane.embedded.registry import Served
-from operatorkit.controlplane.embedded.status import bad_request, conflict, method_not_allowed, unknown_path
+from operatorkit.controlplane.embedded.status import ApiError, bad_request, conflict, method_not_allowed, unknown_path
 from operatorkit.controlplane.embedded.subresources import Subresources
 from operatorkit.controlplane.embedded.watching import Watch
 from operatorkit.controlplane.embedded.writing import Ownership, Target, Written
@@ -134,6 +136,31 @@ class ResourceHandler:
         options.admit = lambda _, new: self._access.require_no_escalation(request.user, served, new)
         return options
 
+    def _admission(
+        self, request: Request, served: Served, options: WriteOptions, body: Object | None = None
+    ) -> Admission | None:
+        scaling = None
+        if request.address.subresource == "scale":
+            parts = self._subresources
+            scaling = partial(parts.scale, served), partial(parts.scaled, served)
+        return admission_of(
+            self._core.webhooks,
+            request,
+            served,
+            warnings=options.warnings,
+            body=body,
+            dry_run=options.dry_run,
+            scaling=scaling,
+        )
+
+    async def _admitted(self, request: Request, served: Served, options: WriteOptions, body: Object) -> Object:
+        """Return a body that is not stored but acted on, after admission. Raises `ApiError`."""
+        admission = self._admission(request, served, options, body)
+        if admission is not None:
+            body = await admission.mutate(None, body)
+            await admission.validate(None, body)
+        return body
+
     @staticmethod
     def _body(request: Request, gvk: GroupVersionKind, *, builtin: bool = True) -> Object:
         """Return the object of a request, of the kind that is due. Raises `ApiError` (400, 415)."""
@@ -153,13 +180,15 @@ class ResourceHandler:
         options = self._options(request, served, "CreateOptions")
         target = self._target(request, served)
         if (served.group, served.plural) in REVIEWS:
-            review = self._access.review(request.user, served.plural, self._decode(request, served, options))
-            return Answer(encode(review), 201, form.media)
+            asked = await self._admitted(request, served, options, self._decode(request, served, options))
+            review = self._access.review(request.user, served.plural, asked)
+            return Answer(encode(review), 201, form.media, warnings=options.warnings)
         if target.subresource:
             return await self._post(request, target, options)
         obj = self._decode(request, served, options)
         if served.collection == "bindings":
-            return await self._bind(target, obj, options)
+            return await self._bind(target, await self._admitted(request, served, options, obj), options)
+        options.admission = self._admission(request, served, options, obj)
         written = await self._core.writer.create(target, obj, options, self._own(target, options))
         return self._written(written, options, presenter, form)
 
@@ -176,12 +205,14 @@ class ResourceHandler:
             raise method_not_allowed()
         gvk = subresource.gvk
         body = codec.decode(gvk, self._body(request, gvk)).object if request.body.strip() else {}
+        body = await self._admitted(request, target.served, options, body)
         made = await self._subresources.create(target, body, options, self._own(target, options))
         return Answer(encode(made), 201, warnings=options.warnings)
 
     async def _update(self, request: Request, served: Served) -> Answer:
         presenter, form = self._presenter(request, served)
         options = self._options(request, served, "UpdateOptions")
+        options.admission = self._admission(request, served, options)
         target = self._target(request, served)
         if target.subresource == "scale":
             scale = self._body(request, served.subresources["scale"].gvk)
@@ -207,6 +238,7 @@ class ResourceHandler:
         media = media_type(request.content_type)
         options = self._options(request, served, "PatchOptions", apply=media == APPLY)
         require_patch(served, media)
+        options.admission = self._admission(request, served, options)
         body = read_body(request.body, request.content_type)
         target = self._target(request, served)
         if target.subresource == "scale":
@@ -236,28 +268,58 @@ class ResourceHandler:
     # -------------------------------------------------------------------------------------------------------- deletions
 
     @staticmethod
-    def _delete_options(request: Request) -> DeleteOptions:
+    def _delete_options(request: Request) -> tuple[DeleteOptions, Object]:
+        """Return the options of a deletion, and as they were given. Raises `ApiError` (400, 422)."""
         body = read_body(request.body, request.content_type) if request.body.strip() else None
-        return DeleteOptions.read(request.query, request.dry_run, body)
+        options = DeleteOptions.read(request.query, request.dry_run, body)
+        query = request.query
+        asked = {
+            "gracePeriodSeconds": options.grace_period_seconds,
+            "propagationPolicy": query.get("propagationPolicy"),
+            "dryRun": list(request.dry_run),
+        }
+        return options, body or asked
 
     async def _delete(self, request: Request, served: Served) -> Answer:
         _, form = self._presenter(request, served)
-        options = self._delete_options(request)
+        options, given = self._delete_options(request)
         target = self._target(request, served)
-        return Answer(
-            encode(self._core.deleter.delete(served, target.namespace, target.name, options)), media=form.media
-        )
+        warnings: list[str] = []
+        delete = self._deletion(request, served, options, given, warnings)
+        return Answer(encode(await delete(target.namespace, target.name)), media=form.media, warnings=warnings)
 
     async def _delete_collection(self, request: Request, served: Served) -> Answer:
         presenter, form = self._presenter(request, served)
-        options = self._delete_options(request)
+        options, given = self._delete_options(request)
         listed = ListOptions.read(request.query, watch=False)
         page = read_list(
             self._core.storage, Selection.of(served, self._target(request, served).namespace, listed), listed
         )
+        warnings: list[str] = []
+        delete = self._deletion(request, served, options, given, warnings)
         for record in page.records:
-            self._core.deleter.delete(served, record.namespace, record.name, options)
-        return Answer(presenter.page(page), media=form.media)
+            try:
+                await delete(record.namespace, record.name)
+            except ApiError as error:
+                if error.code != 404:  # while others were asked somebody else deleted it
+                    raise
+        return Answer(presenter.page(page), media=form.media, warnings=warnings)
+
+    def _deletion(
+        self, request: Request, served: Served, options: DeleteOptions, given: Object, warnings: list[str]
+    ) -> Callable[[str, str], Awaitable[Object]]:
+        """Return what deletes one object of a resource."""
+        deleter = self._core.deleter
+        admission = admission_of(
+            self._core.webhooks, request, served, warnings=warnings, dry_run=options.dry_run, deletes=given
+        )
+
+        async def delete(namespace: str, name: str) -> Object:
+            if admission is None:
+                return deleter.delete(served, namespace, name, options)
+            return await deleter.delete_reviewed(served, namespace, name, options, admission.delete)
+
+        return delete
 
 
 def _replaced(served: Served, obj: Object, live: Object) -> Object:

@@ -16,7 +16,7 @@ from operatorkit.controlplane.embedded.builtin.resources import BuiltinResource
 from operatorkit.controlplane.embedded.crd_rules import default_crd, faults_of_crd, warnings_of_crd
 from operatorkit.controlplane.embedded.status import FieldFault, internal_error
 
-__all__ = ["CrdStrategy", "NativeStrategy", "native_strategy"]
+__all__ = ["CrdStrategy", "NativeStrategy", "WebhookConfigurationStrategy", "native_strategy"]
 
 Object = dict[str, Any]
 
@@ -186,8 +186,24 @@ class CrdStrategy(NativeStrategy):
         return list(warnings_of_crd(obj))
 
 
+class WebhookConfigurationStrategy(NativeStrategy):
+    """The rules of the configurations of admission webhooks."""
+
+    def warnings(self, obj: Object, old: Object | None) -> Sequence[str]:
+        """Return which of the configuration's demands are not met here."""
+        texts = [
+            f"webhooks[{position}].matchConditions: the embedded control plane does not evaluate them: the webhook is "
+            "called whenever its rules and selectors match"
+            for position, webhook in enumerate(obj.get("webhooks") or ())
+            if webhook.get("matchConditions")
+        ]
+        return [*super().warnings(obj, old), *texts]
+
+
 def native_strategy(resource: BuiltinResource) -> NativeStrategy:
     """Return the rules of a built-in resource."""
+    if resource.plural in {"mutatingwebhookconfigurations", "validatingwebhookconfigurations"}:
+        return WebhookConfigurationStrategy(resource)
     if resource.plural == "customresourcedefinitions":
         return CrdStrategy(resource)
     return NativeStrategy(resource)

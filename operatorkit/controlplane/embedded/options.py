@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from operatorkit.controlplane.embedded.status import bad_request, invalid
 
@@ -134,6 +134,16 @@ def _forbidden_match(text: str) -> Fault:
     return Fault("resourceVersionMatch", "FieldValueForbidden", f"Forbidden: resourceVersionMatch {text}")
 
 
+class Admission(Protocol):
+    """Those to whom a write is shown before it is stored: admission webhooks."""
+
+    async def mutate(self, old: dict[str, Any] | None, new: dict[str, Any]) -> dict[str, Any]:
+        """Return what they make of an object: `new` itself when they leave it as it is. Raises `ApiError`."""
+
+    async def validate(self, old: dict[str, Any] | None, new: dict[str, Any]) -> None:
+        """Return when nobody refuses. Raises `ApiError`."""
+
+
 def _anything(_: dict[str, Any] | None, __: dict[str, Any]) -> None:
     """Admit whatever comes."""
 
@@ -143,6 +153,7 @@ class WriteOptions:
     """How to write; `warnings` collects what the answer's Warning headers are to say.
 
     `admit` is given the object as it was (None for a creation) and as it is to be. It refuses by raising `ApiError`.
+    `admission` is None when there is nobody else to ask.
     """
 
     dry_run: bool = False
@@ -151,6 +162,7 @@ class WriteOptions:
     force: bool = False
     warnings: list[str] = field(default_factory=list)
     admit: Callable[[dict[str, Any] | None, dict[str, Any]], None] = _anything
+    admission: Admission | None = None
 
     @classmethod
     def read(

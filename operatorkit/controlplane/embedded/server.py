@@ -12,6 +12,7 @@ import logging
 import secrets
 import ssl
 import tempfile
+from collections.abc import Iterable
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from pathlib import Path
@@ -149,6 +150,7 @@ class EmbeddedServer:
         self.core.crds.start()
         self.core.storage.forget()  # there is no earlier time to resume from
         self._running.callback(self.core.crds.stop)
+        self._running.push_async_callback(self.core.webhooks.close)
         await self._listen()
         expiry = EventExpiry(self.core.storage, self._clock, self._event_ttl)
         self._running.push_async_callback(_cancelled, asyncio.create_task(expiry.run()))
@@ -347,10 +349,14 @@ def _response(http: web.BaseRequest, answer: Answer) -> web.Response:
         body = _indented(body)
     headers = {"Cache-Control": "no-cache, private", **headers, "Content-Type": answer.media}
     response = web.Response(body=body, status=answer.status, headers=headers)
-    for warning in answer.warnings:
+    _warn(response, answer.warnings)
+    return response
+
+
+def _warn(response: web.Response, warnings: Iterable[str]) -> None:
+    for warning in warnings:
         text = warning.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ")
         response.headers.add("Warning", f'299 - "{text}"')
-    return response
 
 
 def _is_for_people(http: web.BaseRequest) -> bool:
@@ -387,4 +393,6 @@ def _refusal(http: web.BaseRequest, error: ApiError) -> web.Response:
     body = encode(error.status)
     if _is_for_people(http):
         body = _indented(body)
-    return web.Response(body=body, status=error.code, headers=headers)
+    response = web.Response(body=body, status=error.code, headers=headers)
+    _warn(response, error.warnings)
+    return response

@@ -74,6 +74,7 @@ class ApiError(Exception):
         self.message = message
         self.details = details
         self.retry_after_seconds = retry_after_seconds
+        self.warnings: Sequence[str] = ()  # what the answer's Warning headers are to say
 
     @property
     def status(self) -> dict[str, Any]:

@@ -13,13 +13,13 @@ from __future__ import annotations
 import copy
 import secrets
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from operatorkit.clock import Clock, format_time
 from operatorkit.controlplane.embedded.fields.managed import keep_times
-from operatorkit.controlplane.embedded.options import Fault, WriteOptions
+from operatorkit.controlplane.embedded.options import Admission, Fault, WriteOptions
 from operatorkit.controlplane.embedded.registry import Registry, Served
 from operatorkit.controlplane.embedded.status import (
     ApiError,
@@ -94,12 +94,36 @@ class Writer:
         served.strategy.allocate(obj, lambda: map(served.read, list(collection.records.values())))
         if own is not None:
             obj = own(None, obj)
+        if options.admission is not None:
+            obj = await self._mutated_new(target, obj, options.admission, generated=generated)
         options.admit(None, obj)
         self._refuse_faults(served, obj, None, "")
-        if key_of(metadata.get("namespace", ""), metadata["name"]) in collection.records:
-            raise already_exists(served.group, served.plural, metadata["name"])
-        options.warnings.extend(served.strategy.warnings(obj, None))
+        if options.admission is not None:
+            await options.admission.validate(None, obj)
+        name = obj["metadata"]["name"]
+        if key_of(target.namespace if served.namespaced else "", name) in collection.records:
+            raise already_exists(served.group, served.plural, name)
+        _warn(options, served.strategy.warnings(obj, None))
         return self._commit(served, obj, None, options)
+
+    async def _mutated_new(self, target: Target, obj: Object, admission: Admission, *, generated: bool) -> Object:
+        """Return a new object after admission, which does not see what is only given to an object that is stored."""
+        served, metadata = target.served, obj["metadata"]
+        given = {name: metadata[name] for name in ("uid", "creationTimestamp")}
+        if generated:
+            given["name"] = metadata["name"]
+        shown = obj | {"metadata": {name: it for name, it in metadata.items() if name not in given}}
+        made = await admission.mutate(None, shown)
+        if made is shown:
+            return obj
+        metadata = _metadata(made)
+        metadata.update(given)
+        self._place(target, metadata)
+        served.strategy.default(made)
+        served.strategy.prepare_create(made)
+        collection = self._storage.collection(served.collection)
+        served.strategy.allocate(made, lambda: map(served.read, list(collection.records.values())))
+        return made
 
     async def change(
         self,
@@ -125,15 +149,39 @@ class Writer:
                     raise not_found(served.group, served.plural, target.name)
                 return await self.create(target, or_create(), options)
             new = change(served.read(record))
+            if options.admission is not None:
+                new = copy.deepcopy(new)  # while others are asked the object may change, and all begins again
             try:
-                return self._update(target, served.read(record), new, record, options, own)
+                return await self._update(target, served.read(record), new, record, options, own)
             except Stale:
                 continue
         raise conflict(served.group, served.plural, target.name)
 
-    def _update(
+    async def _update(
         self, target: Target, old: Object, new: Object, record: Record, options: WriteOptions, own: Ownership | None
     ) -> Written:
+        served = target.served
+        self._prepare(target, old, new)
+        if own is not None:
+            new = own(old, new)
+        if options.admission is not None:
+            made = await options.admission.mutate(old, new)
+            if made is not new:
+                self._prepare(target, old, made)
+            new = made
+        options.admit(old, new)
+        self._refuse_faults(served, new, old, target.subresource)
+        if options.admission is not None:
+            await options.admission.validate(old, new)
+        _warn(options, served.strategy.warnings(new, old))
+        new["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"]
+        new = keep_times(new, old)
+        if new == old and not self._gone(new):
+            return Written(old, None if options.dry_run else record)
+        return self._commit(served, new, record, options)
+
+    def _prepare(self, target: Target, old: Object, new: Object) -> None:
+        """Default an object, and keep what an update cannot change. In place."""
         served = target.served
         self._match(target, old, new)
         metadata, before = new["metadata"], old["metadata"]
@@ -150,17 +198,6 @@ class Writer:
         if not target.subresource:
             collection = self._storage.collection(served.collection)
             served.strategy.allocate(new, lambda: map(served.read, list(collection.records.values())))
-        if own is not None:
-            new = own(old, new)
-            metadata = new["metadata"]
-        options.admit(old, new)
-        self._refuse_faults(served, new, old, target.subresource)
-        options.warnings.extend(served.strategy.warnings(new, old))
-        metadata["resourceVersion"] = before["resourceVersion"]
-        new = keep_times(new, old)
-        if new == old and not self._gone(new):
-            return Written(old, None if options.dry_run else record)
-        return self._commit(served, new, record, options)
 
     def _commit(self, served: Served, obj: Object, record: Record | None, options: WriteOptions) -> Written:
         if options.dry_run:
@@ -246,6 +283,10 @@ class Writer:
             raise invalid(served.group, served.kind, target.name, [Fault("metadata.uid", "FieldValueInvalid", text)])
         if revision and revision != before["resourceVersion"]:
             raise conflict(served.group, served.plural, target.name)
+
+
+def _warn(options: WriteOptions, texts: Iterable[str]) -> None:
+    options.warnings.extend(it for it in texts if it not in options.warnings)
 
 
 def _metadata(obj: Object) -> Object:

@@ -16,7 +16,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from operatorkit.controlplane.embedded.builtin import workload_rules
+from operatorkit.controlplane.embedded.builtin import webhook_rules, workload_rules
 from operatorkit.controlplane.embedded.builtin.faults import (
     Faults,
     duplicate,
@@ -454,6 +454,7 @@ _RULES: Mapping[tuple[str, str], Callable[[JSONObject], Faults]] = {
     ("storage.k8s.io", "StorageClass"): _storage_class,
     ("scheduling.k8s.io", "PriorityClass"): _priority_class,
     **workload_rules.RULES,
+    **webhook_rules.RULES,
 }
 _CHANGES: Mapping[tuple[str, str], Callable[[JSONObject, JSONObject], Faults]] = {
     ("", "ConfigMap"): _config_map_change,

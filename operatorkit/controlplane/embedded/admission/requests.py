@@ -1,0 +1,104 @@
+"""What of a request webhooks are shown: its attributes, its options, and the shape of its objects.
+
+What belongs here: turning a request into an `Admission`. What does not: asking anybody (`chain`).
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from operatorkit.controlplane.embedded.admission.chain import Admission, Shape, Webhooks
+from operatorkit.controlplane.embedded.admission.hooks import Attributes
+from operatorkit.controlplane.embedded.builtin import codec
+from operatorkit.controlplane.embedded.messages import Request
+from operatorkit.controlplane.embedded.registry import Served
+from operatorkit.names import GroupVersionKind
+
+__all__ = ["Scaling", "admission_of"]
+
+Object = dict[str, Any]
+Scaling = tuple[Callable[[Object], Object], Callable[[Object, Object], Object]]
+
+_META = "meta.k8s.io/v1"
+
+
+def admission_of(
+    webhooks: Webhooks,
+    request: Request,
+    served: Served,
+    *,
+    warnings: list[str],
+    body: Object | None = None,
+    dry_run: bool,
+    deletes: Mapping[str, Any] | None = None,
+    scaling: Scaling | None = None,
+) -> Admission | None:
+    """Return what asks the webhooks about a request; None, at no cost, when there are none.
+
+    `body` names a new object where the URL does not. `deletes` are the options of a deletion. `scaling` gives, for
+    /scale, the Scale of an object, and the object with a Scale.
+    """
+    if not webhooks.concern(served):
+        return None
+    address = request.address
+    name = address.name or str(((body or {}).get("metadata") or {}).get("name") or "")
+    part = served.subresources.get(address.subresource)
+    kind = part.gvk if part is not None else served.gvk
+    namespace = address.namespace if served.namespaced else ""
+    attributes = Attributes(
+        operation="DELETE",
+        served=served,
+        subresource=address.subresource,
+        kind=kind,
+        namespace=name if served.collection == "namespaces" else namespace,
+        name=name,
+        user=request.user,
+        dry_run=dry_run,
+        options=_write_options(request) if deletes is None else _delete_options(deletes),
+    )
+    return Admission(webhooks, attributes, _shape(served, kind, scaling), warnings)
+
+
+def _shape(served: Served, kind: GroupVersionKind, scaling: Scaling | None) -> Shape:
+    if kind == served.gvk:
+        return Shape(_same, _made, lambda obj: _decoded(served, obj))
+    if scaling is None:
+        return Shape(lambda obj: {"kind": kind.kind, "apiVersion": kind.api_version} | obj, _made, _part(kind))
+    show, take = scaling
+    return Shape(show, lambda obj, scale: take(copy.deepcopy(obj), scale), _part(kind))
+
+
+def _same(obj: Object) -> Object:
+    return obj
+
+
+def _made(_: Object, made: Object) -> Object:
+    return made
+
+
+def _decoded(served: Served, obj: Object) -> Object:
+    decoded = served.strategy.decode(obj, validation="Ignore", warnings=[])
+    served.strategy.default(decoded)
+    return decoded
+
+
+def _part(kind: GroupVersionKind) -> Callable[[Object], Object]:
+    return lambda obj: codec.decode(kind, obj).object
+
+
+def _write_options(request: Request) -> Object:
+    options: Object = {"kind": "UpdateOptions", "apiVersion": _META}
+    if request.dry_run:
+        options["dryRun"] = list(request.dry_run)
+    for name in ("fieldManager", "fieldValidation"):
+        if request.query.get(name):
+            options[name] = request.query[name]
+    return options
+
+
+def _delete_options(given: Mapping[str, Any]) -> Object:
+    return {"kind": "DeleteOptions", "apiVersion": _META} | {
+        name: it for name, it in given.items() if name not in {"kind", "apiVersion"} and it not in (None, [], {})
+    }
