@@ -27,8 +27,9 @@ from operatorkit.clock import SYSTEM_CLOCK, Clock
 from operatorkit.cluster import ClusterConfig, LiveCluster
 from operatorkit.names import KOPF_PREFIX
 from operatorkit.operator import Operator
+from operatorkit.webhooks.registration import remove
 
-__all__ = ["host"]
+__all__ = ["host", "remove_webhooks"]
 
 _log = logging.getLogger("operatorkit.runtime")
 
@@ -47,7 +48,7 @@ async def host(
     """Run an operator until SIGTERM or SIGINT; runs that have begun finish first.
 
     With `install`, the definitions of its own kinds are applied before it starts. `health_port` is where probes are
-    answered, see `health`; `webhooks` says where API servers find the operator's webhooks, None serves none.
+    answered, see `health`; `webhooks` is where API servers find its webhooks, None to leave them alone.
 
     Call it in the main thread, in a loop of its own: kopf cancels what it finds there when it stops. Raises InputError
     when a kind or a permission is missing, ClusterError when the API server cannot be asked, and what ended the engine.
@@ -63,6 +64,8 @@ async def host(
             )
         )
         engine = Engine(app, api, clock=clock, namespace=namespace, webhooks=webhooks)
+        if webhooks is None and app.webhooks:
+            _log.info("%s does not serve its webhooks: --webhooks says where from", app.name)
         if health_port is not None:
             await stack.enter_async_context(serve_health(health_port, is_ready=lambda: engine.is_ready))
         if install:
@@ -80,6 +83,12 @@ async def host(
             await asyncio.wait({running, ready})
         await running
         _log.info("%s stopped", app.name)
+
+
+async def remove_webhooks(app: Operator, config: ClusterConfig) -> list[str]:
+    """Delete the webhook configurations that an operator registered, and return what they were. Raises ClusterError."""
+    async with LiveCluster(config, user_agent=f"operatorkit/{app.name}") as api:
+        return await remove(api, app.name)
 
 
 async def _announce(app: Operator, engine: Engine) -> None:

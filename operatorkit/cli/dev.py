@@ -41,7 +41,8 @@ _SKIPPED = {"__pycache__", "node_modules", "site-packages"}
 def command(target: str, port: int, nodes: int, kubeconfig: Path | None, verbose: bool) -> None:
     """Run an operator on an embedded control plane, and start it again when its code changes.
 
-    The definitions of its kinds are applied first. Ctrl-C stops everything; nothing is kept.
+    The definitions of its kinds are applied first, and its webhooks are served to the control plane. Ctrl-C stops
+    everything; nothing is kept.
     """
     watched = _Sources(locate(target))
 
@@ -54,9 +55,8 @@ def command(target: str, port: int, nodes: int, kubeconfig: Path | None, verbose
         path = plane.write_kubeconfig(kubeconfig or folder / "kubeconfig")
         click.echo(f"a Kubernetes API answers at {plane.url}; in another terminal:\n\n  export KUBECONFIG={path}\n")
         arguments = [sys.executable, "-m", "operatorkit", "run", target, "--kubeconfig", str(path), "--install"]
-        _supervise(
-            [*arguments, "--leashed", "--scratch", str(folder), *(["--verbose"] if verbose else [])], watched, stopping
-        )
+        arguments += ["--webhooks=url", "--leashed", "--scratch", str(folder), *(["--verbose"] if verbose else [])]
+        _supervise(arguments, watched, stopping)
     click.echo("stopped")
 
 

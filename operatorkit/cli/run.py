@@ -10,10 +10,15 @@ import signal
 import sys
 import threading
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import click
 
 from operatorkit.cli._load import load
+
+if TYPE_CHECKING:
+    from operatorkit._runtime.admission import Topology
+    from operatorkit.operator import Operator
 
 __all__ = ["command", "set_up_logging"]
 
@@ -36,10 +41,21 @@ __all__ = ["command", "set_up_logging"]
     help="Answer probes at /healthz and /readyz on this port; 0 takes a free one. By default there is none.",
 )
 @click.option(
-    "--webhook-service",
-    metavar="NAME",
-    help="Serve its webhooks on port 9443, behind this Service of its own namespace; a chart registers them.",
+    "--webhooks",
+    "topology",
+    type=click.Choice(["off", "url", "service", "chart"]),
+    help="Serve the webhooks: at a URL, for a control plane on this machine (url); behind a Service, and register "
+    "them (service), or tell the registration that a chart made whom to trust (chart). By default they are not served, "
+    "unless --webhook-service is given: that means chart.",
 )
+@click.option(
+    "--webhook-port",
+    metavar="PORT",
+    type=click.IntRange(0, 65535),
+    help="Serve webhooks on this port; by default a free one at a URL, and 9443 behind a Service.",
+)
+@click.option("--webhook-service", metavar="NAME", help="The Service in front; by default it is the operator's name.")
+@click.option("--remove-webhooks", is_flag=True, help="Delete the operator's registration of webhooks, and end.")
 @click.option("--install", is_flag=True, help="Apply the definitions of the operator's own kinds first.")
 @click.option("--verbose", "-v", is_flag=True, help="Say more.")
 @click.option("--leashed", is_flag=True, hidden=True, help="Stop when standard input closes: its holder is gone.")
@@ -51,7 +67,10 @@ def command(
     namespace: str | None,
     own_namespace: str | None,
     health_port: int | None,
+    topology: str | None,
+    webhook_port: int | None,
     webhook_service: str | None,
+    remove_webhooks: bool,
     install: bool,
     verbose: bool,
     leashed: bool,
@@ -69,27 +88,38 @@ def command(
     if own_namespace:
         loaded.app.settings = replace(loaded.app.settings, own_namespace=own_namespace)
 
-    from operatorkit._runtime.admission import AtService
-    from operatorkit._runtime.host import host
+    from operatorkit._runtime import host as process
     from operatorkit.cluster import load_config
-    from operatorkit.webhooks import ServiceReference
 
-    webhooks = None
-    if webhook_service is not None:
-        service = ServiceReference(namespace=loaded.app.settings.own_namespace, name=webhook_service)
-        webhooks = AtService(service=service, complete_only=True)
     config = load_config(kubeconfig, context)
+    if remove_webhooks:
+        removed = asyncio.run(process.remove_webhooks(loaded.app, config))
+        click.echo(f"removed {' and '.join(removed)}" if removed else "no webhooks of this operator are registered")
+        return
     asyncio.run(
-        host(
+        process.host(
             loaded.app,
             config,
             namespace=namespace,
             origin=loaded.origin,
             install=install,
             health_port=health_port,
-            webhooks=webhooks,
+            webhooks=_topology(topology, loaded.app, webhook_port, webhook_service),
         )
     )
+
+
+def _topology(name: str | None, app: Operator, port: int | None, service: str | None) -> Topology | None:
+    from operatorkit._runtime.admission import AtService, AtUrl
+    from operatorkit.webhooks import ServiceReference
+
+    name = name or ("chart" if service else "off")
+    if name == "off":
+        return None
+    if name == "url":
+        return AtUrl(port=port or 0)
+    reference = ServiceReference(namespace=app.settings.own_namespace, name=service or app.name)
+    return AtService(service=reference, port=9443 if port is None else port, complete_only=name == "chart")
 
 
 def _stop_at_end_of_input(scratch: str | None) -> None:

@@ -79,9 +79,16 @@ class WebhookServer:
 
     async def stop(self) -> None:
         """Accept no more connections, answer what has been asked, and return."""
-        if self._runner is not None:
-            await self._runner.cleanup()
-            self._runner = None
+        runner, self._runner = self._runner, None
+        if runner is None:
+            return
+        assert runner.server is not None, "it was set up"
+        transports = [handler.transport for handler in runner.server.connections]
+        await runner.cleanup()
+        for transport in transports:  # closed politely, one would outlive us by as long as its peer likes
+            if isinstance(transport, asyncio.WriteTransport):
+                transport.abort()
+        await asyncio.sleep(0)
 
     async def _handle(self, request: web.Request) -> web.Response:
         answer = await self._answer(request)

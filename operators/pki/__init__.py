@@ -8,11 +8,13 @@ What belongs here: issuing X.509 certificates for Kubernetes objects. What does 
     plan       what to do next                                   keys      private keys
     objects    what is written                                   issue     X.509: built, and verified
     observe    what is there, and what wakes what                pods      who uses a Secret
+    admission  what is said at the door
     reconcile  observe, plan, apply, report                      report    who is told
 """
 
 from __future__ import annotations
 
+import operators.pki.admission
 import operators.pki.reconcile  # noqa: F401 - declares the reconcile functions
 from operators.pki.api import Certificate, CertificatePolicy, ClusterIssuer, Issuer, Pki
 from operators.pki.observe import app

@@ -19,7 +19,16 @@ from urllib.parse import urlsplit
 from operatorkit.names import dns_subdomain_error
 from operators.pki.api import CertificateSpec, KeyAlgorithm, PrivateKey, Usage
 
-__all__ = ["Fault", "NameKind", "Request", "describe", "format_duration", "parse_duration", "read_request"]
+__all__ = [
+    "Fault",
+    "NameKind",
+    "Request",
+    "describe",
+    "format_duration",
+    "is_dns_name",
+    "parse_duration",
+    "read_request",
+]
 
 NameKind = Literal["dnsNames", "ipAddresses", "uris", "emailAddresses", "commonName"]
 
@@ -188,6 +197,13 @@ def _dns_name(field: str, name: str, faults: list[Fault]) -> str:
                 "Use letters, digits and inner hyphens between the dots",
             )
     return canonical
+
+
+def is_dns_name(name: str) -> bool:
+    """Tell whether a name can be one of spec.dnsNames."""
+    faults: list[Fault] = []
+    _dns_name("", name, faults)
+    return not faults
 
 
 def _is_ip_address(text: str) -> bool:

@@ -1,0 +1,119 @@
+"""What is said at the door: requests that cannot be right are refused before they are stored.
+
+What belongs here: judging Certificates and policies by themselves, and what a Certificate leaves to be understood. What
+does not: whether a policy allows it (`operators.pki.policy`): policies change, so that is judged, and told, when a
+certificate is made. Pure, but for the declarations.
+
+A fault that was there before does not stand in the way of another change: it is in a condition and an Event already.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import timedelta
+
+from operatorkit import AdmissionRequest, Allowed, Cause, Denied, Mutated
+from operators.pki.api import Certificate, CertificatePolicy, CertificateSpec
+from operators.pki.observe import app
+from operators.pki.policy import check_policy
+from operators.pki.request import Fault, Request, is_dns_name, read_request
+
+__all__ = ["default_certificate", "new_faults", "validate_certificate", "validate_policy", "warnings_of"]
+
+LONG_SERVER_LIFE = timedelta(days=825)
+LONG_RSA_LIFE = timedelta(days=730)
+LONG_KEY_LIFE = timedelta(days=398)
+SHORT_NOTICE = timedelta(hours=24)
+
+_INDEX = re.compile(r"\[\d+\]")
+
+
+@app.validate(Certificate)
+async def validate_certificate(
+    new: Certificate, old: Certificate | None, request: AdmissionRequest
+) -> Allowed | Denied:
+    """Refuse what cannot be issued, all of it at once; warn of what is better not asked for."""
+    del request
+    if new.metadata.deletion_timestamp is not None or (old is not None and old.spec == new.spec):
+        return Allowed()
+    asked, faults = read_request(new.spec)
+    known = read_request(old.spec)[1] if old is not None else []
+    if fresh := new_faults(faults, known):
+        return Denied(*(_cause(fault) for fault in fresh))
+    return Allowed(warnings=[] if asked is None else warnings_of(asked))
+
+
+@app.mutate(Certificate)
+async def default_certificate(certificate: Certificate, request: AdmissionRequest) -> Mutated[Certificate] | Allowed:
+    """Make the common name, where it is a DNS name and the only name, the alternative name that verifiers look at.
+
+    A common name that is changed later takes along the alternative name that was made of it.
+    """
+    spec = certificate.spec
+    if spec.is_ca or not spec.common_name or not is_dns_name(spec.common_name):
+        return Allowed()
+    stands_alone = not _names(spec) or spec.dns_names == _made_of_the_common_name(request)
+    if stands_alone and spec.dns_names != [spec.common_name]:
+        spec.dns_names = [spec.common_name]
+        return Mutated(certificate)
+    return Allowed()
+
+
+@app.validate(CertificatePolicy)
+async def validate_policy(
+    new: CertificatePolicy, old: CertificatePolicy | None, request: AdmissionRequest
+) -> Allowed | Denied:
+    """Refuse what cannot be understood: such a policy would allow nothing."""
+    del request
+    known = check_policy(old.spec) if old is not None else []
+    if new.metadata.deletion_timestamp is None and (fresh := new_faults(check_policy(new.spec), known)):
+        return Denied(*(_cause(fault) for fault in fresh))
+    return Allowed()
+
+
+def new_faults(faults: Sequence[Fault], known: Sequence[Fault]) -> list[Fault]:
+    """Return the faults that were not there before; one that only moved within its list was."""
+    before = [_identity(fault) for fault in known]
+    return [fault for fault in faults if _identity(fault) not in before]
+
+
+def warnings_of(request: Request) -> list[str]:
+    """Say what is legal in a request, but unwise, and what would be better."""
+    found = []
+    if "server auth" in request.usages and request.duration > LONG_SERVER_LIFE:
+        found.append(
+            f"spec.duration: some clients refuse server certificates of more than {LONG_SERVER_LIFE.days} days"
+        )
+    if request.algorithm == "RSA" and request.size == 2048 and request.duration > LONG_RSA_LIFE:
+        found.append("spec.privateKey.size: 2048 bits are few for so long a life: use 3072, or ECDSA")
+    if not request.rotate_key and request.duration > LONG_KEY_LIFE:
+        found.append("spec.privateKey.rotationPolicy: Never keeps one key for years: use Always, or a shorter duration")
+    if request.renew_before is not None and request.renew_before < SHORT_NOTICE < request.duration / 3:
+        found.append("spec.renewBefore: less than 24h leaves little time to notice that a renewal fails")
+    return found
+
+
+def _identity(fault: Fault) -> tuple[str, str, str]:
+    return _INDEX.sub("[]", fault.field), fault.value, fault.problem
+
+
+def _cause(fault: Fault) -> Cause:
+    reason, word = (
+        ("FieldValueRequired", "Required value") if fault.value in {"None", "[]"} else ("FieldValueInvalid", "")
+    )
+    message = f"{word or f'Invalid value: {fault.value}'}: {fault.problem}: {fault.remedy}"
+    return Cause(field=fault.field, reason=reason, message=message)
+
+
+def _names(spec: CertificateSpec) -> list[str]:
+    return [*spec.dns_names, *spec.ip_addresses, *spec.uris, *spec.email_addresses]
+
+
+def _made_of_the_common_name(request: AdmissionRequest) -> list[str] | None:
+    """Return the names that `default_certificate` gave to the object as it is now, if it did."""
+    if request.old_object is None:
+        return None
+    spec = request.old_object.get("spec") or {}
+    name, names = spec.get("commonName"), spec.get("dnsNames")
+    return names if name and names == [name] else None
