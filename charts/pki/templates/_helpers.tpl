@@ -44,3 +44,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- printf "%s:%s" .Values.image.repository (.Values.image.tag | default .Chart.AppVersion) }}
 {{- end }}
 {{- end }}
+
+{{- define "pki.webhookService" -}}
+{{- printf "%s-webhook" (include "pki.fullname" . | trunc 55 | trimSuffix "-") }}
+{{- end }}
