@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import inspect
 import types
 from collections.abc import Mapping, Sequence
@@ -291,10 +292,17 @@ class Resource(Model, Generic[SpecT, StatusT]):
 
 
 def _default_of(type_: type[Resource[Any, Any]], name: str) -> BaseModel | None:
+    model = _default_model(type_, name)
+    return None if model is None else model()
+
+
+@functools.lru_cache(maxsize=1024)
+def _default_model(type_: type[Resource[Any, Any]], name: str) -> type[BaseModel] | None:
+    """Return the model that stands in for an absent spec or status; None if it cannot be made of nothing."""
     model = _model_of(type_.model_fields[name].annotation)
     if model is None or any(field.is_required() for field in model.model_fields.values()):
         return None
-    return model()
+    return model
 
 
 def _model_of(annotation: Any) -> type[BaseModel] | None:

@@ -96,8 +96,9 @@ class Controller:
     def _on_own(self, change: Change) -> None:
         if self._status.swallows(change):
             return
-        new = change.new
-        if new is None or passes(change.old, new, self._reconciler.predicate, self._reconciler.kind):
+        predicate = self._reconciler.predicate
+        new = change.new if predicate is not None else None  # each access decodes
+        if new is None or passes(change.old, new, predicate, self._reconciler.kind):
             self.queue.add(change.key)
 
     def _on_child(self, change: Change) -> None:

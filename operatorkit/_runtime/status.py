@@ -96,7 +96,7 @@ class StatusWriter:
         if change.key in self._held:
             self._held[change.key].append(change)
             return True
-        new = change.new
+        new = change.new if change.key in self._own else None  # each access decodes
         if new is None or not self._is_own(change.key, new["metadata"].get("resourceVersion", "")):
             return False
         old = change.old

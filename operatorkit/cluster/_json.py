@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-__all__ = ["dumps", "loads"]
+__all__ = ["dumps", "dumps_to_keep", "loads"]
 
 try:
     import orjson
@@ -28,3 +28,8 @@ else:
     def loads(data: bytes | bytearray | str) -> Any:
         """Decode. Raises ValueError for what is not JSON."""
         return orjson.loads(data)
+
+
+def dumps_to_keep(value: Any) -> bytes:
+    """Encode what is kept for long, without the kilobytes that orjson may leave behind its answer."""
+    return bytes(memoryview(dumps(value)))

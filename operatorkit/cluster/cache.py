@@ -179,12 +179,13 @@ class Cache:
             key = key_of(obj)
         entry = self._entry(key, obj)
         current = self._entries.get(key)
-        was_ahead = key in self._ahead
+        was_ahead = bool(self._ahead) and key in self._ahead
         told = self._ahead[key] if was_ahead else current
         if was_ahead and current is not None and is_newer(current.resource_version, entry.resource_version):
             self._ahead[key] = entry
         else:
-            self._ahead.pop(key, None)
+            if was_ahead:
+                del self._ahead[key]
             if not was_ahead or current is None or current.resource_version != entry.resource_version:
                 self._store(key, entry)
         self.note(entry.resource_version)
@@ -251,7 +252,7 @@ class Cache:
         version = _version_of(obj)
         obj = self._trimmed(obj)
         return _Entry(
-            _json.dumps(obj),
+            _json.dumps_to_keep(obj),
             version,
             uid,
             labels if isinstance(labels, dict) else {},
@@ -266,10 +267,12 @@ class Cache:
             return ()
 
     def _store(self, key: ObjectKey, entry: _Entry) -> None:
-        if key in self._entries:
-            self._drop(key)
+        self._drop(key)
         self._entries[key] = entry
-        self._namespaces.setdefault(key.namespace, set()).add(key)
+        group = self._namespaces.get(key.namespace)
+        if group is None:
+            group = self._namespaces[key.namespace] = set()
+        group.add(key)
         for name, values in entry.indexed.items():
             self._index(name, values, key)
 

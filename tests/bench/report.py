@@ -217,8 +217,8 @@ Unless a unit says otherwise, a figure is CPU time (user and system) of the proc
 - **bare request** is the write alone, by plain aiohttp, its answer read and decoded.
 
 Each reconciles the objects of a namespace of its own, created while it runs. The engine does more than the others in the
-case with a child: it watches the children too, and mends what others do to them. It runs by itself, outside of kopf,
-which would add nothing per object. Memory is the growth of the process, with what is free given back, over the number of
+case with a child: it watches the children too, mends what others do to them, and so runs a second time when it sees the
+child that it made. It runs by itself, outside of kopf, which would add nothing per object. Memory is the growth of the process, with what is free given back, over the number of
 objects; it includes what HTTP and JSON leave behind.
 
 No TLS: it would cost all of them the same, and make the ratios look better.

@@ -35,12 +35,12 @@ async def embedded() -> None:
         async def requests(namespace: str) -> int:
             return counts[namespace]
 
-        async def fill(namespace: str, number: int) -> None:
+        async def fill(namespace: str, number: int, prefix: str = "thing") -> None:
             names = iter(range(number))
 
             async def some() -> None:
                 for name in names:
-                    await server.local.create(THINGS, thing(f"thing-{name:06}"), namespace=namespace)
+                    await server.local.create(THINGS, thing(f"{prefix}-{name:06}"), namespace=namespace)
 
             await asyncio.gather(*(some() for _ in range(_AT_ONCE)))
 

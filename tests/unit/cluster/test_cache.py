@@ -1,8 +1,10 @@
+import tracemalloc
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from operatorkit.cluster import Cache, Change, key_of
+from operatorkit.cluster import Cache, Change, _json, key_of
 from operatorkit.names import LABEL_OWNER_UID, ObjectKey
 
 
@@ -254,3 +256,16 @@ def test_whatever_the_interleaving_the_cache_ends_at_the_servers_state_and_so_do
     assert seen == expected
     assert {name: cache.resource_version(ObjectKey("ns", name)) for name in names(cache.keys())} == expected
     assert not cache._ahead
+
+
+def test_an_object_is_kept_in_little_more_memory_than_its_text_takes():
+    cache, number = Cache(), 500
+    size = len(_json.dumps(pod("pod-0", 1, annotations={"text": "x" * 600})))
+    tracemalloc.start()
+    try:
+        for each in range(number):
+            cache.update(pod(f"pod-{each}", each + 1, annotations={"text": "x" * 600}))
+        grown, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert grown / number < 3 * size
