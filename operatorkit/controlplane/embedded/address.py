@@ -34,8 +34,9 @@ class Address:
 
 def read_address(raw_path: str) -> Address:
     """Read the path of a URL, still percent-encoded. Never fails: what is no resource has no `plural`."""
-    path = unquote(raw_path)
-    parts = [unquote(part) for part in raw_path.split("/")[1:]]
+    path, parts = raw_path, raw_path.split("/")[1:]
+    if "%" in raw_path:  # seldom, and decoding each part of each path is dear
+        path, parts = unquote(path), [unquote(part) for part in parts]
     if parts and not parts[-1]:
         parts.pop()
     if any(part in {"", ".", ".."} or "/" in part or "\0" in part for part in parts):
