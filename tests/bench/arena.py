@@ -74,13 +74,13 @@ class Arena:
 
 
 @asynccontextmanager
-async def arena() -> AsyncIterator[Arena]:
+async def arena(server: str = "embedded") -> AsyncIterator[Arena]:
     """Start the server and install the kind."""
-    async with Process("bench.serving", "embedded") as server:
-        where = await server.ask("where")
+    async with Process("bench.serving", server) as process:
+        where = await process.ask("where")
         async with LiveCluster(config_of(**where), user_agent=DRIVER) as api:
             await install_definitions([Thing], api)
-            yield Arena(server, api, **where)
+            yield Arena(process, api, **where)
 
 
 async def until(question: Any, what: str) -> None:

@@ -1,17 +1,22 @@
-"""The servers, each a process: `embedded` is the embedded control plane's, `empty` a handler that does nothing."""
+"""The servers, each a process: `embedded` is the embedded control plane's, `uncounted` the same as its users have it.
+
+`empty` is a handler that does nothing.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import sys
 from collections import Counter
+from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 
 from aiohttp import web
 
 from bench.control import answer_for_ever
 from bench.kinds import DRIVER, THINGS, thing
-from operatorkit.controlplane.embedded.audit import Entry
+from operatorkit.controlplane.embedded.audit import Entry, unrecorded
 from operatorkit.controlplane.embedded.server import EmbeddedServer
 
 __all__: list[str] = []
@@ -19,7 +24,7 @@ __all__: list[str] = []
 _AT_ONCE = 16
 
 
-async def embedded() -> None:
+async def embedded(*, counting: bool = True) -> None:
     """Serve the API without TLS, which would be the same for all and make their ratios look better."""
     counts: Counter[str] = Counter()
 
@@ -27,7 +32,7 @@ async def embedded() -> None:
         if not entry.user_agent.startswith(DRIVER) and entry.verb not in {"watch", "list"}:
             counts[entry.namespace] += 1
 
-    async with EmbeddedServer(tls=False, audit=count) as server:
+    async with EmbeddedServer(tls=False, audit=count if counting else unrecorded) as server:
 
         async def where() -> dict[str, str]:
             return {"url": server.url, "token": server.token}
@@ -69,4 +74,9 @@ async def empty() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run({"embedded": embedded, "empty": empty}[sys.argv[1]]())
+    known: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
+        "embedded": embedded,
+        "uncounted": partial(embedded, counting=False),
+        "empty": empty,
+    }
+    asyncio.run(known[sys.argv[1]]())

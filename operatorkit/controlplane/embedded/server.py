@@ -230,13 +230,17 @@ class EmbeddedServer:
             answer = await self._dispatcher.answer(request)
         except (ApiError, ClusterError) as error:
             refusal = _refused(http, error)
-            self._audit(Entry.of(request, refusal.status))
+            self._record(request, refusal.status)
             return refusal
         if isinstance(answer, WatchAnswer):
-            self._audit(Entry.of(request, 200))
+            self._record(request, 200)
             return await self._stream(http, answer)
-        self._audit(Entry.of(request, answer.status))
+        self._record(request, answer.status)
         return _response(http, answer)
+
+    def _record(self, request: Request, code: int) -> None:
+        if self._audit is not unrecorded:  # an entry for nobody would still have to be made
+            self._audit(Entry.of(request, code))
 
     async def _read(self, http: web.BaseRequest) -> Request:
         transport = http.transport
@@ -286,6 +290,8 @@ def _impersonation(headers: CIMultiDictProxy[str]) -> dict[str, Any]:
     """Return what the Impersonate- headers ask for."""
     found: dict[str, Any] = {}
     for key, value in headers.items():
+        if key[:1] not in "Ii":  # this runs for every header of every request
+            continue
         match key.lower():
             case "impersonate-user":
                 found["user"] = value
