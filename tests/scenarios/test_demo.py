@@ -18,11 +18,6 @@ pytestmark = pytest.mark.timeout(120)
 
 COMMAND = [sys.executable, "-m", "operatorkit", "demo"]
 
-# A process that a shell put into the background ignores SIGINT, and so do its children: these shall not.
-HEEDING_CTRL_C = (
-    "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])"
-)
-
 
 def family(marker: str) -> list[int]:
     """Return the processes whose environment carries `marker`: the demo and all that it started."""
@@ -77,7 +72,7 @@ def test_the_demo_shows_the_error_at_the_pod_and_the_recovery(marker: str) -> No
 @pytest.mark.parametrize("until", ["is ready at", "operatorkit run pki", "asks for a certificate", "until Ctrl-C"])
 def test_an_interrupted_demo_leaves_no_process_behind(marker: str, until: str) -> None:
     process = subprocess.Popen(
-        [sys.executable, "-c", HEEDING_CTRL_C, *COMMAND, "--keep"],
+        [*COMMAND, "--keep"],
         env=environment(marker),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

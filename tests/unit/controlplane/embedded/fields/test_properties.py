@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import copy
+import json
 from datetime import UTC, datetime
+from functools import partial
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -102,7 +104,9 @@ def test_a_manager_alone_can_always_go_back(first, second):
 def unordered(spec):
     """Lists by key keep the order of before where they can, so going back may leave another order."""
     return {
-        name: sorted(it, key=str) if name in {"set", "items"} else it for name, it in spec.items() if it not in ({}, [])
+        name: sorted(it, key=partial(json.dumps, sort_keys=True)) if name in {"set", "items"} else it
+        for name, it in spec.items()
+        if it not in ({}, [])
     }
 
 
