@@ -555,3 +555,14 @@ async def test_a_generated_name_is_not_yet_there_for_mutating_webhooks(http, web
     assert "name" not in mutated["object"]["metadata"]
     assert "name" not in mutated
     assert validated["object"]["metadata"]["name"] == made["metadata"]["name"]
+
+
+async def test_what_the_server_allocates_is_not_yet_there_for_mutating_webhooks(http, webhooks):
+    rules = [{**CREATE[0], "resources": ["services"]}]
+    await webhooks.register("mutating", webhooks.hook("/m", patch(label("b", "2")), rules))
+    service = {"metadata": {"name": "s", "labels": {"a": "1"}}, "spec": {"ports": [{"port": 80}]}}
+    made = await http.created("services", service)
+    assert (made["metadata"]["labels"], bool(made["spec"]["clusterIP"])) == ({"a": "1", "b": "2"}, True)
+    [request] = webhooks.requests("/m")
+    assert "clusterIP" not in request["object"]["spec"]
+    assert "f:clusterIP" not in made["metadata"]["managedFields"][0]["fieldsV1"]["f:spec"]
