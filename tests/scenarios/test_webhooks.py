@@ -281,7 +281,7 @@ async def test_a_registration_that_somebody_spoils_is_repaired(served, cluster, 
 
 
 async def test_a_certificate_that_is_renewed_under_way_breaks_nothing(served, cluster, door):
-    clock = FakeClock(start=datetime.now(UTC))
+    clock = FakeClock(start=datetime.now(UTC) - LEAF_LIFE * 0.7)  # API servers have clocks of their own
     async with served(clock=clock) as running:
         first = await presented(cluster, running.app)
         await clock.advance(LEAF_LIFE * 0.7)
@@ -291,8 +291,9 @@ async def test_a_certificate_that_is_renewed_under_way_breaks_nothing(served, cl
 
         await eventually(changed, timeout=20, message="another certificate is presented")
         door.decide = lambda new, old: Denied("asked")
-        with pytest.raises(Forbidden, match="asked"):
-            await cluster.create(GADGETS, gadget(), namespace=cluster.namespace)
+        for _ in range(3):
+            with pytest.raises(Forbidden, match="asked"):
+                await cluster.create(GADGETS, gadget(), namespace=cluster.namespace)
 
 
 async def test_a_secret_that_was_spoilt_is_written_anew_and_the_new_ca_is_registered(served, cluster, door):
