@@ -143,7 +143,7 @@ def _table(rows: Sequence[Row]) -> list[str]:
 
 
 def _aim(each: Row) -> str:
-    return "; ".join(f"at most {limit:g} times {name}" for name, limit in each.aim.items())
+    return "; ".join(f"at most {f'{limit:g} times ' if limit != 1 else ''}{name}" for name, limit in each.aim.items())
 
 
 def _holds(each: Row) -> str:
@@ -152,13 +152,11 @@ def _holds(each: Row) -> str:
 
 def summary(results: Mapping[str, Sequence[Row]]) -> str:
     """Return README's table: the cases that have an aim."""
-    lines = ["| | operatorkit | compared with | aim | holds |", "|---|---|---|---|---|"]
+    lines = ["| | operatorkit | compared with (our ratio) | aim | holds |", "|---|---|---|---|---|"]
     for rows in results.values():
         for each in rows:
             if each.aim:
-                peers = "; ".join(
-                    f"{name}: {each.peers[name]:g} (ours is {each.ratios[name]:g} times)" for name in each.aim
-                )
+                peers = "; ".join(f"{name} {each.peers[name]:g} ({each.ratios[name]:g})" for name in each.aim)
                 lines.append(f"| {each.case} | {each.ours:g} {each.unit} | {peers} | {_aim(each)} | {_holds(each)} |")
     return "\n".join(lines)
 
@@ -218,8 +216,13 @@ Unless a unit says otherwise, a figure is CPU time (user and system) of the proc
 
 Each reconciles the objects of a namespace of its own, created while it runs. The engine does more than the others in the
 case with a child: it watches the children too, mends what others do to them, and so runs a second time when it sees the
-child that it made. It runs by itself, outside of kopf, which would add nothing per object. Memory is the growth of the process, with what is free given back, over the number of
-objects; it includes what HTTP and JSON leave behind.
+child that it made. It runs by itself, outside of kopf, which would add nothing per object. Memory is the growth of the
+process, with what is free given back, over the number of objects; it includes what HTTP and JSON leave behind.
 
 No TLS: it would cost all of them the same, and make the ratios look better.
+
+Where the engine's time for one status write goes, by cProfile (on 2026-11-21, in shares, which a profiler distorts):
+about 25 % is aiohttp sending the request and reading the answer, 14 % our client around it (building the URL,
+middlewares, decoding), 17 % the two watch events up to the work queue, 11 % the status (compared, encoded, its answer
+cached), 7 % reading the object into its model, and the rest the queue, the run and asyncio.
 """

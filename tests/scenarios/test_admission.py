@@ -484,3 +484,85 @@ async def test_conditions_that_are_not_evaluated_are_warned_of(http, webhooks, i
     answer = await http.post(f"{GROUP}/validatingwebhookconfigurations", body, query={"dryRun": "All"})
     assert answer.status == 201
     assert bool(answer.warnings) is not is_real
+
+
+async def established(http, kind: str, schema: dict[str, Any]) -> str:
+    """Define a kind of the test's own in versions v1 and v2 and return its path in the namespace, in v1."""
+    group = f"{http.namespace}.example.org"
+    plural = f"{kind.lower()}s"
+    versions = [
+        {"name": it, "served": True, "storage": it == "v2", "schema": {"openAPIV3Schema": schema}}
+        for it in ("v1", "v2")
+    ]
+    names = {"kind": kind, "plural": plural}
+    spec = {"group": group, "scope": "Namespaced", "names": names, "versions": versions}
+    path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+    answer = await http.post(path, {"metadata": {"name": f"{plural}.{group}"}, "spec": spec})
+    assert answer.status == 201, answer.text
+    collection = http.path(f"{group}/v1/{plural}")
+
+    async def served() -> bool:
+        return (await http.get(collection)).status == 200
+
+    await eventually(served)
+    return collection
+
+
+async def test_a_custom_object_is_pruned_and_defaulted_after_a_patch_too(http, webhooks):
+    spec = {"type": "object", "properties": {"size": {"type": "integer"}, "mode": {"type": "string", "default": "m"}}}
+    path = await established(http, "Thing", {"type": "object", "properties": {"spec": spec}})
+    group = f"{http.namespace}.example.org"
+    rules = [{**CREATE[0], "apiGroups": [group], "apiVersions": ["v2"], "resources": ["things"]}]
+    change = patch({"op": "add", "path": "/spec", "value": {"size": 2, "unknown": True}})
+    await webhooks.register("mutating", webhooks.hook("/m", change, rules))
+    answer = await http.post(path, {"kind": "Thing", "apiVersion": f"{group}/v1", "metadata": {"name": "t"}})
+    assert answer.status == 201, answer.text
+    assert (answer.json["apiVersion"], answer.json["spec"]) == (f"{group}/v1", {"size": 2, "mode": "m"})
+    [request] = webhooks.requests("/m")
+    assert (request["kind"]["version"], request["requestKind"]["version"]) == ("v2", "v1")
+    assert request["object"]["apiVersion"] == f"{group}/v2"
+
+
+async def test_an_eviction_is_shown_as_an_eviction(http, webhooks):
+    rules = [{**CREATE[0], "operations": ["*"], "resources": ["pods", "pods/eviction"]}]
+    pod = {"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
+
+    async def made() -> bool:  # once the namespace has its service account
+        return (await http.post(http.path("pods"), pod)).status in {201, 409}
+
+    await eventually(made)
+    await webhooks.register("validating", webhooks.hook("/v", deny("stay", code=403), rules))
+    body = {"kind": "Eviction", "apiVersion": "policy/v1", "metadata": {"name": "p", "namespace": http.namespace}}
+    answer = await http.post(http.path("pods", "p", sub="eviction"), body)
+    assert (answer.status, answer.json["message"]) == (
+        403,
+        'admission webhook "v.example.org" denied the request: stay',
+    )
+    request = webhooks.requests("/v")[0]
+    assert (request["operation"], request["subResource"]) == ("CREATE", "eviction")
+    assert request["kind"] == {"group": "policy", "version": "v1", "kind": "Eviction"}
+    assert request["resource"]["resource"] == "pods"
+    webhooks.answers["/v"] = allow
+    assert (await http.post(http.path("pods", "p", sub="eviction"), body)).status == 201
+
+
+async def test_a_generated_name_is_not_yet_there_for_mutating_webhooks(http, webhooks):
+    await webhooks.register("mutating", webhooks.hook("/m", patch({"op": "add", "path": "/data", "value": {"a": "b"}})))
+    await webhooks.register("validating", webhooks.hook("/v", allow))
+    made = await http.created("configmaps", {"metadata": {"generateName": "g-"}})
+    assert made["data"] == {"a": "b"}
+    [mutated], [validated] = webhooks.requests("/m"), webhooks.requests("/v")
+    assert "name" not in mutated["object"]["metadata"]
+    assert "name" not in mutated
+    assert validated["object"]["metadata"]["name"] == made["metadata"]["name"]
+
+
+async def test_what_the_server_allocates_is_not_yet_there_for_mutating_webhooks(http, webhooks):
+    rules = [{**CREATE[0], "resources": ["services"]}]
+    await webhooks.register("mutating", webhooks.hook("/m", patch(label("b", "2")), rules))
+    service = {"metadata": {"name": "s", "labels": {"a": "1"}}, "spec": {"ports": [{"port": 80}]}}
+    made = await http.created("services", service)
+    assert (made["metadata"]["labels"], bool(made["spec"]["clusterIP"])) == ({"a": "1", "b": "2"}, True)
+    [request] = webhooks.requests("/m")
+    assert "clusterIP" not in request["object"]["spec"]
+    assert "f:clusterIP" not in made["metadata"]["managedFields"][0]["fieldsV1"]["f:spec"]

@@ -91,11 +91,11 @@ class Writer:
         metadata["creationTimestamp"] = format_time(self._clock.now())
         served.strategy.default(obj)
         served.strategy.prepare_create(obj)
-        served.strategy.allocate(obj, lambda: map(served.read, list(collection.records.values())))
         if own is not None:
             obj = own(None, obj)
         if options.admission is not None:
             obj = await self._mutated_new(target, obj, options.admission, generated=generated)
+        served.strategy.allocate(obj, lambda: map(served.read, list(collection.records.values())))
         options.admit(None, obj)
         self._refuse_faults(served, obj, None, "")
         if options.admission is not None:
@@ -121,8 +121,6 @@ class Writer:
         self._place(target, metadata)
         served.strategy.default(made)
         served.strategy.prepare_create(made)
-        collection = self._storage.collection(served.collection)
-        served.strategy.allocate(made, lambda: map(served.read, list(collection.records.values())))
         return made
 
     async def change(

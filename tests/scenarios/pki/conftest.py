@@ -214,8 +214,8 @@ def pki(operator, team, monkeypatch):
     monkeypatch.setattr(app, "settings", replace(app.settings, own_namespace=team.namespace))
 
     @asynccontextmanager
-    async def run() -> AsyncIterator[Any]:
-        async with operator(app, clock=team.clock, namespace=team.namespace) as running:
+    async def run(**options: Any) -> AsyncIterator[Any]:
+        async with operator(app, clock=team.clock, namespace=team.namespace, **options) as running:
             yield running
 
     return run

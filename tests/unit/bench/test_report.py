@@ -67,7 +67,7 @@ def test_results_are_a_list_of_cases_and_come_back_as_they_were(tmp_path):
 def test_a_missed_aim_is_shown_in_the_page_and_in_the_readme():
     rows = {"server": [report.row("GET", "us", {"ours": [3.0], "empty": [2.0]}, aim={"empty": 1.3})]}
     assert "| GET | us | **3** (3 to 3) | empty 2 (1.5) | at most 1.3 times empty | **no** |" in report.page(rows)
-    assert "| GET | 3 us | empty: 2 (ours is 1.5 times) | at most 1.3 times empty | **no** |" in report.summary(rows)
+    assert "| GET | 3 us | empty 2 (1.5) | at most 1.3 times empty | **no** |" in report.summary(rows)
 
 
 def test_only_what_is_between_the_marks_of_a_text_is_replaced():

@@ -1,0 +1,400 @@
+"""Webhooks of an operator, from the declaration to what a caller sees, and what happens when they are not well."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import ssl
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from operatorkit import Allowed, Denied, Model, Mutated, Operator, Resource
+from operatorkit._runtime.admission import AtService, AtUrl, secret_name
+from operatorkit.clock import SYSTEM_CLOCK
+from operatorkit.cluster import PatchType
+from operatorkit.errors import ClusterError, Forbidden, Invalid, NotFound
+from operatorkit.resource import NoStatus
+from operatorkit.testing import FakeClock, eventually
+from operatorkit.testing.running import install_crds, running
+from operatorkit.webhooks import ServiceReference, configuration_name, configurations, invalid, required
+from operatorkit.webhooks.certificates import LEAF_LIFE, SECRETS, Bundle, CertificateStore, renewed
+from operatorkit.webhooks.manifests import CONFIGURATIONS
+from operatorkit.webhooks.registration import remove
+
+VALIDATING = CONFIGURATIONS["validate"]
+
+
+class GadgetSpec(Model):
+    size: int = 1
+    colour: str | None = None
+    shape: str | None = None
+
+
+class Gadget(Resource[GadgetSpec, NoStatus], group="webhooks.example.io", version="v1"):
+    """A thing with a door."""
+
+
+GADGETS = Gadget.api_resource()
+
+
+def gadget(name="a", **spec):
+    return {"apiVersion": Gadget.api_version, "kind": "Gadget", "metadata": {"name": name}, "spec": spec}
+
+
+class Door:
+    """What the functions of the operator do, and what they were asked."""
+
+    def __init__(self) -> None:
+        self.asked = []
+        self.decide = lambda new, old: Allowed()
+        self.change = lambda obj: Allowed()
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+
+@pytest.fixture
+def door():
+    return Door()
+
+
+@pytest.fixture
+def served(operator, cluster, door, namespace):
+    """Run an operator of this test's own, whose webhooks are for this test's namespace."""
+
+    @asynccontextmanager
+    async def run(*, webhooks=None, clock=None, name=None, **options):
+        app = Operator(name or f"gadgets-{namespace}")
+        app.settings = replace(app.settings, own_namespace=namespace)
+        options = {"namespace_selector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}, **options}
+
+        @app.validate(Gadget, operations=["CREATE", "UPDATE", "DELETE"], timeout=timedelta(seconds=2), **options)
+        async def validate(new, old, request):
+            door.asked.append(request)
+            await door.gate.wait()
+            return door.decide(new, old)
+
+        @app.mutate(Gadget, reinvocation=True, **options)
+        async def mutate(obj, request):
+            return door.change(obj)
+
+        app.reads(Gadget)
+        clock = {} if clock is None else {"clock": clock}
+        async with operator(app, webhooks=webhooks or AtUrl(), **clock) as running:
+            await in_force(cluster, door)
+            running.app = app
+            yield running
+
+    return run
+
+
+async def in_force(cluster, door):
+    """Return when the API server, which hears of a registration a moment later, asks."""
+
+    async def asks():
+        await cluster.create(GADGETS, gadget("probe"), namespace=cluster.namespace, dry_run=True)
+        return bool(door.asked)
+
+    await eventually(asks, timeout=20, message="the API server asks the webhook")
+    door.asked.clear()
+
+
+async def test_a_denial_names_all_its_causes(served, cluster, door):
+    async with served():
+        door.decide = lambda new, old: Denied(
+            invalid("spec.size", new.spec.size, "must be positive"),
+            required("spec.colour"),
+            invalid("spec.shape", "x", "must be round"),
+        )
+        with pytest.raises(Invalid) as refused:
+            await cluster.create(GADGETS, gadget(size=-1), namespace=cluster.namespace)
+        assert refused.value.message == (
+            'admission webhook "validate.gadgets.webhooks.example.io" denied the request: '
+            'Gadget.webhooks.example.io "a" is invalid: [spec.size: Invalid value: -1: must be positive, '
+            'spec.colour: Required value, spec.shape: Invalid value: "x": must be round]'
+        )
+        assert [cause.field for cause in refused.value.causes] == ["spec.size", "spec.colour", "spec.shape"]
+
+
+async def test_a_mutation_is_stored_and_a_warning_reaches_the_caller(served, http, door):
+    def change(obj):
+        if obj.spec.colour is not None:
+            return Allowed()
+        obj.spec.colour = "red"
+        return Mutated(obj, warnings=["no colour: red it is"])
+
+    async with served():
+        door.change = change
+        answer = await http.post(http.path("webhooks.example.io/v1/gadgets"), gadget(size=3))
+        assert answer.status == 201, answer.text
+        assert answer.json["spec"] == {"size": 3, "colour": "red"}
+        assert [warning.partition(" - ")[2] for warning in answer.warnings] == ['"no colour: red it is"']
+
+
+async def test_a_deletion_is_asked_for_with_the_object_that_is(served, cluster, door):
+    async with served():
+        await cluster.create(GADGETS, gadget(size=7), namespace=cluster.namespace)
+        door.decide = lambda new, old: Denied("still used") if new is None and old.spec.size == 7 else Allowed()
+        with pytest.raises(Forbidden, match="still used"):
+            await cluster.delete(GADGETS, "a", namespace=cluster.namespace)
+        door.decide = lambda new, old: Allowed()
+        await cluster.delete(GADGETS, "a", namespace=cluster.namespace)
+
+
+async def test_a_dry_run_is_told_as_one_and_stores_nothing(served, cluster, door):
+    async with served():
+        await cluster.create(GADGETS, gadget(), namespace=cluster.namespace, dry_run=True)
+        assert [request.dry_run for request in door.asked] == [True]
+        with pytest.raises(NotFound):
+            await cluster.get(GADGETS, "a", namespace=cluster.namespace)
+
+
+async def test_a_slow_webhook_is_an_error_in_time(served, cluster, door):
+    async with served():
+        door.gate.clear()
+        with pytest.raises(ClusterError, match=r"did not decide within 1\.[0-9]+ s"):
+            await cluster.create(GADGETS, gadget(), namespace=cluster.namespace)
+        door.gate.set()
+
+
+@pytest.mark.parametrize("failure", ["raises", "nonsense"])
+@pytest.mark.parametrize("failure_policy", ["Fail", "Ignore"])
+async def test_a_webhook_that_fails_admits_nothing(served, cluster, door, failure, failure_policy):
+    def fails(new, old):
+        if failure == "raises":
+            raise RuntimeError("boom")
+        return "yes"
+
+    async with served(failure_policy=failure_policy):
+        door.decide = fails
+        with pytest.raises(ClusterError, match="fault of the operator"):
+            await cluster.create(GADGETS, gadget(), namespace=cluster.namespace)
+
+
+@pytest.mark.parametrize(("failure_policy", "admitted"), [("Fail", False), ("Ignore", True)])
+@pytest.mark.parametrize("trouble", ["down", "wrong CA"])
+async def test_without_an_answer_the_failure_policy_decides(
+    served, cluster, door, namespace, failure_policy, admitted, trouble
+):
+    """Nobody repairs this registration: it is a copy of the operator's, in another name."""
+    name = f"copy.of.{namespace}"
+    async with served(failure_policy=failure_policy) as running:
+        live = await cluster.get(VALIDATING, configuration_name(running.app.name))
+        entry = live["webhooks"][0] | {"name": "copy.example.io"}
+        if trouble == "wrong CA":
+            other = renewed(None, ["127.0.0.1"], SYSTEM_CLOCK.now())
+            entry["clientConfig"] = entry["clientConfig"] | {"caBundle": base64.b64encode(other.ca_pem).decode()}
+        else:
+            entry["clientConfig"] = entry["clientConfig"] | {"url": "https://127.0.0.1:1/validate"}
+        copy = {key: live[key] for key in ("apiVersion", "kind")} | {"metadata": {"name": name}, "webhooks": [entry]}
+        await cluster.create(VALIDATING, copy)
+        try:
+            if admitted:
+                await cluster.create(GADGETS, gadget(), namespace=namespace)
+                assert [request.name for request in door.asked] == ["a"]
+                return
+
+            async def refused():
+                with pytest.raises(ClusterError, match=r'failed calling webhook "copy\.example\.io"'):
+                    await cluster.create(GADGETS, gadget(), namespace=namespace, dry_run=True)
+                return True
+
+            await eventually(refused, timeout=20, message="the API server calls the copy")
+        finally:
+            await cluster.delete(VALIDATING, name)
+
+
+async def test_a_webhook_sees_again_what_a_later_one_changed(served, cluster, door):
+    """The first mutating webhook is asked once more, with the second one's change (reinvocation)."""
+    seen = []
+
+    def first(obj):
+        seen.append(obj.spec.shape)
+        if obj.spec.shape == "round" and obj.spec.colour != "red":
+            obj.spec.colour = "red"
+            return Mutated(obj)
+        return Allowed()
+
+    def second(obj):
+        if obj.spec.shape is None:
+            obj.spec.shape = "round"
+            return Mutated(obj)
+        return Allowed()
+
+    async with served(name=f"a-{cluster.namespace}"), second_operator(second, cluster):
+        door.change = first
+        made = await cluster.create(GADGETS, gadget(), namespace=cluster.namespace)
+    assert (made["spec"]["shape"], made["spec"]["colour"]) == ("round", "red")
+    assert seen == [None, "round"]
+
+
+@asynccontextmanager
+async def second_operator(change, cluster):
+    app = Operator(f"b-{cluster.namespace}")
+    app.settings = replace(app.settings, own_namespace=cluster.namespace)
+    called = []
+
+    @app.mutate(Gadget, namespace_selector={"matchLabels": {"kubernetes.io/metadata.name": cluster.namespace}})
+    async def mutate(obj, request):
+        called.append(request)
+        return change(obj)
+
+    async with running(app, cluster, webhooks=AtUrl()):
+
+        async def asks():
+            await cluster.create(GADGETS, gadget("probe"), namespace=cluster.namespace, dry_run=True)
+            return bool(called)
+
+        await eventually(asks, timeout=20, message="the API server asks the second webhook")
+        yield
+
+
+async def test_a_url_is_forgotten_when_the_operator_stops(served, cluster, door):
+    async with served() as running:
+        name = configuration_name(running.app.name)
+        assert (await cluster.get(VALIDATING, name))["webhooks"][0]["clientConfig"]["url"].startswith(
+            "https://127.0.0.1:"
+        )
+    for resource in CONFIGURATIONS.values():
+        with pytest.raises(NotFound):
+            await cluster.get(resource, name)
+
+
+@pytest.mark.parametrize("drift", ["changed", "deleted"])
+async def test_a_registration_that_somebody_spoils_is_repaired(served, cluster, drift):
+    async with served() as running:
+        name = configuration_name(running.app.name)
+        before = await cluster.get(VALIDATING, name)
+        if drift == "deleted":
+            await cluster.delete(VALIDATING, name)
+        else:
+            spoilt = [before["webhooks"][0] | {"failurePolicy": "Ignore", "rules": []}]
+            await cluster.patch(VALIDATING, name, {"webhooks": spoilt}, patch_type=PatchType.MERGE)
+
+        async def repaired():
+            assert (await cluster.get(VALIDATING, name))["webhooks"] == before["webhooks"]
+            return True
+
+        await eventually(repaired, timeout=20)
+
+
+async def test_a_certificate_that_is_renewed_under_way_breaks_nothing(served, cluster, door):
+    clock = FakeClock(start=datetime.now(UTC) - LEAF_LIFE * 0.7)  # API servers have clocks of their own
+    async with served(clock=clock) as running:
+        first = await presented(cluster, running.app)
+        await clock.advance(LEAF_LIFE * 0.7)
+
+        async def changed():
+            return await presented(cluster, running.app) != first
+
+        await eventually(changed, timeout=20, message="another certificate is presented")
+        door.decide = lambda new, old: Denied("asked")
+        for _ in range(3):
+            with pytest.raises(Forbidden, match="asked"):
+                await cluster.create(GADGETS, gadget(), namespace=cluster.namespace)
+
+
+async def test_a_secret_that_was_spoilt_is_written_anew_and_the_new_ca_is_registered(served, cluster, door):
+    async with served() as running:
+        first = await presented(cluster, running.app)
+        await cluster.delete(SECRETS, secret_name(running.app), namespace=cluster.namespace)
+
+        async def changed():
+            return await presented(cluster, running.app) != first
+
+        await eventually(changed, timeout=20, message="another certificate is presented")
+        door.decide = lambda new, old: Denied("asked")
+
+        async def asked():
+            try:
+                await cluster.create(GADGETS, gadget(), namespace=cluster.namespace, dry_run=True)
+            except Forbidden:
+                return True
+            except ClusterError:  # the API server has yet to hear of the new CA
+                return False
+            raise AssertionError("admitted without being asked")
+
+        await eventually(asked, timeout=20, message="the API server trusts the new certificate")
+
+
+async def presented(cluster, app):
+    """Return the certificate that is presented where the API server calls."""
+    client = (await cluster.get(VALIDATING, configuration_name(app.name)))["webhooks"][0]["clientConfig"]
+    host, _, port = client["url"].removeprefix("https://").partition("/")[0].partition(":")
+    return await asyncio.to_thread(ssl.get_server_certificate, (host, int(port)))
+
+
+async def test_two_replicas_agree_on_one_certificate(cluster, namespace):
+    stores = [
+        CertificateStore(cluster, namespace=namespace, name="tls", hosts=["a.svc"], clock=SYSTEM_CLOCK)
+        for _ in range(4)
+    ]
+    bundles = await asyncio.gather(*(store.load() for store in stores))
+    assert len(set(bundles)) == 1
+    assert Bundle.read(await cluster.get(SECRETS, "tls", namespace=namespace)) == bundles[0]
+
+
+@pytest.fixture
+def behind_a_service(cluster, namespace, door):
+    """Run an operator as in a cluster; nothing can call its Service, so its configurations are looked at only."""
+
+    @asynccontextmanager
+    async def run(*, complete_only):
+        app = Operator(f"gadgets-{namespace}")
+        app.settings = replace(app.settings, own_namespace=namespace)
+
+        @app.validate(Gadget, namespace_selector={"matchLabels": {"none": "at-all"}})
+        async def validate(new, old, request):
+            return Allowed()
+
+        service = ServiceReference(namespace=namespace, name="gadgets")
+        topology = AtService(service=service, port=0, complete_only=complete_only)
+        await install_crds(cluster, [Gadget])
+        async with running(app, cluster, webhooks=topology):
+            yield app, service
+
+    return run
+
+
+async def test_a_registration_behind_a_service_stays_until_it_is_removed(behind_a_service, cluster, namespace):
+    async with behind_a_service(complete_only=False) as (app, _):
+        pass
+    name = configuration_name(app.name)
+    entry = (await cluster.get(VALIDATING, name))["webhooks"][0]
+    bundle = Bundle.read(await cluster.get(SECRETS, secret_name(app), namespace=namespace))
+    assert entry["clientConfig"]["service"] == {
+        "namespace": namespace,
+        "name": "gadgets",
+        "port": 443,
+        "path": "/validate/webhooks.example.io/v1/gadgets",
+    }
+    assert base64.b64decode(entry["clientConfig"]["caBundle"]) == bundle.ca_pem
+    assert await remove(cluster, app.name) == [f"ValidatingWebhookConfiguration {name}"]
+    assert await remove(cluster, app.name) == []
+    with pytest.raises(NotFound):
+        await cluster.get(VALIDATING, name)
+
+
+async def test_a_registration_of_a_chart_is_told_the_ca_and_nothing_else(behind_a_service, cluster, namespace):
+    async with behind_a_service(complete_only=True) as (app, service):
+        name = configuration_name(app.name)
+        with pytest.raises(NotFound):
+            await cluster.get(VALIDATING, name)
+        (manifest,) = configurations(app.name, app.webhooks, at=service, managed_by="Helm")
+        manifest["webhooks"][0]["failurePolicy"] = "Ignore"
+        made = await cluster.create(VALIDATING, manifest)
+        assert "caBundle" not in made["webhooks"][0]["clientConfig"]
+
+        async def completed():
+            live = await cluster.get(VALIDATING, name)
+            return live["webhooks"][0] if "caBundle" in live["webhooks"][0]["clientConfig"] else None
+
+        entry = await eventually(completed, timeout=20, message="the CA is told")
+        del entry["clientConfig"]["caBundle"]
+        assert entry == made["webhooks"][0]
+        assert await remove(cluster, app.name) == []
+        await cluster.delete(VALIDATING, name)
+    with pytest.raises(NotFound):
+        await cluster.get(VALIDATING, name)
