@@ -84,6 +84,8 @@ async def _chapters(stack: contextlib.ExitStack, folder: Path, kubeconfig: Path,
         await story.prepare_the_platform()
         story.say("A team asks for a certificate for its service")
         await story.issue_for_the_team()
+        story.say("A request that can never be right is refused at the door")
+        await story.refuse_at_the_door()
         story.say("A second request has a slip in the namespace: shopp instead of shop")
         await story.refuse_a_wrong_name()
         story.say("The team reads what to ask for, and corrects it")
@@ -101,7 +103,17 @@ def _definitions() -> list[JSONObject]:
 @contextlib.contextmanager
 def _operator(folder: Path, kubeconfig: Path) -> Iterator[subprocess.Popen[bytes]]:
     """Run the pki operator as a process of its own, as it would run in a cluster, and stop it afterwards."""
-    options = ["--kubeconfig", str(kubeconfig), "--own-namespace", "pki-system", "--leashed", "--scratch", str(folder)]
+    options = [
+        "--kubeconfig",
+        str(kubeconfig),
+        "--own-namespace",
+        "pki-system",
+        "--webhooks",
+        "url",
+        "--leashed",
+        "--scratch",
+        str(folder),
+    ]
     with (folder / "operator.log").open("wb") as log:
         process = subprocess.Popen(  # noqa: S603 - our own program
             [sys.executable, "-m", "operatorkit", "run", "pki", *options],

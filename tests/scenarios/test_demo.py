@@ -57,6 +57,9 @@ def test_the_demo_shows_the_error_at_the_pod_and_the_recovery(marker: str) -> No
     done = subprocess.run(COMMAND, env=environment(marker), capture_output=True, text=True, check=False, timeout=100)
     assert done.returncode == 0, done.stdout + done.stderr
     told = done.stdout
+    assert "spec.dnsNames[0]" in told
+    assert "spec.dnsNames[1]" in told
+    assert "spec.duration" in told
     waiting, _, recovered = told.partition("corrects it")
     assert "ContainerCreating" in waiting
     (denied,) = (line for line in waiting.splitlines() if "DeniedByPolicy" in line)

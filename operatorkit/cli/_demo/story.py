@@ -17,7 +17,7 @@ from cryptography import x509
 
 from operatorkit.cli._describe import describe_pod
 from operatorkit.cluster import ClusterAPI, JSONObject, PatchType
-from operatorkit.errors import NotFound, OperatorKitError
+from operatorkit.errors import ClusterError, NotFound, OperatorKitError
 from operatorkit.names import ApiResource, GroupVersionKind
 
 __all__ = ["Story", "StoryError"]
@@ -25,11 +25,20 @@ __all__ = ["Story", "StoryError"]
 T = TypeVar("T")
 
 _PATIENCE_SECONDS = 30.0
+_FAULTS_IN_MALFORMED = 3
 _MANAGER = "platform-engineer"
 PODS = ApiResource("", "v1", "Pod", "pods", namespaced=True)
 SECRETS = ApiResource("", "v1", "Secret", "secrets", namespaced=True)
 EVENTS = ApiResource("", "v1", "Event", "events", namespaced=True)
 NAMESPACES = ApiResource("", "v1", "Namespace", "namespaces", namespaced=False)
+
+VALIDATING = ApiResource(
+    "admissionregistration.k8s.io",
+    "v1",
+    "ValidatingWebhookConfiguration",
+    "validatingwebhookconfigurations",
+    namespaced=False,
+)
 
 
 class StoryError(OperatorKitError):
@@ -78,6 +87,25 @@ class Story:
         click.echo(f"  names  {', '.join(names.get_values_for_type(x509.DNSName))}")
         click.echo(f"  issuer {chain[0].issuer.rfc4514_string()}, until {chain[0].not_valid_after_utc:%Y-%m-%d}")
         click.echo(f"  pod/web is {pod['status']['phase']} and mounts it")
+
+    async def refuse_at_the_door(self) -> None:
+        """Ask for what can never be right: the operator's webhook refuses it before it is stored."""
+        await self._until("the webhook of Certificates is registered", self._registered)
+        self._show("malformed.yaml", "kind: Certificate")
+        try:
+            await self._apply_file("malformed.yaml")
+        except ClusterError as error:
+            click.echo(f"  refused at once, and nothing is stored ({error.code} {error.reason}):")
+            for cause in error.causes:
+                click.secho(f"    {cause.field}: {cause.message}", fg="yellow")
+            if len(error.causes) < _FAULTS_IN_MALFORMED:
+                raise StoryError(f"expected {_FAULTS_IN_MALFORMED} causes; found: {error}") from error
+        else:
+            raise StoryError("expected that Certificate shop/mail is refused; found: it was stored")
+        click.echo("  What can be judged by itself is refused here, to whoever applies it.")
+        click.echo(
+            "  What depends on others, such as a policy or an issuer, is told later, at the pod that waits: next."
+        )
 
     async def refuse_a_wrong_name(self) -> None:
         """Ask for a name that the policy forbids, and look where the application's owner looks."""
@@ -145,6 +173,11 @@ class Story:
         obj = await self._api.get(resource, name, namespace=namespace)
         conditions: list[dict[str, Any]] = obj.get("status", {}).get("conditions", [])
         return any(condition["type"] == type_ and condition["status"] == "True" for condition in conditions)
+
+    async def _registered(self) -> bool:
+        webhooks = (await self._api.list(VALIDATING)).items
+        rules = [rule for item in webhooks for hook in item.get("webhooks") or () for rule in hook.get("rules") or ()]
+        return any("certificates" in rule.get("resources", ()) for rule in rules)
 
     async def _pod_in(self, name: str, phase: str) -> JSONObject | None:
         pod = await self._api.get(PODS, name, namespace="shop")
