@@ -9,11 +9,13 @@ A fault that was there before does not stand in the way of another change: it is
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Sequence
 from datetime import timedelta
 
 from operatorkit import AdmissionRequest, Allowed, Cause, Denied, Mutated
+from operatorkit.webhooks import invalid, required
 from operators.pki.api import Certificate, CertificatePolicy, CertificateSpec
 from operators.pki.observe import app
 from operators.pki.policy import check_policy
@@ -99,11 +101,10 @@ def _identity(fault: Fault) -> tuple[str, str, str]:
 
 
 def _cause(fault: Fault) -> Cause:
-    reason, word = (
-        ("FieldValueRequired", "Required value") if fault.value in {"None", "[]"} else ("FieldValueInvalid", "")
-    )
-    message = f"{word or f'Invalid value: {fault.value}'}: {fault.problem}: {fault.remedy}"
-    return Cause(field=fault.field, reason=reason, message=message)
+    detail = f"{fault.problem}: {fault.remedy}"
+    if fault.value in {"None", "[]"}:
+        return required(fault.field, detail)
+    return invalid(fault.field, ast.literal_eval(fault.value), detail)  # a fault holds Python's way to write a value
 
 
 def _names(spec: CertificateSpec) -> list[str]:

@@ -59,7 +59,7 @@ async def test_three_faults_are_refused_in_one_answer_and_nothing_is_stored(door
         ]
         assert refused.value.message.startswith(
             'admission webhook "validate.certificates.pki.operatorkit.dev" denied the request: '
-            "Certificate.pki.operatorkit.dev \"web\" is invalid: [spec.dnsNames[0]: Invalid value: 'app_1'"
+            'Certificate.pki.operatorkit.dev "web" is invalid: [spec.dnsNames[0]: Invalid value: "app_1": its label'
         )
         assert await team.find("Certificate", "web") is None
 
