@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -22,3 +23,17 @@ def test_the_python_of_a_page_runs(page: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setitem(sys.modules, module.__name__, module)
     for block in BLOCK.findall(page.read_text()):
         exec(compile(block, str(page), "exec"), vars(module))
+
+
+def test_the_reference_of_the_command_line_is_in_step_with_the_commands() -> None:
+    command = [sys.executable, str(ROOT / "tools" / "cli_reference.py"), "--check"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    "page", [ROOT / "README.md", *sorted(ROOT.glob("docs/*/*.md"))], ids=lambda page: f"{page.parent.name}-{page.stem}"
+)
+def test_a_link_to_a_file_leads_somewhere(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
+        assert (page.parent / link).exists(), link
