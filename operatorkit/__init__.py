@@ -2,10 +2,12 @@
 
 The rooms, from the top floor to the cellar; each may import what lies below it, never above:
 
-    cli            the commands: run, dev, controlplane, crd, demo
+    cli            the commands: run, dev, controlplane, crd, package, demo
     testing        the pytest plugin: control planes, FakeClock, eventually, writes, idle
     controlplane   Kubernetes APIs to develop and test against: an embedded one and a launcher of the real one
+    chart          Helm charts and roles, derived from what an operator declares
     _runtime       the engine: informers into work queues into reconcile functions, hosted by kopf
+    permissions    what an operator must be allowed to do: the start-up check and the chart's roles
     operator       what an operator declares: Operator, Watch, Requeue
     context        what a reconcile function is given: Context
     children       what an apply sends, and when it sends nothing
