@@ -27,7 +27,7 @@ _log = logging.getLogger("operatorkit.webhooks")
 MAX_BODY_BYTES = 7 * 1024 * 1024
 """An object has at most 3 MB when it is sent; a review holds two of them and little else."""
 
-_BODIES_AT_ONCE = 16
+_BODIES_AT_ONCE = 8
 _BODY_SECONDS = 5.0
 _MARGIN = 0.9  # of the API server's patience: the rest is for the way
 _LONGEST = timedelta(seconds=30)
@@ -36,7 +36,7 @@ _LONGEST = timedelta(seconds=30)
 class WebhookServer:
     """Serves webhooks at `host` and `port` (0: a free one) from `start` to `stop`.
 
-    Guarantees: at most 16 bodies of 7 MiB are in memory at once; every request is answered within the time that its
+    Guarantees: at most 8 bodies of 7 MiB are in memory at once; every request is answered within the time that its
     API server gave, less a tenth; `use` takes effect for the next connection, and breaks none.
     """
 

@@ -1,0 +1,92 @@
+"""However much is sent to a webhook server at once, its memory stays within bounds."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import ssl
+import subprocess
+import sys
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+SERVER = """
+import asyncio, json, sys
+from operatorkit import Allowed, Model, Operator, Resource
+from operatorkit.clock import SYSTEM_CLOCK
+from operatorkit.resource import NoStatus
+from operatorkit.webhooks.certificates import renewed
+from operatorkit.webhooks.server import WebhookServer
+
+class ThingSpec(Model):
+    size: int = 1
+
+class Thing(Resource[ThingSpec, NoStatus], group="example.io", version="v1"): ...
+
+app = Operator("things")
+
+@app.validate(Thing)
+async def validate(new, old, request):
+    return Allowed()
+
+async def main():
+    server = WebhookServer(app.webhooks)
+    bundle = renewed(None, ["127.0.0.1"], SYSTEM_CLOCK.now())
+    server.use(bundle.cert_pem, bundle.key_pem)
+    await server.start()
+    print(json.dumps([server.port, app.webhooks[0].path, bundle.ca_pem.decode()]), flush=True)
+    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+    await server.stop()
+
+asyncio.run(main())
+"""
+SENDERS = 40
+BODY_BYTES = 6_900_000  # just below what is read at all
+BOUND_BYTES = 380 << 20  # the bodies together have 276 MiB, and one of them alone, decoded, 200 MiB
+
+
+def peak(pid: int) -> int:
+    """Return the most memory that a process has had, in bytes."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) << 10
+    raise AssertionError("no VmHWM")
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc to see the memory of a process")
+async def test_the_memory_of_a_server_is_bounded_while_many_send_much() -> None:
+    server = await asyncio.to_thread(
+        subprocess.Popen, [sys.executable, "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert server.stdin is not None
+    assert server.stdout is not None
+    try:
+        port, path, ca = json.loads(await asyncio.to_thread(server.stdout.readline))
+        before = peak(server.pid)
+        bodies = [b"[" + b"{}," * (BODY_BYTES // 3) + b"{}]", b"[" * BODY_BYTES, b'{"a":"' + b"x" * BODY_BYTES]
+        connector = aiohttp.TCPConnector(ssl=ssl.create_default_context(cadata=ca), limit=0)
+        async with aiohttp.ClientSession(connector=connector) as session:
+
+            async def send(body: bytes) -> int:
+                try:
+                    async with session.post(
+                        f"https://127.0.0.1:{port}{path}",
+                        data=io.BytesIO(body),
+                        headers={"Content-Type": "application/json"},
+                    ) as answer:
+                        return answer.status
+                except aiohttp.ClientError:
+                    return 0  # it hung up on us, which is a refusal too
+
+            codes = await asyncio.gather(*(send(bodies[number % 3]) for number in range(SENDERS)))
+            assert set(codes) <= {0, 400, 408, 413}
+            assert 400 in codes
+        grown = peak(server.pid) - before
+    finally:
+        server.stdin.close()
+        await asyncio.to_thread(server.wait, 30)
+        server.stdout.close()
+    assert grown < BOUND_BYTES, f"grew by {grown >> 20} MiB"
