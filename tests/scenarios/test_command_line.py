@@ -97,7 +97,7 @@ def apply_crd(controlplane: ControlPlane, manifest: dict[str, object]) -> None:
             await api.patch(crds, name, manifest, patch_type=PatchType.APPLY, field_manager="test", force=True)
 
             async def established() -> bool:
-                conditions = (await api.get(crds, name)).get("status", {}).get("conditions", [])
+                conditions = (await api.get(crds, name)).get("status", {}).get("conditions") or ()  # null at first
                 return any(c["type"] == "Established" and c["status"] == "True" for c in conditions)
 
             await eventually(established)

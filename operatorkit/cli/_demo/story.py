@@ -171,7 +171,7 @@ class Story:
 
     async def _condition(self, resource: ApiResource, name: str, namespace: str | None, type_: str) -> bool:
         obj = await self._api.get(resource, name, namespace=namespace)
-        conditions: list[dict[str, Any]] = obj.get("status", {}).get("conditions", [])
+        conditions: list[dict[str, Any]] = obj.get("status", {}).get("conditions") or []
         return any(condition["type"] == type_ and condition["status"] == "True" for condition in conditions)
 
     async def _registered(self) -> bool:
