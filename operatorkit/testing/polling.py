@@ -35,8 +35,9 @@ async def eventually(
 ) -> Any:
     """Return the first result of `check` that is true, asking again with growing pauses; it may be async.
 
-    An AssertionError, and an error answer of the API server, count as "not yet". After `timeout` seconds of real time
-    an AssertionError tells what was last seen, and names any FakeClock that stands still while somebody waits for it.
+    An AssertionError, an error answer of the API server, and a LookupError (a condition or field that is not there
+    yet) count as "not yet"; any other exception is raised at once. After `timeout` seconds of real time an
+    AssertionError tells what was last seen, and names any FakeClock that stands still while somebody waits for it.
     """
     deadline = time.monotonic() + timeout
     pause = _FIRST_PAUSE
@@ -49,7 +50,7 @@ async def eventually(
             if value:
                 return value
             seen = f"the last result was {value!r}"
-        except (AssertionError, ClusterError) as error:
+        except (AssertionError, ClusterError, LookupError) as error:
             cause, seen = error, f"the last attempt raised {type(error).__name__}: {error}"
         if time.monotonic() >= deadline:
             raise AssertionError(_failure(message, timeout, seen)) from cause

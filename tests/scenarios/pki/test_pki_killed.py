@@ -208,8 +208,8 @@ async def serials(team):
     return found
 
 
-async def settled(team, proxy, *, quiet=1.0):
-    """Wait until the operator has written nothing for a while, and return what is there then."""
+async def settled(team, proxy, *, wanted=None, quiet=1.0):
+    """Wait for the end of the story (all of `wanted`, where that is known) and until the operator writes no more."""
 
     async def expected():
         if proxy.process is not None and proxy.process.returncode is not None:
@@ -217,7 +217,8 @@ async def settled(team, proxy, *, quiet=1.0):
         state = await outcome(team)
         assert state["conditions"]["Certificate web"] == [("True", "UpToDate")], state
         assert state["conditions"]["Certificate bad"] == [("False", "DeniedByPolicy")], state
-        assert state["conditions"]["Pki shop"][0][0] == "True", state
+        assert [status for status, _ in state["conditions"]["Pki shop"]] == ["True"], state
+        assert wanted is None or state == wanted
         return True
 
     try:
@@ -250,11 +251,11 @@ async def test_a_crash_at_any_write_leaves_the_same_end(proxy, team, after, caps
             story = new_story()
             proxy.arm(story, kill_at=kill_at, after=after)
             await tell(team, story)
-            if not await killed(proxy, team):
+            if not await killed(proxy, team, wanted):
                 break
             kept = await serials(team)
             await proxy.start()
-            found = await settled(team, proxy)
+            found = await settled(team, proxy, wanted=wanted)
             where = f"killed {'after' if after else 'before'} write {kill_at}"
             assert found == wanted, f"{where}\n{proxy.told()}"
             assert max(await counts(team)) <= 2, where
@@ -268,10 +269,10 @@ async def test_a_crash_at_any_write_leaves_the_same_end(proxy, team, after, caps
                 await team.cluster.delete(NAMESPACES, name)
 
 
-async def killed(proxy, team):
+async def killed(proxy, team, wanted):
     """Wait until the operator is killed, or has told the story to its end: then there was no such write."""
     death = asyncio.ensure_future(proxy.killed.wait())
-    end = asyncio.ensure_future(settled(team, proxy))
+    end = asyncio.ensure_future(settled(team, proxy, wanted=wanted))
     try:
         await asyncio.wait({death, end}, return_when=asyncio.FIRST_COMPLETED)
         if not death.done():

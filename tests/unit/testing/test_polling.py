@@ -21,8 +21,8 @@ async def test_it_returns_the_first_true_result_of_a_function_or_a_coroutine_fun
     assert await eventually(answer) == 42
 
 
-async def test_assertions_and_errors_of_the_api_server_mean_not_yet():
-    errors = iter([AssertionError("no"), NotFound('pods "a" not found')])
+async def test_assertions_errors_of_the_api_server_and_absent_fields_mean_not_yet():
+    errors = iter([AssertionError("no"), NotFound('pods "a" not found'), KeyError("status"), IndexError("conditions")])
 
     def check() -> bool:
         for error in errors:
@@ -33,8 +33,8 @@ async def test_assertions_and_errors_of_the_api_server_mean_not_yet():
 
 
 async def test_another_error_is_raised_at_once():
-    with pytest.raises(KeyError):
-        await eventually(lambda: {}["missing"])
+    with pytest.raises(TypeError):
+        await eventually(lambda: len(3))
 
 
 async def test_the_failure_tells_the_last_result_and_the_clock_that_stands_still():
