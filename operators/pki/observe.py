@@ -8,16 +8,20 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from kubernetes.client.models import V1ObjectMeta, V1Pod, V1ReplicaSet, V1Secret
 
 from operatorkit.clock import format_time
 from operatorkit.conditions import is_true
 from operatorkit.context import Context, Reader
-from operatorkit.errors import InvalidObject
+from operatorkit.errors import InvalidObject, NotFound
 from operatorkit.names import LABEL_OWNER_UID, ObjectKey
 from operatorkit.operator import Operator
+from operatorkit.resource import api_resource_of, read
 from operators.pki import reasons
 from operators.pki.api import Certificate, CertificatePolicy, ClusterIssuer, Issuer
 from operators.pki.objects import secret_data
@@ -28,6 +32,7 @@ from operators.pki.request import read_request
 from operators.pki.signer import SelfSigner, Signer, SignerError, read_ca
 
 __all__ = [
+    "AnyIssuer",
     "RepairLimit",
     "app",
     "certificates_near_secret",
@@ -35,6 +40,8 @@ __all__ = [
     "certificates_of_pod",
     "certificates_unready",
     "issuers_of_secret",
+    "look_again",
+    "look_again_for_signer",
     "observe",
     "repairs",
     "rivals",
@@ -44,6 +51,9 @@ __all__ = [
 _INDEX_SECRET = "secret"  # noqa: S105 - the name of an index
 _INDEX_ISSUER = "issuer"
 _INDEX_CA = "ca"
+
+AnyIssuer = Issuer | ClusterIssuer
+T = TypeVar("T")
 
 app = Operator("pki")
 
@@ -103,10 +113,10 @@ def certificates_near_secret(secret: V1Secret, reader: Reader) -> Iterable[Objec
     return found
 
 
-def issuers_of_secret(secret: V1Secret, reader: Reader) -> list[Issuer | ClusterIssuer]:
+def issuers_of_secret(secret: V1Secret, reader: Reader) -> list[AnyIssuer]:
     """Return the issuers that have their CA in this Secret."""
     key = _key(secret.metadata)
-    found: list[Issuer | ClusterIssuer] = [
+    found: list[AnyIssuer] = [
         *reader.list(Issuer, namespace=key.namespace, index=(_INDEX_CA, key.name)),
     ]
     if key.namespace == app.settings.own_namespace:
@@ -114,7 +124,7 @@ def issuers_of_secret(secret: V1Secret, reader: Reader) -> list[Issuer | Cluster
     return found
 
 
-def certificates_of_issuer(issuer: Issuer | ClusterIssuer, reader: Reader) -> list[ObjectKey]:
+def certificates_of_issuer(issuer: AnyIssuer, reader: Reader) -> list[ObjectKey]:
     """Return the Certificates that an issuer signs."""
     value = f"{issuer.kind}/{issuer.metadata.name}"
     namespace = issuer.metadata.namespace or None
@@ -138,6 +148,8 @@ def _secret_keys(pod: V1Pod) -> list[str]:
 
 
 app.needs(V1ReplicaSet, "get", reason="the Deployment above it is told of what its Pods lack")
+for _kind in (Issuer, ClusterIssuer, V1Secret):
+    app.needs(_kind, "get", reason="it is said to be missing only when the cluster itself has none")
 app.index(V1Pod, INDEX_SECRETS, _secret_keys)
 app.index(Certificate, _INDEX_SECRET, lambda one: [f"{one.metadata.namespace}/{one.spec.secret_name}"])
 app.index(Certificate, _INDEX_ISSUER, lambda one: [f"{one.spec.issuer_ref.kind}/{one.spec.issuer_ref.name}"])
@@ -210,35 +222,105 @@ def _seniority(certificate: Certificate) -> tuple[str, str]:
 
 
 def _signer_or_refusal(certificate: Certificate, ctx: Context) -> Signer | Refuse:
+    """Return the signer, or why there is none, by what the caches hold."""
     reference = certificate.spec.issuer_ref
-    namespace = certificate.metadata.namespace
-    issuer: Issuer | ClusterIssuer | None
-    if reference.kind == "Issuer":
-        issuer, place = ctx.get(Issuer, reference.name, namespace=namespace), f" in namespace {namespace}"
-    else:
-        issuer, place = ctx.get(ClusterIssuer, reference.name), ""
-    if issuer is None:
-        return Refuse(
-            reasons.ISSUER_NOT_FOUND,
-            f"Create {reference.kind} {reference.name}{place}, or name another in spec.issuerRef: it does not exist",
-        )
     try:
-        return signer_of(issuer, ctx)
-    except SignerError as error:
-        message = f"{error} ({reference.kind} {reference.name} cannot sign)"
-        return Refuse(reasons.ISSUER_NOT_READY, message, error.until)
+        if reference.kind == "Issuer":
+            issuer: AnyIssuer | None = ctx.get(Issuer, reference.name, namespace=certificate.metadata.namespace)
+        else:
+            issuer = ctx.get(ClusterIssuer, reference.name)
+        return signer_of(issuer, ctx) if issuer is not None else _no_issuer(certificate)
+    except (SignerError, InvalidObject) as error:
+        return _unable(certificate, error)
 
 
-def signer_of(issuer: Issuer | ClusterIssuer, ctx: Context) -> Signer:
-    """Return what signs for an issuer. Raises SignerError."""
+def _no_issuer(certificate: Certificate) -> Refuse:
+    reference = certificate.spec.issuer_ref
+    place = f" in namespace {certificate.metadata.namespace}" if reference.kind == "Issuer" else ""
+    message = f"Create {reference.kind} {reference.name}{place}, or name another in spec.issuerRef: it does not exist"
+    return Refuse(reasons.ISSUER_NOT_FOUND, message, absent=True)
+
+
+def _unable(certificate: Certificate, error: SignerError | InvalidObject) -> Refuse:
+    reference = certificate.spec.issuer_ref
+    if isinstance(error, InvalidObject):
+        return Refuse(reasons.ISSUER_NOT_READY, f"Correct {reference.kind} {reference.name}: {error}")
+    message = f"{error} ({reference.kind} {reference.name} cannot sign)"
+    return Refuse(reasons.ISSUER_NOT_READY, message, error.until, absent=error.absent)
+
+
+def signer_of(issuer: AnyIssuer, ctx: Context) -> Signer:
+    """Return what signs for an issuer, by what the caches hold. Raises SignerError."""
+    key = _ca_secret(issuer)
+    return SelfSigner() if key is None else _ca_signer(key, _secret(ctx, key.name, key.namespace), ctx)
+
+
+def _ca_secret(issuer: AnyIssuer) -> ObjectKey | None:
+    """Return which Secret holds the CA of an issuer, None for one that needs none. Raises SignerError."""
     spec = issuer.spec
     if (spec.ca is None) == (spec.self_signed is None):
         raise SignerError("Set exactly one of spec.ca and spec.selfSigned")
     if spec.ca is None:
-        return SelfSigner()
-    namespace = issuer.metadata.namespace or app.settings.own_namespace
-    name = f"{namespace}/{spec.ca.secret_name}"
-    secret = _secret(ctx, spec.ca.secret_name, namespace)
-    if secret is None:
-        raise SignerError(f"Create Secret {name} with the CA's tls.crt and tls.key: it does not exist")
-    return read_ca(name, secret_data(secret), ctx.clock.now())
+        return None
+    return ObjectKey(issuer.metadata.namespace or app.settings.own_namespace, spec.ca.secret_name)
+
+
+def _ca_signer(key: ObjectKey, secret: V1Secret | None, ctx: Context) -> Signer:
+    if secret is not None:
+        return read_ca(str(key), secret_data(secret), ctx.clock.now())
+    writers = ctx.list(Certificate, index=(_INDEX_SECRET, str(key)))
+    if writers:
+        writer = min(writers, key=_seniority).metadata.name
+        message = f"See how Certificate {writer} stands, which is to write Secret {key}: there is no such Secret yet"
+    else:
+        message = f"Create Secret {key} with the CA's tls.crt and tls.key: it does not exist"
+    raise SignerError(message, absent=True)
+
+
+# What the cluster itself says, where caches say that something is missing ------------------------------------------
+
+
+async def look_again(seen: Observed, ctx: Context) -> Observed:
+    """Return what was observed, with what is missing for a certificate as the cluster itself has it.
+
+    Each kind has a watch of its own, so a Certificate may be seen before what was created earlier than it: that
+    something is missing is said only when the cluster has it not. Raises ClusterError.
+    """
+    signer = seen.signer
+    if isinstance(signer, Refuse) and signer.absent:
+        signer = await _live_signer_or_refusal(seen.certificate, ctx)
+        if isinstance(signer, Refuse):
+            return replace(seen, signer=signer)
+    return replace(seen, signer=signer, policies=await _live_policies(ctx))
+
+
+async def look_again_for_signer(issuer: AnyIssuer, ctx: Context) -> Signer:
+    """Return what signs for an issuer, by what the cluster itself holds. Raises SignerError, ClusterError."""
+    key = _ca_secret(issuer)
+    return SelfSigner() if key is None else _ca_signer(key, await _live(V1Secret, key, ctx), ctx)
+
+
+async def _live_signer_or_refusal(certificate: Certificate, ctx: Context) -> Signer | Refuse:
+    reference = certificate.spec.issuer_ref
+    kind: type[AnyIssuer] = Issuer if reference.kind == "Issuer" else ClusterIssuer
+    namespace = certificate.metadata.namespace if kind is Issuer else ""
+    try:
+        issuer = await _live(kind, ObjectKey(namespace, reference.name), ctx)
+        return await look_again_for_signer(issuer, ctx) if issuer is not None else _no_issuer(certificate)
+    except (SignerError, InvalidObject) as error:
+        return _unable(certificate, error)
+
+
+async def _live_policies(ctx: Context) -> list[CertificatePolicy]:
+    found = []
+    for written in (await ctx.api.list(CertificatePolicy.api_resource())).items:
+        with suppress(InvalidObject):  # such a policy allows nothing, and is told so by itself
+            found.append(CertificatePolicy.read(written))
+    return found
+
+
+async def _live(kind: type[T], key: ObjectKey, ctx: Context) -> T | None:
+    try:
+        return read(kind, await ctx.api.get(api_resource_of(kind), key.name, namespace=key.namespace or None))
+    except NotFound:
+        return None

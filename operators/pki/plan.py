@@ -10,17 +10,20 @@ What belongs here: the decision, as a value, from what was observed. What does n
     not allowed ─────────────────────────────> Refuse DeniedByPolicy
     failed, or repaired, a moment ago ───────> WaitFor
     otherwise ───────────────────────────────> Issue
+
+A Refuse that rests on the absence of something is Pending for the first two seconds: what is applied together does not
+arrive together, and nobody is to be warned of what is on its way.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from operatorkit.conditions import get_condition, is_true
+from operatorkit.conditions import Condition, get_condition, is_true
 from operators.pki import reasons
 from operators.pki.api import Certificate, CertificatePolicy
 from operators.pki.issue import BACKDATED, Material, VerificationError, read_material, verify
@@ -35,10 +38,12 @@ __all__ = [
     "Issue",
     "Keep",
     "Observed",
+    "Pending",
     "Refuse",
     "Step",
     "StoredSecret",
     "WaitFor",
+    "patience_ends",
     "plan",
     "renewal_time",
     "retry_delay",
@@ -46,6 +51,7 @@ __all__ = [
 
 RENEWED_WITH_LEFT = 1 / 3
 RENEWAL_JITTER = 0.1
+PATIENCE = timedelta(seconds=2)
 RETRY_BASE = timedelta(seconds=5)
 RETRY_LIMIT = timedelta(minutes=5)
 
@@ -85,11 +91,24 @@ class Observed:
 
 @dataclass(frozen=True, slots=True)
 class Refuse:
-    """Say why not, and wait for a change, or for the time when it will be possible."""
+    """Say why not, and wait for a change, or for the time when it will be possible.
+
+    `absent` says that something is missing which may be on its way.
+    """
 
     reason: str
     message: str
     until: datetime | None = None
+    absent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """Something is missing that may be on its way: say so, but warn nobody before `until`."""
+
+    reason: str
+    message: str
+    until: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,11 +141,34 @@ class Issue:
     key: PrivateKey | None
 
 
-Step = Refuse | WaitFor | Keep | Issue
+Step = Refuse | Pending | WaitFor | Keep | Issue
 
 
 def plan(seen: Observed) -> Step:
     """Decide what to do next."""
+    step = _decide(seen)
+    if isinstance(step, Refuse) and step.absent:
+        certificate = seen.certificate
+        until = patience_ends(certificate.status.conditions, certificate.metadata.generation, step.reason, seen.now)
+        return step if until <= seen.now else Pending(step.reason, step.message, until)
+    return step
+
+
+def patience_ends(conditions: Iterable[Condition], generation: int, reason: str, now: datetime) -> datetime:
+    """Return when to warn of something missing: two seconds after it was missed first, at once where it is old news.
+
+    Times of conditions have whole seconds, so it is between one second and two.
+    """
+    ready = get_condition(conditions, "Ready")
+    if ready is not None and ready.observed_generation == generation:
+        if ready.status == "Unknown":
+            return ready.last_transition_time + PATIENCE
+        if ready.status == "False" and ready.reason == reason:
+            return now
+    return now.replace(microsecond=0) + PATIENCE
+
+
+def _decide(seen: Observed) -> Refuse | WaitFor | Keep | Issue:
     if seen.request is None or seen.faults:
         return Refuse(reasons.INVALID_SPEC, describe(seen.faults))
     if seen.conflict is not None:
@@ -140,7 +182,7 @@ def plan(seen: Observed) -> Step:
         return _keep(seen, request, digest, material, _renewal(seen, request, material, seen.signer))
     denial = decide(request, seen.certificate.metadata.namespace, seen.policies)
     if denial is not None:
-        return Refuse(reasons.DENIED_BY_POLICY, denial.message)
+        return Refuse(reasons.DENIED_BY_POLICY, denial.message, absent=denial.absent)
     assert cause is not None
     moment = _not_before(seen, cause)
     if moment > seen.now:
@@ -213,7 +255,7 @@ def _keep(seen: Observed, request: Request, digest: str, material: Material, ren
     return Keep(request, material, digest, revision, renewal)
 
 
-def _without_signer(seen: Observed, request: Request, digest: str, refusal: Refuse) -> Step:
+def _without_signer(seen: Observed, request: Request, digest: str, refusal: Refuse) -> Refuse | Keep:
     """Keep a certificate that was reported good and is unchanged and not due: an issuer's absence does not spoil it."""
     status = seen.certificate.status
     if seen.secret is None or not is_true(status.conditions, "Ready"):

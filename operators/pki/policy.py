@@ -26,9 +26,10 @@ _KNOWN_PLACEHOLDERS = frozenset({"namespace"})
 
 @dataclass(frozen=True, slots=True)
 class Denial:
-    """Why a request is not granted: one line, the remedy first."""
+    """Why a request is not granted: one line, the remedy first. `absent` says that no policy selects the namespace."""
 
     message: str
+    absent: bool = False
 
 
 def decide(request: Request, namespace: str, policies: Sequence[CertificatePolicy]) -> Denial | None:
@@ -37,7 +38,8 @@ def decide(request: Request, namespace: str, policies: Sequence[CertificatePolic
     if not applicable:
         return Denial(
             f"Ask a cluster administrator for a CertificatePolicy that selects namespace {namespace} and allows "
-            f"{_some([name for _, name in request.names()])}: none does"
+            f"{_some([name for _, name in request.names()])}: none does",
+            absent=True,
         )
     judged = [(policy, list(_faults(request, namespace, policy.spec))) for policy in applicable]
     if any(not faults for _, faults in judged):

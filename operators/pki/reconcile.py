@@ -12,9 +12,9 @@ from datetime import datetime, timedelta
 from kubernetes.client.models import V1Pod, V1Secret
 
 from operatorkit.clock import format_time
-from operatorkit.conditions import get_condition, is_true
+from operatorkit.conditions import ConditionStatus, get_condition
 from operatorkit.context import Context, Reader
-from operatorkit.errors import ChildConflict, ClusterError, Conflict, TerminalError
+from operatorkit.errors import ChildConflict, ClusterError, Conflict, Forbidden, TerminalError
 from operatorkit.events import Notice, Reference
 from operatorkit.names import ObjectKey, dns_label_error
 from operatorkit.operator import Requeue, Watch, generation_changed
@@ -24,25 +24,41 @@ from operators.pki.issue import Issued, Material, VerificationError, issue, new_
 from operators.pki.keys import generate_key
 from operators.pki.objects import certificate_of, secret_of
 from operators.pki.observe import (
+    AnyIssuer,
     app,
     certificates_near_secret,
     certificates_of_issuer,
     certificates_of_pod,
     certificates_unready,
     issuers_of_secret,
+    look_again,
+    look_again_for_signer,
     observe,
     repairs,
     rivals,
     signer_of,
 )
-from operators.pki.plan import Cause, Issue, Keep, Refuse, WaitFor, plan, renewal_time, retry_delay
+from operators.pki.plan import (
+    Cause,
+    Issue,
+    Keep,
+    Pending,
+    Refuse,
+    Step,
+    WaitFor,
+    patience_ends,
+    plan,
+    renewal_time,
+    retry_delay,
+)
 from operators.pki.pods import secrets_changed
 from operators.pki.policy import check_policy
 from operators.pki.request import Fault, describe
-from operators.pki.signer import CaSigner, SignerError
+from operators.pki.signer import CaSigner, Signer, SignerError
 
 __all__ = ["reconcile_certificate", "reconcile_cluster_issuer", "reconcile_issuer", "reconcile_pki", "reconcile_policy"]
 
+_STATUSES: dict[ConditionStatus, bool | None] = {"True": True, "False": False, "Unknown": None}
 _WORKERS = 8
 
 
@@ -64,16 +80,46 @@ _WORKERS = 8
 )
 async def reconcile_certificate(certificate: Certificate, ctx: Context) -> Requeue | None:
     """Bring the Secret of a Certificate in line with its spec, and say how it stands."""
-    step = plan(observe(certificate, ctx))
+    step = await _decide(certificate, ctx)
     match step:
         case Refuse():
             return await _refuse(certificate, ctx, step)
+        case Pending():
+            return await _pend(certificate, ctx, step)
         case WaitFor():
             return await _wait(certificate, ctx, step.moment)
         case Keep():
             return await _keep(certificate, ctx, step)
         case Issue():
             return await _issue(certificate, ctx, step)
+
+
+async def _decide(certificate: Certificate, ctx: Context) -> Step:
+    """Plan by the caches, and, before something is said to be missing, by the cluster itself."""
+    seen = observe(certificate, ctx)
+    step = plan(seen)
+    if not _may_be_behind(certificate, step):
+        return step
+    try:
+        return plan(await look_again(seen, ctx))
+    except Forbidden as error:
+        ctx.log.warning("what the caches say is not confirmed: %s", error)
+        return step
+
+
+def _may_be_behind(certificate: Certificate, step: Step) -> bool:
+    """Tell whether a step is due to what the caches may only not hold yet, and says what was not said before."""
+    if isinstance(step, Refuse) and (step.absent or step.reason == reasons.DENIED_BY_POLICY):
+        ready = get_condition(certificate.status.conditions, "Ready")
+        said = (ready.observed_generation, ready.status, ready.reason, ready.message) if ready is not None else None
+        return said != (certificate.metadata.generation, "False", step.reason, step.message)
+    return isinstance(step, Pending)
+
+
+async def _pend(certificate: Certificate, ctx: Context, step: Pending) -> Requeue:
+    _forget_attempts(certificate)
+    await report.pending((Certificate.api_resource(), ctx.key), ctx, step.reason, step.message)
+    return _at(step.until, ctx)
 
 
 async def _refuse(certificate: Certificate, ctx: Context, step: Refuse) -> Requeue | None:
@@ -202,12 +248,18 @@ async def reconcile_cluster_issuer(issuer: ClusterIssuer, ctx: Context) -> Reque
     return await _judge_issuer(issuer, ctx)
 
 
-async def _judge_issuer(issuer: Issuer | ClusterIssuer, ctx: Context) -> Requeue | None:
+async def _judge_issuer(issuer: AnyIssuer, ctx: Context) -> Requeue | None:
     scope = (type(issuer).api_resource(), ctx.key)
     try:
-        signer = signer_of(issuer, ctx)
+        signer = await _signer(issuer, ctx)
     except SignerError as error:
         issuer.status.not_after = None
+        if error.absent:
+            now, conditions = ctx.clock.now(), issuer.status.conditions
+            until = patience_ends(conditions, issuer.metadata.generation, reasons.ISSUER_NOT_READY, now)
+            if until > now:
+                await report.pending(scope, ctx, reasons.ISSUER_NOT_READY, str(error))
+                return _at(until, ctx)
         await _complain(issuer, ctx, reasons.ISSUER_NOT_READY, str(error))
         if error.until is not None:
             return _at(error.until, ctx)
@@ -223,9 +275,21 @@ async def _judge_issuer(issuer: Issuer | ClusterIssuer, ctx: Context) -> Requeue
     return _at(signer.not_after - timedelta(hours=1), ctx)
 
 
-async def _complain(
-    obj: Issuer | ClusterIssuer | CertificatePolicy | Pki, ctx: Context, reason: str, message: str
-) -> None:
+async def _signer(issuer: AnyIssuer, ctx: Context) -> Signer:
+    """Return what signs; ask the cluster itself before saying that its Secret is missing. Raises SignerError."""
+    try:
+        return signer_of(issuer, ctx)
+    except SignerError as error:
+        if not error.absent:
+            raise
+        try:
+            return await look_again_for_signer(issuer, ctx)
+        except Forbidden as refused:
+            ctx.log.warning("what the caches say is not confirmed: %s", refused)
+            raise error from refused
+
+
+async def _complain(obj: AnyIssuer | CertificatePolicy | Pki, ctx: Context, reason: str, message: str) -> None:
     ctx.condition("Ready", False, reason, message)
     notice = Notice(
         regarding=Reference.of(obj),
@@ -273,6 +337,5 @@ async def reconcile_pki(pki: Pki, ctx: Context) -> Requeue | None:
     if ready is None or ready.observed_generation != certificate.metadata.generation:
         ctx.condition("Ready", None, "Issuing", f"Certificate {certificate.metadata.name} is being issued")
     else:
-        ready_now = is_true(certificate.status.conditions, "Ready")
-        ctx.condition("Ready", ready_now, ready.reason, ready.message)
+        ctx.condition("Ready", _STATUSES[ready.status], ready.reason, ready.message)
     return None

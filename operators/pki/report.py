@@ -9,7 +9,7 @@ of these Pods; a recovery to the Certificate, and to those that had been told of
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from datetime import datetime
 
 from kubernetes.client.models import V1Pod
@@ -26,7 +26,7 @@ from operators.pki.issue import Material
 from operators.pki.plan import Cause
 from operators.pki.pods import controller_reference, interesting
 
-__all__ = ["INDEX_SECRETS", "failed", "issued", "recovered"]
+__all__ = ["INDEX_SECRETS", "failed", "issued", "pending", "recovered"]
 
 INDEX_SECRETS = "secrets"
 _ACTION = "Issue"
@@ -57,6 +57,12 @@ async def failed(certificate: Certificate, ctx: Context, reason: str, message: s
             for reference in await _audience(certificate, ctx)
         ],
     )
+
+
+async def pending(scope: Hashable, ctx: Context, reason: str, message: str) -> None:
+    """Set Ready=Unknown, and warn nobody: what is missing may be on its way."""
+    await ctx.events.hold(scope, [])
+    ctx.condition("Ready", None, reason, f"{message}; it is awaited for a moment, as it may be on its way")
 
 
 async def issued(certificate: Certificate, ctx: Context, material: Material, cause: Cause) -> None:

@@ -25,12 +25,13 @@ MINIMUM_LIFE = timedelta(hours=1)
 class SignerError(Exception):
     """An issuer cannot sign; the message says what is wrong with its Secret, and the remedy first.
 
-    `until` is when it will be able to, where time alone is the remedy.
+    `until` is when it will be able to, where time alone is the remedy; `absent` says that there is no such Secret.
     """
 
-    def __init__(self, message: str, *, until: datetime | None = None) -> None:
+    def __init__(self, message: str, *, until: datetime | None = None, absent: bool = False) -> None:
         super().__init__(message)
         self.until = until
+        self.absent = absent
 
 
 @dataclass(frozen=True, slots=True)

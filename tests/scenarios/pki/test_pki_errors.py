@@ -111,15 +111,18 @@ async def test_every_fault_of_a_spec_is_named_at_once(team, pki):
         assert told in event["message"]
 
 
-async def test_a_missing_issuer_is_named_and_its_arrival_is_enough(team, pki):
+@pytest.mark.parametrize("kind", ["Issuer", "ClusterIssuer"])
+async def test_a_missing_issuer_is_named_and_its_arrival_is_enough(team, pki, kind):
+    name = f"{team.namespace}-ca"
+    place = f" in namespace {team.namespace}" if kind == "Issuer" else ""
     await team.policy()
     async with pki():
         await team.pod()
-        await team.certificate()
+        await team.certificate(issuerRef={"kind": kind, "name": name})
         event = await team.event("Pod", "web", "IssuerNotFound")
-        for told in (f"Create Issuer ca in namespace {team.namespace}", "spec.issuerRef"):
+        for told in (f"Create {kind} {name}{place}, or", "spec.issuerRef"):
             assert told in event["message"]
-        await team.create("Issuer", "ca", spec={"selfSigned": {}})
+        await team.create(kind, name, spec={"selfSigned": {}})
         await team.ready()
         await team.event("Pod", "web", "CertificateIssued")
 

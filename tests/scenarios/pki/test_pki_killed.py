@@ -150,11 +150,6 @@ async def tell(team, story):
     await team.create("Pki", "shop", spec={"serviceName": "shop", "issuerRef": {"kind": "Issuer", "name": "ca"}})
 
 
-# Each kind has a watch of its own: a certificate may be seen before its issuer or its policy. Who was told so, and then
-# that it is well, differs from one telling to the next.
-TOO_EARLY = {"IssuerNotFound", "IssuerNotReady", "DeniedByPolicy"}
-
-
 async def outcome(team):
     """What is there, without what differs from one telling to the next."""
     conditions = {}
@@ -174,17 +169,10 @@ async def outcome(team):
         if await team.find("Secret", name) is not None:
             names = (await team.leaf(name)).extensions.get_extension_for_class(x509_names()).value
             leaves[name] = sorted(str(entry.value).replace(team.namespace, "NS") for entry in names)
-    told = [
-        (event["reason"], event["involvedObject"]["kind"], event["involvedObject"]["name"])
+    events = Counter(
+        f"{event['reason']} at {event['involvedObject']['kind']} {event['involvedObject']['name']}"
         for event in (await team.cluster.list(EVENTS, namespace=team.namespace)).items
         if event.get("reportingComponent") == "pki"
-    ]
-    early = {(kind, name) for reason, kind, name in told if reason in TOO_EARLY and name != "bad"}
-    events = Counter(
-        f"{reason} at {kind} {name}"
-        for reason, kind, name in told
-        if not (reason in TOO_EARLY and (kind, name) in early)
-        and not (reason == "CertificateIssued" and kind == "Pod" and (kind, name) in early)
     )
     return {"conditions": conditions, "certificates": leaves, "events": dict(sorted(events.items()))}
 
