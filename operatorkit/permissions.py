@@ -12,8 +12,8 @@ from operatorkit.events import EVENTS
 from operatorkit.names import ApiResource
 from operatorkit.operator import Operator
 from operatorkit.resource import api_resource_of
-from operatorkit.webhooks.certificates import SECRETS, certificates_name
-from operatorkit.webhooks.manifests import CONFIGURATIONS, configuration_name
+from operatorkit.webhooks.certificates import SECRETS
+from operatorkit.webhooks.manifests import CONFIGURATIONS, ServiceReference, configuration_name
 
 __all__ = ["Permission", "permissions"]
 
@@ -69,8 +69,12 @@ class _Needed:
         )
 
 
-def permissions(app: Operator) -> list[Permission]:
-    """Return what an operator needs to be allowed to do, from what it declares, sorted."""
+def permissions(app: Operator, *, service: ServiceReference | None = None) -> list[Permission]:
+    """Return what an operator needs to be allowed to do, from what it declares, sorted.
+
+    `service` is the one in front of its webhooks, after which their Secret and their registration are named; by
+    default it is `ServiceReference.of` the operator.
+    """
     needed = _Needed()
     for reconciler in app.reconcilers:
         _of_reconciler(needed, app, reconciler.kind)
@@ -87,7 +91,7 @@ def permissions(app: Operator) -> list[Permission]:
     needed.add(EVENTS, "get", reason="an Event that an earlier process began is counted on")
     needed.add(EVENTS, "list", reason="who was told of an error is told of its end")
     if app.webhooks:
-        _of_webhooks(needed, app)
+        _of_webhooks(needed, app, service or ServiceReference.of(app.name, namespace=app.settings.own_namespace))
     return needed.sorted()
 
 
@@ -112,12 +116,12 @@ def _of_child(needed: _Needed, child: ApiResource, parent: ApiResource) -> None:
     )
 
 
-def _of_webhooks(needed: _Needed, app: Operator) -> None:
+def _of_webhooks(needed: _Needed, app: Operator, service: ServiceReference) -> None:
     """Add what serving webhooks needs where a chart has registered them: the operator tells whom to trust."""
-    own, name = "the certificates of its webhooks are kept there", certificates_name(app.name)
+    own, name = "the certificates of its webhooks are kept there", service.secret_name
     needed.add(SECRETS, "get", "list", "watch", "update", reason=own, name=name, own=True, required=False)
     needed.add(SECRETS, "create", reason=own, own=True, required=False)
-    name = configuration_name(app.name)
+    name = configuration_name(app.name, service=service)
     for verb, resource in CONFIGURATIONS.items():
         needed.add(
             resource, "get", "list", "watch", reason="they are kept as they should be", name=name, required=False

@@ -20,7 +20,7 @@ from operatorkit.cluster import ClusterAPI, Informer
 from operatorkit.errors import AlreadyExists, OperatorKitError
 from operatorkit.names import ApiResource
 from operatorkit.operator import Operator
-from operatorkit.webhooks.certificates import SECRETS, Bundle, CertificateStore, certificates_name, renewal_time
+from operatorkit.webhooks.certificates import SECRETS, Bundle, CertificateStore, renewal_time
 from operatorkit.webhooks.manifests import ServiceReference
 from operatorkit.webhooks.registration import Registration, remove
 from operatorkit.webhooks.server import WebhookServer
@@ -61,30 +61,45 @@ class AtService:
 Topology = AtUrl | AtService
 
 
-def secret_name(app: Operator) -> str:
-    """Return the name of the Secret of an operator's webhook certificates, in its own namespace."""
-    return certificates_name(app.name)
+def secret_name(app: Operator, topology: Topology) -> str:
+    """Return the name of the Secret of an operator's webhook certificates, in its own namespace.
+
+    Each way to be called has one of its own: two processes that need certificates for other names would never agree.
+    """
+    return topology.service.secret_name if isinstance(topology, AtService) else f"{app.name}-webhook-url-tls"
 
 
 class AdmissionService:
-    """Serves the webhooks of one operator: `start`, then `run`, and `stop` at the end."""
+    """Serves the webhooks of one operator: `start`, then `run`, and `stop` at the end.
+
+    `namespace` is the only one that the operator works in, if there is one: API servers ask about that only.
+    """
 
     def __init__(
-        self, app: Operator, api: ClusterAPI, topology: Topology, *, clock: Clock, network_clock: Clock
+        self,
+        app: Operator,
+        api: ClusterAPI,
+        topology: Topology,
+        *,
+        namespace: str | None = None,
+        clock: Clock,
+        network_clock: Clock,
     ) -> None:
         self._app = app
         self._api = api
         self._topology = topology
         self._clock = clock
         self._network_clock = network_clock
-        self._namespace = app.settings.own_namespace
+        self._namespace = namespace
+        self._own_namespace = app.settings.own_namespace
+        self._secret = secret_name(app, topology)
         self._bundle: Bundle | None = None
         self._listening = False
         self._secret_changed = asyncio.Event()
         host = topology.host if isinstance(topology, AtUrl) else "0.0.0.0"  # noqa: S104 - a pod serves its network
         self._server = WebhookServer(app.webhooks, host=host, port=topology.port)
         self._store = CertificateStore(
-            api, namespace=self._namespace, name=secret_name(app), hosts=_hosts(topology), clock=clock
+            api, namespace=self._own_namespace, name=self._secret, hosts=_hosts(topology), clock=clock
         )
         self._registration: Registration | None = None
 
@@ -103,12 +118,14 @@ class AdmissionService:
             at=_url(self._topology.host, self._server.port)
             if isinstance(self._topology, AtUrl)
             else self._topology.service,
+            namespace=self._namespace,
             complete_only=isinstance(self._topology, AtService) and self._topology.complete_only,
             clock=self._network_clock,
         )
         await self._registration.register(bundle.ca_pem)
         self._bundle = bundle
-        _log.info("%s serves %d webhooks on port %d", self._app.name, len(self._app.webhooks), self._server.port)
+        where = _shown(self._topology, self._server.port)
+        _log.info("webhooks: %d served %s as %s", len(self._app.webhooks), where, self._registration.name)
 
     async def run(self) -> None:
         """Keep certificates and registration as they should be, for ever."""
@@ -116,8 +133,8 @@ class AdmissionService:
         secrets = Informer(
             self._api,
             SECRETS,
-            namespace=self._namespace,
-            field_selector=f"metadata.name={secret_name(self._app)}",
+            namespace=self._own_namespace,
+            field_selector=f"metadata.name={self._secret}",
             clock=self._network_clock,
         )
         secrets.subscribe(lambda _: self._secret_changed.set())
@@ -139,7 +156,7 @@ class AdmissionService:
         """Answer what has been asked, and serve no more; a registration by URL is taken back before."""
         if isinstance(self._topology, AtUrl) and self._registration is not None:
             try:
-                await remove(self._api, self._app.name)
+                await remove(self._api, self._app.name, name=self._registration.name)
             except OperatorKitError as error:
                 _log.warning("the webhooks of %s are still registered: %s", self._app.name, error)
         if self._listening:
@@ -166,13 +183,22 @@ class AdmissionService:
         _log.info("%s serves its webhooks with another certificate from now on", self._app.name)
 
     async def _make_namespace(self) -> None:
-        body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self._namespace}}
+        body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self._own_namespace}}
         with suppress(AlreadyExists):
             await self._api.create(NAMESPACES, body)
 
 
 def _hosts(topology: Topology) -> Sequence[str]:
     return (topology.host,) if isinstance(topology, AtUrl) else topology.service.hosts
+
+
+def _shown(topology: Topology, port: int) -> str:
+    """Say where webhooks are served, and who registers them."""
+    if isinstance(topology, AtUrl):
+        return f"at {_url(topology.host, port)}, registered"
+    service = topology.service
+    whose = "registered by a chart" if topology.complete_only else "registered"
+    return f"on port {port}, behind Service {service.namespace}/{service.name}, {whose}"
 
 
 def _url(host: str, port: int) -> str:

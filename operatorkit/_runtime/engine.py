@@ -70,7 +70,7 @@ class Engine:
             for reconciler in app.reconcilers
         ]
         self._admission = (
-            AdmissionService(app, api, webhooks, clock=clock, network_clock=network_clock)
+            AdmissionService(app, api, webhooks, namespace=namespace, clock=clock, network_clock=network_clock)
             if webhooks is not None and app.webhooks
             else None
         )

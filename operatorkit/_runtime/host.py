@@ -25,6 +25,7 @@ from operatorkit._runtime.install import install_definitions
 from operatorkit._runtime.preflight import check
 from operatorkit.clock import SYSTEM_CLOCK, Clock
 from operatorkit.cluster import ClusterConfig, LiveCluster
+from operatorkit.errors import DefinitionError
 from operatorkit.names import KOPF_PREFIX
 from operatorkit.operator import Operator
 from operatorkit.webhooks.registration import remove
@@ -32,6 +33,11 @@ from operatorkit.webhooks.registration import remove
 __all__ = ["host", "remove_webhooks"]
 
 _log = logging.getLogger("operatorkit.runtime")
+
+_ADMISSION = {
+    "validating": ("@kopf.on.validate", "@app.validate"),
+    "mutating": ("@kopf.on.mutate", "@app.mutate"),
+}
 
 
 async def host(
@@ -51,8 +57,10 @@ async def host(
     answered, see `health`; `webhooks` is where API servers find its webhooks, None to leave them alone.
 
     Call it in the main thread, in a loop of its own: kopf cancels what it finds there when it stops. Raises InputError
-    when a kind or a permission is missing, ClusterError when the API server cannot be asked, and what ended the engine.
+    when a kind or a permission is missing, DefinitionError when handlers of kopf ask for admission, ClusterError when
+    the API server cannot be asked, and what ended the engine.
     """
+    _refuse_admission(kopf.get_default_registry())
     async with AsyncExitStack() as stack:
         api = await stack.enter_async_context(
             LiveCluster(
@@ -64,8 +72,6 @@ async def host(
             )
         )
         engine = Engine(app, api, clock=clock, namespace=namespace, webhooks=webhooks)
-        if webhooks is None and app.webhooks:
-            _log.info("%s does not serve its webhooks: --webhooks says where from", app.name)
         if health_port is not None:
             await stack.enter_async_context(serve_health(health_port, is_ready=lambda: engine.is_ready))
         if install:
@@ -130,6 +136,20 @@ async def _inside_kopf(
     finally:
         signals.cancel()
         await asyncio.wait({signals})
+
+
+def _refuse_admission(registry: kopf.OperatorRegistry) -> None:
+    """Raise DefinitionError for handlers that would never be called: kopf serves no admission here.
+
+    Its way to register them does not survive two replicas, each of which overwrites and empties what the other wrote.
+    """
+    for handler in registry._webhooks.get_all_handlers():  # noqa: SLF001 - kopf offers no question for this
+        theirs, ours = _ADMISSION[str(handler.reason)]
+        function = getattr(handler.fn, "__qualname__", repr(handler.fn))
+        raise DefinitionError(
+            f"{handler.fn.__module__}.{function} is declared with {theirs}, which would never be called: "
+            f"declare it on the operator instead, with {ours}(Kind), which serves and registers it"
+        )
 
 
 def _has_handlers(registry: kopf.OperatorRegistry) -> bool:

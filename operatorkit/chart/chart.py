@@ -90,7 +90,7 @@ def crd_chart(app: Operator, *, version: str) -> Chart:
 
 def operator_chart(app: Operator, target: str, *, version: str, image: str | None = None) -> Chart:
     """Return the chart that runs an operator; `target` is what `operatorkit run` is given in its container."""
-    found = rules(permissions(app))
+    found = rules(permissions(app, service=_service(app)))
     own = [kind for kind in app.kinds() if issubclass(kind, Resource)]
     grace = math.ceil(app.settings.shutdown_timeout.total_seconds()) + _GRACE_TO_SPARE_SECONDS
     values = operator_values(image or app.name, grace_seconds=grace)
@@ -107,6 +107,7 @@ def operator_chart(app: Operator, target: str, *, version: str, image: str | Non
         "tells_of_cluster_scoped": any(not api_resource_of(one.kind).namespaced for one in app.reconcilers),
         "health_port": HEALTH_PORT,
         "webhooks": _registrations(app),
+        "judged": sorted({one.resource.kind for one in app.webhooks if one.failure_policy == "Fail"}),
     }
     names = ["_helpers.tpl", "deployment.yaml", "serviceaccount.yaml", "rbac.yaml", "NOTES.txt"]
     if app.webhooks:
@@ -122,20 +123,38 @@ def operator_chart(app: Operator, target: str, *, version: str, image: str | Non
     )
 
 
-def _registrations(app: Operator) -> list[dict[str, str]]:
-    """Return the parts of each webhook configuration; whom to trust is left to the operator, which has the keys."""
-    service = ServiceReference(
-        namespace="{{ .Release.Namespace }}", name='{{ include "NAME.webhookService" . }}'.replace("NAME", app.name)
+def _service(app: Operator) -> ServiceReference:
+    """Return the Service of a release: it is Helm that knows its name, and with it those that are made of it."""
+    return ServiceReference(
+        namespace="{{ .Release.Namespace }}",
+        name="{{ include `NAME.webhookService` . }}".replace("NAME", app.name),  # backquotes need no escape in YAML
     )
+
+
+def _registrations(app: Operator) -> list[dict[str, Any]]:
+    """Return the parts of each webhook configuration; whom to trust is left to the operator, which has the keys."""
+    service = _service(app)
+    everywhere = configurations(app.name, app.webhooks, at=service)
+    limited = configurations(app.name, app.webhooks, at=service, namespace="{{ .Values.watchNamespace }}")
     return [
         {
             "apiVersion": made["apiVersion"],
             "kind": made["kind"],
             "name": made["metadata"]["name"],
-            "webhooks": render([{"webhooks": made["webhooks"]}]).removeprefix("---\n").strip(),
+            "webhooks": [_webhook(*pair) for pair in zip(made["webhooks"], in_one["webhooks"], strict=True)],
         }
-        for made in configurations(app.name, app.webhooks, at=service)
+        for made, in_one in zip(everywhere, limited, strict=True)
     ]
+
+
+def _webhook(everywhere: dict[str, Any], limited: dict[str, Any]) -> dict[str, str]:
+    """Return one webhook in parts: where it is asked about depends on a value, and the rest does not."""
+    where = "namespaceSelector"
+    return {
+        "entry": _text({key: value for key, value in everywhere.items() if key != where}),
+        "everywhere": _text({where: everywhere[where]}),
+        "limited": _text({where: limited[where]}),
+    }
 
 
 def _kinds(own: Iterable[type[Resource[Any, Any]]]) -> list[str]:
@@ -157,8 +176,13 @@ def _parts(definition: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _body(part: Mapping[str, Any]) -> str:
-    """Return YAML without the document mark, and with `{{` as Helm writes a literal one."""
-    return render([part]).removeprefix("---\n").strip().replace("{{", '{{ "{{" }}') if part else ""
+    """Return YAML with `{{` as Helm writes a literal one."""
+    return _text(part).replace("{{", '{{ "{{" }}') if part else ""
+
+
+def _text(part: Mapping[str, Any]) -> str:
+    """Return YAML without the document mark."""
+    return render([part]).removeprefix("---\n").strip()
 
 
 def _filled(template: str, facts: Mapping[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import logging
 import os
 import shutil
@@ -11,16 +12,26 @@ import sys
 import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import click
 
 from operatorkit.cli._load import load
+from operatorkit.errors import InputError
 
 if TYPE_CHECKING:
     from operatorkit._runtime.admission import Topology
+    from operatorkit.cluster import ClusterConfig
     from operatorkit.operator import Operator
 
 __all__ = ["command", "set_up_logging"]
+
+_log = logging.getLogger("operatorkit.cli")
+
+_NOT_SERVED = (
+    "webhooks: not served, so nothing is judged before it is stored (%s); pass --webhooks=url for a control plane on "
+    "this machine, --webhook-service=NAME behind a chart's Service, or --webhooks=off if you mean it"
+)
 
 
 @click.command("run")
@@ -46,7 +57,7 @@ __all__ = ["command", "set_up_logging"]
     type=click.Choice(["off", "url", "service", "chart"]),
     help="Serve the webhooks: at a URL, for a control plane on this machine (url); behind a Service, and register "
     "them (service), or tell the registration that a chart made whom to trust (chart). By default they are not served, "
-    "unless --webhook-service is given: that means chart.",
+    "and a warning says so; with --webhook-service, it is chart.",
 )
 @click.option(
     "--webhook-port",
@@ -54,7 +65,9 @@ __all__ = ["command", "set_up_logging"]
     type=click.IntRange(0, 65535),
     help="Serve webhooks on this port; by default a free one at a URL, and 9443 behind a Service.",
 )
-@click.option("--webhook-service", metavar="NAME", help="The Service in front; by default it is the operator's name.")
+@click.option(
+    "--webhook-service", metavar="NAME", help="The Service in front; by default NAME-webhook, after the operator."
+)
 @click.option("--remove-webhooks", is_flag=True, help="Delete the operator's registration of webhooks, and end.")
 @click.option("--install", is_flag=True, help="Apply the definitions of the operator's own kinds first.")
 @click.option("--verbose", "-v", is_flag=True, help="Say more.")
@@ -104,22 +117,51 @@ def command(
             origin=loaded.origin,
             install=install,
             health_port=health_port,
-            webhooks=_topology(topology, loaded.app, webhook_port, webhook_service),
+            webhooks=_topology(topology, loaded.app, config, webhook_port, webhook_service),
         )
     )
 
 
-def _topology(name: str | None, app: Operator, port: int | None, service: str | None) -> Topology | None:
+def _topology(
+    name: str | None, app: Operator, config: ClusterConfig, port: int | None, service: str | None
+) -> Topology | None:
+    """Return where API servers find the webhooks of an operator. Raises InputError when they could not."""
     from operatorkit._runtime.admission import AtService, AtUrl
     from operatorkit.webhooks import ServiceReference
 
-    name = name or ("chart" if service else "off")
+    if not app.webhooks:
+        return None
+    if name is None and service is None:
+        _log.warning(_NOT_SERVED, ", ".join(webhook.name for webhook in app.webhooks))
+        return None
+    name = name or "chart"
     if name == "off":
+        _log.info("webhooks: not served")
         return None
     if name == "url":
+        if not _is_here(config.server):
+            raise InputError(
+                f"--webhooks=url is for a control plane on this machine, and {config.server} is not: it could not call "
+                f"them, and would refuse each change of {_kinds_of(app)}: pass --webhooks=off"
+            )
         return AtUrl(port=port or 0)
-    reference = ServiceReference(namespace=app.settings.own_namespace, name=service or app.name)
+    home = app.settings.own_namespace
+    reference = (
+        ServiceReference(namespace=home, name=service) if service else ServiceReference.of(app.name, namespace=home)
+    )
     return AtService(service=reference, port=9443 if port is None else port, complete_only=name == "chart")
+
+
+def _kinds_of(app: Operator) -> str:
+    return ", ".join(sorted({webhook.resource.kind for webhook in app.webhooks}))
+
+
+def _is_here(server: str) -> bool:
+    host = urlsplit(server).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
 
 
 def _stop_at_end_of_input(scratch: str | None) -> None:

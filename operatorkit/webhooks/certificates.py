@@ -36,7 +36,6 @@ __all__ = [
     "SECRETS",
     "Bundle",
     "CertificateStore",
-    "certificates_name",
     "renewal_time",
     "renewed",
 ]
@@ -115,11 +114,6 @@ def renewed(bundle: Bundle | None, hosts: Sequence[str], now: datetime) -> Bundl
         cert_pem, key_pem = _new_leaf(authorities[0], _key(bundle.ca_key_pem), hosts, now)
         return Bundle(bundle.ca_pem, bundle.ca_key_pem, cert_pem, key_pem)
     return bundle
-
-
-def certificates_name(operator: str) -> str:
-    """Return the name of the Secret that holds an operator's bundle, in its own namespace."""
-    return f"{operator}-webhook-tls"
 
 
 class CertificateStore:

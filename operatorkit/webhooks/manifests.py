@@ -11,12 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from operatorkit.names import PREFIX, ApiResource
+from operatorkit.names import PREFIX, ApiResource, shorten
 from operatorkit.webhooks.declaration import Webhook
 
-__all__ = ["CONFIGURATIONS", "ServiceReference", "configuration_name", "configurations"]
+__all__ = ["CONFIGURATIONS", "ServiceReference", "configuration_name", "configurations", "labels_of"]
 
 _GROUP = "admissionregistration.k8s.io"
+_NAMESPACE_LABEL = "kubernetes.io/metadata.name"  # every namespace bears it, and nobody can take it away
+_SERVICE_MAX_LENGTH = 55  # without "-webhook"
 CONFIGURATIONS: dict[Literal["mutate", "validate"], ApiResource] = {
     "mutate": ApiResource(
         _GROUP, "v1", "MutatingWebhookConfiguration", "mutatingwebhookconfigurations", namespaced=False
@@ -36,6 +38,16 @@ class ServiceReference:
     name: str
     port: int = 443
 
+    @classmethod
+    def of(cls, operator: str, *, namespace: str) -> ServiceReference:
+        """Return the Service that an operator in `namespace` has in front when nobody says otherwise."""
+        return cls(namespace=namespace, name=f"{shorten(operator, _SERVICE_MAX_LENGTH)}-webhook")
+
+    @property
+    def secret_name(self) -> str:
+        """The name of the Secret, in the Service's namespace, that holds the certificates of its servers."""
+        return f"{self.name}-tls"
+
     @property
     def hosts(self) -> tuple[str, ...]:
         """The names by which it is called; an API server asks for the first."""
@@ -43,9 +55,19 @@ class ServiceReference:
         return (f"{short}.svc", f"{short}.svc.cluster.local", short)
 
 
-def configuration_name(operator: str) -> str:
-    """Return the name of both configurations of an operator."""
-    return f"{operator}.{PREFIX}"
+def configuration_name(operator: str, *, service: ServiceReference | None = None, namespace: str | None = None) -> str:
+    """Return the name of both configurations of an operator: `pki-webhook.pki-system.operatorkit.dev`.
+
+    Behind a Service it is made of that, so that two installations in one cluster do not share it; at a URL, of the
+    operator's name and the only `namespace` that it works in, if there is one.
+    """
+    who = (operator, namespace) if service is None else (service.name, service.namespace)
+    return ".".join(filter(None, (*who, PREFIX)))
+
+
+def labels_of(operator: str, *, managed_by: str = "operatorkit") -> dict[str, str]:
+    """Return the labels by which the configurations of an operator are known, and whose they are."""
+    return {"app.kubernetes.io/name": operator, "app.kubernetes.io/managed-by": managed_by}
 
 
 def configurations(
@@ -54,30 +76,34 @@ def configurations(
     *,
     at: ServiceReference | str,
     ca_pem: bytes | None = None,
+    namespace: str | None = None,
     managed_by: str = "operatorkit",
 ) -> list[dict[str, Any]]:
     """Return the configurations of an operator: the mutating one, the validating one, or both, as it has webhooks.
 
     `at` is the Service to call, or a base URL such as `https://127.0.0.1:9443`. `ca_pem` of None leaves caBundle out,
-    to be filled in when there is a CA.
+    to be filled in when there is a CA. With `namespace`, only requests in it are asked about (cluster-scoped kinds
+    aside): what an operator does not reconcile, it does not judge.
     """
+    service = at if isinstance(at, ServiceReference) else None
+    name = configuration_name(operator, service=service, namespace=namespace)
     found = []
     for verb, resource in CONFIGURATIONS.items():
-        entries = [_entry(webhook, at, ca_pem) for webhook in webhooks if webhook.verb == verb]
+        entries = [_entry(webhook, at, ca_pem, namespace) for webhook in webhooks if webhook.verb == verb]
         if entries:
-            labels = {"app.kubernetes.io/name": operator, "app.kubernetes.io/managed-by": managed_by}
+            labels = labels_of(operator, managed_by=managed_by)
             found.append(
                 {
                     "apiVersion": resource.api_version,
                     "kind": resource.kind,
-                    "metadata": {"name": configuration_name(operator), "labels": labels},
+                    "metadata": {"name": name, "labels": labels},
                     "webhooks": entries,
                 }
             )
     return found
 
 
-def _entry(webhook: Webhook, at: ServiceReference | str, ca_pem: bytes | None) -> dict[str, Any]:
+def _entry(webhook: Webhook, at: ServiceReference | str, ca_pem: bytes | None, namespace: str | None) -> dict[str, Any]:
     resource = webhook.resource
     rule = {
         "apiGroups": [resource.group],
@@ -95,12 +121,20 @@ def _entry(webhook: Webhook, at: ServiceReference | str, ca_pem: bytes | None) -
         "matchPolicy": "Equivalent",
         "sideEffects": webhook.side_effects,
         "timeoutSeconds": int(webhook.timeout.total_seconds()),
-        "namespaceSelector": dict(webhook.namespace_selector or {}),
+        "namespaceSelector": _namespaces(webhook, namespace),
         "objectSelector": dict(webhook.object_selector or {}),
     }
     if webhook.verb == "mutate":
         entry["reinvocationPolicy"] = "IfNeeded" if webhook.reinvocation else "Never"
     return entry
+
+
+def _namespaces(webhook: Webhook, namespace: str | None) -> dict[str, Any]:
+    declared = dict(webhook.namespace_selector or {})
+    if namespace is None or not webhook.resource.namespaced:
+        return declared
+    only = {"key": _NAMESPACE_LABEL, "operator": "In", "values": [namespace]}
+    return {**declared, "matchExpressions": [*declared.get("matchExpressions", ()), only]}
 
 
 def _client(webhook: Webhook, at: ServiceReference | str, ca_pem: bytes | None) -> dict[str, Any]:

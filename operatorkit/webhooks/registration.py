@@ -20,7 +20,13 @@ from operatorkit.cluster import ClusterAPI, Informer, JSONObject, PatchType
 from operatorkit.errors import ClusterError, NotFound
 from operatorkit.names import ApiResource
 from operatorkit.webhooks.declaration import Webhook
-from operatorkit.webhooks.manifests import CONFIGURATIONS, ServiceReference, configuration_name, configurations
+from operatorkit.webhooks.manifests import (
+    CONFIGURATIONS,
+    ServiceReference,
+    configuration_name,
+    configurations,
+    labels_of,
+)
 
 __all__ = ["Registration", "remove"]
 
@@ -32,8 +38,9 @@ _PAUSE_SECONDS = 1.0
 class Registration:
     """The configurations of one operator.
 
-    `at` is where API servers find the webhooks. With `complete_only`, the configurations are another's, such as a
-    chart's: what is there is told whom to trust (caBundle), and nothing is created, or changed but that.
+    `at` is where API servers find the webhooks; with `namespace`, they ask about requests there only. With
+    `complete_only`, the configurations are another's, such as a chart's: what is there is told whom to trust
+    (caBundle), and nothing is created, or changed but that.
     """
 
     def __init__(
@@ -43,6 +50,7 @@ class Registration:
         webhooks: Sequence[Webhook],
         *,
         at: ServiceReference | str,
+        namespace: str | None = None,
         complete_only: bool = False,
         clock: Clock,
     ) -> None:
@@ -50,11 +58,15 @@ class Registration:
         self._operator = operator
         self._webhooks = tuple(webhooks)
         self._at = at
+        self._namespace = namespace
         self._complete_only = complete_only
         self._clock = clock
         self._ca_pem: bytes | None = None
         self._changed = asyncio.Event()
-        selector = f"metadata.name={configuration_name(operator)}"
+        self._missing: set[ApiResource] = set()
+        service = at if isinstance(at, ServiceReference) else None
+        self.name: str = configuration_name(operator, service=service, namespace=namespace)
+        selector = f"metadata.name={self.name}"
         self._informers = [
             Informer(api, resource, field_selector=selector, clock=clock) for resource in CONFIGURATIONS.values()
         ]
@@ -68,7 +80,7 @@ class Registration:
         """
         self._ca_pem = ca_pem
         for resource, wanted in self._wanted(ca_pem).items():
-            live = await _find(self._api, resource, configuration_name(self._operator))
+            live = await _find(self._api, resource, self.name)
             await self._bring(resource, live, wanted)
 
     async def run(self) -> None:
@@ -89,6 +101,7 @@ class Registration:
 
     async def _bring(self, resource: ApiResource, live: JSONObject | None, wanted: JSONObject | None) -> None:
         if self._complete_only:
+            self._tell_missing(resource, missing=wanted is not None and live is None)
             wanted = None if live is None or wanted is None else _completed(live, wanted)
         elif wanted is None and live is not None and _is_ours(live, self._operator):
             await _delete(self._api, resource, live)
@@ -103,24 +116,41 @@ class Registration:
             resource, name, wanted, patch_type=PatchType.APPLY, field_manager=self._operator, force=True
         )
 
+    def _tell_missing(self, resource: ApiResource, *, missing: bool) -> None:
+        """Say once that nobody calls: what a chart should have registered is not there."""
+        if not missing:
+            self._missing.discard(resource)
+        elif resource not in self._missing:
+            self._missing.add(resource)
+            text = "webhooks: nobody calls those of %s until there is a %s %s, which a chart makes"
+            _log.warning(text, self._operator, resource.kind, self.name)
+
     def _wanted(self, ca_pem: bytes) -> dict[ApiResource, JSONObject | None]:
-        made = configurations(self._operator, self._webhooks, at=self._at, ca_pem=ca_pem)
+        made = configurations(self._operator, self._webhooks, at=self._at, ca_pem=ca_pem, namespace=self._namespace)
         by_kind = {manifest["kind"]: manifest for manifest in made}
         return {resource: by_kind.get(resource.kind) for resource in CONFIGURATIONS.values()}
 
 
-async def remove(api: ClusterAPI, operator: str) -> list[str]:
+async def remove(api: ClusterAPI, operator: str, *, name: str | None = None) -> list[str]:
     """Delete the configurations that the operator has registered, and return what was deleted.
 
-    Those that a chart made are left: the chart removes them. Raises ClusterError.
+    With `name`, only those of that name; otherwise all, wherever their webhooks are. Those that a chart made are left:
+    the chart removes them. Raises ClusterError.
     """
     removed = []
     for resource in CONFIGURATIONS.values():
-        live = await _find(api, resource, configuration_name(operator))
-        if live is not None and _is_ours(live, operator):
+        for live in await _registered(api, resource, operator, name):
             await _delete(api, resource, live)
             removed.append(f"{resource.kind} {live['metadata']['name']}")
     return removed
+
+
+async def _registered(api: ClusterAPI, resource: ApiResource, operator: str, name: str | None) -> list[JSONObject]:
+    if name is None:
+        labels = ",".join(f"{key}={value}" for key, value in labels_of(operator).items())
+        return (await api.list(resource, label_selector=labels)).items
+    live = await _find(api, resource, name)
+    return [live] if live is not None and _is_ours(live, operator) else []
 
 
 async def _find(api: ClusterAPI, resource: ApiResource, name: str) -> JSONObject | None:
@@ -136,11 +166,7 @@ async def _delete(api: ClusterAPI, resource: ApiResource, live: JSONObject) -> N
 
 
 def _is_ours(live: JSONObject, operator: str) -> bool:
-    labels = live["metadata"].get("labels") or {}
-    return (labels.get("app.kubernetes.io/name"), labels.get("app.kubernetes.io/managed-by")) == (
-        operator,
-        "operatorkit",
-    )
+    return _holds(live["metadata"].get("labels"), labels_of(operator))
 
 
 def _completed(live: JSONObject, wanted: JSONObject) -> JSONObject | None:

@@ -118,11 +118,51 @@ def test_in_one_namespace_the_operator_gets_a_role_there_and_little_in_the_clust
     assert "--namespace=team" in deployment["spec"]["template"]["spec"]["containers"][0]["args"]
 
 
+def namespaces_asked_about(text: str) -> dict[str, set[str | None]]:
+    """Return, for each webhook, the namespaces that its selector names; {None} where it names none."""
+    found: dict[str, set[str | None]] = {}
+    for resource in CONFIGURATIONS.values():
+        for one in objects(text, resource.kind):
+            for webhook in one["webhooks"]:
+                expressions = webhook["namespaceSelector"].get("matchExpressions", [])
+                found[webhook["name"]] = {name for it in expressions for name in it["values"]} or {None}
+    return found
+
+
+def test_in_one_namespace_the_webhooks_are_for_that_and_for_what_is_in_none(helm):
+    everywhere = namespaces_asked_about(rendered(helm, "pki"))
+    limited = namespaces_asked_about(rendered(helm, "pki", "--set", "watchNamespace=team"))
+    assert set(everywhere) == set(limited) == {webhook.name for webhook in app.webhooks}
+    assert set().union(*everywhere.values()) == {None}
+    namespaced = {webhook.name for webhook in app.webhooks if webhook.resource.namespaced}
+    assert {name for name, only in limited.items() if only == {"team"}} == namespaced
+    assert {name for name, only in limited.items() if only == {None}} == set(limited) - namespaced
+
+
+def test_two_releases_share_no_name(helm):
+    """Neither in two namespaces nor in one: Helm refuses what another release owns."""
+
+    def names(release: str, namespace: str) -> set[tuple[str, str, str]]:
+        done = helm("template", release, CHARTS / "pki", "--namespace", namespace)
+        assert done.returncode == 0, done.stderr
+        made = [one for one in yaml.safe_load_all(done.stdout) if one]
+        return {(one["kind"], one["metadata"].get("namespace", ""), one["metadata"]["name"]) for one in made}
+
+    first = names("pki", "one")
+    assert first
+    for release, namespace in (("pki", "two"), ("other", "one")):
+        assert not first & names(release, namespace)
+
+
 def test_no_name_is_made_that_kubernetes_would_refuse_for_its_length(helm):
     done = helm("template", "r" * 53, CHARTS / "pki", "--namespace", "n" * 63, "--set", f"nameOverride={'n' * 63}")
     assert done.returncode == 0, done.stderr
     [deployment] = objects(done.stdout, "Deployment")
     assert len(deployment["metadata"]["name"]) <= 63
+    [service] = objects(done.stdout, "Service")
+    assert len(service["metadata"]["name"]) <= 63
+    for resource in CONFIGURATIONS.values():
+        assert all(len(one["metadata"]["name"]) <= 253 for one in objects(done.stdout, resource.kind))
 
 
 @pytest.mark.parametrize("options", [(), ("--set", "watchNamespace=pki-system,verbose=true,podLabels.tier=back")])
@@ -161,7 +201,12 @@ def test_an_install_waits_until_the_operator_runs_and_an_uninstall_leaves_the_ob
     status = admin.request("GET", f"/apis/apps/v1/namespaces/{system}/deployments/pki").json["status"]
     assert status["availableReplicas"] == 1
     assert [one["name"] for one in json.loads(ok("list", "--namespace", system, "-o", "json"))] == ["pki", "pki-crds"]
-    ok("upgrade", "pki", CHARTS / "pki", "--set", "replicas=0", *where)
+    other = ("--namespace", "default", "--wait", "--timeout", "60s")
+    ok("install", "second", CHARTS / "pki", "--set", "watchNamespace=default", *other)
+    ok("uninstall", "second", *other)
+    paused = ok("upgrade", "pki", CHARTS / "pki", "--set", "replicas=0", *where)
+    assert "It is paused" in paused
+    assert "changes of Certificate, CertificatePolicy are refused" in " ".join(paused.split())
 
     ok("uninstall", "pki", *where)
     ok("uninstall", "pki-crds", *where)

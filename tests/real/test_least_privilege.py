@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,13 @@ import yaml
 
 from operatorkit._runtime.admission import AtService
 from operatorkit.cluster import LiveCluster, load_config
+from operatorkit.controlplane._ports import ReservedPort
 from operatorkit.controlplane.real import RealControlPlane
 from operatorkit.testing import FakeClock, eventually
 from operatorkit.testing.running import running
 from operatorkit.testing.user import User
 from operatorkit.webhooks import ServiceReference, configuration_name
-from operatorkit.webhooks.certificates import LEAF_LIFE, certificates_name
+from operatorkit.webhooks.certificates import LEAF_LIFE
 from operatorkit.webhooks.manifests import CONFIGURATIONS
 from operators.pki import app
 
@@ -149,19 +151,37 @@ def test_the_operator_starts_with_the_rights_of_its_chart(service_account):
     assert any("pki is ready" in line for line in lines), "".join(lines)
 
 
+def lead_to(port: int) -> dict[str, Any]:
+    """Return endpoints of the chart's Service, for a Pod that is a process on this machine.
+
+    An API server takes no address of its own machine; one that is written as a name it takes.
+    """
+    return {
+        "metadata": {"name": "pki-webhook-here", "labels": {"kubernetes.io/service-name": "pki-webhook"}},
+        "addressType": "FQDN",
+        "endpoints": [{"addresses": ["127.0.0.1"]}],
+        "ports": [{"name": "webhooks", "port": port}],
+    }
+
+
 async def serve_webhooks(service_account: Path, admin: User) -> None:
     """Serve the webhooks of pki behind its chart's Service, also beyond the life of their first certificate.
 
-    No API server can call them, for nothing routes to a Service here; so in the end their registration is removed.
+    In the end their registration is removed: the scenarios that follow register their own.
     """
-    secret = f"/api/v1/namespaces/{SYSTEM}/secrets/{certificates_name(NAME)}"
+    service = ServiceReference(namespace=SYSTEM, name="pki-webhook")
+    secret = f"/api/v1/namespaces/{SYSTEM}/secrets/{service.secret_name}"
     registrations = [
-        f"{resource.path()}/{configuration_name(NAME)}"
+        f"{resource.path()}/{configuration_name(NAME, service=service)}"
         for verb, resource in CONFIGURATIONS.items()
         if any(webhook.verb == verb for webhook in app.webhooks)
     ]
-    clock = FakeClock()
-    at = AtService(service=ServiceReference(namespace=SYSTEM, name="pki-webhook"), port=0, complete_only=True)
+    with ReservedPort() as reserved:
+        port = reserved.number
+    slices = f"/apis/discovery.k8s.io/v1/namespaces/{SYSTEM}/endpointslices"
+    assert admin.request("POST", slices, lead_to(port)).status == 201
+    clock = FakeClock(start=datetime.now(UTC) - LEAF_LIFE * 0.7)  # the API server has a clock of its own
+    at = AtService(service=service, port=port, complete_only=True)
     async with (
         LiveCluster(load_config(service_account)) as api,
         running(app, api, clock=clock, webhooks=at),
@@ -170,10 +190,21 @@ async def serve_webhooks(service_account: Path, admin: User) -> None:
         for path in registrations:
             trusted = [one["clientConfig"].get("caBundle") for one in admin.request("GET", path).json["webhooks"]]
             assert set(trusted) == {first["ca.crt"]}
-        clock.tick(LEAF_LIFE)
+        await eventually(lambda: asyncio.to_thread(refuses, admin), timeout=20, message="a refusal through the Service")
+        clock.tick(LEAF_LIFE * 0.7)
         await eventually(lambda: admin.request("GET", secret).json["data"]["tls.crt"] != first["tls.crt"])
+        assert await asyncio.to_thread(refuses, admin)
     for path in registrations:
         assert admin.request("DELETE", path).status == 200
+
+
+def refuses(admin: User) -> bool:
+    """Tell whether a malformed Certificate is refused at the door, not merely for want of an answer."""
+    path = "/apis/pki.operatorkit.dev/v1alpha1/namespaces/default/certificates?dryRun=All"
+    spec = {"secretName": "a", "issuerRef": {"name": "ca"}, "dnsNames": ["a_b"]}
+    identity = {"apiVersion": "pki.operatorkit.dev/v1alpha1", "kind": "Certificate", "metadata": {"name": "a"}}
+    answer = admin.request("POST", path, {**identity, "spec": spec})
+    return answer.status == 422 and "denied the request" in answer.text
 
 
 async def test_no_right_is_missing_and_each_unused_one_is_argued(

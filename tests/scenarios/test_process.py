@@ -189,6 +189,72 @@ async def test_the_handlers_of_kopf_run_in_the_same_process_and_write_no_annotat
     assert await process.ends() == 0
 
 
+@pytest.mark.parametrize("verb", ["validate", "mutate"])
+async def test_admission_declared_with_kopf_is_refused_at_the_start_with_what_to_write_instead(
+    start, kubeconfig, tmp_path, verb
+):
+    path = _copy_of_example(tmp_path, "doors")
+    path.write_text(
+        path.read_text() + "\nimport kopf\n\n"
+        f"@kopf.on.{verb}('doors.example.io', 'v1', 'websites')\n"
+        "def judge(**_):\n"
+        "    raise kopf.AdmissionError('no')\n"
+    )
+    process = start("run", path, "--install", "--kubeconfig", kubeconfig)
+    assert await process.ends() == 1
+    [line] = process.said.splitlines()
+    assert line.startswith("operatorkit: ")
+    assert f".judge is declared with @kopf.on.{verb}, which would never be called" in line
+    assert f"@app.{verb}(Kind)" in line
+
+
+WITH_A_DOOR = """
+from operatorkit.webhooks import Allowed, Denied
+
+@app.validate(Website)
+async def judge(new, old, request):
+    return Denied("asked") if new.spec.title == "bad" else Allowed()
+"""
+
+
+async def test_run_says_whether_webhooks_are_served_and_how_they_would_be(
+    cluster, start, kubeconfig, tmp_path, controlplane
+):
+    path = _copy_of_example(tmp_path, "judged")
+    path.write_text(path.read_text() + WITH_A_DOOR)
+    run = ("run", path, "--install", "--kubeconfig", kubeconfig, "--own-namespace", cluster.namespace)
+    limited = (*run, "--namespace", cluster.namespace)
+    process = start(*limited)
+    await process.says("website is ready")
+    assert "webhooks: not served" in process.said
+    assert "(validate.websites.judged.example.io); pass --webhooks=url" in process.said
+    process.popen.terminate()
+    assert await process.ends() == 0
+
+    process = start(*limited, "--webhooks=url")
+    await process.says("webhooks: 1 served at https://127.0.0.1:")
+    assert f"registered as website.{cluster.namespace}.operatorkit.dev" in process.said
+    process.popen.terminate()
+    assert await process.ends() == 0
+
+    process = start(*limited, "--webhook-service=door", "--webhook-port=0")
+    name = f"ValidatingWebhookConfiguration door.{cluster.namespace}.operatorkit.dev"
+    await process.says(f"nobody calls those of website until there is a {name}")
+    await process.says(f"behind Service {cluster.namespace}/door, registered by a chart")
+    process.popen.terminate()
+    assert await process.ends() == 0
+
+    config = controlplane.kubeconfig()
+    config["clusters"][0]["cluster"]["server"] = "https://kubernetes.example.com:6443"
+    far = tmp_path / "far"
+    far.write_text(yaml.safe_dump(config))
+    process = start("run", path, "--kubeconfig", far, "--webhooks=url")
+    assert await process.ends() == 1
+    [line] = process.said.splitlines()
+    assert "https://kubernetes.example.com:6443 is not" in line
+    assert "would refuse each change of Website" in line
+
+
 async def test_dev_runs_a_file_and_reloads_it_and_repairs_and_removes_children(start, tmp_path):
     from operatorkit.cluster import LiveCluster, load_config
 

@@ -10,19 +10,20 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import pytest_asyncio
 
 from operatorkit import Allowed, Denied, Model, Mutated, Operator, Resource
-from operatorkit._runtime.admission import AtService, AtUrl, secret_name
+from operatorkit._runtime.admission import NAMESPACES, AtUrl, secret_name
 from operatorkit.clock import SYSTEM_CLOCK
 from operatorkit.cluster import PatchType
 from operatorkit.errors import ClusterError, Forbidden, Invalid, NotFound
 from operatorkit.resource import NoStatus
+from operatorkit.settings import Settings
 from operatorkit.testing import FakeClock, eventually
-from operatorkit.testing.running import install_crds, running
-from operatorkit.webhooks import ServiceReference, configuration_name, configurations, invalid, required
+from operatorkit.testing.running import running
+from operatorkit.webhooks import configuration_name, invalid, required
 from operatorkit.webhooks.certificates import LEAF_LIFE, SECRETS, Bundle, CertificateStore, renewed
 from operatorkit.webhooks.manifests import CONFIGURATIONS
-from operatorkit.webhooks.registration import remove
 
 VALIDATING = CONFIGURATIONS["validate"]
 
@@ -65,7 +66,7 @@ def served(operator, cluster, door, namespace):
     """Run an operator of this test's own, whose webhooks are for this test's namespace."""
 
     @asynccontextmanager
-    async def run(*, webhooks=None, clock=None, name=None, **options):
+    async def run(*, webhooks=None, clock=None, name=None, limited=False, **options):
         app = Operator(name or f"gadgets-{namespace}")
         app.settings = replace(app.settings, own_namespace=namespace)
         options = {"namespace_selector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}, **options}
@@ -81,13 +82,24 @@ def served(operator, cluster, door, namespace):
             return door.change(obj)
 
         app.reads(Gadget)
-        clock = {} if clock is None else {"clock": clock}
-        async with operator(app, webhooks=webhooks or AtUrl(), **clock) as running:
+        more = {} if clock is None else {"clock": clock}
+        if limited:
+            more["namespace"] = namespace
+        async with operator(app, webhooks=webhooks or AtUrl(), **more) as running:
             await in_force(cluster, door)
             running.app = app
             yield running
 
     return run
+
+
+@pytest_asyncio.fixture
+async def elsewhere(cluster, namespace):
+    """Another namespace."""
+    name = f"{namespace}-elsewhere"
+    await cluster.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    yield name
+    await cluster.delete(NAMESPACES, name)
 
 
 async def in_force(cluster, door):
@@ -299,7 +311,7 @@ async def test_a_certificate_that_is_renewed_under_way_breaks_nothing(served, cl
 async def test_a_secret_that_was_spoilt_is_written_anew_and_the_new_ca_is_registered(served, cluster, door):
     async with served() as running:
         first = await presented(cluster, running.app)
-        await cluster.delete(SECRETS, secret_name(running.app), namespace=cluster.namespace)
+        await cluster.delete(SECRETS, secret_name(running.app, AtUrl()), namespace=cluster.namespace)
 
         async def changed():
             return await presented(cluster, running.app) != first
@@ -336,65 +348,35 @@ async def test_two_replicas_agree_on_one_certificate(cluster, namespace):
     assert Bundle.read(await cluster.get(SECRETS, "tls", namespace=namespace)) == bundles[0]
 
 
-@pytest.fixture
-def behind_a_service(cluster, namespace, door):
-    """Run an operator as in a cluster; nothing can call its Service, so its configurations are looked at only."""
-
-    @asynccontextmanager
-    async def run(*, complete_only):
-        app = Operator(f"gadgets-{namespace}")
-        app.settings = replace(app.settings, own_namespace=namespace)
-
-        @app.validate(Gadget, namespace_selector={"matchLabels": {"none": "at-all"}})
-        async def validate(new, old, request):
-            return Allowed()
-
-        service = ServiceReference(namespace=namespace, name="gadgets")
-        topology = AtService(service=service, port=0, complete_only=complete_only)
-        await install_crds(cluster, [Gadget])
-        async with running(app, cluster, webhooks=topology):
-            yield app, service
-
-    return run
+async def test_an_operator_in_one_namespace_judges_nothing_elsewhere(served, cluster, door, namespace, elsewhere):
+    door.decide = lambda new, old: Allowed() if new.metadata.name == "probe" else Denied("asked")
+    async with served(limited=True, namespace_selector=None):
+        with pytest.raises(Forbidden, match="asked"):
+            await cluster.create(GADGETS, gadget(), namespace=namespace)
+        await cluster.create(GADGETS, gadget(), namespace=elsewhere)
 
 
-async def test_a_registration_behind_a_service_stays_until_it_is_removed(behind_a_service, cluster, namespace):
-    async with behind_a_service(complete_only=False) as (app, _):
-        pass
-    name = configuration_name(app.name)
-    entry = (await cluster.get(VALIDATING, name))["webhooks"][0]
-    bundle = Bundle.read(await cluster.get(SECRETS, secret_name(app), namespace=namespace))
-    assert entry["clientConfig"]["service"] == {
-        "namespace": namespace,
-        "name": "gadgets",
-        "port": 443,
-        "path": "/validate/webhooks.example.io/v1/gadgets",
-    }
-    assert base64.b64decode(entry["clientConfig"]["caBundle"]) == bundle.ca_pem
-    assert await remove(cluster, app.name) == [f"ValidatingWebhookConfiguration {name}"]
-    assert await remove(cluster, app.name) == []
-    with pytest.raises(NotFound):
-        await cluster.get(VALIDATING, name)
+async def test_two_operators_of_one_name_in_two_namespaces_leave_each_other_alone(
+    served, cluster, door, namespace, elsewhere
+):
+    """As two people who run one operator in development, each in a namespace of their own."""
+    other = Operator(f"gadgets-{namespace}", settings=Settings(own_namespace=elsewhere))
 
+    @other.validate(Gadget)
+    async def validate(new, old, request):
+        return Denied("the other one")
 
-async def test_a_registration_of_a_chart_is_told_the_ca_and_nothing_else(behind_a_service, cluster, namespace):
-    async with behind_a_service(complete_only=True) as (app, service):
-        name = configuration_name(app.name)
-        with pytest.raises(NotFound):
-            await cluster.get(VALIDATING, name)
-        (manifest,) = configurations(app.name, app.webhooks, at=service, managed_by="Helm")
-        manifest["webhooks"][0]["failurePolicy"] = "Ignore"
-        made = await cluster.create(VALIDATING, manifest)
-        assert "caBundle" not in made["webhooks"][0]["clientConfig"]
+    async with served(limited=True) as first, running(other, cluster, namespace=elsewhere, webhooks=AtUrl()):
+        names = {configuration_name(other.name, namespace=it) for it in (namespace, elsewhere)}
+        found = {it["metadata"]["name"] for it in (await cluster.list(VALIDATING)).items}
+        assert names <= found
 
-        async def completed():
-            live = await cluster.get(VALIDATING, name)
-            return live["webhooks"][0] if "caBundle" in live["webhooks"][0]["clientConfig"] else None
+        async def refused():
+            with pytest.raises(Forbidden, match="the other one"):
+                await cluster.create(GADGETS, gadget(), namespace=elsewhere, dry_run=True)
+            return True
 
-        entry = await eventually(completed, timeout=20, message="the CA is told")
-        del entry["clientConfig"]["caBundle"]
-        assert entry == made["webhooks"][0]
-        assert await remove(cluster, app.name) == []
-        await cluster.delete(VALIDATING, name)
-    with pytest.raises(NotFound):
-        await cluster.get(VALIDATING, name)
+        await eventually(refused, timeout=20, message="the API server asks the other one")
+        await cluster.create(GADGETS, gadget(), namespace=namespace)
+        assert first.app.name == other.name
+    assert not names & {it["metadata"]["name"] for it in (await cluster.list(VALIDATING)).items}

@@ -94,6 +94,6 @@ def test_webhooks_need_their_own_secret_and_their_own_registration():
     }
     assert {p.names for p in found if p.own and p.verb != "create"} == {("keys-webhook-tls",)}
     assert {(p.resource, p.names) for p in found if p.verb == "patch"} == {
-        ("validatingwebhookconfigurations", ("keys.operatorkit.dev",))
+        ("validatingwebhookconfigurations", ("keys-webhook.operatorkit-system.operatorkit.dev",))
     }
     assert not any(p.required for p in found)

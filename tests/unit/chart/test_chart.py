@@ -123,11 +123,11 @@ def test_webhooks_bring_a_service_their_registration_and_the_option_that_serves_
     registered = files["templates/webhooks.yaml"]
     assert "kind: ValidatingWebhookConfiguration" in registered
     assert "MutatingWebhookConfiguration" not in registered
-    assert "name: keys.operatorkit.dev" in registered
-    entries = yaml.safe_load(registered[registered.index("webhooks:\n") :])["webhooks"]
+    assert "name: {{ include `keys.webhookService` . }}.{{ .Release.Namespace }}.operatorkit.dev" in registered
+    entries = yaml.safe_load(re.sub(r"(?m)^ *\{\{- (if|else|end)[^\n]*\n", "", registered.partition("webhooks:\n")[2]))
     assert [(one["name"], one["failurePolicy"]) for one in entries] == [("validate.keys.keys.example.io", "Ignore")]
     assert entries[0]["objectSelector"] == {"matchLabels": {"tier": "prod"}}
-    assert entries[0]["clientConfig"]["service"]["name"] == '{{ include "keys.webhookService" . }}'
+    assert entries[0]["clientConfig"]["service"]["name"] == "{{ include `keys.webhookService` . }}"
     assert "caBundle" not in entries[0]["clientConfig"]
     assert "--webhook-service=" in files["templates/deployment.yaml"]
 
@@ -141,5 +141,7 @@ def test_the_keys_of_webhooks_are_the_operators_in_its_own_namespace_only():
     text = operator_chart(with_webhooks(), "keys", version="1.2.3").files["templates/rbac.yaml"]
     cluster, _, own = text.partition("\nkind: Role\n")
     assert 'resources: ["secrets"]' not in cluster
-    assert 'resourceNames: ["keys-webhook-tls"]\n    verbs: ["get", "list", "watch", "update"]' in own
-    assert 'resourceNames: ["keys.operatorkit.dev"]\n    verbs: ["get", "list", "watch", "patch"]' in cluster
+    service = "{{ include `keys.webhookService` . }}"
+    assert f'resourceNames: ["{service}-tls"]\n    verbs: ["get", "list", "watch", "update"]' in own
+    name = f"{service}.{{{{ .Release.Namespace }}}}.operatorkit.dev"
+    assert f'resourceNames: ["{name}"]\n    verbs: ["get", "list", "watch", "patch"]' in cluster

@@ -10,6 +10,7 @@ import asyncio
 import base64
 import binascii
 import posixpath
+import random
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ __all__ = ["Caller"]
 Object = dict[str, Any]
 
 _CONTEXTS_MAX = 200
+_ROUTED = frozenset({"ClusterIP", "LoadBalancer", "NodePort"})
+_SERVICE_LABEL = "kubernetes.io/service-name"
 _UNKNOWN_AUTHORITY = frozenset({18, 19, 20, 21})  # X509_V_ERR_*: a chain that ends where nobody is trusted
 _EXPIRED = frozenset({9, 10})
 _TEXTS = {
@@ -126,25 +129,36 @@ class Caller:
         return _Place(shown, url, f"{name}.{namespace}.svc")
 
     def _endpoint(self, name: str, namespace: str, port: int, shown: str) -> tuple[str, int]:
-        """Return a ready endpoint of a Service. Raises `CallFailed`."""
+        """Return a ready endpoint of a Service, as --enable-aggregator-routing does. Raises `CallFailed`."""
         record = self._storage.collection("services").records.get(key_of(namespace, name))
         if record is None:
             raise _failed(shown, f'service "{name}" not found')
         spec = record.decode().get("spec") or {}
-        if spec.get("type") == "ExternalName":
-            return spec["externalName"], port
+        if spec.get("type") not in _ROUTED:
+            raise _failed(shown, f'unsupported service type "{spec.get("type") or ""}"')
         wanted = next((it for it in spec.get("ports") or () if it.get("port") == port), None)
         if wanted is None:
             raise _failed(shown, f'no service port {port} found for service "{name}"')
-        for it in self._storage.collection("endpointslices.discovery.k8s.io").select(namespace):
-            endpoints = it.decode()
-            if (endpoints["metadata"].get("labels") or {}).get("kubernetes.io/service-name") != name:
-                continue
-            ports = [it for it in endpoints.get("ports") or () if (it.get("name") or "") == (wanted.get("name") or "")]
-            for endpoint in endpoints.get("endpoints") or ():
-                if ports and endpoint.get("addresses") and (endpoint.get("conditions") or {}).get("ready", True):
-                    return endpoint["addresses"][0], ports[0]["port"]
+        slices = [it.decode() for it in self._storage.collection("endpointslices.discovery.k8s.io").select(namespace)]
+        ours = [it for it in slices if (it["metadata"].get("labels") or {}).get(_SERVICE_LABEL) == name]
+        random.shuffle(ours)
+        primary = next(iter(spec.get("ipFamilies") or ()), None)
+        for it in sorted(ours, key=lambda it: it.get("addressType") != primary):
+            found = _ready_in(it, wanted.get("name") or "")
+            if found is not None:
+                return found
         raise _failed(shown, f'no endpoints available for service "{name}"')
+
+
+def _ready_in(endpoints: Object, port_name: str) -> tuple[str, int] | None:
+    """Return one of the ready endpoints of an EndpointSlice, and its port of that name."""
+    ports = [
+        it["port"] for it in endpoints.get("ports") or () if (it.get("name") or "") == port_name and it.get("port")
+    ]
+    ready = [it for it in endpoints.get("endpoints") or () if (it.get("conditions") or {}).get("ready", True)]
+    if not ports or not ready:
+        return None
+    return random.choice(ready)["addresses"][0], ports[0]  # noqa: S311 - it spreads load, and keeps no secret
 
 
 def _clean(path: str) -> str:
