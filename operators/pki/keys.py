@@ -5,7 +5,6 @@ What belongs here: the three kinds of keys and their PEM form. What does not: ce
 
 from __future__ import annotations
 
-import asyncio
 from typing import cast
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -23,10 +22,10 @@ _CURVES: dict[int, type[ec.EllipticCurve]] = {256: ec.SECP256R1, 384: ec.SECP384
 _RSA_EXPONENT = 65537
 
 
-async def generate_key(algorithm: KeyAlgorithm, size: int) -> PrivateKey:
-    """Make a key; RSA keys, which take tens to hundreds of milliseconds, are made off the event loop."""
+def generate_key(algorithm: KeyAlgorithm, size: int) -> PrivateKey:
+    """Make a key. One of RSA takes tens to hundreds of milliseconds."""
     if algorithm == "RSA":
-        return await asyncio.to_thread(rsa.generate_private_key, _RSA_EXPONENT, size)
+        return rsa.generate_private_key(_RSA_EXPONENT, size)
     if algorithm == "Ed25519":
         return ed25519.Ed25519PrivateKey.generate()
     return ec.generate_private_key(_CURVES[size]())

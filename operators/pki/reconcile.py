@@ -6,6 +6,7 @@ What belongs here: the reconcile functions. What does not: reading (`observe`), 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
@@ -21,7 +22,7 @@ from operatorkit.operator import Requeue, Watch, generation_changed
 from operators.pki import reasons, report
 from operators.pki.api import Certificate, CertificatePolicy, ClusterIssuer, Issuer, Pki
 from operators.pki.issue import Issued, Material, VerificationError, issue, new_serial
-from operators.pki.keys import generate_key
+from operators.pki.keys import PrivateKey, generate_key
 from operators.pki.objects import certificate_of, secret_of
 from operators.pki.observe import (
     AnyIssuer,
@@ -53,7 +54,7 @@ from operators.pki.plan import (
 )
 from operators.pki.pods import secrets_changed
 from operators.pki.policy import check_policy
-from operators.pki.request import Fault, describe
+from operators.pki.request import Fault, Request, describe
 from operators.pki.signer import CaSigner, Signer, SignerError
 
 __all__ = ["reconcile_certificate", "reconcile_cluster_issuer", "reconcile_issuer", "reconcile_pki", "reconcile_policy"]
@@ -177,8 +178,15 @@ async def _issue(certificate: Certificate, ctx: Context, step: Issue) -> Requeue
 
 
 async def _make(step: Issue, now: datetime) -> Issued:
-    key = step.key or await generate_key(step.request.algorithm, step.request.size)
+    key = step.key or await _new_key(step.request)
     return issue(step.request, step.signer, key, serial=new_serial(), now=now)
+
+
+async def _new_key(request: Request) -> PrivateKey:
+    """Make a key; RSA's takes long, and is made off the event loop."""
+    if request.algorithm == "RSA":
+        return await asyncio.to_thread(generate_key, request.algorithm, request.size)
+    return generate_key(request.algorithm, request.size)
 
 
 async def _retry(certificate: Certificate, ctx: Context, reason: str, message: str) -> Requeue:

@@ -49,7 +49,7 @@ async def make_ca(name: str, now, *, days: int = 3650) -> dict[str, bytes]:
         size=256,
         rotate_key=True,
     )
-    key = await generate_key("ECDSA", 256)
+    key = generate_key("ECDSA", 256)
     return issue(request, SelfSigner(), key, serial=new_serial(), now=now).material.data()
 
 

@@ -121,7 +121,7 @@ async def has_failed(team, attempts: int):
 
 async def constrained_ca(now) -> dict[str, bytes]:
     """Return a CA that may sign names below allowed.example only."""
-    key = await generate_key("ECDSA", 256)
+    key = generate_key("ECDSA", 256)
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "constrained")])
     signs = {"key_cert_sign", "crl_sign"}
     usage = x509.KeyUsage(**{name: name in signs for name in inspect.signature(x509.KeyUsage).parameters})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 import subprocess
 from dataclasses import replace
@@ -31,7 +30,7 @@ def request(**fields) -> Request:
 
 
 def key_for(wanted: Request):
-    return asyncio.run(generate_key(wanted.algorithm, wanted.size))
+    return generate_key(wanted.algorithm, wanted.size)
 
 
 def make(wanted: Request, signer, *, now: datetime = NOW, serial: int | None = None):

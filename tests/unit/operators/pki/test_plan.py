@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -54,7 +53,7 @@ def requested(wanted: Certificate) -> Request:
 
 def made(wanted: Certificate, signer: Any, now: datetime = NOW) -> Material:
     request = requested(wanted)
-    key = asyncio.run(generate_key(request.algorithm, request.size))
+    key = generate_key(request.algorithm, request.size)
     return issue(request, signer, key, serial=7, now=now).material
 
 
