@@ -26,7 +26,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from operatorkit.crd import official
-from operatorkit.crd._text import format_duration, parse_duration
 from operatorkit.crd.definition import Definition, PrinterColumn, Scale, plural_of
 from operatorkit.crd.fields import (
     Duration,
@@ -49,6 +48,7 @@ from operatorkit.crd.markers import (
 )
 from operatorkit.crd.model import Model, Time, written
 from operatorkit.crd.served import resources_by_model
+from operatorkit.crd.text import format_duration, parse_duration
 from operatorkit.errors import DefinitionError, InvalidObject
 from operatorkit.names import ApiResource, GroupVersionKind, ObjectKey
 

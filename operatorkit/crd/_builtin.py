@@ -12,8 +12,8 @@ from functools import cache
 from types import MappingProxyType
 from typing import Any, Protocol
 
-from operatorkit.crd._text import QUANTITY_PATTERN
 from operatorkit.crd.kubernetes import KUBERNETES_VERSION, REF_PREFIX, definitions
+from operatorkit.crd.text import QUANTITY_PATTERN
 from operatorkit.errors import DefinitionError
 
 __all__ = ["schema_of_official"]

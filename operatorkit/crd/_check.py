@@ -13,9 +13,9 @@ from typing import Any
 
 from operatorkit.crd._check_defaults import default_errors
 from operatorkit.crd._check_openapi import openapi_errors
-from operatorkit.crd._faults import FieldError, forbidden, invalid, required
 from operatorkit.crd._node import kind_error
 from operatorkit.crd._patterns import pattern_error
+from operatorkit.crd.faults import FieldError, forbidden, invalid, required
 
 __all__ = ["SchemaError", "check"]
 

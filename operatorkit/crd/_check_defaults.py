@@ -13,9 +13,9 @@ from typing import Any
 
 from operatorkit.crd import _prune
 from operatorkit.crd._embedded import embedded_errors
-from operatorkit.crd._faults import NO_PATH, FieldError, invalid
 from operatorkit.crd._node import METADATA_FIELDS, parse
 from operatorkit.crd._validate import validate
+from operatorkit.crd.faults import NO_PATH, FieldError, invalid
 
 __all__ = ["default_errors"]
 

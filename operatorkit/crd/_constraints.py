@@ -15,8 +15,8 @@ from pydantic.fields import FieldInfo
 from pydantic.types import StringConstraints
 
 from operatorkit.crd._patterns import pattern_error
-from operatorkit.crd._text import format_duration
 from operatorkit.crd.markers import Atomic, Embedded, ListMap, ListSet, Nullable, PreserveUnknown, Rule
+from operatorkit.crd.text import format_duration
 from operatorkit.errors import DefinitionError
 
 __all__ = ["apply_marks", "flatten", "rules_of"]

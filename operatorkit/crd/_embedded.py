@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from operatorkit.crd._faults import FieldError, invalid, required
 from operatorkit.crd._node import Node
+from operatorkit.crd.faults import FieldError, invalid, required
 from operatorkit.names import dns_label_error
 
 __all__ = ["embedded_errors"]

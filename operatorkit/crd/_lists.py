@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from operatorkit.crd._faults import FieldError, duplicate, invalid
-from operatorkit.crd._golang import json_text
 from operatorkit.crd._node import Node
+from operatorkit.crd.faults import FieldError, duplicate, invalid
+from operatorkit.crd.golang import json_text
 
 __all__ = ["duplicates"]
 

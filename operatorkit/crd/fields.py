@@ -12,8 +12,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, PlainSerializer
 
-from operatorkit.crd._text import DURATION_PATTERN, QUANTITY_PATTERN, format_duration, parse_duration
 from operatorkit.crd.model import Model
+from operatorkit.crd.text import DURATION_PATTERN, QUANTITY_PATTERN, format_duration, parse_duration
 
 __all__ = [
     "Duration",

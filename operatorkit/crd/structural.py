@@ -13,10 +13,10 @@ from operatorkit.crd import _prune
 from operatorkit.crd._check import SchemaError, check
 from operatorkit.crd._correlate import Pair
 from operatorkit.crd._embedded import embedded_errors
-from operatorkit.crd._faults import NO_PATH, FieldError
 from operatorkit.crd._lists import duplicates
 from operatorkit.crd._node import Node, parse
 from operatorkit.crd._validate import validate
+from operatorkit.crd.faults import NO_PATH, FieldError
 
 __all__ = ["FieldError", "SchemaError", "Structural"]
 

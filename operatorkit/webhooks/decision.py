@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from operatorkit.crd import _faults
+from operatorkit.crd import faults
 from operatorkit.errors import Cause
 
 __all__ = ["Allowed", "Decision", "Denied", "Mutated", "invalid", "not_supported", "required"]
@@ -80,18 +80,18 @@ Decision = Allowed | Denied | Mutated[Any]
 
 def invalid(field: str, value: Any, detail: str) -> Cause:
     """Return the cause for a malformed value: `spec.names[0]: Invalid value: "x": detail`."""
-    return _cause(_faults.invalid(field, value, detail))
+    return _cause(faults.invalid(field, value, detail))
 
 
 def required(field: str, detail: str = "") -> Cause:
     """Return the cause for a missing value: `spec.name: Required value: detail`."""
-    return _cause(_faults.required(field, detail))
+    return _cause(faults.required(field, detail))
 
 
 def not_supported(field: str, value: Any, allowed: Sequence[Any]) -> Cause:
     """Return the cause for a value that is none of the allowed ones, which it lists."""
-    return _cause(_faults.not_supported(field, value, list(allowed)))
+    return _cause(faults.not_supported(field, value, list(allowed)))
 
 
-def _cause(error: _faults.FieldError) -> Cause:
+def _cause(error: faults.FieldError) -> Cause:
     return Cause(field=error.path, reason=error.reason, message=error.message)

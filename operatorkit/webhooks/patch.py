@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from difflib import SequenceMatcher
 from typing import Any
 
-from operatorkit.crd._golang import json_text
+from operatorkit.crd.golang import json_text
 
 __all__ = ["carried_over", "json_patch"]
 

@@ -52,6 +52,30 @@ def test_every_module_says_what_it_is_for(package: str) -> None:
     assert silent == []
 
 
+def imported(path: Path) -> set[str]:
+    """Return what a file imports, each as module.name."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+    return names
+
+
+def test_what_is_private_to_a_room_stays_in_it() -> None:
+    strangers = []
+    for path in PYTHON_FILES:
+        if not path.is_relative_to(ROOT / "operatorkit") and not path.is_relative_to(ROOT / "operators"):
+            continue
+        for name in imported(path):
+            room, private, _ = name.partition("._")
+            ours = bool(private) and room.split(".")[0] in {"operatorkit", "operators"}
+            if ours and not path.is_relative_to(ROOT.joinpath(*room.split("."))):
+                strangers.append(f"{path.relative_to(ROOT)} imports {name}")
+    assert strangers == []
+
+
 def test_no_work_is_left_as_a_remark() -> None:
     word = re.compile("|".join(("TO" + "DO", "FIX" + "ME", "XX" + "X", "NotImplemented" + "Error")))
     found = [

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from operatorkit.crd._golang import is_integral, json_text, number, quote, value_text
+from operatorkit.crd.golang import is_integral, json_text, number, quote, value_text
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from operatorkit.crd._text import format_duration, parse_duration
+from operatorkit.crd.text import format_duration, parse_duration
 
 
 @pytest.mark.parametrize(

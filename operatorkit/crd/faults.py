@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from operatorkit.crd._golang import json_text, quote, value_text
+from operatorkit.crd.golang import json_text, quote, value_text
 
 __all__ = ["NO_PATH", "FieldError", "Result", "duplicate", "forbidden", "invalid", "not_supported", "required"]
 
