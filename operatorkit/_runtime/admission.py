@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
 from operatorkit.clock import Clock
 from operatorkit.cluster import ClusterAPI, Informer
-from operatorkit.errors import AlreadyExists, OperatorKitError
+from operatorkit.errors import AlreadyExists, InputError, OperatorKitError
 from operatorkit.names import ApiResource
 from operatorkit.operator import Operator
 from operatorkit.webhooks.certificates import SECRETS, Bundle, CertificateStore, renewal_time
@@ -104,12 +105,18 @@ class AdmissionService:
         self._registration: Registration | None = None
 
     async def start(self) -> None:
-        """Serve and register. Raises ClusterError, and OSError when the port is taken."""
+        """Serve and register. Raises ClusterError, and InputError when the port cannot be had."""
         if isinstance(self._topology, AtUrl):
             await self._make_namespace()
         bundle = await self._store.load()
         self._server.use(bundle.cert_pem, bundle.key_pem)
-        await self._server.start()
+        try:
+            await self._server.start()
+        except OSError as error:
+            raise InputError(
+                f"port {self._topology.port} cannot be had for webhooks: {os.strerror(error.errno or 0)}: stop what "
+                "listens there, or choose another with --webhook-port"
+            ) from error
         self._listening = True
         self._registration = Registration(
             self._api,

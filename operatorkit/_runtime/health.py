@@ -9,6 +9,7 @@ What belongs here: the two answers. What does not: what they are made of (`engin
 from __future__ import annotations
 
 import logging
+import os
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -58,4 +59,7 @@ def _listen(port: int) -> socket.socket:
     try:
         return socket.create_server(("", port), family=family, dualstack_ipv6=both)
     except OSError as error:
-        raise InputError(f"port {port} cannot be had for probes: {error.strerror}: choose another one") from error
+        raise InputError(
+            f"port {port} cannot be had for probes: {os.strerror(error.errno or 0)}: stop what listens there, or "
+            "choose another with --health-port"
+        ) from error

@@ -7,6 +7,8 @@ so that `operatorkit crd render` starts without loading kopf or a server.
 
 from __future__ import annotations
 
+import difflib
+import errno
 import importlib
 import sys
 from typing import NoReturn
@@ -27,6 +29,8 @@ _COMMANDS = {
     "run": ("operatorkit.cli.run", "Run an operator against the cluster of your kubeconfig."),
 }
 
+_CANNOT_PRINT = {errno.ENOSPC, errno.EDQUOT, errno.EIO}
+
 
 class _LazyGroup(click.Group):
     """A group that imports a command's module only when that command is used."""
@@ -40,6 +44,14 @@ class _LazyGroup(click.Group):
             return command if isinstance(command, click.Command) else None
         return super().get_command(ctx, cmd_name)
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if self.get_command(ctx, name) is None and (near := difflib.get_close_matches(name, _COMMANDS, n=1)):
+            ctx.fail(f"No such command {name!r}. Did you mean {near[0]!r}?")
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         del ctx
         with formatter.section("Commands"):
@@ -49,11 +61,18 @@ class _LazyGroup(click.Group):
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="operatorkit", message="%(prog)s %(version)s")
 def cli() -> None:
-    """Write, run and ship Kubernetes operators."""
+    """Write, run and ship Kubernetes operators.
+
+    Begin with `operatorkit demo`, or with a file of your own and `operatorkit dev FILE`.
+    """
 
 
 def main() -> NoReturn:
-    """Run the command line; what a person can mend is one line on stderr and exit code 1, never a traceback."""
+    """Run the command line; what a person can mend is one line on stderr and exit code 1, never a traceback.
+
+    Exit codes: 0 done, or stopped by a signal as asked; 1 it could not be done; 2 the arguments are wrong; 130 Ctrl-C
+    before there was anything to stop. They are part of the interface.
+    """
     try:
         cli(standalone_mode=False)
     except click.exceptions.Abort:
@@ -63,5 +82,10 @@ def main() -> NoReturn:
         sys.exit(error.exit_code)
     except OperatorKitError as error:
         click.echo(f"operatorkit: {error}", err=True)
+        sys.exit(1)
+    except OSError as error:
+        if error.errno not in _CANNOT_PRINT:
+            raise
+        click.echo(f"operatorkit: the output cannot be written: {error.strerror}", err=True)
         sys.exit(1)
     sys.exit(0)

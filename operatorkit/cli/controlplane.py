@@ -13,10 +13,9 @@ from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import click
-import yaml
 
+from operatorkit.cli._kubeconfig import kept, refuse_to_replace
 from operatorkit.cli._signals import stop_signals
-from operatorkit.errors import InputError
 
 if TYPE_CHECKING:
     from operatorkit.controlplane.backend import ControlPlane
@@ -31,7 +30,7 @@ def command() -> None:
     """Start a Kubernetes API to develop and test against."""
 
 
-@command.command()
+@command.command(short_help="Run a control plane until Ctrl-C.")
 @click.option(
     "--backend",
     type=click.Choice(["embedded", "real"]),
@@ -39,13 +38,27 @@ def command() -> None:
     show_default=True,
     help="embedded: in this process; real: Kubernetes' own kube-apiserver, etcd and kube-controller-manager.",
 )
-@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Where to listen; any free port if left out.")
+@click.option(
+    "--port",
+    metavar="PORT",
+    type=click.IntRange(0, 65535),
+    default=0,
+    help="Where to listen, on 127.0.0.1; any free port if left out.",
+)
 @click.option(
     "--kubeconfig",
+    metavar="FILE",
     type=click.Path(dir_okay=False, path_type=Path),
     help="Where to write the credentials; a file of its own, removed at the end. A temporary one if left out.",
 )
-@click.option("--nodes", type=click.IntRange(0, 250), default=1, show_default=True, help="How many simulated nodes.")
+@click.option(
+    "--nodes",
+    metavar="N",
+    type=click.IntRange(0, 250),
+    default=1,
+    show_default=True,
+    help="How many nodes to simulate.",
+)
 @click.option(
     "--controllers",
     default="*",
@@ -54,25 +67,30 @@ def command() -> None:
     help="Which run, as kube-controller-manager has it: '*' all, 'name' that one, '-name' not that one; '' none.",
 )
 def up(backend: str, port: int, kubeconfig: Path | None, nodes: int, controllers: str) -> None:
-    """Run a control plane until it is stopped (Ctrl-C, SIGTERM); nothing of it is left then."""
+    """Run a control plane until it is stopped (Ctrl-C, SIGTERM); nothing of it is left then.
+
+    It prints `ready` with its URL, and the line that lets another terminal use it.
+    """
     started = time.monotonic()
     with _Stop() as stop, ExitStack() as stack:
         if kubeconfig is None:
             kubeconfig = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="operatorkit-"))) / "kubeconfig"
-        _refuse_other_clusters(kubeconfig)
+        refuse_to_replace(kubeconfig)
         plane, check = _start(stack, backend, port=port, nodes=nodes, controllers=controllers)
-        plane.write_kubeconfig(kubeconfig)
-        stack.callback(kubeconfig.unlink, missing_ok=True)
+        path = stack.enter_context(kept(plane, kubeconfig))
         stop.expected = True
         click.echo(f"ready  {plane.url}  ({backend}, {_count(nodes)}, {time.monotonic() - started:.1f} s)")
-        click.echo(f"export KUBECONFIG={kubeconfig.absolute()}")
+        click.echo(f"export KUBECONFIG={path}")
         stop.wait(check)
         click.echo("stopping", err=True)
 
 
-@command.command()
+@command.command(short_help="Get the programs of a real control plane.")
 def install() -> None:
-    """Find the programs of a real control plane, or build them from their sources (needs Go, minutes)."""
+    """Find the programs of a real control plane, or build them from their sources.
+
+    Building needs Go, and takes 8 to 25 minutes once. The directory that holds the programs is printed.
+    """
     from operatorkit.controlplane.real import ensure_binaries
 
     binaries = ensure_binaries(progress=lambda line: click.echo(line, err=True))
@@ -96,19 +114,6 @@ def _start(
 
 def _count(nodes: int) -> str:
     return f"{nodes} node" if nodes == 1 else f"{nodes or 'no'} nodes"
-
-
-def _refuse_other_clusters(path: Path) -> None:
-    """Raise InputError rather than write over a kubeconfig that somebody else needs."""
-    if not path.exists():
-        return
-    try:
-        content = yaml.safe_load(path.read_text())
-        names = {cluster["name"] for cluster in content["clusters"]}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError, KeyError):
-        names = {"?"}
-    if names != {"operatorkit"}:
-        raise InputError(f"{path} is there and is not ours to write over: name another file with --kubeconfig")
 
 
 class _Stop:

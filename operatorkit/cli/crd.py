@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import click
 
-from operatorkit.cli._loading import load_module
+from operatorkit.cli._load import load_module, operator_in, parse
 from operatorkit.errors import InputError
 from operatorkit.resource import Resource
 
@@ -38,13 +37,15 @@ def command() -> None:
 def render_command(modules: tuple[str, ...], output: str) -> None:
     """Render the CRDs of the resource classes in each MODULE.
 
-    A MODULE is one that can be imported, a file such as pg.py, or the name of an installed operator. kubectl takes the
-    output as it is: operatorkit crd render pg.py | kubectl apply --server-side -f -
+    A MODULE is a file such as pg.py, one that can be imported, or the name of an installed operator; with :OPERATOR
+    behind it, only the kinds of that one are meant. kubectl takes the output as it is:
+
+    operatorkit crd render pg.py | kubectl apply --server-side -f -
     """
     from operatorkit.crd.definition import by_kind
     from operatorkit.crd.render import render
 
-    kinds = dict.fromkeys(kind for target in modules for kind in resources_in(load_module(target), target))
+    kinds = dict.fromkeys(kind for target in modules for kind in resources_in(target))
     manifests = by_kind(kind.crd() for kind in kinds)
     if output == "yaml":
         click.echo(render(manifests), nl=False)
@@ -67,20 +68,28 @@ def _write(manifests: list[dict[str, Any]], directory: Path) -> None:
         raise InputError(f"{directory} cannot be written: {error.strerror}: give -o a directory") from error
 
 
-def resources_in(module: ModuleType, target: str) -> list[type[Resource[Any, Any]]]:
-    """Return the resource classes that a module has, or that its operators reconcile, by group and kind.
+def resources_in(text: str) -> list[type[Resource[Any, Any]]]:
+    """Return the resource classes that a module has or that its operators reconcile, by group and kind.
 
+    `text` names it as on the command line; if it names an operator in it, only the kinds of that one are meant.
     Raises InputError when there are none.
     """
+    target = parse(text)
+    module = load_module(target)
+    named = target.attribute is not None and not target.installed
+    values = [operator_in(module, target)] if named else list(vars(module).values())
     found: set[type[Resource[Any, Any]]] = set()
-    for value in vars(module).values():
-        kinds = (
-            value.kinds() if type(value).__module__ == "operatorkit.operator" and hasattr(value, "kinds") else [value]
-        )
+    for value in values:
+        kinds = value.kinds() if _is_operator(value) else [value]
         found |= {kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Resource) and kind.kind}
     if not found:
         raise InputError(
-            f"{target} has no resource classes: a class like "
+            f"{text} has no resource classes: a class like "
             'class Postgres(Resource[PostgresSpec, PostgresStatus], group="db.example.io", version="v1") was looked for'
         )
     return sorted(found, key=lambda kind: (kind.api_resource().qualified, kind.api_version))
+
+
+def _is_operator(value: Any) -> bool:
+    """Tell an Operator without importing the class: a module that only has resources loads no more than that."""
+    return type(value).__module__ == "operatorkit.operator" and hasattr(value, "kinds")

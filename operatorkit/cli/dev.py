@@ -14,58 +14,82 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
+from types import FrameType, TracebackType
+from typing import Any, Self
 
 import click
 
-from operatorkit.cli._load import locate
+from operatorkit.cli._kubeconfig import kept, refuse_to_replace
+from operatorkit.cli._load import explained, locate, shown
 from operatorkit.cli._signals import stop_signals
 
 __all__ = ["command"]
 
 _POLL_SECONDS = 0.25
+_RELOAD_GRACE_SECONDS = 5  # somebody waits: what is cut short here, the next start finds and finishes
 _GRACE_SECONDS = 30
+_LAST_GRACE_SECONDS = 10
 _SKIPPED = {"__pycache__", "node_modules", "site-packages"}
 
 
 @click.command("dev")
 @click.argument("target", metavar="FILE|MODULE:OPERATOR|NAME")
 @click.option(
-    "--port", type=click.IntRange(0, 65535), default=0, help="The control plane's port; by default a free one."
+    "--port",
+    metavar="PORT",
+    type=click.IntRange(0, 65535),
+    default=0,
+    help="The control plane's port, on 127.0.0.1; any free one if left out.",
 )
-@click.option("--nodes", type=click.IntRange(0, 100), default=1, show_default=True, help="How many nodes to simulate.")
-@click.option("--kubeconfig", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False), help="Write it here.")
+@click.option(
+    "--nodes",
+    metavar="N",
+    type=click.IntRange(0, 250),
+    default=1,
+    show_default=True,
+    help="How many nodes to simulate.",
+)
+@click.option(
+    "--kubeconfig",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Where to write the credentials; a file of its own, removed at the end. A temporary one if left out.",
+)
 @click.option("--verbose", "-v", is_flag=True, help="Let the operator say more.")
 def command(target: str, port: int, nodes: int, kubeconfig: Path | None, verbose: bool) -> None:
     """Run an operator on an embedded control plane, and start it again when its code changes.
 
-    The definitions of its kinds are applied first, and its webhooks are served to the control plane. Ctrl-C stops
-    everything; nothing is kept.
+    The operator is named as for `operatorkit run`, mostly by its file. The definitions of its kinds are applied first,
+    and its webhooks are served to the control plane. Ctrl-C stops everything; nothing is kept.
     """
     watched = _Sources(locate(target))
 
     from operatorkit.controlplane.embedded import EmbeddedControlPlane
 
     with contextlib.ExitStack() as stack:
-        stopping = stack.enter_context(_stopped_by_signals())
-        plane = stack.enter_context(EmbeddedControlPlane(port=port, nodes=nodes))
+        signals = stack.enter_context(_Signals())
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="operatorkit-dev-")))
-        path = plane.write_kubeconfig(kubeconfig or folder / "kubeconfig")
+        kubeconfig = kubeconfig or folder / "kubeconfig"
+        refuse_to_replace(kubeconfig)
+        plane = stack.enter_context(EmbeddedControlPlane(port=port, nodes=nodes))
+        path = stack.enter_context(kept(plane, kubeconfig))
         click.echo(f"a Kubernetes API answers at {plane.url}; in another terminal:\n\n  export KUBECONFIG={path}\n")
-        arguments = [sys.executable, "-m", "operatorkit", "run", target, "--kubeconfig", str(path), "--install"]
+        # -P: a file called queue.py beside the operator must not hide Python's own
+        arguments = [sys.executable, "-P", "-m", "operatorkit", "run", target, "--kubeconfig", str(path), "--install"]
         arguments += ["--webhooks=url", "--leashed", "--scratch", str(folder), *(["--verbose"] if verbose else [])]
-        _supervise(arguments, watched, stopping)
+        _supervise(arguments, watched, signals)
     click.echo("stopped")
 
 
-def _supervise(arguments: list[str], watched: _Sources, stopping: threading.Event) -> None:
-    """Keep the operator running, with its newest code, until `stopping`."""
+def _supervise(arguments: list[str], watched: _Sources, signals: _Signals) -> None:
+    """Keep the operator running, with its newest code, until a signal asks to stop."""
     process: subprocess.Popen[bytes] | None = None
     try:
         process = _start(arguments)
-        while not stopping.wait(_POLL_SECONDS):
+        while not signals.stopping.wait(_POLL_SECONDS):
             if process is not None and process.poll() is not None:
                 click.echo(f"the operator ended (exit code {process.returncode}); waiting for a change of its code")
                 process = None
@@ -76,11 +100,11 @@ def _supervise(arguments: list[str], watched: _Sources, stopping: threading.Even
             if fault is not None:
                 click.echo(f"{fault}; {'the operator runs on as it was' if process else 'waiting for a correction'}")
                 continue
-            click.echo(f"{', '.join(path.name for path in changed)} changed: starting again")
-            _stop(process)
+            click.echo(f"{', '.join(map(_change, changed))}: starting again")
+            _stop(process, within=_RELOAD_GRACE_SECONDS, unless=signals.stopping)
             process = _start(arguments)
     finally:
-        _stop(process)
+        _stop(process, within=_GRACE_SECONDS, unless=signals.hurry)
 
 
 def _start(arguments: list[str]) -> subprocess.Popen[bytes]:
@@ -88,34 +112,54 @@ def _start(arguments: list[str]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(arguments, stdin=subprocess.PIPE, start_new_session=True)  # noqa: S603 - ourselves
 
 
-def _stop(process: subprocess.Popen[bytes] | None) -> None:
+def _stop(process: subprocess.Popen[bytes] | None, *, within: float, unless: threading.Event) -> None:
+    """Let the operator finish what it does `within` seconds, `unless` somebody is in a hurry; then end it."""
     if process is None:
         return
-    process.terminate()
     try:
-        process.wait(_GRACE_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+        process.terminate()
+        if _has_ended(process, within=within, unless=unless):
+            return
+        click.echo("a reconcile is still running: it is cut short")
+        process.terminate()
+        if not _has_ended(process, within=_LAST_GRACE_SECONDS, unless=threading.Event()):
+            process.kill()
+            process.wait()
     finally:
         if process.stdin is not None:
             process.stdin.close()
 
 
-@contextlib.contextmanager
-def _stopped_by_signals() -> Iterator[threading.Event]:
-    stopping = threading.Event()
+def _has_ended(process: subprocess.Popen[bytes], *, within: float, unless: threading.Event) -> bool:
+    deadline = time.monotonic() + within
+    while process.poll() is None:
+        if time.monotonic() > deadline or unless.wait(_POLL_SECONDS / 10):
+            return False
+    return True
 
-    def received(number: int, frame: FrameType | None) -> None:
-        del number, frame
-        stopping.set()
 
-    before = {number: signal.signal(number, received) for number in stop_signals()}
-    try:
-        yield stopping
-    finally:
-        for number, handler in before.items():
+class _Signals:
+    """What asks to stop, while this is entered: `stopping` is set by the first signal, `hurry` by the next."""
+
+    def __init__(self) -> None:
+        self.stopping = threading.Event()
+        self.hurry = threading.Event()
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> Self:
+        for number in stop_signals():
+            self._before[number] = signal.signal(number, self._received)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._before.items():
             signal.signal(number, handler)
+
+    def _received(self, number: int, frame: FrameType | None) -> None:
+        del number, frame
+        (self.hurry if self.stopping.is_set() else self.stopping).set()
 
 
 class _Sources:
@@ -153,14 +197,16 @@ def _python_files(folder: Path) -> Iterator[Path]:
             yield from _python_files(entry)
 
 
+def _change(path: Path) -> str:
+    return f"{shown(path)} {'changed' if path.exists() else 'is gone'}"
+
+
 def _syntax_fault(files: list[Path]) -> str | None:
     for path in files:
         try:
             compile(path.read_bytes(), str(path), "exec")
-        except SyntaxError as error:
-            return f"{path}, line {error.lineno}: {error.msg}"
-        except ValueError as error:
-            return f"{path}: {error}"
+        except (SyntaxError, ValueError) as error:
+            return explained(error)
         except OSError:
             continue  # removed: whoever imports it will say so
     return None

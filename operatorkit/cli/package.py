@@ -5,37 +5,78 @@ What belongs here: options, files, and what is said. What does not: what the cha
 
 from __future__ import annotations
 
+import re
 from importlib import metadata
 from pathlib import Path
 
 import click
 
-from operatorkit.cli._load import load
+from operatorkit.cli._load import GROUP, Target, load
 from operatorkit.errors import InputError
 
 __all__ = ["command"]
 
+# Source: https://semver.org/spec/v2.0.0.html, and https://github.com/distribution/reference for repositories
+_SEMVER = re.compile(
+    r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)"
+    r"(-(0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*)(\.(0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*))*)?(\+[0-9a-zA-Z.-]+)?"
+)
+_PATH = r"[a-z0-9]+(([._]|__|-+)[a-z0-9]+)*"
+_REPOSITORY = re.compile(rf"([A-Za-z0-9.-]+(:\d+)?/)?{_PATH}(/{_PATH})*")
+
+
+def _image(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """Refuse what no container runtime would take for the name of an image, or what belongs into image.tag."""
+    del context
+    if value is None or _REPOSITORY.fullmatch(value):
+        return value
+    raise click.BadParameter(
+        f"{value!r} is no repository of images: write [REGISTRY/]NAME in lower case, such as registry.example.io/team/"
+        "website; its tag is a value of the chart",
+        param=parameter,
+    )
+
+
+def _version(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """Refuse what Helm would not take as the version of a chart."""
+    del context
+    if value is None or _SEMVER.fullmatch(value):
+        return value
+    raise click.BadParameter(
+        f"{value!r} is no version of a chart: write one such as 1.2.3 or 1.2.3-rc.1", param=parameter
+    )
+
 
 @click.command("package")
-@click.argument("target", metavar="NAME|MODULE:OPERATOR|FILE")
+@click.argument("target", metavar="FILE|MODULE:OPERATOR|NAME")
 @click.option(
     "-o", "--output", metavar="DIR", default="charts", show_default=True, help="Where the charts are written."
 )
-@click.option("--image", metavar="REPOSITORY", help="Default of the value image.repository; the operator's name.")
-@click.option("--version", metavar="VERSION", help="Version of the charts; by default that of the operator's package.")
+@click.option(
+    "--image",
+    metavar="REPOSITORY",
+    callback=_image,
+    help="Where the image is: the default of the value image.repository; the operator's name if left out.",
+)
+@click.option(
+    "--version",
+    metavar="VERSION",
+    callback=_version,
+    help="Version of the charts; by default that of the operator's package.",
+)
 @click.option("--check", is_flag=True, help="Write nothing: exit code 1 if what is there differs from the code.")
 def command(target: str, output: str, image: str | None, version: str | None, check: bool) -> None:
     """Make the charts of an operator: NAME-crds with its definitions, and NAME, which runs it with just its rights.
 
-    The container runs `operatorkit run TARGET`; of a FILE, its name in the image's working directory.
+    The operator is named as for `operatorkit run`, which is what the container runs; a file is expected in the
+    image's working directory.
     """
     from operatorkit.chart import crd_chart, operator_chart
     from operatorkit.resource import Resource
 
     loaded = load(target)
-    inside = Path(target).name if target.endswith(".py") or "/" in target else target
-    version = version or _version_of(loaded.origin)
-    charts = [operator_chart(loaded.app, inside, version=version, image=image)]
+    version = version or _version_of(loaded.target)
+    charts = [operator_chart(loaded.app, loaded.target.in_image, version=version, image=image)]
     if any(issubclass(kind, Resource) for kind in loaded.app.kinds()):
         charts.insert(0, crd_chart(loaded.app, version=version))
     directory = Path(output)
@@ -48,11 +89,12 @@ def command(target: str, output: str, image: str | None, version: str | None, ch
         raise InputError("\n  ".join([f"the charts are not in step with the code{remedy}:", *differences]))
 
 
-def _version_of(origin: str) -> str:
+def _version_of(target: Target) -> str:
     """Return the version of the distribution that holds a module; 0.1.0 for code that is in none."""
-    top, _, below = origin.partition(".")
-    for entry in metadata.entry_points(group="operatorkit.operators"):
-        if entry.module == origin and entry.dist is not None:
+    if target.path is not None:
+        return "0.1.0"
+    for entry in metadata.entry_points(group=GROUP):
+        if entry.module == target.module and entry.dist is not None:
             return entry.dist.version
-    owners = metadata.packages_distributions().get(top, []) if below or "/" not in origin else []
+    owners = metadata.packages_distributions().get(target.module.partition(".")[0], [])
     return metadata.version(owners[0]) if owners else "0.1.0"

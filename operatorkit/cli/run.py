@@ -18,6 +18,7 @@ import click
 
 from operatorkit.cli._load import load
 from operatorkit.errors import InputError
+from operatorkit.names import dns_label_error
 
 if TYPE_CHECKING:
     from operatorkit._runtime.admission import Topology
@@ -34,15 +35,27 @@ _NOT_SERVED = (
 )
 
 
+def _namespace(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """Refuse what cannot be the name of a namespace: nothing would ever be found there."""
+    del context
+    fault = None if value is None else dns_label_error(value)
+    if fault is not None:
+        raise click.BadParameter(f"{value!r} is no name of a namespace: it {fault}", param=parameter)
+    return value
+
+
 @click.command("run")
-@click.argument("target", metavar="NAME|MODULE:OPERATOR|FILE")
+@click.argument("target", metavar="FILE|MODULE:OPERATOR|NAME")
 @click.option("--kubeconfig", metavar="FILE", help="Where the cluster is; by default $KUBECONFIG, or the pod's own.")
 @click.option("--context", metavar="NAME", help="The context of the kubeconfig; by default its current one.")
-@click.option("--namespace", "-n", metavar="NAME", help="Work in this namespace only; by default in all.")
+@click.option(
+    "--namespace", "-n", metavar="NAME", callback=_namespace, help="Work in this namespace only; by default in all."
+)
 @click.option(
     "--own-namespace",
     metavar="NAME",
     envvar="POD_NAMESPACE",
+    callback=_namespace,
     help="The namespace that the operator itself lives in; by default $POD_NAMESPACE, else operatorkit-system.",
 )
 @click.option(
@@ -91,8 +104,9 @@ def command(
 ) -> None:
     """Run an operator until SIGTERM or Ctrl-C.
 
-    TARGET is the name of an installed operator, module:operator, or a file. Before it starts, the operator checks that
-    the cluster serves its kinds and that it has the permissions it needs; what is missing is named, with exit code 1.
+    The operator is named by a file (website.py, or website.py:OPERATOR if there are several in it), by a module, or by
+    the name of an installed one (pki). Before it starts, it checks that the cluster serves its kinds and that it has
+    the permissions it needs; what is missing is named, with exit code 1.
     """
     set_up_logging(verbose=verbose)
     if leashed:

@@ -123,6 +123,8 @@ def load_config(kubeconfig: Path | str | Mapping[str, Any] | None = None, contex
 def _from_files(paths: str, context: str | None) -> ClusterConfig:
     existing = [path for path in paths.split(os.pathsep) if path and Path(path).expanduser().is_file()]
     if not existing:
+        if Path(paths).expanduser().is_dir():
+            raise InputError(f"{paths} is a directory: give the kubeconfig itself with --kubeconfig or $KUBECONFIG")
         raise InputError(
             f"no kubeconfig at {paths}: give one with --kubeconfig or $KUBECONFIG, or start a control plane of your own"
             " with `operatorkit controlplane up`"
@@ -132,6 +134,8 @@ def _from_files(paths: str, context: str | None) -> ClusterConfig:
 
     origin = os.pathsep.join(existing)
     try:
+        for path in existing:
+            _refuse_other_yaml(Path(path).expanduser())
         merged = kube_config.KubeConfigMerger(origin).config
     except OSError as error:
         raise InputError(f"the kubeconfig {origin} cannot be read: {error.strerror}") from error
@@ -140,6 +144,15 @@ def _from_files(paths: str, context: str | None) -> ClusterConfig:
     if not isinstance(getattr(merged, "value", None), dict):
         raise InputError(f"the kubeconfig {origin} holds no mapping: it should begin with `apiVersion: v1`")
     return _from_node(merged, context, origin)
+
+
+def _refuse_other_yaml(path: Path) -> None:
+    """Raise ValueError for what the official package would stumble over: YAML that is no mapping."""
+    import yaml
+
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if content is not None and not isinstance(content, dict):
+        raise ValueError(f"it holds a {type(content).__name__}, not a mapping: it should begin with `apiVersion: v1`")
 
 
 def _from_mapping(content: dict[str, Any], context: str | None) -> ClusterConfig:
@@ -164,6 +177,7 @@ def _from_node(node: Any, context: str | None, origin: str) -> ClusterConfig:
     """Build the configuration from a `ConfigNode` of the official package, which resolves relative paths."""
     from kubernetes.config import ConfigException
 
+    _refuse_missing_context(_plain(node), context, origin)
     load = partial(_loaded, node, context)
     with tempfile.TemporaryDirectory(prefix="operatorkit-") as directory:
         try:
@@ -266,6 +280,16 @@ def _proxy(server: str, configured: str | None) -> str | None:
     if proxy and not proxy.startswith(("http://", "https://")):
         raise ValueError(f"the proxy {proxy!r} cannot be used: only http:// and https:// proxies are supported")
     return proxy or None
+
+
+def _refuse_missing_context(content: Mapping[str, Any], context: str | None, origin: str) -> None:
+    """Raise InputError for a context that is asked for and not there, and name those that are."""
+    entries = content.get("contexts")
+    if context is None or not isinstance(entries, list):
+        return
+    names = [str(entry["name"]) for entry in entries if isinstance(entry, dict) and "name" in entry]
+    if context not in names:
+        raise InputError(f"{origin} has no context {context!r}: it has {', '.join(names) or 'none'}")
 
 
 def _refuse_missing_user(settings: Mapping[str, Any], user: Mapping[str, Any]) -> None:

@@ -175,10 +175,9 @@ def test_a_definition_is_taken_without_a_warning(kubectl: Any, kind: type[Resour
 
 
 def test_the_definitions_of_pki_are_taken_without_a_warning(kubectl: Any) -> None:
-    from operatorkit.cli._loading import load_module
     from operatorkit.cli.crd import resources_in
 
-    text = render([kind.crd() for kind in resources_in(load_module("operators.pki.api"), "pki")])
+    text = render([kind.crd() for kind in resources_in("operators.pki.api")])
     done = kubectl("apply", "--server-side", "--dry-run=server", "--warnings-as-errors", "-f", "-", given=text)
     assert (done.returncode, done.stderr) == (0, "")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -305,9 +306,60 @@ async def test_dev_waits_for_a_file_that_cannot_start_to_be_corrected(start, tmp
     path.write_text(good.replace("import Context, ", "import Kontext, "))
     process = start("dev", path, "--nodes", "0")
     await process.says("waiting for a change of its code")
-    assert f"{path}, line 5: ImportError" in process.said
+    assert "site.py, line 5: ImportError" in process.said
     path.write_text(good)
     await process.says("website is ready")
+
+
+async def test_dev_cuts_a_reconcile_short_that_holds_up_a_reload_and_says_so(start, tmp_path):
+    from operatorkit.cluster import LiveCluster, load_config
+
+    path, config = _copy_of_example(tmp_path, "held"), tmp_path / "held-kubeconfig"
+    good = path.read_text()
+    held = good.replace(
+        "    await ctx.apply", '    print("held")\n    await __import__("asyncio").sleep(1000)\n    await ctx.apply'
+    )
+    path.write_text(held)
+    process = start("dev", path, "--nodes", "0", "--kubeconfig", config)
+    await process.says("website is ready")
+    websites = ApiResource("held.example.io", "v1", "Website", "websites", namespaced=True)
+    async with LiveCluster(load_config(config)) as api:
+        await api.create(websites, website(websites, "a"), namespace="default")
+    await process.says("held")
+    path.write_text(good)
+    await process.says("a reconcile is still running: it is cut short")
+    await process.says("website is ready", times=2)
+    async with LiveCluster(load_config(config)) as api:
+        await eventually(lambda: api.get(CONFIG_MAPS, "a", namespace="default"))
+    path.unlink()
+    await process.says("site.py is gone: starting again")
+    await process.says("operatorkit: there is no file")
+
+
+async def test_dev_never_writes_over_the_kubeconfig_of_another_cluster(start, tmp_path):
+    config = tmp_path / "config"
+    config.write_text("clusters: [{name: production, cluster: {server: https://production}}]\n")
+    process = start("dev", EXAMPLE, "--kubeconfig", config)
+    assert await process.ends() == 1
+    assert process.said == (
+        f"operatorkit: {config} is there and is not ours to write over: name another file with --kubeconfig\n"
+    )
+    assert "production" in config.read_text()
+
+
+@pytest.mark.parametrize("option", [("--health-port",), ("--webhooks", "url", "--webhook-port")], ids=" ".join)
+async def test_a_port_in_use_is_one_line_with_the_option_that_chooses_another(start, kubeconfig, tmp_path, option):
+    (tmp_path / "site.py").write_text(
+        EXAMPLE.read_text() + "\n\n@app.validate(Website)\nasync def validate(new, old, request): ...\n"
+    )
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        process = start("run", "site.py", "--install", "--kubeconfig", kubeconfig, *option, port)
+        assert await process.ends() == 1
+    [told] = [line for line in process.said.splitlines() if line.startswith("operatorkit: ")]
+    assert f"port {port} cannot be had for " in told
+    assert told.endswith(f": Address already in use: stop what listens there, or choose another with {option[-1]}")
+    assert "Traceback" not in process.said
 
 
 @pytest.mark.parametrize(

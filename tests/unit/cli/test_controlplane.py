@@ -125,3 +125,43 @@ def test_a_kubeconfig_of_somebody_else_is_not_written_over(content: str, tmp_pat
         f"operatorkit: {config} is there and is not ours to write over: name another file with --kubeconfig\n"
     )
     assert config.read_text() == content
+
+
+def test_the_kubeconfig_of_a_control_plane_that_runs_is_not_taken_from_it(tmp_path: Path) -> None:
+    config = tmp_path / "config"
+    first = _start("--nodes", "0", "--kubeconfig", str(config), home=tmp_path)
+    assert first.stdout is not None
+    url = first.stdout.readline().split()[1]
+    first.stdout.readline()
+    written = config.read_bytes()
+
+    second = _start("--nodes", "0", "--kubeconfig", str(config), home=tmp_path)
+    output, errors = second.communicate(timeout=60)
+    assert (second.returncode, output) == (1, "")
+    assert errors == (
+        f"operatorkit: {config} belongs to a control plane that still runs at {url}: stop that one, or name another "
+        "file with --kubeconfig\n"
+    )
+    assert config.read_bytes() == written
+
+    first.kill()
+    first.communicate(timeout=60)
+    third = _start("--nodes", "0", "--kubeconfig", str(config), home=tmp_path)
+    assert third.stdout is not None
+    assert third.stdout.readline().startswith("ready  ")
+    config.write_text("clusters: []  # somebody needed the name\n")
+    third.terminate()
+    third.communicate(timeout=60)
+    assert config.read_text().startswith("clusters: []")
+
+
+def test_a_kubeconfig_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    config = tmp_path / "file" / "config"
+    process = _start("--nodes", "0", "--kubeconfig", str(config), home=tmp_path)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert errors == (
+        f"operatorkit: {config} cannot be written ({tmp_path / 'file'}: File exists): name another file with "
+        "--kubeconfig\n"
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 from textwrap import dedent
@@ -39,6 +40,24 @@ def test_of_several_operators_app_is_meant(folder):
     assert locate("many_a:mine") == folder / "many_a.py"
 
 
+def test_an_operator_of_a_file_is_named_behind_a_colon(folder):
+    (folder / "many_b.py").write_text(ONE + 'yours = Operator("yours")\n')
+    loaded = load(str(folder / "many_b.py:yours"))
+    assert loaded.app.name == "yours"
+    assert loaded.target.in_image == "many_b.py:yours"
+    assert locate("many_b.py:yours") == folder / "many_b.py"
+
+
+@pytest.mark.parametrize("name", ["operator", "queue", "yaml"])
+def test_a_file_may_be_called_as_a_module_that_others_import(folder, name):
+    import yaml  # noqa: F401 - it is loaded, as Python's own are
+
+    before = sys.modules[name] if name in sys.modules else importlib.import_module(name)
+    (folder / f"{name}.py").write_text(ONE)
+    assert load(f"./{name}.py").app.name == "mine"
+    assert importlib.import_module(name) is before
+
+
 def test_a_bundled_operator_is_found_by_its_name():
     assert load("pki").app.name == "pki"
     assert load("pki").origin == "operators.pki"
@@ -47,19 +66,35 @@ def test_a_bundled_operator_is_found_by_its_name():
 @pytest.mark.parametrize(
     ("content", "target", "message"),
     [
-        (ONE + 'yours = Operator("yours")\n', "case", "several operators (mine, yours): say which, as case:NAME"),
+        (
+            ONE + 'yours = Operator("yours")\n',
+            "case",
+            "case has several operators (mine, yours): call one of them app, or say which, as case:mine",
+        ),
+        (ONE + 'yours = Operator("yours")\n', "case.py", "or say which, as case.py:mine"),
+        ("raise SystemExit(3)\n", "case.py", "case.py ends the program when it is imported: put its last lines under"),
         ("x = 1\n", "case", 'write `app = Operator("name")`'),
-        ("x = 1\n", "case:x", "should be an Operator, but it is a int"),
+        ("x = 1\n", "case:x", "should be an Operator, but it is an int"),
+        ("class x: ...\n", "case:x", "should be an Operator, but it is the class x"),
         ("x = 1\n", "case:y", "should be an Operator, but there is none"),
         ("def (\n", "case.py", "case.py, line 1: "),
         ("\nimport nowhere_at_all\n", "case.py", "case.py, line 2: ModuleNotFoundError"),
         ("\n1/0\n", "case", "case.py, line 2: ZeroDivisionError"),
         ("", "no_such_thing", "'no_such_thing' is no installed operator (there are: "),
         ("", "no_such_file.py", "there is no file no_such_file.py"),
+        ("", "no_such_file.py:app", "there is no file no_such_file.py"),
+        ("", "./", "is a directory: name the file in it"),
+        ("", "notes.txt", "notes.txt is not a Python file: its name must end in .py"),
+        ("", "pki:app", "'pki:app' is not found: 'pki' alone names the installed operator"),
+        ("", "broken_package.part", "broken_package.part cannot be imported: broken_package/__init__.py, line 1: Zero"),
+        ("", "..part", "is no installed operator"),
     ],
 )
 def test_what_cannot_be_found_or_imported_is_said_in_one_line(folder, content, target, message):
     (folder / "case.py").write_text(content)
+    (folder / "notes.txt").write_text("app")
+    (folder / "broken_package").mkdir()
+    (folder / "broken_package" / "__init__.py").write_text("1 / 0\n")
     with pytest.raises(InputError) as caught:
         load(target)
     assert message in str(caught.value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import click
 import pytest
 import yaml
 from click.testing import CliRunner
@@ -58,6 +59,29 @@ def test_a_file_that_the_code_no_longer_makes_is_told_of_and_left(tmp_path):
     with pytest.raises(InputError, match=r"old\.yaml is not made of the code: remove it"):
         package("pki", "-o", tmp_path)
     assert stale.exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("--version", "next", "is no version of a chart"),
+        ("--version", "v1.2", "is no version of a chart"),
+        ("--version", "1.02.3", "is no version of a chart"),
+        ("--image", "Upper/Case", "in lower case"),
+        ("--image", "registry.example.io/site:1.0", "its tag is a value of the chart"),
+    ],
+)
+def test_what_helm_or_a_registry_would_refuse_is_refused_before_anything_is_written(tmp_path, option, value, words):
+    with pytest.raises(click.BadParameter, match=words):
+        package("pki", "-o", tmp_path, option, value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_versions_and_images_of_every_legal_form_are_taken(tmp_path):
+    for version in ("0.0.1", "1.2.3-rc.1", "1.2.3+build.5", "10.20.30-alpha-7.x"):
+        package("pki", "-o", tmp_path, "--version", version)
+    for image in ("pki", "team/pki", "localhost:5000/pki", "registry.example.io/a/b__c/d-e.f"):
+        package("pki", "-o", tmp_path, "--image", image)
 
 
 def test_the_version_of_an_installed_operator_is_that_of_its_package(tmp_path):

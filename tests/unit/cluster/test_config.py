@@ -91,7 +91,7 @@ async def test_no_key_is_left_on_the_disk(tmp_path, monkeypatch):
 
 async def test_another_context_can_be_chosen():
     assert load_config(kubeconfig(namespace="here"), context="other").namespace == "elsewhere"
-    with pytest.raises(InputError, match="nope"):
+    with pytest.raises(InputError, match=r"the kubeconfig given has no context 'nope': it has .*other"):
         load_config(kubeconfig(), context="nope")
 
 
@@ -228,6 +228,15 @@ def test_a_file_that_is_no_kubeconfig_is_named(tmp_path, text):
     path.write_text(text)
     with pytest.raises(InputError, match=str(path)):
         load_config(path)
+
+
+def test_a_file_of_something_else_is_told_what_it_holds(tmp_path):
+    path = tmp_path / "config"
+    path.write_text("just text")
+    with pytest.raises(InputError, match="it holds a str, not a mapping: it should begin with `apiVersion: v1`"):
+        load_config(path)
+    with pytest.raises(InputError, match=f"{tmp_path} is a directory: give the kubeconfig itself"):
+        load_config(tmp_path)
 
 
 def test_a_missing_file_says_how_to_get_one():
