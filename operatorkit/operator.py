@@ -166,7 +166,7 @@ class Operator:
         Raises DefinitionError: the function is not `async def`, the kind has a reconcile function already, or a
         kind is not a resource.
         """
-        self._check_kinds(f"reconcile({kind.__name__})", [kind, *owns, *(watch.kind for watch in watches)])
+        self._check_kinds("reconcile", kind, *owns, *(watch.kind for watch in watches))
         if any(known.kind is kind for known in self.reconcilers):
             raise DefinitionError(
                 f"Operator({self.name!r}): {kind.__name__} has two reconcile functions; one kind has one, which may "
@@ -198,7 +198,7 @@ class Operator:
         With it, and only with it, the engine puts a finalizer on each object of the kind before the first reconcile,
         and removes it when the function returned without a Requeue. Raise, or return Requeue, to be called again.
         """
-        self._check_kinds(f"finalize({kind.__name__})", [kind])
+        self._check_kinds("finalize", kind)
 
         def register(function: FinalizeFunction[T]) -> FinalizeFunction[T]:
             self._check_function(function, kind)
@@ -249,7 +249,7 @@ class Operator:
             )
             return function
 
-        self._check_kinds(f"validate({kind.__name__})", [kind])
+        self._check_kinds("validate", kind)
         return register
 
     def mutate(
@@ -290,7 +290,7 @@ class Operator:
             )
             return function
 
-        self._check_kinds(f"mutate({kind.__name__})", [kind])
+        self._check_kinds("mutate", kind)
         return register
 
     def index(self, kind: type[T], name: str, function: IndexFunction[T]) -> None:
@@ -298,14 +298,14 @@ class Operator:
 
         `function` returns the values of one object; it must be pure and must not raise for any object of the kind.
         """
-        self._check_kinds(f"index({kind.__name__}, {name!r})", [kind])
+        self._check_kinds("index", kind)
         if any(known.kind is kind and known.name == name for known in self.indexes):
             raise DefinitionError(f"Operator({self.name!r}): {kind.__name__} has two indexes named {name!r}")
         self.indexes.append(Index(kind, name, function))
 
     def reads(self, *kinds: type[Any]) -> None:
         """Declare kinds that reconcile functions read through `ctx.get` and `ctx.list` without being woken by them."""
-        self._check_kinds("reads()", kinds)
+        self._check_kinds("reads", *kinds)
         self.read_kinds.extend(kind for kind in kinds if kind not in self.read_kinds)
 
     def needs(self, kind: type[Any], *verbs: str, reason: str) -> None:
@@ -314,7 +314,7 @@ class Operator:
         `verbs` are those of RBAC (`get`, `create`, `deletecollection`); `reason` is what people read in the role. The
         operator starts without the permission, so be ready for Forbidden.
         """
-        self._check_kinds(f"needs({kind.__name__})", [kind])
+        self._check_kinds("needs", kind)
         if not verbs or not reason:
             raise DefinitionError(f"Operator({self.name!r}): needs({kind.__name__}): name a verb, and give a reason")
         self.live_needs += [Need(kind, verb, reason) for verb in verbs]
@@ -346,17 +346,13 @@ class Operator:
             )
         self.webhooks.append(webhook)
 
-    def _check_kinds(self, where: str, kinds: Iterable[type[Any]]) -> None:
+    def _check_kinds(self, method: str, *kinds: type[Any]) -> None:
         for kind in kinds:
             try:
                 api_resource_of(kind)
-            except DefinitionError:
-                raise
-            except Exception as error:
-                raise DefinitionError(
-                    f"Operator({self.name!r}).{where}: {kind!r} is not a kind: give a class derived from Resource, or "
-                    f"a model of kubernetes.client.models that has apiVersion and kind, such as V1Secret"
-                ) from error
+            except DefinitionError as error:
+                declared = getattr(kinds[0], "__name__", repr(kinds[0]))
+                raise DefinitionError(f"Operator({self.name!r}).{method}({declared}): {error}") from error
 
     def _check_function(self, function: Callable[..., Any], kind: type[Any]) -> None:
         name = getattr(function, "__qualname__", repr(function))

@@ -7,9 +7,9 @@ import sys
 from datetime import timedelta
 
 import pytest
-from kubernetes.client.models import V1ConfigMap, V1ObjectMeta, V1Pod, V1Secret
+from kubernetes.client.models import V1ConfigMap, V1Node, V1ObjectMeta, V1Pod, V1Secret
 
-from operatorkit import DefinitionError, Model, Operator, Requeue, Resource, Watch
+from operatorkit import DefinitionError, Model, Operator, Requeue, Resource, Settings, Watch
 from operatorkit.operator import annotations_changed, generation_changed, labels_changed
 from operatorkit.resource import NoStatus, ObjectMeta
 
@@ -28,13 +28,14 @@ async def nothing(obj, ctx):
 
 def test_every_declared_kind_is_known_once_in_the_order_declared():
     app = Operator("things")
-    app.reconcile(Thing, owns=[V1Secret], watches=[Watch(V1Pod, to=lambda pod, reader: [])])(nothing)
+    app.reconcile(Thing, owns=[V1Secret], watches=[Watch(V1Node, to=lambda node, reader: [])])(nothing)
     app.index(V1Pod, "node", lambda pod: [])
     app.reads(V1ConfigMap, V1Secret)
-    assert app.kinds() == [Thing, V1Secret, V1Pod, V1ConfigMap]
+    assert app.kinds() == [Thing, V1Secret, V1Node, V1Pod, V1ConfigMap]
     assert [resource.qualified for resource in app.resources()] == [
         "things.example.io",
         "secrets",
+        "nodes",
         "pods",
         "configmaps",
     ]
@@ -58,6 +59,11 @@ def index_twice(app):
     app.index(V1Pod, "node", lambda pod: [])
 
 
+def validate_twice(app):
+    app.validate(Thing)(nothing)
+    app.validate(Thing)(nothing)
+
+
 def finalize_twice(app):
     app.finalize(Thing)(nothing)
     app.finalize(Thing)(nothing)
@@ -67,18 +73,40 @@ def finalize_twice(app):
     ("declare", "message"),
     [
         (lambda app: app.reconcile(Thing)(blocking), "asyncio.to_thread"),
-        (lambda app: app.reconcile(V1ObjectMeta), "V1ObjectMeta"),
-        (lambda app: app.reconcile(Thing, owns=[int]), "'int' is not a kind"),
+        (lambda app: app.reconcile(V1ObjectMeta), ".reconcile(V1ObjectMeta): V1ObjectMeta is not a kind of its own"),
+        (lambda app: app.reconcile(Thing, owns=[int]), ".reconcile(Thing): 'int' is not a kind"),
+        (lambda app: app.reconcile("Pod"), ".reconcile('Pod'): 'Pod' is not a kind"),
+        (lambda app: app.reads(V1Pod, dict), ".reads(V1Pod): 'dict' is not a kind"),
         (lambda app: app.reconcile(Thing, workers=0), "at least 1"),
         (declare_twice, "two reconcile functions"),
         (index_twice, "two indexes named 'node'"),
         (finalize_twice, "two finalize functions"),
+        (validate_twice, "two validate functions"),
     ],
 )
 def test_a_wrong_declaration_is_refused_where_it_is_made(declare, message):
     with pytest.raises(DefinitionError) as caught:
         declare(Operator("things"))
+    assert str(caught.value).startswith("Operator('things')")
     assert message in str(caught.value)
+
+
+def test_one_worker_is_enough():
+    app = Operator("things")
+    app.reconcile(Thing, workers=1)(nothing)
+    assert app.reconcilers[0].workers == 1
+
+
+def test_two_kinds_may_have_indexes_of_one_name():
+    app = Operator("things")
+    app.index(V1Pod, "node", lambda pod: [])
+    app.index(V1Secret, "node", lambda secret: [])
+    assert [(index.kind, index.name) for index in app.indexes] == [(V1Pod, "node"), (V1Secret, "node")]
+
+
+def test_settings_that_are_given_are_kept():
+    settings = Settings(workers=7)
+    assert Operator("things", settings=settings).settings is settings
 
 
 @pytest.mark.parametrize("name", ["", "My Operator", "a" * 64])
@@ -113,6 +141,8 @@ def thing(**meta) -> Thing:
         (generation_changed, thing(generation=1), thing(generation=1, labels={"a": "b"}), False),
         (labels_changed, thing(), thing(labels={"a": "b"}), True),
         (labels_changed, thing(), thing(generation=2), False),
+        (labels_changed, V1Pod(metadata=V1ObjectMeta()), V1Pod(metadata=V1ObjectMeta(labels={})), False),
+        (annotations_changed, V1Pod(metadata=V1ObjectMeta(annotations={})), V1Pod(metadata=V1ObjectMeta()), False),
         (annotations_changed, thing(annotations={"a": "b"}), thing(), True),
         (annotations_changed, thing(), thing(labels={"a": "b"}), False),
     ],
