@@ -38,6 +38,11 @@ SAME = [
         {"f:spec": {"f:ports": {'k:{"port":80,"protocol":"TCP"}': {".": {}, "f:name": {}, "f:port": {}}}}},
         id="a list map whose key the server filled in",
     ),
+    pytest.param(
+        body(spec={"ports": [{"port": 80}]}),
+        {"f:spec": {"f:ports": {'k:{"port":80,"protocol":"TCP"}': {".": {}, "f:port": {}, "f:protocol": {}}}}},
+        id="a list map whose key the server filled in and owns in our name",
+    ),
     pytest.param(body(spec={"hosts": ["x", "y"]}), {"f:spec": {"f:hosts": {'v:"x"': {}, 'v:"y"': {}}}}, id="a set"),
     pytest.param(body(spec={"args": ["x", "x"]}), {"f:spec": {"f:args": {}}}, id="an atomic list"),
     pytest.param(body(spec={"selector": {"a": "b"}}), {"f:spec": {"f:selector": {}}}, id="an atomic map"),
@@ -108,6 +113,12 @@ def test_only_what_is_set_is_sent():
         "metadata": {"name": "a", "labels": {"x": "y"}},
         "type": "Opaque",
     }
+
+
+def test_what_is_none_is_not_sent_at_any_depth():
+    written = {"metadata": {"name": "a"}, "data": None, "spec": {"a": None, "b": [{"c": None, "d": 1}], "e": {}}}
+    sent = body_to_send(written, CONFIG_MAPS)
+    assert sent == {**body(spec={"b": [{"d": 1}], "e": {}}), "metadata": {"name": "a"}}
 
 
 def test_of_managed_fields_only_our_own_entry_is_kept():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections import Counter
 from collections.abc import Mapping
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from operatorkit.cluster.api import ObjectList
 from operatorkit.errors import AlreadyExists, ClusterError, Conflict, Forbidden, NotFound, Timeout
-from operatorkit.events import EventRecorder, Notice, Reference
+from operatorkit.events import EventRecorder, FloodLimits, Notice, Reference
 
 POD = Reference(api_version="v1", kind="Pod", namespace="team", name="web-0", uid="pod-uid")
 CERTIFICATE = Reference(api_version="pki.example/v1", kind="Certificate", namespace="team", name="web", uid="cert-uid")
@@ -50,6 +51,7 @@ class EventStore:
             raise self.fail.pop()
 
     async def create(self, resource: Any, obj: Mapping[str, Any], *, namespace: str) -> dict[str, Any]:
+        await asyncio.sleep(0)  # a request gives way to others
         self._begin()
         name = obj["metadata"]["name"]
         assert obj["metadata"]["namespace"] == namespace
@@ -62,6 +64,7 @@ class EventStore:
         return self.events[name]
 
     async def patch(self, resource: Any, name: str, body: Any, *, patch_type: Any, namespace: str) -> dict[str, Any]:
+        await asyncio.sleep(0)
         self._begin()
         if name not in self.events:
             raise NotFound(name)
@@ -70,9 +73,9 @@ class EventStore:
             raise Conflict(name)
         return self._keep(name, {**old, **body, "metadata": old["metadata"]})
 
-    async def list(self, resource: Any, **options: Any) -> ObjectList:
+    async def list(self, resource: Any, *, namespace: str, **options: Any) -> ObjectList:
         self._begin()
-        return ObjectList(list(self.events.values()), "1")
+        return ObjectList([one for one in self.events.values() if one["metadata"]["namespace"] == namespace], "1")
 
     def _keep(self, name: str, event: dict[str, Any]) -> dict[str, Any]:
         self.writes += 1
@@ -94,8 +97,9 @@ def store() -> EventStore:
     return EventStore()
 
 
-def recorder_of(store: EventStore, clock: HeldClock, instance: str = "pki-0") -> EventRecorder:
-    return EventRecorder(store, component="pki", instance=instance, clock=clock)  # type: ignore[arg-type]
+def recorder_of(store: EventStore, clock: HeldClock, instance: str = "pki-0", **limits: Any) -> EventRecorder:
+    options = {"component": "pki", "instance": instance, "clock": clock, "limits": FloodLimits(**limits)}
+    return EventRecorder(store, **options)  # type: ignore[arg-type]
 
 
 def warning(message: str = "ask for app1", **changes: Any) -> Notice:
@@ -240,6 +244,47 @@ async def test_refreshing_without_anything_due_makes_no_request(store, clock):
     assert store.requests == before
 
 
+async def test_what_was_unused_for_longest_is_forgotten_and_counted_on_when_it_comes_again(store, clock):
+    recorder = recorder_of(store, clock, remembered=2)
+    for message in ("one", "two", "three"):
+        await recorder.record(warning(message))
+    before = store.requests
+    await recorder.record(warning("three"))
+    assert store.requests == before + 1, "it is remembered: one request"
+    await recorder.record(warning("one"))
+    assert store.requests == before + 4, "it was forgotten: it is created in vain, read and counted on"
+    assert store.counts() == {"one": 2, "two": 1, "three": 2}
+
+
+async def test_a_held_notice_that_flood_control_kept_back_is_written_once_there_is_room(store, clock):
+    recorder = recorder_of(store, clock)
+    for _ in range(25):
+        await recorder.record(warning("noise"))
+    await recorder.hold("cert", [warning()])
+    await recorder.refresh()
+    assert "ask for app1" not in store.counts()
+    clock.seconds += 300
+    await recorder.refresh()
+    assert store.counts()["ask for app1"] == 1
+
+
+async def test_a_held_notice_that_was_forgotten_is_told_again(store, clock):
+    recorder = recorder_of(store, clock, remembered=1)
+    await recorder.hold("cert", [warning()])
+    await recorder.record(warning("something else"))
+    await recorder.refresh()
+    assert store.counts()["ask for app1"] == 2
+
+
+async def test_occurrences_at_the_same_time_are_written_together(store, clock):
+    recorder = recorder_of(store, clock)
+    async with asyncio.TaskGroup() as group:
+        for _ in range(5):
+            group.create_task(recorder.record(warning()))
+    assert store.counts() == {"ask for app1": 5}
+    assert store.writes == 2, "the first, and all that came while it was on its way"
+
+
 async def test_what_a_failure_kept_back_is_written_by_the_next_refresh(store, clock):
     recorder = recorder_of(store, clock)
     store.fail = [Timeout("too slow")]
@@ -271,6 +316,14 @@ async def test_those_warned_are_known_after_a_restart_until_they_hear_of_the_rec
     clock.seconds += 1
     await restarted.record(warning())
     assert await recorder_of(store, clock).told(CERTIFICATE) == [POD]
+
+
+async def test_those_warned_about_a_cluster_scoped_object_are_found_in_the_namespace_asked_for(store, clock):
+    issuer = Reference(api_version="pki.example/v1", kind="ClusterIssuer", namespace="", name="ca", uid="ca-uid")
+    recorder = recorder_of(store, clock)
+    await recorder.record(warning(related=issuer))
+    assert await recorder.told(issuer, namespace="team") == [POD]
+    assert await recorder.told(issuer) == []
 
 
 def test_a_reference_reads_json_and_objects_and_refuses_what_has_no_name():

@@ -92,6 +92,18 @@ async def test_a_delayed_key_comes_when_its_time_has_come(queue, clock):
     await timers
 
 
+async def test_a_shorter_delay_is_not_kept_waiting_by_a_longer_one_that_is_waited_for(queue, clock):
+    timers = asyncio.ensure_future(queue.run())
+    queue.add_after("late", ms(200))
+    await clock.advance(ms(10))
+    queue.add_after("soon", ms(90))
+    await clock.advance(ms(90))
+    assert len(queue) == 1
+    assert await queue.get() == "soon"
+    queue.close()
+    await timers
+
+
 async def test_the_earliest_of_several_delays_counts_and_an_add_counts_more(queue, clock):
     queue.add_after("a", ms(100))
     queue.add_after("a", ms(300))
@@ -106,10 +118,11 @@ async def test_the_earliest_of_several_delays_counts_and_an_add_counts_more(queu
 async def test_a_delay_that_was_overtaken_does_not_cut_a_later_one_short(queue, clock):
     timers = asyncio.ensure_future(queue.run())
     queue.add_after("a", ms(50))
+    await clock.advance(ms(10))  # the timers wait for the 50 ms now
     queue.add("a")
     queue.done(await queue.get())
-    queue.add_after("a", ms(200))
-    await clock.advance(ms(100))
+    queue.add_after("a", ms(190))
+    await clock.advance(ms(90))
     assert queue.delayed() == {"a": ms(100)}
     queue.close()
     await timers

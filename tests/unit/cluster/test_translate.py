@@ -40,6 +40,39 @@ def test_each_reason_has_its_error_and_keeps_the_servers_words(code, reason, exp
     assert error.reason == (reason or expected.reason)
 
 
+@pytest.mark.parametrize(
+    ("code", "expected", "reason"),
+    [
+        (401, errors.Unauthorized, "Unauthorized"),
+        (403, errors.Forbidden, "Forbidden"),
+        (404, errors.NotFound, "NotFound"),
+        (409, errors.Conflict, "Conflict"),
+        (410, errors.Gone, "Expired"),
+        (413, errors.TooLarge, "RequestEntityTooLarge"),
+        (415, errors.ClusterError, "UnsupportedMediaType"),
+        (422, errors.Invalid, "Invalid"),
+        (429, errors.Throttled, "TooManyRequests"),
+        (500, errors.ClusterError, "InternalError"),
+        (503, errors.ClusterError, "ServiceUnavailable"),
+        (504, errors.Timeout, "Timeout"),
+    ],
+)
+def test_an_answer_without_a_status_is_known_by_its_code(code, expected, reason):
+    error = error_from_answer(code, b"", {}, request="GET http://x/api")
+    assert (type(error), error.code, error.reason) == (expected, code, reason)
+
+
+def test_a_status_without_a_code_has_that_of_the_answer_or_500():
+    assert error_from_status({"message": "odd"}, code=418).code == 418
+    assert error_from_status({"message": "odd"}).code == 500
+
+
+def test_causes_that_are_none_are_left_out():
+    cause = {"field": "spec.a", "reason": "FieldValueInvalid", "message": "bad"}
+    error = error_from_status(status(422, "Invalid", causes=["nonsense", cause, None]))
+    assert error.causes == (errors.Cause("spec.a", "FieldValueInvalid", "bad"),)
+
+
 def test_a_conflict_of_field_managers_names_each_field_and_its_manager():
     cause = {"reason": "FieldManagerConflict", "message": 'conflict with "kubectl"', "field": ".data.x"}
     error = error_from_status(status(409, "Conflict", causes=[cause]))

@@ -114,7 +114,22 @@ def _weigh(thing, expected, data):
         thing.spec.weights["heavy"] = expected["spec"]["weights"]["heavy"] = data.draw(NUMBERS)
 
 
-EDITS = {function.__name__: function for function in (_set_size, _label, _append_name, _renumber_a_port, _weigh)}
+def _weigh_no_more(thing, expected, data):
+    if expected["spec"].get("weights"):
+        name = data.draw(st.sampled_from(sorted(expected["spec"]["weights"])))
+        del thing.spec.weights[name]
+        del expected["spec"]["weights"][name]
+
+
+EDITS = {
+    function.__name__: function
+    for function in (_set_size, _label, _append_name, _renumber_a_port, _weigh, _weigh_no_more)
+}
+
+
+def test_a_removed_key_is_removed_and_one_that_the_class_never_showed_stays():
+    original = {"a": 1, "b": 2, "hidden": 3}
+    assert carried_over(original, {"a": 1, "b": 2}, {"a": 1}) == {"a": 1, "hidden": 3}
 
 
 def test_a_removed_item_takes_only_itself():
