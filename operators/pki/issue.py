@@ -203,14 +203,13 @@ def _verify_chain(material: Material, request: Request, signer: Signer, now: dat
         if "server auth" in request.usages:
             for subject in _verifiable_names(request):
                 builder.build_server_verifier(subject).verify(material.certificate, intermediates)
-    except verification.VerificationError as error:
+    except (verification.VerificationError, ValueError) as error:
         raise VerificationError(f"no verifier would accept it: {error}") from error
 
 
 def _verifiable_names(request: Request) -> list[x509.DNSName | x509.IPAddress]:
-    names: list[x509.DNSName | x509.IPAddress] = [
-        x509.DNSName(name.replace("*", "wildcard", 1)) for name in request.dns_names
-    ]
+    """Return a name of each that is asked for; of a wildcard, one as long as itself, for the longest have no room."""
+    names: list[x509.DNSName | x509.IPAddress] = [x509.DNSName(name.replace("*", "w", 1)) for name in request.dns_names]
     names += [x509.IPAddress(ipaddress.ip_address(address)) for address in request.ip_addresses]
     return names
 

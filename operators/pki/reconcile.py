@@ -15,7 +15,7 @@ from kubernetes.client.models import V1Pod, V1Secret
 from operatorkit.clock import format_time
 from operatorkit.conditions import ConditionStatus, get_condition
 from operatorkit.context import Context, Reader
-from operatorkit.errors import ChildConflict, ClusterError, Conflict, Forbidden, TerminalError
+from operatorkit.errors import ChildConflict, ClusterError, Conflict, Forbidden, Invalid, TerminalError
 from operatorkit.events import Notice, Reference
 from operatorkit.names import ObjectKey, dns_label_error
 from operatorkit.operator import Requeue, Watch, generation_changed
@@ -169,12 +169,19 @@ async def _issue(certificate: Certificate, ctx: Context, step: Issue) -> Requeue
     except Conflict:
         raise
     except ClusterError as error:
-        message = f"Secret {certificate.spec.secret_name} could not be written: {error}"
+        message = f"{_remedy(certificate.spec.secret_name, error)}: {error}"
         return await _retry(certificate, ctx, reasons.RETRY_SCHEDULED, message)
     ctx.log.info("issued %s, because %s", made.material.serial, step.cause)
     await report.issued(certificate, ctx, made.material, step.cause)
     renewal = None if made.clamped else renewal_time(certificate, step.request, made.material)
     return _ready(certificate, ctx, made.material, step.revision, renewal)
+
+
+def _remedy(secret: str, error: ClusterError) -> str:
+    """Say what to do about a Secret that the server refuses to write; its own words follow."""
+    if isinstance(error, Invalid):
+        return f"Delete Secret {secret}, which cannot be changed, so that it is made anew"
+    return f"Find out why Secret {secret} cannot be written"
 
 
 async def _make(step: Issue, now: datetime) -> Issued:

@@ -10,7 +10,7 @@ import hashlib
 import ipaddress
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Literal
@@ -132,7 +132,7 @@ def read_request(spec: CertificateSpec) -> tuple[Request | None, list[Fault]]:
     addresses = [_ip_address(f"spec.ipAddresses[{i}]", name, faults) for i, name in enumerate(spec.ip_addresses)]
     uris = [_uri(f"spec.uris[{i}]", name, faults) for i, name in enumerate(spec.uris)]
     emails = [_email(f"spec.emailAddresses[{i}]", name, faults) for i, name in enumerate(spec.email_addresses)]
-    _common_name(spec, {*dns_names, *addresses, *uris, *emails}, faults)
+    common_name = _common_name(spec, [*dns_names, *addresses, *uris, *emails], faults)
     duration = _duration("spec.duration", spec.duration, MINIMUM_DURATION, faults)
     renew_before = None
     if spec.renew_before is not None:
@@ -148,7 +148,7 @@ def read_request(spec: CertificateSpec) -> tuple[Request | None, list[Fault]]:
     if faults or duration is None:
         return None, faults
     return Request(
-        common_name=spec.common_name or None,
+        common_name=common_name,
         dns_names=tuple(dict.fromkeys(dns_names)),
         ip_addresses=tuple(dict.fromkeys(addresses)),
         uris=tuple(dict.fromkeys(uris)),
@@ -247,7 +247,8 @@ def _email(field: str, name: str, faults: list[Fault]) -> str:
     return f"{local}@{domain.lower()}"
 
 
-def _common_name(spec: CertificateSpec, names: set[str], faults: list[Fault]) -> None:
+def _common_name(spec: CertificateSpec, names: Sequence[str], faults: list[Fault]) -> str | None:
+    """Return the common name, written as `names`, which are canonical, write it."""
     common_name = spec.common_name
 
     def fault(problem: str, remedy: str) -> None:
@@ -258,19 +259,24 @@ def _common_name(spec: CertificateSpec, names: set[str], faults: list[Fault]) ->
             fault("verifiers tell CAs apart by their subjects", "Give the CA a common name of its own")
         elif not names:
             fault("the certificate would have no name", "Give at least one of spec.dnsNames or spec.ipAddresses")
-        return
-    if len(common_name) > COMMON_NAME_MAX_LENGTH:
+        return None
+    written = [*spec.dns_names, *spec.ip_addresses, *spec.uris, *spec.email_addresses]
+    canonical = dict(zip(written, names, strict=True)).get(common_name, common_name)
+    if canonical not in names and canonical.lower() in names:
+        canonical = canonical.lower()
+    if len(canonical) > COMMON_NAME_MAX_LENGTH:
         fault(
-            f"it has {len(common_name)} characters",
+            f"it has {len(canonical)} characters",
             f"Use a common name of at most {COMMON_NAME_MAX_LENGTH} characters, or leave it out",
         )
     elif not common_name.isprintable() or common_name != common_name.strip():
         fault("it has spaces around it or characters that cannot be printed", "Use printable characters only")
-    elif not spec.is_ca and common_name not in names:
+    elif not spec.is_ca and canonical not in names:
         fault(
             "verifiers look at the alternative names only",
             f"Add {common_name!r} to spec.dnsNames, or leave out the common name",
         )
+    return canonical
 
 
 def _duration(field: str, text: str, minimum: timedelta, faults: list[Fault]) -> timedelta | None:

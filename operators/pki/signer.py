@@ -13,7 +13,6 @@ from datetime import datetime, timedelta
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes
 
 from operators.pki.keys import PrivateKey, kind_of_key, public_bytes, read_key
 
@@ -57,20 +56,10 @@ class CaSigner:
         """The end of the first certificate of the chain that ends."""
         return min(certificate.not_valid_after_utc for certificate in (*self.chain, self.root))
 
-    @property
-    def identity(self) -> str:
-        """What changes when the CA does: the hash of its certificate."""
-        return self.certificate.fingerprint(hashes.SHA256()).hex()
-
 
 @dataclass(frozen=True, slots=True)
 class SelfSigner:
     """Signs each certificate with the certificate's own key."""
-
-    @property
-    def identity(self) -> str:
-        """Self-signers are all the same."""
-        return "self-signed"
 
 
 Signer = CaSigner | SelfSigner

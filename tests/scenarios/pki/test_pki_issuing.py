@@ -153,6 +153,28 @@ async def test_a_changed_spec_is_issued_anew(team, pki):
     assert leaf.extensions.get_extension_for_oid(SAN).value.get_values_for_type(DNS) == [f"b.{team.namespace}.svc"]
 
 
+async def test_a_ca_that_is_replaced_signs_anew_what_the_old_one_signed(team, pki):
+    old = await team.ca()
+    async with pki() as running:
+        await team.pod()
+        await team.certificate()
+        await team.ready()
+        new = await team.new_ca()
+        data = {name: base64.b64encode(value).decode() for name, value in new.items()}
+        await team.change("Secret", "ca", data={**data, "tls.key": base64.b64encode(old["tls.key"]).decode()})
+        await team.condition("Issuer", "ca", status="False", reason="IssuerNotReady")
+        await running.settled()
+        assert await revision_is(team, 1), "a CA that is half replaced does not disturb what is well"
+        await team.condition("Certificate", "web", status="True")
+        await team.change("Secret", "ca", data=data)
+        await eventually(lambda: revision_is(team, 2))
+        leaf = await team.ready()
+        leaf.verify_directly_issued_by(x509.load_pem_x509_certificate(new["tls.crt"]))
+        assert (await team.data("web-tls"))["ca.crt"] == new["tls.crt"]
+        await running.settled()
+        assert await team.events("Pod", "web") == []
+
+
 async def test_a_certificate_never_outlives_its_ca_and_says_so(team, pki):
     await team.ca(days=10)
     async with pki():

@@ -18,6 +18,7 @@ import pytest_asyncio
 import yaml
 from aiohttp import ClientError, web
 
+from operatorkit.errors import ClusterError
 from operatorkit.events import EVENTS
 from operatorkit.names import ApiResource
 from operatorkit.testing import eventually
@@ -29,6 +30,28 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 NAMESPACES = ApiResource("", "v1", "Namespace", "namespaces", namespaced=False)
 KINDS = ("Issuer", "CertificatePolicy", "Certificate", "Pki")
 MOST_WRITES = 60
+PATIENCE_SECONDS = 120  # a new process on a busy machine: it starts, fills its caches, and tells the story to its end
+
+THE_END = {
+    "conditions": {
+        "Issuer ca": [("True", "IssuerReady")],
+        "CertificatePolicy policy": [("True", "PolicyReady")],
+        "Certificate web": [("True", "UpToDate")],
+        "Certificate bad": [("False", "DeniedByPolicy")],
+        "Certificate shop": [("True", "UpToDate")],
+        "Pki shop": [("True", "UpToDate")],
+    },
+    "certificates": {
+        "web-tls": ["app1"],
+        "shop-tls": ["shop", "shop.NS", "shop.NS.svc", "shop.NS.svc.cluster.local"],
+    },
+    "events": {
+        "CertificateIssued at Certificate shop": 1,
+        "CertificateIssued at Certificate web": 1,
+        "DeniedByPolicy at Certificate bad": 1,
+        "DeniedByPolicy at Pod bad": 1,
+    },
+}
 
 
 class Proxy:
@@ -196,21 +219,18 @@ async def serials(team):
     return found
 
 
-async def settled(team, proxy, *, wanted=None, quiet=1.0):
-    """Wait for the end of the story (all of `wanted`, where that is known) and until the operator writes no more."""
+async def settled(team, proxy, *, quiet=1.0):
+    """Wait for the end of the story, and until the operator writes no more; return what is there then."""
 
-    async def expected():
+    async def ended():
         if proxy.process is not None and proxy.process.returncode is not None:
             raise RuntimeError(f"the operator ended with {proxy.process.returncode}:\n{proxy.told()}")
         state = await outcome(team)
-        assert state["conditions"]["Certificate web"] == [("True", "UpToDate")], state
-        assert state["conditions"]["Certificate bad"] == [("False", "DeniedByPolicy")], state
-        assert [status for status, _ in state["conditions"]["Pki shop"]] == ["True"], state
-        assert wanted is None or state == wanted
+        assert state == THE_END
         return True
 
     try:
-        await eventually(expected, timeout=30, message="the end of the story")
+        await eventually(ended, timeout=PATIENCE_SECONDS, message="the end of the story")
     except AssertionError as failure:
         raise AssertionError(f"{failure}\nthe operator said:\n{proxy.told()}") from None
     before = -1
@@ -222,45 +242,36 @@ async def settled(team, proxy, *, wanted=None, quiet=1.0):
 
 @pytest.mark.parametrize("after", [False, True], ids=["before-it-arrives", "after-it-arrived"])
 async def test_a_crash_at_any_write_leaves_the_same_end(proxy, team, after, capsys):
-    stories = []
-
-    def new_story():
-        stories.append(f"crash-{secrets.token_hex(4)}")
-        return stories[-1]
-
-    try:
-        story = new_story()
-        proxy.arm(story, kill_at=None, after=after)
-        await tell(team, story)
-        wanted = await settled(team, proxy)
-        assert set(wanted["events"].values()) == {1}, wanted["events"]
-        undisturbed = proxy.writes
-        for kill_at in range(1, MOST_WRITES):
-            story = new_story()
-            proxy.arm(story, kill_at=kill_at, after=after)
+    undisturbed = 0
+    for kill_at in range(MOST_WRITES):
+        story = f"crash-{secrets.token_hex(4)}"
+        proxy.arm(story, kill_at=kill_at, after=after)
+        where = f"killed {'after' if after else 'before'} write {kill_at}"
+        try:
             await tell(team, story)
-            if not await killed(proxy, team, wanted):
+            if await killed(proxy, team):
+                kept = await serials(team)
+                await proxy.start()
+                assert await settled(team, proxy) == THE_END, f"{where}\n{proxy.told()}"
+                assert max(await counts(team)) <= 2, where
+                assert kept.items() <= (await serials(team)).items(), f"{where}: a certificate was issued twice"
+            elif kill_at == 0:  # nobody is killed at a write before the first
+                undisturbed = proxy.writes
+                assert max(await counts(team)) == 1
+            else:
                 break
-            kept = await serials(team)
-            await proxy.start()
-            found = await settled(team, proxy, wanted=wanted)
-            where = f"killed {'after' if after else 'before'} write {kill_at}"
-            assert found == wanted, f"{where}\n{proxy.told()}"
-            assert max(await counts(team)) <= 2, where
-            assert kept.items() <= (await serials(team)).items(), f"{where}: a certificate was issued twice"
-        with capsys.disabled():
-            print(f"\n  killed at each of {kill_at - 1} writes ({undisturbed} undisturbed)")  # noqa: T201
-        assert kill_at - 1 > 10
-    finally:
-        for name in stories:
-            with contextlib.suppress(Exception):
-                await team.cluster.delete(NAMESPACES, name)
+        finally:
+            with contextlib.suppress(ClusterError):
+                await team.cluster.delete(NAMESPACES, story)
+    with capsys.disabled():
+        print(f"\n  killed at each of {kill_at - 1} writes ({undisturbed} undisturbed)")  # noqa: T201
+    assert MOST_WRITES > kill_at > 11
 
 
-async def killed(proxy, team, wanted):
+async def killed(proxy, team):
     """Wait until the operator is killed, or has told the story to its end: then there was no such write."""
     death = asyncio.ensure_future(proxy.killed.wait())
-    end = asyncio.ensure_future(settled(team, proxy, wanted=wanted))
+    end = asyncio.ensure_future(settled(team, proxy))
     try:
         await asyncio.wait({death, end}, return_when=asyncio.FIRST_COMPLETED)
         if not death.done():

@@ -114,6 +114,40 @@ async def test_what_the_ca_is_not_allowed_to_sign_is_not_written(team, pki, fake
         assert await team.find("Secret", "web-tls") is None
 
 
+async def test_a_secret_that_somebody_made_immutable_is_asked_to_be_deleted_when_it_is_due(team, pki, fake_clock):
+    await team.ca()
+    async with pki() as running:
+        await team.pod()
+        await team.certificate(duration="24h")
+        first = await team.ready()
+        await team.change("Secret", "web-tls", immutable=True)
+        await running.settled()
+        await team.condition("Certificate", "web", status="True")
+        await fake_clock.advance(timedelta(hours=17))
+        event = await team.event("Pod", "web", "RetryScheduled")
+        assert event["message"].startswith("Delete Secret web-tls, which cannot be changed, so that it is made anew: ")
+        assert "field is immutable when `immutable` is set" in event["message"]
+        assert await team.leaf() == first
+        await team.condition("Certificate", "web", status="False")
+        await team.delete("Secret", "web-tls")
+        await running.settled()
+        await fake_clock.advance(timedelta(minutes=6))  # the longest pause between attempts is five and a half
+        assert await team.ready() != first
+        await team.event("Pod", "web", "CertificateIssued")
+
+
+async def test_a_secret_of_another_type_under_the_label_of_the_certificate_is_asked_to_be_deleted(team, pki):
+    await team.ca()
+    made = await team.certificate()
+    await team.secret("web-tls", {"note": b"mine"})
+    await team.change("Secret", "web-tls", metadata={"labels": {"operatorkit.dev/owner-uid": made["metadata"]["uid"]}})
+    async with pki():
+        ready = await team.condition("Certificate", "web", status="False", reason="RetryScheduled")
+        assert ready["message"].startswith("Delete Secret web-tls, which cannot be changed, so that it is made anew: ")
+        assert "type: Invalid value" in ready["message"]
+        assert await team.data("web-tls") == {"note": b"mine"}
+
+
 async def has_failed(team, attempts: int):
     certificate = await team.get("Certificate", "web")
     return certificate if certificate.get("status", {}).get("failedAttempts") == attempts else None

@@ -165,6 +165,26 @@ def test_a_ca_with_name_constraints_does_not_issue_what_no_verifier_would_accept
         make(request(dnsNames=["a.forbidden.example"]), constrained)
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        {"dnsNames": [".".join(["a" * 63] * 3 + ["b" * 61])]},
+        {"dnsNames": ["*." + ".".join(["a" * 63] * 3 + ["b" * 59])]},
+        {"dnsNames": ["xn--bcher-kva.example"], "commonName": "xn--bcher-kva.example"},
+        {"dnsNames": ["a" * 60 + ".com"], "commonName": "a" * 60 + ".com"},
+        {"ipAddresses": ["2001:db8::1", "::ffff:10.0.0.1"], "commonName": "2001:db8::1"},
+        {"uris": ["spiffe://example.org/web"], "emailAddresses": ["team@example.com"]},
+    ],
+)
+def test_names_of_every_kind_and_length_pass_verification(root, intermediate, names):
+    wanted = request(**names)
+    for signer in (root, intermediate):
+        stored = read_material(make(wanted, signer).material.data())
+        found = extension(stored.certificate, x509.SubjectAlternativeName).value
+        assert len(found) == sum(len(listed) for listed in names.values() if isinstance(listed, list))
+        verify(stored, wanted, signer, now=NOW)
+
+
 # The CA's Secret
 
 

@@ -93,6 +93,22 @@ def test_names_become_canonical_and_repetitions_vanish():
     ]
 
 
+@pytest.mark.parametrize(
+    ("fields", "canonical"),
+    [
+        ({"dnsNames": ["App1"], "commonName": "App1"}, "app1"),
+        ({"dnsNames": ["app1"], "commonName": "App1"}, "app1"),
+        ({"ipAddresses": ["::0:1"], "commonName": "::0:1"}, "::1"),
+        ({"emailAddresses": ["Me@Example.COM"], "commonName": "Me@Example.COM"}, "Me@example.com"),
+        ({"isCA": True, "dnsNames": [], "commonName": "The Root"}, "The Root"),
+    ],
+)
+def test_a_common_name_is_written_as_the_alternative_name_that_it_is(fields, canonical):
+    request, faults = read_request(spec(**fields))
+    assert request is not None, faults
+    assert request.common_name == canonical
+
+
 def test_the_digest_follows_what_a_certificate_depends_on_and_nothing_else():
     def digest(**fields) -> str:
         request, faults = read_request(spec(**fields))
