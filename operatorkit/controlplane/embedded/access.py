@@ -7,6 +7,7 @@ SelfSubjectAccessReview, LocalSubjectAccessReview, SelfSubjectRulesReview and To
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -104,7 +105,7 @@ class Access:
         extra: Mapping[str, tuple[str, ...]] = headers.get("extra", {})
         if not name:
             if groups or extra or headers.get("uid"):
-                raise bad_request("requested impersonation without impersonating a user")
+                raise bad_request(f"requested {_go_user(headers)} without impersonating a user name")
             return user
         account = name.removeprefix("system:serviceaccount:").split(":")
         if name.startswith("system:serviceaccount:") and len(account) == 2:
@@ -182,6 +183,20 @@ class Access:
 
 
 _AUDIENCE = "https://kubernetes.default.svc.cluster.local"
+
+
+def _go_user(headers: Mapping[str, Any]) -> str:
+    """Return what Impersonate- headers ask for as Go's %#v prints it."""
+
+    def quoted(texts: Iterable[str]) -> str:
+        return "{" + ", ".join(map(json.dumps, texts)) + "}"
+
+    groups, extra = headers.get("groups"), headers.get("extra")
+    shown_groups = f"[]string{quoted(groups)}" if groups else "[]string(nil)"
+    pairs = ", ".join(f"{json.dumps(key)}:[]string{quoted(values)}" for key, values in sorted((extra or {}).items()))
+    shown_extra = f"map[string][]string{{{pairs}}}" if extra else "map[string][]string(nil)"
+    uid = json.dumps(headers.get("uid", ""))
+    return f'&user.DefaultInfo{{Name:"", UID:{uid}, Groups:{shown_groups}, Extra:{shown_extra}}}'
 
 
 def _info(user: User) -> Object:

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import unquote
 
+from operatorkit.controlplane.embedded.options import flag
+
 __all__ = ["Address", "read_address", "verb_of"]
 
 # parts of a namespace that are not resources inside it
@@ -67,7 +69,7 @@ def verb_of(method: str, address: Address, query: Mapping[str, str]) -> str:
         return method.lower()
     verb = _VERBS.get(method, method.lower())
     if verb == "get" and not address.subresource:
-        if address.watch or query.get("watch") in {"true", "1"}:
+        if address.watch or (not address.name and "watch" in query and flag(query, "watch")):
             return "watch"
         if not address.name:
             return "list"

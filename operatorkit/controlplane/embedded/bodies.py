@@ -11,13 +11,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from operatorkit.controlplane.embedded.builtin import codec
 from operatorkit.controlplane.embedded.negotiation import JSON_AND_YAML, media_type, read_body
 from operatorkit.controlplane.embedded.protobuf import MEDIA_TYPE as PROTOBUF
 from operatorkit.controlplane.embedded.status import ApiError, bad_request, unsupported_media_type
 from operatorkit.crd.kubernetes import kinds
 from operatorkit.names import GroupVersionKind
 
-__all__ = ["read_object"]
+__all__ = ["read_delete_options", "read_object", "require_built_in"]
 
 Object = dict[str, Any]
 
@@ -41,15 +42,32 @@ def read_object(data: bytes, content_type: str, gvk: GroupVersionKind, *, builti
         obj = read_body(data, content_type)
     except ApiError as error:
         raise error if error.code != 400 else _unrecognized(gvk, error.message, data) from None
+    if obj is None:
+        obj = {}
     if not isinstance(obj, dict):
-        raise _unrecognized(gvk, f"{_MISREAD}{_go_type(obj)} into {_TYPE_META}", data)
+        raise _unrecognized(gvk, f"{_MISREAD}{codec.json_type(obj)} into {_TYPE_META}", data)
     _require_texts(obj, gvk, data)
     if builtin:
-        _require_built_in(obj, gvk)
+        require_built_in(obj, gvk)
         return obj
     if not obj.get("kind"):
         raise _unrecognized(gvk, f"Object 'Kind' is missing in '{data.decode(errors='replace')}'", data)
     _require_version(obj.get("apiVersion") or "", gvk)
+    return obj
+
+
+def read_delete_options(data: bytes, content_type: str) -> Object | None:
+    """Return the DeleteOptions in a body; None for an empty one. Raises `ApiError` (400, 415)."""
+    if not data.strip():
+        return None
+    obj = read_body(data, content_type)
+    if obj is None:
+        return {}
+    if not isinstance(obj, dict):
+        raise bad_request(f"{_MISREAD}{codec.json_type(obj)} into {_TYPE_META}")
+    kind, version = obj.get("kind") or "DeleteOptions", obj.get("apiVersion") or "v1"
+    if kind != "DeleteOptions":
+        raise bad_request(f'no kind "{kind}" is registered for version "{version}" {_SCHEME}')
     return obj
 
 
@@ -60,15 +78,15 @@ def _require_texts(obj: Object, gvk: GroupVersionKind, data: bytes) -> None:
     for field in ("apiVersion", "kind"):
         value = obj.get(field)
         if value is not None and not isinstance(value, str):
-            text = f"{_MISREAD}{_go_type(value)} into Go struct field .{field} of type string"
+            text = f"{_MISREAD}{codec.json_type(value)} into Go struct field .{field} of type string"
             raise _unrecognized(gvk, text, data)
     version = obj.get("apiVersion") or ""
     if version.count("/") > 1:
         raise _unrecognized(gvk, f"unexpected GroupVersion string: {version}", data)
 
 
-def _require_built_in(obj: Object, gvk: GroupVersionKind) -> None:
-    """Fill in what the body leaves to the URL; refuse another kind."""
+def require_built_in(obj: Object, gvk: GroupVersionKind) -> None:
+    """Fill in what an object of a built-in kind leaves to the URL. Raises `ApiError` (400) for another kind."""
     obj["kind"], obj["apiVersion"] = obj.get("kind") or gvk.kind, obj.get("apiVersion") or gvk.api_version
     given = GroupVersionKind.of(obj["apiVersion"], obj["kind"])
     if given == gvk:
@@ -94,19 +112,8 @@ def _unrecognized(gvk: GroupVersionKind, why: str, data: bytes) -> ApiError:
 
 def _summary(data: bytes) -> str:
     """Return the beginning of a body: as text if it begins as JSON does, otherwise as hexadecimal digits."""
+    if not data:
+        return "<empty>"
     head = data[:_SHOWN_BYTES]
     shown = head.decode(errors="replace") if head.startswith(b"{") else head.hex()
     return f"{shown} ..." if len(data) > _SHOWN_BYTES else shown
-
-
-def _go_type(value: Any) -> str:
-    match value:
-        case bool():
-            return "bool"
-        case str():
-            return "string"
-        case list():
-            return "array"
-        case dict():
-            return "object"
-    return "number"

@@ -17,7 +17,7 @@ from operatorkit.controlplane.embedded.messages import Answer, Request, WatchAns
 from operatorkit.controlplane.embedded.negotiation import Form, negotiate
 from operatorkit.controlplane.embedded.openapi import ServedDocuments, etag
 from operatorkit.controlplane.embedded.registry import Served
-from operatorkit.controlplane.embedded.status import method_not_allowed, unknown_path
+from operatorkit.controlplane.embedded.status import method_not_allowed, no_page, unknown_path
 from operatorkit.controlplane.embedded.subresources import Subresources
 from operatorkit.controlplane.embedded.tokens import Tokens
 from operatorkit.crd.kubernetes import KUBERNETES_VERSION
@@ -40,7 +40,7 @@ _VERSION = {
     "compiler": "none",
     "platform": "any/any",
 }
-_HEALTH = ("/healthz", "/livez", "/readyz")
+_HEALTH = frozenset({f"/{name}{check}" for name in ("healthz", "livez", "readyz") for check in ("", "/ping")})
 
 
 class Dispatcher:
@@ -62,11 +62,13 @@ class Dispatcher:
         self._access.require(request.user, request.verb, request.address)
         if request.address.plural:
             return await self._resources.handle(request)
-        if request.method not in {"GET", "HEAD"}:
-            raise method_not_allowed()
         path = request.address.path.rstrip("/") or "/"
-        if path in _HEALTH or path.startswith(tuple(f"{it}/" for it in _HEALTH)):
-            return Answer(b"ok", media="text/plain; charset=utf-8")
+        if path in _HEALTH:
+            verbose = "verbose" in request.query and path != "/healthz/ping"
+            text = f"[+]ping ok\n{path[1:]} check passed\n" if verbose else "ok"
+            return Answer(text.encode(), media="text/plain; charset=utf-8")
+        if request.method not in {"GET", "HEAD"}:
+            raise method_not_allowed() if self._known(path) else no_page()
         if path == "/version":
             return Answer(encode(_VERSION))
         if path.startswith("/openapi/"):
@@ -78,21 +80,37 @@ class Dispatcher:
         negotiate(request.accept, frozenset({"object"}))
         body = self._openapi.document(path)
         if body is None:
-            raise unknown_path()
+            raise no_page()
         headers = {"ETag": f'"{etag(body)}"', "Vary": "Accept"}
         if request.query.get("hash"):
             headers["Cache-Control"] = "public, immutable"
         return Answer(body, headers=headers)
 
     def _document(self, request: Request, path: str) -> Answer:
+        if path == "/":
+            return Answer(encode({"paths": self._paths()}))
         both = path in {"/api", "/apis"}
         form = negotiate(request.accept, frozenset({"object", "discovery"})) if both else Form()
         aggregated = form.view == "discovery" and form.version == "v2"
         found = self._discovery.document(path, aggregated=aggregated, address=request.host)
         if found is None:
-            raise unknown_path()
+            raise unknown_path() if self._of_known_group(path) else no_page()
         body, etag = found
         if not aggregated:
             return Answer(body, media=form.media, headers={"Vary": "Accept"} if both else {})
         media = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
         return Answer(body, media=media, headers={"ETag": etag, "Vary": "Accept"})
+
+    def _paths(self) -> list[str]:
+        """Return where something is to be found that is no resource."""
+        groups = self._core.registry.groups()
+        roots = ((f"/apis/{group}" if group else "/api", versions) for group, versions in groups.items())
+        documents = [path for root, versions in roots for path in (root, *(f"{root}/{it}" for it in versions))]
+        return sorted({*documents, "/apis", *_HEALTH, "/openapi/v2", "/openapi/v3", "/version"})
+
+    def _known(self, path: str) -> bool:
+        return path == "/" or path in self._paths()
+
+    def _of_known_group(self, path: str) -> bool:
+        root, _, group = path[1:].partition("/")
+        return root == "api" or (root == "apis" and group.partition("/")[0] in self._core.registry.groups())

@@ -13,26 +13,35 @@ from typing import Any
 from operatorkit.controlplane.embedded.access import REVIEWS, Access
 from operatorkit.controlplane.embedded.admission.chain import Admission
 from operatorkit.controlplane.embedded.admission.requests import admission_of
-from operatorkit.controlplane.embedded.bodies import read_object
+from operatorkit.controlplane.embedded.bodies import read_delete_options, read_object, require_built_in
 from operatorkit.controlplane.embedded.builtin import codec
 from operatorkit.controlplane.embedded.columns import columns_of
 from operatorkit.controlplane.embedded.core import Core
 from operatorkit.controlplane.embedded.encoding import encode
 from operatorkit.controlplane.embedded.forms import Presenter
 from operatorkit.controlplane.embedded.messages import Answer, Request, WatchAnswer
-from operatorkit.controlplane.embedded.negotiation import Form, media_type, negotiate, read_body
+from operatorkit.controlplane.embedded.negotiation import Form, media_type, negotiate
 from operatorkit.controlplane.embedded.options import DeleteOptions, ListOptions, WriteOptions
 from operatorkit.controlplane.embedded.patching import (
     APPLY,
     STRATEGIC,
+    misfit,
     patch_change,
+    read_patch,
     require_kind,
     require_patch,
     unconvertible,
 )
 from operatorkit.controlplane.embedded.reading import Selection, read_list, read_one
 from operatorkit.controlplane.embedded.registry import Served
-from operatorkit.controlplane.embedded.status import ApiError, bad_request, conflict, method_not_allowed, unknown_path
+from operatorkit.controlplane.embedded.status import (
+    ApiError,
+    bad_request,
+    conflict,
+    method_not_allowed,
+    no_page,
+    unknown_path,
+)
 from operatorkit.controlplane.embedded.subresources import Subresources
 from operatorkit.controlplane.embedded.watching import Watch
 from operatorkit.controlplane.embedded.writing import Ownership, Target, Written
@@ -45,6 +54,7 @@ Object = dict[str, Any]
 Handler = Callable[[Request, Served], Awaitable[Answer | WatchAnswer]]
 
 _OF_COLLECTIONS = frozenset({"create", "deletecollection", "list"})
+_OF_NAMESPACES = frozenset({"create", "deletecollection"})
 _OF_OBJECTS = frozenset({"delete", "get", "patch", "update"})
 _NEEDS_CONTAINERS = frozenset({"attach", "exec", "log", "portforward", "proxy"})
 
@@ -71,6 +81,8 @@ class ResourceHandler:
         """Answer. Raises `ApiError`, ClusterError."""
         address = request.address
         served = self._core.registry.find(address.group, address.version, address.plural)
+        if served is None and address.version not in self._core.registry.groups().get(address.group, ()):
+            raise no_page()
         if served is None or (address.namespace and not served.namespaced and served.plural != "namespaces"):
             raise unknown_path()
         verbs = served.verbs
@@ -80,10 +92,15 @@ class ResourceHandler:
                 raise unknown_path()
             verbs = subresource.verbs
             if address.subresource in _NEEDS_CONTAINERS:
+                read_one(self._core.storage, served, address.namespace, address.name)
                 raise bad_request(
                     f"the embedded control plane runs no containers: {address.plural}/{address.subresource} has "
                     "nothing to connect to"
                 )
+        if served.namespaced and not address.namespace and address.name:
+            raise unknown_path()
+        if request.verb in _OF_NAMESPACES and served.namespaced and not address.namespace:
+            raise method_not_allowed()
         misplaced = request.verb in (_OF_COLLECTIONS if address.name else _OF_OBJECTS) and not address.subresource
         if request.verb not in verbs or misplaced:
             raise method_not_allowed()
@@ -107,7 +124,8 @@ class ResourceHandler:
     async def _get(self, request: Request, served: Served) -> Answer:
         presenter, form = self._presenter(request, served)
         target = self._target(request, served)
-        record = read_one(self._core.storage, served, target.namespace, target.name)
+        oldest = request.query.get("resourceVersion", "")
+        record = read_one(self._core.storage, served, target.namespace, target.name, oldest)
         if target.subresource == "scale":
             return Answer(encode(self._subresources.scale(served, served.read(record))), media=form.media)
         return Answer(presenter.stored(record), media=form.media)
@@ -239,22 +257,20 @@ class ResourceHandler:
         options = self._options(request, served, "PatchOptions", apply=media == APPLY)
         require_patch(served, media)
         options.admission = self._admission(request, served, options)
-        body = read_body(request.body, request.content_type)
+        body = read_patch(request.body, request.content_type)
         target = self._target(request, served)
         if target.subresource == "scale":
             return await self._scale(target, patch_change(served, media, body), options)
         if media == APPLY:
             written = await self._apply(target, body, options)
         else:
-            change = partial(_patched, served, patch_change(served, media, body), options)
+            change = partial(_patched, served, patch_change(served, media, body), options, whole=media != STRATEGIC)
             if media == STRATEGIC:
                 change = partial(_converted, change, body)
             written = await self._core.writer.change(target, change, options, self._own(target, options))
         return self._written(written, options, presenter, form)
 
-    async def _apply(self, target: Target, body: Any, options: WriteOptions) -> Written:
-        if not isinstance(body, dict):
-            raise bad_request("the body of an apply must be an object")
+    async def _apply(self, target: Target, body: Object, options: WriteOptions) -> Written:
         served, subresource = target.served, target.subresource
 
         def apply(live: Object | None) -> Object:
@@ -270,7 +286,7 @@ class ResourceHandler:
     @staticmethod
     def _delete_options(request: Request) -> tuple[DeleteOptions, Object]:
         """Return the options of a deletion, and as they were given. Raises `ApiError` (400, 422)."""
-        body = read_body(request.body, request.content_type) if request.body.strip() else None
+        body = read_delete_options(request.body, request.content_type)
         options = DeleteOptions.read(request.query, request.dry_run, body)
         query = request.query
         asked = {
@@ -342,13 +358,25 @@ def _finalized(_: Served, obj: Object, live: Object) -> Object:
     return live
 
 
-def _patched(served: Served, change: Callable[[Object], Object], options: WriteOptions, live: Object) -> Object:
-    """Return a live object after a patch, with nothing in it that its kind does not have. Raises `ApiError`."""
+def _patched(
+    served: Served, change: Callable[[Object], Object], options: WriteOptions, live: Object, *, whole: bool
+) -> Object:
+    """Return a live object after a patch, with nothing in it that its kind does not have. Raises `ApiError`.
+
+    `whole` says that the patched object is decoded as a whole, and shown if that fails: not with a strategic patch.
+    """
     options.warnings.clear()
     patched = change(live)
     if not served.builtin:
         require_kind(patched)
-    return served.strategy.decode(patched, validation=options.field_validation, warnings=options.warnings)
+    try:
+        if served.builtin:
+            require_built_in(patched, served.gvk)
+        return served.strategy.decode(patched, validation=options.field_validation, warnings=options.warnings)
+    except (ApiError, ClusterError) as error:
+        if not whole or error.code != 400 or "strict decoding error" in error.message:
+            raise
+        raise misfit(patched, error) from None
 
 
 def _converted(change: Callable[[Object], Object], patch: Any, live: Object) -> Object:

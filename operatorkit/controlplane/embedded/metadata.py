@@ -10,12 +10,13 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from operatorkit.controlplane.embedded.builtin import codec
 from operatorkit.controlplane.embedded.options import Fault
 from operatorkit.controlplane.embedded.status import bad_request
 from operatorkit.crd.kubernetes import definitions
 from operatorkit.names import GroupVersionKind
 
-__all__ = ["decode", "faults", "warnings"]
+__all__ = ["decode", "faults", "key_texts", "value_texts", "warnings"]
 
 Object = dict[str, Any]
 
@@ -29,6 +30,10 @@ _LABEL_NAME = r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"
 _LABEL_NAME_TEXT = (
     "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric "
     f"character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '{_LABEL_NAME}')"
+)
+_LABEL_KEY_TEXT = (
+    _LABEL_NAME_TEXT.replace("name part must", "a valid label key must", 1)
+    + " with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
 )
 _LABEL_VALUE = r"(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?"
 _LABEL_VALUE_TEXT = (
@@ -69,7 +74,7 @@ def decode(obj: Object, gvk: GroupVersionKind, unknown: list[str]) -> None:
     if not isinstance(meta, dict):
         raise bad_request(
             f'{kind} in version "{version}" cannot be handled as a {kind}: json: cannot unmarshal '
-            f"{_json_type(meta)} into Go value of type v1.ObjectMeta"
+            f"{codec.json_type(meta)} into Go value of type v1.ObjectMeta"
         )
     known = definitions()[_OBJECT_META]["properties"]
     for key in list(meta):
@@ -89,20 +94,9 @@ def decode(obj: Object, gvk: GroupVersionKind, unknown: list[str]) -> None:
                 )
                 raise bad_request(
                     f'{kind} in version "{version}" cannot be handled as a {kind}: json: cannot unmarshal '
-                    f"{_json_type(inner)} into Go struct field ObjectMeta.metadata.{key} of type "
+                    f"{codec.json_type(inner)} into Go struct field ObjectMeta.metadata.{key} of type "
                     f"{'string' if inner is not value else go_type}"
                 )
-
-
-def _json_type(value: Any) -> str:
-    match value:
-        case bool():
-            return "bool"
-        case int() | float():
-            return "number"
-        case str():
-            return "string"
-    return "array" if isinstance(value, list) else "object"
 
 
 def faults(obj: Object, old: Object | None, *, namespaced: bool, builtin: bool = False) -> Iterable[Fault]:
@@ -135,32 +129,45 @@ def _name_faults(path: str, name: str) -> Iterable[Fault]:
         yield Fault(path, "FieldValueInvalid", f'Invalid value: "{name}": {_SUBDOMAIN_TEXT}')
 
 
-def _key_faults(path: str, key: str) -> Iterable[Fault]:
-    prefix, slash, name = key.rpartition("/")
+def key_texts(key: str) -> Iterable[str]:
+    """Return what is wrong with the key of a label or an annotation, or the name of a finalizer."""
+    prefix, slash, name = key.partition("/") if "/" in key else ("", "", key)
+    if "/" in name:
+        yield _LABEL_KEY_TEXT
+        return
     if slash and not re.fullmatch(_SUBDOMAIN, prefix):
-        yield Fault(path, "FieldValueInvalid", f'Invalid value: "{key}": prefix part {_SUBDOMAIN_TEXT}')
+        yield f"prefix part {_SUBDOMAIN_TEXT}"
     if not name:
-        yield Fault(path, "FieldValueInvalid", f'Invalid value: "{key}": name part must be non-empty')
+        yield "name part must be non-empty"
     elif len(name) > 63:
-        yield Fault(path, "FieldValueInvalid", f'Invalid value: "{key}": name part must be no more than 63 bytes')
+        yield "name part must be no more than 63 bytes"
     if not re.fullmatch(_LABEL_NAME, name):
-        yield Fault(path, "FieldValueInvalid", f'Invalid value: "{key}": {_LABEL_NAME_TEXT}')
+        yield _LABEL_NAME_TEXT
+
+
+def value_texts(value: str) -> Iterable[str]:
+    """Return what is wrong with the value of a label."""
+    if len(value) > 63:
+        yield "must be no more than 63 bytes"
+    if not re.fullmatch(_LABEL_VALUE, value):
+        yield _LABEL_VALUE_TEXT
+
+
+def _refused(path: str, value: str, texts: Iterable[str]) -> Iterable[Fault]:
+    return (Fault(path, "FieldValueInvalid", f'Invalid value: "{value}": {text}') for text in texts)
 
 
 def _label_faults(labels: Mapping[str, str]) -> Iterable[Fault]:
     path = "metadata.labels"
     for key, value in labels.items():
-        yield from _key_faults(path, key)
-        if len(value) > 63:
-            yield Fault(path, "FieldValueInvalid", f'Invalid value: "{value}": must be no more than 63 bytes')
-        if not re.fullmatch(_LABEL_VALUE, value):
-            yield Fault(path, "FieldValueInvalid", f'Invalid value: "{value}": {_LABEL_VALUE_TEXT}')
+        yield from _refused(path, key, key_texts(key))
+        yield from _refused(path, value, value_texts(value))
 
 
 def _annotation_faults(annotations: Mapping[str, str]) -> Iterable[Fault]:
     path = "metadata.annotations"
     for key in annotations:
-        yield from _key_faults(path, key.lower())
+        yield from _refused(path, key, key_texts(key.lower()))  # upper case is allowed in prefixes, too
     if sum(len(key.encode()) + len(value.encode()) for key, value in annotations.items()) > _ANNOTATIONS_MAX_BYTES:
         text = f"Too long: may not be more than {_ANNOTATIONS_MAX_BYTES} bytes"
         yield Fault(path, "FieldValueTooLong", text)
@@ -174,19 +181,26 @@ def _owner_faults(references: Sequence[Object]) -> Iterable[Fault]:
         for field in ("kind", "name", "uid"):
             if not reference.get(field):
                 yield Fault(f"{path}.{field}", "FieldValueInvalid", 'Invalid value: "": must not be empty')
-    controllers = [it.get("name", "") for it in references if it.get("controller")]
+        if (reference.get("apiVersion"), reference.get("kind")) == ("v1", "Event"):
+            text = "/v1, Kind=Event is disallowed from being an owner"
+            yield Fault(path, "FieldValueInvalid", f"Invalid value: {_shown(reference)}: {text}")
+    controllers = [f"{it.get('kind', '')}/{it.get('name', '')}" for it in references if it.get("controller")]
     if len(controllers) > 1:
         text = (
-            f"Invalid value: {json.dumps(list(references))}: Only one reference can have Controller set to true. "
+            f"Invalid value: {_shown(list(references))}: Only one reference can have Controller set to true. "
             f'Found "true" in references for {controllers[0]} and {controllers[1]}'
         )
         yield Fault(path, "FieldValueInvalid", text)
 
 
+def _shown(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
 def _finalizer_faults(meta: Object, old: Object | None, *, builtin: bool) -> Iterable[Fault]:
     finalizers: Sequence[str] = meta.get("finalizers") or ()
     for finalizer in finalizers:
-        yield from _key_faults("metadata.finalizers", finalizer)
+        yield from _refused("metadata.finalizers", finalizer, key_texts(finalizer))
     for index, finalizer in enumerate(finalizers if builtin else ()):
         if "/" not in finalizer and finalizer not in _STANDARD_FINALIZERS:
             text = "name is neither a standard finalizer name nor is it fully qualified"
@@ -210,8 +224,8 @@ def warnings(obj: Object, old: Object | None) -> Sequence[str]:
     """Return what kube-apiserver warns of: finalizers whose names anybody could use."""
     before = set((old or {}).get("metadata", {}).get("finalizers") or ())
     return [
-        f'metadata.finalizers: "{it}": prefer a domain-qualified finalizer name including a path (/) to avoid '
-        "accidental conflicts with other finalizer writers"
+        f'metadata.finalizers: "{it}": prefer a domain-qualified finalizer name '
+        f"{'including a path (/) ' if '.' in it else ''}to avoid accidental conflicts with other finalizer writers"
         for it in obj["metadata"].get("finalizers") or ()
         if "/" not in it and it not in before and it not in {"orphan", "foregroundDeletion"}
     ]

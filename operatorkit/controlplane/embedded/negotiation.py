@@ -13,8 +13,7 @@ from typing import Any, Literal
 
 import yaml
 
-from operatorkit.controlplane.embedded import protobuf
-from operatorkit.controlplane.embedded.builtin import codec
+from operatorkit.controlplane.embedded import protobuf, syntax
 from operatorkit.controlplane.embedded.status import bad_request, not_acceptable, unsupported_media_type
 
 __all__ = ["JSON_AND_YAML", "PATCH_TYPES", "Form", "media_type", "negotiate", "read_body"]
@@ -34,6 +33,13 @@ _VIEWS: dict[tuple[str, str], View] = {
     ("PartialObjectMetadata", "meta.k8s.io"): "metadata",
     ("PartialObjectMetadataList", "meta.k8s.io"): "metadata",
     ("APIGroupDiscoveryList", "apidiscovery.k8s.io"): "discovery",
+}
+
+
+_VERSIONS: dict[View, tuple[str, ...]] = {
+    "table": ("v1", "v1beta1"),
+    "metadata": ("v1", "v1beta1"),
+    "discovery": ("v2",),
 }
 
 
@@ -64,7 +70,7 @@ def _clauses(accept: str) -> list[tuple[str, dict[str, str]]]:
 def negotiate(accept: str, views: frozenset[str] = frozenset({"object", "table", "metadata"})) -> Form:
     """Return the first acceptable form. Raises `ApiError` (406) where there is none."""
     for media, parameters in _clauses(accept or "*/*"):
-        if media in {"*/*", "application/*", ""}:
+        if media in {"*/*", ""}:
             media = JSON_AND_YAML[0]  # noqa: PLW2901 - the clause stands for it
         if media not in JSON_AND_YAML:
             continue
@@ -74,7 +80,7 @@ def negotiate(accept: str, views: frozenset[str] = frozenset({"object", "table",
             continue
         view = _VIEWS.get((parameters["as"], parameters.get("g", "")))
         version = parameters.get("v", "")
-        if view in views and version in {"v1", "v1beta1", "v2"}:
+        if view in views and version in _VERSIONS[view]:
             return Form(media, view, version)
     raise not_acceptable(JSON_AND_YAML)
 
@@ -84,9 +90,10 @@ def media_type(content_type: str) -> str:
     return content_type.partition(";")[0].strip().lower()
 
 
-def read_body(data: bytes, content_type: str) -> Any:
+def read_body(data: bytes, content_type: str, *, refused: str = "couldn't get version/kind; json parse error: ") -> Any:
     """Decode a body of JSON, YAML or protobuf; objects remember which of their fields were there twice (`codec.loads`).
 
+    `refused` is what to say before the description of what is wrong with JSON.
     Raises `ApiError`: 415 for another media type, 400 for what is not that media type.
     """
     media = media_type(content_type) or "application/json"
@@ -95,25 +102,23 @@ def read_body(data: bytes, content_type: str) -> Any:
             return protobuf.decode(data)
         except ValueError as error:
             raise bad_request(str(error)) from None
-    if media not in {*JSON_AND_YAML, *PATCH_TYPES, "text/plain", "*/*"}:
+    if media not in {*JSON_AND_YAML, *PATCH_TYPES}:
         raise unsupported_media_type([*JSON_AND_YAML, protobuf.MEDIA_TYPE])
     try:
-        text = data.decode()
+        text = data.decode(errors="replace")
         if media.endswith("yaml"):
             return _read_yaml(text)
         return _read_json(text)
-    except UnicodeDecodeError:
-        raise bad_request("the body is not UTF-8") from None
     except RecursionError:
         raise bad_request("exceeded max depth") from None
     except yaml.YAMLError as error:
         raise bad_request(f"error converting YAML to JSON: yaml: {getattr(error, 'problem', None) or error}") from None
     except (ValueError, TypeError) as error:  # TypeError: YAML that says what JSON cannot
-        raise bad_request(f"couldn't get version/kind; json parse error: {error}") from None
+        raise bad_request(f"{refused}{error}") from None
 
 
 def _read_json(text: str) -> Any:
-    value = codec.loads(text)
+    value = syntax.loads(text)
     return _mended(value) if _HALF_CHARACTER.search(text) else value
 
 
@@ -133,7 +138,7 @@ def _read_yaml(text: str) -> Any:
     try:
         return _read_json(text)  # most clients send JSON under YAML's name
     except ValueError:
-        value = yaml.load(text, Loader=_YAML)  # noqa: S506 - a SafeLoader
+        value = next(yaml.load_all(text, Loader=_YAML), None)  # of several documents the first counts
     if _weight(value, {}) > _MAX_VALUES:
         raise bad_request("error converting YAML to JSON: yaml: document contains excessive aliasing")
     return _read_json(json.dumps(value))

@@ -10,11 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from operatorkit.controlplane.embedded.status import bad_request, invalid
+from operatorkit.controlplane.embedded.builtin import codec
+from operatorkit.controlplane.embedded.status import ApiError, bad_request, invalid
 
 __all__ = ["DeleteOptions", "Fault", "ListOptions", "WriteOptions", "flag", "whole_number"]
 
-FIELD_VALIDATIONS = ("Ignore", "Warn", "Strict")
+FIELD_VALIDATIONS = ("Ignore", "Strict", "Warn")
 PROPAGATIONS = ("Foreground", "Background", "Orphan")
 
 
@@ -38,14 +39,18 @@ def whole_number(query: Mapping[str, str], name: str) -> int | None:
     if not text:
         return None
     try:
-        return int(text)
+        number = int(text)
     except ValueError:
         raise bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax') from None
+    if not -(2**63) <= number < 2**63:
+        raise bad_request(f'strconv.ParseInt: parsing "{text}": value out of range')
+    return number
 
 
 def _unsupported(path: str, value: Any, supported: Sequence[str]) -> Fault:
     names = ", ".join(json.dumps(it) for it in supported)
-    return Fault(path, "FieldValueNotSupported", f"Unsupported value: {json.dumps(value)}: supported values: {names}")
+    shown = json.dumps(value, separators=(",", ":"))
+    return Fault(path, "FieldValueNotSupported", f"Unsupported value: {shown}: supported values: {names}")
 
 
 def _dry_run(values: Sequence[str], kind: str) -> bool:
@@ -78,7 +83,8 @@ class ListOptions:
             field_selector=query.get("fieldSelector", ""),
             resource_version=query.get("resourceVersion", ""),
             match=query.get("resourceVersionMatch", ""),
-            limit=whole_number(query, "limit") or 0,
+            # What may be as old as the watch cache is read from there, and all of it.
+            limit=0 if query.get("resourceVersion") == "0" else whole_number(query, "limit") or 0,
             continue_token=query.get("continue", ""),
             timeout_seconds=whole_number(query, "timeoutSeconds"),
             bookmarks=flag(query, "allowWatchBookmarks"),
@@ -97,7 +103,7 @@ class ListOptions:
             if self.continue_token:
                 faults.append(_forbidden_match("is forbidden when continue is provided"))
             if self.match not in {"Exact", "NotOlderThan"}:
-                faults.append(_unsupported("resourceVersionMatch", self.match, ["", "Exact", "NotOlderThan"]))
+                faults.append(_unsupported("resourceVersionMatch", self.match, ["Exact", "NotOlderThan", ""]))
             if self.match == "Exact" and self.resource_version == "0":
                 faults.append(_forbidden_match('"exact" is forbidden for resourceVersion "0"'))
         if self.send_initial_events is not None:
@@ -120,13 +126,13 @@ class ListOptions:
         return faults
 
     def revision(self) -> int | None:
-        """Return the resource version as a number; None when the newest is wanted. Raises `ApiError`."""
+        """Return the resource version as a number; None when the newest is wanted. Raises `ApiError` (500)."""
         if not self.resource_version:
             return None
         if not self.resource_version.isascii() or not self.resource_version.isdigit():
             shown = json.dumps(self.resource_version)
             text = f"Invalid value: {shown}: strconv.ParseUint: parsing {shown}: invalid syntax"
-            raise bad_request(f"resourceVersion: {text}")
+            raise ApiError(500, "", f"resourceVersion: {text}")
         return int(self.resource_version)
 
 
@@ -173,6 +179,11 @@ class WriteOptions:
         faults = []
         if len(manager) > 128:
             faults.append(Fault("fieldManager", "FieldValueTooLong", "Too long: may not be more than 128 bytes"))
+        unprintable = next((at for at, it in enumerate(manager) if not it.isprintable()), None)
+        if unprintable is not None:
+            text = f"invalid character U+{ord(manager[unprintable]):04X} (at position {unprintable})"
+            shown = json.dumps(manager, ensure_ascii=False)
+            faults.append(Fault("fieldManager", "FieldValueInvalid", f"Invalid value: {shown}: {text}"))
         if apply and not manager:
             faults.append(Fault("fieldManager", "FieldValueRequired", "Required value: is required for apply patch"))
         validation = query.get("fieldValidation", "") or "Warn"
@@ -202,7 +213,7 @@ class DeleteOptions:
     resource_version: str | None = None
 
     @classmethod
-    def read(cls, query: Mapping[str, str], dry_run: Sequence[str], body: Any) -> DeleteOptions:
+    def read(cls, query: Mapping[str, str], dry_run: Sequence[str], body: dict[str, Any] | None) -> DeleteOptions:
         """Read a body, or, when that is empty, a query. Raises `ApiError` (400, 422)."""
         if not body:
             orphan = flag(query, "orphanDependents") if query.get("orphanDependents") else None
@@ -212,8 +223,6 @@ class DeleteOptions:
                 "orphanDependents": orphan,
                 "dryRun": list(dry_run),
             }
-        if not isinstance(body, dict) or body.get("kind", "DeleteOptions") != "DeleteOptions":
-            raise bad_request("the body of a deletion must be DeleteOptions")
         return cls._from(body, dry_run)
 
     @classmethod
@@ -231,8 +240,13 @@ class DeleteOptions:
             propagation = "Orphan" if orphan else "Background"
         grace = body.get("gracePeriodSeconds")
         preconditions = body.get("preconditions") or {}
-        if (grace is not None and not isinstance(grace, int)) or not isinstance(preconditions, dict):
-            raise bad_request("gracePeriodSeconds must be an integer, and preconditions an object")
+        for name, value, fits, type_ in (
+            ("gracePeriodSeconds", grace, grace is None or isinstance(grace, int), "int64"),
+            ("preconditions", preconditions, isinstance(preconditions, dict), "v1.Preconditions"),
+        ):
+            if not fits:
+                where = f"Go struct field DeleteOptions.{name} of type {type_}"
+                raise bad_request(f"json: cannot unmarshal {codec.json_type(value)} into {where}")
         return cls(
             dry_run=_dry_run(list(body.get("dryRun") or ()) or list(dry_run), "DeleteOptions"),
             grace_period_seconds=grace,

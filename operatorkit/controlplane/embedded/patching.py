@@ -11,15 +11,25 @@ from collections.abc import Callable
 from typing import Any
 
 from operatorkit.controlplane.embedded import protobuf
+from operatorkit.controlplane.embedded.builtin import codec
 from operatorkit.controlplane.embedded.fields.patch import json_patch, merge_patch
 from operatorkit.controlplane.embedded.fields.strategic import strategic_merge_patch
-from operatorkit.controlplane.embedded.negotiation import PATCH_TYPES
+from operatorkit.controlplane.embedded.negotiation import PATCH_TYPES, media_type, read_body
 from operatorkit.controlplane.embedded.options import Fault
 from operatorkit.controlplane.embedded.registry import Served
-from operatorkit.controlplane.embedded.status import ApiError, invalid, unsupported_media_type
+from operatorkit.controlplane.embedded.status import ApiError, bad_request, invalid, unsupported_media_type
 from operatorkit.errors import ClusterError
 
-__all__ = ["APPLY", "STRATEGIC", "patch_change", "require_kind", "require_patch", "unconvertible"]
+__all__ = [
+    "APPLY",
+    "STRATEGIC",
+    "misfit",
+    "patch_change",
+    "read_patch",
+    "require_kind",
+    "require_patch",
+    "unconvertible",
+]
 
 APPLY = "application/apply-patch+yaml"
 _JSON: str = PATCH_TYPES[0]
@@ -27,13 +37,47 @@ _MERGE: str = PATCH_TYPES[1]
 STRATEGIC: str = PATCH_TYPES[2]
 _MISMATCH = re.compile(r"cannot unmarshal (\w+)\b.* into Go .* of type (string|bool|int32|int64|float64)$")
 
+_DECODED = re.compile(r"^\S+ in version \"[^\"]*\" cannot be handled as a \S+: ")
+
 Object = dict[str, Any]
 
 
 def require_patch(served: Served, media: str) -> None:
-    """Raise `ApiError` (415) for protobuf, which bodies of other requests may be in, but patches may not."""
+    """Raise `ApiError` (415) for what is no patch, such as protobuf, which other requests may be in."""
+    if media not in {*PATCH_TYPES, protobuf.MEDIA_TYPE}:
+        raise ApiError(415, "UnsupportedMediaType", "415: Unsupported Media Type", details={})
     if media == protobuf.MEDIA_TYPE:
         raise unsupported_media_type([it for it in PATCH_TYPES if served.builtin or it != STRATEGIC])
+
+
+def read_patch(data: bytes, content_type: str) -> Any:
+    """Decode the body of a PATCH. Raises `ApiError` (400) in the words of its kind of patch."""
+    media = media_type(content_type)
+    if media != APPLY:
+        patch = read_body(data, content_type, refused="" if media == STRATEGIC else "error decoding patch: ")
+        if patch is not None:
+            return patch
+        if media == _MERGE:
+            raise bad_request("Invalid JSON Patch")
+        return [] if media == _JSON else {}  # to Go, null is an empty one
+    try:
+        applied = read_body(data, content_type)
+    except ApiError as error:
+        raise bad_request(f"error decoding YAML: {error.message}") from None
+    if applied is None:
+        raise bad_request("invalid object type: /, Kind=")
+    if not isinstance(applied, dict):
+        text = f"json: cannot unmarshal {codec.json_type(applied)} into Go value of type map[string]interface {{}}"
+        raise bad_request(f"error decoding YAML: error unmarshaling JSON: while decoding JSON: {text}")
+    return applied
+
+
+def misfit(patched: Object, error: ClusterError | ApiError) -> ApiError:
+    """Return the refusal of a JSON or merge patch that leaves an object which cannot be decoded; it is shown whole."""
+    shown = json.dumps({name: patched[name] for name in sorted(patched)}, separators=(",", ":"), ensure_ascii=False)
+    why = _DECODED.sub("", error.message, count=1)
+    message = f"Invalid value: {json.dumps(shown, ensure_ascii=False)}: {why}"
+    return invalid("", "", "", [Fault("patch", "FieldValueInvalid", message)])
 
 
 def require_kind(patched: Object) -> None:
@@ -53,9 +97,7 @@ def patch_change(served: Served, media: str, patch: Any) -> Callable[[Object], O
         return lambda live: merge_patch(live, patch)
     if media == STRATEGIC and served.builtin:
         return lambda live: strategic_merge_patch(served.gvk, live, patch)
-    if media == STRATEGIC:
-        raise unsupported_media_type([it for it in PATCH_TYPES if it != STRATEGIC])
-    raise ApiError(415, "UnsupportedMediaType", "415: Unsupported Media Type")
+    raise unsupported_media_type([it for it in PATCH_TYPES if it != STRATEGIC])
 
 
 def unconvertible(patch: Any, error: ClusterError) -> ClusterError | ApiError:

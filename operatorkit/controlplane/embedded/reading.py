@@ -78,8 +78,12 @@ class Selection:
         return collection.select(self.namespace)
 
 
-def read_one(storage: Storage, served: Served, namespace: str, name: str) -> Record:
-    """Return an object. Raises `ApiError` (404)."""
+def read_one(storage: Storage, served: Served, namespace: str, name: str, resource_version: str = "") -> Record:
+    """Return an object, not older than `resource_version`. Raises `ApiError` (404, 500, 504)."""
+    if resource_version:
+        wanted = ListOptions(resource_version=resource_version).revision() or 0
+        if wanted > storage.revision:
+            raise too_large_revision(wanted, storage.revision)
     record = storage.collection(served.collection).records.get(key_of(namespace, name))
     if record is None:
         raise not_found(served.group, served.plural, name)
@@ -99,7 +103,10 @@ def read_list(storage: Storage, selection: Selection, options: ListOptions) -> P
             raise bad_request("specifying resource version is not allowed when using continue")
         revision, start = _read_token(options.continue_token)
         return _page(_past(collection, revision, token=True), selection, options.limit, revision, start)
-    wanted = options.revision()
+    try:
+        wanted = options.revision()
+    except ApiError as error:  # a list, unlike a get and a watch, says that it is the client's mistake
+        raise bad_request(f"invalid resource version: {error.message}") from None
     if wanted is not None and wanted > storage.revision:
         raise too_large_revision(wanted, storage.revision)
     exact = options.match == "Exact" or (options.limit and wanted and options.match != "NotOlderThan")

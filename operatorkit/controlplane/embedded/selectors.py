@@ -8,18 +8,18 @@ Source: https://kubernetes.io/docs/concepts/overview/working-with-objects/labels
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+from operatorkit.controlplane.embedded.metadata import key_texts, value_texts
 from operatorkit.controlplane.embedded.status import bad_request
 
 __all__ = ["FieldSelector", "LabelSelector", "parse_fields", "parse_labels"]
 
 _TOKEN = re.compile(r"\s*(!=|==|=|!|\(|\)|,|<|>|[^\s!=(),<>]+)")
-_VALUE = re.compile(r"(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?")
-_NAME = re.compile(r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]")
-_OPERATORS = "=!(),<>"
+_OPERATORS = frozenset({"!=", "==", "=", "!", "(", ")", ",", "<", ">"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,21 +104,26 @@ class _Labels:
         return token
 
     def read(self) -> Iterable[Requirement]:
-        while self.peek():
-            yield self.requirement()
-            if self.peek() and self.take() != ",":
-                raise ValueError(f"found '{self.tokens[self.position - 1]}', expected: ',' or 'end of string'")
-            if self.tokens[self.position - 1] == "," and not self.peek():
-                raise ValueError("found '', expected: identifier after ','")
+        while word := self.peek():
+            if word in _OPERATORS - {"!"}:
+                raise ValueError(f"found '{word}', expected: !, identifier, or 'end of string'")
+            try:
+                yield self.requirement()
+            except ValueError as error:
+                raise ValueError(f"unable to parse requirement: {error}") from None
+            if (word := self.take()) not in {"", ","}:
+                raise ValueError(f"found '{word}', expected: ',' or 'end of string'")
+            if word and (self.peek() or ",") in _OPERATORS - {"!"}:
+                raise ValueError(f"found '{self.peek()}', expected: identifier after ','")
 
     def requirement(self) -> Requirement:
         absent = self.peek() == "!"
         if absent:
             self.take()
         key = self.take()
-        if not key or key[0] in _OPERATORS:
-            raise ValueError(f"found '{key}', expected: !, identifier, or 'end of string'")
-        _check_key(key)
+        if not key or key in _OPERATORS:
+            raise ValueError(f"found '{key}', expected: identifier")
+        _check("<nil>", key, key_texts(key))
         if absent:
             return Requirement(key, "DoesNotExist")
         if self.peek() in {"", ","}:
@@ -135,61 +140,50 @@ class _Labels:
                 return Requirement(key, "Gt" if operator == ">" else "Lt", frozenset({self.number(key)}))
         raise ValueError(f"found '{operator}', expected: in, notin, =, ==, !=, gt, lt")
 
-    def value(self, key: str) -> str:
+    def word(self) -> str:
         if self.peek() in {"", ","}:
             return ""
-        value = self.take()
-        _check_value(key, value)
+        word = self.take()
+        if word in _OPERATORS:
+            raise ValueError(f"found '{word}', expected: identifier")
+        return word
+
+    def value(self, key: str) -> str:
+        value = self.word()
+        _check(f"values[0][{key}]", value, value_texts(value))
         return value
 
     def number(self, key: str) -> str:
-        value = self.value(key)
+        value = self.word()
         try:
             int(value)
         except ValueError:
-            raise ValueError(
-                f"values[0][{key}]: Invalid value: \"{value}\": for 'Gt', 'Lt' operators, the value must be an integer"
-            ) from None
+            _check("values[0]", value, ["for 'Gt', 'Lt' operators, the value must be an integer"])
+        _check(f"values[0][{key}]", value, value_texts(value))
         return value
 
     def values(self, key: str) -> Iterable[str]:
         if (opening := self.take()) != "(":
             raise ValueError(f"found '{opening}' expected: '('")
-        value = ""
-        while True:
-            word = self.take()
-            if word in {",", ")"}:
-                _check_value(key, value)
-                yield value
-                value = ""
-                if word == ")":
-                    return
+        found, due = {""} if self.peek() in {",", ")"} else set(), "',', ')' or identifier"
+        while (word := self.take()) != ")":
+            if word == ",":
+                found |= {""} if self.peek() in {",", ")"} else set()
             elif not word or word in _OPERATORS:
-                raise ValueError(f"found '{word}', expected: ',', ')' or identifier")
+                raise ValueError(f"found '{word}', expected: {due}")
+            elif self.peek() not in {",", ")"}:
+                raise ValueError(f"found '{self.peek()}', expected: ',' or ')'")
             else:
-                value = word
+                found.add(word)
+            due = "',', or identifier"
+        for position, value in enumerate(sorted(found)):
+            _check(f"values[{position}][{key}]", value, value_texts(value))
+        return found
 
 
-def _check_key(key: str) -> None:
-    name = key.rpartition("/")[2]
-    if len(name) > 63 or not _NAME.fullmatch(name):
-        raise ValueError(
-            f"key: Invalid value: \"{key}\": name part must consist of alphanumeric characters, '-', '_' or '.', and "
-            "must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex "
-            "used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"
-        )
-
-
-def _check_value(key: str, value: str) -> None:
-    if len(value) > 63:
-        raise ValueError(f'values[0][{key}]: Invalid value: "{value}": must be no more than 63 bytes')
-    if not _VALUE.fullmatch(value):
-        raise ValueError(
-            f'values[0][{key}]: Invalid value: "{value}": a valid label must be an empty string or consist of '
-            "alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. "
-            "'MyValue',  or 'my_value',  or '12345', regex used for validation is "
-            "'(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')"
-        )
+def _check(path: str, value: str, texts: Iterable[str]) -> None:
+    if text := "; ".join(texts):
+        raise ValueError(f"{path}: Invalid value: {json.dumps(value, ensure_ascii=False)}: {text}")
 
 
 def parse_labels(text: str) -> LabelSelector:
@@ -199,7 +193,7 @@ def parse_labels(text: str) -> LabelSelector:
     try:
         return LabelSelector(tuple(_Labels(text).read()))
     except ValueError as error:
-        raise bad_request(f"unable to parse requirement: {error}") from None
+        raise bad_request(str(error)) from None
 
 
 def _split_fields(text: str) -> Iterable[str]:
@@ -217,6 +211,16 @@ def _split_fields(text: str) -> Iterable[str]:
     yield term
 
 
+def _unescaped(value: str) -> str:
+    """Return a value without its backslashes. Raises `ApiError` (400) where one is too much or missing."""
+    for sequence in re.findall(r"\\.?|[,=]", value, re.DOTALL):
+        if len(sequence) == 1 and sequence != "\\":
+            raise bad_request(f"invalid field selector: unescaped character in value: {ord(sequence)}")
+        if sequence[1:] not in {"\\", ",", "="}:
+            raise bad_request(f"invalid field selector: invalid escape sequence: {sequence}")
+    return re.sub(r"\\(.)", r"\1", value, flags=re.DOTALL)
+
+
 def parse_fields(text: str, *, known: Callable[[str], bool], unknown: Callable[[str], str]) -> FieldSelector:
     """Read a field selector.
 
@@ -224,13 +228,13 @@ def parse_fields(text: str, *, known: Callable[[str], bool], unknown: Callable[[
     """
     terms = []
     for term in _split_fields(text):
-        if not term:
-            continue
+        if not term or term in {"=", "=="}:
+            continue  # nothing must be nothing
         found = re.match(r"((?:[^\\=!]|\\.|!(?!=))*)(==|!=|=)(.*)", term, re.DOTALL)
         if not found:
             raise bad_request(f"invalid selector: '{text}'; can't understand '{term}'")
         field, operator, value = found.groups()
         if not known(field):
             raise bad_request(unknown(field))
-        terms.append((field, operator != "!=", re.sub(r"\\(.)", r"\1", value)))
+        terms.append((field, operator != "!=", _unescaped(value)))
     return FieldSelector(tuple(terms))

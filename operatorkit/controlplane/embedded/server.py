@@ -350,7 +350,7 @@ def _response(http: web.BaseRequest, answer: Answer) -> web.Response:
     if answer.media == "application/yaml":
         import yaml
 
-        body = yaml.safe_dump(json.loads(body), sort_keys=False).encode()
+        body = yaml.safe_dump(json.loads(body), sort_keys=True).encode()
     elif answer.media.startswith("application/json") and _is_for_people(http):
         body = _indented(body)
     headers = {"Cache-Control": "no-cache, private", **headers, "Content-Type": answer.media}
@@ -393,6 +393,8 @@ def _refused(http: web.BaseRequest, error: Exception) -> web.Response:
 
 
 def _refusal(http: web.BaseRequest, error: ApiError) -> web.Response:
+    if error.text:
+        return web.Response(text=error.text, status=error.code)
     headers = {"Content-Type": "application/json"}
     if error.retry_after_seconds:
         headers["Retry-After"] = str(error.retry_after_seconds)

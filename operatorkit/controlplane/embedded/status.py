@@ -24,6 +24,7 @@ __all__ = [
     "internal_error",
     "invalid",
     "method_not_allowed",
+    "no_page",
     "not_acceptable",
     "not_found",
     "of_cluster_error",
@@ -75,6 +76,7 @@ class ApiError(Exception):
         self.details = details
         self.retry_after_seconds = retry_after_seconds
         self.warnings: Sequence[str] = ()  # what the answer's Warning headers are to say
+        self.text = ""  # what to answer with in place of the Status
 
     @property
     def status(self) -> dict[str, Any]:
@@ -114,7 +116,10 @@ def of_cluster_error(error: ClusterError) -> ApiError:
     details = dict(error.details)
     if error.causes:
         details["causes"] = [{"reason": it.reason, "message": it.message, "field": it.field} for it in error.causes]
-    return ApiError(error.code or 500, error.reason, error.message, details=details or None)
+    if type(error) is ClusterError and error.code == 500:
+        return ApiError(500, "", error.message, details=details or None)  # an error of no kind, such as Go returns
+    shown = details if details or error.code in {413, 422} else None
+    return ApiError(error.code or 500, error.reason, error.message, details=shown)
 
 
 def success(group: str, plural: str, name: str, uid: str) -> dict[str, Any]:
@@ -134,9 +139,16 @@ def unknown_path() -> ApiError:
     return ApiError(404, "NotFound", "the server could not find the requested resource", details={})
 
 
-def already_exists(group: str, plural: str, name: str) -> ApiError:
-    """Say that an object of that name is there already."""
-    message = f'{_qualified(group, plural)} "{name}" already exists'
+def no_page() -> ApiError:
+    """Say that nothing is served there, as a server does that has no API at such a path."""
+    error = unknown_path()
+    error.text = "404 page not found\n"
+    return error
+
+
+def already_exists(group: str, plural: str, name: str, *, going: bool = False) -> ApiError:
+    """Say that an object of that name is there already; `going` when it is being deleted."""
+    message = f'{"object is being deleted: " if going else ""}{_qualified(group, plural)} "{name}" already exists'
     return ApiError(409, "AlreadyExists", message, details=_details(group, plural, name))
 
 

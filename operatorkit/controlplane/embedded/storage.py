@@ -53,6 +53,11 @@ class Record:
         self._view: tuple[object, bytes] | None = None
         self._fields: tuple[object, Mapping[str, str]] | None = None
 
+    @property
+    def going(self) -> bool:
+        """Whether the object is being deleted."""
+        return b'"deletionTimestamp"' in self.body and "deletionTimestamp" in self.decode()["metadata"]
+
     def decode(self) -> dict[str, Any]:
         """Return a fresh copy of the object, without `kind` and `apiVersion`."""
         obj: dict[str, Any] = decode(b"{" + self.body)

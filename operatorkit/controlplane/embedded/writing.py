@@ -76,10 +76,11 @@ class Writer:
         served = target.served
         metadata = _metadata(obj)
         self._place(target, metadata)
-        if target.name and metadata.setdefault("name", target.name) != target.name:
-            raise _name_mismatch(metadata["name"], target.name)
+        if target.name:
+            _require_name(metadata, target.name)
         generated = not metadata.get("name") and bool(metadata.get("generateName"))
-        if metadata.get("resourceVersion"):
+        revision = metadata.pop("resourceVersion", "")
+        if not target.name and revision.isascii() and revision.isdigit() and int(revision):
             raise ApiError(500, "", "resourceVersion should not be set on objects to be created")
         self._admit_namespace(target, metadata.get("name") or metadata.get("generateName", ""))
         collection = self._storage.collection(served.collection)
@@ -90,9 +91,9 @@ class Writer:
         metadata["uid"] = str(uuid.uuid4())
         metadata["creationTimestamp"] = format_time(self._clock.now())
         served.strategy.default(obj)
-        served.strategy.prepare_create(obj)
         if own is not None:
-            obj = own(None, obj)
+            obj = own(None, obj)  # before the server adds what is its own, which nobody owns then
+        served.strategy.prepare_create(obj)
         if options.admission is not None:
             obj = await self._mutated_new(target, obj, options.admission, generated=generated)
         served.strategy.allocate(obj, lambda: map(served.read, list(collection.records.values())))
@@ -101,8 +102,9 @@ class Writer:
         if options.admission is not None:
             await options.admission.validate(None, obj)
         name = obj["metadata"]["name"]
-        if key_of(target.namespace if served.namespaced else "", name) in collection.records:
-            raise already_exists(served.group, served.plural, name)
+        present = collection.records.get(key_of(target.namespace if served.namespaced else "", name))
+        if present is not None:
+            raise already_exists(served.group, served.plural, name, going=present.going)
         _warn(options, served.strategy.warnings(obj, None))
         return self._commit(served, obj, None, options)
 
@@ -145,7 +147,7 @@ class Writer:
             if record is None:
                 if or_create is None:
                     raise not_found(served.group, served.plural, target.name)
-                return await self.create(target, or_create(), options)
+                return await self.create(target, or_create(), options, own)
             new = change(served.read(record))
             if options.admission is not None:
                 new = copy.deepcopy(new)  # while others are asked the object may change, and all begins again
@@ -183,19 +185,27 @@ class Writer:
         served = target.served
         self._match(target, old, new)
         metadata, before = new["metadata"], old["metadata"]
+        self._refuse_undeletion(target, before, metadata)
         for kept in ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation"):
             if kept in before:
                 metadata[kept] = before[kept]
             else:
                 metadata.pop(kept, None)
         metadata.pop("selfLink", None)
-        if not metadata.get("generateName") and before.get("generateName"):
-            metadata["generateName"] = before["generateName"]
         served.strategy.default(new)
         served.strategy.prepare_update(new, old, target.subresource)
         if not target.subresource:
             collection = self._storage.collection(served.collection)
             served.strategy.allocate(new, lambda: map(served.read, list(collection.records.values())))
+
+    @staticmethod
+    def _refuse_undeletion(target: Target, before: Object, metadata: Object) -> None:
+        """Refuse to give an object another time of deletion; leaving it out leaves it as it is."""
+        given = metadata.get("deletionTimestamp")
+        if given and given != before.get("deletionTimestamp"):
+            text = f'Invalid value: "{given}": field is immutable'
+            fault = Fault("metadata.deletionTimestamp", "FieldValueInvalid", text)
+            raise invalid(target.served.group, target.served.kind, target.name, [fault])
 
     def _commit(self, served: Served, obj: Object, record: Record | None, options: WriteOptions) -> Written:
         if options.dry_run:
@@ -246,7 +256,7 @@ class Writer:
         record = self._storage.collection("namespaces").records.get(target.namespace)
         if record is None:
             raise not_found("", "namespaces", target.namespace)
-        if b'"deletionTimestamp"' in record.body and "deletionTimestamp" in record.decode()["metadata"]:
+        if record.going:
             served = target.served
             why = f"unable to create new content in namespace {target.namespace} because it is being terminated"
             error = forbidden(served.group, served.plural, name, why)
@@ -262,8 +272,7 @@ class Writer:
     def _match(self, target: Target, old: Object, new: Object) -> None:
         served = target.served
         metadata = _metadata(new)
-        if metadata.setdefault("name", target.name) != target.name:
-            raise _name_mismatch(metadata["name"], target.name)
+        _require_name(metadata, target.name)
         if served.namespaced:
             if metadata.get("namespace", target.namespace) not in {target.namespace, ""}:
                 raise bad_request(
@@ -271,7 +280,7 @@ class Writer:
                 )
             metadata["namespace"] = target.namespace
         before = old["metadata"]
-        revision = metadata.get("resourceVersion") or ""
+        revision = _revision(metadata)
         if not revision and not served.strategy.unconditional_update:
             text = "Invalid value: 0: must be specified for an update"
             fault = Fault("metadata.resourceVersion", "FieldValueInvalid", text)
@@ -279,7 +288,7 @@ class Writer:
         if metadata.get("uid") and metadata["uid"] != before["uid"]:
             text = f'Invalid value: "{metadata["uid"]}": field is immutable'
             raise invalid(served.group, served.kind, target.name, [Fault("metadata.uid", "FieldValueInvalid", text)])
-        if revision and revision != before["resourceVersion"]:
+        if revision and revision != int(before["resourceVersion"]):
             raise conflict(served.group, served.plural, target.name)
 
 
@@ -294,8 +303,21 @@ def _metadata(obj: Object) -> Object:
     return metadata
 
 
-def _name_mismatch(found: str, expected: str) -> ApiError:
-    return bad_request(f"the name of the object ({found}) does not match the name on the URL ({expected})")
+def _require_name(metadata: Object, expected: str) -> None:
+    """Return when an object has the name that its URL says. Raises `ApiError` (400)."""
+    found = metadata.get("name")
+    if not found:
+        raise bad_request(f"the name of the object ({expected} based on URL) was undeterminable: name must be provided")
+    if found != expected:
+        raise bad_request(f"the name of the object ({found}) does not match the name on the URL ({expected})")
+
+
+def _revision(metadata: Object) -> int:
+    """Return the resource version that an update is based on; 0 for any. Raises `ApiError` (500) for what is none."""
+    text = metadata.get("resourceVersion") or "0"
+    if not text.isascii() or not text.isdigit():
+        raise ApiError(500, "", f'strconv.ParseUint: parsing "{text}": invalid syntax')
+    return int(text)
 
 
 def _generate(metadata: Object, collection: Collection) -> str:

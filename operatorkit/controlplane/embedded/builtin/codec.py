@@ -14,7 +14,7 @@ import binascii
 import gzip
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
@@ -27,7 +27,7 @@ from operatorkit.crd.kubernetes import REF_PREFIX, definitions, kinds
 from operatorkit.errors import ClusterError
 from operatorkit.names import GroupVersionKind
 
-__all__ = ["Decoded", "decode", "loads"]
+__all__ = ["Decoded", "decode", "json_type", "loads"]
 
 _META = "io.k8s.apimachinery.pkg.apis.meta.v1."
 _QUANTITY = "io.k8s.apimachinery.pkg.api.resource.Quantity"
@@ -45,9 +45,12 @@ class _Duplicated(dict[str, Any]):
     duplicates: frozenset[str] = frozenset()
 
 
-def loads(text: bytes | str) -> Any:
-    """Parse JSON; objects remember which of their keys were there twice, which `decode` reports. Raises ValueError."""
-    return json.loads(text, object_pairs_hook=_object)
+def loads(text: bytes | str, *, parse_constant: Callable[[str], Any] | None = None) -> Any:
+    """Parse JSON; objects remember which of their keys were there twice, which `decode` reports. Raises ValueError.
+
+    `parse_constant` is asked what NaN and Infinity are, which Python reads and JSON does not have.
+    """
+    return json.loads(text, object_pairs_hook=_object, parse_constant=parse_constant)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -145,7 +148,7 @@ class _Place(NamedTuple):
     path: str
 
     def refuse(self, value: Any, type_: str | None = None, *, literal: bool = False) -> _Fault:
-        shown = f"number {value}" if literal else _json_type(value)
+        shown = f"number {value}" if literal else json_type(value)
         where = f"Go struct field {self.struct}.{self.go_path}" if self.go_path else "Go value"
         return _Fault(f"json: cannot unmarshal {shown} into {where} of type {type_ or _shown(self.type)}")
 
@@ -161,7 +164,8 @@ class _Place(NamedTuple):
         return _Place(struct, go.type, go_path, f"{self.path}.{name}" if self.path else name)
 
 
-def _json_type(value: Any) -> str:
+def json_type(value: Any) -> str:
+    """Return what Go's decoder calls the type of a JSON value."""
     match value:
         case bool():
             return "bool"

@@ -152,7 +152,7 @@ def _immutable(new: JSONObject, old: JSONObject, fields: tuple[str, ...]) -> Fau
 def _secret(obj: JSONObject) -> Faults:
     data, type_ = obj.get("data") or {}, obj.get("type", "")
     yield from _data_keys("data", data)
-    if sum(len(it) * 3 // 4 for it in data.values()) > _SECRET_MAX_BYTES:
+    if sum(len(it or "") * 3 // 4 for it in data.values()) > _SECRET_MAX_BYTES:
         yield FieldError("data", "FieldValueTooLong", f"Too long: may not be more than {_SECRET_MAX_BYTES} bytes")
     for name in _SECRET_KEYS.get(type_, ()):
         if name not in data:

@@ -74,6 +74,8 @@ def _json_type(value: Any) -> str:
 def _parts(pointer: Any) -> list[str]:
     if not isinstance(pointer, str):
         raise _Inapplicable("the operation has no path")
+    if pointer and not pointer.startswith("/"):
+        raise _Inapplicable(f"not a pointer: {pointer}")
     return [it.replace("~1", "/").replace("~0", "~") for it in pointer.split("/")[1:]]
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
+from operatorkit.controlplane.embedded import syntax
 from operatorkit.controlplane.embedded.bodies import read_object
 from operatorkit.controlplane.embedded.status import ApiError
 from operatorkit.names import GroupVersionKind
@@ -78,3 +80,28 @@ def test_only_the_beginning_of_a_long_body_is_shown() -> None:
         f"the object provided is unrecognized (must be of type Widget): Object 'Kind' is missing in '{text}' "
         '({"metadata": {"name": "long"}, ...)'
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "described"),
+    [
+        ("", "unexpected end of JSON input"),
+        ("{", "unexpected end of JSON input"),
+        ('{"a": "b', "unexpected end of JSON input"),
+        ("[1, ", "unexpected end of JSON input"),
+        ("nul", "unexpected end of JSON input"),
+        ("nulx", "invalid character 'x' in literal null (expecting 'l')"),
+        ("a: b", "invalid character 'a' looking for beginning of value"),
+        ("[NaN]", "invalid character 'N' looking for beginning of value"),
+        ("{a: 1}", "invalid character 'a' looking for beginning of object key string"),
+        ('{"a" 1}', "invalid character '1' after object key"),
+        ('{"a": "]" "b"}', "invalid character '\"' after object key:value pair"),
+        ('[{"a": "["} 2]', "invalid character '2' after array element"),
+        ("{} x", "invalid character 'x' after top-level value"),
+        ('"\\x"', "invalid character 'x' in string escape code"),
+        ('"\n"', "invalid character '\\n' in string literal"),
+    ],
+)
+def test_what_is_no_json_is_described_as_go_does(text: str, described: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(described)}$"):
+        syntax.loads(text)

@@ -82,8 +82,7 @@ async def test_yaml_that_multiplies_itself_is_refused(http: aiohttp.ClientSessio
     [
         ("GET", "/api/v1/namespaces/default/configmaps/..%2f..%2fsecrets", 404),
         ("GET", "/api/v1/nonsense", 404),
-        ("GET", "/apis/nonsense/v1", 404),
-        ("GET", "/etc/passwd", 404),
+        ("GET", "/apis/apps/v9", 404),
         ("POST", "/version", 405),
         ("PUT", "/api/v1/namespaces/default/configmaps", 405),
         ("POST", "/api/v1/namespaces/default/configmaps/a", 405),
@@ -91,7 +90,7 @@ async def test_yaml_that_multiplies_itself_is_refused(http: aiohttp.ClientSessio
         ("GET", "/api/v1/configmaps?labelSelector=%2C%2C", 400),
         ("GET", "/api/v1/configmaps?fieldSelector=spec.x%3D1", 400),
         ("GET", "/api/v1/configmaps?resourceVersion=-1", 400),
-        ("GET", "/api/v1/namespaces/default/pods/p/log", 400),
+        ("GET", "/api/v1/namespaces/default/pods/p/log", 404),
     ],
 )
 async def test_a_path_or_query_that_makes_no_sense_gets_a_status(
@@ -101,6 +100,12 @@ async def test_a_path_or_query_that_makes_no_sense_gets_a_status(
 
     async with http.request(method, URL(path, encoded=True)) as answer:
         assert (await _status(answer))[0] == code
+
+
+@pytest.mark.parametrize("path", ["/apis/nonsense/v1", "/etc/passwd"])
+async def test_where_no_api_is_there_is_a_page_not_found(http: aiohttp.ClientSession, path: str) -> None:
+    async with http.get(path) as answer:
+        assert (answer.status, answer.content_type, await answer.text()) == (404, "text/plain", "404 page not found\n")
 
 
 @pytest.mark.parametrize(
