@@ -63,11 +63,25 @@ class InputError(OperatorKitError):
     """Something a person gave (a file, an option, a manifest) is wrong; the message says what and how to mend it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """One fault inside a refused object: where (`field`, a path like `spec.names[0]`), which kind, and the text."""
+
+    field: str
+    reason: str
+    message: str
+
+
 class InvalidObject(OperatorKitError):  # noqa: N818 - the condition's own word
     """An object cannot be read as the type that is asked for, or holds a value that its type cannot write.
 
-    The message names the kind, the object, the field and what was found.
+    The message names the kind, the object, the first field at fault and what was found; `causes` are all of them, as
+    far as they are known by field.
     """
+
+    def __init__(self, message: str, *, causes: Sequence[Cause] = ()) -> None:
+        super().__init__(message)
+        self.causes: tuple[Cause, ...] = tuple(causes)
 
 
 class TerminalError(OperatorKitError):
@@ -93,15 +107,6 @@ class ChildConflict(OperatorKitError):  # noqa: N818 - the counterpart of Confli
     """
 
     reason: str = "ChildConflict"
-
-
-@dataclass(frozen=True, slots=True)
-class Cause:
-    """One fault inside a refused object: where (`field`, a path like `spec.names[0]`), which kind, and the text."""
-
-    field: str
-    reason: str
-    message: str
 
 
 class ClusterError(OperatorKitError):

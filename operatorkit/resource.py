@@ -275,7 +275,8 @@ class Resource(Model, Generic[SpecT, StatusT]):
             return cls.model_validate({key: obj[key] for key in obj if key not in {"apiVersion", "kind"}})
         except ValidationError as error:
             raise InvalidObject(
-                f"{wanted.kind} {_name_of(obj)} cannot be read: {official.first_fault(error)}"
+                f"{wanted.kind} {_name_of(obj)} cannot be read: {official.first_fault(error)}",
+                causes=official.causes(error),
             ) from error
 
     def write(self) -> dict[str, Any]:

@@ -16,10 +16,13 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from operatorkit.clock import format_micro_time, format_time
-from operatorkit.errors import InvalidObject
+from operatorkit.crd import faults
+from operatorkit.errors import Cause, InvalidObject
 
-__all__ = ["first_fault", "is_official", "occurs_in", "plain", "read", "reader_of"]
+__all__ = ["causes", "first_fault", "is_official", "occurs_in", "plain", "read", "reader_of"]
 
+_MOST_CAUSES = 20
+_LONGEST_VALUE = 80
 _M = TypeVar("_M", bound=BaseModel)
 _Reader = Callable[[Any], Any]
 
@@ -84,6 +87,34 @@ def first_fault(error: ValidationError) -> str:
     if isinstance(cause, Unreadable):
         return _fault((*fault["loc"], *cause.path), cause)
     return _fault(fault["loc"], Unreadable((), fault["msg"], fault["input"]))
+
+
+def causes(error: ValidationError) -> tuple[Cause, ...]:
+    """Return the faults of an object by field, worded as an API server words its own; of very many, the first."""
+    found: list[faults.FieldError] = []
+    for fault in error.errors(include_url=False)[:_MOST_CAUSES]:
+        inner = fault.get("ctx", {}).get("error")
+        if isinstance(inner, Unreadable):
+            found.append(faults.invalid(_field((*fault["loc"], *inner.path)), _short(inner.found), inner.reason))
+        elif fault["type"] == "missing":
+            found.append(faults.required(_field(fault["loc"])))
+        else:
+            found.append(faults.invalid(_field(fault["loc"]), _short(fault["input"]), fault["msg"]))
+    return tuple(Cause(field=each.path, reason=each.reason, message=each.message) for each in found)
+
+
+def _short(value: Any) -> Any:
+    """Return what an answer can repeat of a value; of an object or a list, only that it is one, as API servers do."""
+    if isinstance(value, Mapping):
+        return "object"
+    if isinstance(value, list):
+        return "array"
+    return value if not isinstance(value, str) or len(value) <= _LONGEST_VALUE else f"{value[:_LONGEST_VALUE]}..."
+
+
+def _field(path: tuple[str | int, ...]) -> str:
+    """Write a path as an API server does: `spec.names[0]`."""
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).removeprefix(".")
 
 
 def _fault(path: tuple[str | int, ...], error: Unreadable) -> str:

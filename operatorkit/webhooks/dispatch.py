@@ -90,7 +90,8 @@ async def _judge(webhook: Webhook, request: AdmissionRequest) -> _Verdict:
     try:
         new, old = _typed(webhook, request.object), _typed(webhook, request.old_object)
     except InvalidObject as error:
-        return _Verdict(Denied(str(error), reason="Invalid"))
+        # kubectl prints the causes of an Invalid answer, and nothing of its message
+        return _Verdict(Denied(*error.causes) if error.causes else Denied(str(error), reason="BadRequest"))
     if webhook.verb == "validate":
         decision = await webhook.function(new, old, request)
         if not isinstance(decision, Allowed | Denied):

@@ -87,6 +87,21 @@ async def test_several_causes_are_told_at_once_as_kubernetes_tells_them(ask):
     }
 
 
+@pytest.mark.parametrize("mutate", [False, True])
+async def test_each_field_that_cannot_be_read_is_a_cause_for_kubectl_prints_nothing_else(ask, reviews, mutate):
+    async def never(*_):
+        raise AssertionError("there is no object to judge")
+
+    wrong = reviews.thing() | {"spec": {"size": {"a": 1}, "colour": ["x"] * 10_000}}
+    wrong["metadata"]["labels"] = {"long": "x", "odd": 5}
+    status = (await ask(never, reviews.review(wrong), mutate=mutate))["status"]
+    assert (status["code"], status["reason"]) == (422, "Invalid")
+    fields = {cause["field"]: cause["message"] for cause in status["details"]["causes"]}
+    assert fields["spec.size"].startswith('Invalid value: "object": ')
+    assert fields["metadata.labels.odd"].startswith("Invalid value: 5: ")
+    assert len(json.dumps(status)) < 5_000
+
+
 async def test_the_patch_of_a_mutation_leaves_unknown_fields_alone(ask, reviews):
     async def mutate(thing, request):
         thing.spec.size = 4
