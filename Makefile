@@ -55,6 +55,8 @@ lint: $(VENV)/.dev ## ruff, mypy, pyright, import contracts, spelling, the wheel
 	$(BIN)/mypy
 	@rm -rf build/typed && $(PIP) install --no-deps --no-build-isolation --target build/typed .
 	cd build && PYTHONPATH=$(CURDIR)/build/typed ../$(BIN)/pyright --pythonpath $(CURDIR)/$(BIN)/python --verifytypes operatorkit --ignoreexternal
+	@rm -rf build/wheel && $(PIP) wheel --no-deps --no-build-isolation --wheel-dir build/wheel .
+	$(BIN)/check-wheel-contents build/wheel
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/codespell
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -55,3 +56,20 @@ def test_the_wheel_says_that_it_is_typed_and_names_its_licence_and_entry_points(
     assert "operatorkit = operatorkit.cli:main" in text
     assert "pki = operators.pki:app" in text
     assert "operatorkit = operatorkit.testing.plugin" in text
+
+
+def test_the_source_distribution_holds_all_that_its_tests_and_its_makefile_need(tmp_path: Path) -> None:
+    build = subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert build.returncode == 0, build.stderr
+    (path,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(path) as archive:
+        held = {name.partition("/")[2] for name in archive.getnames()}
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
+    committed = {name for name in listed.stdout.splitlines() if (ROOT / name).is_file()}
+    assert {name for name in committed - held if not name.startswith(".")} == set()
