@@ -175,7 +175,6 @@ class Registry:
         self._groups: dict[str, list[str]] = {}
         for resource in builtin_resources():
             self.add(_builtin(resource, strategy(resource)))
-        self._builtin_groups = frozenset(self._groups)
 
     def add(self, served: Served) -> None:
         """Serve a resource, or serve it differently from now on."""
@@ -204,16 +203,6 @@ class Registry:
         """Return the resource whose objects are of that kind, or None."""
         return next((it for it in self._served.values() if it.gvk == gvk and (it.verbs or not it.subresources)), None)
 
-    def any_version(self, group: str, plural: str) -> Served | None:
-        """Return a resource in whichever version comes first, or None."""
-        return next((it for it in self._served.values() if it.group == group and it.plural == plural), None)
-
-    def of_collection(self, collection: str) -> Served | None:
-        """Return a resource whose objects are in that collection, in the version they are stored in."""
-        return next(
-            (it for it in self._served.values() if it.collection == collection and it.stored_as == it.gvk), None
-        )
-
     def resources(self) -> list[Served]:
         """Return every served resource, group by group as they were added."""
         return list(self._served.values())
@@ -221,7 +210,3 @@ class Registry:
     def groups(self) -> Mapping[str, list[str]]:
         """Return the versions of each group, preferred first."""
         return self._groups
-
-    def is_builtin_group(self, group: str) -> bool:
-        """Whether a group is Kubernetes' own."""
-        return group in self._builtin_groups

@@ -202,10 +202,6 @@ class Storage:
             found.forgotten = self._forgotten
         return found
 
-    def collections(self) -> list[Collection]:
-        """Return every collection."""
-        return list(self._collections.values())
-
     def put(self, collection: Collection, obj: dict[str, Any], expected: Record | None) -> Record:
         """Write an object, in place of `expected` (None: there must be none), and return its record.
 
