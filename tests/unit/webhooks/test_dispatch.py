@@ -213,8 +213,21 @@ def test_a_denial_must_say_something():
     [
         (Denied("no"), "Forbidden", 403),
         (Denied(Cause("spec.a", "FieldValueInvalid", "x")), "Invalid", 422),
-        (Denied("no", reason="Conflict"), "Conflict", 409),
         (Denied("no", reason="OutOfCoffee"), "OutOfCoffee", 403),
+        *(
+            (Denied("no", reason=reason), reason, code)
+            for reason, code in {
+                "BadRequest": 400,
+                "Unauthorized": 401,
+                "NotFound": 404,
+                "AlreadyExists": 409,
+                "Conflict": 409,
+                "Invalid": 422,
+                "TooManyRequests": 429,
+                "InternalError": 500,
+                "Timeout": 504,
+            }.items()
+        ),
     ],
 )
 def test_the_reason_of_a_denial_decides_its_code(denied, reason, code):
