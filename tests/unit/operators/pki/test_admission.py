@@ -81,6 +81,12 @@ async def test_only_what_is_new_is_told():
     assert [cause.field for cause in denied.causes] == ["spec.duration"]
 
 
+async def test_a_change_of_labels_alone_is_let_through_without_a_word():
+    unwise = certificate(duration="87600h")
+    assert (await judged(unwise)).warnings
+    assert await judged(unwise, unwise) == Allowed()
+
+
 async def test_what_is_being_deleted_is_let_go():
     old, new = certificate(), certificate(dnsNames=["bad_one"])
     new["metadata"] |= {"deletionTimestamp": "2026-01-01T00:00:00Z"}
