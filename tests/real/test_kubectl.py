@@ -105,6 +105,16 @@ def test_apply_creates_changes_and_leaves_alone(kubectl):
     assert kubectl("get", "cm", "settings", "-o", "jsonpath={.data.colour}") == "green"
 
 
+@pytest.mark.parametrize("verb", ["apply", "create"])
+def test_a_kind_that_nobody_serves_is_named(kubectl, verb):
+    told = kubectl.fails(
+        verb, "-f", "-", stdin="{apiVersion: kubectl.example.com/v1, kind: Gadgit, metadata: {name: a}}"
+    )
+    assert 'no matches for kind "Gadgit" in version "kubectl.example.com/v1"' in told
+    told = kubectl.fails(verb, "-f", "-", stdin="{kind: ConfigMap, metadata: {name: a}}")
+    assert "apiVersion not set" in told
+
+
 def test_apply_removes_what_is_no_longer_in_the_file(kubectl):
     kubectl("apply", "-f", "-", stdin=CONFIG_MAP + "  size: big\n")
     kubectl("apply", "-f", "-", stdin=CONFIG_MAP)

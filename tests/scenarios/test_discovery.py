@@ -83,6 +83,16 @@ async def test_openapi_v2_describes_every_kind(http):
     assert "/api/v1/namespaces/{namespace}/pods/{name}" in document["paths"]
 
 
+async def test_openapi_v2_is_given_in_protobuf_to_kubectl_which_takes_nothing_else(http):
+    kind = "application/com.github.proto-openapi.spec.v2"
+    answer = await http.get("/openapi/v2", headers={"Accept": f"{kind}@v1.0+protobuf"})
+    assert answer.status == 200
+    assert answer.headers["content-type"] == f"{kind}.v1.0+protobuf"
+    assert answer.text.startswith("\n\x032.0\x12")  # the fields swagger and info
+    both = await http.get("/openapi/v2", headers={"Accept": f"application/json, {kind}@v1.0+protobuf"})
+    assert both.json["swagger"] == "2.0"
+
+
 async def test_a_table_has_the_columns_that_kubectl_prints(http, config_map):
     await http.created("configmaps", config_map("a", {"k": "1", "l": "2"}))
     answer = await http.get(http.path("configmaps", "a"), headers={"Accept": TABLE})

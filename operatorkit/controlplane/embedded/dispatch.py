@@ -15,7 +15,13 @@ from operatorkit.controlplane.embedded.encoding import encode
 from operatorkit.controlplane.embedded.handler import ResourceHandler
 from operatorkit.controlplane.embedded.messages import Answer, Request, WatchAnswer
 from operatorkit.controlplane.embedded.negotiation import Form, negotiate
-from operatorkit.controlplane.embedded.openapi import ServedDocuments, etag
+from operatorkit.controlplane.embedded.openapi import (
+    PROTOBUF_V2,
+    PROTOBUF_V2_MEDIA,
+    ServedDocuments,
+    etag,
+    wants_protobuf,
+)
 from operatorkit.controlplane.embedded.registry import Served
 from operatorkit.controlplane.embedded.status import method_not_allowed, no_page, unknown_path
 from operatorkit.controlplane.embedded.subresources import Subresources
@@ -77,6 +83,8 @@ class Dispatcher:
 
     def _described(self, request: Request, path: str) -> Answer:
         """Return a document of OpenAPI; made in a thread, because the first one takes its time."""
+        if path == "/openapi/v2" and wants_protobuf(request.accept):
+            return Answer(PROTOBUF_V2, media=PROTOBUF_V2_MEDIA, headers={"Vary": "Accept"})
         negotiate(request.accept, frozenset({"object"}))
         body = self._openapi.document(path)
         if body is None:

@@ -28,7 +28,7 @@ from operatorkit.controlplane.embedded.registry import Registry
 from operatorkit.crd.kubernetes import REF_PREFIX, definitions, kinds
 from operatorkit.names import GroupVersionKind
 
-__all__ = ["Documents", "ServedDocuments", "etag"]
+__all__ = ["PROTOBUF_V2", "PROTOBUF_V2_MEDIA", "Documents", "ServedDocuments", "etag", "wants_protobuf"]
 
 _META = "io.k8s.apimachinery.pkg.apis.meta.v1."
 _INFO = {"title": "Kubernetes", "version": "1.36"}
@@ -140,6 +140,21 @@ class ServedDocuments:
             case "/openapi/v3":
                 return self._documents.v3_index
         return self._documents.v3(path.removeprefix("/openapi/v3/")) if path.startswith("/openapi/v3/") else None
+
+
+PROTOBUF_V2_MEDIA = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+PROTOBUF_V2 = b"\x0a\x032.0\x12\x12\x0a\x0aKubernetes\x12\x041.36"
+"""The second version of OpenAPI as Kubernetes' Go clients ask for it, without any kind in it.
+
+kubectl asks for it only about a kind that it has not found in the third version, and needs the answer to be able to say
+that there is no such kind. Source: https://github.com/google/gnostic-models/blob/main/openapiv2/OpenAPIv2.proto
+(Document: 1 swagger, 2 info; Info: 1 title, 2 version).
+"""
+
+
+def wants_protobuf(accept: str) -> bool:
+    """Tell whether a client takes OpenAPI in protobuf and nothing else."""
+    return "application/com.github.proto-openapi.spec.v2" in accept and "json" not in accept and "*/*" not in accept
 
 
 _COMMON = tuple(_META + it for it in ("DeleteOptions", "Patch", "Status"))
