@@ -21,7 +21,7 @@ from operatorkit.cluster import ClusterAPI, Informer
 from operatorkit.errors import AlreadyExists, InputError, OperatorKitError
 from operatorkit.names import ApiResource
 from operatorkit.operator import Operator
-from operatorkit.webhooks.certificates import SECRETS, Bundle, CertificateStore, renewal_time
+from operatorkit.webhooks.certificates import SECRETS, Bundle, CertificateStore, renewal_time, succeeds
 from operatorkit.webhooks.manifests import ServiceReference
 from operatorkit.webhooks.registration import Registration, remove
 from operatorkit.webhooks.server import WebhookServer
@@ -33,6 +33,7 @@ _log = logging.getLogger("operatorkit.runtime")
 NAMESPACES = ApiResource("", "v1", "Namespace", "namespaces", namespaced=False)
 _LONGEST_WAIT_SECONDS = 3600.0
 _RETRY_SECONDS = 10.0
+_SPREADING_SECONDS = 5.0  # until every API server has heard of a new CA
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +98,7 @@ class AdmissionService:
         self._bundle: Bundle | None = None
         self._listening = False
         self._secret_changed = asyncio.Event()
-        host = topology.host if isinstance(topology, AtUrl) else "0.0.0.0"  # noqa: S104 - a pod serves its network
+        host = topology.host if isinstance(topology, AtUrl) else None  # a pod serves its network
         self._server = WebhookServer(app.webhooks, host=host, port=topology.port)
         self._store = CertificateStore(
             api, namespace=self._own_namespace, name=self._secret, hosts=_hosts(topology), clock=clock
@@ -175,16 +176,19 @@ class AdmissionService:
             assert self._bundle is not None, "start() first"
             left = (renewal_time(self._bundle) - self._clock.now()).total_seconds()
             await self._clock.sleep(min(max(left, _RETRY_SECONDS), _LONGEST_WAIT_SECONDS))
-            if self._clock.now() >= renewal_time(self._bundle):
+            if not self._store.is_good(self._bundle):
                 self._secret_changed.set()
 
     async def _refresh(self) -> None:
         """Take what the Secret holds, or renew it; first whom to trust, then whom to be."""
-        bundle = await self._store.load()
-        if bundle == self._bundle:
+        bundle, known = await self._store.load(), self._bundle
+        if bundle == known:
             return
         assert self._registration is not None, "start() first"
+        assert known is not None, "start() first"
         await self._registration.register(bundle.ca_pem)
+        if succeeds(bundle, known, self._clock.now()):
+            await self._network_clock.sleep(_SPREADING_SECONDS)
         self._server.use(bundle.cert_pem, bundle.key_pem)
         self._bundle = bundle
         _log.info("%s serves its webhooks with another certificate from now on", self._app.name)

@@ -10,6 +10,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +93,8 @@ def operator_chart(app: Operator, target: str, *, version: str, image: str | Non
     """Return the chart that runs an operator; `target` is what `operatorkit run` is given in its container."""
     found = rules(permissions(app, service=_service(app)))
     own = [kind for kind in app.kinds() if issubclass(kind, Resource)]
-    grace = math.ceil(app.settings.shutdown_timeout.total_seconds()) + _GRACE_TO_SPARE_SECONDS
+    reviews = max((one.timeout for one in app.webhooks), default=timedelta(0))
+    grace = math.ceil((app.settings.shutdown_timeout + reviews).total_seconds()) + _GRACE_TO_SPARE_SECONDS
     values = operator_values(image or app.name, grace_seconds=grace)
     facts = {
         "name": app.name,

@@ -20,7 +20,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -36,8 +36,10 @@ __all__ = [
     "SECRETS",
     "Bundle",
     "CertificateStore",
+    "is_good",
     "renewal_time",
     "renewed",
+    "succeeds",
 ]
 
 _log = logging.getLogger("operatorkit.webhooks")
@@ -50,6 +52,18 @@ _BACKDATED = timedelta(hours=1)  # clocks differ
 _RENEW_AFTER = 2 / 3  # of a life
 _TRIES = 5
 _KEYS = ("ca.crt", "ca.key", "tls.crt", "tls.key")
+_UNREADABLE = (
+    KeyError,
+    TypeError,
+    ValueError,
+    binascii.Error,
+    x509.InvalidVersion,
+    x509.ExtensionNotFound,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+    InvalidSignature,
+    UnsupportedAlgorithm,
+)
 _USAGES = (
     "digital_signature",
     "content_commitment",
@@ -81,10 +95,13 @@ class Bundle:
             authority = x509.load_pem_x509_certificates(bundle.ca_pem)[0]
             leaf = x509.load_pem_x509_certificate(bundle.cert_pem)
             leaf.verify_directly_issued_by(authority)
-            fits = _public(_key(bundle.ca_key_pem)) == _public(authority) and _public(_key(bundle.key_pem)) == _public(
-                leaf
+            fits = (
+                _public(_key(bundle.ca_key_pem)) == _public(authority)
+                and _public(_key(bundle.key_pem)) == _public(leaf)
+                and _may_sign(authority)
+                and bool(_names_of(leaf))
             )
-        except (KeyError, TypeError, ValueError, binascii.Error, x509.InvalidVersion, InvalidSignature):
+        except _UNREADABLE:
             return None
         return bundle if fits else None
 
@@ -107,13 +124,30 @@ def renewed(bundle: Bundle | None, hosts: Sequence[str], now: datetime) -> Bundl
     if bundle is None:
         return _with_new_authority((), hosts, now)
     authorities = _authorities(bundle)
-    if now >= _due(authorities[0]) or now < authorities[0].not_valid_before_utc:
+    if not _is_fresh(authorities[0], now):
         return _with_new_authority([old for old in authorities if now < old.not_valid_after_utc][:1], hosts, now)
-    leaf = _leaf(bundle)
-    if now >= _due(leaf) or now < leaf.not_valid_before_utc or set(_names(hosts)) != set(_names_of(leaf)):
+    if not is_good(bundle, hosts, now):
         cert_pem, key_pem = _new_leaf(authorities[0], _key(bundle.ca_key_pem), hosts, now)
         return Bundle(bundle.ca_pem, bundle.ca_key_pem, cert_pem, key_pem)
     return bundle
+
+
+def is_good(bundle: Bundle, hosts: Sequence[str], now: datetime) -> bool:
+    """Tell whether a bundle needs no renewal: it bears the hosts, is in force, and not yet due.
+
+    A certificate whose time has not come was made by a clock that was wrong, or by ours before it was put right.
+    """
+    authority, leaf = _authorities(bundle)[0], _leaf(bundle)
+    return _is_fresh(authority, now) and _is_fresh(leaf, now) and set(_names(hosts)) == set(_names_of(leaf))
+
+
+def succeeds(bundle: Bundle, known: Bundle, now: datetime) -> bool:
+    """Tell whether a bundle has a new CA, and `known` may be presented until all have heard of it."""
+    return (
+        _authorities(bundle)[0] != _authorities(known)[0]
+        and _authorities(known)[0] in _authorities(bundle)
+        and now < _leaf(known).not_valid_after_utc
+    )
 
 
 class CertificateStore:
@@ -128,6 +162,10 @@ class CertificateStore:
         self._name = name
         self._hosts = tuple(hosts)
         self._clock = clock
+
+    def is_good(self, bundle: Bundle) -> bool:
+        """Tell whether `load` would leave this bundle as it is."""
+        return is_good(bundle, self._hosts, self._clock.now())
 
     async def load(self) -> Bundle:
         """Return the bundle that is good now, written by us or by another replica.
@@ -238,12 +276,23 @@ def _names_of(certificate: x509.Certificate) -> list[x509.GeneralName]:
     return list(certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
 
 
+def _may_sign(certificate: x509.Certificate) -> bool:
+    """Tell whether a certificate is an authority's, of the kind that we make."""
+    extensions = certificate.extensions
+    extensions.get_extension_for_class(x509.SubjectKeyIdentifier)  # a leaf repeats it
+    return extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+
+
 def _leaf(bundle: Bundle) -> x509.Certificate:
     return x509.load_pem_x509_certificate(bundle.cert_pem)
 
 
 def _authorities(bundle: Bundle) -> list[x509.Certificate]:
     return x509.load_pem_x509_certificates(bundle.ca_pem)
+
+
+def _is_fresh(certificate: x509.Certificate, now: datetime) -> bool:
+    return certificate.not_valid_before_utc <= now < _due(certificate)
 
 
 def _due(certificate: x509.Certificate) -> datetime:

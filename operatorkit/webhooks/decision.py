@@ -37,6 +37,9 @@ class Allowed:
 
     warnings: Sequence[str] = ()
 
+    def __post_init__(self) -> None:
+        _check_warnings(self)
+
 
 @dataclass(frozen=True, slots=True, init=False)
 class Denied:
@@ -56,7 +59,8 @@ class Denied:
         names_a_field = any(isinstance(cause, Cause) and cause.field for cause in causes)
         object.__setattr__(self, "causes", causes)
         object.__setattr__(self, "reason", reason or ("Invalid" if names_a_field else "Forbidden"))
-        object.__setattr__(self, "warnings", tuple(warnings))
+        object.__setattr__(self, "warnings", warnings if isinstance(warnings, str) else tuple(warnings))
+        _check_warnings(self)
 
     @property
     def code(self) -> int:
@@ -73,6 +77,16 @@ class Mutated(Generic[T]):
 
     obj: T
     warnings: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        _check_warnings(self)
+
+
+def _check_warnings(decision: Allowed | Denied | Mutated[Any]) -> None:
+    """Refuse a text where several are expected: it would be shown letter by letter."""
+    if isinstance(decision.warnings, str):
+        text = f"{type(decision).__name__}(warnings={decision.warnings!r}): give a list of texts"
+        raise TypeError(text)
 
 
 Decision = Allowed | Denied | Mutated[Any]

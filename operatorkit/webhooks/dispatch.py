@@ -147,7 +147,8 @@ def _review(request: AdmissionRequest, verdict: _Verdict) -> dict[str, Any]:
         patch = json.dumps(verdict.patch, ensure_ascii=False, separators=(",", ":")).encode()
         response |= {"patchType": "JSONPatch", "patch": base64.b64encode(patch).decode("ascii")}
     if decision.warnings:
-        response["warnings"] = [str(warning) for warning in decision.warnings]
+        # an API server drops a warning with a line break: it is to be a header
+        response["warnings"] = [" ".join(str(warning).split()) for warning in decision.warnings]
     return {"apiVersion": API_VERSION, "kind": "AdmissionReview", "response": response}
 
 
@@ -155,17 +156,21 @@ def _denial(request: AdmissionRequest, denied: Denied) -> dict[str, Any]:
     """Word a denial as an API server words its own: the message for people, the causes for programs."""
     lines = [_line(cause) for cause in denied.causes]
     message = "; ".join(lines)
-    details: dict[str, Any] = {"name": request.name, "group": request.kind.group, "kind": request.kind.kind}
+    name = request.name or _name_in(request.object)
+    details: dict[str, Any] = {"name": name, "group": request.kind.group, "kind": request.kind.kind}
     causes = [cause for cause in denied.causes if isinstance(cause, Cause)]
     if causes:
         found = ", ".join(lines)
-        message = (
-            f"{_kind(request.kind)} {json.dumps(request.name)} is invalid: {f'[{found}]' if len(lines) > 1 else found}"
-        )
+        message = f"{_kind(request.kind)} {json.dumps(name)} is invalid: {f'[{found}]' if len(lines) > 1 else found}"
         details["causes"] = [
             {"reason": cause.reason, "message": cause.message, "field": cause.field} for cause in causes
         ]
     return _status(denied.code, denied.reason, message, details)
+
+
+def _name_in(obj: Mapping[str, Any] | None) -> str:
+    """Return the name in an object whose request has none: the API server has just made it up."""
+    return str(((obj or {}).get("metadata") or {}).get("name") or "")
 
 
 def _kind(kind: GroupVersionKind) -> str:

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import ssl
 import tempfile
 from collections.abc import Iterable
+from contextlib import AsyncExitStack
 from datetime import timedelta
 from pathlib import Path
 
 from aiohttp import web
 
+from operatorkit.errors import InputError
 from operatorkit.resource import parse_duration
 from operatorkit.webhooks.declaration import Webhook
 from operatorkit.webhooks.dispatch import Answer, Dispatcher, error_answer
@@ -27,26 +30,30 @@ _log = logging.getLogger("operatorkit.webhooks")
 MAX_BODY_BYTES = 7 * 1024 * 1024
 """An object has at most 3 MB when it is sent; a review holds two of them and little else."""
 
-_BODIES_AT_ONCE = 8
+_LARGE_BYTES = 64 * 1024
+_LARGE_AT_ONCE = 8
+_SMALL_AT_ONCE = 256
 _BODY_SECONDS = 5.0
 _MARGIN = 0.9  # of the API server's patience: the rest is for the way
 _LONGEST = timedelta(seconds=30)
 
 
 class WebhookServer:
-    """Serves webhooks at `host` and `port` (0: a free one) from `start` to `stop`.
+    """Serves webhooks at `host` (None: every address) and `port` (0: a free one) from `start` to `stop`.
 
-    Guarantees: at most 8 bodies of 7 MiB are in memory at once; every request is answered within the time that its
-    API server gave, less a tenth; `use` takes effect for the next connection, and breaks none.
+    Guarantees: at most 8 reviews of more than 64 KiB, which may have 7 MiB, and 256 smaller ones are in memory at
+    once, from their bodies to their answers; every request is answered within the time that its API server gave, less
+    a tenth; `use` takes effect for the next connection, and breaks none.
     """
 
-    def __init__(self, webhooks: Iterable[Webhook], *, host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(self, webhooks: Iterable[Webhook], *, host: str | None = "127.0.0.1", port: int = 0) -> None:
         self._dispatcher = Dispatcher(webhooks)
         self._host = host
         self._port = port
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._context.minimum_version = ssl.TLSVersion.TLSv1_2
-        self._bodies = asyncio.Semaphore(_BODIES_AT_ONCE)
+        self._large = asyncio.Semaphore(_LARGE_AT_ONCE)
+        self._small = asyncio.Semaphore(_SMALL_AT_ONCE)
         self._runner: web.AppRunner | None = None
 
     @property
@@ -65,15 +72,17 @@ class WebhookServer:
             self._context.load_cert_chain(path)
 
     async def start(self) -> None:
-        """Listen. Call `use` before. Raises OSError when the port is taken."""
+        """Listen. Call `use` before. Raises InputError when the port cannot be had."""
+        listener = _listen(self._host, self._port)
         app = web.Application(client_max_size=MAX_BODY_BYTES)
         app.router.add_route("*", "/{path:.*}", self._handle)
         runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=_LONGEST.total_seconds())
         await runner.setup()
         self._runner = runner
         try:
-            await web.TCPSite(runner, self._host, self._port, ssl_context=self._context).start()
+            await web.SockSite(runner, listener, ssl_context=self._context).start()
         except BaseException:
+            listener.close()
             await self.stop()
             raise
 
@@ -115,16 +124,30 @@ class WebhookServer:
             limit = min(_patience(request), webhook.timeout)
         except ValueError as error:
             return error_answer(400, "BadRequest", f"timeout: {error}")
-        seconds = limit.total_seconds() * _MARGIN
+        deadline = started + limit.total_seconds() * _MARGIN
+        small = request.content_length is not None and request.content_length <= _LARGE_BYTES
         try:
-            async with asyncio.timeout(min(seconds, _BODY_SECONDS)), self._bodies:
-                body = await request.read()
+            async with AsyncExitStack() as turn:
+                async with asyncio.timeout_at(min(deadline, started + _BODY_SECONDS)):
+                    await turn.enter_async_context(self._small if small else self._large)
+                    body = await request.read()
+                left = deadline - asyncio.get_running_loop().time()
+                return await self._dispatcher.answer(webhook, body, seconds=left)
         except TimeoutError:
             return error_answer(408, "Timeout", "the body did not arrive in time")
         except web.HTTPRequestEntityTooLarge:
             return _too_large()
-        left = seconds - (asyncio.get_running_loop().time() - started)
-        return await self._dispatcher.answer(webhook, body, seconds=left)
+
+
+def _listen(host: str | None, port: int) -> socket.socket:
+    """Listen on a port of one address, or of all, of both families where the machine has both. Raises InputError."""
+    both = host is None and socket.has_dualstack_ipv6()
+    family = socket.AF_INET6 if both or ":" in (host or "") else socket.AF_INET
+    try:
+        return socket.create_server((host or "", port), family=family, dualstack_ipv6=both)
+    except OSError as error:
+        text = f"port {port} cannot be had for webhooks: {error.strerror}: choose another one"
+        raise InputError(text) from error
 
 
 def _too_large() -> Answer:

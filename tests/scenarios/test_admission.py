@@ -254,6 +254,14 @@ async def test_warnings_reach_the_client_with_admission_and_with_denial(http, we
         assert answer.warnings == ('299 - "unwise"', '299 - "with \\"quotes\\""')
 
 
+async def test_a_warning_that_cannot_be_a_header_is_dropped(http, webhooks, config_map):
+    warnings = ["one\r\nX-Two: two", "", "a\tb", "kept"]
+    await webhooks.register("validating", webhooks.hook("/v", lambda _: {"allowed": True, "warnings": warnings}))
+    answer = await http.post(http.path("configmaps"), config_map())
+    assert (answer.status, answer.warnings) == (201, ('299 - "kept"',))
+    assert "x-two" not in answer.headers
+
+
 async def test_each_path_of_a_write_is_asked_about(http, webhooks, config_map):
     await webhooks.register("validating", webhooks.hook("/v", allow, EVERY))
     path = http.path("configmaps", "a")
@@ -408,6 +416,19 @@ async def test_a_webhook_that_is_down_is_named_with_its_address(http, webhooks, 
     assert answer.json["message"] == (
         'Internal error occurred: failed calling webhook "v.example.org": failed to call webhook: Post '
         '"https://127.0.0.1:1/v?timeout=10s": dial tcp 127.0.0.1:1: connect: connection refused'
+    )
+
+
+async def test_a_webhook_at_a_port_that_cannot_be_is_passed_over_or_fails(http, webhooks, config_map):
+    hook = webhooks.hook("/v", None, failurePolicy="Ignore")
+    hook["clientConfig"]["url"] = "https://127.0.0.1:99999/v"
+    await webhooks.register("validating", hook)
+    assert (await http.post(http.path("configmaps"), config_map())).status == 201
+    await webhooks.register("validating", hook | {"failurePolicy": "Fail"}, name="b")
+    answer = await http.post(http.path("configmaps"), config_map("b"))
+    assert answer.json["message"] == (
+        'Internal error occurred: failed calling webhook "v.example.org": failed to call webhook: Post '
+        '"https://127.0.0.1:99999/v?timeout=10s": dial tcp: address 99999: invalid port'
     )
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import ssl
 from contextlib import asynccontextmanager
 
 import pytest
 
 from operatorkit import Allowed, Denied, Model, Operator, Resource
 from operatorkit._runtime.admission import AtService
+from operatorkit.cluster import PatchType
 from operatorkit.controlplane._ports import ReservedPort
 from operatorkit.errors import Forbidden, NotFound
 from operatorkit.names import ApiResource
@@ -116,6 +119,33 @@ async def test_a_review_through_a_service_is_answered(behind, cluster, http, nam
         answer = await http.post(http.path("services.example.io/v1/parcels"), parcel(weight=1))
         assert (answer.status, answer.warnings) == (201, ('299 - "weighed"',))
     assert await remove(cluster, app.name)
+
+
+async def test_of_two_replicas_that_start_at_once_one_writes_and_any_answers(behind, cluster, http, namespace):
+    await cluster.create(SERVICES, service(), namespace=namespace)
+    with ReservedPort() as one, ReservedPort() as two:
+        ports = [one.number, two.number]
+    await cluster.create(SLICES, endpoints(ports[0]), namespace=namespace)
+    replicas = [behind(port=port) for port in ports]
+    (app, _), _ = await asyncio.gather(*(it.__aenter__() for it in replicas))
+    try:
+        leaves = [await asyncio.to_thread(ssl.get_server_certificate, ("127.0.0.1", port)) for port in ports]
+        assert leaves[0] == leaves[1]
+        held = Bundle.read(await cluster.get(SECRETS, f"{NAME}-tls", namespace=namespace))
+        assert held.cert_pem.decode().strip() == leaves[0].strip()
+
+        async def refused():
+            assert (await told(http))[0] == 403
+            return True
+
+        await eventually(refused, timeout=20, message="the first answers")
+        await replicas[0].__aexit__(None, None, None)
+        moved = {"ports": [{"name": "webhooks", "port": ports[1]}]}
+        await cluster.patch(SLICES, f"{NAME}-1", moved, patch_type=PatchType.MERGE, namespace=namespace)
+        await eventually(refused, timeout=20, message="the second answers")
+    finally:
+        await replicas[1].__aexit__(None, None, None)
+        await remove(cluster, app.name)
 
 
 UNREACHABLE = {

@@ -22,7 +22,7 @@ from operatorkit.settings import Settings
 from operatorkit.testing import FakeClock, eventually
 from operatorkit.testing.running import running
 from operatorkit.webhooks import configuration_name, invalid, required
-from operatorkit.webhooks.certificates import LEAF_LIFE, SECRETS, Bundle, CertificateStore, renewed
+from operatorkit.webhooks.certificates import CA_LIFE, LEAF_LIFE, SECRETS, Bundle, CertificateStore, renewed
 from operatorkit.webhooks.manifests import CONFIGURATIONS
 
 VALIDATING = CONFIGURATIONS["validate"]
@@ -66,7 +66,7 @@ def served(operator, cluster, door, namespace):
     """Run an operator of this test's own, whose webhooks are for this test's namespace."""
 
     @asynccontextmanager
-    async def run(*, webhooks=None, clock=None, name=None, limited=False, **options):
+    async def run(*, webhooks=None, clock=None, network_clock=None, name=None, limited=False, **options):
         app = Operator(name or f"gadgets-{namespace}")
         app.settings = replace(app.settings, own_namespace=namespace)
         options = {"namespace_selector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}, **options}
@@ -82,7 +82,8 @@ def served(operator, cluster, door, namespace):
             return door.change(obj)
 
         app.reads(Gadget)
-        more = {} if clock is None else {"clock": clock}
+        clocks = {"clock": clock, "network_clock": network_clock}
+        more = {name: it for name, it in clocks.items() if it is not None}
         if limited:
             more["namespace"] = namespace
         async with operator(app, webhooks=webhooks or AtUrl(), **more) as running:
@@ -296,7 +297,7 @@ async def test_a_certificate_that_is_renewed_under_way_breaks_nothing(served, cl
     clock = FakeClock(start=datetime.now(UTC) - LEAF_LIFE * 0.7)  # API servers have clocks of their own
     async with served(clock=clock) as running:
         first = await presented(cluster, running.app)
-        await clock.advance(LEAF_LIFE * 0.7)
+        clock.tick(LEAF_LIFE * 0.7)
 
         async def changed():
             return await presented(cluster, running.app) != first
@@ -306,6 +307,91 @@ async def test_a_certificate_that_is_renewed_under_way_breaks_nothing(served, cl
         for _ in range(3):
             with pytest.raises(Forbidden, match="asked"):
                 await cluster.create(GADGETS, gadget(), namespace=cluster.namespace)
+
+
+async def test_a_new_ca_is_known_to_all_before_its_leaf_is_presented(served, cluster, door, namespace):
+    """Nobody is told of a certificate of an unknown authority while it changes, under steady traffic."""
+    start = datetime.now(UTC) - LEAF_LIFE * 0.6
+    old = renewed(None, ["127.0.0.1"], start - CA_LIFE * 0.6)
+    known = renewed(old, ["127.0.0.1"], start)
+    assert known.ca_pem == old.ca_pem
+    name = secret_name(Operator(f"gadgets-{namespace}"), AtUrl())
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "data": known.data()}
+    await cluster.create(SECRETS, secret, namespace=namespace)
+    clock, network_clock = FakeClock(start=start), FakeClock()
+    async with served(clock=clock, network_clock=network_clock) as running:
+        first = await presented(cluster, running.app)
+        assert first.strip() == known.cert_pem.decode().strip()
+        door.decide = lambda new, old: Denied("asked")
+
+        async def told():
+            live = await cluster.get(VALIDATING, configuration_name(running.app.name))
+            return base64.b64decode(live["webhooks"][0]["clientConfig"]["caBundle"]) != known.ca_pem
+
+        async def asked():
+            with pytest.raises(Forbidden, match="asked"):
+                await cluster.create(GADGETS, gadget(), namespace=namespace, dry_run=True)
+            return True
+
+        clock.tick(CA_LIFE * 0.07)
+        await eventually(told, timeout=20, message="API servers are told of the new CA")
+        await asked()
+        assert await presented(cluster, running.app) == first
+
+        async def changed():
+            await asked()
+            await network_clock.advance(timedelta(seconds=1))
+            return await presented(cluster, running.app) != first
+
+        await eventually(changed, timeout=30, message="another certificate is presented")
+        bundle = Bundle.read(await cluster.get(SECRETS, name, namespace=namespace))
+        assert bundle.ca_pem.endswith(known.ca_pem)
+        assert bundle.ca_pem != known.ca_pem
+        for _ in range(3):
+            with pytest.raises(Forbidden, match="asked"):
+                await cluster.create(GADGETS, gadget(), namespace=namespace)
+
+
+async def test_what_was_asked_before_the_stop_is_answered(served, cluster, door):
+    async with served() as running:
+        door.decide = lambda new, old: Denied("asked")
+        door.gate.clear()
+        asked = asyncio.create_task(cluster.create(GADGETS, gadget(), namespace=cluster.namespace))
+        await eventually(lambda: bool(door.asked), message="the API server asks")
+        running.engine.stop()
+        await eventually(lambda: is_forgotten(cluster, running.app), timeout=20, message="the registration is removed")
+        door.gate.set()
+        with pytest.raises(Forbidden, match="asked"):
+            await asked
+
+
+async def is_forgotten(cluster, app):
+    try:
+        await cluster.get(VALIDATING, configuration_name(app.name))
+    except NotFound:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("damage", ["rubbish", "no key", "not an authority"])
+async def test_a_secret_that_holds_nonsense_at_the_start_is_written_anew(served, cluster, door, namespace, damage):
+    data = renewed(None, ["127.0.0.1"], SYSTEM_CLOCK.now()).data()
+    if damage == "rubbish":
+        data["ca.crt"] = base64.b64encode(b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").decode()
+    elif damage == "no key":
+        del data["tls.key"]
+    else:
+        data |= {"ca.crt": data["tls.crt"], "ca.key": data["tls.key"]}
+    name = secret_name(Operator(f"gadgets-{namespace}"), AtUrl())
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "data": {**data, "mine": "YQ=="}}
+    await cluster.create(SECRETS, secret, namespace=namespace)
+    async with served():
+        door.decide = lambda new, old: Denied("asked")
+        with pytest.raises(Forbidden, match="asked"):
+            await cluster.create(GADGETS, gadget(), namespace=namespace)
+        held = await cluster.get(SECRETS, name, namespace=namespace)
+        assert Bundle.read(held) is not None
+        assert held["data"]["mine"] == "YQ=="
 
 
 async def test_a_secret_that_was_spoilt_is_written_anew_and_the_new_ca_is_registered(served, cluster, door):

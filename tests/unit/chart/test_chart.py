@@ -132,6 +132,20 @@ def test_webhooks_bring_a_service_their_registration_and_the_option_that_serves_
     assert "--webhook-service=" in files["templates/deployment.yaml"]
 
 
+def test_a_pod_that_stops_has_time_for_its_runs_and_for_the_longest_review():
+    def grace(app):
+        return yaml.safe_load(operator_chart(app, "keys", version="1.2.3").files["values.yaml"])[
+            "terminationGracePeriodSeconds"
+        ]
+
+    assert (grace(declared()), grace(with_webhooks())) == (30, 40)
+
+
+def test_private_keys_do_not_pass_through_the_disk_of_a_node():
+    text = operator_chart(with_webhooks(), "keys", version="1.2.3").files["templates/deployment.yaml"]
+    assert "emptyDir:\n            medium: Memory" in text
+
+
 def test_without_webhooks_there_is_nothing_of_them():
     files = operator_chart(declared(), "keys", version="1.2.3").files
     assert "webhook" not in "".join(text for name, text in files.items() if name != "Chart.yaml").lower()

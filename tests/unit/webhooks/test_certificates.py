@@ -6,14 +6,18 @@ from datetime import timedelta
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from operatorkit.testing import FakeClock
 from operatorkit.webhooks.certificates import (
     CA_LIFE,
     LEAF_LIFE,
     Bundle,
+    is_good,
     renewal_time,
     renewed,
+    succeeds,
 )
 
 HOSTS = ("things.team.svc", "10.0.0.1")
@@ -70,3 +74,80 @@ def test_a_secret_that_does_not_fit_together_is_no_bundle(key, damage):
     else:
         data[key] = "!" if damage == "rubbish" else renewed(None, HOSTS, NOW).data()[key]
     assert Bundle.read({"data": data}) is None
+
+
+def of_another_make(*, ca=True, key_id=True, names=True, rsa_key=False, password=None):
+    """Return what somebody put into the Secret: a pair of certificates that fit together, but for what is said."""
+
+    def new_key():
+        return rsa.generate_private_key(65537, 2048) if rsa_key else ec.generate_private_key(ec.SECP256R1())
+
+    def signed(name, key, signer, issuer, *extensions):
+        builder = x509.CertificateBuilder(
+            x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, issuer)]),
+            x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)]),
+            key.public_key(),
+            x509.random_serial_number(),
+            NOW - timedelta(hours=1),
+            NOW + timedelta(days=30),
+        )
+        for extension in extensions:
+            builder = builder.add_extension(extension, critical=False)
+        return builder.sign(signer, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+    def pem(key):
+        secret = serialization.BestAvailableEncryption(password) if password else serialization.NoEncryption()
+        return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, secret)
+
+    authority, leaf = new_key(), new_key()
+    of_authority = [x509.BasicConstraints(ca=ca, path_length=None)]
+    if key_id:
+        of_authority.append(x509.SubjectKeyIdentifier.from_public_key(authority.public_key()))
+    of_leaf = [x509.SubjectAlternativeName([x509.DNSName(HOSTS[0])])] if names else []
+    ca_pem = signed("ca", authority, authority, "ca", *of_authority)
+    return Bundle(ca_pem, pem(authority), signed("leaf", leaf, authority, "ca", *of_leaf), pem(leaf))
+
+
+def test_certificates_of_another_make_are_taken_when_ours_can_follow_them():
+    bundle = of_another_make()
+    assert Bundle.read({"data": bundle.data()}) == bundle
+    assert renewed(bundle, HOSTS, NOW).ca_pem == bundle.ca_pem
+
+
+@pytest.mark.parametrize(
+    "fault", [{"ca": False}, {"key_id": False}, {"names": False}, {"rsa_key": True}, {"password": b"x"}]
+)
+def test_certificates_of_another_make_that_ours_cannot_follow_are_no_bundle(fault):
+    assert Bundle.read({"data": of_another_make(**fault).data()}) is None
+
+
+@pytest.mark.parametrize("data", [None, {}, {"ca.crt": None}, {"ca.crt": 7}, "text"])
+def test_a_secret_without_the_data_of_one_is_no_bundle(data):
+    assert Bundle.read({"data": data}) is None
+
+
+def test_a_clock_that_was_put_back_needs_certificates_that_are_in_force():
+    bundle = renewed(None, HOSTS, NOW)
+    assert is_good(bundle, HOSTS, NOW)
+    before = NOW - timedelta(days=1)
+    assert not is_good(bundle, HOSTS, before)
+    assert is_good(renewed(bundle, HOSTS, before), HOSTS, before)
+
+
+def test_a_clock_that_jumped_far_ahead_needs_new_certificates():
+    bundle = renewed(None, HOSTS, NOW)
+    later = NOW + CA_LIFE * 3
+    assert not is_good(bundle, HOSTS, later)
+    anew = renewed(bundle, HOSTS, later)
+    assert is_good(anew, HOSTS, later)
+    assert len(authorities(anew)) == 1
+    assert is_good(renewed(anew, HOSTS, NOW), HOSTS, NOW)
+
+
+def test_a_leaf_may_be_presented_on_while_all_hear_of_the_new_ca_that_succeeds_its_own():
+    due = NOW + CA_LIFE * 0.7
+    known = renewed(renewed(None, HOSTS, NOW), HOSTS, due - CA_LIFE * 0.05)
+    assert succeeds(renewed(known, HOSTS, due), known, due)
+    assert not succeeds(renewed(known, HOSTS, due), known, due + LEAF_LIFE)
+    assert not succeeds(renewed(None, HOSTS, due), known, due)
+    assert not succeeds(known, known, due)

@@ -232,3 +232,30 @@ def test_a_denial_must_say_something():
 )
 def test_the_reason_of_a_denial_decides_its_code(denied, reason, code):
     assert (denied.reason, denied.code) == (reason, code)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [lambda text: Allowed(warnings=text), lambda text: Denied("no", warnings=text), lambda text: Mutated(1, text)],
+)
+def test_warnings_that_are_one_text_are_refused_when_they_are_given(make):
+    with pytest.raises(TypeError, match="give a list of texts"):
+        make("mind the gap")
+
+
+async def test_a_warning_is_one_line_for_it_becomes_a_header(ask):
+    async def validate(new, old, request):
+        return Allowed(warnings=["mind\n  the\tgap"])
+
+    assert (await ask(validate))["warnings"] == ["mind the gap"]
+
+
+async def test_a_name_that_the_server_made_up_is_in_the_denial(ask, reviews):
+    async def validate(new, old, request):
+        return Denied(required("spec.size"))
+
+    status = (await ask(validate, reviews.review(reviews.thing(), name="")))["status"]
+    assert (status["details"]["name"], status["message"]) == (
+        "a",
+        'Thing.example.io "a" is invalid: spec.size: Required value',
+    )

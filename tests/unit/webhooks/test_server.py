@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import socket
 import ssl
 from contextlib import asynccontextmanager
 
@@ -14,6 +15,7 @@ import pytest_asyncio
 
 from operatorkit import Allowed, Operator
 from operatorkit.clock import SYSTEM_CLOCK
+from operatorkit.errors import InputError
 from operatorkit.testing import eventually
 from operatorkit.webhooks.certificates import renewed
 from operatorkit.webhooks.server import MAX_BODY_BYTES, WebhookServer
@@ -268,3 +270,51 @@ async def test_stopping_answers_what_was_asked(served, reviews, gate, calls):
     status, body = await asked
     assert (status, body["response"]["allowed"]) == (200, True)
     await stopping
+
+
+async def test_large_reviews_wait_for_their_turn_and_small_ones_pass_them(served, reviews, gate, calls):
+    """What is in memory is bounded also while functions take their time."""
+    gate.clear()
+    large = json.dumps(reviews.review(reviews.thing(padding="x" * 100_000))).encode()
+    asked = [asyncio.create_task(post(served, large, query="?timeout=30s")) for _ in range(12)]
+    await eventually(lambda: len(calls) == 8, message="as many as may be in memory")
+    small = asyncio.create_task(post(served, json.dumps(reviews.review(reviews.thing())).encode()))
+    await eventually(lambda: len(calls) == 9, message="the small one")
+    gate.set()
+    answers = await asyncio.gather(*asked, small)
+    assert [status for status, _ in answers] == [200] * 13
+    assert len(calls) == 13
+
+
+async def test_a_large_review_whose_turn_does_not_come_is_refused_in_time(served, reviews, gate, calls):
+    gate.clear()
+    large = json.dumps(reviews.review(reviews.thing(padding="x" * 100_000))).encode()
+    asked = [asyncio.create_task(post(served, large, query="?timeout=30s")) for _ in range(8)]
+    await eventually(lambda: len(calls) == 8, message="as many as may be in memory")
+    status, answer = await post(served, large, query="?timeout=200ms")
+    assert (status, answer["reason"]) == (408, "Timeout")
+    gate.set()
+    await asyncio.gather(*asked)
+
+
+async def test_a_port_that_is_taken_is_named(served, reviews):
+    other = WebhookServer([], port=served.port)
+    other.use(served.bundle.cert_pem, served.bundle.key_pem)
+    with pytest.raises(InputError, match=f"port {served.port} cannot be had for webhooks: .*: choose another one"):
+        await other.start()
+    await other.stop()
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has one family of addresses")
+async def test_every_address_of_both_families_is_served_on_one_port(served):
+    everywhere = WebhookServer([], host=None)
+    everywhere.use(served.bundle.cert_pem, served.bundle.key_pem)
+    await everywhere.start()
+    try:
+        for host in ("127.0.0.1", "::1"):
+            _, writer = await asyncio.open_connection(
+                host, everywhere.port, ssl=trusting(served.bundle), server_hostname="127.0.0.1"
+            )
+            writer.transport.abort()
+    finally:
+        await everywhere.stop()

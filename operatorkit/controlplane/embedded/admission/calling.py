@@ -15,6 +15,7 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 from yarl import URL
@@ -122,7 +123,7 @@ class Caller:
     def _place(self, config: Mapping[str, Any], shown: str) -> _Place:
         service = config.get("service")
         if service is None:
-            return _Place(shown, URL(shown).with_query(None), None)
+            return _Place(shown, _url(shown), None)
         name, namespace = service["name"], service["namespace"]
         host, port = self._endpoint(name, namespace, service.get("port") or 443, shown)
         url = URL.build(scheme="https", host=host, port=port, path=_clean(service.get("path") or ""))
@@ -171,11 +172,17 @@ def _shown(config: Mapping[str, Any], seconds: int) -> str:
         origin = f"https://{service['name']}.{service['namespace']}.svc:{service.get('port') or 443}"
         path = service.get("path") or ""
     else:
-        url = URL(config["url"])
-        origin, path = str(url.origin()), url.path
-        if url.explicit_port is not None and f":{url.explicit_port}" not in origin:
-            origin += f":{url.explicit_port}"
+        url = urlsplit(config["url"])
+        origin, path = f"https://{url.netloc}", url.path
     return f"{origin}{_clean(path)}?timeout={seconds}s"
+
+
+def _url(shown: str) -> URL:
+    try:
+        return URL(shown).with_query(None)
+    except ValueError:  # a configuration may have a port that there is not
+        port = urlsplit(shown).netloc.rpartition(":")[2]
+        raise _failed(shown, f"dial tcp: address {port}: invalid port") from None
 
 
 def _failed(shown: str, cause: str) -> CallFailed:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import logging
+import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -214,7 +215,7 @@ class Admission:
         after = None if new is None else _as(invocation, new)
         review = review_of(invocation, attributes, before, after)
         verdict = read_verdict(await self._webhooks.caller.ask(hook, review), review, mutating=mutating)
-        self._warnings.extend(it for it in verdict.warnings if it not in self._warnings)
+        self._warnings.extend(it for it in verdict.warnings if it not in self._warnings and _is_one_line(it))
         if not verdict.allowed:
             raise self._told(denial(hook.name, verdict.result))
         return verdict
@@ -230,6 +231,11 @@ class Admission:
         """Return a refusal that carries the warnings so far."""
         error.warnings = tuple(self._warnings)
         return error
+
+
+def _is_one_line(warning: str) -> bool:
+    """Tell whether a warning can be a header; kube-apiserver drops others without a word."""
+    return bool(warning) and all(unicodedata.category(letter) != "Cc" for letter in warning)
 
 
 def _as(invocation: Invocation, obj: Object, *, back: Attributes | None = None) -> Object:
