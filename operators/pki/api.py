@@ -43,10 +43,14 @@ VERSION = "v1alpha1"
 KeyAlgorithm = Literal["ECDSA", "RSA", "Ed25519"]
 Usage = Literal["server auth", "client auth"]
 
+_CATEGORY = "pki-all"  # not pki: kubectl would take that for the category where the kind Pki is meant
 _DURATION = r"self.matches('^([0-9]+([.][0-9]+)?(h|m|s))+$')"
 _AGE = PrinterColumn("Age", ".metadata.creationTimestamp", type="date")
 _READY = PrinterColumn("Ready", '.status.conditions[?(@.type=="Ready")].status')
 _REASON = PrinterColumn("Reason", '.status.conditions[?(@.type=="Ready")].reason', priority=1)
+
+# Durations stay text here: what is wrong with one is said with the remedy, by the operator where a server does not
+# evaluate rules, and an object with a bad one can still be read. `operators.pki.request` makes them timedelta.
 
 SecretName = Annotated[str, Field(min_length=1, max_length=253)]
 ObjectName = Annotated[str, Field(min_length=1, max_length=253)]
@@ -100,7 +104,7 @@ class PrivateKey(Model):
     )
 
     algorithm: KeyAlgorithm = "ECDSA"
-    """Kind of key."""
+    """Kind of key: ECDSA is small and fast, RSA for clients that know nothing else."""
     size: int | None = None
     """Bits: 256 (default), 384 or 521 for ECDSA; 2048 (default), 3072 or 4096 for RSA; none for Ed25519."""
     rotation_policy: Literal["Always", "Never"] = "Always"
@@ -123,11 +127,11 @@ class CertificateSpec(Model):
     secret_name: SecretName
     """Secret that receives tls.crt, tls.key and ca.crt; in the same namespace, made and kept by the operator."""
     issuer_ref: IssuerReference
-    """Issuer that signs."""
+    """Issuer that signs: one of this namespace, or a ClusterIssuer."""
     common_name: Annotated[str, Field(max_length=64)] | None = None
     """Subject common name; it must be one of the other names, unless this is a CA."""
     dns_names: Annotated[list[DnsName], Field(max_length=100)] = []
-    """DNS names; a wildcard may only be the whole first label."""
+    """DNS names, such as web.shop.svc; a wildcard may only be the whole first label, as in *.shop.svc."""
     ip_addresses: Annotated[list[IpAddress], Field(max_length=100)] = []
     """IPv4 and IPv6 addresses."""
     uris: Annotated[list[Uri], Field(max_length=20)] = []
@@ -139,11 +143,13 @@ class CertificateSpec(Model):
     usages: Annotated[list[Usage], Field(max_length=2)] = ["server auth"]
     """What the certificate proves: that of a server, of a client, or both. A CA has none."""
     duration: Duration = "2160h"
-    """Life of the certificate, at least 1h; shortened where the issuer's own ends sooner."""
+    """Life of the certificate: 2160h, which is 90 days, by default, and at least 1h; shortened where the issuer's own
+    ends sooner. Written in hours, minutes and seconds."""
     renew_before: ShortDuration | None = None
-    """How long before its end the certificate is renewed; a third of its life by default."""
+    """How long before its end the certificate is renewed, such as 720h; a third of its life by default. Up to a tenth
+    of that is added, so that certificates made together are not renewed together."""
     private_key: PrivateKey = PrivateKey()
-    """The key."""
+    """Private key: its kind and size, and whether each certificate gets a new one."""
 
 
 class CertificateStatus(Model):
@@ -180,7 +186,7 @@ class Certificate(
     group=GROUP,
     version=VERSION,
     short_names=["pkicert"],
-    categories=["pki"],
+    categories=[_CATEGORY],
     printer_columns=[
         _READY,
         PrinterColumn("Secret", ".spec.secretName"),
@@ -239,7 +245,7 @@ class Issuer(
     group=GROUP,
     version=VERSION,
     short_names=["pkiissuer"],
-    categories=["pki"],
+    categories=[_CATEGORY],
     printer_columns=_ISSUER_COLUMNS,
 ):
     """Signs certificates of its own namespace."""
@@ -251,7 +257,7 @@ class ClusterIssuer(
     version=VERSION,
     scope="Cluster",
     short_names=["pkiclusterissuer"],
-    categories=["pki"],
+    categories=[_CATEGORY],
     printer_columns=_ISSUER_COLUMNS,
 ):
     """Signs certificates of every namespace."""
@@ -291,7 +297,7 @@ class CertificatePolicy(
     scope="Cluster",
     plural="certificatepolicies",
     short_names=["pkipolicy"],
-    categories=["pki"],
+    categories=[_CATEGORY],
     printer_columns=[
         _READY,
         PrinterColumn("Namespaces", ".spec.namespaces"),
@@ -330,8 +336,7 @@ class Pki(
     group=GROUP,
     version=VERSION,
     plural="pkis",
-    short_names=["pki"],
-    categories=["pki"],
+    categories=[_CATEGORY],
     printer_columns=[
         _READY,
         PrinterColumn("Service", ".spec.serviceName"),

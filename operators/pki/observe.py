@@ -202,9 +202,10 @@ def _conflict(certificate: Certificate, secret: V1Secret | None, ctx: Context) -
     ]
     if older:
         first = min(older, key=_seniority)
+        why = "which is older" if _seniority(first)[0] != mine[0] else "as old to the second, and first by name"
         return (
-            f"Choose another spec.secretName, or delete one of the two: Certificate {first.metadata.name}, "
-            f"which is older, writes Secret {name} too"
+            f"Choose another spec.secretName, or delete one of the two: Certificate {first.metadata.name}, {why}, "
+            f"writes Secret {name} too"
         )
     if secret is None or secret.metadata is None:
         return None
@@ -217,8 +218,9 @@ def _conflict(certificate: Certificate, secret: V1Secret | None, ctx: Context) -
 
 
 def _seniority(certificate: Certificate) -> tuple[str, str]:
+    """Return what sorts the oldest first, and by name those that were created within one second."""
     created = certificate.metadata.creation_timestamp
-    return (format_time(created) if created is not None else "", certificate.metadata.uid)
+    return (format_time(created) if created is not None else "", certificate.metadata.name)
 
 
 def _signer_or_refusal(certificate: Certificate, ctx: Context) -> Signer | Refuse:

@@ -20,6 +20,7 @@ from operators.pki.request import Fault, Request, format_duration, parse_duratio
 __all__ = ["Denial", "check_policy", "decide", "nearest_name", "selects"]
 
 NAMES_SHOWN = 5
+_NO_NAME_IS_NEAR = "Ask for an allowed name"
 _PLACEHOLDER = re.compile(r"\{\{\s*([^{}]*?)\s*\}\}")
 _KNOWN_PLACEHOLDERS = frozenset({"namespace"})
 
@@ -41,14 +42,21 @@ def decide(request: Request, namespace: str, policies: Sequence[CertificatePolic
             f"{_some([name for _, name in request.names()])}: none does",
             absent=True,
         )
-    judged = [(policy, list(_faults(request, namespace, policy.spec))) for policy in applicable]
-    if any(not faults for _, faults in judged):
+    if not all(any(_faults(request, namespace, policy.spec)) for policy in applicable):
         return None
-    closest, faults = min(judged, key=lambda pair: (len(pair[1]), pair[0].metadata.name))
+    closest = min(applicable, key=lambda policy: _remoteness(policy, request, namespace))
+    faults = list(_faults(request, namespace, closest.spec))
     allowed = [_expand(pattern, namespace) for pattern in closest.spec.allowed_names]
     text = "; ".join(str(fault) for fault in faults[:3])
     more = f"; and {len(faults) - 3} more" if len(faults) > 3 else ""
     return Denial(f"{text}{more}. CertificatePolicy {closest.metadata.name} allows {_some(allowed)} here")
+
+
+def _remoteness(policy: CertificatePolicy, request: Request, namespace: str) -> tuple[int, int, int, str]:
+    """Return what sorts first the policy that was meant: names tell that better than keys, usages and durations."""
+    names = list(_names_allowed(request, namespace, policy.spec))
+    strange = [fault for fault in names if fault.remedy == _NO_NAME_IS_NEAR]
+    return len(names), len(strange), len(list(_faults(request, namespace, policy.spec))), policy.metadata.name
 
 
 def selects(policy: CertificatePolicySpec, namespace: str) -> bool:
@@ -102,7 +110,7 @@ def _names_allowed(request: Request, namespace: str, policy: CertificatePolicySp
         if any(_matches(name, _expand(pattern, namespace)) for pattern in policy.allowed_names):
             continue
         near = nearest_name(name, policy.allowed_names, namespace)
-        remedy = f"Did you mean {near}?" if near else "Ask for an allowed name"
+        remedy = f"Did you mean {near}?" if near else _NO_NAME_IS_NEAR
         yield Fault(field, repr(name), f"not allowed in namespace {namespace}", remedy)
 
 

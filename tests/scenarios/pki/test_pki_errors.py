@@ -167,6 +167,17 @@ async def test_of_two_certificates_for_one_secret_the_older_wins(team, pki, fake
         await team.condition("Certificate", "second", status="True", within=60)  # the garbage collector's pace
 
 
+async def test_of_two_certificates_of_one_second_the_first_by_name_wins(team, pki):
+    await team.ca()
+    made = [await team.certificate(name, secretName="shared") for name in ("b", "a")]
+    winner, loser = sorted((one["metadata"]["creationTimestamp"], one["metadata"]["name"]) for one in made)
+    why = "as old to the second, and first by name" if winner[0] == loser[0] else "which is older"
+    async with pki():
+        ready = await team.condition("Certificate", loser[1], status="False", reason="SecretConflict")
+        assert f"Certificate {winner[1]}, {why}, writes Secret shared too" in ready["message"]
+        await team.ready(winner[1])
+
+
 async def test_the_older_claim_to_a_secret_holds_before_there_is_one(team, pki):
     await team.ca()
     async with pki():

@@ -84,11 +84,12 @@ def test_kubectl_shows_whether_an_object_is_ready_and_how_old_it_is(kind):
     assert version["subresources"] == {"status": {}}
 
 
-def test_short_names_are_unique_and_the_category_is_pki():
+def test_short_names_are_unique_and_no_kind_is_called_like_the_category():
     names = [kind.crd()["spec"]["names"] for kind in KINDS]
-    short = [name for one in names for name in one["shortNames"]]
-    assert len(short) == len(set(short))
-    assert all(one["categories"] == ["pki"] for one in names)
+    called = [name for one in names for name in (one["singular"], one["plural"], *one.get("shortNames", []))]
+    assert len(called) == len(set(called))
+    assert all(one["categories"] == ["pki-all"] for one in names)
+    assert "pki-all" not in called, "kubectl takes a name for the category before the kind"
     assert len({one["plural"] for one in names}) == len(KINDS)
 
 

@@ -22,9 +22,11 @@ from operators.pki.plan import (
     Issue,
     Keep,
     Observed,
+    Pending,
     Refuse,
     StoredSecret,
     WaitFor,
+    patience_ends,
     plan,
     renewal_time,
     retry_delay,
@@ -205,6 +207,32 @@ def test_an_issuer_that_cannot_sign_does_not_spoil_what_it_signed_before(ca):
     assert plan(replace(seen, now=NOW + timedelta(hours=20))) == refusal
     assert plan(replace(seen, secret=None)) == refusal
     assert plan(observed(certificate(), refusal)) == refusal
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "generation", "seconds"),
+    [
+        ("Unknown", reasons.ISSUER_NOT_FOUND, 1, 1),
+        ("Unknown", reasons.ISSUER_NOT_READY, 1, 1),
+        ("False", reasons.ISSUER_NOT_FOUND, 1, 0),
+        ("False", reasons.ISSUER_NOT_FOUND, 0, 2),
+        ("False", reasons.DENIED_BY_POLICY, 1, 2),
+        ("True", reasons.UP_TO_DATE, 1, 2),
+    ],
+)
+def test_what_is_missing_is_awaited_once(status, reason, generation, seconds):
+    wanted, missing = certificate(), Refuse(reasons.ISSUER_NOT_FOUND, "create it", absent=True)
+    since = NOW - timedelta(seconds=1)
+    set_condition(wanted.status.conditions, "Ready", status, reason, now=since, observed_generation=generation)
+    moment = NOW + timedelta(seconds=seconds)
+    assert patience_ends(wanted.status.conditions, 1, reasons.ISSUER_NOT_FOUND, NOW) == moment
+    expected = Pending(missing.reason, missing.message, moment) if seconds else missing
+    assert plan(observed(wanted, missing)) == expected
+
+
+def test_without_any_policy_a_request_is_pending_and_with_one_denied_at_once(ca):
+    assert isinstance(plan(observed(certificate(), ca, policies=[])), Pending)
+    assert isinstance(plan(observed(certificate(), ca, policies=[policy("other")])), Refuse)
 
 
 def test_after_a_failure_the_next_attempt_waits_unless_the_spec_changes(ca):

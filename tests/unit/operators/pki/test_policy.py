@@ -91,6 +91,30 @@ def test_the_denial_speaks_of_the_policy_that_came_closest():
     assert "CertificatePolicy b allows" in denial.message
 
 
+def test_the_policy_that_was_meant_is_told_by_names_before_all_else():
+    roots = policy("roots", allowedNames=["*"], allowCA=True)
+    services = policy(
+        "services", allowedNames=["*.{{namespace}}.svc"], allowedKeyAlgorithms=["ECDSA"], maxDuration="1h"
+    )
+    asked = request(dnsNames=["web.team-b.svc"], privateKey={"algorithm": "RSA"})
+    denial = decide(asked, "team-a", [roots, services])
+    assert denial is not None
+    assert denial.message.startswith("Did you mean web.team-a.svc? (spec.dnsNames[0] is 'web.team-b.svc'")
+    for told in (
+        "Use a key of kind ECDSA",
+        "Ask for at most 1h",
+        "CertificatePolicy services allows *.team-a.svc here",
+    ):
+        assert told in denial.message
+
+
+def test_a_denial_says_whether_any_policy_speaks_of_the_namespace():
+    nobody, somebody = (decide(request(dnsNames=["app2"]), "team-a", found) for found in ([], [policy()]))
+    assert nobody is not None
+    assert somebody is not None
+    assert (nobody.absent, somebody.absent) == (True, False)
+
+
 def test_a_policy_speaks_of_its_namespaces_only():
     assert decide(request(dnsNames=["app1"]), "team-a", [policy(namespaces=["team-b"])]) is not None
     assert selects(policy(namespaces=["team-*"]).spec, "team-a")
