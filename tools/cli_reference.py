@@ -18,8 +18,21 @@ from operatorkit.cli import cli
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "reference" / "cli.md"
 _HEAD = """# The command line
 
-Made by `tools/cli_reference.py` from the commands themselves: change it there. What a person can mend is one line on
-stderr and exit code 1; a mistake in the arguments is exit code 2.
+Made by `tools/cli_reference.py` from the commands themselves: change it there.
+
+An operator is named by its file (`website.py`; `website.py:OPERATOR` where there are several in it), by a module
+(`shop.website`, `shop.website:OPERATOR`), or, if it is installed, by its name (`pki`). A file is meant where the name
+ends in `.py` or has a slash.
+
+| exit code | when |
+|---|---|
+| 0 | done; or, of what stays in front, stopped as asked by Ctrl-C or SIGTERM |
+| 1 | it could not be done: one line on stderr says what is wrong, and what to do |
+| 2 | the arguments are wrong |
+| 130, 143 | Ctrl-C or SIGTERM, before there was anything to stop, or a second time |
+
+The shell completes commands and options after `eval "$(_OPERATORKIT_COMPLETE=bash_source operatorkit)"`, in bash;
+`zsh_source` and `fish_source` are for the other two. Colours are left out where the output is no terminal.
 """
 
 

@@ -11,13 +11,14 @@ import difflib
 import errno
 import importlib
 import sys
+from enum import IntEnum
 from typing import NoReturn
 
 import click
 
 from operatorkit.errors import OperatorKitError
 
-__all__ = ["main"]
+__all__ = ["ExitCode", "main"]
 
 # name -> (module, one line of help); the module's `command` is the click command or group
 _COMMANDS = {
@@ -30,6 +31,19 @@ _COMMANDS = {
 }
 
 _CANNOT_PRINT = {errno.ENOSPC, errno.EDQUOT, errno.EIO}
+
+
+class ExitCode(IntEnum):
+    """How a command ended, for scripts: part of the interface, changed only with a record in docs/adr."""
+
+    DONE = 0
+    """Done; or, of what stays in front, stopped as asked by Ctrl-C or SIGTERM."""
+    FAILED = 1
+    """It could not be done; one line on stderr says what is wrong, and what to do."""
+    USAGE = 2
+    """The arguments are wrong."""
+    INTERRUPTED = 130
+    """Ctrl-C, before there was anything to stop."""
 
 
 class _LazyGroup(click.Group):
@@ -70,22 +84,21 @@ def cli() -> None:
 def main() -> NoReturn:
     """Run the command line; what a person can mend is one line on stderr and exit code 1, never a traceback.
 
-    Exit codes: 0 done, or stopped by a signal as asked; 1 it could not be done; 2 the arguments are wrong; 130 Ctrl-C
-    before there was anything to stop. They are part of the interface.
+    The exit codes are those of `ExitCode`, and 128 and the number of a signal that cut something short.
     """
     try:
         cli(standalone_mode=False)
     except click.exceptions.Abort:
-        sys.exit(130)
+        sys.exit(ExitCode.INTERRUPTED)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
     except OperatorKitError as error:
         click.echo(f"operatorkit: {error}", err=True)
-        sys.exit(1)
+        sys.exit(ExitCode.FAILED)
     except OSError as error:
         if error.errno not in _CANNOT_PRINT:
             raise
         click.echo(f"operatorkit: the output cannot be written: {error.strerror}", err=True)
-        sys.exit(1)
-    sys.exit(0)
+        sys.exit(ExitCode.FAILED)
+    sys.exit(ExitCode.DONE)
