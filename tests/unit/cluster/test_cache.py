@@ -164,6 +164,20 @@ def test_an_answer_that_comes_after_the_deletion_makes_no_ghost():
     assert A not in cache
 
 
+def test_an_older_object_of_a_list_does_not_turn_back_what_the_cache_has_seen():
+    cache = Cache()
+    cache.update(pod("a", 9))
+    cache.update(pod("b", 3))
+    assert not cache.put(pod("c", 5)), "the watch is past 5, and c is not there: it was deleted since"
+
+
+def test_another_object_of_the_same_name_and_version_is_told():
+    cache = Cache()
+    cache.update(pod("a", 5, uid="before the server was restored"))
+    assert brief(cache.update(pod("a", 5, uid="after"))) == ("MODIFIED", "a", "5", "5")
+    assert cache.update(pod("a", 5, uid="after")) is None
+
+
 def test_an_object_made_anew_survives_the_deletion_of_its_predecessor():
     cache = Cache()
     cache.update(pod("a", 4))

@@ -136,12 +136,24 @@ def test_what_was_issued_is_accepted_after_storing_it_and_refused_after_any_chan
         request(dnsNames=["a.example"], usages=["client auth"]),
         request(dnsNames=["a.example"], privateKey={"size": 384}),
         request(dnsNames=["a.example"], commonName="a.example"),
+        request(dnsNames=["a.example"], uris=["spiffe://example/a"]),
+        request(dnsNames=["a.example"], usages=["server auth", "client auth"]),
     ):
         with pytest.raises(VerificationError):
             verify(read_material(data), different, root, now=NOW)
     for moment in (NOW - timedelta(hours=1), NOW + timedelta(hours=2161)):
         with pytest.raises(VerificationError, match="valid until"):
             verify(read_material(data), wanted, root, now=moment)
+
+
+@pytest.mark.parametrize(
+    "fields", [{"dnsNames": ["a.example"]}, {"commonName": "ca", "isCA": True}], ids=["leaf", "ca"]
+)
+def test_what_signs_itself_is_its_own_root(fields):
+    wanted = request(usages=["server auth", "client auth"], **fields)
+    issued = make(wanted, SelfSigner()).material
+    assert issued.root == issued.certificate
+    verify(read_material(issued.data()), wanted, SelfSigner(), now=NOW)
 
 
 def test_a_ca_with_name_constraints_does_not_issue_what_no_verifier_would_accept(root):
