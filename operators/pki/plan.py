@@ -162,7 +162,8 @@ def patience_ends(conditions: Iterable[Condition], generation: int, reason: str,
     ready = get_condition(conditions, "Ready")
     if ready is not None and ready.observed_generation == generation:
         if ready.status == "Unknown":
-            return ready.last_transition_time + PATIENCE
+            since = ready.last_transition_time
+            return since + PATIENCE if since <= now else now  # a clock that was set back does not lengthen the wait
         if ready.status == "False" and ready.reason == reason:
             return now
     return now.replace(microsecond=0) + PATIENCE

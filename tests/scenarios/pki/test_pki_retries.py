@@ -14,7 +14,8 @@ from cryptography.hazmat.primitives import hashes
 from operatorkit.clock import parse_time
 from operatorkit.errors import Forbidden
 from operatorkit.testing import eventually
-from operators.pki import app
+from operatorkit.testing.running import running
+from operators.pki import Certificate, app
 from operators.pki.keys import generate_key, write_key
 
 
@@ -39,8 +40,6 @@ class NoQuota:
 
 @pytest.fixture
 def pki_without_quota(team):
-    from operatorkit.testing.running import running
-
     @asynccontextmanager
     async def run():
         api = NoQuota(team.cluster)
@@ -146,6 +145,33 @@ async def test_a_secret_of_another_type_under_the_label_of_the_certificate_is_as
         assert ready["message"].startswith("Delete Secret web-tls, which cannot be changed, so that it is made anew: ")
         assert "type: Invalid value" in ready["message"]
         assert await team.data("web-tls") == {"note": b"mine"}
+
+
+class Overtaken(NoQuota):
+    """A `ClusterAPI` on which the Certificate is deleted at the moment when its Secret is written."""
+
+    async def patch(self, resource: Any, name: str, body: Any, **options: Any) -> Any:
+        if resource.plural == "secrets" and not self.attempts:
+            self.attempts += 1
+            await self._api.delete(Certificate.api_resource(), "web", namespace=options["namespace"])
+        return await self._api.patch(resource, name, body, **options)
+
+
+async def test_a_certificate_that_is_deleted_while_it_is_made_leaves_nothing_behind(team):
+    await team.ca()
+    api = Overtaken(team.cluster)
+    async with running(app, api, clock=team.clock, namespace=team.namespace) as started:
+        await team.certificate()
+        await eventually(lambda: api.attempts == 1)
+        await started.settled()
+        assert await team.find("Certificate", "web") is None
+        await eventually(lambda: is_gone(team, "web-tls"), timeout=60)  # the garbage collector's pace
+        await started.settled()
+        assert await team.find("Secret", "web-tls") is None
+
+
+async def is_gone(team, secret: str) -> bool:
+    return await team.find("Secret", secret) is None
 
 
 async def has_failed(team, attempts: int):

@@ -230,6 +230,13 @@ def test_what_is_missing_is_awaited_once(status, reason, generation, seconds):
     assert plan(observed(wanted, missing)) == expected
 
 
+def test_a_clock_that_was_set_back_does_not_lengthen_the_wait(ca):
+    wanted, missing = certificate(), Refuse(reasons.ISSUER_NOT_FOUND, "create it", absent=True)
+    later = NOW + timedelta(hours=1)
+    set_condition(wanted.status.conditions, "Ready", None, missing.reason, now=later, observed_generation=1)
+    assert plan(observed(wanted, missing)) == missing
+
+
 def test_without_any_policy_a_request_is_pending_and_with_one_denied_at_once(ca):
     assert isinstance(plan(observed(certificate(), ca, policies=[])), Pending)
     assert isinstance(plan(observed(certificate(), ca, policies=[policy("other")])), Refuse)
