@@ -1,8 +1,25 @@
-"""What all tests share: the signals of a process that was started in the foreground, wherever this one was."""
+"""What all tests share: a foreground process's signals, and how hypothesis looks for examples.
+
+A run of the suite tries the same examples each time, however slow the machine, so that it fails for what was changed.
+`pytest --hypothesis-profile=explore` looks for new ones; one that fails becomes an `@example`.
+"""
 
 from __future__ import annotations
 
 import signal
+
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(
+    "suite",
+    derandomize=True,
+    database=None,
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.register_profile("explore", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
 
 
 def pytest_configure() -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import importlib
 import os
 import secrets
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from operatorkit.testing.user import User
 
 _BACKENDS = ("embedded", "real", "existing")
+_BY_CONTROLLERS = ("serviceaccounts/default", "configmaps/kube-root-ca.crt")
+_WAIT_SECONDS = 60.0
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -62,12 +65,18 @@ def controlplane(request: pytest.FixtureRequest) -> Iterator[ControlPlane]:
 
 @pytest.fixture
 def namespace(controlplane: ControlPlane) -> Iterator[str]:
-    """Provide a namespace of this test's own; its deletion is asked for afterwards, and not waited for."""
+    """Provide a namespace of this test's own; its deletion is asked for afterwards, and not waited for.
+
+    Guarantees: what controllers put into every namespace is there, so that pods are admitted and nothing comes between
+    the changes that the test makes; unless the control plane has no such controllers.
+    """
     from operatorkit.testing.user import User
 
     name = f"test-{secrets.token_hex(4)}"
     admin = User.of(controlplane)
-    admin.request("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
+    made = admin.request("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
+    assert made.status == 201, made.text
+    _await_controllers(admin, name)
     yield name
     admin.request("DELETE", f"/api/v1/namespaces/{name}")
 
@@ -90,3 +99,20 @@ def kubeconfig(controlplane: ControlPlane, namespace: str, tmp_path: Path) -> Pa
 def clock() -> FakeClock:
     """Provide a clock that stands at the start of 2026 until the test moves it."""
     return FakeClock()
+
+
+def _await_controllers(admin: User, namespace: str) -> None:
+    """Return when what controllers put into every namespace is in that one; at once where none does."""
+    deadline = time.monotonic() + _WAIT_SECONDS
+    while not all(_is_there(admin, namespace, path) for path in _BY_CONTROLLERS):
+        if not _is_there(admin, "default", _BY_CONTROLLERS[0]):
+            return
+        assert time.monotonic() < deadline, (
+            f"namespace {namespace} did not get {' and '.join(_BY_CONTROLLERS)} within {_WAIT_SECONDS:g} s: "
+            "is kube-controller-manager well?"
+        )
+        time.sleep(0.01)
+
+
+def _is_there(admin: User, namespace: str, path: str) -> bool:
+    return admin.request("GET", f"/api/v1/namespaces/{namespace}/{path}").status == 200

@@ -30,14 +30,15 @@ async def eventually(check: Callable[[], T | None], *, timeout: float = ..., mes
 async def eventually(
     check: Callable[[], Any],
     *,
-    timeout: float = 10.0,  # noqa: ASYNC109 - it bounds the wait, not one call
+    timeout: float = 30.0,  # noqa: ASYNC109 - it bounds the wait, not one call
     message: str = "",
 ) -> Any:
     """Return the first result of `check` that is true, asking again with growing pauses; it may be async.
 
-    An AssertionError, an error answer of the API server, and a LookupError (a condition or field that is not there
-    yet) count as "not yet"; any other exception is raised at once. After `timeout` seconds of real time an
-    AssertionError tells what was last seen, and names any FakeClock that stands still while somebody waits for it.
+    An AssertionError, an error answer of the API server, and a look into what is not there (a LookupError, or what
+    Python raises for a use of None) count as "not yet"; any other exception is raised at once. After `timeout` seconds
+    of real time an AssertionError tells what was last seen, and names any FakeClock that stands still while somebody
+    waits for it.
     """
     deadline = time.monotonic() + timeout
     pause = _FIRST_PAUSE
@@ -50,7 +51,9 @@ async def eventually(
             if value:
                 return value
             seen = f"the last result was {value!r}"
-        except (AssertionError, ClusterError, LookupError) as error:
+        except (AssertionError, ClusterError, LookupError, TypeError, AttributeError) as error:
+            if isinstance(error, TypeError | AttributeError) and "NoneType" not in str(error):
+                raise
             cause, seen = error, f"the last attempt raised {type(error).__name__}: {error}"
         if time.monotonic() >= deadline:
             raise AssertionError(_failure(message, timeout, seen)) from cause

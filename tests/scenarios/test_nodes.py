@@ -124,11 +124,12 @@ async def test_a_pod_that_fits_no_node_says_so(http, nodes):
     await http.created("pods", pod(nodeSelector={"disk": "nowhere"}))
 
     async def told():
-        return (await events_of(http, "p")).get("FailedScheduling")
+        event = (await events_of(http, "p"))["FailedScheduling"]
+        assert event["message"].startswith("0/")
+        assert "didn't match Pod's node affinity/selector" in event["message"]
+        return True
 
-    event = await eventually(told)
-    assert event["message"].startswith("0/")
-    assert "didn't match Pod's node affinity/selector" in event["message"]
+    await eventually(told)
     status = (await http.get(http.path("pods", "p"))).json["status"]
     [condition] = [c for c in status["conditions"] if c["type"] == "PodScheduled"]
     assert (condition["status"], condition["reason"]) == ("False", "Unschedulable")
@@ -144,7 +145,11 @@ async def test_a_running_pod_ends_gracefully(http, nodes):
 
 
 async def test_the_node_is_ready(http, nodes):
-    items = (await http.get("/api/v1/nodes")).json["items"]
-    ready = [c["status"] for node in items for c in node["status"]["conditions"] if c["type"] == "Ready"]
-    assert ready
-    assert set(ready) == {"True"}
+    async def ready():
+        items = (await http.get("/api/v1/nodes")).json["items"]
+        found = [c["status"] for node in items for c in node["status"]["conditions"] if c["type"] == "Ready"]
+        assert found
+        assert set(found) == {"True"}
+        return True
+
+    await eventually(ready)

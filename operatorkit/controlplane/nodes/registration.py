@@ -24,6 +24,7 @@ _AGAIN_AFTER = timedelta(seconds=1)
 _CAPACITY = {"cpu": "64", "memory": "256Gi", "ephemeral-storage": "1Ti", "pods": "250"}
 _PROVIDER = "simulated://"
 _KUBELET_VERSION = "v1.36.3"
+_TAINTS_OF_THE_LOST = frozenset({"node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"})
 
 
 def host(number: int) -> Host:
@@ -117,14 +118,15 @@ async def register(api: ClusterAPI, node: Host, *, clock: Clock) -> JSONObject:
         await api.patch(
             NODES, node.name, {"status": wanted["status"]}, patch_type=PatchType.MERGE, subresource="status"
         )
-    # New nodes are born tainted as not ready; where no node lifecycle controller runs, nobody else lifts the taint.
-    return await _lift_taint(api, node)
+    # New nodes are born tainted as not ready, and one that was switched off is tainted as lost: where no node lifecycle
+    # controller runs nobody else lifts the taints, and where one does it takes its time.
+    return await _lift_taints(api, node)
 
 
-async def _lift_taint(api: ClusterAPI, node: Host) -> JSONObject:
+async def _lift_taints(api: ClusterAPI, node: Host) -> JSONObject:
     held = await api.get(NODES, node.name)
     taints = (held.get("spec") or {}).get("taints") or []
-    kept = [taint for taint in taints if taint["key"] != "node.kubernetes.io/not-ready"]
+    kept = [taint for taint in taints if taint["key"] not in _TAINTS_OF_THE_LOST]
     if kept == taints:
         return held
     body = {"metadata": {"resourceVersion": held["metadata"]["resourceVersion"]}, "spec": {"taints": kept or None}}
@@ -133,7 +135,7 @@ async def _lift_taint(api: ClusterAPI, node: Host) -> JSONObject:
     except ClusterError as error:
         if error.code != 409:
             raise
-        return await _lift_taint(api, node)  # the controller was quicker, or touched something else
+        return await _lift_taints(api, node)  # the controller was quicker, or touched something else
 
 
 async def renew(api: ClusterAPI, node: Host, *, clock: Clock) -> None:

@@ -58,6 +58,20 @@ def test_fixtures_give_a_namespace_a_user_and_counted_requests(pytester: pytest.
             cluster.forget()
             assert not cluster.calls
 
+        @pytest.fixture
+        def requests(monkeypatch):
+            from operatorkit.testing.user import User
+
+            made, request = [], User.request
+            monkeypatch.setattr(User, "request", lambda self, *its: made.append(its[:2]) or request(self, *its))
+            return made
+
+        def test_what_controllers_put_into_each_namespace_is_there_from_the_start(requests, namespace):
+            path = f"/api/v1/namespaces/{namespace}"
+            assert requests[0] == ("POST", "/api/v1/namespaces")
+            assert requests[-1] == ("GET", f"{path}/configmaps/kube-root-ca.crt")
+            assert ("GET", f"{path}/serviceaccounts/default") in requests
+
         async def test_a_namespace_is_of_one_test(cluster, namespace):
             names = [item["metadata"]["name"] for item in (await cluster.list(CONFIG_MAPS, namespace=namespace)).items]
             assert "a" not in names
@@ -84,7 +98,27 @@ def test_fixtures_give_a_namespace_a_user_and_counted_requests(pytester: pytest.
         """
     )
     result = pytester.runpytest_subprocess("-p", "no:cacheprovider", "-W", "error")
-    result.assert_outcomes(passed=5)
+    result.assert_outcomes(passed=6)
+
+
+def test_a_control_plane_without_controllers_is_not_waited_for(pytester: pytest.Pytester):
+    pytester.makeini("[pytest]\nasyncio_default_fixture_loop_scope = function\n")
+    pytester.makepyfile(
+        """
+        import pytest
+        from operatorkit.testing.backends import start
+
+        @pytest.fixture(scope="module")
+        def controlplane():
+            with start("embedded", controllers="") as plane:
+                yield plane
+
+        def test_a_namespace(namespace):
+            assert namespace
+        """
+    )
+    result = pytester.runpytest_subprocess("-p", "no:cacheprovider", "-W", "error")
+    result.assert_outcomes(passed=1)
 
 
 KUBECONFIG = {

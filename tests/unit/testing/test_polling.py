@@ -32,9 +32,25 @@ async def test_assertions_errors_of_the_api_server_and_absent_fields_mean_not_ye
     assert await eventually(check)
 
 
+@pytest.mark.parametrize(
+    "look",
+    [
+        lambda conditions: [each["type"] for each in conditions],
+        lambda conditions: conditions[0]["type"],
+        lambda conditions: conditions.copy(),
+    ],
+    ids=["iterated", "subscripted", "asked"],
+)
+async def test_a_field_that_is_null_means_not_yet(look):
+    seen = iter([None, None, [{"type": "Ready"}]])
+    assert await eventually(lambda: look(next(seen)))
+
+
 async def test_another_error_is_raised_at_once():
     with pytest.raises(TypeError):
         await eventually(lambda: len(3))
+    with pytest.raises(AttributeError):
+        await eventually(lambda: "status".conditions)
 
 
 async def test_the_failure_tells_the_last_result_and_the_clock_that_stands_still():

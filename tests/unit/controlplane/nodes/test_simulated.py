@@ -260,6 +260,8 @@ async def test_a_namespace_with_a_running_pod_can_be_deleted(api: LiveCluster, n
 async def test_nodes_of_an_earlier_run_are_taken_over_or_deleted(api: LiveCluster, namespace: str) -> None:
     async with SimulatedNodes(api, count=3):
         kept = await api.get(NODES, "node-1")
+    lost = {"spec": {"taints": [{"key": "node.kubernetes.io/unreachable", "effect": "NoSchedule"}]}}
+    await api.patch(NODES, "node-1", lost, patch_type=PatchType.MERGE)
 
     async with SimulatedNodes(api, count=1):
         await _run(api, namespace)
