@@ -37,7 +37,7 @@ class Watch:
         self.response = response
         self._buffer = b""
 
-    async def next(self, *, within: float = 10.0) -> dict[str, Any] | None:
+    async def next(self, *, within: float = 60.0) -> dict[str, Any] | None:
         """Return the next frame, or None when the server has ended the watch."""
         async with asyncio.timeout(within):
             while b"\n" not in self._buffer:
@@ -49,7 +49,7 @@ class Watch:
         line, self._buffer = self._buffer.split(b"\n", 1)
         return json.loads(line)
 
-    async def until(self, type_: str, name: str | None = None, *, within: float = 10.0) -> dict[str, Any]:
+    async def until(self, type_: str, name: str | None = None, *, within: float = 60.0) -> dict[str, Any]:
         """Return the object of the next frame of that type (and name), passing over others."""
         async with asyncio.timeout(within):
             while True:
@@ -130,7 +130,7 @@ class Http:
         assert answer.status == 201, answer.text
         return answer.json
 
-    async def gone(self, path: str, *, within: float = 15.0) -> None:
+    async def gone(self, path: str, *, within: float = 90.0) -> None:
         """Wait until nothing is at `path`."""
 
         async def missing() -> bool:

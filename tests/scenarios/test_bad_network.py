@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 from contextlib import suppress
 from datetime import timedelta
@@ -84,7 +85,6 @@ async def network(controlplane):
         yield bad
 
 
-@pytest.mark.timeout(110)
 async def test_a_cache_behind_a_bad_network_ends_at_the_servers_state(cluster, network, controlplane, config_map):
     namespace, chance = cluster.namespace, random.Random(11)
     kubeconfig = controlplane.kubeconfig(namespace=namespace)
@@ -107,7 +107,9 @@ async def test_a_cache_behind_a_bad_network_ends_at_the_servers_state(cluster, n
         await informer.synced()
         network.bad = True
         there: set[str] = set()
-        for number in range(250):
+        for number in itertools.count():
+            if number >= 250 and network.cut + network.stalled >= 5:
+                break  # it was bad enough for this test to mean something
             name = f"c{chance.randrange(20)}"
             if name not in there:
                 await cluster.create(CONFIG_MAPS, config_map(name, {"n": "x" * 300}), namespace=namespace)
@@ -128,13 +130,12 @@ async def test_a_cache_behind_a_bad_network_ends_at_the_servers_state(cluster, n
             cached = {obj["metadata"]["name"]: obj["metadata"]["resourceVersion"] for obj in informer.cache.list()}
             return wanted == cached == known
 
-        await eventually(same, timeout=30)
+        await eventually(same, timeout=60)
         assert not running.done()
         running.cancel()
         with suppress(asyncio.CancelledError):
             await running
     assert faults == []
-    assert network.cut + network.stalled >= 5, "the network was too good for this test to mean anything"
 
 
 def _guard(faults, callback, change):

@@ -254,7 +254,7 @@ class Process:
     def output(self):
         return "".join(self.lines)
 
-    def stop(self, number=signal.SIGTERM, within=20):
+    def stop(self, number=signal.SIGTERM, within=60):
         if self.process.poll() is None:
             self.process.send_signal(number)
         try:
@@ -292,7 +292,7 @@ async def test_an_operator_of_kopf_handles_creation_change_timers_and_deletion(c
         return (await status()).get("created") == {"size": 3}
 
     try:
-        await eventually(is_created, timeout=20)
+        await eventually(is_created, timeout=60)
         held = await cluster.get(widgets, "w", namespace=namespace)
         assert held["metadata"]["finalizers"] == ["example.io/kopf"]
         assert "kopf.zalando.org/last-handled-configuration" in held["metadata"]["annotations"]
@@ -305,8 +305,8 @@ async def test_an_operator_of_kopf_handles_creation_change_timers_and_deletion(c
         async def has_ticked():
             return (await status()).get("ticks", 0) >= 3
 
-        await eventually(is_resized, timeout=20)
-        await eventually(has_ticked, timeout=20)
+        await eventually(is_resized, timeout=60)
+        await eventually(has_ticked, timeout=60)
 
         async def welcomed():
             events = await cluster.list(EVENTS, namespace=namespace, field_selector="reason=Welcome")
@@ -320,7 +320,7 @@ async def test_an_operator_of_kopf_handles_creation_change_timers_and_deletion(c
         async def is_gone():
             return not (await cluster.list(widgets, namespace=namespace)).items
 
-        await eventually(is_gone, timeout=20)
+        await eventually(is_gone, timeout=60)
     except AssertionError as error:
         raise AssertionError(f"{error}\n{kopf_operator.output}") from error
     assert await asyncio.to_thread(kopf_operator.stop) == 0, kopf_operator.output
@@ -385,7 +385,7 @@ def test_curl_reads_writes_and_watches(curl, namespace, tmp_path: Path):
     assert yaml.safe_load(curl(f"{path}/a", "--header", "Accept: application/yaml"))["data"] == {"k": "w"}
 
     frames = curl(
-        f"{path}?watch=1&resourceVersion={made['metadata']['resourceVersion']}&timeoutSeconds=1", "--no-buffer"
+        f"{path}?watch=1&resourceVersion={made['metadata']['resourceVersion']}&timeoutSeconds=3", "--no-buffer"
     )
     (frame,) = [json.loads(line) for line in frames.splitlines()]
     assert (frame["type"], frame["object"]["data"]) == ("MODIFIED", {"k": "w"})
@@ -404,7 +404,7 @@ def test_curl_without_credentials_may_read_health_and_version_only(curl, control
 
     def ask(path: str) -> tuple[str, str]:
         done = subprocess.run(
-            [*anonymous, controlplane.url + path], capture_output=True, text=True, timeout=30, check=True
+            [*anonymous, controlplane.url + path], capture_output=True, text=True, timeout=60, check=True
         )
         text, _, code = done.stdout.rpartition("\n")
         return code, text

@@ -25,7 +25,7 @@ def operatorkit(*arguments: str | Path, cwd: Path | None = None) -> str:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=180,
     )
     said = done.stdout + done.stderr
     assert done.returncode not in (0, -9, -15), said

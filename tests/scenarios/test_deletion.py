@@ -208,9 +208,9 @@ async def test_a_namespace_takes_everything_in_it_along(http, config_map):
         reasons = {condition["type"]: condition["status"] for condition in status.get("conditions", [])}
         return reasons.get("NamespaceFinalizersRemaining") == "True"
 
-    await eventually(waits_for_the_finalizer, timeout=20)
+    await eventually(waits_for_the_finalizer)
     await http.patch(http.path("configmaps", "a", ns=name), {"metadata": {"finalizers": None}})
-    await http.gone(f"/api/v1/namespaces/{name}", within=30)
+    await http.gone(f"/api/v1/namespaces/{name}")
 
 
 async def test_nothing_can_be_created_in_a_namespace_that_is_not_there(http, config_map):

@@ -14,7 +14,7 @@ import pytest
 
 from operatorkit.testing import eventually
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(400)
 
 COMMAND = [sys.executable, "-m", "operatorkit", "demo"]
 
@@ -54,7 +54,7 @@ def environment(marker: str) -> dict[str, str]:
 
 
 def test_the_demo_shows_the_error_at_the_pod_and_the_recovery(marker: str) -> None:
-    done = subprocess.run(COMMAND, env=environment(marker), capture_output=True, text=True, check=False, timeout=100)
+    done = subprocess.run(COMMAND, env=environment(marker), capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     told = done.stdout
     assert "spec.dnsNames[0]" in told
@@ -89,7 +89,7 @@ def test_an_interrupted_demo_leaves_no_process_behind(marker: str, until: str) -
         if until in line:
             break
     os.killpg(process.pid, signal.SIGINT)
-    rest, _ = process.communicate(timeout=30)
+    rest, _ = process.communicate(timeout=120)
     text = "".join(seen) + rest
     assert any(until in line for line in seen), text
     assert "Traceback" not in text
@@ -121,8 +121,8 @@ def start_tests(marker: str, folder: Path) -> subprocess.Popen[bytes]:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda it: it.name)
 async def test_interrupted_tests_leave_no_process_behind(marker: str, number: signal.Signals, tmp_path: Path) -> None:
     process = start_tests(marker, tmp_path / "inner")
-    await eventually(lambda: runs_an_operator(marker), timeout=60, message="an operator runs")
+    await eventually(lambda: runs_an_operator(marker), timeout=120, message="an operator runs")
     os.killpg(process.pid, number)
-    await eventually(lambda: process.poll() is not None, timeout=30, message="the tests end")
-    await eventually(lambda: family(marker) == [], timeout=30, message="no process is left")
+    await eventually(lambda: process.poll() is not None, timeout=120, message="the tests end")
+    await eventually(lambda: family(marker) == [], timeout=60, message="no process is left")
     assert process.returncode != 0

@@ -208,7 +208,7 @@ async def test_it_settles_on_what_the_specs_say_whatever_fails_on_the_way(cluste
             await users.act()
             await asyncio.sleep(rng.random() * 0.01)
         faulty.share = 0
-        await eventually(users.see_what_they_asked_for, timeout=60)  # the garbage collector's pace
+        await eventually(users.see_what_they_asked_for, timeout=120)  # the garbage collector's pace
         await operator.settled()
 
         async def quiet() -> bool:
@@ -216,7 +216,7 @@ async def test_it_settles_on_what_the_specs_say_whatever_fails_on_the_way(cluste
             await idle(operator.cluster, period=0.5)
             return ran.total() == runs
 
-        await eventually(quiet, timeout=30, message="nothing is left to do")  # a watch may still wait to be opened
+        await eventually(quiet, timeout=60, message="nothing is left to do")  # a watch may still wait to be opened
     assert sum(faulty.injected.values()) > 10, faulty.injected
 
 

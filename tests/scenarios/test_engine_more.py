@@ -165,7 +165,7 @@ async def test_a_run_that_takes_too_long_is_cancelled_and_tried_again(cluster, o
 
     async with operator(app) as running:
         await create(cluster, team("a"))
-        await eventually(lambda: len(runs) == 2)
+        await eventually(lambda: len(runs) >= 2)
         await running.settled()
         events = (await cluster.list(EVENTS, namespace=cluster.namespace)).items
         assert ["did not return within 0.05 s" in event["message"] for event in events] == [True]
@@ -361,4 +361,4 @@ async def test_an_engine_that_is_stopped_before_it_is_ready_ends_at_once(cluster
         pass
     engine = Engine(Operator("nothing"), cluster)
     engine.stop()
-    await asyncio.wait_for(engine.run(), 5)
+    await asyncio.wait_for(engine.run(), 60)

@@ -160,7 +160,7 @@ async def test_a_kind_that_is_served_later_is_followed_then(cluster):
         assert f"does not serve things.{group}" in str(informer.error)
         await cluster.create(CRDS, crd)
         try:
-            await asyncio.wait_for(informer.synced(), 20)
+            await asyncio.wait_for(informer.synced(), 60)
             assert informer.error is None
         finally:
             await cluster.delete(CRDS, things.qualified)
@@ -182,7 +182,7 @@ async def test_a_missing_permission_is_named_and_its_arrival_is_noticed(cluster,
             "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user.name}],
         }
         await cluster.create(ROLE_BINDINGS, binding, namespace=namespace)
-        await asyncio.wait_for(informer.synced(), 30)
+        await asyncio.wait_for(informer.synced(), 60)
         assert informer.error is None
 
 

@@ -50,10 +50,10 @@ class Process:
             assert self.popen.poll() is None or self.said.count(text) >= times, self.said
             return self.said.count(text) >= times
 
-        await eventually(so, timeout=30, message=f"{text!r} is said")
+        await eventually(so, timeout=120, message=f"{text!r} is said")
 
     async def ends(self) -> int:
-        await eventually(lambda: self.popen.poll() is not None, timeout=30, message="the process ends")
+        await eventually(lambda: self.popen.poll() is not None, timeout=120, message="the process ends")
         return self.popen.returncode
 
 
@@ -288,7 +288,7 @@ async def test_dev_runs_a_file_and_reloads_it_and_repairs_and_removes_children(s
         await eventually(lambda: _is(page, "<h2>Hello</h2>welcome"))
 
         await api.delete(websites, "a", namespace="default")
-        await eventually(lambda: _is(page, None), timeout=30)
+        await eventually(lambda: _is(page, None), timeout=60)
     process.popen.send_signal(signal.SIGINT)
     assert await process.ends() == 0
     assert process.said.endswith("stopped\n")
@@ -374,7 +374,7 @@ async def test_dev_leaves_no_file_and_no_process_behind_however_it_ends(start, t
     assert (folder / "kubeconfig").is_file()
     process.popen.send_signal(number)
     await process.ends()
-    await eventually(lambda: not any(scratch.iterdir()), timeout=30, message="nothing is left")
+    await eventually(lambda: not any(scratch.iterdir()), timeout=60, message="nothing is left")
     await process.says("website stopped")
 
 

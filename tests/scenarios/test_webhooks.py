@@ -50,6 +50,7 @@ class Door:
 
     def __init__(self) -> None:
         self.asked = []
+        self.mutating = 0
         self.decide = lambda new, old: Allowed()
         self.change = lambda obj: Allowed()
         self.gate = asyncio.Event()
@@ -66,12 +67,12 @@ def served(operator, cluster, door, namespace):
     """Run an operator of this test's own, whose webhooks are for this test's namespace."""
 
     @asynccontextmanager
-    async def run(*, webhooks=None, clock=None, network_clock=None, name=None, limited=False, **options):
+    async def run(*, webhooks=None, clock=None, network_clock=None, name=None, limited=False, seconds=20, **options):
         app = Operator(name or f"gadgets-{namespace}")
         app.settings = replace(app.settings, own_namespace=namespace)
         options = {"namespace_selector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}, **options}
 
-        @app.validate(Gadget, operations=["CREATE", "UPDATE", "DELETE"], timeout=timedelta(seconds=2), **options)
+        @app.validate(Gadget, operations=["CREATE", "UPDATE", "DELETE"], timeout=timedelta(seconds=seconds), **options)
         async def validate(new, old, request):
             door.asked.append(request)
             await door.gate.wait()
@@ -79,6 +80,7 @@ def served(operator, cluster, door, namespace):
 
         @app.mutate(Gadget, reinvocation=True, **options)
         async def mutate(obj, request):
+            door.mutating += 1
             return door.change(obj)
 
         app.reads(Gadget)
@@ -104,13 +106,13 @@ async def elsewhere(cluster, namespace):
 
 
 async def in_force(cluster, door):
-    """Return when the API server, which hears of a registration a moment later, asks."""
+    """Return when the API server, which hears of each of the two registrations a moment later, asks both."""
 
     async def asks():
         await cluster.create(GADGETS, gadget("probe"), namespace=cluster.namespace, dry_run=True)
-        return bool(door.asked)
+        return door.asked and door.mutating
 
-    await eventually(asks, timeout=20, message="the API server asks the webhook")
+    await eventually(asks, message="the API server asks the webhooks")
     door.asked.clear()
 
 
@@ -165,9 +167,9 @@ async def test_a_dry_run_is_told_as_one_and_stores_nothing(served, cluster, door
 
 
 async def test_a_slow_webhook_is_an_error_in_time(served, cluster, door):
-    async with served():
+    async with served(seconds=5):
         door.gate.clear()
-        with pytest.raises(ClusterError, match=r"did not decide within 1\.[0-9]+ s"):
+        with pytest.raises(ClusterError, match=r"did not decide within [34](\.[0-9]+)? s"):
             await cluster.create(GADGETS, gadget(), namespace=cluster.namespace)
         door.gate.set()
 
@@ -210,11 +212,13 @@ async def test_without_an_answer_the_failure_policy_decides(
                 return
 
             async def refused():
-                with pytest.raises(ClusterError, match=r'failed calling webhook "copy\.example\.io"'):
+                try:
                     await cluster.create(GADGETS, gadget(), namespace=namespace, dry_run=True)
-                return True
+                except ClusterError as error:
+                    return 'failed calling webhook "copy.example.io"' in error.message
+                return False
 
-            await eventually(refused, timeout=20, message="the API server calls the copy")
+            await eventually(refused, message="the API server calls the copy")
         finally:
             await cluster.delete(VALIDATING, name)
 
@@ -260,7 +264,7 @@ async def second_operator(change, cluster):
             await cluster.create(GADGETS, gadget("probe"), namespace=cluster.namespace, dry_run=True)
             return bool(called)
 
-        await eventually(asks, timeout=20, message="the API server asks the second webhook")
+        await eventually(asks, message="the API server asks the second webhook")
         yield
 
 
@@ -290,7 +294,7 @@ async def test_a_registration_that_somebody_spoils_is_repaired(served, cluster, 
             assert (await cluster.get(VALIDATING, name))["webhooks"] == before["webhooks"]
             return True
 
-        await eventually(repaired, timeout=20)
+        await eventually(repaired)
 
 
 async def test_a_certificate_that_is_renewed_under_way_breaks_nothing(served, cluster, door):
@@ -302,7 +306,7 @@ async def test_a_certificate_that_is_renewed_under_way_breaks_nothing(served, cl
         async def changed():
             return await presented(cluster, running.app) != first
 
-        await eventually(changed, timeout=20, message="another certificate is presented")
+        await eventually(changed, message="another certificate is presented")
         door.decide = lambda new, old: Denied("asked")
         for _ in range(3):
             with pytest.raises(Forbidden, match="asked"):
@@ -402,7 +406,7 @@ async def test_a_secret_that_was_spoilt_is_written_anew_and_the_new_ca_is_regist
         async def changed():
             return await presented(cluster, running.app) != first
 
-        await eventually(changed, timeout=20, message="another certificate is presented")
+        await eventually(changed, message="another certificate is presented")
         door.decide = lambda new, old: Denied("asked")
 
         async def asked():
@@ -414,7 +418,7 @@ async def test_a_secret_that_was_spoilt_is_written_anew_and_the_new_ca_is_regist
                 return False
             raise AssertionError("admitted without being asked")
 
-        await eventually(asked, timeout=20, message="the API server trusts the new certificate")
+        await eventually(asked, message="the API server trusts the new certificate")
 
 
 async def presented(cluster, app):
@@ -458,11 +462,13 @@ async def test_two_operators_of_one_name_in_two_namespaces_leave_each_other_alon
         assert names <= found
 
         async def refused():
-            with pytest.raises(Forbidden, match="the other one"):
+            try:
                 await cluster.create(GADGETS, gadget(), namespace=elsewhere, dry_run=True)
-            return True
+            except Forbidden as error:
+                return "the other one" in error.message
+            return False
 
-        await eventually(refused, timeout=20, message="the API server asks the other one")
+        await eventually(refused, message="the API server asks the other one")
         await cluster.create(GADGETS, gadget(), namespace=namespace)
         assert first.app.name == other.name
     assert not names & {it["metadata"]["name"] for it in (await cluster.list(VALIDATING)).items}

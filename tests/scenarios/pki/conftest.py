@@ -143,7 +143,7 @@ class Team:
         return await eventually(found, message=f"{reason} at {kind} {name}")
 
     async def condition(
-        self, kind: str, name: str, *, status: str, reason: str | None = None, within: float = 10.0
+        self, kind: str, name: str, *, status: str, reason: str | None = None, within: float = 30.0
     ) -> dict[str, Any]:
         """Wait until the condition Ready is that, for the spec as it is now."""
 

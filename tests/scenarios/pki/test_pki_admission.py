@@ -15,26 +15,35 @@ SPEC = {"secretName": "web-tls", "issuerRef": {"name": "ca"}}
 
 @pytest.fixture
 def door(pki, team):
-    """Run pki with its webhooks, which API servers hear of a moment later."""
+    """Run pki with its webhooks, of which API servers hear a moment later: of each of the two, and of their end."""
+
+    async def tried(**spec):
+        body = {**certificate("probe"), "spec": {**SPEC, **spec}}
+        options = {"namespace": team.namespace, "dry_run": True}
+        return (await team.cluster.create(team.kinds["Certificate"], body, **options))["spec"]
+
+    async def validated():
+        try:
+            await tried(dnsNames=["a_b"])
+        except Invalid:
+            return True
+        return False
+
+    async def mutated():
+        return "dnsNames" in await tried(commonName="app1")
+
+    async def both():
+        return await validated() and await mutated()
+
+    async def neither():
+        return not await validated() and not await mutated()
 
     @asynccontextmanager
     async def run():
         async with pki(webhooks=AtUrl()) as running:
-
-            async def refuses():
-                try:
-                    await team.cluster.create(
-                        team.kinds["Certificate"],
-                        certificate("probe", dnsNames=["a_b"]),
-                        namespace=team.namespace,
-                        dry_run=True,
-                    )
-                except Invalid:
-                    return True
-                return False
-
-            await eventually(refuses, timeout=20, message="the API server asks pki")
+            await eventually(both, message="the API server asks pki")
             yield running
+        await eventually(neither, message="the API server asks nobody")
 
     return run
 

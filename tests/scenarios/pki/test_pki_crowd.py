@@ -22,7 +22,7 @@ async def test_two_hundred_certificates_at_once_need_three_writes_each(team, pki
         await running.settled()
         before = running.writes()
         await asyncio.gather(*(team.certificate(f"c{n}", dnsNames=[f"c{n}.{team.namespace}.svc"]) for n in range(200)))
-        await eventually(lambda: all_ready(team, 200), timeout=60)
+        await eventually(lambda: all_ready(team, 200), timeout=120)
         await running.settled()
         made = running.writes() - before
         assert made == {("patch", "secrets"): 200, ("patch", "certificates/status"): 200, ("create", "events"): 200}

@@ -59,7 +59,7 @@ async def test_the_correction_lets_the_pod_run_and_those_who_heard_of_the_error_
         event = await team.event("Pod", "web", "CertificateIssued")
         assert (event["type"], event["count"]) == ("Normal", 1)
         if nodes is not None:
-            await eventually(lambda: phase_is(team, "web", "Running"), timeout=30)
+            await eventually(lambda: phase_is(team, "web", "Running"), timeout=60)
         await running.settled()
         assert len(await team.events("Pod", "web")) == 2
 
