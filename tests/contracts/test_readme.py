@@ -70,7 +70,7 @@ def test_a_command_of_readme_prints_what_readme_shows(command: str, output: str,
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=200,
     )
     printed = done.stdout + done.stderr
     for line in output.splitlines():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -63,7 +64,7 @@ class Kubectl:
             input=stdin,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=200,
             check=False,
             env={**self.environment, **environment},
         )
@@ -79,6 +80,14 @@ class Kubectl:
         done = self.run(*arguments, stdin=stdin, **environment)
         assert done.returncode != 0, f"kubectl {' '.join(arguments)} succeeded: {done.stdout}"
         return done.stderr
+
+    def until(self, *arguments, stdin=None, **environment):
+        """Run it until it succeeds: servers go by a grant, and serve and describe a new kind, a moment later."""
+        deadline = time.monotonic() + 60
+        while (done := self.run(*arguments, stdin=stdin, **environment)).returncode and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert done.returncode == 0, f"kubectl {' '.join(arguments)}: {done.stderr or done.stdout}"
+        return done.stdout
 
     def start(self, *arguments):
         """Start one that goes on, such as a watch."""

@@ -330,10 +330,10 @@ def test_delete_waits_for_finalizers(kubectl):
     kubectl("patch", "cm", "a", "-p", '{"metadata": {"finalizers": ["example.com/wait"]}}')
     deletion = kubectl.start("delete", "cm", "a")
     try:
-        kubectl("wait", "--for=jsonpath={.metadata.deletionTimestamp}", "cm/a", "--timeout=10s")
+        kubectl("wait", "--for=jsonpath={.metadata.deletionTimestamp}", "cm/a", "--timeout=60s")
         assert deletion.poll() is None
         kubectl("patch", "cm", "a", "--type=merge", "-p", '{"metadata": {"finalizers": null}}')
-        assert deletion.wait(timeout=20) == 0
+        assert deletion.wait(timeout=120) == 0
     finally:
         deletion.kill()
         deletion.communicate()
@@ -341,15 +341,15 @@ def test_delete_waits_for_finalizers(kubectl):
 
 def test_wait_for_a_field_a_deletion_and_in_vain(kubectl):
     kubectl("apply", "-f", "-", stdin=CONFIG_MAP)
-    assert kubectl("wait", "--for=jsonpath={.data.colour}=red", "cm/settings", "--timeout=5s") == (
+    assert kubectl("wait", "--for=jsonpath={.data.colour}=red", "cm/settings", "--timeout=60s") == (
         "configmap/settings condition met\n"
     )
     told = kubectl.fails("wait", "--for=jsonpath={.data.colour}=blue", "cm/settings", "--timeout=1s")
     assert "timed out waiting for the condition on configmaps/settings" in told
-    waiting = kubectl.start("wait", "--for=delete", "cm/settings", "--timeout=20s")
+    waiting = kubectl.start("wait", "--for=delete", "cm/settings", "--timeout=120s")
     try:
         kubectl("delete", "cm", "settings")
-        assert waiting.wait(timeout=20) == 0
+        assert waiting.wait(timeout=120) == 0
     finally:
         waiting.kill()
         waiting.communicate()
@@ -368,7 +368,7 @@ def test_auth_can_i_and_whoami(kubectl, user, namespace):
     assert kubectl.run("auth", "can-i", "get", "pods", "--as", user.name).stdout == "no\n"
     kubectl("create", "role", "r", "--verb=get,list", "--resource=pods")
     kubectl("create", "rolebinding", "b", "--role=r", f"--user={user.name}")
-    assert kubectl("auth", "can-i", "get", "pods", "--as", user.name) == "yes\n"
+    assert kubectl.until("auth", "can-i", "get", "pods", "--as", user.name) == "yes\n"
     listed = table(kubectl("auth", "can-i", "--list", "--as", user.name))
     assert ["pods", "[]", "[]", "[get list]"] in listed
     assert ["Username", "admin"] in table(kubectl("auth", "whoami"))
@@ -383,9 +383,9 @@ def test_a_custom_resource_from_definition_to_deletion(kubectl, namespace):
     created = kubectl("apply", "-f", "-", stdin=CRD)
     assert created == "customresourcedefinition.apiextensions.k8s.io/gadgets.kubectl.example.com created\n"
     try:
-        kubectl("wait", "--for=condition=Established", "crd/gadgets.kubectl.example.com", "--timeout=20s")
+        kubectl("wait", "--for=condition=Established", "crd/gadgets.kubectl.example.com", "--timeout=120s")
         gadget = "apiVersion: kubectl.example.com/v1\nkind: Gadget\nmetadata: {name: g}\nspec: {size: 3}\n"
-        assert kubectl("apply", "-f", "-", stdin=gadget) == "gadget.kubectl.example.com/g created\n"
+        assert kubectl.until("apply", "-f", "-", stdin=gadget) == "gadget.kubectl.example.com/g created\n"
         header, row = table(kubectl("get", "gdg"))
         assert (header, row[:2]) == (["NAME", "SIZE", "AGE"], ["g", "3"])
         assert kubectl("get", "gadget", "g", "-o", "jsonpath={.spec}") == '{"replicas":1,"size":3}'
@@ -397,7 +397,7 @@ def test_a_custom_resource_from_definition_to_deletion(kubectl, namespace):
         )
         assert kubectl("scale", "gadget", "g", "--replicas=4") == "gadget.kubectl.example.com/g scaled\n"
         assert "gadget.kubectl.example.com/g" in kubectl("get", "all", "-o", "name")
-        told = kubectl("explain", "gadget.spec")
+        told = kubectl.until("explain", "gadget.spec")
         assert "What is wanted." in told
         assert re.search(r"size\t<integer>\n\s+How big it is\.", told)
         described = kubectl("describe", "gadget", "g")
@@ -409,7 +409,12 @@ def test_a_custom_resource_from_definition_to_deletion(kubectl, namespace):
 
 def test_describe_a_pod_that_waits_and_its_events(kubectl, running_nodes):
     kubectl("apply", "-f", "-", stdin=POD)
-    kubectl("wait", "pod/p", "--for=jsonpath={.status.containerStatuses[0].state.waiting.reason}=ContainerCreating")
+    kubectl(
+        "wait",
+        "pod/p",
+        "--for=jsonpath={.status.containerStatuses[0].state.waiting.reason}=ContainerCreating",
+        "--timeout=60s",
+    )
     told = until(lambda: kubectl("describe", "pod", "p"), "FailedMount")
     assert re.search(r"Name:\s+p\n", told)
     assert re.search(r"Status:\s+Pending", told)
@@ -423,7 +428,7 @@ def test_describe_a_pod_that_waits_and_its_events(kubectl, running_nodes):
     assert rows[1][1:4] == ["Warning", "FailedMount", "pod/p"]
     assert "FailedMount" in kubectl("events", "--for", "pod/p")
     kubectl("create", "secret", "generic", "late")
-    assert kubectl("wait", "pod/p", "--for=condition=Ready", "--timeout=20s") == "pod/p condition met\n"
+    assert kubectl("wait", "pod/p", "--for=condition=Ready", "--timeout=120s") == "pod/p condition met\n"
     header, row = table(kubectl("get", "pod", "p"))
     assert (header, row[:4]) == (["NAME", "READY", "STATUS", "RESTARTS", "AGE"], ["p", "1/1", "Running", "0"])
     assert re.search(r"Status:\s+Running", kubectl("describe", "pod", "p"))
@@ -442,7 +447,7 @@ def until(look, word, *, times=100):
 
 def test_run_makes_a_pod(kubectl, running_nodes):
     assert kubectl("run", "once", "--image=i") == "pod/once created\n"
-    kubectl("wait", "pod/once", "--for=condition=Ready", "--timeout=20s")
+    kubectl("wait", "pod/once", "--for=condition=Ready", "--timeout=120s")
     kubectl("delete", "pod", "once", "--now")
 
 
@@ -452,7 +457,7 @@ def test_namespaces_come_and_go(kubectl, namespace):
     header, row = table(kubectl("get", "ns", name))
     assert (header, row[:2]) == (["NAME", "STATUS", "AGE"], [name, "Active"])
     assert re.search(r"Status:\s+Active", kubectl("describe", "ns", name))
-    assert kubectl("delete", "ns", name, "--timeout=40s") == f'namespace "{name}" deleted\n'
+    assert kubectl("delete", "ns", name, "--timeout=180s") == f'namespace "{name}" deleted\n'
     assert kubectl.fails("get", "ns", name) == f'Error from server (NotFound): namespaces "{name}" not found\n'
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import enum
 import json
+import os
 import subprocess
+import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -154,16 +156,21 @@ class Note(Resource[NoSpec, NoStatus], group="x.example.io", version="v1", scope
 @pytest.fixture(scope="module")
 def kubectl(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     with RealControlPlane() as controlplane:
-        config = controlplane.write_kubeconfig(tmp_path_factory.mktemp("real") / "kubeconfig")
+        home = tmp_path_factory.mktemp("real")  # kubectl caches by port what another control plane may have had there
+        config = controlplane.write_kubeconfig(home / "kubeconfig")
 
         def run(*arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
             assert FOUND is not None
             command = [str(FOUND.kubectl), "--kubeconfig", str(config), *arguments]
-            return subprocess.run(command, input=given, capture_output=True, text=True, check=False)
+            environment = {**os.environ, "HOME": str(home)}
+            return subprocess.run(command, input=given, capture_output=True, text=True, check=False, env=environment)
 
         done = run("apply", "--server-side", "--warnings-as-errors", "-f", "-", given=render([All.crd()]))
         assert done.returncode == 0, done.stderr
-        run("wait", "--for=condition=Established", f"crd/{All.crd()['metadata']['name']}", "--timeout=30s")
+        deadline = time.monotonic() + 60
+        while (done := run("get", All.crd()["metadata"]["name"])).returncode and time.monotonic() < deadline:
+            time.sleep(0.1)  # discovery tells of a kind a moment after it is established
+        assert done.returncode == 0, done.stderr
         yield run
 
 

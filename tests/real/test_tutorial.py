@@ -45,7 +45,7 @@ class Terminal:
     def stop(self) -> None:
         if self.front is not None:
             self.front.terminate()
-            self.front.communicate(timeout=60)
+            self.front.communicate(timeout=120)
         self.front = None
 
     def run(self, words: list[str]) -> str:
@@ -65,7 +65,7 @@ def terminal(binaries, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(1200)
 async def test_a_reader_who_types_every_block_sees_what_the_page_shows(terminal):
     for lang, info, body in BLOCKS:
         how, _, name = info.partition("=")
@@ -96,6 +96,6 @@ async def follow(terminal: Terminal, words: list[str], shown: list[str]) -> None
         return True
 
     if words[:2] == ["kubectl", "get"]:
-        await eventually(once, timeout=30)
+        await eventually(once, timeout=120)
     else:
         await once()

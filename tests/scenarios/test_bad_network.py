@@ -9,7 +9,6 @@ from contextlib import suppress
 from datetime import timedelta
 from urllib.parse import urlsplit
 
-import pytest
 import pytest_asyncio
 
 from operatorkit.clock import SYSTEM_CLOCK

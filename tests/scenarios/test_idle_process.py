@@ -7,8 +7,6 @@ import sys
 import threading
 from pathlib import Path
 
-import pytest
-
 from operatorkit.controlplane.embedded import EmbeddedControlPlane
 from operatorkit.controlplane.embedded.audit import Entry
 from operatorkit.testing import eventually, remains

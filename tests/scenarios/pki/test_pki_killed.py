@@ -25,7 +25,7 @@ from operatorkit.testing import eventually
 from operatorkit.testing.running import install_crds
 from operators.pki import app
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 NAMESPACES = ApiResource("", "v1", "Namespace", "namespaces", namespaced=False)
 KINDS = ("Issuer", "CertificatePolicy", "Certificate", "Pki")

@@ -72,7 +72,7 @@ def test_up_says_how_to_connect_and_leaves_nothing_when_stopped(
     assert (cluster["server"], line[2]) == (line[1], backend)
 
     process.send_signal(number)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=180)
 
     assert (process.returncode, errors) == (0, "stopping\n")
     assert list(tmp_path.iterdir()) == []
@@ -84,7 +84,7 @@ def test_a_port_in_use_is_one_clear_line(backend: str, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         process = _start("--backend", backend, "--port", str(port), home=tmp_path)
-        output, errors = process.communicate(timeout=60)
+        output, errors = process.communicate(timeout=180)
 
     assert (process.returncode, output) == (1, "")
     assert errors == (
@@ -108,7 +108,7 @@ def test_up_listens_on_the_port_asked_for(tmp_path: Path) -> None:
         assert answer.read() == b"ok"
 
     process.terminate()
-    process.communicate(timeout=60)
+    process.communicate(timeout=180)
     assert not config.exists()
 
 
@@ -118,7 +118,7 @@ def test_a_kubeconfig_of_somebody_else_is_not_written_over(content: str, tmp_pat
     config.write_text(content)
 
     process = _start("--kubeconfig", str(config), home=tmp_path)
-    output, errors = process.communicate(timeout=60)
+    output, errors = process.communicate(timeout=180)
 
     assert (process.returncode, output) == (1, "")
     assert errors == (

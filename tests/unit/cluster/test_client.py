@@ -274,7 +274,7 @@ async def test_watches_that_wait_for_their_first_byte_do_not_hold_up_requests(se
     async with LiveCluster(ClusterConfig(server=server.url), max_requests_in_flight=2) as api:
         watches = [asyncio.ensure_future(anext(api.watch(pods, resource_version="1"))) for _ in range(5)]
         await eventually(lambda: server.running == 5)
-        assert await asyncio.wait_for(api.get(pods, "a", namespace="ns"), 5) == POD
+        assert await asyncio.wait_for(api.get(pods, "a", namespace="ns"), 60) == POD
         for watch in watches:
             watch.cancel()
         await asyncio.gather(*watches, return_exceptions=True)
@@ -384,7 +384,7 @@ async def test_a_truncated_last_line_is_dropped_when_the_watch_ends_and_an_error
 async def test_a_watch_that_is_silent_for_too_long_is_given_up(server, given, pods):
     server.answers(given.stream(frame("ADDED", POD), then="hang"))
     config = ClusterConfig(server=server.url)
-    async with LiveCluster(config, watch_idle_timeout=timedelta(milliseconds=50)) as api:
+    async with LiveCluster(config, watch_idle_timeout=timedelta(milliseconds=300)) as api:
         with pytest.raises(errors.Timeout):
             await events(api.watch(pods, resource_version="5"))
 
@@ -394,7 +394,7 @@ async def test_a_request_without_an_answer_times_out(server, given, pods):
         await asyncio.Event().wait()
 
     server.answers(never)
-    async with LiveCluster(ClusterConfig(server=server.url), request_timeout=timedelta(milliseconds=50)) as api:
+    async with LiveCluster(ClusterConfig(server=server.url), request_timeout=timedelta(seconds=1)) as api:
         with pytest.raises(errors.Timeout, match="/api/v1/namespaces/ns/pods/a/binding: no answer in time"):
             await api.create(pods, POD, namespace="ns", name="a", subresource="binding")
 

@@ -62,7 +62,7 @@ async def test_different_keys_are_handled_side_by_side() -> None:
     async with _running(handle, clock, clock) as queue:
         queue.add("a")
         queue.add("b")
-        await asyncio.wait_for(queue.settled(), 10)
+        await asyncio.wait_for(queue.settled(), 60)
 
 
 async def test_a_failure_is_tried_again_after_a_pause_that_doubles() -> None:

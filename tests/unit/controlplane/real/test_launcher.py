@@ -67,11 +67,9 @@ def test_a_program_that_never_gets_ready_is_given_up_and_stopped(tmp_path: Path)
         kube_apiserver=_script(tmp_path / "kube-apiserver", f"echo $$ > {pid}; echo dreaming; exec sleep 60"),
         etcd=_script(tmp_path / "etcd", "exec sleep 60"),
     )
-    plane = RealControlPlane(binaries=binaries, controllers="", timeout=timedelta(seconds=0.5))
+    plane = RealControlPlane(binaries=binaries, controllers="", timeout=timedelta(seconds=3))
 
-    with pytest.raises(
-        StartError, match=r"(?s)/readyz did not answer within 0:00:00\.5.*kube-apiserver:\n    dreaming"
-    ):
+    with pytest.raises(StartError, match=r"(?s)/readyz did not answer within 0:00:03.*kube-apiserver:\n    dreaming"):
         plane.__enter__()
 
     with pytest.raises(ProcessLookupError):
@@ -121,7 +119,7 @@ def test_programs_end_and_their_files_go_when_the_launcher_is_killed(tmp_path: P
     launcher.communicate()
 
     # A pidfd becomes readable when its process has ended.
-    assert select.select([descriptor], [], [], 30)[0] == [descriptor]
+    assert select.select([descriptor], [], [], 120)[0] == [descriptor]
     os.close(descriptor)
     with pytest.raises(ProcessLookupError):
         os.kill(child, 0)
@@ -138,9 +136,9 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealControlPlane
 def _kubectl(plane: RealControlPlane, config: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     kubectl = plane.binaries.kubectl
     assert kubectl is not None
-    return subprocess.run(
-        [kubectl, "--kubeconfig", config, *arguments], capture_output=True, text=True, check=False, timeout=60
-    )
+    command = [kubectl, "--kubeconfig", config, *arguments]
+    environment = {**os.environ, "HOME": str(config.parent)}  # with a cache of its own
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=200, env=environment)
 
 
 @pytest.mark.real
@@ -172,7 +170,8 @@ def test_the_audit_log_names_who_asked_for_what(plane: RealControlPlane, tmp_pat
     assert _kubectl(plane, config, "get", "--raw", "/api/v1/namespaces/default").returncode == 0
 
     assert plane._audit_log is not None
-    lines = [json.loads(line) for line in plane._audit_log.read_text().splitlines()]
+    whole = plane._audit_log.read_text().rpartition("\n")[0]  # a last line may be in the making
+    lines = [json.loads(line) for line in whole.splitlines()]
     assert {"auditor"} == {line["user"]["username"] for line in lines if "auditor" in json.dumps(line["user"])}
     assert any(
         line["user"]["username"] == "auditor" and line["requestURI"] == "/api/v1/namespaces/default" for line in lines

@@ -67,7 +67,7 @@ async def _rolled_out(api: LiveCluster, namespace: str, image: str, replicas: in
         }
         return deployment
 
-    return await eventually(check, timeout=20)
+    return await eventually(check)
 
 
 async def test_a_deployment_gets_its_pods_and_says_so(api: LiveCluster, namespace: str) -> None:
