@@ -6,8 +6,13 @@ A run of the suite tries the same examples each time, however slow the machine, 
 
 from __future__ import annotations
 
+import secrets
 import signal
+import socket
+from collections.abc import Callable
+from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 settings.register_profile(
@@ -28,3 +33,28 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+@pytest.fixture(scope="session")
+def find_port() -> Callable[[], int]:
+    """Find a port for a server that is started later: one where nothing listens, and that no client is given."""
+    given = Path("/proc/sys/net/ipv4/ip_local_port_range")
+    first_given = int(given.read_text().split()[0]) if given.exists() else 32768
+
+    def find() -> int:
+        while True:
+            port = 10_000 + secrets.randbelow(first_given - 10_000) if first_given > 12_000 else 0
+            with socket.socket() as probe:
+                try:
+                    probe.bind(("127.0.0.1", port))
+                except OSError:
+                    continue
+                return int(probe.getsockname()[1])
+
+    return find
+
+
+@pytest.fixture
+def free_port(find_port: Callable[[], int]) -> int:
+    """Return one such port."""
+    return find_port()

@@ -22,7 +22,6 @@ import yaml
 
 from operatorkit._runtime.admission import AtService
 from operatorkit.cluster import LiveCluster, load_config
-from operatorkit.controlplane._ports import ReservedPort
 from operatorkit.controlplane.real import RealControlPlane
 from operatorkit.testing import FakeClock, eventually
 from operatorkit.testing.running import running
@@ -165,7 +164,7 @@ def lead_to(port: int) -> dict[str, Any]:
     }
 
 
-async def serve_webhooks(service_account: Path, admin: User) -> None:
+async def serve_webhooks(service_account: Path, admin: User, port: int) -> None:
     """Serve the webhooks of pki behind its chart's Service, also beyond the life of their first certificate.
 
     In the end their registration is removed: the scenarios that follow register their own.
@@ -177,8 +176,6 @@ async def serve_webhooks(service_account: Path, admin: User) -> None:
         for verb, resource in CONFIGURATIONS.items()
         if any(webhook.verb == verb for webhook in app.webhooks)
     ]
-    with ReservedPort() as reserved:
-        port = reserved.number
     slices = f"/apis/discovery.k8s.io/v1/namespaces/{SYSTEM}/endpointslices"
     assert admin.request("POST", slices, lead_to(port)).status == 201
     clock = FakeClock(start=datetime.now(UTC) - LEAF_LIFE * 0.7)  # the API server has a clock of its own
@@ -191,7 +188,7 @@ async def serve_webhooks(service_account: Path, admin: User) -> None:
         for path in registrations:
             trusted = [one["clientConfig"].get("caBundle") for one in admin.request("GET", path).json["webhooks"]]
             assert set(trusted) == {first["ca.crt"]}
-        await eventually(lambda: asyncio.to_thread(refuses, admin), timeout=20, message="a refusal through the Service")
+        await eventually(lambda: asyncio.to_thread(refuses, admin), message="a refusal through the Service")
         clock.tick(LEAF_LIFE * 0.7)
         await eventually(lambda: admin.request("GET", secret).json["data"]["tls.crt"] != first["tls.crt"])
         assert await asyncio.to_thread(refuses, admin)
@@ -209,12 +206,12 @@ def refuses(admin: User) -> bool:
 
 
 async def test_no_right_is_missing_and_each_unused_one_is_argued(
-    audited, manifests, service_account, tmp_path, monkeypatch
+    audited, manifests, service_account, tmp_path, monkeypatch, free_port
 ):
     plane, path = audited
     monkeypatch.setattr(app, "settings", replace(app.settings, own_namespace=SYSTEM))
     if app.webhooks:
-        await serve_webhooks(service_account, User.of(plane))
+        await serve_webhooks(service_account, User.of(plane), free_port)
     kubeconfig = plane.write_kubeconfig(tmp_path / "kubeconfig")
     folder = ROOT / "tests" / "scenarios" / "pki"
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--controlplane=existing"]

@@ -213,7 +213,9 @@ async def test_every_error_of_a_write_says_what_the_server_said(cluster, config_
         await cluster.resolve("nowhere.example.io", "Thing")
 
 
-async def test_a_server_that_restarts_with_nothing_left_is_followed_from_its_new_beginning(config_map, caplog):
+async def test_a_server_that_restarts_with_nothing_left_is_followed_from_its_new_beginning(
+    config_map, caplog, free_port
+):
     from operatorkit.controlplane.embedded import EmbeddedServer
 
     token = ""
@@ -221,8 +223,8 @@ async def test_a_server_that_restarts_with_nothing_left_is_followed_from_its_new
     def credentials():
         return (("Authorization", f"Bearer {token}"),), None
 
-    async with EmbeddedServer(tls=False) as first:
-        port, token = int(first.url.rpartition(":")[2]), first.token
+    async with EmbeddedServer(tls=False, port=free_port) as first:
+        token = first.token
         config = ClusterConfig(server=first.url, credentials=Credentials(credentials()[0], credentials))
         api = await LiveCluster(config).__aenter__()
         for number in range(30):
@@ -233,7 +235,7 @@ async def test_a_server_that_restarts_with_nothing_left_is_followed_from_its_new
     try:
         await eventually(lambda: isinstance(informer.error, errors.Unreachable))
         await eventually(lambda: "connection refused" in str(informer.error))
-        async with EmbeddedServer(tls=False, port=port) as second:
+        async with EmbeddedServer(tls=False, port=free_port) as second:
             token = second.token
             await api.create(CONFIG_MAPS, config_map("fresh"), namespace="default")
             await eventually(lambda: [obj["metadata"]["name"] for obj in own(informer.cache.list())] == ["fresh"])

@@ -12,7 +12,6 @@ import pytest
 from operatorkit import Allowed, Denied, Model, Operator, Resource
 from operatorkit._runtime.admission import AtService
 from operatorkit.cluster import PatchType
-from operatorkit.controlplane._ports import ReservedPort
 from operatorkit.errors import Forbidden, NotFound
 from operatorkit.names import ApiResource
 from operatorkit.resource import NoStatus
@@ -49,10 +48,9 @@ def routed(controlplane):
 
 
 @pytest.fixture
-def port():
-    """A port that is free, as far as can be known."""
-    with ReservedPort() as reserved:
-        return reserved.number
+def port(free_port):
+    """Where the operator listens, or nobody."""
+    return free_port
 
 
 def parcel(name="a", **spec):
@@ -113,7 +111,7 @@ async def test_a_review_through_a_service_is_answered(behind, cluster, http, nam
             assert await told(http) == (403, refusal)
             return True
 
-        await eventually(refused, timeout=20, message="the API server asks through the Service")
+        await eventually(refused, message="the API server asks through the Service")
         with pytest.raises(Forbidden, match="too heavy"):
             await cluster.create(PARCELS, parcel(weight=11), namespace=namespace)
         answer = await http.post(http.path("services.example.io/v1/parcels"), parcel(weight=1))
@@ -121,10 +119,11 @@ async def test_a_review_through_a_service_is_answered(behind, cluster, http, nam
     assert await remove(cluster, app.name)
 
 
-async def test_of_two_replicas_that_start_at_once_one_writes_and_any_answers(behind, cluster, http, namespace):
+async def test_of_two_replicas_that_start_at_once_one_writes_and_any_answers(
+    behind, cluster, http, namespace, find_port
+):
     await cluster.create(SERVICES, service(), namespace=namespace)
-    with ReservedPort() as one, ReservedPort() as two:
-        ports = [one.number, two.number]
+    ports = [find_port(), find_port()]
     await cluster.create(SLICES, endpoints(ports[0]), namespace=namespace)
     replicas = [behind(port=port) for port in ports]
     (app, _), _ = await asyncio.gather(*(it.__aenter__() for it in replicas))
@@ -138,11 +137,11 @@ async def test_of_two_replicas_that_start_at_once_one_writes_and_any_answers(beh
             assert (await told(http))[0] == 403
             return True
 
-        await eventually(refused, timeout=20, message="the first answers")
+        await eventually(refused, message="the first answers")
         await replicas[0].__aexit__(None, None, None)
         moved = {"ports": [{"name": "webhooks", "port": ports[1]}]}
         await cluster.patch(SLICES, f"{NAME}-1", moved, patch_type=PatchType.MERGE, namespace=namespace)
-        await eventually(refused, timeout=20, message="the second answers")
+        await eventually(refused, message="the second answers")
     finally:
         await replicas[1].__aexit__(None, None, None)
         await remove(cluster, app.name)
@@ -195,7 +194,7 @@ async def test_a_service_that_leads_nowhere_is_an_error_that_says_why(
                 assert await told(http) == (500, message)
                 return True
 
-            await eventually(refused, timeout=20, message="the API server calls")
+            await eventually(refused, message="the API server calls")
     assert await remove(cluster, app.name)
 
 
@@ -238,7 +237,7 @@ async def test_a_registration_of_a_chart_is_told_the_ca_and_nothing_else(behind,
             live = await cluster.get(VALIDATING, name)
             return live["webhooks"][0] if "caBundle" in live["webhooks"][0]["clientConfig"] else None
 
-        entry = await eventually(completed, timeout=20, message="the CA is told")
+        entry = await eventually(completed, message="the CA is told")
         del entry["clientConfig"]["caBundle"]
         assert entry == made["webhooks"][0]
         assert await remove(cluster, app.name) == []

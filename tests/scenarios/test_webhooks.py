@@ -338,7 +338,7 @@ async def test_a_new_ca_is_known_to_all_before_its_leaf_is_presented(served, clu
             return True
 
         clock.tick(CA_LIFE * 0.07)
-        await eventually(told, timeout=20, message="API servers are told of the new CA")
+        await eventually(told, message="API servers are told of the new CA")
         await asked()
         assert await presented(cluster, running.app) == first
 
@@ -363,7 +363,7 @@ async def test_what_was_asked_before_the_stop_is_answered(served, cluster, door)
         asked = asyncio.create_task(cluster.create(GADGETS, gadget(), namespace=cluster.namespace))
         await eventually(lambda: bool(door.asked), message="the API server asks")
         running.engine.stop()
-        await eventually(lambda: is_forgotten(cluster, running.app), timeout=20, message="the registration is removed")
+        await eventually(lambda: is_forgotten(cluster, running.app), message="the registration is removed")
         door.gate.set()
         with pytest.raises(Forbidden, match="asked"):
             await asked

@@ -93,9 +93,8 @@ def test_a_port_in_use_is_one_clear_line(backend: str, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_up_listens_on_the_port_asked_for(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
+def test_up_listens_on_the_port_asked_for(tmp_path: Path, free_port: int) -> None:
+    port = free_port
     config = tmp_path / "config"
     process = _start("--port", str(port), "--nodes", "0", "--kubeconfig", str(config), home=tmp_path)
     assert process.stdout is not None
