@@ -15,8 +15,11 @@ How a run ends, and what follows:
 from __future__ import annotations
 
 import logging
+import traceback
+from collections.abc import Hashable
 from datetime import timedelta
 from functools import partial
+from types import TracebackType
 from typing import Any
 
 from operatorkit._runtime.caches import CacheReader, Caches
@@ -69,6 +72,7 @@ class Controller:
         self._events = events
         self._at_once: dict[ObjectKey, int] = {}
         self._terminal: set[ObjectKey] = set()
+        self._told: dict[ObjectKey, Hashable] = {}  # the failure whose traceback is in the log
         self.resource = api_resource_of(reconciler.kind)
         self.workers = reconciler.workers or app.settings.workers
         self.queue: WorkQueue[ObjectKey] = WorkQueue(clock=clock, back_off=app.settings.back_off)
@@ -146,6 +150,7 @@ class Controller:
                 self._run_at_once(key)
                 return
             self._at_once.pop(key, None)
+            self._told.pop(key, None)
             self.queue.forget(key)
             if requeue is not None:
                 self.queue.add_after(key, requeue.after)
@@ -166,12 +171,15 @@ class Controller:
             self.queue.drop(key)
         else:
             wait = self.queue.retry(key)
+            again = self._told.get(key) == (place := _place(error))
+            self._told[key] = place
             _log.warning(
-                "%s: reconcile failed, next try in %s: %s",
+                "%s: reconcile failed%s, next try in %s: %s",
                 where,
+                " as before" if again else "",
                 _short(wait),
-                error,
-                exc_info=None if isinstance(error, OperatorKitError) else error,
+                _text(error),
+                exc_info=None if again or isinstance(error, OperatorKitError) else _trace(error),
             )
         if isinstance(error, _PASSING) or (isinstance(error, TerminalError) and error.reported):
             return
@@ -183,6 +191,7 @@ class Controller:
         self._events.release(self._scope(key))
         self._events.release((self.resource, key))  # what reconcile functions hold: see EventRecorder.hold
         self._at_once.pop(key, None)
+        self._told.pop(key, None)
         self._status.forget(key)
 
     def _scope(self, key: ObjectKey) -> tuple[str, ApiResource, ObjectKey]:
@@ -193,6 +202,24 @@ def _reason(error: Exception) -> str:
     if isinstance(error, TerminalError | ChildConflict):
         return error.reason
     return "ReconcileFailed"
+
+
+def _text(error: Exception) -> str:
+    """Name the type of a foreign exception: the text of a KeyError is the key alone, and of others there is none."""
+    return str(error) if isinstance(error, OperatorKitError) else f"{type(error).__name__}: {error}"
+
+
+def _place(error: Exception) -> Hashable:
+    """Return what two failures have in common if they come from the same place."""
+    return (type(error), *((frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)))
+
+
+def _trace(error: Exception) -> tuple[type[Exception], Exception, TracebackType | None]:
+    """Return a failure for the log, its traceback beginning where ours called the reconcile function."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_globals.get("__name__", "").startswith(__package__):
+        trace = trace.tb_next
+    return type(error), error, trace or error.__traceback__
 
 
 def _message(error: Exception) -> str:

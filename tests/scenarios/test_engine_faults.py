@@ -261,3 +261,24 @@ class Mortal:
 
     async def create(self, *args, **options):
         raise Unreachable("dead")
+
+
+async def test_a_failure_is_logged_with_its_traceback_once_and_then_in_one_line(cluster, operator, caplog):
+    app, faults = Operator("shelves", settings=Settings(back_off=QUICK)), [{"a": 1}, []]
+
+    @app.reconcile(Shelf)
+    async def reconcile(shelf: Shelf, ctx: Context) -> None:
+        faults[0][7]
+
+    def lines(word: str) -> int:
+        return sum(word in line for line in caplog.text.splitlines())
+
+    async with operator(app):
+        odd = {"apiVersion": SHELVES.api_version, "kind": "Shelf", "metadata": {"name": "odd"}}
+        await cluster.create(SHELVES, odd, namespace=cluster.namespace)
+        await eventually(lambda: lines("reconcile failed as before, next try in") >= 2)
+        assert (lines("Traceback"), lines("KeyError: 7") > 2) == (1, True)
+        assert "_runtime" not in caplog.text.split("Traceback")[1].split("KeyError")[0]
+        del faults[0]
+        await eventually(lambda: lines("IndexError: list index out of range") > 2)
+        assert lines("Traceback") == 2
