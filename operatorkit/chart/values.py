@@ -63,13 +63,19 @@ def operator_values(image: str, *, grace_seconds: int) -> Schema:
         ),
         podAnnotations=_texts("Annotations of the Pods."),
         podLabels=_texts("Labels of the Pods, beside the chart's own."),
-        priorityClassName=_string("Their PriorityClass."),
-        nodeSelector=_texts("Labels of the nodes that they may run on."),
-        tolerations=_list("Taints that they tolerate, as in a Pod.", {"type": "object"}),
-        affinity={"type": "object", "description": "Their affinity, as in a Pod.", "default": {}},
+        **_scheduling(),
         nameOverride=_string("A name in place of the chart's.", pattern=r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$"),
         fullnameOverride=_string("A name in place of the release's.", pattern=r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$"),
     )
+
+
+def _scheduling() -> dict[str, Schema]:
+    return {
+        "priorityClassName": _string("Their PriorityClass."),
+        "nodeSelector": _texts("Labels of the nodes that they may run on."),
+        "tolerations": _list("Taints that they tolerate, as in a Pod.", {"type": "object"}),
+        "affinity": {"type": "object", "description": "Their affinity, as in a Pod.", "default": {}},
+    }
 
 
 def crd_values() -> Schema:

@@ -189,14 +189,7 @@ class LiveCluster:
         Raises Gone when `resource_version` is too old, Unreachable when the connection breaks or stays silent for
         longer than even bookmarks do. Close the iterator (`aclosing`) to close the connection.
         """
-        query = {
-            "watch": "1",
-            "allowWatchBookmarks": "true",
-            "resourceVersion": resource_version,
-            # Spread, so that the watches of many clients do not all end at the same moment.
-            "timeoutSeconds": str(timeout_seconds or random.randint(300, 600)),  # noqa: S311
-            **_selectors(label_selector, field_selector),
-        }
+        query = _watch_options(resource_version, timeout_seconds) | _selectors(label_selector, field_selector)
         url = self._url(_collection_path(resource, namespace), query)
         request = f"GET {url}"
         session = self.session
@@ -489,6 +482,17 @@ def _segment(text: str, what: str) -> str:
     if not text or text in {".", ".."} or "/" in text or "%" in text:
         raise ValueError(f"{text!r} is not a {what}: it must not be empty, '.' or '..', or contain '/' or '%'")
     return quote(text, safe=":@!$&'()*+,;=")
+
+
+def _watch_options(resource_version: str, timeout_seconds: int | None) -> dict[str, str]:
+    # spread, so that the watches of many clients do not all end at the same moment
+    seconds = timeout_seconds or random.randint(300, 600)  # noqa: S311
+    return {
+        "watch": "1",
+        "allowWatchBookmarks": "true",
+        "resourceVersion": resource_version,
+        "timeoutSeconds": str(seconds),
+    }
 
 
 def _selectors(label_selector: str, field_selector: str) -> dict[str, str]:

@@ -23,6 +23,19 @@ def test_every_write_of_any_collection_has_a_revision_of_its_own() -> None:
     assert second.decode()["metadata"]["resourceVersion"] == str(second.revision)
 
 
+def test_the_bytes_that_stand_for_an_object_are_made_once_for_each_who_asks() -> None:
+    storage = Storage()
+    record = storage.put(storage.collection("a"), _obj("x"), None)
+    made: list[bytes] = []
+
+    def make() -> bytes:
+        made.append(b"%d" % len(made))
+        return made[-1]
+
+    one, other = object(), object()
+    assert [record.view(key, make) for key in (one, one, other)] == [b"0", b"0", b"1"]
+
+
 def test_a_writer_that_read_something_older_is_told() -> None:
     storage = Storage()
     collection = storage.collection("a")
