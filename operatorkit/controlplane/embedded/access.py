@@ -65,17 +65,8 @@ class Access:
     def require(self, user: User, verb: str, address: Address) -> None:
         """Return when a user may make a request. Raises `ApiError` (403)."""
         if address.plural:
-            self._require(
-                _attributes(
-                    user,
-                    verb=verb,
-                    namespace=address.namespace,
-                    group=address.group,
-                    resource=address.plural,
-                    subresource=address.subresource,
-                    name=address.name,
-                )
-            )
+            what = (address.group, address.plural, address.subresource, address.name)
+            self._require(Attributes(user.name, verb, user.groups, address.namespace, *what))
         else:
             self._require(_attributes(user, verb=verb, path=address.path))
 

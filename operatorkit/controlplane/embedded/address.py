@@ -7,7 +7,7 @@ verb by which RBAC knows the request. What does not: whether the resource exists
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 from urllib.parse import unquote
 
 from operatorkit.controlplane.embedded.options import flag
@@ -16,11 +16,11 @@ __all__ = ["Address", "read_address", "verb_of"]
 
 # parts of a namespace that are not resources inside it
 _NAMESPACE_PARTS = frozenset({"status", "finalize"})
+_NO_NAMES = frozenset({"", ".", ".."})
 _VERBS = {"POST": "create", "GET": "get", "HEAD": "get", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(NamedTuple):
     """The address of a collection, an object or a part of one; `plural` is empty for any other URL."""
 
     path: str
@@ -36,12 +36,12 @@ class Address:
 
 def read_address(raw_path: str) -> Address:
     """Read the path of a URL, still percent-encoded. Never fails: what is no resource has no `plural`."""
-    path, parts = raw_path, raw_path.split("/")[1:]
+    path, parts = raw_path, raw_path.removesuffix("/").split("/")[1:]
     if "%" in raw_path:  # seldom, and decoding each part of each path is dear
         path, parts = unquote(path), [unquote(part) for part in parts]
-    if parts and not parts[-1]:
-        parts.pop()
-    if any(part in {"", ".", ".."} or "/" in part or "\0" in part for part in parts):
+        if any("/" in part or "\0" in part for part in parts):
+            return Address(path)
+    if not _NO_NAMES.isdisjoint(parts):
         return Address(path)
     if len(parts) > 2 and parts[0] == "api":
         group, version, parts = "", parts[1], parts[2:]
@@ -59,7 +59,7 @@ def read_address(raw_path: str) -> Address:
         namespace = parts[1]  # a namespace is inside itself, as RBAC sees it
     if not parts:
         return Address(path)
-    plural, name, subresource, *rest = [*parts[:3], *[""] * (3 - len(parts[:3])), *parts[3:]]
+    plural, name, subresource, *rest = parts if len(parts) >= 3 else (*parts, "", "")[:3]
     return Address(path, group, version, namespace, plural, name, subresource, watch, tuple(rest))
 
 

@@ -55,12 +55,12 @@ class Authenticator:
     def __init__(
         self, tokens: Mapping[str, User] | None = None, verify: Sequence[Callable[[str], User | None]] = ()
     ) -> None:
-        self._tokens = dict(tokens or {})
+        self._tokens = {token.encode(): user.authenticated() for token, user in (tokens or {}).items()}
         self._verify = tuple(verify)
 
     def add(self, token: str, user: User) -> None:
         """Accept a fixed token."""
-        self._tokens[token] = user
+        self._tokens[token.encode()] = user.authenticated()
 
     def user(self, authorization: str, certificate: Mapping[str, Any] | None) -> User:
         """Return who is calling. Raises `ApiError` (401) for credentials that are wrong."""
@@ -75,9 +75,10 @@ class Authenticator:
 
     def user_of_token(self, token: str) -> User:
         """Return whose token it is. Raises `ApiError` (401)."""
+        given = token.encode()
         for known, user in self._tokens.items():
-            if hmac.compare_digest(known.encode(), token.encode()):
-                return user.authenticated()
+            if hmac.compare_digest(known, given):
+                return user
         for verify in self._verify:
             if (found := verify(token)) is not None:
                 return found.authenticated()

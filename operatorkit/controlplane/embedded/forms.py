@@ -9,10 +9,10 @@ Source: https://kubernetes.io/docs/reference/using-api/api-concepts/#receiving-r
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
 from typing import Any
 
-from operatorkit.controlplane.embedded.columns import Columns
+from operatorkit.clock import Clock
+from operatorkit.controlplane.embedded.columns import columns_of
 from operatorkit.controlplane.embedded.encoding import encode
 from operatorkit.controlplane.embedded.negotiation import Form
 from operatorkit.controlplane.embedded.reading import Page
@@ -35,11 +35,10 @@ def _partial(obj: Object, version: str) -> Object:
 class Presenter:
     """Makes answers about one resource in one form."""
 
-    def __init__(self, served: Served, form: Form, columns: Columns, now: datetime, include_object: str = "") -> None:
+    def __init__(self, served: Served, form: Form, clock: Clock, include_object: str = "") -> None:
         self._served = served
         self._form = form
-        self._columns = columns
-        self._now = now
+        self._clock = clock
         self._include = include_object or "Metadata"
         self._headed = False
 
@@ -105,7 +104,7 @@ class Presenter:
         return data
 
     def _table(self, objects: Sequence[Object], revision: str = "", *, metadata: Object | None = None) -> Object:
-        definitions = None if self._headed else [*self._columns.definitions]
+        definitions = None if self._headed else [*columns_of(self._served).definitions]
         return {
             "kind": "Table",
             "apiVersion": f"meta.k8s.io/{self._form.version}",
@@ -115,9 +114,10 @@ class Presenter:
         }
 
     def _rows(self, objects: Iterable[Object]) -> Iterable[Object]:
+        columns, now = columns_of(self._served), self._clock.now()
         for obj in objects:
-            row: Object = {"cells": self._columns.cells(obj, self._now)}
-            conditions = self._columns.conditions(obj)
+            row: Object = {"cells": columns.cells(obj, now)}
+            conditions = columns.conditions(obj)
             if conditions:
                 row["conditions"] = conditions
             if self._include == "Metadata":

@@ -15,7 +15,6 @@ from operatorkit.controlplane.embedded.admission.chain import Admission
 from operatorkit.controlplane.embedded.admission.requests import admission_of
 from operatorkit.controlplane.embedded.bodies import read_delete_options, read_object, require_built_in
 from operatorkit.controlplane.embedded.builtin import codec
-from operatorkit.controlplane.embedded.columns import columns_of
 from operatorkit.controlplane.embedded.core import Core
 from operatorkit.controlplane.embedded.encoding import encode
 from operatorkit.controlplane.embedded.forms import Presenter
@@ -109,7 +108,7 @@ class ResourceHandler:
     def _presenter(self, request: Request, served: Served) -> tuple[Presenter, Form]:
         form = negotiate(request.accept)
         include = request.query.get("includeObject", "")
-        return Presenter(served, form, columns_of(served), self._core.clock.now(), include), form
+        return Presenter(served, form, self._core.clock, include), form
 
     @staticmethod
     def _target(request: Request, served: Served) -> Target:

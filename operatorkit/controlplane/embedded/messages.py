@@ -5,9 +5,10 @@ What belongs here: the values that `server` and `local` give and get. What does 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import NamedTuple
 
 from operatorkit.controlplane.embedded.address import Address, read_address, verb_of
 from operatorkit.controlplane.embedded.authn import User
@@ -17,8 +18,7 @@ from operatorkit.controlplane.embedded.watching import Watch
 __all__ = ["Answer", "Request", "WatchAnswer"]
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """One request, headers and body read."""
 
     method: str
@@ -35,21 +35,34 @@ class Request:
     verb: str
 
     @classmethod
-    def of(cls, method: str, raw_path: str, query: Mapping[str, str], **more: Any) -> Request:
+    def of(
+        cls,
+        method: str,
+        raw_path: str,
+        query: Mapping[str, str],
+        *,
+        user: User,
+        dry_run: tuple[str, ...] = (),
+        accept: str = "",
+        content_type: str = "",
+        user_agent: str = "",
+        body: bytes = b"",
+        host: str = "",
+    ) -> Request:
         """Build a request; address and verb are read from the rest."""
         address = read_address(raw_path)
-        return cls(method, raw_path, query, address=address, verb=verb_of(method, address, query), **more)
+        verb = verb_of(method, address, query)
+        return cls(method, raw_path, query, dry_run, accept, content_type, user_agent, body, user, host, address, verb)
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """A complete answer."""
 
     body: bytes
     status: int = 200
     media: str = "application/json"
-    headers: Mapping[str, str] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
+    headers: Mapping[str, str] = MappingProxyType({})
+    warnings: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)

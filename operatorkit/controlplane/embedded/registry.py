@@ -60,11 +60,15 @@ class Served:
     crd: Mapping[str, Any] = field(default_factory=dict)
     envelope: bytes = b""
     reshapes: bool = False
+    gvk: GroupVersionKind = field(init=False)
+    """The full name of the kind."""
+    converts: bool = field(init=False)
+    """Whether stored objects differ from this version in more than their envelope."""
 
-    @property
-    def gvk(self) -> GroupVersionKind:
-        """The full name of the kind."""
-        return GroupVersionKind(self.group, self.version, self.kind)
+    def __post_init__(self) -> None:
+        gvk = GroupVersionKind(self.group, self.version, self.kind)
+        object.__setattr__(self, "gvk", gvk)
+        object.__setattr__(self, "converts", self.builtin and self.stored_as != gvk)
 
     @property
     def api_version(self) -> str:
@@ -80,11 +84,6 @@ class Served:
     def api_resource(self) -> ApiResource:
         """What a client needs to know of it."""
         return ApiResource(self.group, self.version, self.kind, self.plural, self.namespaced)
-
-    @property
-    def converts(self) -> bool:
-        """Whether stored objects differ from this version in more than their envelope."""
-        return self.builtin and self.stored_as != self.gvk
 
     def convert(self, obj: dict[str, Any], version: GroupVersionKind) -> dict[str, Any]:
         """Return `obj` as `version` has it."""

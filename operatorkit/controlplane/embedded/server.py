@@ -12,7 +12,7 @@ import logging
 import secrets
 import ssl
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from pathlib import Path
@@ -21,7 +21,7 @@ from urllib.parse import unquote
 
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
-from multidict import CIMultiDictProxy
+from multidict import CIMultiDictProxy, MultiDict, MultiDictProxy
 
 from operatorkit.clock import SYSTEM_CLOCK, Clock
 from operatorkit.controlplane._credentials import SERVER_HOSTS, Authority
@@ -56,6 +56,7 @@ BODY_LIMIT_BYTES = 3 * 1024 * 1024
 BOOKMARK_SECONDS = 60.0
 LAST_BOOKMARK_SECONDS = 2.0
 WATCH_SECONDS = 30 * 60 * 60
+_NO_QUERY: MultiDictProxy[str] = MultiDictProxy(MultiDict())
 _FRAME = b'{"type":"%b","object":%b}\n'
 _log = logging.getLogger(__name__)
 
@@ -236,7 +237,7 @@ class EmbeddedServer:
             self._record(request, 200)
             return await self._stream(http, answer)
         self._record(request, answer.status)
-        return _response(http, answer)
+        return _response(http, request, answer)
 
     def _record(self, request: Request, code: int) -> None:
         if self._audit is not unrecorded:  # an entry for nobody would still have to be made
@@ -252,10 +253,11 @@ class EmbeddedServer:
             body = await http.read() if http.can_read_body else b""
         except web.HTTPRequestEntityTooLarge:
             raise too_large_body(BODY_LIMIT_BYTES) from None
-        query = http.query
+        path, asked, _ = http.raw_path.partition("?")
+        query = http.query if asked else _NO_QUERY
         return Request.of(
             http.method,
-            http.raw_path.partition("?")[0],
+            path,
             query,
             dry_run=tuple(query.getall("dryRun", ())),
             accept=headers.get("Accept", ""),
@@ -342,8 +344,8 @@ def _frame(event: Event, answer: WatchAnswer) -> bytes:
     return _FRAME % (event.type.encode(), body)
 
 
-def _response(http: web.BaseRequest, answer: Answer) -> web.Response:
-    headers = dict(answer.headers)
+def _response(http: web.BaseRequest, request: Request, answer: Answer) -> web.Response:
+    headers = {"Cache-Control": "no-cache, private", **answer.headers, "Content-Type": answer.media}
     body = answer.body
     if (etag := headers.get("ETag")) and http.headers.get("If-None-Match") == etag:
         return web.Response(status=304, headers=headers)
@@ -351,9 +353,8 @@ def _response(http: web.BaseRequest, answer: Answer) -> web.Response:
         import yaml
 
         body = yaml.safe_dump(json.loads(body), sort_keys=True).encode()
-    elif answer.media.startswith("application/json") and _is_for_people(http):
+    elif answer.media.startswith("application/json") and _is_for_people(request.query, request.user_agent):
         body = _indented(body)
-    headers = {"Cache-Control": "no-cache, private", **headers, "Content-Type": answer.media}
     response = web.Response(body=body, status=answer.status, headers=headers)
     _warn(response, answer.warnings)
     return response
@@ -365,12 +366,12 @@ def _warn(response: web.Response, warnings: Iterable[str]) -> None:
         response.headers.add("Warning", f'299 - "{text}"')
 
 
-def _is_for_people(http: web.BaseRequest) -> bool:
+def _is_for_people(query: Mapping[str, str], user_agent: str) -> bool:
     """Tell whether JSON is to be indented: when it is asked for, and for browsers and tools such as curl."""
-    wish = http.query.get("pretty", "")
+    wish = query.get("pretty", "")
     if wish:
         return wish in {"1", "t", "T", "TRUE", "true", "True"}
-    return http.headers.get("User-Agent", "").startswith(("curl", "Wget", "Mozilla/5.0"))
+    return user_agent.startswith(("curl", "Wget", "Mozilla/5.0"))
 
 
 def _indented(body: bytes) -> bytes:
@@ -399,7 +400,7 @@ def _refusal(http: web.BaseRequest, error: ApiError) -> web.Response:
     if error.retry_after_seconds:
         headers["Retry-After"] = str(error.retry_after_seconds)
     body = encode(error.status)
-    if _is_for_people(http):
+    if _is_for_people(http.query, http.headers.get("User-Agent", "")):
         body = _indented(body)
     response = web.Response(body=body, status=error.code, headers=headers)
     _warn(response, error.warnings)

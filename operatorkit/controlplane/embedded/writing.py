@@ -15,7 +15,7 @@ import secrets
 import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from operatorkit.clock import Clock, format_time
 from operatorkit.controlplane.embedded.fields.managed import keep_times
@@ -43,8 +43,7 @@ _GENERATED_MAX_LENGTH = 63 - 5
 ATTEMPTS = 16
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(NamedTuple):
     """Which object a write is about."""
 
     served: Served
