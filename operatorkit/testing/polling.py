@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar, overload
@@ -35,24 +36,24 @@ async def eventually(
 ) -> Any:
     """Return the first result of `check` that is true, asking again with growing pauses; it may be async.
 
-    An AssertionError, an error answer of the API server, and a look into what is not there (a LookupError, or what
-    Python raises for a use of None) count as "not yet"; any other exception is raised at once. After `timeout` seconds
-    of real time an AssertionError tells what was last seen, and names any FakeClock that stands still while somebody
-    waits for it.
+    An AssertionError, a `pytest.raises` that saw nothing, an error answer of the API server, and a look into what is
+    not there (a LookupError, or what Python raises for a use of None) count as "not yet"; any other exception is raised
+    at once. After `timeout` seconds of real time an AssertionError tells what was last seen, and names any FakeClock
+    that stands still while somebody waits for it.
     """
     deadline = time.monotonic() + timeout
     pause = _FIRST_PAUSE
     while True:
         seen: str
-        cause: Exception | None = None
+        cause: BaseException | None = None
         try:
             result = check()
             value = await result if inspect.isawaitable(result) else result
             if value:
                 return value
             seen = f"the last result was {value!r}"
-        except (AssertionError, ClusterError, LookupError, TypeError, AttributeError) as error:
-            if isinstance(error, TypeError | AttributeError) and "NoneType" not in str(error):
+        except BaseException as error:
+            if not _means_not_yet(error):
                 raise
             cause, seen = error, f"the last attempt raised {type(error).__name__}: {error}"
         if time.monotonic() >= deadline:
@@ -72,6 +73,15 @@ async def remains(check: Callable[[], object], *, period: float = 0.5, message: 
         if time.monotonic() >= deadline:
             return
         await asyncio.sleep(min(0.05, max(0.0, deadline - time.monotonic())))
+
+
+def _means_not_yet(error: BaseException) -> bool:
+    if isinstance(error, TypeError | AttributeError):
+        return "NoneType" in str(error)
+    pytest = sys.modules.get("pytest")  # its failures are no Exceptions, and one of them is the end of a test's time
+    if pytest is not None and isinstance(error, pytest.fail.Exception):
+        return "DID NOT RAISE" in str(error)
+    return isinstance(error, AssertionError | ClusterError | LookupError)
 
 
 def _failure(message: str, timeout: float, seen: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 
 import pytest
@@ -44,6 +45,28 @@ async def test_assertions_errors_of_the_api_server_and_absent_fields_mean_not_ye
 async def test_a_field_that_is_null_means_not_yet(look):
     seen = iter([None, None, [{"type": "Ready"}]])
     assert await eventually(lambda: look(next(seen)))
+
+
+async def test_a_refusal_that_does_not_come_means_not_yet():
+    refusals = iter([contextlib.nullcontext, contextlib.nullcontext, Refusal])
+
+    def refused() -> bool:
+        with pytest.raises(NotFound), next(refusals)():
+            pass
+        return True
+
+    assert await eventually(refused)
+    assert list(refusals) == []
+
+
+class Refusal(contextlib.AbstractContextManager):
+    def __exit__(self, *_):
+        raise NotFound("gone")
+
+
+async def test_a_failure_that_somebody_asked_for_is_raised_at_once():
+    with pytest.raises(pytest.fail.Exception, match="enough"):
+        await eventually(lambda: pytest.fail("enough"))
 
 
 async def test_another_error_is_raised_at_once():
