@@ -225,9 +225,9 @@ class Operator:
     ) -> Callable[[ValidateFunction[T]], ValidateFunction[T]]:
         """Declare the function that judges requests for objects of `kind` before they are stored.
 
-        It is called with the object as it would be stored, as it is now (None when it is new), and the request. With
-        "DELETE" among `operations`, the first is None for deletions. It must be quick, and must not write. The other
-        options are those of `Webhook`.
+        It is called with the object as it would be stored, as it is now (None when it is new, or not to be read as the
+        class), and the request. With "DELETE" among `operations`, the first is None for deletions. It must be quick,
+        and must not write. The other options are those of `Webhook`.
 
         Raises DefinitionError: the function is not `async def`, the kind has such a function already, or an option
         cannot be what it is.

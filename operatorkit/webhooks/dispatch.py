@@ -88,10 +88,10 @@ async def _judge(webhook: Webhook, request: AdmissionRequest) -> _Verdict:
         fault = f"{webhook.name} judges {' and '.join(webhook.operations)}, and was asked about {request.operation}"
         return _Verdict(Denied(fault, reason="BadRequest"))
     try:
-        new, old = _typed(webhook, request.object), _typed(webhook, request.old_object)
+        new = _typed(webhook, request.object)
+        old = _old(webhook, request) if webhook.verb == "validate" else None
     except InvalidObject as error:
-        # kubectl prints the causes of an Invalid answer, and nothing of its message
-        return _Verdict(Denied(*error.causes) if error.causes else Denied(str(error), reason="BadRequest"))
+        return _Verdict(_unreadable(request, error))
     if webhook.verb == "validate":
         decision = await webhook.function(new, old, request)
         if not isinstance(decision, Allowed | Denied):
@@ -109,6 +109,32 @@ async def _judge(webhook: Webhook, request: AdmissionRequest) -> _Verdict:
 
 def _typed(webhook: Webhook, obj: Mapping[str, Any] | None) -> Any:
     return None if obj is None else read(webhook.kind, obj)
+
+
+def _old(webhook: Webhook, request: AdmissionRequest) -> Any:
+    """Return the object that is there; None also when a change may mend that it cannot be read."""
+    try:
+        return _typed(webhook, request.old_object)
+    except InvalidObject:
+        if request.operation != "UPDATE":
+            raise
+        return None
+
+
+def _unreadable(request: AdmissionRequest, error: InvalidObject) -> Decision:
+    """Refuse an object that its class cannot read, unless it was stored so and only its metadata or status changes.
+
+    Otherwise nobody could take the finalizer from an object that a newer class does not read, and its namespace would
+    never go.
+    """
+    if request.operation == "UPDATE" and _content(request.object) == _content(request.old_object):
+        return Allowed(warnings=[f"{error}; it was stored so, and this change leaves it so"])
+    # kubectl prints the causes of an Invalid answer, and nothing of its message
+    return Denied(*error.causes) if error.causes else Denied(str(error), reason="BadRequest")
+
+
+def _content(obj: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {name: value for name, value in (obj or {}).items() if name not in {"metadata", "status"}}
 
 
 def _patch(original: Mapping[str, Any], before: dict[str, Any], after: dict[str, Any]) -> list[dict[str, Any]]:

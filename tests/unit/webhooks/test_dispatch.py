@@ -259,3 +259,49 @@ async def test_a_name_that_the_server_made_up_is_in_the_denial(ask, reviews):
         "a",
         'Thing.example.io "a" is invalid: spec.size: Required value',
     )
+
+
+async def test_a_change_may_mend_an_object_that_cannot_be_read(ask, reviews):
+    seen = []
+
+    async def validate(new, old, request):
+        seen.append((new.spec.size, old, request.old_object["spec"]["size"]))
+        return Allowed()
+
+    review = reviews.review(reviews.thing(size=3), reviews.thing(size="many"), "UPDATE")
+    assert (await ask(validate, review))["allowed"] is True
+    assert seen == [(3, None, "many")]
+
+
+async def test_a_mutation_needs_to_read_the_new_object_only(ask, reviews):
+    async def mutate(thing, request):
+        thing.spec.size += 1
+        return Mutated(thing)
+
+    review = reviews.review(reviews.thing(size=3), reviews.thing(size="many"), "UPDATE")
+    response = await ask(mutate, review, mutate=True)
+    assert json.loads(base64.b64decode(response["patch"])) == [{"op": "replace", "path": "/spec/size", "value": 4}]
+
+
+@pytest.mark.parametrize("mutate", [False, True])
+async def test_metadata_of_an_object_that_was_stored_unreadable_can_be_changed(ask, reviews, mutate):
+    """A finalizer can be taken from it, so that it can go."""
+    old, new = reviews.thing(size="many"), reviews.thing(size="many")
+    old["metadata"]["finalizers"] = ["example.io/held"]
+    response = await ask(_raises, reviews.review(new, old, "UPDATE"), mutate=mutate)
+    assert response["allowed"] is True
+    assert "spec.size" in response["warnings"][0]
+
+
+@pytest.mark.parametrize("mutate", [False, True])
+@pytest.mark.parametrize("size", ["more", {"a": 1}])
+async def test_an_object_that_cannot_be_read_stays_refused_when_its_content_changes(ask, reviews, mutate, size):
+    review = reviews.review(reviews.thing(size=size), reviews.thing(size="many"), "UPDATE")
+    response = await ask(_raises, review, mutate=mutate)
+    assert (response["allowed"], response["status"]["code"]) == (False, 422)
+
+
+async def test_the_deletion_of_an_object_that_cannot_be_read_is_not_judged_without_it(ask, reviews):
+    review = reviews.review(None, reviews.thing(size="many"), "DELETE")
+    response = await ask(_raises, review, operations=["DELETE"])
+    assert (response["allowed"], response["status"]["code"]) == (False, 422)
