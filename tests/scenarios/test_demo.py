@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,7 +43,9 @@ def marker(request: pytest.FixtureRequest) -> Iterator[str]:
         pytest.skip("needs /proc to see what is left")
     word = f"OPERATORKIT_TEST_MARK={os.getpid()}-{request.node.name}"
     yield word
-    left = family(word)
+    deadline = time.monotonic() + 10
+    while (left := family(word)) and time.monotonic() < deadline:
+        time.sleep(0.05)  # whoever is on a leash ends a moment after the one who holds it
     for pid in left:
         os.kill(pid, signal.SIGKILL)
     assert left == []

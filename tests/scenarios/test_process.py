@@ -281,9 +281,9 @@ async def test_dev_runs_a_file_and_reloads_it_and_repairs_and_removes_children(s
         await eventually(lambda: _is(page, "<h1>Hello</h1>welcome"))
 
         good = path.read_text()
-        path.write_text(good + "\ndef broken(:\n")
+        save(path, good + "\ndef broken(:\n")
         await process.says("the operator runs on as it was")
-        path.write_text(good.replace("h1", "h2"))
+        save(path, good.replace("h1", "h2"))
         await process.says("website is ready", times=2)
         await eventually(lambda: _is(page, "<h2>Hello</h2>welcome"))
 
@@ -292,6 +292,13 @@ async def test_dev_runs_a_file_and_reloads_it_and_repairs_and_removes_children(s
     process.popen.send_signal(signal.SIGINT)
     assert await process.ends() == 0
     assert process.said.endswith("stopped\n")
+
+
+def save(path: Path, text: str) -> None:
+    """Replace a file as editors do: whoever looks sees the one or the other, and not an empty one in between."""
+    made = path.with_suffix(".new")
+    made.write_text(text)
+    made.replace(path)
 
 
 async def _is(read, wanted) -> bool:

@@ -24,7 +24,7 @@ __all__ = ["Story", "StoryError"]
 
 T = TypeVar("T")
 
-_PATIENCE_SECONDS = 30.0
+_PATIENCE_SECONDS = 60.0
 _FAULTS_IN_MALFORMED = 3
 _MANAGER = "platform-engineer"
 PODS = ApiResource("", "v1", "Pod", "pods", namespaced=True)

@@ -34,8 +34,8 @@ def test_a_reserved_port_is_refused_to_others_but_not_to_the_server_it_is_kept_f
                 assert accepted.recv(1) == b"x"
 
 
-def test_a_closed_reservation_gives_the_port_back() -> None:
-    with ReservedPort() as port:
+def test_a_closed_reservation_gives_the_port_back(free_port: int) -> None:
+    with ReservedPort(free_port) as port:
         pass
 
     with socket.create_server(("127.0.0.1", port.number)) as server:
