@@ -344,6 +344,11 @@ class Operator:
                 f"Operator({self.name!r}): {webhook.kind.__name__} has two {webhook.verb} functions; one kind has one, "
                 f"which may call as many functions as it likes"
             )
+        if any(known.name == webhook.name for known in self.webhooks):
+            raise DefinitionError(
+                f"Operator({self.name!r}): {webhook.resource.plural}.{webhook.resource.group} has {webhook.verb} "
+                f"functions for two of its versions; declare it for one: an API server shows it all others in that"
+            )
         self.webhooks.append(webhook)
 
     def _check_kinds(self, method: str, *kinds: type[Any]) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from operatorkit.names import PREFIX, ApiResource, shorten
+from operatorkit.resource import Resource
 from operatorkit.webhooks.declaration import Webhook
 
 __all__ = ["CONFIGURATIONS", "ServiceReference", "configuration_name", "configurations", "labels_of"]
@@ -83,7 +84,8 @@ def configurations(
 
     `at` is the Service to call, or a base URL such as `https://127.0.0.1:9443`. `ca_pem` of None leaves caBundle out,
     to be filled in when there is a CA. With `namespace`, only requests in it are asked about (cluster-scoped kinds
-    aside): what an operator does not reconcile, it does not judge.
+    aside): what an operator does not reconcile, it does not judge. Without, requests in the Service's own namespace for
+    kinds that are not the operator's, such as Pods, are left out: while nobody answers, its own Pod must be made.
     """
     service = at if isinstance(at, ServiceReference) else None
     name = configuration_name(operator, service=service, namespace=namespace)
@@ -121,7 +123,7 @@ def _entry(webhook: Webhook, at: ServiceReference | str, ca_pem: bytes | None, n
         "matchPolicy": "Equivalent",
         "sideEffects": webhook.side_effects,
         "timeoutSeconds": int(webhook.timeout.total_seconds()),
-        "namespaceSelector": _namespaces(webhook, namespace),
+        "namespaceSelector": _namespaces(webhook, at, namespace),
         "objectSelector": dict(webhook.object_selector or {}),
     }
     if webhook.verb == "mutate":
@@ -129,12 +131,17 @@ def _entry(webhook: Webhook, at: ServiceReference | str, ca_pem: bytes | None, n
     return entry
 
 
-def _namespaces(webhook: Webhook, namespace: str | None) -> dict[str, Any]:
+def _namespaces(webhook: Webhook, at: ServiceReference | str, namespace: str | None) -> dict[str, Any]:
     declared = dict(webhook.namespace_selector or {})
-    if namespace is None or not webhook.resource.namespaced:
+    if not webhook.resource.namespaced:
         return declared
-    only = {"key": _NAMESPACE_LABEL, "operator": "In", "values": [namespace]}
-    return {**declared, "matchExpressions": [*declared.get("matchExpressions", ()), only]}
+    if namespace is not None:
+        more = {"key": _NAMESPACE_LABEL, "operator": "In", "values": [namespace]}
+    elif isinstance(at, ServiceReference) and not issubclass(webhook.kind, Resource):
+        more = {"key": _NAMESPACE_LABEL, "operator": "NotIn", "values": [at.namespace]}
+    else:
+        return declared
+    return {**declared, "matchExpressions": [*declared.get("matchExpressions", ()), more]}
 
 
 def _client(webhook: Webhook, at: ServiceReference | str, ca_pem: bytes | None) -> dict[str, Any]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from kubernetes.client.models import V1Namespace, V1Pod
 
-from operatorkit import Allowed, Operator
+from operatorkit import Allowed, DefinitionError, Operator, Resource
+from operatorkit.resource import NoSpec, NoStatus
 from operatorkit.webhooks.manifests import ServiceReference, configurations
 
 
@@ -40,3 +42,71 @@ def test_a_service_is_known_by_all_the_names_that_a_cluster_resolves():
         "things-webhook.system.svc.cluster.local",
         "things-webhook.system",
     )
+
+
+SERVICE = ServiceReference(namespace="system", name="things-webhook")
+DECLARED = {"matchLabels": {"tier": "prod"}, "matchExpressions": [{"key": "env", "operator": "Exists"}]}
+
+
+def label(operator, namespace):
+    return {"key": "kubernetes.io/metadata.name", "operator": operator, "values": [namespace]}
+
+
+@pytest.mark.parametrize(
+    ("kind", "at", "namespace", "added"),
+    [
+        ("Thing", SERVICE, None, []),
+        ("Thing", SERVICE, "team", [label("In", "team")]),
+        ("Thing", "https://127.0.0.1:9443", "team", [label("In", "team")]),
+        ("Pod", SERVICE, None, [label("NotIn", "system")]),
+        ("Pod", SERVICE, "team", [label("In", "team")]),
+        ("Pod", "https://127.0.0.1:9443", None, []),
+        ("Namespace", SERVICE, "team", []),
+    ],
+)
+@pytest.mark.parametrize("declared", [None, DECLARED])
+def test_a_webhook_is_asked_where_its_operator_works_and_never_about_its_own_pod(
+    reviews, kind, at, namespace, added, declared
+):
+    """Asked about its own Pod with nobody to answer, it would never start."""
+    app = Operator("things")
+    classes = {"Thing": reviews.Thing, "Pod": V1Pod, "Namespace": V1Namespace}
+    app.validate(classes[kind], namespace_selector=declared)(allow)
+    ((entry,),) = (found["webhooks"] for found in registered(app, at=at, namespace=namespace))
+    selector = entry["namespaceSelector"]
+    assert selector.get("matchExpressions", []) == [*(declared or {}).get("matchExpressions", []), *added]
+    assert selector.get("matchLabels") == (declared or {}).get("matchLabels")
+    assert len(DECLARED["matchExpressions"]) == 1, "what was declared is not changed"
+
+
+@pytest.mark.parametrize(
+    ("namespace", "name"),
+    [(None, "things.operatorkit.dev"), ("team", "things.team.operatorkit.dev")],
+)
+def test_a_registration_by_url_is_named_after_the_operator_and_its_namespace(reviews, namespace, name):
+    app = Operator("things")
+    app.validate(reviews.Thing)(allow)
+    (found,) = registered(app, namespace=namespace)
+    assert found["metadata"]["name"] == name
+
+
+def test_a_registration_behind_a_service_is_named_after_that_wherever_its_operator_works(reviews):
+    app = Operator("things")
+    app.validate(reviews.Thing)(allow)
+    for namespace in (None, "team"):
+        (found,) = registered(app, at=SERVICE, namespace=namespace)
+        assert found["metadata"]["name"] == "things-webhook.system.operatorkit.dev"
+
+
+def test_the_service_of_a_long_name_is_one_that_kubernetes_takes():
+    assert len(ServiceReference.of("x" * 63, namespace="system").name) <= 63
+
+
+def test_two_versions_of_a_kind_are_judged_by_one_webhook(reviews):
+    class Newer(Resource[NoSpec, NoStatus], group="example.io", version="v2", plural="things"):
+        """A thing of tomorrow."""
+
+    app = Operator("things")
+    app.validate(reviews.Thing)(allow)
+    with pytest.raises(DefinitionError, match=r"things\.example\.io has validate functions for two of its versions"):
+        app.validate(Newer)(allow)
