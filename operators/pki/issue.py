@@ -146,7 +146,7 @@ def verify(material: Material, request: Request, signer: Signer, *, now: datetim
     if not certificate.not_valid_before_utc <= now < certificate.not_valid_after_utc:
         raise VerificationError(f"it is valid until {certificate.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ} only")
     _verify_contents(certificate, request, signer, material.key)
-    _verify_signature(material, signer)
+    _verify_signature(material, request, signer)
     _verify_chain(material, request, signer, now)
 
 
@@ -166,7 +166,7 @@ def _verify_contents(certificate: x509.Certificate, request: Request, signer: Si
         raise VerificationError(f"its serial number has {certificate.serial_number.bit_length()} bits")
 
 
-def _verify_signature(material: Material, signer: Signer) -> None:
+def _verify_signature(material: Material, request: Request, signer: Signer) -> None:
     issuer = signer.certificate if isinstance(signer, CaSigner) else material.certificate
     try:
         material.certificate.verify_directly_issued_by(issuer)
@@ -179,6 +179,8 @@ def _verify_signature(material: Material, signer: Signer) -> None:
         raise VerificationError("its chain is not the issuer's")
     if isinstance(signer, SelfSigner) and (material.intermediates or material.root != material.certificate):
         raise VerificationError("a self-signed certificate has no chain but itself")
+    if request.is_ca and isinstance(signer, CaSigner) and not signer.may_sign_cas:
+        raise VerificationError("nothing that it signs would be accepted: the pathLen of its chain allows no CA below")
     if isinstance(signer, CaSigner) and material.certificate.not_valid_after_utc > signer.not_after:
         raise VerificationError("it outlives its chain")
 

@@ -52,9 +52,20 @@ class CaSigner:
         return tuple(certificate for certificate in self.chain if certificate.subject != certificate.issuer)
 
     @property
+    def path(self) -> tuple[x509.Certificate, ...]:
+        """All of the chain, up to the root."""
+        return self.chain if self.chain[-1] == self.root else (*self.chain, self.root)
+
+    @property
     def not_after(self) -> datetime:
         """The end of the first certificate of the chain that ends."""
-        return min(certificate.not_valid_after_utc for certificate in (*self.chain, self.root))
+        return min(certificate.not_valid_after_utc for certificate in self.path)
+
+    @property
+    def may_sign_cas(self) -> bool:
+        """Whether a CA that it signs could sign in turn: no pathLen of the chain forbids that."""
+        lengths = [_path_length(certificate) for certificate in self.path]
+        return all(length is None or length > depth for depth, length in enumerate(lengths))
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +103,8 @@ def read_ca(secret: str, data: Mapping[str, bytes], now: datetime) -> CaSigner:
 
 
 def subject_key_identifier(certificate: x509.Certificate) -> bytes:
-    """Return the certificate's own identifier, or, where it has none, the one that RFC 5280 derives from its key."""
-    try:
-        return certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
-    except x509.ExtensionNotFound:
-        return x509.SubjectKeyIdentifier.from_public_key(certificate.public_key()).digest
+    """Return what a CA calls its key, for those that it signs to repeat."""
+    return certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
 
 
 def _read_certificates(secret: str, key: str, pem: bytes) -> tuple[x509.Certificate, ...]:
@@ -127,7 +135,11 @@ def _check_ca(secret: str, certificate: x509.Certificate, now: datetime) -> None
     except x509.ExtensionNotFound:
         usage = None
     if usage is None or not usage.key_cert_sign:
-        raise SignerError(f"Replace {name} in Secret {secret} by a CA whose keyUsage allows keyCertSign: this does not")
+        raise SignerError(
+            f"Replace {name} in Secret {secret} by a CA with the extension keyUsage keyCertSign and cRLSign: it "
+            f"{'has no keyUsage' if usage is None else 'may not sign certificates'}"
+        )
+    _check_key_identifiers(secret, name, certificate, extensions)
     kind = kind_of_key(certificate.public_key())
     if kind is None or (kind[0] == "RSA" and kind[1] < 2048):
         raise SignerError(
@@ -143,23 +155,40 @@ def _check_ca(secret: str, certificate: x509.Certificate, now: datetime) -> None
         )
 
 
+def _check_key_identifiers(secret: str, name: str, certificate: x509.Certificate, extensions: x509.Extensions) -> None:
+    """Refuse a CA whose chains strict verifiers do not accept: they find each issuer by the identifier of its key."""
+    needed: list[type[x509.ExtensionType]] = [x509.SubjectKeyIdentifier]
+    if certificate.subject != certificate.issuer:
+        needed.append(x509.AuthorityKeyIdentifier)
+    for kind in needed:
+        try:
+            extensions.get_extension_for_class(kind)
+        except x509.ExtensionNotFound as error:
+            lacking = kind.__name__[0].lower() + kind.__name__[1:]
+            raise SignerError(
+                f"Replace {name} in Secret {secret} by a CA with the extension {lacking}: it has none"
+            ) from error
+
+
 def _check_links(secret: str, chain: tuple[x509.Certificate, ...], root: x509.Certificate) -> None:
     path = chain if chain[-1] == root else (*chain, root)
-    for depth, (lower, upper) in enumerate(itertools.pairwise(path)):
+    for lower, upper in itertools.pairwise(path):
         try:
             lower.verify_directly_issued_by(upper)
         except (ValueError, TypeError, InvalidSignature) as error:
             raise SignerError(
                 f"Order the chain in Secret {secret} from the CA upwards: {_name(upper)} did not sign {_name(lower)}"
             ) from error
-        _check_path_length(secret, upper, depth + 1)
-    _check_path_length(secret, chain[0], 0)
+    for cas_below, certificate in enumerate(path):
+        length = _path_length(certificate)
+        if length is not None and length < cas_below:
+            raise SignerError(
+                f"Replace {_name(certificate)} in Secret {secret}: its pathLen {length} is below {cas_below}"
+            )
 
 
-def _check_path_length(secret: str, certificate: x509.Certificate, cas_below: int) -> None:
-    length = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.path_length
-    if length is not None and length < cas_below:
-        raise SignerError(f"Replace {_name(certificate)} in Secret {secret}: its pathLen {length} is below {cas_below}")
+def _path_length(certificate: x509.Certificate) -> int | None:
+    return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.path_length
 
 
 def _name(certificate: x509.Certificate) -> str:

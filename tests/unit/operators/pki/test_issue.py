@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import shutil
 import subprocess
 from dataclasses import replace
@@ -9,15 +10,17 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from operators.pki.api import CertificateSpec
 from operators.pki.issue import VerificationError, issue, new_serial, read_material, verify
-from operators.pki.keys import generate_key
+from operators.pki.keys import generate_key, write_key
 from operators.pki.request import Request, read_request
-from operators.pki.signer import CaSigner, SelfSigner, SignerError, read_ca, subject_key_identifier
+from operators.pki.signer import CaSigner, SelfSigner, SignerError, read_ca
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
 
@@ -200,10 +203,68 @@ def test_names_of_every_kind_and_length_pass_verification(root, intermediate, na
 # The CA's Secret
 
 
-def test_the_identifier_of_a_ca_without_one_is_derived_from_its_key(root):
-    assert subject_key_identifier(root.certificate) == (
-        x509.SubjectKeyIdentifier.from_public_key(root.certificate.public_key()).digest
+def ca_with(signer: CaSigner | None = None, *, without: type | None = None, path_length: int | None = None, **usage):
+    """Return the data of a Secret with a CA as other programs may make it."""
+    key = key_for(ca_request())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "odd")])
+    issuer = signer.certificate if signer is not None else None
+    words = inspect.signature(x509.KeyUsage).parameters
+    allowed = {"key_cert_sign": True, "crl_sign": True, **usage}
+    extensions = [
+        x509.BasicConstraints(ca=True, path_length=path_length),
+        x509.KeyUsage(**{word: allowed.get(word, False) for word in words}),
+        x509.SubjectKeyIdentifier.from_public_key(key.public_key()),
+        x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.public_key() if issuer else key.public_key()),
+    ]
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(issuer.subject if issuer else name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(NOW - timedelta(days=1))
+        .not_valid_after(NOW + timedelta(days=100))
     )
+    for one in extensions:
+        if without is None or not isinstance(one, without):
+            builder = builder.add_extension(one, critical=isinstance(one, x509.BasicConstraints))
+    certificate = builder.sign(signer.key if signer is not None else key, hashes.SHA256())
+    pem = b"".join(one.public_bytes(Encoding.PEM) for one in (certificate, *(signer.path if signer else ())))
+    return {"tls.crt": pem, "tls.key": write_key(key)}
+
+
+def test_a_ca_of_another_program_signs(root):
+    for signer in (None, root):
+        made_by = read_ca("ns/ca", ca_with(signer), NOW)
+        make(request(dnsNames=["a.example"]), made_by)
+
+
+@pytest.mark.parametrize(
+    ("odd", "told"),
+    [
+        ({"without": x509.SubjectKeyIdentifier}, "by a CA with the extension subjectKeyIdentifier: it has none"),
+        ({"without": x509.KeyUsage}, "by a CA with the extension keyUsage keyCertSign and cRLSign: it has no keyUsage"),
+        ({"key_cert_sign": False}, "it may not sign certificates"),
+        ({"without": x509.BasicConstraints}, "basicConstraints CA:TRUE"),
+    ],
+)
+def test_a_ca_whose_chains_strict_verifiers_refuse_does_not_sign(odd, told):
+    with pytest.raises(SignerError, match=told):
+        read_ca("ns/ca", ca_with(**odd), NOW)
+
+
+def test_only_a_root_needs_no_identifier_of_its_issuer(root):
+    read_ca("ns/ca", ca_with(without=x509.AuthorityKeyIdentifier), NOW)
+    with pytest.raises(SignerError, match="with the extension authorityKeyIdentifier"):
+        read_ca("ns/ca", ca_with(root, without=x509.AuthorityKeyIdentifier), NOW)
+
+
+def test_no_ca_is_made_below_one_whose_path_length_forbids_it(intermediate):
+    for signer in (intermediate, read_ca("ns/ca", ca_with(path_length=0), NOW)):
+        make(request(dnsNames=["a.example"]), signer)
+        with pytest.raises(VerificationError, match="pathLen of its chain allows no CA below"):
+            make(ca_request("lower"), signer)
+    make(ca_request("lower"), read_ca("ns/ca", ca_with(path_length=1), NOW))
 
 
 @pytest.mark.parametrize(
@@ -237,12 +298,8 @@ def test_a_ca_that_has_ended_or_not_begun_does_not_sign():
 
 
 def test_a_ca_below_one_that_forbids_it_is_refused(intermediate):
-    lower = ca_request("lower")
-    key = key_for(lower)
-    wrong = CaSigner(intermediate.key, intermediate.chain, intermediate.root)
-    data = issue(lower, wrong, key, serial=7, now=NOW).material.data()
     with pytest.raises(SignerError, match="pathLen 0"):
-        read_ca("ns/ca", data, NOW)
+        read_ca("ns/ca", ca_with(intermediate), NOW)
 
 
 # A large sample against OpenSSL
