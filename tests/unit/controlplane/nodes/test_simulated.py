@@ -85,15 +85,19 @@ async def _events(api: LiveCluster, namespace: str, **wanted: str) -> list[dict[
 @pytest.mark.usefixtures("nodes")
 async def test_nodes_are_ready_and_have_leases(api: LiveCluster) -> None:
     for name in ("node-1", "node-2"):
-        node = await api.get(NODES, name)
-        conditions = {one["type"]: one["status"] for one in node["status"]["conditions"]}
-        assert conditions == {
-            "MemoryPressure": "False",
-            "DiskPressure": "False",
-            "PIDPressure": "False",
-            "Ready": "True",
-        }
-        assert not node["spec"].get("taints")
+
+        async def ready(name: str = name) -> bool:
+            node = await api.get(NODES, name)
+            conditions = {one["type"]: one["status"] for one in node["status"]["conditions"]}
+            assert conditions == {
+                "MemoryPressure": "False",
+                "DiskPressure": "False",
+                "PIDPressure": "False",
+                "Ready": "True",
+            }
+            return not node["spec"].get("taints")
+
+        await eventually(ready)  # a node lifecycle controller may act on what it saw of an earlier life
         lease = await eventually(lambda name=name: api.get(LEASES, name, namespace="kube-node-lease"))
         assert lease["spec"]["holderIdentity"] == name
 
