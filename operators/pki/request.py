@@ -13,7 +13,6 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
-from typing import Literal
 from urllib.parse import urlsplit
 
 from operatorkit.names import dns_subdomain_error
@@ -21,7 +20,6 @@ from operators.pki.api import CertificateSpec, KeyAlgorithm, PrivateKey, Usage
 
 __all__ = [
     "Fault",
-    "NameKind",
     "Request",
     "describe",
     "format_duration",
@@ -30,7 +28,6 @@ __all__ = [
     "read_request",
 ]
 
-NameKind = Literal["dnsNames", "ipAddresses", "uris", "emailAddresses", "commonName"]
 
 COMMON_NAME_MAX_LENGTH = 64
 MINIMUM_DURATION = timedelta(hours=1)

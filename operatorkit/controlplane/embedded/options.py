@@ -6,7 +6,7 @@ What belongs here: reading them, and refusing what Kubernetes refuses. What does
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -17,6 +17,8 @@ __all__ = ["DeleteOptions", "Fault", "ListOptions", "WriteOptions", "flag", "who
 
 FIELD_VALIDATIONS = ("Ignore", "Strict", "Warn")
 PROPAGATIONS = ("Foreground", "Background", "Orphan")
+
+_MAX_MANAGER_BYTES = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,14 +178,7 @@ class WriteOptions:
     ) -> WriteOptions:
         """Read a query; `dry_run` are all values of that parameter. Raises `ApiError` (400, 422)."""
         manager = query.get("fieldManager", "")
-        faults = []
-        if len(manager) > 128:
-            faults.append(Fault("fieldManager", "FieldValueTooLong", "Too long: may not be more than 128 bytes"))
-        unprintable = next((at for at, it in enumerate(manager) if not it.isprintable()), None)
-        if unprintable is not None:
-            text = f"invalid character U+{ord(manager[unprintable]):04X} (at position {unprintable})"
-            shown = json.dumps(manager, ensure_ascii=False)
-            faults.append(Fault("fieldManager", "FieldValueInvalid", f"Invalid value: {shown}: {text}"))
+        faults = [*_faults_of_manager(manager)]
         if apply and not manager:
             faults.append(Fault("fieldManager", "FieldValueRequired", "Required value: is required for apply patch"))
         validation = query.get("fieldValidation", "") or "Warn"
@@ -196,10 +191,29 @@ class WriteOptions:
             raise invalid("meta.k8s.io", kind, "", faults)
         return cls(
             dry_run=_dry_run(dry_run, kind),
-            field_manager=manager or user_agent.partition("/")[0][:128] or "unknown",
+            field_manager=manager or _manager_of(user_agent),
             field_validation=validation,
             force=flag(query, "force"),
         )
+
+
+def _faults_of_manager(manager: str) -> Iterator[Fault]:
+    if len(manager.encode(errors="replace")) > _MAX_MANAGER_BYTES:
+        text = f"Too long: may not be more than {_MAX_MANAGER_BYTES} bytes"
+        yield Fault("fieldManager", "FieldValueTooLong", text)
+    position = 0
+    for letter in manager:
+        if not letter.isprintable():
+            shown = json.dumps(manager, ensure_ascii=False)
+            text = f"Invalid value: {shown}: invalid character U+{ord(letter):04X} (at position {position})"
+            yield Fault("fieldManager", "FieldValueInvalid", text)
+        position += len(letter.encode(errors="replace"))
+
+
+def _manager_of(user_agent: str) -> str:
+    """Return who writes where the request does not say: what can be printed of the beginning of its user agent."""
+    printable = "".join(filter(str.isprintable, user_agent.partition("/")[0]))
+    return printable.encode(errors="replace")[:_MAX_MANAGER_BYTES].decode(errors="ignore") or "unknown"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,9 +28,7 @@ from operatorkit.controlplane.embedded.controllers.workloads import (
 from operatorkit.errors import ClusterError, NotFound
 from operatorkit.names import ObjectKey
 
-__all__ = ["BY_CONTROLLER", "ReplicaSetController", "first_to_go", "pod_of"]
-
-BY_CONTROLLER = "controller"
+__all__ = ["ReplicaSetController", "first_to_go", "pod_of"]
 
 _PHASES = {"Pending": 0, "Unknown": 1, "Running": 2}
 

@@ -30,7 +30,6 @@ __all__ = [
     "apply",
     "excluding",
     "keep_times",
-    "manager_name",
     "only",
     "track",
 ]
@@ -39,7 +38,6 @@ LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 _BEFORE_APPLY = "before-first-apply"
 _ANCIENT = "ancient-changes"
 _MAX_UPDATERS = 10
-_MAX_MANAGER_LENGTH = 128
 _NEVER_OWNED = FieldSet.named(
     "apiVersion",
     "kind",
@@ -145,20 +143,6 @@ class _Entry:
 
 
 _Managed = dict[_Manager, _Entry]
-
-
-def manager_name(field_manager: str | None, user_agent: str | None) -> str:
-    """Return who writes: what the request says, else the beginning of its user agent."""
-    if field_manager:
-        return field_manager
-    result = ""
-    for letter in (user_agent or "").split("/")[0]:
-        if not letter.isprintable():
-            continue
-        if len((result + letter).encode()) > _MAX_MANAGER_LENGTH:
-            break
-        result += letter
-    return result
 
 
 # ---------------------------------------------------------------------------------------------------- reading, writing

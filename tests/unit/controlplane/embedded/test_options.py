@@ -39,6 +39,8 @@ def test_options_of_lists_that_contradict_each_other_are_refused(
     ("query", "apply", "message"),
     [
         ({"fieldManager": "x" * 129}, False, "Too long: may not be more than 128 bytes"),
+        ({"fieldManager": "é" * 65}, False, "Too long: may not be more than 128 bytes"),
+        ({"fieldManager": "é\x07"}, False, r"invalid character U\+0007 \(at position 2\)"),
         ({}, True, "fieldManager: Required value: is required for apply patch"),
         ({"force": "true"}, False, "force: Forbidden: may not be specified for non-apply patch"),
         ({"fieldValidation": "Strictly"}, False, 'Unsupported value: "Strictly"'),
@@ -51,7 +53,15 @@ def test_options_of_patches_that_make_no_sense_are_refused(query: dict[str, str]
 
 @pytest.mark.parametrize(
     ("query", "agent", "manager"),
-    [({"fieldManager": "me"}, "you/1", "me"), ({}, "kubectl/v1.36 (linux)", "kubectl"), ({}, "", "unknown")],
+    [
+        ({"fieldManager": "me"}, "you/1", "me"),
+        ({}, "kubectl/v1.36 (linux)", "kubectl"),
+        ({}, "a\x07b/1", "ab"),
+        ({}, "é" * 70, "é" * 64),
+        ({}, "x" + "é" * 70, "x" + "é" * 63),
+        ({}, "", "unknown"),
+        ({}, "\x07/1", "unknown"),
+    ],
 )
 def test_a_writer_is_known_by_what_it_says_or_by_its_user_agent(
     query: dict[str, str], agent: str, manager: str
