@@ -324,7 +324,8 @@ async def test_dev_cuts_a_reconcile_short_that_holds_up_a_reload_and_says_so(sta
     path, config = _copy_of_example(tmp_path, "held"), tmp_path / "held-kubeconfig"
     good = path.read_text()
     held = good.replace(
-        "    await ctx.apply", '    print("held")\n    await __import__("asyncio").sleep(1000)\n    await ctx.apply'
+        "    await ctx.apply",
+        '    print("it is at work")\n    await __import__("asyncio").sleep(1000)\n    await ctx.apply',
     )
     path.write_text(held)
     process = start("dev", path, "--nodes", "0", "--kubeconfig", config)
@@ -332,8 +333,8 @@ async def test_dev_cuts_a_reconcile_short_that_holds_up_a_reload_and_says_so(sta
     websites = ApiResource("held.example.io", "v1", "Website", "websites", namespaced=True)
     async with LiveCluster(load_config(config)) as api:
         await api.create(websites, website(websites, "a"), namespace="default")
-    await process.says("held")
-    path.write_text(good)
+    await process.says("it is at work")
+    save(path, good)
     await process.says("a reconcile is still running: it is cut short")
     await process.says("website is ready", times=2)
     async with LiveCluster(load_config(config)) as api:
