@@ -75,7 +75,14 @@ def test_a_field_selector_holds_or_not(text: str, holds: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "message"), [("spec.x=1", "field label not supported: spec.x"), ("x", "can't understand 'x'")]
+    ("text", "message"),
+    [
+        ("spec.x=1", "field label not supported: spec.x"),
+        ("x", "can't understand 'x'"),
+        ("metadata.name=a=b", "unescaped character in value: 61"),
+        ("metadata.name=a\\x", r"invalid escape sequence: \\x"),
+        ("metadata.name=a\\", r"invalid escape sequence: \\$"),
+    ],
 )
 def test_a_field_selector_that_is_none_is_a_bad_request(text: str, message: str) -> None:
     with pytest.raises(ApiError, match=message) as raised:
