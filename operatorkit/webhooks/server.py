@@ -18,7 +18,6 @@ from pathlib import Path
 
 from aiohttp import web
 
-from operatorkit.errors import InputError
 from operatorkit.resource import parse_duration
 from operatorkit.webhooks.declaration import Webhook
 from operatorkit.webhooks.dispatch import Answer, Dispatcher, error_answer
@@ -72,7 +71,7 @@ class WebhookServer:
             self._context.load_cert_chain(path)
 
     async def start(self) -> None:
-        """Listen. Call `use` before. Raises InputError when the port cannot be had."""
+        """Listen. Call `use` before. Raises OSError when the port cannot be had."""
         listener = _listen(self._host, self._port)
         app = web.Application(client_max_size=MAX_BODY_BYTES)
         app.router.add_route("*", "/{path:.*}", self._handle)
@@ -140,14 +139,10 @@ class WebhookServer:
 
 
 def _listen(host: str | None, port: int) -> socket.socket:
-    """Listen on a port of one address, or of all, of both families where the machine has both. Raises InputError."""
+    """Listen on a port of one address, or of all, of both families where the machine has both. Raises OSError."""
     both = host is None and socket.has_dualstack_ipv6()
     family = socket.AF_INET6 if both or ":" in (host or "") else socket.AF_INET
-    try:
-        return socket.create_server((host or "", port), family=family, dualstack_ipv6=both)
-    except OSError as error:
-        text = f"port {port} cannot be had for webhooks: {error.strerror}: choose another one"
-        raise InputError(text) from error
+    return socket.create_server((host or "", port), family=family, dualstack_ipv6=both)
 
 
 def _too_large() -> Answer:
