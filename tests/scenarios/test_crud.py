@@ -364,6 +364,21 @@ async def test_defaults_of_built_in_kinds_are_filled_in(http):
     assert "stringData" not in secret
 
 
+async def test_node_ports_are_given_kept_and_taken_back(http):
+    ports = [{"name": "udp", "port": 53, "protocol": "UDP"}, {"name": "tcp", "port": 53}, {"name": "web", "port": 80}]
+    made = await http.created("services", {"metadata": {"name": "s"}, "spec": {"type": "NodePort", "ports": ports}})
+    given = [port["nodePort"] for port in made["spec"]["ports"]]
+    assert given[0] == given[1] != given[2]
+    assert all(30_000 <= number <= 32_767 for number in given)
+    assert "f:nodePort" not in str(made["metadata"]["managedFields"])
+    again = await http.put(http.path("services", "s"), {**made, "spec": {"type": "NodePort", "ports": ports}})
+    assert again.status == 200, again.text
+    assert [port["nodePort"] for port in again.json["spec"]["ports"]] == given
+    inside = (await http.patch(http.path("services", "s"), {"spec": {"type": "ClusterIP"}})).json["spec"]
+    assert not any("nodePort" in port for port in inside["ports"])
+    assert "externalTrafficPolicy" not in inside
+
+
 async def test_an_immutable_config_map_cannot_change(http, config_map):
     await http.created("configmaps", {**config_map("a", {"k": "1"}), "immutable": True})
     answer = await http.patch(http.path("configmaps", "a"), {"data": {"k": "2"}})

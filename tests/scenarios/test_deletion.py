@@ -131,6 +131,32 @@ async def test_orphans_stay_and_lose_their_reference(http, config_map):
     assert "ownerReferences" not in child["metadata"]
 
 
+async def test_a_deployment_adopts_what_an_earlier_one_left(http):
+    template = {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
+    spec = {"replicas": 0, "selector": {"matchLabels": {"app": "web"}}, "template": template}
+    body, path = {"metadata": {"name": "web"}, "spec": spec}, http.path("apps/v1/deployments", "web")
+
+    async def owner_of_only_set():
+        found = (await http.get(http.path("apps/v1/replicasets"))).json["items"]
+        owners = [it["metadata"].get("ownerReferences") for it in found]
+        return len(owners) == 1 and owners[0] and owners[0][0]["uid"]
+
+    first = await http.created("apps/v1/deployments", body)
+
+    async def owned_by_the_first():
+        return await owner_of_only_set() == first["metadata"]["uid"]
+
+    await eventually(owned_by_the_first)
+    await http.delete(path, {"propagationPolicy": "Orphan"})
+    await http.gone(path)
+    second = await http.created("apps/v1/deployments", body)
+
+    async def owned_by_the_second():
+        return await owner_of_only_set() == second["metadata"]["uid"]
+
+    await eventually(owned_by_the_second, timeout=15)
+
+
 async def test_a_child_with_another_owner_stays(http, config_map):
     first = await http.created("configmaps", config_map("first"))
     second = await http.created("configmaps", config_map("second"))

@@ -133,6 +133,30 @@ async def test_a_patch_that_leaves_no_object_of_the_kind_is_shown_with_the_objec
 
 
 @pytest.mark.parametrize(
+    ("kind", "patch"),
+    [
+        ("merge", {"colour": "red"}),
+        ("strategic", {"colour": "red"}),
+        ("json", [{"op": "add", "path": "/colour", "value": "red"}]),
+    ],
+)
+async def test_a_strict_patch_with_an_unknown_field_is_refused(http, config_map, kind, patch):
+    await http.created("configmaps", config_map())
+    answer = await http.patch(http.path("configmaps", "a"), patch, kind, query={"fieldValidation": "Strict"})
+    assert (answer.status, answer.json["reason"]) == (422, "Invalid")
+    assert answer.json["message"].startswith(' "" is invalid: patch: Invalid value: "')
+    assert answer.json["message"].endswith('": strict decoding error: unknown field "colour"')
+
+
+@pytest.mark.parametrize("kind", ["merge", "strategic"])
+async def test_a_patch_with_what_is_no_base64_is_refused(http, kind):
+    await http.created("secrets", {"metadata": {"name": "s"}})
+    answer = await http.patch(http.path("secrets", "s"), {"data": {"a": "!"}}, kind)
+    assert (answer.status, answer.json["reason"]) == (422, "Invalid")
+    assert answer.json["message"].endswith("illegal base64 data at input byte 0")
+
+
+@pytest.mark.parametrize(
     ("body", "message"),
     [
         (b"[]", f"couldn't get version/kind; json parse error: json: cannot unmarshal array into {GO_TYPE_META}"),
@@ -283,6 +307,19 @@ async def test_what_put_creates_has_a_manager(http):
 async def test_a_secret_may_have_empty_values(http):
     answer = await http.post(http.path("secrets"), {"metadata": {"name": "s"}, "data": {"a": None}})
     assert answer.status == 201, answer.text
+
+
+async def test_a_node_port_that_cannot_be_had_is_refused(http):
+    spec = {"type": "NodePort", "ports": [{"port": 80}]}
+    taken = (await http.created("services", {"metadata": {"name": "a"}, "spec": spec}))["spec"]["ports"][0]["nodePort"]
+    for port, why in [
+        (80, "provided port is not in the valid range. The range of valid ports is 30000-32767"),
+        (taken, "provided port is already allocated"),
+    ]:
+        spec["ports"][0]["nodePort"] = port
+        answer = await http.post(http.path("services"), {"metadata": {"name": "b"}, "spec": spec})
+        text = f'Service "b" is invalid: spec.ports[0].nodePort: Invalid value: {port}: {why}'
+        assert told(answer) == (422, "Invalid", text)
 
 
 @pytest.mark.parametrize("path", ["/nothing", "/apis/nothing.example.com/v1/things"])

@@ -373,9 +373,9 @@ def _patched(
             require_built_in(patched, served.gvk)
         return served.strategy.decode(patched, validation=options.field_validation, warnings=options.warnings)
     except (ApiError, ClusterError) as error:
-        if not whole or error.code != 400 or "strict decoding error" in error.message:
-            raise
-        raise misfit(patched, error) from None
+        if error.code == 400 and whole:
+            raise misfit(patched, error) from None
+        raise
 
 
 def _converted(change: Callable[[Object], Object], patch: Any, live: Object) -> Object:

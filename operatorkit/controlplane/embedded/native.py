@@ -12,9 +12,10 @@ from operatorkit.controlplane.embedded import metadata
 from operatorkit.controlplane.embedded.builtin import codec, selectable, validation
 from operatorkit.controlplane.embedded.builtin import strategy as rules
 from operatorkit.controlplane.embedded.builtin.defaults import set_defaults
+from operatorkit.controlplane.embedded.builtin.node_ports import allocate_node_ports
 from operatorkit.controlplane.embedded.builtin.resources import BuiltinResource
 from operatorkit.controlplane.embedded.crd_rules import default_crd, faults_of_crd, warnings_of_crd
-from operatorkit.controlplane.embedded.status import FieldFault, internal_error
+from operatorkit.controlplane.embedded.status import FieldFault, internal_error, invalid
 
 __all__ = ["CrdStrategy", "NativeStrategy", "WebhookConfigurationStrategy", "native_strategy"]
 
@@ -133,18 +134,21 @@ class NativeStrategy:
         """Give a Service its address and a Job its selector, unless they have them."""
         match self._resource.group, self._resource.kind:
             case "", "Service":
-                self._allocate_address(obj, others)
+                self._allocate_to_service(obj, others)
             case "batch", "Job":
                 rules.generate_job_selector(obj)
 
     @staticmethod
-    def _allocate_address(obj: Object, others: Callable[[], Iterable[Object]]) -> None:
-        used = (it.get("spec", {}).get("clusterIP", "") for it in others())
+    def _allocate_to_service(obj: Object, others: Callable[[], Iterable[Object]]) -> None:
+        specs = [it.get("spec", {}) for it in others() if it["metadata"]["uid"] != obj["metadata"]["uid"]]
         try:
-            rules.allocate_cluster_ip(obj, used)
+            rules.allocate_cluster_ip(obj, (it.get("clusterIP", "") for it in specs))
         except OverflowError as error:
             text = f"failed to allocate IP for Service: {error}"
             raise internal_error(text) from None
+        faults = allocate_node_ports(obj, specs)
+        if faults:
+            raise invalid("", "Service", obj["metadata"]["name"], faults)
 
     def validate(self, obj: Object, old: Object | None, subresource: str) -> Sequence[FieldFault]:
         """Return the faults of an object."""

@@ -105,11 +105,15 @@ def unconvertible(patch: Any, error: ClusterError) -> ClusterError | ApiError:
 
     kube-apiserver does not decode the patched object from JSON but converts it, and shows the whole patch as Go does.
     """
-    mismatch = _MISMATCH.search(error.message)
-    if mismatch is None:
+    why = _DECODED.sub("", error.message, count=1)
+    if mismatch := _MISMATCH.search(why):
+        found = {"number": "int64", "object": "map[string]interface {}", "array": "[]interface {}"}
+        why = f"cannot convert {found.get(mismatch[1], mismatch[1])} to {mismatch[2]}"
+    elif why.startswith("illegal base64 data"):
+        why = f"error decoding from json: {why}"
+    elif not why.startswith("strict decoding error"):
         return error
-    found = {"number": "int64", "object": "map[string]interface {}", "array": "[]interface {}"}
-    text = f'Invalid value: "{_go(patch)}": cannot convert {found.get(mismatch[1], mismatch[1])} to {mismatch[2]}'
+    text = f'Invalid value: "{_go(patch)}": {why}'
     return invalid("", "", "", [Fault("patch", "FieldValueInvalid", text)])
 
 

@@ -95,7 +95,7 @@ class Writer:
         served.strategy.prepare_create(obj)
         if options.admission is not None:
             obj = await self._mutated_new(target, obj, options.admission, generated=generated)
-        served.strategy.allocate(obj, lambda: map(served.read, list(collection.records.values())))
+        self._allocate(served, obj)
         options.admit(None, obj)
         self._refuse_faults(served, obj, None, "")
         if options.admission is not None:
@@ -168,6 +168,8 @@ class Writer:
             if made is not new:
                 self._prepare(target, old, made)
             new = made
+        if not target.subresource:
+            self._allocate(served, new)
         options.admit(old, new)
         self._refuse_faults(served, new, old, target.subresource)
         if options.admission is not None:
@@ -193,9 +195,10 @@ class Writer:
         metadata.pop("selfLink", None)
         served.strategy.default(new)
         served.strategy.prepare_update(new, old, target.subresource)
-        if not target.subresource:
-            collection = self._storage.collection(served.collection)
-            served.strategy.allocate(new, lambda: map(served.read, list(collection.records.values())))
+
+    def _allocate(self, served: Served, obj: Object) -> None:
+        collection = self._storage.collection(served.collection)
+        served.strategy.allocate(obj, lambda: map(served.read, list(collection.records.values())))
 
     @staticmethod
     def _refuse_undeletion(target: Target, before: Object, metadata: Object) -> None:

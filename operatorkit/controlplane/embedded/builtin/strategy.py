@@ -277,6 +277,13 @@ def prepare_update(
 def _keep_addresses(new: JSONObject, old: JSONObject) -> None:
     """Keep what was allocated where an update leaves it out."""
     after, before = new.setdefault("spec", {}), old.get("spec", {})
+    outside = {"LoadBalancer", "NodePort"}
+    if before.get("type") in outside and after.get("type") not in outside and not after.get("externalIPs"):
+        if after.get("externalTrafficPolicy") == before.get("externalTrafficPolicy"):
+            after.pop("externalTrafficPolicy", None)
+        for port, was in zip(after.get("ports", ()), before.get("ports", ()), strict=False):
+            if port.get("nodePort") == was.get("nodePort"):
+                port.pop("nodePort", None)
     if after.get("type") == "ExternalName" or before.get("type") == "ExternalName":
         return
     if not after.get("clusterIP"):

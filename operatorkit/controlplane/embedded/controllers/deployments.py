@@ -22,6 +22,7 @@ from operatorkit.controlplane.embedded.controllers.workloads import (
     HASH_LABEL,
     REPLICA_SETS,
     controller_uid,
+    matches,
     owned_by,
     scaled,
     template_hash,
@@ -80,6 +81,11 @@ class DeploymentController:
         self._queue.add(change.key)
 
     def _on_set(self, change: Change) -> None:
+        if change.new is not None and controller_uid(change.new) is None:
+            labels = change.new["metadata"].get("labels") or {}
+            for deployment in self._deployments.cache.list(change.key.namespace):
+                if matches(deployment["spec"]["selector"], labels):
+                    self._queue.add(ObjectKey(change.key.namespace, deployment["metadata"]["name"]))
         for replica_set in (change.old, change.new):
             for reference in (replica_set or {}).get("metadata", {}).get("ownerReferences") or ():
                 if reference.get("controller") and reference["kind"] == DEPLOYMENTS.kind:
@@ -89,13 +95,25 @@ class DeploymentController:
         deployment = self._deployments.cache.get(key)
         if deployment is None:
             return None
-        sets = self._owned(deployment)
         created = False
+        if "deletionTimestamp" not in deployment["metadata"]:
+            await self._adopt(deployment)
+        sets = self._owned(deployment)
         if "deletionTimestamp" not in deployment["metadata"]:
             created = await self._roll_out(deployment, sets)
             sets = self._owned(deployment)
             await self._clear_away(deployment, sets)
         return await self._report(deployment, sets, created=created)
+
+    async def _adopt(self, deployment: JSONObject) -> None:
+        """Own the ReplicaSets that match and that nobody controls: an earlier Deployment left them behind."""
+        for one in self._sets.cache.list(deployment["metadata"]["namespace"]):
+            metadata = one["metadata"]
+            if controller_uid(one) is not None or "deletionTimestamp" in metadata:
+                continue
+            if matches(deployment["spec"]["selector"], metadata.get("labels") or {}):
+                references = [*(metadata.get("ownerReferences") or ()), owned_by(deployment, DEPLOYMENTS)]
+                await self._patch_set(one, {"metadata": {"ownerReferences": references}})
 
     def _owned(self, deployment: JSONObject) -> _Sets:
         uid, template = deployment["metadata"]["uid"], deployment["spec"]["template"]
