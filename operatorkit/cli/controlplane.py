@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import signal
+import sys
 import tempfile
 import threading
 import time
@@ -66,7 +68,15 @@ def command() -> None:
     metavar="LIST",
     help="Which run, as kube-controller-manager has it: '*' all, 'name' that one, '-name' not that one; '' none.",
 )
-def up(backend: str, port: int, kubeconfig: Path | None, nodes: int, controllers: str) -> None:
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="json: once it is ready, one line with url, kubeconfig, backend and nodes, for programs.",
+)
+def up(backend: str, port: int, kubeconfig: Path | None, nodes: int, controllers: str, output: str) -> None:
     """Run a control plane until it is stopped (Ctrl-C, SIGTERM); nothing of it is left then.
 
     It prints `ready` with its URL, and the line that lets another terminal use it.
@@ -79,8 +89,12 @@ def up(backend: str, port: int, kubeconfig: Path | None, nodes: int, controllers
         plane, check = _start(stack, backend, port=port, nodes=nodes, controllers=controllers)
         path = stack.enter_context(kept(plane, kubeconfig))
         stop.expected = True
-        click.echo(f"ready  {plane.url}  ({backend}, {_count(nodes)}, {time.monotonic() - started:.1f} s)")
-        click.echo(f"export KUBECONFIG={path}")
+        if output == "json":
+            facts = {"url": plane.url, "kubeconfig": str(path), "backend": backend, "nodes": nodes}
+            click.echo(json.dumps(facts))
+        else:
+            click.echo(f"ready  {plane.url}  ({backend}, {_count(nodes)}, {time.monotonic() - started:.1f} s)")
+            click.echo(f"export KUBECONFIG={path}")
         stop.wait(check)
         click.echo("stopping", err=True)
 
@@ -104,6 +118,8 @@ def _start(
     if backend == "real":
         from operatorkit.controlplane.real import RealControlPlane
 
+        if sys.stderr.isatty():
+            click.echo("starting etcd, kube-apiserver and kube-controller-manager: about ten seconds", err=True)
         real = RealControlPlane(port=port, nodes=nodes, controllers=controllers)
         return stack.enter_context(real), real.check
     from operatorkit.controlplane.embedded import EmbeddedControlPlane

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -124,6 +125,17 @@ def test_a_kubeconfig_of_somebody_else_is_not_written_over(content: str, tmp_pat
         f"operatorkit: {config} is there and is not ours to write over: name another file with --kubeconfig\n"
     )
     assert config.read_text() == content
+
+
+def test_a_program_reads_one_line_of_json(tmp_path: Path) -> None:
+    process = _start("--nodes", "2", "--kubeconfig", str(tmp_path / "config"), "-o", "json", home=tmp_path)
+    assert process.stdout is not None
+    facts = json.loads(process.stdout.readline())
+    config = tmp_path / "config"
+    url = yaml.safe_load(config.read_text())["clusters"][0]["cluster"]["server"]
+    assert facts == {"url": url, "kubeconfig": str(config), "backend": "embedded", "nodes": 2}
+    process.terminate()
+    assert process.communicate(timeout=60) == ("", "stopping\n")
 
 
 def test_the_kubeconfig_of_a_control_plane_that_runs_is_not_taken_from_it(tmp_path: Path) -> None:
