@@ -274,6 +274,38 @@ async def test_the_scale_is_read_and_written(http, widgets):
     assert (await http.get(http.path(widgets.plural, "w"))).json["spec"]["replicas"] == 4
 
 
+async def test_what_has_no_replicas_yet_can_be_scaled(http):
+    kind = Widgets(f"{secrets.token_hex(4)}.example.com")
+    definition = kind.definition()
+    version = definition["spec"]["versions"][0]
+    del version["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["replicas"]["default"]
+    assert (await http.post(CRDS, definition)).status == 201
+    await served(http, kind)
+    await http.created(kind.plural, kind.object())
+    path = http.path(kind.plural, "w", sub="scale")
+    unscaled = await http.get(path)
+    assert unscaled.status == 500
+    assert unscaled.json["message"] == (
+        'Internal error occurred: the spec replicas field ".spec.replicas" does not exist'
+    )
+    nameless = {"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {}, "spec": {"replicas": 4}}
+    assert (await http.put(path, nameless)).status == 400
+    scaled = await http.patch(path, {"spec": {"replicas": 4}})
+    assert (scaled.status, scaled.json["spec"]) == (200, {"replicas": 4})
+    assert (await http.get(path)).json["spec"] == {"replicas": 4}
+    await http.delete(f"{CRDS}/{kind.name}")
+
+
+async def test_unknown_fields_are_kept_by_schemas_only(http):
+    definition = Widgets(f"{secrets.token_hex(4)}.example.com").definition()
+    answer = await http.post(CRDS, {**definition, "spec": {**definition["spec"], "preserveUnknownFields": True}})
+    assert answer.status == 422
+    assert (
+        "spec.preserveUnknownFields: Invalid value: true: cannot set to true, set x-kubernetes-preserve-unknown-fields "
+        "to true in spec.versions[*].schema instead"
+    ) in answer.json["message"]
+
+
 async def test_a_table_has_the_columns_of_the_definition(http, widgets):
     await http.created(widgets.plural, widgets.object())
     table = (await http.get(http.path(widgets.plural), headers={"Accept": TABLE})).json

@@ -73,6 +73,9 @@ def faults_of_crd(obj: Mapping[str, Any], old: Mapping[str, Any] | None) -> Iter
     yield from _schema_faults(spec)
     yield from _presentation_faults(spec.get("versions") or ())
     yield from _approval_faults(obj, old)
+    if spec.get("preserveUnknownFields") and not (old or {}).get("spec", {}).get("preserveUnknownFields"):
+        text = "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead"
+        yield _invalid("spec.preserveUnknownFields", "true", text)
     if old is not None:
         yield from _update_faults(spec, old)
 

@@ -126,7 +126,7 @@ class ResourceHandler:
         oldest = request.query.get("resourceVersion", "")
         record = read_one(self._core.storage, served, target.namespace, target.name, oldest)
         if target.subresource == "scale":
-            return Answer(encode(self._subresources.scale(served, served.read(record))), media=form.media)
+            return Answer(encode(self._subresources.shown_scale(served, served.read(record))), media=form.media)
         return Answer(presenter.stored(record), media=form.media)
 
     async def _list(self, request: Request, served: Served) -> Answer:

@@ -16,9 +16,16 @@ from operatorkit.controlplane.embedded.jsonpath import JSONPath
 from operatorkit.controlplane.embedded.options import DeleteOptions, Fault, WriteOptions
 from operatorkit.controlplane.embedded.reading import read_one
 from operatorkit.controlplane.embedded.registry import Served
-from operatorkit.controlplane.embedded.status import bad_request, conflict, invalid, not_found, too_many_requests
+from operatorkit.controlplane.embedded.status import (
+    bad_request,
+    conflict,
+    internal_error,
+    invalid,
+    not_found,
+    too_many_requests,
+)
 from operatorkit.controlplane.embedded.tokens import AUDIENCE, Tokens
-from operatorkit.controlplane.embedded.writing import Ownership, Target
+from operatorkit.controlplane.embedded.writing import Ownership, Target, require_name
 from operatorkit.names import GroupVersionKind
 
 __all__ = ["Subresources"]
@@ -44,8 +51,16 @@ class Subresources:
 
     # ------------------------------------------------------------------------------------------------------------ scale
 
+    def shown_scale(self, served: Served, obj: Object) -> Object:
+        """Return the Scale of an object for a reader. Raises `ApiError` (500) where it has no replicas yet."""
+        if not served.builtin:
+            path = served.definition["subresources"]["scale"]["specReplicasPath"]
+            if _first(obj, path) is None:
+                raise internal_error(f'the spec replicas field "{path}" does not exist')
+        return self.scale(served, obj)
+
     def scale(self, served: Served, obj: Object) -> Object:
-        """Return the Scale of an object."""
+        """Return the Scale of an object, of none where it has no replicas yet."""
         metadata = obj["metadata"]
         kept = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
         scale = {**_SCALE, "metadata": {key: metadata[key] for key in kept if key in metadata}}
@@ -55,10 +70,7 @@ class Subresources:
             selector = _selector_text(obj.get("spec", {}).get("selector"))
         else:
             paths = served.definition["subresources"]["scale"]
-            replicas = _first(obj, paths["specReplicasPath"])
-            if replicas is None:
-                text = f"the spec replicas field {paths['specReplicasPath']!r} does not exist"
-                raise bad_request(text.replace("'", '"'))
+            replicas = _first(obj, paths["specReplicasPath"]) or 0
             status = {"replicas": _first(obj, paths["statusReplicasPath"]) or 0}
             selector = _first(obj, paths.get("labelSelectorPath", "")) if paths.get("labelSelectorPath") else ""
         if selector:
@@ -73,10 +85,7 @@ class Subresources:
             text = f"Invalid value: {replicas}: must be greater than or equal to 0"
             raise invalid("autoscaling", "Scale", name, [Fault("spec.replicas", "FieldValueInvalid", text)])
         metadata = scale.get("metadata") or {}
-        if metadata.get("name", name) != name:
-            raise bad_request(
-                f"the name of the object ({metadata['name']}) does not match the name on the URL ({name})"
-            )
+        require_name(metadata, name)
         revision = metadata.get("resourceVersion")
         if revision and revision != obj["metadata"]["resourceVersion"]:
             raise conflict(served.group, served.plural, name)

@@ -32,7 +32,7 @@ from operatorkit.controlplane.embedded.status import (
 )
 from operatorkit.controlplane.embedded.storage import Collection, Record, Stale, Storage, key_of
 
-__all__ = ["Ownership", "Target", "Writer", "Written"]
+__all__ = ["Ownership", "Target", "Writer", "Written", "require_name"]
 
 Object = dict[str, Any]
 Change = Callable[[Object], Object]
@@ -76,7 +76,7 @@ class Writer:
         metadata = _metadata(obj)
         self._place(target, metadata)
         if target.name:
-            _require_name(metadata, target.name)
+            require_name(metadata, target.name)
         generated = not metadata.get("name") and bool(metadata.get("generateName"))
         revision = metadata.pop("resourceVersion", "")
         if not target.name and revision.isascii() and revision.isdigit() and int(revision):
@@ -274,7 +274,7 @@ class Writer:
     def _match(self, target: Target, old: Object, new: Object) -> None:
         served = target.served
         metadata = _metadata(new)
-        _require_name(metadata, target.name)
+        require_name(metadata, target.name)
         if served.namespaced:
             if metadata.get("namespace", target.namespace) not in {target.namespace, ""}:
                 raise bad_request(
@@ -305,7 +305,7 @@ def _metadata(obj: Object) -> Object:
     return metadata
 
 
-def _require_name(metadata: Object, expected: str) -> None:
+def require_name(metadata: Object, expected: str) -> None:
     """Return when an object has the name that its URL says. Raises `ApiError` (400)."""
     found = metadata.get("name")
     if not found:
