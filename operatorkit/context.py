@@ -108,6 +108,10 @@ class Context:
         Children of the kinds in `owns=` that no apply of this run named are deleted when the run ends well; a run that
         never calls apply deletes nothing, and `await ctx.apply()` says that there shall be none.
 
+        A change of a child wakes this object, but not the mere echo of an apply, which brings nothing that the run has
+        not been answered. After a run that had read objects of the child's kind, or used `api`, before it applied, the
+        echo does wake: what was decided may rest on the world without the child.
+
         Raises ChildConflict for an object that this one does not own, DefinitionError for a child of an undeclared
         kind, in another namespace, or cluster-scoped below a namespaced parent; and ClusterError.
         """

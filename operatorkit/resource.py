@@ -267,15 +267,15 @@ class Resource(Model, Generic[SpecT, StatusT]):
 
         Raises InvalidObject, which names object, field and what was found.
         """
-        found = GroupVersionKind.of(str(obj.get("apiVersion", "")), str(obj.get("kind", "")))
-        wanted = cls.api_resource().gvk
-        if found != wanted:
-            raise InvalidObject(f"{_name_of(obj)} is a {found}, not a {wanted}")
+        cls._defined()
+        if obj.get("apiVersion") != cls.api_version or obj.get("kind") != cls.kind:
+            found = GroupVersionKind.of(str(obj.get("apiVersion", "")), str(obj.get("kind", "")))
+            raise InvalidObject(f"{_name_of(obj)} is a {found}, not a {cls.api_resource().gvk}")
         try:
             return cls.model_validate({key: obj[key] for key in obj if key not in {"apiVersion", "kind"}})
         except ValidationError as error:
             raise InvalidObject(
-                f"{wanted.kind} {_name_of(obj)} cannot be read: {official.first_fault(error)}",
+                f"{cls.kind} {_name_of(obj)} cannot be read: {official.first_fault(error)}",
                 causes=official.causes(error),
             ) from error
 

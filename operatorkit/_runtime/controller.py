@@ -23,6 +23,7 @@ from types import TracebackType
 from typing import Any
 
 from operatorkit._runtime.caches import CacheReader, Caches
+from operatorkit._runtime.echoes import Echoes
 from operatorkit._runtime.queue import Priority, QueueClosed, WorkQueue
 from operatorkit._runtime.run import Runner
 from operatorkit._runtime.status import StatusWriter
@@ -77,15 +78,25 @@ class Controller:
         self.workers = reconciler.workers or app.settings.workers
         self.queue: WorkQueue[ObjectKey] = WorkQueue(clock=clock, back_off=app.settings.back_off)
         self._status = StatusWriter(self.resource, api=api, caches=caches, manager=app.name, deliver=self._on_own)
+        self._echoes = Echoes(self.queue.add)
         self._runner = Runner(
-            app, reconciler, api=api, caches=caches, events=events, clock=clock, status=self._status, sent=sent
+            app,
+            reconciler,
+            api=api,
+            caches=caches,
+            events=events,
+            clock=clock,
+            status=self._status,
+            echoes=self._echoes,
+            sent=sent,
         )
 
     def start(self) -> None:
         """Listen to all that may wake a key, and wake every key there is."""
         self._caches.subscribe(self.resource, self._on_own)
         for kind in self._reconciler.owns:
-            self._caches.subscribe(api_resource_of(kind), self._on_child)
+            resource = api_resource_of(kind)
+            self._caches.subscribe(resource, partial(self._on_child, resource))
         for watch in self._reconciler.watches:
             self._caches.subscribe(api_resource_of(watch.kind), partial(self._on_watched, watch))
         for key in self._caches.keys(self.resource):
@@ -105,9 +116,10 @@ class Controller:
         if new is None or passes(change.old, new, predicate, self._reconciler.kind):
             self.queue.add(change.key)
 
-    def _on_child(self, change: Change) -> None:
-        for key in parents(change, self.resource):
-            self.queue.add(key)
+    def _on_child(self, resource: ApiResource, change: Change) -> None:
+        for key in dict.fromkeys(parents(change, self.resource)):
+            if not self._echoes.swallows(key, resource, change):
+                self.queue.add(key)
 
     def _on_watched(self, watch: Watch[Any], change: Change) -> None:
         for key in mapped(change, watch, self._reader):
@@ -120,9 +132,11 @@ class Controller:
                 key = await self.queue.get()
             except QueueClosed:
                 return
+            self._echoes.begin(key)
             try:
                 await self._reconcile(key)
             finally:
+                self._echoes.end(key)
                 self.queue.done(key)
 
     async def _reconcile(self, key: ObjectKey) -> None:
@@ -193,6 +207,7 @@ class Controller:
         self._at_once.pop(key, None)
         self._told.pop(key, None)
         self._status.forget(key)
+        self._echoes.forget(key)
 
     def _scope(self, key: ObjectKey) -> tuple[str, ApiResource, ObjectKey]:
         return ("operatorkit.runtime", self.resource, key)

@@ -158,13 +158,20 @@ class Engine:
         For tests: it lists every kind. Keys that wait for time to pass do not count.
         """
         await self.ready()
+        queues = [controller.queue for controller in self.controllers]
         while True:
-            await asyncio.gather(*(controller.queue.wait_idle() for controller in self.controllers))
+            while not all(queue.idle for queue in queues):  # one may get to work while we wait for another
+                await asyncio.gather(*(queue.wait_idle() for queue in queues))
             self._changed.clear()
+            runs = sum(queue.handed_out for queue in queues)
             behind = [resource for resource in self.caches.resources if not await self._is_current(resource)]
             if behind:
                 await self._changed.wait()
-            elif not self._changed.is_set() and all(controller.queue.idle for controller in self.controllers):
+            elif (
+                not self._changed.is_set()
+                and all(queue.idle for queue in queues)
+                and runs == sum(queue.handed_out for queue in queues)  # a run that came and went may yet be echoed
+            ):
                 return
 
     async def _is_current(self, resource: ApiResource) -> bool:
@@ -173,7 +180,7 @@ class Engine:
 
     def _watcher(self, resource: ApiResource) -> Any:
         def listener(change: Change) -> None:
-            if change.new is None:
+            if change.type == "DELETED":
                 self._sent.pop((resource, change.key), None)
             self._changed.set()
 

@@ -21,7 +21,7 @@ import random
 from collections.abc import Hashable
 from datetime import timedelta
 from enum import IntEnum
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from operatorkit.clock import Clock
 from operatorkit.settings import BackOff
@@ -29,6 +29,8 @@ from operatorkit.settings import BackOff
 __all__ = ["Priority", "QueueClosed", "WorkQueue"]
 
 K = TypeVar("K", bound=Hashable)
+
+_SPARE_TIMERS: Final = 64
 
 
 class Priority(IntEnum):
@@ -63,6 +65,7 @@ class WorkQueue(Generic[K]):
         self._failures: dict[K, int] = {}
         self._getters: list[asyncio.Future[None]] = []
         self._closed = False
+        self.handed_out = 0  # how often a key was handed out: who waits for quiet sees what came and went meanwhile
         self._earlier = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -99,6 +102,8 @@ class WorkQueue(Generic[K]):
         heapq.heappush(self._timers, (due, next(self._order), key))
         if due <= self._timers[0][0]:
             self._earlier.set()
+        if len(self._timers) > 2 * len(self._due) + _SPARE_TIMERS:
+            self._drop_superseded()
 
     def retry(self, key: K) -> timedelta:
         """Mark `key` dirty after its next back-off, and return how long that is."""
@@ -135,6 +140,7 @@ class WorkQueue(Generic[K]):
             key = self._pop()
             if key is not None:
                 self._running.add(key)
+                self.handed_out += 1
                 return key
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._getters.append(waiter)
@@ -211,6 +217,11 @@ class WorkQueue(Generic[K]):
             heapq.heappop(self._timers)
             self.add(key, known[1])
         return None
+
+    def _drop_superseded(self) -> None:
+        """Forget timers that no longer count: those of a key that changes often and asks for tomorrow pile up."""
+        self._timers = [(due, next(self._order), key) for key, (due, _) in self._due.items()]
+        heapq.heapify(self._timers)
 
     async def _sleep_or_earlier(self, seconds: float) -> None:
         sleeping = asyncio.ensure_future(self._clock.sleep(seconds))

@@ -13,6 +13,7 @@ from datetime import timedelta
 from typing import Any
 
 from operatorkit._runtime.caches import CacheReader, Caches, typed
+from operatorkit._runtime.echoes import Echoes, TrackedLive, TrackedReader, tracked_api
 from operatorkit._runtime.status import StatusWriter, status_of
 from operatorkit.children import Children, Sent
 from operatorkit.clock import Clock
@@ -43,6 +44,7 @@ class Runner:
         events: EventRecorder,
         clock: Clock,
         status: StatusWriter,
+        echoes: Echoes,
         sent: dict[tuple[ApiResource, ObjectKey], Sent],
     ) -> None:
         self._app = app
@@ -52,11 +54,13 @@ class Runner:
         self._events = events
         self._clock = clock
         self._status = status
+        self._echoes = echoes
         self._sent = sent
         self._reader = CacheReader(app, caches)
         self._resource = api_resource_of(reconciler.kind)
         self._owned = [api_resource_of(kind) for kind in reconciler.owns]
         self._finalizer = f"{PREFIX}/{shorten(app.name)}"
+        self._logger = logging.getLogger(f"operatorkit.operator.{app.name}")
 
     async def run(self, key: ObjectKey, raw: JSONObject) -> Requeue | None:
         """Reconcile one object, or finalize it, as it is in the cache; what that raises decides what follows."""
@@ -74,19 +78,19 @@ class Runner:
             parent_resource=self._resource,
             owned=self._owned,
             api=self._api,
-            live=self._caches,
+            live=TrackedLive(self._echoes, key, self._caches),
             manager=self._app.name,
             sent=self._sent,
         )
         ctx = Context(
             key=key,
             obj=obj,
-            reader=self._reader,
+            reader=TrackedReader(self._echoes, key, self._reader),
             children=children,
             events=self._events,
-            api=self._api,
+            api=tracked_api(self._echoes, key, self._api),
             clock=self._clock,
-            log=_ObjectLog(logging.getLogger(f"operatorkit.operator.{self._app.name}"), f"{self._resource.kind} {key}"),
+            log=_ObjectLog(self._logger, f"{self._resource.kind} {key}"),
         )
         requeue = await self._call(function, obj, ctx, children, raw, before)
         await self._status.write(raw, before, obj)

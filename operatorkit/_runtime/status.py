@@ -34,6 +34,9 @@ class StatusWriter:
 
     The echo of a write may come before the answer that tells its version. So changes of a key are held back while its
     status is being written, and given to `deliver` afterwards, in order.
+
+    A version is ours only if the answer, its status aside, is what the run had read. An answer may hold more: what
+    somebody wrote meanwhile; and one to an apply that changed nothing has the version of who wrote last.
     """
 
     def __init__(
@@ -83,7 +86,8 @@ class StatusWriter:
                 field_manager=self._manager,
                 force=True,
             )
-            self._own.setdefault(key, set()).add(answer["metadata"]["resourceVersion"])
+            if _without_status(answer) == _without_status(raw):
+                self._own.setdefault(key, set()).add(answer["metadata"]["resourceVersion"])
             self._caches.put(self._resource, answer)
         except NotFound:
             return  # deleted meanwhile: nobody is left to read it
@@ -96,11 +100,7 @@ class StatusWriter:
         if change.key in self._held:
             self._held[change.key].append(change)
             return True
-        new = change.new if change.key in self._own else None  # each access decodes
-        if new is None or not self._is_own(change.key, new["metadata"].get("resourceVersion", "")):
-            return False
-        old = change.old
-        return old is not None and _without_status(old) == _without_status(new)
+        return bool(change.version) and self._is_own(change.key, change.version)
 
     def forget(self, key: ObjectKey) -> None:
         """Forget the versions of an object that is gone."""

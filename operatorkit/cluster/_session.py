@@ -112,7 +112,8 @@ def _limiter(
     permits = asyncio.Semaphore(max_requests_in_flight)
 
     async def limit(request: aiohttp.ClientRequest, handler: _Handler) -> aiohttp.ClientResponse:
-        if request.url.query.get("watch") in {"1", "true"}:
+        url = request.url
+        if "watch=" in url.raw_query_string and url.query.get("watch") in {"1", "true"}:
             return await handler(request)
         async with permits:
             return await handler(request)

@@ -45,6 +45,8 @@ def key_of(obj: Mapping[str, Any]) -> ObjectKey:
 class Change:
     """What happened to an object: `old` is None for ADDED, `new` is None for DELETED (then `old` is its last state).
 
+    `version` is the resource version of `new`, "" for DELETED: asking for it decodes nothing.
+
     Each access to `old` and `new` decodes a fresh copy, which the caller may change; keep it rather than asking twice.
     """
 
@@ -52,6 +54,7 @@ class Change:
     key: ObjectKey
     old_data: bytes | None = None
     new_data: bytes | None = None
+    version: str = ""
 
     @classmethod
     def of(cls, type_: ChangeType, key: ObjectKey, old: JSONObject | None, new: JSONObject | None) -> Change:
@@ -61,6 +64,7 @@ class Change:
             key,
             _json.dumps(old) if old is not None else None,
             _json.dumps(new) if new is not None else None,
+            _version_of(new) if new is not None else "",
         )
 
     @property
@@ -177,9 +181,11 @@ class Cache:
         """
         if key is None:
             key = key_of(obj)
-        entry = self._entry(key, obj)
         current = self._entries.get(key)
         was_ahead = bool(self._ahead) and key in self._ahead
+        is_echo = was_ahead and current is not None and _is_state_of(current, obj)
+        # the echo of what `put` took in is encoded already
+        entry = current if is_echo and current is not None else self._entry(key, obj)
         told = self._ahead[key] if was_ahead else current
         if was_ahead and current is not None and is_newer(current.resource_version, entry.resource_version):
             self._ahead[key] = entry
@@ -192,8 +198,8 @@ class Cache:
         if told is not None and (told.resource_version, told.uid) == (entry.resource_version, entry.uid):
             return None
         if told is None:
-            return Change("ADDED", key, None, entry.data)
-        return Change("MODIFIED", key, told.data, entry.data)
+            return Change("ADDED", key, None, entry.data, entry.resource_version)
+        return Change("MODIFIED", key, told.data, entry.data, entry.resource_version)
 
     def remove(self, key: ObjectKey, last: JSONObject | None = None, *, version: str = "") -> Change | None:
         """Take in that an object is gone as of `version`, with its last state if that is known; return what to tell."""
@@ -234,7 +240,7 @@ class Cache:
         for key in sorted({*self._entries, *self._ahead}, key=_sorting):
             entry = self._ahead[key] if key in self._ahead else self._entries[key]
             if entry is not None:
-                changes.append(Change("ADDED", key, None, entry.data))
+                changes.append(Change("ADDED", key, None, entry.data, entry.resource_version))
         return changes
 
     def _trimmed(self, obj: JSONObject) -> JSONObject:
@@ -306,6 +312,11 @@ def _discard(groups: dict[str, set[ObjectKey]], value: str, key: ObjectKey) -> N
 
 def _sorting(key: ObjectKey) -> tuple[str, str]:
     return (key.namespace, key.name)
+
+
+def _is_state_of(entry: _Entry, obj: JSONObject) -> bool:
+    """Tell whether an object is the very state that an entry holds."""
+    return entry.resource_version == _version_of(obj) and entry.uid == (obj["metadata"].get("uid") or "")
 
 
 def _version_of(obj: Mapping[str, Any]) -> str:

@@ -12,9 +12,11 @@ One aiohttp session carries everything and may be shared (`LiveCluster.session`)
 
 from __future__ import annotations
 
+import functools
 import io
 import logging
 import random
+import re
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -47,6 +49,7 @@ _NEVER_SENT: Final = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutErr
 _EVENT_TYPES: Final = frozenset({"ADDED", "MODIFIED", "DELETED", "BOOKMARK"})
 _WARNINGS_REMEMBERED: Final = 1000
 _LARGE_BODY_BYTES: Final = 1 << 20
+_PLAIN_SEGMENT: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -369,7 +372,6 @@ class LiveCluster:
     async def _send_once(
         self, method: str, url: URL, data: bytes | None, headers: Mapping[str, str], resource: ApiResource | None
     ) -> Any:
-        request = f"{method} {url}"
         session = self.session
         started = self._clock.monotonic()
         code = 0
@@ -380,25 +382,37 @@ class LiveCluster:
                 body = await response.read()
                 code = response.status
         except (aiohttp.ClientError, OSError) as error:
-            raise error_from_exception(error, request=request, server=self._config.server) from error
+            raise error_from_exception(error, request=f"{method} {url}", server=self._config.server) from error
         except RuntimeError as error:
-            raise _closed_meanwhile(error, session, request) from error
+            raise _closed_meanwhile(error, session, f"{method} {url}") from error
         finally:
             self._report(method, url, code, started)
         self._note_warnings(response)
         if code >= 300:
             qualified = resource.qualified if resource is not None else None
-            refusal = error_from_answer(code, body, response.headers, request=request, resource=qualified)
+            refusal = error_from_answer(code, body, response.headers, request=f"{method} {url}", resource=qualified)
             if isinstance(refusal, NoKindMatch):
                 self._discovery.forget()
             raise self._explained(refusal)
-        return _decoded(body, response.content_type, request)
+        return _decoded(body, response.content_type, method, url)
+
+    @functools.cached_property
+    def _server(self) -> URL:
+        return URL(self._config.server, encoded=True)
 
     def _url(self, path: str, query: Mapping[str, str] | None) -> URL:
-        text = self._config.server + path
-        if query:
-            text += "?" + urlencode(query, quote_via=quote)
-        return URL(text, encoded=True)
+        server = self._server
+        text = _query_text(tuple(query.items())) if query else ""
+        if not server.absolute or "?" in path or "#" in path:
+            return URL(f"{self._config.server}{path}{'?' if text else ''}{text}", encoded=True)
+        # put together from parts that were parsed once: parsing the whole again costs more than all else done here
+        return URL.build(
+            scheme=server.scheme,
+            authority=server.raw_authority,
+            path=server.raw_path.rstrip("/") + path,
+            query_string=text,
+            encoded=True,
+        )
 
     def _report(self, method: str, url: URL, code: int, started: float) -> None:
         if self._observe is not None:
@@ -456,6 +470,12 @@ def _wait_seconds(error: ClusterError, tries: int) -> float:
     return 0.1 * 3.0 ** (tries - 1) * (0.5 + random.random())  # noqa: S311
 
 
+@functools.lru_cache(maxsize=256)
+def _query_text(query: tuple[tuple[str, str], ...]) -> str:
+    return urlencode(query, quote_via=quote)
+
+
+@functools.lru_cache(maxsize=1024)
 def _collection_path(resource: ApiResource, namespace: str | None) -> str:
     return resource.path(namespace=_segment(namespace, "namespace") if namespace is not None else None)
 
@@ -470,15 +490,14 @@ def _hang_up(response: aiohttp.ClientResponse) -> None:
 def _object_path(resource: ApiResource, name: str, namespace: str | None, subresource: str | None) -> str:
     if resource.namespaced and not namespace:
         raise ValueError(f"{resource.kind} {name!r} needs a namespace: {resource.kind} is a namespaced kind")
-    return resource.path(
-        _segment(name, "name"),
-        namespace=_segment(namespace, "namespace") if namespace is not None else None,
-        subresource=subresource,
-    )
+    path = f"{_collection_path(resource, namespace)}/{_segment(name, 'name')}"
+    return path if subresource is None else f"{path}/{subresource}"
 
 
 def _segment(text: str, what: str) -> str:
     """Quote one segment of a path; refuse what would make it another path."""
+    if _PLAIN_SEGMENT.fullmatch(text):
+        return text
     if not text or text in {".", ".."} or "/" in text or "%" in text:
         raise ValueError(f"{text!r} is not a {what}: it must not be empty, '.' or '..', or contain '/' or '%'")
     return quote(text, safe=":@!$&'()*+,;=")
@@ -505,13 +524,13 @@ def _write_options(field_manager: str | None, *, dry_run: bool) -> dict[str, str
     return query | ({"dryRun": "All"} if dry_run else {})
 
 
-def _decoded(body: bytes, content_type: str, request: str) -> Any:
+def _decoded(body: bytes, content_type: str, method: str, url: URL) -> Any:
     if content_type.endswith(("json", "yaml")) or body[:1] in {b"{", b"["}:
         try:
             return _json.loads(body)
         except ValueError as error:
             if content_type.endswith("json"):
-                raise ClusterError(f"{request}: the answer is not JSON, although it says so: {error}") from error
+                raise ClusterError(f"{method} {url}: the answer is not JSON, although it says so: {error}") from error
     return body.decode(errors="replace")
 
 

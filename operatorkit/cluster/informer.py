@@ -73,6 +73,7 @@ class Informer:
         self._version = ""
         self._listed = False  # whether the cache is complete as of `_version`, so that a watch can go on from there
         self._was_away = False  # whether the server may have been reset since we heard from it
+        self._heard = False  # whether the watch of this round brought anything
         self._vain = 0  # rounds without progress, one after the other
         self._poisoned = 0  # frames that could not be read, one after the other
         self._synced = asyncio.Event()
@@ -135,12 +136,15 @@ class Informer:
         self._was_away = self._listed
         while True:
             started, before = self._clock.monotonic(), self._version
+            self._heard = False
             failure: ClusterError | None = None
             try:
                 await self._follow()
             except ClusterError as error:
                 failure = error
-            if self._version != before or self._clock.monotonic() - started >= _LONG_WATCH_SECONDS:
+            # a list that the watch then calls expired came to nothing, however new its version is
+            moved = self._heard if isinstance(failure, Gone) else self._version != before
+            if moved or self._clock.monotonic() - started >= _LONG_WATCH_SECONDS:
                 self._vain = 0  # it came to something
             else:
                 self._vain += 1
@@ -241,6 +245,7 @@ class Informer:
             async for event in events:
                 self._recovered()
                 self._on_event(event)
+                self._heard = True
 
     def _on_event(self, event: WatchEvent) -> None:
         metadata = event.object.get("metadata")

@@ -115,6 +115,22 @@ async def test_the_earliest_of_several_delays_counts_and_an_add_counts_more(queu
     assert len(queue) == 1
 
 
+async def test_delays_that_were_overtaken_do_not_pile_up(queue, clock):
+    """A certificate is looked at again in a month, and its key changes all the time."""
+    timers = asyncio.ensure_future(queue.run())
+    for _ in range(2000):
+        queue.add("a")
+        queue.done(await queue.get())
+        queue.add_after("a", timedelta(days=30))
+        queue.add_after("b", timedelta(days=40))
+    assert len(queue._timers) < 100
+    assert queue.delayed() == {"a": timedelta(days=30), "b": timedelta(days=40)}
+    await clock.advance(timedelta(days=30))
+    assert await queue.get() == "a"
+    queue.close()
+    await timers
+
+
 async def test_a_delay_that_was_overtaken_does_not_cut_a_later_one_short(queue, clock):
     timers = asyncio.ensure_future(queue.run())
     queue.add_after("a", ms(50))

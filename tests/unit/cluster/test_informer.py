@@ -151,6 +151,15 @@ async def test_a_server_that_expires_every_watch_is_not_asked_without_pause(foll
     assert clock.slept == sorted(clock.slept) or max(clock.slept) > 0.3
 
 
+async def test_a_busy_server_that_expires_every_watch_is_not_listed_without_pause(following, clock):
+    """Each list has a later version than the one before, and is of no use all the same."""
+    api = ScriptedAPI([page(version) for version in range(5, 15)], [[errors.Gone("expired")]] * 9)
+    async with following(api):
+        pass
+    assert len(clock.slept) >= 7
+    assert sum(clock.slept) > 5
+
+
 async def test_watches_that_end_at_once_are_spaced_out_more_and_more(following, clock):
     api = ScriptedAPI([page(5)], [[]] * 12)
     async with following(api):
