@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 import logging
 import os
@@ -17,6 +16,7 @@ from urllib.parse import urlsplit
 import click
 
 from operatorkit.cli._load import load
+from operatorkit.cli._loop import run as run_loop
 from operatorkit.errors import InputError
 from operatorkit.names import dns_label_error
 
@@ -120,10 +120,10 @@ def command(
 
     config = load_config(kubeconfig, context)
     if remove_webhooks:
-        removed = asyncio.run(process.remove_webhooks(loaded.app, config))
+        removed = run_loop(process.remove_webhooks(loaded.app, config))
         click.echo(f"removed {' and '.join(removed)}" if removed else "no webhooks of this operator are registered")
         return
-    asyncio.run(
+    run_loop(
         process.host(
             loaded.app,
             config,

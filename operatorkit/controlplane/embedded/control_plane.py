@@ -30,7 +30,7 @@ class EmbeddedControlPlane:
     their last write. `data` is a file to remember objects in. `controllers` says which run, in
     kube-controller-manager's own syntax, and `nodes` how many simulated nodes there are. `audit` is told of each
     request, in the server's thread.
-    Raises `InputError` on entering when the port is taken.
+    Raises `InputError` on entering when the port is taken, or Kubernetes has no such controller.
     """
 
     backend: BackendName = "embedded"

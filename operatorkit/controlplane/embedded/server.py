@@ -26,6 +26,7 @@ from multidict import CIMultiDictProxy, MultiDict, MultiDictProxy
 from operatorkit.clock import SYSTEM_CLOCK, Clock
 from operatorkit.controlplane._credentials import SERVER_HOSTS, Authority
 from operatorkit.controlplane._ports import port_error
+from operatorkit.controlplane._selection import check_selection
 from operatorkit.controlplane.embedded.access import Access
 from operatorkit.controlplane.embedded.audit import Audit, Entry, unrecorded
 from operatorkit.controlplane.embedded.authn import ADMIN_GROUP, Authenticator, User
@@ -77,7 +78,7 @@ class EmbeddedServer:
     An asynchronous context manager. `url`, `ca_pem` and `token` say how to reach it once it is started. `data` is a
     file to remember objects in. Events are deleted `event_ttl` after their last write. `controllers` says which run, in
     kube-controller-manager's own syntax, and `nodes` how many simulated nodes there are. `audit` is told of
-    every request.
+    every request. Raises `InputError` for a controller that Kubernetes does not have.
     """
 
     def __init__(
@@ -93,6 +94,7 @@ class EmbeddedServer:
         nodes: int = 0,
         audit: Audit = unrecorded,
     ) -> None:
+        check_selection(controllers)
         self._audit = audit
         self.core: Core = Core(clock)
         self._clock = clock

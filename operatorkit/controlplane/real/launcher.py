@@ -23,7 +23,7 @@ from typing import Any, Self
 
 from operatorkit.controlplane import _credentials as credentials
 from operatorkit.controlplane._ports import ReservedPort
-from operatorkit.controlplane._selection import enabled
+from operatorkit.controlplane._selection import check_selection, enabled
 from operatorkit.controlplane.backend import BackendName, StartError
 from operatorkit.controlplane.nodes import NodesThread
 from operatorkit.controlplane.real._process import Process
@@ -45,8 +45,8 @@ class RealControlPlane:
     `nodes` is how many simulated nodes there are. `event_ttl` is how long Events are kept. `audit_log` gets one JSON
     line for each request. `binaries` of None finds the programs or builds them.
 
-    Raises InputError when the programs are missing or the port is in use, StartError when one of them ends early or
-    is not ready within `timeout`.
+    Raises InputError when the programs are missing, the port is in use or Kubernetes has no such controller, StartError
+    when one of them ends early or is not ready within `timeout`.
     """
 
     def __init__(
@@ -61,6 +61,7 @@ class RealControlPlane:
         binaries: Binaries | None = None,
         timeout: timedelta = timedelta(minutes=2),
     ) -> None:
+        check_selection(controllers)
         self._version = version
         self._requested_port = port
         self._event_ttl = event_ttl
