@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 import click
 
 from operatorkit.cli._kubeconfig import kept, refuse_to_replace
+from operatorkit.cli._options import kubeconfig_option, nodes_option, port_option
 from operatorkit.cli._signals import stop_signals
 
 if TYPE_CHECKING:
@@ -40,27 +41,9 @@ def command() -> None:
     show_default=True,
     help="embedded: in this process; real: Kubernetes' own kube-apiserver, etcd and kube-controller-manager.",
 )
-@click.option(
-    "--port",
-    metavar="PORT",
-    type=click.IntRange(0, 65535),
-    default=0,
-    help="Where to listen, on 127.0.0.1; any free port if left out.",
-)
-@click.option(
-    "--kubeconfig",
-    metavar="FILE",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Where to write the credentials; a file of its own, removed at the end. A temporary one if left out.",
-)
-@click.option(
-    "--nodes",
-    metavar="N",
-    type=click.IntRange(0, 250),
-    default=1,
-    show_default=True,
-    help="How many nodes to simulate.",
-)
+@port_option
+@kubeconfig_option
+@nodes_option
 @click.option(
     "--controllers",
     default="*",

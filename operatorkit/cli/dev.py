@@ -24,6 +24,7 @@ import click
 
 from operatorkit.cli._kubeconfig import kept, refuse_to_replace
 from operatorkit.cli._load import explained, locate, shown
+from operatorkit.cli._options import kubeconfig_option, nodes_option, port_option
 from operatorkit.cli._signals import stop_signals
 
 __all__ = ["command"]
@@ -37,27 +38,9 @@ _SKIPPED = {"__pycache__", "node_modules", "site-packages"}
 
 @click.command("dev")
 @click.argument("target", metavar="FILE|MODULE:OPERATOR|NAME")
-@click.option(
-    "--port",
-    metavar="PORT",
-    type=click.IntRange(0, 65535),
-    default=0,
-    help="The control plane's port, on 127.0.0.1; any free one if left out.",
-)
-@click.option(
-    "--nodes",
-    metavar="N",
-    type=click.IntRange(0, 250),
-    default=1,
-    show_default=True,
-    help="How many nodes to simulate.",
-)
-@click.option(
-    "--kubeconfig",
-    metavar="FILE",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Where to write the credentials; a file of its own, removed at the end. A temporary one if left out.",
-)
+@port_option
+@nodes_option
+@kubeconfig_option
 @click.option("--verbose", "-v", is_flag=True, help="Let the operator say more.")
 def command(target: str, port: int, nodes: int, kubeconfig: Path | None, verbose: bool) -> None:
     """Run an operator on an embedded control plane, and start it again when its code changes.
