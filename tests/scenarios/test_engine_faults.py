@@ -273,7 +273,7 @@ async def test_a_failure_is_logged_with_its_traceback_once_and_then_in_one_line(
     def lines(word: str) -> int:
         return sum(word in line for line in caplog.text.splitlines())
 
-    async with operator(app):
+    async with operator(app, namespace=cluster.namespace):
         odd = {"apiVersion": SHELVES.api_version, "kind": "Shelf", "metadata": {"name": "odd"}}
         await cluster.create(SHELVES, odd, namespace=cluster.namespace)
         await eventually(lambda: lines("reconcile failed as before, next try in") >= 2)
