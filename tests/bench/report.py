@@ -222,9 +222,9 @@ process, with what is free given back, over the number of objects; it includes w
 No TLS: it would cost all of them the same, and make the ratios look better.
 
 Where the engine's time for one status write goes, by cProfile (on 2026-11-21, in shares, which a profiler distorts):
-about 25 % is aiohttp sending the request and reading the answer, 14 % our client around it (building the URL,
-middlewares, decoding), 17 % the two watch events up to the work queue, 11 % the status (compared, encoded, its answer
-cached), 7 % reading the object into its model, and the rest the queue, the run and asyncio.
+25 % is aiohttp sending the request and reading the answer, 11 % our client around it (building the URL, credentials,
+decoding), 19 % the two watch events up to the work queue, 12 % the status (compared, encoded, its answer cached), 7 %
+reading the object into its model, and the rest the queue, the run and asyncio.
 
 What was tried since, on the same day, beside the code before it and without a network (CPU time per object, the least of
 many rounds): decoding no change that only has to be named, encoding no echo again, and comparing the answer to a status
