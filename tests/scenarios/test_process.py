@@ -67,8 +67,12 @@ def start(tmp_path):
 
     yield start
     for process in processes:
-        process.popen.kill()
-        process.popen.wait()
+        process.popen.terminate()  # so that it removes what it made
+        try:
+            process.popen.wait(60)
+        except subprocess.TimeoutExpired:
+            process.popen.kill()
+            process.popen.wait()
 
 
 @pytest.fixture
