@@ -6,6 +6,7 @@ import os
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,6 +29,27 @@ def binaries():
     if found is None or found.kubectl is None:
         pytest.skip("there is no kubectl: `make test-real` builds it where Go is")
     return found
+
+
+@pytest.fixture(scope="module")
+def helm(binaries, tmp_path_factory) -> Any:
+    """Return a function that runs helm, with files and settings of its own; without one these tests say nothing."""
+    if binaries.helm is None:
+        pytest.skip("there is no helm: `make test-real` builds it where Go is")
+    home = tmp_path_factory.mktemp("helm")
+
+    def run(*arguments: Any, kubeconfig: Path | None = None) -> subprocess.CompletedProcess[str]:
+        settings = {f"HELM_{part}_HOME": str(home / part.lower()) for part in ("CACHE", "CONFIG", "DATA")}
+        return subprocess.run(
+            [str(binaries.helm), *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            timeout=700,
+            check=False,
+            env={"PATH": os.environ["PATH"], "HOME": str(home), "KUBECONFIG": str(kubeconfig or ""), **settings},
+        )
+
+    return run
 
 
 @pytest.fixture(scope="session", params=["embedded", "real"])

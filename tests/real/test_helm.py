@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,27 +18,6 @@ from operators.pki import app
 CHARTS = Path(__file__).resolve().parents[2] / "charts"
 NAMES = ("pki-crds", "pki")
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-
-
-@pytest.fixture(scope="module")
-def helm(binaries, tmp_path_factory) -> Any:
-    """Return a function that runs helm, with files and settings of its own."""
-    if binaries.helm is None:
-        pytest.skip("there is no helm: `make test-real` builds it where Go is")
-    home = tmp_path_factory.mktemp("helm")
-
-    def run(*arguments: Any, kubeconfig: Path | None = None) -> subprocess.CompletedProcess[str]:
-        settings = {f"HELM_{part}_HOME": str(home / part.lower()) for part in ("CACHE", "CONFIG", "DATA")}
-        return subprocess.run(
-            [str(binaries.helm), *map(str, arguments)],
-            capture_output=True,
-            text=True,
-            timeout=700,
-            check=False,
-            env={"PATH": os.environ["PATH"], "HOME": str(home), "KUBECONFIG": str(kubeconfig or ""), **settings},
-        )
-
-    return run
 
 
 @pytest.fixture(scope="module", params=["embedded", "real"])

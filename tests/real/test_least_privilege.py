@@ -93,33 +93,27 @@ def test_the_list_of_unused_grants_is_short_and_argued():
 
 
 @pytest.fixture(scope="module")
-def audited(binaries, tmp_path_factory):
+def audited(helm, tmp_path_factory):
     """A real control plane, and its audit log."""
-    if binaries.helm is None:
-        pytest.skip("there is no helm: `make test-real` builds it where Go is")
     folder = tmp_path_factory.mktemp("audited")
     with RealControlPlane(nodes=1, audit_log=folder / "audit.log") as plane:
         yield plane, folder / "audit.log"
 
 
 @pytest.fixture(scope="module")
-def manifests(audited, binaries, tmp_path_factory) -> list[dict[str, Any]]:
+def manifests(audited, helm, tmp_path_factory) -> list[dict[str, Any]]:
     """Install both charts, without a Pod, and return what the operator's holds."""
-    folder = tmp_path_factory.mktemp("helm")
-    kubeconfig = audited[0].write_kubeconfig(folder / "kubeconfig")
-    environment = {f"HELM_{part}_HOME": str(folder / part) for part in ("CACHE", "CONFIG", "DATA")}
-    environment |= {"PATH": os.environ["PATH"], "HOME": str(folder), "KUBECONFIG": str(kubeconfig)}
+    kubeconfig = audited[0].write_kubeconfig(tmp_path_factory.mktemp("administrator") / "kubeconfig")
 
-    def helm(*arguments: str) -> str:
-        command = [str(binaries.helm), *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=400, check=False, env=environment)
+    def told(*arguments: str) -> str:
+        done = helm(*arguments, kubeconfig=kubeconfig)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
     where = ("--namespace", SYSTEM, "--create-namespace", "--wait", "--timeout", "300s")
-    helm("install", "pki-crds", str(ROOT / "charts" / "pki-crds"), *where)
-    helm("install", NAME, str(ROOT / "charts" / "pki"), "--set", "replicas=0", *where)
-    return list(yaml.safe_load_all(helm("get", "manifest", NAME, "--namespace", SYSTEM)))
+    told("install", "pki-crds", str(ROOT / "charts" / "pki-crds"), *where)
+    told("install", NAME, str(ROOT / "charts" / "pki"), "--set", "replicas=0", *where)
+    return list(yaml.safe_load_all(told("get", "manifest", NAME, "--namespace", SYSTEM)))
 
 
 @pytest.fixture(scope="module")

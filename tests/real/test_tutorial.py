@@ -56,9 +56,7 @@ class Terminal:
 
 
 @pytest.fixture
-def terminal(binaries, tmp_path):
-    if binaries.helm is None:
-        pytest.skip("there is no helm: `make test-real` builds it where Go is")
+def terminal(binaries, helm, tmp_path):
     terminal = Terminal(tmp_path, binaries.kubectl, binaries.helm)
     yield terminal
     terminal.stop()
