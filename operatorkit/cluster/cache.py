@@ -202,13 +202,17 @@ class Cache:
         return Change("MODIFIED", key, told.data, entry.data, entry.resource_version)
 
     def remove(self, key: ObjectKey, last: JSONObject | None = None, *, version: str = "") -> Change | None:
-        """Take in that an object is gone as of `version`, with its last state if that is known; return what to tell."""
+        """Take in that an object is gone as of `version`, with its last state if that is known; return what to tell.
+
+        That `put` took it in and a watch that was down missed it altogether is told too: who wrote it counts on it.
+        """
         current = self._entries.get(key)
         was_ahead = key in self._ahead
         told = self._ahead[key] if was_ahead else current
         if was_ahead and current is not None and version and is_newer(current.resource_version, version):
             self._ahead[key] = None  # deleted, and made anew by us since
         else:
+            told = told or current
             self._ahead.pop(key, None)
             self._drop(key)
         self.note(version)

@@ -211,6 +211,27 @@ async def test_what_others_do_to_a_child_behind_a_gap_of_the_watch_wakes_its_par
         assert await content(cluster, CONFIG_MAPS, "data") == {"text": "one"}
 
 
+async def test_a_child_that_comes_and_goes_behind_a_gap_of_the_watch_is_made_again(cluster, world, run):
+    """Nobody was told of it: the operator knows it from the answer alone."""
+    async with run(copier([])) as operator:
+        informer = operator.engine.caches._kinds[CONFIG_MAPS].informer
+
+        async def unheard(write: Write) -> Any:
+            world.heard.clear()
+            answer = await write()
+            await cluster.delete(CONFIG_MAPS, "a", namespace=cluster.namespace)
+            return answer
+
+        world.step = unheard
+        await create(cluster)
+        await eventually(lambda: list(informer.cache.keys()))
+        await asyncio.wait_for(operator.engine.controllers[0].queue.wait_idle(), 20)
+        world.heard.set()
+        await eventually(lambda: content(cluster, CONFIG_MAPS, "data"))
+        await operator.settled()
+        assert await content(cluster, CONFIG_MAPS, "data") == {"text": "one"}
+
+
 @pytest.mark.parametrize(
     ("how", "seen"), [({"look": True}, "1"), ({"ask": True}, "there")], ids=["in the cache", "in the cluster"]
 )

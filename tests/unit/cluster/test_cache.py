@@ -197,6 +197,14 @@ def test_a_sweep_removes_ghosts_but_not_what_was_written_after_the_list():
     assert brief(cache.update(pod("c", 9))) == ("ADDED", "c", None, "9")
 
 
+def test_what_came_by_a_write_and_went_unseen_is_told_as_deleted():
+    cache = Cache()
+    cache.put(pod("a", 3))
+    assert [brief(change) for change in cache.sweep(set(), "5")] == [("DELETED", "a", "3", None)]
+    assert (list(cache.keys()), list(cache.told()), cache._ahead) == ([], [], {})
+    assert list(cache.sweep(set(), "6")) == []
+
+
 def test_after_a_reset_of_history_lower_versions_count():
     cache = Cache()
     cache.update(pod("a", 100))
