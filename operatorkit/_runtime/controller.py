@@ -195,7 +195,10 @@ class Controller:
                 _text(error),
                 exc_info=None if again or isinstance(error, OperatorKitError) else _trace(error),
             )
-        if isinstance(error, _PASSING) or (isinstance(error, TerminalError) and error.reported):
+        if isinstance(error, _PASSING):
+            return
+        if isinstance(error, TerminalError) and error.reported:
+            self._events.release(self._scope(key))
             return
         notice = Notice(regarding=Reference.of(raw), type="Warning", reason=_reason(error), message=_message(error))
         await self._events.hold(self._scope(key), [notice])

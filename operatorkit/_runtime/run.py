@@ -109,7 +109,10 @@ class Runner:
     async def _call(
         self, function: Any, obj: Any, ctx: Context, children: Children, raw: JSONObject, before: JSONObject
     ) -> Requeue | None:
-        """Call the user's function and prune; what it said in the status is written even if that fails."""
+        """Call the user's function and prune; what it said in the status is written even if that fails.
+
+        Where nothing would be tried again, a status that could not be written counts as the failure.
+        """
         limit = self._app.settings.reconcile_timeout
         try:
             async with asyncio.timeout(limit.total_seconds()) as timer:
@@ -123,6 +126,8 @@ class Runner:
                 await self._status.write(raw, before, obj)
             except OperatorKitError as second:
                 _log.warning("%s %s: its status was not written: %s", self._resource.kind, ctx.key, second)
+                if isinstance(failure, TerminalError):
+                    raise second from failure
             if failure is error:
                 raise
             raise failure from error

@@ -11,13 +11,14 @@ from datetime import timedelta
 import pytest
 from kubernetes.client.models import V1ConfigMap
 
-from operatorkit import BackOff, Context, Model, ObjectKey, Operator, Resource, Settings
+from operatorkit import BackOff, Context, Model, ObjectKey, Operator, Resource, Settings, TerminalError
 from operatorkit.clock import SystemClock
 from operatorkit.cluster import PatchType
 from operatorkit.errors import AlreadyExists, ClusterError, Conflict, Gone, NotFound, Throttled, Timeout, Unreachable
+from operatorkit.events import EVENTS
 from operatorkit.names import LABEL_OWNER_UID
 from operatorkit.resource import ObjectMeta, api_resource_of
-from operatorkit.testing import eventually
+from operatorkit.testing import FakeClock, eventually
 from operatorkit.testing.cluster import idle
 from operatorkit.testing.running import install_crds, running
 
@@ -235,6 +236,72 @@ async def test_after_a_crash_between_any_two_writes_the_next_process_finishes_th
             status = (await cluster.get(SHELVES, f"s{crash_after}", namespace=cluster.namespace))["status"]
             assert status["books"] == 3
     assert ran == 4 + 3 + 2 + 1 + 0, "each process writes only what was not written yet"
+
+
+class Unwell:
+    """A cluster that fails the next writes of a status with these errors."""
+
+    def __init__(self, api, *errors: ClusterError) -> None:
+        self.api, self.errors = api, [*errors]
+
+    def __getattr__(self, name):
+        return getattr(self.api, name)
+
+    async def patch(self, *args, **options):
+        if options.get("subresource") == "status" and self.errors:
+            raise self.errors.pop()
+        return await self.api.patch(*args, **options)
+
+
+@pytest.mark.parametrize("error", [Timeout("no answer"), ClusterError("etcd is not well"), Conflict("changed")])
+async def test_a_status_that_could_not_be_written_is_written_later_also_where_the_run_is_not_repeated(cluster, error):
+    """Nothing changes meanwhile, and nothing would wake the key: it is the failed write that is tried again."""
+    app = Operator("shelves", settings=Settings(back_off=QUICK))
+
+    @app.reconcile(Shelf)
+    async def reconcile(shelf: Shelf, ctx: Context) -> None:
+        shelf.status.hash = "wrong"
+        raise TerminalError("write fewer books")
+
+    await install_crds(cluster, app.kinds())
+    async with running(app, Unwell(cluster, error), namespace=cluster.namespace):
+        await cluster.create(SHELVES, Shelf(metadata=ObjectMeta(name="a")).write(), namespace=cluster.namespace)
+
+        async def said() -> bool:
+            return (await cluster.get(SHELVES, "a", namespace=cluster.namespace)).get("status", {}).get(
+                "hash"
+            ) == "wrong"
+
+        await eventually(said)
+
+
+async def test_a_failure_that_gave_way_to_one_that_the_function_reports_itself_is_not_repeated_in_events(cluster):
+    app, clock, runs = Operator("shelves", settings=Settings(back_off=QUICK)), FakeClock(), Counter()
+
+    @app.reconcile(Shelf)
+    async def reconcile(shelf: Shelf, ctx: Context) -> None:
+        runs[ctx.key] += 1
+        if runs[ctx.key] == 1:
+            raise ClusterError("etcd is not well")
+        raise TerminalError("write fewer books", reported=True)
+
+    await install_crds(cluster, app.kinds())
+    async with running(app, cluster, namespace=cluster.namespace, clock=clock) as operator:
+        await cluster.create(SHELVES, Shelf(metadata=ObjectMeta(name="a")).write(), namespace=cluster.namespace)
+
+        async def events() -> list[tuple[str, int]]:
+            found = (await cluster.list(EVENTS, namespace=cluster.namespace)).items
+            return [(event["reason"], event["count"]) for event in found]
+
+        assert await eventually(events) == [("ReconcileFailed", 1)]
+        await operator.settled()
+        await clock.advance(timedelta(seconds=1))  # the back-off
+        await operator.settled()
+        assert runs.total() == 2
+        for _ in range(40):
+            await clock.advance(timedelta(minutes=1))
+        await operator.settled()
+        assert await events() == [("ReconcileFailed", 1)]
 
 
 class Mortal:
