@@ -403,8 +403,11 @@ class EventRecorder:
         return event
 
     def _increment(self, series: _Series, added: int) -> JSONObject:
+        """Return the merge patch that counts on; `related` may be an object of the same name made anew."""
         now, count = self._clock.now(), series.count + added
+        related = series.notice.related
         return {
+            "related": related.write() if related is not None else None,
             "metadata": {"resourceVersion": series.resource_version},
             "message": series.notice.message,
             "lastTimestamp": format_time(now),

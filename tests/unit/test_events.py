@@ -6,6 +6,7 @@ import asyncio
 import itertools
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -316,6 +317,16 @@ async def test_those_warned_are_known_after_a_restart_until_they_hear_of_the_rec
     clock.seconds += 1
     await restarted.record(warning())
     assert await recorder_of(store, clock).told(CERTIFICATE) == [POD]
+
+
+async def test_those_warned_in_relation_to_an_object_that_was_made_anew_are_known_by_the_new_one(store, clock):
+    recorder, anew = recorder_of(store, clock), replace(CERTIFICATE, uid="another-uid")
+    await recorder.record(warning(related=CERTIFICATE))
+    clock.seconds += 1
+    await recorder.record(warning(related=anew))
+    assert store.counts() == {"ask for app1": 2}
+    assert await recorder.told(anew) == [POD]
+    assert await recorder.told(CERTIFICATE) == []
 
 
 async def test_those_warned_about_a_cluster_scoped_object_are_found_in_the_namespace_asked_for(store, clock):
