@@ -17,7 +17,7 @@ from operatorkit.conditions import ConditionStatus, get_condition
 from operatorkit.context import Context, Reader
 from operatorkit.errors import ChildConflict, ClusterError, Conflict, Forbidden, Invalid, TerminalError
 from operatorkit.events import Notice, Reference
-from operatorkit.names import ObjectKey, dns_label_error
+from operatorkit.names import ObjectKey
 from operatorkit.operator import Requeue, Watch, generation_changed
 from operators.pki import reasons, report
 from operators.pki.api import Certificate, CertificatePolicy, ClusterIssuer, Issuer, Pki
@@ -52,9 +52,9 @@ from operators.pki.plan import (
     renewal_time,
     retry_delay,
 )
-from operators.pki.pods import secrets_changed
+from operators.pki.pods import controller_reference, secrets_changed
 from operators.pki.policy import check_policy
-from operators.pki.request import Fault, Request, describe
+from operators.pki.request import Request, describe, read_pki
 from operators.pki.signer import CaSigner, Signer, SignerError
 
 __all__ = ["reconcile_certificate", "reconcile_cluster_issuer", "reconcile_issuer", "reconcile_pki", "reconcile_policy"]
@@ -335,16 +335,30 @@ async def reconcile_policy(policy: CertificatePolicy, ctx: Context) -> Requeue |
 # Services ------------------------------------------------------------------------------------------------------------
 
 
-@app.reconcile(Pki, owns=[Certificate])
+def _pki_of_that_name(certificate: Certificate, reader: Reader) -> Iterable[ObjectKey]:
+    """Return the Pki in whose way a Certificate of somebody else is, or was."""
+    mine = controller_reference(certificate.metadata)
+    found = reader.get(Pki, certificate.metadata.name, namespace=certificate.metadata.namespace)
+    return [found.key] if found is not None and (mine is None or mine.uid != found.metadata.uid) else []
+
+
+@app.reconcile(
+    Pki, owns=[Certificate], watches=[Watch(Certificate, to=_pki_of_that_name, predicate=generation_changed)]
+)
 async def reconcile_pki(pki: Pki, ctx: Context) -> Requeue | None:
     """Expand a Pki to its Certificate, and show how that stands."""
-    problem = dns_label_error(pki.spec.service_name)
-    if problem is not None:
-        fault = Fault("spec.serviceName", repr(pki.spec.service_name), problem, "Use the name of a Service")
-        await _complain(pki, ctx, reasons.INVALID_SPEC, str(fault))
-        raise TerminalError(str(fault), reason=reasons.INVALID_SPEC, reported=True)
+    if faults := read_pki(pki.spec):
+        message = describe(faults)
+        await _complain(pki, ctx, reasons.INVALID_SPEC, message)
+        raise TerminalError(message, reason=reasons.INVALID_SPEC, reported=True)
     await ctx.events.hold((Pki.api_resource(), ctx.key), [])
-    applied = await ctx.apply(certificate_of(pki))
+    try:
+        applied = await ctx.apply(certificate_of(pki))
+    except ChildConflict as error:  # the engine tells of it, and tries again
+        pki.status.secret_name = pki.status.not_after = None
+        told = ChildConflict(f"Give this Pki another name, or remove the Certificate that has its name: {error}")
+        ctx.condition("Ready", False, told.reason, str(told))
+        raise told from error
     certificate: Certificate = applied[0]
     pki.status.secret_name = certificate.spec.secret_name
     pki.status.not_after = certificate.status.not_after

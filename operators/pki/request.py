@@ -15,8 +15,8 @@ from dataclasses import asdict, dataclass
 from datetime import timedelta
 from urllib.parse import urlsplit
 
-from operatorkit.names import dns_subdomain_error
-from operators.pki.api import CertificateSpec, KeyAlgorithm, PrivateKey, Usage
+from operatorkit.names import dns_label_error, dns_subdomain_error
+from operators.pki.api import CertificateSpec, KeyAlgorithm, PkiSpec, PrivateKey, Usage
 
 __all__ = [
     "Fault",
@@ -25,6 +25,7 @@ __all__ = [
     "format_duration",
     "is_dns_name",
     "parse_duration",
+    "read_pki",
     "read_request",
 ]
 
@@ -122,9 +123,7 @@ def format_duration(duration: timedelta) -> str:
 
 def read_request(spec: CertificateSpec) -> tuple[Request | None, list[Fault]]:
     """Check a spec; return the request, or None and every fault, in the order of the fields."""
-    faults: list[Fault] = []
-    if problem := dns_subdomain_error(spec.secret_name):
-        faults.append(Fault("spec.secretName", repr(spec.secret_name), problem, "Choose a name that a Secret can have"))
+    faults = _secret_name(spec.secret_name)
     dns_names = [_dns_name(f"spec.dnsNames[{i}]", name, faults) for i, name in enumerate(spec.dns_names)]
     addresses = [_ip_address(f"spec.ipAddresses[{i}]", name, faults) for i, name in enumerate(spec.ip_addresses)]
     uris = [_uri(f"spec.uris[{i}]", name, faults) for i, name in enumerate(spec.uris)]
@@ -158,6 +157,19 @@ def read_request(spec: CertificateSpec) -> tuple[Request | None, list[Fault]]:
         size=size,
         rotate_key=spec.private_key.rotation_policy == "Always",
     ), []
+
+
+def read_pki(spec: PkiSpec) -> list[Fault]:
+    """Return what is wrong with the one field of a Pki, or with its Secret; its Certificate has no other faults."""
+    faults = [] if spec.secret_name is None else _secret_name(spec.secret_name)
+    if problem := dns_label_error(spec.service_name):
+        faults.insert(0, Fault("spec.serviceName", repr(spec.service_name), problem, "Use the name of a Service"))
+    return faults
+
+
+def _secret_name(name: str) -> list[Fault]:
+    problem = dns_subdomain_error(name)
+    return [Fault("spec.secretName", repr(name), problem, "Choose a name that a Secret can have")] if problem else []
 
 
 def _dns_name(field: str, name: str, faults: list[Fault]) -> str:

@@ -202,6 +202,23 @@ async def test_a_foreign_secret_is_left_as_it_is(team, pki):
         await team.ready()
 
 
+async def test_a_pki_whose_certificate_somebody_else_made_says_so_until_it_is_gone(team, pki, fake_clock):
+    """The clock stands: the change itself wakes the Pki, not a retry."""
+    await team.ca()
+    await team.certificate("shop", dnsNames=["app1"])
+    async with pki() as running:
+        await team.ready("shop")
+        await team.create("Pki", "shop", spec={"serviceName": "shop", "issuerRef": {"kind": "Issuer", "name": "ca"}})
+        ready = await team.condition("Pki", "shop", status="False", reason="ChildConflict")
+        assert ready["message"].startswith("Give this Pki another name, or remove the Certificate that has its name: ")
+        assert f"Certificate {team.namespace}/shop exists and was not made by pki" in ready["message"]
+        assert (await team.event("Pki", "shop", "ChildConflict"))["message"] == ready["message"]
+        await running.settled()
+        assert (await team.get("Certificate", "shop"))["spec"]["dnsNames"] == ["app1"]
+        await team.delete("Certificate", "shop")
+        await team.condition("Pki", "shop", status="False", reason="DeniedByPolicy")  # its own Certificate's word
+
+
 async def test_the_event_of_a_waiting_pod_is_there_after_two_hours(team, pki, fake_clock):
     await team.ca()
     async with pki() as running:

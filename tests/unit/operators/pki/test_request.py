@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from operators.pki.api import CertificateSpec
-from operators.pki.request import describe, format_duration, parse_duration, read_request
+from operatorkit.resource import ObjectMeta
+from operators.pki.api import CertificateSpec, Pki, PkiSpec
+from operators.pki.objects import certificate_of
+from operators.pki.request import describe, format_duration, parse_duration, read_pki, read_request
 
 
 def spec(**fields) -> CertificateSpec:
@@ -107,6 +109,29 @@ def test_a_common_name_is_written_as_the_alternative_name_that_it_is(fields, can
     request, faults = read_request(spec(**fields))
     assert request is not None, faults
     assert request.common_name == canonical
+
+
+@pytest.mark.parametrize(
+    ("fields", "paths"),
+    [
+        ({"serviceName": "Shop"}, ["spec.serviceName"]),
+        ({"serviceName": "shop.svc"}, ["spec.serviceName"]),
+        ({"serviceName": "shop", "secretName": "My_Secret"}, ["spec.secretName"]),
+        ({"serviceName": "", "secretName": "."}, ["spec.serviceName", "spec.secretName"]),
+        ({"serviceName": "s" * 63, "secretName": "a.b"}, []),
+        ({"serviceName": "shop"}, []),
+    ],
+)
+def test_what_is_wrong_with_a_pki_is_said_of_its_own_fields(fields, paths):
+    spec = PkiSpec.model_construct(
+        service_name=fields["serviceName"],
+        secret_name=fields.get("secretName"),
+        issuer_ref=PkiSpec(service_name="x").issuer_ref,
+    )
+    assert [fault.field for fault in read_pki(spec)] == paths
+    if not paths:
+        made = certificate_of(Pki(metadata=ObjectMeta(name="p" * 253, namespace="n" * 63), spec=spec))
+        assert read_request(made.spec)[1] == []
 
 
 def test_the_digest_follows_what_a_certificate_depends_on_and_nothing_else():
