@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from kubernetes.client.models import V1ConfigMap
 
-from operatorkit import Context, Model, Operator, Requeue, Resource
+from operatorkit import Context, Model, ObjectKey, Operator, Requeue, Resource
 from operatorkit.clock import SystemClock
 from operatorkit.cluster import PatchType
 from operatorkit.errors import Gone, NotFound
@@ -224,7 +224,7 @@ async def test_a_child_that_comes_and_goes_behind_a_gap_of_the_watch_is_made_aga
 
         world.step = unheard
         await create(cluster)
-        await eventually(lambda: list(informer.cache.keys()))
+        await eventually(lambda: ObjectKey(cluster.namespace, "a") in informer.cache)
         await asyncio.wait_for(operator.engine.controllers[0].queue.wait_idle(), 20)
         world.heard.set()
         await eventually(lambda: content(cluster, CONFIG_MAPS, "data"))
