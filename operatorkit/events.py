@@ -202,21 +202,21 @@ class EventRecorder:
         A reconcile function holds in the scope (ApiResource of its kind, ObjectKey), which the engine releases when
         the object is gone.
         """
-        before = self._held.get(scope, {})
-        after: dict[Hashable, Notice] = {}
-        self._held[scope] = after
-        for notice in notices:
-            identity = (notice.regarding.identity, notice.type, notice.reason, _key(notice))
+        before = self._held.pop(scope, {})
+        after: dict[Hashable, Notice] = {
+            (notice.regarding.identity, notice.type, notice.reason, _key(notice)): notice for notice in notices
+        }
+        if after:
+            self._held[scope] = after
+        self._end(notice for identity, notice in before.items() if identity not in after)
+        for identity, notice in after.items():
             known = before.get(identity)
-            after[identity] = notice
             if known is None or (known.message, known.occurrence) != (notice.message, notice.occurrence):
                 await self.record(notice)
-        if not after:
-            del self._held[scope]
 
     def release(self, scope: Hashable) -> None:
         """Forget what `scope` holds: its Events live on until the server drops them."""
-        self._held.pop(scope, None)
+        self._end(self._held.pop(scope, {}).values())
 
     async def refresh(self) -> None:
         """Write again what is held and grew old, and what flood control or a failure kept back.
@@ -225,12 +225,13 @@ class EventRecorder:
         """
         for notice in [notice for held in self._held.values() for notice in held.values()]:
             series, _ = self._find(notice)
+            series.over = False  # another scope may have ended the same series
             if series.written is None:  # forgotten, or kept back: the bucket decides
                 series.pending = max(series.pending, 1)
             elif self._clock.now() - series.written >= self._limits.refresh:
                 series.pending += 1
                 await self._flush(series)
-        for series in [series for series in self._series.values() if series.pending]:
+        for series in [series for series in self._series.values() if series.pending and not series.over]:
             subject = self._subject(series.notice.regarding)
             if subject.take(self._clock.monotonic(), self._limits):
                 await self._flush(series)
@@ -283,7 +284,15 @@ class EventRecorder:
     def _count(self, notice: Notice) -> tuple[_Series, _Subject]:
         series, subject = self._find(notice)
         series.pending += 1
+        series.over = False
         return series, subject
+
+    def _end(self, notices: Iterable[Notice]) -> None:
+        """Note that what held notices say is so no longer."""
+        for notice in notices:
+            series = self._series.get(self._name(notice, _key(notice)))
+            if series is not None:
+                series.over = True
 
     def _find(self, notice: Notice) -> tuple[_Series, _Subject]:
         """Return the series that `notice` belongs to now, combined or its own, and make it say the notice."""
@@ -419,7 +428,10 @@ class EventRecorder:
 
 @dataclass(slots=True, eq=False)
 class _Series:
-    """One Event object, as far as this process knows it. `live` says that `resource_version` may be patched."""
+    """One Event object, as far as this process knows it.
+
+    `live` says that `resource_version` may be patched, `over` that what it says was held and is so no longer.
+    """
 
     name: str
     notice: Notice
@@ -429,6 +441,7 @@ class _Series:
     resource_version: str = ""
     live: bool = False
     written: datetime | None = None
+    over: bool = False
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def learn(self, event: Mapping[str, Any]) -> None:

@@ -295,6 +295,32 @@ async def test_what_a_failure_kept_back_is_written_by_the_next_refresh(store, cl
     assert store.counts() == {"ask for app1": 1}
 
 
+async def test_what_was_held_and_is_over_is_not_written_late_but_counted_when_it_happens_again(store, clock):
+    recorder = recorder_of(store, clock)
+    store.fail = [Timeout("no answer")]
+    await recorder.hold("web", [warning()])
+    await recorder.hold("web", [])
+    await recorder.hold("api", [warning("ask for app2")])
+    store.fail = [Timeout("no answer")]
+    await recorder.hold("api", [replace(warning("ask for app2"), occurrence=2)])
+    recorder.release("api")
+    await recorder.refresh()
+    assert store.counts() == {"ask for app2": 1}
+    await recorder.hold("web", [warning()])
+    await recorder.hold("api", [warning("ask for app2")])
+    assert store.counts() == {"ask for app1": 2, "ask for app2": 3}
+
+
+async def test_what_one_scope_ends_and_another_still_holds_is_written_late(store, clock):
+    recorder = recorder_of(store, clock)
+    await recorder.hold("one", [warning()])
+    store.fail = [Timeout("no answer")]
+    await recorder.hold("other", [warning()])
+    recorder.release("one")
+    await recorder.refresh()
+    assert store.counts() == {"ask for app1": 2}
+
+
 async def test_what_the_server_refuses_for_good_is_not_tried_again(store, clock):
     recorder = recorder_of(store, clock)
     store.fail = [Forbidden("the namespace is being terminated")]
