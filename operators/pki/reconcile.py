@@ -134,11 +134,11 @@ async def _refuse(certificate: Certificate, ctx: Context, step: Refuse) -> Reque
 async def _wait(certificate: Certificate, ctx: Context, moment: datetime) -> Requeue:
     ready = get_condition(certificate.status.conditions, "Ready")
     if ready is not None and ready.status == "False":
-        await report.failed(certificate, ctx, ready.reason, ready.message, key=ready.reason)
+        await report.failed(certificate, ctx, ready.reason, ready.message, retried=True)
     else:
         name = certificate.spec.secret_name
         message = f"Find out what changes or deletes Secret {name}: it is repaired again at {format_time(moment)}"
-        await report.failed(certificate, ctx, reasons.RETRY_SCHEDULED, message, key=reasons.RETRY_SCHEDULED)
+        await report.failed(certificate, ctx, reasons.RETRY_SCHEDULED, message, retried=True)
     return _at(moment, ctx)
 
 
@@ -206,7 +206,7 @@ async def _retry(certificate: Certificate, ctx: Context, reason: str, message: s
     status.failed_attempts, status.failed_generation = attempt, generation
     status.last_failure_time, status.next_attempt_time = now, moment
     text = f"{message}; attempt {attempt} failed, the next is made at {format_time(moment)}"
-    await report.failed(certificate, ctx, reason, text, key=reason)
+    await report.failed(certificate, ctx, reason, text, retried=True)
     return _at(moment, ctx)
 
 
@@ -354,11 +354,10 @@ async def reconcile_pki(pki: Pki, ctx: Context) -> Requeue | None:
     await ctx.events.hold((Pki.api_resource(), ctx.key), [])
     try:
         applied = await ctx.apply(certificate_of(pki))
-    except ChildConflict as error:  # the engine tells of it, and tries again
+    except ChildConflict as error:
         pki.status.secret_name = pki.status.not_after = None
-        told = ChildConflict(f"Give this Pki another name, or remove the Certificate that has its name: {error}")
-        ctx.condition("Ready", False, told.reason, str(told))
-        raise told from error
+        remedy = "Give this Pki another name, or remove the Certificate that has its name"
+        raise TerminalError(f"{remedy}: {error}", reason=error.reason) from error
     certificate: Certificate = applied[0]
     pki.status.secret_name = certificate.spec.secret_name
     pki.status.not_after = certificate.status.not_after

@@ -34,8 +34,11 @@ _REPLICA_SETS = ApiResource("apps", "v1", "ReplicaSet", "replicasets", namespace
 _SETTLING_SECONDS = 10
 
 
-async def failed(certificate: Certificate, ctx: Context, reason: str, message: str, *, key: str | None = None) -> None:
-    """Set Ready=False, and hold a Warning at everybody concerned until `recovered` or another failure."""
+async def failed(certificate: Certificate, ctx: Context, reason: str, message: str, *, retried: bool = False) -> None:
+    """Set Ready=False, and hold a Warning at everybody concerned until `recovered` or another failure.
+
+    What is `retried` has the times of its attempts in the message: they are one Event all the same.
+    """
     ctx.condition("Ready", False, reason, message)
     about = Reference.of(certificate)
     status = certificate.status
@@ -49,7 +52,7 @@ async def failed(certificate: Certificate, ctx: Context, reason: str, message: s
                 type="Warning",
                 reason=reason,
                 message=text,
-                key=key,
+                key=_series(certificate, reason) if retried else None,
                 action=_ACTION,
                 related=about,
                 occurrence=(certificate.metadata.generation, attempts),
@@ -91,10 +94,15 @@ async def _tell(regarding: Reference, certificate: Certificate, ctx: Context, ma
         regarding,
         reason,
         f"Secret {certificate.spec.secret_name} holds a certificate of {issuer.kind} {issuer.name}, valid until {end}",
-        key=reason,
+        key=_series(certificate, reason),
         action=_ACTION,
         related=certificate,
     )
+
+
+def _series(certificate: Certificate, reason: str) -> str:
+    """Return what all Events of one reason about one Certificate have in common: a Pod may use several Secrets."""
+    return f"{reason}/{certificate.metadata.name}"
 
 
 def _scope(ctx: Context) -> tuple[ApiResource, ObjectKey]:

@@ -77,6 +77,30 @@ async def test_a_write_that_fails_is_repeated_at_the_time_that_is_told(team, pki
         assert status.keys().isdisjoint({"failedAttempts", "nextAttemptTime", "lastFailureTime", "failedGeneration"})
 
 
+async def test_a_pod_that_waits_for_two_secrets_is_told_of_each_and_of_each_end(team, pki_without_quota, fake_clock):
+    await team.ca()
+    secrets = ("web-tls", "mesh-tls")
+    volumes = [{"name": name, "secret": {"secretName": name}} for name in secrets]
+    async with pki_without_quota() as (running, api):
+        await team.create("Pod", "web", spec={"volumes": volumes, "containers": [{"name": "web", "image": "web"}]})
+        for name in ("web", "mesh"):
+            await team.certificate(name)
+        await eventually(lambda: tells_of(team, "RetryScheduled", secrets))
+        await running.settled()
+        api.refuses = False
+        await fake_clock.advance(timedelta(seconds=8))
+        for name in ("web", "mesh"):
+            await team.ready(name)
+        await eventually(lambda: tells_of(team, "CertificateIssued", secrets))
+        assert {event["count"] for event in await team.events("Pod", "web")} == {1}
+
+
+async def tells_of(team, reason: str, secrets: tuple[str, ...]) -> bool:
+    """Tell whether the Pod has one Event of this reason for each of its Secrets."""
+    messages = [event["message"] for event in await team.events("Pod", "web", reason)]
+    return len(messages) == len(secrets) and all(any(f"Secret {name}" in text for text in messages) for name in secrets)
+
+
 async def test_a_corrected_spec_does_not_wait_for_the_next_attempt(team, pki_without_quota, fake_clock):
     await team.ca()
     async with pki_without_quota() as (running, api):
