@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-import pytest_asyncio
 from aiohttp import web
 
 from operatorkit.controlplane._credentials import Authority
@@ -44,107 +42,6 @@ def patch(*operations: dict[str, Any]) -> Answer:
 
 def label(key: str, value: str) -> dict[str, Any]:
     return {"op": "add", "path": f"/metadata/labels/{key}", "value": value}
-
-
-class Webhooks:
-    """A webhook server of the test, and the configurations that point to it."""
-
-    def __init__(self, http: Any) -> None:
-        self.http = http
-        self.authority = Authority.create("webhooks")
-        self.answers: dict[str, Answer] = {"/probe": allow}
-        self.seen: dict[str, list[dict[str, Any]]] = {}
-        self.queries: list[str] = []
-        self.registered: list[str] = []
-        self.port = 0
-
-    async def start(self, path: Any) -> web.AppRunner:
-        pair = self.authority.issue_server()
-        path.write_bytes(pair.cert_pem + pair.key_pem)
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(path)
-        app = web.Application()
-        app.router.add_post("/{path:.*}", self._handle)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context)
-        await site.start()
-        self.port = runner.addresses[0][1]
-        return runner
-
-    async def _handle(self, request: web.Request) -> web.Response:
-        review = await request.json()
-        self.seen.setdefault(request.path, []).append(review)
-        self.queries.append(request.query_string)
-        answer = self.answers[request.path](review["request"])
-        if asyncio.iscoroutine(answer):
-            answer = await answer
-        if isinstance(answer, web.Response):
-            return answer
-        head = {"kind": review["kind"], "apiVersion": review["apiVersion"]}
-        return web.json_response({**head, "response": {"uid": review["request"]["uid"], **answer}})
-
-    def requests(self, path: str) -> list[dict[str, Any]]:
-        return [it["request"] for it in self.seen.get(path, [])]
-
-    def hook(self, path: str, answer: Answer | None, rules: Any = CREATE, **more: Any) -> dict[str, Any]:
-        """Return a webhook at `path` of this server, for the namespace of the test."""
-        if answer is not None:
-            self.answers[path] = answer
-        return {
-            "name": f"{path.strip('/')}.example.org",
-            "clientConfig": {"url": f"https://127.0.0.1:{self.port}{path}", "caBundle": self.bundle},
-            "rules": list(rules),
-            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": self.http.namespace}},
-            "admissionReviewVersions": ["v1"],
-            "sideEffects": "None",
-            "timeoutSeconds": 10,
-            **more,
-        }
-
-    @property
-    def bundle(self) -> str:
-        return base64.b64encode(self.authority.cert_pem).decode()
-
-    async def register(self, kind: str, *hooks: dict[str, Any], name: str = "a") -> None:
-        """Create a configuration (`kind` is mutating or validating) and wait until the server goes by it."""
-        name = f"{self.http.namespace}-{name}"
-        probe = self.hook("/probe", None, name=f"probe-{kind}.{name}.example.org")
-        probe["objectSelector"] = {"matchLabels": {"probe": name}}
-        kind_name = f"{kind.capitalize()}WebhookConfiguration"
-        body = {"kind": kind_name, "metadata": {"name": name}, "webhooks": [probe, *hooks]}
-        path = f"{GROUP}/{kind}webhookconfigurations"
-        answer = await self.http.post(path, body | {"apiVersion": "admissionregistration.k8s.io/v1"})
-        assert answer.status == 201, answer.text
-        self.registered.append(f"{path}/{name}")
-        sent = {"metadata": {"name": "probe", "labels": {"probe": name}}}
-        before = len(self.requests("/probe"))
-
-        async def heeded() -> bool:
-            await self.http.post(self.http.path("configmaps"), sent, query={"dryRun": "All"})
-            return len(self.requests("/probe")) > before
-
-        await eventually(heeded, message=f"{name} to take effect")
-        for path in [it for it in self.seen if it != "/probe"]:
-            del self.seen[path]
-
-
-@pytest_asyncio.fixture
-async def webhooks(http, tmp_path) -> AsyncIterator[Webhooks]:
-    hooks = Webhooks(http)
-    runner = await hooks.start(tmp_path / "webhook.pem")
-    try:
-        yield hooks
-    finally:
-        for path in hooks.registered:
-            await http.delete(path)
-        assert runner.server is not None
-        for connection in runner.server.connections:
-            if connection.transport is not None:  # a TLS connection that is closed politely outlives the test
-                connection.transport.abort()
-        for _ in range(3):
-            await asyncio.sleep(0)
-        await runner.cleanup()
 
 
 async def test_a_denial_keeps_code_reason_and_causes(http, webhooks, config_map):
@@ -507,31 +404,9 @@ async def test_conditions_that_are_not_evaluated_are_warned_of(http, webhooks, i
     assert bool(answer.warnings) is not is_real
 
 
-async def established(http, kind: str, schema: dict[str, Any]) -> str:
-    """Define a kind of the test's own in versions v1 and v2 and return its path in the namespace, in v1."""
-    group = f"{http.namespace}.example.org"
-    plural = f"{kind.lower()}s"
-    versions = [
-        {"name": it, "served": True, "storage": it == "v2", "schema": {"openAPIV3Schema": schema}}
-        for it in ("v1", "v2")
-    ]
-    names = {"kind": kind, "plural": plural}
-    spec = {"group": group, "scope": "Namespaced", "names": names, "versions": versions}
-    path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-    answer = await http.post(path, {"metadata": {"name": f"{plural}.{group}"}, "spec": spec})
-    assert answer.status == 201, answer.text
-    collection = http.path(f"{group}/v1/{plural}")
-
-    async def served() -> bool:
-        return (await http.get(collection)).status == 200
-
-    await eventually(served)
-    return collection
-
-
-async def test_a_custom_object_is_pruned_and_defaulted_after_a_patch_too(http, webhooks):
+async def test_a_custom_object_is_pruned_and_defaulted_after_a_patch_too(http, webhooks, establish):
     spec = {"type": "object", "properties": {"size": {"type": "integer"}, "mode": {"type": "string", "default": "m"}}}
-    path = await established(http, "Thing", {"type": "object", "properties": {"spec": spec}})
+    path = await establish("Thing", {"type": "object", "properties": {"spec": spec}})
     group = f"{http.namespace}.example.org"
     rules = [{**CREATE[0], "apiGroups": [group], "apiVersions": ["v2"], "resources": ["things"]}]
     change = patch({"op": "add", "path": "/spec", "value": {"size": 2, "unknown": True}})

@@ -82,6 +82,9 @@ class CustomStrategy:
         self._structural.prune(obj)
         self._structural.default(obj, keep_nulls=True)
 
+    def complete(self, obj: Object) -> None:
+        """Do nothing: no plugin knows the kind."""
+
     def prepare_create(self, obj: Object) -> None:
         """Take away what a creation cannot set: the status; begin to count generations."""
         rules.prepare_create(self._gvk, obj, custom=True, status=self._has_status)

@@ -174,6 +174,8 @@ class ResourceHandler:
         """Return a body that is not stored but acted on, after admission. Raises `ApiError`."""
         admission = self._admission(request, served, options, body)
         if admission is not None:
+            if request.address.namespace:
+                body.setdefault("metadata", {}).setdefault("namespace", request.address.namespace)
             body = await admission.mutate(None, body)
             await admission.validate(None, body)
         return body

@@ -5,7 +5,7 @@ What belongs here: the values that `server` and `local` give and get. What does 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import NamedTuple
@@ -15,7 +15,10 @@ from operatorkit.controlplane.embedded.authn import User
 from operatorkit.controlplane.embedded.forms import Presenter
 from operatorkit.controlplane.embedded.watching import Watch
 
-__all__ = ["Answer", "Request", "WatchAnswer"]
+__all__ = ["Answer", "Request", "WatchAnswer", "bounded"]
+
+_WARNINGS_MAX = 4096  # letters, of all warnings together
+_WARNING_MAX = 256  # of each, once they were too many
 
 
 class Request(NamedTuple):
@@ -73,3 +76,17 @@ class WatchAnswer:
     presenter: Presenter
     bookmarks: bool
     timeout_seconds: int | None
+
+
+def bounded(warnings: Iterable[str]) -> list[str]:
+    """Return the warnings that fit into an answer's headers: when they do not, each is cut, and the last ones go."""
+    texts = list(warnings)
+    if sum(map(len, texts)) <= _WARNINGS_MAX:
+        return texts
+    result, written = [], 0
+    for text in texts:
+        if written >= _WARNINGS_MAX:
+            break
+        result.append(text[:_WARNING_MAX])
+        written += len(result[-1])
+    return result

@@ -121,6 +121,10 @@ class NativeStrategy:
     def shape(self, obj: Object) -> None:
         """Do nothing: the types of built-in kinds do not change."""
 
+    def complete(self, obj: Object) -> None:
+        """Give a pod its service account, priority and tolerations."""
+        rules.complete(self._resource.gvk, obj)
+
     def prepare_create(self, obj: Object) -> None:
         """Take away what a creation cannot set, and set what it implies."""
         rules.prepare_create(self._resource.gvk, obj)

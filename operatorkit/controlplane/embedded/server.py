@@ -38,7 +38,7 @@ from operatorkit.controlplane.embedded.encoding import encode
 from operatorkit.controlplane.embedded.expiry import EventExpiry
 from operatorkit.controlplane.embedded.journal import Journal
 from operatorkit.controlplane.embedded.local import LocalCluster
-from operatorkit.controlplane.embedded.messages import Answer, Request, WatchAnswer
+from operatorkit.controlplane.embedded.messages import Answer, Request, WatchAnswer, bounded
 from operatorkit.controlplane.embedded.status import (
     ApiError,
     bad_request,
@@ -363,7 +363,7 @@ def _response(http: web.BaseRequest, request: Request, answer: Answer) -> web.Re
 
 
 def _warn(response: web.Response, warnings: Iterable[str]) -> None:
-    for warning in warnings:
+    for warning in bounded(warnings):
         text = warning.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ")
         response.headers.add("Warning", f'299 - "{text}"')
 

@@ -53,6 +53,9 @@ class Strategy(Protocol):
     def shape(self, obj: Object) -> None:
         """Bring an object, stored by another schema, into the shape of this one."""
 
+    def complete(self, obj: Object) -> None:
+        """Give a new object what the server's own admission plugins do. Webhooks see it; it may be done twice."""
+
     def prepare_create(self, obj: Object) -> None:
         """Take away what a creation cannot set, and set what it implies."""
 

@@ -92,14 +92,16 @@ class Writer:
         served.strategy.default(obj)
         if own is not None:
             obj = own(None, obj)  # before the server adds what is its own, which nobody owns then
-        served.strategy.prepare_create(obj)
+        served.strategy.complete(obj)
         if options.admission is not None:
             obj = await self._mutated_new(target, obj, options.admission, generated=generated)
+        served.strategy.prepare_create(obj)
         self._allocate(served, obj)
         options.admit(None, obj)
         self._refuse_faults(served, obj, None, "")
         if options.admission is not None:
             await options.admission.validate(None, obj)
+            obj = self._trimmed(served, obj)
         name = obj["metadata"]["name"]
         present = collection.records.get(key_of(target.namespace if served.namespaced else "", name))
         if present is not None:
@@ -109,7 +111,7 @@ class Writer:
 
     async def _mutated_new(self, target: Target, obj: Object, admission: Admission, *, generated: bool) -> Object:
         """Return a new object after admission, which does not see what is only given to an object that is stored."""
-        served, metadata = target.served, obj["metadata"]
+        metadata = obj["metadata"]
         given = {name: metadata[name] for name in ("uid", "creationTimestamp")}
         if generated:
             given["name"] = metadata["name"]
@@ -120,8 +122,7 @@ class Writer:
         metadata = _metadata(made)
         metadata.update(given)
         self._place(target, metadata)
-        served.strategy.default(made)
-        served.strategy.prepare_create(made)
+        target.served.strategy.complete(made)
         return made
 
     async def change(
@@ -160,31 +161,38 @@ class Writer:
         self, target: Target, old: Object, new: Object, record: Record, options: WriteOptions, own: Ownership | None
     ) -> Written:
         served = target.served
-        self._prepare(target, old, new)
+        self._match(target, old, new)
+        served.strategy.default(new)
         if own is not None:
-            new = own(old, new)
+            new = own(old, new)  # what is then taken back, or given, is of no account
         if options.admission is not None:
             made = await options.admission.mutate(old, new)
             if made is not new:
-                self._prepare(target, old, made)
+                self._match(target, old, made)
+                served.strategy.default(made)
             new = made
+        self._prepare(target, old, new)
         if not target.subresource:
             self._allocate(served, new)
         options.admit(old, new)
         self._refuse_faults(served, new, old, target.subresource)
+        new["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"]
         if options.admission is not None:
             await options.admission.validate(old, new)
+            new = self._trimmed(served, new)
         _warn(options, served.strategy.warnings(new, old))
-        new["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"]
         new = keep_times(new, old)
         if new == old and not self._gone(new):
             return Written(old, None if options.dry_run else record)
         return self._commit(served, new, record, options)
 
+    @staticmethod
+    def _trimmed(served: Served, obj: Object) -> Object:
+        """Return an object as it is stored: without the unknown fields that webhooks have put into a custom one."""
+        return obj if served.builtin else served.strategy.decode(obj, validation="Ignore", warnings=[])
+
     def _prepare(self, target: Target, old: Object, new: Object) -> None:
-        """Default an object, and keep what an update cannot change. In place."""
-        served = target.served
-        self._match(target, old, new)
+        """Keep what an update cannot change. In place."""
         metadata, before = new["metadata"], old["metadata"]
         self._refuse_undeletion(target, before, metadata)
         for kept in ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation"):
@@ -193,8 +201,7 @@ class Writer:
             else:
                 metadata.pop(kept, None)
         metadata.pop("selfLink", None)
-        served.strategy.default(new)
-        served.strategy.prepare_update(new, old, target.subresource)
+        target.served.strategy.prepare_update(new, old, target.subresource)
 
     def _allocate(self, served: Served, obj: Object) -> None:
         collection = self._storage.collection(served.collection)

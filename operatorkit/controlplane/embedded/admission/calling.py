@@ -9,23 +9,25 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import contextlib
 import posixpath
 import random
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import aiohttp
 from yarl import URL
 
+from operatorkit.controlplane.embedded.admission.answers import Unreadable, failure_in, read_json
 from operatorkit.controlplane.embedded.admission.hooks import Hook
 from operatorkit.controlplane.embedded.admission.review import CallFailed
 from operatorkit.controlplane.embedded.encoding import encode
 from operatorkit.controlplane.embedded.storage import Storage, key_of
 
-__all__ = ["Caller"]
+__all__ = ["Caller", "Reply"]
 
 Object = dict[str, Any]
 
@@ -56,6 +58,13 @@ class _Place:
     server_name: str | None
 
 
+class Reply(NamedTuple):
+    """What a webhook sent, and as what."""
+
+    body: bytes
+    media: str
+
+
 class Caller:
     """Asks webhooks. Call `close` when it is no longer needed."""
 
@@ -70,8 +79,8 @@ class Caller:
         if session is not None:
             await session.close()
 
-    async def ask(self, hook: Hook, review: Object) -> bytes:
-        """Send a review and return the answer's body. Raises `CallFailed`, which says what kube-apiserver would."""
+    async def ask(self, hook: Hook, review: Object) -> Reply:
+        """Send a review and return the answer. Raises `CallFailed`, which says what kube-apiserver would."""
         config = hook.spec.get("clientConfig") or {}
         context = self._context(config.get("caBundle") or "")
         shown = _shown(config, hook.timeout_seconds)
@@ -84,13 +93,13 @@ class Caller:
         except aiohttp.ClientError as error:
             raise _failed(shown, _cause(error)) from None
 
-    async def _post(self, place: _Place, body: bytes, context: ssl.SSLContext, seconds: int) -> bytes:
+    async def _post(self, place: _Place, body: bytes, context: ssl.SSLContext, seconds: int) -> Reply:
         try:
             return await self._send(place, body, context, seconds)
         except aiohttp.ServerDisconnectedError:  # an idle connection that the other end has closed meanwhile
             return await self._send(place, body, context, seconds)
 
-    async def _send(self, place: _Place, body: bytes, context: ssl.SSLContext, seconds: int) -> bytes:
+    async def _send(self, place: _Place, body: bytes, context: ssl.SSLContext, seconds: int) -> Reply:
         if self._session is None:
             self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), cookie_jar=None)
         headers = {"Content-Type": "application/json", "Accept": "application/json, */*"}
@@ -108,7 +117,7 @@ class Caller:
             content = await answer.read()
         if not 200 <= answer.status <= 206:
             raise CallFailed(f"failed to call webhook: {_unexpected(answer.status, content, answer.content_type)}")
-        return content
+        return Reply(content, answer.headers.get("Content-Type", ""))
 
     def _context(self, bundle: str) -> ssl.SSLContext:
         found = self._contexts.get(bundle)
@@ -230,6 +239,16 @@ def _cause(error: aiohttp.ClientError) -> str:
 
 
 def _unexpected(status: int, body: bytes, media: str) -> str:
+    """Return what an answer that is a failure says: its Status, if it is one, or what its code means."""
+    if media == "application/json":
+        with contextlib.suppress(Unreadable):
+            told = failure_in(read_json(body))
+            if told is not None:
+                return told
+    return _meaning(status, body, media)
+
+
+def _meaning(status: int, body: bytes, media: str) -> str:
     told = body.decode(errors="replace").strip() if media.startswith("text/") else "unknown"
     if status in _TEXTS:
         return _TEXTS[status]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import logging
+import re
 import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -28,6 +29,7 @@ from operatorkit.controlplane.embedded.admission.hooks import (
 )
 from operatorkit.controlplane.embedded.admission.review import CallFailed, Verdict, denial, read_verdict, review_of
 from operatorkit.controlplane.embedded.fields.patch import json_patch
+from operatorkit.controlplane.embedded.fields.typed import equal
 from operatorkit.controlplane.embedded.registry import Registry, Served
 from operatorkit.controlplane.embedded.status import ApiError, bad_request, internal_error
 from operatorkit.controlplane.embedded.storage import Storage
@@ -38,6 +40,7 @@ __all__ = ["Admission", "Shape", "Webhooks"]
 Object = dict[str, Any]
 
 _log = logging.getLogger(__name__)
+_DECODING = re.compile(r"^\S+ in version \"[^\"]*\" cannot be handled as a \S+: ")
 
 
 class Webhooks:
@@ -84,13 +87,15 @@ class Webhooks:
 class Shape:
     """How the objects of the write path look to webhooks, and how what those make of them gets back.
 
-    `show` gives what is shown of an object; `take` gives the object that has what a webhook returned; `decode` drops
-    what the shown kind does not have and fills in its defaults.
+    `show` gives what is shown of an object; `take` gives the object that has what a webhook returned. `decode` reads
+    what a patch has made of an object, in the version that the webhook was shown, and `default` fills in its defaults,
+    in place.
     """
 
     show: Callable[[Object], Object]
     take: Callable[[Object, Object], Object]
-    decode: Callable[[Object], Object]
+    decode: Callable[[Object, Invocation], Object]
+    default: Callable[[Object, Invocation], None]
 
 
 class Admission:
@@ -115,7 +120,9 @@ class Admission:
     async def validate(self, old: Object | None, new: Object) -> None:
         """Return when every validating webhook allows. Raises `ApiError` for a refusal."""
         before = None if old is None else self._shape.show(old)
-        await self._validated(self._of(old), before, self._shape.show(new))
+        attributes = self._of(old)
+        name = attributes.name or str(new["metadata"].get("name") or "")  # by now it may have been generated
+        await self._validated(replace(attributes, name=name), before, self._shape.show(new))
 
     async def delete(self, old: Object) -> None:
         """Return when every webhook allows the deletion of an object. Raises `ApiError` for a refusal."""
@@ -162,19 +169,24 @@ class Admission:
             return new, False
         if not verdict.patch:
             return new, False
-        made = self._patched(invocation, attributes, new, verdict.patch)
-        return (made, True) if made != new else (new, False)
+        return self._patched(invocation, attributes, new, verdict.patch)
 
-    def _patched(self, invocation: Invocation, attributes: Attributes, new: Object | None, patch: list[Any]) -> Object:
+    def _patched(
+        self, invocation: Invocation, attributes: Attributes, new: Object | None, patch: list[Any]
+    ) -> tuple[Object, bool]:
+        """Return the object after a patch, and whether that is another one. Raises `ApiError` (500)."""
         if new is None:
             text = "attempted to modify the object, which is not supported for this operation"
             raise self._told(internal_error(f'admission webhook "{invocation.hook.name}" {text}'))
         try:
-            made = json_patch(_as(invocation, new), patch)
-            return self._shape.decode(_as(invocation, made, back=attributes))
+            before = _as(invocation, new)
+            made = self._shape.decode(json_patch(before, patch), invocation)
         except (ApiError, ClusterError) as error:
             cause = error.__cause__ or error
-            raise self._told(internal_error(str(cause))) from None
+            raise self._told(internal_error(_DECODING.sub("", str(cause)))) from None
+        changed = not equal(made, before)  # before defaults: to have removed one is a change, though it comes back
+        self._shape.default(made, invocation)
+        return _as(invocation, made, back=attributes), changed
 
     # ----------------------------------------------------------------------------------------------------- validating
 
@@ -214,7 +226,8 @@ class Admission:
         before = None if old is None else _as(invocation, old)
         after = None if new is None else _as(invocation, new)
         review = review_of(invocation, attributes, before, after)
-        verdict = read_verdict(await self._webhooks.caller.ask(hook, review), review, mutating=mutating)
+        reply = await self._webhooks.caller.ask(hook, review)
+        verdict = read_verdict(reply.body, review, mutating=mutating, media=reply.media)
         self._warnings.extend(it for it in verdict.warnings if it not in self._warnings and _is_one_line(it))
         if not verdict.allowed:
             raise self._told(denial(hook.name, verdict.result))

@@ -6,14 +6,17 @@ What belongs here: turning a request into an `Admission`. What does not: asking 
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from operatorkit.controlplane.embedded.admission.chain import Admission, Shape, Webhooks
-from operatorkit.controlplane.embedded.admission.hooks import Attributes
+from operatorkit.controlplane.embedded.admission.hooks import Attributes, Invocation
+from operatorkit.controlplane.embedded.bodies import require_built_in
 from operatorkit.controlplane.embedded.builtin import codec
 from operatorkit.controlplane.embedded.messages import Request
 from operatorkit.controlplane.embedded.registry import Served
+from operatorkit.controlplane.embedded.status import bad_request
 from operatorkit.names import GroupVersionKind
 
 __all__ = ["Scaling", "admission_of"]
@@ -63,11 +66,11 @@ def admission_of(
 
 def _shape(served: Served, kind: GroupVersionKind, scaling: Scaling | None) -> Shape:
     if kind == served.gvk:
-        return Shape(_same, _made, lambda obj: _decoded(served, obj))
+        return Shape(_same, _made, _decoded, _defaulted)
     if scaling is None:
-        return Shape(lambda obj: {"kind": kind.kind, "apiVersion": kind.api_version} | obj, _made, _part(kind))
+        return Shape(lambda obj: {"kind": kind.kind, "apiVersion": kind.api_version} | obj, _made, _part, _as_it_is)
     show, take = scaling
-    return Shape(show, lambda obj, scale: take(copy.deepcopy(obj), scale), _part(kind))
+    return Shape(show, lambda obj, scale: take(copy.deepcopy(obj), scale), _part, _as_it_is)
 
 
 def _same(obj: Object) -> Object:
@@ -78,14 +81,29 @@ def _made(_: Object, made: Object) -> Object:
     return made
 
 
-def _decoded(served: Served, obj: Object) -> Object:
-    decoded = served.strategy.decode(obj, validation="Ignore", warnings=[])
-    served.strategy.default(decoded)
-    return decoded
+def _decoded(obj: Object, invocation: Invocation) -> Object:
+    """Return a patched object; a custom one with what its schema does not have, which only storing drops."""
+    served = invocation.served
+    if served.builtin:
+        require_built_in(obj, served.gvk)
+        return served.strategy.decode(obj, validation="Ignore", warnings=[])
+    if not obj.get("kind"):
+        text = json.dumps(obj, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        raise bad_request(f"Object 'Kind' is missing in '{text}'")
+    return obj
 
 
-def _part(kind: GroupVersionKind) -> Callable[[Object], Object]:
-    return lambda obj: codec.decode(kind, obj).object
+def _defaulted(obj: Object, invocation: Invocation) -> None:
+    invocation.served.strategy.default(obj)
+
+
+def _part(obj: Object, invocation: Invocation) -> Object:
+    require_built_in(obj, invocation.kind)
+    return codec.decode(invocation.kind, obj).object
+
+
+def _as_it_is(_: Object, __: Invocation) -> None:
+    """Leave out what was left out."""
 
 
 def _write_options(request: Request) -> Object:

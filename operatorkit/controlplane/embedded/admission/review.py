@@ -5,15 +5,15 @@ What belongs here: building requests and judging responses, in kube-apiserver's 
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from operatorkit.controlplane.embedded import syntax
+from operatorkit.controlplane.embedded.admission.answers import Unreadable, read_json, read_response
 from operatorkit.controlplane.embedded.admission.hooks import Attributes, Invocation
+from operatorkit.controlplane.embedded.builtin import codec
 from operatorkit.controlplane.embedded.status import ApiError
 
 __all__ = ["CallFailed", "Verdict", "denial", "read_verdict", "review_of"]
@@ -22,6 +22,12 @@ Object = dict[str, Any]
 
 _GROUP = "admission.k8s.io"
 _VERSIONS = ("v1", "v1beta1")
+_CODE_MAX = 999  # what HTTP can say; kube-apiserver fails at more
+_PANIC = "This request caused apiserver to panic. Look in the logs for details."
+_INTO = (
+    'into Go value of type struct { APIVersion string "json:\\"apiVersion,omitempty\\""; '
+    'Kind string "json:\\"kind,omitempty\\"" }'
+)
 
 
 class CallFailed(Exception):  # noqa: N818 - it becomes an error, or is passed over, as the webhook's failurePolicy says
@@ -80,36 +86,31 @@ def review_of(invocation: Invocation, attributes: Attributes, old: Object | None
     return {"kind": "AdmissionReview", "apiVersion": f"{_GROUP}/{version}", "request": request}
 
 
-def read_verdict(body: bytes, review: Object, *, mutating: bool) -> Verdict:
-    """Return what an answer says. Raises `CallFailed` for anything that does not answer the review."""
-    response = _response(body, review)
-    allowed, warnings = response.get("allowed", False), response.get("warnings") or []
-    result = response.get("status")
-    if not isinstance(allowed, bool) or not isinstance(warnings, list) or not isinstance(result, dict | None):
-        raise CallFailed("failed to call webhook: json: cannot unmarshal response into Go struct AdmissionResponse")
-    patch = _patch(response, strict=review["apiVersion"].endswith("/v1"), mutating=mutating)
-    return Verdict(allowed, result, tuple(str(it) for it in warnings), patch)
+def read_verdict(body: bytes, review: Object, *, mutating: bool, media: str = "") -> Verdict:
+    """Return what an answer says; `media` is its content type. Raises `CallFailed` for all that is no answer."""
+    response = _response(body, review, media)
+    patch = _patch(response, strict=_is_strict(review), mutating=mutating)
+    return Verdict(response.get("allowed", False), response.get("status"), tuple(response.get("warnings") or ()), patch)
 
 
-def _response(body: bytes, review: Object) -> Object:
+def _is_strict(review: Object) -> bool:
+    """Tell whether what is answered to a review is checked against it; of v1beta1 it is not."""
+    return bool(review["apiVersion"].endswith("/v1"))
+
+
+def _response(body: bytes, review: Object, media: str) -> Object:
     if not body:
-        raise CallFailed("failed to call webhook: 0-length response with status code: 200 and content type: ")
+        told = f"0-length response with status code: 200 and content type: {media}"
+        raise CallFailed(f"failed to call webhook: {told}")
     try:
-        answer = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        text = f"failed to call webhook: couldn't get version/kind; json parse error: {error}"
-        raise CallFailed(text) from None
-    if not isinstance(answer, dict):
-        raise CallFailed("failed to call webhook: couldn't get version/kind; json parse error: json: not an object")
-    kind, version = answer.get("kind") or "", answer.get("apiVersion") or ""
-    if (kind or version) and (kind, version) != ("AdmissionReview", review["apiVersion"]):
-        text = f'no kind "{kind}" is registered for version "{version}"'
-        if kind != "AdmissionReview" or version not in {f"{_GROUP}/{it}" for it in _VERSIONS}:
-            raise CallFailed(f"failed to call webhook: {text}")
-    response = answer.get("response")
-    if not isinstance(response, dict):
+        answer = _answer(body)
+        kind, version = _kind_of(answer, review)
+        response = read_response(answer)
+    except Unreadable as error:
+        raise CallFailed(f"failed to call webhook: {error}") from None
+    if response is None:
         raise _unusable("webhook response was absent")
-    if review["apiVersion"].endswith("/v1"):
+    if _is_strict(review):
         expected, found = review["request"]["uid"], response.get("uid", "")
         if found != expected:
             raise _unusable(f'expected response.uid="{expected}", got "{found}"')
@@ -119,12 +120,38 @@ def _response(body: bytes, review: Object) -> Object:
     return response
 
 
+def _answer(body: bytes) -> Object:
+    """Return the object that was answered. Raises `Unreadable` for none."""
+    answer = read_json(body)
+    if not isinstance(answer, dict):
+        found = codec.json_type(answer)
+        raise Unreadable(f"couldn't get version/kind; json parse error: json: cannot unmarshal {found} {_INTO}")
+    return answer
+
+
+def _kind_of(answer: Object, review: Object) -> tuple[str, str]:
+    """Return which kind, of which version, an answer says that it is. Raises `Unreadable` for other than a review."""
+    kind, version = answer.get("kind") or "", answer.get("apiVersion") or ""
+    for name, it in ("kind", kind), ("apiVersion", version):
+        if not isinstance(it, str):
+            told = f"json: cannot unmarshal {codec.json_type(it)} into Go struct field .{name} of type string"
+            raise Unreadable(f"couldn't get version/kind; json parse error: {told}")
+    expected = review["apiVersion"]
+    if (kind or "AdmissionReview", version or expected) == ("AdmissionReview", expected):
+        return kind, version
+    known = {("AdmissionReview", f"{_GROUP}/{it}") for it in _VERSIONS}
+    if (kind, version) in {("Status", "v1"), *known}:
+        found, wanted = (it.rpartition("/")[2] for it in (version, expected))
+        raise Unreadable(f"converting ({found}.{kind}) to ({wanted}.AdmissionReview): unknown conversion")
+    raise Unreadable(f'no kind "{kind}" is registered for version "{version}"')
+
+
 def _unusable(text: str) -> CallFailed:
     return CallFailed(f"received invalid webhook response: {text}")
 
 
 def _patch(response: Object, *, strict: bool, mutating: bool) -> list[Any] | None:
-    encoded, kind = response.get("patch") or "", response.get("patchType")
+    encoded, kind = response.get("patch") or b"", response.get("patchType")
     if not mutating:
         if strict and encoded:
             raise _unusable("validating webhook may not return response.patch")
@@ -140,29 +167,62 @@ def _patch(response: Object, *, strict: bool, mutating: bool) -> list[Any] | Non
             raise _unusable('webhook returned invalid response.patchType of ""')
     if not encoded or not response.get("allowed", False):
         return None
-    try:
-        patch = json.loads(base64.b64decode(encoded, validate=True))
-    except (TypeError, ValueError, RecursionError, binascii.Error) as error:
-        raise CallFailed(f"received undecodable patch in webhook response: {error}") from None
-    if not isinstance(patch, list) or not all(isinstance(it, dict) for it in patch):
-        raise CallFailed("received undecodable patch in webhook response: json: the patch is no list of operations")
+    patch = _decoded(encoded)
     if patch and strict and kind != "JSONPatch":
         raise CallFailed(f'unsupported patch type "{kind}"')
     return patch
 
 
+def _decoded(encoded: bytes) -> list[Any]:
+    undecodable = "received undecodable patch in webhook response"
+    try:
+        patch = syntax.loads(encoded.decode(errors="replace"))
+    except (ValueError, RecursionError) as error:
+        raise CallFailed(f"{undecodable}: {error}") from None
+    if patch is None:
+        return []
+    if not isinstance(patch, list):
+        raise CallFailed(
+            f"{undecodable}: json: cannot unmarshal {codec.json_type(patch)} into Go value of type jsonpatch.Patch"
+        )
+    for it in patch:
+        if not isinstance(it, dict | None):
+            found = f"json: cannot unmarshal {codec.json_type(it)} into Go value of type jsonpatch.Operation"
+            raise CallFailed(f"{undecodable}: {found}")
+    return [it or {} for it in patch]
+
+
+class Denied(ApiError):  # noqa: N818 - it is what webhooks call it
+    """A webhook's refusal, which is answered as the webhook gave it."""
+
+    def __init__(self, code: int, message: str, result: Mapping[str, Any]) -> None:
+        details = result.get("details")
+        retry = (details or {}).get("retryAfterSeconds")
+        super().__init__(code, result.get("reason", ""), message, details=details, retry_after_seconds=retry)
+        self._result = result
+
+    @property
+    def status(self) -> dict[str, Any]:
+        """The Status object."""
+        given = self._result.get("status", "")
+        status = "Failure" if given == "Success" else given or "Failure"
+        return super().status | {"metadata": self._result.get("metadata", {}), "status": status}
+
+
 def denial(name: str, result: Mapping[str, Any] | None) -> ApiError:
     """Return the refusal that stands for a denial: the webhook's own status, with its name before the message."""
-    result = result or {}
-    code = result.get("code")
-    code = code if isinstance(code, int) and 400 <= code <= 599 else 400
-    reason = str(result.get("reason") or "")
+    known = _without_empty(result or {})
+    code = max(400, known.get("code", 0))
     denied = f'admission webhook "{name}" denied the request'
-    why = str(result.get("message") or "") or reason
-    details = result.get("details")
-    return ApiError(
-        code,
-        reason,
-        f"{denied}: {why}" if why else f"{denied} without explanation",
-        details=dict(details) if isinstance(details, Mapping) else None,
-    )
+    why = known.get("message") or known.get("reason")
+    message = f"{denied}: {why}" if why else f"{denied} without explanation"
+    if code > _CODE_MAX:
+        return ApiError(500, "", _PANIC)
+    return Denied(code, message, known)
+
+
+def _without_empty(value: Any) -> Any:
+    """Return a Status without the fields that are left out when they are empty, as all but objects are."""
+    if isinstance(value, Mapping):
+        return {name: _without_empty(it) for name, it in value.items() if it not in ("", 0, [])}
+    return [_without_empty(it) for it in value] if isinstance(value, list) else value

@@ -19,7 +19,14 @@ from operatorkit.controlplane.embedded.fields.typed import equal
 from operatorkit.crd.kubernetes import definitions, kinds
 from operatorkit.names import GroupVersionKind
 
-__all__ = ["allocate_cluster_ip", "field_filter", "generate_job_selector", "prepare_create", "prepare_update"]
+__all__ = [
+    "allocate_cluster_ip",
+    "complete",
+    "field_filter",
+    "generate_job_selector",
+    "prepare_create",
+    "prepare_update",
+]
 
 JSONObject = dict[str, Any]
 
@@ -137,7 +144,10 @@ def _begin_secret(obj: JSONObject) -> None:
         obj["data"] = {**(obj.get("data") or {}), **encoded}
 
 
-def _begin_pod(obj: JSONObject) -> None:
+def complete(kind: GroupVersionKind, obj: JSONObject) -> None:
+    """Give a new object what admission plugins fill in. In place, and the second time without effect."""
+    if kind != GroupVersionKind("", "v1", "Pod"):
+        return
     spec = obj.setdefault("spec", {})
     spec.setdefault("serviceAccountName", "default")
     spec.setdefault("serviceAccount", spec["serviceAccountName"])
@@ -148,7 +158,10 @@ def _begin_pod(obj: JSONObject) -> None:
         if not any(_tolerates(it, wanted["key"]) for it in tolerations):
             tolerations.append(copy.deepcopy(wanted))
     spec["tolerations"] = tolerations
-    obj["status"] = {"phase": "Pending", "qosClass": _quality(spec)}
+
+
+def _begin_pod(obj: JSONObject) -> None:
+    obj["status"] = {"phase": "Pending", "qosClass": _quality(obj.get("spec", {}))}
 
 
 def _tolerates(toleration: JSONObject, key: Any) -> bool:

@@ -9,6 +9,8 @@ Source: RFC 6902, RFC 7386
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from operatorkit.controlplane.embedded.fields.typed import equal
@@ -17,11 +19,11 @@ from operatorkit.errors import ClusterError, Invalid, TooLarge
 __all__ = ["json_patch", "merge_patch"]
 
 _MAX_OPERATIONS = 10000
-_MISSING = object()
+_NO_VALUE = "missing value"
 
 
 class _Inapplicable(Exception):  # noqa: N818 - becomes one and the same refusal, whatever it says
-    """An operation does not apply to the object."""
+    """An operation does not apply to the object; the words are those of Kubernetes' library."""
 
 
 def json_patch(obj: dict[str, Any], operations: Any) -> dict[str, Any]:
@@ -71,96 +73,164 @@ def _json_type(value: Any) -> str:
     return "number"
 
 
-def _parts(pointer: Any) -> list[str]:
+def _pointer(operation: dict[str, Any], field: str) -> str:
+    pointer = operation.get(field)
+    if pointer is None:
+        fault = {"path": "operation missing path field", "from": "operation, missing from field"}[field]
+        raise _Inapplicable(f"{fault}: {_NO_VALUE}")
     if not isinstance(pointer, str):
-        raise _Inapplicable("the operation has no path")
-    if pointer and not pointer.startswith("/"):
-        raise _Inapplicable(f"not a pointer: {pointer}")
-    return [it.replace("~1", "/").replace("~0", "~") for it in pointer.split("/")[1:]]
+        raise _Inapplicable(f"json: cannot unmarshal {_json_type(pointer)} into Go value of type string")
+    return pointer
 
 
 def _operate(document: Any, operation: dict[str, Any]) -> Any:
     """Return the document after one operation; containers in it are changed in place."""
-    path = _parts(operation.get("path"))
     match operation.get("op"):
         case "add":
-            return _put(document, path, copy.deepcopy(operation.get("value")), insert=True)
+            _add(document, operation)
         case "replace":
-            _get(document, path)
-            return _put(document, path, copy.deepcopy(operation.get("value")), insert=False)
+            return _replace(document, operation)
         case "remove":
-            _take(document, path)
-            return document
+            _remove(document, operation)
         case "move":
-            return _put(document, path, _take(document, _parts(operation.get("from"))), insert=True)
+            _move(document, operation)
         case "copy":
-            return _put(document, path, copy.deepcopy(_get(document, _parts(operation.get("from")))), insert=True)
+            _copy(document, operation)
         case "test":
-            if not equal(_get(document, path), operation.get("value")):
-                raise _Inapplicable(f"testing value {operation.get('path')} failed")
-            return document
+            _test(document, operation)
         case unknown:
-            raise _Inapplicable(f"unexpected kind: {unknown}")
-
-
-def _container(document: Any, path: list[str]) -> Any:
-    """Return what holds the end of a path."""
-    for part in path[:-1]:
-        match document:
-            case dict():
-                document = document.get(part, _MISSING)
-            case list():
-                document = document[_position(part, len(document))]
-            case _:
-                document = _MISSING
-    if not isinstance(document, dict | list):
-        raise _Inapplicable(f"doc is missing path: /{'/'.join(path)}")
+            raise _Inapplicable(f"Unexpected kind: {unknown if isinstance(unknown, str) else 'unknown'}")
     return document
 
 
-def _position(part: str, length: int) -> int:
-    """Return an index into a list; a negative one counts from the end."""
+def _add(document: Any, operation: dict[str, Any]) -> None:
+    with _told("add operation failed to decode path", whole=_NO_VALUE):
+        path = _pointer(operation, "path")
+    container, last = _container(document, path, f'add operation does not apply: doc is missing path: "{path}"')
+    with _told(f"error in add for path: '{path}'"):
+        _insert(container, last, copy.deepcopy(operation.get("value")))
+
+
+def _remove(document: Any, operation: dict[str, Any]) -> None:
+    with _told("remove operation failed to decode path", whole=_NO_VALUE):
+        path = _pointer(operation, "path")
+    container, last = _container(document, path, f'remove operation does not apply: doc is missing path: "{path}"')
+    with _told(f"error in remove for path: '{path}'"):
+        _take(container, last)
+
+
+def _replace(document: Any, operation: dict[str, Any]) -> Any:
+    with _told("replace operation failed to decode path"):
+        path = _pointer(operation, "path")
+    value = copy.deepcopy(operation.get("value"))
+    if not path:
+        return value
+    container, last = _container(document, path, f"replace operation does not apply: doc is missing path: {path}")
+    with _told(f"replace operation does not apply: doc is missing key: {path}", whole=_NO_VALUE):
+        _get(container, last)
+    container[last if isinstance(container, dict) else _position(last, len(container))] = value
+    return document
+
+
+def _move(document: Any, operation: dict[str, Any]) -> None:
+    with _told("move operation failed to decode from"):
+        source = _pointer(operation, "from")
+    container, last = _container(document, source, f"move operation does not apply: doc is missing from path: {source}")
+    with _told(f"error in move for path: '{last}'"):
+        value = _get(container, last)
+        _take(container, last)
+    with _told("move operation failed to decode path"):
+        path = _pointer(operation, "path")
+    missing = f"move operation does not apply: doc is missing destination path: {path}"
+    container, last = _container(document, path, missing)
+    with _told(f"error in move for path: '{path}'"):
+        _insert(container, last, value)
+
+
+def _copy(document: Any, operation: dict[str, Any]) -> None:
+    with _told("copy operation failed to decode from"):
+        source = _pointer(operation, "from")
+    container, last = _container(document, source, f"copy operation does not apply: doc is missing from path: {source}")
+    with _told(f"error in copy for from: '{source}'"):
+        value = copy.deepcopy(_get(container, last))
+    with _told("copy operation failed to decode path", whole=_NO_VALUE):
+        path = _pointer(operation, "path")
+    missing = f"copy operation does not apply: doc is missing destination path: {path}"
+    container, last = _container(document, path, missing)
+    with _told("error while adding value during copy"):
+        _insert(container, last, value)
+
+
+def _test(document: Any, operation: dict[str, Any]) -> None:
+    with _told("test operation failed to decode path"):
+        path = _pointer(operation, "path")
+    found = document
+    if path:
+        container, last = _container(document, path, f"test operation does not apply: is missing path: {path}")
+        with _told(f"error in test for path: '{path}'"):
+            found = _get(container, last)
+    if not equal(found, operation.get("value")):
+        raise _Inapplicable(f"testing value {path} failed: test failed")
+
+
+@contextmanager
+def _told(what: str, *, whole: str = "") -> Iterator[None]:
+    """Say of a failure what it was a failure of; `whole` is all that is then said of why."""
     try:
-        position = int(part)
-    except ValueError:
-        raise _Inapplicable(f"value was not a proper array index: '{part}'") from None
+        yield
+    except _Inapplicable as error:
+        raise _Inapplicable(f"{what}: {whole or error}") from None
+
+
+def _container(document: Any, pointer: str, missing: str) -> tuple[Any, str]:
+    """Return what holds the end of a path, and that end."""
+    _, *parts = (it.replace("~1", "/").replace("~0", "~") for it in pointer.split("/"))
+    for part in parts[:-1]:
+        try:
+            document = _get(document, part)
+        except _Inapplicable:
+            document = None
+    if not parts or not isinstance(document, dict | list):
+        raise _Inapplicable(f"{missing}: {_NO_VALUE}")
+    return document, parts[-1]
+
+
+def _position(part: str, length: int, *, to_insert: bool = False) -> int:
+    """Return an index into a list; a negative one counts from the end."""
+    if not part.isascii() or not part.removeprefix("-").isdigit():
+        fault = f'strconv.Atoi: parsing "{part}": invalid syntax'
+        raise _Inapplicable(f"value was not a proper array index: '{part}': {fault}" if to_insert else fault)
+    position = int(part)
     if not -length <= position < length:
-        raise _Inapplicable(f"Unable to access invalid index: {part}")
+        raise _Inapplicable(f"Unable to access invalid index: {part}: invalid index referenced")
     return position % length
 
 
-def _get(document: Any, path: list[str]) -> Any:
-    if not path:
-        return document
-    container, last = _container(document, path), path[-1]
-    return container.get(last) if isinstance(container, dict) else container[_position(last, len(container))]
+def _get(container: Any, key: str) -> Any:
+    match container:
+        case dict():
+            return container.get(key)
+        case list():
+            return container[_position(key, len(container))]
+    raise _Inapplicable(_NO_VALUE)
 
 
-def _put(document: Any, path: list[str], value: Any, *, insert: bool) -> Any:
-    if not path:
-        return value
-    container, last = _container(document, path), path[-1]
+def _insert(container: Any, key: str, value: Any) -> None:
     if isinstance(container, dict):
-        container[last] = value
-    elif not insert:
-        container[_position(last, len(container))] = value
-    elif last == "-":
+        container[key] = value
+    elif key == "-":
         container.append(value)
-    else:
-        # One past the end is a place to insert at, too.
-        container.insert(_position(last, len(container) + 1), value)
-    return document
+    else:  # one past the end is a place to insert at, too
+        container.insert(_position(key, len(container) + 1, to_insert=True), value)
 
 
-def _take(document: Any, path: list[str]) -> Any:
-    if not path:
-        raise _Inapplicable("the whole document cannot be removed")
-    container, last = _container(document, path), path[-1]
+def _take(container: Any, key: str) -> None:
     if isinstance(container, list):
-        return container.pop(_position(last, len(container)))
-    if last not in container:
-        raise _Inapplicable(f"Unable to remove nonexistent key: {last}")
-    return container.pop(last)
+        del container[_position(key, len(container))]
+    elif key not in container:
+        raise _Inapplicable(f"Unable to remove nonexistent key: {key}: {_NO_VALUE}")
+    else:
+        del container[key]
 
 
 def merge_patch(obj: dict[str, Any], patch: Any) -> dict[str, Any]:

@@ -37,7 +37,7 @@ def encoded(value: Any) -> str:
         (body(allowed=True, patchType="JSONPatch"), False, "validating webhook may not return response.patchType"),
         (body(allowed=True, patch=encoded([])), True, "webhook returned response.patch but not response.patchType"),
         (body(allowed=True, patchType="JSONPatch"), True, "response.patchType but not response.patch"),
-        (body(allowed=True, patch="!", patchType="JSONPatch"), True, "received undecodable patch"),
+        (body(allowed=True, patch="!", patchType="JSONPatch"), True, "illegal base64 data at input byte 0"),
         (body(allowed=True, patch=encoded({}), patchType="JSONPatch"), True, "received undecodable patch"),
         (body(allowed=True, patch=encoded([{}]), patchType="Merge"), True, 'unsupported patch type "Merge"'),
     ],
@@ -53,8 +53,12 @@ def test_an_answer_without_allowed_denies() -> None:
     assert not verdict.allowed
 
 
-@pytest.mark.parametrize(("code", "given"), [(400, None), (400, 0), (400, 200), (403, 403), (400, 1000)])
-def test_a_denial_is_an_error_whatever_its_code(code: int, given: int | None) -> None:
+def test_a_denial_with_a_code_that_http_cannot_say_is_an_error_of_the_server() -> None:
+    assert denial("a.b.c", {"code": 1000}).status["code"] == 500
+
+
+@pytest.mark.parametrize(("code", "given"), [(400, 0), (400, -1), (400, 200), (403, 403), (600, 600)])
+def test_a_denial_is_an_error_whatever_its_code(code: int, given: int) -> None:
     refusal = denial("a.b.c", {"code": given, "message": "no"})
     assert refusal.status["code"] == code
     assert refusal.status["message"] == 'admission webhook "a.b.c" denied the request: no'

@@ -48,6 +48,7 @@ def test_a_new_object_becomes_what_a_real_server_makes_of_it(case):
     kind = GroupVersionKind.of(case["sent"]["apiVersion"], case["sent"]["kind"])
     obj = set_defaults(kind, codec.decode(kind, case["sent"]).object)
     obj["metadata"]["uid"] = "1"
+    strategy.complete(kind, obj)
     strategy.prepare_create(kind, obj)
     if kind.kind == "Job":
         strategy.generate_job_selector(obj)
