@@ -161,16 +161,17 @@ class Writer:
         self, target: Target, old: Object, new: Object, record: Record, options: WriteOptions, own: Ownership | None
     ) -> Written:
         served = target.served
-        self._match(target, old, new)
+        self._locate(target, new)
         served.strategy.default(new)
         if own is not None:
             new = own(old, new)  # what is then taken back, or given, is of no account
         if options.admission is not None:
             made = await options.admission.mutate(old, new)
             if made is not new:
-                self._match(target, old, made)
+                self._locate(target, made)
                 served.strategy.default(made)
             new = made
+        self._match(target, old, new)
         self._prepare(target, old, new)
         if not target.subresource:
             self._allocate(served, new)
@@ -278,17 +279,23 @@ class Writer:
             error.details["causes"] = [cause]
             raise error
 
-    def _match(self, target: Target, old: Object, new: Object) -> None:
-        served = target.served
+    @staticmethod
+    def _locate(target: Target, new: Object) -> None:
+        """Refuse an object of another name or namespace than the request's; fill in the namespace."""
         metadata = _metadata(new)
         require_name(metadata, target.name)
-        if served.namespaced:
+        if target.served.namespaced:
             if metadata.get("namespace", target.namespace) not in {target.namespace, ""}:
                 raise bad_request(
                     "the namespace of the provided object does not match the namespace sent on the request"
                 )
             metadata["namespace"] = target.namespace
-        before = old["metadata"]
+
+    @staticmethod
+    def _match(target: Target, old: Object, new: Object) -> None:
+        """Refuse an update of another object than the one that is there, or of another version of it."""
+        served = target.served
+        metadata, before = new["metadata"], old["metadata"]
         revision = _revision(metadata)
         if not revision and not served.strategy.unconditional_update:
             text = "Invalid value: 0: must be specified for an update"
