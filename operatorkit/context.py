@@ -76,6 +76,7 @@ class Context:
         self._obj = obj
         self._reader = reader
         self._children = children
+        self._said: set[str] = set()  # types of conditions
 
     def get(self, kind: type[T], name: str, *, namespace: str | None = None) -> T | None:
         """Return an object of a declared kind from the cache, or None; by default in this object's namespace.
@@ -132,6 +133,7 @@ class Context:
             raise TypeError(
                 f"{type(self._obj).__name__} has no status.conditions: add `conditions: list[Condition]` to its status"
             )
+        self._said.add(type_)
         if status_obj.conditions is None:
             status_obj.conditions = []
         return set_condition(

@@ -44,7 +44,10 @@ class _Kind:
 
     def _tell(self, change: Change) -> None:
         for listener in self.listeners:
-            listener(change)
+            try:
+                listener(change)
+            except Exception:  # noqa: BLE001 - the others must still be told
+                _log.exception("a listener failed on %s %s", change.type, change.key)
 
 
 class Caches:

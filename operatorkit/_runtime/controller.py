@@ -77,7 +77,9 @@ class Controller:
         self.resource = api_resource_of(reconciler.kind)
         self.workers = reconciler.workers or app.settings.workers
         self.queue: WorkQueue[ObjectKey] = WorkQueue(clock=clock, back_off=app.settings.back_off)
-        self._status = StatusWriter(self.resource, api=api, caches=caches, manager=app.name, deliver=self._on_own)
+        self._status = StatusWriter(
+            self.resource, api=api, caches=caches, manager=app.name, clock=clock, deliver=self._on_own
+        )
         self._echoes = Echoes(self.queue.add)
         self._runner = Runner(
             app,
@@ -112,7 +114,8 @@ class Controller:
         if self._status.swallows(change):
             return
         predicate = self._reconciler.predicate
-        new = change.new if predicate is not None else None  # each access decodes
+        judged = predicate is not None and not self._status.is_unsure(change.key)
+        new = change.new if judged else None  # each access decodes
         if new is None or passes(change.old, new, predicate, self._reconciler.kind):
             self.queue.add(change.key)
 

@@ -21,6 +21,7 @@ from operatorkit._runtime.controller import Controller
 from operatorkit.children import Sent
 from operatorkit.clock import SYSTEM_CLOCK, Clock
 from operatorkit.cluster import Change, ClusterAPI
+from operatorkit.errors import OperatorKitError
 from operatorkit.events import EventRecorder
 from operatorkit.names import ApiResource, ObjectKey
 from operatorkit.operator import Operator
@@ -87,18 +88,19 @@ class Engine:
                 def start(name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
                     return group.create_task(work, name=f"{self._app.name}: {name}")
 
-                background += [start(name, work) for name, work in self.caches.runs()]
+                informers = [start(name, work) for name, work in self.caches.runs()]
                 synced = start("first sync", self.caches.synced())
                 stopping = start("stop", _wait(self._stopping))
-                background += [synced, stopping]
-                await asyncio.wait({synced, stopping}, return_when=asyncio.FIRST_COMPLETED)
+                background += [*informers, synced, stopping]
+                await self._until({synced, stopping}, informers)
                 if not self._stopping.is_set():
                     if self._admission is not None:
                         await self._admission.start()
                         background.append(start("webhooks", self._admission.run()))
-                    background += self._start_controllers(start, workers)
+                    lasting = self._start_controllers(start, workers)
+                    background += lasting
                     self._ready.set()
-                    await asyncio.wait({stopping})
+                    await self._until({stopping}, [*informers, *lasting, *workers])
                 await self._finish(workers)
                 for task in background:
                     task.cancel()
@@ -111,6 +113,17 @@ class Engine:
             self._ready.clear()
             if self._admission is not None:
                 await self._admission.stop()
+
+    async def _until(self, awaited: set[asyncio.Task[None]], lasting: list[asyncio.Task[None]]) -> None:
+        """Return when one of `awaited` is done. Raises OperatorKitError when one of `lasting` ended before.
+
+        One that fails is for the task group. But one that somebody cancelled would be missing without a word.
+        """
+        while not any(task.done() for task in awaited):
+            await asyncio.wait({*awaited, *lasting}, return_when=asyncio.FIRST_COMPLETED)
+            for task in [task for task in lasting if task.done() and not self._stopping.is_set()]:
+                if task.cancelled() or task.exception() is None:
+                    raise OperatorKitError(f"{task.get_name()} has ended, though nobody has asked the operator to stop")
 
     def _start_controllers(self, start: Any, workers: list[asyncio.Task[None]]) -> list[asyncio.Task[None]]:
         background = [start("events", self.events.run())]
@@ -152,19 +165,34 @@ class Engine:
         """True from filled caches until the stop."""
         return self._ready.is_set() and not self._stopping.is_set()
 
-    async def settled(self) -> None:
+    async def settled(self, *, within: timedelta = timedelta(minutes=4)) -> None:
         """Return when nothing is left to do now: caches hold what the cluster does, no key waits, nothing runs.
 
-        For tests: it lists every kind. Keys that wait for time to pass do not count.
+        For tests: it lists every kind. Keys that wait for time to pass do not count. Raises AssertionError, which tells
+        what is not settled, when that lasts longer than `within`, in real time.
         """
+        doubt = ["it is not ready"]
+        try:
+            async with asyncio.timeout(within.total_seconds()) as timer:
+                await self._settled(doubt)
+        except TimeoutError:
+            if not timer.expired():
+                raise
+            unsettled = "; ".join([*doubt, *self._at_work()])
+            raise AssertionError(
+                f"{self._app.name} did not settle within {within.total_seconds():g} s: {unsettled}"
+            ) from None
+
+    async def _settled(self, doubt: list[str]) -> None:
         await self.ready()
         queues = [controller.queue for controller in self.controllers]
         while True:
+            doubt.clear()
             while not all(queue.idle for queue in queues):  # one may get to work while we wait for another
                 await asyncio.gather(*(queue.wait_idle() for queue in queues))
             self._changed.clear()
             runs = sum(queue.handed_out for queue in queues)
-            behind = [resource for resource in self.caches.resources if not await self._is_current(resource)]
+            behind = [r for r in self.caches.resources if not await self._is_current(r, doubt)]
             if behind:
                 await self._changed.wait()
             elif (
@@ -174,9 +202,21 @@ class Engine:
             ):
                 return
 
-    async def _is_current(self, resource: ApiResource) -> bool:
+    async def _is_current(self, resource: ApiResource, doubt: list[str]) -> bool:
+        """Tell whether a cache holds what a list does; `doubt` says, while it does not, what is waited for."""
+        doubt.append(f"the cache of {resource.qualified} is not known to be up to date")
         found = await self._api.list(resource, namespace=self._namespace if resource.namespaced else None)
-        return await self.caches.caught_up(resource, found.items)
+        is_current = await self.caches.caught_up(resource, found.items)
+        if is_current:
+            doubt.pop()
+        return is_current
+
+    def _at_work(self) -> list[str]:
+        return [
+            f"{controller.resource.kind} {key} {what}"
+            for controller in self.controllers
+            for key, what in controller.queue.busy().items()
+        ]
 
     def _watcher(self, resource: ApiResource) -> Any:
         def listener(change: Change) -> None:

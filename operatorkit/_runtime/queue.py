@@ -172,6 +172,10 @@ class WorkQueue(Generic[K]):
         """Return when nothing waits or runs."""
         await self._idle.wait()
 
+    def busy(self) -> dict[K, str]:
+        """Return the keys that run or wait, and which of the two."""
+        return {**dict.fromkeys(self._waiting, "waits"), **dict.fromkeys(self._running, "runs")}
+
     def delayed(self) -> dict[K, timedelta]:
         """Return the keys that wait for time to pass, and how long from now."""
         now = self._clock.monotonic()

@@ -70,7 +70,10 @@ class Runner:
         if function is None or (deleting and not ours):
             return None  # what remains is the garbage collector's
         if self._reconciler.finalize is not None and not deleting and not ours:
-            raw = await self._set_finalizers(key, raw, [*(raw["metadata"].get("finalizers") or ()), self._finalizer])
+            held = await self._set_finalizers(key, raw, [*(raw["metadata"].get("finalizers") or ()), self._finalizer])
+            if held is None:
+                return None  # nobody would finalize what a run did for it
+            raw = held
         obj = self._typed(raw)
         before = status_of(obj)
         children = Children(
@@ -93,9 +96,8 @@ class Runner:
             log=_ObjectLog(self._logger, f"{self._resource.kind} {key}"),
         )
         requeue = await self._call(function, obj, ctx, children, raw, before)
-        await self._status.write(raw, before, obj)
-        if deleting and requeue is None:
-            latest = self._caches.get(self._resource, key) or raw  # the status write made a new version of it
+        latest = await self._status.write(raw, before, obj)
+        if deleting and requeue is None:  # and nothing changed since it was finalized: it was that state which was
             rest = [name for name in latest["metadata"].get("finalizers") or () if name != self._finalizer]
             await self._set_finalizers(key, latest, rest)
         return requeue
@@ -118,8 +120,8 @@ class Runner:
             async with asyncio.timeout(limit.total_seconds()) as timer:
                 result = _checked(await function(obj, ctx))
                 await children.prune()
-        except Exception as error:
-            failure = _too_slow(limit) if isinstance(error, TimeoutError) and timer.expired() else error
+        except (Exception, asyncio.CancelledError) as error:
+            failure = self._failure(error, timed_out=timer.expired(), limit=limit)
             if isinstance(failure, TerminalError) and not failure.reported:
                 _say_terminal(obj, ctx, failure)
             try:
@@ -133,8 +135,19 @@ class Runner:
             raise failure from error
         return result
 
-    async def _set_finalizers(self, key: ObjectKey, raw: JSONObject, finalizers: list[str]) -> JSONObject:
-        """Replace the finalizers, if the object is unchanged since it was read. Raises Conflict."""
+    def _failure(self, error: BaseException, *, timed_out: bool, limit: timedelta) -> BaseException:
+        """Return what a run failed for. Raises CancelledError when it is the worker that was cancelled."""
+        if isinstance(error, TimeoutError) and timed_out:
+            return _too_slow(limit)
+        if isinstance(error, asyncio.CancelledError):
+            worker = asyncio.current_task()
+            if worker is None or worker.cancelling():
+                raise error
+            return OperatorKitError("the reconcile function awaited something that was cancelled: catch CancelledError")
+        return error
+
+    async def _set_finalizers(self, key: ObjectKey, raw: JSONObject, finalizers: list[str]) -> JSONObject | None:
+        """Replace the finalizers and return the object, or None if it is gone. Raises Conflict if it is not `raw`."""
         meta = {"finalizers": finalizers, "resourceVersion": raw["metadata"]["resourceVersion"]}
         try:
             answer = await self._api.patch(
@@ -146,7 +159,7 @@ class Runner:
                 field_manager=self._app.name,
             )
         except NotFound:
-            return raw
+            return None
         self._caches.put(self._resource, copy.deepcopy(answer))
         return answer
 
@@ -183,5 +196,6 @@ def _say_terminal(obj: Any, ctx: Context, error: TerminalError) -> None:
     if not isinstance(conditions, list):
         return
     known = get_condition(conditions, "Ready")
-    if known is None or (known.status, known.reason) != ("False", error.reason):
+    said = "Ready" in ctx._said  # noqa: SLF001 - of this run; what an earlier one said may be out of date
+    if not said or known is None or (known.status, known.reason) != ("False", error.reason):
         ctx.condition("Ready", False, error.reason, str(error))

@@ -9,9 +9,10 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from operatorkit._runtime.caches import Caches
+from operatorkit.clock import Clock
 from operatorkit.cluster import Change, ClusterAPI, JSONObject, PatchType, key_of
 from operatorkit.cluster.versions import is_newer
 from operatorkit.crd.model import written
@@ -20,6 +21,8 @@ from operatorkit.names import ApiResource, ObjectKey
 from operatorkit.resource import Resource, write
 
 __all__ = ["StatusWriter", "status_of"]
+
+_CARRIED_OUT_WITHIN_SECONDS: Final = 120.0  # twice kube-apiserver's limit for a request
 
 
 def status_of(obj: Any) -> JSONObject:
@@ -36,7 +39,12 @@ class StatusWriter:
     status is being written, and given to `deliver` afterwards, in order.
 
     A version is ours only if the answer, its status aside, is what the run had read. An answer may hold more: what
-    somebody wrote meanwhile; and one to an apply that changed nothing has the version of who wrote last.
+    somebody wrote meanwhile; and one to an apply that changed nothing has the version of who wrote last. Behind a gap
+    of the watch no change is a mere echo, though its version is ours: it may hide what others wrote before, be it in
+    the status alone.
+
+    A write without an answer may have been carried out, or be so later, for as long as a server works on a request:
+    until then, any change of the object may bring what no run knows of (`is_unsure`).
     """
 
     def __init__(
@@ -46,6 +54,7 @@ class StatusWriter:
         api: ClusterAPI,
         caches: Caches,
         manager: str,
+        clock: Clock,
         deliver: Callable[[Change], None],
     ) -> None:
         self._resource = resource
@@ -55,15 +64,19 @@ class StatusWriter:
         self._deliver = deliver
         self._own: dict[ObjectKey, set[str]] = {}
         self._held: dict[ObjectKey, list[Change]] = {}
+        self._clock = clock
+        self._unsure: dict[ObjectKey, float] = {}
 
-    async def write(self, raw: JSONObject, before: JSONObject, obj: Any) -> None:
+    async def write(self, raw: JSONObject, before: JSONObject, obj: Any) -> JSONObject:
         """Apply the status of `obj` if it differs from `before`, which `raw` had when the run began.
+
+        Return the object as it is now if only our status is new in it, else `raw`.
 
         Raises Conflict when the object is no longer the one with that uid, and other ClusterErrors.
         """
         after = status_of(obj)
         if after == before:
-            return
+            return raw
         key = key_of(raw)
         meta = {"name": key.name, "uid": raw["metadata"]["uid"]} | (
             {"namespace": key.namespace} if key.namespace else {}
@@ -86,11 +99,17 @@ class StatusWriter:
                 field_manager=self._manager,
                 force=True,
             )
-            if _without_status(answer) == _without_status(raw):
-                self._own.setdefault(key, set()).add(answer["metadata"]["resourceVersion"])
-            self._caches.put(self._resource, answer)
         except NotFound:
-            return  # deleted meanwhile: nobody is left to read it
+            return raw  # deleted meanwhile: nobody is left to read it
+        except BaseException:
+            self._unsure[key] = self._clock.monotonic() + _CARRIED_OUT_WITHIN_SECONDS
+            raise
+        else:
+            self._caches.put(self._resource, answer)
+            if _without_status(answer) != _without_status(raw):
+                return raw
+            self._own.setdefault(key, set()).add(answer["metadata"]["resourceVersion"])
+            return answer
         finally:
             for change in self._held.pop(key):
                 self._deliver(change)
@@ -100,11 +119,20 @@ class StatusWriter:
         if change.key in self._held:
             self._held[change.key].append(change)
             return True
-        return bool(change.version) and self._is_own(change.key, change.version)
+        return bool(change.version) and self._is_own(change.key, change.version) and not change.gap
+
+    def is_unsure(self, key: ObjectKey) -> bool:
+        """Tell whether the status of an object may yet become what was sent for it, without an answer."""
+        until = self._unsure.get(key)
+        if until is not None and until < self._clock.monotonic():
+            del self._unsure[key]
+            until = None
+        return until is not None
 
     def forget(self, key: ObjectKey) -> None:
         """Forget the versions of an object that is gone."""
         self._own.pop(key, None)
+        self._unsure.pop(key, None)
 
     def _owned_fields(self, raw: JSONObject) -> JSONObject:
         for entry in raw["metadata"].get("managedFields") or ():

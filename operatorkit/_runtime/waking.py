@@ -57,7 +57,10 @@ def _mapped_one(obj: JSONObject, watch: Watch[Any], reader: Reader) -> list[Obje
 
 
 def passes(old: JSONObject | None, new: JSONObject, predicate: Predicate[Any] | None, kind: type[Any]) -> bool:
-    """Tell whether a change counts: always without a predicate, for what is new or going, or when asked for."""
+    """Tell whether a change counts: always without a predicate, for what is new or going, or when asked for.
+
+    So does a change on which the predicate fails: a run too many is better than a change that is lost.
+    """
     if predicate is None or old is None or _asked_again(old, new):
         return True
     if new["metadata"].get("deletionTimestamp") != old["metadata"].get("deletionTimestamp"):
@@ -66,6 +69,10 @@ def passes(old: JSONObject | None, new: JSONObject, predicate: Predicate[Any] | 
         return bool(predicate(typed(kind, old), typed(kind, new)))
     except InvalidObject:
         return True  # the run will say what is wrong with it
+    except Exception:  # noqa: BLE001 - user code: one object must not stop the others
+        name = getattr(predicate, "__qualname__", predicate)
+        _log.exception("%s failed for %s %s: the change counts", name, kind.__name__, key_of(new))
+        return True
 
 
 def _asked_again(old: JSONObject, new: JSONObject) -> bool:

@@ -7,6 +7,10 @@ There are two views of an object, and they differ only between a write of ours a
 
     readers      see the newest version known, our own writes included (`put`)
     subscribers  are told the watch's history, each event once, as if there were no `put`
+
+Where the watch was down, a list shows what came of it. Subscribers are told that as `gap` changes, and nothing that
+somebody may count on is left out: the state that a write of ours made, though no list shows it, comes before what
+followed it; an object that was deleted and made anew is told as DELETED and ADDED.
 """
 
 from __future__ import annotations
@@ -45,7 +49,8 @@ def key_of(obj: Mapping[str, Any]) -> ObjectKey:
 class Change:
     """What happened to an object: `old` is None for ADDED, `new` is None for DELETED (then `old` is its last state).
 
-    `version` is the resource version of `new`, "" for DELETED: asking for it decodes nothing.
+    `version` is the resource version of `new`, "" for DELETED: asking for it decodes nothing. With `gap`, a list
+    brought it: other states may have come between `old` and `new`, which nobody saw.
 
     Each access to `old` and `new` decodes a fresh copy, which the caller may change; keep it rather than asking twice.
     """
@@ -55,6 +60,7 @@ class Change:
     old_data: bytes | None = None
     new_data: bytes | None = None
     version: str = ""
+    gap: bool = False
 
     @classmethod
     def of(cls, type_: ChangeType, key: ObjectKey, old: JSONObject | None, new: JSONObject | None) -> Change:
@@ -174,10 +180,10 @@ class Cache:
         self._store(key, self._entry(key, {**obj, "metadata": {**obj["metadata"]}}))  # the caller keeps its object
         return True
 
-    def update(self, obj: JSONObject, key: ObjectKey | None = None) -> Change | None:
+    def update(self, obj: JSONObject, key: ObjectKey | None = None, *, listed: bool = False) -> builtins.list[Change]:
         """Take in an object from a list or an ADDED or MODIFIED event; return what to tell subscribers, if anything.
 
-        `key` spares the work of finding it, where the caller has it.
+        `key` spares the work of finding it, where the caller has it. Call `note` when all before it is taken in too.
         """
         if key is None:
             key = key_of(obj)
@@ -187,56 +193,63 @@ class Cache:
         # the echo of what `put` took in is encoded already
         entry = current if is_echo and current is not None else self._entry(key, obj)
         told = self._ahead[key] if was_ahead else current
+        unseen: builtins.list[Change] = []
         if was_ahead and current is not None and is_newer(current.resource_version, entry.resource_version):
             self._ahead[key] = entry
         else:
             if was_ahead:
                 del self._ahead[key]
+                if not is_echo:  # a write of ours that nobody was shown
+                    unseen, told = _changes(key, told, current, gap=listed), current
             if not was_ahead or current is None or current.resource_version != entry.resource_version:
                 self._store(key, entry)
-        self.note(entry.resource_version)
-        if told is not None and (told.resource_version, told.uid) == (entry.resource_version, entry.uid):
-            return None
-        if told is None:
-            return Change("ADDED", key, None, entry.data, entry.resource_version)
-        return Change("MODIFIED", key, told.data, entry.data, entry.resource_version)
+        return unseen + _changes(key, told, entry, gap=listed)
 
-    def remove(self, key: ObjectKey, last: JSONObject | None = None, *, version: str = "") -> Change | None:
-        """Take in that an object is gone as of `version`, with its last state if that is known; return what to tell.
-
-        That `put` took it in and a watch that was down missed it altogether is told too: who wrote it counts on it.
-        """
+    def remove(
+        self, key: ObjectKey, last: JSONObject | None = None, *, version: str = "", listed: bool = False
+    ) -> builtins.list[Change]:
+        """Take in that an object is gone as of `version`, with its last state if that is known; return what to tell."""
         current = self._entries.get(key)
         was_ahead = key in self._ahead
         told = self._ahead[key] if was_ahead else current
+        changes: builtins.list[Change] = []
         if was_ahead and current is not None and version and is_newer(current.resource_version, version):
             self._ahead[key] = None  # deleted, and made anew by us since
         else:
-            told = told or current
+            if was_ahead:
+                changes = _changes(key, told, current, gap=listed)
+                told = current
             self._ahead.pop(key, None)
             self._drop(key)
         self.note(version)
         if told is None:
-            return None
+            return changes
         data = _json.dumps(self._trimmed(last)) if last is not None else told.data
-        return Change("DELETED", key, data, None)
+        return [*changes, Change("DELETED", key, data, None, gap=listed)]
 
     def sweep(self, listed: set[ObjectKey], version: str) -> Iterable[Change]:
         """Remove what a complete list at `version` does not have: objects deleted while nobody watched."""
         gone = [key for key in {*self._entries, *self._ahead} if key not in listed]
-        changes = [self.remove(key, version=version) for key in sorted(gone, key=_sorting)]
+        changes = [self.remove(key, version=version, listed=True) for key in sorted(gone, key=_sorting)]
         self.note(version)
-        return [change for change in changes if change is not None]
+        return [change for each in changes for change in each]
 
     def note(self, version: str) -> None:
         """Take in that all changes up to `version` have been taken in."""
         if version and (not self._seen_version or is_newer(version, self._seen_version)):
             self._seen_version = version
 
-    def forget_versions(self) -> None:
-        """Believe the next list whatever its versions are: the server's history was reset (restored, or made anew)."""
+    def forget_versions(self) -> builtins.list[Change]:
+        """Believe the next list whatever its versions are: the server's history was reset (restored, or made anew).
+
+        Return what to tell before it: the states that our own writes made in the history that is no more.
+        """
+        changes = []
+        for key in sorted(self._ahead, key=_sorting):
+            changes += _changes(key, self._ahead[key], self._entries.get(key), gap=True)
         self._ahead.clear()
         self._seen_version = ""
+        return changes
 
     def told(self) -> builtins.list[Change]:
         """Return the state that subscribers know, as ADDED changes, sorted by key."""
@@ -299,6 +312,20 @@ class Cache:
         index = self._indexes[name]
         for value in values:
             index.setdefault(value, set()).add(key)
+
+
+def _changes(key: ObjectKey, told: _Entry | None, entry: _Entry | None, *, gap: bool) -> list[Change]:
+    """Return how subscribers come from the state that they were told to another."""
+    if entry is None or (told is not None and (told.resource_version, told.uid) == (entry.resource_version, entry.uid)):
+        return []
+    if told is None:
+        return [Change("ADDED", key, None, entry.data, entry.resource_version, gap)]
+    if told.uid != entry.uid:
+        return [
+            Change("DELETED", key, told.data, None, gap=gap),
+            Change("ADDED", key, None, entry.data, entry.resource_version, gap),
+        ]
+    return [Change("MODIFIED", key, told.data, entry.data, entry.resource_version, gap)]
 
 
 def _decode(data: bytes) -> JSONObject:

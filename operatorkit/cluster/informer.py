@@ -16,7 +16,7 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import aclosing
 from typing import Any, Final, cast
 
@@ -43,8 +43,9 @@ class Informer:
 
     Guarantees:
 
-    - subscribers see every state that lasts: what was missed while the watch was down comes as one change after it,
-      and objects deleted meanwhile come as DELETED,
+    - subscribers see every state that lasts: what was missed while the watch was down comes as one change after it
+      (two, for an object that was deleted and made anew), and objects deleted meanwhile come as DELETED,
+    - and every state that a write of ours made, as soon as `put` is told of it: none is passed over,
     - at most one request at a time, and never two without a pause (jittered, doubling to 30 seconds while it fails),
     - a failure is logged once, and once more when it is over; `error` holds it while it lasts,
     - an object that cannot be read is logged and left out; the others go on.
@@ -207,15 +208,14 @@ class Informer:
                     page.resource_version,
                     self._version,
                 )
-                self.cache.forget_versions()
+                self._tell(self.cache.forget_versions())
             first = False
             for obj in page.items:
-                listed.update(self._take(obj))
+                listed.update(self._take(obj, listed=True))
             token = page.continue_token
             if not token:
                 break
-        for change in self.cache.sweep(listed, page.resource_version):
-            self._tell(change)
+        self._tell(self.cache.sweep(listed, page.resource_version))
         self._version = page.resource_version
 
     async def _look_for_a_reset(self) -> None:
@@ -266,7 +266,7 @@ class Informer:
             self.cache.note(version)
             self._wake()
 
-    def _take(self, obj: JSONObject) -> list[ObjectKey]:
+    def _take(self, obj: JSONObject, *, listed: bool = False) -> list[ObjectKey]:
         """Put an object into the cache and return its key, in a list; one without a name is logged and skipped."""
         try:
             key = key_of(obj)
@@ -274,15 +274,15 @@ class Informer:
             _log.error("%s: %s: skipped", self.resource.qualified, error)
             return []
         try:
-            change = self.cache.update(obj, key)
+            changes = self.cache.update(obj, key, listed=listed)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with one object must not stop the others
             _log.error("%s: %s cannot be read: %r: left as it was", self.resource.qualified, key, error)
         else:
-            self._tell(change)
+            self._tell(changes)
         return [key]
 
-    def _tell(self, change: Change | None) -> None:
-        if change is not None:
+    def _tell(self, changes: Iterable[Change]) -> None:
+        for change in changes:
             for callback in tuple(self._callbacks):
                 _call(callback, change)
 

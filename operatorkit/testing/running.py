@@ -11,6 +11,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any
 
 from operatorkit._runtime import Engine, install_definitions
@@ -26,13 +27,26 @@ __all__ = ["CRDS", "RunningOperator", "install_crds", "running"]
 class RunningOperator:
     """An engine that runs in this loop, and the requests that it has made."""
 
-    def __init__(self, engine: Engine, cluster: RecordingCluster) -> None:
+    def __init__(self, engine: Engine, cluster: RecordingCluster, task: asyncio.Task[None]) -> None:
         self.engine = engine
         self.cluster = cluster
+        self._task = task
 
-    async def settled(self) -> None:
-        """Return when the engine has nothing left to do: queues empty, nothing running, caches caught up."""
-        await self.engine.settled()
+    async def settled(self, *, within: timedelta = timedelta(minutes=4)) -> None:
+        """Return when the engine has nothing left to do: queues empty, nothing running, caches caught up.
+
+        Raises AssertionError, which tells what is not settled, when that lasts longer than `within` of real time; and
+        what ended the engine, if it has ended.
+        """
+        settled = asyncio.ensure_future(self.engine.settled(within=within))
+        try:
+            await asyncio.wait({settled, self._task}, return_when=asyncio.FIRST_COMPLETED)
+            if not settled.done():
+                await self._task
+                raise AssertionError("the engine was stopped: it will not settle")
+            await settled
+        finally:
+            settled.cancel()
 
     def writes(self) -> Counter[tuple[str, str]]:
         """Count the operator's requests that write, by verb and resource: `{("patch", "secrets"): 1}`."""
@@ -57,7 +71,7 @@ async def running(
             ready.cancel()
             await task
             raise AssertionError(f"the engine of {app.name} ended before it was ready")
-        yield RunningOperator(engine, recorder)
+        yield RunningOperator(engine, recorder, task)
     finally:
         engine.stop()
         await task

@@ -15,7 +15,8 @@ from kubernetes.client.models import V1ConfigMap
 from operatorkit import Context, Model, ObjectKey, Operator, Requeue, Resource
 from operatorkit.clock import SystemClock
 from operatorkit.cluster import PatchType
-from operatorkit.errors import Gone, NotFound
+from operatorkit.errors import Gone, NotFound, Unreachable
+from operatorkit.operator import generation_changed
 from operatorkit.resource import ObjectMeta, api_resource_of
 from operatorkit.testing import eventually
 from operatorkit.testing.running import install_crds, running
@@ -232,6 +233,28 @@ async def test_a_child_that_comes_and_goes_behind_a_gap_of_the_watch_is_made_aga
         assert await content(cluster, CONFIG_MAPS, "data") == {"text": "one"}
 
 
+async def test_a_child_that_lost_the_marks_of_its_owner_behind_a_gap_of_the_watch_gets_them_back(cluster, world, run):
+    """What a list shows of it names no owner any more; the operator's own write did, and that is not passed over."""
+    async with run(copier([])) as operator:
+        informer = operator.engine.caches._kinds[CONFIG_MAPS].informer
+        marks = {"ownerReferences": None, "labels": None}
+
+        async def unheard(write: Write) -> Any:
+            world.heard.clear()
+            answer = await write()
+            await change(cluster, CONFIG_MAPS, {"metadata": marks})
+            return answer
+
+        world.step = unheard
+        await create(cluster)
+        await eventually(lambda: ObjectKey(cluster.namespace, "a") in informer.cache)
+        await asyncio.wait_for(operator.engine.controllers[0].queue.wait_idle(), 60)
+        world.heard.set()
+        await eventually(lambda: not informer.cache._ahead)
+        await operator.settled()
+        assert (await content(cluster, CONFIG_MAPS, "metadata"))["ownerReferences"], "it has its marks again"
+
+
 @pytest.mark.parametrize(
     ("how", "seen"), [({"look": True}, "1"), ({"ask": True}, "there")], ids=["in the cache", "in the cluster"]
 )
@@ -260,6 +283,84 @@ async def test_a_change_behind_a_gap_of_the_watch_is_not_taken_for_the_echo_of_a
         await operator.settled()
         assert runs == ["one", "two"]
         assert (await content(cluster, NOTES, "status"))["text"] == "two"
+
+
+async def test_a_status_that_others_wrote_behind_a_gap_of_the_watch_is_seen(cluster, world, run):
+    """A list brings it together with the operator's own write on top of it: no more than that could tell them apart."""
+    app, seen = Operator("listener"), []
+
+    @app.reconcile(Note)
+    async def reconcile(note: Note, ctx: Context) -> None:
+        seen.append(note.status.others)
+        note.status.text = note.spec.text
+
+    async with run(app) as operator:
+
+        async def overtaken(write: Write) -> Any:
+            world.heard.clear()
+            await change(cluster, NOTES, {"status": {"others": "x"}}, subresource="status")
+            return await write()
+
+        world.step = overtaken
+        await create(cluster)
+        await eventually(lambda: content(cluster, NOTES, "status"))
+        await asyncio.wait_for(operator.engine.controllers[0].queue.wait_idle(), 60)
+        world.heard.set()
+        await operator.settled()
+        assert seen == ["", "x"]
+
+
+async def test_an_object_that_was_made_anew_behind_a_gap_of_the_watch_is_reconciled_past_any_predicate(
+    cluster, world, run
+):
+    """Nothing but its uid may tell it from the one before it: its generation is 1 again."""
+    app, runs = Operator("anew"), []
+
+    @app.reconcile(Note, predicate=generation_changed)
+    async def reconcile(note: Note, ctx: Context) -> None:
+        runs.append(note.spec.text)
+
+    async with run(app) as operator:
+        await create(cluster)
+        await operator.settled()
+        world.heard.clear()
+        await cluster.delete(NOTES, "a", namespace=cluster.namespace)
+        await cluster.create(
+            NOTES, Note(metadata=ObjectMeta(name="a"), spec=NoteSpec(text="two")).write(), namespace=cluster.namespace
+        )
+        world.heard.set()
+        await operator.settled()
+        assert runs == ["one", "two"]
+
+
+async def test_a_status_whose_answer_was_lost_is_put_right_past_any_predicate(cluster, world, run):
+    """The next run does not know of it, and finds nothing to write; the predicate is for changes of others."""
+    app, runs = Operator("unanswered"), []
+
+    @app.reconcile(Note, predicate=generation_changed)
+    async def reconcile(note: Note, ctx: Context) -> None:
+        runs.append(note.spec.text)
+        note.status.text = note.spec.text
+
+    async with run(app) as operator:
+        await create(cluster)
+        await operator.settled()
+
+        async def lost(write: Write) -> Any:
+            back = await change(cluster, NOTES, {"spec": {"text": "one"}})
+            await echoed(operator.engine, NOTES, back["metadata"]["resourceVersion"])
+            world.quick.clear()
+            await write()
+            raise Unreachable("connection reset")
+
+        world.step = lost
+        await change(cluster, NOTES, {"spec": {"text": "two"}})
+        await eventually(lambda: len(runs) >= 3)
+        await asyncio.wait_for(operator.engine.controllers[0].queue.wait_idle(), 60)
+        world.quick.set()
+        await operator.settled()
+        assert runs == ["one", "two", "one", "one"]
+        assert (await content(cluster, NOTES, "status"))["text"] == "one"
 
 
 async def test_settled_waits_for_the_echo_of_a_run_that_came_and_went_meanwhile(cluster, world, clock):

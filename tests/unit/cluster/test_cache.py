@@ -31,11 +31,11 @@ def names(keys):
     return [key.name for key in keys]
 
 
-def brief(change):
-    if change is None:
-        return None
-    versions = [None if obj is None else obj["metadata"]["resourceVersion"] for obj in (change.old, change.new)]
-    return (change.type, change.key.name, *versions)
+def brief(changes):
+    def version(obj):
+        return None if obj is None else obj["metadata"]["resourceVersion"]
+
+    return [(change.type, change.key.name, version(change.old), version(change.new)) for change in changes]
 
 
 def test_each_reader_has_a_copy_without_managed_fields():
@@ -114,9 +114,9 @@ def test_a_transform_that_raises_neither_loses_nor_stops_anything(caplog):
         raise KeyError("status")
 
     cache = Cache(transform=transform)
-    assert brief(cache.update(pod("a", 1))) == ("ADDED", "a", None, "1")
+    assert brief(cache.update(pod("a", 1))) == [("ADDED", "a", None, "1")]
     assert "managedFields" not in cache.get(A)["metadata"]
-    assert brief(cache.remove(A, pod("a", 2), version="2")) == ("DELETED", "a", "2", None)
+    assert brief(cache.remove(A, pod("a", 2), version="2")) == [("DELETED", "a", "2", None)]
     assert "the transform failed for ns/a" in caplog.text
 
 
@@ -128,11 +128,11 @@ def test_an_object_that_is_put_stays_the_callers():
 
 def test_the_same_version_is_told_once():
     cache = Cache()
-    assert brief(cache.update(pod("a", 1))) == ("ADDED", "a", None, "1")
-    assert cache.update(pod("a", 1)) is None
-    assert brief(cache.update(pod("a", 2))) == ("MODIFIED", "a", "1", "2")
-    assert brief(cache.remove(A, pod("a", 3), version="3")) == ("DELETED", "a", "3", None)
-    assert cache.remove(A, version="3") is None
+    assert brief(cache.update(pod("a", 1))) == [("ADDED", "a", None, "1")]
+    assert cache.update(pod("a", 1)) == []
+    assert brief(cache.update(pod("a", 2))) == [("MODIFIED", "a", "1", "2")]
+    assert brief(cache.remove(A, pod("a", 3), version="3")) == [("DELETED", "a", "3", None)]
+    assert cache.remove(A, version="3") == []
 
 
 def test_a_write_is_read_at_once_and_told_when_the_watch_comes_to_it():
@@ -140,10 +140,10 @@ def test_a_write_is_read_at_once_and_told_when_the_watch_comes_to_it():
     cache.update(pod("a", 1))
     assert cache.put(pod("a", 5))
     assert cache.resource_version(A) == "5"
-    assert brief(cache.update(pod("a", 3))) == ("MODIFIED", "a", "1", "3")
+    assert brief(cache.update(pod("a", 3))) == [("MODIFIED", "a", "1", "3")]
     assert cache.resource_version(A) == "5", "an older event must not take back what we wrote"
-    assert brief(cache.update(pod("a", 5))) == ("MODIFIED", "a", "3", "5")
-    assert brief(cache.update(pod("a", 6))) == ("MODIFIED", "a", "5", "6")
+    assert brief(cache.update(pod("a", 5))) == [("MODIFIED", "a", "3", "5")]
+    assert brief(cache.update(pod("a", 6))) == [("MODIFIED", "a", "5", "6")]
     assert not cache.put(pod("a", 5)), "an answer that came late must not take back what the watch said"
     assert cache.resource_version(A) == "6"
 
@@ -152,8 +152,8 @@ def test_several_writes_before_their_echo_are_told_from_the_state_before_them():
     cache = Cache()
     for version in (5, 6, 7):
         assert cache.put(pod("a", version))
-    assert brief(cache.update(pod("a", 5))) == ("ADDED", "a", None, "5")
-    assert brief(cache.update(pod("a", 7))) == ("MODIFIED", "a", "5", "7")
+    assert brief(cache.update(pod("a", 5))) == [("ADDED", "a", None, "5")]
+    assert brief(cache.update(pod("a", 7))) == [("MODIFIED", "a", "5", "7")]
 
 
 def test_an_answer_that_comes_after_the_deletion_makes_no_ghost():
@@ -164,27 +164,58 @@ def test_an_answer_that_comes_after_the_deletion_makes_no_ghost():
     assert A not in cache
 
 
-def test_an_older_object_of_a_list_does_not_turn_back_what_the_cache_has_seen():
+def test_an_answer_that_comes_after_a_list_without_the_object_makes_no_ghost():
     cache = Cache()
-    cache.update(pod("a", 9))
-    cache.update(pod("b", 3))
-    assert not cache.put(pod("c", 5)), "the watch is past 5, and c is not there: it was deleted since"
+    cache.update(pod("a", 9), listed=True)
+    cache.update(pod("b", 3), listed=True)
+    assert cache.put(pod("c", 5)), "the list is not complete: c may be among what is still to come"
+    cache.update(pod("c", 5), listed=True)
+    assert list(cache.sweep({A, B, ObjectKey("ns", "c")}, "9")) == []
+    assert not cache.put(pod("d", 7)), "the list was at 9, and d is not there: it was deleted since"
+
+
+def test_a_list_that_passes_over_a_write_of_ours_tells_of_it_first():
+    cache = Cache()
+    cache.update(pod("a", 1))
+    cache.note("1")
+    cache.put(pod("a", 3))
+    changes = cache.update(pod("a", 5), listed=True)
+    assert brief(changes) == [("MODIFIED", "a", "1", "3"), ("MODIFIED", "a", "3", "5")]
+    cache.put(pod("b", 7))
+    changes += cache.update(pod("b", 9), listed=True)
+    assert brief(changes[2:]) == [("ADDED", "b", None, "7"), ("MODIFIED", "b", "7", "9")]
+    assert [change.gap for change in changes] == [True] * 4
+
+
+def test_what_a_list_shows_to_be_made_anew_is_told_as_deleted_and_added():
+    cache = Cache()
+    cache.update(pod("a", 1, uid="first"))
+    assert [change.gap for change in cache.update(pod("b", 2))] == [False]
+    changes = cache.update(pod("a", 5, uid="second"), listed=True)
+    assert brief(changes) == [("DELETED", "a", "1", None), ("ADDED", "a", None, "5")]
+    cache.put(pod("a", 7, uid="second"))
+    changes = cache.update(pod("a", 9, uid="third"), listed=True)
+    assert brief(changes) == [
+        ("MODIFIED", "a", "5", "7"),
+        ("DELETED", "a", "7", None),
+        ("ADDED", "a", None, "9"),
+    ]
 
 
 def test_another_object_of_the_same_name_and_version_is_told():
     cache = Cache()
     cache.update(pod("a", 5, uid="before the server was restored"))
-    assert brief(cache.update(pod("a", 5, uid="after"))) == ("MODIFIED", "a", "5", "5")
-    assert cache.update(pod("a", 5, uid="after")) is None
+    assert brief(cache.update(pod("a", 5, uid="after"))) == [("DELETED", "a", "5", None), ("ADDED", "a", None, "5")]
+    assert cache.update(pod("a", 5, uid="after")) == []
 
 
 def test_an_object_made_anew_survives_the_deletion_of_its_predecessor():
     cache = Cache()
     cache.update(pod("a", 4))
     assert cache.put(pod("a", 8))
-    assert brief(cache.remove(A, pod("a", 6), version="6")) == ("DELETED", "a", "6", None)
+    assert brief(cache.remove(A, pod("a", 6), version="6")) == [("DELETED", "a", "6", None)]
     assert cache.resource_version(A) == "8"
-    assert brief(cache.update(pod("a", 8))) == ("ADDED", "a", None, "8")
+    assert brief(cache.update(pod("a", 8))) == [("ADDED", "a", None, "8")]
 
 
 def test_a_sweep_removes_ghosts_but_not_what_was_written_after_the_list():
@@ -192,15 +223,15 @@ def test_a_sweep_removes_ghosts_but_not_what_was_written_after_the_list():
     cache.update(pod("a", 1))
     cache.update(pod("b", 2))
     cache.put(pod("c", 9))
-    assert [brief(change) for change in cache.sweep({B}, "5")] == [("DELETED", "a", "1", None)]
+    assert brief(cache.sweep({B}, "5")) == [("DELETED", "a", "1", None)]
     assert names(cache.keys()) == ["b", "c"]
-    assert brief(cache.update(pod("c", 9))) == ("ADDED", "c", None, "9")
+    assert brief(cache.update(pod("c", 9))) == [("ADDED", "c", None, "9")]
 
 
 def test_what_came_by_a_write_and_went_unseen_is_told_as_deleted():
     cache = Cache()
     cache.put(pod("a", 3))
-    assert [brief(change) for change in cache.sweep(set(), "5")] == [("DELETED", "a", "3", None)]
+    assert brief(cache.sweep(set(), "5")) == [("ADDED", "a", None, "3"), ("DELETED", "a", "3", None)]
     assert (list(cache.keys()), list(cache.told()), cache._ahead) == ([], [], {})
     assert list(cache.sweep(set(), "6")) == []
 
@@ -209,8 +240,8 @@ def test_after_a_reset_of_history_lower_versions_count():
     cache = Cache()
     cache.update(pod("a", 100))
     cache.put(pod("a", 120))
-    cache.forget_versions()
-    assert brief(cache.update(pod("a", 3))) == ("MODIFIED", "a", "120", "3")
+    assert brief(cache.forget_versions()) == [("MODIFIED", "a", "100", "120")], "the last that is told of that history"
+    assert brief(cache.update(pod("a", 3))) == [("MODIFIED", "a", "120", "3")]
     assert cache.resource_version(A) == "3"
     assert cache.put(pod("b", 4))
 
@@ -221,7 +252,7 @@ def test_those_who_come_late_are_told_what_the_others_know():
     cache.put(pod("b", 7))
     cache.put(pod("c", 8))
     cache.update(pod("a", 3))
-    assert [brief(change) for change in cache.told()] == [("ADDED", "a", None, "3"), ("ADDED", "b", None, "2")]
+    assert brief(cache.told()) == [("ADDED", "a", None, "3"), ("ADDED", "b", None, "2")]
 
 
 def test_an_object_without_a_name_is_refused():
@@ -258,8 +289,8 @@ def test_whatever_the_interleaving_the_cache_ends_at_the_servers_state_and_so_do
     steps, alive, puts = drawn
     cache, seen = Cache(), {}
 
-    def tell(change):
-        if change is not None:
+    def tell(changes):
+        for change in changes:
             assert (change.type == "ADDED") == (change.key.name not in seen)
             if change.type == "DELETED":
                 del seen[change.key.name]

@@ -277,7 +277,7 @@ async def test_an_object_made_anew_by_a_reset_server_is_a_change_even_at_the_sam
     api = ScriptedAPI([page(5, of("first")), page(6, of("second"))], [[errors.Gone("expired")]])
     async with following(api) as (informer, changes):
         assert informer.cache.get(A)["metadata"]["uid"] == "second"
-        assert changes == [("ADDED", "a", "4"), ("MODIFIED", "a", "4")]
+        assert changes == [("ADDED", "a", "4"), ("DELETED", "a", "4"), ("ADDED", "a", "4")]
 
 
 async def test_a_subscriber_that_comes_late_begins_with_what_is_there_and_can_leave(following):
