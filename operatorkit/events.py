@@ -203,15 +203,18 @@ class EventRecorder:
         the object is gone.
         """
         before = self._held.pop(scope, {})
-        after: dict[Hashable, Notice] = {
+        wanted: dict[Hashable, Notice] = {
             (notice.regarding.identity, notice.type, notice.reason, _key(notice)): notice for notice in notices
         }
-        if after:
+        self._end(notice for identity, notice in before.items() if identity not in wanted)
+        after = {
+            identity: notice for identity, notice in wanted.items() if _says_the_same(before.get(identity), notice)
+        }
+        if wanted:
             self._held[scope] = after
-        self._end(notice for identity, notice in before.items() if identity not in after)
-        for identity, notice in after.items():
-            known = before.get(identity)
-            if known is None or (known.message, known.occurrence) != (notice.message, notice.occurrence):
+        for identity, notice in wanted.items():
+            if identity not in after:
+                after[identity] = notice  # not before its own turn: `refresh`, meanwhile, would count it too
                 await self.record(notice)
 
     def release(self, scope: Hashable) -> None:
@@ -306,7 +309,7 @@ class EventRecorder:
             series = self._series[name] = _Series(name, notice)
         self._series.move_to_end(name)
         series.notice = replace(notice, message=_one_line(message), reason=notice.reason[:_FIELD_MAX_LENGTH])
-        self._forget()
+        self._forget(but=series)
         return series, subject
 
     def _subject(self, regarding: Reference) -> _Subject:
@@ -319,11 +322,11 @@ class EventRecorder:
             self._subjects.popitem(last=False)
         return subject
 
-    def _forget(self) -> None:
-        """Drop the series unused for longest, but none with occurrences still to be written."""
+    def _forget(self, *, but: _Series) -> None:
+        """Drop the series unused for longest, but none with occurrences that are still to be written."""
         excess = len(self._series) - self._limits.remembered
         if excess > 0:
-            quiet = [name for name, series in self._series.items() if not series.pending and not series.lock.locked()]
+            quiet = [name for name, series in self._series.items() if series.is_quiet and series is not but]
             for name in quiet[:excess]:
                 del self._series[name]
 
@@ -444,6 +447,11 @@ class _Series:
     over: bool = False
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing of it is being written, or waits for that."""
+        return (self.over or not self.pending) and not self.lock.locked()
+
     def learn(self, event: Mapping[str, Any]) -> None:
         self.count = max(int(event.get("count") or 0), 1)
         self.resource_version = event["metadata"]["resourceVersion"]
@@ -497,6 +505,10 @@ def _notice(
 def _key(notice: Notice) -> str:
     """Return the message key; its first letter keeps a key and an equal message, and the word `combined`, apart."""
     return f"m:{_one_line(notice.message)}" if notice.key is None else f"k:{notice.key}"
+
+
+def _says_the_same(known: Notice | None, notice: Notice) -> bool:
+    return known is not None and (known.message, known.occurrence) == (notice.message, notice.occurrence)
 
 
 def _one_line(message: str) -> str:

@@ -295,6 +295,15 @@ async def test_what_a_failure_kept_back_is_written_by_the_next_refresh(store, cl
     assert store.counts() == {"ask for app1": 1}
 
 
+async def test_a_failure_is_made_up_for_even_if_more_is_kept_back_than_is_remembered(store, clock):
+    recorder = recorder_of(store, clock, remembered=1)
+    for message in ("one", "two"):
+        store.fail = [Timeout("too slow")]
+        await recorder.record(warning(message))
+    await recorder.refresh()
+    assert store.counts() == {"one": 1, "two": 1}
+
+
 async def test_what_was_held_and_is_over_is_not_written_late_but_counted_when_it_happens_again(store, clock):
     recorder = recorder_of(store, clock)
     store.fail = [Timeout("no answer")]
@@ -309,6 +318,22 @@ async def test_what_was_held_and_is_over_is_not_written_late_but_counted_when_it
     await recorder.hold("web", [warning()])
     await recorder.hold("api", [warning("ask for app2")])
     assert store.counts() == {"ask for app1": 2, "ask for app2": 3}
+
+
+async def test_what_is_held_while_all_is_refreshed_is_counted_once(store, clock):
+    recorder = recorder_of(store, clock)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(recorder.hold("web", [warning("one"), warning("two")]))
+        group.create_task(recorder.refresh())
+    assert store.counts() == {"one": 1, "two": 1}
+
+
+async def test_what_is_over_before_it_could_be_written_is_forgotten_in_time(store, clock):
+    recorder = recorder_of(store, clock, remembered=2)
+    for n in range(9):
+        store.fail = [Timeout("no answer")]
+        await recorder.hold("web", [replace(warning(), regarding=replace(POD, name=f"web-{n}", uid=f"uid-{n}"))])
+    assert len(recorder._series) <= 3, "those that are kept, and the one that is still to be written"
 
 
 async def test_what_one_scope_ends_and_another_still_holds_is_written_late(store, clock):
