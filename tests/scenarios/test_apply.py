@@ -179,3 +179,19 @@ async def test_managed_fields_can_be_cleared(http, config_map):
     await http.apply(http.path("configmaps", "a"), config_map("a", {"k": "1"}))
     answer = await http.patch(http.path("configmaps", "a"), {"metadata": {"managedFields": [{}]}})
     assert "managedFields" not in answer.json["metadata"]
+
+
+async def test_what_is_applied_in_another_version_than_before_takes_back_what_it_leaves_out(http, establish):
+    fields = {"size": {"type": "integer"}, "names": {"type": "array", "items": {"type": "string"}}}
+    spec = {"type": "object", "properties": fields}
+    first = await establish("Thing", {"type": "object", "properties": {"spec": spec}})
+    group = f"{http.namespace}.example.org"
+    head = {"kind": "Thing", "metadata": {"name": "t"}}
+    thing = {**head, "apiVersion": f"{group}/v1", "spec": {"size": 1, "names": ["a"]}}
+    assert (await http.apply(f"{first}/t", thing)).status == 201
+    second = http.path(f"{group}/v2/things", "t")
+    answer = await http.apply(second, thing | {"apiVersion": f"{group}/v2", "spec": {"size": 2}})
+    assert answer.status == 200, answer.text
+    assert (answer.json["apiVersion"], answer.json["spec"]) == (f"{group}/v2", {"size": 2})
+    [entry] = answer.json["metadata"]["managedFields"]
+    assert (entry["apiVersion"], entry["fieldsV1"]) == (f"{group}/v2", {"f:spec": {"f:size": {}}})

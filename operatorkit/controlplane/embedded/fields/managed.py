@@ -107,7 +107,7 @@ class Tracking:
 
     def converted(self, obj: Any, api_version: str) -> Any:
         """Return an object in a version."""
-        if api_version == self.api_version or not isinstance(obj, dict) or not obj:
+        if not isinstance(obj, dict) or not obj or obj.get("apiVersion", self.api_version) == api_version:
             return obj
         return self.convert(obj, api_version)
 
