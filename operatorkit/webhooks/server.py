@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 
@@ -35,6 +36,16 @@ _SMALL_AT_ONCE = 256
 _BODY_SECONDS = 5.0
 _MARGIN = 0.9  # of the API server's patience: the rest is for the way
 _LONGEST = timedelta(seconds=30)
+
+
+class _ClientFaults(logging.LoggerAdapter[logging.Logger]):
+    """What aiohttp calls an error is a client's: what is no HTTP gets a 400, and whoever can send it fills no log."""
+
+    def error(self, msg: object, *args: object, **kwargs: Any) -> None:
+        self.debug(msg, *args, **kwargs)
+
+    def exception(self, msg: object, *args: object, **kwargs: Any) -> None:
+        self.debug(msg, *args, **({"exc_info": True} | kwargs))
 
 
 class WebhookServer:
@@ -75,7 +86,13 @@ class WebhookServer:
         listener = _listen(self._host, self._port)
         app = web.Application(client_max_size=MAX_BODY_BYTES)
         app.router.add_route("*", "/{path:.*}", self._handle)
-        runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=_LONGEST.total_seconds())
+        runner = web.AppRunner(
+            app,
+            access_log=None,
+            logger=_ClientFaults(_log, {}),
+            handle_signals=False,
+            shutdown_timeout=_LONGEST.total_seconds(),
+        )
         await runner.setup()
         self._runner = runner
         try:

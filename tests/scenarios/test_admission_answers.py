@@ -180,3 +180,21 @@ async def test_many_warnings_are_cut_so_that_an_answer_can_still_be_read(http, w
     answer = await http.post(http.path("configmaps"), config_map())
     assert answer.status == 201
     assert answer.warnings == tuple(f'299 - "{it[:256]}"' for it in texts[:16])
+
+
+async def test_metadata_of_another_type_fails_the_request_for_a_custom_object(http, webhooks, establish):
+    path, group = await establish("Thing", THING), f"{http.namespace}.example.org"
+    rules = [{"operations": ["CREATE"], "apiGroups": [group], "apiVersions": ["v1"], "resources": ["things"]}]
+    await webhooks.register("mutating", webhooks.hook("/m", patched(added("/metadata/labels", {"a": 1})), rules))
+    answer = await http.post(path, {"kind": "Thing", "apiVersion": f"{group}/v1", "metadata": {"name": "t"}})
+    told = "json: cannot unmarshal number into Go struct field ObjectMeta.labels of type string"
+    assert (answer.status, answer.json["message"]) == (500, told)
+
+
+async def test_a_new_object_is_given_no_version_by_a_webhook(http, webhooks, config_map):
+    await webhooks.register("mutating", webhooks.hook("/m", patched(added("/metadata/resourceVersion", "1"))))
+    answer = await http.post(http.path("configmaps"), config_map())
+    assert (answer.status, answer.json["message"]) == (
+        500,
+        "resourceVersion should not be set on objects to be created",
+    )

@@ -40,6 +40,7 @@ Ownership = Callable[[Object | None, Object], Object]
 
 _SUFFIX_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 _GENERATED_MAX_LENGTH = 63 - 5
+_HAS_REVISION = "resourceVersion should not be set on objects to be created"
 ATTEMPTS = 16
 
 
@@ -80,7 +81,7 @@ class Writer:
         generated = not metadata.get("name") and bool(metadata.get("generateName"))
         revision = metadata.pop("resourceVersion", "")
         if not target.name and revision.isascii() and revision.isdigit() and int(revision):
-            raise ApiError(500, "", "resourceVersion should not be set on objects to be created")
+            raise ApiError(500, "", _HAS_REVISION)
         self._admit_namespace(target, metadata.get("name") or metadata.get("generateName", ""))
         collection = self._storage.collection(served.collection)
         if generated:
@@ -101,6 +102,8 @@ class Writer:
         self._refuse_faults(served, obj, None, "")
         if options.admission is not None:
             await options.admission.validate(None, obj)
+            if obj["metadata"].get("resourceVersion"):
+                raise ApiError(500, "", _HAS_REVISION)
             obj = self._trimmed(served, obj)
         name = obj["metadata"]["name"]
         present = collection.records.get(key_of(target.namespace if served.namespaced else "", name))

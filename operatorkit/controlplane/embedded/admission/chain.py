@@ -182,6 +182,8 @@ class Admission:
             before = _as(invocation, new)
             made = self._shape.decode(json_patch(before, patch), invocation)
         except (ApiError, ClusterError) as error:
+            if isinstance(error, ApiError) and error.code == 500:  # worded already
+                raise self._told(error) from None
             cause = error.__cause__ or error
             raise self._told(internal_error(_DECODING.sub("", str(cause)))) from None
         changed = not equal(made, before)  # before defaults: to have removed one is a change, though it comes back
