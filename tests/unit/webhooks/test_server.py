@@ -323,9 +323,7 @@ async def test_every_address_of_both_families_is_served_on_one_port(served):
         await everywhere.stop()
 
 
-@pytest.mark.parametrize("request_", [b"what?\r\n\r\n", b"POST / HTTP/1.1\r\nContent-Length: -5\r\n\r\n"])
-async def test_what_is_no_http_is_refused_without_filling_the_log(served, caplog, request_):
-    assert (await raw(served, request_)).startswith(b"HTTP/1.0 400 ")
-    assert [
-        it for it in caplog.records if it.levelname == "ERROR" and it.name.startswith(("aiohttp", "operatorkit"))
-    ] == []
+async def test_what_is_no_http_is_refused_without_filling_the_log(served, caplog):
+    assert (await raw(served, b"POST / HTTP/1.1\r\nContent-Length: -5\r\n\r\n")).startswith(b"HTTP/1.0 400 ")
+    errors = [it for it in caplog.records if it.levelname == "ERROR"]
+    assert [it for it in errors if it.name.startswith(("aiohttp", "operatorkit"))] == []
