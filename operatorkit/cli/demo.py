@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 import subprocess
 import sys
 import tempfile
@@ -38,9 +39,9 @@ def command(*, keep: bool) -> None:
 
 
 async def _demo(*, keep: bool, started: float) -> None:
-    """Run everything in one loop: it turns Ctrl-C into a cancellation wherever the story is, and all is cleaned up."""
+    """Run everything in one loop: what asks to stop cancels the story wherever it is, and all is cleaned up."""
     click.secho("operatorkit demo: certificates from a custom resource, errors where their owner looks", bold=True)
-    with contextlib.ExitStack() as stack:
+    with _stopped_by_signals(), contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="operatorkit-demo-")))
         await _tell(stack, folder, started)
         if keep:
@@ -48,6 +49,26 @@ async def _demo(*, keep: bool, started: float) -> None:
         else:
             click.echo()
             click.echo("To go on from here, `make demo KEEP=1` leaves the control plane up and prints its kubeconfig.")
+
+
+@contextlib.contextmanager
+def _stopped_by_signals() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end the story as Ctrl-C does, which the loop sees to; raise SystemExit for them then."""
+    loop, task, received = asyncio.get_running_loop(), asyncio.current_task(), list[signal.Signals]()
+    assert task is not None
+
+    def stop(number: signal.Signals) -> None:
+        received.append(number)
+        task.cancel()
+
+    for number in set(stop_signals()) - {signal.SIGINT}:
+        loop.add_signal_handler(number, stop, number)
+    try:
+        yield
+    except asyncio.CancelledError:
+        if not received:
+            raise
+        raise SystemExit(128 + received[0]) from None
 
 
 async def _tell(stack: contextlib.ExitStack, folder: Path, started: float) -> None:

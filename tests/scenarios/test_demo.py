@@ -75,11 +75,11 @@ def test_the_demo_shows_the_error_at_the_pod_and_the_recovery(marker: str) -> No
     assert "Traceback" not in told + done.stderr
 
 
-@pytest.mark.parametrize("until", ["is ready at", "operatorkit run pki", "asks for a certificate", "until Ctrl-C"])
-def test_an_interrupted_demo_leaves_no_process_behind(marker: str, until: str) -> None:
+def interrupt(marker: str, folder: Path, until: str, number: signal.Signals) -> subprocess.CompletedProcess[str]:
+    """Start the demo, send it a signal once it has said `until`, and return how it ended."""
     process = subprocess.Popen(
         [*COMMAND, "--keep"],
-        env=environment(marker),
+        env=environment(marker) | {"TMPDIR": str(folder)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -91,12 +91,30 @@ def test_an_interrupted_demo_leaves_no_process_behind(marker: str, until: str) -
         seen.append(line)
         if until in line:
             break
-    os.killpg(process.pid, signal.SIGINT)
+    os.killpg(process.pid, number)
     rest, _ = process.communicate(timeout=120)
     text = "".join(seen) + rest
     assert any(until in line for line in seen), text
     assert "Traceback" not in text
-    assert process.returncode in (0, 130), text
+    return subprocess.CompletedProcess(process.args, process.returncode, text)
+
+
+@pytest.mark.parametrize("until", ["is ready at", "operatorkit run pki", "asks for a certificate", "until Ctrl-C"])
+def test_an_interrupted_demo_leaves_no_process_behind(marker: str, until: str, tmp_path: Path) -> None:
+    done = interrupt(marker, tmp_path, until, signal.SIGINT)
+    assert done.returncode in (0, 130), done.stdout
+    assert list(tmp_path.glob("operatorkit-demo-*")) == []
+
+
+@pytest.mark.parametrize(
+    ("until", "number"),
+    [("is ready at", signal.SIGTERM), ("asks for a certificate", signal.SIGHUP)],
+)
+def test_a_demo_that_is_asked_to_end_tidies_up(marker: str, until: str, number: signal.Signals, tmp_path: Path) -> None:
+    """At the first of these no operator runs yet that could tidy up after it."""
+    done = interrupt(marker, tmp_path, until, number)
+    assert done.returncode == 128 + number, done.stdout
+    assert list(tmp_path.glob("operatorkit-demo-*")) == []
 
 
 def runs_an_operator(marker: str) -> bool:
