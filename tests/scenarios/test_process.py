@@ -118,6 +118,62 @@ async def test_run_serves_until_sigterm_and_ends_with_exit_code_0(cluster, start
     assert "Traceback" not in process.said
 
 
+SLOW = """
+import asyncio
+from datetime import timedelta
+
+from kubernetes.client.models import V1ConfigMap
+
+from operatorkit import Context, Model, Operator, Resource, Settings
+from operatorkit.errors import NotFound
+from operatorkit.resource import api_resource_of
+
+
+class Status(Model):
+    done: bool = False
+
+
+class Task(Resource[Model, Status], group="slow.example.io", version="v1"):
+    pass
+
+
+app = Operator("slow", settings=Settings(shutdown_timeout=timedelta(seconds=LIMIT)))
+
+
+@app.reconcile(Task)
+async def reconcile(task: Task, ctx: Context) -> None:
+    ctx.log.warning("has begun")
+    while not task.status.done:
+        try:
+            await ctx.api.get(api_resource_of(V1ConfigMap), "go", namespace=ctx.key.namespace)
+            task.status.done = True
+        except NotFound:
+            await asyncio.sleep(0.05)
+"""
+TASKS = ApiResource("slow.example.io", "v1", "Task", "tasks", namespaced=True)
+
+
+@pytest.mark.parametrize(("limit", "done"), [(120, True), (0.1, False)], ids=["in time", "late"])
+async def test_sigterm_lets_a_run_finish_that_has_begun_and_cancels_a_late_one(
+    cluster, start, kubeconfig, tmp_path, limit, done
+):
+    (tmp_path / "slow.py").write_text(SLOW.replace("LIMIT", str(limit)))
+    where = {"namespace": cluster.namespace}
+    process = start("run", tmp_path / "slow.py", "--install", "--kubeconfig", kubeconfig)
+    await process.says("slow is ready")
+    task = {"apiVersion": TASKS.api_version, "kind": TASKS.kind, "metadata": {"name": "a"}}
+    await cluster.create(TASKS, task, **where)
+    await process.says("has begun")
+    process.popen.send_signal(signal.SIGTERM)
+    await process.says("finishing what runs now")
+    if done:
+        await cluster.create(CONFIG_MAPS, {"metadata": {"name": "go"}}, **where)
+    assert await process.ends() == 0
+    assert (await cluster.get(TASKS, "a", **where)).get("status", {}).get("done", False) is done
+    assert ("did not finish within 0.1 s: cancelled" in process.said) is not done
+    assert "Traceback" not in process.said
+
+
 async def test_a_running_operator_answers_probes(start, kubeconfig):
     process = start("run", EXAMPLE, "--install", "--kubeconfig", kubeconfig, "--health-port", 0)
     await process.says("website is ready")
