@@ -16,7 +16,7 @@ from operatorkit.clock import Clock
 from operatorkit.cluster import Change, ClusterAPI, JSONObject, PatchType, key_of
 from operatorkit.cluster.versions import is_newer
 from operatorkit.crd.model import written
-from operatorkit.errors import NotFound
+from operatorkit.errors import Conflict, Invalid, NotFound
 from operatorkit.names import ApiResource, ObjectKey
 from operatorkit.resource import Resource, write
 
@@ -101,6 +101,10 @@ class StatusWriter:
             )
         except NotFound:
             return raw  # deleted meanwhile: nobody is left to read it
+        except Invalid as error:
+            if any(cause.field == "metadata.uid" for cause in error.causes):
+                raise Conflict(f"{self._resource.kind} {key} was deleted and made anew meanwhile") from error
+            raise
         except BaseException:
             self._unsure[key] = self._clock.monotonic() + _CARRIED_OUT_WITHIN_SECONDS
             raise

@@ -333,6 +333,25 @@ async def test_an_object_that_was_made_anew_behind_a_gap_of_the_watch_is_reconci
         assert runs == ["one", "two"]
 
 
+async def test_the_status_of_an_object_that_was_made_anew_meanwhile_is_no_failure(cluster, world, run, caplog):
+    runs: list[str] = []
+    async with run(copier(runs, status=True)) as operator:
+
+        async def replaced(write: Write) -> Any:
+            await cluster.delete(NOTES, "a", namespace=cluster.namespace)
+            anew = Note(metadata=ObjectMeta(name="a"), spec=NoteSpec(text="two"))
+            await cluster.create(NOTES, anew.write(), namespace=cluster.namespace)
+            return await write()
+
+        world.step = replaced
+        await create(cluster)
+        await operator.settled()
+        assert runs[0] == "one"
+        assert runs[-1] == "two"
+        assert (await content(cluster, NOTES, "status"))["text"] == "two"
+    assert "reconcile failed" not in caplog.text
+
+
 async def test_a_status_whose_answer_was_lost_is_put_right_past_any_predicate(cluster, world, run):
     """The next run does not know of it, and finds nothing to write; the predicate is for changes of others."""
     app, runs = Operator("unanswered"), []
