@@ -187,6 +187,11 @@ def _text(part: Mapping[str, Any]) -> str:
     return render([part]).removeprefix("---\n").strip()
 
 
+def _comment(text: str) -> str:
+    """Return what an author has written as one line in which Helm reads nothing."""
+    return " ".join(text.split()).replace("{{", '{{ "{{" }}')
+
+
 def _filled(template: str, facts: Mapping[str, Any]) -> str:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("operatorkit.chart"),
@@ -203,4 +208,5 @@ def _filled(template: str, facts: Mapping[str, Any]) -> str:
         autoescape=False,  # noqa: S701 - YAML is made, not HTML
     )
     environment.filters["quoted"] = json.dumps
+    environment.filters["comment"] = _comment
     return environment.get_template(f"{template}.j2").render(facts)

@@ -15,7 +15,15 @@ __all__ = ["crd_values", "operator_values", "schema_text", "values_text"]
 
 Schema = dict[str, Any]
 
-_QUANTITY = r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$"
+_QUANTITY = r"^([0-9]+(\.[0-9]*)?|\.[0-9]+)(n|u|m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei|[eE][+-]?[0-9]+)?$"
+_RESOURCE = r"^(cpu|memory|ephemeral-storage|hugepages-.+|[^/]+/.+)$"
+_DOMAIN = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
+_WORD = r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
+_KEY = rf"^({_DOMAIN}/)?{_WORD}$"
+_LABEL = rf"^({_WORD})?$"
+_REPOSITORY = r"^([^\s/@]+/)*[^\s/@:]+$"
+_AFFINITY = r"^(node|pod|podAnti)Affinity$"
+_TAG = r"^([A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?$"
 
 
 def operator_values(image: str, *, grace_seconds: int) -> Schema:
@@ -24,14 +32,14 @@ def operator_values(image: str, *, grace_seconds: int) -> Schema:
         "Values of the operator's chart.",
         image=_object(
             "The image to run: it has operatorkit and the operator installed.",
-            repository=_string("Where it is, without a tag.", image, minLength=1),
-            tag=_string("Its tag; when empty, the chart's appVersion."),
+            repository=_string("Where it is, without a tag.", image, pattern=_REPOSITORY),
+            tag=_string("Its tag; when empty, the chart's appVersion.", pattern=_TAG),
             digest=_string("Its digest, which wins over the tag.", pattern=r"^(sha256:[0-9a-f]{64})?$"),
             pullPolicy=_string("When it is pulled.", "IfNotPresent", enum=["Always", "IfNotPresent", "Never"]),
         ),
         imagePullSecrets=_list(
             "Secrets to pull it with.",
-            _closed({"name": {"type": "string", "minLength": 1}}, required=["name"]),
+            _closed({"name": {"type": "string", "pattern": f"^{_DOMAIN}$", "maxLength": 253}}, required=["name"]),
         ),
         replicas=_value(
             "integer",
@@ -49,7 +57,7 @@ def operator_values(image: str, *, grace_seconds: int) -> Schema:
         serviceAccount=_object(
             "The identity of the operator.",
             create=_value("boolean", "Make it.", True),
-            name=_string("Its name; when empty, the release's if it is made, and default if not."),
+            name=_name("Its name; when empty, the release's if it is made, and default if not."),
             annotations=_texts("Annotations of it."),
         ),
         rbac=_object("Its permissions.", create=_value("boolean", "Make the roles, and bind them.", True)),
@@ -62,7 +70,7 @@ def operator_values(image: str, *, grace_seconds: int) -> Schema:
             "integer", "How long the runs that have begun may take to finish.", grace_seconds, minimum=1
         ),
         podAnnotations=_texts("Annotations of the Pods."),
-        podLabels=_texts("Labels of the Pods, beside the chart's own."),
+        podLabels=_labels("Labels of the Pods, beside the chart's own, which win."),
         **_scheduling(),
         nameOverride=_string("A name in place of the chart's.", pattern=r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$"),
         fullnameOverride=_string("A name in place of the release's.", pattern=r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$"),
@@ -71,11 +79,18 @@ def operator_values(image: str, *, grace_seconds: int) -> Schema:
 
 def _scheduling() -> dict[str, Schema]:
     return {
-        "priorityClassName": _string("Their PriorityClass."),
-        "nodeSelector": _texts("Labels of the nodes that they may run on."),
-        "tolerations": _list("Taints that they tolerate, as in a Pod.", {"type": "object"}),
-        "affinity": {"type": "object", "description": "Their affinity, as in a Pod.", "default": {}},
+        "priorityClassName": _name("Their PriorityClass."),
+        "nodeSelector": _labels("Labels of the nodes that they may run on."),
+        "tolerations": _list("Taints that they tolerate, as in a Pod.", _toleration()),
+        "affinity": _map("Their affinity, as in a Pod.", {}, _AFFINITY, {"type": "object"}),
     }
+
+
+def _toleration() -> Schema:
+    fields: dict[str, Schema] = {name: {"type": "string"} for name in ("key", "operator", "value")}
+    fields["effect"] = {"type": "string", "enum": ["NoSchedule", "PreferNoSchedule", "NoExecute"]}
+    fields["tolerationSeconds"] = {"type": "integer"}
+    return _closed(fields)
 
 
 def crd_values() -> Schema:
@@ -136,13 +151,28 @@ def _list(description: str, items: Schema) -> Schema:
     return _value("array", description, [], items=items)
 
 
-def _texts(description: str) -> Schema:
-    return _value("object", description, {}, additionalProperties={"type": "string"})
+def _name(description: str) -> Schema:
+    return _string(description, pattern=f"^({_DOMAIN})?$", maxLength=253)
+
+
+def _texts(description: str, **bounds: Any) -> Schema:
+    """Return a map of texts whose keys Kubernetes takes for labels and annotations."""
+    texts = {"type": "string", **bounds}
+    return _map(description, {}, _KEY, texts)
+
+
+def _labels(description: str) -> Schema:
+    return _texts(description, pattern=_LABEL)
 
 
 def _quantities(description: str, default: dict[str, str]) -> Schema:
     amount = {"type": ["string", "integer", "number"], "pattern": _QUANTITY, "minimum": 0}
-    return _value("object", description, default, additionalProperties=amount)
+    return _map(description, default, _RESOURCE, amount)
+
+
+def _map(description: str, default: Mapping[str, Any], keys: str, values: Schema) -> Schema:
+    """Return a map with keys of a pattern; `propertyNames` would do, but Helm names the wrong place of a wrong one."""
+    return _value("object", description, default, patternProperties={keys: values}, additionalProperties=False)
 
 
 def _closed(properties: dict[str, Schema], **more: Any) -> Schema:

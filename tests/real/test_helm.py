@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -140,6 +141,42 @@ def test_no_name_is_made_that_kubernetes_would_refuse_for_its_length(helm):
     assert len(service["metadata"]["name"]) <= 63
     for resource in CONFIGURATIONS.values():
         assert all(len(one["metadata"]["name"]) <= 253 for one in objects(done.stdout, resource.kind))
+
+
+@pytest.mark.parametrize("word", ["true", "null", "1e3", "007"])
+def test_a_name_that_yaml_would_read_as_something_else_stays_a_name(helm, word):
+    values = ",".join(f"{it}={word}" for it in ("watchNamespace", "nameOverride", "fullnameOverride"))
+    text = helm("template", word, CHARTS / "pki", "--namespace", word, "--set-string", values).stdout
+    made = [it for it in yaml.safe_load_all(text) if it]
+    assert {it["metadata"].get("namespace", word) for it in made} == {word, "default"}
+    assert {it["metadata"]["labels"]["app.kubernetes.io/instance"] for it in made} == {word}
+    [deployment] = objects(text, "Deployment")
+    assert (deployment["metadata"]["name"], deployment["spec"]["template"]["spec"]["serviceAccountName"]) == (
+        word,
+        word,
+    )
+    assert {it["subjects"][0]["name"] for it in objects(text, "RoleBinding")} == {word}
+
+
+@pytest.mark.parametrize("release", ["a.b", "r" * 50 + "--p", "pki--x"])
+def test_the_names_of_a_release_are_labels_of_dns(helm, release):
+    text = helm("template", release, CHARTS / "pki", "--set", "nameOverride=a--b").stdout
+    names = [it["metadata"]["name"] for kind in ("Deployment", "Service") for it in objects(text, kind)]
+    assert len(names) == 2
+    assert all(re.fullmatch("[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", it) for it in names), names
+
+
+def test_labels_and_annotations_of_the_chart_itself_win(helm):
+    values = {
+        "podLabels": {"app.kubernetes.io/name": "mine", "tier": "back"},
+        "podAnnotations": {"kubectl.kubernetes.io/default-container": "mine", "a": "b"},
+    }
+    options = [part for name, it in values.items() for part in ("--set-json", f"{name}={json.dumps(it)}")]
+    [deployment] = objects(rendered(helm, "pki", *options), "Deployment")
+    metadata = deployment["spec"]["template"]["metadata"]
+    assert deployment["spec"]["selector"]["matchLabels"].items() <= metadata["labels"].items()
+    assert (metadata["labels"]["tier"], metadata["labels"]["app.kubernetes.io/name"]) == ("back", "pki")
+    assert metadata["annotations"] == {"kubectl.kubernetes.io/default-container": "operator", "a": "b"}
 
 
 @pytest.mark.parametrize("options", [(), ("--set", "watchNamespace=pki-system,verbose=true,podLabels.tier=back")])

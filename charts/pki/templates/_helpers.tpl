@@ -1,14 +1,14 @@
 {{- define "pki.name" -}}
-{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
+{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimAll "-" }}
 {{- end }}
 
 {{- define "pki.fullname" -}}
 {{- if .Values.fullnameOverride }}
-{{- .Values.fullnameOverride | trunc 63 | trimSuffix "-" }}
+{{- .Values.fullnameOverride | trunc 63 | trimAll "-" }}
 {{- else if contains (include "pki.name" .) .Release.Name }}
-{{- .Release.Name | trunc 63 | trimSuffix "-" }}
+{{- .Release.Name | replace "." "-" | trunc 63 | trimAll "-" }}
 {{- else }}
-{{- printf "%s-%s" .Release.Name (include "pki.name" .) | trunc 63 | trimSuffix "-" }}
+{{- printf "%s-%s" (.Release.Name | replace "." "-") (include "pki.name" .) | trunc 63 | trimAll "-" }}
 {{- end }}
 {{- end }}
 
@@ -26,8 +26,8 @@
 {{- end }}
 
 {{- define "pki.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "pki.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "pki.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{- define "pki.labels" -}}
@@ -46,5 +46,5 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 
 {{- define "pki.webhookService" -}}
-{{- printf "%s-webhook" (include "pki.fullname" . | trunc 55 | trimSuffix "-") }}
+{{- printf "%s-webhook" (include "pki.fullname" . | trunc 55 | trimAll "-") }}
 {{- end }}

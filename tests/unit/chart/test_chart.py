@@ -159,3 +159,14 @@ def test_the_keys_of_webhooks_are_the_operators_in_its_own_namespace_only():
     assert f'resourceNames: ["{service}-tls"]\n    verbs: ["get", "list", "watch", "update"]' in own
     name = f"{service}.{{{{ .Release.Namespace }}}}.operatorkit.dev"
     assert f'resourceNames: ["{name}"]\n    verbs: ["get", "list", "watch", "patch"]' in cluster
+
+
+def test_a_reason_is_one_line_of_a_role_and_nothing_that_helm_reads():
+    app = Operator("things")
+    app.needs(V1ConfigMap, "get", reason="first\nsecond: {{ .Values.secret }}")
+    [line] = [
+        it
+        for it in operator_chart(app, "things", version="1").files["templates/rbac.yaml"].splitlines()
+        if "second" in it
+    ]
+    assert line.strip() == '# get: first second: {{ "{{" }} .Values.secret }}'

@@ -55,6 +55,22 @@ def test_every_value_is_described_where_it_is_set():
         (("podLabels",), {"tier": 1}, "tier"),
         (("imagePullSecrets",), ["mine"], "imagePullSecrets"),
         (("terminationGracePeriodSeconds",), 0, "terminationGracePeriodSeconds"),
+        (("image", "repository"), "a b", "repository"),
+        (("image", "repository"), "a:1", "repository"),
+        (("image", "tag"), "-x", "tag"),
+        (("image", "tag"), 1.10, "tag"),
+        (("serviceAccount", "name"), "Bad_Name", "name"),
+        (("priorityClassName",), "High Prio", "priorityClassName"),
+        (("nodeSelector",), {"a b": "c"}, "nodeSelector"),
+        (("nodeSelector",), {"a": "b c"}, "nodeSelector"),
+        (("podLabels",), {"-a": "b"}, "podLabels"),
+        (("podLabels",), {"a": "x" * 64}, "podLabels"),
+        (("tolerations",), [{"effect": "Never"}], "effect"),
+        (("tolerations",), [{"keys": "a"}], "keys"),
+        (("affinity",), {"nodeAfinity": {}}, "nodeAfinity"),
+        (("resources", "limits"), {"memory": "1GB"}, "memory"),
+        (("resources", "limits"), {"ram": "1Gi"}, "ram"),
+        (("imagePullSecrets",), [{"name": "A B"}], "imagePullSecrets"),
     ],
     ids=lambda value: ".".join(value) if isinstance(value, tuple) else str(value),
 )
@@ -73,5 +89,11 @@ def test_what_people_do_set_is_taken():
     values = copy.deepcopy(OPERATOR["default"])
     values |= {"global": {"any": "thing"}, "watchNamespace": "team-a", "tolerations": [{"operator": "Exists"}]}
     values["resources"] = {"limits": {"cpu": 1, "memory": "1Gi"}, "requests": {"cpu": "100m"}}
-    values["image"]["digest"] = "sha256:" + "a" * 64
+    values["resources"]["limits"] |= {"ephemeral-storage": "1e9", "example.com/gpu": 1, "hugepages-2Mi": "1.5Mi"}
+    values["image"] |= {"digest": "sha256:" + "a" * 64, "repository": "localhost:5000/a/b", "tag": "1.10"}
+    values["podLabels"] = {"app.kubernetes.io/part-of": "x", "empty": ""}
+    values["podAnnotations"] = {"example.com/text": "{{ anything }} at all"}
+    values["affinity"] = {"podAntiAffinity": {}}
+    values["serviceAccount"]["name"] = "a.b"
+    values["tolerations"].append({"key": "k", "value": "v", "effect": "NoExecute", "tolerationSeconds": 5})
     check(values)
