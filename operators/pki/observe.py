@@ -19,11 +19,12 @@ from operatorkit.clock import format_time
 from operatorkit.conditions import is_true
 from operatorkit.context import Context, Reader
 from operatorkit.errors import InvalidObject, NotFound
+from operatorkit.events import Reference
 from operatorkit.names import LABEL_OWNER_UID, ObjectKey
 from operatorkit.operator import Operator
 from operatorkit.resource import api_resource_of, read
 from operators.pki import reasons
-from operators.pki.api import Certificate, CertificatePolicy, ClusterIssuer, Issuer
+from operators.pki.api import GROUP, Certificate, CertificatePolicy, ClusterIssuer, Issuer
 from operators.pki.objects import secret_data
 from operators.pki.plan import Observed, Refuse, StoredSecret
 from operators.pki.pods import controller_reference, secrets_of
@@ -191,8 +192,11 @@ def _annotations(secret: V1Secret) -> dict[str, str]:
     return dict((secret.metadata and secret.metadata.annotations) or {})
 
 
-def _conflict(certificate: Certificate, secret: V1Secret | None, ctx: Context) -> str | None:
-    """Say why the Secret cannot be ours: an older Certificate wants it too, or somebody else made it."""
+def _conflict(certificate: Certificate, secret: V1Secret | None, ctx: Context) -> Refuse | None:
+    """Say why the Secret cannot be ours: an older Certificate wants it too, or somebody else made it.
+
+    What a Certificate that is gone left behind is about to go too: that need not be told at once.
+    """
     name, namespace = certificate.spec.secret_name, certificate.metadata.namespace
     mine = _seniority(certificate)
     older = [
@@ -203,9 +207,10 @@ def _conflict(certificate: Certificate, secret: V1Secret | None, ctx: Context) -
     if older:
         first = min(older, key=_seniority)
         why = "which is older" if _seniority(first)[0] != mine[0] else "as old to the second, and first by name"
-        return (
+        return Refuse(
+            reasons.SECRET_CONFLICT,
             f"Choose another spec.secretName, or delete one of the two: Certificate {first.metadata.name}, {why}, "
-            f"writes Secret {name} too"
+            f"writes Secret {name} too",
         )
     if secret is None or secret.metadata is None:
         return None
@@ -214,7 +219,19 @@ def _conflict(certificate: Certificate, secret: V1Secret | None, ctx: Context) -
     if certificate.metadata.uid in {owner.uid if owner is not None else None, label}:
         return None
     made_by = f"{owner.kind} {owner.name}" if owner is not None else "somebody else"
-    return f"Choose another spec.secretName, or delete Secret {name}: it was made by {made_by} and is left as it is"
+    return Refuse(
+        reasons.SECRET_CONFLICT,
+        f"Choose another spec.secretName, or delete Secret {name}: it was made by {made_by} and is left as it is",
+        absent=owner is not None and _is_gone(owner, ctx),
+    )
+
+
+def _is_gone(owner: Reference, ctx: Context) -> bool:
+    """Tell whether this was a Certificate that exists no more: the garbage collector removes what it owned."""
+    if (owner.kind, owner.api_version.partition("/")[0]) != (Certificate.kind, GROUP):
+        return False
+    found = ctx.get(Certificate, owner.name, namespace=owner.namespace)
+    return found is None or found.metadata.uid != owner.uid
 
 
 def _seniority(certificate: Certificate) -> tuple[str, str]:

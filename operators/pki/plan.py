@@ -12,7 +12,8 @@ What belongs here: the decision, as a value, from what was observed. What does n
     otherwise ───────────────────────────────> Issue
 
 A Refuse that rests on the absence of something is Pending for the first two seconds: what is applied together does not
-arrive together, and nobody is to be warned of what is on its way.
+arrive together, and nobody is to be warned of what is on its way. So is one that rests on what is about to go: the
+Secret of a Certificate that was deleted.
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ class Observed:
     certificate: Certificate
     request: Request | None
     faults: Sequence[Fault]
-    conflict: str | None
+    conflict: Refuse | None
     signer: Signer | Refuse
     issuer: str
     policies: Sequence[CertificatePolicy]
@@ -93,7 +94,7 @@ class Observed:
 class Refuse:
     """Say why not, and wait for a change, or for the time when it will be possible.
 
-    `absent` says that something is missing which may be on its way.
+    `absent` says that something is missing which may be on its way, or in the way and about to go.
     """
 
     reason: str
@@ -173,7 +174,7 @@ def _decide(seen: Observed) -> Refuse | WaitFor | Keep | Issue:
     if seen.request is None or seen.faults:
         return Refuse(reasons.INVALID_SPEC, describe(seen.faults))
     if seen.conflict is not None:
-        return Refuse(reasons.SECRET_CONFLICT, seen.conflict)
+        return seen.conflict
     request = seen.request
     digest = request.digest(seen.issuer)
     if isinstance(seen.signer, Refuse):

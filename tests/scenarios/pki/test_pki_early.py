@@ -178,3 +178,26 @@ async def test_a_secret_that_a_certificate_is_to_write_is_not_asked_of_people(te
         assert ready["message"].startswith("See how Certificate root stands")
         ready = await team.condition("Certificate", "web", status="Unknown", reason="IssuerNotReady")
         assert ready["message"].startswith("See how Certificate root stands")
+
+
+async def test_a_secret_that_a_deleted_certificate_left_behind_warns_nobody_while_it_is_collected(
+    team, pki, fake_clock
+):
+    """A finalizer of its own holds the Secret: no garbage collector is faster than this test."""
+    await team.ca()
+    async with pki() as running:
+        await team.pod()
+        await team.certificate()
+        first = await team.ready()
+        await team.change("Secret", "web-tls", metadata={"finalizers": ["example.com/hold"]})
+        await running.settled()
+        await team.delete("Certificate", "web")
+        await team.certificate(dnsNames=[f"web.{team.namespace}.svc"])
+        waiting = await team.condition("Certificate", "web", status="Unknown", reason="SecretConflict")
+        assert "it was made by Certificate web" in waiting["message"]
+        assert await team.leaf() == first
+        await team.change("Secret", "web-tls", metadata={"finalizers": None})
+        await team.condition("Certificate", "web", status="True", within=60)  # the garbage collector's pace
+        assert await team.leaf() != first
+        await running.settled()
+    assert await warnings(team) == []

@@ -116,14 +116,23 @@ def test_a_first_request_is_issued(ca):
 
 
 def test_a_faulty_spec_is_refused_before_all_else(ca):
-    step = plan(observed(certificate(dnsNames=["a..b"]), ca, conflict="conflict", policies=[]))
+    step = plan(
+        observed(certificate(dnsNames=["a..b"]), ca, conflict=Refuse(reasons.SECRET_CONFLICT, "conflict"), policies=[])
+    )
     assert isinstance(step, Refuse)
     assert step.reason == reasons.INVALID_SPEC
 
 
 def test_a_conflict_is_refused_even_where_the_secret_looks_right(ca):
     wanted = certificate()
-    step = plan(observed(wanted, ca, conflict="somebody else's", secret=stored(wanted, made(wanted, ca))))
+    step = plan(
+        observed(
+            wanted,
+            ca,
+            conflict=Refuse(reasons.SECRET_CONFLICT, "somebody else's"),
+            secret=stored(wanted, made(wanted, ca)),
+        )
+    )
     assert step == Refuse(reasons.SECRET_CONFLICT, "somebody else's")
 
 
@@ -291,3 +300,22 @@ class _Span:
     def __init__(self, begin: datetime, end: datetime) -> None:
         self.not_valid_before_utc, self.not_valid_after_utc = begin, end
         self.serial_number = 7
+
+
+def test_what_is_in_the_way_and_about_to_go_is_awaited_for_two_seconds_and_then_told(ca):
+    conflict = Refuse(reasons.SECRET_CONFLICT, "a deleted Certificate's", absent=True)
+    wanted = certificate()
+    assert plan(observed(wanted, ca, conflict=conflict)) == Pending(
+        reasons.SECRET_CONFLICT, "a deleted Certificate's", NOW.replace(microsecond=0) + timedelta(seconds=2)
+    )
+    assert wanted.status is not None
+    set_condition(
+        wanted.status.conditions,
+        "Ready",
+        None,
+        reasons.SECRET_CONFLICT,
+        "",
+        observed_generation=1,
+        now=NOW - timedelta(seconds=2),
+    )
+    assert plan(observed(wanted, ca, conflict=conflict)) == conflict
