@@ -8,7 +8,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-real bench lint constraints clean
+.PHONY: help demo test test-real bench soak lint constraints clean
 
 help: ## show this
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ test-real: $(VENV)/.dev ## the scenarios on a real kube-apiserver, and kubectl a
 
 bench: $(VENV)/.dev ## the engine beside plain kopf, in ratios; writes docs/reference/performance.md (ONLY=name for a part)
 	@exec env PYTHONPATH=tests $(BIN)/python -m bench $(ONLY)
+
+soak: $(VENV)/.dev ## random histories of the engine, some minutes of them (SEEDS=1000; FIRST=0: the seed to begin with)
+	@exec env PYTHONPATH=tests $(BIN)/python -m soak --seeds $(or $(SEEDS),1000) --first $(or $(FIRST),0)
 
 lint: $(VENV)/.dev ## ruff, mypy, pyright, import contracts, spelling, the wheel's contents
 	$(BIN)/ruff check .
