@@ -163,8 +163,8 @@ class Operator:
         longer applies are deleted. `workers` bounds how many keys run at once (default: `Settings.workers`); one key
         never runs twice at once.
 
-        Raises DefinitionError: the function is not `async def`, the kind has a reconcile function already, or a
-        kind is not a resource.
+        Raises DefinitionError: the function is not `async def` or does not take an object and a Context, the kind has
+        a reconcile function already, or a kind is not a resource.
         """
         self._check_kinds("reconcile", kind, *owns, *(watch.kind for watch in watches))
         if any(known.kind is kind for known in self.reconcilers):
@@ -177,6 +177,7 @@ class Operator:
 
         def register(function: ReconcileFunction[T]) -> ReconcileFunction[T]:
             self._check_function(function, kind)
+            self._check_arguments(function, kind)
             self.reconcilers.append(
                 Reconciler(
                     kind=kind,
@@ -202,6 +203,7 @@ class Operator:
 
         def register(function: FinalizeFunction[T]) -> FinalizeFunction[T]:
             self._check_function(function, kind)
+            self._check_arguments(function, kind)
             if kind in self._finalizers:
                 raise DefinitionError(f"Operator({self.name!r}): {kind.__name__} has two finalize functions")
             self._finalizers[kind] = function
@@ -366,6 +368,16 @@ class Operator:
                 f"Operator({self.name!r}): {name} for {kind.__name__} is not `async def`; call blocking code with "
                 f"`await asyncio.to_thread(...)` from an async function"
             )
+
+    def _check_arguments(self, function: Callable[..., Any], kind: type[Any]) -> None:
+        try:
+            inspect.signature(function).bind("obj", "ctx")
+        except TypeError as error:
+            name = getattr(function, "__qualname__", repr(function))
+            raise DefinitionError(
+                f"Operator({self.name!r}): {name} for {kind.__name__} is called with an object and its Context, and "
+                f"cannot be ({error}): write `async def {name}({kind.__name__.lower()}, ctx)`"
+            ) from error
 
 
 def generation_changed(old: Any, new: Any) -> bool:

@@ -206,6 +206,10 @@ class Resource(Model, Generic[SpecT, StatusT]):
         )
         for name in ("spec", "status"):
             cls._check_part(name)
+        if not issubclass(_model_of(cls.model_fields["metadata"].annotation) or object, ObjectMeta):
+            raise DefinitionError(
+                f"{cls.__name__}: metadata is Kubernetes' own: give what is yours another name, in spec"
+            )
         cls._definition = definition
         cls.kind = kind
         cls.api_version = definition.api_resource.api_version
@@ -225,7 +229,7 @@ class Resource(Model, Generic[SpecT, StatusT]):
             found = getattr(annotation, "__name__", str(annotation))
             raise DefinitionError(
                 f"{cls.__name__}: the type of its {name}, {found}, is not a model: derive it from operatorkit.Model, "
-                f"or write No{name.capitalize()} if the kind has none"
+                f"or write operatorkit.resource.No{name.capitalize()} if the kind has none"
             )
 
     @model_validator(mode="after")

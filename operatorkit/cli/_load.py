@@ -152,7 +152,10 @@ def explained(error: Exception) -> str:
         return f"{shown(error.filename or '?')}, line {error.lineno}: {type(error).__name__}: {error.msg}"
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if "importlib" not in frame.filename and frame.filename != __file__]
-    where = f"{shown(own[-1].filename)}, line {own[-1].lineno}: " if own else ""
+    where = ""
+    if own:  # a library that refuses what it was given is not where to look
+        theirs = [frame for frame in own if "site-packages" not in frame.filename] or own
+        where = f"{shown(theirs[-1].filename)}, line {theirs[-1].lineno}: "
     return f"{where}{type(error).__name__}: {' '.join(str(error).split())}"
 
 

@@ -109,6 +109,8 @@ def schema_of(model: type[BaseModel], place: Place) -> Schema:
         if field.exclude:
             continue
         key = field.serialization_alias or field.alias or name
+        if key in properties:
+            raise place.error(f"two fields of {model.__name__} are {key} in JSON", f"rename {name}, or the other one")
         properties[key] = field_schema(field, place.below(key))
         if field.is_required():
             required.append(key)

@@ -49,6 +49,10 @@ def blocking(obj, ctx):
     return None
 
 
+async def alone(obj):
+    return None
+
+
 def declare_twice(app):
     app.reconcile(Thing)(nothing)
     app.reconcile(Thing)(nothing)
@@ -73,6 +77,11 @@ def finalize_twice(app):
     ("declare", "message"),
     [
         (lambda app: app.reconcile(Thing)(blocking), "asyncio.to_thread"),
+        (
+            lambda app: app.reconcile(Thing)(alone),
+            "(too many positional arguments): write `async def alone(thing, ctx)`",
+        ),
+        (lambda app: app.finalize(Thing)(alone), "alone for Thing is called with an object and its Context"),
         (lambda app: app.reconcile(V1ObjectMeta), ".reconcile(V1ObjectMeta): V1ObjectMeta is not a kind of its own"),
         (lambda app: app.reconcile(Thing, owns=[int]), ".reconcile(Thing): 'int' is not a kind"),
         (lambda app: app.reconcile("Pod"), ".reconcile('Pod'): 'Pod' is not a kind"),

@@ -406,7 +406,15 @@ def define(source: str) -> None:
         ('class A(Resource, group="x.io", version="v1"): ...', "A: the types of spec and status are missing"),
         (
             'class S(BaseModel): ...\nclass A(Resource[S, NoStatus], group="x.io", version="v1"): ...',
-            "the type of its spec, S, is not a model: derive it from operatorkit.Model",
+            "the type of its spec, S, is not a model: derive it from operatorkit.Model, or write operatorkit.resource.NoS",
+        ),
+        (
+            'class A(Resource[NoSpec, NoStatus], group="x.io", version="v1"):\n    metadata: str',
+            "A: metadata is Kubernetes' own",
+        ),
+        (
+            'class S(Model):\n    a_b: int = 0\n    aB: int = 0\nclass A(Resource[S, NoStatus], group="x.io", version="v1"): ...',
+            "A, field spec: two fields of S are aB in JSON: rename aB, or the other one",
         ),
     ],
 )

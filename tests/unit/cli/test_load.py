@@ -80,6 +80,7 @@ def test_a_bundled_operator_is_found_by_its_name():
         ("def (\n", "case.py", "case.py, line 1: "),
         ("\nimport nowhere_at_all\n", "case.py", "case.py, line 2: ModuleNotFoundError"),
         ("\n1/0\n", "case", "case.py, line 2: ZeroDivisionError"),
+        ("import pydantic\nclass A(pydantic.BaseModel):\n    a = 1\n", "case.py", "case.py, line 2: PydanticUserError"),
         ("", "no_such_thing", "'no_such_thing' is no installed operator (there are: "),
         ("", "no_such_file.py", "there is no file no_such_file.py"),
         ("", "no_such_file.py:app", "there is no file no_such_file.py"),
