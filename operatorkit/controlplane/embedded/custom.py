@@ -11,6 +11,7 @@ from typing import Any
 
 from operatorkit.controlplane.embedded import metadata
 from operatorkit.controlplane.embedded.builtin import strategy as rules
+from operatorkit.controlplane.embedded.golang import numbers, shown, type_name
 from operatorkit.controlplane.embedded.jsonpath import JSONPath
 from operatorkit.controlplane.embedded.options import Fault
 from operatorkit.controlplane.embedded.status import FieldFault, bad_request, invalid
@@ -21,6 +22,8 @@ __all__ = ["CustomStrategy"]
 
 Object = dict[str, Any]
 
+_REPLICAS_MAX = 2**31 - 1
+
 
 class CustomStrategy:
     """The rules of one version of one custom resource."""
@@ -29,12 +32,14 @@ class CustomStrategy:
     unconditional_update = False
     create_on_update = False
     graceful = False
+    owns = True
 
     def __init__(self, crd: Mapping[str, Any], version: Mapping[str, Any]) -> None:
         spec = crd["spec"]
         self._gvk = GroupVersionKind(spec["group"], version["name"], spec["names"]["kind"])
         self._namespaced: bool = spec["scope"] == "Namespaced"
         self._has_status = "status" in (version.get("subresources") or {})
+        self._scale: Mapping[str, str] = (version.get("subresources") or {}).get("scale") or {}
         self._structural = Structural((version.get("schema") or {}).get("openAPIV3Schema") or {})
         paths = [it["jsonPath"] for it in version.get("selectableFields") or ()]
         self._selectable = {path.removeprefix("."): JSONPath(path) for path in paths}
@@ -62,6 +67,7 @@ class CustomStrategy:
         """Return a request's object without what the schema does not have, and with the schema's defaults."""
         duplicates = list(_duplicates(obj, "")) if validation != "Ignore" else []
         unknown: list[str] = []
+        numbers(obj)
         metadata.decode(obj, self._gvk, unknown)
         self._structural.drop_nulls(self._structural.prune(obj, unknown=unknown))
         texts = [f'duplicate field "{it}"' for it in duplicates] + [f'unknown field "{it}"' for it in unknown]
@@ -74,7 +80,8 @@ class CustomStrategy:
         return obj
 
     def default(self, obj: Object) -> None:
-        """Fill in what was left out."""
+        """Fill in what was left out, and leave out what is empty in the metadata."""
+        metadata.normalize(obj)
         self._structural.default(obj, keep_nulls=True)
 
     def shape(self, obj: Object) -> None:
@@ -101,10 +108,30 @@ class CustomStrategy:
         self._require_kind(obj)
         faults: list[FieldFault] = list(metadata.faults(obj, old, namespaced=self._namespaced))
         if subresource == "status":
+            faults += self._scale_faults(obj, "statusReplicasPath")
             part = self._structural.part("status")
             before = None if old is None else old.get("status")
-            return [*faults, *(part.validate(obj.get("status"), before, prefix="status") if part else ())]
-        return [*faults, *self._structural.validate(obj, old)]
+            if part is None or "status" not in obj:
+                return faults
+            return [*faults, *part.validate(obj["status"], before, prefix="status")]
+        faults += self._structural.validate(obj, old)
+        return [*faults, *self._scale_faults(obj, "specReplicasPath", "statusReplicasPath")]
+
+    def _scale_faults(self, obj: Object, *fields: str) -> Iterable[Fault]:
+        """Return what is wrong with the numbers that the scale subresource shows."""
+        for path in (self._scale[it] for it in fields if it in self._scale):
+            found = JSONPath(path).find(obj)
+            if not found:
+                continue
+            value = found[0]
+            if not isinstance(value, int) or isinstance(value, bool):
+                what = f"{shown(value)} is of the type {type_name(value)}, expected int64"
+                yield Fault(path, "FieldValueInvalid", f"Invalid value: 0: {path} accessor error: {what}")
+            elif value < 0:
+                yield Fault(path, "FieldValueInvalid", f"Invalid value: {value}: should be a non-negative integer")
+            elif value > _REPLICAS_MAX:
+                text = f"Invalid value: {value}: should be less than or equal to {_REPLICAS_MAX}"
+                yield Fault(path, "FieldValueInvalid", text)
 
     def _require_kind(self, obj: Object) -> None:
         given = GroupVersionKind.of(obj.get("apiVersion") or self._gvk.api_version, obj.get("kind") or self._gvk.kind)

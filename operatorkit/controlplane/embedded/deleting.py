@@ -50,11 +50,13 @@ class Deleter:
         grace = self._grace(served, obj, options)
         before = list(obj["metadata"].get("finalizers") or ())
         finalizers = self._finalizers(served, before, options)
-        waits = bool(finalizers) or bool(grace) or self._holds_content(served, obj)
-        if waits:
-            return self._mark(served, record, obj, finalizers, grace, options)
+        if finalizers or grace or self._holds_content(served, obj):
+            return self._mark(served, record, obj, finalizers, grace, options)[1]
+        if served.strategy.graceful:  # without grace, too, a pod is marked first: watchers see both
+            record, obj = self._mark(served, record, obj, finalizers, grace, options)
         if not options.dry_run:
-            self._storage.remove(self._storage.collection(served.collection), record)
+            last = self._storage.remove(self._storage.collection(served.collection), record)
+            obj["metadata"]["resourceVersion"] = str(last.revision)
         if served.strategy.returns_deleted:
             return obj
         return success(served.group, served.plural, name, obj["metadata"]["uid"])
@@ -117,7 +119,7 @@ class Deleter:
     @staticmethod
     def _finalizers(served: Served, before: list[str], options: DeleteOptions) -> list[str]:
         finalizers = before
-        if options.propagation is not None:
+        if options.propagation is not None and served.strategy.owns:
             finalizers = [it for it in before if it not in {FOREGROUND, ORPHAN}]
             if options.propagation == "Orphan":
                 finalizers.append(ORPHAN)
@@ -133,16 +135,21 @@ class Deleter:
 
     def _mark(
         self, served: Served, record: Record, obj: Object, finalizers: list[str], grace: int, options: DeleteOptions
-    ) -> Object:
+    ) -> tuple[Record, Object]:
+        """Mark an object as being deleted, unless it is; return its record, the old one in a dry run, and itself."""
         metadata = obj["metadata"]
         marked = "deletionTimestamp" in metadata
         unchanged = finalizers == list(metadata.get("finalizers") or ())
-        if marked and unchanged and grace >= metadata.get("deletionGracePeriodSeconds", 0):
-            return obj
+        pending = served.strategy.graceful or unchanged  # where grace is given, it is all that can change
+        shorter = grace < metadata.get("deletionGracePeriodSeconds", 0)
+        if served.strategy.graceful and options.grace_period_seconds is None:
+            shorter = False
+        if marked and pending and not shorter:
+            return record, obj
         metadata["finalizers"] = finalizers
         if not finalizers:
             del metadata["finalizers"]
-        if not marked or grace < metadata.get("deletionGracePeriodSeconds", 0):
+        if not marked or shorter:
             metadata["deletionTimestamp"] = format_time(self._clock.now() + timedelta(seconds=grace))
             metadata["deletionGracePeriodSeconds"] = grace
         if not marked and "generation" in metadata:
@@ -152,5 +159,6 @@ class Deleter:
             metadata.pop("deletionGracePeriodSeconds", None)
         if not options.dry_run:
             stored = served.stored(obj)
-            self._storage.put(self._storage.collection(served.collection), stored, record)
-        return obj
+            record = self._storage.put(self._storage.collection(served.collection), stored, record)
+            metadata["resourceVersion"] = str(record.revision)
+        return record, obj

@@ -6,7 +6,8 @@ parts (`reading`, `watching`, `writing`, `deleting`, `subresources`, `access`), 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -30,6 +31,7 @@ from operatorkit.controlplane.embedded.patching import (
     require_kind,
     require_patch,
     unconvertible,
+    unreadable,
 )
 from operatorkit.controlplane.embedded.reading import Selection, read_list, read_one
 from operatorkit.controlplane.embedded.registry import Served
@@ -37,10 +39,13 @@ from operatorkit.controlplane.embedded.status import (
     ApiError,
     bad_request,
     conflict,
+    forbidden,
     method_not_allowed,
     no_page,
+    of_cluster_error,
     unknown_path,
 )
+from operatorkit.controlplane.embedded.storage import key_of
 from operatorkit.controlplane.embedded.subresources import Subresources
 from operatorkit.controlplane.embedded.watching import Watch
 from operatorkit.controlplane.embedded.writing import Ownership, Target, Written
@@ -150,8 +155,24 @@ class ResourceHandler:
         options = WriteOptions.read(
             request.query, request.dry_run, user_agent=request.user_agent, kind=kind, apply=apply
         )
-        options.admit = lambda _, new: self._access.require_no_escalation(request.user, served, new)
+
+        def admit(old: Object | None, new: Object) -> None:
+            self._access.require_no_escalation(request.user, served, new)
+            if old is None and served.collection == "pods":
+                self._require_account(new)
+
+        options.admit = admit
         return options
+
+    def _require_account(self, pod: Object) -> None:
+        """Refuse a pod whose account is not there; `default` will be. Raises `ApiError` (403)."""
+        namespace, name = pod["metadata"]["namespace"], pod["metadata"].get("name", "")
+        account = pod["spec"].get("serviceAccountName") or "default"
+        accounts = self._core.storage.collection("serviceaccounts").records
+        if account != "default" and key_of(namespace, account) not in accounts:
+            missing = f'serviceaccount "{account}" not found'
+            why = f"error looking up service account {namespace}/{account}: {missing}"
+            raise forbidden("", "pods", name, why)
 
     def _admission(
         self, request: Request, served: Served, options: WriteOptions, body: Object | None = None
@@ -204,11 +225,12 @@ class ResourceHandler:
             return Answer(encode(review), 201, form.media, warnings=options.warnings)
         if target.subresource:
             return await self._post(request, target, options)
-        obj = self._decode(request, served, options)
-        if served.collection == "bindings":
-            return await self._bind(target, await self._admitted(request, served, options, obj), options)
-        options.admission = self._admission(request, served, options, obj)
-        written = await self._core.writer.create(target, obj, options, self._own(target, options))
+        with _warned(options):
+            obj = self._decode(request, served, options)
+            if served.collection == "bindings":
+                return await self._bind(target, await self._admitted(request, served, options, obj), options)
+            options.admission = self._admission(request, served, options, obj)
+            written = await self._core.writer.create(target, obj, options, self._own(target, options))
         return self._written(written, options, presenter, form)
 
     async def _bind(self, target: Target, obj: Object, options: WriteOptions) -> Answer:
@@ -233,21 +255,27 @@ class ResourceHandler:
         options = self._options(request, served, "UpdateOptions")
         options.admission = self._admission(request, served, options)
         target = self._target(request, served)
-        if target.subresource == "scale":
-            scale = self._body(request, served.subresources["scale"].gvk)
-            return await self._scale(target, lambda _: scale, options)
-        obj = self._decode(request, served, options)
-        change = partial(_finalized if target.subresource == "finalize" else _replaced, served, obj)
-        create = (lambda: obj) if served.strategy.create_on_update and not target.subresource else None
-        own = self._own(target, options)
-        written = await self._core.writer.change(target, change, options, own, or_create=create)
+        with _warned(options):
+            if target.subresource == "scale":
+                scale = self._body(request, served.subresources["scale"].gvk)
+                return await self._scale(target, lambda _: scale, options)
+            obj = self._decode(request, served, options)
+            change = partial(_finalized if target.subresource == "finalize" else _replaced, served, obj)
+            create = (lambda: obj) if served.strategy.create_on_update and not target.subresource else None
+            own = self._own(target, options)
+            written = await self._core.writer.change(target, change, options, own, or_create=create)
         return self._written(written, options, presenter, form)
 
     async def _scale(self, target: Target, change: Callable[[Object], Object], options: WriteOptions) -> Answer:
         served = target.served
 
         def scaled(live: Object) -> Object:
-            return self._subresources.scaled(served, live, change(self._subresources.scale(served, live)))
+            gvk = served.subresources["scale"].gvk
+            decoded = codec.decode(gvk, change(self._subresources.scale(served, live, changed=True)))
+            if decoded.faults and options.field_validation == "Strict":
+                raise decoded.strict_error(gvk)
+            options.warnings[:] = decoded.faults if options.field_validation == "Warn" else []
+            return self._subresources.scaled(served, live, decoded.object)
 
         written = await self._core.writer.change(target, scaled, options, self._own(target, options))
         return Answer(encode(self._subresources.scale(served, written.obj)), warnings=options.warnings)
@@ -260,24 +288,31 @@ class ResourceHandler:
         options.admission = self._admission(request, served, options)
         body = read_patch(request.body, request.content_type)
         target = self._target(request, served)
-        if target.subresource == "scale":
-            return await self._scale(target, patch_change(served, media, body), options)
-        if media == APPLY:
-            written = await self._apply(target, body, options)
-        else:
-            change = partial(_patched, served, patch_change(served, media, body), options, whole=media != STRATEGIC)
-            if media == STRATEGIC:
-                change = partial(_converted, change, body)
-            written = await self._core.writer.change(target, change, options, self._own(target, options))
+        with _warned(options):
+            if target.subresource == "scale":
+                return await self._scale(target, patch_change(served, media, body), options)
+            if media == APPLY:
+                written = await self._apply(target, body, options)
+            else:
+                change = partial(_patched, served, patch_change(served, media, body), options, media, body)
+                written = await self._core.writer.change(target, change, options, self._own(target, options))
         return self._written(written, options, presenter, form)
 
     async def _apply(self, target: Target, body: Object, options: WriteOptions) -> Written:
         served, subresource = target.served, target.subresource
 
         def apply(live: Object | None) -> Object:
+            uid = (body.get("metadata") or {}).get("uid")
+            if live is None and uid:
+                why = f"uid mismatch: the provided object specified uid {uid}, and no existing object was found"
+                raise conflict(served.group, served.plural, target.name, why)
             merged = self._core.owners.apply(served, subresource, options, live, body)
-            # A custom resource is not decoded again: a map that lost all its entries is null, and is refused for it.
-            return served.strategy.decode(merged, validation="Ignore", warnings=[]) if served.builtin else merged
+            if not served.builtin:  # not decoded again: a map that lost all its entries is null, and is refused for it
+                return merged
+            try:
+                return served.strategy.decode(merged, validation="Ignore", warnings=[])
+            except ClusterError as error:
+                raise unreadable(served.gvk, body, error) from None
 
         create = None if subresource else partial(apply, None)
         return await self._core.writer.change(target, apply, options, or_create=create)
@@ -339,12 +374,28 @@ class ResourceHandler:
         return delete
 
 
+@contextmanager
+def _warned(options: WriteOptions) -> Iterator[None]:
+    """Let a refusal carry the warnings that came before it."""
+    try:
+        yield
+    except (ApiError, ClusterError) as error:
+        refusal = of_cluster_error(error) if isinstance(error, ClusterError) else error
+        refusal.warnings = tuple(dict.fromkeys((*options.warnings, *refusal.warnings)))
+        raise refusal from error
+
+
 def _replaced(served: Served, obj: Object, live: Object) -> Object:
     """Return what a live object is replaced by. Raises `ApiError` (409) when another one was meant."""
     uid, found = obj["metadata"].get("uid"), live["metadata"]["uid"]
     if uid and uid != found:
-        why = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {found}"
-        raise conflict(served.group, served.plural, live["metadata"]["name"], why)
+        metadata = live["metadata"]
+        key = served.storage_key(metadata.get("namespace", ""), metadata["name"])
+        why = (
+            f"StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: "
+            f"Precondition failed: UID in precondition: {uid}, UID in object meta: {found}"
+        )
+        raise conflict(served.group, served.plural, metadata["name"], why)
     return obj
 
 
@@ -360,11 +411,11 @@ def _finalized(_: Served, obj: Object, live: Object) -> Object:
 
 
 def _patched(
-    served: Served, change: Callable[[Object], Object], options: WriteOptions, live: Object, *, whole: bool
+    served: Served, change: Callable[[Object], Object], options: WriteOptions, media: str, patch: Any, live: Object
 ) -> Object:
     """Return a live object after a patch, with nothing in it that its kind does not have. Raises `ApiError`.
 
-    `whole` says that the patched object is decoded as a whole, and shown if that fails: not with a strategic patch.
+    A patched object is decoded as a whole, and shown if that fails; with a strategic patch it is converted.
     """
     options.warnings.clear()
     patched = change(live)
@@ -375,14 +426,8 @@ def _patched(
             require_built_in(patched, served.gvk)
         return served.strategy.decode(patched, validation=options.field_validation, warnings=options.warnings)
     except (ApiError, ClusterError) as error:
-        if error.code == 400 and whole:
-            raise misfit(patched, error) from None
+        if isinstance(error, ClusterError) and media == STRATEGIC:
+            raise unconvertible(patch, error) from None
+        if error.code == 400 and media != STRATEGIC:
+            raise misfit(patched, patch, error, builtin=served.builtin) from None
         raise
-
-
-def _converted(change: Callable[[Object], Object], patch: Any, live: Object) -> Object:
-    """Return a live object after a strategic merge patch. Raises `ApiError` (422) where a type does not fit."""
-    try:
-        return change(live)
-    except ClusterError as error:
-        raise unconvertible(patch, error) from None

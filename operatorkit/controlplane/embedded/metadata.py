@@ -16,7 +16,7 @@ from operatorkit.controlplane.embedded.status import bad_request
 from operatorkit.crd.kubernetes import definitions
 from operatorkit.names import GroupVersionKind
 
-__all__ = ["decode", "faults", "key_texts", "value_texts", "warnings"]
+__all__ = ["decode", "faults", "key_texts", "normalize", "value_texts", "warnings"]
 
 Object = dict[str, Any]
 
@@ -41,12 +41,15 @@ _LABEL_VALUE_TEXT = (
     f"end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is "
     f"'{_LABEL_VALUE}')"
 )
+_OMITTED_EMPTY = frozenset(
+    {"annotations", "finalizers", "generateName", "labels", "managedFields", "ownerReferences", "selfLink"}
+)
 _STANDARD_FINALIZERS = frozenset({"foregroundDeletion", "kubernetes", "orphan"})
 _ANNOTATIONS_MAX_BYTES = 256 * 1024
 
 
 def _strings(value: Any) -> bool:
-    return isinstance(value, dict) and all(isinstance(it, str) for it in value.values())
+    return isinstance(value, dict) and all(isinstance(it, str | None) for it in value.values())
 
 
 def _list_of(kind: type) -> Callable[[Any], bool]:
@@ -88,15 +91,27 @@ def decode(obj: Object, gvk: GroupVersionKind, unknown: list[str]) -> None:
             holds, go_type = _TYPES.get(key, (lambda it: isinstance(it, str), "string"))
             if not holds(value):
                 inner = (
-                    next((it for it in value.values() if not isinstance(it, str)), value)
+                    next((it for it in value.values() if not isinstance(it, str | None)), value)
                     if (isinstance(value, dict))
                     else value
                 )
                 raise bad_request(
                     f'{kind} in version "{version}" cannot be handled as a {kind}: json: cannot unmarshal '
-                    f"{codec.json_type(inner)} into Go struct field ObjectMeta.metadata.{key} of type "
+                    f"{codec.json_type(inner)} into Go struct field ObjectMeta.{key} of type "
                     f"{'string' if inner is not value else go_type}"
                 )
+
+
+def normalize(obj: Object) -> None:
+    """Write the metadata of an object as a server does: what is empty is left out, and no text is null. In place."""
+    meta = obj.get("metadata")
+    if not isinstance(meta, dict):
+        return
+    for name in ("labels", "annotations"):
+        if isinstance(meta.get(name), dict):
+            meta[name] = {key: "" if value is None else value for key, value in meta[name].items()}
+    for name in [key for key, value in meta.items() if value in (None, "", {}, []) and key in _OMITTED_EMPTY]:
+        del meta[name]
 
 
 def faults(obj: Object, old: Object | None, *, namespaced: bool, builtin: bool = False) -> Iterable[Fault]:

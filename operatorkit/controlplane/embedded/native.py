@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from operatorkit.controlplane.embedded import metadata
-from operatorkit.controlplane.embedded.builtin import codec, selectable, validation
+from operatorkit.controlplane.embedded.builtin import codec, selectable, validation, warnings
 from operatorkit.controlplane.embedded.builtin import strategy as rules
 from operatorkit.controlplane.embedded.builtin.defaults import set_defaults
 from operatorkit.controlplane.embedded.builtin.node_ports import allocate_node_ports
@@ -89,6 +89,7 @@ class NativeStrategy:
     def __init__(self, resource: BuiltinResource) -> None:
         self._resource = resource
         self.graceful: bool = resource.gvk.api_version == "v1" and resource.kind == "Pod"
+        self.owns: bool = resource.kind != "Event"
         self.returns_deleted: bool = resource.kind in _RETURNED
         self.unconditional_update: bool = resource.kind not in _CONDITIONAL
         self.create_on_update: bool = resource.kind in _CREATED_BY_UPDATE
@@ -128,11 +129,13 @@ class NativeStrategy:
     def prepare_create(self, obj: Object) -> None:
         """Take away what a creation cannot set, and set what it implies."""
         rules.prepare_create(self._resource.gvk, obj)
+        codec.compact(self._resource.gvk, obj)
 
     def prepare_update(self, obj: Object, old: Object, subresource: str) -> None:
         """Take back what an update cannot change; count generations."""
         if subresource not in _FREE:
             rules.prepare_update(self._resource.gvk, obj, old, subresource=subresource)
+            codec.compact(self._resource.gvk, obj)
 
     def allocate(self, obj: Object, others: Callable[[], Iterable[Object]]) -> None:
         """Give a Service its address and a Job its selector, unless they have them."""
@@ -165,7 +168,7 @@ class NativeStrategy:
 
     def warnings(self, obj: Object, old: Object | None) -> Sequence[str]:
         """Return what the writer should be told, though the write is accepted."""
-        return metadata.warnings(obj, old)
+        return [*metadata.warnings(obj, old), *warnings.warnings(self._resource.gvk, obj, old)]
 
 
 class CrdStrategy(NativeStrategy):

@@ -237,10 +237,10 @@ class DeleteOptions:
                 "orphanDependents": orphan,
                 "dryRun": list(dry_run),
             }
-        return cls._from(body, dry_run)
+        return cls._from(body)
 
     @classmethod
-    def _from(cls, body: dict[str, Any], dry_run: Sequence[str]) -> DeleteOptions:
+    def _from(cls, body: dict[str, Any]) -> DeleteOptions:
         propagation, orphan = body.get("propagationPolicy"), body.get("orphanDependents")
         faults = []
         if propagation is not None and orphan is not None:
@@ -262,7 +262,7 @@ class DeleteOptions:
                 where = f"Go struct field DeleteOptions.{name} of type {type_}"
                 raise bad_request(f"json: cannot unmarshal {codec.json_type(value)} into {where}")
         return cls(
-            dry_run=_dry_run(list(body.get("dryRun") or ()) or list(dry_run), "DeleteOptions"),
+            dry_run=_dry_run(list(body.get("dryRun") or ()), "DeleteOptions"),
             grace_period_seconds=grace,
             propagation=propagation,
             uid=preconditions.get("uid"),

@@ -8,17 +8,21 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from operatorkit.controlplane.embedded import protobuf
 from operatorkit.controlplane.embedded.builtin import codec
 from operatorkit.controlplane.embedded.fields.patch import json_patch, merge_patch
 from operatorkit.controlplane.embedded.fields.strategic import strategic_merge_patch
+from operatorkit.controlplane.embedded.golang import numbers, shown
 from operatorkit.controlplane.embedded.negotiation import PATCH_TYPES, media_type, read_body
 from operatorkit.controlplane.embedded.options import Fault
 from operatorkit.controlplane.embedded.registry import Served
 from operatorkit.controlplane.embedded.status import ApiError, bad_request, invalid, unsupported_media_type
+from operatorkit.crd.kubernetes import definitions
 from operatorkit.errors import ClusterError
+from operatorkit.names import GroupVersionKind
 
 __all__ = [
     "APPLY",
@@ -29,13 +33,32 @@ __all__ = [
     "require_kind",
     "require_patch",
     "unconvertible",
+    "unreadable",
 ]
 
 APPLY = "application/apply-patch+yaml"
 _JSON: str = PATCH_TYPES[0]
 _MERGE: str = PATCH_TYPES[1]
 STRATEGIC: str = PATCH_TYPES[2]
-_MISMATCH = re.compile(r"cannot unmarshal (\w+)\b.* into Go .* of type (string|bool|int32|int64|float64)$")
+_MISMATCH = re.compile(r"cannot unmarshal (\w+)(?: (\S+))? into Go .* of type (\S+)$")
+_METADATA = (
+    "name",
+    "generateName",
+    "namespace",
+    "selfLink",
+    "uid",
+    "resourceVersion",
+    "generation",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "labels",
+    "annotations",
+    "ownerReferences",
+    "finalizers",
+    "managedFields",
+)
+_KINDS = {"object": "map", "array": "slice", "number": "int64"}
 
 _DECODED = re.compile(r"^\S+ in version \"[^\"]*\" cannot be handled as a \S+: ")
 
@@ -69,23 +92,66 @@ def read_patch(data: bytes, content_type: str) -> Any:
     if not isinstance(applied, dict):
         text = f"json: cannot unmarshal {codec.json_type(applied)} into Go value of type map[string]interface {{}}"
         raise bad_request(f"error decoding YAML: error unmarshaling JSON: while decoding JSON: {text}")
+    numbers(applied)
     return applied
 
 
-def misfit(patched: Object, error: ClusterError | ApiError) -> ApiError:
+def misfit(patched: Object, patch: Any, error: ClusterError | ApiError, *, builtin: bool) -> ApiError:
     """Return the refusal of a JSON or merge patch that leaves an object which cannot be decoded; it is shown whole."""
-    shown = json.dumps({name: patched[name] for name in sorted(patched)}, separators=(",", ":"), ensure_ascii=False)
+    touched = patch if isinstance(patch, dict) else _touched(patch)
+    shape = _reordered(_struct(patched), touched) if builtin else patched
+    whole = json.dumps(shape, separators=(",", ":"), ensure_ascii=False, sort_keys=not builtin)
     why = _DECODED.sub("", error.message, count=1)
-    message = f"Invalid value: {json.dumps(shown, ensure_ascii=False)}: {why}"
+    message = f"Invalid value: {json.dumps(whole, ensure_ascii=False)}: {why}"
     return invalid("", "", "", [Fault("patch", "FieldValueInvalid", message)])
+
+
+def _struct(obj: Object) -> Object:
+    """Return an object with its metadata in the order of Go's struct."""
+    metadata = obj.get("metadata")
+    if not isinstance(metadata, dict):
+        return obj
+    names = {name: position for position, name in enumerate(_METADATA)}
+    return obj | {"metadata": dict(sorted(metadata.items(), key=lambda it: names.get(it[0], len(names))))}
+
+
+def _touched(operations: Any) -> Object:
+    """Return the paths of a JSON patch as a tree."""
+    tree: Object = {}
+    for operation in operations:
+        for name in ("path", "from"):
+            branch = tree
+            for part in str(operation.get(name, "")).split("/")[1:]:
+                branch = branch.setdefault(part.replace("~1", "/").replace("~0", "~"), {})
+    return tree
+
+
+def _reordered(value: Any, touched: Any) -> Any:
+    """Return an object with its keys sorted where a patch has touched it: those parts the server has written anew."""
+    if not isinstance(value, dict) or not isinstance(touched, dict):
+        return value
+    return {name: _reordered(value[name], touched.get(name)) for name in sorted(value)}
+
+
+def unreadable(kind: GroupVersionKind, applied: Object, error: ClusterError) -> ClusterError:
+    """Return the refusal of an apply that leaves an object with a value that its type cannot have."""
+    why = _DECODED.sub("", error.message, count=1)
+    if why.startswith("illegal base64 data"):
+        why = f"error decoding from json: {why}"
+    group = f"{kind.group}/{kind.version}, Kind={kind.kind}"
+    metadata = applied.get("metadata") or {}
+    return ClusterError(
+        f"failed to convert new object ({metadata.get('namespace', '')}/{metadata.get('name', '')}; {group}) to "
+        "proper version: "
+        f"unable to convert unstructured object to {group}: {why}"
+    )
 
 
 def require_kind(patched: Object) -> None:
     """Raise `ApiError` (422) for a custom object that a patch has left without its kind."""
     if not patched.get("kind"):
         text = json.dumps(patched, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-        shown = json.dumps(text, ensure_ascii=False)
-        message = f"Invalid value: {shown}: Object 'Kind' is missing in '{text}'"
+        message = f"Invalid value: {json.dumps(text, ensure_ascii=False)}: Object 'Kind' is missing in '{text}'"
         raise invalid("", "", "", [Fault("patch", "FieldValueInvalid", message)])
 
 
@@ -107,25 +173,29 @@ def unconvertible(patch: Any, error: ClusterError) -> ClusterError | ApiError:
     """
     why = _DECODED.sub("", error.message, count=1)
     if mismatch := _MISMATCH.search(why):
-        found = {"number": "int64", "object": "map[string]interface {}", "array": "[]interface {}"}
-        why = f"cannot convert {found.get(mismatch[1], mismatch[1])} to {mismatch[2]}"
+        why = _mismatch(*mismatch.groups())
     elif why.startswith("illegal base64 data"):
         why = f"error decoding from json: {why}"
     elif not why.startswith("strict decoding error"):
         return error
-    text = f'Invalid value: "{_go(patch)}": {why}'
+    text = f'Invalid value: "{shown(patch)}": {why}'
     return invalid("", "", "", [Fault("patch", "FieldValueInvalid", text)])
 
 
-def _go(value: Any) -> str:
-    """Return a JSON value as Go's %+v prints it."""
-    match value:
-        case dict():
-            return f"map[{' '.join(f'{key}:{_go(value[key])}' for key in sorted(value))}]"
-        case list():
-            return f"[{' '.join(map(_go, value))}]"
-        case bool():
-            return str(value).lower()
-        case None:
-            return "<nil>"
-    return str(value)
+def _mismatch(found: str, number: str | None, wanted: str) -> str:
+    """Say as Go's converter does that a value of one type is none of another."""
+    found = "float64" if number and not number.lstrip("-").isdigit() else _KINDS.get(found, found)
+    if wanted.startswith("map["):
+        return f"cannot restore map from {found}"
+    if wanted.startswith("[]"):
+        return f"cannot restore slice from {found}"
+    if wanted in {"bool", "int32", "int64", "float64"}:
+        return f"unrecognized type: {wanted}"
+    if wanted.startswith("v1.") and _is_struct(wanted[3:]):
+        return f"cannot restore struct from: {found}"
+    return f"cannot convert {found} to string" if found == "int64" else "unrecognized type: string"
+
+
+@cache
+def _is_struct(name: str) -> bool:
+    return any(path.endswith(f".{name}") and it.get("type") == "object" for path, it in definitions().items())

@@ -102,6 +102,8 @@ def read_list(storage: Storage, selection: Selection, options: ListOptions) -> P
         if options.resource_version not in {"", "0"}:
             raise bad_request("specifying resource version is not allowed when using continue")
         revision, start = _read_token(options.continue_token)
+        if revision > storage.revision:
+            raise too_large_revision(revision, storage.revision)
         return _page(_past(collection, revision, token=True), selection, options.limit, revision, start)
     try:
         wanted = options.revision()

@@ -23,6 +23,17 @@ if TYPE_CHECKING:
 __all__ = ["Registry", "Served", "Subresource", "envelope", "version_order"]
 
 
+_PLACES = {
+    "endpoints": "services/endpoints",
+    "ingresses.networking.k8s.io": "ingress",
+    "nodes": "minions",
+    "replicationcontrollers": "controllers",
+    "services": "services/specs",
+    "customresourcedefinitions.apiextensions.k8s.io": "apiextensions.k8s.io/customresourcedefinitions",
+}
+"""Where kube-apiserver keeps collections that are not under their own names."""
+
+
 @dataclass(frozen=True, slots=True)
 class Subresource:
     """A part of a resource with an address of its own, such as `status`."""
@@ -84,6 +95,11 @@ class Served:
     def api_resource(self) -> ApiResource:
         """What a client needs to know of it."""
         return ApiResource(self.group, self.version, self.kind, self.plural, self.namespaced)
+
+    def storage_key(self, namespace: str, name: str) -> str:
+        """Return where kube-apiserver keeps an object, which some of its messages show."""
+        place = self.plural if self.builtin else f"{self.group}/{self.plural}"
+        return "/".join(("/registry", _PLACES.get(self.collection, place), *filter(None, (namespace, name))))
 
     def convert(self, obj: dict[str, Any], version: GroupVersionKind) -> dict[str, Any]:
         """Return `obj` as `version` has it."""

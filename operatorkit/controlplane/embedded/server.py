@@ -168,6 +168,7 @@ class EmbeddedServer:
             self._handle,
             request_factory=self._request,
             handler_cancellation=True,
+            auto_decompress=False,  # kube-apiserver takes every body as it comes
             access_log=None,
             logger=_ClientFaults(_log, {}),
             keepalive_timeout=300.0,
@@ -264,7 +265,7 @@ class EmbeddedServer:
             dry_run=tuple(query.getall("dryRun", ())),
             accept=headers.get("Accept", ""),
             content_type=headers.get("Content-Type", ""),
-            user_agent=headers.get("User-Agent", ""),
+            user_agent=_text(headers.get("User-Agent", "")),
             body=body,
             user=user,
             host=headers.get("Host", ""),
@@ -290,6 +291,11 @@ class EmbeddedServer:
         return response
 
 
+def _text(header: str) -> str:
+    """Return a header's value as text that can be written again: bytes that are no UTF-8 become U+FFFD."""
+    return header if header.isascii() else header.encode(errors="surrogateescape").decode(errors="replace")
+
+
 def _impersonation(headers: CIMultiDictProxy[str]) -> dict[str, Any]:
     """Return what the Impersonate- headers ask for."""
     found: dict[str, Any] = {}
@@ -298,15 +304,15 @@ def _impersonation(headers: CIMultiDictProxy[str]) -> dict[str, Any]:
             continue
         match key.lower():
             case "impersonate-user":
-                found["user"] = value
+                found["user"] = _text(value)
             case "impersonate-uid":
-                found["uid"] = value
+                found["uid"] = _text(value)
             case "impersonate-group":
-                found.setdefault("groups", []).append(value)
+                found.setdefault("groups", []).append(_text(value))
             case name if name.startswith("impersonate-extra-"):
                 extra = found.setdefault("extra", {})
-                field = unquote(name.removeprefix("impersonate-extra-"))
-                extra[field] = (*extra.get(field, ()), value)
+                field = unquote(_text(name.removeprefix("impersonate-extra-")))
+                extra[field] = (*extra.get(field, ()), _text(value))
     return found
 
 

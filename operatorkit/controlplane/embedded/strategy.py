@@ -31,6 +31,9 @@ class Strategy(Protocol):
     graceful: bool
     """Whether a deletion waits for somebody to finish the object's work: pods."""
 
+    owns: bool
+    """Whether objects may own others, so that a deletion may say what becomes of those: all kinds but events."""
+
     def knows_field(self, field: str) -> bool:
         """Whether objects can be selected by this field."""
 

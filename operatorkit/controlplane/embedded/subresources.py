@@ -33,6 +33,7 @@ __all__ = ["Subresources"]
 Object = dict[str, Any]
 
 _SCALE = {"kind": "Scale", "apiVersion": "autoscaling/v1"}
+_UNSET = -(2**31)
 _TOKEN_MIN_SECONDS = 600
 _TOKEN_MAX_SECONDS = 1 << 32
 
@@ -59,8 +60,11 @@ class Subresources:
                 raise internal_error(f'the spec replicas field "{path}" does not exist')
         return self.scale(served, obj)
 
-    def scale(self, served: Served, obj: Object) -> Object:
-        """Return the Scale of an object, of none where it has no replicas yet."""
+    def scale(self, served: Served, obj: Object, *, changed: bool = False) -> Object:
+        """Return the Scale of an object, of none where it has no replicas yet.
+
+        One that is to be changed says by a number that cannot be meant that there were none.
+        """
         metadata = obj["metadata"]
         kept = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
         scale = {**_SCALE, "metadata": {key: metadata[key] for key in kept if key in metadata}}
@@ -70,7 +74,8 @@ class Subresources:
             selector = _selector_text(obj.get("spec", {}).get("selector"))
         else:
             paths = served.definition["subresources"]["scale"]
-            replicas = _first(obj, paths["specReplicasPath"]) or 0
+            replicas = _first(obj, paths["specReplicasPath"])
+            replicas = _UNSET if replicas is None and changed else replicas or 0
             status = {"replicas": _first(obj, paths["statusReplicasPath"]) or 0}
             selector = _first(obj, paths.get("labelSelectorPath", "")) if paths.get("labelSelectorPath") else ""
         if selector:
@@ -78,14 +83,20 @@ class Subresources:
         return {**scale, "spec": {"replicas": replicas} if replicas else {}, "status": status}
 
     def scaled(self, served: Served, obj: Object, scale: Object) -> Object:
-        """Return an object with the replicas of a Scale. Raises `ApiError` (409, 422)."""
-        name = obj["metadata"]["name"]
-        replicas = (scale.get("spec") or {}).get("replicas", 0)
-        if not isinstance(replicas, int) or isinstance(replicas, bool) or replicas < 0:
+        """Return an object with the replicas of a Scale. Raises `ApiError` (400, 409, 422)."""
+        name, uid = obj["metadata"]["name"], obj["metadata"]["uid"]
+        replicas = scale["spec"].get("replicas", 0)
+        if replicas == _UNSET:
+            path = served.definition["subresources"]["scale"]["specReplicasPath"]
+            raise bad_request(f'the spec replicas field "{path}" cannot be empty')
+        if replicas < 0 and served.builtin:
             text = f"Invalid value: {replicas}: must be greater than or equal to 0"
             raise invalid("autoscaling", "Scale", name, [Fault("spec.replicas", "FieldValueInvalid", text)])
         metadata = scale.get("metadata") or {}
         require_name(metadata, name)
+        if metadata.get("uid") and metadata["uid"] != uid:
+            why = f"Precondition failed: UID in precondition: {metadata['uid']}, UID in object meta: {uid}"
+            raise conflict(served.group, f"{served.plural}/scale" if served.builtin else served.plural, name, why)
         revision = metadata.get("resourceVersion")
         if revision and revision != obj["metadata"]["resourceVersion"]:
             raise conflict(served.group, served.plural, name)

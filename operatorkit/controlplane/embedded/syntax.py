@@ -6,6 +6,7 @@ What belongs here: `loads`, and the words. What does not: what the text may say 
 from __future__ import annotations
 
 import json
+import math
 from typing import Any, NoReturn
 
 from operatorkit.controlplane.embedded.builtin import codec
@@ -29,7 +30,7 @@ _PLACES = {
 def loads(text: str) -> Any:
     """Parse JSON as `codec.loads` does. Raises ValueError with Go's description of what is wrong."""
     try:
-        return codec.loads(text, parse_constant=_no_number)
+        return codec.loads(text, parse_constant=_no_number, parse_float=_finite)
     except json.JSONDecodeError as error:
         raise ValueError(_described(error)) from None
 
@@ -37,6 +38,14 @@ def loads(text: str) -> Any:
 def _no_number(name: str) -> NoReturn:
     """Refuse what Python reads as a number and JSON does not have."""
     raise ValueError(f"invalid character '{name[0]}' looking for beginning of value")
+
+
+def _finite(text: str) -> float:
+    """Refuse a number that is too large: Python reads infinity, which is no JSON."""
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"json: cannot unmarshal number {text} into Go value of type float64")
+    return number
 
 
 def _described(error: json.JSONDecodeError) -> str:

@@ -184,7 +184,8 @@ class Writer:
         if options.admission is not None:
             await options.admission.validate(old, new)
             new = self._trimmed(served, new)
-        _warn(options, served.strategy.warnings(new, old))
+        if not target.subresource:
+            _warn(options, served.strategy.warnings(new, old))
         new = keep_times(new, old)
         if new == old and not self._gone(new):
             return Written(old, None if options.dry_run else record)
@@ -225,11 +226,9 @@ class Writer:
             return Written(obj, None, created=record is None)
         stored = served.stored(copy.copy(obj) | {"metadata": dict(obj["metadata"])}) if served.converts else obj
         collection = self._storage.collection(served.collection)
-        if record is not None and self._gone(obj):
-            last = self._storage.put(collection, stored, record)
-            last = self._storage.remove(collection, last)
-            obj["metadata"]["resourceVersion"] = str(last.revision)
-            return Written(obj, last)
+        if record is not None and self._gone(obj):  # what is then deleted is what was there, finalizers and all
+            self._storage.remove(collection, record)
+            return Written(obj, None)
         written = self._storage.put(collection, stored, record)
         obj["metadata"]["resourceVersion"] = str(written.revision)
         return Written(obj, written, created=record is None)

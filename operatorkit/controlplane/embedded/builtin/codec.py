@@ -27,7 +27,7 @@ from operatorkit.crd.kubernetes import REF_PREFIX, definitions, kinds
 from operatorkit.errors import ClusterError
 from operatorkit.names import GroupVersionKind
 
-__all__ = ["Decoded", "decode", "json_type", "loads"]
+__all__ = ["Decoded", "compact", "decode", "json_type", "loads"]
 
 _META = "io.k8s.apimachinery.pkg.apis.meta.v1."
 _QUANTITY = "io.k8s.apimachinery.pkg.api.resource.Quantity"
@@ -45,12 +45,18 @@ class _Duplicated(dict[str, Any]):
     duplicates: frozenset[str] = frozenset()
 
 
-def loads(text: bytes | str, *, parse_constant: Callable[[str], Any] | None = None) -> Any:
+def loads(
+    text: bytes | str,
+    *,
+    parse_constant: Callable[[str], Any] | None = None,
+    parse_float: Callable[[str], float] | None = None,
+) -> Any:
     """Parse JSON; objects remember which of their keys were there twice, which `decode` reports. Raises ValueError.
 
-    `parse_constant` is asked what NaN and Infinity are, which Python reads and JSON does not have.
+    `parse_constant` is asked what NaN and Infinity are, which Python reads and JSON does not have, `parse_float` what
+    number a text with a fraction or an exponent is.
     """
-    return json.loads(text, object_pairs_hook=_object, parse_constant=parse_constant)
+    return json.loads(text, object_pairs_hook=_object, parse_constant=parse_constant, parse_float=parse_float)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -137,6 +143,13 @@ def decode(kind: GroupVersionKind, obj: Any) -> Decoded:
     rest = {name: it for name, it in result.object.items() if name not in {"apiVersion", "kind"}}
     result.object = {"kind": kind.kind, "apiVersion": kind.api_version, **rest}
     return result
+
+
+def compact(kind: GroupVersionKind, obj: dict[str, Any]) -> None:
+    """Write an empty list of an object as null where Go always writes the field: storage tells no list from none."""
+    for name, go in _go_fields().get(kinds()[kind], {}).items():
+        if not go.omit_empty and go.type.startswith("[]") and obj.get(name) == []:
+            obj[name] = None
 
 
 class _Place(NamedTuple):
@@ -262,8 +275,9 @@ def _value(schema: Mapping[str, Any], value: Any, place: _Place, faults: list[st
             if not isinstance(value, list):
                 raise place.refuse(value)
             item = place._replace(type=place.type.removeprefix("[]"))
+            below = schema["items"]
             return [
-                None if it is None else _value(schema["items"], it, item.at(i), faults) for i, it in enumerate(value)
+                _zero_item(below) if it is None else _value(below, it, item.at(i), faults) for i, it in enumerate(value)
             ]
         case "string":
             return _text(schema, value, place)
@@ -294,8 +308,17 @@ def _map(schema: Mapping[str, Any], value: Any, place: _Place, faults: list[str]
         if it is not None:
             result[name] = _value(below, it, here, faults)
         elif below.get("type") == "string":
-            result[name] = "" if below.get("format") != "byte" else None
+            result[name] = ""
     return result
+
+
+def _zero_item(schema: Mapping[str, Any]) -> Any:
+    """Return what null is in a list: the zero of its items' type."""
+    target = str(schema.get("$ref", "")).removeprefix(REF_PREFIX)
+    if not target:
+        return _ZEROS.get(schema.get("type", ""))
+    zero = _zero_of(target, omit_empty=False)
+    return None if zero is _NOTHING else zero
 
 
 def _text(schema: Mapping[str, Any], value: Any, place: _Place) -> str:

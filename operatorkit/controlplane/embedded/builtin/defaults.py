@@ -9,6 +9,7 @@ release makes of minimal objects: `tests/unit/controlplane/embedded/builtin/test
 
 from __future__ import annotations
 
+import base64
 import copy
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -331,12 +332,21 @@ def _definition_names(definition: JSONObject) -> None:
         status["storedVersions"] = stored[:1]
 
 
+def _secret(secret: JSONObject) -> None:
+    """Turn what was given as text into data: nobody ever owns `stringData` but by applying it."""
+    text = secret.pop("stringData", None)
+    if text:
+        encoded = {name: base64.b64encode(it.encode()).decode() for name, it in text.items()}
+        secret["data"] = {**(secret.get("data") or {}), **encoded}
+
+
 _FUNCTIONS: Mapping[str, tuple[Callable[[JSONObject], None], ...]] = {
     _CORE + "Container": (_container,),
     _CORE + "EphemeralContainer": (_container,),
     _CORE + "Volume": (_volume,),
     _CORE + "Pod": (_pod, _pod_level_resources),
     _CORE + "PodSpec": (_service_account_name,),
+    _CORE + "Secret": (_secret,),
     _CORE + "Service": (_service,),
     _CORE + "ReplicationController": (_replication_controller,),
     _CORE + "Namespace": (_namespace,),

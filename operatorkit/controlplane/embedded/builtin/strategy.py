@@ -8,7 +8,6 @@ Source: https://git.k8s.io/community/contributors/devel/sig-architecture/api-con
 
 from __future__ import annotations
 
-import base64
 import copy
 from collections.abc import Iterable
 from typing import Any
@@ -137,13 +136,6 @@ def _begin_namespace(obj: JSONObject) -> None:
         finalizers.append("kubernetes")
 
 
-def _begin_secret(obj: JSONObject) -> None:
-    text = obj.pop("stringData", None)
-    if text:
-        encoded = {name: base64.b64encode(it.encode()).decode() for name, it in text.items()}
-        obj["data"] = {**(obj.get("data") or {}), **encoded}
-
-
 def complete(kind: GroupVersionKind, obj: JSONObject) -> None:
     """Give a new object what admission plugins fill in. In place, and the second time without effect."""
     if kind != GroupVersionKind("", "v1", "Pod"):
@@ -153,7 +145,12 @@ def complete(kind: GroupVersionKind, obj: JSONObject) -> None:
     spec.setdefault("serviceAccount", spec["serviceAccountName"])
     spec.setdefault("priority", 0)
     spec.setdefault("preemptionPolicy", "PreemptLowerPriority")
-    tolerations = spec.get("tolerations", [])
+    _tolerate_lost_nodes(spec)
+
+
+def _tolerate_lost_nodes(spec: JSONObject) -> None:
+    """Let a pod stay for a while on a node that is not heard of, unless it says something of that itself."""
+    tolerations = spec.get("tolerations") or []
     for wanted in _NOT_READY:
         if not any(_tolerates(it, wanted["key"]) for it in tolerations):
             tolerations.append(copy.deepcopy(wanted))
@@ -161,7 +158,10 @@ def complete(kind: GroupVersionKind, obj: JSONObject) -> None:
 
 
 def _begin_pod(obj: JSONObject) -> None:
-    obj["status"] = {"phase": "Pending", "qosClass": _quality(obj.get("spec", {}))}
+    spec = obj.setdefault("spec", {})
+    if spec.get("terminationGracePeriodSeconds", 0) < 0:
+        spec["terminationGracePeriodSeconds"] = 1
+    obj["status"] = {"phase": "Pending", "qosClass": _quality(spec)}
 
 
 def _tolerates(toleration: JSONObject, key: Any) -> bool:
@@ -235,7 +235,6 @@ _BEGIN = {
     ("", "Node"): _begin_node,
     ("apps", "DaemonSet"): _begin_daemon_set,
     ("", "Namespace"): _begin_namespace,
-    ("", "Secret"): _begin_secret,
     ("", "Pod"): _begin_pod,
 }
 
@@ -278,12 +277,16 @@ def prepare_update(
         return
     if (status if custom else _has_status(kind)) and (kind.group, kind.kind) not in _KEEP_STATUS:
         _keep(new, old, "status")
-    if kind == GroupVersionKind("", "v1", "Secret"):
-        _begin_secret(new)
     if kind == GroupVersionKind("", "v1", "Namespace"):
         _keep(new.setdefault("spec", {}), old.get("spec", {}), "finalizers")
     if kind == GroupVersionKind("", "v1", "Service"):
         _keep_addresses(new, old)
+    if kind == GroupVersionKind("", "v1", "Pod") and not subresource:
+        spec, before = new.setdefault("spec", {}), old.get("spec", {})
+        for name in ("priority", "preemptionPolicy"):
+            if name in before:
+                spec.setdefault(name, before[name])
+        _tolerate_lost_nodes(spec)
     _count_generation(kind, new, old, custom=custom, status=status)
 
 

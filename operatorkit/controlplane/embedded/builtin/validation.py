@@ -33,6 +33,7 @@ from operatorkit.controlplane.embedded.builtin.faults import (
     unsupported,
 )
 from operatorkit.controlplane.embedded.builtin.pod_rules import pod_spec, pod_spec_update
+from operatorkit.controlplane.embedded.builtin.status_rules import STATUS_RULES
 from operatorkit.controlplane.embedded.fields.typed import equal
 from operatorkit.crd import FieldError
 from operatorkit.names import GroupVersionKind
@@ -55,6 +56,12 @@ _SECRET_KEYS = {
 }
 _PROTOCOLS = ("SCTP", "TCP", "UDP")
 _SERVICE_TYPES = ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
+_ADDRESS_TEXT = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
+_FAMILIES = ("IPv4", "IPv6")
+_POLICIES = {
+    "ipFamilyPolicy": ("PreferDualStack", "RequireDualStack", "SingleStack"),
+    "internalTrafficPolicy": ("Cluster", "Local"),
+}
 _ACCESS_MODES = ("ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod")
 _FIXED = "field is immutable"
 _FIXED_WHEN_SET = "field is immutable when `immutable` is set"
@@ -68,11 +75,11 @@ def validate(
 ) -> list[FieldError]:
     """Return the faults of an object, with defaults, that is about to be stored in place of `old` (None: created).
 
-    Status and other subresources are the controllers' own business and are not checked.
+    Of subresources only the status of some kinds is checked.
     """
-    if subresource:
-        return []
     key = (kind.group, kind.kind)
+    if subresource:
+        return list(STATUS_RULES[key](obj)) if subresource == "status" and key in STATUS_RULES else []
     found = list(_name(key, obj)) if old is None else []
     if key in _RULES:
         found += _RULES[key](obj)
@@ -201,12 +208,18 @@ def _service(obj: JSONObject) -> Faults:
             yield required("spec.externalName")
         else:
             yield from subdomain("spec.externalName", spec["externalName"].rstrip("."))
-    yield from _service_ports(ports, type_, headless=headless)
+    yield from _service_ports(ports)
     yield from labels("spec.selector", spec.get("selector"))
     if spec.get("sessionAffinity") not in {"ClientIP", "None"}:
         yield unsupported("spec.sessionAffinity", spec.get("sessionAffinity"), ("ClientIP", "None"))
     if type_ != "ExternalName":
         yield from _addresses(spec)
+        yield from _policies(spec)
+    elif spec.get("clusterIP"):
+        yield forbidden("spec.clusterIPs", "may not be set for ExternalName services")
+    for position, address in enumerate(spec.get("externalIPs") or ()):
+        if not _is_address(address):
+            yield invalid(f"spec.externalIPs[{position}]", address, _ADDRESS_TEXT)
     if type_ not in _SERVICE_TYPES:
         yield unsupported("spec.type", type_, _SERVICE_TYPES)
     if type_ == "ClusterIP":
@@ -215,20 +228,36 @@ def _service(obj: JSONObject) -> Faults:
                 yield forbidden(f"spec.ports[{position}].nodePort", "may not be used when `type` is 'ClusterIP'")
 
 
+def _policies(spec: JSONObject) -> Faults:
+    for position, family in enumerate(spec.get("ipFamilies") or ()):
+        if family not in _FAMILIES:
+            yield unsupported(f"spec.ipFamilies[{position}]", family, _FAMILIES)
+        elif family == "IPv6" and spec.get("ipFamilyPolicy") != "PreferDualStack":
+            yield invalid(f"spec.ipFamilies[{position}]", family, "not configured on this cluster")
+    for name, allowed in _POLICIES.items():
+        if spec.get(name) is not None and spec[name] not in allowed:
+            yield unsupported(f"spec.{name}", spec[name], allowed)
+
+
 def _addresses(spec: JSONObject) -> Faults:
     for position, address in enumerate(
         spec.get("clusterIPs") or ([spec["clusterIP"]] if spec.get("clusterIP") else ())
     ):
         if address in {"", "None"}:
             continue
-        try:
-            ipaddress.ip_address(address)
-        except ValueError:
-            why = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
-            yield invalid(f"spec.clusterIPs[{position}]", address, why)
+        if not _is_address(address):
+            yield invalid(f"spec.clusterIPs[{position}]", address, _ADDRESS_TEXT)
 
 
-def _service_ports(ports: Any, type_: str, *, headless: bool) -> Faults:
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _service_ports(ports: Any) -> Faults:
     names: set[str] = set()
     for position, it in enumerate(ports):
         here, name = f"spec.ports[{position}]", it.get("name", "")
@@ -246,8 +275,6 @@ def _service_ports(ports: Any, type_: str, *, headless: bool) -> Faults:
         yield from (
             port_name(f"{here}.targetPort", target) if isinstance(target, str) else port(f"{here}.targetPort", target)
         )
-        if headless and type_ == "ClusterIP" and not isinstance(target, str) and target != it.get("port"):
-            yield invalid(f"{here}.targetPort", target, "must be equal to the value of 'port' when clusterIP = None")
     seen: set[tuple[Any, ...]] = set()
     for position, it in enumerate(ports):
         same = (it.get("protocol"), it.get("port", 0))
@@ -271,6 +298,8 @@ def _service_change(new: JSONObject, old: JSONObject) -> Faults:
         return
     was = before.get("clusterIPs") or []
     now = after.get("clusterIPs") or []
+    if not all(it == "None" or _is_address(it) for it in now):
+        return  # which is refused for that
     if was and now[:1] != was[:1]:
         yield invalid("spec.clusterIPs[0]", now, "may not change once set")
     elif before.get("clusterIP") and after.get("clusterIP") != before["clusterIP"]:

@@ -102,10 +102,14 @@ def _template(template: JSONObject, path: str = "spec.template") -> Faults:
     yield from pod_spec(f"{path}.spec", template.get("spec") or {})
 
 
-def _always(template: JSONObject) -> Faults:
-    policy = (template.get("spec") or {}).get("restartPolicy")
+def _always(template: JSONObject, kind: str = "ReplicaSet") -> Faults:
+    spec = template.get("spec") or {}
+    policy = spec.get("restartPolicy")
     if policy in {"OnFailure", "Never"}:
         yield unsupported("spec.template.spec.restartPolicy", policy, ("Always",))
+    if spec.get("activeDeadlineSeconds") is not None:
+        path = "spec.template.spec.activeDeadlineSeconds"
+        yield forbidden(path, f"activeDeadlineSeconds in {kind} is not Supported")
 
 
 def _replicated(spec: JSONObject, noun: str) -> Faults:
@@ -114,7 +118,7 @@ def _replicated(spec: JSONObject, noun: str) -> Faults:
     yield from natural("spec.revisionHistoryLimit", spec.get("revisionHistoryLimit"))
     yield from _selected(spec, noun)
     yield from _template(spec.get("template") or {})
-    yield from _always(spec.get("template") or {})
+    yield from _always(spec.get("template") or {}, "StatefulSet" if noun == "statefulset" else "ReplicaSet")
 
 
 def _share(path: str, value: Any) -> Faults:
@@ -147,7 +151,7 @@ def _replication_controller(obj: JSONObject) -> Faults:
         path = "spec.template.metadata.labels"
         yield invalid(path, given or None, "`selector` does not match template `labels`")
     yield from _template(template)
-    yield from _always(template)
+    yield from _always(template, "ReplicationController")
 
 
 def _deployment(obj: JSONObject) -> Faults:
@@ -204,7 +208,7 @@ def _daemon_set(obj: JSONObject) -> Faults:
     spec = obj.get("spec") or {}
     yield from _selected(spec, "daemonset", needs_selector=False)
     yield from _template(spec.get("template") or {})
-    yield from _always(spec.get("template") or {})
+    yield from _always(spec.get("template") or {}, "DaemonSet")
     strategy = spec.get("updateStrategy") or {}
     if strategy.get("type") not in {"RollingUpdate", "OnDelete"}:
         written = _written(strategy.get("type"), strategy.get("rollingUpdate"))

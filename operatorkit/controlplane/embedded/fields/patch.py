@@ -9,6 +9,7 @@ Source: RFC 6902, RFC 7386
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -19,6 +20,9 @@ from operatorkit.errors import ClusterError, Invalid, TooLarge
 __all__ = ["json_patch", "merge_patch"]
 
 _MAX_OPERATIONS = 10000
+_MAX_COPIED_BYTES = 3 * 1024 * 1024
+"""How much all copies of one patch may add: each may double an object, and a patch may hold many."""
+
 _NO_VALUE = "missing value"
 
 
@@ -30,12 +34,14 @@ def json_patch(obj: dict[str, Any], operations: Any) -> dict[str, Any]:
     """Return an object after a list of operations, all or none.
 
     Raises ClusterError with code 400 for a malformed patch, Invalid for one that does not apply (a failed `test`, a
-    path into nothing), TooLarge for more than 10000 operations.
+    path into nothing, copies that outgrow 3 MiB), TooLarge for more than 10000 operations.
     """
     _check_operations(operations)
     result: Any = copy.deepcopy(obj)
+    copied = 0
     try:
         for operation in operations:
+            copied += _copied_bytes(result, operation, _MAX_COPIED_BYTES - copied)
             result = _operate(result, operation)
     except _Inapplicable as error:
         # The server does not pass on which operation failed, and why; the exception's cause does.
@@ -71,6 +77,22 @@ def _json_type(value: Any) -> str:
         case None:
             return "null"
     return "number"
+
+
+def _copied_bytes(document: Any, operation: dict[str, Any], most: int) -> int:
+    """Return how much an operation copies, 0 if it cannot. Raises _Inapplicable for more than `most`."""
+    if operation.get("op") != "copy":
+        return 0
+    try:
+        container, last = _container(document, _pointer(operation, "from"), "")
+        size = len(json.dumps(_get(container, last)))
+    except _Inapplicable:  # which the operation itself has the words for
+        return 0
+    if size > most:
+        total = _MAX_COPIED_BYTES - most + size
+        text = f"Unable to complete the copy, the accumulated size increase of copy is {total}, exceeding the limit"
+        raise _Inapplicable(f"{text} {_MAX_COPIED_BYTES}")
+    return size
 
 
 def _pointer(operation: dict[str, Any], field: str) -> str:
