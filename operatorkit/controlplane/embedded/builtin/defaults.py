@@ -332,6 +332,15 @@ def _definition_names(definition: JSONObject) -> None:
         status["storedVersions"] = stored[:1]
 
 
+def _pod_addresses(status: JSONObject) -> None:
+    """Let the first of a pod's addresses and its address agree; the latter counts."""
+    address, addresses = status.get("podIP"), status.get("podIPs") or []
+    if address and (not addresses or addresses[0].get("ip") != address):
+        status["podIPs"] = [{"ip": address}]
+    elif addresses and not address:
+        status["podIP"] = addresses[0].get("ip", "")
+
+
 def _secret(secret: JSONObject) -> None:
     """Turn what was given as text into data: nobody ever owns `stringData` but by applying it."""
     text = secret.pop("stringData", None)
@@ -346,6 +355,7 @@ _FUNCTIONS: Mapping[str, tuple[Callable[[JSONObject], None], ...]] = {
     _CORE + "Volume": (_volume,),
     _CORE + "Pod": (_pod, _pod_level_resources),
     _CORE + "PodSpec": (_service_account_name,),
+    _CORE + "PodStatus": (_pod_addresses,),
     _CORE + "Secret": (_secret,),
     _CORE + "Service": (_service,),
     _CORE + "ReplicationController": (_replication_controller,),

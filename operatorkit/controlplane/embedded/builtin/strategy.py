@@ -52,6 +52,10 @@ _GENERATION: dict[tuple[str, str], tuple[str, ...]] = {
     ("", "PodTemplate"): ("template",),
 }
 _LABELS_KEPT_BY_STATUS = {("apps", "Deployment"), ("apps", "DaemonSet"), ("apps", "StatefulSet")}
+_KEPT_BY_STATUS: dict[tuple[str, str], tuple[str, ...]] = {
+    ("", "Pod"): ("metadata.deletionTimestamp", "metadata.ownerReferences"),
+    ("apps", "Deployment"): ("metadata.labels",),
+}
 _NOT_READY = [
     {"effect": "NoExecute", "key": f"node.kubernetes.io/{key}", "operator": "Exists", "tolerationSeconds": 300}
     for key in ("not-ready", "unreachable")
@@ -65,7 +69,8 @@ def _has_status(kind: GroupVersionKind) -> bool:
 def field_filter(kind: GroupVersionKind, subresource: str = "", *, custom: bool = False) -> FieldFilter:
     """Return what an endpoint takes away from the fields that a writer there can own."""
     if subresource == "status":
-        return only("status") if custom else excluding("spec")
+        kept = _KEPT_BY_STATUS.get((kind.group, kind.kind), ())
+        return only("status") if custom else excluding("spec", *kept)
     if subresource == "scale":
         return only("spec.replicas")
     if custom or _has_status(kind):

@@ -15,6 +15,7 @@ from typing import Any, Final
 from operatorkit.controlplane.embedded.fields import sets
 from operatorkit.controlplane.embedded.fields.schema import ListType, MapType, Scalar, TypeSchema
 from operatorkit.controlplane.embedded.fields.sets import FieldSet, Path
+from operatorkit.controlplane.embedded.golang import shown
 
 __all__ = [
     "ABSENT",
@@ -137,7 +138,7 @@ def _faults(schema: TypeSchema, value: Any, path: Path, duplicates: bool) -> Ite
     form = _form(schema, value)
     if isinstance(form, MapType):
         if value is not None and not isinstance(value, dict):
-            yield _fault(path, f"expected map, got &{{{value}}}")
+            yield _fault(path, f"expected map, got &{{{shown(value)}}}")
         for name, it in (value or {}).items() if isinstance(value, dict) else ():
             below = (*path, sets.field(name))
             type_ = form.at(name)
@@ -147,7 +148,7 @@ def _faults(schema: TypeSchema, value: Any, path: Path, duplicates: bool) -> Ite
             yield from _faults(type_, it, below, duplicates)
     elif isinstance(form, ListType):
         if value is not None and not isinstance(value, list):
-            yield _fault(path, f"expected list, got &{{{value}}}")
+            yield _fault(path, f"expected list, got &{{{shown(value)}}}")
         else:
             yield from _list_faults(form, value or [], path, duplicates)
     elif value is not None:
@@ -178,9 +179,9 @@ def _scalar_faults(scalar: Scalar, value: Any, path: Path) -> Iterator[str]:
         case "string" if not isinstance(value, str):
             yield _fault(path, f"expected string, got &value.valueUnstructured{{Value:{sets.value_text(value)}}}")
         case "boolean" if not isinstance(value, bool):
-            yield _fault(path, f"expected boolean, got &{{{value}}}")
+            yield _fault(path, f"expected boolean, got &{{{shown(value)}}}")
         case "untyped" if not isinstance(value, str | int | float):
-            yield _fault(path, f"expected any scalar, got &{{{value}}}")
+            yield _fault(path, f"expected any scalar, got &{{{shown(value)}}}")
 
 
 # ------------------------------------------------------------------------------------------------------------ fields of
