@@ -1,8 +1,8 @@
 """Random sequences of requests of every kind: both servers answer, store and tell watchers the same.
 
 What belongs here: sequences of single clients' requests to one object. What does not: what several appliers make of
-each other's fields (`test_random_writes`). A failure prints the sequence, which repeats it. SEEDS says how many
-sequences there are; each difference that is mended gets a line in `tests/scenarios/test_rare_writes`.
+each other's fields (`test_random_writes`). A failure prints the sequence, which repeats it. `make soak` runs them,
+as many as SEQUENCES says; each difference that is mended gets a line in `tests/scenarios/test_rare_writes`.
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ from operatorkit.testing.user import User, headers_of, ssl_context_of
 pytestmark = [
     pytest.mark.real,
     pytest.mark.skipif(find() is None, reason="no programs of a real control plane: `make test-real` builds them"),
+    pytest.mark.skipif(not os.environ.get("SEQUENCES"), reason="SEQUENCES does not say how many: `make soak` does"),
     pytest.mark.timeout(3600),
 ]
-SEEDS = int(os.environ.get("SEEDS") or 30)
+SEQUENCES = int(os.environ.get("SEQUENCES") or 0)
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 DEFINITION = json.loads((Path(__file__).parent / "rich_definition.json").read_text())
 ACCOUNTS = "/api/v1/namespaces/default/serviceaccounts"
@@ -428,7 +429,8 @@ async def client(plane):
         await one.send("POST", ACCOUNTS, {}, {"metadata": {"name": "default"}})
 
         async def served():
-            return (await one.send("GET", KINDS["Rich"].path))[0] == 200
+            async with session.get(f"{user.server}{KINDS['Rich'].path}") as answer:
+                return answer.status == 200  # what is not served yet is refused in plain text
 
         await eventually(served, timeout=60)
         yield one
@@ -445,7 +447,7 @@ def planes():
 async def test_random_sequences_of_requests_are_answered_alike(planes):
     async with client(planes[0]) as embedded, client(planes[1]) as real:
         both = (embedded, real)
-        for seed in range(SEEDS):
+        for seed in range(SEQUENCES):
             dice = Dice(seed)
             steps = dice.steps()
             await asyncio.gather(*(it.begin(dice.kind) for it in both))
