@@ -15,7 +15,7 @@ from typing import Any, Final
 from operatorkit.controlplane.embedded.fields import sets
 from operatorkit.controlplane.embedded.fields.schema import ListType, MapType, Scalar, TypeSchema
 from operatorkit.controlplane.embedded.fields.sets import FieldSet, Path
-from operatorkit.controlplane.embedded.golang import shown
+from operatorkit.controlplane.embedded.golang import shown, type_name
 
 __all__ = [
     "ABSENT",
@@ -119,21 +119,6 @@ def _fault(path: Path, text: str) -> str:
     return f"{sets.path_text(path)}: {text}" if path else text
 
 
-def _go_type(value: Any) -> str:
-    match value:
-        case bool():
-            return "bool"
-        case int():
-            return "int64"
-        case float():
-            return "float64"
-        case str():
-            return "string"
-        case list():
-            return "[]interface {}"
-    return "map[string]interface {}"
-
-
 def _faults(schema: TypeSchema, value: Any, path: Path, duplicates: bool) -> Iterator[str]:
     form = _form(schema, value)
     if isinstance(form, MapType):
@@ -175,7 +160,7 @@ def _scalar_faults(scalar: Scalar, value: Any, path: Path) -> Iterator[str]:
     number = isinstance(value, int | float) and not isinstance(value, bool)
     match scalar:
         case "numeric" if not number:
-            yield _fault(path, f"expected numeric (int or float), got {_go_type(value)}")
+            yield _fault(path, f"expected numeric (int or float), got {type_name(value)}")
         case "string" if not isinstance(value, str):
             yield _fault(path, f"expected string, got &value.valueUnstructured{{Value:{sets.value_text(value)}}}")
         case "boolean" if not isinstance(value, bool):
