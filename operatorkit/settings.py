@@ -26,12 +26,19 @@ class BackOff:
 class Settings:
     """How an operator runs. `resync` of None means that nothing is reconciled without a cause.
 
+    `relist` is how often each cached kind is listed in full though nothing seems wrong, give or take a quarter: a net
+    below the watches, which wakes nothing where nothing differs. `watch_probe` is how long a process may hear nothing
+    from its watches before it asks the server for one object, to notice a connection that is dead or another server.
+    None switches either off.
+
     `own_namespace` is where the operator itself lives: Secrets that only its administrators may touch are there.
     """
 
     workers: int = 4
     back_off: BackOff = BackOff()
     resync: timedelta | None = None
+    relist: timedelta | None = timedelta(hours=1)
+    watch_probe: timedelta | None = timedelta(seconds=15)
     reconcile_timeout: timedelta = timedelta(minutes=2)
     request_timeout: timedelta = timedelta(seconds=30)
     shutdown_timeout: timedelta = timedelta(seconds=20)

@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from operatorkit.clock import Clock
-from operatorkit.cluster import ClusterAPI, Informer
+from operatorkit.cluster import ClusterAPI, History, Informer
 from operatorkit.errors import AlreadyExists, InputError, OperatorKitError
 from operatorkit.names import ApiResource
 from operatorkit.operator import Operator
@@ -86,12 +86,14 @@ class AdmissionService:
         namespace: str | None = None,
         clock: Clock,
         network_clock: Clock,
+        history: History,
     ) -> None:
         self._app = app
         self._api = api
         self._topology = topology
         self._clock = clock
         self._network_clock = network_clock
+        self._history = history
         self._namespace = namespace
         self._own_namespace = app.settings.own_namespace
         self._secret = secret_name(app, topology)
@@ -129,6 +131,7 @@ class AdmissionService:
             namespace=self._namespace,
             complete_only=isinstance(self._topology, AtService) and self._topology.complete_only,
             clock=self._network_clock,
+            history=self._history,
         )
         await self._registration.register(bundle.ca_pem)
         self._bundle = bundle
@@ -144,6 +147,7 @@ class AdmissionService:
             namespace=self._own_namespace,
             field_selector=f"metadata.name={self._secret}",
             clock=self._network_clock,
+            history=self._history,
         )
         secrets.subscribe(lambda _: self._secret_changed.set())
         async with asyncio.TaskGroup() as group:

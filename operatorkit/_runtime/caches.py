@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from operatorkit.children import own_entry_only
 from operatorkit.clock import Clock
-from operatorkit.cluster import Change, ClusterAPI, Informer, JSONObject, key_of
+from operatorkit.cluster import Change, ClusterAPI, History, Informer, JSONObject, key_of
 from operatorkit.errors import DefinitionError, InvalidObject
 from operatorkit.names import LABEL_OWNER_UID, ApiResource, ObjectKey
 from operatorkit.operator import Index, Operator
@@ -56,6 +56,7 @@ class Caches:
     def __init__(self, app: Operator, api: ClusterAPI, *, clock: Clock, namespace: str | None = None) -> None:
         self._api = api
         self._manager = app.name
+        self.history: History = History(clock, probe_every=app.settings.watch_probe, relist_every=app.settings.relist)
         self._kinds: dict[ApiResource, _Kind] = {}
         for resource in app.resources():
             informer = Informer(
@@ -64,6 +65,7 @@ class Caches:
                 namespace=namespace if resource.namespaced else None,
                 clock=clock,
                 transform=self._strip,
+                history=self.history,
             )
             self._kinds[resource] = _Kind(informer)
         for index in app.indexes:

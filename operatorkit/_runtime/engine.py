@@ -71,12 +71,21 @@ class Engine:
             for reconciler in app.reconcilers
         ]
         self._admission = (
-            AdmissionService(app, api, webhooks, namespace=namespace, clock=clock, network_clock=network_clock)
+            AdmissionService(
+                app,
+                api,
+                webhooks,
+                namespace=namespace,
+                clock=clock,
+                network_clock=network_clock,
+                history=self.caches.history,
+            )
             if webhooks is not None and app.webhooks
             else None
         )
         for resource in self.caches.resources:
             self.caches.subscribe(resource, self._watcher(resource))
+        self.caches.history.subscribe(self._hold)
 
     async def run(self) -> None:
         """Run until `stop`; then let runs that have begun finish, for `Settings.shutdown_timeout` at most."""
@@ -217,6 +226,14 @@ class Engine:
             for controller in self.controllers
             for key, what in controller.queue.busy().items()
         ]
+
+    def _hold(self, in_doubt: bool) -> None:
+        """Let nothing run while caches may hold objects of a server that is no more."""
+        for controller in self.controllers:
+            if in_doubt:
+                controller.queue.hold()
+            else:
+                controller.queue.release()
 
     def _watcher(self, resource: ApiResource) -> Any:
         def listener(change: Change) -> None:

@@ -65,6 +65,7 @@ class WorkQueue(Generic[K]):
         self._failures: dict[K, int] = {}
         self._getters: list[asyncio.Future[None]] = []
         self._closed = False
+        self._held = False
         self.handed_out = 0  # how often a key was handed out: who waits for quiet sees what came and went meanwhile
         self._earlier = asyncio.Event()
         self._idle = asyncio.Event()
@@ -137,7 +138,7 @@ class WorkQueue(Generic[K]):
         while True:
             if self._closed:
                 raise QueueClosed
-            key = self._pop()
+            key = self._pop() if not self._held else None
             if key is not None:
                 self._running.add(key)
                 self.handed_out += 1
@@ -162,6 +163,16 @@ class WorkQueue(Generic[K]):
             self.add(key, again)
         if not self._waiting and not self._running:
             self._idle.set()
+
+    def hold(self) -> None:
+        """Hand out no key until `release`; keys that run now run on."""
+        self._held = True
+
+    def release(self) -> None:
+        """Hand out keys again."""
+        self._held = False
+        for _ in range(len(self._waiting)):
+            self._wake_one()
 
     @property
     def idle(self) -> bool:
