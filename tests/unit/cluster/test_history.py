@@ -258,6 +258,6 @@ async def test_another_server_behind_connections_that_stay_open_is_noticed():
 async def test_a_watch_that_brings_nothing_while_the_server_answers_is_opened_again():
     world, clock = World(), FakeClock()
     async with following(world, clock, [CONFIG_MAPS], probe_every=timedelta(seconds=15)):
-        await clock.advance(80)
+        await clock.advance(92)
         await eventually(lambda: world.watches[CONFIG_MAPS] == 2)
         assert world.lists[CONFIG_MAPS] == 1
