@@ -119,8 +119,12 @@ class Context:
         not been answered. After a run that had read objects of the child's kind, or used `api`, before it applied, the
         echo does wake: what was decided may rest on the world without the child.
 
+        A child that another program changes or deletes at once is repaired less and less often, and an Event says so:
+        see docs/adr/0013-a-budget-of-repairs.md.
+
         Raises ChildConflict for an object that this one does not own, DefinitionError for a child of an undeclared
-        kind, in another namespace, or cluster-scoped below a namespaced parent; and ClusterError.
+        kind, in another namespace, cluster-scoped below a namespaced parent, or applied by this run already; and
+        ClusterError.
         """
         return await self._children.apply(*children)
 

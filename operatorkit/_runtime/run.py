@@ -12,6 +12,7 @@ import logging
 from datetime import timedelta
 from typing import Any
 
+from operatorkit._runtime.budget import Budget, Written
 from operatorkit._runtime.caches import CacheReader, Caches, typed
 from operatorkit._runtime.echoes import Echoes, TrackedLive, TrackedReader, tracked_api
 from operatorkit._runtime.status import StatusWriter, status_of
@@ -45,6 +46,7 @@ class Runner:
         clock: Clock,
         status: StatusWriter,
         echoes: Echoes,
+        budget: Budget,
         sent: dict[tuple[ApiResource, ObjectKey], Sent],
     ) -> None:
         self._app = app
@@ -55,6 +57,7 @@ class Runner:
         self._clock = clock
         self._status = status
         self._echoes = echoes
+        self._budget = budget
         self._sent = sent
         self._reader = CacheReader(app, caches)
         self._resource = api_resource_of(reconciler.kind)
@@ -85,6 +88,7 @@ class Runner:
             live=TrackedLive(self._echoes, key, self._caches),
             manager=self._app.name,
             sent=self._sent,
+            wrote=lambda *write: self._budget.wrote(key, raw, Written(*write)),
         )
         ctx = Context(
             key=key,

@@ -35,6 +35,8 @@ def status_of(obj: Any) -> JSONObject:
 class StatusWriter:
     """Writes the status of the objects of one kind. Every change of the kind must be shown to `swallows`.
 
+    `wrote` is told of each write that changed an object: the object before, what was sent, and the answer.
+
     The echo of a write may come before the answer that tells its version. So changes of a key are held back while its
     status is being written, and given to `deliver` afterwards, in order.
 
@@ -56,12 +58,14 @@ class StatusWriter:
         manager: str,
         clock: Clock,
         deliver: Callable[[Change], None],
+        wrote: Callable[[JSONObject, JSONObject, JSONObject], None],
     ) -> None:
         self._resource = resource
         self._api = api
         self._caches = caches
         self._manager = manager
         self._deliver = deliver
+        self._wrote = wrote
         self._own: dict[ObjectKey, set[str]] = {}
         self._held: dict[ObjectKey, list[Change]] = {}
         self._clock = clock
@@ -110,6 +114,8 @@ class StatusWriter:
             raise
         else:
             self._caches.put(self._resource, answer)
+            if answer["metadata"]["resourceVersion"] != raw["metadata"]["resourceVersion"]:
+                self._wrote(raw, {"status": body["status"]}, answer)
             if _without_status(answer) != _without_status(raw):
                 return raw
             self._own.setdefault(key, set()).add(answer["metadata"]["resourceVersion"])
