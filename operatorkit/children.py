@@ -19,7 +19,7 @@ from operatorkit.errors import ChildConflict, Conflict, DefinitionError, FieldMa
 from operatorkit.names import LABEL_OWNER_UID, ApiResource, ObjectKey
 from operatorkit.resource import api_resource_of, read, write
 
-__all__ = ["Children", "Live", "Sent", "controller_of", "own_entry_only", "would_change_nothing"]
+__all__ = ["Children", "Live", "Sent", "controller_of", "own_entry_only", "same", "would_change_nothing"]
 
 _SENT_METADATA = ("name", "namespace", "labels", "annotations", "ownerReferences", "finalizers")
 _ABSENT = object()
@@ -283,11 +283,14 @@ def would_change_nothing(body: JSONObject, live: JSONObject, manager: str) -> bo
     meta = {name: value for name, value in body["metadata"].items() if name not in {"name", "namespace"}}
     if meta:
         wanted["metadata"] = meta
-    return _same(fields, wanted, live)
+    return same(fields, wanted, live)
 
 
-def _same(fields: Mapping[str, Any], wanted: Any, live: Any) -> bool:
-    """Compare along one place of a fieldsV1 tree; its keys say which lists are maps or sets (`k:`, `v:`)."""
+def same(fields: Mapping[str, Any], wanted: Any, live: Any) -> bool:
+    """Tell whether the fields of a fieldsV1 tree are just those of `wanted`, and `live` has them with its values.
+
+    The keys of the tree say which lists are maps or sets (`k:`, `v:`).
+    """
     below = {name: value for name, value in fields.items() if name != "."}
     if not below:
         return _within(wanted, live)
@@ -295,7 +298,7 @@ def _same(fields: Mapping[str, Any], wanted: Any, live: Any) -> bool:
         return (
             isinstance(live, dict)
             and below.keys() == {f"f:{name}" for name in wanted}
-            and all(_same(below[f"f:{name}"], value, live.get(name, _ABSENT)) for name, value in wanted.items())
+            and all(same(below[f"f:{name}"], value, live.get(name, _ABSENT)) for name, value in wanted.items())
         )
     if isinstance(wanted, list):
         return (
@@ -320,7 +323,7 @@ def _same_item(name: str, inner: Mapping[str, Any], wanted: list[Any], live: lis
     theirs = [item for item in live if isinstance(item, dict) and all(item.get(k) == v for k, v in keys.items())]
     if len(mine) != 1 or len(theirs) != 1:
         return False
-    return _same(_with_given_keys(inner, keys, mine[0]), mine[0], theirs[0])
+    return same(_with_given_keys(inner, keys, mine[0]), mine[0], theirs[0])
 
 
 def _with_given_keys(inner: Mapping[str, Any], keys: Iterable[str], item: Mapping[str, Any]) -> Mapping[str, Any]:

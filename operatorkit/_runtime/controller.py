@@ -86,7 +86,7 @@ class Controller:
         self._manager = app.name
         self._budget = Budget(clock)
         self._status = StatusWriter(
-            self.resource,
+            reconciler.kind,
             api=api,
             caches=caches,
             manager=app.name,
