@@ -47,6 +47,7 @@ from operatorkit.crd.markers import (
     immutable,
 )
 from operatorkit.crd.model import Model, Time, written
+from operatorkit.crd.schema import official_part
 from operatorkit.crd.served import resources_by_model
 from operatorkit.crd.text import format_duration, parse_duration
 from operatorkit.errors import DefinitionError, InvalidObject
@@ -371,3 +372,14 @@ def write(obj: Any) -> dict[str, Any]:
     return {"apiVersion": resource.api_version, "kind": resource.kind} | {
         key: value for key, value in data.items() if key not in {"apiVersion", "kind"}
     }
+
+
+def status_schema(type_: type[Any]) -> Mapping[str, Any] | None:
+    """Return the structural schema of the status of a kind, or None where there is no status, or its schema is unknown.
+
+    Raises DefinitionError for a type that is not a kind.
+    """
+    if inspect.isclass(type_) and issubclass(type_, Resource):
+        [version] = type_.crd()["spec"]["versions"]
+        return cast("Mapping[str, Any] | None", version["schema"]["openAPIV3Schema"]["properties"].get("status"))
+    return official_part(type_, "status")

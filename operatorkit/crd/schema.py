@@ -23,7 +23,7 @@ from pydantic import AnyUrl, Base64Bytes, BaseModel
 from pydantic.fields import FieldInfo
 
 from operatorkit.crd import official
-from operatorkit.crd._builtin import schema_of_official
+from operatorkit.crd._builtin import official_part, schema_of_official
 from operatorkit.crd._constraints import apply_marks, flatten, rules_of
 from operatorkit.crd._defaults import default_of
 from operatorkit.crd._unions import discriminated, merged
@@ -32,7 +32,7 @@ from operatorkit.crd.markers import Embedded, ListMap, PreserveUnknown
 from operatorkit.crd.model import Model
 from operatorkit.errors import DefinitionError
 
-__all__ = ["Place", "description_of", "field_schema", "in_order", "schema_of"]
+__all__ = ["Place", "description_of", "field_schema", "in_order", "official_part", "schema_of"]
 
 Schema = dict[str, Any]
 
