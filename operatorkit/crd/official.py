@@ -17,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from operatorkit.clock import format_micro_time, format_time
 from operatorkit.crd import faults
+from operatorkit.crd.unknown import unsent
 from operatorkit.errors import Cause, InvalidObject
 
 __all__ = ["causes", "first_fault", "is_official", "occurs_in", "plain", "read", "reader_of"]
@@ -223,5 +224,6 @@ def _plain_model(model: BaseModel) -> Any:
         if value is None:
             continue
         data[key] = format_micro_time(value) if (kind, name) in _MICRO_TIMES else plain(value)
-    data.update(model.__pydantic_extra__ or {})
+    left_out = unsent(model)
+    data.update({key: value for key, value in (model.__pydantic_extra__ or {}).items() if key not in left_out})
     return data

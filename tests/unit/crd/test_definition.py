@@ -175,8 +175,14 @@ def test_the_versions_of_a_kind_are_one_definition() -> None:
         ([version_of("v1"), version_of("v2")], "has 2 storage versions of v1, v2: write storage=False"),
         ([version_of("v1", storage=False)], "has 0 storage versions of v1"),
         ([version_of("v1"), version_of("v1", storage=False)], "two classes are version v1 of pools.x.example.io"),
-        ([version_of("v1"), version_of("v2", storage=False, scope="Cluster")], "do not have the same scope"),
-        ([version_of("v1"), version_of("v2", storage=False, short_names=["po"])], "do not have the same names"),
+        (
+            [version_of("v1"), version_of("v2", storage=False, scope="Cluster")],
+            "the classes v1 and v2 are versions of pools.*differ in scope=: v1 has 'Namespaced', v2 has 'Cluster'",
+        ),
+        (
+            [version_of("v1"), version_of("v2", storage=False, short_names=["po"])],
+            r"differ in short_names=: v1 has None, v2 has \['po'\]: make them equal",
+        ),
     ],
 )
 def test_versions_that_contradict_each_other_are_refused(manifests: list[dict[str, Any]], message: str) -> None:
