@@ -102,7 +102,15 @@ class OwnerReference(Model):
 
 
 class ObjectMeta(Model):
-    """What every object has; what is unset is empty. Other fields of metadata survive a round trip unseen."""
+    """What every object has; what is unset is empty. Other fields of metadata survive a round trip unseen.
+
+    As a part of a spec, such as in a template, its schema has what such a part can say of objects: name, generateName,
+    namespace, labels, annotations and finalizers. The server sets the rest.
+    """
+
+    _in_schemas: ClassVar[frozenset[str] | None] = frozenset(
+        {"name", "generate_name", "namespace", "labels", "annotations", "finalizers"}
+    )
 
     name: str = ""
     generate_name: str = ""

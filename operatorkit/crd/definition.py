@@ -17,6 +17,7 @@ from pydantic import BaseModel
 
 from operatorkit.crd._constraints import rules_of
 from operatorkit.crd._defaults import filled, has_defaults
+from operatorkit.crd._rule_paths import unknown_paths
 from operatorkit.crd.markers import Rule
 from operatorkit.crd.model import Model
 from operatorkit.crd.schema import Place, description_of, field_schema, in_order
@@ -34,6 +35,7 @@ _PROTECTED_GROUPS = ("k8s.io", "kubernetes.io")
 _FIELD_PATH = re.compile(r"(\.[A-Za-z_][A-Za-z0-9_-]*)+")
 _APPROVAL = "api-approved.kubernetes.io"
 _ANYTHING = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+_SELECTABLE_TYPES = ("string", "integer", "boolean")
 _MAX_SELECTABLE_FIELDS = 8
 _MAX_WARNING_LENGTH = 256
 
@@ -202,6 +204,7 @@ class Definition:
             schema["x-kubernetes-validations"] = rules_of(self.rules, place)
         schema = in_order(schema)
         self._check_schema(schema)
+        self._check_selectable(schema)
         return schema
 
     def _check_schema(self, schema: dict[str, Any]) -> None:
@@ -209,6 +212,29 @@ class Definition:
         if errors:
             faults = "; ".join(f"{error.path.removeprefix('.')}: {error.message}" for error in errors)
             self._refuse(f"the API server would refuse its schema: {faults}", "change the fields that are named")
+        for where, path, found in unknown_paths(schema):
+            self._refuse(
+                f"a rule on {where or 'the whole object'} names {path}, and {found}",
+                "name the field as it is in JSON, or give the class the field",
+            )
+
+    def _check_selectable(self, schema: dict[str, Any]) -> None:
+        for path in self.selectable_fields:
+            field: dict[str, Any] | None = schema
+            for name in path.split(".")[1:]:
+                if field is not None and "type" not in field:
+                    break  # a model of the official client, not written out yet
+                field = (field or {}).get("properties", {}).get(name)
+            else:
+                self._check_selected(path, field)
+
+    def _check_selected(self, path: str, field: dict[str, Any] | None) -> None:
+        found = "is not a field of the kind" if field is None else f"is of type {field.get('type') or 'any'}"
+        if field is None or field.get("type") not in _SELECTABLE_TYPES:
+            self._refuse(
+                f"selectable_fields has {path!r}, which {found}",
+                f"name fields of type {', '.join(_SELECTABLE_TYPES)}, as they are in JSON",
+            )
 
     def _refuse(self, found: str, remedy: str) -> NoReturn:
         raise DefinitionError(f"{self.owner}: {found}: {remedy}")
@@ -269,6 +295,8 @@ class Definition:
         for path in self.selectable_fields:
             if not _FIELD_PATH.fullmatch(path) or path.startswith(".metadata"):
                 self._refuse(f"selectable_fields has {path!r}", 'name fields like ".spec.color", not of metadata')
+        if len(set(self.selectable_fields)) < len(self.selectable_fields):
+            self._refuse("selectable_fields names a field twice", "name each once")
         if len(self.selectable_fields) > _MAX_SELECTABLE_FIELDS:
             self._refuse("there are too many selectable_fields", f"{_MAX_SELECTABLE_FIELDS} are the most")
         if self.scale is None:

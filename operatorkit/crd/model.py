@@ -76,6 +76,8 @@ class Model(BaseModel):
     """Whether server-side apply replaces the piece as a whole."""
     absent: ClassVar[bool] = False
     """Whether the piece stands for nothing at all: it is in no schema (`NoSpec`, `NoStatus`)."""
+    _in_schemas: ClassVar[frozenset[str] | None] = None
+    """The only fields that are in schemas, by their Python names; None for all."""
 
     if not TYPE_CHECKING:
 
