@@ -23,7 +23,7 @@ from typing import Any, Generic, TypeVar
 from operatorkit.context import Context, Reader
 from operatorkit.errors import DefinitionError
 from operatorkit.names import DNS_LABEL_MAX_LENGTH, ApiResource, ObjectKey, dns_label_error
-from operatorkit.resource import api_resource_of
+from operatorkit.resource import Resource, api_resource_of
 from operatorkit.settings import Settings
 from operatorkit.webhooks import (
     AdmissionRequest,
@@ -132,7 +132,13 @@ class Operator:
     Declaring does nothing but record and check; `operatorkit run`, or an engine in a test, brings it to life.
     """
 
-    def __init__(self, name: str, *, settings: Settings | None = None) -> None:
+    def __init__(
+        self, name: str, *, settings: Settings | None = None, versions: Sequence[type[Resource[Any, Any]]] = ()
+    ) -> None:
+        """Name an operator; `versions` are classes of other versions of its own kinds, where its modules have none.
+
+        Raises DefinitionError for a name that cannot be a label, and for a version that is no resource class.
+        """
         fault = dns_label_error(name)
         if fault is not None:
             raise DefinitionError(
@@ -146,7 +152,10 @@ class Operator:
         self.read_kinds: list[type[Any]] = []
         self.live_needs: list[Need] = []
         self.webhooks: list[Webhook] = []
+        self.versions: tuple[type[Resource[Any, Any]], ...] = tuple(versions)
         self._finalizers: dict[type[Any], FinalizeFunction[Any]] = {}
+        for version in versions:
+            self._check_kinds("versions", version)
 
     def reconcile(
         self,

@@ -18,8 +18,8 @@ import jinja2
 
 from operatorkit.chart.rbac import rules
 from operatorkit.chart.values import crd_values, operator_values, schema_text, values_text
-from operatorkit.crd.definition import by_kind
 from operatorkit.crd.render import render
+from operatorkit.definitions import definitions, own_kinds
 from operatorkit.errors import InputError
 from operatorkit.operator import Operator
 from operatorkit.permissions import permissions
@@ -72,7 +72,7 @@ class Chart:
 
 def crd_chart(app: Operator, *, version: str) -> Chart:
     """Return the chart of the definitions of an operator's own kinds. Raises InputError when it has none."""
-    own = [kind for kind in app.kinds() if issubclass(kind, Resource)]
+    own = own_kinds(app)
     if not own:
         raise InputError(f"{app.name} has no kinds of its own, so there is no chart of definitions to make")
     name = f"{app.name}-crds"
@@ -83,7 +83,7 @@ def crd_chart(app: Operator, *, version: str) -> Chart:
         "values.schema.json": schema_text(crd_values()),
         "templates/NOTES.txt": _filled("crds-NOTES.txt", facts),
     }
-    for definition in by_kind(kind.crd() for kind in own):
+    for definition in definitions(own):
         path = f"templates/{definition['spec']['group']}_{definition['spec']['names']['plural']}.yaml"
         files[path] = _filled("crds-definition.yaml", {**facts, **_parts(definition)})
     return Chart(name, files)
@@ -92,7 +92,7 @@ def crd_chart(app: Operator, *, version: str) -> Chart:
 def operator_chart(app: Operator, target: str, *, version: str, image: str | None = None) -> Chart:
     """Return the chart that runs an operator; `target` is what `operatorkit run` is given in its container."""
     found = rules(permissions(app, service=_service(app)))
-    own = [kind for kind in app.kinds() if issubclass(kind, Resource)]
+    own = own_kinds(app)
     reviews = max((one.timeout for one in app.webhooks), default=timedelta(0))
     grace = math.ceil((app.settings.shutdown_timeout + reviews).total_seconds()) + _GRACE_TO_SPARE_SECONDS
     values = operator_values(image or app.name, grace_seconds=grace)

@@ -83,7 +83,13 @@ def _namespace(context: click.Context, parameter: click.Parameter, value: str | 
 )
 @click.option("--remove-webhooks", is_flag=True, help="Delete the operator's registration of webhooks, and end.")
 @click.option("--install", is_flag=True, help="Apply the definitions of the operator's own kinds first.")
+@click.option(
+    "--allow-shrink",
+    is_flag=True,
+    help="With --install: apply definitions too that take fields, versions or the scope from those that are there.",
+)
 @click.option("--verbose", "-v", is_flag=True, help="Say more.")
+@click.option("--disposable", is_flag=True, hidden=True, help="With --install: the control plane is there for us only.")
 @click.option("--leashed", is_flag=True, hidden=True, help="Stop when standard input closes: its holder is gone.")
 @click.option("--scratch", metavar="FOLDER", hidden=True, help="With --leashed: remove this then, the holder cannot.")
 def command(
@@ -98,7 +104,9 @@ def command(
     webhook_service: str | None,
     remove_webhooks: bool,
     install: bool,
+    allow_shrink: bool,
     verbose: bool,
+    disposable: bool,
     leashed: bool,
     scratch: str | None,
 ) -> None:
@@ -130,6 +138,8 @@ def command(
             namespace=namespace,
             origin=loaded.origin,
             install=install,
+            shrinking="always" if allow_shrink else "own" if disposable else "never",
+            stand_ins=disposable,
             health_port=health_port,
             webhooks=_topology(topology, loaded.app, config, webhook_port, webhook_service),
         )

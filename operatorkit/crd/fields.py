@@ -31,6 +31,10 @@ class SchemaOf:
 
     schema: tuple[tuple[str, Any], ...]
 
+    def __hash__(self) -> int:
+        """Hash the schema though it holds lists: `X | None` is made by hashing what stands on X."""
+        return hash(repr(self.schema))
+
 
 def _read_duration(value: Any) -> Any:
     return parse_duration(value) if isinstance(value, str) else value

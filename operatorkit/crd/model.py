@@ -31,6 +31,7 @@ from operatorkit.clock import format_time
 from operatorkit.crd import official
 from operatorkit.crd._patterns import pattern_error
 from operatorkit.crd.markers import Nullable, Rule
+from operatorkit.crd.unknown import unsent
 from operatorkit.errors import DefinitionError, InvalidObject
 
 __all__ = ["Model", "Time", "written"]
@@ -77,6 +78,8 @@ class Model(BaseModel):
     """Whether server-side apply replaces the piece as a whole."""
     absent: ClassVar[bool] = False
     """Whether the piece stands for nothing at all: it is in no schema (`NoSpec`, `NoStatus`)."""
+    _in_schemas: ClassVar[frozenset[str] | None] = None
+    """The only fields that are in schemas, by their Python names; None for all."""
 
     if not TYPE_CHECKING:
 
@@ -122,6 +125,8 @@ class Model(BaseModel):
 
     def _only_what_was_set(self, data: dict[str, Any]) -> None:
         explicit = self.model_fields_set
+        for key in unsent(self):
+            data.pop(key, None)
         for name, field in type(self).model_fields.items():
             key = field.serialization_alias or name
             value = self.__dict__.get(name)

@@ -106,7 +106,7 @@ def schema_of(model: type[BaseModel], place: Place) -> Schema:
     properties: Schema = {}
     required = []
     for name, field in model.model_fields.items():
-        if field.exclude:
+        if field.exclude or not _is_in_schemas(model, name):
             continue
         key = field.serialization_alias or field.alias or name
         if key in properties:
@@ -127,6 +127,11 @@ def schema_of(model: type[BaseModel], place: Place) -> Schema:
         if rules:
             schema["x-kubernetes-validations"] = rules
     return in_order(schema)
+
+
+def _is_in_schemas(model: type[BaseModel], name: str) -> bool:
+    only = getattr(model, "_in_schemas", None)
+    return only is None or name in only
 
 
 def description_of(model: type) -> str:
