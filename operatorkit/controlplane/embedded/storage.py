@@ -19,12 +19,26 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from operatorkit.clock import SYSTEM_CLOCK
 from operatorkit.controlplane.embedded.encoding import decode, split_envelope
 
-__all__ = ["Change", "Collection", "Record", "Stale", "Storage", "key_of"]
+__all__ = ["Change", "Collection", "Record", "Stale", "Storage", "first_revision", "key_of"]
 
 LOG_LENGTH = 4096
 """How many changes of a collection are kept for watches to resume from."""
+
+
+def first_revision() -> int:
+    """Return the revision at which a new history starts: the microseconds since 1970.
+
+    A server that starts without data must not count again through the numbers of the one before it: a client that
+    resumes from one of those would miss the objects between, and keep the deleted ones, for ever. No server makes a
+    million changes in a second, so whatever starts later starts ahead, and every older number gets 410 Gone.
+
+    This is the machine's time whatever clock a test has: two servers whose FakeClock shows the same moment are still
+    two histories. Microseconds are exact in JavaScript, too: they stay below 2^53 until the year 2255.
+    """
+    return int(SYSTEM_CLOCK.now().timestamp() * 1_000_000)
 
 
 class Stale(Exception):  # noqa: N818 - not a fault: the caller reads again
@@ -186,10 +200,15 @@ class Collection:
 
 
 class Storage:
-    """All collections, and the one counter that numbers every change of any of them."""
+    """All collections, and the one counter that numbers every change of any of them.
 
-    def __init__(self) -> None:
-        self.revision: int = 1
+    `revision` is where the counter starts: `first_revision()` on a server, a small number where a test compares.
+
+    Guarantees: revisions grow by one with each change, and stay below 2^63.
+    """
+
+    def __init__(self, revision: int = 1) -> None:
+        self.revision: int = revision
         self.journal: Callable[[str, Change], None] | None = None
         self._collections: dict[str, Collection] = {}
         self._forgotten = 0

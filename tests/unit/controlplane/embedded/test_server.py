@@ -182,6 +182,34 @@ async def test_a_watch_is_told_until_its_time_is_up(http: aiohttp.ClientSession,
     assert [(it["type"], it["object"]["metadata"]["name"]) for it in frames] == [("ADDED", "a")]
 
 
+async def _get(server: EmbeddedServer, **query: str) -> list[dict[str, Any]]:
+    """Return what a GET of ConfigMaps answers, line by line."""
+    connector = aiohttp.TCPConnector(ssl=_trust(server))
+    headers = {"Authorization": f"Bearer {server.token}"}
+    async with (
+        aiohttp.ClientSession(server.url, connector=connector, headers=headers) as session,
+        session.get("/api/v1/configmaps", params=query) as answer,
+    ):
+        return [json.loads(line) async for line in answer.content]
+
+
+async def test_a_server_that_starts_empty_answers_410_to_the_revisions_of_its_predecessor(clock: Any) -> None:
+    async with EmbeddedServer(clock=clock, controllers="") as first:
+        for name in ("a", "b"):
+            await first.local.create(CONFIG_MAPS, config_map(name), namespace="default")
+        (page,) = await _get(first, limit="1")
+        revision = page["metadata"]["resourceVersion"]
+    async with EmbeddedServer(clock=clock, controllers="") as second:
+        for index in range(10):  # more than the first one wrote: it is its numbers that are foreign, not their size
+            await second.local.create(CONFIG_MAPS, config_map(f"c{index}"), namespace="default")
+        (event,) = await _get(second, watch="1", resourceVersion=revision)
+        assert (event["type"], event["object"]["code"], event["object"]["reason"]) == ("ERROR", 410, "Expired")
+        assert event["object"]["message"].startswith(f"too old resource version: {revision} (")
+        (exact,) = await _get(second, resourceVersion=revision, resourceVersionMatch="Exact")
+        (rest,) = await _get(second, limit="1", **{"continue": page["metadata"]["continue"]})
+        assert [exact["code"], rest["code"]] == [410, 410]
+
+
 async def test_the_audit_says_who_asked_for_what_and_how_it_went(clock: Any) -> None:
     entries: list[Entry] = []
     async with EmbeddedServer(clock=clock, controllers="", audit=entries.append) as server:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from operatorkit.controlplane.embedded import storage as module
-from operatorkit.controlplane.embedded.storage import Change, Stale, Storage
+from operatorkit.controlplane.embedded.storage import Change, Stale, Storage, first_revision
 
 
 def _obj(name: str, namespace: str = "default", **data: str) -> dict[str, Any]:
@@ -105,3 +105,10 @@ def test_what_is_forgotten_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> No
     storage.forget()
     assert collection.since(5) == []
     assert storage.collection("new").forgotten == 5
+
+
+def test_a_history_that_starts_later_starts_ahead_of_every_number_before_it() -> None:
+    earlier = Storage(first_revision())
+    for name in ("a", "b", "c"):
+        earlier.put(earlier.collection("a"), _obj(name), None)
+    assert earlier.revision < first_revision() < 2**53
