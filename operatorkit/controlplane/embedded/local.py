@@ -168,7 +168,7 @@ class LocalCluster:
                     return
                 for event in events:
                     if event.record is not None:
-                        yield WatchEvent(event.type, json.loads(answer.presenter.event(event.record)))
+                        yield WatchEvent(event.type, json.loads(b"".join(answer.presenter.event(event.record))))
         finally:
             watch.close()
 

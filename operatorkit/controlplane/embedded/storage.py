@@ -26,6 +26,8 @@ __all__ = ["Change", "Collection", "Record", "Stale", "Storage", "first_revision
 
 LOG_LENGTH = 4096
 """How many changes of a collection are kept for watches to resume from."""
+LOG_BYTES = 64 * 1024 * 1024
+"""How much the objects of those changes may hold together: the log of large objects is shorter."""
 
 
 def first_revision() -> int:
@@ -53,7 +55,7 @@ def key_of(namespace: str, name: str) -> str:
 class Record:
     """One object at one revision: the bytes, and what is needed to find it without decoding them."""
 
-    __slots__ = ("_fields", "_view", "body", "key", "labels", "name", "namespace", "revision", "uid")
+    __slots__ = ("_fields", "_left", "_view", "body", "key", "labels", "name", "namespace", "revision", "uid")
 
     def __init__(self, obj: Mapping[str, Any], revision: int) -> None:
         metadata = obj["metadata"]
@@ -64,6 +66,7 @@ class Record:
         self.labels: Mapping[str, str] = metadata.get("labels") or {}
         self.revision: int = revision
         self.body: bytes = split_envelope(obj)
+        self._left: Record | None = None
         self._view: tuple[object, bytes] | None = None
         self._fields: tuple[object, Mapping[str, str]] | None = None
 
@@ -77,11 +80,16 @@ class Record:
         obj: dict[str, Any] = decode(b"{" + self.body)
         return obj
 
-    def renumbered(self, revision: int) -> Record:
-        """Return the same object at another revision: how a watcher sees it leave a selection."""
-        obj = self.decode()
-        obj["metadata"]["resourceVersion"] = str(revision)
-        return Record(obj, revision)
+    def left_at(self, revision: int) -> Record:
+        """Return the object at the revision of the change that ended it: how watchers see it leave their selection.
+
+        All watchers share one copy: a record is followed by one change only.
+        """
+        if self._left is None:
+            obj = self.decode()
+            obj["metadata"]["resourceVersion"] = str(revision)
+            self._left = Record(obj, revision)
+        return self._left
 
     def view(self, key: object, make: Callable[[], bytes]) -> bytes:
         """Return other bytes that stand for the object, made once for the same `key`."""
@@ -120,6 +128,7 @@ class Collection:
         self.name = name
         self.records: dict[str, Record] = {}
         self.log: deque[Change] = deque()
+        self._log_bytes = 0
         self.forgotten: int = 0  # changes at or before this revision are not in the log any more
         self._sorted: list[str] | None = None
         self._subscribers: dict[int, Subscriber] = {}
@@ -180,8 +189,13 @@ class Collection:
     def forget(self, revision: int) -> None:
         """Drop the log up to `revision`: watches and pages from before it get 410 Gone."""
         while self.log and self.log[0].revision <= revision:
-            self.log.popleft()
+            self._drop_oldest()
         self.forgotten = max(self.forgotten, revision)
+
+    def _drop_oldest(self) -> None:
+        change = self.log.popleft()
+        self._log_bytes -= len(change.record.body)
+        self.forgotten = change.revision
 
     def record(self, change: Change) -> None:
         """Enter a change and tell the subscribers. For `Storage` only."""
@@ -193,8 +207,9 @@ class Collection:
         if change.type != "MODIFIED":
             self._sorted = None
         self.log.append(change)
-        if len(self.log) > LOG_LENGTH:
-            self.forgotten = self.log.popleft().revision
+        self._log_bytes += len(change.record.body)
+        while len(self.log) > LOG_LENGTH or (self._log_bytes > LOG_BYTES and len(self.log) > 1):
+            self._drop_oldest()
         for subscriber in list(self._subscribers.values()):
             subscriber(change)
 
