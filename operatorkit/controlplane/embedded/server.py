@@ -341,10 +341,12 @@ async def _send_events(response: web.StreamResponse, answer: WatchAnswer) -> Non
     end = loop.time() + timeout
     bookmark_at = _next_bookmark(loop.time(), end)
     watch = answer.watch
-    while not watch.closed and (now := loop.time()) < end:
+    while (now := loop.time()) < end:
         until = min(end, bookmark_at) if answer.bookmarks else end
         events = await watch.next(max(0.0, until - now))
-        if answer.bookmarks and not events and not watch.closed:
+        if not events and watch.closed:
+            return
+        if answer.bookmarks and not events:
             bookmark_at = _next_bookmark(loop.time(), end)
             events = [watch.bookmark()]
         for piece in _pieces(part for event in events for part in _frame(event, answer)):

@@ -132,6 +132,7 @@ class Collection:
         self.forgotten: int = 0  # changes at or before this revision are not in the log any more
         self._sorted: list[str] | None = None
         self._subscribers: dict[int, Subscriber] = {}
+        self._endings: dict[int, Callable[[], None]] = {}
         self._next_subscriber = 0
 
     def keys(self) -> list[str]:
@@ -175,16 +176,27 @@ class Collection:
         changes.reverse()
         return changes
 
-    def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
-        """Call `subscriber` with every change from now on; the function returned ends that."""
+    def subscribe(self, subscriber: Subscriber, *, on_end: Callable[[], None] | None = None) -> Callable[[], None]:
+        """Call `subscriber` with every change from now on; the function returned ends that.
+
+        `on_end` is called when the resource is not served any more, or not as it was (`end`).
+        """
         number = self._next_subscriber
         self._next_subscriber += 1
         self._subscribers[number] = subscriber
+        if on_end is not None:
+            self._endings[number] = on_end
 
         def unsubscribe() -> None:
             self._subscribers.pop(number, None)
+            self._endings.pop(number, None)
 
         return unsubscribe
+
+    def end(self) -> None:
+        """Notify the subscribers that what they follow is not served any more, or not as it was."""
+        for on_end in list(self._endings.values()):
+            on_end()
 
     def forget(self, revision: int) -> None:
         """Drop the log up to `revision`: watches and pages from before it get 410 Gone."""

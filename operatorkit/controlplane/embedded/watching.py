@@ -50,6 +50,8 @@ class Event:
 class Watch:
     """The events of one selection, as batches; it ends when it is closed or falls too far behind.
 
+    It is closed, too, when its resource is served no longer or otherwise than before: a CRD was deleted or changed.
+
          the objects at the start (`_initial`) ──► `_buffer` ──► take()
          the log, after `_position`, while `_behind` ──►  │
          each change, while not `_behind` ────────────────┘
@@ -73,7 +75,7 @@ class Watch:
         self._closed = False
         self._unsubscribe: Callable[[], None] = lambda: None
         self._start(options)
-        self._unsubscribe = self._collection.subscribe(self._on_change)
+        self._unsubscribe = self._collection.subscribe(self._on_change, on_end=self.close)
 
     def _start(self, options: ListOptions) -> None:
         wanted = options.revision()
@@ -185,7 +187,7 @@ class Watch:
         return events
 
     async def next(self, timeout_seconds: float | None = None) -> list[Event]:
-        """Wait for events and return them; none when the time is up or the watch is closed."""
+        """Wait for events and return them; none when the time is up, or the watch is closed and all are taken."""
         if not self._buffer and not self._closed:
             self._waiter = asyncio.get_running_loop().create_future()
             try:

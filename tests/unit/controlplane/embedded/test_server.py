@@ -220,7 +220,7 @@ async def _unread_watch(server: EmbeddedServer) -> tuple[asyncio.StreamReader, a
     port = int(server.url.rpartition(":")[2])
     sock = socket.socket()
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
-    sock.setblocking(False)  # noqa: FBT003 - the name of the standard library
+    sock.setblocking(False)
     await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", port))
     reader, writer = await asyncio.open_connection(sock=sock, limit=1024)
     head = f"GET /api/v1/configmaps?watch=1 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {server.token}\r\n\r\n"
@@ -231,8 +231,8 @@ async def _unread_watch(server: EmbeddedServer) -> tuple[asyncio.StreamReader, a
 
 def _waiting_bytes(server: EmbeddedServer) -> list[int]:
     """Return how much each connection of the server holds that its client has not read."""
-    assert server._server is not None  # noqa: SLF001 - what is asserted has no other way to be seen
-    transports = [it.transport for it in server._server.connections]  # noqa: SLF001
+    assert server._server is not None
+    transports = [it.transport for it in server._server.connections]
     return [it.get_write_buffer_size() for it in transports if it is not None]
 
 
