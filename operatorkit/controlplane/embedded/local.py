@@ -162,13 +162,10 @@ class LocalCluster:
         assert isinstance(answer, WatchAnswer)
         watch = answer.watch
         try:
-            while not watch.closed:
-                events = await watch.next(timeout_seconds)
-                if not events:
-                    return
+            while events := await watch.next(timeout_seconds):
                 for event in events:
                     if event.record is not None:
-                        yield WatchEvent(event.type, json.loads(answer.presenter.event(event.record)))
+                        yield WatchEvent(event.type, json.loads(b"".join(answer.presenter.event(event.record))))
         finally:
             watch.close()
 
