@@ -32,6 +32,7 @@ class Settings:
     None switches either off.
 
     `own_namespace` is where the operator itself lives: Secrets that only its administrators may touch are there.
+    `cluster_domain` ends the full names of Services; `operatorkit run` finds it in the Pod's resolv.conf.
     """
 
     workers: int = 4
@@ -44,3 +45,4 @@ class Settings:
     shutdown_timeout: timedelta = timedelta(seconds=20)
     max_requests_in_flight: int = 64
     own_namespace: str = "operatorkit-system"
+    cluster_domain: str = "cluster.local"

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from operatorkit.cli._cluster_domain import find_cluster_domain
 from operatorkit.cli._load import load
 from operatorkit.cli._loop import run as run_loop
 from operatorkit.errors import InputError
@@ -59,6 +60,12 @@ def _namespace(context: click.Context, parameter: click.Parameter, value: str | 
     help="The namespace that the operator itself lives in; by default $POD_NAMESPACE, else operatorkit-system.",
 )
 @click.option(
+    "--cluster-domain",
+    metavar="DOMAIN",
+    envvar="CLUSTER_DOMAIN",
+    help="What the full names of Services end in; by default that of /etc/resolv.conf, else cluster.local.",
+)
+@click.option(
     "--health-port",
     metavar="PORT",
     type=click.IntRange(0, 65535),
@@ -98,6 +105,7 @@ def command(
     context: str | None,
     namespace: str | None,
     own_namespace: str | None,
+    cluster_domain: str | None,
     health_port: int | None,
     topology: str | None,
     webhook_port: int | None,
@@ -122,6 +130,8 @@ def command(
     loaded = load(target)
     if own_namespace:
         loaded.app.settings = replace(loaded.app.settings, own_namespace=own_namespace)
+    if domain := cluster_domain or find_cluster_domain():
+        loaded.app.settings = replace(loaded.app.settings, cluster_domain=domain.strip("."))
 
     from operatorkit._runtime import host as process
     from operatorkit.cluster import load_config

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Sequence
 
 from kubernetes.client.models import V1ObjectMeta, V1Secret
 
@@ -27,7 +28,6 @@ __all__ = [
 
 ANNOTATION_REQUEST = f"{GROUP}/request"
 ANNOTATION_REVISION = f"{GROUP}/revision"
-CLUSTER_DOMAIN = "cluster.local"
 
 
 def secret_of(certificate: Certificate, material: Material, *, request: str, revision: int) -> V1Secret:
@@ -54,24 +54,24 @@ def secret_data(secret: V1Secret) -> dict[str, bytes]:
     return data
 
 
-def certificate_of(pki: Pki) -> Certificate:
-    """Return the Certificate that a Pki stands for."""
+def certificate_of(pki: Pki, dns_names: Sequence[str]) -> Certificate:
+    """Return the Certificate that a Pki stands for, with these names."""
     name = pki.metadata.name
     return Certificate(
         metadata=ObjectMeta(name=name, namespace=pki.metadata.namespace),
         spec=CertificateSpec(
             secret_name=pki.spec.secret_name or shorten(f"{name}-tls", DNS_SUBDOMAIN_MAX_LENGTH),
             issuer_ref=pki.spec.issuer_ref,
-            dns_names=names_of_service(pki.spec.service_name, pki.metadata.namespace),
+            dns_names=list(dns_names),
         ),
     )
 
 
-def names_of_service(service: str, namespace: str) -> list[str]:
+def names_of_service(service: str, namespace: str, cluster_domain: str) -> list[str]:
     """Return the DNS names by which a cluster knows a Service."""
     return [
         service,
         f"{service}.{namespace}",
         f"{service}.{namespace}.svc",
-        f"{service}.{namespace}.svc.{CLUSTER_DOMAIN}",
+        f"{service}.{namespace}.svc.{cluster_domain}",
     ]

@@ -24,7 +24,7 @@ from operatorkit.names import LABEL_OWNER_UID, ObjectKey
 from operatorkit.operator import Operator
 from operatorkit.resource import api_resource_of, read
 from operators.pki import reasons
-from operators.pki.api import GROUP, Certificate, CertificatePolicy, ClusterIssuer, Issuer
+from operators.pki.api import GROUP, Certificate, CertificatePolicy, ClusterIssuer, Issuer, IssuerReference
 from operators.pki.objects import secret_data
 from operators.pki.plan import Observed, Refuse, StoredSecret
 from operators.pki.pods import controller_reference, secrets_of
@@ -41,6 +41,7 @@ __all__ = [
     "certificates_of_pod",
     "certificates_unready",
     "issuers_of_secret",
+    "labels_of_issuer",
     "look_again",
     "look_again_for_signer",
     "observe",
@@ -178,6 +179,8 @@ def observe(certificate: Certificate, ctx: Context) -> Observed:
         secret=None if secret is None else StoredSecret(secret_data(secret), _annotations(secret)),
         repair_allowed_at=repairs.allowed_at(certificate.metadata.uid, now),
         now=now,
+        issuer_labels=labels_of_issuer(reference, certificate.metadata.namespace, ctx),
+        cluster_domain=app.settings.cluster_domain,
     )
 
 
@@ -242,22 +245,57 @@ def _seniority(certificate: Certificate) -> tuple[str, str]:
 
 def _signer_or_refusal(certificate: Certificate, ctx: Context) -> Signer | Refuse:
     """Return the signer, or why there is none, by what the caches hold."""
-    reference = certificate.spec.issuer_ref
     try:
-        if reference.kind == "Issuer":
-            issuer: AnyIssuer | None = ctx.get(Issuer, reference.name, namespace=certificate.metadata.namespace)
-        else:
-            issuer = ctx.get(ClusterIssuer, reference.name)
-        return signer_of(issuer, ctx) if issuer is not None else _no_issuer(certificate)
+        issuer = _issuer(certificate.spec.issuer_ref, certificate.metadata.namespace, ctx)
+        return signer_of(issuer, ctx) if issuer is not None else _no_issuer(certificate, ctx)
     except (SignerError, InvalidObject) as error:
         return _unable(certificate, error)
 
 
-def _no_issuer(certificate: Certificate) -> Refuse:
+def _issuer(reference: IssuerReference, namespace: str, ctx: Context) -> AnyIssuer | None:
+    """Return an issuer, by what the caches hold. Raises InvalidObject."""
+    if reference.kind == "Issuer":
+        return ctx.get(Issuer, reference.name, namespace=namespace)
+    return ctx.get(ClusterIssuer, reference.name)
+
+
+def labels_of_issuer(reference: IssuerReference, namespace: str, ctx: Context) -> dict[str, str]:
+    """Return the labels by which policies select an issuer; none where it is missing or cannot be read."""
+    try:
+        issuer = _issuer(reference, namespace, ctx)
+    except InvalidObject:
+        return {}
+    return {} if issuer is None else dict(issuer.metadata.labels or {})
+
+
+def _no_issuer(certificate: Certificate, ctx: Context) -> Refuse:
+    """Say that there is no such issuer; one of that name of the other kind is what is mostly meant."""
     reference = certificate.spec.issuer_ref
-    place = f" in namespace {certificate.metadata.namespace}" if reference.kind == "Issuer" else ""
+    if reference.kind == "Issuer":
+        place = f" in namespace {certificate.metadata.namespace}"
+        if _exists(ClusterIssuer, reference.name, ctx):
+            message = (
+                f"Set spec.issuerRef.kind to ClusterIssuer: ClusterIssuer {reference.name} exists, but there is no "
+                f"Issuer {reference.name}{place}"
+            )
+            return Refuse(reasons.ISSUER_NOT_FOUND, message, absent=True)
+    else:
+        place = ""
+        if _exists(Issuer, reference.name, ctx, namespace=certificate.metadata.namespace):
+            message = (
+                f"Set spec.issuerRef.kind to Issuer: Issuer {reference.name} exists in namespace "
+                f"{certificate.metadata.namespace}, but there is no ClusterIssuer {reference.name}"
+            )
+            return Refuse(reasons.ISSUER_NOT_FOUND, message, absent=True)
     message = f"Create {reference.kind} {reference.name}{place}, or name another in spec.issuerRef: it does not exist"
     return Refuse(reasons.ISSUER_NOT_FOUND, message, absent=True)
+
+
+def _exists(kind: type[AnyIssuer], name: str, ctx: Context, *, namespace: str | None = None) -> bool:
+    try:
+        return ctx.get(kind, name, namespace=namespace) is not None
+    except InvalidObject:
+        return True
 
 
 def _unable(certificate: Certificate, error: SignerError | InvalidObject) -> Refuse:
@@ -325,7 +363,7 @@ async def _live_signer_or_refusal(certificate: Certificate, ctx: Context) -> Sig
     namespace = certificate.metadata.namespace if kind is Issuer else ""
     try:
         issuer = await _live(kind, ObjectKey(namespace, reference.name), ctx)
-        return await look_again_for_signer(issuer, ctx) if issuer is not None else _no_issuer(certificate)
+        return await look_again_for_signer(issuer, ctx) if issuer is not None else _no_issuer(certificate, ctx)
     except (SignerError, InvalidObject) as error:
         return _unable(certificate, error)
 

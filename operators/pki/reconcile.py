@@ -32,6 +32,7 @@ from operators.pki.observe import (
     certificates_of_pod,
     certificates_unready,
     issuers_of_secret,
+    labels_of_issuer,
     look_again,
     look_again_for_signer,
     observe,
@@ -43,6 +44,7 @@ from operators.pki.plan import (
     Cause,
     Issue,
     Keep,
+    Observed,
     Pending,
     Refuse,
     Step,
@@ -53,8 +55,11 @@ from operators.pki.plan import (
     retry_delay,
 )
 from operators.pki.pods import controller_reference, secrets_changed
-from operators.pki.policy import check_policy
+from operators.pki.policy import is_costly
+from operators.pki.policy_check import check_policy, notes_on
 from operators.pki.request import Request, describe, read_pki
+from operators.pki.rules import selects
+from operators.pki.services import Expansion, expand_service
 from operators.pki.signer import CaSigner, Signer, SignerError
 
 __all__ = ["reconcile_certificate", "reconcile_cluster_issuer", "reconcile_issuer", "reconcile_pki", "reconcile_policy"]
@@ -98,14 +103,22 @@ async def reconcile_certificate(certificate: Certificate, ctx: Context) -> Reque
 async def _decide(certificate: Certificate, ctx: Context) -> Step:
     """Plan by the caches, and, before something is said to be missing, by the cluster itself."""
     seen = observe(certificate, ctx)
-    step = plan(seen)
+    step = await _plan(seen)
     if not _may_be_behind(certificate, step):
         return step
     try:
-        return plan(await look_again(seen, ctx))
+        again = await look_again(seen, ctx)
+        return await _plan(again)
     except Forbidden as error:
         ctx.log.warning("what the caches say is not confirmed: %s", error)
         return step
+
+
+async def _plan(seen: Observed) -> Step:
+    """Plan; where many names meet many patterns, off the event loop, which others need."""
+    if seen.request is not None and is_costly(seen.request, seen.policies):
+        return await asyncio.to_thread(plan, seen)
+    return plan(seen)
 
 
 def _may_be_behind(certificate: Certificate, step: Step) -> bool:
@@ -328,7 +341,8 @@ async def reconcile_policy(policy: CertificatePolicy, ctx: Context) -> Requeue |
         await _complain(policy, ctx, reasons.INVALID_SPEC, message)
         raise TerminalError(message, reason=reasons.INVALID_SPEC, reported=True)
     await ctx.events.hold((CertificatePolicy.api_resource(), ctx.key), [])
-    ctx.condition("Ready", True, reasons.POLICY_READY, "The policy is applied to new requests")
+    notes = "".join(f"; {note}" for note in notes_on(policy.spec))
+    ctx.condition("Ready", True, reasons.POLICY_READY, f"The policy is applied to new requests{notes}")
     return None
 
 
@@ -342,8 +356,18 @@ def _pki_of_that_name(certificate: Certificate, reader: Reader) -> Iterable[Obje
     return [found.key] if found is not None and (mine is None or mine.uid != found.metadata.uid) else []
 
 
+def _pkis_selected(policy: CertificatePolicy, reader: Reader) -> Iterable[ObjectKey]:
+    """Return the Pkis whose names a policy may change."""
+    return [one.key for one in reader.list(Pki) if selects(policy.spec, one.metadata.namespace)]
+
+
 @app.reconcile(
-    Pki, owns=[Certificate], watches=[Watch(Certificate, to=_pki_of_that_name, predicate=generation_changed)]
+    Pki,
+    owns=[Certificate],
+    watches=[
+        Watch(Certificate, to=_pki_of_that_name, predicate=generation_changed),
+        Watch(CertificatePolicy, to=_pkis_selected, predicate=generation_changed),
+    ],
 )
 async def reconcile_pki(pki: Pki, ctx: Context) -> Requeue | None:
     """Expand a Pki to its Certificate, and show how that stands."""
@@ -352,8 +376,16 @@ async def reconcile_pki(pki: Pki, ctx: Context) -> Requeue | None:
         await _complain(pki, ctx, reasons.INVALID_SPEC, message)
         raise TerminalError(message, reason=reasons.INVALID_SPEC, reported=True)
     await ctx.events.hold((Pki.api_resource(), ctx.key), [])
+    expansion = _expand(pki, ctx)
+    pki.status.left_out = expansion.left_out
+    if expansion.policy is None and ctx.get(Certificate, ctx.key.name, namespace=ctx.key.namespace) is None:
+        now, scope = ctx.clock.now(), (Pki.api_resource(), ctx.key)
+        until = patience_ends(pki.status.conditions, pki.metadata.generation, reasons.DENIED_BY_POLICY, now)
+        if until > now:
+            await report.pending(scope, ctx, reasons.DENIED_BY_POLICY, f"No policy allows {expansion.names[-1]}")
+            return _at(until, ctx)
     try:
-        applied = await ctx.apply(certificate_of(pki))
+        applied = await ctx.apply(certificate_of(pki, expansion.names))
     except ChildConflict as error:
         pki.status.secret_name = pki.status.not_after = None
         remedy = "Give this Pki another name, or remove the Certificate that has its name"
@@ -365,5 +397,17 @@ async def reconcile_pki(pki: Pki, ctx: Context) -> Requeue | None:
     if ready is None or ready.observed_generation != certificate.metadata.generation:
         ctx.condition("Ready", None, "Issuing", f"Certificate {certificate.metadata.name} is being issued")
     else:
-        ctx.condition("Ready", _STATUSES[ready.status], ready.reason, ready.message)
+        missing = ", ".join(each.name for each in pki.status.left_out if each.name not in expansion.names)
+        left_out = f"; no policy allows {missing}, which it lacks: see status.leftOut" if missing else ""
+        ctx.condition("Ready", _STATUSES[ready.status], ready.reason, f"{ready.message}{left_out}")
     return None
+
+
+def _expand(pki: Pki, ctx: Context) -> Expansion:
+    reference = pki.spec.issuer_ref
+    return expand_service(
+        pki,
+        ctx.list(CertificatePolicy),
+        issuer_labels=labels_of_issuer(reference, pki.metadata.namespace, ctx),
+        cluster_domain=app.settings.cluster_domain,
+    )
