@@ -95,6 +95,15 @@ class Caches:
         """Return when every cache holds what was in the cluster after the start."""
         await asyncio.gather(*(kind.informer.synced() for kind in self._kinds.values()))
 
+    def silent_since(self) -> dict[ApiResource, float]:
+        """Return the kinds whose informers have no contact with the server, and since when.
+
+        The moments are readings of `monotonic` of the clock that was given. Subtract them from the reading of now: a
+        kind that is here for longer than a list and a watch may take to fail and come back is not followed.
+        """
+        found = ((r, kind.informer.silent_since) for r, kind in self._kinds.items())
+        return {resource: since for resource, since in found if since is not None}
+
     def keys(self, resource: ApiResource) -> list[ObjectKey]:
         """Return the keys of all cached objects of a kind."""
         return list(self._kinds[resource].informer.cache.keys())

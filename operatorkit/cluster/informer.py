@@ -65,6 +65,7 @@ class Informer:
         self.resource = resource
         self.cache: Cache = Cache(transform=transform)
         self.error: ClusterError | None = None
+        self._silent_since: float | None = None
         self._api = api
         self._namespace = namespace
         self._label_selector = label_selector
@@ -84,6 +85,15 @@ class Informer:
     def has_synced(self) -> bool:
         """Whether the first list is complete: before, the cache lacks objects."""
         return self._synced.is_set()
+
+    @property
+    def silent_since(self) -> float | None:
+        """When the server was last known to answer, by the clock's `monotonic`, while it does not; else None.
+
+        It is set from the first failure of a list or watch, before `error` is (a watch that breaks off once is no
+        error), until a list is complete or a watch brings something. A quiet watch is not silent: see `run`.
+        """
+        return self._silent_since
 
     @property
     def resource_version(self) -> str:
@@ -149,6 +159,8 @@ class Informer:
                 self._vain = 0  # it came to something
             else:
                 self._vain += 1
+            if failure is not None and self._silent_since is None and not isinstance(failure, Gone):
+                self._silent_since = self._clock.monotonic()
             if failure is not None and self._go_on_after(failure):
                 continue
             await self._clock.sleep(_pause_seconds(self._vain))
@@ -297,6 +309,7 @@ class Informer:
         self.error = error
 
     def _recovered(self) -> None:
+        self._silent_since = None
         if self.error is not None:
             self.error = None
             _log.info("%s: following the API server again", self.resource.qualified)

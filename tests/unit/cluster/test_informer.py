@@ -206,6 +206,26 @@ async def test_the_trouble_of_now_can_be_asked_for(pods, clock):
         await task
 
 
+async def test_it_tells_since_when_there_is_no_contact(pods, clock):
+    refused = errors.Unreachable("connection refused")
+    api = ScriptedAPI([page(5), *[refused] * 100_000], [[errors.Gone("expired")]])
+    informer = Informer(api, pods, clock=clock)
+    task = asyncio.create_task(informer.run())
+    await informer.synced()
+    assert informer.silent_since is None
+    await eventually(lambda: informer.error is refused)
+    since = informer.silent_since
+    assert since is not None
+    await eventually(lambda: clock.monotonic() > since + 100)
+    assert informer.silent_since == since
+    api.lists[:] = [page(6)]
+    await eventually(lambda: informer.resource_version == "6")
+    assert informer.silent_since is None
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
 @pytest.mark.parametrize("end", [errors.Timeout("silent"), errors.Unreachable("the connection broke")])
 async def test_a_watch_that_fell_silent_or_broke_off_after_a_while_is_no_failure(following, caplog, end):
     api = ScriptedAPI([page(5)], [[bookmark(6), end], [added("a", 7)]])
