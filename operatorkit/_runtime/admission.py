@@ -21,7 +21,7 @@ from operatorkit.cluster import ClusterAPI, Informer
 from operatorkit.errors import AlreadyExists, InputError, OperatorKitError
 from operatorkit.names import ApiResource
 from operatorkit.operator import Operator
-from operatorkit.webhooks.certificates import SECRETS, Bundle, CertificateStore, renewal_time, succeeds
+from operatorkit.webhooks.certificates import SECRETS, Bundle, CertificateStore, renewal_time, succeeds, validity
 from operatorkit.webhooks.manifests import ServiceReference
 from operatorkit.webhooks.registration import Registration, remove
 from operatorkit.webhooks.server import WebhookServer
@@ -170,6 +170,15 @@ class AdmissionService:
         if self._listening:
             self._listening = False
             await self._server.stop()
+
+    def problem(self) -> str | None:
+        """Return why API servers get no valid answer from here now, or None."""
+        if not self._listening or self._bundle is None:
+            return "they are not served"
+        now, (begin, end) = self._clock.now(), validity(self._bundle)
+        if begin <= now < end:
+            return None
+        return f"their certificate is valid from {begin:%Y-%m-%d %H:%M:%S} to {end:%Y-%m-%d %H:%M:%S} UTC only"
 
     async def _follow_time(self) -> None:
         while True:

@@ -71,7 +71,7 @@ def test_the_container_runs_the_operator_that_was_named_with_probes_on_the_port_
     port = re.search(r"--health-port=(\d+)", text)
     assert port
     assert f"containerPort: {port[1]}" in text
-    assert re.findall(r"path: (/\w+)", text) == ["/healthz", "/healthz", "/readyz"]
+    assert re.findall(r"path: (/\w+)", text) == ["/livez", "/livez", "/readyz"]
 
 
 def test_an_operator_of_namespaced_kinds_gets_no_cluster_role_where_it_works_in_one_namespace():
