@@ -21,8 +21,8 @@ from operatorkit.cluster import ClusterAPI, History, Informer
 from operatorkit.errors import AlreadyExists, InputError, OperatorKitError
 from operatorkit.names import ApiResource
 from operatorkit.operator import Operator
-from operatorkit.webhooks.certificates import SECRETS, Bundle, CertificateStore, renewal_time, succeeds
-from operatorkit.webhooks.manifests import ServiceReference
+from operatorkit.webhooks.certificates import SECRETS, Bundle, CertificateStore, renewal_time, succeeds, validity
+from operatorkit.webhooks.manifests import ServiceReference, leaves_out_own_namespace
 from operatorkit.webhooks.registration import Registration, remove
 from operatorkit.webhooks.server import WebhookServer
 
@@ -135,8 +135,21 @@ class AdmissionService:
         )
         await self._registration.register(bundle.ca_pem)
         self._bundle = bundle
+        self._warn_of_what_is_left_out()
         where = _shown(self._topology, self._server.port)
         _log.info("webhooks: %d served %s as %s", len(self._app.webhooks), where, self._registration.name)
+
+    def _warn_of_what_is_left_out(self) -> None:
+        if isinstance(self._topology, AtUrl) or self._namespace != self._topology.service.namespace:
+            return
+        kinds = sorted({one.resource.kind for one in self._app.webhooks if leaves_out_own_namespace(one)})
+        if kinds:
+            _log.warning(
+                "webhooks: those for %s judge nothing: the operator works in %s only, its own namespace, where they "
+                "are left out, for its own Pod must be made while nobody answers; run it in another namespace",
+                ", ".join(kinds),
+                self._namespace,
+            )
 
     async def run(self) -> None:
         """Keep certificates and registration as they should be, for ever."""
@@ -174,6 +187,15 @@ class AdmissionService:
         if self._listening:
             self._listening = False
             await self._server.stop()
+
+    def problem(self) -> str | None:
+        """Return why API servers get no valid answer from here now, or None."""
+        if not self._listening or self._bundle is None:
+            return "they are not served"
+        now, (begin, end) = self._clock.now(), validity(self._bundle)
+        if begin <= now < end:
+            return None
+        return f"their certificate is valid from {begin:%Y-%m-%d %H:%M:%S} to {end:%Y-%m-%d %H:%M:%S} UTC only"
 
     async def _follow_time(self) -> None:
         while True:

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from operatorkit.children import own_entry_only
 from operatorkit.clock import Clock
 from operatorkit.cluster import Change, ClusterAPI, History, Informer, JSONObject, key_of
-from operatorkit.errors import DefinitionError, InvalidObject
+from operatorkit.errors import ClusterError, DefinitionError, InvalidObject
 from operatorkit.names import LABEL_OWNER_UID, ApiResource, ObjectKey
 from operatorkit.operator import Index, Operator
 from operatorkit.resource import api_resource_of, read
@@ -105,6 +105,14 @@ class Caches:
         """
         found = ((r, kind.informer.silent_since) for r, kind in self._kinds.items())
         return {resource: since for resource, since in found if since is not None}
+
+    def error(self, resource: ApiResource) -> ClusterError | None:
+        """Return why a kind cannot be followed now, as far as that is known."""
+        return self._kinds[resource].informer.error
+
+    def unsynced(self) -> list[ApiResource]:
+        """Return the kinds whose first list is not complete."""
+        return [resource for resource, kind in self._kinds.items() if not kind.informer.has_synced]
 
     def keys(self, resource: ApiResource) -> list[ObjectKey]:
         """Return the keys of all cached objects of a kind."""

@@ -170,6 +170,16 @@ class Engine:
         await self._ready.wait()
 
     @property
+    def is_stopping(self) -> bool:
+        """True once `stop` was called."""
+        return self._stopping.is_set()
+
+    @property
+    def admission(self) -> AdmissionService | None:
+        """What serves the webhooks; None where they are not served."""
+        return self._admission
+
+    @property
     def is_ready(self) -> bool:
         """True from filled caches until the stop."""
         return self._ready.is_set() and not self._stopping.is_set()

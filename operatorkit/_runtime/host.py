@@ -19,6 +19,7 @@ from typing import Any
 import kopf
 
 from operatorkit._runtime.admission import Topology
+from operatorkit._runtime.checks import Checks
 from operatorkit._runtime.engine import Engine
 from operatorkit._runtime.health import serve_health
 from operatorkit._runtime.install import Shrinking, install_definitions, install_stand_ins
@@ -78,7 +79,8 @@ async def host(
         )
         engine = Engine(app, api, clock=clock, namespace=namespace, webhooks=webhooks)
         if health_port is not None:
-            await stack.enter_async_context(serve_health(health_port, is_ready=lambda: engine.is_ready))
+            checks = Checks(engine, reconcile_timeout=app.settings.reconcile_timeout, network_clock=SYSTEM_CLOCK)
+            await stack.enter_async_context(serve_health(health_port, live=checks.live, ready=checks.ready))
         if install:
             await install_definitions(own_kinds(app), api, shrinking=shrinking)
         if stand_ins:

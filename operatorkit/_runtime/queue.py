@@ -58,7 +58,7 @@ class WorkQueue(Generic[K]):
         self._order = itertools.count()
         self._waiting: dict[K, Priority] = {}
         self._heap: list[tuple[Priority, int, K]] = []
-        self._running: set[K] = set()
+        self._running: dict[K, float] = {}  # and since when
         self._again: dict[K, Priority] = {}
         self._due: dict[K, tuple[float, Priority]] = {}
         self._timers: list[tuple[float, int, K]] = []
@@ -140,7 +140,7 @@ class WorkQueue(Generic[K]):
                 raise QueueClosed
             key = self._pop() if not self._held else None
             if key is not None:
-                self._running.add(key)
+                self._running[key] = self._clock.monotonic()
                 self.handed_out += 1
                 return key
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -157,7 +157,7 @@ class WorkQueue(Generic[K]):
 
     def done(self, key: K) -> None:
         """Take `key` back from its worker; if it was added meanwhile, it waits again."""
-        self._running.discard(key)
+        self._running.pop(key, None)
         again = self._again.pop(key, None)
         if again is not None:
             self.add(key, again)
@@ -186,6 +186,11 @@ class WorkQueue(Generic[K]):
     def busy(self) -> dict[K, str]:
         """Return the keys that run or wait, and which of the two."""
         return {**dict.fromkeys(self._waiting, "waits"), **dict.fromkeys(self._running, "runs")}
+
+    def running(self) -> dict[K, timedelta]:
+        """Return the keys that run, and for how long."""
+        now = self._clock.monotonic()
+        return {key: timedelta(seconds=now - since) for key, since in self._running.items()}
 
     def delayed(self) -> dict[K, timedelta]:
         """Return the keys that wait for time to pass, and how long from now."""

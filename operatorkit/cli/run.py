@@ -69,7 +69,7 @@ def _namespace(context: click.Context, parameter: click.Parameter, value: str | 
     "--health-port",
     metavar="PORT",
     type=click.IntRange(0, 65535),
-    help="Answer probes at /healthz and /readyz on this port; 0 takes a free one. By default there is none.",
+    help="Answer probes at /livez and /readyz on this port; 0 takes a free one. By default there is none.",
 )
 @click.option(
     "--webhooks",
