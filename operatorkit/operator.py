@@ -18,12 +18,12 @@ import inspect
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar, get_args
 
 from operatorkit.context import Context, Reader
-from operatorkit.errors import DefinitionError
+from operatorkit.errors import DefinitionError, InvalidObject
 from operatorkit.names import DNS_LABEL_MAX_LENGTH, ApiResource, ObjectKey, dns_label_error
-from operatorkit.resource import api_resource_of
+from operatorkit.resource import api_resource_of, read
 from operatorkit.settings import Settings
 from operatorkit.webhooks import (
     AdmissionRequest,
@@ -37,6 +37,7 @@ from operatorkit.webhooks import (
 )
 
 __all__ = [
+    "CacheContents",
     "FinalizeFunction",
     "Index",
     "IndexFunction",
@@ -58,6 +59,7 @@ __all__ = [
 T = TypeVar("T")
 ReconcileFunction = Callable[[T, Context], Awaitable["Requeue | None"]]
 FinalizeFunction = Callable[[T, Context], Awaitable["Requeue | None"]]
+CacheContents = Literal["objects", "children", "metadata"]
 MapFunction = Callable[[T, Reader], Iterable[ObjectKey]]
 IndexFunction = Callable[[T], Iterable[str]]
 Predicate = Callable[[T | None, T], bool]
@@ -144,6 +146,7 @@ class Operator:
         self.reconcilers: list[Reconciler] = []
         self.indexes: list[Index[Any]] = []
         self.read_kinds: list[type[Any]] = []
+        self.cache_contents: dict[ApiResource, CacheContents] = {}
         self.live_needs: list[Need] = []
         self.webhooks: list[Webhook] = []
         self._finalizers: dict[type[Any], FinalizeFunction[Any]] = {}
@@ -309,6 +312,40 @@ class Operator:
         """Declare kinds that reconcile functions read through `ctx.get` and `ctx.list` without being woken by them."""
         self._check_kinds("reads", *kinds)
         self.read_kinds.extend(kind for kind in kinds if kind not in self.read_kinds)
+
+    def cache(self, kind: type[Any], *, contents: CacheContents) -> None:
+        """Declare how much of the objects of a declared kind is held in memory; without this, whole objects.
+
+        - `"objects"`: all of them, whole.
+        - `"children"`: whole those with the label operatorkit.dev/owner-uid, which `ctx.apply` sets; of all others the
+          metadata only. For Secrets, of which a cluster has many, large ones and other people's.
+        - `"metadata"`: of all of them the metadata only.
+
+        The server sends no more than that. `ctx.get` and `ctx.list` return the rest of such an object as unset, and
+        indexes and predicates see it so: read it with `ctx.api.get`, declared by `needs(kind, "get", reason=...)`,
+        when its `metadata.resourceVersion` has changed.
+
+        Raises DefinitionError: the kind is no resource, or cannot be read from its metadata alone, since it has
+        required fields.
+        """
+        self._check_kinds("cache", kind)
+        if contents not in get_args(CacheContents):
+            known = ", ".join(repr(each) for each in get_args(CacheContents))
+            raise DefinitionError(
+                f"Operator({self.name!r}).cache({kind.__name__}, contents={contents!r}): use one of {known}"
+            )
+        resource = api_resource_of(kind)
+        if contents != "objects":
+            namespace = {"namespace": "a"} if resource.namespaced else {}
+            head = {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": {"name": "a", **namespace}}
+            try:
+                read(kind, head)
+            except InvalidObject as error:
+                raise DefinitionError(
+                    f"Operator({self.name!r}).cache({kind.__name__}, contents={contents!r}): it cannot be read without "
+                    f"the fields that it requires ({error}): give these a default, or cache whole objects"
+                ) from error
+        self.cache_contents[resource] = contents
 
     def needs(self, kind: type[Any], *verbs: str, reason: str) -> None:
         """Declare requests that reconcile functions make through `ctx.api`: its roles then allow these verbs too.

@@ -61,6 +61,8 @@ class Informer:
         field_selector: str = "",
         clock: Clock,
         transform: Callable[[JSONObject], JSONObject] | None = None,
+        selects: Callable[[JSONObject], bool] | None = None,
+        metadata_only: bool = False,
     ) -> None:
         self.resource = resource
         self.cache: Cache = Cache(transform=transform)
@@ -69,6 +71,8 @@ class Informer:
         self._namespace = namespace
         self._label_selector = label_selector
         self._field_selector = field_selector
+        self._selects = selects
+        self._options: dict[str, Any] = {"metadata_only": True} if metadata_only else {}
         self._clock = clock
         self._callbacks: list[Callable[[Change], None]] = []
         self._version = ""
@@ -123,12 +127,16 @@ class Informer:
     def put(self, obj: JSONObject) -> bool:
         """Let readers see the server's answer to a write of ours at once, if this informer follows the object.
 
-        With a selector, only objects that are in the cache already are taken: the watch knows the others.
+        With a selector, only objects that are in the cache already are taken: the watch knows the others. Not so
+        where `selects` tells, of an object, whether the selector finds it.
         """
         key = key_of(obj)
         if self._namespace is not None and key.namespace != self._namespace:
             return False
-        if (self._label_selector or self._field_selector) and key not in self.cache:
+        if self._selects is not None:
+            if not self._selects(obj):
+                return False
+        elif (self._label_selector or self._field_selector) and key not in self.cache:
             return False
         return self.cache.put(obj)
 
@@ -200,6 +208,7 @@ class Informer:
                 field_selector=self._field_selector,
                 limit=limit,
                 continue_token=token,
+                **self._options,
             )
             if first and went_back(page.resource_version, self._version):
                 _log.warning(
@@ -229,6 +238,7 @@ class Informer:
             label_selector=self._label_selector,
             field_selector=self._field_selector,
             limit=1,
+            **self._options,
         )
         if went_back(page.resource_version, self._version):
             raise Gone(f"the API server is at version {page.resource_version}, after {self._version}")
@@ -240,6 +250,7 @@ class Informer:
             namespace=self._namespace,
             label_selector=self._label_selector,
             field_selector=self._field_selector,
+            **self._options,
         )
         async with aclosing(cast("Any", events)):
             async for event in events:

@@ -11,12 +11,12 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import TypeVar
+from typing import Final, NoReturn, TypeVar
 
 from kubernetes.client.models import V1ObjectMeta, V1Pod, V1ReplicaSet, V1Secret
 
 from operatorkit.clock import format_time
-from operatorkit.conditions import is_true
+from operatorkit.conditions import get_condition, is_true
 from operatorkit.context import Context, Reader
 from operatorkit.errors import InvalidObject, NotFound
 from operatorkit.events import Reference
@@ -25,25 +25,29 @@ from operatorkit.operator import Operator
 from operatorkit.resource import api_resource_of, read
 from operators.pki import reasons
 from operators.pki.api import GROUP, Certificate, CertificatePolicy, ClusterIssuer, Issuer
+from operators.pki.authorities import Authorities
 from operators.pki.objects import secret_data
 from operators.pki.plan import Observed, Refuse, StoredSecret
 from operators.pki.pods import controller_reference, secrets_of
 from operators.pki.report import INDEX_SECRETS
 from operators.pki.request import read_request
-from operators.pki.signer import SelfSigner, Signer, SignerError, read_ca
+from operators.pki.signer import SelfSigner, Signer, SignerError
 
 __all__ = [
     "AnyIssuer",
     "RepairLimit",
     "app",
+    "authorities",
     "certificates_near_secret",
     "certificates_of_issuer",
     "certificates_of_pod",
     "certificates_unready",
+    "issuer_changed",
     "issuers_of_secret",
     "look_again",
     "look_again_for_signer",
     "observe",
+    "ownership_changed",
     "repairs",
     "rivals",
     "signer_of",
@@ -52,6 +56,9 @@ __all__ = [
 _INDEX_SECRET = "secret"  # noqa: S105 - the name of an index
 _INDEX_ISSUER = "issuer"
 _INDEX_CA = "ca"
+_INDEX_UNREADY = "unready"
+
+_LOOK_AGAIN: Final = timedelta(seconds=5)
 
 AnyIssuer = Issuer | ClusterIssuer
 T = TypeVar("T")
@@ -86,6 +93,7 @@ class RepairLimit:
 
 
 repairs = RepairLimit()
+authorities = Authorities()
 
 
 # Which changes concern which objects ---------------------------------------------------------------------------------
@@ -96,7 +104,7 @@ def _key(metadata: V1ObjectMeta | None) -> ObjectKey:
 
 
 def _certificates_of_secret(namespace: str, name: str, reader: Reader) -> list[ObjectKey]:
-    return [other.key for other in reader.list(Certificate, index=(_INDEX_SECRET, f"{namespace}/{name}"))]
+    return list(reader.keys(Certificate, index=(_INDEX_SECRET, f"{namespace}/{name}")))
 
 
 def certificates_of_pod(pod: V1Pod, reader: Reader) -> Iterable[ObjectKey]:
@@ -129,12 +137,34 @@ def certificates_of_issuer(issuer: AnyIssuer, reader: Reader) -> list[ObjectKey]
     """Return the Certificates that an issuer signs."""
     value = f"{issuer.kind}/{issuer.metadata.name}"
     namespace = issuer.metadata.namespace or None
-    return [one.key for one in reader.list(Certificate, namespace=namespace, index=(_INDEX_ISSUER, value))]
+    return list(reader.keys(Certificate, namespace=namespace, index=(_INDEX_ISSUER, value)))
+
+
+def issuer_changed(old: AnyIssuer | None, new: AnyIssuer) -> bool:
+    """Predicate: the spec changed, or its CA, or whether it can sign; not when merely its Secret got a label."""
+    return old is None or _standing(old) != _standing(new)
+
+
+def _standing(issuer: AnyIssuer) -> tuple[object, ...]:
+    ready = get_condition(issuer.status.conditions, "Ready")
+    said = (ready.status, ready.reason, ready.message) if ready is not None else None
+    return issuer.metadata.generation, issuer.status.fingerprint, said
+
+
+def ownership_changed(old: V1Secret | None, new: V1Secret) -> bool:
+    """Predicate: the Secret is new, or has another owner: its content concerns its owner, or an issuer, alone."""
+    return old is None or _owner(old) != _owner(new)
+
+
+def _owner(secret: V1Secret) -> tuple[object, ...]:
+    if secret.metadata is None:
+        return (None, None)
+    return controller_reference(secret.metadata), (secret.metadata.labels or {}).get(LABEL_OWNER_UID)
 
 
 def certificates_unready(policy: CertificatePolicy, reader: Reader) -> Iterable[ObjectKey]:  # noqa: ARG001 - any may help
     """Return the Certificates that a new policy may help."""
-    return [one.key for one in reader.list(Certificate) if not is_true(one.status.conditions, "Ready")]
+    return list(reader.keys(Certificate, index=(_INDEX_UNREADY, "")))
 
 
 def rivals(certificate: Certificate, reader: Reader) -> Iterable[ObjectKey]:
@@ -148,12 +178,15 @@ def _secret_keys(pod: V1Pod) -> list[str]:
     return [f"{namespace}/{name}" for name in secrets_of(pod)]
 
 
+app.cache(V1Secret, contents="children")  # not the keys of all the cluster; a CA is read when it changed
 app.needs(V1ReplicaSet, "get", reason="the Deployment above it is told of what its Pods lack")
 for _kind in (Issuer, ClusterIssuer, V1Secret):
     app.needs(_kind, "get", reason="it is said to be missing only when the cluster itself has none")
+app.needs(V1Secret, "get", reason="the CA of an issuer is read when it changed")
 app.index(V1Pod, INDEX_SECRETS, _secret_keys)
 app.index(Certificate, _INDEX_SECRET, lambda one: [f"{one.metadata.namespace}/{one.spec.secret_name}"])
 app.index(Certificate, _INDEX_ISSUER, lambda one: [f"{one.spec.issuer_ref.kind}/{one.spec.issuer_ref.name}"])
+app.index(Certificate, _INDEX_UNREADY, lambda one: [] if is_true(one.status.conditions, "Ready") else [""])
 app.index(Issuer, _INDEX_CA, lambda one: [one.spec.ca.secret_name] if one.spec.ca else [])
 app.index(ClusterIssuer, _INDEX_CA, lambda one: [one.spec.ca.secret_name] if one.spec.ca else [])
 
@@ -161,10 +194,10 @@ app.index(ClusterIssuer, _INDEX_CA, lambda one: [one.spec.ca.secret_name] if one
 # What is there -----------------------------------------------------------------------------------------------------
 
 
-def observe(certificate: Certificate, ctx: Context) -> Observed:
-    """Read all that the plan of a Certificate depends on."""
+async def observe(certificate: Certificate, ctx: Context) -> Observed:
+    """Read all that the plan of a Certificate depends on. Raises ClusterError."""
     request, faults = read_request(certificate.spec)
-    secret = _secret(ctx, certificate.spec.secret_name, certificate.metadata.namespace)
+    secret = await _own_secret(certificate, ctx)
     now = ctx.clock.now()
     reference = certificate.spec.issuer_ref
     return Observed(
@@ -172,7 +205,7 @@ def observe(certificate: Certificate, ctx: Context) -> Observed:
         request=request,
         faults=faults,
         conflict=_conflict(certificate, secret, ctx),
-        signer=_signer_or_refusal(certificate, ctx),
+        signer=await _signer_or_refusal(certificate, ctx),
         issuer=f"{reference.kind}/{reference.name}",
         policies=ctx.list(CertificatePolicy),
         secret=None if secret is None else StoredSecret(secret_data(secret), _annotations(secret)),
@@ -188,6 +221,18 @@ def _secret(ctx: Context, name: str, namespace: str) -> V1Secret | None:
         return None
 
 
+async def _own_secret(certificate: Certificate, ctx: Context) -> V1Secret | None:
+    """Return the Secret of a Certificate, whole where it is ours: also when somebody took the label from it."""
+    key = ObjectKey(certificate.metadata.namespace, certificate.spec.secret_name)
+    secret = _secret(ctx, key.name, key.namespace)
+    if secret is None or secret.metadata is None or secret.data is not None:
+        return secret
+    owner = controller_reference(secret.metadata)
+    if owner is not None and owner.uid == certificate.metadata.uid:
+        return await _live(V1Secret, key, ctx)
+    return secret
+
+
 def _annotations(secret: V1Secret) -> dict[str, str]:
     return dict((secret.metadata and secret.metadata.annotations) or {})
 
@@ -199,11 +244,9 @@ def _conflict(certificate: Certificate, secret: V1Secret | None, ctx: Context) -
     """
     name, namespace = certificate.spec.secret_name, certificate.metadata.namespace
     mine = _seniority(certificate)
-    older = [
-        other
-        for other in ctx.list(Certificate, index=(_INDEX_SECRET, f"{namespace}/{name}"))
-        if other.key != certificate.key and _seniority(other) < mine
-    ]
+    writers = (_INDEX_SECRET, f"{namespace}/{name}")
+    others = ctx.list(Certificate, index=writers) if ctx.keys(Certificate, index=writers) != [certificate.key] else ()
+    older = [other for other in others if other.key != certificate.key and _seniority(other) < mine]
     if older:
         first = min(older, key=_seniority)
         why = "which is older" if _seniority(first)[0] != mine[0] else "as old to the second, and first by name"
@@ -240,17 +283,22 @@ def _seniority(certificate: Certificate) -> tuple[str, str]:
     return (format_time(created) if created is not None else "", certificate.metadata.name)
 
 
-def _signer_or_refusal(certificate: Certificate, ctx: Context) -> Signer | Refuse:
-    """Return the signer, or why there is none, by what the caches hold."""
+async def _signer_or_refusal(certificate: Certificate, ctx: Context) -> Signer | Refuse:
+    """Return the signer, or why there is none, by what the caches hold. Raises ClusterError."""
     reference = certificate.spec.issuer_ref
+    issuer: AnyIssuer | None = None
     try:
         if reference.kind == "Issuer":
-            issuer: AnyIssuer | None = ctx.get(Issuer, reference.name, namespace=certificate.metadata.namespace)
+            issuer = ctx.get(Issuer, reference.name, namespace=certificate.metadata.namespace)
         else:
             issuer = ctx.get(ClusterIssuer, reference.name)
-        return signer_of(issuer, ctx) if issuer is not None else _no_issuer(certificate)
+        return await signer_of(issuer, ctx) if issuer is not None else _no_issuer(certificate)
     except (SignerError, InvalidObject) as error:
-        return _unable(certificate, error)
+        refusal = _unable(certificate, error)
+    if refusal.until is None and issuer is not None and is_true(issuer.status.conditions, "Ready"):
+        # what is seen here is not what the issuer says of itself: one of the two is about to change
+        return replace(refusal, until=ctx.clock.now() + _LOOK_AGAIN)
+    return refusal
 
 
 def _no_issuer(certificate: Certificate) -> Refuse:
@@ -268,10 +316,14 @@ def _unable(certificate: Certificate, error: SignerError | InvalidObject) -> Ref
     return Refuse(reasons.ISSUER_NOT_READY, message, error.until, absent=error.absent)
 
 
-def signer_of(issuer: AnyIssuer, ctx: Context) -> Signer:
-    """Return what signs for an issuer, by what the caches hold. Raises SignerError."""
+async def signer_of(issuer: AnyIssuer, ctx: Context) -> Signer:
+    """Return what signs for an issuer, by what the caches know. Raises SignerError, ClusterError."""
     key = _ca_secret(issuer)
-    return SelfSigner() if key is None else _ca_signer(key, _secret(ctx, key.name, key.namespace), ctx)
+    if key is None:
+        return SelfSigner()
+    cached = _secret(ctx, key.name, key.namespace)
+    found = await authorities.signer(key, cached, ctx) if cached is not None else None
+    return found or _no_ca(key, ctx)
 
 
 def _ca_secret(issuer: AnyIssuer) -> ObjectKey | None:
@@ -284,9 +336,7 @@ def _ca_secret(issuer: AnyIssuer) -> ObjectKey | None:
     return ObjectKey(issuer.metadata.namespace or app.settings.own_namespace, spec.ca.secret_name)
 
 
-def _ca_signer(key: ObjectKey, secret: V1Secret | None, ctx: Context) -> Signer:
-    if secret is not None:
-        return read_ca(str(key), secret_data(secret), ctx.clock.now())
+def _no_ca(key: ObjectKey, ctx: Context) -> NoReturn:
     writers = ctx.list(Certificate, index=(_INDEX_SECRET, str(key)))
     if writers:
         writer = min(writers, key=_seniority).metadata.name
@@ -316,7 +366,7 @@ async def look_again(seen: Observed, ctx: Context) -> Observed:
 async def look_again_for_signer(issuer: AnyIssuer, ctx: Context) -> Signer:
     """Return what signs for an issuer, by what the cluster itself holds. Raises SignerError, ClusterError."""
     key = _ca_secret(issuer)
-    return SelfSigner() if key is None else _ca_signer(key, await _live(V1Secret, key, ctx), ctx)
+    return SelfSigner() if key is None else await authorities.read(key, ctx) or _no_ca(key, ctx)
 
 
 async def _live_signer_or_refusal(certificate: Certificate, ctx: Context) -> Signer | Refuse:

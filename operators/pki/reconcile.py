@@ -21,6 +21,7 @@ from operatorkit.names import ObjectKey
 from operatorkit.operator import Requeue, Watch, generation_changed
 from operators.pki import reasons, report
 from operators.pki.api import Certificate, CertificatePolicy, ClusterIssuer, Issuer, Pki
+from operators.pki.authorities import fingerprint
 from operators.pki.issue import Issued, Material, VerificationError, issue, new_serial
 from operators.pki.keys import PrivateKey, generate_key
 from operators.pki.objects import certificate_of, secret_of
@@ -31,10 +32,12 @@ from operators.pki.observe import (
     certificates_of_issuer,
     certificates_of_pod,
     certificates_unready,
+    issuer_changed,
     issuers_of_secret,
     look_again,
     look_again_for_signer,
     observe,
+    ownership_changed,
     repairs,
     rivals,
     signer_of,
@@ -71,9 +74,9 @@ _WORKERS = 8
     owns=[V1Secret],
     watches=[
         Watch(V1Pod, to=certificates_of_pod, predicate=secrets_changed),
-        Watch(V1Secret, to=certificates_near_secret),
-        Watch(Issuer, to=certificates_of_issuer, predicate=generation_changed),
-        Watch(ClusterIssuer, to=certificates_of_issuer, predicate=generation_changed),
+        Watch(V1Secret, to=certificates_near_secret, predicate=ownership_changed),
+        Watch(Issuer, to=certificates_of_issuer, predicate=issuer_changed),
+        Watch(ClusterIssuer, to=certificates_of_issuer, predicate=issuer_changed),
         Watch(CertificatePolicy, to=certificates_unready, predicate=generation_changed),
         Watch(Certificate, to=rivals, predicate=generation_changed),
     ],
@@ -97,7 +100,7 @@ async def reconcile_certificate(certificate: Certificate, ctx: Context) -> Reque
 
 async def _decide(certificate: Certificate, ctx: Context) -> Step:
     """Plan by the caches, and, before something is said to be missing, by the cluster itself."""
-    seen = observe(certificate, ctx)
+    seen = await observe(certificate, ctx)
     step = plan(seen)
     if not _may_be_behind(certificate, step):
         return step
@@ -268,7 +271,7 @@ async def _judge_issuer(issuer: AnyIssuer, ctx: Context) -> Requeue | None:
     try:
         signer = await _signer(issuer, ctx)
     except SignerError as error:
-        issuer.status.not_after = None
+        issuer.status.not_after = issuer.status.fingerprint = None
         if error.absent:
             now, conditions = ctx.clock.now(), issuer.status.conditions
             until = patience_ends(conditions, issuer.metadata.generation, reasons.ISSUER_NOT_READY, now)
@@ -280,6 +283,7 @@ async def _judge_issuer(issuer: AnyIssuer, ctx: Context) -> Requeue | None:
             return _at(error.until, ctx)
         raise TerminalError(str(error), reason=reasons.ISSUER_NOT_READY, reported=True) from error
     await ctx.events.hold(scope, [])
+    issuer.status.fingerprint = fingerprint(signer)
     if not isinstance(signer, CaSigner):
         issuer.status.not_after = None
         ctx.condition("Ready", True, reasons.ISSUER_READY, "Each certificate is signed by its own key")
@@ -293,7 +297,7 @@ async def _judge_issuer(issuer: AnyIssuer, ctx: Context) -> Requeue | None:
 async def _signer(issuer: AnyIssuer, ctx: Context) -> Signer:
     """Return what signs; ask the cluster itself before saying that its Secret is missing. Raises SignerError."""
     try:
-        return signer_of(issuer, ctx)
+        return await signer_of(issuer, ctx)
     except SignerError as error:
         if not error.absent:
             raise
