@@ -175,6 +175,7 @@ class Operator:
                 f"Operator({self.name!r}): {kind.__name__} has two reconcile functions; one kind has one, which may "
                 f"call as many functions as it likes"
             )
+        self._check_contents(kind)
         if workers is not None and workers < 1:
             raise DefinitionError(f"Operator({self.name!r}): reconcile({kind.__name__}, workers={workers}): at least 1")
 
@@ -321,12 +322,12 @@ class Operator:
           metadata only. For Secrets, of which a cluster has many, large ones and other people's.
         - `"metadata"`: of all of them the metadata only.
 
-        The server sends no more than that. `ctx.get` and `ctx.list` return the rest of such an object as unset, and
-        indexes and predicates see it so: read it with `ctx.api.get`, declared by `needs(kind, "get", reason=...)`,
+        The server sends no more than that. `ctx.get` and `ctx.list` return the rest of such an object as unset (None),
+        and indexes and predicates see it so: read it with `ctx.api.get`, declared by `needs(kind, "get", reason=...)`,
         when its `metadata.resourceVersion` has changed.
 
-        Raises DefinitionError: the kind is no resource, or cannot be read from its metadata alone, since it has
-        required fields.
+        Raises DefinitionError: the kind is no resource, is reconciled, or cannot be read from its metadata alone, since
+        it has required fields.
         """
         self._check_kinds("cache", kind)
         if contents not in get_args(CacheContents):
@@ -341,11 +342,14 @@ class Operator:
             try:
                 read(kind, head)
             except InvalidObject as error:
+                missing = str(error).partition(", found")[0]
                 raise DefinitionError(
                     f"Operator({self.name!r}).cache({kind.__name__}, contents={contents!r}): it cannot be read without "
-                    f"the fields that it requires ({error}): give these a default, or cache whole objects"
+                    f"the fields that it requires ({missing}): cache whole objects"
                 ) from error
         self.cache_contents[resource] = contents
+        for reconciler in self.reconcilers:
+            self._check_contents(reconciler.kind)
 
     def needs(self, kind: type[Any], *verbs: str, reason: str) -> None:
         """Declare requests that reconcile functions make through `ctx.api`: its roles then allow these verbs too.
@@ -397,6 +401,14 @@ class Operator:
             except DefinitionError as error:
                 declared = getattr(kinds[0], "__name__", repr(kinds[0]))
                 raise DefinitionError(f"Operator({self.name!r}).{method}({declared}): {error}") from error
+
+    def _check_contents(self, kind: type[Any]) -> None:
+        contents = self.cache_contents.get(api_resource_of(kind), "objects")
+        if contents != "objects":
+            raise DefinitionError(
+                f"Operator({self.name!r}): {kind.__name__} is reconciled, which needs whole objects, and cached with "
+                f"contents={contents!r}: leave that out"
+            )
 
     def _check_function(self, function: Callable[..., Any], kind: type[Any]) -> None:
         name = getattr(function, "__qualname__", repr(function))
