@@ -26,10 +26,12 @@ class BackOff:
 class Settings:
     """How an operator runs. `resync` of None means that nothing is reconciled without a cause.
 
+    With `fair_by_namespace`, namespaces take turns: one with thousands of dirty objects does not delay another.
     `own_namespace` is where the operator itself lives: Secrets that only its administrators may touch are there.
     """
 
     workers: int = 4
+    fair_by_namespace: bool = True
     back_off: BackOff = BackOff()
     resync: timedelta | None = None
     reconcile_timeout: timedelta = timedelta(minutes=2)
