@@ -6,11 +6,10 @@ What does not: decisions (`plan`) and writes (`reconcile`).
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final, NoReturn, TypeVar
 
 from kubernetes.client.models import V1ObjectMeta, V1Pod, V1ReplicaSet, V1Secret
@@ -26,16 +25,16 @@ from operatorkit.resource import api_resource_of, read
 from operators.pki import reasons
 from operators.pki.api import GROUP, Certificate, CertificatePolicy, ClusterIssuer, Issuer
 from operators.pki.authorities import Authorities
-from operators.pki.objects import secret_data
+from operators.pki.objects import same_secret, secret_data
 from operators.pki.plan import Observed, Refuse, StoredSecret
-from operators.pki.pods import controller_reference, secrets_of
+from operators.pki.pods import controller_reference, has_ended, secrets_of
+from operators.pki.repairs import RepairBackOff
 from operators.pki.report import INDEX_SECRETS
 from operators.pki.request import read_request
 from operators.pki.signer import SelfSigner, Signer, SignerError
 
 __all__ = [
     "AnyIssuer",
-    "RepairLimit",
     "app",
     "authorities",
     "certificates_near_secret",
@@ -44,10 +43,12 @@ __all__ = [
     "certificates_unready",
     "issuer_changed",
     "issuers_of_secret",
+    "kept_secrets",
     "look_again",
     "look_again_for_signer",
     "observe",
     "ownership_changed",
+    "repair_cause",
     "repairs",
     "rivals",
     "signer_of",
@@ -56,6 +57,7 @@ __all__ = [
 _INDEX_SECRET = "secret"  # noqa: S105 - the name of an index
 _INDEX_ISSUER = "issuer"
 _INDEX_CA = "ca"
+_INDEX_OWNER = "owner"
 _INDEX_UNREADY = "unready"
 
 _LOOK_AGAIN: Final = timedelta(seconds=5)
@@ -66,33 +68,7 @@ T = TypeVar("T")
 app = Operator("pki")
 
 
-class RepairLimit:
-    """How often a Secret is repaired: `burst` times at once, then once per `refill`. Remembers 10,000 objects."""
-
-    def __init__(self, *, burst: int = 3, refill: timedelta = timedelta(minutes=1), remembered: int = 10_000) -> None:
-        self._burst = burst
-        self._refill = refill
-        self._remembered = remembered
-        self._repairs: OrderedDict[str, list[datetime]] = OrderedDict()
-
-    def allowed_at(self, uid: str, now: datetime) -> datetime:
-        """Return when the next repair may be made; `now`, or earlier, is at once."""
-        recent = self._recent(uid, now)
-        return now if len(recent) < self._burst else recent[0] + self._refill * self._burst
-
-    def count(self, uid: str, now: datetime) -> None:
-        """Remember a repair."""
-        self._repairs[uid] = [*self._recent(uid, now), now][-self._burst :]
-        self._repairs.move_to_end(uid)
-        while len(self._repairs) > self._remembered:
-            self._repairs.popitem(last=False)
-
-    def _recent(self, uid: str, now: datetime) -> list[datetime]:
-        window = self._refill * self._burst
-        return [moment for moment in self._repairs.get(uid, []) if now - moment < window]
-
-
-repairs = RepairLimit()
+repairs = RepairBackOff()
 authorities = Authorities()
 
 
@@ -110,7 +86,17 @@ def _certificates_of_secret(namespace: str, name: str, reader: Reader) -> list[O
 def certificates_of_pod(pod: V1Pod, reader: Reader) -> Iterable[ObjectKey]:
     """Return the Certificates whose Secrets a Pod uses."""
     namespace = _key(pod.metadata).namespace
-    return [key for name in secrets_of(pod) for key in _certificates_of_secret(namespace, name, reader)]
+    return [key for name in secrets_of(pod) for key in _certificates_behind(namespace, name, reader)]
+
+
+def _certificates_behind(namespace: str, name: str, reader: Reader) -> list[ObjectKey]:
+    """Return the Certificates that write a Secret, or the one that did before it got another secretName."""
+    found = _certificates_of_secret(namespace, name, reader)
+    if found:
+        return found
+    secret = reader.get(V1Secret, name, namespace=namespace)
+    owner = controller_reference(secret.metadata) if secret is not None and secret.metadata is not None else None
+    return [ObjectKey(namespace, owner.name)] if owner is not None and owner.kind == Certificate.kind else []
 
 
 def certificates_near_secret(secret: V1Secret, reader: Reader) -> Iterable[ObjectKey]:
@@ -156,10 +142,15 @@ def ownership_changed(old: V1Secret | None, new: V1Secret) -> bool:
     return old is None or _owner(old) != _owner(new)
 
 
+def owner_label(secret: V1Secret) -> str | None:
+    """Return the uid of the object that applied a Secret."""
+    return ((secret.metadata and secret.metadata.labels) or {}).get(LABEL_OWNER_UID)
+
+
 def _owner(secret: V1Secret) -> tuple[object, ...]:
     if secret.metadata is None:
         return (None, None)
-    return controller_reference(secret.metadata), (secret.metadata.labels or {}).get(LABEL_OWNER_UID)
+    return controller_reference(secret.metadata), owner_label(secret)
 
 
 def certificates_unready(policy: CertificatePolicy, reader: Reader) -> Iterable[ObjectKey]:  # noqa: ARG001 - any may help
@@ -184,6 +175,7 @@ for _kind in (Issuer, ClusterIssuer, V1Secret):
     app.needs(_kind, "get", reason="it is said to be missing only when the cluster itself has none")
 app.needs(V1Secret, "get", reason="the CA of an issuer is read when it changed")
 app.index(V1Pod, INDEX_SECRETS, _secret_keys)
+app.index(V1Secret, _INDEX_OWNER, lambda one: [label] if (label := owner_label(one)) else [])
 app.index(Certificate, _INDEX_SECRET, lambda one: [f"{one.metadata.namespace}/{one.spec.secret_name}"])
 app.index(Certificate, _INDEX_ISSUER, lambda one: [f"{one.spec.issuer_ref.kind}/{one.spec.issuer_ref.name}"])
 app.index(Certificate, _INDEX_UNREADY, lambda one: [] if is_true(one.status.conditions, "Ready") else [""])
@@ -209,7 +201,7 @@ async def observe(certificate: Certificate, ctx: Context) -> Observed:
         issuer=f"{reference.kind}/{reference.name}",
         policies=ctx.list(CertificatePolicy),
         secret=None if secret is None else StoredSecret(secret_data(secret), _annotations(secret)),
-        repair_allowed_at=repairs.allowed_at(certificate.metadata.uid, now),
+        repair_allowed_at=repairs.allowed_at(certificate.metadata.uid, _repaired_for(secret), now),
         now=now,
     )
 
@@ -233,6 +225,29 @@ async def _own_secret(certificate: Certificate, ctx: Context) -> V1Secret | None
     return secret
 
 
+def repair_cause(certificate: Certificate, ctx: Context) -> str:
+    """Return what the Secret would be repaired for now: repairs for different causes do not slow each other."""
+    return _repaired_for(_secret(ctx, certificate.spec.secret_name, certificate.metadata.namespace))
+
+
+def _repaired_for(secret: V1Secret | None) -> str:
+    return "deleted" if secret is None else "changed"
+
+
+def kept_secrets(certificate: Certificate, ctx: Context) -> list[V1Secret]:
+    """Return the Secrets under former names of a Certificate, as they are, that Pods still use."""
+    namespace = certificate.metadata.namespace
+    kept = []
+    for key in ctx.keys(V1Secret, index=(_INDEX_OWNER, certificate.metadata.uid)):
+        if key.name == certificate.spec.secret_name or key.namespace != namespace:
+            continue
+        secret = _secret(ctx, key.name, namespace)
+        pods = ctx.list(V1Pod, index=(INDEX_SECRETS, str(key)))
+        if secret is not None and secret.data and any(not has_ended(pod) for pod in pods):
+            kept.append(same_secret(secret))
+    return kept
+
+
 def _annotations(secret: V1Secret) -> dict[str, str]:
     return dict((secret.metadata and secret.metadata.annotations) or {})
 
@@ -254,6 +269,7 @@ def _conflict(certificate: Certificate, secret: V1Secret | None, ctx: Context) -
             reasons.SECRET_CONFLICT,
             f"Choose another spec.secretName, or delete one of the two: Certificate {first.metadata.name}, {why}, "
             f"writes Secret {name} too",
+            others=True,
         )
     if secret is None or secret.metadata is None:
         return None

@@ -34,10 +34,12 @@ from operators.pki.observe import (
     certificates_unready,
     issuer_changed,
     issuers_of_secret,
+    kept_secrets,
     look_again,
     look_again_for_signer,
     observe,
     ownership_changed,
+    repair_cause,
     repairs,
     rivals,
     signer_of,
@@ -128,7 +130,7 @@ async def _pend(certificate: Certificate, ctx: Context, step: Pending) -> Requeu
 
 async def _refuse(certificate: Certificate, ctx: Context, step: Refuse) -> Requeue | None:
     _forget_attempts(certificate)
-    await report.failed(certificate, ctx, step.reason, step.message)
+    await report.failed(certificate, ctx, step.reason, step.message, pods=not step.others)
     if step.until is not None:
         return _at(step.until, ctx)
     raise TerminalError(step.message, reason=step.reason, reported=True)
@@ -140,7 +142,12 @@ async def _wait(certificate: Certificate, ctx: Context, moment: datetime) -> Req
         await report.failed(certificate, ctx, ready.reason, ready.message, retried=True)
     else:
         name = certificate.spec.secret_name
-        message = f"Find out what changes or deletes Secret {name}: it is repaired again at {format_time(moment)}"
+        cause = repair_cause(certificate, ctx)
+        times = repairs.number(certificate.metadata.uid, cause, ctx.clock.now())
+        message = (
+            f"Find out who changes or deletes Secret {name}: it was {cause}, and repaired, {times} times in a row, so "
+            f"the next repair is made at {format_time(moment)}"
+        )
         await report.failed(certificate, ctx, reasons.RETRY_SCHEDULED, message, retried=True)
     return _at(moment, ctx)
 
@@ -148,7 +155,8 @@ async def _wait(certificate: Certificate, ctx: Context, moment: datetime) -> Req
 async def _keep(certificate: Certificate, ctx: Context, step: Keep) -> Requeue | None:
     status = certificate.status
     unreported = step.revision == (status.revision or 0) + 1 and status.fingerprint != step.material.fingerprint
-    await ctx.apply(secret_of(certificate, step.material, request=step.digest, revision=step.revision))
+    secret = secret_of(certificate, step.material, request=step.digest, revision=step.revision)
+    await ctx.apply(secret, *kept_secrets(certificate, ctx))
     if unreported:  # written by an operator that died before it said so
         due = status.renewal_time is not None and status.renewal_time <= ctx.clock.now()
         await report.issued(certificate, ctx, step.material, Cause.RENEWAL if due else Cause.NEW)
@@ -159,10 +167,11 @@ async def _keep(certificate: Certificate, ctx: Context, step: Keep) -> Requeue |
 
 async def _issue(certificate: Certificate, ctx: Context, step: Issue) -> Requeue | None:
     if step.cause is Cause.REPAIR:
-        repairs.count(certificate.metadata.uid, ctx.clock.now())
+        repairs.count(certificate.metadata.uid, repair_cause(certificate, ctx), ctx.clock.now())
     try:
         made = await _make(step, ctx.clock.now())
-        await ctx.apply(secret_of(certificate, made.material, request=step.digest, revision=step.revision))
+        secret = secret_of(certificate, made.material, request=step.digest, revision=step.revision)
+        await ctx.apply(secret, *kept_secrets(certificate, ctx))
     except VerificationError as error:
         reference = certificate.spec.issuer_ref
         message = f"Check {reference.kind} {reference.name}: what it signed was not written, because {error}"

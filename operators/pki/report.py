@@ -34,10 +34,13 @@ _REPLICA_SETS = ApiResource("apps", "v1", "ReplicaSet", "replicasets", namespace
 _SETTLING_SECONDS = 10
 
 
-async def failed(certificate: Certificate, ctx: Context, reason: str, message: str, *, retried: bool = False) -> None:
+async def failed(
+    certificate: Certificate, ctx: Context, reason: str, message: str, *, retried: bool = False, pods: bool = True
+) -> None:
     """Set Ready=False, and hold a Warning at everybody concerned until `recovered` or another failure.
 
-    What is `retried` has the times of its attempts in the message: they are one Event all the same.
+    What is `retried` has the times of its attempts in the message: they are one Event all the same. Without `pods`, the
+    Pods that use the Secret are not concerned: it is another Certificate's.
     """
     ctx.condition("Ready", False, reason, message)
     about = Reference.of(certificate)
@@ -57,7 +60,7 @@ async def failed(certificate: Certificate, ctx: Context, reason: str, message: s
                 related=about,
                 occurrence=(certificate.metadata.generation, attempts),
             )
-            for reference in await _audience(certificate, ctx)
+            for reference in await _audience(certificate, ctx, pods=pods)
         ],
     )
 
@@ -132,13 +135,13 @@ def _scope(ctx: Context) -> tuple[ApiResource, ObjectKey]:
     return Certificate.api_resource(), ctx.key
 
 
-async def _audience(certificate: Certificate, ctx: Context) -> list[Reference]:
+async def _audience(certificate: Certificate, ctx: Context, *, pods: bool) -> list[Reference]:
     """Return the Certificate, its maker, at most ten Pods that use the Secret, and their workloads; each once."""
     secret = f"{certificate.metadata.namespace}/{certificate.spec.secret_name}"
-    pods = interesting(ctx.list(V1Pod, index=(INDEX_SECRETS, secret)))
+    users = interesting(ctx.list(V1Pod, index=(INDEX_SECRETS, secret))) if pods else []
     maker = controller_reference(certificate.metadata)
-    found = [Reference.of(certificate), *([maker] if maker is not None else []), *map(Reference.of, pods)]
-    found += await _workloads(pods, ctx)
+    found = [Reference.of(certificate), *([maker] if maker is not None else []), *map(Reference.of, users)]
+    found += await _workloads(users, ctx)
     return list({reference.identity: reference for reference in found}.values())
 
 
