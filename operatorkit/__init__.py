@@ -18,7 +18,7 @@ The rooms, from the top floor to the cellar; each may import what lies below it,
     resource       Resource[Spec, Status]: a kind as a class
     conditions     a Condition and its transitions
     crd            schemas, rules and custom resource definitions
-    settings, names, clock, errors
+    settings, fairness, names, clock, errors
 
 Importing this package does nothing else: each name below is loaded when it is first used.
 """

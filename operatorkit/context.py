@@ -52,6 +52,11 @@ class Reader(Protocol):
     ) -> builtins.list[T]:
         """Return the objects that match all that is given, by namespace and name; unreadable ones are left out."""
 
+    def keys(
+        self, kind: type[Any], *, index: tuple[str, str], namespace: str | None = None
+    ) -> builtins.list[ObjectKey]:
+        """Return the keys of the objects that an index finds, without reading one, by namespace and name."""
+
 
 class Context:
     """The world of one run of a reconcile function.
@@ -105,6 +110,15 @@ class Context:
         sorted by namespace and name. Raises DefinitionError for an undeclared kind or index.
         """
         return self._reader.list(kind, namespace=namespace, labels=labels, index=index)
+
+    def keys(
+        self, kind: type[Any], *, index: tuple[str, str], namespace: str | None = None
+    ) -> builtins.list[ObjectKey]:
+        """Return the keys of the objects that an index finds, by namespace and name.
+
+        Costs far less than `list`, which reads each object. Raises DefinitionError as `list` does.
+        """
+        return self._reader.keys(kind, index=index, namespace=namespace)
 
     async def apply(self, *children: Any) -> builtins.list[Any]:
         """Bring children into being, as given, by server-side apply; return them as the cluster has them.

@@ -31,11 +31,13 @@ class Settings:
     from its watches before it asks the server for one object, to notice a connection that is dead or another server.
     None switches either off.
 
+    With `fair_by_namespace`, namespaces take turns: one with thousands of dirty objects does not delay another.
     `own_namespace` is where the operator itself lives: Secrets that only its administrators may touch are there.
     `cluster_domain` ends the full names of Services; `operatorkit run` finds it in the Pod's resolv.conf.
     """
 
     workers: int = 4
+    fair_by_namespace: bool = True
     back_off: BackOff = BackOff()
     resync: timedelta | None = None
     relist: timedelta | None = timedelta(hours=1)

@@ -81,7 +81,11 @@ class Controller:
         self._told: dict[ObjectKey, Hashable] = {}  # the failure whose traceback is in the log
         self.resource = api_resource_of(reconciler.kind)
         self.workers = reconciler.workers or app.settings.workers
-        self.queue: WorkQueue[ObjectKey] = WorkQueue(clock=clock, back_off=app.settings.back_off)
+        self.queue: WorkQueue[ObjectKey] = WorkQueue(
+            clock=clock,
+            back_off=app.settings.back_off,
+            group=(lambda key: key.namespace) if app.settings.fair_by_namespace else None,
+        )
         self._api = api
         self._manager = app.name
         self._budget = Budget(clock)

@@ -12,8 +12,9 @@ import asyncio
 import logging
 import socket
 from collections.abc import Coroutine
+from contextlib import suppress
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 from operatorkit._runtime.admission import AdmissionService, Topology
 from operatorkit._runtime.caches import Caches
@@ -28,6 +29,7 @@ from operatorkit.operator import Operator
 
 __all__ = ["Engine"]
 
+_EVENTS_SENT_WITHIN_SECONDS: Final = 5.0
 _log = logging.getLogger("operatorkit.runtime")
 
 
@@ -160,6 +162,9 @@ class Engine:
             for task in late:
                 _log.warning("%s did not finish within %g s: cancelled", task.get_name(), limit)
                 task.cancel()
+        with suppress(TimeoutError):  # what the last runs recorded; an API that takes no Events does not hold us up
+            async with asyncio.timeout(_EVENTS_SENT_WITHIN_SECONDS):
+                await self.events.idle()
 
     def stop(self) -> None:
         """Begin to stop: `run` returns when what runs now has finished."""
@@ -209,6 +214,7 @@ class Engine:
             doubt.clear()
             while not all(queue.idle for queue in queues):  # one may get to work while we wait for another
                 await asyncio.gather(*(queue.wait_idle() for queue in queues))
+            await self.events.idle()
             self._changed.clear()
             runs = sum(queue.handed_out for queue in queues)
             behind = [r for r in self.caches.resources if not await self._is_current(r, doubt)]

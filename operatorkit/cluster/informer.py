@@ -85,6 +85,8 @@ class Informer:
         clock: Clock,
         transform: Callable[[JSONObject], JSONObject] | None = None,
         history: History | None = None,
+        selects: Callable[[JSONObject], bool] | None = None,
+        metadata_only: bool = False,
     ) -> None:
         self.resource = resource
         self.cache: Cache = Cache(transform=transform)
@@ -94,6 +96,8 @@ class Informer:
         self._namespace = namespace
         self._label_selector = label_selector
         self._field_selector = field_selector
+        self._selects = selects
+        self._options: dict[str, Any] = {"metadata_only": True} if metadata_only else {}
         self._clock = clock
         self._callbacks: list[Callable[[Change], None]] = []
         self._history = history if history is not None else History(clock)
@@ -168,12 +172,16 @@ class Informer:
     def put(self, obj: JSONObject) -> bool:
         """Let readers see the server's answer to a write of ours at once, if this informer follows the object.
 
-        With a selector, only objects that are in the cache already are taken: the watch knows the others.
+        With a selector, only objects that are in the cache already are taken: the watch knows the others. Not so
+        where `selects` tells, of an object, whether the selector finds it.
         """
         key = key_of(obj)
         if self._namespace is not None and key.namespace != self._namespace:
             return False
-        if (self._label_selector or self._field_selector) and key not in self.cache:
+        if self._selects is not None:
+            if not self._selects(obj):
+                return False
+        elif (self._label_selector or self._field_selector) and key not in self.cache:
             return False
         return self.cache.put(obj)
 
@@ -286,6 +294,7 @@ class Informer:
                 field_selector=self._field_selector,
                 limit=limit,
                 continue_token=token,
+                **self._options,
             )
             self._heard_at = self._clock.monotonic()
             sign = self._contradiction(page, before, latest) if before else ""
@@ -368,6 +377,7 @@ class Informer:
             label_selector=self._label_selector,
             field_selector=",".join(dict.fromkeys(filter(None, (self._field_selector, by_name)))),
             limit=1,
+            **self._options,
         )
         return self._sign_of(page, newest)
 
@@ -394,6 +404,7 @@ class Informer:
             namespace=self._namespace,
             label_selector=self._label_selector,
             field_selector=self._field_selector,
+            **self._options,
         )
         self._watched_since = self._heard_at = self._clock.monotonic()
         self._ended_by = None

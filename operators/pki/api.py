@@ -242,6 +242,8 @@ class IssuerStatus(Model):
     """Ready: certificates can be signed now."""
     not_after: Time | None = None
     """When the CA's chain ends."""
+    fingerprint: str | None = None
+    """SHA-256 of the certificates of the CA's chain, hexadecimal: another one is another CA, or another chain."""
 
 
 _ISSUER_COLUMNS = [

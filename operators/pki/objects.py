@@ -22,6 +22,7 @@ __all__ = [
     "ANNOTATION_REVISION",
     "certificate_of",
     "names_of_service",
+    "same_secret",
     "secret_data",
     "secret_of",
 ]
@@ -40,6 +41,23 @@ def secret_of(certificate: Certificate, material: Material, *, request: str, rev
         ),
         type="kubernetes.io/tls",
         data={name: base64.b64encode(value).decode() for name, value in material.data().items()},
+    )
+
+
+def same_secret(secret: V1Secret) -> V1Secret:
+    """Return a Secret that `secret_of` made, as it is, to be applied again so that it stays."""
+    assert secret.metadata is not None
+    annotations = secret.metadata.annotations or {}
+    return V1Secret(
+        metadata=V1ObjectMeta(
+            name=secret.metadata.name,
+            namespace=secret.metadata.namespace,
+            annotations={
+                name: annotations[name] for name in (ANNOTATION_REQUEST, ANNOTATION_REVISION) if name in annotations
+            },
+        ),
+        type=secret.type,
+        data=secret.data,
     )
 
 

@@ -97,13 +97,15 @@ class Observed:
 class Refuse:
     """Say why not, and wait for a change, or for the time when it will be possible.
 
-    `absent` says that something is missing which may be on its way, or in the way and about to go.
+    `absent` says that something is missing which may be on its way, or in the way and about to go; `others` that the
+    Secret is another Certificate's, and so are the Pods that use it.
     """
 
     reason: str
     message: str
     until: datetime | None = None
     absent: bool = False
+    others: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from operatorkit.names import ObjectKey
 from operatorkit.operator import Requeue, Watch, generation_changed
 from operators.pki import reasons, report
 from operators.pki.api import Certificate, CertificatePolicy, ClusterIssuer, Issuer, Pki
+from operators.pki.authorities import fingerprint
 from operators.pki.issue import Issued, Material, VerificationError, issue, new_serial
 from operators.pki.keys import PrivateKey, generate_key
 from operators.pki.objects import certificate_of, secret_of
@@ -31,11 +32,15 @@ from operators.pki.observe import (
     certificates_of_issuer,
     certificates_of_pod,
     certificates_unready,
+    issuer_changed,
     issuers_of_secret,
+    kept_secrets,
     labels_of_issuer,
     look_again,
     look_again_for_signer,
     observe,
+    ownership_changed,
+    repair_cause,
     repairs,
     rivals,
     signer_of,
@@ -76,9 +81,9 @@ _WORKERS = 8
     owns=[V1Secret],
     watches=[
         Watch(V1Pod, to=certificates_of_pod, predicate=secrets_changed),
-        Watch(V1Secret, to=certificates_near_secret),
-        Watch(Issuer, to=certificates_of_issuer, predicate=generation_changed),
-        Watch(ClusterIssuer, to=certificates_of_issuer, predicate=generation_changed),
+        Watch(V1Secret, to=certificates_near_secret, predicate=ownership_changed),
+        Watch(Issuer, to=certificates_of_issuer, predicate=issuer_changed),
+        Watch(ClusterIssuer, to=certificates_of_issuer, predicate=issuer_changed),
         Watch(CertificatePolicy, to=certificates_unready, predicate=generation_changed),
         Watch(Certificate, to=rivals, predicate=generation_changed),
     ],
@@ -102,7 +107,7 @@ async def reconcile_certificate(certificate: Certificate, ctx: Context) -> Reque
 
 async def _decide(certificate: Certificate, ctx: Context) -> Step:
     """Plan by the caches, and, before something is said to be missing, by the cluster itself."""
-    seen = observe(certificate, ctx)
+    seen = await observe(certificate, ctx)
     step = await _plan(seen)
     if not _may_be_behind(certificate, step):
         return step
@@ -138,7 +143,7 @@ async def _pend(certificate: Certificate, ctx: Context, step: Pending) -> Requeu
 
 async def _refuse(certificate: Certificate, ctx: Context, step: Refuse) -> Requeue | None:
     _forget_attempts(certificate)
-    await report.failed(certificate, ctx, step.reason, step.message)
+    await report.failed(certificate, ctx, step.reason, step.message, pods=not step.others)
     if step.until is not None:
         return _at(step.until, ctx)
     raise TerminalError(step.message, reason=step.reason, reported=True)
@@ -150,7 +155,12 @@ async def _wait(certificate: Certificate, ctx: Context, moment: datetime) -> Req
         await report.failed(certificate, ctx, ready.reason, ready.message, retried=True)
     else:
         name = certificate.spec.secret_name
-        message = f"Find out what changes or deletes Secret {name}: it is repaired again at {format_time(moment)}"
+        cause = repair_cause(certificate, ctx)
+        times = repairs.number(certificate.metadata.uid, cause, ctx.clock.now())
+        message = (
+            f"Find out who changes or deletes Secret {name}: it was {cause}, and repaired, {times} times in a row, so "
+            f"the next repair is made at {format_time(moment)}"
+        )
         await report.failed(certificate, ctx, reasons.RETRY_SCHEDULED, message, retried=True)
     return _at(moment, ctx)
 
@@ -158,7 +168,8 @@ async def _wait(certificate: Certificate, ctx: Context, moment: datetime) -> Req
 async def _keep(certificate: Certificate, ctx: Context, step: Keep) -> Requeue | None:
     status = certificate.status
     unreported = step.revision == (status.revision or 0) + 1 and status.fingerprint != step.material.fingerprint
-    await ctx.apply(secret_of(certificate, step.material, request=step.digest, revision=step.revision))
+    secret = secret_of(certificate, step.material, request=step.digest, revision=step.revision)
+    await ctx.apply(secret, *kept_secrets(certificate, ctx))
     if unreported:  # written by an operator that died before it said so
         due = status.renewal_time is not None and status.renewal_time <= ctx.clock.now()
         await report.issued(certificate, ctx, step.material, Cause.RENEWAL if due else Cause.NEW)
@@ -169,10 +180,11 @@ async def _keep(certificate: Certificate, ctx: Context, step: Keep) -> Requeue |
 
 async def _issue(certificate: Certificate, ctx: Context, step: Issue) -> Requeue | None:
     if step.cause is Cause.REPAIR:
-        repairs.count(certificate.metadata.uid, ctx.clock.now())
+        repairs.count(certificate.metadata.uid, repair_cause(certificate, ctx), ctx.clock.now())
     try:
         made = await _make(step, ctx.clock.now())
-        await ctx.apply(secret_of(certificate, made.material, request=step.digest, revision=step.revision))
+        secret = secret_of(certificate, made.material, request=step.digest, revision=step.revision)
+        await ctx.apply(secret, *kept_secrets(certificate, ctx))
     except VerificationError as error:
         reference = certificate.spec.issuer_ref
         message = f"Check {reference.kind} {reference.name}: what it signed was not written, because {error}"
@@ -281,7 +293,7 @@ async def _judge_issuer(issuer: AnyIssuer, ctx: Context) -> Requeue | None:
     try:
         signer = await _signer(issuer, ctx)
     except SignerError as error:
-        issuer.status.not_after = None
+        issuer.status.not_after = issuer.status.fingerprint = None
         if error.absent:
             now, conditions = ctx.clock.now(), issuer.status.conditions
             until = patience_ends(conditions, issuer.metadata.generation, reasons.ISSUER_NOT_READY, now)
@@ -293,6 +305,7 @@ async def _judge_issuer(issuer: AnyIssuer, ctx: Context) -> Requeue | None:
             return _at(error.until, ctx)
         raise TerminalError(str(error), reason=reasons.ISSUER_NOT_READY, reported=True) from error
     await ctx.events.hold(scope, [])
+    issuer.status.fingerprint = fingerprint(signer)
     if not isinstance(signer, CaSigner):
         issuer.status.not_after = None
         ctx.condition("Ready", True, reasons.ISSUER_READY, "Each certificate is signed by its own key")
@@ -306,7 +319,7 @@ async def _judge_issuer(issuer: AnyIssuer, ctx: Context) -> Requeue | None:
 async def _signer(issuer: AnyIssuer, ctx: Context) -> Signer:
     """Return what signs; ask the cluster itself before saying that its Secret is missing. Raises SignerError."""
     try:
-        return signer_of(issuer, ctx)
+        return await signer_of(issuer, ctx)
     except SignerError as error:
         if not error.absent:
             raise
