@@ -142,7 +142,7 @@ class AdmissionService:
         kinds = sorted({one.resource.kind for one in self._app.webhooks if leaves_out_own_namespace(one)})
         if kinds:
             _log.warning(
-                "webhooks: those for %s judge nothing: the operator works in %s only, its own namespace, and there they "
+                "webhooks: those for %s judge nothing: the operator works in %s only, its own namespace, where they "
                 "are left out, for its own Pod must be made while nobody answers; run it in another namespace",
                 ", ".join(kinds),
                 self._namespace,
