@@ -37,7 +37,7 @@ _MARGIN = 0.9  # of the API server's patience: the rest is for the way
 _LONGEST = timedelta(seconds=30)
 _LINGERING_SECONDS = 2.0  # for the rest of a body that was refused
 _MAX_LINE_BYTES = 4096
-_MAX_HEADERS = 64  # API servers send fewer than 10
+_MAX_HEADERS = 32  # API servers send fewer than 10
 
 
 class _ClientFaults(logging.LoggerAdapter[logging.Logger]):
