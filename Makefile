@@ -51,6 +51,7 @@ bench: $(VENV)/.dev ## the engine beside plain kopf, in ratios; writes docs/refe
 
 soak: $(VENV)/.dev ## random histories of the engine (SEEDS=1000 FIRST=0); without SEEDS, random requests to both servers too
 	@env PYTHONPATH=tests $(BIN)/python -m soak --seeds $(or $(SEEDS),1000) --first $(or $(FIRST),0)
+	@if [ -z "$(SEEDS)" ]; then env PYTHONPATH=tests $(BIN)/python -m soak.reviews; fi
 	@if [ -z "$(SEEDS)" ] && $(BIN)/python -m operatorkit.controlplane.real find >/dev/null 2>&1; then \
 		exec env SEQUENCES=$(or $(SEQUENCES),40) $(BIN)/python -m pytest tests/real/test_random_requests.py; \
 	fi

@@ -30,9 +30,9 @@ from operatorkit.definitions import external_kinds, own_kinds
 from operatorkit.errors import DefinitionError
 from operatorkit.names import KOPF_PREFIX
 from operatorkit.operator import Operator
-from operatorkit.webhooks.registration import remove
+from operatorkit.webhooks.registration import remove, remove_stale
 
-__all__ = ["host", "remove_webhooks"]
+__all__ = ["host", "remove_stale_webhooks", "remove_webhooks"]
 
 _log = logging.getLogger("operatorkit.runtime")
 
@@ -104,6 +104,12 @@ async def remove_webhooks(app: Operator, config: ClusterConfig) -> list[str]:
     """Delete the webhook configurations that an operator registered, and return what they were. Raises ClusterError."""
     async with LiveCluster(config, user_agent=f"operatorkit/{app.name}") as api:
         return await remove(api, app.name)
+
+
+async def remove_stale_webhooks(config: ClusterConfig) -> list[str]:
+    """Delete what killed operators registered at URLs of this machine, and return what it was. Raises ClusterError."""
+    async with LiveCluster(config, user_agent="operatorkit") as api:
+        return await remove_stale(api)
 
 
 async def _announce(app: Operator, engine: Engine) -> None:

@@ -20,6 +20,7 @@ from operatorkit.errors import NotFound
 from operatorkit.names import ApiResource
 from operatorkit.resource import api_resource_of
 from operatorkit.testing import eventually
+from operatorkit.webhooks.manifests import CONFIGURATIONS
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "01_website.py"
 WEBSITES = ApiResource("example.io", "v1", "Website", "websites", namespaced=True)
@@ -402,6 +403,24 @@ async def test_dev_cuts_a_reconcile_short_that_holds_up_a_reload_and_says_so(sta
     path.unlink()
     await process.says("site.py is gone: starting again")
     await process.says("operatorkit: there is no file")
+
+
+async def test_dev_removes_the_webhooks_of_an_operator_that_was_killed(start, tmp_path):
+    from operatorkit.cluster import LiveCluster, load_config
+
+    path, config = _copy_of_example(tmp_path, "slain"), tmp_path / "slain-kubeconfig"
+    judged = "\n\n@app.validate(Website)\nasync def validate(new, old, request): ...\n"
+    path.write_text(path.read_text() + judged + 'print("pid", __import__("os").getpid(), flush=True)\n')
+    process = start("dev", path, "--nodes", "0", "--kubeconfig", config)
+    await process.says("website is ready")
+    assert "kubectl delete validatingwebhookconfigurations/website.operatorkit.dev" in process.said
+    async with LiveCluster(load_config(config)) as api:
+        assert await api.get(CONFIGURATIONS["validate"], "website.operatorkit.dev")
+        os.kill(int(re.findall(r"pid (\d+)", process.said)[-1]), signal.SIGKILL)
+        await process.says("the operator ended (exit code -9); waiting for a change of its code")
+        await process.says("it left ValidatingWebhookConfiguration website.operatorkit.dev behind")
+        with pytest.raises(NotFound):
+            await api.get(CONFIGURATIONS["validate"], "website.operatorkit.dev")
 
 
 async def test_dev_never_writes_over_the_kubeconfig_of_another_cluster(start, tmp_path):
