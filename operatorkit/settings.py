@@ -27,6 +27,11 @@ class Settings:
     """How an operator runs. `resync` of None means that nothing is reconciled without a cause.
 
     `own_namespace` is where the operator itself lives: Secrets that only its administrators may touch are there.
+
+    `former_field_managers` are names under which an earlier operator, or an earlier version of this one, wrote children
+    by `create`, `update` or `patch`: `("kopf",)`, say. (`kubectl get -o yaml --show-managed-fields` prints them.) What
+    they set in a child becomes this operator's before its next apply, so that what it does not send is removed. The
+    same is done, without being listed, for client-side `kubectl apply` and for updates under the operator's own name.
     """
 
     workers: int = 4
@@ -37,3 +42,4 @@ class Settings:
     shutdown_timeout: timedelta = timedelta(seconds=20)
     max_requests_in_flight: int = 64
     own_namespace: str = "operatorkit-system"
+    former_field_managers: tuple[str, ...] = ()

@@ -56,6 +56,7 @@ class Caches:
     def __init__(self, app: Operator, api: ClusterAPI, *, clock: Clock, namespace: str | None = None) -> None:
         self._api = api
         self._manager = app.name
+        self._former = app.former_field_managers
         self._kinds: dict[ApiResource, _Kind] = {}
         for resource in app.resources():
             informer = Informer(
@@ -124,7 +125,7 @@ class Caches:
             self._kinds[resource].informer.put(obj)
 
     def _strip(self, obj: JSONObject) -> JSONObject:
-        return own_entry_only(obj, self._manager)
+        return own_entry_only(obj, self._manager, self._former)
 
 
 class CacheReader:

@@ -88,6 +88,7 @@ class Runner:
             live=TrackedLive(self._echoes, key, self._caches),
             manager=self._app.name,
             sent=self._sent,
+            former=self._app.former_field_managers,
             wrote=lambda *write: self._budget.wrote(key, raw, Written(*write)),
         )
         ctx = Context(
