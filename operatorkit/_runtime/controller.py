@@ -263,6 +263,7 @@ class Controller:
     def _forget(self, key: ObjectKey) -> None:
         self.queue.drop(key)
         self._budget.forget(key)
+        self._runner.forget(key)
         self._events.release(self._conflict_scope(key))
         self._events.release(self._scope(key))
         self._events.release((self.resource, key))  # what reconcile functions hold: see EventRecorder.hold
