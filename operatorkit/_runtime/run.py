@@ -14,6 +14,7 @@ from typing import Any
 from operatorkit._runtime.blocked import BlockedDeletions
 from operatorkit._runtime.budget import Budget, Written
 from operatorkit._runtime.caches import CacheReader, Caches, typed
+from operatorkit._runtime.dropped import DroppedChanges
 from operatorkit._runtime.echoes import Echoes, TrackedLive, TrackedReader, tracked_api
 from operatorkit._runtime.status import StatusWriter, status_of
 from operatorkit.children import Children, Sent
@@ -67,6 +68,7 @@ class Runner:
         self._blocked = BlockedDeletions(
             clock, own=self._finalizer, is_own_kind=self._is_own_kind, has_function=reconciler.finalize is not None
         )
+        self._dropped = DroppedChanges(reconciler.kind, self._resource)
         self._logger = logging.getLogger(f"operatorkit.operator.{app.name}")
 
     async def run(self, key: ObjectKey, raw: JSONObject) -> Requeue | None:
@@ -109,6 +111,7 @@ class Runner:
             log=_ObjectLog(self._logger, f"{self._resource.kind} {key}"),
         )
         requeue = await self._call(function, obj, ctx, children, raw, before)
+        self._dropped.look(key, raw, obj)
         latest = await self._status.write(raw, before, obj)
         if deleting and requeue is None:  # and nothing changed since it was finalized: it was that state which was
             rest = [name for name in latest["metadata"].get("finalizers") or () if name != self._finalizer]
