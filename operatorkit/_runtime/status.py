@@ -1,7 +1,7 @@
 """Writing the status and the finalizers of the object that is reconciled, and ignoring the events of these own writes.
 
-What belongs here: one server-side apply of the status, if it changed, and which changes are nothing but its echo. What
-does not: what the status says (the reconcile function), which of its fields are sent (`leaves`), and when finalizers
+What belongs here: one server-side apply of the status, if it changed, and which changes are only own writes. What does
+not: what the status says (the reconcile function), which of its fields are sent (`leaves`), and when finalizers
 are set (`run`).
 """
 
@@ -150,7 +150,7 @@ class StatusWriter:
     async def _own_write(
         self, key: ObjectKey, request: Awaitable[JSONObject], *, is_ours: Callable[[JSONObject], bool]
     ) -> JSONObject:
-        """Await a write while changes of its key are held back; the version of its answer, if ours, is swallowed."""
+        """Await a write while changes of its key are held back; note the answer's version if it is an own write."""
         self._held[key] = []
         try:
             answer = await request
@@ -169,7 +169,7 @@ class StatusWriter:
                 self._deliver(change)
 
     def swallows(self, change: Change) -> bool:
-        """Tell whether a change is nothing to act on now: held back, or the mere echo of a write of ours."""
+        """Tell whether a change is nothing to act on now: held back, or an own write."""
         if change.key in self._held:
             self._held[change.key].append(change)
             return True
