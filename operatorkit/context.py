@@ -61,6 +61,9 @@ class Reader(Protocol):
 class Context:
     """The world of one run of a reconcile function.
 
+    Of the object that the function is given, its status is written when the run ends, and nothing else: other changes
+    of it are dropped, and logged once.
+
     Guarantees: reads are never older than this operator's own writes; nothing here outlives the run.
 
     `key` is the object's namespace and name; `clock` the only source of time; `log` a logger that names the object;

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Generic, Literal, TypeVar, get_args
 
+from operatorkit.cluster.managed_fields import CLIENT_SIDE_APPLY
 from operatorkit.context import Context, Reader
 from operatorkit.errors import DefinitionError, InvalidObject
 from operatorkit.names import DNS_LABEL_MAX_LENGTH, ApiResource, ObjectKey, dns_label_error
@@ -385,6 +386,11 @@ class Operator:
     def resources(self) -> list[ApiResource]:
         """Return how an API server serves each of `kinds()`, each once."""
         return list(dict.fromkeys(api_resource_of(kind) for kind in self.kinds()))
+
+    @property
+    def former_field_managers(self) -> frozenset[str]:
+        """The managers whose fields of children become the operator's own, see `Settings.former_field_managers`."""
+        return frozenset({self.name, CLIENT_SIDE_APPLY, *self.settings.former_field_managers})
 
     def __repr__(self) -> str:
         return f"Operator({self.name!r})"

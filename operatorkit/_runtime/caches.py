@@ -73,6 +73,7 @@ class Caches:
         self._api = api
         self._manager = app.name
         self.history: History = History(clock, probe_every=app.settings.watch_probe, relist_every=app.settings.relist)
+        self._former = app.former_field_managers
         self._kinds: dict[ApiResource, _Kind] = {}
         for resource in app.resources():
             contents = app.cache_contents.get(resource, "objects")
@@ -180,7 +181,7 @@ class Caches:
                 informer.put(obj)
 
     def _strip(self, obj: JSONObject) -> JSONObject:
-        return own_entry_only(obj, self._manager)
+        return own_entry_only(obj, self._manager, self._former)
 
     def _strip_to_metadata(self, obj: JSONObject) -> JSONObject:
         """Keep what the metadata-only list and watch bring also of what `put` brings."""

@@ -9,6 +9,7 @@ How a run ends, and what follows:
     returns Requeue(after)    the same, and run again then; at once, but with back-off from the sixth time, for 0
     raises Conflict           run again at once, quietly; from the sixth time in a row with back-off
     raises TerminalError      condition Ready=False and an Event; no retry until something changes
+    raises DefinitionError    logged, and an Event: the code is wrong; run again in 5 minutes, or when something changes
     raises anything else      logged, an Event unless it may pass by itself, retry with back-off
 
 However it ends: a run that repairs what another program undoes at once costs some of the key's budget (`budget`). When
@@ -39,6 +40,7 @@ from operatorkit.cluster import Change, ClusterAPI, JSONObject, key_of
 from operatorkit.errors import (
     ChildConflict,
     Conflict,
+    DefinitionError,
     FieldManagerConflict,
     OperatorKitError,
     TerminalError,
@@ -54,6 +56,7 @@ from operatorkit.resource import api_resource_of
 __all__ = ["Controller"]
 
 _TIMES_AT_ONCE = 5
+_AFTER_A_MISTAKE = timedelta(minutes=5)
 _PASSING = (Throttled, Timeout, Unreachable)
 _log = logging.getLogger("operatorkit.runtime")
 
@@ -228,7 +231,7 @@ class Controller:
             self._terminal.add(key)
             self.queue.drop(key)
         else:
-            wait = self.queue.retry(key)
+            wait = self._later(key, error)
             again = self._told.get(key) == (place := _place(error))
             self._told[key] = place
             _log.warning(
@@ -246,6 +249,13 @@ class Controller:
             return
         notice = Notice(regarding=Reference.of(raw), type="Warning", reason=_reason(error), message=_message(error))
         await self._events.hold(self._scope(key), [notice])
+
+    def _later(self, key: ObjectKey, error: Exception) -> timedelta:
+        """Run a key that failed again later, and return how much."""
+        if not isinstance(error, DefinitionError):
+            return self.queue.retry(key)
+        self.queue.add_after(key, _AFTER_A_MISTAKE)
+        return _AFTER_A_MISTAKE
 
     async def _report_conflict(self, key: ObjectKey, raw: JSONObject, contested: Written) -> None:
         """Send one Event that says what is undone again and again, and by whom."""
@@ -267,6 +277,7 @@ class Controller:
     def _forget(self, key: ObjectKey) -> None:
         self.queue.drop(key)
         self._budget.forget(key)
+        self._runner.forget(key)
         self._events.release(self._conflict_scope(key))
         self._events.release(self._scope(key))
         self._events.release((self.resource, key))  # what reconcile functions hold: see EventRecorder.hold

@@ -5,6 +5,7 @@ What belongs here: what others than the operator do to the cluster. What does no
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -34,7 +35,7 @@ class Users:
         """Do something."""
         often: list[Callable[[str], Awaitable[None]]] = [self.put, self.put, self.put, self.rule, self.hall]
         actions = [*often, self.remove, self.recreate, self.deface, self.burn, self.squat, self.strip]
-        actions += [self.say, self.pause, self.nudge, self.unrule, self.replace_child, self.label]
+        actions += [self.say, self.pause, self.nudge, self.unrule, self.replace_child, self.label, self.contend]
         if not self._traits.predicate:
             actions.append(self.smear)
         action, name = self._rng.choice(actions), self._rng.choice("abc")
@@ -95,6 +96,16 @@ class Users:
 
     async def deface(self, name: str) -> None:
         await self._merge(CONFIG_MAPS, f"{name}-x", {"data": self._rng.choice([{"text": "!"}, {"more": "?"}, None])})
+
+    async def contend(self, name: str) -> None:
+        """Want something else of a child than the operator, or of all of it, more often than that repairs it."""
+        delete = self._rng.random() < 0.3
+        for at in range(self._rng.choice([5, 30])):
+            if delete:
+                await ignoring(self._api.delete(CONFIG_MAPS, f"{name}-x", namespace=self._namespace))
+            else:
+                await ignoring(self._merge(CONFIG_MAPS, f"{name}-x", {"data": {"text": f"mine {at}"}}))
+            await asyncio.sleep(0.05)
 
     async def label(self, name: str) -> None:
         await self._merge(CONFIG_MAPS, f"{name}-x", {"metadata": {"labels": {"hue": str(self._rng.randrange(3))}}})
