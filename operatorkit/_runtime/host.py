@@ -29,6 +29,7 @@ from operatorkit.definitions import external_kinds, own_kinds
 from operatorkit.errors import DefinitionError
 from operatorkit.names import KOPF_PREFIX
 from operatorkit.operator import Operator
+from operatorkit.resource import api_resource_of
 from operatorkit.webhooks.registration import remove
 
 __all__ = ["host", "remove_webhooks"]
@@ -84,6 +85,7 @@ async def host(
         if stand_ins:
             await install_stand_ins(external_kinds(app), api)
         await check(app, api, namespace=namespace, origin=origin)
+        _warn_of_cluster_scope(app, namespace)
         stop = asyncio.Event()
         running = asyncio.create_task(engine.run(), name=f"engine of {app.name}")
         running.add_done_callback(lambda _: stop.set())
@@ -96,6 +98,20 @@ async def host(
             await asyncio.wait({running, ready})
         await running
         _log.info("%s stopped", app.name)
+
+
+def _warn_of_cluster_scope(app: Operator, namespace: str | None) -> None:
+    """Say which kinds one namespace does not limit: each such object is reconciled, and by every such operator."""
+    resources = [api_resource_of(reconciler.kind) for reconciler in app.reconcilers]
+    wide = sorted({resource.kind for resource in resources if not resource.namespaced})
+    if namespace is not None and wide:
+        _log.warning(
+            "%s works in namespace %s, and reconciles all objects of cluster-scoped kinds: %s; an operator of another "
+            "namespace would do so too",
+            app.name,
+            namespace,
+            ", ".join(wide),
+        )
 
 
 async def remove_webhooks(app: Operator, config: ClusterConfig) -> list[str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from operatorkit.cli._load import GROUP, Target, load
+from operatorkit.cli._load import Loaded, load
 from operatorkit.errors import InputError
 
 __all__ = ["command"]
@@ -75,8 +75,8 @@ def command(target: str, output: str, image: str | None, version: str | None, ch
     from operatorkit.definitions import own_kinds
 
     loaded = load(target)
-    version = version or _version_of(loaded.target)
-    charts = [operator_chart(loaded.app, loaded.target.in_image, version=version, image=image)]
+    version = version or _version_of(loaded)
+    charts = [operator_chart(loaded.app, loaded.in_image, version=version, image=image)]
     if own_kinds(loaded.app):
         charts.insert(0, crd_chart(loaded.app, version=version))
     directory = Path(output)
@@ -89,12 +89,12 @@ def command(target: str, output: str, image: str | None, version: str | None, ch
         raise InputError("\n  ".join([f"the charts are not in step with the code{remedy}:", *differences]))
 
 
-def _version_of(target: Target) -> str:
-    """Return the version of the distribution that holds a module; 0.1.0 for code that is in none."""
-    if target.path is not None:
+def _version_of(loaded: Loaded) -> str:
+    """Return the version of the distribution that holds an operator; 0.1.0 for code that is in none."""
+    if loaded.target.path is not None:
         return "0.1.0"
-    for entry in metadata.entry_points(group=GROUP):
-        if entry.module == target.module and entry.dist is not None:
-            return entry.dist.version
-    owners = metadata.packages_distributions().get(target.module.partition(".")[0], [])
+    entry = loaded.entry_point
+    if entry is not None and entry.dist is not None:
+        return entry.dist.version
+    owners = metadata.packages_distributions().get(loaded.target.module.partition(".")[0], [])
     return metadata.version(owners[0]) if owners else "0.1.0"
