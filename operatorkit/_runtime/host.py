@@ -22,6 +22,7 @@ from operatorkit._runtime.admission import Topology
 from operatorkit._runtime.engine import Engine
 from operatorkit._runtime.health import serve_health
 from operatorkit._runtime.install import Shrinking, install_definitions, install_stand_ins
+from operatorkit._runtime.kopf_handlers import handler_needs, has_handlers
 from operatorkit._runtime.preflight import check
 from operatorkit.clock import SYSTEM_CLOCK, Clock
 from operatorkit.cluster import ClusterConfig, LiveCluster
@@ -84,7 +85,10 @@ async def host(
             await install_definitions(own_kinds(app), api, shrinking=shrinking)
         if stand_ins:
             await install_stand_ins(external_kinds(app), api)
-        await check(app, api, namespace=namespace, origin=origin)
+        handlers = handler_needs(app)
+        if handlers.warning:
+            _log.warning(handlers.warning)
+        await check(app, api, namespace=namespace, origin=origin, handlers=handlers.needs)
         _warn_of_cluster_scope(app, namespace)
         stop = asyncio.Event()
         running = asyncio.create_task(engine.run(), name=f"engine of {app.name}")
@@ -130,7 +134,7 @@ async def _inside_kopf(
     api: LiveCluster, namespace: str | None, *, engine: Engine, running: asyncio.Task[None], stop: asyncio.Event
 ) -> None:
     registry = kopf.get_default_registry()
-    handlers = _has_handlers(registry)
+    handlers = has_handlers(registry)
     if not handlers:
         registry = kopf.OperatorRegistry()
         logging.getLogger("kopf").setLevel(logging.WARNING)
@@ -173,19 +177,6 @@ def _refuse_admission(registry: kopf.OperatorRegistry) -> None:
             f"{handler.fn.__module__}.{function} is declared with {theirs}, which would never be called: "
             f"declare it on the operator instead, with {ours}(Kind), which serves and registers it"
         )
-
-
-def _has_handlers(registry: kopf.OperatorRegistry) -> bool:
-    """Tell whether the operator's modules registered handlers with kopf; its own ways to log in do not count."""
-    parts = (
-        registry._activities,  # noqa: SLF001 - kopf offers no question for this
-        registry._indexing,  # noqa: SLF001
-        registry._watching,  # noqa: SLF001
-        registry._spawning,  # noqa: SLF001
-        registry._changing,  # noqa: SLF001
-        registry._webhooks,  # noqa: SLF001
-    )
-    return any(not getattr(handler, "_fallback", False) for part in parts for handler in part.get_all_handlers())
 
 
 def _settings(*, scanning: bool) -> kopf.OperatorSettings:

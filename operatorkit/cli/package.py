@@ -6,13 +6,19 @@ What belongs here: options, files, and what is said. What does not: what the cha
 from __future__ import annotations
 
 import re
+import sys
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from operatorkit.cli._load import Loaded, load
 from operatorkit.errors import InputError
+
+if TYPE_CHECKING:
+    from operatorkit.permissions import HandlerNeed
 
 __all__ = ["command"]
 
@@ -76,7 +82,8 @@ def command(target: str, output: str, image: str | None, version: str | None, ch
 
     loaded = load(target)
     version = version or _version_of(loaded)
-    charts = [operator_chart(loaded.app, loaded.in_image, version=version, image=image)]
+    needs = _handler_needs(loaded)
+    charts = [operator_chart(loaded.app, loaded.in_image, version=version, image=image, handlers=needs)]
     if own_kinds(loaded.app):
         charts.insert(0, crd_chart(loaded.app, version=version))
     directory = Path(output)
@@ -87,6 +94,18 @@ def command(target: str, output: str, image: str | None, version: str | None, ch
     if differences:
         remedy = f"; `operatorkit package {target} -o {output}` writes them" if check else ""
         raise InputError("\n  ".join([f"the charts are not in step with the code{remedy}:", *differences]))
+
+
+def _handler_needs(loaded: Loaded) -> Sequence[HandlerNeed]:
+    """Return what kopf needs for the handlers in an operator's modules; say of which that cannot be derived."""
+    if "kopf" not in sys.modules:
+        return ()
+    from operatorkit._runtime.kopf_handlers import handler_needs
+
+    found = handler_needs(loaded.app)
+    if found.warning:
+        click.echo(f"operatorkit: {found.warning}", err=True)
+    return found.needs
 
 
 def _version_of(loaded: Loaded) -> str:
