@@ -33,7 +33,7 @@ from operatorkit.operator import Operator
 from operatorkit.resource import api_resource_of
 from operatorkit.webhooks.registration import remove
 
-__all__ = ["host", "remove_webhooks"]
+__all__ = ["host", "kopf_settings", "remove_webhooks"]
 
 _log = logging.getLogger("operatorkit.runtime")
 
@@ -153,7 +153,7 @@ async def _inside_kopf(
     try:
         await kopf.operator(
             registry=registry,
-            settings=_settings(scanning=handlers),
+            settings=kopf_settings(scanning=handlers),
             standalone=True,
             clusterwide=namespace is None,
             namespaces=[] if namespace is None else [namespace],
@@ -179,7 +179,7 @@ def _refuse_admission(registry: kopf.OperatorRegistry) -> None:
         )
 
 
-def _settings(*, scanning: bool) -> kopf.OperatorSettings:
+def kopf_settings(*, scanning: bool) -> kopf.OperatorSettings:
     """Keep kopf from everything that nobody asked of it: Events of its log, annotations in its own name, webhooks."""
     settings = kopf.OperatorSettings()
     settings.posting.enabled = False
