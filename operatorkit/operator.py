@@ -15,6 +15,7 @@ what a reconcile function may do (`operatorkit.context`).
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -128,6 +129,16 @@ class Reconciler:
         """The name of the kind, in lower case, as controller-runtime names controllers."""
         return api_resource_of(self.kind).kind.lower()
 
+    @property
+    def only_finalizes(self) -> bool:
+        """Whether the kind has a finalize function and no reconcile function."""
+        return self.function is _leave_as_it_is
+
+
+async def _leave_as_it_is(obj: Any, ctx: Context) -> None:
+    """Reconcile an object of a kind that is only finalized."""
+    del obj, ctx
+
 
 class Operator:
     """One operator: its name is the field manager of all it writes, and the source of the Events it sends.
@@ -149,6 +160,7 @@ class Operator:
                 f"(at most {DNS_LABEL_MAX_LENGTH} characters)"
             )
         self.name = name
+        self.module: str = sys._getframe(1).f_globals.get("__name__", "")  # noqa: SLF001 - as namedtuple finds it
         self.settings: Settings = settings or Settings()
         self.reconcilers: list[Reconciler] = []
         self.indexes: list[Index[Any]] = []
@@ -180,7 +192,7 @@ class Operator:
         a reconcile function already, or a kind is not a resource.
         """
         self._check_kinds("reconcile", kind, *owns, *(watch.kind for watch in watches))
-        if any(known.kind is kind for known in self.reconcilers):
+        if any(known.kind is kind and not known.only_finalizes for known in self.reconcilers):
             raise DefinitionError(
                 f"Operator({self.name!r}): {kind.__name__} has two reconcile functions; one kind has one, which may "
                 f"call as many functions as it likes"
@@ -192,6 +204,7 @@ class Operator:
         def register(function: ReconcileFunction[T]) -> ReconcileFunction[T]:
             self._check_function(function, kind)
             self._check_arguments(function, kind)
+            self.reconcilers = [known for known in self.reconcilers if known.kind is not kind]
             self.reconcilers.append(
                 Reconciler(
                     kind=kind,
@@ -212,6 +225,10 @@ class Operator:
 
         With it, and only with it, the engine puts a finalizer on each object of the kind before the first reconcile,
         and removes it when the function returned without a Requeue. Raise, or return Requeue, to be called again.
+
+        A kind may have this function alone: its objects then get the finalizer, and are otherwise left as they are.
+
+        Raises DefinitionError, as `reconcile` does.
         """
         self._check_kinds("finalize", kind)
 
@@ -224,6 +241,9 @@ class Operator:
             for known in self.reconcilers:
                 if known.kind is kind:
                     known.finalize = function
+                    break
+            else:
+                self.reconcilers.append(Reconciler(kind=kind, function=_leave_as_it_is, finalize=function))
             return function
 
         return register

@@ -291,6 +291,7 @@ class LiveCluster:
 
         Raises NotFound, Conflict, FieldManagerConflict, Invalid.
         """
+        patch_type = PatchType(patch_type)
         if patch_type is PatchType.APPLY and not field_manager:
             raise ValueError("server-side apply needs a field_manager: the name under which the fields are owned")
         path = _object_path(resource, name, namespace, subresource)

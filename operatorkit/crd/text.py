@@ -39,6 +39,9 @@ def parse_duration(text: str) -> timedelta:
     if not parts or "".join(number + unit for number, unit in parts) != text:
         raise ValueError(f"{text!r} is not a duration: write it like 90s, 1h30m or 720h")
     nanoseconds = sum(Decimal(number) * _NANOSECONDS[unit] for number, unit in parts)
+    if nanoseconds >= 2**63:
+        shown = text if len(text) <= 40 else f"{text[:37]}..."
+        raise ValueError(f"{shown!r} is longer than any duration that Go can hold: 2562047h is the most")
     return timedelta(microseconds=int(nanoseconds) // 1_000)
 
 

@@ -212,6 +212,37 @@ async def test_missing_permissions_are_named_with_verb_resource_and_group(start,
     assert len(missing) == len(set(missing)) == 12
 
 
+CLUSTER_SCOPED = """
+from operatorkit import Context, Model, Operator, Resource
+from operatorkit.resource import NoStatus
+
+class Spec(Model):
+    size: int = 1
+
+class Zone(Resource[Spec, NoStatus], group="wide.example.io", version="v1", scope="Cluster"): ...
+class House(Resource[Spec, NoStatus], group="wide.example.io", version="v1"): ...
+
+app = Operator("wide")
+
+@app.reconcile(Zone)
+async def zone(obj: Zone, ctx: Context) -> None: ...
+
+@app.reconcile(House)
+async def house(obj: House, ctx: Context) -> None: ...
+"""
+
+
+async def test_cluster_scoped_kinds_are_named_that_one_namespace_does_not_limit(cluster, start, kubeconfig, tmp_path):
+    (tmp_path / "wide.py").write_text(CLUSTER_SCOPED)
+    run = ("run", "wide.py", "--install", "--kubeconfig", kubeconfig)
+    process = start(*run, "--namespace", cluster.namespace, "--context", "operatorkit")
+    await process.says(
+        f"wide works in namespace {cluster.namespace}, and reconciles all objects of cluster-scoped kinds"
+    )
+    assert "cluster-scoped kinds: Zone;" in process.said
+    await process.says("wide is ready")
+
+
 async def test_an_unreachable_api_server_is_one_line(start, tmp_path, controlplane):
     config = controlplane.kubeconfig()
     config["clusters"][0]["cluster"]["server"] = "https://127.0.0.1:1"

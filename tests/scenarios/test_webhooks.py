@@ -89,8 +89,7 @@ def served(operator, cluster, door, namespace):
         app.reads(Gadget)
         clocks = {"clock": clock, "network_clock": network_clock}
         more = {name: it for name, it in clocks.items() if it is not None}
-        if limited:
-            more["namespace"] = namespace
+        more["namespace"] = namespace if limited else None
         async with operator(app, webhooks=webhooks or AtUrl(), **more) as running:
             await in_force(cluster, door)
             running.app = app

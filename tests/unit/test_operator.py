@@ -168,3 +168,21 @@ def test_importing_the_public_names_loads_neither_kopf_nor_kubernetes_nor_aiohtt
         "assert not loaded, loaded"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_kind_may_be_finalized_only() -> None:
+    app = Operator("tester")
+
+    @app.finalize(Thing)
+    async def clean(obj: Thing, ctx: object) -> None: ...
+
+    (reconciler,) = app.reconcilers
+    assert (reconciler.kind, reconciler.finalize, reconciler.only_finalizes) == (Thing, clean, True)
+    assert app.kinds() == [Thing]
+
+    @app.reconcile(Thing, owns=[V1Secret])
+    async def reconcile(obj: Thing, ctx: object) -> None: ...
+
+    (reconciler,) = app.reconcilers
+    assert (reconciler.function, reconciler.finalize, reconciler.only_finalizes) == (reconcile, clean, False)
+    assert reconciler.owns == (V1Secret,)

@@ -224,7 +224,7 @@ class LocalCluster:
         path = resource.path(name, namespace=namespace, subresource=subresource)
         query = _write_query(field_manager, dry_run) | ({"force": "true"} if force else {})
         made: JSONObject = await self._object(
-            "PATCH", path, query, body=body, headers={"Content-Type": patch_type.value}
+            "PATCH", path, query, body=body, headers={"Content-Type": PatchType(patch_type).value}
         )
         return made
 

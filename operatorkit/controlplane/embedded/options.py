@@ -13,12 +13,13 @@ from typing import Any, Protocol
 from operatorkit.controlplane.embedded.builtin import codec
 from operatorkit.controlplane.embedded.status import ApiError, bad_request, invalid
 
-__all__ = ["DeleteOptions", "Fault", "ListOptions", "WriteOptions", "flag", "whole_number"]
+__all__ = ["DeleteOptions", "Fault", "ListOptions", "WriteOptions", "flag", "unsigned", "whole_number"]
 
 FIELD_VALIDATIONS = ("Ignore", "Strict", "Warn")
 PROPAGATIONS = ("Foreground", "Background", "Orphan")
 
 _MAX_MANAGER_BYTES = 128
+_UINT64_DIGITS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,17 @@ def whole_number(query: Mapping[str, str], name: str) -> int | None:
     if not -(2**63) <= number < 2**63:
         raise bad_request(f'strconv.ParseInt: parsing "{text}": value out of range')
     return number
+
+
+def unsigned(text: str) -> int:
+    """Read a number of 64 bits as Go does. Raises ValueError in its words."""
+    shown = json.dumps(text)
+    if not text.isascii() or not text.isdigit():
+        raise ValueError(f"strconv.ParseUint: parsing {shown}: invalid syntax")
+    digits = text.lstrip("0") or "0"
+    if len(digits) > _UINT64_DIGITS or int(digits) >= 2**64:
+        raise ValueError(f"strconv.ParseUint: parsing {shown}: value out of range")
+    return int(digits)
 
 
 def _unsupported(path: str, value: Any, supported: Sequence[str]) -> Fault:
@@ -131,11 +143,11 @@ class ListOptions:
         """Return the resource version as a number; None when the newest is wanted. Raises `ApiError` (500)."""
         if not self.resource_version:
             return None
-        if not self.resource_version.isascii() or not self.resource_version.isdigit():
+        try:
+            return unsigned(self.resource_version)
+        except ValueError as error:
             shown = json.dumps(self.resource_version)
-            text = f"Invalid value: {shown}: strconv.ParseUint: parsing {shown}: invalid syntax"
-            raise ApiError(500, "", f"resourceVersion: {text}")
-        return int(self.resource_version)
+            raise ApiError(500, "", f"resourceVersion: Invalid value: {shown}: {error}") from None
 
 
 def _forbidden_match(text: str) -> Fault:

@@ -215,6 +215,7 @@ def pki(operator, team, monkeypatch):
 
     @asynccontextmanager
     async def run(**options: Any) -> AsyncIterator[Any]:
+        options = {"webhooks": None} | options  # what they deny is tested by itself
         async with operator(app, clock=team.clock, namespace=team.namespace, **options) as running:
             yield running
 
