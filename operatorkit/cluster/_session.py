@@ -20,7 +20,7 @@ from operatorkit.clock import Clock
 from operatorkit.cluster.config import ClusterConfig, Headers
 from operatorkit.errors import InputError
 
-__all__ = ["close_session", "new_session"]
+__all__ = ["close_session", "distrust_connections", "new_session"]
 
 _log = logging.getLogger("operatorkit.cluster")
 
@@ -63,6 +63,15 @@ async def close_session(session: aiohttp.ClientSession) -> None:
         await connector.gone()
 
 
+def distrust_connections(session: aiohttp.ClientSession) -> None:
+    """Let no later request use a connection that is open now; requests that are under way are left alone.
+
+    For a server that has not answered: a connection that waits in the pool may be as dead as the one that was used.
+    """
+    if isinstance(session.connector, _Connector):
+        session.connector.distrust()
+
+
 class _Connector(aiohttp.TCPConnector):
     """Knows its sockets, so that none outlives it.
 
@@ -73,7 +82,9 @@ class _Connector(aiohttp.TCPConnector):
     def __init__(self, **options: Any) -> None:
         super().__init__(socket_factory=self._new_socket, **options)
         self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
-        self._transports: dict[int, asyncio.WriteTransport] = {}  # by file descriptor: the latest one of each
+        # by file descriptor, the latest one of each, and how often connections were distrusted before it was opened
+        self._transports: dict[int, tuple[asyncio.WriteTransport, int]] = {}
+        self._distrusted = 0
 
     async def connect(
         self,
@@ -82,16 +93,28 @@ class _Connector(aiohttp.TCPConnector):
         timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - the name is aiohttp's
     ) -> aiohttp.connector.Connection:
         """Return a connection for a request, remembering how to abort it."""
-        connection = await super().connect(req, traces, timeout)
-        transport = connection.transport
-        opened = transport.get_extra_info("socket") if transport is not None else None
-        if opened is not None:
-            self._transports[opened.fileno()] = cast("asyncio.WriteTransport", transport)
-        return connection
+        while True:
+            before = self._distrusted
+            connection = await super().connect(req, traces, timeout)
+            transport = connection.transport
+            opened = transport.get_extra_info("socket") if transport is not None else None
+            if opened is None:
+                return connection
+            known, since = self._transports.get(opened.fileno(), (None, 0))
+            if known is not transport:
+                self._transports[opened.fileno()] = (cast("asyncio.WriteTransport", transport), before)
+                return connection
+            if since == self._distrusted:
+                return connection
+            connection.close()
+
+    def distrust(self) -> None:
+        """See `distrust_connections`."""
+        self._distrusted += 1
 
     async def gone(self) -> None:
         """Abort what is still open after `close`, and return when it is closed."""
-        for transport in self._transports.values():
+        for transport, _ in self._transports.values():
             transport.abort()
         self._transports.clear()
         for _ in range(_TURNS_TO_CLOSE):

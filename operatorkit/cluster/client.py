@@ -12,6 +12,7 @@ One aiohttp session carries everything and may be shared (`LiveCluster.session`)
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import io
 import logging
@@ -30,7 +31,7 @@ from yarl import URL
 from operatorkit.clock import SYSTEM_CLOCK, Clock
 from operatorkit.cluster import _json
 from operatorkit.cluster._lines import LineSplitter
-from operatorkit.cluster._session import close_session, new_session
+from operatorkit.cluster._session import close_session, distrust_connections, new_session
 from operatorkit.cluster.api import JSONObject, ObjectList, PatchType, Propagation, WatchEvent
 from operatorkit.cluster.config import ClusterConfig
 from operatorkit.cluster.discovery import Discovery
@@ -218,6 +219,8 @@ class LiveCluster:
         except (aiohttp.ClientError, OSError) as error:
             if not code:
                 self._report("GET", url, code, started)
+            if isinstance(error, TimeoutError):
+                distrust_connections(session)
             raise error_from_exception(error, request=request, server=self._config.server) from error
         except RuntimeError as error:
             raise _closed_meanwhile(error, session, request) from error
@@ -381,7 +384,12 @@ class LiveCluster:
             ) as response:
                 body = await response.read()
                 code = response.status
+        except asyncio.CancelledError:  # whoever waited may have had enough: see `distrust_connections`
+            distrust_connections(session)
+            raise
         except (aiohttp.ClientError, OSError) as error:
+            if isinstance(error, TimeoutError):
+                distrust_connections(session)
             raise error_from_exception(error, request=f"{method} {url}", server=self._config.server) from error
         except RuntimeError as error:
             raise _closed_meanwhile(error, session, f"{method} {url}") from error
