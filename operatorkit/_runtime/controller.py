@@ -7,6 +7,7 @@ How a run ends, and what follows:
 
     returns None              status written if changed, children pruned; back-off forgotten
     returns Requeue(after)    the same, and run again then; at once, but with back-off from the sixth time, for 0
+    returns Requeue(at)       the same, by the wall clock; a moment that has passed is at once
     raises Conflict           run again at once, quietly; from the sixth time in a row with back-off
     raises TerminalError      condition Ready=False and an Event; no retry until something changes
     raises anything else      logged, an Event unless it may pass by itself, retry with back-off
@@ -17,7 +18,7 @@ from __future__ import annotations
 import logging
 import traceback
 from collections.abc import Hashable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from types import TracebackType
 from typing import Any
@@ -43,7 +44,7 @@ from operatorkit.errors import (
 )
 from operatorkit.events import EventRecorder, Notice, Reference
 from operatorkit.names import ANNOTATION_PAUSED, ApiResource, ObjectKey
-from operatorkit.operator import Operator, Reconciler, Watch
+from operatorkit.operator import Operator, Reconciler, Requeue, Watch
 from operatorkit.resource import api_resource_of
 
 __all__ = ["Controller"]
@@ -71,6 +72,7 @@ class Controller:
         self._caches = caches
         self._reader = CacheReader(app, caches)
         self._events = events
+        self._clock = clock
         self._at_once: dict[ObjectKey, int] = {}
         self._terminal: set[ObjectKey] = set()
         self._told: dict[ObjectKey, Hashable] = {}  # the failure whose traceback is in the log
@@ -163,13 +165,15 @@ class Controller:
             await self._failed(key, raw, error)
         else:
             self._events.release(self._scope(key))
-            if requeue is not None and not requeue.after:
+            if requeue is not None and _is_at_once(requeue, self._clock.now()):
                 self._run_at_once(key)
                 return
             self._at_once.pop(key, None)
             self._told.pop(key, None)
             self.queue.forget(key)
-            if requeue is not None:
+            if requeue is not None and requeue.at is not None:
+                self.queue.add_at(key, requeue.at)
+            elif requeue is not None and requeue.after is not None:
                 self.queue.add_after(key, requeue.after)
 
     def _run_at_once(self, key: ObjectKey) -> None:
@@ -217,6 +221,10 @@ class Controller:
 
     def _scope(self, key: ObjectKey) -> tuple[str, ApiResource, ObjectKey]:
         return ("operatorkit.runtime", self.resource, key)
+
+
+def _is_at_once(requeue: Requeue, now: datetime) -> bool:
+    return requeue.at <= now if requeue.at is not None else not requeue.after
 
 
 def _reason(error: Exception) -> str:

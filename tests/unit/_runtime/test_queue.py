@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
+from contextlib import asynccontextmanager
 from datetime import timedelta
 
 import pytest
@@ -241,3 +242,97 @@ class QueueMachine(RuleBasedStateMachine):
 
 TestQueueMachine = QueueMachine.TestCase
 TestQueueMachine.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+
+
+@asynccontextmanager
+async def running(queue):
+    task = asyncio.create_task(queue.run())
+    try:
+        yield
+    finally:
+        queue.close()
+        await task
+
+
+async def test_a_moment_comes_by_the_wall_clock(queue, clock):
+    async with running(queue):
+        queue.add_at("a", clock.now() + timedelta(hours=3))
+        await clock.advance(timedelta(hours=2, minutes=59))
+        assert not len(queue)
+        await clock.advance(timedelta(minutes=1))
+        assert await queue.get() == "a"
+
+
+async def test_a_clock_that_is_set_forth_is_noticed_within_a_minute(queue, clock):
+    async with running(queue):
+        queue.add_at("a", clock.now() + timedelta(days=30))
+        await clock.advance(1)
+        clock.step(timedelta(days=31))
+        await clock.advance(60)
+        assert await queue.get() == "a"
+
+
+async def test_a_clock_that_is_set_back_puts_a_moment_off_and_no_delay(queue, clock):
+    async with running(queue):
+        queue.add_at("moment", clock.now() + timedelta(minutes=10))
+        queue.add_after("delay", timedelta(minutes=10))
+        await clock.advance(1)
+        clock.step(-timedelta(hours=1))
+        await clock.advance(timedelta(minutes=10))
+        assert await queue.get() == "delay"
+        assert not len(queue)
+        await clock.advance(timedelta(hours=1))
+        assert await queue.get() == "moment"
+
+
+async def test_of_several_moments_and_delays_the_earliest_counts_and_a_change_supersedes_all(queue, clock):
+    async with running(queue):
+        queue.add_at("a", clock.now() + timedelta(minutes=9))
+        queue.add_at("a", clock.now() + timedelta(minutes=5))
+        queue.add_at("a", clock.now() + timedelta(minutes=7))
+        queue.add_after("a", timedelta(minutes=6))
+        assert queue.delayed() == {"a": timedelta(minutes=5)}
+        await clock.advance(timedelta(minutes=5))
+        assert await queue.get() == "a"
+        queue.done("a")
+        assert queue.delayed() == {}
+        queue.add_at("a", clock.now() + timedelta(minutes=1))
+        queue.add("a")
+        assert await queue.get() == "a"
+        queue.done("a")
+        await clock.advance(timedelta(minutes=2))
+        assert queue.idle
+
+
+async def test_a_moment_that_has_passed_is_at_once(queue, clock):
+    queue.add_at("a", clock.now())
+    assert await queue.get() == "a"
+
+
+async def test_moments_of_many_keys_that_are_put_off_again_and_again_do_not_pile_up(queue, clock):
+    for number in range(1000):
+        queue.add_at("a", clock.now() + timedelta(days=1, minutes=-number / 100))
+    assert len(queue._calendar) < 100
+
+
+async def test_what_waits_for_tomorrow_is_looked_at_each_minute(queue, clock):
+    async with running(queue):
+        queue.add_after("a", timedelta(days=1))
+        await clock.advance(0)
+        assert clock.next_wake == timedelta(minutes=1)
+
+
+async def test_a_queue_that_is_held_hands_out_nothing_and_loses_nothing(queue):
+    queue.hold()
+    queue.add("a")
+    queue.add("b")
+    waiting = [asyncio.ensure_future(queue.get()) for _ in range(3)]
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert not any(each.done() for each in waiting)
+    assert not queue.idle
+    queue.release()
+    assert [await waiting[0], await waiting[1]] == ["a", "b"]
+    queue.close()
+    with pytest.raises(QueueClosed):
+        await waiting[2]
