@@ -134,6 +134,11 @@ class Caches:
         if resource in self._kinds:
             self._kinds[resource].informer.put(obj)
 
+    def hide(self, resource: ApiResource, key: ObjectKey, uid: str) -> None:
+        """Let readers see at once that an own deletion is done."""
+        if resource in self._kinds:
+            self._kinds[resource].informer.delete(key, uid)
+
     def _strip(self, obj: JSONObject) -> JSONObject:
         return own_entry_only(obj, self._manager)
 

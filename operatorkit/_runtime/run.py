@@ -15,6 +15,7 @@ from typing import Any
 from operatorkit._runtime.caches import CacheReader, Caches, typed
 from operatorkit._runtime.echoes import Echoes, TrackedLive, TrackedReader, tracked_api
 from operatorkit._runtime.status import StatusWriter, status_of
+from operatorkit._runtime.writes import feeding_api
 from operatorkit.children import Children, Sent
 from operatorkit.clock import Clock
 from operatorkit.cluster import ClusterAPI, JSONObject, PatchType
@@ -57,6 +58,7 @@ class Runner:
         self._echoes = echoes
         self._sent = sent
         self._reader = CacheReader(app, caches)
+        self._writes = feeding_api(api, caches)
         self._resource = api_resource_of(reconciler.kind)
         self._owned = [api_resource_of(kind) for kind in reconciler.owns]
         self._finalizer = f"{PREFIX}/{shorten(app.name)}"
@@ -80,7 +82,7 @@ class Runner:
             parent=raw,
             parent_resource=self._resource,
             owned=self._owned,
-            api=self._api,
+            api=self._writes,
             live=TrackedLive(self._echoes, key, self._caches),
             manager=self._app.name,
             sent=self._sent,
@@ -91,7 +93,7 @@ class Runner:
             reader=TrackedReader(self._echoes, key, self._reader),
             children=children,
             events=self._events,
-            api=tracked_api(self._echoes, key, self._api),
+            api=tracked_api(self._echoes, key, self._writes),
             clock=self._clock,
             log=_ObjectLog(self._logger, f"{self._resource.kind} {key}"),
         )

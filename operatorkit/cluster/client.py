@@ -304,8 +304,12 @@ class LiveCluster:
         uid: str | None = None,
         resource_version: str | None = None,
         dry_run: bool = False,
-    ) -> None:
+    ) -> JSONObject:
         """Ask for an object's deletion; finalizers and grace may delay it.
+
+        Return the server's answer: the object as it is now while its deletion is delayed (with a deletionTimestamp,
+        and finalizers or deletionGracePeriodSeconds), else a Status whose details hold its uid; some kinds are answered
+        with their last state.
 
         Raises NotFound, Conflict (preconditions).
         """
@@ -319,7 +323,8 @@ class LiveCluster:
         }
         options = {key: value for key, value in options.items() if value is not None}
         body = {"apiVersion": "v1", "kind": "DeleteOptions", **options} if options else None
-        await self._send("DELETE", _object_path(resource, name, namespace, None), body=body, resource=resource)
+        path = _object_path(resource, name, namespace, None)
+        return _object(await self._send("DELETE", path, body=body, resource=resource))
 
     async def resolve(self, group: str, kind: str, version: str | None = None) -> ApiResource:
         """Find out by discovery how a kind is served. Raises NoKindMatch, which names group, version and kind."""

@@ -207,10 +207,10 @@ class RecordingCluster:
         uid: str | None = None,
         resource_version: str | None = None,
         dry_run: bool = False,
-    ) -> None:
+    ) -> JSONObject:
         """Ask for an object's deletion. Raises NotFound, Conflict."""
         self._record("delete", resource, None, namespace, name)
-        await self._api.delete(
+        return await self._api.delete(
             resource,
             name,
             namespace=namespace,

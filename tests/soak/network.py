@@ -153,8 +153,8 @@ class Network:
     async def create(self, *args: Any, **options: Any) -> Any:
         return await self._write(lambda: self.api.create(*args, **options), conflicts=False)
 
-    async def delete(self, *args: Any, **options: Any) -> None:
-        await self._write(lambda: self.api.delete(*args, **options), conflicts=False)
+    async def delete(self, *args: Any, **options: Any) -> Any:
+        return await self._write(lambda: self.api.delete(*args, **options), conflicts=False)
 
     async def watch(self, resource: Any, **options: Any) -> AsyncIterator[WatchEvent]:
         self.calls += 1
