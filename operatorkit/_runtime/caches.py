@@ -57,6 +57,9 @@ class Caches:
         self._api = api
         self._manager = app.name
         self.history: History = History(clock, probe_every=app.settings.watch_probe, relist_every=app.settings.relist)
+        on_new_trust = getattr(api, "on_new_trust", None)  # what has no authorities does not offer it
+        if on_new_trust is not None:
+            on_new_trust(self.history.doubt)
         self._kinds: dict[ApiResource, _Kind] = {}
         for resource in app.resources():
             informer = Informer(

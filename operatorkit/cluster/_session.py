@@ -10,7 +10,7 @@ import asyncio
 import logging
 import socket
 import weakref
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from typing import Any, Final, cast
 
@@ -18,6 +18,7 @@ import aiohttp
 
 from operatorkit.clock import Clock
 from operatorkit.cluster.config import ClusterConfig, Headers
+from operatorkit.cluster.trust import FollowingContext
 from operatorkit.errors import InputError
 
 __all__ = ["close_session", "distrust_connections", "new_session"]
@@ -32,6 +33,7 @@ _KEEPALIVE_INTERVAL_SECONDS: Final = 5
 _KEEPALIVE_PROBES: Final = 3
 _UNACKNOWLEDGED_MILLISECONDS: Final = 30_000
 _TURNS_TO_CLOSE: Final = 100
+_TRUST_FILE_SECONDS: Final = 10.0  # as often as a token file is read
 
 
 def new_session(
@@ -51,7 +53,11 @@ def new_session(
         trust_env=False,
         read_bufsize=1 << 20,
         cookie_jar=aiohttp.DummyCookieJar(),
-        middlewares=(_limiter(max_requests_in_flight), _authenticator(config, clock)),
+        middlewares=(
+            _limiter(max_requests_in_flight),
+            *_trust(config, clock, connector),
+            _authenticator(config, clock),
+        ),
     )
 
 
@@ -142,6 +148,37 @@ def _limiter(
             return await handler(request)
 
     return limit
+
+
+def _trust(
+    config: ClusterConfig, clock: Clock, connector: _Connector
+) -> Sequence[Callable[[aiohttp.ClientRequest, _Handler], Awaitable[aiohttp.ClientResponse]]]:
+    """Look now and then whether the file of authorities was replaced; and at once when a server is not trusted."""
+    context = config.ssl_context
+    if not isinstance(context, FollowingContext):
+        return ()
+    looked_at = clock.monotonic()
+
+    async def reload() -> bool:
+        nonlocal looked_at
+        looked_at = clock.monotonic()
+        if not await asyncio.to_thread(context.reload):
+            return False
+        connector.distrust()
+        context.notify()
+        return True
+
+    async def follow(request: aiohttp.ClientRequest, handler: _Handler) -> aiohttp.ClientResponse:
+        if clock.monotonic() - looked_at >= _TRUST_FILE_SECONDS:
+            await reload()
+        try:
+            return await handler(request)
+        except aiohttp.ClientSSLError:  # in the handshake: nothing was sent
+            if not await reload():
+                raise
+        return await handler(request)
+
+    return (follow,)
 
 
 def _authenticator(

@@ -36,6 +36,7 @@ from operatorkit.cluster.api import JSONObject, ObjectList, PatchType, Propagati
 from operatorkit.cluster.config import ClusterConfig
 from operatorkit.cluster.discovery import Discovery
 from operatorkit.cluster.translate import error_from_answer, error_from_exception, error_from_status
+from operatorkit.cluster.trust import FollowingContext
 from operatorkit.errors import ClusterError, NoKindMatch, Throttled, Unauthorized, Unreachable
 from operatorkit.names import ApiResource
 
@@ -119,6 +120,14 @@ class LiveCluster:
         if self._session.closed:
             self._session = self._open()
         return self._session
+
+    def on_new_trust(self, listener: Callable[[str], None]) -> None:
+        """Call `listener`, a bound method that is held weakly, with what happened when other authorities are trusted.
+
+        The server behind the address may be another one then.
+        """
+        if isinstance(self._config.ssl_context, FollowingContext):
+            self._config.ssl_context.subscribe(listener)
 
     def _open(self) -> aiohttp.ClientSession:
         return new_session(
