@@ -34,6 +34,7 @@ from operatorkit.clock import Clock
 from operatorkit.cluster import Change, ClusterAPI, JSONObject
 from operatorkit.errors import (
     ChildConflict,
+    ClusterError,
     Conflict,
     FieldManagerConflict,
     OperatorKitError,
@@ -50,6 +51,7 @@ from operatorkit.resource import api_resource_of
 __all__ = ["Controller"]
 
 _TIMES_AT_ONCE = 5
+_PASSING_LIMIT_SECONDS = 10.0
 _PASSING = (Throttled, Timeout, Unreachable)
 _log = logging.getLogger("operatorkit.runtime")
 
@@ -191,7 +193,7 @@ class Controller:
             self._terminal.add(key)
             self.queue.drop(key)
         else:
-            wait = self.queue.retry(key)
+            wait = self.queue.retry(key, at_least=_asked_seconds(error), at_most=_most_seconds(error))
             again = self._told.get(key) == (place := _place(error))
             self._told[key] = place
             _log.warning(
@@ -221,6 +223,17 @@ class Controller:
 
     def _scope(self, key: ObjectKey) -> tuple[str, ApiResource, ObjectKey]:
         return ("operatorkit.runtime", self.resource, key)
+
+
+def _asked_seconds(error: Exception) -> float:
+    """Return how long the server asked to be left alone."""
+    return (error.retry_after_seconds or 0.0) if isinstance(error, ClusterError) else 0.0
+
+
+def _most_seconds(error: Exception) -> float | None:
+    """Bound the wait for a server that is away or overloaded: the client has waited too, and nothing else tells."""
+    passing = isinstance(error, _PASSING) or (isinstance(error, ClusterError) and error.code >= 500)
+    return _PASSING_LIMIT_SECONDS if passing else None
 
 
 def _is_at_once(requeue: Requeue, now: datetime) -> bool:

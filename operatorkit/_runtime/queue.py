@@ -33,6 +33,8 @@ _When = TypeVar("_When", float, datetime)
 
 _SPARE_TIMERS: Final = 64
 _LOOK_EVERY_SECONDS: Final = 60.0
+_RETRIES_PER_SECOND: Final = 10.0
+_RETRY_BURST: Final = 100
 
 
 class Priority(IntEnum):
@@ -65,6 +67,7 @@ class WorkQueue(Generic[K]):
         self._due: dict[K, tuple[float, Priority]] = {}
         self._timers: list[tuple[float, int, K]] = []
         self._calendar: list[tuple[datetime, int, K]] = []
+        self._last_turn = float("-inf")
         self._moments: dict[K, tuple[datetime, Priority]] = {}
         self._failures: dict[K, int] = {}
         self._getters: list[asyncio.Future[None]] = []
@@ -130,19 +133,32 @@ class WorkQueue(Generic[K]):
             if len(self._calendar) > 2 * len(self._moments) + _SPARE_TIMERS:
                 self._calendar = self._without_superseded(self._moments)
 
-    def retry(self, key: K) -> timedelta:
-        """Mark `key` dirty after its next back-off, and return how long that is."""
+    def retry(self, key: K, *, at_least: float = 0.0, at_most: float | None = None) -> timedelta:
+        """Mark `key` dirty after its next back-off, and return how long that is.
+
+        `at_least` seconds are what a server asked for (Retry-After); `at_most` is a lower limit than that of the
+        settings, for what passes by itself. All keys together are tried again at most ten times a second, after a
+        burst of a hundred, so that a fault that many share makes no storm; Source: client-go's default rate limiter.
+        """
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
         limit = self._back_off.limit.total_seconds()
+        limit = limit if at_most is None else min(limit, at_most)
         try:
             seconds = min(limit, self._back_off.base.total_seconds() * self._back_off.factor**failures)
         except OverflowError:
             seconds = limit
         seconds *= 1 + self._back_off.jitter * self._rng.uniform(-1, 1)
-        delay = timedelta(seconds=seconds)
+        delay = timedelta(seconds=max(seconds, at_least, self._turn_in_seconds()))
         self.add_after(key, delay)
         return delay
+
+    def _turn_in_seconds(self) -> float:
+        """Take a turn of those that all keys share, and return when it is."""
+        now = self._clock.monotonic()
+        earliest = now - _RETRY_BURST / _RETRIES_PER_SECOND
+        self._last_turn = max(self._last_turn, earliest) + 1 / _RETRIES_PER_SECOND
+        return max(0.0, self._last_turn - now)
 
     def forget(self, key: K) -> None:
         """Let the next failure of `key` be its first."""

@@ -244,6 +244,22 @@ TestQueueMachine = QueueMachine.TestCase
 TestQueueMachine.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
 
 
+def test_what_the_server_asks_for_is_the_least_wait(queue):
+    assert queue.retry("a", at_least=7) == timedelta(seconds=7)
+    assert queue.retry("a") == ms(10)
+
+
+def test_what_passes_by_itself_is_not_waited_for_long(queue):
+    waits = [queue.retry("a", at_most=10) for _ in range(20)]
+    assert max(waits) == timedelta(seconds=10)
+
+
+def test_a_fault_that_all_keys_share_makes_no_storm(queue):
+    waits = [queue.retry(str(number)) for number in range(300)]
+    assert max(waits[:100]) == ms(5)
+    assert waits[-1] == timedelta(seconds=20)
+
+
 @asynccontextmanager
 async def running(queue):
     task = asyncio.create_task(queue.run())
