@@ -108,6 +108,12 @@ class Controller:
         for key in self._caches.keys(self.resource):
             self.queue.add(key, Priority.RESYNC)
 
+    def hold(self) -> None:
+        """Hand out no keys until `queue.release`, and take nothing for an own write that may be of another history."""
+        self.queue.hold()
+        self._echoes.forget_answers()
+        self._status.forget_versions()
+
     def resync(self) -> None:
         """Wake every key that may gain from it: all but those that wait for a change."""
         for key in self._caches.keys(self.resource):
@@ -118,7 +124,8 @@ class Controller:
         if self._status.swallows(change):
             return
         predicate = self._reconciler.predicate
-        judged = predicate is not None and not self._status.is_unsure(change.key)
+        restored = change.gap and self._caches.history.in_doubt  # to an older state, perhaps of the status alone
+        judged = predicate is not None and not restored and not self._status.is_unsure(change.key)
         new = change.new if judged else None  # each access decodes
         if new is None or passes(change.old, new, predicate, self._reconciler.kind):
             self.queue.add(change.key)
