@@ -10,9 +10,12 @@ from __future__ import annotations
 import asyncio
 import time
 from datetime import UTC, datetime
-from typing import Protocol, runtime_checkable
+from typing import Final, Protocol, runtime_checkable
 
 __all__ = ["SYSTEM_CLOCK", "Clock", "SystemClock", "format_micro_time", "format_time", "parse_time"]
+
+
+_CLOCK: Final[int | None] = getattr(time, "CLOCK_BOOTTIME", None)
 
 
 @runtime_checkable
@@ -37,8 +40,8 @@ class SystemClock:
         return datetime.now(UTC)
 
     def monotonic(self) -> float:
-        """Return seconds since an arbitrary start; never goes back."""
-        return time.monotonic()
+        """Return seconds since an arbitrary start, with those of a suspended machine on Linux; never goes back."""
+        return time.clock_gettime(_CLOCK) if _CLOCK is not None else time.monotonic()
 
     async def sleep(self, seconds: float) -> None:
         """Return after `seconds`; zero and less yield to the loop once."""

@@ -74,6 +74,9 @@ class Caches:
         self._manager = app.name
         self.history: History = History(clock, probe_every=app.settings.watch_probe, relist_every=app.settings.relist)
         self._former = app.former_field_managers
+        on_new_trust = getattr(api, "on_new_trust", None)  # what has no authorities does not offer it
+        if on_new_trust is not None:
+            on_new_trust(self.history.doubt)
         self._kinds: dict[ApiResource, _Kind] = {}
         for resource in app.resources():
             contents = app.cache_contents.get(resource, "objects")
@@ -179,6 +182,12 @@ class Caches:
         if resource in self._kinds:
             for informer in self._kinds[resource].informers:
                 informer.put(obj)
+
+    def hide(self, resource: ApiResource, key: ObjectKey, uid: str) -> None:
+        """Let readers see at once that an own deletion is done."""
+        if resource in self._kinds:
+            for informer in self._kinds[resource].informers:
+                informer.delete(key, uid)
 
     def _strip(self, obj: JSONObject) -> JSONObject:
         return own_entry_only(obj, self._manager, self._former)

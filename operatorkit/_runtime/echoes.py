@@ -80,6 +80,10 @@ class Echoes:
         """Forget the children of a parent that is gone."""
         self._answered.pop(parent, None)
 
+    def forget_answers(self) -> None:
+        """Forget all versions: another history may give them to other states."""
+        self._answered.clear()
+
     def read(self, parent: ObjectKey, resource: ApiResource | None) -> None:
         """Note that a run reads objects of a kind; None for the cluster itself, which may be of any.
 

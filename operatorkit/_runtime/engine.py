@@ -249,7 +249,7 @@ class Engine:
         """Let nothing run while caches may hold objects of a server that is no more."""
         for controller in self.controllers:
             if in_doubt:
-                controller.queue.hold()
+                controller.hold()
             else:
                 controller.queue.release()
 

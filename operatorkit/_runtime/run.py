@@ -17,6 +17,7 @@ from operatorkit._runtime.caches import CacheReader, Caches, typed
 from operatorkit._runtime.dropped import DroppedChanges
 from operatorkit._runtime.echoes import Echoes, TrackedLive, TrackedReader, tracked_api
 from operatorkit._runtime.status import StatusWriter, status_of
+from operatorkit._runtime.writes import feeding_api
 from operatorkit.children import Children, Sent
 from operatorkit.clock import Clock
 from operatorkit.cluster import ClusterAPI, JSONObject
@@ -61,6 +62,7 @@ class Runner:
         self._budget = budget
         self._sent = sent
         self._reader = CacheReader(app, caches)
+        self._writes = feeding_api(api, caches)
         self._resource = api_resource_of(reconciler.kind)
         self._is_own_kind = issubclass(reconciler.kind, Resource)  # of others the status is somebody else's
         self._owned = [api_resource_of(kind) for kind in reconciler.owns]
@@ -93,7 +95,7 @@ class Runner:
             parent=raw,
             parent_resource=self._resource,
             owned=self._owned,
-            api=self._api,
+            api=self._writes,
             live=TrackedLive(self._echoes, key, self._caches),
             manager=self._app.name,
             sent=self._sent,
@@ -106,7 +108,7 @@ class Runner:
             reader=TrackedReader(self._echoes, key, self._reader),
             children=children,
             events=self._events,
-            api=tracked_api(self._echoes, key, self._api),
+            api=tracked_api(self._echoes, key, self._writes),
             clock=self._clock,
             log=_ObjectLog(self._logger, f"{self._resource.kind} {key}"),
         )

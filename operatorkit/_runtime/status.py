@@ -188,6 +188,10 @@ class StatusWriter:
         self._own.pop(key, None)
         self._unsure.pop(key, None)
 
+    def forget_versions(self) -> None:
+        """Forget all versions: another history may give them to other states."""
+        self._own.clear()
+
     def _owned_fields(self, raw: JSONObject) -> JSONObject:
         for entry in raw["metadata"].get("managedFields") or ():
             if (entry.get("manager"), entry.get("operation"), entry.get("subresource")) == (

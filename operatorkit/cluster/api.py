@@ -165,8 +165,12 @@ class ClusterAPI(Protocol):
         uid: str | None = None,
         resource_version: str | None = None,
         dry_run: bool = False,
-    ) -> None:
+    ) -> JSONObject:
         """Ask for an object's deletion; finalizers and grace may delay it.
+
+        Return the server's answer: the object as it is now while its deletion is delayed (with a deletionTimestamp,
+        and finalizers or deletionGracePeriodSeconds), else a Status whose details hold its uid; some kinds are answered
+        with their last state.
 
         Raises NotFound, Conflict (preconditions).
         """

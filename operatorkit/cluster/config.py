@@ -22,6 +22,7 @@ from urllib.parse import quote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from operatorkit.cluster._kubeconfig import choose_context, read_file, server_of, tidy
+from operatorkit.cluster.trust import FollowingContext
 from operatorkit.errors import InputError
 
 __all__ = ["ClusterConfig", "Credentials", "load_config"]
@@ -188,7 +189,7 @@ def _from_node(node: Any, context: str | None, origin: str) -> ClusterConfig:
             settings, user = chosen.get("context") or {}, _plain(loader._user)  # noqa: SLF001 - no public access
             _refuse_failed_plugin(loader, configuration, user)
             server = server_of(_plain(loader._cluster))  # noqa: SLF001
-            ssl_context = _ssl_context(configuration) if server.startswith("https://") else None
+            ssl_context = _ssl_context(configuration, directory) if server.startswith("https://") else None
             proxy = _proxy(server, configuration.proxy)
         except (ConfigException, OSError, ValueError, TypeError, AttributeError, KeyError) as error:
             raise InputError(f"{origin}: {_first_line(error)}") from error
@@ -250,18 +251,31 @@ def _from_service_account() -> ClusterConfig:
     )
 
 
-def _ssl_context(configuration: Any) -> ssl.SSLContext:
-    """Trust what the configuration trusts, and nothing else; hold its client certificate."""
-    context = ssl.create_default_context(cafile=configuration.ssl_ca_cert or None)
-    # Python 3.13 refuses authorities without key usage; clusters have such authorities, and Go accepts them.
-    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-    if not configuration.verify_ssl:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
+def _ssl_context(configuration: Any, temporary: str = "") -> ssl.SSLContext:
+    """Trust what the configuration trusts, and nothing else; hold its client certificate.
+
+    A file of authorities is followed, unless it lies in `temporary`: then it is the content of the kubeconfig.
+    """
+    make = partial(_context_that_trusts, verify=bool(configuration.verify_ssl))
+    authorities = configuration.ssl_ca_cert
+    if authorities and not (temporary and Path(authorities).is_relative_to(temporary)):
+        context: ssl.SSLContext = FollowingContext(Path(authorities), make)
+    else:
+        context = make(authorities)
     if configuration.cert_file:
         if not configuration.key_file:
             raise ValueError("the user has `client-certificate` but no `client-key`")
         context.load_cert_chain(configuration.cert_file, configuration.key_file)
+    return context
+
+
+def _context_that_trusts(authorities: str | None, *, verify: bool) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=authorities or None)
+    # Python 3.13 refuses authorities without key usage; clusters have such authorities, and Go accepts them.
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    if not verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
     return context
 
 

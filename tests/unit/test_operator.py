@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from kubernetes.client.models import V1ConfigMap, V1Node, V1ObjectMeta, V1Pod, V1Secret
@@ -127,6 +127,15 @@ def test_a_name_that_cannot_be_a_field_manager_and_a_label_is_refused(name):
 def test_a_requeue_in_the_past_is_refused():
     with pytest.raises(ValueError, match="lies in the past"):
         Requeue(after=timedelta(seconds=-1))
+
+
+def test_a_moment_to_run_again_has_a_time_zone_and_no_duration_beside_it():
+    moment = datetime(2030, 1, 1, tzinfo=UTC)
+    assert Requeue(at=moment).at == moment
+    with pytest.raises(ValueError, match=r"has no time zone: give an aware datetime"):
+        Requeue(at=datetime(2030, 1, 1))  # noqa: DTZ001
+    with pytest.raises(ValueError, match="has both: give one of them"):
+        Requeue(timedelta(0), at=moment)
 
 
 def test_a_finalize_function_may_be_declared_before_or_after_the_reconcile_function():

@@ -16,6 +16,7 @@ from cryptography.x509.oid import NameOID
 
 from operatorkit.cluster import config as config_module
 from operatorkit.cluster import load_config
+from operatorkit.cluster.trust import FollowingContext
 from operatorkit.errors import InputError
 
 
@@ -287,6 +288,7 @@ async def test_the_token_of_a_pod_is_read_again(tmp_path, monkeypatch):
     monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "443")
     config = load_config()
     assert config.namespace == "default"
+    assert isinstance(config.ssl_context, FollowingContext), "so is its file of authorities: see test_trust"
     assert await authorization(config, now=0) == "Bearer one"
     (tmp_path / "token").write_text("two")
     assert await authorization(config, now=60) == "Bearer two"
