@@ -25,6 +25,12 @@ def test_a_duration_is_read_as_go_reads_it(text: str, duration: timedelta) -> No
     assert parse_duration(text) == duration
 
 
+@pytest.mark.parametrize("text", ["2562048h", "9" * 400 + "s", "9" * 5_000 + "ns"])
+def test_a_duration_that_go_cannot_hold_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is 292 years or more: write a shorter one"):
+        parse_duration(text)
+
+
 @pytest.mark.parametrize("text", ["", "1", "h", "1d", "-1h", "1h x", " 1h", "1h-5m", "P1D", "1,5h"])
 def test_what_is_no_duration_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(ValueError, match="is not a duration: write it like 90s"):
