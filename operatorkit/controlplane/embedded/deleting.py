@@ -78,6 +78,10 @@ class Deleter:
                 return self.delete(served, namespace, name, options)
         raise conflict(served.group, served.plural, name)
 
+    def require(self, served: Served, namespace: str, name: str, options: DeleteOptions) -> None:
+        """Return when an object is there and as the preconditions have it. Raises `ApiError` (404, 409)."""
+        self._found(served, namespace, name, options)
+
     def _found(self, served: Served, namespace: str, name: str, options: DeleteOptions) -> tuple[Record, Object]:
         """Return the object that is meant. Raises `ApiError` (404, 409)."""
         record = self._storage.collection(served.collection).records.get(key_of(namespace, name))
