@@ -10,16 +10,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from operatorkit.controlplane.embedded import golang
 from operatorkit.controlplane.embedded.builtin import codec
 from operatorkit.controlplane.embedded.status import ApiError, bad_request, invalid
 
-__all__ = ["DeleteOptions", "Fault", "ListOptions", "WriteOptions", "flag", "unsigned", "whole_number"]
+__all__ = ["DeleteOptions", "Fault", "ListOptions", "WriteOptions", "check_timeout", "flag", "whole_number"]
 
 FIELD_VALIDATIONS = ("Ignore", "Strict", "Warn")
 PROPAGATIONS = ("Foreground", "Background", "Orphan")
 
 _MAX_MANAGER_BYTES = 128
-_UINT64_DIGITS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,28 +37,25 @@ def flag(query: Mapping[str, str], name: str) -> bool:
 
 
 def whole_number(query: Mapping[str, str], name: str) -> int | None:
-    """Return an integer parameter, or None. Raises `ApiError` (400)."""
-    text = query.get(name, "")
-    if not text:
+    """Return an integer parameter, or None where it is absent. Raises `ApiError` (400)."""
+    text = query.get(name)
+    if text is None:
         return None
     try:
-        number = int(text)
-    except ValueError:
-        raise bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax') from None
-    if not -(2**63) <= number < 2**63:
-        raise bad_request(f'strconv.ParseInt: parsing "{text}": value out of range')
-    return number
+        return golang.parse_int(text)
+    except ValueError as error:
+        raise bad_request(str(error)) from None
 
 
-def unsigned(text: str) -> int:
-    """Read a number of 64 bits as Go does. Raises ValueError in its words."""
-    shown = json.dumps(text)
-    if not text.isascii() or not text.isdigit():
-        raise ValueError(f"strconv.ParseUint: parsing {shown}: invalid syntax")
-    digits = text.lstrip("0") or "0"
-    if len(digits) > _UINT64_DIGITS or int(digits) >= 2**64:
-        raise ValueError(f"strconv.ParseUint: parsing {shown}: value out of range")
-    return int(digits)
+def check_timeout(query: Mapping[str, str]) -> None:
+    """Check the parameter by which a client says how long it waits. Raises `ApiError` (400).
+
+    Nothing here takes as long as anybody waits, so it is checked, as kube-apiserver does, and has no other effect.
+    """
+    try:
+        golang.parse_duration(query["timeout"])
+    except ValueError as error:
+        raise bad_request(f"invalid timeout specified in the request URL - {error}") from None
 
 
 def _unsupported(path: str, value: Any, supported: Sequence[str]) -> Fault:
@@ -144,10 +141,10 @@ class ListOptions:
         if not self.resource_version:
             return None
         try:
-            return unsigned(self.resource_version)
+            return golang.parse_uint(self.resource_version)
         except ValueError as error:
-            shown = json.dumps(self.resource_version)
-            raise ApiError(500, "", f"resourceVersion: Invalid value: {shown}: {error}") from None
+            text = f"resourceVersion: Invalid value: {golang.quoted(self.resource_version)}: {error}"
+            raise ApiError(500, "", text) from None
 
 
 def _forbidden_match(text: str) -> Fault:
@@ -267,12 +264,13 @@ class DeleteOptions:
         grace = body.get("gracePeriodSeconds")
         preconditions = body.get("preconditions") or {}
         for name, value, fits, type_ in (
-            ("gracePeriodSeconds", grace, grace is None or isinstance(grace, int), "int64"),
+            ("gracePeriodSeconds", grace, grace is None or (type(grace) is int and grace in golang.INT64), "int64"),
             ("preconditions", preconditions, isinstance(preconditions, dict), "v1.Preconditions"),
         ):
             if not fits:
                 where = f"Go struct field DeleteOptions.{name} of type {type_}"
-                raise bad_request(f"json: cannot unmarshal {codec.json_type(value)} into {where}")
+                shown = f"number {value}" if codec.json_type(value) == "number" else codec.json_type(value)
+                raise bad_request(f"json: cannot unmarshal {shown} into {where}")
         return cls(
             dry_run=_dry_run(list(body.get("dryRun") or ()), "DeleteOptions"),
             grace_period_seconds=grace,

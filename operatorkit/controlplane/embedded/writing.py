@@ -18,8 +18,9 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from operatorkit.clock import Clock, format_time
+from operatorkit.controlplane.embedded import golang
 from operatorkit.controlplane.embedded.fields.managed import keep_times
-from operatorkit.controlplane.embedded.options import Admission, Fault, WriteOptions, unsigned
+from operatorkit.controlplane.embedded.options import Admission, Fault, WriteOptions
 from operatorkit.controlplane.embedded.registry import Registry, Served
 from operatorkit.controlplane.embedded.status import (
     ApiError,
@@ -333,7 +334,7 @@ def require_name(metadata: Object, expected: str) -> None:
 def _revision(metadata: Object) -> int:
     """Return the resource version that an update is based on; 0 for any. Raises `ApiError` (500) for what is none."""
     try:
-        return unsigned(metadata.get("resourceVersion") or "0")
+        return golang.parse_uint(metadata.get("resourceVersion") or "0")
     except ValueError as error:
         raise ApiError(500, "", str(error)) from None
 
