@@ -29,7 +29,7 @@ from operators.pki.objects import secret_data
 from operators.pki.plan import Observed, Refuse, StoredSecret
 from operators.pki.pods import controller_reference, secrets_of
 from operators.pki.report import INDEX_SECRETS
-from operators.pki.request import read_request
+from operators.pki.request import describe, read_issuer, read_request
 from operators.pki.signer import SelfSigner, Signer, SignerError, read_ca
 
 __all__ = [
@@ -319,6 +319,8 @@ def _ca_secret(issuer: AnyIssuer) -> ObjectKey | None:
         raise SignerError("Set exactly one of spec.ca and spec.selfSigned")
     if spec.ca is None:
         return None
+    if faults := read_issuer(spec):
+        raise SignerError(describe(faults), invalid=True)
     return ObjectKey(issuer.metadata.namespace or app.settings.own_namespace, spec.ca.secret_name)
 
 

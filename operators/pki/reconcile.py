@@ -288,10 +288,11 @@ async def _judge_issuer(issuer: AnyIssuer, ctx: Context) -> Requeue | None:
             if until > now:
                 await report.pending(scope, ctx, reasons.ISSUER_NOT_READY, str(error))
                 return _at(until, ctx)
-        await _complain(issuer, ctx, reasons.ISSUER_NOT_READY, str(error))
+        reason = reasons.INVALID_SPEC if error.invalid else reasons.ISSUER_NOT_READY
+        await _complain(issuer, ctx, reason, str(error))
         if error.until is not None:
             return _at(error.until, ctx)
-        raise TerminalError(str(error), reason=reasons.ISSUER_NOT_READY, reported=True) from error
+        raise TerminalError(str(error), reason=reason, reported=True) from error
     await ctx.events.hold(scope, [])
     if not isinstance(signer, CaSigner):
         issuer.status.not_after = None

@@ -16,7 +16,7 @@ from datetime import timedelta
 from urllib.parse import urlsplit
 
 from operatorkit.names import dns_label_error, dns_subdomain_error
-from operators.pki.api import CertificateSpec, KeyAlgorithm, NameConstraints, PkiSpec, PrivateKey, Usage
+from operators.pki.api import CertificateSpec, IssuerSpec, KeyAlgorithm, NameConstraints, PkiSpec, PrivateKey, Usage
 from operators.pki.patterns import canonical_uri
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "is_dns_name",
     "object_name_faults",
     "parse_duration",
+    "read_issuer",
     "read_pki",
     "read_request",
     "renewal_floor",
@@ -189,6 +190,11 @@ def read_pki(spec: PkiSpec) -> list[Fault]:
     if spec.secret_name is not None:
         faults += object_name_faults("spec.secretName", spec.secret_name, "a Secret")
     return [*faults, *object_name_faults("spec.issuerRef.name", spec.issuer_ref.name, "an issuer")]
+
+
+def read_issuer(spec: IssuerSpec) -> list[Fault]:
+    """Return what is wrong with the spec of an issuer by itself."""
+    return [] if spec.ca is None else object_name_faults("spec.ca.secretName", spec.ca.secret_name, "a Secret")
 
 
 def object_name_faults(field: str, name: str, kind: str) -> list[Fault]:

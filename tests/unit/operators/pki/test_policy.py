@@ -223,11 +223,21 @@ def test_a_pattern_that_spells_it_out_allows_it(uri):
         ("dnsNames", "api-*.example.com", ["api-1.example.com"], ["api.example.com", "api-1.2.example.com"]),
         ("dnsNames", "*.example.com", ["*.example.com"], ["*.a.example.com"]),
         ("dnsNames", "*-{{namespace}}.example.com", ["web-team-a.example.com"], ["web-team-b.example.com"]),
-        ("uris", "spiffe://e.org/**", ["spiffe://e.org/a", "spiffe://e.org/a/b"], ["spiffe://e.org/a//b", "spiffe://e.org"]),
+        (
+            "uris",
+            "spiffe://e.org/**",
+            ["spiffe://e.org/a", "spiffe://e.org/a/b"],
+            ["spiffe://e.org/a//b", "spiffe://e.org"],
+        ),
         ("uris", "spiffe://e.org/**", ["spiffe://e.org/a/b/c"], ["spiffe://e.org/a/../b", "spiffe://e.org/a?b"]),
         ("uris", "https://*.e.org/x", ["https://a.e.org/x"], ["https://a.b.e.org/x", "https://evil/.e.org/x"]),
         ("uris", "urn:{{namespace}}:*", ["urn:team-a:x"], ["urn:team-a:x:y", "urn:team-b:x", "urn:team-a:x/y"]),
-        ("emailAddresses", "*@{{namespace}}.e.org", ["first.last@team-a.e.org"], ["x@team-b.e.org", "a%b@team-a.e.org"]),
+        (
+            "emailAddresses",
+            "*@{{namespace}}.e.org",
+            ["first.last@team-a.e.org"],
+            ["x@team-b.e.org", "a%b@team-a.e.org"],
+        ),
         ("emailAddresses", "ops@*.e.org", ["ops@a.e.org"], ["ops@a.b.e.org", "dev@a.e.org"]),
         ("ipAddresses", "10.0.0.0/8", ["10.1.2.3"], ["11.0.0.1", "::ffff:10.0.0.1", "::a00:1"]),
         ("ipAddresses", "fd00::/8", ["fd00::1"], ["fe80::1", "0.0.0.1"]),
@@ -256,7 +266,10 @@ def test_what_a_pattern_of_a_type_allows(kind, pattern, allowed, denied):
 )
 def test_a_star_for_one_type_grants_no_other_and_none_of_the_names_that_clusters_reserve(names):
     everything = {"dnsNames": ["*", "**"]}
-    for policies in ([policy(allow=everything, services=["Full", "Namespaced", "Short"])], [policy(allowedNames=["*", "**"])]):
+    for policies in (
+        [policy(allow=everything, services=["Full", "Namespaced", "Short"])],
+        [policy(allowedNames=["*", "**"])],
+    ):
         assert isinstance(judged(request(**names), policies, namespace="default"), Denial)
 
 
@@ -358,7 +371,10 @@ def test_what_is_wrong_with_a_policy_is_said_by_field_and_it_grants_nothing(fiel
 
 
 def test_what_a_policy_grants_beyond_its_looks_is_noted():
-    assert any("called like a top-level domain" in note for note in notes_on(policy(allow={"dnsNames": ["*.{{namespace}}"]}).spec))
+    assert any(
+        "called like a top-level domain" in note
+        for note in notes_on(policy(allow={"dnsNames": ["*.{{namespace}}"]}).spec)
+    )
     ca = policy(allowCA=True, nameConstraints={"permitted": {"dnsDomains": ["a"]}})
     assert any("ipRanges, uriDomains, emailAddresses" in note for note in notes_on(ca.spec))
     assert notes_on(policy().spec) == []

@@ -51,7 +51,9 @@ def test_the_distance_of_names_is_a_metric(a, b, c):
     assert distance(a, c) <= distance(a, b) + distance(b, c)
 
 
-@pytest.mark.parametrize(("one", "other", "far"), [("kitten", "sitting", 3), ("", "abc", 3), ("abc", "", 3), ("flaw", "lawn", 2)])
+@pytest.mark.parametrize(
+    ("one", "other", "far"), [("kitten", "sitting", 3), ("", "abc", 3), ("abc", "", 3), ("flaw", "lawn", 2)]
+)
 def test_the_distance_counts_letters(one, other, far):
     assert distance(one, other) == far
 
