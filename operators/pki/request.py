@@ -296,8 +296,11 @@ def _uri_problem(name: str) -> str | None:
         port = parts.port
     except ValueError as error:
         return f"it is not a URI: {error}"
-    if port is not None and not parts.hostname:
+    host = parts.hostname or ""
+    if port is not None and not host:
         return "it has a port without a host"
+    if _NUMBER.fullmatch(host.rpartition(".")[2]) and not _is_ip_address(host):
+        return "its host is neither a name nor an address"
     return None if parts.netloc or parts.path else "it has neither a host nor a path"
 
 
