@@ -53,7 +53,7 @@ soak: $(VENV)/.dev ## random histories of the engine (SEEDS=1000 FIRST=0); witho
 	@env PYTHONPATH=tests $(BIN)/python -m soak --seeds $(or $(SEEDS),1000) --first $(or $(FIRST),0)
 	@if [ -z "$(SEEDS)" ]; then \
 		env PYTHONPATH=tests $(BIN)/python -m soak.certificates --count 1000 && \
-		env PYTHONPATH=tests $(BIN)/python -m soak.mutants --count 50000; \
+		env PYTHONPATH=tests $(BIN)/python -m soak.certificate_mutants --count 50000; \
 	fi
 	@if [ -z "$(SEEDS)" ] && $(BIN)/python -m operatorkit.controlplane.real find >/dev/null 2>&1; then \
 		exec env SEQUENCES=$(or $(SEQUENCES),40) $(BIN)/python -m pytest tests/real/test_random_requests.py; \

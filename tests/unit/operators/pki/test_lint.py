@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 from cryptography import x509
+from soak.certificate_mutants import mutate_many
 from soak.certificates import ALLOWED, Linters, lint_many
-from soak.mutants import mutate_many
 
 import operators.pki.issue
 

@@ -2,7 +2,7 @@
 
 What belongs here: the originals, the mutations, and what reads them. What does not: which error it is.
 
-    python -m soak.mutants [--count N] [--first SEED]
+    python -m soak.certificate_mutants [--count N] [--first SEED]
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from soak.certificates import CONSTRAINTS, request_of
 __all__ = ["Original", "mutate_many", "originals"]
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+_CHUNK = 5000
 NAMED = (VerificationError, SignerError)
 
 
@@ -151,16 +152,22 @@ def _made(request: Request, signer: Signer) -> Material:
 
 def main(arguments: Iterable[str] | None = None) -> int:
     """Read as many mutants as the command line asks for; the exit code is 1 where one escapes."""
-    parser = argparse.ArgumentParser(prog="python -m soak.mutants", description="One-byte mutants of certificates.")
+    parser = argparse.ArgumentParser(
+        prog="python -m soak.certificate_mutants", description="One-byte mutants of certificates."
+    )
     parser.add_argument("--count", type=int, default=50_000, help="how many mutants (default: 50000)")
     parser.add_argument("--first", type=int, default=0, help="the seed (default: 0)")
     options = parser.parse_args(None if arguments is None else list(arguments))
-    seen, escaped = mutate_many(count=options.count, first=options.first)
+    seen, escaped = Counter[str](), list[str]()
+    for begin in range(0, options.count, _CHUNK):
+        found, fled = mutate_many(count=min(_CHUNK, options.count - begin), first=options.first + begin)
+        seen.update(found)
+        escaped += fled
+        print(f"{min(begin + _CHUNK, options.count)} of {options.count} mutants, {len(escaped)} escaped", flush=True)
     for what, number in sorted(seen.items()):
         print(f"{number:8} {what}")
     for line in escaped[:50]:
         print(line)
-    print(f"{options.count} mutants, {len(escaped)} escaped")
     return 1 if escaped else 0
 
 
