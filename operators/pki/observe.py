@@ -30,7 +30,7 @@ from operators.pki.plan import Observed, Refuse, StoredSecret
 from operators.pki.pods import controller_reference, has_ended, secrets_of
 from operators.pki.repairs import RepairBackOff
 from operators.pki.report import INDEX_SECRETS
-from operators.pki.request import read_request
+from operators.pki.request import describe, read_issuer, read_request
 from operators.pki.signer import SelfSigner, Signer, SignerError
 
 __all__ = [
@@ -387,6 +387,8 @@ def _ca_secret(issuer: AnyIssuer) -> ObjectKey | None:
         raise SignerError("Set exactly one of spec.ca and spec.selfSigned")
     if spec.ca is None:
         return None
+    if faults := read_issuer(spec):
+        raise SignerError(describe(faults), invalid=True)
     return ObjectKey(issuer.metadata.namespace or app.settings.own_namespace, spec.ca.secret_name)
 
 
