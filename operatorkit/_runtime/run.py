@@ -10,6 +10,7 @@ import asyncio
 import copy
 import logging
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from operatorkit._runtime.caches import CacheReader, Caches, typed
@@ -94,6 +95,7 @@ class Runner:
             api=tracked_api(self._echoes, key, self._api),
             clock=self._clock,
             log=_ObjectLog(self._logger, f"{self._resource.kind} {key}"),
+            ignore_reads=partial(self._echoes.ignore_reads, key),
         )
         requeue = await self._call(function, obj, ctx, children, raw, before)
         latest = await self._status.write(raw, before, obj)
