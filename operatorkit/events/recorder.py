@@ -67,7 +67,7 @@ class EventRecorder:
 
     Guarantees:
 
-    - recording never raises ClusterError, and while `run` runs, waits for no request (but see `normal`): what the server
+    - recording never raises ClusterError, and while `run` runs, waits for no request (but see `normal`): what a server
       rejects is logged, and what may pass later is tried again by the next occurrence, and by five refreshes at most,
     - the count of a series is the number of its occurrences, also of those that flood control kept from being written
       at once; what memory has no room for is dropped, and `dropped` counts it,
