@@ -47,6 +47,11 @@ class _Kind:
         for informer in informers:
             informer.subscribe(self._tell)
 
+    @property
+    def informer(self) -> Informer:
+        """The informer of whole objects, where there are such."""
+        return self.informers[0]
+
     def get(self, key: ObjectKey) -> JSONObject | None:
         return next((obj for each in self.informers if (obj := each.cache.get(key)) is not None), None)
 
@@ -95,9 +100,11 @@ class Caches:
                     for part in _PARTS[contents]
                 )
             )
+        reading: dict[type[Any], _LastRead] = {}
         for index in app.indexes:
+            last = reading.setdefault(index.kind, _LastRead(index.kind))
             for informer in self._kinds[api_resource_of(index.kind)].informers:
-                informer.cache.add_index(_user_index(index.name), _reading(index))
+                informer.cache.add_index(_user_index(index.name), _reading(index, last))
 
     @property
     def resources(self) -> list[ApiResource]:
@@ -305,10 +312,26 @@ def _user_index(name: str) -> str:
     return f"user:{name}"
 
 
-def _reading(index: Index[Any]) -> Callable[[JSONObject], Iterable[str]]:
+class _LastRead:
+    """The object of a kind that was read last: its indexes, one after the other, are asked about the same one."""
+
+    def __init__(self, kind: type[Any]) -> None:
+        self._kind = kind
+        self._obj: JSONObject | None = None
+        self._read: Any = None
+
+    def read(self, obj: JSONObject) -> Any:
+        if obj is not self._obj:
+            self._obj = None  # should this one be unreadable
+            self._read = typed(self._kind, obj)
+            self._obj = obj
+        return self._read
+
+
+def _reading(index: Index[Any], last: _LastRead) -> Callable[[JSONObject], Iterable[str]]:
     def values(obj: JSONObject) -> Iterable[str]:
         try:
-            return list(index.function(typed(index.kind, obj)))
+            return list(index.function(last.read(obj)))
         except InvalidObject:
             return []  # what cannot be read cannot be found by its content
 

@@ -97,6 +97,13 @@ class Echoes:
         else:
             run.read.add(resource)
 
+    def ignore_reads(self, parent: ObjectKey) -> None:
+        """Take back what a run has read so far: its author says that no second run is needed for that."""
+        run = self._runs.get(parent)
+        if run is not None:
+            run.read.clear()
+            run.asked = False
+
     def answered(self, parent: ObjectKey, resource: ApiResource, obj: JSONObject) -> None:
         """Note the answer to an apply."""
         run, child = self._runs.get(parent), (resource, key_of(obj))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from operatorkit._runtime.blocked import BlockedDeletions
@@ -111,6 +112,7 @@ class Runner:
             api=tracked_api(self._echoes, key, self._writes),
             clock=self._clock,
             log=_ObjectLog(self._logger, f"{self._resource.kind} {key}"),
+            ignore_reads=partial(self._echoes.ignore_reads, key),
         )
         requeue = await self._call(function, obj, ctx, children, raw, before)
         self._dropped.look(key, raw, obj)

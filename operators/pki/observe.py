@@ -103,7 +103,12 @@ def _certificates_behind(namespace: str, name: str, reader: Reader) -> list[Obje
 def certificates_near_secret(secret: V1Secret, reader: Reader) -> Iterable[ObjectKey]:
     """Return the Certificates that write this Secret, and those whose issuer has its CA in it."""
     key = _key(secret.metadata)
-    found = _certificates_of_secret(key.namespace, key.name, reader)
+    owner = controller_reference(secret.metadata) if secret.metadata is not None else None
+    found = [
+        one
+        for one in _certificates_of_secret(key.namespace, key.name, reader)
+        if owner is None or (owner.kind, owner.name) != (Certificate.kind, one.name)  # which hears of its child anyway
+    ]
     for issuer in issuers_of_secret(secret, reader):
         found += certificates_of_issuer(issuer, reader)
     return found

@@ -190,7 +190,8 @@ async def _issue(certificate: Certificate, ctx: Context, step: Issue) -> Requeue
     try:
         made = await _make(step, ctx.clock.now())
         secret = secret_of(certificate, made.material, request=step.digest, revision=step.revision)
-        await ctx.apply(secret, *kept_secrets(certificate, ctx))
+        kept = kept_secrets(certificate, ctx)
+        await ctx.apply(secret, *kept, wake=False)  # it was verified: a second run would find it right
     except VerificationError as error:
         reference = certificate.spec.issuer_ref
         message = f"Check {reference.kind} {reference.name}: what it signed was not written, because {error}"
