@@ -24,11 +24,12 @@ from operatorkit.clock import Clock
 from operatorkit.cluster import ClusterAPI, JSONObject
 from operatorkit.conditions import get_condition
 from operatorkit.context import Context, condition_model
+from operatorkit.definitions import is_own
 from operatorkit.errors import Invalid, InvalidObject, OperatorKitError, TerminalError
 from operatorkit.events import EventRecorder
 from operatorkit.names import PREFIX, ApiResource, ObjectKey, shorten
 from operatorkit.operator import Operator, Reconciler, Requeue
-from operatorkit.resource import Resource, api_resource_of
+from operatorkit.resource import api_resource_of
 
 __all__ = ["Runner"]
 
@@ -65,7 +66,7 @@ class Runner:
         self._reader = CacheReader(app, caches)
         self._writes = feeding_api(api, caches)
         self._resource = api_resource_of(reconciler.kind)
-        self._is_own_kind = issubclass(reconciler.kind, Resource)  # of others the status is somebody else's
+        self._is_own_kind = is_own(app, reconciler.kind)  # of others the status is somebody else's
         self._owned = [api_resource_of(kind) for kind in reconciler.owns]
         self._finalizer = f"{PREFIX}/{shorten(app.name)}"
         self._blocked = BlockedDeletions(

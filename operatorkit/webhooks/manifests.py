@@ -173,7 +173,8 @@ def _namespaces(webhook: Webhook, at: ServiceReference | str, namespace: str | N
 
 def leaves_out_own_namespace(webhook: Webhook) -> bool:
     """Tell whether a webhook is for objects in namespaces of a kind that is not the operator's own."""
-    return webhook.resource.namespaced and not issubclass(webhook.kind, Resource)
+    own = issubclass(webhook.kind, Resource) and not webhook.kind.external()
+    return webhook.resource.namespaced and not own
 
 
 def _named(operator: str, namespaces: list[str]) -> dict[str, Any]:

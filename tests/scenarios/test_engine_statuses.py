@@ -15,7 +15,8 @@ from kubernetes.client.models import V1ConfigMap, V1Deployment, V1Node, V1Pod, V
 from operatorkit import Condition, Context, Model, Operator, Resource, TerminalError
 from operatorkit.cluster import PatchType
 from operatorkit.events import EVENTS
-from operatorkit.resource import ListSet, Nullable, ObjectMeta, api_resource_of
+from operatorkit.resource import ListSet, NoSpec, Nullable, ObjectMeta, api_resource_of
+from operatorkit.testing.running import install_crds
 
 
 class CaseSpec(Model):
@@ -129,6 +130,36 @@ async def test_a_terminal_error_leaves_the_status_of_a_kind_that_is_not_ours_alo
         if kind not in (V1Deployment, V1Pod, V1Node):  # which others change, in a real cluster
             assert len(runs) == 1
         await cluster.delete(api_resource_of(kind), name, namespace=namespace)
+
+
+class LampStatus(Model):
+    conditions: list[Condition] = []
+
+
+class Lamp(Resource[NoSpec, LampStatus], group="lamps.example.io", version="v1"):
+    """Somebody else's kind, as its owner defines it."""
+
+
+class ExternalLamp(
+    Resource[NoSpec, LampStatus], group="lamps.example.io", version="v1", kind="Lamp", plural="lamps", external=True
+):
+    """The same kind, as another operator reads it."""
+
+
+async def test_a_terminal_error_leaves_the_status_of_an_external_kind_alone(cluster, operator):
+    app, name = Operator("judge"), f"it-{cluster.namespace}"
+
+    def decide(obj, ctx):
+        raise TerminalError("choose another name", reason="BadName")
+
+    app.reconcile(ExternalLamp)(only(name, decide))
+    await install_crds(cluster, [Lamp])
+    body = {"apiVersion": "lamps.example.io/v1", "kind": "Lamp", "metadata": {"name": name}}
+    async with operator(app) as running:
+        await cluster.create(Lamp.api_resource(), body, namespace=cluster.namespace)
+        await running.settled()
+        assert await warnings(cluster, name) == ["BadName"]
+        assert not [call for call in running.writes() if call[1] != "events"]
 
 
 @pytest.mark.parametrize("kind", WITH_CONDITIONS)

@@ -10,6 +10,10 @@ from operatorkit.resource import NoSpec, NoStatus
 from operatorkit.webhooks.manifests import ServiceReference, configurations
 
 
+class External(Resource[NoSpec, NoStatus], group="example.org", version="v1", external=True):
+    """A kind that somebody else defines."""
+
+
 async def allow(*_):
     return Allowed()
 
@@ -62,6 +66,7 @@ def label(operator, *namespaces):
         ("Thing", SERVICE, "team", [label("In", "team")]),
         ("Thing", "https://127.0.0.1:9443", "team", [label("In", "team")]),
         ("Pod", SERVICE, None, [label("NotIn", "system", *SYSTEM)]),
+        ("External", SERVICE, None, [label("NotIn", "system", *SYSTEM)]),
         ("Pod", SERVICE, "team", [label("In", "team"), label("NotIn", "system")]),
         ("Pod", SERVICE, "system", [label("In", "system"), label("NotIn", "system")]),
         ("Pod", "https://127.0.0.1:9443", None, [label("NotIn", *SYSTEM)]),
@@ -75,7 +80,7 @@ def test_a_webhook_is_asked_where_its_operator_works_and_never_about_its_own_pod
 ):
     """Asked about its own Pod with nobody to answer, it would never start."""
     app = Operator("things")
-    classes = {"Thing": reviews.Thing, "Pod": V1Pod, "Namespace": V1Namespace}
+    classes = {"Thing": reviews.Thing, "Pod": V1Pod, "Namespace": V1Namespace, "External": External}
     app.validate(classes[kind], namespace_selector=declared)(allow)
     ((entry,),) = (found["webhooks"] for found in registered(app, at=at, namespace=namespace))
     selector = entry["namespaceSelector"]
