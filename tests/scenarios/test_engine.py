@@ -252,6 +252,24 @@ async def test_requeue_runs_the_function_again_when_its_time_has_come(cluster, o
         await eventually(lambda: len(runs) == 2)
 
 
+async def test_requeue_at_a_moment_runs_by_the_wall_clock_though_that_was_set(cluster, operator, clock):
+    app, runs = Operator("punctual"), []
+
+    @app.reconcile(Site)
+    async def reconcile(obj: Site, ctx: Context) -> Requeue:
+        runs.append(ctx.clock.now())
+        return Requeue(at=ctx.clock.now() + timedelta(days=30))
+
+    async with operator(app, clock=clock) as running:
+        await create(cluster, site("a"))
+        await running.settled()
+        await clock.advance(1)
+        assert len(runs) == 1
+        clock.step(timedelta(days=30))
+        await clock.advance(timedelta(minutes=1))
+        await eventually(lambda: len(runs) == 2)
+
+
 async def test_a_key_never_runs_twice_at_once_and_no_change_is_lost(cluster, operator):
     app, running_now, most, last = Operator("careful"), set(), [0], {}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from soak import history, virtual
 
-SEEDS = (1, 10)  # which come to gaps of the watch, lost answers, objects made anew and restarts
+SEEDS = (109, 110, 116)  # which come to gaps of the watch, lost answers, restarts, and servers that are replaced
 
 
 def test_whatever_happens_on_the_way_all_is_well_at_the_end():
@@ -12,3 +12,4 @@ def test_whatever_happens_on_the_way_all_is_well_at_the_end():
     assert [each.report() for each in lived if each.wrong] == []
     assert sum(each.injected for each in lived) > 50
     assert sum(each.restarts for each in lived) > 1
+    assert {each.replaced for each in lived} >= {"empty", "restored"}
