@@ -42,8 +42,9 @@ class Engine:
     with None they are not served. `webhook_clock` is that of their certificates, which API servers check by the real
     time, where `clock` is a test's.
 
-    Guarantees: no key of a kind runs twice at once; when nothing changes, no request is made but the open watches; an
-    engine that was stopped leaves no task behind.
+    Guarantees: no key of a kind runs twice at once; when nothing changes, the only requests are the open watches and,
+    about every 15 seconds, one probe for all of them (`Settings.watch_probe`); an engine that was stopped leaves no task
+    behind.
     """
 
     def __init__(
