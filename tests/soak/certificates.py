@@ -50,7 +50,7 @@ def _has_cluster_names(request: Request) -> bool:
 
 
 def _has_uris_of_no_web_site(request: Request) -> bool:
-    hosts = [(urlsplit(uri).scheme, urlsplit(uri).hostname or "") for uri in request.uris]
+    hosts = [(urlsplit(uri).scheme, urlsplit(uri).netloc) for uri in request.uris]  # linters read me@host as a host
     return not all(scheme in {"http", "https"} and _INTERNET.fullmatch(host) for scheme, host in hosts)
 
 
