@@ -43,8 +43,8 @@ class Engine:
     time, where `clock` is a test's.
 
     Guarantees: no key of a kind runs twice at once; when nothing changes, the only requests are the open watches and,
-    about every 15 seconds, one probe for all of them (`Settings.watch_probe`); an engine that was stopped leaves no task
-    behind.
+    about every 15 seconds, one probe for all of them (`Settings.watch_probe`); an engine that was stopped leaves no
+    task behind.
     """
 
     def __init__(
