@@ -31,6 +31,9 @@ class SchemaOf:
 
     schema: tuple[tuple[str, Any], ...]
 
+    def __hash__(self) -> int:
+        return hash(repr(self.schema))
+
 
 def _read_duration(value: Any) -> Any:
     return parse_duration(value) if isinstance(value, str) else value

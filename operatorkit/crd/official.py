@@ -178,13 +178,10 @@ def _choices(annotation: Any) -> tuple[Any, ...]:
 
 def occurs_in(annotation: Any) -> bool:
     """Tell whether an annotation is, or contains, a model of the official client."""
-    return _occurs_in(annotation)
-
-
-@cache
-def _occurs_in(annotation: Any) -> bool:
     if is_official(annotation):
         return True
+    if hasattr(annotation, "__metadata__"):  # marks are not types, and some cannot be hashed
+        return occurs_in(annotation.__origin__)
     return any(occurs_in(part) for part in get_args(annotation) if not isinstance(part, str | int | bool | list))
 
 
