@@ -67,7 +67,7 @@ def _shown(value: Any) -> Any:
 
 
 def _name_problems(pets: PetSet) -> Iterator[Cause]:
-    """The name of a member is a label value, a hostname, and part of the names of its claims."""
+    """Check what the name becomes: a label value, a hostname, and a part of the names of claims."""
     name = pets.metadata.name
     if not name:
         return

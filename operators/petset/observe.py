@@ -19,7 +19,7 @@ from kubernetes.client.models import (
     V1Pod,
 )
 
-from operatorkit import Context, ObjectKey, Reader
+from operatorkit import ObjectKey, Reader
 from operatorkit.revisions import Revision
 from operators.petset.api import PetSet
 from operators.petset.identity import (
@@ -90,15 +90,14 @@ def sets_of_claim(claim: V1PersistentVolumeClaim, reader: Reader) -> Iterable[Ob
 # The snapshot ---------------------------------------------------------------------------------------------------------
 
 
-def observe(pets: PetSet, ctx: Context) -> Snapshot:
-    """Return a set and all that belongs to it, from the caches."""
+def observe(pets: PetSet, reader: Reader, now: datetime) -> Snapshot:
+    """Return a set and all that belongs to it, as `reader` has it."""
     name, namespace = pets.metadata.name, pets.metadata.namespace
-    now = ctx.clock.now()
     members: dict[int, Member] = {}
     strays: list[Member] = []
     orphans: list[Orphan] = []
     occupied: set[str] = set()
-    for pod in _pods(pets, ctx):
+    for pod in _pods(pets, reader):
         metadata = pod.metadata
         if metadata is None or not metadata.name:
             continue
@@ -106,7 +105,7 @@ def observe(pets: PetSet, ctx: Context) -> Snapshot:
         belongs = ordinal is not None and matches(pets.spec.selector, metadata.labels or {})
         controller = _controller(metadata)
         if controller is not None and controller.uid == pets.metadata.uid:
-            member = _member(pets, pod, ordinal if ordinal is not None else -1, ctx)
+            member = _member(pets, pod, ordinal if ordinal is not None else -1, reader)
             if belongs and ordinal is not None:
                 members[ordinal] = member
             else:
@@ -116,7 +115,7 @@ def observe(pets: PetSet, ctx: Context) -> Snapshot:
         elif ordinal is not None:
             occupied.add(metadata.name)
     occupied |= {stray.pod for stray in strays} | {orphan.pod for orphan in orphans}
-    revisions, others = _revisions(pets, ctx)
+    revisions, others = _revisions(pets, reader)
     return Snapshot(
         name=name,
         uid=pets.metadata.uid or "",
@@ -128,20 +127,20 @@ def observe(pets: PetSet, ctx: Context) -> Snapshot:
         members=members,
         strays=tuple(strays),
         orphans=tuple(orphans),
-        claims={claim.name: claim for claim in _claims(pets, members, ctx, namespace)},
+        claims={claim.name: claim for claim in _claims(pets, members, reader, namespace)},
         revisions=tuple(revisions),
         occupied=frozenset(occupied),
         occupied_revisions=frozenset(others),
     )
 
 
-def _pods(pets: PetSet, ctx: Context) -> list[V1Pod]:
+def _pods(pets: PetSet, reader: Reader) -> list[V1Pod]:
     """Return the pods that have a member's name or that the set controls, each once."""
     keys = (f"{pets.metadata.namespace}/{pets.metadata.name}", pets.metadata.uid or "")
     found = {
         pod.metadata.uid: pod
         for key in keys
-        for pod in ctx.list(V1Pod, namespace=pets.metadata.namespace, index=(POD_INDEX, key))
+        for pod in reader.list(V1Pod, namespace=pets.metadata.namespace, index=(POD_INDEX, key))
         if pod.metadata is not None
     }
     return list(found.values())
@@ -151,10 +150,10 @@ def _controller(metadata: V1ObjectMeta) -> V1OwnerReference | None:
     return next((owner for owner in metadata.owner_references or () if owner.controller), None)
 
 
-def _revisions(pets: PetSet, ctx: Context) -> tuple[list[Revision], list[str]]:
+def _revisions(pets: PetSet, reader: Reader) -> tuple[list[Revision], list[str]]:
     """Return the set's revisions, and the names of those that others control."""
     own, others = [], []
-    for found in ctx.list(V1ControllerRevision, namespace=pets.metadata.namespace):
+    for found in reader.list(V1ControllerRevision, namespace=pets.metadata.namespace):
         if found.metadata is None or not found.metadata.name:
             continue
         controller = _controller(found.metadata)
@@ -165,12 +164,12 @@ def _revisions(pets: PetSet, ctx: Context) -> tuple[list[Revision], list[str]]:
     return own, others
 
 
-def _claims(pets: PetSet, members: Iterable[int], ctx: Context, namespace: str) -> Iterator[Claim]:
+def _claims(pets: PetSet, members: Iterable[int], reader: Reader, namespace: str) -> Iterator[Claim]:
     """Yield the claims of wanted and of existing members."""
     templates = [each.metadata.name for each in pets.spec.volume_claim_templates if each.metadata is not None]
     for ordinal in sorted({*members, *_wanted(pets)}):
         for template in templates:
-            claim = ctx.get(
+            claim = reader.get(
                 V1PersistentVolumeClaim, claim_name(template or "", pets.metadata.name, ordinal), namespace=namespace
             )
             if claim is not None and claim.metadata is not None:
@@ -206,7 +205,7 @@ def _claim(pets: PetSet, claim: V1PersistentVolumeClaim, metadata: V1ObjectMeta)
 # One member -----------------------------------------------------------------------------------------------------------
 
 
-def _member(pets: PetSet, pod: V1Pod, ordinal: int, ctx: Context) -> Member:
+def _member(pets: PetSet, pod: V1Pod, ordinal: int, reader: Reader) -> Member:
     metadata, status = pod.metadata, pod.status
     assert metadata is not None
     labels, annotations = metadata.labels or {}, metadata.annotations or {}
@@ -229,7 +228,7 @@ def _member(pets: PetSet, pod: V1Pod, ordinal: int, ctx: Context) -> Member:
         failure=_failure(pod) if not is_ready else None,
         labels_correct=all(labels.get(name) == value for name, value in wanted.items()),
         protected=FINALIZER in (metadata.finalizers or ()),
-        releasable=terminating and _is_stopped(pod, ctx),
+        releasable=terminating and _is_stopped(pod, reader),
         node=(pod.spec.node_name if pod.spec is not None else None) or "",
     )
 
@@ -286,12 +285,12 @@ def _failure(pod: V1Pod) -> Failure | None:
     return None
 
 
-def _is_stopped(pod: V1Pod, ctx: Context) -> bool:
+def _is_stopped(pod: V1Pod, reader: Reader) -> bool:
     """Tell whether a terminating pod's containers are known to run no more: by the kubelet, or by the node's end."""
     node_name = pod.spec.node_name if pod.spec is not None else None
     if not node_name:
         return True  # never started
-    node = ctx.get(V1Node, node_name, namespace="")
+    node = reader.get(V1Node, node_name, namespace="")
     if node is None:
         return True
     taints = (node.spec.taints if node.spec is not None else None) or ()

@@ -15,7 +15,7 @@ _MAX_ORDINAL = 2**31 - 1
 
 
 def parse_range(value: OrdinalRange) -> range:
-    """Return the ordinals of `3`, `"3"` or `"2-5"` (both ends included). Raises ValueError, which says what is wrong."""
+    """Return the ordinals of `3`, `"3"` or `"2-5"`, both ends included. Raises ValueError with what is wrong."""
     first, dash, last = str(value).partition("-")
     if not _is_number(first) or (dash and not _is_number(last)):
         raise ValueError(f'{value!r} is not an ordinal or a range of ordinals: write 3 or "2-5"')

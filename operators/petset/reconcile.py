@@ -55,12 +55,12 @@ async def reconcile_petset(pets: PetSet, ctx: Context) -> Requeue | None:
 async def finalize_petset(pets: PetSet, ctx: Context) -> Requeue | None:
     """Remove the members of a deleted PetSet in order; its claims follow the retention policy."""
     await _sync(pets, ctx)
-    return Requeue(after=_RETRY) if observe(pets, ctx).members else None
+    return Requeue(after=_RETRY) if observe(pets, ctx, ctx.clock.now()).members else None
 
 
 async def _sync(pets: PetSet, ctx: Context) -> Requeue | None:
     """Run one sync; the status is written also when a step fails."""
-    seen = observe(pets, ctx)
+    seen = observe(pets, ctx, ctx.clock.now())
     decided = plan(seen)
     try:
         await execute(pets, seen, decided, ctx)

@@ -72,7 +72,7 @@ _SUFFIXES: Final = {
 
 
 def to_data(template: Mapping[str, Any]) -> JSON:
-    """Return the data of a ControllerRevision, in the form that StatefulSet's have: a patch that replaces the template."""
+    """Return the data of a ControllerRevision, as StatefulSet has it: a patch that replaces the template."""
     return {"spec": {"template": {**copy.deepcopy(dict(template)), "$patch": "replace"}}}
 
 
@@ -155,7 +155,8 @@ def normalised(template: Mapping[str, Any]) -> JSON:
         _fill_container(container)
     for volume in spec.get("volumes") or ():
         _fill_volume(volume)
-    return _without_empty(result)
+    cleaned: JSON = _without_empty(result)
+    return cleaned
 
 
 def _fill_pod(spec: JSON) -> None:
@@ -285,7 +286,8 @@ def _fixed_parts(template: Mapping[str, Any]) -> JSON:
     for container in _containers(fixed.get("spec") or {}):
         container.pop("image", None)
         container.pop("imagePullPolicy", None)
-    return _without_empty(fixed)
+    cleaned: JSON = _without_empty(fixed)
+    return cleaned
 
 
 def _map_change(old: Mapping[str, str] | None, new: Mapping[str, str] | None) -> JSON:

@@ -2,98 +2,18 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
-
 import pytest
+import yaml
 
-from operatorkit.cluster import PatchType
 from operatorkit.errors import NotFound
 from operatorkit.names import ApiResource
 from operatorkit.testing import eventually
-from operatorkit.testing.running import install_crds, running
-from operators.petset import PetSet, app
+from operators.petset import PetSet
 
-PODS = ApiResource("", "v1", "Pod", "pods", namespaced=True)
+PETSETS = PetSet.api_resource()
 CLAIMS = ApiResource("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims", namespaced=True)
 SERVICES = ApiResource("", "v1", "Service", "services", namespaced=True)
 REVISIONS = ApiResource("apps", "v1", "ControllerRevision", "controllerrevisions", namespaced=True)
-PETSETS = PetSet.api_resource()
-LABELS = {"app": "web"}
-
-
-class Stateful:
-    """A namespace with PetSets, and what its people do and see there."""
-
-    def __init__(self, cluster):
-        self.cluster = cluster
-        self.namespace = cluster.namespace
-
-    async def create(self, *, image="web:1", container=None, **spec):
-        app_container = {"name": "app", "image": image, **(container or {})}
-        template = {"metadata": {"labels": LABELS}, "spec": {"containers": [app_container]}}
-        template["spec"]["terminationGracePeriodSeconds"] = 0
-        body = {
-            "apiVersion": PetSet.api_version,
-            "kind": "PetSet",
-            "metadata": {"name": "web"},
-            "spec": {"replicas": 3, "selector": {"matchLabels": LABELS}, "template": template, **spec},
-        }
-        return await self.cluster.create(PETSETS, body, namespace=self.namespace)
-
-    async def change(self, body, *, patch_type=PatchType.MERGE):
-        return await self.cluster.patch(PETSETS, "web", body, patch_type=patch_type, namespace=self.namespace)
-
-    async def set_image(self, image, **container):
-        containers = [{"name": "app", "image": image, **container}]
-        await self.change({"spec": {"template": {"spec": {"containers": containers}}}})
-
-    async def pods(self):
-        found = (await self.cluster.list(PODS, namespace=self.namespace)).items
-        return {pod["metadata"]["name"]: pod for pod in found if not pod["metadata"].get("deletionTimestamp")}
-
-    async def images(self):
-        return {name: pod["spec"]["containers"][0]["image"] for name, pod in (await self.pods()).items()}
-
-    async def status(self):
-        return (await self.cluster.get(PETSETS, "web", namespace=self.namespace)).get("status") or {}
-
-    async def condition(self, type_):
-        found = (await self.status()).get("conditions") or []
-        return next((each for each in found if each["type"] == type_), {})
-
-    async def available(self, count):
-        async def is_so():
-            status = await self.status()
-            assert status.get("availableReplicas") == count, status
-            assert status.get("replicas") == count, status
-            return True
-
-        await eventually(is_so)
-
-    async def completed(self, image, count=3):
-        async def is_so():
-            images, status = await self.images(), await self.status()
-            assert list(images.values()) == [image] * count, images
-            assert status["currentRevision"] == status["updateRevision"], status
-            assert status["availableReplicas"] == count, status
-            return True
-
-        await eventually(is_so)
-
-
-@pytest.fixture
-async def sets(cluster, nodes):
-    await install_crds(cluster, [PetSet])
-    assert nodes is not None, "members need nodes to run on"
-    stateful = Stateful(cluster)
-
-    @asynccontextmanager
-    async def at_work():
-        async with running(app, cluster, namespace=cluster.namespace) as engine:
-            stateful.engine = engine
-            yield stateful
-
-    yield at_work
 
 
 async def test_three_members_come_up_in_order_with_stable_names(sets):
@@ -189,3 +109,56 @@ async def test_a_set_with_nothing_to_do_makes_no_request(sets):
 async def _pods_are(stateful, names):
     assert list(await stateful.pods()) == names
     return True
+
+
+async def test_history_and_rollback_do_what_kubectl_rollout_does(sets):
+    async with sets() as stateful:
+        await stateful.create()
+        await stateful.available(3)
+        await stateful.set_image("web:2")
+        await stateful.completed("web:2")
+        history = await stateful.command("history", "web")
+        assert [line.split()[2] for line in history.splitlines()[1:]] == ["web:1", "web:2"]
+        assert "rolled back to web-" in await stateful.command("rollback", "web")
+        await stateful.completed("web:1")
+        history = await stateful.command("history", "web")
+        assert [line.split()[2:] for line in history.splitlines()[1:]] == [["web:2"], ["web:1", "current", "update"]]
+
+
+async def test_plan_shows_the_steps_of_a_change_and_makes_none(sets, tmp_path):
+    async with sets() as stateful:
+        manifest = await stateful.create(replicas=2)
+        await stateful.available(2)
+        assert await stateful.command("plan", "web") == "nothing would change\n"
+        container = {"name": "app", "image": "web:2"}
+        spec = {**manifest["spec"], "replicas": 3}
+        spec["template"] = {**spec["template"], "spec": {"containers": [container], "terminationGracePeriodSeconds": 0}}
+        changed = {
+            "apiVersion": manifest["apiVersion"],
+            "kind": "PetSet",
+            "metadata": {"name": "web", "namespace": stateful.namespace},
+            "spec": spec,
+        }
+        (tmp_path / "web.yaml").write_text(yaml.safe_dump(changed))
+        lines = (await stateful.command("plan", str(tmp_path / "web.yaml"))).splitlines()
+        assert [line.split(maxsplit=1)[1] for line in lines] == [
+            "create web-2",
+            *("delete web-1", "gone web-1", "create web-1"),
+            *("delete web-0", "gone web-0", "create web-0"),
+        ]
+        assert list(await stateful.images()) == ["web-0", "web-1"]
+
+
+async def test_restart_recreates_every_member(sets):
+    async with sets() as stateful:
+        await stateful.create(replicas=2)
+        await stateful.available(2)
+        before = {pod["metadata"]["uid"] for pod in (await stateful.pods()).values()}
+        await stateful.command("restart", "web")
+        await stateful.completed("web:1", 2)
+
+        async def are_others():
+            after = {pod["metadata"]["uid"] for pod in (await stateful.pods()).values()}
+            return len(after) == 2 and not after & before
+
+        await eventually(are_others)

@@ -9,6 +9,7 @@ from soak.petset_world import World, petset
 
 from operators.petset import reasons
 from operators.petset.state import Failure
+from operators.petset.template import template_of
 
 
 def ready(**spec):
@@ -29,7 +30,7 @@ def test_ordered_ready_waits_for_availability_and_not_only_for_readiness():
     one = World(petset(minReadySeconds=10))
     for _ in range(9):
         one.sync()
-        one.kubelet()
+        one.pass_time()
     assert one.log == ["create web-0"]
     assert one.last.recheck_at is not None
 
@@ -187,7 +188,10 @@ def test_history_keeps_what_members_carry():
     for number in range(2, 6):
         one.change(image=f"web:{number}")
         one.run()
-    assert {one.image_of(name) for name in one.revisions} == {"web:4", "web:5"}
+    assert {template_of(one.revisions[name].data)["spec"]["containers"][0]["image"] for name in one.revisions} == {
+        "web:4",
+        "web:5",
+    }
 
 
 def test_paused_holds_the_update_and_nothing_else():
@@ -220,7 +224,7 @@ def test_an_update_in_place_keeps_the_pod():
     one = ready(updateStrategy={"rollingUpdate": {"inPlace": "IfPossible"}})
     uids = {member.uid for member in one.members.values()}
     one.change(image="web:2")
-    assert one.run() == ["update web-2", "update web-1", "update web-0"]
+    assert one.run() == ["update web-2 in place", "update web-1 in place", "update web-0 in place"]
     assert {member.uid for member in one.members.values()} == uids
     assert set(one.states().values()) == {"web:2"}
 
@@ -289,7 +293,7 @@ def test_a_stalled_update_is_rolled_back_where_that_is_asked_for():
     one.change(image="web:2")
     for _ in range(100):
         one.sync()
-        one.kubelet()
+        one.pass_time()
     assert set(one.states().values()) == {"web:1"}
     rollback = one.pets.status.rollback
     assert rollback.to == first
@@ -306,7 +310,7 @@ def test_without_auto_rollback_a_stalled_update_is_only_reported():
     one.change(image="web:2")
     for _ in range(100):
         one.sync()
-        one.kubelet()
+        one.pass_time()
     assert one.last.stalled
     assert one.states()["web-2"] == "web:2 not ready"
 
