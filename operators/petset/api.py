@@ -113,7 +113,11 @@ class PetSetSpec(Model):
 
     class_rules: ClassVar[tuple[Rule, ...]] = (
         Rule("self.selector == oldSelf.selector", message="selector is immutable: create another PetSet"),
-        Rule("self.serviceName == oldSelf.serviceName", message="serviceName is immutable: create another PetSet"),
+        Rule(
+            "has(self.serviceName) == has(oldSelf.serviceName)"
+            " && (!has(self.serviceName) || self.serviceName == oldSelf.serviceName)",
+            message="serviceName is immutable: create another PetSet",
+        ),
     )
 
     replicas: NonNegative = 1

@@ -101,7 +101,8 @@ class _Execution:
             case CreateRevision(revision):
                 await self._create(_REVISIONS, revision_object(self._pets, revision))
             case RenumberRevision(revision):
-                await self._patch(_REVISIONS, revision.name, {"revision": revision.number})
+                # a strategic merge would take the "$patch" in the stored data for a directive
+                await self._patch(_REVISIONS, revision.name, {"revision": revision.number}, PatchType.MERGE)
             case DeleteRevision(name):
                 await self._delete(_REVISIONS, name)
             case CreateClaim(ordinal, template, name, owner):
@@ -233,13 +234,15 @@ class _Execution:
             await self._tell("Warning", reasons.FAILED_CREATE, f"{resource.kind} {name} cannot be created: {error}")
             raise
 
-    async def _patch(self, resource: Any, name: str, body: dict[str, Any]) -> None:
+    async def _patch(
+        self, resource: Any, name: str, body: dict[str, Any], patch_type: PatchType = PatchType.STRATEGIC
+    ) -> None:
         try:
             await self._ctx.api.patch(
                 resource,
                 name,
                 body,
-                patch_type=PatchType.STRATEGIC,
+                patch_type=patch_type,
                 namespace=self._namespace,
                 field_manager=_MANAGER,
             )
