@@ -14,10 +14,11 @@ The rooms, from the top floor to the cellar; each may import what lies below it,
     webhooks       reviews, decisions, the server that answers them, its certificates and registration
     events         EventRecorder: one Event for each fault, counted, under flood control
     cluster        the ClusterAPI protocol, the live client, informers and caches
+    serving        HTTP ports whose connections are bounded
     resource       Resource[Spec, Status]: a kind as a class
     conditions     a Condition and its transitions
     crd            schemas, rules and custom resource definitions
-    settings, names, clock, errors
+    settings, fairness, names, clock, errors
 
 Importing this package does nothing else: each name below is loaded when it is first used.
 """

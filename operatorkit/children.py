@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -19,7 +19,7 @@ from operatorkit.errors import ChildConflict, Conflict, DefinitionError, FieldMa
 from operatorkit.names import LABEL_OWNER_UID, ApiResource, ObjectKey
 from operatorkit.resource import api_resource_of, read, write
 
-__all__ = ["Children", "Live", "Sent", "controller_of", "own_entry_only", "would_change_nothing"]
+__all__ = ["Children", "Live", "Sent", "controller_of", "own_entry_only", "same", "would_change_nothing"]
 
 _SENT_METADATA = ("name", "namespace", "labels", "annotations", "ownerReferences", "finalizers")
 _ABSENT = object()
@@ -49,7 +49,8 @@ class Sent:
 class Children:
     """Applies, prunes and deletes for one run of one parent.
 
-    `owned` are the kinds that may be applied; `sent` outlives the run and is shared by all runs of an operator.
+    `owned` are the kinds that may be applied; `sent` outlives the run and is shared by all runs of an operator. `wrote`
+    is told of each apply that changed an object: which, what was sent, the answer, and whether that created it.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Children:
         live: Live,
         manager: str,
         sent: dict[tuple[ApiResource, ObjectKey], Sent],
+        wrote: Callable[[ApiResource, ObjectKey, JSONObject, JSONObject, bool], None] = lambda *_: None,
     ) -> None:
         self._parent = parent
         self._parent_resource = parent_resource
@@ -70,14 +72,28 @@ class Children:
         self._live = live
         self._manager = manager
         self._sent = sent
+        self._wrote = wrote
         self._named: set[tuple[ApiResource, ObjectKey]] | None = None
+        self._applied: set[tuple[ApiResource, ObjectKey]] = set()
 
     async def apply(self, *children: Any) -> list[Any]:
         """Apply each child, in order; see `Context.apply` for the promise."""
         prepared = [self._prepare(child) for child in children]
+        self._refuse_twice([(resource, key) for resource, key, _ in prepared])
         self._named = {*(self._named or ()), *((resource, key) for resource, key, _ in prepared)}
         applied = [await self._apply_one(resource, key, body) for resource, key, body in prepared]
         return [read(type(child), obj) for child, obj in zip(children, applied, strict=True)]
+
+    def _refuse_twice(self, children: list[tuple[ApiResource, ObjectKey]]) -> None:
+        """Raise DefinitionError for a child that this run has applied already: each apply would undo the other."""
+        seen = set(self._applied)
+        for resource, key in children:
+            if (resource, key) in seen:
+                raise DefinitionError(
+                    f"{self._me} applies {resource.kind} {key} twice in one run: what the second leaves out takes away "
+                    f"what the first set; apply it once, with all its fields, or give the two different names"
+                )
+            seen.add((resource, key))
 
     async def prune(self) -> list[ObjectKey]:
         """Delete the children that no apply of this run named; nothing, when there was no apply at all."""
@@ -102,6 +118,7 @@ class Children:
 
     async def _delete(self, resource: ApiResource, key: ObjectKey, uid: str | None) -> None:
         self._sent.pop((resource, key), None)
+        self._applied.discard((resource, key))
         try:
             await self._api.delete(
                 resource, key.name, namespace=key.namespace or None, propagation="Background", uid=uid
@@ -114,7 +131,7 @@ class Children:
         parent_namespace = self._parent["metadata"].get("namespace", "")
         body = body_to_send(write(child), resource)
         name, namespace = body["metadata"].get("name"), body["metadata"].get("namespace", "")
-        me = f"{self._parent_resource.kind} {_key_of(self._parent)}"
+        me = self._me
         if resource not in self._owned:
             raise DefinitionError(
                 f"{me} applies a {resource.kind}, which is not among its children: "
@@ -141,6 +158,10 @@ class Children:
             body["metadata"]["namespace"] = namespace
         return resource, ObjectKey(namespace, name), self._claimed(body)
 
+    @property
+    def _me(self) -> str:
+        return f"{self._parent_resource.kind} {_key_of(self._parent)}"
+
     def _claimed(self, body: JSONObject) -> JSONObject:
         """Add the owner reference and the label by which a parent finds its children."""
         meta, parent = body["metadata"], self._parent["metadata"]
@@ -165,6 +186,7 @@ class Children:
             if would_change_nothing(body, live, self._manager) or (
                 last is not None and last == Sent(_digest(body), _fingerprint(live, self._manager))
             ):
+                self._applied.add((resource, key))
                 return live
         try:
             answer = await self._api.patch(
@@ -180,6 +202,9 @@ class Children:
             raise ChildConflict(
                 f"{resource.kind} {key} exists and others set fields of it: {error}; delete it, or choose another name"
             ) from error
+        self._applied.add((resource, key))
+        if live is None or live["metadata"].get("resourceVersion") != answer["metadata"].get("resourceVersion"):
+            self._wrote(resource, key, body, answer, live is None)
         own_entry_only(answer, self._manager)
         self._sent[resource, key] = Sent(_digest(body), _fingerprint(answer, self._manager))
         self._live.put(resource, answer)
@@ -258,11 +283,14 @@ def would_change_nothing(body: JSONObject, live: JSONObject, manager: str) -> bo
     meta = {name: value for name, value in body["metadata"].items() if name not in {"name", "namespace"}}
     if meta:
         wanted["metadata"] = meta
-    return _same(fields, wanted, live)
+    return same(fields, wanted, live)
 
 
-def _same(fields: Mapping[str, Any], wanted: Any, live: Any) -> bool:
-    """Compare along one place of a fieldsV1 tree; its keys say which lists are maps or sets (`k:`, `v:`)."""
+def same(fields: Mapping[str, Any], wanted: Any, live: Any) -> bool:
+    """Tell whether the fields of a fieldsV1 tree are just those of `wanted`, and `live` has them with its values.
+
+    The keys of the tree say which lists are maps or sets (`k:`, `v:`).
+    """
     below = {name: value for name, value in fields.items() if name != "."}
     if not below:
         return _within(wanted, live)
@@ -270,7 +298,7 @@ def _same(fields: Mapping[str, Any], wanted: Any, live: Any) -> bool:
         return (
             isinstance(live, dict)
             and below.keys() == {f"f:{name}" for name in wanted}
-            and all(_same(below[f"f:{name}"], value, live.get(name, _ABSENT)) for name, value in wanted.items())
+            and all(same(below[f"f:{name}"], value, live.get(name, _ABSENT)) for name, value in wanted.items())
         )
     if isinstance(wanted, list):
         return (
@@ -295,7 +323,7 @@ def _same_item(name: str, inner: Mapping[str, Any], wanted: list[Any], live: lis
     theirs = [item for item in live if isinstance(item, dict) and all(item.get(k) == v for k, v in keys.items())]
     if len(mine) != 1 or len(theirs) != 1:
         return False
-    return _same(_with_given_keys(inner, keys, mine[0]), mine[0], theirs[0])
+    return same(_with_given_keys(inner, keys, mine[0]), mine[0], theirs[0])
 
 
 def _with_given_keys(inner: Mapping[str, Any], keys: Iterable[str], item: Mapping[str, Any]) -> Mapping[str, Any]:

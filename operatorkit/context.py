@@ -8,13 +8,19 @@ are filled (`operatorkit.cluster`), what an apply sends (`operatorkit.children`)
 from __future__ import annotations
 
 import builtins
+import contextlib
+import functools
+import inspect
 import logging
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, get_args
+
+from pydantic import BaseModel, ValidationError
 
 from operatorkit.clock import Clock
 from operatorkit.cluster import ClusterAPI
 from operatorkit.conditions import set_condition
+from operatorkit.errors import DefinitionError
 from operatorkit.names import ObjectKey
 
 if TYPE_CHECKING:
@@ -45,6 +51,11 @@ class Reader(Protocol):
         index: tuple[str, str] | None = None,
     ) -> builtins.list[T]:
         """Return the objects that match all that is given, by namespace and name; unreadable ones are left out."""
+
+    def keys(
+        self, kind: type[Any], *, index: tuple[str, str], namespace: str | None = None
+    ) -> builtins.list[ObjectKey]:
+        """Return the keys of the objects that an index finds, without reading one, by namespace and name."""
 
 
 class Context:
@@ -100,6 +111,15 @@ class Context:
         """
         return self._reader.list(kind, namespace=namespace, labels=labels, index=index)
 
+    def keys(
+        self, kind: type[Any], *, index: tuple[str, str], namespace: str | None = None
+    ) -> builtins.list[ObjectKey]:
+        """Return the keys of the objects that an index finds, by namespace and name.
+
+        Costs far less than `list`, which reads each object. Raises DefinitionError as `list` does.
+        """
+        return self._reader.keys(kind, index=index, namespace=namespace)
+
     async def apply(self, *children: Any) -> builtins.list[Any]:
         """Bring children into being, as given, by server-side apply; return them as the cluster has them.
 
@@ -113,8 +133,12 @@ class Context:
         not been answered. After a run that had read objects of the child's kind, or used `api`, before it applied, the
         echo does wake: what was decided may rest on the world without the child.
 
+        A child that another program changes or deletes at once is repaired less and less often, and an Event says so:
+        see docs/adr/0013-a-budget-of-repairs.md.
+
         Raises ChildConflict for an object that this one does not own, DefinitionError for a child of an undeclared
-        kind, in another namespace, or cluster-scoped below a namespaced parent; and ClusterError.
+        kind, in another namespace, cluster-scoped below a namespaced parent, or applied by this run already; and
+        ClusterError.
         """
         return await self._children.apply(*children)
 
@@ -126,12 +150,22 @@ class Context:
         """Set a condition in the object's `status.conditions`; True if it changed.
 
         `status` None is Unknown. The time of transition moves only when the status does; observedGeneration is that
-        of the object. Nothing is sent before the run ends.
+        of the object, where conditions of the kind have one. A message of more than 32,768 characters is cut. Nothing
+        is sent before the run ends.
+
+        Raises DefinitionError for a kind without conditions, and for a type or a reason that API servers would reject.
         """
-        status_obj = self._obj.status
-        if status_obj is None or not hasattr(status_obj, "conditions"):
-            raise TypeError(
-                f"{type(self._obj).__name__} has no status.conditions: add `conditions: list[Condition]` to its status"
+        model = condition_model(type(self._obj))
+        where = f"{type(self._obj).__name__} {self.key}"
+        if model is None:
+            raise DefinitionError(
+                f"{where} has no status.conditions to set {type_} in: add `conditions: list[Condition] = []` to the "
+                f"status of the class; of a kind that is not yours, tell in an Event (ctx.events) instead"
+            )
+        status_obj = _status_of(self._obj)
+        if status_obj is None:
+            raise DefinitionError(
+                f"{where} has no status yet, and its type has required fields: assign .status before conditions"
             )
         self._said.add(type_)
         if status_obj.conditions is None:
@@ -144,4 +178,41 @@ class Context:
             message,
             observed_generation=self._obj.metadata.generation,
             now=self.clock.now(),
+            model=model,
         )
+
+
+def condition_model(kind: Any) -> type[BaseModel] | None:
+    """Return the type of the items of `status.conditions` of a kind, or None where it has no such conditions."""
+    return _condition_model(kind)
+
+
+@functools.cache
+def _condition_model(kind: Any) -> type[BaseModel] | None:
+    for status in _models(_annotation(kind, "status")):
+        for model in _models(_annotation(status, "conditions")):
+            if {"type", "status"} <= model.model_fields.keys():
+                return model
+    return None
+
+
+def _status_of(obj: Any) -> Any:
+    """Return the status of an object, made of nothing where it has none; None if it cannot be."""
+    if obj.status is None:
+        for model in _models(_annotation(type(obj), "status")):
+            with contextlib.suppress(ValidationError):
+                obj.status = model()
+    return obj.status
+
+
+def _annotation(model: Any, name: str) -> Any:
+    field = getattr(model, "model_fields", {}).get(name)
+    return None if field is None else field.annotation
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    """Yield the models in an annotation such as `list[Condition] | None`."""
+    if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _models(part)

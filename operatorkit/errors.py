@@ -18,6 +18,7 @@ written where the error is raised because only that place knows the object, the 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -46,16 +47,34 @@ __all__ = [
     "Unreachable",
 ]
 
+REASON_PATTERN = r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$"
+REASON_MAX_LENGTH = 1024
+
+
+def reason_error(reason: Any) -> str | None:
+    """Say what is wrong with the reason of a condition, or None when nothing is.
+
+    Source: the schema of metav1.Condition in k8s.io/apimachinery.
+    """
+    if not isinstance(reason, str) or not re.search(REASON_PATTERN, reason) or "\n" in reason:
+        return (
+            "must be one CamelCase word for programs: letters, digits, '_', ',' and ':', beginning with a letter and "
+            "ending with a letter, a digit or '_'; what is for people belongs in the message"
+        )
+    if len(reason) > REASON_MAX_LENGTH:
+        return f"must be no more than {REASON_MAX_LENGTH} characters, this has {len(reason)}"
+    return None
+
 
 class OperatorKitError(Exception):
     """The root of all errors of operatorkit: catch it to catch them all."""
 
 
 class DefinitionError(OperatorKitError):
-    """A resource class or an operator is declared wrongly.
+    """A resource class or an operator is declared wrongly, or code gives operatorkit what cannot work.
 
-    Raised when the class is defined, never later. The message names the class, the field, what was found
-    and what to write instead.
+    Raised where the class is defined if it can be seen there, and otherwise by the call. The message names the class or
+    the object, the field, what was found and what to write instead.
     """
 
 
@@ -91,10 +110,16 @@ class TerminalError(OperatorKitError):
     to the object wakes it again, other than our own write of its status.
 
     `reason` is a CamelCase word, part of the operator's stable interface. With `reported`, the function has set the
-    conditions and sent the Events itself, and the engine adds none.
+    conditions and sent the Events itself, and the engine adds none. The condition is set for kinds of the operator's
+    own, which are those that it reconciles as a `Resource` class; of other kinds the status is left as it is.
+
+    Raises DefinitionError for a reason that no condition can have.
     """
 
     def __init__(self, message: str, *, reason: str = "TerminalError", reported: bool = False) -> None:
+        error = reason_error(reason)
+        if error is not None:
+            raise DefinitionError(f"TerminalError(reason={reason!r}): the reason {error}")
         super().__init__(message)
         self.reason = reason
         self.reported = reported

@@ -18,12 +18,12 @@ import inspect
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar, get_args
 
 from operatorkit.context import Context, Reader
-from operatorkit.errors import DefinitionError
+from operatorkit.errors import DefinitionError, InvalidObject
 from operatorkit.names import DNS_LABEL_MAX_LENGTH, ApiResource, ObjectKey, dns_label_error
-from operatorkit.resource import api_resource_of
+from operatorkit.resource import Resource, api_resource_of, read
 from operatorkit.settings import Settings
 from operatorkit.webhooks import (
     AdmissionRequest,
@@ -37,6 +37,7 @@ from operatorkit.webhooks import (
 )
 
 __all__ = [
+    "CacheContents",
     "FinalizeFunction",
     "Index",
     "IndexFunction",
@@ -58,6 +59,7 @@ __all__ = [
 T = TypeVar("T")
 ReconcileFunction = Callable[[T, Context], Awaitable["Requeue | None"]]
 FinalizeFunction = Callable[[T, Context], Awaitable["Requeue | None"]]
+CacheContents = Literal["objects", "children", "metadata"]
 MapFunction = Callable[[T, Reader], Iterable[ObjectKey]]
 IndexFunction = Callable[[T], Iterable[str]]
 Predicate = Callable[[T | None, T], bool]
@@ -132,7 +134,13 @@ class Operator:
     Declaring does nothing but record and check; `operatorkit run`, or an engine in a test, brings it to life.
     """
 
-    def __init__(self, name: str, *, settings: Settings | None = None) -> None:
+    def __init__(
+        self, name: str, *, settings: Settings | None = None, versions: Sequence[type[Resource[Any, Any]]] = ()
+    ) -> None:
+        """Name an operator; `versions` are classes of other versions of its own kinds, where its modules have none.
+
+        Raises DefinitionError for a name that cannot be a label, and for a version that is no resource class.
+        """
         fault = dns_label_error(name)
         if fault is not None:
             raise DefinitionError(
@@ -144,9 +152,13 @@ class Operator:
         self.reconcilers: list[Reconciler] = []
         self.indexes: list[Index[Any]] = []
         self.read_kinds: list[type[Any]] = []
+        self.cache_contents: dict[ApiResource, CacheContents] = {}
         self.live_needs: list[Need] = []
         self.webhooks: list[Webhook] = []
+        self.versions: tuple[type[Resource[Any, Any]], ...] = tuple(versions)
         self._finalizers: dict[type[Any], FinalizeFunction[Any]] = {}
+        for version in versions:
+            self._check_kinds("versions", version)
 
     def reconcile(
         self,
@@ -172,6 +184,7 @@ class Operator:
                 f"Operator({self.name!r}): {kind.__name__} has two reconcile functions; one kind has one, which may "
                 f"call as many functions as it likes"
             )
+        self._check_contents(kind)
         if workers is not None and workers < 1:
             raise DefinitionError(f"Operator({self.name!r}): reconcile({kind.__name__}, workers={workers}): at least 1")
 
@@ -310,6 +323,43 @@ class Operator:
         self._check_kinds("reads", *kinds)
         self.read_kinds.extend(kind for kind in kinds if kind not in self.read_kinds)
 
+    def cache(self, kind: type[Any], *, contents: CacheContents) -> None:
+        """Declare how much of the objects of a declared kind is held in memory; without this, whole objects.
+
+        - `"objects"`: all of them, whole.
+        - `"children"`: whole those with the label operatorkit.dev/owner-uid, which `ctx.apply` sets; of all others the
+          metadata only. For Secrets, of which a cluster has many, large ones and other people's.
+        - `"metadata"`: of all of them the metadata only.
+
+        The server sends no more than that. `ctx.get` and `ctx.list` return the rest of such an object as unset (None),
+        and indexes and predicates see it so: read it with `ctx.api.get`, declared by `needs(kind, "get", reason=...)`,
+        when its `metadata.resourceVersion` has changed.
+
+        Raises DefinitionError: the kind is no resource, is reconciled, or cannot be read from its metadata alone, since
+        it has required fields.
+        """
+        self._check_kinds("cache", kind)
+        if contents not in get_args(CacheContents):
+            known = ", ".join(repr(each) for each in get_args(CacheContents))
+            raise DefinitionError(
+                f"Operator({self.name!r}).cache({kind.__name__}, contents={contents!r}): use one of {known}"
+            )
+        resource = api_resource_of(kind)
+        if contents != "objects":
+            namespace = {"namespace": "a"} if resource.namespaced else {}
+            head = {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": {"name": "a", **namespace}}
+            try:
+                read(kind, head)
+            except InvalidObject as error:
+                missing = str(error).partition(", found")[0]
+                raise DefinitionError(
+                    f"Operator({self.name!r}).cache({kind.__name__}, contents={contents!r}): it cannot be read without "
+                    f"the fields that it requires ({missing}): cache whole objects"
+                ) from error
+        self.cache_contents[resource] = contents
+        for reconciler in self.reconcilers:
+            self._check_contents(reconciler.kind)
+
     def needs(self, kind: type[Any], *verbs: str, reason: str) -> None:
         """Declare requests that reconcile functions make through `ctx.api`: its roles then allow these verbs too.
 
@@ -360,6 +410,14 @@ class Operator:
             except DefinitionError as error:
                 declared = getattr(kinds[0], "__name__", repr(kinds[0]))
                 raise DefinitionError(f"Operator({self.name!r}).{method}({declared}): {error}") from error
+
+    def _check_contents(self, kind: type[Any]) -> None:
+        contents = self.cache_contents.get(api_resource_of(kind), "objects")
+        if contents != "objects":
+            raise DefinitionError(
+                f"Operator({self.name!r}): {kind.__name__} is reconciled, which needs whole objects, and cached with "
+                f"contents={contents!r}: leave that out"
+            )
 
     def _check_function(self, function: Callable[..., Any], kind: type[Any]) -> None:
         name = getattr(function, "__qualname__", repr(function))

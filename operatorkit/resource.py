@@ -47,8 +47,10 @@ from operatorkit.crd.markers import (
     immutable,
 )
 from operatorkit.crd.model import Model, Time, written
+from operatorkit.crd.schema import official_part
 from operatorkit.crd.served import resources_by_model
 from operatorkit.crd.text import format_duration, parse_duration
+from operatorkit.crd.unknown import mark_as_read
 from operatorkit.errors import DefinitionError, InvalidObject
 from operatorkit.names import ApiResource, GroupVersionKind, ObjectKey
 
@@ -101,7 +103,15 @@ class OwnerReference(Model):
 
 
 class ObjectMeta(Model):
-    """What every object has; what is unset is empty. Other fields of metadata survive a round trip unseen."""
+    """What every object has; what is unset is empty. Other fields of metadata survive a round trip unseen.
+
+    As a part of a spec, such as in a template, its schema has what such a part can say of objects: name, generateName,
+    namespace, labels, annotations and finalizers. The server sets the rest.
+    """
+
+    _in_schemas: ClassVar[frozenset[str] | None] = frozenset(
+        {"name", "generate_name", "namespace", "labels", "annotations", "finalizers"}
+    )
 
     name: str = ""
     generate_name: str = ""
@@ -140,7 +150,9 @@ class Resource(Model, Generic[SpecT, StatusT]):
 
     Class keywords: `group`, `version` (required); `kind` (the class's name), `plural` (an English plural of the kind),
     `scope` ("Namespaced" or "Cluster"), `short_names`, `categories`, `printer_columns`, `scale`, `rules` (CEL on the
-    whole object), `selectable_fields` (JSON paths), `served`, `storage`, `deprecated` (True, or the warning).
+    whole object), `selectable_fields` (JSON paths), `served`, `storage`, `deprecated` (True, or the warning),
+    `external` (True for a kind that somebody else defines: it is never installed or packaged, and fields that the class
+    does not know are kept when an object is read, and sent only if they were set; False for one of the operator's own).
 
     `spec` and `status` that an object does not have are made from defaults; `status` is None when its type has
     required fields. Raises DefinitionError when the class cannot become a custom resource.
@@ -177,6 +189,7 @@ class Resource(Model, Generic[SpecT, StatusT]):
             served: bool = True,
             storage: bool = True,
             deprecated: bool | str = False,
+            external: bool | None = None,
         ) -> None: ...
 
     else:
@@ -253,8 +266,16 @@ class Resource(Model, Generic[SpecT, StatusT]):
 
     @classmethod
     def crd(cls) -> dict[str, Any]:
-        """Return the CustomResourceDefinition that makes an API server serve the kind, in a stable order."""
+        """Return the CustomResourceDefinition that makes an API server serve the kind, in a stable order.
+
+        That of an external kind is a stand-in for tests and development: it keeps every field, and checks none.
+        """
         return cls._defined().manifest(cls)
+
+    @classmethod
+    def external(cls) -> bool | None:
+        """Return what the keyword `external` says: True, False, or None if it was not given."""
+        return cls._defined().external
 
     @classmethod
     def _defined(cls) -> Definition:
@@ -271,17 +292,20 @@ class Resource(Model, Generic[SpecT, StatusT]):
 
         Raises InvalidObject, which names object, field and what was found.
         """
-        cls._defined()
+        definition = cls._defined()
         if obj.get("apiVersion") != cls.api_version or obj.get("kind") != cls.kind:
             found = GroupVersionKind.of(str(obj.get("apiVersion", "")), str(obj.get("kind", "")))
             raise InvalidObject(f"{_name_of(obj)} is a {found}, not a {cls.api_resource().gvk}")
         try:
-            return cls.model_validate({key: obj[key] for key in obj if key not in {"apiVersion", "kind"}})
+            result = cls.model_validate({key: obj[key] for key in obj if key not in {"apiVersion", "kind"}})
         except ValidationError as error:
             raise InvalidObject(
                 f"{cls.kind} {_name_of(obj)} cannot be read: {official.first_fault(error)}",
                 causes=official.causes(error),
             ) from error
+        if definition.external:
+            mark_as_read(result)
+        return result
 
     def write(self) -> dict[str, Any]:
         """Return the object as JSON: what was set or changed, no defaults, no None.
@@ -371,3 +395,14 @@ def write(obj: Any) -> dict[str, Any]:
     return {"apiVersion": resource.api_version, "kind": resource.kind} | {
         key: value for key, value in data.items() if key not in {"apiVersion", "kind"}
     }
+
+
+def status_schema(type_: type[Any]) -> Mapping[str, Any] | None:
+    """Return the structural schema of the status of a kind, or None where there is no status, or its schema is unknown.
+
+    Raises DefinitionError for a type that is not a kind.
+    """
+    if inspect.isclass(type_) and issubclass(type_, Resource):
+        [version] = type_.crd()["spec"]["versions"]
+        return cast("Mapping[str, Any] | None", version["schema"]["openAPIV3Schema"]["properties"].get("status"))
+    return official_part(type_, "status")

@@ -17,12 +17,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from operatorkit.clock import Clock
-from operatorkit.cluster import ClusterAPI, Informer
+from operatorkit.cluster import ClusterAPI, History, Informer
 from operatorkit.errors import AlreadyExists, InputError, OperatorKitError
 from operatorkit.names import ApiResource
 from operatorkit.operator import Operator
-from operatorkit.webhooks.certificates import SECRETS, Bundle, CertificateStore, renewal_time, succeeds
-from operatorkit.webhooks.manifests import ServiceReference
+from operatorkit.webhooks.certificates import SECRETS, Bundle, CertificateStore, renewal_time, succeeds, validity
+from operatorkit.webhooks.manifests import ServiceReference, leaves_out_own_namespace
 from operatorkit.webhooks.registration import Registration, remove
 from operatorkit.webhooks.server import WebhookServer
 
@@ -86,12 +86,14 @@ class AdmissionService:
         namespace: str | None = None,
         clock: Clock,
         network_clock: Clock,
+        history: History,
     ) -> None:
         self._app = app
         self._api = api
         self._topology = topology
         self._clock = clock
         self._network_clock = network_clock
+        self._history = history
         self._namespace = namespace
         self._own_namespace = app.settings.own_namespace
         self._secret = secret_name(app, topology)
@@ -129,11 +131,25 @@ class AdmissionService:
             namespace=self._namespace,
             complete_only=isinstance(self._topology, AtService) and self._topology.complete_only,
             clock=self._network_clock,
+            history=self._history,
         )
         await self._registration.register(bundle.ca_pem)
         self._bundle = bundle
+        self._warn_of_what_is_left_out()
         where = _shown(self._topology, self._server.port)
         _log.info("webhooks: %d served %s as %s", len(self._app.webhooks), where, self._registration.name)
+
+    def _warn_of_what_is_left_out(self) -> None:
+        if isinstance(self._topology, AtUrl) or self._namespace != self._topology.service.namespace:
+            return
+        kinds = sorted({one.resource.kind for one in self._app.webhooks if leaves_out_own_namespace(one)})
+        if kinds:
+            _log.warning(
+                "webhooks: those for %s judge nothing: the operator works in %s only, its own namespace, where they "
+                "are left out, for its own Pod must be made while nobody answers; run it in another namespace",
+                ", ".join(kinds),
+                self._namespace,
+            )
 
     async def run(self) -> None:
         """Keep certificates and registration as they should be, for ever."""
@@ -144,6 +160,7 @@ class AdmissionService:
             namespace=self._own_namespace,
             field_selector=f"metadata.name={self._secret}",
             clock=self._network_clock,
+            history=self._history,
         )
         secrets.subscribe(lambda _: self._secret_changed.set())
         async with asyncio.TaskGroup() as group:
@@ -170,6 +187,15 @@ class AdmissionService:
         if self._listening:
             self._listening = False
             await self._server.stop()
+
+    def problem(self) -> str | None:
+        """Return why API servers get no valid answer from here now, or None."""
+        if not self._listening or self._bundle is None:
+            return "they are not served"
+        now, (begin, end) = self._clock.now(), validity(self._bundle)
+        if begin <= now < end:
+            return None
+        return f"their certificate is valid from {begin:%Y-%m-%d %H:%M:%S} to {end:%Y-%m-%d %H:%M:%S} UTC only"
 
     async def _follow_time(self) -> None:
         while True:

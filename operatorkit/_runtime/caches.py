@@ -14,10 +14,10 @@ from typing import Any, TypeVar
 
 from operatorkit.children import own_entry_only
 from operatorkit.clock import Clock
-from operatorkit.cluster import Change, ClusterAPI, Informer, JSONObject, key_of
-from operatorkit.errors import DefinitionError, InvalidObject
+from operatorkit.cluster import Cache, Change, ClusterAPI, History, Informer, JSONObject, key_of
+from operatorkit.errors import ClusterError, DefinitionError, InvalidObject
 from operatorkit.names import LABEL_OWNER_UID, ApiResource, ObjectKey
-from operatorkit.operator import Index, Operator
+from operatorkit.operator import CacheContents, Index, Operator
 from operatorkit.resource import api_resource_of, read
 
 __all__ = ["CacheReader", "Caches", "Listener", "typed"]
@@ -35,12 +35,28 @@ def typed(kind: type[T], obj: JSONObject) -> T:
 
 
 class _Kind:
-    """One kind: its informer, and who listens to it."""
+    """One kind: its informers, and who listens to them.
 
-    def __init__(self, informer: Informer) -> None:
-        self.informer = informer
+    There are two where children are cached whole, and of all others the metadata: each follows the objects that the
+    other does not. One that gets or loses the label may be in both for a moment, or in none.
+    """
+
+    def __init__(self, *informers: Informer) -> None:
+        self.informers = informers
         self.listeners: list[Listener] = []
-        informer.subscribe(self._tell)
+        for informer in informers:
+            informer.subscribe(self._tell)
+
+    def get(self, key: ObjectKey) -> JSONObject | None:
+        return next((obj for each in self.informers if (obj := each.cache.get(key)) is not None), None)
+
+    def keys(self, found: Callable[[Cache], Iterable[ObjectKey]]) -> list[ObjectKey]:
+        if len(self.informers) == 1:
+            return list(found(self.informers[0].cache))
+        return sorted({key for each in self.informers for key in found(each.cache)})
+
+    def objects(self, found: Callable[[Cache], Iterable[ObjectKey]]) -> list[JSONObject]:
+        return [obj for key in self.keys(found) if (obj := self.get(key)) is not None]
 
     def _tell(self, change: Change) -> None:
         for listener in self.listeners:
@@ -56,19 +72,28 @@ class Caches:
     def __init__(self, app: Operator, api: ClusterAPI, *, clock: Clock, namespace: str | None = None) -> None:
         self._api = api
         self._manager = app.name
+        self.history: History = History(clock, probe_every=app.settings.watch_probe, relist_every=app.settings.relist)
         self._kinds: dict[ApiResource, _Kind] = {}
         for resource in app.resources():
-            informer = Informer(
-                api,
-                resource,
-                namespace=namespace if resource.namespaced else None,
-                clock=clock,
-                transform=self._strip,
+            contents = app.cache_contents.get(resource, "objects")
+            where = namespace if resource.namespaced else None
+            self._kinds[resource] = _Kind(
+                *(
+                    Informer(
+                        api,
+                        resource,
+                        namespace=where,
+                        clock=clock,
+                        transform=self._strip_to_metadata if part.get("metadata_only") else self._strip,
+                        history=self.history,
+                        **part,
+                    )
+                    for part in _PARTS[contents]
+                )
             )
-            self._kinds[resource] = _Kind(informer)
         for index in app.indexes:
-            resource = api_resource_of(index.kind)
-            self._kinds[resource].informer.cache.add_index(_user_index(index.name), _reading(index))
+            for informer in self._kinds[api_resource_of(index.kind)].informers:
+                informer.cache.add_index(_user_index(index.name), _reading(index))
 
     @property
     def resources(self) -> list[ApiResource]:
@@ -81,50 +106,104 @@ class Caches:
 
     def runs(self) -> list[tuple[str, Coroutine[Any, Any, None]]]:
         """Return a name and a coroutine for each informer: whoever calls this runs them."""
-        return [(f"informer of {r.qualified}", kind.informer.run()) for r, kind in self._kinds.items()]
+        return [
+            (f"informer of {resource.qualified}", informer.run())
+            for resource, kind in self._kinds.items()
+            for informer in kind.informers
+        ]
 
     async def caught_up(self, resource: ApiResource, listed: Iterable[JSONObject]) -> bool:
         """Wait until the watch is past the versions of all `listed` objects; tell whether just those are cached."""
-        informer, keys = self._kinds[resource].informer, set()
+        kind, keys = self._kinds[resource], set()
         for obj in listed:
-            await informer.wait_for(obj["metadata"]["resourceVersion"])
+            follower = kind.informers[0 if len(kind.informers) == 1 or _is_child(obj) else 1]
+            await follower.wait_for(obj["metadata"]["resourceVersion"])
             keys.add(key_of(obj))
-        return keys == set(informer.cache.keys())
+        return keys == set(self.keys(resource))
 
     async def synced(self) -> None:
         """Return when every cache holds what was in the cluster after the start."""
-        await asyncio.gather(*(kind.informer.synced() for kind in self._kinds.values()))
+        await asyncio.gather(*(each.synced() for kind in self._kinds.values() for each in kind.informers))
+
+    def silent_since(self) -> dict[ApiResource, float]:
+        """Return the kinds whose informers have no contact with the server, and since when.
+
+        The moments are readings of `monotonic` of the clock that was given. Subtract them from the reading of now: a
+        kind that is here for longer than a list and a watch may take to fail and come back is not followed.
+        """
+        found: dict[ApiResource, float] = {}
+        for resource, kind in self._kinds.items():
+            moments = [since for each in kind.informers if (since := each.silent_since) is not None]
+            if moments:
+                found[resource] = min(moments)
+        return found
+
+    def error(self, resource: ApiResource) -> ClusterError | None:
+        """Return why a kind cannot be followed now, as far as that is known."""
+        return next((each.error for each in self._kinds[resource].informers if each.error is not None), None)
+
+    def unsynced(self) -> list[ApiResource]:
+        """Return the kinds whose first list is not complete."""
+        return [
+            resource for resource, kind in self._kinds.items() if not all(each.has_synced for each in kind.informers)
+        ]
 
     def keys(self, resource: ApiResource) -> list[ObjectKey]:
         """Return the keys of all cached objects of a kind."""
-        return list(self._kinds[resource].informer.cache.keys())
+        return self._kinds[resource].keys(lambda cache: cache.keys())
 
     def get(self, resource: ApiResource, key: ObjectKey) -> JSONObject | None:
         """Return a copy of one cached object, with this operator's own managedFields entry."""
-        return self._kinds[resource].informer.cache.get(key)
+        return self._kinds[resource].get(key)
 
     def labelled(self, resource: ApiResource, owner_uid: str) -> list[JSONObject]:
         """Return copies of the cached objects whose label operatorkit.dev/owner-uid has this value."""
-        cache = self._kinds[resource].informer.cache
-        found = (cache.get(key) for key in cache.by_owner(owner_uid))
-        return [obj for obj in found if obj is not None and _owner_uid_label(obj) == owner_uid]
+        found = self._kinds[resource].objects(lambda cache: cache.by_owner(owner_uid))
+        return [obj for obj in found if _owner_uid_label(obj) == owner_uid]
 
     def indexed(self, resource: ApiResource, index: str, value: str) -> list[JSONObject]:
         """Return copies of the cached objects that an index finds."""
-        cache = self._kinds[resource].informer.cache
-        return [obj for key in sorted(cache.by_index(index, value)) if (obj := cache.get(key)) is not None]
+        return self._kinds[resource].objects(lambda cache: cache.by_index(index, value))
+
+    def indexed_keys(self, resource: ApiResource, index: str, value: str) -> list[ObjectKey]:
+        """Return the keys of the cached objects that an index finds, without decoding one."""
+        return self._kinds[resource].keys(lambda cache: cache.by_index(index, value))
 
     def all(self, resource: ApiResource, namespace: str | None, labels: Mapping[str, str] | None) -> list[JSONObject]:
         """Return copies of the cached objects of a namespace, or of all, that have all these labels."""
-        return list(self._kinds[resource].informer.cache.list(namespace=namespace, labels=labels))
+        return self._kinds[resource].objects(lambda cache: cache.keys(namespace, labels))
 
     def put(self, resource: ApiResource, obj: JSONObject) -> None:
         """Let readers see the answer to an own write at once."""
         if resource in self._kinds:
-            self._kinds[resource].informer.put(obj)
+            for informer in self._kinds[resource].informers:
+                informer.put(obj)
 
     def _strip(self, obj: JSONObject) -> JSONObject:
         return own_entry_only(obj, self._manager)
+
+    def _strip_to_metadata(self, obj: JSONObject) -> JSONObject:
+        """Keep what the metadata-only list and watch bring also of what `put` brings."""
+        return self._strip({name: obj[name] for name in ("apiVersion", "kind", "metadata") if name in obj})
+
+
+def _is_child(obj: JSONObject) -> bool:
+    return LABEL_OWNER_UID in (obj["metadata"].get("labels") or {})
+
+
+def _is_no_child(obj: JSONObject) -> bool:
+    return not _is_child(obj)
+
+
+# The informers of a kind, by what is cached of its objects: their options.
+_PARTS: dict[CacheContents, tuple[dict[str, Any], ...]] = {
+    "objects": ({},),
+    "children": (
+        {"label_selector": LABEL_OWNER_UID, "selects": _is_child},
+        {"label_selector": f"!{LABEL_OWNER_UID}", "selects": _is_no_child, "metadata_only": True},
+    ),
+    "metadata": ({"metadata_only": True},),
+}
 
 
 class CacheReader:
@@ -157,17 +236,28 @@ class CacheReader:
         if index is None:
             found = self._caches.all(resource, namespace, labels)
         else:
-            if (kind, index[0]) not in self._indexes:
-                raise DefinitionError(
-                    f"{kind.__name__} has no index {index[0]!r}: declare it with "
-                    f"app.index({kind.__name__}, {index[0]!r}, function)"
-                )
+            self._check_index(kind, index[0])
             found = [
                 obj
                 for obj in self._caches.indexed(resource, _user_index(index[0]), index[1])
                 if _matches(obj, namespace, labels)
             ]
         return _readable(kind, sorted(found, key=key_of))
+
+    def keys(
+        self, kind: type[Any], *, index: tuple[str, str], namespace: str | None = None
+    ) -> builtins.list[ObjectKey]:
+        """Return the keys of the objects that an index finds, without reading one, by namespace and name."""
+        resource = self._resource(kind)
+        self._check_index(kind, index[0])
+        found = self._caches.indexed_keys(resource, _user_index(index[0]), index[1])
+        return sorted(key for key in found if namespace in (None, key.namespace))
+
+    def _check_index(self, kind: type[Any], name: str) -> None:
+        if (kind, name) not in self._indexes:
+            raise DefinitionError(
+                f"{kind.__name__} has no index {name!r}: declare it with app.index({kind.__name__}, {name!r}, function)"
+            )
 
     def _resource(self, kind: type[Any]) -> ApiResource:
         resource = api_resource_of(kind)

@@ -10,6 +10,9 @@ How a run ends, and what follows:
     raises Conflict           run again at once, quietly; from the sixth time in a row with back-off
     raises TerminalError      condition Ready=False and an Event; no retry until something changes
     raises anything else      logged, an Event unless it may pass by itself, retry with back-off
+
+However it ends: a run that repairs what another program undoes at once costs some of the key's budget (`budget`). When
+that is spent, the key waits, and an Event names the other program and the field.
 """
 
 from __future__ import annotations
@@ -22,7 +25,9 @@ from functools import partial
 from types import TracebackType
 from typing import Any
 
+from operatorkit._runtime.budget import Budget, Written
 from operatorkit._runtime.caches import CacheReader, Caches
+from operatorkit._runtime.conflicts import explained, undone
 from operatorkit._runtime.echoes import Echoes
 from operatorkit._runtime.queue import Priority, QueueClosed, WorkQueue
 from operatorkit._runtime.run import Runner
@@ -30,7 +35,7 @@ from operatorkit._runtime.status import StatusWriter
 from operatorkit._runtime.waking import mapped, parents, passes
 from operatorkit.children import Sent
 from operatorkit.clock import Clock
-from operatorkit.cluster import Change, ClusterAPI, JSONObject
+from operatorkit.cluster import Change, ClusterAPI, JSONObject, key_of
 from operatorkit.errors import (
     ChildConflict,
     Conflict,
@@ -76,9 +81,22 @@ class Controller:
         self._told: dict[ObjectKey, Hashable] = {}  # the failure whose traceback is in the log
         self.resource = api_resource_of(reconciler.kind)
         self.workers = reconciler.workers or app.settings.workers
-        self.queue: WorkQueue[ObjectKey] = WorkQueue(clock=clock, back_off=app.settings.back_off)
+        self.queue: WorkQueue[ObjectKey] = WorkQueue(
+            clock=clock,
+            back_off=app.settings.back_off,
+            group=(lambda key: key.namespace) if app.settings.fair_by_namespace else None,
+        )
+        self._api = api
+        self._manager = app.name
+        self._budget = Budget(clock)
         self._status = StatusWriter(
-            self.resource, api=api, caches=caches, manager=app.name, clock=clock, deliver=self._on_own
+            reconciler.kind,
+            api=api,
+            caches=caches,
+            manager=app.name,
+            clock=clock,
+            deliver=self._on_own,
+            wrote=self._wrote_status,
         )
         self._echoes = Echoes(self.queue.add)
         self._runner = Runner(
@@ -90,6 +108,7 @@ class Controller:
             clock=clock,
             status=self._status,
             echoes=self._echoes,
+            budget=self._budget,
             sent=sent,
         )
 
@@ -151,6 +170,28 @@ class Controller:
         if (raw["metadata"].get("annotations") or {}).get(ANNOTATION_PAUSED) == "true":
             _log.debug("%s %s is paused", self.resource.kind, key)
             return
+        if not await self._may_run(key, raw):
+            return
+        try:
+            await self._run(key, raw)
+        finally:
+            wait = self._budget.end(key, raw)
+            if wait:
+                self.queue.add_after(key, timedelta(seconds=wait))
+        if self._budget.is_calm(key):
+            self._events.release(self._conflict_scope(key))
+
+    async def _may_run(self, key: ObjectKey, raw: JSONObject) -> bool:
+        """Tell whether the budget of a key lets it run; if not, it runs later, and the cause is reported."""
+        wait = self._budget.wait(key, raw)
+        contested = self._budget.contested(key)
+        if contested is not None:
+            await self._report_conflict(key, raw, contested)
+        if wait:
+            self.queue.add_after(key, timedelta(seconds=wait))
+        return not wait
+
+    async def _run(self, key: ObjectKey, raw: JSONObject) -> None:
         try:
             requeue = await self._runner.run(key, raw)
         except Conflict as error:
@@ -206,8 +247,27 @@ class Controller:
         notice = Notice(regarding=Reference.of(raw), type="Warning", reason=_reason(error), message=_message(error))
         await self._events.hold(self._scope(key), [notice])
 
+    async def _report_conflict(self, key: ObjectKey, raw: JSONObject, contested: Written) -> None:
+        """Send one Event that says what is undone again and again, and by whom."""
+        if not contested.created and not undone(contested, self._caches.get(contested.resource, contested.key)):
+            return
+        found = await explained(contested, self._api, self._manager)
+        if found is None:
+            return
+        self._budget.explained(key)
+        reason, message = found
+        _log.warning("%s %s: %s: %s; it is repaired less and less often", self.resource.kind, key, reason, message)
+        notice = Notice(regarding=Reference.of(raw), type="Warning", reason=reason, message=message)
+        await self._events.hold(self._conflict_scope(key), [notice])
+
+    def _wrote_status(self, raw: JSONObject, body: JSONObject, answer: JSONObject) -> None:
+        key = key_of(raw)
+        self._budget.wrote(key, raw, Written(self.resource, key, body, answer, subresource="status"))
+
     def _forget(self, key: ObjectKey) -> None:
         self.queue.drop(key)
+        self._budget.forget(key)
+        self._events.release(self._conflict_scope(key))
         self._events.release(self._scope(key))
         self._events.release((self.resource, key))  # what reconcile functions hold: see EventRecorder.hold
         self._at_once.pop(key, None)
@@ -217,6 +277,9 @@ class Controller:
 
     def _scope(self, key: ObjectKey) -> tuple[str, ApiResource, ObjectKey]:
         return ("operatorkit.runtime", self.resource, key)
+
+    def _conflict_scope(self, key: ObjectKey) -> tuple[str, ApiResource, ObjectKey]:
+        return ("operatorkit.runtime.conflict", self.resource, key)
 
 
 def _reason(error: Exception) -> str:

@@ -138,6 +138,13 @@ class TrackedReader:
         self._echoes.read(self._parent, api_resource_of(kind))
         return self._reader.list(kind, namespace=namespace, labels=labels, index=index)
 
+    def keys(
+        self, kind: type[Any], *, index: tuple[str, str], namespace: str | None = None
+    ) -> builtins.list[ObjectKey]:
+        """Return the keys of the objects that an index finds, without reading one, by namespace and name."""
+        self._echoes.read(self._parent, api_resource_of(kind))
+        return self._reader.keys(kind, index=index, namespace=namespace)
+
 
 class TrackedLive:
     """The live objects of the children of one run, with the answers to its applies noted."""

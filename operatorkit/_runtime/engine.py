@@ -12,8 +12,9 @@ import asyncio
 import logging
 import socket
 from collections.abc import Coroutine
+from contextlib import suppress
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 from operatorkit._runtime.admission import AdmissionService, Topology
 from operatorkit._runtime.caches import Caches
@@ -28,6 +29,7 @@ from operatorkit.operator import Operator
 
 __all__ = ["Engine"]
 
+_EVENTS_SENT_WITHIN_SECONDS: Final = 5.0
 _log = logging.getLogger("operatorkit.runtime")
 
 
@@ -71,12 +73,21 @@ class Engine:
             for reconciler in app.reconcilers
         ]
         self._admission = (
-            AdmissionService(app, api, webhooks, namespace=namespace, clock=clock, network_clock=network_clock)
+            AdmissionService(
+                app,
+                api,
+                webhooks,
+                namespace=namespace,
+                clock=clock,
+                network_clock=network_clock,
+                history=self.caches.history,
+            )
             if webhooks is not None and app.webhooks
             else None
         )
         for resource in self.caches.resources:
             self.caches.subscribe(resource, self._watcher(resource))
+        self.caches.history.subscribe(self._hold)
 
     async def run(self) -> None:
         """Run until `stop`; then let runs that have begun finish, for `Settings.shutdown_timeout` at most."""
@@ -151,6 +162,9 @@ class Engine:
             for task in late:
                 _log.warning("%s did not finish within %g s: cancelled", task.get_name(), limit)
                 task.cancel()
+        with suppress(TimeoutError):  # what the last runs recorded; an API that takes no Events does not hold us up
+            async with asyncio.timeout(_EVENTS_SENT_WITHIN_SECONDS):
+                await self.events.idle()
 
     def stop(self) -> None:
         """Begin to stop: `run` returns when what runs now has finished."""
@@ -159,6 +173,16 @@ class Engine:
     async def ready(self) -> None:
         """Return when caches are filled and workers run. Does not return for an engine whose `run` failed."""
         await self._ready.wait()
+
+    @property
+    def is_stopping(self) -> bool:
+        """True once `stop` was called."""
+        return self._stopping.is_set()
+
+    @property
+    def admission(self) -> AdmissionService | None:
+        """What serves the webhooks; None where they are not served."""
+        return self._admission
 
     @property
     def is_ready(self) -> bool:
@@ -190,6 +214,7 @@ class Engine:
             doubt.clear()
             while not all(queue.idle for queue in queues):  # one may get to work while we wait for another
                 await asyncio.gather(*(queue.wait_idle() for queue in queues))
+            await self.events.idle()
             self._changed.clear()
             runs = sum(queue.handed_out for queue in queues)
             behind = [r for r in self.caches.resources if not await self._is_current(r, doubt)]
@@ -217,6 +242,14 @@ class Engine:
             for controller in self.controllers
             for key, what in controller.queue.busy().items()
         ]
+
+    def _hold(self, in_doubt: bool) -> None:
+        """Let nothing run while caches may hold objects of a server that is no more."""
+        for controller in self.controllers:
+            if in_doubt:
+                controller.queue.hold()
+            else:
+                controller.queue.release()
 
     def _watcher(self, resource: ApiResource) -> Any:
         def listener(change: Change) -> None:

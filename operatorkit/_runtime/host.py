@@ -19,12 +19,14 @@ from typing import Any
 import kopf
 
 from operatorkit._runtime.admission import Topology
+from operatorkit._runtime.checks import Checks
 from operatorkit._runtime.engine import Engine
 from operatorkit._runtime.health import serve_health
-from operatorkit._runtime.install import install_definitions
+from operatorkit._runtime.install import Shrinking, install_definitions, install_stand_ins
 from operatorkit._runtime.preflight import check
 from operatorkit.clock import SYSTEM_CLOCK, Clock
 from operatorkit.cluster import ClusterConfig, LiveCluster
+from operatorkit.definitions import external_kinds, own_kinds
 from operatorkit.errors import DefinitionError
 from operatorkit.names import KOPF_PREFIX
 from operatorkit.operator import Operator
@@ -48,13 +50,17 @@ async def host(
     origin: str = "MODULE",
     clock: Clock = SYSTEM_CLOCK,
     install: bool = False,
+    shrinking: Shrinking = "never",
+    stand_ins: bool = False,
     health_port: int | None = None,
     webhooks: Topology | None = None,
 ) -> None:
     """Run an operator until SIGTERM or SIGINT; runs that have begun finish first.
 
-    With `install`, the definitions of its own kinds are applied before it starts. `health_port` is where probes are
-    answered, see `health`; `webhooks` is where API servers find its webhooks, None to leave them alone.
+    With `install`, the definitions of its own kinds are applied before it starts; `shrinking` says which of those that
+    are there may lose something. With `stand_ins`, external kinds that are missing get a definition too. `health_port`
+    is where probes are answered, see `health`; `webhooks` is where API servers find its webhooks, None to leave them
+    alone.
 
     Call it in the main thread, in a loop of its own: kopf cancels what it finds there when it stops. Raises InputError
     when a kind or a permission is missing, DefinitionError when handlers of kopf ask for admission, ClusterError when
@@ -73,9 +79,12 @@ async def host(
         )
         engine = Engine(app, api, clock=clock, namespace=namespace, webhooks=webhooks)
         if health_port is not None:
-            await stack.enter_async_context(serve_health(health_port, is_ready=lambda: engine.is_ready))
+            checks = Checks(engine, reconcile_timeout=app.settings.reconcile_timeout, network_clock=SYSTEM_CLOCK)
+            await stack.enter_async_context(serve_health(health_port, live=checks.live, ready=checks.ready))
         if install:
-            await install_definitions(app.kinds(), api)
+            await install_definitions(own_kinds(app), api, shrinking=shrinking)
+        if stand_ins:
+            await install_stand_ins(external_kinds(app), api)
         await check(app, api, namespace=namespace, origin=origin)
         stop = asyncio.Event()
         running = asyncio.create_task(engine.run(), name=f"engine of {app.name}")

@@ -10,11 +10,12 @@ import asyncio
 from collections.abc import Iterable
 
 from operatorkit.cluster import ClusterAPI
+from operatorkit.definitions import is_own
 from operatorkit.errors import Forbidden, InputError, NoKindMatch
 from operatorkit.names import ApiResource
 from operatorkit.operator import Operator
 from operatorkit.permissions import Permission, permissions
-from operatorkit.resource import Resource, api_resource_of
+from operatorkit.resource import api_resource_of
 
 __all__ = ["check"]
 
@@ -36,7 +37,7 @@ async def _check_kinds(app: Operator, api: ClusterAPI, origin: str) -> None:
         try:
             await api.resolve(resource.group, resource.kind, resource.version)
         except NoKindMatch:
-            (own if issubclass(kind, Resource) else missing).append(resource)
+            (own if is_own(app, kind) else missing).append(resource)
     if own:
         raise InputError(
             f"the API server does not serve {_listed(own)}: install the definitions first, with "

@@ -10,6 +10,9 @@ What belongs here: which key runs next, and when. What does not: what the keys m
 
 A key that is added while it waits is not added twice: a burst of changes is one run. One that is added while it runs
 waits until that run is done: no key ever runs twice at once, and no change is lost.
+
+Where keys belong to groups (the controllers': their namespaces), the groups take turns within a priority: a tenant with
+thousands of dirty keys delays another's by one run for each worker, not by thousands.
 """
 
 from __future__ import annotations
@@ -18,12 +21,13 @@ import asyncio
 import heapq
 import itertools
 import random
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from datetime import timedelta
 from enum import IntEnum
 from typing import Final, Generic, TypeVar
 
 from operatorkit.clock import Clock
+from operatorkit.fairness import FairQueue
 from operatorkit.settings import BackOff
 
 __all__ = ["Priority", "QueueClosed", "WorkQueue"]
@@ -48,23 +52,32 @@ class WorkQueue(Generic[K]):
     """Keyed, deduplicating, with delays and per-key exponential back-off; for one event loop, no locks.
 
     Guarantees: no key is handed out twice before `done`; a key added while it runs is handed out again; within a
-    priority, first come, first served; `close` wakes every waiter. `run` must be running for delayed keys to fall due.
+    priority, the groups take turns, and within a group, first come, first served (without `group`, all keys are of
+    one); `close` wakes every waiter. `run` must be running for delayed keys to fall due.
     """
 
-    def __init__(self, *, clock: Clock, back_off: BackOff | None = None, rng: random.Random | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        back_off: BackOff | None = None,
+        rng: random.Random | None = None,
+        group: Callable[[K], Hashable] | None = None,
+    ) -> None:
         self._clock = clock
         self._back_off = back_off or BackOff()
         self._rng = rng or random.Random()  # noqa: S311 - jitter, not a secret
         self._order = itertools.count()
         self._waiting: dict[K, Priority] = {}
-        self._heap: list[tuple[Priority, int, K]] = []
-        self._running: set[K] = set()
+        self._ready: dict[Priority, FairQueue[K]] = {priority: FairQueue(group) for priority in Priority}
+        self._running: dict[K, float] = {}  # and since when
         self._again: dict[K, Priority] = {}
         self._due: dict[K, tuple[float, Priority]] = {}
         self._timers: list[tuple[float, int, K]] = []
         self._failures: dict[K, int] = {}
         self._getters: list[asyncio.Future[None]] = []
         self._closed = False
+        self._held = False
         self.handed_out = 0  # how often a key was handed out: who waits for quiet sees what came and went meanwhile
         self._earlier = asyncio.Event()
         self._idle = asyncio.Event()
@@ -81,8 +94,10 @@ class WorkQueue(Generic[K]):
         known = self._waiting.get(key)
         if known is not None and known <= priority:
             return
+        if known is not None:
+            self._ready[known].discard(key)
         self._waiting[key] = priority
-        heapq.heappush(self._heap, (priority, next(self._order), key))
+        self._ready[priority].push(key)
         self._idle.clear()
         self._wake_one()
 
@@ -137,9 +152,9 @@ class WorkQueue(Generic[K]):
         while True:
             if self._closed:
                 raise QueueClosed
-            key = self._pop()
+            key = self._pop() if not self._held else None
             if key is not None:
-                self._running.add(key)
+                self._running[key] = self._clock.monotonic()
                 self.handed_out += 1
                 return key
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -156,12 +171,22 @@ class WorkQueue(Generic[K]):
 
     def done(self, key: K) -> None:
         """Take `key` back from its worker; if it was added meanwhile, it waits again."""
-        self._running.discard(key)
+        self._running.pop(key, None)
         again = self._again.pop(key, None)
         if again is not None:
             self.add(key, again)
         if not self._waiting and not self._running:
             self._idle.set()
+
+    def hold(self) -> None:
+        """Hand out no key until `release`; keys that run now run on."""
+        self._held = True
+
+    def release(self) -> None:
+        """Hand out keys again."""
+        self._held = False
+        for _ in range(len(self._waiting)):
+            self._wake_one()
 
     @property
     def idle(self) -> bool:
@@ -176,6 +201,11 @@ class WorkQueue(Generic[K]):
         """Return the keys that run or wait, and which of the two."""
         return {**dict.fromkeys(self._waiting, "waits"), **dict.fromkeys(self._running, "runs")}
 
+    def running(self) -> dict[K, timedelta]:
+        """Return the keys that run, and for how long."""
+        now = self._clock.monotonic()
+        return {key: timedelta(seconds=now - since) for key, since in self._running.items()}
+
     def delayed(self) -> dict[K, timedelta]:
         """Return the keys that wait for time to pass, and how long from now."""
         now = self._clock.monotonic()
@@ -188,6 +218,8 @@ class WorkQueue(Generic[K]):
         """Hand out no more keys; every waiting `get` raises QueueClosed. Running keys may still be `done`."""
         self._closed = True
         self._waiting.clear()
+        for ready in self._ready.values():
+            ready.clear()
         self._again.clear()
         self._due.clear()
         self._earlier.set()
@@ -238,9 +270,9 @@ class WorkQueue(Generic[K]):
             await asyncio.gather(sleeping, waiting, return_exceptions=True)
 
     def _pop(self) -> K | None:
-        while self._heap:
-            priority, _, key = heapq.heappop(self._heap)
-            if self._waiting.get(key) is priority:
+        for priority in Priority:
+            key = self._ready[priority].pop()
+            if key is not None:
                 del self._waiting[key]
                 return key
         return None

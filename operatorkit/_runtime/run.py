@@ -12,6 +12,7 @@ import logging
 from datetime import timedelta
 from typing import Any
 
+from operatorkit._runtime.budget import Budget, Written
 from operatorkit._runtime.caches import CacheReader, Caches, typed
 from operatorkit._runtime.echoes import Echoes, TrackedLive, TrackedReader, tracked_api
 from operatorkit._runtime.status import StatusWriter, status_of
@@ -19,12 +20,12 @@ from operatorkit.children import Children, Sent
 from operatorkit.clock import Clock
 from operatorkit.cluster import ClusterAPI, JSONObject, PatchType
 from operatorkit.conditions import get_condition
-from operatorkit.context import Context
-from operatorkit.errors import InvalidObject, NotFound, OperatorKitError, TerminalError
+from operatorkit.context import Context, condition_model
+from operatorkit.errors import Invalid, InvalidObject, NotFound, OperatorKitError, TerminalError
 from operatorkit.events import EventRecorder
 from operatorkit.names import PREFIX, ApiResource, ObjectKey, shorten
 from operatorkit.operator import Operator, Reconciler, Requeue
-from operatorkit.resource import api_resource_of
+from operatorkit.resource import Resource, api_resource_of
 
 __all__ = ["Runner"]
 
@@ -45,6 +46,7 @@ class Runner:
         clock: Clock,
         status: StatusWriter,
         echoes: Echoes,
+        budget: Budget,
         sent: dict[tuple[ApiResource, ObjectKey], Sent],
     ) -> None:
         self._app = app
@@ -55,9 +57,11 @@ class Runner:
         self._clock = clock
         self._status = status
         self._echoes = echoes
+        self._budget = budget
         self._sent = sent
         self._reader = CacheReader(app, caches)
         self._resource = api_resource_of(reconciler.kind)
+        self._is_own_kind = issubclass(reconciler.kind, Resource)  # of others the status is somebody else's
         self._owned = [api_resource_of(kind) for kind in reconciler.owns]
         self._finalizer = f"{PREFIX}/{shorten(app.name)}"
         self._logger = logging.getLogger(f"operatorkit.operator.{app.name}")
@@ -84,6 +88,7 @@ class Runner:
             live=TrackedLive(self._echoes, key, self._caches),
             manager=self._app.name,
             sent=self._sent,
+            wrote=lambda *write: self._budget.wrote(key, raw, Written(*write)),
         )
         ctx = Context(
             key=key,
@@ -122,14 +127,14 @@ class Runner:
                 await children.prune()
         except (Exception, asyncio.CancelledError) as error:
             failure = self._failure(error, timed_out=timer.expired(), limit=limit)
-            if isinstance(failure, TerminalError) and not failure.reported:
+            if isinstance(failure, TerminalError) and not failure.reported and self._is_own_kind:
                 _say_terminal(obj, ctx, failure)
             try:
                 await self._status.write(raw, before, obj)
             except OperatorKitError as second:
                 _log.warning("%s %s: its status was not written: %s", self._resource.kind, ctx.key, second)
-                if isinstance(failure, TerminalError):
-                    raise second from failure
+                if isinstance(failure, TerminalError) and not isinstance(second, Invalid | InvalidObject):
+                    raise second from failure  # and not where it would be refused again: then the failure counts
             if failure is error:
                 raise
             raise failure from error
@@ -192,10 +197,9 @@ def _too_slow(limit: timedelta) -> OperatorKitError:
 
 def _say_terminal(obj: Any, ctx: Context, error: TerminalError) -> None:
     """Set Ready=False, where the kind has conditions and the function has not said so itself."""
-    conditions = getattr(obj.status, "conditions", None)
-    if not isinstance(conditions, list):
+    if condition_model(type(obj)) is None or obj.status is None:
         return
-    known = get_condition(conditions, "Ready")
+    known = get_condition(obj.status.conditions or (), "Ready")
     said = "Ready" in ctx._said  # noqa: SLF001 - of this run; what an earlier one said may be out of date
     if not said or known is None or (known.status, known.reason) != ("False", error.reason):
         ctx.condition("Ready", False, error.reason, str(error))

@@ -7,18 +7,19 @@ does not: what the status says (the reconcile function).
 from __future__ import annotations
 
 import copy
-import json
+import functools
 from collections.abc import Callable
 from typing import Any, Final
 
 from operatorkit._runtime.caches import Caches
+from operatorkit._runtime.leaves import own_fields, settled, would_change_nothing
 from operatorkit.clock import Clock
 from operatorkit.cluster import Change, ClusterAPI, JSONObject, PatchType, key_of
 from operatorkit.cluster.versions import is_newer
 from operatorkit.crd.model import written
 from operatorkit.errors import Conflict, Invalid, NotFound
-from operatorkit.names import ApiResource, ObjectKey
-from operatorkit.resource import Resource, write
+from operatorkit.names import ObjectKey
+from operatorkit.resource import Resource, api_resource_of, status_schema, write
 
 __all__ = ["StatusWriter", "status_of"]
 
@@ -35,6 +36,8 @@ def status_of(obj: Any) -> JSONObject:
 class StatusWriter:
     """Writes the status of the objects of one kind. Every change of the kind must be shown to `swallows`.
 
+    `wrote` is told of each write that changed an object: the object before, what was sent, and the answer.
+
     The echo of a write may come before the answer that tells its version. So changes of a key are held back while its
     status is being written, and given to `deliver` afterwards, in order.
 
@@ -49,19 +52,22 @@ class StatusWriter:
 
     def __init__(
         self,
-        resource: ApiResource,
+        kind: type[Any],
         *,
         api: ClusterAPI,
         caches: Caches,
         manager: str,
         clock: Clock,
         deliver: Callable[[Change], None],
+        wrote: Callable[[JSONObject, JSONObject, JSONObject], None],
     ) -> None:
-        self._resource = resource
+        self._resource = api_resource_of(kind)
+        self._schema = functools.cache(functools.partial(status_schema, kind))
         self._api = api
         self._caches = caches
         self._manager = manager
         self._deliver = deliver
+        self._wrote = wrote
         self._own: dict[ObjectKey, set[str]] = {}
         self._held: dict[ObjectKey, list[Change]] = {}
         self._clock = clock
@@ -70,12 +76,18 @@ class StatusWriter:
     async def write(self, raw: JSONObject, before: JSONObject, obj: Any) -> JSONObject:
         """Apply the status of `obj` if it differs from `before`, which `raw` had when the run began.
 
+        Only what the operator owns of it, and what the run changed, is sent (`leaves`).
+
         Return the object as it is now if only our status is new in it, else `raw`.
 
         Raises Conflict when the object is no longer the one with that uid, and other ClusterErrors.
         """
         after = status_of(obj)
-        if after == before:
+        if settled(after) == settled(before):
+            return raw
+        owned = self._owned_fields(raw)
+        sent = own_fields(after, before, owned, self._schema())
+        if would_change_nothing(sent, before, owned):
             return raw
         key = key_of(raw)
         meta = {"name": key.name, "uid": raw["metadata"]["uid"]} | (
@@ -85,7 +97,7 @@ class StatusWriter:
             "apiVersion": self._resource.api_version,
             "kind": self._resource.kind,
             "metadata": meta,
-            "status": _ours(after, before, self._owned_fields(raw)),
+            "status": sent,
         }
         self._held[key] = []
         try:
@@ -110,6 +122,8 @@ class StatusWriter:
             raise
         else:
             self._caches.put(self._resource, answer)
+            if answer["metadata"]["resourceVersion"] != raw["metadata"]["resourceVersion"]:
+                self._wrote(raw, {"status": body["status"]}, answer)
             if _without_status(answer) != _without_status(raw):
                 return raw
             self._own.setdefault(key, set()).add(answer["metadata"]["resourceVersion"])
@@ -158,21 +172,6 @@ class StatusWriter:
         if later:
             self._own[key] = later
         return version in versions
-
-
-def _ours(after: JSONObject, before: JSONObject, owned: JSONObject) -> JSONObject:
-    """Leave out what others wrote into the status and this run did not change: sending it would take it from them."""
-    kept = {name: value for name, value in after.items() if f"f:{name}" in owned or value != before.get(name)}
-    conditions = kept.get("conditions")
-    if isinstance(conditions, list):
-        known = {condition.get("type"): condition for condition in before.get("conditions") or ()}
-        types = {json.loads(name[2:]).get("type") for name in owned.get("f:conditions") or {} if name.startswith("k:")}
-        kept["conditions"] = [
-            condition
-            for condition in conditions
-            if condition.get("type") in types or condition != known.get(condition.get("type"))
-        ]
-    return kept
 
 
 def _without_status(obj: JSONObject) -> JSONObject:

@@ -16,21 +16,23 @@ from typing import Any
 
 import jinja2
 
-from operatorkit.chart.rbac import rules
+from operatorkit.chart.rbac import Rule, rules
 from operatorkit.chart.values import crd_values, operator_values, schema_text, values_text
-from operatorkit.crd.definition import by_kind
 from operatorkit.crd.render import render
+from operatorkit.definitions import definitions, own_kinds
 from operatorkit.errors import InputError
 from operatorkit.operator import Operator
 from operatorkit.permissions import permissions
 from operatorkit.resource import Resource, api_resource_of
 from operatorkit.webhooks import ServiceReference, configurations
+from operatorkit.webhooks.manifests import leaves_out_own_namespace
 
 __all__ = ["HEALTH_PORT", "Chart", "crd_chart", "operator_chart"]
 
 HEALTH_PORT = 8081
 
 _GRACE_TO_SPARE_SECONDS = 10
+_WRITING = {"create", "update", "patch"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ class Chart:
 
 def crd_chart(app: Operator, *, version: str) -> Chart:
     """Return the chart of the definitions of an operator's own kinds. Raises InputError when it has none."""
-    own = [kind for kind in app.kinds() if issubclass(kind, Resource)]
+    own = own_kinds(app)
     if not own:
         raise InputError(f"{app.name} has no kinds of its own, so there is no chart of definitions to make")
     name = f"{app.name}-crds"
@@ -83,7 +85,7 @@ def crd_chart(app: Operator, *, version: str) -> Chart:
         "values.schema.json": schema_text(crd_values()),
         "templates/NOTES.txt": _filled("crds-NOTES.txt", facts),
     }
-    for definition in by_kind(kind.crd() for kind in own):
+    for definition in definitions(own):
         path = f"templates/{definition['spec']['group']}_{definition['spec']['names']['plural']}.yaml"
         files[path] = _filled("crds-definition.yaml", {**facts, **_parts(definition)})
     return Chart(name, files)
@@ -92,10 +94,13 @@ def crd_chart(app: Operator, *, version: str) -> Chart:
 def operator_chart(app: Operator, target: str, *, version: str, image: str | None = None) -> Chart:
     """Return the chart that runs an operator; `target` is what `operatorkit run` is given in its container."""
     found = rules(permissions(app, service=_service(app)))
-    own = [kind for kind in app.kinds() if issubclass(kind, Resource)]
+    own = own_kinds(app)
     reviews = max((one.timeout for one in app.webhooks), default=timedelta(0))
     grace = math.ceil((app.settings.shutdown_timeout + reviews).total_seconds()) + _GRACE_TO_SPARE_SECONDS
-    values = operator_values(image or app.name, grace_seconds=grace)
+    writes_secrets = any(_writes_secrets(rule) for rule in found)
+    values = operator_values(
+        image or app.name, grace_seconds=grace, webhooks=bool(app.webhooks), writes_secrets=writes_secrets
+    )
     facts = {
         "name": app.name,
         "target": target,
@@ -109,11 +114,15 @@ def operator_chart(app: Operator, target: str, *, version: str, image: str | Non
         "tells_of_cluster_scoped": any(not api_resource_of(one.kind).namespaced for one in app.reconcilers),
         "health_port": HEALTH_PORT,
         "webhooks": _registrations(app),
+        "writes_secrets": writes_secrets,
+        "left_out": sorted({one.resource.kind for one in app.webhooks if leaves_out_own_namespace(one)}),
         "judged": sorted({one.resource.kind for one in app.webhooks if one.failure_policy == "Fail"}),
     }
-    names = ["_helpers.tpl", "deployment.yaml", "serviceaccount.yaml", "rbac.yaml", "NOTES.txt"]
+    names = ["_helpers.tpl", "deployment.yaml", "serviceaccount.yaml", "rbac.yaml", "networkpolicy.yaml", "NOTES.txt"]
     if app.webhooks:
         names += ["service.yaml", "webhooks.yaml"]
+    if writes_secrets:
+        names.append("secretpolicy.yaml")
     return Chart(
         app.name,
         {
@@ -123,6 +132,11 @@ def operator_chart(app: Operator, target: str, *, version: str, image: str | Non
             **{f"templates/{name}": _filled(name, facts) for name in names},
         },
     )
+
+
+def _writes_secrets(rule: Rule) -> bool:
+    """Tell whether a rule is for the Secrets of others; those that hold the keys of webhooks are its own."""
+    return (rule.group, rule.resource) == ("", "secrets") and not rule.own and bool(_WRITING & set(rule.verbs))
 
 
 def _service(app: Operator) -> ServiceReference:

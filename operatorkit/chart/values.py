@@ -26,8 +26,11 @@ _AFFINITY = r"^(node|pod|podAnti)Affinity$"
 _TAG = r"^([A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?$"
 
 
-def operator_values(image: str, *, grace_seconds: int) -> Schema:
-    """Return the schema, defaults included, of the values of an operator's chart."""
+def operator_values(image: str, *, grace_seconds: int, webhooks: bool = False, writes_secrets: bool = False) -> Schema:
+    """Return the schema, defaults included, of the values of an operator's chart.
+
+    `webhooks` says that it serves some, `writes_secrets` that it may write Secrets of others.
+    """
     return _object(
         "Values of the operator's chart.",
         image=_object(
@@ -61,6 +64,8 @@ def operator_values(image: str, *, grace_seconds: int) -> Schema:
             annotations=_texts("Annotations of it."),
         ),
         rbac=_object("Its permissions.", create=_value("boolean", "Make the roles, and bind them.", True)),
+        networkPolicy=_network_policy(webhooks=webhooks),
+        **({"secretPolicy": _secret_policy()} if writes_secrets else {}),
         resources=_object(
             "What one Pod may use.",
             requests=_quantities("What is set aside for it.", {"cpu": "50m", "memory": "128Mi"}),
@@ -74,6 +79,46 @@ def operator_values(image: str, *, grace_seconds: int) -> Schema:
         **_scheduling(),
         nameOverride=_string("A name in place of the chart's.", pattern=r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$"),
         fullnameOverride=_string("A name in place of the release's.", pattern=r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$"),
+    )
+
+
+def _network_policy(*, webhooks: bool) -> Schema:
+    peers = "as `from` of a NetworkPolicy has them; when empty, all."
+    values = {
+        "enabled": _value("boolean", "Make it: nothing else of the Pod can be reached.", True),
+        "healthSources": _list(f"Who may reach the port of probes, {peers}", _peer()),
+    }
+    if webhooks:
+        text = (
+            "Who may reach the port of webhooks: the API servers, mostly an ipBlock each, "
+            f"{peers} A source that is missing here makes each review fail."
+        )
+        values["webhookSources"] = _list(text, _peer())
+    return _object("The NetworkPolicy of the Pods, for ingress only.", **values)
+
+
+def _peer() -> Schema:
+    selector: Schema = {"type": "object"}
+    block: dict[str, Schema] = {"cidr": {"type": "string"}, "except": {"type": "array", "items": {"type": "string"}}}
+    peer = {"ipBlock": _closed(block, required=["cidr"]), "namespaceSelector": selector, "podSelector": selector}
+    return _closed(peer, minProperties=1)
+
+
+def _secret_policy() -> Schema:
+    return _object(
+        "A ValidatingAdmissionPolicy (Kubernetes 1.30 or newer) that bounds which Secrets the operator writes. The "
+        "right to write every Secret is as much as all rights: a Secret of type kubernetes.io/service-account-token is "
+        "given a token of any ServiceAccount. The policy forbids that type, and bootstrap tokens, always. It bounds no "
+        "reads.",
+        enabled=_value("boolean", "Make it.", False),
+        types=_texts_list(
+            "Types of Secrets that it may write.", ["Opaque", "kubernetes.io/tls"], r"^[A-Za-z0-9]([-A-Za-z0-9_./]*)$"
+        ),
+        names=_texts_list(
+            "Regular expressions (RE2), one of which the name of a Secret must match as a whole; when empty, any name.",
+            [],
+            r"^[^\n\r]+$",
+        ),
     )
 
 
@@ -149,6 +194,10 @@ def _string(description: str, default: str = "", **bounds: Any) -> Schema:
 
 def _list(description: str, items: Schema) -> Schema:
     return _value("array", description, [], items=items)
+
+
+def _texts_list(description: str, default: list[str], pattern: str) -> Schema:
+    return _value("array", description, default, items={"type": "string", "pattern": pattern})
 
 
 def _name(description: str) -> Schema:

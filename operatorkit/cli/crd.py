@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from operatorkit.cli._load import load_module, operator_in, parse
+from operatorkit.definitions import definitions, own_kinds
 from operatorkit.errors import InputError
 from operatorkit.resource import Resource
 
@@ -42,11 +43,10 @@ def render_command(modules: tuple[str, ...], output: str) -> None:
 
     operatorkit crd render pg.py | kubectl apply --server-side -f -
     """
-    from operatorkit.crd.definition import by_kind
     from operatorkit.crd.render import render
 
-    kinds = dict.fromkeys(kind for target in modules for kind in resources_in(target))
-    manifests = by_kind(kind.crd() for kind in kinds)
+    kinds = list(dict.fromkeys(kind for target in modules for kind in resources_in(target)))
+    manifests = definitions(kinds)
     if output == "yaml":
         click.echo(render(manifests), nl=False)
     elif output == "json":
@@ -69,10 +69,12 @@ def _write(manifests: list[dict[str, Any]], directory: Path) -> None:
 
 
 def resources_in(text: str) -> list[type[Resource[Any, Any]]]:
-    """Return the resource classes that a module has or that its operators reconcile, by group and kind.
+    """Return the resource classes that a module has or that are its operators' own, by group and kind.
 
-    `text` names it as on the command line; if it names an operator in it, only the kinds of that one are meant.
-    Raises InputError when there are none.
+    `text` names it as on the command line; if it names an operator in it, only the kinds of that one are meant. Kinds
+    that somebody else defines are left out.
+
+    Raises InputError when there are none, and DefinitionError when it is not clear whose a kind of an operator is.
     """
     target = parse(text)
     module = load_module(target)
@@ -80,8 +82,9 @@ def resources_in(text: str) -> list[type[Resource[Any, Any]]]:
     values = [operator_in(module, target)] if named else list(vars(module).values())
     found: set[type[Resource[Any, Any]]] = set()
     for value in values:
-        kinds = value.kinds() if _is_operator(value) else [value]
+        kinds = own_kinds(value) if _is_operator(value) else [value]
         found |= {kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Resource) and kind.kind}
+    found = {kind for kind in found if not kind.external()}
     if not found:
         raise InputError(
             f"{text} has no resource classes: a class like "

@@ -17,8 +17,8 @@ import click
 
 from operatorkit.cli._signals import stop_signals
 from operatorkit.cluster import JSONObject
+from operatorkit.definitions import definitions, own_kinds
 from operatorkit.errors import OperatorKitError
-from operatorkit.resource import Resource
 
 __all__ = ["command"]
 
@@ -117,8 +117,7 @@ async def _chapters(stack: contextlib.ExitStack, folder: Path, kubeconfig: Path,
 def _definitions() -> list[JSONObject]:
     """Return the definitions of the pki operator's own kinds, found as `operatorkit run pki` finds the operator."""
     (entry_point,) = metadata.entry_points(group="operatorkit.operators", name="pki")
-    kinds = [kind for kind in entry_point.load().kinds() if issubclass(kind, Resource)]
-    return [kind.crd() for kind in kinds]
+    return definitions(own_kinds(entry_point.load()))
 
 
 @contextlib.contextmanager

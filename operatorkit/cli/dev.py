@@ -41,8 +41,13 @@ _SKIPPED = {"__pycache__", "node_modules", "site-packages"}
 @port_option
 @nodes_option
 @kubeconfig_option
+@click.option(
+    "--allow-shrink",
+    is_flag=True,
+    help="Take fields, versions or the scope from definitions that somebody else put there too.",
+)
 @click.option("--verbose", "-v", is_flag=True, help="Let the operator say more.")
-def command(target: str, port: int, nodes: int, kubeconfig: Path | None, verbose: bool) -> None:
+def command(target: str, port: int, nodes: int, kubeconfig: Path | None, allow_shrink: bool, verbose: bool) -> None:
     """Run an operator on an embedded control plane, and start it again when its code changes.
 
     The operator is named as for `operatorkit run`, mostly by its file. The definitions of its kinds are applied first,
@@ -62,6 +67,7 @@ def command(target: str, port: int, nodes: int, kubeconfig: Path | None, verbose
         click.echo(f"a Kubernetes API answers at {plane.url}; in another terminal:\n\n  export KUBECONFIG={path}\n")
         # -P: a file called queue.py beside the operator must not hide Python's own
         arguments = [sys.executable, "-P", "-m", "operatorkit", "run", target, "--kubeconfig", str(path), "--install"]
+        arguments += ["--disposable", *(["--allow-shrink"] if allow_shrink else [])]
         arguments += ["--webhooks=url", "--leashed", "--scratch", str(folder), *(["--verbose"] if verbose else [])]
         _supervise(arguments, watched, signals)
     click.echo("stopped")

@@ -72,12 +72,12 @@ def command(target: str, output: str, image: str | None, version: str | None, ch
     image's working directory.
     """
     from operatorkit.chart import crd_chart, operator_chart
-    from operatorkit.resource import Resource
+    from operatorkit.definitions import own_kinds
 
     loaded = load(target)
     version = version or _version_of(loaded.target)
     charts = [operator_chart(loaded.app, loaded.target.in_image, version=version, image=image)]
-    if any(issubclass(kind, Resource) for kind in loaded.app.kinds()):
+    if own_kinds(loaded.app):
         charts.insert(0, crd_chart(loaded.app, version=version))
     directory = Path(output)
     if not check:

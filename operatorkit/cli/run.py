@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from operatorkit.cli._cluster_domain import find_cluster_domain
 from operatorkit.cli._load import load
 from operatorkit.cli._loop import run as run_loop
 from operatorkit.errors import InputError
@@ -59,10 +60,16 @@ def _namespace(context: click.Context, parameter: click.Parameter, value: str | 
     help="The namespace that the operator itself lives in; by default $POD_NAMESPACE, else operatorkit-system.",
 )
 @click.option(
+    "--cluster-domain",
+    metavar="DOMAIN",
+    envvar="CLUSTER_DOMAIN",
+    help="What the full names of Services end in; by default that of /etc/resolv.conf, else cluster.local.",
+)
+@click.option(
     "--health-port",
     metavar="PORT",
     type=click.IntRange(0, 65535),
-    help="Answer probes at /healthz and /readyz on this port; 0 takes a free one. By default there is none.",
+    help="Answer probes at /livez and /readyz on this port; 0 takes a free one. By default there is none.",
 )
 @click.option(
     "--webhooks",
@@ -83,7 +90,13 @@ def _namespace(context: click.Context, parameter: click.Parameter, value: str | 
 )
 @click.option("--remove-webhooks", is_flag=True, help="Delete the operator's registration of webhooks, and end.")
 @click.option("--install", is_flag=True, help="Apply the definitions of the operator's own kinds first.")
+@click.option(
+    "--allow-shrink",
+    is_flag=True,
+    help="With --install: apply definitions too that take fields, versions or the scope from those that are there.",
+)
 @click.option("--verbose", "-v", is_flag=True, help="Say more.")
+@click.option("--disposable", is_flag=True, hidden=True, help="With --install: the control plane is there for us only.")
 @click.option("--leashed", is_flag=True, hidden=True, help="Stop when standard input closes: its holder is gone.")
 @click.option("--scratch", metavar="FOLDER", hidden=True, help="With --leashed: remove this then, the holder cannot.")
 def command(
@@ -92,13 +105,16 @@ def command(
     context: str | None,
     namespace: str | None,
     own_namespace: str | None,
+    cluster_domain: str | None,
     health_port: int | None,
     topology: str | None,
     webhook_port: int | None,
     webhook_service: str | None,
     remove_webhooks: bool,
     install: bool,
+    allow_shrink: bool,
     verbose: bool,
+    disposable: bool,
     leashed: bool,
     scratch: str | None,
 ) -> None:
@@ -114,6 +130,8 @@ def command(
     loaded = load(target)
     if own_namespace:
         loaded.app.settings = replace(loaded.app.settings, own_namespace=own_namespace)
+    if domain := cluster_domain or find_cluster_domain():
+        loaded.app.settings = replace(loaded.app.settings, cluster_domain=domain.strip("."))
 
     from operatorkit._runtime import host as process
     from operatorkit.cluster import load_config
@@ -130,6 +148,8 @@ def command(
             namespace=namespace,
             origin=loaded.origin,
             install=install,
+            shrinking="always" if allow_shrink else "own" if disposable else "never",
+            stand_ins=disposable,
             health_port=health_port,
             webhooks=_topology(topology, loaded.app, config, webhook_port, webhook_service),
         )

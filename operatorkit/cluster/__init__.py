@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from operatorkit.cluster.api import ClusterAPI, JSONObject, ObjectList, PatchType, Propagation, WatchEvent
 from operatorkit.cluster.cache import Cache, Change, IndexFunction, key_of
 from operatorkit.cluster.config import ClusterConfig, Credentials, load_config
+from operatorkit.cluster.history import History
 from operatorkit.cluster.informer import Informer
 from operatorkit.cluster.versions import is_newer
 
@@ -26,6 +27,7 @@ __all__ = [
     "ClusterAPI",
     "ClusterConfig",
     "Credentials",
+    "History",
     "IndexFunction",
     "Informer",
     "JSONObject",

@@ -72,8 +72,13 @@ class ClusterAPI(Protocol):
         resource_version: str | None = None,
         limit: int | None = None,
         continue_token: str = "",
+        metadata_only: bool = False,
     ) -> ObjectList:
-        """Return a collection; with `limit`, one page of it. Raises Gone when `continue_token` has expired."""
+        """Return a collection; with `limit`, one page of it. Raises Gone when `continue_token` has expired.
+
+        With `metadata_only`, each object has `apiVersion`, `kind` and `metadata`, and the server sends no more.
+        Source: https://kubernetes.io/docs/reference/using-api/api-concepts/#metadata-only-fetches
+        """
 
     def watch(
         self,
@@ -84,8 +89,11 @@ class ClusterAPI(Protocol):
         label_selector: str = "",
         field_selector: str = "",
         timeout_seconds: int | None = None,
+        metadata_only: bool = False,
     ) -> AsyncIterator[WatchEvent]:
         """Yield what happens after `resource_version`, bookmarks included, until the server ends the watch.
+
+        `metadata_only` is as for `list`.
 
         Raises Gone when `resource_version` is too old. Close the iterator (`aclosing`) to close the connection.
         """

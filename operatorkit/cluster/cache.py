@@ -5,8 +5,8 @@ not: where objects come from (`operatorkit.cluster.informer`).
 
 There are two views of an object, and they differ only between a write of ours and its echo in the watch:
 
-    readers      see the newest version known, our own writes included (`put`)
-    subscribers  are told the watch's history, each event once, as if there were no `put`
+    readers      see the newest version known, our own writes and deletions included (`put`, `hide`)
+    subscribers  are told the watch's history, each event once, as if there were no `put` and no `hide`
 
 Where the watch was down, a list shows what came of it. Subscribers are told that as `gap` changes, and nothing that
 somebody may count on is left out: the state that a write of ours made, though no list shows it, comes before what
@@ -109,17 +109,19 @@ class Cache:
         self._indexes: dict[str, dict[str, set[ObjectKey]]] = {_OWNER: {}}
         # What subscribers saw last of the objects whose entry is ahead of the watch; None for "nothing".
         self._ahead: dict[ObjectKey, _Entry | None] = {}
+        # By key, the uid of the objects that we have deleted, until the watch tells that.
+        self._hidden: dict[ObjectKey, str] = {}
         self._seen_version = ""
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return sum(1 for key in self._entries if not self._is_hidden(key)) if self._hidden else len(self._entries)
 
     def __contains__(self, key: object) -> bool:
-        return key in self._entries
+        return key in self._entries and not self._is_hidden(key)
 
     def get(self, key: ObjectKey) -> JSONObject | None:
         """Return a copy of an object, or None."""
-        entry = self._entries.get(key)
+        entry = self._entries.get(key) if not self._is_hidden(key) else None
         return None if entry is None else _decode(entry.data)
 
     def keys(self, namespace: str | None = None, labels: Mapping[str, str] | None = None) -> builtins.list[ObjectKey]:
@@ -128,7 +130,7 @@ class Cache:
         if labels:
             wanted = labels.items()
             keys = [key for key in keys if self._entries[key].labels.items() >= wanted]
-        return sorted(keys, key=_sorting)
+        return sorted(self._shown(keys), key=_sorting)
 
     def list(self, namespace: str | None = None, labels: Mapping[str, str] | None = None) -> builtins.list[JSONObject]:
         """Return copies of the objects of `keys(namespace, labels)`, in that order."""
@@ -136,8 +138,35 @@ class Cache:
 
     def resource_version(self, key: ObjectKey) -> str | None:
         """Return an object's resource version without decoding it, or None."""
-        entry = self._entries.get(key)
+        entry = self._entries.get(key) if not self._is_hidden(key) else None
         return None if entry is None else entry.resource_version
+
+    def told_version(self, key: ObjectKey) -> tuple[str, str] | None:
+        """Return the resource version and uid in which a list or the watch brought an object last, or None."""
+        entry = self._ahead[key] if key in self._ahead else self._entries.get(key)
+        return None if entry is None else (entry.resource_version, entry.uid)
+
+    def read_version(self, key: ObjectKey) -> str:
+        """Return the resource version that readers see, hidden or not, or ""."""
+        entry = self._entries.get(key)
+        return "" if entry is None else entry.resource_version
+
+    def newest(self) -> tuple[ObjectKey, str, str] | None:
+        """Return key, resource version and uid of the object that a list or the watch brought with the latest version.
+
+        None where there is none, or versions are no numbers.
+        """
+        known = ((key, told) for key in {*self._entries, *self._ahead} if (told := self.told_version(key)) is not None)
+        numbered = [(int(version), key, version, uid) for key, (version, uid) in known if version.isdecimal()]
+        if not numbered:
+            return None
+        _, key, version, uid = max(numbered, key=lambda each: each[0])
+        return key, version, uid
+
+    def answered_version(self) -> str:
+        """Return the latest version that the server has answered to a write of ours and no watch has brought, or ""."""
+        versions = [entry.resource_version for key in self._ahead if (entry := self._entries.get(key)) is not None]
+        return max((each for each in versions if each.isdecimal()), key=int, default="")
 
     def add_index(self, name: str, function: IndexFunction) -> None:
         """Index the objects, present and to come, by the values that `function` gives for each.
@@ -158,7 +187,7 @@ class Cache:
         if name not in self._indexes:
             known = ", ".join(sorted(self._functions.keys() - {_OWNER})) or "none"
             raise KeyError(f"there is no index {name!r}: add it with add_index (indexes: {known})")
-        return sorted(self._indexes[name].get(value, ()), key=_sorting)
+        return sorted(self._shown(self._indexes[name].get(value, ())), key=_sorting)
 
     def by_owner(self, uid: str) -> builtins.list[ObjectKey]:
         """Return the keys of the objects that name `uid` in an owner reference or in operatorkit's owner label."""
@@ -180,6 +209,17 @@ class Cache:
         self._store(key, self._entry(key, {**obj, "metadata": {**obj["metadata"]}}))  # the caller keeps its object
         return True
 
+    def hide(self, key: ObjectKey, uid: str) -> bool:
+        """Let readers see at once that the object with this uid is deleted; say whether that is news to them.
+
+        Subscribers are not told: the watch will tell them.
+        """
+        current = self._entries.get(key)
+        if current is None or current.uid != uid:
+            return False
+        self._hidden[key] = uid
+        return True
+
     def update(self, obj: JSONObject, key: ObjectKey | None = None, *, listed: bool = False) -> builtins.list[Change]:
         """Take in an object from a list or an ADDED or MODIFIED event; return what to tell subscribers, if anything.
 
@@ -189,6 +229,8 @@ class Cache:
             key = key_of(obj)
         current = self._entries.get(key)
         was_ahead = bool(self._ahead) and key in self._ahead
+        if listed and current is not None and not was_ahead and _is_state_of(current, obj):
+            return []  # nothing new: most of a list that only makes sure
         is_echo = was_ahead and current is not None and _is_state_of(current, obj)
         # the echo of what `put` took in is encoded already
         entry = current if is_echo and current is not None else self._entry(key, obj)
@@ -221,6 +263,7 @@ class Cache:
                 told = current
             self._ahead.pop(key, None)
             self._drop(key)
+            self._hidden.pop(key, None)
         self.note(version)
         if told is None:
             return changes
@@ -249,6 +292,7 @@ class Cache:
             changes += _changes(key, self._ahead[key], self._entries.get(key), gap=True)
         self._ahead.clear()
         self._seen_version = ""
+        self._hidden.clear()
         return changes
 
     def told(self) -> builtins.list[Change]:
@@ -292,12 +336,22 @@ class Cache:
     def _store(self, key: ObjectKey, entry: _Entry) -> None:
         self._drop(key)
         self._entries[key] = entry
+        if self._hidden and self._hidden.get(key, entry.uid) != entry.uid:
+            del self._hidden[key]  # recreated
         group = self._namespaces.get(key.namespace)
         if group is None:
             group = self._namespaces[key.namespace] = set()
         group.add(key)
         for name, values in entry.indexed.items():
             self._index(name, values, key)
+
+    def _is_hidden(self, key: Any) -> bool:
+        if not self._hidden or key not in self._hidden or key not in self._entries:
+            return False
+        return self._entries[key].uid == self._hidden[key]
+
+    def _shown(self, keys: Iterable[ObjectKey]) -> Iterable[ObjectKey]:
+        return [key for key in keys if not self._is_hidden(key)] if self._hidden else keys
 
     def _drop(self, key: ObjectKey) -> None:
         entry = self._entries.pop(key, None)

@@ -49,6 +49,9 @@ _NEVER_SENT: Final = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutErr
 _EVENT_TYPES: Final = frozenset({"ADDED", "MODIFIED", "DELETED", "BOOKMARK"})
 _WARNINGS_REMEMBERED: Final = 1000
 _LARGE_BODY_BYTES: Final = 1 << 20
+# Servers that do not know these representations answer with whole objects, of which the rest is dropped here.
+_METADATA: Final = {"Accept": "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"}
+_METADATA_LIST: Final = {"Accept": "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"}
 _PLAIN_SEGMENT: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 
 
@@ -158,6 +161,7 @@ class LiveCluster:
         resource_version: str | None = None,
         limit: int | None = None,
         continue_token: str = "",
+        metadata_only: bool = False,
     ) -> ObjectList:
         """Return a collection; with `limit`, one page of it. Raises Gone when `continue_token` has expired."""
         query = {
@@ -169,10 +173,12 @@ class LiveCluster:
         query = {key: value for key, value in query.items() if value}
         if resource_version is not None and not continue_token:
             query["resourceVersion"] = resource_version
-        answer = _object(await self._send("GET", _collection_path(resource, namespace), query=query, resource=resource))
+        path, headers = _collection_path(resource, namespace), _METADATA_LIST if metadata_only else None
+        answer = _object(await self._send("GET", path, query=query, headers=headers, resource=resource))
         metadata = answer.get("metadata") or {}
+        items = answer.get("items") or ()
         return ObjectList(
-            [_named(item, resource) for item in answer.get("items") or ()],
+            [_metadata_of(item, resource) if metadata_only else _named(item, resource) for item in items],
             str(metadata.get("resourceVersion") or ""),
             str(metadata.get("continue") or ""),
         )
@@ -186,6 +192,7 @@ class LiveCluster:
         label_selector: str = "",
         field_selector: str = "",
         timeout_seconds: int | None = None,
+        metadata_only: bool = False,
     ) -> AsyncGenerator[WatchEvent, None]:
         """Yield what happens after `resource_version`, bookmarks included, until the server ends the watch.
 
@@ -199,7 +206,8 @@ class LiveCluster:
         started = self._clock.monotonic()
         code = 0
         try:
-            async with session.get(url, timeout=self._watch_timeout) as response:
+            headers = _METADATA if metadata_only else None
+            async with session.get(url, timeout=self._watch_timeout, headers=headers) as response:
                 code = response.status
                 self._report("GET", url, code, started)
                 self._note_warnings(response)
@@ -212,7 +220,10 @@ class LiveCluster:
                 try:
                     async for chunk in response.content.iter_any():
                         for line in splitter.feed(chunk):
-                            yield _watch_event(line, request)
+                            event = _watch_event(line, request)
+                            if metadata_only:
+                                event = WatchEvent(event.type, _metadata_of(event.object, resource))
+                            yield event
                 finally:
                     _hang_up(response)
         except (aiohttp.ClientError, OSError) as error:
@@ -546,6 +557,11 @@ def _object(answer: Any) -> JSONObject:
 def _named(item: JSONObject, resource: ApiResource) -> JSONObject:
     """Give an item of a list the apiVersion and kind that the server leaves to the list."""
     return item if "kind" in item else {"apiVersion": resource.api_version, "kind": resource.kind, **item}
+
+
+def _metadata_of(item: JSONObject, resource: ApiResource) -> JSONObject:
+    """Return the metadata of an object under the object's own kind, whatever representation the server chose."""
+    return {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": item.get("metadata") or {}}
 
 
 def _watch_event(line: bytes, request: str) -> WatchEvent:

@@ -16,7 +16,7 @@ from operatorkit.crd.kubernetes import KUBERNETES_VERSION, REF_PREFIX, definitio
 from operatorkit.crd.text import QUANTITY_PATTERN
 from operatorkit.errors import DefinitionError
 
-__all__ = ["schema_of_official"]
+__all__ = ["official_part", "schema_of_official"]
 
 Schema = dict[str, Any]
 
@@ -69,6 +69,13 @@ def schema_of_official(model: type, place: _Place) -> Schema:
             "use a model of a stable API, or Annotated[dict[str, Any], PreserveUnknown()]",
         )
     return _resolved(name, ())
+
+
+def official_part(model: type, name: str) -> Schema | None:
+    """Return the structural schema of one property of a model, or None if the shipped types do not have it."""
+    definition = _names().get(model.__name__)
+    properties = definitions()[definition].get("properties", {}) if definition is not None else {}
+    return _structural(properties[name], ()) if name in properties else None
 
 
 @cache

@@ -6,6 +6,7 @@ What belongs here: bounds, lengths, patterns, list and map types, rules. What do
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Any, Protocol
@@ -37,6 +38,7 @@ _BOUNDS: tuple[tuple[type, str, str, str, str], ...] = (
     (Lt, "lt", "maximum", "exclusiveMaximum", "<"),
     (MultipleOf, "multiple_of", "multipleOf", "", "a multiple of"),
 )
+_INT64 = 2**63
 _WORDS = {">=": "at least", ">": "more than", "<=": "at most", "<": "less than"}
 
 
@@ -79,6 +81,7 @@ def _bound(schema: Schema, mark: Any, place: _Place) -> None:
         if isinstance(limit, timedelta):
             _duration_bound(schema, limit, sign)
         elif schema.get("type") in {"integer", "number"} and isinstance(limit, int | float):
+            _check_precision(limit, sign, schema, place)
             schema[keyword] = limit
             if exclusive:
                 schema[exclusive] = True
@@ -87,6 +90,35 @@ def _bound(schema: Schema, mark: Any, place: _Place) -> None:
                 f"the bound {sign} {limit!r} is set on something that is not a number",
                 'use Field(min_length=...) for lengths, or a rule such as Rule("self > ...")',
             )
+
+
+def _check_precision(limit: float, sign: str, schema: Schema, place: _Place) -> None:
+    """Raise DefinitionError for a bound that an API server, which keeps bounds as float64, makes another of.
+
+    One that is rounded out of the range of int64 makes a real one reject every value, defaults included.
+    """
+    if not isinstance(limit, int):
+        if not math.isfinite(limit):
+            raise place.error(f"the bound {sign} {limit!r} is no number that JSON has", "leave it out")
+        return
+    kept = float(limit) if abs(limit) < 2**1023 else math.inf
+    if kept == limit and (schema["type"] == "number" or -_INT64 <= kept < _INT64):
+        return
+    whole = f"which the API server keeps as {kept:.0f}" if math.isfinite(kept) else "which no API server can keep"
+    raise place.error(
+        f"the bound {sign} {limit} is a whole number of more than 53 bits, {whole}",
+        "leave it out where it is that of an int64, which int always has, or write one that float64 can hold, such as "
+        f"{_nearest(limit)}",
+    )
+
+
+def _nearest(limit: int) -> int:
+    """Return the largest whole number in magnitude, at most `limit` and in int64, that float64 holds."""
+    bounded = max(-_INT64, min(limit, _INT64 - 1))
+    kept = float(bounded)
+    if abs(int(kept)) > abs(bounded):
+        kept = math.nextafter(kept, 0.0)
+    return int(kept)
 
 
 def _duration_bound(schema: Schema, limit: timedelta, sign: str) -> None:

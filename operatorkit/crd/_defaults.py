@@ -6,6 +6,7 @@ filling them in (`operatorkit.crd._prune`).
 
 from __future__ import annotations
 
+from datetime import date, datetime
 from typing import Annotated, Any, Protocol
 
 from pydantic import BaseModel, PydanticSchemaGenerationError, TypeAdapter
@@ -19,6 +20,8 @@ from operatorkit.errors import DefinitionError
 
 __all__ = ["default_of", "filled", "has_defaults"]
 
+_CALLS = 8  # of a factory: two readings of a clock may be the same
+
 
 class _Place(Protocol):
     def error(self, found: str, remedy: str) -> DefinitionError: ...
@@ -29,8 +32,10 @@ def default_of(field: FieldInfo, schema: dict[str, Any], place: _Place) -> Any:
 
     What is empty (None, "", [], {}) is the same as absent, and not written into every object. A model as default
     becomes what was set in it, or {} if the defaults inside of it shall take effect.
+
+    Raises DefinitionError for a value that is not of the field's type, and for a factory whose values differ.
     """
-    value = field.get_default(call_default_factory=True, validated_data={})
+    value = _value_of(field, place)
     if value is PydanticUndefined or value is None:
         return None
     if isinstance(value, Model):
@@ -47,6 +52,30 @@ def default_of(field: FieldInfo, schema: dict[str, Any], place: _Place) -> Any:
         raise place.error(
             f"the default {value!r} is not of the field's type", f"give it one that is ({error})"
         ) from error
+
+
+def _value_of(field: FieldInfo, place: _Place) -> Any:
+    """Return a field's default; that of a factory only if it always gives the same.
+
+    The API server fills one value into all objects, for as long as the definition stands.
+    """
+    factory = field.default_factory
+    if factory is None:
+        return field.get_default()
+    remedy = "write a default, or make the field optional and set it where objects are reconciled or mutated"
+    if field.default_factory_takes_validated_data:
+        raise place.error("its default_factory takes the values of other fields, which no definition can say", remedy)
+    try:
+        first, *others = [field.get_default(call_default_factory=True, validated_data={}) for _ in range(_CALLS)]
+    except Exception as error:
+        raise place.error(f"its default_factory failed ({type(error).__name__}: {error})", remedy) from error
+    if any(other != first for other in others) or getattr(factory, "__self__", None) in {date, datetime}:
+        raise place.error(
+            f"its default_factory gives another value each time (such as {first!r}), and all objects would get the one "
+            "that is written into the definition",
+            remedy,
+        )
+    return first
 
 
 def _annotated(field: FieldInfo) -> Any:

@@ -145,9 +145,9 @@ def parse(schema: Any, *, of_default: bool = False) -> Node:
         format=format_ if of_default else _supported_format(format_, types),
         default=schema.get("default"),
         enum=schema.get("enum") or [],
-        maximum=schema.get("maximum"),
+        maximum=_as_float64(schema.get("maximum")),
         exclusive_maximum=bool(schema.get("exclusiveMaximum")),
-        minimum=schema.get("minimum"),
+        minimum=_as_float64(schema.get("minimum")),
         exclusive_minimum=bool(schema.get("exclusiveMinimum")),
         multiple_of=schema.get("multipleOf"),
         max_length=schema.get("maxLength"),
@@ -174,6 +174,17 @@ def parse(schema: Any, *, of_default: bool = False) -> Node:
         list_map_keys=tuple(schema.get("x-kubernetes-list-map-keys") or ()),
         rules=tuple(rule for rule in schema.get("x-kubernetes-validations") or () if isinstance(rule, Mapping)),
     )
+
+
+def _as_float64(bound: Any) -> Any:
+    """Return a bound as the API server keeps it: a whole number of more than 53 bits is rounded.
+
+    One that is rounded out of the range of int64 rejects every value.
+    """
+    if not isinstance(bound, int) or abs(bound) >= 2**1023:
+        return bound
+    rounded = float(bound)
+    return bound if rounded == bound else rounded
 
 
 def _supported_format(name: str, types: tuple[str, ...]) -> str:

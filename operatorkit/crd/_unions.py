@@ -11,6 +11,7 @@ from typing import Any, Protocol, get_args
 
 from pydantic import BaseModel, Discriminator
 
+from operatorkit.crd.text import cel_name
 from operatorkit.errors import DefinitionError
 
 __all__ = ["discriminated", "merged"]
@@ -99,7 +100,7 @@ def _field_rules(name: str, key: str, variants: dict[str, Schema], required: Seq
     if len(having) < len(variants):
         rules.append(
             {
-                "rule": f"!has(self.{name}) || {_is_one_of(key, having)}",
+                "rule": f"!has(self.{cel_name(name)}) || {_is_one_of(key, having)}",
                 "message": f"{name} may be set only if {key} is {' or '.join(having)}",
                 "reason": "FieldValueForbidden",
                 "fieldPath": f".{name}",
@@ -108,7 +109,7 @@ def _field_rules(name: str, key: str, variants: dict[str, Schema], required: Seq
     if needing and name not in required:
         rules.append(
             {
-                "rule": f"has(self.{name}) || !({_is_one_of(key, needing)})",
+                "rule": f"has(self.{cel_name(name)}) || !({_is_one_of(key, needing)})",
                 "message": f"{name} must be set if {key} is {' or '.join(needing)}",
                 "reason": "FieldValueRequired",
                 "fieldPath": f".{name}",
@@ -120,11 +121,11 @@ def _field_rules(name: str, key: str, variants: dict[str, Schema], required: Seq
 def _variant_rules(key: str, variants: dict[str, Schema]) -> list[Schema]:
     """Return the rules of the models themselves, each holding for its own values of the discriminator."""
     return [
-        {**rule, "rule": f"self.{key} != '{value}' || ({rule['rule']})"}
+        {**rule, "rule": f"self.{cel_name(key)} != '{value}' || ({rule['rule']})"}
         for value, schema in variants.items()
         for rule in schema.get("x-kubernetes-validations", ())
     ]
 
 
 def _is_one_of(key: str, values: Sequence[str]) -> str:
-    return " || ".join(f"self.{key} == '{value}'" for value in values)
+    return " || ".join(f"self.{cel_name(key)} == '{value}'" for value in values)

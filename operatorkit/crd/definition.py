@@ -17,6 +17,7 @@ from pydantic import BaseModel
 
 from operatorkit.crd._constraints import rules_of
 from operatorkit.crd._defaults import filled, has_defaults
+from operatorkit.crd._rule_paths import unknown_paths
 from operatorkit.crd.markers import Rule
 from operatorkit.crd.model import Model
 from operatorkit.crd.schema import Place, description_of, field_schema, in_order
@@ -32,6 +33,9 @@ _KIND = re.compile(r"[A-Z][A-Za-z0-9]*")
 _DNS_1035_LABEL = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 _PROTECTED_GROUPS = ("k8s.io", "kubernetes.io")
 _FIELD_PATH = re.compile(r"(\.[A-Za-z_][A-Za-z0-9_-]*)+")
+_APPROVAL = "api-approved.kubernetes.io"
+_ANYTHING = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+_SELECTABLE_TYPES = ("string", "integer", "boolean")
 _MAX_SELECTABLE_FIELDS = 8
 _MAX_WARNING_LENGTH = 256
 
@@ -72,7 +76,11 @@ def plural_of(kind: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Definition:
-    """What a kind's class says about the kind; `owner` is the name of that class, for messages."""
+    """What a kind's class says about the kind; `owner` is the name of that class, for messages.
+
+    `external` says whether the definition is somebody else's: never installed or packaged. None leaves it to the
+    operator, see `operatorkit.definitions`.
+    """
 
     owner: str
     group: str
@@ -89,6 +97,7 @@ class Definition:
     served: bool = True
     storage: bool = True
     deprecated: bool | str = False
+    external: bool | None = None
 
     @property
     def api_resource(self) -> ApiResource:
@@ -101,12 +110,17 @@ class Definition:
         Raises DefinitionError, which names the class, the option or field, what was found and what to write.
         """
         self._check_names()
+        if self.external:
+            return  # its schema is that of whoever defines the kind
         self._check_columns()
         self._check_paths()
         self._schema(model, official=False)
 
     def manifest(self, model: type[BaseModel]) -> dict[str, Any]:
-        """Return the CustomResourceDefinition for objects of this model. Raises DefinitionError."""
+        """Return the CustomResourceDefinition for objects of this model. Raises DefinitionError.
+
+        That of an external kind is a stand-in for tests and development: it keeps every field, and checks none.
+        """
         names: dict[str, Any] = {
             "kind": self.kind,
             "listKind": f"{self.kind}List",
@@ -117,10 +131,13 @@ class Definition:
             names["shortNames"] = list(self.short_names)
         if self.categories:
             names["categories"] = list(self.categories)
+        metadata: dict[str, Any] = {"name": f"{self.plural}.{self.group}"}
+        if self.external:
+            metadata["annotations"] = {_APPROVAL: "unapproved, a stand-in for the definition that is somebody else's"}
         return {
             "apiVersion": "apiextensions.k8s.io/v1",
             "kind": "CustomResourceDefinition",
-            "metadata": {"name": f"{self.plural}.{self.group}"},
+            "metadata": metadata,
             "spec": {
                 "group": self.group,
                 "names": names,
@@ -142,7 +159,8 @@ class Definition:
         subresources = self._subresources(model)
         if subresources:
             version["subresources"] = subresources
-        version["schema"] = {"openAPIV3Schema": self._schema(model, official=True)}
+        schema = dict(_ANYTHING) if self.external else self._schema(model, official=True)
+        version["schema"] = {"openAPIV3Schema": schema}
         return version
 
     def _subresources(self, model: type[BaseModel]) -> dict[str, Any]:
@@ -186,6 +204,7 @@ class Definition:
             schema["x-kubernetes-validations"] = rules_of(self.rules, place)
         schema = in_order(schema)
         self._check_schema(schema)
+        self._check_selectable(schema)
         return schema
 
     def _check_schema(self, schema: dict[str, Any]) -> None:
@@ -193,15 +212,35 @@ class Definition:
         if errors:
             faults = "; ".join(f"{error.path.removeprefix('.')}: {error.message}" for error in errors)
             self._refuse(f"the API server would refuse its schema: {faults}", "change the fields that are named")
+        for where, path, found in unknown_paths(schema):
+            self._refuse(
+                f"a rule on {where or 'the whole object'} names {path}, and {found}",
+                "name the field as it is in JSON, or give the class the field",
+            )
+
+    def _check_selectable(self, schema: dict[str, Any]) -> None:
+        for path in self.selectable_fields:
+            field: dict[str, Any] | None = schema
+            for name in path.split(".")[1:]:
+                if field is not None and "type" not in field:
+                    break  # a model of the official client, not written out yet
+                field = (field or {}).get("properties", {}).get(name)
+            else:
+                self._check_selected(path, field)
+
+    def _check_selected(self, path: str, field: dict[str, Any] | None) -> None:
+        found = "is not a field of the kind" if field is None else f"is of type {field.get('type') or 'any'}"
+        if field is None or field.get("type") not in _SELECTABLE_TYPES:
+            self._refuse(
+                f"selectable_fields has {path!r}, which {found}",
+                f"name fields of type {', '.join(_SELECTABLE_TYPES)}, as they are in JSON",
+            )
 
     def _refuse(self, found: str, remedy: str) -> NoReturn:
         raise DefinitionError(f"{self.owner}: {found}: {remedy}")
 
     def _check_names(self) -> None:
-        if not self.group or dns_subdomain_error(self.group) or "." not in self.group:
-            self._refuse(f"group={self.group!r} is not a domain name", 'write one that is yours: group="db.example.io"')
-        if self.group.endswith(tuple(f".{group}" for group in _PROTECTED_GROUPS)) or self.group in _PROTECTED_GROUPS:
-            self._refuse(f"group={self.group!r} belongs to Kubernetes itself", "use a domain of your own")
+        self._check_group()
         if not _DNS_1035_LABEL.fullmatch(self.version) or dns_label_error(self.version):
             self._refuse(f"version={self.version!r} is not a version", 'write version="v1", "v1beta1" or "v1alpha1"')
         if not _KIND.fullmatch(self.kind) or dns_label_error(self.kind.lower()):
@@ -217,6 +256,22 @@ class Definition:
             self._refuse(f"scope={self.scope!r} is not a scope", 'write scope="Namespaced" or scope="Cluster"')
         if isinstance(self.deprecated, str) and len(self.deprecated) > _MAX_WARNING_LENGTH:
             self._refuse("the warning in deprecated= is too long", f"{_MAX_WARNING_LENGTH} characters are the most")
+
+    def _check_group(self) -> None:
+        if self.external:
+            if not self.group or dns_subdomain_error(self.group):
+                self._refuse(
+                    f"group={self.group!r} is not an API group",
+                    "write the group of the kind; for kinds of the core group, use the models of the official client",
+                )
+            return
+        if not self.group or dns_subdomain_error(self.group) or "." not in self.group:
+            self._refuse(f"group={self.group!r} is not a domain name", 'write one that is yours: group="db.example.io"')
+        if self.group.endswith(tuple(f".{group}" for group in _PROTECTED_GROUPS)) or self.group in _PROTECTED_GROUPS:
+            self._refuse(
+                f"group={self.group!r} belongs to Kubernetes itself",
+                "use a domain of your own, or external=True if the kind is defined elsewhere",
+            )
 
     def _check_columns(self) -> None:
         types = get_args(ColumnType)
@@ -240,6 +295,8 @@ class Definition:
         for path in self.selectable_fields:
             if not _FIELD_PATH.fullmatch(path) or path.startswith(".metadata"):
                 self._refuse(f"selectable_fields has {path!r}", 'name fields like ".spec.color", not of metadata')
+        if len(set(self.selectable_fields)) < len(self.selectable_fields):
+            self._refuse("selectable_fields names a field twice", "name each once")
         if len(self.selectable_fields) > _MAX_SELECTABLE_FIELDS:
             self._refuse("there are too many selectable_fields", f"{_MAX_SELECTABLE_FIELDS} are the most")
         if self.scale is None:
@@ -253,34 +310,56 @@ class Definition:
                 self._refuse(f"scale has {name}={path!r}", f"give a path below {' or '.join(roots)}")
 
 
-def by_kind(manifests: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+def by_kind(manifests: Iterable[dict[str, Any]], *, classes: Sequence[str] = ()) -> list[dict[str, Any]]:
     """Put the versions of each kind, one class each, into one definition; the order of first appearance is kept.
+
+    `classes` are the names of the classes that the manifests are made of, for messages.
 
     Raises DefinitionError when the classes disagree about the kind, or not exactly one of them is the storage version.
     """
-    found: dict[str, dict[str, Any]] = {}
-    for manifest in manifests:
-        name, spec = manifest["metadata"]["name"], manifest["spec"]
-        if name not in found:
-            found[name] = {**manifest, "spec": {**spec, "versions": list(spec["versions"])}}
-            continue
-        known = found[name]["spec"]
-        for key in ("names", "scope"):
-            if known[key] != spec[key]:
-                raise DefinitionError(f"the classes of {name} do not have the same {key}: make them equal")
-        known["versions"] += spec["versions"]
-    for name, manifest in found.items():
-        versions = manifest["spec"]["versions"]
-        names = [version["name"] for version in versions]
-        if len(set(names)) < len(names):
-            raise DefinitionError(f"two classes are version {max(names, key=names.count)} of {name}: leave one out")
-        stored = [version["name"] for version in versions if version["storage"]]
-        if len(stored) != 1:
+    manifests = list(manifests)
+    names = list(classes) or [manifest["spec"]["versions"][0]["name"] for manifest in manifests]
+    found: dict[str, list[tuple[str, dict[str, Any]]]] = {}
+    for owner, manifest in zip(names, manifests, strict=True):
+        found.setdefault(manifest["metadata"]["name"], []).append((owner, manifest))
+    return [_of_one_kind(name, made) for name, made in found.items()]
+
+
+def _of_one_kind(name: str, made: Sequence[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
+    (first, merged), *others = made
+    for owner, manifest in others:
+        _check_agreement(name, (first, merged["spec"]), (owner, manifest["spec"]))
+    versions = [version for _, manifest in made for version in manifest["spec"]["versions"]]
+    names = [version["name"] for version in versions]
+    owners = [owner for owner, _ in made]
+    if len(set(names)) < len(names):
+        twice = max(names, key=names.count)
+        both = [owner for owner, version in zip(owners, names, strict=True) if version == twice]
+        raise DefinitionError(f"two classes are version {twice} of {name} ({' and '.join(both)}): leave one out")
+    stored = [version["name"] for version in versions if version["storage"]]
+    if len(stored) != 1:
+        raise DefinitionError(
+            f"{name} has {len(stored)} storage versions of {', '.join(names)}: "
+            f"write storage=False in all classes of the kind but one ({', '.join(owners)})"
+        )
+    return {**merged, "spec": {**merged["spec"], "versions": versions}}
+
+
+_KEYWORDS = {"shortNames": "short_names", "categories": "categories", "plural": "plural", "kind": "kind"}
+
+
+def _check_agreement(name: str, one: tuple[str, dict[str, Any]], other: tuple[str, dict[str, Any]]) -> None:
+    """Raise DefinitionError when two classes of one definition differ in what the versions share."""
+    (first, known), (second, found) = one, other
+    for keyword, then, now in (
+        ("scope", known["scope"], found["scope"]),
+        *((word, known["names"].get(key), found["names"].get(key)) for key, word in _KEYWORDS.items()),
+    ):
+        if then != now:
             raise DefinitionError(
-                f"{name} has {len(stored)} storage versions of {', '.join(names)}: "
-                "write storage=False in all classes of the kind but one"
+                f"the classes {first} and {second} are versions of {name} and differ in {keyword}=: {first} has "
+                f"{then!r}, {second} has {now!r}: make them equal, it is the same for all versions"
             )
-    return list(found.values())
 
 
 _API_VERSION = (

@@ -32,6 +32,7 @@ class SchemaOf:
     schema: tuple[tuple[str, Any], ...]
 
     def __hash__(self) -> int:
+        """Hash the schema though it holds lists: `X | None` is made by hashing what stands on X."""
         return hash(repr(self.schema))
 
 

@@ -17,6 +17,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from operatorkit.crd.text import cel_name
+from operatorkit.errors import DefinitionError
+
 __all__ = [
     "Atomic",
     "Embedded",
@@ -65,7 +68,7 @@ def immutable(message: str = "is immutable") -> Rule:
 def exactly_one_of(*fields: str) -> Rule:
     """Return the class rule that exactly one of these fields (by their names in JSON) is set."""
     return Rule(
-        f"[{', '.join(f'has(self.{name})' for name in fields)}].filter(set, set).size() == 1",
+        f"[{', '.join(f'has(self.{cel_name(name)})' for name in fields)}].filter(set, set).size() == 1",
         message=f"exactly one of {', '.join(fields)} must be set",
     )
 
@@ -73,7 +76,7 @@ def exactly_one_of(*fields: str) -> Rule:
 def at_most_one_of(*fields: str) -> Rule:
     """Return the class rule that at most one of these fields (by their names in JSON) is set."""
     return Rule(
-        f"[{', '.join(f'has(self.{name})' for name in fields)}].filter(set, set).size() <= 1",
+        f"[{', '.join(f'has(self.{cel_name(name)})' for name in fields)}].filter(set, set).size() <= 1",
         message=f"at most one of {', '.join(fields)} may be set",
     )
 
@@ -85,6 +88,10 @@ class ListMap:
     keys: tuple[str, ...]
 
     def __init__(self, *keys: str) -> None:
+        """Name the fields. Raises DefinitionError for what is no name."""
+        for key in keys:
+            if not isinstance(key, str):
+                raise DefinitionError(f'ListMap({key!r}): give the names of the fields one by one: ListMap("name")')
         object.__setattr__(self, "keys", keys)
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import difflib
 import functools
+import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, get_args
 
@@ -30,6 +31,7 @@ from operatorkit.clock import format_time
 from operatorkit.crd import official
 from operatorkit.crd._patterns import pattern_error
 from operatorkit.crd.markers import Nullable, Rule
+from operatorkit.crd.unknown import unsent
 from operatorkit.errors import DefinitionError, InvalidObject
 
 __all__ = ["Model", "Time", "written"]
@@ -63,6 +65,7 @@ class Model(BaseModel):
         validate_by_alias=True,
         serialize_by_alias=True,
         extra="allow",
+        ser_json_inf_nan="constants",  # so that `written` sees, and refuses, what JSON does not have
         use_attribute_docstrings=True,
         protected_namespaces=(),
     )
@@ -75,6 +78,8 @@ class Model(BaseModel):
     """Whether server-side apply replaces the piece as a whole."""
     absent: ClassVar[bool] = False
     """Whether the piece stands for nothing at all: it is in no schema (`NoSpec`, `NoStatus`)."""
+    _in_schemas: ClassVar[frozenset[str] | None] = None
+    """The only fields that are in schemas, by their Python names; None for all."""
 
     if not TYPE_CHECKING:
 
@@ -120,6 +125,8 @@ class Model(BaseModel):
 
     def _only_what_was_set(self, data: dict[str, Any]) -> None:
         explicit = self.model_fields_set
+        for key in unsent(self):
+            data.pop(key, None)
         for name, field in type(self).model_fields.items():
             key = field.serialization_alias or name
             value = self.__dict__.get(name)
@@ -161,7 +168,7 @@ def written(model: Model, name: str = "", *, exclude: set[str] | None = None) ->
     """Return a model as JSON: camelCase names, only what was set or changed, no None.
 
     Raises InvalidObject, which names the object as `name`, when a field was assigned a value that its type does not
-    allow.
+    allow, or a number that JSON does not have.
     """
     try:
         data: dict[str, Any] = model.model_dump(
@@ -169,7 +176,26 @@ def written(model: Model, name: str = "", *, exclude: set[str] | None = None) ->
         )
     except PydanticSerializationError as error:
         raise InvalidObject(f"{name or type(model).__name__} cannot be written: {_explained(str(error))}") from error
+    odd = next(_not_finite(data, ""), None)
+    if odd is not None:
+        raise InvalidObject(
+            f"{name or type(model).__name__} cannot be written: {odd[0]} is {odd[1]!r}, which JSON does not have: give "
+            f"a finite number, or leave the field out (None)"
+        )
     return data
+
+
+def _not_finite(value: Any, path: str) -> Iterator[tuple[str, float]]:
+    """Yield the places of NaN and infinities in JSON."""
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            yield path, value
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _not_finite(inner, f"{path}.{name}" if path else name)
+    elif isinstance(value, list):
+        for at, inner in enumerate(value):
+            yield from _not_finite(inner, f"{path}[{at}]")
 
 
 def _explained(text: str) -> str:

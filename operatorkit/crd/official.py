@@ -17,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from operatorkit.clock import format_micro_time, format_time
 from operatorkit.crd import faults
+from operatorkit.crd.unknown import unsent
 from operatorkit.errors import Cause, InvalidObject
 
 __all__ = ["causes", "first_fault", "is_official", "occurs_in", "plain", "read", "reader_of"]
@@ -147,7 +148,7 @@ def _read(model: type[_M], obj: Any, path: tuple[str | int, ...]) -> _M:
 def _convert(annotation: Any, value: Any, path: tuple[str | int, ...]) -> Any:
     """Bring a JSON value into the form that a strict annotation accepts, as far as that is without doubt."""
     if value is None:
-        return None
+        return _empty(annotation)
     if is_official(annotation):
         return _read(annotation, value, path)
     origin = get_origin(annotation)
@@ -167,6 +168,14 @@ def _convert(annotation: Any, value: Any, path: tuple[str | int, ...]) -> Any:
     return value
 
 
+def _empty(annotation: Any) -> Any:
+    """Return what null stands for: an empty list or map where one is required, as Go writes a nil one."""
+    if hasattr(annotation, "__metadata__"):
+        return _empty(annotation.__origin__)
+    origin = get_origin(annotation)
+    return origin() if origin in {list, dict} else None
+
+
 def _choices(annotation: Any) -> tuple[Any, ...]:
     origin = get_origin(annotation)
     if origin in {Union, types.UnionType}:
@@ -178,10 +187,20 @@ def _choices(annotation: Any) -> tuple[Any, ...]:
 
 def occurs_in(annotation: Any) -> bool:
     """Tell whether an annotation is, or contains, a model of the official client."""
+    try:
+        return _known_to_occur_in(annotation)
+    except TypeError:  # a mark on it cannot be hashed
+        return _occurs_in(annotation)
+
+
+@cache
+def _known_to_occur_in(annotation: Any) -> bool:
+    return _occurs_in(annotation)
+
+
+def _occurs_in(annotation: Any) -> bool:
     if is_official(annotation):
         return True
-    if hasattr(annotation, "__metadata__"):  # marks are not types, and some cannot be hashed
-        return occurs_in(annotation.__origin__)
     return any(occurs_in(part) for part in get_args(annotation) if not isinstance(part, str | int | bool | list))
 
 
@@ -220,5 +239,6 @@ def _plain_model(model: BaseModel) -> Any:
         if value is None:
             continue
         data[key] = format_micro_time(value) if (kind, name) in _MICRO_TIMES else plain(value)
-    data.update(model.__pydantic_extra__ or {})
+    left_out = unsent(model)
+    data.update({key: value for key, value in (model.__pydantic_extra__ or {}).items() if key not in left_out})
     return data

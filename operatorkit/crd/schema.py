@@ -23,7 +23,7 @@ from pydantic import AnyUrl, Base64Bytes, BaseModel
 from pydantic.fields import FieldInfo
 
 from operatorkit.crd import official
-from operatorkit.crd._builtin import schema_of_official
+from operatorkit.crd._builtin import official_part, schema_of_official
 from operatorkit.crd._constraints import apply_marks, flatten, rules_of
 from operatorkit.crd._defaults import default_of
 from operatorkit.crd._unions import discriminated, merged
@@ -32,7 +32,7 @@ from operatorkit.crd.markers import Embedded, ListMap, PreserveUnknown
 from operatorkit.crd.model import Model
 from operatorkit.errors import DefinitionError
 
-__all__ = ["Place", "description_of", "field_schema", "in_order", "schema_of"]
+__all__ = ["Place", "description_of", "field_schema", "in_order", "official_part", "schema_of"]
 
 Schema = dict[str, Any]
 
@@ -106,7 +106,7 @@ def schema_of(model: type[BaseModel], place: Place) -> Schema:
     properties: Schema = {}
     required = []
     for name, field in model.model_fields.items():
-        if field.exclude:
+        if field.exclude or not _is_in_schemas(model, name):
             continue
         key = field.serialization_alias or field.alias or name
         if key in properties:
@@ -127,6 +127,11 @@ def schema_of(model: type[BaseModel], place: Place) -> Schema:
         if rules:
             schema["x-kubernetes-validations"] = rules
     return in_order(schema)
+
+
+def _is_in_schemas(model: type[BaseModel], name: str) -> bool:
+    only = getattr(model, "_in_schemas", None)
+    return only is None or name in only
 
 
 def description_of(model: type) -> str:

@@ -1,4 +1,4 @@
-"""Durations and quantities as text, as Kubernetes writes them.
+"""Durations, quantities and names of fields as text, as Kubernetes writes them.
 
 What belongs here: reading, writing and recognising that text. What does not: the types of fields that hold it
 (`operatorkit.crd.fields`).
@@ -10,7 +10,7 @@ import re
 from datetime import timedelta
 from decimal import Decimal
 
-__all__ = ["DURATION_PATTERN", "QUANTITY_PATTERN", "format_duration", "parse_duration"]
+__all__ = ["DURATION_PATTERN", "QUANTITY_PATTERN", "cel_name", "format_duration", "parse_duration"]
 
 DURATION_PATTERN = r"^([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$"
 QUANTITY_PATTERN = (
@@ -64,3 +64,20 @@ def _trimmed(value: int, unit: int) -> str:
     whole, rest = divmod(value, unit)
     fraction = f"{rest:0{len(str(unit)) - 1}d}".rstrip("0")
     return f"{whole}.{fraction}" if fraction else str(whole)
+
+
+_CEL_SYMBOLS = {"__": "__underscores__", ".": "__dot__", "-": "__dash__", "/": "__slash__"}
+_CEL_RESERVED = frozenset(
+    {"true", "false", "null", "in", "as", "break", "const", "continue", "else", "for", "function", "if", "import"}
+    | {"let", "loop", "package", "namespace", "return", "var", "void", "while"}
+)
+
+
+def cel_name(name: str) -> str:
+    """Return a field's name in JSON as rules in CEL write it: `namespace` is `__namespace__`, `a-b` is `a__dash__b`.
+
+    Source: https://kubernetes.io/docs/reference/using-api/cel/#escaping
+    """
+    if name in _CEL_RESERVED:
+        return f"__{name}__"
+    return re.sub(r"__|[./-]", lambda match: _CEL_SYMBOLS[match[0]], name)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from operatorkit.controlplane.nodes import SimulatedNodes
     from operatorkit.operator import Operator
     from operatorkit.testing.cluster import RecordingCluster
-    from operatorkit.testing.running import RunningOperator
+    from operatorkit.testing.running import RunningOperator, Shrinking
 
     RunOperator = Callable[..., AbstractAsyncContextManager[RunningOperator]]
 
@@ -43,19 +43,28 @@ async def nodes(controlplane: ControlPlane, cluster: RecordingCluster) -> AsyncI
 
 
 @pytest.fixture
-def operator(cluster: RecordingCluster) -> RunOperator:
+def operator(cluster: RecordingCluster, controlplane: ControlPlane) -> RunOperator:
     """Provide the function that runs an operator in this loop.
 
-    Write `async with operator(app, clock=clock) as running: ...`. The CRDs that the operator declares are installed
-    first. Its requests, `running.writes()`, are counted apart from those that the test makes through `cluster`.
+    Write `async with operator(app, clock=clock) as running: ...`. The CRDs of the operator's own kinds are installed
+    first, in all versions; external kinds that the control plane lacks get a stand-in, unless it is an existing one.
+    There, and where another than operatorkit has applied it, no CRD loses anything without `allow_shrink=True`. The
+    operator's requests, `running.writes()`, are counted apart from those that the test makes through `cluster`.
     """
 
     @asynccontextmanager
-    async def run(app: Operator, *, clock: Clock | None = None, **options: Any) -> AsyncIterator[RunningOperator]:
+    async def run(
+        app: Operator, *, clock: Clock | None = None, allow_shrink: bool = False, **options: Any
+    ) -> AsyncIterator[RunningOperator]:
         from operatorkit.clock import SYSTEM_CLOCK
-        from operatorkit.testing.running import install_crds, running
+        from operatorkit.definitions import external_kinds, own_kinds
+        from operatorkit.testing.running import install_crds, install_stand_ins, running
 
-        await install_crds(cluster, app.kinds())
+        disposable = controlplane.backend != "existing"
+        shrinking: Shrinking = "always" if allow_shrink else "own" if disposable else "never"
+        await install_crds(cluster, own_kinds(app), shrinking=shrinking)
+        if disposable:
+            await install_stand_ins(external_kinds(app), cluster)
         async with running(app, cluster, clock=clock or SYSTEM_CLOCK, **options) as started:
             yield started
 

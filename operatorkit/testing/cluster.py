@@ -80,6 +80,7 @@ class RecordingCluster:
         resource_version: str | None = None,
         limit: int | None = None,
         continue_token: str = "",
+        **options: Any,
     ) -> ObjectList:
         """Return a collection, or one page of it."""
         self._record("list", resource, None, namespace, None)
@@ -91,6 +92,7 @@ class RecordingCluster:
             resource_version=resource_version,
             limit=limit,
             continue_token=continue_token,
+            **options,
         )
 
     async def watch(
@@ -102,6 +104,7 @@ class RecordingCluster:
         label_selector: str = "",
         field_selector: str = "",
         timeout_seconds: int | None = None,
+        **options: Any,
     ) -> AsyncIterator[WatchEvent]:
         """Yield what happens after `resource_version`. Raises Gone."""
         self._record("watch", resource, None, namespace, None)
@@ -112,6 +115,7 @@ class RecordingCluster:
             label_selector=label_selector,
             field_selector=field_selector,
             timeout_seconds=timeout_seconds,
+            **options,
         )
         self.open_watches += 1
         try:

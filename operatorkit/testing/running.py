@@ -16,12 +16,13 @@ from typing import Any
 
 from operatorkit._runtime import Engine, install_definitions
 from operatorkit._runtime.install import DEFINITIONS as CRDS
+from operatorkit._runtime.install import Shrinking, install_stand_ins
 from operatorkit.clock import SYSTEM_CLOCK, Clock
 from operatorkit.cluster.api import ClusterAPI
 from operatorkit.operator import Operator
 from operatorkit.testing.cluster import RecordingCluster
 
-__all__ = ["CRDS", "RunningOperator", "install_crds", "running"]
+__all__ = ["CRDS", "RunningOperator", "Shrinking", "install_crds", "install_stand_ins", "running"]
 
 
 class RunningOperator:
@@ -77,6 +78,9 @@ async def running(
         await task
 
 
-async def install_crds(api: ClusterAPI, kinds: Iterable[type[Any]]) -> None:
-    """Apply the CRDs of those `kinds` that are classes of operatorkit, and wait until their objects can be listed."""
-    await install_definitions(kinds, api)
+async def install_crds(api: ClusterAPI, kinds: Iterable[type[Any]], *, shrinking: Shrinking = "own") -> None:
+    """Apply the CRDs of those `kinds` that are classes of operatorkit, and wait until their objects can be listed.
+
+    One that a test before has applied may lose something; one that anybody else has, only as `shrinking` says.
+    """
+    await install_definitions(kinds, api, shrinking=shrinking)

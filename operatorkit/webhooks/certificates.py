@@ -40,6 +40,7 @@ __all__ = [
     "renewal_time",
     "renewed",
     "succeeds",
+    "validity",
 ]
 
 _log = logging.getLogger("operatorkit.webhooks")
@@ -114,6 +115,12 @@ class Bundle:
 def renewal_time(bundle: Bundle) -> datetime:
     """Return when the leaf, or the CA, is due for renewal: after two thirds of its life."""
     return min(_due(_leaf(bundle)), _due(_authorities(bundle)[0]))
+
+
+def validity(bundle: Bundle) -> tuple[datetime, datetime]:
+    """Return from when until when the leaf can be presented: while it and its CA are in force."""
+    both = _leaf(bundle), _authorities(bundle)[0]
+    return max(one.not_valid_before_utc for one in both), min(one.not_valid_after_utc for one in both)
 
 
 def renewed(bundle: Bundle | None, hosts: Sequence[str], now: datetime) -> Bundle:

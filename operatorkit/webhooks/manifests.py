@@ -7,7 +7,7 @@ What belongs here: rendering them from declared webhooks. What does not: keeping
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,10 +15,18 @@ from operatorkit.names import PREFIX, ApiResource, shorten
 from operatorkit.resource import Resource
 from operatorkit.webhooks.declaration import Webhook
 
-__all__ = ["CONFIGURATIONS", "ServiceReference", "configuration_name", "configurations", "labels_of"]
+__all__ = [
+    "CONFIGURATIONS",
+    "ServiceReference",
+    "configuration_name",
+    "configurations",
+    "labels_of",
+    "leaves_out_own_namespace",
+]
 
 _GROUP = "admissionregistration.k8s.io"
 _NAMESPACE_LABEL = "kubernetes.io/metadata.name"  # every namespace bears it, and nobody can take it away
+_SYSTEM = ["kube-system", "kube-node-lease"]
 _SERVICE_MAX_LENGTH = 55  # without "-webhook"
 CONFIGURATIONS: dict[Literal["mutate", "validate"], ApiResource] = {
     "mutate": ApiResource(
@@ -84,8 +92,10 @@ def configurations(
 
     `at` is the Service to call, or a base URL such as `https://127.0.0.1:9443`. `ca_pem` of None leaves caBundle out,
     to be filled in when there is a CA. With `namespace`, only requests in it are asked about (cluster-scoped kinds
-    aside): what an operator does not reconcile, it does not judge. Without, requests in the Service's own namespace for
-    kinds that are not the operator's, such as Pods, are left out: while nobody answers, its own Pod must be made.
+    aside): what an operator does not reconcile, it does not judge. Requests for kinds that are not the operator's, such
+    as Pods, are left out in the Service's own namespace: while nobody answers, its own Pod must be made; and in
+    kube-system and kube-node-lease, without which no cluster recovers, unless `namespace_selector` has a condition on
+    the label kubernetes.io/metadata.name itself.
     """
     service = at if isinstance(at, ServiceReference) else None
     name = configuration_name(operator, service=service, namespace=namespace)
@@ -135,13 +145,31 @@ def _namespaces(webhook: Webhook, at: ServiceReference | str, namespace: str | N
     declared = dict(webhook.namespace_selector or {})
     if not webhook.resource.namespaced:
         return declared
-    if namespace is not None:
-        more = {"key": _NAMESPACE_LABEL, "operator": "In", "values": [namespace]}
-    elif isinstance(at, ServiceReference) and not issubclass(webhook.kind, Resource):
-        more = {"key": _NAMESPACE_LABEL, "operator": "NotIn", "values": [at.namespace]}
-    else:
-        return declared
-    return {**declared, "matchExpressions": [*declared.get("matchExpressions", ()), more]}
+    more = [] if namespace is None else [_named("In", [namespace])]
+    left_out: list[str] = []
+    if leaves_out_own_namespace(webhook):
+        left_out += [at.namespace] if isinstance(at, ServiceReference) else []
+        left_out += _SYSTEM if namespace is None and not _names_namespaces(declared) else []
+    if left_out:
+        more.append(_named("NotIn", list(dict.fromkeys(left_out))))
+    return {**declared, "matchExpressions": [*declared.get("matchExpressions", ()), *more]} if more else declared
+
+
+def leaves_out_own_namespace(webhook: Webhook) -> bool:
+    """Tell whether a webhook is for objects in namespaces of a kind that is not the operator's own."""
+    return webhook.resource.namespaced and not issubclass(webhook.kind, Resource)
+
+
+def _named(operator: str, namespaces: list[str]) -> dict[str, Any]:
+    return {"key": _NAMESPACE_LABEL, "operator": operator, "values": namespaces}
+
+
+def _names_namespaces(selector: Mapping[str, Any]) -> bool:
+    """Tell whether a selector chooses namespaces by their names: its author has decided about each of them."""
+    expressions = selector.get("matchExpressions", ())
+    return _NAMESPACE_LABEL in selector.get("matchLabels", {}) or any(
+        one.get("key") == _NAMESPACE_LABEL for one in expressions
+    )
 
 
 def _client(webhook: Webhook, at: ServiceReference | str, ca_pem: bytes | None) -> dict[str, Any]:

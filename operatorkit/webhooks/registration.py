@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from operatorkit.clock import Clock
-from operatorkit.cluster import ClusterAPI, Informer, JSONObject, PatchType
+from operatorkit.cluster import ClusterAPI, History, Informer, JSONObject, PatchType
 from operatorkit.errors import ClusterError, NotFound
 from operatorkit.names import ApiResource
 from operatorkit.webhooks.declaration import Webhook
@@ -53,6 +53,7 @@ class Registration:
         namespace: str | None = None,
         complete_only: bool = False,
         clock: Clock,
+        history: History,
     ) -> None:
         self._api = api
         self._operator = operator
@@ -68,7 +69,8 @@ class Registration:
         self.name: str = configuration_name(operator, service=service, namespace=namespace)
         selector = f"metadata.name={self.name}"
         self._informers = [
-            Informer(api, resource, field_selector=selector, clock=clock) for resource in CONFIGURATIONS.values()
+            Informer(api, resource, field_selector=selector, clock=clock, history=history)
+            for resource in CONFIGURATIONS.values()
         ]
         for informer in self._informers:
             informer.subscribe(lambda _: self._changed.set())

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
 import ssl
 import tempfile
 from collections.abc import Iterable
@@ -20,6 +19,7 @@ from typing import Any
 from aiohttp import web
 
 from operatorkit.resource import parse_duration
+from operatorkit.serving import Limits, Listener, bind
 from operatorkit.webhooks.declaration import Webhook
 from operatorkit.webhooks.dispatch import Answer, Dispatcher, error_answer
 
@@ -36,6 +36,9 @@ _SMALL_AT_ONCE = 256
 _BODY_SECONDS = 5.0
 _MARGIN = 0.9  # of the API server's patience: the rest is for the way
 _LONGEST = timedelta(seconds=30)
+_LINGERING_SECONDS = 2.0  # for the rest of a body that was refused
+_MAX_LINE_BYTES = 4096
+_MAX_HEADERS = 64  # API servers send fewer than 10
 
 
 class _ClientFaults(logging.LoggerAdapter[logging.Logger]):
@@ -51,17 +54,27 @@ class _ClientFaults(logging.LoggerAdapter[logging.Logger]):
 class WebhookServer:
     """Serves webhooks at `host` (None: every address) and `port` (0: a free one) from `start` to `stop`.
 
-    Guarantees: at most 8 reviews of more than 64 KiB, which may have 7 MiB, and 256 smaller ones are in memory at
-    once, from their bodies to their answers; every request is answered within the time that its API server gave, less
-    a tenth; `use` takes effect for the next connection, and breaks none.
+    Guarantees: connections are bounded as `limits` say (`operatorkit.serving.Listener`); at most 8 reviews of more
+    than 64 KiB, which may have 7 MiB, and 256 smaller ones are in memory at once, from their bodies to their answers;
+    every request is answered within the time that its API server gave, less a tenth; `use` takes effect for the next
+    connection, and breaks none.
     """
 
-    def __init__(self, webhooks: Iterable[Webhook], *, host: str | None = "127.0.0.1", port: int = 0) -> None:
+    def __init__(
+        self,
+        webhooks: Iterable[Webhook],
+        *,
+        host: str | None = "127.0.0.1",
+        port: int = 0,
+        limits: Limits | None = None,
+    ) -> None:
         self._dispatcher = Dispatcher(webhooks)
         self._host = host
         self._port = port
+        self._bound = 0
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._context.minimum_version = ssl.TLSVersion.TLSv1_2
+        self._listener = Listener(limits=limits or Limits(), ssl_context=self._context)
         self._large = asyncio.Semaphore(_LARGE_AT_ONCE)
         self._small = asyncio.Semaphore(_SMALL_AT_ONCE)
         self._runner: web.AppRunner | None = None
@@ -70,7 +83,7 @@ class WebhookServer:
     def port(self) -> int:
         """Where it listens. Only between `start` and `stop`."""
         assert self._runner is not None, "start() it first"
-        return int(self._runner.addresses[0][1])
+        return self._bound
 
     def use(self, cert_pem: bytes, key_pem: bytes) -> None:
         """Present this certificate (and its chain) from the next connection on. Raises ssl.SSLError: not a pair."""
@@ -83,8 +96,8 @@ class WebhookServer:
 
     async def start(self) -> None:
         """Listen. Call `use` before. Raises OSError when the port cannot be had."""
-        listener = _listen(self._host, self._port)
-        app = web.Application(client_max_size=MAX_BODY_BYTES)
+        listener = bind(self._host, self._port)
+        app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[self._listener.middleware])
         app.router.add_route("*", "/{path:.*}", self._handle)
         runner = web.AppRunner(
             app,
@@ -92,28 +105,25 @@ class WebhookServer:
             logger=_ClientFaults(_log, {}),
             handle_signals=False,
             shutdown_timeout=_LONGEST.total_seconds(),
+            lingering_time=_LINGERING_SECONDS,
+            max_line_size=_MAX_LINE_BYTES,
+            max_field_size=_MAX_LINE_BYTES,
+            max_headers=_MAX_HEADERS,
         )
         await runner.setup()
+        assert runner.server is not None, "it was set up"
         self._runner = runner
-        try:
-            await web.SockSite(runner, listener, ssl_context=self._context).start()
-        except BaseException:
-            listener.close()
-            await self.stop()
-            raise
+        self._bound = int(listener.getsockname()[1])
+        self._listener.start(runner.server, listener)
 
     async def stop(self) -> None:
         """Accept no more connections, answer what has been asked, and return."""
         runner, self._runner = self._runner, None
         if runner is None:
             return
-        assert runner.server is not None, "it was set up"
-        transports = [handler.transport for handler in runner.server.connections]
+        await self._listener.stop()
         await runner.cleanup()
-        for transport in transports:  # closed politely, one would outlive us by as long as its peer likes
-            if isinstance(transport, asyncio.WriteTransport):
-                transport.abort()
-        await asyncio.sleep(0)
+        await self._listener.close_connections()
 
     async def _handle(self, request: web.Request) -> web.Response:
         answer = await self._answer(request)
@@ -147,19 +157,13 @@ class WebhookServer:
                 async with asyncio.timeout_at(min(deadline, started + _BODY_SECONDS)):
                     await turn.enter_async_context(self._small if small else self._large)
                     body = await request.read()
+                self._listener.answering(request)
                 left = deadline - asyncio.get_running_loop().time()
                 return await self._dispatcher.answer(webhook, body, seconds=left)
         except TimeoutError:
             return error_answer(408, "Timeout", "the body did not arrive in time")
         except web.HTTPRequestEntityTooLarge:
             return _too_large()
-
-
-def _listen(host: str | None, port: int) -> socket.socket:
-    """Listen on a port of one address, or of all, of both families where the machine has both. Raises OSError."""
-    both = host is None and socket.has_dualstack_ipv6()
-    family = socket.AF_INET6 if both or ":" in (host or "") else socket.AF_INET
-    return socket.create_server((host or "", port), family=family, dualstack_ipv6=both)
 
 
 def _too_large() -> Answer:

@@ -18,7 +18,7 @@ from operatorkit import AdmissionRequest, Allowed, Cause, Denied, Mutated
 from operatorkit.webhooks import invalid, required
 from operators.pki.api import Certificate, CertificatePolicy, CertificateSpec
 from operators.pki.observe import app
-from operators.pki.policy import check_policy
+from operators.pki.policy_check import check_policy
 from operators.pki.request import Fault, Request, is_dns_name, read_request
 
 __all__ = ["default_certificate", "new_faults", "validate_certificate", "validate_policy", "warnings_of"]

@@ -12,10 +12,11 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from operatorkit.conditions import Condition
-from operatorkit.resource import Model, PrinterColumn, Resource, Rule, Time, exactly_one_of
+from operatorkit.resource import LabelSelector, Model, PrinterColumn, Resource, Rule, Time, exactly_one_of
 
 __all__ = [
     "GROUP",
+    "AllowedNames",
     "CaSource",
     "Certificate",
     "CertificatePolicy",
@@ -26,14 +27,19 @@ __all__ = [
     "ClusterIssuer",
     "Issuer",
     "IssuerReference",
+    "IssuerSelector",
     "IssuerSpec",
     "IssuerStatus",
     "KeyAlgorithm",
+    "LeftOutName",
+    "NameConstraintSubtrees",
+    "NameConstraints",
     "Pki",
     "PkiSpec",
     "PkiStatus",
     "PrivateKey",
     "SelfSigned",
+    "ServiceForm",
     "Usage",
 ]
 
@@ -42,6 +48,7 @@ VERSION = "v1alpha1"
 
 KeyAlgorithm = Literal["ECDSA", "RSA", "Ed25519"]
 Usage = Literal["server auth", "client auth"]
+ServiceForm = Literal["Full", "Namespaced", "Short"]
 
 _CATEGORY = "pki-all"  # not pki: kubectl would take that for the category where the kind Pki is meant
 _DURATION = r"self.matches('^([0-9]+([.][0-9]+)?(h|m|s))+$')"
@@ -52,8 +59,13 @@ _REASON = PrinterColumn("Reason", '.status.conditions[?(@.type=="Ready")].reason
 # Durations stay text here: what is wrong with one is said with the remedy, by the operator where a server does not
 # evaluate rules, and an object with a bad one can still be read. `operators.pki.request` makes them timedelta.
 
-SecretName = Annotated[str, Field(min_length=1, max_length=253)]
-ObjectName = Annotated[str, Field(min_length=1, max_length=253)]
+_OBJECT_NAME = Rule(
+    "self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')",
+    message="must be a name that an object can have: lower case letters, digits, '-' and '.'",
+)
+
+SecretName = Annotated[str, Field(min_length=1, max_length=253), _OBJECT_NAME]
+ObjectName = Annotated[str, Field(min_length=1, max_length=253), _OBJECT_NAME]
 DnsName = Annotated[str, Field(min_length=1, max_length=253)]
 IpAddress = Annotated[str, Field(min_length=2, max_length=45)]
 Uri = Annotated[str, Field(min_length=1, max_length=2048)]
@@ -230,6 +242,8 @@ class IssuerStatus(Model):
     """Ready: certificates can be signed now."""
     not_after: Time | None = None
     """When the CA's chain ends."""
+    fingerprint: str | None = None
+    """SHA-256 of the certificates of the CA's chain, hexadecimal: another one is another CA, or another chain."""
 
 
 _ISSUER_COLUMNS = [
@@ -263,16 +277,83 @@ class ClusterIssuer(
     """Signs certificates of every namespace."""
 
 
+Pattern = Annotated[str, Field(min_length=1, max_length=2048)]
+NamePatterns = Annotated[list[Pattern], Field(max_length=500)]
+Domains = Annotated[list[DnsName], Field(max_length=100)]
+
+
+class AllowedNames(Model):
+    """Names that may be asked for, by type.
+
+    In patterns, * stands for one label, path segment or word, or a part of one, and ** for one or more; {{namespace}}
+    and {{serviceAccount}} for those of the request.
+    """
+
+    dns_names: NamePatterns = []
+    """DNS names, such as *.{{namespace}}.example.com; names of the requester's own Services need none, see services."""
+    ip_addresses: NamePatterns = []
+    """IP addresses and networks, such as 10.0.0.0/8."""
+    uris: NamePatterns = []
+    """URIs, such as spiffe://example.org/ns/{{namespace}}/*; stars match neither percent-encoded characters nor dot
+    segments, queries or fragments: only a pattern that spells them out allows them."""
+    email_addresses: NamePatterns = []
+    """Email addresses, such as *@{{namespace}}.example.com."""
+    common_names: NamePatterns = []
+    """Common names of CAs, which are none of the other names, such as Root of {{namespace}}."""
+
+
+class IssuerSelector(Model):
+    """Issuers: those to which all that is given here applies."""
+
+    kind: Literal["Issuer", "ClusterIssuer"] | None = None
+    """Issuer or ClusterIssuer; both by default."""
+    name: Annotated[str, Field(min_length=1, max_length=253)] | None = None
+    """Name of the issuer; * stands for any number of characters."""
+    selector: LabelSelector | None = None
+    """Labels of the issuer. Who may write an Issuer may label it too: give the kind ClusterIssuer where that matters.
+    """
+
+
+class NameConstraintSubtrees(Model):
+    """Names by type; {{namespace}} stands for that of the request."""
+
+    dns_domains: Domains = []
+    """Domains, with all that is below them, such as {{namespace}}.svc."""
+    ip_ranges: Annotated[list[Pattern], Field(max_length=100)] = []
+    """Networks, such as 10.0.0.0/8."""
+    uri_domains: Domains = []
+    """Hosts of URIs; a domain with a leading dot stands for all hosts below it."""
+    email_addresses: Annotated[list[EmailAddress], Field(max_length=100)] = []
+    """Addresses, hosts, or domains with a leading dot."""
+
+
+class NameConstraints(Model):
+    """Which names a CA may sign. Of a type that is not permitted any name may be signed, unless it is excluded."""
+
+    permitted: NameConstraintSubtrees | None = None
+    """Names that it may sign, where there are any of their type."""
+    excluded: NameConstraintSubtrees | None = None
+    """Names that it may not sign."""
+
+
 class CertificatePolicySpec(Model):
     """What may be asked for: a request is granted when one policy allows all of it."""
 
     namespaces: Annotated[list[Annotated[str, Field(min_length=1, max_length=253)]], Field(max_length=1000)] = ["*"]
     """Namespaces the policy speaks of; * stands for any number of characters."""
-    allowed_names: Annotated[
-        list[Annotated[str, Field(min_length=1, max_length=2048)]], Field(min_length=1, max_length=1000)
-    ]
-    """Names that may be asked for. * stands for one or more characters, but never for a dot, a slash or an @;
-    {{namespace}} for the namespace of the request. IP addresses may be given as networks, such as 10.0.0.0/8."""
+    allow: AllowedNames | None = None
+    """Names that may be asked for, beside those of Services."""
+    services: Annotated[list[ServiceForm], Field(max_length=3)] | None = None
+    """Forms of the names of Services that a namespace gets for Services of its own: Full (the default) is
+    <service>.<namespace>.svc, alone and with the cluster domain; Namespaced is <service>.<namespace>; Short is
+    <service>. Beware of the latter two: accounts.dev and payments mean something else elsewhere. None by default where
+    allowedNames is set."""
+    allowed_names: Annotated[list[Pattern], Field(max_length=1000)] = []
+    """Older form of allow.dnsNames: its patterns allow DNS names only."""
+    issuers: Annotated[list[IssuerSelector], Field(max_length=100)] = []
+    """Issuers that may be asked; all by default."""
+    max_names: Annotated[int, Field(ge=1, le=240)] = 100
+    """Names that one certificate may have."""
     allowed_key_algorithms: Annotated[list[KeyAlgorithm], Field(max_length=3)] = ["ECDSA", "RSA", "Ed25519"]
     """Kinds of keys that may be asked for."""
     allowed_usages: Annotated[list[Usage], Field(max_length=2)] = ["server auth", "client auth"]
@@ -280,7 +361,9 @@ class CertificatePolicySpec(Model):
     max_duration: Duration | None = None
     """Longest life that may be asked for."""
     allow_ca: Annotated[bool, Field(alias="allowCA")] = False
-    """Whether certificates that may sign others can be asked for."""
+    """Whether certificates that may sign others can be asked for; nameConstraints must say which names they sign."""
+    name_constraints: NameConstraints | None = None
+    """Names that a CA of this policy may sign; it carries them as a critical extension."""
 
 
 class CertificatePolicyStatus(Model):
@@ -301,7 +384,7 @@ class CertificatePolicy(
     printer_columns=[
         _READY,
         PrinterColumn("Namespaces", ".spec.namespaces"),
-        PrinterColumn("Names", ".spec.allowedNames", priority=1),
+        PrinterColumn("Names", ".spec.allow.dnsNames", priority=1),
         _AGE,
     ],
 ):
@@ -312,12 +395,22 @@ class PkiSpec(Model):
     """One field is enough: the service."""
 
     service_name: Annotated[str, Field(min_length=1, max_length=63)]
-    """Service in the namespace of this object. The certificate gets the names <service>, <service>.<namespace>,
-    <service>.<namespace>.svc and <service>.<namespace>.svc.cluster.local."""
+    """Service in the namespace of this object. The certificate gets those of the names <service>,
+    <service>.<namespace>, <service>.<namespace>.svc and <service>.<namespace>.svc.<cluster domain> that a policy
+    allows."""
     secret_name: SecretName | None = None
     """Secret that receives the certificate; <name of this object>-tls by default."""
     issuer_ref: IssuerReference = IssuerReference(kind="ClusterIssuer", name="default")
     """Issuer that signs; the ClusterIssuer named default by default."""
+
+
+class LeftOutName(Model):
+    """A name of the Service that the certificate does not get."""
+
+    name: str
+    """The name."""
+    reason: str
+    """Why not, and the remedy."""
 
 
 class PkiStatus(Model):
@@ -327,6 +420,8 @@ class PkiStatus(Model):
     """Ready: as the Certificate says."""
     secret_name: str | None = None
     """Secret that receives the certificate."""
+    left_out: list[LeftOutName] = []
+    """Names of the Service that no policy allows."""
     not_after: Time | None = None
     """End of validity."""
 

@@ -4,10 +4,11 @@ What belongs here: X.509. What does not: Kubernetes, policies, and when to issue
 serial number and the keys are arguments.
 
 The rules: a CA has critical basicConstraints (no pathLen when self-signed) and critical keyUsage keyCertSign+cRLSign; a
-leaf critical CA:FALSE, critical keyUsage digitalSignature (and keyEncipherment for RSA), extendedKeyUsage not critical;
-subjectAltName is critical if and only if the subject is empty; subjectKeyIdentifier always; authorityKeyIdentifier
-is byte for byte the issuer's identifier, and absent from self-signed certificates; at most 159 bits of serial number;
-validity begins five minutes ago and never ends after that of the chain.
+leaf critical CA:FALSE, critical keyUsage digitalSignature (and keyEncipherment for RSA servers: clients sign only),
+extendedKeyUsage not critical; subjectAltName is critical if and only if the subject is empty; the subject of what signs
+itself is not; subjectKeyIdentifier always; authorityKeyIdentifier is byte for byte the issuer's identifier, and absent
+from roots only, as section 4.2.1.1 has it; nameConstraints, where the policy gives them, are critical; at most 159
+bits of serial number; validity begins five minutes ago and never ends after that of the chain.
 
 Source: https://www.rfc-editor.org/rfc/rfc5280 sections 4.1.2.2, 4.2.1 and 6.1
 """
@@ -22,15 +23,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.x509 import verification
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from operators.pki.api import Usage
+from operators.pki.constraints import extension_of
 from operators.pki.keys import PrivateKey, kind_of_key, public_bytes, read_key, write_key
-from operators.pki.request import Request
+from operators.pki.parsing import VERIFY_ERRORS, read_certificates
+from operators.pki.request import COMMON_NAME_MAX_LENGTH, Request
 from operators.pki.signer import CaSigner, SelfSigner, Signer, subject_key_identifier
 
 __all__ = ["Issued", "Material", "VerificationError", "issue", "new_serial", "read_material", "verify"]
@@ -91,7 +93,7 @@ def new_serial() -> int:
 def issue(request: Request, signer: Signer, key: PrivateKey, *, serial: int, now: datetime) -> Issued:
     """Build a certificate for `key` and verify it. Raises VerificationError; nothing is returned unverified."""
     wanted = now.replace(microsecond=0) + request.duration
-    subject = _subject(request)
+    subject = _subject(request, signer)
     if isinstance(signer, CaSigner):
         issuer, signing_key, not_after = signer.certificate.subject, signer.key, min(wanted, signer.not_after)
     else:
@@ -125,12 +127,12 @@ def read_material(data: dict[str, bytes]) -> Material:
     if missing:
         raise VerificationError(f"{' and '.join(missing)} is missing")
     try:
-        chain = x509.load_pem_x509_certificates(data["tls.crt"])
-        root = x509.load_pem_x509_certificate(data["ca.crt"])
+        chain = read_certificates(data["tls.crt"])
+        root = read_certificates(data["ca.crt"])[0]
         key = read_key(data["tls.key"])
     except ValueError as error:
         raise VerificationError(f"it cannot be read: {error}") from error
-    return Material(chain[0], tuple(chain[1:]), root, key)
+    return Material(chain[0], chain[1:], root, key)
 
 
 def verify(material: Material, request: Request, signer: Signer, *, now: datetime) -> None:
@@ -151,16 +153,16 @@ def verify(material: Material, request: Request, signer: Signer, *, now: datetim
 
 
 def _verify_contents(certificate: x509.Certificate, request: Request, signer: Signer, key: PrivateKey) -> None:
-    try:
-        found = {extension.oid: (extension.value, extension.critical) for extension in certificate.extensions}
-    except (ValueError, x509.DuplicateExtension) as error:
-        raise VerificationError(f"its extensions cannot be read: {error}") from error
+    found = {extension.oid: (extension.value, extension.critical) for extension in certificate.extensions}
     wanted = {extension.oid: (extension, critical) for extension, critical in _extensions(request, signer, key)}
+    constraints = found.get(x509.NameConstraints.oid)
+    if request.is_ca and request.name_constraints is None and constraints is not None and constraints[1]:
+        del found[x509.NameConstraints.oid]  # those that a policy gave when it was issued: it is not asked again
     for oid in (*wanted, *found):
         if found.get(oid) != wanted.get(oid):
             name = getattr(oid, "_name", oid.dotted_string)
             raise VerificationError(f"its extension {name} is not what was asked for")
-    if certificate.subject != _subject(request):
+    if certificate.subject != _subject(request, signer):
         raise VerificationError(f"its subject is {certificate.subject.rfc4514_string()!r}")
     if certificate.serial_number.bit_length() > SERIAL_BITS:
         raise VerificationError(f"its serial number has {certificate.serial_number.bit_length()} bits")
@@ -170,7 +172,7 @@ def _verify_signature(material: Material, request: Request, signer: Signer) -> N
     issuer = signer.certificate if isinstance(signer, CaSigner) else material.certificate
     try:
         material.certificate.verify_directly_issued_by(issuer)
-    except (ValueError, TypeError, InvalidSignature) as error:
+    except VERIFY_ERRORS as error:
         raise VerificationError("it was not signed by the issuer as it is now") from error
     if isinstance(signer, CaSigner) and (material.intermediates, material.root) != (
         signer.intermediates,
@@ -205,7 +207,7 @@ def _verify_chain(material: Material, request: Request, signer: Signer, now: dat
         if "server auth" in request.usages:
             for subject in _verifiable_names(request):
                 builder.build_server_verifier(subject).verify(material.certificate, intermediates)
-    except (verification.VerificationError, ValueError) as error:
+    except VERIFY_ERRORS as error:
         raise VerificationError(f"no verifier would accept it: {error}") from error
 
 
@@ -216,10 +218,14 @@ def _verifiable_names(request: Request) -> list[x509.DNSName | x509.IPAddress]:
     return names
 
 
-def _subject(request: Request) -> x509.Name:
-    if request.common_name is None:
-        return x509.Name([])
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, request.common_name)])
+def _subject(request: Request, signer: Signer) -> x509.Name:
+    """Return the subject: the common name, or none; what signs itself needs one, since an issuer must have a name."""
+    name = request.common_name
+    if name is None and isinstance(signer, SelfSigner):
+        name = next((each for _, each in request.names() if len(each) <= COMMON_NAME_MAX_LENGTH), None)
+        if name is None:  # all are too long for a common name
+            return x509.Name([x509.NameAttribute(NameOID.DN_QUALIFIER, request.digest("self"))])
+    return x509.Name([] if name is None else [x509.NameAttribute(NameOID.COMMON_NAME, name)])
 
 
 def _extensions(request: Request, signer: Signer, key: PrivateKey) -> Sequence[tuple[x509.ExtensionType, bool]]:
@@ -231,11 +237,15 @@ def _extensions(request: Request, signer: Signer, key: PrivateKey) -> Sequence[t
     if isinstance(signer, CaSigner):
         identifier = subject_key_identifier(signer.certificate)
         extensions.append((x509.AuthorityKeyIdentifier(identifier, None, None), False))
+    elif not request.is_ca:
+        extensions.append((x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key()), False))
+    if request.name_constraints is not None:
+        extensions.append((extension_of(request.name_constraints), True))
     if request.usages:
         extensions.append((x509.ExtendedKeyUsage([_USAGES[usage] for usage in request.usages]), False))
     names = _alternative_names(request)
     if names:
-        extensions.append((x509.SubjectAlternativeName(names), request.common_name is None))
+        extensions.append((x509.SubjectAlternativeName(names), not _subject(request, signer).rdns))
     return extensions
 
 
@@ -248,7 +258,7 @@ def _key_usage(request: Request) -> x509.KeyUsage:
     return x509.KeyUsage(
         digital_signature=not request.is_ca,
         content_commitment=False,
-        key_encipherment=request.algorithm == "RSA" and not request.is_ca,
+        key_encipherment=request.algorithm == "RSA" and "server auth" in request.usages,
         data_encipherment=False,
         key_agreement=False,
         key_cert_sign=request.is_ca,

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import cast
 
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from operators.pki.api import KeyAlgorithm
+from operators.pki.parsing import PARSE_ERRORS
 
 __all__ = ["PrivateKey", "PublicKey", "generate_key", "kind_of_key", "public_bytes", "read_key", "write_key"]
 
@@ -35,9 +35,10 @@ def read_key(pem: bytes) -> PrivateKey:
     """Read an unencrypted key in PEM. Raises ValueError, which says what is wrong and shows nothing of the key."""
     try:
         key = serialization.load_pem_private_key(pem, password=None)
+        public_bytes(cast("PrivateKey", key).public_key())
     except TypeError as error:
         raise ValueError("the private key is encrypted: store it without a password") from error
-    except (ValueError, UnsupportedAlgorithm) as error:
+    except PARSE_ERRORS as error:
         raise ValueError("it is not a private key in PEM") from error
     if not isinstance(key, PrivateKey):
         raise ValueError(f"a key of type {type(key).__name__} cannot be used: use ECDSA, RSA or Ed25519")  # noqa: TRY004

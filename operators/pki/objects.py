@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Sequence
 
 from kubernetes.client.models import V1ObjectMeta, V1Secret
 
@@ -21,13 +22,13 @@ __all__ = [
     "ANNOTATION_REVISION",
     "certificate_of",
     "names_of_service",
+    "same_secret",
     "secret_data",
     "secret_of",
 ]
 
 ANNOTATION_REQUEST = f"{GROUP}/request"
 ANNOTATION_REVISION = f"{GROUP}/revision"
-CLUSTER_DOMAIN = "cluster.local"
 
 
 def secret_of(certificate: Certificate, material: Material, *, request: str, revision: int) -> V1Secret:
@@ -43,6 +44,23 @@ def secret_of(certificate: Certificate, material: Material, *, request: str, rev
     )
 
 
+def same_secret(secret: V1Secret) -> V1Secret:
+    """Return a Secret that `secret_of` made, as it is, to be applied again so that it stays."""
+    assert secret.metadata is not None
+    annotations = secret.metadata.annotations or {}
+    return V1Secret(
+        metadata=V1ObjectMeta(
+            name=secret.metadata.name,
+            namespace=secret.metadata.namespace,
+            annotations={
+                name: annotations[name] for name in (ANNOTATION_REQUEST, ANNOTATION_REVISION) if name in annotations
+            },
+        ),
+        type=secret.type,
+        data=secret.data,
+    )
+
+
 def secret_data(secret: V1Secret) -> dict[str, bytes]:
     """Return the decoded data of a Secret; what is not base64 is left out."""
     data = {}
@@ -54,24 +72,24 @@ def secret_data(secret: V1Secret) -> dict[str, bytes]:
     return data
 
 
-def certificate_of(pki: Pki) -> Certificate:
-    """Return the Certificate that a Pki stands for."""
+def certificate_of(pki: Pki, dns_names: Sequence[str]) -> Certificate:
+    """Return the Certificate that a Pki stands for, with these names."""
     name = pki.metadata.name
     return Certificate(
         metadata=ObjectMeta(name=name, namespace=pki.metadata.namespace),
         spec=CertificateSpec(
             secret_name=pki.spec.secret_name or shorten(f"{name}-tls", DNS_SUBDOMAIN_MAX_LENGTH),
             issuer_ref=pki.spec.issuer_ref,
-            dns_names=names_of_service(pki.spec.service_name, pki.metadata.namespace),
+            dns_names=list(dns_names),
         ),
     )
 
 
-def names_of_service(service: str, namespace: str) -> list[str]:
+def names_of_service(service: str, namespace: str, cluster_domain: str) -> list[str]:
     """Return the DNS names by which a cluster knows a Service."""
     return [
         service,
         f"{service}.{namespace}",
         f"{service}.{namespace}.svc",
-        f"{service}.{namespace}.svc.{CLUSTER_DOMAIN}",
+        f"{service}.{namespace}.svc.{cluster_domain}",
     ]

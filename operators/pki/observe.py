@@ -6,17 +6,16 @@ What does not: decisions (`plan`) and writes (`reconcile`).
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
-from datetime import datetime, timedelta
-from typing import TypeVar
+from datetime import timedelta
+from typing import Final, NoReturn, TypeVar
 
 from kubernetes.client.models import V1ObjectMeta, V1Pod, V1ReplicaSet, V1Secret
 
 from operatorkit.clock import format_time
-from operatorkit.conditions import is_true
+from operatorkit.conditions import get_condition, is_true
 from operatorkit.context import Context, Reader
 from operatorkit.errors import InvalidObject, NotFound
 from operatorkit.events import Reference
@@ -24,26 +23,33 @@ from operatorkit.names import LABEL_OWNER_UID, ObjectKey
 from operatorkit.operator import Operator
 from operatorkit.resource import api_resource_of, read
 from operators.pki import reasons
-from operators.pki.api import GROUP, Certificate, CertificatePolicy, ClusterIssuer, Issuer
-from operators.pki.objects import secret_data
+from operators.pki.api import GROUP, Certificate, CertificatePolicy, ClusterIssuer, Issuer, IssuerReference
+from operators.pki.authorities import Authorities
+from operators.pki.objects import same_secret, secret_data
 from operators.pki.plan import Observed, Refuse, StoredSecret
-from operators.pki.pods import controller_reference, secrets_of
+from operators.pki.pods import controller_reference, has_ended, secrets_of
+from operators.pki.repairs import RepairBackOff
 from operators.pki.report import INDEX_SECRETS
 from operators.pki.request import read_request
-from operators.pki.signer import SelfSigner, Signer, SignerError, read_ca
+from operators.pki.signer import SelfSigner, Signer, SignerError
 
 __all__ = [
     "AnyIssuer",
-    "RepairLimit",
     "app",
+    "authorities",
     "certificates_near_secret",
     "certificates_of_issuer",
     "certificates_of_pod",
     "certificates_unready",
+    "issuer_changed",
     "issuers_of_secret",
+    "kept_secrets",
+    "labels_of_issuer",
     "look_again",
     "look_again_for_signer",
     "observe",
+    "ownership_changed",
+    "repair_cause",
     "repairs",
     "rivals",
     "signer_of",
@@ -52,6 +58,10 @@ __all__ = [
 _INDEX_SECRET = "secret"  # noqa: S105 - the name of an index
 _INDEX_ISSUER = "issuer"
 _INDEX_CA = "ca"
+_INDEX_OWNER = "owner"
+_INDEX_UNREADY = "unready"
+
+_LOOK_AGAIN: Final = timedelta(seconds=5)
 
 AnyIssuer = Issuer | ClusterIssuer
 T = TypeVar("T")
@@ -59,33 +69,8 @@ T = TypeVar("T")
 app = Operator("pki")
 
 
-class RepairLimit:
-    """How often a Secret is repaired: `burst` times at once, then once per `refill`. Remembers 10,000 objects."""
-
-    def __init__(self, *, burst: int = 3, refill: timedelta = timedelta(minutes=1), remembered: int = 10_000) -> None:
-        self._burst = burst
-        self._refill = refill
-        self._remembered = remembered
-        self._repairs: OrderedDict[str, list[datetime]] = OrderedDict()
-
-    def allowed_at(self, uid: str, now: datetime) -> datetime:
-        """Return when the next repair may be made; `now`, or earlier, is at once."""
-        recent = self._recent(uid, now)
-        return now if len(recent) < self._burst else recent[0] + self._refill * self._burst
-
-    def count(self, uid: str, now: datetime) -> None:
-        """Remember a repair."""
-        self._repairs[uid] = [*self._recent(uid, now), now][-self._burst :]
-        self._repairs.move_to_end(uid)
-        while len(self._repairs) > self._remembered:
-            self._repairs.popitem(last=False)
-
-    def _recent(self, uid: str, now: datetime) -> list[datetime]:
-        window = self._refill * self._burst
-        return [moment for moment in self._repairs.get(uid, []) if now - moment < window]
-
-
-repairs = RepairLimit()
+repairs = RepairBackOff()
+authorities = Authorities()
 
 
 # Which changes concern which objects ---------------------------------------------------------------------------------
@@ -96,13 +81,23 @@ def _key(metadata: V1ObjectMeta | None) -> ObjectKey:
 
 
 def _certificates_of_secret(namespace: str, name: str, reader: Reader) -> list[ObjectKey]:
-    return [other.key for other in reader.list(Certificate, index=(_INDEX_SECRET, f"{namespace}/{name}"))]
+    return list(reader.keys(Certificate, index=(_INDEX_SECRET, f"{namespace}/{name}")))
 
 
 def certificates_of_pod(pod: V1Pod, reader: Reader) -> Iterable[ObjectKey]:
     """Return the Certificates whose Secrets a Pod uses."""
     namespace = _key(pod.metadata).namespace
-    return [key for name in secrets_of(pod) for key in _certificates_of_secret(namespace, name, reader)]
+    return [key for name in secrets_of(pod) for key in _certificates_behind(namespace, name, reader)]
+
+
+def _certificates_behind(namespace: str, name: str, reader: Reader) -> list[ObjectKey]:
+    """Return the Certificates that write a Secret, or the one that did before it got another secretName."""
+    found = _certificates_of_secret(namespace, name, reader)
+    if found:
+        return found
+    secret = reader.get(V1Secret, name, namespace=namespace)
+    owner = controller_reference(secret.metadata) if secret is not None and secret.metadata is not None else None
+    return [ObjectKey(namespace, owner.name)] if owner is not None and owner.kind == Certificate.kind else []
 
 
 def certificates_near_secret(secret: V1Secret, reader: Reader) -> Iterable[ObjectKey]:
@@ -129,12 +124,39 @@ def certificates_of_issuer(issuer: AnyIssuer, reader: Reader) -> list[ObjectKey]
     """Return the Certificates that an issuer signs."""
     value = f"{issuer.kind}/{issuer.metadata.name}"
     namespace = issuer.metadata.namespace or None
-    return [one.key for one in reader.list(Certificate, namespace=namespace, index=(_INDEX_ISSUER, value))]
+    return list(reader.keys(Certificate, namespace=namespace, index=(_INDEX_ISSUER, value)))
+
+
+def issuer_changed(old: AnyIssuer | None, new: AnyIssuer) -> bool:
+    """Predicate: the spec changed, or its CA, or whether it can sign; not when merely its Secret got a label."""
+    return old is None or _standing(old) != _standing(new)
+
+
+def _standing(issuer: AnyIssuer) -> tuple[object, ...]:
+    ready = get_condition(issuer.status.conditions, "Ready")
+    said = (ready.status, ready.reason, ready.message) if ready is not None else None
+    return issuer.metadata.generation, issuer.status.fingerprint, said
+
+
+def ownership_changed(old: V1Secret | None, new: V1Secret) -> bool:
+    """Predicate: the Secret is new, or has another owner: its content concerns its owner, or an issuer, alone."""
+    return old is None or _owner(old) != _owner(new)
+
+
+def owner_label(secret: V1Secret) -> str | None:
+    """Return the uid of the object that applied a Secret."""
+    return ((secret.metadata and secret.metadata.labels) or {}).get(LABEL_OWNER_UID)
+
+
+def _owner(secret: V1Secret) -> tuple[object, ...]:
+    if secret.metadata is None:
+        return (None, None)
+    return controller_reference(secret.metadata), owner_label(secret)
 
 
 def certificates_unready(policy: CertificatePolicy, reader: Reader) -> Iterable[ObjectKey]:  # noqa: ARG001 - any may help
     """Return the Certificates that a new policy may help."""
-    return [one.key for one in reader.list(Certificate) if not is_true(one.status.conditions, "Ready")]
+    return list(reader.keys(Certificate, index=(_INDEX_UNREADY, "")))
 
 
 def rivals(certificate: Certificate, reader: Reader) -> Iterable[ObjectKey]:
@@ -148,12 +170,16 @@ def _secret_keys(pod: V1Pod) -> list[str]:
     return [f"{namespace}/{name}" for name in secrets_of(pod)]
 
 
+app.cache(V1Secret, contents="children")  # not the keys of all the cluster; a CA is read when it changed
 app.needs(V1ReplicaSet, "get", reason="the Deployment above it is told of what its Pods lack")
 for _kind in (Issuer, ClusterIssuer, V1Secret):
     app.needs(_kind, "get", reason="it is said to be missing only when the cluster itself has none")
+app.needs(V1Secret, "get", reason="the CA of an issuer is read when it changed")
 app.index(V1Pod, INDEX_SECRETS, _secret_keys)
+app.index(V1Secret, _INDEX_OWNER, lambda one: [label] if (label := owner_label(one)) else [])
 app.index(Certificate, _INDEX_SECRET, lambda one: [f"{one.metadata.namespace}/{one.spec.secret_name}"])
 app.index(Certificate, _INDEX_ISSUER, lambda one: [f"{one.spec.issuer_ref.kind}/{one.spec.issuer_ref.name}"])
+app.index(Certificate, _INDEX_UNREADY, lambda one: [] if is_true(one.status.conditions, "Ready") else [""])
 app.index(Issuer, _INDEX_CA, lambda one: [one.spec.ca.secret_name] if one.spec.ca else [])
 app.index(ClusterIssuer, _INDEX_CA, lambda one: [one.spec.ca.secret_name] if one.spec.ca else [])
 
@@ -161,10 +187,10 @@ app.index(ClusterIssuer, _INDEX_CA, lambda one: [one.spec.ca.secret_name] if one
 # What is there -----------------------------------------------------------------------------------------------------
 
 
-def observe(certificate: Certificate, ctx: Context) -> Observed:
-    """Read all that the plan of a Certificate depends on."""
+async def observe(certificate: Certificate, ctx: Context) -> Observed:
+    """Read all that the plan of a Certificate depends on. Raises ClusterError."""
     request, faults = read_request(certificate.spec)
-    secret = _secret(ctx, certificate.spec.secret_name, certificate.metadata.namespace)
+    secret = await _own_secret(certificate, ctx)
     now = ctx.clock.now()
     reference = certificate.spec.issuer_ref
     return Observed(
@@ -172,12 +198,14 @@ def observe(certificate: Certificate, ctx: Context) -> Observed:
         request=request,
         faults=faults,
         conflict=_conflict(certificate, secret, ctx),
-        signer=_signer_or_refusal(certificate, ctx),
+        signer=await _signer_or_refusal(certificate, ctx),
         issuer=f"{reference.kind}/{reference.name}",
         policies=ctx.list(CertificatePolicy),
         secret=None if secret is None else StoredSecret(secret_data(secret), _annotations(secret)),
-        repair_allowed_at=repairs.allowed_at(certificate.metadata.uid, now),
+        repair_allowed_at=repairs.allowed_at(certificate.metadata.uid, _repaired_for(secret), now),
         now=now,
+        issuer_labels=labels_of_issuer(reference, certificate.metadata.namespace, ctx),
+        cluster_domain=app.settings.cluster_domain,
     )
 
 
@@ -186,6 +214,41 @@ def _secret(ctx: Context, name: str, namespace: str) -> V1Secret | None:
         return ctx.get(V1Secret, name, namespace=namespace)
     except InvalidObject:
         return None
+
+
+async def _own_secret(certificate: Certificate, ctx: Context) -> V1Secret | None:
+    """Return the Secret of a Certificate, whole where it is ours: also when somebody took the label from it."""
+    key = ObjectKey(certificate.metadata.namespace, certificate.spec.secret_name)
+    secret = _secret(ctx, key.name, key.namespace)
+    if secret is None or secret.metadata is None or secret.data is not None:
+        return secret
+    owner = controller_reference(secret.metadata)
+    if owner is not None and owner.uid == certificate.metadata.uid:
+        return await _live(V1Secret, key, ctx)
+    return secret
+
+
+def repair_cause(certificate: Certificate, ctx: Context) -> str:
+    """Return what the Secret would be repaired for now: repairs for different causes do not slow each other."""
+    return _repaired_for(_secret(ctx, certificate.spec.secret_name, certificate.metadata.namespace))
+
+
+def _repaired_for(secret: V1Secret | None) -> str:
+    return "deleted" if secret is None else "changed"
+
+
+def kept_secrets(certificate: Certificate, ctx: Context) -> list[V1Secret]:
+    """Return the Secrets under former names of a Certificate, as they are, that Pods still use."""
+    namespace = certificate.metadata.namespace
+    kept = []
+    for key in ctx.keys(V1Secret, index=(_INDEX_OWNER, certificate.metadata.uid)):
+        if key.name == certificate.spec.secret_name or key.namespace != namespace:
+            continue
+        secret = _secret(ctx, key.name, namespace)
+        pods = ctx.list(V1Pod, index=(INDEX_SECRETS, str(key)))
+        if secret is not None and secret.data and any(not has_ended(pod) for pod in pods):
+            kept.append(same_secret(secret))
+    return kept
 
 
 def _annotations(secret: V1Secret) -> dict[str, str]:
@@ -199,11 +262,9 @@ def _conflict(certificate: Certificate, secret: V1Secret | None, ctx: Context) -
     """
     name, namespace = certificate.spec.secret_name, certificate.metadata.namespace
     mine = _seniority(certificate)
-    older = [
-        other
-        for other in ctx.list(Certificate, index=(_INDEX_SECRET, f"{namespace}/{name}"))
-        if other.key != certificate.key and _seniority(other) < mine
-    ]
+    writers = (_INDEX_SECRET, f"{namespace}/{name}")
+    others = ctx.list(Certificate, index=writers) if ctx.keys(Certificate, index=writers) != [certificate.key] else ()
+    older = [other for other in others if other.key != certificate.key and _seniority(other) < mine]
     if older:
         first = min(older, key=_seniority)
         why = "which is older" if _seniority(first)[0] != mine[0] else "as old to the second, and first by name"
@@ -211,6 +272,7 @@ def _conflict(certificate: Certificate, secret: V1Secret | None, ctx: Context) -
             reasons.SECRET_CONFLICT,
             f"Choose another spec.secretName, or delete one of the two: Certificate {first.metadata.name}, {why}, "
             f"writes Secret {name} too",
+            others=True,
         )
     if secret is None or secret.metadata is None:
         return None
@@ -240,24 +302,64 @@ def _seniority(certificate: Certificate) -> tuple[str, str]:
     return (format_time(created) if created is not None else "", certificate.metadata.name)
 
 
-def _signer_or_refusal(certificate: Certificate, ctx: Context) -> Signer | Refuse:
-    """Return the signer, or why there is none, by what the caches hold."""
-    reference = certificate.spec.issuer_ref
+async def _signer_or_refusal(certificate: Certificate, ctx: Context) -> Signer | Refuse:
+    """Return the signer, or why there is none, by what the caches hold. Raises ClusterError."""
+    issuer: AnyIssuer | None = None
     try:
-        if reference.kind == "Issuer":
-            issuer: AnyIssuer | None = ctx.get(Issuer, reference.name, namespace=certificate.metadata.namespace)
-        else:
-            issuer = ctx.get(ClusterIssuer, reference.name)
-        return signer_of(issuer, ctx) if issuer is not None else _no_issuer(certificate)
+        issuer = _issuer(certificate.spec.issuer_ref, certificate.metadata.namespace, ctx)
+        return await signer_of(issuer, ctx) if issuer is not None else _no_issuer(certificate, ctx)
     except (SignerError, InvalidObject) as error:
-        return _unable(certificate, error)
+        refusal = _unable(certificate, error)
+    if refusal.until is None and issuer is not None and is_true(issuer.status.conditions, "Ready"):
+        # what is seen here is not what the issuer says of itself: one of the two is about to change
+        return replace(refusal, until=ctx.clock.now() + _LOOK_AGAIN)
+    return refusal
 
 
-def _no_issuer(certificate: Certificate) -> Refuse:
+def _issuer(reference: IssuerReference, namespace: str, ctx: Context) -> AnyIssuer | None:
+    """Return an issuer, by what the caches hold. Raises InvalidObject."""
+    if reference.kind == "Issuer":
+        return ctx.get(Issuer, reference.name, namespace=namespace)
+    return ctx.get(ClusterIssuer, reference.name)
+
+
+def labels_of_issuer(reference: IssuerReference, namespace: str, ctx: Context) -> dict[str, str]:
+    """Return the labels by which policies select an issuer; none where it is missing or cannot be read."""
+    try:
+        issuer = _issuer(reference, namespace, ctx)
+    except InvalidObject:
+        return {}
+    return {} if issuer is None else dict(issuer.metadata.labels or {})
+
+
+def _no_issuer(certificate: Certificate, ctx: Context) -> Refuse:
+    """Say that there is no such issuer; one of that name of the other kind is what is mostly meant."""
     reference = certificate.spec.issuer_ref
-    place = f" in namespace {certificate.metadata.namespace}" if reference.kind == "Issuer" else ""
+    if reference.kind == "Issuer":
+        place = f" in namespace {certificate.metadata.namespace}"
+        if _exists(ClusterIssuer, reference.name, ctx):
+            message = (
+                f"Set spec.issuerRef.kind to ClusterIssuer: ClusterIssuer {reference.name} exists, but there is no "
+                f"Issuer {reference.name}{place}"
+            )
+            return Refuse(reasons.ISSUER_NOT_FOUND, message, absent=True)
+    else:
+        place = ""
+        if _exists(Issuer, reference.name, ctx, namespace=certificate.metadata.namespace):
+            message = (
+                f"Set spec.issuerRef.kind to Issuer: Issuer {reference.name} exists in namespace "
+                f"{certificate.metadata.namespace}, but there is no ClusterIssuer {reference.name}"
+            )
+            return Refuse(reasons.ISSUER_NOT_FOUND, message, absent=True)
     message = f"Create {reference.kind} {reference.name}{place}, or name another in spec.issuerRef: it does not exist"
     return Refuse(reasons.ISSUER_NOT_FOUND, message, absent=True)
+
+
+def _exists(kind: type[AnyIssuer], name: str, ctx: Context, *, namespace: str | None = None) -> bool:
+    try:
+        return ctx.get(kind, name, namespace=namespace) is not None
+    except InvalidObject:
+        return True
 
 
 def _unable(certificate: Certificate, error: SignerError | InvalidObject) -> Refuse:
@@ -268,10 +370,14 @@ def _unable(certificate: Certificate, error: SignerError | InvalidObject) -> Ref
     return Refuse(reasons.ISSUER_NOT_READY, message, error.until, absent=error.absent)
 
 
-def signer_of(issuer: AnyIssuer, ctx: Context) -> Signer:
-    """Return what signs for an issuer, by what the caches hold. Raises SignerError."""
+async def signer_of(issuer: AnyIssuer, ctx: Context) -> Signer:
+    """Return what signs for an issuer, by what the caches know. Raises SignerError, ClusterError."""
     key = _ca_secret(issuer)
-    return SelfSigner() if key is None else _ca_signer(key, _secret(ctx, key.name, key.namespace), ctx)
+    if key is None:
+        return SelfSigner()
+    cached = _secret(ctx, key.name, key.namespace)
+    found = await authorities.signer(key, cached, ctx) if cached is not None else None
+    return found or _no_ca(key, ctx)
 
 
 def _ca_secret(issuer: AnyIssuer) -> ObjectKey | None:
@@ -284,9 +390,7 @@ def _ca_secret(issuer: AnyIssuer) -> ObjectKey | None:
     return ObjectKey(issuer.metadata.namespace or app.settings.own_namespace, spec.ca.secret_name)
 
 
-def _ca_signer(key: ObjectKey, secret: V1Secret | None, ctx: Context) -> Signer:
-    if secret is not None:
-        return read_ca(str(key), secret_data(secret), ctx.clock.now())
+def _no_ca(key: ObjectKey, ctx: Context) -> NoReturn:
     writers = ctx.list(Certificate, index=(_INDEX_SECRET, str(key)))
     if writers:
         writer = min(writers, key=_seniority).metadata.name
@@ -316,7 +420,7 @@ async def look_again(seen: Observed, ctx: Context) -> Observed:
 async def look_again_for_signer(issuer: AnyIssuer, ctx: Context) -> Signer:
     """Return what signs for an issuer, by what the cluster itself holds. Raises SignerError, ClusterError."""
     key = _ca_secret(issuer)
-    return SelfSigner() if key is None else _ca_signer(key, await _live(V1Secret, key, ctx), ctx)
+    return SelfSigner() if key is None else await authorities.read(key, ctx) or _no_ca(key, ctx)
 
 
 async def _live_signer_or_refusal(certificate: Certificate, ctx: Context) -> Signer | Refuse:
@@ -325,7 +429,7 @@ async def _live_signer_or_refusal(certificate: Certificate, ctx: Context) -> Sig
     namespace = certificate.metadata.namespace if kind is Issuer else ""
     try:
         issuer = await _live(kind, ObjectKey(namespace, reference.name), ctx)
-        return await look_again_for_signer(issuer, ctx) if issuer is not None else _no_issuer(certificate)
+        return await look_again_for_signer(issuer, ctx) if issuer is not None else _no_issuer(certificate, ctx)
     except (SignerError, InvalidObject) as error:
         return _unable(certificate, error)
 

@@ -20,18 +20,19 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from operatorkit.conditions import Condition, get_condition, is_true
 from operators.pki import reasons
-from operators.pki.api import Certificate, CertificatePolicy
+from operators.pki.api import Certificate, CertificatePolicy, Pki
 from operators.pki.issue import BACKDATED, Material, VerificationError, read_material, verify
 from operators.pki.keys import PrivateKey, kind_of_key, read_key
 from operators.pki.objects import ANNOTATION_REQUEST, ANNOTATION_REVISION
-from operators.pki.policy import decide
-from operators.pki.request import Fault, Request, describe
+from operators.pki.policy import Application, Denial, decide
+from operators.pki.request import Fault, Request, describe, renewal_floor
+from operators.pki.rules import DEFAULT_CLUSTER_DOMAIN, IssuerFacts
 from operators.pki.signer import CaSigner, Signer
 
 __all__ = [
@@ -88,19 +89,23 @@ class Observed:
     secret: StoredSecret | None
     repair_allowed_at: datetime
     now: datetime
+    issuer_labels: Mapping[str, str] = field(default_factory=dict)
+    cluster_domain: str = DEFAULT_CLUSTER_DOMAIN
 
 
 @dataclass(frozen=True, slots=True)
 class Refuse:
     """Say why not, and wait for a change, or for the time when it will be possible.
 
-    `absent` says that something is missing which may be on its way, or in the way and about to go.
+    `absent` says that something is missing which may be on its way, or in the way and about to go; `others` that the
+    Secret is another Certificate's, and so are the Pods that use it.
     """
 
     reason: str
     message: str
     until: datetime | None = None
     absent: bool = False
+    others: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,15 +187,57 @@ def _decide(seen: Observed) -> Refuse | WaitFor | Keep | Issue:
     material, cause = _judge(seen, request, digest, seen.signer)
     if material is not None and cause is None:
         return _keep(seen, request, digest, material, _renewal(seen, request, material, seen.signer))
-    denial = decide(request, seen.certificate.metadata.namespace, seen.policies)
-    if denial is not None:
-        return Refuse(reasons.DENIED_BY_POLICY, denial.message, absent=denial.absent)
+    decision = decide(request, _application(seen), seen.policies)
+    if isinstance(decision, Denial):
+        return Refuse(reasons.DENIED_BY_POLICY, decision.message, absent=decision.absent)
     assert cause is not None
+    if (impossible := _impossible(seen, request, seen.signer)) is not None:
+        return impossible
     moment = _not_before(seen, cause)
     if moment > seen.now:
         return WaitFor(moment)
     revision = (seen.certificate.status.revision or 0) + 1
+    request = replace(request, name_constraints=decision.name_constraints)
     return Issue(request, seen.signer, digest, revision, cause, _reusable_key(seen, request))
+
+
+def _application(seen: Observed) -> Application:
+    """Return who asks whom. The names of a Pki's Certificate come from one field, by which denials call them."""
+    metadata = seen.certificate.metadata
+    owners = [owner for owner in metadata.owner_references or () if owner.controller]
+    service = None
+    if any((owner.kind, owner.api_version) == (Pki.kind, Pki.api_version) for owner in owners):
+        names = seen.request.dns_names if seen.request is not None else ()
+        service = names[-1].partition(".")[0] if names else None
+    kind, _, name = seen.issuer.partition("/")
+    return Application(
+        namespace=metadata.namespace,
+        issuer=IssuerFacts(kind, name, seen.issuer_labels),
+        cluster_domain=seen.cluster_domain,
+        from_service=service,
+    )
+
+
+def _impossible(seen: Observed, request: Request, signer: Signer) -> Refuse | None:
+    """Say why no attempt could succeed until the spec or the issuer changes."""
+    if request.is_ca and isinstance(signer, CaSigner) and not signer.may_sign_cas:
+        kind, _, name = seen.issuer.partition("/")
+        return Refuse(
+            reasons.PROFILE_VIOLATION,
+            f"Use another issuer in spec.issuerRef, or unset spec.isCA: the pathLen in the chain of {kind} {name} "
+            f"allows no CA below it",
+        )
+    held = _held_key(seen)
+    if held is None or request.rotate_key or kind_of_key(held) == (request.algorithm, request.size):
+        return None
+    found = kind_of_key(held)
+    was = f"{found[0]} {found[1] or ''}".rstrip() if found is not None else "another kind"
+    wanted = f"{request.algorithm} {request.size or ''}".rstrip()
+    return Refuse(
+        reasons.KEY_POLICY_MISMATCH,
+        f"Set spec.privateKey.rotationPolicy to Always, or delete Secret {seen.certificate.spec.secret_name}: the key "
+        f"in it is {was}, which Never keeps, but spec.privateKey asks for {wanted}",
+    )
 
 
 def renewal_time(certificate: Certificate, request: Request, material: Material) -> datetime:
@@ -204,7 +251,8 @@ def renewal_time(certificate: Certificate, request: Request, material: Material)
     if left is None or left >= life:
         left = life * RENEWED_WITH_LEFT
     early = left * RENEWAL_JITTER * _fraction(f"{certificate.metadata.uid}/{material.serial}")
-    return max(end - left - early, begin + (life - left) / 2).replace(microsecond=0)
+    least = min(renewal_floor(life), life * (1 - RENEWED_WITH_LEFT))
+    return max(end - left - early, begin + (life - left) / 2, begin + least).replace(microsecond=0)
 
 
 def retry_delay(uid: str, attempt: int) -> timedelta:
@@ -285,13 +333,18 @@ def _not_before(seen: Observed, cause: Cause) -> datetime:
 
 
 def _reusable_key(seen: Observed, request: Request) -> PrivateKey | None:
-    if request.rotate_key or seen.secret is None:
+    key = None if request.rotate_key else _held_key(seen)
+    return key if kind_of_key(key) == (request.algorithm, request.size) else None
+
+
+def _held_key(seen: Observed) -> PrivateKey | None:
+    """Return the key that the Secret has, if it is one."""
+    if seen.secret is None:
         return None
     try:
-        key = read_key(seen.secret.data.get("tls.key", b""))
+        return read_key(seen.secret.data.get("tls.key", b""))
     except ValueError:
         return None
-    return key if kind_of_key(key) == (request.algorithm, request.size) else None
 
 
 def _fraction(text: str) -> float:

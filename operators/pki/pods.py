@@ -12,7 +12,7 @@ from kubernetes.client.models import V1Pod
 
 from operatorkit.events import Reference
 
-__all__ = ["MAX_PODS", "controller_reference", "interesting", "secrets_changed", "secrets_of"]
+__all__ = ["MAX_PODS", "controller_reference", "has_ended", "interesting", "secrets_changed", "secrets_of"]
 
 MAX_PODS = 10
 
@@ -43,8 +43,13 @@ def _environment(container: Any) -> Iterator[str | None]:
 
 
 def secrets_changed(old: V1Pod | None, new: V1Pod) -> bool:
-    """Predicate: the Pod is new, or uses other Secrets than before (it got an ephemeral container)."""
-    return old is None or secrets_of(old) != secrets_of(new)
+    """Predicate: the Pod is new, or has ended, or uses other Secrets than before (it got an ephemeral container)."""
+    return old is None or has_ended(old) != has_ended(new) or secrets_of(old) != secrets_of(new)
+
+
+def has_ended(pod: V1Pod) -> bool:
+    """Tell whether a Pod's containers run no more, and never will again."""
+    return pod.status is not None and pod.status.phase in {"Succeeded", "Failed"}
 
 
 def interesting(pods: Iterable[V1Pod]) -> list[V1Pod]:
@@ -52,9 +57,7 @@ def interesting(pods: Iterable[V1Pod]) -> list[V1Pod]:
     living = [
         pod
         for pod in pods
-        if pod.metadata is not None
-        and pod.metadata.deletion_timestamp is None
-        and (pod.status is None or pod.status.phase not in {"Succeeded", "Failed"})
+        if pod.metadata is not None and pod.metadata.deletion_timestamp is None and not has_ended(pod)
     ]
     living.sort(
         key=lambda pod: (

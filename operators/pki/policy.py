@@ -1,200 +1,87 @@
-"""Policy: which namespaces may ask for which certificates.
+"""Policy: which namespaces may ask which issuers for which certificates.
 
-What belongs here: the decision about one request, made of small named checks, and the nearest name that would have been
-allowed. What does not: whether the request makes sense (`operators.pki.request`). Pure.
+What belongs here: the decision about one request. What does not: the rules of one policy (`operators.pki.rules`), the
+words of a denial (`operators.pki.denial`), and whether the request makes sense (`operators.pki.request`). Pure.
 
 A request is allowed when one policy that selects its namespace allows all of it. Where none does, the denial speaks
 of the policy that came closest.
+
+The cost of a decision is bounded: a policy is compiled once per generation, every name is matched once against each
+policy, a request of more names than any policy admits is not matched at all, and suggestions are made for the names
+that the denial shows, from a bounded number of candidates.
 """
 
 from __future__ import annotations
 
-import ipaddress
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from operators.pki.api import CertificatePolicy, CertificatePolicySpec
-from operators.pki.request import Fault, Request, format_duration, parse_duration
+from operators.pki.api import AllowedNames, CertificatePolicy, NameConstraints
+from operators.pki.denial import Denial, Judgement, deny, no_policy, type_of
+from operators.pki.request import Request
+from operators.pki.rules import Application, Name, rules_of, selects
 
-__all__ = ["Denial", "check_policy", "decide", "nearest_name", "selects"]
+__all__ = ["Application", "Denial", "Grant", "decide", "denied_names", "is_costly"]
 
-NAMES_SHOWN = 5
-_NO_NAME_IS_NEAR = "Ask for an allowed name"
-_PLACEHOLDER = re.compile(r"\{\{\s*([^{}]*?)\s*\}\}")
-_KNOWN_PLACEHOLDERS = frozenset({"namespace"})
+CHEAP = 1500
+"""Names times policies, and patterns, that are decided on within a few milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
-class Denial:
-    """Why a request is not granted: one line, the remedy first. `absent` says that no policy selects the namespace."""
+class Grant:
+    """The request is allowed by this policy; a CA gets its name constraints."""
 
-    message: str
-    absent: bool = False
+    policy: str
+    name_constraints: NameConstraints | None = None
 
 
-def decide(request: Request, namespace: str, policies: Sequence[CertificatePolicy]) -> Denial | None:
-    """Return None when some policy allows the request in `namespace`, else the denial."""
-    applicable = [policy for policy in policies if not check_policy(policy.spec) and selects(policy.spec, namespace)]
+def decide(request: Request, application: Application, policies: Sequence[CertificatePolicy]) -> Grant | Denial:
+    """Return the grant of the first policy, by name, that allows the request, or else the denial."""
+    compiled = [rules_of(policy) for policy in sorted(policies, key=lambda policy: policy.metadata.name)]
+    applicable = [one for one in compiled if not one.faults and selects(one.spec, application.namespace)]
     if not applicable:
-        return Denial(
-            f"Ask a cluster administrator for a CertificatePolicy that selects namespace {namespace} and allows "
-            f"{_some([name for _, name in request.names()])}: none does",
-            absent=True,
-        )
-    if not all(any(_faults(request, namespace, policy.spec)) for policy in applicable):
-        return None
-    closest = min(applicable, key=lambda policy: _remoteness(policy, request, namespace))
-    faults = list(_faults(request, namespace, closest.spec))
-    allowed = [_expand(pattern, namespace) for pattern in closest.spec.allowed_names]
-    text = "; ".join(str(fault) for fault in faults[:3])
-    more = f"; and {len(faults) - 3} more" if len(faults) > 3 else ""
-    return Denial(f"{text}{more}. CertificatePolicy {closest.metadata.name} allows {_some(allowed)} here")
+        return no_policy(request, application)
+    names = request.names()
+    if len(names) > (most := max(one.spec.max_names for one in applicable)):
+        return Denial(f"Ask for at most {most} names (spec has {len(names)}), or split the certificate")
+    judged, read = [], [(path, Name.read(type_of(path), name, application)) for path, name in names]
+    for policy in applicable:
+        denied = [(path, name) for path, name in read if not policy.allows_name(name, application.requester)]
+        others = list(policy.other_faults(request, application))
+        if not denied and not others:
+            return Grant(policy.name, policy.constraints(application) if request.is_ca else None)
+        judged.append(Judgement(policy, denied, others))
+    return deny(judged, application)
 
 
-def _remoteness(policy: CertificatePolicy, request: Request, namespace: str) -> tuple[int, int, int, str]:
-    """Return what sorts first the policy that was meant: names tell that better than keys, usages and durations."""
-    names = list(_names_allowed(request, namespace, policy.spec))
-    strange = [fault for fault in names if fault.remedy == _NO_NAME_IS_NEAR]
-    return len(names), len(strange), len(list(_faults(request, namespace, policy.spec))), policy.metadata.name
+def denied_names(
+    names: Sequence[str], request: Request, application: Application, policies: Sequence[CertificatePolicy]
+) -> tuple[list[str], str | None]:
+    """Return which DNS names no single policy allows together with the rest, and the policy that allows the most.
 
-
-def selects(policy: CertificatePolicySpec, namespace: str) -> bool:
-    """Tell whether a policy speaks of a namespace."""
-    return any(
-        re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), namespace) is not None
-        for pattern in policy.namespaces
-    )
-
-
-def check_policy(policy: CertificatePolicySpec) -> list[Fault]:
-    """Say what cannot be understood in a policy; such a policy allows nothing."""
-    faults = []
-    for index, pattern in enumerate(policy.allowed_names):
-        for name in _PLACEHOLDER.findall(pattern):
-            if name not in _KNOWN_PLACEHOLDERS:
-                field = f"spec.allowedNames[{index}]"
-                faults.append(Fault(field, repr(pattern), "no such placeholder", "Use {{namespace}}, or none"))
-    if policy.max_duration is not None:
-        try:
-            parse_duration(policy.max_duration)
-        except ValueError as error:
-            remedy = "Write a duration, such as 2160h for 90 days"
-            faults.append(Fault("spec.maxDuration", repr(policy.max_duration), f"it {error}", remedy))
-    return faults
-
-
-def nearest_name(name: str, patterns: Sequence[str], namespace: str) -> str | None:
-    """Return the allowed name that differs least from `name`, or None when all are far from it.
-
-    The stars of a pattern take what `name` has in their place, so `*.a.svc` offers `web.a.svc` for `web.b.svc`.
+    `request` is what they are asked for with. The policy is None where none selects the namespace or allows the rest.
     """
-    candidates = {_resembling(name, _expand(pattern, namespace)) for pattern in patterns}
-    ranked = sorted((_distance(name, candidate), candidate) for candidate in candidates if candidate)
-    if not ranked or ranked[0][0] > max(2, len(name) // 2):
-        return None
-    return ranked[0][1]
-
-
-def _faults(request: Request, namespace: str, policy: CertificatePolicySpec) -> Iterator[Fault]:
-    """Apply every check to a request, in the order of a policy's fields."""
-    yield from _names_allowed(request, namespace, policy)
-    yield from _key_allowed(request, policy)
-    yield from _usages_allowed(request, policy)
-    yield from _duration_allowed(request, policy)
-    yield from _ca_allowed(request, policy)
-
-
-def _names_allowed(request: Request, namespace: str, policy: CertificatePolicySpec) -> Iterator[Fault]:
-    for field, name in request.names():
-        if any(_matches(name, _expand(pattern, namespace)) for pattern in policy.allowed_names):
+    best: tuple[list[str], str | None] = (list(names), None)
+    read = [Name.read("dnsNames", name, application) for name in names]
+    for policy in map(rules_of, sorted(policies, key=lambda policy: policy.metadata.name)):
+        if policy.faults or not selects(policy.spec, application.namespace):
             continue
-        near = nearest_name(name, policy.allowed_names, namespace)
-        remedy = f"Did you mean {near}?" if near else _NO_NAME_IS_NEAR
-        yield Fault(field, repr(name), f"not allowed in namespace {namespace}", remedy)
+        if any(policy.other_faults(request, application)):
+            continue
+        denied = [name.text for name in read if not policy.allows_name(name, application.requester)]
+        if best[1] is None or len(denied) < len(best[0]):
+            best = denied, policy.name
+    return best
 
 
-def _key_allowed(request: Request, policy: CertificatePolicySpec) -> Iterator[Fault]:
-    if request.algorithm not in policy.allowed_key_algorithms:
-        remedy = f"Use a key of kind {_either(policy.allowed_key_algorithms)}"
-        yield Fault("spec.privateKey.algorithm", request.algorithm, "not allowed", remedy)
+def is_costly(request: Request, policies: Sequence[CertificatePolicy]) -> bool:
+    """Tell whether a decision may take more than about five milliseconds: make it off the event loop then."""
+    patterns = sum(len(policy.spec.allowed_names) + _patterns(policy.spec.allow) for policy in policies)
+    return len(request.names()) * len(policies) + patterns > CHEAP
 
 
-def _usages_allowed(request: Request, policy: CertificatePolicySpec) -> Iterator[Fault]:
-    for usage in request.usages:
-        if usage not in policy.allowed_usages:
-            yield Fault("spec.usages", repr(usage), "not allowed", f"Leave out the usage {usage}")
-
-
-def _duration_allowed(request: Request, policy: CertificatePolicySpec) -> Iterator[Fault]:
-    if policy.max_duration is not None and request.duration > parse_duration(policy.max_duration):
-        remedy = f"Ask for at most {policy.max_duration}"
-        yield Fault("spec.duration", format_duration(request.duration), "longer than allowed", remedy)
-
-
-def _ca_allowed(request: Request, policy: CertificatePolicySpec) -> Iterator[Fault]:
-    if request.is_ca and not policy.allow_ca:
-        yield Fault("spec.isCA", "true", "CAs are not allowed", "Ask for a certificate that is no CA")
-
-
-def _expand(pattern: str, namespace: str) -> str:
-    return _PLACEHOLDER.sub(namespace, pattern)
-
-
-def _matches(name: str, pattern: str) -> bool:
-    address, network = _address(name), _network(pattern)
-    if address is not None and network is not None:
-        return address.version == network.version and address in network
-    return re.fullmatch("[^./@]+".join(re.escape(part) for part in pattern.split("*")), name) is not None
-
-
-def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    try:
-        return ipaddress.ip_address(text)
-    except ValueError:
-        return None
-
-
-def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
-    try:
-        return ipaddress.ip_network(text, strict=False)
-    except ValueError:
-        return None
-
-
-def _resembling(name: str, pattern: str) -> str:
-    """Return a name that `pattern` allows, with the parts of `name` where the pattern leaves a choice, or ""."""
-    if "*" not in pattern:
-        return "" if _network(pattern) is not None and "/" in pattern else pattern
-    offered, wanted = pattern.split("."), name.split(".")
-    parts = []
-    for index, label in enumerate(offered):
-        own = wanted[index] if index < len(wanted) else ""
-        if label == "*":
-            parts.append(own)
-        elif "*" in label:
-            before, _, after = label.partition("*")
-            parts.append(f"{before}{own.removeprefix(before).removesuffix(after) or 'x'}{after}")
-        else:
-            parts.append(label)
-    candidate = ".".join(parts)
-    return candidate if _matches(candidate, pattern) else ""
-
-
-def _distance(one: str, other: str) -> int:
-    """Return how many letters must be inserted, removed or replaced to turn one text into the other (Levenshtein)."""
-    row = list(range(len(other) + 1))
-    for i, letter in enumerate(one, start=1):
-        diagonal, row[0] = row[0], i
-        for j, wanted in enumerate(other, start=1):
-            diagonal, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, diagonal + (letter != wanted))
-    return row[-1]
-
-
-def _some(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:NAMES_SHOWN])
-    return f"{shown} and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else shown
-
-
-def _either(words: Sequence[str]) -> str:
-    return " or ".join(words) if words else "none: the policy allows no key at all"
+def _patterns(allow: AllowedNames | None) -> int:
+    if allow is None:
+        return 0
+    lists = (allow.dns_names, allow.ip_addresses, allow.uris, allow.email_addresses, allow.common_names)
+    return sum(map(len, lists))

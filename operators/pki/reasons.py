@@ -15,7 +15,9 @@ __all__ = [
     "ISSUER_NOT_FOUND",
     "ISSUER_NOT_READY",
     "ISSUER_READY",
+    "KEY_POLICY_MISMATCH",
     "POLICY_READY",
+    "PROFILE_VIOLATION",
     "RETRY_SCHEDULED",
     "SECRET_CONFLICT",
     "SIGNING_FAILED",
@@ -34,6 +36,10 @@ SECRET_CONFLICT: Final = "SecretConflict"  # noqa: S105 - not a password
 """The Secret belongs to an older Certificate, or to nobody that this operator knows; it is left as it is."""
 SIGNING_FAILED: Final = "SigningFailed"
 """A certificate was signed but did not pass verification, so it was not written."""
+PROFILE_VIOLATION: Final = "ProfileViolation"
+"""The issuer's chain forbids what is asked for; no attempt is made until the spec or the issuer changes."""
+KEY_POLICY_MISMATCH: Final = "KeyPolicyMismatch"
+"""rotationPolicy Never keeps a key of another kind or size than spec.privateKey asks for."""
 RETRY_SCHEDULED: Final = "RetryScheduled"
 """An attempt failed for a reason that may pass; the message says when the next one is made."""
 CERTIFICATE_ISSUED: Final = "CertificateIssued"

@@ -21,6 +21,7 @@ from operatorkit.names import ObjectKey
 from operatorkit.operator import Requeue, Watch, generation_changed
 from operators.pki import reasons, report
 from operators.pki.api import Certificate, CertificatePolicy, ClusterIssuer, Issuer, Pki
+from operators.pki.authorities import fingerprint
 from operators.pki.issue import Issued, Material, VerificationError, issue, new_serial
 from operators.pki.keys import PrivateKey, generate_key
 from operators.pki.objects import certificate_of, secret_of
@@ -31,10 +32,15 @@ from operators.pki.observe import (
     certificates_of_issuer,
     certificates_of_pod,
     certificates_unready,
+    issuer_changed,
     issuers_of_secret,
+    kept_secrets,
+    labels_of_issuer,
     look_again,
     look_again_for_signer,
     observe,
+    ownership_changed,
+    repair_cause,
     repairs,
     rivals,
     signer_of,
@@ -43,6 +49,7 @@ from operators.pki.plan import (
     Cause,
     Issue,
     Keep,
+    Observed,
     Pending,
     Refuse,
     Step,
@@ -53,8 +60,11 @@ from operators.pki.plan import (
     retry_delay,
 )
 from operators.pki.pods import controller_reference, secrets_changed
-from operators.pki.policy import check_policy
+from operators.pki.policy import is_costly
+from operators.pki.policy_check import check_policy, notes_on
 from operators.pki.request import Request, describe, read_pki
+from operators.pki.rules import selects
+from operators.pki.services import Expansion, expand_service
 from operators.pki.signer import CaSigner, Signer, SignerError
 
 __all__ = ["reconcile_certificate", "reconcile_cluster_issuer", "reconcile_issuer", "reconcile_pki", "reconcile_policy"]
@@ -71,9 +81,9 @@ _WORKERS = 8
     owns=[V1Secret],
     watches=[
         Watch(V1Pod, to=certificates_of_pod, predicate=secrets_changed),
-        Watch(V1Secret, to=certificates_near_secret),
-        Watch(Issuer, to=certificates_of_issuer, predicate=generation_changed),
-        Watch(ClusterIssuer, to=certificates_of_issuer, predicate=generation_changed),
+        Watch(V1Secret, to=certificates_near_secret, predicate=ownership_changed),
+        Watch(Issuer, to=certificates_of_issuer, predicate=issuer_changed),
+        Watch(ClusterIssuer, to=certificates_of_issuer, predicate=issuer_changed),
         Watch(CertificatePolicy, to=certificates_unready, predicate=generation_changed),
         Watch(Certificate, to=rivals, predicate=generation_changed),
     ],
@@ -97,15 +107,23 @@ async def reconcile_certificate(certificate: Certificate, ctx: Context) -> Reque
 
 async def _decide(certificate: Certificate, ctx: Context) -> Step:
     """Plan by the caches, and, before something is said to be missing, by the cluster itself."""
-    seen = observe(certificate, ctx)
-    step = plan(seen)
+    seen = await observe(certificate, ctx)
+    step = await _plan(seen)
     if not _may_be_behind(certificate, step):
         return step
     try:
-        return plan(await look_again(seen, ctx))
+        again = await look_again(seen, ctx)
+        return await _plan(again)
     except Forbidden as error:
         ctx.log.warning("what the caches say is not confirmed: %s", error)
         return step
+
+
+async def _plan(seen: Observed) -> Step:
+    """Plan; where many names meet many patterns, off the event loop, which others need."""
+    if seen.request is not None and is_costly(seen.request, seen.policies):
+        return await asyncio.to_thread(plan, seen)
+    return plan(seen)
 
 
 def _may_be_behind(certificate: Certificate, step: Step) -> bool:
@@ -125,7 +143,7 @@ async def _pend(certificate: Certificate, ctx: Context, step: Pending) -> Requeu
 
 async def _refuse(certificate: Certificate, ctx: Context, step: Refuse) -> Requeue | None:
     _forget_attempts(certificate)
-    await report.failed(certificate, ctx, step.reason, step.message)
+    await report.failed(certificate, ctx, step.reason, step.message, pods=not step.others)
     if step.until is not None:
         return _at(step.until, ctx)
     raise TerminalError(step.message, reason=step.reason, reported=True)
@@ -137,7 +155,12 @@ async def _wait(certificate: Certificate, ctx: Context, moment: datetime) -> Req
         await report.failed(certificate, ctx, ready.reason, ready.message, retried=True)
     else:
         name = certificate.spec.secret_name
-        message = f"Find out what changes or deletes Secret {name}: it is repaired again at {format_time(moment)}"
+        cause = repair_cause(certificate, ctx)
+        times = repairs.number(certificate.metadata.uid, cause, ctx.clock.now())
+        message = (
+            f"Find out who changes or deletes Secret {name}: it was {cause}, and repaired, {times} times in a row, so "
+            f"the next repair is made at {format_time(moment)}"
+        )
         await report.failed(certificate, ctx, reasons.RETRY_SCHEDULED, message, retried=True)
     return _at(moment, ctx)
 
@@ -145,7 +168,8 @@ async def _wait(certificate: Certificate, ctx: Context, moment: datetime) -> Req
 async def _keep(certificate: Certificate, ctx: Context, step: Keep) -> Requeue | None:
     status = certificate.status
     unreported = step.revision == (status.revision or 0) + 1 and status.fingerprint != step.material.fingerprint
-    await ctx.apply(secret_of(certificate, step.material, request=step.digest, revision=step.revision))
+    secret = secret_of(certificate, step.material, request=step.digest, revision=step.revision)
+    await ctx.apply(secret, *kept_secrets(certificate, ctx))
     if unreported:  # written by an operator that died before it said so
         due = status.renewal_time is not None and status.renewal_time <= ctx.clock.now()
         await report.issued(certificate, ctx, step.material, Cause.RENEWAL if due else Cause.NEW)
@@ -156,10 +180,11 @@ async def _keep(certificate: Certificate, ctx: Context, step: Keep) -> Requeue |
 
 async def _issue(certificate: Certificate, ctx: Context, step: Issue) -> Requeue | None:
     if step.cause is Cause.REPAIR:
-        repairs.count(certificate.metadata.uid, ctx.clock.now())
+        repairs.count(certificate.metadata.uid, repair_cause(certificate, ctx), ctx.clock.now())
     try:
         made = await _make(step, ctx.clock.now())
-        await ctx.apply(secret_of(certificate, made.material, request=step.digest, revision=step.revision))
+        secret = secret_of(certificate, made.material, request=step.digest, revision=step.revision)
+        await ctx.apply(secret, *kept_secrets(certificate, ctx))
     except VerificationError as error:
         reference = certificate.spec.issuer_ref
         message = f"Check {reference.kind} {reference.name}: what it signed was not written, because {error}"
@@ -268,7 +293,7 @@ async def _judge_issuer(issuer: AnyIssuer, ctx: Context) -> Requeue | None:
     try:
         signer = await _signer(issuer, ctx)
     except SignerError as error:
-        issuer.status.not_after = None
+        issuer.status.not_after = issuer.status.fingerprint = None
         if error.absent:
             now, conditions = ctx.clock.now(), issuer.status.conditions
             until = patience_ends(conditions, issuer.metadata.generation, reasons.ISSUER_NOT_READY, now)
@@ -280,6 +305,7 @@ async def _judge_issuer(issuer: AnyIssuer, ctx: Context) -> Requeue | None:
             return _at(error.until, ctx)
         raise TerminalError(str(error), reason=reasons.ISSUER_NOT_READY, reported=True) from error
     await ctx.events.hold(scope, [])
+    issuer.status.fingerprint = fingerprint(signer)
     if not isinstance(signer, CaSigner):
         issuer.status.not_after = None
         ctx.condition("Ready", True, reasons.ISSUER_READY, "Each certificate is signed by its own key")
@@ -293,7 +319,7 @@ async def _judge_issuer(issuer: AnyIssuer, ctx: Context) -> Requeue | None:
 async def _signer(issuer: AnyIssuer, ctx: Context) -> Signer:
     """Return what signs; ask the cluster itself before saying that its Secret is missing. Raises SignerError."""
     try:
-        return signer_of(issuer, ctx)
+        return await signer_of(issuer, ctx)
     except SignerError as error:
         if not error.absent:
             raise
@@ -328,7 +354,8 @@ async def reconcile_policy(policy: CertificatePolicy, ctx: Context) -> Requeue |
         await _complain(policy, ctx, reasons.INVALID_SPEC, message)
         raise TerminalError(message, reason=reasons.INVALID_SPEC, reported=True)
     await ctx.events.hold((CertificatePolicy.api_resource(), ctx.key), [])
-    ctx.condition("Ready", True, reasons.POLICY_READY, "The policy is applied to new requests")
+    notes = "".join(f"; {note}" for note in notes_on(policy.spec))
+    ctx.condition("Ready", True, reasons.POLICY_READY, f"The policy is applied to new requests{notes}")
     return None
 
 
@@ -342,8 +369,18 @@ def _pki_of_that_name(certificate: Certificate, reader: Reader) -> Iterable[Obje
     return [found.key] if found is not None and (mine is None or mine.uid != found.metadata.uid) else []
 
 
+def _pkis_selected(policy: CertificatePolicy, reader: Reader) -> Iterable[ObjectKey]:
+    """Return the Pkis whose names a policy may change."""
+    return [one.key for one in reader.list(Pki) if selects(policy.spec, one.metadata.namespace)]
+
+
 @app.reconcile(
-    Pki, owns=[Certificate], watches=[Watch(Certificate, to=_pki_of_that_name, predicate=generation_changed)]
+    Pki,
+    owns=[Certificate],
+    watches=[
+        Watch(Certificate, to=_pki_of_that_name, predicate=generation_changed),
+        Watch(CertificatePolicy, to=_pkis_selected, predicate=generation_changed),
+    ],
 )
 async def reconcile_pki(pki: Pki, ctx: Context) -> Requeue | None:
     """Expand a Pki to its Certificate, and show how that stands."""
@@ -352,8 +389,16 @@ async def reconcile_pki(pki: Pki, ctx: Context) -> Requeue | None:
         await _complain(pki, ctx, reasons.INVALID_SPEC, message)
         raise TerminalError(message, reason=reasons.INVALID_SPEC, reported=True)
     await ctx.events.hold((Pki.api_resource(), ctx.key), [])
+    expansion = _expand(pki, ctx)
+    pki.status.left_out = expansion.left_out
+    if expansion.policy is None and ctx.get(Certificate, ctx.key.name, namespace=ctx.key.namespace) is None:
+        now, scope = ctx.clock.now(), (Pki.api_resource(), ctx.key)
+        until = patience_ends(pki.status.conditions, pki.metadata.generation, reasons.DENIED_BY_POLICY, now)
+        if until > now:
+            await report.pending(scope, ctx, reasons.DENIED_BY_POLICY, f"No policy allows {expansion.names[-1]}")
+            return _at(until, ctx)
     try:
-        applied = await ctx.apply(certificate_of(pki))
+        applied = await ctx.apply(certificate_of(pki, expansion.names))
     except ChildConflict as error:
         pki.status.secret_name = pki.status.not_after = None
         remedy = "Give this Pki another name, or remove the Certificate that has its name"
@@ -365,5 +410,17 @@ async def reconcile_pki(pki: Pki, ctx: Context) -> Requeue | None:
     if ready is None or ready.observed_generation != certificate.metadata.generation:
         ctx.condition("Ready", None, "Issuing", f"Certificate {certificate.metadata.name} is being issued")
     else:
-        ctx.condition("Ready", _STATUSES[ready.status], ready.reason, ready.message)
+        missing = ", ".join(each.name for each in pki.status.left_out if each.name not in expansion.names)
+        left_out = f"; no policy allows {missing}, which it lacks: see status.leftOut" if missing else ""
+        ctx.condition("Ready", _STATUSES[ready.status], ready.reason, f"{ready.message}{left_out}")
     return None
+
+
+def _expand(pki: Pki, ctx: Context) -> Expansion:
+    reference = pki.spec.issuer_ref
+    return expand_service(
+        pki,
+        ctx.list(CertificatePolicy),
+        issuer_labels=labels_of_issuer(reference, pki.metadata.namespace, ctx),
+        cluster_domain=app.settings.cluster_domain,
+    )

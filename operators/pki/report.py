@@ -34,10 +34,13 @@ _REPLICA_SETS = ApiResource("apps", "v1", "ReplicaSet", "replicasets", namespace
 _SETTLING_SECONDS = 10
 
 
-async def failed(certificate: Certificate, ctx: Context, reason: str, message: str, *, retried: bool = False) -> None:
+async def failed(
+    certificate: Certificate, ctx: Context, reason: str, message: str, *, retried: bool = False, pods: bool = True
+) -> None:
     """Set Ready=False, and hold a Warning at everybody concerned until `recovered` or another failure.
 
-    What is `retried` has the times of its attempts in the message: they are one Event all the same.
+    What is `retried` has the times of its attempts in the message: they are one Event all the same. Without `pods`, the
+    Pods that use the Secret are not concerned: it is another Certificate's.
     """
     ctx.condition("Ready", False, reason, message)
     about = Reference.of(certificate)
@@ -57,7 +60,7 @@ async def failed(certificate: Certificate, ctx: Context, reason: str, message: s
                 related=about,
                 occurrence=(certificate.metadata.generation, attempts),
             )
-            for reference in await _audience(certificate, ctx)
+            for reference in await _audience(certificate, ctx, pods=pods)
         ],
     )
 
@@ -71,33 +74,55 @@ async def pending(scope: Hashable, ctx: Context, reason: str, message: str) -> N
 async def issued(certificate: Certificate, ctx: Context, material: Material, cause: Cause) -> None:
     """Tell of a new certificate: the Certificate, and those who had been told of a failure."""
     reason = reasons.CERTIFICATE_RENEWED if cause is Cause.RENEWAL else reasons.CERTIFICATE_ISSUED
-    about = Reference.of(certificate)
-    told = await _told(certificate, ctx)
     await ctx.events.hold(_scope(ctx), [])
-    await _tell(about, certificate, ctx, material, reason)
-    for reference in told:
-        if reference.identity != about.identity:
-            await _tell(reference, certificate, ctx, material, reasons.CERTIFICATE_ISSUED)
+    await ctx.events.normal(
+        certificate,
+        reason,
+        _issued_message(certificate, material),
+        key=_series(certificate, reason),
+        action=_ACTION,
+        related=certificate,
+    )
+    await _tell_recovered(certificate, ctx, material)
 
 
 async def recovered(certificate: Certificate, ctx: Context, material: Material) -> None:
     """Stop refreshing Warnings, and tell those who had heard of the failure that it is over."""
     await ctx.events.hold(_scope(ctx), [])
-    for reference in await _told(certificate, ctx):
-        await _tell(reference, certificate, ctx, material, reasons.CERTIFICATE_ISSUED)
+    await _tell_recovered(certificate, ctx, material)
 
 
-async def _tell(regarding: Reference, certificate: Certificate, ctx: Context, material: Material, reason: str) -> None:
-    issuer = certificate.spec.issuer_ref
-    end = format_time(material.certificate.not_valid_after_utc)
-    await ctx.events.normal(
-        regarding,
-        reason,
-        f"Secret {certificate.spec.secret_name} holds a certificate of {issuer.kind} {issuer.name}, valid until {end}",
-        key=_series(certificate, reason),
+async def _tell_recovered(certificate: Certificate, ctx: Context, material: Material) -> None:
+    """Tell those who had been told of a failure of this Certificate, and still exist.
+
+    Nobody was where none is recorded in its status, unless an operator died before it recorded one.
+    """
+    ready = get_condition(certificate.status.conditions, "Ready")
+    if ready is not None and ready.status == "True":
+        return
+    if ready is None and _age_seconds(certificate, ctx.clock.now()) < _SETTLING_SECONDS:
+        return
+
+    def exists(recipient: Reference) -> bool:
+        if recipient.kind != "Pod":
+            return True
+        known = ctx.get(V1Pod, recipient.name, namespace=recipient.namespace)
+        return known is not None and known.metadata is not None and known.metadata.uid == recipient.uid
+
+    await ctx.events.recovered(
+        certificate,
+        reasons.CERTIFICATE_ISSUED,
+        _issued_message(certificate, material),
+        key=_series(certificate, reasons.CERTIFICATE_ISSUED),
         action=_ACTION,
-        related=certificate,
+        exists=exists,
     )
+
+
+def _issued_message(certificate: Certificate, material: Material) -> str:
+    issuer, secret = certificate.spec.issuer_ref, certificate.spec.secret_name
+    end = format_time(material.certificate.not_valid_after_utc)
+    return f"Secret {secret} holds a certificate of {issuer.kind} {issuer.name}, valid until {end}"
 
 
 def _series(certificate: Certificate, reason: str) -> str:
@@ -110,13 +135,13 @@ def _scope(ctx: Context) -> tuple[ApiResource, ObjectKey]:
     return Certificate.api_resource(), ctx.key
 
 
-async def _audience(certificate: Certificate, ctx: Context) -> list[Reference]:
+async def _audience(certificate: Certificate, ctx: Context, *, pods: bool) -> list[Reference]:
     """Return the Certificate, its maker, at most ten Pods that use the Secret, and their workloads; each once."""
     secret = f"{certificate.metadata.namespace}/{certificate.spec.secret_name}"
-    pods = interesting(ctx.list(V1Pod, index=(INDEX_SECRETS, secret)))
+    users = interesting(ctx.list(V1Pod, index=(INDEX_SECRETS, secret))) if pods else []
     maker = controller_reference(certificate.metadata)
-    found = [Reference.of(certificate), *([maker] if maker is not None else []), *map(Reference.of, pods)]
-    found += await _workloads(pods, ctx)
+    found = [Reference.of(certificate), *([maker] if maker is not None else []), *map(Reference.of, users)]
+    found += await _workloads(users, ctx)
     return list({reference.identity: reference for reference in found}.values())
 
 
@@ -148,29 +173,6 @@ async def _above(owner: Reference, ctx: Context) -> Reference:
                 uid=above["uid"],
             )
     return owner
-
-
-async def _told(certificate: Certificate, ctx: Context) -> list[Reference]:
-    """Return who was told of a failure of this Certificate and still exists, from the Events themselves.
-
-    Nobody was where none is recorded in its status, unless an operator died before it recorded one.
-    """
-    ready = get_condition(certificate.status.conditions, "Ready")
-    if ready is not None and ready.status == "True":
-        return []
-    if ready is None and _age_seconds(certificate, ctx.clock.now()) < _SETTLING_SECONDS:
-        return []
-    try:
-        told = await ctx.events.told(certificate)
-    except ClusterError as error:
-        ctx.log.warning("who had been told of the failure is not known: %s", error)
-        return []
-    return [reference for reference in told if reference.kind != "Pod" or _exists(reference, ctx)]
-
-
-def _exists(pod: Reference, ctx: Context) -> bool:
-    known = ctx.get(V1Pod, pod.name, namespace=pod.namespace)
-    return known is not None and known.metadata is not None and known.metadata.uid == pod.uid
 
 
 def _age_seconds(certificate: Certificate, now: datetime) -> float:

@@ -16,17 +16,21 @@ from datetime import timedelta
 from urllib.parse import urlsplit
 
 from operatorkit.names import dns_label_error, dns_subdomain_error
-from operators.pki.api import CertificateSpec, KeyAlgorithm, PkiSpec, PrivateKey, Usage
+from operators.pki.api import CertificateSpec, KeyAlgorithm, NameConstraints, PkiSpec, PrivateKey, Usage
+from operators.pki.patterns import canonical_uri
 
 __all__ = [
     "Fault",
     "Request",
     "describe",
+    "duration_fault",
     "format_duration",
     "is_dns_name",
+    "object_name_faults",
     "parse_duration",
     "read_pki",
     "read_request",
+    "renewal_floor",
 ]
 
 
@@ -34,13 +38,18 @@ COMMON_NAME_MAX_LENGTH = 64
 MINIMUM_DURATION = timedelta(hours=1)
 MINIMUM_RENEW_BEFORE = timedelta(minutes=5)
 MAXIMUM_DURATION = timedelta(days=36500)
+MINIMUM_INTERVAL = timedelta(minutes=5)
 KEY_SIZES: dict[KeyAlgorithm, tuple[int, ...]] = {"ECDSA": (256, 384, 521), "RSA": (2048, 3072, 4096), "Ed25519": ()}
 
 _DURATION = re.compile(r"(-?)((?:\d+(?:\.\d+)?[hms])+)")
 _DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)([hms])")
 _DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[!#-;=?-Z_a-z~%\[\]]+")
-_EMAIL = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@([A-Za-z0-9-]+\.)*[A-Za-z0-9-]+")
+_BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
+_EMAIL_LOCAL = re.compile(rf"{_ATOM}(\.{_ATOM})*")  # RFC 5321, 4.1.2: dots stand between atoms only
+_NUMBER = re.compile(r"\d+|0x[0-9a-f]*")
+_DAYS = re.compile(r"\d{1,6}d")
 _SECONDS = {"h": 3600, "m": 60, "s": 1}
 
 
@@ -73,6 +82,8 @@ class Request:
     algorithm: KeyAlgorithm
     size: int
     rotate_key: bool
+    name_constraints: NameConstraints | None = None
+    """Those that the policy gives to a CA; None before a policy was asked."""
 
     def names(self) -> list[tuple[str, str]]:
         """Return each name that the certificate will bear, with the path of its field."""
@@ -92,7 +103,8 @@ class Request:
 
     def digest(self, issuer: str) -> str:
         """Return a short hash of what a certificate depends on, so that a changed request is told from a repair."""
-        facts = {key: str(value) for key, value in asdict(self).items() if key not in {"renew_before", "rotate_key"}}
+        without = {"renew_before", "rotate_key", "name_constraints"}
+        facts = {key: str(value) for key, value in asdict(self).items() if key not in without}
         text = json.dumps({**facts, "issuer": issuer}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
@@ -103,14 +115,26 @@ def describe(faults: Iterable[Fault]) -> str:
 
 
 def parse_duration(text: str) -> timedelta:
-    """Read a duration as Go writes it, in hours, minutes and seconds. Raises ValueError, which says how to write it."""
+    """Read a duration as Go writes it, in hours, minutes and seconds. Raises ValueError, which says what is wrong."""
     match = _DURATION.fullmatch(text.strip())
     if match is None:
-        raise ValueError("is not a duration: write hours, minutes and seconds, such as 2160h for 90 days or 1h30m")
+        raise ValueError("is not written in hours, minutes and seconds")
     seconds = sum(float(number) * _SECONDS[unit] for number, unit in _DURATION_PART.findall(match[2]))
     if seconds > MAXIMUM_DURATION.total_seconds():
         raise ValueError(f"is longer than {format_duration(MAXIMUM_DURATION)}, a hundred years")
     return timedelta(seconds=-seconds if match[1] else seconds)
+
+
+def duration_fault(field: str, text: str, error: ValueError, example: str = "2160h for 90 days") -> Fault:
+    """Describe a text that is not a duration; days are written in hours."""
+    if _DAYS.fullmatch(text):
+        example = f"{int(text[:-1]) * 24}h for {int(text[:-1])} days"
+    return Fault(field, repr(text), f"it {error}", f"Write a duration such as {example}")
+
+
+def renewal_floor(duration: timedelta) -> timedelta:
+    """Return the least time between two certificates of one key: a tenth of the duration, and five minutes."""
+    return max(duration / 10, MINIMUM_INTERVAL)
 
 
 def format_duration(duration: timedelta) -> str:
@@ -123,7 +147,8 @@ def format_duration(duration: timedelta) -> str:
 
 def read_request(spec: CertificateSpec) -> tuple[Request | None, list[Fault]]:
     """Check a spec; return the request, or None and every fault, in the order of the fields."""
-    faults = _secret_name(spec.secret_name)
+    faults = object_name_faults("spec.secretName", spec.secret_name, "a Secret")
+    faults += object_name_faults("spec.issuerRef.name", spec.issuer_ref.name, "an issuer")
     dns_names = [_dns_name(f"spec.dnsNames[{i}]", name, faults) for i, name in enumerate(spec.dns_names)]
     addresses = [_ip_address(f"spec.ipAddresses[{i}]", name, faults) for i, name in enumerate(spec.ip_addresses)]
     uris = [_uri(f"spec.uris[{i}]", name, faults) for i, name in enumerate(spec.uris)]
@@ -133,11 +158,8 @@ def read_request(spec: CertificateSpec) -> tuple[Request | None, list[Fault]]:
     renew_before = None
     if spec.renew_before is not None:
         renew_before = _duration("spec.renewBefore", spec.renew_before, MINIMUM_RENEW_BEFORE, faults)
-        if renew_before is not None and duration is not None and renew_before >= duration:
-            remedy = f"Renew less than the {spec.duration} of spec.duration before the end"
-            faults.append(
-                Fault("spec.renewBefore", repr(spec.renew_before), "it would be renewed at once, for ever", remedy)
-            )
+        if renew_before is not None and duration is not None:
+            faults += _too_early(spec, renew_before, duration)
     if not spec.usages and not spec.is_ca:
         faults.append(Fault("spec.usages", "[]", "nobody would accept the certificate", "Give at least one usage"))
     size = _key_size(spec.private_key, faults)
@@ -160,16 +182,28 @@ def read_request(spec: CertificateSpec) -> tuple[Request | None, list[Fault]]:
 
 
 def read_pki(spec: PkiSpec) -> list[Fault]:
-    """Return what is wrong with the one field of a Pki, or with its Secret; its Certificate has no other faults."""
-    faults = [] if spec.secret_name is None else _secret_name(spec.secret_name)
+    """Return what is wrong with the fields of a Pki; its Certificate has no other faults."""
+    faults = []
     if problem := dns_label_error(spec.service_name):
-        faults.insert(0, Fault("spec.serviceName", repr(spec.service_name), problem, "Use the name of a Service"))
-    return faults
+        faults.append(Fault("spec.serviceName", repr(spec.service_name), problem, "Use the name of a Service"))
+    if spec.secret_name is not None:
+        faults += object_name_faults("spec.secretName", spec.secret_name, "a Secret")
+    return [*faults, *object_name_faults("spec.issuerRef.name", spec.issuer_ref.name, "an issuer")]
 
 
-def _secret_name(name: str) -> list[Fault]:
+def object_name_faults(field: str, name: str, kind: str) -> list[Fault]:
+    """Return what is wrong with a reference to an object: no server would have one of that name."""
     problem = dns_subdomain_error(name)
-    return [Fault("spec.secretName", repr(name), problem, "Choose a name that a Secret can have")] if problem else []
+    return [Fault(field, repr(name), problem, f"Choose a name that {kind} can have")] if problem else []
+
+
+def _too_early(spec: CertificateSpec, renew_before: timedelta, duration: timedelta) -> list[Fault]:
+    floor = renewal_floor(duration)
+    if renew_before <= duration - floor:
+        return []
+    remedy = f"Use at most {format_duration(duration - floor)} with a spec.duration of {spec.duration}"
+    problem = f"less than {format_duration(floor)} would lie between two renewals"
+    return [Fault("spec.renewBefore", repr(spec.renew_before), problem, remedy)]
 
 
 def _dns_name(field: str, name: str, faults: list[Fault]) -> str:
@@ -205,6 +239,8 @@ def _dns_name(field: str, name: str, faults: list[Fault]) -> str:
                 f"its label {label!r} is not a DNS label",
                 "Use letters, digits and inner hyphens between the dots",
             )
+    if _NUMBER.fullmatch(labels[-1]):
+        return fault("its last label is a number, as in an IPv4 address", "End with a label that is none")
     return canonical
 
 
@@ -237,19 +273,33 @@ def _ip_address(field: str, name: str, faults: list[Fault]) -> str:
 
 
 def _uri(field: str, name: str, faults: list[Fault]) -> str:
+    if problem := _uri_problem(name):
+        remedy = "Write an absolute URI in ASCII, such as spiffe://example.org/web"
+        faults.append(Fault(field, repr(name), problem, remedy))
+        return name
+    return canonical_uri(name)
+
+
+def _uri_problem(name: str) -> str | None:
+    if not _URI.fullmatch(name):
+        return "it is not an absolute URI"
+    if _BAD_PERCENT.search(name):
+        return "it has a % without two hexadecimal digits after it"
     try:
         parts = urlsplit(name)
-    except ValueError:
-        parts = None
-    if parts is None or not _URI.fullmatch(name) or not (parts.netloc or parts.path):
-        remedy = "Write an absolute URI in ASCII, such as spiffe://example.org/web"
-        faults.append(Fault(field, repr(name), "it is not an absolute URI", remedy))
-    return name
+        port = parts.port
+    except ValueError as error:
+        return f"it is not a URI: {error}"
+    if port is not None and not parts.hostname:
+        return "it has a port without a host"
+    return None if parts.netloc or parts.path else "it has neither a host nor a path"
 
 
 def _email(field: str, name: str, faults: list[Fault]) -> str:
     local, _, domain = name.rpartition("@")
-    if not _EMAIL.fullmatch(name) or len(local) > 64:
+    labels = domain.lower().split(".")
+    well_formed = _EMAIL_LOCAL.fullmatch(local) and all(map(_DNS_LABEL.fullmatch, labels))
+    if not well_formed or _NUMBER.fullmatch(labels[-1]) or len(local) > 64:
         remedy = "Write an address in ASCII, such as team@example.com"
         faults.append(Fault(field, repr(name), "it is not an email address", remedy))
         return name
@@ -293,7 +343,7 @@ def _duration(field: str, text: str, minimum: timedelta, faults: list[Fault]) ->
     try:
         duration = parse_duration(text)
     except ValueError as error:
-        faults.append(Fault(field, repr(text), f"it {error}", f"Write a duration, such as {example}"))
+        faults.append(duration_fault(field, text, error, example))
         return None
     if duration < minimum:
         problem = "it is negative" if duration < timedelta(0) else "it is too short"

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
 
 from operators.pki.keys import PrivateKey, kind_of_key, public_bytes, read_key
+from operators.pki.parsing import VERIFY_ERRORS, read_certificates
 
 __all__ = ["CaSigner", "SelfSigner", "Signer", "SignerError", "read_ca", "subject_key_identifier"]
 
@@ -109,17 +109,16 @@ def subject_key_identifier(certificate: x509.Certificate) -> bytes:
 
 def _read_certificates(secret: str, key: str, pem: bytes) -> tuple[x509.Certificate, ...]:
     try:
-        return tuple(x509.load_pem_x509_certificates(pem))
+        return read_certificates(pem)
     except ValueError as error:
-        raise SignerError(f"Put certificates in PEM into {key} of Secret {secret}: {error}") from error
+        raise SignerError(
+            f"Put certificates in PEM into {key} of Secret {secret}: they cannot be read: {error}"
+        ) from error
 
 
 def _check_ca(secret: str, certificate: x509.Certificate, now: datetime) -> None:
     name = _name(certificate)
-    try:
-        extensions = certificate.extensions
-    except (ValueError, x509.DuplicateExtension) as error:
-        raise SignerError(f"Replace the CA in Secret {secret}: {name} cannot be read: {error}") from error
+    extensions = certificate.extensions
     if not certificate.subject.rdns:
         raise SignerError(f"Replace the CA in Secret {secret} by one with a subject: verifiers find it by that")
     try:
@@ -175,9 +174,16 @@ def _check_links(secret: str, chain: tuple[x509.Certificate, ...], root: x509.Ce
     for lower, upper in itertools.pairwise(path):
         try:
             lower.verify_directly_issued_by(upper)
-        except (ValueError, TypeError, InvalidSignature) as error:
+        except VERIFY_ERRORS as error:
             raise SignerError(
                 f"Order the chain in Secret {secret} from the CA upwards: {_name(upper)} did not sign {_name(lower)}"
+            ) from error
+    if root.subject == root.issuer:
+        try:
+            root.verify_directly_issued_by(root)
+        except VERIFY_ERRORS as error:
+            raise SignerError(
+                f"Replace {_name(root)} in Secret {secret}: it was changed after it was signed, or is not the root"
             ) from error
     for cas_below, certificate in enumerate(path):
         length = _path_length(certificate)

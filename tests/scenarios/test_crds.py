@@ -465,3 +465,27 @@ async def test_a_patch_cannot_take_the_kind_away(http, widgets, patch, kind):
     assert answer.status == 422
     assert answer.json["message"].startswith(' "" is invalid: patch: Invalid value: "{')
     assert "Object 'Kind' is missing in '{\"apiVersion\":" in answer.json["message"]
+
+
+async def test_a_watch_ends_with_the_definition_of_its_kind(http, own):
+    await http.created(own.plural, own.object("w"))
+    async with http.watch(http.path(own.plural)) as watch:
+        await watch.until("ADDED", "w")
+        await http.delete(f"{CRDS}/{own.name}")
+        await watch.until("DELETED", "w")
+        assert await watch.next() is None
+    await http.gone(f"{CRDS}/{own.name}")
+    assert (await http.get(http.path(own.plural))).status == 404
+
+
+async def test_a_watch_ends_when_the_schema_of_its_kind_changes(http, own):
+    await http.created(own.plural, own.object("w"))
+    async with http.watch(http.path(own.plural)) as watch:
+        await watch.until("ADDED", "w")
+        labels = {"metadata": {"labels": {"a": "b"}}}
+        assert (await http.patch(f"{CRDS}/{own.name}", labels)).status == 200
+        await http.created(own.plural, own.object("x"))
+        await watch.until("ADDED", "x")  # a change that does not concern the schema ends nothing
+        version = [{"op": "add", "path": "/spec/versions/0/schema/openAPIV3Schema/description", "value": "new"}]
+        assert (await http.patch(f"{CRDS}/{own.name}", version, "json")).status == 200
+        assert await watch.next() is None

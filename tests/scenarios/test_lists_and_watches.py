@@ -133,9 +133,11 @@ async def test_a_resource_version_that_is_no_number_is_refused(http):
 
 
 async def test_a_resource_version_of_the_future_is_told_apart(http):
-    answer = await http.get(http.path("secrets"), query={"resourceVersion": "99999999"})
+    current = (await http.get(http.path("secrets"))).json["metadata"]["resourceVersion"]
+    future = int(current) + 10_000_000
+    answer = await http.get(http.path("secrets"), query={"resourceVersion": str(future)})
     assert (answer.status, answer.json["reason"]) == (504, "Timeout")
-    assert answer.json["message"].startswith("Timeout: Too large resource version: 99999999, current: ")
+    assert answer.json["message"].startswith(f"Timeout: Too large resource version: {future}, current: ")
     assert answer.json["details"]["retryAfterSeconds"] == 1
     assert answer.json["details"]["causes"][0]["reason"] == "ResourceVersionTooLarge"
 

@@ -179,7 +179,7 @@ async def test_a_running_operator_answers_probes(start, kubeconfig):
     await process.says("website is ready")
     [port] = re.findall(r"probes are answered on port (\d+)", process.said)
     async with aiohttp.ClientSession() as session:
-        for path in ("healthz", "readyz"):
+        for path in ("livez", "healthz", "readyz"):
             async with session.get(f"http://127.0.0.1:{port}/{path}") as answer:
                 assert (answer.status, await answer.text()) == (200, "ok\n")
     process.popen.send_signal(signal.SIGTERM)

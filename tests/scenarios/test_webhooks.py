@@ -34,7 +34,7 @@ class GadgetSpec(Model):
     shape: str | None = None
 
 
-class Gadget(Resource[GadgetSpec, NoStatus], group="webhooks.example.io", version="v1"):
+class Gadget(Resource[GadgetSpec, NoStatus], group="webhooks.example.io", version="v1", external=False):
     """A thing with a door."""
 
 

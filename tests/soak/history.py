@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -24,6 +25,7 @@ from soak.virtual import LoopClock
 __all__ = ["History", "live", "live_all"]
 
 _LONG_SECONDS = 1000.0
+_PROBE_SECONDS, _REOPEN_SECONDS = 11.25, 75.0  # the least between two: this server sends no bookmarks to a quiet watch
 
 
 @dataclass(slots=True)
@@ -147,8 +149,12 @@ async def _at_rest(process: _Process, history: History) -> None:
 async def _unquiet(process: _Process, journal: Journal) -> list[str]:
     runs, calls = journal.runs, len(process.cluster.calls)
     await asyncio.sleep(_LONG_SECONDS)
-    made = [str(call) for call in process.cluster.calls[calls:] if call.resource != "events"]
-    found = [f"not silent: {made}"] if made else []
+    made = [call for call in process.cluster.calls[calls:] if call.resource != "events"]
+    watches = [call for call in made if call.verb in {"list", "watch"}]
+    found = [f"not silent: {[str(call) for call in made]}"] if len(watches) < len(made) else []
+    most = _LONG_SECONDS / _PROBE_SECONDS + 2 * len(process.engine.caches.resources) * _LONG_SECONDS / _REOPEN_SECONDS
+    if len(watches) > most:
+        found.append(f"{len(watches)} lists and watches where {most:.0f} would do: {Counter(map(str, watches))}")
     if journal.runs != runs:
         found.append(f"{journal.runs - runs} runs for nothing")
     return found

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from kubernetes.client.models import V1ConfigMap, V1Namespace, V1Secret, V1Service
 
 from operatorkit.children import Children, body_to_send, own_entry_only, would_change_nothing
-from operatorkit.errors import ChildConflict, Conflict, DefinitionError, FieldManagerConflict
+from operatorkit.errors import ChildConflict, Conflict, DefinitionError, FieldManagerConflict, Invalid
 from operatorkit.names import LABEL_OWNER_UID
 from operatorkit.resource import api_resource_of, write
 
@@ -147,7 +147,10 @@ class Recorder:
     """A cluster that notes how it was patched, or refuses."""
 
     def __init__(self, error=None):
-        self.forced, self.error = [], error
+        self.forced, self.deleted, self.error = [], [], error
+
+    async def delete(self, resource, name, **options):
+        self.deleted.append(name)
 
     async def patch(self, resource, name, body, *, force, **options):
         self.forced.append(force)
@@ -161,16 +164,16 @@ class Remembering(Nowhere):
         self.objects[obj["kind"], obj["metadata"]["name"]] = obj
 
 
-def children(*, namespace="n", objects=(), api=None):
+def children(*, namespace="n", objects=(), api=None, live=None, sent=None):
     meta = {"name": "parent", "uid": "u1"} | ({"namespace": namespace} if namespace else {})
     return Children(
         parent={"metadata": meta},
         parent_resource=SERVICES,
         owned=[CONFIG_MAPS, api_resource_of(V1Namespace)],
         api=api,
-        live=Nowhere(*objects) if api is None else Remembering(*objects),
+        live=live or (Nowhere(*objects) if api is None else Remembering(*objects)),
         manager="me",
-        sent={},
+        sent={} if sent is None else sent,
     )
 
 
@@ -216,10 +219,9 @@ async def test_what_a_deleted_parent_of_the_same_name_left_behind_is_waited_for(
 
 
 async def test_force_is_used_on_its_own_objects_only():
-    api = Recorder()
-    family = children(api=api)
-    await family.apply(V1ConfigMap(metadata={"name": "a"}, data={"k": "1"}))
-    await family.apply(V1ConfigMap(metadata={"name": "a"}, data={"k": "2"}))
+    api, live = Recorder(), Remembering()
+    for text in ("1", "2"):
+        await children(api=api, live=live).apply(V1ConfigMap(metadata={"name": "a"}, data={"k": text}))
     assert api.forced == [False, True]
 
 
@@ -230,8 +232,33 @@ async def test_an_object_that_the_cache_does_not_know_yet_is_not_taken_from_its_
 
 
 async def test_the_same_body_is_not_sent_twice_to_an_object_that_stayed_as_it_was_answered():
-    api = Recorder()
-    family = children(api=api)
+    api, live, sent = Recorder(), Remembering(), {}
     for _ in range(2):
-        await family.apply(V1ConfigMap(metadata={"name": "a"}, data={"k": "1"}))
+        await children(api=api, live=live, sent=sent).apply(V1ConfigMap(metadata={"name": "a"}, data={"k": "1"}))
     assert api.forced == [False]
+
+
+async def test_a_child_is_applied_once_in_a_run():
+    one, other = (V1ConfigMap(metadata={"name": "a"}, data={"k": text}) for text in "12")
+    api = Recorder()
+    with pytest.raises(DefinitionError, match="Service n/parent applies ConfigMap n/a twice in one run"):
+        await children(api=api).apply(one, other)
+    assert api.forced == [], "nothing is sent where both are seen at once"
+    family = children(api=api)
+    await family.apply(one)
+    with pytest.raises(DefinitionError, match="twice in one run"):
+        await family.apply(other)
+    assert api.forced == [False]
+
+
+async def test_a_child_may_be_applied_again_after_an_apply_that_failed_or_its_deletion():
+    api = Recorder(Invalid("the field is immutable"))
+    family = children(api=api)
+    with pytest.raises(Invalid):
+        await family.apply(V1ConfigMap(metadata={"name": "a"}, data={"k": "1"}))
+    api.error = None
+    child = V1ConfigMap(metadata={"name": "a", "namespace": "n"}, data={"k": "1"})
+    await family.apply(child)
+    await family.delete(child)
+    await family.apply(child)
+    assert api.deleted == ["a"]

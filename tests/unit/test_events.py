@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -43,6 +44,7 @@ class EventStore:
         self.events: dict[str, dict[str, Any]] = {}
         self.writes = 0
         self.requests = 0
+        self.lists = 0
         self.fail: list[ClusterError] = []
         self._versions = itertools.count(1)
 
@@ -76,6 +78,7 @@ class EventStore:
 
     async def list(self, resource: Any, *, namespace: str, **options: Any) -> ObjectList:
         self._begin()
+        self.lists += 1
         return ObjectList([one for one in self.events.values() if one["metadata"]["namespace"] == namespace], "1")
 
     def _keep(self, name: str, event: dict[str, Any]) -> dict[str, Any]:
@@ -269,10 +272,13 @@ async def test_a_held_notice_that_flood_control_kept_back_is_written_once_there_
     assert store.counts()["ask for app1"] == 1
 
 
-async def test_a_held_notice_that_was_forgotten_is_told_again(store, clock):
+async def test_a_held_notice_is_not_forgotten_however_many_others_there_are(store, clock):
     recorder = recorder_of(store, clock, remembered=1)
     await recorder.hold("cert", [warning()])
     await recorder.record(warning("something else"))
+    await recorder.refresh()
+    assert store.counts()["ask for app1"] == 1  # not written again before it is due, whatever memory there is
+    clock.seconds += timedelta(minutes=25).total_seconds()
     await recorder.refresh()
     assert store.counts()["ask for app1"] == 2
 
@@ -401,9 +407,9 @@ def test_a_reference_reads_json_and_objects_and_refuses_what_has_no_name():
 
 @given(st.text(min_size=1))
 def test_any_message_becomes_one_line_within_the_limit_of_the_server(text):
-    from operatorkit.events import _one_line
+    from operatorkit.events.notices import one_line
 
-    line = _one_line(text * 40)
+    line = one_line(text * 40)
     assert len(line.encode()) <= 1024
     assert line.isprintable()
 
@@ -443,3 +449,138 @@ async def test_no_occurrence_is_lost_or_counted_twice_whatever_the_order(occurre
     assert len(store.events) <= len(expected) + 1
     for message, count in store.counts().items():
         assert message.startswith("(combined") or count <= expected[message]
+
+
+@contextlib.asynccontextmanager
+async def at_work(recorder: EventRecorder) -> AsyncIterator[EventRecorder]:
+    """Let a recorder send in the background, as the engine does; its refreshes never come by themselves."""
+    recorder._clock = StoppedClock(recorder._clock)
+    task = asyncio.create_task(recorder.run())
+    await asyncio.sleep(0)
+    try:
+        yield recorder
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+class StoppedClock:
+    """A clock whose sleepers never wake."""
+
+    def __init__(self, clock: HeldClock) -> None:
+        self.now, self.monotonic = clock.now, clock.monotonic
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.Event().wait()
+
+
+class StuckStore(EventStore):
+    """An API that never answers."""
+
+    async def create(self, *args: Any, **options: Any) -> dict[str, Any]:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    list = create
+
+
+class RejectingStore(EventStore):
+    """An API that answers every request with one error."""
+
+    def __init__(self, error: ClusterError) -> None:
+        super().__init__()
+        self.error = error
+
+    def _begin(self) -> None:
+        self.requests += 1
+        raise self.error
+
+
+async def test_at_work_it_sends_in_the_background_what_was_recorded(store, clock):
+    async with at_work(recorder_of(store, clock)) as recorder:
+        await recorder.record(warning())
+        await recorder.record(warning())
+        assert store.requests == 0
+        await recorder.idle()
+        assert store.counts() == {"ask for app1": 2}
+        assert store.writes == 1
+
+
+async def test_an_api_that_never_answers_delays_nobody(clock):
+    async with at_work(recorder_of(StuckStore(), clock)) as recorder:
+        for number in range(100):
+            about = replace(CERTIFICATE, uid=f"uid-{number}", name=f"web-{number}")
+            await recorder.hold(number, [warning(regarding=about, related=about)])
+            await recorder.recovered(about, "Issued", "it is there")
+
+
+@pytest.mark.parametrize("error", [AlreadyExists("it is there"), Conflict("no"), Forbidden("no"), Timeout("no")])
+async def test_an_api_that_rejects_every_event_gets_a_few_requests_for_each_and_what_is_lost_is_counted(
+    clock, error, caplog
+):
+    store = RejectingStore(error)
+    recorder = recorder_of(store, clock)
+    for number in range(50):
+        await recorder.record(warning(regarding=replace(POD, uid=f"pod-{number}")))
+    for _ in range(20):
+        clock.seconds += 61
+        await recorder.refresh()
+    assert recorder.dropped == 50
+    assert store.requests <= 50 * 5 * 6
+    before = store.requests
+    clock.seconds += 61
+    await recorder.refresh()
+    assert store.requests == before  # it has given up
+    assert len(caplog.records) <= 21  # one a minute, not one for each
+
+
+async def test_what_memory_has_no_room_for_is_dropped_and_counted(clock):
+    async with at_work(recorder_of(StuckStore(), clock, remembered=10)) as recorder:
+        for number in range(100):
+            await recorder.record(warning(regarding=replace(POD, uid=f"pod-{number}")))
+        assert recorder.dropped >= 70
+        assert len(recorder._series) <= 2 * 10 + 4
+
+
+async def test_many_recoveries_list_the_events_of_a_namespace_once(store, clock):
+    former = recorder_of(store, clock)
+    abouts = [replace(CERTIFICATE, uid=f"uid-{number}", name=f"web-{number}") for number in range(200)]
+    for about in abouts:
+        await former.record(warning(f"told {about.name}", regarding=about, related=about, reason=about.name))
+    clock.seconds += 1
+    async with at_work(recorder_of(store, clock)) as recorder:
+        lists = store.lists
+        for about in abouts:
+            await recorder.recovered(about, "Issued", "it is there")
+        await recorder.idle()
+        assert store.lists == lists + 1
+    told = {event["involvedObject"]["name"] for event in store.events.values() if event["type"] == "Normal"}
+    assert told == {about.name for about in abouts}
+
+
+async def test_a_warning_after_a_recovery_is_not_taken_for_one_before_it(store, clock):
+    async with at_work(recorder_of(store, clock)) as recorder:
+        await recorder.record(warning())
+        await recorder.recovered(CERTIFICATE, "Issued", "it is there")
+        await recorder.record(warning(message="broken again"))
+        await recorder.idle()
+        assert [event["type"] for event in store.events.values()].count("Normal") == 1
+        assert await recorder.told(CERTIFICATE) == [POD]
+
+
+async def test_who_is_gone_does_not_hear_of_a_recovery_nor_later(store, clock):
+    recorder = recorder_of(store, clock)
+    await recorder.record(warning())
+    await recorder.recovered(CERTIFICATE, "Issued", "it is there", exists=lambda _: False)
+    assert [event["type"] for event in store.events.values()] == ["Warning"]
+    assert await recorder.told(CERTIFICATE) == []
+
+
+async def test_namespaces_take_turns_at_the_outbox(store, clock):
+    async with at_work(recorder_of(store, clock)) as recorder:
+        for number in range(100):
+            await recorder.record(warning(regarding=replace(POD, uid=f"pod-{number}")))
+        await recorder.record(warning(regarding=replace(POD, uid="other", namespace="other")))
+        await recorder.idle()
+    namespaces = [event["metadata"]["namespace"] for event in store.events.values()]
+    assert namespaces.index("other") <= 8

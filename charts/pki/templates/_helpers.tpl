@@ -45,6 +45,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 {{- end }}
 
+{{- define "pki.secretPolicy" -}}
+{{- printf "%s-secrets.%s.operatorkit.dev" (include "pki.fullname" .) .Release.Namespace }}
+{{- end }}
+
 {{- define "pki.webhookService" -}}
 {{- printf "%s-webhook" (include "pki.fullname" . | trunc 55 | trimAll "-") }}
 {{- end }}

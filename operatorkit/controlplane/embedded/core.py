@@ -13,7 +13,7 @@ from operatorkit.controlplane.embedded.deleting import Deleter
 from operatorkit.controlplane.embedded.native import native_strategy
 from operatorkit.controlplane.embedded.ownership import Owners
 from operatorkit.controlplane.embedded.registry import Registry
-from operatorkit.controlplane.embedded.storage import Storage
+from operatorkit.controlplane.embedded.storage import Storage, first_revision
 from operatorkit.controlplane.embedded.writing import Writer
 
 __all__ = ["Core"]
@@ -24,7 +24,7 @@ class Core:
 
     def __init__(self, clock: Clock = SYSTEM_CLOCK) -> None:
         self.clock = clock
-        self.storage: Storage = Storage()
+        self.storage: Storage = Storage(first_revision())
         self.registry: Registry = Registry(native_strategy)
         self.owners: Owners = Owners(self.registry, clock)
         self.writer: Writer = Writer(self.storage, self.registry, clock)

@@ -187,12 +187,20 @@ class CrdController:
         for served in after:
             self._core.registry.add(served)
         self._served[name] = after
+        self._end_watches(before)
 
     def _withdraw(self, name: str) -> None:
-        for served in self._served.pop(name, ()):
+        withdrawn = self._served.pop(name, [])
+        for served in withdrawn:
             self._core.registry.remove(served)
+        self._end_watches(withdrawn)
         if (unsubscribe := self._emptying.pop(name, None)) is not None:
             unsubscribe()
+
+    def _end_watches(self, before: Iterable[Served]) -> None:
+        """End the watches of what is served no longer, or by another schema: clients begin again, and see the new."""
+        for collection in {it.collection for it in before}:
+            self._core.storage.collection(collection).end()
 
     # --------------------------------------------------------------------------------------------------------- emptying
 

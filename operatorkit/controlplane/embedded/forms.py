@@ -97,11 +97,16 @@ class Presenter:
             return encode(table)
         return encode(obj)
 
-    def event(self, record: Record) -> bytes:
-        """Return the object of an event; only the first Table of a watch has the definitions of columns."""
-        data = self.stored(record)
+    def event(self, record: Record) -> tuple[bytes, ...]:
+        """Return the object of an event, in parts that all watchers share where they can be shared.
+
+        Only the first Table of a watch has the definitions of columns.
+        """
+        if self._form.view == "object":
+            return self._served.parts_of(record)
+        data = self.one(self._served.read(record))
         self._headed = True
-        return data
+        return (data,)
 
     def _table(self, objects: Sequence[Object], revision: str = "", *, metadata: Object | None = None) -> Object:
         definitions = None if self._headed else [*columns_of(self._served).definitions]

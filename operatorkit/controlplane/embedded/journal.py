@@ -1,7 +1,8 @@
 """A file that remembers what was in memory.
 
 What belongs here: writing every change to SQLite, and reading it back at the next start. What does not: history;
-watches and pages of an earlier run get 410 Gone.
+watches and pages of an earlier run get 410 Gone. Revisions continue from the stored one or from the clock, whichever is
+larger: a file restored from a copy does not count again through the numbers that were used after the copy.
 """
 
 from __future__ import annotations

@@ -126,6 +126,7 @@ class LocalCluster:
         resource_version: str | None = None,
         limit: int | None = None,
         continue_token: str = "",
+        metadata_only: bool = False,
     ) -> ObjectList:
         """Return a collection; with `limit`, one page of it. Raises Gone when `continue_token` has expired."""
         query = {
@@ -137,7 +138,7 @@ class LocalCluster:
         }
         listed = await self._object("GET", resource.path(namespace=namespace), query)
         head = {"kind": resource.kind, "apiVersion": resource.api_version}
-        items = [head | item for item in listed["items"]]
+        items = [head | ({"metadata": item["metadata"]} if metadata_only else item) for item in listed["items"]]
         metadata = listed["metadata"]
         return ObjectList(items, metadata["resourceVersion"], metadata.get("continue", ""))
 
@@ -150,6 +151,7 @@ class LocalCluster:
         label_selector: str = "",
         field_selector: str = "",
         timeout_seconds: int | None = None,
+        metadata_only: bool = False,
     ) -> AsyncIterator[WatchEvent]:
         """Yield what happens after `resource_version` until the watch is closed or lags behind. Raises Gone."""
         query = {
@@ -162,13 +164,14 @@ class LocalCluster:
         assert isinstance(answer, WatchAnswer)
         watch = answer.watch
         try:
-            while not watch.closed:
-                events = await watch.next(timeout_seconds)
-                if not events:
-                    return
+            while events := await watch.next(timeout_seconds):
                 for event in events:
-                    if event.record is not None:
-                        yield WatchEvent(event.type, json.loads(answer.presenter.event(event.record)))
+                    if event.record is None:
+                        continue
+                    obj = json.loads(b"".join(answer.presenter.event(event.record)))
+                    if metadata_only:
+                        obj = {name: obj[name] for name in ("apiVersion", "kind", "metadata")}
+                    yield WatchEvent(event.type, obj)
         finally:
             watch.close()
 

@@ -123,9 +123,13 @@ class Served:
 
     def bytes_of(self, record: Record) -> bytes:
         """Return a stored object in this version as JSON."""
+        return b"".join(self.parts_of(record))
+
+    def parts_of(self, record: Record) -> tuple[bytes, ...]:
+        """Return the same in parts, of which the long one is kept with the object and not copied."""
         if self.converts or self.reshapes:
-            return record.view(self, lambda: encode(self.read(record)))
-        return self.envelope + record.body
+            return (record.view(self, lambda: encode(self.read(record))),)
+        return self.envelope, record.body
 
     def item_of(self, record: Record) -> bytes:
         """Return a stored object as an item of a list: built-in kinds leave their envelope to the list."""

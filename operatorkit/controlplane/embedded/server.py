@@ -12,9 +12,10 @@ import logging
 import secrets
 import ssl
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import unquote
@@ -59,6 +60,9 @@ LAST_BOOKMARK_SECONDS = 2.0
 WATCH_SECONDS = 30 * 60 * 60
 _NO_QUERY: MultiDictProxy[str] = MultiDictProxy(MultiDict())
 _FRAME = b'{"type":"%b","object":%b}\n'
+_FRAME_HEADS = {it: b'{"type":"%b","object":' % it.encode() for it in ("ADDED", "MODIFIED", "DELETED", "BOOKMARK")}
+PIECE_BYTES = 32 * 1024
+WRITE_BUFFER_BYTES = 64 * 1024
 _log = logging.getLogger(__name__)
 
 
@@ -279,6 +283,9 @@ class EmbeddedServer:
         task = asyncio.current_task()
         assert task is not None
         self._watches[task] = answer.watch
+        if http.transport is not None:  # TLS would hold 512 KiB for a client that does not read
+            http.transport.set_write_buffer_limits(WRITE_BUFFER_BYTES)
+            answer.watch.on_lost = partial(_end_if_unread, http.transport)
         try:
             await response.prepare(http)
             await _send_events(response, answer)
@@ -289,6 +296,12 @@ class EmbeddedServer:
             answer.watch.close()
             del self._watches[task]
         return response
+
+
+def _end_if_unread(transport: asyncio.WriteTransport) -> None:
+    """Break the connection of a watch that has ended, if its client does not read what was sent already."""
+    if transport.get_write_buffer_size():
+        transport.abort()
 
 
 def _text(header: str) -> str:
@@ -328,14 +341,42 @@ async def _send_events(response: web.StreamResponse, answer: WatchAnswer) -> Non
     end = loop.time() + timeout
     bookmark_at = _next_bookmark(loop.time(), end)
     watch = answer.watch
-    while not watch.closed and (now := loop.time()) < end:
+    while (now := loop.time()) < end:
         until = min(end, bookmark_at) if answer.bookmarks else end
         events = await watch.next(max(0.0, until - now))
-        if answer.bookmarks and not events and not watch.closed:
+        if not events and watch.closed:
+            return
+        if answer.bookmarks and not events:
             bookmark_at = _next_bookmark(loop.time(), end)
             events = [watch.bookmark()]
-        if events:
-            await response.write(b"".join(_frame(event, answer) for event in events))
+        for piece in _pieces(part for event in events for part in _frame(event, answer)):
+            await response.write(piece)
+
+
+def _pieces(parts: Iterable[bytes]) -> Iterator[bytes | memoryview]:
+    """Yield the same bytes, short parts put together and long ones cut, each piece at most PIECE_BYTES long.
+
+    A watcher that does not read holds one piece and the connection's buffers, however large the objects are: the long
+    parts are shared by all watchers.
+    """
+    small: list[bytes] = []
+    size = 0
+    for part in parts:
+        if size + len(part) <= PIECE_BYTES:
+            small.append(part)
+            size += len(part)
+            continue
+        if small:
+            yield b"".join(small)
+        small, size = [], 0
+        if len(part) <= PIECE_BYTES:
+            small, size = [part], len(part)
+            continue
+        view = memoryview(part)
+        for start in range(0, len(part), PIECE_BYTES):
+            yield view[start : start + PIECE_BYTES]
+    if small:
+        yield b"".join(small)
 
 
 def _next_bookmark(now: float, end: float) -> float:
@@ -344,12 +385,13 @@ def _next_bookmark(now: float, end: float) -> float:
     return min(now + BOOKMARK_SECONDS, last) if last > now else now + BOOKMARK_SECONDS
 
 
-def _frame(event: Event, answer: WatchAnswer) -> bytes:
+def _frame(event: Event, answer: WatchAnswer) -> tuple[bytes, ...]:
+    """Return one line of a watch, in parts."""
     if event.record is None:
-        body = answer.presenter.bookmark(event.revision, initial_end=event.initial_end)
+        body: tuple[bytes, ...] = (answer.presenter.bookmark(event.revision, initial_end=event.initial_end),)
     else:
         body = answer.presenter.event(event.record)
-    return _FRAME % (event.type.encode(), body)
+    return (_FRAME_HEADS[event.type], *body, b"}\n")
 
 
 def _response(http: web.BaseRequest, request: Request, answer: Answer) -> web.Response:

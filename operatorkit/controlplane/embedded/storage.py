@@ -19,12 +19,28 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from operatorkit.clock import SYSTEM_CLOCK
 from operatorkit.controlplane.embedded.encoding import decode, split_envelope
 
-__all__ = ["Change", "Collection", "Record", "Stale", "Storage", "key_of"]
+__all__ = ["Change", "Collection", "Record", "Stale", "Storage", "first_revision", "key_of"]
 
 LOG_LENGTH = 4096
 """How many changes of a collection are kept for watches to resume from."""
+LOG_BYTES = 64 * 1024 * 1024
+"""How much the objects of those changes may hold together: the log of large objects is shorter."""
+
+
+def first_revision() -> int:
+    """Return the revision at which a new history starts: the microseconds since 1970.
+
+    A server that starts without data must not count again through the numbers of the one before it: a client that
+    resumes from one of those would miss the objects between, and keep the deleted ones, for ever. No server makes a
+    million changes in a second, so whatever starts later starts ahead, and every older number gets 410 Gone.
+
+    This is the machine's time whatever clock a test has: two servers whose FakeClock shows the same moment are still
+    two histories. Microseconds are exact in JavaScript, too: they stay below 2^53 until the year 2255.
+    """
+    return int(SYSTEM_CLOCK.now().timestamp() * 1_000_000)
 
 
 class Stale(Exception):  # noqa: N818 - not a fault: the caller reads again
@@ -39,7 +55,7 @@ def key_of(namespace: str, name: str) -> str:
 class Record:
     """One object at one revision: the bytes, and what is needed to find it without decoding them."""
 
-    __slots__ = ("_fields", "_view", "body", "key", "labels", "name", "namespace", "revision", "uid")
+    __slots__ = ("_fields", "_left", "_view", "body", "key", "labels", "name", "namespace", "revision", "uid")
 
     def __init__(self, obj: Mapping[str, Any], revision: int) -> None:
         metadata = obj["metadata"]
@@ -50,6 +66,7 @@ class Record:
         self.labels: Mapping[str, str] = metadata.get("labels") or {}
         self.revision: int = revision
         self.body: bytes = split_envelope(obj)
+        self._left: Record | None = None
         self._view: tuple[object, bytes] | None = None
         self._fields: tuple[object, Mapping[str, str]] | None = None
 
@@ -63,11 +80,16 @@ class Record:
         obj: dict[str, Any] = decode(b"{" + self.body)
         return obj
 
-    def renumbered(self, revision: int) -> Record:
-        """Return the same object at another revision: how a watcher sees it leave a selection."""
-        obj = self.decode()
-        obj["metadata"]["resourceVersion"] = str(revision)
-        return Record(obj, revision)
+    def left_at(self, revision: int) -> Record:
+        """Return the object at the revision of the change that ended it: how watchers see it leave their selection.
+
+        All watchers share one copy: a record is followed by one change only.
+        """
+        if self._left is None:
+            obj = self.decode()
+            obj["metadata"]["resourceVersion"] = str(revision)
+            self._left = Record(obj, revision)
+        return self._left
 
     def view(self, key: object, make: Callable[[], bytes]) -> bytes:
         """Return other bytes that stand for the object, made once for the same `key`."""
@@ -106,9 +128,11 @@ class Collection:
         self.name = name
         self.records: dict[str, Record] = {}
         self.log: deque[Change] = deque()
+        self._log_bytes = 0
         self.forgotten: int = 0  # changes at or before this revision are not in the log any more
         self._sorted: list[str] | None = None
         self._subscribers: dict[int, Subscriber] = {}
+        self._endings: dict[int, Callable[[], None]] = {}
         self._next_subscriber = 0
 
     def keys(self) -> list[str]:
@@ -152,22 +176,38 @@ class Collection:
         changes.reverse()
         return changes
 
-    def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
-        """Call `subscriber` with every change from now on; the function returned ends that."""
+    def subscribe(self, subscriber: Subscriber, *, on_end: Callable[[], None] | None = None) -> Callable[[], None]:
+        """Call `subscriber` with every change from now on; the function returned ends that.
+
+        `on_end` is called when the resource is not served any more, or not as it was (`end`).
+        """
         number = self._next_subscriber
         self._next_subscriber += 1
         self._subscribers[number] = subscriber
+        if on_end is not None:
+            self._endings[number] = on_end
 
         def unsubscribe() -> None:
             self._subscribers.pop(number, None)
+            self._endings.pop(number, None)
 
         return unsubscribe
+
+    def end(self) -> None:
+        """Notify the subscribers that what they follow is not served any more, or not as it was."""
+        for on_end in list(self._endings.values()):
+            on_end()
 
     def forget(self, revision: int) -> None:
         """Drop the log up to `revision`: watches and pages from before it get 410 Gone."""
         while self.log and self.log[0].revision <= revision:
-            self.log.popleft()
+            self._drop_oldest()
         self.forgotten = max(self.forgotten, revision)
+
+    def _drop_oldest(self) -> None:
+        change = self.log.popleft()
+        self._log_bytes -= len(change.record.body)
+        self.forgotten = change.revision
 
     def record(self, change: Change) -> None:
         """Enter a change and tell the subscribers. For `Storage` only."""
@@ -179,17 +219,23 @@ class Collection:
         if change.type != "MODIFIED":
             self._sorted = None
         self.log.append(change)
-        if len(self.log) > LOG_LENGTH:
-            self.forgotten = self.log.popleft().revision
+        self._log_bytes += len(change.record.body)
+        while len(self.log) > LOG_LENGTH or (self._log_bytes > LOG_BYTES and len(self.log) > 1):
+            self._drop_oldest()
         for subscriber in list(self._subscribers.values()):
             subscriber(change)
 
 
 class Storage:
-    """All collections, and the one counter that numbers every change of any of them."""
+    """All collections, and the one counter that numbers every change of any of them.
 
-    def __init__(self) -> None:
-        self.revision: int = 1
+    `revision` is where the counter starts: `first_revision()` on a server, a small number where a test compares.
+
+    Guarantees: revisions grow by one with each change, and stay below 2^63.
+    """
+
+    def __init__(self, revision: int = 1) -> None:
+        self.revision: int = revision
         self.journal: Callable[[str, Change], None] | None = None
         self._collections: dict[str, Collection] = {}
         self._forgotten = 0

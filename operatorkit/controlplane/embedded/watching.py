@@ -17,8 +17,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Literal
 
 from operatorkit.controlplane.embedded.options import ListOptions
@@ -28,8 +29,10 @@ from operatorkit.controlplane.embedded.storage import Change, Record, Storage
 
 __all__ = ["Event", "Watch"]
 
-BUFFER_LENGTH = 20_000
-"""A watcher that lags this many events behind is cut off: it can resume from where it was."""
+BUFFER_LENGTH = 256
+"""How many events wait for one watcher; what comes after them is read from the log when it has taken these."""
+BUFFER_BYTES = 1024 * 1024
+"""How much the objects of those events may hold together."""
 
 EventType = Literal["ADDED", "MODIFIED", "DELETED", "BOOKMARK"]
 
@@ -45,18 +48,34 @@ class Event:
 
 
 class Watch:
-    """The events of one selection, as an asynchronous iterator of batches; ends when it is closed or lags behind."""
+    """The events of one selection, as batches; it ends when it is closed or falls too far behind.
+
+    It is closed, too, when its resource is served no longer or otherwise than before: a CRD was deleted or changed.
+
+         the objects at the start (`_initial`) ──► `_buffer` ──► take()
+         the log, after `_position`, while `_behind` ──►  │
+         each change, while not `_behind` ────────────────┘
+
+    A watcher that does not read holds at most BUFFER_LENGTH events of its own; what follows them stays in the log,
+    which all watchers share. When the log drops what it has not taken, the watch is closed, and `on_lost` is called:
+    the client resumes where it was and gets 410 Gone there, as from a kube-apiserver that closes a slow watch.
+    """
 
     def __init__(self, storage: Storage, selection: Selection, options: ListOptions) -> None:
+        self.on_lost: Callable[[], None] = lambda: None
         self._storage = storage
         self._selection = selection
         self._collection = storage.collection(selection.served.collection)
+        self._initial: Iterator[Event] = iter(())
         self._buffer: deque[Event] = deque()
+        self._size = 0
+        self._behind = False
+        self._position = 0
         self._waiter: asyncio.Future[None] | None = None
         self._closed = False
         self._unsubscribe: Callable[[], None] = lambda: None
         self._start(options)
-        self._unsubscribe = self._collection.subscribe(self._on_change)
+        self._unsubscribe = self._collection.subscribe(self._on_change, on_end=self.close)
 
     def _start(self, options: ListOptions) -> None:
         wanted = options.revision()
@@ -64,31 +83,64 @@ class Watch:
         if options.send_initial_events is not None and wanted and wanted > current:
             raise too_large_revision(wanted, current)
         initial = options.send_initial_events or (options.send_initial_events is None and not wanted)
+        self._position = current
         if initial:
-            for record in self._selection.candidates(self._collection):
-                if self._selection.holds(record):
-                    self._buffer.append(Event("ADDED", record, record.revision))
+            self._initial = self._present()
         elif wanted:
-            try:
-                changes = self._collection.since(wanted)
-            except LookupError:
-                raise too_old(wanted, self._collection.forgotten) from None
-            for change in changes:
-                event = self._event(change)
-                if event is not None:
-                    self._buffer.append(event)
+            if wanted < self._collection.forgotten:
+                raise too_old(wanted, self._collection.forgotten)
+            self._position = wanted
         if options.send_initial_events and options.bookmarks:
-            self._buffer.append(Event("BOOKMARK", None, current, initial_end=True))
+            self._initial = chain(self._initial, (Event("BOOKMARK", None, current, initial_end=True),))
+        self._behind = True
+        self._refill()
+
+    def _present(self) -> Iterator[Event]:
+        """Yield the objects there are now, whatever happens to them before they are taken."""
+        for record in list(self._selection.candidates(self._collection)):
+            if self._selection.holds(record):
+                yield Event("ADDED", record, record.revision)
+
+    def _refill(self) -> None:
+        """Fill the buffer with what is due: what was there at the start, then what the log has."""
+        for event in self._initial:
+            self._append(event)
+            if self._is_full():
+                return
+        try:
+            changes = self._collection.since(self._position)
+        except LookupError:
+            self._lose()
+            return
+        for change in changes:
+            if self._is_full():
+                return
+            self._position = change.revision
+            event_ = self._event(change)
+            if event_ is not None:
+                self._append(event_)
+        self._behind = False
+
+    def _append(self, event: Event) -> None:
+        self._buffer.append(event)
+        if event.record is not None:
+            self._size += len(event.record.body)
+
+    def _is_full(self) -> bool:
+        return len(self._buffer) >= BUFFER_LENGTH or self._size >= BUFFER_BYTES
 
     def _on_change(self, change: Change) -> None:
-        event = self._event(change)
-        if event is None:
-            return
-        if len(self._buffer) >= BUFFER_LENGTH:
-            self.close()
-            return
-        self._buffer.append(event)
-        self._wake()
+        if self._behind:
+            if self._position < self._collection.forgotten:
+                self._lose()
+        elif change.revision <= self._position:
+            pass  # it was started from the future, and this is not later
+        elif (event := self._event(change)) is not None:
+            if self._is_full():
+                self._behind, self._position = True, change.revision - 1
+                return
+            self._append(event)
+            self._wake()
 
     def _event(self, change: Change) -> Event | None:
         now = change.type != "DELETED" and self._selection.holds(change.record)
@@ -97,8 +149,12 @@ class Watch:
             return Event("MODIFIED" if before else "ADDED", change.record, change.revision)
         if not before or change.old is None:
             return None
-        last = change.record if change.type == "DELETED" else change.old.renumbered(change.revision)
+        last = change.record if change.type == "DELETED" else change.old.left_at(change.revision)
         return Event("DELETED", last, change.revision)
+
+    def _lose(self) -> None:
+        self.close()
+        self.on_lost()
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
@@ -113,6 +169,7 @@ class Watch:
         """End the watch. May be called twice."""
         if not self._closed:
             self._closed = True
+            self._initial = iter(())
             self._unsubscribe()
             self._wake()
 
@@ -121,13 +178,16 @@ class Watch:
         return Event("BOOKMARK", None, self._storage.revision)
 
     def take(self) -> list[Event]:
-        """Return the events that are due, without waiting."""
+        """Return the events that are due, at most BUFFER_LENGTH, without waiting."""
         events = list(self._buffer)
         self._buffer.clear()
+        self._size = 0
+        if self._behind and not self._closed:
+            self._refill()
         return events
 
     async def next(self, timeout_seconds: float | None = None) -> list[Event]:
-        """Wait for events and return them; none when the time is up or the watch is closed."""
+        """Wait for events and return them; none when the time is up, or the watch is closed and all are taken."""
         if not self._buffer and not self._closed:
             self._waiter = asyncio.get_running_loop().create_future()
             try:

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Self
 
 from operatorkit.clock import SYSTEM_CLOCK, Clock
-from operatorkit.cluster import Change, Informer
+from operatorkit.cluster import Change, History, Informer
 from operatorkit.cluster.api import ClusterAPI, JSONObject
 from operatorkit.controlplane._queue import Queue
 from operatorkit.controlplane._reporter import Reporter
@@ -63,11 +63,12 @@ class SimulatedNodes:
         self._serials = {name: itertools.count() for name in self._hosts}
         self._addresses: dict[ObjectKey, str] = {}
         self._bound: dict[ObjectKey, str] = {}
-        self._pods = Informer(api, PODS, clock=pace)
-        self._nodes = Informer(api, NODES, clock=pace)
+        history = History(pace)
+        self._pods = Informer(api, PODS, clock=pace, history=history)
+        self._nodes = Informer(api, NODES, clock=pace, history=history)
         self._sources: dict[SourceKind, Informer] = {
-            "Secret": Informer(api, SECRETS, clock=pace),
-            "ConfigMap": Informer(api, CONFIG_MAPS, clock=pace),
+            "Secret": Informer(api, SECRETS, clock=pace, history=history),
+            "ConfigMap": Informer(api, CONFIG_MAPS, clock=pace, history=history),
         }
         self._steps = PodSteps(api, self, Reporter(api, clock=clock), clock)
         self._attempts: dict[ObjectKey, Attempt] = {}

@@ -167,6 +167,19 @@ async def test_of_two_certificates_for_one_secret_the_older_wins(team, pki, fake
         await team.condition("Certificate", "second", status="True", within=60)  # the garbage collector's pace
 
 
+async def test_the_pods_of_the_older_certificate_do_not_hear_of_the_newer_one_s_conflict(team, pki):
+    await team.ca()
+    async with pki() as running:
+        await team.certificate("first", secretName="shared")
+        await team.condition("Certificate", "first", status="True")
+        await eventually(lambda: is_junior_now(team, "first"))
+        await team.pod(secret="shared")
+        await team.certificate("second", secretName="shared")
+        await team.event("Certificate", "second", "SecretConflict")
+        await running.settled()
+        assert await team.events("Pod", "web") == []
+
+
 async def test_of_two_certificates_of_one_second_the_first_by_name_wins(team, pki):
     await team.ca()
     made = [await team.certificate(name, secretName="shared") for name in ("b", "a")]

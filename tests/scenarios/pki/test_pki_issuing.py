@@ -220,3 +220,47 @@ def openssl_verify(directory: Path, host: str) -> subprocess.CompletedProcess[st
     strict = ["openssl", "verify", "-x509_strict", "-purpose", "sslserver", "-verify_hostname", host]
     files = ["-CAfile", directory / "ca.crt", directory / "tls.crt"]
     return subprocess.run([*strict, *files], capture_output=True, check=False, text=True)
+
+
+async def test_a_secret_under_a_former_name_stays_while_a_pod_uses_it(team, pki):
+    await team.ca()
+    async with pki() as running:
+        await team.certificate()
+        old = await team.ready()
+        await team.pod()
+        await team.certificate("idle", secretName="idle-tls")
+        await team.ready("idle")
+        for name in ("web", "idle"):
+            await team.change("Certificate", name, spec={"secretName": f"{name}-new"})
+        for name in ("web", "idle"):
+            await team.condition("Certificate", name, status="True")
+            await eventually(lambda name=name: team.find("Secret", f"{name}-new"))
+        await running.settled()
+        assert await team.leaf("web-tls") == old
+        assert await team.find("Secret", "idle-tls") is None
+        await team.delete("Pod", "web")
+
+        async def collected() -> bool:
+            return await team.find("Secret", "web-tls") is None
+
+        await eventually(collected)
+        assert await team.leaf("web-new") != old
+
+
+async def test_repairs_of_a_secret_back_off_and_say_so(team, pki, fake_clock):
+    await team.ca()
+    async with pki() as running:
+        await team.certificate()
+        await team.ready()
+        for revision in (2, 3, 4, 5, 6):
+            await running.settled()
+            await team.delete("Secret", "web-tls")
+            if revision > 4:
+                ready = await team.condition("Certificate", "web", status="False", reason="RetryScheduled")
+                assert f"it was deleted, and repaired, {revision - 2} times in a row" in ready["message"]
+                await running.settled()
+                await fake_clock.advance(timedelta(seconds=6 if revision == 5 else 11))
+            await eventually(lambda revision=revision: revision_is(team, revision))
+        await running.settled()
+        await team.change("Secret", "web-tls", data={"tls.key": base64.b64encode(b"nonsense").decode()})
+        await eventually(lambda: revision_is(team, 7))  # another cause: not slowed by the first

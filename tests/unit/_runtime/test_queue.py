@@ -241,3 +241,16 @@ class QueueMachine(RuleBasedStateMachine):
 
 TestQueueMachine = QueueMachine.TestCase
 TestQueueMachine.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+
+
+async def test_namespaces_take_turns_within_a_priority(clock):
+    queue = WorkQueue(clock=clock, group=lambda key: key[0])
+    for number in range(1000):
+        queue.add(f"a{number}")
+    queue.add("b0")
+    queue.add("c0", Priority.RESYNC)
+    handed_out = [await queue.get() for _ in range(3)]
+    assert handed_out == ["a0", "b0", "a1"]
+    queue.add("c0")  # more urgent now
+    assert [await queue.get() for _ in range(2)] == ["a2", "c0"]
+    assert len(queue) == 1000 - 3

@@ -6,7 +6,7 @@ import re
 
 import pytest
 import yaml
-from kubernetes.client.models import V1ConfigMap
+from kubernetes.client.models import V1ConfigMap, V1Pod, V1Secret
 
 from operatorkit import Model, Operator, Resource
 from operatorkit.chart import crd_chart, operator_chart
@@ -71,7 +71,7 @@ def test_the_container_runs_the_operator_that_was_named_with_probes_on_the_port_
     port = re.search(r"--health-port=(\d+)", text)
     assert port
     assert f"containerPort: {port[1]}" in text
-    assert re.findall(r"path: (/\w+)", text) == ["/healthz", "/healthz", "/readyz"]
+    assert re.findall(r"path: (/\w+)", text) == ["/livez", "/livez", "/readyz"]
 
 
 def test_an_operator_of_namespaced_kinds_gets_no_cluster_role_where_it_works_in_one_namespace():
@@ -170,3 +170,40 @@ def test_a_reason_is_one_line_of_a_role_and_nothing_that_helm_reads():
         if "second" in it
     ]
     assert line.strip() == '# get: first second: {{ "{{" }} .Values.secret }}'
+
+
+def rendered_without_helm(text: str) -> str:
+    """Drop the lines that only Helm reads."""
+    return re.sub(r"(?m)^ *\{\{-.*\}\}\n", "", text)
+
+
+def test_only_the_ports_that_are_served_can_be_reached():
+    def ports(app):
+        text = operator_chart(app, "keys", version="1.2.3").files["templates/networkpolicy.yaml"]
+        policy = yaml.safe_load(rendered_without_helm(text).replace("{{", "'{{").replace("}}", "}}'"))
+        assert policy["spec"]["policyTypes"] == ["Ingress"]
+        return [port["port"] for rule in policy["spec"]["ingress"] for port in rule["ports"]]
+
+    assert (ports(declared()), ports(with_webhooks())) == (["health"], ["webhooks", "health"])
+
+
+@pytest.mark.parametrize(("verb", "bounded"), [("get", False), ("create", True), ("update", True), ("patch", True)])
+def test_who_may_write_secrets_everywhere_is_told_what_that_means_and_gets_a_policy_to_bound_it(verb, bounded):
+    app = with_webhooks()  # its own Secret, for the keys of its webhooks, does not count
+    app.needs(V1Secret, verb, reason="passwords are kept there")
+    files = operator_chart(app, "keys", version="1.2.3").files
+    assert ("templates/secretpolicy.yaml" in files) is bounded
+    assert ("secretPolicy" in yaml.safe_load(files["values.yaml"])) is bounded
+    assert ("kubernetes.io/service-account-token" in files["templates/NOTES.txt"]) is bounded
+
+
+def test_who_installs_a_webhook_for_pods_in_the_only_namespace_that_it_is_for_is_told_that_it_judges_nothing():
+    app = declared()
+
+    @app.validate(V1Pod)
+    async def judge(new, old, request):
+        return Allowed()
+
+    notes = operator_chart(app, "keys", version="1.2.3").files["templates/NOTES.txt"]
+    assert "Its webhooks for Pod judge nothing" in notes
+    assert "judge nothing" not in operator_chart(with_webhooks(), "keys", version="1.2.3").files["templates/NOTES.txt"]

@@ -14,7 +14,7 @@ from operatorkit.resource import Model, NoStatus, Resource
 class PoolSpec(Model):
     size: int = 1
 
-class Pool(Resource[PoolSpec, NoStatus], group="x.example.io", version="v1"):
+class Pool(Resource[PoolSpec, NoStatus], group="x.example.io", version="v1", external=False):
     pass
 """
 
@@ -98,8 +98,42 @@ def test_kinds_of_an_operator_are_found_through_it(here: Path) -> None:
 def test_of_several_operators_in_a_file_the_kinds_of_one_can_be_asked_for(here: Path) -> None:
     (here / "two.py").write_text(
         KIND
-        + "class Lake(Resource[PoolSpec, NoStatus], group='x.example.io', version='v1'): ...\n"
+        + "class Lake(Resource[PoolSpec, NoStatus], group='x.example.io', version='v1', external=False): ...\n"
         + "from operatorkit import Operator\na, b = Operator('a'), Operator('b')\na.reads(Pool)\nb.reads(Lake)\n"
     )
     done = render("two.py:b", cwd=here)
     assert [one["spec"]["names"]["kind"] for one in yaml.safe_load_all(done.stdout)] == ["Lake"]
+
+
+OPERATOR = """
+from operatorkit import Context, Model, Operator, Resource
+from operatorkit.resource import NoStatus
+
+class Spec(Model):
+    size: int = 1
+
+class Old(Resource[Spec, NoStatus], group="x.example.io", version="v1alpha1", kind="Pool", storage=False): ...
+class Pool(Resource[Spec, NoStatus], group="x.example.io", version="v1"): ...
+class Monitor(Resource[Spec, NoStatus], group="monitoring.example.com", version="v1"%s): ...
+
+app = Operator("pool")
+
+@app.reconcile(Pool, owns=[Monitor])
+async def reconcile(pool: Pool, ctx: Context) -> None: ...
+"""
+
+
+@pytest.mark.parametrize("target", ["app.py", "app.py:app"])
+def test_all_versions_are_rendered_and_no_external_kind_is(here: Path, target: str) -> None:
+    (here / "app.py").write_text(OPERATOR % ", external=True")
+    done = render(target, cwd=here)
+    assert done.stderr == ""
+    (manifest,) = yaml.safe_load_all(done.stdout)
+    assert [version["name"] for version in manifest["spec"]["versions"]] == ["v1", "v1alpha1"]
+
+
+def test_a_kind_of_which_it_is_not_clear_whose_it_is_is_not_rendered(here: Path) -> None:
+    (here / "app.py").write_text(OPERATOR % "")
+    done = render("app.py", cwd=here)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "write external=True in the class if the kind is defined elsewhere" in done.stderr

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 
 from operatorkit import errors
-from operatorkit.cluster import Informer, ObjectList, WatchEvent
+from operatorkit.cluster import History, Informer, ObjectList, WatchEvent
 from operatorkit.names import ObjectKey
 from operatorkit.testing import eventually
 
@@ -43,20 +43,27 @@ def page(version, *objects, token=""):
 class ScriptedAPI:
     """Plays lists and watches in order; a watch is a list of events, ended by an error or by its end.
 
-    When the script of watches is over, the last watch hangs, as a quiet cluster does.
+    When the script of watches is over, the last watch hangs, as a quiet cluster does. A probe (a list of one) finds the
+    object that was brought last; `probes` are answers to it that come first.
     """
 
-    def __init__(self, lists, watches=(), version="1000000"):
-        self.lists, self.watches = list(lists), list(watches)
-        self.version = version  # what a look at the server, by a list of one, says
+    def __init__(self, lists, watches=(), probes=()):
+        self.lists, self.watches, self.probes = list(lists), list(watches), list(probes)
+        self.objects = {}
         self.asked: list[str] = []
         self.open_watches = 0
         self.running = 0
 
     async def list(self, resource, *, limit=None, continue_token="", **options):
         if limit == 1:
-            self.asked.append("look")
-            return ObjectList([], self.version)
+            self.asked.append("probe")
+            if self.probes:
+                answer = self.probes.pop(0)
+                if isinstance(answer, Exception):
+                    raise answer
+                return answer
+            name = options["field_selector"].removeprefix("metadata.name=")
+            return ObjectList([self.objects[name]] if name in self.objects else [], "1000000")
         self.asked.append(f"list {limit or 'all'}{' ' + continue_token if continue_token else ''}")
         self.running += 1
         assert self.running == 1, "two requests at a time"
@@ -65,6 +72,7 @@ class ScriptedAPI:
         answer = self.lists.pop(0)
         if isinstance(answer, Exception):
             raise answer
+        self.objects |= {obj["metadata"]["name"]: obj for obj in answer.items if "metadata" in obj}
         return answer
 
     async def watch(self, resource, *, resource_version, **options):
@@ -77,15 +85,24 @@ class ScriptedAPI:
                 await asyncio.sleep(0)
                 if isinstance(event, Exception):
                     raise event
+                self.objects[event.object["metadata"].get("name")] = event.object
+                if event.type == "DELETED":
+                    self.objects.pop(event.object["metadata"].get("name"))
                 yield event
         finally:
             self.open_watches -= 1
+
+
+def quiet(clock):
+    """A history without probes and lists of its own accord: this clock does not stand still."""
+    return History(clock, probe_every=None, relist_every=None)
 
 
 @pytest.fixture
 def following(pods, clock):
     @asynccontextmanager
     async def follow(api, until=None, **options):
+        options.setdefault("history", quiet(clock))
         informer = Informer(api, pods, clock=clock, **options)
         changes = []
         informer.subscribe(
@@ -112,8 +129,8 @@ async def test_a_list_fills_the_cache_and_the_watch_keeps_it(following):
         await eventually(lambda: informer.resource_version == "9")
         assert informer.cache.keys("ns") == [B]
         assert changes == [("ADDED", "a", "3"), ("MODIFIED", "a", "6"), ("ADDED", "b", "7"), ("DELETED", "a", "8")]
-        await eventually(lambda: len(api.asked) == 3)
-    assert api.asked == ["list 500", "watch 5", "watch 9"]
+        await eventually(lambda: len(api.asked) == 4)
+    assert api.asked == ["list 500", "watch 5", "probe", "watch 9"]
 
 
 async def test_a_long_list_comes_in_pages(following):
@@ -172,8 +189,8 @@ async def test_watches_that_end_at_once_are_spaced_out_more_and_more(following, 
 async def test_a_watch_that_brought_something_is_resumed_soon_where_it_was(following, clock):
     api = ScriptedAPI([page(5)], [[], [], [added("a", 9)], [bookmark(11)]])
     async with following(api):
-        await eventually(lambda: len(api.asked) == 6)
-    assert api.asked[3:] == ["watch 5", "watch 9", "watch 11"]
+        await eventually(lambda: len(api.asked) == 10)
+    assert api.asked[5:] == ["watch 5", "probe", "watch 9", "probe", "watch 11"]
     assert len(clock.slept) == 4
     assert max(clock.slept[2:]) <= 0.11
 
@@ -181,7 +198,9 @@ async def test_a_watch_that_brought_something_is_resumed_soon_where_it_was(follo
 async def test_a_failure_is_logged_once_and_so_is_its_end(following, clock, caplog):
     caplog.set_level(logging.INFO)
     refused = errors.Unreachable("cannot reach the API server at https://h:1: connection refused")
-    api = ScriptedAPI([refused, refused, refused, page(5)], [[bookmark(6)], [refused], [refused], [bookmark(7)]])
+    api = ScriptedAPI(
+        [refused, refused, refused, page(5), page(6), page(6)], [[bookmark(6)], [refused], [refused], [bookmark(7)]]
+    )
     async with following(api) as (informer, _):
         await eventually(lambda: informer.resource_version == "7")
         assert informer.error is None
@@ -189,14 +208,14 @@ async def test_a_failure_is_logged_once_and_so_is_its_end(following, clock, capl
         f"pods: {refused}; trying again",
         "pods: following the API server again",
     ] * 2
-    assert api.asked.count("list 500") == 4, "a connection that broke does not make it list again"
-    assert api.asked[4:] == ["watch 5", "watch 6", "look", "watch 6", "look", "watch 6", "watch 7"]
+    assert api.asked[4:10] == ["watch 5", "probe", "watch 6", "list 500", "watch 6", "list 500"]
+    assert api.asked[10:] == ["watch 6", "probe", "watch 7"]
 
 
 async def test_the_trouble_of_now_can_be_asked_for(pods, clock):
     denied = errors.Forbidden('pods is forbidden: User "joe" cannot list resource "pods"')
     api = ScriptedAPI([denied] * 1000)
-    informer = Informer(api, pods, clock=clock)
+    informer = Informer(api, pods, clock=clock, history=quiet(clock))
     task = asyncio.create_task(informer.run())
     await eventually(lambda: informer.error is denied)
     assert not informer.has_synced
@@ -206,11 +225,32 @@ async def test_the_trouble_of_now_can_be_asked_for(pods, clock):
         await task
 
 
+async def test_it_tells_since_when_there_is_no_contact(pods, clock):
+    refused = errors.Unreachable("connection refused")
+    api = ScriptedAPI([page(5), *[refused] * 100_000], [[errors.Gone("expired")]])
+    informer = Informer(api, pods, clock=clock, history=quiet(clock))
+    task = asyncio.create_task(informer.run())
+    await informer.synced()
+    assert informer.silent_since is None
+    await eventually(lambda: informer.error is refused)
+    since = informer.silent_since
+    assert since is not None
+    await eventually(lambda: clock.monotonic() > since + 100)
+    assert informer.silent_since == since
+    api.lists[:] = [page(6)]
+    await eventually(lambda: informer.resource_version == "6")
+    assert informer.silent_since is None
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
 @pytest.mark.parametrize("end", [errors.Timeout("silent"), errors.Unreachable("the connection broke")])
 async def test_a_watch_that_fell_silent_or_broke_off_after_a_while_is_no_failure(following, caplog, end):
-    api = ScriptedAPI([page(5)], [[bookmark(6), end], [added("a", 7)]])
+    api = ScriptedAPI([page(5), page(6)], [[bookmark(6), end], [added("a", 7)]])
     async with following(api) as (informer, _):
         await eventually(lambda: A in informer.cache)
+    assert api.asked[:4] == ["list 500", "watch 5", "list 500", "watch 6"]
     assert caplog.records == []
 
 
@@ -263,7 +303,7 @@ async def test_a_server_whose_history_was_reset_is_believed(following, caplog):
     "sign", [[errors.Unreachable("connection refused")], [bookmark(3)]], ids=["it was away", "the watch goes back"]
 )
 async def test_a_reset_is_noticed_when_the_server_was_away_or_the_watch_goes_back(following, sign):
-    api = ScriptedAPI([page(500, pod("a", 499)), page(7, pod("b", 6))], [sign, [added("a", 8)]], version="7")
+    api = ScriptedAPI([page(500, pod("a", 499)), page(7, pod("b", 6))], [sign, [added("a", 8)]])
     async with following(api) as (informer, changes):
         await eventually(lambda: informer.cache.resource_version(A) == "8")
         assert informer.cache.keys() == [A, B]
@@ -345,9 +385,9 @@ async def test_an_answer_that_comes_after_a_bookmark_is_out_of_date(following):
         assert informer.put(pod("a", 10))
 
 
-async def test_stopping_closes_the_watch_and_starting_again_goes_on_where_it_was(pods, clock):
-    api = ScriptedAPI([page(5, pod("a", 3))])
-    informer = Informer(api, pods, clock=clock)
+async def test_stopping_closes_the_watch_and_starting_again_lists_what_was_missed(pods, clock):
+    api = ScriptedAPI([page(5, pod("a", 3))] * 2)
+    informer = Informer(api, pods, clock=clock, history=quiet(clock))
     for watched in (1, 2):
         task = asyncio.create_task(informer.run())
         await eventually(lambda watched=watched: api.asked.count("watch 5") == watched)
@@ -355,4 +395,4 @@ async def test_stopping_closes_the_watch_and_starting_again_goes_on_where_it_was
         with pytest.raises(asyncio.CancelledError):
             await task
         assert api.open_watches == 0
-    assert api.asked == ["list 500", "watch 5", "look", "watch 5"]
+    assert api.asked == ["list 500", "watch 5"] * 2

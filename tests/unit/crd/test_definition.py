@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 import yaml
+from kubernetes.client.models import V1PodTemplateSpec
 
 from operatorkit.crd.definition import by_kind, plural_of
 from operatorkit.crd.render import render
@@ -175,10 +177,65 @@ def test_the_versions_of_a_kind_are_one_definition() -> None:
         ([version_of("v1"), version_of("v2")], "has 2 storage versions of v1, v2: write storage=False"),
         ([version_of("v1", storage=False)], "has 0 storage versions of v1"),
         ([version_of("v1"), version_of("v1", storage=False)], "two classes are version v1 of pools.x.example.io"),
-        ([version_of("v1"), version_of("v2", storage=False, scope="Cluster")], "do not have the same scope"),
-        ([version_of("v1"), version_of("v2", storage=False, short_names=["po"])], "do not have the same names"),
+        (
+            [version_of("v1"), version_of("v2", storage=False, scope="Cluster")],
+            "the classes v1 and v2 are versions of pools.*differ in scope=: v1 has 'Namespaced', v2 has 'Cluster'",
+        ),
+        (
+            [version_of("v1"), version_of("v2", storage=False, short_names=["po"])],
+            r"differ in short_names=: v1 has None, v2 has \['po'\]: make them equal",
+        ),
     ],
 )
 def test_versions_that_contradict_each_other_are_refused(manifests: list[dict[str, Any]], message: str) -> None:
     with pytest.raises(DefinitionError, match=message):
         by_kind(manifests)
+
+
+@pytest.mark.parametrize(
+    ("path", "found"),
+    [
+        (".spec.nope", "is not a field of the kind"),
+        (".spec.tags", "is of type array"),
+        (".spec.ratio", "is of type number"),
+        (".spec", "is of type object"),
+        (".spec.tags.first", "is not a field of the kind"),
+        (".spec.template.spec.nope", "is not a field of the kind"),
+    ],
+)
+def test_a_selectable_field_must_be_a_field_that_can_be_selected(path: str, found: str) -> None:
+    class Spec(Model):
+        color: str = ""
+        tags: list[str] = []
+        ratio: float = 1.0
+        template: V1PodTemplateSpec | None = None
+
+    def define() -> None:
+        class Thing(Resource[Spec, NoStatus], group="x.example.io", version="v1", selectable_fields=[path]): ...
+
+        Thing.crd()
+
+    with pytest.raises(DefinitionError, match=rf"Thing: selectable_fields has '{re.escape(path)}', which {found}"):
+        define()
+
+
+def test_fields_of_official_models_can_be_selected() -> None:
+    class Spec(Model):
+        template: V1PodTemplateSpec | None = None
+
+    path = ".spec.template.spec.nodeName"
+
+    class Thing(Resource[Spec, NoStatus], group="x.example.io", version="v1", selectable_fields=[path]): ...
+
+    assert Thing.crd()["spec"]["versions"][0]["selectableFields"] == [{"jsonPath": path}]
+
+
+def test_a_field_is_selected_once() -> None:
+    with pytest.raises(DefinitionError, match="selectable_fields names a field twice"):
+
+        class Thing(
+            Resource[PoolSpec, NoStatus],
+            group="x.example.io",
+            version="v1",
+            selectable_fields=[".spec.color", ".spec.color"],
+        ): ...

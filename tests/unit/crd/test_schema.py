@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import enum
 import ipaddress
+import itertools
 import json
+import math
+import re
 import uuid
 from collections.abc import Mapping, Sequence
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, Optional, TypeVar, Union
 
 import pytest
 from kubernetes.client.models import V1Container, V1JobTemplateSpec, V1PodTemplateSpec, V1ResourceRequirements, V1Secret
@@ -29,6 +32,7 @@ from operatorkit.resource import (
     Model,
     NoStatus,
     Nullable,
+    ObjectMeta,
     PreserveUnknown,
     Quantity,
     Resource,
@@ -442,3 +446,106 @@ def test_a_pod_template_is_a_full_schema_without_descriptions() -> None:
 @pytest.mark.parametrize("model", [V1PodTemplateSpec, V1JobTemplateSpec, V1Container, V1ResourceRequirements, V1Secret])
 def test_a_definition_with_an_official_model_stays_small(model: type[Any]) -> None:
     assert len(json.dumps(schema_of(model), separators=(",", ":"))) < 200_000
+
+
+MARKED = {
+    "Quantity": Quantity,
+    "IntOrString": IntOrString,
+    "Duration": Duration,
+    "Time": Time,
+    "Base64Bytes": Base64Bytes,
+    "Nullable": Annotated[Quantity, Nullable()],
+    "Rule": Annotated[str, immutable()],
+    "ListSet": Annotated[list[str], ListSet()],
+    "Field": Annotated[str, Field(max_length=3)],
+}
+
+
+@pytest.mark.parametrize("name", MARKED)
+def test_what_carries_a_mark_can_be_optional(name: str) -> None:
+    marked = MARKED[name]
+    plain = schema_of(marked)
+    for annotation in (marked | None, Optional[marked], Union[marked, None]):  # noqa: UP007, UP045 - as people write it
+        assert schema_of(annotation, None) == plain
+    for container in (list[marked], dict[str, marked]):
+        assert schema_of(container | None, None) == schema_of(container)
+
+
+def test_a_mark_that_cannot_be_hashed_is_no_obstacle_where_python_allows_it() -> None:
+    assert schema_of(Annotated[str, ["of", "somebody", "else"]]) == {"type": "string"}
+    assert schema_of(list[Annotated[str, {"of": "somebody else"}]])["items"] == {"type": "string"}
+    assert schema_of(dict[str, Annotated[V1Container, ["x"]]])["type"] == "object"
+
+
+def test_a_list_of_keys_is_refused_by_the_mark() -> None:
+    with pytest.raises(DefinitionError, match=r"ListMap\(\['name'\]\): give the names of the fields one by one"):
+        ListMap(["name"])  # type: ignore[arg-type]
+
+
+COUNTER = itertools.count()
+
+
+@pytest.mark.parametrize(
+    ("annotation", "factory", "message"),
+    [
+        (str, lambda: uuid.uuid4().hex, "field spec.x: its default_factory gives another value each time"),
+        (datetime, lambda: datetime.now(UTC), "gives another value each time"),
+        (date, date.today, "gives another value each time"),
+        (int, lambda: next(COUNTER), "gives another value each time"),
+        (int, lambda values: values["y"], "takes the values of other fields, which no definition can say"),
+        (int, lambda: {}["missing"], "its default_factory failed (KeyError: 'missing')"),
+    ],
+)
+def test_a_factory_whose_values_differ_is_refused(annotation: Any, factory: Any, message: str) -> None:
+    with pytest.raises(DefinitionError, match=re.escape(message)):
+        schema_of(annotation, Field(default_factory=factory))
+
+
+@pytest.mark.parametrize(
+    ("annotation", "factory", "default"),
+    [
+        (list[str], list, None),
+        (dict[str, str], lambda: {"a": "b"}, {"a": "b"}),
+        (int, lambda: 7, 7),
+        (Duration, lambda: timedelta(minutes=90), "1h30m0s"),
+    ],
+)
+def test_a_factory_that_always_gives_the_same_is_a_default(annotation: Any, factory: Any, default: Any) -> None:
+    assert schema_of(annotation, Field(default_factory=factory)).get("default") == default
+
+
+def test_the_metadata_of_a_template_has_what_a_template_can_say() -> None:
+    class Template(Model):
+        metadata: ObjectMeta = ObjectMeta()
+
+    schema = schema_of(Template)["properties"]["metadata"]
+    names = {"annotations", "finalizers", "generateName", "labels", "name", "namespace"}
+    assert set(schema["properties"]) == names
+    assert "default" not in schema
+    assert not any("default" in child for child in schema["properties"].values())
+
+
+@pytest.mark.parametrize(
+    ("annotation", "message"),
+    [
+        (
+            Annotated[int, Field(le=2**63 - 1)],
+            "the bound <= 9223372036854775807 is a whole number of more than 53 bits",
+        ),
+        (Annotated[int, Field(le=2**63 - 1)], "such as 9223372036854774784"),
+        (Annotated[int, Field(lt=2**63)], "which the API server keeps as 9223372036854775808"),
+        (Annotated[int, Field(ge=-(2**63) - 1)], "such as -9223372036854775808"),
+        (Annotated[int, Field(le=2**53 + 1)], "which the API server keeps as 9007199254740992"),
+        (Annotated[int, Field(ge=-(2**53) - 1)], "such as -9007199254740992"),
+        (Annotated[int, Field(le=10**400)], "which no API server can keep"),
+        (Annotated[float, Field(le=math.inf)], "the bound <= inf is no number that JSON has"),
+    ],
+)
+def test_a_bound_that_an_api_server_cannot_hold_is_refused(annotation: Any, message: str) -> None:
+    with pytest.raises(DefinitionError, match=re.escape(message)):
+        schema_of(annotation, 1)
+
+
+@pytest.mark.parametrize("bound", [2**53, 2**63 - 1024, -(2**63), 0, -1])
+def test_a_bound_that_an_api_server_can_hold_is_taken(bound: int) -> None:
+    assert schema_of(Annotated[int, Field(le=bound)])["maximum"] == bound

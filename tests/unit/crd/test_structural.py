@@ -196,3 +196,11 @@ def test_the_same_fault_is_told_once() -> None:
         'Invalid value: "a": spec.x in body should be at least 3 chars long',
         'Invalid value: "": "spec.x" must validate all the schemas (allOf). None validated',
     ]
+
+
+def test_a_bound_that_float64_rounds_out_of_int64_rejects_every_value() -> None:
+    number = {"type": "integer", "format": "int64", "maximum": 2**63 - 1}
+    schema = {"type": "object", "properties": {"a": {**number, "default": 1}}}
+    (error,) = Structural(schema).check("schema")
+    assert "Maximum boundary value must be of type integer with format int64" in error.message
+    assert Structural({"type": "object", "properties": {"a": number}}).validate({"a": 1})

@@ -48,8 +48,11 @@ SERVICE = ServiceReference(namespace="system", name="things-webhook")
 DECLARED = {"matchLabels": {"tier": "prod"}, "matchExpressions": [{"key": "env", "operator": "Exists"}]}
 
 
-def label(operator, namespace):
-    return {"key": "kubernetes.io/metadata.name", "operator": operator, "values": [namespace]}
+SYSTEM = ("kube-system", "kube-node-lease")
+
+
+def label(operator, *namespaces):
+    return {"key": "kubernetes.io/metadata.name", "operator": operator, "values": list(namespaces)}
 
 
 @pytest.mark.parametrize(
@@ -58,9 +61,11 @@ def label(operator, namespace):
         ("Thing", SERVICE, None, []),
         ("Thing", SERVICE, "team", [label("In", "team")]),
         ("Thing", "https://127.0.0.1:9443", "team", [label("In", "team")]),
-        ("Pod", SERVICE, None, [label("NotIn", "system")]),
-        ("Pod", SERVICE, "team", [label("In", "team")]),
-        ("Pod", "https://127.0.0.1:9443", None, []),
+        ("Pod", SERVICE, None, [label("NotIn", "system", *SYSTEM)]),
+        ("Pod", SERVICE, "team", [label("In", "team"), label("NotIn", "system")]),
+        ("Pod", SERVICE, "system", [label("In", "system"), label("NotIn", "system")]),
+        ("Pod", "https://127.0.0.1:9443", None, [label("NotIn", *SYSTEM)]),
+        ("Pod", "https://127.0.0.1:9443", "team", [label("In", "team")]),
         ("Namespace", SERVICE, "team", []),
     ],
 )
@@ -77,6 +82,18 @@ def test_a_webhook_is_asked_where_its_operator_works_and_never_about_its_own_pod
     assert selector.get("matchExpressions", []) == [*(declared or {}).get("matchExpressions", []), *added]
     assert selector.get("matchLabels") == (declared or {}).get("matchLabels")
     assert len(DECLARED["matchExpressions"]) == 1, "what was declared is not changed"
+
+
+@pytest.mark.parametrize(
+    "declared",
+    [{"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}}, {"matchExpressions": [label("NotIn", "a")]}],
+)
+def test_an_author_who_names_namespaces_has_decided_about_those_of_the_system_too(declared):
+    app = Operator("things")
+    app.validate(V1Pod, namespace_selector=declared)(allow)
+    ((entry,),) = (found["webhooks"] for found in registered(app, at=SERVICE))
+    added = entry["namespaceSelector"]["matchExpressions"][len(declared.get("matchExpressions", [])) :]
+    assert added == [label("NotIn", "system")]
 
 
 @pytest.mark.parametrize(

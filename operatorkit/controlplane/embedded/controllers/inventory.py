@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from operatorkit.clock import Clock
-from operatorkit.cluster import Change, Informer
+from operatorkit.cluster import Change, History, Informer
 from operatorkit.cluster.api import ClusterAPI, JSONObject
 from operatorkit.controlplane._queue import Queue
 from operatorkit.names import ApiResource, GroupVersionKind, ObjectKey
@@ -66,6 +66,7 @@ class Inventory:
         self.resources: dict[GroupVersionKind, ApiResource] = {}
         self._api = api
         self._pace = pace
+        self._history = History(pace)
         self._informers: dict[ApiResource, Informer] = {}
         self._tasks: dict[ApiResource, asyncio.Task[None]] = {}
         self._callbacks: list[Callable[[ApiResource, Change], None]] = []
@@ -102,7 +103,7 @@ class Inventory:
 
     async def run(self) -> None:
         """Follow for ever. Cancel it to stop."""
-        crds = Informer(self._api, _CRDS, clock=self._pace)
+        crds = Informer(self._api, _CRDS, clock=self._pace, history=self._history)
         crds.subscribe(self._on_crd)
         self._discovery.add("")
         try:
@@ -137,7 +138,7 @@ class Inventory:
             self._ready.set()
 
     def _follow(self, resource: ApiResource) -> Informer:
-        informer = Informer(self._api, resource, clock=self._pace, transform=_metadata_only)
+        informer = Informer(self._api, resource, clock=self._pace, transform=_metadata_only, history=self._history)
         self._informers[resource] = informer
         informer.subscribe(lambda change: self._tell(resource, change))
         self._tasks[resource] = asyncio.create_task(informer.run())

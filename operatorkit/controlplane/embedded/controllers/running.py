@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from operatorkit.clock import SYSTEM_CLOCK, Clock
-from operatorkit.cluster import Informer
+from operatorkit.cluster import History, Informer
 from operatorkit.cluster.api import ClusterAPI
 from operatorkit.controlplane._selection import enabled
 from operatorkit.controlplane.embedded.controllers.defaults import RootCertificatePublisher, ServiceAccountController
@@ -58,8 +58,9 @@ class Controllers:
         pace: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._inventory = Inventory(api, pace=pace)
+        history = History(pace)
         deployments, sets, pods = (
-            Informer(api, resource, clock=pace) for resource in (DEPLOYMENTS, REPLICA_SETS, PODS)
+            Informer(api, resource, clock=pace, history=history) for resource in (DEPLOYMENTS, REPLICA_SETS, PODS)
         )
         factories: dict[str, Callable[[], _Controller]] = {
             GarbageCollector.name: lambda: GarbageCollector(api, self._inventory, pace=pace),

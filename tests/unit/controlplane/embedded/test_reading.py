@@ -49,9 +49,10 @@ async def test_a_token_of_somebody_elses_making_is_a_bad_request(local: LocalClu
     assert raised.value.code == 400
 
 
-async def test_the_future_cannot_be_listed(local: LocalCluster) -> None:
-    with pytest.raises(Timeout, match="Too large resource version: 100000, current: "):
-        await local.list(CONFIG_MAPS, resource_version="100000")
+async def test_the_future_cannot_be_listed(local: LocalCluster, server: EmbeddedServer) -> None:
+    future = server.core.storage.revision + 100_000
+    with pytest.raises(Timeout, match=f"Too large resource version: {future}, current: "):
+        await local.list(CONFIG_MAPS, resource_version=str(future))
 
 
 async def test_a_past_can_be_listed_exactly(local: LocalCluster) -> None:

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import re
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from typing import Any
@@ -9,10 +12,12 @@ from typing import Any
 import aiohttp
 import pytest
 
+from operatorkit.controlplane.embedded import storage
 from operatorkit.controlplane.embedded.audit import Entry
 from operatorkit.controlplane.embedded.control_plane import EmbeddedControlPlane
-from operatorkit.controlplane.embedded.server import BODY_LIMIT_BYTES, EmbeddedServer
+from operatorkit.controlplane.embedded.server import BODY_LIMIT_BYTES, WRITE_BUFFER_BYTES, EmbeddedServer
 from operatorkit.errors import InputError
+from operatorkit.testing import eventually
 
 from .conftest import CONFIG_MAPS, config_map
 
@@ -180,6 +185,93 @@ async def test_a_watch_is_told_until_its_time_is_up(http: aiohttp.ClientSession,
         await server.local.create(CONFIG_MAPS, config_map("a"), namespace="default")
         frames = [json.loads(line) async for line in answer.content]
     assert [(it["type"], it["object"]["metadata"]["name"]) for it in frames] == [("ADDED", "a")]
+
+
+async def _get(server: EmbeddedServer, **query: str) -> list[dict[str, Any]]:
+    """Return what a GET of ConfigMaps answers, line by line."""
+    connector = aiohttp.TCPConnector(ssl=_trust(server))
+    headers = {"Authorization": f"Bearer {server.token}"}
+    async with (
+        aiohttp.ClientSession(server.url, connector=connector, headers=headers) as session,
+        session.get("/api/v1/configmaps", params=query) as answer,
+    ):
+        return [json.loads(line) async for line in answer.content]
+
+
+async def test_a_server_that_starts_empty_answers_410_to_the_revisions_of_its_predecessor(clock: Any) -> None:
+    async with EmbeddedServer(clock=clock, controllers="") as first:
+        for name in ("a", "b"):
+            await first.local.create(CONFIG_MAPS, config_map(name), namespace="default")
+        (page,) = await _get(first, limit="1")
+        revision = page["metadata"]["resourceVersion"]
+    async with EmbeddedServer(clock=clock, controllers="") as second:
+        for index in range(10):  # more than the first one wrote: it is its numbers that are foreign, not their size
+            await second.local.create(CONFIG_MAPS, config_map(f"c{index}"), namespace="default")
+        (event,) = await _get(second, watch="1", resourceVersion=revision)
+        assert (event["type"], event["object"]["code"], event["object"]["reason"]) == ("ERROR", 410, "Expired")
+        assert event["object"]["message"].startswith(f"too old resource version: {revision} (")
+        (exact,) = await _get(second, resourceVersion=revision, resourceVersionMatch="Exact")
+        (rest,) = await _get(second, limit="1", **{"continue": page["metadata"]["continue"]})
+        assert [exact["code"], rest["code"]] == [410, 410]
+
+
+async def _unread_watch(server: EmbeddedServer) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Open a watch of ConfigMaps that is not read beyond its first bytes."""
+    port = int(server.url.rpartition(":")[2])
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
+    sock.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", port))
+    reader, writer = await asyncio.open_connection(sock=sock, limit=1024)
+    head = f"GET /api/v1/configmaps?watch=1 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {server.token}\r\n\r\n"
+    writer.write(head.encode())
+    assert (await reader.readline()).startswith(b"HTTP/1.1 200 ")
+    return reader, writer
+
+
+def _waiting_bytes(server: EmbeddedServer) -> list[int]:
+    """Return how much each connection of the server holds that its client has not read."""
+    assert server._server is not None
+    transports = [it.transport for it in server._server.connections]
+    return [it.get_write_buffer_size() for it in transports if it is not None]
+
+
+async def test_a_watch_that_is_not_read_holds_little_whatever_happens(clock: Any) -> None:
+    async with EmbeddedServer(clock=clock, controllers="", tls=False) as server:
+        reader, writer = await _unread_watch(server)
+        for index in range(12):
+            large = config_map(f"c{index}") | {"data": {"k": "v" * 1_000_000}}
+            await server.local.create(CONFIG_MAPS, large, namespace="default")
+        await eventually(lambda: max(_waiting_bytes(server)) > 0)
+        (waiting,) = _waiting_bytes(server)
+        assert waiting < 4 * WRITE_BUFFER_BYTES
+        received = bytearray()
+        while received.count(b'{"type":"ADDED"') < 12:
+            received += await reader.read(65_536)
+        assert re.findall(rb'"name":"(c\d+)"', received) == [b"c%d" % index for index in range(12)]
+        writer.close()
+        await writer.wait_closed()
+
+
+async def test_the_connection_of_a_watch_that_lags_behind_the_log_is_ended(
+    clock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage, "LOG_LENGTH", 2)
+    async with EmbeddedServer(clock=clock, controllers="", tls=False) as server:
+        reader, writer = await _unread_watch(server)
+
+        async def ended() -> bool:
+            large = {"metadata": {"generateName": "c"}, "data": {"k": "v" * 1_000_000}}
+            await server.local.create(CONFIG_MAPS, large, namespace="default")
+            return not _waiting_bytes(server)
+
+        await eventually(ended)
+        with contextlib.suppress(ConnectionError):
+            while await reader.read(65_536):
+                pass
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
 
 
 async def test_the_audit_says_who_asked_for_what_and_how_it_went(clock: Any) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from operatorkit.controlplane.embedded import storage as module
-from operatorkit.controlplane.embedded.storage import Change, Stale, Storage
+from operatorkit.controlplane.embedded.storage import Change, Stale, Storage, first_revision
 
 
 def _obj(name: str, namespace: str = "default", **data: str) -> dict[str, Any]:
@@ -105,3 +105,26 @@ def test_what_is_forgotten_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> No
     storage.forget()
     assert collection.since(5) == []
     assert storage.collection("new").forgotten == 5
+
+
+def test_a_history_that_starts_later_starts_ahead_of_every_number_before_it() -> None:
+    earlier = Storage(first_revision())
+    for name in ("a", "b", "c"):
+        earlier.put(earlier.collection("a"), _obj(name), None)
+    assert earlier.revision < first_revision() < 2**53
+
+
+def test_the_log_of_large_objects_is_shorter(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LOG_BYTES", 1_000)
+    storage = Storage()
+    collection = storage.collection("a")
+    for name in "abcd":
+        storage.put(collection, _obj(name, k="v" * 400), None)
+    assert [it.record.name for it in collection.log] == ["c", "d"]
+    storage.put(collection, _obj("e", k="v" * 5_000), None)
+    assert [it.record.name for it in collection.log] == ["e"]
+    assert collection.forgotten == storage.revision - 1
+    storage.forget()
+    for name in "fg":
+        storage.put(collection, _obj(name), None)
+    assert [it.record.name for it in collection.log] == ["f", "g"]

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from operatorkit.controlplane.embedded import watching
+from operatorkit.controlplane.embedded import storage, watching
 from operatorkit.controlplane.embedded.local import LocalCluster
 from operatorkit.controlplane.embedded.options import ListOptions
 from operatorkit.controlplane.embedded.reading import Selection
@@ -82,16 +82,73 @@ async def test_a_watch_from_a_forgotten_past_is_refused(local: LocalCluster, ser
     assert (raised.value.code, raised.value.reason) == (410, "Expired")
 
 
-async def test_a_watcher_that_lags_too_far_behind_is_cut_off(
+async def test_a_watcher_that_does_not_read_holds_little_and_misses_nothing(
+    local: LocalCluster, server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "BUFFER_LENGTH", 3)
+    for name in "abcde":
+        await local.create(CONFIG_MAPS, config_map(name), namespace="default")
+    watch = _watch(server)
+    for name in "fghijk":
+        await local.create(CONFIG_MAPS, config_map(name), namespace="default")
+    await local.delete(CONFIG_MAPS, "b", namespace="default")
+    batches = []
+    while batch := _told(watch):
+        assert len(batch) <= 3
+        batches += batch
+    assert batches == [*(("ADDED", name) for name in "abcdefghijk"), ("DELETED", "b")]
+    await local.create(CONFIG_MAPS, config_map("z"), namespace="default")
+    assert _told(watch) == [("ADDED", "z")]
+    watch.close()
+
+
+async def test_large_objects_make_the_buffer_of_a_watcher_shorter(
+    local: LocalCluster, server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "BUFFER_BYTES", 10_000)
+    watch = _watch(server)
+    for name in "abc":
+        await local.create(CONFIG_MAPS, config_map(name) | {"data": {"k": "v" * 6_000}}, namespace="default")
+    assert [_told(watch), _told(watch)] == [[("ADDED", "a"), ("ADDED", "b")], [("ADDED", "c")]]
+    watch.close()
+
+
+async def test_a_watcher_that_lags_behind_the_log_is_closed(
     local: LocalCluster, server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watching, "BUFFER_LENGTH", 2)
-    watch = _watch(server)
-    for name in "abc":
+    monkeypatch.setattr(storage, "LOG_LENGTH", 2)
+    watch, lost = _watch(server), []
+    watch.on_lost = lambda: lost.append(True)
+    for name in "abcd":
         await local.create(CONFIG_MAPS, config_map(name), namespace="default")
+    assert not watch.closed
+    await local.create(CONFIG_MAPS, config_map("e"), namespace="default")
     assert watch.closed
+    assert lost == [True]
     assert [it for it, _ in _told(watch)] == ["ADDED", "ADDED"]
     assert await watch.next() == []
+
+
+async def test_a_watch_from_the_future_begins_when_it_is_reached(local: LocalCluster, server: EmbeddedServer) -> None:
+    watch = _watch(server, resource_version=str(server.core.storage.revision + 1))
+    for name in "ab":
+        await local.create(CONFIG_MAPS, config_map(name), namespace="default")
+    assert _told(watch) == [("ADDED", "b")]
+    watch.close()
+
+
+async def test_watchers_share_what_an_object_was_when_it_left_their_selection(
+    local: LocalCluster, server: EmbeddedServer
+) -> None:
+    made = await local.create(CONFIG_MAPS, config_map("a", labels={"x": "1"}), namespace="default")
+    options = {"resource_version": made["metadata"]["resourceVersion"], "label_selector": "x=1"}
+    watches = [_watch(server, **options) for _ in range(2)]
+    await local.replace(CONFIG_MAPS, "a", config_map("a", labels={"x": "2"}), namespace="default")
+    (one,), (other,) = (it.take() for it in watches)
+    assert one.record is other.record
+    for watch in watches:
+        watch.close()
 
 
 async def test_a_closed_watch_is_told_of_nothing(local: LocalCluster, server: EmbeddedServer) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import shutil
 import subprocess
 from dataclasses import replace
@@ -309,7 +310,7 @@ dns = st.builds(
     lambda star, parts: ("*." if star else "") + ".".join(parts),
     st.booleans(),
     st.lists(labels, min_size=2, max_size=4),
-).filter(lambda name: not name.replace(".", "").isdigit())
+).filter(lambda name: re.fullmatch(r"\d+|0x[0-9a-f]*", name.rpartition(".")[2]) is None)
 specs = st.fixed_dictionaries(
     {
         "dnsNames": st.lists(dns, min_size=1, max_size=4),

@@ -13,7 +13,16 @@ from hypothesis import strategies as st
 from operatorkit.conditions import set_condition
 from operatorkit.resource import ObjectMeta
 from operators.pki import reasons
-from operators.pki.api import Certificate, CertificatePolicy, CertificateSpec, CertificateStatus
+from operators.pki.api import (
+    AllowedNames,
+    Certificate,
+    CertificatePolicy,
+    CertificateSpec,
+    CertificateStatus,
+    NameConstraints,
+    NameConstraintSubtrees,
+    Pki,
+)
 from operators.pki.issue import Material, issue
 from operators.pki.keys import generate_key, public_bytes
 from operators.pki.objects import secret_data, secret_of
@@ -31,7 +40,7 @@ from operators.pki.plan import (
     renewal_time,
     retry_delay,
 )
-from operators.pki.request import Request, read_request
+from operators.pki.request import Request, read_request, renewal_floor
 from operators.pki.signer import CaSigner, SelfSigner, read_ca
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -269,8 +278,14 @@ def test_a_key_that_never_rotates_is_used_again_while_it_fits(ca):
     assert public_bytes(step.key.public_key()) == public_bytes(material.key.public_key())
     larger = certificate(privateKey={"rotationPolicy": "Never", "size": 384})
     other = plan(observed(reported(larger, material), ca, secret=seen.secret))
-    assert isinstance(other, Issue)
-    assert other.key is None
+    assert isinstance(other, Refuse)
+    assert other.reason == reasons.KEY_POLICY_MISMATCH
+    assert "Set spec.privateKey.rotationPolicy to Always" in other.message
+    assert "ECDSA 256, which Never keeps, but spec.privateKey asks for ECDSA 384" in other.message
+    nonsense = replace(seen.secret, data={**seen.secret.data, "tls.key": b"nonsense"})
+    repaired = plan(observed(reported(larger, material), ca, secret=nonsense))
+    assert isinstance(repaired, Issue)
+    assert repaired.key is None
 
 
 @given(
@@ -279,12 +294,13 @@ def test_a_key_that_never_rotates_is_used_again_while_it_fits(ca):
     st.text(min_size=1),
 )
 def test_renewal_comes_after_the_begin_and_before_the_end(hours, left, uid):
-    before = {} if left is None or left >= hours else {"renewBefore": f"{left}h"}
+    before = {} if left is None or left > hours * 0.9 else {"renewBefore": f"{left}h"}
     wanted = certificate(duration=f"{hours}h", **before)
     wanted.metadata.uid = uid
     material = Material(_Span(NOW - timedelta(minutes=5), NOW + timedelta(hours=hours)), (), None, None)  # type: ignore[arg-type]
     moment = renewal_time(wanted, requested(wanted), material)
-    assert NOW < moment < NOW + timedelta(hours=hours)
+    floor = renewal_floor(timedelta(hours=hours)) - timedelta(seconds=1)
+    assert NOW + floor <= moment < NOW + timedelta(hours=hours)
     assert moment == renewal_time(wanted, requested(wanted), material)
 
 
@@ -319,3 +335,41 @@ def test_what_is_in_the_way_and_about_to_go_is_awaited_for_two_seconds_and_then_
         now=NOW - timedelta(seconds=2),
     )
     assert plan(observed(wanted, ca, conflict=conflict)) == conflict
+
+
+@pytest.mark.parametrize("before", ["54m", "50m", "30m", "5m"])
+def test_two_certificates_of_one_key_lie_a_floor_apart(before):
+    wanted = certificate(duration="1h", renewBefore=before)
+    for uid in range(200):
+        wanted.metadata.uid = f"uid-{uid}"
+        material = Material(_Span(NOW - timedelta(minutes=5), NOW + timedelta(hours=1)), (), None, None)  # type: ignore[arg-type]
+        assert renewal_time(wanted, requested(wanted), material) >= NOW + timedelta(minutes=6)
+
+
+def test_a_ca_that_no_chain_allows_is_refused_for_good(ca):
+    below = certificate(isCA=True, commonName="below", dnsNames=[])
+    issuer = read_ca("team/ca", made(below, ca).data(), NOW)
+    lower = certificate(isCA=True, commonName="lower", dnsNames=[])
+    allowed = policy("x")
+    allowed.spec.allow = AllowedNames(common_names=["lower"])
+    allowed.spec.allow_ca = True
+    allowed.spec.name_constraints = NameConstraints(permitted=NameConstraintSubtrees(dns_domains=["a"]))
+    step = plan(observed(lower, issuer, policies=[allowed]))
+    assert isinstance(step, Refuse)
+    assert (step.reason, step.until) == (reasons.PROFILE_VIOLATION, None)
+    assert step.message.startswith("Use another issuer in spec.issuerRef, or unset spec.isCA: the pathLen")
+    granted = plan(observed(lower, ca, policies=[allowed]))
+    assert isinstance(granted, Issue)
+    assert granted.request.name_constraints == allowed.spec.name_constraints
+
+
+def test_the_names_of_a_pki_are_denied_by_its_own_field(ca):
+    wanted = certificate(dnsNames=["shop.team.svc"])
+    owner = {"apiVersion": Pki.api_version, "kind": "Pki", "name": "shop", "uid": "u", "controller": True}
+    wanted.metadata = ObjectMeta.model_validate(
+        {"name": "shop", "namespace": "team", "uid": "uid-1", "generation": 1, "ownerReferences": [owner]}
+    )
+    step = plan(observed(wanted, ca, policies=[policy("other")]))
+    assert isinstance(step, Refuse)
+    assert "spec.serviceName is 'shop'" in step.message
+    assert "dnsNames" not in step.message

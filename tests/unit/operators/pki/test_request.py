@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from operatorkit.resource import ObjectMeta
-from operators.pki.api import CertificateSpec, Pki, PkiSpec
-from operators.pki.objects import certificate_of
+from operators.pki.api import CertificateSpec, IssuerReference, Pki, PkiSpec
+from operators.pki.objects import certificate_of, names_of_service
 from operators.pki.request import describe, format_duration, parse_duration, read_pki, read_request
 
 
@@ -47,7 +47,25 @@ def spec(**fields) -> CertificateSpec:
         ({"duration": "59m"}, "spec.duration", "Use at least 1h"),
         ({"duration": "90d"}, "spec.duration", "2160h for 90 days"),
         ({"duration": "99999999h"}, "spec.duration", "a hundred years"),
-        ({"duration": "2h", "renewBefore": "2h"}, "spec.renewBefore", "less than the 2h"),
+        ({"duration": "90d"}, "spec.duration", "Write a duration such as 2160h for 90 days (spec.duration is '90d'"),
+        ({"duration": "2h", "renewBefore": "2h"}, "spec.renewBefore", "Use at most 1h48m"),
+        ({"duration": "1h", "renewBefore": "59m59s"}, "spec.renewBefore", "Use at most 54m"),
+        ({"duration": "100h", "renewBefore": "90h1s"}, "spec.renewBefore", "less than 10h would lie between"),
+        ({"issuerRef": {"name": "a/b"}}, "spec.issuerRef.name", "a name that an issuer can have"),
+        ({"issuerRef": {"name": ".."}}, "spec.issuerRef.name", "a name that an issuer can have"),
+        ({"issuerRef": {"name": "a%2fb"}}, "spec.issuerRef.name", "a name that an issuer can have"),
+        ({"secretName": "../x"}, "spec.secretName", "a name that a Secret can have"),
+        ({"dnsNames": ["127.1"]}, "spec.dnsNames[0]", "its last label is a number"),
+        ({"dnsNames": ["web.example.123"]}, "spec.dnsNames[0]", "its last label is a number"),
+        ({"dnsNames": ["a.0x7f"]}, "spec.dnsNames[0]", "its last label is a number"),
+        ({"dnsNames": ["1234"]}, "spec.dnsNames[0]", "its last label is a number"),
+        ({"emailAddresses": [".a@example.com"]}, "spec.emailAddresses[0]", "team@example.com"),
+        ({"emailAddresses": ["a.@example.com"]}, "spec.emailAddresses[0]", "team@example.com"),
+        ({"emailAddresses": ["a..b@example.com"]}, "spec.emailAddresses[0]", "team@example.com"),
+        ({"emailAddresses": ["a@-x.com"]}, "spec.emailAddresses[0]", "team@example.com"),
+        ({"emailAddresses": ["a@10.0.0.1"]}, "spec.emailAddresses[0]", "team@example.com"),
+        ({"uris": ["https://example.org/%zz"]}, "spec.uris[0]", "two hexadecimal digits"),
+        ({"uris": ["https://example.org:99999/"]}, "spec.uris[0]", "it is not a URI"),
         ({"renewBefore": "1m"}, "spec.renewBefore", "Use at least 5m"),
         ({"privateKey": {"algorithm": "RSA", "size": 1024}}, "spec.privateKey.size", "2048, 3072, 4096"),
         ({"privateKey": {"size": 255}}, "spec.privateKey.size", "256, 384, 521"),
@@ -79,6 +97,7 @@ def test_names_become_canonical_and_repetitions_vanish():
             dnsNames=["A.Example", "a.example", "*.b.example"],
             ipAddresses=["::0:1", "10.0.0.1"],
             emailAddresses=["Me@Example.COM"],
+            uris=["SPIFFE://Example.ORG/%61%2f?%7E"],
             commonName="a.example",
         )
     )
@@ -86,11 +105,13 @@ def test_names_become_canonical_and_repetitions_vanish():
     assert request.dns_names == ("a.example", "*.b.example")
     assert request.ip_addresses == ("::1", "10.0.0.1")
     assert request.email_addresses == ("Me@example.com",)
+    assert request.uris == ("spiffe://example.org/a%2F?~",)
     assert [field for field, _ in request.names()] == [
         "spec.dnsNames[0]",
         "spec.dnsNames[1]",
         "spec.ipAddresses[0]",
         "spec.ipAddresses[1]",
+        "spec.uris[0]",
         "spec.emailAddresses[0]",
     ]
 
@@ -118,6 +139,7 @@ def test_a_common_name_is_written_as_the_alternative_name_that_it_is(fields, can
         ({"serviceName": "shop.svc"}, ["spec.serviceName"]),
         ({"serviceName": "shop", "secretName": "My_Secret"}, ["spec.secretName"]),
         ({"serviceName": "", "secretName": "."}, ["spec.serviceName", "spec.secretName"]),
+        ({"serviceName": "shop", "issuer": "a/b"}, ["spec.issuerRef.name"]),
         ({"serviceName": "s" * 63, "secretName": "a.b"}, []),
         ({"serviceName": "shop"}, []),
     ],
@@ -126,11 +148,12 @@ def test_what_is_wrong_with_a_pki_is_said_of_its_own_fields(fields, paths):
     spec = PkiSpec.model_construct(
         service_name=fields["serviceName"],
         secret_name=fields.get("secretName"),
-        issuer_ref=PkiSpec(service_name="x").issuer_ref,
+        issuer_ref=IssuerReference(name=fields.get("issuer", "default")),
     )
     assert [fault.field for fault in read_pki(spec)] == paths
     if not paths:
-        made = certificate_of(Pki(metadata=ObjectMeta(name="p" * 253, namespace="n" * 63), spec=spec))
+        names = names_of_service(spec.service_name, "n" * 63, "cluster.local")
+        made = certificate_of(Pki(metadata=ObjectMeta(name="p" * 253, namespace="n" * 63), spec=spec), names)
         assert read_request(made.spec)[1] == []
 
 
