@@ -343,8 +343,17 @@ def _release_claims(draft: _Draft, member: Member) -> None:
 
 
 def _unavailable_but(draft: _Draft, but: Member) -> list[str]:
-    members = draft.seen.members.values()
-    return [each.pod for each in members if each is not but and not each.is_available(draft.seen.now)]
+    """Return the other members that are waited for before one is removed.
+
+    StatefulSet waits for unwanted members that cannot start too, and so for ever where there are two of them.
+    """
+    return [
+        each.pod
+        for each in draft.seen.members.values()
+        if each is not but
+        and not each.is_available(draft.seen.now)
+        and (each.ordinal in draft.desired or not _is_stuck(each))
+    ]
 
 
 def _removal(draft: _Draft, member: Member, why: str) -> Step:
@@ -370,8 +379,13 @@ def _unit(draft: _Draft, rank: int, ordinal: int) -> Unit:
         updated=_is_updated(draft, member),
         available=member.is_available(seen.now),
         terminating=member.terminating,
-        stuck=member.failure is not None or (not member.ready and member.never_ready),
+        stuck=_is_stuck(member),
     )
+
+
+def _is_stuck(member: Member) -> bool:
+    """Tell whether a member never became ready at its revision, or the kubelet or the scheduler says why it cannot."""
+    return member.failure is not None or (not member.ready and member.never_ready)
 
 
 def _is_updated(draft: _Draft, member: Member) -> bool:

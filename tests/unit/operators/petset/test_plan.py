@@ -79,6 +79,16 @@ def test_an_unavailable_member_that_is_not_wanted_does_not_hold_its_own_removal(
     assert one.log == ["delete web-2"]
 
 
+def test_unwanted_members_that_cannot_start_do_not_wait_for_each_other():
+    one = ready(replicas=1)
+    one.broken = {"bad"}
+    one.change(image="bad", replicas=3, podManagementPolicy="Parallel")
+    one.run(rounds=10)
+    one.change(replicas=1, image="web:1", podManagementPolicy="OrderedReady")
+    one.run()
+    assert one.states() == {"web-0": "web:1"}
+
+
 def test_an_update_goes_down_and_waits_for_each_member():
     one = ready()
     one.change(image="web:2")
