@@ -384,8 +384,8 @@ def _unit(draft: _Draft, rank: int, ordinal: int) -> Unit:
 
 
 def _is_stuck(member: Member) -> bool:
-    """Tell whether a member never became ready at its revision, or the kubelet or the scheduler says why it cannot."""
-    return member.failure is not None or (not member.ready and member.never_ready)
+    """Tell whether a member has ended, never became ready at its revision, or is known to be unable to."""
+    return member.finished or member.failure is not None or (not member.ready and member.never_ready)
 
 
 def _is_updated(draft: _Draft, member: Member) -> bool:
