@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from operatorkit.cluster import ClusterAPI, JSONObject, PatchType
+from operatorkit.cluster.managed_fields import handed_over, is_handed_over
 from operatorkit.errors import ChildConflict, Conflict, DefinitionError, FieldManagerConflict, NotFound
 from operatorkit.names import LABEL_OWNER_UID, ApiResource, ObjectKey
 from operatorkit.resource import api_resource_of, read, write
@@ -49,7 +50,8 @@ class Sent:
 class Children:
     """Applies, prunes and deletes for one run of one parent.
 
-    `owned` are the kinds that may be applied; `sent` outlives the run and is shared by all runs of an operator. `wrote`
+    `owned` are the kinds that may be applied; `sent` outlives the run and is shared by all runs of an operator. Fields
+    that the managers `former` set in a child by `create` or `update` become this operator's before it applies. `wrote`
     is told of each apply that changed an object: which, what was sent, the answer, and whether that created it.
     """
 
@@ -63,6 +65,7 @@ class Children:
         live: Live,
         manager: str,
         sent: dict[tuple[ApiResource, ObjectKey], Sent],
+        former: Collection[str] = (),
         wrote: Callable[[ApiResource, ObjectKey, JSONObject, JSONObject, bool], None] = lambda *_: None,
     ) -> None:
         self._parent = parent
@@ -72,6 +75,7 @@ class Children:
         self._live = live
         self._manager = manager
         self._sent = sent
+        self._former = former
         self._wrote = wrote
         self._named: set[tuple[ApiResource, ObjectKey]] | None = None
         self._applied: set[tuple[ApiResource, ObjectKey]] = set()
@@ -182,6 +186,8 @@ class Children:
         live = self._live.get(resource, key)
         if live is not None:
             self._refuse_foreign(resource, key, live)
+            if any(is_handed_over(entry, self._former) for entry in live["metadata"].get("managedFields") or ()):
+                live = await self._take_over_fields(resource, key, live)
             last = self._sent.get((resource, key))
             if would_change_nothing(body, live, self._manager) or (
                 last is not None and last == Sent(_digest(body), _fingerprint(live, self._manager))
@@ -205,10 +211,40 @@ class Children:
         self._applied.add((resource, key))
         if live is None or live["metadata"].get("resourceVersion") != answer["metadata"].get("resourceVersion"):
             self._wrote(resource, key, body, answer, live is None)
-        own_entry_only(answer, self._manager)
+        own_entry_only(answer, self._manager, self._former)
         self._sent[resource, key] = Sent(_digest(body), _fingerprint(answer, self._manager))
         self._live.put(resource, answer)
         return answer
+
+    async def _take_over_fields(self, resource: ApiResource, key: ObjectKey, live: JSONObject) -> JSONObject:
+        """Make the fields that a former manager set this operator's own, and return the child as it is then.
+
+        Raises Conflict when the child changes meanwhile.
+        """
+        whole = await read_whole(self._api, resource, key)
+        if whole is None or whole["metadata"].get("uid") != live["metadata"].get("uid"):
+            raise Conflict(f"{resource.kind} {key} was deleted meanwhile")
+        entries = handed_over(
+            whole["metadata"].get("managedFields") or (),
+            manager=self._manager,
+            former=self._former,
+            api_version=resource.api_version,
+        )
+        if entries is None:
+            return live
+        answer = await self._api.patch(
+            resource,
+            key.name,
+            [
+                {"op": "replace", "path": "/metadata/managedFields", "value": entries},
+                {"op": "replace", "path": "/metadata/resourceVersion", "value": whole["metadata"]["resourceVersion"]},
+            ],
+            patch_type=PatchType.JSON,
+            namespace=key.namespace or None,
+            field_manager=self._manager,
+        )
+        self._live.put(resource, answer)
+        return own_entry_only(answer, self._manager, self._former)
 
     def _refuse_foreign(self, resource: ApiResource, key: ObjectKey, live: JSONObject) -> None:
         uid = self._parent["metadata"]["uid"]
@@ -245,6 +281,17 @@ def body_to_send(written: JSONObject, resource: ApiResource) -> JSONObject:
     return {"apiVersion": resource.api_version, "kind": resource.kind, **body}
 
 
+async def read_whole(api: ClusterAPI, resource: ApiResource, key: ObjectKey) -> JSONObject | None:
+    """Read an object past the caches, with all that these leave out; None if it is gone. Raises ClusterError.
+
+    By a list of one, since an operator may list what it watches, but has no need to get it.
+    """
+    found = await api.list(
+        resource, namespace=key.namespace or None, field_selector=f"metadata.name={key.name}", limit=1
+    )
+    return found.items[0] if found.items else None
+
+
 def controller_of(obj: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """Return the owner reference with `controller: true`, or None."""
     for owner in obj["metadata"].get("ownerReferences") or ():
@@ -253,14 +300,18 @@ def controller_of(obj: Mapping[str, Any]) -> Mapping[str, Any] | None:
     return None
 
 
-def own_entry_only(obj: JSONObject, manager: str) -> JSONObject:
-    """Strip `managedFields` down to what `manager` itself applied; changes and returns `obj`."""
+def own_entry_only(obj: JSONObject, manager: str, former: Collection[str] = ()) -> JSONObject:
+    """Strip `managedFields` down to what `manager` itself applied; changes and returns `obj`.
+
+    Entries of the managers `former` that are to be handed over to `manager` stay too.
+    """
     meta = obj.get("metadata")
     if isinstance(meta, dict) and "managedFields" in meta:
         own = [
             entry
             for entry in meta["managedFields"] or ()
-            if entry.get("manager") == manager and entry.get("operation") == "Apply"
+            if (entry.get("manager") == manager and entry.get("operation") == "Apply")
+            or (former and is_handed_over(entry, former))
         ]
         if own:
             meta["managedFields"] = own

@@ -10,9 +10,12 @@ from __future__ import annotations
 import asyncio
 import time
 from datetime import UTC, datetime
-from typing import Protocol, runtime_checkable
+from typing import Final, Protocol, runtime_checkable
 
 __all__ = ["SYSTEM_CLOCK", "Clock", "SystemClock", "format_micro_time", "format_time", "parse_time"]
+
+
+_CLOCK: Final[int | None] = getattr(time, "CLOCK_BOOTTIME", None)
 
 
 @runtime_checkable
@@ -37,8 +40,8 @@ class SystemClock:
         return datetime.now(UTC)
 
     def monotonic(self) -> float:
-        """Return seconds since an arbitrary start; never goes back."""
-        return time.monotonic()
+        """Return seconds since an arbitrary start, with those of a suspended machine on Linux; never goes back."""
+        return time.clock_gettime(_CLOCK) if _CLOCK is not None else time.monotonic()
 
     async def sleep(self, seconds: float) -> None:
         """Return after `seconds`; zero and less yield to the loop once."""
@@ -63,4 +66,7 @@ def parse_time(text: str) -> datetime:
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         raise ValueError(f"{text!r} has no time zone: write it as RFC 3339, for example 2026-01-02T03:04:05Z")
-    return moment.astimezone(UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"{text!r} lies outside of the years 1 to 9999") from None

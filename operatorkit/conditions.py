@@ -41,11 +41,10 @@ def _cut(message: Any) -> Any:
 
 
 class Condition(Model):
-    """One aspect of the current state of an object.
+    """One aspect of the current state of an object."""
 
-    Made in code, a message that is too long is cut. Raises DefinitionError, which names value and rule, for a type or a
-    reason that API servers would reject.
-    """
+    # The docstring becomes the description in definitions. Made in code, a message that is too long is cut, and a type
+    # or a reason that API servers would reject raises DefinitionError, which names value and rule.
 
     list_map_keys: ClassVar[tuple[str, ...]] = ("type",)
 

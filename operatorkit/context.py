@@ -12,7 +12,7 @@ import contextlib
 import functools
 import inspect
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -61,6 +61,9 @@ class Reader(Protocol):
 class Context:
     """The world of one run of a reconcile function.
 
+    Of the object that the function is given, its status is written when the run ends, and nothing else: other changes
+    of it are dropped, and logged once.
+
     Guarantees: reads are never older than this operator's own writes; nothing here outlives the run.
 
     `key` is the object's namespace and name; `clock` the only source of time; `log` a logger that names the object;
@@ -78,6 +81,7 @@ class Context:
         api: ClusterAPI,
         clock: Clock,
         log: logging.Logger | logging.LoggerAdapter[logging.Logger],
+        ignore_reads: Callable[[], None] | None = None,
     ) -> None:
         self.key = key
         self.events = events
@@ -87,6 +91,7 @@ class Context:
         self._obj = obj
         self._reader = reader
         self._children = children
+        self._ignore_reads = ignore_reads
         self._said: set[str] = set()  # types of conditions
 
     def get(self, kind: type[T], name: str, *, namespace: str | None = None) -> T | None:
@@ -120,7 +125,7 @@ class Context:
         """
         return self._reader.keys(kind, index=index, namespace=namespace)
 
-    async def apply(self, *children: Any) -> builtins.list[Any]:
+    async def apply(self, *children: Any, wake: bool = True) -> builtins.list[Any]:
         """Bring children into being, as given, by server-side apply; return them as the cluster has them.
 
         Sets the owner reference and the label operatorkit.dev/owner-uid; a child without a namespace gets its
@@ -131,7 +136,8 @@ class Context:
 
         A change of a child wakes this object, but not the mere echo of an apply, which brings nothing that the run has
         not been answered. After a run that had read objects of the child's kind, or used `api`, before it applied, the
-        echo does wake: what was decided may rest on the world without the child.
+        echo does wake: what was decided may rest on the world without the child. With `wake=False` it does not: say so
+        where a second run, which finds the child as it was applied, would decide nothing else.
 
         A child that another program changes or deletes at once is repaired less and less often, and an Event says so:
         see docs/adr/0013-a-budget-of-repairs.md.
@@ -140,6 +146,8 @@ class Context:
         kind, in another namespace, cluster-scoped below a namespaced parent, or applied by this run already; and
         ClusterError.
         """
+        if not wake and self._ignore_reads is not None:
+            self._ignore_reads()
         return await self._children.apply(*children)
 
     async def delete(self, obj: Any) -> None:

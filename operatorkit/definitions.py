@@ -115,7 +115,11 @@ def _modules(app: Operator, own: Iterable[Kind]) -> Iterator[ModuleType]:
         *(reconciler.finalize for reconciler in app.reconcilers),
         *(webhook.function for webhook in app.webhooks),
     ]
-    names = [*(kind.__module__ for kind in own), *(getattr(function, "__module__", None) for function in functions)]
+    names = [
+        app.module,
+        *(kind.__module__ for kind in own),
+        *(getattr(function, "__module__", None) for function in functions),
+    ]
     for name in dict.fromkeys(names):
         module = sys.modules.get(name or "")
         if module is not None:

@@ -15,11 +15,13 @@ what a reconcile function may do (`operatorkit.context`).
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Generic, Literal, TypeVar, get_args
 
+from operatorkit.cluster.managed_fields import CLIENT_SIDE_APPLY
 from operatorkit.context import Context, Reader
 from operatorkit.errors import DefinitionError, InvalidObject
 from operatorkit.names import DNS_LABEL_MAX_LENGTH, ApiResource, ObjectKey, dns_label_error
@@ -69,12 +71,30 @@ MutateFunction = Callable[[T, AdmissionRequest], Awaitable[Mutated[T] | Allowed 
 
 @dataclass(frozen=True, slots=True)
 class Requeue:
-    """Returned by a reconcile function: run me again after `after`, or sooner when something changes."""
+    """Returned by a reconcile function: run me again later, or sooner when something changes.
 
-    after: timedelta = timedelta(0)
+    `after` is a duration from now, `at` a moment of the wall clock, with a time zone; one of the two, and none is at
+    once. Use `at` for what is due by the calendar (a certificate's renewal, a schedule).
+
+    Guarantees: the operator looks at least once a minute whether `at` has come, so that it runs then though the machine
+    was suspended or its clock was set; a moment that has passed is at once. `after` counts the time of a suspended
+    machine where the system has such a clock (Linux).
+
+    Raises ValueError for both, a negative duration, and a moment without a time zone.
+    """
+
+    after: timedelta | None = None
+    at: datetime | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
-        if self.after < timedelta(0):
+        if self.at is not None and self.after is not None:
+            raise ValueError(f"Requeue(after={self.after!r}, at={self.at!r}) has both: give one of them")
+        if self.at is not None and self.at.utcoffset() is None:
+            raise ValueError(
+                f"Requeue(at={self.at!r}) has no time zone: give an aware datetime, such as"
+                " ctx.clock.now() + timedelta(days=1), or .replace(tzinfo=UTC) if it is UTC"
+            )
+        if self.after is not None and self.after < timedelta(0):
             raise ValueError(f"Requeue(after={self.after!r}) lies in the past: give a duration of zero or more")
 
 
@@ -127,6 +147,16 @@ class Reconciler:
         """The name of the kind, in lower case, as controller-runtime names controllers."""
         return api_resource_of(self.kind).kind.lower()
 
+    @property
+    def only_finalizes(self) -> bool:
+        """Whether the kind has a finalize function and no reconcile function."""
+        return self.function is _leave_as_it_is
+
+
+async def _leave_as_it_is(obj: Any, ctx: Context) -> None:
+    """Reconcile an object of a kind that is only finalized."""
+    del obj, ctx
+
 
 class Operator:
     """One operator: its name is the field manager of all it writes, and the source of the Events it sends.
@@ -148,6 +178,7 @@ class Operator:
                 f"(at most {DNS_LABEL_MAX_LENGTH} characters)"
             )
         self.name = name
+        self.module: str = sys._getframe(1).f_globals.get("__name__", "")  # noqa: SLF001 - as namedtuple finds it
         self.settings: Settings = settings or Settings()
         self.reconcilers: list[Reconciler] = []
         self.indexes: list[Index[Any]] = []
@@ -179,7 +210,7 @@ class Operator:
         a reconcile function already, or a kind is not a resource.
         """
         self._check_kinds("reconcile", kind, *owns, *(watch.kind for watch in watches))
-        if any(known.kind is kind for known in self.reconcilers):
+        if any(known.kind is kind and not known.only_finalizes for known in self.reconcilers):
             raise DefinitionError(
                 f"Operator({self.name!r}): {kind.__name__} has two reconcile functions; one kind has one, which may "
                 f"call as many functions as it likes"
@@ -191,6 +222,7 @@ class Operator:
         def register(function: ReconcileFunction[T]) -> ReconcileFunction[T]:
             self._check_function(function, kind)
             self._check_arguments(function, kind)
+            self.reconcilers = [known for known in self.reconcilers if known.kind is not kind]
             self.reconcilers.append(
                 Reconciler(
                     kind=kind,
@@ -211,6 +243,10 @@ class Operator:
 
         With it, and only with it, the engine puts a finalizer on each object of the kind before the first reconcile,
         and removes it when the function returned without a Requeue. Raise, or return Requeue, to be called again.
+
+        A kind may have this function alone: its objects then get the finalizer, and are otherwise left as they are.
+
+        Raises DefinitionError, as `reconcile` does.
         """
         self._check_kinds("finalize", kind)
 
@@ -223,6 +259,9 @@ class Operator:
             for known in self.reconcilers:
                 if known.kind is kind:
                     known.finalize = function
+                    break
+            else:
+                self.reconcilers.append(Reconciler(kind=kind, function=_leave_as_it_is, finalize=function))
             return function
 
         return register
@@ -385,6 +424,11 @@ class Operator:
     def resources(self) -> list[ApiResource]:
         """Return how an API server serves each of `kinds()`, each once."""
         return list(dict.fromkeys(api_resource_of(kind) for kind in self.kinds()))
+
+    @property
+    def former_field_managers(self) -> frozenset[str]:
+        """The managers whose fields of children become the operator's own, see `Settings.former_field_managers`."""
+        return frozenset({self.name, CLIENT_SIDE_APPLY, *self.settings.former_field_managers})
 
     def __repr__(self) -> str:
         return f"Operator({self.name!r})"

@@ -6,6 +6,7 @@ not: asking an API server (`operatorkit._runtime.preflight`), and RBAC objects (
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from operatorkit.events import EVENTS
@@ -15,7 +16,7 @@ from operatorkit.resource import api_resource_of
 from operatorkit.webhooks.certificates import SECRETS
 from operatorkit.webhooks.manifests import CONFIGURATIONS, ServiceReference, configuration_name
 
-__all__ = ["Permission", "permissions"]
+__all__ = ["HandlerNeed", "Permission", "permissions"]
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -38,6 +39,19 @@ class Permission:
 
     def __str__(self) -> str:
         return f'{self.verb} {self.resource} in API group "{self.group}"'
+
+
+@dataclass(frozen=True, slots=True)
+class HandlerNeed:
+    """What kopf needs of a resource to call handlers that were registered with it: `verbs`, and why."""
+
+    group: str
+    plural: str
+    verbs: tuple[str, ...]
+    reason: str
+    subresource: str = ""
+    namespaced: bool = True
+    required: bool = True
 
 
 class _Needed:
@@ -69,11 +83,13 @@ class _Needed:
         )
 
 
-def permissions(app: Operator, *, service: ServiceReference | None = None) -> list[Permission]:
+def permissions(
+    app: Operator, *, service: ServiceReference | None = None, handlers: Iterable[HandlerNeed] = ()
+) -> list[Permission]:
     """Return what an operator needs to be allowed to do, from what it declares, sorted.
 
     `service` is the one in front of its webhooks, after which their Secret and their registration are named; by
-    default it is `ServiceReference.of` the operator.
+    default it is `ServiceReference.of` the operator. `handlers` is what kopf's handlers in its modules need.
     """
     needed = _Needed()
     for reconciler in app.reconcilers:
@@ -87,6 +103,15 @@ def permissions(app: Operator, *, service: ServiceReference | None = None) -> li
         needed.add(api_resource_of(kind), "list", "watch", reason="reconcile functions read it from the cache")
     for need in app.live_needs:
         needed.add(api_resource_of(need.kind), need.verb, reason=need.reason, required=False)
+    for handler in handlers:
+        resource = ApiResource(handler.group, "", "", handler.plural, namespaced=handler.namespaced)
+        needed.add(
+            resource,
+            *handler.verbs,
+            subresource=handler.subresource,
+            reason=handler.reason,
+            required=handler.required,
+        )
     needed.add(EVENTS, "create", "patch", reason="Events are sent, and counted")
     needed.add(EVENTS, "get", reason="an Event that an earlier process began is counted on")
     needed.add(EVENTS, "list", reason="who was told of an error is told of its end")

@@ -239,6 +239,7 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._listener.forget(self)
+        self._transport = self.handshake = None  # with the buffers of TLS: what refers to us may be collected late
         self.inner.connection_lost(exc)
 
     def head_is_read(self) -> None:

@@ -34,6 +34,11 @@ class Settings:
     With `fair_by_namespace`, namespaces take turns: one with thousands of dirty objects does not delay another.
     `own_namespace` is where the operator itself lives: Secrets that only its administrators may touch are there.
     `cluster_domain` ends the full names of Services; `operatorkit run` finds it in the Pod's resolv.conf.
+
+    `former_field_managers` are names under which an earlier operator, or an earlier version of this one, wrote children
+    by `create`, `update` or `patch`: `("kopf",)`, say. (`kubectl get -o yaml --show-managed-fields` prints them.) What
+    they set in a child becomes this operator's before its next apply, so that what it does not send is removed. The
+    same is done, without being listed, for client-side `kubectl apply` and for updates under the operator's own name.
     """
 
     workers: int = 4
@@ -48,3 +53,4 @@ class Settings:
     max_requests_in_flight: int = 64
     own_namespace: str = "operatorkit-system"
     cluster_domain: str = "cluster.local"
+    former_field_managers: tuple[str, ...] = ()

@@ -45,8 +45,16 @@ def sources(version: str) -> list[Path]:
 
 
 def definition(name: str) -> str:
-    """Return the OpenAPI name of a protobuf package or message: `k8s.io.api.core.v1` is `io.k8s.api.core.v1` there."""
-    return name.replace("k8s.io.", "io.k8s.", 1)
+    """Return the OpenAPI name of a protobuf package or message: `k8s.io.api.core.v1` is `io.k8s.api.core.v1` there.
+
+    OpenAPI has the hyphens of `apiextensions-apiserver` and `kube-aggregator`, for which protobuf has underscores.
+    """
+    return name.replace("k8s.io.", "io.k8s.", 1).replace("_", "-")
+
+
+def letters(name: str) -> str:
+    """Return what both names of a field have in common: `$ref` is `ref` in protobuf, `x-a-b` is `xAB`."""
+    return name.lower().replace("$", "").replace("-", "")
 
 
 def messages(text: str) -> dict[str, dict[str, list[str]]]:
@@ -59,14 +67,14 @@ def messages(text: str) -> dict[str, dict[str, list[str]]]:
         fields = {}
         full = f"{definition(package[1])}.{name}"
         properties = definitions().get(full, {}).get("properties")
-        known = {name.lower(): name for name in properties or ()}
+        known = {letters(name): name for name in properties or ()}
         for label, type_, written, number in FIELD.findall(body):
             resolved = type_
             if type_ not in SCALARS:
                 resolved = definition(type_.lstrip(".") if "." in type_ else f"{package[1]}.{type_}")
             kind = {"repeated": "repeated", "optional": ""}.get(label, "map")
-            # A few names have other capitals than in JSON: Webhooks, uID, aPIGroup.
-            field = known.get(written.lower(), written)
+            # A few names have other capitals than in JSON (Webhooks, uID, aPIGroup), or no signs.
+            field = known.get(letters(written), written)
             if kind == "" and resolved not in SCALARS and properties is not None and field not in properties:
                 kind = "inline"
             fields[number] = [field, resolved, kind]

@@ -22,8 +22,13 @@ from operatorkit.errors import AlreadyExists, InputError, OperatorKitError
 from operatorkit.names import ApiResource
 from operatorkit.operator import Operator
 from operatorkit.webhooks.certificates import SECRETS, Bundle, CertificateStore, renewal_time, succeeds, validity
-from operatorkit.webhooks.manifests import ServiceReference, leaves_out_own_namespace
-from operatorkit.webhooks.registration import Registration, remove
+from operatorkit.webhooks.manifests import (
+    CONFIGURATIONS,
+    ServiceReference,
+    configuration_name,
+    leaves_out_own_namespace,
+)
+from operatorkit.webhooks.registration import Registration, remove, remove_stale
 from operatorkit.webhooks.server import WebhookServer
 
 __all__ = ["AdmissionService", "AtService", "AtUrl", "Topology", "secret_name"]
@@ -101,7 +106,8 @@ class AdmissionService:
         self._listening = False
         self._secret_changed = asyncio.Event()
         host = topology.host if isinstance(topology, AtUrl) else None  # a pod serves its network
-        self._server = WebhookServer(app.webhooks, host=host, port=topology.port)
+        name = configuration_name(app.name, namespace=namespace) if isinstance(topology, AtUrl) else None
+        self._server = WebhookServer(app.webhooks, host=host, port=topology.port, name=name)
         self._store = CertificateStore(
             api, namespace=self._own_namespace, name=self._secret, hosts=_hosts(topology), clock=clock
         )
@@ -111,6 +117,7 @@ class AdmissionService:
         """Serve and register. Raises ClusterError, and InputError when the port cannot be had."""
         if isinstance(self._topology, AtUrl):
             await self._make_namespace()
+            await self._remove_stale()
         bundle = await self._store.load()
         self._server.use(bundle.cert_pem, bundle.key_pem)
         try:
@@ -137,7 +144,15 @@ class AdmissionService:
         self._bundle = bundle
         self._warn_of_what_is_left_out()
         where = _shown(self._topology, self._server.port)
-        _log.info("webhooks: %d served %s as %s", len(self._app.webhooks), where, self._registration.name)
+        name = self._registration.name
+        _log.info("webhooks: %d served %s as %s", len(self._app.webhooks), where, name)
+        if isinstance(self._topology, AtUrl):
+            kinds = {CONFIGURATIONS[webhook.verb].plural for webhook in self._app.webhooks}
+            _log.info(
+                "webhooks: the registration is removed when this process stops; should it be killed, start it "
+                "again, or: kubectl delete %s",
+                " ".join(f"{kind}/{name}" for kind in sorted(kinds)),
+            )
 
     def _warn_of_what_is_left_out(self) -> None:
         if isinstance(self._topology, AtUrl) or self._namespace != self._topology.service.namespace:
@@ -218,6 +233,13 @@ class AdmissionService:
         self._server.use(bundle.cert_pem, bundle.key_pem)
         self._bundle = bundle
         _log.info("%s serves its webhooks with another certificate from now on", self._app.name)
+
+    async def _remove_stale(self) -> None:
+        """Remove what processes on this machine left behind, whoever's they were: nobody else may come to do it."""
+        try:
+            await remove_stale(self._api)
+        except OperatorKitError as error:
+            _log.debug("registrations that were left behind are not looked for: %s", error)
 
     async def _make_namespace(self) -> None:
         body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self._own_namespace}}

@@ -124,17 +124,17 @@ class Budget:
         return wait
 
     def contested(self, key: ObjectKey) -> Written | None:
-        """Return what a key repairs again and again, if it has to wait for that and nobody has been told why."""
+        """Return what a key repairs again and again, if it has to wait for that and the cause is not reported yet."""
         account = self._accounts.get(key)
         return None if account is None or not account.strikes or account.explained else account.repaired
 
     def explained(self, key: ObjectKey) -> None:
-        """Note that somebody was told why a key waits."""
+        """Note that the cause of a key's wait is reported."""
         if key in self._accounts:
             self._accounts[key].explained = True
 
     def is_calm(self, key: ObjectKey) -> bool:
-        """Tell whether a key has no wait behind it that it has to prove needless."""
+        """Tell whether no conflict of a key is going on."""
         account = self._accounts.get(key)
         return account is None or not account.strikes
 

@@ -47,6 +47,11 @@ class _Kind:
         for informer in informers:
             informer.subscribe(self._tell)
 
+    @property
+    def informer(self) -> Informer:
+        """The informer of whole objects, where there are such."""
+        return self.informers[0]
+
     def get(self, key: ObjectKey) -> JSONObject | None:
         return next((obj for each in self.informers if (obj := each.cache.get(key)) is not None), None)
 
@@ -73,6 +78,10 @@ class Caches:
         self._api = api
         self._manager = app.name
         self.history: History = History(clock, probe_every=app.settings.watch_probe, relist_every=app.settings.relist)
+        self._former = app.former_field_managers
+        on_new_trust = getattr(api, "on_new_trust", None)  # what has no authorities does not offer it
+        if on_new_trust is not None:
+            on_new_trust(self.history.doubt)
         self._kinds: dict[ApiResource, _Kind] = {}
         for resource in app.resources():
             contents = app.cache_contents.get(resource, "objects")
@@ -91,9 +100,11 @@ class Caches:
                     for part in _PARTS[contents]
                 )
             )
+        reading: dict[type[Any], _LastRead] = {}
         for index in app.indexes:
+            last = reading.setdefault(index.kind, _LastRead(index.kind))
             for informer in self._kinds[api_resource_of(index.kind)].informers:
-                informer.cache.add_index(_user_index(index.name), _reading(index))
+                informer.cache.add_index(_user_index(index.name), _reading(index, last))
 
     @property
     def resources(self) -> list[ApiResource]:
@@ -179,8 +190,14 @@ class Caches:
             for informer in self._kinds[resource].informers:
                 informer.put(obj)
 
+    def hide(self, resource: ApiResource, key: ObjectKey, uid: str) -> None:
+        """Let readers see at once that an own deletion is done."""
+        if resource in self._kinds:
+            for informer in self._kinds[resource].informers:
+                informer.delete(key, uid)
+
     def _strip(self, obj: JSONObject) -> JSONObject:
-        return own_entry_only(obj, self._manager)
+        return own_entry_only(obj, self._manager, self._former)
 
     def _strip_to_metadata(self, obj: JSONObject) -> JSONObject:
         """Keep what the metadata-only list and watch bring also of what `put` brings."""
@@ -295,10 +312,26 @@ def _user_index(name: str) -> str:
     return f"user:{name}"
 
 
-def _reading(index: Index[Any]) -> Callable[[JSONObject], Iterable[str]]:
+class _LastRead:
+    """The object of a kind that was read last: its indexes, one after the other, are asked about the same one."""
+
+    def __init__(self, kind: type[Any]) -> None:
+        self._kind = kind
+        self._obj: JSONObject | None = None
+        self._read: Any = None
+
+    def read(self, obj: JSONObject) -> Any:
+        if obj is not self._obj:
+            self._obj = None  # should this one be unreadable
+            self._read = typed(self._kind, obj)
+            self._obj = obj
+        return self._read
+
+
+def _reading(index: Index[Any], last: _LastRead) -> Callable[[JSONObject], Iterable[str]]:
     def values(obj: JSONObject) -> Iterable[str]:
         try:
-            return list(index.function(typed(index.kind, obj)))
+            return list(index.function(last.read(obj)))
         except InvalidObject:
             return []  # what cannot be read cannot be found by its content
 

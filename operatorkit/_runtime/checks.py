@@ -31,7 +31,7 @@ HUNG_AFTER = timedelta(minutes=5)
 SILENT_AFTER = timedelta(seconds=30)
 """How long a watch may be without contact: an API server that restarts is back before."""
 
-_MAX_REASON = 300
+_MAX_ERROR = 120
 
 
 class Checks:
@@ -87,11 +87,9 @@ class Checks:
         for resource, since in caches.silent_since().items():
             silence = timedelta(seconds=now - since)
             if silence > SILENT_AFTER:
-                error = caches.error(resource)
-                found.append(
-                    f"{resource.qualified}: no contact for {_seconds(silence)}" + (f": {error}" if error else "")
-                )
-        return _some(found)[:_MAX_REASON] if found else None
+                error = str(caches.error(resource) or "it broke off")[:_MAX_ERROR]
+                found.append(f"{resource.qualified}: no contact for {_seconds(silence)}: {error}")
+        return _some(found) if found else None
 
 
 def _seconds(duration: timedelta) -> str:

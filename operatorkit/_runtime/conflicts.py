@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from operatorkit._runtime.budget import Written
+from operatorkit.children import read_whole
 from operatorkit.cluster import ClusterAPI, JSONObject
 from operatorkit.errors import ClusterError
 
@@ -39,9 +40,11 @@ async def explained(contested: Written, api: ClusterAPI, manager: str) -> tuple[
             f"the user), and stop that"
         )
     try:
-        live = await api.get(contested.resource, key.name, namespace=key.namespace or None)
+        live = await read_whole(api, contested.resource, key)
     except ClusterError as error:
         _log.debug("%s cannot be read: %s", what, error)
+        return None
+    if live is None:
         return None
     found = conflicts(_as_answered(contested.body, contested.answer), live, manager)
     if found is None:

@@ -7,8 +7,10 @@ How a run ends, and what follows:
 
     returns None              status written if changed, children pruned; back-off forgotten
     returns Requeue(after)    the same, and run again then; at once, but with back-off from the sixth time, for 0
+    returns Requeue(at)       the same, by the wall clock; a moment that has passed is at once
     raises Conflict           run again at once, quietly; from the sixth time in a row with back-off
     raises TerminalError      condition Ready=False and an Event; no retry until something changes
+    raises DefinitionError    logged, and an Event: the code is wrong; run again in 5 minutes, or when something changes
     raises anything else      logged, an Event unless it may pass by itself, retry with back-off
 
 However it ends: a run that repairs what another program undoes at once costs some of the key's budget (`budget`). When
@@ -20,7 +22,7 @@ from __future__ import annotations
 import logging
 import traceback
 from collections.abc import Hashable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from types import TracebackType
 from typing import Any
@@ -38,7 +40,9 @@ from operatorkit.clock import Clock
 from operatorkit.cluster import Change, ClusterAPI, JSONObject, key_of
 from operatorkit.errors import (
     ChildConflict,
+    ClusterError,
     Conflict,
+    DefinitionError,
     FieldManagerConflict,
     OperatorKitError,
     TerminalError,
@@ -48,12 +52,14 @@ from operatorkit.errors import (
 )
 from operatorkit.events import EventRecorder, Notice, Reference
 from operatorkit.names import ANNOTATION_PAUSED, ApiResource, ObjectKey
-from operatorkit.operator import Operator, Reconciler, Watch
+from operatorkit.operator import Operator, Reconciler, Requeue, Watch
 from operatorkit.resource import api_resource_of
 
 __all__ = ["Controller"]
 
 _TIMES_AT_ONCE = 5
+_AFTER_A_MISTAKE = timedelta(minutes=5)
+_PASSING_LIMIT_SECONDS = 10.0
 _PASSING = (Throttled, Timeout, Unreachable)
 _log = logging.getLogger("operatorkit.runtime")
 
@@ -76,6 +82,7 @@ class Controller:
         self._caches = caches
         self._reader = CacheReader(app, caches)
         self._events = events
+        self._clock = clock
         self._at_once: dict[ObjectKey, int] = {}
         self._terminal: set[ObjectKey] = set()
         self._told: dict[ObjectKey, Hashable] = {}  # the failure whose traceback is in the log
@@ -123,6 +130,12 @@ class Controller:
         for key in self._caches.keys(self.resource):
             self.queue.add(key, Priority.RESYNC)
 
+    def hold(self) -> None:
+        """Hand out no keys until `queue.release`, and take nothing for an own write that may be of another history."""
+        self.queue.hold()
+        self._echoes.forget_answers()
+        self._status.forget_versions()
+
     def resync(self) -> None:
         """Wake every key that may gain from it: all but those that wait for a change."""
         for key in self._caches.keys(self.resource):
@@ -133,7 +146,8 @@ class Controller:
         if self._status.swallows(change):
             return
         predicate = self._reconciler.predicate
-        judged = predicate is not None and not self._status.is_unsure(change.key)
+        restored = change.gap and self._caches.history.in_doubt  # to an older state, perhaps of the status alone
+        judged = predicate is not None and not restored and not self._status.is_unsure(change.key)
         new = change.new if judged else None  # each access decodes
         if new is None or passes(change.old, new, predicate, self._reconciler.kind):
             self.queue.add(change.key)
@@ -204,13 +218,15 @@ class Controller:
             await self._failed(key, raw, error)
         else:
             self._events.release(self._scope(key))
-            if requeue is not None and not requeue.after:
+            if requeue is not None and _is_at_once(requeue, self._clock.now()):
                 self._run_at_once(key)
                 return
             self._at_once.pop(key, None)
             self._told.pop(key, None)
             self.queue.forget(key)
-            if requeue is not None:
+            if requeue is not None and requeue.at is not None:
+                self.queue.add_at(key, requeue.at)
+            elif requeue is not None and requeue.after is not None:
                 self.queue.add_after(key, requeue.after)
 
     def _run_at_once(self, key: ObjectKey) -> None:
@@ -228,7 +244,7 @@ class Controller:
             self._terminal.add(key)
             self.queue.drop(key)
         else:
-            wait = self.queue.retry(key)
+            wait = self._later(key, error)
             again = self._told.get(key) == (place := _place(error))
             self._told[key] = place
             _log.warning(
@@ -246,6 +262,13 @@ class Controller:
             return
         notice = Notice(regarding=Reference.of(raw), type="Warning", reason=_reason(error), message=_message(error))
         await self._events.hold(self._scope(key), [notice])
+
+    def _later(self, key: ObjectKey, error: Exception) -> timedelta:
+        """Run a key that failed again later, and return how much."""
+        if not isinstance(error, DefinitionError):
+            return self.queue.retry(key, at_least=_asked_seconds(error), at_most=_most_seconds(error))
+        self.queue.add_after(key, _AFTER_A_MISTAKE)
+        return _AFTER_A_MISTAKE
 
     async def _report_conflict(self, key: ObjectKey, raw: JSONObject, contested: Written) -> None:
         """Send one Event that says what is undone again and again, and by whom."""
@@ -267,6 +290,7 @@ class Controller:
     def _forget(self, key: ObjectKey) -> None:
         self.queue.drop(key)
         self._budget.forget(key)
+        self._runner.forget(key)
         self._events.release(self._conflict_scope(key))
         self._events.release(self._scope(key))
         self._events.release((self.resource, key))  # what reconcile functions hold: see EventRecorder.hold
@@ -280,6 +304,21 @@ class Controller:
 
     def _conflict_scope(self, key: ObjectKey) -> tuple[str, ApiResource, ObjectKey]:
         return ("operatorkit.runtime.conflict", self.resource, key)
+
+
+def _asked_seconds(error: Exception) -> float:
+    """Return how long the server asked to be left alone."""
+    return (error.retry_after_seconds or 0.0) if isinstance(error, ClusterError) else 0.0
+
+
+def _most_seconds(error: Exception) -> float | None:
+    """Bound the wait for a server that is away or overloaded: the client has waited too, and nothing else tells."""
+    passing = isinstance(error, _PASSING) or (isinstance(error, ClusterError) and error.code >= 500)
+    return _PASSING_LIMIT_SECONDS if passing else None
+
+
+def _is_at_once(requeue: Requeue, now: datetime) -> bool:
+    return requeue.at <= now if requeue.at is not None else not requeue.after
 
 
 def _reason(error: Exception) -> str:

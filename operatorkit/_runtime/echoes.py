@@ -80,6 +80,10 @@ class Echoes:
         """Forget the children of a parent that is gone."""
         self._answered.pop(parent, None)
 
+    def forget_answers(self) -> None:
+        """Forget all versions: another history may give them to other states."""
+        self._answered.clear()
+
     def read(self, parent: ObjectKey, resource: ApiResource | None) -> None:
         """Note that a run reads objects of a kind; None for the cluster itself, which may be of any.
 
@@ -92,6 +96,13 @@ class Echoes:
             run.asked = True
         else:
             run.read.add(resource)
+
+    def ignore_reads(self, parent: ObjectKey) -> None:
+        """Take back what a run has read so far: its author says that no second run is needed for that."""
+        run = self._runs.get(parent)
+        if run is not None:
+            run.read.clear()
+            run.asked = False
 
     def answered(self, parent: ObjectKey, resource: ApiResource, obj: JSONObject) -> None:
         """Note the answer to an apply."""

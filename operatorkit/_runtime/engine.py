@@ -39,7 +39,8 @@ class Engine:
     `clock` is the operator's: back-off, Requeue, conditions, Events. `network_clock` paces the watches when they fail;
     it stays real where a test holds the other. `namespace` limits the engine to one namespace (cluster-scoped kinds
     aside); `instance` names this process in Events. `webhooks` says where API servers find the operator's webhooks;
-    with None they are not served.
+    with None they are not served. `webhook_clock` is that of their certificates, which API servers check by the real
+    time, where `clock` is a test's.
 
     Guarantees: no key of a kind runs twice at once; when nothing changes, no request is made but the open watches; an
     engine that was stopped leaves no task behind.
@@ -55,6 +56,7 @@ class Engine:
         namespace: str | None = None,
         instance: str | None = None,
         webhooks: Topology | None = None,
+        webhook_clock: Clock | None = None,
     ) -> None:
         self._app = app
         self._api = api
@@ -78,7 +80,7 @@ class Engine:
                 api,
                 webhooks,
                 namespace=namespace,
-                clock=clock,
+                clock=webhook_clock or clock,
                 network_clock=network_clock,
                 history=self.caches.history,
             )
@@ -247,7 +249,7 @@ class Engine:
         """Let nothing run while caches may hold objects of a server that is no more."""
         for controller in self.controllers:
             if in_doubt:
-                controller.queue.hold()
+                controller.hold()
             else:
                 controller.queue.release()
 

@@ -43,7 +43,7 @@ _log = logging.getLogger("operatorkit.runtime")
 
 _ANSWER_SECONDS = 3.0  # less than the 5 that a chart's probes wait
 _LIMITS = Limits(connections=32, first_request_seconds=10.0, receive_seconds=5.0, idle_seconds=30.0)
-_MAX_HEADERS = 64
+_MAX_HEADERS = 32
 _MAX_LINE_BYTES = 4096
 
 

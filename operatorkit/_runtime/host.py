@@ -23,6 +23,7 @@ from operatorkit._runtime.checks import Checks
 from operatorkit._runtime.engine import Engine
 from operatorkit._runtime.health import serve_health
 from operatorkit._runtime.install import Shrinking, install_definitions, install_stand_ins
+from operatorkit._runtime.kopf_handlers import handler_needs, has_handlers
 from operatorkit._runtime.preflight import check
 from operatorkit.clock import SYSTEM_CLOCK, Clock
 from operatorkit.cluster import ClusterConfig, LiveCluster
@@ -30,9 +31,10 @@ from operatorkit.definitions import external_kinds, own_kinds
 from operatorkit.errors import DefinitionError
 from operatorkit.names import KOPF_PREFIX
 from operatorkit.operator import Operator
-from operatorkit.webhooks.registration import remove
+from operatorkit.resource import api_resource_of
+from operatorkit.webhooks.registration import remove, remove_stale
 
-__all__ = ["host", "remove_webhooks"]
+__all__ = ["host", "kopf_settings", "remove_stale_webhooks", "remove_webhooks"]
 
 _log = logging.getLogger("operatorkit.runtime")
 
@@ -85,7 +87,11 @@ async def host(
             await install_definitions(own_kinds(app), api, shrinking=shrinking)
         if stand_ins:
             await install_stand_ins(external_kinds(app), api)
-        await check(app, api, namespace=namespace, origin=origin)
+        handlers = handler_needs(app)
+        if handlers.warning:
+            _log.warning(handlers.warning)
+        await check(app, api, namespace=namespace, origin=origin, handlers=handlers.needs)
+        _warn_of_cluster_scope(app, namespace)
         stop = asyncio.Event()
         running = asyncio.create_task(engine.run(), name=f"engine of {app.name}")
         running.add_done_callback(lambda _: stop.set())
@@ -100,10 +106,30 @@ async def host(
         _log.info("%s stopped", app.name)
 
 
+def _warn_of_cluster_scope(app: Operator, namespace: str | None) -> None:
+    """Say which kinds one namespace does not limit: each such object is reconciled, and by every such operator."""
+    resources = [api_resource_of(reconciler.kind) for reconciler in app.reconcilers]
+    wide = sorted({resource.kind for resource in resources if not resource.namespaced})
+    if namespace is not None and wide:
+        _log.warning(
+            "%s works in namespace %s, and reconciles all objects of cluster-scoped kinds: %s; an operator of another "
+            "namespace would do so too",
+            app.name,
+            namespace,
+            ", ".join(wide),
+        )
+
+
 async def remove_webhooks(app: Operator, config: ClusterConfig) -> list[str]:
     """Delete the webhook configurations that an operator registered, and return what they were. Raises ClusterError."""
     async with LiveCluster(config, user_agent=f"operatorkit/{app.name}") as api:
         return await remove(api, app.name)
+
+
+async def remove_stale_webhooks(config: ClusterConfig) -> list[str]:
+    """Delete what killed operators registered at URLs of this machine, and return what it was. Raises ClusterError."""
+    async with LiveCluster(config, user_agent="operatorkit") as api:
+        return await remove_stale(api)
 
 
 async def _announce(app: Operator, engine: Engine) -> None:
@@ -116,7 +142,7 @@ async def _inside_kopf(
     api: LiveCluster, namespace: str | None, *, engine: Engine, running: asyncio.Task[None], stop: asyncio.Event
 ) -> None:
     registry = kopf.get_default_registry()
-    handlers = _has_handlers(registry)
+    handlers = has_handlers(registry)
     if not handlers:
         registry = kopf.OperatorRegistry()
         logging.getLogger("kopf").setLevel(logging.WARNING)
@@ -135,7 +161,7 @@ async def _inside_kopf(
     try:
         await kopf.operator(
             registry=registry,
-            settings=_settings(scanning=handlers),
+            settings=kopf_settings(scanning=handlers),
             standalone=True,
             clusterwide=namespace is None,
             namespaces=[] if namespace is None else [namespace],
@@ -161,20 +187,7 @@ def _refuse_admission(registry: kopf.OperatorRegistry) -> None:
         )
 
 
-def _has_handlers(registry: kopf.OperatorRegistry) -> bool:
-    """Tell whether the operator's modules registered handlers with kopf; its own ways to log in do not count."""
-    parts = (
-        registry._activities,  # noqa: SLF001 - kopf offers no question for this
-        registry._indexing,  # noqa: SLF001
-        registry._watching,  # noqa: SLF001
-        registry._spawning,  # noqa: SLF001
-        registry._changing,  # noqa: SLF001
-        registry._webhooks,  # noqa: SLF001
-    )
-    return any(not getattr(handler, "_fallback", False) for part in parts for handler in part.get_all_handlers())
-
-
-def _settings(*, scanning: bool) -> kopf.OperatorSettings:
+def kopf_settings(*, scanning: bool) -> kopf.OperatorSettings:
     """Keep kopf from everything that nobody asked of it: Events of its log, annotations in its own name, webhooks."""
     settings = kopf.OperatorSettings()
     settings.posting.enabled = False

@@ -14,7 +14,7 @@ from operatorkit.definitions import is_own
 from operatorkit.errors import Forbidden, InputError, NoKindMatch
 from operatorkit.names import ApiResource
 from operatorkit.operator import Operator
-from operatorkit.permissions import Permission, permissions
+from operatorkit.permissions import HandlerNeed, Permission, permissions
 from operatorkit.resource import api_resource_of
 
 __all__ = ["check"]
@@ -22,10 +22,20 @@ __all__ = ["check"]
 _REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 
 
-async def check(app: Operator, api: ClusterAPI, *, namespace: str | None = None, origin: str = "MODULE") -> None:
-    """Check all of it. Raises InputError that names every kind, or permission, that is missing; and ClusterError."""
+async def check(
+    app: Operator,
+    api: ClusterAPI,
+    *,
+    namespace: str | None = None,
+    origin: str = "MODULE",
+    handlers: Iterable[HandlerNeed] = (),
+) -> None:
+    """Check all of it, also what kopf needs for `handlers`.
+
+    Raises InputError that names every kind, or permission, that is missing; and ClusterError.
+    """
     await _check_kinds(app, api, origin)
-    required = [permission for permission in permissions(app) if permission.required]
+    required = [permission for permission in permissions(app, handlers=handlers) if permission.required]
     await _check_permissions(required, api, namespace)
 
 

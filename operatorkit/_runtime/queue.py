@@ -5,7 +5,7 @@ What belongs here: which key runs next, and when. What does not: what the keys m
                add                     get                     done
     (absent) ───────> dirty, waiting ───────> running ───────────────────> (absent)
         │                  ^                     │ add: dirty again            ^
-        │ add_after        │ due                 └──────> running and dirty ───┘ done: waiting again
+        │ add_after, add_at│ due                 └──────> running and dirty ───┘ done: waiting again
         └──────> delayed ──┘
 
 A key that is added while it waits is not added twice: a burst of changes is one run. One that is added while it runs
@@ -22,7 +22,7 @@ import heapq
 import itertools
 import random
 from collections.abc import Callable, Hashable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import IntEnum
 from typing import Final, Generic, TypeVar
 
@@ -33,8 +33,12 @@ from operatorkit.settings import BackOff
 __all__ = ["Priority", "QueueClosed", "WorkQueue"]
 
 K = TypeVar("K", bound=Hashable)
+_When = TypeVar("_When", float, datetime)
 
 _SPARE_TIMERS: Final = 64
+_LOOK_EVERY_SECONDS: Final = 60.0
+_RETRIES_PER_SECOND: Final = 10.0
+_RETRY_BURST: Final = 100
 
 
 class Priority(IntEnum):
@@ -74,6 +78,9 @@ class WorkQueue(Generic[K]):
         self._again: dict[K, Priority] = {}
         self._due: dict[K, tuple[float, Priority]] = {}
         self._timers: list[tuple[float, int, K]] = []
+        self._calendar: list[tuple[datetime, int, K]] = []
+        self._last_turn = float("-inf")
+        self._moments: dict[K, tuple[datetime, Priority]] = {}
         self._failures: dict[K, int] = {}
         self._getters: list[asyncio.Future[None]] = []
         self._closed = False
@@ -88,6 +95,7 @@ class WorkQueue(Generic[K]):
         if self._closed:
             return
         self._due.pop(key, None)
+        self._moments.pop(key, None)
         if key in self._running:
             self._again[key] = min(priority, self._again.get(key, priority))
             return
@@ -118,21 +126,53 @@ class WorkQueue(Generic[K]):
         if due <= self._timers[0][0]:
             self._earlier.set()
         if len(self._timers) > 2 * len(self._due) + _SPARE_TIMERS:
-            self._drop_superseded()
+            self._timers = self._without_superseded(self._due)
 
-    def retry(self, key: K) -> timedelta:
-        """Mark `key` dirty after its next back-off, and return how long that is."""
+    def add_at(self, key: K, moment: datetime, priority: Priority = Priority.CHANGE) -> None:
+        """Mark `key` dirty when the wall clock shows `moment`, unless something does so before; the earliest counts.
+
+        Beside a delay of `add_after`, whichever comes first counts.
+        """
+        if moment <= self._clock.now():
+            self.add(key, priority)
+            return
+        if self._closed or key in self._waiting or key in self._again:
+            return
+        known = self._moments.get(key)
+        if known is None or moment < known[0]:
+            self._moments[key] = (moment, priority)
+            heapq.heappush(self._calendar, (moment, next(self._order), key))
+            if moment <= self._calendar[0][0]:
+                self._earlier.set()
+            if len(self._calendar) > 2 * len(self._moments) + _SPARE_TIMERS:
+                self._calendar = self._without_superseded(self._moments)
+
+    def retry(self, key: K, *, at_least: float = 0.0, at_most: float | None = None) -> timedelta:
+        """Mark `key` dirty after its next back-off, and return how long that is.
+
+        `at_least` seconds are what a server asked for (Retry-After); `at_most` is a lower limit than that of the
+        settings, for what passes by itself. All keys together are tried again at most ten times a second, after a
+        burst of a hundred, so that a fault that many share makes no storm; Source: client-go's default rate limiter.
+        """
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
         limit = self._back_off.limit.total_seconds()
+        limit = limit if at_most is None else min(limit, at_most)
         try:
             seconds = min(limit, self._back_off.base.total_seconds() * self._back_off.factor**failures)
         except OverflowError:
             seconds = limit
         seconds *= 1 + self._back_off.jitter * self._rng.uniform(-1, 1)
-        delay = timedelta(seconds=seconds)
+        delay = timedelta(seconds=max(seconds, at_least, self._turn_in_seconds()))
         self.add_after(key, delay)
         return delay
+
+    def _turn_in_seconds(self) -> float:
+        """Take a turn of those that all keys share, and return when it is."""
+        now = self._clock.monotonic()
+        earliest = now - _RETRY_BURST / _RETRIES_PER_SECOND
+        self._last_turn = max(self._last_turn, earliest) + 1 / _RETRIES_PER_SECOND
+        return max(0.0, self._last_turn - now)
 
     def forget(self, key: K) -> None:
         """Let the next failure of `key` be its first."""
@@ -145,6 +185,7 @@ class WorkQueue(Generic[K]):
     def drop(self, key: K) -> None:
         """Forget all that is delayed for `key`, and its failures: there is nothing to come back to."""
         self._due.pop(key, None)
+        self._moments.pop(key, None)
         self._failures.pop(key, None)
 
     async def get(self) -> K:
@@ -208,8 +249,12 @@ class WorkQueue(Generic[K]):
 
     def delayed(self) -> dict[K, timedelta]:
         """Return the keys that wait for time to pass, and how long from now."""
-        now = self._clock.monotonic()
-        return {key: timedelta(seconds=max(0.0, due - now)) for key, (due, _) in self._due.items()}
+        now, today = self._clock.monotonic(), self._clock.now()
+        found = {key: timedelta(seconds=max(0.0, due - now)) for key, (due, _) in self._due.items()}
+        for key, (moment, _) in self._moments.items():
+            wait = max(timedelta(0), moment - today)
+            found[key] = min(wait, found.get(key, wait))
+        return found
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -222,6 +267,7 @@ class WorkQueue(Generic[K]):
             ready.clear()
         self._again.clear()
         self._due.clear()
+        self._moments.clear()
         self._earlier.set()
         if not self._running:
             self._idle.set()
@@ -233,31 +279,40 @@ class WorkQueue(Generic[K]):
         """Move delayed keys to the waiting ones as they fall due, until `close`."""
         while not self._closed:
             self._earlier.clear()
-            pause = self._release_due()
-            if pause is None:
-                await self._earlier.wait()
+            due = self._release(self._timers, self._due, self._clock.monotonic())
+            moment = self._release(self._calendar, self._moments, self._clock.now())
+            # never for long: that a machine was suspended, or its clock set, shows only to who looks again
+            pauses = [_LOOK_EVERY_SECONDS] if due is not None or moment is not None else []
+            if due is not None:
+                pauses.append(due - self._clock.monotonic())
+            if moment is not None:
+                pauses.append((moment - self._clock.now()).total_seconds())
+            if pauses:
+                await self._sleep_or_earlier(min(pauses))
             else:
-                await self._sleep_or_earlier(pause)
+                await self._earlier.wait()
 
-    def _release_due(self) -> float | None:
-        """Add what is due; return the seconds until the next, or None when nothing is delayed."""
-        while self._timers:
-            due, _, key = self._timers[0]
-            known = self._due.get(key)
-            if known is None or known[0] != due:  # superseded
-                heapq.heappop(self._timers)
+    def _release(
+        self, timers: list[tuple[_When, int, K]], due: dict[K, tuple[_When, Priority]], now: _When
+    ) -> _When | None:
+        """Add what is due by `now`; return when the next is, or None when nothing is delayed."""
+        while timers:
+            when, _, key = timers[0]
+            known = due.get(key)
+            if known is None or known[0] != when:  # superseded
+                heapq.heappop(timers)
                 continue
-            pause = due - self._clock.monotonic()
-            if pause > 0:
-                return pause
-            heapq.heappop(self._timers)
+            if when > now:
+                return when
+            heapq.heappop(timers)
             self.add(key, known[1])
         return None
 
-    def _drop_superseded(self) -> None:
-        """Forget timers that no longer count: those of a key that changes often and asks for tomorrow pile up."""
-        self._timers = [(due, next(self._order), key) for key, (due, _) in self._due.items()]
-        heapq.heapify(self._timers)
+    def _without_superseded(self, due: dict[K, tuple[_When, Priority]]) -> list[tuple[_When, int, K]]:
+        """Return the timers that count: those of a key that changes often and asks for tomorrow pile up."""
+        timers = [(when, next(self._order), key) for key, (when, _) in due.items()]
+        heapq.heapify(timers)
+        return timers
 
     async def _sleep_or_earlier(self, seconds: float) -> None:
         sleeping = asyncio.ensure_future(self._clock.sleep(seconds))

@@ -7,21 +7,24 @@ what follows from how it ended (`controller`).
 from __future__ import annotations
 
 import asyncio
-import copy
 import logging
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
+from operatorkit._runtime.blocked import BlockedDeletions
 from operatorkit._runtime.budget import Budget, Written
 from operatorkit._runtime.caches import CacheReader, Caches, typed
+from operatorkit._runtime.dropped import DroppedChanges
 from operatorkit._runtime.echoes import Echoes, TrackedLive, TrackedReader, tracked_api
 from operatorkit._runtime.status import StatusWriter, status_of
+from operatorkit._runtime.writes import feeding_api
 from operatorkit.children import Children, Sent
 from operatorkit.clock import Clock
-from operatorkit.cluster import ClusterAPI, JSONObject, PatchType
+from operatorkit.cluster import ClusterAPI, JSONObject
 from operatorkit.conditions import get_condition
 from operatorkit.context import Context, condition_model
-from operatorkit.errors import Invalid, InvalidObject, NotFound, OperatorKitError, TerminalError
+from operatorkit.errors import Invalid, InvalidObject, OperatorKitError, TerminalError
 from operatorkit.events import EventRecorder
 from operatorkit.names import PREFIX, ApiResource, ObjectKey, shorten
 from operatorkit.operator import Operator, Reconciler, Requeue
@@ -60,21 +63,30 @@ class Runner:
         self._budget = budget
         self._sent = sent
         self._reader = CacheReader(app, caches)
+        self._writes = feeding_api(api, caches)
         self._resource = api_resource_of(reconciler.kind)
         self._is_own_kind = issubclass(reconciler.kind, Resource)  # of others the status is somebody else's
         self._owned = [api_resource_of(kind) for kind in reconciler.owns]
         self._finalizer = f"{PREFIX}/{shorten(app.name)}"
+        self._blocked = BlockedDeletions(
+            clock, own=self._finalizer, is_own_kind=self._is_own_kind, has_function=reconciler.finalize is not None
+        )
+        self._dropped = DroppedChanges(reconciler.kind, self._resource)
         self._logger = logging.getLogger(f"operatorkit.operator.{app.name}")
 
     async def run(self, key: ObjectKey, raw: JSONObject) -> Requeue | None:
         """Reconcile one object, or finalize it, as it is in the cache; what that raises decides what follows."""
         deleting = bool(raw["metadata"].get("deletionTimestamp"))
-        ours = self._finalizer in (raw["metadata"].get("finalizers") or ())
-        function = self._reconciler.finalize if deleting else self._reconciler.function
-        if function is None or (deleting and not ours):
-            return None  # what remains is the garbage collector's
-        if self._reconciler.finalize is not None and not deleting and not ours:
-            held = await self._set_finalizers(key, raw, [*(raw["metadata"].get("finalizers") or ()), self._finalizer])
+        finalizers: list[str] = raw["metadata"].get("finalizers") or []
+        ours = self._finalizer in finalizers
+        function: Any = self._reconciler.finalize if deleting else self._reconciler.function
+        if deleting and not (ours and function is not None):
+            wait = self._blocked.wait(key, raw)
+            if wait is None or wait:
+                return None if wait is None else Requeue(after=wait)
+            function = self._blocked.function(self._resource, key, raw)
+        elif self._reconciler.finalize is not None and not ours:
+            held = await self._status.write_finalizers(raw, [*finalizers, self._finalizer])
             if held is None:
                 return None  # nobody would finalize what a run did for it
             raw = held
@@ -84,10 +96,11 @@ class Runner:
             parent=raw,
             parent_resource=self._resource,
             owned=self._owned,
-            api=self._api,
+            api=self._writes,
             live=TrackedLive(self._echoes, key, self._caches),
             manager=self._app.name,
             sent=self._sent,
+            former=self._app.former_field_managers,
             wrote=lambda *write: self._budget.wrote(key, raw, Written(*write)),
         )
         ctx = Context(
@@ -96,16 +109,24 @@ class Runner:
             reader=TrackedReader(self._echoes, key, self._reader),
             children=children,
             events=self._events,
-            api=tracked_api(self._echoes, key, self._api),
+            api=tracked_api(self._echoes, key, self._writes),
             clock=self._clock,
             log=_ObjectLog(self._logger, f"{self._resource.kind} {key}"),
+            ignore_reads=partial(self._echoes.ignore_reads, key),
         )
         requeue = await self._call(function, obj, ctx, children, raw, before)
+        self._dropped.look(key, raw, obj)
         latest = await self._status.write(raw, before, obj)
         if deleting and requeue is None:  # and nothing changed since it was finalized: it was that state which was
             rest = [name for name in latest["metadata"].get("finalizers") or () if name != self._finalizer]
-            await self._set_finalizers(key, latest, rest)
+            left = await self._status.write_finalizers(latest, rest)
+            wait = self._blocked.wait(key, left) if left is not None else None
+            return Requeue(after=wait) if wait is not None else None
         return requeue
+
+    def forget(self, key: ObjectKey) -> None:
+        """Forget an object that is gone."""
+        self._blocked.forget(key)
 
     def _typed(self, raw: JSONObject) -> Any:
         try:
@@ -150,23 +171,6 @@ class Runner:
                 raise error
             return OperatorKitError("the reconcile function awaited something that was cancelled: catch CancelledError")
         return error
-
-    async def _set_finalizers(self, key: ObjectKey, raw: JSONObject, finalizers: list[str]) -> JSONObject | None:
-        """Replace the finalizers and return the object, or None if it is gone. Raises Conflict if it is not `raw`."""
-        meta = {"finalizers": finalizers, "resourceVersion": raw["metadata"]["resourceVersion"]}
-        try:
-            answer = await self._api.patch(
-                self._resource,
-                key.name,
-                {"metadata": meta},
-                patch_type=PatchType.MERGE,
-                namespace=key.namespace or None,
-                field_manager=self._app.name,
-            )
-        except NotFound:
-            return None
-        self._caches.put(self._resource, copy.deepcopy(answer))
-        return answer
 
 
 class _ObjectLog(logging.LoggerAdapter[logging.Logger]):

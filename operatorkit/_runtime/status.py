@@ -1,14 +1,15 @@
-"""Writing the status of objects, and knowing the echo of that when the watch brings it.
+"""Writing the status and the finalizers of the object that is reconciled, and ignoring the events of these own writes.
 
-What belongs here: one server-side apply of the status, if it changed, and which changes are nothing but its echo. What
-does not: what the status says (the reconcile function).
+What belongs here: one server-side apply of the status, if it changed, and which changes are only own writes. What does
+not: what the status says (the reconcile function), which of its fields are sent (`leaves`), and when finalizers
+are set (`run`).
 """
 
 from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from operatorkit._runtime.caches import Caches
@@ -34,7 +35,9 @@ def status_of(obj: Any) -> JSONObject:
 
 
 class StatusWriter:
-    """Writes the status of the objects of one kind. Every change of the kind must be shown to `swallows`.
+    """Writes the status and the finalizers of the objects of one kind.
+
+    Every change of the kind must be shown to `swallows`.
 
     `wrote` is told of each write that changed an object: the object before, what was sent, and the answer.
 
@@ -99,17 +102,19 @@ class StatusWriter:
             "metadata": meta,
             "status": sent,
         }
-        self._held[key] = []
+        request = self._api.patch(
+            self._resource,
+            key.name,
+            body,
+            patch_type=PatchType.APPLY,
+            namespace=key.namespace or None,
+            subresource="status",
+            field_manager=self._manager,
+            force=True,
+        )
         try:
-            answer = await self._api.patch(
-                self._resource,
-                key.name,
-                body,
-                patch_type=PatchType.APPLY,
-                namespace=key.namespace or None,
-                subresource="status",
-                field_manager=self._manager,
-                force=True,
+            answer = await self._own_write(
+                key, request, is_ours=lambda answer: _without_status(answer) == _without_status(raw)
             )
         except NotFound:
             return raw  # deleted meanwhile: nobody is left to read it
@@ -117,23 +122,54 @@ class StatusWriter:
             if any(cause.field == "metadata.uid" for cause in error.causes):
                 raise Conflict(f"{self._resource.kind} {key} was deleted and made anew meanwhile") from error
             raise
+        if answer["metadata"]["resourceVersion"] != raw["metadata"]["resourceVersion"]:
+            self._wrote(raw, {"status": body["status"]}, answer)
+        return answer if _without_status(answer) == _without_status(raw) else raw
+
+    async def write_finalizers(self, raw: JSONObject, finalizers: list[str]) -> JSONObject | None:
+        """Replace the finalizers of an object and return it as it is then, or None if it is gone.
+
+        The run goes on with that object, and so has seen this version, whatever others wrote into it.
+
+        Raises Conflict when the object is no longer `raw`, and other ClusterErrors.
+        """
+        key = key_of(raw)
+        request = self._api.patch(
+            self._resource,
+            key.name,
+            {"metadata": {"finalizers": finalizers, "resourceVersion": raw["metadata"]["resourceVersion"]}},
+            patch_type=PatchType.MERGE,
+            namespace=key.namespace or None,
+            field_manager=self._manager,
+        )
+        try:
+            return await self._own_write(key, request, is_ours=lambda _: True)
+        except NotFound:
+            return None
+
+    async def _own_write(
+        self, key: ObjectKey, request: Awaitable[JSONObject], *, is_ours: Callable[[JSONObject], bool]
+    ) -> JSONObject:
+        """Await a write while changes of its key are held back; note the answer's version if it is an own write."""
+        self._held[key] = []
+        try:
+            answer = await request
+        except (NotFound, Invalid, Conflict):
+            raise  # it was not carried out
         except BaseException:
             self._unsure[key] = self._clock.monotonic() + _CARRIED_OUT_WITHIN_SECONDS
             raise
         else:
             self._caches.put(self._resource, answer)
-            if answer["metadata"]["resourceVersion"] != raw["metadata"]["resourceVersion"]:
-                self._wrote(raw, {"status": body["status"]}, answer)
-            if _without_status(answer) != _without_status(raw):
-                return raw
-            self._own.setdefault(key, set()).add(answer["metadata"]["resourceVersion"])
+            if is_ours(answer):
+                self._own.setdefault(key, set()).add(answer["metadata"]["resourceVersion"])
             return answer
         finally:
             for change in self._held.pop(key):
                 self._deliver(change)
 
     def swallows(self, change: Change) -> bool:
-        """Tell whether a change is nothing to act on now: held back, or the mere echo of a status write."""
+        """Tell whether a change is nothing to act on now: held back, or an own write."""
         if change.key in self._held:
             self._held[change.key].append(change)
             return True
@@ -151,6 +187,10 @@ class StatusWriter:
         """Forget the versions of an object that is gone."""
         self._own.pop(key, None)
         self._unsure.pop(key, None)
+
+    def forget_versions(self) -> None:
+        """Forget all versions: another history may give them to other states."""
+        self._own.clear()
 
     def _owned_fields(self, raw: JSONObject) -> JSONObject:
         for entry in raw["metadata"].get("managedFields") or ():

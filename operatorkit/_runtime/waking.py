@@ -16,7 +16,7 @@ from operatorkit.cluster import Change, JSONObject, key_of
 from operatorkit.context import Reader
 from operatorkit.errors import InvalidObject
 from operatorkit.names import ANNOTATION_PAUSED, ANNOTATION_RECONCILE_AT, ApiResource, ObjectKey
-from operatorkit.operator import Predicate, Watch
+from operatorkit.operator import Predicate, Watch, generation_changed
 
 __all__ = ["mapped", "parents", "passes"]
 
@@ -65,6 +65,8 @@ def passes(old: JSONObject | None, new: JSONObject, predicate: Predicate[Any] | 
         return True
     if new["metadata"].get("deletionTimestamp") != old["metadata"].get("deletionTimestamp"):
         return True
+    if predicate is generation_changed:  # the commonest: without reading the two objects as typed ones
+        return bool(new["metadata"].get("generation", 0) != old["metadata"].get("generation", 0))
     try:
         return bool(predicate(typed(kind, old), typed(kind, new)))
     except InvalidObject:

@@ -22,7 +22,7 @@ from operatorkit.crd.render import render
 from operatorkit.definitions import definitions, own_kinds
 from operatorkit.errors import InputError
 from operatorkit.operator import Operator
-from operatorkit.permissions import permissions
+from operatorkit.permissions import HandlerNeed, permissions
 from operatorkit.resource import Resource, api_resource_of
 from operatorkit.webhooks import ServiceReference, configurations
 from operatorkit.webhooks.manifests import leaves_out_own_namespace
@@ -91,9 +91,14 @@ def crd_chart(app: Operator, *, version: str) -> Chart:
     return Chart(name, files)
 
 
-def operator_chart(app: Operator, target: str, *, version: str, image: str | None = None) -> Chart:
-    """Return the chart that runs an operator; `target` is what `operatorkit run` is given in its container."""
-    found = rules(permissions(app, service=_service(app)))
+def operator_chart(
+    app: Operator, target: str, *, version: str, image: str | None = None, handlers: Iterable[HandlerNeed] = ()
+) -> Chart:
+    """Return the chart that runs an operator; `target` is what `operatorkit run` is given in its container.
+
+    `handlers` is what kopf needs to call the handlers in the operator's modules.
+    """
+    found = rules(permissions(app, service=_service(app), handlers=handlers))
     own = own_kinds(app)
     reviews = max((one.timeout for one in app.webhooks), default=timedelta(0))
     grace = math.ceil((app.settings.shutdown_timeout + reviews).total_seconds()) + _GRACE_TO_SPARE_SECONDS

@@ -45,11 +45,6 @@ class Target:
         """How `operatorkit crd render` finds the same kinds."""
         return self.text if self.path is not None else self.module
 
-    @property
-    def in_image(self) -> str:
-        """How `operatorkit run` finds it in an image: a file is in the working directory there."""
-        return self.text.rpartition("/")[2] if self.path is not None else self.text
-
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
@@ -62,6 +57,26 @@ class Loaded:
     def origin(self) -> str:
         """How `operatorkit crd render` finds its kinds."""
         return self.target.origin
+
+    @property
+    def in_image(self) -> str:
+        """How `operatorkit run` finds it in an image: a file is in the working directory there.
+
+        An installed operator has one name, however it was named here.
+        """
+        if self.target.path is not None:
+            return self.target.text.rpartition("/")[2]
+        entry = self.entry_point
+        return self.target.text if entry is None else entry.name
+
+    @property
+    def entry_point(self) -> metadata.EntryPoint | None:
+        """Return the entry point that names this very operator, if it is installed."""
+        for entry in sorted(metadata.entry_points(group=GROUP), key=lambda entry: entry.name):
+            module = sys.modules.get(entry.module)
+            if module is not None and getattr(module, entry.attr or "app", None) is self.app:
+                return entry
+        return None
 
 
 def load(text: str) -> Loaded:

@@ -24,8 +24,10 @@ import click
 
 from operatorkit.cli._kubeconfig import kept, refuse_to_replace
 from operatorkit.cli._load import explained, locate, shown
+from operatorkit.cli._loop import run as run_loop
 from operatorkit.cli._options import kubeconfig_option, nodes_option, port_option
 from operatorkit.cli._signals import stop_signals
+from operatorkit.errors import OperatorKitError
 
 __all__ = ["command"]
 
@@ -69,11 +71,11 @@ def command(target: str, port: int, nodes: int, kubeconfig: Path | None, allow_s
         arguments = [sys.executable, "-P", "-m", "operatorkit", "run", target, "--kubeconfig", str(path), "--install"]
         arguments += ["--disposable", *(["--allow-shrink"] if allow_shrink else [])]
         arguments += ["--webhooks=url", "--leashed", "--scratch", str(folder), *(["--verbose"] if verbose else [])]
-        _supervise(arguments, watched, signals)
+        _supervise(arguments, watched, signals, path)
     click.echo("stopped")
 
 
-def _supervise(arguments: list[str], watched: _Sources, signals: _Signals) -> None:
+def _supervise(arguments: list[str], watched: _Sources, signals: _Signals, kubeconfig: Path) -> None:
     """Keep the operator running, with its newest code, until a signal asks to stop."""
     process: subprocess.Popen[bytes] | None = None
     try:
@@ -82,6 +84,7 @@ def _supervise(arguments: list[str], watched: _Sources, signals: _Signals) -> No
             if process is not None and process.poll() is not None:
                 click.echo(f"the operator ended (exit code {process.returncode}); waiting for a change of its code")
                 process = None
+                _remove_its_webhooks(kubeconfig)
             changed = watched.changed()
             if not changed:
                 continue
@@ -94,6 +97,18 @@ def _supervise(arguments: list[str], watched: _Sources, signals: _Signals) -> No
             process = _start(arguments)
     finally:
         _stop(process, within=_GRACE_SECONDS, unless=signals.hurry)
+
+
+def _remove_its_webhooks(kubeconfig: Path) -> None:
+    """Remove what an operator that was killed has registered: nobody could change objects of its kinds meanwhile."""
+    from operatorkit._runtime.host import remove_stale_webhooks
+    from operatorkit.cluster import load_config
+
+    try:
+        for removed in run_loop(remove_stale_webhooks(load_config(str(kubeconfig), None))):
+            click.echo(f"it left {removed} behind, where nobody answers now: removed")
+    except OperatorKitError as error:
+        click.echo(f"what it may have registered is still there: {error}")
 
 
 def _start(arguments: list[str]) -> subprocess.Popen[bytes]:

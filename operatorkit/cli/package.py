@@ -6,13 +6,19 @@ What belongs here: options, files, and what is said. What does not: what the cha
 from __future__ import annotations
 
 import re
+import sys
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from operatorkit.cli._load import GROUP, Target, load
+from operatorkit.cli._load import Loaded, load
 from operatorkit.errors import InputError
+
+if TYPE_CHECKING:
+    from operatorkit.permissions import HandlerNeed
 
 __all__ = ["command"]
 
@@ -75,8 +81,9 @@ def command(target: str, output: str, image: str | None, version: str | None, ch
     from operatorkit.definitions import own_kinds
 
     loaded = load(target)
-    version = version or _version_of(loaded.target)
-    charts = [operator_chart(loaded.app, loaded.target.in_image, version=version, image=image)]
+    version = version or _version_of(loaded)
+    needs = _handler_needs(loaded)
+    charts = [operator_chart(loaded.app, loaded.in_image, version=version, image=image, handlers=needs)]
     if own_kinds(loaded.app):
         charts.insert(0, crd_chart(loaded.app, version=version))
     directory = Path(output)
@@ -89,12 +96,24 @@ def command(target: str, output: str, image: str | None, version: str | None, ch
         raise InputError("\n  ".join([f"the charts are not in step with the code{remedy}:", *differences]))
 
 
-def _version_of(target: Target) -> str:
-    """Return the version of the distribution that holds a module; 0.1.0 for code that is in none."""
-    if target.path is not None:
+def _handler_needs(loaded: Loaded) -> Sequence[HandlerNeed]:
+    """Return what kopf needs for the handlers in an operator's modules; say of which that cannot be derived."""
+    if "kopf" not in sys.modules:
+        return ()
+    from operatorkit._runtime.kopf_handlers import handler_needs
+
+    found = handler_needs(loaded.app)
+    if found.warning:
+        click.echo(f"operatorkit: {found.warning}", err=True)
+    return found.needs
+
+
+def _version_of(loaded: Loaded) -> str:
+    """Return the version of the distribution that holds an operator; 0.1.0 for code that is in none."""
+    if loaded.target.path is not None:
         return "0.1.0"
-    for entry in metadata.entry_points(group=GROUP):
-        if entry.module == target.module and entry.dist is not None:
-            return entry.dist.version
-    owners = metadata.packages_distributions().get(target.module.partition(".")[0], [])
+    entry = loaded.entry_point
+    if entry is not None and entry.dist is not None:
+        return entry.dist.version
+    owners = metadata.packages_distributions().get(loaded.target.module.partition(".")[0], [])
     return metadata.version(owners[0]) if owners else "0.1.0"

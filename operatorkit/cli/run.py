@@ -36,6 +36,17 @@ _NOT_SERVED = (
 )
 
 
+def _one(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> str | None:
+    """Reject a second namespace: the last one alone would be worked in."""
+    if len(values) > 1:
+        raise click.BadParameter(
+            f"it is given {len(values)} times ({', '.join(values)}): an operator works in one namespace, or, without "
+            "it, in all",
+            param=parameter,
+        )
+    return _namespace(context, parameter, values[0] if values else None)
+
+
 def _namespace(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
     """Refuse what cannot be the name of a namespace: nothing would ever be found there."""
     del context
@@ -50,7 +61,12 @@ def _namespace(context: click.Context, parameter: click.Parameter, value: str | 
 @click.option("--kubeconfig", metavar="FILE", help="Where the cluster is; by default $KUBECONFIG, or the pod's own.")
 @click.option("--context", metavar="NAME", help="The context of the kubeconfig; by default its current one.")
 @click.option(
-    "--namespace", "-n", metavar="NAME", callback=_namespace, help="Work in this namespace only; by default in all."
+    "--namespace",
+    "-n",
+    metavar="NAME",
+    multiple=True,
+    callback=_one,
+    help="Work in this namespace only; by default in all. Cluster-scoped kinds are not limited by it.",
 )
 @click.option(
     "--own-namespace",

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import socket
 import weakref
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from typing import Any, Final, cast
 
@@ -18,9 +18,10 @@ import aiohttp
 
 from operatorkit.clock import Clock
 from operatorkit.cluster.config import ClusterConfig, Headers
+from operatorkit.cluster.trust import FollowingContext
 from operatorkit.errors import InputError
 
-__all__ = ["close_session", "new_session"]
+__all__ = ["close_session", "distrust_connections", "new_session"]
 
 _log = logging.getLogger("operatorkit.cluster")
 
@@ -32,6 +33,7 @@ _KEEPALIVE_INTERVAL_SECONDS: Final = 5
 _KEEPALIVE_PROBES: Final = 3
 _UNACKNOWLEDGED_MILLISECONDS: Final = 30_000
 _TURNS_TO_CLOSE: Final = 100
+_TRUST_FILE_SECONDS: Final = 10.0  # as often as a token file is read
 
 
 def new_session(
@@ -51,7 +53,11 @@ def new_session(
         trust_env=False,
         read_bufsize=1 << 20,
         cookie_jar=aiohttp.DummyCookieJar(),
-        middlewares=(_limiter(max_requests_in_flight), _authenticator(config, clock)),
+        middlewares=(
+            _limiter(max_requests_in_flight),
+            *_trust(config, clock, connector),
+            _authenticator(config, clock),
+        ),
     )
 
 
@@ -61,6 +67,15 @@ async def close_session(session: aiohttp.ClientSession) -> None:
     await session.close()
     if isinstance(connector, _Connector):
         await connector.gone()
+
+
+def distrust_connections(session: aiohttp.ClientSession) -> None:
+    """Let no later request use a connection that is open now; requests that are under way are left alone.
+
+    For a server that has not answered: a connection that waits in the pool may be as dead as the one that was used.
+    """
+    if isinstance(session.connector, _Connector):
+        session.connector.distrust()
 
 
 class _Connector(aiohttp.TCPConnector):
@@ -73,7 +88,9 @@ class _Connector(aiohttp.TCPConnector):
     def __init__(self, **options: Any) -> None:
         super().__init__(socket_factory=self._new_socket, **options)
         self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
-        self._transports: dict[int, asyncio.WriteTransport] = {}  # by file descriptor: the latest one of each
+        # by file descriptor, the latest one of each, and how often connections were distrusted before it was opened
+        self._transports: dict[int, tuple[asyncio.WriteTransport, int]] = {}
+        self._distrusted = 0
 
     async def connect(
         self,
@@ -82,16 +99,28 @@ class _Connector(aiohttp.TCPConnector):
         timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - the name is aiohttp's
     ) -> aiohttp.connector.Connection:
         """Return a connection for a request, remembering how to abort it."""
-        connection = await super().connect(req, traces, timeout)
-        transport = connection.transport
-        opened = transport.get_extra_info("socket") if transport is not None else None
-        if opened is not None:
-            self._transports[opened.fileno()] = cast("asyncio.WriteTransport", transport)
-        return connection
+        while True:
+            before = self._distrusted
+            connection = await super().connect(req, traces, timeout)
+            transport = connection.transport
+            opened = transport.get_extra_info("socket") if transport is not None else None
+            if opened is None:
+                return connection
+            known, since = self._transports.get(opened.fileno(), (None, 0))
+            if known is not transport:
+                self._transports[opened.fileno()] = (cast("asyncio.WriteTransport", transport), before)
+                return connection
+            if since == self._distrusted:
+                return connection
+            connection.close()
+
+    def distrust(self) -> None:
+        """See `distrust_connections`."""
+        self._distrusted += 1
 
     async def gone(self) -> None:
         """Abort what is still open after `close`, and return when it is closed."""
-        for transport in self._transports.values():
+        for transport, _ in self._transports.values():
             transport.abort()
         self._transports.clear()
         for _ in range(_TURNS_TO_CLOSE):
@@ -119,6 +148,37 @@ def _limiter(
             return await handler(request)
 
     return limit
+
+
+def _trust(
+    config: ClusterConfig, clock: Clock, connector: _Connector
+) -> Sequence[Callable[[aiohttp.ClientRequest, _Handler], Awaitable[aiohttp.ClientResponse]]]:
+    """Look now and then whether the file of authorities was replaced; and at once when a server is not trusted."""
+    context = config.ssl_context
+    if not isinstance(context, FollowingContext):
+        return ()
+    looked_at = clock.monotonic()
+
+    async def reload() -> bool:
+        nonlocal looked_at
+        looked_at = clock.monotonic()
+        if not await asyncio.to_thread(context.reload):
+            return False
+        connector.distrust()
+        context.notify()
+        return True
+
+    async def follow(request: aiohttp.ClientRequest, handler: _Handler) -> aiohttp.ClientResponse:
+        if clock.monotonic() - looked_at >= _TRUST_FILE_SECONDS:
+            await reload()
+        try:
+            return await handler(request)
+        except aiohttp.ClientSSLError:  # in the handshake: nothing was sent
+            if not await reload():
+                raise
+        return await handler(request)
+
+    return (follow,)
 
 
 def _authenticator(

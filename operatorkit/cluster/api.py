@@ -28,6 +28,15 @@ class PatchType(StrEnum):
     STRATEGIC = "application/strategic-merge-patch+json"
     APPLY = "application/apply-patch+yaml"
 
+    @classmethod
+    def _missing_(cls, value: object) -> PatchType:
+        """Read the short names too: `PatchType("merge")`. Raises TypeError, which names all, for anything else."""
+        for known in cls:
+            if isinstance(value, str) and value.lower() == known.name.lower():
+                return known
+        names = ", ".join(known.name.lower() for known in cls)
+        raise TypeError(f"patch_type={value!r} is not a type of patch: give a PatchType, or one of {names}")
+
 
 @dataclass(frozen=True, slots=True)
 class ObjectList:
@@ -140,7 +149,7 @@ class ClusterAPI(Protocol):
         force: bool = False,
         dry_run: bool = False,
     ) -> JSONObject:
-        """Change part of an object. `force` is for APPLY only.
+        """Change part of an object. `patch_type` may be a short name such as "merge". `force` is for APPLY only.
 
         Raises NotFound, Conflict, FieldManagerConflict, Invalid.
         """
@@ -156,8 +165,12 @@ class ClusterAPI(Protocol):
         uid: str | None = None,
         resource_version: str | None = None,
         dry_run: bool = False,
-    ) -> None:
+    ) -> JSONObject:
         """Ask for an object's deletion; finalizers and grace may delay it.
+
+        Return the server's answer: the object as it is now while its deletion is delayed (with a deletionTimestamp,
+        and finalizers or deletionGracePeriodSeconds), else a Status whose details hold its uid; some kinds are answered
+        with their last state.
 
         Raises NotFound, Conflict (preconditions).
         """

@@ -12,6 +12,7 @@ One aiohttp session carries everything and may be shared (`LiveCluster.session`)
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import io
 import logging
@@ -30,11 +31,12 @@ from yarl import URL
 from operatorkit.clock import SYSTEM_CLOCK, Clock
 from operatorkit.cluster import _json
 from operatorkit.cluster._lines import LineSplitter
-from operatorkit.cluster._session import close_session, new_session
+from operatorkit.cluster._session import close_session, distrust_connections, new_session
 from operatorkit.cluster.api import JSONObject, ObjectList, PatchType, Propagation, WatchEvent
 from operatorkit.cluster.config import ClusterConfig
 from operatorkit.cluster.discovery import Discovery
 from operatorkit.cluster.translate import error_from_answer, error_from_exception, error_from_status
+from operatorkit.cluster.trust import FollowingContext
 from operatorkit.errors import ClusterError, NoKindMatch, Throttled, Unauthorized, Unreachable
 from operatorkit.names import ApiResource
 
@@ -121,6 +123,14 @@ class LiveCluster:
         if self._session.closed:
             self._session = self._open()
         return self._session
+
+    def on_new_trust(self, listener: Callable[[str], None]) -> None:
+        """Call `listener`, a bound method that is held weakly, with what happened when other authorities are trusted.
+
+        The server behind the address may be another one then.
+        """
+        if isinstance(self._config.ssl_context, FollowingContext):
+            self._config.ssl_context.subscribe(listener)
 
     def _open(self) -> aiohttp.ClientSession:
         return new_session(
@@ -229,6 +239,8 @@ class LiveCluster:
         except (aiohttp.ClientError, OSError) as error:
             if not code:
                 self._report("GET", url, code, started)
+            if isinstance(error, TimeoutError):
+                distrust_connections(session)
             raise error_from_exception(error, request=request, server=self._config.server) from error
         except RuntimeError as error:
             raise _closed_meanwhile(error, session, request) from error
@@ -291,6 +303,7 @@ class LiveCluster:
 
         Raises NotFound, Conflict, FieldManagerConflict, Invalid.
         """
+        patch_type = PatchType(patch_type)
         if patch_type is PatchType.APPLY and not field_manager:
             raise ValueError("server-side apply needs a field_manager: the name under which the fields are owned")
         path = _object_path(resource, name, namespace, subresource)
@@ -312,8 +325,12 @@ class LiveCluster:
         uid: str | None = None,
         resource_version: str | None = None,
         dry_run: bool = False,
-    ) -> None:
+    ) -> JSONObject:
         """Ask for an object's deletion; finalizers and grace may delay it.
+
+        Return the server's answer: the object as it is now while its deletion is delayed (with a deletionTimestamp,
+        and finalizers or deletionGracePeriodSeconds), else a Status whose details hold its uid; some kinds are answered
+        with their last state.
 
         Raises NotFound, Conflict (preconditions).
         """
@@ -327,7 +344,8 @@ class LiveCluster:
         }
         options = {key: value for key, value in options.items() if value is not None}
         body = {"apiVersion": "v1", "kind": "DeleteOptions", **options} if options else None
-        await self._send("DELETE", _object_path(resource, name, namespace, None), body=body, resource=resource)
+        path = _object_path(resource, name, namespace, None)
+        return _object(await self._send("DELETE", path, body=body, resource=resource))
 
     async def resolve(self, group: str, kind: str, version: str | None = None) -> ApiResource:
         """Find out by discovery how a kind is served. Raises NoKindMatch, which names group, version and kind."""
@@ -392,7 +410,12 @@ class LiveCluster:
             ) as response:
                 body = await response.read()
                 code = response.status
+        except asyncio.CancelledError:  # whoever waited may have had enough: see `distrust_connections`
+            distrust_connections(session)
+            raise
         except (aiohttp.ClientError, OSError) as error:
+            if isinstance(error, TimeoutError):
+                distrust_connections(session)
             raise error_from_exception(error, request=f"{method} {url}", server=self._config.server) from error
         except RuntimeError as error:
             raise _closed_meanwhile(error, session, f"{method} {url}") from error

@@ -8,6 +8,7 @@ on the first call, because it is slow to import and most commands need no cluste
 from __future__ import annotations
 
 import asyncio
+import copy
 import logging
 import os
 import ssl
@@ -20,6 +21,8 @@ from typing import Any, Final
 from urllib.parse import quote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
+from operatorkit.cluster._kubeconfig import choose_context, read_file, server_of, tidy
+from operatorkit.cluster.trust import FollowingContext
 from operatorkit.errors import InputError
 
 __all__ = ["ClusterConfig", "Credentials", "load_config"]
@@ -134,30 +137,25 @@ def _from_files(paths: str, context: str | None) -> ClusterConfig:
 
     origin = os.pathsep.join(existing)
     try:
-        for path in existing:
-            _refuse_other_yaml(Path(path).expanduser())
-        merged = kube_config.KubeConfigMerger(origin).config
+        contents = {path: read_file(Path(path).expanduser()) for path in existing}
+        for content in contents.values():
+            tidy(content or {})
+        merged = kube_config.KubeConfigMerger(os.pathsep.join(path for path in existing if contents[path])).config
     except OSError as error:
         raise InputError(f"the kubeconfig {origin} cannot be read: {error.strerror}") from error
     except Exception as error:
         raise InputError(f"the kubeconfig {origin} cannot be read: {_first_line(error)}") from error
-    if not isinstance(getattr(merged, "value", None), dict):
-        raise InputError(f"the kubeconfig {origin} holds no mapping: it should begin with `apiVersion: v1`")
+    if merged is None:
+        raise InputError(f"the kubeconfig {origin} is empty: it should begin with `apiVersion: v1`")
+    chosen = [content["current-context"] for content in contents.values() if content and content.get("current-context")]
+    merged.value["current-context"] = next(iter(chosen), None)  # as kubectl: the first file that says it wins
     return _from_node(merged, context, origin)
-
-
-def _refuse_other_yaml(path: Path) -> None:
-    """Raise ValueError for what the official package would stumble over: YAML that is no mapping."""
-    import yaml
-
-    content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    if content is not None and not isinstance(content, dict):
-        raise ValueError(f"it holds a {type(content).__name__}, not a mapping: it should begin with `apiVersion: v1`")
 
 
 def _from_mapping(content: dict[str, Any], context: str | None) -> ClusterConfig:
     from kubernetes.config import kube_config
 
+    content = copy.deepcopy(content)
     return _from_node(kube_config.ConfigNode("kubeconfig", content), context, "the kubeconfig given")
 
 
@@ -177,17 +175,21 @@ def _from_node(node: Any, context: str | None, origin: str) -> ClusterConfig:
     """Build the configuration from a `ConfigNode` of the official package, which resolves relative paths."""
     from kubernetes.config import ConfigException
 
-    _refuse_missing_context(_plain(node), context, origin)
+    try:
+        tidy(node.value)
+        context = choose_context(node.value, context)
+    except ValueError as error:
+        text = str(error)
+        raise InputError(f"{origin} {text}" if text.startswith("has ") else f"{origin}: {text}") from error
     load = partial(_loaded, node, context)
     with tempfile.TemporaryDirectory(prefix="operatorkit-") as directory:
         try:
             loader, configuration = load(directory)
             chosen = loader.current_context
             settings, user = chosen.get("context") or {}, _plain(loader._user)  # noqa: SLF001 - no public access
-            _refuse_missing_user(settings, user)
             _refuse_failed_plugin(loader, configuration, user)
-            server = _server_of(_plain(loader._cluster))  # noqa: SLF001
-            ssl_context = _ssl_context(configuration) if server.startswith("https://") else None
+            server = server_of(_plain(loader._cluster))  # noqa: SLF001
+            ssl_context = _ssl_context(configuration, directory) if server.startswith("https://") else None
             proxy = _proxy(server, configuration.proxy)
         except (ConfigException, OSError, ValueError, TypeError, AttributeError, KeyError) as error:
             raise InputError(f"{origin}: {_first_line(error)}") from error
@@ -249,14 +251,17 @@ def _from_service_account() -> ClusterConfig:
     )
 
 
-def _ssl_context(configuration: Any) -> ssl.SSLContext:
-    """Trust what the configuration trusts, and nothing else; hold its client certificate."""
-    context = ssl.create_default_context(cafile=configuration.ssl_ca_cert or None)
-    # Python 3.13 refuses authorities without key usage; clusters have such authorities, and Go accepts them.
-    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-    if not configuration.verify_ssl:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
+def _ssl_context(configuration: Any, temporary: str = "") -> ssl.SSLContext:
+    """Trust what the configuration trusts, and nothing else; hold its client certificate.
+
+    A file of authorities is followed, unless it lies in `temporary`: then it is the content of the kubeconfig.
+    """
+    make = partial(_context_that_trusts, verify=bool(configuration.verify_ssl))
+    authorities = configuration.ssl_ca_cert
+    if authorities and not (temporary and Path(authorities).is_relative_to(temporary)):
+        context: ssl.SSLContext = FollowingContext(Path(authorities), make)
+    else:
+        context = make(authorities)
     if configuration.cert_file:
         if not configuration.key_file:
             raise ValueError("the user has `client-certificate` but no `client-key`")
@@ -264,11 +269,14 @@ def _ssl_context(configuration: Any) -> ssl.SSLContext:
     return context
 
 
-def _server_of(cluster: Mapping[str, Any]) -> str:
-    server = str(cluster.get("server") or "").rstrip("/")
-    if not server.startswith(("https://", "http://")):
-        raise ValueError(f"`server` of the cluster is {server!r}: write a URL such as https://10.0.0.1:6443")
-    return server
+def _context_that_trusts(authorities: str | None, *, verify: bool) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=authorities or None)
+    # Python 3.13 refuses authorities without key usage; clusters have such authorities, and Go accepts them.
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    if not verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 def _proxy(server: str, configured: str | None) -> str | None:
@@ -280,21 +288,6 @@ def _proxy(server: str, configured: str | None) -> str | None:
     if proxy and not proxy.startswith(("http://", "https://")):
         raise ValueError(f"the proxy {proxy!r} cannot be used: only http:// and https:// proxies are supported")
     return proxy or None
-
-
-def _refuse_missing_context(content: Mapping[str, Any], context: str | None, origin: str) -> None:
-    """Raise InputError for a context that is asked for and not there, and name those that are."""
-    entries = content.get("contexts")
-    if context is None or not isinstance(entries, list):
-        return
-    names = [str(entry["name"]) for entry in entries if isinstance(entry, dict) and "name" in entry]
-    if context not in names:
-        raise InputError(f"{origin} has no context {context!r}: it has {', '.join(names) or 'none'}")
-
-
-def _refuse_missing_user(settings: Mapping[str, Any], user: Mapping[str, Any]) -> None:
-    if settings.get("user") and not user:
-        raise ValueError(f"the context names the user {settings['user']!r}, which is not (or empty) under `users`")
 
 
 def _refuse_failed_plugin(loader: Any, configuration: Any, user: Mapping[str, Any]) -> None:

@@ -68,7 +68,7 @@ class Informer:
       `history`,
     - a server that was replaced or restored is noticed when contact was lost, when a probe shows it, or at the next
       full list; every informer of the same `history` then lists, and the cache holds what that server has,
-    - a connection that carries nothing any more is given up after a minute and a half, within 30 where the server does not
+    - a connection that carries nothing any more is given up after 90 seconds, within 30 where the server does not
       answer a probe either,
     - a failure is logged once, and once more when it is over; `error` holds it while it lasts,
     - an object that cannot be read is logged and left out; the others go on.

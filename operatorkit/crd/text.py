@@ -18,6 +18,7 @@ QUANTITY_PATTERN = (
     r"(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))))?$"
 )
 
+_TOO_LONG = 2**63  # nanoseconds: Go keeps durations in an int64
 _PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ns|us|µs|ms|s|m|h)")
 _NANOSECONDS = {
     "ns": 1,
@@ -33,12 +34,16 @@ _NANOSECONDS = {
 def parse_duration(text: str) -> timedelta:
     """Read a duration as Go writes it: `1h30m`, `720h`, `250ms`. Raises ValueError for anything else.
 
-    Negative durations are refused, and what is finer than a microsecond is lost.
+    Negative durations are refused, and those that Go cannot hold, of 292 years and more; what is finer than a
+    microsecond is lost.
     """
     parts = _PART.findall(text)
     if not parts or "".join(number + unit for number, unit in parts) != text:
         raise ValueError(f"{text!r} is not a duration: write it like 90s, 1h30m or 720h")
     nanoseconds = sum(Decimal(number) * _NANOSECONDS[unit] for number, unit in parts)
+    if nanoseconds >= _TOO_LONG:
+        shown = text if len(text) <= 40 else f"{text[:37]}..."
+        raise ValueError(f"{shown!r} is longer than any duration that Go can hold: 2562047h is the most")
     return timedelta(microseconds=int(nanoseconds) // 1_000)
 
 

@@ -43,6 +43,7 @@ _NOT_IN_NAMES = re.compile(r"[^a-z0-9.-]+")
 _SENDERS: Final = 4
 _ROUNDS: Final = 3
 _TRIES: Final = 5
+_PROMPTLY_SECONDS: Final = 1.0
 _COMPLAIN_EVERY_SECONDS: Final = 60.0
 _ABOUTS_PER_SERIES: Final = 4
 _LASTING: Final = frozenset({400, 403, 404, 422})
@@ -66,8 +67,8 @@ class EventRecorder:
 
     Guarantees:
 
-    - recording never raises ClusterError, and while `run` runs, makes no request: what the server rejects is logged,
-      and what may pass later is tried again by the next occurrence, and by five refreshes at most,
+    - recording never raises ClusterError, and while `run` runs, waits for no request (but see `normal`): what a server
+      rejects is logged, and what may pass later is tried again by the next occurrence, and by five refreshes at most,
     - the count of a series is the number of its occurrences, also of those that flood control kept from being written
       at once; what memory has no room for is dropped, and `dropped` counts it,
     - safe to use from many tasks of one loop.
@@ -92,6 +93,7 @@ class EventRecorder:
         self._outbox: FairQueue[tuple[str, str]] = FairQueue(_namespace_of_entry)
         self._recoveries: OrderedDict[str, _Recovery] = OrderedDict()
         self._running = False
+        self._healthy = True
         self._busy = 0
         self._more = asyncio.Event()
         self._idle = asyncio.Event()
@@ -122,15 +124,28 @@ class EventRecorder:
         key: str | None = None,
         action: str = "Reconcile",
         related: Any = None,
+        promptly: bool = False,
     ) -> None:
-        """Record that something happened to `regarding`, as it should."""
-        await self.record(_notice("Normal", regarding, reason, message, key, action, related))
+        """Record that something happened to `regarding`, as it should.
 
-    async def record(self, notice: Notice) -> None:
+        With `promptly`, it is written before this returns, if the API takes it within a second and took the one before:
+        for what would be lost if the process died after the status that follows was written.
+        """
+        await self.record(_notice("Normal", regarding, reason, message, key, action, related), promptly=promptly)
+
+    async def record(self, notice: Notice, *, promptly: bool = False) -> None:
         """Count one occurrence, and write it unless its subject has had too many."""
         series, subject = self._count(notice)
         self._recipients.note(notice)
-        if subject.take(self._clock.monotonic(), self._limits):
+        if not subject.take(self._clock.monotonic(), self._limits):
+            return
+        if promptly and self._running and self._healthy:
+            try:
+                async with asyncio.timeout(_PROMPTLY_SECONDS):
+                    await self._flush(series)
+            except TimeoutError:
+                self._healthy = False
+        if series.pending:
             await self._submit(series)
 
     async def recovered(
@@ -162,7 +177,7 @@ class EventRecorder:
         for reference in self._recipients.remembered(subject, where, before=recovery.moment):
             await self._record_recovery(recovery, reference)
         self._recoveries[subject.identity] = recovery
-        while len(self._recoveries) > self._limits.remembered:
+        while len(self._recoveries) > _ABOUTS_PER_SERIES * self._limits.remembered:
             self._recoveries.popitem(last=False)
             self.dropped += 1
         self._wake()
@@ -367,6 +382,7 @@ class EventRecorder:
                 raise
             except ClusterError as error:
                 series.tries += 1
+                self._healthy = False
                 if error.code in _LASTING or series.tries >= _TRIES:
                     self.dropped += added
                     series.pending -= added
@@ -378,6 +394,7 @@ class EventRecorder:
                 series.pending -= added
                 series.written = begun
                 series.tries = 0
+                self._healthy = True
 
     def _complain(self, text: str, error: ClusterError) -> None:
         """Log a failure, and until a minute has passed only count others: they come by the thousand."""

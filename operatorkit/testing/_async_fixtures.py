@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 import pytest_asyncio
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from operatorkit.controlplane.nodes import SimulatedNodes
     from operatorkit.operator import Operator
     from operatorkit.testing.cluster import RecordingCluster
-    from operatorkit.testing.running import RunningOperator, Shrinking
+    from operatorkit.testing.running import RunningOperator, Shrinking, Topology
 
     RunOperator = Callable[..., AbstractAsyncContextManager[RunningOperator]]
 
@@ -46,26 +47,56 @@ async def nodes(controlplane: ControlPlane, cluster: RecordingCluster) -> AsyncI
 def operator(cluster: RecordingCluster, controlplane: ControlPlane) -> RunOperator:
     """Provide the function that runs an operator in this loop.
 
-    Write `async with operator(app, clock=clock) as running: ...`. The CRDs of the operator's own kinds are installed
-    first, in all versions; external kinds that the control plane lacks get a stand-in, unless it is an existing one.
-    There, and where another than operatorkit has applied it, no CRD loses anything without `allow_shrink=True`. The
-    operator's requests, `running.writes()`, are counted apart from those that the test makes through `cluster`.
+    Write `async with operator(app, clock=clock) as running: ...`. It works in the test's namespace only (cluster-scoped
+    kinds are not limited by that); `namespace=None` means all namespaces.
+
+    Its webhooks are served and registered, at a URL of this process, so that what they deny is denied; and the handlers
+    of kopf in its modules run, in a thread of their own. `webhooks=None` and `handlers=False` leave them out. An
+    existing cluster could not call this process: there, no webhooks are served unless `webhooks` says where.
+
+    The CRDs of the operator's own kinds are installed first, in all versions; external kinds that the control plane
+    lacks get a stand-in, unless it is an existing one. There, and where another than operatorkit has applied it, no CRD
+    loses anything without `allow_shrink=True`.
+
+    The operator's requests, `running.writes()`, are counted apart from those that the test makes through `cluster`, the
+    registration of webhooks among them; what kopf's handlers send is not counted.
     """
 
     @asynccontextmanager
     async def run(
-        app: Operator, *, clock: Clock | None = None, allow_shrink: bool = False, **options: Any
+        app: Operator,
+        *,
+        clock: Clock | None = None,
+        namespace: str | None = cluster.namespace,
+        webhooks: Topology | Literal["here"] | None = "here",
+        handlers: bool = True,
+        allow_shrink: bool = False,
+        **options: Any,
     ) -> AsyncIterator[RunningOperator]:
         from operatorkit.clock import SYSTEM_CLOCK
         from operatorkit.definitions import external_kinds, own_kinds
-        from operatorkit.testing.running import install_crds, install_stand_ins, running
+        from operatorkit.testing.running import (
+            install_crds,
+            install_stand_ins,
+            running,
+            running_handlers,
+            webhooks_here,
+        )
 
         disposable = controlplane.backend != "existing"
         shrinking: Shrinking = "always" if allow_shrink else "own" if disposable else "never"
         await install_crds(cluster, own_kinds(app), shrinking=shrinking)
         if disposable:
             await install_stand_ins(external_kinds(app), cluster)
-        async with running(app, cluster, clock=clock or SYSTEM_CLOCK, **options) as started:
+        if webhooks == "here":
+            webhooks = webhooks_here(app, disposable=disposable)
+            options = {"webhook_clock": SYSTEM_CLOCK} | options
+        async with AsyncExitStack() as stack:
+            options |= {"namespace": namespace, "webhooks": webhooks}
+            started = await stack.enter_async_context(running(app, cluster, clock=clock or SYSTEM_CLOCK, **options))
+            if handlers and "kopf" in sys.modules:
+                config = controlplane.kubeconfig(namespace=cluster.namespace)
+                await stack.enter_async_context(running_handlers(app, config, namespace=namespace))
             yield started
 
     return run

@@ -45,6 +45,7 @@ class FakeClock:
             raise ValueError("FakeClock needs an aware start, for example datetime(2026, 1, 1, tzinfo=UTC)")
         self._start = start.astimezone(UTC)
         self._elapsed = 0.0
+        self._stepped = timedelta(0)
         self._lock = threading.Lock()
         self._numbers = itertools.count()
         self._sleepers: list[_Sleeper] = []
@@ -52,7 +53,7 @@ class FakeClock:
 
     def now(self) -> datetime:
         """Return the time that the test chose, aware, in UTC."""
-        return self._start + timedelta(seconds=self._elapsed)
+        return self._start + timedelta(seconds=self._elapsed) + self._stepped
 
     def monotonic(self) -> float:
         """Return the seconds that have passed since the clock was made."""
@@ -94,6 +95,13 @@ class FakeClock:
         """
         target = self._elapsed + _seconds(seconds)
         self._move(target)
+
+    def step(self, by: timedelta) -> None:
+        """Set the wall clock forth or, with a negative span, back, as a correction of the machine's time does.
+
+        `monotonic` goes on as before, and nobody wakes: who waits for a moment of the wall clock has to look again.
+        """
+        self._stepped += by
 
     async def advance(self, seconds: float | timedelta) -> None:
         """Move the clock step by step, stopping at each deadline so that those who wake can run and sleep again.

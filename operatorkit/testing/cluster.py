@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,6 +58,12 @@ class RecordingCluster:
     def reads(self) -> Counter[tuple[str, str]]:
         """Count the requests that read, by verb and resource."""
         return Counter((call.verb, call.resource) for call in self.calls if not call.is_write)
+
+    def on_new_trust(self, listener: Callable[[str], None]) -> None:
+        """Pass on what the other one offers; see `LiveCluster.on_new_trust`."""
+        offered = getattr(self._api, "on_new_trust", None)
+        if offered is not None:
+            offered(listener)
 
     def forget(self) -> None:
         """Forget the requests made so far."""
@@ -211,10 +217,10 @@ class RecordingCluster:
         uid: str | None = None,
         resource_version: str | None = None,
         dry_run: bool = False,
-    ) -> None:
+    ) -> JSONObject:
         """Ask for an object's deletion. Raises NotFound, Conflict."""
         self._record("delete", resource, None, namespace, name)
-        await self._api.delete(
+        return await self._api.delete(
             resource,
             name,
             namespace=namespace,

@@ -8,21 +8,36 @@ signals (`operatorkit run`).
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
 from operatorkit._runtime import Engine, install_definitions
+from operatorkit._runtime.admission import AtUrl, Topology
 from operatorkit._runtime.install import DEFINITIONS as CRDS
 from operatorkit._runtime.install import Shrinking, install_stand_ins
 from operatorkit.clock import SYSTEM_CLOCK, Clock
+from operatorkit.cluster import load_config
 from operatorkit.cluster.api import ClusterAPI
 from operatorkit.operator import Operator
 from operatorkit.testing.cluster import RecordingCluster
 
-__all__ = ["CRDS", "RunningOperator", "Shrinking", "install_crds", "install_stand_ins", "running"]
+__all__ = [
+    "CRDS",
+    "RunningOperator",
+    "Shrinking",
+    "Topology",
+    "install_crds",
+    "install_stand_ins",
+    "running",
+    "running_handlers",
+    "webhooks_here",
+]
+
+_log = logging.getLogger("operatorkit.testing")
 
 
 class RunningOperator:
@@ -84,3 +99,27 @@ async def install_crds(api: ClusterAPI, kinds: Iterable[type[Any]], *, shrinking
     One that a test before has applied may lose something; one that anybody else has, only as `shrinking` says.
     """
     await install_definitions(kinds, api, shrinking=shrinking)
+
+
+def webhooks_here(app: Operator, *, disposable: bool) -> Topology | None:
+    """Return where API servers find the webhooks of an operator that runs in this process; None if it has none.
+
+    With a control plane that is not `disposable`, a cluster, they would not find them: that is logged.
+    """
+    if not app.webhooks:
+        return None
+    if not disposable:
+        _log.warning("an existing cluster cannot call this process: the webhooks of %s are not served", app.name)
+        return None
+    return AtUrl()
+
+
+@asynccontextmanager
+async def running_handlers(
+    app: Operator, kubeconfig: Mapping[str, Any], *, namespace: str | None
+) -> AsyncIterator[None]:
+    """Run the handlers of kopf in an operator's modules until the block is left."""
+    from operatorkit._runtime.kopf_thread import handlers_running
+
+    async with handlers_running(app, load_config(kubeconfig), namespace=namespace):
+        yield

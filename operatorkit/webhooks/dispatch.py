@@ -15,21 +15,30 @@ import asyncio
 import base64
 import json
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, Protocol, TypeVar
 
 from operatorkit.errors import Cause, InvalidObject
 from operatorkit.names import GroupVersionKind
 from operatorkit.resource import read, write
 from operatorkit.webhooks.decision import Allowed, Decision, Denied, Mutated
 from operatorkit.webhooks.declaration import Webhook
+from operatorkit.webhooks.manifests import url_path
 from operatorkit.webhooks.patch import carried_over, json_patch
 from operatorkit.webhooks.review import API_VERSION, AdmissionRequest, MalformedReview, read_review
 
-__all__ = ["Answer", "Dispatcher"]
+__all__ = ["LARGE_BYTES", "Answer", "Dispatcher", "error_answer"]
+
+T = TypeVar("T")
 
 _log = logging.getLogger("operatorkit.webhooks")
+LARGE_BYTES = 64 * 1024
+"""Larger reviews take milliseconds to read: of 1.4 MB, hundreds of them."""
+
+_THREADS = 2
 _IDENTITY = (("apiVersion",), ("kind",), ("metadata", "name"), ("metadata", "namespace"), ("metadata", "uid"))
 
 
@@ -49,29 +58,67 @@ class _Verdict:
     patch: list[dict[str, Any]] = field(default_factory=list)
 
 
-class Dispatcher:
-    """Answers reviews with the functions of `webhooks`, by path."""
+@dataclass(frozen=True, slots=True)
+class _Objects:
+    """The typed objects of a review; `before` is the new one as it would be written, for what may change it."""
 
-    def __init__(self, webhooks: Iterable[Webhook]) -> None:
+    new: Any
+    old: Any
+    before: dict[str, Any]
+
+
+class _Run(Protocol):
+    """Runs a function here, or in a thread."""
+
+    async def __call__(self, function: Callable[..., T], *arguments: Any) -> T: ...
+
+
+class Dispatcher:
+    """Answers reviews with the functions of `webhooks`, by path; with `name`, also by the paths that a URL has."""
+
+    def __init__(self, webhooks: Iterable[Webhook], *, name: str | None = None) -> None:
         self._by_path = {webhook.path: webhook for webhook in webhooks}
+        if name is not None:
+            self._by_path |= {url_path(webhook, name): webhook for webhook in self._by_path.values()}
+
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="large reviews")  # none until the first
 
     def find(self, path: str) -> Webhook | None:
         """Return the webhook that answers at exactly this path."""
         return self._by_path.get(path)
 
+    def close(self) -> None:
+        """Give up the threads; reviews that are being answered have no answer then."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
     async def answer(self, webhook: Webhook, body: bytes, *, seconds: float) -> Answer:
-        """Answer one review within `seconds`, whatever its function does, as long as that does not block the loop."""
+        """Answer one review within `seconds`, whatever its function does, as long as that does not block the loop.
+
+        The body of a large one is read, and its answer made, in a thread: its function alone runs in the loop.
+        """
+        run = self._in_thread if len(body) > LARGE_BYTES else _here
+        deadline = asyncio.get_running_loop().time() + seconds
         try:
-            request = read_review(body)
+            async with asyncio.timeout_at(deadline):
+                request = await run(read_review, body)
         except MalformedReview as error:
             return error_answer(400, "BadRequest", str(error))
+        except TimeoutError:
+            return error_answer(503, "Timeout", f"the review was not read within {seconds:.3g} s; try again")
         try:
-            async with asyncio.timeout(seconds) as timer:
-                verdict = await _judge(webhook, request)
+            async with asyncio.timeout_at(deadline) as timer:
+                verdict = await _judge(webhook, request, run)
         except Exception as error:  # noqa: BLE001 - the outermost loop: the API server is told, and the log
             late = isinstance(error, TimeoutError) and timer.expired()
             verdict = _Verdict(_failed(webhook, request, error, seconds if late else None))
-        return Answer(200, _review(request, verdict))
+        return Answer(200, await run(_review, request, verdict))
+
+    async def _in_thread(self, function: Callable[..., T], *arguments: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, partial(function, *arguments))
+
+
+async def _here(function: Callable[..., T], *arguments: Any) -> T:
+    return function(*arguments)
 
 
 def error_answer(status: int, reason: str, message: str) -> Answer:
@@ -79,7 +126,25 @@ def error_answer(status: int, reason: str, message: str) -> Answer:
     return Answer(status, {"kind": "Status", "apiVersion": "v1", **_status(status, reason, message)})
 
 
-async def _judge(webhook: Webhook, request: AdmissionRequest) -> _Verdict:
+async def _judge(webhook: Webhook, request: AdmissionRequest, run: _Run) -> _Verdict:
+    objects = await run(_objects, webhook, request)
+    if isinstance(objects, _Verdict):
+        return objects
+    if webhook.verb == "validate":
+        decision = await webhook.function(objects.new, objects.old, request)
+        if not isinstance(decision, Allowed | Denied):
+            raise TypeError(f"it returned {type(decision).__name__}: return Allowed() or Denied(...)")
+        return _Verdict(decision)
+    decision = await webhook.function(objects.new, request)
+    if isinstance(decision, Mutated):
+        return _Verdict(decision, await run(_mutation, request, objects, decision))
+    if not isinstance(decision, Allowed | Denied):
+        raise TypeError(f"it returned {type(decision).__name__}: return Mutated(obj), Allowed() or Denied(...)")
+    return _Verdict(decision)
+
+
+def _objects(webhook: Webhook, request: AdmissionRequest) -> _Objects | _Verdict:
+    """Return what the function is given, or the verdict where it is not called."""
     wanted = webhook.resource.gvk
     if request.kind != wanted or request.subresource:
         what = f"{request.kind} {request.subresource}".strip()
@@ -89,22 +154,16 @@ async def _judge(webhook: Webhook, request: AdmissionRequest) -> _Verdict:
         return _Verdict(Denied(fault, reason="BadRequest"))
     try:
         new = _typed(webhook, request.object)
-        old = _old(webhook, request) if webhook.verb == "validate" else None
+        if webhook.verb == "validate":
+            return _Objects(new, _old(webhook, request), {})
     except InvalidObject as error:
         return _Verdict(_unreadable(request, error))
-    if webhook.verb == "validate":
-        decision = await webhook.function(new, old, request)
-        if not isinstance(decision, Allowed | Denied):
-            raise TypeError(f"it returned {type(decision).__name__}: return Allowed() or Denied(...)")
-        return _Verdict(decision)
-    before = write(new)
-    decision = await webhook.function(new, request)
-    if isinstance(decision, Mutated):
-        assert request.object is not None, "mutating webhooks are for CREATE and UPDATE"
-        return _Verdict(decision, _patch(request.object, before, write(decision.obj)))
-    if not isinstance(decision, Allowed | Denied):
-        raise TypeError(f"it returned {type(decision).__name__}: return Mutated(obj), Allowed() or Denied(...)")
-    return _Verdict(decision)
+    return _Objects(new, None, write(new))
+
+
+def _mutation(request: AdmissionRequest, objects: _Objects, decision: Mutated[Any]) -> list[dict[str, Any]]:
+    assert request.object is not None, "mutating webhooks are for CREATE and UPDATE"
+    return _patch(request.object, objects.before, write(decision.obj))
 
 
 def _typed(webhook: Webhook, obj: Mapping[str, Any] | None) -> Any:

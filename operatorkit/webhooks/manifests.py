@@ -17,17 +17,22 @@ from operatorkit.webhooks.declaration import Webhook
 
 __all__ = [
     "CONFIGURATIONS",
+    "MANAGER",
     "ServiceReference",
     "configuration_name",
     "configurations",
     "labels_of",
     "leaves_out_own_namespace",
+    "url_path",
 ]
 
 _GROUP = "admissionregistration.k8s.io"
 _NAMESPACE_LABEL = "kubernetes.io/metadata.name"  # every namespace bears it, and nobody can take it away
 _SYSTEM = ["kube-system", "kube-node-lease"]
 _SERVICE_MAX_LENGTH = 55  # without "-webhook"
+MANAGER = "operatorkit"
+"""The label app.kubernetes.io/managed-by of what operators register themselves."""
+
 CONFIGURATIONS: dict[Literal["mutate", "validate"], ApiResource] = {
     "mutate": ApiResource(
         _GROUP, "v1", "MutatingWebhookConfiguration", "mutatingwebhookconfigurations", namespaced=False
@@ -74,7 +79,7 @@ def configuration_name(operator: str, *, service: ServiceReference | None = None
     return ".".join(filter(None, (*who, PREFIX)))
 
 
-def labels_of(operator: str, *, managed_by: str = "operatorkit") -> dict[str, str]:
+def labels_of(operator: str, *, managed_by: str = MANAGER) -> dict[str, str]:
     """Return the labels by which the configurations of an operator are known, and whose they are."""
     return {"app.kubernetes.io/name": operator, "app.kubernetes.io/managed-by": managed_by}
 
@@ -86,7 +91,7 @@ def configurations(
     at: ServiceReference | str,
     ca_pem: bytes | None = None,
     namespace: str | None = None,
-    managed_by: str = "operatorkit",
+    managed_by: str = MANAGER,
 ) -> list[dict[str, Any]]:
     """Return the configurations of an operator: the mutating one, the validating one, or both, as it has webhooks.
 
@@ -101,7 +106,7 @@ def configurations(
     name = configuration_name(operator, service=service, namespace=namespace)
     found = []
     for verb, resource in CONFIGURATIONS.items():
-        entries = [_entry(webhook, at, ca_pem, namespace) for webhook in webhooks if webhook.verb == verb]
+        entries = [_entry(webhook, at, ca_pem, namespace, name) for webhook in webhooks if webhook.verb == verb]
         if entries:
             labels = labels_of(operator, managed_by=managed_by)
             found.append(
@@ -115,7 +120,18 @@ def configurations(
     return found
 
 
-def _entry(webhook: Webhook, at: ServiceReference | str, ca_pem: bytes | None, namespace: str | None) -> dict[str, Any]:
+def url_path(webhook: Webhook, name: str) -> str:
+    """Return the path of a webhook at a URL; `name` is its configuration's.
+
+    It says how to remove the registration. A process that was killed cannot, and of what is in a registration, the
+    API server shows only the webhook's name and the URL to those whose writes it rejects then.
+    """
+    return f"/if-nobody-answers-kubectl-delete/{CONFIGURATIONS[webhook.verb].plural}/{name}{webhook.path}"
+
+
+def _entry(
+    webhook: Webhook, at: ServiceReference | str, ca_pem: bytes | None, namespace: str | None, name: str
+) -> dict[str, Any]:
     resource = webhook.resource
     rule = {
         "apiGroups": [resource.group],
@@ -127,7 +143,7 @@ def _entry(webhook: Webhook, at: ServiceReference | str, ca_pem: bytes | None, n
     entry: dict[str, Any] = {
         "name": webhook.name,
         "admissionReviewVersions": ["v1"],
-        "clientConfig": _client(webhook, at, ca_pem),
+        "clientConfig": _client(webhook, at, ca_pem, name),
         "rules": [rule],
         "failurePolicy": webhook.failure_policy,
         "matchPolicy": "Equivalent",
@@ -172,10 +188,10 @@ def _names_namespaces(selector: Mapping[str, Any]) -> bool:
     )
 
 
-def _client(webhook: Webhook, at: ServiceReference | str, ca_pem: bytes | None) -> dict[str, Any]:
+def _client(webhook: Webhook, at: ServiceReference | str, ca_pem: bytes | None, name: str) -> dict[str, Any]:
     client: dict[str, Any] = {}
     if isinstance(at, str):
-        client["url"] = at + webhook.path
+        client["url"] = at + url_path(webhook, name)
     else:
         client["service"] = {"namespace": at.namespace, "name": at.name, "port": at.port, "path": webhook.path}
     if ca_pem is not None:

@@ -30,16 +30,10 @@ def carried_over(original: Any, before: Any, after: Any) -> Any:
 
     Guarantees: what is equal in `before` and `after` is in the result as it is in `original`, known or not.
     """
+    if isinstance(original, dict) and isinstance(before, dict) and isinstance(after, dict):
+        return _carried_over_fields(original, before, after)
     if _same(before, after):
         return original
-    if isinstance(original, dict) and isinstance(before, dict) and isinstance(after, dict):
-        result = {key: value for key, value in original.items() if key in after or key not in before}
-        for key, value in after.items():
-            if key not in before:
-                result[key] = value
-            elif not _same(before[key], value):
-                result[key] = carried_over(original.get(key, _MISSING), before[key], value)
-        return result
     if (
         isinstance(original, list)
         and isinstance(before, list)
@@ -48,6 +42,23 @@ def carried_over(original: Any, before: Any, after: Any) -> Any:
     ):
         return _carried_over_items(original, before, after)
     return after
+
+
+def _carried_over_fields(original: dict[str, Any], before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
+    """Go down both at once, so that nothing is compared twice; what has not changed is the original itself."""
+    changed: dict[str, Any] = {}
+    for key, value in after.items():
+        if key not in before:
+            changed[key] = value
+            continue
+        known = original.get(key, _MISSING)
+        result = carried_over(known, before[key], value)
+        if result is not known:
+            changed[key] = result
+    removed = [key for key in before if key not in after and key in original]
+    if not changed and not removed:
+        return original
+    return {key: value for key, value in original.items() if key not in removed} | changed
 
 
 def _carried_over_items(original: list[Any], before: list[Any], after: list[Any]) -> list[Any]:
@@ -69,6 +80,8 @@ def _carried_over_items(original: list[Any], before: list[Any], after: list[Any]
 
 def _same(one: Any, other: Any) -> bool:
     """Compare as JSON does: true is not 1, and the order of keys does not count."""
+    if one is other:
+        return True
     if isinstance(one, dict) and isinstance(other, dict):
         return one.keys() == other.keys() and all(_same(value, other[key]) for key, value in one.items())
     if isinstance(one, list) and isinstance(other, list):

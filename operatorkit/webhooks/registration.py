@@ -10,10 +10,14 @@ not: what is in them (`operatorkit.webhooks.manifests`).
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
+import ipaddress
 import logging
+import ssl
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 from operatorkit.clock import Clock
 from operatorkit.cluster import ClusterAPI, History, Informer, JSONObject, PatchType
@@ -22,17 +26,19 @@ from operatorkit.names import ApiResource
 from operatorkit.webhooks.declaration import Webhook
 from operatorkit.webhooks.manifests import (
     CONFIGURATIONS,
+    MANAGER,
     ServiceReference,
     configuration_name,
     configurations,
     labels_of,
 )
 
-__all__ = ["Registration", "remove"]
+__all__ = ["Registration", "remove", "remove_stale"]
 
 _log = logging.getLogger("operatorkit.webhooks")
 
 _PAUSE_SECONDS = 1.0
+_ANSWER_SECONDS = 2.0
 
 
 class Registration:
@@ -145,6 +151,55 @@ async def remove(api: ClusterAPI, operator: str, *, name: str | None = None) -> 
             await _delete(api, resource, live)
             removed.append(f"{resource.kind} {live['metadata']['name']}")
     return removed
+
+
+async def remove_stale(api: ClusterAPI) -> list[str]:
+    """Delete what operators that were killed have registered at URLs of this machine, and return what was deleted.
+
+    Stale is what leads to addresses of this machine only, where nobody listens, or somebody whom the registration does
+    not trust: another process has the port now. One that is only slow is left alone. Raises ClusterError.
+    """
+    labels = f"app.kubernetes.io/managed-by={MANAGER}"
+    removed = []
+    for resource in CONFIGURATIONS.values():
+        for live in (await api.list(resource, label_selector=labels)).items:
+            if await _is_stale(live):
+                await _delete(api, resource, live)
+                what = f"{resource.kind} {live['metadata']['name']}"
+                _log.info("removed %s, which a process that is gone left behind: nobody answers it", what)
+                removed.append(what)
+    return removed
+
+
+async def _is_stale(live: JSONObject) -> bool:
+    clients = [entry.get("clientConfig") or {} for entry in live.get("webhooks") or []]
+    places = [urlsplit(str(client.get("url") or "")) for client in clients]
+    if not places or not all(place.scheme == "https" and _is_here(place.hostname) for place in places):
+        return False
+    trusted = [str(client.get("caBundle") or "") for client in clients]
+    found = {(place.hostname or "", place.port or 443, ca) for place, ca in zip(places, trusted, strict=True)}
+    return not any([await _is_served(*one) for one in found])
+
+
+async def _is_served(host: str, port: int, ca_bundle: str) -> bool:
+    """Tell whether somebody whom `ca_bundle` trusts may be listening; in doubt, yes."""
+    try:
+        context = ssl.create_default_context(cadata=base64.b64decode(ca_bundle).decode("ascii"))
+        async with asyncio.timeout(_ANSWER_SECONDS):
+            _, writer = await asyncio.open_connection(host, port, ssl=context)
+    except (ConnectionRefusedError, ssl.SSLError):
+        return False
+    except (OSError, ValueError):
+        return True
+    writer.transport.abort()
+    return True
+
+
+def _is_here(host: str | None) -> bool:
+    try:
+        return ipaddress.ip_address(host or "").is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 async def _registered(api: ClusterAPI, resource: ApiResource, operator: str, name: str | None) -> list[JSONObject]:

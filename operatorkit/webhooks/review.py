@@ -10,7 +10,6 @@ different requests (repeated keys, a second answer, objects that contradict each
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast, get_args
@@ -24,7 +23,6 @@ __all__ = ["API_VERSION", "AdmissionRequest", "MalformedReview", "UserInfo", "re
 API_VERSION = "admission.k8s.io/v1"
 MAX_DEPTH = 200
 _MAX_UID = 256
-_TEXT_OR_BRACKET = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)
 _SAID_BY = "the AdmissionReview"
 
 
@@ -83,29 +81,34 @@ def read_review(body: bytes) -> AdmissionRequest:
 
 
 def _decoded(body: bytes) -> Any:
-    if _depth(body) > MAX_DEPTH:
-        raise MalformedReview(f"{_SAID_BY} is nested more than {MAX_DEPTH} levels deep")
     try:
-        return json.loads(body.decode("utf-8"), object_pairs_hook=_without_repetition, parse_constant=_no_number)
-    except (ValueError, RecursionError) as error:
+        found = json.loads(body.decode("utf-8"), object_pairs_hook=_without_repetition, parse_constant=_no_number)
+    except RecursionError:  # the parser's own bound is not far above ours
+        raise _too_deep() from None
+    except ValueError as error:
         raise MalformedReview(f"{_SAID_BY} is not JSON: {error}") from error
+    if body.count(b"[") + body.count(b"{") > MAX_DEPTH and _is_too_deep(found):
+        raise _too_deep()
+    return found
 
 
-def _depth(body: bytes) -> int:
-    """Count how deep brackets go, outside of text; no deeper than is needed to know that it is too deep."""
-    if body.count(b"[") + body.count(b"{") <= MAX_DEPTH:
-        return 0
-    depth = deepest = 0
-    for match in _TEXT_OR_BRACKET.finditer(body):
-        first = match[0][:1]
-        if first in b"[{":
-            depth += 1
-            deepest = max(deepest, depth)
-            if deepest > MAX_DEPTH:
-                break
-        elif first in b"]}":
-            depth -= 1
-    return deepest
+def _too_deep() -> MalformedReview:
+    return MalformedReview(f"{_SAID_BY} is nested more than {MAX_DEPTH} levels deep")
+
+
+def _is_too_deep(value: Any) -> bool:
+    """Count levels, one by one, and no more than is needed to know."""
+    level = [value]
+    for _ in range(MAX_DEPTH + 1):
+        level = [
+            inner
+            for one in level
+            for inner in (one.values() if isinstance(one, dict) else one if isinstance(one, list) else ())
+            if isinstance(inner, dict | list)
+        ]
+        if not level:
+            return False
+    return True
 
 
 def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

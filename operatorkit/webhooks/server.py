@@ -21,7 +21,7 @@ from aiohttp import web
 from operatorkit.resource import parse_duration
 from operatorkit.serving import Limits, Listener, bind
 from operatorkit.webhooks.declaration import Webhook
-from operatorkit.webhooks.dispatch import Answer, Dispatcher, error_answer
+from operatorkit.webhooks.dispatch import LARGE_BYTES, Answer, Dispatcher, error_answer
 
 __all__ = ["MAX_BODY_BYTES", "WebhookServer"]
 
@@ -30,7 +30,6 @@ _log = logging.getLogger("operatorkit.webhooks")
 MAX_BODY_BYTES = 7 * 1024 * 1024
 """An object has at most 3 MB when it is sent; a review holds two of them and little else."""
 
-_LARGE_BYTES = 64 * 1024
 _LARGE_AT_ONCE = 8
 _SMALL_AT_ONCE = 256
 _BODY_SECONDS = 5.0
@@ -38,7 +37,7 @@ _MARGIN = 0.9  # of the API server's patience: the rest is for the way
 _LONGEST = timedelta(seconds=30)
 _LINGERING_SECONDS = 2.0  # for the rest of a body that was refused
 _MAX_LINE_BYTES = 4096
-_MAX_HEADERS = 64  # API servers send fewer than 10
+_MAX_HEADERS = 32  # API servers send fewer than 10
 
 
 class _ClientFaults(logging.LoggerAdapter[logging.Logger]):
@@ -54,6 +53,8 @@ class _ClientFaults(logging.LoggerAdapter[logging.Logger]):
 class WebhookServer:
     """Serves webhooks at `host` (None: every address) and `port` (0: a free one) from `start` to `stop`.
 
+    `name` is that of the configurations that lead here by a URL, if any do.
+
     Guarantees: connections are bounded as `limits` say (`operatorkit.serving.Listener`); at most 8 reviews of more
     than 64 KiB, which may have 7 MiB, and 256 smaller ones are in memory at once, from their bodies to their answers;
     every request is answered within the time that its API server gave, less a tenth; `use` takes effect for the next
@@ -66,9 +67,10 @@ class WebhookServer:
         *,
         host: str | None = "127.0.0.1",
         port: int = 0,
+        name: str | None = None,
         limits: Limits | None = None,
     ) -> None:
-        self._dispatcher = Dispatcher(webhooks)
+        self._dispatcher = Dispatcher(webhooks, name=name)
         self._host = host
         self._port = port
         self._bound = 0
@@ -124,6 +126,7 @@ class WebhookServer:
         await self._listener.stop()
         await runner.cleanup()
         await self._listener.close_connections()
+        self._dispatcher.close()
 
     async def _handle(self, request: web.Request) -> web.Response:
         answer = await self._answer(request)
@@ -151,7 +154,7 @@ class WebhookServer:
         except ValueError as error:
             return error_answer(400, "BadRequest", f"timeout: {error}")
         deadline = started + limit.total_seconds() * _MARGIN
-        small = request.content_length is not None and request.content_length <= _LARGE_BYTES
+        small = request.content_length is not None and request.content_length <= LARGE_BYTES
         try:
             async with AsyncExitStack() as turn:
                 async with asyncio.timeout_at(min(deadline, started + _BODY_SECONDS)):

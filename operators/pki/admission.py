@@ -16,12 +16,21 @@ from datetime import timedelta
 
 from operatorkit import AdmissionRequest, Allowed, Cause, Denied, Mutated
 from operatorkit.webhooks import invalid, required
-from operators.pki.api import Certificate, CertificatePolicy, CertificateSpec
+from operators.pki.api import Certificate, CertificatePolicy, CertificateSpec, ClusterIssuer, Issuer, Pki
 from operators.pki.observe import app
-from operators.pki.policy_check import check_policy
-from operators.pki.request import Fault, Request, is_dns_name, read_request
+from operators.pki.policy_check import check_policy, notes_on
+from operators.pki.request import Fault, Request, is_dns_name, read_issuer, read_pki, read_request
 
-__all__ = ["default_certificate", "new_faults", "validate_certificate", "validate_policy", "warnings_of"]
+__all__ = [
+    "default_certificate",
+    "new_faults",
+    "validate_certificate",
+    "validate_cluster_issuer",
+    "validate_issuer",
+    "validate_pki",
+    "validate_policy",
+    "warnings_of",
+]
 
 LONG_SERVER_LIFE = timedelta(days=825)
 LONG_RSA_LIFE = timedelta(days=730)
@@ -66,17 +75,53 @@ async def default_certificate(certificate: Certificate, request: AdmissionReques
 async def validate_policy(
     new: CertificatePolicy, old: CertificatePolicy | None, request: AdmissionRequest
 ) -> Allowed | Denied:
-    """Refuse what cannot be understood: such a policy would allow nothing."""
+    """Refuse what cannot be understood: such a policy would allow nothing; warn of what is other than it seems."""
     del request
-    known = check_policy(old.spec) if old is not None else []
-    if new.metadata.deletion_timestamp is None and (fresh := new_faults(check_policy(new.spec), known)):
+    if new.metadata.deletion_timestamp is not None or (old is not None and old.spec == new.spec):
+        return Allowed()
+    if fresh := new_faults(check_policy(new.spec), check_policy(old.spec) if old is not None else []):
+        return Denied(*(_cause(fault) for fault in fresh))
+    return Allowed(warnings=notes_on(new.spec))
+
+
+@app.validate(Issuer)
+async def validate_issuer(new: Issuer, old: Issuer | None, request: AdmissionRequest) -> Allowed | Denied:
+    """Refuse a reference to a Secret that cannot exist."""
+    del request
+    return _judge_issuer(new, old)
+
+
+@app.validate(ClusterIssuer)
+async def validate_cluster_issuer(
+    new: ClusterIssuer, old: ClusterIssuer | None, request: AdmissionRequest
+) -> Allowed | Denied:
+    """Refuse a reference to a Secret that cannot exist."""
+    del request
+    return _judge_issuer(new, old)
+
+
+@app.validate(Pki)
+async def validate_pki(new: Pki, old: Pki | None, request: AdmissionRequest) -> Allowed | Denied:
+    """Refuse what no Certificate could be made of."""
+    del request
+    if new.metadata.deletion_timestamp is not None:
+        return Allowed()
+    if fresh := new_faults(read_pki(new.spec), read_pki(old.spec) if old is not None else []):
+        return Denied(*(_cause(fault) for fault in fresh))
+    return Allowed()
+
+
+def _judge_issuer(new: Issuer | ClusterIssuer, old: Issuer | ClusterIssuer | None) -> Allowed | Denied:
+    if new.metadata.deletion_timestamp is not None:
+        return Allowed()
+    if fresh := new_faults(read_issuer(new.spec), read_issuer(old.spec) if old is not None else []):
         return Denied(*(_cause(fault) for fault in fresh))
     return Allowed()
 
 
 def new_faults(faults: Sequence[Fault], known: Sequence[Fault]) -> list[Fault]:
     """Return the faults that were not there before; one that only moved within its list was."""
-    before = [_identity(fault) for fault in known]
+    before = {_identity(fault) for fault in known}
     return [fault for fault in faults if _identity(fault) not in before]
 
 

@@ -54,7 +54,7 @@ _CATEGORY = "pki-all"  # not pki: kubectl would take that for the category where
 _DURATION = r"self.matches('^([0-9]+([.][0-9]+)?(h|m|s))+$')"
 _AGE = PrinterColumn("Age", ".metadata.creationTimestamp", type="date")
 _READY = PrinterColumn("Ready", '.status.conditions[?(@.type=="Ready")].status')
-_REASON = PrinterColumn("Reason", '.status.conditions[?(@.type=="Ready")].reason', priority=1)
+_REASON = PrinterColumn("Reason", '.status.conditions[?(@.type=="Ready")].reason')
 
 # Durations stay text here: what is wrong with one is said with the remedy, by the operator where a server does not
 # evaluate rules, and an object with a bad one can still be read. `operators.pki.request` makes them timedelta.

@@ -30,7 +30,7 @@ from operators.pki.plan import Observed, Refuse, StoredSecret
 from operators.pki.pods import controller_reference, has_ended, secrets_of
 from operators.pki.repairs import RepairBackOff
 from operators.pki.report import INDEX_SECRETS
-from operators.pki.request import read_request
+from operators.pki.request import describe, read_issuer, read_request
 from operators.pki.signer import SelfSigner, Signer, SignerError
 
 __all__ = [
@@ -103,7 +103,12 @@ def _certificates_behind(namespace: str, name: str, reader: Reader) -> list[Obje
 def certificates_near_secret(secret: V1Secret, reader: Reader) -> Iterable[ObjectKey]:
     """Return the Certificates that write this Secret, and those whose issuer has its CA in it."""
     key = _key(secret.metadata)
-    found = _certificates_of_secret(key.namespace, key.name, reader)
+    owner = controller_reference(secret.metadata) if secret.metadata is not None else None
+    found = [
+        one
+        for one in _certificates_of_secret(key.namespace, key.name, reader)
+        if owner is None or (owner.kind, owner.name) != (Certificate.kind, one.name)  # which hears of its child anyway
+    ]
     for issuer in issuers_of_secret(secret, reader):
         found += certificates_of_issuer(issuer, reader)
     return found
@@ -387,6 +392,8 @@ def _ca_secret(issuer: AnyIssuer) -> ObjectKey | None:
         raise SignerError("Set exactly one of spec.ca and spec.selfSigned")
     if spec.ca is None:
         return None
+    if faults := read_issuer(spec):
+        raise SignerError(describe(faults), invalid=True)
     return ObjectKey(issuer.metadata.namespace or app.settings.own_namespace, spec.ca.secret_name)
 
 

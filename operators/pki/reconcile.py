@@ -113,10 +113,16 @@ async def _decide(certificate: Certificate, ctx: Context) -> Step:
         return step
     try:
         again = await look_again(seen, ctx)
-        return await _plan(again)
+        return step if _is_the_same(seen, again) else await _plan(again)
     except Forbidden as error:
         ctx.log.warning("what the caches say is not confirmed: %s", error)
         return step
+
+
+def _is_the_same(seen: Observed, again: Observed) -> bool:
+    """Tell whether the cluster has what the caches had: the plan is made once then."""
+    versions = [{(one.metadata.uid, one.metadata.generation) for one in each.policies} for each in (seen, again)]
+    return seen.signer == again.signer and versions[0] == versions[1]
 
 
 async def _plan(seen: Observed) -> Step:
@@ -184,7 +190,8 @@ async def _issue(certificate: Certificate, ctx: Context, step: Issue) -> Requeue
     try:
         made = await _make(step, ctx.clock.now())
         secret = secret_of(certificate, made.material, request=step.digest, revision=step.revision)
-        await ctx.apply(secret, *kept_secrets(certificate, ctx))
+        kept = kept_secrets(certificate, ctx)
+        await ctx.apply(secret, *kept, wake=False)  # it was verified: a second run would find it right
     except VerificationError as error:
         reference = certificate.spec.issuer_ref
         message = f"Check {reference.kind} {reference.name}: what it signed was not written, because {error}"
@@ -300,10 +307,11 @@ async def _judge_issuer(issuer: AnyIssuer, ctx: Context) -> Requeue | None:
             if until > now:
                 await report.pending(scope, ctx, reasons.ISSUER_NOT_READY, str(error))
                 return _at(until, ctx)
-        await _complain(issuer, ctx, reasons.ISSUER_NOT_READY, str(error))
+        reason = reasons.INVALID_SPEC if error.invalid else reasons.ISSUER_NOT_READY
+        await _complain(issuer, ctx, reason, str(error))
         if error.until is not None:
             return _at(error.until, ctx)
-        raise TerminalError(str(error), reason=reasons.ISSUER_NOT_READY, reported=True) from error
+        raise TerminalError(str(error), reason=reason, reported=True) from error
     await ctx.events.hold(scope, [])
     issuer.status.fingerprint = fingerprint(signer)
     if not isinstance(signer, CaSigner):

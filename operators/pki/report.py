@@ -82,6 +82,7 @@ async def issued(certificate: Certificate, ctx: Context, material: Material, cau
         key=_series(certificate, reason),
         action=_ACTION,
         related=certificate,
+        promptly=True,
     )
     await _tell_recovered(certificate, ctx, material)
 
@@ -95,11 +96,9 @@ async def recovered(certificate: Certificate, ctx: Context, material: Material) 
 async def _tell_recovered(certificate: Certificate, ctx: Context, material: Material) -> None:
     """Tell those who had been told of a failure of this Certificate, and still exist.
 
-    Nobody was where none is recorded in its status, unless an operator died before it recorded one.
+    Also where it is said to be ready: an operator that died may have said so to nobody else.
     """
     ready = get_condition(certificate.status.conditions, "Ready")
-    if ready is not None and ready.status == "True":
-        return
     if ready is None and _age_seconds(certificate, ctx.clock.now()) < _SETTLING_SECONDS:
         return
 

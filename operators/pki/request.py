@@ -16,7 +16,7 @@ from datetime import timedelta
 from urllib.parse import urlsplit
 
 from operatorkit.names import dns_label_error, dns_subdomain_error
-from operators.pki.api import CertificateSpec, KeyAlgorithm, NameConstraints, PkiSpec, PrivateKey, Usage
+from operators.pki.api import CertificateSpec, IssuerSpec, KeyAlgorithm, NameConstraints, PkiSpec, PrivateKey, Usage
 from operators.pki.patterns import canonical_uri
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "is_dns_name",
     "object_name_faults",
     "parse_duration",
+    "read_issuer",
     "read_pki",
     "read_request",
     "renewal_floor",
@@ -191,6 +192,11 @@ def read_pki(spec: PkiSpec) -> list[Fault]:
     return [*faults, *object_name_faults("spec.issuerRef.name", spec.issuer_ref.name, "an issuer")]
 
 
+def read_issuer(spec: IssuerSpec) -> list[Fault]:
+    """Return what is wrong with the spec of an issuer by itself."""
+    return [] if spec.ca is None else object_name_faults("spec.ca.secretName", spec.ca.secret_name, "a Secret")
+
+
 def object_name_faults(field: str, name: str, kind: str) -> list[Fault]:
     """Return what is wrong with a reference to an object: no server would have one of that name."""
     problem = dns_subdomain_error(name)
@@ -290,8 +296,11 @@ def _uri_problem(name: str) -> str | None:
         port = parts.port
     except ValueError as error:
         return f"it is not a URI: {error}"
-    if port is not None and not parts.hostname:
+    host = parts.hostname or ""
+    if port is not None and not host:
         return "it has a port without a host"
+    if _NUMBER.fullmatch(host.rpartition(".")[2]) and not _is_ip_address(host):
+        return "its host is neither a name nor an address"
     return None if parts.netloc or parts.path else "it has neither a host nor a path"
 
 

@@ -24,11 +24,15 @@ MINIMUM_LIFE = timedelta(hours=1)
 class SignerError(Exception):
     """An issuer cannot sign; the message says what is wrong with its Secret, and the remedy first.
 
-    `until` is when it will be able to, where time alone is the remedy; `absent` says that there is no such Secret.
+    `until` is when it will be able to, where time alone is the remedy; `absent` says that there is no such Secret, and
+    `invalid` that the issuer's spec is at fault.
     """
 
-    def __init__(self, message: str, *, until: datetime | None = None, absent: bool = False) -> None:
+    def __init__(
+        self, message: str, *, until: datetime | None = None, absent: bool = False, invalid: bool = False
+    ) -> None:
         super().__init__(message)
+        self.invalid = invalid
         self.until = until
         self.absent = absent
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import json
 import secrets
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -489,3 +491,113 @@ async def test_a_watch_ends_when_the_schema_of_its_kind_changes(http, own):
         version = [{"op": "add", "path": "/spec/versions/0/schema/openAPIV3Schema/description", "value": "new"}]
         assert (await http.patch(f"{CRDS}/{own.name}", version, "json")).status == 200
         assert await watch.next() is None
+
+
+@pytest.mark.parametrize(
+    ("value", "cell"),
+    [
+        ("", "<unknown>"),
+        ("null", "<unknown>"),
+        ("yesterday", "<invalid>"),
+        ("2020-01-01", "<invalid>"),
+        ("2020-01-01T00:00:00", "<invalid>"),
+        ("20200101T000000Z", "<invalid>"),
+        ("2020-01-01 00:00:00Z", "<invalid>"),
+        ("2020-01-01t00:00:00z", "<invalid>"),
+        ("2020-13-01T00:00:00Z", "<invalid>"),
+        ("2020-01-01T24:00:00Z", "<invalid>"),
+        ("0000-01-01T00:00:00Z", "292y"),
+        ("0001-01-01T00:00:00Z", "<unknown>"),
+        ("0001-01-01T00:00:00+14:00", "292y"),
+        ("9999-12-31T23:59:59-23:59", "<invalid>"),
+        (5, None),
+        (True, None),
+        (None, None),
+        ([], None),
+    ],
+)
+async def test_a_column_of_dates_shows_whatever_is_there(http, dated, value, cell):
+    obj = {"kind": "Dated", "apiVersion": dated.split("/namespaces/")[0].removeprefix("/apis/")}
+    await http.delete(f"{dated}/d")
+    made = await http.post(dated, {**obj, "metadata": {"name": "d"}, "spec": {"at": value}})
+    assert made.status == 201, made.text
+    table = await http.get(f"{dated}/d", headers={"Accept": TABLE})
+    assert table.status == 200, table.text
+    assert table.json["rows"][0]["cells"] == ["d", cell]
+
+
+@pytest.mark.parametrize(
+    ("value", "cells"),
+    [
+        (1.5, [1, 1.5, "1.5"]),
+        (2**53, [2**53, 2**53, str(2**53)]),
+        (1e300, [-(2**63), 1e300, "1e+300"]),
+        (None, [None, None, "<no value>"]),
+        ("x", [None, None, "x"]),
+    ],
+)
+async def test_a_column_of_numbers_shows_whatever_is_there(http, dated, value, cells):
+    path = dated.replace("dateds", "numbereds")
+    obj = {"kind": "Numbered", "apiVersion": dated.split("/namespaces/")[0].removeprefix("/apis/")}
+    await http.delete(f"{path}/n")
+    made = await http.post(path, {**obj, "metadata": {"name": "n"}, "spec": {"value": value}})
+    assert made.status == 201, made.text
+    table = await http.get(f"{path}/n", headers={"Accept": TABLE})
+    assert table.json["rows"][0]["cells"] == ["n", *cells]
+
+
+def printed(group, kind, columns):
+    """Return the definition of a kind that holds anything and has these columns."""
+    plural = f"{kind.lower()}s"
+    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
+    names = {"kind": kind, "plural": plural}
+    spec = {"group": group, "scope": "Namespaced", "names": names}
+    spec["versions"] = [{**version, "additionalPrinterColumns": columns}]
+    return {"metadata": {"name": f"{plural}.{group}"}, "spec": spec}
+
+
+@pytest.fixture(scope="module")
+def printing(controlplane):
+    """Two kinds for the module, with a column of dates and with columns of numbers."""
+    group, admin = f"{secrets.token_hex(4)}.example.com", User.of(controlplane)
+    dates = [{"name": "At", "type": "date", "jsonPath": ".spec.at"}]
+    numbers = [{"name": it, "type": it, "jsonPath": ".spec.value"} for it in ("integer", "number", "string")]
+    for kind, columns in (("Dated", dates), ("Numbered", numbers)):
+        answer = admin.request("POST", CRDS, printed(group, kind, columns))
+        assert answer.status == 201, answer.text
+    yield group
+    for kind in ("dateds", "numbereds"):
+        admin.request("DELETE", f"{CRDS}/{kind}.{group}")
+
+
+@pytest_asyncio.fixture
+async def dated(http, printing):
+    """Return where objects of the kind with a column of dates are; `numbereds` are beside them."""
+
+    async def listed():
+        return all([(await http.get(http.path(f"{printing}/v1/{it}"))).status == 200 for it in ("dateds", "numbereds")])
+
+    await eventually(listed)
+    return http.path(f"{printing}/v1/dateds")
+
+
+async def test_a_definition_may_come_in_protobuf(http):
+    """As client-go's typed clients send it; the bytes are theirs."""
+    data = Path(__file__).with_name("definition.pb")
+    wanted = json.loads(data.with_suffix(".json").read_text())
+    headers = {"Content-Type": "application/vnd.kubernetes.protobuf"}
+    accept = {"Accept": "application/vnd.kubernetes.protobuf, */*;q=0.9"}
+    path = f"{CRDS}/{wanted['metadata']['name']}"
+    await http.delete(path)
+    await http.gone(path)
+    made = await http.post(CRDS, data.read_bytes(), headers=headers)
+    assert made.status == 201, made.text
+    assert (await http.get(path, headers=accept)).status == 200
+    from_protobuf = made.json["spec"]
+    await http.delete(path)
+    await http.gone(path)
+    from_json = await http.post(CRDS, wanted)
+    assert from_json.status == 201, from_json.text
+    assert from_json.json["spec"] == from_protobuf
+    await http.delete(path)

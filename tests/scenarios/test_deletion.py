@@ -239,6 +239,51 @@ async def test_a_namespace_takes_everything_in_it_along(http, config_map):
     await http.gone(f"/api/v1/namespaces/{name}")
 
 
+async def test_the_pods_of_a_namespace_go_before_everything_else(http, config_map):
+    name = f"{http.namespace}-ordered"
+    assert (await http.post("/api/v1/namespaces", {"metadata": {"name": name}})).status == 201
+    pod = {"metadata": {"name": "p", "finalizers": ["example.com/hold"]}}
+    pod["spec"] = {
+        "nodeName": "nowhere",
+        "terminationGracePeriodSeconds": 0,
+        "containers": [{"name": "c", "image": "i"}],
+    }
+    assert (await http.post(http.path("pods", ns=name), pod)).status == 201
+    assert (await http.post(http.path("configmaps", ns=name), config_map("kept"))).status == 201
+    held = config_map("held", finalizers=["example.com/other"])
+    assert (await http.post(http.path("configmaps", ns=name), held)).status == 201
+    await http.delete(f"/api/v1/namespaces/{name}")
+
+    async def reported():
+        status = (await http.get(f"/api/v1/namespaces/{name}")).json["status"]
+        return {it["type"]: (it["status"], it["message"]) for it in status.get("conditions") or ()}
+
+    async def deleted():
+        return (await http.get(http.path("pods", "p", ns=name))).json["metadata"]["deletionTimestamp"]
+
+    await eventually(deleted)
+    assert {status for status, _ in (await eventually(reported)).values()} == {"False"}  # nothing of pods is said
+    for kept in ("kept", "held"):
+        found = await http.get(http.path("configmaps", kept, ns=name))
+        assert "deletionTimestamp" not in found.json["metadata"]
+    await http.patch(http.path("pods", "p", ns=name), {"metadata": {"finalizers": None}})
+
+    async def rest():
+        found = (await http.get(http.path("configmaps", "held", ns=name))).json
+        return "deletionTimestamp" in found["metadata"]
+
+    await eventually(rest)
+    await http.gone(http.path("configmaps", "kept", ns=name))
+    held_up = "Some content in the namespace has finalizers remaining: example.com/other in 1 resource instances"
+
+    async def said():
+        return (await reported())["NamespaceFinalizersRemaining"] == ("True", held_up)
+
+    await eventually(said)
+    await http.patch(http.path("configmaps", "held", ns=name), {"metadata": {"finalizers": None}})
+    await http.gone(f"/api/v1/namespaces/{name}")
+
+
 async def test_nothing_can_be_created_in_a_namespace_that_is_not_there(http, config_map):
     answer = await http.post(http.path("configmaps", ns="nowhere"), config_map())
     assert answer.status == 404

@@ -95,7 +95,9 @@ def run(cluster, world):
     return lambda app: running(app, world, namespace=cluster.namespace, network_clock=Hasty())
 
 
-def copier(runs: list[str], *, look: bool = False, ask: bool = False, status: bool = False) -> Operator:
+def copier(
+    runs: list[str], *, look: bool = False, ask: bool = False, status: bool = False, wake: bool = True
+) -> Operator:
     """Put the text into a ConfigMap or into the status; look at ConfigMaps, or ask the cluster, before."""
     app = Operator("copier")
 
@@ -114,7 +116,7 @@ def copier(runs: list[str], *, look: bool = False, ask: bool = False, status: bo
                 note.status.others = "there"
             except NotFound:
                 note.status.others = "absent"
-        await ctx.apply(V1ConfigMap(metadata={"name": note.metadata.name}, data={"text": note.spec.text}))
+        await ctx.apply(V1ConfigMap(metadata={"name": note.metadata.name}, data={"text": note.spec.text}), wake=wake)
 
     return app
 
@@ -263,6 +265,19 @@ async def test_a_run_that_looked_before_it_applied_runs_again_and_sees_its_child
         await create(cluster)
         await operator.settled()
         assert (await content(cluster, NOTES, "status"))["others"] == seen
+
+
+@pytest.mark.parametrize("how", [{"look": True}, {"ask": True}])
+async def test_a_run_that_looked_and_says_that_its_own_write_need_not_wake_it_does_not_run_again(cluster, run, how):
+    runs: list[str] = []
+    async with run(copier(runs, wake=False, **how)) as operator:
+        await create(cluster)
+        await operator.settled()
+        assert runs == ["one"]
+        await change(cluster, CONFIG_MAPS, {"data": {"text": "spoilt"}})
+        await eventually(lambda: len(runs) > 1)  # what others do wakes it all the same
+        await operator.settled()
+        assert await content(cluster, CONFIG_MAPS, "data") == {"text": "one"}
 
 
 async def test_a_change_behind_a_gap_of_the_watch_is_not_taken_for_the_echo_of_a_status(cluster, world, run):

@@ -423,3 +423,51 @@ async def test_a_number_that_json_does_not_have_is_an_error_that_names_the_field
             f"the status of Case {cluster.namespace}/a cannot be written: ratio is {number!r}, which JSON does not have"
         )
         assert not await status_of(cluster)
+
+
+async def test_a_change_of_the_objects_own_spec_is_logged_once_with_its_fields(cluster, operator, caplog):
+    app = Operator("judge")
+
+    @app.reconcile(Case)
+    async def reconcile(case: Case, ctx: Context) -> None:
+        if case.spec.size == 2:
+            case.spec.size, case.metadata.labels["seen"] = 3, "yes"
+        case.status.note = f"{case.spec.size}"
+
+    def lines() -> list[str]:
+        return [record.getMessage() for record in caplog.records if "of its own object" in record.getMessage()]
+
+    async with operator(app) as running:
+        await cluster.create(CASES, Case(metadata=ObjectMeta(name="a")).write(), namespace=cluster.namespace)
+        await running.settled()
+        assert lines() == []
+        for at in range(2):
+            change = {"spec": {"size": 2}, "metadata": {"annotations": {"at": str(at)}}}
+            await cluster.patch(CASES, "a", change, patch_type=PatchType.MERGE, namespace=cluster.namespace)
+            await running.settled()
+        [line] = lines()
+        assert line.startswith(
+            f"Case {cluster.namespace}/a: the reconcile function changed metadata.labels, spec.size of its own object, "
+            f"which is not written"
+        )
+        assert (await cluster.get(CASES, "a", namespace=cluster.namespace))["spec"]["size"] == 2
+
+
+async def test_a_change_of_a_built_in_object_is_logged_and_what_means_the_same_is_not(cluster, operator, caplog):
+    app, name = Operator("judge"), f"it-{cluster.namespace}"
+
+    def decide(obj, ctx):
+        obj.metadata.labels = obj.metadata.labels or {}
+        if obj.data.get("a") == "c":
+            obj.data["a"] = "changed"
+
+    app.reconcile(V1ConfigMap)(only(name, decide))
+    async with operator(app) as running:
+        await made(cluster, V1ConfigMap)
+        await running.settled()
+        assert "of its own object" not in caplog.text
+        resource = api_resource_of(V1ConfigMap)
+        change = {"data": {"a": "c"}}
+        await cluster.patch(resource, name, change, patch_type=PatchType.MERGE, namespace=cluster.namespace)
+        await running.settled()
+        assert "changed data.a of its own object" in caplog.text

@@ -153,3 +153,97 @@ async def test_the_node_is_ready(http, nodes):
         return True
 
     await eventually(ready)
+
+
+BEHAVIOR = "nodes.operatorkit.dev/behavior"
+
+
+async def behaving(http, value, name="p"):
+    """Create a pod that behaves so."""
+    wanted = pod(name)
+    wanted["metadata"]["annotations"] = {BEHAVIOR: value}
+    await http.created("pods", wanted)
+
+
+async def behaves(http, value, name="p"):
+    answer = await http.patch(http.path("pods", name), {"metadata": {"annotations": {BEHAVIOR: value}}})
+    assert answer.status == 200, answer.text
+
+
+async def condition_of(http, type_, name="p"):
+    conditions = (await http.get(http.path("pods", name))).json["status"].get("conditions") or ()
+    return next((it for it in conditions if it["type"] == type_), {})
+
+
+async def test_a_pod_that_is_to_be_unschedulable_waits_until_it_may_run(http, nodes):
+    await behaving(http, "unschedulable")
+
+    async def unschedulable():
+        found = await condition_of(http, "PodScheduled")
+        return (found.get("status"), found.get("reason")) == ("False", "Unschedulable")
+
+    await eventually(unschedulable)
+    assert (await events_of(http, "p"))["FailedScheduling"]["type"] == "Warning"
+    await behaves(http, None)
+    await eventually(lambda: is_running(http))
+
+
+async def test_a_pod_whose_image_cannot_be_pulled_says_so_until_it_can(http, nodes):
+    await behaving(http, "image-pull-failure")
+    await eventually(lambda: waits_with(http, "ImagePullBackOff"))
+    assert await phase_of(http, "p") == "Pending"
+    [container] = (await http.get(http.path("pods", "p"))).json["status"]["containerStatuses"]
+    assert container["state"]["waiting"]["message"].startswith('Back-off pulling image "web:1"')
+    await behaves(http, None)
+    await eventually(lambda: is_running(http))
+
+
+async def test_a_pod_that_crashes_is_started_again_and_again(http, nodes):
+    await behaving(http, "crash-loop")
+
+    async def restarted():
+        [container] = (await http.get(http.path("pods", "p"))).json["status"].get("containerStatuses") or [{}]
+        return container.get("restartCount", 0) >= 2 and container
+
+    container = await eventually(restarted)
+    assert container["state"]["waiting"]["reason"] == "CrashLoopBackOff"
+    assert container["lastState"]["terminated"]["exitCode"] == 1
+    assert (await condition_of(http, "Ready"))["reason"] == "ContainersNotReady"
+    assert await phase_of(http, "p") == "Running"
+    await behaves(http, "runs")
+    await eventually(lambda: is_running(http))
+
+
+async def test_a_pod_that_never_becomes_ready_runs_nevertheless(http, nodes):
+    await behaving(http, "never-ready")
+
+    async def unready():
+        found = await condition_of(http, "ContainersReady")
+        return await phase_of(http, "p") == "Running" and found.get("status") == "False"
+
+    await eventually(unready)
+    assert (await condition_of(http, "Ready"))["status"] == "False"
+    await behaves(http, "runs")
+    await eventually(lambda: is_running(http))
+
+
+async def test_a_pod_may_take_its_time_to_start(http, nodes):
+    await behaving(http, "slow-start=1h")
+    await eventually(lambda: waits_with(http, "ContainerCreating"))
+    await behaves(http, "slow-start=1ms")
+    await eventually(lambda: is_running(http))
+
+
+async def test_a_behavior_that_is_none_is_reported_at_the_pod(http, nodes):
+    await behaving(http, "sulk")
+    await eventually(lambda: is_running(http))
+    message = (await events_of(http, "p"))["InvalidBehavior"]["message"]
+    assert message.startswith(f"annotation {BEHAVIOR}: 'sulk' is no behavior: write one of runs, unschedulable, ")
+
+
+async def test_an_eviction_and_a_node_end_a_pod_that_crashes(http, nodes):
+    await behaving(http, "crash-loop")
+    await eventually(lambda: waits_with(http, "CrashLoopBackOff"))
+    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "p"}}
+    assert (await http.post(http.path("pods", "p", sub="eviction"), eviction)).status == 201
+    await http.gone(http.path("pods", "p"))

@@ -20,6 +20,7 @@ from operatorkit.errors import NotFound
 from operatorkit.names import ApiResource
 from operatorkit.resource import api_resource_of
 from operatorkit.testing import eventually
+from operatorkit.webhooks.manifests import CONFIGURATIONS
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "01_website.py"
 WEBSITES = ApiResource("example.io", "v1", "Website", "websites", namespaced=True)
@@ -209,6 +210,37 @@ async def test_missing_permissions_are_named_with_verb_resource_and_group(start,
     assert '  patch websites/status in API group "example.io"' in missing
     assert '  delete configmaps in API group ""' in missing
     assert len(missing) == len(set(missing)) == 12
+
+
+CLUSTER_SCOPED = """
+from operatorkit import Context, Model, Operator, Resource
+from operatorkit.resource import NoStatus
+
+class Spec(Model):
+    size: int = 1
+
+class Zone(Resource[Spec, NoStatus], group="wide.example.io", version="v1", scope="Cluster"): ...
+class House(Resource[Spec, NoStatus], group="wide.example.io", version="v1"): ...
+
+app = Operator("wide")
+
+@app.reconcile(Zone)
+async def zone(obj: Zone, ctx: Context) -> None: ...
+
+@app.reconcile(House)
+async def house(obj: House, ctx: Context) -> None: ...
+"""
+
+
+async def test_cluster_scoped_kinds_are_named_that_one_namespace_does_not_limit(cluster, start, kubeconfig, tmp_path):
+    (tmp_path / "wide.py").write_text(CLUSTER_SCOPED)
+    run = ("run", "wide.py", "--install", "--kubeconfig", kubeconfig)
+    process = start(*run, "--namespace", cluster.namespace, "--context", "operatorkit")
+    await process.says(
+        f"wide works in namespace {cluster.namespace}, and reconciles all objects of cluster-scoped kinds"
+    )
+    assert "cluster-scoped kinds: Zone;" in process.said
+    await process.says("wide is ready")
 
 
 async def test_an_unreachable_api_server_is_one_line(start, tmp_path, controlplane):
@@ -402,6 +434,24 @@ async def test_dev_cuts_a_reconcile_short_that_holds_up_a_reload_and_says_so(sta
     path.unlink()
     await process.says("site.py is gone: starting again")
     await process.says("operatorkit: there is no file")
+
+
+async def test_dev_removes_the_webhooks_of_an_operator_that_was_killed(start, tmp_path):
+    from operatorkit.cluster import LiveCluster, load_config
+
+    path, config = _copy_of_example(tmp_path, "slain"), tmp_path / "slain-kubeconfig"
+    judged = "\n\n@app.validate(Website)\nasync def validate(new, old, request): ...\n"
+    path.write_text(path.read_text() + judged + 'print("pid", __import__("os").getpid(), flush=True)\n')
+    process = start("dev", path, "--nodes", "0", "--kubeconfig", config)
+    await process.says("website is ready")
+    assert "kubectl delete validatingwebhookconfigurations/website.operatorkit.dev" in process.said
+    async with LiveCluster(load_config(config)) as api:
+        assert await api.get(CONFIGURATIONS["validate"], "website.operatorkit.dev")
+        os.kill(int(re.findall(r"pid (\d+)", process.said)[-1]), signal.SIGKILL)
+        await process.says("the operator ended (exit code -9); waiting for a change of its code")
+        await process.says("it left ValidatingWebhookConfiguration website.operatorkit.dev behind")
+        with pytest.raises(NotFound):
+            await api.get(CONFIGURATIONS["validate"], "website.operatorkit.dev")
 
 
 async def test_dev_never_writes_over_the_kubeconfig_of_another_cluster(start, tmp_path):

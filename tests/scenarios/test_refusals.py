@@ -265,6 +265,135 @@ async def test_a_list_that_makes_no_sense_is_refused(http, query, code, message)
     assert (answer.status, answer.json["message"]) == (code, message)
 
 
+MANY = "9" * 400
+MORE = "9" * 5_000  # digits: more than Python makes a number of without being told to
+
+
+@pytest.mark.parametrize("option", ["limit", "timeoutSeconds", "gracePeriodSeconds"])
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        (MANY, "value out of range"),
+        (MORE, "value out of range"),
+        ("9223372036854775808", "value out of range"),
+        ("-9223372036854775809", "value out of range"),
+        ("\N{FULLWIDTH DIGIT ONE}\N{FULLWIDTH DIGIT TWO}", "invalid syntax"),
+        ("\N{ARABIC-INDIC DIGIT THREE}", "invalid syntax"),
+        ("1_0", "invalid syntax"),
+        (" 1", "invalid syntax"),
+        ("1\n", None),
+        ("1.0", "invalid syntax"),
+        ("0x1", "invalid syntax"),
+        ("", "invalid syntax"),
+    ],
+    ids=lambda it: it and it[:20],
+)
+async def test_an_option_that_is_no_number_is_refused_in_whatever_digits_it_is_written(http, option, value, why):
+    method, name = ("DELETE", "nobody") if option == "gracePeriodSeconds" else ("GET", None)
+    answer = await http.request(method, http.path("configmaps", name), query={option: value})
+    assert answer.status == 400, answer.text
+    if why is not None:
+        assert answer.json["message"] == f'strconv.ParseInt: parsing "{value}": {why}'
+
+
+@pytest.mark.parametrize("value", ["9223372036854775807", "+5", "007"])
+async def test_an_option_may_be_any_number_of_64_bits(http, value):
+    answer = await http.get(http.path("configmaps"), query={"limit": value})
+    assert answer.status == 200, answer.text
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        (MANY, "invalid duration"),
+        (f"{MANY}s", "invalid duration"),
+        (f"{MORE}s", "invalid duration"),
+        ("293y", 'unknown unit "y" in duration'),
+        ("2562048h", "invalid duration"),
+        ("5", "missing unit in duration"),
+        ("1h2", "missing unit in duration"),
+        ("-", "invalid duration"),
+        (".s", "invalid duration"),
+    ],
+    ids=lambda it: it[:10],
+)
+async def test_a_timeout_that_is_no_duration_is_refused(http, value, why):
+    answer = await http.get("/api", query={"timeout": value})
+    assert answer.status == 400, answer.text
+    begin = answer.json["message"].partition(" - ")[0]
+    assert begin == "invalid timeout specified in the request URL"
+    assert answer.json["message"].removeprefix(f"{begin} - ") == (f'time: {why} "{value}"')
+
+
+@pytest.mark.parametrize("value", ["", "0", "1m", "1h0.5m", "2562047h", "900000000us", ".5h", "5.m"])
+async def test_a_timeout_is_a_duration(http, value):
+    assert (await http.get("/api", query={"timeout": value})).status == 200
+    watched = {"watch": "1", "timeoutSeconds": "1", "timeout": "nonsense"}  # a watch has no such end
+    assert (await http.get(http.path("configmaps"), query=watched)).status == 200
+
+
+@pytest.mark.parametrize("value", [MANY, MORE, "18446744073709551616"], ids=lambda it: it[:20])
+async def test_a_resource_version_of_more_than_64_bits_is_refused(http, value):
+    why = f'resourceVersion: Invalid value: "{value}": strconv.ParseUint: parsing "{value}": value out of range'
+    listed = await http.get(http.path("configmaps"), query={"resourceVersion": value})
+    assert (listed.status, listed.json["message"]) == (400, f"invalid resource version: {why}")
+    read = await http.get(http.path("configmaps", "a"), query={"resourceVersion": value})
+    assert (read.status, read.json["message"]) == (500, why)
+
+
+@pytest.mark.parametrize("digits", [400, 5_000])
+async def test_a_number_beyond_all_floats_is_refused(http, digits):
+    number = "9" * digits
+    body = f'{{"metadata": {{"name": "a", "generation": {number}}}}}'.encode()
+    answer = await http.post(http.path("configmaps"), body)
+    assert answer.status == 400, answer.text
+    assert answer.json["message"].startswith(
+        f'ConfigMap in version "v1" cannot be handled as a ConfigMap: json: cannot unmarshal number {number} into Go '
+    )
+
+
+@pytest.mark.parametrize("value", [2**63, 10**30, 1.5, True, "1"], ids=lambda it: str(it)[:20])
+async def test_a_grace_period_is_an_integer_of_64_bits(http, value):
+    answer = await http.delete(http.path("pods", "p"), {"gracePeriodSeconds": value})
+    assert answer.status == 400, answer.text
+    assert answer.json["message"].startswith("json: cannot unmarshal ")
+    assert answer.json["message"].endswith(" into Go struct field DeleteOptions.gracePeriodSeconds of type int64")
+
+
+@pytest.mark.parametrize("seconds", [10**10, 2**63 - 1])
+async def test_a_grace_period_may_be_longer_than_any_calendar(http, seconds):
+    spec = {"nodeName": "nowhere", "containers": [{"name": "c", "image": "i"}]}
+    await http.created("pods", {"metadata": {"name": "p"}, "spec": spec})
+    answer = await http.delete(http.path("pods", "p"), {"gracePeriodSeconds": seconds})
+    assert answer.status == 200, answer.text
+    assert answer.json["metadata"]["deletionGracePeriodSeconds"] == seconds
+    assert answer.json["metadata"]["deletionTimestamp"]
+    assert (await http.delete(http.path("pods", "p"), {"gracePeriodSeconds": 0})).status == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "headers"),
+    [
+        ("GET", "/api/v1/nodes/nobody", {}),
+        ("PUT", "/api/v1/nodes", {}),
+        ("GET", "/api/v1/nodes", {"Accept": "text/csv"}),
+        ("POST", "/api/v1/nodes", {"Content-Type": "image/png"}),
+        ("GET", "/api/v1/nodes?limit=x", {}),
+        ("GET", "/nowhere", {}),
+        ("GET", "/apis/nowhere/v1", {}),
+        ("GET", "/healthz", {}),
+        ("GET", "/version", {}),
+        ("GET", "/api/v1/nodes", {}),
+    ],
+    ids=lambda it: it if isinstance(it, str) else "",
+)
+async def test_no_answer_is_kept_by_a_cache_nor_is_text_taken_for_a_page(http, method, path, headers):
+    answer = await http.request(method, path, headers=headers)
+    assert answer.headers["cache-control"] == "no-cache, private"
+    is_text = answer.headers["content-type"].startswith("text/plain")
+    assert answer.headers.get("x-content-type-options") == ("nosniff" if is_text else None)
+
+
 async def test_a_page_of_what_may_be_old_is_the_whole(http, config_map):
     for name in "abc":
         await http.created("configmaps", config_map(name, labels={"page": "1"}))

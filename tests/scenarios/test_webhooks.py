@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import socket
 import ssl
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -20,10 +21,12 @@ from operatorkit.errors import ClusterError, Forbidden, Invalid, NotFound
 from operatorkit.resource import NoStatus
 from operatorkit.settings import Settings
 from operatorkit.testing import FakeClock, eventually
-from operatorkit.testing.running import running
-from operatorkit.webhooks import configuration_name, invalid, required
+from operatorkit.testing.running import install_crds, running
+from operatorkit.webhooks import configuration_name, configurations, invalid, required
 from operatorkit.webhooks.certificates import CA_LIFE, LEAF_LIFE, SECRETS, Bundle, CertificateStore, renewed
 from operatorkit.webhooks.manifests import CONFIGURATIONS
+from operatorkit.webhooks.registration import remove_stale
+from operatorkit.webhooks.server import WebhookServer
 
 VALIDATING = CONFIGURATIONS["validate"]
 
@@ -86,8 +89,7 @@ def served(operator, cluster, door, namespace):
         app.reads(Gadget)
         clocks = {"clock": clock, "network_clock": network_clock}
         more = {name: it for name, it in clocks.items() if it is not None}
-        if limited:
-            more["namespace"] = namespace
+        more["namespace"] = namespace if limited else None
         async with operator(app, webhooks=webhooks or AtUrl(), **more) as running:
             await in_force(cluster, door)
             running.app = app
@@ -472,3 +474,74 @@ async def test_two_operators_of_one_name_in_two_namespaces_leave_each_other_alon
         await cluster.create(GADGETS, gadget(), namespace=namespace)
         assert first.app.name == other.name
     assert not names & {it["metadata"]["name"] for it in (await cluster.list(VALIDATING)).items}
+
+
+async def killed(cluster, app, *, url=None):
+    """Register the webhooks of an operator as a process does that is killed then, with nobody at the port."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    bundle = renewed(None, ["127.0.0.1"], SYSTEM_CLOCK.now())
+    found = configurations(app.name, app.webhooks, at=url or f"https://127.0.0.1:{port}", ca_pem=bundle.ca_pem)
+    for one in found:
+        await cluster.create(VALIDATING, one)
+    return configuration_name(app.name), port
+
+
+@pytest.fixture
+def abandoned(namespace):
+    app = Operator(f"abandoned-{namespace}")
+
+    @app.validate(Gadget, namespace_selector={"matchLabels": {"kubernetes.io/metadata.name": namespace}})
+    async def validate(new, old, request):
+        return Allowed()
+
+    return app
+
+
+async def test_what_a_killed_operator_registered_says_in_the_error_how_it_is_removed(cluster, abandoned, namespace):
+    await install_crds(cluster, [Gadget])
+    name, port = await killed(cluster, abandoned)
+    remedy = f"/if-nobody-answers-kubectl-delete/validatingwebhookconfigurations/{name}/validate/"
+
+    async def refused():
+        with pytest.raises(ClusterError, match="connection refused") as error:
+            await cluster.create(GADGETS, gadget(), namespace=namespace, dry_run=True)
+        assert f"https://127.0.0.1:{port}{remedy}" in error.value.message
+        return True
+
+    await eventually(refused, message="the API server calls nobody")
+    await cluster.delete(VALIDATING, name)
+
+
+@pytest.mark.parametrize("port_of", ["nobody", "another process"])
+async def test_the_next_operator_on_this_machine_removes_what_a_killed_one_registered(
+    served, cluster, abandoned, port_of, namespace
+):
+    name, port = await killed(cluster, abandoned)
+    if port_of == "another process":
+        bundle = renewed(None, ["127.0.0.1"], SYSTEM_CLOCK.now())
+        server = WebhookServer([], port=port)
+        server.use(bundle.cert_pem, bundle.key_pem)
+        await server.start()
+    async with served() as running:
+        with pytest.raises(NotFound):
+            await cluster.get(VALIDATING, name)
+        await cluster.get(VALIDATING, configuration_name(running.app.name))  # its own is there
+    if port_of == "another process":
+        await server.stop()
+
+
+@pytest.mark.parametrize("url", ["https://192.0.2.1:9443", "https://webhooks.example.io"])
+async def test_what_is_elsewhere_is_never_taken_for_abandoned(cluster, abandoned, url):
+    await install_crds(cluster, [Gadget])
+    name, _ = await killed(cluster, abandoned, url=url)
+    assert await remove_stale(cluster) == []
+    await cluster.delete(VALIDATING, name)
+
+
+async def test_an_operator_that_answers_is_never_taken_for_abandoned(served, cluster):
+    async with served() as running:
+        assert f"ValidatingWebhookConfiguration {configuration_name(running.app.name)}" not in await remove_stale(
+            cluster
+        )
+        await cluster.get(VALIDATING, configuration_name(running.app.name))

@@ -10,14 +10,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import shutil
+import tempfile
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
 
 from operatorkit._runtime import Engine, install_definitions
 from operatorkit.controlplane.embedded import EmbeddedServer
+from operatorkit.errors import AlreadyExists
 from operatorkit.testing.cluster import RecordingCluster
-from soak.library import Hall, Journal, Rule, StoredShelf, Traits, faults_of, operator
+from soak.library import CONFIG_MAPS, Hall, Journal, Rule, StoredShelf, Traits, faults_of, operator
 from soak.network import Faults, Network
 from soak.users import NAMESPACES, Users
 from soak.virtual import LoopClock
@@ -41,6 +47,7 @@ class History:
     requests: int = 0
     injected: int = 0
     restarts: int = 0
+    replaced: str = ""
 
     def report(self) -> str:
         """Say what was wrong, and in which circumstances."""
@@ -60,11 +67,12 @@ class _Process:
         self._history = history
         self._journal = journal
         self._rng = rng
+        self.clock = LoopClock()
         self.engine = self._made()
         self._task = asyncio.create_task(self.engine.run())
 
     def _made(self) -> Engine:
-        clock = LoopClock()
+        clock = self.clock
         app = operator(self._history.traits, self._journal, self._rng)
         return Engine(app, self.cluster, clock=clock, network_clock=clock, namespace=self._namespace)
 
@@ -86,10 +94,48 @@ class _Process:
         await self._task
 
 
+class _Servers:
+    """The server of a history, and the one that takes its place: an empty one, or one restored from a backup."""
+
+    def __init__(self, server: EmbeddedServer, stack: AsyncExitStack, directory: Path, namespace: str) -> None:
+        self.now = server
+        self._stack = stack
+        self._directory = directory
+        self._namespace = namespace
+        self._backup: Path | None = None
+
+    async def prepare(self) -> None:
+        """Install what a history needs; it may be there."""
+        await install_definitions([StoredShelf, Hall, Rule], self.now.local)
+        name = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self._namespace}}
+        with contextlib.suppress(AlreadyExists):
+            await self.now.local.create(NAMESPACES, name)
+
+    async def start(self, data: Path) -> None:
+        """Start a server with what `data` holds."""
+        server = EmbeddedServer(tls=False, clock=LoopClock(), data=data)
+        self.now = await self._stack.enter_async_context(server)
+        await self.prepare()
+
+    def back_up(self) -> None:
+        """Keep what the server holds now."""
+        self._backup = self._directory / "backup"
+        shutil.copyfile(self._directory / "first", self._backup)
+
+    async def replace(self, rng: random.Random) -> str:
+        """Start the other one, and let it count on; the first one goes on, unless its watches are ended."""
+        how = "restored" if self._backup is not None else "empty"
+        await self.start(self._backup or self._directory / "second")
+        for number in range(rng.choice([0, 50, 400])):  # of others, who have been faster than our watches
+            obj = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": f"o{number}"}}
+            with contextlib.suppress(AlreadyExists):
+                await self.now.local.create(CONFIG_MAPS, obj, namespace="default")
+        return how
+
+
 async def live_all(seeds: Iterable[int]) -> list[History]:
-    """Live through the histories of some seeds, one after the other, on one control plane."""
+    """Live through the histories of some seeds, one after the other; on one control plane, where it is not replaced."""
     async with EmbeddedServer(tls=False, clock=LoopClock()) as server:
-        await install_definitions([StoredShelf, Hall, Rule], server.local)
         return [await live(server, seed) for seed in seeds]
 
 
@@ -98,32 +144,50 @@ async def live(server: EmbeddedServer, seed: int) -> History:
     random.seed(seed)  # informers draw their pauses from it
     rng = random.Random(seed)
     history = History(seed, Traits.drawn(rng), Faults.drawn(rng))
-    journal, namespace, api = Journal(), f"h{seed}", server.local
-    await api.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
+    async with AsyncExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        servers = _Servers(server, stack, directory, f"h{seed}")
+        if rng.random() < 0.3:
+            history.replaced = "soon"
+            await servers.start(directory / "first")
+        else:
+            await servers.prepare()
+        await _live(servers, history, rng)
+    return history
+
+
+async def _live(servers: _Servers, history: History, rng: random.Random) -> None:
+    journal, namespace, api = Journal(), f"h{history.seed}", servers.now.local
     network = Network(api, rng, history.faults)
     users = Users(api, namespace, rng, history.traits)
     history.did = users.did
     process = _Process(network, namespace, history, journal, rng)
     try:
-        await _unrest(server, users, process, history, rng)
+        await _unrest(servers, users, process, history, rng)
         network.faults, history.traits.failing = Faults(), 0.0
         await network.quiet()
         await users.make_peace()
         await _at_rest(process, history)
-        history.wrong += await faults_of(api, namespace, namespace, history.traits, journal)
+        if history.replaced:
+            journal.outside.clear()  # what was lost with its server was never finalized
+        history.wrong += await faults_of(users.api, namespace, namespace, history.traits, journal)
         history.wrong += await _unquiet(process, journal)
     finally:
         history.runs, history.requests, history.injected = journal.runs, network.calls, network.seen.total()
         await process.end()
         await users.leave()
-    return history
 
 
-async def _unrest(
-    server: EmbeddedServer, users: Users, process: _Process, history: History, rng: random.Random
-) -> None:
+async def _unrest(servers: _Servers, users: Users, process: _Process, history: History, rng: random.Random) -> None:
     pause, restarts = rng.choice([0.001, 0.02, 0.1, 0.5]), rng.choice([0.0, 0.0, 0.05])
-    for _ in range(rng.choice([20, 60, 150])):
+    acts = rng.choice([20, 60, 150])
+    replaced_at = rng.randrange(acts) if history.replaced else acts
+    backed_up_at = rng.randrange(2 * acts)  # or not at all before it is replaced
+    for act in range(acts):
+        if history.replaced and act == backed_up_at < replaced_at:
+            servers.back_up()
+        if act == replaced_at:
+            await _replace(servers, users, process, history, rng)
         await users.act()
         if rng.random() < 0.7:
             await asyncio.sleep(rng.random() * pause)
@@ -131,9 +195,22 @@ async def _unrest(
             await process.network.quiet()  # a status that is carried out after its writer is gone is past a predicate
             await process.restart()
         if rng.random() < 0.03:
-            server.core.storage.forget()
+            servers.now.core.storage.forget()
+        if rng.random() < 0.02:
+            process.clock.stepped += timedelta(hours=rng.uniform(-2, 2))
         if rng.random() < 0.02:
             history.faults.down = not history.faults.down
+    history.faults.down = False
+
+
+async def _replace(servers: _Servers, users: Users, process: _Process, history: History, rng: random.Random) -> None:
+    """Let another server take the place of the one there is, so that connections break, or fall silent."""
+    await process.network.quiet()
+    history.faults.down = rng.random() < 0.5
+    history.replaced = await servers.replace(rng)
+    users.did.append(f"the server is replaced: {history.replaced}")
+    process.network.replace(servers.now.local, silent=rng.random() < 0.5)
+    users.api = servers.now.local
     history.faults.down = False
 
 

@@ -166,7 +166,8 @@ def operator(traits: Traits, journal: Journal, rng: random.Random) -> Operator:
         ctx.condition("Ready", True, "Placed")
         journal.again[f"{shelf.metadata.uid} {shelf.metadata.generation}"] += 1
         if shelf.spec.mode == "again" and journal.again[f"{shelf.metadata.uid} {shelf.metadata.generation}"] < 3:
-            return Requeue(after=timedelta(seconds=rng.random() * 5))
+            wait = timedelta(seconds=rng.random() * 5)
+            return Requeue(at=ctx.clock.now() + wait) if rng.random() < 0.5 else Requeue(after=wait)
         if shelf.spec.mode == "soon" and journal.again[f"{shelf.metadata.uid} {shelf.metadata.generation}"] < 3:
             return Requeue()
         return None

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, cast
@@ -38,6 +38,7 @@ class Faults:
     watch_end: float = 0.0
     watch_gone: float = 0.0
     watch_deaf: float = 0.0
+    watch_silent: float = 0.0
     repeat: float = 0.0
     page_expired: float = 0.0
     latency: float = 0.001
@@ -59,11 +60,44 @@ class Faults:
             watch_end=maybe(0.4),
             watch_gone=maybe(0.4),
             watch_deaf=maybe(0.4),
+            watch_silent=maybe(0.02),
             repeat=maybe(0.1),
             page_expired=maybe(0.5),
             latency=rng.choice([0.0, 0.001, 0.02, 0.05]),
             lag=rng.choice([0.0, 0.001, 0.02, 0.1]),
         )
+
+
+class _Watch:
+    """An open watch: `end` is set when its server is replaced, `silent` if that does not show."""
+
+    def __init__(self) -> None:
+        self.end = asyncio.Event()
+        self.silent = False
+
+
+async def _until(watch: _Watch, events: Any) -> AsyncGenerator[WatchEvent, None]:
+    """Yield what a watch brings until its server is replaced."""
+    ended = asyncio.ensure_future(watch.end.wait())
+    following = None
+    try:
+        while True:
+            following = asyncio.ensure_future(anext(events))
+            await asyncio.wait({ended, following}, return_when=asyncio.FIRST_COMPLETED)
+            if ended.done():
+                if watch.silent:
+                    await asyncio.Event().wait()
+                raise Unreachable("connection reset")
+            try:
+                yield following.result()
+            except StopAsyncIteration:
+                return
+    finally:
+        for task in (ended, following):
+            if task is not None:
+                task.cancel()
+        await asyncio.gather(*(task for task in (ended, following) if task is not None), return_exceptions=True)
+        await events.aclose()
 
 
 class Network:
@@ -76,6 +110,7 @@ class Network:
         self.seen: Counter[str] = Counter()
         self.calls = 0
         self._underway: set[asyncio.Task[Any]] = set()
+        self._watches: set[_Watch] = set()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.api, name)
@@ -86,6 +121,13 @@ class Network:
             return False
         self.seen[what] += 1
         return True
+
+    def replace(self, api: ClusterAPI, *, silent: bool) -> None:
+        """Let another server answer from now on; watches of the first one end, or bring nothing any more."""
+        self.api = api
+        for watch in self._watches:
+            watch.silent = silent
+            watch.end.set()
 
     async def quiet(self) -> None:
         """Return when no request is on its way any more that its sender has given up."""
@@ -153,8 +195,8 @@ class Network:
     async def create(self, *args: Any, **options: Any) -> Any:
         return await self._write(lambda: self.api.create(*args, **options), conflicts=False)
 
-    async def delete(self, *args: Any, **options: Any) -> None:
-        await self._write(lambda: self.api.delete(*args, **options), conflicts=False)
+    async def delete(self, *args: Any, **options: Any) -> Any:
+        return await self._write(lambda: self.api.delete(*args, **options), conflicts=False)
 
     async def watch(self, resource: Any, **options: Any) -> AsyncIterator[WatchEvent]:
         self.calls += 1
@@ -163,7 +205,17 @@ class Network:
             raise Unreachable("connection refused")
         if self.happens("watch_gone"):
             raise Gone("too old resource version", code=410)
-        async with aclosing(cast("Any", self.api.watch(resource, **options))) as events:
+        watch = _Watch()
+        self._watches.add(watch)
+        try:
+            async with aclosing(self._brought(watch, resource, options)) as events:
+                async for event in events:
+                    yield event
+        finally:
+            self._watches.discard(watch)
+
+    async def _brought(self, watch: _Watch, resource: Any, options: Any) -> AsyncGenerator[WatchEvent, None]:
+        async with aclosing(_until(watch, cast("Any", self.api.watch(resource, **options)))) as events:
             async for event in events:
                 await self._takes(self.faults.lag)
                 if self.faults.down:
@@ -171,6 +223,8 @@ class Network:
                 if self.happens("watch_deaf"):  # what happens from here on is seen by a list only
                     await self._takes(2.0)
                     raise Gone("too old resource version", code=410)
+                if self.happens("watch_silent"):
+                    await asyncio.Event().wait()
                 if self.happens("watch_end"):
                     self._end()
                     return

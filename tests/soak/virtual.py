@@ -42,10 +42,13 @@ class _Loop(asyncio.SelectorEventLoop):
 
 
 class LoopClock:
-    """The time of the running loop, as an operator's clock."""
+    """The time of the running loop, as an operator's clock, whose wall clock may be set."""
+
+    def __init__(self) -> None:
+        self.stepped = timedelta(0)
 
     def now(self) -> datetime:
-        return datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=self.monotonic())
+        return datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=self.monotonic()) + self.stepped
 
     def monotonic(self) -> float:
         return asyncio.get_running_loop().time()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from kubernetes.client.models import V1ConfigMap, V1Node, V1ObjectMeta, V1Pod, V1Secret
@@ -129,6 +129,15 @@ def test_a_requeue_in_the_past_is_refused():
         Requeue(after=timedelta(seconds=-1))
 
 
+def test_a_moment_to_run_again_has_a_time_zone_and_no_duration_beside_it():
+    moment = datetime(2030, 1, 1, tzinfo=UTC)
+    assert Requeue(at=moment).at == moment
+    with pytest.raises(ValueError, match=r"has no time zone: give an aware datetime"):
+        Requeue(at=datetime(2030, 1, 1))  # noqa: DTZ001
+    with pytest.raises(ValueError, match="has both: give one of them"):
+        Requeue(timedelta(0), at=moment)
+
+
 def test_a_finalize_function_may_be_declared_before_or_after_the_reconcile_function():
     before, after = Operator("a"), Operator("b")
     before.finalize(Thing)(nothing)
@@ -168,3 +177,21 @@ def test_importing_the_public_names_loads_neither_kopf_nor_kubernetes_nor_aiohtt
         "assert not loaded, loaded"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_kind_may_be_finalized_only() -> None:
+    app = Operator("tester")
+
+    @app.finalize(Thing)
+    async def clean(obj: Thing, ctx: object) -> None: ...
+
+    (reconciler,) = app.reconcilers
+    assert (reconciler.kind, reconciler.finalize, reconciler.only_finalizes) == (Thing, clean, True)
+    assert app.kinds() == [Thing]
+
+    @app.reconcile(Thing, owns=[V1Secret])
+    async def reconcile(obj: Thing, ctx: object) -> None: ...
+
+    (reconciler,) = app.reconcilers
+    assert (reconciler.function, reconciler.finalize, reconciler.only_finalizes) == (reconcile, clean, False)
+    assert reconciler.owns == (V1Secret,)

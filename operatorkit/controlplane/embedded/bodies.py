@@ -9,6 +9,7 @@ Built-in kinds may leave both out, since the URL says them; custom resources may
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from operatorkit.controlplane.embedded.builtin import codec
@@ -23,6 +24,7 @@ __all__ = ["read_delete_options", "read_object", "require_built_in"]
 Object = dict[str, Any]
 
 _SHOWN_BYTES = 30
+_TOO_LARGE_NUMBER = re.compile(r"json: cannot unmarshal number \S+ into Go value of type float64$")
 _TYPE_META = (
     'Go value of type struct { APIVersion string "json:\\"apiVersion,omitempty\\""; '
     'Kind string "json:\\"kind,omitempty\\"" }'
@@ -41,7 +43,13 @@ def read_object(data: bytes, content_type: str, gvk: GroupVersionKind, *, builti
     try:
         obj = read_body(data, content_type)
     except ApiError as error:
-        raise error if error.code != 400 else _unrecognized(gvk, error.message, data) from None
+        if error.code != 400:
+            raise
+        if found := _TOO_LARGE_NUMBER.search(error.message):
+            raise bad_request(
+                f'{gvk.kind} in version "{gvk.version}" cannot be handled as a {gvk.kind}: {found[0]}'
+            ) from None
+        raise _unrecognized(gvk, error.message, data) from None
     if obj is None:
         obj = {}
     if not isinstance(obj, dict):

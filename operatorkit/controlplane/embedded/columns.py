@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
+from operatorkit.controlplane.embedded import golang
 from operatorkit.controlplane.embedded.builtin.ages import age
 from operatorkit.controlplane.embedded.builtin.columns import builtin_columns
 from operatorkit.controlplane.embedded.encoding import encode
@@ -96,16 +97,28 @@ def _cell(type_: str, values: Sequence[Any], now: datetime) -> Any:
     if not values:
         return None
     value = values[0]
+    number = isinstance(value, int | float) and not isinstance(value, bool)
     match type_:
         case "integer":
-            return int(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+            return _int64(value) if number else None
         case "number":
-            return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+            return golang.numbers(float(value)) if number else None
         case "boolean":
             return value if isinstance(value, bool) else None
         case "date":
-            return age(value, now) if isinstance(value, str) else "<unknown>"
-    return ",".join(it if isinstance(it, str) else encode(it).decode() for it in values)
+            return age(value, now) if isinstance(value, str) else None
+    return ",".join(map(_text, values))
+
+
+def _int64(value: float) -> int:
+    """Return a number as Go converts it: what an int64 does not hold becomes the smallest."""
+    return int(value) if int(value) in golang.INT64 else golang.INT64[0]
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "<no value>"
+    return value if isinstance(value, str) else encode(value).decode()
 
 
 _KNOWN: WeakKeyDictionary[Served, Columns] = WeakKeyDictionary()

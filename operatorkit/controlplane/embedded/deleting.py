@@ -9,10 +9,10 @@ Source: https://kubernetes.io/docs/concepts/architecture/garbage-collection/
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
 from typing import Any
 
 from operatorkit.clock import Clock, format_time
+from operatorkit.controlplane.embedded import golang
 from operatorkit.controlplane.embedded.options import DeleteOptions
 from operatorkit.controlplane.embedded.registry import Served
 from operatorkit.controlplane.embedded.status import conflict, forbidden, not_found, success
@@ -77,6 +77,10 @@ class Deleter:
             if records.get(record.key) is record:
                 return self.delete(served, namespace, name, options)
         raise conflict(served.group, served.plural, name)
+
+    def require(self, served: Served, namespace: str, name: str, options: DeleteOptions) -> None:
+        """Return when an object is there and as the preconditions have it. Raises `ApiError` (404, 409)."""
+        self._found(served, namespace, name, options)
 
     def _found(self, served: Served, namespace: str, name: str, options: DeleteOptions) -> tuple[Record, Object]:
         """Return the object that is meant. Raises `ApiError` (404, 409)."""
@@ -150,7 +154,7 @@ class Deleter:
         if not finalizers:
             del metadata["finalizers"]
         if not marked or shorter:
-            metadata["deletionTimestamp"] = format_time(self._clock.now() + timedelta(seconds=grace))
+            metadata["deletionTimestamp"] = format_time(golang.after(self._clock.now(), grace))
             metadata["deletionGracePeriodSeconds"] = grace
         if not marked and "generation" in metadata:
             metadata["generation"] += 1

@@ -22,6 +22,7 @@ from operatorkit.controlplane.embedded.openapi import (
     etag,
     wants_protobuf,
 )
+from operatorkit.controlplane.embedded.options import check_timeout
 from operatorkit.controlplane.embedded.registry import Served
 from operatorkit.controlplane.embedded.status import method_not_allowed, no_page, unknown_path
 from operatorkit.controlplane.embedded.subresources import Subresources
@@ -65,6 +66,8 @@ class Dispatcher:
 
     async def answer(self, request: Request) -> Answer | WatchAnswer:
         """Answer. Raises `ApiError`, ClusterError."""
+        if request.query.get("timeout") and request.verb != "watch":
+            check_timeout(request.query)
         self._access.require(request.user, request.verb, request.address)
         if request.address.plural:
             return await self._resources.handle(request)

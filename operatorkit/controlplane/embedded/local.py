@@ -224,7 +224,7 @@ class LocalCluster:
         path = resource.path(name, namespace=namespace, subresource=subresource)
         query = _write_query(field_manager, dry_run) | ({"force": "true"} if force else {})
         made: JSONObject = await self._object(
-            "PATCH", path, query, body=body, headers={"Content-Type": patch_type.value}
+            "PATCH", path, query, body=body, headers={"Content-Type": PatchType(patch_type).value}
         )
         return made
 
@@ -239,7 +239,7 @@ class LocalCluster:
         uid: str | None = None,
         resource_version: str | None = None,
         dry_run: bool = False,
-    ) -> None:
+    ) -> JSONObject:
         """Ask for an object's deletion. Raises NotFound, Conflict (preconditions)."""
         preconditions = {"uid": uid, "resourceVersion": resource_version}
         body = {
@@ -251,7 +251,8 @@ class LocalCluster:
             "dryRun": ["All"] if dry_run else [],
         }
         body = {key: value for key, value in body.items() if value is not None}
-        await self._object("DELETE", resource.path(name, namespace=namespace), body=body)
+        answer: JSONObject = await self._object("DELETE", resource.path(name, namespace=namespace), body=body)
+        return answer
 
     async def resolve(self, group: str, kind: str, version: str | None = None) -> ApiResource:
         """Find out how a kind is served. Raises NoKindMatch."""

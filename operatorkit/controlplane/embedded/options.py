@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from operatorkit.controlplane.embedded import golang
 from operatorkit.controlplane.embedded.builtin import codec
 from operatorkit.controlplane.embedded.status import ApiError, bad_request, invalid
 
-__all__ = ["DeleteOptions", "Fault", "ListOptions", "WriteOptions", "flag", "whole_number"]
+__all__ = ["DeleteOptions", "Fault", "ListOptions", "WriteOptions", "check_timeout", "flag", "whole_number"]
 
 FIELD_VALIDATIONS = ("Ignore", "Strict", "Warn")
 PROPAGATIONS = ("Foreground", "Background", "Orphan")
@@ -36,17 +37,25 @@ def flag(query: Mapping[str, str], name: str) -> bool:
 
 
 def whole_number(query: Mapping[str, str], name: str) -> int | None:
-    """Return an integer parameter, or None. Raises `ApiError` (400)."""
-    text = query.get(name, "")
-    if not text:
+    """Return an integer parameter, or None where it is absent. Raises `ApiError` (400)."""
+    text = query.get(name)
+    if text is None:
         return None
     try:
-        number = int(text)
-    except ValueError:
-        raise bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax') from None
-    if not -(2**63) <= number < 2**63:
-        raise bad_request(f'strconv.ParseInt: parsing "{text}": value out of range')
-    return number
+        return golang.parse_int(text)
+    except ValueError as error:
+        raise bad_request(str(error)) from None
+
+
+def check_timeout(query: Mapping[str, str]) -> None:
+    """Check the parameter by which a client says how long it waits. Raises `ApiError` (400).
+
+    Nothing here takes as long as anybody waits, so it is checked, as kube-apiserver does, and has no other effect.
+    """
+    try:
+        golang.parse_duration(query["timeout"])
+    except ValueError as error:
+        raise bad_request(f"invalid timeout specified in the request URL - {error}") from None
 
 
 def _unsupported(path: str, value: Any, supported: Sequence[str]) -> Fault:
@@ -131,11 +140,11 @@ class ListOptions:
         """Return the resource version as a number; None when the newest is wanted. Raises `ApiError` (500)."""
         if not self.resource_version:
             return None
-        if not self.resource_version.isascii() or not self.resource_version.isdigit():
-            shown = json.dumps(self.resource_version)
-            text = f"Invalid value: {shown}: strconv.ParseUint: parsing {shown}: invalid syntax"
-            raise ApiError(500, "", f"resourceVersion: {text}")
-        return int(self.resource_version)
+        try:
+            return golang.parse_uint(self.resource_version)
+        except ValueError as error:
+            text = f"resourceVersion: Invalid value: {golang.quoted(self.resource_version)}: {error}"
+            raise ApiError(500, "", text) from None
 
 
 def _forbidden_match(text: str) -> Fault:
@@ -255,12 +264,13 @@ class DeleteOptions:
         grace = body.get("gracePeriodSeconds")
         preconditions = body.get("preconditions") or {}
         for name, value, fits, type_ in (
-            ("gracePeriodSeconds", grace, grace is None or isinstance(grace, int), "int64"),
+            ("gracePeriodSeconds", grace, grace is None or (type(grace) is int and grace in golang.INT64), "int64"),
             ("preconditions", preconditions, isinstance(preconditions, dict), "v1.Preconditions"),
         ):
             if not fits:
                 where = f"Go struct field DeleteOptions.{name} of type {type_}"
-                raise bad_request(f"json: cannot unmarshal {codec.json_type(value)} into {where}")
+                shown = f"number {value}" if codec.json_type(value) == "number" else codec.json_type(value)
+                raise bad_request(f"json: cannot unmarshal {shown} into {where}")
         return cls(
             dry_run=_dry_run(list(body.get("dryRun") or ()), "DeleteOptions"),
             grace_period_seconds=grace,

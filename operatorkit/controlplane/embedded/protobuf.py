@@ -24,6 +24,7 @@ from importlib.resources import files
 from typing import Any
 
 from operatorkit.clock import format_micro_time, format_time
+from operatorkit.controlplane.embedded.golang import numbers
 from operatorkit.crd.kubernetes import kinds
 from operatorkit.names import GroupVersionKind
 
@@ -118,7 +119,7 @@ def _value(value: int | bytes, type_: str, depth: int) -> Any:
             number = _number(value)
             return number - (1 << 64) if number >> 63 else number
         case "double":
-            return struct.unpack("<d", struct.pack("<Q", _number(value)))[0]
+            return numbers(struct.unpack("<d", struct.pack("<Q", _number(value)))[0])
     message = _message(_bytes(value), type_, depth + 1)
     special = _SPECIAL.get(type_)
     return message if special is None else special(message)
@@ -210,13 +211,26 @@ def _duration(message: dict[str, Any]) -> str:
     return f"{message.get('duration', 0) / 1e9:.9f}".rstrip("0").rstrip(".") + "s"
 
 
-def _one_of(*names: str) -> Callable[[dict[str, Any]], Any]:
-    """Return the first of the fields that is there: a union without a tag."""
+def _one_of(*names: str, default: Any = None) -> Callable[[dict[str, Any]], Any]:
+    """Return the first of the fields that is there, as JSON has the union: without saying which it is."""
 
     def choose(message: dict[str, Any]) -> Any:
-        return next((message[name] for name in names if message.get(name) is not None), None)
+        return next((message[name] for name in names if message.get(name) is not None), default)
 
     return choose
+
+
+def _without_zeros(*names: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """Return a message without those fields that are zero: Go always sends them, and leaves them out of JSON.
+
+    `builtin.codec` does so where OpenAPI knows the type; it does not for a schema inside `items` or
+    `additionalProperties`, which are one of several types.
+    """
+
+    def stripped(message: dict[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in message.items() if value or name not in names}
+
+    return stripped
 
 
 _items = _one_of("items")
@@ -233,7 +247,24 @@ _SPECIAL: dict[str, Callable[[dict[str, Any]], Any]] = {
     "io.k8s.api.authorization.v1.ExtraValue": lambda message: _items(message) or [],
     "io.k8s.api.certificates.v1.ExtraValue": lambda message: _items(message) or [],
     _EXTENSIONS + "JSON": _raw,
-    _EXTENSIONS + "JSONSchemaPropsOrBool": _one_of("schema", "allows"),
-    _EXTENSIONS + "JSONSchemaPropsOrArray": _one_of("schema", "jSONSchemas"),
-    _EXTENSIONS + "JSONSchemaPropsOrStringArray": _one_of("schema", "property"),
+    _EXTENSIONS + "JSONSchemaProps": _without_zeros(
+        "id",
+        "$schema",
+        "description",
+        "type",
+        "format",
+        "title",
+        "pattern",
+        "uniqueItems",
+        "exclusiveMaximum",
+        "exclusiveMinimum",
+        "nullable",
+        "x-kubernetes-embedded-resource",
+        "x-kubernetes-int-or-string",
+    ),
+    _EXTENSIONS + "ValidationRule": _without_zeros("message", "messageExpression", "fieldPath"),
+    _EXTENSIONS + "ExternalDocumentation": _without_zeros("description", "url"),
+    _EXTENSIONS + "JSONSchemaPropsOrBool": _one_of("schema", "allows", default=False),
+    _EXTENSIONS + "JSONSchemaPropsOrArray": _one_of("jSONSchemas", "schema"),
+    _EXTENSIONS + "JSONSchemaPropsOrStringArray": _one_of("property", "schema"),
 }

@@ -12,11 +12,12 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from operatorkit.controlplane.embedded.metadata import key_texts, value_texts
 from operatorkit.controlplane.embedded.status import bad_request
 
-__all__ = ["FieldSelector", "LabelSelector", "parse_fields", "parse_labels"]
+__all__ = ["FieldSelector", "LabelSelector", "parse_fields", "parse_labels", "selector_text", "selects"]
 
 _TOKEN = re.compile(r"\s*(!=|==|=|!|\(|\)|,|<|>|[^\s!=(),<>]+)")
 _OPERATORS = frozenset({"!=", "==", "=", "!", "(", ")", ",", "<", ">"})
@@ -238,3 +239,29 @@ def parse_fields(text: str, *, known: Callable[[str], bool], unknown: Callable[[
             raise bad_request(unknown(field))
         terms.append((field, operator != "!=", _unescaped(value)))
     return FieldSelector(tuple(terms))
+
+
+def _requirement_text(requirement: Mapping[str, Any]) -> str:
+    key: str = requirement["key"]
+    values = ",".join(sorted(requirement.get("values") or ()))
+    texts = {"In": f"{key} in ({values})", "NotIn": f"{key} notin ({values})", "Exists": key, "DoesNotExist": f"!{key}"}
+    return texts.get(requirement.get("operator", ""), key)
+
+
+def selector_text(selector: Any) -> str:
+    """Return a selector as the query parameter has it; ReplicationControllers have plain labels."""
+    if not isinstance(selector, dict):
+        return ""
+    labels = selector if all(isinstance(it, str) for it in selector.values()) else selector.get("matchLabels") or {}
+    terms = [(key, f"{key}={value}") for key, value in labels.items()]
+    terms += [
+        (it["key"], _requirement_text(it)) for it in selector.get("matchExpressions") or () if isinstance(it, dict)
+    ]
+    return ",".join(text for _, text in sorted(terms))
+
+
+def selects(selector: Any, labels: Mapping[str, str]) -> bool:
+    """Whether a LabelSelector selects labels; none selects nothing, an empty one everything."""
+    if not isinstance(selector, dict):
+        return False
+    return parse_labels(selector_text(selector)).matches(labels)

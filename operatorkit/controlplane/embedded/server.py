@@ -61,6 +61,7 @@ WATCH_SECONDS = 30 * 60 * 60
 _NO_QUERY: MultiDictProxy[str] = MultiDictProxy(MultiDict())
 _FRAME = b'{"type":"%b","object":%b}\n'
 _FRAME_HEADS = {it: b'{"type":"%b","object":' % it.encode() for it in ("ADDED", "MODIFIED", "DELETED", "BOOKMARK")}
+_PLAIN_TEXT = "text/plain; charset=utf-8"
 PIECE_BYTES = 32 * 1024
 WRITE_BUFFER_BYTES = 64 * 1024
 _log = logging.getLogger(__name__)
@@ -276,9 +277,7 @@ class EmbeddedServer:
         )
 
     async def _stream(self, http: web.BaseRequest, answer: WatchAnswer) -> web.StreamResponse:
-        response = web.StreamResponse(
-            headers={"Content-Type": "application/json", "Cache-Control": "no-cache, private"}
-        )
+        response = web.StreamResponse(headers=_headers("application/json"))
         response.enable_chunked_encoding()
         task = asyncio.current_task()
         assert task is not None
@@ -394,8 +393,14 @@ def _frame(event: Event, answer: WatchAnswer) -> tuple[bytes, ...]:
     return (_FRAME_HEADS[event.type], *body, b"}\n")
 
 
+def _headers(media: str) -> dict[str, str]:
+    """Return the headers of every answer, refusals among them: no cache keeps it, and nobody takes text for a page."""
+    headers = {"Content-Type": media, "Cache-Control": "no-cache, private"}
+    return headers | {"X-Content-Type-Options": "nosniff"} if media == _PLAIN_TEXT else headers
+
+
 def _response(http: web.BaseRequest, request: Request, answer: Answer) -> web.Response:
-    headers = {"Cache-Control": "no-cache, private", **answer.headers, "Content-Type": answer.media}
+    headers = {**_headers(answer.media), **answer.headers}
     body = answer.body
     if (etag := headers.get("ETag")) and http.headers.get("If-None-Match") == etag:
         return web.Response(status=304, headers=headers)
@@ -439,14 +444,14 @@ def _refused(http: web.BaseRequest, error: Exception) -> web.Response:
         _log.debug("where it failed", exc_info=error)  # for those who look for it
         error = internal_error("the embedded API server failed; its log says how")
     if error.code == 410 and "watch" in http.query:  # a watch reports it as an event
-        return web.Response(body=_FRAME % (b"ERROR", encode(error.status)), content_type="application/json")
+        return web.Response(body=_FRAME % (b"ERROR", encode(error.status)), headers=_headers("application/json"))
     return _refusal(http, error)
 
 
 def _refusal(http: web.BaseRequest, error: ApiError) -> web.Response:
     if error.text:
-        return web.Response(text=error.text, status=error.code)
-    headers = {"Content-Type": "application/json"}
+        return web.Response(body=error.text.encode(), status=error.code, headers=_headers(_PLAIN_TEXT))
+    headers = _headers("application/json")
     if error.retry_after_seconds:
         headers["Retry-After"] = str(error.retry_after_seconds)
     body = encode(error.status)

@@ -6,27 +6,26 @@ finalization of namespaces. What does not: status, which the write path knows.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
 from operatorkit.clock import format_time
 from operatorkit.controlplane.embedded.core import Core
+from operatorkit.controlplane.embedded.evicting import Evictions
 from operatorkit.controlplane.embedded.jsonpath import JSONPath
-from operatorkit.controlplane.embedded.options import DeleteOptions, Fault, WriteOptions
+from operatorkit.controlplane.embedded.options import Fault, WriteOptions
 from operatorkit.controlplane.embedded.reading import read_one
 from operatorkit.controlplane.embedded.registry import Served
+from operatorkit.controlplane.embedded.selectors import selector_text
 from operatorkit.controlplane.embedded.status import (
     bad_request,
     conflict,
     internal_error,
     invalid,
     not_found,
-    too_many_requests,
 )
 from operatorkit.controlplane.embedded.tokens import AUDIENCE, Tokens
 from operatorkit.controlplane.embedded.writing import Ownership, Target, require_name
-from operatorkit.names import GroupVersionKind
 
 __all__ = ["Subresources"]
 
@@ -44,6 +43,7 @@ class Subresources:
     def __init__(self, core: Core, tokens: Tokens) -> None:
         self._core = core
         self._tokens = tokens
+        self._evictions = Evictions(core)
         self._creates = {
             ("pods", "binding"): self._bind,
             ("pods", "eviction"): self._evict,
@@ -71,7 +71,7 @@ class Subresources:
         if served.builtin:
             replicas = obj.get("spec", {}).get("replicas", 1)
             status = {"replicas": obj.get("status", {}).get("replicas", 0)}
-            selector = _selector_text(obj.get("spec", {}).get("selector"))
+            selector = selector_text(obj.get("spec", {}).get("selector"))
         else:
             paths = served.definition["subresources"]["scale"]
             replicas = _first(obj, paths["specReplicasPath"])
@@ -153,37 +153,7 @@ class Subresources:
 
     async def _evict(self, target: Target, body: Object, options: WriteOptions, own: Ownership) -> Object:
         del own
-        record = read_one(self._core.storage, target.served, target.namespace, target.name)
-        pod = target.served.read(record)
-        budgets = self._budgets(pod) if pod.get("status", {}).get("phase") in {"Running", "Pending", None} else []
-        for budget in budgets:
-            if budget.get("status", {}).get("disruptionsAllowed", 0) <= 0:
-                name = budget["metadata"]["name"]
-                status = budget.get("status", {})
-                needs, has = status.get("desiredHealthy", 0), status.get("currentHealthy", 0)
-                message = f"The disruption budget {name} needs {needs} healthy pods and has {has} currently"
-                cause = {"reason": "DisruptionBudget", "message": message}
-                text = "Cannot evict pod as it would violate the pod's disruption budget."
-                raise too_many_requests(text, details={"causes": [cause]})
-        given = DeleteOptions.read({}, (), body.get("deleteOptions") or None)
-        dry = DeleteOptions(
-            dry_run=given.dry_run or options.dry_run,
-            grace_period_seconds=given.grace_period_seconds,
-            uid=given.uid,
-            resource_version=given.resource_version,
-        )
-        self._core.deleter.delete(target.served, target.namespace, target.name, dry)
-        return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
-
-    def _budgets(self, pod: Object) -> list[Object]:
-        served = self._core.registry.by_kind(GroupVersionKind("policy", "v1", "PodDisruptionBudget"))
-        assert served is not None
-        found = []
-        for record in self._core.storage.collection(served.collection).select(pod["metadata"]["namespace"]):
-            budget = served.read(record)
-            if _selects(budget.get("spec", {}).get("selector"), pod["metadata"].get("labels") or {}):
-                found.append(budget)
-        return found
+        return await self._evictions.evict(target, body, options)
 
     async def _token(self, target: Target, body: Object, options: WriteOptions, own: Ownership) -> Object:
         del options, own
@@ -235,30 +205,3 @@ class Subresources:
 def _first(obj: Object, path: str) -> Any:
     values = JSONPath(path).find(obj)
     return values[0] if values else None
-
-
-def _requirement_text(requirement: Mapping[str, Any]) -> str:
-    key: str = requirement["key"]
-    values = ",".join(sorted(requirement.get("values") or ()))
-    texts = {"In": f"{key} in ({values})", "NotIn": f"{key} notin ({values})", "Exists": key, "DoesNotExist": f"!{key}"}
-    return texts.get(requirement.get("operator", ""), key)
-
-
-def _selector_text(selector: Any) -> str:
-    """Return a selector as the query parameter has it; ReplicationControllers have plain labels."""
-    if not isinstance(selector, dict):
-        return ""
-    labels = selector if all(isinstance(it, str) for it in selector.values()) else selector.get("matchLabels") or {}
-    terms = [(key, f"{key}={value}") for key, value in labels.items()]
-    terms += [
-        (it["key"], _requirement_text(it)) for it in selector.get("matchExpressions") or () if isinstance(it, dict)
-    ]
-    return ",".join(text for _, text in sorted(terms))
-
-
-def _selects(selector: Any, labels: Mapping[str, str]) -> bool:
-    from operatorkit.controlplane.embedded.selectors import parse_labels
-
-    if not isinstance(selector, dict):
-        return False
-    return parse_labels(_selector_text(selector)).matches(labels)

@@ -13,6 +13,7 @@ from operatorkit.controlplane.embedded.builtin import codec
 
 __all__ = ["loads"]
 
+_SHORTER_THAN_ANY_INFINITY = 308  # digits
 _LITERALS = {"t": "true", "f": "false", "n": "null"}
 _PLACES = {
     "Expecting value": "looking for beginning of value",
@@ -30,7 +31,7 @@ _PLACES = {
 def loads(text: str) -> Any:
     """Parse JSON as `codec.loads` does. Raises ValueError with Go's description of what is wrong."""
     try:
-        return codec.loads(text, parse_constant=_no_number, parse_float=_finite)
+        return codec.loads(text, parse_constant=_no_number, parse_float=_finite, parse_int=_integer)
     except json.JSONDecodeError as error:
         raise ValueError(_described(error)) from None
 
@@ -46,6 +47,13 @@ def _finite(text: str) -> float:
     if math.isinf(number):
         raise ValueError(f"json: cannot unmarshal number {text} into Go value of type float64")
     return number
+
+
+def _integer(text: str) -> int:
+    """Refuse an integer that not even a float holds."""
+    if len(text) > _SHORTER_THAN_ANY_INFINITY:
+        _finite(text)
+    return int(text)
 
 
 def _described(error: json.JSONDecodeError) -> str:

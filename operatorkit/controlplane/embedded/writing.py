@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from operatorkit.clock import Clock, format_time
+from operatorkit.controlplane.embedded import golang
 from operatorkit.controlplane.embedded.fields.managed import keep_times
 from operatorkit.controlplane.embedded.options import Admission, Fault, WriteOptions
 from operatorkit.controlplane.embedded.registry import Registry, Served
@@ -80,7 +81,7 @@ class Writer:
             require_name(metadata, target.name)
         generated = not metadata.get("name") and bool(metadata.get("generateName"))
         revision = metadata.pop("resourceVersion", "")
-        if not target.name and revision.isascii() and revision.isdigit() and int(revision):
+        if not target.name and revision.isascii() and revision.isdigit() and revision.strip("0"):
             raise ApiError(500, "", _HAS_REVISION)
         self._admit_namespace(target, metadata.get("name") or metadata.get("generateName", ""))
         collection = self._storage.collection(served.collection)
@@ -332,10 +333,10 @@ def require_name(metadata: Object, expected: str) -> None:
 
 def _revision(metadata: Object) -> int:
     """Return the resource version that an update is based on; 0 for any. Raises `ApiError` (500) for what is none."""
-    text = metadata.get("resourceVersion") or "0"
-    if not text.isascii() or not text.isdigit():
-        raise ApiError(500, "", f'strconv.ParseUint: parsing "{text}": invalid syntax')
-    return int(text)
+    try:
+        return golang.parse_uint(metadata.get("resourceVersion") or "0")
+    except ValueError as error:
+        raise ApiError(500, "", str(error)) from None
 
 
 def _generate(metadata: Object, collection: Collection) -> str:

@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Protocol
 
-from operatorkit.clock import Clock
+from operatorkit.clock import Clock, parse_time
 from operatorkit.cluster.api import ClusterAPI, JSONObject, PatchType
 from operatorkit.controlplane._reporter import EventType, Reporter
 from operatorkit.controlplane.nodes import fitting, status
+from operatorkit.controlplane.nodes.behavior import ANNOTATION, Behavior, behavior_of
 from operatorkit.controlplane.nodes.kinds import PODS
 from operatorkit.controlplane.nodes.references import SourceKind, config_failure, mount_failures
 from operatorkit.controlplane.nodes.status import Host, Waiting
@@ -23,6 +24,8 @@ from operatorkit.names import ObjectKey
 
 __all__ = ["Attempt", "PodSteps", "World"]
 
+_PULL_REASONS = ("ErrImagePull", "ImagePullBackOff")
+_NO_PREEMPTION = "no new claims to deallocate, preemption: Preemption is not helpful for scheduling."
 _FIRST_RETRY = timedelta(milliseconds=500)
 _LONGEST_RETRY = timedelta(minutes=2, seconds=2)
 
@@ -115,13 +118,26 @@ class PodSteps:
         if deleting:
             await self._terminate(pod, host)
             return None
+        try:
+            behavior = behavior_of(pod)
+        except ValueError as error:
+            await self._tell(pod, host, "Warning", "InvalidBehavior", str(error))
+            behavior = Behavior()
         phase = (pod.get("status") or {}).get("phase", "Pending")
+        if phase == "Running" and (behavior.kind == "crash-loop" or (behavior.kind == "runs" and not _all_ready(pod))):
+            return await self._run(pod, host, attempt, behavior)
         if phase != "Pending":
             return None
-        return await self._start(pod, host, attempt)
+        return await self._start(pod, host, attempt, behavior)
 
     async def _schedule(self, pod: JSONObject) -> None:
         name, namespace = pod["metadata"]["name"], pod["metadata"]["namespace"]
+        if (pod["metadata"].get("annotations") or {}).get(ANNOTATION) == "unschedulable":
+            count = len(self.world.nodes())
+            head = f"0/{count} nodes are available:"
+            text = f"{head} {count} {ANNOTATION} is unschedulable. {_NO_PREEMPTION}"
+            await self._report_unschedulable(pod, text)
+            return
         try:
             node = fitting.choose(pod, self.world.nodes(), self.world.pods_per_node())
         except fitting.Unschedulable as verdict:
@@ -147,7 +163,7 @@ class PodSteps:
             {**pod, "apiVersion": "v1", "kind": "Pod"}, "Warning", "FailedScheduling", "Scheduling", message
         )
 
-    async def _start(self, pod: JSONObject, host: Host, attempt: Attempt) -> timedelta | None:
+    async def _start(self, pod: JSONObject, host: Host, attempt: Attempt, behavior: Behavior) -> timedelta | None:
         namespace = pod["metadata"]["namespace"]
 
         def lookup(kind: SourceKind, name: str) -> JSONObject | None:
@@ -161,12 +177,18 @@ class PodSteps:
             for message in problems if attempt.fail(problems, now) else ():
                 await self._tell(pod, host, "Warning", "FailedMount", message)
             return attempt.remaining(now)
-        address = self.world.address(host.name, ObjectKey(namespace, pod["metadata"]["name"]))
-        reasons = {
-            container["name"]: Waiting("CreateContainerConfigError", problem)
-            for container in pod["spec"]["containers"]
-            if (problem := config_failure(pod, container, lookup)) is not None
-        }
+        address = self._address(pod, host)
+        if (left := self._until_started(pod, behavior)) > timedelta(0):
+            return left
+        reasons = (
+            {container["name"]: _pull_failure(container, attempt) for container in pod["spec"]["containers"]}
+            if behavior.kind == "image-pull-failure"
+            else {
+                container["name"]: Waiting("CreateContainerConfigError", problem)
+                for container in pod["spec"]["containers"]
+                if (problem := config_failure(pod, container, lookup)) is not None
+            }
+        )
         if reasons:
             pod = await self._write(pod, status.waiting(pod, host, self.clock.now(), reasons, pod_ip=address))
             if attempt.fail([f"{name}: {reason.message}" for name, reason in reasons.items()], now):
@@ -174,13 +196,40 @@ class PodSteps:
             return attempt.remaining(now)
         for container in (*(pod["spec"].get("initContainers") or ()), *pod["spec"]["containers"]):
             await self._report_start(pod, host, container)
-        await self._write(pod, status.running(pod, host, self.clock.now(), address))
+        return await self._run(pod, host, attempt, behavior)
+
+    async def _run(self, pod: JSONObject, host: Host, attempt: Attempt, behavior: Behavior) -> timedelta | None:
+        """Let the containers of a pod run as its behavior has it."""
+        address, now = self._address(pod, host), self.clock.now()
+        match behavior.kind:
+            case "never-ready":
+                await self._write(pod, status.unready(pod, host, now, address))
+            case "crash-loop":
+                if attempt.fail(["crash"], self.clock.monotonic()):
+                    for container in pod["spec"]["containers"]:
+                        text = f"Back-off restarting failed container {container['name']} in pod"
+                        await self._tell(pod, host, "Warning", "BackOff", text, container=container["name"])
+                    await self._write(pod, status.crashed(pod, host, now, address))
+                return attempt.remaining(self.clock.monotonic())
+            case _:
+                await self._write(pod, status.running(pod, host, now, address))
         return None
+
+    def _address(self, pod: JSONObject, host: Host) -> str:
+        return self.world.address(host.name, ObjectKey(pod["metadata"]["namespace"], pod["metadata"]["name"]))
+
+    def _until_started(self, pod: JSONObject, behavior: Behavior) -> timedelta:
+        """Return how long the containers of a pod still take to start."""
+        since = (pod.get("status") or {}).get("startTime")
+        return parse_time(since) + behavior.delay - self.clock.now() if since else behavior.delay
 
     async def _report_configuration(self, pod: JSONObject, host: Host, reasons: Mapping[str, Waiting]) -> None:
         for container in pod["spec"]["containers"]:
             name = container["name"]
-            if name in reasons:
+            if name in reasons and reasons[name].reason in _PULL_REASONS:
+                reason = "BackOff" if reasons[name].reason == "ImagePullBackOff" else "Failed"
+                await self._tell(pod, host, "Warning", reason, reasons[name].message, container=name)
+            elif name in reasons:
                 await self._report_pulled(pod, host, container)
                 message = f"Error: {reasons[name].message}"
                 await self._tell(pod, host, "Warning", "Failed", message, container=name)
@@ -245,6 +294,19 @@ class PodSteps:
         )
         self.world.wrote(written)
         return written
+
+
+def _pull_failure(container: Mapping[str, Any], attempt: Attempt) -> Waiting:
+    """Return why a container whose image cannot be pulled waits: the error first, then the pause after it."""
+    image = container.get("image", "")
+    error = f'failed to pull and unpack image "{image}": not found'
+    if not attempt.failures:
+        return Waiting("ErrImagePull", error)
+    return Waiting("ImagePullBackOff", f'Back-off pulling image "{image}": ErrImagePull: {error}')
+
+
+def _all_ready(pod: JSONObject) -> bool:
+    return all(one.get("ready") for one in (pod.get("status") or {}).get("containerStatuses") or ())
 
 
 def _ours_to_schedule(spec: Mapping[str, Any]) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 from operatorkit.clock import format_time
 from operatorkit.cluster.api import JSONObject
 
-__all__ = ["Host", "Waiting", "running", "terminated", "unschedulable", "waiting"]
+__all__ = ["Host", "Waiting", "crashed", "running", "terminated", "unready", "unschedulable", "waiting"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +182,48 @@ def running(pod: JSONObject, host: Host, now: datetime, pod_ip: str) -> JSONObje
             for container in _containers(pod, "initContainers")
         ]
     return status
+
+
+def unready(pod: JSONObject, host: Host, now: datetime, pod_ip: str) -> JSONObject:
+    """Return the status of a pod whose containers run and are not ready."""
+    status = running(pod, host, now, pod_ip)
+    old = {it["name"]: it for it in (pod.get("status") or {}).get("containerStatuses") or ()}
+    for one in status["containerStatuses"]:
+        one["ready"] = False
+        if "running" in (before := old.get(one["name"], {}).get("state") or {}):
+            one["state"] = before  # since when it runs
+    return {**status, "conditions": _not_ready(pod, now)}
+
+
+def crashed(pod: JSONObject, host: Host, now: datetime, pod_ip: str) -> JSONObject:
+    """Return the status of a pod whose containers have exited once more and wait to be started again."""
+    status = running(pod, host, now, pod_ip)
+    old = {it["name"]: it for it in (pod.get("status") or {}).get("containerStatuses") or ()}
+    moment = format_time(now)
+    for one in status["containerStatuses"]:
+        name = one["name"]
+        before = old.get(name) or {}
+        exited = {"exitCode": 1, "reason": "Error", "startedAt": moment, "finishedAt": moment}
+        back_off = (
+            f"back-off restarting failed container={name} "
+            f"pod={pod['metadata']['name']}_{pod['metadata']['namespace']}({pod['metadata']['uid']})"
+        )
+        one.update(
+            ready=False,
+            started=False,
+            restartCount=before.get("restartCount", 0) + 1,
+            lastState={"terminated": {**exited, "containerID": one["containerID"]}},
+            state=Waiting("CrashLoopBackOff", back_off).state(),
+        )
+    return {**status, "conditions": _not_ready(pod, now)}
+
+
+def _not_ready(pod: JSONObject, now: datetime) -> list[JSONObject]:
+    """Return the conditions of a pod that runs while its containers are not ready."""
+    text = f"containers with unready status: {_names(pod)}"
+    wanted = dict.fromkeys(_ALL_CONDITIONS, (True, "", ""))
+    wanted |= dict.fromkeys(("Ready", "ContainersReady"), (False, "ContainersNotReady", text))
+    return _conditions(pod, now, wanted)
 
 
 def terminated(pod: JSONObject, host: Host, now: datetime) -> JSONObject:

@@ -106,9 +106,16 @@ class Team:
         return data
 
     async def policy(self, **spec: Any) -> None:
-        allowed = ["app1", "app1.{{namespace}}", "*.{{namespace}}.svc"]
-        spec = {"namespaces": [self.namespace], "allowedNames": allowed, **spec}
+        allowed = {"dnsNames": ["app1", "app1.{{namespace}}"]}
+        names = {} if "allowedNames" in spec else {"allow": allowed}
+        spec = {"namespaces": [self.namespace], **names, **spec}
         await self.create("CertificatePolicy", self.namespace, spec=spec)
+
+    async def root_policy(self) -> None:
+        """Allow a CA called root, which may sign app1 and nothing else, and app1 itself."""
+        allow = {"commonNames": ["root"], "dnsNames": ["app1"]}
+        constraints = {"permitted": {"dnsDomains": ["app1"]}, "excluded": {"ipRanges": ["0.0.0.0/0", "::/0"]}}
+        await self.policy(allow=allow, allowCA=True, nameConstraints=constraints)
 
     async def certificate(self, name: str = "web", **spec: Any) -> dict[str, Any]:
         spec = {"secretName": f"{name}-tls", "issuerRef": {"name": "ca"}, "dnsNames": ["app1"], **spec}
@@ -215,6 +222,7 @@ def pki(operator, team, monkeypatch):
 
     @asynccontextmanager
     async def run(**options: Any) -> AsyncIterator[Any]:
+        options = {"webhooks": None} | options  # what they deny is tested by itself
         async with operator(app, clock=team.clock, namespace=team.namespace, **options) as running:
             yield running
 

@@ -161,7 +161,7 @@ async def test_a_chain_that_is_applied_at_once_warns_nobody(team, pki, fake_cloc
         await team.create("Issuer", "ca", spec={"ca": {"secretName": "root-tls"}})
         await team.certificate("root", issuerRef={"name": "self"}, commonName="root", dnsNames=[], isCA=True)
         await team.create("Issuer", "self", spec={"selfSigned": {}})
-        await team.policy(allowedNames=["root", "app1"], allowCA=True)
+        await team.root_policy()
         leaf = await team.ready()
         leaf.verify_directly_issued_by(await team.leaf("root-tls"))
         await running.settled()

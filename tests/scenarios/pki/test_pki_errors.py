@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import ssl
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -89,7 +90,7 @@ async def test_a_new_policy_grants_what_was_denied(team, pki):
     async with pki():
         await team.certificate(dnsNames=["app2"])
         await team.condition("Certificate", "web", status="False", reason="DeniedByPolicy")
-        await team.change("CertificatePolicy", team.namespace, spec={"allowedNames": ["app2"]})
+        await team.change("CertificatePolicy", team.namespace, spec={"allow": {"dnsNames": ["app2"]}})
         await team.ready()
 
 
@@ -229,7 +230,7 @@ async def test_a_pki_whose_certificate_somebody_else_made_says_so_until_it_is_go
         await running.settled()
         assert (await team.get("Certificate", "shop"))["spec"]["dnsNames"] == ["app1"]
         await team.delete("Certificate", "shop")
-        await team.condition("Pki", "shop", status="False", reason="DeniedByPolicy")  # its own Certificate's word
+        await team.condition("Pki", "shop", status="True")  # its own Certificate's word
 
 
 async def test_the_event_of_a_waiting_pod_is_there_after_two_hours(team, pki, fake_clock):
@@ -342,3 +343,83 @@ async def test_a_negative_duration_is_told_by_the_server_or_in_the_events(team, 
 async def test_a_common_name_that_is_too_long_is_refused_with_its_field(team):
     with pytest.raises(Invalid, match=r"spec\.commonName: Too long: may not be more than 64"):
         await team.certificate(commonName="a" * 65)
+
+
+@pytest.mark.parametrize("name", ["a/b", "..", "a%2fb"])
+async def test_a_reference_that_no_object_could_have_is_told_by_the_server_or_as_an_invalid_spec(team, pki, name):
+    await team.ca()
+    async with pki() as running:
+        await team.pod()
+        fields = await refused_fields(team.certificate(issuerRef={"name": name}))
+        assert fields in (None, ["spec.issuerRef.name"])
+        if fields is None:
+            ready = await team.condition("Certificate", "web", status="False", reason="InvalidSpec")
+            assert f"spec.issuerRef.name is {name!r}" in ready["message"]
+            await team.event("Pod", "web", "InvalidSpec")
+        fields = await refused_fields(team.create("Issuer", "odd", spec={"ca": {"secretName": name}}))
+        assert fields in (None, ["spec.ca.secretName"])
+        if fields is None:
+            ready = await team.condition("Issuer", "odd", status="False", reason="InvalidSpec")
+            assert f"spec.ca.secretName is {name!r}" in ready["message"]
+            await team.certificate("below", issuerRef={"name": "odd"})
+            ready = await team.condition("Certificate", "below", status="False", reason="IssuerNotReady")
+            assert f"spec.ca.secretName is {name!r}" in ready["message"]
+        await running.settled()
+
+
+async def test_a_forgotten_kind_of_issuer_is_told_with_the_one_that_exists(team, pki):
+    await team.policy()
+    await team.create("ClusterIssuer", team.namespace, spec={"selfSigned": {}})
+    async with pki():
+        await team.certificate(issuerRef={"name": team.namespace})
+        ready = await team.condition("Certificate", "web", status="False", reason="IssuerNotFound")
+        assert ready["message"].startswith(
+            f"Set spec.issuerRef.kind to ClusterIssuer: ClusterIssuer {team.namespace} exists"
+        )
+        await team.change("Certificate", "web", spec={"issuerRef": {"kind": "ClusterIssuer"}})
+        await team.ready()
+
+
+async def test_a_renewal_that_would_never_end_is_refused(team, pki):
+    await team.ca()
+    async with pki() as running:
+        await team.certificate(duration="1h", renewBefore="59m59s")
+        ready = await team.condition("Certificate", "web", status="False", reason="InvalidSpec")
+        assert "spec.renewBefore is '59m59s'" in ready["message"]
+        await running.settled()
+        assert await team.find("Secret", "web-tls") is None
+
+
+async def test_another_key_than_the_one_that_is_never_rotated_is_refused(team, pki):
+    await team.ca()
+    async with pki():
+        await team.certificate(privateKey={"rotationPolicy": "Never"})
+        first = await team.ready()
+        await team.change("Certificate", "web", spec={"privateKey": {"size": 384}})
+        ready = await team.condition("Certificate", "web", status="False", reason="KeyPolicyMismatch")
+        assert "spec.privateKey asks for ECDSA 384" in ready["message"]
+        assert await team.leaf() == first
+        await team.change("Certificate", "web", spec={"privateKey": {"rotationPolicy": "Always"}})
+        assert (await team.ready()).public_key().key_size == 384
+
+
+async def test_a_ca_that_nothing_can_be_read_of_is_told_at_the_issuer_and_the_certificate(team, pki):
+    data = await team.ca()
+    der = ssl.PEM_cert_to_DER_cert(data["tls.crt"].decode())
+    name = f"root of {team.namespace}".encode()
+    odd = ssl.DER_cert_to_PEM_cert(der.replace(name, b"\xfc" + name[1:])).encode()
+    async with pki():
+        await team.change("Secret", "ca", data={k: base64.b64encode(odd).decode() for k in ("tls.crt", "ca.crt")})
+        await team.certificate()
+        for kind, called in (("Issuer", "ca"), ("Certificate", "web")):
+            ready = await team.condition(kind, called, status="False", reason="IssuerNotReady")
+            assert ready["message"].startswith(f"Put certificates in PEM into tls.crt of Secret {team.namespace}/ca")
+
+
+async def refused_fields(creation):
+    """Return the fields for which a server that evaluates rules refuses an object, or None where it takes it."""
+    try:
+        await creation
+    except Invalid as error:
+        return [cause.field for cause in error.causes]
+    return None

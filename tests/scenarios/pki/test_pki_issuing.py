@@ -73,8 +73,43 @@ async def test_a_pki_needs_a_service_name_only(team, pki):
     assert (await team.get("Pki", "shop"))["status"]["secretName"] == "shop-tls"
 
 
+async def test_a_pki_gets_the_names_that_a_policy_allows_and_says_which_it_lacks(team, pki):
+    await team.ca()
+    namespace = team.namespace
+    async with pki():
+        await team.create("Pki", "shop", spec={"serviceName": "shop", "issuerRef": {"kind": "Issuer", "name": "ca"}})
+        ready = await team.condition("Pki", "shop", status="True")
+        leaf = await team.ready("shop")
+        names = leaf.extensions.get_extension_for_oid(SAN).value.get_values_for_type(DNS)
+        assert names == [f"shop.{namespace}.svc", f"shop.{namespace}.svc.cluster.local"]
+        left_out = (await team.get("Pki", "shop"))["status"]["leftOut"]
+        assert [each["name"] for each in left_out] == ["shop", f"shop.{namespace}"]
+        assert left_out[0]["reason"].startswith(
+            f"Ask a cluster administrator to add Short to spec.services of CertificatePolicy {namespace}"
+        )
+        assert f"no policy allows shop, shop.{namespace}, which it lacks" in ready["message"]
+        await team.change("CertificatePolicy", namespace, spec={"services": ["Full", "Namespaced", "Short"]})
+        await eventually(lambda: has_names(team, "shop-tls", 4))
+        await team.condition("Pki", "shop", status="True")
+        assert (await team.get("Pki", "shop"))["status"]["leftOut"] == []
+
+
+async def test_a_pki_of_which_no_name_is_allowed_is_denied_by_its_own_field_and_at_its_pod(team, pki):
+    await team.ca()
+    await team.change("CertificatePolicy", team.namespace, spec={"services": []})
+    async with pki():
+        await team.pod("shop", secret="shop-tls")
+        await team.create("Pki", "shop", spec={"serviceName": "shop", "issuerRef": {"kind": "Issuer", "name": "ca"}})
+        ready = await team.condition("Pki", "shop", status="False", reason="DeniedByPolicy")
+        event = await team.event("Pod", "shop", "DeniedByPolicy")
+        for message in (ready["message"], event["message"]):
+            assert "spec.serviceName is 'shop'" in message
+            assert "dnsNames" not in message
+        assert len((await team.get("Pki", "shop"))["status"]["leftOut"]) == 4
+
+
 async def test_a_self_signed_ca_signs_through_an_issuer_of_its_own(team, pki):
-    await team.policy(allowedNames=["root", "app1"], allowCA=True)
+    await team.root_policy()
     await team.create("Issuer", "self", spec={"selfSigned": {}})
     await team.create("Issuer", "ca", spec={"ca": {"secretName": "root-tls"}})
     async with pki():
@@ -83,7 +118,11 @@ async def test_a_self_signed_ca_signs_through_an_issuer_of_its_own(team, pki):
         await team.certificate("root", issuerRef={"name": "self"}, commonName="root", dnsNames=[], isCA=True)
         leaf = await team.ready()
         await team.condition("Issuer", "ca", status="True")
-    leaf.verify_directly_issued_by(await team.leaf("root-tls"))
+    root = await team.leaf("root-tls")
+    leaf.verify_directly_issued_by(root)
+    constraints = root.extensions.get_extension_for_class(x509.NameConstraints)
+    assert constraints.critical
+    assert constraints.value.permitted_subtrees == [x509.DNSName("app1")]
 
 
 async def test_a_deleted_secret_comes_back(team, pki):
@@ -210,6 +249,11 @@ async def test_the_secret_goes_with_its_certificate_and_the_old_one_with_a_new_n
 
 async def revision_is(team, revision: int) -> bool:
     return (await team.get("Certificate", "web")).get("status", {}).get("revision") == revision
+
+
+async def has_names(team, secret: str, count: int) -> bool:
+    leaf = await team.leaf(secret)
+    return len(leaf.extensions.get_extension_for_oid(SAN).value.get_values_for_type(DNS)) == count
 
 
 async def is_gone(team, secret: str) -> bool:

@@ -57,7 +57,7 @@ def test_ten_runs_at_once_are_free_and_then_the_wait_doubles_up_to_five_minutes(
     assert waits == [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]
 
 
-def test_a_key_that_waits_is_told_how_long_it_still_has_to(budget, clock):
+def test_a_key_that_waits_knows_for_how_long(budget, clock):
     exhaust(budget)
     clock.now += 0.25
     assert budget.wait(KEY, PARENT) == 0.75
@@ -121,7 +121,7 @@ def test_the_times_of_conditions_do_not_make_a_repair_something_new(budget, cloc
     assert waits[-1] == 1
 
 
-def test_what_is_contested_is_known_until_somebody_was_told(budget):
+def test_what_is_contested_is_known_until_it_is_reported(budget):
     assert budget.contested(KEY) is None
     run(budget)
     assert budget.contested(KEY) is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
+from contextlib import asynccontextmanager
 from datetime import timedelta
 
 import pytest
@@ -254,3 +255,113 @@ async def test_namespaces_take_turns_within_a_priority(clock):
     queue.add("c0")  # more urgent now
     assert [await queue.get() for _ in range(2)] == ["a2", "c0"]
     assert len(queue) == 1000 - 3
+
+
+def test_what_the_server_asks_for_is_the_least_wait(queue):
+    assert queue.retry("a", at_least=7) == timedelta(seconds=7)
+    assert queue.retry("a") == ms(10)
+
+
+def test_what_passes_by_itself_is_not_waited_for_long(queue):
+    waits = [queue.retry("a", at_most=10) for _ in range(20)]
+    assert max(waits) == timedelta(seconds=10)
+
+
+def test_a_fault_that_all_keys_share_makes_no_storm(queue):
+    waits = [queue.retry(str(number)) for number in range(300)]
+    assert max(waits[:100]) == ms(5)
+    assert waits[-1] == timedelta(seconds=20)
+
+
+@asynccontextmanager
+async def running(queue):
+    task = asyncio.create_task(queue.run())
+    try:
+        yield
+    finally:
+        queue.close()
+        await task
+
+
+async def test_a_moment_comes_by_the_wall_clock(queue, clock):
+    async with running(queue):
+        queue.add_at("a", clock.now() + timedelta(hours=3))
+        await clock.advance(timedelta(hours=2, minutes=59))
+        assert not len(queue)
+        await clock.advance(timedelta(minutes=1))
+        assert await queue.get() == "a"
+
+
+async def test_a_clock_that_is_set_forth_is_noticed_within_a_minute(queue, clock):
+    async with running(queue):
+        queue.add_at("a", clock.now() + timedelta(days=30))
+        await clock.advance(1)
+        clock.step(timedelta(days=31))
+        await clock.advance(60)
+        assert await queue.get() == "a"
+
+
+async def test_a_clock_that_is_set_back_puts_a_moment_off_and_no_delay(queue, clock):
+    async with running(queue):
+        queue.add_at("moment", clock.now() + timedelta(minutes=10))
+        queue.add_after("delay", timedelta(minutes=10))
+        await clock.advance(1)
+        clock.step(-timedelta(hours=1))
+        await clock.advance(timedelta(minutes=10))
+        assert await queue.get() == "delay"
+        assert not len(queue)
+        await clock.advance(timedelta(hours=1))
+        assert await queue.get() == "moment"
+
+
+async def test_of_several_moments_and_delays_the_earliest_counts_and_a_change_supersedes_all(queue, clock):
+    async with running(queue):
+        queue.add_at("a", clock.now() + timedelta(minutes=9))
+        queue.add_at("a", clock.now() + timedelta(minutes=5))
+        queue.add_at("a", clock.now() + timedelta(minutes=7))
+        queue.add_after("a", timedelta(minutes=6))
+        assert queue.delayed() == {"a": timedelta(minutes=5)}
+        await clock.advance(timedelta(minutes=5))
+        assert await queue.get() == "a"
+        queue.done("a")
+        assert queue.delayed() == {}
+        queue.add_at("a", clock.now() + timedelta(minutes=1))
+        queue.add("a")
+        assert await queue.get() == "a"
+        queue.done("a")
+        await clock.advance(timedelta(minutes=2))
+        assert queue.idle
+
+
+async def test_a_moment_that_has_passed_is_at_once(queue, clock):
+    queue.add_at("a", clock.now())
+    assert await queue.get() == "a"
+
+
+async def test_moments_of_many_keys_that_are_put_off_again_and_again_do_not_pile_up(queue, clock):
+    for number in range(1000):
+        queue.add_at("a", clock.now() + timedelta(days=1, minutes=-number / 100))
+    assert len(queue._calendar) < 100
+
+
+async def test_what_waits_for_tomorrow_is_looked_at_each_minute(queue, clock):
+    async with running(queue):
+        queue.add_after("a", timedelta(days=1))
+        await clock.advance(0)
+        assert clock.next_wake == timedelta(minutes=1)
+
+
+async def test_a_queue_that_is_held_hands_out_nothing_and_loses_nothing(queue):
+    queue.hold()
+    queue.add("a")
+    queue.add("b")
+    waiting = [asyncio.ensure_future(queue.get()) for _ in range(3)]
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert not any(each.done() for each in waiting)
+    assert not queue.idle
+    queue.release()
+    assert [await waiting[0], await waiting[1]] == ["a", "b"]
+    queue.close()
+    with pytest.raises(QueueClosed):
+        await waiting[2]

@@ -44,7 +44,7 @@ def test_an_operator_of_a_file_is_named_behind_a_colon(folder):
     (folder / "many_b.py").write_text(ONE + 'yours = Operator("yours")\n')
     loaded = load(str(folder / "many_b.py:yours"))
     assert loaded.app.name == "yours"
-    assert loaded.target.in_image == "many_b.py:yours"
+    assert loaded.in_image == "many_b.py:yours"
     assert locate("many_b.py:yours") == folder / "many_b.py"
 
 

@@ -10,7 +10,7 @@ import yaml
 from click.testing import CliRunner
 
 from operatorkit.cli.package import command
-from operatorkit.errors import InputError
+from operatorkit.errors import DefinitionError, InputError
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "01_website.py"
 
@@ -89,3 +89,44 @@ def test_the_version_of_an_installed_operator_is_that_of_its_package(tmp_path):
 
     package("pki", "-o", tmp_path)
     assert yaml.safe_load((tmp_path / "pki" / "Chart.yaml").read_text())["version"] == version("operatorkit")
+
+
+@pytest.mark.parametrize("target", ["operators.pki", "operators.pki:app"])
+def test_an_installed_operator_has_one_chart_however_it_is_named(tmp_path, target):
+    package("pki", "-o", tmp_path)
+    assert package(target, "-o", tmp_path, "--check") == ""
+
+
+VERSIONS = """
+from operatorkit import Context, Model, Operator, Resource
+from operatorkit.resource import NoStatus
+
+class Spec(Model):
+    size: int = 1
+
+class Old(Resource[Spec, NoStatus], group="x.example.io", version="v1alpha1", kind="Pool", storage=False): ...
+class Pool(Resource[Spec, NoStatus], group="x.example.io", version="v1"): ...
+class Monitor(Resource[Spec, NoStatus], group="monitoring.example.com", version="v1"%s): ...
+
+app = Operator("pool")
+
+@app.reconcile(Pool, owns=[Monitor])
+async def reconcile(pool: Pool, ctx: Context) -> None: ...
+"""
+
+
+def test_a_chart_has_all_versions_of_own_kinds_and_no_external_kind(tmp_path):
+    (tmp_path / "app.py").write_text(VERSIONS % ", external=True")
+    package(tmp_path / "app.py", "-o", tmp_path / "charts")
+    templates = tmp_path / "charts" / "pool-crds" / "templates"
+    assert [path.name for path in templates.glob("*.yaml")] == ["x.example.io_pools.yaml"]
+    text = (templates / "x.example.io_pools.yaml").read_text()
+    assert "- name: v1\n" in text
+    assert "- name: v1alpha1\n" in text
+
+
+def test_a_kind_of_which_it_is_not_clear_whose_it_is_is_not_packaged(tmp_path):
+    (tmp_path / "app.py").write_text(VERSIONS % "")
+    with pytest.raises(DefinitionError, match=r"Monitor: .* write external=True .* or external=False"):
+        package(tmp_path / "app.py", "-o", tmp_path / "charts")
+    assert not (tmp_path / "charts").exists()

@@ -322,3 +322,44 @@ def test_an_object_is_kept_in_little_more_memory_than_its_text_takes():
     finally:
         tracemalloc.stop()
     assert grown / number < 3 * size
+
+
+def test_a_deletion_of_ours_is_seen_by_readers_and_told_to_subscribers_when_the_watch_brings_it():
+    cache = Cache()
+    cache.update(pod("a", 1, uid="u", labels={"x": "y", LABEL_OWNER_UID: "o"}))
+    cache.update(pod("b", 2, uid="v"))
+    assert cache.hide(A, "u")
+    assert not cache.hide(B, "another")
+    assert cache.get(A) is None
+    assert A not in cache
+    assert len(cache) == 1
+    assert cache.keys() == cache.keys("ns") == [B]
+    assert cache.keys(labels={"x": "y"}) == cache.by_owner("o") == []
+    assert cache.resource_version(A) is None
+    assert brief(cache.told()) == [("ADDED", "a", None, "1"), ("ADDED", "b", None, "2")]
+    assert brief(cache.update(pod("a", 3, uid="u"))) == [("MODIFIED", "a", "1", "3")], "what came before the deletion"
+    assert A not in cache
+    assert brief(cache.remove(A, version="4")) == [("DELETED", "a", "3", None)]
+    assert cache._hidden == {}
+
+
+def test_an_object_that_is_recreated_after_our_deletion_is_read():
+    cache = Cache()
+    cache.update(pod("a", 1, uid="u"))
+    cache.hide(A, "u")
+    assert cache.put(pod("a", 5, uid="w"))
+    assert cache.resource_version(A) == "5"
+    assert brief(cache.remove(A, version="4")) == [("DELETED", "a", "1", None)]
+    assert brief(cache.update(pod("a", 5, uid="w"))) == [("ADDED", "a", None, "5")]
+
+
+def test_the_newest_object_is_the_one_that_a_watch_or_list_brought_last():
+    cache = Cache()
+    assert cache.newest() is None
+    cache.update(pod("a", 9, uid="u"))
+    cache.update(pod("b", 10, uid="v"))
+    cache.put(pod("a", 11, uid="u"))
+    assert cache.newest() == (B, "10", "v")
+    assert cache.told_version(A) == ("9", "u")
+    assert cache.answered_version() == "11"
+    assert cache.read_version(A) == "11"

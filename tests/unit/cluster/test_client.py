@@ -8,6 +8,7 @@ import pytest
 from operatorkit import errors
 from operatorkit.clock import SYSTEM_CLOCK
 from operatorkit.cluster import ClusterConfig, Credentials, Informer, LiveCluster, PatchType
+from operatorkit.names import ApiResource
 from operatorkit.testing import eventually
 
 POD = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a", "namespace": "ns", "resourceVersion": "7"}}
@@ -15,6 +16,19 @@ POD = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a", "namespace":
 
 def frame(kind, obj):
     return json.dumps({"type": kind, "object": obj}).encode() + b"\n"
+
+
+@pytest.mark.parametrize("given", ["merge", "MERGE", "application/merge-patch+json", PatchType.MERGE])
+def test_a_type_of_patch_has_a_short_name(given):
+    assert PatchType(given) is PatchType.MERGE
+
+
+@pytest.mark.parametrize("given", ["", "smerge", None, 5])
+async def test_what_is_no_type_of_patch_is_refused_with_those_there_are(given):
+    pods = ApiResource("", "v1", "Pod", "pods", namespaced=True)
+    async with LiveCluster(ClusterConfig(server="http://127.0.0.1:1")) as api:
+        with pytest.raises(TypeError, match=r"patch_type=.* or one of json, merge, strategic, apply"):
+            await api.patch(pods, "a", {}, patch_type=given, namespace="ns")
 
 
 async def events(watch):

@@ -16,6 +16,7 @@ from cryptography.x509.oid import NameOID
 
 from operatorkit.cluster import config as config_module
 from operatorkit.cluster import load_config
+from operatorkit.cluster.trust import FollowingContext
 from operatorkit.errors import InputError
 
 
@@ -208,7 +209,7 @@ def test_a_plugin_that_fails_is_named_with_what_it_said(tmp_path, body, words):
     [
         ({}, "current-context"),
         ({**kubeconfig(), "users": []}, "names the user 'u'"),
-        ({**kubeconfig(), "clusters": []}, "name k"),
+        ({**kubeconfig(), "clusters": []}, "names the cluster 'k', which is not under `clusters`"),
         (kubeconfig(cluster={"server": "127.0.0.1:6443"}), "write a URL such as"),
         (kubeconfig({"client-certificate-data": "Zm9v"}), "no `client-key`"),
         (kubeconfig(cluster={"certificate-authority-data": "Zm9v"}), "the kubeconfig given: "),
@@ -287,6 +288,107 @@ async def test_the_token_of_a_pod_is_read_again(tmp_path, monkeypatch):
     monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "443")
     config = load_config()
     assert config.namespace == "default"
+    assert isinstance(config.ssl_context, FollowingContext), "so is its file of authorities: see test_trust"
     assert await authorization(config, now=0) == "Bearer one"
     (tmp_path / "token").write_text("two")
     assert await authorization(config, now=60) == "Bearer two"
+
+
+def changed(**parts):
+    return {**kubeconfig(), **parts}
+
+
+def of(plural, **fields):
+    """Return a kubeconfig in which the first entry of a list has these fields."""
+    content = kubeconfig()
+    content[plural][0] = {**content[plural][0], **fields}
+    return content
+
+
+@pytest.fixture(params=["file", "mapping"])
+def load(request, tmp_path):
+    """Load a kubeconfig from a file, and as a program gives it."""
+
+    def load(content, context=None):
+        if request.param == "mapping":
+            return load_config(content, context)
+        (tmp_path / "config").write_text(yaml.safe_dump(content))
+        return load_config(tmp_path / "config", context)
+
+    return load
+
+
+def test_a_context_is_chosen_by_name(load):
+    assert load(kubeconfig(), "other").namespace == "elsewhere"
+    assert load(changed(**{"current-context": None}), "other").namespace == "elsewhere"
+    with pytest.raises(InputError, match=r"has no context 'nope': it has c, other"):
+        load(kubeconfig(), "nope")
+    with pytest.raises(InputError, match=r"no context is chosen: .*--context NAME \(there are: c, other\)"):
+        load(changed(**{"current-context": ""}))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        of("users", user={}),
+        of("users", user=None),
+        {**kubeconfig(), "users": [{"name": "u"}]},
+        {**kubeconfig(user={"token": None, "exec": None}), "preferences": None, "extensions": None},
+        changed(contexts=[{"name": "c", "context": {"cluster": "k"}}], users=None),
+        changed(contexts=[{"name": "c", "context": {"cluster": "k", "user": ""}}]),
+        of("clusters", cluster={"server": "HTTPS://127.0.0.1:6443", "proxy-url": None, "extensions": [{"name": "x"}]}),
+    ],
+)
+async def test_an_anonymous_user_and_nulls_are_as_good_as_nothing(load, content):
+    config = load(content)
+    assert config.server == "https://127.0.0.1:6443"
+    assert await config.credentials.headers(now=0) in ((), (("Authorization", "Bearer t"),))
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (changed(users="x"), "users is of type str: write a list"),
+        (changed(users=["x"]), "users[0] is of type str: write an entry with a `name`, which is text"),
+        (changed(contexts=[{"name": 5, "context": {}}]), "contexts[0] is of type int"),
+        (changed(users=None), "names the user 'u', which is not under `users` (there are none)"),
+        (of("contexts", context=None), "names the cluster '', which is not under `clusters` (k)"),
+        (
+            of("contexts", context={"cluster": "k", "namespace": [1]}),
+            "contexts[name=c].context.namespace is of type list",
+        ),
+        (kubeconfig(user={"token": 5}), "users[name=u].user.token is of type int: write text (in quotes)"),
+        (kubeconfig(user={"as-groups": "x"}), "user.as-groups is of type str: write a list of texts"),
+        (kubeconfig(user={"as-user-extra": {"a": 5}}), "user.as-user-extra is of type dict: write a mapping to lists"),
+        (kubeconfig(user={"exec": {"apiVersion": "v1"}}), "user.exec.command is missing: a credential plugin needs it"),
+        (kubeconfig(user={"exec": {"apiVersion": "v1", "command": "x", "env": ["a"]}}), "user.exec.env has an entry"),
+        (kubeconfig(cluster={"server": 5}), "clusters[name=k].cluster.server is of type int"),
+        (kubeconfig(cluster={"server": "https://a:99999"}), "Port out of range"),
+        (kubeconfig(cluster={"server": "https:///k8s"}), "which names no host"),
+        (kubeconfig(cluster={"server": "https://a b"}), "which names no host"),
+        (kubeconfig(cluster={"insecure-skip-tls-verify": "yes"}), "write true or false"),
+    ],
+)
+def test_a_kubeconfig_of_a_wrong_shape_is_told_by_field(load, content, words):
+    with pytest.raises(InputError) as caught:
+        load(content)
+    assert words in str(caught.value)
+
+
+def test_no_secret_is_in_what_is_said_of_a_file(tmp_path):
+    secret = {"password": "s3cret", "username": "me", "client-certificate-data": "czNjcmV0", "client-key-data": "!"}
+    (tmp_path / "config").write_text(yaml.safe_dump(kubeconfig(user=secret)))
+    with pytest.raises(InputError) as caught:
+        load_config(tmp_path / "config")
+    assert "s3cret" not in str(caught.value)
+    assert "czNjcmV0" not in str(caught.value)
+
+
+def test_of_several_files_the_first_that_chooses_a_context_wins_and_empty_ones_count_for_nothing(tmp_path, monkeypatch):
+    (tmp_path / "a").write_text("")
+    (tmp_path / "b").write_text(yaml.safe_dump({**kubeconfig(), "current-context": "other"}))
+    (tmp_path / "c").write_text(yaml.safe_dump({"apiVersion": "v1", "kind": "Config", "current-context": "c"}))
+    monkeypatch.setenv("KUBECONFIG", os.pathsep.join(str(tmp_path / name) for name in "abc"))
+    assert load_config().namespace == "elsewhere"
+    with pytest.raises(InputError, match="is empty: it should begin with"):
+        load_config(tmp_path / "a")

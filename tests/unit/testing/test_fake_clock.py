@@ -133,3 +133,16 @@ def test_it_never_goes_back():
 
 def test_it_shows_its_time_and_who_waits():
     assert repr(FakeClock()) == "<FakeClock 2026-01-01T00:00:00Z, nobody waiting>"
+
+
+async def test_a_step_moves_the_wall_clock_alone():
+    clock = FakeClock(datetime(2030, 5, 6, tzinfo=UTC))
+    sleeping = asyncio.create_task(clock.sleep(10))
+    await clock.advance(5)
+    clock.step(-timedelta(hours=1))
+    assert (clock.now(), clock.monotonic()) == (datetime(2030, 5, 5, 23, 0, 5, tzinfo=UTC), 5.0)
+    clock.step(timedelta(days=2))
+    assert not sleeping.done()
+    await clock.advance(5)
+    assert clock.now() == datetime(2030, 5, 7, 23, 0, 10, tzinfo=UTC)
+    await sleeping

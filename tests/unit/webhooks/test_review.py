@@ -77,3 +77,16 @@ def test_a_refusal_names_the_field_and_what_was_found(reviews, changes, told):
 
 def test_brackets_inside_of_text_are_no_depth(reviews):
     assert read(reviews.review(reviews.thing(text="[{" * 5_000))).object["spec"]["text"] == "[{" * 5_000
+
+
+@pytest.mark.parametrize(("levels", "told"), [(190, None), (200, "nested"), (900, "nested"), (100_000, "nested")])
+@pytest.mark.parametrize("brackets", [("[", "]"), ('{"a":', "}")], ids=["lists", "objects"])
+def test_a_review_is_at_most_so_deep(reviews, levels, told, brackets):
+    begin, end = brackets
+    deep = f"{begin * levels}1{end * levels}"
+    body = json.dumps(reviews.review(reviews.thing(deep="DEEP"))).replace('"DEEP"', deep).encode()
+    if told is None:
+        assert read_review(body).object["spec"]["deep"]
+    else:
+        with pytest.raises(MalformedReview, match="nested more than 200 levels deep"):
+            read_review(body)

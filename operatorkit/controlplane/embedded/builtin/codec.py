@@ -50,13 +50,20 @@ def loads(
     *,
     parse_constant: Callable[[str], Any] | None = None,
     parse_float: Callable[[str], float] | None = None,
+    parse_int: Callable[[str], int] | None = None,
 ) -> Any:
     """Parse JSON; objects remember which of their keys were there twice, which `decode` reports. Raises ValueError.
 
     `parse_constant` is asked what NaN and Infinity are, which Python reads and JSON does not have, `parse_float` what
-    number a text with a fraction or an exponent is.
+    number a text with a fraction or an exponent is, `parse_int` what number one without is.
     """
-    return json.loads(text, object_pairs_hook=_object, parse_constant=parse_constant, parse_float=parse_float)
+    return json.loads(
+        text,
+        object_pairs_hook=_object,
+        parse_constant=parse_constant,
+        parse_float=parse_float,
+        parse_int=parse_int,
+    )
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -357,6 +357,21 @@ def _budget(obj: JSONObject) -> Faults:
     yield from label_selector("spec.selector", spec.get("selector"))
 
 
+def _revision(obj: JSONObject) -> Faults:
+    data = obj.get("data")
+    if data is None:
+        yield required("data", "data is mandatory")
+    elif not isinstance(data, dict):
+        yield required("data", "data must be a valid JSON object")
+    yield from natural("revision", obj.get("revision"))
+
+
+def _revision_change(new: JSONObject, old: JSONObject) -> Faults:
+    """Compare by value; kube-apiserver compares bytes, so that there the order of keys is a change, too."""
+    if not equal(new.get("data"), old.get("data")):
+        yield invalid("data", new.get("data"), "field is immutable")
+
+
 def _autoscaler(obj: JSONObject) -> Faults:
     spec = obj.get("spec") or {}
     least, most = spec.get("minReplicas"), spec.get("maxReplicas", 0)
@@ -381,6 +396,7 @@ RULES: Mapping[tuple[str, str], Callable[[JSONObject], Faults]] = {
     ("apps", "ReplicaSet"): _replica_set,
     ("apps", "StatefulSet"): _stateful_set,
     ("apps", "DaemonSet"): _daemon_set,
+    ("apps", "ControllerRevision"): _revision,
     ("batch", "Job"): _job,
     ("batch", "CronJob"): _cron_job,
     ("networking.k8s.io", "Ingress"): _ingress,
@@ -395,6 +411,7 @@ CHANGES: Mapping[tuple[str, str], Callable[[JSONObject, JSONObject], Faults]] = 
     ("apps", "ReplicaSet"): _selector_change,
     ("apps", "DaemonSet"): _selector_change,
     ("apps", "StatefulSet"): _stateful_set_change,
+    ("apps", "ControllerRevision"): _revision_change,
     ("batch", "Job"): _job_change,
 }
 """What of each kind may not change."""

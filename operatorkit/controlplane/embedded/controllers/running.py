@@ -13,6 +13,7 @@ from operatorkit.cluster.api import ClusterAPI
 from operatorkit.controlplane._selection import enabled
 from operatorkit.controlplane.embedded.controllers.defaults import RootCertificatePublisher, ServiceAccountController
 from operatorkit.controlplane.embedded.controllers.deployments import DeploymentController
+from operatorkit.controlplane.embedded.controllers.disruption import BUDGETS, DisruptionController
 from operatorkit.controlplane.embedded.controllers.garbage import GarbageCollector
 from operatorkit.controlplane.embedded.controllers.inventory import Inventory
 from operatorkit.controlplane.embedded.controllers.namespaces import NamespaceController
@@ -28,6 +29,7 @@ CONTROLLERS = (
     RootCertificatePublisher.name,
     DeploymentController.name,
     ReplicaSetController.name,
+    DisruptionController.name,
 )
 """The names that `Controllers` understands; a selection may name others, which do nothing."""
 
@@ -59,8 +61,9 @@ class Controllers:
     ) -> None:
         self._inventory = Inventory(api, pace=pace)
         history = History(pace)
-        deployments, sets, pods = (
-            Informer(api, resource, clock=pace, history=history) for resource in (DEPLOYMENTS, REPLICA_SETS, PODS)
+        deployments, sets, pods, budgets = (
+            Informer(api, resource, clock=pace, history=history)
+            for resource in (DEPLOYMENTS, REPLICA_SETS, PODS, BUDGETS)
         )
         factories: dict[str, Callable[[], _Controller]] = {
             GarbageCollector.name: lambda: GarbageCollector(api, self._inventory, pace=pace),
@@ -71,11 +74,16 @@ class Controllers:
             ),
             DeploymentController.name: lambda: DeploymentController(api, deployments, sets, clock=clock, pace=pace),
             ReplicaSetController.name: lambda: ReplicaSetController(api, sets, pods, clock=clock, pace=pace),
+            DisruptionController.name: lambda: DisruptionController(api, budgets, pods, clock=clock, pace=pace),
         }
         self._controllers: Sequence[_Controller] = [
             make() for name, make in factories.items() if enabled(name, selection)
         ]
-        workloads = {DeploymentController.name: (deployments, sets), ReplicaSetController.name: (sets, pods)}
+        workloads = {
+            DeploymentController.name: (deployments, sets),
+            ReplicaSetController.name: (sets, pods),
+            DisruptionController.name: (budgets, pods),
+        }
         self._informers = list(
             dict.fromkeys(one for name, used in workloads.items() if enabled(name, selection) for one in used)
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from operatorkit.clock import parse_time
@@ -38,6 +38,7 @@ PODS = ApiResource("", "v1", "Pod", "pods", namespaced=True)
 HASH_LABEL = "pod-template-hash"
 
 # No vowels and no look-alikes: names made of these spell nothing.
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 _ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 
 
@@ -70,7 +71,8 @@ def is_active(pod: JSONObject) -> bool:
 def _ready_since(pod: JSONObject) -> datetime | None:
     for condition in (pod.get("status") or {}).get("conditions") or ():
         if condition["type"] == "Ready" and condition["status"] == "True":
-            return parse_time(condition["lastTransitionTime"])
+            since = condition.get("lastTransitionTime")
+            return parse_time(since) if since else _LONG_AGO  # whoever wrote it did not say when
     return None
 
 

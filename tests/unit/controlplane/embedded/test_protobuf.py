@@ -117,3 +117,38 @@ def test_kubernetes_own_samples_are_read_as_their_json_is():
             continue  # parameters of requests, not objects
         compared += 1
     assert compared > 60
+
+
+_DEFINITION = Path(__file__).parents[3] / "scenarios" / "definition.pb"
+
+
+def test_a_definition_in_protobuf_is_what_it_is_in_json():
+    """Both forms were written by Kubernetes' own types in Go: schemas that may be a boolean, a list, or any JSON."""
+    wanted = json.loads(_DEFINITION.with_suffix(".json").read_text())
+    found = protobuf.decode(_DEFINITION.read_bytes())
+    gvk = GroupVersionKind.of("apiextensions.k8s.io/v1", "CustomResourceDefinition")
+    assert codec.decode(gvk, found) == codec.decode(gvk, wanted)
+
+
+@pytest.mark.parametrize(
+    ("schema", "expected"),
+    [
+        (part(30, part(1, 0)), {"additionalProperties": False}),
+        (part(30, part(1, 1)), {"additionalProperties": True}),
+        (part(30, b""), {"additionalProperties": False}),
+        (part(30, part(1, 1) + part(2, part(5, "string"))), {"additionalProperties": {"type": "string"}}),
+        (part(24, part(1, part(5, "string"))), {"items": {"type": "string"}}),
+        (part(24, part(2, part(5, "string"))), {"items": [{"type": "string"}]}),
+        (part(32, part(1, "a") + part(2, part(2, "b"))), {"dependencies": {"a": ["b"]}}),
+        (part(32, part(1, "a") + part(2, part(1, part(5, "string")))), {"dependencies": {"a": {"type": "string"}}}),
+        (part(8, part(1, "false")), {"default": False}),
+        (part(8, part(1, "null")), {"default": None}),
+        (part(8, part(1, '{"a":[1]}')), {"default": {"a": [1]}}),
+        (part(3, "#/a") + part(38, 0), {"$ref": "#/a", "x-kubernetes-preserve-unknown-fields": False}),
+        (part(14, 0) + part(37, 0) + part(4, ""), {"minLength": 0}),
+    ],
+)
+def test_the_unions_of_a_schema_are_written_as_json_has_them(schema, expected):
+    version = part(1, "v1") + part(4, part(1, schema))
+    found = protobuf.decode(enveloped("apiextensions.k8s.io/v1", "CustomResourceDefinition", part(2, part(7, version))))
+    assert found["spec"]["versions"][0]["schema"]["openAPIV3Schema"] == expected

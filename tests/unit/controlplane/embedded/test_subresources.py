@@ -57,9 +57,19 @@ async def test_an_eviction_asks_the_budgets(local: LocalCluster) -> None:
     spec = {"minAvailable": 1, "selector": {"matchLabels": {"app": "x"}}}
     await local.create(BUDGETS, {"metadata": {"name": "b"}, "spec": spec}, namespace="default")
     eviction = {"metadata": {"name": "p"}}
+    running = {"status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}}
+    await local.patch(PODS, "p", running, patch_type=PatchType.MERGE, namespace="default", subresource="status")
     with pytest.raises(Throttled, match="would violate the pod's disruption budget"):
         await local.create(PODS, eviction, namespace="default", name="p", subresource="eviction")
-    status = {"status": {"disruptionsAllowed": 1, "currentHealthy": 1, "desiredHealthy": 1, "expectedPods": 1}}
+    status = {
+        "status": {
+            "observedGeneration": 1,
+            "disruptionsAllowed": 1,
+            "currentHealthy": 1,
+            "desiredHealthy": 1,
+            "expectedPods": 1,
+        }
+    }
     await local.patch(BUDGETS, "b", status, patch_type=PatchType.MERGE, namespace="default", subresource="status")
     await local.create(PODS, eviction, namespace="default", name="p", subresource="eviction")
     with pytest.raises(NotFound):

@@ -8,8 +8,15 @@ import pytest
 
 from operatorkit import AdmissionRequest, Allowed, Denied, Mutated
 from operatorkit.names import GroupVersionKind
-from operators.pki.admission import default_certificate, validate_certificate, validate_policy
-from operators.pki.api import Certificate, CertificatePolicy
+from operators.pki.admission import (
+    default_certificate,
+    validate_certificate,
+    validate_cluster_issuer,
+    validate_issuer,
+    validate_pki,
+    validate_policy,
+)
+from operators.pki.api import Certificate, CertificatePolicy, ClusterIssuer, Issuer, Pki
 
 
 def certificate(**spec):
@@ -136,8 +143,48 @@ async def test_a_policy_that_cannot_be_understood_is_refused():
         "apiVersion": "pki.operatorkit.dev/v1alpha1",
         "kind": "CertificatePolicy",
         "metadata": {"name": "p"},
-        "spec": {"allowedNames": ["a.{{cluster}}"]},
+        "spec": {"allow": {"dnsNames": ["a.{{cluster}}"]}},
     }
     denied = await judged(policy, kind=CertificatePolicy, function=validate_policy)
-    assert [cause.field for cause in denied.causes] == ["spec.allowedNames[0]"]
+    assert [cause.field for cause in denied.causes] == ["spec.allow.dnsNames[0]"]
     assert isinstance(await judged(policy, policy, kind=CertificatePolicy, function=validate_policy), Allowed)
+
+
+def written(kind, **spec):
+    return {"apiVersion": "pki.operatorkit.dev/v1alpha1", "kind": kind, "metadata": {"name": "x"}, "spec": spec}
+
+
+async def test_what_a_policy_allows_beyond_its_looks_is_warned_of_when_it_is_written():
+    older = written("CertificatePolicy", allowedNames=["*", "*.{{namespace}}", "10.0.0.0/8"])
+    allowed = await judged(older, kind=CertificatePolicy, function=validate_policy)
+    assert isinstance(allowed, Allowed)
+    assert [warning.partition(":")[0] for warning in allowed.warnings][:2] == [
+        "spec.allowedNames is the older form, and allows DNS names only",
+        "spec.allowedNames",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "function", "spec", "field"),
+    [
+        (Issuer, validate_issuer, {"ca": {"secretName": "other/ca"}}, "spec.ca.secretName"),
+        (ClusterIssuer, validate_cluster_issuer, {"ca": {"secretName": ".."}}, "spec.ca.secretName"),
+        (Pki, validate_pki, {"serviceName": "a.b"}, "spec.serviceName"),
+        (Pki, validate_pki, {"serviceName": "a", "issuerRef": {"name": "a%b"}}, "spec.issuerRef.name"),
+        (Certificate, validate_certificate, certificate(issuerRef={"name": "a/b"})["spec"], "spec.issuerRef.name"),
+        (
+            Certificate,
+            validate_certificate,
+            certificate(duration="1h", renewBefore="59m59s")["spec"],
+            "spec.renewBefore",
+        ),
+    ],
+)
+async def test_what_cannot_be_is_refused_by_its_field_and_an_older_one_may_be_changed_otherwise(
+    kind, function, spec, field
+):
+    odd = written(kind.kind, **spec)
+    denied = await judged(odd, kind=kind, function=function)
+    assert isinstance(denied, Denied)
+    assert [cause.field for cause in denied.causes] == [field]
+    assert isinstance(await judged(odd, odd, kind=kind, function=function), Allowed)

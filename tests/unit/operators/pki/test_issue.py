@@ -17,7 +17,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from operators.pki.api import CertificateSpec
+from operators.pki.api import CertificateSpec, NameConstraints, NameConstraintSubtrees
 from operators.pki.issue import VerificationError, issue, new_serial, read_material, verify
 from operators.pki.keys import generate_key, write_key
 from operators.pki.request import Request, read_request
@@ -77,9 +77,64 @@ def test_a_leaf_has_the_extensions_of_the_rules(root):
     assert leaf.not_valid_after_utc == NOW.replace(microsecond=0) + timedelta(hours=2160)
 
 
-def test_only_rsa_keys_encipher_keys(root):
-    leaf = make(request(dnsNames=["a.example"], privateKey={"algorithm": "RSA"}), root).material.certificate
-    assert extension(leaf, x509.KeyUsage).value.key_encipherment
+@pytest.mark.parametrize(
+    ("usages", "enciphers"),
+    [(["server auth"], True), (["server auth", "client auth"], True), (["client auth"], False)],
+)
+def test_only_rsa_keys_of_servers_encipher_keys(root, usages, enciphers):
+    wanted = request(dnsNames=["a.example"], privateKey={"algorithm": "RSA"}, usages=usages)
+    assert extension(make(wanted, root).material.certificate, x509.KeyUsage).value.key_encipherment is enciphers
+
+
+@pytest.mark.parametrize(
+    ("names", "subject"),
+    [
+        ({"dnsNames": ["a.example", "b.example"]}, "CN=a.example"),
+        ({"dnsNames": ["x" * 60 + ".example"], "ipAddresses": ["10.0.0.1"]}, "CN=10.0.0.1"),
+        ({"uris": ["spiffe://example.org/a"]}, "CN=spiffe://example.org/a"),
+        ({"dnsNames": ["a.example"], "commonName": "a.example"}, "CN=a.example"),
+    ],
+)
+def test_what_signs_itself_has_a_name_since_an_issuer_needs_one(names, subject):
+    leaf = make(request(**names), SelfSigner()).material.certificate
+    assert leaf.issuer == leaf.subject
+    assert leaf.subject.rfc4514_string() == subject
+    assert not extension(leaf, x509.SubjectAlternativeName).critical
+    identifier = extension(leaf, x509.AuthorityKeyIdentifier).value.key_identifier
+    assert identifier == extension(leaf, x509.SubjectKeyIdentifier).value.digest
+
+
+def test_what_signs_itself_has_a_name_even_where_all_of_its_names_are_too_long_for_a_subject():
+    leaf = make(request(dnsNames=["x" * 60 + ".example"]), SelfSigner()).material.certificate
+    assert leaf.subject.get_attributes_for_oid(x509.NameOID.DN_QUALIFIER)
+
+
+def test_a_ca_carries_the_name_constraints_of_its_policy_and_they_hold_for_what_it_signs(root):
+    permitted = NameConstraintSubtrees(dns_domains=["team.svc"], ip_ranges=["10.0.0.0/8"], uri_domains=[".e.org"])
+    excluded = NameConstraintSubtrees(dns_domains=["not.team.svc"], email_addresses=["e.org"])
+    constraints = NameConstraints(permitted=permitted, excluded=excluded)
+    wanted = replace(ca_request("team"), name_constraints=constraints)
+    material = make(wanted, root).material
+    found = extension(material.certificate, x509.NameConstraints)
+    assert found.critical
+    assert len(found.value.permitted_subtrees) == 3
+    assert len(found.value.excluded_subtrees) == 2
+    team = read_ca("ns/ca", material.data(), NOW)
+    make(request(dnsNames=["a.team.svc"], ipAddresses=["10.1.1.1"]), team)
+    for names in ({"dnsNames": ["a.other.svc"]}, {"dnsNames": ["a.not.team.svc"]}, {"ipAddresses": ["11.0.0.1"]}):
+        with pytest.raises(VerificationError, match="no verifier"):
+            make(request(**names), team)
+
+
+def test_a_ca_is_kept_whatever_its_policy_says_now_and_no_leaf_has_constraints(root):
+    constraints = NameConstraints(permitted=NameConstraintSubtrees(dns_domains=["team.svc"]))
+    wanted = replace(ca_request("team"), name_constraints=constraints)
+    material = make(wanted, root).material
+    verify(material, ca_request("team"), root, now=NOW)
+    with pytest.raises(VerificationError, match="nameConstraints"):
+        verify(make(ca_request("team"), root).material, wanted, root, now=NOW)
+    with pytest.raises(VerificationError, match="no verifier"):
+        make(replace(request(dnsNames=["a.team.svc"]), name_constraints=constraints), root)
 
 
 def test_alternative_names_are_critical_exactly_when_the_subject_is_empty(root):

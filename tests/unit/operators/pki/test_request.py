@@ -64,6 +64,7 @@ def spec(**fields) -> CertificateSpec:
         ({"emailAddresses": ["a..b@example.com"]}, "spec.emailAddresses[0]", "team@example.com"),
         ({"emailAddresses": ["a@-x.com"]}, "spec.emailAddresses[0]", "team@example.com"),
         ({"emailAddresses": ["a@10.0.0.1"]}, "spec.emailAddresses[0]", "team@example.com"),
+        ({"uris": ["https://127.1/"]}, "spec.uris[0]", "its host is neither a name nor an address"),
         ({"uris": ["https://example.org/%zz"]}, "spec.uris[0]", "two hexadecimal digits"),
         ({"uris": ["https://example.org:99999/"]}, "spec.uris[0]", "it is not a URI"),
         ({"renewBefore": "1m"}, "spec.renewBefore", "Use at least 5m"),

@@ -1,0 +1,86 @@
+"""Handing over the fields that were set by `create`, `update` or client-side apply to the manager that applies now.
+
+What belongs here: the entries of managedFields that are handed over, and the list as it is afterwards; pure. What does
+not: when that is done (`operatorkit.children`).
+
+A field that an older program set stays when the one that applies now no longer sends it: it has another owner. So such
+entries (operation Update) become part of the applying manager's entry (operation Apply) before its next apply, which
+then removes what it does not send. client-go does the same for kubectl (`csaupgrade`).
+
+Source: https://kubernetes.io/docs/reference/using-api/server-side-apply/#upgrading-from-client-side-apply-to-server-side-apply
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+__all__ = ["CLIENT_SIDE_APPLY", "handed_over", "is_handed_over"]
+
+CLIENT_SIDE_APPLY = "kubectl-client-side-apply"
+Entry = Mapping[str, Any]
+
+
+def is_handed_over(entry: Entry, former: Collection[str]) -> bool:
+    """Tell whether an entry belongs to one of the managers `former`, and has fields to hand over.
+
+    Those of a subresource are not, and finalizers never: a finalizer that nobody sends any more would be taken off.
+    """
+    return (
+        entry.get("manager") in former
+        and entry.get("operation") == "Update"
+        and not entry.get("subresource")
+        and bool(_split(entry)[0])
+    )
+
+
+def handed_over(
+    entries: Iterable[Entry], *, manager: str, former: Collection[str], api_version: str
+) -> list[dict[str, Any]] | None:
+    """Return managedFields with the fields of `former` managers in the Apply entry of `manager`; None if it has them.
+
+    Only entries of `api_version` are: the fields of another version may have other names.
+    """
+    given = [dict(entry) for entry in entries]
+    moved = [e for e in given if is_handed_over(e, former) and e.get("apiVersion") == api_version]
+    own = next((e for e in given if _is_applied_by(e, manager)), None)
+    if not moved or (own is not None and own.get("apiVersion") != api_version):
+        return None
+    times = sorted(str(entry["time"]) for entry in moved if entry.get("time"))
+    target = own or {
+        "manager": manager,
+        "operation": "Apply",
+        "apiVersion": api_version,
+        "fieldsType": "FieldsV1",
+        **({"time": times[-1]} if times else {}),
+    }
+    fields: dict[str, Any] = copy.deepcopy(target.get("fieldsV1") or {})
+    for entry in moved:
+        _add(fields, _split(entry)[0])
+    kept = []
+    for entry in given:
+        rest = _split(entry)[1] if entry in moved else None
+        if entry is own or rest == {}:
+            continue
+        kept.append(entry if rest is None else {**entry, "fieldsV1": rest})
+    return [*kept, {**target, "fieldsV1": fields}]
+
+
+def _is_applied_by(entry: Entry, manager: str) -> bool:
+    return entry.get("manager") == manager and entry.get("operation") == "Apply" and not entry.get("subresource")
+
+
+def _split(entry: Entry) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the fields of an entry without its finalizers, and the finalizers alone."""
+    fields: dict[str, Any] = copy.deepcopy(entry.get("fieldsV1") or {})
+    finalizers = fields.get("f:metadata", {}).pop("f:finalizers", None)
+    if "f:metadata" in fields and not fields["f:metadata"]:
+        del fields["f:metadata"]
+    return fields, {} if finalizers is None else {"f:metadata": {"f:finalizers": finalizers}}
+
+
+def _add(fields: dict[str, Any], others: Mapping[str, Any]) -> None:
+    """Add the fields of one tree to another."""
+    for name, inner in others.items():
+        _add(fields.setdefault(name, {}), inner)
