@@ -1,0 +1,180 @@
+"""Admission of PetSets: what cannot work is rejected before it is stored, each problem with its field.
+
+What belongs here: checks across fields, and those of changes. What does not: what the schema says (`api`). Pure, but
+for the declaration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from operatorkit import AdmissionRequest, Allowed, Cause, Denied
+from operatorkit.names import DNS_LABEL_MAX_LENGTH, dns_label_error, dns_subdomain_error
+from operatorkit.rollout import scaled
+from operatorkit.webhooks import invalid, required
+from operators.petset.api import PetSet, PetSetSpec
+from operators.petset.app import app
+from operators.petset.identity import claim_name
+from operators.petset.ordinals import desired_ordinals, parse_range, parse_ranges
+from operators.petset.selector import matches
+
+__all__ = ["check_change", "check_spec", "describe", "validate_petset"]
+
+
+@app.validate(PetSet)
+async def validate_petset(new: PetSet, old: PetSet | None, request: AdmissionRequest) -> Allowed | Denied:
+    """Reject what cannot work, all of it at once."""
+    del request
+    if new.metadata.deletion_timestamp is not None or (old is not None and old.spec == new.spec):
+        return Allowed()
+    causes = [*check_spec(new), *(check_change(old.spec, new.spec) if old is not None else ())]
+    return Denied(*causes) if causes else Allowed()
+
+
+def describe(causes: Sequence[Cause]) -> str:
+    """Return all problems in one line."""
+    return "; ".join(f"{cause.field}: {cause.message}" for cause in causes)
+
+
+def check_spec(pets: PetSet) -> list[Cause]:
+    """Return the problems of a PetSet by itself."""
+    return [
+        *_name_problems(pets),
+        *_selector_problems(pets),
+        *_ordinal_problems(pets.spec),
+        *_claim_problems(pets),
+        *_strategy_problems(pets.spec),
+    ]
+
+
+def check_change(old: PetSetSpec, new: PetSetSpec) -> list[Cause]:
+    """Return the problems of a change of a stored PetSet."""
+    fixed = [
+        ("spec.selector", old.selector, new.selector),
+        ("spec.serviceName", old.service_name, new.service_name),
+        ("spec.podManagementPolicy", old.pod_management_policy, new.pod_management_policy),
+    ]
+    return [
+        invalid(path, _shown(after), f"is immutable, and was {_shown(before)!r}: create another PetSet")
+        for path, before, after in fixed
+        if before != after
+    ]
+
+
+def _shown(value: Any) -> Any:
+    return value if isinstance(value, str | int) else "object"
+
+
+def _name_problems(pets: PetSet) -> Iterator[Cause]:
+    """Check what the name becomes: a label value, a hostname, and a part of the names of claims."""
+    name = pets.metadata.name
+    if not name:
+        return
+    if problem := dns_label_error(name):
+        yield invalid("metadata.name", name, f"{problem}: members are hosts of that name and an ordinal")
+        return
+    last = _last_ordinal(pets.spec)
+    longest = f"{name}-{last}"
+    if len(longest) > DNS_LABEL_MAX_LENGTH:
+        yield invalid(
+            "metadata.name",
+            name,
+            f"the name of member {longest} has {len(longest)} characters and is a label and a hostname, which have at "
+            f"most {DNS_LABEL_MAX_LENGTH}: shorten the name by {len(longest) - DNS_LABEL_MAX_LENGTH}",
+        )
+    if pets.spec.service_name and (problem := dns_label_error(pets.spec.service_name)):
+        yield invalid("spec.serviceName", pets.spec.service_name, problem)
+
+
+def _last_ordinal(spec: PetSetSpec) -> int:
+    try:
+        reserved = parse_ranges(spec.reserve_ordinals)
+    except ValueError:
+        reserved = []
+    return max(desired_ordinals(max(1, spec.replicas), start=spec.ordinals.start, reserved=reserved))
+
+
+def _selector_problems(pets: PetSet) -> Iterator[Cause]:
+    selector, template = pets.spec.selector, pets.spec.template
+    if not selector.match_labels and not selector.match_expressions:
+        yield invalid("spec.selector", "object", "is empty and would match no pod: give matchLabels of the template")
+        return
+    labels = (template.metadata.labels if template.metadata is not None else None) or {}
+    if not matches(selector, labels):
+        yield invalid(
+            "spec.template.metadata.labels",
+            "object",
+            f"does not match spec.selector: the template has {dict(labels)}, the selector wants "
+            f"{dict(selector.match_labels or {})}",
+        )
+    if template.spec is None or not template.spec.containers:
+        yield required("spec.template.spec.containers", "a member needs at least one container")
+    elif (policy := template.spec.restart_policy) not in {None, "Always"}:
+        yield invalid("spec.template.spec.restartPolicy", policy, "must be Always: members are restarted in place")
+
+
+def _ordinal_problems(spec: PetSetSpec) -> Iterator[Cause]:
+    for index, value in enumerate(spec.reserve_ordinals):
+        if problem := _range_problem(value):
+            yield invalid(f"spec.reserveOrdinals[{index}]", value, problem)
+    named: list[tuple[str, range]] = []
+    for position, override in enumerate(spec.overrides):
+        for index, value in enumerate(override.ordinals):
+            path = f"spec.overrides[{position}].ordinals[{index}]"
+            if problem := _range_problem(value):
+                yield invalid(path, value, problem)
+                continue
+            numbers = parse_range(value)
+            other = next((place for place, known in named if _overlap(known, numbers)), None)
+            if other is not None and not other.startswith(f"spec.overrides[{position}]"):
+                yield invalid(path, value, f"overlaps {other}: name each ordinal in one override")
+            named.append((path, numbers))
+
+
+def _range_problem(value: int | str) -> str | None:
+    try:
+        parse_range(value)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def _overlap(one: range, other: range) -> bool:
+    return one.start < other.stop and other.start < one.stop
+
+
+def _claim_problems(pets: PetSet) -> Iterator[Cause]:
+    seen: set[str] = set()
+    for index, template in enumerate(pets.spec.volume_claim_templates):
+        path = f"spec.volumeClaimTemplates[{index}].metadata.name"
+        name = template.metadata.name if template.metadata is not None else None
+        if not name:
+            yield required(path, "volumes refer to a claim template by its name")
+            continue
+        if name in seen:
+            yield invalid(path, name, "is the name of two templates: rename one")
+        seen.add(name)
+        whole = claim_name(name, pets.metadata.name or "x", _last_ordinal(pets.spec))
+        if problem := dns_label_error(name) or dns_subdomain_error(whole):
+            yield invalid(path, name, f"{problem} (the claim of a member is {whole})")
+
+
+def _strategy_problems(spec: PetSetSpec) -> Iterator[Cause]:
+    for path, value in (
+        ("spec.updateStrategy.rollingUpdate.maxUnavailable", spec.update_strategy.rolling_update.max_unavailable),
+        ("spec.disruption.budget", spec.disruption.budget),
+    ):
+        if value is None:
+            continue
+        try:
+            scaled(value, spec.replicas)
+        except ValueError as error:
+            yield invalid(path, value, str(error))
+    maximum = spec.update_strategy.rolling_update.max_unavailable
+    if maximum in {0, "0"} or (isinstance(maximum, int) and maximum < 0):
+        yield invalid(
+            "spec.updateStrategy.rollingUpdate.maxUnavailable",
+            maximum,
+            "must be at least 1: an update would never move",
+        )

@@ -1,0 +1,12 @@
+"""The operator `petset`: its name and what it needs beyond its caches."""
+
+from __future__ import annotations
+
+from operatorkit import Operator
+from operators.petset.api import PetSet
+
+__all__ = ["app"]
+
+app = Operator("petset")
+
+app.needs(PetSet, "get", reason="one live read before anything is adopted")

@@ -1,0 +1,346 @@
+"""`operatorkit petset`: plan, history, rollback, restart and release, as `kubectl rollout` has them for StatefulSets.
+
+What belongs here: options, requests, and what is printed. What does not: decisions (`plan`, `simulation`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import builtins
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from operatorkit.errors import InputError, NotFound
+
+if TYPE_CHECKING:
+    from operatorkit.cluster import ClusterAPI
+    from operators.petset.api import PetSet
+
+__all__ = ["command"]
+
+T = TypeVar("T")
+JSON = dict[str, Any]
+
+_RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"
+
+
+@click.group("petset")
+def command() -> None:
+    """Look into PetSets, and direct their rollouts."""
+
+
+def _cluster_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Add the options by which a cluster and a namespace are found."""
+    options = [
+        click.option("--kubeconfig", metavar="FILE", help="Where the cluster is; by default $KUBECONFIG."),
+        click.option("--context", metavar="NAME", help="The context of the kubeconfig; by default its current one."),
+        click.option("--namespace", "-n", metavar="NAME", help="Namespace; by default the context's."),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def _with_cluster(
+    kubeconfig: str | None,
+    context: str | None,
+    namespace: str | None,
+    work: Callable[[ClusterAPI, str], Awaitable[T]],
+) -> T:
+    """Run `work` with a client and the namespace that is meant."""
+    from operatorkit.cluster import LiveCluster, load_config
+
+    config = load_config(kubeconfig, context)
+
+    async def run() -> T:
+        async with LiveCluster(config) as api:
+            return await work(api, namespace or config.namespace or "default")
+
+    return asyncio.run(run())
+
+
+@command.command("plan")
+@click.argument("target", metavar="NAME|FILE")
+@_cluster_options
+@click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", help="What is printed.")
+def plan_command(target: str, kubeconfig: str | None, context: str | None, namespace: str | None, output: str) -> None:
+    """Print, in order, what a PetSet would cause if every new pod became ready; change nothing.
+
+    With the name of a PetSet, what is still to come; with a FILE, what applying it would cause. Exit code 0.
+    """
+    wanted = _read_file(target) if Path(target).exists() else None
+
+    async def work(api: ClusterAPI, where: str) -> list[str]:
+        from operators.petset.simulation import describe
+
+        name = str((wanted.get("metadata") or {}).get("name") or "") if wanted is not None else target
+        if wanted is not None:
+            where = str((wanted.get("metadata") or {}).get("namespace") or where)
+        pets = await _merged(api, name, where, wanted)
+        return describe(pets, await _observe_live(api, pets))
+
+    lines = _with_cluster(kubeconfig, context, namespace, work)
+    if output == "json":
+        click.echo(json.dumps(lines))
+        return
+    for number, line in enumerate(lines, start=1):
+        click.echo(f"{number:4}  {line}")
+    if not lines:
+        click.echo("nothing would change")
+
+
+@command.command("history")
+@click.argument("name")
+@_cluster_options
+@click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", help="What is printed.")
+def history(name: str, kubeconfig: str | None, context: str | None, namespace: str | None, output: str) -> None:
+    """List the revisions of a PetSet: number, name, images, and which is current or being rolled out."""
+
+    async def work(api: ClusterAPI, where: str) -> list[JSON]:
+        pets = await _get(api, name, where)
+        return [
+            {
+                "number": revision["revision"],
+                "name": revision["metadata"]["name"],
+                "images": _images(revision),
+                "current": revision["metadata"]["name"] == pets.status.current_revision,
+                "update": revision["metadata"]["name"] == pets.status.update_revision,
+                "created": revision["metadata"].get("creationTimestamp"),
+            }
+            for revision in await _revisions(api, pets)
+        ]
+
+    rows = _with_cluster(kubeconfig, context, namespace, work)
+    if output == "json":
+        click.echo(json.dumps(rows))
+        return
+    click.echo(f"{'NUMBER':8}{'REVISION':40}{'IMAGES':40}STATE")
+    for row in rows:
+        state = " ".join(word for word in ("current", "update") if row[word])
+        click.echo(f"{row['number']:<8}{row['name']:40}{', '.join(row['images']):40}{state}".rstrip())
+
+
+@command.command("rollback")
+@click.argument("name")
+@click.option("--to", metavar="REVISION", help="Number or name of the revision; by default the one before the newest.")
+@_cluster_options
+def rollback(name: str, to: str | None, kubeconfig: str | None, context: str | None, namespace: str | None) -> None:
+    """Give a PetSet the template of an older revision; its members follow as in any rollout."""
+
+    async def work(api: ClusterAPI, where: str) -> str:
+        from operatorkit.cluster import PatchType
+        from operators.petset.api import PetSet
+        from operators.petset.template import template_of
+
+        pets = await _get(api, name, where)
+        revision = _chosen(await _revisions(api, pets), to, name)
+        patch = [
+            {"op": "test", "path": "/metadata/resourceVersion", "value": pets.metadata.resource_version},
+            {"op": "replace", "path": "/spec/template", "value": template_of(revision["data"])},
+        ]
+        await api.patch(PetSet.api_resource(), name, patch, patch_type=PatchType.JSON, namespace=where)
+        return f"petset.{PetSet.api_resource().group}/{name} rolled back to {revision['metadata']['name']}"
+
+    click.echo(_with_cluster(kubeconfig, context, namespace, work))
+
+
+@command.command("restart")
+@click.argument("name")
+@_cluster_options
+def restart(name: str, kubeconfig: str | None, context: str | None, namespace: str | None) -> None:
+    """Recreate all members of a PetSet in order, as an update does."""
+
+    async def work(api: ClusterAPI, where: str) -> str:
+        from operatorkit.clock import SYSTEM_CLOCK, format_time
+        from operatorkit.cluster import PatchType
+        from operators.petset.api import PetSet
+
+        await _get(api, name, where)
+        annotations = {_RESTARTED_AT: format_time(SYSTEM_CLOCK.now())}
+        patch = {"spec": {"template": {"metadata": {"annotations": annotations}}}}
+        await api.patch(PetSet.api_resource(), name, patch, patch_type=PatchType.MERGE, namespace=where)
+        return f"petset.{PetSet.api_resource().group}/{name} restarted"
+
+    click.echo(_with_cluster(kubeconfig, context, namespace, work))
+
+
+@command.command("release")
+@click.argument("name")
+@_cluster_options
+def release(name: str, kubeconfig: str | None, context: str | None, namespace: str | None) -> None:
+    """Remove the finalizers of a PetSet and of its members, so that they can go without the operator.
+
+    For an uninstall, or for a namespace that cannot be deleted. memberSafety Strict holds no more afterwards.
+    """
+
+    async def work(api: ClusterAPI, where: str) -> list[str]:
+        return await _release(api, name, where)
+
+    for line in _with_cluster(kubeconfig, context, namespace, work):
+        click.echo(line)
+
+
+async def _release(api: ClusterAPI, name: str, where: str) -> list[str]:
+    from kubernetes.client.models import V1Pod
+
+    from operatorkit.resource import api_resource_of
+    from operators.petset.api import PetSet
+    from operators.petset.identity import FINALIZER
+
+    released = []
+    pets = await _get(api, name, where)
+    pods = api_resource_of(V1Pod)
+    for pod in (await api.list(pods, namespace=where)).items:
+        metadata = pod["metadata"]
+        owners = [owner.get("uid") for owner in metadata.get("ownerReferences") or ()]
+        if FINALIZER in (metadata.get("finalizers") or ()) and pets.metadata.uid in owners:
+            await _drop_finalizers(api, pods, pod, [FINALIZER])
+            released.append(f"pod/{metadata['name']} released")
+    written = pets.write()
+    own = [each for each in written["metadata"].get("finalizers") or () if each.endswith("operatorkit.dev/finalizer")]
+    if own:
+        await _drop_finalizers(api, PetSet.api_resource(), written, own)
+        released.append(f"petset.{PetSet.api_resource().group}/{name} released")
+    return released or [f"PetSet {where}/{name} and its pods have no finalizers of the operator"]
+
+
+async def _drop_finalizers(api: ClusterAPI, resource: Any, obj: Mapping[str, Any], names: list[str]) -> None:
+    from operatorkit.cluster import PatchType
+
+    metadata = obj["metadata"]
+    kept = [each for each in metadata.get("finalizers") or () if each not in names]
+    patch = {"metadata": {"resourceVersion": metadata["resourceVersion"], "finalizers": kept or None}}
+    await api.patch(resource, metadata["name"], patch, patch_type=PatchType.MERGE, namespace=metadata["namespace"])
+
+
+# What is read ---------------------------------------------------------------------------------------------------------
+
+
+def _read_file(path: str) -> JSON:
+    """Return the PetSet of a manifest. Raises InputError, which names the file and what is wrong."""
+    import yaml
+
+    from operators.petset.api import PetSet
+
+    try:
+        found = [each for each in yaml.safe_load_all(Path(path).read_text(encoding="utf-8")) if each]
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"{path} cannot be read as YAML: {error}") from error
+    sets = [each for each in found if isinstance(each, dict) and each.get("kind") == PetSet.kind]
+    if len(sets) != 1:
+        raise InputError(f"{path} has {len(sets)} objects of kind PetSet: give a file with one")
+    return sets[0]
+
+
+async def _get(api: ClusterAPI, name: str, where: str) -> PetSet:
+    from operators.petset.api import PetSet
+
+    try:
+        return PetSet.read(await api.get(PetSet.api_resource(), name, namespace=where))
+    except NotFound as error:
+        raise InputError(f"there is no PetSet {name} in namespace {where}: name another with -n") from error
+
+
+async def _merged(api: ClusterAPI, name: str, where: str, wanted: JSON | None) -> PetSet:
+    """Return a PetSet as it is, or as it would be after a manifest is applied, which the server is asked for."""
+    from operatorkit.cluster import PatchType
+    from operators.petset.api import PetSet
+
+    if wanted is None:
+        return await _get(api, name, where)
+    answer = await api.patch(
+        PetSet.api_resource(),
+        name,
+        wanted,
+        patch_type=PatchType.APPLY,
+        namespace=where,
+        field_manager="operatorkit-petset-plan",
+        force=True,
+        dry_run=True,
+    )
+    return PetSet.read(answer)
+
+
+async def _revisions(api: ClusterAPI, pets: PetSet) -> list[JSON]:
+    """Return the ControllerRevisions of a PetSet, oldest first."""
+    from kubernetes.client.models import V1ControllerRevision
+
+    from operatorkit.resource import api_resource_of
+
+    found = (await api.list(api_resource_of(V1ControllerRevision), namespace=pets.metadata.namespace)).items
+    own = [
+        each
+        for each in found
+        if any(owner.get("uid") == pets.metadata.uid for owner in each["metadata"].get("ownerReferences") or ())
+    ]
+    return sorted(own, key=lambda each: int(each["revision"]))
+
+
+def _images(revision: Mapping[str, Any]) -> list[str]:
+    from operators.petset.template import template_of
+
+    spec = template_of(revision["data"]).get("spec") or {}
+    return [str(container.get("image") or "") for container in spec.get("containers") or ()]
+
+
+def _chosen(revisions: list[JSON], to: str | None, name: str) -> JSON:
+    """Return the revision that is meant. Raises InputError, which lists those that there are."""
+    if to is None:
+        if len(revisions) < 2:
+            raise InputError(f"PetSet {name} has no older revision to roll back to")
+        return revisions[-2]
+    found = [each for each in revisions if to in {each["metadata"]["name"], str(each["revision"])}]
+    if not found:
+        known = ", ".join(f"{each['revision']} ({each['metadata']['name']})" for each in revisions)
+        raise InputError(f"PetSet {name} has no revision {to}: it has {known}")
+    return found[0]
+
+
+async def _observe_live(api: ClusterAPI, pets: PetSet) -> Any:
+    """Return the snapshot of a PetSet as the cluster has it now."""
+    from operatorkit.clock import SYSTEM_CLOCK
+    from operators.petset.observe import observe
+
+    reader = _LiveReader(pets.metadata.namespace)
+    await reader.load(api)
+    return observe(pets, reader, SYSTEM_CLOCK.now())
+
+
+class _LiveReader:
+    """What `observe` reads, listed once from the cluster."""
+
+    def __init__(self, namespace: str) -> None:
+        self._namespace = namespace
+        self._objects: dict[type[Any], builtins.list[Any]] = {}
+
+    async def load(self, api: ClusterAPI) -> None:
+        from kubernetes.client.models import V1ControllerRevision, V1PersistentVolumeClaim, V1Pod
+
+        from operatorkit.resource import api_resource_of, read
+
+        for kind in (V1Pod, V1PersistentVolumeClaim, V1ControllerRevision):
+            found = await api.list(api_resource_of(kind), namespace=self._namespace)
+            self._objects[kind] = [read(kind, each) for each in found.items]
+
+    def get(self, kind: type[T], name: str, *, namespace: str | None = None) -> T | None:
+        """Return one object, or None: nodes are not listed, and count as gone."""
+        del namespace
+        return next((each for each in self._objects.get(kind, ()) if each.metadata.name == name), None)
+
+    def list(
+        self,
+        kind: type[T],
+        *,
+        namespace: str | None = None,
+        index: tuple[str, str] | None = None,
+    ) -> builtins.list[T]:
+        """Return the objects of a kind; the index of pods is computed."""
+        from operators.petset.observe import pod_index
+
+        del namespace
+        found: builtins.list[Any] = self._objects.get(kind, [])
+        return [each for each in found if index is None or index[1] in pod_index(each)]

@@ -1,0 +1,260 @@
+"""Executing a plan: one request for each step, in order.
+
+What belongs here: the requests, and what each tells people. What does not: choosing the steps (`plan`). A step that
+has been done already, by a run that died, is done again without harm: names are fixed, deletions name the uid.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from kubernetes.client.models import V1ControllerRevision, V1PersistentVolumeClaim, V1Pod
+
+from operatorkit import Context
+from operatorkit.cluster import PatchType
+from operatorkit.errors import AlreadyExists, ClusterError, Conflict, NotFound, Throttled
+from operatorkit.events import Notice, Reference
+from operatorkit.resource import api_resource_of
+from operators.petset import reasons
+from operators.petset.api import PetSet, RollbackStatus
+from operators.petset.identity import ANNOTATION_OVERRIDE, FINALIZER, LABEL_REVISION
+from operators.petset.objects import claim_of, identity_labels, owner_reference, pod_of, revision_object
+from operators.petset.plan import Plan
+from operators.petset.state import Member, Snapshot
+from operators.petset.steps import (
+    AdoptPod,
+    CreateClaim,
+    CreateMember,
+    CreateRevision,
+    DeleteMember,
+    DeleteRevision,
+    EvictMember,
+    ReleasePod,
+    RenumberRevision,
+    RepairLabels,
+    RollBack,
+    SetClaimOwner,
+    Step,
+    UnprotectMember,
+    UpdateInPlace,
+    WaitFor,
+)
+from operators.petset.template import overridden, template_of
+
+__all__ = ["execute"]
+
+_MANAGER = "petset"
+_PODS = api_resource_of(V1Pod)
+_CLAIMS = api_resource_of(V1PersistentVolumeClaim)
+_REVISIONS = api_resource_of(V1ControllerRevision)
+_LARGEST_BATCH = 500
+
+
+async def execute(pets: PetSet, seen: Snapshot, plan: Plan, ctx: Context) -> None:
+    """Execute the steps of a plan in order; consecutive creations of pods go in batches of 1, 2, 4 and so on.
+
+    Raises Conflict when an object changed meanwhile, and ClusterError, after an Event that names the object.
+    """
+    run = _Execution(pets, seen, plan, ctx)
+    pending: list[CreateMember] = []
+    for step in plan.steps:
+        if isinstance(step, CreateMember):
+            pending.append(step)
+        elif not isinstance(step, WaitFor | CreateClaim | SetClaimOwner):
+            await run.create_all(pending)
+            pending = []
+        if not isinstance(step, CreateMember):
+            await run.execute(step)
+    await run.create_all(pending)
+
+
+class _Execution:
+    """One run of a plan."""
+
+    def __init__(self, pets: PetSet, seen: Snapshot, plan: Plan, ctx: Context) -> None:
+        self._pets = pets
+        self._seen = seen
+        self._plan = plan
+        self._ctx = ctx
+        known = {revision.name: revision.data for revision in seen.revisions}
+        self._data = {**known, plan.target.history.update.name: plan.target.history.update.data}
+        self._namespace = pets.metadata.namespace
+
+    async def create_all(self, steps: Sequence[CreateMember]) -> None:
+        """Create pods in doubling batches, so that a quota or a bad template fails once and not 500 times."""
+        done, size = 0, 1
+        while done < len(steps):
+            batch = steps[done : done + size]
+            results = await asyncio.gather(*(self._create_member(step) for step in batch), return_exceptions=True)
+            for result in results:
+                if isinstance(result, BaseException):
+                    raise result
+            done, size = done + len(batch), min(size * 2, _LARGEST_BATCH)
+
+    async def execute(self, step: Step) -> None:
+        """Execute one step."""
+        match step:
+            case WaitFor():
+                return
+            case CreateRevision(revision):
+                await self._create(_REVISIONS, revision_object(self._pets, revision))
+            case RenumberRevision(revision):
+                # a strategic merge would take the "$patch" in the stored data for a directive
+                await self._patch(_REVISIONS, revision.name, {"revision": revision.number}, PatchType.MERGE)
+            case DeleteRevision(name):
+                await self._delete(_REVISIONS, name)
+            case CreateClaim(ordinal, template, name, owner):
+                await self._create(_CLAIMS, claim_of(self._pets, template, ordinal, owner=owner))
+                await self._tell("Normal", reasons.SUCCESSFUL_CREATE, f"Created claim {name} of member {ordinal}")
+            case SetClaimOwner():
+                await self._set_claim_owner(step)
+            case AdoptPod(orphan):
+                await self._adopt(orphan.pod, orphan.uid)
+            case ReleasePod(member):
+                await self._release(member)
+            case RepairLabels(member):
+                labels = identity_labels(self._pets.metadata.name, member.ordinal)
+                await self._patch(_PODS, member.pod, {"metadata": {"uid": member.uid, "labels": labels}})
+            case UpdateInPlace():
+                await self._update_in_place(step)
+            case EvictMember(member, why):
+                await self._evict(member, why)
+            case DeleteMember(member, why):
+                await self._delete_member(member, why)
+            case UnprotectMember(member):
+                await self._unprotect(member)
+            case RollBack():
+                await self._roll_back(step)
+            case CreateMember():
+                await self._create_member(step)
+
+    # Pods
+
+    async def _create_member(self, step: CreateMember) -> None:
+        template = overridden(template_of(self._data[step.revision]), self._seen.patches(step.ordinal))
+        body = pod_of(self._pets, template, step.ordinal, revision=step.revision, override=step.override)
+        await self._create(_PODS, body)
+        await self._tell("Normal", reasons.SUCCESSFUL_CREATE, f"Created pod {step.pod} at revision {step.revision}")
+
+    async def _adopt(self, pod: str, uid: str) -> None:
+        """Adopt an orphan, after one live read proved that this set still exists and is not being deleted."""
+        live = await self._ctx.api.get(PetSet.api_resource(), self._pets.metadata.name, namespace=self._namespace)
+        if live["metadata"]["uid"] != self._pets.metadata.uid or live["metadata"].get("deletionTimestamp"):
+            raise Conflict(f"PetSet {self._pets.key} was replaced or is being deleted: it adopts nothing")
+        await self._patch(_PODS, pod, {"metadata": {"uid": uid, "ownerReferences": [owner_reference(self._pets)]}})
+
+    async def _release(self, member: Member) -> None:
+        reference = {"$patch": "delete", "uid": self._pets.metadata.uid}
+        metadata: dict[str, Any] = {"uid": member.uid, "ownerReferences": [reference]}
+        if member.protected:
+            metadata["$deleteFromPrimitiveList/finalizers"] = [FINALIZER]
+        await self._patch(_PODS, member.pod, {"metadata": metadata})
+
+    async def _unprotect(self, member: Member) -> None:
+        await self._patch(
+            _PODS, member.pod, {"metadata": {"uid": member.uid, "$deleteFromPrimitiveList/finalizers": [FINALIZER]}}
+        )
+
+    async def _update_in_place(self, step: UpdateInPlace) -> None:
+        patch = dict(step.patch)
+        metadata = dict(patch.get("metadata") or {})
+        metadata["labels"] = {**(metadata.get("labels") or {}), LABEL_REVISION: step.revision}
+        metadata["annotations"] = {**(metadata.get("annotations") or {}), ANNOTATION_OVERRIDE: step.override or None}
+        metadata["uid"] = step.member.uid
+        await self._patch(_PODS, step.member.pod, {**patch, "metadata": metadata})
+
+    async def _evict(self, member: Member, why: str) -> None:
+        """Evict a member; a budget that does not allow it now is waited for."""
+        body = {
+            "apiVersion": "policy/v1",
+            "kind": "Eviction",
+            "metadata": {"name": member.pod, "namespace": self._namespace},
+            "deleteOptions": {"preconditions": {"uid": member.uid}},
+        }
+        try:
+            await self._ctx.api.create(_PODS, body, namespace=self._namespace, name=member.pod, subresource="eviction")
+        except NotFound:
+            return
+        except Throttled:
+            raise
+        except Conflict:
+            raise
+        except ClusterError as error:
+            await self._tell(
+                "Warning", reasons.FAILED_DELETE, f"Find out why pod {member.pod} cannot be evicted: {error}"
+            )
+            raise
+        await self._tell("Normal", reasons.SUCCESSFUL_DELETE, f"Evicted pod {member.pod}: {why}")
+
+    async def _delete_member(self, member: Member, why: str) -> None:
+        try:
+            await self._ctx.api.delete(
+                _PODS, member.pod, namespace=self._namespace, uid=member.uid, resource_version=member.resource_version
+            )
+        except NotFound:
+            return
+        await self._tell("Normal", reasons.SUCCESSFUL_DELETE, f"Deleted pod {member.pod}: {why}")
+
+    # Claims
+
+    async def _set_claim_owner(self, step: SetClaimOwner) -> None:
+        claim = step.claim
+        references: list[dict[str, Any]] = []
+        if claim.owner:
+            references.append({"$patch": "delete", "uid": claim.owner_uid})
+        if step.owner == "set":
+            references.append(owner_reference(self._pets, controller=False))
+        elif step.owner == "pod":
+            references.append({"apiVersion": "v1", "kind": "Pod", "name": step.pod, "uid": step.pod_uid})
+        await self._patch(_CLAIMS, claim.name, {"metadata": {"uid": claim.uid, "ownerReferences": references}})
+
+    # Rollback
+
+    async def _roll_back(self, step: RollBack) -> None:
+        self._pets.status.rollback = RollbackStatus(
+            from_=step.failed, to=step.to, at=self._ctx.clock.now(), reason=step.why
+        )
+        await self._tell(
+            "Warning",
+            reasons.ROLLED_BACK,
+            f"Change spec.template: revision {step.failed} did not progress and was replaced by {step.to} ({step.why})",
+        )
+
+    # Requests
+
+    async def _create(self, resource: Any, body: dict[str, Any]) -> None:
+        name = body["metadata"]["name"]
+        try:
+            await self._ctx.api.create(resource, body, namespace=self._namespace, field_manager=_MANAGER)
+        except AlreadyExists as error:
+            raise Conflict(f"{resource.kind} {name} exists, which the cache did not show: {error}") from error
+        except ClusterError as error:
+            await self._tell("Warning", reasons.FAILED_CREATE, f"{resource.kind} {name} cannot be created: {error}")
+            raise
+
+    async def _patch(
+        self, resource: Any, name: str, body: dict[str, Any], patch_type: PatchType = PatchType.STRATEGIC
+    ) -> None:
+        try:
+            await self._ctx.api.patch(
+                resource,
+                name,
+                body,
+                patch_type=patch_type,
+                namespace=self._namespace,
+                field_manager=_MANAGER,
+            )
+        except NotFound as error:
+            raise Conflict(f"{resource.kind} {name} is gone, which the cache did not show") from error
+
+    async def _delete(self, resource: Any, name: str) -> None:
+        try:
+            await self._ctx.api.delete(resource, name, namespace=self._namespace)
+        except NotFound:
+            return
+
+    async def _tell(self, type_: Any, reason: str, message: str) -> None:
+        notice = Notice(regarding=Reference.of(self._pets), type=type_, reason=reason, message=message)
+        await self._ctx.events.record(notice)

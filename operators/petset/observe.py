@@ -1,0 +1,320 @@
+"""Reading what belongs to a PetSet from the caches, as values.
+
+What belongs here: `observe`, which change concerns which set, and what the status of a pod says. What does not: what
+follows from it (`plan`).
+"""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
+from typing import Any, Protocol, TypeVar
+
+from kubernetes.client.models import (
+    V1ControllerRevision,
+    V1Node,
+    V1ObjectMeta,
+    V1OwnerReference,
+    V1PersistentVolumeClaim,
+    V1Pod,
+)
+
+from operatorkit import ObjectKey, Reader
+from operatorkit.revisions import Revision
+from operators.petset.api import PetSet
+from operators.petset.identity import (
+    ANNOTATION_OVERRIDE,
+    FINALIZER,
+    LABEL_REVISION,
+    claim_name,
+    ordinal_of,
+)
+from operators.petset.objects import identity_labels
+from operators.petset.ordinals import desired_ordinals, parse_ranges
+from operators.petset.selector import matches
+from operators.petset.state import Claim, ClaimOwner, Failure, Member, Orphan, Snapshot
+
+__all__ = ["POD_INDEX", "Objects", "observe", "pod_index", "sets_of_claim", "sets_of_pod"]
+
+T = TypeVar("T")
+
+POD_INDEX = "set"
+_HELD = {
+    "CrashLoopBackOff",
+    "CreateContainerConfigError",
+    "CreateContainerError",
+    "ErrImagePull",
+    "ImagePullBackOff",
+    "InvalidImageName",
+    "RunContainerError",
+}
+_OUT_OF_SERVICE = "node.kubernetes.io/out-of-service"
+_LONGEST_MESSAGE = 300
+
+
+class Objects(Protocol):
+    """What `observe` reads from: a Context, or objects that were listed once."""
+
+    def get(self, kind: type[T], name: str, *, namespace: str | None = None) -> T | None:
+        """Return one object, or None."""
+
+    def list(
+        self, kind: type[T], *, namespace: str | None = None, index: tuple[str, str] | None = None
+    ) -> builtins.list[T]:
+        """Return the objects of a kind, or those that an index finds."""
+
+
+# What concerns which set ----------------------------------------------------------------------------------------------
+
+
+def pod_index(pod: V1Pod) -> Iterable[str]:
+    """Index a pod by namespace and by the set that its name may belong to, or the uid of its controller."""
+    metadata = pod.metadata
+    if metadata is None or not metadata.name:
+        return
+    head, _, tail = metadata.name.rpartition("-")
+    if head and tail.isdecimal():
+        yield f"{metadata.namespace}/{head}"
+    owner = _controller(metadata)
+    if owner is not None:
+        yield owner.uid
+
+
+def sets_of_pod(pod: V1Pod, reader: Reader) -> Iterable[ObjectKey]:
+    """Return the set whose member a pod may be by its name: one to adopt, or one in the way."""
+    del reader
+    metadata = pod.metadata
+    head, _, tail = (metadata.name or "").rpartition("-") if metadata is not None else ("", "", "")
+    return [ObjectKey(metadata.namespace or "", head)] if metadata is not None and head and tail.isdecimal() else []
+
+
+def sets_of_claim(claim: V1PersistentVolumeClaim, reader: Reader) -> Iterable[ObjectKey]:
+    """Return the sets that a claim may belong to by its name, `<template>-<set>-<ordinal>`."""
+    metadata = claim.metadata
+    if metadata is None or not metadata.name:
+        return []
+    name, namespace = metadata.name, metadata.namespace or ""
+    return [
+        pets.key
+        for pets in reader.list(PetSet, namespace=namespace)
+        if f"-{pets.metadata.name}-" in name and pets.spec.volume_claim_templates
+    ]
+
+
+# The snapshot ---------------------------------------------------------------------------------------------------------
+
+
+def observe(pets: PetSet, reader: Objects, now: datetime) -> Snapshot:
+    """Return a set and all that belongs to it, as `reader` has it."""
+    name, namespace = pets.metadata.name, pets.metadata.namespace
+    members: dict[int, Member] = {}
+    strays: list[Member] = []
+    orphans: list[Orphan] = []
+    occupied: set[str] = set()
+    for pod in _pods(pets, reader):
+        metadata = pod.metadata
+        if metadata is None or not metadata.name:
+            continue
+        ordinal = ordinal_of(metadata.name, name)
+        belongs = ordinal is not None and matches(pets.spec.selector, metadata.labels or {})
+        controller = _controller(metadata)
+        if controller is not None and controller.uid == pets.metadata.uid:
+            member = _member(pets, pod, ordinal if ordinal is not None else -1, reader)
+            if belongs and ordinal is not None:
+                members[ordinal] = member
+            else:
+                strays.append(member)
+        elif controller is None and belongs and metadata.deletion_timestamp is None:
+            orphans.append(Orphan(metadata.name, metadata.uid or "", metadata.resource_version or ""))
+        elif ordinal is not None:
+            occupied.add(metadata.name)
+    occupied |= {stray.pod for stray in strays} | {orphan.pod for orphan in orphans}
+    revisions, others = _revisions(pets, reader)
+    return Snapshot(
+        name=name,
+        uid=pets.metadata.uid or "",
+        spec=pets.spec,
+        status=pets.status,
+        template=pets.write()["spec"]["template"],
+        now=now,
+        deleting=pets.metadata.deletion_timestamp is not None,
+        members=members,
+        strays=tuple(strays),
+        orphans=tuple(orphans),
+        claims={claim.name: claim for claim in _claims(pets, members, reader, namespace)},
+        revisions=tuple(revisions),
+        occupied=frozenset(occupied),
+        occupied_revisions=frozenset(others),
+    )
+
+
+def _pods(pets: PetSet, reader: Objects) -> list[V1Pod]:
+    """Return the pods that have a member's name or that the set controls, each once."""
+    keys = (f"{pets.metadata.namespace}/{pets.metadata.name}", pets.metadata.uid or "")
+    found = {
+        pod.metadata.uid: pod
+        for key in keys
+        for pod in reader.list(V1Pod, namespace=pets.metadata.namespace, index=(POD_INDEX, key))
+        if pod.metadata is not None
+    }
+    return list(found.values())
+
+
+def _controller(metadata: V1ObjectMeta) -> V1OwnerReference | None:
+    return next((owner for owner in metadata.owner_references or () if owner.controller), None)
+
+
+def _revisions(pets: PetSet, reader: Objects) -> tuple[list[Revision], list[str]]:
+    """Return the set's revisions, and the names of those that others control."""
+    own, others = [], []
+    for found in reader.list(V1ControllerRevision, namespace=pets.metadata.namespace):
+        if found.metadata is None or not found.metadata.name:
+            continue
+        controller = _controller(found.metadata)
+        if controller is not None and controller.uid == pets.metadata.uid:
+            own.append(Revision(found.metadata.name, int(found.revision or 0), dict(found.data or {})))
+        elif found.metadata.name.startswith(f"{pets.metadata.name}-"):
+            others.append(found.metadata.name)
+    return own, others
+
+
+def _claims(pets: PetSet, members: Iterable[int], reader: Objects, namespace: str) -> Iterator[Claim]:
+    """Yield the claims of wanted and of existing members."""
+    templates = [each.metadata.name for each in pets.spec.volume_claim_templates if each.metadata is not None]
+    for ordinal in sorted({*members, *_wanted(pets)}):
+        for template in templates:
+            claim = reader.get(
+                V1PersistentVolumeClaim, claim_name(template or "", pets.metadata.name, ordinal), namespace=namespace
+            )
+            if claim is not None and claim.metadata is not None:
+                yield _claim(pets, claim, claim.metadata)
+
+
+def _wanted(pets: PetSet) -> list[int]:
+    spec = pets.spec
+    return desired_ordinals(spec.replicas, start=spec.ordinals.start, reserved=parse_ranges(spec.reserve_ordinals))
+
+
+def _claim(pets: PetSet, claim: V1PersistentVolumeClaim, metadata: V1ObjectMeta) -> Claim:
+    owner: ClaimOwner = ""
+    owner_uid = ""
+    for reference in metadata.owner_references or ():
+        if reference.uid == pets.metadata.uid:
+            owner, owner_uid = "set", reference.uid
+        elif reference.kind == "Pod" and ordinal_of(reference.name, pets.metadata.name) is not None:
+            owner, owner_uid = "pod", reference.uid
+    status = claim.status
+    return Claim(
+        name=metadata.name or "",
+        uid=metadata.uid or "",
+        resource_version=metadata.resource_version or "",
+        owner=owner,
+        owner_uid=owner_uid,
+        terminating=metadata.deletion_timestamp is not None,
+        phase=(status.phase if status is not None else None) or "Pending",
+        size=str((status.capacity or {}).get("storage") or "") if status is not None else "",
+    )
+
+
+# One member -----------------------------------------------------------------------------------------------------------
+
+
+def _member(pets: PetSet, pod: V1Pod, ordinal: int, reader: Objects) -> Member:
+    metadata, status = pod.metadata, pod.status
+    assert metadata is not None
+    labels, annotations = metadata.labels or {}, metadata.annotations or {}
+    terminating = metadata.deletion_timestamp is not None
+    ready = _condition(pod, "Ready")
+    is_ready = ready is not None and ready.status == "True" and not _awaits_image(pod)
+    wanted = identity_labels(pets.metadata.name, ordinal) if ordinal >= 0 else {}
+    return Member(
+        pod=metadata.name or "",
+        ordinal=ordinal,
+        uid=metadata.uid or "",
+        resource_version=metadata.resource_version or "",
+        revision=labels.get(LABEL_REVISION, ""),
+        override=annotations.get(ANNOTATION_OVERRIDE, ""),
+        phase=(status.phase if status is not None else None) or "Pending",
+        ready=is_ready,
+        available_at=_available_at(pets, ready, metadata) if is_ready else None,
+        never_ready=_never_ready(pod, ready),
+        terminating=terminating,
+        failure=_failure(pod) if not is_ready else None,
+        labels_correct=all(labels.get(name) == value for name, value in wanted.items()),
+        protected=FINALIZER in (metadata.finalizers or ()),
+        releasable=terminating and _is_stopped(pod, reader),
+        node=(pod.spec.node_name if pod.spec is not None else None) or "",
+    )
+
+
+def _condition(pod: V1Pod, type_: str) -> Any:
+    conditions = (pod.status.conditions if pod.status is not None else None) or ()
+    return next((each for each in conditions if each.type == type_), None)
+
+
+def _available_at(pets: PetSet, ready: Any, metadata: V1ObjectMeta) -> datetime | None:
+    since: datetime | None = ready.last_transition_time or metadata.creation_timestamp
+    return since + timedelta(seconds=pets.spec.min_ready_seconds) if since is not None else None
+
+
+def _never_ready(pod: V1Pod, ready: Any) -> bool:
+    """Tell whether a pod was never ready: its condition has not moved since the kubelet first wrote it.
+
+    A member that was ready and is briefly not, as in a network partition, must not be taken for one that cannot start.
+    """
+    if ready is None:
+        return True
+    started = pod.status.start_time if pod.status is not None else None
+    moved = ready.last_transition_time
+    return ready.status != "True" and (started is None or moved is None or moved <= started + timedelta(seconds=1))
+
+
+def _awaits_image(pod: V1Pod) -> bool:
+    """Tell whether the kubelet still reports another image than the spec has, after a change in place."""
+    wanted = {each.name: each.image for each in (pod.spec.containers if pod.spec is not None else None) or ()}
+    reported = (pod.status.container_statuses if pod.status is not None else None) or ()
+    return any(not _same_image(each.image, wanted.get(each.name)) for each in reported)
+
+
+def _same_image(reported: str | None, wanted: str | None) -> bool:
+    """Compare images as a runtime reports them: with its registry and tag filled in."""
+    if not reported or not wanted or reported == wanted:
+        return True
+    tagged = wanted if "@" in wanted or ":" in wanted.rpartition("/")[2] else f"{wanted}:latest"
+    return reported.endswith(("/" + tagged, "/" + wanted)) or reported == tagged
+
+
+def _failure(pod: V1Pod) -> Failure | None:
+    """Return why a pod does not become ready, where the kubelet or the scheduler says so."""
+    status = pod.status
+    if status is None:
+        return None
+    for container in [*(status.init_container_statuses or ()), *(status.container_statuses or ())]:
+        waiting = container.state.waiting if container.state is not None else None
+        if waiting is not None and waiting.reason in _HELD:
+            return Failure(waiting.reason, (waiting.message or "")[:_LONGEST_MESSAGE], container.name)
+    scheduled = _condition(pod, "PodScheduled")
+    if scheduled is not None and scheduled.status == "False" and scheduled.reason == "Unschedulable":
+        return Failure("Unschedulable", (scheduled.message or "")[:_LONGEST_MESSAGE])
+    return None
+
+
+def _is_stopped(pod: V1Pod, reader: Objects) -> bool:
+    """Tell whether a terminating pod's containers are known to run no more: by the kubelet, or by the node's end."""
+    node_name = pod.spec.node_name if pod.spec is not None else None
+    if not node_name:
+        return True  # never started
+    node = reader.get(V1Node, node_name, namespace="")
+    if node is None:
+        return True
+    taints = (node.spec.taints if node.spec is not None else None) or ()
+    if any(taint.key == _OUT_OF_SERVICE for taint in taints):
+        return True
+    status = pod.status
+    if status is None:
+        return False
+    if status.phase in {"Failed", "Succeeded"}:
+        return True
+    statuses = [*(status.container_statuses or ()), *(status.ephemeral_container_statuses or ())]
+    return bool(statuses) and all(each.state is not None and each.state.terminated is not None for each in statuses)

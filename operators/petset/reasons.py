@@ -1,0 +1,63 @@
+"""The reasons of conditions and Events of PetSets.
+
+What belongs here: each word, once, and what it means. They are part of the stable interface: never renamed.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = [
+    "ALL_MEMBERS_AVAILABLE",
+    "COMPLETE",
+    "DEGRADED",
+    "FAILED_CREATE",
+    "FAILED_DELETE",
+    "HEALTHY",
+    "INVALID_SPEC",
+    "IN_PLACE_ONLY",
+    "MEMBERS_UNAVAILABLE",
+    "NAME_CONFLICT",
+    "PAUSED",
+    "PROGRESSING",
+    "PROGRESS_DEADLINE_EXCEEDED",
+    "ROLLED_BACK",
+    "SUCCESSFUL_CREATE",
+    "SUCCESSFUL_DELETE",
+    "TERMINATING",
+]
+
+ALL_MEMBERS_AVAILABLE: Final = "AllMembersAvailable"
+"""Condition Available: every desired member is available."""
+MEMBERS_UNAVAILABLE: Final = "MembersUnavailable"
+"""Condition Available: some desired members are not; the message names them."""
+PROGRESSING: Final = "Progressing"
+"""Condition Progressing: members are being created, updated or removed."""
+COMPLETE: Final = "Complete"
+"""Condition Progressing: every desired member is at the update revision and available."""
+PAUSED: Final = "Paused"
+"""Condition Progressing: spec.updateStrategy.rollingUpdate.paused holds the rollout."""
+PROGRESS_DEADLINE_EXCEEDED: Final = "ProgressDeadlineExceeded"
+"""Nothing progressed for progressDeadlineSeconds; the message names pod, container and reason."""
+DEGRADED: Final = "MemberFailing"
+"""Condition Degraded: a member cannot start or crashes; the message names pod, container and reason."""
+HEALTHY: Final = "Healthy"
+"""Condition Degraded is False: no member fails."""
+TERMINATING: Final = "Terminating"
+"""Condition Progressing: the PetSet is being deleted and its members are removed in order."""
+ROLLED_BACK: Final = "RolledBack"
+"""A rollout that did not progress was replaced by the last revision that had completed."""
+IN_PLACE_ONLY: Final = "InPlaceOnly"
+"""The change cannot be made in place, and inPlace is Only: no member is updated."""
+INVALID_SPEC: Final = "InvalidSpec"
+"""The spec asks for something that cannot be; the message names the field, its value and the remedy."""
+NAME_CONFLICT: Final = "NameConflict"
+"""A pod or claim that a member needs has another owner; it is left as it is."""
+SUCCESSFUL_CREATE: Final = "SuccessfulCreate"
+"""A pod or claim of a member was created."""
+SUCCESSFUL_DELETE: Final = "SuccessfulDelete"
+"""A pod of a member was deleted; the message says why."""
+FAILED_CREATE: Final = "FailedCreate"
+"""A pod or claim could not be created; the message has the API server's words."""
+FAILED_DELETE: Final = "FailedDelete"
+"""A pod could not be deleted or evicted; the message has the API server's words."""

@@ -1,0 +1,107 @@
+"""Reconciling a PetSet: observe, plan, execute, report."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from kubernetes.client.models import (
+    V1ControllerRevision,
+    V1Node,
+    V1PersistentVolumeClaim,
+    V1Pod,
+    V1PodDisruptionBudget,
+    V1Service,
+)
+
+from operatorkit import Context, Requeue, TerminalError, Watch
+from operatorkit.events import Notice, Reference
+from operators.petset import reasons
+from operators.petset.admission import check_spec, describe
+from operators.petset.api import PetSet
+from operators.petset.app import app
+from operators.petset.execute import execute
+from operators.petset.objects import budget_of, selector_text, service_of
+from operators.petset.observe import POD_INDEX, observe, pod_index, sets_of_claim, sets_of_pod
+from operators.petset.plan import Plan, plan
+from operators.petset.state import Snapshot
+from operators.petset.status import conditions_of, fill_status
+from operators.petset.steps import DeleteMember, EvictMember, RollBack, WaitFor
+
+__all__ = ["finalize_petset", "reconcile_petset"]
+
+_RETRY = timedelta(seconds=15)
+
+app.index(V1Pod, POD_INDEX, pod_index)
+app.reads(V1Node)
+
+
+@app.reconcile(
+    PetSet,
+    owns=[V1Pod, V1PersistentVolumeClaim, V1ControllerRevision, V1Service, V1PodDisruptionBudget],
+    watches=[Watch(V1Pod, to=sets_of_pod), Watch(V1PersistentVolumeClaim, to=sets_of_claim)],
+    workers=8,
+)
+async def reconcile_petset(pets: PetSet, ctx: Context) -> Requeue | None:
+    """Bring the members of a PetSet in line with its spec, one safe step at a time."""
+    if problems := check_spec(pets):
+        message = describe(problems)
+        ctx.condition("Progressing", False, reasons.INVALID_SPEC, message)
+        raise TerminalError(message, reason=reasons.INVALID_SPEC)
+    await _apply_service_and_budget(pets, ctx)
+    return await _sync(pets, ctx)
+
+
+@app.finalize(PetSet)
+async def finalize_petset(pets: PetSet, ctx: Context) -> Requeue | None:
+    """Remove the members of a deleted PetSet in order; its claims follow the retention policy."""
+    await _sync(pets, ctx)
+    return Requeue(after=_RETRY) if observe(pets, ctx, ctx.clock.now()).members else None
+
+
+async def _sync(pets: PetSet, ctx: Context) -> Requeue | None:
+    """Run one sync; the status is written also when a step fails."""
+    seen = observe(pets, ctx, ctx.clock.now())
+    decided = plan(seen)
+    try:
+        await execute(pets, seen, decided, ctx)
+    finally:
+        await _report(pets, seen, decided, ctx)
+    return _requeue(seen, decided)
+
+
+async def _report(pets: PetSet, seen: Snapshot, decided: Plan, ctx: Context) -> None:
+    fill_status(pets.status, seen, decided, selector=selector_text(pets), generation=pets.metadata.generation)
+    notices = []
+    for report in conditions_of(seen, decided):
+        ctx.condition(report.type, report.status, report.reason, report.message)
+        if report.type == "Degraded" and report.status:
+            notices.append(
+                Notice(regarding=Reference.of(pets), type="Warning", reason=report.reason, message=report.message)
+            )
+    await ctx.events.hold((PetSet.api_resource(), ctx.key), notices)
+
+
+def _requeue(seen: Snapshot, decided: Plan) -> Requeue | None:
+    """Come back at once after a rollback, and when time alone changes something."""
+    if any(isinstance(step, RollBack) for step in decided.steps):
+        return Requeue()
+    if decided.recheck_at is not None:
+        return Requeue(after=max(decided.recheck_at - seen.now, timedelta(milliseconds=100)))
+    if any(isinstance(step, EvictMember | DeleteMember) for step in decided.steps):
+        return Requeue(after=_RETRY)
+    names_taken = any(isinstance(step, WaitFor) and step.reason == reasons.NAME_CONFLICT for step in decided.steps)
+    return Requeue(after=_RETRY) if names_taken else None
+
+
+async def _apply_service_and_budget(pets: PetSet, ctx: Context) -> None:
+    """Apply the headless Service, unless somebody else made one, and the PodDisruptionBudget."""
+    children: list[object] = []
+    name = pets.spec.service_name
+    if name:
+        found = ctx.get(V1Service, name)
+        owners = (found.metadata.owner_references or ()) if found is not None and found.metadata is not None else ()
+        if found is None or any(owner.uid == pets.metadata.uid for owner in owners):
+            children.append(service_of(pets))
+    if pets.spec.disruption.budget is not None:
+        children.append(budget_of(pets))
+    await ctx.apply(*children)

@@ -1,0 +1,176 @@
+"""The steps of a plan: what can be done for a PetSet, as values.
+
+What belongs here: each kind of step, with all that its execution needs. What does not: choosing them (`plan`) and
+executing them (`execute`). Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from operatorkit.revisions import Revision
+from operators.petset.state import Claim, ClaimOwner, Member, Orphan
+
+__all__ = [
+    "AdoptPod",
+    "CreateClaim",
+    "CreateMember",
+    "CreateRevision",
+    "DeleteMember",
+    "DeleteRevision",
+    "EvictMember",
+    "ReleasePod",
+    "RenumberRevision",
+    "RepairLabels",
+    "RollBack",
+    "SetClaimOwner",
+    "Step",
+    "UnprotectMember",
+    "UpdateInPlace",
+    "WaitFor",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class AdoptPod:
+    """Become the controller of a pod that nobody controls."""
+
+    orphan: Orphan
+
+
+@dataclass(frozen=True, slots=True)
+class ReleasePod:
+    """Stop being the controller of a pod that is not a member any more."""
+
+    member: Member
+
+
+@dataclass(frozen=True, slots=True)
+class CreateRevision:
+    """Record a new template."""
+
+    revision: Revision
+
+
+@dataclass(frozen=True, slots=True)
+class RenumberRevision:
+    """Make an old template the newest: a rollback."""
+
+    revision: Revision
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteRevision:
+    """Delete a revision beyond revisionHistoryLimit."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class CreateClaim:
+    """Create a member's claim from the template of that name."""
+
+    ordinal: int
+    template: str
+    name: str
+    owner: ClaimOwner
+
+
+@dataclass(frozen=True, slots=True)
+class SetClaimOwner:
+    """Make the set, a member's pod, or nobody the owner that a claim is collected with."""
+
+    claim: Claim
+    owner: ClaimOwner
+    pod: str = ""
+    pod_uid: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CreateMember:
+    """Create a member's pod."""
+
+    ordinal: int
+    pod: str
+    revision: str
+    override: str
+
+
+@dataclass(frozen=True, slots=True)
+class RepairLabels:
+    """Restore the identity labels of a member's pod."""
+
+    member: Member
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateInPlace:
+    """Bring a member to a revision without recreating its pod."""
+
+    member: Member
+    revision: str
+    override: str
+    patch: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class EvictMember:
+    """Delete a member that is available: by the Eviction API, so that PodDisruptionBudgets hold."""
+
+    member: Member
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteMember:
+    """Delete a member that is not available, if it is still as it was observed."""
+
+    member: Member
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class UnprotectMember:
+    """Let go of the name of a terminating member whose containers are stopped (memberSafety Strict)."""
+
+    member: Member
+
+
+@dataclass(frozen=True, slots=True)
+class RollBack:
+    """Replace a rollout that does not progress by the last revision that completed."""
+
+    failed: str
+    to: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class WaitFor:
+    """Nothing more is done before something changes, or before `until`; `reason` is a condition's."""
+
+    what: str
+    reason: str
+    until: datetime | None = None
+
+
+Step = (
+    AdoptPod
+    | ReleasePod
+    | CreateRevision
+    | RenumberRevision
+    | DeleteRevision
+    | CreateClaim
+    | SetClaimOwner
+    | CreateMember
+    | RepairLabels
+    | UpdateInPlace
+    | EvictMember
+    | DeleteMember
+    | UnprotectMember
+    | RollBack
+    | WaitFor
+)

@@ -1,0 +1,296 @@
+"""Pod templates as JSON: defaults, overrides, equality, and what of a change can be made in place.
+
+What belongs here: what two templates have in common and in what they differ. What does not: pods made of them
+(`objects`) and when members get them (`plan`). Pure; no argument is changed.
+
+A revision holds a template as its author wrote it. Kubernetes' own StatefulSet stores it with defaults filled in, so a
+template that gains an explicit default, or that was adopted from a StatefulSet, must still be the same revision:
+`same_template` compares with defaults filled in and quantities in one form.
+
+Source: https://kubernetes.io/docs/tasks/manage-kubernetes-objects/update-api-object-kubectl-patch/ (merge keys)
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from decimal import Decimal, InvalidOperation
+from typing import Any, Final
+
+__all__ = [
+    "InPlaceChange",
+    "in_place_change",
+    "normalised",
+    "overridden",
+    "override_hash",
+    "same_template",
+    "template_of",
+    "to_data",
+]
+
+JSON = dict[str, Any]
+
+_MERGE_KEYS: Final = {
+    "containers": "name",
+    "initContainers": "name",
+    "ephemeralContainers": "name",
+    "env": "name",
+    "envFrom": None,
+    "hostAliases": "ip",
+    "imagePullSecrets": "name",
+    "ports": "containerPort",
+    "resourceClaims": "name",
+    "schedulingGates": "name",
+    "tolerations": None,
+    "topologySpreadConstraints": "topologyKey",
+    "volumeDevices": "devicePath",
+    "volumeMounts": "mountPath",
+    "volumes": "name",
+}
+_SUFFIXES: Final = {
+    "n": Decimal("1e-9"),
+    "u": Decimal("1e-6"),
+    "m": Decimal("1e-3"),
+    "k": Decimal(10**3),
+    "M": Decimal(10**6),
+    "G": Decimal(10**9),
+    "T": Decimal(10**12),
+    "P": Decimal(10**15),
+    "E": Decimal(10**18),
+    "Ki": Decimal(2**10),
+    "Mi": Decimal(2**20),
+    "Gi": Decimal(2**30),
+    "Ti": Decimal(2**40),
+    "Pi": Decimal(2**50),
+    "Ei": Decimal(2**60),
+}
+
+
+# Revisions ------------------------------------------------------------------------------------------------------------
+
+
+def to_data(template: Mapping[str, Any]) -> JSON:
+    """Return the data of a ControllerRevision, as StatefulSet has it: a patch that replaces the template."""
+    return {"spec": {"template": {**copy.deepcopy(dict(template)), "$patch": "replace"}}}
+
+
+def template_of(data: Mapping[str, Any]) -> JSON:
+    """Return the template that the data of a ControllerRevision holds, an adopted StatefulSet's included."""
+    template = (data.get("spec") or {}).get("template") or {}
+    return {name: copy.deepcopy(value) for name, value in template.items() if name != "$patch"}
+
+
+def same_template(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Tell whether two data of ControllerRevisions mean the same pods."""
+    return normalised(template_of(one)) == normalised(template_of(other))
+
+
+# Overrides ------------------------------------------------------------------------------------------------------------
+
+
+def override_hash(patches: Iterable[Mapping[str, Any]]) -> str:
+    """Return eight hexadecimal digits for the patches of one member, or "" when it has none."""
+    merged = list(patches)
+    if not merged:
+        return ""
+    text = json.dumps(merged, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def overridden(template: Mapping[str, Any], patches: Iterable[Mapping[str, Any]]) -> JSON:
+    """Return a template after strategic merge patches: lists with a merge key are merged, others replaced.
+
+    `null` removes a field, `$patch: delete` an item, `$patch: replace` a whole object.
+    """
+    result = copy.deepcopy(dict(template))
+    for patch in patches:
+        result = _merged(result, patch)
+    return result
+
+
+def _merged(target: Mapping[str, Any], patch: Mapping[str, Any]) -> JSON:
+    if patch.get("$patch") == "replace":
+        return {name: copy.deepcopy(value) for name, value in patch.items() if name != "$patch"}
+    result = dict(target)
+    for name, value in patch.items():
+        known = result.get(name)
+        if value is None:
+            result.pop(name, None)
+        elif isinstance(value, Mapping):
+            result[name] = _merged(known if isinstance(known, Mapping) else {}, value)
+        elif isinstance(value, list) and (key := _MERGE_KEYS.get(name)) and isinstance(known, list):
+            result[name] = _merged_list(known, value, key)
+        else:
+            result[name] = copy.deepcopy(value)
+    return result
+
+
+def _merged_list(known: list[Any], patch: list[Any], key: str) -> list[Any]:
+    items = list(known)
+    for change in patch:
+        place = next((index for index, item in enumerate(items) if item.get(key) == change.get(key)), None)
+        if change.get("$patch") == "delete":
+            if place is not None:
+                del items[place]
+        elif place is None:
+            items.append(_merged({}, change))
+        else:
+            items[place] = _merged(items[place], change)
+    return items
+
+
+# Equality -------------------------------------------------------------------------------------------------------------
+
+
+def normalised(template: Mapping[str, Any]) -> JSON:
+    """Return a template with Kubernetes' defaults filled in, empty values left out, and quantities in one form."""
+    result = copy.deepcopy(dict(template))
+    metadata = result.get("metadata") or {}
+    result["metadata"] = {name: value for name, value in metadata.items() if name != "creationTimestamp"}
+    spec = result.setdefault("spec", {})
+    _fill_pod(spec)
+    for container in _containers(spec):
+        _fill_container(container)
+    for volume in spec.get("volumes") or ():
+        _fill_volume(volume)
+    cleaned: JSON = _without_empty(result)
+    return cleaned
+
+
+def _fill_pod(spec: JSON) -> None:
+    account = spec.pop("serviceAccountName", None) or spec.get("serviceAccount")
+    spec.pop("serviceAccount", None)
+    if account:
+        spec["serviceAccountName"] = account
+    for name, value in {
+        "restartPolicy": "Always",
+        "dnsPolicy": "ClusterFirst",
+        "schedulerName": "default-scheduler",
+        "terminationGracePeriodSeconds": 30,
+        "enableServiceLinks": True,
+    }.items():
+        spec.setdefault(name, value)
+    for name in ("hostNetwork", "hostPID", "hostIPC"):
+        if spec.get(name) is False:
+            del spec[name]
+    spec["overhead"] = _quantities(spec.get("overhead"))
+
+
+def _fill_container(container: JSON) -> None:
+    image = str(container.get("image") or "")
+    container.setdefault("terminationMessagePath", "/dev/termination-log")
+    container.setdefault("terminationMessagePolicy", "File")
+    container.setdefault("imagePullPolicy", "Always" if _is_latest(image) else "IfNotPresent")
+    for port in container.get("ports") or ():
+        port.setdefault("protocol", "TCP")
+    for variable in container.get("env") or ():
+        reference = (variable.get("valueFrom") or {}).get("fieldRef")
+        if reference is not None:
+            reference.setdefault("apiVersion", "v1")
+    for name in ("livenessProbe", "readinessProbe", "startupProbe"):
+        if container.get(name):
+            _fill_probe(container[name])
+    resources = container.get("resources") or {}
+    limits, requests = _quantities(resources.get("limits")), _quantities(resources.get("requests"))
+    container["resources"] = {**resources, "limits": limits, "requests": {**limits, **requests}}
+
+
+def _fill_probe(probe: JSON) -> None:
+    for name, value in {"timeoutSeconds": 1, "periodSeconds": 10, "successThreshold": 1, "failureThreshold": 3}.items():
+        probe.setdefault(name, value)
+    if probe.get("httpGet"):
+        probe["httpGet"].setdefault("path", "/")
+        probe["httpGet"].setdefault("scheme", "HTTP")
+
+
+def _fill_volume(volume: JSON) -> None:
+    for name in ("configMap", "secret", "downwardAPI", "projected"):
+        if isinstance(volume.get(name), dict):
+            volume[name].setdefault("defaultMode", 0o644)
+
+
+def _containers(spec: Mapping[str, Any]) -> Iterator[JSON]:
+    for name in ("initContainers", "containers"):
+        yield from spec.get(name) or ()
+
+
+def _is_latest(image: str) -> bool:
+    if "@" in image:
+        return False
+    _, colon, tag = image.rpartition("/")[2].partition(":")
+    return not colon or tag == "latest"
+
+
+def _quantities(amounts: Mapping[str, Any] | None) -> dict[str, str]:
+    return {name: _quantity(value) for name, value in (amounts or {}).items()}
+
+
+def _quantity(value: Any) -> str:
+    text = str(value)
+    number = text.rstrip("numkMGTPEi")
+    try:
+        amount = Decimal(number) * _SUFFIXES.get(text[len(number) :], Decimal(1))
+    except InvalidOperation:
+        return text
+    return format(amount.normalize(), "f")
+
+
+def _without_empty(value: Any) -> Any:
+    if isinstance(value, dict):
+        cleaned = {name: _without_empty(inner) for name, inner in value.items()}
+        return {name: inner for name, inner in cleaned.items() if inner not in (None, {}, [])}
+    if isinstance(value, list):
+        return [_without_empty(item) for item in value]
+    return value
+
+
+# In place -------------------------------------------------------------------------------------------------------------
+
+
+class InPlaceChange(dict[str, Any]):
+    """A strategic merge patch of a pod that brings it from one template to another without a restart of the pod."""
+
+
+def in_place_change(old: Mapping[str, Any], new: Mapping[str, Any]) -> InPlaceChange | None:
+    """Return the patch of a pod for a change of images, labels and annotations; None for any other change."""
+    before, after = normalised(old), normalised(new)
+    if _fixed_parts(before) != _fixed_parts(after):
+        return None
+    patch: JSON = {}
+    metadata = {
+        part: _map_change((before.get("metadata") or {}).get(part), (after.get("metadata") or {}).get(part))
+        for part in ("labels", "annotations")
+    }
+    if any(metadata.values()):
+        patch["metadata"] = {part: change for part, change in metadata.items() if change}
+    images = {
+        kind: [
+            {"name": now["name"], "image": now["image"]}
+            for was, now in zip(before["spec"].get(kind) or (), after["spec"].get(kind) or (), strict=True)
+            if was.get("image") != now.get("image")
+        ]
+        for kind in ("initContainers", "containers")
+    }
+    if any(images.values()):
+        patch["spec"] = {kind: changes for kind, changes in images.items() if changes}
+    return InPlaceChange(patch)
+
+
+def _fixed_parts(template: Mapping[str, Any]) -> JSON:
+    """Return a template without what a running pod may change; the pull policy follows the tag of the image."""
+    fixed = copy.deepcopy(dict(template))
+    for part in ("labels", "annotations"):
+        fixed.get("metadata", {}).pop(part, None)
+    for container in _containers(fixed.get("spec") or {}):
+        container.pop("image", None)
+        container.pop("imagePullPolicy", None)
+    cleaned: JSON = _without_empty(fixed)
+    return cleaned
+
+
+def _map_change(old: Mapping[str, str] | None, new: Mapping[str, str] | None) -> JSON:
+    before, after = old or {}, new or {}
+    removed = dict.fromkeys(before.keys() - after.keys())
+    return {**removed, **{name: value for name, value in after.items() if before.get(name) != value}}

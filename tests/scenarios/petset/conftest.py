@@ -1,0 +1,104 @@
+"""What the scenarios of petset share: a namespace with PetSets, and the operator at work for it."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from contextlib import asynccontextmanager
+
+import pytest
+
+from operatorkit.cluster import PatchType
+from operatorkit.names import ApiResource
+from operatorkit.testing import eventually
+from operatorkit.testing.running import install_crds, running
+from operators.petset import PetSet, app
+
+PODS = ApiResource("", "v1", "Pod", "pods", namespaced=True)
+PETSETS = PetSet.api_resource()
+LABELS = {"app": "web"}
+
+
+class Stateful:
+    """A namespace with PetSets, and what its people do and see there."""
+
+    def __init__(self, cluster, kubeconfig):
+        self.cluster = cluster
+        self.namespace = cluster.namespace
+        self._kubeconfig = str(kubeconfig)
+
+    async def command(self, *words):
+        """Run `operatorkit petset ...` as a user would, and return what it prints."""
+        line = [sys.executable, "-m", "operatorkit", "petset", *words, "--kubeconfig", self._kubeconfig]
+        line += ["-n", self.namespace]
+        done = await asyncio.to_thread(subprocess.run, line, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    async def create(self, *, image="web:1", container=None, **spec):
+        app_container = {"name": "app", "image": image, **(container or {})}
+        template = {"metadata": {"labels": LABELS}, "spec": {"containers": [app_container]}}
+        template["spec"]["terminationGracePeriodSeconds"] = 0
+        body = {
+            "apiVersion": PetSet.api_version,
+            "kind": "PetSet",
+            "metadata": {"name": "web"},
+            "spec": {"replicas": 3, "selector": {"matchLabels": LABELS}, "template": template, **spec},
+        }
+        return await self.cluster.create(PETSETS, body, namespace=self.namespace)
+
+    async def change(self, body, *, patch_type=PatchType.MERGE):
+        return await self.cluster.patch(PETSETS, "web", body, patch_type=patch_type, namespace=self.namespace)
+
+    async def set_image(self, image, **container):
+        containers = [{"name": "app", "image": image, **container}]
+        await self.change({"spec": {"template": {"spec": {"containers": containers}}}})
+
+    async def pods(self):
+        found = (await self.cluster.list(PODS, namespace=self.namespace)).items
+        return {pod["metadata"]["name"]: pod for pod in found if not pod["metadata"].get("deletionTimestamp")}
+
+    async def images(self):
+        return {name: pod["spec"]["containers"][0]["image"] for name, pod in (await self.pods()).items()}
+
+    async def status(self):
+        return (await self.cluster.get(PETSETS, "web", namespace=self.namespace)).get("status") or {}
+
+    async def condition(self, type_):
+        found = (await self.status()).get("conditions") or []
+        return next((each for each in found if each["type"] == type_), {})
+
+    async def available(self, count):
+        async def is_so():
+            status = await self.status()
+            assert status.get("availableReplicas") == count, status
+            assert status.get("replicas") == count, status
+            return True
+
+        await eventually(is_so)
+
+    async def completed(self, image, count=3):
+        async def is_so():
+            images, status = await self.images(), await self.status()
+            assert list(images.values()) == [image] * count, images
+            assert status["currentRevision"] == status["updateRevision"], status
+            assert status["availableReplicas"] == count, status
+            return True
+
+        await eventually(is_so)
+
+
+@pytest.fixture
+async def sets(cluster, nodes, controlplane, tmp_path):
+    await install_crds(cluster, [PetSet])
+    assert nodes is not None, "members need nodes to run on"
+    stateful = Stateful(cluster, controlplane.write_kubeconfig(tmp_path / "kubeconfig"))
+
+    @asynccontextmanager
+    async def at_work():
+        async with running(app, cluster, namespace=cluster.namespace) as engine:
+            stateful.engine = engine
+            yield stateful
+
+    return at_work
