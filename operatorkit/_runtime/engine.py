@@ -16,8 +16,9 @@ from datetime import timedelta
 from typing import Any
 
 from operatorkit._runtime.admission import AdmissionService, Topology
-from operatorkit._runtime.caches import Caches
+from operatorkit._runtime.caches import CacheReader, Caches
 from operatorkit._runtime.controller import Controller
+from operatorkit._runtime.reading import reading
 from operatorkit.children import Sent
 from operatorkit.clock import SYSTEM_CLOCK, Clock
 from operatorkit.cluster import Change, ClusterAPI
@@ -71,7 +72,14 @@ class Engine:
             for reconciler in app.reconcilers
         ]
         self._admission = (
-            AdmissionService(app, api, webhooks, namespace=namespace, clock=clock, network_clock=network_clock)
+            AdmissionService(
+                reading(app, CacheReader(app, self.caches)),
+                api,
+                webhooks,
+                namespace=namespace,
+                clock=clock,
+                network_clock=network_clock,
+            )
             if webhooks is not None and app.webhooks
             else None
         )

@@ -12,13 +12,14 @@ import errno
 import importlib
 import sys
 from enum import IntEnum
+from importlib import metadata
 from typing import NoReturn
 
 import click
 
 from operatorkit.errors import OperatorKitError
 
-__all__ = ["ExitCode", "main"]
+__all__ = ["EXTENSIONS", "ExitCode", "main"]
 
 # name -> (module, one line of help); the module's `command` is the click command or group
 _COMMANDS = {
@@ -29,6 +30,9 @@ _COMMANDS = {
     "package": ("operatorkit.cli.package", "Make Helm charts of an operator, from its code."),
     "run": ("operatorkit.cli.run", "Run an operator against the cluster of your kubeconfig."),
 }
+
+EXTENSIONS = "operatorkit.commands"
+"""The entry-point group by which operators add a group of commands of their own."""
 
 _CANNOT_PRINT = {errno.ENOSPC, errno.EDQUOT, errno.EIO}
 
@@ -50,11 +54,14 @@ class _LazyGroup(click.Group):
     """A group that imports a command's module only when that command is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted({*_COMMANDS, *super().list_commands(ctx)})
+        return sorted({*_COMMANDS, *_extensions(), *super().list_commands(ctx)})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name in _COMMANDS:
             command = importlib.import_module(_COMMANDS[cmd_name][0]).command
+            return command if isinstance(command, click.Command) else None
+        if (extension := _extensions().get(cmd_name)) is not None:
+            command = extension.load()
             return command if isinstance(command, click.Command) else None
         return super().get_command(ctx, cmd_name)
 
@@ -62,7 +69,9 @@ class _LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
-        if self.get_command(ctx, name) is None and (near := difflib.get_close_matches(name, _COMMANDS, n=1)):
+        if self.get_command(ctx, name) is None and (
+            near := difflib.get_close_matches(name, self.list_commands(ctx), n=1)
+        ):
             ctx.fail(f"No such command {name!r}. Did you mean {near[0]!r}?")
         return super().resolve_command(ctx, args)
 
@@ -70,6 +79,14 @@ class _LazyGroup(click.Group):
         del ctx
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in sorted(_COMMANDS.items())])
+        if extensions := sorted(_extensions()):
+            with formatter.section("Commands of operators"):
+                formatter.write_dl([(name, f"Look into and direct what {name} does.") for name in extensions])
+
+
+def _extensions() -> dict[str, metadata.EntryPoint]:
+    """Return the groups of commands of installed operators; ours win over theirs of the same name."""
+    return {one.name: one for one in metadata.entry_points(group=EXTENSIONS) if one.name not in _COMMANDS}
 
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

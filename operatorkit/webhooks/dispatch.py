@@ -81,7 +81,7 @@ def error_answer(status: int, reason: str, message: str) -> Answer:
 
 async def _judge(webhook: Webhook, request: AdmissionRequest) -> _Verdict:
     wanted = webhook.resource.gvk
-    if request.kind != wanted or request.subresource:
+    if request.kind != wanted or (request.subresource and request.subresource not in webhook.subresources):
         what = f"{request.kind} {request.subresource}".strip()
         return _Verdict(Denied(f"{webhook.name} judges {wanted}, and was asked about {what}", reason="BadRequest"))
     if request.operation not in webhook.operations:

@@ -111,7 +111,7 @@ def _entry(webhook: Webhook, at: ServiceReference | str, ca_pem: bytes | None, n
         "apiGroups": [resource.group],
         "apiVersions": [resource.version],
         "operations": list(webhook.operations),
-        "resources": [resource.plural],
+        "resources": [resource.plural, *(f"{resource.plural}/{name}" for name in webhook.subresources)],
         "scope": "Namespaced" if resource.namespaced else "Cluster",
     }
     entry: dict[str, Any] = {

@@ -97,6 +97,11 @@ def verify_pgp(signed: SignedBytes, key: VerificationKey, now: datetime) -> PgpS
         return _verified(text, signed.payload, key, certificate, now)
     except _FrameError as error:
         return Refused(error.reason, str(error))
+    except BaseException as error:
+        # any getter of Sequoia's objects raises for values that it does not know, and a panic is no Exception
+        if isinstance(error, Exception) or type(error).__name__ == "PanicException":
+            return Refused(Refusal.MALFORMED, f"the PGP signature cannot be read: {_first_line(error)}")
+        raise
 
 
 class _FrameError(ValueError):
@@ -293,5 +298,5 @@ def _joined(data: bytes) -> bytes:
         return b"".join([*parts, last])
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]

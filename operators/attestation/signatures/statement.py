@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from operators.attestation.images import ImageReferenceError, check_digest, parse_image, parse_resource_uri
@@ -36,11 +36,15 @@ class StatementError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """A digest, and the name under which it was signed: `registry/repository`, None where only the digest was."""
+    """A digest, and the name under which it was signed: `registry/repository`, None where only the digest was.
+
+    `reference` is the whole of what was signed, in normal form, with the tag if it has one.
+    """
 
     digest: str
     name: str | None
     form: Form
+    reference: str | None = None
 
 
 def read_statement(payload: bytes) -> Statement:
@@ -76,7 +80,7 @@ def _plain(text: str) -> Statement:
     except ImageReferenceError as error:
         raise StatementError(f"the signed text is neither a digest nor a reference with one: {error}") from error
     assert image.digest is not None, "a resource has one"
-    return Statement(image.digest, image.name, "reference")
+    return Statement(image.digest, image.name, "reference", str(image))
 
 
 def _simple_signing(content: Mapping[str, Any]) -> Statement:
@@ -91,13 +95,13 @@ def _simple_signing(content: Mapping[str, Any]) -> Statement:
     digest = _text(image, "docker-manifest-digest", where="critical.image")
     reference = _text(identity, "docker-reference", where="critical.identity", may_be_empty=True)
     _checked(lambda: check_digest(digest), "critical.image.docker-manifest-digest")
-    name = None
+    name = whole = None
     if reference:
         named = _checked(lambda: parse_image(reference), "critical.identity.docker-reference")
         if named.digest not in {None, digest}:
             raise StatementError("critical.identity.docker-reference has another digest than critical.image")
-        name = named.name
-    return Statement(digest, name, "simple-signing")
+        name, whole = named.name, str(replace(named, digest=digest))
+    return Statement(digest, name, "simple-signing", whole)
 
 
 def _checked(read: Callable[[], Any], where: str) -> Any:

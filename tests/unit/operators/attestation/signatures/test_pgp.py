@@ -232,6 +232,16 @@ def test_a_message_that_grows_without_bound_is_refused(gpg, signer, algorithm):
     assert refused(bomb, key(signer)) == Refusal.TOO_LARGE
 
 
+def test_a_signature_of_a_type_that_nobody_knows_is_refused(clearsigned, signer):
+    """A getter of Sequoia's raises for it."""
+    armour = clearsigned[clearsigned.index(b"-----BEGIN PGP SIGNATURE") :]
+    lines = armour.split(b"\n")
+    raw = bytearray(base64.b64decode(b"".join(lines[2:-3])))
+    raw[3] = 0x75
+    again = b"\n".join([*lines[:2], base64.b64encode(bytes(raw)), *lines[-2:]])
+    assert refused(clearsigned.replace(armour, again), key(signer)) == Refusal.MALFORMED
+
+
 def test_a_secret_key_or_two_keys_are_not_a_public_key(gpg, signer, clearsigned):
     both = gpg("--export", "qa@example.com") + gpg("--export", "stranger@example.com")
     secret = gpg("--armor", "--export-secret-keys", "qa@example.com")

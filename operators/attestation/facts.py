@@ -1,0 +1,170 @@
+"""Facts: the attestations of digests, from a metadata server, verified.
+
+What belongs here: requests to metadata servers, bounded in time and number, and verifying what comes. What does not:
+what follows (`policy`).
+
+An attestation counts for an authority only if it refers to the authority's note: the server is asked for the
+occurrences of the note, and each is checked again. Occurrences that prove nothing are passed over; when there are more
+than MAX_OCCURRENCES, the rest is not read, and the image is not attested.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import json
+import ssl
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+import aiohttp
+
+from operators.attestation.api import GrafeasServer
+from operators.attestation.policy import Authority, AuthorityKey, Evidence, Question
+from operators.attestation.signatures import Refused, SignedBytes, Verified, verify
+
+__all__ = ["MAX_OCCURRENCES", "look_up", "signed_bytes"]
+
+MAX_OCCURRENCES: Final = 1000
+_PAGE_SIZE = 200
+_MAX_ANSWER_BYTES = 16 * 1024 * 1024
+_AT_ONCE = 8
+
+
+class _UnavailableError(Exception):
+    """A server did not answer; the message says what happened."""
+
+
+async def look_up(
+    questions: Sequence[Question],
+    authorities: Mapping[AuthorityKey, Authority],
+    servers: Mapping[str, GrafeasServer],
+    *,
+    now: datetime,
+    seconds: float,
+) -> dict[Question, Evidence]:
+    """Answer all questions within `seconds`; what is not known by then is unavailable."""
+    limit = asyncio.Semaphore(_AT_ONCE)
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=seconds), trust_env=False) as session:
+
+        async def one(question: Question) -> Evidence:
+            authority = authorities[question.authority]
+            server = servers.get(authority.server)
+            if server is None:
+                return Evidence(unavailable=f"there is no GrafeasServer {authority.server!r}")
+            try:
+                async with limit:
+                    return await _evidence(session, server, authority, question.digest, now)
+            except _UnavailableError as error:
+                return Evidence(unavailable=str(error))
+            except TimeoutError:
+                return Evidence(unavailable=f"{server.spec.url} did not answer within {seconds:g} s")
+            except (aiohttp.ClientError, OSError, ValueError) as error:
+                return Evidence(
+                    unavailable=f"{server.spec.url}: {' '.join(str(error).split()) or type(error).__name__}"
+                )
+
+        found = await asyncio.gather(*(one(question) for question in questions))
+    return dict(zip(questions, found, strict=True))
+
+
+async def _evidence(
+    session: aiohttp.ClientSession, server: GrafeasServer, authority: Authority, digest: str, now: datetime
+) -> Evidence:
+    """Return the statements of each key that made one, and why the others do not count."""
+    by_key: dict[str, Verified] = {}
+    refusal: str | None = None
+    token, seen = "", 0
+    while True:
+        page = await _page(session, server, authority.note, digest, token)
+        occurrences = page.get("occurrences") or []
+        for occurrence in occurrences:
+            for signed in signed_bytes(occurrence, authority.note):
+                result = verify(signed, authority.keys, now)
+                if isinstance(result, Refused):
+                    refusal = refusal or result.message
+                elif result.statement.digest == digest:
+                    known = by_key.get(result.fingerprint)
+                    by_key[result.fingerprint] = _better(known, result)
+                else:
+                    refusal = refusal or f"an occurrence holds a signature over {result.statement.digest}"
+        seen += len(occurrences)
+        token = page.get("nextPageToken") or ""
+        if not token or not occurrences:
+            return Evidence(tuple(by_key.values()), refusal)
+        if seen >= MAX_OCCURRENCES:
+            return Evidence(
+                tuple(by_key.values()), refusal or f"there are more than {MAX_OCCURRENCES} occurrences for it"
+            )
+
+
+def _better(known: Verified | None, found: Verified) -> Verified:
+    """Prefer a statement with a name to one without, then the younger one."""
+    if known is None:
+        return found
+
+    def rank(one: Verified) -> tuple[bool, float]:
+        return one.statement.name is not None, one.signed_at.timestamp() if one.signed_at is not None else 0.0
+
+    return max(known, found, key=rank)
+
+
+def signed_bytes(occurrence: Any, note: str) -> Iterator[SignedBytes]:
+    """Return the signatures of an occurrence of v1, if it is an attestation of the note."""
+    if not isinstance(occurrence, Mapping) or occurrence.get("noteName") != note:
+        return
+    attestation = occurrence.get("attestation")
+    if not isinstance(attestation, Mapping):
+        return
+    payload = _decoded(attestation.get("serializedPayload", ""))
+    for signature in attestation.get("signatures") or ():
+        content = _decoded(signature.get("signature", "")) if isinstance(signature, Mapping) else None
+        if content and payload is not None:
+            yield SignedBytes(content, payload)
+
+
+def _decoded(text: Any) -> bytes | None:
+    try:
+        return base64.b64decode(text, validate=True) if isinstance(text, str) else None
+    except (binascii.Error, ValueError):
+        return None
+
+
+async def _page(
+    session: aiohttp.ClientSession, server: GrafeasServer, note: str, digest: str, token: str
+) -> Mapping[str, Any]:
+    query = {"filter": f'digest="{digest}"', "pageSize": str(_PAGE_SIZE), **({"pageToken": token} if token else {})}
+    headers = {}
+    if server.spec.token_file is not None:
+        secret = await asyncio.to_thread(Path(server.spec.token_file).read_text, encoding="utf-8")
+        headers["Authorization"] = f"Bearer {secret.strip()}"
+    url = f"{server.spec.url}/v1/{note}/occurrences"
+    async with session.get(
+        url, params=query, headers=headers, ssl=_tls(server.spec.ca_bundle), allow_redirects=False
+    ) as response:
+        body = await response.content.read(_MAX_ANSWER_BYTES + 1)
+        while not response.content.at_eof() and len(body) <= _MAX_ANSWER_BYTES:
+            body += await response.content.read(_MAX_ANSWER_BYTES + 1 - len(body))
+        if len(body) > _MAX_ANSWER_BYTES:
+            raise _UnavailableError(f"{server.spec.url} answered more than {_MAX_ANSWER_BYTES} bytes")
+        if response.status == 404:
+            return {}  # no such note: nothing was attested
+        if response.status != 200:
+            raise _UnavailableError(
+                f"{server.spec.url} answered HTTP {response.status}: {body[:200].decode(errors='replace')}"
+            )
+    content = await asyncio.to_thread(_json, body)
+    if not isinstance(content, Mapping) or not isinstance(content.get("occurrences") or [], list):
+        raise _UnavailableError(f"{server.spec.url} did not answer with a list of occurrences")
+    return content
+
+
+def _json(body: bytes) -> Any:
+    return json.loads(body)
+
+
+def _tls(ca_bundle: str | None) -> ssl.SSLContext | bool:
+    return True if ca_bundle is None else ssl.create_default_context(cadata=ca_bundle)
