@@ -44,6 +44,7 @@ def command() -> None:
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8080, show_default=True, type=click.IntRange(0, 65535), help="Port of the REST API.")
+@click.option("--grpc-port", type=click.IntRange(0, 65535), help="Port of the gRPC API; by default it is not served.")
 @click.option(
     "--auth",
     type=click.Choice(["file", "kubernetes", "none"]),
@@ -60,6 +61,7 @@ def serve(
     database: str,
     host: str,
     port: int,
+    grpc_port: int | None,
     auth: str | None,
     access_file: Path | None,
     kubeconfig: str | None,
@@ -81,7 +83,9 @@ def serve(
         )
     if (auth == "file") != (access_file is not None):
         raise InputError("--access-file goes with --auth=file, and only with it")
-    listen = Listen(host=host, port=port, certificate=tls_certificate, key=tls_key, client_ca=client_ca)
+    listen = Listen(
+        host=host, port=port, grpc_port=grpc_port, certificate=tls_certificate, key=tls_key, client_ca=client_ca
+    )
     asyncio.run(_serve(database, listen, auth, access_file, kubeconfig, audience))
 
 
@@ -108,7 +112,8 @@ async def _serve_with(database: str, listen: Any, access: Access) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopping.set)
     async with serving(database, access, listen, clock=SYSTEM_CLOCK) as server:
-        click.echo(f"serving {server.url(listen.host)}")
+        grpc = "" if server.grpc_port is None else f" and gRPC on port {server.grpc_port}"
+        click.echo(f"serving {server.url(listen.host)}{grpc}")
         sys.stdout.flush()
         await stopping.wait()
 

@@ -69,11 +69,42 @@ async def serving(database: str, access: Access, listen: Listen, *, clock: Clock
                     "choose another with --port"
                 ) from error
             port = int(runner.addresses[0][1])
-            yield RunningServer(service, port, None, "http" if context is None else "https")
+            async with _grpc(service, listen) as grpc_port:
+                yield RunningServer(service, port, grpc_port, "http" if context is None else "https")
         finally:
             await runner.cleanup()
     finally:
         await opened.close()
+
+
+@asynccontextmanager
+async def _grpc(service: Service, listen: Listen) -> AsyncIterator[int | None]:
+    """Serve gRPC until the block is left, and give its port; None where it is not served."""
+    if listen.grpc_port is None:
+        yield None
+        return
+    import grpc
+
+    from operators.attestation.server.grpc_api import grpc_server
+
+    server = grpc_server(service)
+    address = f"[{listen.host}]:{listen.grpc_port}" if ":" in listen.host else f"{listen.host}:{listen.grpc_port}"
+    try:
+        if listen.certificate is None or listen.key is None:
+            port = server.add_insecure_port(address)
+        else:
+            chain, key = listen.certificate.read_bytes(), listen.key.read_bytes()
+            roots = None if listen.client_ca is None else listen.client_ca.read_bytes()
+            # with a CA, gRPC knows "required" or "not verified" only: callers by token use REST, or no client CA
+            credentials = grpc.ssl_server_credentials([(key, chain)], roots, require_client_auth=roots is not None)
+            port = server.add_secure_port(address, credentials)
+    except RuntimeError as error:
+        raise InputError(f"gRPC cannot listen on {address}: choose another with --grpc-port") from error
+    await server.start()
+    try:
+        yield int(port)
+    finally:
+        await server.stop(grace=5.0)
 
 
 def tls_context(listen: Listen) -> ssl.SSLContext | None:

@@ -67,7 +67,7 @@ def database_url(tmp_path):
 @pytest_asyncio.fixture
 async def client(database_url, clock) -> AsyncIterator[Client]:
     async with (
-        serving(database_url, OpenAccess(), Listen(port=0), clock=clock) as server,
+        serving(database_url, OpenAccess(), Listen(port=0, grpc_port=0), clock=clock) as server,
         aiohttp.ClientSession() as session,
     ):
         yield Client(server, session)
