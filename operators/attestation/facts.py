@@ -5,7 +5,7 @@ what follows (`policy`).
 
 An attestation counts for an authority only if it refers to the authority's note: the server is asked for the
 occurrences of the note, and each is checked again. Occurrences that prove nothing are passed over; when there are more
-than MAX_OCCURRENCES, the rest is not read, and the image is not attested.
+than MAX_OCCURRENCES, or they take longer than a second, the rest is not looked at.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import base64
 import binascii
 import json
 import ssl
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +25,7 @@ import aiohttp
 from operators.attestation.api import GrafeasServer
 from operators.attestation.policy import Authority, AuthorityKey, Evidence, Question
 from operators.attestation.signatures import Refused, SignedBytes, Verified, verify
+from operators.attestation.signatures.pgp import claimed_issuer, fingerprints_of
 
 __all__ = ["MAX_OCCURRENCES", "look_up", "signed_bytes"]
 
@@ -32,6 +33,7 @@ MAX_OCCURRENCES: Final = 1000
 _PAGE_SIZE = 200
 _MAX_ANSWER_BYTES = 16 * 1024 * 1024
 _AT_ONCE = 8
+_VERIFY_SECONDS = 1.0
 
 
 class _UnavailableError(Exception):
@@ -74,42 +76,55 @@ async def look_up(
 async def _evidence(
     session: aiohttp.ClientSession, server: GrafeasServer, authority: Authority, digest: str, now: datetime
 ) -> Evidence:
-    """Return the statements of each key that made one, and why the others do not count."""
-    by_key: dict[str, Verified] = {}
-    refusal: str | None = None
+    """Return the statements that the authority's keys have made, and why other signatures do not count."""
+    found: list[SignedBytes] = []
     token, seen = "", 0
-    while True:
+    while seen < MAX_OCCURRENCES:
         page = await _page(session, server, authority.note, digest, token)
         occurrences = page.get("occurrences") or []
         for occurrence in occurrences:
-            for signed in signed_bytes(occurrence, authority.note):
-                result = verify(signed, authority.keys, now)
-                if isinstance(result, Refused):
-                    refusal = refusal or result.message
-                elif result.statement.digest == digest:
-                    known = by_key.get(result.fingerprint)
-                    by_key[result.fingerprint] = _better(known, result)
-                else:
-                    refusal = refusal or f"an occurrence holds a signature over {result.statement.digest}"
+            found += signed_bytes(occurrence, authority.note)
         seen += len(occurrences)
         token = page.get("nextPageToken") or ""
         if not token or not occurrences:
-            return Evidence(tuple(by_key.values()), refusal)
-        if seen >= MAX_OCCURRENCES:
-            return Evidence(
-                tuple(by_key.values()), refusal or f"there are more than {MAX_OCCURRENCES} occurrences for it"
-            )
+            break
+    clock = asyncio.get_running_loop().time
+    return await asyncio.to_thread(_verified, found, authority, digest, now, clock, clock() + _VERIFY_SECONDS)
 
 
-def _better(known: Verified | None, found: Verified) -> Verified:
-    """Prefer a statement with a name to one without, then the younger one."""
-    if known is None:
+def _verified(
+    found: Sequence[SignedBytes],
+    authority: Authority,
+    digest: str,
+    now: datetime,
+    clock: Callable[[], float],
+    deadline: float,
+) -> Evidence:
+    """Verify signatures until the deadline; what has been verified by then counts."""
+    statements: dict[tuple[str, str | None], Verified] = {}
+    refusal: str | None = None
+    ours = frozenset().union(*(fingerprints_of(key) for key in authority.keys))
+    distinct = dict.fromkeys(found)  # a copy says nothing new
+    # those that claim to be by one of the keys first: junk around them must not use up the time
+    for signed in sorted(distinct, key=lambda one: claimed_issuer(one.signature) not in ours):
+        if clock() > deadline:
+            refusal = f"not all of {len(found)} signatures for it were verified in time"
+            break
+        result = verify(signed, authority.keys, now)
+        if isinstance(result, Refused):
+            refusal = refusal or result.message
+        elif result.statement.digest != digest:
+            refusal = refusal or f"an occurrence holds a signature over {result.statement.digest}"
+        else:
+            key = (result.fingerprint, result.statement.reference or result.statement.name)
+            statements[key] = _younger(statements.get(key), result)
+    return Evidence(tuple(statements.values()), refusal)
+
+
+def _younger(known: Verified | None, found: Verified) -> Verified:
+    if known is None or known.signed_at is None:
         return found
-
-    def rank(one: Verified) -> tuple[bool, float]:
-        return one.statement.name is not None, one.signed_at.timestamp() if one.signed_at is not None else 0.0
-
-    return max(known, found, key=rank)
+    return found if found.signed_at is not None and found.signed_at > known.signed_at else known
 
 
 def signed_bytes(occurrence: Any, note: str) -> Iterator[SignedBytes]:

@@ -18,6 +18,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Final
 
 import pysequoia
@@ -27,7 +28,7 @@ from pysequoia.packet import PacketPile, SignatureType, Tag
 from operators.attestation.signatures.keys import VerificationKey
 from operators.attestation.signatures.results import MAX_SIGNED_BYTES, Refusal, Refused, SignedBytes
 
-__all__ = ["PgpSigned", "PublicKeyError", "read_certificate", "verify_pgp"]
+__all__ = ["PgpSigned", "PublicKeyError", "claimed_issuer", "fingerprints_of", "read_certificate", "verify_pgp"]
 
 _CLOCK_SKEW: Final = timedelta(minutes=5)
 _MAX_CERTIFICATE_BYTES: Final = 1024 * 1024
@@ -65,6 +66,7 @@ class PgpSigned:
     signed_at: datetime
 
 
+@lru_cache(maxsize=1024)
 def read_certificate(data: bytes) -> Cert:
     """Read one armoured or binary certificate without a secret key. Raises PublicKeyError."""
     if len(data) > _MAX_CERTIFICATE_BYTES:
@@ -79,6 +81,16 @@ def read_certificate(data: bytes) -> Cert:
     if len(certificates) != 1:
         raise PublicKeyError(f"there are {len(certificates)} PGP keys where one is expected: give each its own entry")
     return certificates[0]
+
+
+def fingerprints_of(key: VerificationKey) -> frozenset[str]:
+    """Return the fingerprints of a key and its subkeys; none when it cannot be read."""
+    try:
+        certificate = read_certificate(key.public_key)
+    except PublicKeyError:
+        return frozenset()
+    packets = PacketPile.from_bytes(bytes(certificate))
+    return frozenset(packet.fingerprint for packet in packets if packet.tag in (Tag.PublicKey, Tag.PublicSubkey))
 
 
 def verify_pgp(signed: SignedBytes, key: VerificationKey, now: datetime) -> PgpSigned | Refused:
@@ -102,6 +114,16 @@ def verify_pgp(signed: SignedBytes, key: VerificationKey, now: datetime) -> PgpS
         if isinstance(error, Exception) or type(error).__name__ == "PanicException":
             return Refused(Refusal.MALFORMED, f"the PGP signature cannot be read: {_first_line(error)}")
         raise
+
+
+def claimed_issuer(signature: bytes) -> str | None:
+    """Return the fingerprint that a signature says it is by, unverified: a hint for what to look at first."""
+    at = signature.rfind(b"-----BEGIN PGP SIGNATURE")
+    try:
+        fingerprint: str | None = Sig.from_bytes(signature[at:]).issuer_fingerprint if at >= 0 else None
+    except Exception:  # noqa: BLE001 - whatever is wrong with it, it claims nothing
+        return None
+    return fingerprint
 
 
 class _FrameError(ValueError):
