@@ -144,13 +144,13 @@ def _payload(image: ImageReference) -> dict[str, Any]:
 @click.option("--payload", "payload_file", type=click.Path(path_type=Path), help="What a detached signature signs.")
 def verify(keys: tuple[Path, ...], signature: Path, payload_file: Path | None) -> None:
     """Verify a signature by public keys, without a server, as the admission does."""
-    from operators.attestation.signatures import Refused, SignedBytes, VerificationKey
+    from operators.attestation.signatures import Rejected, SignedBytes, VerificationKey
     from operators.attestation.signatures import verify as verify_signature
 
     known = [VerificationKey(id=str(path), type="PGP", public_key=_file(path)) for path in keys]
     signed = SignedBytes(_file(signature), b"" if payload_file is None else _file(payload_file))
     result = verify_signature(signed, known, datetime.now(UTC))
-    if isinstance(result, Refused):
+    if isinstance(result, Rejected):
         raise InputError(f"{signature}: {result.reason.value}: {result.message}")
     name = f" as {result.statement.name}" if result.statement.name else ""
     when = f" at {result.signed_at:%Y-%m-%dT%H:%M:%SZ}" if result.signed_at else ""

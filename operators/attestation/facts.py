@@ -24,7 +24,7 @@ import aiohttp
 
 from operators.attestation.api import GrafeasServer
 from operators.attestation.policy import Authority, AuthorityKey, Evidence, Question
-from operators.attestation.signatures import Refused, SignedBytes, Verified, verify
+from operators.attestation.signatures import Rejected, SignedBytes, Verified, verify
 from operators.attestation.signatures.pgp import claimed_issuer, fingerprints_of
 
 __all__ = ["MAX_OCCURRENCES", "look_up", "signed_bytes"]
@@ -102,23 +102,23 @@ def _verified(
 ) -> Evidence:
     """Verify signatures until the deadline; what has been verified by then counts."""
     statements: dict[tuple[str, str | None], Verified] = {}
-    refusal: str | None = None
+    rejection: str | None = None
     ours = frozenset().union(*(fingerprints_of(key) for key in authority.keys))
     distinct = dict.fromkeys(found)  # a copy says nothing new
     # those that claim to be by one of the keys first: junk around them must not use up the time
     for signed in sorted(distinct, key=lambda one: claimed_issuer(one.signature) not in ours):
         if clock() > deadline:
-            refusal = f"not all of {len(found)} signatures for it were verified in time"
+            rejection = f"not all of {len(found)} signatures for it were verified in time"
             break
         result = verify(signed, authority.keys, now)
-        if isinstance(result, Refused):
-            refusal = refusal or result.message
+        if isinstance(result, Rejected):
+            rejection = rejection or result.message
         elif result.statement.digest != digest:
-            refusal = refusal or f"an occurrence holds a signature over {result.statement.digest}"
+            rejection = rejection or f"an occurrence holds a signature over {result.statement.digest}"
         else:
             key = (result.fingerprint, result.statement.reference or result.statement.name)
             statements[key] = _younger(statements.get(key), result)
-    return Evidence(tuple(statements.values()), refusal)
+    return Evidence(tuple(statements.values()), rejection)
 
 
 def _younger(known: Verified | None, found: Verified) -> Verified:

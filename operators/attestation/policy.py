@@ -82,10 +82,10 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What was found for a question: verified statements, the first refusal, or why nobody answered."""
+    """What was found for a question: verified statements, the first rejection, or why nobody answered."""
 
     verified: tuple[Verified, ...] = ()
-    refusal: str | None = None
+    rejection: str | None = None
     unavailable: str | None = None
 
 
@@ -263,7 +263,7 @@ def _why(evidence: Evidence, authority: Authority, image: ImageReference, now: d
         reason = _why_not(found, authority, image, now)
         if reason is not None:
             return reason
-    return evidence.refusal or f"{authority.note} has no occurrence for it"
+    return evidence.rejection or f"{authority.note} has no occurrence for it"
 
 
 def _why_not(found: Verified, authority: Authority, image: ImageReference, now: datetime) -> str | None:

@@ -15,14 +15,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from operators.attestation.signatures import Refused, SignedBytes, VerificationKey, verify
+from operators.attestation.signatures import Rejected, SignedBytes, VerificationKey, verify
 
 _LINES = re.compile(rb"(?<=\n)")
 
 
 @dataclass
 class Outcome:
-    refused: int = 0
+    rejected: int = 0
     accepted: int = 0
     slowest_seconds: float = 0.0
     reasons: Counter[str] = field(default_factory=Counter)
@@ -46,8 +46,8 @@ def run(
         begun = time.perf_counter()
         result = verify(SignedBytes(mutant, payload), keys, now)
         outcome.slowest_seconds = max(outcome.slowest_seconds, time.perf_counter() - begun)
-        if isinstance(result, Refused):
-            outcome.refused += 1
+        if isinstance(result, Rejected):
+            outcome.rejected += 1
             outcome.reasons[result.reason.value] += 1
         else:
             outcome.accepted += 1
@@ -137,7 +137,7 @@ def main(count: int) -> int:
         outcome = run(originals, [key], DIGEST, random.Random(count), count=count, now=datetime.now(UTC))
         seconds = time.perf_counter() - begun
     print(
-        f"{count} mutants in {seconds:.0f} s: {outcome.refused} refused {dict(outcome.reasons)}, "
+        f"{count} mutants in {seconds:.0f} s: {outcome.rejected} rejected {dict(outcome.reasons)}, "
         f"{outcome.accepted} accepted for the signed digest, {len(outcome.wrong)} accepted wrongly, "
         f"slowest {outcome.slowest_seconds * 1000:.1f} ms"
     )

@@ -110,7 +110,7 @@ class Service:
                 await self._require(caller, "attach", "notes", parse_name(row.note, "notes").parent)
             changed = await store.replace(connection, row, draft, now=now)
             await store.add_audit(connection, caller=caller.name, action="update", name=name, now=now, draft=draft)
-        self._tell()
+        self._notify()
         return store.shown(version, collection, changed)
 
     async def delete(self, caller: Caller, collection: Collection, name: str) -> None:
@@ -130,7 +130,7 @@ class Service:
             row = await store.remove(connection, collection, name)
             draft = store.Draft(collection, row.body)
             await store.add_audit(connection, caller=caller.name, action="delete", name=name, now=now, draft=draft)
-        self._tell()
+        self._notify()
 
     # Notes -----------------------------------------------------------------------------------------------------------
 
@@ -294,7 +294,7 @@ class Service:
                 row = await store.create(connection, draft, name=name, parent=parent, now=now)
                 await store.add_audit(connection, caller=caller.name, action="create", name=name, now=now, draft=draft)
                 made.append(store.shown(version, draft.collection, row))
-        self._tell()
+        self._notify()
         return made
 
     async def _page(
@@ -320,7 +320,7 @@ class Service:
     def _now(self) -> int:
         return int(self._clock.now().timestamp() * 1_000_000)
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         self._changed.set()
 
 

@@ -3,7 +3,7 @@
 What belongs here: the frame of an armoured message, and verification with one certificate. What does not: which keys
 there are (`verify`). Pure, with one exception: Sequoia compares times with the clock of the machine. Needs pysequoia.
 
-Sequoia refuses revoked keys, bad hashes and forged signatures. What it lets pass, and the frame refuses: text before or
+Sequoia rejects revoked keys, bad hashes and forged signatures. What it lets pass, and the frame rejects: text before or
 after the armour, several messages in one, cleartext headers other than Hash, a certificate that has expired since the
 signature was made, and messages that grow without bound when they are decompressed.
 """
@@ -26,7 +26,7 @@ from pysequoia import Cert, Sig
 from pysequoia.packet import PacketPile, SignatureType, Tag
 
 from operators.attestation.signatures.keys import VerificationKey
-from operators.attestation.signatures.results import MAX_SIGNED_BYTES, Refusal, Refused, SignedBytes
+from operators.attestation.signatures.results import MAX_SIGNED_BYTES, Rejected, Rejection, SignedBytes
 
 __all__ = ["PgpSigned", "PublicKeyError", "claimed_issuer", "fingerprints_of", "read_certificate", "verify_pgp"]
 
@@ -93,26 +93,26 @@ def fingerprints_of(key: VerificationKey) -> frozenset[str]:
     return frozenset(packet.fingerprint for packet in packets if packet.tag in (Tag.PublicKey, Tag.PublicSubkey))
 
 
-def verify_pgp(signed: SignedBytes, key: VerificationKey, now: datetime) -> PgpSigned | Refused:
+def verify_pgp(signed: SignedBytes, key: VerificationKey, now: datetime) -> PgpSigned | Rejected:
     """Verify a clearsigned message, an attached armoured one, or a detached signature over a payload."""
     if len(signed.signature) > MAX_SIGNED_BYTES or len(signed.payload) > MAX_SIGNED_BYTES:
-        return Refused(Refusal.TOO_LARGE, f"the signature or its payload has more than {MAX_SIGNED_BYTES} bytes")
+        return Rejected(Rejection.TOO_LARGE, f"the signature or its payload has more than {MAX_SIGNED_BYTES} bytes")
     try:
         text = signed.signature.decode("utf-8").lstrip(" \t\r\n")
     except UnicodeDecodeError:
-        return Refused(Refusal.MALFORMED, "the PGP signature is not armoured text")
+        return Rejected(Rejection.MALFORMED, "the PGP signature is not armoured text")
     try:
         certificate = read_certificate(key.public_key)
     except PublicKeyError as error:
-        return Refused(Refusal.KEY_NOT_VALID, f"key {key.id!r}: {error}")
+        return Rejected(Rejection.KEY_NOT_VALID, f"key {key.id!r}: {error}")
     try:
         return _verified(text, signed.payload, key, certificate, now)
     except _FrameError as error:
-        return Refused(error.reason, str(error))
+        return Rejected(error.reason, str(error))
     except BaseException as error:
         # any getter of Sequoia's objects raises for values that it does not know, and a panic is no Exception
         if isinstance(error, Exception) or type(error).__name__ == "PanicException":
-            return Refused(Refusal.MALFORMED, f"the PGP signature cannot be read: {_first_line(error)}")
+            return Rejected(Rejection.MALFORMED, f"the PGP signature cannot be read: {_first_line(error)}")
         raise
 
 
@@ -127,12 +127,14 @@ def claimed_issuer(signature: bytes) -> str | None:
 
 
 class _FrameError(ValueError):
-    def __init__(self, message: str, reason: Refusal = Refusal.MALFORMED) -> None:
+    def __init__(self, message: str, reason: Rejection = Rejection.MALFORMED) -> None:
         super().__init__(message)
         self.reason = reason
 
 
-def _verified(text: str, payload: bytes, key: VerificationKey, certificate: Cert, now: datetime) -> PgpSigned | Refused:
+def _verified(
+    text: str, payload: bytes, key: VerificationKey, certificate: Cert, now: datetime
+) -> PgpSigned | Rejected:
     if clear := _CLEAR.fullmatch(text):
         if _BEGINS in clear["text"]:
             raise _FrameError("the message holds a second armour")
@@ -144,7 +146,7 @@ def _verified(text: str, payload: bytes, key: VerificationKey, certificate: Cert
         found = _call(lambda store: pysequoia.verify(bytes=data, store=store), certificate)
     elif detached := _DETACHED.fullmatch(text):
         if not payload:
-            raise _FrameError("a detached PGP signature comes without the payload that it signs", Refusal.NO_PAYLOAD)
+            raise _FrameError("a detached PGP signature comes without the payload that it signs", Rejection.NO_PAYLOAD)
         raw = _base64(detached["data"])
         signature = _one_signature(raw)
         found = _call(
@@ -155,39 +157,39 @@ def _verified(text: str, payload: bytes, key: VerificationKey, certificate: Cert
             "the PGP signature is not exactly one armoured message: there is text before or after it, a header other "
             "than Hash, or no armour (make it with gpg --clearsign, or gpg --armor --sign)"
         )
-    if isinstance(found, Refused):
+    if isinstance(found, Rejected):
         return found
     return _in_time(found, signature, key, certificate, now)
 
 
 def _call(
     verify: Callable[[Callable[[list[str]], list[Cert]]], pysequoia.Decrypted], certificate: Cert
-) -> pysequoia.Decrypted | Refused:
+) -> pysequoia.Decrypted | Rejected:
     try:
         found = verify(lambda _: [certificate])
     except Exception as error:  # noqa: BLE001 - Sequoia raises RuntimeError and others, for whatever is wrong
-        return Refused(Refusal.NOT_SIGNED_BY_KEY, f"not a valid PGP signature by this key: {_first_line(error)}")
+        return Rejected(Rejection.NOT_SIGNED_BY_KEY, f"not a valid PGP signature by this key: {_first_line(error)}")
     if not found.valid_sigs or any(sig.certificate != certificate.fingerprint for sig in found.valid_sigs):
-        return Refused(Refusal.NOT_SIGNED_BY_KEY, "not a valid PGP signature by this key")
+        return Rejected(Rejection.NOT_SIGNED_BY_KEY, "not a valid PGP signature by this key")
     return found
 
 
 def _in_time(
     found: pysequoia.Decrypted, signature: Sig, key: VerificationKey, certificate: Cert, now: datetime
-) -> PgpSigned | Refused:
+) -> PgpSigned | Rejected:
     """Check what Sequoia judges by the time of the signature, by the time of now."""
     created = signature.created
     if found.bytes is None or created is None:
-        return Refused(Refusal.MALFORMED, "the PGP signature has no payload or no creation time")
+        return Rejected(Rejection.MALFORMED, "the PGP signature has no payload or no creation time")
     for end in (certificate.expiration, _subkey_expiration(certificate, found.valid_sigs[0].signing_key)):
         if end is not None and now >= end:
-            return Refused(Refusal.KEY_NOT_VALID, f"key {key.id!r} has expired at {end.isoformat()}")
+            return Rejected(Rejection.KEY_NOT_VALID, f"key {key.id!r} has expired at {end.isoformat()}")
     if certificate.is_revoked:
-        return Refused(Refusal.KEY_NOT_VALID, f"key {key.id!r} is revoked")
+        return Rejected(Rejection.KEY_NOT_VALID, f"key {key.id!r} is revoked")
     if signature.expiration is not None and now >= signature.expiration:
-        return Refused(Refusal.SIGNATURE_EXPIRED, f"the signature has expired at {signature.expiration.isoformat()}")
+        return Rejected(Rejection.SIGNATURE_EXPIRED, f"the signature has expired at {signature.expiration.isoformat()}")
     if created > now + _CLOCK_SKEW:
-        return Refused(Refusal.SIGNATURE_EXPIRED, f"the signature was made in the future, at {created.isoformat()}")
+        return Rejected(Rejection.SIGNATURE_EXPIRED, f"the signature was made in the future, at {created.isoformat()}")
     return PgpSigned(found.bytes, certificate.fingerprint, created.astimezone(UTC))
 
 
@@ -257,7 +259,7 @@ def _uncompressed(data: bytes) -> bytes:
     except (zlib.error, OSError, ValueError, EOFError) as error:
         raise _FrameError(f"the compressed PGP packet cannot be read: {error}") from error
     if len(inflated) > MAX_SIGNED_BYTES:
-        raise _FrameError(f"the PGP message has more than {MAX_SIGNED_BYTES} bytes", Refusal.TOO_LARGE)
+        raise _FrameError(f"the PGP message has more than {MAX_SIGNED_BYTES} bytes", Rejection.TOO_LARGE)
     return inflated
 
 

@@ -11,12 +11,12 @@ from enum import StrEnum
 
 from operators.attestation.signatures.statement import Statement
 
-__all__ = ["MAX_SIGNED_BYTES", "Refusal", "Refused", "SignedBytes", "Verified"]
+__all__ = ["MAX_SIGNED_BYTES", "Rejected", "Rejection", "SignedBytes", "Verified"]
 
 MAX_SIGNED_BYTES = 256 * 1024
 
 
-class Refusal(StrEnum):
+class Rejection(StrEnum):
     """Why a signature proves nothing."""
 
     MALFORMED = "Malformed"
@@ -58,8 +58,8 @@ class Verified:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class Rejected:
     """No statement: the reason, and a message for people."""
 
-    reason: Refusal
+    reason: Rejection
     message: str

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from operators.attestation.signatures import Refusal, Refused, SignedBytes, VerificationKey, Verified, verify
+from operators.attestation.signatures import Rejected, Rejection, SignedBytes, VerificationKey, Verified, verify
 
 DIGEST = "sha256:" + "ab" * 32
 OTHER = "sha256:" + "cd" * 32
@@ -23,9 +23,9 @@ def key(public, name="qa", **more):
     return VerificationKey(id=name, type="PGP", public_key=public, **more)
 
 
-def refused(signature, *keys, payload=b"", now=NOW):
+def rejected(signature, *keys, payload=b"", now=NOW):
     result = verify(SignedBytes(signature, payload), keys, now)
-    assert isinstance(result, Refused), result
+    assert isinstance(result, Rejected), result
     return result.reason
 
 
@@ -110,7 +110,7 @@ CHANGES = {
 def test_a_changed_message_proves_nothing(clearsigned, signer, change):
     changed = change(clearsigned)
     assert changed != clearsigned
-    refused(changed, key(signer))
+    rejected(changed, key(signer))
 
 
 @pytest.mark.parametrize(
@@ -136,13 +136,13 @@ def test_a_changed_message_proves_nothing(clearsigned, signer, change):
 )
 def test_a_good_signature_over_an_unclear_text_proves_nothing(gpg, signer, text):
     signature = gpg.sign("qa", text.encode(), "--sign")
-    assert refused(signature, key(signer)) == Refusal.UNCLEAR_STATEMENT
+    assert rejected(signature, key(signer)) == Rejection.UNCLEAR_STATEMENT
 
 
 def test_another_key_is_not_this_one_whatever_the_signature_says(clearsigned, gpg):
     stranger = gpg.new_key("stranger")
-    assert refused(clearsigned, key(stranger, name=gpg.fingerprint("qa"))) == Refusal.NOT_SIGNED_BY_KEY
-    assert refused(clearsigned) == Refusal.NOT_SIGNED_BY_KEY
+    assert rejected(clearsigned, key(stranger, name=gpg.fingerprint("qa"))) == Rejection.NOT_SIGNED_BY_KEY
+    assert rejected(clearsigned) == Rejection.NOT_SIGNED_BY_KEY
 
 
 def test_each_key_is_tried(clearsigned, signer, gpg):
@@ -157,7 +157,7 @@ def test_a_key_that_has_expired_since_proves_nothing(gpg):
     signature = gpg(
         "--faked-system-time", "20250101T000100", "-u", "brief@example.com", "--clearsign", stdin=DIGEST.encode()
     )
-    assert refused(signature, key(public)) == Refusal.KEY_NOT_VALID
+    assert rejected(signature, key(public)) == Rejection.KEY_NOT_VALID
 
 
 def test_a_signing_subkey_that_has_expired_since_proves_nothing(gpg):
@@ -182,9 +182,9 @@ def test_a_signing_subkey_that_has_expired_since_proves_nothing(gpg):
         "--clearsign",
         stdin=DIGEST.encode(),
     )
-    assert refused(signature, key(gpg("--armor", "--export", "primary@example.com"))) in {
-        Refusal.KEY_NOT_VALID,
-        Refusal.NOT_SIGNED_BY_KEY,
+    assert rejected(signature, key(gpg("--armor", "--export", "primary@example.com"))) in {
+        Rejection.KEY_NOT_VALID,
+        Rejection.NOT_SIGNED_BY_KEY,
     }
 
 
@@ -194,13 +194,13 @@ def test_a_revoked_key_proves_nothing(gpg, tmp_path):
     certificate = gpg.home / "openpgp-revocs.d" / f"{gpg.fingerprint('revoked').upper()}.rev"
     gpg("--import", stdin=certificate.read_bytes().replace(b":-----", b"-----"))
     public = gpg("--armor", "--export", "revoked@example.com")
-    assert refused(signature, key(public)) in {Refusal.KEY_NOT_VALID, Refusal.NOT_SIGNED_BY_KEY}
+    assert rejected(signature, key(public)) in {Rejection.KEY_NOT_VALID, Rejection.NOT_SIGNED_BY_KEY}
 
 
 def test_the_authority_can_end_a_key_by_itself(clearsigned, signer):
     hour = timedelta(hours=1)
     for ended in ({"revoked_at": NOW - hour}, {"not_after": NOW - hour}, {"not_before": NOW + hour}):
-        assert refused(clearsigned, key(signer, **ended)) == Refusal.KEY_NOT_VALID
+        assert rejected(clearsigned, key(signer, **ended)) == Rejection.KEY_NOT_VALID
     fine = key(signer, revoked_at=NOW + hour, not_after=NOW + hour, not_before=NOW - hour)
     assert isinstance(verify(SignedBytes(clearsigned), [fine], NOW), Verified)
 
@@ -209,44 +209,44 @@ def test_an_expired_signature_and_one_from_the_future_prove_nothing(gpg, signer)
     ending = gpg.sign("qa", DIGEST.encode(), "--default-sig-expire", "1d", "--clearsign")
     assert isinstance(verify(SignedBytes(ending), [key(signer)], NOW), Verified)
     later = NOW + timedelta(days=2)
-    assert refused(ending, key(signer), now=later) == Refusal.SIGNATURE_EXPIRED
-    assert refused(ending, key(signer), now=NOW - timedelta(days=2)) == Refusal.SIGNATURE_EXPIRED
+    assert rejected(ending, key(signer), now=later) == Rejection.SIGNATURE_EXPIRED
+    assert rejected(ending, key(signer), now=NOW - timedelta(days=2)) == Rejection.SIGNATURE_EXPIRED
 
 
 def test_sha1_is_not_accepted(gpg):
     public = gpg.new_key("old", kind="rsa2048")
     signature = gpg.sign("old", DIGEST.encode(), "--digest-algo", "SHA1", "--clearsign")
-    assert refused(signature, key(public)) == Refusal.NOT_SIGNED_BY_KEY
+    assert rejected(signature, key(public)) == Rejection.NOT_SIGNED_BY_KEY
 
 
 def test_a_detached_signature_needs_its_payload(gpg, signer):
     signature = gpg.sign("qa", DIGEST.encode(), "--detach-sign")
-    assert refused(signature, key(signer)) == Refusal.NO_PAYLOAD
-    assert refused(signature, key(signer), payload=OTHER.encode()) == Refusal.NOT_SIGNED_BY_KEY
+    assert rejected(signature, key(signer)) == Rejection.NO_PAYLOAD
+    assert rejected(signature, key(signer), payload=OTHER.encode()) == Rejection.NOT_SIGNED_BY_KEY
 
 
 @pytest.mark.parametrize("algorithm", ["zip", "zlib", "bzip2"])
-def test_a_message_that_grows_without_bound_is_refused(gpg, signer, algorithm):
+def test_a_message_that_grows_without_bound_is_rejected(gpg, signer, algorithm):
     bomb = gpg.sign("qa", b"0" * 20_000_000, "--sign", "--compress-algo", algorithm)
     assert len(bomb) < 64_000
-    assert refused(bomb, key(signer)) == Refusal.TOO_LARGE
+    assert rejected(bomb, key(signer)) == Rejection.TOO_LARGE
 
 
-def test_a_signature_of_a_type_that_nobody_knows_is_refused(clearsigned, signer):
+def test_a_signature_of_a_type_that_nobody_knows_is_rejected(clearsigned, signer):
     """A getter of Sequoia's raises for it."""
     armour = clearsigned[clearsigned.index(b"-----BEGIN PGP SIGNATURE") :]
     lines = armour.split(b"\n")
     raw = bytearray(base64.b64decode(b"".join(lines[2:-3])))
     raw[3] = 0x75
     again = b"\n".join([*lines[:2], base64.b64encode(bytes(raw)), *lines[-2:]])
-    assert refused(clearsigned.replace(armour, again), key(signer)) == Refusal.MALFORMED
+    assert rejected(clearsigned.replace(armour, again), key(signer)) == Rejection.MALFORMED
 
 
 def test_a_secret_key_or_two_keys_are_not_a_public_key(gpg, signer, clearsigned):
     both = gpg("--export", "qa@example.com") + gpg("--export", "stranger@example.com")
     secret = gpg("--armor", "--export-secret-keys", "qa@example.com")
     for public in (both, secret, b"", b"junk", base64.b64encode(signer)):
-        assert refused(clearsigned, key(public)) == Refusal.KEY_NOT_VALID
+        assert rejected(clearsigned, key(public)) == Rejection.KEY_NOT_VALID
 
 
 def test_mutants_of_signatures_prove_nothing_but_what_was_signed(gpg, signer, clearsigned):
@@ -256,4 +256,4 @@ def test_mutants_of_signatures_prove_nothing_but_what_was_signed(gpg, signer, cl
     originals = [clearsigned, gpg.sign("qa", (SIMPLE % DIGEST).encode(), "--sign")]
     outcome = run(originals, [key(signer)], DIGEST, random.Random(1), count=400, now=NOW)
     assert outcome.wrong == []
-    assert outcome.refused > 300
+    assert outcome.rejected > 300
