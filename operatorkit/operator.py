@@ -19,7 +19,7 @@ import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Generic, Literal, TypeVar, get_args
+from typing import Any, Generic, Literal, Protocol, TypeVar, get_args
 
 from operatorkit.cluster.managed_fields import CLIENT_SIDE_APPLY
 from operatorkit.context import Context, Reader
@@ -48,6 +48,7 @@ __all__ = [
     "Need",
     "Operator",
     "Predicate",
+    "ReadingValidateFunction",
     "ReconcileFunction",
     "Reconciler",
     "Requeue",
@@ -65,7 +66,19 @@ CacheContents = Literal["objects", "children", "metadata"]
 MapFunction = Callable[[T, Reader], Iterable[ObjectKey]]
 IndexFunction = Callable[[T], Iterable[str]]
 Predicate = Callable[[T | None, T], bool]
-ValidateFunction = Callable[[T, T | None, AdmissionRequest], Awaitable[Allowed | Denied]]
+T_contra = TypeVar("T_contra", contravariant=True)
+
+
+class ReadingValidateFunction(Protocol[T_contra]):
+    """A validate function that also takes the operator's caches, as a keyword argument named `reader`."""
+
+    def __call__(
+        self, new: T_contra, old: T_contra | None, request: AdmissionRequest, *, reader: Reader
+    ) -> Awaitable[Allowed | Denied]:
+        """Return the decision."""
+
+
+ValidateFunction = Callable[[T, T | None, AdmissionRequest], Awaitable[Allowed | Denied]] | ReadingValidateFunction[T]
 MutateFunction = Callable[[T, AdmissionRequest], Awaitable[Mutated[T] | Allowed | Denied]]
 
 
@@ -271,6 +284,7 @@ class Operator:
         kind: type[T],
         *,
         operations: Sequence[Operation] = ("CREATE", "UPDATE"),
+        subresources: Sequence[str] = (),
         failure_policy: FailurePolicy = "Fail",
         side_effects: SideEffects = "None",
         timeout: timedelta = timedelta(seconds=10),
@@ -281,7 +295,8 @@ class Operator:
 
         It is called with the object as it would be stored, as it is now (None when it is new, or not to be read as the
         class), and the request. With "DELETE" among `operations`, the first is None for deletions. It must be quick,
-        and must not write. The other options are those of `Webhook`.
+        and must not write. A function with an argument `reader` also gets the operator's caches, which are filled
+        before the first request: declare the kinds with `reads`. The other options are those of `Webhook`.
 
         Raises DefinitionError: the function is not `async def`, the kind has such a function already, or an option
         cannot be what it is.
@@ -294,6 +309,7 @@ class Operator:
                     kind=kind,
                     function=function,
                     operations=tuple(operations),
+                    subresources=tuple(subresources),
                     failure_policy=failure_policy,
                     side_effects=side_effects,
                     timeout=timeout,

@@ -17,8 +17,9 @@ from datetime import timedelta
 from typing import Any, Final
 
 from operatorkit._runtime.admission import AdmissionService, Topology
-from operatorkit._runtime.caches import Caches
+from operatorkit._runtime.caches import CacheReader, Caches
 from operatorkit._runtime.controller import Controller
+from operatorkit._runtime.reading import reading
 from operatorkit.children import Sent
 from operatorkit.clock import SYSTEM_CLOCK, Clock
 from operatorkit.cluster import Change, ClusterAPI
@@ -77,7 +78,7 @@ class Engine:
         ]
         self._admission = (
             AdmissionService(
-                app,
+                reading(app, CacheReader(app, self.caches)),
                 api,
                 webhooks,
                 namespace=namespace,

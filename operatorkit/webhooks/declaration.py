@@ -31,7 +31,8 @@ class Webhook:
     `timeout` is whole seconds, 1 to 30: within it the API server gets an answer. `failure_policy` says what it does
     when there is none. `namespace_selector` and `object_selector` are label selectors as Kubernetes writes them; None
     selects all. A function with side effects other than on its own answer must leave them out when
-    `request.dry_run`, and say `side_effects="NoneOnDryRun"`.
+    `request.dry_run`, and say `side_effects="NoneOnDryRun"`. `subresources` are judged beside the objects
+    themselves: those whose requests carry the whole object, such as `ephemeralcontainers` of Pods.
 
     Raises DefinitionError: an option cannot be what it is.
     """
@@ -40,6 +41,7 @@ class Webhook:
     kind: type[Any]
     function: Callable[..., Awaitable[Any]]
     operations: tuple[Operation, ...] = ("CREATE", "UPDATE")
+    subresources: tuple[str, ...] = ()
     failure_policy: FailurePolicy = "Fail"
     side_effects: SideEffects = "None"
     timeout: timedelta = timedelta(seconds=10)

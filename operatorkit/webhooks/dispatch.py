@@ -146,7 +146,7 @@ async def _judge(webhook: Webhook, request: AdmissionRequest, run: _Run) -> _Ver
 def _objects(webhook: Webhook, request: AdmissionRequest) -> _Objects | _Verdict:
     """Return what the function is given, or the verdict where it is not called."""
     wanted = webhook.resource.gvk
-    if request.kind != wanted or request.subresource:
+    if request.kind != wanted or (request.subresource and request.subresource not in webhook.subresources):
         what = f"{request.kind} {request.subresource}".strip()
         return _Verdict(Denied(f"{webhook.name} judges {wanted}, and was asked about {what}", reason="BadRequest"))
     if request.operation not in webhook.operations:

@@ -137,7 +137,7 @@ def _entry(
         "apiGroups": [resource.group],
         "apiVersions": [resource.version],
         "operations": list(webhook.operations),
-        "resources": [resource.plural],
+        "resources": [resource.plural, *(f"{resource.plural}/{name}" for name in webhook.subresources)],
         "scope": "Namespaced" if resource.namespaced else "Cluster",
     }
     entry: dict[str, Any] = {

@@ -102,7 +102,7 @@ class Users:
         delete = self._rng.random() < 0.3
         for at in range(self._rng.choice([5, 30])):
             if delete:
-                await ignoring(self._api.delete(CONFIG_MAPS, f"{name}-x", namespace=self._namespace))
+                await ignoring(self.api.delete(CONFIG_MAPS, f"{name}-x", namespace=self._namespace))
             else:
                 await ignoring(self._merge(CONFIG_MAPS, f"{name}-x", {"data": {"text": f"mine {at}"}}))
             await asyncio.sleep(0.05)

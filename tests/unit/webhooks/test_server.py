@@ -165,7 +165,7 @@ async def test_a_hostile_review_is_refused(served, reviews, calls, name):
         ({"query": "?timeout=0s"}, 400),
         ({"query": "?timeout=-5s"}, 400),
         ({"query": f"?timeout={'9' * 400}s"}, 400),
-        ({"query": f"?timeout={'9' * 5_000}h"}, 400),
+        ({"query": f"?timeout={'9' * 3_000}h"}, 400),
     ],
 )
 async def test_what_is_not_sent_as_a_review_is_refused(served, reviews, calls, options, status):

@@ -1,0 +1,36 @@
+"""attestation: only images with the attestations that policy asks for run.
+
+What belongs here: facts about images (the metadata server), signatures over them, and the admission of Pods by both.
+What does not: how operators run (`operatorkit`), and making signatures (gpg and others do).
+
+    images      image references and patterns         api        the kinds: authorities, policies, servers
+    server      the metadata server: the Grafeas API  signatures from bytes to a verified statement
+    workloads   which images an object has            policy     which attestations they need: the decision
+    facts       attestations, looked up and verified  observe    from objects to the values of the decision
+    admission   which requests are judged             reconcile  what authorities and policies are worth
+    cli         operatorkit attest                    reasons    the words of conditions
+
+    Pod ──> workloads ──> policy.plan ──> facts (server, signatures) ──> policy.judge ──> Allowed or Denied
+"""
+
+from __future__ import annotations
+
+import operators.attestation.admission
+import operators.attestation.reconcile  # noqa: F401 - declares the reconcile functions
+from operators.attestation.api import (
+    AttestationAuthority,
+    ClusterAttestationAuthority,
+    ClusterImagePolicy,
+    GrafeasServer,
+    ImagePolicy,
+)
+from operators.attestation.app import app
+
+__all__ = [
+    "AttestationAuthority",
+    "ClusterAttestationAuthority",
+    "ClusterImagePolicy",
+    "GrafeasServer",
+    "ImagePolicy",
+    "app",
+]

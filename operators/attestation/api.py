@@ -1,0 +1,258 @@
+"""The kinds of attest.operatorkit.dev/v1alpha1.
+
+What belongs here: the resource classes, their defaults, and the rules that the API server can check by itself. What
+does not: what a policy means (`policy`) and what a key is worth (`signatures`).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from operatorkit.conditions import Condition
+from operatorkit.resource import (
+    Duration,
+    LabelSelector,
+    Model,
+    PrinterColumn,
+    Resource,
+    Time,
+    exactly_one_of,
+)
+
+__all__ = [
+    "GROUP",
+    "AttestationAuthority",
+    "AuthorityKey",
+    "AuthorityReference",
+    "AuthoritySpec",
+    "AuthorityStatus",
+    "ClusterAttestationAuthority",
+    "ClusterImagePolicy",
+    "GrafeasServer",
+    "GrafeasServerSpec",
+    "ImageMatch",
+    "ImagePolicy",
+    "ImagePolicySpec",
+    "ImagePolicyStatus",
+    "KeyStatus",
+    "Require",
+    "Threshold",
+]
+
+GROUP = "attest.operatorkit.dev"
+VERSION = "v1alpha1"
+
+_CATEGORY = "attestation"
+_AGE = PrinterColumn("Age", ".metadata.creationTimestamp", type="date")
+_READY = PrinterColumn("Ready", '.status.conditions[?(@.type=="Ready")].status')
+_REASON = PrinterColumn("Reason", '.status.conditions[?(@.type=="Ready")].reason', priority=1)
+
+_NOTE = r"^projects/[A-Za-z0-9._~-]+(/locations/[A-Za-z0-9._~-]+)?/notes/[A-Za-z0-9._~-]+$"
+
+Name = Annotated[str, Field(min_length=1, max_length=253)]
+Pattern = Annotated[str, Field(min_length=1, max_length=512)]
+
+
+class GrafeasServerSpec(Model):
+    """Where a metadata server is."""
+
+    url: Annotated[str, Field(max_length=2048, pattern=r"^https?://[^/?#]+$")]
+    """URL of its REST API, without a path: https://grafeas.attestation-system:8443."""
+    ca_bundle: Annotated[str, Field(max_length=65536)] | None = None
+    """CA certificates in PEM that sign the certificate of the server; the system's by default."""
+    token_file: Annotated[str, Field(max_length=1024)] | None = None
+    """File in the operator's own container with the bearer token that it sends; read for each request."""
+
+
+class GrafeasServerStatus(Model):
+    """The state of the server, as the operator knows it."""
+
+    conditions: list[Condition] = []
+    """None is set in this version."""
+
+
+class GrafeasServer(
+    Resource[GrafeasServerSpec, GrafeasServerStatus],
+    group=GROUP,
+    version=VERSION,
+    scope="Cluster",
+    categories=[_CATEGORY],
+    printer_columns=[PrinterColumn("URL", ".spec.url"), _AGE],
+):
+    """A metadata server; authorities without a reference use the one named default."""
+
+
+class AuthorityKey(Model):
+    """A public key whose signatures count."""
+
+    id: Annotated[str, Field(min_length=1, max_length=253)]
+    """Name of the key in messages; it never decides which key verifies a signature."""
+    type: Literal["PGP"] = "PGP"
+    """Kind of the key and of its signatures."""
+    public_key: Annotated[str, Field(min_length=1, max_length=65536)]
+    """Public key, armoured: the output of gpg --armor --export."""
+    not_before: Time | None = None
+    """Time from which the key counts."""
+    not_after: Time | None = None
+    """Time from which the key does not count any more."""
+    revoked_at: Time | None = None
+    """Time from which no signature of the key counts, whenever it was made."""
+
+
+class AuthoritySpec(Model):
+    """Whose attestations count, and where they are."""
+
+    note_reference: Annotated[str, Field(max_length=400, pattern=_NOTE)]
+    """Note that attestations refer to: projects/PROJECT/notes/NOTE. An attestation of another note does not count."""
+    server: Name = "default"
+    """GrafeasServer that has the note."""
+    keys: Annotated[list[AuthorityKey], Field(min_length=1, max_length=100)]
+    """Keys of the authority; a signature by any of them counts."""
+    identity: Literal["Digest", "Repository", "Exact"] = "Digest"
+    """What the signed content must name: the digest; also the repository that the image is pulled from; or exactly the
+    reference that the image has, with its tag."""
+    max_age: Duration | None = None
+    """How old a signature may be, by the time that it says itself; without it, any age."""
+
+
+class KeyStatus(Model):
+    """What is known of a key."""
+
+    id: str
+    """Name of the key in spec.keys."""
+    fingerprint: str | None = None
+    """Fingerprint of the key material."""
+    not_after: Time | None = None
+    """When the key expires by itself."""
+
+
+class AuthorityStatus(Model):
+    """Whether the authority can be used."""
+
+    conditions: list[Condition] = []
+    """Ready: all keys can be read, and one of them counts now."""
+    keys: list[KeyStatus] = []
+    """Keys by their ids."""
+
+
+_AUTHORITY_COLUMNS = [_READY, PrinterColumn("Note", ".spec.noteReference"), _REASON, _AGE]
+
+
+class AttestationAuthority(
+    Resource[AuthoritySpec, AuthorityStatus],
+    group=GROUP,
+    version=VERSION,
+    plural="attestationauthorities",
+    categories=[_CATEGORY],
+    printer_columns=_AUTHORITY_COLUMNS,
+):
+    """An authority for the image policies of its namespace."""
+
+
+class ClusterAttestationAuthority(
+    Resource[AuthoritySpec, AuthorityStatus],
+    group=GROUP,
+    version=VERSION,
+    plural="clusterattestationauthorities",
+    scope="Cluster",
+    categories=[_CATEGORY],
+    printer_columns=_AUTHORITY_COLUMNS,
+):
+    """An authority for all image policies."""
+
+
+class ImageMatch(Model):
+    """Which images a policy is about."""
+
+    images: Annotated[list[Pattern], Field(min_length=1, max_length=1000)] = ["**"]
+    """Patterns over registry and repository: * stays within one part, ** crosses parts. Of all policies of one kind,
+    only those with the most specific matching pattern judge an image."""
+    namespace_selector: LabelSelector | None = None
+    """Namespaces that the policy is about, by their labels; all by default. Only in a ClusterImagePolicy."""
+
+
+class AuthorityReference(Model):
+    """An authority."""
+
+    name: Name
+    """Name of the authority."""
+    kind: Literal["AttestationAuthority", "ClusterAttestationAuthority"] = "ClusterAttestationAuthority"
+    """AttestationAuthority, of the namespace of the policy, or ClusterAttestationAuthority."""
+
+
+class Threshold(Model):
+    """Several of several authorities."""
+
+    count: Annotated[int, Field(ge=1, le=100)]
+    """How many authorities must have attested, each by a key that counts for no other of them."""
+    authorities: Annotated[list[AuthorityReference], Field(min_length=1, max_length=100)]
+    """Authorities that can."""
+
+
+class Require(Model):
+    """Whose attestations an image needs: one of these."""
+
+    class_rules = (exactly_one_of("allOf", "anyOf", "threshold"),)
+
+    all_of: Annotated[list[AuthorityReference], Field(min_length=1, max_length=100)] | None = None
+    """Each of these authorities."""
+    any_of: Annotated[list[AuthorityReference], Field(min_length=1, max_length=100)] | None = None
+    """One of these authorities."""
+    threshold: Threshold | None = None
+    """So many of these authorities."""
+
+
+class ImagePolicySpec(Model):
+    """What images need in order to run."""
+
+    match: ImageMatch = ImageMatch()
+    """Images that the policy judges."""
+    exempt: Annotated[list[Pattern], Field(max_length=1000)] = []
+    """Patterns of images that need nothing."""
+    require: Require
+    """Attestations that an image needs."""
+    mode: Literal["Enforce", "Warn", "Audit"] = "Enforce"
+    """Enforce denies, Warn admits with a warning to the user, Audit admits and says so in the operator's log."""
+    on_backend_error: Literal["Deny", "Allow"] = "Deny"
+    """What happens when the metadata server does not answer."""
+
+
+class ImagePolicyStatus(Model):
+    """Whether the policy can be applied."""
+
+    conditions: list[Condition] = []
+    """Ready: its patterns are understood, and its authorities exist."""
+
+
+_POLICY_COLUMNS = [
+    _READY,
+    PrinterColumn("Mode", ".spec.mode"),
+    PrinterColumn("Images", ".spec.match.images"),
+    _REASON,
+    _AGE,
+]
+
+
+class ImagePolicy(
+    Resource[ImagePolicySpec, ImagePolicyStatus],
+    group=GROUP,
+    version=VERSION,
+    plural="imagepolicies",
+    categories=[_CATEGORY],
+    printer_columns=_POLICY_COLUMNS,
+):
+    """What images need in one namespace, beside what ClusterImagePolicies ask for."""
+
+
+class ClusterImagePolicy(
+    Resource[ImagePolicySpec, ImagePolicyStatus],
+    group=GROUP,
+    version=VERSION,
+    plural="clusterimagepolicies",
+    scope="Cluster",
+    categories=[_CATEGORY],
+    printer_columns=_POLICY_COLUMNS,
+):
+    """What images need in all namespaces, or those of a selector."""

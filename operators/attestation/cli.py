@@ -1,0 +1,327 @@
+"""`operatorkit attest`: the metadata server, and what people need to attest an image and to see why one is denied.
+
+What belongs here: options, requests, and what is printed. What does not: decisions (`policy`), verification
+(`signatures`) and the API (`server`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import builtins
+import json
+import logging
+import signal
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from operatorkit.clock import SYSTEM_CLOCK
+from operatorkit.errors import InputError
+from operators.attestation.images import ImageReference, parse_resource_uri
+
+if TYPE_CHECKING:
+    from operatorkit.cluster import ClusterAPI
+    from operators.attestation.server.access import Access
+
+__all__ = ["command"]
+
+T = TypeVar("T")
+
+
+@click.group("attest")
+def command() -> None:
+    """Serve attestations, make them, and explain why an image is denied."""
+
+
+@command.command("serve")
+@click.option(
+    "--database", default="sqlite:///attest.db", show_default=True, metavar="URL", help="Where facts are kept."
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=8080, show_default=True, type=click.IntRange(0, 65535), help="Port of the REST API.")
+@click.option("--grpc-port", type=click.IntRange(0, 65535), help="Port of the gRPC API; by default it is not served.")
+@click.option(
+    "--auth",
+    type=click.Choice(["file", "kubernetes", "none"]),
+    help="Who may do what: by --access-file, by the API server of the cluster, or everyone everything (none), which "
+    "is for a loopback address only. By default file with --access-file, else none.",
+)
+@click.option("--access-file", type=click.Path(path_type=Path), help="Users, tokens and grants, in YAML.")
+@click.option("--kubeconfig", metavar="FILE", help="The cluster of --auth=kubernetes; by default the pod's own.")
+@click.option("--audience", metavar="NAME", multiple=True, help="Audience that tokens of --auth=kubernetes must have.")
+@click.option("--tls-certificate", type=click.Path(path_type=Path), help="Certificate chain, in PEM.")
+@click.option("--tls-key", type=click.Path(path_type=Path), help="Its key, in PEM.")
+@click.option("--client-ca", type=click.Path(path_type=Path), help="CA of client certificates, in PEM.")
+def serve(
+    database: str,
+    host: str,
+    port: int,
+    grpc_port: int | None,
+    auth: str | None,
+    access_file: Path | None,
+    kubeconfig: str | None,
+    audience: tuple[str, ...],
+    tls_certificate: Path | None,
+    tls_key: Path | None,
+    client_ca: Path | None,
+) -> None:
+    """Serve the Grafeas API (v1, v1beta1 and v1alpha1) until SIGTERM or Ctrl-C."""
+    from operators.attestation.server.serve import Listen
+
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s", datefmt="%H:%M:%S"
+    )
+    auth = auth or ("none" if access_file is None else "file")
+    if auth == "none" and host not in {"127.0.0.1", "::1", "localhost"}:
+        raise InputError(
+            f"--auth=none lets everyone write attestations, and {host} can be reached by others: use another"
+        )
+    if (auth == "file") != (access_file is not None):
+        raise InputError("--access-file goes with --auth=file, and only with it")
+    listen = Listen(
+        host=host, port=port, grpc_port=grpc_port, certificate=tls_certificate, key=tls_key, client_ca=client_ca
+    )
+    asyncio.run(_serve(database, listen, auth, access_file, kubeconfig, audience))
+
+
+async def _serve(
+    database: str, listen: Any, auth: str, access_file: Path | None, kubeconfig: str | None, audience: tuple[str, ...]
+) -> None:
+    from operators.attestation.server.access import OpenAccess, read_access_file
+
+    if auth == "kubernetes":
+        from operatorkit.cluster import LiveCluster, load_config
+        from operators.attestation.server.kubernetes_access import KubernetesAccess
+
+        async with LiveCluster(load_config(kubeconfig)) as api:
+            await _serve_with(database, listen, KubernetesAccess(api, clock=SYSTEM_CLOCK, audiences=audience))
+    else:
+        await _serve_with(database, listen, OpenAccess() if access_file is None else read_access_file(access_file))
+
+
+async def _serve_with(database: str, listen: Any, access: Access) -> None:
+    from operators.attestation.server.serve import serving
+
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopping.set)
+    async with serving(database, access, listen, clock=SYSTEM_CLOCK) as server:
+        grpc = "" if server.grpc_port is None else f" and gRPC on port {server.grpc_port}"
+        click.echo(f"serving {server.url(listen.host)}{grpc}")
+        sys.stdout.flush()
+        await stopping.wait()
+
+
+@command.command("payload")
+@click.argument("image")
+def payload(image: str) -> None:
+    """Print what to sign for an image: simple signing, in JSON, which names its repository and its digest."""
+    click.echo(json.dumps(_payload(_image(image)), separators=(",", ":")))
+
+
+def _payload(image: ImageReference) -> dict[str, Any]:
+    return {
+        "critical": {
+            "identity": {"docker-reference": image.name},
+            "image": {"docker-manifest-digest": image.digest},
+            "type": "atomic container signature",
+        },
+        "optional": {},
+    }
+
+
+@command.command("verify")
+@click.option(
+    "--key", "keys", multiple=True, required=True, type=click.Path(path_type=Path), help="Public key, armoured."
+)
+@click.option("--signature", required=True, type=click.Path(path_type=Path), help="Signature, as it would be uploaded.")
+@click.option("--payload", "payload_file", type=click.Path(path_type=Path), help="What a detached signature signs.")
+def verify(keys: tuple[Path, ...], signature: Path, payload_file: Path | None) -> None:
+    """Verify a signature by public keys, without a server, as the admission does."""
+    from operators.attestation.signatures import Rejected, SignedBytes, VerificationKey
+    from operators.attestation.signatures import verify as verify_signature
+
+    known = [VerificationKey(id=str(path), type="PGP", public_key=_file(path)) for path in keys]
+    signed = SignedBytes(_file(signature), b"" if payload_file is None else _file(payload_file))
+    result = verify_signature(signed, known, datetime.now(UTC))
+    if isinstance(result, Rejected):
+        raise InputError(f"{signature}: {result.reason.value}: {result.message}")
+    name = f" as {result.statement.name}" if result.statement.name else ""
+    when = f" at {result.signed_at:%Y-%m-%dT%H:%M:%SZ}" if result.signed_at else ""
+    click.echo(f"{result.statement.digest}{name}, signed by {result.fingerprint}{when}")
+
+
+@command.command("upload")
+@click.option(
+    "--server", default="http://127.0.0.1:8080", show_default=True, metavar="URL", help="The metadata server."
+)
+@click.option("--note", required=True, metavar="projects/P/notes/N", help="Note of the authority.")
+@click.option("--image", required=True, metavar="IMAGE@DIGEST", help="Image that was signed.")
+@click.option("--signature", required=True, type=click.Path(path_type=Path), help="Signature, armoured.")
+@click.option("--payload", "payload_file", type=click.Path(path_type=Path), help="What a detached signature signs.")
+@click.option("--project", metavar="P", help="Project that gets the occurrence; by default that of the note.")
+@click.option("--token-file", type=click.Path(path_type=Path), help="File with the bearer token.")
+@click.option("--ca-file", type=click.Path(path_type=Path), help="CA of the server, in PEM.")
+def upload(
+    server: str,
+    note: str,
+    image: str,
+    signature: Path,
+    payload_file: Path | None,
+    project: str | None,
+    token_file: Path | None,
+    ca_file: Path | None,
+) -> None:
+    """Upload a signature as an attestation of an image."""
+    reference = _image(image)
+    attestation: dict[str, Any] = {"signatures": [{"signature": base64.b64encode(_file(signature)).decode()}]}
+    if payload_file is not None:
+        attestation["serializedPayload"] = base64.b64encode(_file(payload_file)).decode()
+    body = {"resourceUri": f"https://{reference.pinned}", "noteName": note, "attestation": attestation}
+    parent = f"projects/{project}" if project else note.rpartition("/notes/")[0]
+    token = None if token_file is None else _file(token_file).decode().strip()
+    answer = asyncio.run(_post(f"{server.rstrip('/')}/v1/{parent}/occurrences", body, token, ca_file))
+    click.echo(answer["name"])
+
+
+async def _post(url: str, body: Mapping[str, Any], token: str | None, ca_file: Path | None) -> Any:
+    import ssl
+
+    import aiohttp
+
+    context = True if ca_file is None else ssl.create_default_context(cafile=str(ca_file))
+    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as session,
+            session.post(url, json=body, headers=headers, ssl=context) as response,
+        ):
+            answer = await response.json(content_type=None)
+            if response.status != 200:
+                raise InputError(f"{url} answered HTTP {response.status}: {_message(answer)}")
+            return answer
+    except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+        raise InputError(f"{url}: {' '.join(str(error).split()) or type(error).__name__}") from error
+
+
+def _message(answer: Any) -> str:
+    return str(answer.get("message", answer)) if isinstance(answer, Mapping) else str(answer)
+
+
+@command.command("explain")
+@click.argument("image")
+@click.option("--namespace", "-n", default="default", show_default=True, metavar="NAME", help="Where it would run.")
+@click.option("--kubeconfig", metavar="FILE", help="Where the cluster is; by default $KUBECONFIG.")
+@click.option("--context", metavar="NAME", help="The context of the kubeconfig; by default its current one.")
+def explain(image: str, namespace: str, kubeconfig: str | None, context: str | None) -> None:
+    """Say which policies judge an image, which attestations it lacks, and what mends that.
+
+    Exit code 1 when it would be denied.
+    """
+    from operatorkit.cluster import LiveCluster, load_config
+
+    config = load_config(kubeconfig, context)
+
+    async def run() -> bool:
+        async with LiveCluster(config) as api:
+            return await _explain(api, image, namespace)
+
+    if not asyncio.run(run()):
+        sys.exit(1)
+
+
+async def _explain(api: ClusterAPI, image: str, namespace: str) -> bool:
+    from operators.attestation.facts import look_up
+    from operators.attestation.observe import authorities_for, policies_for, servers
+    from operators.attestation.policy import judge, plan, questions
+    from operators.attestation.workloads import ImageUse
+
+    reader = await _Listed.of(api, namespace)
+    now = datetime.now(UTC)
+    judgements = plan([ImageUse(image, "image")], policies_for(namespace, reader))
+    if not judgements:
+        click.echo(f"{image}: no policy judges it in namespace {namespace}: it may run")
+        return True
+    authorities = authorities_for(namespace, reader)
+    facts = await look_up(questions(judgements, authorities), authorities, servers(reader), now=now, seconds=10.0)
+    for judgement in judgements:
+        verdict = judge([judgement], authorities, facts, now)
+        problems = [*verdict.denied, *verdict.warned, *verdict.audited]
+        outcome = "has what it needs" if not problems else f"{judgement.policy.mode}: {problems[0].message}"
+        click.echo(f"{judgement.policy.shown}: {outcome}")
+        for problem in problems:
+            if problem.remedy:
+                click.echo(f"  {problem.remedy}")
+    return not judge(judgements, authorities, facts, now).denied
+
+
+class _Listed:
+    """The `Reader` of the decision, over what one list request each has found."""
+
+    def __init__(self, objects: Mapping[type[Any], builtins.list[Any]]) -> None:
+        self._objects = objects
+
+    @classmethod
+    async def of(cls, api: ClusterAPI, namespace: str) -> _Listed:
+        from kubernetes.client.models import V1Namespace
+
+        from operatorkit.resource import api_resource_of, read
+        from operators.attestation import (
+            AttestationAuthority,
+            ClusterAttestationAuthority,
+            ClusterImagePolicy,
+            GrafeasServer,
+            ImagePolicy,
+        )
+
+        kinds = (
+            AttestationAuthority,
+            ClusterAttestationAuthority,
+            ClusterImagePolicy,
+            GrafeasServer,
+            ImagePolicy,
+            V1Namespace,
+        )
+        found: dict[type[Any], list[Any]] = {}
+        for kind in kinds:
+            resource = api_resource_of(kind)
+            listed = await api.list(resource, namespace=namespace if resource.namespaced else None)
+            found[kind] = [
+                read(kind, {"apiVersion": resource.api_version, "kind": resource.kind, **obj}) for obj in listed.items
+            ]
+        return cls(found)
+
+    def get(self, kind: type[T], name: str, *, namespace: str | None = None) -> T | None:
+        """Return one object, or None."""
+        return next((obj for obj in self.list(kind, namespace=namespace) if obj.metadata.name == name), None)  # type: ignore[attr-defined]
+
+    def list(
+        self,
+        kind: type[T],
+        *,
+        namespace: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        index: tuple[str, str] | None = None,
+    ) -> builtins.list[T]:
+        """Return the objects of a kind."""
+        assert labels is None, "the decision selects by itself"
+        assert index is None, "the decision selects by itself"
+        found: builtins.list[T] = self._objects[kind]
+        return [obj for obj in found if namespace is None or obj.metadata.namespace == namespace]  # type: ignore[attr-defined]
+
+
+def _image(text: str) -> ImageReference:
+    return parse_resource_uri(text)
+
+
+def _file(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error

@@ -1,0 +1,185 @@
+"""Facts: the attestations of digests, from a metadata server, verified.
+
+What belongs here: requests to metadata servers, bounded in time and number, and verifying what comes. What does not:
+what follows (`policy`).
+
+An attestation counts for an authority only if it refers to the authority's note: the server is asked for the
+occurrences of the note, and each is checked again. Occurrences that prove nothing are passed over; when there are more
+than MAX_OCCURRENCES, or they take longer than a second, the rest is not looked at.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import json
+import ssl
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+import aiohttp
+
+from operators.attestation.api import GrafeasServer
+from operators.attestation.policy import Authority, AuthorityKey, Evidence, Question
+from operators.attestation.signatures import Rejected, SignedBytes, Verified, verify
+from operators.attestation.signatures.pgp import claimed_issuer, fingerprints_of
+
+__all__ = ["MAX_OCCURRENCES", "look_up", "signed_bytes"]
+
+MAX_OCCURRENCES: Final = 1000
+_PAGE_SIZE = 200
+_MAX_ANSWER_BYTES = 16 * 1024 * 1024
+_AT_ONCE = 8
+_VERIFY_SECONDS = 1.0
+
+
+class _UnavailableError(Exception):
+    """A server did not answer; the message says what happened."""
+
+
+async def look_up(
+    questions: Sequence[Question],
+    authorities: Mapping[AuthorityKey, Authority],
+    servers: Mapping[str, GrafeasServer],
+    *,
+    now: datetime,
+    seconds: float,
+) -> dict[Question, Evidence]:
+    """Answer all questions within `seconds`; what is not known by then is unavailable."""
+    limit = asyncio.Semaphore(_AT_ONCE)
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=seconds), trust_env=False) as session:
+
+        async def one(question: Question) -> Evidence:
+            authority = authorities[question.authority]
+            server = servers.get(authority.server)
+            if server is None:
+                return Evidence(unavailable=f"there is no GrafeasServer {authority.server!r}")
+            try:
+                async with limit:
+                    return await _evidence(session, server, authority, question.digest, now)
+            except _UnavailableError as error:
+                return Evidence(unavailable=str(error))
+            except TimeoutError:
+                return Evidence(unavailable=f"{server.spec.url} did not answer within {seconds:g} s")
+            except (aiohttp.ClientError, OSError, ValueError) as error:
+                return Evidence(
+                    unavailable=f"{server.spec.url}: {' '.join(str(error).split()) or type(error).__name__}"
+                )
+
+        found = await asyncio.gather(*(one(question) for question in questions))
+    return dict(zip(questions, found, strict=True))
+
+
+async def _evidence(
+    session: aiohttp.ClientSession, server: GrafeasServer, authority: Authority, digest: str, now: datetime
+) -> Evidence:
+    """Return the statements that the authority's keys have made, and why other signatures do not count."""
+    found: list[SignedBytes] = []
+    token, seen = "", 0
+    while seen < MAX_OCCURRENCES:
+        page = await _page(session, server, authority.note, digest, token)
+        occurrences = page.get("occurrences") or []
+        for occurrence in occurrences:
+            found += signed_bytes(occurrence, authority.note)
+        seen += len(occurrences)
+        token = page.get("nextPageToken") or ""
+        if not token or not occurrences:
+            break
+    clock = asyncio.get_running_loop().time
+    return await asyncio.to_thread(_verified, found, authority, digest, now, clock, clock() + _VERIFY_SECONDS)
+
+
+def _verified(
+    found: Sequence[SignedBytes],
+    authority: Authority,
+    digest: str,
+    now: datetime,
+    clock: Callable[[], float],
+    deadline: float,
+) -> Evidence:
+    """Verify signatures until the deadline; what has been verified by then counts."""
+    statements: dict[tuple[str, str | None], Verified] = {}
+    rejection: str | None = None
+    ours = frozenset().union(*(fingerprints_of(key) for key in authority.keys))
+    distinct = dict.fromkeys(found)  # a copy says nothing new
+    # those that claim to be by one of the keys first: junk around them must not use up the time
+    for signed in sorted(distinct, key=lambda one: claimed_issuer(one.signature) not in ours):
+        if clock() > deadline:
+            rejection = f"not all of {len(found)} signatures for it were verified in time"
+            break
+        result = verify(signed, authority.keys, now)
+        if isinstance(result, Rejected):
+            rejection = rejection or result.message
+        elif result.statement.digest != digest:
+            rejection = rejection or f"an occurrence holds a signature over {result.statement.digest}"
+        else:
+            key = (result.fingerprint, result.statement.reference or result.statement.name)
+            statements[key] = _younger(statements.get(key), result)
+    return Evidence(tuple(statements.values()), rejection)
+
+
+def _younger(known: Verified | None, found: Verified) -> Verified:
+    if known is None or known.signed_at is None:
+        return found
+    return found if found.signed_at is not None and found.signed_at > known.signed_at else known
+
+
+def signed_bytes(occurrence: Any, note: str) -> Iterator[SignedBytes]:
+    """Return the signatures of an occurrence of v1, if it is an attestation of the note."""
+    if not isinstance(occurrence, Mapping) or occurrence.get("noteName") != note:
+        return
+    attestation = occurrence.get("attestation")
+    if not isinstance(attestation, Mapping):
+        return
+    payload = _decoded(attestation.get("serializedPayload", ""))
+    for signature in attestation.get("signatures") or ():
+        content = _decoded(signature.get("signature", "")) if isinstance(signature, Mapping) else None
+        if content and payload is not None:
+            yield SignedBytes(content, payload)
+
+
+def _decoded(text: Any) -> bytes | None:
+    try:
+        return base64.b64decode(text, validate=True) if isinstance(text, str) else None
+    except (binascii.Error, ValueError):
+        return None
+
+
+async def _page(
+    session: aiohttp.ClientSession, server: GrafeasServer, note: str, digest: str, token: str
+) -> Mapping[str, Any]:
+    query = {"filter": f'digest="{digest}"', "pageSize": str(_PAGE_SIZE), **({"pageToken": token} if token else {})}
+    headers = {}
+    if server.spec.token_file is not None:
+        secret = await asyncio.to_thread(Path(server.spec.token_file).read_text, encoding="utf-8")
+        headers["Authorization"] = f"Bearer {secret.strip()}"
+    url = f"{server.spec.url}/v1/{note}/occurrences"
+    async with session.get(
+        url, params=query, headers=headers, ssl=_tls(server.spec.ca_bundle), allow_redirects=False
+    ) as response:
+        body = await response.content.read(_MAX_ANSWER_BYTES + 1)
+        while not response.content.at_eof() and len(body) <= _MAX_ANSWER_BYTES:
+            body += await response.content.read(_MAX_ANSWER_BYTES + 1 - len(body))
+        if len(body) > _MAX_ANSWER_BYTES:
+            raise _UnavailableError(f"{server.spec.url} answered more than {_MAX_ANSWER_BYTES} bytes")
+        if response.status == 404:
+            return {}  # no such note: nothing was attested
+        if response.status != 200:
+            raise _UnavailableError(
+                f"{server.spec.url} answered HTTP {response.status}: {body[:200].decode(errors='replace')}"
+            )
+    content = await asyncio.to_thread(_json, body)
+    if not isinstance(content, Mapping) or not isinstance(content.get("occurrences") or [], list):
+        raise _UnavailableError(f"{server.spec.url} did not answer with a list of occurrences")
+    return content
+
+
+def _json(body: bytes) -> Any:
+    return json.loads(body)
+
+
+def _tls(ca_bundle: str | None) -> ssl.SSLContext | bool:
+    return True if ca_bundle is None else ssl.create_default_context(cadata=ca_bundle)

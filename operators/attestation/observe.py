@@ -1,0 +1,127 @@
+"""From objects of the cluster to the values that the decision takes.
+
+What belongs here: reading policies and authorities from the caches, and which policies are about a namespace. What does
+not: the decision (`policy`). No I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from kubernetes.client.models import V1Namespace
+
+from operatorkit.context import Reader
+from operatorkit.resource import LabelSelector
+from operators.attestation.api import (
+    AttestationAuthority,
+    AuthorityReference,
+    ClusterAttestationAuthority,
+    ClusterImagePolicy,
+    GrafeasServer,
+    ImagePolicy,
+)
+from operators.attestation.policy import Authority, AuthorityKey, Policy
+from operators.attestation.signatures import VerificationKey
+
+__all__ = ["authorities_for", "authority_of", "matches", "policies_for", "policy_of", "servers"]
+
+
+def policies_for(namespace: str, reader: Reader) -> list[Policy]:
+    """Return the policies that are about a namespace."""
+    labels = _labels(namespace, reader)
+    cluster = [
+        policy_of(policy)
+        for policy in reader.list(ClusterImagePolicy)
+        if labels is None or matches(policy.spec.match.namespace_selector, labels)
+    ]
+    return [*cluster, *(policy_of(policy) for policy in reader.list(ImagePolicy, namespace=namespace))]
+
+
+def authorities_for(namespace: str, reader: Reader) -> dict[AuthorityKey, Authority]:
+    """Return the authorities that policies of a namespace and of the cluster can refer to."""
+    found: list[AttestationAuthority | ClusterAttestationAuthority] = [
+        *reader.list(ClusterAttestationAuthority),
+        *reader.list(AttestationAuthority, namespace=namespace),
+    ]
+    return {authority.key: authority for authority in map(authority_of, found)}
+
+
+def servers(reader: Reader) -> dict[str, GrafeasServer]:
+    """Return the metadata servers by their names."""
+    return {server.metadata.name: server for server in reader.list(GrafeasServer)}
+
+
+def authority_of(obj: AttestationAuthority | ClusterAttestationAuthority) -> Authority:
+    """Return an authority as a value."""
+    return Authority(
+        key=(obj.kind, obj.metadata.namespace, obj.metadata.name),
+        note=obj.spec.note_reference,
+        server=obj.spec.server,
+        keys=tuple(
+            VerificationKey(
+                id=key.id,
+                type=key.type,
+                public_key=key.public_key.encode(),
+                not_before=key.not_before,
+                not_after=key.not_after,
+                revoked_at=key.revoked_at,
+            )
+            for key in obj.spec.keys
+        ),
+        identity=obj.spec.identity,
+        max_age=obj.spec.max_age,
+    )
+
+
+def policy_of(obj: ImagePolicy | ClusterImagePolicy) -> Policy:
+    """Return a policy as a value."""
+    require = obj.spec.require
+    if require.threshold is not None:
+        references, count = require.threshold.authorities, require.threshold.count
+    elif require.any_of is not None:
+        references, count = require.any_of, 1
+    else:
+        references = require.all_of or []
+        count = max(len(references), 1)
+    namespace = obj.metadata.namespace
+    return Policy(
+        shown=f"{obj.kind} {f'{namespace}/' if namespace else ''}{obj.metadata.name}",
+        scope="namespace" if namespace else "cluster",
+        images=tuple(obj.spec.match.images),
+        exempt=tuple(obj.spec.exempt),
+        authorities=tuple(_key(reference, namespace) for reference in references),
+        count=count,
+        mode=obj.spec.mode,
+        allow_on_backend_error=obj.spec.on_backend_error == "Allow",
+    )
+
+
+def matches(selector: LabelSelector | None, labels: Mapping[str, str]) -> bool:
+    """Tell whether a label selector selects these labels; None and the empty one select all."""
+    if selector is None:
+        return True
+    if any(labels.get(key) != value for key, value in selector.match_labels.items()):
+        return False
+    for requirement in selector.match_expressions:
+        value = labels.get(requirement.key)
+        fits = {
+            "In": value is not None and value in requirement.values,
+            "NotIn": value is None or value not in requirement.values,
+            "Exists": value is not None,
+            "DoesNotExist": value is None,
+        }
+        if not fits[requirement.operator]:
+            return False
+    return True
+
+
+def _key(reference: AuthorityReference, namespace: str) -> AuthorityKey:
+    return reference.kind, namespace if reference.kind == "AttestationAuthority" else "", reference.name
+
+
+def _labels(namespace: str, reader: Reader) -> Mapping[str, str] | None:
+    """Return the labels of a namespace; None while it is not known: then every policy is about it."""
+    found = reader.get(V1Namespace, namespace)
+    if found is None or found.metadata is None:
+        return None
+    return {**(found.metadata.labels or {}), "kubernetes.io/metadata.name": namespace}

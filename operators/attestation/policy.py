@@ -1,0 +1,310 @@
+"""The decision: which attestations an image needs, and whether it has them.
+
+What belongs here: policies as values, which of them judge an image, what must be looked up, and the verdict. What does
+not: looking up (`facts`) and answering reviews (`admission`). Pure.
+
+    images, policies ──> judgements (one per image and policy) ──> questions ──> [facts] ──> verdict
+
+Each step is a small function. Whatever is not understood (an image, a pattern, an authority that does not exist) counts
+as missing, never as present.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+from operators.attestation.images import ImageReference, ImageReferenceError, parse_image, parse_pattern
+from operators.attestation.signatures.keys import VerificationKey
+from operators.attestation.signatures.results import Verified
+from operators.attestation.workloads import ImageUse
+
+__all__ = [
+    "Authority",
+    "AuthorityKey",
+    "Evidence",
+    "Judgement",
+    "Policy",
+    "Problem",
+    "Question",
+    "Verdict",
+    "judge",
+    "plan",
+    "questions",
+]
+
+Mode = Literal["Enforce", "Warn", "Audit"]
+AuthorityKey = tuple[str, str, str]
+"""Kind, namespace (empty for cluster-scoped ones) and name of an authority."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Authority:
+    """Whose attestations count."""
+
+    key: AuthorityKey
+    note: str
+    server: str
+    keys: tuple[VerificationKey, ...]
+    identity: Literal["Digest", "Repository", "Exact"] = "Digest"
+    max_age: timedelta | None = None
+
+    @property
+    def shown(self) -> str:
+        """How people call it."""
+        kind, namespace, name = self.key
+        return f"{kind} {f'{namespace}/' if namespace else ''}{name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """What images need. `count` of `authorities` must have attested; each by key material of its own."""
+
+    shown: str
+    scope: Literal["cluster", "namespace"]
+    images: tuple[str, ...]
+    exempt: tuple[str, ...] = ()
+    authorities: tuple[AuthorityKey, ...]
+    count: int
+    mode: Mode = "Enforce"
+    allow_on_backend_error: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Which attestations of a digest an authority has is what must be looked up."""
+
+    authority: AuthorityKey
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What was found for a question: verified statements, the first rejection, or why nobody answered."""
+
+    verified: tuple[Verified, ...] = ()
+    rejection: str | None = None
+    unavailable: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """One image under one policy; `image` is None when it cannot be read, and `fault` says why it cannot pass."""
+
+    use: ImageUse
+    policy: Policy
+    image: ImageReference | None
+    fault: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """An image that does not have what a policy asks for."""
+
+    use: ImageUse
+    policy: Policy
+    message: str
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        remedy = f"; {self.remedy}" if self.remedy else ""
+        return (
+            f"No matched signatures for container image: {self.use.image} ({self.use.field}): {self.policy.shown}: "
+            f"{self.message}{remedy}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The problems by what they lead to; nothing in `denied` means that the images may run."""
+
+    denied: tuple[Problem, ...] = ()
+    warned: tuple[Problem, ...] = ()
+    audited: tuple[Problem, ...] = ()
+
+
+# Which policies judge an image ---------------------------------------------------------------------------------------
+
+
+def plan(uses: Iterable[ImageUse], policies: Sequence[Policy]) -> list[Judgement]:
+    """Return which policies judge which images. The policies are those of the namespace, and of the cluster for it.
+
+    A namespace's own policies come on top of the cluster's: a more specific pattern of theirs takes nothing away.
+    """
+    found: list[Judgement] = []
+    for use in dict.fromkeys(uses):
+        for scope in ("cluster", "namespace"):
+            found += _judgements(use, [policy for policy in policies if policy.scope == scope])
+    return found
+
+
+def _judgements(use: ImageUse, policies: Sequence[Policy]) -> list[Judgement]:
+    try:
+        image = parse_image(use.image)
+    except ImageReferenceError as error:
+        return [Judgement(use, policy, None, str(error)) for policy in policies]
+    ranked: list[tuple[tuple[int, int, int], Policy]] = []
+    broken: list[Judgement] = []
+    for policy in policies:
+        try:
+            rank = _rank(policy, image)
+        except ImageReferenceError as error:
+            broken.append(Judgement(use, policy, image, f"the policy cannot be applied: {error}"))
+            continue
+        if rank is not None:
+            ranked.append((rank, policy))
+    best = max((rank for rank, _ in ranked), default=None)
+    chosen = [policy for rank, policy in ranked if rank == best and not _is_exempt(policy, image)]
+    return [*broken, *(Judgement(use, policy, image, _fault(image)) for policy in chosen)]
+
+
+def _rank(policy: Policy, image: ImageReference) -> tuple[int, int, int] | None:
+    """Return how specific the best pattern of a policy is that matches the image."""
+    for text in policy.exempt:
+        parse_pattern(text)  # one that cannot be read must not go unnoticed until it would matter
+    patterns = [parse_pattern(text) for text in policy.images]
+    return max((pattern.specificity for pattern in patterns if pattern.matches(image)), default=None)
+
+
+def _is_exempt(policy: Policy, image: ImageReference) -> bool:
+    return any(parse_pattern(text).matches(image) for text in policy.exempt)
+
+
+def _fault(image: ImageReference) -> str | None:
+    if image.digest is None:
+        return f"it has no digest, and a tag can be moved: deploy {image.name}@sha256:..."
+    return None
+
+
+# What must be looked up ----------------------------------------------------------------------------------------------
+
+
+def questions(judgements: Iterable[Judgement], authorities: Mapping[AuthorityKey, Authority]) -> list[Question]:
+    """Return what must be known for the verdict, each question once."""
+    return list(
+        dict.fromkeys(
+            Question(key, judgement.image.digest)
+            for judgement in judgements
+            if judgement.fault is None and judgement.image is not None and judgement.image.digest is not None
+            for key in judgement.policy.authorities
+            if key in authorities
+        )
+    )
+
+
+# The verdict ---------------------------------------------------------------------------------------------------------
+
+
+def judge(
+    judgements: Iterable[Judgement],
+    authorities: Mapping[AuthorityKey, Authority],
+    facts: Mapping[Question, Evidence],
+    now: datetime,
+) -> Verdict:
+    """Return the verdict on all images."""
+    problems = [
+        problem for judgement in judgements if (problem := _problem(judgement, authorities, facts, now)) is not None
+    ]
+    return Verdict(
+        denied=tuple(problem for problem in problems if problem.policy.mode == "Enforce"),
+        warned=tuple(problem for problem in problems if problem.policy.mode == "Warn"),
+        audited=tuple(problem for problem in problems if problem.policy.mode == "Audit"),
+    )
+
+
+def _problem(
+    judgement: Judgement,
+    authorities: Mapping[AuthorityKey, Authority],
+    facts: Mapping[Question, Evidence],
+    now: datetime,
+) -> Problem | None:
+    policy, image = judgement.policy, judgement.image
+    if judgement.fault is not None or image is None or image.digest is None:
+        return Problem(judgement.use, policy, judgement.fault or "it cannot be read")
+    prints: list[frozenset[str]] = []
+    missing: list[str] = []
+    remedy = ""
+    unavailable = False
+    for key in policy.authorities:
+        authority = authorities.get(key)
+        if authority is None:
+            missing.append(f"{_shown(key)} does not exist")
+            continue
+        evidence = facts.get(Question(key, image.digest), Evidence(unavailable="nobody has looked"))
+        accepted = frozenset(
+            found.fingerprint for found in evidence.verified if _why_not(found, authority, image, now) is None
+        )
+        if accepted:
+            prints.append(accepted)
+            continue
+        unavailable = unavailable or evidence.unavailable is not None
+        missing.append(f"{authority.shown} has not attested it: {_why(evidence, authority, image, now)}")
+        remedy = remedy or _remedy(authority, image)
+    if _distinct(prints) >= policy.count:
+        return None
+    if unavailable and policy.allow_on_backend_error:
+        return None
+    return Problem(judgement.use, policy, _sentence(policy, prints, missing), remedy)
+
+
+def _sentence(policy: Policy, prints: Sequence[frozenset[str]], missing: Sequence[str]) -> str:
+    total = len(policy.authorities)
+    needs = f"{policy.count} of {total} authorities must attest it" if total > 1 else ""
+    same = "two authorities share the only key that attests it" if len(prints) >= policy.count else ""
+    return ", ".join(part for part in (needs, same, *missing) if part)
+
+
+def _why(evidence: Evidence, authority: Authority, image: ImageReference, now: datetime) -> str:
+    if evidence.unavailable is not None:
+        return f"the metadata server did not answer: {evidence.unavailable}"
+    for found in evidence.verified:
+        reason = _why_not(found, authority, image, now)
+        if reason is not None:
+            return reason
+    return evidence.rejection or f"{authority.note} has no occurrence for it"
+
+
+def _why_not(found: Verified, authority: Authority, image: ImageReference, now: datetime) -> str | None:
+    """Return why a verified statement does not count for this image; None when it does."""
+    statement = found.statement
+    if statement.digest != image.digest:
+        return f"it names {statement.digest}"
+    if authority.identity != "Digest" and statement.name != image.name:
+        return f"it was signed as {statement.name or 'a digest alone'}, not as {image.name}"
+    if authority.identity == "Exact" and statement.reference != str(image):
+        return f"it was signed as {statement.reference or statement.name}, not as {image}"
+    if authority.max_age is not None and (found.signed_at is None or now - found.signed_at > authority.max_age):
+        signed = "an unknown time" if found.signed_at is None else f"{found.signed_at:%Y-%m-%dT%H:%M:%SZ}"
+        return f"the signature is of {signed}, and may be {authority.max_age} old"
+    return None
+
+
+def _distinct(prints: Sequence[frozenset[str]]) -> int:
+    """Return how many authorities can be counted when each needs key material of its own (a maximum matching)."""
+    owner: dict[str, int] = {}
+
+    def place(index: int, seen: set[str]) -> bool:
+        for fingerprint in prints[index]:
+            if fingerprint in seen:
+                continue
+            seen.add(fingerprint)
+            if fingerprint not in owner or place(owner[fingerprint], seen):
+                owner[fingerprint] = index
+                return True
+        return False
+
+    return sum(place(index, set()) for index in range(len(prints)))
+
+
+def _remedy(authority: Authority, image: ImageReference) -> str:
+    return (
+        f"sign {image.digest} with a key of {authority.shown} and run: operatorkit attest upload "
+        f"--note {authority.note} --image {image.pinned} --signature signature.asc"
+    )
+
+
+def _shown(key: AuthorityKey) -> str:
+    kind, namespace, name = key
+    return f"{kind} {f'{namespace}/' if namespace else ''}{name}"

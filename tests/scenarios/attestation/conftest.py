@@ -1,0 +1,133 @@
+"""What the scenarios of attestation share: a metadata server, the operator with its webhooks, and a key."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from operatorkit._runtime.admission import AtUrl
+from operatorkit.errors import Invalid, NotFound
+from operatorkit.names import ApiResource
+from operatorkit.testing import eventually
+from operatorkit.testing.running import install_crds
+from operators.attestation import (
+    AttestationAuthority,
+    ClusterAttestationAuthority,
+    ClusterImagePolicy,
+    GrafeasServer,
+    ImagePolicy,
+    app,
+)
+
+PODS = ApiResource("", "v1", "Pod", "pods", namespaced=True)
+OWN = (AttestationAuthority, ClusterAttestationAuthority, ClusterImagePolicy, GrafeasServer, ImagePolicy)
+
+
+class MetadataServer:
+    """`operatorkit attest serve` as a process."""
+
+    def __init__(self, process: asyncio.subprocess.Process, url: str) -> None:
+        self.process = process
+        self.url = url
+
+    @property
+    def address(self) -> str:
+        return self.url.removeprefix("http://")
+
+
+@pytest_asyncio.fixture
+async def metadata_server(tmp_path) -> AsyncIterator[MetadataServer]:
+    arguments = ("attest", "serve", "--port", "0", "--database", f"sqlite:///{tmp_path}/attest.db")
+    with (tmp_path / "server.log").open("wb") as log:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "operatorkit", *arguments, stdout=subprocess.PIPE, stderr=log
+        )
+    assert process.stdout is not None
+    line = (await asyncio.wait_for(process.stdout.readline(), 60)).decode()
+    found = re.fullmatch(r"serving (http://\S+)\n", line)
+    assert found, (line, (tmp_path / "server.log").read_text())
+    yield MetadataServer(process, found[1])
+    with suppress(ProcessLookupError):
+        process.terminate()
+    await process.wait()
+
+
+@pytest_asyncio.fixture
+async def admission(cluster, operator) -> AsyncIterator[Any]:
+    """Run the operator with its webhooks in the namespace of the test, until API servers ask it."""
+    await install_crds(cluster, OWN)
+    broken = {
+        "apiVersion": ImagePolicy.api_version,
+        "kind": "ImagePolicy",
+        "metadata": {"name": "probe"},
+        "spec": {"match": {"images": ["gcr.io/a:tag"]}, "require": {"anyOf": [{"name": "x"}]}},
+    }
+
+    async def asked() -> bool:
+        try:
+            await cluster.create(ImagePolicy.api_resource(), broken, namespace=cluster.namespace, dry_run=True)
+        except Invalid:
+            return True
+        return False
+
+    async with operator(app, namespace=cluster.namespace, webhooks=AtUrl()) as running:
+        await eventually(asked, message="the API server asks attestation")
+        yield running
+
+
+@pytest.fixture
+def cleanup(cluster) -> Callable[..., None]:
+    """Delete cluster-scoped objects that a test has made."""
+    return _remover(cluster)
+
+
+def _remover(cluster: Any) -> Any:
+    @asynccontextmanager
+    async def without(*objects: tuple[type[Any], str]) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            for kind, name in objects:
+                with suppress(NotFound):
+                    await cluster.delete(kind.api_resource(), name)
+
+    return without
+
+
+@pytest.fixture
+def shell(tmp_path: Path, kubeconfig: Path, metadata_server: MetadataServer) -> Any:
+    """Run bash as the reader of a page does, with a key ring of its own and the commands of this checkout."""
+    home = tmp_path / "gnupg"
+    home.mkdir(mode=0o700)
+    commands = tmp_path / "bin"
+    commands.mkdir()
+    (commands / "operatorkit").write_text(f'#!/bin/sh\nexec {sys.executable} -m operatorkit "$@"\n')
+    (commands / "operatorkit").chmod(0o755)
+    environment = {
+        **os.environ,
+        "GNUPGHOME": str(home),
+        "KUBECONFIG": str(kubeconfig),
+        "PATH": f"{commands}:{os.environ['PATH']}",
+        "HOME": str(tmp_path),
+    }
+
+    async def run(script: str) -> str:
+        process = await asyncio.create_subprocess_exec(
+            "bash", "-c", script.replace("127.0.0.1:8080", metadata_server.address),
+            cwd=tmp_path, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        output, _ = await asyncio.wait_for(process.communicate(), 240)
+        return output.decode()
+
+    yield run
+    subprocess.run(["gpgconf", "--kill", "all"], check=False, env=environment)

@@ -1,0 +1,275 @@
+"""What an attacker tries at admission; each ends in a denial that names the image."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from typing import Any
+
+import aiohttp
+import pytest
+import pytest_asyncio
+from pysequoia import SignatureMode, Tsk, sign
+
+from operatorkit.clock import SYSTEM_CLOCK
+from operatorkit.cluster import PatchType
+from operatorkit.errors import Forbidden
+from operatorkit.names import ApiResource
+from operatorkit.testing import eventually
+from operators.attestation import AttestationAuthority, GrafeasServer, ImagePolicy
+from operators.attestation.server.access import OpenAccess
+from operators.attestation.server.serve import Listen, serving
+
+PODS = ApiResource("", "v1", "Pod", "pods", namespaced=True)
+DEPLOYMENTS = ApiResource("apps", "v1", "Deployment", "deployments", namespaced=True)
+NOTE = "projects/team/notes/qa"
+
+
+def image(name: str = "app") -> str:
+    return f"gcr.io/{name}@sha256:{secrets.token_hex(32)}"
+
+
+def pod(*images: str, name: str = "web", **spec: Any) -> dict[str, Any]:
+    containers = [{"name": f"c{index}", "image": one} for index, one in enumerate(images)]
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": {"containers": containers, **spec}}
+
+
+class Team:
+    """A namespace whose images must be attested by `qa`, and the attester."""
+
+    def __init__(self, cluster: Any, url: str, session: aiohttp.ClientSession) -> None:
+        self.cluster = cluster
+        self.url = url
+        self.session = session
+        self.key = Tsk.generate("qa@example.com")
+
+    async def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        async with self.session.post(f"{self.url}/v1/{path}", json=body) as answer:
+            assert answer.status == 200, await answer.text()
+            return await answer.json()
+
+    async def attest(self, reference: str, *, note: str = NOTE, key: Any = None, text: str | None = None) -> None:
+        digest = reference.partition("@")[2]
+        signature = sign((key or self.key).signer(), (text or digest).encode(), mode=SignatureMode.CLEAR)
+        await self.occur(reference, signature, note=note)
+
+    async def occur(self, reference: str, signature: bytes, *, note: str = NOTE, count: int = 1) -> None:
+        body = {
+            "resourceUri": f"https://{reference}",
+            "noteName": note,
+            "attestation": {"signatures": [{"signature": base64.b64encode(signature).decode()}]},
+        }
+        await self.post("projects/team/occurrences:batchCreate", {"occurrences": [body] * count})
+
+    def authority(self, **key: Any) -> dict[str, Any]:
+        public = base64.encodebytes(bytes(self.key.extract_certificate())).decode()
+        armour = f"-----BEGIN PGP PUBLIC KEY BLOCK-----\n\n{public}-----END PGP PUBLIC KEY BLOCK-----\n"
+        return {
+            "noteReference": NOTE,
+            "server": self.cluster.namespace,
+            "keys": [{"id": "qa", "publicKey": armour, **key}],
+        }
+
+    async def make(self, kind: type[Any], name: str, spec: dict[str, Any]) -> None:
+        resource = kind.api_resource()
+        body = {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": {"name": name}, "spec": spec}
+        await self.cluster.create(resource, body, namespace=self.cluster.namespace if resource.namespaced else None)
+
+    async def ready(self, kind: type[Any], name: str) -> None:
+        async def is_ready() -> bool:
+            obj = await self.cluster.get(kind.api_resource(), name, namespace=self.cluster.namespace)
+            conditions = obj.get("status", {}).get("conditions", [])
+            return any(
+                c["type"] == "Ready" and c["observedGeneration"] == obj["metadata"]["generation"] for c in conditions
+            )
+
+        await eventually(is_ready, message=f"{kind.kind} {name} to be judged")
+
+    async def create(self, body: dict[str, Any], resource: ApiResource = PODS, **options: Any) -> dict[str, Any]:
+        return await self.cluster.create(resource, body, namespace=self.cluster.namespace, **options)
+
+    async def denied(self, body: dict[str, Any], resource: ApiResource = PODS, **options: Any) -> str:
+        with pytest.raises(Forbidden) as error:
+            await self.create(body, resource, **options)
+        assert "No matched signatures for container image: " in error.value.message
+        return error.value.message
+
+
+@pytest_asyncio.fixture
+async def stack() -> AsyncIterator[AsyncExitStack]:
+    async with AsyncExitStack() as exits:
+        yield exits
+
+
+@pytest_asyncio.fixture
+async def server(stack, tmp_path):
+    return await stack.enter_async_context(
+        serving(f"sqlite:///{tmp_path}/a.db", OpenAccess(), Listen(port=0), clock=SYSTEM_CLOCK)
+    )
+
+
+@pytest_asyncio.fixture
+async def team(cluster, admission, server, cleanup) -> AsyncIterator[Team]:
+    del admission
+    async with aiohttp.ClientSession() as session, cleanup((GrafeasServer, cluster.namespace)):
+        team = Team(cluster, server.url(), session)
+        await team.post("projects/team/notes?noteId=qa", {"attestation": {}})
+        await team.make(GrafeasServer, cluster.namespace, {"url": server.url()})
+        await team.make(AttestationAuthority, "qa", team.authority())
+        policy = {"require": {"allOf": [{"kind": "AttestationAuthority", "name": "qa"}]}}
+        await team.make(ImagePolicy, "signed", policy)
+        await team.ready(AttestationAuthority, "qa")
+        await team.ready(ImagePolicy, "signed")
+        yield team
+
+
+async def test_one_unsigned_image_among_signed_ones_is_found_wherever_it_is(team):
+    good, bad = image(), image()
+    await team.attest(good)
+    container = {"name": "x", "image": bad}
+    assert "spec.containers[1].image" in await team.denied(pod(good, bad))
+    assert "spec.initContainers[0].image" in await team.denied(pod(good, initContainers=[container]))
+    volume = {"name": "v", "image": {"reference": bad}}
+    assert "spec.volumes[0].image.reference" in await team.denied(pod(good, volumes=[volume]))
+    await team.create(pod(good))
+
+
+async def test_an_ephemeral_container_is_judged(team):
+    good, bad = image(), image()
+    await team.attest(good)
+    await team.create(pod(good))
+
+    async def debug(reference: str) -> None:
+        change = {"spec": {"ephemeralContainers": [{"name": f"d{secrets.token_hex(2)}", "image": reference}]}}
+        await team.cluster.patch(
+            PODS, "web", change, patch_type=PatchType.STRATEGIC, subresource="ephemeralcontainers",
+            namespace=team.cluster.namespace,
+        )  # fmt: skip
+
+    with pytest.raises(Forbidden, match=r"spec\.ephemeralContainers\[0\]\.image"):
+        await debug(bad)
+    await debug(good)
+
+
+async def test_an_image_that_is_changed_in_place_is_judged_and_other_changes_are_not(team, stack):
+    good, bad = image(), image()
+    await team.attest(good)
+    await team.create(pod(good))
+    namespace = team.cluster.namespace
+
+    async def change(**body: Any) -> None:
+        await team.cluster.patch(PODS, "web", body, patch_type=PatchType.STRATEGIC, namespace=namespace)
+
+    with pytest.raises(Forbidden, match="No matched signatures"):
+        await change(spec={"containers": [{"name": "c0", "image": bad}]})
+    await stack.aclose()  # the server is gone: what runs can still be changed and deleted
+    await change(metadata={"labels": {"a": "b"}})
+    status = {"status": {"conditions": [{"type": "x", "status": "True"}]}}
+    await team.cluster.patch(
+        PODS, "web", status, patch_type=PatchType.STRATEGIC, subresource="status", namespace=namespace
+    )
+    await team.cluster.delete(PODS, "web", namespace=namespace)
+    assert "the metadata server did not answer" in await team.denied(pod(good, name="new"))
+
+
+async def test_an_object_with_a_template_is_judged_as_its_pods_are(team):
+    labels = {"app": "web"}
+
+    def deployment(reference: str) -> dict[str, Any]:
+        template = {"metadata": {"labels": labels}, "spec": pod(reference)["spec"]}
+        spec = {"replicas": 0, "selector": {"matchLabels": labels}, "template": template}
+        return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}, "spec": spec}
+
+    good = image()
+    await team.attest(good)
+    assert "spec.template.spec.containers[0].image" in await team.denied(deployment(image()), DEPLOYMENTS)
+    await team.create(deployment(good), DEPLOYMENTS)
+
+
+async def test_what_users_write_on_a_pod_proves_nothing(team):
+    body = pod(image())
+    body["metadata"]["annotations"] = {
+        "attest.operatorkit.dev/verified": "true",
+        "kubernetes.io/config.mirror": "x",
+        "kubernetes.io/config.source": "file",
+    }
+    await team.denied(body)
+    await team.denied(body, dry_run=True)
+
+
+async def test_a_signature_counts_for_its_own_image_note_and_key_only(team):
+    one, other = image(), image()
+    await team.attest(one, text=other.partition("@")[2])
+    assert "an occurrence holds a signature over sha256:" in await team.denied(pod(one))
+    await team.post("projects/team/notes?noteId=other", {"attestation": {}})
+    two = image()
+    await team.attest(two, note="projects/team/notes/other")
+    assert f"{NOTE} has no occurrence for it" in await team.denied(pod(two))
+    three = image()
+    await team.attest(three, key=Tsk.generate("stranger@example.com"))
+    assert "not a valid PGP signature by this key" in await team.denied(pod(three))
+
+
+async def test_a_look_alike_is_another_image(team):
+    good = image()
+    await team.attest(good)
+    digest = good.partition("@")[2]
+    await team.cluster.patch(
+        AttestationAuthority.api_resource(), "qa", {"spec": {"identity": "Repository"}}, patch_type=PatchType.MERGE,
+        namespace=team.cluster.namespace,
+    )  # fmt: skip
+    await team.ready(AttestationAuthority, "qa")
+    assert "a digest alone" in await team.denied(pod(good))
+    await team.attest(good, text=good)
+    await team.create(pod(good))
+    for name in ("gcr.io.evil.example/app", "gcr.io/app-evil", "evil/gcr.io/app", "gcr.io:444/app"):
+        assert "it was signed as gcr.io/app" in await team.denied(pod(f"{name}@{digest}", name="evil"))
+
+
+async def test_a_valid_attestation_wins_over_the_junk_around_it(team):
+    good = image()
+    stranger, digest = Tsk.generate("x@example.com").signer(), good.partition("@")[2].encode()
+    await team.occur(good, b"junk", count=100)
+    for _ in range(200):
+        await team.occur(good, sign(stranger, digest, mode=SignatureMode.CLEAR))
+    await team.attest(good)
+    begun = asyncio.get_running_loop().time()
+    await team.create(pod(good))
+    assert asyncio.get_running_loop().time() - begun < 5.0  # the bound that the webhook itself has
+
+
+async def test_a_key_that_the_authority_revokes_ends_at_once(team):
+    good = image()
+    await team.attest(good)
+    await team.create(pod(good))
+    revoked = team.authority(revokedAt=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
+    await team.cluster.patch(
+        AttestationAuthority.api_resource(), "qa", {"spec": revoked}, patch_type=PatchType.MERGE,
+        namespace=team.cluster.namespace,
+    )  # fmt: skip
+    await team.ready(AttestationAuthority, "qa")
+    assert "key 'qa' is revoked since" in await team.denied(pod(good, name="again"))
+
+
+async def test_without_an_authority_or_a_server_nothing_is_attested(team):
+    good = image()
+    await team.attest(good)
+    await team.cluster.delete(GrafeasServer.api_resource(), team.cluster.namespace)
+
+    async def noticed() -> bool:
+        return "there is no GrafeasServer" in await team.denied(pod(good), dry_run=True)
+
+    await eventually(noticed)
+    await team.cluster.delete(AttestationAuthority.api_resource(), "qa", namespace=team.cluster.namespace)
+
+    async def noticed_too() -> bool:
+        return (
+            "AttestationAuthority" in (message := await team.denied(pod(good), dry_run=True))
+            and "does not exist" in message
+        )
+
+    await eventually(noticed_too)

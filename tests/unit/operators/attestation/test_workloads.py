@@ -1,0 +1,48 @@
+"""Every image of an object is found, wherever it stands."""
+
+from __future__ import annotations
+
+import pytest
+
+from operators.attestation.workloads import ImageUse, images_in
+
+POD = {
+    "initContainers": [{"image": "init"}],
+    "containers": [{"image": "one"}, {"image": "two"}],
+    "ephemeralContainers": [{"image": "debug"}],
+    "volumes": [{"emptyDir": {}}, {"image": {"reference": "data"}}],
+}
+FIELDS = [
+    ("init", "initContainers[0].image"),
+    ("one", "containers[0].image"),
+    ("two", "containers[1].image"),
+    ("debug", "ephemeralContainers[0].image"),
+    ("data", "volumes[1].image.reference"),
+]
+
+
+@pytest.mark.parametrize(
+    ("kind", "path"),
+    [("Pod", "spec"), ("CronJob", "spec.jobTemplate.spec.template.spec")]
+    + [
+        (kind, "spec.template.spec")
+        for kind in ("Deployment", "ReplicaSet", "StatefulSet", "DaemonSet", "Job", "PetSet")
+    ],
+)
+def test_each_image_is_found_with_its_field(kind, path):
+    obj = POD
+    for part in reversed(path.split(".")):
+        obj = {part: obj}
+    assert images_in({"kind": kind, **obj}) == [ImageUse(image, f"{path}.{field}") for image, field in FIELDS]
+
+
+def test_an_image_that_is_absent_or_not_text_is_the_empty_one():
+    spec = {"containers": [{}, {"image": 5}, "x"], "volumes": [{"image": {}}]}
+    assert [use.image for use in images_in({"kind": "Pod", "spec": spec})] == ["", "", "", ""]
+
+
+@pytest.mark.parametrize(
+    "obj", [None, {}, {"kind": "Pod"}, {"kind": "Pod", "spec": []}, {"kind": "Deployment", "spec": {}}]
+)
+def test_an_object_without_containers_has_no_images(obj):
+    assert images_in(obj) == []
