@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from operatorkit.conditions import Condition
-    from operatorkit.context import Context, Reader
+    from operatorkit.context import Context, ObjectReader, Reader
     from operatorkit.errors import (
         Cause,
         ChildConflict,
@@ -61,6 +61,7 @@ __all__ = [
     "Model",
     "Mutated",
     "ObjectKey",
+    "ObjectReader",
     "Operator",
     "OperatorKitError",
     "PrinterColumn",
@@ -88,6 +89,7 @@ _HOME = {
     "InputError": "errors",
     "Model": "resource",
     "ObjectKey": "names",
+    "ObjectReader": "context",
     "Operator": "operator",
     "OperatorKitError": "errors",
     "PrinterColumn": "resource",

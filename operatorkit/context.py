@@ -27,17 +27,13 @@ if TYPE_CHECKING:
     from operatorkit.children import Children
     from operatorkit.events import EventRecorder
 
-__all__ = ["Context", "Reader"]
+__all__ = ["Context", "ObjectReader", "Reader"]
 
 T = TypeVar("T")
 
 
-class Reader(Protocol):
-    """Reads of declared kinds from the operator's caches: no request is made, and every answer is a copy of its own.
-
-    Raises DefinitionError for a kind, or an index, that the operator did not declare, and for a lookup of a namespaced
-    kind without a namespace.
-    """
+class ObjectReader(Protocol):
+    """Objects by name, and lists of them: from an operator's caches, or from lists that were requested once."""
 
     def get(self, kind: type[T], name: str, *, namespace: str | None = None) -> T | None:
         """Return one object, or None. Raises InvalidObject when it cannot be read as `kind`."""
@@ -51,6 +47,14 @@ class Reader(Protocol):
         index: tuple[str, str] | None = None,
     ) -> builtins.list[T]:
         """Return the objects that match all that is given, by namespace and name; unreadable ones are left out."""
+
+
+class Reader(ObjectReader, Protocol):
+    """Reads of declared kinds from the operator's caches: no request is made, and every answer is a copy of its own.
+
+    Raises DefinitionError for a kind, or an index, that the operator did not declare, and for a lookup of a namespaced
+    kind without a namespace.
+    """
 
     def keys(
         self, kind: type[Any], *, index: tuple[str, str], namespace: str | None = None

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from kubernetes.client.models import V1Namespace
 
-from operatorkit.context import Reader
+from operatorkit.context import ObjectReader
 from operatorkit.resource import LabelSelector
 from operators.attestation.api import (
     AttestationAuthority,
@@ -26,7 +26,7 @@ from operators.attestation.signatures import VerificationKey
 __all__ = ["authorities_for", "authority_of", "matches", "policies_for", "policy_of", "servers"]
 
 
-def policies_for(namespace: str, reader: Reader) -> list[Policy]:
+def policies_for(namespace: str, reader: ObjectReader) -> list[Policy]:
     """Return the policies that are about a namespace."""
     labels = _labels(namespace, reader)
     cluster = [
@@ -37,7 +37,7 @@ def policies_for(namespace: str, reader: Reader) -> list[Policy]:
     return [*cluster, *(policy_of(policy) for policy in reader.list(ImagePolicy, namespace=namespace))]
 
 
-def authorities_for(namespace: str, reader: Reader) -> dict[AuthorityKey, Authority]:
+def authorities_for(namespace: str, reader: ObjectReader) -> dict[AuthorityKey, Authority]:
     """Return the authorities that policies of a namespace and of the cluster can refer to."""
     found: list[AttestationAuthority | ClusterAttestationAuthority] = [
         *reader.list(ClusterAttestationAuthority),
@@ -46,7 +46,7 @@ def authorities_for(namespace: str, reader: Reader) -> dict[AuthorityKey, Author
     return {authority.key: authority for authority in map(authority_of, found)}
 
 
-def servers(reader: Reader) -> dict[str, GrafeasServer]:
+def servers(reader: ObjectReader) -> dict[str, GrafeasServer]:
     """Return the metadata servers by their names."""
     return {server.metadata.name: server for server in reader.list(GrafeasServer)}
 
@@ -119,7 +119,7 @@ def _key(reference: AuthorityReference, namespace: str) -> AuthorityKey:
     return reference.kind, namespace if reference.kind == "AttestationAuthority" else "", reference.name
 
 
-def _labels(namespace: str, reader: Reader) -> Mapping[str, str] | None:
+def _labels(namespace: str, reader: ObjectReader) -> Mapping[str, str] | None:
     """Return the labels of a namespace; None while it is not known: then every policy is about it."""
     found = reader.get(V1Namespace, namespace)
     if found is None or found.metadata is None:

@@ -336,11 +336,12 @@ class _LiveReader:
         kind: type[T],
         *,
         namespace: str | None = None,
+        labels: Mapping[str, str] | None = None,
         index: tuple[str, str] | None = None,
     ) -> builtins.list[T]:
         """Return the objects of a kind; the index of pods is computed."""
         from operators.petset.observe import pod_index
 
-        del namespace
+        del namespace, labels
         found: builtins.list[Any] = self._objects.get(kind, [])
         return [each for each in found if index is None or index[1] in pod_index(each)]

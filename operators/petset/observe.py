@@ -6,10 +6,9 @@ follows from it (`plan`).
 
 from __future__ import annotations
 
-import builtins
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 from kubernetes.client.models import (
     V1ControllerRevision,
@@ -20,7 +19,7 @@ from kubernetes.client.models import (
     V1Pod,
 )
 
-from operatorkit import ObjectKey, Reader
+from operatorkit import ObjectKey, ObjectReader, Reader
 from operatorkit.revisions import Revision
 from operators.petset.api import PetSet
 from operators.petset.identity import (
@@ -35,9 +34,7 @@ from operators.petset.ordinals import desired_ordinals, parse_ranges
 from operators.petset.selector import matches
 from operators.petset.state import Claim, ClaimOwner, Failure, Member, Orphan, Snapshot
 
-__all__ = ["POD_INDEX", "Objects", "observe", "pod_index", "sets_of_claim", "sets_of_pod"]
-
-T = TypeVar("T")
+__all__ = ["POD_INDEX", "observe", "pod_index", "sets_of_claim", "sets_of_pod"]
 
 POD_INDEX = "set"
 _HELD = {
@@ -51,18 +48,6 @@ _HELD = {
 }
 _OUT_OF_SERVICE = "node.kubernetes.io/out-of-service"
 _LONGEST_MESSAGE = 300
-
-
-class Objects(Protocol):
-    """What `observe` reads from: a Context, or objects that were listed once."""
-
-    def get(self, kind: type[T], name: str, *, namespace: str | None = None) -> T | None:
-        """Return one object, or None."""
-
-    def list(
-        self, kind: type[T], *, namespace: str | None = None, index: tuple[str, str] | None = None
-    ) -> builtins.list[T]:
-        """Return the objects of a kind, or those that an index finds."""
 
 
 # What concerns which set ----------------------------------------------------------------------------------------------
@@ -105,7 +90,7 @@ def sets_of_claim(claim: V1PersistentVolumeClaim, reader: Reader) -> Iterable[Ob
 # The snapshot ---------------------------------------------------------------------------------------------------------
 
 
-def observe(pets: PetSet, reader: Objects, now: datetime) -> Snapshot:
+def observe(pets: PetSet, reader: ObjectReader, now: datetime) -> Snapshot:
     """Return a set and all that belongs to it, as `reader` has it."""
     name, namespace = pets.metadata.name, pets.metadata.namespace
     members: dict[int, Member] = {}
@@ -149,7 +134,7 @@ def observe(pets: PetSet, reader: Objects, now: datetime) -> Snapshot:
     )
 
 
-def _pods(pets: PetSet, reader: Objects) -> list[V1Pod]:
+def _pods(pets: PetSet, reader: ObjectReader) -> list[V1Pod]:
     """Return the pods that have a member's name or that the set controls, each once."""
     keys = (f"{pets.metadata.namespace}/{pets.metadata.name}", pets.metadata.uid or "")
     found = {
@@ -165,7 +150,7 @@ def _controller(metadata: V1ObjectMeta) -> V1OwnerReference | None:
     return next((owner for owner in metadata.owner_references or () if owner.controller), None)
 
 
-def _revisions(pets: PetSet, reader: Objects) -> tuple[list[Revision], list[str]]:
+def _revisions(pets: PetSet, reader: ObjectReader) -> tuple[list[Revision], list[str]]:
     """Return the set's revisions, and the names of those that others control."""
     own, others = [], []
     for found in reader.list(V1ControllerRevision, namespace=pets.metadata.namespace):
@@ -179,7 +164,7 @@ def _revisions(pets: PetSet, reader: Objects) -> tuple[list[Revision], list[str]
     return own, others
 
 
-def _claims(pets: PetSet, members: Iterable[int], reader: Objects, namespace: str) -> Iterator[Claim]:
+def _claims(pets: PetSet, members: Iterable[int], reader: ObjectReader, namespace: str) -> Iterator[Claim]:
     """Yield the claims of wanted and of existing members."""
     templates = [each.metadata.name for each in pets.spec.volume_claim_templates if each.metadata is not None]
     for ordinal in sorted({*members, *_wanted(pets)}):
@@ -220,7 +205,7 @@ def _claim(pets: PetSet, claim: V1PersistentVolumeClaim, metadata: V1ObjectMeta)
 # One member -----------------------------------------------------------------------------------------------------------
 
 
-def _member(pets: PetSet, pod: V1Pod, ordinal: int, reader: Objects) -> Member:
+def _member(pets: PetSet, pod: V1Pod, ordinal: int, reader: ObjectReader) -> Member:
     metadata, status = pod.metadata, pod.status
     assert metadata is not None
     labels, annotations = metadata.labels or {}, metadata.annotations or {}
@@ -300,7 +285,7 @@ def _failure(pod: V1Pod) -> Failure | None:
     return None
 
 
-def _is_stopped(pod: V1Pod, reader: Objects) -> bool:
+def _is_stopped(pod: V1Pod, reader: ObjectReader) -> bool:
     """Tell whether a terminating pod's containers are known to run no more: by the kubelet, or by the node's end."""
     node_name = pod.spec.node_name if pod.spec is not None else None
     if not node_name:
