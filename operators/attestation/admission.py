@@ -59,8 +59,9 @@ WORKLOADS: Final[tuple[type[Any], ...]] = (
 async def judge_request(new: Any, old: Any, request: AdmissionRequest, *, reader: Reader) -> Allowed | Denied:
     """Judge the images of one request."""
     del new, old  # the objects as they were sent have all images, also those in fields that are newer than the models
-    uses = images_in(request.object)
-    known = {use.image for use in images_in(request.old_object)}
+    kind = request.kind.kind
+    uses = images_in(kind, request.object)
+    known = {use.image for use in images_in(kind, request.old_object)}
     fresh = [use for use in uses if use.image not in known]
     if not fresh:
         return Allowed()

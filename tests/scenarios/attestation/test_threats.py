@@ -191,7 +191,7 @@ async def test_an_object_with_a_template_is_judged_as_its_pods_are(team):
 
 
 async def test_what_users_write_on_a_pod_proves_nothing(team):
-    body = pod(image())
+    body = pod(image(), nodeName="nowhere")
     body["metadata"]["annotations"] = {
         "attest.operatorkit.dev/verified": "true",
         "kubernetes.io/config.mirror": "x",
