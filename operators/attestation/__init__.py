@@ -6,7 +6,8 @@ What does not: how operators run (`operatorkit`), and making signatures (gpg and
     images      image references and patterns         api        the kinds: authorities, policies, servers
     server      the metadata server: the Grafeas API  signatures from bytes to a verified statement
     workloads   which images an object has            policy     which attestations they need: the decision
-    facts       attestations, looked up and verified  observe    from objects to the values of the decision
+    facts       attestations, looked up and verified  memory     those of a second ago
+    observe     from objects to the decision's values
     admission   which requests are judged             reconcile  what authorities and policies are worth
     cli         operatorkit attest                    reasons    the words of conditions
 
@@ -15,6 +16,7 @@ What does not: how operators run (`operatorkit`), and making signatures (gpg and
 
 from __future__ import annotations
 
+import operators.attestation._extra
 import operators.attestation.admission
 import operators.attestation.reconcile  # noqa: F401 - declares the reconcile functions
 from operators.attestation.api import (

@@ -9,7 +9,9 @@ its finalizers, and to be deleted. Deletions and status updates are never asked 
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -31,8 +33,9 @@ from operators.attestation.api import ClusterImagePolicy, ImagePolicy
 from operators.attestation.app import app
 from operators.attestation.facts import look_up
 from operators.attestation.images import ImageReferenceError, parse_pattern
+from operators.attestation.memory import FactMemory
 from operators.attestation.observe import authorities_for, policies_for, servers
-from operators.attestation.policy import judge, plan, questions
+from operators.attestation.policy import Authority, AuthorityKey, Judgement, Verdict, judge, plan, questions
 from operators.attestation.workloads import images_in
 
 __all__ = ["judge_request", "validate_policy"]
@@ -42,6 +45,7 @@ _LOOK_UP_SECONDS = 3.0
 _EXCLUDED = {
     "matchExpressions": [{"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": ["kube-system"]}]
 }
+_memory = FactMemory()
 _log = logging.getLogger("operators.attestation")
 
 WORKLOADS: Final[tuple[type[Any], ...]] = (
@@ -59,8 +63,9 @@ WORKLOADS: Final[tuple[type[Any], ...]] = (
 async def judge_request(new: Any, old: Any, request: AdmissionRequest, *, reader: Reader) -> Allowed | Denied:
     """Judge the images of one request."""
     del new, old  # the objects as they were sent have all images, also those in fields that are newer than the models
-    uses = images_in(request.object)
-    known = {use.image for use in images_in(request.old_object)}
+    kind = request.kind.kind
+    uses = images_in(kind, request.object)
+    known = {use.image for use in images_in(kind, request.old_object)}
     fresh = [use for use in uses if use.image not in known]
     if not fresh:
         return Allowed()
@@ -68,10 +73,7 @@ async def judge_request(new: Any, old: Any, request: AdmissionRequest, *, reader
     judgements = plan(fresh, policies_for(request.namespace, reader))
     if not judgements:
         return Allowed()
-    authorities = authorities_for(request.namespace, reader)
-    asked = questions(judgements, authorities)
-    facts = await look_up(asked, authorities, servers(reader), now=now, seconds=_LOOK_UP_SECONDS) if asked else {}
-    verdict = judge(judgements, authorities, facts, now)
+    verdict = await _verdict(judgements, authorities_for(request.namespace, reader), reader, now)
     warnings = [str(problem) for problem in verdict.warned]
     for problem in verdict.audited:
         _log.warning(
@@ -80,6 +82,23 @@ async def judge_request(new: Any, old: Any, request: AdmissionRequest, *, reader
     if verdict.denied:
         return Denied(*(str(problem) for problem in verdict.denied), warnings=warnings)
     return Allowed(warnings=warnings)
+
+
+async def _verdict(
+    judgements: Sequence[Judgement], authorities: Mapping[AuthorityKey, Authority], reader: Reader, now: datetime
+) -> Verdict:
+    """Judge by what is remembered if that suffices to admit, and otherwise by what is there now."""
+    asked = questions(judgements, authorities)
+    moment = asyncio.get_running_loop().time
+    known = _memory.recall(asked, authorities, moment())
+    if asked and len(known) == len(asked):
+        verdict = judge(judgements, authorities, known, now)
+        if verdict == Verdict():
+            return verdict
+    begun = moment()
+    facts = await look_up(asked, authorities, servers(reader), now=now, seconds=_LOOK_UP_SECONDS) if asked else {}
+    _memory.remember(facts, authorities, begun)
+    return judge(judgements, authorities, facts, now)
 
 
 for _kind in WORKLOADS:

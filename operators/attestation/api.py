@@ -89,10 +89,29 @@ class AuthorityKey(Model):
 
     id: Annotated[str, Field(min_length=1, max_length=253)]
     """Name of the key in messages; it never decides which key verifies a signature."""
-    type: Literal["PGP"] = "PGP"
+    type: Literal["PGP", "PKIX", "JWT", "DSSE", "Cosign"] = "PGP"
     """Kind of the key and of its signatures."""
     public_key: Annotated[str, Field(min_length=1, max_length=65536)]
-    """Public key, armoured: the output of gpg --armor --export."""
+    """Public key: for PGP the output of gpg --armor --export, otherwise PEM, -----BEGIN PUBLIC KEY-----."""
+    signature_algorithm: (
+        Literal[
+            "RSA_PSS_2048_SHA256",
+            "RSA_PSS_3072_SHA256",
+            "RSA_PSS_4096_SHA256",
+            "RSA_PSS_4096_SHA512",
+            "RSA_SIGN_PKCS1_2048_SHA256",
+            "RSA_SIGN_PKCS1_3072_SHA256",
+            "RSA_SIGN_PKCS1_4096_SHA256",
+            "RSA_SIGN_PKCS1_4096_SHA512",
+            "ECDSA_P256_SHA256",
+            "ECDSA_P384_SHA384",
+            "ECDSA_P521_SHA512",
+            "ED25519",
+            "ML_DSA_65",
+        ]
+        | None
+    ) = None
+    """Algorithm of the signatures; an RSA key needs it, for others it follows from the key. Not for PGP."""
     not_before: Time | None = None
     """Time from which the key counts."""
     not_after: Time | None = None

@@ -27,6 +27,7 @@ from operators.attestation.images import ImageReference, parse_resource_uri
 if TYPE_CHECKING:
     from operatorkit.cluster import ClusterAPI
     from operators.attestation.server.access import Access
+    from operators.attestation.signatures import KeyType
 
 __all__ = ["command"]
 
@@ -137,18 +138,27 @@ def _payload(image: ImageReference) -> dict[str, Any]:
 
 
 @command.command("verify")
-@click.option(
-    "--key", "keys", multiple=True, required=True, type=click.Path(path_type=Path), help="Public key, armoured."
-)
+@click.option("--key", "keys", multiple=True, required=True, type=click.Path(path_type=Path), help="Public key.")
 @click.option("--signature", required=True, type=click.Path(path_type=Path), help="Signature, as it would be uploaded.")
 @click.option("--payload", "payload_file", type=click.Path(path_type=Path), help="What a detached signature signs.")
-def verify(keys: tuple[Path, ...], signature: Path, payload_file: Path | None) -> None:
+@click.option("--type", "type_", type=click.Choice(["PGP", "PKIX", "Cosign", "JWT"]), default="PGP", show_default=True)
+@click.option("--algorithm", metavar="NAME", help="Algorithm of an RSA key, such as RSA_PSS_2048_SHA256.")
+def verify(
+    keys: tuple[Path, ...], signature: Path, payload_file: Path | None, type_: KeyType, algorithm: str | None
+) -> None:
     """Verify a signature by public keys, without a server, as the admission does."""
     from operators.attestation.signatures import Rejected, SignedBytes, VerificationKey
     from operators.attestation.signatures import verify as verify_signature
 
-    known = [VerificationKey(id=str(path), type="PGP", public_key=_file(path)) for path in keys]
-    signed = SignedBytes(_file(signature), b"" if payload_file is None else _file(payload_file))
+    known = [
+        VerificationKey(id=str(path), type=type_, public_key=_file(path), signature_algorithm=algorithm)
+        for path in keys
+    ]
+    content = _file(signature)
+    if type_ == "JWT":
+        signed = SignedBytes(content.strip(), form="jwt")
+    else:
+        signed = SignedBytes(content, b"" if payload_file is None else _file(payload_file))
     result = verify_signature(signed, known, datetime.now(UTC))
     if isinstance(result, Rejected):
         raise InputError(f"{signature}: {result.reason.value}: {result.message}")

@@ -103,7 +103,7 @@ def _verified(
     """Verify signatures until the deadline; what has been verified by then counts."""
     statements: dict[tuple[str, str | None], Verified] = {}
     rejection: str | None = None
-    ours = frozenset().union(*(fingerprints_of(key) for key in authority.keys))
+    ours = frozenset().union(*(fingerprints_of(key) for key in authority.keys if key.type == "PGP"))
     distinct = dict.fromkeys(found)  # a copy says nothing new
     # those that claim to be by one of the keys first: junk around them must not use up the time
     for signed in sorted(distinct, key=lambda one: claimed_issuer(one.signature) not in ours):
@@ -131,14 +131,32 @@ def signed_bytes(occurrence: Any, note: str) -> Iterator[SignedBytes]:
     """Return the signatures of an occurrence of v1, if it is an attestation of the note."""
     if not isinstance(occurrence, Mapping) or occurrence.get("noteName") != note:
         return
-    attestation = occurrence.get("attestation")
-    if not isinstance(attestation, Mapping):
-        return
+    if isinstance(attestation := occurrence.get("attestation"), Mapping):
+        yield from _of_attestation(attestation)
+    dsse = occurrence.get("dsseAttestation")
+    envelope = dsse.get("envelope") if isinstance(dsse, Mapping) else None
+    if isinstance(envelope, Mapping):
+        yield from _of_envelope(envelope)
+
+
+def _of_attestation(attestation: Mapping[str, Any]) -> Iterator[SignedBytes]:
     payload = _decoded(attestation.get("serializedPayload", ""))
     for signature in attestation.get("signatures") or ():
         content = _decoded(signature.get("signature", "")) if isinstance(signature, Mapping) else None
         if content and payload is not None:
             yield SignedBytes(content, payload)
+    for jwt in attestation.get("jwts") or ():
+        token = jwt.get("compactJwt") if isinstance(jwt, Mapping) else None
+        if isinstance(token, str) and token:
+            yield SignedBytes(token.encode(), form="jwt")
+
+
+def _of_envelope(envelope: Mapping[str, Any]) -> Iterator[SignedBytes]:
+    payload, payload_type = _decoded(envelope.get("payload", "")), envelope.get("payloadType")
+    for signature in envelope.get("signatures") or ():
+        content = _decoded(signature.get("sig", "")) if isinstance(signature, Mapping) else None
+        if content and payload and isinstance(payload_type, str):
+            yield SignedBytes(content, payload, "dsse", payload_type)
 
 
 def _decoded(text: Any) -> bytes | None:

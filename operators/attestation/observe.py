@@ -62,6 +62,7 @@ def authority_of(obj: AttestationAuthority | ClusterAttestationAuthority) -> Aut
                 id=key.id,
                 type=key.type,
                 public_key=key.public_key.encode(),
+                signature_algorithm=key.signature_algorithm,
                 not_before=key.not_before,
                 not_after=key.not_after,
                 revoked_at=key.revoked_at,

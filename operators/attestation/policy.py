@@ -259,7 +259,7 @@ def _sentence(policy: Policy, prints: Sequence[frozenset[str]], missing: Sequenc
 def _why(evidence: Evidence, authority: Authority, image: ImageReference, now: datetime) -> str:
     if evidence.unavailable is not None:
         return f"the metadata server did not answer: {evidence.unavailable}"
-    for found in evidence.verified:
+    for found in sorted(evidence.verified, key=lambda one: one.statement.name is None):  # a name says more than none
         reason = _why_not(found, authority, image, now)
         if reason is not None:
             return reason

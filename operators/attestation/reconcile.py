@@ -23,8 +23,10 @@ from operators.attestation.api import (
 from operators.attestation.app import app
 from operators.attestation.images import ImageReferenceError, parse_pattern
 from operators.attestation.observe import authority_of, policy_of
-from operators.attestation.signatures.keys import key_fault
-from operators.attestation.signatures.pgp import PublicKeyError, read_certificate
+from operators.attestation.signatures import VerificationKey
+from operators.attestation.signatures.keys import PublicKeyError, key_fault
+from operators.attestation.signatures.pgp import read_certificate
+from operators.attestation.signatures.pkix import read_bare_key
 
 __all__ = ["reconcile_authority", "reconcile_policy"]
 
@@ -83,18 +85,18 @@ def reconcile_authority(authority: AnyAuthority, ctx: Context) -> Requeue | None
     statuses: list[KeyStatus] = []
     for key in authority_of(authority).keys:
         try:
-            certificate = read_certificate(key.public_key)
+            fingerprint, expiration, is_revoked = _material(key)
         except PublicKeyError as error:
             unreadable.append(f"key {key.id!r}: {error}")
             statuses.append(KeyStatus(id=key.id))
             continue
-        ends = [end for end in (certificate.expiration, key.not_after) if end is not None]
-        statuses.append(KeyStatus(id=key.id, fingerprint=certificate.fingerprint, not_after=min(ends, default=None)))
+        ends = [end for end in (expiration, key.not_after) if end is not None]
+        statuses.append(KeyStatus(id=key.id, fingerprint=fingerprint, not_after=min(ends, default=None)))
         fault = key_fault(key, now)
-        if fault is None and certificate.is_revoked:
+        if fault is None and is_revoked:
             fault = f"key {key.id!r} is revoked"
-        if fault is None and certificate.expiration is not None and now >= certificate.expiration:
-            fault = f"key {key.id!r} has expired at {certificate.expiration.isoformat()}"
+        if fault is None and expiration is not None and now >= expiration:
+            fault = f"key {key.id!r} has expired at {expiration.isoformat()}"
         if fault is not None:
             ended.append(fault)
     if authority.status.keys != statuses:
@@ -106,6 +108,14 @@ def reconcile_authority(authority: AnyAuthority, ctx: Context) -> Requeue | None
     else:
         ctx.condition("Ready", True, reasons.AUTHORITY_READY, "; ".join(ended))
     return _next_look(authority, statuses, now)
+
+
+def _material(key: VerificationKey) -> tuple[str, datetime | None, bool]:
+    """Return the fingerprint of a key, when it expires by itself, and whether it is revoked. Raises PublicKeyError."""
+    if key.type == "PGP":
+        certificate = read_certificate(key.public_key)
+        return certificate.fingerprint, certificate.expiration, certificate.is_revoked
+    return read_bare_key(key).fingerprint, None, False
 
 
 def _next_look(authority: AnyAuthority, statuses: Iterable[KeyStatus], now: datetime) -> Requeue | None:

@@ -29,14 +29,14 @@ class ImageUse:
     field: str
 
 
-def images_in(obj: Mapping[str, Any] | None) -> list[ImageUse]:
-    """Return each image of an object, in the order of its fields; the same one in two fields twice.
+def images_in(kind: str, obj: Mapping[str, Any] | None) -> list[ImageUse]:
+    """Return each image of an object of a kind, in the order of its fields; the same one in two fields twice.
 
     An image that is absent or not text is the empty one, which no policy admits.
     """
     if obj is None:
         return []
-    path = _TEMPLATES.get(str(obj.get("kind", "")), _TEMPLATE)
+    path = _TEMPLATES.get(kind, _TEMPLATE)
     spec: Any = obj
     for part in path:
         spec = spec.get(part) if isinstance(spec, Mapping) else None

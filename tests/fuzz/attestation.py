@@ -37,14 +37,19 @@ def run(
     *,
     count: int,
     now: datetime,
-    payload: bytes = b"",
+    form: str = "plain",
+    signature: bytes | None = None,
 ) -> Outcome:
-    """Verify `count` mutants; one that is accepted for another digest is wrong."""
+    """Verify `count` mutants of signatures, or, under one signature, of payloads.
+
+    One that is accepted for another digest is wrong.
+    """
     outcome = Outcome()
     for _ in range(count):
         mutant = mutate(chance.choice(originals), chance)
         begun = time.perf_counter()
-        result = verify(SignedBytes(mutant, payload), keys, now)
+        signed = SignedBytes(mutant, form=form) if signature is None else SignedBytes(signature, mutant, form)
+        result = verify(signed, keys, now)
         outcome.slowest_seconds = max(outcome.slowest_seconds, time.perf_counter() - begun)
         if isinstance(result, Rejected):
             outcome.rejected += 1

@@ -155,10 +155,12 @@ class Service:
         """Return a page of the occurrences of a note, of whatever project."""
         entity = parse_name(name, "notes")
         await self._require(caller, "list", "occurrences", entity.parent)
-        async with self._database.read() as connection:
-            await store.find(connection, "notes", name)
         listing = Listing("noteOccurrences", name)
-        return await self._page(version, "occurrences", occurrences, occurrences.c.note == name, listing, paging)
+        found = await self._page(version, "occurrences", occurrences, occurrences.c.note == name, listing, paging)
+        if not found["occurrences"]:  # a note with occurrences exists
+            async with self._database.read() as connection:
+                await store.find(connection, "notes", name)
+        return found
 
     # Occurrences -----------------------------------------------------------------------------------------------------
 

@@ -39,6 +39,7 @@ notes = Table(
     Column("body", _JSON, nullable=False),
     Column("original_version", String(16)),
     Column("original", _JSON),
+    Index("notes_parent", "parent", "id"),
     Index("notes_parent_kind", "parent", "kind", "id"),
 )
 
@@ -59,6 +60,8 @@ occurrences = Table(
     Column("body", _JSON, nullable=False),
     Column("original_version", String(16)),
     Column("original", _JSON),
+    Index("occurrences_parent", "parent", "id"),  # each list by one condition has an index in the order of its pages
+    Index("occurrences_note", "note", "id"),
     Index("occurrences_note_resource", "note", "resource", "id"),
     Index("occurrences_digest_note", "digest", "note", "id"),
     Index("occurrences_parent_kind", "parent", "kind", "id"),

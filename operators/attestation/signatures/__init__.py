@@ -6,6 +6,7 @@ keys come from, and which of them a policy asks for. Pure: the time is an argume
     SignedBytes + VerificationKeys + now ──> verify ──> Verified(statement, key, signed time)
                                                │  └──> Rejected(reason, message)
                                                ├── pgp    clearsigned, attached and detached (needs pysequoia)
+                                               ├── pkix   bare keys; dsse and jwt: the envelopes around
                                                └── statement  what the payload names: full match, or strict JSON
 
 Rules that hold for every kind: the bytes are verified as they are stored; the statement is read from the bytes that

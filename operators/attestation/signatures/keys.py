@@ -10,7 +10,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-__all__ = ["KeyType", "VerificationKey", "key_fault"]
+__all__ = ["KeyType", "PublicKeyError", "VerificationKey", "key_fault"]
+
+
+class PublicKeyError(ValueError):
+    """A public key cannot be used; the message says why."""
+
 
 KeyType = Literal["PGP", "PKIX", "JWT", "DSSE", "Cosign"]
 

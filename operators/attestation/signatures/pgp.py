@@ -25,10 +25,10 @@ import pysequoia
 from pysequoia import Cert, Sig
 from pysequoia.packet import PacketPile, SignatureType, Tag
 
-from operators.attestation.signatures.keys import VerificationKey
+from operators.attestation.signatures.keys import PublicKeyError, VerificationKey
 from operators.attestation.signatures.results import MAX_SIGNED_BYTES, Rejected, Rejection, SignedBytes
 
-__all__ = ["PgpSigned", "PublicKeyError", "claimed_issuer", "fingerprints_of", "read_certificate", "verify_pgp"]
+__all__ = ["PgpSigned", "claimed_issuer", "fingerprints_of", "read_certificate", "verify_pgp"]
 
 _CLOCK_SKEW: Final = timedelta(minutes=5)
 _MAX_CERTIFICATE_BYTES: Final = 1024 * 1024
@@ -51,10 +51,6 @@ _DETACHED = re.compile(
 _CHECKSUM = re.compile(r"\r?\n=[A-Za-z0-9+/]{4}\s*$")
 _BEGINS = "-----BEGIN PGP "
 _DATA_TYPES = (SignatureType.Binary, SignatureType.Text)  # not hashable
-
-
-class PublicKeyError(ValueError):
-    """A public key cannot be used; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Literal
 
 from operators.attestation.signatures.statement import Statement
 
@@ -37,10 +38,15 @@ class Rejection(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SignedBytes:
-    """A signature as it is stored, with its payload where that is apart."""
+    """A signature as it is stored, with its payload where that is apart.
+
+    `form` is how it was stored: only keys that make such signatures are tried. An envelope has a payload type.
+    """
 
     signature: bytes
     payload: bytes = b""
+    form: Literal["plain", "jwt", "dsse"] = "plain"
+    payload_type: str = ""
 
 
 @dataclass(frozen=True, slots=True)

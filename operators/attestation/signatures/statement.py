@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from operators.attestation.images import ImageReferenceError, check_digest, parse_image, parse_resource_uri
 
-__all__ = ["Form", "Statement", "StatementError", "read_statement", "strict_json"]
+__all__ = ["Form", "Statement", "StatementError", "check_statement_digest", "read_statement", "strict_json"]
 
 Form = Literal["digest", "reference", "simple-signing", "in-toto"]
 
@@ -47,8 +47,15 @@ class Statement:
     reference: str | None = None
 
 
-def read_statement(payload: bytes) -> Statement:
-    """Return what a payload states. Raises StatementError."""
+def read_statement(payload: bytes, *, only: Form | None = None) -> Statement:
+    """Return what a payload states; with `only`, in this form. Raises StatementError."""
+    found = _read(payload)
+    if only is not None and found.form != only:
+        raise StatementError(f"the payload has the form {found.form}, not {only}")
+    return found
+
+
+def _read(payload: bytes) -> Statement:
     try:
         text = payload.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -56,6 +63,11 @@ def read_statement(payload: bytes) -> Statement:
     if text.lstrip().startswith("{"):
         return _simple_signing(strict_json(text))
     return _plain(text.removesuffix("\n").removesuffix("\r"))
+
+
+def check_statement_digest(digest: str, where: str) -> None:
+    """Raise StatementError for a digest that is not complete and in lower case."""
+    _checked(lambda: check_digest(digest), where)
 
 
 def strict_json(text: str) -> Mapping[str, Any]:

@@ -8,12 +8,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from operators.attestation.signatures.keys import VerificationKey, key_fault
+from operators.attestation.signatures.dsse import IN_TOTO, pre_authentication, read_in_toto
+from operators.attestation.signatures.jwt import verify_jwt
+from operators.attestation.signatures.keys import PublicKeyError, VerificationKey, key_fault
 from operators.attestation.signatures.pgp import verify_pgp
-from operators.attestation.signatures.results import Rejected, Rejection, SignedBytes, Verified
+from operators.attestation.signatures.pkix import read_bare_key
+from operators.attestation.signatures.results import MAX_SIGNED_BYTES, Rejected, Rejection, SignedBytes, Verified
 from operators.attestation.signatures.statement import StatementError, read_statement
 
 __all__ = ["verify"]
+
+_FORMS = {"PGP": "plain", "PKIX": "plain", "Cosign": "plain", "JWT": "jwt", "DSSE": "dsse"}
 
 # what is said when no key fits: the rejection that came furthest
 _PROGRESS = (
@@ -44,17 +49,44 @@ def verify(signed: SignedBytes, keys: Sequence[VerificationKey], now: datetime) 
 
 
 def _verify_with(signed: SignedBytes, key: VerificationKey, now: datetime) -> Verified | Rejected:
-    match key.type:
-        case "PGP":
-            found = verify_pgp(signed, key, now)
-            if isinstance(found, Rejected):
-                return found
-            payload, fingerprint, signed_at = found.payload, found.fingerprint, found.signed_at
-        case _:
-            return Rejected(Rejection.KEY_NOT_VALID, f"key {key.id!r} is of type {key.type}, which is not verified yet")
+    if _FORMS[key.type] != signed.form:
+        return Rejected(Rejection.NOT_SIGNED_BY_KEY, f"key {key.id!r} of type {key.type} makes no such signatures")
     if (fault := key_fault(key, now)) is not None:
         return Rejected(Rejection.KEY_NOT_VALID, fault)
+    if max(len(signed.signature), len(signed.payload)) > MAX_SIGNED_BYTES:
+        return Rejected(Rejection.TOO_LARGE, f"the signature or its payload has more than {MAX_SIGNED_BYTES} bytes")
     try:
-        return Verified(read_statement(payload), key.id, fingerprint, signed_at)
+        return _by_pgp(signed, key, now) if key.type == "PGP" else _by_bare_key(signed, key, now)
+    except PublicKeyError as error:
+        return Rejected(Rejection.KEY_NOT_VALID, f"key {key.id!r}: {error}")
     except StatementError as error:
         return Rejected(Rejection.UNCLEAR_STATEMENT, str(error))
+
+
+def _by_pgp(signed: SignedBytes, key: VerificationKey, now: datetime) -> Verified | Rejected:
+    found = verify_pgp(signed, key, now)
+    if isinstance(found, Rejected):
+        return found
+    return Verified(read_statement(found.payload), key.id, found.fingerprint, found.signed_at)
+
+
+def _by_bare_key(signed: SignedBytes, key: VerificationKey, now: datetime) -> Verified | Rejected:
+    bare = read_bare_key(key)
+    if key.type == "JWT":
+        token = verify_jwt(signed.signature, bare, now)
+        if isinstance(token, Rejected):
+            return token
+        return Verified(token.statement, key.id, bare.fingerprint, token.signed_at)
+    if not signed.payload:
+        return Rejected(Rejection.NO_PAYLOAD, "the signature comes without the payload that it signs")
+    content = signed.payload
+    if key.type == "DSSE":
+        if signed.payload_type != IN_TOTO:
+            return Rejected(Rejection.UNCLEAR_STATEMENT, f"the payload type is {signed.payload_type!r}, not {IN_TOTO}")
+        content = pre_authentication(signed.payload_type, signed.payload)
+    if not bare.verifies(signed.signature, content):
+        return Rejected(Rejection.NOT_SIGNED_BY_KEY, f"the signature is not by key {key.id!r} ({bare.algorithm})")
+    if key.type == "DSSE":
+        return Verified(read_in_toto(signed.payload), key.id, bare.fingerprint)
+    statement = read_statement(signed.payload, only="simple-signing" if key.type == "Cosign" else None)
+    return Verified(statement, key.id, bare.fingerprint)

@@ -92,6 +92,14 @@ class Team:
     async def create(self, body: dict[str, Any], resource: ApiResource = PODS, **options: Any) -> dict[str, Any]:
         return await self.cluster.create(resource, body, namespace=self.cluster.namespace, **options)
 
+    async def answer(self, body: dict[str, Any]) -> str:
+        """Return what a dry run says; nothing when it would be admitted."""
+        try:
+            await self.create(body, dry_run=True)
+        except Forbidden as error:
+            return error.message
+        return ""
+
     async def denied(self, body: dict[str, Any], resource: ApiResource = PODS, **options: Any) -> str:
         with pytest.raises(Forbidden) as error:
             await self.create(body, resource, **options)
@@ -156,8 +164,9 @@ async def test_an_ephemeral_container_is_judged(team):
 
 
 async def test_an_image_that_is_changed_in_place_is_judged_and_other_changes_are_not(team, stack):
-    good, bad = image(), image()
+    good, bad, new = image(), image(), image()
     await team.attest(good)
+    await team.attest(new)
     await team.create(pod(good))
     namespace = team.cluster.namespace
 
@@ -173,7 +182,7 @@ async def test_an_image_that_is_changed_in_place_is_judged_and_other_changes_are
         PODS, "web", status, patch_type=PatchType.STRATEGIC, subresource="status", namespace=namespace
     )
     await team.cluster.delete(PODS, "web", namespace=namespace)
-    assert "the metadata server did not answer" in await team.denied(pod(good, name="new"))
+    assert "the metadata server did not answer" in await team.denied(pod(new, name="new"))
 
 
 async def test_an_object_with_a_template_is_judged_as_its_pods_are(team):
@@ -191,7 +200,7 @@ async def test_an_object_with_a_template_is_judged_as_its_pods_are(team):
 
 
 async def test_what_users_write_on_a_pod_proves_nothing(team):
-    body = pod(image())
+    body = pod(image(), nodeName="nowhere")
     body["metadata"]["annotations"] = {
         "attest.operatorkit.dev/verified": "true",
         "kubernetes.io/config.mirror": "x",
@@ -261,15 +270,27 @@ async def test_without_an_authority_or_a_server_nothing_is_attested(team):
     await team.cluster.delete(GrafeasServer.api_resource(), team.cluster.namespace)
 
     async def noticed() -> bool:
-        return "there is no GrafeasServer" in await team.denied(pod(good), dry_run=True)
+        return "there is no GrafeasServer" in await team.answer(pod(good))
 
     await eventually(noticed)
     await team.cluster.delete(AttestationAuthority.api_resource(), "qa", namespace=team.cluster.namespace)
 
     async def noticed_too() -> bool:
-        return (
-            "AttestationAuthority" in (message := await team.denied(pod(good), dry_run=True))
-            and "does not exist" in message
-        )
+        return "qa does not exist" in await team.answer(pod(good))
 
     await eventually(noticed_too)
+
+
+async def test_an_attestation_that_is_deleted_ends_within_moments(team):
+    good = image()
+    await team.attest(good)
+    await team.create(pod(good))
+    async with team.session.get(f"{team.url}/v1/{NOTE}/occurrences") as answer:
+        (occurrence,) = (await answer.json())["occurrences"]
+    async with team.session.delete(f"{team.url}/v1/{occurrence['name']}") as answer:
+        assert answer.status == 200
+
+    async def noticed() -> bool:
+        return "has no occurrence for it" in await team.answer(pod(good, name="again"))
+
+    await eventually(noticed)

@@ -33,16 +33,16 @@ def test_each_image_is_found_with_its_field(kind, path):
     obj = POD
     for part in reversed(path.split(".")):
         obj = {part: obj}
-    assert images_in({"kind": kind, **obj}) == [ImageUse(image, f"{path}.{field}") for image, field in FIELDS]
+    assert images_in(kind, obj) == [ImageUse(image, f"{path}.{field}") for image, field in FIELDS]
 
 
 def test_an_image_that_is_absent_or_not_text_is_the_empty_one():
     spec = {"containers": [{}, {"image": 5}, "x"], "volumes": [{"image": {}}]}
-    assert [use.image for use in images_in({"kind": "Pod", "spec": spec})] == ["", "", "", ""]
+    assert [use.image for use in images_in("Pod", {"spec": spec})] == ["", "", "", ""]
 
 
 @pytest.mark.parametrize(
-    "obj", [None, {}, {"kind": "Pod"}, {"kind": "Pod", "spec": []}, {"kind": "Deployment", "spec": {}}]
+    ("kind", "obj"), [("Pod", None), ("Pod", {}), ("Pod", {"spec": []}), ("Deployment", {"spec": {}})]
 )
-def test_an_object_without_containers_has_no_images(obj):
-    assert images_in(obj) == []
+def test_an_object_without_containers_has_no_images(kind, obj):
+    assert images_in(kind, obj) == []

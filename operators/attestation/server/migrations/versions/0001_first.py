@@ -48,6 +48,7 @@ def upgrade() -> None:
         sa.Column("original_version", sa.String(16)),
         sa.Column("original", json),
     )
+    op.create_index("notes_parent", "notes", ["parent", "id"])
     op.create_index("notes_parent_kind", "notes", ["parent", "kind", "id"])
     op.create_table(
         "occurrences",
@@ -66,6 +67,8 @@ def upgrade() -> None:
         sa.Column("original_version", sa.String(16)),
         sa.Column("original", json),
     )
+    op.create_index("occurrences_parent", "occurrences", ["parent", "id"])
+    op.create_index("occurrences_note", "occurrences", ["note", "id"])
     op.create_index("occurrences_note_resource", "occurrences", ["note", "resource", "id"])
     op.create_index("occurrences_digest_note", "occurrences", ["digest", "note", "id"])
     op.create_index("occurrences_parent_kind", "occurrences", ["parent", "kind", "id"])

@@ -36,8 +36,8 @@ FILTERS = [
 
 
 @pytest.fixture(scope="module")
-def url(tmp_path_factory, find_port):
-    with postgresql(tmp_path_factory.mktemp("postgresql"), find_port()) as url:
+def url(find_port):
+    with postgresql(find_port()) as url:
         yield url
 
 

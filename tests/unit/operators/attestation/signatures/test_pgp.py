@@ -213,6 +213,14 @@ def test_an_expired_signature_and_one_from_the_future_prove_nothing(gpg, signer)
     assert rejected(ending, key(signer), now=NOW - timedelta(days=2)) == Rejection.SIGNATURE_EXPIRED
 
 
+@pytest.mark.parametrize("option", ["--clearsign", "--sign", "--detach-sign"])
+def test_two_signatures_in_one_message_are_rejected(gpg, signer, option):
+    """One of them would say when the other was made."""
+    gpg.new_key("second")
+    signature = gpg.sign("qa", DIGEST.encode(), "-u", "second@example.com", option)
+    assert rejected(signature, key(signer), payload=DIGEST.encode()) == Rejection.MALFORMED
+
+
 def test_sha1_is_not_accepted(gpg):
     public = gpg.new_key("old", kind="rsa2048")
     signature = gpg.sign("old", DIGEST.encode(), "--digest-algo", "SHA1", "--clearsign")
