@@ -33,7 +33,7 @@ class MortalCluster:
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._api, name)
-        if name == "watch":
+        if name in {"watch", "on_new_trust"}:  # neither is awaited
             return method
         return lambda *args, **options: self._pass(name, method, args, options)
 
