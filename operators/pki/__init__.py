@@ -8,6 +8,7 @@ What belongs here: issuing X.509 certificates for Kubernetes objects. What does 
     plan       what to do next                                   keys      private keys
     objects    what is written                                   issue     X.509: built, and verified
     observe    what is there, and what wakes what                pods      who uses a Secret
+    missing    which Secrets Pods wait for in vain                suggest   what was perhaps meant
     admission  what is said at the door
     reconcile  observe, plan, apply, report                      report    who is told
 """

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final, NoReturn, TypeVar
 
 from kubernetes.client.models import V1ObjectMeta, V1Pod, V1ReplicaSet, V1Secret
@@ -25,9 +25,11 @@ from operatorkit.resource import api_resource_of, read
 from operators.pki import reasons
 from operators.pki.api import GROUP, Certificate, CertificatePolicy, ClusterIssuer, Issuer, IssuerReference
 from operators.pki.authorities import Authorities
+from operators.pki.missing import INDEX_NAMES, INDEX_WAITING, marks, missing_secrets
+from operators.pki.missing import INDEX_WRITERS as _INDEX_SECRET
 from operators.pki.objects import same_secret, secret_data
-from operators.pki.plan import Observed, Refuse, StoredSecret
-from operators.pki.pods import controller_reference, has_ended, secrets_of
+from operators.pki.plan import PATIENCE, Observed, Refuse, StoredSecret
+from operators.pki.pods import controller_reference, has_ended, required_secrets, secrets_of, waits
 from operators.pki.repairs import RepairBackOff
 from operators.pki.report import INDEX_SECRETS
 from operators.pki.request import describe, read_issuer, read_request
@@ -47,6 +49,7 @@ __all__ = [
     "labels_of_issuer",
     "look_again",
     "look_again_for_signer",
+    "look_for_missing",
     "observe",
     "ownership_changed",
     "repair_cause",
@@ -55,7 +58,6 @@ __all__ = [
     "signer_of",
 ]
 
-_INDEX_SECRET = "secret"  # noqa: S105 - the name of an index
 _INDEX_ISSUER = "issuer"
 _INDEX_CA = "ca"
 _INDEX_OWNER = "owner"
@@ -85,9 +87,10 @@ def _certificates_of_secret(namespace: str, name: str, reader: Reader) -> list[O
 
 
 def certificates_of_pod(pod: V1Pod, reader: Reader) -> Iterable[ObjectKey]:
-    """Return the Certificates whose Secrets a Pod uses."""
+    """Return the Certificates whose Secrets a Pod uses, and those whose Secrets it perhaps means."""
     namespace = _key(pod.metadata).namespace
-    return [key for name in secrets_of(pod) for key in _certificates_behind(namespace, name, reader)]
+    found = [key for name in secrets_of(pod) for key in _certificates_behind(namespace, name, reader)]
+    return [*found, *missing_secrets.pod_changed(pod, reader)]
 
 
 def _certificates_behind(namespace: str, name: str, reader: Reader) -> list[ObjectKey]:
@@ -101,7 +104,7 @@ def _certificates_behind(namespace: str, name: str, reader: Reader) -> list[Obje
 
 
 def certificates_near_secret(secret: V1Secret, reader: Reader) -> Iterable[ObjectKey]:
-    """Return the Certificates that write this Secret, and those whose issuer has its CA in it."""
+    """Return the Certificates that write this Secret, that Pods perhaps mean, and whose issuer has its CA in it."""
     key = _key(secret.metadata)
     owner = controller_reference(secret.metadata) if secret.metadata is not None else None
     found = [
@@ -111,7 +114,7 @@ def certificates_near_secret(secret: V1Secret, reader: Reader) -> Iterable[Objec
     ]
     for issuer in issuers_of_secret(secret, reader):
         found += certificates_of_issuer(issuer, reader)
-    return found
+    return [*found, *missing_secrets.look(key, reader)]
 
 
 def issuers_of_secret(secret: V1Secret, reader: Reader) -> list[AnyIssuer]:
@@ -165,14 +168,25 @@ def certificates_unready(policy: CertificatePolicy, reader: Reader) -> Iterable[
 
 
 def rivals(certificate: Certificate, reader: Reader) -> Iterable[ObjectKey]:
-    """Return the other Certificates that want the same Secret."""
+    """Return the other Certificates that want the same Secret, and those whose Secrets Pods perhaps mean."""
     keys = _certificates_of_secret(certificate.metadata.namespace, certificate.spec.secret_name, reader)
-    return [key for key in keys if key != certificate.key]
+    others = [key for key in keys if key != certificate.key]
+    return [*others, *missing_secrets.certificate_changed(certificate, reader)]
 
 
 def _secret_keys(pod: V1Pod) -> list[str]:
     namespace = _key(pod.metadata).namespace
     return [f"{namespace}/{name}" for name in secrets_of(pod)]
+
+
+def _required_secret_keys(pod: V1Pod) -> list[str]:
+    namespace = _key(pod.metadata).namespace
+    return [f"{namespace}/{name}" for name in required_secrets(pod)] if waits(pod) else []
+
+
+def _marked_names(certificate: Certificate) -> list[str]:
+    namespace = certificate.metadata.namespace
+    return [f"{namespace}/{mark}" for mark in marks(certificate.spec.secret_name)]
 
 
 app.cache(V1Secret, contents="children")  # not the keys of all the cluster; a CA is read when it changed
@@ -181,8 +195,10 @@ for _kind in (Issuer, ClusterIssuer, V1Secret):
     app.needs(_kind, "get", reason="it is said to be missing only when the cluster itself has none")
 app.needs(V1Secret, "get", reason="the CA of an issuer is read when it changed")
 app.index(V1Pod, INDEX_SECRETS, _secret_keys)
+app.index(V1Pod, INDEX_WAITING, _required_secret_keys)
 app.index(V1Secret, _INDEX_OWNER, lambda one: [label] if (label := owner_label(one)) else [])
 app.index(Certificate, _INDEX_SECRET, lambda one: [f"{one.metadata.namespace}/{one.spec.secret_name}"])
+app.index(Certificate, INDEX_NAMES, _marked_names)
 app.index(Certificate, _INDEX_ISSUER, lambda one: [f"{one.spec.issuer_ref.kind}/{one.spec.issuer_ref.name}"])
 app.index(Certificate, _INDEX_UNREADY, lambda one: [] if is_true(one.status.conditions, "Ready") else [""])
 app.index(Issuer, _INDEX_CA, lambda one: [one.spec.ca.secret_name] if one.spec.ca else [])
@@ -454,3 +470,22 @@ async def _live(kind: type[T], key: ObjectKey, ctx: Context) -> T | None:
         return read(kind, await ctx.api.get(api_resource_of(kind), key.name, namespace=key.namespace or None))
     except NotFound:
         return None
+
+
+async def look_for_missing(ctx: Context) -> datetime | None:
+    """Look whether Secrets that Pods wait for, and perhaps mean this Certificate's, are missing still.
+
+    Returns when to look again: what is applied together does not arrive together, so a Secret is missing only when the
+    cluster itself has none two seconds later. Raises ClusterError.
+    """
+    moments, now = [], ctx.clock.now()
+    for missing in missing_secrets.near(ctx.key):
+        if missing.since is None or missing.since > now:
+            missing.since = now
+        if missing.confirmed:
+            continue
+        if now < missing.since + PATIENCE:
+            moments.append(missing.since + PATIENCE)
+        else:
+            missing.confirmed = await _live(V1Secret, ObjectKey(ctx.key.namespace, missing.name), ctx) is None
+    return min(moments, default=None)

@@ -36,6 +36,7 @@ from operators.pki.rules import DEFAULT_CLUSTER_DOMAIN, IssuerFacts
 from operators.pki.signer import CaSigner, Signer
 
 __all__ = [
+    "PATIENCE",
     "Cause",
     "Issue",
     "Keep",

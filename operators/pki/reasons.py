@@ -20,6 +20,7 @@ __all__ = [
     "PROFILE_VIOLATION",
     "RETRY_SCHEDULED",
     "SECRET_CONFLICT",
+    "SECRET_NOT_FOUND",
     "SIGNING_FAILED",
     "UP_TO_DATE",
 ]
@@ -34,6 +35,8 @@ ISSUER_NOT_READY: Final = "IssuerNotReady"
 """The issuer exists but cannot sign: its Secret is missing, unreadable, expired, or its key does not match."""
 SECRET_CONFLICT: Final = "SecretConflict"  # noqa: S105 - not a password
 """The Secret belongs to an older Certificate, or to nobody that this operator knows; it is left as it is."""
+SECRET_NOT_FOUND: Final = "SecretNotFound"  # noqa: S105 - not a password
+"""At a Pod: it waits for a Secret that does not exist and that no Certificate writes; one writes a similar name."""
 SIGNING_FAILED: Final = "SigningFailed"
 """A certificate was signed but did not pass verification, so it was not written."""
 PROFILE_VIOLATION: Final = "ProfileViolation"

@@ -38,6 +38,7 @@ from operators.pki.observe import (
     labels_of_issuer,
     look_again,
     look_again_for_signer,
+    look_for_missing,
     observe,
     ownership_changed,
     repair_cause,
@@ -59,7 +60,7 @@ from operators.pki.plan import (
     renewal_time,
     retry_delay,
 )
-from operators.pki.pods import controller_reference, secrets_changed
+from operators.pki.pods import controller_reference, need_changed
 from operators.pki.policy import is_costly
 from operators.pki.policy_check import check_policy, notes_on
 from operators.pki.request import Request, describe, read_pki
@@ -80,7 +81,7 @@ _WORKERS = 8
     Certificate,
     owns=[V1Secret],
     watches=[
-        Watch(V1Pod, to=certificates_of_pod, predicate=secrets_changed),
+        Watch(V1Pod, to=certificates_of_pod, predicate=need_changed),
         Watch(V1Secret, to=certificates_near_secret, predicate=ownership_changed),
         Watch(Issuer, to=certificates_of_issuer, predicate=issuer_changed),
         Watch(ClusterIssuer, to=certificates_of_issuer, predicate=issuer_changed),
@@ -91,7 +92,22 @@ _WORKERS = 8
 )
 async def reconcile_certificate(certificate: Certificate, ctx: Context) -> Requeue | None:
     """Bring the Secret of a Certificate in line with its spec, and say how it stands."""
-    step = await _decide(certificate, ctx)
+    moment = await look_for_missing(ctx)
+    try:
+        return _earlier(await _act(certificate, ctx, await _decide(certificate, ctx)), moment)
+    except TerminalError:
+        if moment is None:
+            raise
+        return Requeue(at=moment)  # and raise it then
+
+
+def _earlier(requeue: Requeue | None, moment: datetime | None) -> Requeue | None:
+    if moment is None or (requeue is not None and requeue.at is not None and requeue.at <= moment):
+        return requeue
+    return Requeue(at=moment)
+
+
+async def _act(certificate: Certificate, ctx: Context, step: Step) -> Requeue | None:
     match step:
         case Refuse():
             return await _refuse(certificate, ctx, step)
@@ -144,14 +160,14 @@ def _may_be_behind(certificate: Certificate, step: Step) -> bool:
 async def _pend(certificate: Certificate, ctx: Context, step: Pending) -> Requeue:
     _forget_attempts(certificate)
     await report.pending((Certificate.api_resource(), ctx.key), ctx, step.reason, step.message)
-    return _at(step.until, ctx)
+    return Requeue(at=step.until)
 
 
 async def _refuse(certificate: Certificate, ctx: Context, step: Refuse) -> Requeue | None:
     _forget_attempts(certificate)
     await report.failed(certificate, ctx, step.reason, step.message, pods=not step.others)
     if step.until is not None:
-        return _at(step.until, ctx)
+        return Requeue(at=step.until)
     raise TerminalError(step.message, reason=step.reason, reported=True)
 
 
@@ -168,7 +184,7 @@ async def _wait(certificate: Certificate, ctx: Context, moment: datetime) -> Req
             f"the next repair is made at {format_time(moment)}"
         )
         await report.failed(certificate, ctx, reasons.RETRY_SCHEDULED, message, retried=True)
-    return _at(moment, ctx)
+    return Requeue(at=moment)
 
 
 async def _keep(certificate: Certificate, ctx: Context, step: Keep) -> Requeue | None:
@@ -239,7 +255,7 @@ async def _retry(certificate: Certificate, ctx: Context, reason: str, message: s
     status.last_failure_time, status.next_attempt_time = now, moment
     text = f"{message}; attempt {attempt} failed, the next is made at {format_time(moment)}"
     await report.failed(certificate, ctx, reason, text, retried=True)
-    return _at(moment, ctx)
+    return Requeue(at=moment)
 
 
 def _ready(
@@ -259,11 +275,7 @@ def _ready(
         else "that is the end of its issuer too, so its life was shortened: renew the CA"
     )
     ctx.condition("Ready", True, reasons.UP_TO_DATE, f"The certificate is valid until {format_time(end)}; {then}")
-    return _at(renewal or end, ctx)
-
-
-def _at(moment: datetime, ctx: Context) -> Requeue:
-    return Requeue(max(moment - ctx.clock.now(), timedelta(0)))
+    return Requeue(at=renewal or end)
 
 
 def _forget_attempts(certificate: Certificate) -> None:
@@ -306,11 +318,11 @@ async def _judge_issuer(issuer: AnyIssuer, ctx: Context) -> Requeue | None:
             until = patience_ends(conditions, issuer.metadata.generation, reasons.ISSUER_NOT_READY, now)
             if until > now:
                 await report.pending(scope, ctx, reasons.ISSUER_NOT_READY, str(error))
-                return _at(until, ctx)
+                return Requeue(at=until)
         reason = reasons.INVALID_SPEC if error.invalid else reasons.ISSUER_NOT_READY
         await _complain(issuer, ctx, reason, str(error))
         if error.until is not None:
-            return _at(error.until, ctx)
+            return Requeue(at=error.until)
         raise TerminalError(str(error), reason=reason, reported=True) from error
     await ctx.events.hold(scope, [])
     issuer.status.fingerprint = fingerprint(signer)
@@ -321,7 +333,8 @@ async def _judge_issuer(issuer: AnyIssuer, ctx: Context) -> Requeue | None:
     issuer.status.not_after = signer.not_after
     end = format_time(signer.not_after)
     ctx.condition("Ready", True, reasons.ISSUER_READY, f"The CA can sign until {end}")
-    return _at(signer.not_after - timedelta(hours=1), ctx)
+    warned = signer.not_after - timedelta(hours=1)
+    return Requeue(at=warned if warned > ctx.clock.now() else signer.not_after)
 
 
 async def _signer(issuer: AnyIssuer, ctx: Context) -> Signer:
@@ -404,7 +417,7 @@ async def reconcile_pki(pki: Pki, ctx: Context) -> Requeue | None:
         until = patience_ends(pki.status.conditions, pki.metadata.generation, reasons.DENIED_BY_POLICY, now)
         if until > now:
             await report.pending(scope, ctx, reasons.DENIED_BY_POLICY, f"No policy allows {expansion.names[-1]}")
-            return _at(until, ctx)
+            return Requeue(at=until)
     try:
         applied = await ctx.apply(certificate_of(pki, expansion.names))
     except ChildConflict as error:

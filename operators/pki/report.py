@@ -5,11 +5,14 @@ What belongs here: the choice of audience, the messages, and the conditions. Wha
 
 A failure is told to the Certificate, the object that made it (a Pki), every Pod that uses the Secret, and the workloads
 of these Pods; a recovery to the Certificate, and to those that had been told of the failure.
+
+Pods that wait for a Secret which does not exist, and whose name resembles that of this Certificate's, are told that,
+however the Certificate stands.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Iterable
 from datetime import datetime
 
 from kubernetes.client.models import V1Pod
@@ -23,6 +26,7 @@ from operatorkit.names import ApiResource, ObjectKey
 from operators.pki import reasons
 from operators.pki.api import Certificate
 from operators.pki.issue import Material
+from operators.pki.missing import INDEX_WAITING, Missing, missing_secrets
 from operators.pki.plan import Cause
 from operators.pki.pods import controller_reference, interesting
 
@@ -61,20 +65,21 @@ async def failed(
                 occurrence=(certificate.metadata.generation, attempts),
             )
             for reference in await _audience(certificate, ctx, pods=pods)
-        ],
+        ]
+        + await _misnamed(ctx),
     )
 
 
-async def pending(scope: Hashable, ctx: Context, reason: str, message: str) -> None:
+async def pending(scope: tuple[ApiResource, ObjectKey], ctx: Context, reason: str, message: str) -> None:
     """Set Ready=Unknown, and warn nobody: what is missing may be on its way."""
-    await ctx.events.hold(scope, [])
+    await ctx.events.hold(scope, await _misnamed(ctx) if scope == _scope(ctx) else [])
     ctx.condition("Ready", None, reason, f"{message}; it is awaited for a moment, as it may be on its way")
 
 
 async def issued(certificate: Certificate, ctx: Context, material: Material, cause: Cause) -> None:
     """Tell of a new certificate: the Certificate, and those who had been told of a failure."""
     reason = reasons.CERTIFICATE_RENEWED if cause is Cause.RENEWAL else reasons.CERTIFICATE_ISSUED
-    await ctx.events.hold(_scope(ctx), [])
+    await ctx.events.hold(_scope(ctx), await _misnamed(ctx))
     await ctx.events.normal(
         certificate,
         reason,
@@ -89,7 +94,7 @@ async def issued(certificate: Certificate, ctx: Context, material: Material, cau
 
 async def recovered(certificate: Certificate, ctx: Context, material: Material) -> None:
     """Stop refreshing Warnings, and tell those who had heard of the failure that it is over."""
-    await ctx.events.hold(_scope(ctx), [])
+    await ctx.events.hold(_scope(ctx), await _misnamed(ctx))
     await _tell_recovered(certificate, ctx, material)
 
 
@@ -115,6 +120,36 @@ async def _tell_recovered(certificate: Certificate, ctx: Context, material: Mate
         key=_series(certificate, reasons.CERTIFICATE_ISSUED),
         action=_ACTION,
         exists=exists,
+    )
+
+
+async def _misnamed(ctx: Context) -> list[Notice]:
+    """Return what Pods are told that wait for a Secret which does not exist, and perhaps mean this Certificate's."""
+    return [
+        Notice(
+            regarding=reference,
+            type="Warning",
+            reason=reasons.SECRET_NOT_FOUND,
+            message=_missing_message(missing, ctx.key),
+            key=f"{reasons.SECRET_NOT_FOUND}/{missing.name}",
+            action=_ACTION,
+        )
+        for missing in missing_secrets.near(ctx.key)
+        if missing.confirmed
+        for reference in await _waiting(missing.name, ctx)
+    ]
+
+
+async def _waiting(secret: str, ctx: Context) -> list[Reference]:
+    """Return at most ten Pods that wait for a Secret, and their workloads."""
+    pods = interesting(ctx.list(V1Pod, index=(INDEX_WAITING, f"{ctx.key.namespace}/{secret}")))
+    return [*map(Reference.of, pods), *await _workloads(pods, ctx)]
+
+
+def _missing_message(missing: Missing, certificate: ObjectKey) -> str:
+    return (
+        f"Did you mean {missing.near}? Secret {missing.name} does not exist, and no Certificate in namespace "
+        f"{certificate.namespace} writes it; Certificate {certificate.name} writes {missing.near}"
     )
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from operators.pki.patterns import NameType, Requester, Token, expand, join, split
 
-__all__ = ["Budget", "distance", "nearest"]
+__all__ = ["MAX_CANDIDATES", "Budget", "differing", "distance", "nearest"]
 
 MAX_CANDIDATES = 50
 MAX_STEPS = 1500
@@ -51,7 +51,7 @@ def nearest(
         candidate = _resembling(kind, name, pattern, requester)
         if not candidate or abs(len(candidate) - len(name)) > limit:
             continue
-        one, other = _differing(name, candidate)
+        one, other = differing(name, candidate)
         if len(one) > budget.steps:
             continue
         budget.steps -= len(one)
@@ -89,7 +89,7 @@ def _filled(pattern: str, own: str) -> str:
     return f"{before}{own.removeprefix(before).removesuffix(after) or 'x'}{after}"
 
 
-def _differing(one: str, other: str) -> tuple[str, str]:
+def differing(one: str, other: str) -> tuple[str, str]:
     """Return the parts of two texts that are neither a common beginning nor a common end, the shorter first."""
     begin, shorter = 0, min(len(one), len(other))
     while begin < shorter and one[begin] == other[begin]:

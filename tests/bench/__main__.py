@@ -11,12 +11,13 @@ import time
 from pathlib import Path
 
 from bench.caching import cache
+from bench.certifying import certify
 from bench.reconciling import latency, reconcile
 from bench.report import BENCHMARKS, Row, publish, save
 from bench.requesting import server
 
 _ROOT = Path(__file__).resolve().parents[2]
-_MEASURES = {"reconcile": reconcile, "latency": latency, "cache": cache, "server": server}
+_MEASURES = {"reconcile": reconcile, "latency": latency, "cache": cache, "server": server, "pki": certify}
 
 
 def _conditions() -> str:

@@ -324,6 +324,21 @@ async def test_an_issuer_whose_ca_begins_later_signs_from_then_on(team, pki, fak
         await team.condition("Issuer", "ca", status="True")
 
 
+async def test_an_issuer_whose_ca_begins_later_signs_within_a_minute_after_a_suspended_machine(team, pki, fake_clock):
+    await team.policy()
+    await team.secret("ca", await team.new_ca(begins_in=timedelta(hours=2)))
+    await team.create("Issuer", "ca", spec={"ca": {"secretName": "ca"}})
+    async with pki() as running:
+        await team.certificate()
+        await team.condition("Certificate", "web", status="False", reason="IssuerNotReady")
+        await team.condition("Issuer", "ca", status="False", reason="IssuerNotReady")
+        await running.settled()
+        fake_clock.step(timedelta(hours=2))
+        await fake_clock.advance(timedelta(minutes=1))
+        await team.ready()
+        await team.condition("Issuer", "ca", status="True")
+
+
 async def test_a_negative_duration_is_told_by_the_server_or_in_the_events(team, pki):
     """The API server refuses it where it evaluates rules; where it does not, the operator says the same."""
     await team.ca()

@@ -171,6 +171,37 @@ async def test_a_certificate_is_renewed_before_it_expires(team, pki, fake_clock)
         assert event["count"] == 1
 
 
+async def test_a_certificate_is_renewed_within_a_minute_after_its_machine_was_suspended(team, pki, fake_clock):
+    """The wall clock is ahead then, by more than the monotonic clock, by which nobody's wait is over."""
+    await team.ca()
+    async with pki() as running:
+        await team.certificate(duration="24h")
+        first = await team.ready()
+        renewal = parse_time((await team.get("Certificate", "web"))["status"]["renewalTime"])
+        await running.settled()
+        fake_clock.step(renewal - fake_clock.now())
+        await fake_clock.advance(timedelta(minutes=1))
+        await running.settled()
+        assert await team.leaf() != first
+        await team.event("Certificate", "web", "CertificateRenewed")
+
+
+async def test_a_renewal_waits_for_its_moment_though_the_clock_is_set_back(team, pki, fake_clock):
+    await team.ca()
+    async with pki() as running:
+        await team.certificate(duration="24h")
+        first = await team.ready()
+        renewal = parse_time((await team.get("Certificate", "web"))["status"]["renewalTime"])
+        await running.settled()
+        fake_clock.step(-timedelta(minutes=3))
+        await fake_clock.advance(renewal - fake_clock.now() - timedelta(minutes=2))
+        await running.settled()
+        assert await team.leaf() == first
+        await fake_clock.advance(timedelta(minutes=3))
+        await running.settled()
+        assert await team.leaf() != first
+
+
 async def test_a_key_that_is_never_rotated_survives_the_renewal(team, pki, fake_clock):
     await team.ca()
     async with pki() as running:

@@ -31,6 +31,7 @@ def test_the_reasons_are_these_words():
         "ProfileViolation",
         "RetryScheduled",
         "SecretConflict",
+        "SecretNotFound",
         "SigningFailed",
         "UpToDate",
     }

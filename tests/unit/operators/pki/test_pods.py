@@ -5,7 +5,15 @@ from __future__ import annotations
 from kubernetes.client.models import V1Pod
 
 from operatorkit.resource import read
-from operators.pki.pods import MAX_PODS, controller_reference, interesting, secrets_changed, secrets_of
+from operators.pki.pods import (
+    MAX_PODS,
+    controller_reference,
+    interesting,
+    need_changed,
+    required_secrets,
+    secrets_changed,
+    secrets_of,
+)
 
 
 def pod(name: str = "web", phase: str = "Pending", *, owners=(), deleted: bool = False, **spec) -> V1Pod:
@@ -55,6 +63,36 @@ def test_only_a_new_pod_or_other_secrets_matter():
     assert secrets_changed(None, old)
     assert not secrets_changed(old, pod(phase="Running", volumes=[{"name": "v", "secret": {"secretName": "a"}}]))
     assert secrets_changed(old, pod(volumes=[{"name": "v", "secret": {"secretName": "b"}}]))
+
+
+def test_that_a_pod_starts_matters_where_its_need_is_asked_for():
+    volumes = [{"name": "v", "secret": {"secretName": "a"}}]
+    old = pod(volumes=volumes)
+    assert need_changed(None, old)
+    assert need_changed(old, pod(phase="Running", volumes=volumes))
+    assert not need_changed(old, pod(volumes=volumes))
+    assert need_changed(old, pod(volumes=[{"name": "v", "secret": {"secretName": "b"}}]))
+
+
+def test_optional_secrets_are_used_and_not_required():
+    key = {"name": "env", "key": "k", "optional": True}
+    found = pod(
+        volumes=[
+            {"name": "v", "secret": {"secretName": "mounted", "optional": True}},
+            {"name": "w", "secret": {"secretName": "needed"}},
+            {"name": "p", "projected": {"sources": [{"secret": {"name": "projected", "optional": True}}]}},
+        ],
+        containers=[
+            {
+                "name": "a",
+                "image": "a",
+                "env": [{"name": "V", "valueFrom": {"secretKeyRef": key}}],
+                "envFrom": [{"secretRef": {"name": "from", "optional": True}}, {"secretRef": {"name": "needed-too"}}],
+            }
+        ],
+    )
+    assert secrets_of(found) == {"mounted", "needed", "projected", "env", "from", "needed-too"}
+    assert required_secrets(found) == {"needed", "needed-too"}
 
 
 def test_at_most_ten_pods_are_told_and_those_that_wait_come_first():
