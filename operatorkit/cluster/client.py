@@ -16,7 +16,6 @@ import asyncio
 import functools
 import io
 import logging
-import random
 import re
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ from yarl import URL
 
 from operatorkit.clock import SYSTEM_CLOCK, Clock
 from operatorkit.cluster import _json
+from operatorkit.cluster._jitter import JITTER
 from operatorkit.cluster._lines import LineSplitter
 from operatorkit.cluster._session import close_session, distrust_connections, new_session
 from operatorkit.cluster.api import JSONObject, ObjectList, PatchType, Propagation, WatchEvent
@@ -500,8 +500,8 @@ def _may_repeat(error: ClusterError, *, harmless_twice: bool) -> bool:
 
 def _wait_seconds(error: ClusterError, tries: int) -> float:
     if error.retry_after_seconds is not None:
-        return error.retry_after_seconds + random.random() / 4  # noqa: S311
-    return 0.1 * 3.0 ** (tries - 1) * (0.5 + random.random())  # noqa: S311
+        return error.retry_after_seconds + JITTER.random() / 4
+    return 0.1 * 3.0 ** (tries - 1) * (0.5 + JITTER.random())
 
 
 @functools.lru_cache(maxsize=256)
@@ -539,7 +539,7 @@ def _segment(text: str, what: str) -> str:
 
 def _watch_options(resource_version: str, timeout_seconds: int | None) -> dict[str, str]:
     # spread, so that the watches of many clients do not all end at the same moment
-    seconds = timeout_seconds or random.randint(300, 600)  # noqa: S311
+    seconds = timeout_seconds or JITTER.randint(300, 600)
     return {
         "watch": "1",
         "allowWatchBookmarks": "true",

@@ -16,13 +16,13 @@ docs/adr/0012-one-history.md argues each choice.
 from __future__ import annotations
 
 import logging
-import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Final, Protocol
 
 from operatorkit.clock import Clock
+from operatorkit.cluster._jitter import JITTER
 from operatorkit.errors import ClusterError
 from operatorkit.names import ApiResource
 
@@ -143,7 +143,7 @@ class History:
         """Draw after how long an informer lists in full again."""
         if self.relist_every is None:
             return None
-        return self.relist_every.total_seconds() * random.uniform(0.75, 1.25)  # noqa: S311 - jitter
+        return self.relist_every.total_seconds() * JITTER.uniform(0.75, 1.25)
 
     def _settle(self) -> None:
         if not self._in_doubt:

@@ -19,13 +19,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import random
 from collections.abc import Callable, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
 from operatorkit.clock import Clock
+from operatorkit.cluster._jitter import JITTER
 from operatorkit.cluster.api import ClusterAPI, JSONObject, ObjectList, WatchEvent
 from operatorkit.cluster.cache import Cache, Change, key_of
 from operatorkit.cluster.history import History
@@ -439,7 +439,7 @@ class Informer:
         while True:
             pauses = [self._list_at - self._clock.monotonic()] if self._list_at is not None else []
             if every is not None:
-                pauses.append(every.total_seconds() * random.uniform(0.75, 1.0))  # noqa: S311 - jitter
+                pauses.append(every.total_seconds() * JITTER.uniform(0.75, 1.0))
             if not pauses:
                 return
             await self._clock.sleep(max(0.0, min(pauses)))
@@ -576,4 +576,4 @@ def _version_of(obj: JSONObject) -> str:
 def _pause_seconds(failures: int, error: ClusterError | None) -> float:
     longest = min(_BACK_OFF_LIMIT_SECONDS, _BACK_OFF_BASE_SECONDS * 2.0 ** min(failures, 20))
     asked = error.retry_after_seconds if error is not None and error.retry_after_seconds else 0.0
-    return max(longest * (0.5 + random.random() / 2), min(asked, _BACK_OFF_LIMIT_SECONDS))  # noqa: S311 - jitter
+    return max(longest * (0.5 + JITTER.random() / 2), min(asked, _BACK_OFF_LIMIT_SECONDS))

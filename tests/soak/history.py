@@ -20,6 +20,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from operatorkit._runtime import Engine, install_definitions
+from operatorkit.cluster._jitter import JITTER
 from operatorkit.controlplane.embedded import EmbeddedServer
 from operatorkit.errors import AlreadyExists
 from operatorkit.testing.cluster import RecordingCluster
@@ -141,7 +142,7 @@ async def live_all(seeds: Iterable[int]) -> list[History]:
 
 async def live(server: EmbeddedServer, seed: int) -> History:
     """Run the history of a seed."""
-    random.seed(seed)  # informers draw their pauses from it
+    JITTER.seed(seed)  # informers draw their pauses from it
     rng = random.Random(seed)
     history = History(seed, Traits.drawn(rng), Faults.drawn(rng))
     async with AsyncExitStack() as stack:

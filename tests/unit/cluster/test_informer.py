@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from contextlib import asynccontextmanager, suppress
 
 import pytest
@@ -396,3 +397,17 @@ async def test_stopping_closes_the_watch_and_starting_again_lists_what_was_misse
             await task
         assert api.open_watches == 0
     assert api.asked == ["list 500", "watch 5"] * 2
+
+
+async def test_pauses_leave_the_generator_of_the_program_alone(pods, clock):
+    """Informers run in threads beside programs that have seeded `random`."""
+    state = random.getstate()
+    api = ScriptedAPI([errors.Unreachable("refused")] * 3 + [page(5)], [[]])
+    informer = Informer(api, pods, clock=clock, history=History(clock))
+    task = asyncio.create_task(informer.run())
+    for _ in range(10):
+        await clock.advance(60)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert len([each for each in api.asked if each.startswith("list")]) > 3
+    assert random.getstate() == state
