@@ -31,7 +31,7 @@ __all__ = ["Caller", "Reply"]
 
 Object = dict[str, Any]
 
-_SPREAD = random.Random()
+_SPREAD = random.Random()  # noqa: S311 - it spreads load
 _CONTEXTS_MAX = 200
 _ROUTED = frozenset({"ClusterIP", "LoadBalancer", "NodePort"})
 _SERVICE_LABEL = "kubernetes.io/service-name"
