@@ -90,7 +90,7 @@ async def loose_schema(team):
         await eventually(lambda: takes_anything(team))
         yield
     finally:
-        await install_crds(team.cluster, [Certificate])
+        await install_crds(team.cluster, [Certificate], shrinking="always")
 
 
 async def takes_anything(team) -> bool:
