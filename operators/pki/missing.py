@@ -4,7 +4,7 @@ What belongs here: remembering these Secrets by what the caches hold, as Pods, S
 does not: the words in which Pods are told (`operators.pki.report`).
 
 The work is bounded for each change: of a namespace 100 missing Secrets are remembered, and each is compared with at
-most 50 names. What is remembered is found again after a restart, when all Pods are listed.
+most 25 names. What is remembered is found again after a restart, when all Pods are listed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from operatorkit.errors import InvalidObject
 from operatorkit.names import ObjectKey
 from operators.pki.api import Certificate
 from operators.pki.pods import required_secrets
-from operators.pki.suggest import MAX_CANDIDATES, differing, distance
+from operators.pki.suggest import differing, distance
 
 __all__ = ["INDEX_NAMES", "INDEX_WAITING", "INDEX_WRITERS", "Missing", "MissingSecrets", "marks", "missing_secrets"]
 
@@ -33,6 +33,7 @@ INDEX_NAMES = "names"
 """Certificates, by namespace and `marks` of the name of their Secret."""
 
 _MOST_IN_A_NAMESPACE = 100
+_MOST_COMPARED = 25
 _MARKED = (24, 12, 6)
 
 
@@ -159,15 +160,16 @@ def _nearest(secret: ObjectKey, reader: Reader) -> tuple[int, str, ObjectKey] | 
 
 
 def _candidates(secret: ObjectKey, reader: Reader) -> list[ObjectKey]:
-    """Return at most 50 Certificates of the namespace, those first whose Secrets begin or end like this one."""
+    """Return at most 25 Certificates of the namespace, those first whose Secrets begin or end like this one."""
     chosen: dict[ObjectKey, None] = {}
     for mark in marks(secret.name):
         found = reader.keys(Certificate, index=(INDEX_NAMES, f"{secret.namespace}/{mark}"))
-        room = MAX_CANDIDATES - len(chosen)
+        room = _MOST_COMPARED - len(chosen)
+        room = (room + 1) // 2 if mark else room  # a common beginning leaves room for a rarer end
         middle = bisect_left(found, secret)
         first = max(0, min(middle - room // 2, len(found) - room))
         chosen |= dict.fromkeys(found[first : first + room])
-        if len(chosen) >= MAX_CANDIDATES:
+        if len(chosen) >= _MOST_COMPARED:
             break
     return list(chosen)
 

@@ -333,8 +333,7 @@ async def _judge_issuer(issuer: AnyIssuer, ctx: Context) -> Requeue | None:
     issuer.status.not_after = signer.not_after
     end = format_time(signer.not_after)
     ctx.condition("Ready", True, reasons.ISSUER_READY, f"The CA can sign until {end}")
-    warned = signer.not_after - timedelta(hours=1)
-    return Requeue(at=warned if warned > ctx.clock.now() else signer.not_after)
+    return Requeue(at=signer.not_after - timedelta(hours=1))
 
 
 async def _signer(issuer: AnyIssuer, ctx: Context) -> Signer:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from operators.pki.patterns import NameType, Requester, Token, expand, join, split
 
-__all__ = ["MAX_CANDIDATES", "Budget", "differing", "distance", "nearest"]
+__all__ = ["Budget", "differing", "distance", "nearest"]
 
 MAX_CANDIDATES = 50
 MAX_STEPS = 1500

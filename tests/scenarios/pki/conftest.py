@@ -207,8 +207,8 @@ def operator(operator, cluster):
         return operator
 
     @asynccontextmanager
-    async def run(app, *, clock=SYSTEM_CLOCK, **options) -> AsyncIterator[Any]:
-        await install_crds(cluster, app.kinds())
+    async def run(app, *, clock=SYSTEM_CLOCK, allow_shrink=False, **options) -> AsyncIterator[Any]:
+        await install_crds(cluster, app.kinds(), shrinking="always" if allow_shrink else "own")
         async with LiveCluster(load_config(kubeconfig)) as api, running(app, api, clock=clock, **options) as started:
             yield started
 

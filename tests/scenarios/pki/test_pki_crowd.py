@@ -66,7 +66,7 @@ async def test_a_certificate_that_cannot_be_read_is_told_and_disturbs_nobody(tea
     await team.ca()
     async with loose_schema(team):
         await team.create("Certificate", "odd", spec={"secretName": {"not": "a name"}, "issuerRef": {"name": "ca"}})
-        async with pki() as running:
+        async with pki(allow_shrink=True) as running:
             await team.certificate()
             await team.ready()
             event = await team.event("Certificate", "odd", "InvalidObject")
@@ -90,7 +90,7 @@ async def loose_schema(team):
         await eventually(lambda: takes_anything(team))
         yield
     finally:
-        await install_crds(team.cluster, [Certificate])
+        await install_crds(team.cluster, [Certificate], shrinking="always")
 
 
 async def takes_anything(team) -> bool:

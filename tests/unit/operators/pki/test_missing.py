@@ -12,7 +12,6 @@ from operatorkit.resource import read
 from operators.pki import Certificate
 from operators.pki.missing import INDEX_NAMES, INDEX_WAITING, INDEX_WRITERS, MissingSecrets, marks
 from operators.pki.pods import required_secrets, waits
-from operators.pki.suggest import MAX_CANDIDATES
 
 
 class Caches:
@@ -148,7 +147,7 @@ def test_of_many_certificates_few_are_read_and_a_single_mistake_is_found_anyway(
         caches.add(certificate(f"tenant-application-{number:04}"))
     missing = MissingSecrets()
     woken = list(missing.pod_changed(caches.add(pod(name)), caches))
-    assert caches.read <= MAX_CANDIDATES
+    assert caches.read <= 25
     assert woken == ([key("tenant-application-0250")] if name.startswith("tenant") else [])
 
 
