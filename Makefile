@@ -8,7 +8,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-real bench soak lint constraints clean
+.PHONY: help demo test test-real quarantine bench soak lint constraints clean
 
 help: ## show this
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,16 +35,23 @@ demo: $(VENV)/.runtime ## the bundled operators at work on the embedded control 
 	@exec $(BIN)/operatorkit demo $(if $(KEEP),--keep)
 
 test: $(VENV)/.dev ## the suite, on the embedded control plane: no Go, no docker
-	@exec $(BIN)/python -m pytest tests/unit tests/scenarios tests/contracts -m "not real" -n $(WORKERS) --dist loadscope $(PYTEST_ARGS)
+	@exec $(BIN)/python -m pytest tests/unit tests/scenarios tests/contracts -m "not real and not quarantine" -n $(WORKERS) --dist loadscope $(PYTEST_ARGS)
 
 test-real: $(VENV)/.dev ## the scenarios on a real kube-apiserver, and kubectl against both; needs Go once, to build
 	@if command -v go >/dev/null || $(BIN)/python -m operatorkit.controlplane.real find >/dev/null 2>&1; then \
 		$(BIN)/python -m operatorkit.controlplane.real install && \
-		$(BIN)/python -m pytest tests/unit -m real -n $(WORKERS) --dist loadscope $(PYTEST_ARGS) && \
-		exec $(BIN)/python -m pytest tests/scenarios tests/real --controlplane=real -n $(WORKERS) --dist loadscope $(PYTEST_ARGS); \
+		$(BIN)/python -m pytest tests/unit -m "real and not quarantine" -n $(WORKERS) --dist loadscope $(PYTEST_ARGS) && \
+		exec $(BIN)/python -m pytest tests/scenarios tests/real -m "not quarantine" --controlplane=real -n $(WORKERS) --dist loadscope $(PYTEST_ARGS); \
 	else \
 		echo "make test-real: skipped: no Kubernetes binaries (KUBEBUILDER_ASSETS) and no Go toolchain to build them with"; \
 	fi
+
+quarantine: $(VENV)/.dev ## the tests that are not understood yet (docs/known-issues.md): reported, never failing the build
+	@$(BIN)/python -m pytest tests/unit tests/scenarios tests/contracts tests/real -m quarantine -p no:randomly $(PYTEST_ARGS); \
+	code=$$?; \
+	if [ $$code -eq 5 ]; then echo "make quarantine: no test is in quarantine"; \
+	elif [ $$code -eq 1 ]; then echo "make quarantine: tests in quarantine failed, see docs/known-issues.md"; \
+	elif [ $$code -ne 0 ]; then exit $$code; fi
 
 bench: $(VENV)/.dev ## the engine beside plain kopf, in ratios; writes docs/reference/performance.md (ONLY=name for a part)
 	@exec env PYTHONPATH=tests $(BIN)/python -m bench $(ONLY)

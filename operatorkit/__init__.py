@@ -1,6 +1,6 @@
 """operatorkit: one typed class and one function become a production Kubernetes operator.
 
-The rooms, from the top floor to the cellar; each may import what lies below it, never above:
+The packages, from the highest layer to the lowest; each may import those below it, never those above:
 
     cli            the commands: run, dev, controlplane, crd, package, demo
     testing        the pytest plugin: control planes, FakeClock, eventually, writes, idle
@@ -8,11 +8,14 @@ The rooms, from the top floor to the cellar; each may import what lies below it,
     chart          Helm charts and roles, derived from what an operator declares
     _runtime       the engine: informers into work queues into reconcile functions, hosted by kopf
     permissions    what an operator must be allowed to do: the start-up check and the chart's roles
+    definitions    which definitions are an operator's own, and which kinds are external
     operator       what an operator declares: Operator, Watch, Requeue
     context        what a reconcile function is given: Context
     children       what an apply sends, and when it sends nothing
     webhooks       reviews, decisions, the server that answers them, its certificates and registration
-    events         EventRecorder: one Event for each fault, counted, under flood control
+    events         EventRecorder: one Event for each subject, reason and message, counted, rate-limited
+    rollout        ordered rolling updates as a decision
+    revisions      the history of a template
     cluster        the ClusterAPI protocol, the live client, informers and caches
     serving        HTTP ports whose connections are bounded
     resource       Resource[Spec, Status]: a kind as a class

@@ -205,37 +205,37 @@ _HEAD = """\
 
 Written by `make bench` (`make bench ONLY=reconcile` for one part) from `bench/results/*.json`; do not edit it by hand.
 
-Absolute figures differ several-fold between machines. So everybody who is compared runs in the same minutes against the
-same server, taking turns in each round, and what is judged is the median over the rounds of the ratio within a round.
-Unless a unit says otherwise, a figure is CPU time (user and system) of the process that does the work.
+Absolute figures differ several-fold between machines. Therefore all contestants run in the same minutes against the same
+server, in turn in each round; the result is the median over the rounds of the ratio within a round. Unless a unit
+states otherwise, a figure is the CPU time (user and system) of the process that does the work.
 
 - **kopf on.event** is the cheapest kopf: raw events, no diff, no annotation, no retries; it posts no Events, and applies
   the child by plain aiohttp.
-- **kopf on.create** is kopf as its tutorial teaches it: create and update handlers, with its last-handled annotation.
-- **bare informer** is a watch, a set of dirty names and four workers with plain aiohttp; it survives no error.
-- **bare request** is the write alone, by plain aiohttp, its answer read and decoded.
+- **kopf on.create** is kopf as in its tutorial: create and update handlers, with its last-handled annotation.
+- **bare informer** is a watch, a set of dirty names and four workers with plain aiohttp, without error handling.
+- **bare request** is the write alone, by plain aiohttp, including reading and decoding of the response.
 
-Each reconciles the objects of a namespace of its own, created while it runs. The engine does more than the others in the
-case with a child: it watches the children too, and mends what others do to them; it knows the echo of its own apply and
-does not run for it. It runs by itself, outside of kopf, which would add nothing per object. Memory is the growth of the
-process, with what is free given back, over the number of objects; it includes what HTTP and JSON leave behind.
+Each reconciles the objects of its own namespace, which are created while it runs. The engine does more than the others in
+the case with a child: it watches the children too, and repairs changes of others; it filters its own writes and does not
+run for them. It runs without kopf, which would add nothing per object. Memory is the growth of the process, with free
+memory returned, divided by the number of objects; it includes the remainders of HTTP and JSON.
 
 `pki` compares the pki operator with itself: what 1,000 certificates cost each beside 100, what one tenant waits while
 another one requests 2,000, and what issuing costs after a denial.
 
-No TLS: it would cost all of them the same, and make the ratios look better.
+TLS is off: it would cost all of them the same, and improve the ratios.
 
 Where the engine's time for one status write goes, by cProfile (on 2026-11-21, in shares, which a profiler distorts):
-25 % is aiohttp sending the request and reading the answer, 11 % our client around it (building the URL, credentials,
-decoding), 19 % the two watch events up to the work queue, 12 % the status (compared, encoded, its answer cached), 7 %
-reading the object into its model, and the rest the queue, the run and asyncio.
+25 % is aiohttp sending the request and reading the response, 11 % our client around it (building the URL, credentials,
+decoding), 19 % the two watch events up to the work queue, 12 % the status (compared, encoded, its response cached), 7 %
+decoding the object into its model, and the rest the queue, the run and asyncio.
 
-What was tried since, on the same day, beside the code before it and without a network (CPU time per object, the least of
-many rounds): decoding no change that only has to be named, encoding no echo again, and comparing the answer to a status
-write instead of the change that echoes it made a no-op 8 to 14 % and a status write 5 to 10 % cheaper; not running for
-the echo of an applied child made a child 37 % cheaper. URLs are put together from parts that were parsed once, in a sixth
-of the time. Over the network, on a busy machine, a child went from 1.07 to 0.84 times kopf on.event, and what a status
-write gained was within the noise. uvloop, which `operatorkit run` uses where the extra `speed` is installed, saved
-about 8 %; everybody here runs without it. The aim for one status write is out of reach of such steps: the bare
-informer, which does less than any engine must, is itself above 1.3 bare requests.
+Improvements since, measured on the same day against the code before them and without a network (CPU time per object, the
+minimum of many rounds): not decoding changes of which only the key matters, not encoding own writes again, and comparing
+the response of a status write instead of the change in the watch made a no-op 8 to 14 % and a status write 5 to 10 %
+cheaper; filtering the own write of an applied child made a child 37 % cheaper. URLs are built from parts that are parsed
+once, in a sixth of the time. Over the network, on a busy machine, a child went from 1.07 to 0.84 times kopf on.event,
+and the gain for a status write was within the noise. uvloop, which `operatorkit run` uses where the extra `speed` is
+installed, saved about 8 %; all contestants here run without it. The aim for one status write is out of reach of such
+steps: the bare informer, which does less than any engine must, is itself above 1.3 bare requests.
 """

@@ -25,6 +25,12 @@ def test_the_python_of_a_page_runs(page: Path, monkeypatch: pytest.MonkeyPatch) 
         exec(compile(block, str(page), "exec"), vars(module))
 
 
+def anchors(page: str) -> set[str]:
+    """Return the fragments by which a page's headings are found."""
+    headings = re.findall(r"^#+ (.+)$", page, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 def test_the_reference_of_the_command_line_is_in_step_with_the_commands() -> None:
     command = [sys.executable, str(ROOT / "tools" / "cli_reference.py"), "--check"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -32,8 +38,12 @@ def test_the_reference_of_the_command_line_is_in_step_with_the_commands() -> Non
 
 
 @pytest.mark.parametrize(
-    "page", [ROOT / "README.md", *sorted(ROOT.glob("docs/*/*.md"))], ids=lambda page: f"{page.parent.name}-{page.stem}"
+    "page",
+    [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/**/*.md"))],
+    ids=lambda page: f"{page.parent.name}-{page.stem}",
 )
 def test_a_link_to_a_file_leads_somewhere(page: Path) -> None:
-    for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
-        assert (page.parent / link).exists(), link
+    for link, anchor in re.findall(r"\]\(([^)#:]+)(?:#([^)]*))?\)", page.read_text()):
+        target = page.parent / link
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target.read_text()), f"{link}#{anchor}"

@@ -13,19 +13,19 @@ import pytest
 import operatorkit
 
 SNAPSHOT = Path(__file__).with_name("exports.json")
-ROOMS: dict[str, list[str]] = json.loads(SNAPSHOT.read_text())
+PACKAGES: dict[str, list[str]] = json.loads(SNAPSHOT.read_text())
 
 
-@pytest.mark.parametrize("room", sorted(ROOMS))
-def test_a_room_exports_what_the_snapshot_says(room: str) -> None:
+@pytest.mark.parametrize("package", sorted(PACKAGES))
+def test_a_package_exports_what_the_snapshot_says(package: str) -> None:
     """Run `python tests/contracts/test_exports.py` to take a new snapshot, and say why in CHANGELOG.md."""
-    module = importlib.import_module(room)
-    assert sorted(module.__all__) == ROOMS[room]
+    module = importlib.import_module(package)
+    assert sorted(module.__all__) == PACKAGES[package]
 
 
-@pytest.mark.parametrize("room", sorted(ROOMS))
-def test_every_exported_name_exists(room: str) -> None:
-    module = importlib.import_module(room)
+@pytest.mark.parametrize("package", sorted(PACKAGES))
+def test_every_exported_name_exists(package: str) -> None:
+    module = importlib.import_module(package)
     assert [name for name in module.__all__ if not hasattr(module, name)] == []
 
 
@@ -42,7 +42,7 @@ def test_importing_loads_neither_kopf_nor_kubernetes_nor_a_server(module: str) -
 
 
 if __name__ == "__main__":
-    rooms = ["operatorkit", *sys.argv[1:]] if len(sys.argv) > 1 else sorted(ROOMS)
+    packages = ["operatorkit", *sys.argv[1:]] if len(sys.argv) > 1 else sorted(PACKAGES)
     SNAPSHOT.write_text(
-        json.dumps({room: sorted(importlib.import_module(room).__all__) for room in rooms}, indent=2) + "\n"
+        json.dumps({package: sorted(importlib.import_module(package).__all__) for package in packages}, indent=2) + "\n"
     )

@@ -63,15 +63,15 @@ def imported(path: Path) -> set[str]:
     return names
 
 
-def test_what_is_private_to_a_room_stays_in_it() -> None:
+def test_what_is_private_to_a_package_stays_in_it() -> None:
     strangers = []
     for path in PYTHON_FILES:
         if not path.is_relative_to(ROOT / "operatorkit") and not path.is_relative_to(ROOT / "operators"):
             continue
         for name in imported(path):
-            room, private, _ = name.partition("._")
-            ours = bool(private) and room.split(".")[0] in {"operatorkit", "operators"}
-            if ours and not path.is_relative_to(ROOT.joinpath(*room.split("."))):
+            package, private, _ = name.partition("._")
+            ours = bool(private) and package.split(".")[0] in {"operatorkit", "operators"}
+            if ours and not path.is_relative_to(ROOT.joinpath(*package.split("."))):
                 strangers.append(f"{path.relative_to(ROOT)} imports {name}")
     assert strangers == []
 
