@@ -13,6 +13,8 @@ The rooms, from the top floor to the cellar; each may import what lies below it,
     children       what an apply sends, and when it sends nothing
     webhooks       reviews, decisions, the server that answers them, its certificates and registration
     events         EventRecorder: one Event for each fault, counted, under flood control
+    rollout        ordered rolling updates as a decision: what is replaced next, and what is waited for
+    revisions      the history of a template: numbers, equality, rollback, truncation
     cluster        the ClusterAPI protocol, the live client, informers and caches
     serving        HTTP ports whose connections are bounded
     resource       Resource[Spec, Status]: a kind as a class

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from operators.petset.plan import Plan, plan
-from operators.petset.state import Failure, Member, Snapshot
+from operators.petset.state import Member, Snapshot
 from operators.petset.status import fill_status
 from operators.petset.steps import (
     CreateClaim,
@@ -326,7 +326,9 @@ def main() -> int:
             wrong += 1
             print(verdict.report(), flush=True)
         if (seed - options.first) % 50 == 0:
-            print(f"{done} of {options.steps} steps, {time.monotonic() - started:.0f} s; next: --first {seed}", flush=True)
+            print(
+                f"{done} of {options.steps} steps, {time.monotonic() - started:.0f} s; next: --first {seed}", flush=True
+            )
     print(f"{done} steps, {seed - options.first} histories, {wrong} ended wrong", flush=True)
     return 1 if wrong else 0
 
