@@ -56,13 +56,14 @@ quarantine: $(VENV)/.dev ## the tests that are not understood yet (docs/known-is
 bench: $(VENV)/.dev ## the engine beside plain kopf, in ratios; writes docs/reference/performance.md (ONLY=name for a part)
 	@exec env PYTHONPATH=tests $(BIN)/python -m bench $(ONLY)
 
-soak: $(VENV)/.dev ## random histories of the engine (SEEDS=1000 FIRST=0); without SEEDS, mutants, certificates and requests too
+soak: $(VENV)/.dev ## random histories of the engine (SEEDS=1000 FIRST=0); without SEEDS, mutants, certificates, requests and PetSets too
 	@env PYTHONPATH=tests $(BIN)/python -m soak --seeds $(or $(SEEDS),1000) --first $(or $(FIRST),0)
 	@if [ -z "$(SEEDS)" ]; then \
 		env PYTHONPATH=tests $(BIN)/python -m soak.reviews && \
 		env PYTHONPATH=tests $(BIN)/python -m soak.mutants --each $(or $(MUTANTS),10000) && \
 		env PYTHONPATH=tests $(BIN)/python -m soak.certificates --count 1000 && \
-		env PYTHONPATH=tests $(BIN)/python -m soak.certificate_mutants --count 50000; \
+		env PYTHONPATH=tests $(BIN)/python -m soak.certificate_mutants --count 50000 && \
+		env PYTHONPATH=tests $(BIN)/python -m soak.petset_histories --steps $(or $(PETSET_STEPS),100000); \
 	fi
 	@if [ -z "$(SEEDS)" ] && $(BIN)/python -m operatorkit.controlplane.real find >/dev/null 2>&1; then \
 		exec env SEQUENCES=$(or $(SEQUENCES),40) $(BIN)/python -m pytest tests/real/test_random_requests.py; \

@@ -136,11 +136,15 @@ class Index(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """A request that an operator makes of the cluster itself, past its caches: a verb on a kind, and why."""
+    """A request that an operator makes of the cluster itself, past its caches: a verb on a kind, and why.
+
+    `subresource` is the part of the objects that it concerns, such as "eviction" or "scale"; "" is the object itself.
+    """
 
     kind: type[Any]
     verb: str
     reason: str
+    subresource: str = ""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -415,16 +419,25 @@ class Operator:
         for reconciler in self.reconcilers:
             self._check_contents(reconciler.kind)
 
-    def needs(self, kind: type[Any], *verbs: str, reason: str) -> None:
+    def needs(self, kind: type[Any], *verbs: str, reason: str, subresource: str = "") -> None:
         """Declare requests that reconcile functions make through `ctx.api`: its roles then allow these verbs too.
 
-        `verbs` are those of RBAC (`get`, `create`, `deletecollection`); `reason` is what people read in the role. The
+        `verbs` are those of RBAC (`get`, `create`, `deletecollection`); `reason` is what people read in the role. With
+        `subresource`, they are for that part of the objects: `needs(V1Pod, "create", subresource="eviction", ...)`. The
         operator starts without the permission, so be ready for Forbidden.
+
+        Raises DefinitionError: the kind is no resource, there is no verb or no reason, or the subresource is no word in
+        lower case.
         """
         self._check_kinds("needs", kind)
         if not verbs or not reason:
             raise DefinitionError(f"Operator({self.name!r}): needs({kind.__name__}): name a verb, and give a reason")
-        self.live_needs += [Need(kind, verb, reason) for verb in verbs]
+        if subresource and not (subresource.isascii() and subresource.isalpha() and subresource.islower()):
+            raise DefinitionError(
+                f"Operator({self.name!r}): needs({kind.__name__}, subresource={subresource!r}): write the last part of "
+                'its path, such as "eviction"'
+            )
+        self.live_needs += [Need(kind, verb, reason, subresource) for verb in verbs]
 
     def kinds(self) -> list[type[Any]]:
         """Every kind that is reconciled, owned, watched, indexed or read, each once, in the order declared."""

@@ -102,7 +102,8 @@ def permissions(
     for kind in [*app.read_kinds, *(index.kind for index in app.indexes)]:
         needed.add(api_resource_of(kind), "list", "watch", reason="reconcile functions read it from the cache")
     for need in app.live_needs:
-        needed.add(api_resource_of(need.kind), need.verb, reason=need.reason, required=False)
+        resource = api_resource_of(need.kind)
+        needed.add(resource, need.verb, reason=need.reason, subresource=need.subresource, required=False)
     for handler in handlers:
         resource = ApiResource(handler.group, "", "", handler.plural, namespaced=handler.namespaced)
         needed.add(

@@ -120,6 +120,7 @@ def operator_chart(
         "health_port": HEALTH_PORT,
         "webhooks": _registrations(app),
         "writes_secrets": writes_secrets,
+        "finalized": [_plural(one.kind) for one in app.reconcilers if one.finalize is not None],
         "left_out": sorted({one.resource.kind for one in app.webhooks if leaves_out_own_namespace(one)}),
         "judged": sorted({one.resource.kind for one in app.webhooks if one.failure_policy == "Fail"}),
     }
@@ -176,6 +177,12 @@ def _webhook(everywhere: dict[str, Any], limited: dict[str, Any]) -> dict[str, s
         "everywhere": _text({where: everywhere[where]}),
         "limited": _text({where: limited[where]}),
     }
+
+
+def _plural(kind: type[Any]) -> str:
+    """Return the name by which kubectl finds a kind whatever else a cluster serves."""
+    resource = api_resource_of(kind)
+    return f"{resource.plural}.{resource.group}" if resource.group else resource.plural
 
 
 def _kinds(own: Iterable[type[Resource[Any, Any]]]) -> list[str]:

@@ -15,6 +15,9 @@ from pathlib import Path
 
 import click
 
+from operatorkit.cli._demo.members import MembersStory
+from operatorkit.cli._demo.stage import NAMESPACE
+from operatorkit.cli._demo.story import Story
 from operatorkit.cli._signals import stop_signals
 from operatorkit.cluster import JSONObject
 from operatorkit.definitions import definitions, own_kinds
@@ -22,25 +25,32 @@ from operatorkit.errors import OperatorKitError
 
 __all__ = ["command"]
 
+_OPERATORS = ("pki", "petset")
 _TO_TRY = (
     "kubectl get pki,certificates,clusterissuers -A",
     "kubectl describe pod payments -n shop",
     "kubectl get certificate payments -n shop -o yaml",
     "kubectl delete secret web-tls -n shop && kubectl get secret web-tls -n shop -w",
     "kubectl explain certificate.spec",
+    "kubectl get pets,pods,controllerrevisions -n shop",
+    "kubectl describe petset db -n shop",
+    "kubectl scale petset db --replicas=5 -n shop && kubectl get pods -n shop -l app=db -w",
+    "operatorkit petset plan db -n shop",
+    "operatorkit petset history db -n shop",
+    "operatorkit petset restart db -n shop",
 )
 
 
 @click.command("demo", short_help="See the bundled operators at work.")
-@click.option("--keep", is_flag=True, help="Leave the control plane and the operator up until Ctrl-C.")
+@click.option("--keep", is_flag=True, help="Leave the control plane and the operators up until Ctrl-C.")
 def command(*, keep: bool) -> None:
-    """Start a control plane, run the pki operator on it, and tell what happens."""
+    """Start a control plane, run the operators pki and petset on it, and tell what happens."""
     asyncio.run(_demo(keep=keep, started=time.monotonic()))
 
 
 async def _demo(*, keep: bool, started: float) -> None:
     """Run everything in one loop: what asks to stop cancels the story wherever it is, and all is cleaned up."""
-    click.secho("operatorkit demo: certificates from a custom resource, errors where their owner looks", bold=True)
+    click.secho("operatorkit demo: certificates for applications, and a database whose updates heal", bold=True)
     with _stopped_by_signals(), contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="operatorkit-demo-")))
         await _tell(stack, folder, started)
@@ -82,61 +92,83 @@ async def _tell(stack: contextlib.ExitStack, folder: Path, started: float) -> No
     try:
         await _chapters(stack, folder, kubeconfig, started)
     except OperatorKitError as error:
-        log = folder / "operator.log"
-        tail = log.read_text().splitlines()[-15:] if log.exists() else []
-        raise OperatorKitError("\n".join([f"the demo failed: {error}", "the operator's last lines:", *tail])) from error
+        raise OperatorKitError("\n".join([f"the demo failed: {error}", *_last_lines(folder)])) from error
+
+
+def _last_lines(folder: Path) -> Iterator[str]:
+    """Yield the end of each operator's log."""
+    for log in sorted(folder.glob("*.log")):
+        yield from (f"last lines of {log.name}:", *log.read_text().splitlines()[-15:])
 
 
 async def _chapters(stack: contextlib.ExitStack, folder: Path, kubeconfig: Path, started: float) -> None:
-    from operatorkit.cli._demo.story import Story
     from operatorkit.cluster import LiveCluster, load_config
 
     warnings: list[str] = []
     async with LiveCluster(load_config(kubeconfig), warn=warnings.append) as api:
         story = Story(api, started=started)
-        story.say("The platform team installs the pki operator")
-        await story.install(_definitions())
+        story.say("The platform team installs the operators pki and petset")
+        namespaces = (*(f"{name}-system" for name in _OPERATORS), NAMESPACE)
+        await story.install([each for name in _OPERATORS for each in _definitions(name)], namespaces=namespaces)
         unevaluated = sum("does not evaluate" in warning for warning in warnings)
         click.echo(
-            f"  (a warning: this control plane does not evaluate their {unevaluated} CEL rules; pki checks itself)"
+            f"  (a warning: this control plane does not evaluate their {unevaluated} CEL rules; the operators check"
+            " themselves)"
         )
-        operator = stack.enter_context(_operator(folder, kubeconfig))
-        click.echo(f"  operatorkit run pki (process {operator.pid})")
-        await story.prepare_the_platform()
-        story.say("A team asks for a certificate for its service")
-        await story.issue_for_the_team()
-        story.say("A request that can never be right is refused at the door")
-        await story.refuse_at_the_door()
-        story.say("A second request has a slip in the namespace: shopp instead of shop")
-        await story.refuse_a_wrong_name()
-        story.say("The team reads what to ask for, and corrects it")
-        await story.correct_it()
+        for name in _OPERATORS:
+            operator = stack.enter_context(_operator(name, folder, kubeconfig))
+            click.echo(f"  operatorkit run {name} (process {operator.pid})")
+        await _tell_of_certificates(story)
+        await _tell_of_members(MembersStory(api, started=started, kubeconfig=kubeconfig))
         story.say("Done: every line above was read back from the API")
 
 
-def _definitions() -> list[JSONObject]:
-    """Return the definitions of the pki operator's own kinds, found as `operatorkit run pki` finds the operator."""
-    (entry_point,) = metadata.entry_points(group="operatorkit.operators", name="pki")
+async def _tell_of_certificates(story: Story) -> None:
+    await story.prepare_the_platform()
+    story.say("A team asks for a certificate for its service")
+    await story.issue_for_the_team()
+    story.say("A request that can never be right is refused at the door")
+    await story.refuse_at_the_door()
+    story.say("A second request has a slip in the namespace: shopp instead of shop")
+    await story.refuse_a_wrong_name()
+    story.say("The team reads what to ask for, and corrects it")
+    await story.correct_it()
+
+
+async def _tell_of_members(story: MembersStory) -> None:
+    story.say("Another team runs a database with three members")
+    await story.create()
+    story.say("An update has a typo in the name of the image: bd:2 instead of db:2")
+    await story.break_it()
+    story.say("The team corrects the name, and does nothing else")
+    await story.correct_it()
+    story.say("The new version turns out to be slow, and the team goes back")
+    await story.roll_back()
+
+
+def _definitions(operator: str) -> list[JSONObject]:
+    """Return the definitions of an operator's own kinds, found as `operatorkit run NAME` finds the operator."""
+    (entry_point,) = metadata.entry_points(group="operatorkit.operators", name=operator)
     return definitions(own_kinds(entry_point.load()))
 
 
 @contextlib.contextmanager
-def _operator(folder: Path, kubeconfig: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Run the pki operator as a process of its own, as it would run in a cluster, and stop it afterwards."""
+def _operator(name: str, folder: Path, kubeconfig: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Run an operator as a process of its own, as it would run in a cluster, and stop it afterwards."""
     options = [
         "--kubeconfig",
         str(kubeconfig),
         "--own-namespace",
-        "pki-system",
+        f"{name}-system",
         "--webhooks",
         "url",
         "--leashed",
         "--scratch",
         str(folder),
     ]
-    with (folder / "operator.log").open("wb") as log:
+    with (folder / f"{name}.log").open("wb") as log:
         process = subprocess.Popen(  # noqa: S603 - our own program
-            [sys.executable, "-m", "operatorkit", "run", "pki", *options],
+            [sys.executable, "-m", "operatorkit", "run", name, *options],
             stdin=subprocess.PIPE,  # the leash: the operator stops when we are gone, however we went
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -154,7 +186,7 @@ def _operator(folder: Path, kubeconfig: Path) -> Iterator[subprocess.Popen[bytes
 
 async def _leave_up(kubeconfig: Path) -> None:
     click.echo()
-    click.secho("The control plane and the operator stay up until Ctrl-C. In another terminal:", bold=True)
+    click.secho("The control plane and the operators stay up until Ctrl-C. In another terminal:", bold=True)
     click.echo(f"  export KUBECONFIG={kubeconfig}")
     for line in _TO_TRY:
         click.echo(f"  {line}")

@@ -384,7 +384,7 @@ class LiveCluster:
         if isinstance(body, str):
             body = body.encode()
         if body is not None:
-            data = body if isinstance(body, bytes) else _json.dumps(body)
+            data = body if isinstance(body, bytes) else _json.dumps_to_send(body)
             headers = {"Content-Type": content_type, **headers}
         harmless_twice = method in {"GET", "HEAD", "OPTIONS"} or content_type == PatchType.APPLY.value
         for tries in range(1, _TRIES + 1):

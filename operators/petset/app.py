@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from kubernetes.client.models import V1Node, V1Pod
+
 from operatorkit import Operator
 from operators.petset.api import PetSet
 
@@ -10,3 +12,5 @@ __all__ = ["app"]
 app = Operator("petset")
 
 app.needs(PetSet, "get", reason="one live read before anything is adopted")
+app.needs(V1Pod, "create", subresource="eviction", reason="available members are evicted, so that budgets hold")
+app.needs(V1Node, "get", reason="a live read proves that a node is gone before a name is used again")

@@ -187,8 +187,10 @@ def release(name: str, kubeconfig: str | None, context: str | None, namespace: s
 async def _release(api: ClusterAPI, name: str, where: str) -> list[str]:
     from kubernetes.client.models import V1Pod
 
+    from operatorkit.names import PREFIX, shorten
     from operatorkit.resource import api_resource_of
     from operators.petset.api import PetSet
+    from operators.petset.app import app
     from operators.petset.identity import FINALIZER
 
     released = []
@@ -201,7 +203,8 @@ async def _release(api: ClusterAPI, name: str, where: str) -> list[str]:
             await _drop_finalizers(api, pods, pod, [FINALIZER])
             released.append(f"pod/{metadata['name']} released")
     written = pets.write()
-    own = [each for each in written["metadata"].get("finalizers") or () if each.endswith("operatorkit.dev/finalizer")]
+    engines = f"{PREFIX}/{shorten(app.name)}"
+    own = [each for each in written["metadata"].get("finalizers") or () if each == engines]
     if own:
         await _drop_finalizers(api, PetSet.api_resource(), written, own)
         released.append(f"petset.{PetSet.api_resource().group}/{name} released")

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from kubernetes.client.models import V1ControllerRevision, V1PersistentVolumeClaim, V1Pod
+from kubernetes.client.models import V1ControllerRevision, V1Node, V1PersistentVolumeClaim, V1Pod
 
 from operatorkit import Context
 from operatorkit.cluster import PatchType
@@ -22,7 +22,7 @@ from operators.petset.api import PetSet, RollbackStatus
 from operators.petset.identity import ANNOTATION_OVERRIDE, FINALIZER, LABEL_REVISION
 from operators.petset.objects import claim_of, identity_labels, owner_reference, pod_of, revision_object
 from operators.petset.plan import Plan
-from operators.petset.state import Member, Snapshot
+from operators.petset.state import Held, Member, Snapshot
 from operators.petset.steps import (
     AdoptPod,
     CreateClaim,
@@ -47,13 +47,16 @@ __all__ = ["execute"]
 
 _MANAGER = "petset"
 _PODS = api_resource_of(V1Pod)
+_NODES = api_resource_of(V1Node)
 _CLAIMS = api_resource_of(V1PersistentVolumeClaim)
 _REVISIONS = api_resource_of(V1ControllerRevision)
 _LARGEST_BATCH = 500
 
 
-async def execute(pets: PetSet, seen: Snapshot, plan: Plan, ctx: Context) -> None:
+async def execute(pets: PetSet, seen: Snapshot, plan: Plan, ctx: Context) -> tuple[Held, ...]:
     """Execute the steps of a plan in order; consecutive creations of pods go in batches of 1, 2, 4 and so on.
+
+    Returns the evictions that a PodDisruptionBudget does not allow now: the other steps are executed all the same.
 
     Raises Conflict when an object changed meanwhile, and ClusterError, after an Event that names the object.
     """
@@ -68,6 +71,7 @@ async def execute(pets: PetSet, seen: Snapshot, plan: Plan, ctx: Context) -> Non
         if not isinstance(step, CreateMember):
             await run.execute(step)
     await run.create_all(pending)
+    return tuple(run.held)
 
 
 class _Execution:
@@ -81,6 +85,7 @@ class _Execution:
         known = {revision.name: revision.data for revision in seen.revisions}
         self._data = {**known, plan.target.history.update.name: plan.target.history.update.data}
         self._namespace = pets.metadata.namespace
+        self.held: list[Held] = []
 
     async def create_all(self, steps: Sequence[CreateMember]) -> None:
         """Create pods in doubling batches, so that a quota or a bad template fails once and not 500 times."""
@@ -153,6 +158,14 @@ class _Execution:
         await self._patch(_PODS, member.pod, {"metadata": metadata})
 
     async def _unprotect(self, member: Member) -> None:
+        """Let go of a member's name; that its node is gone is proved by a live read: a cache may not show it yet."""
+        if member.node_missing:
+            try:
+                await self._ctx.api.get(_NODES, member.node)
+            except NotFound:
+                pass
+            else:
+                raise Conflict(f"node {member.node} of pod {member.pod} exists, which the cache did not show")
         await self._patch(
             _PODS, member.pod, {"metadata": {"uid": member.uid, "$deleteFromPrimitiveList/finalizers": [FINALIZER]}}
         )
@@ -177,10 +190,12 @@ class _Execution:
             await self._ctx.api.create(_PODS, body, namespace=self._namespace, name=member.pod, subresource="eviction")
         except NotFound:
             return
-        except Throttled:
-            raise
-        except Conflict:
-            raise
+        except (Conflict, Throttled) as error:
+            why_held = next((cause.message for cause in error.causes if cause.reason == "DisruptionBudget"), None)
+            if why_held is None:
+                raise
+            self.held.append(Held(member.pod, why_held))
+            return
         except ClusterError as error:
             await self._tell(
                 "Warning", reasons.FAILED_DELETE, f"Find out why pod {member.pod} cannot be evicted: {error}"

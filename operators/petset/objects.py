@@ -129,7 +129,10 @@ def claim_of(pets: PetSet, template: str, ordinal: int, *, owner: ClaimOwner) ->
 
 
 def revision_object(pets: PetSet, revision: Revision) -> JSON:
-    """Return the ControllerRevision of a template."""
+    """Return the ControllerRevision of a template.
+
+    Its data has sorted keys: an API server compares their bytes, and a patch may sort them.
+    """
     labels = {**(pets.spec.selector.match_labels or {}), LABEL_REVISION: revision.name.rpartition("-")[2]}
     return {
         "apiVersion": "apps/v1",
@@ -140,9 +143,16 @@ def revision_object(pets: PetSet, revision: Revision) -> JSON:
             "labels": labels,
             "ownerReferences": [owner_reference(pets)],
         },
-        "data": copy.deepcopy(dict(revision.data)),
+        "data": _sorted(revision.data),
         "revision": revision.number,
     }
+
+
+def _sorted(value: Any) -> Any:
+    """Return a copy of a JSON value in which the keys of every object are in order."""
+    if isinstance(value, Mapping):
+        return {name: _sorted(value[name]) for name in sorted(value)}
+    return [_sorted(item) for item in value] if isinstance(value, list) else value
 
 
 def service_of(pets: PetSet) -> V1Service:

@@ -17,6 +17,7 @@ from kubernetes.client.models import (
     V1OwnerReference,
     V1PersistentVolumeClaim,
     V1Pod,
+    V1PodDisruptionBudget,
 )
 
 from operatorkit import ObjectKey, ObjectReader, Reader
@@ -34,9 +35,22 @@ from operators.petset.ordinals import desired_ordinals, parse_ranges
 from operators.petset.selector import matches
 from operators.petset.state import Claim, ClaimOwner, Failure, Member, Orphan, Snapshot
 
-__all__ = ["POD_INDEX", "observe", "pod_index", "sets_of_claim", "sets_of_pod"]
+__all__ = [
+    "NODE_INDEX",
+    "POD_INDEX",
+    "allows_more",
+    "node_index",
+    "observe",
+    "pod_index",
+    "sets_of_budget",
+    "sets_of_claim",
+    "sets_of_node",
+    "sets_of_pod",
+    "taints_changed",
+]
 
 POD_INDEX = "set"
+NODE_INDEX = "node"
 _HELD = {
     "CrashLoopBackOff",
     "CreateContainerConfigError",
@@ -85,6 +99,55 @@ def sets_of_claim(claim: V1PersistentVolumeClaim, reader: Reader) -> Iterable[Ob
         for pets in reader.list(PetSet, namespace=namespace)
         if f"-{pets.metadata.name}-" in name and pets.spec.volume_claim_templates
     ]
+
+
+def node_index(pod: V1Pod) -> Iterable[str]:
+    """Index a pod with memberSafety Strict by its node, whose end frees the pod's name."""
+    protected = pod.metadata is not None and FINALIZER in (pod.metadata.finalizers or ())
+    return [pod.spec.node_name] if protected and pod.spec is not None and pod.spec.node_name else []
+
+
+def sets_of_node(node: V1Node, reader: Reader) -> Iterable[ObjectKey]:
+    """Return the sets with members on a node whose names are taken until it is known that they have stopped."""
+    name = node.metadata.name if node.metadata is not None else None
+    found = reader.list(V1Pod, index=(NODE_INDEX, name)) if name else []
+    return {key for pod in found for key in sets_of_pod(pod, reader)}
+
+
+def taints_changed(old: V1Node | None, new: V1Node) -> bool:
+    """Tell whether a node has other taints than before; it may be out of service."""
+    return old is None or _taints(old) != _taints(new)
+
+
+def _taints(node: V1Node) -> set[str]:
+    return {taint.key for taint in (node.spec.taints if node.spec is not None else None) or ()}
+
+
+def sets_of_budget(budget: V1PodDisruptionBudget, reader: Reader) -> Iterable[ObjectKey]:
+    """Return the sets whose members a PodDisruptionBudget selects; one with an empty selector selects all."""
+    selector = budget.spec.selector if budget.spec is not None else None
+    if selector is None or budget.metadata is None:
+        return []
+    everything = not selector.match_labels and not selector.match_expressions
+    return [
+        pets.key
+        for pets in reader.list(PetSet, namespace=budget.metadata.namespace)
+        if everything or matches(selector, _template_labels(pets))
+    ]
+
+
+def allows_more(old: V1PodDisruptionBudget | None, new: V1PodDisruptionBudget) -> bool:
+    """Tell whether a budget allows more evictions than before."""
+    return _allowed(new) > (_allowed(old) if old is not None else 0)
+
+
+def _allowed(budget: V1PodDisruptionBudget) -> int:
+    return int(budget.status.disruptions_allowed or 0) if budget.status is not None else 0
+
+
+def _template_labels(pets: PetSet) -> dict[str, str]:
+    metadata = pets.spec.template.metadata
+    return dict(metadata.labels or {}) if metadata is not None else {}
 
 
 # The snapshot ---------------------------------------------------------------------------------------------------------
@@ -229,8 +292,17 @@ def _member(pets: PetSet, pod: V1Pod, ordinal: int, reader: ObjectReader) -> Mem
         labels_correct=all(labels.get(name) == value for name, value in wanted.items()),
         protected=FINALIZER in (metadata.finalizers or ()),
         releasable=terminating and _is_stopped(pod, reader),
-        node=(pod.spec.node_name if pod.spec is not None else None) or "",
+        node=_node_name(pod),
+        node_missing=terminating and _node_name(pod) != "" and _node(pod, reader) is None,
     )
+
+
+def _node_name(pod: V1Pod) -> str:
+    return (pod.spec.node_name if pod.spec is not None else None) or ""
+
+
+def _node(pod: V1Pod, reader: ObjectReader) -> V1Node | None:
+    return reader.get(V1Node, _node_name(pod), namespace="")
 
 
 def _condition(pod: V1Pod, type_: str) -> Any:
@@ -287,19 +359,18 @@ def _failure(pod: V1Pod) -> Failure | None:
 
 def _is_stopped(pod: V1Pod, reader: ObjectReader) -> bool:
     """Tell whether a terminating pod's containers are known to run no more: by the kubelet, or by the node's end."""
-    node_name = pod.spec.node_name if pod.spec is not None else None
-    if not node_name:
+    if not _node_name(pod):
         return True  # never started
-    node = reader.get(V1Node, node_name, namespace="")
-    if node is None:
-        return True
-    taints = (node.spec.taints if node.spec is not None else None) or ()
-    if any(taint.key == _OUT_OF_SERVICE for taint in taints):
+    node = _node(pod, reader)
+    if node is None or _OUT_OF_SERVICE in _taints(node):
         return True
     status = pod.status
     if status is None:
         return False
     if status.phase in {"Failed", "Succeeded"}:
         return True
+    init = status.init_container_statuses or ()
+    if any(each.state is not None and each.state.running is not None for each in init):
+        return False  # a sidecar runs on after the containers that it serves
     statuses = [*(status.container_statuses or ()), *(status.ephemeral_container_statuses or ())]
     return bool(statuses) and all(each.state is not None and each.state.terminated is not None for each in statuses)

@@ -11,6 +11,7 @@ __all__ = [
     "ALL_MEMBERS_AVAILABLE",
     "COMPLETE",
     "DEGRADED",
+    "DISRUPTION_BUDGET",
     "FAILED_CREATE",
     "FAILED_DELETE",
     "HEALTHY",
@@ -43,6 +44,8 @@ DEGRADED: Final = "MemberFailing"
 """Condition Degraded: a member cannot start or crashes; the message names pod, container and reason."""
 HEALTHY: Final = "Healthy"
 """Condition Degraded is False: no member fails."""
+DISRUPTION_BUDGET: Final = "DisruptionBudget"
+"""Condition Progressing: a PodDisruptionBudget does not allow an eviction now; the message names pod and budget."""
 TERMINATING: Final = "Terminating"
 """Condition Progressing: the PetSet is being deleted and its members are removed in order."""
 ROLLED_BACK: Final = "RolledBack"

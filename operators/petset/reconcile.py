@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 from kubernetes.client.models import (
@@ -21,24 +22,42 @@ from operators.petset.api import PetSet
 from operators.petset.app import app
 from operators.petset.execute import execute
 from operators.petset.objects import budget_of, selector_text, service_of
-from operators.petset.observe import POD_INDEX, observe, pod_index, sets_of_claim, sets_of_pod
+from operators.petset.observe import (
+    NODE_INDEX,
+    POD_INDEX,
+    allows_more,
+    node_index,
+    observe,
+    pod_index,
+    sets_of_budget,
+    sets_of_claim,
+    sets_of_node,
+    sets_of_pod,
+    taints_changed,
+)
 from operators.petset.plan import Plan, plan
-from operators.petset.state import Snapshot
+from operators.petset.state import Held, Snapshot
 from operators.petset.status import conditions_of, fill_status
 from operators.petset.steps import DeleteMember, EvictMember, RollBack, WaitFor
 
 __all__ = ["finalize_petset", "reconcile_petset"]
 
 _RETRY = timedelta(seconds=15)
+_SHORTEST = timedelta(milliseconds=100)
 
 app.index(V1Pod, POD_INDEX, pod_index)
-app.reads(V1Node)
+app.index(V1Pod, NODE_INDEX, node_index)
 
 
 @app.reconcile(
     PetSet,
     owns=[V1Pod, V1PersistentVolumeClaim, V1ControllerRevision, V1Service, V1PodDisruptionBudget],
-    watches=[Watch(V1Pod, to=sets_of_pod), Watch(V1PersistentVolumeClaim, to=sets_of_claim)],
+    watches=[
+        Watch(V1Pod, to=sets_of_pod),
+        Watch(V1PersistentVolumeClaim, to=sets_of_claim),
+        Watch(V1PodDisruptionBudget, to=sets_of_budget, predicate=allows_more),
+        Watch(V1Node, to=sets_of_node, predicate=taints_changed),
+    ],
     workers=8,
 )
 async def reconcile_petset(pets: PetSet, ctx: Context) -> Requeue | None:
@@ -62,17 +81,18 @@ async def _sync(pets: PetSet, ctx: Context) -> Requeue | None:
     """Run one sync; the status is written also when a step fails."""
     seen = observe(pets, ctx, ctx.clock.now())
     decided = plan(seen)
+    held: tuple[Held, ...] = ()
     try:
-        await execute(pets, seen, decided, ctx)
+        held = await execute(pets, seen, decided, ctx)
     finally:
-        await _report(pets, seen, decided, ctx)
+        await _report(pets, seen, decided, held, ctx)
     return _requeue(seen, decided)
 
 
-async def _report(pets: PetSet, seen: Snapshot, decided: Plan, ctx: Context) -> None:
+async def _report(pets: PetSet, seen: Snapshot, decided: Plan, held: Sequence[Held], ctx: Context) -> None:
     fill_status(pets.status, seen, decided, selector=selector_text(pets), generation=pets.metadata.generation)
     notices = []
-    for report in conditions_of(seen, decided):
+    for report in conditions_of(seen, decided, held):
         ctx.condition(report.type, report.status, report.reason, report.message)
         if report.type == "Degraded" and report.status:
             notices.append(
@@ -82,15 +102,14 @@ async def _report(pets: PetSet, seen: Snapshot, decided: Plan, ctx: Context) -> 
 
 
 def _requeue(seen: Snapshot, decided: Plan) -> Requeue | None:
-    """Come back at once after a rollback, and when time alone changes something."""
+    """Come back at once after a rollback, when time alone changes something, and where no event may tell."""
     if any(isinstance(step, RollBack) for step in decided.steps):
         return Requeue()
-    if decided.recheck_at is not None:
-        return Requeue(after=max(decided.recheck_at - seen.now, timedelta(milliseconds=100)))
-    if any(isinstance(step, EvictMember | DeleteMember) for step in decided.steps):
-        return Requeue(after=_RETRY)
+    moments = [decided.recheck_at] if decided.recheck_at is not None else []
     names_taken = any(isinstance(step, WaitFor) and step.reason == reasons.NAME_CONFLICT for step in decided.steps)
-    return Requeue(after=_RETRY) if names_taken else None
+    if names_taken or any(isinstance(step, EvictMember | DeleteMember) for step in decided.steps):
+        moments.append(seen.now + _RETRY)
+    return Requeue(at=max(min(moments), seen.now + _SHORTEST)) if moments else None
 
 
 async def _apply_service_and_budget(pets: PetSet, ctx: Context) -> None:

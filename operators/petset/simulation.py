@@ -56,6 +56,7 @@ class Simulation:
         self._orphans = {orphan.pod: orphan for orphan in seen.orphans}
         self._occupied = seen.occupied
         self._serial = 0
+        self._written: tuple[object, dict[str, Any]] | None = None
 
     def snapshot(self) -> Snapshot:
         """Return what `observe` would."""
@@ -64,7 +65,7 @@ class Simulation:
             uid=self.pets.metadata.uid or "",
             spec=self.pets.spec,
             status=self.pets.status,
-            template=self.pets.write()["spec"]["template"],
+            template=self._template(),
             now=self.now,
             deleting=self.pets.metadata.deletion_timestamp is not None,
             members=dict(self.members),
@@ -74,6 +75,13 @@ class Simulation:
             revisions=tuple(self.revisions.values()),
             occupied=self._occupied,
         )
+
+    def _template(self) -> dict[str, Any]:
+        """Return the template as JSON; it is written once for each object."""
+        template = self.pets.spec.template
+        if self._written is None or self._written[0] is not template:
+            self._written = (template, self.pets.write()["spec"]["template"])
+        return self._written[1]
 
     def sync(self) -> Plan:
         """Plan once, execute the plan, and write the status."""

@@ -15,7 +15,7 @@ from operators.petset.api import PetSetSpec, PetSetStatus
 from operators.petset.identity import pod_name
 from operators.petset.ordinals import desired_ordinals, parse_ranges
 
-__all__ = ["Claim", "ClaimOwner", "Failure", "Member", "Orphan", "Snapshot"]
+__all__ = ["Claim", "ClaimOwner", "Failure", "Held", "Member", "Orphan", "Snapshot"]
 
 ClaimOwner = Literal["", "set", "pod"]
 
@@ -39,7 +39,7 @@ class Member:
 
     `available_at` is when it is, or was, ready for minReadySeconds; None while it is not ready. `never_ready` says
     that it never was since it was created. `releasable` says that a terminating pod's containers are known to be
-    stopped, so that its name may be used again.
+    stopped, so that its name may be used again; `node_missing` that this follows from a node that is not in the cache.
     """
 
     pod: str
@@ -58,6 +58,7 @@ class Member:
     protected: bool = False
     releasable: bool = False
     node: str = ""
+    node_missing: bool = False
 
     @property
     def finished(self) -> bool:
@@ -67,6 +68,14 @@ class Member:
     def is_available(self, now: datetime) -> bool:
         """Tell whether it has been ready for minReadySeconds and is not terminating."""
         return not self.terminating and self.available_at is not None and self.available_at <= now
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A member whose eviction a PodDisruptionBudget does not allow now, and why, in the API server's words."""
+
+    pod: str
+    why: str
 
 
 @dataclass(frozen=True, slots=True)

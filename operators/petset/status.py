@@ -5,7 +5,7 @@ What belongs here: what a snapshot and a plan mean to a reader. What does not: w
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from operatorkit.resource import write
@@ -14,7 +14,7 @@ from operators.petset import reasons
 from operators.petset.api import ClaimStatus, MemberStatus, PetSetStatus, RollbackStatus
 from operators.petset.identity import claim_name
 from operators.petset.plan import Plan
-from operators.petset.state import Member, Snapshot
+from operators.petset.state import Held, Member, Snapshot
 
 __all__ = ["Report", "conditions_of", "fill_status"]
 
@@ -98,9 +98,9 @@ def _volumes(seen: Snapshot, plan: Plan) -> Iterator[ClaimStatus]:
             )
 
 
-def conditions_of(seen: Snapshot, plan: Plan) -> list[Report]:
-    """Return Available, Progressing and Degraded."""
-    return [_available(seen, plan), _progressing(seen, plan), _degraded(seen, plan)]
+def conditions_of(seen: Snapshot, plan: Plan, held: Sequence[Held] = ()) -> list[Report]:
+    """Return Available, Progressing and Degraded; `held` are the evictions that were not allowed."""
+    return [_available(seen, plan), _progressing(seen, plan, held), _degraded(seen, plan)]
 
 
 def _available(seen: Snapshot, plan: Plan) -> Report:
@@ -115,15 +115,17 @@ def _available(seen: Snapshot, plan: Plan) -> Report:
     return Report("Available", True, reasons.ALL_MEMBERS_AVAILABLE, f"All {len(plan.desired)} members are available")
 
 
-def _progressing(seen: Snapshot, plan: Plan) -> Report:
+def _progressing(seen: Snapshot, plan: Plan, held: Sequence[Held]) -> Report:
     if seen.deleting:
         waiting = plan.waiting
         message = f"Waiting for {waiting.what}" if waiting is not None else "The members are removed"
         return Report("Progressing", True, reasons.TERMINATING, message)
     if plan.stalled:
         limit = seen.spec.update_strategy.rolling_update.progress_deadline_seconds
-        message = f"No progress for {limit} s: {_failures(seen) or plan.decision.message}"
+        message = f"No progress for {limit} s: {_failures(seen) or _held(held) or plan.decision.message}"
         return Report("Progressing", False, reasons.PROGRESS_DEADLINE_EXCEEDED, message)
+    if held:
+        return Report("Progressing", True, reasons.DISRUPTION_BUDGET, f"Waiting for {_held(held)}")
     waiting = plan.waiting
     if plan.decision.phase is Phase.PAUSED and seen.spec.update_strategy.rolling_update.paused:
         return Report("Progressing", None, reasons.PAUSED, "The update is paused: set rollingUpdate.paused to false")
@@ -141,6 +143,13 @@ def _degraded(seen: Snapshot, plan: Plan) -> Report:
     if plan.stalled:
         return Report("Degraded", True, reasons.PROGRESS_DEADLINE_EXCEEDED, plan.decision.message)
     return Report("Degraded", False, reasons.HEALTHY, "No member fails")
+
+
+def _held(held: Sequence[Held]) -> str:
+    """Return which evictions are waited for, and why; "" for none."""
+    if not held:
+        return ""
+    return f"the eviction of {_listed([each.pod for each in held])} to be allowed ({held[0].why})"
 
 
 def _failures(seen: Snapshot) -> str:

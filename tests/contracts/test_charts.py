@@ -11,7 +11,7 @@ from operatorkit.chart import crd_chart, operator_chart
 from operatorkit.cli._load import load
 
 CHARTS = Path(__file__).resolve().parents[2] / "charts"
-OPERATORS = ("attestation", "pki")
+OPERATORS = ("attestation", "petset", "pki")
 
 
 @pytest.mark.parametrize("name", OPERATORS)

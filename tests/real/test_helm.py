@@ -52,12 +52,20 @@ def objects(text: str, kind: str) -> list[dict[str, Any]]:
     return [one for one in yaml.safe_load_all(text) if one and one["kind"] == kind]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, "petset-crds", "petset"])
 def test_helm_finds_no_fault(helm, name):
     done = helm("lint", "--strict", CHARTS / name)
     assert done.returncode == 0, done.stdout
     assert "[WARNING]" not in done.stdout + done.stderr
     assert "[ERROR]" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(("namespace", "where"), [("", "--all-namespaces"), ("team", "--namespace team")])
+def test_the_notes_of_petset_say_what_to_delete_before_it_is_removed(helm, namespace, where):
+    options = ("--namespace", "petset-system", "--set", f"watchNamespace={namespace}", "--dry-run=client")
+    done = helm("install", "petset", CHARTS / "petset", *options)
+    assert done.returncode == 0, done.stderr
+    assert f"  kubectl delete petsets.apps.operatorkit.dev --all {where}\n" in done.stdout
 
 
 def test_the_definitions_that_helm_renders_are_those_of_the_classes(helm):

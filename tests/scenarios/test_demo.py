@@ -63,7 +63,7 @@ def test_the_demo_shows_the_error_at_the_pod_and_the_recovery(marker: str) -> No
     assert "spec.dnsNames[0]" in told
     assert "spec.dnsNames[1]" in told
     assert "spec.duration" in told
-    waiting, _, recovered = told.partition("corrects it")
+    waiting, _, recovered = told.partition("Another team")[0].partition("corrects it")
     assert "ContainerCreating" in waiting
     (denied,) = (line for line in waiting.splitlines() if "DeniedByPolicy" in line)
     assert "Did you mean" in denied
@@ -73,6 +73,27 @@ def test_the_demo_shows_the_error_at_the_pod_and_the_recovery(marker: str) -> No
     assert "CertificateIssued" in recovered
     assert "Running" in recovered
     assert "Traceback" not in told + done.stderr
+    check_the_members(told.partition("Another team")[2])
+
+
+def check_the_members(told: str) -> None:
+    """Check what the demo prints about the PetSet: creation in order, the reason of a failure, recovery, rollback."""
+    created, _, rest = told.partition("An update")
+    assert [line for line in created.splitlines() if "is ready" in line] == [f"  pod/db-{n} is ready" for n in range(3)]
+    broken, _, rest = rest.partition("The team corrects")
+    at_the_set, _, at_the_pod = broken.partition("kubectl describe pod db-2")
+    (degraded,) = (line for line in at_the_set.splitlines() if "Degraded:" in line)
+    assert "MemberFailing" in degraded
+    why = "db-2: container db: ImagePullBackOff: Back-off pulling image"
+    assert [line for line in at_the_set.splitlines() if "Warning" in line and "MemberFailing" in line and why in line]
+    assert "Reason:     ImagePullBackOff" in at_the_pod
+    assert "BackOff" in at_the_pod.partition("Events:")[2]
+    corrected, _, back = rest.partition("goes back")
+    assert "replaced db-2" in corrected
+    history = [line.split() for line in back.splitlines() if "registry.example" in line and "db-" in line]
+    assert [row[2] for row in history] == ["registry.example/db:1", "registry.example/bd:2", "registry.example/db:2"]
+    assert f"rolled back to {history[0][1]}" in back
+    assert "run registry.example/db:1 again" in back
 
 
 def interrupt(marker: str, folder: Path, until: str, number: signal.Signals) -> subprocess.CompletedProcess[str]:
@@ -99,7 +120,9 @@ def interrupt(marker: str, folder: Path, until: str, number: signal.Signals) -> 
     return subprocess.CompletedProcess(process.args, process.returncode, text)
 
 
-@pytest.mark.parametrize("until", ["is ready at", "operatorkit run pki", "asks for a certificate", "until Ctrl-C"])
+@pytest.mark.parametrize(
+    "until", ["is ready at", "operatorkit run pki", "asks for a certificate", "bd:2", "until Ctrl-C"]
+)
 def test_an_interrupted_demo_leaves_no_process_behind(marker: str, until: str, tmp_path: Path) -> None:
     done = interrupt(marker, tmp_path, until, signal.SIGINT)
     assert done.returncode in (0, 130), done.stdout

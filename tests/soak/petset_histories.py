@@ -5,7 +5,8 @@
 
 What is judged: at most one pod of an identity (always, as names are), none beside one whose containers may still run
 (Strict); order of creation and removal; the budget of an update; that the repair takes no member that could come back;
-that a set left in peace ends with all members available at its revision, and then does nothing.
+that a set left in peace ends with all members available at its revision, and then does nothing; and that a deleted one
+loses its members in order.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ __all__ = ["Verdict", "live"]
 
 _STEPS = 120
 _PEACE_ROUNDS = 400
+_IDLE_ROUNDS = 10
+_SHARE_DELETED = 0.15
 _IMAGES = ["web:1", "web:2", "web:3", "bad:1", "bad:2"]
 
 
@@ -75,6 +78,7 @@ class _Cluster(World):
         self.rng = rng
         self.verdict = verdict
         self.lost: set[str] = set()  # uids of pods on lost nodes
+        self.forced: set[str] = set()  # uids of pods that were deleted by force: only finalizers keep them
         self.running: dict[int, set[str]] = {}  # uids of pods whose containers run, by ordinal
         self.fresh = True  # whether the plan at work was made from what is
 
@@ -131,6 +135,9 @@ class _Cluster(World):
                 recreated = spec.update_strategy.type == "Recreate"
                 if ordered and not recreated and not available.issuperset(before):
                     self.wrong(f"{step.pod} is created before {sorted(set(before) - available)} are available")
+                left = [o for o, each in self.members.items() if o in desired and each.revision != step.revision]
+                if recreated and left and not spec.update_strategy.rolling_update.paused:
+                    self.wrong(f"{step.pod} is created while {left} of other revisions are left, in Recreate")
                 if self.pets.metadata.deletion_timestamp is not None:
                     self.wrong(f"{step.pod} is created though the set is deleted")
             case DeleteMember(member=member) | EvictMember(member=member):
@@ -170,10 +177,14 @@ class _Cluster(World):
         self.running.setdefault(step.ordinal, set()).add(self.members[step.ordinal].uid)
 
     def after_a_while(self, member: Member) -> Member | None:
-        if member.uid in self.lost:
+        if member.uid in self.forced and not member.protected:
+            after = None  # whether its containers have stopped is another matter
+        elif member.uid in self.lost:
             return member  # nobody reports of it
-        after = super().after_a_while(member)
-        if after is None or after.releasable or after.finished:
+        else:
+            after = super().after_a_while(member)
+        stopped = after is None or after.releasable or after.finished
+        if stopped and member.uid not in self.lost:
             self.running.get(member.ordinal, set()).discard(member.uid)
         return after
 
@@ -181,7 +192,7 @@ class _Cluster(World):
         """Let somebody or something change something; return what."""
         rng = self.rng
         actions = [self._edit, self._edit, self._edit, self._flap, self._kill, self._fail, self._lose, self._find]
-        return rng.choice(actions)()
+        return rng.choice([*actions, self._force])()
 
     def _edit(self) -> str:
         rng = self.rng
@@ -206,6 +217,11 @@ class _Cluster(World):
         )
         self.change(**change)
         return f"edit {change}"
+
+    def template_image(self) -> str:
+        """Return the image of the template."""
+        containers = self.pets.spec.template.spec.containers
+        return str(containers[0].image)
 
     def _pick(self) -> int | None:
         return self.rng.choice(sorted(self.members)) if self.members else None
@@ -241,10 +257,26 @@ class _Cluster(World):
             self.members[ordinal] = replace(member, ready=False, available_at=None, terminating=True)
         return f"lose the node of {ordinal}"
 
+    def _force(self) -> str:
+        """Delete a pod by force, as people do with those of lost nodes, and as the garbage collector of pods does."""
+        ordinal = self._pick()
+        if ordinal is not None:
+            member = self.members[ordinal]
+            self.forced.add(member.uid)
+            self.members[ordinal] = replace(member, ready=False, available_at=None, terminating=True)
+        return f"delete {ordinal} by force"
+
     def _find(self) -> str:
         """Let lost nodes come back, or be declared out of service."""
-        self.lost.clear()
+        self.come_back()
         return "nodes are back"
+
+    def come_back(self) -> None:
+        """Let kubelets stop the containers of pods that are not there any more."""
+        self.lost.clear()
+        for ordinal, uids in self.running.items():
+            member = self.members.get(ordinal)
+            uids.intersection_update({member.uid} if member is not None else ())
 
 
 class _Refused(Exception):  # noqa: N818 - what a conflict is to the operator: the end of this sync
@@ -264,7 +296,10 @@ def live(seed: int, *, steps: int = _STEPS) -> Verdict:
         seen, old = _observed(cluster, old, rng)
         verdict.log += _sync(cluster, seen, rng)
         cluster.pass_time(rng.choice([1, 1, 1, 5]))
-    _judge_peace(cluster, verdict)
+    if rng.random() < _SHARE_DELETED:
+        _judge_deletion(cluster, verdict)
+    else:
+        _judge_peace(cluster, verdict)
     return verdict
 
 
@@ -295,21 +330,45 @@ def _sync(cluster: _Cluster, seen: Snapshot, rng: random.Random) -> list[str]:
 
 def _judge_peace(cluster: _Cluster, verdict: Verdict) -> None:
     """Leave the set in peace, with a template that works: it must converge, and then do nothing."""
-    cluster.lost.clear()
+    cluster.come_back()
     cluster.fresh = False
-    cluster.change(image="web:9", updateStrategy={"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1}})
+    image = cluster.template_image()
+    if cluster.pets.status.rollback is not None or image in cluster.broken or cluster.rng.random() < 0.5:
+        image = "web:9"
+    cluster.change(image=image, updateStrategy={"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1}})
+    idle = 0
     for _ in range(_PEACE_ROUNDS):
         seen = cluster.snapshot()
         decided = plan(seen)
+        idle = 0 if decided.steps else idle + 1
+        if idle > _IDLE_ROUNDS:
+            break
         for step in decided.steps:
             cluster.execute(step)
         fill_status(cluster.pets.status, seen, decided, selector="", generation=1)
         cluster.pass_time()
     desired = [cluster.snapshot().pod(ordinal) for ordinal in cluster.snapshot().desired()]
-    if cluster.states() != dict.fromkeys(desired, "web:9"):
-        cluster.wrong(f"not converged: {cluster.states()}, wanted {desired}")
+    if cluster.states() != dict.fromkeys(desired, image):
+        cluster.wrong(f"not converged: {cluster.states()}, wanted {desired} with {image}")
     if left := plan(cluster.snapshot()).steps:
         cluster.wrong(f"still at work when all is well: {left}")
+
+
+def _judge_deletion(cluster: _Cluster, verdict: Verdict) -> None:
+    """Delete the set: its members must go, in order, and then nothing is left to do."""
+    cluster.come_back()
+    cluster.delete()
+    verdict.log.append("delete the set")
+    cluster.fresh = True
+    for _ in range(_PEACE_ROUNDS):
+        decided = plan(cluster.snapshot())
+        if not decided.steps:
+            break
+        for step in decided.steps:
+            cluster.execute(step)
+        cluster.pass_time()
+    if cluster.members:
+        cluster.wrong(f"not deleted: {cluster.states()} are left, and nothing or too much is done")
 
 
 def main() -> int:

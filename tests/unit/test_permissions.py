@@ -70,6 +70,16 @@ def test_requests_past_the_caches_are_declared_with_their_reason():
         app.needs(V1ReplicaSet, "get", reason="")
 
 
+def test_a_request_of_a_subresource_is_a_permission_of_that_alone():
+    app = declared()
+    app.needs(V1ReplicaSet, "patch", subresource="scale", reason="it is scaled")
+    found = [(p.verb, p.resource) for p in permissions(app) if p.resource.startswith("replicasets")]
+    assert found == [("patch", "replicasets/scale")]
+    for wrong in ("replicasets/scale", "Scale", "scale 2"):
+        with pytest.raises(DefinitionError, match=f"subresource='{wrong}'"):
+            app.needs(V1ReplicaSet, "patch", subresource=wrong, reason="it is scaled")
+
+
 def test_what_is_missed_on_some_clusters_only_is_not_required():
     assert {p.resource for p in permissions(declared()) if not p.required} == {"keys/finalizers"}
 

@@ -36,10 +36,10 @@ class Stateful:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    async def create(self, *, image="web:1", container=None, **spec):
+    async def create(self, *, image="web:1", container=None, grace_seconds=0, **spec):
         app_container = {"name": "app", "image": image, **(container or {})}
         template = {"metadata": {"labels": LABELS}, "spec": {"containers": [app_container]}}
-        template["spec"]["terminationGracePeriodSeconds"] = 0
+        template["spec"]["terminationGracePeriodSeconds"] = grace_seconds
         body = {
             "apiVersion": PetSet.api_version,
             "kind": "PetSet",
@@ -54,6 +54,46 @@ class Stateful:
     async def set_image(self, image, **container):
         containers = [{"name": "app", "image": image, **container}]
         await self.change({"spec": {"template": {"spec": {"containers": containers}}}})
+
+    async def update(self, image, behavior=None):
+        """Change the image, and how pods of this template behave on simulated nodes."""
+        annotations = {"nodes.operatorkit.dev/behavior": behavior}
+        spec = {"containers": [{"name": "app", "image": image}]}
+        await self.change({"spec": {"template": {"metadata": {"annotations": annotations}, "spec": spec}}})
+
+    async def become(self, images):
+        """Wait until the pods, those that are terminating left out, have just these images."""
+
+        async def are_so():
+            assert await self.images() == images, await self.status()
+            return True
+
+        await eventually(are_so)
+
+    async def says(self, type_, reason, *words, status=None):
+        """Wait until a condition has a reason, and all words in its message."""
+
+        async def is_so():
+            found = await self.condition(type_)
+            assert found.get("reason") == reason, found
+            assert all(word in found["message"] for word in words), found
+            assert status in {None, found["status"]}, found
+            return found
+
+        return await eventually(is_so)
+
+    async def get(self, resource, name):
+        return await self.cluster.get(resource, name, namespace=self.namespace)
+
+    async def patch(self, resource, name, body, **options):
+        options = {"patch_type": PatchType.MERGE, "namespace": self.namespace, **options}
+        return await self.cluster.patch(resource, name, body, **options)
+
+    async def delete(self, resource, name, **options):
+        await self.cluster.delete(resource, name, namespace=self.namespace, **options)
+
+    async def uids(self):
+        return {name: pod["metadata"]["uid"] for name, pod in (await self.pods()).items()}
 
     async def pods(self):
         found = (await self.cluster.list(PODS, namespace=self.namespace)).items

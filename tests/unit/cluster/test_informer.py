@@ -405,8 +405,7 @@ async def test_pauses_leave_the_generator_of_the_program_alone(pods, clock):
     api = ScriptedAPI([errors.Unreachable("refused")] * 3 + [page(5)], [[]])
     informer = Informer(api, pods, clock=clock, history=History(clock))
     task = asyncio.create_task(informer.run())
-    for _ in range(10):
-        await clock.advance(60)
+    await informer.synced()
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     assert len([each for each in api.asked if each.startswith("list")]) > 3

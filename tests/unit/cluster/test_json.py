@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from operatorkit.cluster import _json
 
-TEXT = st.text('ab"\\/\n\t\x00\x7fé€😀\u2028', max_size=5)
+TEXT = st.text('ab"&<>\\/\n\t\x00\x7fé€😀\u2028', max_size=5)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | TEXT,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4),
@@ -42,3 +42,15 @@ def test_what_is_not_json_is_a_value_error(standard):
     for module in (standard, _json):
         with pytest.raises(ValueError, match=r"."):
             module.loads(b"{nonsense}")
+
+
+@given(JSON)
+def test_what_is_sent_says_the_same_and_has_what_go_escapes_as_escapes(value):
+    sent = _json.dumps_to_send(value)
+    assert _json.loads(sent) == value
+    assert not set(sent.decode()) & set("&<>\u2028\u2029")
+
+
+def test_what_is_sent_is_what_go_writes():
+    sent = _json.dumps_to_send({"a & b": "<\\&> \u2028\u2029 ü"})
+    assert sent == '{"a \\u0026 b":"\\u003c\\\\\\u0026\\u003e \\u2028\\u2029 ü"}'.encode()
