@@ -16,13 +16,11 @@ import asyncio
 import functools
 import io
 import logging
-import re
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from types import TracebackType
 from typing import Any, Final, Self
-from urllib.parse import quote, urlencode
 
 import aiohttp
 from yarl import URL
@@ -31,6 +29,14 @@ from operatorkit.clock import SYSTEM_CLOCK, Clock
 from operatorkit.cluster import _json
 from operatorkit.cluster._jitter import JITTER
 from operatorkit.cluster._lines import LineSplitter
+from operatorkit.cluster._paths import (
+    collection_path,
+    object_path,
+    query_text,
+    selectors,
+    watch_options,
+    write_options,
+)
 from operatorkit.cluster._session import close_session, distrust_connections, new_session
 from operatorkit.cluster.api import JSONObject, ObjectList, PatchType, Propagation, WatchEvent
 from operatorkit.cluster.config import ClusterConfig
@@ -54,7 +60,6 @@ _LARGE_BODY_BYTES: Final = 1 << 20
 # Servers that do not know these representations answer with whole objects, of which the rest is dropped here.
 _METADATA: Final = {"Accept": "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"}
 _METADATA_LIST: Final = {"Accept": "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"}
-_PLAIN_SEGMENT: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +163,7 @@ class LiveCluster:
         self, resource: ApiResource, name: str, *, namespace: str | None = None, subresource: str | None = None
     ) -> JSONObject:
         """Return one object. Raises NotFound."""
-        path = _object_path(resource, name, namespace, subresource)
+        path = object_path(resource, name, namespace, subresource)
         return _object(await self._send("GET", path, resource=resource))
 
     async def list(
@@ -183,7 +188,7 @@ class LiveCluster:
         query = {key: value for key, value in query.items() if value}
         if resource_version is not None and not continue_token:
             query["resourceVersion"] = resource_version
-        path, headers = _collection_path(resource, namespace), _METADATA_LIST if metadata_only else None
+        path, headers = collection_path(resource, namespace), _METADATA_LIST if metadata_only else None
         answer = _object(await self._send("GET", path, query=query, headers=headers, resource=resource))
         metadata = answer.get("metadata") or {}
         items = answer.get("items") or ()
@@ -209,8 +214,8 @@ class LiveCluster:
         Raises Gone when `resource_version` is too old, Unreachable when the connection breaks or stays silent for
         longer than even bookmarks do. Close the iterator (`aclosing`) to close the connection.
         """
-        query = _watch_options(resource_version, timeout_seconds) | _selectors(label_selector, field_selector)
-        url = self._url(_collection_path(resource, namespace), query)
+        query = watch_options(resource_version, timeout_seconds) | selectors(label_selector, field_selector)
+        url = self._url(collection_path(resource, namespace), query)
         request = f"GET {url}"
         session = self.session
         started = self._clock.monotonic()
@@ -264,10 +269,10 @@ class LiveCluster:
             namespace = namespace or (obj.get("metadata") or {}).get("namespace")
             if resource.namespaced and not namespace:
                 raise ValueError(f"creating a {resource.kind} needs a namespace: {resource.kind} is a namespaced kind")
-            path = _collection_path(resource, namespace)
+            path = collection_path(resource, namespace)
         else:
-            path = _object_path(resource, name, namespace, subresource)
-        query = _write_options(field_manager, dry_run=dry_run)
+            path = object_path(resource, name, namespace, subresource)
+        query = write_options(field_manager, dry_run=dry_run)
         return _object(await self._send("POST", path, query=query, body=obj, resource=resource))
 
     async def replace(
@@ -282,8 +287,8 @@ class LiveCluster:
         dry_run: bool = False,
     ) -> JSONObject:
         """Replace an object; with `metadata.resourceVersion`, only if it is unchanged. Raises Conflict, Invalid."""
-        path = _object_path(resource, name, namespace, subresource)
-        query = _write_options(field_manager, dry_run=dry_run)
+        path = object_path(resource, name, namespace, subresource)
+        query = write_options(field_manager, dry_run=dry_run)
         return _object(await self._send("PUT", path, query=query, body=obj, resource=resource))
 
     async def patch(
@@ -306,8 +311,8 @@ class LiveCluster:
         patch_type = PatchType(patch_type)
         if patch_type is PatchType.APPLY and not field_manager:
             raise ValueError("server-side apply needs a field_manager: the name under which the fields are owned")
-        path = _object_path(resource, name, namespace, subresource)
-        query = _write_options(field_manager, dry_run=dry_run)
+        path = object_path(resource, name, namespace, subresource)
+        query = write_options(field_manager, dry_run=dry_run)
         if force:
             query["force"] = "true"
         return _object(
@@ -344,7 +349,7 @@ class LiveCluster:
         }
         options = {key: value for key, value in options.items() if value is not None}
         body = {"apiVersion": "v1", "kind": "DeleteOptions", **options} if options else None
-        path = _object_path(resource, name, namespace, None)
+        path = object_path(resource, name, namespace, None)
         return _object(await self._send("DELETE", path, body=body, resource=resource))
 
     async def resolve(self, group: str, kind: str, version: str | None = None) -> ApiResource:
@@ -436,7 +441,7 @@ class LiveCluster:
 
     def _url(self, path: str, query: Mapping[str, str] | None) -> URL:
         server = self._server
-        text = _query_text(tuple(query.items())) if query else ""
+        text = query_text(tuple(query.items())) if query else ""
         if not server.absolute or "?" in path or "#" in path:
             return URL(f"{self._config.server}{path}{'?' if text else ''}{text}", encoded=True)
         # put together from parts that were parsed once: parsing the whole again costs more than all else done here
@@ -504,58 +509,11 @@ def _wait_seconds(error: ClusterError, tries: int) -> float:
     return 0.1 * 3.0 ** (tries - 1) * (0.5 + JITTER.random())
 
 
-@functools.lru_cache(maxsize=256)
-def _query_text(query: tuple[tuple[str, str], ...]) -> str:
-    return urlencode(query, quote_via=quote)
-
-
-@functools.lru_cache(maxsize=1024)
-def _collection_path(resource: ApiResource, namespace: str | None) -> str:
-    return resource.path(namespace=_segment(namespace, "namespace") if namespace is not None else None)
-
-
 def _hang_up(response: aiohttp.ClientResponse) -> None:
     """End a stream that is not at its end: a polite TLS farewell would keep the socket until the server answers it."""
     transport = response.connection.transport if response.connection is not None else None
     if transport is not None:
         transport.abort()
-
-
-def _object_path(resource: ApiResource, name: str, namespace: str | None, subresource: str | None) -> str:
-    if resource.namespaced and not namespace:
-        raise ValueError(f"{resource.kind} {name!r} needs a namespace: {resource.kind} is a namespaced kind")
-    path = f"{_collection_path(resource, namespace)}/{_segment(name, 'name')}"
-    return path if subresource is None else f"{path}/{subresource}"
-
-
-def _segment(text: str, what: str) -> str:
-    """Quote one segment of a path; refuse what would make it another path."""
-    if _PLAIN_SEGMENT.fullmatch(text):
-        return text
-    if not text or text in {".", ".."} or "/" in text or "%" in text:
-        raise ValueError(f"{text!r} is not a {what}: it must not be empty, '.' or '..', or contain '/' or '%'")
-    return quote(text, safe=":@!$&'()*+,;=")
-
-
-def _watch_options(resource_version: str, timeout_seconds: int | None) -> dict[str, str]:
-    # spread, so that the watches of many clients do not all end at the same moment
-    seconds = timeout_seconds or JITTER.randint(300, 600)
-    return {
-        "watch": "1",
-        "allowWatchBookmarks": "true",
-        "resourceVersion": resource_version,
-        "timeoutSeconds": str(seconds),
-    }
-
-
-def _selectors(label_selector: str, field_selector: str) -> dict[str, str]:
-    selectors = {"labelSelector": label_selector, "fieldSelector": field_selector}
-    return {key: value for key, value in selectors.items() if value}
-
-
-def _write_options(field_manager: str | None, *, dry_run: bool) -> dict[str, str]:
-    query = {"fieldManager": field_manager} if field_manager else {}
-    return query | ({"dryRun": "All"} if dry_run else {})
 
 
 def _decoded(body: bytes, content_type: str, method: str, url: URL) -> Any:

@@ -53,7 +53,11 @@ def test_a_directory_gets_a_file_for_each_kind(here: Path) -> None:
 @pytest.mark.parametrize(
     ("source", "target", "message"),
     [
-        (None, "nowhere", "operatorkit: 'nowhere' is no installed operator (there are: pki), and there is no module"),
+        (
+            None,
+            "nowhere",
+            "operatorkit: 'nowhere' is no installed operator (there are: attestation, petset, pki), and there is no module",
+        ),
         (None, "./nowhere.py", "operatorkit: there is no file nowhere.py"),
         ("x = 1", "bad.py", "operatorkit: bad.py has no resource classes"),
         ("x = 1 / 0", "bad.py", "bad.py cannot be imported: bad.py, line 1: ZeroDivisionError: division by zero"),
