@@ -30,7 +30,7 @@ from operatorkit.cluster.api import ClusterAPI, JSONObject, ObjectList, WatchEve
 from operatorkit.cluster.cache import Cache, Change, key_of
 from operatorkit.cluster.history import History
 from operatorkit.cluster.versions import is_newer, went_back
-from operatorkit.errors import ClusterError, Gone, Throttled, Timeout, Unreachable
+from operatorkit.errors import ClusterError, Gone, NotFound, Throttled, Timeout, Unreachable
 from operatorkit.names import ApiResource, ObjectKey
 
 __all__ = ["Informer"]
@@ -248,7 +248,9 @@ class Informer:
             self._must_probe = True  # it answers, but who knows which server it is
         else:
             self._must_list = True
-            if (self._in_contact or _is_from_the_future(error)) and not self._history.is_pending(self):
+            # a kind that is not served any more says nothing of the others: its definition was deleted
+            is_sign = (self._in_contact and not isinstance(error, NotFound)) or _is_from_the_future(error)
+            if is_sign and not self._history.is_pending(self):
                 self._history.doubt(f"{self.resource.qualified}: {error}")
             self._in_contact = False
         if not (worked and isinstance(error, Unreachable | Timeout)):  # a watch may end so; the next will tell

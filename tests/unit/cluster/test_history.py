@@ -35,6 +35,7 @@ class World:
         self.lists, self.probes, self.watches = Counter(), Counter(), Counter()
         self.refusal = None  # what every request is answered with
         self.denied = set()  # kinds whose lists are forbidden
+        self.removed = set()  # kinds that are not served
         self.silent = False  # whether nothing is answered, and nothing is brought, without a word
         self._open = {}
 
@@ -46,6 +47,8 @@ class World:
             raise self.refusal
         if resource in self.denied:
             raise errors.Forbidden("not allowed")
+        if resource in self.removed:
+            raise errors.NotFound("the server could not find the requested resource", code=404)
         name = field_selector.removeprefix("metadata.name=")
         found = [each for each in self.objects[resource].values() if name in {"", each["metadata"]["name"]}]
         return ObjectList(found[:limit], str(self.version), "")
@@ -122,6 +125,19 @@ async def test_another_server_is_noticed_after_every_kind_of_interruption(clock,
         await eventually(lambda: names(secrets) == ["t"], message="its own watch was not interrupted")
         await eventually(lambda: not history.in_doubt)
         assert maps.error is None
+
+
+async def test_a_kind_that_is_not_served_any_more_does_not_make_the_others_list(clock):
+    world = World()
+    async with following(world, clock) as (history, (maps, _)):
+        world.removed.add(CONFIG_MAPS)
+        world.end_watch(CONFIG_MAPS, None)
+        await eventually(lambda: isinstance(maps.error, errors.NotFound))
+        assert not history.in_doubt
+        assert world.lists[SECRETS] == 1
+        world.removed.clear()
+        await eventually(lambda: maps.error is None)
+        assert (history.epoch, world.lists[SECRETS]) == (0, 1)
 
 
 async def test_a_polite_end_on_the_same_server_costs_one_request(clock):
