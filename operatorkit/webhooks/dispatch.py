@@ -30,13 +30,16 @@ from operatorkit.webhooks.manifests import url_path
 from operatorkit.webhooks.patch import carried_over, json_patch
 from operatorkit.webhooks.review import API_VERSION, AdmissionRequest, MalformedReview, read_review
 
-__all__ = ["LARGE_BYTES", "Answer", "Dispatcher", "error_answer"]
+__all__ = ["HUGE_BYTES", "LARGE_BYTES", "Answer", "Dispatcher", "error_answer"]
 
 T = TypeVar("T")
 
 _log = logging.getLogger("operatorkit.webhooks")
 LARGE_BYTES = 64 * 1024
 """Larger reviews take milliseconds to read: of 1.4 MB, hundreds of them."""
+
+HUGE_BYTES = 1024 * 1024
+"""Of larger reviews, one at a time is decoded."""
 
 _THREADS = 2
 _IDENTITY = (("apiVersion",), ("kind",), ("metadata", "name"), ("metadata", "namespace"), ("metadata", "uid"))
@@ -81,7 +84,9 @@ class Dispatcher:
         if name is not None:
             self._by_path |= {url_path(webhook, name): webhook for webhook in self._by_path.values()}
 
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="large reviews")  # none until the first
+        # no thread is started before the first review that needs it
+        self._large = ThreadPoolExecutor(_THREADS, thread_name_prefix="large reviews")
+        self._huge = ThreadPoolExecutor(1, thread_name_prefix="large reviews: one at a time")
 
     def find(self, path: str) -> Webhook | None:
         """Return the webhook that answers at exactly this path."""
@@ -89,14 +94,16 @@ class Dispatcher:
 
     def close(self) -> None:
         """Give up the threads; reviews that are being answered have no answer then."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        for threads in (self._large, self._huge):
+            threads.shutdown(wait=False, cancel_futures=True)
 
     async def answer(self, webhook: Webhook, body: bytes, *, seconds: float) -> Answer:
         """Answer one review within `seconds`, whatever its function does, as long as that does not block the loop.
 
-        The body of a large one is read, and its answer made, in a thread: its function alone runs in the loop.
+        The body of a large one is read, and its answer made, in a thread: its function alone runs in the loop. Of those
+        above `HUGE_BYTES`, one is decoded at a time: decoded, a body takes up to thirty times its size in memory.
         """
-        run = self._in_thread if len(body) > LARGE_BYTES else _here
+        run = self._runner(len(body))
         deadline = asyncio.get_running_loop().time() + seconds
         try:
             async with asyncio.timeout_at(deadline):
@@ -113,8 +120,15 @@ class Dispatcher:
             verdict = _Verdict(_failed(webhook, request, error, seconds if late else None))
         return Answer(200, await run(_review, request, verdict))
 
-    async def _in_thread(self, function: Callable[..., T], *arguments: Any) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, partial(function, *arguments))
+    def _runner(self, size: int) -> _Run:
+        if size <= LARGE_BYTES:
+            return _here
+        threads = self._large if size <= HUGE_BYTES else self._huge
+
+        async def in_thread(function: Callable[..., T], *arguments: Any) -> T:
+            return await asyncio.get_running_loop().run_in_executor(threads, partial(function, *arguments))
+
+        return in_thread
 
 
 async def _here(function: Callable[..., T], *arguments: Any) -> T:
