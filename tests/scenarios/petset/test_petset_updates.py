@@ -165,7 +165,7 @@ async def test_reserved_ordinals_are_skipped_and_given_when_they_are_free_again(
 
 
 @pytest.mark.parametrize("policy", ["OrderedReady", "Parallel"])
-async def test_an_image_is_changed_in_place_where_that_is_possible(sets, policy):
+async def test_a_change_that_needs_new_pods_is_not_made_where_only_changes_in_place_are_allowed(sets, policy):
     async with sets() as stateful:
         await stateful.create(podManagementPolicy=policy, updateStrategy={"rollingUpdate": {"inPlace": "Only"}})
         await stateful.available(3)
