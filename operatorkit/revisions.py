@@ -23,7 +23,7 @@ from typing import Any
 
 from operatorkit.names import DNS_SUBDOMAIN_MAX_LENGTH
 
-__all__ = ["History", "Revision", "hash_of", "name_of", "record", "truncated"]
+__all__ = ["Resolution", "Revision", "hash_of", "name_of", "record", "truncated"]
 
 _ALPHABET = "bcdfghjklmnpqrstvwxz2456789"  # no vowels: no hash spells a word
 _HASH_LENGTH = 10
@@ -43,7 +43,7 @@ class Revision:
 
 
 @dataclass(frozen=True, slots=True)
-class History:
+class Resolution:
     """What to record for a template.
 
     `update` is the revision of the template; `create` tells that it is new, `renumber` that it exists with a lower
@@ -81,7 +81,7 @@ def record(
     taken: Collection[str] = (),
     collision_count: int = 0,
     equal: Equal | None = None,
-) -> History:
+) -> Resolution:
     """Return the revision of a template, and what has to be written for it.
 
     `revisions` are those of `owner`; `taken` are names of ControllerRevisions that are not, and cannot be used.
@@ -95,15 +95,15 @@ def record(
     match = next((old for old in reversed(known) if same(old.data, data)), None)
     if match is not None:
         if match.number == highest:
-            return History(match, create=False, renumber=False, collision_count=collision_count)
+            return Resolution(match, create=False, renumber=False, collision_count=collision_count)
         raised = Revision(match.name, highest + 1, match.data)
-        return History(raised, create=False, renumber=True, collision_count=collision_count)
+        return Resolution(raised, create=False, renumber=True, collision_count=collision_count)
     names = {*taken, *(old.name for old in known)}
     for count in range(collision_count, collision_count + _MOST_COLLISIONS):
         name = name_of(owner, hash_of(data, count))
         if name not in names:
             new = Revision(name, highest + 1, data)
-            return History(new, create=True, renumber=False, collision_count=count)
+            return Resolution(new, create=True, renumber=False, collision_count=count)
     raise ValueError(f"{owner}: {_MOST_COLLISIONS} names for one revision are taken: delete old ControllerRevisions")
 
 

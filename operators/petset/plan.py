@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from operatorkit.revisions import History, Revision, record, truncated
+from operatorkit.revisions import Resolution, Revision, record, truncated
 from operatorkit.rollout import Decision, Phase, Policy, Unit, decide, is_stalled, scaled
 from operators.petset import reasons
 from operators.petset.identity import claim_name
@@ -67,7 +67,7 @@ class Target:
     `update` differs from `history.update` while a failed rollout is replaced by an older revision.
     """
 
-    history: History
+    history: Resolution
     update: Revision
     current: str
     rolled_back: bool
