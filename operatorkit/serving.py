@@ -207,11 +207,11 @@ class _Connection(asyncio.Protocol):
     def __init__(self, listener: Listener, inner: Any) -> None:
         self.inner = inner
         self.handshake: asyncio.Task[None] | None = None
-        self.phase = _Phase.HANDSHAKE
-        self.was_answered = False
+        self.phase: _Phase = _Phase.HANDSHAKE
+        self.was_answered: bool = False
         self._closed = False
         self._loop = asyncio.get_running_loop()
-        self.since = self._loop.time()
+        self.since: float = self._loop.time()
         self._listener = listener
         self._limits = listener.limits
         self._transport: asyncio.Transport | None = None

@@ -70,7 +70,7 @@ class History:
         self._listeners: list[Callable[[bool], None]] = []
         self._in_doubt = False
         self._probed_at = clock.monotonic()
-        self.epoch = 0
+        self.epoch: int = 0
 
     @property
     def in_doubt(self) -> bool:

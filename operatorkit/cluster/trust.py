@@ -40,9 +40,9 @@ class FollowingContext(ssl.SSLContext):
         self._complained = b""
         self._listeners: list[weakref.WeakMethod[Callable[[str], None]]] = []
         self._current = make(str(path))
-        self.verify_flags = self._current.verify_flags
-        self.check_hostname = self._current.check_hostname
-        self.verify_mode = self._current.verify_mode
+        # in this order: a context that checks host names cannot be set to verify nothing
+        for name in ("verify_flags", "check_hostname", "verify_mode"):
+            setattr(self, name, getattr(self._current, name))
         self.load_verify_locations(cafile=path)
 
     def subscribe(self, listener: Callable[[str], None]) -> None:

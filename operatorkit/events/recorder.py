@@ -100,7 +100,7 @@ class EventRecorder:
         self._idle.set()
         self._failures = 0
         self._complained: float | None = None
-        self.dropped = 0
+        self.dropped: int = 0
 
     async def warning(
         self,
