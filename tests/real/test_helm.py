@@ -234,7 +234,8 @@ def test_an_install_waits_until_the_operator_runs_and_an_uninstall_leaves_the_ob
     ok("uninstall", "second", *other)
     paused = ok("upgrade", "pki", CHARTS / "pki", "--set", "replicas=0", *where)
     assert "It is paused" in paused
-    assert "changes of Certificate, CertificatePolicy are refused" in " ".join(paused.split())
+    kinds = "Certificate, CertificatePolicy, ClusterIssuer, Issuer, Pki"
+    assert f"changes of {kinds} are refused" in " ".join(paused.split())
 
     ok("uninstall", "pki", *where)
     ok("uninstall", "pki-crds", *where)
