@@ -426,8 +426,7 @@ class Informer:
         finally:
             self._open = None
             guard.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await guard
+            await asyncio.gather(guard, return_exceptions=True)  # a cancellation of ours is not lost in it
 
     def _end_watch(self, error: ClusterError | None = None) -> None:
         """End the open watch, with `error` as what ended it."""

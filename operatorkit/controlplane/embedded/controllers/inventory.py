@@ -7,7 +7,6 @@ What does not: drawing conclusions.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -147,8 +146,7 @@ class Inventory:
     async def _drop(self, resource: ApiResource) -> None:
         informer, task = self._informers.pop(resource), self._tasks.pop(resource)
         task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        await asyncio.gather(task, return_exceptions=True)  # ours may be cancelled too, and must then end
         for obj in informer.cache.list():
             key = ObjectKey(obj["metadata"].get("namespace", ""), obj["metadata"]["name"])
             self._tell(resource, Change.of("DELETED", key, obj, None))

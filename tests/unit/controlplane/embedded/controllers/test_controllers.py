@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
-from operatorkit.cluster import LiveCluster
+from operatorkit.clock import SYSTEM_CLOCK
+from operatorkit.cluster import Informer, LiveCluster
 from operatorkit.cluster.api import PatchType
 from operatorkit.controlplane.embedded.controllers import Controllers
+from operatorkit.controlplane.embedded.controllers.inventory import Inventory
 from operatorkit.errors import Forbidden, NotFound
 from operatorkit.names import ApiResource
 from operatorkit.testing.polling import eventually
@@ -319,3 +322,26 @@ async def test_a_namespace_that_is_held_says_by_what(api: LiveCluster, namespace
         return False
 
     await eventually(gone)
+
+
+async def test_an_inventory_that_is_stopped_while_it_drops_a_kind_ends(api: LiveCluster) -> None:
+    """The end of the dropped informer must not pass for the end of the worker that waits for it."""
+    inventory = Inventory(api, pace=SYSTEM_CLOCK)
+    begun, release = asyncio.Event(), asyncio.Event()
+
+    async def slow_to_end() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            begun.set()
+            await release.wait()
+
+    inventory._informers[CONFIG_MAPS] = Informer(api, CONFIG_MAPS, clock=SYSTEM_CLOCK)
+    inventory._tasks[CONFIG_MAPS] = asyncio.create_task(slow_to_end())
+    await asyncio.sleep(0)
+    worker = asyncio.create_task(inventory._drop(CONFIG_MAPS))
+    await begun.wait()
+    worker.cancel()
+    release.set()
+    with pytest.raises(asyncio.CancelledError):
+        await worker
