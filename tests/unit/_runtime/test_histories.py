@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from soak import history, virtual
 
-SEEDS = (109, 110, 116)  # which come to gaps of the watch, lost answers, restarts, and servers that are replaced
+SEEDS = (
+    100,
+    101,
+    102,
+    103,
+    109,
+    110,
+    116,
+)  # which come to gaps of the watch, lost answers, restarts, and servers that are replaced
 
 
 def test_whatever_happens_on_the_way_all_is_well_at_the_end():

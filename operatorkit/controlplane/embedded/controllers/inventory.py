@@ -17,7 +17,7 @@ from operatorkit.cluster.api import ClusterAPI, JSONObject
 from operatorkit.controlplane._queue import Queue
 from operatorkit.names import ApiResource, GroupVersionKind, ObjectKey
 
-__all__ = ["Identity", "Inventory"]
+__all__ = ["Identity", "Inventory", "own_history"]
 
 _CRDS = ApiResource(
     "apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", namespaced=False
@@ -55,6 +55,15 @@ def _metadata_only(obj: JSONObject) -> JSONObject:
     return {"metadata": {key: metadata[key] for key in _METADATA if key in metadata}}
 
 
+def own_history(pace: Clock) -> History:
+    """Return the history of one informer that reads from the server of this process.
+
+    That server is never another one: nothing has to be probed or listed again for it, and what one kind meets, such as
+    the end of its definition, concerns no other.
+    """
+    return History(pace, probe_every=None, relist_every=None)
+
+
 class Inventory:
     """Follows all kinds. `subscribe` before `run`; subscribers are told of each object that is there at the start.
 
@@ -65,7 +74,6 @@ class Inventory:
         self.resources: dict[GroupVersionKind, ApiResource] = {}
         self._api = api
         self._pace = pace
-        self._history = History(pace)
         self._informers: dict[ApiResource, Informer] = {}
         self._tasks: dict[ApiResource, asyncio.Task[None]] = {}
         self._callbacks: list[Callable[[ApiResource, Change], None]] = []
@@ -102,7 +110,7 @@ class Inventory:
 
     async def run(self) -> None:
         """Follow for ever. Cancel it to stop."""
-        crds = Informer(self._api, _CRDS, clock=self._pace, history=self._history)
+        crds = Informer(self._api, _CRDS, clock=self._pace, history=own_history(self._pace))
         crds.subscribe(self._on_crd)
         self._discovery.add("")
         try:
@@ -137,7 +145,9 @@ class Inventory:
             self._ready.set()
 
     def _follow(self, resource: ApiResource) -> Informer:
-        informer = Informer(self._api, resource, clock=self._pace, transform=_metadata_only, history=self._history)
+        informer = Informer(
+            self._api, resource, clock=self._pace, transform=_metadata_only, history=own_history(self._pace)
+        )
         self._informers[resource] = informer
         informer.subscribe(lambda change: self._tell(resource, change))
         self._tasks[resource] = asyncio.create_task(informer.run())

@@ -8,14 +8,14 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from operatorkit.clock import SYSTEM_CLOCK, Clock
-from operatorkit.cluster import History, Informer
+from operatorkit.cluster import Informer
 from operatorkit.cluster.api import ClusterAPI
 from operatorkit.controlplane._selection import enabled
 from operatorkit.controlplane.embedded.controllers.defaults import RootCertificatePublisher, ServiceAccountController
 from operatorkit.controlplane.embedded.controllers.deployments import DeploymentController
 from operatorkit.controlplane.embedded.controllers.disruption import BUDGETS, DisruptionController
 from operatorkit.controlplane.embedded.controllers.garbage import GarbageCollector
-from operatorkit.controlplane.embedded.controllers.inventory import Inventory
+from operatorkit.controlplane.embedded.controllers.inventory import Inventory, own_history
 from operatorkit.controlplane.embedded.controllers.namespaces import NamespaceController
 from operatorkit.controlplane.embedded.controllers.replicasets import ReplicaSetController
 from operatorkit.controlplane.embedded.controllers.workloads import DEPLOYMENTS, PODS, REPLICA_SETS
@@ -60,9 +60,8 @@ class Controllers:
         pace: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._inventory = Inventory(api, pace=pace)
-        history = History(pace)
         deployments, sets, pods, budgets = (
-            Informer(api, resource, clock=pace, history=history)
+            Informer(api, resource, clock=pace, history=own_history(pace))
             for resource in (DEPLOYMENTS, REPLICA_SETS, PODS, BUDGETS)
         )
         factories: dict[str, Callable[[], _Controller]] = {
