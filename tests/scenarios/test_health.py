@@ -85,7 +85,9 @@ def checked(cluster, namespace, hold):
     @asynccontextmanager
     async def run(api=None, *, clock=None, network_clock=None, **options):
         app = Operator(f"lamps-{namespace}")
-        app.settings = replace(app.settings, own_namespace=namespace, reconcile_timeout=timedelta(hours=9))
+        # nothing lists again because hours have passed: the clock of the network stands still between two ticks
+        quiet = {"relist": None, "watch_probe": None}
+        app.settings = replace(app.settings, own_namespace=namespace, reconcile_timeout=timedelta(hours=9), **quiet)
 
         @app.reconcile(Lamp, workers=2)
         async def reconcile(obj, ctx):
