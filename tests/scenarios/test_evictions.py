@@ -168,8 +168,9 @@ async def test_the_name_of_an_eviction_is_that_of_the_pod(http, pods):
 
 
 async def test_a_budget_in_percent_counts_the_replicas_that_are_wanted(http, pods):
-    template = {"metadata": {"labels": {"app": "other"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
-    spec = {"replicas": 5, "selector": {"app": "other"}, "template": template}
+    # the selector is that of the pods: a real controller releases those that it does not select
+    template = {"metadata": {"labels": {"app": "a"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
+    spec = {"replicas": 5, "selector": {"app": "a"}, "template": template}
     owner = await http.created("replicationcontrollers", {"metadata": {"name": "o"}, "spec": spec})
     owner = {**owner, "apiVersion": "v1", "kind": "ReplicationController"}
     await pods("p0", "p1", "p2", owner=owner)
