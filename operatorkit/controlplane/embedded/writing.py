@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from operatorkit.clock import Clock, format_time
 from operatorkit.controlplane.embedded import golang
 from operatorkit.controlplane.embedded.fields.managed import keep_times
-from operatorkit.controlplane.embedded.options import Admission, Fault, WriteOptions
+from operatorkit.controlplane.embedded.options import Admission, WriteOptions
 from operatorkit.controlplane.embedded.registry import Registry, Served
 from operatorkit.controlplane.embedded.status import (
     ApiError,
@@ -32,6 +32,7 @@ from operatorkit.controlplane.embedded.status import (
     not_found,
 )
 from operatorkit.controlplane.embedded.storage import Collection, Record, Stale, Storage, key_of
+from operatorkit.crd import field_errors
 
 __all__ = ["Ownership", "Target", "Writer", "Written", "require_name"]
 
@@ -100,7 +101,7 @@ class Writer:
         served.strategy.prepare_create(obj)
         self._allocate(served, obj)
         options.admit(None, obj)
-        self._refuse_faults(served, obj, None, "")
+        self._validate(served, obj, None, "")
         if options.admission is not None:
             await options.admission.validate(None, obj)
             if obj["metadata"].get("resourceVersion"):
@@ -180,7 +181,7 @@ class Writer:
         if not target.subresource:
             self._allocate(served, new)
         options.admit(old, new)
-        self._refuse_faults(served, new, old, target.subresource)
+        self._validate(served, new, old, target.subresource)
         new["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"]
         if options.admission is not None:
             await options.admission.validate(old, new)
@@ -218,9 +219,8 @@ class Writer:
         """Refuse to give an object another time of deletion; leaving it out leaves it as it is."""
         given = metadata.get("deletionTimestamp")
         if given and given != before.get("deletionTimestamp"):
-            text = f'Invalid value: "{given}": field is immutable'
-            fault = Fault("metadata.deletionTimestamp", "FieldValueInvalid", text)
-            raise invalid(target.served.group, target.served.kind, target.name, [fault])
+            error = field_errors.invalid("metadata.deletionTimestamp", given, "field is immutable")
+            raise invalid(target.served.group, target.served.kind, target.name, [error])
 
     def _commit(self, served: Served, obj: Object, record: Record | None, options: WriteOptions) -> Written:
         if options.dry_run:
@@ -245,10 +245,10 @@ class Writer:
             and not (obj.get("kind") == "Namespace" and obj.get("spec", {}).get("finalizers"))
         )
 
-    def _refuse_faults(self, served: Served, obj: Object, old: Object | None, subresource: str) -> None:
-        faults = served.strategy.validate(obj, old, subresource)
-        if faults:
-            raise invalid(served.group, served.kind, obj["metadata"].get("name", ""), faults)
+    def _validate(self, served: Served, obj: Object, old: Object | None, subresource: str) -> None:
+        errors = served.strategy.validate(obj, old, subresource)
+        if errors:
+            raise invalid(served.group, served.kind, obj["metadata"].get("name", ""), errors)
 
     def _place(self, target: Target, metadata: Object) -> None:
         if not target.served.namespaced:
@@ -301,12 +301,11 @@ class Writer:
         metadata, before = new["metadata"], old["metadata"]
         revision = _revision(metadata)
         if not revision and not served.strategy.unconditional_update:
-            text = "Invalid value: 0: must be specified for an update"
-            fault = Fault("metadata.resourceVersion", "FieldValueInvalid", text)
-            raise invalid(served.group, served.plural, target.name, [fault])
+            error = field_errors.invalid("metadata.resourceVersion", 0, "must be specified for an update")
+            raise invalid(served.group, served.plural, target.name, [error])
         if metadata.get("uid") and metadata["uid"] != before["uid"]:
-            text = f'Invalid value: "{metadata["uid"]}": field is immutable'
-            raise invalid(served.group, served.kind, target.name, [Fault("metadata.uid", "FieldValueInvalid", text)])
+            error = field_errors.invalid("metadata.uid", metadata["uid"], "field is immutable")
+            raise invalid(served.group, served.kind, target.name, [error])
         if revision and revision != int(before["resourceVersion"]):
             raise conflict(served.group, served.plural, target.name)
 
