@@ -12,10 +12,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from operatorkit.controlplane.embedded.address import Address
-from operatorkit.controlplane.embedded.authn import Authenticator, User
+from operatorkit.controlplane.embedded.authn import Authenticator
 from operatorkit.controlplane.embedded.escalation import Escalation
 from operatorkit.controlplane.embedded.rbac import Attributes, Authorizer, forbidden_message
 from operatorkit.controlplane.embedded.registry import Registry, Served
+from operatorkit.controlplane.embedded.request.user import User
 from operatorkit.controlplane.embedded.status import ApiError, bad_request, invalid
 from operatorkit.controlplane.embedded.storage import Storage
 from operatorkit.crd.field_errors import FieldError

@@ -5,9 +5,9 @@ What belongs here: reading them, and refusing what Kubernetes refuses. What does
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from operatorkit.controlplane.embedded import golang
 from operatorkit.controlplane.embedded.builtin import codec
@@ -139,35 +139,14 @@ def _forbidden_match(text: str) -> FieldError:
     return field_errors.forbidden("resourceVersionMatch", f"resourceVersionMatch {text}")
 
 
-class Admission(Protocol):
-    """Those to whom a write is shown before it is stored: admission webhooks."""
-
-    async def mutate(self, old: dict[str, Any] | None, new: dict[str, Any]) -> dict[str, Any]:
-        """Return what they make of an object: `new` itself when they leave it as it is. Raises `ApiError`."""
-
-    async def validate(self, old: dict[str, Any] | None, new: dict[str, Any]) -> None:
-        """Return when nobody refuses. Raises `ApiError`."""
-
-
-def _anything(_: dict[str, Any] | None, __: dict[str, Any]) -> None:
-    """Admit whatever comes."""
-
-
-@dataclass(slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WriteOptions:
-    """How to write; `warnings` collects what the answer's Warning headers are to say.
-
-    `admit` is given the object as it was (None for a creation) and as it is to be. It refuses by raising `ApiError`.
-    `admission` is None when there is nobody else to ask.
-    """
+    """How to write."""
 
     dry_run: bool = False
     field_manager: str = ""
     field_validation: str = "Warn"
     force: bool = False
-    warnings: list[str] = field(default_factory=list)
-    admit: Callable[[dict[str, Any] | None, dict[str, Any]], None] = _anything
-    admission: Admission | None = None
 
     @classmethod
     def read(
