@@ -10,7 +10,7 @@ import re
 from typing import Any
 
 from operatorkit.crd._node import Node
-from operatorkit.crd.faults import FieldError, invalid, required
+from operatorkit.crd.field_errors import FieldError, invalid, required
 from operatorkit.names import dns_label_error
 
 __all__ = ["embedded_errors"]
