@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from operatorkit.resource import LabelSelector, LabelSelectorRequirement
+from operatorkit.selectors import matches
 from operators.pki.api import (
     CertificatePolicy,
     CertificatePolicySpec,
@@ -188,26 +188,7 @@ def _is_selected(issuer: IssuerFacts, selector: IssuerSelector) -> bool:
         return False
     if selector.name is not None and not _like(issuer.name, selector.name):
         return False
-    return selector.selector is None or _labels_match(selector.selector, issuer.labels)
-
-
-def _labels_match(selector: LabelSelector, labels: Mapping[str, str]) -> bool:
-    if any(labels.get(name) != value for name, value in selector.match_labels.items()):
-        return False
-    return all(_requirement_holds(each, labels) for each in selector.match_expressions)
-
-
-def _requirement_holds(requirement: LabelSelectorRequirement, labels: Mapping[str, str]) -> bool:
-    """Tell whether labels meet a requirement; as in Kubernetes, NotIn holds where there is no such label."""
-    match requirement.operator:
-        case "In":
-            return labels.get(requirement.key) in requirement.values
-        case "NotIn":
-            return labels.get(requirement.key) not in requirement.values
-        case "Exists":
-            return requirement.key in labels
-        case "DoesNotExist":
-            return requirement.key not in labels
+    return selector.selector is None or matches(selector.selector, issuer.labels)
 
 
 def _in_words(selector: IssuerSelector) -> str:
