@@ -70,7 +70,7 @@ class Requirement:
 def requirements(expressions: Iterable[Any] | None) -> list[Requirement]:
     """Return the requirements of `matchExpressions`, which are JSON objects or models."""
     return [
-        Requirement(each["key"], each["operator"], tuple(each.get("values") or ()))
+        Requirement(each.get("key", ""), each.get("operator", ""), tuple(each.get("values") or ()))
         if isinstance(each, Mapping)
         else Requirement(each.key, each.operator, tuple(each.values or ()))
         for each in expressions or ()
