@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import functools
 import ipaddress
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from operatorkit.names import dns_label_error
 from operatorkit.selectors import matches
 from operators.pki.api import (
     CertificatePolicy,
@@ -31,7 +31,6 @@ __all__ = ["DEFAULT_CLUSTER_DOMAIN", "Application", "IssuerFacts", "Name", "Rule
 
 DEFAULT_CLUSTER_DOMAIN = "cluster.local"
 COMPILED_POLICIES = 1024
-_SERVICE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +231,7 @@ def _is_reserved(name: str, domain: str) -> bool:
 def _service_form(name: str, application: Application) -> ServiceForm | None:
     """Return as which form of the name of a Service in the requester's namespace a DNS name may be read."""
     service, _, rest = name.partition(".")
-    if not _SERVICE.fullmatch(service):
+    if dns_label_error(service) is not None:
         return None
     namespace = application.namespace
     if not rest:
