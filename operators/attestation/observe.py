@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from kubernetes.client.models import V1Namespace
 
 from operatorkit.context import ObjectReader
-from operatorkit.resource import LabelSelector
+from operatorkit.selectors import matches
 from operators.attestation.api import (
     AttestationAuthority,
     AuthorityReference,
@@ -23,16 +23,14 @@ from operators.attestation.api import (
 from operators.attestation.policy import Authority, AuthorityKey, Policy
 from operators.attestation.signatures import VerificationKey
 
-__all__ = ["authorities_for", "authority_of", "matches", "policies_for", "policy_of", "servers"]
+__all__ = ["authorities_for", "authority_of", "policies_for", "policy_of", "servers"]
 
 
 def policies_for(namespace: str, reader: ObjectReader) -> list[Policy]:
     """Return the policies that are about a namespace."""
     labels = _labels(namespace, reader)
     cluster = [
-        policy_of(policy)
-        for policy in reader.list(ClusterImagePolicy)
-        if labels is None or matches(policy.spec.match.namespace_selector, labels)
+        policy_of(policy) for policy in reader.list(ClusterImagePolicy) if labels is None or _is_about(policy, labels)
     ]
     return [*cluster, *(policy_of(policy) for policy in reader.list(ImagePolicy, namespace=namespace))]
 
@@ -97,23 +95,9 @@ def policy_of(obj: ImagePolicy | ClusterImagePolicy) -> Policy:
     )
 
 
-def matches(selector: LabelSelector | None, labels: Mapping[str, str]) -> bool:
-    """Tell whether a label selector selects these labels; None and the empty one select all."""
-    if selector is None:
-        return True
-    if any(labels.get(key) != value for key, value in selector.match_labels.items()):
-        return False
-    for requirement in selector.match_expressions:
-        value = labels.get(requirement.key)
-        fits = {
-            "In": value is not None and value in requirement.values,
-            "NotIn": value is None or value not in requirement.values,
-            "Exists": value is not None,
-            "DoesNotExist": value is None,
-        }
-        if not fits[requirement.operator]:
-            return False
-    return True
+def _is_about(policy: ClusterImagePolicy, labels: Mapping[str, str]) -> bool:
+    selector = policy.spec.match.namespace_selector
+    return selector is None or matches(selector, labels)
 
 
 def _key(reference: AuthorityReference, namespace: str) -> AuthorityKey:
