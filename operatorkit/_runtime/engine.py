@@ -78,7 +78,7 @@ class Engine:
         ]
         self._admission = (
             AdmissionService(
-                reading(app, CacheReader(app, self.caches)),
+                reading(app, CacheReader(app, self.caches), events=self.events, api=api),
                 api,
                 webhooks,
                 namespace=namespace,
