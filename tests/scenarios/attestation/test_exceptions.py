@@ -190,17 +190,16 @@ async def test_a_denied_pod_is_reported_on_the_deployment_above_it(team):
         }
         return [{**reference, "controller": True, "blockOwnerDeletion": False}]
 
+    hashed = {**labels, "pod-template-hash": "1"}
+    owners = owned_by({"apiVersion": "apps/v1", "kind": "Deployment", **deployment})
     replica_set = {
         "apiVersion": "apps/v1",
         "kind": "ReplicaSet",
-        "metadata": {
-            "name": "web-1",
-            "ownerReferences": owned_by({"apiVersion": "apps/v1", "kind": "Deployment", **deployment}),
-        },
+        "metadata": {"name": "web-1", "labels": hashed, "ownerReferences": owners},
         "spec": {
             "replicas": 0,
-            "selector": {"matchLabels": {"app": "other"}},
-            "template": {**template, "metadata": {"labels": {"app": "other"}}},
+            "selector": {"matchLabels": hashed},
+            "template": {**template, "metadata": {"labels": hashed}},
         },
     }
     made = await team.create(replica_set, REPLICA_SETS)
