@@ -112,9 +112,7 @@ ValidateFunction = (
     | ReadingValidateFunction[T]
     | RecordingValidateFunction[T]
 )
-MutateFunction = (
-    Callable[[T, AdmissionRequest], Awaitable[Mutated[T] | Allowed | Denied]] | ReadingMutateFunction[T]
-)
+MutateFunction = Callable[[T, AdmissionRequest], Awaitable[Mutated[T] | Allowed | Denied]] | ReadingMutateFunction[T]
 
 
 @dataclass(frozen=True, slots=True)
