@@ -28,11 +28,11 @@ from operatorkit.clock import SYSTEM_CLOCK, Clock
 from operatorkit.controlplane._credentials import SERVER_HOSTS, Authority
 from operatorkit.controlplane._ports import port_error
 from operatorkit.controlplane._selection import check_selection
+from operatorkit.controlplane.controllers import Controllers
 from operatorkit.controlplane.embedded.access import Access
 from operatorkit.controlplane.embedded.audit import Audit, Entry, unrecorded
 from operatorkit.controlplane.embedded.authn import ADMIN_GROUP, Authenticator
 from operatorkit.controlplane.embedded.bootstrap import bootstrap
-from operatorkit.controlplane.embedded.controllers import Controllers
 from operatorkit.controlplane.embedded.core import Core
 from operatorkit.controlplane.embedded.dispatch import Dispatcher
 from operatorkit.controlplane.embedded.encoding import encode

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from operatorkit.cluster.api import JSONObject
-from operatorkit.controlplane.embedded.controllers.inventory import Identity
+from operatorkit.controlplane.controllers.inventory import Identity
 
 __all__ = ["FOREGROUND", "ORPHAN", "Graph", "Node", "Owner"]
 

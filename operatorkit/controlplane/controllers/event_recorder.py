@@ -1,4 +1,4 @@
-"""The Events of Kubernetes' own components, in their own forms.
+"""The Events of Kubernetes' own components, in the form that each of them writes.
 
 What belongs here: the older form with a source and a count (kubelet, kube-controller-manager) and the newer one with
 an action (kube-scheduler). What does not: the events of operators (`operatorkit.events`).
@@ -16,7 +16,7 @@ from operatorkit.cluster.api import ClusterAPI, JSONObject, PatchType
 from operatorkit.errors import AlreadyExists, ClusterError, NotFound
 from operatorkit.names import ApiResource
 
-__all__ = ["EVENTS", "EventType", "Reporter"]
+__all__ = ["EVENTS", "ComponentEventRecorder", "EventType"]
 
 EVENTS = ApiResource("", "v1", "Event", "events", namespaced=True)
 
@@ -24,27 +24,28 @@ EventType = Literal["Normal", "Warning"]
 
 _log = logging.getLogger("operatorkit.controlplane")
 
-_REMEMBERED = 4096
+_MAX_ACTIVE = 4096
 
 
 @dataclass(slots=True)
-class _Told:
+class _Active:
     name: str
     count: int
 
 
-class Reporter:
-    """Tells what happens to objects. They need `apiVersion` and `kind`.
+class ComponentEventRecorder:
+    """Records Events about objects, which need `apiVersion` and `kind`.
 
-    Guarantees: the same thing about the same object is one Event with a count, as long as the Event is there. Telling
-    never fails: an Event that the server does not take, as in a namespace that is going, is logged and let go.
+    Guarantees: an Event that repeats is one object with a count, as long as that object exists.
+    Recording never fails: an Event that the server rejects, as in a terminating namespace, is logged
+    and dropped.
     """
 
     def __init__(self, api: ClusterAPI, *, clock: Clock) -> None:
         self._api = api
         self._clock = clock
         self._serial = itertools.count()
-        self._told: dict[tuple[str, ...], _Told] = {}
+        self._active: dict[tuple[str, ...], _Active] = {}
 
     async def count(
         self,
@@ -57,12 +58,12 @@ class Reporter:
         host: str = "",
         container: str = "",
     ) -> None:
-        """Report as `component` (of `host`), perhaps about one container; the same words again count up."""
+        """Record an Event of `component` on `host`, or count it up if the same one is active."""
         path = container and f"spec.containers{{{container}}}"
         key = (obj["metadata"]["uid"], component, host, type_, reason, message, path)
-        told = self._told.get(key)
+        active = self._active.get(key)
         try:
-            if told is not None and await self._count_up(obj, told):
+            if active is not None and await self._count_up(obj, active):
                 return
         except ClusterError as error:
             _log.debug("an Event was lost: %s", error)
@@ -82,12 +83,12 @@ class Reporter:
         name = await self._create(obj, event)
         if name is None:
             return
-        self._told[key] = _Told(name, 1)
-        while len(self._told) > _REMEMBERED:
-            del self._told[next(iter(self._told))]
+        self._active[key] = _Active(name, 1)
+        while len(self._active) > _MAX_ACTIVE:
+            del self._active[next(iter(self._active))]
 
     async def act(self, obj: JSONObject, type_: EventType, reason: str, action: str, message: str) -> None:
-        """Report as kube-scheduler."""
+        """Record an Event of kube-scheduler."""
         event = _event(obj, type_, reason, message)
         event |= {
             "action": action,
@@ -104,21 +105,21 @@ class Reporter:
             try:
                 await self._api.create(EVENTS, event, namespace=event["metadata"]["namespace"])
             except AlreadyExists:
-                continue  # another reporter in the same nanosecond, or a clock that stands still
+                continue  # another recorder in the same nanosecond, or a clock that stands still
             except ClusterError as error:
                 _log.debug("an Event was lost: %s", error)
                 return None
             return str(event["metadata"]["name"])
 
-    async def _count_up(self, obj: JSONObject, told: _Told) -> bool:
-        """Add one to an Event; return whether it is still there."""
-        patch = {"count": told.count + 1, "lastTimestamp": format_time(self._clock.now())}
+    async def _count_up(self, obj: JSONObject, active: _Active) -> bool:
+        """Add one to an Event; return whether it still exists."""
+        patch = {"count": active.count + 1, "lastTimestamp": format_time(self._clock.now())}
         namespace = obj["metadata"].get("namespace", "default")
         try:
-            await self._api.patch(EVENTS, told.name, patch, patch_type=PatchType.MERGE, namespace=namespace)
+            await self._api.patch(EVENTS, active.name, patch, patch_type=PatchType.MERGE, namespace=namespace)
         except NotFound:
             return False
-        told.count += 1
+        active.count += 1
         return True
 
 

@@ -1,7 +1,7 @@
-"""Work by key: each key once at a time, none forgotten, failures tried again ever later.
+"""A work queue: each key is processed once at a time, and failures are retried with back-off.
 
-What belongs here: the queue of the controllers and nodes that belong to a control plane. What does not: the queue of
-operators (`operatorkit._runtime`), which must also be fair, bounded and observable.
+What belongs here: the queue of the controllers and nodes of a control plane. What does not: the queue
+of operators (`operatorkit._runtime`), which must also be fair, bounded and observable.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Generic, TypeVar
 from operatorkit.clock import Clock
 from operatorkit.errors import ClusterError, Conflict, NotFound
 
-__all__ = ["Queue"]
+__all__ = ["WorkQueue"]
 
 _log = logging.getLogger("operatorkit.controlplane")
 
@@ -25,26 +25,27 @@ _LONGEST_RETRY_SECONDS = 10.0
 K = TypeVar("K")
 
 
-class Queue(Generic[K]):
-    """Calls `handle` for every key added; it may return how long to wait before it is called for that key again.
+class WorkQueue(Generic[K]):
+    """Calls `sync` for every key added; it may return after how long the key is to be added again.
 
-    Guarantees: never two calls for one key at a time; a key added during its call is handled once more after it.
-    A `ClusterError` is tried again: at once after a conflict, otherwise after a pause that doubles.
+    Guarantees: never two calls for one key at a time; a key added during its call is processed once
+    more after it. A `ClusterError` is retried: at once after a conflict, otherwise after a pause that
+    doubles.
 
-    The waits that `handle` asks for pass on `clock`, the pauses between retries on `pace`: where a test holds the one
-    still, the other should go on.
+    The waits that `sync` returns pass on `clock`, the pauses between retries on `pace`: where a test
+    holds the one still, the other should go on.
     """
 
     def __init__(
         self,
-        handle: Callable[[K], Awaitable[timedelta | None]],
+        sync: Callable[[K], Awaitable[timedelta | None]],
         *,
         clock: Clock,
         pace: Clock,
         workers: int = 4,
         name: str,
     ) -> None:
-        self._handle = handle
+        self._sync = sync
         self._clock = clock
         self._pace = pace
         self._workers = workers
@@ -58,7 +59,7 @@ class Queue(Generic[K]):
         self._idle = asyncio.Event()
 
     def add(self, key: K) -> None:
-        """Have `key` handled soon."""
+        """Add a key, unless it waits already."""
         if key in self._busy:
             self._again.add(key)
         else:
@@ -66,20 +67,20 @@ class Queue(Generic[K]):
             self._work.set()
 
     def forget(self, key: K) -> None:
-        """Do not come back to `key` of our own accord."""
+        """Drop the retry and the wait of a key, if it has any."""
         self._failures.pop(key, None)
         timer = self._timers.pop(key, None)
         if timer is not None:
             timer.cancel()
 
-    async def settled(self) -> None:
-        """Return when nothing is queued or being handled; what waits for a later time does not count."""
+    async def idle(self) -> None:
+        """Return when no key is queued or in progress; keys that wait for a later time do not count."""
         while self._waiting or self._busy:
             self._idle.clear()
             await self._idle.wait()
 
     async def run(self) -> None:
-        """Work for ever. Cancel it to stop; timers end with it."""
+        """Work until cancelled; timers end with it."""
         try:
             async with asyncio.TaskGroup() as group:
                 for _ in range(self._workers):
@@ -99,7 +100,7 @@ class Queue(Generic[K]):
             del self._waiting[key]
             self._busy.add(key)
             try:
-                await self._handle_one(key)
+                await self._sync_one(key)
             finally:
                 self._busy.discard(key)
                 if key in self._again:
@@ -108,14 +109,14 @@ class Queue(Generic[K]):
                 if not self._waiting and not self._busy:
                     self._idle.set()
 
-    async def _handle_one(self, key: K) -> None:
+    async def _sync_one(self, key: K) -> None:
         try:
-            wait = await self._handle(key)
+            wait = await self._sync(key)
         except NotFound:
-            self.forget(key)  # gone meanwhile: the watch says so, too
+            self.forget(key)  # deleted meanwhile: the watch reports that, too
         except ClusterError as error:
             self._retry(key, error)
-        except Exception:  # noqa: BLE001 - the outermost loop: one key that trips us must not stop the others
+        except Exception:  # noqa: BLE001 - the outermost loop: a key that fails must not stop the others
             _log.exception("%s: %s", self._name, key)
             self.forget(key)
         else:
@@ -129,7 +130,7 @@ class Queue(Generic[K]):
         if isinstance(error, Conflict) and failures == 0:
             self._again.add(key)
             return
-        _log.debug("%s: %s: %s; trying again", self._name, key, error)
+        _log.debug("%s: %s: %s; retrying", self._name, key, error)
         pause_seconds = min(_LONGEST_RETRY_SECONDS, _FIRST_RETRY_SECONDS * 2 ** min(failures, 20))
         self._add_later(key, pause_seconds, self._pace)
 

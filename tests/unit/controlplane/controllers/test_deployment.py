@@ -8,9 +8,9 @@ import pytest
 
 from operatorkit.cluster import LiveCluster
 from operatorkit.cluster.api import PatchType
-from operatorkit.controlplane._reporter import EVENTS
-from operatorkit.controlplane.embedded.controllers import Controllers
-from operatorkit.controlplane.embedded.controllers.workloads import DEPLOYMENTS, PODS, REPLICA_SETS
+from operatorkit.controlplane.controllers import Controllers
+from operatorkit.controlplane.controllers.event_recorder import EVENTS
+from operatorkit.controlplane.controllers.workloads import DEPLOYMENTS, PODS, REPLICA_SETS
 from operatorkit.controlplane.nodes import SimulatedNodes
 from operatorkit.names import ApiResource
 from operatorkit.testing.polling import eventually

@@ -16,12 +16,13 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-from operatorkit.clock import Clock, format_time, parse_time
-from operatorkit.cluster import Change, Informer
-from operatorkit.cluster.api import ClusterAPI, JSONObject
-from operatorkit.controlplane._queue import Queue
-from operatorkit.controlplane._reporter import EventType, Reporter
-from operatorkit.controlplane.embedded.controllers.workloads import is_ready, matches, scaled
+from operatorkit.clock import format_time, parse_time
+from operatorkit.cluster import Change
+from operatorkit.cluster.api import JSONObject
+from operatorkit.controlplane.controllers.context import ControllerContext
+from operatorkit.controlplane.controllers.event_recorder import ComponentEventRecorder, EventType
+from operatorkit.controlplane.controllers.work_queue import WorkQueue
+from operatorkit.controlplane.controllers.workloads import PODS, is_ready, matches, scaled
 from operatorkit.errors import NoKindMatch, NotFound
 from operatorkit.names import ApiResource, ObjectKey
 
@@ -46,25 +47,27 @@ class DisruptionController:
 
     name = "disruption-controller"
 
-    def __init__(self, api: ClusterAPI, budgets: Informer, pods: Informer, *, clock: Clock, pace: Clock) -> None:
-        self._api = api
-        self._budgets = budgets
-        self._pods = pods
-        self._clock = clock
-        self._reporter = Reporter(api, clock=clock)
-        self._queue: Queue[ObjectKey] = Queue(self._handle, clock=clock, pace=pace, workers=2, name=self.name)
-        budgets.subscribe(self._on_budget)
-        pods.subscribe(self._on_pod)
+    def __init__(self, context: ControllerContext) -> None:
+        self._api = context.api
+        self._budgets = context.informer(BUDGETS)
+        self._pods = context.informer(PODS)
+        self._clock = context.clock
+        self._events = ComponentEventRecorder(context.api, clock=context.clock)
+        self._queue: WorkQueue[ObjectKey] = WorkQueue(
+            self._sync, clock=context.clock, pace=context.pace, workers=2, name=self.name
+        )
+        self._budgets.subscribe(self._on_budget)
+        self._pods.subscribe(self._on_pod)
 
     async def run(self) -> None:
-        """Work for ever. Cancel it to stop."""
+        """Work until cancelled."""
         await self._budgets.synced()
         await self._pods.synced()
         await self._queue.run()
 
-    async def settled(self) -> None:
-        """Return when nothing is left to do that could be done now."""
-        await self._queue.settled()
+    async def idle(self) -> None:
+        """Return when there is no work that can be done now."""
+        await self._queue.idle()
 
     def _on_budget(self, change: Change) -> None:
         if change.new is not None:
@@ -75,7 +78,7 @@ class DisruptionController:
             if any(_selects(budget, pod) for pod in (change.old, change.new) if pod is not None):
                 self._queue.add(ObjectKey(change.key.namespace, budget["metadata"]["name"]))
 
-    async def _handle(self, key: ObjectKey) -> timedelta | None:
+    async def _sync(self, key: ObjectKey) -> timedelta | None:
         budget = self._budgets.cache.get(key)
         if budget is None:
             return None
@@ -186,7 +189,7 @@ class DisruptionController:
 
     async def _tell(self, budget: JSONObject, type_: EventType, reason: str, message: str) -> None:
         subject = {**budget, "apiVersion": "policy/v1", "kind": "PodDisruptionBudget"}
-        await self._reporter.count(subject, type_, reason, message, component="controllermanager")
+        await self._events.count(subject, type_, reason, message, component="controllermanager")
 
 
 def _selects(budget: JSONObject, pod: JSONObject) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 from operatorkit.clock import Clock
 from operatorkit.cluster import Change, History, Informer
 from operatorkit.cluster.api import ClusterAPI, JSONObject
-from operatorkit.controlplane._queue import Queue
+from operatorkit.controlplane.controllers.work_queue import WorkQueue
 from operatorkit.names import ApiResource, GroupVersionKind, ObjectKey
 
 __all__ = ["Identity", "Inventory", "own_history"]
@@ -77,7 +77,7 @@ class Inventory:
         self._informers: dict[ApiResource, Informer] = {}
         self._tasks: dict[ApiResource, asyncio.Task[None]] = {}
         self._callbacks: list[Callable[[ApiResource, Change], None]] = []
-        self._discovery: Queue[str] = Queue(self._discover, clock=pace, pace=pace, workers=1, name="discovery")
+        self._discovery: WorkQueue[str] = WorkQueue(self._discover, clock=pace, pace=pace, workers=1, name="discovery")
         self._ready = asyncio.Event()
 
     def subscribe(self, callback: Callable[[ApiResource, Change], None]) -> None:
@@ -88,9 +88,9 @@ class Inventory:
         """Return when every kind known at the start has been listed."""
         await self._ready.wait()
 
-    async def settled(self) -> None:
+    async def idle(self) -> None:
         """Return when the kinds are known."""
-        await self._discovery.settled()
+        await self._discovery.idle()
 
     def get(self, identity: Identity) -> JSONObject | None:
         """Return the metadata of an object, as `{"metadata": ...}`, or None."""

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from operatorkit.clock import Clock, format_time, parse_time
-from operatorkit.cluster import Change, Informer
-from operatorkit.cluster.api import ClusterAPI, JSONObject, PatchType
-from operatorkit.controlplane._queue import Queue
-from operatorkit.controlplane._reporter import Reporter
-from operatorkit.controlplane.embedded.controllers.rolling import Limits, Size, recreate, rolling_update
-from operatorkit.controlplane.embedded.controllers.workloads import (
+from operatorkit.clock import format_time, parse_time
+from operatorkit.cluster import Change
+from operatorkit.cluster.api import JSONObject, PatchType
+from operatorkit.controlplane.controllers.context import ControllerContext
+from operatorkit.controlplane.controllers.event_recorder import ComponentEventRecorder
+from operatorkit.controlplane.controllers.rolling_update import Limits, Size, recreate, rolling_update
+from operatorkit.controlplane.controllers.work_queue import WorkQueue
+from operatorkit.controlplane.controllers.workloads import (
     DEPLOYMENTS,
     HASH_LABEL,
     REPLICA_SETS,
@@ -57,25 +58,27 @@ class DeploymentController:
 
     name = "deployment-controller"
 
-    def __init__(self, api: ClusterAPI, deployments: Informer, sets: Informer, *, clock: Clock, pace: Clock) -> None:
-        self._api = api
-        self._deployments = deployments
-        self._sets = sets
-        self._clock = clock
-        self._reporter = Reporter(api, clock=clock)
-        self._queue: Queue[ObjectKey] = Queue(self._handle, clock=clock, pace=pace, workers=4, name=self.name)
-        deployments.subscribe(self._on_deployment)
-        sets.subscribe(self._on_set)
+    def __init__(self, context: ControllerContext) -> None:
+        self._api = context.api
+        self._deployments = context.informer(DEPLOYMENTS)
+        self._sets = context.informer(REPLICA_SETS)
+        self._clock = context.clock
+        self._events = ComponentEventRecorder(context.api, clock=context.clock)
+        self._queue: WorkQueue[ObjectKey] = WorkQueue(
+            self._sync, clock=context.clock, pace=context.pace, workers=4, name=self.name
+        )
+        self._deployments.subscribe(self._on_deployment)
+        self._sets.subscribe(self._on_set)
 
     async def run(self) -> None:
-        """Work for ever. Cancel it to stop."""
+        """Work until cancelled."""
         await self._deployments.synced()
         await self._sets.synced()
         await self._queue.run()
 
-    async def settled(self) -> None:
-        """Return when nothing is left to do that could be done now."""
-        await self._queue.settled()
+    async def idle(self) -> None:
+        """Return when there is no work that can be done now."""
+        await self._queue.idle()
 
     def _on_deployment(self, change: Change) -> None:
         self._queue.add(change.key)
@@ -91,7 +94,7 @@ class DeploymentController:
                 if reference.get("controller") and reference["kind"] == DEPLOYMENTS.kind:
                     self._queue.add(ObjectKey(change.key.namespace, reference["name"]))
 
-    async def _handle(self, key: ObjectKey) -> timedelta | None:
+    async def _sync(self, key: ObjectKey) -> timedelta | None:
         deployment = self._deployments.cache.get(key)
         if deployment is None:
             return None
@@ -236,7 +239,7 @@ class DeploymentController:
 
     async def _tell(self, deployment: JSONObject, message: str) -> None:
         subject = {**deployment, "apiVersion": "apps/v1", "kind": "Deployment"}
-        await self._reporter.count(subject, "Normal", "ScalingReplicaSet", message, component=self.name)
+        await self._events.count(subject, "Normal", "ScalingReplicaSet", message, component=self.name)
 
     async def _report(self, deployment: JSONObject, sets: _Sets, *, created: bool) -> timedelta | None:
         now = self._clock.now()

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import pytest
 
-from operatorkit.controlplane._queue import Queue
+from operatorkit.controlplane.controllers.work_queue import WorkQueue
 from operatorkit.errors import ClusterError, Conflict, NotFound
 from operatorkit.testing import FakeClock
 
@@ -17,8 +17,8 @@ from operatorkit.testing import FakeClock
 @asynccontextmanager
 async def _running(
     handle: Callable[[str], Awaitable[timedelta | None]], clock: FakeClock, pace: FakeClock, workers: int = 4
-) -> AsyncIterator[Queue[str]]:
-    queue: Queue[str] = Queue(handle, clock=clock, pace=pace, workers=workers, name="test")
+) -> AsyncIterator[WorkQueue[str]]:
+    queue: WorkQueue[str] = WorkQueue(handle, clock=clock, pace=pace, workers=workers, name="test")
     task = asyncio.create_task(queue.run())
     try:
         yield queue
@@ -46,7 +46,7 @@ async def test_a_key_is_handled_once_at_a_time_and_once_more_for_all_that_came_m
         for _ in range(5):
             queue.add("a")
         proceed.set()
-        await queue.settled()
+        await queue.idle()
 
     assert seen == ["a", "a"]
 
@@ -62,7 +62,7 @@ async def test_different_keys_are_handled_side_by_side() -> None:
     async with _running(handle, clock, clock) as queue:
         queue.add("a")
         queue.add("b")
-        await asyncio.wait_for(queue.settled(), 60)
+        await asyncio.wait_for(queue.idle(), 60)
 
 
 async def test_a_failure_is_tried_again_after_a_pause_that_doubles() -> None:
@@ -74,7 +74,7 @@ async def test_a_failure_is_tried_again_after_a_pause_that_doubles() -> None:
 
     async with _running(handle, clock, pace) as queue:
         queue.add("a")
-        await queue.settled()
+        await queue.idle()
         await pace.advance(1)
 
     gaps = [round(after - before, 3) for before, after in itertools.pairwise(times)]
@@ -91,7 +91,7 @@ async def test_a_conflict_is_tried_again_at_once_and_a_second_one_is_not() -> No
 
     async with _running(handle, clock, clock) as queue:
         queue.add("a")
-        await queue.settled()
+        await queue.idle()
 
     assert calls == 2
 
@@ -106,7 +106,7 @@ async def test_an_object_that_is_gone_is_let_go() -> None:
 
     async with _running(handle, clock, clock) as queue:
         queue.add("a")
-        await queue.settled()
+        await queue.idle()
         await clock.advance(3600)
 
     assert calls == 1
@@ -123,11 +123,11 @@ async def test_a_wait_that_was_asked_for_passes_on_the_clock_and_not_on_the_pace
 
     async with _running(handle, clock, pace) as queue:
         queue.add("a")
-        await queue.settled()
+        await queue.idle()
         await pace.advance(3600)
         assert calls == 1
         await clock.advance(60)
-        await queue.settled()
+        await queue.idle()
 
     assert calls == 2
 
@@ -144,7 +144,7 @@ async def test_a_bug_is_logged_and_stops_nobody_else(caplog: pytest.LogCaptureFi
         async with _running(handle, clock, clock, workers=1) as queue:
             queue.add("bad")
             queue.add("good")
-            await queue.settled()
+            await queue.idle()
 
     assert seen == ["bad", "good"]
     assert "test: bad" in caplog.text

@@ -10,12 +10,13 @@ from collections import Counter
 from datetime import timedelta
 from typing import Any
 
-from operatorkit.clock import Clock, format_time
-from operatorkit.cluster import Change, Informer
-from operatorkit.cluster.api import ClusterAPI, JSONObject, PatchType
-from operatorkit.controlplane._queue import Queue
-from operatorkit.controlplane._reporter import EventType, Reporter
-from operatorkit.controlplane.embedded.controllers.workloads import (
+from operatorkit.clock import format_time
+from operatorkit.cluster import Change
+from operatorkit.cluster.api import JSONObject, PatchType
+from operatorkit.controlplane.controllers.context import ControllerContext
+from operatorkit.controlplane.controllers.event_recorder import ComponentEventRecorder, EventType
+from operatorkit.controlplane.controllers.work_queue import WorkQueue
+from operatorkit.controlplane.controllers.workloads import (
     PODS,
     REPLICA_SETS,
     available_in,
@@ -38,26 +39,28 @@ class ReplicaSetController:
 
     name = "replicaset-controller"
 
-    def __init__(self, api: ClusterAPI, sets: Informer, pods: Informer, *, clock: Clock, pace: Clock) -> None:
-        self._api = api
-        self._sets = sets
-        self._pods = pods
-        self._clock = clock
-        self._reporter = Reporter(api, clock=clock)
+    def __init__(self, context: ControllerContext) -> None:
+        self._api = context.api
+        self._sets = context.informer(REPLICA_SETS)
+        self._pods = context.informer(PODS)
+        self._clock = context.clock
+        self._events = ComponentEventRecorder(context.api, clock=context.clock)
         self._deleted: set[str] = set()
-        self._queue: Queue[ObjectKey] = Queue(self._handle, clock=clock, pace=pace, workers=4, name=self.name)
-        sets.subscribe(self._on_set)
-        pods.subscribe(self._on_pod)
+        self._queue: WorkQueue[ObjectKey] = WorkQueue(
+            self._sync, clock=context.clock, pace=context.pace, workers=4, name=self.name
+        )
+        self._sets.subscribe(self._on_set)
+        self._pods.subscribe(self._on_pod)
 
     async def run(self) -> None:
-        """Work for ever. Cancel it to stop."""
+        """Work until cancelled."""
         await self._sets.synced()
         await self._pods.synced()
         await self._queue.run()
 
-    async def settled(self) -> None:
-        """Return when nothing is left to do that could be done now."""
-        await self._queue.settled()
+    async def idle(self) -> None:
+        """Return when there is no work that can be done now."""
+        await self._queue.idle()
 
     def _on_set(self, change: Change) -> None:
         self._queue.add(change.key)
@@ -75,7 +78,7 @@ class ReplicaSetController:
                 if mine or (owner is None and matches(replica_set["spec"]["selector"], labels)):
                     self._queue.add(ObjectKey(change.key.namespace, replica_set["metadata"]["name"]))
 
-    async def _handle(self, key: ObjectKey) -> timedelta | None:
+    async def _sync(self, key: ObjectKey) -> timedelta | None:
         replica_set = self._sets.cache.get(key)
         if replica_set is None:
             return None
@@ -153,7 +156,7 @@ class ReplicaSetController:
 
     async def _tell(self, replica_set: JSONObject, type_: EventType, reason: str, message: str) -> None:
         subject = {**replica_set, "apiVersion": "apps/v1", "kind": "ReplicaSet"}
-        await self._reporter.count(subject, type_, reason, message, component=self.name)
+        await self._events.count(subject, type_, reason, message, component=self.name)
 
     def _terminating(self, replica_set: JSONObject) -> int:
         """Count the pods that are on their way out: they are no replicas any more, and not gone yet."""

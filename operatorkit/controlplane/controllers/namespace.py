@@ -17,11 +17,11 @@ from collections.abc import Collection, Mapping
 from datetime import timedelta
 from typing import Any
 
-from operatorkit.clock import Clock, format_time
+from operatorkit.clock import format_time
 from operatorkit.cluster import Change
-from operatorkit.cluster.api import ClusterAPI, JSONObject
-from operatorkit.controlplane._queue import Queue
-from operatorkit.controlplane.embedded.controllers.inventory import Inventory
+from operatorkit.cluster.api import JSONObject
+from operatorkit.controlplane.controllers.context import ControllerContext
+from operatorkit.controlplane.controllers.work_queue import WorkQueue
 from operatorkit.errors import ClusterError, NotFound
 from operatorkit.names import ApiResource
 
@@ -53,22 +53,24 @@ class NamespaceController:
 
     name = "namespace-controller"
 
-    def __init__(self, api: ClusterAPI, inventory: Inventory, *, clock: Clock, pace: Clock) -> None:
-        self._api = api
-        self._inventory = inventory
-        self._clock = clock
+    def __init__(self, context: ControllerContext) -> None:
+        self._api = context.api
+        self._inventory = context.inventory
+        self._clock = context.clock
         self._terminating: set[str] = set()
-        self._queue: Queue[str] = Queue(self._handle, clock=pace, pace=pace, workers=4, name=self.name)
-        inventory.subscribe(self._on_change)
+        self._queue: WorkQueue[str] = WorkQueue(
+            self._sync, clock=context.pace, pace=context.pace, workers=4, name=self.name
+        )
+        context.inventory.subscribe(self._on_change)
 
     async def run(self) -> None:
-        """Work for ever. Cancel it to stop."""
+        """Work until cancelled."""
         await self._inventory.ready()
         await self._queue.run()
 
-    async def settled(self) -> None:
-        """Return when nothing is left to do that could be done now."""
-        await self._queue.settled()
+    async def idle(self) -> None:
+        """Return when there is no work that can be done now."""
+        await self._queue.idle()
 
     def _on_change(self, resource: ApiResource, change: Change) -> None:
         if resource == NAMESPACES:
@@ -86,7 +88,7 @@ class NamespaceController:
             self._terminating.discard(name)
             self._queue.forget(name)
 
-    async def _handle(self, name: str) -> timedelta | None:
+    async def _sync(self, name: str) -> timedelta | None:
         namespace = await self._api.get(NAMESPACES, name)
         finalizers = (namespace.get("spec") or {}).get("finalizers") or []
         if "deletionTimestamp" not in namespace["metadata"] or _FINALIZER not in finalizers:

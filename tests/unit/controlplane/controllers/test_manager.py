@@ -10,8 +10,8 @@ import pytest
 from operatorkit.clock import SYSTEM_CLOCK
 from operatorkit.cluster import Informer, LiveCluster
 from operatorkit.cluster.api import PatchType
-from operatorkit.controlplane.embedded.controllers import Controllers
-from operatorkit.controlplane.embedded.controllers.inventory import Inventory
+from operatorkit.controlplane.controllers import Controllers
+from operatorkit.controlplane.controllers.inventory import Inventory
 from operatorkit.errors import Forbidden, NotFound
 from operatorkit.names import ApiResource
 from operatorkit.testing.polling import eventually
@@ -150,7 +150,7 @@ async def test_orphans_stay_without_a_reference(api: LiveCluster, namespace: str
     await api.delete(CONFIG_MAPS, "parent", namespace=namespace, propagation="Orphan")
 
     await _gone(api, namespace, "parent")
-    await controllers.settled()
+    await controllers.idle()
     child = await api.get(CONFIG_MAPS, "child", namespace=namespace)
     assert "ownerReferences" not in child["metadata"]
 
@@ -184,7 +184,7 @@ async def test_a_reference_to_a_kind_that_nobody_serves_deletes_nothing(
     await api.delete(CONFIG_MAPS, "parent", namespace=namespace)
 
     await _gone(api, namespace, "marker")
-    await controllers.settled()
+    await controllers.idle()
 
     assert await _names(api, namespace) == {"child"}
 

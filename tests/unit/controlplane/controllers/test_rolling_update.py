@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from operatorkit.controlplane.embedded.controllers.rolling import Limits, Size, recreate, rolling_update
-from operatorkit.controlplane.embedded.controllers.workloads import scaled, template_hash, templates_equal
+from operatorkit.controlplane.controllers.rolling_update import Limits, Size, recreate, rolling_update
+from operatorkit.controlplane.controllers.workloads import scaled, template_hash, templates_equal
 
 TEN = Limits(desired=10, surge=3, unavailable=2)
 

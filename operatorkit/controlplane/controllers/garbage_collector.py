@@ -20,12 +20,12 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Literal
 
-from operatorkit.clock import Clock
 from operatorkit.cluster import Change
-from operatorkit.cluster.api import ClusterAPI, JSONObject, PatchType, Propagation
-from operatorkit.controlplane._queue import Queue
-from operatorkit.controlplane.embedded.controllers.graph import FOREGROUND, ORPHAN, Graph, Node, Owner
-from operatorkit.controlplane.embedded.controllers.inventory import Identity, Inventory
+from operatorkit.cluster.api import JSONObject, PatchType, Propagation
+from operatorkit.controlplane.controllers.context import ControllerContext
+from operatorkit.controlplane.controllers.inventory import Identity
+from operatorkit.controlplane.controllers.owner_graph import FOREGROUND, ORPHAN, Graph, Node, Owner
+from operatorkit.controlplane.controllers.work_queue import WorkQueue
 from operatorkit.errors import Conflict, NoKindMatch, NotFound
 from operatorkit.names import ApiResource, GroupVersionKind
 
@@ -49,21 +49,23 @@ class GarbageCollector:
 
     name = "garbage-collector-controller"
 
-    def __init__(self, api: ClusterAPI, inventory: Inventory, *, pace: Clock) -> None:
-        self._api = api
-        self._inventory = inventory
+    def __init__(self, context: ControllerContext) -> None:
+        self._api = context.api
+        self._inventory = context.inventory
         self._graph = Graph()
-        self._queue: Queue[str] = Queue(self._handle, clock=pace, pace=pace, workers=8, name=self.name)
-        inventory.subscribe(self._on_change)
+        self._queue: WorkQueue[str] = WorkQueue(
+            self._sync, clock=context.pace, pace=context.pace, workers=8, name=self.name
+        )
+        context.inventory.subscribe(self._on_change)
 
     async def run(self) -> None:
-        """Collect for ever. Cancel it to stop."""
+        """Collect until cancelled."""
         await self._inventory.ready()
         await self._queue.run()
 
-    async def settled(self) -> None:
-        """Return when nothing is left to do that could be done now."""
-        await self._queue.settled()
+    async def idle(self) -> None:
+        """Return when there is no work that can be done now."""
+        await self._queue.idle()
 
     # -- what wakes an object
 
@@ -93,7 +95,7 @@ class GarbageCollector:
 
     # -- what is done about it
 
-    async def _handle(self, uid: str) -> timedelta | None:
+    async def _sync(self, uid: str) -> timedelta | None:
         node = self._graph.get(uid)
         if node is None:
             return None
