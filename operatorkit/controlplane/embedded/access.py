@@ -15,7 +15,7 @@ from operatorkit.controlplane.embedded.address import Address
 from operatorkit.controlplane.embedded.authn import Authenticator
 from operatorkit.controlplane.embedded.escalation import Escalation
 from operatorkit.controlplane.embedded.rbac import Attributes, Authorizer, forbidden_message
-from operatorkit.controlplane.embedded.registry import Registry, Served
+from operatorkit.controlplane.embedded.registry.table import Registry, Served
 from operatorkit.controlplane.embedded.request.user import User
 from operatorkit.controlplane.embedded.status import ApiError, bad_request, invalid
 from operatorkit.controlplane.embedded.storage import Storage

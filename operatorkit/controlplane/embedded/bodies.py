@@ -12,9 +12,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from operatorkit.controlplane.embedded.builtin import codec
 from operatorkit.controlplane.embedded.negotiation import JSON_AND_YAML, media_type, read_body
 from operatorkit.controlplane.embedded.protobuf import MEDIA_TYPE as PROTOBUF
+from operatorkit.controlplane.embedded.scheme import codec
 from operatorkit.controlplane.embedded.status import ApiError, bad_request, unsupported_media_type
 from operatorkit.crd.kubernetes import kinds
 from operatorkit.names import GroupVersionKind

@@ -10,9 +10,9 @@ from operatorkit.clock import SYSTEM_CLOCK, Clock
 from operatorkit.controlplane.embedded.admission import Webhooks
 from operatorkit.controlplane.embedded.crds import CrdController
 from operatorkit.controlplane.embedded.deleting import Deleter
-from operatorkit.controlplane.embedded.native import native_strategy
 from operatorkit.controlplane.embedded.ownership import Owners
-from operatorkit.controlplane.embedded.registry import Registry
+from operatorkit.controlplane.embedded.registry.builtin import builtin_strategy
+from operatorkit.controlplane.embedded.registry.table import Registry
 from operatorkit.controlplane.embedded.storage import Storage, first_revision
 from operatorkit.controlplane.embedded.writing import Writer
 
@@ -25,7 +25,7 @@ class Core:
     def __init__(self, clock: Clock = SYSTEM_CLOCK) -> None:
         self.clock = clock
         self.storage: Storage = Storage(first_revision())
-        self.registry: Registry = Registry(native_strategy)
+        self.registry: Registry = Registry(builtin_strategy)
         self.owners: Owners = Owners(self.registry, clock)
         self.writer: Writer = Writer(self.storage, self.registry, clock)
         self.deleter: Deleter = Deleter(self.storage, clock)

@@ -17,10 +17,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from operatorkit.clock import Clock, format_time
-from operatorkit.controlplane.embedded.custom import CustomStrategy
 from operatorkit.controlplane.embedded.deleting import Deleter
 from operatorkit.controlplane.embedded.options import DeleteOptions
-from operatorkit.controlplane.embedded.registry import Registry, Served, Subresource, envelope, version_order
+from operatorkit.controlplane.embedded.registry.custom import CustomStrategy
+from operatorkit.controlplane.embedded.registry.table import Registry, Served, Subresource, envelope, version_order
 from operatorkit.controlplane.embedded.storage import Change, Record, Storage
 from operatorkit.names import GroupVersionKind
 

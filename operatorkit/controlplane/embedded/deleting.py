@@ -14,7 +14,7 @@ from typing import Any
 from operatorkit.clock import Clock, format_time
 from operatorkit.controlplane.embedded import golang
 from operatorkit.controlplane.embedded.options import DeleteOptions
-from operatorkit.controlplane.embedded.registry import Served
+from operatorkit.controlplane.embedded.registry.table import Served
 from operatorkit.controlplane.embedded.status import conflict, forbidden, not_found, success
 from operatorkit.controlplane.embedded.storage import Record, Storage, key_of
 

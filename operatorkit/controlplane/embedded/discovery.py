@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from operatorkit.controlplane.embedded.encoding import encode
-from operatorkit.controlplane.embedded.registry import Registry, Served
+from operatorkit.controlplane.embedded.registry.table import Registry, Served
 
 __all__ = ["Discovery"]
 

@@ -23,7 +23,7 @@ from operatorkit.controlplane.embedded.openapi import (
     wants_protobuf,
 )
 from operatorkit.controlplane.embedded.options import check_timeout
-from operatorkit.controlplane.embedded.registry import Served
+from operatorkit.controlplane.embedded.registry.table import Served
 from operatorkit.controlplane.embedded.status import method_not_allowed, no_page, unknown_path
 from operatorkit.controlplane.embedded.subresources import Subresources
 from operatorkit.controlplane.embedded.tokens import Tokens

@@ -16,7 +16,6 @@ from operatorkit.controlplane.embedded.access import REVIEWS, Access
 from operatorkit.controlplane.embedded.admission.chain import Admission
 from operatorkit.controlplane.embedded.admission.requests import admission_of
 from operatorkit.controlplane.embedded.bodies import read_delete_options, read_object, require_built_in
-from operatorkit.controlplane.embedded.builtin import codec
 from operatorkit.controlplane.embedded.core import Core
 from operatorkit.controlplane.embedded.encoding import encode
 from operatorkit.controlplane.embedded.forms import Presenter
@@ -35,7 +34,8 @@ from operatorkit.controlplane.embedded.patching import (
     unreadable,
 )
 from operatorkit.controlplane.embedded.reading import Selection, read_list, read_one
-from operatorkit.controlplane.embedded.registry import Served
+from operatorkit.controlplane.embedded.registry.table import Served
+from operatorkit.controlplane.embedded.scheme import codec
 from operatorkit.controlplane.embedded.status import (
     ApiError,
     bad_request,

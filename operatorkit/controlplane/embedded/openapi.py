@@ -15,7 +15,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache, cached_property
 from typing import Any
 
-from operatorkit.controlplane.embedded.builtin.resources import BuiltinResource, builtin_resources
 from operatorkit.controlplane.embedded.openapi_paths import Endpoint, paths_of, v2_operation
 from operatorkit.controlplane.embedded.openapi_schemas import (
     V3_PREFIX,
@@ -24,7 +23,8 @@ from operatorkit.controlplane.embedded.openapi_schemas import (
     v2_definition,
     v3_definitions,
 )
-from operatorkit.controlplane.embedded.registry import Registry
+from operatorkit.controlplane.embedded.registry.table import Registry
+from operatorkit.controlplane.embedded.scheme.resources import BuiltinResource, builtin_resources
 from operatorkit.crd.kubernetes import REF_PREFIX, definitions, kinds
 from operatorkit.names import GroupVersionKind
 

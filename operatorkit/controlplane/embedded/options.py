@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from operatorkit.controlplane.embedded import golang
-from operatorkit.controlplane.embedded.builtin import codec
+from operatorkit.controlplane.embedded.scheme import codec
 from operatorkit.controlplane.embedded.status import ApiError, bad_request, invalid
 from operatorkit.crd import field_errors
 from operatorkit.crd.field_errors import FieldError, FieldErrors

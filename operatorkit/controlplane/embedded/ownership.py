@@ -10,13 +10,13 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from operatorkit.clock import Clock
-from operatorkit.controlplane.embedded.builtin import codec
-from operatorkit.controlplane.embedded.builtin.strategy import field_filter
 from operatorkit.controlplane.embedded.fields import managed
 from operatorkit.controlplane.embedded.fields.managed import FieldFilter, Tracking
 from operatorkit.controlplane.embedded.fields.schema import DEDUCED, TypeSchema, of_kind, of_structural
 from operatorkit.controlplane.embedded.options import WriteOptions
-from operatorkit.controlplane.embedded.registry import Registry, Served
+from operatorkit.controlplane.embedded.registry.preparation import field_filter
+from operatorkit.controlplane.embedded.registry.table import Registry, Served
+from operatorkit.controlplane.embedded.scheme import codec
 from operatorkit.names import GroupVersionKind
 
 __all__ = ["Owners"]

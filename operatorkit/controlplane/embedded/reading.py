@@ -16,8 +16,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from operatorkit.controlplane.embedded.options import ListOptions
-from operatorkit.controlplane.embedded.registry import Served
-from operatorkit.controlplane.embedded.selectors import FieldSelector, LabelSelector, parse_fields, parse_labels
+from operatorkit.controlplane.embedded.registry.selectors import (
+    FieldSelector,
+    LabelSelector,
+    parse_fields,
+    parse_labels,
+)
+from operatorkit.controlplane.embedded.registry.table import Served
 from operatorkit.controlplane.embedded.status import (
     ApiError,
     bad_request,

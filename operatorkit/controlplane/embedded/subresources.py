@@ -14,8 +14,8 @@ from operatorkit.controlplane.embedded.core import Core
 from operatorkit.controlplane.embedded.evicting import Evictions
 from operatorkit.controlplane.embedded.jsonpath import JSONPath
 from operatorkit.controlplane.embedded.reading import read_one
-from operatorkit.controlplane.embedded.registry import Served
-from operatorkit.controlplane.embedded.selectors import selector_text
+from operatorkit.controlplane.embedded.registry.selectors import selector_text
+from operatorkit.controlplane.embedded.registry.table import Served
 from operatorkit.controlplane.embedded.status import (
     bad_request,
     conflict,

@@ -9,7 +9,7 @@ import json
 import math
 from typing import Any, NoReturn
 
-from operatorkit.controlplane.embedded.builtin import codec
+from operatorkit.controlplane.embedded.scheme import codec
 
 __all__ = ["loads"]
 

@@ -21,7 +21,7 @@ from operatorkit.clock import Clock, format_time
 from operatorkit.controlplane.embedded import golang
 from operatorkit.controlplane.embedded.fields.managed import keep_times
 from operatorkit.controlplane.embedded.options import WriteOptions
-from operatorkit.controlplane.embedded.registry import Registry, Served
+from operatorkit.controlplane.embedded.registry.table import Registry, Served
 from operatorkit.controlplane.embedded.status import (
     ApiError,
     already_exists,

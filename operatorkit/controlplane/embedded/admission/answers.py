@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from operatorkit.controlplane.embedded import syntax
-from operatorkit.controlplane.embedded.builtin import codec
+from operatorkit.controlplane.embedded.scheme import codec
 
 __all__ = ["Unreadable", "failure_in", "read_json", "read_response"]
 

@@ -13,7 +13,7 @@ from typing import Any
 from operatorkit.controlplane.embedded import syntax
 from operatorkit.controlplane.embedded.admission.answers import Unreadable, read_json, read_response
 from operatorkit.controlplane.embedded.admission.hooks import Attributes, Invocation
-from operatorkit.controlplane.embedded.builtin import codec
+from operatorkit.controlplane.embedded.scheme import codec
 from operatorkit.controlplane.embedded.status import ApiError
 
 __all__ = ["CallFailed", "Verdict", "denial", "read_verdict", "review_of"]

@@ -7,7 +7,7 @@ import pytest
 
 from operatorkit.cluster.api import PatchType
 from operatorkit.controlplane.embedded.local import LocalCluster
-from operatorkit.controlplane.embedded.registry import version_order
+from operatorkit.controlplane.embedded.registry.table import version_order
 from operatorkit.errors import Invalid, NoKindMatch, NotFound
 from operatorkit.names import ApiResource
 

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from operatorkit.controlplane.embedded import protobuf
-from operatorkit.controlplane.embedded.builtin import codec
 from operatorkit.controlplane.embedded.negotiation import read_body
+from operatorkit.controlplane.embedded.scheme import codec
 from operatorkit.controlplane.embedded.status import ApiError
 from operatorkit.names import GroupVersionKind
 
