@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from operatorkit.controlplane.embedded.messages import Request
+from operatorkit.controlplane.embedded.request.messages import Request
 
 __all__ = ["Audit", "Entry", "unrecorded"]
 

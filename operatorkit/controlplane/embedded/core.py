@@ -13,7 +13,7 @@ from operatorkit.controlplane.embedded.deleting import Deleter
 from operatorkit.controlplane.embedded.ownership import Owners
 from operatorkit.controlplane.embedded.registry.builtin import builtin_strategy
 from operatorkit.controlplane.embedded.registry.table import Registry
-from operatorkit.controlplane.embedded.storage import Storage, first_revision
+from operatorkit.controlplane.embedded.storage.store import Storage, first_revision
 from operatorkit.controlplane.embedded.writing import Writer
 
 __all__ = ["Core"]

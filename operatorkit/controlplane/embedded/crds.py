@@ -18,10 +18,10 @@ from typing import Any
 
 from operatorkit.clock import Clock, format_time
 from operatorkit.controlplane.embedded.deleting import Deleter
-from operatorkit.controlplane.embedded.options import DeleteOptions
 from operatorkit.controlplane.embedded.registry.custom import CustomStrategy
 from operatorkit.controlplane.embedded.registry.table import Registry, Served, Subresource, envelope, version_order
-from operatorkit.controlplane.embedded.storage import Change, Record, Storage
+from operatorkit.controlplane.embedded.request.options import DeleteOptions
+from operatorkit.controlplane.embedded.storage.store import Change, Record, Storage
 from operatorkit.names import GroupVersionKind
 
 __all__ = ["CLEANUP_FINALIZER", "CRDS", "CrdController"]

@@ -12,11 +12,11 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from operatorkit.clock import Clock, format_time
-from operatorkit.controlplane.embedded import golang
-from operatorkit.controlplane.embedded.options import DeleteOptions
+from operatorkit.controlplane.embedded.errors import go_text
+from operatorkit.controlplane.embedded.errors.errors import conflict, forbidden, not_found, success
 from operatorkit.controlplane.embedded.registry.table import Served
-from operatorkit.controlplane.embedded.status import conflict, forbidden, not_found, success
-from operatorkit.controlplane.embedded.storage import Record, Storage, key_of
+from operatorkit.controlplane.embedded.request.options import DeleteOptions
+from operatorkit.controlplane.embedded.storage.store import Record, Storage, key_of
 
 __all__ = ["FOREGROUND", "ORPHAN", "Deleter"]
 
@@ -154,7 +154,7 @@ class Deleter:
         if not finalizers:
             del metadata["finalizers"]
         if not marked or shorter:
-            metadata["deletionTimestamp"] = format_time(golang.after(self._clock.now(), grace))
+            metadata["deletionTimestamp"] = format_time(go_text.after(self._clock.now(), grace))
             metadata["deletionGracePeriodSeconds"] = grace
         if not marked and "generation" in metadata:
             metadata["generation"] += 1

@@ -8,25 +8,26 @@ from __future__ import annotations
 
 import asyncio
 
-from operatorkit.controlplane.embedded.access import Access
+from operatorkit.controlplane.embedded.auth.access import Access
+from operatorkit.controlplane.embedded.auth.tokens import Tokens
 from operatorkit.controlplane.embedded.core import Core
-from operatorkit.controlplane.embedded.discovery import Discovery
-from operatorkit.controlplane.embedded.encoding import encode
-from operatorkit.controlplane.embedded.handler import ResourceHandler
-from operatorkit.controlplane.embedded.messages import Answer, Request, WatchAnswer
-from operatorkit.controlplane.embedded.negotiation import Form, negotiate
-from operatorkit.controlplane.embedded.openapi import (
+from operatorkit.controlplane.embedded.discovery.discovery import Discovery
+from operatorkit.controlplane.embedded.discovery.openapi import (
     PROTOBUF_V2,
     PROTOBUF_V2_MEDIA,
     ServedDocuments,
     etag,
     wants_protobuf,
 )
-from operatorkit.controlplane.embedded.options import check_timeout
+from operatorkit.controlplane.embedded.errors.errors import method_not_allowed, no_page, unknown_path
+from operatorkit.controlplane.embedded.handler import ResourceHandler
 from operatorkit.controlplane.embedded.registry.table import Served
-from operatorkit.controlplane.embedded.status import method_not_allowed, no_page, unknown_path
+from operatorkit.controlplane.embedded.request.messages import Answer, Request
+from operatorkit.controlplane.embedded.request.options import check_timeout
+from operatorkit.controlplane.embedded.serializer.json import encode
+from operatorkit.controlplane.embedded.serializer.negotiation import Form, negotiate
 from operatorkit.controlplane.embedded.subresources import Subresources
-from operatorkit.controlplane.embedded.tokens import Tokens
+from operatorkit.controlplane.embedded.watching import WatchAnswer
 from operatorkit.crd.kubernetes import KUBERNETES_VERSION
 
 __all__ = ["Dispatcher"]

@@ -23,11 +23,11 @@ from typing import Any
 
 from operatorkit.clock import format_time
 from operatorkit.controlplane.embedded.core import Core
-from operatorkit.controlplane.embedded.options import DeleteOptions, WriteOptions
+from operatorkit.controlplane.embedded.errors.errors import ApiError, bad_request, forbidden, too_many_requests
 from operatorkit.controlplane.embedded.reading import read_one
 from operatorkit.controlplane.embedded.registry.selectors import selects
 from operatorkit.controlplane.embedded.registry.table import Served
-from operatorkit.controlplane.embedded.status import ApiError, bad_request, forbidden, too_many_requests
+from operatorkit.controlplane.embedded.request.options import DeleteOptions, WriteOptions
 from operatorkit.controlplane.embedded.writing import Target, WriteContext
 from operatorkit.names import GroupVersionKind
 

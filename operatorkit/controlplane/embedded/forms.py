@@ -12,12 +12,12 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from operatorkit.clock import Clock
-from operatorkit.controlplane.embedded.encoding import encode
-from operatorkit.controlplane.embedded.negotiation import Form
 from operatorkit.controlplane.embedded.printers.columns import columns_of
 from operatorkit.controlplane.embedded.reading import Page
 from operatorkit.controlplane.embedded.registry.table import Served
-from operatorkit.controlplane.embedded.storage import Record
+from operatorkit.controlplane.embedded.serializer.json import encode
+from operatorkit.controlplane.embedded.serializer.negotiation import Form
+from operatorkit.controlplane.embedded.storage.store import Record
 
 __all__ = ["Presenter"]
 

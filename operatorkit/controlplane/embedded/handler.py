@@ -12,16 +12,21 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from operatorkit.controlplane.embedded.access import REVIEWS, Access
 from operatorkit.controlplane.embedded.admission.chain import Admission
 from operatorkit.controlplane.embedded.admission.requests import admission_of
-from operatorkit.controlplane.embedded.bodies import read_delete_options, read_object, require_built_in
+from operatorkit.controlplane.embedded.auth.access import REVIEWS, Access
 from operatorkit.controlplane.embedded.core import Core
-from operatorkit.controlplane.embedded.encoding import encode
+from operatorkit.controlplane.embedded.errors.errors import (
+    ApiError,
+    bad_request,
+    conflict,
+    forbidden,
+    method_not_allowed,
+    no_page,
+    of_cluster_error,
+    unknown_path,
+)
 from operatorkit.controlplane.embedded.forms import Presenter
-from operatorkit.controlplane.embedded.messages import Answer, Request, WatchAnswer
-from operatorkit.controlplane.embedded.negotiation import Form, media_type, negotiate
-from operatorkit.controlplane.embedded.options import DeleteOptions, ListOptions, WriteOptions
 from operatorkit.controlplane.embedded.patching import (
     APPLY,
     STRATEGIC,
@@ -35,20 +40,15 @@ from operatorkit.controlplane.embedded.patching import (
 )
 from operatorkit.controlplane.embedded.reading import Selection, read_list, read_one
 from operatorkit.controlplane.embedded.registry.table import Served
+from operatorkit.controlplane.embedded.request.messages import Answer, Request
+from operatorkit.controlplane.embedded.request.options import DeleteOptions, ListOptions, WriteOptions
 from operatorkit.controlplane.embedded.scheme import codec
-from operatorkit.controlplane.embedded.status import (
-    ApiError,
-    bad_request,
-    conflict,
-    forbidden,
-    method_not_allowed,
-    no_page,
-    of_cluster_error,
-    unknown_path,
-)
-from operatorkit.controlplane.embedded.storage import key_of
+from operatorkit.controlplane.embedded.serializer.decoding import read_delete_options, read_object, require_built_in
+from operatorkit.controlplane.embedded.serializer.json import encode
+from operatorkit.controlplane.embedded.serializer.negotiation import Form, media_type, negotiate
+from operatorkit.controlplane.embedded.storage.store import key_of
 from operatorkit.controlplane.embedded.subresources import Subresources
-from operatorkit.controlplane.embedded.watching import Watch
+from operatorkit.controlplane.embedded.watching import Watch, WatchAnswer
 from operatorkit.controlplane.embedded.writing import Ownership, Target, WriteContext, Written
 from operatorkit.errors import ClusterError
 from operatorkit.names import GroupVersionKind

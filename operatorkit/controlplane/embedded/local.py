@@ -13,12 +13,13 @@ from typing import Any
 from urllib.parse import quote
 
 from operatorkit.cluster.api import JSONObject, ObjectList, PatchType, Propagation, WatchEvent
-from operatorkit.controlplane.embedded.authn import ADMIN_GROUP
+from operatorkit.controlplane.embedded.auth.authn import ADMIN_GROUP
 from operatorkit.controlplane.embedded.dispatch import Dispatcher
-from operatorkit.controlplane.embedded.encoding import encode
-from operatorkit.controlplane.embedded.messages import Answer, Request, WatchAnswer
+from operatorkit.controlplane.embedded.errors.errors import ApiError
+from operatorkit.controlplane.embedded.request.messages import Answer, Request
 from operatorkit.controlplane.embedded.request.user import User
-from operatorkit.controlplane.embedded.status import ApiError
+from operatorkit.controlplane.embedded.serializer.json import encode
+from operatorkit.controlplane.embedded.watching import WatchAnswer
 from operatorkit.errors import (
     AlreadyExists,
     Cause,

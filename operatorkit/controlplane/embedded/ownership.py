@@ -13,9 +13,9 @@ from operatorkit.clock import Clock
 from operatorkit.controlplane.embedded.fields import managed
 from operatorkit.controlplane.embedded.fields.managed import FieldFilter, Tracking
 from operatorkit.controlplane.embedded.fields.schema import DEDUCED, TypeSchema, of_kind, of_structural
-from operatorkit.controlplane.embedded.options import WriteOptions
 from operatorkit.controlplane.embedded.registry.preparation import field_filter
 from operatorkit.controlplane.embedded.registry.table import Registry, Served
+from operatorkit.controlplane.embedded.request.options import WriteOptions
 from operatorkit.controlplane.embedded.scheme import codec
 from operatorkit.names import GroupVersionKind
 

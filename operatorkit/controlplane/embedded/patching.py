@@ -11,14 +11,14 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from operatorkit.controlplane.embedded import protobuf
+from operatorkit.controlplane.embedded.errors.errors import ApiError, bad_request, invalid, unsupported_media_type
+from operatorkit.controlplane.embedded.errors.go_text import numbers, shown
 from operatorkit.controlplane.embedded.fields.patch import json_patch, merge_patch
 from operatorkit.controlplane.embedded.fields.strategic import strategic_merge_patch
-from operatorkit.controlplane.embedded.golang import numbers, shown
-from operatorkit.controlplane.embedded.negotiation import PATCH_TYPES, media_type, read_body
 from operatorkit.controlplane.embedded.registry.table import Served
 from operatorkit.controlplane.embedded.scheme import codec
-from operatorkit.controlplane.embedded.status import ApiError, bad_request, invalid, unsupported_media_type
+from operatorkit.controlplane.embedded.serializer import protobuf
+from operatorkit.controlplane.embedded.serializer.negotiation import PATCH_TYPES, media_type, read_body
 from operatorkit.crd.field_errors import FieldError
 from operatorkit.crd.kubernetes import definitions
 from operatorkit.errors import ClusterError

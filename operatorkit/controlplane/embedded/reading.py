@@ -15,7 +15,13 @@ from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from operatorkit.controlplane.embedded.options import ListOptions
+from operatorkit.controlplane.embedded.errors.errors import (
+    ApiError,
+    bad_request,
+    expired,
+    not_found,
+    too_large_revision,
+)
 from operatorkit.controlplane.embedded.registry.selectors import (
     FieldSelector,
     LabelSelector,
@@ -23,14 +29,8 @@ from operatorkit.controlplane.embedded.registry.selectors import (
     parse_labels,
 )
 from operatorkit.controlplane.embedded.registry.table import Served
-from operatorkit.controlplane.embedded.status import (
-    ApiError,
-    bad_request,
-    expired,
-    not_found,
-    too_large_revision,
-)
-from operatorkit.controlplane.embedded.storage import Collection, Record, Storage, key_of
+from operatorkit.controlplane.embedded.request.options import ListOptions
+from operatorkit.controlplane.embedded.storage.store import Collection, Record, Storage, key_of
 
 __all__ = ["Page", "Selection", "read_list", "read_one", "too_old"]
 

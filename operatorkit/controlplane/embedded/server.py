@@ -29,27 +29,27 @@ from operatorkit.controlplane._credentials import SERVER_HOSTS, Authority
 from operatorkit.controlplane._ports import port_error
 from operatorkit.controlplane._selection import check_selection
 from operatorkit.controlplane.controllers import Controllers
-from operatorkit.controlplane.embedded.access import Access
 from operatorkit.controlplane.embedded.audit import Audit, Entry, unrecorded
-from operatorkit.controlplane.embedded.authn import ADMIN_GROUP, Authenticator
+from operatorkit.controlplane.embedded.auth.access import Access
+from operatorkit.controlplane.embedded.auth.authn import ADMIN_GROUP, Authenticator
+from operatorkit.controlplane.embedded.auth.tokens import Tokens
 from operatorkit.controlplane.embedded.bootstrap import bootstrap
 from operatorkit.controlplane.embedded.core import Core
 from operatorkit.controlplane.embedded.dispatch import Dispatcher
-from operatorkit.controlplane.embedded.encoding import encode
-from operatorkit.controlplane.embedded.expiry import EventExpiry
-from operatorkit.controlplane.embedded.journal import Journal
-from operatorkit.controlplane.embedded.local import LocalCluster
-from operatorkit.controlplane.embedded.messages import Answer, Request, WatchAnswer, bounded
-from operatorkit.controlplane.embedded.request.user import User
-from operatorkit.controlplane.embedded.status import (
+from operatorkit.controlplane.embedded.errors.errors import (
     ApiError,
     bad_request,
     internal_error,
     of_cluster_error,
     too_large_body,
 )
-from operatorkit.controlplane.embedded.tokens import Tokens
-from operatorkit.controlplane.embedded.watching import Event, Watch
+from operatorkit.controlplane.embedded.expiry import EventExpiry
+from operatorkit.controlplane.embedded.local import LocalCluster
+from operatorkit.controlplane.embedded.request.messages import Answer, Request, bounded
+from operatorkit.controlplane.embedded.request.user import User
+from operatorkit.controlplane.embedded.serializer.json import encode
+from operatorkit.controlplane.embedded.storage.wal import Journal
+from operatorkit.controlplane.embedded.watching import Event, Watch, WatchAnswer
 from operatorkit.controlplane.nodes import SimulatedNodes
 from operatorkit.errors import ClusterError
 

@@ -10,20 +10,20 @@ from datetime import timedelta
 from typing import Any
 
 from operatorkit.clock import format_time
+from operatorkit.controlplane.embedded.auth.tokens import AUDIENCE, Tokens
 from operatorkit.controlplane.embedded.core import Core
-from operatorkit.controlplane.embedded.evicting import Evictions
-from operatorkit.controlplane.embedded.jsonpath import JSONPath
-from operatorkit.controlplane.embedded.reading import read_one
-from operatorkit.controlplane.embedded.registry.selectors import selector_text
-from operatorkit.controlplane.embedded.registry.table import Served
-from operatorkit.controlplane.embedded.status import (
+from operatorkit.controlplane.embedded.errors.errors import (
     bad_request,
     conflict,
     internal_error,
     invalid,
     not_found,
 )
-from operatorkit.controlplane.embedded.tokens import AUDIENCE, Tokens
+from operatorkit.controlplane.embedded.errors.jsonpath import JSONPath
+from operatorkit.controlplane.embedded.evicting import Evictions
+from operatorkit.controlplane.embedded.reading import read_one
+from operatorkit.controlplane.embedded.registry.selectors import selector_text
+from operatorkit.controlplane.embedded.registry.table import Served
 from operatorkit.controlplane.embedded.writing import Ownership, Target, WriteContext, require_name
 from operatorkit.crd import field_errors
 

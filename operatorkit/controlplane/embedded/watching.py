@@ -22,12 +22,13 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Literal
 
-from operatorkit.controlplane.embedded.options import ListOptions
+from operatorkit.controlplane.embedded.errors.errors import too_large_revision
+from operatorkit.controlplane.embedded.forms import Presenter
 from operatorkit.controlplane.embedded.reading import Selection, too_old
-from operatorkit.controlplane.embedded.status import too_large_revision
-from operatorkit.controlplane.embedded.storage import Change, Record, Storage
+from operatorkit.controlplane.embedded.request.options import ListOptions
+from operatorkit.controlplane.embedded.storage.store import Change, Record, Storage
 
-__all__ = ["Event", "Watch"]
+__all__ = ["Event", "Watch", "WatchAnswer"]
 
 BUFFER_LENGTH = 256
 """How many events wait for one watcher; what comes after them is read from the log when it has taken these."""
@@ -198,3 +199,13 @@ class Watch:
             finally:
                 self._waiter = None
         return self.take()
+
+
+@dataclass(frozen=True, slots=True)
+class WatchAnswer:
+    """An answer that goes on: the events of `watch`, in the representation of `presenter`."""
+
+    watch: Watch
+    presenter: Presenter
+    bookmarks: bool
+    timeout_seconds: int | None

@@ -18,11 +18,8 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from operatorkit.clock import Clock, format_time
-from operatorkit.controlplane.embedded import golang
-from operatorkit.controlplane.embedded.fields.managed import keep_times
-from operatorkit.controlplane.embedded.options import WriteOptions
-from operatorkit.controlplane.embedded.registry.table import Registry, Served
-from operatorkit.controlplane.embedded.status import (
+from operatorkit.controlplane.embedded.errors import go_text
+from operatorkit.controlplane.embedded.errors.errors import (
     ApiError,
     already_exists,
     bad_request,
@@ -31,7 +28,10 @@ from operatorkit.controlplane.embedded.status import (
     invalid,
     not_found,
 )
-from operatorkit.controlplane.embedded.storage import Collection, Record, Stale, Storage, key_of
+from operatorkit.controlplane.embedded.fields.managed import keep_times
+from operatorkit.controlplane.embedded.registry.table import Registry, Served
+from operatorkit.controlplane.embedded.request.options import WriteOptions
+from operatorkit.controlplane.embedded.storage.store import Collection, Record, Stale, Storage, key_of
 from operatorkit.crd import field_errors
 
 __all__ = ["Ownership", "Target", "WriteContext", "Writer", "Written", "require_name"]
@@ -362,7 +362,7 @@ def require_name(metadata: Object, expected: str) -> None:
 def _revision(metadata: Object) -> int:
     """Return the resource version that an update is based on; 0 for any. Raises `ApiError` (500) for what is none."""
     try:
-        return golang.parse_uint(metadata.get("resourceVersion") or "0")
+        return go_text.parse_uint(metadata.get("resourceVersion") or "0")
     except ValueError as error:
         raise ApiError(500, "", str(error)) from None
 

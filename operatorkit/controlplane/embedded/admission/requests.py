@@ -12,12 +12,12 @@ from typing import Any
 
 from operatorkit.controlplane.embedded.admission.chain import Admission, Shape, Webhooks
 from operatorkit.controlplane.embedded.admission.hooks import Attributes, Invocation
-from operatorkit.controlplane.embedded.bodies import require_built_in
-from operatorkit.controlplane.embedded.messages import Request
+from operatorkit.controlplane.embedded.errors.errors import ApiError, bad_request
 from operatorkit.controlplane.embedded.registry.table import Served
 from operatorkit.controlplane.embedded.registry.validation import object_meta
+from operatorkit.controlplane.embedded.request.messages import Request
 from operatorkit.controlplane.embedded.scheme import codec
-from operatorkit.controlplane.embedded.status import ApiError, bad_request
+from operatorkit.controlplane.embedded.serializer.decoding import require_built_in
 from operatorkit.errors import ClusterError
 from operatorkit.names import GroupVersionKind
 

@@ -11,12 +11,12 @@ from datetime import datetime
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
-from operatorkit.controlplane.embedded import golang
-from operatorkit.controlplane.embedded.encoding import encode
-from operatorkit.controlplane.embedded.jsonpath import JSONPath
+from operatorkit.controlplane.embedded.errors import go_text
+from operatorkit.controlplane.embedded.errors.jsonpath import JSONPath
 from operatorkit.controlplane.embedded.printers.ages import age
 from operatorkit.controlplane.embedded.printers.builtin import builtin_columns
 from operatorkit.controlplane.embedded.registry.table import Served
+from operatorkit.controlplane.embedded.serializer.json import encode
 
 __all__ = ["Columns", "columns_of"]
 
@@ -102,7 +102,7 @@ def _cell(type_: str, values: Sequence[Any], now: datetime) -> Any:
         case "integer":
             return _int64(value) if number else None
         case "number":
-            return golang.numbers(float(value)) if number else None
+            return go_text.numbers(float(value)) if number else None
         case "boolean":
             return value if isinstance(value, bool) else None
         case "date":
@@ -112,7 +112,7 @@ def _cell(type_: str, values: Sequence[Any], now: datetime) -> Any:
 
 def _int64(value: float) -> int:
     """Return a number as Go converts it: what an int64 does not hold becomes the smallest."""
-    return int(value) if int(value) in golang.INT64 else golang.INT64[0]
+    return int(value) if int(value) in go_text.INT64 else go_text.INT64[0]
 
 
 def _text(value: Any) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from operatorkit.controlplane.embedded.errors.errors import internal_error, invalid
 from operatorkit.controlplane.embedded.registry import preparation, selectable, warnings
 from operatorkit.controlplane.embedded.registry.node_ports import allocate_node_ports
 from operatorkit.controlplane.embedded.registry.validation import kinds, object_meta
@@ -15,7 +16,6 @@ from operatorkit.controlplane.embedded.registry.validation.crds import default_c
 from operatorkit.controlplane.embedded.scheme import codec
 from operatorkit.controlplane.embedded.scheme.defaults import set_defaults
 from operatorkit.controlplane.embedded.scheme.resources import BuiltinResource
-from operatorkit.controlplane.embedded.status import internal_error, invalid
 from operatorkit.crd.field_errors import FieldError
 
 __all__ = ["BuiltinStrategy", "CrdStrategy", "WebhookConfigurationStrategy", "builtin_strategy"]

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from operatorkit.controlplane.embedded.golang import numbers, shown, type_name
-from operatorkit.controlplane.embedded.jsonpath import JSONPath
+from operatorkit.controlplane.embedded.errors.errors import bad_request, invalid
+from operatorkit.controlplane.embedded.errors.go_text import numbers, shown, type_name
+from operatorkit.controlplane.embedded.errors.jsonpath import JSONPath
 from operatorkit.controlplane.embedded.registry import preparation
 from operatorkit.controlplane.embedded.registry.validation import object_meta
-from operatorkit.controlplane.embedded.status import bad_request, invalid
 from operatorkit.crd import field_errors
 from operatorkit.crd.field_errors import FieldError, FieldErrors
 from operatorkit.crd.structural import Structural

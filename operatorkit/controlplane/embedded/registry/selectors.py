@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from operatorkit.controlplane.embedded.errors.errors import bad_request
 from operatorkit.controlplane.embedded.registry.validation.object_meta import key_texts, value_texts
-from operatorkit.controlplane.embedded.status import bad_request
 
 __all__ = ["FieldSelector", "LabelSelector", "parse_fields", "parse_labels", "selector_text", "selects"]
 

@@ -11,14 +11,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from operatorkit.controlplane.embedded.encoding import encode, split_envelope
 from operatorkit.controlplane.embedded.scheme.convert import convert
 from operatorkit.controlplane.embedded.scheme.resources import BuiltinResource, builtin_resources
+from operatorkit.controlplane.embedded.serializer.json import encode, split_envelope
 from operatorkit.names import ApiResource, GroupVersionKind
 
 if TYPE_CHECKING:
     from operatorkit.controlplane.embedded.registry.strategy import Strategy
-    from operatorkit.controlplane.embedded.storage import Record
+    from operatorkit.controlplane.embedded.storage.store import Record
 
 __all__ = ["Registry", "Served", "Subresource", "envelope", "version_order"]
 

@@ -11,31 +11,10 @@ from operatorkit.controlplane.embedded.registry.table import version_order
 from operatorkit.errors import Invalid, NoKindMatch, NotFound
 from operatorkit.names import ApiResource
 
-from .conftest import CRDS
+from .conftest import CRDS, SCHEMA, crd
 
 WIDGETS = ApiResource("example.com", "v1", "Widget", "widgets", namespaced=True)
 WIDGET = {"apiVersion": "example.com/v1", "kind": "Widget"}
-SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "properties": {
-        "spec": {"type": "object", "properties": {"size": {"type": "integer", "default": 3, "maximum": 9}}},
-        "status": {"type": "object", "properties": {"size": {"type": "integer"}}},
-    },
-}
-
-
-def crd(plural: str = "widgets", kind: str = "Widget", **spec: Any) -> dict[str, Any]:
-    version = {"name": "v1", "served": True, "storage": True, "subresources": {"status": {}}}
-    return {
-        "metadata": {"name": f"{plural}.example.com"},
-        "spec": {
-            "group": "example.com",
-            "scope": "Namespaced",
-            "names": {"plural": plural, "kind": kind},
-            "versions": [version | {"schema": {"openAPIV3Schema": SCHEMA}}],
-            **spec,
-        },
-    }
 
 
 def _version(**parts: Any) -> dict[str, Any]:

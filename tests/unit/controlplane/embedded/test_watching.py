@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import pytest
 
-from operatorkit.controlplane.embedded import storage, watching
+from operatorkit.controlplane.embedded import watching
+from operatorkit.controlplane.embedded.errors.errors import ApiError
 from operatorkit.controlplane.embedded.local import LocalCluster
-from operatorkit.controlplane.embedded.options import ListOptions
 from operatorkit.controlplane.embedded.reading import Selection
+from operatorkit.controlplane.embedded.request.options import ListOptions
 from operatorkit.controlplane.embedded.server import EmbeddedServer
-from operatorkit.controlplane.embedded.status import ApiError
+from operatorkit.controlplane.embedded.storage import store
 from operatorkit.controlplane.embedded.watching import Watch
 
 from .conftest import CONFIG_MAPS, config_map
@@ -117,7 +118,7 @@ async def test_a_watcher_that_lags_behind_the_log_is_closed(
     local: LocalCluster, server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watching, "BUFFER_LENGTH", 2)
-    monkeypatch.setattr(storage, "LOG_LENGTH", 2)
+    monkeypatch.setattr(store, "LOG_LENGTH", 2)
     watch, lost = _watch(server), []
     watch.on_lost = lambda: lost.append(True)
     for name in "abcd":

@@ -9,8 +9,8 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from operatorkit.controlplane.embedded.errors.errors import bad_request
 from operatorkit.controlplane.embedded.scheme import codec
-from operatorkit.controlplane.embedded.status import bad_request
 from operatorkit.crd.field_errors import FieldErrors, forbidden, invalid, required, too_long
 from operatorkit.crd.golang import Struct
 from operatorkit.crd.kubernetes import definitions

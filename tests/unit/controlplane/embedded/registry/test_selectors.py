@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from operatorkit.controlplane.embedded.errors.errors import ApiError
 from operatorkit.controlplane.embedded.registry.selectors import parse_fields, parse_labels
-from operatorkit.controlplane.embedded.status import ApiError
 
 LABELS = {"app": "web", "tier": "front", "size": "3", "empty": ""}
 
