@@ -47,7 +47,7 @@ def admission_of(
     """
     if not webhooks.concern(served):
         return None
-    address = request.address
+    address = request.info
     name = address.name or str(((body or {}).get("metadata") or {}).get("name") or "")
     part = served.subresources.get(address.subresource)
     kind = part.gvk if part is not None else served.gvk

@@ -16,7 +16,7 @@ from operatorkit.controlplane.embedded.auth.escalation import Escalation
 from operatorkit.controlplane.embedded.auth.rbac import Attributes, Authorizer, forbidden_message
 from operatorkit.controlplane.embedded.errors.errors import ApiError, bad_request, invalid
 from operatorkit.controlplane.embedded.registry.table import Registry, Served
-from operatorkit.controlplane.embedded.request.info import Address
+from operatorkit.controlplane.embedded.request.info import RequestInfo
 from operatorkit.controlplane.embedded.request.user import User
 from operatorkit.controlplane.embedded.storage.store import Storage
 from operatorkit.crd.field_errors import FieldError
@@ -63,13 +63,13 @@ class Access:
     def _objects(self, plural: str) -> Iterable[Object]:
         return [it.decode() for it in self._storage.collection(f"{plural}.{_RBAC}").records.values()]
 
-    def require(self, user: User, verb: str, address: Address) -> None:
+    def require(self, user: User, verb: str, info: RequestInfo) -> None:
         """Return when a user may make a request. Raises `ApiError` (403)."""
-        if address.plural:
-            what = (address.group, address.plural, address.subresource, address.name)
-            self._require(Attributes(user.name, verb, user.groups, address.namespace, *what))
+        if info.plural:
+            what = (info.group, info.plural, info.subresource, info.name)
+            self._require(Attributes(user.name, verb, user.groups, info.namespace, *what))
         else:
-            self._require(_attributes(user, verb=verb, path=address.path))
+            self._require(_attributes(user, verb=verb, path=info.path))
 
     def _require(self, request: Attributes) -> None:
         decision = self._authorizer.authorize(request)

@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 from operatorkit.controlplane.embedded.request.options import flag
 
-__all__ = ["Address", "read_address", "verb_of"]
+__all__ = ["RequestInfo", "read_request_info", "verb_of"]
 
 # parts of a namespace that are not resources inside it
 _NAMESPACE_PARTS = frozenset({"status", "finalize"})
@@ -20,8 +20,8 @@ _NO_NAMES = frozenset({"", ".", ".."})
 _VERBS = {"POST": "create", "GET": "get", "HEAD": "get", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 
 
-class Address(NamedTuple):
-    """The address of a collection, an object or a part of one; `plural` is empty for any other URL."""
+class RequestInfo(NamedTuple):
+    """The URL of a collection, an object or a part of one; `plural` is empty for any other URL."""
 
     path: str
     group: str = ""
@@ -34,21 +34,21 @@ class Address(NamedTuple):
     rest: tuple[str, ...] = ()  # below a subresource, such as what proxy is to call
 
 
-def read_address(raw_path: str) -> Address:
+def read_request_info(raw_path: str) -> RequestInfo:
     """Read the path of a URL, still percent-encoded. Never fails: what is no resource has no `plural`."""
     path, parts = raw_path, raw_path.removesuffix("/").split("/")[1:]
     if "%" in raw_path:  # seldom, and decoding each part of each path is dear
         path, parts = unquote(path), [unquote(part) for part in parts]
         if any("/" in part or "\0" in part for part in parts):
-            return Address(path)
+            return RequestInfo(path)
     if not _NO_NAMES.isdisjoint(parts):
-        return Address(path)
+        return RequestInfo(path)
     if len(parts) > 2 and parts[0] == "api":
         group, version, parts = "", parts[1], parts[2:]
     elif len(parts) > 3 and parts[0] == "apis":
         group, version, parts = parts[1], parts[2], parts[3:]
     else:
-        return Address(path)
+        return RequestInfo(path)
     watch = parts[0] == "watch"
     if watch:
         parts = parts[1:]
@@ -58,21 +58,21 @@ def read_address(raw_path: str) -> Address:
     elif len(parts) > 1 and parts[0] == "namespaces":
         namespace = parts[1]  # a namespace is inside itself, as RBAC sees it
     if not parts:
-        return Address(path)
+        return RequestInfo(path)
     plural, name, subresource, *rest = parts if len(parts) >= 3 else (*parts, "", "")[:3]
-    return Address(path, group, version, namespace, plural, name, subresource, watch, tuple(rest))
+    return RequestInfo(path, group, version, namespace, plural, name, subresource, watch, tuple(rest))
 
 
-def verb_of(method: str, address: Address, query: Mapping[str, str]) -> str:
+def verb_of(method: str, info: RequestInfo, query: Mapping[str, str]) -> str:
     """Return the verb of a request as RBAC and the audit log name it."""
-    if not address.plural:
+    if not info.plural:
         return method.lower()
     verb = _VERBS.get(method, method.lower())
-    if verb == "get" and not address.subresource:
-        if address.watch or (not address.name and "watch" in query and flag(query, "watch")):
+    if verb == "get" and not info.subresource:
+        if info.watch or (not info.name and "watch" in query and flag(query, "watch")):
             return "watch"
-        if not address.name:
+        if not info.name:
             return "list"
-    if verb == "delete" and not address.name:
+    if verb == "delete" and not info.name:
         return "deletecollection"
     return verb

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
-from operatorkit.controlplane.embedded.request.info import Address, read_address, verb_of
+from operatorkit.controlplane.embedded.request.info import RequestInfo, read_request_info, verb_of
 from operatorkit.controlplane.embedded.request.user import User
 
 __all__ = ["Answer", "Request", "bounded"]
@@ -31,7 +31,7 @@ class Request(NamedTuple):
     body: bytes
     user: User
     host: str
-    address: Address
+    info: RequestInfo
     verb: str
 
     @classmethod
@@ -49,10 +49,10 @@ class Request(NamedTuple):
         body: bytes = b"",
         host: str = "",
     ) -> Request:
-        """Build a request; address and verb are read from the rest."""
-        address = read_address(raw_path)
-        verb = verb_of(method, address, query)
-        return cls(method, raw_path, query, dry_run, accept, content_type, user_agent, body, user, host, address, verb)
+        """Build a request; info and verb are read from the rest."""
+        info = read_request_info(raw_path)
+        verb = verb_of(method, info, query)
+        return cls(method, raw_path, query, dry_run, accept, content_type, user_agent, body, user, host, info, verb)
 
 
 class Answer(NamedTuple):

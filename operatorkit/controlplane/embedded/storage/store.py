@@ -8,7 +8,7 @@ its metadata. Nothing here waits: a commit and its fan-out are one step of the e
     Storage ──────────────────────────► Collection.records   key -> Record (bytes, revision, labels, uid)
        │ revision += 1                  Collection.log       the last Changes, oldest first
        └─────────────────────────────►  subscribers          each gets the same Change
-                                        journal              the same Change, where there is one
+                                        write_ahead          the same Change, where there is one
 """
 
 from __future__ import annotations
@@ -236,7 +236,7 @@ class Storage:
 
     def __init__(self, revision: int = 1) -> None:
         self.revision: int = revision
-        self.journal: Callable[[str, Change], None] | None = None
+        self.write_ahead: Callable[[str, Change], None] | None = None
         self._collections: dict[str, Collection] = {}
         self._forgotten = 0
 
@@ -275,8 +275,8 @@ class Storage:
         return last
 
     def _commit(self, collection: Collection, change: Change) -> None:
-        if self.journal is not None:
-            self.journal(collection.name, change)
+        if self.write_ahead is not None:
+            self.write_ahead(collection.name, change)
         self.revision = change.revision
         collection.record(change)
 

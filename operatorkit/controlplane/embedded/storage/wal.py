@@ -14,7 +14,7 @@ from operatorkit.controlplane.embedded.serializer.json import decode
 from operatorkit.controlplane.embedded.storage.store import Change, Storage
 from operatorkit.errors import InputError
 
-__all__ = ["Journal"]
+__all__ = ["WriteAheadLog"]
 
 _SCHEMA = """
 create table if not exists objects (
@@ -25,7 +25,7 @@ create table if not exists counter (revision integer not null);
 """
 
 
-class Journal:
+class WriteAheadLog:
     """The file at `path`. Raises `InputError` when it cannot be opened, or is something else."""
 
     def __init__(self, path: Path) -> None:

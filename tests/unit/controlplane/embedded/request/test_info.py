@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from operatorkit.controlplane.embedded.request.info import Address, read_address, verb_of
+from operatorkit.controlplane.embedded.request.info import RequestInfo, read_request_info, verb_of
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ from operatorkit.controlplane.embedded.request.info import Address, read_address
     ],
 )
 def test_a_path_names_a_resource(path: str, expected: tuple[str, ...]) -> None:
-    found = read_address(path)
+    found = read_request_info(path)
     assert (found.group, found.version, found.namespace, found.plural, found.name, found.subresource) == expected
 
 
@@ -43,12 +43,12 @@ def test_a_path_names_a_resource(path: str, expected: tuple[str, ...]) -> None:
     ],
 )
 def test_anything_else_names_no_resource(path: str) -> None:
-    assert read_address(path).plural == ""
+    assert read_request_info(path).plural == ""
 
 
 @given(st.text())
 def test_no_path_makes_reading_fail(text: str) -> None:
-    assert isinstance(read_address(f"/{text}"), Address)
+    assert isinstance(read_request_info(f"/{text}"), RequestInfo)
 
 
 @pytest.mark.parametrize(
@@ -67,4 +67,4 @@ def test_no_path_makes_reading_fail(text: str) -> None:
 def test_a_request_has_the_verb_by_which_rbac_knows_it(
     method: str, path: str, query: dict[str, str], verb: str
 ) -> None:
-    assert verb_of(method, read_address(path), query) == verb
+    assert verb_of(method, read_request_info(path), query) == verb

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from operatorkit.controlplane.embedded import core
+from operatorkit.controlplane.embedded.endpoints import core
 from operatorkit.controlplane.embedded.server import EmbeddedServer
 from operatorkit.errors import Gone, InputError, NotFound
 from tests.unit.controlplane.embedded.conftest import CONFIG_MAPS, CRDS, config_map, crd

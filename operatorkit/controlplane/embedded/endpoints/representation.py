@@ -12,14 +12,14 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from operatorkit.clock import Clock
+from operatorkit.controlplane.embedded.endpoints.reading import Page
 from operatorkit.controlplane.embedded.printers.columns import columns_of
-from operatorkit.controlplane.embedded.reading import Page
 from operatorkit.controlplane.embedded.registry.table import Served
 from operatorkit.controlplane.embedded.serializer.json import encode
 from operatorkit.controlplane.embedded.serializer.negotiation import Form
 from operatorkit.controlplane.embedded.storage.store import Record
 
-__all__ = ["Presenter"]
+__all__ = ["Representation"]
 
 Object = dict[str, Any]
 
@@ -32,7 +32,7 @@ def _partial(obj: Object, version: str) -> Object:
     }
 
 
-class Presenter:
+class Representation:
     """Makes answers about one resource in one form."""
 
     def __init__(self, served: Served, form: Form, clock: Clock, include_object: str = "") -> None:

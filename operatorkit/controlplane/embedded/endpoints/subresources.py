@@ -11,7 +11,10 @@ from typing import Any
 
 from operatorkit.clock import format_time
 from operatorkit.controlplane.embedded.auth.tokens import AUDIENCE, Tokens
-from operatorkit.controlplane.embedded.core import Core
+from operatorkit.controlplane.embedded.endpoints.core import Core
+from operatorkit.controlplane.embedded.endpoints.evicting import Evictions
+from operatorkit.controlplane.embedded.endpoints.reading import read_one
+from operatorkit.controlplane.embedded.endpoints.writing import Ownership, Target, WriteContext, require_name
 from operatorkit.controlplane.embedded.errors.errors import (
     bad_request,
     conflict,
@@ -20,11 +23,8 @@ from operatorkit.controlplane.embedded.errors.errors import (
     not_found,
 )
 from operatorkit.controlplane.embedded.errors.jsonpath import JSONPath
-from operatorkit.controlplane.embedded.evicting import Evictions
-from operatorkit.controlplane.embedded.reading import read_one
 from operatorkit.controlplane.embedded.registry.selectors import selector_text
 from operatorkit.controlplane.embedded.registry.table import Served
-from operatorkit.controlplane.embedded.writing import Ownership, Target, WriteContext, require_name
 from operatorkit.crd import field_errors
 
 __all__ = ["Subresources"]

@@ -19,12 +19,12 @@ from operatorkit.controlplane.embedded.request.options import WriteOptions
 from operatorkit.controlplane.embedded.scheme import codec
 from operatorkit.names import GroupVersionKind
 
-__all__ = ["Owners"]
+__all__ = ["FieldManagers"]
 
 Object = dict[str, Any]
 
 
-class Owners:
+class FieldManagers:
     """Tracks the fields of all resources of one registry."""
 
     def __init__(self, registry: Registry, clock: Clock) -> None:

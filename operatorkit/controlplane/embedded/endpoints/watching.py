@@ -22,9 +22,9 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Literal
 
+from operatorkit.controlplane.embedded.endpoints.reading import Selection, too_old
+from operatorkit.controlplane.embedded.endpoints.representation import Representation
 from operatorkit.controlplane.embedded.errors.errors import too_large_revision
-from operatorkit.controlplane.embedded.forms import Presenter
-from operatorkit.controlplane.embedded.reading import Selection, too_old
 from operatorkit.controlplane.embedded.request.options import ListOptions
 from operatorkit.controlplane.embedded.storage.store import Change, Record, Storage
 
@@ -203,9 +203,9 @@ class Watch:
 
 @dataclass(frozen=True, slots=True)
 class WatchAnswer:
-    """An answer that goes on: the events of `watch`, in the representation of `presenter`."""
+    """An answer that goes on: the events of `watch`, in the representation of `representation`."""
 
     watch: Watch
-    presenter: Presenter
+    representation: Representation
     bookmarks: bool
     timeout_seconds: int | None

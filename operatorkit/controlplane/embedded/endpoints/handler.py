@@ -15,19 +15,8 @@ from typing import Any
 from operatorkit.controlplane.embedded.admission.chain import Admission
 from operatorkit.controlplane.embedded.admission.requests import admission_of
 from operatorkit.controlplane.embedded.auth.access import REVIEWS, Access
-from operatorkit.controlplane.embedded.core import Core
-from operatorkit.controlplane.embedded.errors.errors import (
-    ApiError,
-    bad_request,
-    conflict,
-    forbidden,
-    method_not_allowed,
-    no_page,
-    of_cluster_error,
-    unknown_path,
-)
-from operatorkit.controlplane.embedded.forms import Presenter
-from operatorkit.controlplane.embedded.patching import (
+from operatorkit.controlplane.embedded.endpoints.core import Core
+from operatorkit.controlplane.embedded.endpoints.patching import (
     APPLY,
     STRATEGIC,
     misfit,
@@ -38,7 +27,21 @@ from operatorkit.controlplane.embedded.patching import (
     unconvertible,
     unreadable,
 )
-from operatorkit.controlplane.embedded.reading import Selection, read_list, read_one
+from operatorkit.controlplane.embedded.endpoints.reading import Selection, read_list, read_one
+from operatorkit.controlplane.embedded.endpoints.representation import Representation
+from operatorkit.controlplane.embedded.endpoints.subresources import Subresources
+from operatorkit.controlplane.embedded.endpoints.watching import Watch, WatchAnswer
+from operatorkit.controlplane.embedded.endpoints.writing import Ownership, Target, WriteContext, Written
+from operatorkit.controlplane.embedded.errors.errors import (
+    ApiError,
+    bad_request,
+    conflict,
+    forbidden,
+    method_not_allowed,
+    no_page,
+    of_cluster_error,
+    unknown_path,
+)
 from operatorkit.controlplane.embedded.registry.table import Served
 from operatorkit.controlplane.embedded.request.messages import Answer, Request
 from operatorkit.controlplane.embedded.request.options import DeleteOptions, ListOptions, WriteOptions
@@ -47,9 +50,6 @@ from operatorkit.controlplane.embedded.serializer.decoding import read_delete_op
 from operatorkit.controlplane.embedded.serializer.json import encode
 from operatorkit.controlplane.embedded.serializer.negotiation import Form, media_type, negotiate
 from operatorkit.controlplane.embedded.storage.store import key_of
-from operatorkit.controlplane.embedded.subresources import Subresources
-from operatorkit.controlplane.embedded.watching import Watch, WatchAnswer
-from operatorkit.controlplane.embedded.writing import Ownership, Target, WriteContext, Written
 from operatorkit.errors import ClusterError
 from operatorkit.names import GroupVersionKind
 
@@ -84,71 +84,71 @@ class ResourceHandler:
 
     async def handle(self, request: Request) -> Answer | WatchAnswer:
         """Answer. Raises `ApiError`, ClusterError."""
-        address = request.address
-        served = self._core.registry.find(address.group, address.version, address.plural)
-        if served is None and address.version not in self._core.registry.groups().get(address.group, ()):
+        info = request.info
+        served = self._core.registry.find(info.group, info.version, info.plural)
+        if served is None and info.version not in self._core.registry.groups().get(info.group, ()):
             raise no_page()
-        if served is None or (address.namespace and not served.namespaced and served.plural != "namespaces"):
+        if served is None or (info.namespace and not served.namespaced and served.plural != "namespaces"):
             raise unknown_path()
         verbs = served.verbs
-        if address.subresource:
-            subresource = served.subresources.get(address.subresource)
+        if info.subresource:
+            subresource = served.subresources.get(info.subresource)
             if subresource is None:
                 raise unknown_path()
             verbs = subresource.verbs
-            if address.subresource in _NEEDS_CONTAINERS:
-                read_one(self._core.storage, served, address.namespace, address.name)
+            if info.subresource in _NEEDS_CONTAINERS:
+                read_one(self._core.storage, served, info.namespace, info.name)
                 raise bad_request(
-                    f"the embedded control plane runs no containers: {address.plural}/{address.subresource} has "
+                    f"the embedded control plane runs no containers: {info.plural}/{info.subresource} has "
                     "nothing to connect to"
                 )
-        if served.namespaced and not address.namespace and address.name:
+        if served.namespaced and not info.namespace and info.name:
             raise unknown_path()
-        if request.verb in _OF_NAMESPACES and served.namespaced and not address.namespace:
+        if request.verb in _OF_NAMESPACES and served.namespaced and not info.namespace:
             raise method_not_allowed()
-        misplaced = request.verb in (_OF_COLLECTIONS if address.name else _OF_OBJECTS) and not address.subresource
+        misplaced = request.verb in (_OF_COLLECTIONS if info.name else _OF_OBJECTS) and not info.subresource
         if request.verb not in verbs or misplaced:
             raise method_not_allowed()
         return await self._verbs[request.verb](request, served)
 
-    def _presenter(self, request: Request, served: Served) -> tuple[Presenter, Form]:
+    def _representation(self, request: Request, served: Served) -> tuple[Representation, Form]:
         form = negotiate(request.accept)
         include = request.query.get("includeObject", "")
-        return Presenter(served, form, self._core.clock, include), form
+        return Representation(served, form, self._core.clock, include), form
 
     @staticmethod
     def _target(request: Request, served: Served) -> Target:
-        address = request.address
-        return Target(served, address.namespace if served.namespaced else "", address.name, address.subresource)
+        info = request.info
+        return Target(served, info.namespace if served.namespaced else "", info.name, info.subresource)
 
     def _own(self, target: Target, context: WriteContext) -> Ownership:
-        return partial(self._core.owners.track, target.served, target.subresource, context.options)
+        return partial(self._core.field_managers.track, target.served, target.subresource, context.options)
 
     # ------------------------------------------------------------------------------------------------------------ reads
 
     async def _get(self, request: Request, served: Served) -> Answer:
-        presenter, form = self._presenter(request, served)
+        representation, form = self._representation(request, served)
         target = self._target(request, served)
         oldest = request.query.get("resourceVersion", "")
         record = read_one(self._core.storage, served, target.namespace, target.name, oldest)
         if target.subresource == "scale":
             return Answer(encode(self._subresources.shown_scale(served, served.read(record))), media=form.media)
-        return Answer(presenter.stored(record), media=form.media)
+        return Answer(representation.stored(record), media=form.media)
 
     async def _list(self, request: Request, served: Served) -> Answer:
-        presenter, form = self._presenter(request, served)
+        representation, form = self._representation(request, served)
         options = ListOptions.read(request.query, watch=False)
         selection = Selection.of(served, self._target(request, served).namespace, options)
-        return Answer(presenter.page(read_list(self._core.storage, selection, options)), media=form.media)
+        return Answer(representation.page(read_list(self._core.storage, selection, options)), media=form.media)
 
     async def _watch(self, request: Request, served: Served) -> WatchAnswer:
-        presenter, _ = self._presenter(request, served)
+        representation, _ = self._representation(request, served)
         options = ListOptions.read(request.query, watch=True)
         selection = Selection.of(served, self._target(request, served).namespace, options)
-        if request.address.name:
-            selection = selection.named(request.address.name)
+        if request.info.name:
+            selection = selection.named(request.info.name)
         watch = Watch(self._core.storage, selection, options)
-        return WatchAnswer(watch, presenter, options.bookmarks, options.timeout_seconds)
+        return WatchAnswer(watch, representation, options.bookmarks, options.timeout_seconds)
 
     # ----------------------------------------------------------------------------------------------------------- writes
 
@@ -178,7 +178,7 @@ class ResourceHandler:
         self, request: Request, served: Served, context: WriteContext, body: Object | None = None
     ) -> Admission | None:
         scaling = None
-        if request.address.subresource == "scale":
+        if request.info.subresource == "scale":
             parts = self._subresources
             scaling = partial(parts.scale, served), partial(parts.scaled, served)
         return admission_of(
@@ -195,8 +195,8 @@ class ResourceHandler:
         """Return a body that is not stored but acted on, after admission. Raises `ApiError`."""
         admission = self._admission(request, served, context, body)
         if admission is not None:
-            if request.address.namespace:
-                body.setdefault("metadata", {}).setdefault("namespace", request.address.namespace)
+            if request.info.namespace:
+                body.setdefault("metadata", {}).setdefault("namespace", request.info.namespace)
             body = await admission.mutate(None, body)
             await admission.validate(None, body)
         return body
@@ -211,12 +211,12 @@ class ResourceHandler:
         return served.strategy.decode(obj, validation=context.options.field_validation, warnings=context.warnings)
 
     @staticmethod
-    def _written(written: Written, context: WriteContext, presenter: Presenter, form: Form) -> Answer:
-        body = presenter.stored(written.record) if written.record is not None else presenter.one(written.obj)
+    def _written(written: Written, context: WriteContext, representation: Representation, form: Form) -> Answer:
+        body = representation.stored(written.record) if written.record is not None else representation.one(written.obj)
         return Answer(body, 201 if written.created else 200, form.media, warnings=context.warnings)
 
     async def _create(self, request: Request, served: Served) -> Answer:
-        presenter, form = self._presenter(request, served)
+        representation, form = self._representation(request, served)
         context = self._context(request, served, "CreateOptions")
         target = self._target(request, served)
         if (served.group, served.plural) in REVIEWS:
@@ -231,7 +231,7 @@ class ResourceHandler:
                 return await self._bind(target, await self._admitted(request, served, context, obj), context)
             context = replace(context, admission=self._admission(request, served, context, obj))
             written = await self._core.writer.create(target, obj, context, self._own(target, context))
-        return self._written(written, context, presenter, form)
+        return self._written(written, context, representation, form)
 
     async def _bind(self, target: Target, obj: Object, context: WriteContext) -> Answer:
         pods = self._core.registry.find("", "v1", "pods")
@@ -251,7 +251,7 @@ class ResourceHandler:
         return Answer(encode(made), 201, warnings=context.warnings)
 
     async def _update(self, request: Request, served: Served) -> Answer:
-        presenter, form = self._presenter(request, served)
+        representation, form = self._representation(request, served)
         context = self._context(request, served, "UpdateOptions")
         context = replace(context, admission=self._admission(request, served, context))
         target = self._target(request, served)
@@ -264,7 +264,7 @@ class ResourceHandler:
             create = (lambda: obj) if served.strategy.create_on_update and not target.subresource else None
             own = self._own(target, context)
             written = await self._core.writer.change(target, change, context, own, or_create=create)
-        return self._written(written, context, presenter, form)
+        return self._written(written, context, representation, form)
 
     async def _scale(self, target: Target, change: Callable[[Object], Object], context: WriteContext) -> Answer:
         served = target.served
@@ -281,7 +281,7 @@ class ResourceHandler:
         return Answer(encode(self._subresources.scale(served, written.obj)), warnings=context.warnings)
 
     async def _patch(self, request: Request, served: Served) -> Answer:
-        presenter, form = self._presenter(request, served)
+        representation, form = self._representation(request, served)
         media = media_type(request.content_type)
         context = self._context(request, served, "PatchOptions", apply=media == APPLY)
         require_patch(served, media)
@@ -296,7 +296,7 @@ class ResourceHandler:
             else:
                 change = partial(_patched, served, patch_change(served, media, body), context, media, body)
                 written = await self._core.writer.change(target, change, context, self._own(target, context))
-        return self._written(written, context, presenter, form)
+        return self._written(written, context, representation, form)
 
     async def _apply(self, target: Target, body: Object, context: WriteContext) -> Written:
         served, subresource = target.served, target.subresource
@@ -306,7 +306,7 @@ class ResourceHandler:
             if live is None and uid:
                 why = f"uid mismatch: the provided object specified uid {uid}, and no existing object was found"
                 raise conflict(served.group, served.plural, target.name, why)
-            merged = self._core.owners.apply(served, subresource, context.options, live, body)
+            merged = self._core.field_managers.apply(served, subresource, context.options, live, body)
             if not served.builtin:  # not decoded again: a map that lost all its entries is null, and is refused for it
                 return merged
             try:
@@ -333,7 +333,7 @@ class ResourceHandler:
         return options, body or asked
 
     async def _delete(self, request: Request, served: Served) -> Answer:
-        _, form = self._presenter(request, served)
+        _, form = self._representation(request, served)
         options, given = self._delete_options(request)
         target = self._target(request, served)
         warnings: list[str] = []
@@ -341,7 +341,7 @@ class ResourceHandler:
         return Answer(encode(await delete(target.namespace, target.name)), media=form.media, warnings=warnings)
 
     async def _delete_collection(self, request: Request, served: Served) -> Answer:
-        presenter, form = self._presenter(request, served)
+        representation, form = self._representation(request, served)
         options, given = self._delete_options(request)
         listed = ListOptions.read(request.query, watch=False)
         page = read_list(
@@ -355,7 +355,7 @@ class ResourceHandler:
             except ApiError as error:
                 if error.code != 404:  # while others were asked somebody else deleted it
                     raise
-        return Answer(presenter.page(page), media=form.media, warnings=warnings)
+        return Answer(representation.page(page), media=form.media, warnings=warnings)
 
     def _deletion(
         self, request: Request, served: Served, options: DeleteOptions, given: Object, warnings: list[str]

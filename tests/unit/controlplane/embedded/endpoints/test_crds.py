@@ -10,8 +10,7 @@ from operatorkit.controlplane.embedded.local import LocalCluster
 from operatorkit.controlplane.embedded.registry.table import version_order
 from operatorkit.errors import Invalid, NoKindMatch, NotFound
 from operatorkit.names import ApiResource
-
-from .conftest import CRDS, SCHEMA, crd
+from tests.unit.controlplane.embedded.conftest import CRDS, SCHEMA, crd
 
 WIDGETS = ApiResource("example.com", "v1", "Widget", "widgets", namespaced=True)
 WIDGET = {"apiVersion": "example.com/v1", "kind": "Widget"}

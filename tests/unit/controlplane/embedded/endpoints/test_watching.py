@@ -2,16 +2,15 @@ from __future__ import annotations
 
 import pytest
 
-from operatorkit.controlplane.embedded import watching
+from operatorkit.controlplane.embedded.endpoints import watching
+from operatorkit.controlplane.embedded.endpoints.reading import Selection
+from operatorkit.controlplane.embedded.endpoints.watching import Watch
 from operatorkit.controlplane.embedded.errors.errors import ApiError
 from operatorkit.controlplane.embedded.local import LocalCluster
-from operatorkit.controlplane.embedded.reading import Selection
 from operatorkit.controlplane.embedded.request.options import ListOptions
 from operatorkit.controlplane.embedded.server import EmbeddedServer
 from operatorkit.controlplane.embedded.storage import store
-from operatorkit.controlplane.embedded.watching import Watch
-
-from .conftest import CONFIG_MAPS, config_map
+from tests.unit.controlplane.embedded.conftest import CONFIG_MAPS, config_map
 
 
 def _watch(server: EmbeddedServer, **options: object) -> Watch:

@@ -22,13 +22,13 @@ from functools import partial
 from typing import Any
 
 from operatorkit.clock import format_time
-from operatorkit.controlplane.embedded.core import Core
+from operatorkit.controlplane.embedded.endpoints.core import Core
+from operatorkit.controlplane.embedded.endpoints.reading import read_one
+from operatorkit.controlplane.embedded.endpoints.writing import Target, WriteContext
 from operatorkit.controlplane.embedded.errors.errors import ApiError, bad_request, forbidden, too_many_requests
-from operatorkit.controlplane.embedded.reading import read_one
 from operatorkit.controlplane.embedded.registry.selectors import selects
 from operatorkit.controlplane.embedded.registry.table import Served
 from operatorkit.controlplane.embedded.request.options import DeleteOptions, WriteOptions
-from operatorkit.controlplane.embedded.writing import Target, WriteContext
 from operatorkit.names import GroupVersionKind
 
 __all__ = ["Evictions"]
@@ -111,7 +111,7 @@ class Evictions:
 
     async def _change(self, target: Target, change: Any, *, dry_run: bool = False) -> None:
         options = WriteOptions(field_manager="kube-apiserver", dry_run=dry_run)
-        own = partial(self._core.owners.track, target.served, target.subresource, options)
+        own = partial(self._core.field_managers.track, target.served, target.subresource, options)
         await self._core.writer.change(target, change, WriteContext(options=options), own)
 
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from operatorkit.clock import SYSTEM_CLOCK, Clock
 from operatorkit.controlplane.embedded.admission import Webhooks
-from operatorkit.controlplane.embedded.crds import CrdController
-from operatorkit.controlplane.embedded.deleting import Deleter
-from operatorkit.controlplane.embedded.ownership import Owners
+from operatorkit.controlplane.embedded.endpoints.crds import CrdController
+from operatorkit.controlplane.embedded.endpoints.deleting import Deleter
+from operatorkit.controlplane.embedded.endpoints.field_managers import FieldManagers
+from operatorkit.controlplane.embedded.endpoints.writing import Writer
 from operatorkit.controlplane.embedded.registry.builtin import builtin_strategy
 from operatorkit.controlplane.embedded.registry.table import Registry
 from operatorkit.controlplane.embedded.storage.store import Storage, first_revision
-from operatorkit.controlplane.embedded.writing import Writer
 
 __all__ = ["Core"]
 
@@ -26,7 +26,7 @@ class Core:
         self.clock = clock
         self.storage: Storage = Storage(first_revision())
         self.registry: Registry = Registry(builtin_strategy)
-        self.owners: Owners = Owners(self.registry, clock)
+        self.field_managers: FieldManagers = FieldManagers(self.registry, clock)
         self.writer: Writer = Writer(self.storage, self.registry, clock)
         self.deleter: Deleter = Deleter(self.storage, clock)
         self.webhooks: Webhooks = Webhooks(self.storage, self.registry)

@@ -8,8 +8,7 @@ from operatorkit.cluster.api import PatchType
 from operatorkit.controlplane.embedded.local import LocalCluster
 from operatorkit.errors import Conflict, Invalid, NotFound, Throttled
 from operatorkit.names import ApiResource
-
-from .conftest import NAMESPACES, PODS
+from tests.unit.controlplane.embedded.conftest import NAMESPACES, PODS
 
 DEPLOYMENTS = ApiResource("apps", "v1", "Deployment", "deployments", namespaced=True)
 BUDGETS = ApiResource("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets", namespaced=True)

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from operatorkit.clock import Clock, format_time
-from operatorkit.controlplane.embedded.deleting import Deleter
+from operatorkit.controlplane.embedded.endpoints.deleting import Deleter
 from operatorkit.controlplane.embedded.registry.custom import CustomStrategy
 from operatorkit.controlplane.embedded.registry.table import Registry, Served, Subresource, envelope, version_order
 from operatorkit.controlplane.embedded.request.options import DeleteOptions

@@ -10,7 +10,6 @@ import asyncio
 
 from operatorkit.controlplane.embedded.auth.access import Access
 from operatorkit.controlplane.embedded.auth.tokens import Tokens
-from operatorkit.controlplane.embedded.core import Core
 from operatorkit.controlplane.embedded.discovery.discovery import Discovery
 from operatorkit.controlplane.embedded.discovery.openapi import (
     PROTOBUF_V2,
@@ -19,15 +18,16 @@ from operatorkit.controlplane.embedded.discovery.openapi import (
     etag,
     wants_protobuf,
 )
+from operatorkit.controlplane.embedded.endpoints.core import Core
+from operatorkit.controlplane.embedded.endpoints.handler import ResourceHandler
+from operatorkit.controlplane.embedded.endpoints.subresources import Subresources
+from operatorkit.controlplane.embedded.endpoints.watching import WatchAnswer
 from operatorkit.controlplane.embedded.errors.errors import method_not_allowed, no_page, unknown_path
-from operatorkit.controlplane.embedded.handler import ResourceHandler
 from operatorkit.controlplane.embedded.registry.table import Served
 from operatorkit.controlplane.embedded.request.messages import Answer, Request
 from operatorkit.controlplane.embedded.request.options import check_timeout
 from operatorkit.controlplane.embedded.serializer.json import encode
 from operatorkit.controlplane.embedded.serializer.negotiation import Form, negotiate
-from operatorkit.controlplane.embedded.subresources import Subresources
-from operatorkit.controlplane.embedded.watching import WatchAnswer
 from operatorkit.crd.kubernetes import KUBERNETES_VERSION
 
 __all__ = ["Dispatcher"]
@@ -69,10 +69,10 @@ class Dispatcher:
         """Answer. Raises `ApiError`, ClusterError."""
         if request.query.get("timeout") and request.verb != "watch":
             check_timeout(request.query)
-        self._access.require(request.user, request.verb, request.address)
-        if request.address.plural:
+        self._access.require(request.user, request.verb, request.info)
+        if request.info.plural:
             return await self._resources.handle(request)
-        path = request.address.path.rstrip("/") or "/"
+        path = request.info.path.rstrip("/") or "/"
         if path in _HEALTH:
             verbose = "verbose" in request.query and path != "/healthz/ping"
             text = f"[+]ping ok\n{path[1:]} check passed\n" if verbose else "ok"

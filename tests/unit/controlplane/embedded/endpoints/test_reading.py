@@ -5,8 +5,7 @@ import pytest
 from operatorkit.controlplane.embedded.local import LocalCluster
 from operatorkit.controlplane.embedded.server import EmbeddedServer
 from operatorkit.errors import ClusterError, Gone, Timeout
-
-from .conftest import CONFIG_MAPS, config_map
+from tests.unit.controlplane.embedded.conftest import CONFIG_MAPS, config_map
 
 
 async def _fill(local: LocalCluster, names: str = "abcde") -> None:
