@@ -13,12 +13,13 @@ from typing import Any
 from urllib.parse import quote
 
 from operatorkit.cluster.api import JSONObject, ObjectList, PatchType, Propagation, WatchEvent
-from operatorkit.controlplane.embedded.authn import ADMIN_GROUP
-from operatorkit.controlplane.embedded.dispatch import Dispatcher
-from operatorkit.controlplane.embedded.encoding import encode
-from operatorkit.controlplane.embedded.messages import Answer, Request, WatchAnswer
+from operatorkit.controlplane.embedded.auth.authn import ADMIN_GROUP
+from operatorkit.controlplane.embedded.endpoints.dispatch import Dispatcher
+from operatorkit.controlplane.embedded.endpoints.watching import WatchAnswer
+from operatorkit.controlplane.embedded.errors.errors import ApiError
+from operatorkit.controlplane.embedded.request.messages import Answer, Request
 from operatorkit.controlplane.embedded.request.user import User
-from operatorkit.controlplane.embedded.status import ApiError
+from operatorkit.controlplane.embedded.serializer.json import encode
 from operatorkit.errors import (
     AlreadyExists,
     Cause,
@@ -169,7 +170,7 @@ class LocalCluster:
                 for event in events:
                     if event.record is None:
                         continue
-                    obj = json.loads(b"".join(answer.presenter.event(event.record)))
+                    obj = json.loads(b"".join(answer.representation.event(event.record)))
                     if metadata_only:
                         obj = {name: obj[name] for name in ("apiVersion", "kind", "metadata")}
                     yield WatchEvent(event.type, obj)

@@ -28,28 +28,28 @@ from operatorkit.clock import SYSTEM_CLOCK, Clock
 from operatorkit.controlplane._credentials import SERVER_HOSTS, Authority
 from operatorkit.controlplane._ports import port_error
 from operatorkit.controlplane._selection import check_selection
-from operatorkit.controlplane.embedded.access import Access
+from operatorkit.controlplane.controllers import Controllers
 from operatorkit.controlplane.embedded.audit import Audit, Entry, unrecorded
-from operatorkit.controlplane.embedded.authn import ADMIN_GROUP, Authenticator
+from operatorkit.controlplane.embedded.auth.access import Access
+from operatorkit.controlplane.embedded.auth.authn import ADMIN_GROUP, Authenticator
+from operatorkit.controlplane.embedded.auth.tokens import Tokens
 from operatorkit.controlplane.embedded.bootstrap import bootstrap
-from operatorkit.controlplane.embedded.controllers import Controllers
-from operatorkit.controlplane.embedded.core import Core
-from operatorkit.controlplane.embedded.dispatch import Dispatcher
-from operatorkit.controlplane.embedded.encoding import encode
-from operatorkit.controlplane.embedded.expiry import EventExpiry
-from operatorkit.controlplane.embedded.journal import Journal
-from operatorkit.controlplane.embedded.local import LocalCluster
-from operatorkit.controlplane.embedded.messages import Answer, Request, WatchAnswer, bounded
-from operatorkit.controlplane.embedded.request.user import User
-from operatorkit.controlplane.embedded.status import (
+from operatorkit.controlplane.embedded.endpoints.core import Core
+from operatorkit.controlplane.embedded.endpoints.dispatch import Dispatcher
+from operatorkit.controlplane.embedded.endpoints.watching import Event, Watch, WatchAnswer
+from operatorkit.controlplane.embedded.errors.errors import (
     ApiError,
     bad_request,
     internal_error,
     of_cluster_error,
     too_large_body,
 )
-from operatorkit.controlplane.embedded.tokens import Tokens
-from operatorkit.controlplane.embedded.watching import Event, Watch
+from operatorkit.controlplane.embedded.expiry import EventExpiry
+from operatorkit.controlplane.embedded.local import LocalCluster
+from operatorkit.controlplane.embedded.request.messages import Answer, Request, bounded
+from operatorkit.controlplane.embedded.request.user import User
+from operatorkit.controlplane.embedded.serializer.json import encode
+from operatorkit.controlplane.embedded.storage.wal import WriteAheadLog
 from operatorkit.controlplane.nodes import SimulatedNodes
 from operatorkit.errors import ClusterError
 
@@ -150,10 +150,10 @@ class EmbeddedServer:
 
     async def _start(self) -> None:
         if self._data is not None:
-            journal = Journal(self._data)
-            self._running.callback(journal.close)
-            journal.load(self.core.storage)
-            self.core.storage.journal = journal.write
+            wal = WriteAheadLog(self._data)
+            self._running.callback(wal.close)
+            wal.load(self.core.storage)
+            self.core.storage.write_ahead = wal.write
         bootstrap(self.core)
         self.core.storage.forget()  # history begins now, as on a kube-apiserver that found its data
         self.core.crds.start()
@@ -388,9 +388,9 @@ def _next_bookmark(now: float, end: float) -> float:
 def _frame(event: Event, answer: WatchAnswer) -> tuple[bytes, ...]:
     """Return one line of a watch, in parts."""
     if event.record is None:
-        body: tuple[bytes, ...] = (answer.presenter.bookmark(event.revision, initial_end=event.initial_end),)
+        body: tuple[bytes, ...] = (answer.representation.bookmark(event.revision, initial_end=event.initial_end),)
     else:
-        body = answer.presenter.event(event.record)
+        body = answer.representation.event(event.record)
     return (_FRAME_HEADS[event.type], *body, b"}\n")
 
 

@@ -9,11 +9,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from operatorkit.controlplane.embedded.registry import Registry, Served
+from operatorkit.controlplane.embedded.errors.errors import not_found
+from operatorkit.controlplane.embedded.registry.selectors import LabelSelector
+from operatorkit.controlplane.embedded.registry.table import Registry, Served
 from operatorkit.controlplane.embedded.request.user import User
-from operatorkit.controlplane.embedded.selectors import LabelSelector
-from operatorkit.controlplane.embedded.status import not_found
-from operatorkit.controlplane.embedded.storage import Collection, Storage
+from operatorkit.controlplane.embedded.storage.store import Collection, Storage
 from operatorkit.names import GroupVersionKind
 from operatorkit.selectors import Requirement, requirements
 
