@@ -37,6 +37,8 @@ import asyncio
 import os
 import time
 
+import kopf
+
 from operatorkit import Context, Model, Operator, Resource
 
 LOG = os.open(os.environ["RUNS"], os.O_WRONLY | os.O_APPEND)
@@ -71,6 +73,11 @@ async def reconcile(note: Note, ctx: Context) -> None:
         note.status.text = note.spec.text
     finally:
         log("end", ctx.key)
+
+
+@kopf.on.event("replicas.example.io", "v1", "notes")
+def handle(name: str, **_: object) -> None:
+    log("handled", name)
 '''
 
 
@@ -203,11 +210,18 @@ class Replicas:
 
         await eventually(so, timeout=120, message=f"all notes say {text!r}")
 
+    def pids(self, what: str) -> set[int]:
+        """Return the processes that wrote lines of a kind: runs that began, or events that kopf's handler received."""
+        lines = [line.split() for line in self.runs.read_text().splitlines()]
+        return {int(pid) for kind, _, pid in lines if kind == what}
+
     def overlaps(self) -> list[str]:
         """Return the runs that began while another process had one of the same object, which had not been killed."""
         found, running = [], dict[str, set[str]]()
         for line in self.runs.read_text().splitlines():
             what, key, pid = line.split()
+            if what == "handled":
+                continue
             others = running.setdefault(key, set())
             if what == "end":
                 others.discard(pid)
@@ -217,9 +231,6 @@ class Replicas:
                 found.append(f"{line} beside {sorted(others)}")
             others.add(pid)
         return found
-
-    def reconcilers(self) -> set[int]:
-        return {int(line.split()[2]) for line in self.runs.read_text().splitlines()}
 
 
 @pytest_asyncio.fixture
@@ -268,18 +279,20 @@ async def test_the_standby_takes_over_from_a_leader_that_is_killed(replicas):
     await replicas.write("two")
     await replicas.reconciled("two")
     assert "leads: it holds the Lease" in replicas.log(standby)
-    assert replicas.reconcilers() == {leader.pid, standby.pid}
+    assert replicas.pids("begin") == {leader.pid, standby.pid}
     assert replicas.overlaps() == []
 
 
 async def test_a_leader_that_is_stopped_releases_its_lease_and_the_standby_takes_over(replicas):
     leader, standby = await replicas.leader_and_standby()
     await replicas.write("one")
+    await eventually(lambda: replicas.pids("handled") == {leader.pid}, timeout=120)
     leader.send_signal(signal.SIGTERM)
     await replicas.write("two")
     assert await replicas.ended(leader) == ExitCode.DONE
     assert re.search(r"the Lease \S+/twins is released", replicas.log(leader))
     await replicas.reconciled("two")
+    await eventually(lambda: replicas.pids("handled") == {leader.pid, standby.pid}, timeout=120)
     standby.send_signal(signal.SIGTERM)
     assert await replicas.ended(standby) == ExitCode.DONE
     lease = await replicas.cluster.get(LEASES, "twins", namespace=replicas.cluster.namespace)
@@ -300,7 +313,7 @@ async def test_a_leader_that_cannot_reach_the_api_server_ends_and_the_standby_ta
     replicas.gate.open()
     await replicas.write("two")
     await replicas.reconciled("two")
-    assert replicas.reconcilers() == {leader.pid, standby.pid}
+    assert replicas.pids("begin") == {leader.pid, standby.pid}
     assert replicas.overlaps() == []
 
 
