@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from operatorkit.names import ObjectKey
     from operatorkit.operator import Operator, Requeue, Watch
     from operatorkit.resource import Model, PrinterColumn, Resource, Rule
-    from operatorkit.settings import BackOff, Settings
+    from operatorkit.settings import BackOff, LeaderElection, Settings
     from operatorkit.webhooks import AdmissionRequest, Allowed, Denied, Mutated
 
 __all__ = [
@@ -62,6 +62,7 @@ __all__ = [
     "DefinitionError",
     "Denied",
     "InputError",
+    "LeaderElection",
     "Model",
     "Mutated",
     "ObjectKey",
@@ -85,6 +86,7 @@ _HOME = {
     "Denied": "webhooks",
     "Mutated": "webhooks",
     "BackOff": "settings",
+    "LeaderElection": "settings",
     "ChildConflict": "errors",
     "ClusterError": "errors",
     "Condition": "conditions",
