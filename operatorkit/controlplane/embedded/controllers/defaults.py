@@ -16,12 +16,12 @@ from operatorkit.controlplane._queue import Queue
 from operatorkit.controlplane.embedded.controllers.inventory import Identity, Inventory
 from operatorkit.controlplane.embedded.controllers.namespaces import NAMESPACES
 from operatorkit.errors import AlreadyExists, Forbidden, NotFound
+from operatorkit.kinds import CONFIG_MAPS as _CONFIG_MAPS
+from operatorkit.kinds import SERVICE_ACCOUNTS as _SERVICE_ACCOUNTS
 from operatorkit.names import ApiResource, ObjectKey
 
 __all__ = ["RootCertificatePublisher", "ServiceAccountController"]
 
-_SERVICE_ACCOUNTS = ApiResource("", "v1", "ServiceAccount", "serviceaccounts", namespaced=True)
-_CONFIG_MAPS = ApiResource("", "v1", "ConfigMap", "configmaps", namespaced=True)
 _DESCRIPTION = (
     "Contains a CA bundle that can be used to verify the kube-apiserver when using internal endpoints such as the "
     "internal service IP or kubernetes.default.svc. No other usage is guaranteed across distributions of Kubernetes "
