@@ -15,6 +15,7 @@ The packages, from the highest layer to the lowest; each may import those below 
     webhooks       reviews, decisions, the server that answers them, its certificates and registration
     events         EventRecorder: one Event for each subject, reason and message, counted, rate-limited
     rollout        ordered rolling updates as a decision
+    listed         reading objects that were listed once, where there are no caches
     revisions      the history of a template
     cluster        the ClusterAPI protocol, the live client, informers and caches
     serving        HTTP ports whose connections are bounded

@@ -26,7 +26,6 @@ from multidict import CIMultiDictProxy, MultiDict, MultiDictProxy
 
 from operatorkit.clock import SYSTEM_CLOCK, Clock
 from operatorkit.controlplane._credentials import SERVER_HOSTS, Authority
-from operatorkit.controlplane._ports import port_error
 from operatorkit.controlplane._selection import check_selection
 from operatorkit.controlplane.controllers import Controllers
 from operatorkit.controlplane.embedded.audit import Audit, Entry, unrecorded
@@ -52,6 +51,7 @@ from operatorkit.controlplane.embedded.serializer.json import encode
 from operatorkit.controlplane.embedded.storage.wal import WriteAheadLog
 from operatorkit.controlplane.nodes import SimulatedNodes
 from operatorkit.errors import ClusterError
+from operatorkit.serving import ClientErrors, listen_error
 
 __all__ = ["BODY_LIMIT_BYTES", "EmbeddedServer"]
 
@@ -66,16 +66,6 @@ _PLAIN_TEXT = "text/plain; charset=utf-8"
 PIECE_BYTES = 32 * 1024
 WRITE_BUFFER_BYTES = 64 * 1024
 _log = logging.getLogger(__name__)
-
-
-class _ClientFaults(logging.LoggerAdapter[logging.Logger]):
-    """What aiohttp calls an error is a client's: what is no HTTP gets a 400, and nobody else need hear of it."""
-
-    def error(self, msg: object, *args: object, **kwargs: Any) -> None:
-        self.debug(msg, *args, **kwargs)
-
-    def exception(self, msg: object, *args: object, **kwargs: Any) -> None:
-        self.debug(msg, *args, **({"exc_info": True} | kwargs))
 
 
 class EmbeddedServer:
@@ -176,7 +166,7 @@ class EmbeddedServer:
             handler_cancellation=True,
             auto_decompress=False,  # kube-apiserver takes every body as it comes
             access_log=None,
-            logger=_ClientFaults(_log, {}),
+            logger=ClientErrors(_log, {}),
             keepalive_timeout=300.0,
             max_line_size=65_536,
             max_field_size=65_536,
@@ -187,7 +177,7 @@ class EmbeddedServer:
                 self._server, self._host, self._port, ssl=self._tls(), backlog=1024, reuse_address=True
             )
         except OSError as error:
-            raise port_error(self._port, error) from error
+            raise listen_error(f"port {self._port} of {self._host}", error) from error
         self._port = self._listener.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
