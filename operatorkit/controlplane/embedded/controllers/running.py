@@ -11,6 +11,7 @@ from operatorkit.clock import SYSTEM_CLOCK, Clock
 from operatorkit.cluster import Informer
 from operatorkit.cluster.api import ClusterAPI
 from operatorkit.controlplane._selection import enabled
+from operatorkit.controlplane.embedded.controllers.claim_protection import CLAIMS, ClaimProtectionController
 from operatorkit.controlplane.embedded.controllers.defaults import RootCertificatePublisher, ServiceAccountController
 from operatorkit.controlplane.embedded.controllers.deployments import DeploymentController
 from operatorkit.controlplane.embedded.controllers.disruption import BUDGETS, DisruptionController
@@ -30,6 +31,7 @@ CONTROLLERS = (
     DeploymentController.name,
     ReplicaSetController.name,
     DisruptionController.name,
+    ClaimProtectionController.name,
 )
 """The names that `Controllers` understands; a selection may name others, which do nothing."""
 
@@ -60,9 +62,9 @@ class Controllers:
         pace: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._inventory = Inventory(api, pace=pace)
-        deployments, sets, pods, budgets = (
+        deployments, sets, pods, budgets, claims = (
             Informer(api, resource, clock=pace, history=own_history(pace))
-            for resource in (DEPLOYMENTS, REPLICA_SETS, PODS, BUDGETS)
+            for resource in (DEPLOYMENTS, REPLICA_SETS, PODS, BUDGETS, CLAIMS)
         )
         factories: dict[str, Callable[[], _Controller]] = {
             GarbageCollector.name: lambda: GarbageCollector(api, self._inventory, pace=pace),
@@ -74,6 +76,7 @@ class Controllers:
             DeploymentController.name: lambda: DeploymentController(api, deployments, sets, clock=clock, pace=pace),
             ReplicaSetController.name: lambda: ReplicaSetController(api, sets, pods, clock=clock, pace=pace),
             DisruptionController.name: lambda: DisruptionController(api, budgets, pods, clock=clock, pace=pace),
+            ClaimProtectionController.name: lambda: ClaimProtectionController(api, claims, pods, pace=pace),
         }
         self._controllers: Sequence[_Controller] = [
             make() for name, make in factories.items() if enabled(name, selection)
@@ -82,6 +85,7 @@ class Controllers:
             DeploymentController.name: (deployments, sets),
             ReplicaSetController.name: (sets, pods),
             DisruptionController.name: (budgets, pods),
+            ClaimProtectionController.name: (claims, pods),
         }
         self._informers = list(
             dict.fromkeys(one for name, used in workloads.items() if enabled(name, selection) for one in used)
