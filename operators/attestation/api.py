@@ -240,6 +240,9 @@ class ImagePolicySpec(Model):
     """Patterns of images that need nothing."""
     require: Require
     """Attestations that an image needs."""
+    tags: Literal["Deny", "Resolve"] = "Deny"
+    """What happens to an image with a tag alone: Deny, or Resolve, which replaces the tag by the digest that the
+    registry has for it now, and then requires attestations of that. Resolve takes all policies for the image."""
     mode: Literal["Enforce", "Warn", "Audit"] = "Enforce"
     """Enforce denies, Warn admits with a warning to the user, Audit admits and says so in the operator's log."""
     on_backend_error: Literal["Deny", "Allow"] = "Deny"

@@ -131,6 +131,7 @@ def policy_of(obj: ImagePolicy | ClusterImagePolicy) -> Policy:
         count=count,
         mode=obj.spec.mode,
         allow_on_backend_error=obj.spec.on_backend_error == "Allow",
+        resolves_tags=obj.spec.tags == "Resolve",
     )
 
 
