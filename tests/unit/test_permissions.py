@@ -43,6 +43,13 @@ def test_each_way_to_declare_a_kind_needs_its_verbs_and_no_more():
     assert of(app, "", "events") == {"create", "patch", "get", "list"}
 
 
+def test_a_reconcile_function_that_only_reads_needs_no_permission_to_write():
+    app = Operator("keys")
+    app.reconcile(V1Pod, only_reads=True)(nothing)
+    assert of(app, "", "pods") == {"list", "watch"}
+    assert of(app, "", "pods/status") == set()
+
+
 def test_a_finalize_function_needs_to_change_the_object_itself():
     app = declared()
     app.finalize(Key)(nothing)
