@@ -62,6 +62,8 @@ async def judge_request(
     """Decide about the images of one request."""
     del new, old  # the objects as they were sent have all images, also those in fields that are newer than the models
     kind = request.kind.kind
+    if request.object is None:
+        return Denied(f"the {request.operation} of a {kind} has no object", reason="BadRequest")
     known = {use.image for use in images_in(kind, request.old_object)}
     fresh = [use for use in images_in(kind, request.object) if use.image not in known]
     if not fresh:

@@ -71,7 +71,10 @@ def _holders(spec: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
 
 def _images(spec: Mapping[str, Any], path: str) -> Iterator[ImageUse]:
     for name in _CONTAINERS:
-        for index, container in enumerate(_items(spec.get(name))):
+        found = spec.get(name)
+        if found is not None and not isinstance(found, list):
+            yield ImageUse("", f"{path}.{name}")  # nothing that a runtime could run, and nothing to admit
+        for index, container in enumerate(_items(found)):
             yield ImageUse(_text(container, "image"), f"{path}.{name}[{index}].image")
     for index, volume in enumerate(_items(spec.get("volumes"))):
         source = volume.get("image") if isinstance(volume, Mapping) else None
