@@ -189,6 +189,7 @@ class Reconciler:
     workers: int | None = None
     predicate: Predicate[Any] | None = None
     finalize: FinalizeFunction[Any] | None = None
+    only_reads: bool = False
 
     @property
     def name(self) -> str:
@@ -247,12 +248,14 @@ class Operator:
         watches: Sequence[Watch[Any]] = (),
         workers: int | None = None,
         predicate: Predicate[T] | None = None,
+        only_reads: bool = False,
     ) -> Callable[[ReconcileFunction[T]], ReconcileFunction[T]]:
         """Declare the function that brings the world in line with one object of `kind`.
 
         `owns` are the kinds of children it applies: changes of a child wake its parent, and children that a run no
         longer applies are deleted. `workers` bounds how many keys run at once (default: `Settings.workers`); one key
-        never runs twice at once.
+        never runs twice at once. With `only_reads`, the function observes objects of others, such as Pods: it leaves
+        their status as it is, which then takes no permission, and their authors cannot pause it by annotation.
 
         Raises DefinitionError: the function is not `async def` or does not take an object and a Context, the kind has
         a reconcile function already, or a kind is not a resource.
@@ -280,6 +283,7 @@ class Operator:
                     workers=workers,
                     predicate=predicate,
                     finalize=self._finalizers.get(kind),
+                    only_reads=only_reads,
                 )
             )
             return function

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from operatorkit.events import EVENTS
 from operatorkit.kinds import SECRETS
 from operatorkit.names import ApiResource
-from operatorkit.operator import Operator
+from operatorkit.operator import Operator, Reconciler
 from operatorkit.resource import api_resource_of
 from operatorkit.webhooks.manifests import CONFIGURATIONS, ServiceReference, configuration_name
 
@@ -100,7 +100,7 @@ def permissions(
     """
     needed = _Needed()
     for reconciler in app.reconcilers:
-        _of_reconciler(needed, app, reconciler.kind)
+        _of_reconciler(needed, app, reconciler)
         for kind in reconciler.owns:
             _of_child(needed, api_resource_of(kind), api_resource_of(reconciler.kind))
         for watch in reconciler.watches:
@@ -132,10 +132,12 @@ def permissions(
     return needed.sorted()
 
 
-def _of_reconciler(needed: _Needed, app: Operator, kind: type[object]) -> None:
+def _of_reconciler(needed: _Needed, app: Operator, reconciler: Reconciler) -> None:
+    kind = reconciler.kind
     resource = api_resource_of(kind)
     needed.add(resource, "list", "watch", reason="it is reconciled")
-    needed.add(resource, "patch", subresource="status", reason="its status is written after a run")
+    if not reconciler.only_reads:
+        needed.add(resource, "patch", subresource="status", reason="its status is written after a run")
     if any(one.kind is kind and one.finalize is not None for one in app.reconcilers):
         needed.add(resource, "patch", reason="its finalizer is set and removed")
 

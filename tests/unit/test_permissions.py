@@ -53,6 +53,13 @@ def test_replicas_that_elect_a_leader_need_their_lease_and_no_other():
     assert of(declared(), "coordination.k8s.io", "leases") == set()
 
 
+def test_a_reconcile_function_that_only_reads_needs_no_permission_to_write():
+    app = Operator("keys")
+    app.reconcile(V1Pod, only_reads=True)(nothing)
+    assert of(app, "", "pods") == {"list", "watch"}
+    assert of(app, "", "pods/status") == set()
+
+
 def test_a_finalize_function_needs_to_change_the_object_itself():
     app = declared()
     app.finalize(Key)(nothing)
