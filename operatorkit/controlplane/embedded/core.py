@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from operatorkit.clock import SYSTEM_CLOCK, Clock
 from operatorkit.controlplane.embedded.admission import Webhooks
+from operatorkit.controlplane.embedded.container_logs import ContainerLogs
 from operatorkit.controlplane.embedded.crds import CrdController
 from operatorkit.controlplane.embedded.deleting import Deleter
 from operatorkit.controlplane.embedded.native import native_strategy
@@ -30,4 +31,5 @@ class Core:
         self.writer: Writer = Writer(self.storage, self.registry, clock)
         self.deleter: Deleter = Deleter(self.storage, clock)
         self.webhooks: Webhooks = Webhooks(self.storage, self.registry)
+        self.logs: ContainerLogs = ContainerLogs(self.storage, self.registry)
         self.crds: CrdController = CrdController(self)

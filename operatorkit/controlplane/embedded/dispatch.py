@@ -13,7 +13,7 @@ from operatorkit.controlplane.embedded.core import Core
 from operatorkit.controlplane.embedded.discovery import Discovery
 from operatorkit.controlplane.embedded.encoding import encode
 from operatorkit.controlplane.embedded.handler import ResourceHandler
-from operatorkit.controlplane.embedded.messages import Answer, Request, WatchAnswer
+from operatorkit.controlplane.embedded.messages import Answer, Request, StreamAnswer, WatchAnswer
 from operatorkit.controlplane.embedded.negotiation import Form, negotiate
 from operatorkit.controlplane.embedded.openapi import (
     PROTOBUF_V2,
@@ -64,7 +64,7 @@ class Dispatcher:
         """Return every served resource."""
         return self._core.registry.resources()
 
-    async def answer(self, request: Request) -> Answer | WatchAnswer:
+    async def answer(self, request: Request) -> Answer | StreamAnswer | WatchAnswer:
         """Answer. Raises `ApiError`, ClusterError."""
         if request.query.get("timeout") and request.verb != "watch":
             check_timeout(request.query)

@@ -19,7 +19,7 @@ from operatorkit.controlplane.embedded.builtin import codec
 from operatorkit.controlplane.embedded.core import Core
 from operatorkit.controlplane.embedded.encoding import encode
 from operatorkit.controlplane.embedded.forms import Presenter
-from operatorkit.controlplane.embedded.messages import Answer, Request, WatchAnswer
+from operatorkit.controlplane.embedded.messages import Answer, Request, StreamAnswer, WatchAnswer
 from operatorkit.controlplane.embedded.negotiation import Form, media_type, negotiate
 from operatorkit.controlplane.embedded.options import DeleteOptions, ListOptions, WriteOptions
 from operatorkit.controlplane.embedded.patching import (
@@ -55,12 +55,12 @@ from operatorkit.names import GroupVersionKind
 __all__ = ["ResourceHandler"]
 
 Object = dict[str, Any]
-Handler = Callable[[Request, Served], Awaitable[Answer | WatchAnswer]]
+Handler = Callable[[Request, Served], Awaitable[Answer | StreamAnswer | WatchAnswer]]
 
 _OF_COLLECTIONS = frozenset({"create", "deletecollection", "list"})
 _OF_NAMESPACES = frozenset({"create", "deletecollection"})
 _OF_OBJECTS = frozenset({"delete", "get", "patch", "update"})
-_NEEDS_CONTAINERS = frozenset({"attach", "exec", "log", "portforward", "proxy"})
+_NEEDS_CONTAINERS = frozenset({"attach", "exec", "portforward", "proxy"})
 
 
 class ResourceHandler:
@@ -81,7 +81,7 @@ class ResourceHandler:
             "deletecollection": self._delete_collection,
         }
 
-    async def handle(self, request: Request) -> Answer | WatchAnswer:
+    async def handle(self, request: Request) -> Answer | StreamAnswer | WatchAnswer:
         """Answer. Raises `ApiError`, ClusterError."""
         address = request.address
         served = self._core.registry.find(address.group, address.version, address.plural)
@@ -108,6 +108,8 @@ class ResourceHandler:
         misplaced = request.verb in (_OF_COLLECTIONS if address.name else _OF_OBJECTS) and not address.subresource
         if request.verb not in verbs or misplaced:
             raise method_not_allowed()
+        if (served.plural, address.subresource) == ("pods", "log"):
+            return await self._core.logs.read(address.namespace, address.name, request.query)
         return await self._verbs[request.verb](request, served)
 
     def _presenter(self, request: Request, served: Served) -> tuple[Presenter, Form]:

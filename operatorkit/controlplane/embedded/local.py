@@ -16,7 +16,7 @@ from operatorkit.cluster.api import JSONObject, ObjectList, PatchType, Propagati
 from operatorkit.controlplane.embedded.authn import ADMIN_GROUP, User
 from operatorkit.controlplane.embedded.dispatch import Dispatcher
 from operatorkit.controlplane.embedded.encoding import encode
-from operatorkit.controlplane.embedded.messages import Answer, Request, WatchAnswer
+from operatorkit.controlplane.embedded.messages import Answer, Request, StreamAnswer, WatchAnswer
 from operatorkit.controlplane.embedded.status import ApiError
 from operatorkit.errors import (
     AlreadyExists,
@@ -85,7 +85,7 @@ class LocalCluster:
         query: Mapping[str, str] | None = None,
         body: Any = None,
         headers: Mapping[str, str] = MappingProxyType({}),
-    ) -> Answer | WatchAnswer:
+    ) -> Answer | StreamAnswer | WatchAnswer:
         query = {key: value for key, value in (query or {}).items() if value}
         request = Request.of(
             method,

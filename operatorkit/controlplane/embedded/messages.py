@@ -5,7 +5,7 @@ What belongs here: the values that `server` and `local` give and get. What does 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import NamedTuple
@@ -15,7 +15,7 @@ from operatorkit.controlplane.embedded.authn import User
 from operatorkit.controlplane.embedded.forms import Presenter
 from operatorkit.controlplane.embedded.watching import Watch
 
-__all__ = ["Answer", "Request", "WatchAnswer", "bounded"]
+__all__ = ["Answer", "Request", "StreamAnswer", "WatchAnswer", "bounded"]
 
 _WARNINGS_MAX = 4096  # letters, of all warnings together
 _WARNING_MAX = 256  # of each, once they were too many
@@ -76,6 +76,14 @@ class WatchAnswer:
     presenter: Presenter
     bookmarks: bool
     timeout_seconds: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class StreamAnswer:
+    """An answer whose body comes in pieces, until the client or the other end has enough."""
+
+    pieces: AsyncIterator[bytes]
+    media: str = "text/plain"
 
 
 def bounded(warnings: Iterable[str]) -> list[str]:
