@@ -26,16 +26,20 @@ from operatorkit.cluster import Change, History, Informer
 from operatorkit.cluster.api import ClusterAPI, JSONObject
 from operatorkit.controlplane._queue import Queue
 from operatorkit.controlplane._reporter import Reporter
-from operatorkit.controlplane.nodes.kinds import CONFIG_MAPS, NODES, PODS, SECRETS
+from operatorkit.controlplane.nodes.kinds import CONFIG_MAPS, NODES, PODS, SECRETS, SERVICES
 from operatorkit.controlplane.nodes.process.addresses import KUBELET_PORT, AddressBlock
 from operatorkit.controlplane.nodes.process.cgroups import RunGroup, hierarchy
 from operatorkit.controlplane.nodes.process.child import MARK
+from operatorkit.controlplane.nodes.process.claims import CLAIMS, VOLUMES, Provisioner
+from operatorkit.controlplane.nodes.process.hosts import HostsFiles
 from operatorkit.controlplane.nodes.process.images import Images
 from operatorkit.controlplane.nodes.process.kubelet import KubeletServer, LogError
 from operatorkit.controlplane.nodes.process.launch import Launcher, PodSpace
 from operatorkit.controlplane.nodes.process.logs import ContainerLog
 from operatorkit.controlplane.nodes.process.pod import PodState, PodSync
 from operatorkit.controlplane.nodes.process.sandbox import unavailable
+from operatorkit.controlplane.nodes.process.tokens import Tokens
+from operatorkit.controlplane.nodes.process.volumes import Volumes
 from operatorkit.controlplane.nodes.references import Lookup, SourceKind, references
 from operatorkit.controlplane.nodes.registration import (
     heartbeat,
@@ -54,6 +58,8 @@ _WORKERS = 8
 _SWEEP = Path(__file__).with_name("_sweep.py")
 _REFERENCES = "references"
 _RUNTIME = "process"
+_CLAIM = "PersistentVolumeClaim"
+_NAMES_PAUSE_SECONDS = 0.05
 _AUTHENTICATION = "extension-apiserver-authentication"
 
 
@@ -62,7 +68,8 @@ class ProcessNodes:
 
     `api_url` is where pods reach the API server. `images` is the table of images; entries may be added
     at any time. `back_off` is the pause before the second restart of a container, which doubles up to
-    five minutes. Entering returns when the nodes are registered and what is there was read.
+    five minutes. `volumes` is a directory for the data of claims, which then
+    stays. Entering returns when the nodes are registered and what is there was read.
     Leaving ends every process, deletes the Nodes and their pods, and removes every file and control group.
 
     Guarantees: after the end of this process, however it ended, no process of a pod is left within
@@ -82,6 +89,7 @@ class ProcessNodes:
         heartbeat_every: timedelta | None = timedelta(seconds=10),
         pace: Clock = SYSTEM_CLOCK,
         back_off: timedelta = timedelta(seconds=10),
+        volumes: Path | None = None,
     ) -> None:
         self._api = api
         self._clock = clock
@@ -95,6 +103,9 @@ class ProcessNodes:
             "Secret": Informer(api, SECRETS, clock=pace, history=history),
             "ConfigMap": Informer(api, CONFIG_MAPS, clock=pace, history=history),
         }
+        self._services = Informer(api, SERVICES, clock=pace, history=history)
+        self._claims = Informer(api, CLAIMS, clock=pace, history=history)
+        self._volumes = Informer(api, VOLUMES, clock=pace, history=history)
         self._bound: dict[ObjectKey, str] = {}
         self._states: dict[str, PodState] = {}
         self._keys: dict[str, ObjectKey] = {}
@@ -108,6 +119,9 @@ class ProcessNodes:
         self._scheduler = Scheduler(api, self, self._reporter, clock=clock)
         self._scheduling: Queue[ObjectKey] = Queue(self._schedule, clock=clock, pace=pace, workers=1, name="scheduling")
         self._queue: Queue[str] = Queue(self._sync, clock=clock, pace=pace, workers=_WORKERS, name="process nodes")
+        self._provisioning: Queue[ObjectKey] = Queue(self._provision, clock=clock, pace=pace, workers=1, name="claims")
+        self._kept = volumes
+        self._names_changed = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._stack = contextlib.AsyncExitStack()
         self._group: RunGroup | None = None
@@ -152,7 +166,18 @@ class ProcessNodes:
         self._stack.push_async_callback(self._end)
         await self._serve_logs()
         allocatable = await self._register()
-        self._launcher = Launcher(self.images, self.lookup, allocatable, self._api_address, mark)
+        self._hosts_files = HostsFiles(self._api_address[0])
+        self._provisioner = Provisioner(self._api, self._claims, self._volumes, self._kept or self.directory / "claims")
+        self._tokens = Tokens(self._api, self._clock)
+        self._launcher = Launcher(
+            self.images,
+            self.lookup,
+            allocatable,
+            self._api_address,
+            mark,
+            Volumes(self.lookup, self._provisioner, self._tokens),
+            self._hosts_files,
+        )
         self._steps = PodSync(self._api, self, self._launcher, self._reporter, self._clock, self._back_off)
         await self._watch()
 
@@ -199,7 +224,8 @@ class ProcessNodes:
         return allocatable
 
     async def _watch(self) -> None:
-        informers = [self._pods, self._nodes, *self._sources.values()]
+        storage = [self._services, self._claims, self._volumes]
+        informers = [self._pods, self._nodes, *storage, *self._sources.values()]
         self._pods.cache.add_index(_REFERENCES, _reference_names)
         self._tasks += [asyncio.create_task(informer.run()) for informer in informers]
         for informer in informers:
@@ -209,8 +235,13 @@ class ProcessNodes:
         self._nodes.subscribe(self._on_node)
         for kind, informer in self._sources.items():
             informer.subscribe(lambda change, kind=kind: self._on_source(kind, change))  # type: ignore[misc]
-        self._tasks.append(asyncio.create_task(self._queue.run()))
-        self._tasks.append(asyncio.create_task(self._scheduling.run()))
+        self._services.subscribe(self._on_service)
+        self._claims.subscribe(self._on_claim)
+        self._volumes.subscribe(self._enqueue_claims)
+        await self._provisioner.begin()
+        for work in (self._queue.run(), self._scheduling.run(), self._provisioning.run()):
+            self._tasks.append(asyncio.create_task(work))
+        self._tasks.append(asyncio.create_task(self._write_names()))
 
     async def _end(self) -> None:
         """End every process and take the nodes and their pods out of the cluster."""
@@ -229,6 +260,8 @@ class ProcessNodes:
         for name in self._hosts:
             with contextlib.suppress(NotFound):
                 await self._api.delete(NODES, name)
+        if self._kept is None:
+            await self._provisioner.end()
 
     async def _delete_left_over(self) -> None:
         """Delete process nodes of an earlier run that nothing serves now."""
@@ -242,6 +275,8 @@ class ProcessNodes:
 
     def _on_pod(self, change: Change) -> None:
         pod = change.new
+        if self._hosts_files.pod_changed(change.key, pod):
+            self._names_changed.set()
         if pod is None:
             self._bound.pop(change.key, None)
             self._unscheduled.discard(change.key)
@@ -285,11 +320,51 @@ class ProcessNodes:
             self._enqueue_unscheduled()
 
     def _on_source(self, kind: SourceKind, change: Change) -> None:
-        index = f"{kind}/{change.key.namespace}/{change.key.name}"
+        self._enqueue_users(kind, change.key)
+
+    def _enqueue_users(self, kind: str, used: ObjectKey) -> None:
+        """Look again at the pods that refer to an object."""
+        index = f"{kind}/{used.namespace}/{used.name}"
         for key in self._pods.cache.by_index(_REFERENCES, index):
             pod = self._pods.cache.get(key)
             if pod is not None and pod["metadata"]["uid"] in self._states:
                 self._queue.add(pod["metadata"]["uid"])
+
+    def _on_service(self, change: Change) -> None:
+        self._hosts_files.service_changed(change.key, change.new)
+        self._names_changed.set()
+
+    def _on_claim(self, change: Change) -> None:
+        self._provisioning.add(change.key)
+        self._enqueue_users(_CLAIM, change.key)
+
+    def _enqueue_claims(self, change: Change) -> None:
+        """Look again at the claim of a volume that has changed, and at the pods that wait for it."""
+        volume = change.new or change.old
+        reference = (volume or {}).get("spec", {}).get("claimRef") or {}
+        if reference:
+            key = ObjectKey(reference.get("namespace", ""), reference.get("name", ""))
+            self._provisioning.add(key)
+            self._enqueue_users(_CLAIM, key)
+
+    async def _provision(self, key: ObjectKey) -> timedelta | None:
+        return await self._provisioner.sync(key)
+
+    async def _write_names(self) -> None:
+        """Keep the hosts files of all pods current, a few times a second at most."""
+        while True:
+            await self._names_changed.wait()
+            self._names_changed.clear()
+            lines: dict[str, list[str]] = {}
+            for state in list(self._states.values()):
+                pod = self._pod(state.uid)
+                if pod is None or not state.up:
+                    continue
+                namespace = pod["metadata"]["namespace"]
+                if namespace not in lines:
+                    lines[namespace] = self._hosts_files.lines(namespace)
+                self._launcher.write_hosts(pod, state.space, lines[namespace])
+            await asyncio.sleep(_NAMES_PAUSE_SECONDS)
 
     def _enqueue_unscheduled(self) -> None:
         for key in self._unscheduled:
@@ -346,6 +421,7 @@ class ProcessNodes:
         self._states.pop(state.uid, None)
         self._keys.pop(state.uid, None)
         self._queue.forget(state.uid)
+        self._tokens.forget(state.uid)
         self._launcher.remove(state.space)
 
     def log(self, namespace: str, pod: str, container: str, *, previous: bool) -> ContainerLog:
@@ -373,4 +449,9 @@ class ProcessNodes:
 
 def _reference_names(pod: JSONObject) -> list[str]:
     namespace = pod["metadata"]["namespace"]
-    return [f"{kind}/{namespace}/{name}" for kind, name in sorted(references(pod))]
+    claims = {
+        (_CLAIM, source["claimName"])
+        for volume in pod["spec"].get("volumes") or ()
+        if (source := volume.get("persistentVolumeClaim"))
+    }
+    return [f"{kind}/{namespace}/{name}" for kind, name in sorted({*references(pod), *claims})]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from signal import SIGTERM
@@ -22,6 +22,7 @@ from operatorkit.controlplane.nodes.process.environment import (
     environment,
     expand,
 )
+from operatorkit.controlplane.nodes.process.hosts import HostsFiles
 from operatorkit.controlplane.nodes.process.images import Image, Images
 from operatorkit.controlplane.nodes.process.logs import ContainerLog
 from operatorkit.controlplane.nodes.process.records import Container
@@ -31,9 +32,12 @@ from operatorkit.controlplane.nodes.process.sandbox import (
     Mount,
     Sandbox,
 )
-from operatorkit.controlplane.nodes.references import Lookup, config_failure, mount_failures
+from operatorkit.controlplane.nodes.process.volumes import Volumes
+from operatorkit.controlplane.nodes.references import Lookup, config_failure
 
 __all__ = ["ConfigError", "Launcher", "PodSpace"]
+
+_WRITABLE = frozenset({"emptyDir", "persistentVolumeClaim", "hostPath"})
 
 
 class ConfigError(Exception):
@@ -64,13 +68,24 @@ class Launcher:
     allocatable: Mapping[str, str]
     api_address: tuple[str, int]
     mark: str
+    volumes: Volumes
+    hosts: HostsFiles
 
     async def prepare(self, pod: JSONObject, space: PodSpace) -> list[str]:
         """Make what all containers of a pod need; return why that is not possible yet."""
-        problems = mount_failures(pod, self.lookup(pod["metadata"]["namespace"]))
-        if not problems:
-            space.directory.mkdir(parents=True, exist_ok=True)
-        return problems
+        space.directory.mkdir(parents=True, exist_ok=True)
+        (space.directory / "host.conf").write_text("multi on\n")  # all addresses of a name count
+        self.write_hosts(pod, space, self.hosts.lines(pod["metadata"]["namespace"]))
+        return await self.volumes.prepare(pod, space.directory / "volumes", self.facts(space), space.volumes)
+
+    async def refresh(self, pod: JSONObject, space: PodSpace) -> float | None:
+        """Bring volumes up to date; return in how many seconds that is due again by itself."""
+        return await self.volumes.refresh(pod, space.directory / "volumes", self.facts(space))
+
+    def write_hosts(self, pod: JSONObject, space: PodSpace, lines: Sequence[str]) -> None:
+        """Write a pod's hosts file; `lines` are those of `HostsFiles.lines` for its namespace."""
+        if space.directory.is_dir():
+            self.hosts.write(space.directory / "hosts", pod, space.address, lines)
 
     async def start(self, pod: JSONObject, space: PodSpace, container: Container) -> Child:
         """Start a container. Raises ConfigError, and OSError for a program that does not start."""
@@ -149,15 +164,31 @@ class Launcher:
         container: Container,
         variables: Mapping[str, str],
     ) -> list[Mount]:
-        mounts = []
+        mounts = [
+            Mount(space.directory / name, f"/etc/{name}", read_only=name == "host.conf")
+            for name in ("hosts", "host.conf")
+        ]
+        writable = {volume["name"] for volume in pod["spec"].get("volumes") or () if not _WRITABLE.isdisjoint(volume)}
         for mount in container.spec.get("volumeMounts") or ():
-            source = space.volumes.get(mount["name"])
-            if source is None:
-                continue
+            name, source = mount["name"], space.volumes[mount["name"]]
             sub = expand(mount.get("subPathExpr", ""), variables) or mount.get("subPath", "")
-            mounts.append(Mount(source / sub, mount["mountPath"], bool(mount.get("readOnly"))))
-        del pod
+            read_only = bool(mount.get("readOnly")) or name not in writable
+            mounts.append(Mount(_sub_path(source, sub, name), mount["mountPath"], read_only))
         return mounts
+
+
+def _sub_path(source: Path, sub: str, name: str) -> Path:
+    """Return a part of a volume, a directory where it is missing. Raises ConfigError."""
+    if not sub:
+        return source
+    path, root = (source / sub).resolve(), source.resolve()
+    if path != root and root not in path.parents:
+        text = f'failed to prepare subPath for volumeMount "{name}": {sub} leads out of the volume'
+        raise ConfigError("CreateContainerConfigError", text)
+    if not path.exists():
+        path.mkdir(parents=True)
+        path.chmod(root.stat().st_mode & 0o7777)
+    return path
 
 
 def _require_program(program: str, variables: Mapping[str, str], mounts: list[Mount]) -> None:

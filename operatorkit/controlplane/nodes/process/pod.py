@@ -150,6 +150,8 @@ class PodSync:
             waits += self._stop(state, state.running, self._grace(pod))
         waits += await self._back_off(pod, state, decided)
         waits += self._overdue(state)
+        if (due := await self.launcher.refresh(pod, state.space)) is not None:
+            waits.append(due)
         await self._write(pod, state)
         return timedelta(seconds=max(0.001, min(waits))) if waits else None
 
