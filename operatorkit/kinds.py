@@ -24,6 +24,7 @@ __all__ = [
     "POD_DISRUPTION_BUDGETS",
     "REPLICA_SETS",
     "SECRETS",
+    "SERVICES",
     "SERVICE_ACCOUNTS",
     "SUBJECT_ACCESS_REVIEWS",
     "TOKEN_REVIEWS",
@@ -37,6 +38,7 @@ NODES = ApiResource("", "v1", "Node", "nodes", namespaced=False)
 PERSISTENT_VOLUME_CLAIMS = ApiResource("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims", namespaced=True)
 PODS = ApiResource("", "v1", "Pod", "pods", namespaced=True)
 SECRETS = ApiResource("", "v1", "Secret", "secrets", namespaced=True)
+SERVICES = ApiResource("", "v1", "Service", "services", namespaced=True)
 SERVICE_ACCOUNTS = ApiResource("", "v1", "ServiceAccount", "serviceaccounts", namespaced=True)
 
 DEPLOYMENTS = ApiResource("apps", "v1", "Deployment", "deployments", namespaced=True)

@@ -18,7 +18,7 @@ from operatorkit.controlplane.embedded.auth.authn import ADMIN_GROUP
 from operatorkit.controlplane.embedded.endpoints.dispatch import Dispatcher
 from operatorkit.controlplane.embedded.endpoints.watching import WatchAnswer
 from operatorkit.controlplane.embedded.errors.errors import ApiError
-from operatorkit.controlplane.embedded.request.messages import Answer, Request
+from operatorkit.controlplane.embedded.request.messages import Answer, Request, StreamAnswer
 from operatorkit.controlplane.embedded.request.user import User
 from operatorkit.controlplane.embedded.serializer.json import encode
 from operatorkit.errors import (
@@ -88,7 +88,7 @@ class LocalCluster(ClusterAPI):
         query: Mapping[str, str] | None = None,
         body: Any = None,
         headers: Mapping[str, str] = MappingProxyType({}),
-    ) -> Answer | WatchAnswer:
+    ) -> Answer | StreamAnswer | WatchAnswer:
         query = {key: value for key, value in (query or {}).items() if value}
         request = Request.of(
             method,

@@ -13,14 +13,14 @@ import secrets
 import ssl
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, aclosing
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import unquote
 
-from aiohttp import web
+from aiohttp import ClientError, web
 from aiohttp.web_protocol import RequestHandler
 from multidict import CIMultiDictProxy, MultiDict, MultiDictProxy
 
@@ -45,7 +45,7 @@ from operatorkit.controlplane.embedded.errors.errors import (
 )
 from operatorkit.controlplane.embedded.expiry import EventExpiry
 from operatorkit.controlplane.embedded.local import LocalCluster
-from operatorkit.controlplane.embedded.request.messages import Answer, Request, bounded
+from operatorkit.controlplane.embedded.request.messages import Answer, Request, StreamAnswer, bounded
 from operatorkit.controlplane.embedded.request.user import User
 from operatorkit.controlplane.embedded.serializer.json import encode
 from operatorkit.controlplane.embedded.storage.wal import WriteAheadLog
@@ -144,7 +144,9 @@ class EmbeddedServer:
             self._running.callback(wal.close)
             wal.load(self.core.storage)
             self.core.storage.write_ahead = wal.write
-        bootstrap(self.core)
+        bootstrap(self.core, client_ca=self.authority.cert_pem if self.authority else b"")
+        self.core.logs.authority = self.authority
+        self._running.push_async_callback(self.core.logs.close)
         self.core.storage.forget()  # history begins now, as on a kube-apiserver that found its data
         self.core.crds.start()
         self.core.storage.forget()  # there is no earlier time to resume from
@@ -235,6 +237,9 @@ class EmbeddedServer:
         if isinstance(answer, WatchAnswer):
             self._record(request, 200)
             return await self._stream(http, answer)
+        if isinstance(answer, StreamAnswer):
+            self._record(request, 200)
+            return await _send_pieces(http, answer)
         self._record(request, answer.status)
         return _response(http, request, answer)
 
@@ -341,6 +346,20 @@ async def _send_events(response: web.StreamResponse, answer: WatchAnswer) -> Non
             events = [watch.bookmark()]
         for piece in _pieces(part for event in events for part in _frame(event, answer)):
             await response.write(piece)
+
+
+async def _send_pieces(http: web.BaseRequest, answer: StreamAnswer) -> web.StreamResponse:
+    response = web.StreamResponse(headers=_headers(answer.media))
+    response.enable_chunked_encoding()
+    try:
+        async with aclosing(answer.pieces) as pieces:  # type: ignore[type-var]
+            await response.prepare(http)
+            async for piece in pieces:
+                await response.write(piece)
+            await response.write_eof()
+    except (ConnectionError, ClientError):
+        _log.debug("the stream of %s has ended early", http.path)
+    return response
 
 
 def _pieces(parts: Iterable[bytes]) -> Iterator[bytes | memoryview]:

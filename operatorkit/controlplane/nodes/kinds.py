@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from operatorkit.kinds import CONFIG_MAPS, LEASES, NODES, PODS, SECRETS
+from operatorkit.kinds import CONFIG_MAPS, LEASES, NODES, PODS, SECRETS, SERVICES
 
-__all__ = ["CONFIG_MAPS", "LEASES", "NODES", "PODS", "SECRETS"]
+__all__ = ["CONFIG_MAPS", "LEASES", "NODES", "PODS", "SECRETS", "SERVICES"]
