@@ -30,7 +30,7 @@ from operatorkit.cluster import _json
 from operatorkit.cluster._jitter import JITTER
 from operatorkit.cluster._lines import LineSplitter
 from operatorkit.cluster._paths import query_text
-from operatorkit.cluster._session import close_session, distrust_connections, new_session
+from operatorkit.cluster._session import Connector, distrust_connections, new_session
 from operatorkit.cluster.api import ApiRequest, ClusterAPI, PatchType, WatchEvent
 from operatorkit.cluster.config import ClusterConfig
 from operatorkit.cluster.discovery import Discovery
@@ -100,6 +100,7 @@ class LiveCluster(ClusterAPI):
         self._warn = warn if warn is not None else lambda text: _log.warning("the API server warns: %s", text)
         self._warnings: set[str] = set()
         self._session: aiohttp.ClientSession | None = None
+        self._connectors: list[Connector] = []  # of every session that was opened, while a socket may be open
         self._discovery = Discovery(self)
 
     @property
@@ -129,13 +130,15 @@ class LiveCluster(ClusterAPI):
             self._config.ssl_context.subscribe(listener)
 
     def _open(self) -> aiohttp.ClientSession:
-        return new_session(
+        session, connector = new_session(
             self._config,
             clock=self._clock,
             request_timeout=self._request_timeout,
             max_requests_in_flight=self._max_requests_in_flight,
             user_agent=self._user_agent,
         )
+        self._connectors = [each for each in self._connectors if each.has_sockets] + [connector]
+        return session
 
     async def __aenter__(self) -> Self:
         """Open the session; the first request opens the first connection."""
@@ -148,7 +151,10 @@ class LiveCluster(ClusterAPI):
         """Close every connection."""
         session, self._session = self._session, None
         if session is not None:
-            await close_session(session)
+            await session.close()
+        connectors, self._connectors = self._connectors, []
+        for connector in connectors:  # also those of sessions that others have closed
+            await connector.abort()
 
     async def send(self, request: ApiRequest) -> Any:
         """Send one request, again where that is safe, and decode the answer."""
