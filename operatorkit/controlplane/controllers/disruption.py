@@ -22,9 +22,10 @@ from operatorkit.cluster.api import JSONObject
 from operatorkit.controlplane.controllers.context import ControllerContext
 from operatorkit.controlplane.controllers.event_recorder import ComponentEventRecorder, EventType
 from operatorkit.controlplane.controllers.work_queue import WorkQueue
-from operatorkit.controlplane.controllers.workloads import PODS, is_ready, matches, scaled
+from operatorkit.controlplane.controllers.workloads import PODS, is_ready, scaled
 from operatorkit.errors import NoKindMatch, NotFound
 from operatorkit.names import ApiResource, ObjectKey
+from operatorkit.selectors import matches
 
 __all__ = ["BUDGETS", "DisruptionController"]
 

@@ -23,6 +23,7 @@ from operatorkit.controlplane.embedded.registry.validation.pods import pod_spec
 from operatorkit.controlplane.embedded.scheme import quantity
 from operatorkit.crd.field_errors import FieldErrors, forbidden, invalid, not_supported, required
 from operatorkit.crd.golang import Struct
+from operatorkit.selectors import matches
 
 __all__ = ["CHANGES", "RULES", "claim_spec"]
 
@@ -32,6 +33,7 @@ _PERCENT_TEXT = (
     "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for "
     "validation is '[0-9]+%')"
 )
+
 _STATEFUL_FREE = (
     "replicas",
     "ordinals",
@@ -45,6 +47,7 @@ _STATEFUL_FIXED = (
     "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', "
     "'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden"
 )
+_OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist")
 _PATH_TYPES = ("Exact", "ImplementationSpecific", "Prefix")
 _MACROS = {"@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"}
 
@@ -53,20 +56,9 @@ _MACROS = {"@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight",
 
 
 def _matches(selector: JSONObject, given: JSONObject) -> bool:
-    """Whether labels satisfy a selector."""
-    if any(given.get(name) != value for name, value in (selector.get("matchLabels") or {}).items()):
-        return False
-    for rule in selector.get("matchExpressions") or ():
-        key, values = rule.get("key"), rule.get("values") or ()
-        holds = {
-            "In": given.get(key) in values,
-            "NotIn": given.get(key) not in values,
-            "Exists": key in given,
-            "DoesNotExist": key not in given,
-        }.get(rule.get("operator", ""), True)
-        if not holds:
-            return False
-    return True
+    """Return whether labels satisfy a selector; an operator that does not exist is reported by another check."""
+    known = [it for it in selector.get("matchExpressions") or () if it.get("operator") in _OPERATORS]
+    return matches({**selector, "matchExpressions": known}, given)
 
 
 def _template_labels(template: JSONObject) -> dict[str, Any]:
