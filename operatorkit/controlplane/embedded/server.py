@@ -41,7 +41,6 @@ from operatorkit.controlplane.embedded.errors.errors import (
     ApiError,
     bad_request,
     internal_error,
-    of_cluster_error,
     too_large_body,
 )
 from operatorkit.controlplane.embedded.expiry import EventExpiry
@@ -51,7 +50,6 @@ from operatorkit.controlplane.embedded.request.user import User
 from operatorkit.controlplane.embedded.serializer.json import encode
 from operatorkit.controlplane.embedded.storage.wal import WriteAheadLog
 from operatorkit.controlplane.nodes import SimulatedNodes
-from operatorkit.errors import ClusterError
 
 __all__ = ["BODY_LIMIT_BYTES", "EmbeddedServer"]
 
@@ -238,7 +236,7 @@ class EmbeddedServer:
     async def _respond(self, http: web.BaseRequest, request: Request) -> web.StreamResponse:
         try:
             answer = await self._dispatcher.answer(request)
-        except (ApiError, ClusterError) as error:
+        except ApiError as error:
             refusal = _refused(http, error)
             self._record(request, refusal.status)
             return refusal
@@ -436,8 +434,6 @@ def _indented(body: bytes) -> bytes:
 
 def _refused(http: web.BaseRequest, error: Exception) -> web.Response:
     """Return the answer that says what is wrong; a fault of our own goes to the log, not to the client."""
-    if isinstance(error, ClusterError):
-        error = of_cluster_error(error)
     if isinstance(error, RecursionError):
         error = bad_request("exceeded max depth")
     if not isinstance(error, ApiError):

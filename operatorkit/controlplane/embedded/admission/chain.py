@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import copy
 import logging
-import re
 import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -32,15 +31,14 @@ from operatorkit.controlplane.embedded.errors.errors import ApiError, bad_reques
 from operatorkit.controlplane.embedded.fields.patch import json_patch
 from operatorkit.controlplane.embedded.fields.typed import equal
 from operatorkit.controlplane.embedded.registry.table import Registry, Served
+from operatorkit.controlplane.embedded.scheme.decode_error import DecodeError
 from operatorkit.controlplane.embedded.storage.store import Storage
-from operatorkit.errors import ClusterError
 
 __all__ = ["Admission", "Shape", "Webhooks"]
 
 Object = dict[str, Any]
 
 _log = logging.getLogger(__name__)
-_DECODING = re.compile(r"^\S+ in version \"[^\"]*\" cannot be handled as a \S+: ")
 
 
 class Webhooks:
@@ -177,15 +175,16 @@ class Admission:
         """Return the object after a patch, and whether that is another one. Raises `ApiError` (500)."""
         if new is None:
             text = "attempted to modify the object, which is not supported for this operation"
-            raise self._told(internal_error(f'admission webhook "{invocation.hook.name}" {text}'))
+            raise self._with_warnings(internal_error(f'admission webhook "{invocation.hook.name}" {text}'))
         try:
             before = _as(invocation, new)
             made = self._shape.decode(json_patch(before, patch), invocation)
-        except (ApiError, ClusterError) as error:
-            if isinstance(error, ApiError) and error.code == 500:  # worded already
-                raise self._told(error) from None
-            cause = error.__cause__ or error
-            raise self._told(internal_error(_DECODING.sub("", str(cause)))) from None
+        except DecodeError as error:
+            raise self._with_warnings(internal_error(error.why)) from None
+        except ApiError as error:
+            if error.code == 500:  # worded already
+                raise self._with_warnings(error) from None
+            raise self._with_warnings(internal_error(str(error.__cause__ or error))) from None
         changed = not equal(made, before)  # before defaults: to have removed one is a change, though it comes back
         self._shape.default(made, invocation)
         return _as(invocation, made, back=attributes), changed
@@ -224,7 +223,7 @@ class Admission:
         """Return the verdict of a webhook that allows. Raises `ApiError` for a denial, `CallFailed`."""
         hook = invocation.hook
         if attributes.dry_run and not hook.harmless_when_dry:
-            raise self._told(bad_request(f'admission webhook "{hook.name}" does not support dry run'))
+            raise self._with_warnings(bad_request(f'admission webhook "{hook.name}" does not support dry run'))
         before = None if old is None else _as(invocation, old)
         after = None if new is None else _as(invocation, new)
         review = review_of(invocation, attributes, before, after)
@@ -232,18 +231,18 @@ class Admission:
         verdict = read_verdict(reply.body, review, mutating=mutating, media=reply.media)
         self._warnings.extend(it for it in verdict.warnings if it not in self._warnings and _is_one_line(it))
         if not verdict.allowed:
-            raise self._told(denial(hook.name, verdict.result))
+            raise self._with_warnings(denial(hook.name, verdict.result))
         return verdict
 
     def _pass_over(self, hook: Hook, error: CallFailed) -> None:
         """Go on without a webhook's answer, when it may be done without. Raises `ApiError` (500) otherwise."""
         text = f'failed calling webhook "{hook.name}": {error}'
         if not hook.fails_open:
-            raise self._told(internal_error(text)) from None
+            raise self._with_warnings(internal_error(text)) from None
         _log.warning("%s; its failurePolicy is Ignore", text)
 
-    def _told(self, error: ApiError) -> ApiError:
-        """Return a refusal that carries the warnings so far."""
+    def _with_warnings(self, error: ApiError) -> ApiError:
+        """Return an error with the warnings so far."""
         error.warnings = tuple(self._warnings)
         return error
 

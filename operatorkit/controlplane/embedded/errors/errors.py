@@ -12,7 +12,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from operatorkit.crd.field_errors import FieldError
-from operatorkit.errors import ClusterError
 
 __all__ = [
     "ApiError",
@@ -27,7 +26,6 @@ __all__ = [
     "no_page",
     "not_acceptable",
     "not_found",
-    "of_cluster_error",
     "success",
     "too_large_body",
     "too_large_revision",
@@ -93,17 +91,6 @@ def _details(group: str, plural: str, name: str = "", **more: Any) -> dict[str, 
 
 def _qualified(group: str, plural: str) -> str:
     return f"{plural}.{group}" if group else plural
-
-
-def of_cluster_error(error: ClusterError) -> ApiError:
-    """Return the refusal that stands for an error of the rooms below."""
-    details = dict(error.details)
-    if error.causes:
-        details["causes"] = [{"reason": it.reason, "message": it.message, "field": it.field} for it in error.causes]
-    if type(error) is ClusterError and error.code == 500:
-        return ApiError(500, "", error.message, details=details or None)  # an error of no kind, such as Go returns
-    shown = details if details or error.code in {413, 422} else None
-    return ApiError(error.code or 500, error.reason, error.message, details=shown)
 
 
 def success(group: str, plural: str, name: str, uid: str) -> dict[str, Any]:

@@ -110,10 +110,10 @@ class BuiltinStrategy:
     def decode(self, obj: Object, *, validation: str, warnings: list[str]) -> Object:
         """Return a request's object with nothing in it that the kind does not have."""
         decoded = codec.decode(self._resource.gvk, obj)
-        if decoded.faults and validation == "Strict":
+        if decoded.unexpected and validation == "Strict":
             raise decoded.strict_error(self._resource.gvk)
         if validation == "Warn":
-            warnings.extend(decoded.faults)
+            warnings.extend(decoded.unexpected)
         return decoded.object
 
     def default(self, obj: Object) -> None:

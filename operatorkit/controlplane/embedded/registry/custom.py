@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from operatorkit.controlplane.embedded.errors.errors import bad_request, invalid
+from operatorkit.controlplane.embedded.errors.errors import invalid
 from operatorkit.controlplane.embedded.errors.go_text import numbers, shown, type_name
 from operatorkit.controlplane.embedded.errors.jsonpath import JSONPath
 from operatorkit.controlplane.embedded.registry import preparation
 from operatorkit.controlplane.embedded.registry.validation import object_meta
+from operatorkit.controlplane.embedded.scheme.decode_error import DecodeError, Problem
 from operatorkit.crd import field_errors
 from operatorkit.crd.field_errors import FieldError, FieldErrors
 from operatorkit.crd.structural import Structural
@@ -73,9 +74,8 @@ class CustomStrategy:
         self._structural.drop_nulls(self._structural.prune(obj, unknown=unknown))
         texts = [f'duplicate field "{it}"' for it in duplicates] + [f'unknown field "{it}"' for it in unknown]
         if texts and validation == "Strict":
-            kind = self._gvk.kind
-            text = f'{kind} in version "{self._gvk.version}" cannot be handled as a {kind}: strict decoding error: '
-            raise bad_request(text + ", ".join(texts))
+            detail = "strict decoding error: " + ", ".join(texts)
+            raise DecodeError(self._gvk, problem=Problem.STRICT, detail=detail)
         if validation == "Warn":
             warnings.extend(texts)
         return obj

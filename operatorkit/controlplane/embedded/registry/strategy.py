@@ -47,7 +47,7 @@ class Strategy(Protocol):
         """Return a request's object with nothing in it that the kind does not have.
 
         Unknown and duplicate fields are refused, warned of or ignored, as `validation` says. Raises `ApiError` or
-        `ClusterError` (400).
+        `DecodeError`.
         """
 
     def default(self, obj: Object) -> None:

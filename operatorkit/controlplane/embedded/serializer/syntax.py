@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 from operatorkit.controlplane.embedded.scheme import codec
 
-__all__ = ["loads"]
+__all__ = ["NumberTooLarge", "loads"]
 
 _SHORTER_THAN_ANY_INFINITY = 308  # digits
 _LITERALS = {"t": "true", "f": "false", "n": "null"}
@@ -26,6 +26,10 @@ _PLACES = {
     "Invalid \\escape": "in string escape code",
     "Invalid \\uXXXX escape": "in \\u hexadecimal character escape",
 }
+
+
+class NumberTooLarge(ValueError):  # noqa: N818 - what is wrong with the number
+    """A number that no float64 holds."""
 
 
 def loads(text: str) -> Any:
@@ -45,7 +49,7 @@ def _finite(text: str) -> float:
     """Refuse a number that is too large: Python reads infinity, which is no JSON."""
     number = float(text)
     if math.isinf(number):
-        raise ValueError(f"json: cannot unmarshal number {text} into Go value of type float64")
+        raise NumberTooLarge(f"json: cannot unmarshal number {text} into Go value of type float64")
     return number
 
 
