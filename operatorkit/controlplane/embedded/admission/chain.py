@@ -1,7 +1,7 @@
-"""The order in which webhooks are asked about one write, and what becomes of it.
+"""The order in which webhooks are called for one write.
 
     mutating: one by one, each sees what the one before made of the object; a second round for `IfNeeded`
-    validating: all at once; the first refusal counts
+    validating: all at once; the first denial counts
 
 What belongs here: that order, failurePolicy, dry runs, warnings. What does not: matching, reviews and HTTP.
 """
@@ -73,7 +73,7 @@ class Webhooks:
         return self._hooks()[1]
 
     def concern(self, served: Served) -> bool:
-        """Whether a write of a resource may have to be shown to anybody."""
+        """Whether a webhook may be called for writes of a resource."""
         return any(self._hooks()) and not is_exempt(served)
 
     async def close(self) -> None:
@@ -108,7 +108,7 @@ class Admission:
     async def mutate(self, old: Object | None, new: Object) -> Object:
         """Return what the mutating webhooks make of an object: `new` itself when they leave it as it is.
 
-        Raises `ApiError` for a refusal.
+        Raises `ApiError` for a denial.
         """
         before = None if old is None else self._shape.show(old)
         shown = self._shape.show(new)
@@ -116,14 +116,14 @@ class Admission:
         return new if made is shown or made is None else self._shape.take(new, made)
 
     async def validate(self, old: Object | None, new: Object) -> None:
-        """Return when every validating webhook allows. Raises `ApiError` for a refusal."""
+        """Return when every validating webhook allows. Raises `ApiError` for a denial."""
         before = None if old is None else self._shape.show(old)
         attributes = self._of(old)
         name = attributes.name or str(new["metadata"].get("name") or "")  # by now it may have been generated
         await self._validated(replace(attributes, name=name), before, self._shape.show(new))
 
     async def delete(self, old: Object) -> None:
-        """Return when every webhook allows the deletion of an object. Raises `ApiError` for a refusal."""
+        """Return when every webhook allows the deletion of an object. Raises `ApiError` for a denial."""
         before = self._shape.show(old)
         await self._mutated(self._attributes, before, None)
         await self._validated(self._attributes, before, None)
@@ -137,7 +137,7 @@ class Admission:
     # ------------------------------------------------------------------------------------------------------- mutating
 
     async def _mutated(self, attributes: Attributes, old: Object | None, new: Object | None) -> Object | None:
-        seen: set[Hook] = set()  # asked, and to be asked again when somebody after them changes the object
+        seen: set[Hook] = set()  # called, and called again when a later one changes the object
         again: set[Hook] = set()
         changed_once = False
         for hook in self._webhooks.mutating:
@@ -161,7 +161,7 @@ class Admission:
         if invocation is None:
             return new, None
         try:
-            verdict = await self._ask(invocation, attributes, old, new, mutating=True)
+            verdict = await self._call(invocation, attributes, old, new, mutating=True)
         except CallFailed as error:
             self._pass_over(hook, error)
             return new, False
@@ -195,29 +195,29 @@ class Admission:
         match = self._webhooks.matcher.match
         found = [match(hook, attributes, old, new) for hook in self._webhooks.validating]
         invocations = [it for it in found if it is not None]
-        refusals: list[ApiError] = []
+        denials: list[ApiError] = []
 
-        async def ask(invocation: Invocation) -> None:
+        async def call(invocation: Invocation) -> None:
             try:
-                await self._ask(invocation, attributes, old, new, mutating=False)
+                await self._call(invocation, attributes, old, new, mutating=False)
             except CallFailed as error:
                 try:
                     self._pass_over(invocation.hook, error)
-                except ApiError as refusal:
-                    refusals.append(refusal)
-            except ApiError as refusal:
-                refusals.append(refusal)
+                except ApiError as denied:
+                    denials.append(denied)
+            except ApiError as denied:
+                denials.append(denied)
 
         if invocations:
             async with asyncio.TaskGroup() as group:
                 for invocation in invocations:
-                    group.create_task(ask(invocation))
-        if refusals:
-            raise refusals[0]
+                    group.create_task(call(invocation))
+        if denials:
+            raise denials[0]
 
-    # --------------------------------------------------------------------------------------------------------- asking
+    # -------------------------------------------------------------------------------------------------------- calling
 
-    async def _ask(
+    async def _call(
         self, invocation: Invocation, attributes: Attributes, old: Object | None, new: Object | None, *, mutating: bool
     ) -> Verdict:
         """Return the verdict of a webhook that allows. Raises `ApiError` for a denial, `CallFailed`."""
@@ -248,7 +248,7 @@ class Admission:
 
 
 def _is_one_line(warning: str) -> bool:
-    """Tell whether a warning can be a header; kube-apiserver drops others without a word."""
+    """Whether a warning can be a header; kube-apiserver drops others."""
     return bool(warning) and all(unicodedata.category(letter) != "Cc" for letter in warning)
 
 

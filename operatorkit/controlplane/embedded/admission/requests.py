@@ -1,6 +1,6 @@
 """What of a request webhooks are shown: its attributes, its options, and the shape of its objects.
 
-What belongs here: turning a request into an `Admission`. What does not: asking anybody (`chain`).
+What belongs here: turning a request into an `Admission`. What does not: calling webhooks (`chain`).
 """
 
 from __future__ import annotations

@@ -164,7 +164,7 @@ class ResourceHandler:
         return WriteContext(options=options, admit=admit)
 
     def _require_account(self, pod: Object) -> None:
-        """Refuse a pod whose account is not there; `default` will be. Raises `ApiError` (403)."""
+        """Reject a pod whose account does not exist; `default` will. Raises `ApiError` (403)."""
         namespace, name = pod["metadata"]["namespace"], pod["metadata"].get("name", "")
         account = pod["spec"].get("serviceAccountName") or "default"
         accounts = self._core.storage.collection("serviceaccounts").records
@@ -306,7 +306,7 @@ class ResourceHandler:
                 why = f"uid mismatch: the provided object specified uid {uid}, and no existing object was found"
                 raise conflict(served.group, served.plural, target.name, why)
             merged = self._core.field_managers.apply(served, subresource, context.options, live, body)
-            if not served.builtin:  # not decoded again: a map that lost all its entries is null, and is refused for it
+            if not served.builtin:  # not decoded again: a map that lost all its entries is null, and is an error
                 return merged
             try:
                 return served.strategy.decode(merged, validation="Ignore", warnings=[])
@@ -352,7 +352,7 @@ class ResourceHandler:
             try:
                 await delete(record.namespace, record.name)
             except ApiError as error:
-                if error.code != 404:  # while others were asked somebody else deleted it
+                if error.code != 404:  # deleted during admission
                     raise
         return Answer(representation.page(page), media=form.media, warnings=warnings)
 

@@ -123,7 +123,7 @@ def _touched(operations: Any) -> Object:
 
 
 def _reordered(value: Any, touched: Any) -> Any:
-    """Return an object with its keys sorted where a patch has touched it: those parts the server has written anew."""
+    """Return an object with its keys sorted where a patch has touched it: those parts the server has written again."""
     if not isinstance(value, dict) or not isinstance(touched, dict):
         return value
     return {name: _reordered(value[name], touched.get(name)) for name in sorted(value)}

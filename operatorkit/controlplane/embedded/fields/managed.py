@@ -83,7 +83,7 @@ class Tracking:
     """What must be known of an endpoint to track fields there.
 
     `kind` is what the endpoint speaks and `schema` its type. `empty` is what an object of it is before anything is
-    set: a built-in kind has some structs always, and nobody owns them for having them. `filter` takes away what the
+    set: a built-in kind has some structs always, and no manager owns them for having them. `filter` takes away what the
     endpoint resets. `versions` gives the types of the kind's other served versions by apiVersion, and `convert` turns
     an object into one of them: entries of managers that speak a version not served are dropped.
     """
@@ -335,7 +335,7 @@ def _capped(managed: _Managed) -> _Managed:
 # --------------------------------------------------------------------------------------------------------------- apply
 
 
-class _Conflicts(Exception):  # noqa: N818 - becomes a FieldManagerConflict when nothing resolves it
+class _Conflicts(Exception):  # noqa: N818 - becomes an API error when nothing resolves it
     """Fields that others manage, by manager."""
 
     def __init__(self, of: Mapping[_Manager, FieldSet]) -> None:
@@ -384,7 +384,7 @@ def apply(
 ) -> JSONObject:
     """Return `live` (None when it does not exist yet) with `applied` applied to it, and its `managedFields`.
 
-    What the manager applied last time and not now is removed, unless somebody else manages it too. Defaults are not
+    What the manager applied last time and not now is removed, unless another one manages it too. Defaults are not
     set here. The result equals `live` when nothing changes; the time of the manager's entry then stays as it was.
 
     Raises `ApiError`: 409 when fields would change that others manage, unless `force`; 400 or 500 for an object that
@@ -469,7 +469,7 @@ def _apply(
 
 
 def _pruned(tracking: Tracking, merged: Any, managed: _Managed, last: _Entry | None) -> Any:
-    """Remove what the manager applied last and not now, unless somebody else, or nobody, manages it."""
+    """Remove what the manager applied last and not now, unless another one, or none, manages it."""
     if last is None or not last.fields:
         return merged
     schema = tracking.type_of(last.api_version)
@@ -505,7 +505,7 @@ def _restored(
 
 
 def _own_from_last_applied(tracking: Tracking, live: JSONObject) -> FieldSet | None:
-    """Return the fields that client-side apply set and nobody changed since, or None when it never was used."""
+    """Return the fields that client-side apply set and that did not change since, or None when it never was used."""
     text = ((live.get("metadata") or {}).get("annotations") or {}).get(LAST_APPLIED)
     try:
         last = json.loads(text) if text else None

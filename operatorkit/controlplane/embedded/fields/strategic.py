@@ -210,7 +210,7 @@ def _order(original: dict[str, Any], patch: dict[str, Any], type_: _Type) -> Non
 
 
 def _check_order(change: list[Any], order: list[Any], key: str) -> None:
-    """Refuse a list whose items come in another order than the directive says, or are not named there."""
+    """Reject a list whose items come in another order than the directive says, or are not named there."""
     items = [it for it in change if not (isinstance(it, dict) and _PATCH in it)]
     if not items or not order:
         return
@@ -296,7 +296,7 @@ def _ordered(merged: list[Any], wanted: list[Any], before: list[Any], key: str) 
     others = sorted((it for it in merged if place(it, order) == len(order)), key=lambda it: place(it, known))
     result = []
     while named and others:
-        other, ours = place(others[0], known), place(named[0], known)
-        both_known = other < len(known) and ours < len(known)
-        result.append(others.pop(0) if both_known and other < ours else named.pop(0))
+        other, mine = place(others[0], known), place(named[0], known)
+        both_known = other < len(known) and mine < len(known)
+        result.append(others.pop(0) if both_known and other < mine else named.pop(0))
     return [*result, *named, *others]

@@ -53,7 +53,7 @@ class CustomStrategy:
         return field == "metadata.name" or field in self._selectable
 
     def unknown_field(self, field: str) -> str:
-        """Return the text by which a selector with an unknown field is refused."""
+        """Return the error text of a selector with an unknown field."""
         return f"field label not supported: {field}"
 
     def fields(self, obj: Object) -> Mapping[str, str]:
@@ -105,7 +105,7 @@ class CustomStrategy:
         """Do nothing: nothing of a custom resource is unique but its name."""
 
     def validate(self, obj: Object, old: Object | None, subresource: str) -> Sequence[FieldError]:
-        """Return the errors of an object. Raises `ApiError` (422), which names no other fault, for another kind."""
+        """Return the errors of an object. Raises `ApiError` (422), with no other error, for another kind."""
         self._require_kind(obj)
         errors: list[FieldError] = list(object_meta.validate(obj, old, namespaced=self._namespaced))
         if subresource == "status":
@@ -146,7 +146,7 @@ class CustomStrategy:
             raise invalid(given.group, given.kind, obj["metadata"].get("name", ""), errors)
 
     def warnings(self, obj: Object, old: Object | None) -> Sequence[str]:
-        """Return what the writer should be told, though the write is accepted."""
+        """Return the warnings of a write that is accepted."""
         return object_meta.warnings(obj, old)
 
 

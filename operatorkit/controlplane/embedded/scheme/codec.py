@@ -158,7 +158,7 @@ def decode(kind: GroupVersionKind, obj: Any) -> Decoded:
 
 
 def compact(kind: GroupVersionKind, obj: dict[str, Any]) -> None:
-    """Write an empty list of an object as null where Go always writes the field: storage tells no list from none."""
+    """Write an empty list as null where Go always writes the field: in storage they are one."""
     for name, go in _go_fields().get(kinds()[kind], {}).items():
         if not go.omit_empty and go.type.startswith("[]") and obj.get(name) == []:
             obj[name] = None

@@ -1,8 +1,8 @@
 """The object that a request brings: whether it says that it is of the kind that its URL serves.
 
-What belongs here: `apiVersion` and `kind` of a body, and the words by which bodies are refused that have none or
-others. What does not: media types (`negotiation`), and what an object of a kind may contain (`builtin.codec`,
-`custom`).
+What belongs here: `apiVersion` and `kind` of a body, and the errors of bodies that have none or
+others. What does not: media types (`negotiation`), and what an object of a kind may contain (`scheme`,
+`registry`).
 
 Built-in kinds may leave both out, since the URL says them; custom resources may not.
 """

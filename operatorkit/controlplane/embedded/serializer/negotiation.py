@@ -1,6 +1,6 @@
 """Which media type, and which form of an object, a client wants to be answered with.
 
-What belongs here: the Accept and Content-Type headers. What does not: making the forms (`forms`).
+What belongs here: the Accept and Content-Type headers. What does not: the representations (`endpoints`).
 """
 
 from __future__ import annotations

@@ -219,7 +219,7 @@ def _finalizer_errors(meta: Object, old: Object | None, *, builtin: bool) -> Fie
 
 
 def warnings(obj: Object, old: Object | None) -> Sequence[str]:
-    """Return what kube-apiserver warns of: finalizers whose names anybody could use."""
+    """Return what kube-apiserver warns of: finalizers whose names are not qualified."""
     before = set((old or {}).get("metadata", {}).get("finalizers") or ())
     return [
         f'metadata.finalizers: "{it}": prefer a domain-qualified finalizer name '
