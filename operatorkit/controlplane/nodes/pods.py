@@ -38,7 +38,7 @@ class World(Protocol):
         """Return a Secret or ConfigMap, or None."""
 
     def host(self, node: str) -> Host | None:
-        """Return the node if it is one of ours."""
+        """Return the node if it is simulated here."""
 
     def address(self, node: str, pod: ObjectKey) -> str:
         """Return the address of a pod on a node; the same each time."""
@@ -52,15 +52,15 @@ class Attempt:
     """How often a pod could not start, and what was said about it: the kubelet repeats itself ever more slowly."""
 
     failures: int = 0
-    told: Sequence[str] = field(default_factory=list)
+    reported: Sequence[str] = field(default_factory=list)
     again_at: float = 0.0
 
     def fail(self, problems: Sequence[str], now: float) -> bool:
-        """Note the problems found at `now`; return whether it is time to tell them."""
-        if problems == self.told and now < self.again_at:
+        """Note the problems found at `now`; return whether it is time to report them."""
+        if problems == self.reported and now < self.again_at:
             return False
         pause = min(_FIRST_RETRY * 2 ** min(self.failures, 16), _LONGEST_RETRY)
-        self.failures, self.told, self.again_at = self.failures + 1, problems, now + pause.total_seconds()
+        self.failures, self.reported, self.again_at = self.failures + 1, problems, now + pause.total_seconds()
         return True
 
     def remaining(self, now: float) -> timedelta:
@@ -79,7 +79,7 @@ class PodSteps:
     api: ClusterAPI
     world: World
     scheduler: Scheduler
-    reporter: ComponentEventRecorder
+    events: ComponentEventRecorder
     clock: Clock
 
     async def advance(self, pod: JSONObject, attempt: Attempt) -> timedelta | None:
@@ -198,7 +198,7 @@ class PodSteps:
         self, pod: JSONObject, host: Host, type_: EventType, reason: str, message: str, *, container: str = ""
     ) -> None:
         pod = {**pod, "apiVersion": "v1", "kind": "Pod"}
-        await self.reporter.count(pod, type_, reason, message, component="kubelet", host=host.name, container=container)
+        await self.events.count(pod, type_, reason, message, component="kubelet", host=host.name, container=container)
 
     async def _report_pulled(self, pod: JSONObject, host: Host, container: Mapping[str, Any]) -> None:
         image = container.get("image", "")

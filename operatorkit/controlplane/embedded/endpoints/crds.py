@@ -2,7 +2,7 @@
 
 What belongs here: what kube-apiserver's own controllers do with a CustomResourceDefinition: accepting its names,
 establishing it, serving its versions, and removing its objects when it goes. What does not: the rules for CRDs as
-objects (`crd_rules`), and for the objects that they define (`custom`).
+objects (`registry.validation.crds`), and for the objects that they define (`registry.custom`).
 
     created ─► names accepted? ─► Established ─► its versions are served
                    │ no: NamesAccepted=False
@@ -273,7 +273,7 @@ def _served_versions(crd: Object) -> Iterable[Served]:
             definition=version,
             crd=crd,
             envelope=envelope(gvk.kind, gvk.api_version),
-            reshapes=crd["metadata"].get("generation", 1) > 1 or version["name"] != storage,
+            converts_schema=crd["metadata"].get("generation", 1) > 1 or version["name"] != storage,
         )
 
 
