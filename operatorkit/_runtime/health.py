@@ -1,4 +1,4 @@
-"""What the kubelet asks a running operator: are you alive, are you ready.
+"""Probes of a running operator: whether it is alive, and whether it is ready.
 
 What belongs here: the port, and answering in time. What does not: what the answers are made of (`checks`), and metrics.
 
@@ -66,7 +66,7 @@ async def serve_health(
         listener = bind(None, port)
     except OSError as error:
         raise InputError(
-            f"port {port} cannot be had for probes: {os.strerror(error.errno or 0)}: stop what listens there, or "
+            f"port {port} cannot be used for probes: {os.strerror(error.errno or 0)}: stop what listens there, or "
             "choose another with --health-port"
         ) from error
     bound: int = listener.getsockname()[1]

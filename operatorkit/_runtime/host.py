@@ -2,8 +2,8 @@
 
 What belongs here: all that knows kopf. What does not: reconciling (`engine`), and the command line (`operatorkit.cli`).
 
-kopf's event path is not used for what `Operator.reconcile` declares, so kopf watches, patches and annotates nothing of
-ours; a module's own `@kopf.on.*` handlers run in the same loop, on the same HTTP session. An operator with no such
+kopf's event path is not used for what `Operator.reconcile` declares, so kopf does not watch, patch or annotate those
+kinds; a module's own `@kopf.on.*` handlers run in the same loop, on the same HTTP session. An operator with no such
 handlers costs kopf a few discovery requests at the start, and none later.
 """
 
@@ -240,16 +240,16 @@ def _reject_admission(registry: kopf.OperatorRegistry) -> None:
     Its way to register them does not survive two replicas, each of which overwrites and empties what the other wrote.
     """
     for handler in registry._webhooks.get_all_handlers():  # noqa: SLF001 - kopf has no public access to these
-        theirs, ours = _ADMISSION[str(handler.reason)]
+        kopfs, own = _ADMISSION[str(handler.reason)]
         function = getattr(handler.fn, "__qualname__", repr(handler.fn))
         raise DefinitionError(
-            f"{handler.fn.__module__}.{function} is declared with {theirs}, which would never be called: "
-            f"declare it on the operator instead, with {ours}(Kind), which serves and registers it"
+            f"{handler.fn.__module__}.{function} is declared with {kopfs}, which would never be called: "
+            f"declare it on the operator instead, with {own}(Kind), which serves and registers it"
         )
 
 
 def kopf_settings(*, scanning: bool) -> kopf.OperatorSettings:
-    """Keep kopf from everything that nobody asked of it: Events of its log, annotations in its own name, webhooks."""
+    """Switch off what an operator does not use of kopf: Events of its log, annotations in its own name, webhooks."""
     settings = kopf.OperatorSettings()
     settings.posting.enabled = False
     settings.scanning.disabled = not scanning

@@ -49,7 +49,7 @@ class Priority(IntEnum):
 
 
 class QueueClosed(Exception):  # noqa: N818 - a signal, like StopAsyncIteration
-    """The queue was closed: the worker that waits for a key may go home."""
+    """The queue was closed: the worker that waits for a key ends."""
 
 
 class WorkQueue(Generic[K]):
@@ -57,7 +57,7 @@ class WorkQueue(Generic[K]):
 
     Guarantees: no key is handed out twice before `done`; a key added while it runs is handed out again; within a
     priority, the groups take turns, and within a group, first come, first served (without `group`, all keys are of
-    one); `close` wakes every waiter. `run` must be running for delayed keys to fall due.
+    one); `close` ends every wait. `run` must be running for delayed keys to fall due.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class WorkQueue(Generic[K]):
         self._waiting[key] = priority
         self._ready[priority].push(key)
         self._idle.clear()
-        self._wake_one()
+        self._notify_one()
 
     def add_after(self, key: K, delay: timedelta, priority: Priority = Priority.CHANGE) -> None:
         """Mark `key` dirty when `delay` has passed, unless something does so before; the earliest of several counts."""
@@ -151,8 +151,12 @@ class WorkQueue(Generic[K]):
         """Mark `key` dirty after its next back-off, and return how long that is.
 
         `at_least` seconds are what a server asked for (Retry-After); `at_most` is a lower limit than that of the
-        settings, for what passes by itself. All keys together are tried again at most ten times a second, after a
-        burst of a hundred, so that a fault that many share makes no storm; Source: client-go's default rate limiter.
+        settings, for errors that pass by themselves.
+
+        Why two limits: the back-off of a key protects from its own errors. When the API server rejects the requests of
+        all keys at once, 10,000 keys would each retry within milliseconds. So all keys together are retried at most ten
+        times a second, after a burst of a hundred. Source: client-go's default rate limiter, which takes the longer of
+        the two, too.
         """
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
@@ -204,7 +208,7 @@ class WorkQueue(Generic[K]):
                 await waiter
             except asyncio.CancelledError:
                 if waiter.done() and not waiter.cancelled():
-                    self._wake_one()  # the wake-up was ours: pass it on
+                    self._notify_one()  # this waiter was notified: pass it on
                 raise
             finally:
                 if waiter in self._getters:
@@ -227,7 +231,7 @@ class WorkQueue(Generic[K]):
         """Hand out keys again."""
         self._held = False
         for _ in range(len(self._waiting)):
-            self._wake_one()
+            self._notify_one()
 
     @property
     def idle(self) -> bool:
@@ -332,7 +336,7 @@ class WorkQueue(Generic[K]):
                 return key
         return None
 
-    def _wake_one(self) -> None:
+    def _notify_one(self) -> None:
         for waiter in self._getters:
             if not waiter.done():
                 waiter.set_result(None)

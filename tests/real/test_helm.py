@@ -290,7 +290,7 @@ def test_an_install_waits_until_the_operator_runs_and_an_uninstall_leaves_the_ob
     paused = ok("upgrade", "pki", CHARTS / "pki", "--set", "replicas=0", *where)
     assert "It is paused" in paused
     kinds = "Certificate, CertificatePolicy, ClusterIssuer, Issuer, Pki"
-    assert f"changes of {kinds} are refused" in " ".join(paused.split())
+    assert f"changes of {kinds} are rejected" in " ".join(paused.split())
 
     ok("uninstall", "pki", *where)
     ok("uninstall", "pki-crds", *where)

@@ -345,7 +345,7 @@ async def test_run_says_whether_webhooks_are_served_and_how_they_would_be(
     assert await process.ends() == 1
     [line] = process.said.splitlines()
     assert "https://kubernetes.example.com:6443 is not" in line
-    assert "would refuse each change of Website" in line
+    assert "would reject each change of Website" in line
 
 
 async def test_dev_runs_a_file_and_reloads_it_and_repairs_and_removes_children(start, tmp_path):
@@ -475,7 +475,7 @@ async def test_a_port_in_use_is_one_line_with_the_option_that_chooses_another(st
         process = start("run", "site.py", "--install", "--kubeconfig", kubeconfig, *option, port)
         assert await process.ends() == 1
     [told] = [line for line in process.said.splitlines() if line.startswith("operatorkit: ")]
-    assert f"port {port} cannot be had for " in told
+    assert f"port {port} cannot be used for " in told
     assert told.endswith(f": Address already in use: stop what listens there, or choose another with {option[-1]}")
     assert "Traceback" not in process.said
 
