@@ -21,7 +21,8 @@ The packages, from the highest layer to the lowest; each may import those below 
     resource       Resource[Spec, Status]: a kind as a class
     conditions     a Condition and its transitions
     crd            schemas, rules and custom resource definitions
-    settings, fairness, names, clock, errors
+    kinds, tls      Kubernetes' own kinds as they are served; certificates between our servers and their clients
+    settings, fairness, selectors, names, clock, errors
 
 Importing this package does nothing else: each name below is loaded when it is first used.
 """

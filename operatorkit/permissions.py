@@ -10,10 +10,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from operatorkit.events import EVENTS
+from operatorkit.kinds import SECRETS
 from operatorkit.names import ApiResource
 from operatorkit.operator import Operator
 from operatorkit.resource import api_resource_of
-from operatorkit.webhooks.certificates import SECRETS
 from operatorkit.webhooks.manifests import CONFIGURATIONS, ServiceReference, configuration_name
 
 __all__ = ["LEASES", "HandlerNeed", "Permission", "permissions"]

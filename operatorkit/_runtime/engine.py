@@ -79,7 +79,7 @@ class Engine:
         self.controllers: list[Controller] = [Controller(self._services, reconciler) for reconciler in app.reconcilers]
         self._admission = (
             AdmissionService(
-                reading(app, self._services.reader),
+                reading(app, self._services.reader, events=self.events, api=api),
                 api,
                 webhooks,
                 namespace=namespace,

@@ -11,15 +11,16 @@ from collections.abc import Mapping
 from textwrap import wrap
 from typing import Any
 
+from operatorkit.names import DNS_LABEL_PATTERN, DNS_SUBDOMAIN_PATTERN
+
 __all__ = ["crd_values", "operator_values", "schema_text", "values_text"]
 
 Schema = dict[str, Any]
 
 _QUANTITY = r"^([0-9]+(\.[0-9]*)?|\.[0-9]+)(n|u|m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei|[eE][+-]?[0-9]+)?$"
 _RESOURCE = r"^(cpu|memory|ephemeral-storage|hugepages-.+|[^/]+/.+)$"
-_DOMAIN = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
 _WORD = r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
-_KEY = rf"^({_DOMAIN}/)?{_WORD}$"
+_KEY = rf"^({DNS_SUBDOMAIN_PATTERN}/)?{_WORD}$"
 _LABEL = rf"^({_WORD})?$"
 _REPOSITORY = r"^([^\s/@]+/)*[^\s/@:]+$"
 _AFFINITY = r"^(node|pod|podAnti)Affinity$"
@@ -43,7 +44,10 @@ def operator_values(image: str, *, grace_seconds: int, webhooks: bool = False, w
         ),
         imagePullSecrets=_list(
             "Secrets to pull it with.",
-            _closed({"name": {"type": "string", "pattern": f"^{_DOMAIN}$", "maxLength": 253}}, required=["name"]),
+            _closed(
+                {"name": {"type": "string", "pattern": f"^{DNS_SUBDOMAIN_PATTERN}$", "maxLength": 253}},
+                required=["name"],
+            ),
         ),
         replicas=_value(
             "integer",
@@ -65,7 +69,7 @@ def operator_values(image: str, *, grace_seconds: int, webhooks: bool = False, w
         ),
         watchNamespace=_string(
             "Work in this namespace only, with a Role there in place of most of the ClusterRole; when empty, in all.",
-            pattern=r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$",
+            pattern=f"^({DNS_LABEL_PATTERN})?$",
             maxLength=63,
         ),
         verbose=_value("boolean", "Log more.", False),
@@ -90,8 +94,8 @@ def operator_values(image: str, *, grace_seconds: int, webhooks: bool = False, w
         podAnnotations=_texts("Annotations of the Pods."),
         podLabels=_labels("Labels of the Pods, beside the chart's own, which win."),
         **_scheduling(),
-        nameOverride=_string("A name in place of the chart's.", pattern=r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$"),
-        fullnameOverride=_string("A name in place of the release's.", pattern=r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$"),
+        nameOverride=_string("A name in place of the chart's.", pattern=f"^({DNS_LABEL_PATTERN})?$"),
+        fullnameOverride=_string("A name in place of the release's.", pattern=f"^({DNS_LABEL_PATTERN})?$"),
     )
 
 
@@ -257,7 +261,7 @@ def _texts_list(description: str, default: list[str], pattern: str) -> Schema:
 
 
 def _name(description: str) -> Schema:
-    return _string(description, pattern=f"^({_DOMAIN})?$", maxLength=253)
+    return _string(description, pattern=f"^({DNS_SUBDOMAIN_PATTERN})?$", maxLength=253)
 
 
 def _texts(description: str, **bounds: Any) -> Schema:

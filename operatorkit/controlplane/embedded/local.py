@@ -13,10 +13,11 @@ from typing import Any
 from urllib.parse import quote
 
 from operatorkit.cluster.api import JSONObject, ObjectList, PatchType, Propagation, WatchEvent
-from operatorkit.controlplane.embedded.authn import ADMIN_GROUP, User
+from operatorkit.controlplane.embedded.authn import ADMIN_GROUP
 from operatorkit.controlplane.embedded.dispatch import Dispatcher
 from operatorkit.controlplane.embedded.encoding import encode
 from operatorkit.controlplane.embedded.messages import Answer, Request, WatchAnswer
+from operatorkit.controlplane.embedded.request.user import User
 from operatorkit.controlplane.embedded.status import ApiError
 from operatorkit.errors import (
     AlreadyExists,

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from operatorkit.cluster.api import JSONObject
+from operatorkit.selectors import matches
 
 __all__ = ["MASTERS", "Attributes", "Authorizer", "Decision", "Lister", "forbidden_message"]
 
@@ -229,6 +230,7 @@ def _rules(role: JSONObject) -> list[_Rule]:
 def _aggregated(roles: Sequence[JSONObject]) -> dict[str, list[_Rule]]:
     """Return the rules of each ClusterRole; one that aggregates has those of all it selects, over several levels."""
     by_name = {role["metadata"]["name"]: role for role in roles}
+    labels_of = {name: role["metadata"].get("labels") or {} for name, role in by_name.items()}
     resolved: dict[str, list[_Rule]] = {}
 
     def resolve(name: str, above: frozenset[str]) -> list[_Rule]:
@@ -242,7 +244,7 @@ def _aggregated(roles: Sequence[JSONObject]) -> dict[str, list[_Rule]]:
         rules = [
             rule
             for other in sorted(by_name)
-            if other not in above and other != name and any(_selects(one, by_name[other]) for one in selectors)
+            if other not in above and other != name and any(matches(one, labels_of[other]) for one in selectors)
             for rule in resolve(other, above | {name})
         ]
         if not above:  # inside a circle of aggregation the answer depends on where we came from
@@ -252,26 +254,6 @@ def _aggregated(roles: Sequence[JSONObject]) -> dict[str, list[_Rule]]:
     for name in by_name:
         resolve(name, frozenset())
     return resolved
-
-
-def _selects(selector: Mapping[str, Any], role: JSONObject) -> bool:
-    labels: Mapping[str, str] = role["metadata"].get("labels") or {}
-    if any(labels.get(key) != value for key, value in (selector.get("matchLabels") or {}).items()):
-        return False
-    return all(_meets(requirement, labels) for requirement in selector.get("matchExpressions") or ())
-
-
-def _meets(requirement: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
-    key, values = requirement["key"], requirement.get("values") or ()
-    match requirement["operator"]:
-        case "In":
-            return labels.get(key) in values
-        case "NotIn":
-            return labels.get(key) not in values
-        case "Exists":
-            return key in labels
-        case _:
-            return key not in labels
 
 
 def _missing_roles(missing: Sequence[str]) -> str:

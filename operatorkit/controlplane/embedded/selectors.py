@@ -14,45 +14,15 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from operatorkit import selectors
 from operatorkit.controlplane.embedded.metadata import key_texts, value_texts
 from operatorkit.controlplane.embedded.status import bad_request
+from operatorkit.selectors import Requirement, matches
 
 __all__ = ["FieldSelector", "LabelSelector", "parse_fields", "parse_labels", "selector_text", "selects"]
 
 _TOKEN = re.compile(r"\s*(!=|==|=|!|\(|\)|,|<|>|[^\s!=(),<>]+)")
 _OPERATORS = frozenset({"!=", "==", "=", "!", "(", ")", ",", "<", ">"})
-
-
-@dataclass(frozen=True, slots=True)
-class Requirement:
-    """One condition on one label."""
-
-    key: str
-    operator: str  # In, NotIn, Exists, DoesNotExist, Gt, Lt
-    values: frozenset[str] = frozenset()
-
-    def holds(self, labels: Mapping[str, str]) -> bool:
-        """Whether labels meet the condition; NotIn and DoesNotExist hold where the label is absent."""
-        value = labels.get(self.key)
-        match self.operator:
-            case "In":
-                return value in self.values
-            case "NotIn":
-                return value not in self.values
-            case "Exists":
-                return value is not None
-            case "DoesNotExist":
-                return value is None
-            case _:
-                return self._compares(value)
-
-    def _compares(self, value: str | None) -> bool:
-        bound = int(next(iter(self.values)))
-        try:
-            number = int(value or "")
-        except ValueError:
-            return False
-        return number > bound if self.operator == "Gt" else number < bound
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,13 +102,13 @@ class _Labels:
         operator = self.take()
         match operator:
             case "=" | "==":
-                return Requirement(key, "In", frozenset({self.value(key)}))
+                return Requirement(key, "In", (self.value(key),))
             case "!=":
-                return Requirement(key, "NotIn", frozenset({self.value(key)}))
+                return Requirement(key, "NotIn", (self.value(key),))
             case "in" | "notin":
-                return Requirement(key, "In" if operator == "in" else "NotIn", frozenset(self.values(key)))
+                return Requirement(key, "In" if operator == "in" else "NotIn", tuple(self.values(key)))
             case ">" | "<":
-                return Requirement(key, "Gt" if operator == ">" else "Lt", frozenset({self.number(key)}))
+                return Requirement(key, "Gt" if operator == ">" else "Lt", (self.number(key),))
         raise ValueError(f"found '{operator}', expected: in, notin, =, ==, !=, gt, lt")
 
     def word(self) -> str:
@@ -241,27 +211,16 @@ def parse_fields(text: str, *, known: Callable[[str], bool], unknown: Callable[[
     return FieldSelector(tuple(terms))
 
 
-def _requirement_text(requirement: Mapping[str, Any]) -> str:
-    key: str = requirement["key"]
-    values = ",".join(sorted(requirement.get("values") or ()))
-    texts = {"In": f"{key} in ({values})", "NotIn": f"{key} notin ({values})", "Exists": key, "DoesNotExist": f"!{key}"}
-    return texts.get(requirement.get("operator", ""), key)
-
-
 def selector_text(selector: Any) -> str:
     """Return a selector as the query parameter has it; ReplicationControllers have plain labels."""
     if not isinstance(selector, dict):
         return ""
-    labels = selector if all(isinstance(it, str) for it in selector.values()) else selector.get("matchLabels") or {}
-    terms = [(key, f"{key}={value}") for key, value in labels.items()]
-    terms += [
-        (it["key"], _requirement_text(it)) for it in selector.get("matchExpressions") or () if isinstance(it, dict)
-    ]
-    return ",".join(text for _, text in sorted(terms))
+    plain = all(isinstance(it, str) for it in selector.values())
+    return selectors.selector_text({"matchLabels": selector} if plain else selector)
 
 
 def selects(selector: Any, labels: Mapping[str, str]) -> bool:
     """Whether a LabelSelector selects labels; none selects nothing, an empty one everything."""
     if not isinstance(selector, dict):
         return False
-    return parse_labels(selector_text(selector)).matches(labels)
+    return matches(selector, labels)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from operatorkit import selectors
 from operatorkit.controlplane.embedded.builtin.ages import age
 
 __all__ = [
@@ -61,19 +62,7 @@ def selector_or_none(selector: JSONObject | None) -> str:
 
 def selector_text(selector: JSONObject | None) -> str:
     """Write a label selector as a query."""
-    if selector is None:
-        return ""
-    parts = {name: f"{name}={value}" for name, value in part(selector, "matchLabels").items()}
-    for rule in selector.get("matchExpressions") or ():
-        values = ",".join(sorted(rule.get("values") or ()))
-        texts = {
-            "In": f"{rule['key']} in ({values})",
-            "NotIn": f"{rule['key']} notin ({values})",
-            "Exists": rule["key"],
-            "DoesNotExist": f"!{rule['key']}",
-        }
-        parts[rule["key"]] = texts.get(rule.get("operator", ""), rule["key"])
-    return ",".join(parts[name] for name in sorted(parts))
+    return "" if selector is None else selectors.selector_text(selector)
 
 
 def names_and_images(template: JSONObject) -> list[str]:

@@ -22,7 +22,6 @@ from operatorkit.controlplane.embedded.controllers.workloads import (
     HASH_LABEL,
     REPLICA_SETS,
     controller_uid,
-    matches,
     owned_by,
     scaled,
     template_hash,
@@ -30,6 +29,7 @@ from operatorkit.controlplane.embedded.controllers.workloads import (
 )
 from operatorkit.errors import AlreadyExists
 from operatorkit.names import ObjectKey
+from operatorkit.selectors import matches
 
 __all__ = ["DeploymentController", "limits_of", "next_status"]
 

@@ -21,9 +21,10 @@ from operatorkit.cluster import Change, Informer
 from operatorkit.cluster.api import ClusterAPI, JSONObject
 from operatorkit.controlplane._queue import Queue
 from operatorkit.controlplane._reporter import EventType, Reporter
-from operatorkit.controlplane.embedded.controllers.workloads import is_ready, matches, scaled
+from operatorkit.controlplane.embedded.controllers.workloads import is_ready, scaled
 from operatorkit.errors import NoKindMatch, NotFound
 from operatorkit.names import ApiResource, ObjectKey
+from operatorkit.selectors import matches
 
 __all__ = ["BUDGETS", "DisruptionController"]
 

@@ -22,11 +22,11 @@ from operatorkit.controlplane.embedded.controllers.workloads import (
     controller_uid,
     is_active,
     is_ready,
-    matches,
     owned_by,
 )
 from operatorkit.errors import ClusterError, NotFound
 from operatorkit.names import ObjectKey
+from operatorkit.selectors import matches
 
 __all__ = ["ReplicaSetController", "first_to_go", "pod_of"]
 

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from operatorkit.clock import parse_time
 from operatorkit.cluster.api import JSONObject
@@ -25,7 +23,6 @@ __all__ = [
     "controller_uid",
     "is_active",
     "is_ready",
-    "matches",
     "owned_by",
     "scaled",
     "template_hash",
@@ -87,23 +84,6 @@ def available_in(pod: JSONObject, min_ready: timedelta, now: datetime) -> timede
     if since is None:
         return None
     return max(timedelta(0), since + min_ready - now)
-
-
-def matches(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
-    """Whether a LabelSelector selects labels; an empty one selects everything."""
-    if any(labels.get(key) != value for key, value in (selector.get("matchLabels") or {}).items()):
-        return False
-    for requirement in selector.get("matchExpressions") or ():
-        key, values = requirement["key"], requirement.get("values") or ()
-        fits = {
-            "In": labels.get(key) in values,
-            "NotIn": labels.get(key) not in values,
-            "Exists": key in labels,
-            "DoesNotExist": key not in labels,
-        }
-        if not fits[requirement["operator"]]:
-            return False
-    return True
 
 
 def _without_hash(template: JSONObject) -> JSONObject:
