@@ -15,6 +15,7 @@ import os
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 
 from operatorkit.clock import Clock
 from operatorkit.cluster import ClusterAPI, History, Informer
@@ -211,6 +212,10 @@ class AdmissionService:
         if begin <= now < end:
             return None
         return f"their certificate is valid from {begin:%Y-%m-%d %H:%M:%S} to {end:%Y-%m-%d %H:%M:%S} UTC only"
+
+    def expiry(self) -> datetime | None:
+        """Return when the certificate that is presented expires; None before `start`."""
+        return validity(self._bundle)[1] if self._bundle is not None else None
 
     async def _follow_time(self) -> None:
         while True:

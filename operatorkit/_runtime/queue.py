@@ -28,6 +28,7 @@ from typing import Final, Generic, TypeVar
 
 from operatorkit.clock import Clock
 from operatorkit.fairness import FairQueue
+from operatorkit.metrics import NoMetrics, QueueMetrics
 from operatorkit.settings import BackOff
 
 __all__ = ["Priority", "QueueClosed", "WorkQueue"]
@@ -67,10 +68,13 @@ class WorkQueue(Generic[K]):
         back_off: BackOff | None = None,
         rng: random.Random | None = None,
         group: Callable[[K], Hashable] | None = None,
+        metrics: QueueMetrics | None = None,
     ) -> None:
         self._clock = clock
         self._back_off = back_off or BackOff()
         self._rng = rng or random.Random()  # noqa: S311 - jitter, not a secret
+        self._metrics: QueueMetrics = metrics or NoMetrics()
+        self._added: dict[K, float] = {}  # the waiting keys, and since when
         self._order = itertools.count()
         self._waiting: dict[K, Priority] = {}
         self._ready: dict[Priority, FairQueue[K]] = {priority: FairQueue(group) for priority in Priority}
@@ -104,6 +108,9 @@ class WorkQueue(Generic[K]):
             return
         if known is not None:
             self._ready[known].discard(key)
+        else:
+            self._added[key] = self._clock.monotonic()
+            self._metrics.added()
         self._waiting[key] = priority
         self._ready[priority].push(key)
         self._idle.clear()
@@ -158,6 +165,7 @@ class WorkQueue(Generic[K]):
         times a second, after a burst of a hundred. Source: client-go's default rate limiter, which takes the longer of
         the two, too.
         """
+        self._metrics.retried()
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
         limit = self._back_off.limit.total_seconds()
@@ -199,7 +207,8 @@ class WorkQueue(Generic[K]):
                 raise QueueClosed
             key = self._pop() if not self._held else None
             if key is not None:
-                self._running[key] = self._clock.monotonic()
+                now = self._running[key] = self._clock.monotonic()
+                self._metrics.started(now - self._added.pop(key, now))
                 self.handed_out += 1
                 return key
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -216,7 +225,9 @@ class WorkQueue(Generic[K]):
 
     def done(self, key: K) -> None:
         """Take `key` back from its worker; if it was added meanwhile, it waits again."""
-        self._running.pop(key, None)
+        since = self._running.pop(key, None)
+        if since is not None:
+            self._metrics.finished(self._clock.monotonic() - since)
         again = self._again.pop(key, None)
         if again is not None:
             self.add(key, again)
@@ -267,6 +278,7 @@ class WorkQueue(Generic[K]):
         """Hand out no more keys; every waiting `get` raises QueueClosed. Running keys may still be `done`."""
         self._closed = True
         self._waiting.clear()
+        self._added.clear()
         for ready in self._ready.values():
             ready.clear()
         self._again.clear()

@@ -127,7 +127,7 @@ def operator_chart(
     }
     names = [
         *("_helpers.tpl", "deployment.yaml", "serviceaccount.yaml", "rbac.yaml", "networkpolicy.yaml"),
-        *("poddisruptionbudget.yaml", "NOTES.txt"),
+        *("poddisruptionbudget.yaml", "metrics.yaml", "NOTES.txt"),
     ]
     if app.webhooks:
         names += ["service.yaml", "webhooks.yaml"]

@@ -113,6 +113,14 @@ def test_two_replicas_survive_a_drain_and_a_rollout_with_webhooks_served(helm):
     assert constraint == {**own, "labelSelector": selector}
 
 
+def test_roles_for_metrics_are_created_where_asked_for(helm):
+    def names(*options: str) -> set[str]:
+        roles = objects(rendered(helm, "pki", *options), "ClusterRole")
+        return {one["metadata"]["name"].rpartition(":")[2] for one in roles}
+
+    assert names("--set", "metrics.enabled=true") - names() == {"metrics-auth", "metrics-reader"}
+
+
 def test_environment_volumes_and_arguments_reach_the_container(helm):
     values = {
         "extraArgs": ["--cluster-domain=corp.example"],

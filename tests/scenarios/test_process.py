@@ -194,6 +194,22 @@ async def test_a_running_operator_answers_probes(start, kubeconfig):
     assert await process.ends() == 0
 
 
+async def test_a_running_operator_serves_metrics_of_its_engine_its_requests_and_its_process(start, kubeconfig, cluster):
+    pytest.importorskip("prometheus_client", reason="the extra metrics is not installed")
+    where = ("--namespace", cluster.namespace, "--own-namespace", cluster.namespace)
+    process = start(
+        *("run", EXAMPLE, "--install", "--kubeconfig", kubeconfig, "--health-port", 0, "--leader-elect", *where)
+    )
+    await process.says("website is ready; it reconciles")
+    [port] = re.findall(r"probes are answered on port (\d+)", process.said)
+    async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port}/metrics") as answer:
+        text = await answer.text()
+    assert 'leader_election_master_status{name="website"} 1.0' in text
+    assert 'controller_runtime_max_concurrent_reconciles{controller="website"} 4.0' in text
+    assert re.search(r'rest_client_requests_total\{code="200",host="127.0.0.1:\d+",method="GET"\} [1-9]', text)
+    assert "process_cpu_seconds_total" in text
+
+
 async def test_a_kind_that_is_not_served_is_named_with_the_remedy(start, kubeconfig, site):
     process = start("run", site, "--kubeconfig", kubeconfig)
     assert await process.ends() == 1
