@@ -64,7 +64,8 @@ soak: $(VENV)/.dev ## random histories of the engine (SEEDS=1000 FIRST=0); witho
 		env PYTHONPATH=tests $(BIN)/python -m soak.certificates --count 1000 && \
 		env PYTHONPATH=tests $(BIN)/python -m soak.certificate_mutants --count 50000 && \
 		env PYTHONPATH=tests $(BIN)/python -m soak.attestation_mutants --count $(or $(ATTESTATION_MUTANTS),100000) && \
-		env PYTHONPATH=tests $(BIN)/python -m soak.petset_histories --steps $(or $(PETSET_STEPS),100000); \
+		env PYTHONPATH=tests $(BIN)/python -m soak.petset_histories --steps $(or $(PETSET_STEPS),100000) && \
+		env PYTHONPATH=tests $(BIN)/python -m soak.replicas; \
 	fi
 	@if [ -z "$(SEEDS)" ] && $(BIN)/python -m operatorkit.controlplane.real find >/dev/null 2>&1; then \
 		exec env SEQUENCES=$(or $(SEQUENCES),40) $(BIN)/python -m pytest tests/real/test_random_requests.py; \
@@ -85,7 +86,7 @@ constraints: $(VENV)/.dev ## pin the newest versions again (needs pip-tools: pip
 	pip-compile --strip-extras --generate-hashes --allow-unsafe --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
 		--no-header --annotation-style=line --upgrade pyproject.toml requirements/build.in -o requirements/runtime.txt
 	pip-compile --strip-extras --generate-hashes --allow-unsafe --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
-		--no-header --annotation-style=line --upgrade --extra pki --extra attestation --extra speed --extra testing \
+		--no-header --annotation-style=line --upgrade --extra pki --extra attestation --extra metrics --extra speed --extra testing \
 		pyproject.toml requirements/build.in requirements/dev.in -c requirements/runtime.txt -o requirements/dev.txt
 
 clean: ## remove everything that was generated
