@@ -12,7 +12,7 @@ The packages, from the highest layer to the lowest; each may import those below 
     operator       what an operator declares: Operator, Watch, Requeue
     context        what a reconcile function is given: Context
     children       what an apply sends, and when it sends nothing
-    webhooks       reviews, decisions, the server that answers them, its certificates and registration
+    webhooks       reviews, decisions, the server that answers them, its certificates and configurations
     events         EventRecorder: one Event for each subject, reason and message, counted, rate-limited
     rollout        ordered rolling updates as a decision
     listed         reading objects that were listed once, where there are no caches

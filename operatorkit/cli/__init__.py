@@ -1,8 +1,9 @@
 """The command line: `operatorkit ...`.
 
-What belongs here: one module per command or group of commands, which reads options, calls a room and prints.
-What does not: logic that a test or another program would want to call. Commands are imported when they are used,
-so that `operatorkit crd render` starts without loading kopf or a server.
+What belongs here: one module per command or group of commands, which reads options, calls a package
+and prints. What does not: logic that a test or another program would want to call. Commands are
+imported when they are used, so that `operatorkit crd render` starts without loading kopf or a
+server.
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ class _LazyGroup(click.Group):
 
 
 def _extensions() -> dict[str, metadata.EntryPoint]:
-    """Return the groups of commands of installed operators; ours win over theirs of the same name."""
+    """Return the groups of commands of installed operators; a built-in command wins over one of the same name."""
     return {one.name: one for one in metadata.entry_points(group=EXTENSIONS) if one.name not in _COMMANDS}
 
 
@@ -101,7 +102,8 @@ def cli() -> None:
 def main() -> NoReturn:
     """Run the command line; what a person can mend is one line on stderr and exit code 1, never a traceback.
 
-    The exit codes are those of `ExitCode`, and 128 and the number of a signal that cut something short.
+    The exit codes are those of `ExitCode`, and 128 and the number of a signal that cut something
+    short.
     """
     try:
         cli(standalone_mode=False)

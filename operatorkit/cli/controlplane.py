@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import click
 
-from operatorkit.cli._kubeconfig import kept, refuse_to_replace
+from operatorkit.cli._kubeconfig import kept, require_replaceable
 from operatorkit.cli._options import kubeconfig_option, nodes_option, port_option
 from operatorkit.cli._signals import stop_signals
 
@@ -68,7 +68,7 @@ def up(backend: str, port: int, kubeconfig: Path | None, nodes: int, controllers
     with _Stop() as stop, ExitStack() as stack:
         if kubeconfig is None:
             kubeconfig = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="operatorkit-"))) / "kubeconfig"
-        refuse_to_replace(kubeconfig)
+        require_replaceable(kubeconfig)
         plane, check = _start(stack, backend, port=port, nodes=nodes, controllers=controllers)
         path = stack.enter_context(kept(plane, kubeconfig))
         stop.expected = True
@@ -86,7 +86,8 @@ def up(backend: str, port: int, kubeconfig: Path | None, nodes: int, controllers
 def install() -> None:
     """Find the programs of a real control plane, or build them from their sources.
 
-    Building needs Go, and takes 8 to 25 minutes once. The directory that holds the programs is printed.
+    Building needs Go, and takes 8 to 25 minutes once. The directory that holds the programs is
+    printed.
     """
     from operatorkit.controlplane.real import ensure_binaries
 

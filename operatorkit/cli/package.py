@@ -1,6 +1,7 @@
 """`operatorkit package`: Helm charts of an operator, from its code.
 
-What belongs here: options, files, and what is said. What does not: what the charts hold (`operatorkit.chart`).
+What belongs here: options, files, and what is said. What does not: what the charts hold
+(`operatorkit.chart`).
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ _REPOSITORY = re.compile(rf"([A-Za-z0-9.-]+(:\d+)?/)?{_PATH}(/{_PATH})*")
 
 
 def _image(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
-    """Refuse what no container runtime would take for the name of an image, or what belongs into image.tag."""
+    """Reject what no container runtime would take for the name of an image, or what belongs into image.tag."""
     del context
     if value is None or _REPOSITORY.fullmatch(value):
         return value
@@ -44,7 +45,7 @@ def _image(context: click.Context, parameter: click.Parameter, value: str | None
 
 
 def _version(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
-    """Refuse what Helm would not take as the version of a chart."""
+    """Reject what Helm would not take as the version of a chart."""
     del context
     if value is None or _SEMVER.fullmatch(value):
         return value
@@ -74,8 +75,8 @@ def _version(context: click.Context, parameter: click.Parameter, value: str | No
 def command(target: str, output: str, image: str | None, version: str | None, check: bool) -> None:
     """Make the charts of an operator: NAME-crds with its definitions, and NAME, which runs it with just its rights.
 
-    The operator is named as for `operatorkit run`, which is what the container runs; a file is expected in the
-    image's working directory.
+    The operator is named as for `operatorkit run`, which is what the container runs; a file is
+    expected in the image's working directory.
     """
     from operatorkit.chart import crd_chart, operator_chart
     from operatorkit.definitions import own_kinds

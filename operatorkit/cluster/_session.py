@@ -1,7 +1,7 @@
 """The one aiohttp session of a live client: credentials, limits and dead-connection detection.
 
-All of it sits in the session itself (a middleware and a connector), so that whoever else uses the session, kopf
-above all, gets the same behaviour.
+All of it sits in the session itself (a middleware and a connector), so that whoever else uses the
+session, kopf above all, gets the same behaviour.
 """
 
 from __future__ import annotations
@@ -72,7 +72,8 @@ async def close_session(session: aiohttp.ClientSession) -> None:
 def distrust_connections(session: aiohttp.ClientSession) -> None:
     """Let no later request use a connection that is open now; requests that are under way are left alone.
 
-    For a server that has not answered: a connection that waits in the pool may be as dead as the one that was used.
+    For a server that has not answered: a connection that waits in the pool may be as dead as the
+    one that was used.
     """
     if isinstance(session.connector, _Connector):
         session.connector.distrust()
@@ -81,8 +82,8 @@ def distrust_connections(session: aiohttp.ClientSession) -> None:
 class _Connector(aiohttp.TCPConnector):
     """Knows its sockets, so that none outlives it.
 
-    A TLS connection that is given up says farewell and waits for the answer; without help it would still wait, and
-    be reported as never closed, when the event loop has ended.
+    A TLS connection that is given up says farewell and waits for the answer; without help it would
+    still wait, and be reported as never closed, when the event loop has ended.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -184,7 +185,7 @@ def _trust(
 def _authenticator(
     config: ClusterConfig, clock: Clock
 ) -> Callable[[aiohttp.ClientRequest, _Handler], Awaitable[aiohttp.ClientResponse]]:
-    """Put fresh credentials into each request; when they are refused, load them again and try once more."""
+    """Put fresh credentials into each request; when they are rejected, load them again and try once more."""
     credentials = config.credentials
 
     async def authenticate(request: aiohttp.ClientRequest, handler: _Handler) -> aiohttp.ClientResponse:
@@ -199,7 +200,7 @@ def _authenticator(
             if not await credentials.refresh(used, now=clock.monotonic()):
                 return response
         except InputError as error:
-            _log.warning("the API server refused the credentials, and: %s", error)
+            _log.warning("the API server rejected the credentials, and: %s", error)
             return response
         response.release()
         _set(request, await credentials.headers(now=clock.monotonic()))

@@ -1,11 +1,12 @@
 """Handing over the fields that were set by `create`, `update` or client-side apply to the manager that applies now.
 
-What belongs here: the entries of managedFields that are handed over, and the list as it is afterwards; pure. What does
-not: when that is done (`operatorkit.children`).
+What belongs here: the entries of managedFields that are handed over, and the list as it is
+afterwards; pure. What does not: when that is done (`operatorkit.children`).
 
-A field that an older program set stays when the one that applies now no longer sends it: it has another owner. So such
-entries (operation Update) become part of the applying manager's entry (operation Apply) before its next apply, which
-then removes what it does not send. client-go does the same for kubectl (`csaupgrade`).
+A field that an older program set stays when the one that applies now no longer sends it: it has
+another owner. So such entries (operation Update) become part of the applying manager's entry
+(operation Apply) before its next apply, which then removes what it does not send. client-go does
+the same for kubectl (`csaupgrade`).
 
 Source: https://kubernetes.io/docs/reference/using-api/server-side-apply/#upgrading-from-client-side-apply-to-server-side-apply
 """
@@ -23,9 +24,10 @@ Entry = Mapping[str, Any]
 
 
 def is_handed_over(entry: Entry, former: Collection[str]) -> bool:
-    """Tell whether an entry belongs to one of the managers `former`, and has fields to hand over.
+    """Return whether an entry belongs to one of the managers `former`, and has fields to hand over.
 
-    Those of a subresource are not, and finalizers never: a finalizer that nobody sends any more would be taken off.
+    Those of a subresource are not, and finalizers never: a finalizer that no apply sends any more
+    would be removed.
     """
     return (
         entry.get("manager") in former

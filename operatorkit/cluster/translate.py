@@ -1,8 +1,8 @@
 """From the API server's answers, and from its silence, to `operatorkit.errors`.
 
-What belongs here: reading a `Status` object, and explaining connections that failed. Messages of the server are
-kept verbatim, because they name verb, resource, user and namespace better than we could; what we add comes after
-them and says what to check.
+What belongs here: reading a `Status` object, and explaining connections that failed. Messages of
+the server are kept verbatim, because they name verb, resource, user and namespace better than we
+could; what we add comes after them and says what to check.
 """
 
 from __future__ import annotations
@@ -104,8 +104,9 @@ def error_from_answer(
 ) -> ClusterError:
     """Translate an HTTP answer of 400 and above.
 
-    `request` is the method and URL, named where the server gave no message of its own. `resource` names the kind
-    (`pods`, `pkis.pki.operatorkit.dev`) when the request was for one: a 404 about the path itself is then NoKindMatch.
+    `request` is the method and URL, named where the server gave no message of its own. `resource`
+    names the kind (`pods`, `pkis.pki.operatorkit.dev`) when the request was for one: a 404 about
+    the path itself is then NoKindMatch.
     """
     retry_after = _number(headers.get("Retry-After"))
     retry_after_seconds = float(retry_after) if retry_after is not None else None
@@ -178,7 +179,7 @@ def _why_tls(error: BaseException) -> str:
     if "WRONG_VERSION_NUMBER" in text or "record layer failure" in text.lower():
         return f"it does not speak TLS ({text}): if it serves plain HTTP, write `http://` in `server`"
     if "CERTIFICATE_REQUIRED" in text or "BAD_CERTIFICATE" in text or "UNKNOWN_CA" in text:
-        return f"it refuses our client certificate ({text}): check `client-certificate-data` in the kubeconfig"
+        return f"it rejects our client certificate ({text}): check `client-certificate-data` in the kubeconfig"
     return f"the TLS handshake failed ({text})"
 
 
@@ -202,7 +203,7 @@ def _status_in(body: bytes) -> Mapping[str, Any] | None:
 
 
 def _is_about_the_path(status: Mapping[str, Any] | None) -> bool:
-    """Tell `no such object` (its Status names one) from `no such path` (plain text, or a Status that names none)."""
+    """Distinguish `no such object` (its Status names one) from `no such path` (plain text, or a Status without one)."""
     if status is None:
         return True
     details = status.get("details")

@@ -1,7 +1,7 @@
 """Whether a schema is structural: what kube-apiserver demands of the schema in a CRD.
 
-What belongs here: its rules, each a small function, and its order of reporting. What does not: rules in CEL, and the
-rest of the CRD.
+What belongs here: its rules, each a small function, and its order of reporting. What does not:
+rules in CEL, and the rest of the CRD.
 
 Source: k8s.io/apiextensions-apiserver/pkg/apiserver/schema (structure), .../apis/apiextensions/validation (the rest)
 """
@@ -33,7 +33,7 @@ _EMPTY_TYPE = {
 _SCHEMAS = ("items", "not")
 _SCHEMA_MAPS = ("properties", "patternProperties", "definitions")
 _UNSUPPORTED = ("id", "$schema", "$ref", "patternProperties", "dependencies", "additionalItems", "definitions")
-_JUNCTORS = ("anyOf", "allOf", "oneOf")
+_COMPOSITIONS = ("anyOf", "allOf", "oneOf")
 
 # Keywords that say what a value is; they may not stand below allOf, anyOf, oneOf or not.
 _FORBIDDEN_NESTED = (
@@ -54,7 +54,7 @@ _FORBIDDEN_NESTED = (
 
 
 def check(schema: Schema, path: str) -> list[FieldError]:
-    """Return why kube-apiserver would refuse this schema, in the order in which it says so."""
+    """Return why kube-apiserver would reject this schema, in the order in which it says so."""
     malformed = _malformed(schema, path)
     if malformed:
         return malformed
@@ -69,7 +69,7 @@ def check(schema: Schema, path: str) -> list[FieldError]:
 
 
 def _malformed(schema: Any, path: str) -> list[FieldError]:
-    """Report what is not a schema at all; a server refuses to decode it."""
+    """Report what is not a schema at all; a server rejects to decode it."""
     if not isinstance(schema, Mapping):
         return [invalid(path, schema, "must be a schema")]
     errors = [
@@ -91,7 +91,7 @@ def _malformed(schema: Any, path: str) -> list[FieldError]:
         children.append((".additionalProperties", schema["additionalProperties"]))
     for key in _SCHEMA_MAPS:
         children += [(f".{key}[{name}]", child) for name, child in (schema.get(key) or {}).items()]
-    for key in _JUNCTORS:
+    for key in _COMPOSITIONS:
         children += [(f".{key}[{index}]", child) for index, child in enumerate(schema.get(key) or ())]
     return [error for at, child in children for error in _malformed(child, f"{path}{at}")]
 
@@ -111,7 +111,7 @@ def _children(schema: Schema) -> Iterator[tuple[str, Schema]]:
             yield f".{key}", schema[key]
     for name, child in (schema.get("properties") or {}).items():
         yield f".properties[{name}]", child
-    for key in _JUNCTORS:
+    for key in _COMPOSITIONS:
         for index, child in enumerate(schema.get(key) or ()):
             yield f".{key}[{index}]", child
 
@@ -198,7 +198,7 @@ def _set_keywords(schema: Schema) -> dict[str, Any]:
 
 
 def _values(schema: Schema, path: str, *, skip_any_of: bool, skip_all_of: bool) -> Iterator[FieldError]:
-    """Check the junctors of a schema, and its pattern."""
+    """Check the compositions of a schema, and its pattern."""
     if not skip_any_of:
         for index, child in enumerate(schema.get("anyOf") or ()):
             yield from _nested(child, f"{path}.anyOf[{index}]")
@@ -215,7 +215,7 @@ def _values(schema: Schema, path: str, *, skip_any_of: bool, skip_all_of: bool) 
 
 
 def _nested(schema: Schema, path: str, *, skip_any_of: bool = False) -> Iterator[FieldError]:
-    """Check a schema below a junctor: it may restrict values, and not say what they are."""
+    """Check a schema below a composition: it may restrict values, and not say what they are."""
     yield from _values(schema, path, skip_any_of=skip_any_of, skip_all_of=False)
     if "items" in schema:
         yield from _nested(schema["items"], f"{path}.items")
@@ -230,7 +230,7 @@ def _nested(schema: Schema, path: str, *, skip_any_of: bool = False) -> Iterator
 
 
 def _completeness(values: Schema, schema: Schema | None, schema_path: str, path: str) -> Iterator[FieldError]:
-    """Check that whatever a junctor restricts is specified outside of it too."""
+    """Check that whatever a composition restricts is specified outside of it too."""
     children = [(f"{path}.not", values["not"])] if "not" in values else []
     for key in ("allOf", "anyOf", "oneOf"):
         children += [(f"{path}.{key}[{index}]", child) for index, child in enumerate(values.get(key) or ())]

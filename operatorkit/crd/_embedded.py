@@ -1,7 +1,7 @@
 """Whole Kubernetes objects inside of custom resources.
 
-What belongs here: checking the apiVersion, kind and metadata of embedded objects. What does not: the metadata of the
-custom resource itself, which an API server checks for every kind alike.
+What belongs here: checking the apiVersion, kind and metadata of embedded objects. What does not:
+the metadata of the custom resource itself, which an API server checks for every kind alike.
 """
 
 from __future__ import annotations

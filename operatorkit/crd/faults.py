@@ -1,7 +1,7 @@
 """What is wrong with a value, and how the results of several checks are put together.
 
-What belongs here: errors as values, their messages as the API server words them, and the rules by which it merges them.
-What does not: the checks.
+What belongs here: errors as values, their messages as the API server words them, and the rules by
+which it merges them. What does not: the checks.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class FieldError:
 
 @dataclass(slots=True)
 class Result:
-    """Errors of a schema check, and how many checks matched: the best alternative of an anyOf is the one that is told.
+    """Errors of a schema check, and how many checks matched: of an anyOf, the best alternative is reported.
 
     Each error comes with the text by which equal ones are recognised.
     """

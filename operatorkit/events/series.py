@@ -21,8 +21,8 @@ __all__ = ["Series", "Subject"]
 class Series:
     """One Event object, as far as this process knows it.
 
-    `live` says that `resource_version` may be patched, `held` that its cause lasts, `over` that it did and does no
-    longer; `tries` counts the failures to write it since the last success.
+    `live` says that `resource_version` may be patched, `held` that its cause lasts, `over` that it
+    did and does no longer; `tries` counts the failures to write it since the last success.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Series:
 
 @dataclass(slots=True, eq=False)
 class Subject:
-    """What one subject may still be told: a token bucket, and the recent messages of each reason."""
+    """What may still be sent about one subject: a token bucket, and the recent messages of each reason."""
 
     tokens: float
     at: float

@@ -69,7 +69,7 @@ class MembersStory(Stage):
         await self.until("all members run the corrected image", lambda: self._completed(_SECOND_IMAGE))
         await self.until("the set does not fail any more", self._healthy)
         click.echo("  petset/db replaced db-2, which could not start, and went on with db-1 and db-0.")
-        click.echo("  (A StatefulSet waits for db-2 until somebody deletes the pod.)")
+        click.echo("  (A StatefulSet waits for db-2 until a user deletes the pod.)")
 
     async def roll_back(self) -> None:
         """Go back to the first revision by one command."""
