@@ -30,7 +30,7 @@ _CHECK_EVERY_SECONDS = 1.0
 
 @click.group()
 def command() -> None:
-    """Start a Kubernetes API to develop and test against."""
+    """Start a Kubernetes API for development and tests."""
 
 
 @command.command(short_help="Run a control plane until Ctrl-C.")
@@ -49,7 +49,8 @@ def command() -> None:
     default="*",
     show_default=True,
     metavar="LIST",
-    help="Which run, as kube-controller-manager has it: '*' all, 'name' that one, '-name' not that one; '' none.",
+    help="Controllers to run, as kube-controller-manager has them: '*' all, 'name' this one, '-name' not this one; "
+    "'' none.",
 )
 @click.option(
     "-o",
@@ -57,12 +58,12 @@ def command() -> None:
     type=click.Choice(["text", "json"]),
     default="text",
     show_default=True,
-    help="json: once it is ready, one line with url, kubeconfig, backend and nodes, for programs.",
+    help="json: print one line with url, kubeconfig, backend and nodes when the control plane is ready.",
 )
 def up(backend: str, port: int, kubeconfig: Path | None, nodes: int, controllers: str, output: str) -> None:
-    """Run a control plane until it is stopped (Ctrl-C, SIGTERM); nothing of it is left then.
+    """Run a control plane until Ctrl-C or SIGTERM; its data and files are removed then.
 
-    It prints `ready` with its URL, and the line that lets another terminal use it.
+    It prints `ready` with its URL, and the command that configures kubectl in another terminal.
     """
     started = time.monotonic()
     with _Stop() as stop, ExitStack() as stack:
@@ -82,12 +83,12 @@ def up(backend: str, port: int, kubeconfig: Path | None, nodes: int, controllers
         click.echo("stopping", err=True)
 
 
-@command.command(short_help="Get the programs of a real control plane.")
+@command.command(short_help="Install the programs of a real control plane.")
 def install() -> None:
     """Find the programs of a real control plane, or build them from their sources.
 
-    Building needs Go, and takes 8 to 25 minutes once. The directory that holds the programs is
-    printed.
+    The build needs Go and takes 8 to 25 minutes, once. The command prints the directory of the
+    programs.
     """
     from operatorkit.controlplane.real import ensure_binaries
 

@@ -20,7 +20,7 @@ from operatorkit.resource import Resource
 __all__ = ["command", "resources_in"]
 
 
-@click.group("crd", help="Render custom resource definitions from classes.")
+@click.group("crd", help="Generate custom resource definitions from classes.")
 def command() -> None:
     """Hold the subcommands together."""
 
@@ -33,14 +33,14 @@ def command() -> None:
     metavar="yaml|json|DIR",
     default="yaml",
     show_default=True,
-    help="Print YAML, print a JSON List, or write one YAML file for each kind into a directory.",
+    help="Print YAML, print a JSON List, or write one YAML file for each kind to a directory.",
 )
 def render_command(modules: tuple[str, ...], output: str) -> None:
-    """Render the CRDs of the resource classes in each MODULE.
+    """Generate the CRDs of the resource classes in each MODULE.
 
     A MODULE is a file such as pg.py, one that can be imported, or the name of an installed
-    operator; with :OPERATOR behind it, only the kinds of that one are meant. kubectl takes the
-    output as it is:
+    operator; with :OPERATOR appended, only the kinds of that operator are generated. Pipe the
+    output to kubectl:
 
     operatorkit crd render pg.py | kubectl apply --server-side -f -
     """

@@ -41,8 +41,8 @@ _TO_TRY = (
 )
 
 
-@click.command("demo", short_help="See the bundled operators at work.")
-@click.option("--keep", is_flag=True, help="Leave the control plane and the operators up until Ctrl-C.")
+@click.command("demo", short_help="Run the bundled operators and show what they do.")
+@click.option("--keep", is_flag=True, help="Keep the control plane and the operators running until Ctrl-C.")
 def command(*, keep: bool) -> None:
     """Start a control plane, run the operators pki and petset on it, and show what they do."""
     asyncio.run(_demo(keep=keep, started=time.monotonic()))
@@ -58,7 +58,9 @@ async def _demo(*, keep: bool, started: float) -> None:
             await _leave_up(folder / "kubeconfig")
         else:
             click.echo()
-            click.echo("To go on from here, `make demo KEEP=1` leaves the control plane up and prints its kubeconfig.")
+            click.echo(
+                "To explore further, run `make demo KEEP=1`: the control plane keeps running, with its kubeconfig."
+            )
 
 
 @contextlib.contextmanager
@@ -112,7 +114,7 @@ async def _chapters(stack: contextlib.ExitStack, folder: Path, kubeconfig: Path,
         await story.install([each for name in _OPERATORS for each in _definitions(name)], namespaces=namespaces)
         unevaluated = sum("does not evaluate" in warning for warning in warnings)
         click.echo(
-            f"  (a warning: this control plane does not evaluate their {unevaluated} CEL rules; the operators check"
+            f"  (this control plane does not evaluate their {unevaluated} CEL rules; the operators check the same"
             " themselves)"
         )
         for name in _OPERATORS:
@@ -120,7 +122,7 @@ async def _chapters(stack: contextlib.ExitStack, folder: Path, kubeconfig: Path,
             click.echo(f"  operatorkit run {name} (process {operator.pid})")
         await _show_certificates(story)
         await _show_members(MembersStory(api, started=started, kubeconfig=kubeconfig))
-        story.say("Done: every line above was read back from the API")
+        story.say("Done: everything above was read from the API")
 
 
 async def _show_certificates(story: Story) -> None:
@@ -129,9 +131,9 @@ async def _show_certificates(story: Story) -> None:
     await story.issue_for_the_team()
     story.say("An invalid request is rejected at admission")
     await story.reject_at_admission()
-    story.say("A second request has a slip in the namespace: shopp instead of shop")
+    story.say("A second request has a typo in the namespace: shopp instead of shop")
     await story.reject_a_wrong_name()
-    story.say("The team reads what to ask for, and corrects it")
+    story.say("The team reads which name is allowed, and corrects it")
     await story.correct_it()
 
 
@@ -142,7 +144,7 @@ async def _show_members(story: MembersStory) -> None:
     await story.break_it()
     story.say("The team corrects the name, and does nothing else")
     await story.correct_it()
-    story.say("The new version turns out to be slow, and the team goes back")
+    story.say("The new version is slow, and the team rolls it back")
     await story.roll_back()
 
 

@@ -48,13 +48,13 @@ _SKIPPED = {"__pycache__", "node_modules", "site-packages"}
     is_flag=True,
     help="Take fields, versions or the scope from definitions that another field manager applied, too.",
 )
-@click.option("--verbose", "-v", is_flag=True, help="Let the operator say more.")
+@click.option("--verbose", "-v", is_flag=True, help="Log more.")
 def command(target: str, port: int, nodes: int, kubeconfig: Path | None, allow_shrink: bool, verbose: bool) -> None:
-    """Run an operator on an embedded control plane, and start it again when its code changes.
+    """Run an operator on an embedded control plane and restart it when its code changes.
 
-    The operator is named as for `operatorkit run`, mostly by its file. The definitions of its kinds
-    are applied first, and its webhooks are served to the control plane. Ctrl-C stops everything;
-    nothing is kept.
+    Name the operator as for `operatorkit run`, usually by its file. The command applies the
+    definitions of its kinds and serves its webhooks to the control plane. Ctrl-C stops everything
+    and removes it.
     """
     watched = _Sources(locate(target))
 

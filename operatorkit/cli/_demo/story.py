@@ -41,7 +41,7 @@ class Story(Stage):
         chain[0].verify_directly_issued_by(x509.load_pem_x509_certificate(base64.b64decode(secret["data"]["ca.crt"])))
         click.echo(f"  secret/web-tls holds {', '.join(sorted(secret['data']))}")
         click.echo(f"  names  {', '.join(names.get_values_for_type(x509.DNSName))}")
-        click.echo(f"  issuer {chain[0].issuer.rfc4514_string()}, until {chain[0].not_valid_after_utc:%Y-%m-%d}")
+        click.echo(f"  issuer {chain[0].issuer.rfc4514_string()}, valid until {chain[0].not_valid_after_utc:%Y-%m-%d}")
         click.echo(f"  pod/web is {pod['status']['phase']} and mounts it")
 
     async def reject_at_admission(self) -> None:
@@ -60,7 +60,7 @@ class Story(Stage):
             raise StoryError("expected that Certificate shop/mail is rejected; found: it was stored")
         click.echo("  A field that is invalid by itself is rejected here, with an error for the user who applies it.")
         click.echo(
-            "  What depends on other objects, such as a policy or an issuer, is reported on the pod that waits: next."
+            "  An error that depends on other objects, such as a policy, is reported on the pod that waits, as below."
         )
 
     async def reject_a_wrong_name(self) -> None:
@@ -70,12 +70,14 @@ class Story(Stage):
         await self.until(
             "pod payments has an Event that says why it waits", lambda: self.event("Pod", "payments", "DeniedByPolicy")
         )
-        click.echo("  ... they try a shorter duration, which was not the fault: the same Event counts on")
+        click.echo(
+            "  The team tries a shorter duration, which is not the cause: the count of the same Event increases."
+        )
         await self.apply_file("wrong-again.yaml")
         await self.until("the Event counts to two", lambda: self.event("Pod", "payments", "DeniedByPolicy", count=2))
         await self.until("the kubelet says what it waits for", lambda: self.event("Pod", "payments", "FailedMount"))
         pod = await self.api.get(PODS, "payments", namespace=NAMESPACE)
-        click.echo("  pod/payments waits. What `kubectl describe pod payments -n shop` shows its owner:")
+        click.echo("  pod/payments waits. Its owner runs `kubectl describe pod payments -n shop`:")
         click.echo()
         click.secho(indent(describe_pod(pod, await self.events("Pod", "payments"), datetime.now(UTC))), fg="yellow")
 
