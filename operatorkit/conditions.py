@@ -10,7 +10,7 @@ Source: https://github.com/kubernetes/community/blob/main/contributors/devel/sig
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
@@ -19,8 +19,9 @@ from pydantic import BaseModel, BeforeValidator, Field
 from operatorkit.crd.model import Model, Time
 from operatorkit.errors import REASON_MAX_LENGTH, REASON_PATTERN, DefinitionError, reason_error
 from operatorkit.names import DNS_SUBDOMAIN_PATTERN
+from operatorkit.transitions import transition_time
 
-__all__ = ["Condition", "ConditionStatus", "get_condition", "is_true", "set_condition", "set_json_condition"]
+__all__ = ["Condition", "ConditionStatus", "get_condition", "is_true", "set_condition"]
 
 ConditionStatus = Literal["True", "False", "Unknown"]
 
@@ -113,8 +114,9 @@ def set_condition(
     old: Any = get_condition(conditions, type)
     values: dict[str, Any] = {"type": type, "status": word, "reason": reason, "message": _cut(message)}
     values["observed_generation"] = observed_generation
-    in_transition = old is None or old.status != word or getattr(old, "last_transition_time", None) is None
-    values["last_transition_time"] = now if in_transition else old.last_transition_time
+    since = getattr(old, "last_transition_time", None)
+    before = None if old is None else old.status
+    values["last_transition_time"] = transition_time(word, before=before, since=since, now=now)
     values = {name: value for name, value in values.items() if name in model.model_fields}
     changed = old is None or any(getattr(old, name) != value for name, value in values.items())
     if changed:
@@ -126,26 +128,6 @@ def set_condition(
         new = old.model_copy(update={name: getattr(checked, name) for name in values})
         conditions[next(at for at, each in enumerate(conditions) if each is old)] = new
     return changed
-
-
-def set_json_condition(conditions: list[dict[str, Any]], condition: Mapping[str, Any], *, now: str) -> bool:
-    """Set one condition in the JSON of a status, in place; return whether that changed anything.
-
-    `condition` has everything but lastTransitionTime, and takes the place of the one of its type.
-    `now` is a time as Kubernetes writes it. The rules are those of `set_condition`: the transition
-    time changes with the status only, and the order is kept.
-    """
-    at = next((at for at, each in enumerate(conditions) if each["type"] == condition["type"]), None)
-    old = {} if at is None else conditions[at]
-    since = old.get("lastTransitionTime") if old.get("status") == condition["status"] else None
-    new = {**condition, "lastTransitionTime": since or now}
-    if new == old:
-        return False
-    if at is None:
-        conditions.append(new)
-    else:
-        conditions[at] = new
-    return True
 
 
 def _check(type_: Any, reason: Any) -> None:

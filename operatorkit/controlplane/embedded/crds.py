@@ -17,12 +17,12 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from operatorkit.clock import format_time
-from operatorkit.conditions import set_json_condition
 from operatorkit.controlplane.embedded.custom import CustomStrategy
 from operatorkit.controlplane.embedded.options import DeleteOptions
 from operatorkit.controlplane.embedded.registry import Served, Subresource, envelope, version_order
 from operatorkit.controlplane.embedded.storage import Change, Record
 from operatorkit.names import GroupVersionKind
+from operatorkit.transitions import set_json_condition
 
 if TYPE_CHECKING:
     from operatorkit.controlplane.embedded.core import Core

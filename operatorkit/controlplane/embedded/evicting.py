@@ -22,7 +22,6 @@ from functools import partial
 from typing import Any
 
 from operatorkit.clock import format_time
-from operatorkit.conditions import set_json_condition
 from operatorkit.controlplane.embedded.core import Core
 from operatorkit.controlplane.embedded.options import DeleteOptions, WriteOptions
 from operatorkit.controlplane.embedded.reading import read_one
@@ -31,6 +30,7 @@ from operatorkit.controlplane.embedded.selectors import selects
 from operatorkit.controlplane.embedded.status import ApiError, bad_request, forbidden, too_many_requests
 from operatorkit.controlplane.embedded.writing import Target
 from operatorkit.names import GroupVersionKind
+from operatorkit.transitions import set_json_condition
 
 __all__ = ["Evictions"]
 

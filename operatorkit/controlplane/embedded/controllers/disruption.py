@@ -19,7 +19,6 @@ from typing import Any
 from operatorkit.clock import Clock, format_time, parse_time
 from operatorkit.cluster import Change, Informer
 from operatorkit.cluster.api import ClusterAPI, JSONObject
-from operatorkit.conditions import set_json_condition
 from operatorkit.controlplane._queue import Queue
 from operatorkit.controlplane._reporter import EventType, Reporter
 from operatorkit.controlplane.embedded.controllers.workloads import is_ready, scaled
@@ -27,6 +26,7 @@ from operatorkit.errors import NoKindMatch, NotFound
 from operatorkit.kinds import POD_DISRUPTION_BUDGETS as BUDGETS
 from operatorkit.names import ObjectKey
 from operatorkit.selectors import matches
+from operatorkit.transitions import set_json_condition
 
 __all__ = ["BUDGETS", "DisruptionController"]
 
