@@ -139,6 +139,9 @@ def _limiter(
     max_requests_in_flight: int,
 ) -> Callable[[aiohttp.ClientRequest, _Handler], Awaitable[aiohttp.ClientResponse]]:
     """Bound the requests that wait for an answer. A watch waits for ever, so it is not counted."""
+    # client-go limits requests per second (QPS 5, burst 10 by default) to protect API servers from
+    # before Priority and Fairness. Servers queue by themselves now, so only what is in flight is
+    # limited here: a burst of reconciles must not open hundreds of connections (ADR 0002).
     permits = asyncio.Semaphore(max_requests_in_flight)
 
     async def limit(request: aiohttp.ClientRequest, handler: _Handler) -> aiohttp.ClientResponse:

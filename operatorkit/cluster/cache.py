@@ -206,6 +206,9 @@ class Cache:
         Not if the cache knows a newer version, or if the watch is past it and says that the object
         is gone. Subscribers are not notified: the watch will do that.
         """
+        # The reconcile that wrote must read its own write, or it would write again: the watch may be
+        # seconds behind. Subscribers still get the state from the watch, because what they do on it
+        # (trigger a reconcile, or ignore an own write) must happen once for each state (ADR 0011).
         key = key_of(obj)
         version = _version_of(obj)
         current = self._entries.get(key)
@@ -221,6 +224,8 @@ class Cache:
 
         Subscribers are not notified: the watch will do that.
         """
+        # By uid, not by name: the object may have been recreated while the request was under way, and
+        # the new one must stay visible. The entry itself stays until the watch reports the deletion.
         current = self._entries.get(key)
         if current is None or current.uid != uid:
             return False
@@ -236,24 +241,37 @@ class Cache:
         if key is None:
             key = key_of(obj)
         current = self._entries.get(key)
-        was_ahead = bool(self._ahead) and key in self._ahead
-        if listed and current is not None and not was_ahead and _is_state_of(current, obj):
+        if key in self._ahead:
+            return self._catch_up(key, obj, current, listed=listed)
+        if listed and current is not None and _is_state_of(current, obj):
             return []  # nothing new: most of a list that only makes sure
-        is_own_write = was_ahead and current is not None and _is_state_of(current, obj)
-        # what `put` stored is encoded already
-        entry = current if is_own_write and current is not None else self._entry(key, obj)
-        known = self._ahead[key] if was_ahead else current
-        unseen: builtins.list[Change] = []
-        if was_ahead and current is not None and is_newer(current.resource_version, entry.resource_version):
+        entry = self._entry(key, obj)
+        self._store(key, entry)
+        return _changes(key, current, entry, gap=listed)
+
+    def _catch_up(
+        self, key: ObjectKey, obj: JSONObject, current: _Entry | None, *, listed: bool
+    ) -> builtins.list[Change]:
+        """Take in a state of an object whose entry is ahead of the watch, since `put` stored the answer to a write.
+
+        Readers must never see an older state than that answer, and subscribers must see each state
+        once, the own write among them. So there are three cases (ADR 0012, ADR 0011): the watch
+        brings the own write itself, a state from before it, or one that followed it. In the last,
+        the event of the own write was lost with a watch, and subscribers get it first.
+        """
+        known = self._ahead[key]
+        if current is not None and _is_state_of(current, obj):
+            del self._ahead[key]
+            return _changes(key, known, current, gap=listed)  # `put` has encoded it already
+        entry = self._entry(key, obj)
+        if current is not None and is_newer(current.resource_version, entry.resource_version):
             self._ahead[key] = entry
-        else:
-            if was_ahead:
-                del self._ahead[key]
-                if not is_own_write:  # an own write that no subscriber has seen
-                    unseen, known = _changes(key, known, current, gap=listed), current
-            if not was_ahead or current is None or current.resource_version != entry.resource_version:
-                self._store(key, entry)
-        return unseen + _changes(key, known, entry, gap=listed)
+            return _changes(key, known, entry, gap=listed)
+        del self._ahead[key]
+        lost = _changes(key, known, current, gap=listed)
+        if current is None or current.resource_version != entry.resource_version:
+            self._store(key, entry)
+        return [*lost, *_changes(key, current, entry, gap=listed)]
 
     def remove(
         self, key: ObjectKey, last: JSONObject | None = None, *, version: str = "", listed: bool = False

@@ -318,8 +318,14 @@ def _closed_meanwhile(error: RuntimeError, session: aiohttp.ClientSession, reque
 
 
 def _may_repeat(error: ClusterError, *, harmless_twice: bool) -> bool:
+    # A server that throttles has not begun the request, so every kind of request may be repeated; a
+    # POST after a 500, however, may have created its object. client-go repeats 429 and 5xx with a
+    # Retry-After header (rest.Request); API servers send 429 by Priority and Fairness:
+    # https://kubernetes.io/docs/concepts/cluster-administration/flow-control/
     match error:
         case Throttled():
+            # The eviction API answers 429, too, for a budget that allows no disruption: that takes
+            # minutes to change, and the caller decides whether to wait.
             return not any(cause.reason == "DisruptionBudget" for cause in error.causes)
         case Unreachable():
             if isinstance(error.__cause__, aiohttp.ClientSSLError | aiohttp.InvalidURL):
@@ -329,6 +335,8 @@ def _may_repeat(error: ClusterError, *, harmless_twice: bool) -> bool:
 
 
 def _wait_seconds(error: ClusterError, tries: int) -> float:
+    # Jitter on top of Retry-After, never below it: all clients of a server that restarts get the
+    # same number of seconds, and would return together.
     if error.retry_after_seconds is not None:
         return error.retry_after_seconds + JITTER.random() / 4
     return 0.1 * 3.0 ** (tries - 1) * (0.5 + JITTER.random())

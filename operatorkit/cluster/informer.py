@@ -229,6 +229,8 @@ class Informer:
 
     async def _follow(self) -> None:
         """List or probe where that is needed, then watch until that ends."""
+        # A watch that goes on at a version of another history, after etcd was restored from a backup,
+        # misses every change without an error. A probe of one object shows it (ADR 0012).
         if self._must_probe and not self._must_list:
             await self._probe_before_watch()
         self._must_probe = False
@@ -239,6 +241,8 @@ class Informer:
 
     def _go_on_after(self, error: ClusterError) -> bool:
         """Decide what a failure means for the next round; say whether that may begin without a pause."""
+        # 410 Gone is the ordinary end of a version that the server has compacted: list at once. But a
+        # server that answers 410 to a version which it has just returned would make this a hot loop.
         if isinstance(error, Gone):
             self._must_list = True
             return self._vain <= 1
@@ -250,6 +254,7 @@ class Informer:
             self._poisoned += 1
             self._must_list = self._must_list or self._poisoned >= _POISONED_TRIES
         elif isinstance(error, Throttled):
+            # No list: a server under load that every informer lists from stays under load.
             self._must_probe = True  # it answers, but who knows which server it is
         else:
             self._must_list = True

@@ -84,16 +84,27 @@ def _malformed(schema: Any, path: str) -> list[FieldError]:
     ]
     if errors:
         return errors
-    children = [(f".{key}", schema[key]) for key in _SCHEMAS if schema.get(key) is not None]
-    if isinstance(schema.get("items"), list):
-        children = [(at, child) for at, child in children if at != ".items"]
+    return [error for at, child in _below(schema) for error in _malformed(child, f"{path}{at}")]
+
+
+def _below(schema: Schema) -> Iterator[tuple[str, Any]]:
+    """Yield the paths of all that should be schemas right below a schema, and what is there.
+
+    A list of `items` and a boolean `additionalProperties` are no schemas, but legal in OpenAPI: other checks report
+    them.
+    """
+    for key in _SCHEMAS:
+        child = schema.get(key)
+        if child is not None and not (key == "items" and isinstance(child, list)):
+            yield f".{key}", child
     if not isinstance(schema.get("additionalProperties"), bool | None):
-        children.append((".additionalProperties", schema["additionalProperties"]))
+        yield ".additionalProperties", schema["additionalProperties"]
     for key in _SCHEMA_MAPS:
-        children += [(f".{key}[{name}]", child) for name, child in (schema.get(key) or {}).items()]
+        for name, child in (schema.get(key) or {}).items():
+            yield f".{key}[{name}]", child
     for key in _COMPOSITIONS:
-        children += [(f".{key}[{index}]", child) for index, child in enumerate(schema.get(key) or ())]
-    return [error for at, child in children for error in _malformed(child, f"{path}{at}")]
+        for index, child in enumerate(schema.get(key) or ()):
+            yield f".{key}[{index}]", child
 
 
 def _is_unsupported(schema: Schema) -> bool:
@@ -164,24 +175,31 @@ def _metadata(schema: Schema, level: str, path: str) -> Iterator[FieldError]:
     embedded = bool(schema.get("x-kubernetes-embedded-resource"))
     properties = schema.get("properties") or {}
     if level == "root" or embedded:
-        for name, wanted in (("kind", "string"), ("apiVersion", "string"), ("metadata", "object")):
-            found = properties.get(name)
-            if found is not None and (found.get("type") or "") != wanted:
-                yield invalid(f"{path}.properties[{name}].type", found.get("type") or "", f"must be {wanted}")
-    if level == "root" and "metadata" in properties:
-        metadata = properties["metadata"]
-        named = set(metadata.get("properties") or {})
-        allowed = {"type", "default", "properties"} if named <= {"name", "generateName"} else {"type", "default"}
-        if any(value not in (None, "", {}, [], False) for key, value in metadata.items() if key not in allowed):
-            yield forbidden(
-                f"{path}.properties[metadata]",
-                "must not specify anything other than name and generateName, but metadata is implicitly specified",
-            )
+        yield from _types_of_object_fields(properties, path)
+    if level == "root" and _says_more_than_names(properties.get("metadata") or {}):
+        yield forbidden(
+            f"{path}.properties[metadata]",
+            "must not specify anything other than name and generateName, but metadata is implicitly specified",
+        )
     if embedded and not schema.get("x-kubernetes-preserve-unknown-fields") and not properties:
         yield required(
             f"{path}.properties",
             "must not be empty if x-kubernetes-embedded-resource is true without x-kubernetes-preserve-unknown-fields",
         )
+
+
+def _types_of_object_fields(properties: Schema, path: str) -> Iterator[FieldError]:
+    for name, wanted in (("kind", "string"), ("apiVersion", "string"), ("metadata", "object")):
+        found = properties.get(name)
+        if found is not None and (type_ := found.get("type") or "") != wanted:
+            yield invalid(f"{path}.properties[{name}].type", type_, f"must be {wanted}")
+
+
+def _says_more_than_names(metadata: Schema) -> bool:
+    """Return whether a schema restricts metadata beyond the two fields that a definition may restrict."""
+    named = set(metadata.get("properties") or {})
+    allowed = {"type", "default", "properties"} if named <= {"name", "generateName"} else {"type", "default"}
+    return not _set_keywords(metadata).keys() <= allowed
 
 
 def _is_int_or_string(schema: Schema) -> bool:

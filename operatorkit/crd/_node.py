@@ -181,6 +181,8 @@ def _as_float64(bound: Any) -> Any:
 
     One that is rounded out of the range of int64 rejects every value.
     """
+    # Go decodes JSON numbers of a schema into *float64 (apiextensions v1.JSONSchemaProps), whose
+    # mantissa has 53 bits; Python keeps integers exact, so the loss is made here.
     if not isinstance(bound, int) or abs(bound) >= 2**1023:
         return bound
     rounded = float(bound)

@@ -62,6 +62,8 @@ class Subject:
 
     def take(self, now: float, limits: FloodLimits) -> bool:
         """Take a token out of the bucket, if there is one."""
+        # The spam filter of client-go's EventCorrelator: a burst of 25 for each subject, then one in 300 s.
+        # https://pkg.go.dev/k8s.io/client-go/tools/record#CorrelatorOptions
         self.tokens = min(limits.burst, self.tokens + (now - self.at) / limits.refill.total_seconds())
         self.at = now
         if self.tokens < 1:
@@ -71,6 +73,8 @@ class Subject:
 
     def combines(self, notice: Notice, key: str, now: float, limits: FloodLimits) -> bool:
         """Say whether `key` comes when its reason has had `combine_at` - 1 other keys of late."""
+        # Its aggregator: from the tenth distinct message of one reason within ten minutes, one combined
+        # Event. Messages that differ by a time or a number only share a `key`.
         window = limits.combine_within.total_seconds()
         slot = (notice.type, notice.reason)
         recent = {seen: at for seen, at in self.recent.get(slot, {}).items() if now - at <= window}
