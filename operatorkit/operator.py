@@ -21,9 +21,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Generic, Literal, Protocol, TypeVar, Unpack, get_args
 
+from operatorkit.cluster import ClusterAPI
 from operatorkit.cluster.managed_fields import CLIENT_SIDE_APPLY
 from operatorkit.context import Context, Reader
 from operatorkit.errors import DefinitionError, InvalidObject
+from operatorkit.events import EventRecorder
 from operatorkit.names import DNS_LABEL_MAX_LENGTH, ApiResource, ObjectKey, dns_label_error
 from operatorkit.resource import Resource, api_resource_of, read
 from operatorkit.settings import Settings
@@ -46,9 +48,11 @@ __all__ = [
     "Need",
     "Operator",
     "Predicate",
+    "ReadingMutateFunction",
     "ReadingValidateFunction",
     "ReconcileFunction",
     "Reconciler",
+    "RecordingValidateFunction",
     "Requeue",
     "ValidateFunction",
     "Watch",
@@ -76,8 +80,37 @@ class ReadingValidateFunction(Protocol[T_contra]):
         """Return the decision."""
 
 
-ValidateFunction = Callable[[T, T | None, AdmissionRequest], Awaitable[Allowed | Denied]] | ReadingValidateFunction[T]
-MutateFunction = Callable[[T, AdmissionRequest], Awaitable[Mutated[T] | Allowed | Denied]]
+class RecordingValidateFunction(Protocol[T_contra]):
+    """A validate function that also takes the caches, the recorder of Events and the cluster, each by its name."""
+
+    def __call__(
+        self,
+        new: T_contra,
+        old: T_contra | None,
+        request: AdmissionRequest,
+        *,
+        reader: Reader,
+        events: EventRecorder,
+        api: ClusterAPI,
+    ) -> Awaitable[Allowed | Denied]:
+        """Return the decision."""
+
+
+class ReadingMutateFunction(Protocol[T]):
+    """A mutate function that also takes the operator's caches, as a keyword argument named `reader`."""
+
+    def __call__(
+        self, obj: T, request: AdmissionRequest, *, reader: Reader
+    ) -> Awaitable[Mutated[T] | Allowed | Denied]:
+        """Return the decision."""
+
+
+ValidateFunction = (
+    Callable[[T, T | None, AdmissionRequest], Awaitable[Allowed | Denied]]
+    | ReadingValidateFunction[T]
+    | RecordingValidateFunction[T]
+)
+MutateFunction = Callable[[T, AdmissionRequest], Awaitable[Mutated[T] | Allowed | Denied]] | ReadingMutateFunction[T]
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,7 +324,9 @@ class Operator:
         It is called with the object as it would be stored, as it is now (None when it is new, or not to be read as the
         class), and the request. With "DELETE" among `operations`, the first is None for deletions. It must be quick,
         and must not write. A function with an argument `reader` also gets the operator's caches, which are filled
-        before the first request: declare the kinds with `reads`. The other options are those of `Webhook`.
+        before the first request: declare the kinds with `reads`. With `events` and `api` it gets the recorder of Events
+        and the cluster: it leaves both alone when `request.dry_run`, and says `side_effects="NoneOnDryRun"`. The other
+        options are those of `Webhook`.
 
         Raises DefinitionError: the function is not `async def`, the kind has such a function already, or an option
         cannot be what it is.
@@ -315,7 +350,8 @@ class Operator:
 
         It is called with the object and the request, and returns `Mutated(obj)`, Allowed (nothing changes), or Denied.
         It must give the same when it is called again with its own answer: with `reinvocation`, the API server does
-        that when another webhook changed the object meanwhile. The other options are those of `Webhook`.
+        that when another webhook changed the object meanwhile. Arguments `reader`, `events` and `api` are given as to
+        `validate`. The other options are those of `Webhook`.
 
         Raises DefinitionError, as `validate` does.
         """

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from operatorkit.crd._node import Node
-from operatorkit.crd.faults import FieldError, invalid, required
+from operatorkit.crd.field_errors import FieldError, invalid, required
 from operatorkit.names import DNS_1035_LABEL_PATTERN, dns_label_error
 
 __all__ = ["embedded_errors"]

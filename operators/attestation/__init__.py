@@ -7,6 +7,8 @@ What does not: how operators run (`operatorkit`), and making signatures (gpg and
     server      the metadata server: the Grafeas API  signatures from bytes to a verified statement
     workloads   which images an object has            policy     which attestations they need: the decision
     facts       attestations, looked up and verified  memory     those of a second ago
+    exceptions  what they excuse                  breakglass  who may make one, and the record of its use
+    owners      whom Events are about             external    kinds of others that admission covers
     observe     from objects to the decision's values
     admission   which requests are judged             reconcile  what authorities and policies are worth
     cli         operatorkit attest                    reasons    the words of conditions
@@ -25,6 +27,8 @@ from operators.attestation.api import (
     ClusterImagePolicy,
     GrafeasServer,
     ImagePolicy,
+    ImagePolicyException,
+    ImageRevocation,
 )
 from operators.attestation.app import app
 
@@ -34,5 +38,7 @@ __all__ = [
     "ClusterImagePolicy",
     "GrafeasServer",
     "ImagePolicy",
+    "ImagePolicyException",
+    "ImageRevocation",
     "app",
 ]

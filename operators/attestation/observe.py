@@ -19,11 +19,22 @@ from operators.attestation.api import (
     ClusterImagePolicy,
     GrafeasServer,
     ImagePolicy,
+    ImagePolicyException,
+    ImageRevocation,
 )
-from operators.attestation.policy import Authority, AuthorityKey, Policy
+from operators.attestation.exceptions import PolicyException
+from operators.attestation.policy import Authority, AuthorityKey, Policy, Revocations
 from operators.attestation.signatures import VerificationKey
 
-__all__ = ["authorities_for", "authority_of", "policies_for", "policy_of", "servers"]
+__all__ = [
+    "authorities_for",
+    "authority_of",
+    "exceptions_for",
+    "policies_for",
+    "policy_of",
+    "revocations",
+    "servers",
+]
 
 
 def policies_for(namespace: str, reader: ObjectReader) -> list[Policy]:
@@ -42,6 +53,31 @@ def authorities_for(namespace: str, reader: ObjectReader) -> dict[AuthorityKey, 
         *reader.list(AttestationAuthority, namespace=namespace),
     ]
     return {authority.key: authority for authority in map(authority_of, found)}
+
+
+def exceptions_for(namespace: str, reader: ObjectReader) -> list[PolicyException]:
+    """Return the exceptions of a namespace."""
+    return [
+        PolicyException(
+            name=one.metadata.name,
+            digests=frozenset(one.spec.digests),
+            reason=one.spec.reason,
+            expires=one.spec.expires,
+            uses_left=one.spec.max_uses - len(one.status.uses),
+        )
+        for one in reader.list(ImagePolicyException, namespace=namespace)
+    ]
+
+
+def revocations(reader: ObjectReader) -> Revocations:
+    """Return what is revoked."""
+    found = [
+        (one.spec, f"{one.spec.reason} (ImageRevocation {one.metadata.name})") for one in reader.list(ImageRevocation)
+    ]
+    return Revocations(
+        digests={spec.digest: why for spec, why in found if spec.digest is not None},
+        keys={spec.key_fingerprint.lower(): why for spec, why in found if spec.key_fingerprint is not None},
+    )
 
 
 def servers(reader: ObjectReader) -> dict[str, GrafeasServer]:

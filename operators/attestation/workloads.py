@@ -15,6 +15,7 @@ __all__ = ["ImageUse", "images_in"]
 
 _TEMPLATES = {
     "Pod": ("spec",),
+    "PodTemplate": ("template", "spec"),
     "CronJob": ("spec", "jobTemplate", "spec", "template", "spec"),
 }
 _TEMPLATE = ("spec", "template", "spec")

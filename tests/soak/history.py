@@ -24,6 +24,7 @@ from operatorkit.cluster._jitter import JITTER
 from operatorkit.controlplane.embedded import EmbeddedServer
 from operatorkit.errors import AlreadyExists
 from operatorkit.testing.cluster import RecordingCluster
+from operatorkit.testing.quiescence import wait_until_idle
 from soak.library import CONFIG_MAPS, Hall, Journal, Rule, StoredShelf, Traits, faults_of, operator
 from soak.network import Faults, Network
 from soak.users import NAMESPACES, Users
@@ -219,7 +220,7 @@ async def _at_rest(process: _Process, history: History) -> None:
     try:
         async with asyncio.timeout(_LONG_SECONDS):
             await asyncio.sleep(_LONG_SECONDS / 2)  # whatever waits for time to pass
-            await process.engine.settled()
+            await wait_until_idle(process.engine)
     except TimeoutError:
         history.wrong.append("it does not settle")
 

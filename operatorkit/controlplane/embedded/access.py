@@ -12,13 +12,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from operatorkit.controlplane.embedded.address import Address
-from operatorkit.controlplane.embedded.authn import Authenticator, User
+from operatorkit.controlplane.embedded.authn import Authenticator
 from operatorkit.controlplane.embedded.escalation import Escalation
-from operatorkit.controlplane.embedded.options import Fault
 from operatorkit.controlplane.embedded.rbac import Attributes, Authorizer, forbidden_message
 from operatorkit.controlplane.embedded.registry import Registry, Served
+from operatorkit.controlplane.embedded.request.user import User
 from operatorkit.controlplane.embedded.status import ApiError, bad_request, invalid
 from operatorkit.controlplane.embedded.storage import Storage
+from operatorkit.crd.field_errors import FieldError
 
 __all__ = ["REVIEWS", "Access"]
 
@@ -159,7 +160,7 @@ class Access:
 
     @staticmethod
     def _invalid(obj: Object, path: str, text: str) -> ApiError:
-        return invalid("authorization.k8s.io", obj.get("kind", ""), "", [Fault(path, "FieldValueInvalid", text)])
+        return invalid("authorization.k8s.io", obj.get("kind", ""), "", [FieldError(path, "FieldValueInvalid", text)])
 
     def _rules(self, user: User, namespace: str) -> Object:
         resources, urls = self._rules_for(user, namespace)

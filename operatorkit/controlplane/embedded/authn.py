@@ -7,34 +7,14 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
+from operatorkit.controlplane.embedded.request.user import ANONYMOUS, User
 from operatorkit.controlplane.embedded.status import unauthorized
 
-__all__ = ["ADMIN_GROUP", "ANONYMOUS", "Authenticator", "User", "user_of_certificate"]
+__all__ = ["ADMIN_GROUP", "Authenticator", "user_of_certificate"]
 
 ADMIN_GROUP = "system:masters"
-_AUTHENTICATED = "system:authenticated"
-
-
-@dataclass(frozen=True, slots=True)
-class User:
-    """Somebody, as RBAC knows them."""
-
-    name: str
-    groups: tuple[str, ...] = ()
-    uid: str = ""
-    extra: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-
-    def authenticated(self) -> User:
-        """Return the same user with the group of all who proved who they are."""
-        if _AUTHENTICATED in self.groups:
-            return self
-        return User(self.name, (*self.groups, _AUTHENTICATED), self.uid, self.extra)
-
-
-ANONYMOUS = User("system:anonymous", ("system:unauthenticated",))
 
 
 def user_of_certificate(certificate: Mapping[str, Any]) -> User | None:

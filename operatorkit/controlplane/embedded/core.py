@@ -30,4 +30,4 @@ class Core:
         self.writer: Writer = Writer(self.storage, self.registry, clock)
         self.deleter: Deleter = Deleter(self.storage, clock)
         self.webhooks: Webhooks = Webhooks(self.storage, self.registry)
-        self.crds: CrdController = CrdController(self)
+        self.crds: CrdController = CrdController(self.storage, self.registry, self.deleter, clock)

@@ -13,11 +13,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from operatorkit.controlplane.embedded.options import Fault
+from operatorkit.crd.field_errors import FieldErrors, invalid, not_supported, required
 from operatorkit.crd.structural import Structural
 from operatorkit.names import DNS_1035_LABEL_PATTERN, dns_label_error
 
-__all__ = ["default_crd", "faults_of_crd", "warnings_of_crd"]
+__all__ = ["default_crd", "validate_crd", "warnings_of_crd"]
 
 Object = dict[str, Any]
 
@@ -46,28 +46,19 @@ def default_crd(obj: Object) -> None:
         spec["conversion"] = {"strategy": "None"}
 
 
-def _required(path: str, text: str = "") -> Fault:
-    return Fault(path, "FieldValueRequired", f"Required value{f': {text}' if text else ''}")
-
-
-def _invalid(path: str, value: str, text: str) -> Fault:
-    return Fault(path, "FieldValueInvalid", f"Invalid value: {value}: {text}")
-
-
-def faults_of_crd(obj: Mapping[str, Any], old: Mapping[str, Any] | None) -> Iterable[Fault]:
+def validate_crd(obj: Mapping[str, Any], old: Mapping[str, Any] | None) -> FieldErrors:
     """Return what is wrong with a CRD."""
     spec = obj.get("spec") or {}
     names = spec.get("names") or {}
     name, expected = obj["metadata"].get("name", ""), f"{names.get('plural', '')}.{spec.get('group', '')}"
     if name != expected:
-        yield _invalid("metadata.name", f'"{name}"', 'must be spec.names.plural+"."+spec.group')
+        yield invalid("metadata.name", name, 'must be spec.names.plural+"."+spec.group')
     yield from _group_faults(spec.get("group", ""))
     if spec.get("scope") not in {"Namespaced", "Cluster"}:
         if not spec.get("scope"):
-            yield _required("spec.scope")
+            yield required("spec.scope")
         else:
-            text = f'Unsupported value: "{spec["scope"]}": supported values: "Cluster", "Namespaced"'
-            yield Fault("spec.scope", "FieldValueNotSupported", text)
+            yield not_supported("spec.scope", spec["scope"], ("Cluster", "Namespaced"))
     yield from _version_faults(spec.get("versions") or ())
     yield from _name_faults(names)
     yield from _schema_faults(spec)
@@ -75,54 +66,54 @@ def faults_of_crd(obj: Mapping[str, Any], old: Mapping[str, Any] | None) -> Iter
     yield from _approval_faults(obj, old)
     if spec.get("preserveUnknownFields") and not (old or {}).get("spec", {}).get("preserveUnknownFields"):
         text = "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead"
-        yield _invalid("spec.preserveUnknownFields", "true", text)
+        yield invalid("spec.preserveUnknownFields", True, text)
     if old is not None:
         yield from _update_faults(spec, old)
 
 
-def _group_faults(group: str) -> Iterable[Fault]:
+def _group_faults(group: str) -> FieldErrors:
     if not group:
-        yield _required("spec.group")
+        yield required("spec.group")
     elif "." not in group:
-        yield _invalid("spec.group", f'"{group}"', "should be a domain with at least one dot")
+        yield invalid("spec.group", group, "should be a domain with at least one dot")
 
 
-def _version_faults(versions: Sequence[Mapping[str, Any]]) -> Iterable[Fault]:
+def _version_faults(versions: Sequence[Mapping[str, Any]]) -> FieldErrors:
     storage = [it["name"] for it in versions if it.get("storage")]
     for index, version in enumerate(versions):
         path = f"spec.versions[{index}]"
         if not re.fullmatch(DNS_1035_LABEL_PATTERN, version.get("name", "")):
-            yield _invalid(f"{path}.name", f'"{version.get("name", "")}"', _LABEL_TEXT)
+            yield invalid(f"{path}.name", version.get("name", ""), _LABEL_TEXT)
         if not (version.get("schema") or {}).get("openAPIV3Schema"):
-            yield _required(f"{path}.schema.openAPIV3Schema", "schemas are required")
+            yield required(f"{path}.schema.openAPIV3Schema", "schemas are required")
     repeated = [name for name, count in Counter(it["name"] for it in versions).items() if count > 1]
     if repeated:
-        yield _invalid("spec.versions", f'"{repeated[0]}"', "must contain unique version names")
+        yield invalid("spec.versions", repeated[0], "must contain unique version names")
     if len(storage) != 1:
-        yield _invalid("spec.versions", "null" if not versions else "[]", _ONE_STORAGE)
+        yield invalid("spec.versions", [] if versions else None, _ONE_STORAGE)
 
 
 _ONE_STORAGE = "must have exactly one version marked as storage version"
 
 
-def _name_faults(names: Mapping[str, Any]) -> Iterable[Fault]:
+def _name_faults(names: Mapping[str, Any]) -> FieldErrors:
     for field, mixed_case in (("plural", False), ("singular", False), ("kind", True), ("listKind", True)):
         path = f"spec.names.{field}"
         value = names.get(field, "")
         if not value:
-            yield _required(path)
+            yield required(path)
         elif not re.fullmatch(DNS_1035_LABEL_PATTERN, value.lower() if mixed_case else value):
             text = f"may have mixed case, but should otherwise match: {_LABEL_TEXT}" if mixed_case else _LABEL_TEXT
-            yield _invalid(path, f'"{value}"', text)
+            yield invalid(path, value, text)
     for index, short in enumerate(names.get("shortNames") or ()):
         if dns_label_error(short) or not short[0].isalpha():
-            yield _invalid(f"spec.names.shortNames[{index}]", f'"{short}"', _LABEL_TEXT)
+            yield invalid(f"spec.names.shortNames[{index}]", short, _LABEL_TEXT)
     if names.get("kind") and names.get("kind") == names.get("listKind"):
         text = "kind and listKind may not be the same"
-        yield _invalid("spec.names.listKind", f'"{names["listKind"]}"', text)
+        yield invalid("spec.names.listKind", names["listKind"], text)
 
 
-def _schema_faults(spec: Mapping[str, Any]) -> Iterable[Fault]:
+def _schema_faults(spec: Mapping[str, Any]) -> FieldErrors:
     versions = spec.get("versions") or ()
     schemas = [(it.get("schema") or {}).get("openAPIV3Schema") for it in versions]
     same = all(it == schemas[0] for it in schemas)
@@ -130,8 +121,7 @@ def _schema_faults(spec: Mapping[str, Any]) -> Iterable[Fault]:
         if not schema:
             continue
         path = "spec.validation" if same else f"spec.versions[{index}].schema"
-        for error in Structural(schema).check(f"{path}.openAPIV3Schema"):
-            yield Fault(error.path, error.reason, error.message)
+        yield from Structural(schema).check(f"{path}.openAPIV3Schema")
         if same:
             return
 
@@ -139,7 +129,7 @@ def _schema_faults(spec: Mapping[str, Any]) -> Iterable[Fault]:
 _COLUMN_TYPES = ("boolean", "date", "integer", "number", "string")
 
 
-def _presentation_faults(versions: Sequence[Mapping[str, Any]]) -> Iterable[Fault]:
+def _presentation_faults(versions: Sequence[Mapping[str, Any]]) -> FieldErrors:
     """Check columns, selectable fields and scale; what all versions have in common is named as if it stood in spec."""
     for part, check in (
         ("additionalPrinterColumns", _column_faults),
@@ -152,37 +142,37 @@ def _presentation_faults(versions: Sequence[Mapping[str, Any]]) -> Iterable[Faul
             yield from check(version.get(part), path)
 
 
-def _path_faults(path: str, value: str, below: str = "") -> Iterable[Fault]:
+def _path_faults(path: str, value: str, below: str = "") -> FieldErrors:
     if not value:
-        yield _required(path)
+        yield required(path)
     elif not value.startswith("."):
-        yield _invalid(path, f'"{value}"', "must be a simple json path starting with .")
+        yield invalid(path, value, "must be a simple json path starting with .")
     elif below and not value.startswith(f"{below}."):
-        yield _invalid(path, f'"{value}"', f"should be a json path under {below}")
+        yield invalid(path, value, f"should be a json path under {below}")
 
 
-def _column_faults(columns: Any, path: str) -> Iterable[Fault]:
+def _column_faults(columns: Any, path: str) -> FieldErrors:
     for index, column in enumerate(columns or ()):
         here = f"{path}[{index}]"
         if not column.get("name"):
-            yield _required(f"{here}.name")
+            yield required(f"{here}.name")
         if column.get("type") not in _COLUMN_TYPES:
             text = f"must be one of {','.join(_COLUMN_TYPES)}"
             type_ = column.get("type")
-            yield _invalid(f"{here}.type", f'"{type_}"', text) if type_ else _required(f"{here}.type", text)
+            yield invalid(f"{here}.type", type_, text) if type_ else required(f"{here}.type", text)
         yield from _path_faults(f"{here}.JSONPath", column.get("jsonPath", ""))
 
 
-def _selectable_faults(fields: Any, path: str) -> Iterable[Fault]:
+def _selectable_faults(fields: Any, path: str) -> FieldErrors:
     for index, field in enumerate(fields or ()):
         here, value = f"{path}[{index}].jsonPath", field.get("jsonPath", "")
         if not value:
-            yield _required(here)
+            yield required(here)
         elif not re.fullmatch(r"(\.[A-Za-z_][A-Za-z0-9_-]*)+", value):
-            yield _invalid(here, f'"{value}"', "is an invalid path: it must name one field, for example .spec.colour")
+            yield invalid(here, value, "is an invalid path: it must name one field, for example .spec.colour")
 
 
-def _scale_faults(subresources: Any, path: str) -> Iterable[Fault]:
+def _scale_faults(subresources: Any, path: str) -> FieldErrors:
     scale = (subresources or {}).get("scale")
     if scale is not None:
         yield from _path_faults(f"{path}.scale.specReplicasPath", scale.get("specReplicasPath", ""), ".spec")
@@ -197,7 +187,7 @@ def _approval(obj: Mapping[str, Any]) -> str:
     return "said" if value.startswith(("unapproved", "http://", "https://")) else "invalid"
 
 
-def _approval_faults(obj: Mapping[str, Any], old: Mapping[str, Any] | None) -> Iterable[Fault]:
+def _approval_faults(obj: Mapping[str, Any], old: Mapping[str, Any] | None) -> FieldErrors:
     """Keep Kubernetes' own groups for Kubernetes' own kinds."""
     group = (obj.get("spec") or {}).get("group", "")
     if not f".{group}".endswith((".k8s.io", ".kubernetes.io")) or (
@@ -208,14 +198,14 @@ def _approval_faults(obj: Mapping[str, Any], old: Mapping[str, Any] | None) -> I
     text = f'protected groups must have approval annotation "{_API_APPROVED}"'
     match _approval(obj):
         case "missing":
-            yield _required(path, f"{text}, {source}")
+            yield required(path, f"{text}, {source}")
         case "invalid":
             value = obj["metadata"]["annotations"][_API_APPROVED]
             text += f' with either a URL or a reason starting with "unapproved", {source}'
-            yield _invalid(path, f'"{value}"', text)
+            yield invalid(path, value, text)
 
 
-def _update_faults(spec: Mapping[str, Any], old: Mapping[str, Any]) -> Iterable[Fault]:
+def _update_faults(spec: Mapping[str, Any], old: Mapping[str, Any]) -> FieldErrors:
     before = old["spec"]
     immutable = (
         ("group", spec.get("group"), before["group"]),
@@ -229,14 +219,14 @@ def _update_faults(spec: Mapping[str, Any], old: Mapping[str, Any]) -> Iterable[
     )
     for field, now, then in immutable:
         if now != then and (established or field in {"group", "names.plural"}):
-            yield _invalid(f"spec.{field}", f'"{now}"', "field is immutable")
+            yield invalid(f"spec.{field}", now, "field is immutable")
     names = [it["name"] for it in spec.get("versions") or ()]
     for index, stored in enumerate((old.get("status") or {}).get("storedVersions") or ()):
         if stored not in names:
             text = f"missing from spec.versions; {stored} was previously a storage version, and must remain in "
             text += "spec.versions until a storage migration ensures no data remains persisted in " + stored
             text += f" and removes {stored} from status.storedVersions"
-            yield _invalid(f"status.storedVersions[{index}]", f'"{stored}"', text)
+            yield invalid(f"status.storedVersions[{index}]", stored, text)
 
 
 def warnings_of_crd(obj: Mapping[str, Any]) -> Iterable[str]:

@@ -14,18 +14,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from operatorkit.clock import format_time
+from operatorkit.clock import Clock, format_time
 from operatorkit.controlplane.embedded.custom import CustomStrategy
+from operatorkit.controlplane.embedded.deleting import Deleter
 from operatorkit.controlplane.embedded.options import DeleteOptions
-from operatorkit.controlplane.embedded.registry import Served, Subresource, envelope, version_order
-from operatorkit.controlplane.embedded.storage import Change, Record
+from operatorkit.controlplane.embedded.registry import Registry, Served, Subresource, envelope, version_order
+from operatorkit.controlplane.embedded.storage import Change, Record, Storage
 from operatorkit.names import GroupVersionKind
 from operatorkit.transitions import set_json_condition
-
-if TYPE_CHECKING:
-    from operatorkit.controlplane.embedded.core import Core
 
 __all__ = ["CLEANUP_FINALIZER", "CRDS", "CrdController"]
 
@@ -41,9 +39,12 @@ _log = logging.getLogger(__name__)
 class CrdController:
     """Keeps the registry in step with the CRDs."""
 
-    def __init__(self, core: Core) -> None:
-        self._core = core
-        self._collection = core.storage.collection(CRDS)
+    def __init__(self, storage: Storage, registry: Registry, deleter: Deleter, clock: Clock) -> None:
+        self._storage = storage
+        self._registry = registry
+        self._deleter = deleter
+        self._clock = clock
+        self._collection = storage.collection(CRDS)
         self._served: dict[str, list[Served]] = {}
         self._due: set[str] = set()
         self._unsubscribes = [self._collection.subscribe(self._on_change)]
@@ -90,7 +91,7 @@ class CrdController:
         status = self._status(crd)
         if status != crd.get("status"):
             crd["status"] = status
-            self._core.storage.put(self._collection, crd, record)
+            self._storage.put(self._collection, crd, record)
         if _condition(status, "Established") == "True":
             self._serve(name, crd)
 
@@ -164,7 +165,7 @@ class CrdController:
 
     def _set(self, conditions: list[Object], type_: str, status: str, reason: str, message: str) -> None:
         condition = {"type": type_, "status": status, "reason": reason, "message": message}
-        set_json_condition(conditions, condition, now=format_time(self._core.clock.now()))
+        set_json_condition(conditions, condition, now=format_time(self._clock.now()))
 
     # ---------------------------------------------------------------------------------------------------------- serving
 
@@ -179,16 +180,16 @@ class CrdController:
         after = list(_served_versions(crd))
         for served in before:
             if all((served.version, served.plural) != (it.version, it.plural) for it in after):
-                self._core.registry.remove(served)
+                self._registry.remove(served)
         for served in after:
-            self._core.registry.add(served)
+            self._registry.add(served)
         self._served[name] = after
         self._end_watches(before)
 
     def _withdraw(self, name: str) -> None:
         withdrawn = self._served.pop(name, [])
         for served in withdrawn:
-            self._core.registry.remove(served)
+            self._registry.remove(served)
         self._end_watches(withdrawn)
         if (unsubscribe := self._emptying.pop(name, None)) is not None:
             unsubscribe()
@@ -196,7 +197,7 @@ class CrdController:
     def _end_watches(self, before: Iterable[Served]) -> None:
         """End the watches of what is served no longer, or by another schema: clients begin again, and see the new."""
         for collection in {it.collection for it in before}:
-            self._core.storage.collection(collection).end()
+            self._storage.collection(collection).end()
 
     # --------------------------------------------------------------------------------------------------------- emptying
 
@@ -209,7 +210,7 @@ class CrdController:
         self._set(conditions, "Terminating", "True", "InstanceDeletionInProgress", text)
         if conditions != (crd.get("status") or {}).get("conditions"):
             crd.setdefault("status", {})["conditions"] = conditions
-            record = self._core.storage.put(self._collection, crd, record)
+            record = self._storage.put(self._collection, crd, record)
         served = next(iter(self._served.get(name, ())), None)
         if served is not None and not self._delete_objects(name, served):
             return
@@ -218,16 +219,16 @@ class CrdController:
         if not finalizers:
             del crd["metadata"]["finalizers"]
         self._set(conditions, "Terminating", "False", "InstanceDeletionCompleted", "removed all instances")
-        record = self._core.storage.put(self._collection, crd, record)
+        record = self._storage.put(self._collection, crd, record)
         if not finalizers:
-            self._core.storage.remove(self._collection, record)
+            self._storage.remove(self._collection, record)
 
     def _delete_objects(self, name: str, served: Served) -> bool:
         """Delete a CRD's objects; return whether all are gone. Asked again when one more goes."""
-        collection = self._core.storage.collection(served.collection)
+        collection = self._storage.collection(served.collection)
         for record in list(collection.records.values()):
             if b'"deletionTimestamp"' not in record.body:
-                self._core.deleter.delete(served, record.namespace, record.name, DeleteOptions())
+                self._deleter.delete(served, record.namespace, record.name, DeleteOptions())
         if not collection.records:
             return True
         if name not in self._emptying:

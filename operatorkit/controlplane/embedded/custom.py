@@ -13,8 +13,9 @@ from operatorkit.controlplane.embedded import metadata
 from operatorkit.controlplane.embedded.builtin import strategy as rules
 from operatorkit.controlplane.embedded.golang import numbers, shown, type_name
 from operatorkit.controlplane.embedded.jsonpath import JSONPath
-from operatorkit.controlplane.embedded.options import Fault
-from operatorkit.controlplane.embedded.status import FieldFault, bad_request, invalid
+from operatorkit.controlplane.embedded.status import bad_request, invalid
+from operatorkit.crd import field_errors
+from operatorkit.crd.field_errors import FieldError, FieldErrors
 from operatorkit.crd.structural import Structural
 from operatorkit.names import GroupVersionKind
 
@@ -64,7 +65,7 @@ class CustomStrategy:
         return found
 
     def decode(self, obj: Object, *, validation: str, warnings: list[str]) -> Object:
-        """Return a request's object without what the schema does not have, and with the schema's defaults."""
+        """Return a request's object without what the schema does not have, and with the schema's deerrors."""
         duplicates = list(_duplicates(obj, "")) if validation != "Ignore" else []
         unknown: list[str] = []
         numbers(obj)
@@ -103,21 +104,21 @@ class CustomStrategy:
     def allocate(self, obj: Object, others: Callable[[], Iterable[Object]]) -> None:
         """Do nothing: nothing of a custom resource is unique but its name."""
 
-    def validate(self, obj: Object, old: Object | None, subresource: str) -> Sequence[FieldFault]:
-        """Return the faults of an object. Raises `ApiError` (422), which names no other fault, for another kind."""
+    def validate(self, obj: Object, old: Object | None, subresource: str) -> Sequence[FieldError]:
+        """Return the errors of an object. Raises `ApiError` (422), which names no other fault, for another kind."""
         self._require_kind(obj)
-        faults: list[FieldFault] = list(metadata.faults(obj, old, namespaced=self._namespaced))
+        errors: list[FieldError] = list(metadata.validate(obj, old, namespaced=self._namespaced))
         if subresource == "status":
-            faults += self._scale_faults(obj, "statusReplicasPath")
+            errors += self._scale_errors(obj, "statusReplicasPath")
             part = self._structural.part("status")
             before = None if old is None else old.get("status")
             if part is None or "status" not in obj:
-                return faults
-            return [*faults, *part.validate(obj["status"], before, prefix="status")]
-        faults += self._structural.validate(obj, old)
-        return [*faults, *self._scale_faults(obj, "specReplicasPath", "statusReplicasPath")]
+                return errors
+            return [*errors, *part.validate(obj["status"], before, prefix="status")]
+        errors += self._structural.validate(obj, old)
+        return [*errors, *self._scale_errors(obj, "specReplicasPath", "statusReplicasPath")]
 
-    def _scale_faults(self, obj: Object, *fields: str) -> Iterable[Fault]:
+    def _scale_errors(self, obj: Object, *fields: str) -> FieldErrors:
         """Return what is wrong with the numbers that the scale subresource shows."""
         for path in (self._scale[it] for it in fields if it in self._scale):
             found = JSONPath(path).find(obj)
@@ -126,23 +127,23 @@ class CustomStrategy:
             value = found[0]
             if not isinstance(value, int) or isinstance(value, bool):
                 what = f"{shown(value)} is of the type {type_name(value)}, expected int64"
-                yield Fault(path, "FieldValueInvalid", f"Invalid value: 0: {path} accessor error: {what}")
+                yield field_errors.invalid(path, 0, f"{path} accessor error: {what}")
             elif value < 0:
-                yield Fault(path, "FieldValueInvalid", f"Invalid value: {value}: should be a non-negative integer")
+                yield field_errors.invalid(path, value, "should be a non-negative integer")
             elif value > _REPLICAS_MAX:
-                text = f"Invalid value: {value}: should be less than or equal to {_REPLICAS_MAX}"
-                yield Fault(path, "FieldValueInvalid", text)
+                text = f"should be less than or equal to {_REPLICAS_MAX}"
+                yield field_errors.invalid(path, value, text)
 
     def _require_kind(self, obj: Object) -> None:
         given = GroupVersionKind.of(obj.get("apiVersion") or self._gvk.api_version, obj.get("kind") or self._gvk.kind)
         expected = {"apiVersion": (given.api_version, self._gvk.api_version), "kind": (given.kind, self._gvk.kind)}
-        faults = [
-            Fault(field, "FieldValueInvalid", f'Invalid value: "{found}": must be {due}')
+        errors = [
+            field_errors.invalid(field, found, f"must be {due}")
             for field, (found, due) in expected.items()
             if found != due
         ]
-        if faults:
-            raise invalid(given.group, given.kind, obj["metadata"].get("name", ""), faults)
+        if errors:
+            raise invalid(given.group, given.kind, obj["metadata"].get("name", ""), errors)
 
     def warnings(self, obj: Object, old: Object | None) -> Sequence[str]:
         """Return what the writer should be told, though the write is accepted."""

@@ -12,7 +12,8 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from operatorkit.controlplane.embedded.authn import ADMIN_GROUP, User
+from operatorkit.controlplane.embedded.authn import ADMIN_GROUP
+from operatorkit.controlplane.embedded.request.user import User
 from operatorkit.controlplane.embedded.status import forbidden, not_found
 from operatorkit.controlplane.embedded.storage import Storage, key_of
 

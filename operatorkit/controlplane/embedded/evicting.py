@@ -28,7 +28,7 @@ from operatorkit.controlplane.embedded.reading import read_one
 from operatorkit.controlplane.embedded.registry import Served
 from operatorkit.controlplane.embedded.selectors import selects
 from operatorkit.controlplane.embedded.status import ApiError, bad_request, forbidden, too_many_requests
-from operatorkit.controlplane.embedded.writing import Target
+from operatorkit.controlplane.embedded.writing import Target, WriteContext
 from operatorkit.names import GroupVersionKind
 from operatorkit.transitions import set_json_condition
 
@@ -125,7 +125,7 @@ class Evictions:
     async def _change(self, target: Target, change: Any, *, dry_run: bool = False) -> None:
         options = WriteOptions(field_manager="kube-apiserver", dry_run=dry_run)
         own = partial(self._core.owners.track, target.served, target.subresource, options)
-        await self._core.writer.change(target, change, options, own)
+        await self._core.writer.change(target, change, WriteContext(options=options), own)
 
 
 def _needs_no_budget(pod: Object) -> bool:

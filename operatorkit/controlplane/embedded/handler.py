@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -48,7 +49,7 @@ from operatorkit.controlplane.embedded.status import (
 from operatorkit.controlplane.embedded.storage import key_of
 from operatorkit.controlplane.embedded.subresources import Subresources
 from operatorkit.controlplane.embedded.watching import Watch
-from operatorkit.controlplane.embedded.writing import Ownership, Target, Written
+from operatorkit.controlplane.embedded.writing import Ownership, Target, WriteContext, Written
 from operatorkit.errors import ClusterError
 from operatorkit.names import GroupVersionKind
 
@@ -120,8 +121,8 @@ class ResourceHandler:
         address = request.address
         return Target(served, address.namespace if served.namespaced else "", address.name, address.subresource)
 
-    def _own(self, target: Target, options: WriteOptions) -> Ownership:
-        return partial(self._core.owners.track, target.served, target.subresource, options)
+    def _own(self, target: Target, context: WriteContext) -> Ownership:
+        return partial(self._core.owners.track, target.served, target.subresource, context.options)
 
     # ------------------------------------------------------------------------------------------------------------ reads
 
@@ -151,7 +152,7 @@ class ResourceHandler:
 
     # ----------------------------------------------------------------------------------------------------------- writes
 
-    def _options(self, request: Request, served: Served, kind: str, *, apply: bool = False) -> WriteOptions:
+    def _context(self, request: Request, served: Served, kind: str, *, apply: bool = False) -> WriteContext:
         options = WriteOptions.read(
             request.query, request.dry_run, user_agent=request.user_agent, kind=kind, apply=apply
         )
@@ -161,8 +162,7 @@ class ResourceHandler:
             if old is None and served.collection == "pods":
                 self._require_account(new)
 
-        options.admit = admit
-        return options
+        return WriteContext(options=options, admit=admit)
 
     def _require_account(self, pod: Object) -> None:
         """Refuse a pod whose account is not there; `default` will be. Raises `ApiError` (403)."""
@@ -175,7 +175,7 @@ class ResourceHandler:
             raise forbidden("", "pods", name, why)
 
     def _admission(
-        self, request: Request, served: Served, options: WriteOptions, body: Object | None = None
+        self, request: Request, served: Served, context: WriteContext, body: Object | None = None
     ) -> Admission | None:
         scaling = None
         if request.address.subresource == "scale":
@@ -185,15 +185,15 @@ class ResourceHandler:
             self._core.webhooks,
             request,
             served,
-            warnings=options.warnings,
+            warnings=context.warnings,
             body=body,
-            dry_run=options.dry_run,
+            dry_run=context.options.dry_run,
             scaling=scaling,
         )
 
-    async def _admitted(self, request: Request, served: Served, options: WriteOptions, body: Object) -> Object:
+    async def _admitted(self, request: Request, served: Served, context: WriteContext, body: Object) -> Object:
         """Return a body that is not stored but acted on, after admission. Raises `ApiError`."""
-        admission = self._admission(request, served, options, body)
+        admission = self._admission(request, served, context, body)
         if admission is not None:
             if request.address.namespace:
                 body.setdefault("metadata", {}).setdefault("namespace", request.address.namespace)
@@ -206,99 +206,99 @@ class ResourceHandler:
         """Return the object of a request, of the kind that is due. Raises `ApiError` (400, 415)."""
         return read_object(request.body, request.content_type, gvk, builtin=builtin)
 
-    def _decode(self, request: Request, served: Served, options: WriteOptions) -> Object:
+    def _decode(self, request: Request, served: Served, context: WriteContext) -> Object:
         obj = self._body(request, served.gvk, builtin=served.builtin)
-        return served.strategy.decode(obj, validation=options.field_validation, warnings=options.warnings)
+        return served.strategy.decode(obj, validation=context.options.field_validation, warnings=context.warnings)
 
     @staticmethod
-    def _written(written: Written, options: WriteOptions, presenter: Presenter, form: Form) -> Answer:
+    def _written(written: Written, context: WriteContext, presenter: Presenter, form: Form) -> Answer:
         body = presenter.stored(written.record) if written.record is not None else presenter.one(written.obj)
-        return Answer(body, 201 if written.created else 200, form.media, warnings=options.warnings)
+        return Answer(body, 201 if written.created else 200, form.media, warnings=context.warnings)
 
     async def _create(self, request: Request, served: Served) -> Answer:
         presenter, form = self._presenter(request, served)
-        options = self._options(request, served, "CreateOptions")
+        context = self._context(request, served, "CreateOptions")
         target = self._target(request, served)
         if (served.group, served.plural) in REVIEWS:
-            asked = await self._admitted(request, served, options, self._decode(request, served, options))
+            asked = await self._admitted(request, served, context, self._decode(request, served, context))
             review = self._access.review(request.user, served.plural, asked)
-            return Answer(encode(review), 201, form.media, warnings=options.warnings)
+            return Answer(encode(review), 201, form.media, warnings=context.warnings)
         if target.subresource:
-            return await self._post(request, target, options)
-        with _warned(options):
-            obj = self._decode(request, served, options)
+            return await self._post(request, target, context)
+        with _warned(context):
+            obj = self._decode(request, served, context)
             if served.collection == "bindings":
-                return await self._bind(target, await self._admitted(request, served, options, obj), options)
-            options.admission = self._admission(request, served, options, obj)
-            written = await self._core.writer.create(target, obj, options, self._own(target, options))
-        return self._written(written, options, presenter, form)
+                return await self._bind(target, await self._admitted(request, served, context, obj), context)
+            context = replace(context, admission=self._admission(request, served, context, obj))
+            written = await self._core.writer.create(target, obj, context, self._own(target, context))
+        return self._written(written, context, presenter, form)
 
-    async def _bind(self, target: Target, obj: Object, options: WriteOptions) -> Answer:
+    async def _bind(self, target: Target, obj: Object, context: WriteContext) -> Answer:
         pods = self._core.registry.find("", "v1", "pods")
         assert pods is not None
         binding = Target(pods, target.namespace, obj.get("metadata", {}).get("name", ""), "binding")
-        made = await self._subresources.create(binding, obj, options, self._own(binding, options))
+        made = await self._subresources.create(binding, obj, context, self._own(binding, context))
         return Answer(encode(made), 201)
 
-    async def _post(self, request: Request, target: Target, options: WriteOptions) -> Answer:
+    async def _post(self, request: Request, target: Target, context: WriteContext) -> Answer:
         subresource = target.served.subresources[target.subresource]
         if not self._subresources.posts(target.served, target.subresource):
             raise method_not_allowed()
         gvk = subresource.gvk
         body = codec.decode(gvk, self._body(request, gvk)).object if request.body.strip() else {}
-        body = await self._admitted(request, target.served, options, body)
-        made = await self._subresources.create(target, body, options, self._own(target, options))
-        return Answer(encode(made), 201, warnings=options.warnings)
+        body = await self._admitted(request, target.served, context, body)
+        made = await self._subresources.create(target, body, context, self._own(target, context))
+        return Answer(encode(made), 201, warnings=context.warnings)
 
     async def _update(self, request: Request, served: Served) -> Answer:
         presenter, form = self._presenter(request, served)
-        options = self._options(request, served, "UpdateOptions")
-        options.admission = self._admission(request, served, options)
+        context = self._context(request, served, "UpdateOptions")
+        context = replace(context, admission=self._admission(request, served, context))
         target = self._target(request, served)
-        with _warned(options):
+        with _warned(context):
             if target.subresource == "scale":
                 scale = self._body(request, served.subresources["scale"].gvk)
-                return await self._scale(target, lambda _: scale, options)
-            obj = self._decode(request, served, options)
+                return await self._scale(target, lambda _: scale, context)
+            obj = self._decode(request, served, context)
             change = partial(_finalized if target.subresource == "finalize" else _replaced, served, obj)
             create = (lambda: obj) if served.strategy.create_on_update and not target.subresource else None
-            own = self._own(target, options)
-            written = await self._core.writer.change(target, change, options, own, or_create=create)
-        return self._written(written, options, presenter, form)
+            own = self._own(target, context)
+            written = await self._core.writer.change(target, change, context, own, or_create=create)
+        return self._written(written, context, presenter, form)
 
-    async def _scale(self, target: Target, change: Callable[[Object], Object], options: WriteOptions) -> Answer:
+    async def _scale(self, target: Target, change: Callable[[Object], Object], context: WriteContext) -> Answer:
         served = target.served
 
         def scaled(live: Object) -> Object:
             gvk = served.subresources["scale"].gvk
             decoded = codec.decode(gvk, change(self._subresources.scale(served, live, changed=True)))
-            if decoded.faults and options.field_validation == "Strict":
+            if decoded.faults and context.options.field_validation == "Strict":
                 raise decoded.strict_error(gvk)
-            options.warnings[:] = decoded.faults if options.field_validation == "Warn" else []
+            context.warnings[:] = decoded.faults if context.options.field_validation == "Warn" else []
             return self._subresources.scaled(served, live, decoded.object)
 
-        written = await self._core.writer.change(target, scaled, options, self._own(target, options))
-        return Answer(encode(self._subresources.scale(served, written.obj)), warnings=options.warnings)
+        written = await self._core.writer.change(target, scaled, context, self._own(target, context))
+        return Answer(encode(self._subresources.scale(served, written.obj)), warnings=context.warnings)
 
     async def _patch(self, request: Request, served: Served) -> Answer:
         presenter, form = self._presenter(request, served)
         media = media_type(request.content_type)
-        options = self._options(request, served, "PatchOptions", apply=media == APPLY)
+        context = self._context(request, served, "PatchOptions", apply=media == APPLY)
         require_patch(served, media)
-        options.admission = self._admission(request, served, options)
+        context = replace(context, admission=self._admission(request, served, context))
         body = read_patch(request.body, request.content_type)
         target = self._target(request, served)
-        with _warned(options):
+        with _warned(context):
             if target.subresource == "scale":
-                return await self._scale(target, patch_change(served, media, body), options)
+                return await self._scale(target, patch_change(served, media, body), context)
             if media == APPLY:
-                written = await self._apply(target, body, options)
+                written = await self._apply(target, body, context)
             else:
-                change = partial(_patched, served, patch_change(served, media, body), options, media, body)
-                written = await self._core.writer.change(target, change, options, self._own(target, options))
-        return self._written(written, options, presenter, form)
+                change = partial(_patched, served, patch_change(served, media, body), context, media, body)
+                written = await self._core.writer.change(target, change, context, self._own(target, context))
+        return self._written(written, context, presenter, form)
 
-    async def _apply(self, target: Target, body: Object, options: WriteOptions) -> Written:
+    async def _apply(self, target: Target, body: Object, context: WriteContext) -> Written:
         served, subresource = target.served, target.subresource
 
         def apply(live: Object | None) -> Object:
@@ -306,7 +306,7 @@ class ResourceHandler:
             if live is None and uid:
                 why = f"uid mismatch: the provided object specified uid {uid}, and no existing object was found"
                 raise conflict(served.group, served.plural, target.name, why)
-            merged = self._core.owners.apply(served, subresource, options, live, body)
+            merged = self._core.owners.apply(served, subresource, context.options, live, body)
             if not served.builtin:  # not decoded again: a map that lost all its entries is null, and is refused for it
                 return merged
             try:
@@ -315,7 +315,7 @@ class ResourceHandler:
                 raise unreadable(served.gvk, body, error) from None
 
         create = None if subresource else partial(apply, None)
-        return await self._core.writer.change(target, apply, options, or_create=create)
+        return await self._core.writer.change(target, apply, context, or_create=create)
 
     # -------------------------------------------------------------------------------------------------------- deletions
 
@@ -375,13 +375,13 @@ class ResourceHandler:
 
 
 @contextmanager
-def _warned(options: WriteOptions) -> Iterator[None]:
+def _warned(context: WriteContext) -> Iterator[None]:
     """Let a refusal carry the warnings that came before it."""
     try:
         yield
     except (ApiError, ClusterError) as error:
         refusal = of_cluster_error(error) if isinstance(error, ClusterError) else error
-        refusal.warnings = tuple(dict.fromkeys((*options.warnings, *refusal.warnings)))
+        refusal.warnings = tuple(dict.fromkeys((*context.warnings, *refusal.warnings)))
         raise refusal from error
 
 
@@ -411,20 +411,20 @@ def _finalized(_: Served, obj: Object, live: Object) -> Object:
 
 
 def _patched(
-    served: Served, change: Callable[[Object], Object], options: WriteOptions, media: str, patch: Any, live: Object
+    served: Served, change: Callable[[Object], Object], context: WriteContext, media: str, patch: Any, live: Object
 ) -> Object:
     """Return a live object after a patch, with nothing in it that its kind does not have. Raises `ApiError`.
 
     A patched object is decoded as a whole, and shown if that fails; with a strategic patch it is converted.
     """
-    options.warnings.clear()
+    context.warnings.clear()
     patched = change(live)
     if not served.builtin:
         require_kind(patched)
     try:
         if served.builtin:
             require_built_in(patched, served.gvk)
-        return served.strategy.decode(patched, validation=options.field_validation, warnings=options.warnings)
+        return served.strategy.decode(patched, validation=context.options.field_validation, warnings=context.warnings)
     except (ApiError, ClusterError) as error:
         if isinstance(error, ClusterError) and media == STRATEGIC:
             raise unconvertible(patch, error) from None

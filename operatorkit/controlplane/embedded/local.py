@@ -14,10 +14,11 @@ from urllib.parse import quote
 
 from operatorkit.cluster.api import ApiRequest, ClusterAPI, WatchEvent
 from operatorkit.cluster.requests import http_request, metadata_of, result_of
-from operatorkit.controlplane.embedded.authn import ADMIN_GROUP, User
+from operatorkit.controlplane.embedded.authn import ADMIN_GROUP
 from operatorkit.controlplane.embedded.dispatch import Dispatcher
 from operatorkit.controlplane.embedded.encoding import encode
 from operatorkit.controlplane.embedded.messages import Answer, Request, WatchAnswer
+from operatorkit.controlplane.embedded.request.user import User
 from operatorkit.controlplane.embedded.status import ApiError
 from operatorkit.errors import (
     AlreadyExists,

@@ -11,8 +11,8 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from operatorkit.controlplane.embedded.address import Address, read_address, verb_of
-from operatorkit.controlplane.embedded.authn import User
 from operatorkit.controlplane.embedded.forms import Presenter
+from operatorkit.controlplane.embedded.request.user import User
 from operatorkit.controlplane.embedded.watching import Watch
 
 __all__ = ["Answer", "Request", "WatchAnswer", "bounded"]

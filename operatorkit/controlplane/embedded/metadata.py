@@ -5,18 +5,18 @@ What belongs here: the types and the rules of ObjectMeta. What does not: the rul
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from operatorkit.controlplane.embedded.builtin import codec
-from operatorkit.controlplane.embedded.options import Fault
 from operatorkit.controlplane.embedded.status import bad_request
+from operatorkit.crd.field_errors import FieldErrors, forbidden, invalid, required, too_long
+from operatorkit.crd.golang import Struct
 from operatorkit.crd.kubernetes import definitions
 from operatorkit.names import DNS_SUBDOMAIN_PATTERN, GroupVersionKind
 
-__all__ = ["decode", "faults", "key_texts", "normalize", "value_texts", "warnings"]
+__all__ = ["decode", "key_texts", "normalize", "validate", "value_texts", "warnings"]
 
 Object = dict[str, Any]
 
@@ -113,7 +113,7 @@ def normalize(obj: Object) -> None:
         del meta[name]
 
 
-def faults(obj: Object, old: Object | None, *, namespaced: bool, builtin: bool = False) -> Iterable[Fault]:
+def validate(obj: Object, old: Object | None, *, namespaced: bool, builtin: bool = False) -> FieldErrors:
     """Return what is wrong with an object's metadata, in the order and the words of kube-apiserver.
 
     The names of built-in kinds have rules of their own, which are checked elsewhere.
@@ -121,26 +121,25 @@ def faults(obj: Object, old: Object | None, *, namespaced: bool, builtin: bool =
     meta = obj["metadata"]
     name = meta.get("name", "")
     if meta.get("generateName"):
-        yield from _name_faults("metadata.generateName", meta["generateName"].rstrip("-."))
+        yield from _name_errors("metadata.generateName", meta["generateName"].rstrip("-."))
     if not builtin:
         if not name:
-            yield Fault("metadata.name", "FieldValueRequired", "Required value: name or generateName is required")
+            yield required("metadata.name", "name or generateName is required")
         elif old is None:
-            yield from _name_faults("metadata.name", name)
+            yield from _name_errors("metadata.name", name)
     if namespaced and not meta.get("namespace"):
-        yield Fault("metadata.namespace", "FieldValueRequired", "Required value")
-    yield from _label_faults(meta.get("labels") or {})
-    yield from _annotation_faults(meta.get("annotations") or {})
-    yield from _owner_faults(meta.get("ownerReferences") or ())
-    yield from _finalizer_faults(meta, old, builtin=builtin)
+        yield required("metadata.namespace")
+    yield from _label_errors(meta.get("labels") or {})
+    yield from _annotation_errors(meta.get("annotations") or {})
+    yield from _owner_errors(meta.get("ownerReferences") or ())
+    yield from _finalizer_errors(meta, old, builtin=builtin)
 
 
-def _name_faults(path: str, name: str) -> Iterable[Fault]:
+def _name_errors(path: str, name: str) -> FieldErrors:
     if len(name) > 253:
-        text = f'Invalid value: "{name}": must be no more than 253 characters'
-        yield Fault(path, "FieldValueInvalid", text)
+        yield invalid(path, name, "must be no more than 253 characters")
     elif not re.fullmatch(DNS_SUBDOMAIN_PATTERN, name):
-        yield Fault(path, "FieldValueInvalid", f'Invalid value: "{name}": {_SUBDOMAIN_TEXT}')
+        yield invalid(path, name, _SUBDOMAIN_TEXT)
 
 
 def key_texts(key: str) -> Iterable[str]:
@@ -167,71 +166,62 @@ def value_texts(value: str) -> Iterable[str]:
         yield _LABEL_VALUE_TEXT
 
 
-def _refused(path: str, value: str, texts: Iterable[str]) -> Iterable[Fault]:
-    return (Fault(path, "FieldValueInvalid", f'Invalid value: "{value}": {text}') for text in texts)
+def _invalid(path: str, value: str, texts: Iterable[str]) -> FieldErrors:
+    return (invalid(path, value, text) for text in texts)
 
 
-def _label_faults(labels: Mapping[str, str]) -> Iterable[Fault]:
+def _label_errors(labels: Mapping[str, str]) -> FieldErrors:
     path = "metadata.labels"
     for key, value in labels.items():
-        yield from _refused(path, key, key_texts(key))
-        yield from _refused(path, value, value_texts(value))
+        yield from _invalid(path, key, key_texts(key))
+        yield from _invalid(path, value, value_texts(value))
 
 
-def _annotation_faults(annotations: Mapping[str, str]) -> Iterable[Fault]:
+def _annotation_errors(annotations: Mapping[str, str]) -> FieldErrors:
     path = "metadata.annotations"
     for key in annotations:
-        yield from _refused(path, key, key_texts(key.lower()))  # upper case is allowed in prefixes, too
+        yield from _invalid(path, key, key_texts(key.lower()))  # upper case is allowed in prefixes, too
     if sum(len(key.encode()) + len(value.encode()) for key, value in annotations.items()) > _ANNOTATIONS_MAX_BYTES:
-        text = f"Too long: may not be more than {_ANNOTATIONS_MAX_BYTES} bytes"
-        yield Fault(path, "FieldValueTooLong", text)
+        yield too_long(path, _ANNOTATIONS_MAX_BYTES)
 
 
-def _owner_faults(references: Sequence[Object]) -> Iterable[Fault]:
+def _owner_errors(references: Sequence[Object]) -> FieldErrors:
     path = "metadata.ownerReferences"
     for reference in references:
         if not reference.get("apiVersion"):
-            yield Fault(f"{path}.apiVersion", "FieldValueInvalid", 'Invalid value: "": version must not be empty')
+            yield invalid(f"{path}.apiVersion", "", "version must not be empty")
         for field in ("kind", "name", "uid"):
             if not reference.get(field):
-                yield Fault(f"{path}.{field}", "FieldValueInvalid", 'Invalid value: "": must not be empty')
+                yield invalid(f"{path}.{field}", "", "must not be empty")
         if (reference.get("apiVersion"), reference.get("kind")) == ("v1", "Event"):
             text = "/v1, Kind=Event is disallowed from being an owner"
-            yield Fault(path, "FieldValueInvalid", f"Invalid value: {_shown(reference)}: {text}")
+            yield invalid(path, Struct(reference), text)
     controllers = [f"{it.get('kind', '')}/{it.get('name', '')}" for it in references if it.get("controller")]
     if len(controllers) > 1:
         text = (
-            f"Invalid value: {_shown(list(references))}: Only one reference can have Controller set to true. "
+            "Only one reference can have Controller set to true. "
             f'Found "true" in references for {controllers[0]} and {controllers[1]}'
         )
-        yield Fault(path, "FieldValueInvalid", text)
+        yield invalid(path, [Struct(it) for it in references], text)
 
 
-def _shown(value: Any) -> str:
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
-
-
-def _finalizer_faults(meta: Object, old: Object | None, *, builtin: bool) -> Iterable[Fault]:
+def _finalizer_errors(meta: Object, old: Object | None, *, builtin: bool) -> FieldErrors:
     finalizers: Sequence[str] = meta.get("finalizers") or ()
     for finalizer in finalizers:
-        yield from _refused("metadata.finalizers", finalizer, key_texts(finalizer))
+        yield from _invalid("metadata.finalizers", finalizer, key_texts(finalizer))
     for index, finalizer in enumerate(finalizers if builtin else ()):
         if "/" not in finalizer and finalizer not in _STANDARD_FINALIZERS:
             text = "name is neither a standard finalizer name nor is it fully qualified"
-            yield Fault(f"metadata.finalizers[{index}]", "FieldValueInvalid", f'Invalid value: "{finalizer}": {text}')
+            yield invalid(f"metadata.finalizers[{index}]", finalizer, text)
     if {"orphan", "foregroundDeletion"} <= set(finalizers):
-        text = 'Invalid value: ["orphan","foregroundDeletion"]: '
-        text += "finalizer orphan and foregroundDeletion cannot be both set"
-        yield Fault("metadata.finalizers", "FieldValueInvalid", text)
+        text = "finalizer orphan and foregroundDeletion cannot be both set"
+        yield invalid("metadata.finalizers", ["orphan", "foregroundDeletion"], text)
     if old is not None and "deletionTimestamp" in old["metadata"]:
         added = sorted(set(finalizers) - set(old["metadata"].get("finalizers") or ()))
         if added:
             names = ", ".join(f'"{it}"' for it in added)
-            text = (
-                f"Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers "
-                f"[]string{{{names}}}"
-            )
-            yield Fault("metadata.finalizers", "FieldValueForbidden", text)
+            text = "no new finalizers can be added if the object is being deleted, found new finalizers "
+            yield forbidden("metadata.finalizers", f"{text}[]string{{{names}}}")
 
 
 def warnings(obj: Object, old: Object | None) -> Sequence[str]:

@@ -14,8 +14,9 @@ from operatorkit.controlplane.embedded.builtin import strategy as rules
 from operatorkit.controlplane.embedded.builtin.defaults import set_defaults
 from operatorkit.controlplane.embedded.builtin.node_ports import allocate_node_ports
 from operatorkit.controlplane.embedded.builtin.resources import BuiltinResource
-from operatorkit.controlplane.embedded.crd_rules import default_crd, faults_of_crd, warnings_of_crd
-from operatorkit.controlplane.embedded.status import FieldFault, internal_error, invalid
+from operatorkit.controlplane.embedded.crd_rules import default_crd, validate_crd, warnings_of_crd
+from operatorkit.controlplane.embedded.status import internal_error, invalid
+from operatorkit.crd.field_errors import FieldError
 
 __all__ = ["CrdStrategy", "NativeStrategy", "WebhookConfigurationStrategy", "native_strategy"]
 
@@ -153,13 +154,13 @@ class NativeStrategy:
         except OverflowError as error:
             text = f"failed to allocate IP for Service: {error}"
             raise internal_error(text) from None
-        faults = allocate_node_ports(obj, specs)
-        if faults:
-            raise invalid("", "Service", obj["metadata"]["name"], faults)
+        errors = allocate_node_ports(obj, specs)
+        if errors:
+            raise invalid("", "Service", obj["metadata"]["name"], errors)
 
-    def validate(self, obj: Object, old: Object | None, subresource: str) -> Sequence[FieldFault]:
-        """Return the faults of an object."""
-        common = metadata.faults(obj, old, namespaced=self._resource.namespaced, builtin=True)
+    def validate(self, obj: Object, old: Object | None, subresource: str) -> Sequence[FieldError]:
+        """Return the field errors of an object."""
+        common = metadata.validate(obj, old, namespaced=self._resource.namespaced, builtin=True)
         own = validation.validate(self._resource.gvk, obj, old, subresource)
         # The rules of names differ by kind, so they are among the kind's own; metadata is reported first.
         names = [it for it in own if it.path == "metadata.name"]
@@ -185,10 +186,10 @@ class CrdStrategy(NativeStrategy):
         storage = [it["name"] for it in obj.get("spec", {}).get("versions") or () if it.get("storage")]
         obj["status"] = {"conditions": None, "acceptedNames": {"plural": "", "kind": ""}, "storedVersions": storage}
 
-    def validate(self, obj: Object, old: Object | None, subresource: str) -> Sequence[FieldFault]:
-        """Return the faults of an object."""
-        faults = super().validate(obj, old, subresource)
-        return [*faults, *(faults_of_crd(obj, old) if not subresource else ())]
+    def validate(self, obj: Object, old: Object | None, subresource: str) -> Sequence[FieldError]:
+        """Return the field errors of an object."""
+        errors = super().validate(obj, old, subresource)
+        return [*errors, *(validate_crd(obj, old) if not subresource else ())]
 
     def warnings(self, obj: Object, old: Object | None) -> Sequence[str]:
         """Return which of the definition's demands are not met here."""

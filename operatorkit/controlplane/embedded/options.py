@@ -5,30 +5,22 @@ What belongs here: reading them, and refusing what Kubernetes refuses. What does
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from operatorkit.controlplane.embedded import golang
 from operatorkit.controlplane.embedded.builtin import codec
 from operatorkit.controlplane.embedded.status import ApiError, bad_request, invalid
+from operatorkit.crd import field_errors
+from operatorkit.crd.field_errors import FieldError, FieldErrors
 
-__all__ = ["DeleteOptions", "Fault", "ListOptions", "WriteOptions", "check_timeout", "flag", "whole_number"]
+__all__ = ["DeleteOptions", "ListOptions", "WriteOptions", "check_timeout", "flag", "whole_number"]
 
 FIELD_VALIDATIONS = ("Ignore", "Strict", "Warn")
 PROPAGATIONS = ("Foreground", "Background", "Orphan")
 
 _MAX_MANAGER_BYTES = 128
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """One fault of an object or of options."""
-
-    path: str
-    reason: str
-    message: str
 
 
 def flag(query: Mapping[str, str], name: str) -> bool:
@@ -58,16 +50,10 @@ def check_timeout(query: Mapping[str, str]) -> None:
         raise bad_request(f"invalid timeout specified in the request URL - {error}") from None
 
 
-def _unsupported(path: str, value: Any, supported: Sequence[str]) -> Fault:
-    names = ", ".join(json.dumps(it) for it in supported)
-    shown = json.dumps(value, separators=(",", ":"))
-    return Fault(path, "FieldValueNotSupported", f"Unsupported value: {shown}: supported values: {names}")
-
-
 def _dry_run(values: Sequence[str], kind: str) -> bool:
     wrong = [value for value in values if value != "All"]
     if wrong:
-        raise invalid("meta.k8s.io", kind, "", [_unsupported("dryRun", list(values), ["All"])])
+        raise invalid("meta.k8s.io", kind, "", [field_errors.not_supported("dryRun", list(values), ["All"])])
     return bool(values)
 
 
@@ -101,40 +87,42 @@ class ListOptions:
             bookmarks=flag(query, "allowWatchBookmarks"),
             send_initial_events=initial,
         )
-        faults = options._watch_faults() if watch else options._list_faults()
-        if faults:
-            raise invalid("meta.k8s.io", "ListOptions", "", faults)
+        errors = options._watch_errors() if watch else options._list_errors()
+        if errors:
+            raise invalid("meta.k8s.io", "ListOptions", "", errors)
         return options
 
-    def _list_faults(self) -> list[Fault]:
-        faults = []
+    def _list_errors(self) -> list[FieldError]:
+        errors = []
         if self.match:
             if not self.resource_version:
-                faults.append(_forbidden_match("is forbidden unless resourceVersion is provided"))
+                errors.append(_forbidden_match("is forbidden unless resourceVersion is provided"))
             if self.continue_token:
-                faults.append(_forbidden_match("is forbidden when continue is provided"))
+                errors.append(_forbidden_match("is forbidden when continue is provided"))
             if self.match not in {"Exact", "NotOlderThan"}:
-                faults.append(_unsupported("resourceVersionMatch", self.match, ["Exact", "NotOlderThan", ""]))
+                errors.append(
+                    field_errors.not_supported("resourceVersionMatch", self.match, ["Exact", "NotOlderThan", ""])
+                )
             if self.match == "Exact" and self.resource_version == "0":
-                faults.append(_forbidden_match('"exact" is forbidden for resourceVersion "0"'))
+                errors.append(_forbidden_match('"exact" is forbidden for resourceVersion "0"'))
         if self.send_initial_events is not None:
-            text = "Forbidden: sendInitialEvents is forbidden for list"
-            faults.append(Fault("sendInitialEvents", "FieldValueForbidden", text))
-        return faults
+            text = "sendInitialEvents is forbidden for list"
+            errors.append(field_errors.forbidden("sendInitialEvents", text))
+        return errors
 
-    def _watch_faults(self) -> list[Fault]:
-        faults = []
+    def _watch_errors(self) -> list[FieldError]:
+        errors = []
         if self.send_initial_events is not None and self.match != "NotOlderThan":
-            text = "Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
-            faults.append(Fault("resourceVersionMatch", "FieldValueForbidden", text))
+            text = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
+            errors.append(field_errors.forbidden("resourceVersionMatch", text))
         if self.match:
             if self.send_initial_events is None:
-                faults.append(_forbidden_match("is forbidden for watch unless sendInitialEvents is provided"))
+                errors.append(_forbidden_match("is forbidden for watch unless sendInitialEvents is provided"))
             if self.match != "NotOlderThan":
-                faults.append(_unsupported("resourceVersionMatch", self.match, ["NotOlderThan"]))
+                errors.append(field_errors.not_supported("resourceVersionMatch", self.match, ["NotOlderThan"]))
             if self.continue_token:
-                faults.append(_forbidden_match("is forbidden when continue is provided"))
-        return faults
+                errors.append(_forbidden_match("is forbidden when continue is provided"))
+        return errors
 
     def revision(self) -> int | None:
         """Return the resource version as a number; None when the newest is wanted. Raises `ApiError` (500)."""
@@ -147,39 +135,18 @@ class ListOptions:
             raise ApiError(500, "", text) from None
 
 
-def _forbidden_match(text: str) -> Fault:
-    return Fault("resourceVersionMatch", "FieldValueForbidden", f"Forbidden: resourceVersionMatch {text}")
+def _forbidden_match(text: str) -> FieldError:
+    return field_errors.forbidden("resourceVersionMatch", f"resourceVersionMatch {text}")
 
 
-class Admission(Protocol):
-    """Those to whom a write is shown before it is stored: admission webhooks."""
-
-    async def mutate(self, old: dict[str, Any] | None, new: dict[str, Any]) -> dict[str, Any]:
-        """Return what they make of an object: `new` itself when they leave it as it is. Raises `ApiError`."""
-
-    async def validate(self, old: dict[str, Any] | None, new: dict[str, Any]) -> None:
-        """Return when nobody refuses. Raises `ApiError`."""
-
-
-def _anything(_: dict[str, Any] | None, __: dict[str, Any]) -> None:
-    """Admit whatever comes."""
-
-
-@dataclass(slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WriteOptions:
-    """How to write; `warnings` collects what the answer's Warning headers are to say.
-
-    `admit` is given the object as it was (None for a creation) and as it is to be. It refuses by raising `ApiError`.
-    `admission` is None when there is nobody else to ask.
-    """
+    """How to write."""
 
     dry_run: bool = False
     field_manager: str = ""
     field_validation: str = "Warn"
     force: bool = False
-    warnings: list[str] = field(default_factory=list)
-    admit: Callable[[dict[str, Any] | None, dict[str, Any]], None] = _anything
-    admission: Admission | None = None
 
     @classmethod
     def read(
@@ -187,17 +154,16 @@ class WriteOptions:
     ) -> WriteOptions:
         """Read a query; `dry_run` are all values of that parameter. Raises `ApiError` (400, 422)."""
         manager = query.get("fieldManager", "")
-        faults = [*_faults_of_manager(manager)]
+        errors = [*_manager_errors(manager)]
         if apply and not manager:
-            faults.append(Fault("fieldManager", "FieldValueRequired", "Required value: is required for apply patch"))
+            errors.append(field_errors.required("fieldManager", "is required for apply patch"))
         validation = query.get("fieldValidation", "") or "Warn"
         if validation not in FIELD_VALIDATIONS:
-            faults.append(_unsupported("fieldValidation", validation, ["", *FIELD_VALIDATIONS]))
+            errors.append(field_errors.not_supported("fieldValidation", validation, ["", *FIELD_VALIDATIONS]))
         if query.get("force") and not apply and kind == "PatchOptions":
-            text = "Forbidden: may not be specified for non-apply patch"
-            faults.append(Fault("force", "FieldValueForbidden", text))
-        if faults:
-            raise invalid("meta.k8s.io", kind, "", faults)
+            errors.append(field_errors.forbidden("force", "may not be specified for non-apply patch"))
+        if errors:
+            raise invalid("meta.k8s.io", kind, "", errors)
         return cls(
             dry_run=_dry_run(dry_run, kind),
             field_manager=manager or _manager_of(user_agent),
@@ -206,16 +172,14 @@ class WriteOptions:
         )
 
 
-def _faults_of_manager(manager: str) -> Iterator[Fault]:
+def _manager_errors(manager: str) -> FieldErrors:
     if len(manager.encode(errors="replace")) > _MAX_MANAGER_BYTES:
-        text = f"Too long: may not be more than {_MAX_MANAGER_BYTES} bytes"
-        yield Fault("fieldManager", "FieldValueTooLong", text)
+        yield field_errors.too_long("fieldManager", _MAX_MANAGER_BYTES)
     position = 0
     for letter in manager:
         if not letter.isprintable():
-            shown = json.dumps(manager, ensure_ascii=False)
-            text = f"Invalid value: {shown}: invalid character U+{ord(letter):04X} (at position {position})"
-            yield Fault("fieldManager", "FieldValueInvalid", text)
+            text = f"invalid character U+{ord(letter):04X} (at position {position})"
+            yield field_errors.invalid("fieldManager", manager, text)
         position += len(letter.encode(errors="replace"))
 
 
@@ -251,14 +215,14 @@ class DeleteOptions:
     @classmethod
     def _from(cls, body: dict[str, Any]) -> DeleteOptions:
         propagation, orphan = body.get("propagationPolicy"), body.get("orphanDependents")
-        faults = []
+        errors = []
         if propagation is not None and orphan is not None:
-            text = f'Invalid value: "{propagation}": orphanDependents and deletionPropagation cannot be both set'
-            faults.append(Fault("propagationPolicy", "FieldValueInvalid", text))
+            text = "orphanDependents and deletionPropagation cannot be both set"
+            errors.append(field_errors.invalid("propagationPolicy", propagation, text))
         if propagation is not None and propagation not in PROPAGATIONS:
-            faults.append(_unsupported("propagationPolicy", propagation, [*PROPAGATIONS, "nil"]))
-        if faults:
-            raise invalid("meta.k8s.io", "DeleteOptions", "", faults)
+            errors.append(field_errors.not_supported("propagationPolicy", propagation, [*PROPAGATIONS, "nil"]))
+        if errors:
+            raise invalid("meta.k8s.io", "DeleteOptions", "", errors)
         if orphan is not None:
             propagation = "Orphan" if orphan else "Background"
         grace = body.get("gracePeriodSeconds")

@@ -17,9 +17,9 @@ from operatorkit.controlplane.embedded.fields.patch import json_patch, merge_pat
 from operatorkit.controlplane.embedded.fields.strategic import strategic_merge_patch
 from operatorkit.controlplane.embedded.golang import numbers, shown
 from operatorkit.controlplane.embedded.negotiation import PATCH_TYPES, media_type, read_body
-from operatorkit.controlplane.embedded.options import Fault
 from operatorkit.controlplane.embedded.registry import Served
 from operatorkit.controlplane.embedded.status import ApiError, bad_request, invalid, unsupported_media_type
+from operatorkit.crd.field_errors import FieldError
 from operatorkit.crd.kubernetes import definitions
 from operatorkit.errors import ClusterError
 from operatorkit.names import GroupVersionKind
@@ -103,7 +103,7 @@ def misfit(patched: Object, patch: Any, error: ClusterError | ApiError, *, built
     whole = json.dumps(shape, separators=(",", ":"), ensure_ascii=False, sort_keys=not builtin)
     why = _DECODED.sub("", error.message, count=1)
     message = f"Invalid value: {json.dumps(whole, ensure_ascii=False)}: {why}"
-    return invalid("", "", "", [Fault("patch", "FieldValueInvalid", message)])
+    return invalid("", "", "", [FieldError("patch", "FieldValueInvalid", message)])
 
 
 def _struct(obj: Object) -> Object:
@@ -152,7 +152,7 @@ def require_kind(patched: Object) -> None:
     if not patched.get("kind"):
         text = json.dumps(patched, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         message = f"Invalid value: {json.dumps(text, ensure_ascii=False)}: Object 'Kind' is missing in '{text}'"
-        raise invalid("", "", "", [Fault("patch", "FieldValueInvalid", message)])
+        raise invalid("", "", "", [FieldError("patch", "FieldValueInvalid", message)])
 
 
 def patch_change(served: Served, media: str, patch: Any) -> Callable[[Object], Object]:
@@ -179,7 +179,7 @@ def unconvertible(patch: Any, error: ClusterError) -> ClusterError | ApiError:
     elif not why.startswith("strict decoding error"):
         return error
     text = f'Invalid value: "{shown(patch)}": {why}'
-    return invalid("", "", "", [Fault("patch", "FieldValueInvalid", text)])
+    return invalid("", "", "", [FieldError("patch", "FieldValueInvalid", text)])
 
 
 def _mismatch(found: str, number: str | None, wanted: str) -> str:

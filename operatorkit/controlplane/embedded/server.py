@@ -29,7 +29,7 @@ from operatorkit.controlplane._credentials import SERVER_HOSTS, Authority
 from operatorkit.controlplane._selection import check_selection
 from operatorkit.controlplane.embedded.access import Access
 from operatorkit.controlplane.embedded.audit import Audit, Entry, unrecorded
-from operatorkit.controlplane.embedded.authn import ADMIN_GROUP, Authenticator, User
+from operatorkit.controlplane.embedded.authn import ADMIN_GROUP, Authenticator
 from operatorkit.controlplane.embedded.bootstrap import bootstrap
 from operatorkit.controlplane.embedded.controllers import Controllers
 from operatorkit.controlplane.embedded.core import Core
@@ -39,6 +39,7 @@ from operatorkit.controlplane.embedded.expiry import EventExpiry
 from operatorkit.controlplane.embedded.journal import Journal
 from operatorkit.controlplane.embedded.local import LocalCluster
 from operatorkit.controlplane.embedded.messages import Answer, Request, WatchAnswer, bounded
+from operatorkit.controlplane.embedded.request.user import User
 from operatorkit.controlplane.embedded.status import (
     ApiError,
     bad_request,

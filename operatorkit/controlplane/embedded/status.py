@@ -9,13 +9,13 @@ Source: https://github.com/kubernetes/apimachinery/blob/master/pkg/api/errors/er
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
+from operatorkit.crd.field_errors import FieldError
 from operatorkit.errors import ClusterError
 
 __all__ = [
     "ApiError",
-    "FieldFault",
     "already_exists",
     "bad_request",
     "conflict",
@@ -39,22 +39,6 @@ __all__ = [
 
 _ROOT = "[]"  # how a path without elements is written
 MODIFIED = "the object has been modified; please apply your changes to the latest version and try again"
-
-
-class FieldFault(Protocol):
-    """One fault of an object: `operatorkit.crd.FieldError` and its kin."""
-
-    @property
-    def path(self) -> str:
-        """Where, for example `spec.names[0]`."""
-
-    @property
-    def reason(self) -> str:
-        """Which sort, for example `FieldValueInvalid`."""
-
-    @property
-    def message(self) -> str:
-        """What follows the path in the text."""
 
 
 class ApiError(Exception):
@@ -158,13 +142,13 @@ def conflict(group: str, plural: str, name: str, why: str = MODIFIED) -> ApiErro
     return ApiError(409, "Conflict", message, details=_details(group, plural, name))
 
 
-def invalid(group: str, kind: str, name: str, faults: Iterable[FieldFault]) -> ApiError:
-    """Say that the object breaks its schema or a rule; each fault becomes a cause."""
-    faults = list(faults)
-    texts = list(dict.fromkeys(f"{fault.path or _ROOT}: {fault.message}" for fault in faults))
+def invalid(group: str, kind: str, name: str, errors: Iterable[FieldError]) -> ApiError:
+    """Say that the object breaks its schema or a rule; each field error becomes a cause."""
+    errors = list(errors)
+    texts = list(dict.fromkeys(f"{it.path or _ROOT}: {it.message}" for it in errors))
     text = texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]"
     qualified = f"{kind}.{group}" if group else kind
-    causes = [{"reason": fault.reason, "message": fault.message, "field": fault.path or _ROOT} for fault in faults]
+    causes = [{"reason": it.reason, "message": it.message, "field": it.path or _ROOT} for it in errors]
     return ApiError(
         422, "Invalid", f'{qualified} "{name}" is invalid: {text}', details=_details(group, kind, name, causes=causes)
     )

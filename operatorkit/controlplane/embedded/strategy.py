@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
-from operatorkit.controlplane.embedded.status import FieldFault
+from operatorkit.crd.field_errors import FieldError
 
 __all__ = ["Strategy"]
 
@@ -68,7 +68,7 @@ class Strategy(Protocol):
     def allocate(self, obj: Object, others: Callable[[], Iterable[Object]]) -> None:
         """Give an object, prepared and named, what must be unique among `others`, all objects of the resource."""
 
-    def validate(self, obj: Object, old: Object | None, subresource: str) -> Sequence[FieldFault]:
+    def validate(self, obj: Object, old: Object | None, subresource: str) -> Sequence[FieldError]:
         """Return the faults of an object; `old` is None for a creation."""
 
     def warnings(self, obj: Object, old: Object | None) -> Sequence[str]:

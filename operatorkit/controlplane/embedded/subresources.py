@@ -13,7 +13,6 @@ from operatorkit.clock import format_time
 from operatorkit.controlplane.embedded.core import Core
 from operatorkit.controlplane.embedded.evicting import Evictions
 from operatorkit.controlplane.embedded.jsonpath import JSONPath
-from operatorkit.controlplane.embedded.options import Fault, WriteOptions
 from operatorkit.controlplane.embedded.reading import read_one
 from operatorkit.controlplane.embedded.registry import Served
 from operatorkit.controlplane.embedded.selectors import selector_text
@@ -25,7 +24,8 @@ from operatorkit.controlplane.embedded.status import (
     not_found,
 )
 from operatorkit.controlplane.embedded.tokens import AUDIENCE, Tokens
-from operatorkit.controlplane.embedded.writing import Ownership, Target, require_name
+from operatorkit.controlplane.embedded.writing import Ownership, Target, WriteContext, require_name
+from operatorkit.crd import field_errors
 
 __all__ = ["Subresources"]
 
@@ -90,8 +90,8 @@ class Subresources:
             path = served.definition["subresources"]["scale"]["specReplicasPath"]
             raise bad_request(f'the spec replicas field "{path}" cannot be empty')
         if replicas < 0 and served.builtin:
-            text = f"Invalid value: {replicas}: must be greater than or equal to 0"
-            raise invalid("autoscaling", "Scale", name, [Fault("spec.replicas", "FieldValueInvalid", text)])
+            error = field_errors.invalid("spec.replicas", replicas, "must be greater than or equal to 0")
+            raise invalid("autoscaling", "Scale", name, [error])
         metadata = scale.get("metadata") or {}
         require_name(metadata, name)
         if metadata.get("uid") and metadata["uid"] != uid:
@@ -114,16 +114,15 @@ class Subresources:
         """Whether a subresource is one that is posted to."""
         return (served.plural, subresource) in self._creates
 
-    async def create(self, target: Target, body: Object, options: WriteOptions, own: Ownership) -> Object:
+    async def create(self, target: Target, body: Object, context: WriteContext, own: Ownership) -> Object:
         """Carry out a post to a subresource and return the answer. Raises `ApiError`."""
-        return await self._creates[target.served.plural, target.subresource](target, body, options, own)
+        return await self._creates[target.served.plural, target.subresource](target, body, context, own)
 
-    async def _bind(self, target: Target, body: Object, options: WriteOptions, own: Ownership) -> Object:
+    async def _bind(self, target: Target, body: Object, context: WriteContext, own: Ownership) -> Object:
         node = (body.get("target") or {}).get("name", "")
         uid = (body.get("metadata") or {}).get("uid", "")
         if not node:
-            fault = Fault("target.name", "FieldValueRequired", "Required value")
-            raise invalid("", "Binding", target.name, [fault])
+            raise invalid("", "Binding", target.name, [field_errors.required("target.name")])
 
         def bind(pod: Object) -> Object:
             if uid and uid != pod["metadata"]["uid"]:
@@ -148,23 +147,23 @@ class Subresources:
             )
             return pod
 
-        await self._core.writer.change(target, bind, options, own)
+        await self._core.writer.change(target, bind, context, own)
         return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
 
-    async def _evict(self, target: Target, body: Object, options: WriteOptions, own: Ownership) -> Object:
+    async def _evict(self, target: Target, body: Object, context: WriteContext, own: Ownership) -> Object:
         del own
-        return await self._evictions.evict(target, body, options)
+        return await self._evictions.evict(target, body, context.options)
 
-    async def _token(self, target: Target, body: Object, options: WriteOptions, own: Ownership) -> Object:
-        del options, own
+    async def _token(self, target: Target, body: Object, context: WriteContext, own: Ownership) -> Object:
+        del context, own
         account = target.served.read(read_one(self._core.storage, target.served, target.namespace, target.name))
         spec = body.get("spec") or {}
         seconds = spec.get("expirationSeconds") or 3600
         if not isinstance(seconds, int) or not _TOKEN_MIN_SECONDS <= seconds <= _TOKEN_MAX_SECONDS:
             limit = "less than 10 minutes" if seconds < _TOKEN_MIN_SECONDS else "larger than 2^32 seconds"
-            text = f"Invalid value: {seconds}: may not specify a duration {limit}"
-            fault = Fault("spec.expirationSeconds", "FieldValueInvalid", text)
-            raise invalid("authentication.k8s.io", "TokenRequest", "", [fault])
+            text = f"may not specify a duration {limit}"
+            error = field_errors.invalid("spec.expirationSeconds", seconds, text)
+            raise invalid("authentication.k8s.io", "TokenRequest", "", [error])
         bound_to = spec.get("boundObjectRef")
         if bound_to is not None:
             bound_to = self._bound(target.namespace, bound_to)

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 
 from operatorkit.clock import Clock
-from operatorkit.controlplane.embedded.authn import User
+from operatorkit.controlplane.embedded.request.user import User
 from operatorkit.controlplane.embedded.storage import Storage, key_of
 
 __all__ = ["AUDIENCE", "ISSUER", "Tokens"]

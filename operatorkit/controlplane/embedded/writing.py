@@ -15,12 +15,12 @@ import secrets
 import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from operatorkit.clock import Clock, format_time
 from operatorkit.controlplane.embedded import golang
 from operatorkit.controlplane.embedded.fields.managed import keep_times
-from operatorkit.controlplane.embedded.options import Admission, Fault, WriteOptions
+from operatorkit.controlplane.embedded.options import WriteOptions
 from operatorkit.controlplane.embedded.registry import Registry, Served
 from operatorkit.controlplane.embedded.status import (
     ApiError,
@@ -32,8 +32,9 @@ from operatorkit.controlplane.embedded.status import (
     not_found,
 )
 from operatorkit.controlplane.embedded.storage import Collection, Record, Stale, Storage, key_of
+from operatorkit.crd import field_errors
 
-__all__ = ["Ownership", "Target", "Writer", "Written", "require_name"]
+__all__ = ["Ownership", "Target", "WriteContext", "Writer", "Written", "require_name"]
 
 Object = dict[str, Any]
 Change = Callable[[Object], Object]
@@ -43,6 +44,35 @@ _SUFFIX_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 _GENERATED_MAX_LENGTH = 63 - 5
 _HAS_REVISION = "resourceVersion should not be set on objects to be created"
 ATTEMPTS = 16
+
+
+class Admission(Protocol):
+    """The admission chain of a write: the webhooks that see it before it is stored."""
+
+    async def mutate(self, old: Object | None, new: Object) -> Object:
+        """Return the object after mutation: `new` itself where nothing changed it. Raises `ApiError`."""
+
+    async def validate(self, old: Object | None, new: Object) -> None:
+        """Return when all of the chain allow the write. Raises `ApiError`."""
+
+
+def _admit_all(_: Object | None, __: Object) -> None:
+    """Admit every object."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteContext:
+    """One write: its options, its admission, and the warnings that it collects.
+
+    `warnings` become the Warning headers of the response. `admit` gets the object as it was (None
+    for a creation) and as it is to be, and denies by raising `ApiError`. `admission` is None where no
+    webhook is configured.
+    """
+
+    options: WriteOptions = field(default_factory=WriteOptions)
+    warnings: list[str] = field(default_factory=list)
+    admit: Callable[[Object | None, Object], None] = _admit_all
+    admission: Admission | None = None
 
 
 class Target(NamedTuple):
@@ -72,7 +102,7 @@ class Writer:
         self._registry = registry
         self._clock = clock
 
-    async def create(self, target: Target, obj: Object, options: WriteOptions, own: Ownership | None = None) -> Written:
+    async def create(self, target: Target, obj: Object, context: WriteContext, own: Ownership | None = None) -> Written:
         """Create an object. Raises `ApiError` (400, 403, 404, 409, 422)."""
         served = target.served
         metadata = _metadata(obj)
@@ -95,14 +125,14 @@ class Writer:
         if own is not None:
             obj = own(None, obj)  # before the server adds what is its own, which nobody owns then
         served.strategy.complete(obj)
-        if options.admission is not None:
-            obj = await self._mutated_new(target, obj, options.admission, generated=generated)
+        if context.admission is not None:
+            obj = await self._mutated_new(target, obj, context.admission, generated=generated)
         served.strategy.prepare_create(obj)
         self._allocate(served, obj)
-        options.admit(None, obj)
-        self._refuse_faults(served, obj, None, "")
-        if options.admission is not None:
-            await options.admission.validate(None, obj)
+        context.admit(None, obj)
+        self._validate(served, obj, None, "")
+        if context.admission is not None:
+            await context.admission.validate(None, obj)
             if obj["metadata"].get("resourceVersion"):
                 raise ApiError(500, "", _HAS_REVISION)
             obj = self._trimmed(served, obj)
@@ -110,8 +140,8 @@ class Writer:
         present = collection.records.get(key_of(target.namespace if served.namespaced else "", name))
         if present is not None:
             raise already_exists(served.group, served.plural, name, going=present.going)
-        _warn(options, served.strategy.warnings(obj, None))
-        return self._commit(served, obj, None, options)
+        _warn(context, served.strategy.warnings(obj, None))
+        return self._commit(served, obj, None, context)
 
     async def _mutated_new(self, target: Target, obj: Object, admission: Admission, *, generated: bool) -> Object:
         """Return a new object after admission, which does not see what is only given to an object that is stored."""
@@ -133,7 +163,7 @@ class Writer:
         self,
         target: Target,
         change: Change,
-        options: WriteOptions,
+        context: WriteContext,
         own: Ownership | None = None,
         *,
         or_create: Callable[[], Object] | None = None,
@@ -151,26 +181,26 @@ class Writer:
             if record is None:
                 if or_create is None:
                     raise not_found(served.group, served.plural, target.name)
-                return await self.create(target, or_create(), options, own)
+                return await self.create(target, or_create(), context, own)
             new = change(served.read(record))
-            if options.admission is not None:
+            if context.admission is not None:
                 new = copy.deepcopy(new)  # while others are asked the object may change, and all begins again
             try:
-                return await self._update(target, served.read(record), new, record, options, own)
+                return await self._update(target, served.read(record), new, record, context, own)
             except Stale:
                 continue
         raise conflict(served.group, served.plural, target.name)
 
     async def _update(
-        self, target: Target, old: Object, new: Object, record: Record, options: WriteOptions, own: Ownership | None
+        self, target: Target, old: Object, new: Object, record: Record, context: WriteContext, own: Ownership | None
     ) -> Written:
         served = target.served
         self._locate(target, new)
         served.strategy.default(new)
         if own is not None:
             new = own(old, new)  # what is then taken back, or given, is of no account
-        if options.admission is not None:
-            made = await options.admission.mutate(old, new)
+        if context.admission is not None:
+            made = await context.admission.mutate(old, new)
             if made is not new:
                 self._locate(target, made)
                 served.strategy.default(made)
@@ -179,18 +209,18 @@ class Writer:
         self._prepare(target, old, new)
         if not target.subresource:
             self._allocate(served, new)
-        options.admit(old, new)
-        self._refuse_faults(served, new, old, target.subresource)
+        context.admit(old, new)
+        self._validate(served, new, old, target.subresource)
         new["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"]
-        if options.admission is not None:
-            await options.admission.validate(old, new)
+        if context.admission is not None:
+            await context.admission.validate(old, new)
             new = self._trimmed(served, new)
         if not target.subresource:
-            _warn(options, served.strategy.warnings(new, old))
+            _warn(context, served.strategy.warnings(new, old))
         new = keep_times(new, old)
         if new == old and not self._gone(new):
-            return Written(old, None if options.dry_run else record)
-        return self._commit(served, new, record, options)
+            return Written(old, None if context.options.dry_run else record)
+        return self._commit(served, new, record, context)
 
     @staticmethod
     def _trimmed(served: Served, obj: Object) -> Object:
@@ -218,12 +248,11 @@ class Writer:
         """Refuse to give an object another time of deletion; leaving it out leaves it as it is."""
         given = metadata.get("deletionTimestamp")
         if given and given != before.get("deletionTimestamp"):
-            text = f'Invalid value: "{given}": field is immutable'
-            fault = Fault("metadata.deletionTimestamp", "FieldValueInvalid", text)
-            raise invalid(target.served.group, target.served.kind, target.name, [fault])
+            error = field_errors.invalid("metadata.deletionTimestamp", given, "field is immutable")
+            raise invalid(target.served.group, target.served.kind, target.name, [error])
 
-    def _commit(self, served: Served, obj: Object, record: Record | None, options: WriteOptions) -> Written:
-        if options.dry_run:
+    def _commit(self, served: Served, obj: Object, record: Record | None, context: WriteContext) -> Written:
+        if context.options.dry_run:
             return Written(obj, None, created=record is None)
         stored = served.stored(copy.copy(obj) | {"metadata": dict(obj["metadata"])}) if served.converts else obj
         collection = self._storage.collection(served.collection)
@@ -245,10 +274,10 @@ class Writer:
             and not (obj.get("kind") == "Namespace" and obj.get("spec", {}).get("finalizers"))
         )
 
-    def _refuse_faults(self, served: Served, obj: Object, old: Object | None, subresource: str) -> None:
-        faults = served.strategy.validate(obj, old, subresource)
-        if faults:
-            raise invalid(served.group, served.kind, obj["metadata"].get("name", ""), faults)
+    def _validate(self, served: Served, obj: Object, old: Object | None, subresource: str) -> None:
+        errors = served.strategy.validate(obj, old, subresource)
+        if errors:
+            raise invalid(served.group, served.kind, obj["metadata"].get("name", ""), errors)
 
     def _place(self, target: Target, metadata: Object) -> None:
         if not target.served.namespaced:
@@ -301,18 +330,17 @@ class Writer:
         metadata, before = new["metadata"], old["metadata"]
         revision = _revision(metadata)
         if not revision and not served.strategy.unconditional_update:
-            text = "Invalid value: 0: must be specified for an update"
-            fault = Fault("metadata.resourceVersion", "FieldValueInvalid", text)
-            raise invalid(served.group, served.plural, target.name, [fault])
+            error = field_errors.invalid("metadata.resourceVersion", 0, "must be specified for an update")
+            raise invalid(served.group, served.plural, target.name, [error])
         if metadata.get("uid") and metadata["uid"] != before["uid"]:
-            text = f'Invalid value: "{metadata["uid"]}": field is immutable'
-            raise invalid(served.group, served.kind, target.name, [Fault("metadata.uid", "FieldValueInvalid", text)])
+            error = field_errors.invalid("metadata.uid", metadata["uid"], "field is immutable")
+            raise invalid(served.group, served.kind, target.name, [error])
         if revision and revision != int(before["resourceVersion"]):
             raise conflict(served.group, served.plural, target.name)
 
 
-def _warn(options: WriteOptions, texts: Iterable[str]) -> None:
-    options.warnings.extend(it for it in texts if it not in options.warnings)
+def _warn(context: WriteContext, texts: Iterable[str]) -> None:
+    context.warnings.extend(it for it in texts if it not in context.warnings)
 
 
 def _metadata(obj: Object) -> Object:

@@ -24,6 +24,7 @@ from operatorkit.controlplane.nodes.kinds import CONFIG_MAPS, NODES, PODS, SECRE
 from operatorkit.controlplane.nodes.pods import Attempt, PodSteps
 from operatorkit.controlplane.nodes.references import SourceKind, references
 from operatorkit.controlplane.nodes.registration import heartbeat, host, is_simulated, pod_address, register, renew
+from operatorkit.controlplane.nodes.scheduling import Scheduler
 from operatorkit.controlplane.nodes.status import Host
 from operatorkit.errors import NotFound
 from operatorkit.names import ObjectKey
@@ -70,7 +71,8 @@ class SimulatedNodes:
             "Secret": Informer(api, SECRETS, clock=pace, history=history),
             "ConfigMap": Informer(api, CONFIG_MAPS, clock=pace, history=history),
         }
-        self._steps = PodSteps(api, self, Reporter(api, clock=clock), clock)
+        reporter = Reporter(api, clock=clock)
+        self._steps = PodSteps(api, self, Scheduler(api, self, reporter, clock=clock), reporter, clock)
         self._attempts: dict[ObjectKey, Attempt] = {}
         self._queue: Queue[ObjectKey] = Queue(self._look_at, clock=clock, pace=pace, workers=_WORKERS, name="nodes")
         self._tasks: list[asyncio.Task[None]] = []

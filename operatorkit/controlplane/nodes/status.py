@@ -15,7 +15,18 @@ from operatorkit.clock import format_time
 from operatorkit.cluster.api import JSONObject
 from operatorkit.transitions import set_json_condition
 
-__all__ = ["Host", "Waiting", "crashed", "running", "terminated", "unready", "unschedulable", "waiting"]
+__all__ = [
+    "Host",
+    "Waiting",
+    "base",
+    "crashed",
+    "running",
+    "set_conditions",
+    "terminated",
+    "unready",
+    "unschedulable",
+    "waiting",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +60,7 @@ def _names(pod: JSONObject, key: str = "containers") -> str:
     return "[" + " ".join(container["name"] for container in _containers(pod, key)) + "]"
 
 
-def _conditions(pod: JSONObject, now: datetime, wanted: Mapping[str, tuple[bool, str, str]]) -> list[JSONObject]:
+def set_conditions(pod: JSONObject, now: datetime, wanted: Mapping[str, tuple[bool, str, str]]) -> list[JSONObject]:
     """Set conditions by type to (status, reason, message); the transition time moves only with the status."""
     conditions = list((pod.get("status") or {}).get("conditions") or ())
     for type_, (true, reason, message) in wanted.items():
@@ -66,7 +77,8 @@ def _conditions(pod: JSONObject, now: datetime, wanted: Mapping[str, tuple[bool,
     return conditions
 
 
-def _base(pod: JSONObject, host: Host, now: datetime, phase: str) -> JSONObject:
+def base(pod: JSONObject, host: Host, now: datetime, phase: str) -> JSONObject:
+    """Return the fields that every status of a pod on a node has."""
     status = pod.get("status") or {}
     return {
         "phase": phase,
@@ -107,7 +119,7 @@ def _finished(pod: JSONObject, container: Mapping[str, Any], now: datetime) -> J
 
 def unschedulable(pod: JSONObject, message: str, now: datetime) -> JSONObject:
     """Return the status of a pod that fits on no node."""
-    return {"conditions": _conditions(pod, now, {"PodScheduled": (False, "Unschedulable", message)})}
+    return {"conditions": set_conditions(pod, now, {"PodScheduled": (False, "Unschedulable", message)})}
 
 
 def waiting(
@@ -125,8 +137,8 @@ def waiting(
         incomplete = f"containers with incomplete status: {_names(pod, 'initContainers')}"
         initialized = (False, "ContainersNotInitialized", incomplete)
     status = {
-        **_base(pod, host, now, "Pending"),
-        "conditions": _conditions(
+        **base(pod, host, now, "Pending"),
+        "conditions": set_conditions(
             pod,
             now,
             {
@@ -164,8 +176,8 @@ def running(pod: JSONObject, host: Host, now: datetime, pod_ip: str) -> JSONObje
     """Return the status of a pod all of whose containers run and are ready."""
     state = {"running": {"startedAt": format_time(now)}}
     status = {
-        **_base(pod, host, now, "Running"),
-        "conditions": _conditions(
+        **base(pod, host, now, "Running"),
+        "conditions": set_conditions(
             pod,
             now,
             dict.fromkeys(_ALL_CONDITIONS, (True, "", "")),
@@ -220,7 +232,7 @@ def _not_ready(pod: JSONObject, now: datetime) -> list[JSONObject]:
     text = f"containers with unready status: {_names(pod)}"
     wanted = dict.fromkeys(_ALL_CONDITIONS, (True, "", ""))
     wanted |= dict.fromkeys(("Ready", "ContainersReady"), (False, "ContainersNotReady", text))
-    return _conditions(pod, now, wanted)
+    return set_conditions(pod, now, wanted)
 
 
 def terminated(pod: JSONObject, host: Host, now: datetime) -> JSONObject:
@@ -238,8 +250,8 @@ def terminated(pod: JSONObject, host: Host, now: datetime) -> JSONObject:
         }
         ended.append(_container_status(pod, container, {"terminated": state}, started=False))
     return {
-        **_base(pod, host, now, "Succeeded"),
-        "conditions": _conditions(
+        **base(pod, host, now, "Succeeded"),
+        "conditions": set_conditions(
             pod,
             now,
             {

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from operatorkit.controlplane.embedded.authn import User
 from operatorkit.controlplane.embedded.registry import Registry, Served
+from operatorkit.controlplane.embedded.request.user import User
 from operatorkit.controlplane.embedded.selectors import LabelSelector
 from operatorkit.controlplane.embedded.status import not_found
 from operatorkit.controlplane.embedded.storage import Collection, Storage

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from operatorkit.controlplane.embedded.builtin.faults import invalid
 from operatorkit.crd import FieldError
+from operatorkit.crd.field_errors import invalid
 
 __all__ = ["allocate_node_ports"]
 

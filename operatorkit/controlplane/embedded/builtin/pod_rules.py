@@ -13,22 +13,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from operatorkit.controlplane.embedded.builtin import quantity
-from operatorkit.controlplane.embedded.builtin.faults import (
-    Faults,
-    duplicate,
-    forbidden,
-    invalid,
-    label_1123,
-    labels,
-    natural,
-    not_found,
-    port,
-    port_name,
-    required,
-    subdomain,
-    unsupported,
-)
+from operatorkit.controlplane.embedded.builtin.checks import label_1123, labels, natural, port, port_name, subdomain
 from operatorkit.controlplane.embedded.fields.typed import equal
+from operatorkit.crd.field_errors import FieldErrors, duplicate, forbidden, invalid, not_found, not_supported, required
+from operatorkit.crd.golang import Struct
 
 __all__ = ["pod_spec", "pod_spec_update"]
 
@@ -60,7 +48,7 @@ _IMMUTABLE = (
 _MAX_INT32 = 2**31 - 1
 
 
-def pod_spec(path: str, spec: JSONObject) -> Faults:
+def pod_spec(path: str, spec: JSONObject) -> FieldErrors:
     """Check the spec of a pod or of a template."""
     volumes = spec.get("volumes") or ()
     yield from _volumes(f"{path}.volumes", volumes)
@@ -70,9 +58,9 @@ def pod_spec(path: str, spec: JSONObject) -> Faults:
     yield from _containers(f"{path}.containers", spec.get("containers") or (), known)
     yield from _init_containers(path, spec, known)
     if spec.get("restartPolicy") not in _RESTART:
-        yield unsupported(f"{path}.restartPolicy", spec.get("restartPolicy"), _RESTART)
+        yield not_supported(f"{path}.restartPolicy", spec.get("restartPolicy"), _RESTART)
     if spec.get("dnsPolicy") not in _DNS:
-        yield unsupported(f"{path}.dnsPolicy", spec.get("dnsPolicy"), _DNS)
+        yield not_supported(f"{path}.dnsPolicy", spec.get("dnsPolicy"), _DNS)
     yield from labels(f"{path}.nodeSelector", spec.get("nodeSelector"))
     yield from _host_ports(path, spec)
     for field in ("serviceAccountName", "nodeName"):
@@ -90,7 +78,7 @@ def pod_spec(path: str, spec: JSONObject) -> Faults:
 # ------------------------------------------------------------------------------------------------------------- volumes
 
 
-def _volumes(path: str, volumes: Sequence[JSONObject]) -> Faults:
+def _volumes(path: str, volumes: Sequence[JSONObject]) -> FieldErrors:
     seen: set[str] = set()
     for position, volume in enumerate(volumes):
         here, name = f"{path}[{position}]", volume.get("name", "")
@@ -104,7 +92,7 @@ def _volumes(path: str, volumes: Sequence[JSONObject]) -> Faults:
         yield from _volume_source(here, volume)
 
 
-def _volume_source(path: str, volume: JSONObject) -> Faults:
+def _volume_source(path: str, volume: JSONObject) -> FieldErrors:
     sources = [it for it in volume if it != "name"]
     # The first of the server's order counts; emptyDir is the first, what is left over is told about.
     order = ("emptyDir", "hostPath")
@@ -135,7 +123,7 @@ def _volume_source(path: str, volume: JSONObject) -> Faults:
             yield required(f"{here}.driver")
 
 
-def _files(path: str, source: JSONObject) -> Faults:
+def _files(path: str, source: JSONObject) -> FieldErrors:
     mode = source.get("defaultMode", 0)
     if not 0 <= mode <= 0o777:
         yield invalid(f"{path}.defaultMode", mode, "must be a number between 0 and 0777 (octal), both inclusive")
@@ -146,7 +134,7 @@ def _files(path: str, source: JSONObject) -> Faults:
         yield from _inner_path(f"{here}.path", it.get("path", ""))
 
 
-def _inner_path(path: str, value: str) -> Faults:
+def _inner_path(path: str, value: str) -> FieldErrors:
     if not value:
         yield required(path)
     elif value.startswith("/"):
@@ -158,7 +146,7 @@ def _inner_path(path: str, value: str) -> Faults:
 # ----------------------------------------------------------------------------------------------------------- containers
 
 
-def _containers(path: str, containers: Sequence[JSONObject], volumes: set[Any]) -> Faults:
+def _containers(path: str, containers: Sequence[JSONObject], volumes: set[Any]) -> FieldErrors:
     seen: set[str] = set()
     for position, container in enumerate(containers):
         here, name = f"{path}[{position}]", container.get("name", "")
@@ -171,7 +159,7 @@ def _containers(path: str, containers: Sequence[JSONObject], volumes: set[Any]) 
             yield from _probe(f"{here}.{probe}", container.get(probe), once=probe != "readinessProbe")
 
 
-def _init_containers(path: str, spec: JSONObject, volumes: set[Any]) -> Faults:
+def _init_containers(path: str, spec: JSONObject, volumes: set[Any]) -> FieldErrors:
     seen = {it.get("name") for it in spec.get("containers") or ()}
     for position, container in enumerate(spec.get("initContainers") or ()):
         here, name = f"{path}.initContainers[{position}]", container.get("name", "")
@@ -184,7 +172,7 @@ def _init_containers(path: str, spec: JSONObject, volumes: set[Any]) -> Faults:
                 yield forbidden(f"{here}.{field}", "may not be set for init containers without restartPolicy=Always")
 
 
-def _container(path: str, container: JSONObject, volumes: set[Any]) -> Faults:
+def _container(path: str, container: JSONObject, volumes: set[Any]) -> FieldErrors:
     if not container.get("name"):
         yield required(f"{path}.name")
     else:
@@ -193,7 +181,7 @@ def _container(path: str, container: JSONObject, volumes: set[Any]) -> Faults:
         yield required(f"{path}.image")
     policy = container.get("terminationMessagePolicy")
     if policy not in {"File", "FallbackToLogsOnError"}:
-        yield unsupported(f"{path}.terminationMessagePolicy", policy, ("File", "FallbackToLogsOnError"))
+        yield not_supported(f"{path}.terminationMessagePolicy", policy, ("File", "FallbackToLogsOnError"))
     yield from _ports(f"{path}.ports", container.get("ports") or ())
     for position, variable in enumerate(container.get("env") or ()):
         yield from _variable(f"{path}.env[{position}]", variable)
@@ -202,12 +190,12 @@ def _container(path: str, container: JSONObject, volumes: set[Any]) -> Faults:
             yield invalid(f"{path}.envFrom", "", "must specify one of: `configMapRef` or `secretRef`")
     yield from _mounts(f"{path}.volumeMounts", container.get("volumeMounts") or (), volumes)
     if container.get("imagePullPolicy") not in _PULL:
-        yield unsupported(f"{path}.imagePullPolicy", container.get("imagePullPolicy"), _PULL)
+        yield not_supported(f"{path}.imagePullPolicy", container.get("imagePullPolicy"), _PULL)
     yield from _container_resources(f"{path}.resources", container.get("resources") or {})
     yield from _security(f"{path}.securityContext", container.get("securityContext") or {})
 
 
-def _ports(path: str, ports: Sequence[JSONObject]) -> Faults:
+def _ports(path: str, ports: Sequence[JSONObject]) -> FieldErrors:
     seen: set[str] = set()
     for position, it in enumerate(ports):
         here, name = f"{path}[{position}]", it.get("name", "")
@@ -223,10 +211,10 @@ def _ports(path: str, ports: Sequence[JSONObject]) -> Faults:
         if it.get("hostPort"):
             yield from port(f"{here}.hostPort", it["hostPort"])
         if it.get("protocol") not in _PROTOCOLS:
-            yield unsupported(f"{here}.protocol", it.get("protocol"), _PROTOCOLS)
+            yield not_supported(f"{here}.protocol", it.get("protocol"), _PROTOCOLS)
 
 
-def _host_ports(path: str, spec: JSONObject) -> Faults:
+def _host_ports(path: str, spec: JSONObject) -> FieldErrors:
     if not spec.get("hostNetwork"):
         return
     for position, container in enumerate(spec.get("containers") or ()):
@@ -237,7 +225,7 @@ def _host_ports(path: str, spec: JSONObject) -> Faults:
                 yield invalid(here, it.get("hostPort", 0), why)
 
 
-def _variable(path: str, variable: JSONObject) -> Faults:
+def _variable(path: str, variable: JSONObject) -> FieldErrors:
     name = variable.get("name", "")
     if not name:
         yield required(f"{path}.name")
@@ -261,14 +249,14 @@ def _variable(path: str, variable: JSONObject) -> Faults:
         yield from _field_path(f"{here}.fieldRef.fieldPath", source["fieldRef"].get("fieldPath", ""))
 
 
-def _field_path(path: str, value: str) -> Faults:
+def _field_path(path: str, value: str) -> FieldErrors:
     if not value:
         yield required(path)
     elif value not in _PLAIN_FIELDS and not value.startswith(("metadata.labels['", "metadata.annotations['")):
         yield invalid(path, value, f"error converting fieldPath: field label not supported: {value}")
 
 
-def _mounts(path: str, mounts: Sequence[JSONObject], volumes: set[Any]) -> Faults:
+def _mounts(path: str, mounts: Sequence[JSONObject], volumes: set[Any]) -> FieldErrors:
     places: set[str] = set()
     for position, mount in enumerate(mounts):
         here, name, place = f"{path}[{position}]", mount.get("name", ""), mount.get("mountPath", "")
@@ -285,7 +273,7 @@ def _mounts(path: str, mounts: Sequence[JSONObject], volumes: set[Any]) -> Fault
             yield from _inner_path(f"{here}.subPath", mount["subPath"])
 
 
-def _container_resources(path: str, resources: JSONObject) -> Faults:
+def _container_resources(path: str, resources: JSONObject) -> FieldErrors:
     limits, requests = resources.get("limits") or {}, resources.get("requests") or {}
     for field, values in (("limits", limits), ("requests", requests)):
         for name, value in values.items():
@@ -301,16 +289,16 @@ def _container_resources(path: str, resources: JSONObject) -> Faults:
             yield invalid(f"{path}.requests", str(value), why)
 
 
-def _security(path: str, context: JSONObject) -> Faults:
+def _security(path: str, context: JSONObject) -> FieldErrors:
     for field in ("runAsUser", "runAsGroup"):
         value = context.get(field, 0)
         if not 0 <= value <= _MAX_INT32:
             yield invalid(f"{path}.{field}", value, f"must be between 0 and {_MAX_INT32}, inclusive")
     if context.get("allowPrivilegeEscalation") is False and context.get("privileged"):
-        yield invalid(path, dict(context), "cannot set `allowPrivilegeEscalation` to false and `privileged` to true")
+        yield invalid(path, Struct(context), "cannot set `allowPrivilegeEscalation` to false and `privileged` to true")
 
 
-def _handler(path: str, holder: JSONObject) -> Faults:
+def _handler(path: str, holder: JSONObject) -> FieldErrors:
     found = [it for it in _HANDLERS if it in holder]
     if not found:
         yield required(path, "must specify a handler type")
@@ -327,7 +315,7 @@ def _handler(path: str, holder: JSONObject) -> Faults:
             yield from port_name(f"{here}.port", value) if isinstance(value, str) else port(f"{here}.port", value)
 
 
-def _probe(path: str, probe: JSONObject | None, *, once: bool) -> Faults:
+def _probe(path: str, probe: JSONObject | None, *, once: bool) -> FieldErrors:
     if probe is None:
         return
     yield from _handler(path, probe)
@@ -338,13 +326,13 @@ def _probe(path: str, probe: JSONObject | None, *, once: bool) -> Faults:
         yield invalid(f"{path}.successThreshold", probe["successThreshold"], "must be 1")
 
 
-def _lifecycle(path: str, lifecycle: JSONObject) -> Faults:
+def _lifecycle(path: str, lifecycle: JSONObject) -> FieldErrors:
     for hook in ("postStart", "preStop"):
         if hook in lifecycle:
             yield from _handler(f"{path}.{hook}", lifecycle[hook])
 
 
-def _tolerations(path: str, tolerations: Sequence[JSONObject]) -> Faults:
+def _tolerations(path: str, tolerations: Sequence[JSONObject]) -> FieldErrors:
     for position, it in enumerate(tolerations):
         here = f"{path}[{position}]"
         operator = it.get("operator", "")
@@ -354,13 +342,13 @@ def _tolerations(path: str, tolerations: Sequence[JSONObject]) -> Faults:
         if operator == "Exists" and it.get("value"):
             yield invalid(f"{here}.operator", it["value"], "value must be empty when `operator` is 'Exists'")
         if operator not in {"", "Equal", "Exists"}:
-            yield unsupported(f"{here}.operator", operator, ("Equal", "Exists"))
+            yield not_supported(f"{here}.operator", operator, ("Equal", "Exists"))
 
 
 # -------------------------------------------------------------------------------------------------------------- updates
 
 
-def pod_spec_update(new: JSONObject, old: JSONObject) -> Faults:
+def pod_spec_update(new: JSONObject, old: JSONObject) -> FieldErrors:
     """Check what an update of a Pod changes in its spec: images, deadline and more tolerations, and nothing else."""
     for field in ("containers", "initContainers"):
         if len(new.get(field) or ()) != len(old.get(field) or ()):

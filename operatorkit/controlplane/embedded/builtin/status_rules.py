@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from operatorkit.controlplane.embedded.builtin.faults import Faults, forbidden, invalid, natural
+from operatorkit.controlplane.embedded.builtin.checks import natural
+from operatorkit.crd.field_errors import FieldErrors, forbidden, invalid
 
 __all__ = ["STATUS_RULES"]
 
@@ -29,8 +30,8 @@ _OTHERS: Mapping[str, Sequence[str]] = {
 }
 
 
-def _replicas(kind: str) -> Callable[[JSONObject], Faults]:
-    def rule(obj: JSONObject) -> Faults:
+def _replicas(kind: str) -> Callable[[JSONObject], FieldErrors]:
+    def rule(obj: JSONObject) -> FieldErrors:
         status = obj.get("status") or {}
         for name in ("replicas", *_PARTS[kind], *_OTHERS[kind]):
             yield from natural(f"status.{name}", status.get(name, 0))
@@ -45,13 +46,13 @@ def _replicas(kind: str) -> Callable[[JSONObject], Faults]:
     return rule
 
 
-def _service(obj: JSONObject) -> Faults:
+def _service(obj: JSONObject) -> FieldErrors:
     balancer = (obj.get("status") or {}).get("loadBalancer") or {}
     if balancer.get("ingress") and (obj.get("spec") or {}).get("type") != "LoadBalancer":
         yield forbidden("status.loadBalancer.ingress", "may only be used when `spec.type` is 'LoadBalancer'")
 
 
-STATUS_RULES: Mapping[tuple[str, str], Callable[[JSONObject], Faults]] = {
+STATUS_RULES: Mapping[tuple[str, str], Callable[[JSONObject], FieldErrors]] = {
     ("", "Service"): _service,
     **{("apps", kind): _replicas(kind) for kind in _PARTS},
 }

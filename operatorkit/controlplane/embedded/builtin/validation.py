@@ -17,25 +17,21 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from operatorkit.controlplane.embedded.builtin import webhook_rules, workload_rules
-from operatorkit.controlplane.embedded.builtin.faults import (
-    Faults,
-    duplicate,
-    forbidden,
-    invalid,
+from operatorkit.controlplane.embedded.builtin.checks import (
     label_1123,
     label_key,
     labels,
     natural,
     port,
     port_name,
-    required,
     subdomain,
-    unsupported,
 )
 from operatorkit.controlplane.embedded.builtin.pod_rules import pod_spec, pod_spec_update
 from operatorkit.controlplane.embedded.builtin.status_rules import STATUS_RULES
 from operatorkit.controlplane.embedded.fields.typed import equal
 from operatorkit.crd import FieldError
+from operatorkit.crd.field_errors import FieldErrors, duplicate, forbidden, invalid, not_supported, required
+from operatorkit.crd.golang import Struct
 from operatorkit.names import GroupVersionKind
 
 __all__ = ["validate"]
@@ -94,7 +90,7 @@ _PATH_SEGMENTS = {
 _LABEL_NAMES = {("", "Namespace"), ("", "Service")}
 
 
-def _name(key: tuple[str, str], obj: JSONObject) -> Faults:
+def _name(key: tuple[str, str], obj: JSONObject) -> FieldErrors:
     name = obj["metadata"].get("name", "")
     path = "metadata.name"
     if not name:
@@ -117,7 +113,7 @@ def _name(key: tuple[str, str], obj: JSONObject) -> Faults:
 # -------------------------------------------------------------------------------------------------------- configuration
 
 
-def _data_keys(path: str, data: JSONObject | None) -> Faults:
+def _data_keys(path: str, data: JSONObject | None) -> FieldErrors:
     for name in data or {}:
         here = f"{path}[{name}]"
         if len(name) > 253:
@@ -128,7 +124,7 @@ def _data_keys(path: str, data: JSONObject | None) -> Faults:
             yield invalid(here, name, f"must not be '{name}'")
 
 
-def _config_map(obj: JSONObject) -> Faults:
+def _config_map(obj: JSONObject) -> FieldErrors:
     data, binary = obj.get("data") or {}, obj.get("binaryData") or {}
     yield from _data_keys("data", data)
     for name in data:
@@ -142,11 +138,11 @@ def _config_map(obj: JSONObject) -> Faults:
         yield FieldError("[]", "FieldValueTooLong", f"Too long: may not be more than {_SECRET_MAX_BYTES} bytes")
 
 
-def _config_map_change(new: JSONObject, old: JSONObject) -> Faults:
+def _config_map_change(new: JSONObject, old: JSONObject) -> FieldErrors:
     yield from _immutable(new, old, ("data", "binaryData"))
 
 
-def _immutable(new: JSONObject, old: JSONObject, fields: tuple[str, ...]) -> Faults:
+def _immutable(new: JSONObject, old: JSONObject, fields: tuple[str, ...]) -> FieldErrors:
     if not old.get("immutable"):
         return
     if not new.get("immutable"):
@@ -156,7 +152,7 @@ def _immutable(new: JSONObject, old: JSONObject, fields: tuple[str, ...]) -> Fau
             yield forbidden(field, _FIXED_WHEN_SET)
 
 
-def _secret(obj: JSONObject) -> Faults:
+def _secret(obj: JSONObject) -> FieldErrors:
     data, type_ = obj.get("data") or {}, obj.get("type", "")
     yield from _data_keys("data", data)
     if sum(len(it or "") * 3 // 4 for it in data.values()) > _SECRET_MAX_BYTES:
@@ -175,7 +171,7 @@ def _secret(obj: JSONObject) -> Faults:
             yield required(f"metadata.annotations[{annotation}]")
 
 
-def _json(path: str, encoded: str) -> Faults:
+def _json(path: str, encoded: str) -> FieldErrors:
     try:
         json.loads(base64.b64decode(encoded))
     except (ValueError, binascii.Error) as error:
@@ -184,7 +180,7 @@ def _json(path: str, encoded: str) -> Faults:
         yield invalid(path, "<secret contents redacted>", why)
 
 
-def _secret_change(new: JSONObject, old: JSONObject) -> Faults:
+def _secret_change(new: JSONObject, old: JSONObject) -> FieldErrors:
     if new.get("type") != old.get("type"):
         yield invalid("type", new.get("type"), _FIXED)
     yield from _immutable(new, old, ("data",))
@@ -193,7 +189,7 @@ def _secret_change(new: JSONObject, old: JSONObject) -> Faults:
 # ------------------------------------------------------------------------------------------------------------- services
 
 
-def _service(obj: JSONObject) -> Faults:
+def _service(obj: JSONObject) -> FieldErrors:
     spec = obj.get("spec") or {}
     type_, ports = spec.get("type", ""), spec.get("ports") or ()
     headless = spec.get("clusterIP") == "None"
@@ -211,7 +207,7 @@ def _service(obj: JSONObject) -> Faults:
     yield from _service_ports(ports)
     yield from labels("spec.selector", spec.get("selector"))
     if spec.get("sessionAffinity") not in {"ClientIP", "None"}:
-        yield unsupported("spec.sessionAffinity", spec.get("sessionAffinity"), ("ClientIP", "None"))
+        yield not_supported("spec.sessionAffinity", spec.get("sessionAffinity"), ("ClientIP", "None"))
     if type_ != "ExternalName":
         yield from _addresses(spec)
         yield from _policies(spec)
@@ -221,25 +217,25 @@ def _service(obj: JSONObject) -> Faults:
         if not _is_address(address):
             yield invalid(f"spec.externalIPs[{position}]", address, _ADDRESS_TEXT)
     if type_ not in _SERVICE_TYPES:
-        yield unsupported("spec.type", type_, _SERVICE_TYPES)
+        yield not_supported("spec.type", type_, _SERVICE_TYPES)
     if type_ == "ClusterIP":
         for position, it in enumerate(ports):
             if it.get("nodePort"):
                 yield forbidden(f"spec.ports[{position}].nodePort", "may not be used when `type` is 'ClusterIP'")
 
 
-def _policies(spec: JSONObject) -> Faults:
+def _policies(spec: JSONObject) -> FieldErrors:
     for position, family in enumerate(spec.get("ipFamilies") or ()):
         if family not in _FAMILIES:
-            yield unsupported(f"spec.ipFamilies[{position}]", family, _FAMILIES)
+            yield not_supported(f"spec.ipFamilies[{position}]", family, _FAMILIES)
         elif family == "IPv6" and spec.get("ipFamilyPolicy") != "PreferDualStack":
             yield invalid(f"spec.ipFamilies[{position}]", family, "not configured on this cluster")
     for name, allowed in _POLICIES.items():
         if spec.get(name) is not None and spec[name] not in allowed:
-            yield unsupported(f"spec.{name}", spec[name], allowed)
+            yield not_supported(f"spec.{name}", spec[name], allowed)
 
 
-def _addresses(spec: JSONObject) -> Faults:
+def _addresses(spec: JSONObject) -> FieldErrors:
     for position, address in enumerate(
         spec.get("clusterIPs") or ([spec["clusterIP"]] if spec.get("clusterIP") else ())
     ):
@@ -257,7 +253,7 @@ def _is_address(text: str) -> bool:
     return True
 
 
-def _service_ports(ports: Any) -> Faults:
+def _service_ports(ports: Any) -> FieldErrors:
     names: set[str] = set()
     for position, it in enumerate(ports):
         here, name = f"spec.ports[{position}]", it.get("name", "")
@@ -270,7 +266,7 @@ def _service_ports(ports: Any) -> Faults:
             yield required(f"{here}.name")
         yield from port(f"{here}.port", it.get("port", 0))
         if it.get("protocol") not in _PROTOCOLS:
-            yield unsupported(f"{here}.protocol", it.get("protocol"), _PROTOCOLS)
+            yield not_supported(f"{here}.protocol", it.get("protocol"), _PROTOCOLS)
         target = it.get("targetPort", 0)
         yield from (
             port_name(f"{here}.targetPort", target) if isinstance(target, str) else port(f"{here}.targetPort", target)
@@ -287,11 +283,11 @@ def _service_ports(ports: Any) -> Faults:
                 "TargetPort": 0,
                 "NodePort": 0,
             }
-            yield duplicate(f"spec.ports[{position}]", written)
+            yield duplicate(f"spec.ports[{position}]", Struct(written))
         seen.add(same)
 
 
-def _service_change(new: JSONObject, old: JSONObject) -> Faults:
+def _service_change(new: JSONObject, old: JSONObject) -> FieldErrors:
     after, before = new.get("spec") or {}, old.get("spec") or {}
     kept = {"ExternalName", ""}
     if before.get("type", "") in kept or after.get("type", "") in kept:
@@ -309,20 +305,20 @@ def _service_change(new: JSONObject, old: JSONObject) -> Faults:
 # --------------------------------------------------------------------------------------------------------------- others
 
 
-def _pod(obj: JSONObject) -> Faults:
+def _pod(obj: JSONObject) -> FieldErrors:
     yield from pod_spec("spec", obj.get("spec") or {})
 
 
-def _pod_change(new: JSONObject, old: JSONObject) -> Faults:
+def _pod_change(new: JSONObject, old: JSONObject) -> FieldErrors:
     yield from pod_spec_update(new.get("spec") or {}, old.get("spec") or {})
 
 
-def _claim(obj: JSONObject) -> Faults:
+def _claim(obj: JSONObject) -> FieldErrors:
     spec = obj.get("spec") or {}
     yield from workload_rules.claim_spec("spec", spec, _ACCESS_MODES)
 
 
-def _claim_change(new: JSONObject, old: JSONObject) -> Faults:
+def _claim_change(new: JSONObject, old: JSONObject) -> FieldErrors:
     after, before = dict(new.get("spec") or {}), dict(old.get("spec") or {})
     bound = (old.get("status") or {}).get("phase") == "Bound"
     for spec in (after, before):
@@ -335,7 +331,7 @@ def _claim_change(new: JSONObject, old: JSONObject) -> Faults:
 _EVENT_LIMITS = {"reportingInstance": 128, "action": 128, "reason": 128}
 
 
-def _any_event(obj: JSONObject, about: str, reporter: str, text: str) -> Faults:
+def _any_event(obj: JSONObject, about: str, reporter: str, text: str) -> FieldErrors:
     """Check an Event by the names that its group has for the fields; messages name those of the core group."""
     namespace, place = obj["metadata"].get("namespace", ""), "involvedObject.namespace"
     involved = (obj.get(about) or {}).get("namespace", "")
@@ -359,11 +355,11 @@ def _any_event(obj: JSONObject, about: str, reporter: str, text: str) -> Faults:
         yield invalid("message", "", "can have at most 1024 characters")
 
 
-def _event(obj: JSONObject) -> Faults:
+def _event(obj: JSONObject) -> FieldErrors:
     yield from _any_event(obj, "involvedObject", "reportingComponent", "message")
 
 
-def _new_event(obj: JSONObject) -> Faults:
+def _new_event(obj: JSONObject) -> FieldErrors:
     yield from _any_event(obj, "regarding", "reportingController", "note")
     if not obj.get("eventTime"):
         yield required("eventTime")
@@ -375,7 +371,7 @@ def _new_event(obj: JSONObject) -> Faults:
             yield invalid(name, "", "needs to be unset")
 
 
-def _lease(obj: JSONObject) -> Faults:
+def _lease(obj: JSONObject) -> FieldErrors:
     spec = obj.get("spec") or {}
     seconds = spec.get("leaseDurationSeconds")
     if seconds is not None and seconds <= 0:
@@ -383,7 +379,7 @@ def _lease(obj: JSONObject) -> Faults:
     yield from natural("spec.leaseTransitions", spec.get("leaseTransitions"))
 
 
-def _rules(obj: JSONObject, *, namespaced: bool) -> Faults:
+def _rules(obj: JSONObject, *, namespaced: bool) -> FieldErrors:
     for position, rule in enumerate(obj.get("rules") or ()):
         here = f"rules[{position}]"
         if not rule.get("verbs"):
@@ -402,22 +398,22 @@ def _rules(obj: JSONObject, *, namespaced: bool) -> Faults:
             yield required(f"{here}.resources", "resource rules must supply at least one resource")
 
 
-def _role(obj: JSONObject) -> Faults:
+def _role(obj: JSONObject) -> FieldErrors:
     yield from _rules(obj, namespaced=True)
 
 
-def _cluster_role(obj: JSONObject) -> Faults:
+def _cluster_role(obj: JSONObject) -> FieldErrors:
     if not obj.get("aggregationRule"):
         yield from _rules(obj, namespaced=False)
 
 
-def _binding(obj: JSONObject) -> Faults:
+def _binding(obj: JSONObject) -> FieldErrors:
     role = obj.get("roleRef") or {}
     kinds = ("Role", "ClusterRole") if obj.get("kind") == "RoleBinding" else ("ClusterRole",)
     if role.get("apiGroup") != "rbac.authorization.k8s.io":
-        yield unsupported("roleRef.apiGroup", role.get("apiGroup", ""), ("rbac.authorization.k8s.io",))
+        yield not_supported("roleRef.apiGroup", role.get("apiGroup", ""), ("rbac.authorization.k8s.io",))
     if role.get("kind") not in kinds:
-        yield unsupported("roleRef.kind", role.get("kind", ""), kinds)
+        yield not_supported("roleRef.kind", role.get("kind", ""), kinds)
     if not role.get("name"):
         yield required("roleRef.name")
     for position, subject in enumerate(obj.get("subjects") or ()):
@@ -425,27 +421,28 @@ def _binding(obj: JSONObject) -> Faults:
         if not subject.get("name"):
             yield required(f"{here}.name")
         if kind not in {"ServiceAccount", "User", "Group"}:
-            yield unsupported(f"{here}.kind", kind, ("ServiceAccount", "User", "Group"))
+            yield not_supported(f"{here}.kind", kind, ("ServiceAccount", "User", "Group"))
         elif kind == "ServiceAccount" and not subject.get("namespace") and obj.get("kind") == "ClusterRoleBinding":
             yield required(f"{here}.namespace")
 
 
-def _binding_change(new: JSONObject, old: JSONObject) -> Faults:
+def _binding_change(new: JSONObject, old: JSONObject) -> FieldErrors:
     if not equal(new.get("roleRef"), old.get("roleRef")):
         role = {f"{name[0].upper()}{name[1:]}".replace("Api", "API"): it for name, it in new["roleRef"].items()}
-        yield invalid("roleRef", {it: role.get(it, "") for it in ("APIGroup", "Kind", "Name")}, "cannot change roleRef")
+        written = Struct({it: role.get(it, "") for it in ("APIGroup", "Kind", "Name")})
+        yield invalid("roleRef", written, "cannot change roleRef")
 
 
-def _storage_class(obj: JSONObject) -> Faults:
+def _storage_class(obj: JSONObject) -> FieldErrors:
     if not obj.get("provisioner"):
         yield required("provisioner")
     if obj.get("reclaimPolicy") not in {"Delete", "Retain"}:
-        yield unsupported("reclaimPolicy", obj.get("reclaimPolicy"), ("Delete", "Retain"))
+        yield not_supported("reclaimPolicy", obj.get("reclaimPolicy"), ("Delete", "Retain"))
     if obj.get("volumeBindingMode") not in {"Immediate", "WaitForFirstConsumer"}:
-        yield unsupported("volumeBindingMode", obj.get("volumeBindingMode"), ("Immediate", "WaitForFirstConsumer"))
+        yield not_supported("volumeBindingMode", obj.get("volumeBindingMode"), ("Immediate", "WaitForFirstConsumer"))
 
 
-def _storage_class_change(new: JSONObject, old: JSONObject) -> Faults:
+def _storage_class_change(new: JSONObject, old: JSONObject) -> FieldErrors:
     if not equal(new.get("parameters") or {}, old.get("parameters") or {}):
         yield forbidden("parameters", "updates to parameters are forbidden.")
     if new.get("provisioner") != old.get("provisioner"):
@@ -456,18 +453,18 @@ def _storage_class_change(new: JSONObject, old: JSONObject) -> Faults:
         yield invalid("volumeBindingMode", new.get("volumeBindingMode"), _FIXED)
 
 
-def _priority_class(obj: JSONObject) -> Faults:
+def _priority_class(obj: JSONObject) -> FieldErrors:
     if obj.get("value", 0) > 10**9 and not obj["metadata"].get("name", "").startswith("system-"):
         yield forbidden("value", f"maximum allowed value of a user defined priority is {10**9}")
 
 
-def _priority_class_change(new: JSONObject, old: JSONObject) -> Faults:
+def _priority_class_change(new: JSONObject, old: JSONObject) -> FieldErrors:
     if new.get("value", 0) != old.get("value", 0):
         yield forbidden("value", "may not be changed in an update.")
 
 
 _RBAC = "rbac.authorization.k8s.io"
-_RULES: Mapping[tuple[str, str], Callable[[JSONObject], Faults]] = {
+_RULES: Mapping[tuple[str, str], Callable[[JSONObject], FieldErrors]] = {
     ("", "ConfigMap"): _config_map,
     ("", "Secret"): _secret,
     ("", "Service"): _service,
@@ -485,7 +482,7 @@ _RULES: Mapping[tuple[str, str], Callable[[JSONObject], Faults]] = {
     **workload_rules.RULES,
     **webhook_rules.RULES,
 }
-_CHANGES: Mapping[tuple[str, str], Callable[[JSONObject, JSONObject], Faults]] = {
+_CHANGES: Mapping[tuple[str, str], Callable[[JSONObject, JSONObject], FieldErrors]] = {
     ("", "ConfigMap"): _config_map_change,
     ("", "Secret"): _secret_change,
     ("", "Service"): _service_change,

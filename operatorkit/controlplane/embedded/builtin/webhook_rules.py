@@ -13,15 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from operatorkit.controlplane.embedded.builtin.faults import (
-    Faults,
-    duplicate,
-    invalid,
-    label_selector,
-    required,
-    subdomain,
-    unsupported,
-)
+from operatorkit.controlplane.embedded.builtin.checks import label_selector, subdomain
+from operatorkit.crd.field_errors import FieldErrors, duplicate, invalid, not_supported, required
 from operatorkit.names import DNS_1035_LABEL_PATTERN
 
 __all__ = ["RULES"]
@@ -41,7 +34,7 @@ _LABEL_1035_TEXT = (
 )
 
 
-def _configuration(obj: JSONObject) -> Faults:
+def _configuration(obj: JSONObject) -> FieldErrors:
     seen = set()
     for position, webhook in enumerate(obj.get("webhooks") or ()):
         path = f"webhooks[{position}]"
@@ -53,7 +46,7 @@ def _configuration(obj: JSONObject) -> Faults:
         seen.add(name)
 
 
-def _webhook(path: str, webhook: JSONObject) -> Faults:
+def _webhook(path: str, webhook: JSONObject) -> FieldErrors:
     yield from _name(f"{path}.name", webhook.get("name", ""))
     for position, rule in enumerate(webhook.get("rules") or ()):
         yield from _rule(f"{path}.rules[{position}]", rule)
@@ -71,13 +64,13 @@ def _webhook(path: str, webhook: JSONObject) -> Faults:
     yield from _client(f"{path}.clientConfig", webhook.get("clientConfig") or {})
 
 
-def _choice(path: str, webhook: JSONObject, field: str, supported: Sequence[str]) -> Faults:
+def _choice(path: str, webhook: JSONObject, field: str, supported: Sequence[str]) -> FieldErrors:
     value = webhook.get(field)
     if value is not None and value not in supported:
-        yield unsupported(f"{path}.{field}", value, supported)
+        yield not_supported(f"{path}.{field}", value, supported)
 
 
-def _name(path: str, name: str) -> Faults:
+def _name(path: str, name: str) -> FieldErrors:
     if not name:
         yield required(path)
         return
@@ -87,7 +80,7 @@ def _name(path: str, name: str) -> Faults:
         yield invalid(path, name, "should be a domain with at least three segments separated by dots")
 
 
-def _review_versions(path: str, versions: Sequence[str]) -> Faults:
+def _review_versions(path: str, versions: Sequence[str]) -> FieldErrors:
     if not versions:
         yield required(path, f"must specify one of {', '.join(_REVIEW_VERSIONS)}")
         return
@@ -106,14 +99,14 @@ def _review_versions(path: str, versions: Sequence[str]) -> Faults:
         yield invalid(path, versions, f"must include at least one of {', '.join(_REVIEW_VERSIONS)}")
 
 
-def _rule(path: str, rule: JSONObject) -> Faults:
+def _rule(path: str, rule: JSONObject) -> FieldErrors:
     operations = rule.get("operations") or ()
     if not operations:
         yield required(f"{path}.operations")
     yield from _alone(f"{path}.operations", operations, "operations")
     for position, operation in enumerate(operations):
         if operation not in _OPERATIONS:
-            yield unsupported(f"{path}.operations[{position}]", operation, _OPERATIONS)
+            yield not_supported(f"{path}.operations[{position}]", operation, _OPERATIONS)
     groups, versions = rule.get("apiGroups") or (), rule.get("apiVersions") or ()
     if not groups:
         yield required(f"{path}.apiGroups")
@@ -128,12 +121,12 @@ def _rule(path: str, rule: JSONObject) -> Faults:
     yield from _choice(path, rule, "scope", ("*", "Cluster", "Namespaced"))
 
 
-def _alone(path: str, values: Sequence[str], what: str) -> Faults:
+def _alone(path: str, values: Sequence[str], what: str) -> FieldErrors:
     if len(values) > 1 and "*" in values:
         yield invalid(path, values, f"if '*' is present, must not specify other {what}")
 
 
-def _resources(path: str, resources: Sequence[str]) -> Faults:
+def _resources(path: str, resources: Sequence[str]) -> FieldErrors:
     if not resources:
         yield required(path)
     whole: set[str] = set()  # resources with /*
@@ -160,7 +153,7 @@ def _resources(path: str, resources: Sequence[str]) -> Faults:
         yield invalid(path, resources, text)
 
 
-def _client(path: str, config: JSONObject) -> Faults:
+def _client(path: str, config: JSONObject) -> FieldErrors:
     url, service = config.get("url"), config.get("service")
     if (url is None) == (service is None):
         yield required(path, "exactly one of url or service is required")
@@ -170,7 +163,7 @@ def _client(path: str, config: JSONObject) -> Faults:
         yield from _service(f"{path}.service", service)
 
 
-def _url(path: str, text: str) -> Faults:
+def _url(path: str, text: str) -> FieldErrors:
     try:
         url = urlsplit(text)
         host, user = url.netloc.rpartition("@")[2], url.netloc.rpartition("@")[0]
@@ -189,7 +182,7 @@ def _url(path: str, text: str) -> Faults:
         yield invalid(path, url.query, "query parameters are not permitted in the URL")
 
 
-def _service(path: str, service: JSONObject) -> Faults:
+def _service(path: str, service: JSONObject) -> FieldErrors:
     for field in ("name", "namespace"):
         if not service.get(field):
             yield required(f"{path}.{field}")
@@ -214,7 +207,7 @@ def _service(path: str, service: JSONObject) -> Faults:
                 yield invalid(here, where, f"segment[{position}]: {why}")
 
 
-RULES: Mapping[tuple[str, str], Callable[[JSONObject], Faults]] = {
+RULES: Mapping[tuple[str, str], Callable[[JSONObject], FieldErrors]] = {
     (_GROUP, "MutatingWebhookConfiguration"): _configuration,
     (_GROUP, "ValidatingWebhookConfiguration"): _configuration,
 }

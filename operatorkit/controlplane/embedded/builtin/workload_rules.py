@@ -10,22 +10,19 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from operatorkit.controlplane.embedded.builtin import quantity
-from operatorkit.controlplane.embedded.builtin.faults import (
-    Faults,
-    forbidden,
-    invalid,
+from operatorkit.controlplane.embedded.builtin.checks import (
     label_1123,
     label_selector,
     labels,
     natural,
     port,
     port_name,
-    required,
     subdomain,
-    unsupported,
 )
 from operatorkit.controlplane.embedded.builtin.pod_rules import pod_spec
 from operatorkit.controlplane.embedded.fields.typed import equal
+from operatorkit.crd.field_errors import FieldErrors, forbidden, invalid, not_supported, required
+from operatorkit.crd.golang import Struct
 from operatorkit.selectors import matches
 
 __all__ = ["CHANGES", "RULES", "claim_spec"]
@@ -68,7 +65,7 @@ def _template_labels(template: JSONObject) -> dict[str, Any]:
     return dict((template.get("metadata") or {}).get("labels") or {})
 
 
-def _selected(spec: JSONObject, noun: str, *, needs_selector: bool = True) -> Faults:
+def _selected(spec: JSONObject, noun: str, *, needs_selector: bool = True) -> FieldErrors:
     """Check a selector and that the template's labels match it."""
     selector = spec.get("selector")
     faults = list(label_selector("spec.selector", selector))
@@ -77,7 +74,7 @@ def _selected(spec: JSONObject, noun: str, *, needs_selector: bool = True) -> Fa
         if needs_selector:
             yield required("spec.selector")
     elif faults:
-        yield invalid("spec.selector", selector, "invalid label selector")
+        yield invalid("spec.selector", Struct(selector), "invalid label selector")
         return
     elif not selector.get("matchLabels") and not selector.get("matchExpressions"):
         yield invalid("spec.selector", {}, f"empty selector is invalid for {noun}")
@@ -89,22 +86,22 @@ def _selected(spec: JSONObject, noun: str, *, needs_selector: bool = True) -> Fa
         yield invalid(path, given or None, "`selector` does not match template `labels`")
 
 
-def _template(template: JSONObject, path: str = "spec.template") -> Faults:
+def _template(template: JSONObject, path: str = "spec.template") -> FieldErrors:
     yield from labels(f"{path}.labels", _template_labels(template))
     yield from pod_spec(f"{path}.spec", template.get("spec") or {})
 
 
-def _always(template: JSONObject, kind: str = "ReplicaSet") -> Faults:
+def _always(template: JSONObject, kind: str = "ReplicaSet") -> FieldErrors:
     spec = template.get("spec") or {}
     policy = spec.get("restartPolicy")
     if policy in {"OnFailure", "Never"}:
-        yield unsupported("spec.template.spec.restartPolicy", policy, ("Always",))
+        yield not_supported("spec.template.spec.restartPolicy", policy, ("Always",))
     if spec.get("activeDeadlineSeconds") is not None:
         path = "spec.template.spec.activeDeadlineSeconds"
         yield forbidden(path, f"activeDeadlineSeconds in {kind} is not Supported")
 
 
-def _replicated(spec: JSONObject, noun: str) -> Faults:
+def _replicated(spec: JSONObject, noun: str) -> FieldErrors:
     yield from natural("spec.replicas", spec.get("replicas"))
     yield from natural("spec.minReadySeconds", spec.get("minReadySeconds"))
     yield from natural("spec.revisionHistoryLimit", spec.get("revisionHistoryLimit"))
@@ -113,7 +110,7 @@ def _replicated(spec: JSONObject, noun: str) -> Faults:
     yield from _always(spec.get("template") or {}, "StatefulSet" if noun == "statefulset" else "ReplicaSet")
 
 
-def _share(path: str, value: Any) -> Faults:
+def _share(path: str, value: Any) -> FieldErrors:
     """Check a number or a percentage."""
     if isinstance(value, str):
         if not re.fullmatch(r"[0-9]+%", value):
@@ -124,11 +121,11 @@ def _share(path: str, value: Any) -> Faults:
         yield from natural(path, value)
 
 
-def _pod_template(obj: JSONObject) -> Faults:
+def _pod_template(obj: JSONObject) -> FieldErrors:
     yield from _template(obj.get("template") or {}, "template")
 
 
-def _replication_controller(obj: JSONObject) -> Faults:
+def _replication_controller(obj: JSONObject) -> FieldErrors:
     spec = obj.get("spec") or {}
     yield from natural("spec.minReadySeconds", spec.get("minReadySeconds"))
     selector, template = spec.get("selector") or {}, spec.get("template")
@@ -146,7 +143,7 @@ def _replication_controller(obj: JSONObject) -> Faults:
     yield from _always(template, "ReplicationController")
 
 
-def _deployment(obj: JSONObject) -> Faults:
+def _deployment(obj: JSONObject) -> FieldErrors:
     spec = obj.get("spec") or {}
     yield from _replicated(spec, "deployment")
     yield from _deployment_strategy(spec.get("strategy") or {})
@@ -156,7 +153,7 @@ def _deployment(obj: JSONObject) -> Faults:
         yield invalid("spec.progressDeadlineSeconds", deadline, "must be greater than minReadySeconds")
 
 
-def _deployment_strategy(strategy: JSONObject) -> Faults:
+def _deployment_strategy(strategy: JSONObject) -> FieldErrors:
     path, rolling = "spec.strategy", strategy.get("rollingUpdate")
     match strategy.get("type"):
         case "Recreate":
@@ -170,18 +167,18 @@ def _deployment_strategy(strategy: JSONObject) -> Faults:
                 here = f"{path}.rollingUpdate.maxUnavailable"
                 yield invalid(here, rolling["maxUnavailable"], "may not be 0 when `maxSurge` is 0")
         case type_:
-            yield unsupported(path, _written(type_, rolling), ("Recreate", "RollingUpdate"))
+            yield not_supported(path, _written(type_, rolling), ("Recreate", "RollingUpdate"))
 
 
-def _written(type_: Any, rolling: Any) -> dict[str, Any]:
-    return {"Type": type_, "RollingUpdate": rolling}
+def _written(type_: Any, rolling: Any) -> Struct:
+    return Struct({"Type": type_, "RollingUpdate": rolling})
 
 
-def _replica_set(obj: JSONObject) -> Faults:
+def _replica_set(obj: JSONObject) -> FieldErrors:
     yield from _replicated(obj.get("spec") or {}, "replica set")
 
 
-def _stateful_set(obj: JSONObject) -> Faults:
+def _stateful_set(obj: JSONObject) -> FieldErrors:
     spec = obj.get("spec") or {}
     policy = spec.get("podManagementPolicy")
     if policy not in {"OrderedReady", "Parallel"}:
@@ -196,7 +193,7 @@ def _stateful_set(obj: JSONObject) -> Faults:
     yield from _replicated(spec, "statefulset")
 
 
-def _daemon_set(obj: JSONObject) -> Faults:
+def _daemon_set(obj: JSONObject) -> FieldErrors:
     spec = obj.get("spec") or {}
     yield from _selected(spec, "daemonset", needs_selector=False)
     yield from _template(spec.get("template") or {})
@@ -204,16 +201,16 @@ def _daemon_set(obj: JSONObject) -> Faults:
     strategy = spec.get("updateStrategy") or {}
     if strategy.get("type") not in {"RollingUpdate", "OnDelete"}:
         written = _written(strategy.get("type"), strategy.get("rollingUpdate"))
-        yield unsupported("spec.updateStrategy", written, ("RollingUpdate", "OnDelete"))
+        yield not_supported("spec.updateStrategy", written, ("RollingUpdate", "OnDelete"))
 
 
-def _selector_change(new: JSONObject, old: JSONObject) -> Faults:
+def _selector_change(new: JSONObject, old: JSONObject) -> FieldErrors:
     selector = (new.get("spec") or {}).get("selector")
     if not equal(selector, (old.get("spec") or {}).get("selector")):
-        yield invalid("spec.selector", selector, "field is immutable")
+        yield invalid("spec.selector", _struct(selector), "field is immutable")
 
 
-def _stateful_set_change(new: JSONObject, old: JSONObject) -> Faults:
+def _stateful_set_change(new: JSONObject, old: JSONObject) -> FieldErrors:
     specs = [
         {name: it for name, it in (obj.get("spec") or {}).items() if name not in _STATEFUL_FREE} for obj in (new, old)
     ]
@@ -221,7 +218,7 @@ def _stateful_set_change(new: JSONObject, old: JSONObject) -> Faults:
         yield forbidden("spec", _STATEFUL_FIXED)
 
 
-def _job_spec(path: str, spec: JSONObject) -> Faults:
+def _job_spec(path: str, spec: JSONObject) -> FieldErrors:
     for field in ("parallelism", "completions", "backoffLimit", "activeDeadlineSeconds", "ttlSecondsAfterFinished"):
         yield from natural(f"{path}.{field}", spec.get(field))
     template = spec.get("template") or {}
@@ -231,23 +228,27 @@ def _job_spec(path: str, spec: JSONObject) -> Faults:
     if policy in {"", None, "Always"}:
         yield required(here, 'valid values: "OnFailure", "Never"')
     elif policy not in {"OnFailure", "Never"}:
-        yield unsupported(here, policy, ("OnFailure", "Never"))
+        yield not_supported(here, policy, ("OnFailure", "Never"))
 
 
-def _job(obj: JSONObject) -> Faults:
+def _job(obj: JSONObject) -> FieldErrors:
     yield from _job_spec("spec", obj.get("spec") or {})
 
 
-def _job_change(new: JSONObject, old: JSONObject) -> Faults:
+def _struct(value: Any) -> Any:
+    return Struct(value) if isinstance(value, Mapping) else value
+
+
+def _job_change(new: JSONObject, old: JSONObject) -> FieldErrors:
     after, before = new.get("spec") or {}, old.get("spec") or {}
     for field in ("completions", "selector", "template", "completionMode", "podFailurePolicy", "backoffLimitPerIndex"):
         if field == "template" and before.get("suspend"):
             continue
         if not equal(after.get(field), before.get(field)):
-            yield invalid(f"spec.{field}", after.get(field), "field is immutable")
+            yield invalid(f"spec.{field}", _struct(after.get(field)), "field is immutable")
 
 
-def _cron_job(obj: JSONObject) -> Faults:
+def _cron_job(obj: JSONObject) -> FieldErrors:
     spec = obj.get("spec") or {}
     schedule = spec.get("schedule", "")
     if len(obj["metadata"].get("name", "")) > 52:
@@ -260,20 +261,20 @@ def _cron_job(obj: JSONObject) -> Faults:
             text = f"expected exactly 5 fields, found {len(fields)}: [{' '.join(fields)}]"
             yield invalid("spec.schedule", schedule, text)
     if spec.get("concurrencyPolicy") not in {"Allow", "Forbid", "Replace"}:
-        yield unsupported("spec.concurrencyPolicy", spec.get("concurrencyPolicy"), ("Allow", "Forbid", "Replace"))
+        yield not_supported("spec.concurrencyPolicy", spec.get("concurrencyPolicy"), ("Allow", "Forbid", "Replace"))
     yield from _job_spec("spec.jobTemplate.spec", (spec.get("jobTemplate") or {}).get("spec") or {})
 
 
 # ------------------------------------------------------------------------------------------------ around the workloads
 
 
-def claim_spec(path: str, spec: JSONObject, modes: Sequence[str]) -> Faults:
+def claim_spec(path: str, spec: JSONObject, modes: Sequence[str]) -> FieldErrors:
     """Check the spec of a PersistentVolumeClaim."""
     if not spec.get("accessModes"):
         yield required(f"{path}.accessModes", "at least 1 access mode is required")
     for mode in spec.get("accessModes") or ():
         if mode not in modes:
-            yield unsupported(f"{path}.accessModes", mode, modes)
+            yield not_supported(f"{path}.accessModes", mode, modes)
     size = ((spec.get("resources") or {}).get("requests") or {}).get("storage")
     if size is None:
         yield required(f"{path}.resources[storage]")
@@ -283,7 +284,7 @@ def claim_spec(path: str, spec: JSONObject, modes: Sequence[str]) -> Faults:
         yield from subdomain(f"{path}.storageClassName", spec["storageClassName"])
 
 
-def _backend(path: str, backend: JSONObject) -> Faults:
+def _backend(path: str, backend: JSONObject) -> FieldErrors:
     service, resource = backend.get("service"), backend.get("resource")
     if service is None and resource is None:
         yield invalid(path, "", "resource or service backend is required")
@@ -303,7 +304,7 @@ def _backend(path: str, backend: JSONObject) -> Faults:
             yield required(path, "port name or number is required")
 
 
-def _ingress(obj: JSONObject) -> Faults:
+def _ingress(obj: JSONObject) -> FieldErrors:
     spec = obj.get("spec") or {}
     rules = spec.get("rules") or ()
     if not rules and "defaultBackend" not in spec:
@@ -318,38 +319,38 @@ def _ingress(obj: JSONObject) -> Faults:
             yield from _ingress_path(f"{here}.http.paths[{index}]", path)
 
 
-def _ingress_path(here: str, path: JSONObject) -> Faults:
+def _ingress_path(here: str, path: JSONObject) -> FieldErrors:
     text, type_ = path.get("path", ""), path.get("pathType")
     if type_ is None:
         yield required(f"{here}.pathType", "pathType must be specified")
     elif type_ not in _PATH_TYPES:
-        yield unsupported(f"{here}.pathType", type_, _PATH_TYPES)
+        yield not_supported(f"{here}.pathType", type_, _PATH_TYPES)
     elif (type_ != "ImplementationSpecific" or text) and not text.startswith("/"):
         yield invalid(f"{here}.path", text, "must be an absolute path")
     yield from _backend(f"{here}.backend", path.get("backend") or {})
 
 
-def _network_policy(obj: JSONObject) -> Faults:
+def _network_policy(obj: JSONObject) -> FieldErrors:
     spec = obj.get("spec") or {}
     yield from label_selector("spec.podSelector", spec.get("podSelector"))
     for position, type_ in enumerate(spec.get("policyTypes") or ()):
         if type_ not in {"Ingress", "Egress"}:
-            yield unsupported(f"spec.policyTypes[{position}]", type_, ("Ingress", "Egress"))
+            yield not_supported(f"spec.policyTypes[{position}]", type_, ("Ingress", "Egress"))
 
 
-def _budget(obj: JSONObject) -> Faults:
+def _budget(obj: JSONObject) -> FieldErrors:
     spec = obj.get("spec") or {}
     fields = ("minAvailable", "maxUnavailable")
     if all(it in spec for it in fields):
         shown = ("minAvailable", "selector", "maxUnavailable", "unhealthyPodEvictionPolicy")
         written = {f"{it[0].upper()}{it[1:]}": spec.get(it) for it in shown}
-        yield invalid("spec", written, "minAvailable and maxUnavailable cannot be both set")
+        yield invalid("spec", Struct(written), "minAvailable and maxUnavailable cannot be both set")
     for field in fields:
         yield from _share(f"spec.{field}", spec.get(field))
     yield from label_selector("spec.selector", spec.get("selector"))
 
 
-def _revision(obj: JSONObject) -> Faults:
+def _revision(obj: JSONObject) -> FieldErrors:
     data = obj.get("data")
     if data is None:
         yield required("data", "data is mandatory")
@@ -358,13 +359,13 @@ def _revision(obj: JSONObject) -> Faults:
     yield from natural("revision", obj.get("revision"))
 
 
-def _revision_change(new: JSONObject, old: JSONObject) -> Faults:
+def _revision_change(new: JSONObject, old: JSONObject) -> FieldErrors:
     """Compare by value; kube-apiserver compares bytes, so that there the order of keys is a change, too."""
     if not equal(new.get("data"), old.get("data")):
         yield invalid("data", new.get("data"), "field is immutable")
 
 
-def _autoscaler(obj: JSONObject) -> Faults:
+def _autoscaler(obj: JSONObject) -> FieldErrors:
     spec = obj.get("spec") or {}
     least, most = spec.get("minReplicas"), spec.get("maxReplicas", 0)
     if least is not None and least < 1:
@@ -381,7 +382,7 @@ def _autoscaler(obj: JSONObject) -> Faults:
         yield invalid("spec.scaleTargetRef.apiVersion", "", "apiVersion must specify API group")
 
 
-RULES: Mapping[tuple[str, str], Callable[[JSONObject], Faults]] = {
+RULES: Mapping[tuple[str, str], Callable[[JSONObject], FieldErrors]] = {
     ("", "PodTemplate"): _pod_template,
     ("", "ReplicationController"): _replication_controller,
     ("apps", "Deployment"): _deployment,
@@ -398,7 +399,7 @@ RULES: Mapping[tuple[str, str], Callable[[JSONObject], Faults]] = {
 }
 """The checks of each kind."""
 
-CHANGES: Mapping[tuple[str, str], Callable[[JSONObject, JSONObject], Faults]] = {
+CHANGES: Mapping[tuple[str, str], Callable[[JSONObject, JSONObject], FieldErrors]] = {
     ("apps", "Deployment"): _selector_change,
     ("apps", "ReplicaSet"): _selector_change,
     ("apps", "DaemonSet"): _selector_change,

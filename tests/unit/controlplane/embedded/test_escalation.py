@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from operatorkit.controlplane.embedded.authn import ADMIN_GROUP, User
+from operatorkit.controlplane.embedded.authn import ADMIN_GROUP
 from operatorkit.controlplane.embedded.escalation import Escalation
+from operatorkit.controlplane.embedded.request.user import User
 from operatorkit.controlplane.embedded.status import ApiError
 from operatorkit.controlplane.embedded.storage import Storage
 

@@ -23,10 +23,10 @@ FIELDS = [
 
 @pytest.mark.parametrize(
     ("kind", "path"),
-    [("Pod", "spec"), ("CronJob", "spec.jobTemplate.spec.template.spec")]
+    [("Pod", "spec"), ("PodTemplate", "template.spec"), ("CronJob", "spec.jobTemplate.spec.template.spec")]
     + [
         (kind, "spec.template.spec")
-        for kind in ("Deployment", "ReplicaSet", "StatefulSet", "DaemonSet", "Job", "PetSet")
+        for kind in ("Deployment", "ReplicaSet", "StatefulSet", "DaemonSet", "Job", "ReplicationController", "PetSet")
     ],
 )
 def test_each_image_is_found_with_its_field(kind, path):

@@ -1,4 +1,4 @@
-"""Faults of built-in objects in the API server's words, and the checks of names, labels and numbers that make them.
+"""Checks of names, labels and numbers, in the API server's words.
 
 What belongs here: what several kinds share. What does not: the rules of one kind (`validation`, `pod_rules`).
 
@@ -7,33 +7,24 @@ Source: k8s.io/apimachinery/pkg/util/validation (the texts are part of the API: 
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from operatorkit.crd import FieldError
+from operatorkit.crd.field_errors import FieldErrors, forbidden, invalid, required
 from operatorkit.names import DNS_LABEL_PATTERN, DNS_SUBDOMAIN_PATTERN
 
 __all__ = [
-    "Faults",
-    "duplicate",
-    "forbidden",
-    "invalid",
     "label_1123",
     "label_key",
     "label_selector",
     "labels",
     "natural",
-    "not_found",
     "port",
     "port_name",
-    "required",
     "subdomain",
-    "unsupported",
 ]
 
-Faults = Iterator[FieldError]
 JSONObject = Mapping[str, Any]
 
 _LABEL = re.compile(DNS_LABEL_PATTERN)
@@ -61,42 +52,7 @@ _VALUE_TEXT = (
 )
 
 
-def _text(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-
-def required(path: str, why: str = "") -> FieldError:
-    """Return the fault of a field that must be there."""
-    return FieldError(path, "FieldValueRequired", f"Required value: {why}" if why else "Required value")
-
-
-def invalid(path: str, value: Any, why: str) -> FieldError:
-    """Return the fault of a value."""
-    return FieldError(path, "FieldValueInvalid", f"Invalid value: {_text(value)}: {why}")
-
-
-def unsupported(path: str, value: Any, supported: Sequence[str]) -> FieldError:
-    """Return the fault of a value that is none of a few, which are named in the given order."""
-    names = ", ".join(_text(it) for it in supported)
-    return FieldError(path, "FieldValueNotSupported", f"Unsupported value: {_text(value)}: supported values: {names}")
-
-
-def forbidden(path: str, why: str) -> FieldError:
-    """Return the fault of a field that must not be there, or not change."""
-    return FieldError(path, "FieldValueForbidden", f"Forbidden: {why}")
-
-
-def duplicate(path: str, value: Any) -> FieldError:
-    """Return the fault of a value that is there already."""
-    return FieldError(path, "FieldValueDuplicate", f"Duplicate value: {_text(value)}")
-
-
-def not_found(path: str, value: Any) -> FieldError:
-    """Return the fault of a reference to nothing."""
-    return FieldError(path, "FieldValueNotFound", f"Not found: {_text(value)}")
-
-
-def label_1123(path: str, value: str) -> Faults:
+def label_1123(path: str, value: str) -> FieldErrors:
     """Check a DNS label."""
     if len(value) > 63:
         yield invalid(path, value, "must be no more than 63 characters")
@@ -104,7 +60,7 @@ def label_1123(path: str, value: str) -> Faults:
         yield invalid(path, value, _LABEL_TEXT)
 
 
-def subdomain(path: str, value: str) -> Faults:
+def subdomain(path: str, value: str) -> FieldErrors:
     """Check a DNS subdomain."""
     if len(value) > 253:
         yield invalid(path, value, "must be no more than 253 characters")
@@ -112,7 +68,7 @@ def subdomain(path: str, value: str) -> Faults:
         yield invalid(path, value, _SUBDOMAIN_TEXT)
 
 
-def label_key(path: str, key: str) -> Faults:
+def label_key(path: str, key: str) -> FieldErrors:
     """Check the key of a label."""
     prefix, slash, name = key.rpartition("/")
     if slash and not _SUBDOMAIN.fullmatch(prefix):
@@ -123,7 +79,7 @@ def label_key(path: str, key: str) -> Faults:
         yield invalid(path, key, _QUALIFIED_TEXT)
 
 
-def labels(path: str, values: JSONObject | None) -> Faults:
+def labels(path: str, values: JSONObject | None) -> FieldErrors:
     """Check labels, or a selector that is only labels."""
     for key, value in (values or {}).items():
         yield from label_key(path, key)
@@ -133,7 +89,7 @@ def labels(path: str, values: JSONObject | None) -> Faults:
             yield invalid(path, value, _VALUE_TEXT)
 
 
-def label_selector(path: str, selector: JSONObject | None) -> Faults:
+def label_selector(path: str, selector: JSONObject | None) -> FieldErrors:
     """Check a label selector."""
     if selector is None:
         return
@@ -154,19 +110,19 @@ def label_selector(path: str, selector: JSONObject | None) -> Faults:
         yield from label_key(f"{here}.key", rule.get("key", ""))
 
 
-def natural(path: str, value: int | None) -> Faults:
+def natural(path: str, value: int | None) -> FieldErrors:
     """Check a number that must not be negative."""
     if value is not None and value < 0:
         yield invalid(path, value, "must be greater than or equal to 0")
 
 
-def port(path: str, value: int) -> Faults:
+def port(path: str, value: int) -> FieldErrors:
     """Check the number of a port."""
     if not 1 <= value <= 65535:
         yield invalid(path, value, "must be between 1 and 65535, inclusive")
 
 
-def port_name(path: str, value: str) -> Faults:
+def port_name(path: str, value: str) -> FieldErrors:
     """Check the name of a port, as IANA has it."""
     if len(value) > 15:
         yield invalid(path, value, "must be no more than 15 characters")

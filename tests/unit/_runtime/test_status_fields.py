@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from operatorkit._runtime.leaves import own_fields, settled, would_change_nothing
+from operatorkit._runtime.status_fields import own_fields, without_empty, would_change_nothing
 
 ITEMS = {
     "type": "array",
@@ -97,7 +97,9 @@ def test_what_others_have_beside_it_is_no_reason_to_write():
 
 
 def test_none_and_empty_are_as_good_as_absent():
-    assert settled({"a": None, "b": {}, "c": [], "d": {"e": None}, "f": 0, "g": "", "h": [None, {}], "i": False}) == {
+    assert without_empty(
+        {"a": None, "b": {}, "c": [], "d": {"e": None}, "f": 0, "g": "", "h": [None, {}], "i": False}
+    ) == {
         "f": 0,
         "g": "",
         "h": [None, {}],

@@ -1,7 +1,7 @@
-"""Which change wakes which keys.
+"""Event handlers: which keys a change enqueues.
 
-What belongs here: the way from a changed object to the objects that depend on it: its owner, what a function maps it
-to, and predicates. What does not: the queue of keys (`queue`) and who works on it (`controller`).
+What belongs here: the way from a changed object to the objects that depend on it: its owner, the keys that a function
+maps it to, and predicates. What does not: the queue of keys (`queue`) and its workers (`controller`).
 """
 
 from __future__ import annotations
@@ -52,14 +52,14 @@ def _mapped_one(obj: JSONObject, watch: Watch[Any], reader: Reader) -> list[Obje
         _log.debug("not mapped: %s", error)
     except Exception:  # noqa: BLE001 - user code: one object must not stop the others
         name = getattr(watch.to, "__qualname__", watch.to)
-        _log.exception("%s failed for %s %s: nothing was woken", name, watch.kind.__name__, key_of(obj))
+        _log.exception("%s failed for %s %s: no key is enqueued", name, watch.kind.__name__, key_of(obj))
     return []
 
 
 def passes(old: JSONObject | None, new: JSONObject, predicate: Predicate[Any] | None, kind: type[Any]) -> bool:
-    """Tell whether a change counts: always without a predicate, for what is new or going, or when asked for.
+    """Return whether a change counts: always without a predicate, for new and terminating objects, or on request.
 
-    So does a change on which the predicate fails: a run too many is better than a change that is lost.
+    So does a change on which the predicate fails: one run too many is better than a lost change.
     """
     if predicate is None or old is None or _asked_again(old, new):
         return True
@@ -70,7 +70,7 @@ def passes(old: JSONObject | None, new: JSONObject, predicate: Predicate[Any] | 
     try:
         return bool(predicate(typed(kind, old), typed(kind, new)))
     except InvalidObject:
-        return True  # the run will say what is wrong with it
+        return True  # the run reports what is wrong with it
     except Exception:  # noqa: BLE001 - user code: one object must not stop the others
         name = getattr(predicate, "__qualname__", predicate)
         _log.exception("%s failed for %s %s: the change counts", name, kind.__name__, key_of(new))
@@ -78,6 +78,6 @@ def passes(old: JSONObject | None, new: JSONObject, predicate: Predicate[Any] | 
 
 
 def _asked_again(old: JSONObject, new: JSONObject) -> bool:
-    """Tell whether somebody set the annotation operatorkit.dev/reconcile-at, or un-paused the object."""
+    """Return whether the annotation operatorkit.dev/reconcile-at or operatorkit.dev/paused changed."""
     before, after = (obj["metadata"].get("annotations") or {} for obj in (old, new))
     return any(before.get(name) != after.get(name) for name in (ANNOTATION_RECONCILE_AT, ANNOTATION_PAUSED))

@@ -16,7 +16,7 @@ from typing import Any
 
 from operatorkit.children import same
 
-__all__ = ["own_fields", "settled", "would_change_nothing"]
+__all__ = ["own_fields", "without_empty", "would_change_nothing"]
 
 _NOTHING = object()
 _ABSENT = object()
@@ -32,19 +32,19 @@ def own_fields(after: Any, before: Any, owned: Mapping[str, Any], schema: Mappin
     return found if isinstance(found, dict) else {}
 
 
-def settled(value: Any) -> Any:
+def without_empty(value: Any) -> Any:
     """Return a status without what is as good as absent in it: None, and empty lists and maps, as values of fields."""
     if isinstance(value, dict):
-        inner = ((name, settled(each)) for name, each in value.items())
+        inner = ((name, without_empty(each)) for name, each in value.items())
         return {name: each for name, each in inner if each is not None and each not in ({}, [])}
     if isinstance(value, list):
-        return [settled(each) for each in value]
+        return [without_empty(each) for each in value]
     return value
 
 
 def would_change_nothing(sent: Mapping[str, Any], before: Mapping[str, Any], owned: Mapping[str, Any]) -> bool:
     """Tell whether the operator owns just what it would send, and the status has it: for what others have beside it."""
-    return bool(owned) and same(owned, settled(sent), before)
+    return bool(owned) and same(owned, without_empty(sent), before)
 
 
 def _own(after: Any, before: Any, owned: Mapping[str, Any] | None, schema: Mapping[str, Any]) -> Any:
