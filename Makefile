@@ -8,7 +8,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-real quarantine bench soak lint constraints clean
+.PHONY: help demo test test-real test-pythons test-lowest coverage quarantine bench soak lint constraints clean
 
 help: ## show this
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,18 @@ test-real: $(VENV)/.dev ## the scenarios on a real kube-apiserver, and kubectl a
 	else \
 		echo "make test-real: skipped: no Kubernetes binaries (KUBEBUILDER_ASSETS) and no Go toolchain to build them with"; \
 	fi
+
+test-pythons: $(VENV)/.dev ## the suite on each of Python 3.11 to 3.14 that is found, with the pinned versions
+	@exec $(BIN)/python tools/pythons.py $(PYTEST_ARGS)
+
+test-lowest: $(VENV)/.dev ## the suite on the oldest Python, with the oldest versions that pyproject.toml allows
+	@exec $(BIN)/python tools/pythons.py --lowest $(PYTEST_ARGS)
+
+coverage: $(VENV)/.dev ## the unit tests with coverage, which must not fall below the floor in pyproject.toml
+	@rm -f .coverage*
+	@$(BIN)/python -m coverage run -m pytest tests/unit -m "not real and not quarantine" -q $(PYTEST_ARGS)
+	@$(BIN)/python -m coverage combine -q
+	@exec $(BIN)/python -m coverage report
 
 quarantine: $(VENV)/.dev ## the tests that are not understood yet (docs/known-issues.md): reported, never failing the build
 	@$(BIN)/python -m pytest tests/unit tests/scenarios tests/contracts tests/real -m quarantine -p no:randomly $(PYTEST_ARGS); \

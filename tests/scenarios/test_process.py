@@ -355,7 +355,7 @@ async def test_run_says_whether_webhooks_are_served_and_how_they_would_be(
 
     process = start(*limited, "--webhook-service=door", "--webhook-port=0")
     name = f"ValidatingWebhookConfiguration door.{cluster.namespace}.operatorkit.dev"
-    await process.says(f"nobody calls those of website until there is a {name}")
+    await process.says(f"those of website are not called until there is a {name}")
     await process.says(f"behind Service {cluster.namespace}/door, registered by a chart")
     process.popen.terminate()
     assert await process.ends() == 0
@@ -483,7 +483,7 @@ async def test_dev_never_writes_over_the_kubeconfig_of_another_cluster(start, tm
     process = start("dev", EXAMPLE, "--kubeconfig", config)
     assert await process.ends() == 1
     assert process.said == (
-        f"operatorkit: {config} is there and is not ours to write over: name another file with --kubeconfig\n"
+        f"operatorkit: {config} exists and was not written by operatorkit: name another file with --kubeconfig\n"
     )
     assert "production" in config.read_text()
 

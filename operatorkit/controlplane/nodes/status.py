@@ -13,7 +13,7 @@ from typing import Any
 
 from operatorkit.clock import format_time
 from operatorkit.cluster.api import JSONObject
-from operatorkit.conditions import set_json_condition
+from operatorkit.transitions import set_json_condition
 
 __all__ = [
     "Host",
