@@ -33,7 +33,8 @@ from operators.petset.identity import (
 from operators.petset.objects import identity_labels
 from operators.petset.ordinals import desired_ordinals, parse_ranges
 from operators.petset.selector import matches
-from operators.petset.state import Claim, ClaimOwner, Failure, Member, Orphan, Snapshot
+from operators.petset.state import Claim, ClaimOwner, Failure, Member, Orphan, OrphanRevision, Snapshot
+from operators.petset.template import quantities, template_of
 
 __all__ = [
     "NODE_INDEX",
@@ -174,11 +175,12 @@ def observe(pets: PetSet, reader: ObjectReader, now: datetime) -> Snapshot:
             else:
                 strays.append(member)
         elif controller is None and belongs and metadata.deletion_timestamp is None:
-            orphans.append(Orphan(metadata.name, metadata.uid or "", metadata.resource_version or ""))
+            protected = FINALIZER in (metadata.finalizers or ())
+            orphans.append(Orphan(metadata.name, metadata.uid or "", metadata.resource_version or "", protected))
         elif ordinal is not None:
             occupied.add(metadata.name)
     occupied |= {stray.pod for stray in strays} | {orphan.pod for orphan in orphans}
-    revisions, others = _revisions(pets, reader)
+    revisions, adoptable, others = _revisions(pets, reader)
     return Snapshot(
         name=name,
         uid=pets.metadata.uid or "",
@@ -192,6 +194,7 @@ def observe(pets: PetSet, reader: ObjectReader, now: datetime) -> Snapshot:
         orphans=tuple(orphans),
         claims={claim.name: claim for claim in _claims(pets, members, reader, namespace)},
         revisions=tuple(revisions),
+        orphan_revisions=tuple(adoptable),
         occupied=frozenset(occupied),
         occupied_revisions=frozenset(others),
     )
@@ -213,18 +216,39 @@ def _controller(metadata: V1ObjectMeta) -> V1OwnerReference | None:
     return next((owner for owner in metadata.owner_references or () if owner.controller), None)
 
 
-def _revisions(pets: PetSet, reader: ObjectReader) -> tuple[list[Revision], list[str]]:
-    """Return the set's revisions, and the names of those that others control."""
-    own, others = [], []
+def _revisions(pets: PetSet, reader: ObjectReader) -> tuple[list[Revision], list[OrphanRevision], list[str]]:
+    """Return the set's revisions, which of them it has to adopt first, and the names of those that others control."""
+    own: list[Revision] = []
+    adoptable: list[OrphanRevision] = []
+    others: list[str] = []
     for found in reader.list(V1ControllerRevision, namespace=pets.metadata.namespace):
         if found.metadata is None or not found.metadata.name:
             continue
         controller = _controller(found.metadata)
         if controller is not None and controller.uid == pets.metadata.uid:
-            own.append(Revision(found.metadata.name, int(found.revision or 0), dict(found.data or {})))
+            own.append(_revision(found))
+        elif controller is None and _is_adoptable(pets, found):
+            own.append(_revision(found))
+            adoptable.append(OrphanRevision(found.metadata.name, found.metadata.uid or ""))
         elif found.metadata.name.startswith(f"{pets.metadata.name}-"):
             others.append(found.metadata.name)
-    return own, others
+    return own, adoptable, others
+
+
+def _revision(found: V1ControllerRevision) -> Revision:
+    name = (found.metadata.name if found.metadata is not None else None) or ""
+    return Revision(name, int(found.revision or 0), dict(found.data or {}))
+
+
+def _is_adoptable(pets: PetSet, found: V1ControllerRevision) -> bool:
+    """Tell whether a revision without a controller is one of this set, by its name, its labels and its data."""
+    metadata = found.metadata
+    if metadata is None or metadata.deletion_timestamp is not None:
+        return False
+    head = (metadata.name or "").rpartition("-")[0]
+    if head != pets.metadata.name or not matches(pets.spec.selector, metadata.labels or {}):
+        return False
+    return bool(template_of(found.data or {}))
 
 
 def _claims(pets: PetSet, members: Iterable[int], reader: ObjectReader, namespace: str) -> Iterator[Claim]:
@@ -274,7 +298,7 @@ def _member(pets: PetSet, pod: V1Pod, ordinal: int, reader: ObjectReader) -> Mem
     labels, annotations = metadata.labels or {}, metadata.annotations or {}
     terminating = metadata.deletion_timestamp is not None
     ready = _condition(pod, "Ready")
-    is_ready = ready is not None and ready.status == "True" and not _awaits_image(pod)
+    is_ready = ready is not None and ready.status == "True" and not _awaits_kubelet(pod)
     wanted = identity_labels(pets.metadata.name, ordinal) if ordinal >= 0 else {}
     return Member(
         pod=metadata.name or "",
@@ -327,11 +351,25 @@ def _never_ready(pod: V1Pod, ready: Any) -> bool:
     return ready.status != "True" and (started is None or moved is None or moved <= started + timedelta(seconds=1))
 
 
-def _awaits_image(pod: V1Pod) -> bool:
-    """Tell whether the kubelet still reports another image than the spec has, after a change in place."""
-    wanted = {each.name: each.image for each in (pod.spec.containers if pod.spec is not None else None) or ()}
+def _awaits_kubelet(pod: V1Pod) -> bool:
+    """Tell whether the kubelet still reports other images or resources than the spec has, after a change in place."""
+    wanted = {each.name: each for each in (pod.spec.containers if pod.spec is not None else None) or ()}
     reported = (pod.status.container_statuses if pod.status is not None else None) or ()
-    return any(not _same_image(each.image, wanted.get(each.name)) for each in reported)
+    return any(
+        each.name in wanted
+        and not (_same_image(each.image, wanted[each.name].image) and _has_resources(each, wanted[each.name]))
+        for each in reported
+    )
+
+
+def _has_resources(reported: Any, wanted: Any) -> bool:
+    """Tell whether a container has the resources of its spec; a kubelet that reports none cannot change them."""
+    if reported.resources is None or wanted.resources is None:
+        return True
+    return all(
+        quantities(getattr(reported.resources, kind)) == quantities(getattr(wanted.resources, kind))
+        for kind in ("limits", "requests")
+    )
 
 
 def _same_image(reported: str | None, wanted: str | None) -> bool:

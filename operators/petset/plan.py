@@ -20,18 +20,19 @@ Source: https://kubernetes.io/docs/concepts/workloads/controllers/statefulset/
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
 
 from operatorkit.revisions import Resolution, Revision, record, truncated
 from operatorkit.rollout import Decision, Phase, Policy, Unit, decide, is_stalled, scaled
 from operators.petset import reasons
 from operators.petset.identity import claim_name
+from operators.petset.in_place import InPlaceChange, in_place_change
 from operators.petset.state import Claim, ClaimOwner, Member, Snapshot
 from operators.petset.steps import (
     AdoptPod,
+    AdoptRevision,
     CreateClaim,
     CreateMember,
     CreateRevision,
@@ -49,7 +50,6 @@ from operators.petset.steps import (
     WaitFor,
 )
 from operators.petset.template import (
-    in_place_change,
     overridden,
     override_hash,
     same_template,
@@ -197,6 +197,7 @@ def _unprotect(draft: _Draft) -> None:
 
 
 def _adopt_and_release(draft: _Draft) -> None:
+    draft.steps += [AdoptRevision(orphan) for orphan in draft.seen.orphan_revisions]
     draft.steps += [AdoptPod(orphan) for orphan in draft.seen.orphans]
     draft.steps += [ReleasePod(member) for member in draft.seen.strays if not member.terminating]
 
@@ -440,23 +441,24 @@ def _replace(draft: _Draft, member: Member) -> None:
     """Bring one member to the update revision: in place where that is asked for and possible, else by a new pod."""
     in_place = draft.seen.spec.update_strategy.rolling_update.in_place
     if in_place != "Never":
-        patch = _in_place_patch(draft, member)
-        if patch is not None:
+        change = _in_place_change(draft, member)
+        if change is not None:
             override = override_hash(draft.seen.patches(member.ordinal))
-            draft.steps.append(UpdateInPlace(member, draft.target.update.name, override, patch))
+            may_recreate = in_place == "IfPossible"
+            draft.steps.append(UpdateInPlace(member, draft.target.update.name, override, change, may_recreate))
             return
         if in_place == "Only":
             draft.wait(
                 f"a change that can be made in place: {member.pod} would have to be recreated for more than images, "
-                f"labels and annotations; set inPlace to IfPossible",
+                f"resources, labels and annotations; set inPlace to IfPossible",
                 reasons.IN_PLACE_ONLY,
             )
             return
     draft.steps.append(EvictMember(member, _why_updated(draft)))
 
 
-def _in_place_patch(draft: _Draft, member: Member) -> Mapping[str, Any] | None:
-    """Return the patch of a member's pod, or None where the change needs a new pod.
+def _in_place_change(draft: _Draft, member: Member) -> InPlaceChange | None:
+    """Return the patches of a member's pod, or None where the change needs a new pod.
 
     What the member's pod was made from is known only while its override is the one that it still has.
     """

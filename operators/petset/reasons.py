@@ -8,12 +8,15 @@ from __future__ import annotations
 from typing import Final
 
 __all__ = [
+    "ADOPTED",
+    "ADOPTING",
     "ALL_MEMBERS_AVAILABLE",
     "COMPLETE",
     "DEGRADED",
     "DISRUPTION_BUDGET",
     "FAILED_CREATE",
     "FAILED_DELETE",
+    "FAILED_UPDATE",
     "HEALTHY",
     "INVALID_SPEC",
     "IN_PLACE_ONLY",
@@ -26,8 +29,13 @@ __all__ = [
     "SUCCESSFUL_CREATE",
     "SUCCESSFUL_DELETE",
     "TERMINATING",
+    "UPDATED_IN_PLACE",
 ]
 
+ADOPTED: Final = "Adopted"
+"""A StatefulSet was deleted without its pods, claims and revisions, which this PetSet has adopted or will adopt."""
+ADOPTING: Final = "Adopting"
+"""Condition Progressing: the StatefulSet of the annotation adopt-statefulset still owns the members."""
 ALL_MEMBERS_AVAILABLE: Final = "AllMembersAvailable"
 """Condition Available: every desired member is available."""
 MEMBERS_UNAVAILABLE: Final = "MembersUnavailable"
@@ -64,3 +72,7 @@ FAILED_CREATE: Final = "FailedCreate"
 """A pod or claim could not be created; the message has the API server's words."""
 FAILED_DELETE: Final = "FailedDelete"
 """A pod could not be deleted or evicted; the message has the API server's words."""
+FAILED_UPDATE: Final = "FailedUpdate"
+"""A pod could not be updated in place; the message has the API server's words."""
+UPDATED_IN_PLACE: Final = "UpdatedInPlace"
+"""A pod got a new revision without being recreated."""

@@ -15,7 +15,7 @@ from operators.petset.api import PetSetSpec, PetSetStatus
 from operators.petset.identity import pod_name
 from operators.petset.ordinals import desired_ordinals, parse_ranges
 
-__all__ = ["Claim", "ClaimOwner", "Failure", "Held", "Member", "Orphan", "Snapshot"]
+__all__ = ["Claim", "ClaimOwner", "Failure", "Held", "Member", "Orphan", "OrphanRevision", "Snapshot"]
 
 ClaimOwner = Literal["", "set", "pod"]
 
@@ -80,11 +80,20 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Orphan:
-    """A pod that nobody controls, and that has the name and the labels of a member."""
+    """A pod without a controller that has the name and the labels of a member."""
 
     pod: str
     uid: str
     resource_version: str
+    protected: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class OrphanRevision:
+    """A ControllerRevision without a controller that has the labels of the set's own."""
+
+    name: str
+    uid: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +115,8 @@ class Snapshot:
     """A PetSet and all that belongs to it at one moment.
 
     `members` are its pods whose name and labels are those of a member; `strays` its pods whose are not any more.
-    `occupied` are names of pods and claims that others control. `templates` has the template of each revision.
+    `revisions` are those that the set controls or will have adopted, which `orphan_revisions` names.
+    `occupied` are names of pods and claims that others control.
     """
 
     name: str
@@ -121,6 +131,7 @@ class Snapshot:
     orphans: tuple[Orphan, ...] = ()
     claims: Mapping[str, Claim] = field(default_factory=dict)
     revisions: tuple[Revision, ...] = ()
+    orphan_revisions: tuple[OrphanRevision, ...] = ()
     occupied: frozenset[str] = frozenset()
     occupied_revisions: frozenset[str] = frozenset()
 
