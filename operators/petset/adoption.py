@@ -24,7 +24,6 @@ from operatorkit.errors import NotFound
 from operatorkit.events import Notice, Reference
 from operatorkit.resource import api_resource_of
 from operators.petset import reasons
-from operators.petset.admission import describe
 from operators.petset.api import Adoption, PetSet
 from operators.petset.conversion import adoption_problems
 from operators.petset.identity import ANNOTATION_ADOPT
@@ -60,7 +59,7 @@ def _check(pets: PetSet, stateful_set: dict[str, Any], ctx: Context) -> None:
     """Raise TerminalError unless the PetSet keeps the members of a StatefulSet as they are."""
     problems = adoption_problems(pets.write(), stateful_set)
     if problems:
-        message = describe(problems)
+        message = "; ".join(map(str, problems))
         ctx.condition("Progressing", False, reasons.INVALID_SPEC, message)
         raise TerminalError(message, reason=reasons.INVALID_SPEC)
 

@@ -8,17 +8,28 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from operatorkit import Cause
-from operatorkit.webhooks import invalid
 from operators.petset.api import PetSet
 from operators.petset.identity import ANNOTATION_ADOPT
 from operators.petset.template import normalised
 
-__all__ = ["adoption_problems", "pet_set_of", "release_problems", "stateful_set_of"]
+__all__ = ["Difference", "adoption_problems", "pet_set_of", "release_problems", "stateful_set_of"]
 
 JSON = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A field in which a PetSet would change the members of a StatefulSet, and what to do."""
+
+    field: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.message}"
+
 
 _SHARED = (
     "replicas",
@@ -87,7 +98,7 @@ def _strategy(spec: Mapping[str, Any]) -> JSON:
     return {"type": type_, **({"rollingUpdate": shared} if shared and type_ == "RollingUpdate" else {})}
 
 
-def adoption_problems(pets: Mapping[str, Any], stateful_set: Mapping[str, Any]) -> list[Cause]:
+def adoption_problems(pets: Mapping[str, Any], stateful_set: Mapping[str, Any]) -> list[Difference]:
     """Return in which fields a PetSet differs from the StatefulSet that it is to adopt, so that a member would change.
 
     A member that is adopted keeps running: what is to change is changed afterwards, when it can be undone.
@@ -96,34 +107,35 @@ def adoption_problems(pets: Mapping[str, Any], stateful_set: Mapping[str, Any]) 
     return [*_scalar_problems(ours, theirs), *_object_problems(ours, theirs)]
 
 
-def _scalar_problems(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> Iterator[Cause]:
+def _scalar_problems(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> Iterator[Difference]:
     defaults = {"replicas": 1, "serviceName": "", "podManagementPolicy": "OrderedReady"}
     for name, default in defaults.items():
         wanted, given = theirs.get(name, default), ours.get(name, default)
         if wanted != given:
-            yield invalid(f"spec.{name}", given, f"is {wanted!r} in the StatefulSet: adopt it first, then change it")
+            problem = f"{given!r} is {wanted!r} in the StatefulSet: adopt it first, then change it"
+            yield Difference(f"spec.{name}", problem)
     start, wanted_start = _start(ours), _start(theirs)
     if start != wanted_start:
-        problem = f"is {wanted_start} in the StatefulSet: adopt it first, then change it"
-        yield invalid("spec.ordinals.start", start, problem)
+        problem = f"{start} is {wanted_start} in the StatefulSet: adopt it first, then change it"
+        yield Difference("spec.ordinals.start", problem)
     if ours.get("reserveOrdinals"):
         problem = "members would move to other ordinals: adopt the StatefulSet first, then reserve ordinals"
-        yield invalid("spec.reserveOrdinals", "list", problem)
+        yield Difference("spec.reserveOrdinals", problem)
 
 
 def _start(spec: Mapping[str, Any]) -> int:
     return int((spec.get("ordinals") or {}).get("start") or 0)
 
 
-def _object_problems(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> Iterator[Cause]:
+def _object_problems(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> Iterator[Difference]:
     if ours.get("selector") != theirs.get("selector"):
-        yield invalid("spec.selector", "object", "differs from the StatefulSet's: copy it")
+        yield Difference("spec.selector", "differs from the StatefulSet's: copy it")
     if normalised(ours["template"]) != normalised(theirs["template"]):
         problem = "differs from the StatefulSet's and would restart the members: copy it, and change it afterwards"
-        yield invalid("spec.template", "object", problem)
+        yield Difference("spec.template", problem)
     if _claim_names(ours) != _claim_names(theirs):
         names = ", ".join(_claim_names(theirs)) or "none"
-        yield invalid("spec.volumeClaimTemplates", "list", f"has other names than the StatefulSet's: {names}")
+        yield Difference("spec.volumeClaimTemplates", f"has other names than the StatefulSet's: {names}")
 
 
 def _claim_names(spec: Mapping[str, Any]) -> list[str]:

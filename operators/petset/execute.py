@@ -23,7 +23,7 @@ from operators.petset.api import PetSet, RollbackStatus
 from operators.petset.identity import ANNOTATION_OVERRIDE, FINALIZER, LABEL_REVISION
 from operators.petset.objects import claim_of, identity_labels, owner_reference, pod_of, revision_object
 from operators.petset.plan import Plan
-from operators.petset.state import Held, Member, Snapshot
+from operators.petset.state import Held, Member, Orphan, Snapshot
 from operators.petset.steps import (
     AdoptPod,
     AdoptRevision,
@@ -81,7 +81,8 @@ async def unprotect_all(pets: PetSet, seen: Snapshot, ctx: Context) -> None:
 
     The garbage collector removes their owner references at the same time: they may have no owner already.
     """
-    for member in (*seen.members.values(), *seen.strays, *seen.orphans):
+    members: list[Member | Orphan] = [*seen.members.values(), *seen.strays, *seen.orphans]
+    for member in members:
         if member.protected:
             metadata = {"uid": member.uid, "$deleteFromPrimitiveList/finalizers": [FINALIZER]}
             await ctx.api.patch(

@@ -72,7 +72,7 @@ async def adopt(api: ClusterAPI, name: str, where: str, *, deadline: Deadline) -
     except AlreadyExists as error:
         pets = await api.get(_PETS, name, namespace=where)
         if problems := adoption_problems(pets, stateful_set):
-            listed = "; ".join(f"{cause.field}: {cause.message}" for cause in problems)
+            listed = "; ".join(map(str, problems))
             raise InputError(f"PetSet {where}/{name} exists and differs from the StatefulSet: {listed}") from error
         raise InputError(
             f"PetSet {where}/{name} exists: give it the annotation apps.operatorkit.dev/adopt-statefulset={name}"
