@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kubernetes.client.models import V1Node, V1Pod, V1StatefulSet
+from kubernetes.client.models import V1Node, V1Pod, V1StatefulSet, V1StorageClass
 
 from operatorkit import Operator
 from operators.petset.api import PetSet
@@ -21,3 +21,4 @@ app.needs(
     "delete",
     reason="one that is adopted by annotation is read, and deleted without its pods",
 )
+app.needs(V1StorageClass, "get", reason="whether it allows a claim to grow is read before more is requested")

@@ -10,11 +10,11 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from kubernetes.client.models import V1ControllerRevision, V1Node, V1PersistentVolumeClaim, V1Pod
+from kubernetes.client.models import V1ControllerRevision, V1Node, V1PersistentVolumeClaim, V1Pod, V1StorageClass
 
 from operatorkit import Context
 from operatorkit.cluster import PatchType
-from operatorkit.errors import AlreadyExists, ClusterError, Conflict, Invalid, NotFound, Throttled
+from operatorkit.errors import AlreadyExists, ClusterError, Conflict, Forbidden, Invalid, NotFound, Throttled
 from operatorkit.events import Notice, Reference
 from operatorkit.names import ApiResource
 from operatorkit.resource import api_resource_of
@@ -23,7 +23,7 @@ from operators.petset.api import PetSet, RollbackStatus
 from operators.petset.identity import ANNOTATION_OVERRIDE, FINALIZER, LABEL_REVISION
 from operators.petset.objects import claim_of, identity_labels, owner_reference, pod_of, revision_object
 from operators.petset.plan import Plan
-from operators.petset.state import Held, Member, Orphan, Snapshot
+from operators.petset.state import Claim, Held, Member, Orphan, Snapshot
 from operators.petset.steps import (
     AdoptPod,
     AdoptRevision,
@@ -33,6 +33,7 @@ from operators.petset.steps import (
     DeleteMember,
     DeleteRevision,
     EvictMember,
+    ExpandClaim,
     ReleasePod,
     RenumberRevision,
     RepairLabels,
@@ -51,6 +52,7 @@ _MANAGER = "petset"
 _PODS = api_resource_of(V1Pod)
 _NODES = api_resource_of(V1Node)
 _CLAIMS = api_resource_of(V1PersistentVolumeClaim)
+_CLASSES = api_resource_of(V1StorageClass)
 _REVISIONS = api_resource_of(V1ControllerRevision)
 _LARGEST_BATCH = 500
 
@@ -58,7 +60,8 @@ _LARGEST_BATCH = 500
 async def execute(pets: PetSet, seen: Snapshot, plan: Plan, ctx: Context) -> tuple[Held, ...]:
     """Execute the steps of a plan in order; consecutive creations of pods go in batches of 1, 2, 4 and so on.
 
-    Returns the evictions that a PodDisruptionBudget does not allow now: the other steps are executed all the same.
+    Returns the steps that cannot be taken now, because of a PodDisruptionBudget or a StorageClass: the others are
+    executed all the same.
 
     Raises Conflict when an object changed meanwhile, and ClusterError, after an Event that names the object.
     """
@@ -135,6 +138,8 @@ class _Execution:
             case CreateClaim(ordinal, template, name, owner):
                 await self._create(_CLAIMS, claim_of(self._pets, template, ordinal, owner=owner))
                 await self._tell("Normal", reasons.SUCCESSFUL_CREATE, f"Created claim {name} of member {ordinal}")
+            case ExpandClaim(claim, size):
+                await self._expand(claim, size)
             case SetClaimOwner():
                 await self._set_claim_owner(step)
             case AdoptPod(orphan):
@@ -280,6 +285,33 @@ class _Execution:
         elif step.owner == "pod":
             references.append({"apiVersion": "v1", "kind": "Pod", "name": step.pod, "uid": step.pod_uid})
         await self._patch(_CLAIMS, claim.name, {"metadata": {"uid": claim.uid, "ownerReferences": references}})
+
+    async def _expand(self, claim: Claim, size: str) -> None:
+        """Request more storage for a claim, where its StorageClass allows it; else say so and go on."""
+        why = await self._why_not_expandable(claim)
+        if why is None:
+            body = {"metadata": {"uid": claim.uid}, "spec": {"resources": {"requests": {"storage": size}}}}
+            try:
+                await self._patch(_CLAIMS, claim.name, body)
+            except (Forbidden, Invalid) as error:
+                why = str(error)
+        if why is not None:
+            self.held.append(Held(claim.name, why, "expansion"))
+            return
+        message = f"Requested {size} for claim {claim.name}, which has {claim.size or claim.requested}"
+        await self._tell("Normal", reasons.SUCCESSFUL_EXPAND, message)
+
+    async def _why_not_expandable(self, claim: Claim) -> str | None:
+        """Return why the StorageClass of a claim does not let it grow, or None."""
+        if not claim.storage_class:
+            return "it has no StorageClass: volumes that were not provisioned by one cannot grow"
+        try:
+            found = await self._ctx.api.get(_CLASSES, claim.storage_class)
+        except NotFound:
+            return f"its StorageClass {claim.storage_class} does not exist: create it with allowVolumeExpansion"
+        if found.get("allowVolumeExpansion"):
+            return None
+        return f"StorageClass {claim.storage_class} does not allow it: set its allowVolumeExpansion to true"
 
     # Rollback
 

@@ -276,7 +276,8 @@ def _claim(pets: PetSet, claim: V1PersistentVolumeClaim, metadata: V1ObjectMeta)
             owner, owner_uid = "set", reference.uid
         elif reference.kind == "Pod" and ordinal_of(reference.name, pets.metadata.name) is not None:
             owner, owner_uid = "pod", reference.uid
-    status = claim.status
+    status, spec = claim.status, claim.spec
+    requests = (spec.resources.requests if spec is not None and spec.resources is not None else None) or {}
     return Claim(
         name=metadata.name or "",
         uid=metadata.uid or "",
@@ -286,7 +287,17 @@ def _claim(pets: PetSet, claim: V1PersistentVolumeClaim, metadata: V1ObjectMeta)
         terminating=metadata.deletion_timestamp is not None,
         phase=(status.phase if status is not None else None) or "Pending",
         size=str((status.capacity or {}).get("storage") or "") if status is not None else "",
+        requested=str(requests.get("storage") or ""),
+        storage_class=(spec.storage_class_name if spec is not None else None) or "",
+        resize_pending_since=_resize_pending_since(claim),
     )
+
+
+def _resize_pending_since(claim: V1PersistentVolumeClaim) -> datetime | None:
+    conditions = (claim.status.conditions if claim.status is not None else None) or ()
+    pending = [each for each in conditions if each.type == "FileSystemResizePending" and each.status == "True"]
+    since: datetime | None = pending[0].last_transition_time if pending else None
+    return since
 
 
 # One member -----------------------------------------------------------------------------------------------------------
@@ -316,6 +327,7 @@ def _member(pets: PetSet, pod: V1Pod, ordinal: int, reader: ObjectReader) -> Mem
         labels_correct=all(labels.get(name) == value for name, value in wanted.items()),
         protected=FINALIZER in (metadata.finalizers or ()),
         releasable=terminating and _is_stopped(pod, reader),
+        created_at=metadata.creation_timestamp,
         node=_node_name(pod),
         node_missing=terminating and _node_name(pod) != "" and _node(pod, reader) is None,
     )

@@ -10,7 +10,7 @@ and the status (`status`). Pure: time is in the snapshot.
                                                       │                ▼                     ▼
                                                       │         repair one stuck member of an old revision
                                                       ▼
-                                                   delete all old              update, descending ──► truncate history
+                                                   delete all old    expand claims ──► update, descending ──► truncate
 
 A phase that blocks ends the plan with a WaitFor, but for the repair: in a set whose first member cannot start, a
 corrected template would otherwise never reach it (kubernetes/kubernetes#67250).
@@ -56,6 +56,7 @@ from operators.petset.template import (
     template_of,
     to_data,
 )
+from operators.petset.volumes import next_expansion
 
 __all__ = ["Plan", "Target", "plan", "target_of"]
 
@@ -133,6 +134,7 @@ def plan(seen: Snapshot) -> Plan:
     if blocked:
         _repair(draft, decision)
     else:
+        _expand(draft)
         _update(draft, decision)
     stalled = _deadline(draft, decision)
     _truncate(draft)
@@ -472,6 +474,24 @@ def _in_place_change(draft: _Draft, member: Member) -> InPlaceChange | None:
 
 def _why_updated(draft: _Draft) -> str:
     return f"it is updated to revision {draft.target.update.name}"
+
+
+# Volumes --------------------------------------------------------------------------------------------------------------
+
+
+def _expand(draft: _Draft) -> None:
+    """Let the claims of one member grow; its restart, where the file system needs one, waits for the others."""
+    expansion = next_expansion(draft.seen, draft.desired)
+    if expansion is None:
+        return
+    if expansion.recheck_at is not None:
+        draft.recheck.append(expansion.recheck_at)
+    if isinstance(expansion.step, EvictMember) and _unavailable_but(draft, expansion.step.member):
+        draft.wait(f"all members to be available before {expansion.step.member.pod} is restarted", reasons.EXPANDING)
+        return
+    if expansion.step is not None:
+        draft.steps.append(expansion.step)
+    draft.wait(expansion.waiting_for, reasons.EXPANDING)
 
 
 # The deadline ---------------------------------------------------------------------------------------------------------

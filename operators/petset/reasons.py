@@ -14,6 +14,8 @@ __all__ = [
     "COMPLETE",
     "DEGRADED",
     "DISRUPTION_BUDGET",
+    "EXPANDING",
+    "EXPANSION_BLOCKED",
     "FAILED_CREATE",
     "FAILED_DELETE",
     "FAILED_UPDATE",
@@ -28,6 +30,7 @@ __all__ = [
     "ROLLED_BACK",
     "SUCCESSFUL_CREATE",
     "SUCCESSFUL_DELETE",
+    "SUCCESSFUL_EXPAND",
     "TERMINATING",
     "UPDATED_IN_PLACE",
 ]
@@ -76,3 +79,9 @@ FAILED_UPDATE: Final = "FailedUpdate"
 """A pod could not be updated in place; the message has the API server's words."""
 UPDATED_IN_PLACE: Final = "UpdatedInPlace"
 """A pod got a new revision without being recreated."""
+EXPANDING: Final = "Expanding"
+"""Condition Progressing: the claims of a member grow to the request of their templates."""
+EXPANSION_BLOCKED: Final = "ExpansionBlocked"
+"""Condition Progressing: a claim cannot grow; the message says why, such as a StorageClass that forbids it."""
+SUCCESSFUL_EXPAND: Final = "SuccessfulExpand"
+"""A larger amount was requested for a claim."""

@@ -39,7 +39,7 @@ from operators.petset.observe import (
 from operators.petset.plan import Plan, plan
 from operators.petset.state import Held, Snapshot
 from operators.petset.status import conditions_of, fill_status
-from operators.petset.steps import DeleteMember, EvictMember, RollBack, WaitFor
+from operators.petset.steps import DeleteMember, EvictMember, ExpandClaim, RollBack, WaitFor
 
 __all__ = ["finalize_petset", "reconcile_petset"]
 
@@ -121,7 +121,7 @@ def _requeue(seen: Snapshot, decided: Plan) -> Requeue | None:
         return Requeue()
     moments = [decided.recheck_at] if decided.recheck_at is not None else []
     names_taken = any(isinstance(step, WaitFor) and step.reason == reasons.NAME_CONFLICT for step in decided.steps)
-    if names_taken or any(isinstance(step, EvictMember | DeleteMember) for step in decided.steps):
+    if names_taken or any(isinstance(step, EvictMember | DeleteMember | ExpandClaim) for step in decided.steps):
         moments.append(seen.now + _RETRY)
     return Requeue(at=max(min(moments), seen.now + _SHORTEST)) if moments else None
 

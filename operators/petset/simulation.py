@@ -25,6 +25,7 @@ from operators.petset.steps import (
     DeleteMember,
     DeleteRevision,
     EvictMember,
+    ExpandClaim,
     ReleasePod,
     RenumberRevision,
     RepairLabels,
@@ -112,6 +113,9 @@ class Simulation:
             case SetClaimOwner(claim=claim, owner=owner, pod_uid=pod_uid):
                 owner_uid = {"": "", "set": self.pets.metadata.uid or "", "pod": pod_uid}[owner]
                 self.claims[claim.name] = replace(claim, owner=owner, owner_uid=owner_uid)
+            case ExpandClaim(claim=claim, size=size):
+                self.claims[claim.name] = replace(claim, requested=size, size=size)
+                self.log.append(f"expand claim {claim.name} to {size}")
             case CreateMember():
                 self.create(step)
             case UpdateInPlace(member=member, revision=revision, override=override):

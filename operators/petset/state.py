@@ -57,6 +57,7 @@ class Member:
     labels_correct: bool = True
     protected: bool = False
     releasable: bool = False
+    created_at: datetime | None = None
     node: str = ""
     node_missing: bool = False
 
@@ -72,10 +73,15 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A member whose eviction a PodDisruptionBudget does not allow now, and why, in the API server's words."""
+    """A step that cannot be taken now, and why, in the API server's words.
 
-    pod: str
+    `what` is "eviction" for a member that a PodDisruptionBudget keeps, or "expansion" for a claim that cannot grow;
+    `name` is the pod's or the claim's.
+    """
+
+    name: str
     why: str
+    what: Literal["eviction", "expansion"] = "eviction"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +104,11 @@ class OrphanRevision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """A claim of a member, by whose owner reference of ours it is collected."""
+    """A claim of a member, by whose owner reference of ours it is collected.
+
+    `requested` is the amount that it asks for, `size` the one that it has. `resize_pending_since` is since when its
+    file system waits for its pod to be restarted.
+    """
 
     name: str
     uid: str
@@ -108,6 +118,9 @@ class Claim:
     terminating: bool = False
     phase: str = "Pending"
     size: str = ""
+    requested: str = ""
+    storage_class: str = ""
+    resize_pending_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -99,7 +99,7 @@ def _volumes(seen: Snapshot, plan: Plan) -> Iterator[ClaimStatus]:
 
 
 def conditions_of(seen: Snapshot, plan: Plan, held: Sequence[Held] = ()) -> list[Report]:
-    """Return Available, Progressing and Degraded; `held` are the evictions that were not allowed."""
+    """Return Available, Progressing and Degraded; `held` are the steps that were not possible."""
     return [_available(seen, plan), _progressing(seen, plan, held), _degraded(seen, plan)]
 
 
@@ -125,7 +125,9 @@ def _progressing(seen: Snapshot, plan: Plan, held: Sequence[Held]) -> Report:
         message = f"No progress for {limit} s: {_failures(seen) or _held(held) or plan.decision.message}"
         return Report("Progressing", False, reasons.PROGRESS_DEADLINE_EXCEEDED, message)
     if held:
-        return Report("Progressing", True, reasons.DISRUPTION_BUDGET, f"Waiting for {_held(held)}")
+        evictions = any(each.what == "eviction" for each in held)
+        reason = reasons.DISRUPTION_BUDGET if evictions else reasons.EXPANSION_BLOCKED
+        return Report("Progressing", True, reason, f"Waiting for {_held(held)}")
     waiting = plan.waiting
     if plan.decision.phase is Phase.PAUSED and seen.spec.update_strategy.rolling_update.paused:
         return Report("Progressing", None, reasons.PAUSED, "The update is paused: set rollingUpdate.paused to false")
@@ -146,10 +148,11 @@ def _degraded(seen: Snapshot, plan: Plan) -> Report:
 
 
 def _held(held: Sequence[Held]) -> str:
-    """Return which evictions are waited for, and why; "" for none."""
-    if not held:
-        return ""
-    return f"the eviction of {_listed([each.pod for each in held])} to be allowed ({held[0].why})"
+    """Return which evictions are waited for, else which claims, and why; "" for none."""
+    evictions = [each for each in held if each.what == "eviction"]
+    if evictions:
+        return f"the eviction of {_listed([each.name for each in evictions])} to be allowed ({evictions[0].why})"
+    return "; ".join(f"claim {each.name} to be expandable ({each.why})" for each in held[:1])
 
 
 def _failures(seen: Snapshot) -> str:

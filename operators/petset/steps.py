@@ -22,6 +22,7 @@ __all__ = [
     "DeleteMember",
     "DeleteRevision",
     "EvictMember",
+    "ExpandClaim",
     "ReleasePod",
     "RenumberRevision",
     "RepairLabels",
@@ -94,6 +95,14 @@ class SetClaimOwner:
     owner: ClaimOwner
     pod: str = ""
     pod_uid: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ExpandClaim:
+    """Request the larger amount of its template for a bound claim."""
+
+    claim: Claim
+    size: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +186,7 @@ Step = (
     | DeleteRevision
     | CreateClaim
     | SetClaimOwner
+    | ExpandClaim
     | CreateMember
     | RepairLabels
     | UpdateInPlace

@@ -20,6 +20,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
 __all__ = [
+    "amount_of",
     "containers_of",
     "normalised",
     "overridden",
@@ -230,13 +231,20 @@ def quantities(amounts: Mapping[str, Any] | None) -> dict[str, str]:
 
 
 def _quantity(value: Any) -> str:
+    try:
+        return format(amount_of(value).normalize(), "f")
+    except ValueError:
+        return str(value)
+
+
+def amount_of(value: Any) -> Decimal:
+    """Return the number that a quantity such as "1Gi" means; "" means 0. Raises ValueError for one that is none."""
     text = str(value)
     number = text.rstrip("numkMGTPEi")
     try:
-        amount = Decimal(number) * _SUFFIXES.get(text[len(number) :], Decimal(1))
-    except InvalidOperation:
-        return text
-    return format(amount.normalize(), "f")
+        return Decimal(number or 0) * _SUFFIXES[text[len(number) :]] if text[len(number) :] else Decimal(number or 0)
+    except (InvalidOperation, KeyError) as error:
+        raise ValueError(f'{text!r} is no quantity: write one such as "10Gi"') from error
 
 
 def _without_empty(value: Any) -> Any:
