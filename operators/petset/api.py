@@ -244,13 +244,13 @@ class PetSetStatus(Model):
     conditions: list[Condition] = []
     """Available, Progressing and Degraded."""
     members: list[MemberStatus] = []
-    """The members, by ordinal."""
+    """The members, by ordinal; of a set of more than 500, those that are unavailable, outdated or unwanted."""
     rollback: RollbackStatus | None = None
     """The rollout that was replaced by an older revision, until the template changes."""
     adoption: Adoption | None = None
     """The StatefulSet whose members were adopted, with the annotation apps.operatorkit.dev/adopt-statefulset."""
     volumes: list[ClaimStatus] = []
-    """The claims of the members."""
+    """The claims of these members."""
 
 
 class PetSet(

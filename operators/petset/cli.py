@@ -380,8 +380,9 @@ class _LiveReader:
         index: tuple[str, str] | None = None,
     ) -> builtins.list[T]:
         """Return the objects of a kind; the index of pods is computed."""
-        from operators.petset.observe import pod_index
+        from operators.petset.observe import pod_index, revision_index
 
         del namespace, labels
         found: builtins.list[Any] = self._objects.get(kind, [])
-        return [each for each in found if index is None or index[1] in pod_index(each)]
+        keys = pod_index if kind.__name__ == "V1Pod" else revision_index
+        return [each for each in found if index is None or index[1] in keys(each)]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from kubernetes.client.models import (
     V1ControllerRevision,
@@ -39,10 +39,12 @@ from operators.petset.template import quantities, template_of
 __all__ = [
     "NODE_INDEX",
     "POD_INDEX",
+    "REVISION_INDEX",
     "allows_more",
     "node_index",
     "observe",
     "pod_index",
+    "revision_index",
     "sets_of_budget",
     "sets_of_claim",
     "sets_of_node",
@@ -50,7 +52,10 @@ __all__ = [
     "taints_changed",
 ]
 
+T = TypeVar("T")
+
 POD_INDEX = "set"
+REVISION_INDEX = "set"
 NODE_INDEX = "node"
 _HELD = {
     "CrashLoopBackOff",
@@ -81,6 +86,17 @@ def pod_index(pod: V1Pod) -> Iterable[str]:
         yield owner.uid
 
 
+def revision_index(revision: V1ControllerRevision) -> Iterable[str]:
+    """Index a ControllerRevision by namespace and by the set that its name may belong to, and its controller's uid."""
+    metadata = revision.metadata
+    if metadata is None or not metadata.name:
+        return
+    yield f"{metadata.namespace}/{metadata.name.rpartition('-')[0]}"
+    owner = _controller(metadata)
+    if owner is not None:
+        yield owner.uid
+
+
 def sets_of_pod(pod: V1Pod, reader: Reader) -> Iterable[ObjectKey]:
     """Return the set whose member a pod may be by its name: one to adopt, or one in the way."""
     del reader
@@ -90,16 +106,17 @@ def sets_of_pod(pod: V1Pod, reader: Reader) -> Iterable[ObjectKey]:
 
 
 def sets_of_claim(claim: V1PersistentVolumeClaim, reader: Reader) -> Iterable[ObjectKey]:
-    """Return the sets that a claim may belong to by its name, `<template>-<set>-<ordinal>`."""
+    """Return the sets that a claim may belong to by its name, `<template>-<set>-<ordinal>`: all may contain dashes."""
     metadata = claim.metadata
     if metadata is None or not metadata.name:
         return []
-    name, namespace = metadata.name, metadata.namespace or ""
-    return [
-        pets.key
-        for pets in reader.list(PetSet, namespace=namespace)
-        if f"-{pets.metadata.name}-" in name and pets.spec.volume_claim_templates
-    ]
+    parts = metadata.name.split("-")
+    if len(parts) < 3 or not parts[-1].isdecimal():
+        return []
+    names = ["-".join(parts[first:-1]) for first in range(1, len(parts) - 1)]
+    namespace = metadata.namespace or ""
+    found = [reader.get(PetSet, name, namespace=namespace) for name in names]
+    return [pets.key for pets in found if pets is not None and pets.spec.volume_claim_templates]
 
 
 def node_index(pod: V1Pod) -> Iterable[str]:
@@ -129,6 +146,9 @@ def sets_of_budget(budget: V1PodDisruptionBudget, reader: Reader) -> Iterable[Ob
     selector = budget.spec.selector if budget.spec is not None else None
     if selector is None or budget.metadata is None:
         return []
+    owners = [each for each in budget.metadata.owner_references or () if each.kind == PetSet.kind]
+    if owners:  # made for one set: the others are not compared, which would be quadratic in their number
+        return [ObjectKey(budget.metadata.namespace or "", each.name) for each in owners]
     everything = not selector.match_labels and not selector.match_expressions
     return [
         pets.key
@@ -202,13 +222,18 @@ def observe(pets: PetSet, reader: ObjectReader, now: datetime) -> Snapshot:
 
 def _pods(pets: PetSet, reader: ObjectReader) -> list[V1Pod]:
     """Return the pods that have a member's name or that the set controls, each once."""
+    return _indexed(pets, reader, V1Pod, POD_INDEX)
+
+
+def _indexed(pets: PetSet, reader: ObjectReader, kind: type[T], index: str) -> list[T]:
+    """Return the objects that an index has under the set's name or uid, each once: never all of a namespace."""
     keys = (f"{pets.metadata.namespace}/{pets.metadata.name}", pets.metadata.uid or "")
-    found = {
-        pod.metadata.uid: pod
-        for key in keys
-        for pod in reader.list(V1Pod, namespace=pets.metadata.namespace, index=(POD_INDEX, key))
-        if pod.metadata is not None
-    }
+    found: dict[str, T] = {}
+    for key in keys:
+        for each in reader.list(kind, namespace=pets.metadata.namespace, index=(index, key)):
+            metadata: V1ObjectMeta | None = getattr(each, "metadata", None)
+            if metadata is not None:
+                found[metadata.uid or ""] = each
     return list(found.values())
 
 
@@ -221,7 +246,7 @@ def _revisions(pets: PetSet, reader: ObjectReader) -> tuple[list[Revision], list
     own: list[Revision] = []
     adoptable: list[OrphanRevision] = []
     others: list[str] = []
-    for found in reader.list(V1ControllerRevision, namespace=pets.metadata.namespace):
+    for found in _indexed(pets, reader, V1ControllerRevision, REVISION_INDEX):
         if found.metadata is None or not found.metadata.name:
             continue
         controller = _controller(found.metadata)

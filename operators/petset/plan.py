@@ -100,6 +100,7 @@ class _Draft:
     target: Target
     desired: list[int]
     steps: list[Step] = field(default_factory=list)
+    wanted: frozenset[int] = frozenset()
     recheck: list[datetime] = field(default_factory=list)
 
     @property
@@ -122,7 +123,8 @@ class _Draft:
 def plan(seen: Snapshot) -> Plan:
     """Return what to do next for a PetSet as it was observed; with nothing to do, only a WaitFor or no step."""
     target = target_of(seen)
-    draft = _Draft(seen, target, seen.desired())
+    desired = seen.desired()
+    draft = _Draft(seen, target, desired, wanted=frozenset(desired))
     _unprotect(draft)
     if seen.deleting:
         _remove_all(draft)
@@ -323,7 +325,7 @@ def _set_claim_owner(draft: _Draft, claim: Claim, owner: ClaimOwner, member: Mem
 def _scale_down(draft: _Draft) -> bool:
     """Remove members that are not wanted, descending; tell whether that blocks."""
     seen = draft.seen
-    condemned = [member for ordinal, member in sorted(seen.members.items()) if ordinal not in draft.desired]
+    condemned = [member for ordinal, member in sorted(seen.members.items()) if ordinal not in draft.wanted]
     for member in reversed(condemned):
         _release_claims(draft, member)
         if not member.terminating:
@@ -355,7 +357,7 @@ def _unavailable_but(draft: _Draft, but: Member) -> list[str]:
         for each in draft.seen.members.values()
         if each is not but
         and not each.is_available(draft.seen.now)
-        and (each.ordinal in draft.desired or not _is_stuck(each))
+        and (each.ordinal in draft.wanted or not _is_stuck(each))
     ]
 
 

@@ -26,10 +26,12 @@ from operators.petset.objects import budget_of, selector_text, service_of
 from operators.petset.observe import (
     NODE_INDEX,
     POD_INDEX,
+    REVISION_INDEX,
     allows_more,
     node_index,
     observe,
     pod_index,
+    revision_index,
     sets_of_budget,
     sets_of_claim,
     sets_of_node,
@@ -50,6 +52,7 @@ _ORPHAN = "orphan"
 
 app.index(V1Pod, POD_INDEX, pod_index)
 app.index(V1Pod, NODE_INDEX, node_index)
+app.index(V1ControllerRevision, REVISION_INDEX, revision_index)
 
 
 @app.reconcile(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from operatorkit.resource import write
 from operatorkit.rollout import Phase
@@ -17,6 +18,8 @@ from operators.petset.plan import Plan
 from operators.petset.state import Held, Member, Snapshot
 
 __all__ = ["Report", "conditions_of", "fill_status"]
+
+_MOST_MEMBERS = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +47,9 @@ def fill_status(status: PetSetStatus, seen: Snapshot, plan: Plan, *, selector: s
     status.updated_replicas = sum(member.revision == update and not member.terminating for member in members)
     status.collision_count = plan.target.history.collision_count or None
     status.label_selector = selector
-    status.members = [_member_status(seen, ordinal) for ordinal in sorted({*plan.desired, *seen.members})]
-    status.volumes = list(_volumes(seen, plan))
+    ordinals = _shown(seen, plan)
+    status.members = [_member_status(seen, ordinal) for ordinal in ordinals]
+    status.volumes = list(_volumes(seen, ordinals))
     if not plan.target.rolled_back and not _rolls_back(status.rollback, plan):
         status.rollback = None
     if status.last_progress_time is None or _progress_marks(status) != before:
@@ -83,10 +87,28 @@ def _member_status(seen: Snapshot, ordinal: int) -> MemberStatus:
     )
 
 
-def _volumes(seen: Snapshot, plan: Plan) -> Iterator[ClaimStatus]:
-    for ordinal in sorted({*plan.desired, *seen.members}):
-        for template in seen.spec.volume_claim_templates:
-            body = write(template)
+def _shown(seen: Snapshot, plan: Plan) -> list[int]:
+    """Return the ordinals that the status lists: all, or in a large set those that are not as they are wanted.
+
+    An object may have 1.5 MB: 5,000 members, with the managed fields of each, would be more.
+    """
+    ordinals = sorted({*plan.desired, *seen.members})
+    if len(ordinals) <= _MOST_MEMBERS:
+        return ordinals
+    wanted = set(plan.desired)
+    odd = (ordinal for ordinal in ordinals if ordinal not in wanted or _is_odd(seen, plan, ordinal))
+    return list(islice(odd, _MOST_MEMBERS))
+
+
+def _is_odd(seen: Snapshot, plan: Plan, ordinal: int) -> bool:
+    member = seen.members.get(ordinal)
+    return member is None or not member.is_available(seen.now) or member.revision != plan.target.update.name
+
+
+def _volumes(seen: Snapshot, ordinals: Sequence[int]) -> Iterator[ClaimStatus]:
+    bodies = [write(template) for template in seen.spec.volume_claim_templates]
+    for ordinal in ordinals:
+        for body in bodies:
             name = claim_name((body.get("metadata") or {}).get("name") or "", seen.name, ordinal)
             requests = ((body.get("spec") or {}).get("resources") or {}).get("requests") or {}
             claim = seen.claims.get(name)
