@@ -7,6 +7,7 @@ What does not: how operators run (`operatorkit`), and making signatures (gpg and
     server      the metadata server: the Grafeas API  signatures from bytes to a verified statement
     workloads   which images an object has            policy     which attestations they need: the decision
     facts       attestations, looked up and verified  memory     those of a second ago
+    vulnerabilities  which of them a policy accepts
     exceptions  what they excuse                  breakglass  who may make one, and the record of its use
     owners      whom Events are about             external    kinds of others that admission covers
     kinds       which kinds admission covers      observe     from objects to the decision's values

@@ -247,9 +247,9 @@ def explain(image: str, namespace: str, kubeconfig: str | None, context: str | N
 
 
 async def _explain(api: ClusterAPI, image: str, namespace: str) -> bool:
-    from operators.attestation.facts import look_up
-    from operators.attestation.observe import authorities_for, policies_for, servers
-    from operators.attestation.policy import judge, plan, questions
+    from operators.attestation.facts import look_up, look_up_scans
+    from operators.attestation.observe import authorities_for, policies_for, revocations, servers
+    from operators.attestation.policy import judge, plan, questions, scan_questions
     from operators.attestation.workloads import ImageUse
 
     reader = await _Listed.of(api, namespace)
@@ -259,16 +259,18 @@ async def _explain(api: ClusterAPI, image: str, namespace: str) -> bool:
         click.echo(f"{image}: no policy judges it in namespace {namespace}: it may run")
         return True
     authorities = authorities_for(namespace, reader)
-    facts = await look_up(questions(judgements, authorities), authorities, servers(reader), now=now, seconds=10.0)
+    where, revoked = servers(reader), revocations(reader)
+    facts = await look_up(questions(judgements, authorities), authorities, where, now=now, seconds=10.0)
+    scans = await look_up_scans(scan_questions(judgements), where, seconds=10.0)
     for judgement in judgements:
-        verdict = judge([judgement], authorities, facts, now)
+        verdict = judge([judgement], authorities, facts, now, revoked, scans)
         problems = [*verdict.denied, *verdict.warned, *verdict.audited]
         outcome = "has what it needs" if not problems else f"{judgement.policy.mode}: {problems[0].message}"
         click.echo(f"{judgement.policy.shown}: {outcome}")
         for problem in problems:
             if problem.remedy:
                 click.echo(f"  {problem.remedy}")
-    return not judge(judgements, authorities, facts, now).denied
+    return not judge(judgements, authorities, facts, now, revoked, scans).denied
 
 
 class _Listed:
@@ -288,6 +290,7 @@ class _Listed:
             ClusterImagePolicy,
             GrafeasServer,
             ImagePolicy,
+            ImageRevocation,
         )
 
         kinds = (
@@ -296,6 +299,7 @@ class _Listed:
             ClusterImagePolicy,
             GrafeasServer,
             ImagePolicy,
+            ImageRevocation,
             V1Namespace,
         )
         found: dict[type[Any], list[Any]] = {}
