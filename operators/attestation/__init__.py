@@ -15,7 +15,10 @@ What does not: how operators run (`operatorkit`), and making signatures (gpg and
     reports     PolicyReports of running Pods
     mutation    which tags become digests         registry    the digest that a tag has now
     admission   which requests are judged             reconcile  what authorities and policies are worth
-    cli         operatorkit attest                    reasons    the words of conditions
+    cli, cli_keys, cli_policies  operatorkit attest   reasons    the words of conditions
+    signing     keys and signatures, for its commands payload    what they sign
+    offline     manifests, without a cluster          importing  from Kritis and Binary Authorization
+    listed      the objects that decide, without caches
 
     Pod ──> mutation ──> workloads ──> policy.plan ──> facts (server, signatures) ──> policy.judge ──> Allowed or Denied
 """

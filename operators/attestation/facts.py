@@ -28,7 +28,7 @@ from operators.attestation.signatures import Rejected, SignedBytes, Verified, ve
 from operators.attestation.signatures.pgp import claimed_issuer, fingerprints_of
 from operators.attestation.vulnerabilities import Scan, ScanQuestion, read_scan
 
-__all__ = ["MAX_OCCURRENCES", "headers_for", "look_up", "look_up_scans", "signed_bytes", "tls_for"]
+__all__ = ["MAX_OCCURRENCES", "headers_for", "look_up", "look_up_scans", "signed_bytes", "tls_for", "verified"]
 
 Q = TypeVar("Q")
 A = TypeVar("A")
@@ -136,10 +136,10 @@ async def _evidence(
         if not token or not occurrences:
             break
     clock = asyncio.get_running_loop().time
-    return await asyncio.to_thread(_verified, found, authority, digest, now, clock, clock() + _VERIFY_SECONDS)
+    return await asyncio.to_thread(verified, found, authority, digest, now, clock, clock() + _VERIFY_SECONDS)
 
 
-def _verified(
+def verified(
     found: Sequence[SignedBytes],
     authority: Authority,
     digest: str,
