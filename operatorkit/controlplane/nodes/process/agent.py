@@ -412,6 +412,12 @@ class ProcessNodes:
         """Remember the response to a write."""
         self._pods.put(pod)
 
+    def pod(self, uid: str) -> tuple[JSONObject, PodState] | None:
+        """Return a pod and its state, or None once it is no more."""
+        state = self._states.get(uid)
+        pod = self._pod(uid) if state is not None else None
+        return (pod, state) if pod is not None and state is not None else None
+
     def changed(self, uid: str) -> None:
         """Have a pod looked at again, soon."""
         self._queue.add(uid)

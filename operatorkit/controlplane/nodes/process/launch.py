@@ -10,7 +10,6 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from signal import SIGTERM
 from typing import Any
 
 from operatorkit.cluster.api import JSONObject
@@ -57,6 +56,11 @@ class PodSpace:
     directory: Path
     group: PodGroup | None = None
     volumes: dict[str, Path] = field(default_factory=dict)
+
+    @property
+    def group_path(self) -> str:
+        """The directory of its control group, or ""."""
+        return str(self.group.path) if self.group is not None else ""
 
 
 @dataclass(slots=True)
@@ -109,12 +113,6 @@ class Launcher:
             container.previous_log.remove()
         container.previous_log, container.log = container.log, log
         return child
-
-    def stop(self, space: PodSpace, container: Container) -> None:
-        """Ask a container to end."""
-        del space
-        if container.child is not None:
-            container.child.send(SIGTERM)
 
     def remove(self, space: PodSpace) -> None:
         """Remove what a pod had on the machine; nothing of it runs any more."""
