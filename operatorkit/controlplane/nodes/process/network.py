@@ -4,9 +4,10 @@ What belongs here: small BPF programs, and attaching them to a control group (Li
 not: addresses (`addresses`). Without root, pods share the machine's loopback interface as it is: a
 program that binds 0.0.0.0 or 127.0.0.1 takes that port from all others.
 
-    bind 0.0.0.0, ::, 127.0.0.1, ::1   becomes  bind POD
-    connect to 127.0.0.1, ::1          becomes  connect to POD    (not the API server's port)
-    connect to 127.0.0.0/8             comes from POD
+    bind 0.0.0.0, 127.0.0.1     becomes  bind POD
+    connect to 127.0.0.1        becomes  connect to POD    (not the API server's port)
+    connect to 127.0.0.0/8      comes from POD
+    a socket of IPv6            does not exist, as in a cluster of IPv4 only
 
 Source: https://docs.kernel.org/bpf/ and include/uapi/linux/bpf.h
 """
@@ -14,23 +15,25 @@ Source: https://docs.kernel.org/bpf/ and include/uapi/linux/bpf.h
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import platform
 import socket
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 __all__ = ["Partition", "isolate"]
 
 _SYSCALL = {"x86_64": 321, "aarch64": 280}
 _PROG_LOAD, _PROG_ATTACH, _LINK_CREATE = 5, 8, 28
-_SKB, _SOCK_ADDR = 8, 18  # types of programs
-_INGRESS, _EGRESS, _BIND4, _BIND6, _CONNECT4, _CONNECT6 = 0, 1, 8, 9, 10, 11
+_SKB, _SOCK, _SOCK_ADDR = 8, 9, 18  # types of programs
+_INGRESS, _EGRESS, _CREATE, _BIND4, _CONNECT4 = 0, 1, 2, 8, 10
 _ALLOW_MULTI = 2
-_IP4, _IP6, _PORT = 4, 8, 24  # offsets in struct bpf_sock_addr
+_IP4, _PORT = 4, 24  # offsets in struct bpf_sock_addr
+_FAMILY = 4  # offset in struct bpf_sock
 _SADDR, _DADDR = 12, 16  # offsets in an IPv4 header
-_LOAD_BYTES, _BIND = 26, 64  # helper functions
+_LOAD_BYTES, _BIND, _SET_RESULT = 26, 64, 187  # helper functions
 _CONTEXT, _STACK = 6, 10  # registers: the context is kept in r6
 
 _LOAD, _STORE, _STORE_IMMEDIATE = 0x61, 0x63, 0x62
@@ -76,8 +79,6 @@ def _number(address: str) -> int:
 
 
 _LOOPBACK = _number("127.0.0.1")
-_ONE = 1 << 24  # the last part of ::1
-_MAPPED = 0xFFFF << 16  # the third part of ::ffff:a.b.c.d
 
 
 def _bind4(address: str) -> Program:
@@ -93,33 +94,15 @@ def _bind4(address: str) -> Program:
     return program
 
 
-def _six(program: Program, address: str, last: Sequence[int]) -> None:
-    """Replace an IPv6 address whose first parts are 0 and whose last is one of `last`."""
-    for part in range(3):
-        program.add(_LOAD, 2, _CONTEXT, _IP6 + 4 * part)
-        program.add(_IF_DIFFERENT, 2, offset="out", value=0)
-    program.add(_LOAD, 2, _CONTEXT, _IP6 + 12)
-    for value in last:
-        program.add(_IF_EQUAL, 2, offset="own", value=value)
-    program.add(_GO, offset="out")
-    program.label("own")
-    program.add(_MOVE32, 2, value=_MAPPED)
-    program.add(_STORE, _CONTEXT, 2, _IP6 + 8)
-    program.add(_MOVE32, 2, value=_number(address))
-    program.add(_STORE, _CONTEXT, 2, _IP6 + 12)
+def _create() -> Program:
+    program = Program()
+    program.add(_LOAD, 2, _CONTEXT, _FAMILY)
+    program.add(_IF_DIFFERENT, 2, offset="out", value=socket.AF_INET6)
+    program.add(_MOVE, 1, value=(1 << 32) - errno.EAFNOSUPPORT)
+    program.add(_CALL, value=_SET_RESULT)
+    program.end(0)
     program.label("out")
     program.end(1)
-
-
-def _bind6(address: str) -> Program:
-    program = Program()
-    _six(program, address, (0, _ONE))
-    return program
-
-
-def _connect6(address: str) -> Program:
-    program = Program()
-    _six(program, address, (_ONE,))
     return program
 
 
@@ -198,15 +181,14 @@ def _load(program: Program, type_: int, attach_type: int) -> int:
 def isolate(group: Path, address: str, api_port: int) -> bool:
     """Give the processes of a control group a loopback address of their own; False where that is not possible."""
     programs = (
-        (_BIND4, _bind4(address)),
-        (_BIND6, _bind6(address)),
-        (_CONNECT4, _connect4(address, api_port)),
-        (_CONNECT6, _connect6(address)),
+        (_SOCK, _CREATE, _create()),
+        (_SOCK_ADDR, _BIND4, _bind4(address)),
+        (_SOCK_ADDR, _CONNECT4, _connect4(address, api_port)),
     )
     directory = os.open(group, os.O_RDONLY)
     try:
-        for attach_type, program in programs:
-            loaded = _load(program, _SOCK_ADDR, attach_type)
+        for type_, attach_type, program in programs:
+            loaded = _load(program, type_, attach_type)
             try:
                 _call(_PROG_ATTACH, struct.pack("<IIII", directory, loaded, attach_type, _ALLOW_MULTI))
             finally:
