@@ -366,14 +366,14 @@ class ProcessNodes:
             await self._names_changed.wait()
             self._names_changed.clear()
             lines: dict[str, list[str]] = {}
-            for state in list(self._states.values()):
-                pod = self._pod(state.uid)
-                if pod is None or not state.up:
-                    continue
-                namespace = pod["metadata"]["namespace"]
+            for uid, state in list(self._states.items()):
+                namespace = self._keys[uid].namespace
                 if namespace not in lines:
                     lines[namespace] = self._hosts_files.lines(namespace)
-                self._launcher.write_hosts(pod, state.space, lines[namespace])
+                if not state.up or state.space.names == lines[namespace]:
+                    continue
+                if (pod := self._pod(uid)) is not None:
+                    self._launcher.write_hosts(pod, state.space, lines[namespace])
             await asyncio.sleep(_NAMES_PAUSE_SECONDS)
 
     def _enqueue_unscheduled(self) -> None:
@@ -402,6 +402,10 @@ class ProcessNodes:
     def groups(self) -> Path | None:
         """The control group of all pods; None without root or cgroup v2."""
         return self._group.path if self._group is not None else None
+
+    def addresses(self) -> Mapping[ObjectKey, str]:
+        """Return the addresses in use, by pod."""
+        return {self._keys[uid]: state.space.address for uid, state in self._states.items()}
 
     def find(self, key: ObjectKey) -> PodState:
         """Return the state of a pod. Raises InputError."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,7 @@ class PodSpace:
     directory: Path
     group: PodGroup | None = None
     volumes: dict[str, Path] = field(default_factory=dict)
+    names: list[str] | None = None  # the lines of Services in its hosts file
 
     @property
     def group_path(self) -> str:
@@ -86,9 +87,10 @@ class Launcher:
         """Bring volumes up to date; return in how many seconds that is due again by itself."""
         return await self.volumes.refresh(pod, space.directory / "volumes", self.facts(space))
 
-    def write_hosts(self, pod: JSONObject, space: PodSpace, lines: Sequence[str]) -> None:
+    def write_hosts(self, pod: JSONObject, space: PodSpace, lines: list[str]) -> None:
         """Write a pod's hosts file; `lines` are those of `HostsFiles.lines` for its namespace."""
         if space.directory.is_dir():
+            space.names = lines
             self.hosts.write(space.directory / "hosts", pod, space.address, lines)
 
     async def start(self, pod: JSONObject, space: PodSpace, container: Container) -> Child:
