@@ -16,14 +16,16 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Generic, Literal, Protocol, TypeVar, get_args
+from typing import Any, Generic, Literal, Protocol, TypeVar, Unpack, get_args
 
+from operatorkit.cluster import ClusterAPI
 from operatorkit.cluster.managed_fields import CLIENT_SIDE_APPLY
 from operatorkit.context import Context, Reader
 from operatorkit.errors import DefinitionError, InvalidObject
+from operatorkit.events import EventRecorder
 from operatorkit.names import DNS_LABEL_MAX_LENGTH, ApiResource, ObjectKey, dns_label_error
 from operatorkit.resource import Resource, api_resource_of, read
 from operatorkit.settings import Settings
@@ -31,11 +33,9 @@ from operatorkit.webhooks import (
     AdmissionRequest,
     Allowed,
     Denied,
-    FailurePolicy,
     Mutated,
-    Operation,
-    SideEffects,
     Webhook,
+    WebhookOptions,
 )
 
 __all__ = [
@@ -48,9 +48,11 @@ __all__ = [
     "Need",
     "Operator",
     "Predicate",
+    "ReadingMutateFunction",
     "ReadingValidateFunction",
     "ReconcileFunction",
     "Reconciler",
+    "RecordingValidateFunction",
     "Requeue",
     "ValidateFunction",
     "Watch",
@@ -78,8 +80,37 @@ class ReadingValidateFunction(Protocol[T_contra]):
         """Return the decision."""
 
 
-ValidateFunction = Callable[[T, T | None, AdmissionRequest], Awaitable[Allowed | Denied]] | ReadingValidateFunction[T]
-MutateFunction = Callable[[T, AdmissionRequest], Awaitable[Mutated[T] | Allowed | Denied]]
+class RecordingValidateFunction(Protocol[T_contra]):
+    """A validate function that also takes the caches, the recorder of Events and the cluster, each by its name."""
+
+    def __call__(
+        self,
+        new: T_contra,
+        old: T_contra | None,
+        request: AdmissionRequest,
+        *,
+        reader: Reader,
+        events: EventRecorder,
+        api: ClusterAPI,
+    ) -> Awaitable[Allowed | Denied]:
+        """Return the decision."""
+
+
+class ReadingMutateFunction(Protocol[T]):
+    """A mutate function that also takes the operator's caches, as a keyword argument named `reader`."""
+
+    def __call__(
+        self, obj: T, request: AdmissionRequest, *, reader: Reader
+    ) -> Awaitable[Mutated[T] | Allowed | Denied]:
+        """Return the decision."""
+
+
+ValidateFunction = (
+    Callable[[T, T | None, AdmissionRequest], Awaitable[Allowed | Denied]]
+    | ReadingValidateFunction[T]
+    | RecordingValidateFunction[T]
+)
+MutateFunction = Callable[[T, AdmissionRequest], Awaitable[Mutated[T] | Allowed | Denied]] | ReadingMutateFunction[T]
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +189,7 @@ class Reconciler:
     workers: int | None = None
     predicate: Predicate[Any] | None = None
     finalize: FinalizeFunction[Any] | None = None
+    only_reads: bool = False
 
     @property
     def name(self) -> str:
@@ -216,12 +248,14 @@ class Operator:
         watches: Sequence[Watch[Any]] = (),
         workers: int | None = None,
         predicate: Predicate[T] | None = None,
+        only_reads: bool = False,
     ) -> Callable[[ReconcileFunction[T]], ReconcileFunction[T]]:
         """Declare the function that brings the world in line with one object of `kind`.
 
         `owns` are the kinds of children it applies: changes of a child wake its parent, and children that a run no
         longer applies are deleted. `workers` bounds how many keys run at once (default: `Settings.workers`); one key
-        never runs twice at once.
+        never runs twice at once. With `only_reads`, the function observes objects of others, such as Pods: it leaves
+        their status as it is, which then takes no permission, and their authors cannot pause it by annotation.
 
         Raises DefinitionError: the function is not `async def` or does not take an object and a Context, the kind has
         a reconcile function already, or a kind is not a resource.
@@ -249,6 +283,7 @@ class Operator:
                     workers=workers,
                     predicate=predicate,
                     finalize=self._finalizers.get(kind),
+                    only_reads=only_reads,
                 )
             )
             return function
@@ -286,41 +321,23 @@ class Operator:
     def validate(
         self,
         kind: type[T],
-        *,
-        operations: Sequence[Operation] = ("CREATE", "UPDATE"),
-        subresources: Sequence[str] = (),
-        failure_policy: FailurePolicy = "Fail",
-        side_effects: SideEffects = "None",
-        timeout: timedelta = timedelta(seconds=10),
-        namespace_selector: Mapping[str, Any] | None = None,
-        object_selector: Mapping[str, Any] | None = None,
+        **options: Unpack[WebhookOptions],
     ) -> Callable[[ValidateFunction[T]], ValidateFunction[T]]:
         """Declare the function that judges requests for objects of `kind` before they are stored.
 
         It is called with the object as it would be stored, as it is now (None when it is new, or not to be read as the
         class), and the request. With "DELETE" among `operations`, the first is None for deletions. It must be quick,
         and must not write. A function with an argument `reader` also gets the operator's caches, which are filled
-        before the first request: declare the kinds with `reads`. The other options are those of `Webhook`.
+        before the first request: declare the kinds with `reads`. With `events` and `api` it gets the recorder of Events
+        and the cluster: it leaves both alone when `request.dry_run`, and says `side_effects="NoneOnDryRun"`. The other
+        options are those of `Webhook`.
 
         Raises DefinitionError: the function is not `async def`, the kind has such a function already, or an option
         cannot be what it is.
         """
 
         def register(function: ValidateFunction[T]) -> ValidateFunction[T]:
-            self._add_webhook(
-                Webhook(
-                    verb="validate",
-                    kind=kind,
-                    function=function,
-                    operations=tuple(operations),
-                    subresources=tuple(subresources),
-                    failure_policy=failure_policy,
-                    side_effects=side_effects,
-                    timeout=timeout,
-                    namespace_selector=namespace_selector,
-                    object_selector=object_selector,
-                )
-            )
+            self._add_webhook(Webhook(verb="validate", kind=kind, function=function, **options))
             return function
 
         self._check_kinds("validate", kind)
@@ -330,37 +347,22 @@ class Operator:
         self,
         kind: type[T],
         *,
-        operations: Sequence[Operation] = ("CREATE", "UPDATE"),
-        failure_policy: FailurePolicy = "Fail",
-        side_effects: SideEffects = "None",
-        timeout: timedelta = timedelta(seconds=10),
-        namespace_selector: Mapping[str, Any] | None = None,
-        object_selector: Mapping[str, Any] | None = None,
         reinvocation: bool = False,
+        **options: Unpack[WebhookOptions],
     ) -> Callable[[MutateFunction[T]], MutateFunction[T]]:
         """Declare the function that changes objects of `kind` before they are judged and stored.
 
         It is called with the object and the request, and returns `Mutated(obj)`, Allowed (nothing changes), or Denied.
         It must give the same when it is called again with its own answer: with `reinvocation`, the API server does
-        that when another webhook changed the object meanwhile. The other options are those of `Webhook`.
+        that when another webhook changed the object meanwhile. Arguments `reader`, `events` and `api` are given as to
+        `validate`. The other options are those of `Webhook`.
 
         Raises DefinitionError, as `validate` does.
         """
 
         def register(function: MutateFunction[T]) -> MutateFunction[T]:
             self._add_webhook(
-                Webhook(
-                    verb="mutate",
-                    kind=kind,
-                    function=function,
-                    operations=tuple(operations),
-                    failure_policy=failure_policy,
-                    side_effects=side_effects,
-                    timeout=timeout,
-                    namespace_selector=namespace_selector,
-                    object_selector=object_selector,
-                    reinvocation=reinvocation,
-                )
+                Webhook(verb="mutate", kind=kind, function=function, reinvocation=reinvocation, **options)
             )
             return function
 

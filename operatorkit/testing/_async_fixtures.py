@@ -45,9 +45,7 @@ async def nodes(controlplane: ControlPlane, cluster: RecordingCluster) -> AsyncI
 
 
 @pytest_asyncio.fixture
-async def process_nodes(
-    controlplane: ControlPlane, cluster: RecordingCluster
-) -> AsyncIterator[ProcessNodes | None]:
+async def process_nodes(controlplane: ControlPlane, cluster: RecordingCluster) -> AsyncIterator[ProcessNodes | None]:
     """Let pods run as processes of this machine; None on a cluster that exists, whose nodes run them.
 
     The test is skipped where bubblewrap is missing. `process_nodes.images.add("db:1", command=[...])`

@@ -1,7 +1,7 @@
 """Admission: Pods and objects with a pod template are denied when an image lacks the attestations that policy asks for.
 
-What belongs here: which requests are judged, and the words of the answer. What does not: the decision (`policy`) and
-the facts (`facts`).
+What belongs here: which requests are judged, and the words of the answer. What does not: the decision (`policy`), the
+facts (`facts`) and exceptions (`exceptions`, `breakglass`).
 
 A request that changes no image is admitted: whatever runs already must be able to change its labels, its status and
 its finalizers, and to be deleted. Deletions and status updates are never asked about.
@@ -15,90 +15,128 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from kubernetes.client.models import (
-    V1CronJob,
-    V1DaemonSet,
-    V1Deployment,
-    V1Job,
-    V1Pod,
-    V1ReplicaSet,
-    V1ReplicationController,
-    V1StatefulSet,
-)
+from kubernetes.client.models import V1Pod
 
 from operatorkit import AdmissionRequest, Allowed, Denied
+from operatorkit.cluster import ClusterAPI
 from operatorkit.context import Reader
+from operatorkit.errors import ClusterError
+from operatorkit.events import EventRecorder
 from operatorkit.webhooks import invalid
-from operators.attestation.api import ClusterImagePolicy, ImagePolicy
+from operators.attestation.api import GROUP, ClusterImagePolicy, ImagePolicy, ImagePolicyException
 from operators.attestation.app import app
+from operators.attestation.breakglass import VERB, may_break_glass, record_use
+from operators.attestation.exceptions import excuse
 from operators.attestation.facts import look_up
 from operators.attestation.images import ImageReferenceError, parse_pattern
+from operators.attestation.kinds import EXCLUDED, WORKLOADS
 from operators.attestation.memory import FactMemory
-from operators.attestation.observe import authorities_for, policies_for, servers
-from operators.attestation.policy import Authority, AuthorityKey, Judgement, Verdict, judge, plan, questions
+from operators.attestation.observe import authorities_for, exceptions_for, policies_for, revocations, servers
+from operators.attestation.owners import top_owner
+from operators.attestation.policy import (
+    Authority,
+    AuthorityKey,
+    Judgement,
+    Problem,
+    Revocations,
+    Verdict,
+    judge,
+    plan,
+    questions,
+    revoked_images,
+)
 from operators.attestation.workloads import images_in
 
 __all__ = ["judge_request", "validate_policy"]
 
 TIMEOUT: Final = timedelta(seconds=5)
 _LOOK_UP_SECONDS = 3.0
-_EXCLUDED = {
-    "matchExpressions": [{"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": ["kube-system"]}]
-}
+_OWNER_SECONDS = 1.0
 _memory = FactMemory()
 _log = logging.getLogger("operators.attestation")
 
-WORKLOADS: Final[tuple[type[Any], ...]] = (
-    V1Pod,
-    V1Deployment,
-    V1ReplicaSet,
-    V1StatefulSet,
-    V1DaemonSet,
-    V1Job,
-    V1CronJob,
-    V1ReplicationController,
-)
 
-
-async def judge_request(new: Any, old: Any, request: AdmissionRequest, *, reader: Reader) -> Allowed | Denied:
-    """Judge the images of one request."""
+async def judge_request(
+    new: Any, old: Any, request: AdmissionRequest, *, reader: Reader, events: EventRecorder, api: ClusterAPI
+) -> Allowed | Denied:
+    """Decide about the images of one request."""
     del new, old  # the objects as they were sent have all images, also those in fields that are newer than the models
     kind = request.kind.kind
-    uses = images_in(kind, request.object)
+    if request.object is None:
+        return Denied(f"the {request.operation} of a {kind} has no object", reason="BadRequest")
     known = {use.image for use in images_in(kind, request.old_object)}
-    fresh = [use for use in uses if use.image not in known]
+    fresh = [use for use in images_in(kind, request.object) if use.image not in known]
     if not fresh:
         return Allowed()
-    now = datetime.now(UTC)
+    now, revoked = datetime.now(UTC), revocations(reader)
+    denied = revoked_images(fresh, revoked)
     judgements = plan(fresh, policies_for(request.namespace, reader))
-    if not judgements:
-        return Allowed()
-    verdict = await _verdict(judgements, authorities_for(request.namespace, reader), reader, now)
-    warnings = [str(problem) for problem in verdict.warned]
-    for problem in verdict.audited:
-        _log.warning(
-            "%s %s/%s is admitted by an audit: %s", request.kind.kind, request.namespace, request.name, problem
-        )
-    if verdict.denied:
-        return Denied(*(str(problem) for problem in verdict.denied), warnings=warnings)
+    warnings: list[str] = []
+    if judgements:
+        authorities = authorities_for(request.namespace, reader)
+        verdict = await _verdict(judgements, authorities, revoked, reader, now)
+        denied += verdict.denied
+        warnings += [str(problem) for problem in verdict.warned]
+        for problem in verdict.audited:
+            _log.warning("%s %s/%s is admitted by an audit: %s", kind, request.namespace, request.name, problem)
+    excused = excuse(denied, exceptions_for(request.namespace, reader), now)
+    if excused.left:
+        await _report_denial(excused.left, request, events, api)
+        return Denied(*(str(problem) for problem in excused.left), warnings=warnings)
+    for name, images in excused.images.items():
+        if (why_not := await _use(name, images, request, events, api, now)) is not None:
+            return Denied(why_not, warnings=warnings)
+        warnings.append(f"ImagePolicyException {request.namespace}/{name} admits {', '.join(images)}")
     return Allowed(warnings=warnings)
 
 
 async def _verdict(
-    judgements: Sequence[Judgement], authorities: Mapping[AuthorityKey, Authority], reader: Reader, now: datetime
+    judgements: Sequence[Judgement],
+    authorities: Mapping[AuthorityKey, Authority],
+    revoked: Revocations,
+    reader: Reader,
+    now: datetime,
 ) -> Verdict:
-    """Judge by what is remembered if that suffices to admit, and otherwise by what is there now."""
+    """Decide by what is remembered if that suffices to admit, and otherwise by what is there now."""
     asked = questions(judgements, authorities)
     moment = asyncio.get_running_loop().time
     known = _memory.recall(asked, authorities, moment())
     if asked and len(known) == len(asked):
-        verdict = judge(judgements, authorities, known, now)
+        verdict = judge(judgements, authorities, known, now, revoked)
         if verdict == Verdict():
             return verdict
     begun = moment()
     facts = await look_up(asked, authorities, servers(reader), now=now, seconds=_LOOK_UP_SECONDS) if asked else {}
     _memory.remember(facts, authorities, begun)
-    return judge(judgements, authorities, facts, now)
+    return judge(judgements, authorities, facts, now, revoked)
+
+
+async def _use(
+    name: str, images: Sequence[str], request: AdmissionRequest, events: EventRecorder, api: ClusterAPI, now: datetime
+) -> str | None:
+    """Record the use of an exception by a Pod. Workloads are admitted uncounted: their Pods are counted."""
+    if request.dry_run or request.kind.kind != "Pod":
+        return None
+    pod = request.name or str((request.object or {}).get("metadata", {}).get("name") or "")
+    return await record_use(api, events, request, name, images, pod=pod, now=now)
+
+
+async def _report_denial(
+    problems: Sequence[Problem], request: AdmissionRequest, events: EventRecorder, api: ClusterAPI
+) -> None:
+    """Report a denial on the top-level owner: what is denied does not exist. What a user sends has no owner."""
+    if request.dry_run:
+        return
+    metadata = (request.object or {}).get("metadata") or {}
+    try:
+        async with asyncio.timeout(_OWNER_SECONDS):
+            owner = await top_owner(api, metadata, request.namespace)
+    except TimeoutError:
+        return
+    if owner is None:
+        return
+    for problem in problems:
+        await events.warning(owner, problem.reason, str(problem), action="Admit")
 
 
 for _kind in WORKLOADS:
@@ -106,8 +144,35 @@ for _kind in WORKLOADS:
         _kind,
         subresources=["ephemeralcontainers"] if _kind is V1Pod else [],
         timeout=TIMEOUT,
-        namespace_selector=_EXCLUDED,
+        side_effects="NoneOnDryRun",
+        namespace_selector=EXCLUDED,
     )(judge_request)
+
+
+@app.validate(ImagePolicyException, side_effects="NoneOnDryRun")
+async def validate_exception(
+    new: ImagePolicyException,
+    old: ImagePolicyException | None,
+    request: AdmissionRequest,
+    *,
+    reader: Reader,
+    events: EventRecorder,
+    api: ClusterAPI,
+) -> Allowed | Denied:
+    """Deny an exception of a user without the verb breakglass; one that is only relabelled is left alone."""
+    del reader, events
+    if old is not None and old.spec == new.spec:
+        return Allowed()
+    try:
+        allowed = await may_break_glass(api, request.user, request.namespace, new.metadata.name)
+    except ClusterError as error:
+        return Denied(f"whether {request.user.username!r} may break the glass is not known: {error}; try again")
+    if not allowed:
+        return Denied(
+            f"{request.user.username!r} has no verb {VERB} on imagepolicyexceptions.{GROUP} in namespace "
+            f"{request.namespace}: have a Role with this verb bound to the user"
+        )
+    return Allowed()
 
 
 @app.validate(ClusterImagePolicy)

@@ -15,6 +15,7 @@ from operatorkit.resource import (
     Duration,
     LabelSelector,
     Model,
+    NoStatus,
     PrinterColumn,
     Resource,
     Time,
@@ -34,11 +35,17 @@ __all__ = [
     "GrafeasServerSpec",
     "ImageMatch",
     "ImagePolicy",
+    "ImagePolicyException",
+    "ImagePolicyExceptionSpec",
+    "ImagePolicyExceptionStatus",
     "ImagePolicySpec",
     "ImagePolicyStatus",
+    "ImageRevocation",
+    "ImageRevocationSpec",
     "KeyStatus",
     "Require",
     "Threshold",
+    "Use",
 ]
 
 GROUP = "attest.operatorkit.dev"
@@ -53,6 +60,7 @@ _NOTE = r"^projects/[A-Za-z0-9._~-]+(/locations/[A-Za-z0-9._~-]+)?/notes/[A-Za-z
 
 Name = Annotated[str, Field(min_length=1, max_length=253)]
 Pattern = Annotated[str, Field(min_length=1, max_length=512)]
+Digest = Annotated[str, Field(pattern=r"^(sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128})$")]
 
 
 class GrafeasServerSpec(Model):
@@ -70,7 +78,13 @@ class GrafeasServerStatus(Model):
     """The state of the server, as the operator knows it."""
 
     conditions: list[Condition] = []
-    """None is set in this version."""
+    """Ready: the server answers, and its changes are followed."""
+    sequence: int | None = None
+    """Number of the last change that was followed."""
+    changed_digests: Annotated[list[str], Field(max_length=100)] = []
+    """Digests of the last changes: running Pods with these images have been evaluated again."""
+    changed_all: bool = False
+    """Whether the last changes were so many that all running Pods have been evaluated again."""
 
 
 class GrafeasServer(
@@ -79,7 +93,7 @@ class GrafeasServer(
     version=VERSION,
     scope="Cluster",
     categories=[_CATEGORY],
-    printer_columns=[PrinterColumn("URL", ".spec.url"), _AGE],
+    printer_columns=[_READY, PrinterColumn("URL", ".spec.url"), _REASON, _AGE],
 ):
     """A metadata server; authorities without a reference use the one named default."""
 
@@ -232,6 +246,9 @@ class ImagePolicySpec(Model):
     """Patterns of images that need nothing."""
     require: Require
     """Attestations that an image needs."""
+    tags: Literal["Deny", "Resolve"] = "Deny"
+    """What happens to an image with a tag alone: Deny, or Resolve, which replaces the tag by the digest that the
+    registry has for it now, and then requires attestations of that. Resolve takes all policies for the image."""
     mode: Literal["Enforce", "Warn", "Audit"] = "Enforce"
     """Enforce denies, Warn admits with a warning to the user, Audit admits and says so in the operator's log."""
     on_backend_error: Literal["Deny", "Allow"] = "Deny"
@@ -275,3 +292,81 @@ class ClusterImagePolicy(
     printer_columns=_POLICY_COLUMNS,
 ):
     """What images need in all namespaces, or those of a selector."""
+
+
+class ImagePolicyExceptionSpec(Model):
+    """Which images run although policies deny them, why, and until when."""
+
+    digests: Annotated[list[Digest], Field(min_length=1, max_length=100)]
+    """Digests of the images."""
+    reason: Annotated[str, Field(min_length=1, max_length=1024)]
+    """Why they have to run; it is in each Event."""
+    expires: Time
+    """Time from which the exception admits nothing any more."""
+    max_uses: Annotated[int, Field(ge=1, le=1000)] = 1000
+    """How many Pods it admits; workloads that make Pods are not counted."""
+
+
+class Use(Model):
+    """A Pod that an exception has admitted."""
+
+    time: Time
+    """When it was admitted."""
+    user: str
+    """Who created or changed it."""
+    pod: str
+    """Name of the Pod."""
+    images: list[str]
+    """Images that policies deny."""
+
+
+class ImagePolicyExceptionStatus(Model):
+    """What the exception has admitted."""
+
+    uses: Annotated[list[Use], Field(max_length=1000)] = []
+    """Pods in the order of their admission; each is written before the Pod is admitted."""
+
+
+class ImagePolicyException(
+    Resource[ImagePolicyExceptionSpec, ImagePolicyExceptionStatus],
+    group=GROUP,
+    version=VERSION,
+    plural="imagepolicyexceptions",
+    categories=[_CATEGORY],
+    printer_columns=[
+        PrinterColumn("Expires", ".spec.expires", type="date"),
+        PrinterColumn("Reason", ".spec.reason"),
+        _AGE,
+    ],
+):
+    """Breakglass: images that run although policies deny them; to make one takes the verb breakglass on this kind."""
+
+
+class ImageRevocationSpec(Model):
+    """What does not count any more: an image, or a key."""
+
+    class_rules = (exactly_one_of("digest", "keyFingerprint"),)
+
+    digest: Digest | None = None
+    """Digest of an image that is not admitted in any namespace, whatever policies and exceptions say."""
+    key_fingerprint: Annotated[str, Field(pattern=r"^[0-9A-Fa-f]{40,128}$")] | None = None
+    """Fingerprint of a key, as in the status of its authority: no signature by it counts, in any authority."""
+    reason: Annotated[str, Field(min_length=1, max_length=1024)]
+    """Why; it is in each denial."""
+
+
+class ImageRevocation(
+    Resource[ImageRevocationSpec, NoStatus],
+    group=GROUP,
+    version=VERSION,
+    plural="imagerevocations",
+    scope="Cluster",
+    categories=[_CATEGORY],
+    printer_columns=[
+        PrinterColumn("Digest", ".spec.digest"),
+        PrinterColumn("Key", ".spec.keyFingerprint"),
+        PrinterColumn("Reason", ".spec.reason"),
+        _AGE,
+    ],
+):
+    """An image, or a key, that does not count any more."""

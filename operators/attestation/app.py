@@ -8,9 +8,9 @@ from __future__ import annotations
 from kubernetes.client.models import V1Namespace
 
 from operatorkit.operator import Operator
-from operators.attestation.api import GrafeasServer
+from operators.attestation.api import GrafeasServer, ImagePolicyException, ImageRevocation
 
 __all__ = ["app"]
 
 app = Operator("attestation")
-app.reads(GrafeasServer, V1Namespace)
+app.reads(GrafeasServer, ImagePolicyException, ImageRevocation, V1Namespace)

@@ -7,11 +7,13 @@ not: the decision (`policy`). No I/O.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from kubernetes.client.models import V1Namespace
 
 from operatorkit.context import ObjectReader
-from operatorkit.resource import LabelSelector
+from operatorkit.names import ObjectKey
+from operatorkit.selectors import matches
 from operators.attestation.api import (
     AttestationAuthority,
     AuthorityReference,
@@ -19,20 +21,31 @@ from operators.attestation.api import (
     ClusterImagePolicy,
     GrafeasServer,
     ImagePolicy,
+    ImagePolicyException,
+    ImageRevocation,
 )
-from operators.attestation.policy import Authority, AuthorityKey, Policy
+from operators.attestation.exceptions import PolicyException
+from operators.attestation.policy import Authority, AuthorityKey, Policy, Revocations
 from operators.attestation.signatures import VerificationKey
 
-__all__ = ["authorities_for", "authority_of", "matches", "policies_for", "policy_of", "servers"]
+__all__ = [
+    "authorities_for",
+    "authority_of",
+    "exception_of",
+    "exceptions_for",
+    "exceptions_of_pod",
+    "policies_for",
+    "policy_of",
+    "revocations",
+    "servers",
+]
 
 
 def policies_for(namespace: str, reader: ObjectReader) -> list[Policy]:
     """Return the policies that are about a namespace."""
     labels = _labels(namespace, reader)
     cluster = [
-        policy_of(policy)
-        for policy in reader.list(ClusterImagePolicy)
-        if labels is None or matches(policy.spec.match.namespace_selector, labels)
+        policy_of(policy) for policy in reader.list(ClusterImagePolicy) if labels is None or _is_about(policy, labels)
     ]
     return [*cluster, *(policy_of(policy) for policy in reader.list(ImagePolicy, namespace=namespace))]
 
@@ -44,6 +57,42 @@ def authorities_for(namespace: str, reader: ObjectReader) -> dict[AuthorityKey, 
         *reader.list(AttestationAuthority, namespace=namespace),
     ]
     return {authority.key: authority for authority in map(authority_of, found)}
+
+
+def exceptions_for(namespace: str, reader: ObjectReader) -> list[PolicyException]:
+    """Return the exceptions of a namespace."""
+    return [exception_of(one) for one in reader.list(ImagePolicyException, namespace=namespace)]
+
+
+def exceptions_of_pod(pod: ObjectKey, reader: ObjectReader) -> list[PolicyException]:
+    """Return the exceptions that a running Pod was admitted by, as far as they still hold."""
+    return [
+        replace(exception_of(one), uses_left=1)
+        for one in reader.list(ImagePolicyException, namespace=pod.namespace)
+        if any(use.pod == pod.name for use in one.status.uses)
+    ]
+
+
+def exception_of(obj: ImagePolicyException) -> PolicyException:
+    """Return an exception as a value."""
+    return PolicyException(
+        name=obj.metadata.name,
+        digests=frozenset(obj.spec.digests),
+        reason=obj.spec.reason,
+        expires=obj.spec.expires,
+        uses_left=obj.spec.max_uses - len(obj.status.uses),
+    )
+
+
+def revocations(reader: ObjectReader) -> Revocations:
+    """Return what is revoked."""
+    found = [
+        (one.spec, f"{one.spec.reason} (ImageRevocation {one.metadata.name})") for one in reader.list(ImageRevocation)
+    ]
+    return Revocations(
+        digests={spec.digest: why for spec, why in found if spec.digest is not None},
+        keys={spec.key_fingerprint.lower(): why for spec, why in found if spec.key_fingerprint is not None},
+    )
 
 
 def servers(reader: ObjectReader) -> dict[str, GrafeasServer]:
@@ -94,26 +143,13 @@ def policy_of(obj: ImagePolicy | ClusterImagePolicy) -> Policy:
         count=count,
         mode=obj.spec.mode,
         allow_on_backend_error=obj.spec.on_backend_error == "Allow",
+        resolves_tags=obj.spec.tags == "Resolve",
     )
 
 
-def matches(selector: LabelSelector | None, labels: Mapping[str, str]) -> bool:
-    """Tell whether a label selector selects these labels; None and the empty one select all."""
-    if selector is None:
-        return True
-    if any(labels.get(key) != value for key, value in selector.match_labels.items()):
-        return False
-    for requirement in selector.match_expressions:
-        value = labels.get(requirement.key)
-        fits = {
-            "In": value is not None and value in requirement.values,
-            "NotIn": value is None or value not in requirement.values,
-            "Exists": value is not None,
-            "DoesNotExist": value is None,
-        }
-        if not fits[requirement.operator]:
-            return False
-    return True
+def _is_about(policy: ClusterImagePolicy, labels: Mapping[str, str]) -> bool:
+    selector = policy.spec.match.namespace_selector
+    return selector is None or matches(selector, labels)
 
 
 def _key(reference: AuthorityReference, namespace: str) -> AuthorityKey:

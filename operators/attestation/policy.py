@@ -12,10 +12,11 @@ as missing, never as present.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
 
+from operators.attestation import reasons
 from operators.attestation.images import ImageReference, ImageReferenceError, parse_image, parse_pattern
 from operators.attestation.signatures.keys import VerificationKey
 from operators.attestation.signatures.results import Verified
@@ -29,10 +30,12 @@ __all__ = [
     "Policy",
     "Problem",
     "Question",
+    "Revocations",
     "Verdict",
     "judge",
     "plan",
     "questions",
+    "revoked_images",
 ]
 
 Mode = Literal["Enforce", "Warn", "Audit"]
@@ -70,6 +73,10 @@ class Policy:
     count: int
     mode: Mode = "Enforce"
     allow_on_backend_error: bool = False
+    resolves_tags: bool = False
+
+
+_REVOCATION = Policy(shown="ImageRevocation", scope="cluster", images=(), authorities=(), count=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +108,13 @@ class Judgement:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """An image that does not have what a policy asks for."""
+    """An image that does not have what a policy asks for; `reason` is the word for it in Events."""
 
     use: ImageUse
     policy: Policy
     message: str
     remedy: str = ""
+    reason: str = reasons.IMAGE_NOT_ATTESTED
 
     def __str__(self) -> str:
         remedy = f"; {self.remedy}" if self.remedy else ""
@@ -123,6 +131,18 @@ class Verdict:
     denied: tuple[Problem, ...] = ()
     warned: tuple[Problem, ...] = ()
     audited: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Revocations:
+    """What does not count any more: digests of images and fingerprints of keys, each with its reason."""
+
+    digests: Mapping[str, str] = field(default_factory=dict)
+    keys: Mapping[str, str] = field(default_factory=dict)
+
+    def of_key(self, fingerprint: str) -> str | None:
+        """Return why a key does not count, None when it does."""
+        return self.keys.get(fingerprint.lower())
 
 
 # Which policies judge an image ---------------------------------------------------------------------------------------
@@ -194,6 +214,20 @@ def questions(judgements: Iterable[Judgement], authorities: Mapping[AuthorityKey
     )
 
 
+def revoked_images(uses: Iterable[ImageUse], revocations: Revocations) -> list[Problem]:
+    """Return a problem for each image whose digest is revoked, whatever policies there are."""
+    found: list[Problem] = []
+    for use in dict.fromkeys(uses):
+        try:
+            digest = parse_image(use.image).digest
+        except ImageReferenceError:
+            continue  # an image without a digest that can be read is a matter of policies
+        why = revocations.digests.get(digest or "")
+        if why is not None:
+            found.append(Problem(use, _REVOCATION, f"its digest is revoked: {why}", reason=reasons.ATTESTATION_REVOKED))
+    return found
+
+
 # The verdict ---------------------------------------------------------------------------------------------------------
 
 
@@ -202,11 +236,11 @@ def judge(
     authorities: Mapping[AuthorityKey, Authority],
     facts: Mapping[Question, Evidence],
     now: datetime,
+    revocations: Revocations = Revocations(),
 ) -> Verdict:
     """Return the verdict on all images."""
-    problems = [
-        problem for judgement in judgements if (problem := _problem(judgement, authorities, facts, now)) is not None
-    ]
+    found = (_problem(judgement, authorities, facts, now, revocations) for judgement in judgements)
+    problems = [problem for problem in found if problem is not None]
     return Verdict(
         denied=tuple(problem for problem in problems if problem.policy.mode == "Enforce"),
         warned=tuple(problem for problem in problems if problem.policy.mode == "Warn"),
@@ -219,34 +253,38 @@ def _problem(
     authorities: Mapping[AuthorityKey, Authority],
     facts: Mapping[Question, Evidence],
     now: datetime,
+    revocations: Revocations,
 ) -> Problem | None:
     policy, image = judgement.policy, judgement.image
     if judgement.fault is not None or image is None or image.digest is None:
         return Problem(judgement.use, policy, judgement.fault or "it cannot be read")
     prints: list[frozenset[str]] = []
-    missing: list[str] = []
+    missing: list[_Reason] = []
     remedy = ""
-    unavailable = False
     for key in policy.authorities:
         authority = authorities.get(key)
         if authority is None:
-            missing.append(f"{_shown(key)} does not exist")
+            missing.append(_Reason(reasons.IMAGE_NOT_ATTESTED, f"{_shown(key)} does not exist"))
             continue
-        evidence = facts.get(Question(key, image.digest), Evidence(unavailable="nobody has looked"))
+        evidence = facts.get(Question(key, image.digest), Evidence(unavailable="it was not looked up"))
         accepted = frozenset(
-            found.fingerprint for found in evidence.verified if _why_not(found, authority, image, now) is None
+            found.fingerprint
+            for found in evidence.verified
+            if _why_not(found, authority, image, now, revocations) is None
         )
         if accepted:
             prints.append(accepted)
             continue
-        unavailable = unavailable or evidence.unavailable is not None
-        missing.append(f"{authority.shown} has not attested it: {_why(evidence, authority, image, now)}")
+        why = _why(evidence, authority, image, now, revocations)
+        missing.append(_Reason(why.word, f"{authority.shown} has not attested it: {why.text}"))
         remedy = remedy or _remedy(authority, image)
     if _distinct(prints) >= policy.count:
         return None
-    if unavailable and policy.allow_on_backend_error:
+    words = [one.word for one in missing if one.word != reasons.IMAGE_NOT_ATTESTED]
+    if reasons.BACKEND_UNAVAILABLE in words and policy.allow_on_backend_error:
         return None
-    return Problem(judgement.use, policy, _sentence(policy, prints, missing), remedy)
+    word = next(iter(words), reasons.IMAGE_NOT_ATTESTED)
+    return Problem(judgement.use, policy, _sentence(policy, prints, [one.text for one in missing]), remedy, word)
 
 
 def _sentence(policy: Policy, prints: Sequence[frozenset[str]], missing: Sequence[str]) -> str:
@@ -256,28 +294,44 @@ def _sentence(policy: Policy, prints: Sequence[frozenset[str]], missing: Sequenc
     return ", ".join(part for part in (needs, same, *missing) if part)
 
 
-def _why(evidence: Evidence, authority: Authority, image: ImageReference, now: datetime) -> str:
+@dataclass(frozen=True, slots=True)
+class _Reason:
+    """Why something does not count: the word of an Event, and a text."""
+
+    word: str
+    text: str
+
+
+def _why(
+    evidence: Evidence, authority: Authority, image: ImageReference, now: datetime, revocations: Revocations
+) -> _Reason:
     if evidence.unavailable is not None:
-        return f"the metadata server did not answer: {evidence.unavailable}"
+        return _Reason(reasons.BACKEND_UNAVAILABLE, f"the metadata server did not answer: {evidence.unavailable}")
     for found in sorted(evidence.verified, key=lambda one: one.statement.name is None):  # a name says more than none
-        reason = _why_not(found, authority, image, now)
+        reason = _why_not(found, authority, image, now, revocations)
         if reason is not None:
             return reason
-    return evidence.rejection or f"{authority.note} has no occurrence for it"
+    return _Reason(reasons.IMAGE_NOT_ATTESTED, evidence.rejection or f"{authority.note} has no occurrence for it")
 
 
-def _why_not(found: Verified, authority: Authority, image: ImageReference, now: datetime) -> str | None:
+def _why_not(
+    found: Verified, authority: Authority, image: ImageReference, now: datetime, revocations: Revocations
+) -> _Reason | None:
     """Return why a verified statement does not count for this image; None when it does."""
     statement = found.statement
+    if (why := revocations.of_key(found.fingerprint)) is not None:
+        return _Reason(reasons.ATTESTATION_REVOKED, f"the key {found.fingerprint} is revoked: {why}")
     if statement.digest != image.digest:
-        return f"it names {statement.digest}"
+        return _Reason(reasons.IMAGE_NOT_ATTESTED, f"it names {statement.digest}")
     if authority.identity != "Digest" and statement.name != image.name:
-        return f"it was signed as {statement.name or 'a digest alone'}, not as {image.name}"
+        signed = statement.name or "a digest alone"
+        return _Reason(reasons.IMAGE_NOT_ATTESTED, f"it was signed as {signed}, not as {image.name}")
     if authority.identity == "Exact" and statement.reference != str(image):
-        return f"it was signed as {statement.reference or statement.name}, not as {image}"
+        signed = statement.reference or statement.name or ""
+        return _Reason(reasons.IMAGE_NOT_ATTESTED, f"it was signed as {signed}, not as {image}")
     if authority.max_age is not None and (found.signed_at is None or now - found.signed_at > authority.max_age):
         signed = "an unknown time" if found.signed_at is None else f"{found.signed_at:%Y-%m-%dT%H:%M:%SZ}"
-        return f"the signature is of {signed}, and may be {authority.max_age} old"
+        return _Reason(reasons.ATTESTATION_EXPIRED, f"the signature is of {signed}, and may be {authority.max_age} old")
     return None
 
 

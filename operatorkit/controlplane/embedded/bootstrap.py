@@ -10,8 +10,8 @@ import uuid
 from typing import Any
 
 from operatorkit.clock import format_time
-from operatorkit.controlplane.embedded.core import Core
-from operatorkit.controlplane.embedded.rbac_defaults import default_objects
+from operatorkit.controlplane.embedded.auth.rbac_defaults import default_objects
+from operatorkit.controlplane.embedded.endpoints.core import Core
 from operatorkit.names import GroupVersionKind
 
 __all__ = ["NAMESPACES", "bootstrap"]

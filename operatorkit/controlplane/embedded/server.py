@@ -26,31 +26,32 @@ from multidict import CIMultiDictProxy, MultiDict, MultiDictProxy
 
 from operatorkit.clock import SYSTEM_CLOCK, Clock
 from operatorkit.controlplane._credentials import SERVER_HOSTS, Authority
-from operatorkit.controlplane._ports import port_error
 from operatorkit.controlplane._selection import check_selection
-from operatorkit.controlplane.embedded.access import Access
+from operatorkit.controlplane.controllers import Controllers
 from operatorkit.controlplane.embedded.audit import Audit, Entry, unrecorded
-from operatorkit.controlplane.embedded.authn import ADMIN_GROUP, Authenticator, User
+from operatorkit.controlplane.embedded.auth.access import Access
+from operatorkit.controlplane.embedded.auth.authn import ADMIN_GROUP, Authenticator
+from operatorkit.controlplane.embedded.auth.tokens import Tokens
 from operatorkit.controlplane.embedded.bootstrap import bootstrap
-from operatorkit.controlplane.embedded.controllers import Controllers
-from operatorkit.controlplane.embedded.core import Core
-from operatorkit.controlplane.embedded.dispatch import Dispatcher
-from operatorkit.controlplane.embedded.encoding import encode
-from operatorkit.controlplane.embedded.expiry import EventExpiry
-from operatorkit.controlplane.embedded.journal import Journal
-from operatorkit.controlplane.embedded.local import LocalCluster
-from operatorkit.controlplane.embedded.messages import Answer, Request, StreamAnswer, WatchAnswer, bounded
-from operatorkit.controlplane.embedded.status import (
+from operatorkit.controlplane.embedded.endpoints.core import Core
+from operatorkit.controlplane.embedded.endpoints.dispatch import Dispatcher
+from operatorkit.controlplane.embedded.endpoints.watching import Event, Watch, WatchAnswer
+from operatorkit.controlplane.embedded.errors.errors import (
     ApiError,
     bad_request,
     internal_error,
     of_cluster_error,
     too_large_body,
 )
-from operatorkit.controlplane.embedded.tokens import Tokens
-from operatorkit.controlplane.embedded.watching import Event, Watch
+from operatorkit.controlplane.embedded.expiry import EventExpiry
+from operatorkit.controlplane.embedded.local import LocalCluster
+from operatorkit.controlplane.embedded.request.messages import Answer, Request, StreamAnswer, bounded
+from operatorkit.controlplane.embedded.request.user import User
+from operatorkit.controlplane.embedded.serializer.json import encode
+from operatorkit.controlplane.embedded.storage.wal import WriteAheadLog
 from operatorkit.controlplane.nodes import SimulatedNodes
 from operatorkit.errors import ClusterError
+from operatorkit.serving import ClientErrors, listen_error
 
 __all__ = ["BODY_LIMIT_BYTES", "EmbeddedServer"]
 
@@ -65,16 +66,6 @@ _PLAIN_TEXT = "text/plain; charset=utf-8"
 PIECE_BYTES = 32 * 1024
 WRITE_BUFFER_BYTES = 64 * 1024
 _log = logging.getLogger(__name__)
-
-
-class _ClientFaults(logging.LoggerAdapter[logging.Logger]):
-    """What aiohttp calls an error is a client's: what is no HTTP gets a 400, and nobody else need hear of it."""
-
-    def error(self, msg: object, *args: object, **kwargs: Any) -> None:
-        self.debug(msg, *args, **kwargs)
-
-    def exception(self, msg: object, *args: object, **kwargs: Any) -> None:
-        self.debug(msg, *args, **({"exc_info": True} | kwargs))
 
 
 class EmbeddedServer:
@@ -149,10 +140,10 @@ class EmbeddedServer:
 
     async def _start(self) -> None:
         if self._data is not None:
-            journal = Journal(self._data)
-            self._running.callback(journal.close)
-            journal.load(self.core.storage)
-            self.core.storage.journal = journal.write
+            wal = WriteAheadLog(self._data)
+            self._running.callback(wal.close)
+            wal.load(self.core.storage)
+            self.core.storage.write_ahead = wal.write
         bootstrap(self.core, client_ca=self.authority.cert_pem if self.authority else b"")
         self.core.logs.authority = self.authority
         self._running.push_async_callback(self.core.logs.close)
@@ -177,7 +168,7 @@ class EmbeddedServer:
             handler_cancellation=True,
             auto_decompress=False,  # kube-apiserver takes every body as it comes
             access_log=None,
-            logger=_ClientFaults(_log, {}),
+            logger=ClientErrors(_log, {}),
             keepalive_timeout=300.0,
             max_line_size=65_536,
             max_field_size=65_536,
@@ -188,7 +179,7 @@ class EmbeddedServer:
                 self._server, self._host, self._port, ssl=self._tls(), backlog=1024, reuse_address=True
             )
         except OSError as error:
-            raise port_error(self._port, error) from error
+            raise listen_error(f"port {self._port} of {self._host}", error) from error
         self._port = self._listener.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
@@ -406,9 +397,9 @@ def _next_bookmark(now: float, end: float) -> float:
 def _frame(event: Event, answer: WatchAnswer) -> tuple[bytes, ...]:
     """Return one line of a watch, in parts."""
     if event.record is None:
-        body: tuple[bytes, ...] = (answer.presenter.bookmark(event.revision, initial_end=event.initial_end),)
+        body: tuple[bytes, ...] = (answer.representation.bookmark(event.revision, initial_end=event.initial_end),)
     else:
-        body = answer.presenter.event(event.record)
+        body = answer.representation.event(event.record)
     return (_FRAME_HEADS[event.type], *body, b"}\n")
 
 

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from operatorkit.clock import Clock, parse_time
 from operatorkit.cluster.api import ClusterAPI, JSONObject
-from operatorkit.controlplane._reporter import EventType, Reporter
+from operatorkit.controlplane.controllers.event_recorder import ComponentEventRecorder, EventType
 from operatorkit.controlplane.nodes import status
 from operatorkit.controlplane.nodes.behavior import Behavior, behavior_of
 from operatorkit.controlplane.nodes.kinds import PODS
@@ -79,7 +79,7 @@ class PodSteps:
     api: ClusterAPI
     world: World
     scheduler: Scheduler
-    reporter: Reporter
+    reporter: ComponentEventRecorder
     clock: Clock
 
     async def advance(self, pod: JSONObject, attempt: Attempt) -> timedelta | None:

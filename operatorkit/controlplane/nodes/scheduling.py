@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from operatorkit.clock import Clock
 from operatorkit.cluster.api import ClusterAPI, JSONObject
-from operatorkit.controlplane._reporter import Reporter
+from operatorkit.controlplane.controllers.event_recorder import ComponentEventRecorder
 from operatorkit.controlplane.nodes import fitting, status
 from operatorkit.controlplane.nodes.behavior import ANNOTATION
 from operatorkit.controlplane.nodes.kinds import PODS
@@ -48,7 +48,9 @@ def is_schedulable(spec: Mapping[str, Any]) -> bool:
 class Scheduler:
     """Binds pods to nodes."""
 
-    def __init__(self, api: ClusterAPI, world: SchedulingWorld, reporter: Reporter, *, clock: Clock) -> None:
+    def __init__(
+        self, api: ClusterAPI, world: SchedulingWorld, reporter: ComponentEventRecorder, *, clock: Clock
+    ) -> None:
         self._api = api
         self._world = world
         self._reporter = reporter

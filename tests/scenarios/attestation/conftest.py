@@ -8,16 +8,18 @@ import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 import pytest_asyncio
+from scenarios.attestation.team import Team
 
 from operatorkit._runtime.admission import AtUrl
+from operatorkit.clock import SYSTEM_CLOCK
 from operatorkit.errors import Invalid, NotFound
-from operatorkit.names import ApiResource
 from operatorkit.testing import eventually
 from operatorkit.testing.running import install_crds
 from operators.attestation import (
@@ -26,11 +28,22 @@ from operators.attestation import (
     ClusterImagePolicy,
     GrafeasServer,
     ImagePolicy,
+    ImagePolicyException,
+    ImageRevocation,
     app,
 )
+from operators.attestation.server.access import OpenAccess
+from operators.attestation.server.serve import Listen, serving
 
-PODS = ApiResource("", "v1", "Pod", "pods", namespaced=True)
-OWN = (AttestationAuthority, ClusterAttestationAuthority, ClusterImagePolicy, GrafeasServer, ImagePolicy)
+OWN = (
+    AttestationAuthority,
+    ClusterAttestationAuthority,
+    ClusterImagePolicy,
+    GrafeasServer,
+    ImagePolicy,
+    ImagePolicyException,
+    ImageRevocation,
+)
 
 
 class MetadataServer:
@@ -131,3 +144,31 @@ def shell(tmp_path: Path, kubeconfig: Path, metadata_server: MetadataServer) -> 
 
     yield run
     subprocess.run(["gpgconf", "--kill", "all"], check=False, env=environment)
+
+
+@pytest_asyncio.fixture
+async def stack() -> AsyncIterator[AsyncExitStack]:
+    async with AsyncExitStack() as exits:
+        yield exits
+
+
+@pytest_asyncio.fixture
+async def server(stack, tmp_path):
+    return await stack.enter_async_context(
+        serving(f"sqlite:///{tmp_path}/a.db", OpenAccess(), Listen(port=0), clock=SYSTEM_CLOCK)
+    )
+
+
+@pytest_asyncio.fixture
+async def team(cluster, admission, server, cleanup) -> AsyncIterator[Team]:
+    del admission
+    async with aiohttp.ClientSession() as session, cleanup((GrafeasServer, cluster.namespace)):
+        team = Team(cluster, server.url(), session)
+        await team.post("projects/team/notes?noteId=qa", {"attestation": {}})
+        await team.make(GrafeasServer, cluster.namespace, {"url": server.url()})
+        await team.make(AttestationAuthority, "qa", team.authority())
+        policy = {"require": {"allOf": [{"kind": "AttestationAuthority", "name": "qa"}]}}
+        await team.make(ImagePolicy, "signed", policy)
+        await team.ready(AttestationAuthority, "qa")
+        await team.ready(ImagePolicy, "signed")
+        yield team

@@ -24,8 +24,8 @@ from urllib.parse import urlsplit
 from operatorkit.clock import SYSTEM_CLOCK, Clock
 from operatorkit.cluster import Change, History, Informer
 from operatorkit.cluster.api import ClusterAPI, JSONObject
-from operatorkit.controlplane._queue import Queue
-from operatorkit.controlplane._reporter import Reporter
+from operatorkit.controlplane.controllers.event_recorder import ComponentEventRecorder
+from operatorkit.controlplane.controllers.work_queue import WorkQueue
 from operatorkit.controlplane.nodes.kinds import CONFIG_MAPS, NODES, PODS, SECRETS, SERVICES
 from operatorkit.controlplane.nodes.process.addresses import KUBELET_PORT, AddressBlock
 from operatorkit.controlplane.nodes.process.cgroups import RunGroup, hierarchy
@@ -117,11 +117,17 @@ class ProcessNodes:
         url = urlsplit(api_url)
         self._api_address = (url.hostname or "127.0.0.1", url.port or 443)
         self._back_off = back_off
-        self._reporter = Reporter(api, clock=clock)
+        self._reporter = ComponentEventRecorder(api, clock=clock)
         self._scheduler = Scheduler(api, self, self._reporter, clock=clock)
-        self._scheduling: Queue[ObjectKey] = Queue(self._schedule, clock=clock, pace=pace, workers=1, name="scheduling")
-        self._queue: Queue[str] = Queue(self._sync, clock=clock, pace=pace, workers=_WORKERS, name="process nodes")
-        self._provisioning: Queue[ObjectKey] = Queue(self._provision, clock=clock, pace=pace, workers=1, name="claims")
+        self._scheduling: WorkQueue[ObjectKey] = WorkQueue(
+            self._schedule, clock=clock, pace=pace, workers=1, name="scheduling"
+        )
+        self._queue: WorkQueue[str] = WorkQueue(
+            self._sync, clock=clock, pace=pace, workers=_WORKERS, name="process nodes"
+        )
+        self._provisioning: WorkQueue[ObjectKey] = WorkQueue(
+            self._provision, clock=clock, pace=pace, workers=1, name="claims"
+        )
         self._kept = volumes
         self._names_changed = asyncio.Event()
         self._beats: dict[str, asyncio.Task[None]] = {}
@@ -150,8 +156,8 @@ class ProcessNodes:
 
     async def idle(self) -> None:
         """Return when every pod known now has been taken as far as it can go without a change."""
-        await self._scheduling.settled()
-        await self._queue.settled()
+        await self._scheduling.idle()
+        await self._queue.idle()
 
     # ------------------------------------------------------------------------- beginning and end
 

@@ -18,7 +18,7 @@ from typing import Protocol
 
 from operatorkit.clock import Clock
 from operatorkit.cluster.api import ClusterAPI, JSONObject
-from operatorkit.controlplane._reporter import EventType, Reporter
+from operatorkit.controlplane.controllers.event_recorder import ComponentEventRecorder, EventType
 from operatorkit.controlplane.nodes.kinds import PODS
 from operatorkit.controlplane.nodes.pods import Attempt
 from operatorkit.controlplane.nodes.process.health import Health
@@ -98,7 +98,7 @@ class PodSync:
     api: ClusterAPI
     world: World
     launcher: Launcher
-    reporter: Reporter
+    reporter: ComponentEventRecorder
     clock: Clock
     back_off: timedelta
     health: Health = field(init=False)
