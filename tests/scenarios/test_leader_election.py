@@ -19,6 +19,7 @@ from operatorkit.permissions import LEASES
 from operatorkit.resource import ObjectMeta
 from operatorkit.settings import LeaderElection
 from operatorkit.testing import FakeClock, eventually
+from operatorkit.testing.cluster import RecordingCluster
 from operatorkit.testing.running import install_crds
 
 NAME = "twins"
@@ -101,6 +102,28 @@ async def test_the_first_replica_creates_the_lease_and_renews_it(cluster):
         await eventually(renewed)
         assert (await lease(cluster))["spec"]["acquireTime"] == first["acquireTime"]
         assert one.leads
+
+
+async def test_a_leader_costs_one_write_and_a_standby_one_read_in_each_retry_period(cluster):
+    clock = FakeClock()
+    leader_api, standby_api = RecordingCluster(cluster), RecordingCluster(cluster)
+    one = elector(leader_api, clock, "one", namespace=cluster.namespace)
+    two = elector(standby_api, clock, "two", namespace=cluster.namespace)
+    async with running(one), running(two):
+        await paused(one, two)
+        leader, standby = (one, two) if one.leads else (two, one)
+        apis = {one: leader_api, two: standby_api}
+        for api in apis.values():
+            api.forget()
+        for _ in range(40):
+            await paused(one, two)
+            await clock.advance(0.5)
+        await paused(one, two)
+    assert apis[leader].writes() == {("update", "leases"): 10}
+    assert apis[leader].reads() == {}
+    assert apis[standby].writes() == {}
+    assert set(apis[standby].reads()) == {("get", "leases")}
+    assert 10 <= apis[standby].reads()["get", "leases"] <= 20
 
 
 async def test_a_standby_takes_a_released_lease_over_within_the_retry_period(cluster):
