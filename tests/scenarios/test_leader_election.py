@@ -104,7 +104,7 @@ async def test_the_first_replica_creates_the_lease_and_renews_it(cluster):
         assert one.leads
 
 
-async def test_a_leader_costs_one_write_and_a_standby_one_read_in_each_retry_period(cluster):
+async def test_a_leader_costs_one_write_in_each_retry_period_and_a_standby_a_few_reads(cluster):
     clock = FakeClock()
     leader_api, standby_api = RecordingCluster(cluster), RecordingCluster(cluster)
     one = elector(leader_api, clock, "one", namespace=cluster.namespace)
@@ -123,7 +123,7 @@ async def test_a_leader_costs_one_write_and_a_standby_one_read_in_each_retry_per
     assert apis[leader].reads() == {}
     assert apis[standby].writes() == {}
     assert set(apis[standby].reads()) == {("get", "leases")}
-    assert 10 <= apis[standby].reads()["get", "leases"] <= 20
+    assert 13 <= apis[standby].reads()["get", "leases"] <= 40
 
 
 async def test_a_standby_takes_a_released_lease_over_within_the_retry_period(cluster):
