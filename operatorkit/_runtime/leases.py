@@ -32,10 +32,10 @@ _log = logging.getLogger("operatorkit.runtime")
 
 _RELEASED_WITHIN_SECONDS: Final = 5.0
 _STANDBY_PAUSES: Final = (0.25, 0.75)
-"""A standby reads the Lease after 0.25 to 0.75 times the retry period, at random, so that replicas do not read together.
+"""A standby reads the Lease after 0.25 to 0.75 times the retry period; at random, so that replicas spread their reads.
 
-client-go adds its jitter (1 to 2.2 times). Here it is subtracted, so that a Lease that was released is taken over within
-1.5 s: a leader that stops also has to finish its runs, and the whole handover is to take less than two seconds.
+client-go adds its jitter (1 to 2.2 times). Here it is subtracted, so that a Lease that was released is taken over
+within 1.5 s: a leader that stops also has to finish its runs, and the whole handover is to take less than two seconds.
 """
 
 

@@ -194,6 +194,32 @@ async def test_a_leader_loses_the_lease_when_the_api_server_does_not_respond_for
             await asyncio.wait_for(leader, 60)
 
 
+async def test_a_renewal_counts_from_the_beginning_of_its_request(cluster):
+    """A standby may have seen the record long before the response arrives."""
+
+    class Slow(Unresponsive):
+        arrived, respond = asyncio.Event(), asyncio.Event()
+
+        async def replace(self, *args: Any, **options: Any) -> Any:
+            answer = await cluster.replace(*args, **options)
+            self.arrived.set()
+            await self.respond.wait()
+            return answer
+
+    clock = FakeClock()
+    api = Slow(cluster)
+    one = elector(api, clock, "one", namespace=cluster.namespace)
+    async with running(one):
+        await one.acquired()
+        await paused(one)
+        await clock.advance(2)
+        await asyncio.wait_for(api.arrived.wait(), 60)
+        await clock.advance(3)
+        api.respond.set()
+        await paused(one)
+        assert (one.held_since, clock.monotonic()) == (2, 5)
+
+
 async def test_a_leader_survives_errors_of_the_api_server_that_are_shorter_than_the_renew_deadline(cluster, caplog):
     class Denying(Unresponsive):
         denies = False
