@@ -31,11 +31,11 @@ __all__ = ["LeaseElector"]
 _log = logging.getLogger("operatorkit.runtime")
 
 _RELEASED_WITHIN_SECONDS: Final = 5.0
-_SHORTEST_PAUSE: Final = 0.5
-"""A standby polls after 0.5 to 1 times the retry period, at random, so that replicas do not poll together.
+_STANDBY_PAUSES: Final = (0.25, 0.75)
+"""A standby reads the Lease after 0.25 to 0.75 times the retry period; at random, so that replicas spread their reads.
 
-client-go adds its jitter (1 to 2.2 times). Here the retry period is the limit, so that a Lease that was released is
-taken over within two seconds.
+client-go adds its jitter (1 to 2.2 times). Here it is subtracted, so that a Lease that was released is taken over
+within 1.5 s: a leader that stops also has to finish its runs, and the whole handover is to take less than two seconds.
 """
 
 
@@ -212,7 +212,7 @@ class LeaseElector:
         if self._observed.renewed is not None:
             left = self._observed.renewed + settings.renew_deadline.total_seconds() - now
             return max(0.0, min(retry, left))
-        pause = retry * self._rng.uniform(_SHORTEST_PAUSE, 1.0)
+        pause = retry * self._rng.uniform(*_STANDBY_PAUSES)
         left = self._observed.since + settings.lease_duration.total_seconds() - now
         return min(pause, left) if left > 0 else pause
 

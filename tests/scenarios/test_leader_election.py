@@ -19,6 +19,7 @@ from operatorkit.permissions import LEASES
 from operatorkit.resource import ObjectMeta
 from operatorkit.settings import LeaderElection
 from operatorkit.testing import FakeClock, eventually
+from operatorkit.testing.cluster import RecordingCluster
 from operatorkit.testing.running import install_crds
 
 NAME = "twins"
@@ -103,6 +104,28 @@ async def test_the_first_replica_creates_the_lease_and_renews_it(cluster):
         assert one.leads
 
 
+async def test_a_leader_costs_one_write_in_each_retry_period_and_a_standby_a_few_reads(cluster):
+    clock = FakeClock()
+    leader_api, standby_api = RecordingCluster(cluster), RecordingCluster(cluster)
+    one = elector(leader_api, clock, "one", namespace=cluster.namespace)
+    two = elector(standby_api, clock, "two", namespace=cluster.namespace)
+    async with running(one), running(two):
+        await paused(one, two)
+        leader, standby = (one, two) if one.leads else (two, one)
+        apis = {one: leader_api, two: standby_api}
+        for api in apis.values():
+            api.forget()
+        for _ in range(40):
+            await paused(one, two)
+            await clock.advance(0.5)
+        await paused(one, two)
+    assert apis[leader].writes() == {("update", "leases"): 10}
+    assert apis[leader].reads() == {}
+    assert apis[standby].writes() == {}
+    assert set(apis[standby].reads()) == {("get", "leases")}
+    assert 13 <= apis[standby].reads()["get", "leases"] <= 40
+
+
 async def test_a_standby_takes_a_released_lease_over_within_the_retry_period(cluster):
     clock = FakeClock()
     one, two = (elector(cluster, clock, name, namespace=cluster.namespace) for name in ("one", "two"))
@@ -169,6 +192,32 @@ async def test_a_leader_loses_the_lease_when_the_api_server_does_not_respond_for
         assert not one.leads
         with pytest.raises(LeaseLost, match="it could not be renewed for 10 s: the API server did not respond"):
             await asyncio.wait_for(leader, 60)
+
+
+async def test_a_renewal_counts_from_the_beginning_of_its_request(cluster):
+    """A standby may have seen the record long before the response arrives."""
+
+    class Slow(Unresponsive):
+        arrived, respond = asyncio.Event(), asyncio.Event()
+
+        async def replace(self, *args: Any, **options: Any) -> Any:
+            answer = await cluster.replace(*args, **options)
+            self.arrived.set()
+            await self.respond.wait()
+            return answer
+
+    clock = FakeClock()
+    api = Slow(cluster)
+    one = elector(api, clock, "one", namespace=cluster.namespace)
+    async with running(one):
+        await one.acquired()
+        await paused(one)
+        await clock.advance(2)
+        await asyncio.wait_for(api.arrived.wait(), 60)
+        await clock.advance(3)
+        api.respond.set()
+        await paused(one)
+        assert (one.held_since, clock.monotonic()) == (2, 5)
 
 
 async def test_a_leader_survives_errors_of_the_api_server_that_are_shorter_than_the_renew_deadline(cluster, caplog):
