@@ -14,6 +14,7 @@ from typing import Protocol, Self
 from operatorkit.clock import SYSTEM_CLOCK, Clock
 from operatorkit.cluster.api import ClusterAPI
 from operatorkit.controlplane._selection import enabled
+from operatorkit.controlplane.controllers.clusterrole_aggregation import ClusterRoleAggregationController
 from operatorkit.controlplane.controllers.context import Controller, ControllerContext
 from operatorkit.controlplane.controllers.deployment import DeploymentController
 from operatorkit.controlplane.controllers.disruption import DisruptionController
@@ -33,6 +34,7 @@ _TABLE: Sequence[type[Controller]] = (
     DeploymentController,
     ReplicaSetController,
     DisruptionController,
+    ClusterRoleAggregationController,
 )
 CONTROLLERS = tuple(controller.name for controller in _TABLE)
 """The names that `Controllers` implements; a selection may name others, which do nothing."""
