@@ -63,6 +63,7 @@ soak: $(VENV)/.dev ## random histories of the engine (SEEDS=1000 FIRST=0); witho
 		env PYTHONPATH=tests $(BIN)/python -m soak.mutants --each $(or $(MUTANTS),10000) && \
 		env PYTHONPATH=tests $(BIN)/python -m soak.certificates --count 1000 && \
 		env PYTHONPATH=tests $(BIN)/python -m soak.certificate_mutants --count 50000 && \
+		env PYTHONPATH=tests $(BIN)/python -m soak.attestation_mutants --count $(or $(ATTESTATION_MUTANTS),100000) && \
 		env PYTHONPATH=tests $(BIN)/python -m soak.petset_histories --steps $(or $(PETSET_STEPS),100000); \
 	fi
 	@if [ -z "$(SEEDS)" ] && $(BIN)/python -m operatorkit.controlplane.real find >/dev/null 2>&1; then \

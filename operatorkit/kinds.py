@@ -19,10 +19,12 @@ __all__ = [
     "MUTATING_WEBHOOK_CONFIGURATIONS",
     "NAMESPACES",
     "NODES",
+    "PERSISTENT_VOLUME_CLAIMS",
     "PODS",
     "POD_DISRUPTION_BUDGETS",
     "REPLICA_SETS",
     "SECRETS",
+    "SERVICES",
     "SERVICE_ACCOUNTS",
     "SUBJECT_ACCESS_REVIEWS",
     "TOKEN_REVIEWS",
@@ -33,8 +35,10 @@ CONFIG_MAPS = ApiResource("", "v1", "ConfigMap", "configmaps", namespaced=True)
 EVENTS = ApiResource("", "v1", "Event", "events", namespaced=True)
 NAMESPACES = ApiResource("", "v1", "Namespace", "namespaces", namespaced=False)
 NODES = ApiResource("", "v1", "Node", "nodes", namespaced=False)
+PERSISTENT_VOLUME_CLAIMS = ApiResource("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims", namespaced=True)
 PODS = ApiResource("", "v1", "Pod", "pods", namespaced=True)
 SECRETS = ApiResource("", "v1", "Secret", "secrets", namespaced=True)
+SERVICES = ApiResource("", "v1", "Service", "services", namespaced=True)
 SERVICE_ACCOUNTS = ApiResource("", "v1", "ServiceAccount", "serviceaccounts", namespaced=True)
 
 DEPLOYMENTS = ApiResource("apps", "v1", "Deployment", "deployments", namespaced=True)

@@ -16,10 +16,10 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Generic, Literal, Protocol, TypeVar, get_args
+from typing import Any, Generic, Literal, Protocol, TypeVar, Unpack, get_args
 
 from operatorkit.cluster import ClusterAPI
 from operatorkit.cluster.managed_fields import CLIENT_SIDE_APPLY
@@ -33,11 +33,9 @@ from operatorkit.webhooks import (
     AdmissionRequest,
     Allowed,
     Denied,
-    FailurePolicy,
     Mutated,
-    Operation,
-    SideEffects,
     Webhook,
+    WebhookOptions,
 )
 
 __all__ = [
@@ -191,6 +189,7 @@ class Reconciler:
     workers: int | None = None
     predicate: Predicate[Any] | None = None
     finalize: FinalizeFunction[Any] | None = None
+    only_reads: bool = False
 
     @property
     def name(self) -> str:
@@ -249,12 +248,14 @@ class Operator:
         watches: Sequence[Watch[Any]] = (),
         workers: int | None = None,
         predicate: Predicate[T] | None = None,
+        only_reads: bool = False,
     ) -> Callable[[ReconcileFunction[T]], ReconcileFunction[T]]:
         """Declare the function that brings the world in line with one object of `kind`.
 
         `owns` are the kinds of children it applies: changes of a child wake its parent, and children that a run no
         longer applies are deleted. `workers` bounds how many keys run at once (default: `Settings.workers`); one key
-        never runs twice at once.
+        never runs twice at once. With `only_reads`, the function observes objects of others, such as Pods: it leaves
+        their status as it is, which then takes no permission, and their authors cannot pause it by annotation.
 
         Raises DefinitionError: the function is not `async def` or does not take an object and a Context, the kind has
         a reconcile function already, or a kind is not a resource.
@@ -282,6 +283,7 @@ class Operator:
                     workers=workers,
                     predicate=predicate,
                     finalize=self._finalizers.get(kind),
+                    only_reads=only_reads,
                 )
             )
             return function
@@ -319,14 +321,7 @@ class Operator:
     def validate(
         self,
         kind: type[T],
-        *,
-        operations: Sequence[Operation] = ("CREATE", "UPDATE"),
-        subresources: Sequence[str] = (),
-        failure_policy: FailurePolicy = "Fail",
-        side_effects: SideEffects = "None",
-        timeout: timedelta = timedelta(seconds=10),
-        namespace_selector: Mapping[str, Any] | None = None,
-        object_selector: Mapping[str, Any] | None = None,
+        **options: Unpack[WebhookOptions],
     ) -> Callable[[ValidateFunction[T]], ValidateFunction[T]]:
         """Declare the function that judges requests for objects of `kind` before they are stored.
 
@@ -342,20 +337,7 @@ class Operator:
         """
 
         def register(function: ValidateFunction[T]) -> ValidateFunction[T]:
-            self._add_webhook(
-                Webhook(
-                    verb="validate",
-                    kind=kind,
-                    function=function,
-                    operations=tuple(operations),
-                    subresources=tuple(subresources),
-                    failure_policy=failure_policy,
-                    side_effects=side_effects,
-                    timeout=timeout,
-                    namespace_selector=namespace_selector,
-                    object_selector=object_selector,
-                )
-            )
+            self._add_webhook(Webhook(verb="validate", kind=kind, function=function, **options))
             return function
 
         self._check_kinds("validate", kind)
@@ -365,14 +347,8 @@ class Operator:
         self,
         kind: type[T],
         *,
-        operations: Sequence[Operation] = ("CREATE", "UPDATE"),
-        subresources: Sequence[str] = (),
-        failure_policy: FailurePolicy = "Fail",
-        side_effects: SideEffects = "None",
-        timeout: timedelta = timedelta(seconds=10),
-        namespace_selector: Mapping[str, Any] | None = None,
-        object_selector: Mapping[str, Any] | None = None,
         reinvocation: bool = False,
+        **options: Unpack[WebhookOptions],
     ) -> Callable[[MutateFunction[T]], MutateFunction[T]]:
         """Declare the function that changes objects of `kind` before they are judged and stored.
 
@@ -386,19 +362,7 @@ class Operator:
 
         def register(function: MutateFunction[T]) -> MutateFunction[T]:
             self._add_webhook(
-                Webhook(
-                    verb="mutate",
-                    kind=kind,
-                    function=function,
-                    operations=tuple(operations),
-                    subresources=tuple(subresources),
-                    failure_policy=failure_policy,
-                    side_effects=side_effects,
-                    timeout=timeout,
-                    namespace_selector=namespace_selector,
-                    object_selector=object_selector,
-                    reinvocation=reinvocation,
-                )
+                Webhook(verb="mutate", kind=kind, function=function, reinvocation=reinvocation, **options)
             )
             return function
 

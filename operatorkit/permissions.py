@@ -12,11 +12,13 @@ from dataclasses import dataclass, field, replace
 from operatorkit.events import EVENTS
 from operatorkit.kinds import SECRETS
 from operatorkit.names import ApiResource
-from operatorkit.operator import Operator
+from operatorkit.operator import Operator, Reconciler
 from operatorkit.resource import api_resource_of
 from operatorkit.webhooks.manifests import CONFIGURATIONS, ServiceReference, configuration_name
 
-__all__ = ["HandlerNeed", "Permission", "permissions"]
+__all__ = ["LEASES", "HandlerNeed", "Permission", "permissions"]
+
+LEASES = ApiResource("coordination.k8s.io", "v1", "Lease", "leases", namespaced=True)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -84,16 +86,21 @@ class _Needed:
 
 
 def permissions(
-    app: Operator, *, service: ServiceReference | None = None, handlers: Iterable[HandlerNeed] = ()
+    app: Operator,
+    *,
+    service: ServiceReference | None = None,
+    handlers: Iterable[HandlerNeed] = (),
+    lease: str | None = None,
 ) -> list[Permission]:
     """Return what an operator needs to be allowed to do, from what it declares, sorted.
 
     `service` is the one in front of its webhooks, after which their Secret and their registration are named; by
     default it is `ServiceReference.of` the operator. `handlers` is what kopf's handlers in its modules need.
+    `lease` is the name of the Lease by which its replicas elect a leader, if they do.
     """
     needed = _Needed()
     for reconciler in app.reconcilers:
-        _of_reconciler(needed, app, reconciler.kind)
+        _of_reconciler(needed, app, reconciler)
         for kind in reconciler.owns:
             _of_child(needed, api_resource_of(kind), api_resource_of(reconciler.kind))
         for watch in reconciler.watches:
@@ -118,13 +125,19 @@ def permissions(
     needed.add(EVENTS, "list", reason="who was told of an error is told of its end")
     if app.webhooks:
         _of_webhooks(needed, app, service or ServiceReference.of(app.name, namespace=app.settings.own_namespace))
+    if lease is not None:
+        reason = "its replicas elect a leader by this Lease"
+        needed.add(LEASES, "create", reason=reason, own=True)
+        needed.add(LEASES, "get", "update", reason=reason, name=lease, own=True)
     return needed.sorted()
 
 
-def _of_reconciler(needed: _Needed, app: Operator, kind: type[object]) -> None:
+def _of_reconciler(needed: _Needed, app: Operator, reconciler: Reconciler) -> None:
+    kind = reconciler.kind
     resource = api_resource_of(kind)
     needed.add(resource, "list", "watch", reason="it is reconciled")
-    needed.add(resource, "patch", subresource="status", reason="its status is written after a run")
+    if not reconciler.only_reads:
+        needed.add(resource, "patch", subresource="status", reason="its status is written after a run")
     if any(one.kind is kind and one.finalize is not None for one in app.reconcilers):
         needed.add(resource, "patch", reason="its finalizer is set and removed")
 

@@ -174,7 +174,8 @@ class Controller:
         if raw is None:
             self._forget(key)
             return
-        if (raw["metadata"].get("annotations") or {}).get(ANNOTATION_PAUSED) == "true":
+        annotations = raw["metadata"].get("annotations") or {}
+        if annotations.get(ANNOTATION_PAUSED) == "true" and not self._reconciler.only_reads:
             _log.debug("%s %s is paused", self.resource.kind, key)
             return
         if not await self._may_run(key, raw):

@@ -3,7 +3,7 @@
 What belongs here: which runnables there are, and in which groups. What does not: starting and supervising them
 (`groups`), the process around the engine (`host`), and each part itself.
 
-    caches synced, webhooks served ──> controllers started, every key enqueued ──> ready ──> ...
+    caches synced, webhooks served ──> (leader elected) ──> controllers started, every key enqueued ──> ...
                                        ... ──> stop ──> queues closed, runs finish ──> webhooks drained
 """
 
@@ -20,6 +20,7 @@ from operatorkit._runtime.admission import AdmissionService, Topology
 from operatorkit._runtime.caches import Caches
 from operatorkit._runtime.controller import Controller
 from operatorkit._runtime.groups import Group, Groups, Runnable
+from operatorkit._runtime.leases import LeaseElector
 from operatorkit._runtime.reading import reading
 from operatorkit._runtime.services import Services
 from operatorkit.clock import SYSTEM_CLOCK, Clock
@@ -40,11 +41,12 @@ class Engine:
     it stays real where a test controls the other. `namespace` limits the engine to one namespace (cluster-scoped kinds
     aside); `instance` names this process in Events. `webhooks` is where API servers reach the operator's webhooks;
     with None they are not served. `webhook_clock` is that of their certificates, which API servers check by the real
-    time, where `clock` is a test's.
+    time, where `clock` is a test's. With `elector`, only a leader runs controllers; a standby replica keeps its caches
+    in sync, serves webhooks and is ready.
 
-    Guarantees: no key of a kind runs twice at once; when nothing changes, the only requests are the open watches and,
-    about every 15 seconds, one probe for all of them (`Settings.watch_probe`); an engine that was stopped leaves no
-    task behind.
+    Guarantees: no key of a kind runs twice at once, also in several replicas with electors of one Lease; when nothing
+    changes, the only requests are the open watches, about every 15 seconds one probe for all of them
+    (`Settings.watch_probe`), and those of the elector; an engine that was stopped leaves no task behind.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class Engine:
         instance: str | None = None,
         webhooks: Topology | None = None,
         webhook_clock: Clock | None = None,
+        elector: LeaseElector | None = None,
     ) -> None:
         self.app: Operator = app
         self.api: ClusterAPI = api
@@ -65,6 +68,8 @@ class Engine:
         self._clock = clock
         self._stopping = asyncio.Event()
         self._ready = asyncio.Event()
+        self._leading = asyncio.Event()
+        self._elector = elector
         self._groups = Groups(app.name)
         self.caches: Caches = Caches(app, api, clock=network_clock, namespace=namespace)
         self.events: EventRecorder = EventRecorder(
@@ -92,7 +97,8 @@ class Engine:
     async def run(self) -> None:
         """Run until `stop`; then let runs that have begun finish, for `Settings.shutdown_timeout` at most.
 
-        Raises the cause when a part ends that should not.
+        Raises the cause when a part ends that should not: LeaseLost, for one, when the elector lost its Lease. Then
+        runs are cancelled, and nothing is written any more.
         """
         try:
             await self._unless_stopped(self._start())
@@ -101,13 +107,18 @@ class Engine:
         finally:
             self._ready.clear()
             await self._groups.stop_all()
+            self._leading.clear()
 
     async def _start(self) -> None:
         groups = self._groups
         await groups.start(Group.CACHES, self._caches())
         await groups.start(Group.WEBHOOKS, self._webhooks())
-        await groups.start(Group.OTHERS, [Runnable(name="events", run=self.events.run)])
+        await groups.start(Group.OTHERS, self._others())
+        if self._elector is not None:
+            self._ready.set()
+            await groups.until(self._elector.acquired)
         await groups.start(Group.LEADER_ONLY, self._leader_only())
+        self._leading.set()
         self._ready.set()
 
     def _caches(self) -> list[Runnable]:
@@ -120,6 +131,13 @@ class Engine:
         if service is None:
             return []
         return [Runnable(name="webhooks", start=service.start, run=service.run, close=service.stop)]
+
+    def _others(self) -> list[Runnable]:
+        found = [Runnable(name="events", run=self.events.run)]
+        if self._elector is not None:
+            # released when the group LEADER_ONLY has stopped: no run of this replica goes on beside the next leader's
+            found.append(Runnable(name="leader election", run=self._elector.run, close=self._elector.release))
+        return found
 
     def _leader_only(self) -> list[Runnable]:
         found = [runnable for controller in self.controllers for runnable in controller.runnables()]
@@ -162,13 +180,25 @@ class Engine:
         self._stopping.set()
 
     async def ready(self) -> None:
-        """Return when caches have synced and workers run. Does not return for an engine whose `run` failed."""
+        """Return when caches have synced, webhooks are served, and workers run or wait for this replica to lead.
+
+        Does not return for an engine whose `run` failed.
+        """
         await self._ready.wait()
+
+    async def leading(self) -> None:
+        """Return when workers run: with an elector, when this replica leads."""
+        await self._leading.wait()
 
     @property
     def is_stopping(self) -> bool:
         """True once `stop` was called."""
         return self._stopping.is_set()
+
+    @property
+    def is_leading(self) -> bool:
+        """True while workers run."""
+        return self._leading.is_set()
 
     @property
     def admission(self) -> AdmissionService | None:

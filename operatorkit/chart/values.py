@@ -1,4 +1,4 @@
-"""What whoever installs an operator's chart may set: one table, from which values.yaml and its schema are made.
+"""The values of an operator's chart: one table, from which values.yaml and its schema are made.
 
 What belongs here: names, types, bounds, defaults and descriptions of values. What does not: what they do (the
 templates).
@@ -24,6 +24,7 @@ _KEY = rf"^({DNS_SUBDOMAIN_PATTERN}/)?{_WORD}$"
 _LABEL = rf"^({_WORD})?$"
 _REPOSITORY = r"^([^\s/@]+/)*[^\s/@:]+$"
 _AFFINITY = r"^(node|pod|podAnti)Affinity$"
+_VARIABLE = r"^[-._a-zA-Z][-._a-zA-Z0-9]*$"
 _TAG = r"^([A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?$"
 
 
@@ -50,10 +51,21 @@ def operator_values(image: str, *, grace_seconds: int, webhooks: bool = False, w
         ),
         replicas=_value(
             "integer",
-            "1, or 0 to pause it. More would each reconcile everything: replicas do not elect a leader.",
-            1,
+            "How many run. One leads and reconciles; the others keep their caches in sync, and take over when it stops "
+            "or fails. 0 pauses the operator.",
+            2,
             minimum=0,
-            maximum=1,
+        ),
+        podDisruptionBudget=_object(
+            "The PodDisruptionBudget of the Pods.",
+            enabled=_value("boolean", "Create it.", True),
+            maxUnavailable=_value(
+                ["integer", "string"],
+                "How many Pods an eviction may make unavailable at a time: a number, or a percentage.",
+                1,
+                minimum=0,
+                pattern=r"^[0-9]+%$",
+            ),
         ),
         watchNamespace=_string(
             "Work in this namespace only, with a Role there in place of most of the ClusterRole; when empty, in all.",
@@ -78,6 +90,7 @@ def operator_values(image: str, *, grace_seconds: int, webhooks: bool = False, w
         terminationGracePeriodSeconds=_value(
             "integer", "How long the runs that have begun may take to finish.", grace_seconds, minimum=1
         ),
+        **_extras(),
         podAnnotations=_texts("Annotations of the Pods."),
         podLabels=_labels("Labels of the Pods, beside the chart's own, which win."),
         **_scheduling(),
@@ -126,8 +139,51 @@ def _secret_policy() -> Schema:
     )
 
 
-def _scheduling() -> dict[str, Schema]:
+def _extras() -> dict[str, Schema]:
+    reference: Schema = {"type": "object"}
+    name: Schema = {"type": "string", "minLength": 1}
+    path: Schema = {"type": "string", "pattern": "^/"}
+    variable = {"name": {"type": "string", "pattern": _VARIABLE}, "value": {"type": "string"}, "valueFrom": reference}
+    source = {"prefix": {"type": "string"}, "configMapRef": reference, "secretRef": reference}
+    mount: dict[str, Schema] = {
+        "name": name,
+        "mountPath": path,
+        "readOnly": {"type": "boolean"},
+        **{field: {"type": "string"} for field in ("subPath", "subPathExpr", "mountPropagation", "recursiveReadOnly")},
+    }
     return {
+        "extraArgs": _texts_list("Further arguments of `operatorkit run`.", [], r"^[^\n\r]+$"),
+        "env": _list(
+            "Environment variables of the container, as in a Pod; the chart's own win.",
+            _closed(variable, required=["name"]),
+        ),
+        "envFrom": _list("ConfigMaps and Secrets with such variables, as in a Pod.", _closed(source, minProperties=1)),
+        "extraVolumes": _list(
+            "Further volumes of the Pods, as in a Pod.",
+            {"type": "object", "properties": {"name": name}, "required": ["name"], "minProperties": 2},
+        ),
+        "extraVolumeMounts": _list(
+            "Where the container mounts them, as in a Pod.", _closed(mount, required=["name", "mountPath"])
+        ),
+    }
+
+
+def _scheduling() -> dict[str, Schema]:
+    constraint: dict[str, Schema] = {
+        "topologyKey": {"type": "string", "pattern": _KEY},
+        "maxSkew": {"type": "integer", "minimum": 1},
+        "minDomains": {"type": "integer", "minimum": 1},
+        "whenUnsatisfiable": {"type": "string", "enum": ["DoNotSchedule", "ScheduleAnyway"]},
+        "nodeAffinityPolicy": {"type": "string", "enum": ["Honor", "Ignore"]},
+        "nodeTaintsPolicy": {"type": "string", "enum": ["Honor", "Ignore"]},
+        "matchLabelKeys": {"type": "array", "items": {"type": "string", "pattern": _KEY}},
+    }
+    return {
+        "topologySpreadConstraints": _list(
+            "How they are spread, as in a Pod, without labelSelector, which the chart adds; when empty, over nodes and "
+            "zones where possible.",
+            _closed(constraint, required=["topologyKey", "maxSkew", "whenUnsatisfiable"]),
+        ),
         "priorityClassName": _name("Their PriorityClass."),
         "nodeSelector": _labels("Labels of the nodes that they may run on."),
         "tolerations": _list("Taints that they tolerate, as in a Pod.", _toleration()),
@@ -188,7 +244,7 @@ def _without_nested_defaults(schema: Schema) -> Schema:
     return {**{name: value for name, value in schema.items() if name != "default"}, "properties": below}
 
 
-def _value(type_: str, description: str, default: Any, **bounds: Any) -> Schema:
+def _value(type_: str | list[str], description: str, default: Any, **bounds: Any) -> Schema:
     return {"type": type_, "description": description, "default": default, **bounds}
 
 

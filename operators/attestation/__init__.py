@@ -9,17 +9,23 @@ What does not: how operators run (`operatorkit`), and making signatures (gpg and
     facts       attestations, looked up and verified  memory     those of a second ago
     exceptions  what they excuse                  breakglass  who may make one, and the record of its use
     owners      whom Events are about             external    kinds of others that admission covers
-    observe     from objects to the decision's values
+    kinds       which kinds admission covers      observe     from objects to the decision's values
+    changes     what has changed in a server      continuous  running Pods, evaluated again
+    reports     PolicyReports of running Pods
+    mutation    which tags become digests         registry    the digest that a tag has now
     admission   which requests are judged             reconcile  what authorities and policies are worth
     cli         operatorkit attest                    reasons    the words of conditions
 
-    Pod ──> workloads ──> policy.plan ──> facts (server, signatures) ──> policy.judge ──> Allowed or Denied
+    Pod ──> mutation ──> workloads ──> policy.plan ──> facts (server, signatures) ──> policy.judge ──> Allowed or Denied
 """
 
 from __future__ import annotations
 
 import operators.attestation._extra
 import operators.attestation.admission
+import operators.attestation.changes
+import operators.attestation.continuous
+import operators.attestation.mutation
 import operators.attestation.reconcile  # noqa: F401 - declares the reconcile functions
 from operators.attestation.api import (
     AttestationAuthority,

@@ -15,17 +15,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from kubernetes.client.models import (
-    V1CronJob,
-    V1DaemonSet,
-    V1Deployment,
-    V1Job,
-    V1Pod,
-    V1PodTemplate,
-    V1ReplicaSet,
-    V1ReplicationController,
-    V1StatefulSet,
-)
+from kubernetes.client.models import V1Pod
 
 from operatorkit import AdmissionRequest, Allowed, Denied
 from operatorkit.cluster import ClusterAPI
@@ -37,9 +27,9 @@ from operators.attestation.api import GROUP, ClusterImagePolicy, ImagePolicy, Im
 from operators.attestation.app import app
 from operators.attestation.breakglass import VERB, may_break_glass, record_use
 from operators.attestation.exceptions import excuse
-from operators.attestation.external import PetSet
 from operators.attestation.facts import look_up
 from operators.attestation.images import ImageReferenceError, parse_pattern
+from operators.attestation.kinds import EXCLUDED, WORKLOADS
 from operators.attestation.memory import FactMemory
 from operators.attestation.observe import authorities_for, exceptions_for, policies_for, revocations, servers
 from operators.attestation.owners import top_owner
@@ -62,24 +52,8 @@ __all__ = ["judge_request", "validate_policy"]
 TIMEOUT: Final = timedelta(seconds=5)
 _LOOK_UP_SECONDS = 3.0
 _OWNER_SECONDS = 1.0
-_EXCLUDED = {
-    "matchExpressions": [{"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": ["kube-system"]}]
-}
 _memory = FactMemory()
 _log = logging.getLogger("operators.attestation")
-
-WORKLOADS: Final[tuple[type[Any], ...]] = (
-    V1Pod,
-    V1Deployment,
-    V1ReplicaSet,
-    V1StatefulSet,
-    V1DaemonSet,
-    V1Job,
-    V1CronJob,
-    V1ReplicationController,
-    V1PodTemplate,
-    PetSet,
-)
 
 
 async def judge_request(
@@ -88,6 +62,8 @@ async def judge_request(
     """Decide about the images of one request."""
     del new, old  # the objects as they were sent have all images, also those in fields that are newer than the models
     kind = request.kind.kind
+    if request.object is None:
+        return Denied(f"the {request.operation} of a {kind} has no object", reason="BadRequest")
     known = {use.image for use in images_in(kind, request.old_object)}
     fresh = [use for use in images_in(kind, request.object) if use.image not in known]
     if not fresh:
@@ -169,7 +145,7 @@ for _kind in WORKLOADS:
         subresources=["ephemeralcontainers"] if _kind is V1Pod else [],
         timeout=TIMEOUT,
         side_effects="NoneOnDryRun",
-        namespace_selector=_EXCLUDED,
+        namespace_selector=EXCLUDED,
     )(judge_request)
 
 

@@ -78,7 +78,13 @@ class GrafeasServerStatus(Model):
     """The state of the server, as the operator knows it."""
 
     conditions: list[Condition] = []
-    """None is set in this version."""
+    """Ready: the server answers, and its changes are followed."""
+    sequence: int | None = None
+    """Number of the last change that was followed."""
+    changed_digests: Annotated[list[str], Field(max_length=100)] = []
+    """Digests of the last changes: running Pods with these images have been evaluated again."""
+    changed_all: bool = False
+    """Whether the last changes were so many that all running Pods have been evaluated again."""
 
 
 class GrafeasServer(
@@ -87,7 +93,7 @@ class GrafeasServer(
     version=VERSION,
     scope="Cluster",
     categories=[_CATEGORY],
-    printer_columns=[PrinterColumn("URL", ".spec.url"), _AGE],
+    printer_columns=[_READY, PrinterColumn("URL", ".spec.url"), _REASON, _AGE],
 ):
     """A metadata server; authorities without a reference use the one named default."""
 
@@ -240,6 +246,9 @@ class ImagePolicySpec(Model):
     """Patterns of images that need nothing."""
     require: Require
     """Attestations that an image needs."""
+    tags: Literal["Deny", "Resolve"] = "Deny"
+    """What happens to an image with a tag alone: Deny, or Resolve, which replaces the tag by the digest that the
+    registry has for it now, and then requires attestations of that. Resolve takes all policies for the image."""
     mode: Literal["Enforce", "Warn", "Audit"] = "Enforce"
     """Enforce denies, Warn admits with a warning to the user, Audit admits and says so in the operator's log."""
     on_backend_error: Literal["Deny", "Allow"] = "Deny"

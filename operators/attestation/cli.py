@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import builtins
 import json
 import logging
 import signal
@@ -247,12 +246,23 @@ def explain(image: str, namespace: str, kubeconfig: str | None, context: str | N
 
 
 async def _explain(api: ClusterAPI, image: str, namespace: str) -> bool:
+    from kubernetes.client.models import V1Namespace
+
+    from operatorkit.listed import ListedReader
+    from operators.attestation import (
+        AttestationAuthority,
+        ClusterAttestationAuthority,
+        ClusterImagePolicy,
+        GrafeasServer,
+        ImagePolicy,
+    )
     from operators.attestation.facts import look_up
     from operators.attestation.observe import authorities_for, policies_for, servers
     from operators.attestation.policy import judge, plan, questions
     from operators.attestation.workloads import ImageUse
 
-    reader = await _Listed.of(api, namespace)
+    kinds = AttestationAuthority, ClusterAttestationAuthority, ClusterImagePolicy, GrafeasServer, ImagePolicy
+    reader = await ListedReader.load(api, *kinds, V1Namespace, namespace=namespace)
     now = datetime.now(UTC)
     judgements = plan([ImageUse(image, "image")], policies_for(namespace, reader))
     if not judgements:
@@ -269,61 +279,6 @@ async def _explain(api: ClusterAPI, image: str, namespace: str) -> bool:
             if problem.remedy:
                 click.echo(f"  {problem.remedy}")
     return not judge(judgements, authorities, facts, now).denied
-
-
-class _Listed:
-    """The `Reader` of the decision, over what one list request each has found."""
-
-    def __init__(self, objects: Mapping[type[Any], builtins.list[Any]]) -> None:
-        self._objects = objects
-
-    @classmethod
-    async def of(cls, api: ClusterAPI, namespace: str) -> _Listed:
-        from kubernetes.client.models import V1Namespace
-
-        from operatorkit.resource import api_resource_of, read
-        from operators.attestation import (
-            AttestationAuthority,
-            ClusterAttestationAuthority,
-            ClusterImagePolicy,
-            GrafeasServer,
-            ImagePolicy,
-        )
-
-        kinds = (
-            AttestationAuthority,
-            ClusterAttestationAuthority,
-            ClusterImagePolicy,
-            GrafeasServer,
-            ImagePolicy,
-            V1Namespace,
-        )
-        found: dict[type[Any], list[Any]] = {}
-        for kind in kinds:
-            resource = api_resource_of(kind)
-            listed = await api.list(resource, namespace=namespace if resource.namespaced else None)
-            found[kind] = [
-                read(kind, {"apiVersion": resource.api_version, "kind": resource.kind, **obj}) for obj in listed.items
-            ]
-        return cls(found)
-
-    def get(self, kind: type[T], name: str, *, namespace: str | None = None) -> T | None:
-        """Return one object, or None."""
-        return next((obj for obj in self.list(kind, namespace=namespace) if obj.metadata.name == name), None)  # type: ignore[attr-defined]
-
-    def list(
-        self,
-        kind: type[T],
-        *,
-        namespace: str | None = None,
-        labels: Mapping[str, str] | None = None,
-        index: tuple[str, str] | None = None,
-    ) -> builtins.list[T]:
-        """Return the objects of a kind."""
-        assert labels is None, "the decision selects by itself"
-        assert index is None, "the decision selects by itself"
-        found: builtins.list[T] = self._objects[kind]
-        return [obj for obj in found if namespace is None or obj.metadata.namespace == namespace]  # type: ignore[attr-defined]
 
 
 def _image(text: str) -> ImageReference:

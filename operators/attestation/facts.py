@@ -22,12 +22,12 @@ from typing import Any, Final
 
 import aiohttp
 
-from operators.attestation.api import GrafeasServer
+from operators.attestation.api import GrafeasServer, GrafeasServerSpec
 from operators.attestation.policy import Authority, AuthorityKey, Evidence, Question
 from operators.attestation.signatures import Rejected, SignedBytes, Verified, verify
 from operators.attestation.signatures.pgp import claimed_issuer, fingerprints_of
 
-__all__ = ["MAX_OCCURRENCES", "look_up", "signed_bytes"]
+__all__ = ["MAX_OCCURRENCES", "headers_for", "look_up", "signed_bytes", "tls_for"]
 
 MAX_OCCURRENCES: Final = 1000
 _PAGE_SIZE = 200
@@ -170,13 +170,10 @@ async def _page(
     session: aiohttp.ClientSession, server: GrafeasServer, note: str, digest: str, token: str
 ) -> Mapping[str, Any]:
     query = {"filter": f'digest="{digest}"', "pageSize": str(_PAGE_SIZE), **({"pageToken": token} if token else {})}
-    headers = {}
-    if server.spec.token_file is not None:
-        secret = await asyncio.to_thread(Path(server.spec.token_file).read_text, encoding="utf-8")
-        headers["Authorization"] = f"Bearer {secret.strip()}"
+    headers = await headers_for(server.spec)
     url = f"{server.spec.url}/v1/{note}/occurrences"
     async with session.get(
-        url, params=query, headers=headers, ssl=_tls(server.spec.ca_bundle), allow_redirects=False
+        url, params=query, headers=headers, ssl=tls_for(server.spec), allow_redirects=False
     ) as response:
         body = await response.content.read(_MAX_ANSWER_BYTES + 1)
         while not response.content.at_eof() and len(body) <= _MAX_ANSWER_BYTES:
@@ -199,5 +196,14 @@ def _json(body: bytes) -> Any:
     return json.loads(body)
 
 
-def _tls(ca_bundle: str | None) -> ssl.SSLContext | bool:
-    return True if ca_bundle is None else ssl.create_default_context(cadata=ca_bundle)
+async def headers_for(spec: GrafeasServerSpec) -> dict[str, str]:
+    """Return the headers that authenticate at a server. Raises OSError when the token cannot be read."""
+    if spec.token_file is None:
+        return {}
+    secret = await asyncio.to_thread(Path(spec.token_file).read_text, encoding="utf-8")
+    return {"Authorization": f"Bearer {secret.strip()}"}
+
+
+def tls_for(spec: GrafeasServerSpec) -> ssl.SSLContext | bool:
+    """Return how the certificate of a server is verified. Raises OSError for a CA bundle that cannot be decoded."""
+    return True if spec.ca_bundle is None else ssl.create_default_context(cadata=spec.ca_bundle)

@@ -7,10 +7,12 @@ not: the decision (`policy`). No I/O.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from kubernetes.client.models import V1Namespace
 
 from operatorkit.context import ObjectReader
+from operatorkit.names import ObjectKey
 from operatorkit.selectors import matches
 from operators.attestation.api import (
     AttestationAuthority,
@@ -29,7 +31,9 @@ from operators.attestation.signatures import VerificationKey
 __all__ = [
     "authorities_for",
     "authority_of",
+    "exception_of",
     "exceptions_for",
+    "exceptions_of_pod",
     "policies_for",
     "policy_of",
     "revocations",
@@ -57,16 +61,27 @@ def authorities_for(namespace: str, reader: ObjectReader) -> dict[AuthorityKey, 
 
 def exceptions_for(namespace: str, reader: ObjectReader) -> list[PolicyException]:
     """Return the exceptions of a namespace."""
+    return [exception_of(one) for one in reader.list(ImagePolicyException, namespace=namespace)]
+
+
+def exceptions_of_pod(pod: ObjectKey, reader: ObjectReader) -> list[PolicyException]:
+    """Return the exceptions that a running Pod was admitted by, as far as they still hold."""
     return [
-        PolicyException(
-            name=one.metadata.name,
-            digests=frozenset(one.spec.digests),
-            reason=one.spec.reason,
-            expires=one.spec.expires,
-            uses_left=one.spec.max_uses - len(one.status.uses),
-        )
-        for one in reader.list(ImagePolicyException, namespace=namespace)
+        replace(exception_of(one), uses_left=1)
+        for one in reader.list(ImagePolicyException, namespace=pod.namespace)
+        if any(use.pod == pod.name for use in one.status.uses)
     ]
+
+
+def exception_of(obj: ImagePolicyException) -> PolicyException:
+    """Return an exception as a value."""
+    return PolicyException(
+        name=obj.metadata.name,
+        digests=frozenset(obj.spec.digests),
+        reason=obj.spec.reason,
+        expires=obj.spec.expires,
+        uses_left=obj.spec.max_uses - len(obj.status.uses),
+    )
 
 
 def revocations(reader: ObjectReader) -> Revocations:
@@ -128,6 +143,7 @@ def policy_of(obj: ImagePolicy | ClusterImagePolicy) -> Policy:
         count=count,
         mode=obj.spec.mode,
         allow_on_backend_error=obj.spec.on_backend_error == "Allow",
+        resolves_tags=obj.spec.tags == "Resolve",
     )
 
 

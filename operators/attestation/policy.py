@@ -73,6 +73,7 @@ class Policy:
     count: int
     mode: Mode = "Enforce"
     allow_on_backend_error: bool = False
+    resolves_tags: bool = False
 
 
 _REVOCATION = Policy(shown="ImageRevocation", scope="cluster", images=(), authorities=(), count=0)

@@ -14,11 +14,14 @@ __all__ = [
     "AUTHORITY_READY",
     "BACKEND_UNAVAILABLE",
     "BREAKGLASS_USED",
+    "CHANGES_NOT_READ",
+    "IMAGE_ATTESTED",
     "IMAGE_NOT_ATTESTED",
     "INVALID_PATTERN",
     "KEY_NOT_VALID",
     "KEY_UNREADABLE",
     "POLICY_READY",
+    "SERVER_READY",
 ]
 
 AUTHORITY_READY: Final = "AuthorityReady"
@@ -44,3 +47,10 @@ BACKEND_UNAVAILABLE: Final = "AttestationBackendUnavailable"
 """Event: the metadata server did not answer, so that nothing is known of an image."""
 BREAKGLASS_USED: Final = "BreakglassUsed"
 """Event, on the ImagePolicyException: it has admitted an image that a policy denies."""
+
+SERVER_READY: Final = "ServerReady"
+"""Condition Ready of a GrafeasServer: it answers, and its changes are followed."""
+CHANGES_NOT_READ: Final = "ChangesNotRead"
+"""The changes of a server cannot be read: what has changed there shows at the next hourly look only."""
+IMAGE_ATTESTED: Final = "ImageAttested"
+"""Event: the images of a running Pod have what policies require again."""

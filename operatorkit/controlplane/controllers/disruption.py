@@ -19,17 +19,19 @@ from typing import Any
 from operatorkit.clock import format_time, parse_time
 from operatorkit.cluster import Change
 from operatorkit.cluster.api import JSONObject
+from operatorkit.conditions import set_json_condition
 from operatorkit.controlplane.controllers.context import ControllerContext
 from operatorkit.controlplane.controllers.event_recorder import ComponentEventRecorder, EventType
 from operatorkit.controlplane.controllers.work_queue import WorkQueue
-from operatorkit.controlplane.controllers.workloads import PODS, is_ready, scaled
+from operatorkit.controlplane.controllers.workloads import is_ready, scaled
 from operatorkit.errors import NoKindMatch, NotFound
-from operatorkit.names import ApiResource, ObjectKey
+from operatorkit.kinds import POD_DISRUPTION_BUDGETS as BUDGETS
+from operatorkit.kinds import PODS
+from operatorkit.names import ObjectKey
 from operatorkit.selectors import matches
 
 __all__ = ["BUDGETS", "DisruptionController"]
 
-BUDGETS = ApiResource("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets", namespaced=True)
 _DELETION_TIMEOUT = timedelta(minutes=2)
 """How long an evicted pod counts as gone although it is still there."""
 _UNMANAGED = (
@@ -212,19 +214,12 @@ def _conditions(
     budget: JSONObject, value: str, reason: str, message: str, now: str, status: JSONObject
 ) -> list[JSONObject]:
     """Return the conditions with DisruptionAllowed as it is now."""
-    held = (budget.get("status") or {}).get("conditions") or ()
-    old: JSONObject = next((it for it in held if it["type"] == "DisruptionAllowed"), {})
-    since = old["lastTransitionTime"] if old.get("status") == value else now
-    new = {
-        "type": "DisruptionAllowed",
-        "status": value,
-        "observedGeneration": status.get("observedGeneration", 0),
-        "lastTransitionTime": since,
-        "reason": reason,
-        "message": message,
-    }
-    new = {key: it for key, it in new.items() if it or key != "observedGeneration"}
-    return [*(it for it in held if it["type"] != "DisruptionAllowed"), new]
+    conditions = list((budget.get("status") or {}).get("conditions") or ())
+    condition = {"type": "DisruptionAllowed", "status": value, "reason": reason, "message": message}
+    if generation := status.get("observedGeneration", 0):
+        condition["observedGeneration"] = generation
+    set_json_condition(conditions, condition, now=now)
+    return conditions
 
 
 def _failed(budget: JSONObject, why: str, now: str) -> JSONObject:

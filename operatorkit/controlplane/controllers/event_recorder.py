@@ -14,11 +14,10 @@ from typing import Literal
 from operatorkit.clock import Clock, format_micro_time, format_time
 from operatorkit.cluster.api import ClusterAPI, JSONObject, PatchType
 from operatorkit.errors import AlreadyExists, ClusterError, NotFound
-from operatorkit.names import ApiResource
+from operatorkit.kinds import EVENTS
 
 __all__ = ["EVENTS", "ComponentEventRecorder", "EventType"]
 
-EVENTS = ApiResource("", "v1", "Event", "events", namespaced=True)
 
 EventType = Literal["Normal", "Warning"]
 

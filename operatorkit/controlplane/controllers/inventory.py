@@ -15,13 +15,11 @@ from operatorkit.clock import Clock
 from operatorkit.cluster import Change, History, Informer
 from operatorkit.cluster.api import ClusterAPI, JSONObject
 from operatorkit.controlplane.controllers.work_queue import WorkQueue
+from operatorkit.kinds import CUSTOM_RESOURCE_DEFINITIONS as _CRDS
 from operatorkit.names import ApiResource, GroupVersionKind, ObjectKey
 
 __all__ = ["Identity", "Inventory", "own_history"]
 
-_CRDS = ApiResource(
-    "apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", namespaced=False
-)
 _DISCOVERY = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 # Events come and go by themselves; the two forms of them are one collection, as are others in several groups.
 _IGNORED = {("", "events"), ("events.k8s.io", "events")}

@@ -20,6 +20,7 @@ from operatorkit.controlplane.controllers.deployment import DeploymentController
 from operatorkit.controlplane.controllers.disruption import DisruptionController
 from operatorkit.controlplane.controllers.garbage_collector import GarbageCollector
 from operatorkit.controlplane.controllers.namespace import NamespaceController
+from operatorkit.controlplane.controllers.pvc_protection import PVCProtectionController
 from operatorkit.controlplane.controllers.replicaset import ReplicaSetController
 from operatorkit.controlplane.controllers.root_ca_certificate_publisher import RootCertificatePublisher
 from operatorkit.controlplane.controllers.serviceaccount import ServiceAccountController
@@ -35,6 +36,7 @@ _TABLE: Sequence[type[Controller]] = (
     ReplicaSetController,
     DisruptionController,
     ClusterRoleAggregationController,
+    PVCProtectionController,
 )
 CONTROLLERS = tuple(controller.name for controller in _TABLE)
 """The names that `Controllers` implements; a selection may name others, which do nothing."""

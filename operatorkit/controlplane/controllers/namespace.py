@@ -15,20 +15,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping
 from datetime import timedelta
-from typing import Any
 
 from operatorkit.clock import format_time
 from operatorkit.cluster import Change
 from operatorkit.cluster.api import JSONObject
+from operatorkit.conditions import set_json_condition
 from operatorkit.controlplane.controllers.context import ControllerContext
 from operatorkit.controlplane.controllers.work_queue import WorkQueue
 from operatorkit.errors import ClusterError, NotFound
+from operatorkit.kinds import NAMESPACES, PODS
 from operatorkit.names import ApiResource
 
 __all__ = ["NAMESPACES", "NamespaceController", "conditions"]
 
-PODS = ApiResource("", "v1", "Pod", "pods", namespaced=True)
-NAMESPACES = ApiResource("", "v1", "Namespace", "namespaces", namespaced=False)
 
 _FINALIZER = "kubernetes"
 # Failures that a later sync may clear; changes of the content enqueue the namespace without any wait.
@@ -151,25 +150,17 @@ class NamespaceController:
 
     async def _report(self, namespace: JSONObject, wanted: Mapping[str, tuple[str, str, str]]) -> JSONObject:
         status = namespace.setdefault("status", {})
-        held = {one["type"]: one for one in status.get("conditions") or ()}
+        conditions = list(status.get("conditions") or ())
         now = format_time(self._clock.now())
-        changed = False
-        for type_, (value, reason, message) in wanted.items():
-            old: Mapping[str, Any] = held.get(type_, {})
-            if (old.get("status"), old.get("reason"), old.get("message")) == (value, reason, message):
-                continue
-            changed = True
-            since = old["lastTransitionTime"] if old.get("status") == value else now
-            held[type_] = {
-                "type": type_,
-                "status": value,
-                "lastTransitionTime": since,
-                "reason": reason,
-                "message": message,
-            }
-        if not changed:
+        changed = [
+            set_json_condition(
+                conditions, {"type": type_, "status": value, "reason": reason, "message": message}, now=now
+            )
+            for type_, (value, reason, message) in wanted.items()
+        ]
+        if not any(changed):
             return namespace
-        status["conditions"] = list(held.values())
+        status["conditions"] = conditions
         return await self._api.replace(NAMESPACES, namespace["metadata"]["name"], namespace, subresource="status")
 
 

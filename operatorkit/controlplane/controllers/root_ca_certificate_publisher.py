@@ -9,11 +9,11 @@ from __future__ import annotations
 from operatorkit.cluster.api import JSONObject
 from operatorkit.controlplane.controllers.context import ControllerContext
 from operatorkit.controlplane.controllers.per_namespace import PerNamespaceController
-from operatorkit.names import ApiResource
+from operatorkit.kinds import CONFIG_MAPS as _CONFIG_MAPS
 
 __all__ = ["RootCertificatePublisher"]
 
-_CONFIG_MAPS = ApiResource("", "v1", "ConfigMap", "configmaps", namespaced=True)
+
 _DESCRIPTION = (
     "Contains a CA bundle that can be used to verify the kube-apiserver when using internal endpoints such as the "
     "internal service IP or kubernetes.default.svc. No other usage is guaranteed across distributions of Kubernetes "

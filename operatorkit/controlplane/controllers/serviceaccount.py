@@ -8,11 +8,9 @@ from __future__ import annotations
 from operatorkit.cluster.api import JSONObject
 from operatorkit.controlplane.controllers.context import ControllerContext
 from operatorkit.controlplane.controllers.per_namespace import PerNamespaceController
-from operatorkit.names import ApiResource
+from operatorkit.kinds import SERVICE_ACCOUNTS as _SERVICE_ACCOUNTS
 
 __all__ = ["ServiceAccountController"]
-
-_SERVICE_ACCOUNTS = ApiResource("", "v1", "ServiceAccount", "serviceaccounts", namespaced=True)
 
 
 class ServiceAccountController(PerNamespaceController):

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 from operatorkit.clock import parse_time
 from operatorkit.cluster.api import JSONObject
+from operatorkit.kinds import DEPLOYMENTS, PODS, REPLICA_SETS
 from operatorkit.names import ApiResource
 
 __all__ = [
@@ -29,9 +30,6 @@ __all__ = [
     "templates_equal",
 ]
 
-DEPLOYMENTS = ApiResource("apps", "v1", "Deployment", "deployments", namespaced=True)
-REPLICA_SETS = ApiResource("apps", "v1", "ReplicaSet", "replicasets", namespaced=True)
-PODS = ApiResource("", "v1", "Pod", "pods", namespaced=True)
 HASH_LABEL = "pod-template-hash"
 
 # No vowels and no look-alikes: names made of these spell nothing.

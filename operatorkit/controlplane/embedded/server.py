@@ -13,20 +13,19 @@ import secrets
 import ssl
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, aclosing
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import unquote
 
-from aiohttp import web
+from aiohttp import ClientError, web
 from aiohttp.web_protocol import RequestHandler
 from multidict import CIMultiDictProxy, MultiDict, MultiDictProxy
 
 from operatorkit.clock import SYSTEM_CLOCK, Clock
 from operatorkit.controlplane._credentials import SERVER_HOSTS, Authority
-from operatorkit.controlplane._ports import port_error
 from operatorkit.controlplane._selection import check_selection
 from operatorkit.controlplane.controllers import Controllers
 from operatorkit.controlplane.embedded.audit import Audit, Entry, unrecorded
@@ -45,11 +44,12 @@ from operatorkit.controlplane.embedded.errors.errors import (
 )
 from operatorkit.controlplane.embedded.expiry import EventExpiry
 from operatorkit.controlplane.embedded.local import LocalCluster
-from operatorkit.controlplane.embedded.request.messages import Answer, Request, bounded
+from operatorkit.controlplane.embedded.request.messages import Answer, Request, StreamAnswer, bounded
 from operatorkit.controlplane.embedded.request.user import User
 from operatorkit.controlplane.embedded.serializer.json import encode
 from operatorkit.controlplane.embedded.storage.wal import WriteAheadLog
 from operatorkit.controlplane.nodes import SimulatedNodes
+from operatorkit.serving import ClientErrors, listen_error
 
 __all__ = ["BODY_LIMIT_BYTES", "EmbeddedServer"]
 
@@ -64,16 +64,6 @@ _PLAIN_TEXT = "text/plain; charset=utf-8"
 PIECE_BYTES = 32 * 1024
 WRITE_BUFFER_BYTES = 64 * 1024
 _log = logging.getLogger(__name__)
-
-
-class _ClientErrors(logging.LoggerAdapter[logging.Logger]):
-    """What aiohttp calls an error is a client's: malformed HTTP gets a 400, and no log entry."""
-
-    def error(self, msg: object, *args: object, **kwargs: Any) -> None:
-        self.debug(msg, *args, **kwargs)
-
-    def exception(self, msg: object, *args: object, **kwargs: Any) -> None:
-        self.debug(msg, *args, **({"exc_info": True} | kwargs))
 
 
 class EmbeddedServer:
@@ -152,7 +142,9 @@ class EmbeddedServer:
             self._running.callback(wal.close)
             wal.load(self.core.storage)
             self.core.storage.write_ahead = wal.write
-        bootstrap(self.core)
+        bootstrap(self.core, client_ca=self.authority.cert_pem if self.authority else b"")
+        self.core.logs.authority = self.authority
+        self._running.push_async_callback(self.core.logs.close)
         self.core.storage.forget()  # history begins now, as on a kube-apiserver that found its data
         self.core.crds.start()
         self.core.storage.forget()  # there is no earlier time to resume from
@@ -174,7 +166,7 @@ class EmbeddedServer:
             handler_cancellation=True,
             auto_decompress=False,  # kube-apiserver takes every body as it comes
             access_log=None,
-            logger=_ClientErrors(_log, {}),
+            logger=ClientErrors(_log, {}),
             keepalive_timeout=300.0,
             max_line_size=65_536,
             max_field_size=65_536,
@@ -185,7 +177,7 @@ class EmbeddedServer:
                 self._server, self._host, self._port, ssl=self._tls(), backlog=1024, reuse_address=True
             )
         except OSError as error:
-            raise port_error(self._port, error) from error
+            raise listen_error(f"port {self._port} of {self._host}", error) from error
         self._port = self._listener.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
@@ -243,6 +235,9 @@ class EmbeddedServer:
         if isinstance(answer, WatchAnswer):
             self._record(request, 200)
             return await self._stream(http, answer)
+        if isinstance(answer, StreamAnswer):
+            self._record(request, 200)
+            return await _send_pieces(http, answer)
         self._record(request, answer.status)
         return _response(http, request, answer)
 
@@ -349,6 +344,20 @@ async def _send_events(response: web.StreamResponse, answer: WatchAnswer) -> Non
             events = [watch.bookmark()]
         for piece in _pieces(part for event in events for part in _frame(event, answer)):
             await response.write(piece)
+
+
+async def _send_pieces(http: web.BaseRequest, answer: StreamAnswer) -> web.StreamResponse:
+    response = web.StreamResponse(headers=_headers(answer.media))
+    response.enable_chunked_encoding()
+    try:
+        async with aclosing(answer.pieces) as pieces:  # type: ignore[type-var]
+            await response.prepare(http)
+            async for piece in pieces:
+                await response.write(piece)
+            await response.write_eof()
+    except (ConnectionError, ClientError):
+        _log.debug("the stream of %s has ended early", http.path)
+    return response
 
 
 def _pieces(parts: Iterable[bytes]) -> Iterator[bytes | memoryview]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from operatorkit.clock import format_time
 from operatorkit.cluster.api import JSONObject
+from operatorkit.conditions import set_json_condition
 
 __all__ = [
     "Host",
@@ -61,23 +62,19 @@ def _names(pod: JSONObject, key: str = "containers") -> str:
 
 def set_conditions(pod: JSONObject, now: datetime, wanted: Mapping[str, tuple[bool, str, str]]) -> list[JSONObject]:
     """Set conditions by type to (status, reason, message); the transition time moves only with the status."""
-    status = pod.get("status") or {}
-    conditions: dict[str, JSONObject] = {one["type"]: dict(one) for one in status.get("conditions") or ()}
+    conditions = list((pod.get("status") or {}).get("conditions") or ())
     for type_, (true, reason, message) in wanted.items():
-        old = conditions.get(type_, {})
-        value = "True" if true else "False"
-        new: JSONObject = {
+        condition: JSONObject = {
             "type": type_,
-            "status": value,
+            "status": "True" if true else "False",
             "observedGeneration": pod["metadata"].get("generation", 1),
-            "lastTransitionTime": old.get("lastTransitionTime") if old.get("status") == value else format_time(now),
         }
         if reason:
-            new["reason"] = reason
+            condition["reason"] = reason
         if message:
-            new["message"] = message
-        conditions[type_] = new
-    return list(conditions.values())
+            condition["message"] = message
+        set_json_condition(conditions, condition, now=format_time(now))
+    return conditions
 
 
 def base(pod: JSONObject, host: Host, now: datetime, phase: str) -> JSONObject:

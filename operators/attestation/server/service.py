@@ -260,8 +260,12 @@ class Service:
         """Return what changed after a sequence number; without changes, wait for some.
 
         The answer is `{changes: [...], next: N}`: N is for the next request, and is not more than `limit` changes away.
+        With a negative `after`, there are no changes, and N is that of the last one.
         """
         await self._require(caller, "list", "changes", "")
+        if after < 0:
+            async with self._database.read() as connection:
+                return {"changes": [], "next": await store.last_change(connection)}
         deadline = self._clock.monotonic() + wait_seconds
         while True:
             self._changed.clear()

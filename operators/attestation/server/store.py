@@ -29,6 +29,7 @@ __all__ = [
     "draft_of",
     "ensure_project",
     "find",
+    "last_change",
     "page",
     "read_changes",
     "remove",
@@ -225,6 +226,11 @@ async def add_audit(
         if draft.collection == "occurrences":
             values |= {"note": draft.note, "resource": draft.resource, "digest": draft.digest}
     await connection.execute(insert(audit).values(values))
+
+
+async def last_change(connection: AsyncConnection) -> int:
+    """Return the number of the last change; 0 without any."""
+    return (await connection.execute(select(func.max(audit.c.seq)))).scalar() or 0
 
 
 async def read_changes(connection: AsyncConnection, *, after: int, limit: int) -> list[JSONObject]:

@@ -8,6 +8,7 @@ from contextlib import aclosing
 import pytest
 
 from operatorkit.cluster import PatchType
+from operatorkit.errors import NotFound
 from operatorkit.names import ApiResource
 from operatorkit.testing import Call, RecordingCluster, idle
 
@@ -38,8 +39,11 @@ async def test_every_verb_is_counted_as_rbac_names_it(cluster):
 
 async def test_subresources_are_counted_apart(cluster):
     recorder = RecordingCluster(cluster)
-    recorder._record("patch", DEPLOYMENTS, "status", "ns", "web")
-    assert recorder.calls == [Call("patch", "deployments/status", "ns", "web")]
+    with pytest.raises(NotFound):
+        await recorder.patch(
+            DEPLOYMENTS, "web", {}, patch_type=PatchType.MERGE, namespace=cluster.namespace, subresource="status"
+        )
+    assert recorder.calls == [Call("patch", "deployments/status", cluster.namespace, "web")]
     assert recorder.writes() == {("patch", "deployments/status"): 1}
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from operatorkit.clock import SYSTEM_CLOCK, Clock
 from operatorkit.controlplane.embedded.admission import Webhooks
+from operatorkit.controlplane.embedded.endpoints.container_logs import ContainerLogs
 from operatorkit.controlplane.embedded.endpoints.crds import CrdController
 from operatorkit.controlplane.embedded.endpoints.deleting import Deleter
 from operatorkit.controlplane.embedded.endpoints.field_managers import FieldManagers
@@ -30,4 +31,5 @@ class Core:
         self.writer: Writer = Writer(self.storage, self.registry, clock)
         self.deleter: Deleter = Deleter(self.storage, clock)
         self.webhooks: Webhooks = Webhooks(self.storage, self.registry)
+        self.logs: ContainerLogs = ContainerLogs(self.storage, self.registry)
         self.crds: CrdController = CrdController(self.storage, self.registry, self.deleter, clock)

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from operatorkit.clock import Clock, format_time
+from operatorkit.conditions import set_json_condition
 from operatorkit.controlplane.embedded.endpoints.deleting import Deleter
 from operatorkit.controlplane.embedded.registry.custom import CustomStrategy
 from operatorkit.controlplane.embedded.registry.table import Registry, Served, Subresource, envelope, version_order
@@ -163,13 +164,8 @@ class CrdController:
         return plurals - {""}, kinds - {""}
 
     def _set(self, conditions: list[Object], type_: str, status: str, reason: str, message: str) -> None:
-        found = next((it for it in conditions if it["type"] == type_), None)
-        if found is None:
-            found = {"type": type_, "status": "", "lastTransitionTime": None}
-            conditions.append(found)
-        if found["status"] != status:
-            found["lastTransitionTime"] = format_time(self._clock.now())
-        found.update({"status": status, "reason": reason, "message": message})
+        condition = {"type": type_, "status": status, "reason": reason, "message": message}
+        set_json_condition(conditions, condition, now=format_time(self._clock.now()))
 
     # ---------------------------------------------------------------------------------------------------------- serving
 

@@ -24,7 +24,7 @@ from operatorkit.controlplane.embedded.endpoints.subresources import Subresource
 from operatorkit.controlplane.embedded.endpoints.watching import WatchAnswer
 from operatorkit.controlplane.embedded.errors.errors import method_not_allowed, no_page, unknown_path
 from operatorkit.controlplane.embedded.registry.table import Served
-from operatorkit.controlplane.embedded.request.messages import Answer, Request
+from operatorkit.controlplane.embedded.request.messages import Answer, Request, StreamAnswer
 from operatorkit.controlplane.embedded.request.options import check_timeout
 from operatorkit.controlplane.embedded.serializer.json import encode
 from operatorkit.controlplane.embedded.serializer.negotiation import Form, negotiate
@@ -65,7 +65,7 @@ class Dispatcher:
         """Return every served resource."""
         return self._core.registry.resources()
 
-    async def answer(self, request: Request) -> Answer | WatchAnswer:
+    async def answer(self, request: Request) -> Answer | StreamAnswer | WatchAnswer:
         """Answer. Raises `ApiError`."""
         if request.query.get("timeout") and request.verb != "watch":
             check_timeout(request.query)

@@ -22,6 +22,7 @@ from functools import partial
 from typing import Any
 
 from operatorkit.clock import format_time
+from operatorkit.conditions import set_json_condition
 from operatorkit.controlplane.embedded.endpoints.core import Core
 from operatorkit.controlplane.embedded.endpoints.reading import read_one
 from operatorkit.controlplane.embedded.endpoints.writing import Target, WriteContext
@@ -87,7 +88,14 @@ class Evictions:
             _require_allowed(live, status)
             status["disruptionsAllowed"] -= 1
             if not status["disruptionsAllowed"]:
-                _set_condition(status, "DisruptionAllowed", "False", "InsufficientPods", "", now)
+                condition = {
+                    "type": "DisruptionAllowed",
+                    "status": "False",
+                    "observedGeneration": status.get("observedGeneration", 0),
+                    "reason": "InsufficientPods",
+                    "message": "",
+                }
+                set_json_condition(status.setdefault("conditions", []), condition, now=now)
             status["disruptedPods"] = {**(status.get("disruptedPods") or {}), pod["metadata"]["name"]: now}
             return live
 
@@ -99,9 +107,14 @@ class Evictions:
 
             def mark(live: Object) -> Object:
                 status = live.setdefault("status", {})
-                _set_condition(
-                    status, "DisruptionTarget", "True", "EvictionByEvictionAPI", "Eviction API: evicting", now, pod=True
-                )
+                condition = {
+                    "type": "DisruptionTarget",
+                    "status": "True",
+                    "lastProbeTime": None,
+                    "reason": "EvictionByEvictionAPI",
+                    "message": "Eviction API: evicting",
+                }
+                set_json_condition(status.setdefault("conditions", []), condition, now=now)
                 return live
 
             self._core.deleter.require(target.served, target.namespace, target.name, given)
@@ -166,21 +179,3 @@ def _violation(text: str, *, retry_after_seconds: int = 0) -> ApiError:
     if retry_after_seconds:
         details["retryAfterSeconds"] = retry_after_seconds
     return too_many_requests(_VIOLATION, details=details, retry_after_seconds=retry_after_seconds)
-
-
-def _set_condition(
-    status: Object, type_: str, value: str, reason: str, message: str, now: str, *, pod: bool = False
-) -> None:
-    """Set a condition of a status; one of a pod has the moment of its last probe, too."""
-    conditions = status.setdefault("conditions", [])
-    found = next((it for it in conditions if it["type"] == type_), None)
-    if found is None:
-        found = {"type": type_, "status": "", "lastTransitionTime": now}
-        conditions.append(found)
-    if found["status"] != value:
-        found.update(status=value, lastTransitionTime=now)
-    found.update(reason=reason, message=message)
-    if pod:
-        found["lastProbeTime"] = None
-    else:
-        found["observedGeneration"] = status.get("observedGeneration", 0)

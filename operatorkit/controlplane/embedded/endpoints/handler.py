@@ -42,7 +42,7 @@ from operatorkit.controlplane.embedded.errors.errors import (
     unknown_path,
 )
 from operatorkit.controlplane.embedded.registry.table import Served
-from operatorkit.controlplane.embedded.request.messages import Answer, Request
+from operatorkit.controlplane.embedded.request.messages import Answer, Request, StreamAnswer
 from operatorkit.controlplane.embedded.request.options import DeleteOptions, ListOptions, WriteOptions
 from operatorkit.controlplane.embedded.scheme import codec
 from operatorkit.controlplane.embedded.scheme.decode_error import DecodeError
@@ -55,12 +55,12 @@ from operatorkit.names import GroupVersionKind
 __all__ = ["ResourceHandler"]
 
 Object = dict[str, Any]
-Handler = Callable[[Request, Served], Awaitable[Answer | WatchAnswer]]
+Handler = Callable[[Request, Served], Awaitable[Answer | StreamAnswer | WatchAnswer]]
 
 _OF_COLLECTIONS = frozenset({"create", "deletecollection", "list"})
 _OF_NAMESPACES = frozenset({"create", "deletecollection"})
 _OF_OBJECTS = frozenset({"delete", "get", "patch", "update"})
-_NEEDS_CONTAINERS = frozenset({"attach", "exec", "log", "portforward", "proxy"})
+_NEEDS_CONTAINERS = frozenset({"attach", "exec", "portforward", "proxy"})
 
 
 class ResourceHandler:
@@ -81,7 +81,7 @@ class ResourceHandler:
             "deletecollection": self._delete_collection,
         }
 
-    async def handle(self, request: Request) -> Answer | WatchAnswer:
+    async def handle(self, request: Request) -> Answer | StreamAnswer | WatchAnswer:
         """Answer. Raises `ApiError`."""
         info = request.info
         served = self._core.registry.find(info.group, info.version, info.plural)
@@ -108,6 +108,8 @@ class ResourceHandler:
         misplaced = request.verb in (_OF_COLLECTIONS if info.name else _OF_OBJECTS) and not info.subresource
         if request.verb not in verbs or misplaced:
             raise method_not_allowed()
+        if (served.plural, info.subresource) == ("pods", "log"):
+            return await self._core.logs.read(info.namespace, info.name, request.query)
         return await self._verbs[request.verb](request, served)
 
     def _representation(self, request: Request, served: Served) -> tuple[Representation, Form]:

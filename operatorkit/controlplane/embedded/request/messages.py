@@ -5,14 +5,15 @@ What belongs here: the values that `server` and `local` give and get. What does 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import NamedTuple
 
 from operatorkit.controlplane.embedded.request.info import RequestInfo, read_request_info, verb_of
 from operatorkit.controlplane.embedded.request.user import User
 
-__all__ = ["Answer", "Request", "bounded"]
+__all__ = ["Answer", "Request", "StreamAnswer", "bounded"]
 
 _WARNINGS_MAX = 4096  # letters, of all warnings together
 _WARNING_MAX = 256  # of each, once they were too many
@@ -63,6 +64,14 @@ class Answer(NamedTuple):
     media: str = "application/json"
     headers: Mapping[str, str] = MappingProxyType({})
     warnings: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StreamAnswer:
+    """An answer whose body comes in pieces, until the client or the other end has enough."""
+
+    pieces: AsyncIterator[bytes]
+    media: str = "text/plain"
 
 
 def bounded(warnings: Iterable[str]) -> list[str]:

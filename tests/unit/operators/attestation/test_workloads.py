@@ -46,3 +46,7 @@ def test_an_image_that_is_absent_or_not_text_is_the_empty_one():
 )
 def test_an_object_without_containers_has_no_images(kind, obj):
     assert images_in(kind, obj) == []
+
+
+def test_containers_that_are_no_list_are_an_image_that_no_policy_admits():
+    assert images_in("Pod", {"spec": {"containers": {"image": "x"}}}) == [ImageUse("", "spec.containers")]

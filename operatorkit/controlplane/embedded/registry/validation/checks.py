@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from operatorkit.crd.field_errors import FieldErrors, forbidden, invalid, required
+from operatorkit.names import DNS_LABEL_PATTERN, DNS_SUBDOMAIN_PATTERN
 
 __all__ = [
     "label_1123",
@@ -27,8 +28,8 @@ __all__ = [
 
 JSONObject = Mapping[str, Any]
 
-_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
-_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+_LABEL = re.compile(DNS_LABEL_PATTERN)
+_SUBDOMAIN = re.compile(DNS_SUBDOMAIN_PATTERN)
 _QUALIFIED = re.compile(r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]")
 _LABEL_TEXT = (
     "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with "

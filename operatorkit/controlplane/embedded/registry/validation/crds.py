@@ -15,7 +15,7 @@ from typing import Any
 
 from operatorkit.crd.field_errors import FieldErrors, invalid, not_supported, required
 from operatorkit.crd.structural import Structural
-from operatorkit.names import dns_label_error
+from operatorkit.names import DNS_1035_LABEL_PATTERN, dns_label_error
 
 __all__ = ["default_crd", "validate_crd", "warnings_of_crd"]
 
@@ -82,7 +82,7 @@ def _version_faults(versions: Sequence[Mapping[str, Any]]) -> FieldErrors:
     storage = [it["name"] for it in versions if it.get("storage")]
     for index, version in enumerate(versions):
         path = f"spec.versions[{index}]"
-        if not re.fullmatch(r"[a-z]([-a-z0-9]*[a-z0-9])?", version.get("name", "")):
+        if not re.fullmatch(DNS_1035_LABEL_PATTERN, version.get("name", "")):
             yield invalid(f"{path}.name", version.get("name", ""), _LABEL_TEXT)
         if not (version.get("schema") or {}).get("openAPIV3Schema"):
             yield required(f"{path}.schema.openAPIV3Schema", "schemas are required")
@@ -102,7 +102,7 @@ def _name_faults(names: Mapping[str, Any]) -> FieldErrors:
         value = names.get(field, "")
         if not value:
             yield required(path)
-        elif not re.fullmatch(r"[a-z]([-a-z0-9]*[a-z0-9])?", value.lower() if mixed_case else value):
+        elif not re.fullmatch(DNS_1035_LABEL_PATTERN, value.lower() if mixed_case else value):
             text = f"may have mixed case, but should otherwise match: {_LABEL_TEXT}" if mixed_case else _LABEL_TEXT
             yield invalid(path, value, text)
     for index, short in enumerate(names.get("shortNames") or ()):

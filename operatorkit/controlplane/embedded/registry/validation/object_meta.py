@@ -14,17 +14,16 @@ from operatorkit.controlplane.embedded.scheme.decode_error import DecodeError
 from operatorkit.crd.field_errors import FieldErrors, forbidden, invalid, required, too_long
 from operatorkit.crd.golang import Struct
 from operatorkit.crd.kubernetes import definitions
-from operatorkit.names import GroupVersionKind
+from operatorkit.names import DNS_SUBDOMAIN_PATTERN, GroupVersionKind
 
 __all__ = ["decode", "key_texts", "normalize", "validate", "value_texts", "warnings"]
 
 Object = dict[str, Any]
 
 _OBJECT_META = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
-_SUBDOMAIN = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
 _SUBDOMAIN_TEXT = (
     "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and "
-    f"end with an alphanumeric character (e.g. 'example.com', regex used for validation is '{_SUBDOMAIN}')"
+    f"end with an alphanumeric character (e.g. 'example.com', regex used for validation is '{DNS_SUBDOMAIN_PATTERN}')"
 )
 _LABEL_NAME = r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"
 _LABEL_NAME_TEXT = (
@@ -132,7 +131,7 @@ def validate(obj: Object, old: Object | None, *, namespaced: bool, builtin: bool
 def _name_errors(path: str, name: str) -> FieldErrors:
     if len(name) > 253:
         yield invalid(path, name, "must be no more than 253 characters")
-    elif not re.fullmatch(_SUBDOMAIN, name):
+    elif not re.fullmatch(DNS_SUBDOMAIN_PATTERN, name):
         yield invalid(path, name, _SUBDOMAIN_TEXT)
 
 
@@ -142,7 +141,7 @@ def key_texts(key: str) -> Iterable[str]:
     if "/" in name:
         yield _LABEL_KEY_TEXT
         return
-    if slash and not re.fullmatch(_SUBDOMAIN, prefix):
+    if slash and not re.fullmatch(DNS_SUBDOMAIN_PATTERN, prefix):
         yield f"prefix part {_SUBDOMAIN_TEXT}"
     if not name:
         yield "name part must be non-empty"

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from operatorkit.controlplane.embedded.registry.validation.checks import label_selector, subdomain, subdomain_texts
 from operatorkit.crd.field_errors import FieldErrors, duplicate, invalid, not_supported, required
+from operatorkit.names import DNS_1035_LABEL_PATTERN
 
 __all__ = ["RULES"]
 
@@ -25,7 +26,7 @@ _REVIEW_VERSIONS = ("v1", "v1beta1")
 _SIDE_EFFECTS = ("None", "NoneOnDryRun")
 _OPERATIONS = ("*", "CONNECT", "CREATE", "DELETE", "UPDATE")
 _URL_FORM = "; desired format: https://host[/path]"
-_LABEL_1035 = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
+_LABEL_1035 = re.compile(DNS_1035_LABEL_PATTERN)
 _LABEL_1035_TEXT = (
     "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, "
     "and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is "
