@@ -7,6 +7,7 @@ What does not: how operators run (`operatorkit`), and making signatures (gpg and
     server      the metadata server: the Grafeas API  signatures from bytes to a verified statement
     workloads   which images an object has            policy     which attestations they need: the decision
     facts       attestations, looked up and verified  memory     those of a second ago
+    vulnerabilities  which of them a policy accepts
     exceptions  what they excuse                  breakglass  who may make one, and the record of its use
     owners      whom Events are about             external    kinds of others that admission covers
     kinds       which kinds admission covers      observe     from objects to the decision's values
@@ -14,7 +15,10 @@ What does not: how operators run (`operatorkit`), and making signatures (gpg and
     reports     PolicyReports of running Pods
     mutation    which tags become digests         registry    the digest that a tag has now
     admission   which requests are judged             reconcile  what authorities and policies are worth
-    cli         operatorkit attest                    reasons    the words of conditions
+    cli, cli_keys, cli_policies  operatorkit attest   reasons    the words of conditions
+    signing     keys and signatures, for its commands payload    what they sign
+    offline     manifests, without a cluster          importing  from Kritis and Binary Authorization
+    listed      the objects that decide, without caches
 
     Pod ──> mutation ──> workloads ──> policy.plan ──> facts (server, signatures) ──> policy.judge ──> Allowed or Denied
 """

@@ -27,7 +27,7 @@ from operators.attestation.api import GROUP, ClusterImagePolicy, ImagePolicy, Im
 from operators.attestation.app import app
 from operators.attestation.breakglass import VERB, may_break_glass, record_use
 from operators.attestation.exceptions import excuse
-from operators.attestation.facts import look_up
+from operators.attestation.facts import look_up, look_up_scans
 from operators.attestation.images import ImageReferenceError, parse_pattern
 from operators.attestation.kinds import EXCLUDED, WORKLOADS
 from operators.attestation.memory import FactMemory
@@ -44,6 +44,7 @@ from operators.attestation.policy import (
     plan,
     questions,
     revoked_images,
+    scan_questions,
 )
 from operators.attestation.workloads import images_in
 
@@ -101,14 +102,18 @@ async def _verdict(
     asked = questions(judgements, authorities)
     moment = asyncio.get_running_loop().time
     known = _memory.recall(asked, authorities, moment())
-    if asked and len(known) == len(asked):
+    scans_asked = scan_questions(judgements)
+    if asked and len(known) == len(asked) and not scans_asked:
         verdict = judge(judgements, authorities, known, now, revoked)
         if verdict == Verdict():
             return verdict
-    begun = moment()
-    facts = await look_up(asked, authorities, servers(reader), now=now, seconds=_LOOK_UP_SECONDS) if asked else {}
+    begun, where = moment(), servers(reader)
+    facts, scans = await asyncio.gather(
+        look_up(asked, authorities, where, now=now, seconds=_LOOK_UP_SECONDS),
+        look_up_scans(scans_asked, where, seconds=_LOOK_UP_SECONDS),
+    )
     _memory.remember(facts, authorities, begun)
-    return judge(judgements, authorities, facts, now, revoked)
+    return judge(judgements, authorities, facts, now, revoked, scans)
 
 
 async def _use(
@@ -209,8 +214,8 @@ def validate_policy(policy: ImagePolicy | ClusterImagePolicy) -> Allowed | Denie
             )
         )
     require = spec.require
-    references = [*(require.all_of or ()), *(require.any_of or ())]
-    if require.threshold is not None:
+    references = [] if require is None else [*(require.all_of or ()), *(require.any_of or ())]
+    if require is not None and require.threshold is not None:
         references += require.threshold.authorities
         if require.threshold.count > len(require.threshold.authorities):
             total = len(require.threshold.authorities)

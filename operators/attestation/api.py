@@ -18,12 +18,14 @@ from operatorkit.resource import (
     NoStatus,
     PrinterColumn,
     Resource,
+    Rule,
     Time,
     exactly_one_of,
 )
 
 __all__ = [
     "GROUP",
+    "AllowedCVE",
     "AttestationAuthority",
     "AuthorityKey",
     "AuthorityReference",
@@ -43,9 +45,11 @@ __all__ = [
     "ImageRevocation",
     "ImageRevocationSpec",
     "KeyStatus",
+    "ProvenanceRule",
     "Require",
     "Threshold",
     "Use",
+    "VulnerabilityRule",
 ]
 
 GROUP = "attest.operatorkit.dev"
@@ -237,15 +241,67 @@ class Require(Model):
     """So many of these authorities."""
 
 
+Severity = Literal["MINIMAL", "LOW", "MEDIUM", "HIGH", "CRITICAL", "ALLOW_ALL", "BLOCK_ALL"]
+
+
+class AllowedCVE(Model):
+    """A vulnerability that is accepted."""
+
+    id: Annotated[str, Field(min_length=1, max_length=256)]
+    """Its name: CVE-2024-1234, or the name of its note, which ends in that."""
+    expires: Time | None = None
+    """Time from which it is not accepted any more."""
+
+
+class VulnerabilityRule(Model):
+    """Which vulnerabilities an image may have, as occurrences of a project say."""
+
+    parent: Annotated[str, Field(max_length=300, pattern=r"^projects/[A-Za-z0-9._~-]+(/locations/[A-Za-z0-9._~-]+)?$")]
+    """Project with the occurrences of a scanner, of kinds VULNERABILITY and DISCOVERY. They are not signed, so that all
+    who may create occurrences there are trusted."""
+    server: Name = "default"
+    """GrafeasServer that has them."""
+    maximum_severity: Severity = "MEDIUM"
+    """Highest severity that is accepted; ALLOW_ALL accepts every one, BLOCK_ALL none."""
+    maximum_fix_unavailable_severity: Severity | None = None
+    """The same for vulnerabilities without a fix; by default that of maximumSeverity."""
+    allow_cves: Annotated[list[AllowedCVE], Field(max_length=1000, alias="allowCVEs")] = []
+    """Vulnerabilities that are accepted whatever their severity."""
+    require_scan: bool = True
+    """Whether a finished scan (a DISCOVERY occurrence) is required."""
+    max_scan_age: Duration | None = None
+    """How old the last finished scan may be; any age by default."""
+
+
+class ProvenanceRule(Model):
+    """Who must have built an image, by signed provenance."""
+
+    builder_ids: Annotated[list[Name], Field(min_length=1, max_length=100, alias="builderIDs")]
+    """Builders, as SLSA provenance names them. Only DSSE attestations whose provenance names one of them count for the
+    authorities of the policy."""
+
+
 class ImagePolicySpec(Model):
     """What images need in order to run."""
+
+    class_rules = (
+        Rule(
+            "has(self.require) || has(self.vulnerability)",
+            "one of require and vulnerability is needed",
+        ),
+        Rule("!has(self.provenance) || has(self.require)", "provenance needs require: it is about those attestations"),
+    )
 
     match: ImageMatch = ImageMatch()
     """Images that the policy judges."""
     exempt: Annotated[list[Pattern], Field(max_length=1000)] = []
     """Patterns of images that need nothing."""
-    require: Require
+    require: Require | None = None
     """Attestations that an image needs."""
+    vulnerability: VulnerabilityRule | None = None
+    """Vulnerabilities that an image may have."""
+    provenance: ProvenanceRule | None = None
+    """Builders of the image."""
     tags: Literal["Deny", "Resolve"] = "Deny"
     """What happens to an image with a tag alone: Deny, or Resolve, which replaces the tag by the digest that the
     registry has for it now, and then requires attestations of that. Resolve takes all policies for the image."""

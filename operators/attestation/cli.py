@@ -15,13 +15,16 @@ import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from operatorkit.clock import SYSTEM_CLOCK
 from operatorkit.errors import InputError
+from operators.attestation.cli_keys import keygen, sign
+from operators.attestation.cli_policies import import_, policy
 from operators.attestation.images import ImageReference, parse_resource_uri
+from operators.attestation.payload import simple_signing
 
 if TYPE_CHECKING:
     from operatorkit.cluster import ClusterAPI
@@ -30,12 +33,14 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-T = TypeVar("T")
-
 
 @click.group("attest")
 def command() -> None:
     """Serve attestations, make them, and explain why an image is denied."""
+
+
+for _command in (keygen, sign, policy, import_):
+    command.add_command(_command)
 
 
 @command.command("serve")
@@ -122,18 +127,7 @@ async def _serve_with(database: str, listen: Any, access: Access) -> None:
 @click.argument("image")
 def payload(image: str) -> None:
     """Print what to sign for an image: simple signing, in JSON, which names its repository and its digest."""
-    click.echo(json.dumps(_payload(_image(image)), separators=(",", ":")))
-
-
-def _payload(image: ImageReference) -> dict[str, Any]:
-    return {
-        "critical": {
-            "identity": {"docker-reference": image.name},
-            "image": {"docker-manifest-digest": image.digest},
-            "type": "atomic container signature",
-        },
-        "optional": {},
-    }
+    click.echo(simple_signing(_image(image)).decode())
 
 
 @command.command("verify")
@@ -170,33 +164,55 @@ def verify(
 @click.option(
     "--server", default="http://127.0.0.1:8080", show_default=True, metavar="URL", help="The metadata server."
 )
-@click.option("--note", required=True, metavar="projects/P/notes/N", help="Note of the authority.")
-@click.option("--image", required=True, metavar="IMAGE@DIGEST", help="Image that was signed.")
-@click.option("--signature", required=True, type=click.Path(path_type=Path), help="Signature, armoured.")
+@click.option("--note", metavar="projects/P/notes/N", help="Note of the authority.")
+@click.option("--image", metavar="IMAGE@DIGEST", help="Image that was signed.")
+@click.option("--signature", type=click.Path(path_type=Path), help="Signature, armoured.")
+@click.option(
+    "--occurrence", type=click.Path(path_type=Path), help="Output of sign, in place of note, image and signature."
+)
 @click.option("--payload", "payload_file", type=click.Path(path_type=Path), help="What a detached signature signs.")
 @click.option("--project", metavar="P", help="Project that gets the occurrence; by default that of the note.")
 @click.option("--token-file", type=click.Path(path_type=Path), help="File with the bearer token.")
 @click.option("--ca-file", type=click.Path(path_type=Path), help="CA of the server, in PEM.")
 def upload(
     server: str,
-    note: str,
-    image: str,
-    signature: Path,
+    note: str | None,
+    image: str | None,
+    signature: Path | None,
+    occurrence: Path | None,
     payload_file: Path | None,
     project: str | None,
     token_file: Path | None,
     ca_file: Path | None,
 ) -> None:
     """Upload a signature as an attestation of an image."""
-    reference = _image(image)
-    attestation: dict[str, Any] = {"signatures": [{"signature": base64.b64encode(_file(signature)).decode()}]}
-    if payload_file is not None:
-        attestation["serializedPayload"] = base64.b64encode(_file(payload_file)).decode()
-    body = {"resourceUri": f"https://{reference.pinned}", "noteName": note, "attestation": attestation}
+    body = _occurrence(note, image, signature, payload_file) if occurrence is None else _written(occurrence)
+    note = str(body.get("noteName", ""))
     parent = f"projects/{project}" if project else note.rpartition("/notes/")[0]
     token = None if token_file is None else _file(token_file).decode().strip()
     answer = asyncio.run(_post(f"{server.rstrip('/')}/v1/{parent}/occurrences", body, token, ca_file))
     click.echo(answer["name"])
+
+
+def _occurrence(
+    note: str | None, image: str | None, signature: Path | None, payload_file: Path | None
+) -> dict[str, Any]:
+    if note is None or image is None or signature is None:
+        raise InputError("give --note, --image and --signature, or --occurrence with the output of sign")
+    attestation: dict[str, Any] = {"signatures": [{"signature": base64.b64encode(_file(signature)).decode()}]}
+    if payload_file is not None:
+        attestation["serializedPayload"] = base64.b64encode(_file(payload_file)).decode()
+    return {"resourceUri": f"https://{_image(image).pinned}", "noteName": note, "attestation": attestation}
+
+
+def _written(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(_file(path))
+    except ValueError as error:
+        raise InputError(f"{path} is not the JSON of an occurrence: {error}") from error
+    if not isinstance(found, dict) or not isinstance(found.get("noteName"), str):
+        raise InputError(f"{path} is not an occurrence with a noteName: write it by operatorkit attest sign")
+    return found
 
 
 async def _post(url: str, body: Mapping[str, Any], token: str | None, ca_file: Path | None) -> Any:
@@ -246,39 +262,31 @@ def explain(image: str, namespace: str, kubeconfig: str | None, context: str | N
 
 
 async def _explain(api: ClusterAPI, image: str, namespace: str) -> bool:
-    from kubernetes.client.models import V1Namespace
-
     from operatorkit.listed import ListedReader
-    from operators.attestation import (
-        AttestationAuthority,
-        ClusterAttestationAuthority,
-        ClusterImagePolicy,
-        GrafeasServer,
-        ImagePolicy,
-    )
-    from operators.attestation.facts import look_up
-    from operators.attestation.observe import authorities_for, policies_for, servers
-    from operators.attestation.policy import judge, plan, questions
+    from operators.attestation.facts import look_up, look_up_scans
+    from operators.attestation.observe import KINDS, authorities_for, policies_for, revocations, servers
+    from operators.attestation.policy import judge, plan, questions, scan_questions
     from operators.attestation.workloads import ImageUse
 
-    kinds = AttestationAuthority, ClusterAttestationAuthority, ClusterImagePolicy, GrafeasServer, ImagePolicy
-    reader = await ListedReader.load(api, *kinds, V1Namespace, namespace=namespace)
+    reader = await ListedReader.load(api, *KINDS, namespace=namespace)
     now = datetime.now(UTC)
     judgements = plan([ImageUse(image, "image")], policies_for(namespace, reader))
     if not judgements:
         click.echo(f"{image}: no policy judges it in namespace {namespace}: it may run")
         return True
     authorities = authorities_for(namespace, reader)
-    facts = await look_up(questions(judgements, authorities), authorities, servers(reader), now=now, seconds=10.0)
+    where, revoked = servers(reader), revocations(reader)
+    facts = await look_up(questions(judgements, authorities), authorities, where, now=now, seconds=10.0)
+    scans = await look_up_scans(scan_questions(judgements), where, seconds=10.0)
     for judgement in judgements:
-        verdict = judge([judgement], authorities, facts, now)
+        verdict = judge([judgement], authorities, facts, now, revoked, scans)
         problems = [*verdict.denied, *verdict.warned, *verdict.audited]
         outcome = "has what it needs" if not problems else f"{judgement.policy.mode}: {problems[0].message}"
         click.echo(f"{judgement.policy.shown}: {outcome}")
         for problem in problems:
             if problem.remedy:
                 click.echo(f"  {problem.remedy}")
-    return not judge(judgements, authorities, facts, now).denied
+    return not judge(judgements, authorities, facts, now, revoked, scans).denied
 
 
 def _image(text: str) -> ImageReference:

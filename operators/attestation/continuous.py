@@ -32,11 +32,11 @@ from operators.attestation.api import (
 )
 from operators.attestation.app import app
 from operators.attestation.exceptions import excuse
-from operators.attestation.facts import look_up
+from operators.attestation.facts import look_up, look_up_scans
 from operators.attestation.images import ImageReferenceError, parse_image
 from operators.attestation.observe import authorities_for, exceptions_of_pod, policies_for, revocations, servers
 from operators.attestation.owners import top_owner
-from operators.attestation.policy import Judgement, Problem, judge, plan, questions, revoked_images
+from operators.attestation.policy import Judgement, Problem, judge, plan, questions, revoked_images, scan_questions
 from operators.attestation.reports import report
 from operators.attestation.workloads import ImageUse, images_in
 
@@ -146,9 +146,10 @@ async def _problems(judgements: list[Judgement], ctx: Context, now: datetime) ->
     if not judgements:
         return []
     authorities = authorities_for(ctx.key.namespace, ctx)
-    asked = questions(judgements, authorities)
-    facts = await look_up(asked, authorities, servers(ctx), now=now, seconds=_LOOK_UP_SECONDS) if asked else {}
-    verdict = judge(judgements, authorities, facts, now, revocations(ctx))
+    asked, where = questions(judgements, authorities), servers(ctx)
+    facts = await look_up(asked, authorities, where, now=now, seconds=_LOOK_UP_SECONDS)
+    scans = await look_up_scans(scan_questions(judgements), where, seconds=_LOOK_UP_SECONDS)
+    verdict = judge(judgements, authorities, facts, now, revocations(ctx), scans)
     return [*verdict.denied, *verdict.warned, *verdict.audited]
 
 
@@ -175,7 +176,7 @@ async def _notify(obj: Mapping[str, Any], problems: Iterable[Problem], ctx: Cont
     ]
     await ctx.events.hold(scope, notices)
     if not notices:
-        for reference in await ctx.events.told(about):
+        for reference in await ctx.events.recipients(about):
             await ctx.events.normal(
                 reference,
                 reasons.IMAGE_ATTESTED,

@@ -15,10 +15,10 @@ import base64
 import binascii
 import json
 import ssl
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import aiohttp
 
@@ -26,10 +26,15 @@ from operators.attestation.api import GrafeasServer, GrafeasServerSpec
 from operators.attestation.policy import Authority, AuthorityKey, Evidence, Question
 from operators.attestation.signatures import Rejected, SignedBytes, Verified, verify
 from operators.attestation.signatures.pgp import claimed_issuer, fingerprints_of
+from operators.attestation.vulnerabilities import Scan, ScanQuestion, read_scan
 
-__all__ = ["MAX_OCCURRENCES", "headers_for", "look_up", "signed_bytes", "tls_for"]
+__all__ = ["MAX_OCCURRENCES", "headers_for", "look_up", "look_up_scans", "signed_bytes", "tls_for", "verified"]
+
+Q = TypeVar("Q")
+A = TypeVar("A")
 
 MAX_OCCURRENCES: Final = 1000
+MAX_VULNERABILITIES: Final = 10_000
 _PAGE_SIZE = 200
 _MAX_ANSWER_BYTES = 16 * 1024 * 1024
 _AT_ONCE = 8
@@ -49,28 +54,70 @@ async def look_up(
     seconds: float,
 ) -> dict[Question, Evidence]:
     """Answer all questions within `seconds`; what is not known by then is unavailable."""
+
+    async def one(session: aiohttp.ClientSession, question: Question) -> Evidence:
+        authority = authorities[question.authority]
+        server = servers.get(authority.server)
+        if server is None:
+            return Evidence(unavailable=f"there is no GrafeasServer {authority.server!r}")
+        return await _evidence(session, server, authority, question.digest, now)
+
+    return await _answered(questions, one, lambda why: Evidence(unavailable=why), seconds)
+
+
+async def look_up_scans(
+    questions: Sequence[ScanQuestion], servers: Mapping[str, GrafeasServer], *, seconds: float
+) -> dict[ScanQuestion, Scan]:
+    """Answer all questions about scans within `seconds`; what is not known by then is unavailable."""
+
+    async def one(session: aiohttp.ClientSession, question: ScanQuestion) -> Scan:
+        server = servers.get(question.server)
+        if server is None:
+            return Scan(unavailable=f"there is no GrafeasServer {question.server!r}")
+        return await _scan(session, server, question)
+
+    return await _answered(questions, one, lambda why: Scan(unavailable=why), seconds)
+
+
+async def _answered(
+    questions: Sequence[Q],
+    answer: Callable[[aiohttp.ClientSession, Q], Awaitable[A]],
+    unavailable: Callable[[str], A],
+    seconds: float,
+) -> dict[Q, A]:
+    """Answer questions, a few at a time; an error of a server is the answer `unavailable`."""
+    if not questions:
+        return {}
     limit = asyncio.Semaphore(_AT_ONCE)
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=seconds), trust_env=False) as session:
 
-        async def one(question: Question) -> Evidence:
-            authority = authorities[question.authority]
-            server = servers.get(authority.server)
-            if server is None:
-                return Evidence(unavailable=f"there is no GrafeasServer {authority.server!r}")
+        async def one(question: Q) -> A:
             try:
                 async with limit:
-                    return await _evidence(session, server, authority, question.digest, now)
+                    return await answer(session, question)
             except _UnavailableError as error:
-                return Evidence(unavailable=str(error))
+                return unavailable(str(error))
             except TimeoutError:
-                return Evidence(unavailable=f"{server.spec.url} did not answer within {seconds:g} s")
+                return unavailable(f"it did not answer within {seconds:g} s")
             except (aiohttp.ClientError, OSError, ValueError) as error:
-                return Evidence(
-                    unavailable=f"{server.spec.url}: {' '.join(str(error).split()) or type(error).__name__}"
-                )
+                return unavailable(" ".join(str(error).split()) or type(error).__name__)
 
         found = await asyncio.gather(*(one(question) for question in questions))
     return dict(zip(questions, found, strict=True))
+
+
+async def _scan(session: aiohttp.ClientSession, server: GrafeasServer, question: ScanQuestion) -> Scan:
+    """Return what a scanner says of a digest. Raises _UnavailableError when that is more than can be read."""
+    filter_ = f'digest="{question.digest}" AND (kind="VULNERABILITY" OR kind="DISCOVERY")'
+    found: list[Any] = []
+    token = ""
+    while len(found) < MAX_VULNERABILITIES:
+        page = await _page(session, server, question.parent, filter_, token)
+        found += [one for one in page.get("occurrences") or [] if isinstance(one, Mapping)]
+        token = page.get("nextPageToken") or ""
+        if not token:
+            return read_scan(found, question.digest)
+    raise _UnavailableError(f"{question.parent} has more than {MAX_VULNERABILITIES} vulnerabilities of it")
 
 
 async def _evidence(
@@ -80,7 +127,7 @@ async def _evidence(
     found: list[SignedBytes] = []
     token, seen = "", 0
     while seen < MAX_OCCURRENCES:
-        page = await _page(session, server, authority.note, digest, token)
+        page = await _page(session, server, authority.note, f'digest="{digest}"', token)
         occurrences = page.get("occurrences") or []
         for occurrence in occurrences:
             found += signed_bytes(occurrence, authority.note)
@@ -89,10 +136,10 @@ async def _evidence(
         if not token or not occurrences:
             break
     clock = asyncio.get_running_loop().time
-    return await asyncio.to_thread(_verified, found, authority, digest, now, clock, clock() + _VERIFY_SECONDS)
+    return await asyncio.to_thread(verified, found, authority, digest, now, clock, clock() + _VERIFY_SECONDS)
 
 
-def _verified(
+def verified(
     found: Sequence[SignedBytes],
     authority: Authority,
     digest: str,
@@ -167,11 +214,11 @@ def _decoded(text: Any) -> bytes | None:
 
 
 async def _page(
-    session: aiohttp.ClientSession, server: GrafeasServer, note: str, digest: str, token: str
+    session: aiohttp.ClientSession, server: GrafeasServer, parent: str, filter_: str, token: str
 ) -> Mapping[str, Any]:
-    query = {"filter": f'digest="{digest}"', "pageSize": str(_PAGE_SIZE), **({"pageToken": token} if token else {})}
+    query = {"filter": filter_, "pageSize": str(_PAGE_SIZE), **({"pageToken": token} if token else {})}
     headers = await headers_for(server.spec)
-    url = f"{server.spec.url}/v1/{note}/occurrences"
+    url = f"{server.spec.url}/v1/{parent}/occurrences"
     async with session.get(
         url, params=query, headers=headers, ssl=tls_for(server.spec), allow_redirects=False
     ) as response:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any, Final
 
 from kubernetes.client.models import V1Namespace
 
@@ -23,12 +24,15 @@ from operators.attestation.api import (
     ImagePolicy,
     ImagePolicyException,
     ImageRevocation,
+    VulnerabilityRule,
 )
 from operators.attestation.exceptions import PolicyException
 from operators.attestation.policy import Authority, AuthorityKey, Policy, Revocations
 from operators.attestation.signatures import VerificationKey
+from operators.attestation.vulnerabilities import VulnerabilityPolicy
 
 __all__ = [
+    "KINDS",
     "authorities_for",
     "authority_of",
     "exception_of",
@@ -39,6 +43,18 @@ __all__ = [
     "revocations",
     "servers",
 ]
+
+KINDS: Final[tuple[type[Any], ...]] = (
+    AttestationAuthority,
+    ClusterAttestationAuthority,
+    ClusterImagePolicy,
+    GrafeasServer,
+    ImagePolicy,
+    ImagePolicyException,
+    ImageRevocation,
+    V1Namespace,
+)
+"""The kinds that a decision reads."""
 
 
 def policies_for(namespace: str, reader: ObjectReader) -> list[Policy]:
@@ -126,13 +142,17 @@ def authority_of(obj: AttestationAuthority | ClusterAttestationAuthority) -> Aut
 def policy_of(obj: ImagePolicy | ClusterImagePolicy) -> Policy:
     """Return a policy as a value."""
     require = obj.spec.require
-    if require.threshold is not None:
+    if require is None:
+        references, count = [], 0  # its vulnerability rule alone decides
+    elif require.threshold is not None:
         references, count = require.threshold.authorities, require.threshold.count
     elif require.any_of is not None:
         references, count = require.any_of, 1
     else:
         references = require.all_of or []
         count = max(len(references), 1)
+    if require is None and obj.spec.vulnerability is None:
+        count = 1  # nothing can pass a policy that says nothing
     namespace = obj.metadata.namespace
     return Policy(
         shown=f"{obj.kind} {f'{namespace}/' if namespace else ''}{obj.metadata.name}",
@@ -144,6 +164,22 @@ def policy_of(obj: ImagePolicy | ClusterImagePolicy) -> Policy:
         mode=obj.spec.mode,
         allow_on_backend_error=obj.spec.on_backend_error == "Allow",
         resolves_tags=obj.spec.tags == "Resolve",
+        vulnerability=_vulnerability(obj.spec.vulnerability),
+        builders=frozenset(obj.spec.provenance.builder_ids if obj.spec.provenance is not None else ()),
+    )
+
+
+def _vulnerability(rule: VulnerabilityRule | None) -> VulnerabilityPolicy | None:
+    if rule is None:
+        return None
+    return VulnerabilityPolicy(
+        server=rule.server,
+        parent=rule.parent,
+        maximum=rule.maximum_severity,
+        maximum_without_fix=rule.maximum_fix_unavailable_severity or rule.maximum_severity,
+        allowed=tuple((one.id, one.expires) for one in rule.allow_cves),
+        require_scan=rule.require_scan,
+        max_scan_age=rule.max_scan_age,
     )
 
 

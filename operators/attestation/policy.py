@@ -20,6 +20,7 @@ from operators.attestation import reasons
 from operators.attestation.images import ImageReference, ImageReferenceError, parse_image, parse_pattern
 from operators.attestation.signatures.keys import VerificationKey
 from operators.attestation.signatures.results import Verified
+from operators.attestation.vulnerabilities import Scan, ScanQuestion, VulnerabilityPolicy, scan_problem
 from operators.attestation.workloads import ImageUse
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "plan",
     "questions",
     "revoked_images",
+    "scan_questions",
 ]
 
 Mode = Literal["Enforce", "Warn", "Audit"]
@@ -74,6 +76,8 @@ class Policy:
     mode: Mode = "Enforce"
     allow_on_backend_error: bool = False
     resolves_tags: bool = False
+    vulnerability: VulnerabilityPolicy | None = None
+    builders: frozenset[str] = frozenset()
 
 
 _REVOCATION = Policy(shown="ImageRevocation", scope="cluster", images=(), authorities=(), count=0)
@@ -214,6 +218,18 @@ def questions(judgements: Iterable[Judgement], authorities: Mapping[AuthorityKey
     )
 
 
+def scan_questions(judgements: Iterable[Judgement]) -> list[ScanQuestion]:
+    """Return which scans must be known for the verdict, each once."""
+    return list(
+        dict.fromkeys(
+            ScanQuestion(rule.server, rule.parent, judgement.image.digest)
+            for judgement in judgements
+            if judgement.fault is None and judgement.image is not None and judgement.image.digest is not None
+            if (rule := judgement.policy.vulnerability) is not None
+        )
+    )
+
+
 def revoked_images(uses: Iterable[ImageUse], revocations: Revocations) -> list[Problem]:
     """Return a problem for each image whose digest is revoked, whatever policies there are."""
     found: list[Problem] = []
@@ -237,15 +253,32 @@ def judge(
     facts: Mapping[Question, Evidence],
     now: datetime,
     revocations: Revocations = Revocations(),
+    scans: Mapping[ScanQuestion, Scan] | None = None,
 ) -> Verdict:
     """Return the verdict on all images."""
-    found = (_problem(judgement, authorities, facts, now, revocations) for judgement in judgements)
+    judgements = list(judgements)
+    found = [_problem(judgement, authorities, facts, now, revocations) for judgement in judgements]
+    found += [_vulnerable(judgement, scans or {}, now) for judgement in judgements]
     problems = [problem for problem in found if problem is not None]
     return Verdict(
         denied=tuple(problem for problem in problems if problem.policy.mode == "Enforce"),
         warned=tuple(problem for problem in problems if problem.policy.mode == "Warn"),
         audited=tuple(problem for problem in problems if problem.policy.mode == "Audit"),
     )
+
+
+def _vulnerable(judgement: Judgement, scans: Mapping[ScanQuestion, Scan], now: datetime) -> Problem | None:
+    """Return the problem of an image with its vulnerabilities; one without a digest has another problem already."""
+    policy, image = judgement.policy, judgement.image
+    rule = policy.vulnerability
+    if rule is None or judgement.fault is not None or image is None or image.digest is None:
+        return None
+    scan = scans.get(ScanQuestion(rule.server, rule.parent, image.digest), Scan(unavailable="it was not looked up"))
+    why = scan_problem(rule, scan, now)
+    if why is None or (scan.unavailable is not None and policy.allow_on_backend_error):
+        return None
+    word = reasons.VULNERABILITY_FOUND if scan.unavailable is None else reasons.BACKEND_UNAVAILABLE
+    return Problem(judgement.use, policy, why, reason=word)
 
 
 def _problem(
@@ -270,12 +303,12 @@ def _problem(
         accepted = frozenset(
             found.fingerprint
             for found in evidence.verified
-            if _why_not(found, authority, image, now, revocations) is None
+            if _why_not(found, authority, image, now, revocations, policy.builders) is None
         )
         if accepted:
             prints.append(accepted)
             continue
-        why = _why(evidence, authority, image, now, revocations)
+        why = _why(evidence, authority, image, now, revocations, policy.builders)
         missing.append(_Reason(why.word, f"{authority.shown} has not attested it: {why.text}"))
         remedy = remedy or _remedy(authority, image)
     if _distinct(prints) >= policy.count:
@@ -303,19 +336,29 @@ class _Reason:
 
 
 def _why(
-    evidence: Evidence, authority: Authority, image: ImageReference, now: datetime, revocations: Revocations
+    evidence: Evidence,
+    authority: Authority,
+    image: ImageReference,
+    now: datetime,
+    revocations: Revocations,
+    builders: frozenset[str],
 ) -> _Reason:
     if evidence.unavailable is not None:
         return _Reason(reasons.BACKEND_UNAVAILABLE, f"the metadata server did not answer: {evidence.unavailable}")
     for found in sorted(evidence.verified, key=lambda one: one.statement.name is None):  # a name says more than none
-        reason = _why_not(found, authority, image, now, revocations)
+        reason = _why_not(found, authority, image, now, revocations, builders)
         if reason is not None:
             return reason
     return _Reason(reasons.IMAGE_NOT_ATTESTED, evidence.rejection or f"{authority.note} has no occurrence for it")
 
 
 def _why_not(
-    found: Verified, authority: Authority, image: ImageReference, now: datetime, revocations: Revocations
+    found: Verified,
+    authority: Authority,
+    image: ImageReference,
+    now: datetime,
+    revocations: Revocations,
+    builders: frozenset[str],
 ) -> _Reason | None:
     """Return why a verified statement does not count for this image; None when it does."""
     statement = found.statement
@@ -323,6 +366,9 @@ def _why_not(
         return _Reason(reasons.ATTESTATION_REVOKED, f"the key {found.fingerprint} is revoked: {why}")
     if statement.digest != image.digest:
         return _Reason(reasons.IMAGE_NOT_ATTESTED, f"it names {statement.digest}")
+    if builders and statement.builder not in builders:
+        built = statement.builder or "a builder that it does not name"
+        return _Reason(reasons.IMAGE_NOT_ATTESTED, f"it was built by {built}, which the policy does not accept")
     if authority.identity != "Digest" and statement.name != image.name:
         signed = statement.name or "a digest alone"
         return _Reason(reasons.IMAGE_NOT_ATTESTED, f"it was signed as {signed}, not as {image.name}")

@@ -22,6 +22,7 @@ __all__ = [
     "KEY_UNREADABLE",
     "POLICY_READY",
     "SERVER_READY",
+    "VULNERABILITY_FOUND",
 ]
 
 AUTHORITY_READY: Final = "AuthorityReady"
@@ -54,3 +55,5 @@ CHANGES_NOT_READ: Final = "ChangesNotRead"
 """The changes of a server cannot be read: what has changed there shows at the next hourly look only."""
 IMAGE_ATTESTED: Final = "ImageAttested"
 """Event: the images of a running Pod have what policies require again."""
+VULNERABILITY_FOUND: Final = "VulnerabilityFound"
+"""Event: an image has a vulnerability that a policy does not accept, or was not scanned."""

@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+from bench.attesting import attest
 from bench.caching import cache
 from bench.certifying import certify
 from bench.reconciling import latency, reconcile
@@ -17,7 +18,14 @@ from bench.report import BENCHMARKS, Row, publish, save
 from bench.requesting import server
 
 _ROOT = Path(__file__).resolve().parents[2]
-_MEASURES = {"reconcile": reconcile, "latency": latency, "cache": cache, "server": server, "pki": certify}
+_MEASURES = {
+    "reconcile": reconcile,
+    "latency": latency,
+    "cache": cache,
+    "server": server,
+    "pki": certify,
+    "attestation": attest,
+}
 
 
 def _conditions() -> str:

@@ -19,12 +19,12 @@ from datetime import timedelta
 from operatorkit.clock import format_time
 from operatorkit.cluster import Change
 from operatorkit.cluster.api import JSONObject
-from operatorkit.conditions import set_json_condition
 from operatorkit.controlplane.controllers.context import ControllerContext
 from operatorkit.controlplane.controllers.work_queue import WorkQueue
 from operatorkit.errors import ClusterError, NotFound
 from operatorkit.kinds import NAMESPACES, PODS
 from operatorkit.names import ApiResource
+from operatorkit.transitions import set_json_condition
 
 __all__ = ["NAMESPACES", "NamespaceController", "conditions"]
 

@@ -233,8 +233,7 @@ class Service:
             raise ApiError("INVALID_ARGUMENT", "projects are listed without a filter: remove it")
         listing = Listing("projects", "")
         after = read_token(self._database.page_key, listing, paging.token)
-        async with self._database.read() as connection:
-            rows, last = await store.page(connection, projects, after=after, size=_size(paging))
+        rows, last = await store.page(self._database, projects, after=after, size=_size(paging))
         return self._listed("projects", [{"name": row.name} for row in rows], listing, last)
 
     async def delete_project(self, caller: Caller, name: str) -> None:
@@ -315,8 +314,7 @@ class Service:
         conditions = _conditions(collection, paging.filter)
         listing = Listing(listing.operation, listing.scope, paging.filter)
         after = read_token(self._database.page_key, listing, paging.token)
-        async with self._database.read() as connection:
-            rows, last = await store.page(connection, table, scope, *conditions, after=after, size=_size(paging))
+        rows, last = await store.page(self._database, table, scope, *conditions, after=after, size=_size(paging))
         return self._listed(collection, [store.shown(version, collection, row) for row in rows], listing, last)
 
     def _listed(self, name: str, items: list[JSONObject], listing: Listing, last: int | None) -> JSONObject:

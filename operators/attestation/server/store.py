@@ -16,6 +16,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from operators.attestation.images import ImageReferenceError, parse_resource_uri
+from operators.attestation.server.database import Database
 from operators.attestation.server.errors import ApiError
 from operators.attestation.server.names import Collection
 from operators.attestation.server.schema import OUTPUT_ONLY, checked
@@ -170,7 +171,7 @@ async def remove(connection: AsyncConnection, collection: Collection, name: str)
 
 
 async def page(
-    connection: AsyncConnection,
+    database: Database,
     table: Table,
     *conditions: ColumnElement[bool],
     after: int,
@@ -178,7 +179,7 @@ async def page(
 ) -> tuple[list[Row[Any]], int | None]:
     """Return up to `size` rows after an id, in the order of creation, and the last id if there are more."""
     query = select(table).where(table.c.id > after, *conditions).order_by(table.c.id).limit(size + 1)
-    rows = list((await connection.execute(query)).all())
+    rows = await database.fetch(query)
     return rows[:size], (rows[size - 1].id if len(rows) > size else None)
 
 

@@ -38,13 +38,15 @@ class StatementError(ValueError):
 class Statement:
     """A digest, and the name under which it was signed: `registry/repository`, None where only the digest was.
 
-    `reference` is the whole of what was signed, in normal form, with the tag if it has one.
+    `reference` is the whole of what was signed, in normal form, with the tag if it has one. `builder` is the builder in
+    SLSA provenance.
     """
 
     digest: str
     name: str | None
     form: Form
     reference: str | None = None
+    builder: str | None = None
 
 
 def read_statement(payload: bytes, *, only: Form | None = None) -> Statement:

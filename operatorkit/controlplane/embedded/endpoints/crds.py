@@ -17,13 +17,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from operatorkit.clock import Clock, format_time
-from operatorkit.conditions import set_json_condition
 from operatorkit.controlplane.embedded.endpoints.deleting import Deleter
 from operatorkit.controlplane.embedded.registry.custom import CustomStrategy
 from operatorkit.controlplane.embedded.registry.table import Registry, Served, Subresource, envelope, version_order
 from operatorkit.controlplane.embedded.request.options import DeleteOptions
 from operatorkit.controlplane.embedded.storage.store import Change, Record, Storage
 from operatorkit.names import GroupVersionKind
+from operatorkit.transitions import set_json_condition
 
 __all__ = ["CLEANUP_FINALIZER", "CRDS", "CrdController"]
 

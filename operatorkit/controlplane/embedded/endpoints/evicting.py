@@ -22,7 +22,6 @@ from functools import partial
 from typing import Any
 
 from operatorkit.clock import format_time
-from operatorkit.conditions import set_json_condition
 from operatorkit.controlplane.embedded.endpoints.core import Core
 from operatorkit.controlplane.embedded.endpoints.reading import read_one
 from operatorkit.controlplane.embedded.endpoints.writing import Target, WriteContext
@@ -31,6 +30,7 @@ from operatorkit.controlplane.embedded.registry.selectors import selects
 from operatorkit.controlplane.embedded.registry.table import Served
 from operatorkit.controlplane.embedded.request.options import DeleteOptions, WriteOptions
 from operatorkit.names import GroupVersionKind
+from operatorkit.transitions import set_json_condition
 
 __all__ = ["Evictions"]
 

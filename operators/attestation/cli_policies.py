@@ -1,0 +1,73 @@
+"""`operatorkit attest policy test` and `import`.
+
+What belongs here: options, and what is printed. What does not: evaluating (`offline`) and translating (`importing`).
+"""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+__all__ = ["import_", "policy"]
+
+_FILE = click.Path(path_type=Path, exists=True)
+
+
+@click.group("policy")
+def policy() -> None:
+    """Evaluate policies without a cluster."""
+
+
+@policy.command("test")
+@click.option("--file", "-f", "files", multiple=True, required=True, type=_FILE, help="Manifests, or their directory.")
+@click.option("--policies", "-p", multiple=True, type=_FILE, help="Policies and authorities; those among -f count too.")
+@click.option("--occurrences", multiple=True, type=_FILE, help="Occurrences in JSON, as sign prints them.")
+@click.option("--namespace", "-n", default="default", show_default=True, help="Namespace of objects that have none.")
+def test(files: tuple[Path, ...], policies: tuple[Path, ...], occurrences: tuple[Path, ...], namespace: str) -> None:
+    """Say what admission would say of manifests.
+
+    Exit code 1 when one would be denied.
+    """
+    from operators.attestation.offline import documents, evaluate, read_occurrences
+
+    findings = evaluate(
+        list(documents(files)),
+        list(documents(policies)),
+        read_occurrences(occurrences),
+        namespace=namespace,
+        now=datetime.now(UTC),
+    )
+    for finding in findings:
+        if not finding.covered and not finding.denied:
+            click.echo(f"{finding.where}: no policy applies: it is admitted")
+            continue
+        click.echo(f"{finding.where}: {'denied' if finding.denied else 'admitted'}")
+        for problem in finding.denied:
+            click.echo(f"  {problem}")
+        for problem in finding.warned:
+            click.echo(f"  {problem.policy.mode}: {problem}")
+    denied = sum(bool(finding.denied) for finding in findings)
+    click.echo(f"{len(findings)} with images, {denied} denied")
+    if denied:
+        sys.exit(1)
+
+
+@click.command("import")
+@click.argument("files", nargs=-1, required=True, type=_FILE)
+def import_(files: tuple[Path, ...]) -> None:
+    """Translate resources of Kritis, and policies and attestors of Binary Authorization, and print them.
+
+    What cannot be translated is a remark on standard error, and is left stricter, never looser.
+    """
+    import yaml
+
+    from operators.attestation.importing import import_objects
+    from operators.attestation.offline import documents
+
+    found = import_objects(content for _, content in documents(files))
+    for remark in found.remarks:
+        click.echo(f"remark: {remark}", err=True)
+    click.echo(yaml.safe_dump_all(found.objects, sort_keys=False).rstrip())
