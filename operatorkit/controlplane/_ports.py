@@ -1,4 +1,4 @@
-"""Ports that stay ours between choosing them and the server's own bind.
+"""Ports that stay reserved between choosing them and the server's own bind.
 
 What belongs here: reserving a port of the loopback interface. What does not: listening.
 """
@@ -18,8 +18,8 @@ class ReservedPort:
     """A TCP port of 127.0.0.1 that no other program can take while this is open.
 
     The socket is bound and never listens; a server that asks for SO_REUSEPORT (kube-apiserver's
-    `--permit-port-sharing`) binds beside it and gets every connection. Ours asks for sharing only after its bind, so
-    that a port in use is refused rather than shared.
+    `--permit-port-sharing`) binds beside it and gets every connection. This one asks for sharing only
+    after its bind, so that a port in use is rejected rather than shared.
 
     Raises InputError when `port` is in use; 0 lets the operating system choose.
     """

@@ -193,3 +193,41 @@ async def test_nobody_can_give_what_he_has_not(http, stranger):
         return "is attempting to grant RBAC permissions not currently held" in answer.json["message"]
 
     await eventually(refused)
+
+
+async def test_an_aggregated_role_shows_the_rules_of_the_roles_that_it_selects(http, namespace):
+    roles, label = f"/apis/{RBAC}/clusterroles", {f"{namespace}.example.com/part": "true"}
+    rule = {"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}
+    other = {"apiGroups": [""], "resources": ["secrets"], "verbs": ["list"]}
+    names = [f"{namespace}-{part}" for part in ("whole", "b", "a")]
+
+    async def rules():
+        return (await http.get(f"{roles}/{names[0]}")).json.get("rules")
+
+    async def aggregates_two():
+        return await rules() == [other, rule]
+
+    async def aggregates_one():
+        return await rules() == [rule]
+
+    whole = {
+        "metadata": {"name": names[0]},
+        "aggregationRule": {"clusterRoleSelectors": [{"matchLabels": label}]},
+    }
+    try:
+        assert (await http.post(roles, whole)).status == 201
+        for name, its in ((names[1], [rule, other]), (names[2], [other])):
+            part = {"metadata": {"name": name, "labels": label}, "rules": its}
+            assert (await http.post(roles, part)).status == 201
+        await eventually(aggregates_two)
+        body = {"rules": [rule]}
+        for name in names[1:]:
+            patched = await http.patch(f"{roles}/{name}", body, "merge")
+            assert patched.status == 200
+        await eventually(aggregates_one)
+        found = (await http.get(f"{roles}/{names[0]}")).json
+        managers = {it["manager"]: it["operation"] for it in found["metadata"]["managedFields"]}
+        assert managers["clusterrole-aggregation-controller"] == "Apply"
+    finally:
+        for name in names:
+            await http.delete(f"{roles}/{name}")

@@ -14,6 +14,7 @@ from typing import Protocol, Self
 from operatorkit.clock import SYSTEM_CLOCK, Clock
 from operatorkit.cluster.api import ClusterAPI
 from operatorkit.controlplane._selection import enabled
+from operatorkit.controlplane.controllers.clusterrole_aggregation import ClusterRoleAggregationController
 from operatorkit.controlplane.controllers.context import Controller, ControllerContext
 from operatorkit.controlplane.controllers.deployment import DeploymentController
 from operatorkit.controlplane.controllers.disruption import DisruptionController
@@ -34,6 +35,7 @@ _TABLE: Sequence[type[Controller]] = (
     DeploymentController,
     ReplicaSetController,
     DisruptionController,
+    ClusterRoleAggregationController,
     PVCProtectionController,
 )
 CONTROLLERS = tuple(controller.name for controller in _TABLE)

@@ -6,6 +6,7 @@ does not: roles of Kubernetes' own components, none of which runs here, and deci
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from operatorkit.cluster.api import JSONObject
@@ -157,6 +158,15 @@ def _object(kind: str, metadata: JSONObject, **rest: Any) -> JSONObject:
     return {"apiVersion": f"{_GROUP}/v1", "kind": kind, "metadata": metadata, **rest}
 
 
+def _sum_of(name: str, roles: Sequence[JSONObject]) -> list[JSONObject]:
+    """Return the rules that the controller of aggregation would write, which saves its writes at each start."""
+    label, rules = f"{_GROUP}/aggregate-to-{name}", list[JSONObject]()
+    for role in sorted(roles, key=lambda it: str(it["metadata"]["name"])):
+        if label in role["metadata"]["labels"]:
+            rules += [it for it in role["rules"] or () if it not in rules]
+    return rules
+
+
 def default_objects() -> list[JSONObject]:
     """Return the ClusterRoles and ClusterRoleBindings of a new cluster, ready to be created."""
     roles = [
@@ -171,6 +181,8 @@ def default_objects() -> list[JSONObject]:
         )
         for name, parts in _AGGREGATES.items()
     ]
+    for aggregate in reversed(aggregates):  # view is part of edit, and edit of admin
+        aggregate["rules"] = _sum_of(aggregate["metadata"]["name"], [*roles, *aggregates])
     bindings = [
         _object(
             "ClusterRoleBinding",

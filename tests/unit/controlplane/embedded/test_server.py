@@ -296,7 +296,7 @@ async def test_stopping_ends_watches_and_frees_the_port(clock: Any) -> None:
     await server.start()
     async with aiohttp.ClientSession(server.url, connector=aiohttp.TCPConnector(ssl=_trust(server))) as session:
         session.headers["Authorization"] = f"Bearer {server.token}"
-        async with session.get("/api/v1/configmaps", params={"watch": "1"}) as answer:
+        async with session.get("/api/v1/namespaces/default/configmaps", params={"watch": "1"}) as answer:
             await server.stop()
             await server.stop()
             assert await answer.content.read() == b""
