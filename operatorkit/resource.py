@@ -305,7 +305,7 @@ class Resource(Model, Generic[SpecT, StatusT]):
             result = cls.model_validate({key: obj[key] for key in obj if key not in {"apiVersion", "kind"}})
         except ValidationError as error:
             raise InvalidObject(
-                f"{cls.kind} {_name_of(obj)} cannot be read: {official.first_fault(error)}",
+                f"{cls.kind} {_name_of(obj)} cannot be read: {official.first_error(error)}",
                 causes=official.causes(error),
             ) from error
         if definition.external:

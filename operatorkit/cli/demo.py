@@ -59,7 +59,7 @@ async def _demo(*, keep: bool, started: float) -> None:
         else:
             click.echo()
             click.echo(
-                "To explore further, run `make demo KEEP=1`: the control plane keeps running, with its kubeconfig."
+                "To explore further, run `make demo KEEP=1`: it keeps the control plane up and prints its kubeconfig."
             )
 
 

@@ -89,9 +89,9 @@ def _supervise(arguments: list[str], watched: _Sources, signals: _Signals, kubec
             changed = watched.changed()
             if not changed:
                 continue
-            fault = _syntax_fault(changed)
-            if fault is not None:
-                click.echo(f"{fault}; {'the operator runs on as it was' if process else 'waiting for a correction'}")
+            problem = _syntax_error(changed)
+            if problem is not None:
+                click.echo(f"{problem}; {'the operator runs on as it was' if process else 'waiting for a correction'}")
                 continue
             click.echo(f"{', '.join(map(_change, changed))}: starting again")
             _stop(process, within=_RELOAD_GRACE_SECONDS, unless=signals.stopping)
@@ -206,7 +206,7 @@ def _change(path: Path) -> str:
     return f"{shown(path)} {'changed' if path.exists() else 'is gone'}"
 
 
-def _syntax_fault(files: list[Path]) -> str | None:
+def _syntax_error(files: list[Path]) -> str | None:
     for path in files:
         try:
             compile(path.read_bytes(), str(path), "exec")

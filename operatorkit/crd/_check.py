@@ -20,7 +20,7 @@ from operatorkit.crd.field_errors import FieldError, forbidden, invalid, require
 __all__ = ["SchemaError", "check"]
 
 SchemaError = FieldError
-"""A fault of a schema; `path` is where it stands in the CRD."""
+"""An error of a schema; `path` is where it stands in the CRD."""
 
 Schema = Mapping[str, Any]
 
@@ -227,9 +227,9 @@ def _values(schema: Schema, path: str, *, skip_any_of: bool, skip_all_of: bool) 
     if "not" in schema:
         yield from _nested(schema["not"], f"{path}.not")
     pattern = schema.get("pattern") or ""
-    fault = pattern_error(pattern) if pattern else None
-    if fault is not None:
-        yield invalid(f"{path}.pattern", pattern, f"must be a valid regular expression, but isn't: {fault}")
+    problem = pattern_error(pattern) if pattern else None
+    if problem is not None:
+        yield invalid(f"{path}.pattern", pattern, f"must be a valid regular expression, but isn't: {problem}")
 
 
 def _nested(schema: Schema, path: str, *, skip_any_of: bool = False) -> Iterator[FieldError]:

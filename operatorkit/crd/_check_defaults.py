@@ -51,10 +51,10 @@ def _one(schema: Mapping[str, Any], path: str, *, embedded: bool, metadata: bool
         _prune.prune(pruned, node, root=embedded)
         if pruned != value:
             errors.append(invalid(path, value, "must not have unknown fields"))
-    faults = embedded_errors(dataclasses.replace(node, embedded=embedded), value, path)
-    if not faults:
-        faults = [
+    found = embedded_errors(dataclasses.replace(node, embedded=embedded), value, path)
+    if not found:
+        found = [
             FieldError(path if error.path == NO_PATH else f"{path}.{error.path}", error.reason, error.message)
             for _, error in validate(parse(schema, of_default=True), value).errors
         ]
-    return errors + faults
+    return errors + found

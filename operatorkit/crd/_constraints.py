@@ -148,10 +148,10 @@ def _pattern(schema: Schema, mark: Any, place: Place) -> None:
     if pattern is None or isinstance(mark, FieldInfo):
         return
     text = pattern if isinstance(pattern, str) else pattern.pattern
-    fault = pattern_error(text)
-    if fault is not None:
+    problem = pattern_error(text)
+    if problem is not None:
         raise place.error(
-            f"the pattern {text!r} is not one that the API server can use ({fault})",
+            f"the pattern {text!r} is not one that the API server can use ({problem})",
             "write it in RE2, which has no look-around and no back-references",
         )
     schema["pattern"] = text

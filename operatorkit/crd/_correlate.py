@@ -2,7 +2,7 @@
 
 The API server does not report errors that were there before (ratcheting): an invalid value that an
 update leaves as it was passes. What belongs here: pairing new and old values along the schema, and
-comparing them as it does. What does not: deciding what is a fault (`operatorkit.crd._validate`).
+comparing them as it does. What does not: deciding what is an error (`operatorkit.crd._validate`).
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ _INT32, _INT64, _FLOAT32_MAX = 2**31, 2**63, 3.4028234663852886e38
 
 
 def validate(node: Node, value: Any, path: str = "", *, pair: Pair | None = None) -> Result:
-    """Check a value; with `pair`, faults of parts that equal their old ones are forgiven."""
+    """Check a value; with `pair`, errors of parts that equal their old ones are forgiven."""
     result = Result()
     if value is None:
         result.merge(_type(node, value, path))
@@ -67,7 +67,7 @@ def _field(path: str) -> str:
     return path.removeprefix(".") or NO_PATH
 
 
-def _fault(result: Result, path: str, value: Any, rest: str) -> None:
+def _add_error(result: Result, path: str, value: Any, rest: str) -> None:
     """Add the error that most keywords have: the value, and a sentence about the path."""
     text = f"{path} in body {rest}"
     result.add(text, invalid(_field(path), value, text))
@@ -140,9 +140,9 @@ def _string(node: Node, value: str, path: str, result: Result) -> None:
         message = f"Too long: may not be more than {node.max_length} {unit}"
         result.add(text, FieldError(_field(path), "FieldValueTooLong", message))
     elif node.min_length is not None and length < node.min_length:
-        _fault(result, path, value, f"should be at least {node.min_length} chars long")
+        _add_error(result, path, value, f"should be at least {node.min_length} chars long")
     elif node.pattern and not search(node.pattern, value):
-        _fault(result, path, value, f"should match '{node.pattern}'")
+        _add_error(result, path, value, f"should match '{node.pattern}'")
 
 
 def _format(node: Node, value: str, path: str, result: Result) -> None:
@@ -182,13 +182,13 @@ def _number(node: Node, value: float, path: str) -> Result:
         found, bound = _operands(node, value, node.minimum)
         if found < bound or (node.exclusive_minimum and found == bound):
             words = "greater than" if node.exclusive_minimum else "greater than or equal to"
-            _fault(result, path, found, f"should be {words} {number(bound)}")
+            _add_error(result, path, found, f"should be {words} {number(bound)}")
     if node.maximum is not None:
         _check_range(node, node.maximum, "Maximum boundary", path, result)
         found, bound = _operands(node, value, node.maximum)
         if found > bound or (node.exclusive_maximum and found == bound):
             words = "less than" if node.exclusive_maximum else "less than or equal to"
-            _fault(result, path, found, f"should be {words} {number(bound)}")
+            _add_error(result, path, found, f"should be {words} {number(bound)}")
     result.matches += 1
     return result
 
@@ -210,7 +210,7 @@ def _multiple(value: float, factor: float, path: str, result: Result) -> None:
     else:
         divides = is_integral(1 / factor * value if factor < 1 else value / factor)
     if not divides:
-        _fault(result, path, value, f"should be a multiple of {number(factor)}")
+        _add_error(result, path, value, f"should be a multiple of {number(factor)}")
 
 
 def _list(node: Node, value: list[Any], path: str, pair: Pair | None) -> Result:
@@ -221,12 +221,12 @@ def _list(node: Node, value: list[Any], path: str, pair: Pair | None) -> Result:
             result.merge(validate(node.items, item, f"{path}[{index}]", pair=child))
     size = len(value)
     if node.min_items is not None and size < node.min_items:
-        _fault(result, path, size, f"should have at least {node.min_items} items")
+        _add_error(result, path, size, f"should have at least {node.min_items} items")
     if node.max_items is not None and size > node.max_items:
         text = f"{path} in body should have at most {node.max_items} items"
         result.add(text, _too_many(path, size, node.max_items))
     if node.unique_items and any(same(one, other) for at, one in enumerate(value) for other in value[:at]):
-        _fault(result, path, "", "shouldn't contain duplicates")
+        _add_error(result, path, "", "shouldn't contain duplicates")
     result.matches += 1
     return result
 
@@ -240,7 +240,7 @@ def _object(node: Node, value: dict[str, Any], path: str, pair: Pair | None) -> 
     result = Result()
     size = len(value)
     if node.min_properties is not None and size < node.min_properties:
-        _fault(result, path, size, f"should have at least {node.min_properties} properties")
+        _add_error(result, path, size, f"should have at least {node.min_properties} properties")
     if node.max_properties is not None and size > node.max_properties:
         text = f"{path} in body should have at most {node.max_properties} properties"
         result.add(text, _too_many(path, size, node.max_properties))

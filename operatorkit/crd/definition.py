@@ -212,8 +212,8 @@ class Definition:
     def _check_schema(self, schema: dict[str, Any]) -> None:
         errors = Structural(schema).check("")
         if errors:
-            faults = "; ".join(f"{error.path.removeprefix('.')}: {error.message}" for error in errors)
-            self._reject(f"the API server would reject its schema: {faults}", "change the fields that are named")
+            text = "; ".join(f"{error.path.removeprefix('.')}: {error.message}" for error in errors)
+            self._reject(f"the API server would reject its schema: {text}", "change the fields that are named")
         for where, path, found in unknown_paths(schema):
             self._reject(
                 f"a rule on {where or 'the whole object'} names {path}, and {found}",

@@ -152,10 +152,10 @@ def _check_patterns(parts: Iterable[Any], where: str) -> None:
     for part in parts:
         pattern = getattr(part, "pattern", None)
         text = pattern if isinstance(pattern, str) else getattr(pattern, "pattern", None)
-        fault = pattern_error(text) if isinstance(text, str) else None
-        if fault is not None:
+        problem = pattern_error(text) if isinstance(text, str) else None
+        if problem is not None:
             raise DefinitionError(
-                f"{where}: the pattern {text!r} is not one that the API server can use ({fault}): "
+                f"{where}: the pattern {text!r} is not one that the API server can use ({problem}): "
                 "write it in RE2, which has no look-around and no back-references"
             )
         metadata = part.metadata if isinstance(part, FieldInfo) else getattr(part, "__metadata__", ())
@@ -202,10 +202,10 @@ def _not_finite(value: Any, path: str) -> Iterator[tuple[str, float]]:
 
 def _explained(text: str) -> str:
     """Say in words what pydantic reports of a failed serialization."""
-    faults = [
+    errors = [
         f"{field}: expected {expected}, found {found}"
         for expected, field, found in re.findall(
             r"Expected `([^`]+)`.*?\[field_name='(\w+)', input_value=(.*?), input_type=\w+\]", text
         )
     ]
-    return "; ".join(faults) or text.rpartition("Error: ")[2]
+    return "; ".join(errors) or text.rpartition("Error: ")[2]

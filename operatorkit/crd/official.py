@@ -20,7 +20,7 @@ from operatorkit.crd import field_errors
 from operatorkit.crd.unknown import unsent
 from operatorkit.errors import Cause, InvalidObject
 
-__all__ = ["causes", "first_fault", "is_official", "occurs_in", "plain", "read", "reader_of"]
+__all__ = ["causes", "first_error", "is_official", "occurs_in", "plain", "read", "reader_of"]
 
 _MOST_CAUSES = 20
 _LONGEST_VALUE = 80
@@ -78,29 +78,29 @@ def read(model: type[_M], obj: Mapping[str, Any]) -> _M:
     try:
         return _read(model, obj, ())
     except _ConversionError as error:
-        raise InvalidObject(f"{model.__name__} cannot be read: {_fault(error.path, error)}") from error
+        raise InvalidObject(f"{model.__name__} cannot be read: {_conversion_error(error.path, error)}") from error
 
 
-def first_fault(error: ValidationError) -> str:
-    """Say where in an object the first fault is, what is wrong, and what was found."""
-    fault = error.errors(include_url=False)[0]
-    cause = fault.get("ctx", {}).get("error")
+def first_error(error: ValidationError) -> str:
+    """Say where in an object the first error is, what is wrong, and what was found."""
+    detail = error.errors(include_url=False)[0]
+    cause = detail.get("ctx", {}).get("error")
     if isinstance(cause, _ConversionError):
-        return _fault((*fault["loc"], *cause.path), cause)
-    return _fault(fault["loc"], _ConversionError((), fault["msg"], fault["input"]))
+        return _conversion_error((*detail["loc"], *cause.path), cause)
+    return _conversion_error(detail["loc"], _ConversionError((), detail["msg"], detail["input"]))
 
 
 def causes(error: ValidationError) -> tuple[Cause, ...]:
     """Return the field errors of an object, worded as an API server words its own; of very many, the first."""
     found: list[field_errors.FieldError] = []
-    for fault in error.errors(include_url=False)[:_MOST_CAUSES]:
-        inner = fault.get("ctx", {}).get("error")
+    for detail in error.errors(include_url=False)[:_MOST_CAUSES]:
+        inner = detail.get("ctx", {}).get("error")
         if isinstance(inner, _ConversionError):
-            found.append(field_errors.invalid(_field((*fault["loc"], *inner.path)), _short(inner.found), inner.reason))
-        elif fault["type"] == "missing":
-            found.append(field_errors.required(_field(fault["loc"])))
+            found.append(field_errors.invalid(_field((*detail["loc"], *inner.path)), _short(inner.found), inner.reason))
+        elif detail["type"] == "missing":
+            found.append(field_errors.required(_field(detail["loc"])))
         else:
-            found.append(field_errors.invalid(_field(fault["loc"]), _short(fault["input"]), fault["msg"]))
+            found.append(field_errors.invalid(_field(detail["loc"]), _short(detail["input"]), detail["msg"]))
     return tuple(each.cause for each in found)
 
 
@@ -118,7 +118,7 @@ def _field(path: tuple[str | int, ...]) -> str:
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).removeprefix(".")
 
 
-def _fault(path: tuple[str | int, ...], error: _ConversionError) -> str:
+def _conversion_error(path: tuple[str | int, ...], error: _ConversionError) -> str:
     found = repr(error.found)
     where = ".".join(map(str, path)) or "the object"
     return f"{where}: {error.reason}, found {found if len(found) <= 80 else found[:77] + '...'}"
@@ -137,8 +137,8 @@ def _read(model: type[_M], obj: Any, path: tuple[str | int, ...]) -> _M:
     try:
         result = model.model_validate(known)
     except ValidationError as error:
-        fault = error.errors(include_url=False)[0]
-        raise _ConversionError((*path, *fault["loc"]), fault["msg"], fault["input"]) from error
+        detail = error.errors(include_url=False)[0]
+        raise _ConversionError((*path, *detail["loc"]), detail["msg"], detail["input"]) from error
     if unknown:
         # the slot in which pydantic itself keeps what extra="allow" lets through
         object.__setattr__(result, "__pydantic_extra__", unknown)

@@ -68,7 +68,7 @@ class Structural:
     def validate(self, obj: Any, old: Any = None, *, prefix: str = "") -> list[FieldError]:
         """Return what is wrong with an object; rules in CEL are not evaluated.
 
-        With `old`, the stored object, faults in parts that did not change are forgiven. `prefix` is
+        With `old`, the stored object, errors in parts that did not change are forgiven. `prefix` is
         the path at which the object stands, where it is only a part (the status).
         """
         pair = None if old is None else Pair(obj, old, self._node)

@@ -98,5 +98,5 @@ class Webhook:
         resource = self.resource
         return f"/{self.verb}/{resource.group or 'core'}/{resource.version}/{resource.plural}"
 
-    def _reject(self, fault: str) -> None:
-        raise DefinitionError(f"{self.verb}({self.kind.__name__}): {fault}")
+    def _reject(self, problem: str) -> None:
+        raise DefinitionError(f"{self.verb}({self.kind.__name__}): {problem}")

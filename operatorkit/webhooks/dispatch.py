@@ -167,8 +167,8 @@ def _objects(webhook: Webhook, request: AdmissionRequest) -> _Objects | _Verdict
             Denied(f"{webhook.name} handles {wanted}, and the request is about {what}", reason="BadRequest")
         )
     if request.operation not in webhook.operations:
-        fault = f"{webhook.name} handles {' and '.join(webhook.operations)}, and the request is a {request.operation}"
-        return _Verdict(Denied(fault, reason="BadRequest"))
+        problem = f"{webhook.name} handles {' and '.join(webhook.operations)}, and the request is a {request.operation}"
+        return _Verdict(Denied(problem, reason="BadRequest"))
     try:
         new = _typed(webhook, request.object)
         if webhook.verb == "validate":

@@ -5,7 +5,7 @@ to be understood. What does not: whether a policy allows it (`operators.pki.poli
 change, so that is evaluated, and reported, when a certificate is made. Pure, but for the
 declarations.
 
-A fault that was there before does not stand in the way of another change: it is in a condition and
+An error that was there before does not stand in the way of another change: it is in a condition and
 an Event already.
 """
 
@@ -21,11 +21,11 @@ from operatorkit.webhooks import invalid, required
 from operators.pki.api import Certificate, CertificatePolicy, CertificateSpec, ClusterIssuer, Issuer, Pki
 from operators.pki.app import app
 from operators.pki.policy_check import check_policy, notes_on
-from operators.pki.request import Fault, Request, is_dns_name, read_issuer, read_pki, read_request
+from operators.pki.request import Request, SpecError, is_dns_name, read_issuer, read_pki, read_request
 
 __all__ = [
     "default_certificate",
-    "new_faults",
+    "new_errors",
     "validate_certificate",
     "validate_cluster_issuer",
     "validate_issuer",
@@ -50,10 +50,10 @@ async def validate_certificate(
     del request
     if new.metadata.deletion_timestamp is not None or (old is not None and old.spec == new.spec):
         return Allowed()
-    asked, faults = read_request(new.spec)
+    asked, spec_errors = read_request(new.spec)
     known = read_request(old.spec)[1] if old is not None else []
-    if fresh := new_faults(faults, known):
-        return Denied(*(_cause(fault) for fault in fresh))
+    if fresh := new_errors(spec_errors, known):
+        return Denied(*(_cause(spec_error) for spec_error in fresh))
     return Allowed(warnings=[] if asked is None else warnings_of(asked))
 
 
@@ -81,8 +81,8 @@ async def validate_policy(
     del request
     if new.metadata.deletion_timestamp is not None or (old is not None and old.spec == new.spec):
         return Allowed()
-    if fresh := new_faults(check_policy(new.spec), check_policy(old.spec) if old is not None else []):
-        return Denied(*(_cause(fault) for fault in fresh))
+    if fresh := new_errors(check_policy(new.spec), check_policy(old.spec) if old is not None else []):
+        return Denied(*(_cause(spec_error) for spec_error in fresh))
     return Allowed(warnings=notes_on(new.spec))
 
 
@@ -108,23 +108,23 @@ async def validate_pki(new: Pki, old: Pki | None, request: AdmissionRequest) -> 
     del request
     if new.metadata.deletion_timestamp is not None:
         return Allowed()
-    if fresh := new_faults(read_pki(new.spec), read_pki(old.spec) if old is not None else []):
-        return Denied(*(_cause(fault) for fault in fresh))
+    if fresh := new_errors(read_pki(new.spec), read_pki(old.spec) if old is not None else []):
+        return Denied(*(_cause(spec_error) for spec_error in fresh))
     return Allowed()
 
 
 def _check_issuer(new: Issuer | ClusterIssuer, old: Issuer | ClusterIssuer | None) -> Allowed | Denied:
     if new.metadata.deletion_timestamp is not None:
         return Allowed()
-    if fresh := new_faults(read_issuer(new.spec), read_issuer(old.spec) if old is not None else []):
-        return Denied(*(_cause(fault) for fault in fresh))
+    if fresh := new_errors(read_issuer(new.spec), read_issuer(old.spec) if old is not None else []):
+        return Denied(*(_cause(spec_error) for spec_error in fresh))
     return Allowed()
 
 
-def new_faults(faults: Sequence[Fault], known: Sequence[Fault]) -> list[Fault]:
-    """Return the faults that were not there before; one that only moved within its list was."""
-    before = {_identity(fault) for fault in known}
-    return [fault for fault in faults if _identity(fault) not in before]
+def new_errors(spec_errors: Sequence[SpecError], known: Sequence[SpecError]) -> list[SpecError]:
+    """Return the errors that were not there before; one that only moved within its list was."""
+    before = {_identity(spec_error) for spec_error in known}
+    return [spec_error for spec_error in spec_errors if _identity(spec_error) not in before]
 
 
 def warnings_of(request: Request) -> list[str]:
@@ -143,15 +143,17 @@ def warnings_of(request: Request) -> list[str]:
     return found
 
 
-def _identity(fault: Fault) -> tuple[str, str, str]:
-    return _INDEX.sub("[]", fault.field), fault.value, fault.problem
+def _identity(spec_error: SpecError) -> tuple[str, str, str]:
+    return _INDEX.sub("[]", spec_error.field), spec_error.value, spec_error.problem
 
 
-def _cause(fault: Fault) -> Cause:
-    detail = f"{fault.problem}: {fault.remedy}"
-    if fault.value in {"None", "[]"}:
-        return required(fault.field, detail)
-    return invalid(fault.field, ast.literal_eval(fault.value), detail)  # a fault holds Python's way to write a value
+def _cause(spec_error: SpecError) -> Cause:
+    detail = f"{spec_error.problem}: {spec_error.remedy}"
+    if spec_error.value in {"None", "[]"}:
+        return required(spec_error.field, detail)
+    return invalid(
+        spec_error.field, ast.literal_eval(spec_error.value), detail
+    )  # a SpecError holds Python's way to write a value
 
 
 def _names(spec: CertificateSpec) -> list[str]:

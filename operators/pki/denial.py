@@ -13,13 +13,13 @@ from dataclasses import dataclass
 
 from operators.pki.patterns import NameType, expand
 from operators.pki.policy_check import some
-from operators.pki.request import Fault, Request
+from operators.pki.request import Request, SpecError
 from operators.pki.rules import Application, Name, Rules
 from operators.pki.suggest import Budget, nearest
 
 __all__ = ["Denial", "Judgement", "deny", "no_policy", "type_of"]
 
-FAULTS_SHOWN = 3
+ERRORS_SHOWN = 3
 CLOSEST_COMPARED = 5
 VALUE_SHOWN = 80
 
@@ -53,7 +53,7 @@ class Judgement:
 
     policy: Rules
     denied: list[tuple[str, Name]]
-    others: list[Fault]
+    others: list[SpecError]
 
 
 def no_policy(request: Request, application: Application) -> Denial:
@@ -73,16 +73,16 @@ def deny(evaluated: Sequence[Judgement], application: Application) -> Denial:
         (each for each in evaluated if len(each.denied) == fewest),
         key=lambda each: (len(each.others), each.policy.name),
     )[:CLOSEST_COMPARED]
-    budget, described = Budget(), list[tuple[int, int, int, Judgement, list[Fault]]]()
+    budget, described = Budget(), list[tuple[int, int, int, Judgement, list[SpecError]]]()
     for rank, each in enumerate(closest):
-        faults = list(_name_faults(each, application, budget))
-        strange = sum(not fault.remedy.startswith("Did you mean") for fault in faults)
-        described.append((strange, len(each.others), rank, each, faults))
+        spec_errors = list(_name_errors(each, application, budget))
+        strange = sum(not spec_error.remedy.startswith("Did you mean") for spec_error in spec_errors)
+        described.append((strange, len(each.others), rank, each, spec_errors))
     _, _, _, chosen, names = min(described, key=lambda each: each[:3])
     hidden = 0 if application.from_service else len(chosen.denied) - len(names)
-    faults = [*names, *chosen.others]
-    text = "; ".join(str(fault) for fault in faults[:FAULTS_SHOWN])
-    more = len(faults[FAULTS_SHOWN:]) + hidden
+    spec_errors = [*names, *chosen.others]
+    text = "; ".join(str(spec_error) for spec_error in spec_errors[:ERRORS_SHOWN])
+    more = len(spec_errors[ERRORS_SHOWN:]) + hidden
     types: dict[NameType, None] = dict.fromkeys(name.kind for _, name in chosen.denied) or {"dnsNames": None}
     allowed = [_shown(pattern) for kind in types for pattern in chosen.policy.patterns(kind, application)]
     words = " or ".join(_KINDS_IN_WORDS[kind] for kind in types)
@@ -92,22 +92,22 @@ def deny(evaluated: Sequence[Judgement], application: Application) -> Denial:
     )
 
 
-def _name_faults(judgement: Judgement, application: Application, budget: Budget) -> Iterator[Fault]:
+def _name_errors(judgement: Judgement, application: Application, budget: Budget) -> Iterator[SpecError]:
     """Describe the first names that are denied, each with the nearest one that is allowed."""
     policy = judgement.policy
-    shown = judgement.denied[:FAULTS_SHOWN]
+    shown = judgement.denied[:ERRORS_SHOWN]
     if application.from_service is not None and shown:
-        yield _service_fault(judgement, application, application.from_service, budget)
+        yield _service_error(judgement, application, application.from_service, budget)
         return
     for path, name in shown:
         near = None
         if name.kind != "ipAddresses":
             near = _nearest(policy, name.kind, name.text, application, budget)
         remedy = f"Did you mean {near}?" if near else f"Ask for an allowed {_KINDS_IN_WORDS[name.kind]}"
-        yield Fault(path, repr(_shown(name.text)), f"not allowed in namespace {application.namespace}", remedy)
+        yield SpecError(path, repr(_shown(name.text)), f"not allowed in namespace {application.namespace}", remedy)
 
 
-def _service_fault(judgement: Judgement, application: Application, service: str, budget: Budget) -> Fault:
+def _service_error(judgement: Judgement, application: Application, service: str, budget: Budget) -> SpecError:
     """Describe denied names by the field of the Pki that they come from."""
     namespace = application.namespace
     near = _nearest(judgement.policy, "dnsNames", f"{service}.{namespace}.svc", application, budget)
@@ -119,7 +119,7 @@ def _service_fault(judgement: Judgement, application: Application, service: str,
             f"Ask a cluster administrator to allow it in spec.services of CertificatePolicy {judgement.policy.name}"
         )
     names = some([name.text for _, name in judgement.denied])
-    return Fault("spec.serviceName", repr(service), f"not allowed in namespace {namespace}: {names}", remedy)
+    return SpecError("spec.serviceName", repr(service), f"not allowed in namespace {namespace}: {names}", remedy)
 
 
 def _nearest(policy: Rules, kind: NameType, name: str, application: Application, budget: Budget) -> str | None:

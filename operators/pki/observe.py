@@ -201,14 +201,14 @@ app.index(ClusterIssuer, _INDEX_CA, lambda one: [one.spec.ca.secret_name] if one
 
 async def observe(certificate: Certificate, ctx: Context) -> Observed:
     """Read all that the plan of a Certificate depends on. Raises ClusterError."""
-    request, faults = read_request(certificate.spec)
+    request, spec_errors = read_request(certificate.spec)
     secret = await _own_secret(certificate, ctx)
     now = ctx.clock.now()
     reference = certificate.spec.issuer_ref
     return Observed(
         certificate=certificate,
         request=request,
-        faults=faults,
+        spec_errors=spec_errors,
         conflict=_conflict(certificate, secret, ctx),
         signer=await _signer_or_rejection(certificate, ctx),
         issuer=f"{reference.kind}/{reference.name}",
@@ -400,8 +400,8 @@ def _ca_secret(issuer: AnyIssuer) -> ObjectKey | None:
         raise SignerError("Set exactly one of spec.ca and spec.selfSigned")
     if spec.ca is None:
         return None
-    if faults := read_issuer(spec):
-        raise SignerError(describe(faults), invalid=True)
+    if spec_errors := read_issuer(spec):
+        raise SignerError(describe(spec_errors), invalid=True)
     return ObjectKey(issuer.metadata.namespace or app.settings.own_namespace, spec.ca.secret_name)
 
 

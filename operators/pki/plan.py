@@ -31,7 +31,7 @@ from operators.pki.issue import BACKDATED, Material, VerificationError, read_mat
 from operators.pki.keys import PrivateKey, kind_of_key, read_key
 from operators.pki.objects import ANNOTATION_REQUEST, ANNOTATION_REVISION
 from operators.pki.policy import Application, Denial, decide
-from operators.pki.request import Fault, Request, describe, renewal_floor
+from operators.pki.request import Request, SpecError, describe, renewal_floor
 from operators.pki.rules import DEFAULT_CLUSTER_DOMAIN, IssuerFacts
 from operators.pki.signer import CaSigner, Signer
 
@@ -82,7 +82,7 @@ class Observed:
 
     certificate: Certificate
     request: Request | None
-    faults: Sequence[Fault]
+    spec_errors: Sequence[SpecError]
     conflict: Reject | None
     signer: Signer | Reject
     issuer: str
@@ -177,8 +177,8 @@ def grace_period_ends(conditions: Iterable[Condition], generation: int, reason: 
 
 
 def _decide(seen: Observed) -> Reject | WaitFor | Keep | Issue:
-    if seen.request is None or seen.faults:
-        return Reject(reasons.INVALID_SPEC, describe(seen.faults))
+    if seen.request is None or seen.spec_errors:
+        return Reject(reasons.INVALID_SPEC, describe(seen.spec_errors))
     if seen.conflict is not None:
         return seen.conflict
     request = seen.request

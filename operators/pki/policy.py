@@ -39,7 +39,7 @@ class Grant:
 def decide(request: Request, application: Application, policies: Sequence[CertificatePolicy]) -> Grant | Denial:
     """Return the grant of the first policy, by name, that allows the request, or else the denial."""
     compiled = [rules_of(policy) for policy in sorted(policies, key=lambda policy: policy.metadata.name)]
-    applicable = [one for one in compiled if not one.faults and selects(one.spec, application.namespace)]
+    applicable = [one for one in compiled if not one.spec_errors and selects(one.spec, application.namespace)]
     if not applicable:
         return no_policy(request, application)
     names = request.names()
@@ -48,7 +48,7 @@ def decide(request: Request, application: Application, policies: Sequence[Certif
     evaluated, read = [], [(path, Name.read(type_of(path), name, application)) for path, name in names]
     for policy in applicable:
         denied = [(path, name) for path, name in read if not policy.allows_name(name, application.requester)]
-        others = list(policy.other_faults(request, application))
+        others = list(policy.other_errors(request, application))
         if not denied and not others:
             return Grant(policy.name, policy.constraints(application) if request.is_ca else None)
         evaluated.append(Judgement(policy, denied, others))
@@ -66,9 +66,9 @@ def denied_names(
     best: tuple[list[str], str | None] = (list(names), None)
     read = [Name.read("dnsNames", name, application) for name in names]
     for policy in map(rules_of, sorted(policies, key=lambda policy: policy.metadata.name)):
-        if policy.faults or not selects(policy.spec, application.namespace):
+        if policy.spec_errors or not selects(policy.spec, application.namespace):
             continue
-        if any(policy.other_faults(request, application)):
+        if any(policy.other_errors(request, application)):
             continue
         denied = [name.text for name in read if not policy.allows_name(name, application.requester)]
         if best[1] is None or len(denied) < len(best[0]):

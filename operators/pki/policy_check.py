@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from operators.pki.api import CertificatePolicySpec, NameConstraints, NameConstraintSubtrees
 from operators.pki.constraints import is_bounded, unbounded_types
 from operators.pki.patterns import PLACEHOLDER, NameType, Requester, expand, pattern_error
-from operators.pki.request import Fault, duration_fault, parse_duration
+from operators.pki.request import SpecError, duration_error, parse_duration
 
 __all__ = ["check_policy", "notes_on", "some"]
 
@@ -20,26 +20,26 @@ NAMES_SHOWN = 5
 _LABEL = re.compile(r"[a-z0-9_]([-a-z0-9_]{0,61}[a-z0-9])?")
 
 
-def check_policy(policy: CertificatePolicySpec) -> list[Fault]:
+def check_policy(policy: CertificatePolicySpec) -> list[SpecError]:
     """Say what cannot be understood in a policy; such a policy allows nothing."""
-    faults = [
-        Fault(f"{path}[{index}]", repr(pattern), *problem)
+    spec_errors = [
+        SpecError(f"{path}[{index}]", repr(pattern), *problem)
         for path, kind, patterns in _pattern_fields(policy)
         for index, pattern in enumerate(patterns)
         if (problem := pattern_error(kind, pattern)) is not None
     ]
-    faults += _unknown_placeholders(policy)
+    spec_errors += _unknown_placeholders(policy)
     if policy.max_duration is not None:
         try:
             parse_duration(policy.max_duration)
         except ValueError as error:
-            faults.append(duration_fault("spec.maxDuration", policy.max_duration, error))
+            spec_errors.append(duration_error("spec.maxDuration", policy.max_duration, error))
     if policy.allow_ca and not is_bounded(policy.name_constraints) and not policy.allowed_names:
         remedy = "Say in spec.nameConstraints which names a CA may sign, or leave out spec.allowCA"
-        faults.append(Fault("spec.nameConstraints", "None", "a CA without them signs any name", remedy))
+        spec_errors.append(SpecError("spec.nameConstraints", "None", "a CA without them signs any name", remedy))
     for path, subtrees in _subtrees(policy.name_constraints):
-        faults += _subtree_faults(path, subtrees)
-    return faults
+        spec_errors += _subtree_errors(path, subtrees)
+    return spec_errors
 
 
 def notes_on(policy: CertificatePolicySpec) -> list[str]:
@@ -76,10 +76,10 @@ def _pattern_fields(policy: CertificatePolicySpec) -> Iterator[tuple[str, NameTy
         yield "spec.allow.commonNames", "commonNames", allow.common_names
 
 
-def _unknown_placeholders(policy: CertificatePolicySpec) -> Iterator[Fault]:
+def _unknown_placeholders(policy: CertificatePolicySpec) -> Iterator[SpecError]:
     for index, pattern in enumerate(policy.allowed_names):
         if (problem := pattern_error("commonNames", pattern)) is not None and problem[0] == "no such placeholder":
-            yield Fault(f"spec.allowedNames[{index}]", repr(pattern), *problem)
+            yield SpecError(f"spec.allowedNames[{index}]", repr(pattern), *problem)
 
 
 def _subtrees(constraints: NameConstraints | None) -> Iterator[tuple[str, NameConstraintSubtrees]]:
@@ -90,20 +90,20 @@ def _subtrees(constraints: NameConstraints | None) -> Iterator[tuple[str, NameCo
             yield "spec.nameConstraints.excluded", constraints.excluded
 
 
-def _subtree_faults(path: str, subtrees: NameConstraintSubtrees) -> Iterator[Fault]:
+def _subtree_errors(path: str, subtrees: NameConstraintSubtrees) -> Iterator[SpecError]:
     for index, network in enumerate(subtrees.ip_ranges):
         if (problem := pattern_error("ipAddresses", network)) is not None:
-            yield Fault(f"{path}.ipRanges[{index}]", repr(network), *problem)
+            yield SpecError(f"{path}.ipRanges[{index}]", repr(network), *problem)
     for name, texts in (("dnsDomains", subtrees.dns_domains), ("uriDomains", subtrees.uri_domains)):
         for index, text in enumerate(texts):
             plain = expand(text, Requester("n", "a")).removeprefix(".")
             if not all(_LABEL.fullmatch(label) for label in plain.split(".")):
                 remedy = "Write a domain without stars, such as {{namespace}}.svc"
-                yield Fault(f"{path}.{name}[{index}]", repr(text), "it is not a domain", remedy)
+                yield SpecError(f"{path}.{name}[{index}]", repr(text), "it is not a domain", remedy)
     for index, text in enumerate(subtrees.email_addresses):
         if "*" in text or not text.isascii():
             remedy = "Write an address, a host, or a domain such as .example.com"
-            yield Fault(f"{path}.emailAddresses[{index}]", repr(text), "it is no email constraint", remedy)
+            yield SpecError(f"{path}.emailAddresses[{index}]", repr(text), "it is no email constraint", remedy)
 
 
 def _can_be_dns(pattern: str) -> bool:

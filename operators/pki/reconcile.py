@@ -368,9 +368,9 @@ async def _report_failure(obj: AnyIssuer | CertificatePolicy | Pki, ctx: Context
 @app.reconcile(CertificatePolicy, predicate=generation_changed)
 async def reconcile_policy(policy: CertificatePolicy, ctx: Context) -> Requeue | None:
     """Say whether a policy is understood."""
-    faults = check_policy(policy.spec)
-    if faults:
-        message = describe(faults)
+    spec_errors = check_policy(policy.spec)
+    if spec_errors:
+        message = describe(spec_errors)
         await _report_failure(policy, ctx, reasons.INVALID_SPEC, message)
         raise TerminalError(message, reason=reasons.INVALID_SPEC, reported=True)
     await ctx.events.hold((CertificatePolicy.api_resource(), ctx.key), [])
@@ -404,8 +404,8 @@ def _pkis_selected(policy: CertificatePolicy, reader: Reader) -> Iterable[Object
 )
 async def reconcile_pki(pki: Pki, ctx: Context) -> Requeue | None:
     """Expand a Pki to its Certificate, and show how that stands."""
-    if faults := read_pki(pki.spec):
-        message = describe(faults)
+    if spec_errors := read_pki(pki.spec):
+        message = describe(spec_errors)
         await _report_failure(pki, ctx, reasons.INVALID_SPEC, message)
         raise TerminalError(message, reason=reasons.INVALID_SPEC, reported=True)
     await ctx.events.hold((Pki.api_resource(), ctx.key), [])

@@ -20,13 +20,13 @@ from operators.pki.api import CertificateSpec, IssuerSpec, KeyAlgorithm, NameCon
 from operators.pki.patterns import canonical_uri
 
 __all__ = [
-    "Fault",
     "Request",
+    "SpecError",
     "describe",
-    "duration_fault",
+    "duration_error",
     "format_duration",
     "is_dns_name",
-    "object_name_faults",
+    "object_name_errors",
     "parse_duration",
     "read_issuer",
     "read_pki",
@@ -54,7 +54,7 @@ _SECONDS = {"h": 3600, "m": 60, "s": 1}
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class SpecError:
     """One thing that is wrong: `field` is a path, `value` what was found, `remedy` what to write instead."""
 
     field: str
@@ -109,9 +109,9 @@ class Request:
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def describe(faults: Iterable[Fault]) -> str:
-    """Write faults as one message, the remedies first."""
-    return "; ".join(str(fault) for fault in faults)
+def describe(spec_errors: Iterable[SpecError]) -> str:
+    """Write errors as one message, the remedies first."""
+    return "; ".join(str(spec_error) for spec_error in spec_errors)
 
 
 def parse_duration(text: str) -> timedelta:
@@ -125,11 +125,11 @@ def parse_duration(text: str) -> timedelta:
     return timedelta(seconds=-seconds if match[1] else seconds)
 
 
-def duration_fault(field: str, text: str, error: ValueError, example: str = "2160h for 90 days") -> Fault:
+def duration_error(field: str, text: str, error: ValueError, example: str = "2160h for 90 days") -> SpecError:
     """Describe a text that is not a duration; days are written in hours."""
     if _DAYS.fullmatch(text):
         example = f"{int(text[:-1]) * 24}h for {int(text[:-1])} days"
-    return Fault(field, repr(text), f"it {error}", f"Write a duration such as {example}")
+    return SpecError(field, repr(text), f"it {error}", f"Write a duration such as {example}")
 
 
 def renewal_floor(duration: timedelta) -> timedelta:
@@ -145,26 +145,28 @@ def format_duration(duration: timedelta) -> str:
     return sign + "".join(f"{number}{unit}" for number, unit in parts if number) if rest else "0s"
 
 
-def read_request(spec: CertificateSpec) -> tuple[Request | None, list[Fault]]:
-    """Check a spec; return the request, or None and every fault, in the order of the fields."""
-    faults = object_name_faults("spec.secretName", spec.secret_name, "a Secret")
-    faults += object_name_faults("spec.issuerRef.name", spec.issuer_ref.name, "an issuer")
-    dns_names = [_dns_name(f"spec.dnsNames[{i}]", name, faults) for i, name in enumerate(spec.dns_names)]
-    addresses = [_ip_address(f"spec.ipAddresses[{i}]", name, faults) for i, name in enumerate(spec.ip_addresses)]
-    uris = [_uri(f"spec.uris[{i}]", name, faults) for i, name in enumerate(spec.uris)]
-    emails = [_email(f"spec.emailAddresses[{i}]", name, faults) for i, name in enumerate(spec.email_addresses)]
-    common_name = _common_name(spec, [*dns_names, *addresses, *uris, *emails], faults)
-    duration = _duration("spec.duration", spec.duration, MINIMUM_DURATION, faults)
+def read_request(spec: CertificateSpec) -> tuple[Request | None, list[SpecError]]:
+    """Check a spec; return the request, or None and every error, in the order of the fields."""
+    spec_errors = object_name_errors("spec.secretName", spec.secret_name, "a Secret")
+    spec_errors += object_name_errors("spec.issuerRef.name", spec.issuer_ref.name, "an issuer")
+    dns_names = [_dns_name(f"spec.dnsNames[{i}]", name, spec_errors) for i, name in enumerate(spec.dns_names)]
+    addresses = [_ip_address(f"spec.ipAddresses[{i}]", name, spec_errors) for i, name in enumerate(spec.ip_addresses)]
+    uris = [_uri(f"spec.uris[{i}]", name, spec_errors) for i, name in enumerate(spec.uris)]
+    emails = [_email(f"spec.emailAddresses[{i}]", name, spec_errors) for i, name in enumerate(spec.email_addresses)]
+    common_name = _common_name(spec, [*dns_names, *addresses, *uris, *emails], spec_errors)
+    duration = _duration("spec.duration", spec.duration, MINIMUM_DURATION, spec_errors)
     renew_before = None
     if spec.renew_before is not None:
-        renew_before = _duration("spec.renewBefore", spec.renew_before, MINIMUM_RENEW_BEFORE, faults)
+        renew_before = _duration("spec.renewBefore", spec.renew_before, MINIMUM_RENEW_BEFORE, spec_errors)
         if renew_before is not None and duration is not None:
-            faults += _too_early(spec, renew_before, duration)
+            spec_errors += _too_early(spec, renew_before, duration)
     if not spec.usages and not spec.is_ca:
-        faults.append(Fault("spec.usages", "[]", "no client would accept the certificate", "Give at least one usage"))
-    size = _key_size(spec.private_key, faults)
-    if faults or duration is None:
-        return None, faults
+        spec_errors.append(
+            SpecError("spec.usages", "[]", "no client would accept the certificate", "Give at least one usage")
+        )
+    size = _key_size(spec.private_key, spec_errors)
+    if spec_errors or duration is None:
+        return None, spec_errors
     return Request(
         common_name=common_name,
         dns_names=tuple(dict.fromkeys(dns_names)),
@@ -181,79 +183,79 @@ def read_request(spec: CertificateSpec) -> tuple[Request | None, list[Fault]]:
     ), []
 
 
-def read_pki(spec: PkiSpec) -> list[Fault]:
-    """Return what is wrong with the fields of a Pki; its Certificate has no other faults."""
-    faults = []
+def read_pki(spec: PkiSpec) -> list[SpecError]:
+    """Return what is wrong with the fields of a Pki; its Certificate has no other errors."""
+    spec_errors = []
     if problem := dns_label_error(spec.service_name):
-        faults.append(Fault("spec.serviceName", repr(spec.service_name), problem, "Use the name of a Service"))
+        spec_errors.append(SpecError("spec.serviceName", repr(spec.service_name), problem, "Use the name of a Service"))
     if spec.secret_name is not None:
-        faults += object_name_faults("spec.secretName", spec.secret_name, "a Secret")
-    return [*faults, *object_name_faults("spec.issuerRef.name", spec.issuer_ref.name, "an issuer")]
+        spec_errors += object_name_errors("spec.secretName", spec.secret_name, "a Secret")
+    return [*spec_errors, *object_name_errors("spec.issuerRef.name", spec.issuer_ref.name, "an issuer")]
 
 
-def read_issuer(spec: IssuerSpec) -> list[Fault]:
+def read_issuer(spec: IssuerSpec) -> list[SpecError]:
     """Return what is wrong with the spec of an issuer by itself."""
-    return [] if spec.ca is None else object_name_faults("spec.ca.secretName", spec.ca.secret_name, "a Secret")
+    return [] if spec.ca is None else object_name_errors("spec.ca.secretName", spec.ca.secret_name, "a Secret")
 
 
-def object_name_faults(field: str, name: str, kind: str) -> list[Fault]:
+def object_name_errors(field: str, name: str, kind: str) -> list[SpecError]:
     """Return what is wrong with a reference to an object: no server would have one of that name."""
     problem = dns_subdomain_error(name)
-    return [Fault(field, repr(name), problem, f"Choose a name that {kind} can have")] if problem else []
+    return [SpecError(field, repr(name), problem, f"Choose a name that {kind} can have")] if problem else []
 
 
-def _too_early(spec: CertificateSpec, renew_before: timedelta, duration: timedelta) -> list[Fault]:
+def _too_early(spec: CertificateSpec, renew_before: timedelta, duration: timedelta) -> list[SpecError]:
     floor = renewal_floor(duration)
     if renew_before <= duration - floor:
         return []
     remedy = f"Use at most {format_duration(duration - floor)} with a spec.duration of {spec.duration}"
     problem = f"less than {format_duration(floor)} would lie between two renewals"
-    return [Fault("spec.renewBefore", repr(spec.renew_before), problem, remedy)]
+    return [SpecError("spec.renewBefore", repr(spec.renew_before), problem, remedy)]
 
 
-def _dns_name(field: str, name: str, faults: list[Fault]) -> str:
-    def fault(problem: str, remedy: str) -> str:
-        faults.append(Fault(field, repr(name), problem, remedy))
+def _dns_name(field: str, name: str, spec_errors: list[SpecError]) -> str:
+    def spec_error(problem: str, remedy: str) -> str:
+        spec_errors.append(SpecError(field, repr(name), problem, remedy))
         return name
 
     canonical = name.lower()
     if _is_ip_address(name):
-        return fault("it is an IP address", f"Move {name} to spec.ipAddresses")
+        return spec_error("it is an IP address", f"Move {name} to spec.ipAddresses")
     if not canonical.isascii():
-        return fault("it is not ASCII", "Write an international name in its xn-- form")
+        return spec_error("it is not ASCII", "Write an international name in its xn-- form")
     if len(canonical) > 253:
-        return fault(f"it has {len(canonical)} characters", "Use a DNS name of at most 253 characters")
+        return spec_error(f"it has {len(canonical)} characters", "Use a DNS name of at most 253 characters")
     if canonical.endswith("."):
-        return fault("it ends with a dot", f"Write {canonical.rstrip('.') or 'a name'} without the last dot")
+        return spec_error("it ends with a dot", f"Write {canonical.rstrip('.') or 'a name'} without the last dot")
     labels = canonical.split(".")
     if labels[0] == "*":
         if len(labels) < 3:
-            return fault("it would match a whole top-level domain", "Put a wildcard before at least two labels")
+            return spec_error("it would match a whole top-level domain", "Put a wildcard before at least two labels")
         labels = labels[1:]
     for label in labels:
         if "*" in label:
-            return fault("a wildcard may only be the whole first label", "Use a wildcard such as *.example.com")
+            return spec_error("a wildcard may only be the whole first label", "Use a wildcard such as *.example.com")
         if not label:
-            return fault("it has an empty label", "Remove the extra dot")
+            return spec_error("it has an empty label", "Remove the extra dot")
         if len(label) > 63:
-            return fault(
+            return spec_error(
                 f"its label {label[:20]}... has {len(label)} characters", "Use labels of at most 63 characters"
             )
         if dns_label_error(label) is not None:
-            return fault(
+            return spec_error(
                 f"its label {label!r} is not a DNS label",
                 "Use letters, digits and inner hyphens between the dots",
             )
     if _NUMBER.fullmatch(labels[-1]):
-        return fault("its last label is a number, as in an IPv4 address", "End with a label that is none")
+        return spec_error("its last label is a number, as in an IPv4 address", "End with a label that is none")
     return canonical
 
 
 def is_dns_name(name: str) -> bool:
     """Return whether a name can be one of spec.dnsNames."""
-    faults: list[Fault] = []
-    _dns_name("", name, faults)
-    return not faults
+    spec_errors: list[SpecError] = []
+    _dns_name("", name, spec_errors)
+    return not spec_errors
 
 
 def _is_ip_address(text: str) -> bool:
@@ -264,23 +266,25 @@ def _is_ip_address(text: str) -> bool:
     return True
 
 
-def _ip_address(field: str, name: str, faults: list[Fault]) -> str:
+def _ip_address(field: str, name: str, spec_errors: list[SpecError]) -> str:
     try:
         address = ipaddress.ip_address(name)
     except ValueError:
-        faults.append(Fault(field, repr(name), "it is not an IP address", "Write an address such as 10.0.0.1 or ::1"))
+        spec_errors.append(
+            SpecError(field, repr(name), "it is not an IP address", "Write an address such as 10.0.0.1 or ::1")
+        )
         return name
     if isinstance(address, ipaddress.IPv6Address) and address.scope_id:
-        faults.append(
-            Fault(field, repr(name), "it has a zone", f"Leave out the zone: {address.compressed.partition('%')[0]}")
+        spec_errors.append(
+            SpecError(field, repr(name), "it has a zone", f"Leave out the zone: {address.compressed.partition('%')[0]}")
         )
     return str(address)
 
 
-def _uri(field: str, name: str, faults: list[Fault]) -> str:
+def _uri(field: str, name: str, spec_errors: list[SpecError]) -> str:
     if problem := _uri_problem(name):
         remedy = "Write an absolute URI in ASCII, such as spiffe://example.org/web"
-        faults.append(Fault(field, repr(name), problem, remedy))
+        spec_errors.append(SpecError(field, repr(name), problem, remedy))
         return name
     return canonical_uri(name)
 
@@ -303,70 +307,70 @@ def _uri_problem(name: str) -> str | None:
     return None if parts.netloc or parts.path else "it has neither a host nor a path"
 
 
-def _email(field: str, name: str, faults: list[Fault]) -> str:
+def _email(field: str, name: str, spec_errors: list[SpecError]) -> str:
     local, _, domain = name.rpartition("@")
     labels = domain.lower().split(".")
     well_formed = _EMAIL_LOCAL.fullmatch(local) and not any(map(dns_label_error, labels))
     if not well_formed or _NUMBER.fullmatch(labels[-1]) or len(local) > 64:
         remedy = "Write an address in ASCII, such as team@example.com"
-        faults.append(Fault(field, repr(name), "it is not an email address", remedy))
+        spec_errors.append(SpecError(field, repr(name), "it is not an email address", remedy))
         return name
     return f"{local}@{domain.lower()}"
 
 
-def _common_name(spec: CertificateSpec, names: Sequence[str], faults: list[Fault]) -> str | None:
+def _common_name(spec: CertificateSpec, names: Sequence[str], spec_errors: list[SpecError]) -> str | None:
     """Return the common name, written as `names`, which are canonical, write it."""
     common_name = spec.common_name
 
-    def fault(problem: str, remedy: str) -> None:
-        faults.append(Fault("spec.commonName", repr(common_name), problem, remedy))
+    def spec_error(problem: str, remedy: str) -> None:
+        spec_errors.append(SpecError("spec.commonName", repr(common_name), problem, remedy))
 
     if not common_name:
         if spec.is_ca:
-            fault("verifiers identify CAs by their subjects", "Give the CA a common name of its own")
+            spec_error("verifiers identify CAs by their subjects", "Give the CA a common name of its own")
         elif not names:
-            fault("the certificate would have no name", "Give at least one of spec.dnsNames or spec.ipAddresses")
+            spec_error("the certificate would have no name", "Give at least one of spec.dnsNames or spec.ipAddresses")
         return None
     written = [*spec.dns_names, *spec.ip_addresses, *spec.uris, *spec.email_addresses]
     canonical = dict(zip(written, names, strict=True)).get(common_name, common_name)
     if canonical not in names and canonical.lower() in names:
         canonical = canonical.lower()
     if len(canonical) > COMMON_NAME_MAX_LENGTH:
-        fault(
+        spec_error(
             f"it has {len(canonical)} characters",
             f"Use a common name of at most {COMMON_NAME_MAX_LENGTH} characters, or leave it out",
         )
     elif not common_name.isprintable() or common_name != common_name.strip():
-        fault("it has spaces around it or characters that cannot be printed", "Use printable characters only")
+        spec_error("it has spaces around it or characters that cannot be printed", "Use printable characters only")
     elif not spec.is_ca and canonical not in names:
-        fault(
+        spec_error(
             "verifiers look at the alternative names only",
             f"Add {common_name!r} to spec.dnsNames, or leave out the common name",
         )
     return canonical
 
 
-def _duration(field: str, text: str, minimum: timedelta, faults: list[Fault]) -> timedelta | None:
+def _duration(field: str, text: str, minimum: timedelta, spec_errors: list[SpecError]) -> timedelta | None:
     example = "2160h for 90 days" if minimum == MINIMUM_DURATION else "720h for 30 days"
     try:
         duration = parse_duration(text)
     except ValueError as error:
-        faults.append(duration_fault(field, text, error, example))
+        spec_errors.append(duration_error(field, text, error, example))
         return None
     if duration < minimum:
         problem = "it is negative" if duration < timedelta(0) else "it is too short"
         remedy = f"Use at least {format_duration(minimum)}, such as {example}"
-        faults.append(Fault(field, repr(text), problem, remedy))
+        spec_errors.append(SpecError(field, repr(text), problem, remedy))
         return None
     return duration
 
 
-def _key_size(key: PrivateKey, faults: list[Fault]) -> int:
+def _key_size(key: PrivateKey, spec_errors: list[SpecError]) -> int:
     allowed = KEY_SIZES[key.algorithm]
     if key.size is None:
         return allowed[0] if allowed else 0
     if key.size in allowed:
         return key.size
     remedy = f"Use {', '.join(map(str, allowed))} for {key.algorithm}" if allowed else "Leave the size out for Ed25519"
-    faults.append(Fault("spec.privateKey.size", str(key.size), f"{key.algorithm} has no such size", remedy))
+    spec_errors.append(SpecError("spec.privateKey.size", str(key.size), f"{key.algorithm} has no such size", remedy))
     return 0

@@ -25,7 +25,7 @@ from operators.pki.api import (
 from operators.pki.constraints import expanded, is_bounded
 from operators.pki.patterns import Addresses, NameType, Requester, Token, Trie, pattern_error, split
 from operators.pki.policy_check import check_policy
-from operators.pki.request import Fault, Request, format_duration, parse_duration
+from operators.pki.request import Request, SpecError, format_duration, parse_duration
 
 __all__ = ["DEFAULT_CLUSTER_DOMAIN", "Application", "IssuerFacts", "Name", "Rules", "rules_of", "selects"]
 
@@ -99,8 +99,8 @@ class Rules:
     def __init__(self, name: str, spec: CertificatePolicySpec) -> None:
         self.name = name
         self.spec = spec
-        self.faults = check_policy(spec)
-        allow = None if self.faults else spec.allow
+        self.spec_errors = check_policy(spec)
+        allow = None if self.spec_errors else spec.allow
         older = [pattern for pattern in spec.allowed_names if pattern_error("dnsNames", pattern) is None]
         dns_names = [*older, *(allow.dns_names if allow else [])]
         self.tries: dict[NameType, Trie] = {
@@ -112,7 +112,7 @@ class Rules:
         self.forms: list[ServiceForm] = spec.services if spec.services is not None else _default_forms(spec)
         self.addresses = Addresses(allow.ip_addresses if allow else [])
         self.max_duration: timedelta | None = None
-        if not self.faults and spec.max_duration is not None:
+        if not self.spec_errors and spec.max_duration is not None:
             self.max_duration = parse_duration(spec.max_duration)
 
     def allows_name(self, name: Name, requester: Requester) -> bool:
@@ -124,17 +124,17 @@ class Rules:
             return trie.spells_out(name.text)
         return (name.form is not None and name.form in self.forms) or trie.matches(name.tokens, requester)
 
-    def other_faults(self, request: Request, application: Application) -> Iterator[Fault]:
+    def other_errors(self, request: Request, application: Application) -> Iterator[SpecError]:
         """Apply every check but that of the names, in the order of a policy's fields."""
         yield from _issuer_allowed(application.issuer, self.spec)
         if len(request.names()) > self.spec.max_names:
             remedy = f"Ask for at most {self.spec.max_names} names, or split the certificate"
-            yield Fault("spec", f"{len(request.names())} names", "more than allowed", remedy)
+            yield SpecError("spec", f"{len(request.names())} names", "more than allowed", remedy)
         yield from _key_allowed(request, self.spec)
         yield from _usages_allowed(request, self.spec)
         if self.max_duration is not None and request.duration > self.max_duration:
             remedy = f"Ask for at most {self.spec.max_duration}"
-            yield Fault("spec.duration", format_duration(request.duration), "longer than allowed", remedy)
+            yield SpecError("spec.duration", format_duration(request.duration), "longer than allowed", remedy)
         yield from _ca_allowed(request, self)
 
     def patterns(self, kind: NameType, application: Application) -> list[str]:
@@ -175,11 +175,13 @@ def _compiled(version: _Version) -> Rules:
 # Checks --------------------------------------------------------------------------------------------------------------
 
 
-def _issuer_allowed(issuer: IssuerFacts | None, policy: CertificatePolicySpec) -> Iterator[Fault]:
+def _issuer_allowed(issuer: IssuerFacts | None, policy: CertificatePolicySpec) -> Iterator[SpecError]:
     if not policy.issuers or (issuer is not None and any(_is_selected(issuer, each) for each in policy.issuers)):
         return
     named = "None" if issuer is None else f"{issuer.kind} {issuer.name}"
-    yield Fault("spec.issuerRef", named, "not allowed", f"Use {_either([_in_words(each) for each in policy.issuers])}")
+    yield SpecError(
+        "spec.issuerRef", named, "not allowed", f"Use {_either([_in_words(each) for each in policy.issuers])}"
+    )
 
 
 def _is_selected(issuer: IssuerFacts, selector: IssuerSelector) -> bool:
@@ -195,26 +197,26 @@ def _in_words(selector: IssuerSelector) -> str:
     return f"{named} with the labels that the policy selects" if selector.selector is not None else named
 
 
-def _key_allowed(request: Request, policy: CertificatePolicySpec) -> Iterator[Fault]:
+def _key_allowed(request: Request, policy: CertificatePolicySpec) -> Iterator[SpecError]:
     if request.algorithm not in policy.allowed_key_algorithms:
         remedy = f"Use a key of kind {_either(policy.allowed_key_algorithms)}"
-        yield Fault("spec.privateKey.algorithm", request.algorithm, "not allowed", remedy)
+        yield SpecError("spec.privateKey.algorithm", request.algorithm, "not allowed", remedy)
 
 
-def _usages_allowed(request: Request, policy: CertificatePolicySpec) -> Iterator[Fault]:
+def _usages_allowed(request: Request, policy: CertificatePolicySpec) -> Iterator[SpecError]:
     for usage in request.usages:
         if usage not in policy.allowed_usages:
-            yield Fault("spec.usages", repr(usage), "not allowed", f"Leave out the usage {usage}")
+            yield SpecError("spec.usages", repr(usage), "not allowed", f"Leave out the usage {usage}")
 
 
-def _ca_allowed(request: Request, policy: Rules) -> Iterator[Fault]:
+def _ca_allowed(request: Request, policy: Rules) -> Iterator[SpecError]:
     if not request.is_ca:
         return
     if not policy.spec.allow_ca:
-        yield Fault("spec.isCA", "true", "CAs are not allowed", "Ask for a certificate that is no CA")
+        yield SpecError("spec.isCA", "true", "CAs are not allowed", "Ask for a certificate that is no CA")
     elif not is_bounded(policy.spec.name_constraints):
         remedy = f"Ask a cluster administrator for spec.nameConstraints in CertificatePolicy {policy.name}"
-        yield Fault("spec.isCA", "true", "the policy does not say which names a CA may sign", remedy)
+        yield SpecError("spec.isCA", "true", "the policy does not say which names a CA may sign", remedy)
 
 
 def _is_reserved(name: str, domain: str) -> bool:

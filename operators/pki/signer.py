@@ -26,7 +26,7 @@ class SignerError(Exception):
     """An issuer cannot sign; the message says what is wrong with its Secret, and the remedy first.
 
     `until` is when it will be able to, where time alone is the remedy; `absent` says that there is
-    no such Secret, and `invalid` that the issuer's spec is at fault.
+    no such Secret, and `invalid` that the issuer's spec is wrong.
     """
 
     def __init__(

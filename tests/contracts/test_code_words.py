@@ -25,11 +25,11 @@ CONVERTED_LATER = (
 EXCEPTIONS: dict[str, tuple[str, ...]] = {
     # The field's own words, and names that others own.
     "": ("connection refused", "ConnectionRefusedError", "connectionrefused", "click.echo", "echo"),
-    # One FieldError is made of the error types of these packages.
-    "operatorkit/crd": ("fault", "faults"),
-    "operatorkit/webhooks": ("fault", "faults", "registration", "Registration"),
-    "operatorkit/cli": ("fault", "faults", "--leashed", "--scratch", "registration"),
-    "operators/pki": ("fault", "faults", "wake"),
+    # The API group of webhook configurations is admissionregistration.k8s.io.
+    "operatorkit/webhooks": ("registration", "Registration"),
+    # Options and arguments of the packages that are converted later.
+    "operatorkit/cli": ("--leashed", "--scratch"),
+    "operators/pki": ("wake",),
     # Sleeping coroutines wake: the word of asyncio and of every operating system.
     "operatorkit/testing/clock.py": ("wake", "wakes", "woke"),
     "operatorkit/testing": ("settled", "injected faults", "faults"),

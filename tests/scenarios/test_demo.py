@@ -88,7 +88,7 @@ def check_the_members(told: str) -> None:
     assert [line for line in at_the_set.splitlines() if "Warning" in line and "MemberFailing" in line and why in line]
     assert "Reason:     ImagePullBackOff" in at_the_pod
     assert "BackOff" in at_the_pod.partition("Events:")[2]
-    corrected, _, back = rest.partition("goes back")
+    corrected, _, back = rest.partition("rolls it back")
     assert "replaced db-2" in corrected
     history = [line.split() for line in back.splitlines() if "registry.example" in line and "db-" in line]
     assert [row[2] for row in history] == ["registry.example/db:1", "registry.example/bd:2", "registry.example/db:2"]

@@ -16,7 +16,7 @@ from operatorkit.kinds import PODS, SECRETS, VALIDATING_WEBHOOK_CONFIGURATIONS
 
 __all__ = ["Story"]
 
-_FAULTS_IN_MALFORMED = 3
+_ERRORS_IN_MALFORMED = 3
 
 
 class Story(Stage):
@@ -54,8 +54,8 @@ class Story(Stage):
             click.echo(f"  rejected at once, and nothing is stored ({error.code} {error.reason}):")
             for cause in error.causes:
                 click.secho(f"    {cause.field}: {cause.message}", fg="yellow")
-            if len(error.causes) < _FAULTS_IN_MALFORMED:
-                raise StoryError(f"expected {_FAULTS_IN_MALFORMED} causes; found: {error}") from error
+            if len(error.causes) < _ERRORS_IN_MALFORMED:
+                raise StoryError(f"expected {_ERRORS_IN_MALFORMED} causes; found: {error}") from error
         else:
             raise StoryError("expected that Certificate shop/mail is rejected; found: it was stored")
         click.echo("  A field that is invalid by itself is rejected here, with an error for the user who applies it.")

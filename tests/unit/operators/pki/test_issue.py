@@ -28,8 +28,8 @@ NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
 
 def request(**fields) -> Request:
     spec = {"secretName": "web", "issuerRef": {"name": "ca"}, **fields}
-    found, faults = read_request(CertificateSpec.model_validate(spec))
-    assert found is not None, faults
+    found, spec_errors = read_request(CertificateSpec.model_validate(spec))
+    assert found is not None, spec_errors
     return found
 
 
@@ -383,10 +383,10 @@ specs = st.fixed_dictionaries(
 @given(fields=specs)
 def test_openssl_finds_no_fault_in_a_large_sample(tmp_path_factory, root, intermediate, fields):
     named = fields.pop("named")
-    found, faults = read_request(
+    found, spec_errors = read_request(
         CertificateSpec.model_validate({"secretName": "w", "issuerRef": {"name": "c"}, **fields})
     )
-    assert found is not None, faults
+    assert found is not None, spec_errors
     if named and len(found.dns_names[0]) <= 64:
         found = replace(found, common_name=found.dns_names[0])
     directory = tmp_path_factory.mktemp("openssl")

@@ -57,8 +57,8 @@ def certificate(**spec: Any) -> Certificate:
 
 
 def requested(wanted: Certificate) -> Request:
-    request, faults = read_request(wanted.spec)
-    assert request is not None, faults
+    request, spec_errors = read_request(wanted.spec)
+    assert request is not None, spec_errors
     return request
 
 
@@ -86,11 +86,11 @@ def policy(*names: str) -> CertificatePolicy:
 
 
 def observed(wanted: Certificate, signer: Any, **changes: Any) -> Observed:
-    request, faults = read_request(wanted.spec)
+    request, spec_errors = read_request(wanted.spec)
     facts = {
         "certificate": wanted,
         "request": request,
-        "faults": faults,
+        "spec_errors": spec_errors,
         "conflict": None,
         "signer": signer,
         "issuer": ISSUER,

@@ -14,8 +14,8 @@ from operators.pki.rules import IssuerFacts, _compiled, selects
 
 def request(**fields):
     fields = {"secretName": "web", "issuerRef": {"name": "ca"}, **fields}
-    found, faults = read_request(CertificateSpec.model_validate(fields))
-    assert found is not None, faults
+    found, spec_errors = read_request(CertificateSpec.model_validate(fields))
+    assert found is not None, spec_errors
     return found
 
 
@@ -147,7 +147,7 @@ def test_what_else_a_policy_can_forbid(allowed, asked, path):
 
 def test_a_policy_that_is_not_understood_allows_nothing():
     broken = policy(allowedNames=["app1", "{{cluster}}"])
-    assert [fault.field for fault in check_policy(broken.spec)] == ["spec.allowedNames[1]"]
+    assert [spec_error.field for spec_error in check_policy(broken.spec)] == ["spec.allowedNames[1]"]
     assert isinstance(judged(request(dnsNames=["app1"]), [broken]), Denial)
     assert check_policy(policy(maxDuration="9d").spec)[0].field == "spec.maxDuration"
 
@@ -366,7 +366,7 @@ def test_a_ca_is_granted_with_the_name_constraints_of_its_namespace():
 )
 def test_what_is_wrong_with_a_policy_is_said_by_field_and_it_grants_nothing(fields, path):
     broken = policy(**fields)
-    assert [fault.field for fault in check_policy(broken.spec)] == [path]
+    assert [spec_error.field for spec_error in check_policy(broken.spec)] == [path]
     assert isinstance(judged(request(dnsNames=["app1"]), [broken]), Denial)
 
 

@@ -76,15 +76,15 @@ def spec(**fields) -> CertificateSpec:
     ],
 )
 def test_a_fault_names_its_field_and_the_remedy(fields, path, told):
-    request, faults = read_request(spec(**fields))
+    request, spec_errors = read_request(spec(**fields))
     assert request is None
-    assert [fault.field for fault in faults] == [path]
-    assert told in describe(faults)
+    assert [spec_error.field for spec_error in spec_errors] == [path]
+    assert told in describe(spec_errors)
 
 
 def test_all_faults_are_named_at_once_and_in_the_order_of_the_fields():
-    _, faults = read_request(spec(dnsNames=["a..b"], ipAddresses=["xy"], duration="-1h", privateKey={"size": 1}))
-    assert [fault.field for fault in faults] == [
+    _, spec_errors = read_request(spec(dnsNames=["a..b"], ipAddresses=["xy"], duration="-1h", privateKey={"size": 1}))
+    assert [spec_error.field for spec_error in spec_errors] == [
         "spec.dnsNames[0]",
         "spec.ipAddresses[0]",
         "spec.duration",
@@ -93,7 +93,7 @@ def test_all_faults_are_named_at_once_and_in_the_order_of_the_fields():
 
 
 def test_names_become_canonical_and_repetitions_vanish():
-    request, faults = read_request(
+    request, spec_errors = read_request(
         spec(
             dnsNames=["A.Example", "a.example", "*.b.example"],
             ipAddresses=["::0:1", "10.0.0.1"],
@@ -102,7 +102,7 @@ def test_names_become_canonical_and_repetitions_vanish():
             commonName="a.example",
         )
     )
-    assert request is not None, faults
+    assert request is not None, spec_errors
     assert request.dns_names == ("a.example", "*.b.example")
     assert request.ip_addresses == ("::1", "10.0.0.1")
     assert request.email_addresses == ("Me@example.com",)
@@ -128,8 +128,8 @@ def test_names_become_canonical_and_repetitions_vanish():
     ],
 )
 def test_a_common_name_is_written_as_the_alternative_name_that_it_is(fields, canonical):
-    request, faults = read_request(spec(**fields))
-    assert request is not None, faults
+    request, spec_errors = read_request(spec(**fields))
+    assert request is not None, spec_errors
     assert request.common_name == canonical
 
 
@@ -151,7 +151,7 @@ def test_what_is_wrong_with_a_pki_is_said_of_its_own_fields(fields, paths):
         secret_name=fields.get("secretName"),
         issuer_ref=IssuerReference(name=fields.get("issuer", "default")),
     )
-    assert [fault.field for fault in read_pki(spec)] == paths
+    assert [spec_error.field for spec_error in read_pki(spec)] == paths
     if not paths:
         names = names_of_service(spec.service_name, "n" * 63, "cluster.local")
         made = certificate_of(Pki(metadata=ObjectMeta(name="p" * 253, namespace="n" * 63), spec=spec), names)
@@ -160,8 +160,8 @@ def test_what_is_wrong_with_a_pki_is_said_of_its_own_fields(fields, paths):
 
 def test_the_digest_follows_what_a_certificate_depends_on_and_nothing_else():
     def digest(**fields) -> str:
-        request, faults = read_request(spec(**fields))
-        assert request is not None, faults
+        request, spec_errors = read_request(spec(**fields))
+        assert request is not None, spec_errors
         return request.digest("Issuer/ca")
 
     base = digest()
