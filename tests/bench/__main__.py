@@ -12,12 +12,20 @@ from pathlib import Path
 
 from bench.caching import cache
 from bench.certifying import certify
+from bench.keeping import keep
 from bench.reconciling import latency, reconcile
 from bench.report import BENCHMARKS, Row, publish, save
 from bench.requesting import server
 
 _ROOT = Path(__file__).resolve().parents[2]
-_MEASURES = {"reconcile": reconcile, "latency": latency, "cache": cache, "server": server, "pki": certify}
+_MEASURES = {
+    "reconcile": reconcile,
+    "latency": latency,
+    "cache": cache,
+    "server": server,
+    "pki": certify,
+    "petset": keep,
+}
 
 
 def _conditions() -> str:
