@@ -65,7 +65,7 @@ quarantine: $(VENV)/.dev ## the tests that are not understood yet (docs/known-is
 	elif [ $$code -eq 1 ]; then echo "make quarantine: tests in quarantine failed, see docs/known-issues.md"; \
 	elif [ $$code -ne 0 ]; then exit $$code; fi
 
-bench: $(VENV)/.dev ## the engine beside plain kopf, in ratios; writes docs/reference/performance.md (ONLY=name for a part)
+bench: $(VENV)/.dev ## the engine beside plain kopf, in ratios; writes docs/reference/performance.md (ONLY=name for a part; SIZES=3,30,300 for petset)
 	@exec env PYTHONPATH=tests $(BIN)/python -m bench $(ONLY)
 
 soak: $(VENV)/.dev ## random histories of the engine (SEEDS=1000 FIRST=0); without SEEDS, mutants, certificates, requests and PetSets too

@@ -14,7 +14,7 @@ from kubernetes.client.models import V1PodDisruptionBudget, V1Service
 from operatorkit import selectors
 from operatorkit.resource import write
 from operatorkit.revisions import Revision
-from operators.petset.api import GROUP, PetSet
+from operators.petset.api import GROUP, PetSet, PetSetStatus
 from operators.petset.identity import (
     ANNOTATION_OVERRIDE,
     FINALIZER,
@@ -35,9 +35,16 @@ __all__ = [
     "revision_object",
     "selector_text",
     "service_of",
+    "spec_of",
 ]
 
 JSON = dict[str, Any]
+
+
+def spec_of(pets: PetSet) -> JSON:
+    """Return the spec as JSON, without encoding the status: that of a large set is longer than all else."""
+    spec: JSON = pets.model_copy(update={"status": PetSetStatus()}).write()["spec"]
+    return spec
 
 
 def owner_reference(pets: PetSet, *, controller: bool = True) -> JSON:
@@ -163,7 +170,7 @@ def service_of(pets: PetSet) -> V1Service:
             "name": port.get("name") or f"port-{port['containerPort']}",
             "port": port["containerPort"],
         }
-        for container in (pets.write()["spec"]["template"].get("spec") or {}).get("containers") or ()
+        for container in (spec_of(pets)["template"].get("spec") or {}).get("containers") or ()
         for port in container.get("ports") or ()
     }
     return V1Service(
@@ -195,7 +202,7 @@ def budget_of(pets: PetSet) -> V1PodDisruptionBudget:
 
 def write_selector(pets: PetSet) -> JSON:
     """Return the selector as JSON."""
-    selector: JSON = pets.write()["spec"]["selector"]
+    selector: JSON = spec_of(pets)["selector"]
     return selector
 
 

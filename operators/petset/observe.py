@@ -31,7 +31,7 @@ from operators.petset.identity import (
     claim_name,
     ordinal_of,
 )
-from operators.petset.objects import identity_labels
+from operators.petset.objects import identity_labels, spec_of
 from operators.petset.ordinals import desired_ordinals, parse_ranges
 from operators.petset.state import Claim, ClaimOwner, Failure, Member, Orphan, OrphanRevision, Snapshot
 from operators.petset.template import quantities, template_of
@@ -74,26 +74,27 @@ _LONGEST_MESSAGE = 300
 
 
 def pod_index(pod: V1Pod) -> Iterable[str]:
-    """Index a pod by namespace and by the set that its name may belong to, or the uid of its controller."""
+    """Index a pod by namespace and by the set that its name may belong to, else by the uid of its controller."""
     metadata = pod.metadata
     if metadata is None or not metadata.name:
         return
     head, _, tail = metadata.name.rpartition("-")
-    if head and tail.isdecimal():
-        yield f"{metadata.namespace}/{head}"
-    owner = _controller(metadata)
-    if owner is not None:
-        yield owner.uid
+    yield from _keys(metadata, head if tail.isdecimal() else "")
 
 
 def revision_index(revision: V1ControllerRevision) -> Iterable[str]:
-    """Index a ControllerRevision by namespace and by the set that its name may belong to, and its controller's uid."""
+    """Index a ControllerRevision by namespace and by the set of its name, else by the uid of its controller."""
     metadata = revision.metadata
-    if metadata is None or not metadata.name:
-        return
-    yield f"{metadata.namespace}/{metadata.name.rpartition('-')[0]}"
+    if metadata is not None and metadata.name:
+        yield from _keys(metadata, metadata.name.rpartition("-")[0])
+
+
+def _keys(metadata: V1ObjectMeta, head: str) -> Iterator[str]:
+    """Yield the keys of an index, one where that finds the object: what is found twice is read twice."""
+    if head:
+        yield f"{metadata.namespace}/{head}"
     owner = _controller(metadata)
-    if owner is not None:
+    if owner is not None and owner.name != head:
         yield owner.uid
 
 
@@ -205,7 +206,7 @@ def observe(pets: PetSet, reader: ObjectReader, now: datetime) -> Snapshot:
         uid=pets.metadata.uid or "",
         spec=pets.spec,
         status=pets.status,
-        template=pets.write()["spec"]["template"],
+        template=spec_of(pets)["template"],
         now=now,
         deleting=pets.metadata.deletion_timestamp is not None,
         members=members,

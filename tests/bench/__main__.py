@@ -13,6 +13,7 @@ from pathlib import Path
 from bench.attesting import attest
 from bench.caching import cache
 from bench.certifying import certify
+from bench.keeping import keep
 from bench.reconciling import latency, reconcile
 from bench.report import BENCHMARKS, Row, publish, save
 from bench.requesting import server
@@ -25,6 +26,7 @@ _MEASURES = {
     "server": server,
     "pki": certify,
     "attestation": attest,
+    "petset": keep,
 }
 
 
