@@ -15,13 +15,15 @@ The packages, from the highest layer to the lowest; each may import those below 
     webhooks       reviews, decisions, the server that answers them, its certificates and registration
     events         EventRecorder: one Event for each subject, reason and message, counted, rate-limited
     rollout        ordered rolling updates as a decision
+    listed         reading objects that were listed once, where there are no caches
     revisions      the history of a template
     cluster        the ClusterAPI protocol, the live client, informers and caches
     serving        HTTP ports whose connections are bounded
     resource       Resource[Spec, Status]: a kind as a class
     conditions     a Condition and its transitions
     crd            schemas, rules and custom resource definitions
-    settings, fairness, names, clock, errors
+    kinds, tls      Kubernetes' own kinds as they are served; certificates between our servers and their clients
+    settings, fairness, selectors, names, clock, errors
 
 Importing this package does nothing else: each name below is loaded when it is first used.
 """
@@ -46,7 +48,7 @@ if TYPE_CHECKING:
     from operatorkit.names import ObjectKey
     from operatorkit.operator import Operator, Requeue, Watch
     from operatorkit.resource import Model, PrinterColumn, Resource, Rule
-    from operatorkit.settings import BackOff, Settings
+    from operatorkit.settings import BackOff, LeaderElection, Settings
     from operatorkit.webhooks import AdmissionRequest, Allowed, Denied, Mutated
 
 __all__ = [
@@ -61,6 +63,7 @@ __all__ = [
     "DefinitionError",
     "Denied",
     "InputError",
+    "LeaderElection",
     "Model",
     "Mutated",
     "ObjectKey",
@@ -84,6 +87,7 @@ _HOME = {
     "Denied": "webhooks",
     "Mutated": "webhooks",
     "BackOff": "settings",
+    "LeaderElection": "settings",
     "ChildConflict": "errors",
     "ClusterError": "errors",
     "Condition": "conditions",

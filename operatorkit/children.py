@@ -1,7 +1,7 @@
-"""Children: the objects that a reconcile function brings into being for its own object.
+"""Children: the objects that a reconcile function applies for its own object.
 
-What belongs here: what an apply sends, when it sends nothing, whom it refuses to touch, and what it prunes. What does
-not: which children there should be (the operator), and where live objects are cached (`operatorkit._runtime`).
+What belongs here: what an apply sends, when it sends nothing, which objects it rejects, and what it prunes. What does
+not: which children there should be (the operator), and the caches (`operatorkit._runtime`).
 
 The choices made here decide who owns which field on live clusters; docs/adr/0004-what-apply-sends.md argues them.
 """
@@ -20,14 +20,14 @@ from operatorkit.errors import ChildConflict, Conflict, DefinitionError, FieldMa
 from operatorkit.names import LABEL_OWNER_UID, ApiResource, ObjectKey
 from operatorkit.resource import api_resource_of, read, write
 
-__all__ = ["Children", "Live", "Sent", "controller_of", "own_entry_only", "same", "would_change_nothing"]
+__all__ = ["ChildCache", "Children", "LastApplied", "controller_of", "own_entry_only", "same", "would_change_nothing"]
 
 _SENT_METADATA = ("name", "namespace", "labels", "annotations", "ownerReferences", "finalizers")
 _ABSENT = object()
 
 
-class Live(Protocol):
-    """The live objects of the kinds that an operator owns, as its caches know them."""
+class ChildCache(Protocol):
+    """The cached objects of the kinds that an operator owns."""
 
     def get(self, resource: ApiResource, key: ObjectKey) -> JSONObject | None:
         """Return a copy of one object, with this operator's own managedFields entry."""
@@ -36,23 +36,55 @@ class Live(Protocol):
         """Return copies of the objects whose label operatorkit.dev/owner-uid has this value."""
 
     def put(self, resource: ApiResource, obj: JSONObject) -> None:
-        """Remember the answer to a write, so that no later read is older."""
+        """Store the response to a write, so that no later read is older."""
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
-    """What was last sent for a child, and what the live object looked like right after."""
+class _Record:
+    """Digests of the last applied configuration of a child, and of the object that the apply returned."""
 
     body: str
     live: str
 
 
+class LastApplied:
+    """The last applied configuration of each child of an operator; shared by all its runs.
+
+    Why it is needed: an apply is skipped when managedFields prove that it would change nothing. That proof fails where
+    the server writes a value in another way (a quantity, say). Then this record decides: the same configuration, for
+    an object that looks as it did after the last apply, needs no request.
+    """
+
+    def __init__(self) -> None:
+        self._records: dict[tuple[ApiResource, ObjectKey], _Record] = {}
+
+    def record(
+        self, resource: ApiResource, key: ObjectKey, body: JSONObject, *, response: JSONObject, manager: str
+    ) -> None:
+        """Record that `manager` applied `body`, and what the API server returned."""
+        self._records[resource, key] = _Record(_digest(body), _fingerprint(response, manager))
+
+    def matches(
+        self, resource: ApiResource, key: ObjectKey, body: JSONObject, *, live: JSONObject, manager: str
+    ) -> bool:
+        """Return whether `body` was applied last, and `live` still looks as it did after that."""
+        known = self._records.get((resource, key))
+        return known is not None and known == _Record(_digest(body), _fingerprint(live, manager))
+
+    def forget(self, resource: ApiResource, key: ObjectKey) -> None:
+        """Forget a child that was deleted."""
+        self._records.pop((resource, key), None)
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+
 class Children:
     """Applies, prunes and deletes for one run of one parent.
 
-    `owned` are the kinds that may be applied; `sent` outlives the run and is shared by all runs of an operator. Fields
-    that the managers `former` set in a child by `create` or `update` become this operator's before it applies. `wrote`
-    is told of each apply that changed an object: which, what was sent, the answer, and whether that created it.
+    `owned` are the kinds that may be applied; `last_applied` is shared by all runs of an operator. Fields that the
+    managers `former` set in a child by `create` or `update` become this operator's before it applies. `wrote` is called
+    after each apply that changed an object: which, what was sent, the response, and whether that created it.
     """
 
     def __init__(
@@ -62,9 +94,9 @@ class Children:
         parent_resource: ApiResource,
         owned: Collection[ApiResource],
         api: ClusterAPI,
-        live: Live,
+        live: ChildCache,
         manager: str,
-        sent: dict[tuple[ApiResource, ObjectKey], Sent],
+        last_applied: LastApplied,
         former: Collection[str] = (),
         wrote: Callable[[ApiResource, ObjectKey, JSONObject, JSONObject, bool], None] = lambda *_: None,
     ) -> None:
@@ -74,7 +106,7 @@ class Children:
         self._api = api
         self._live = live
         self._manager = manager
-        self._sent = sent
+        self._last_applied = last_applied
         self._former = former
         self._wrote = wrote
         self._named: set[tuple[ApiResource, ObjectKey]] | None = None
@@ -83,12 +115,12 @@ class Children:
     async def apply(self, *children: Any) -> list[Any]:
         """Apply each child, in order; see `Context.apply` for the promise."""
         prepared = [self._prepare(child) for child in children]
-        self._refuse_twice([(resource, key) for resource, key, _ in prepared])
+        self._reject_duplicates([(resource, key) for resource, key, _ in prepared])
         self._named = {*(self._named or ()), *((resource, key) for resource, key, _ in prepared)}
         applied = [await self._apply_one(resource, key, body) for resource, key, body in prepared]
         return [read(type(child), obj) for child, obj in zip(children, applied, strict=True)]
 
-    def _refuse_twice(self, children: list[tuple[ApiResource, ObjectKey]]) -> None:
+    def _reject_duplicates(self, children: list[tuple[ApiResource, ObjectKey]]) -> None:
         """Raise DefinitionError for a child that this run has applied already: each apply would undo the other."""
         seen = set(self._applied)
         for resource, key in children:
@@ -121,14 +153,14 @@ class Children:
         await self._delete(api_resource_of(type(obj)), _key_of(written), written["metadata"].get("uid"))
 
     async def _delete(self, resource: ApiResource, key: ObjectKey, uid: str | None) -> None:
-        self._sent.pop((resource, key), None)
+        self._last_applied.forget(resource, key)
         self._applied.discard((resource, key))
         try:
             await self._api.delete(
                 resource, key.name, namespace=key.namespace or None, propagation="Background", uid=uid
             )
         except (NotFound, Conflict):
-            return  # gone, or replaced by another object of that name, which is not the one to delete
+            return  # deleted, or replaced by another object of that name
 
     def _prepare(self, child: Any) -> tuple[ApiResource, ObjectKey, JSONObject]:
         resource = api_resource_of(type(child))
@@ -185,12 +217,11 @@ class Children:
     async def _apply_one(self, resource: ApiResource, key: ObjectKey, body: JSONObject) -> JSONObject:
         live = self._live.get(resource, key)
         if live is not None:
-            self._refuse_foreign(resource, key, live)
+            self._reject_conflicting(resource, key, live)
             if any(is_handed_over(entry, self._former) for entry in live["metadata"].get("managedFields") or ()):
                 live = await self._take_over_fields(resource, key, live)
-            last = self._sent.get((resource, key))
-            if would_change_nothing(body, live, self._manager) or (
-                last is not None and last == Sent(_digest(body), _fingerprint(live, self._manager))
+            if would_change_nothing(body, live, self._manager) or self._last_applied.matches(
+                resource, key, body, live=live, manager=self._manager
             ):
                 self._applied.add((resource, key))
                 return live
@@ -202,7 +233,7 @@ class Children:
                 patch_type=PatchType.APPLY,
                 namespace=key.namespace or None,
                 field_manager=self._manager,
-                force=live is not None,  # it is ours; what the cache does not know may be anybody's
+                force=live is not None,  # an object that the cache does not know may have another owner
             )
         except FieldManagerConflict as error:
             raise ChildConflict(
@@ -212,7 +243,7 @@ class Children:
         if live is None or live["metadata"].get("resourceVersion") != answer["metadata"].get("resourceVersion"):
             self._wrote(resource, key, body, answer, live is None)
         own_entry_only(answer, self._manager, self._former)
-        self._sent[resource, key] = Sent(_digest(body), _fingerprint(answer, self._manager))
+        self._last_applied.record(resource, key, body, response=answer, manager=self._manager)
         self._live.put(resource, answer)
         return answer
 
@@ -246,14 +277,14 @@ class Children:
         self._live.put(resource, answer)
         return own_entry_only(answer, self._manager, self._former)
 
-    def _refuse_foreign(self, resource: ApiResource, key: ObjectKey, live: JSONObject) -> None:
+    def _reject_conflicting(self, resource: ApiResource, key: ObjectKey, live: JSONObject) -> None:
         uid = self._parent["metadata"]["uid"]
         controller = controller_of(live)
         if controller is not None and controller.get("uid") != uid:
             if self._is_former_self(controller):
                 raise Conflict(
                     f"{resource.kind} {key} is what a deleted {controller['kind']} of the same name left behind: "
-                    f"the garbage collector removes it, then it is made anew"
+                    f"the garbage collector removes it, then it is recreated"
                 )
             raise ChildConflict(
                 f"{resource.kind} {key} is controlled by {controller.get('kind')} {controller.get('name')} "
@@ -282,9 +313,9 @@ def body_to_send(written: JSONObject, resource: ApiResource) -> JSONObject:
 
 
 async def read_whole(api: ClusterAPI, resource: ApiResource, key: ObjectKey) -> JSONObject | None:
-    """Read an object past the caches, with all that these leave out; None if it is gone. Raises ClusterError.
+    """Read an object from the API server, with all that caches leave out; None if it does not exist.
 
-    By a list of one, since an operator may list what it watches, but has no need to get it.
+    By a list of one, since an operator may list what it watches, but has no need to get it. Raises ClusterError.
     """
     found = await api.list(
         resource, namespace=key.namespace or None, field_selector=f"metadata.name={key.name}", limit=1
@@ -321,7 +352,7 @@ def own_entry_only(obj: JSONObject, manager: str, former: Collection[str] = ()) 
 
 
 def would_change_nothing(body: JSONObject, live: JSONObject, manager: str) -> bool:
-    """Tell, without a request, whether applying `body` to `live` is certain to change nothing.
+    """Return, without a request, whether applying `body` to `live` is certain to change nothing.
 
     Guarantees: True only if `manager` owns exactly the fields that `body` has, by its own entry in managedFields, and
     each has the value of `body` in `live`. False is no promise: for example, the server may have written a quantity
@@ -338,7 +369,7 @@ def would_change_nothing(body: JSONObject, live: JSONObject, manager: str) -> bo
 
 
 def same(fields: Mapping[str, Any], wanted: Any, live: Any) -> bool:
-    """Tell whether the fields of a fieldsV1 tree are just those of `wanted`, and `live` has them with its values.
+    """Return whether the fields of a fieldsV1 tree are just those of `wanted`, and `live` has them with its values.
 
     The keys of the tree say which lists are maps or sets (`k:`, `v:`).
     """
@@ -378,7 +409,7 @@ def _same_item(name: str, inner: Mapping[str, Any], wanted: list[Any], live: lis
 
 
 def _with_given_keys(inner: Mapping[str, Any], keys: Iterable[str], item: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Leave out of a list item's fields those keys that the server filled in and then owned in our name."""
+    """Leave out of an item's fields those keys that the server filled in and recorded under this manager."""
     filled = {f"f:{key}" for key in keys if key not in item}
     return {name: value for name, value in inner.items() if name not in filled}
 

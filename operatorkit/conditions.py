@@ -9,7 +9,7 @@ Source: https://github.com/kubernetes/community/blob/main/contributors/devel/sig
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
@@ -17,8 +17,9 @@ from pydantic import BaseModel, BeforeValidator, Field
 
 from operatorkit.crd.model import Model, Time
 from operatorkit.errors import REASON_MAX_LENGTH, REASON_PATTERN, DefinitionError, reason_error
+from operatorkit.names import DNS_SUBDOMAIN_PATTERN
 
-__all__ = ["Condition", "ConditionStatus", "get_condition", "is_true", "set_condition"]
+__all__ = ["Condition", "ConditionStatus", "get_condition", "is_true", "set_condition", "set_json_condition"]
 
 ConditionStatus = Literal["True", "False", "Unknown"]
 
@@ -26,7 +27,7 @@ MESSAGE_MAX_LENGTH = 32768
 TYPE_MAX_LENGTH = 316
 _WORDS: dict[bool | None, ConditionStatus] = {True: "True", False: "False", None: "Unknown"}
 _QUALIFIED_NAME = (
-    r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?"
+    rf"^({DNS_SUBDOMAIN_PATTERN}/)?"
     r"(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])$"
 )
 # Times of Kubernetes' own conditions that say when the condition, not only its status, was last set to something new.
@@ -122,6 +123,26 @@ def set_condition(
         new = old.model_copy(update={name: getattr(checked, name) for name in values})
         conditions[next(at for at, each in enumerate(conditions) if each is old)] = new
     return changed
+
+
+def set_json_condition(conditions: list[dict[str, Any]], condition: Mapping[str, Any], *, now: str) -> bool:
+    """Set one condition in the JSON of a status, in place; return whether that changed anything.
+
+    `condition` has everything but lastTransitionTime, and takes the place of the one of its type. `now` is a time as
+    Kubernetes writes it. The rules are those of `set_condition`: the transition time changes with the status only, and
+    the order is kept.
+    """
+    at = next((at for at, each in enumerate(conditions) if each["type"] == condition["type"]), None)
+    old = {} if at is None else conditions[at]
+    since = old.get("lastTransitionTime") if old.get("status") == condition["status"] else None
+    new = {**condition, "lastTransitionTime": since or now}
+    if new == old:
+        return False
+    if at is None:
+        conditions.append(new)
+    else:
+        conditions[at] = new
+    return True
 
 
 def _check(type_: Any, reason: Any) -> None:

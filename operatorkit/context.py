@@ -96,7 +96,7 @@ class Context:
         self._reader = reader
         self._children = children
         self._ignore_reads = ignore_reads
-        self._said: set[str] = set()  # types of conditions
+        self._conditions_set: set[str] = set()
 
     def get(self, kind: type[T], name: str, *, namespace: str | None = None) -> T | None:
         """Return an object of a declared kind from the cache, or None; by default in this object's namespace.
@@ -158,6 +158,11 @@ class Context:
         """Delete an object if it is still the same one (by uid); it is fine if it is gone already."""
         await self._children.delete(obj)
 
+    @property
+    def conditions_set(self) -> frozenset[str]:
+        """The types of the conditions that this run has set."""
+        return frozenset(self._conditions_set)
+
     def condition(self, type_: str, status: bool | None, reason: str, message: str = "") -> bool:
         """Set a condition in the object's `status.conditions`; True if it changed.
 
@@ -179,7 +184,7 @@ class Context:
             raise DefinitionError(
                 f"{where} has no status yet, and its type has required fields: assign .status before conditions"
             )
-        self._said.add(type_)
+        self._conditions_set.add(type_)
         if status_obj.conditions is None:
             status_obj.conditions = []
         return set_condition(

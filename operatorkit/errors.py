@@ -10,6 +10,7 @@ written where the error is raised because only that place knows the object, the 
     ├── InputError             a file, an argument or a manifest given by a person is wrong
     ├── TerminalError          raised by a reconcile function: retrying cannot help until something changes
     ├── ChildConflict          an object to apply belongs to somebody else
+    ├── LeaseLost              this replica was the leader and no longer is
     └── ClusterError           the API server answered with a failure, or did not answer
         ├── NotFound, AlreadyExists, Conflict, FieldManagerConflict, Invalid, Gone, TooLarge
         ├── Unauthorized, Forbidden, Throttled, Timeout
@@ -36,6 +37,7 @@ __all__ = [
     "InputError",
     "Invalid",
     "InvalidObject",
+    "LeaseLost",
     "NoKindMatch",
     "NotFound",
     "OperatorKitError",
@@ -132,6 +134,13 @@ class ChildConflict(OperatorKitError):  # noqa: N818 - the counterpart of Confli
     """
 
     reason: str = "ChildConflict"
+
+
+class LeaseLost(OperatorKitError):  # noqa: N818 - a state, as the others are
+    """This replica was the leader and is not any more, so it has to end: another one may reconcile its objects.
+
+    The message names the Lease and the cause.
+    """
 
 
 class ClusterError(OperatorKitError):

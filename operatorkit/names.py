@@ -14,8 +14,11 @@ from dataclasses import dataclass
 __all__ = [
     "ANNOTATION_PAUSED",
     "ANNOTATION_RECONCILE_AT",
+    "DNS_1035_LABEL_PATTERN",
     "DNS_LABEL_MAX_LENGTH",
+    "DNS_LABEL_PATTERN",
     "DNS_SUBDOMAIN_MAX_LENGTH",
+    "DNS_SUBDOMAIN_PATTERN",
     "KOPF_PREFIX",
     "LABEL_OWNER_UID",
     "PREFIX",
@@ -35,8 +38,13 @@ KOPF_PREFIX = f"kopf.{PREFIX}"
 
 DNS_LABEL_MAX_LENGTH = 63
 DNS_SUBDOMAIN_MAX_LENGTH = 253
-_DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
-_DNS_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+DNS_LABEL_PATTERN = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+DNS_1035_LABEL_PATTERN = "[a-z]([-a-z0-9]*[a-z0-9])?"
+DNS_SUBDOMAIN_PATTERN = rf"{DNS_LABEL_PATTERN}(\.{DNS_LABEL_PATTERN})*"
+"""Patterns of names, without anchors; the lengths above are limits beside them.
+
+Source: https://kubernetes.io/docs/concepts/overview/working-with-objects/names/
+"""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -120,7 +128,7 @@ def dns_label_error(text: str) -> str | None:
     """Say what is wrong with `text` as a DNS label (RFC 1123), or None when nothing is."""
     if len(text) > DNS_LABEL_MAX_LENGTH:
         return f"must be no more than {DNS_LABEL_MAX_LENGTH} characters, this has {len(text)}"
-    if not _DNS_LABEL.fullmatch(text):
+    if not re.fullmatch(DNS_LABEL_PATTERN, text):
         return "must consist of lower case letters, digits and '-', and start and end with a letter or digit"
     return None
 
@@ -129,7 +137,7 @@ def dns_subdomain_error(text: str) -> str | None:
     """Say what is wrong with `text` as a DNS subdomain (RFC 1123), or None when nothing is."""
     if len(text) > DNS_SUBDOMAIN_MAX_LENGTH:
         return f"must be no more than {DNS_SUBDOMAIN_MAX_LENGTH} characters, this has {len(text)}"
-    if not _DNS_SUBDOMAIN.fullmatch(text):
+    if not re.fullmatch(DNS_SUBDOMAIN_PATTERN, text):
         return "must consist of lower case letters, digits, '-' and '.', and start and end with a letter or digit"
     return None
 

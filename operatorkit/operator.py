@@ -16,10 +16,10 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Generic, Literal, Protocol, TypeVar, get_args
+from typing import Any, Generic, Literal, Protocol, TypeVar, Unpack, get_args
 
 from operatorkit.cluster import ClusterAPI
 from operatorkit.cluster.managed_fields import CLIENT_SIDE_APPLY
@@ -33,11 +33,9 @@ from operatorkit.webhooks import (
     AdmissionRequest,
     Allowed,
     Denied,
-    FailurePolicy,
     Mutated,
-    Operation,
-    SideEffects,
     Webhook,
+    WebhookOptions,
 )
 
 __all__ = [
@@ -323,14 +321,7 @@ class Operator:
     def validate(
         self,
         kind: type[T],
-        *,
-        operations: Sequence[Operation] = ("CREATE", "UPDATE"),
-        subresources: Sequence[str] = (),
-        failure_policy: FailurePolicy = "Fail",
-        side_effects: SideEffects = "None",
-        timeout: timedelta = timedelta(seconds=10),
-        namespace_selector: Mapping[str, Any] | None = None,
-        object_selector: Mapping[str, Any] | None = None,
+        **options: Unpack[WebhookOptions],
     ) -> Callable[[ValidateFunction[T]], ValidateFunction[T]]:
         """Declare the function that judges requests for objects of `kind` before they are stored.
 
@@ -346,20 +337,7 @@ class Operator:
         """
 
         def register(function: ValidateFunction[T]) -> ValidateFunction[T]:
-            self._add_webhook(
-                Webhook(
-                    verb="validate",
-                    kind=kind,
-                    function=function,
-                    operations=tuple(operations),
-                    subresources=tuple(subresources),
-                    failure_policy=failure_policy,
-                    side_effects=side_effects,
-                    timeout=timeout,
-                    namespace_selector=namespace_selector,
-                    object_selector=object_selector,
-                )
-            )
+            self._add_webhook(Webhook(verb="validate", kind=kind, function=function, **options))
             return function
 
         self._check_kinds("validate", kind)
@@ -369,14 +347,8 @@ class Operator:
         self,
         kind: type[T],
         *,
-        operations: Sequence[Operation] = ("CREATE", "UPDATE"),
-        subresources: Sequence[str] = (),
-        failure_policy: FailurePolicy = "Fail",
-        side_effects: SideEffects = "None",
-        timeout: timedelta = timedelta(seconds=10),
-        namespace_selector: Mapping[str, Any] | None = None,
-        object_selector: Mapping[str, Any] | None = None,
         reinvocation: bool = False,
+        **options: Unpack[WebhookOptions],
     ) -> Callable[[MutateFunction[T]], MutateFunction[T]]:
         """Declare the function that changes objects of `kind` before they are judged and stored.
 
@@ -390,19 +362,7 @@ class Operator:
 
         def register(function: MutateFunction[T]) -> MutateFunction[T]:
             self._add_webhook(
-                Webhook(
-                    verb="mutate",
-                    kind=kind,
-                    function=function,
-                    operations=tuple(operations),
-                    subresources=tuple(subresources),
-                    failure_policy=failure_policy,
-                    side_effects=side_effects,
-                    timeout=timeout,
-                    namespace_selector=namespace_selector,
-                    object_selector=object_selector,
-                    reinvocation=reinvocation,
-                )
+                Webhook(verb="mutate", kind=kind, function=function, reinvocation=reinvocation, **options)
             )
             return function
 

@@ -10,13 +10,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from operatorkit.events import EVENTS
+from operatorkit.kinds import SECRETS
 from operatorkit.names import ApiResource
 from operatorkit.operator import Operator, Reconciler
 from operatorkit.resource import api_resource_of
-from operatorkit.webhooks.certificates import SECRETS
 from operatorkit.webhooks.manifests import CONFIGURATIONS, ServiceReference, configuration_name
 
-__all__ = ["HandlerNeed", "Permission", "permissions"]
+__all__ = ["LEASES", "HandlerNeed", "Permission", "permissions"]
+
+LEASES = ApiResource("coordination.k8s.io", "v1", "Lease", "leases", namespaced=True)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -84,12 +86,17 @@ class _Needed:
 
 
 def permissions(
-    app: Operator, *, service: ServiceReference | None = None, handlers: Iterable[HandlerNeed] = ()
+    app: Operator,
+    *,
+    service: ServiceReference | None = None,
+    handlers: Iterable[HandlerNeed] = (),
+    lease: str | None = None,
 ) -> list[Permission]:
     """Return what an operator needs to be allowed to do, from what it declares, sorted.
 
     `service` is the one in front of its webhooks, after which their Secret and their registration are named; by
     default it is `ServiceReference.of` the operator. `handlers` is what kopf's handlers in its modules need.
+    `lease` is the name of the Lease by which its replicas elect a leader, if they do.
     """
     needed = _Needed()
     for reconciler in app.reconcilers:
@@ -118,6 +125,10 @@ def permissions(
     needed.add(EVENTS, "list", reason="who was told of an error is told of its end")
     if app.webhooks:
         _of_webhooks(needed, app, service or ServiceReference.of(app.name, namespace=app.settings.own_namespace))
+    if lease is not None:
+        reason = "its replicas elect a leader by this Lease"
+        needed.add(LEASES, "create", reason=reason, own=True)
+        needed.add(LEASES, "get", "update", reason=reason, name=lease, own=True)
     return needed.sorted()
 
 

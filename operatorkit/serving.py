@@ -25,7 +25,9 @@ from typing import Any, cast
 
 from aiohttp import web
 
-__all__ = ["Limits", "Listener", "bind"]
+from operatorkit.errors import InputError
+
+__all__ = ["ClientErrors", "Limits", "Listener", "bind", "listen_error"]
 
 _log = logging.getLogger("operatorkit.serving")
 
@@ -277,6 +279,31 @@ class _Connection(asyncio.Protocol):
             self._transport.abort()
         elif self.handshake is not None:
             self.handshake.cancel()
+
+
+def listen_error(where: str, error: OSError, option: str = "--port") -> InputError:
+    """Return the error of a port that cannot be used: `where` names it, as in `port 8443 of 127.0.0.1`."""
+    match error.errno:
+        case errno.EADDRINUSE:
+            return InputError(f"{where} is in use: stop what listens there, or choose another with {option}")
+        case errno.EACCES:
+            return InputError(f"{where} is reserved for root: choose one above 1023 with {option}")
+    return InputError(f"{where} cannot be opened: {error.strerror or error}: choose another with {option}")
+
+
+class ClientErrors(logging.LoggerAdapter[logging.Logger]):
+    """The logger for an aiohttp server: what it logs as errors are requests that are not HTTP, answered with 400.
+
+    They go to the debug level, so that a client cannot fill the log.
+    """
+
+    def error(self, msg: object, *args: object, **kwargs: Any) -> None:
+        """Log at the debug level."""
+        self.debug(msg, *args, **kwargs)
+
+    def exception(self, msg: object, *args: object, **kwargs: Any) -> None:
+        """Log at the debug level, with the trace."""
+        self.debug(msg, *args, **({"exc_info": True} | kwargs))
 
 
 def bind(host: str | None, port: int) -> socket.socket:

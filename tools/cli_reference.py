@@ -29,6 +29,7 @@ An operator is named by its file (`website.py`; `website.py:OPERATOR` if it has 
 | 0 | success; or, of a command that stays in the foreground, stopped by Ctrl-C or SIGTERM |
 | 1 | failure: one line on stderr has the error and the remedy |
 | 2 | invalid arguments |
+| 3 | `run --leader-elect`: this replica was the leader and lost its Lease; start it again |
 | 130, 143 | Ctrl-C or SIGTERM before the command was running, or a second time |
 
 The shell completes commands and options after `eval "$(_OPERATORKIT_COMPLETE=bash_source operatorkit)"`, in bash;

@@ -4,8 +4,8 @@ Source: the Go module k8s.io/kubernetes (Apache-2.0), directories api/openapi-sp
 module cache of the Go toolchain; `go mod download k8s.io/kubernetes@v1.36.3` puts it there. What is written:
 
     operatorkit/crd/_data/definitions.json.gz                      schemas of all types of the stable API versions
-    operatorkit/controlplane/embedded/builtin/resources.json       what a server with default settings serves
-    operatorkit/controlplane/embedded/builtin/go_fields.json.gz    how Go writes each field: type, omitempty, omitzero
+    operatorkit/controlplane/embedded/scheme/resources.json       what a server with default settings serves
+    operatorkit/controlplane/embedded/scheme/go_fields.json.gz    how Go writes each field: type, omitempty, omitzero
 
 The output depends on nothing but the module: running this twice gives the same bytes. Run it from the repository's
 root, with another version as argument when Kubernetes moves on:
@@ -26,8 +26,8 @@ from typing import Any
 
 DEFAULT_VERSION = "v1.36.3"
 DEFINITIONS = Path("operatorkit/crd/_data/definitions.json.gz")
-RESOURCES = Path("operatorkit/controlplane/embedded/builtin/resources.json")
-GO_FIELDS = Path("operatorkit/controlplane/embedded/builtin/go_fields.json.gz")
+RESOURCES = Path("operatorkit/controlplane/embedded/scheme/resources.json")
+GO_FIELDS = Path("operatorkit/controlplane/embedded/scheme/go_fields.json.gz")
 REF = "#/definitions/"
 GVK = "x-kubernetes-group-version-kind"
 # A server with default settings serves versions without alpha or beta in their name, and no others.

@@ -3,7 +3,7 @@
 Source: generated.proto of the Go modules k8s.io/api, apimachinery, apiextensions-apiserver and kube-aggregator
 (Apache-2.0), in the module cache of the Go toolchain. What is written:
 
-    operatorkit/controlplane/embedded/_data/protobuf.json.gz     {message: {number: [JSON name, type, label]}}
+    operatorkit/controlplane/embedded/serializer/protobuf.json.gz     {message: {number: [JSON name, type, label]}}
 
 The label is "", "repeated", "map" or "inline": Go embeds some structs, whose fields JSON has one level higher. The
 output depends on nothing but the modules. Run it from the repository's root:
@@ -23,7 +23,7 @@ from pathlib import Path
 from operatorkit.crd.kubernetes import definitions
 
 DEFAULT_VERSION = "v0.36.3"
-OUT = Path("operatorkit/controlplane/embedded/_data/protobuf.json.gz")
+OUT = Path("operatorkit/controlplane/embedded/serializer/protobuf.json.gz")
 MODULES = ("api", "apimachinery", "apiextensions-apiserver", "kube-aggregator")
 MESSAGE = re.compile(r"^message (\w+) \{\n(.*?)^\}", re.MULTILINE | re.DOTALL)
 FIELD = re.compile(r"^  (optional|repeated|map<string, )\s*([\w.]+)>? (\w+) = (\d+);", re.MULTILINE)

@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from operatorkit.clock import Clock
 from operatorkit.cluster import ClusterAPI, History, Informer
 from operatorkit.errors import AlreadyExists, InputError, OperatorKitError
-from operatorkit.names import ApiResource
+from operatorkit.kinds import NAMESPACES, SECRETS
 from operatorkit.operator import Operator
-from operatorkit.webhooks.certificates import SECRETS, Bundle, CertificateStore, renewal_time, succeeds, validity
+from operatorkit.webhooks.certificates import Bundle, CertificateStore, renewal_time, succeeds, validity
 from operatorkit.webhooks.manifests import (
     CONFIGURATIONS,
     ServiceReference,
@@ -35,7 +35,6 @@ __all__ = ["AdmissionService", "AtService", "AtUrl", "Topology", "secret_name"]
 
 _log = logging.getLogger("operatorkit.runtime")
 
-NAMESPACES = ApiResource("", "v1", "Namespace", "namespaces", namespaced=False)
 _LONGEST_WAIT_SECONDS = 3600.0
 _RETRY_SECONDS = 10.0
 _SPREADING_SECONDS = 5.0  # until every API server has heard of a new CA

@@ -1,6 +1,6 @@
-"""Deletions that a finalizer blocks which nobody seems to remove, and what people are told about them.
+"""Deletions that are blocked by a finalizer, and how they are reported.
 
-What belongs here: which finalizers these are, how long they are waited for, and the error that says so. What does not:
+What belongs here: which finalizers these are, their grace period, and the error that names them. What does not:
 the operator's own finalizer while it has a finalize function (`run`).
 
 The engine's finalizer is left over when a version of the operator that had a finalize function was replaced by one that
@@ -14,15 +14,15 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any, Final
 
+from operatorkit._runtime.reasons import EngineReason
 from operatorkit.clock import Clock
 from operatorkit.cluster import JSONObject
 from operatorkit.errors import TerminalError
 from operatorkit.names import ApiResource, ObjectKey
 
-__all__ = ["REASON", "BlockedDeletions"]
+__all__ = ["BlockedDeletions"]
 
-REASON: Final = "DeletionBlocked"
-_PATIENCE: Final = timedelta(minutes=1)
+_GRACE_PERIOD: Final = timedelta(minutes=1)
 _OF_KUBERNETES: Final = frozenset({"foregroundDeletion", "orphan"})  # its garbage collector removes them
 
 
@@ -50,10 +50,10 @@ class BlockedDeletions:
             self._since[key] = (uid, now)
         if self._is_left_over(raw):
             return timedelta(0)
-        return max(timedelta(0), _PATIENCE - timedelta(seconds=now - self._since[key][1]))
+        return max(timedelta(0), _GRACE_PERIOD - timedelta(seconds=now - self._since[key][1]))
 
     def function(self, resource: ApiResource, key: ObjectKey, raw: JSONObject) -> Callable[[Any, Any], Awaitable[None]]:
-        """Return a function to run in place of the operator's, which raises what there is to say."""
+        """Return a function to run in place of the operator's, which raises the error to report."""
         if self._is_left_over(raw):
             name = self._own
             cause = (
@@ -69,12 +69,12 @@ class BlockedDeletions:
         message = f"the deletion of {resource.kind} {key} waits: {cause}: {_command(resource, key, raw, name)}"
 
         async def blocked(_obj: Any, _ctx: Any) -> None:
-            raise TerminalError(message, reason=REASON)
+            raise TerminalError(message, reason=EngineReason.DELETION_BLOCKED)
 
         return blocked
 
     def forget(self, key: ObjectKey) -> None:
-        """Forget an object that is gone."""
+        """Forget an object that no longer exists."""
         self._since.pop(key, None)
 
     def _is_left_over(self, raw: JSONObject) -> bool:

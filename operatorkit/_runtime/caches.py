@@ -1,15 +1,14 @@
-"""One cache per kind, shared by everything in an operator that reads or is woken by it.
+"""One cache per kind, shared by everything in an operator that reads it or handles its events.
 
-What belongs here: which kinds are watched, typed reads, and putting the answers of own writes in at once. What does
+What belongs here: which kinds are watched, typed reads, and putting the responses to own writes in at once. What does
 not: list and watch themselves (`operatorkit.cluster.Informer`).
 """
 
 from __future__ import annotations
 
-import asyncio
 import builtins
 import logging
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from operatorkit.children import own_entry_only
@@ -35,7 +34,7 @@ def typed(kind: type[T], obj: JSONObject) -> T:
 
 
 class _Kind:
-    """One kind: its informers, and who listens to them.
+    """One kind: its informers, and the event handlers.
 
     There are two where children are cached whole, and of all others the metadata: each follows the objects that the
     other does not. One that gets or loses the label may be in both for a moment, or in none.
@@ -45,7 +44,7 @@ class _Kind:
         self.informers = informers
         self.listeners: list[Listener] = []
         for informer in informers:
-            informer.subscribe(self._tell)
+            informer.subscribe(self._notify)
 
     @property
     def informer(self) -> Informer:
@@ -63,7 +62,7 @@ class _Kind:
     def objects(self, found: Callable[[Cache], Iterable[ObjectKey]]) -> list[JSONObject]:
         return [obj for key in self.keys(found) if (obj := self.get(key)) is not None]
 
-    def _tell(self, change: Change) -> None:
+    def _notify(self, change: Change) -> None:
         for listener in self.listeners:
             try:
                 listener(change)
@@ -72,7 +71,7 @@ class _Kind:
 
 
 class Caches:
-    """The informers of an operator, and the live objects of its children (see `operatorkit.children.Live`)."""
+    """The informers of an operator, and the live objects of its children (see `operatorkit.children.ChildCache`)."""
 
     def __init__(self, app: Operator, api: ClusterAPI, *, clock: Clock, namespace: str | None = None) -> None:
         self._api = api
@@ -111,30 +110,27 @@ class Caches:
         """Return the kinds that are cached."""
         return list(self._kinds)
 
-    def subscribe(self, resource: ApiResource, listener: Listener) -> None:
-        """Call `listener` with each change of the kind from now on, in order; it must not block."""
-        self._kinds[resource].listeners.append(listener)
+    def subscribe(self, resource: ApiResource, listener: Listener) -> Callable[[], None]:
+        """Call `listener` with each change of the kind from now on, in order, until the result is called.
 
-    def runs(self) -> list[tuple[str, Coroutine[Any, Any, None]]]:
-        """Return a name and a coroutine for each informer: whoever calls this runs them."""
+        It must not block.
+        """
+        listeners = self._kinds[resource].listeners
+        listeners.append(listener)
+        return lambda: listeners.remove(listener)
+
+    def informers(self) -> list[tuple[str, Informer]]:
+        """Return each informer and its name: the engine runs them."""
         return [
-            (f"informer of {resource.qualified}", informer.run())
+            (f"informer of {resource.qualified}", informer)
             for resource, kind in self._kinds.items()
             for informer in kind.informers
         ]
 
-    async def caught_up(self, resource: ApiResource, listed: Iterable[JSONObject]) -> bool:
-        """Wait until the watch is past the versions of all `listed` objects; tell whether just those are cached."""
-        kind, keys = self._kinds[resource], set()
-        for obj in listed:
-            follower = kind.informers[0 if len(kind.informers) == 1 or _is_child(obj) else 1]
-            await follower.wait_for(obj["metadata"]["resourceVersion"])
-            keys.add(key_of(obj))
-        return keys == set(self.keys(resource))
-
-    async def synced(self) -> None:
-        """Return when every cache holds what was in the cluster after the start."""
-        await asyncio.gather(*(each.synced() for kind in self._kinds.values() for each in kind.informers))
+    def informer_of(self, resource: ApiResource, obj: JSONObject) -> Informer:
+        """Return the informer whose cache holds `obj`, if it is cached."""
+        informers = self._kinds[resource].informers
+        return informers[0 if len(informers) == 1 or _is_child(obj) else 1]
 
     def silent_since(self) -> dict[ApiResource, float]:
         """Return the kinds whose informers have no contact with the server, and since when.

@@ -1,7 +1,10 @@
-"""Who changes what an operator sets, read from an object's managedFields, and what to do about it, in words.
+"""Conflicts: which field manager changes what an operator sets, from managedFields, and what to do about it.
 
 What belongs here: the fields of an applied body that an object has otherwise, and their managers. What does not: when
-anybody looks (`controller`) and how a conflict is slowed (`budget`).
+they are evaluated (`controller`) and how repairs are slowed (`budget`).
+
+Why it is hard: managedFields record who owns a field, not who removed one. So a field with another value belongs to the
+manager that owns it now; for a missing field the last writer is reported. docs/adr/0013-a-budget-of-repairs.md.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from operatorkit._runtime.budget import Written
+from operatorkit._runtime.reasons import EngineReason
 from operatorkit.children import read_whole
 from operatorkit.cluster import ClusterAPI, JSONObject
 from operatorkit.errors import ClusterError
@@ -24,7 +28,7 @@ _log = logging.getLogger("operatorkit.runtime")
 
 
 def undone(contested: Written, live: JSONObject | None) -> bool:
-    """Tell, without a request, whether an object lacks what was last written to it."""
+    """Return, without a request, whether an object lacks what was last written to it."""
     return live is None or bool([*_different(_as_answered(contested.body, contested.answer), live, "")])
 
 
@@ -35,7 +39,7 @@ async def explained(contested: Written, api: ClusterAPI, manager: str) -> tuple[
     """
     key, what = contested.key, f"{contested.resource.kind} {contested.key}"
     if contested.created:
-        return "ChildDeleted", (
+        return EngineReason.CHILD_DELETED, (
             f"{what} is deleted as often as it is created: find out who deletes it (the API server's audit log names "
             f"the user), and stop that"
         )
@@ -53,7 +57,7 @@ async def explained(contested: Written, api: ClusterAPI, manager: str) -> tuple[
     shown = ", ".join(fields[:_MOST_FIELDS])
     if len(fields) > _MOST_FIELDS:
         shown += f" and {len(fields) - _MOST_FIELDS} more"
-    return "FieldConflict", (
+    return EngineReason.FIELD_CONFLICT, (
         f"{other or 'another program'} changes {shown} of {what} as often as {manager} sets it: let only one of the "
         f"two set it"
     )

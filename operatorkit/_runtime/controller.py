@@ -1,7 +1,7 @@
 """A controller: one kind, the queue of its dirty keys, and the workers that reconcile them.
 
-What belongs here: what follows from how a run ended. What does not: which change wakes which key (`waking`), the order
-of keys (`queue`), the run itself (`run`, `status`), the caches (`caches`), and the life of the whole (`engine`).
+What belongs here: what follows from how a run ended. What does not: which change enqueues which key (`handlers`), the
+order of keys (`queue`), the run itself (`run`, `status`), the caches (`caches`), and start and stop (`engine`).
 
 How a run ends, and what follows:
 
@@ -28,16 +28,16 @@ from types import TracebackType
 from typing import Any
 
 from operatorkit._runtime.budget import Budget, Written
-from operatorkit._runtime.caches import CacheReader, Caches
 from operatorkit._runtime.conflicts import explained, undone
-from operatorkit._runtime.echoes import Echoes
+from operatorkit._runtime.groups import Runnable
+from operatorkit._runtime.handlers import mapped, parents, passes
+from operatorkit._runtime.own_writes import OwnWrites
 from operatorkit._runtime.queue import Priority, QueueClosed, WorkQueue
+from operatorkit._runtime.reasons import EngineReason
 from operatorkit._runtime.run import Runner
+from operatorkit._runtime.services import Services
 from operatorkit._runtime.status import StatusWriter
-from operatorkit._runtime.waking import mapped, parents, passes
-from operatorkit.children import Sent
-from operatorkit.clock import Clock
-from operatorkit.cluster import Change, ClusterAPI, JSONObject, key_of
+from operatorkit.cluster import Change, JSONObject, key_of
 from operatorkit.errors import (
     ChildConflict,
     ClusterError,
@@ -50,9 +50,9 @@ from operatorkit.errors import (
     Timeout,
     Unreachable,
 )
-from operatorkit.events import EventRecorder, Notice, Reference
+from operatorkit.events import Notice, Reference
 from operatorkit.names import ANNOTATION_PAUSED, ApiResource, ObjectKey
-from operatorkit.operator import Operator, Reconciler, Requeue, Watch
+from operatorkit.operator import Reconciler, Requeue, Watch
 from operatorkit.resource import api_resource_of
 
 __all__ = ["Controller"]
@@ -65,27 +65,17 @@ _log = logging.getLogger("operatorkit.runtime")
 
 
 class Controller:
-    """Reconciles the objects of one kind. `start` begins to listen; run `queue.run` and `work` beside it."""
+    """Reconciles the objects of one kind: run its `runnables` together."""
 
-    def __init__(
-        self,
-        app: Operator,
-        reconciler: Reconciler,
-        *,
-        api: ClusterAPI,
-        caches: Caches,
-        events: EventRecorder,
-        clock: Clock,
-        sent: dict[tuple[ApiResource, ObjectKey], Sent],
-    ) -> None:
+    def __init__(self, services: Services, reconciler: Reconciler) -> None:
+        app, clock = services.app, services.clock
         self._reconciler = reconciler
-        self._caches = caches
-        self._reader = CacheReader(app, caches)
-        self._events = events
-        self._clock = clock
+        self._services = services
+        self._caches = services.caches
+        self._events = services.events
         self._at_once: dict[ObjectKey, int] = {}
         self._terminal: set[ObjectKey] = set()
-        self._told: dict[ObjectKey, Hashable] = {}  # the failure whose traceback is in the log
+        self._logged: dict[ObjectKey, Hashable] = {}  # the failure whose traceback is in the log
         self.resource = api_resource_of(reconciler.kind)
         self.workers = reconciler.workers or app.settings.workers
         self.queue: WorkQueue[ObjectKey] = WorkQueue(
@@ -93,34 +83,37 @@ class Controller:
             back_off=app.settings.back_off,
             group=(lambda key: key.namespace) if app.settings.fair_by_namespace else None,
         )
-        self._api = api
-        self._manager = app.name
         self._budget = Budget(clock)
         self._status = StatusWriter(
             reconciler.kind,
-            api=api,
-            caches=caches,
+            api=services.api,
+            caches=services.caches,
             manager=app.name,
             clock=clock,
             deliver=self._on_own,
             wrote=self._wrote_status,
         )
-        self._echoes = Echoes(self.queue.add)
+        self._own_writes = OwnWrites(self.queue.add)
         self._runner = Runner(
-            app,
-            reconciler,
-            api=api,
-            caches=caches,
-            events=events,
-            clock=clock,
-            status=self._status,
-            echoes=self._echoes,
-            budget=self._budget,
-            sent=sent,
+            services, reconciler, status=self._status, own_writes=self._own_writes, budget=self._budget
         )
 
-    def start(self) -> None:
-        """Listen to all that may wake a key, and wake every key there is."""
+    def runnables(self) -> list[Runnable]:
+        """Return what has to run for this controller: the timers of its queue, and its workers.
+
+        Starting the first adds the event handlers; stopping any closes the queue, so that the workers return when
+        their runs have finished.
+        """
+        kind = self.resource.kind
+        timers = Runnable(name=f"timers of {kind}", start=self._start, run=self.queue.run, stop=self.queue.close)
+        workers = (
+            Runnable(name=f"worker {number} of {kind}", run=self._work, stop=self.queue.close)
+            for number in range(self.workers)
+        )
+        return [timers, *workers]
+
+    async def _start(self) -> None:
+        """Add the event handlers, and enqueue every key that exists."""
         self._caches.subscribe(self.resource, self._on_own)
         for kind in self._reconciler.owns:
             resource = api_resource_of(kind)
@@ -131,48 +124,48 @@ class Controller:
             self.queue.add(key, Priority.RESYNC)
 
     def hold(self) -> None:
-        """Hand out no keys until `queue.release`, and take nothing for an own write that may be of another history."""
+        """Hand out no keys until `queue.release`; forget own writes, which may be of another history of the server."""
         self.queue.hold()
-        self._echoes.forget_answers()
+        self._own_writes.forget_answers()
         self._status.forget_versions()
 
     def resync(self) -> None:
-        """Wake every key that may gain from it: all but those that wait for a change."""
+        """Enqueue every key but those that wait for a change after a TerminalError."""
         for key in self._caches.keys(self.resource):
             if key not in self._terminal:
                 self.queue.add(key, Priority.RESYNC)
 
     def _on_own(self, change: Change) -> None:
-        if self._status.swallows(change):
+        if self._status.ignores(change):
             return
         predicate = self._reconciler.predicate
         restored = change.gap and self._caches.history.in_doubt  # to an older state, perhaps of the status alone
-        judged = predicate is not None and not restored and not self._status.is_unsure(change.key)
-        new = change.new if judged else None  # each access decodes
+        filters = predicate is not None and not restored and not self._status.is_unsure(change.key)
+        new = change.new if filters else None  # each access decodes
         if new is None or passes(change.old, new, predicate, self._reconciler.kind):
             self.queue.add(change.key)
 
     def _on_child(self, resource: ApiResource, change: Change) -> None:
         for key in dict.fromkeys(parents(change, self.resource)):
-            if not self._echoes.swallows(key, resource, change):
+            if not self._own_writes.ignores(key, resource, change):
                 self.queue.add(key)
 
     def _on_watched(self, watch: Watch[Any], change: Change) -> None:
-        for key in mapped(change, watch, self._reader):
+        for key in mapped(change, watch, self._services.reader):
             self.queue.add(key)
 
-    async def work(self) -> None:
+    async def _work(self) -> None:
         """Reconcile dirty keys, one at a time, until the queue is closed."""
         while True:
             try:
                 key = await self.queue.get()
             except QueueClosed:
                 return
-            self._echoes.begin(key)
+            self._own_writes.begin(key)
             try:
                 await self._reconcile(key)
             finally:
-                self._echoes.end(key)
+                self._own_writes.end(key)
                 self.queue.done(key)
 
     async def _reconcile(self, key: ObjectKey) -> None:
@@ -197,7 +190,7 @@ class Controller:
             self._events.release(self._conflict_scope(key))
 
     async def _may_run(self, key: ObjectKey, raw: JSONObject) -> bool:
-        """Tell whether the budget of a key lets it run; if not, it runs later, and the cause is reported."""
+        """Return whether the budget of a key lets it run; if not, it runs later, and the cause is reported."""
         wait = self._budget.wait(key, raw)
         contested = self._budget.contested(key)
         if contested is not None:
@@ -219,11 +212,11 @@ class Controller:
             await self._failed(key, raw, error)
         else:
             self._events.release(self._scope(key))
-            if requeue is not None and _is_at_once(requeue, self._clock.now()):
+            if requeue is not None and _is_at_once(requeue, self._services.clock.now()):
                 self._run_at_once(key)
                 return
             self._at_once.pop(key, None)
-            self._told.pop(key, None)
+            self._logged.pop(key, None)
             self.queue.forget(key)
             if requeue is not None and requeue.at is not None:
                 self.queue.add_at(key, requeue.at)
@@ -246,8 +239,8 @@ class Controller:
             self.queue.drop(key)
         else:
             wait = self._later(key, error)
-            again = self._told.get(key) == (place := _place(error))
-            self._told[key] = place
+            again = self._logged.get(key) == (place := _place(error))
+            self._logged[key] = place
             _log.warning(
                 "%s: reconcile failed%s, next try in %s: %s",
                 where,
@@ -272,10 +265,10 @@ class Controller:
         return _AFTER_A_MISTAKE
 
     async def _report_conflict(self, key: ObjectKey, raw: JSONObject, contested: Written) -> None:
-        """Send one Event that says what is undone again and again, and by whom."""
+        """Send one Event that names what is undone repeatedly, and by which field manager."""
         if not contested.created and not undone(contested, self._caches.get(contested.resource, contested.key)):
             return
-        found = await explained(contested, self._api, self._manager)
+        found = await explained(contested, self._services.api, self._services.app.name)
         if found is None:
             return
         self._budget.explained(key)
@@ -296,9 +289,9 @@ class Controller:
         self._events.release(self._scope(key))
         self._events.release((self.resource, key))  # what reconcile functions hold: see EventRecorder.hold
         self._at_once.pop(key, None)
-        self._told.pop(key, None)
+        self._logged.pop(key, None)
         self._status.forget(key)
-        self._echoes.forget(key)
+        self._own_writes.forget(key)
 
     def _scope(self, key: ObjectKey) -> tuple[str, ApiResource, ObjectKey]:
         return ("operatorkit.runtime", self.resource, key)
@@ -308,12 +301,12 @@ class Controller:
 
 
 def _asked_seconds(error: Exception) -> float:
-    """Return how long the server asked to be left alone."""
+    """Return the Retry-After of the server."""
     return (error.retry_after_seconds or 0.0) if isinstance(error, ClusterError) else 0.0
 
 
 def _most_seconds(error: Exception) -> float | None:
-    """Bound the wait for a server that is away or overloaded: the client has waited too, and nothing else tells."""
+    """Bound the wait for a server that is unreachable or overloaded: no event reports that it is back."""
     passing = isinstance(error, _PASSING) or (isinstance(error, ClusterError) and error.code >= 500)
     return _PASSING_LIMIT_SECONDS if passing else None
 
@@ -325,11 +318,11 @@ def _is_at_once(requeue: Requeue, now: datetime) -> bool:
 def _reason(error: Exception) -> str:
     if isinstance(error, TerminalError | ChildConflict):
         return error.reason
-    return "ReconcileFailed"
+    return EngineReason.RECONCILE_FAILED
 
 
 def _text(error: Exception) -> str:
-    """Name the type of a foreign exception: the text of a KeyError is the key alone, and of others there is none."""
+    """Return the text of an error, with its type if it is not one of operatorkit: a KeyError has only the key."""
     return str(error) if isinstance(error, OperatorKitError) else f"{type(error).__name__}: {error}"
 
 
@@ -339,7 +332,7 @@ def _place(error: Exception) -> Hashable:
 
 
 def _trace(error: Exception) -> tuple[type[Exception], Exception, TracebackType | None]:
-    """Return a failure for the log, its traceback beginning where ours called the reconcile function."""
+    """Return a failure for the log, its traceback beginning where the engine called the reconcile function."""
     trace = error.__traceback__
     while trace is not None and trace.tb_frame.f_globals.get("__name__", "").startswith(__package__):
         trace = trace.tb_next
@@ -347,7 +340,7 @@ def _trace(error: Exception) -> tuple[type[Exception], Exception, TracebackType 
 
 
 def _message(error: Exception) -> str:
-    """Say what failed; the text of a foreign exception may hold anything, so that is for the log only."""
+    """Return the message of an Event; the text of other exceptions may contain anything, so it is for the log only."""
     if isinstance(error, OperatorKitError):
         return str(error)
     return f"unexpected {type(error).__name__} in the reconcile function: see the operator's log"

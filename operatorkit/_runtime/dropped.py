@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from operatorkit._runtime.caches import typed
-from operatorkit._runtime.leaves import settled
+from operatorkit._runtime.status_fields import without_empty
 from operatorkit.cluster import JSONObject
 from operatorkit.errors import InvalidObject
 from operatorkit.names import ApiResource, ObjectKey
@@ -73,7 +73,7 @@ def _changed(before: Any, after: Any) -> list[str]:
 
 
 def _written(obj: Any) -> Any:
-    return settled({name: value for name, value in write(obj).items() if name != "status"})
+    return without_empty({name: value for name, value in write(obj).items() if name != "status"})
 
 
 def _different(before: Any, after: Any, path: str) -> Iterator[str]:

@@ -13,7 +13,8 @@ import asyncio
 import logging
 import os
 import signal
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import kopf
@@ -24,12 +25,14 @@ from operatorkit._runtime.engine import Engine
 from operatorkit._runtime.health import serve_health
 from operatorkit._runtime.install import Shrinking, install_definitions, install_stand_ins
 from operatorkit._runtime.kopf_handlers import handler_needs, has_handlers
+from operatorkit._runtime.lease_guard import guarded
+from operatorkit._runtime.leases import LeaseElector
 from operatorkit._runtime.preflight import check
 from operatorkit.clock import SYSTEM_CLOCK, Clock
 from operatorkit.cluster import ClusterConfig, LiveCluster
 from operatorkit.definitions import external_kinds, own_kinds
 from operatorkit.errors import DefinitionError
-from operatorkit.names import KOPF_PREFIX
+from operatorkit.names import KOPF_PREFIX, ObjectKey
 from operatorkit.operator import Operator
 from operatorkit.resource import api_resource_of
 from operatorkit.webhooks.registration import remove, remove_stale
@@ -37,6 +40,13 @@ from operatorkit.webhooks.registration import remove, remove_stale
 __all__ = ["host", "kopf_settings", "remove_stale_webhooks", "remove_webhooks"]
 
 _log = logging.getLogger("operatorkit.runtime")
+
+
+def _abort(message: str) -> None:
+    """End the process at once, whatever its event loop does."""
+    os.write(2, f"operatorkit: {message}\n".encode())
+    os._exit(1)
+
 
 _ADMISSION = {
     "validating": ("@kopf.on.validate", "@app.validate"),
@@ -56,19 +66,22 @@ async def host(
     stand_ins: bool = False,
     health_port: int | None = None,
     webhooks: Topology | None = None,
+    leader_elect: bool = False,
+    lease_expired: Callable[[str], None] = _abort,
 ) -> None:
     """Run an operator until SIGTERM or SIGINT; runs that have begun finish first.
 
     With `install`, the definitions of its own kinds are applied before it starts; `shrinking` says which of those that
     are there may lose something. With `stand_ins`, external kinds that are missing get a definition too. `health_port`
     is where probes are answered, see `health`; `webhooks` is where API servers find its webhooks, None to leave them
-    alone.
+    alone. With `leader_elect`, only the replica that holds the Lease of `Settings.leader_election` reconciles and calls
+    kopf's handlers; `lease_expired` ends the process if it does not end in time when the Lease is lost.
 
     Call it in the main thread, in a loop of its own: kopf cancels what it finds there when it stops. Raises InputError
     when a kind or a permission is missing, DefinitionError when handlers of kopf ask for admission, ClusterError when
-    the API server cannot be asked, and what ended the engine.
+    the API server cannot be asked, LeaseLost, and what else ended the engine.
     """
-    _refuse_admission(kopf.get_default_registry())
+    _reject_admission(kopf.get_default_registry())
     async with AsyncExitStack() as stack:
         api = await stack.enter_async_context(
             LiveCluster(
@@ -79,7 +92,10 @@ async def host(
                 user_agent=f"operatorkit/{app.name}",
             )
         )
-        engine = Engine(app, api, clock=clock, namespace=namespace, webhooks=webhooks)
+        elector = None
+        if leader_elect:
+            elector = await stack.enter_async_context(_elector(app, config, lease_expired))
+        engine = Engine(app, api, clock=clock, namespace=namespace, webhooks=webhooks, elector=elector)
         if health_port is not None:
             checks = Checks(engine, reconcile_timeout=app.settings.reconcile_timeout, network_clock=SYSTEM_CLOCK)
             await stack.enter_async_context(serve_health(health_port, live=checks.live, ready=checks.ready))
@@ -90,7 +106,8 @@ async def host(
         handlers = handler_needs(app)
         if handlers.warning:
             _log.warning(handlers.warning)
-        await check(app, api, namespace=namespace, origin=origin, handlers=handlers.needs)
+        lease = lease_of(app) if leader_elect else None
+        await check(app, api, namespace=namespace, origin=origin, handlers=handlers.needs, lease=lease)
         _warn_of_cluster_scope(app, namespace)
         stop = asyncio.Event()
         running = asyncio.create_task(engine.run(), name=f"engine of {app.name}")
@@ -104,6 +121,32 @@ async def host(
             await asyncio.wait({running, ready})
         await running
         _log.info("%s stopped", app.name)
+
+
+def lease_of(app: Operator) -> ObjectKey:
+    """Return the namespace and the name of the Lease by which the replicas of an operator elect a leader."""
+    settings = app.settings
+    election = settings.leader_election
+    return ObjectKey(election.namespace or settings.own_namespace, election.name or app.name)
+
+
+@asynccontextmanager
+async def _elector(app: Operator, config: ClusterConfig, expired: Callable[[str], None]) -> AsyncIterator[LeaseElector]:
+    """Yield an elector with a client of its own, and a guard that ends the process should its loop be blocked.
+
+    The times of leader election are those of the system, also where a test controls the operator's clock.
+    """
+    election, key = app.settings.leader_election, lease_of(app)
+    client = LiveCluster(
+        config,
+        request_timeout=election.renew_deadline / 2,
+        max_requests_in_flight=2,
+        user_agent=f"operatorkit/{app.name}",
+    )
+    async with client as api:
+        elector = LeaseElector(api, namespace=key.namespace, name=key.name, settings=election, clock=SYSTEM_CLOCK)
+        with guarded(elector, settings=election, clock=SYSTEM_CLOCK, expired=expired):
+            yield elector
 
 
 def _warn_of_cluster_scope(app: Operator, namespace: str | None) -> None:
@@ -134,6 +177,9 @@ async def remove_stale_webhooks(config: ClusterConfig) -> list[str]:
 
 async def _announce(app: Operator, engine: Engine) -> None:
     await engine.ready()
+    if not engine.is_leading:
+        _log.info("%s is ready, and waits to become the leader", app.name)
+        await engine.leading()
     kinds = ", ".join(controller.resource.kind for controller in engine.controllers)
     _log.info("%s is ready; it reconciles %s", app.name, kinds or "nothing")
 
@@ -156,6 +202,8 @@ async def _inside_kopf(
 
     kopf.on.login(registry=registry, id="operatorkit.login")(login)
     kopf.on.cleanup(registry=registry, id="operatorkit.finish")(finish)
+    if handlers and not await _leads(engine, stop):
+        return
     started = asyncio.Event()
     signals = asyncio.create_task(_take_signals(started, stop), name="signals")
     try:
@@ -173,12 +221,25 @@ async def _inside_kopf(
         await asyncio.wait({signals})
 
 
-def _refuse_admission(registry: kopf.OperatorRegistry) -> None:
+async def _leads(engine: Engine, stop: asyncio.Event) -> bool:
+    """Return True when this replica leads, so that kopf may call handlers; False when it is stopped before that."""
+    _handle_signals(stop)
+    waits = {asyncio.ensure_future(engine.leading()), asyncio.ensure_future(stop.wait())}
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        return not stop.is_set()
+    finally:
+        for task in waits:
+            task.cancel()
+        await asyncio.wait(waits)
+
+
+def _reject_admission(registry: kopf.OperatorRegistry) -> None:
     """Raise DefinitionError for handlers that would never be called: kopf serves no admission here.
 
     Its way to register them does not survive two replicas, each of which overwrites and empties what the other wrote.
     """
-    for handler in registry._webhooks.get_all_handlers():  # noqa: SLF001 - kopf offers no question for this
+    for handler in registry._webhooks.get_all_handlers():  # noqa: SLF001 - kopf has no public access to these
         theirs, ours = _ADMISSION[str(handler.reason)]
         function = getattr(handler.fn, "__qualname__", repr(handler.fn))
         raise DefinitionError(
@@ -202,8 +263,13 @@ def kopf_settings(*, scanning: bool) -> kopf.OperatorSettings:
 
 
 async def _take_signals(started: asyncio.Event, stop: asyncio.Event) -> None:
-    """Stop at the first signal, leave at once at the second; kopf's own reaction to a second one is a traceback."""
+    """Replace kopf's signal handlers, whose reaction to a second signal is a traceback, when it has started."""
     await started.wait()
+    _handle_signals(stop)
+
+
+def _handle_signals(stop: asyncio.Event) -> None:
+    """Stop at the first signal, exit at once at the second."""
     loop = asyncio.get_running_loop()
 
     def received(number: signal.Signals) -> None:

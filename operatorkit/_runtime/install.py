@@ -26,14 +26,11 @@ from operatorkit.errors import (
     OperatorKitError,
     Throttled,
 )
+from operatorkit.kinds import CUSTOM_RESOURCE_DEFINITIONS as DEFINITIONS
 from operatorkit.names import ApiResource
 from operatorkit.resource import Resource
 
 __all__ = ["DEFINITIONS", "Shrinking", "install_definitions", "install_stand_ins"]
-
-DEFINITIONS = ApiResource(
-    "apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", namespaced=False
-)
 Shrinking = Literal["never", "own", "always"]
 """Which definitions may lose something: none; those that nobody but operatorkit has applied; all."""
 

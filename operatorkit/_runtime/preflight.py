@@ -1,7 +1,7 @@
 """What is checked before an operator starts, so that it fails with one clear line instead of failing later, in parts.
 
-What belongs here: is the API server there, does it serve every kind that is declared, and may we do what we will do.
-What does not: repairing any of it.
+What belongs here: is the API server reachable, does it serve every kind that is declared, and does the operator have
+the permissions that it needs. What does not: repairing any of it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from operatorkit.cluster import ClusterAPI
 from operatorkit.definitions import is_own
 from operatorkit.errors import Forbidden, InputError, NoKindMatch
-from operatorkit.names import ApiResource
+from operatorkit.names import ApiResource, ObjectKey
 from operatorkit.operator import Operator
 from operatorkit.permissions import HandlerNeed, Permission, permissions
 from operatorkit.resource import api_resource_of
@@ -29,14 +29,16 @@ async def check(
     namespace: str | None = None,
     origin: str = "MODULE",
     handlers: Iterable[HandlerNeed] = (),
+    lease: ObjectKey | None = None,
 ) -> None:
-    """Check all of it, also what kopf needs for `handlers`.
+    """Check all of it, also what kopf needs for `handlers`, and leader election for `lease`.
 
     Raises InputError that names every kind, or permission, that is missing; and ClusterError.
     """
     await _check_kinds(app, api, origin)
-    required = [permission for permission in permissions(app, handlers=handlers) if permission.required]
-    await _check_permissions(required, api, namespace)
+    found = permissions(app, handlers=handlers, lease=lease.name if lease is not None else None)
+    required = [permission for permission in found if permission.required]
+    await _check_permissions(required, api, namespace, lease.namespace if lease is not None else "")
 
 
 async def _check_kinds(app: Operator, api: ClusterAPI, origin: str) -> None:
@@ -63,15 +65,21 @@ def _listed(resources: Iterable[ApiResource]) -> str:
     return ", ".join(f"{resource.kind} ({resource.api_version})" for resource in resources)
 
 
-async def _check_permissions(needed: list[Permission], api: ClusterAPI, namespace: str | None) -> None:
+async def _check_permissions(
+    needed: list[Permission], api: ClusterAPI, namespace: str | None, own_namespace: str
+) -> None:
     try:
-        allowed = await asyncio.gather(*(_is_allowed(permission, api, namespace) for permission in needed))
+        allowed = await asyncio.gather(
+            *(_is_allowed(permission, api, own_namespace if permission.own else namespace) for permission in needed)
+        )
     except Forbidden:
-        return  # a cluster that does not let us ask: what is missing will be named when it is needed
+        return  # the cluster denies these reviews: what is missing will be named when it is needed
     missing = [permission for permission, yes in zip(needed, allowed, strict=True) if not yes]
     if missing:
         where = f"in namespace {namespace}" if namespace else "in all namespaces"
-        lines = "".join(f"\n  {permission}" for permission in missing)
+        lines = "".join(
+            f"\n  {permission}{f' (in {own_namespace})' if permission.own else ''}" for permission in missing
+        )
         raise InputError(f"the permission to do this {where} is missing; grant it with a Role or ClusterRole:{lines}")
 
 
@@ -82,6 +90,8 @@ async def _is_allowed(permission: Permission, api: ClusterAPI, namespace: str | 
         attributes["subresource"] = subresource
     if namespace and permission.namespaced:
         attributes["namespace"] = namespace
+    if permission.names:
+        attributes["name"] = permission.names[0]
     review = {
         "apiVersion": "authorization.k8s.io/v1",
         "kind": "SelfSubjectAccessReview",

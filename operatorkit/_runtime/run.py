@@ -1,4 +1,4 @@
-"""One run of a reconcile function: its object read, its context made, its status written.
+"""One run of a reconcile function: its object is read, its context is created, its status is written.
 
 What belongs here: what happens from the cached object to the end of the run. What does not: when that happens, and
 what follows from how it ended (`controller`).
@@ -14,21 +14,20 @@ from typing import Any
 
 from operatorkit._runtime.blocked import BlockedDeletions
 from operatorkit._runtime.budget import Budget, Written
-from operatorkit._runtime.caches import CacheReader, Caches, typed
+from operatorkit._runtime.caches import typed
 from operatorkit._runtime.dropped import DroppedChanges
-from operatorkit._runtime.echoes import Echoes, TrackedLive, TrackedReader, tracked_api
+from operatorkit._runtime.own_writes import OwnWrites, TrackedChildren, TrackedReader, tracked_api
+from operatorkit._runtime.reasons import EngineReason
+from operatorkit._runtime.services import Services
 from operatorkit._runtime.status import StatusWriter, status_of
-from operatorkit._runtime.writes import feeding_api
-from operatorkit.children import Children, Sent
-from operatorkit.clock import Clock
-from operatorkit.cluster import ClusterAPI, JSONObject
+from operatorkit.children import Children
+from operatorkit.cluster import JSONObject
 from operatorkit.conditions import get_condition
 from operatorkit.context import Context, condition_model
 from operatorkit.definitions import is_own
 from operatorkit.errors import Invalid, InvalidObject, OperatorKitError, TerminalError
-from operatorkit.events import EventRecorder
-from operatorkit.names import PREFIX, ApiResource, ObjectKey, shorten
-from operatorkit.operator import Operator, Reconciler, Requeue
+from operatorkit.names import PREFIX, ObjectKey, shorten
+from operatorkit.operator import Reconciler, Requeue
 from operatorkit.resource import api_resource_of
 
 __all__ = ["Runner"]
@@ -41,39 +40,30 @@ class Runner:
 
     def __init__(
         self,
-        app: Operator,
+        services: Services,
         reconciler: Reconciler,
         *,
-        api: ClusterAPI,
-        caches: Caches,
-        events: EventRecorder,
-        clock: Clock,
         status: StatusWriter,
-        echoes: Echoes,
+        own_writes: OwnWrites,
         budget: Budget,
-        sent: dict[tuple[ApiResource, ObjectKey], Sent],
     ) -> None:
-        self._app = app
+        self._services = services
         self._reconciler = reconciler
-        self._api = api
-        self._caches = caches
-        self._events = events
-        self._clock = clock
         self._status = status
-        self._echoes = echoes
+        self._own_writes = own_writes
         self._budget = budget
-        self._sent = sent
-        self._reader = CacheReader(app, caches)
-        self._writes = feeding_api(api, caches)
         self._resource = api_resource_of(reconciler.kind)
-        self._is_own_kind = is_own(app, reconciler.kind)  # of others the status is somebody else's
+        self._is_own_kind = is_own(services.app, reconciler.kind)  # the status of other kinds has another owner
         self._owned = [api_resource_of(kind) for kind in reconciler.owns]
-        self._finalizer = f"{PREFIX}/{shorten(app.name)}"
+        self._finalizer = f"{PREFIX}/{shorten(services.app.name)}"
         self._blocked = BlockedDeletions(
-            clock, own=self._finalizer, is_own_kind=self._is_own_kind, has_function=reconciler.finalize is not None
+            services.clock,
+            own=self._finalizer,
+            is_own_kind=self._is_own_kind,
+            has_function=reconciler.finalize is not None,
         )
         self._dropped = DroppedChanges(reconciler.kind, self._resource)
-        self._logger = logging.getLogger(f"operatorkit.operator.{app.name}")
+        self._logger = logging.getLogger(f"operatorkit.operator.{services.app.name}")
 
     async def run(self, key: ObjectKey, raw: JSONObject) -> Requeue | None:
         """Reconcile one object, or finalize it, as it is in the cache; what that raises decides what follows."""
@@ -89,31 +79,31 @@ class Runner:
         elif self._reconciler.finalize is not None and not ours:
             held = await self._status.write_finalizers(raw, [*finalizers, self._finalizer])
             if held is None:
-                return None  # nobody would finalize what a run did for it
+                return None  # deleted: a run would create what no finalizer cleans up
             raw = held
-        obj = self._typed(raw)
+        services, obj = self._services, self._typed(raw)
         before = status_of(obj)
         children = Children(
             parent=raw,
             parent_resource=self._resource,
             owned=self._owned,
-            api=self._writes,
-            live=TrackedLive(self._echoes, key, self._caches),
-            manager=self._app.name,
-            sent=self._sent,
-            former=self._app.former_field_managers,
+            api=services.writes,
+            live=TrackedChildren(self._own_writes, key, services.caches),
+            manager=services.app.name,
+            last_applied=services.last_applied,
+            former=services.app.former_field_managers,
             wrote=lambda *write: self._budget.wrote(key, raw, Written(*write)),
         )
         ctx = Context(
             key=key,
             obj=obj,
-            reader=TrackedReader(self._echoes, key, self._reader),
+            reader=TrackedReader(self._own_writes, key, services.reader),
             children=children,
-            events=self._events,
-            api=tracked_api(self._echoes, key, self._writes),
-            clock=self._clock,
+            events=services.events,
+            api=tracked_api(self._own_writes, key, services.writes),
+            clock=services.clock,
             log=_ObjectLog(self._logger, f"{self._resource.kind} {key}"),
-            ignore_reads=partial(self._echoes.ignore_reads, key),
+            ignore_reads=partial(self._own_writes.ignore_reads, key),
         )
         requeue = await self._call(function, obj, ctx, children, raw, before)
         self._dropped.look(key, raw, obj)
@@ -126,23 +116,23 @@ class Runner:
         return requeue
 
     def forget(self, key: ObjectKey) -> None:
-        """Forget an object that is gone."""
+        """Forget an object that no longer exists."""
         self._blocked.forget(key)
 
     def _typed(self, raw: JSONObject) -> Any:
         try:
             return typed(self._reconciler.kind, raw)
         except InvalidObject as error:
-            raise TerminalError(str(error), reason="InvalidObject") from error
+            raise TerminalError(str(error), reason=EngineReason.INVALID_OBJECT) from error
 
     async def _call(
         self, function: Any, obj: Any, ctx: Context, children: Children, raw: JSONObject, before: JSONObject
     ) -> Requeue | None:
-        """Call the user's function and prune; what it said in the status is written even if that fails.
+        """Call the user's function and prune; the status that it set is written even if that fails.
 
         Where nothing would be tried again, a status that could not be written counts as the failure.
         """
-        limit = self._app.settings.reconcile_timeout
+        limit = self._services.app.settings.reconcile_timeout
         try:
             async with asyncio.timeout(limit.total_seconds()) as timer:
                 result = _checked(await function(obj, ctx))
@@ -150,13 +140,13 @@ class Runner:
         except (Exception, asyncio.CancelledError) as error:
             failure = self._failure(error, timed_out=timer.expired(), limit=limit)
             if isinstance(failure, TerminalError) and not failure.reported and self._is_own_kind:
-                _say_terminal(obj, ctx, failure)
+                _set_not_ready(obj, ctx, failure)
             try:
                 await self._status.write(raw, before, obj)
             except OperatorKitError as second:
                 _log.warning("%s %s: its status was not written: %s", self._resource.kind, ctx.key, second)
                 if isinstance(failure, TerminalError) and not isinstance(second, Invalid | InvalidObject):
-                    raise second from failure  # and not where it would be refused again: then the failure counts
+                    raise second from failure  # unless it would be rejected again: then the failure counts
             if failure is error:
                 raise
             raise failure from error
@@ -200,11 +190,11 @@ def _too_slow(limit: timedelta) -> OperatorKitError:
     )
 
 
-def _say_terminal(obj: Any, ctx: Context, error: TerminalError) -> None:
-    """Set Ready=False, where the kind has conditions and the function has not said so itself."""
+def _set_not_ready(obj: Any, ctx: Context, error: TerminalError) -> None:
+    """Set Ready=False, where the kind has conditions and the function has not done so itself."""
     if condition_model(type(obj)) is None or obj.status is None:
         return
     known = get_condition(obj.status.conditions or (), "Ready")
-    said = "Ready" in ctx._said  # noqa: SLF001 - of this run; what an earlier one said may be out of date
-    if not said or known is None or (known.status, known.reason) != ("False", error.reason):
+    has_set = "Ready" in ctx.conditions_set  # in this run: that of an earlier one may be out of date
+    if not has_set or known is None or (known.status, known.reason) != ("False", error.reason):
         ctx.condition("Ready", False, error.reason, str(error))

@@ -1,7 +1,7 @@
 """Writing the status and the finalizers of the object that is reconciled, and ignoring the events of these own writes.
 
 What belongs here: one server-side apply of the status, if it changed, and which changes are only own writes. What does
-not: what the status says (the reconcile function), which of its fields are sent (`leaves`), and when finalizers
+not: what the status says (the reconcile function), which of its fields are sent (`status_fields`), and when finalizers
 are set (`run`).
 """
 
@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from operatorkit._runtime.caches import Caches
-from operatorkit._runtime.leaves import own_fields, settled, would_change_nothing
+from operatorkit._runtime.status_fields import own_fields, without_empty, would_change_nothing
 from operatorkit.clock import Clock
 from operatorkit.cluster import Change, ClusterAPI, JSONObject, PatchType, key_of
 from operatorkit.cluster.versions import is_newer
@@ -24,7 +24,7 @@ from operatorkit.resource import Resource, api_resource_of, status_schema, write
 
 __all__ = ["StatusWriter", "status_of"]
 
-_CARRIED_OUT_WITHIN_SECONDS: Final = 120.0  # twice kube-apiserver's limit for a request
+_EXECUTED_WITHIN_SECONDS: Final = 120.0  # twice kube-apiserver's limit for a request
 
 
 def status_of(obj: Any) -> JSONObject:
@@ -37,20 +37,20 @@ def status_of(obj: Any) -> JSONObject:
 class StatusWriter:
     """Writes the status and the finalizers of the objects of one kind.
 
-    Every change of the kind must be shown to `swallows`.
+    Every change of the kind must be passed to `ignores`.
 
-    `wrote` is told of each write that changed an object: the object before, what was sent, and the answer.
+    `wrote` is called after each write that changed an object: the object before, what was sent, and the response.
 
-    The echo of a write may come before the answer that tells its version. So changes of a key are held back while its
-    status is being written, and given to `deliver` afterwards, in order.
+    Why it is hard: the watch event of an own write may arrive before the response that contains its resourceVersion. So
+    changes of a key are held back while its status is being written, and passed to `deliver` afterwards, in order.
 
-    A version is ours only if the answer, its status aside, is what the run had read. An answer may hold more: what
-    somebody wrote meanwhile; and one to an apply that changed nothing has the version of who wrote last. Behind a gap
-    of the watch no change is a mere echo, though its version is ours: it may hide what others wrote before, be it in
-    the status alone.
+    A resourceVersion counts as an own write only if the response, its status aside, equals what the run had read. A
+    response may contain more, namely what others wrote meanwhile; and the response to an apply that changed nothing has
+    the resourceVersion of the last writer. After a gap of the watch no change is filtered, even with the
+    resourceVersion of an own write: it may hide what others wrote before it, be it in the status alone.
 
-    A write without an answer may have been carried out, or be so later, for as long as a server works on a request:
-    until then, any change of the object may bring what no run knows of (`is_unsure`).
+    A write without a response may have been executed, or may be executed later, as long as the server works on the
+    request. Until then, any change of the object may contain a state that no run has seen (`is_unsure`).
     """
 
     def __init__(
@@ -79,14 +79,14 @@ class StatusWriter:
     async def write(self, raw: JSONObject, before: JSONObject, obj: Any) -> JSONObject:
         """Apply the status of `obj` if it differs from `before`, which `raw` had when the run began.
 
-        Only what the operator owns of it, and what the run changed, is sent (`leaves`).
+        Only what the operator owns of it, and what the run changed, is sent (`status_fields`).
 
         Return the object as it is now if only our status is new in it, else `raw`.
 
         Raises Conflict when the object is no longer the one with that uid, and other ClusterErrors.
         """
         after = status_of(obj)
-        if settled(after) == settled(before):
+        if without_empty(after) == without_empty(before):
             return raw
         owned = self._owned_fields(raw)
         sent = own_fields(after, before, owned, self._schema())
@@ -114,20 +114,20 @@ class StatusWriter:
         )
         try:
             answer = await self._own_write(
-                key, request, is_ours=lambda answer: _without_status(answer) == _without_status(raw)
+                key, request, is_own=lambda answer: _without_status(answer) == _without_status(raw)
             )
         except NotFound:
-            return raw  # deleted meanwhile: nobody is left to read it
+            return raw  # deleted meanwhile
         except Invalid as error:
             if any(cause.field == "metadata.uid" for cause in error.causes):
-                raise Conflict(f"{self._resource.kind} {key} was deleted and made anew meanwhile") from error
+                raise Conflict(f"{self._resource.kind} {key} was deleted and recreated meanwhile") from error
             raise
         if answer["metadata"]["resourceVersion"] != raw["metadata"]["resourceVersion"]:
             self._wrote(raw, {"status": body["status"]}, answer)
         return answer if _without_status(answer) == _without_status(raw) else raw
 
     async def write_finalizers(self, raw: JSONObject, finalizers: list[str]) -> JSONObject | None:
-        """Replace the finalizers of an object and return it as it is then, or None if it is gone.
+        """Replace the finalizers of an object and return it as it is then, or None if it no longer exists.
 
         The run goes on with that object, and so has seen this version, whatever others wrote into it.
 
@@ -143,40 +143,40 @@ class StatusWriter:
             field_manager=self._manager,
         )
         try:
-            return await self._own_write(key, request, is_ours=lambda _: True)
+            return await self._own_write(key, request, is_own=lambda _: True)
         except NotFound:
             return None
 
     async def _own_write(
-        self, key: ObjectKey, request: Awaitable[JSONObject], *, is_ours: Callable[[JSONObject], bool]
+        self, key: ObjectKey, request: Awaitable[JSONObject], *, is_own: Callable[[JSONObject], bool]
     ) -> JSONObject:
         """Await a write while changes of its key are held back; note the answer's version if it is an own write."""
         self._held[key] = []
         try:
             answer = await request
         except (NotFound, Invalid, Conflict):
-            raise  # it was not carried out
+            raise  # it was not executed
         except BaseException:
-            self._unsure[key] = self._clock.monotonic() + _CARRIED_OUT_WITHIN_SECONDS
+            self._unsure[key] = self._clock.monotonic() + _EXECUTED_WITHIN_SECONDS
             raise
         else:
             self._caches.put(self._resource, answer)
-            if is_ours(answer):
+            if is_own(answer):
                 self._own.setdefault(key, set()).add(answer["metadata"]["resourceVersion"])
             return answer
         finally:
             for change in self._held.pop(key):
                 self._deliver(change)
 
-    def swallows(self, change: Change) -> bool:
-        """Tell whether a change is nothing to act on now: held back, or an own write."""
+    def ignores(self, change: Change) -> bool:
+        """Return whether a change is ignored now: held back, or an own write."""
         if change.key in self._held:
             self._held[change.key].append(change)
             return True
         return bool(change.version) and self._is_own(change.key, change.version) and not change.gap
 
     def is_unsure(self, key: ObjectKey) -> bool:
-        """Tell whether the status of an object may yet become what was sent for it, without an answer."""
+        """Return whether a status that was sent without a response may still be written."""
         until = self._unsure.get(key)
         if until is not None and until < self._clock.monotonic():
             del self._unsure[key]
@@ -184,12 +184,12 @@ class StatusWriter:
         return until is not None
 
     def forget(self, key: ObjectKey) -> None:
-        """Forget the versions of an object that is gone."""
+        """Forget an object that no longer exists."""
         self._own.pop(key, None)
         self._unsure.pop(key, None)
 
     def forget_versions(self) -> None:
-        """Forget all versions: another history may give them to other states."""
+        """Forget all resourceVersions: another history of the server may use them for other states."""
         self._own.clear()
 
     def _owned_fields(self, raw: JSONObject) -> JSONObject:
@@ -204,7 +204,7 @@ class StatusWriter:
         return {}
 
     def _is_own(self, key: ObjectKey, version: str) -> bool:
-        """Tell whether this version is the answer to a write of ours, and forget it and all older ones."""
+        """Return whether an own write returned this version; forget it and all older ones."""
         versions = self._own.pop(key, None)
         if versions is None:
             return False

@@ -1,7 +1,7 @@
 """Writes that the caches hear of at once, whoever makes them.
 
 What belongs here: what the answer to a write tells about the object. What does not: the caches (`caches`), and which
-changes that the watch brings are news to a run (`echoes`).
+changes that the watch brings are news to a run (`own_writes`).
 """
 
 from __future__ import annotations

@@ -98,7 +98,8 @@ def operator_chart(
 
     `handlers` is what kopf needs to call the handlers in the operator's modules.
     """
-    found = rules(permissions(app, service=_service(app), handlers=handlers))
+    lease = "{{ include `NAME.fullname` . }}".replace("NAME", app.name)
+    found = rules(permissions(app, service=_service(app), handlers=handlers, lease=lease))
     own = own_kinds(app)
     reviews = max((one.timeout for one in app.webhooks), default=timedelta(0))
     grace = math.ceil((app.settings.shutdown_timeout + reviews).total_seconds()) + _GRACE_TO_SPARE_SECONDS
@@ -124,7 +125,10 @@ def operator_chart(
         "left_out": sorted({one.resource.kind for one in app.webhooks if leaves_out_own_namespace(one)}),
         "judged": sorted({one.resource.kind for one in app.webhooks if one.failure_policy == "Fail"}),
     }
-    names = ["_helpers.tpl", "deployment.yaml", "serviceaccount.yaml", "rbac.yaml", "networkpolicy.yaml", "NOTES.txt"]
+    names = [
+        *("_helpers.tpl", "deployment.yaml", "serviceaccount.yaml", "rbac.yaml", "networkpolicy.yaml"),
+        *("poddisruptionbudget.yaml", "NOTES.txt"),
+    ]
     if app.webhooks:
         names += ["service.yaml", "webhooks.yaml"]
     if writes_secrets:
@@ -141,12 +145,12 @@ def operator_chart(
 
 
 def _writes_secrets(rule: Rule) -> bool:
-    """Tell whether a rule is for the Secrets of others; those that hold the keys of webhooks are its own."""
+    """Return whether a rule is for the Secrets of others; those that hold the keys of webhooks are its own."""
     return (rule.group, rule.resource) == ("", "secrets") and not rule.own and bool(_WRITING & set(rule.verbs))
 
 
 def _service(app: Operator) -> ServiceReference:
-    """Return the Service of a release: it is Helm that knows its name, and with it those that are made of it."""
+    """Return the Service of a release: Helm fills in its name, and the names that are derived from it."""
     return ServiceReference(
         namespace="{{ .Release.Namespace }}",
         name="{{ include `NAME.webhookService` . }}".replace("NAME", app.name),  # backquotes need no escape in YAML
@@ -154,7 +158,7 @@ def _service(app: Operator) -> ServiceReference:
 
 
 def _registrations(app: Operator) -> list[dict[str, Any]]:
-    """Return the parts of each webhook configuration; whom to trust is left to the operator, which has the keys."""
+    """Return the parts of each webhook configuration, without CA bundles: the operator has the keys, and adds them."""
     service = _service(app)
     everywhere = configurations(app.name, app.webhooks, at=service)
     limited = configurations(app.name, app.webhooks, at=service, namespace="{{ .Values.watchNamespace }}")

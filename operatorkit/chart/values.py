@@ -1,4 +1,4 @@
-"""What whoever installs an operator's chart may set: one table, from which values.yaml and its schema are made.
+"""The values of an operator's chart: one table, from which values.yaml and its schema are made.
 
 What belongs here: names, types, bounds, defaults and descriptions of values. What does not: what they do (the
 templates).
@@ -11,18 +11,20 @@ from collections.abc import Mapping
 from textwrap import wrap
 from typing import Any
 
+from operatorkit.names import DNS_LABEL_PATTERN, DNS_SUBDOMAIN_PATTERN
+
 __all__ = ["crd_values", "operator_values", "schema_text", "values_text"]
 
 Schema = dict[str, Any]
 
 _QUANTITY = r"^([0-9]+(\.[0-9]*)?|\.[0-9]+)(n|u|m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei|[eE][+-]?[0-9]+)?$"
 _RESOURCE = r"^(cpu|memory|ephemeral-storage|hugepages-.+|[^/]+/.+)$"
-_DOMAIN = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
 _WORD = r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
-_KEY = rf"^({_DOMAIN}/)?{_WORD}$"
+_KEY = rf"^({DNS_SUBDOMAIN_PATTERN}/)?{_WORD}$"
 _LABEL = rf"^({_WORD})?$"
 _REPOSITORY = r"^([^\s/@]+/)*[^\s/@:]+$"
 _AFFINITY = r"^(node|pod|podAnti)Affinity$"
+_VARIABLE = r"^[-._a-zA-Z][-._a-zA-Z0-9]*$"
 _TAG = r"^([A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?$"
 
 
@@ -42,18 +44,32 @@ def operator_values(image: str, *, grace_seconds: int, webhooks: bool = False, w
         ),
         imagePullSecrets=_list(
             "Secrets to pull it with.",
-            _closed({"name": {"type": "string", "pattern": f"^{_DOMAIN}$", "maxLength": 253}}, required=["name"]),
+            _closed(
+                {"name": {"type": "string", "pattern": f"^{DNS_SUBDOMAIN_PATTERN}$", "maxLength": 253}},
+                required=["name"],
+            ),
         ),
         replicas=_value(
             "integer",
-            "1, or 0 to pause it. More would each reconcile everything: replicas do not elect a leader.",
-            1,
+            "How many run. One leads and reconciles; the others keep their caches in sync, and take over when it stops "
+            "or fails. 0 pauses the operator.",
+            2,
             minimum=0,
-            maximum=1,
+        ),
+        podDisruptionBudget=_object(
+            "The PodDisruptionBudget of the Pods.",
+            enabled=_value("boolean", "Create it.", True),
+            maxUnavailable=_value(
+                ["integer", "string"],
+                "How many Pods an eviction may make unavailable at a time: a number, or a percentage.",
+                1,
+                minimum=0,
+                pattern=r"^[0-9]+%$",
+            ),
         ),
         watchNamespace=_string(
             "Work in this namespace only, with a Role there in place of most of the ClusterRole; when empty, in all.",
-            pattern=r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$",
+            pattern=f"^({DNS_LABEL_PATTERN})?$",
             maxLength=63,
         ),
         verbose=_value("boolean", "Log more.", False),
@@ -74,11 +90,12 @@ def operator_values(image: str, *, grace_seconds: int, webhooks: bool = False, w
         terminationGracePeriodSeconds=_value(
             "integer", "How long the runs that have begun may take to finish.", grace_seconds, minimum=1
         ),
+        **_extras(),
         podAnnotations=_texts("Annotations of the Pods."),
         podLabels=_labels("Labels of the Pods, beside the chart's own, which win."),
         **_scheduling(),
-        nameOverride=_string("A name in place of the chart's.", pattern=r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$"),
-        fullnameOverride=_string("A name in place of the release's.", pattern=r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$"),
+        nameOverride=_string("A name in place of the chart's.", pattern=f"^({DNS_LABEL_PATTERN})?$"),
+        fullnameOverride=_string("A name in place of the release's.", pattern=f"^({DNS_LABEL_PATTERN})?$"),
     )
 
 
@@ -122,8 +139,51 @@ def _secret_policy() -> Schema:
     )
 
 
-def _scheduling() -> dict[str, Schema]:
+def _extras() -> dict[str, Schema]:
+    reference: Schema = {"type": "object"}
+    name: Schema = {"type": "string", "minLength": 1}
+    path: Schema = {"type": "string", "pattern": "^/"}
+    variable = {"name": {"type": "string", "pattern": _VARIABLE}, "value": {"type": "string"}, "valueFrom": reference}
+    source = {"prefix": {"type": "string"}, "configMapRef": reference, "secretRef": reference}
+    mount: dict[str, Schema] = {
+        "name": name,
+        "mountPath": path,
+        "readOnly": {"type": "boolean"},
+        **{field: {"type": "string"} for field in ("subPath", "subPathExpr", "mountPropagation", "recursiveReadOnly")},
+    }
     return {
+        "extraArgs": _texts_list("Further arguments of `operatorkit run`.", [], r"^[^\n\r]+$"),
+        "env": _list(
+            "Environment variables of the container, as in a Pod; the chart's own win.",
+            _closed(variable, required=["name"]),
+        ),
+        "envFrom": _list("ConfigMaps and Secrets with such variables, as in a Pod.", _closed(source, minProperties=1)),
+        "extraVolumes": _list(
+            "Further volumes of the Pods, as in a Pod.",
+            {"type": "object", "properties": {"name": name}, "required": ["name"], "minProperties": 2},
+        ),
+        "extraVolumeMounts": _list(
+            "Where the container mounts them, as in a Pod.", _closed(mount, required=["name", "mountPath"])
+        ),
+    }
+
+
+def _scheduling() -> dict[str, Schema]:
+    constraint: dict[str, Schema] = {
+        "topologyKey": {"type": "string", "pattern": _KEY},
+        "maxSkew": {"type": "integer", "minimum": 1},
+        "minDomains": {"type": "integer", "minimum": 1},
+        "whenUnsatisfiable": {"type": "string", "enum": ["DoNotSchedule", "ScheduleAnyway"]},
+        "nodeAffinityPolicy": {"type": "string", "enum": ["Honor", "Ignore"]},
+        "nodeTaintsPolicy": {"type": "string", "enum": ["Honor", "Ignore"]},
+        "matchLabelKeys": {"type": "array", "items": {"type": "string", "pattern": _KEY}},
+    }
+    return {
+        "topologySpreadConstraints": _list(
+            "How they are spread, as in a Pod, without labelSelector, which the chart adds; when empty, over nodes and "
+            "zones where possible.",
+            _closed(constraint, required=["topologyKey", "maxSkew", "whenUnsatisfiable"]),
+        ),
         "priorityClassName": _name("Their PriorityClass."),
         "nodeSelector": _labels("Labels of the nodes that they may run on."),
         "tolerations": _list("Taints that they tolerate, as in a Pod.", _toleration()),
@@ -184,7 +244,7 @@ def _without_nested_defaults(schema: Schema) -> Schema:
     return {**{name: value for name, value in schema.items() if name != "default"}, "properties": below}
 
 
-def _value(type_: str, description: str, default: Any, **bounds: Any) -> Schema:
+def _value(type_: str | list[str], description: str, default: Any, **bounds: Any) -> Schema:
     return {"type": type_, "description": description, "default": default, **bounds}
 
 
@@ -201,7 +261,7 @@ def _texts_list(description: str, default: list[str], pattern: str) -> Schema:
 
 
 def _name(description: str) -> Schema:
-    return _string(description, pattern=f"^({_DOMAIN})?$", maxLength=253)
+    return _string(description, pattern=f"^({DNS_SUBDOMAIN_PATTERN})?$", maxLength=253)
 
 
 def _texts(description: str, **bounds: Any) -> Schema:

@@ -17,7 +17,7 @@ from typing import NoReturn
 
 import click
 
-from operatorkit.errors import OperatorKitError
+from operatorkit.errors import LeaseLost, OperatorKitError
 
 __all__ = ["EXTENSIONS", "ExitCode", "main"]
 
@@ -46,6 +46,8 @@ class ExitCode(IntEnum):
     """It could not be done; one line on stderr says what is wrong, and what to do."""
     USAGE = 2
     """The arguments are wrong."""
+    LEASE_LOST = 3
+    """This replica lost the Lease by which it was the leader, and ended; start it again."""
     INTERRUPTED = 130
     """Ctrl-C, before there was anything to stop."""
 
@@ -112,7 +114,7 @@ def main() -> NoReturn:
         sys.exit(error.exit_code)
     except OperatorKitError as error:
         click.echo(f"operatorkit: {error}", err=True)
-        sys.exit(ExitCode.FAILED)
+        sys.exit(ExitCode.LEASE_LOST if isinstance(error, LeaseLost) else ExitCode.FAILED)
     except OSError as error:
         if error.errno not in _CANNOT_PRINT:
             raise

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -19,9 +20,12 @@ import click
 from operatorkit.cli._kubeconfig import kept, refuse_to_replace
 from operatorkit.cli._options import kubeconfig_option, nodes_option, port_option
 from operatorkit.cli._signals import stop_signals
+from operatorkit.errors import InputError
 
 if TYPE_CHECKING:
+    from operatorkit.cluster.api import ClusterAPI
     from operatorkit.controlplane.backend import ControlPlane
+    from operatorkit.controlplane.nodes.process import ProcessNodes
 
 __all__ = ["command"]
 
@@ -45,6 +49,19 @@ def command() -> None:
 @kubeconfig_option
 @nodes_option
 @click.option(
+    "--node-kind",
+    type=click.Choice(["simulated", "process"]),
+    default="simulated",
+    show_default=True,
+    help="simulated: pods run in the API only; process: their containers are processes of this machine.",
+)
+@click.option(
+    "--images",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="With --node-kind process: a YAML file that maps images to commands.",
+)
+@click.option(
     "--controllers",
     default="*",
     show_default=True,
@@ -59,17 +76,32 @@ def command() -> None:
     show_default=True,
     help="json: once it is ready, one line with url, kubeconfig, backend and nodes, for programs.",
 )
-def up(backend: str, port: int, kubeconfig: Path | None, nodes: int, controllers: str, output: str) -> None:
+def up(
+    backend: str,
+    port: int,
+    kubeconfig: Path | None,
+    nodes: int,
+    node_kind: str,
+    images: Path | None,
+    controllers: str,
+    output: str,
+) -> None:
     """Run a control plane until it is stopped (Ctrl-C, SIGTERM); nothing of it is left then.
 
     It prints `ready` with its URL, and the line that lets another terminal use it.
     """
     started = time.monotonic()
+    make = _process_nodes(nodes, images) if node_kind == "process" else None
+    if images is not None and make is None:
+        raise InputError(f"--images {images}: only process nodes run images: add --node-kind process")
     with _Stop() as stop, ExitStack() as stack:
         if kubeconfig is None:
             kubeconfig = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="operatorkit-"))) / "kubeconfig"
         refuse_to_replace(kubeconfig)
-        plane, check = _start(stack, backend, port=port, nodes=nodes, controllers=controllers)
+        simulated = nodes if make is None else 0
+        plane, check = _start(stack, backend, port=port, nodes=simulated, controllers=controllers)
+        if make is not None and nodes:
+            _add_nodes(stack, plane, check, make)
         path = stack.enter_context(kept(plane, kubeconfig))
         stop.expected = True
         if output == "json":
@@ -109,6 +141,28 @@ def _start(
 
     embedded = EmbeddedControlPlane(port=port, nodes=nodes, controllers=controllers)
     return stack.enter_context(embedded), lambda: None
+
+
+def _process_nodes(count: int, images: Path | None) -> Callable[[str], Callable[[ClusterAPI], ProcessNodes]]:
+    """Return what makes process nodes for the URL of a control plane. Raises InputError where they cannot run."""
+    from operatorkit.controlplane.nodes.process import Images, ProcessNodes, unavailable
+
+    if (why := unavailable()) is not None:
+        raise InputError(f"--node-kind process: {why}")
+    table = Images.load(images) if images is not None else Images()
+    return lambda url: partial(ProcessNodes, api_url=url, images=table, count=count)
+
+
+def _add_nodes(
+    stack: ExitStack,
+    plane: ControlPlane,
+    check: Callable[[], None],
+    make: Callable[[str], Callable[[ClusterAPI], ProcessNodes]],
+) -> None:
+    from operatorkit.controlplane.nodes import NodesThread
+
+    config = plane.kubeconfig(user="system:process-nodes")
+    stack.enter_context(NodesThread(config, count=0, check=check, make=make(plane.url)))
 
 
 def _count(nodes: int) -> str:

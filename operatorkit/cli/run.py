@@ -15,11 +15,12 @@ from urllib.parse import urlsplit
 
 import click
 
+from operatorkit.cli import ExitCode
 from operatorkit.cli._cluster_domain import find_cluster_domain
 from operatorkit.cli._load import load
 from operatorkit.cli._loop import run as run_loop
 from operatorkit.errors import InputError
-from operatorkit.names import dns_label_error
+from operatorkit.names import dns_label_error, dns_subdomain_error
 
 if TYPE_CHECKING:
     from operatorkit._runtime.admission import Topology
@@ -48,11 +49,20 @@ def _one(context: click.Context, parameter: click.Parameter, values: tuple[str, 
 
 
 def _namespace(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
-    """Refuse what cannot be the name of a namespace: nothing would ever be found there."""
+    """Reject what cannot be the name of a namespace: nothing would ever be found there."""
     del context
     fault = None if value is None else dns_label_error(value)
     if fault is not None:
         raise click.BadParameter(f"{value!r} is no name of a namespace: it {fault}", param=parameter)
+    return value
+
+
+def _lease_name(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """Reject what cannot be the name of a Lease."""
+    del context
+    error = None if value is None else dns_subdomain_error(value)
+    if error is not None:
+        raise click.BadParameter(f"{value!r} is no name of a Lease: it {error}", param=parameter)
     return value
 
 
@@ -104,6 +114,25 @@ def _namespace(context: click.Context, parameter: click.Parameter, value: str | 
 @click.option(
     "--webhook-service", metavar="NAME", help="The Service in front; by default NAME-webhook, after the operator."
 )
+@click.option(
+    "--leader-elect/--no-leader-elect",
+    default=False,
+    show_default=True,
+    help="Elect a leader among replicas: only the one that holds the Lease reconciles. If it loses the Lease, it exits "
+    f"with code {ExitCode.LEASE_LOST:d}.",
+)
+@click.option(
+    "--leader-elect-resource-namespace",
+    metavar="NAME",
+    callback=_namespace,
+    help="The namespace of the Lease; by default the operator's own.",
+)
+@click.option(
+    "--leader-elect-resource-name",
+    metavar="NAME",
+    callback=_lease_name,
+    help="The name of the Lease; by default the operator's.",
+)
 @click.option("--remove-webhooks", is_flag=True, help="Delete the operator's registration of webhooks, and end.")
 @click.option("--install", is_flag=True, help="Apply the definitions of the operator's own kinds first.")
 @click.option(
@@ -126,6 +155,9 @@ def command(
     topology: str | None,
     webhook_port: int | None,
     webhook_service: str | None,
+    leader_elect: bool,
+    leader_elect_resource_namespace: str | None,
+    leader_elect_resource_name: str | None,
     remove_webhooks: bool,
     install: bool,
     allow_shrink: bool,
@@ -139,6 +171,8 @@ def command(
     The operator is named by a file (website.py, or website.py:OPERATOR if there are several in it), by a module, or by
     the name of an installed one (pki). Before it starts, it checks that the cluster serves its kinds and that it has
     the permissions it needs; what is missing is named, with exit code 1.
+
+    With --leader-elect, several replicas may run: standby replicas keep their caches in sync and serve webhooks.
     """
     set_up_logging(verbose=verbose)
     if leashed:
@@ -148,6 +182,14 @@ def command(
         loaded.app.settings = replace(loaded.app.settings, own_namespace=own_namespace)
     if domain := cluster_domain or find_cluster_domain():
         loaded.app.settings = replace(loaded.app.settings, cluster_domain=domain.strip("."))
+
+    election = loaded.app.settings.leader_election
+    election = replace(
+        election,
+        namespace=leader_elect_resource_namespace or election.namespace,
+        name=leader_elect_resource_name or election.name,
+    )
+    loaded.app.settings = replace(loaded.app.settings, leader_election=election)
 
     from operatorkit._runtime import host as process
     from operatorkit.cluster import load_config
@@ -168,8 +210,16 @@ def command(
             stand_ins=disposable,
             health_port=health_port,
             webhooks=_topology(topology, loaded.app, config, webhook_port, webhook_service),
+            leader_elect=leader_elect,
+            lease_expired=_exit_without_lease,
         )
     )
+
+
+def _exit_without_lease(message: str) -> None:
+    """End the process at once, from any thread: its event loop may be blocked."""
+    os.write(sys.stderr.fileno(), f"operatorkit: {message}\n".encode())
+    os._exit(ExitCode.LEASE_LOST)
 
 
 def _topology(

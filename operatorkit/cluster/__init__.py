@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from operatorkit.cluster.api import ClusterAPI, JSONObject, ObjectList, PatchType, Propagation, WatchEvent
+from operatorkit.cluster.api import ApiRequest, ClusterAPI, JSONObject, ObjectList, PatchType, Propagation, WatchEvent
 from operatorkit.cluster.cache import Cache, Change, IndexFunction, key_of
 from operatorkit.cluster.config import ClusterConfig, Credentials, load_config
 from operatorkit.cluster.history import History
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Answered",
+    "ApiRequest",
     "Cache",
     "Change",
     "ClusterAPI",

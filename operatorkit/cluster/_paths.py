@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import functools
 import re
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 from urllib.parse import quote, urlencode
 
 from operatorkit.cluster._jitter import JITTER
@@ -74,7 +75,7 @@ def selectors(label_selector: str, field_selector: str) -> dict[str, str]:
     return {key: value for key, value in given.items() if value}
 
 
-def write_options(field_manager: str | None, *, dry_run: bool) -> dict[str, str]:
+def write_options(options: Mapping[str, Any]) -> dict[str, str]:
     """Return the query of a write."""
-    query = {"fieldManager": field_manager} if field_manager else {}
-    return query | ({"dryRun": "All"} if dry_run else {})
+    query = {"fieldManager": str(options["field_manager"])} if options["field_manager"] else {}
+    return query | ({"dryRun": "All"} if options["dry_run"] else {})

@@ -21,7 +21,7 @@ from operatorkit.cluster.config import ClusterConfig, Headers
 from operatorkit.cluster.trust import FollowingContext
 from operatorkit.errors import InputError
 
-__all__ = ["close_session", "distrust_connections", "new_session"]
+__all__ = ["Connector", "distrust_connections", "new_session"]
 
 _log = logging.getLogger("operatorkit.cluster")
 
@@ -38,14 +38,17 @@ _TRUST_FILE_SECONDS: Final = 10.0  # as often as a token file is read
 
 def new_session(
     config: ClusterConfig, *, clock: Clock, request_timeout: timedelta, max_requests_in_flight: int, user_agent: str
-) -> aiohttp.ClientSession:
-    """Open a session for `config`. Must be called in the event loop that will use it."""
-    connector = _Connector(
+) -> tuple[aiohttp.ClientSession, Connector]:
+    """Open a session for `config`, and return it with its connector, which is to be aborted in the end.
+
+    Must be called in the event loop that will use it.
+    """
+    connector = Connector(
         limit=0,  # watches hold their connections for minutes: the middleware counts requests instead
         ssl=config.ssl_context if config.ssl_context is not None else True,
         keepalive_timeout=60,
     )
-    return aiohttp.ClientSession(
+    session = aiohttp.ClientSession(
         connector=connector,
         headers={"User-Agent": user_agent, "Accept": "application/json"},
         timeout=aiohttp.ClientTimeout(total=request_timeout.total_seconds(), sock_connect=10),
@@ -59,14 +62,7 @@ def new_session(
             _authenticator(config, clock),
         ),
     )
-
-
-async def close_session(session: aiohttp.ClientSession) -> None:
-    """Close every connection, and return when each socket is closed."""
-    connector = session.connector
-    await session.close()
-    if isinstance(connector, _Connector):
-        await connector.gone()
+    return session, connector
 
 
 def distrust_connections(session: aiohttp.ClientSession) -> None:
@@ -74,15 +70,16 @@ def distrust_connections(session: aiohttp.ClientSession) -> None:
 
     For a server that has not answered: a connection that waits in the pool may be as dead as the one that was used.
     """
-    if isinstance(session.connector, _Connector):
+    if isinstance(session.connector, Connector):
         session.connector.distrust()
 
 
-class _Connector(aiohttp.TCPConnector):
+class Connector(aiohttp.TCPConnector):
     """Knows its sockets, so that none outlives it.
 
     A TLS connection that is given up says farewell and waits for the answer; without help it would still wait, and
-    be reported as never closed, when the event loop has ended.
+    be reported as never closed, when the event loop has ended. A session forgets its connector when it is closed, and
+    any user of a shared session may close it. So who opens a session keeps its connector, too.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -118,13 +115,19 @@ class _Connector(aiohttp.TCPConnector):
         """See `distrust_connections`."""
         self._distrusted += 1
 
-    async def gone(self) -> None:
-        """Abort what is still open after `close`, and return when it is closed."""
+    @property
+    def has_sockets(self) -> bool:
+        """Whether a socket of it is open."""
+        return any(each.fileno() >= 0 for each in self._sockets)
+
+    async def abort(self) -> None:
+        """Close every connection without waiting for the server, and return when each socket is closed."""
+        await self.close()
         for transport, _ in self._transports.values():
             transport.abort()
         self._transports.clear()
         for _ in range(_TURNS_TO_CLOSE):
-            if all(each.fileno() < 0 for each in self._sockets):
+            if not self.has_sockets:
                 break
             await asyncio.sleep(0)
 
@@ -151,7 +154,7 @@ def _limiter(
 
 
 def _trust(
-    config: ClusterConfig, clock: Clock, connector: _Connector
+    config: ClusterConfig, clock: Clock, connector: Connector
 ) -> Sequence[Callable[[aiohttp.ClientRequest, _Handler], Awaitable[aiohttp.ClientResponse]]]:
     """Look now and then whether the file of authorities was replaced; and at once when a server is not trusted."""
     context = config.ssl_context

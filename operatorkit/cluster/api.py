@@ -1,20 +1,24 @@
 """The one interface through which operatorkit talks to a Kubernetes API, and the values that cross it.
 
 Objects are JSON dictionaries here; `operatorkit.resource` turns them into typed models. Everything that reads or
-writes a cluster takes a `ClusterAPI` as an argument: the live client, the in-process one of the embedded control
-plane, and the fault-injecting one of the tests are all of this shape.
+writes a cluster takes a `ClusterAPI` as an argument.
+
+The methods and their options are written here, once. An implementation derives from `ClusterAPI` and has three methods:
+`send`, `stream` and `resolve`. The live client and the in-process one of the embedded control plane make an HTTP
+request of a `ApiRequest` (`operatorkit.cluster.requests`); one that records or changes requests repeats it on another
+`ClusterAPI` (`ApiRequest.repeat`).
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal, Protocol
 
 from operatorkit.names import ApiResource
 
-__all__ = ["ClusterAPI", "JSONObject", "ObjectList", "PatchType", "Propagation", "WatchEvent"]
+__all__ = ["ApiRequest", "ClusterAPI", "JSONObject", "ObjectList", "PatchType", "Propagation", "WatchEvent"]
 
 JSONObject = dict[str, Any]
 Propagation = Literal["Foreground", "Background", "Orphan"]
@@ -58,6 +62,54 @@ class WatchEvent:
     object: JSONObject
 
 
+@dataclass(frozen=True, slots=True)
+class ApiRequest:
+    """One call of a method of `ClusterAPI`: which method, on what, with which options.
+
+    `options` are the keyword arguments other than `namespace` and `subresource`, defaults included. `body` is the
+    object of a create or replace, and the patch of a patch. For `request`, `name` is the HTTP method and `path` the
+    path; `resource` is None there only.
+    """
+
+    function: Literal["get", "list", "watch", "create", "replace", "patch", "delete", "request"]
+    resource: ApiResource | None
+    name: str | None = None
+    namespace: str | None = None
+    subresource: str | None = None
+    body: Any = None
+    path: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def verb(self) -> str:
+        """The verb as RBAC has it; for `request`, of the method: `get`, `post` and so on."""
+        match self.function:
+            case "replace":
+                return "update"
+            case "request":
+                return str(self.name).lower()
+        return self.function
+
+    def repeat(self, api: ClusterAPI) -> Any:
+        """Call the same method of another cluster, with the same arguments, and return what it returns."""
+        method = getattr(api, self.function)
+        here = {"namespace": self.namespace}
+        below = here | {"subresource": self.subresource}
+        match self.function:
+            case "get":
+                return method(self.resource, self.name, **below)
+            case "list" | "watch":
+                return method(self.resource, **here, **self.options)
+            case "create":
+                return method(self.resource, self.body, name=self.name, **below, **self.options)
+            case "replace" | "patch":
+                return method(self.resource, self.name, self.body, **below, **self.options)
+            case "delete":
+                return method(self.resource, self.name, **here, **self.options)
+            case "request":
+                return method(self.name, self.path, body=self.body, **self.options)
+
+
 class ClusterAPI(Protocol):
     """Requests to one Kubernetes API as one user.
 
@@ -66,10 +118,18 @@ class ClusterAPI(Protocol):
     `watch`, None means all namespaces. Answers are fresh copies: the caller may change them.
     """
 
+    async def send(self, request: ApiRequest) -> Any:
+        """Send a request of any kind but `watch`, and return the decoded answer: for a list, an `ObjectList`."""
+
+    def stream(self, request: ApiRequest) -> AsyncIterator[WatchEvent]:
+        """Send a request of kind `watch`, and yield its events."""
+
     async def get(
         self, resource: ApiResource, name: str, *, namespace: str | None = None, subresource: str | None = None
     ) -> JSONObject:
         """Return one object. Raises NotFound."""
+        answer: JSONObject = await self.send(ApiRequest("get", resource, name, namespace, subresource))
+        return answer
 
     async def list(
         self,
@@ -88,6 +148,16 @@ class ClusterAPI(Protocol):
         With `metadata_only`, each object has `apiVersion`, `kind` and `metadata`, and the server sends no more.
         Source: https://kubernetes.io/docs/reference/using-api/api-concepts/#metadata-only-fetches
         """
+        options = {
+            "label_selector": label_selector,
+            "field_selector": field_selector,
+            "resource_version": resource_version,
+            "limit": limit,
+            "continue_token": continue_token,
+            "metadata_only": metadata_only,
+        }
+        answer: ObjectList = await self.send(ApiRequest("list", resource, namespace=namespace, options=options))
+        return answer
 
     def watch(
         self,
@@ -106,6 +176,14 @@ class ClusterAPI(Protocol):
 
         Raises Gone when `resource_version` is too old. Close the iterator (`aclosing`) to close the connection.
         """
+        options = {
+            "resource_version": resource_version,
+            "label_selector": label_selector,
+            "field_selector": field_selector,
+            "timeout_seconds": timeout_seconds,
+            "metadata_only": metadata_only,
+        }
+        return self.stream(ApiRequest("watch", resource, namespace=namespace, options=options))
 
     async def create(
         self,
@@ -122,6 +200,11 @@ class ClusterAPI(Protocol):
 
         Raises AlreadyExists, Invalid.
         """
+        options = {"field_manager": field_manager, "dry_run": dry_run}
+        answer: JSONObject = await self.send(
+            ApiRequest("create", resource, name, namespace, subresource, obj, options=options)
+        )
+        return answer
 
     async def replace(
         self,
@@ -135,6 +218,11 @@ class ClusterAPI(Protocol):
         dry_run: bool = False,
     ) -> JSONObject:
         """Replace an object; with `metadata.resourceVersion`, only if it is unchanged. Raises Conflict, Invalid."""
+        options = {"field_manager": field_manager, "dry_run": dry_run}
+        answer: JSONObject = await self.send(
+            ApiRequest("replace", resource, name, namespace, subresource, obj, options=options)
+        )
+        return answer
 
     async def patch(
         self,
@@ -153,6 +241,11 @@ class ClusterAPI(Protocol):
 
         Raises NotFound, Conflict, FieldManagerConflict, Invalid.
         """
+        options = {"patch_type": patch_type, "field_manager": field_manager, "force": force, "dry_run": dry_run}
+        answer: JSONObject = await self.send(
+            ApiRequest("patch", resource, name, namespace, subresource, body, options=options)
+        )
+        return answer
 
     async def delete(
         self,
@@ -174,6 +267,15 @@ class ClusterAPI(Protocol):
 
         Raises NotFound, Conflict (preconditions).
         """
+        options = {
+            "propagation": propagation,
+            "grace_period_seconds": grace_period_seconds,
+            "uid": uid,
+            "resource_version": resource_version,
+            "dry_run": dry_run,
+        }
+        answer: JSONObject = await self.send(ApiRequest("delete", resource, name, namespace, options=options))
+        return answer
 
     async def resolve(self, group: str, kind: str, version: str | None = None) -> ApiResource:
         """Find out by discovery how a kind is served. Raises NoKindMatch, which names group, version and kind."""
@@ -187,4 +289,9 @@ class ClusterAPI(Protocol):
         body: Any = None,
         headers: Mapping[str, str] | None = None,
     ) -> Any:
-        """Send any other request and return the decoded JSON answer (or text, where it is not JSON)."""
+        """Send any other request and return the decoded JSON answer (or text, where it is not JSON).
+
+        `path` is sent as it is, and so is a `body` of bytes or text; any other is encoded as JSON.
+        """
+        options = {"query": query, "headers": headers}
+        return await self.send(ApiRequest("request", None, method, body=body, path=path, options=options))

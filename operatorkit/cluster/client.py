@@ -29,18 +29,12 @@ from operatorkit.clock import SYSTEM_CLOCK, Clock
 from operatorkit.cluster import _json
 from operatorkit.cluster._jitter import JITTER
 from operatorkit.cluster._lines import LineSplitter
-from operatorkit.cluster._paths import (
-    collection_path,
-    object_path,
-    query_text,
-    selectors,
-    watch_options,
-    write_options,
-)
-from operatorkit.cluster._session import close_session, distrust_connections, new_session
-from operatorkit.cluster.api import JSONObject, ObjectList, PatchType, Propagation, WatchEvent
+from operatorkit.cluster._paths import query_text
+from operatorkit.cluster._session import Connector, distrust_connections, new_session
+from operatorkit.cluster.api import ApiRequest, ClusterAPI, PatchType, WatchEvent
 from operatorkit.cluster.config import ClusterConfig
 from operatorkit.cluster.discovery import Discovery
+from operatorkit.cluster.requests import http_request, metadata_of, result_of
 from operatorkit.cluster.translate import error_from_answer, error_from_exception, error_from_status
 from operatorkit.cluster.trust import FollowingContext
 from operatorkit.errors import ClusterError, NoKindMatch, Throttled, Unauthorized, Unreachable
@@ -57,9 +51,6 @@ _NEVER_SENT: Final = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutErr
 _EVENT_TYPES: Final = frozenset({"ADDED", "MODIFIED", "DELETED", "BOOKMARK"})
 _WARNINGS_REMEMBERED: Final = 1000
 _LARGE_BODY_BYTES: Final = 1 << 20
-# Servers that do not know these representations answer with whole objects, of which the rest is dropped here.
-_METADATA: Final = {"Accept": "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"}
-_METADATA_LIST: Final = {"Accept": "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +64,7 @@ class Answered:
     seconds: float
 
 
-class LiveCluster:
+class LiveCluster(ClusterAPI):
     """A Kubernetes API over HTTP: the `ClusterAPI` that operators use in production.
 
     An async context manager. Every method of `ClusterAPI` may be cancelled at any time and leaves no open
@@ -109,6 +100,7 @@ class LiveCluster:
         self._warn = warn if warn is not None else lambda text: _log.warning("the API server warns: %s", text)
         self._warnings: set[str] = set()
         self._session: aiohttp.ClientSession | None = None
+        self._connectors: list[Connector] = []  # of every session that was opened, while a socket may be open
         self._discovery = Discovery(self)
 
     @property
@@ -138,13 +130,15 @@ class LiveCluster:
             self._config.ssl_context.subscribe(listener)
 
     def _open(self) -> aiohttp.ClientSession:
-        return new_session(
+        session, connector = new_session(
             self._config,
             clock=self._clock,
             request_timeout=self._request_timeout,
             max_requests_in_flight=self._max_requests_in_flight,
             user_agent=self._user_agent,
         )
+        self._connectors = [each for each in self._connectors if each.has_sockets] + [connector]
+        return session
 
     async def __aenter__(self) -> Self:
         """Open the session; the first request opens the first connection."""
@@ -157,87 +151,68 @@ class LiveCluster:
         """Close every connection."""
         session, self._session = self._session, None
         if session is not None:
-            await close_session(session)
+            await session.close()
+        connectors, self._connectors = self._connectors, []
+        for connector in connectors:  # also those of sessions that others have closed
+            await connector.abort()
 
-    async def get(
-        self, resource: ApiResource, name: str, *, namespace: str | None = None, subresource: str | None = None
-    ) -> JSONObject:
-        """Return one object. Raises NotFound."""
-        path = object_path(resource, name, namespace, subresource)
-        return _object(await self._send("GET", path, resource=resource))
-
-    async def list(
-        self,
-        resource: ApiResource,
-        *,
-        namespace: str | None = None,
-        label_selector: str = "",
-        field_selector: str = "",
-        resource_version: str | None = None,
-        limit: int | None = None,
-        continue_token: str = "",
-        metadata_only: bool = False,
-    ) -> ObjectList:
-        """Return a collection; with `limit`, one page of it. Raises Gone when `continue_token` has expired."""
-        query = {
-            "labelSelector": label_selector,
-            "fieldSelector": field_selector,
-            "limit": str(limit) if limit else "",
-            "continue": continue_token,
-        }
-        query = {key: value for key, value in query.items() if value}
-        if resource_version is not None and not continue_token:
-            query["resourceVersion"] = resource_version
-        path, headers = collection_path(resource, namespace), _METADATA_LIST if metadata_only else None
-        answer = _object(await self._send("GET", path, query=query, headers=headers, resource=resource))
-        metadata = answer.get("metadata") or {}
-        items = answer.get("items") or ()
-        return ObjectList(
-            [_metadata_of(item, resource) if metadata_only else _named(item, resource) for item in items],
-            str(metadata.get("resourceVersion") or ""),
-            str(metadata.get("continue") or ""),
+    async def send(self, request: ApiRequest) -> Any:
+        """Send one request, again where that is safe, and decode the answer."""
+        http = http_request(request)
+        url = self._url(http.path, http.query)
+        headers, body = dict(http.headers), http.body
+        if isinstance(body, str):
+            body = body.encode()
+        data: bytes | None = None
+        if body is not None:
+            data = body if isinstance(body, bytes) else _json.dumps_to_send(body)
+            headers.setdefault("Content-Type", "application/json")
+        # A server-side apply states the wanted fields, so doing it twice has the effect of doing it once.
+        harmless_twice = http.method in {"GET", "HEAD", "OPTIONS"} or (
+            request.function == "patch" and headers["Content-Type"] == PatchType.APPLY.value
         )
+        for tries in range(1, _TRIES + 1):
+            try:
+                return result_of(request, await self._send_once(http.method, url, data, headers, request.resource))
+            except ClusterError as error:
+                again = tries < _TRIES and _may_repeat(error, harmless_twice=harmless_twice)
+                wait = _wait_seconds(error, tries)
+                if not again or wait > _LONGEST_WAIT_SECONDS:
+                    raise
+            await self._clock.sleep(wait)
+        raise AssertionError("unreachable: the last try returns or raises")
 
-    async def watch(
-        self,
-        resource: ApiResource,
-        *,
-        resource_version: str,
-        namespace: str | None = None,
-        label_selector: str = "",
-        field_selector: str = "",
-        timeout_seconds: int | None = None,
-        metadata_only: bool = False,
-    ) -> AsyncGenerator[WatchEvent, None]:
-        """Yield what happens after `resource_version`, bookmarks included, until the server ends the watch.
+    async def stream(self, request: ApiRequest) -> AsyncGenerator[WatchEvent, None]:
+        """Yield what happens after a resource version, bookmarks included, until the server ends the watch.
 
-        Raises Gone when `resource_version` is too old, Unreachable when the connection breaks or stays silent for
+        Raises Gone when the resource version is too old, Unreachable when the connection breaks or stays silent for
         longer than even bookmarks do. Close the iterator (`aclosing`) to close the connection.
         """
-        query = watch_options(resource_version, timeout_seconds) | selectors(label_selector, field_selector)
-        url = self._url(collection_path(resource, namespace), query)
-        request = f"GET {url}"
+        assert request.resource is not None, "watches are of a kind"
+        resource, metadata_only = request.resource, request.options["metadata_only"]
+        http = http_request(request)
+        url = self._url(http.path, http.query)
+        shown = f"GET {url}"
         session = self.session
         started = self._clock.monotonic()
         code = 0
         try:
-            headers = _METADATA if metadata_only else None
-            async with session.get(url, timeout=self._watch_timeout, headers=headers) as response:
+            async with session.get(url, timeout=self._watch_timeout, headers=http.headers) as response:
                 code = response.status
                 self._report("GET", url, code, started)
                 self._note_warnings(response)
                 if code >= 400:
                     body = await response.read()
                     raise self._explained(
-                        error_from_answer(code, body, response.headers, request=request, resource=resource.qualified)
+                        error_from_answer(code, body, response.headers, request=shown, resource=resource.qualified)
                     )
                 splitter = LineSplitter()
                 try:
                     async for chunk in response.content.iter_any():
                         for line in splitter.feed(chunk):
-                            event = _watch_event(line, request)
+                            event = _watch_event(line, shown)
                             if metadata_only:
-                                event = WatchEvent(event.type, _metadata_of(event.object, resource))
+                                event = WatchEvent(event.type, metadata_of(event.object, resource))
                             yield event
                 finally:
                     _hang_up(response)
@@ -246,162 +221,13 @@ class LiveCluster:
                 self._report("GET", url, code, started)
             if isinstance(error, TimeoutError):
                 distrust_connections(session)
-            raise error_from_exception(error, request=request, server=self._config.server) from error
+            raise error_from_exception(error, request=shown, server=self._config.server) from error
         except RuntimeError as error:
-            raise _closed_meanwhile(error, session, request) from error
-
-    async def create(
-        self,
-        resource: ApiResource,
-        obj: Mapping[str, Any],
-        *,
-        namespace: str | None = None,
-        name: str | None = None,
-        subresource: str | None = None,
-        field_manager: str | None = None,
-        dry_run: bool = False,
-    ) -> JSONObject:
-        """Create an object, or (with `name` and `subresource`) post to a subresource.
-
-        Raises AlreadyExists, Invalid.
-        """
-        if name is None:
-            namespace = namespace or (obj.get("metadata") or {}).get("namespace")
-            if resource.namespaced and not namespace:
-                raise ValueError(f"creating a {resource.kind} needs a namespace: {resource.kind} is a namespaced kind")
-            path = collection_path(resource, namespace)
-        else:
-            path = object_path(resource, name, namespace, subresource)
-        query = write_options(field_manager, dry_run=dry_run)
-        return _object(await self._send("POST", path, query=query, body=obj, resource=resource))
-
-    async def replace(
-        self,
-        resource: ApiResource,
-        name: str,
-        obj: Mapping[str, Any],
-        *,
-        namespace: str | None = None,
-        subresource: str | None = None,
-        field_manager: str | None = None,
-        dry_run: bool = False,
-    ) -> JSONObject:
-        """Replace an object; with `metadata.resourceVersion`, only if it is unchanged. Raises Conflict, Invalid."""
-        path = object_path(resource, name, namespace, subresource)
-        query = write_options(field_manager, dry_run=dry_run)
-        return _object(await self._send("PUT", path, query=query, body=obj, resource=resource))
-
-    async def patch(
-        self,
-        resource: ApiResource,
-        name: str,
-        body: Any,
-        *,
-        patch_type: PatchType,
-        namespace: str | None = None,
-        subresource: str | None = None,
-        field_manager: str | None = None,
-        force: bool = False,
-        dry_run: bool = False,
-    ) -> JSONObject:
-        """Change part of an object. `force` is for APPLY only.
-
-        Raises NotFound, Conflict, FieldManagerConflict, Invalid.
-        """
-        patch_type = PatchType(patch_type)
-        if patch_type is PatchType.APPLY and not field_manager:
-            raise ValueError("server-side apply needs a field_manager: the name under which the fields are owned")
-        path = object_path(resource, name, namespace, subresource)
-        query = write_options(field_manager, dry_run=dry_run)
-        if force:
-            query["force"] = "true"
-        return _object(
-            await self._send("PATCH", path, query=query, body=body, content_type=patch_type.value, resource=resource)
-        )
-
-    async def delete(
-        self,
-        resource: ApiResource,
-        name: str,
-        *,
-        namespace: str | None = None,
-        propagation: Propagation | None = None,
-        grace_period_seconds: int | None = None,
-        uid: str | None = None,
-        resource_version: str | None = None,
-        dry_run: bool = False,
-    ) -> JSONObject:
-        """Ask for an object's deletion; finalizers and grace may delay it.
-
-        Return the server's answer: the object as it is now while its deletion is delayed (with a deletionTimestamp,
-        and finalizers or deletionGracePeriodSeconds), else a Status whose details hold its uid; some kinds are answered
-        with their last state.
-
-        Raises NotFound, Conflict (preconditions).
-        """
-        preconditions = {"uid": uid, "resourceVersion": resource_version}
-        preconditions = {key: value for key, value in preconditions.items() if value is not None}
-        options: dict[str, Any] = {
-            "propagationPolicy": propagation,
-            "gracePeriodSeconds": grace_period_seconds,
-            "preconditions": preconditions or None,
-            "dryRun": ["All"] if dry_run else None,
-        }
-        options = {key: value for key, value in options.items() if value is not None}
-        body = {"apiVersion": "v1", "kind": "DeleteOptions", **options} if options else None
-        path = object_path(resource, name, namespace, None)
-        return _object(await self._send("DELETE", path, body=body, resource=resource))
+            raise _closed_meanwhile(error, session, shown) from error
 
     async def resolve(self, group: str, kind: str, version: str | None = None) -> ApiResource:
         """Find out by discovery how a kind is served. Raises NoKindMatch, which names group, version and kind."""
         return await self._discovery.resolve(group, kind, version)
-
-    async def request(
-        self,
-        method: str,
-        path: str,
-        *,
-        query: Mapping[str, str] | None = None,
-        body: Any = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> Any:
-        """Send any other request and return the decoded JSON answer (or text, where it is not JSON).
-
-        `path` is sent as it is, and so is a `body` of bytes or text; any other is encoded as JSON.
-        """
-        return await self._send(method.upper(), path, query=query, body=body, headers=headers)
-
-    async def _send(
-        self,
-        method: str,
-        path: str,
-        *,
-        query: Mapping[str, str] | None = None,
-        body: Any = None,
-        content_type: str = "application/json",
-        headers: Mapping[str, str] | None = None,
-        resource: ApiResource | None = None,
-    ) -> Any:
-        """Send one request, again where that is safe, and decode the answer."""
-        url = self._url(path, query)
-        headers = dict(headers or {})
-        data: bytes | None = None
-        if isinstance(body, str):
-            body = body.encode()
-        if body is not None:
-            data = body if isinstance(body, bytes) else _json.dumps_to_send(body)
-            headers = {"Content-Type": content_type, **headers}
-        harmless_twice = method in {"GET", "HEAD", "OPTIONS"} or content_type == PatchType.APPLY.value
-        for tries in range(1, _TRIES + 1):
-            try:
-                return await self._send_once(method, url, data, headers, resource)
-            except ClusterError as error:
-                again = tries < _TRIES and _may_repeat(error, harmless_twice=harmless_twice)
-                wait = _wait_seconds(error, tries)
-                if not again or wait > _LONGEST_WAIT_SECONDS:
-                    raise
-            await self._clock.sleep(wait)
-        raise AssertionError("unreachable: the last try returns or raises")
 
     async def _send_once(
         self, method: str, url: URL, data: bytes | None, headers: Mapping[str, str], resource: ApiResource | None
@@ -524,25 +350,6 @@ def _decoded(body: bytes, content_type: str, method: str, url: URL) -> Any:
             if content_type.endswith("json"):
                 raise ClusterError(f"{method} {url}: the answer is not JSON, although it says so: {error}") from error
     return body.decode(errors="replace")
-
-
-def _object(answer: Any) -> JSONObject:
-    if not isinstance(answer, dict):
-        raise ClusterError(
-            f"the API server answered with {type(answer).__name__} {str(answer)[:200]!r} where an object was expected:"
-            " is this address a Kubernetes API?"
-        )
-    return answer
-
-
-def _named(item: JSONObject, resource: ApiResource) -> JSONObject:
-    """Give an item of a list the apiVersion and kind that the server leaves to the list."""
-    return item if "kind" in item else {"apiVersion": resource.api_version, "kind": resource.kind, **item}
-
-
-def _metadata_of(item: JSONObject, resource: ApiResource) -> JSONObject:
-    """Return the metadata of an object under the object's own kind, whatever representation the server chose."""
-    return {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": item.get("metadata") or {}}
 
 
 def _watch_event(line: bytes, request: str) -> WatchEvent:

@@ -10,10 +10,9 @@ here, or leave the default.
 from __future__ import annotations
 
 import base64
-import ipaddress
 import os
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -21,11 +20,12 @@ from typing import Any
 
 import yaml
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from operatorkit.clock import SYSTEM_CLOCK, Clock
+from operatorkit.tls import certificate_pem, common_name, host_names, key_pem, new_authority, new_key, new_leaf
 
 __all__ = ["SERVER_HOSTS", "Authority", "KeyPair", "kubeconfig", "signing_key", "write_kubeconfig", "write_private"]
 
@@ -40,7 +40,6 @@ SERVER_HOSTS = (
 )
 """The names and addresses by which an API server on this machine, and from inside its cluster, is called."""
 
-_BACKDATED = timedelta(hours=1)
 _VALIDITY = timedelta(days=365)
 
 
@@ -52,41 +51,11 @@ class KeyPair:
     key_pem: bytes
 
 
-def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
-    return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-
-
 def signing_key() -> KeyPair:
     """Return a new P-256 key for signing tokens; `cert_pem` is its public key."""
-    key = ec.generate_private_key(ec.SECP256R1())
+    key = new_key()
     public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-    return KeyPair(public, _pem(key))
-
-
-def _usage(*, ca: bool) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=not ca,
-        key_cert_sign=ca,
-        crl_sign=ca,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        encipher_only=False,
-        decipher_only=False,
-    )
-
-
-def _alternative_names(hosts: Iterable[str]) -> x509.SubjectAlternativeName:
-    names: list[x509.GeneralName] = []
-    for host in hosts:
-        try:
-            names.append(x509.IPAddress(ipaddress.ip_address(host)))
-        except ValueError:
-            names.append(x509.DNSName(host))
-    return x509.SubjectAlternativeName(names)
+    return KeyPair(public, key_pem(key))
 
 
 def _attribute(oid: x509.ObjectIdentifier, value: str) -> x509.NameAttribute[str]:
@@ -106,34 +75,23 @@ class Authority:
         self._certificate = certificate
         self._key = key
         self._clock = clock
-        self.cert_pem: bytes = certificate.public_bytes(serialization.Encoding.PEM)
+        self.cert_pem: bytes = certificate_pem(certificate)
 
     @classmethod
     def create(cls, name: str, *, clock: Clock = SYSTEM_CLOCK) -> Authority:
         """Return a new self-signed authority whose common name is `name`."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        now = clock.now()
-        certificate = (
-            x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
-            .not_valid_before(now - _BACKDATED)
-            .not_valid_after(now + _VALIDITY)
-            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-            .add_extension(_usage(ca=True), critical=True)
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-            .sign(key, hashes.SHA256())
-        )
+        key = new_key()
+        certificate = new_authority(key, name, now=clock.now(), life=_VALIDITY)
         return cls(certificate, key, clock)
 
     @property
     def key_pem(self) -> bytes:
         """The authority's own private key: kube-controller-manager signs requests with it."""
-        return _pem(self._key)
+        return key_pem(self._key)
 
     def issue_server(self, hosts: Sequence[str] = SERVER_HOSTS) -> KeyPair:
         """Return a certificate for a server that is called by `hosts`, names and addresses; the first is its CN."""
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, hosts[0])])
-        return self._issue(subject, ExtendedKeyUsageOID.SERVER_AUTH, _alternative_names(hosts))
+        return self._issue(common_name(hosts[0]), ExtendedKeyUsageOID.SERVER_AUTH, host_names(hosts))
 
     def issue_client(self, user: str, groups: Sequence[str] = ()) -> KeyPair:
         """Return a certificate by which Kubernetes knows `user` in `groups` (common name and organisations)."""
@@ -148,25 +106,17 @@ class Authority:
     def _issue(
         self, subject: x509.Name, purpose: x509.ObjectIdentifier, names: x509.SubjectAlternativeName | None
     ) -> KeyPair:
-        key = ec.generate_private_key(ec.SECP256R1())
-        now = self._clock.now()
-        issuer_key_id = self._certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
-        builder = (
-            x509.CertificateBuilder(self._certificate.subject, subject, key.public_key(), x509.random_serial_number())
-            .not_valid_before(now - _BACKDATED)
-            .not_valid_after(now + _VALIDITY - timedelta(minutes=1))
-            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(_usage(ca=False), critical=True)
-            .add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-            .add_extension(
-                x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(issuer_key_id), critical=False
-            )
+        key = new_key()
+        certificate = new_leaf(
+            key,
+            subject,
+            signed_by=(self._certificate, self._key),
+            purpose=purpose,
+            now=self._clock.now(),
+            life=_VALIDITY,
+            names=names,
         )
-        if names is not None:
-            builder = builder.add_extension(names, critical=False)
-        certificate = builder.sign(self._key, hashes.SHA256())
-        return KeyPair(certificate.public_bytes(serialization.Encoding.PEM), _pem(key))
+        return KeyPair(certificate_pem(certificate), key_pem(key))
 
 
 def _data(pem: bytes) -> str:

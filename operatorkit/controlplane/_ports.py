@@ -5,14 +5,13 @@ What belongs here: reserving a port of the loopback interface. What does not: li
 
 from __future__ import annotations
 
-import errno
 import socket
 from types import TracebackType
 from typing import Self
 
-from operatorkit.errors import InputError
+from operatorkit.serving import listen_error
 
-__all__ = ["ReservedPort", "port_error"]
+__all__ = ["ReservedPort"]
 
 
 class ReservedPort:
@@ -36,7 +35,7 @@ class ReservedPort:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         except OSError as error:
             self._socket.close()
-            raise port_error(port, error) from error
+            raise listen_error(f"port {port} of 127.0.0.1", error) from error
         self.number: int = self._socket.getsockname()[1]
 
     def close(self) -> None:
@@ -50,12 +49,3 @@ class ReservedPort:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def port_error(port: int, error: OSError) -> InputError:
-    """Say what to do about a port that cannot be had."""
-    if error.errno == errno.EADDRINUSE:
-        return InputError(f"port {port} of 127.0.0.1 is in use: stop what listens there, or choose another with --port")
-    if error.errno == errno.EACCES:
-        return InputError(f"port {port} is reserved for root: choose one above 1023 with --port")
-    return InputError(f"port {port} of 127.0.0.1 cannot be had: {error.strerror or error}")

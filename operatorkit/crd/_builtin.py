@@ -10,11 +10,11 @@ import re
 from collections.abc import Mapping
 from functools import cache
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any
 
+from operatorkit.crd._place import Place
 from operatorkit.crd.kubernetes import KUBERNETES_VERSION, REF_PREFIX, definitions
 from operatorkit.crd.text import QUANTITY_PATTERN
-from operatorkit.errors import DefinitionError
 
 __all__ = ["official_part", "schema_of_official"]
 
@@ -53,11 +53,7 @@ _OBJECT_META = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
 _TEMPLATE_META = ("annotations", "finalizers", "generateName", "labels", "name", "namespace")
 
 
-class _Place(Protocol):
-    def error(self, found: str, remedy: str) -> DefinitionError: ...
-
-
-def schema_of_official(model: type, place: _Place) -> Schema:
+def schema_of_official(model: type, place: Place) -> Schema:
     """Return the structural schema of a model of the official client, without descriptions.
 
     Raises DefinitionError for a model that the release of Kubernetes whose types ship here does not have.

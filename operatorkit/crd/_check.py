@@ -15,7 +15,7 @@ from operatorkit.crd._check_defaults import default_errors
 from operatorkit.crd._check_openapi import openapi_errors
 from operatorkit.crd._node import kind_error
 from operatorkit.crd._patterns import pattern_error
-from operatorkit.crd.faults import FieldError, forbidden, invalid, required
+from operatorkit.crd.field_errors import FieldError, forbidden, invalid, required
 
 __all__ = ["SchemaError", "check"]
 

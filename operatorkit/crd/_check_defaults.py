@@ -15,7 +15,7 @@ from operatorkit.crd import _prune
 from operatorkit.crd._embedded import embedded_errors
 from operatorkit.crd._node import METADATA_FIELDS, parse
 from operatorkit.crd._validate import validate
-from operatorkit.crd.faults import NO_PATH, FieldError, invalid
+from operatorkit.crd.field_errors import NO_PATH, FieldError, invalid
 
 __all__ = ["default_errors"]
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from operatorkit.crd.faults import FieldError, forbidden, invalid, not_supported, required
+from operatorkit.crd.field_errors import FieldError, forbidden, invalid, not_supported, required
 
 __all__ = ["openapi_errors"]
 

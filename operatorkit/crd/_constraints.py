@@ -9,16 +9,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
-from typing import Any, Protocol
+from typing import Any
 
 from annotated_types import Ge, GroupedMetadata, Gt, Le, Len, Lt, MaxLen, MinLen, MultipleOf
 from pydantic.fields import FieldInfo
 from pydantic.types import StringConstraints
 
 from operatorkit.crd._patterns import pattern_error
+from operatorkit.crd._place import Place
 from operatorkit.crd.markers import Atomic, Embedded, ListMap, ListSet, Nullable, PreserveUnknown, Rule
 from operatorkit.crd.text import format_duration
-from operatorkit.errors import DefinitionError
 
 __all__ = ["apply_marks", "flatten", "rules_of"]
 
@@ -42,10 +42,6 @@ _INT64 = 2**63
 _WORDS = {">=": "at least", ">": "more than", "<=": "at most", "<": "less than"}
 
 
-class _Place(Protocol):
-    def error(self, found: str, remedy: str) -> DefinitionError: ...
-
-
 def flatten(marks: Iterable[Any]) -> list[Any]:
     """Take grouped constraints apart, and those that pydantic keeps in a `Field(...)`."""
     flat: list[Any] = []
@@ -61,7 +57,7 @@ def flatten(marks: Iterable[Any]) -> list[Any]:
     return flat
 
 
-def apply_marks(schema: Schema, marks: Sequence[Any], place: _Place) -> None:
+def apply_marks(schema: Schema, marks: Sequence[Any], place: Place) -> None:
     """Add to a schema what the marks say. What is Python's alone, such as validators, says nothing."""
     for mark in marks:
         _bound(schema, mark, place)
@@ -73,7 +69,7 @@ def apply_marks(schema: Schema, marks: Sequence[Any], place: _Place) -> None:
         schema["x-kubernetes-validations"] = [*schema.get("x-kubernetes-validations", ()), *rules]
 
 
-def _bound(schema: Schema, mark: Any, place: _Place) -> None:
+def _bound(schema: Schema, mark: Any, place: Place) -> None:
     for type_, attribute, keyword, exclusive, sign in _BOUNDS:
         if not isinstance(mark, type_):
             continue
@@ -92,7 +88,7 @@ def _bound(schema: Schema, mark: Any, place: _Place) -> None:
             )
 
 
-def _check_precision(limit: float, sign: str, schema: Schema, place: _Place) -> None:
+def _check_precision(limit: float, sign: str, schema: Schema, place: Place) -> None:
     """Raise DefinitionError for a bound that an API server, which keeps bounds as float64, makes another of.
 
     One that is rounded out of the range of int64 makes a real one reject every value, defaults included.
@@ -128,7 +124,7 @@ def _duration_bound(schema: Schema, limit: timedelta, sign: str) -> None:
     schema["x-kubernetes-validations"] = [*schema.get("x-kubernetes-validations", ()), rule]
 
 
-def _length(schema: Schema, mark: Any, place: _Place) -> None:
+def _length(schema: Schema, mark: Any, place: Place) -> None:
     shortest = longest = None
     if isinstance(mark, MinLen):
         shortest = mark.min_length
@@ -146,7 +142,7 @@ def _length(schema: Schema, mark: Any, place: _Place) -> None:
     schema.update({name: limit for name, limit in zip(names, (shortest, longest), strict=True) if limit is not None})
 
 
-def _pattern(schema: Schema, mark: Any, place: _Place) -> None:
+def _pattern(schema: Schema, mark: Any, place: Place) -> None:
     pattern = getattr(mark, "pattern", None)
     if pattern is None or isinstance(mark, FieldInfo):
         return
@@ -160,7 +156,7 @@ def _pattern(schema: Schema, mark: Any, place: _Place) -> None:
     schema["pattern"] = text
 
 
-def _structure(schema: Schema, mark: Any, place: _Place) -> None:
+def _structure(schema: Schema, mark: Any, place: Place) -> None:
     if isinstance(mark, Nullable):
         schema["nullable"] = True
     elif isinstance(mark, PreserveUnknown):
@@ -182,7 +178,7 @@ def _structure(schema: Schema, mark: Any, place: _Place) -> None:
         _list_map(schema, mark, place)
 
 
-def _list_set(schema: Schema, place: _Place) -> None:
+def _list_set(schema: Schema, place: Place) -> None:
     if schema.get("type") != "array":
         raise place.error("ListSet is set on something that is not a list", "use it on list[str] or list[int]")
     items = schema["items"]
@@ -191,7 +187,7 @@ def _list_set(schema: Schema, place: _Place) -> None:
     schema["x-kubernetes-list-type"] = "set"
 
 
-def _list_map(schema: Schema, mark: ListMap, place: _Place) -> None:
+def _list_map(schema: Schema, mark: ListMap, place: Place) -> None:
     items = schema.get("items", {})
     properties = items.get("properties", {})
     if schema.get("type") != "array" or items.get("type") != "object":
@@ -211,12 +207,12 @@ def _list_map(schema: Schema, mark: ListMap, place: _Place) -> None:
     schema["x-kubernetes-list-map-keys"] = list(mark.keys)
 
 
-def rules_of(rules: Iterable[Rule], place: _Place) -> list[Schema]:
+def rules_of(rules: Iterable[Rule], place: Place) -> list[Schema]:
     """Return rules as `x-kubernetes-validations` has them."""
     return [_rule(rule, place) for rule in rules]
 
 
-def _rule(rule: Rule, place: _Place) -> Schema:
+def _rule(rule: Rule, place: Place) -> Schema:
     text = rule.rule.strip()
     if not text:
         raise place.error("a rule is empty", 'write it in CEL: Rule("self.min <= self.max")')

@@ -7,7 +7,7 @@ filling them in (`operatorkit.crd._prune`).
 from __future__ import annotations
 
 from datetime import date, datetime
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any
 
 from pydantic import BaseModel, PydanticSchemaGenerationError, TypeAdapter
 from pydantic.fields import FieldInfo
@@ -15,19 +15,15 @@ from pydantic_core import PydanticUndefined
 
 from operatorkit.crd import _prune, official
 from operatorkit.crd._node import parse
+from operatorkit.crd._place import Place
 from operatorkit.crd.model import Model, written
-from operatorkit.errors import DefinitionError
 
 __all__ = ["default_of", "filled", "has_defaults"]
 
 _CALLS = 8  # of a factory: two readings of a clock may be the same
 
 
-class _Place(Protocol):
-    def error(self, found: str, remedy: str) -> DefinitionError: ...
-
-
-def default_of(field: FieldInfo, schema: dict[str, Any], place: _Place) -> Any:
+def default_of(field: FieldInfo, schema: dict[str, Any], place: Place) -> Any:
     """Return the default to put into the schema, or None.
 
     What is empty (None, "", [], {}) is the same as absent, and not written into every object. A model as default
@@ -54,7 +50,7 @@ def default_of(field: FieldInfo, schema: dict[str, Any], place: _Place) -> Any:
         ) from error
 
 
-def _value_of(field: FieldInfo, place: _Place) -> Any:
+def _value_of(field: FieldInfo, place: Place) -> Any:
     """Return a field's default; that of a factory only if it always gives the same.
 
     The API server fills one value into all objects, for as long as the definition stands.

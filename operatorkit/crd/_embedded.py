@@ -10,12 +10,11 @@ import re
 from typing import Any
 
 from operatorkit.crd._node import Node
-from operatorkit.crd.faults import FieldError, invalid, required
-from operatorkit.names import dns_label_error
+from operatorkit.crd.field_errors import FieldError, invalid, required
+from operatorkit.names import DNS_1035_LABEL_PATTERN, dns_label_error
 
 __all__ = ["embedded_errors"]
 
-_DNS_1035 = "[a-z]([-a-z0-9]*[a-z0-9])?"
 _QUALIFIED = re.compile(r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]")
 
 
@@ -62,16 +61,16 @@ def _kind(value: Any, path: str) -> list[FieldError]:
         return [invalid(path, value, "must be a string")]
     if not value:
         return [invalid(path, value, "must not be empty")]
-    if len(value) <= 63 and re.fullmatch(_DNS_1035, value.lower()):
+    if len(value) <= 63 and re.fullmatch(DNS_1035_LABEL_PATTERN, value.lower()):
         return []
     found = []
     if len(value) > 63:
         found.append("must be no more than 63 characters")
-    if not re.fullmatch(_DNS_1035, value.lower()):
+    if not re.fullmatch(DNS_1035_LABEL_PATTERN, value.lower()):
         found.append(
             "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic "
             "character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for "
-            f"validation is '{_DNS_1035}')"
+            f"validation is '{DNS_1035_LABEL_PATTERN}')"
         )
     return [invalid(path, value, f"may have mixed case, but should otherwise match: {','.join(found)}")]
 

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from datetime import date
 
 from operatorkit.crd._patterns import search
+from operatorkit.names import DNS_LABEL_PATTERN
 
 __all__ = ["is_known", "matches"]
 
@@ -35,7 +36,6 @@ _GO_DURATION = re.compile(r"[-+]?(0|(([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|μs|ms
 _SCALA_DURATION = re.compile(r"\d+\s*([A-Za-zµ]+)", re.ASCII)
 _SCALA_UNITS = frozenset({"ns", "us", "µs", "ms", "s", "m", "h", "hr", "d", "w", "wk"})
 _SCALA_PREFIXES = ("nano", "micro", "milli", "sec", "min", "hour", "day", "week")
-_LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 
 
 def _regex(pattern: str) -> Callable[[str], bool]:
@@ -179,8 +179,8 @@ _CHECKS: dict[str, Callable[[str], bool]] = {
     "isbn": lambda text: _is_isbn10(text) or _is_isbn13(text),
     "isbn10": _is_isbn10,
     "isbn13": _is_isbn13,
-    "k8sshortname": lambda text: len(text) <= 63 and search(rf"^{_LABEL}$", text),
-    "k8slongname": lambda text: len(text) <= 253 and search(rf"^{_LABEL}(\.{_LABEL})*$", text),
+    "k8sshortname": lambda text: len(text) <= 63 and search(rf"^{DNS_LABEL_PATTERN}$", text),
+    "k8slongname": lambda text: len(text) <= 253 and search(rf"^{DNS_LABEL_PATTERN}(\.{DNS_LABEL_PATTERN})*$", text),
     "mac": _is_mac,
     "password": lambda _: True,
     "rgbcolor": _regex(rf"^rgb\({_CHANNEL},{_CHANNEL},{_CHANNEL}\)$"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from operatorkit.crd._node import Node
-from operatorkit.crd.faults import FieldError, duplicate, invalid
+from operatorkit.crd.field_errors import FieldError, duplicate, invalid
 from operatorkit.crd.golang import json_text
 
 __all__ = ["duplicates"]

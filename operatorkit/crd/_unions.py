@@ -7,12 +7,12 @@ does not: `Optional` and int-or-string (`operatorkit.crd.schema`).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, get_args
+from typing import Any, get_args
 
 from pydantic import BaseModel, Discriminator
 
+from operatorkit.crd._place import Place
 from operatorkit.crd.text import cel_name
-from operatorkit.errors import DefinitionError
 
 __all__ = ["discriminated", "merged"]
 
@@ -24,11 +24,7 @@ _REMEDY = (
 )
 
 
-class _Place(Protocol):
-    def error(self, found: str, remedy: str) -> DefinitionError: ...
-
-
-def merged(schemas: Sequence[Schema], choices: Sequence[Any], place: _Place) -> Schema:
+def merged(schemas: Sequence[Schema], choices: Sequence[Any], place: Place) -> Schema:
     """Return the schema of a union of scalars of one type, such as of two Literals."""
     kinds = {schema.get("type") for schema in schemas}
     names = " | ".join(getattr(choice, "__name__", str(choice)) for choice in choices)
@@ -73,7 +69,7 @@ def discriminated(
     return union
 
 
-def _all_properties(variants: dict[str, Schema], key: str, place: _Place) -> Schema:
+def _all_properties(variants: dict[str, Schema], key: str, place: Place) -> Schema:
     properties: Schema = {}
     for value, schema in variants.items():
         for name, child in schema["properties"].items():

@@ -15,7 +15,7 @@ from operatorkit.crd._correlate import Pair, same
 from operatorkit.crd._formats import is_known, matches
 from operatorkit.crd._node import Node
 from operatorkit.crd._patterns import search
-from operatorkit.crd.faults import NO_PATH, FieldError, Result, invalid, not_supported, required
+from operatorkit.crd.field_errors import NO_PATH, FieldError, Result, invalid, not_supported, required
 from operatorkit.crd.golang import is_integral, number, quote
 
 __all__ = ["validate"]

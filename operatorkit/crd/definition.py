@@ -23,14 +23,13 @@ from operatorkit.crd.model import Model
 from operatorkit.crd.schema import Place, description_of, field_schema, in_order
 from operatorkit.crd.structural import Structural
 from operatorkit.errors import DefinitionError
-from operatorkit.names import ApiResource, dns_label_error, dns_subdomain_error
+from operatorkit.names import DNS_1035_LABEL_PATTERN, ApiResource, dns_label_error, dns_subdomain_error
 
 __all__ = ["Definition", "PrinterColumn", "Scale", "by_kind", "plural_of"]
 
 ColumnType = Literal["string", "integer", "number", "boolean", "date"]
 
 _KIND = re.compile(r"[A-Z][A-Za-z0-9]*")
-_DNS_1035_LABEL = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 _PROTECTED_GROUPS = ("k8s.io", "kubernetes.io")
 _FIELD_PATH = re.compile(r"(\.[A-Za-z_][A-Za-z0-9_-]*)+")
 _APPROVAL = "api-approved.kubernetes.io"
@@ -241,7 +240,7 @@ class Definition:
 
     def _check_names(self) -> None:
         self._check_group()
-        if not _DNS_1035_LABEL.fullmatch(self.version) or dns_label_error(self.version):
+        if not re.fullmatch(DNS_1035_LABEL_PATTERN, self.version) or dns_label_error(self.version):
             self._refuse(f"version={self.version!r} is not a version", 'write version="v1", "v1beta1" or "v1alpha1"')
         if not _KIND.fullmatch(self.kind) or dns_label_error(self.kind.lower()):
             self._refuse(f"{self.kind!r} is not a kind", "name it in CamelCase, in at most 63 letters and digits")
@@ -250,7 +249,7 @@ class Definition:
             *(("short_names", name) for name in self.short_names),
             *(("categories", name) for name in self.categories),
         ]:
-            if not _DNS_1035_LABEL.fullmatch(name) or dns_label_error(name):
+            if not re.fullmatch(DNS_1035_LABEL_PATTERN, name) or dns_label_error(name):
                 self._refuse(f"{what} has {name!r}", "use lower case letters, digits and '-', a letter first")
         if self.scope not in {"Namespaced", "Cluster"}:
             self._refuse(f"scope={self.scope!r} is not a scope", 'write scope="Namespaced" or scope="Cluster"')

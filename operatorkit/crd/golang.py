@@ -7,14 +7,23 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-__all__ = ["is_integral", "json_text", "number", "quote", "value_text"]
+__all__ = ["Struct", "is_integral", "json_text", "number", "quote", "value_text"]
 
 _ESCAPES = {"\a": "\\a", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\v": "\\v", "\\": "\\\\"}
 _MAX_JSON_INTEGER = float(2**53 - 1)
 _EPSILON = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Struct:
+    """A value that is a struct in Go: its JSON keeps the order of the fields, also inside of them."""
+
+    fields: Mapping[str, Any]
 
 
 def quote(text: str) -> str:
@@ -58,12 +67,20 @@ def number(value: float) -> str:
 
 def json_text(value: Any) -> str:
     """Return what `json.Marshal` writes: keys sorted, no spaces, and <, > and & escaped."""
+    return _json_text(value, sort_keys=True)
+
+
+def _json_text(value: Any, *, sort_keys: bool) -> str:
+    if isinstance(value, Struct):
+        return _json_text(value.fields, sort_keys=False)
     if isinstance(value, float):
         return _json_number(value)
-    if isinstance(value, dict):
-        return "{" + ",".join(f"{json_text(key)}:{json_text(value[key])}" for key in sorted(value)) + "}"
+    if isinstance(value, Mapping):
+        keys = sorted(value) if sort_keys else value
+        inside = (f"{json_text(key)}:{_json_text(value[key], sort_keys=sort_keys)}" for key in keys)
+        return "{" + ",".join(inside) + "}"
     if isinstance(value, list | tuple):
-        return "[" + ",".join(json_text(item) for item in value) + "]"
+        return "[" + ",".join(_json_text(item, sort_keys=sort_keys) for item in value) + "]"
     text = json.dumps(value, ensure_ascii=False)
     if isinstance(value, str):
         for character in "<>&\u2028\u2029":

@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from operatorkit.clock import format_micro_time, format_time
-from operatorkit.crd import faults
+from operatorkit.crd import field_errors
 from operatorkit.crd.unknown import unsent
 from operatorkit.errors import Cause, InvalidObject
 
@@ -91,17 +91,17 @@ def first_fault(error: ValidationError) -> str:
 
 
 def causes(error: ValidationError) -> tuple[Cause, ...]:
-    """Return the faults of an object by field, worded as an API server words its own; of very many, the first."""
-    found: list[faults.FieldError] = []
+    """Return the field errors of an object, worded as an API server words its own; of very many, the first."""
+    found: list[field_errors.FieldError] = []
     for fault in error.errors(include_url=False)[:_MOST_CAUSES]:
         inner = fault.get("ctx", {}).get("error")
         if isinstance(inner, Unreadable):
-            found.append(faults.invalid(_field((*fault["loc"], *inner.path)), _short(inner.found), inner.reason))
+            found.append(field_errors.invalid(_field((*fault["loc"], *inner.path)), _short(inner.found), inner.reason))
         elif fault["type"] == "missing":
-            found.append(faults.required(_field(fault["loc"])))
+            found.append(field_errors.required(_field(fault["loc"])))
         else:
-            found.append(faults.invalid(_field(fault["loc"]), _short(fault["input"]), fault["msg"]))
-    return tuple(Cause(field=each.path, reason=each.reason, message=each.message) for each in found)
+            found.append(field_errors.invalid(_field(fault["loc"]), _short(fault["input"]), fault["msg"]))
+    return tuple(each.cause for each in found)
 
 
 def _short(value: Any) -> Any:

@@ -14,7 +14,7 @@ import ipaddress
 import types
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
@@ -26,11 +26,11 @@ from operatorkit.crd import official
 from operatorkit.crd._builtin import official_part, schema_of_official
 from operatorkit.crd._constraints import apply_marks, flatten, rules_of
 from operatorkit.crd._defaults import default_of
+from operatorkit.crd._place import Place
 from operatorkit.crd._unions import discriminated, merged
 from operatorkit.crd.fields import SchemaOf
-from operatorkit.crd.markers import Embedded, ListMap, PreserveUnknown
+from operatorkit.crd.markers import Atomic, Embedded, ListMap, ListSet, PreserveUnknown
 from operatorkit.crd.model import Model
-from operatorkit.errors import DefinitionError
 
 __all__ = ["Place", "description_of", "field_schema", "in_order", "official_part", "schema_of"]
 
@@ -62,33 +62,6 @@ _REMEDIES: dict[Any, str] = {
 }
 _LISTS = (list, Sequence)
 _MAPPINGS = (dict, Mapping)
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where in a class the generator is, for messages, and how it shall work.
-
-    `owner` is the class that is being defined, `path` the field in it, `models` those it is inside of. `official`
-    says whether models of the official client are written out.
-    """
-
-    owner: str
-    path: str = ""
-    models: tuple[type, ...] = ()
-    official: bool = True
-
-    def below(self, name: str) -> Place:
-        """Return the place of a field."""
-        return replace(self, path=f"{self.path}.{name}" if self.path else name)
-
-    def at(self, suffix: str) -> Place:
-        """Return the place of items or values."""
-        return replace(self, path=f"{self.path}{suffix}")
-
-    def error(self, found: str, remedy: str) -> DefinitionError:
-        """Return the error that names class, field, what was found and what to write instead."""
-        field = f", field {self.path}" if self.path else ""
-        return DefinitionError(f"{self.owner}{field}: {found}: {remedy}")
 
 
 def schema_of(model: type[BaseModel], place: Place) -> Schema:
@@ -262,7 +235,7 @@ def _list(annotation: Any, marks: list[Any], place: Place) -> Schema:
     schema: Schema = {"type": "array", "items": _type(arguments[0], [], place.at("[]"))}
     item = _unwrapped(arguments[0])[0]
     keys = item.list_map_keys if inspect.isclass(item) and issubclass(item, Model) else ()
-    if keys and not any(type(mark).__name__ in {"Atomic", "ListMap", "ListSet"} for mark in marks):
+    if keys and not any(isinstance(mark, Atomic | ListMap | ListSet) for mark in marks):
         apply_marks(schema, [ListMap(*keys)], place)
     return schema
 

@@ -16,7 +16,7 @@ from operatorkit.crd._embedded import embedded_errors
 from operatorkit.crd._lists import duplicates
 from operatorkit.crd._node import Node, parse
 from operatorkit.crd._validate import validate
-from operatorkit.crd.faults import NO_PATH, FieldError
+from operatorkit.crd.field_errors import NO_PATH, FieldError
 
 __all__ = ["FieldError", "SchemaError", "Structural"]
 

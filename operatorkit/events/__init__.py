@@ -13,6 +13,7 @@ What does not: deciding what deserves an Event, or when (operators), and the loo
 from __future__ import annotations
 
 from operatorkit.events.notices import EventType, FloodLimits, Notice, Reference
-from operatorkit.events.recorder import EVENTS, EventRecorder
+from operatorkit.events.recorder import EventRecorder
+from operatorkit.kinds import EVENTS
 
 __all__ = ["EVENTS", "EventRecorder", "EventType", "FloodLimits", "Notice", "Reference"]

@@ -21,11 +21,11 @@ from operatorkit.clock import Clock, parse_time
 from operatorkit.cluster.api import ClusterAPI, JSONObject
 from operatorkit.errors import ClusterError
 from operatorkit.events.notices import Notice, Reference
-from operatorkit.names import ApiResource
+from operatorkit.kinds import EVENTS
 
-__all__ = ["EVENTS", "NAMESPACE_OF_CLUSTER_SCOPED", "Recipients"]
+__all__ = ["NAMESPACE_OF_CLUSTER_SCOPED", "Recipients"]
 
-EVENTS = ApiResource("", "v1", "Event", "events", namespaced=True)
+
 NAMESPACE_OF_CLUSTER_SCOPED = "default"
 _LIST_AGAIN = timedelta(minutes=1)
 _PAGE = 500

@@ -30,12 +30,13 @@ from operatorkit.clock import Clock, format_micro_time, format_time
 from operatorkit.cluster.api import ClusterAPI, JSONObject, PatchType
 from operatorkit.errors import AlreadyExists, ClusterError, Conflict, NotFound
 from operatorkit.events.notices import EventType, FloodLimits, Notice, Reference, message_key, one_line
-from operatorkit.events.recipients import EVENTS, NAMESPACE_OF_CLUSTER_SCOPED, Recipients
+from operatorkit.events.recipients import NAMESPACE_OF_CLUSTER_SCOPED, Recipients
 from operatorkit.events.series import Series, Subject
 from operatorkit.fairness import FairQueue
+from operatorkit.kinds import EVENTS
 from operatorkit.names import shorten
 
-__all__ = ["EVENTS", "EventRecorder"]
+__all__ = ["EventRecorder"]
 
 COMBINED_PREFIX = "(combined from similar events): "
 _FIELD_MAX_LENGTH = 128

@@ -9,7 +9,7 @@ when it is not under test.
         async with operator(app) as running:
             await cluster.create(WEBSITES, {...}, namespace=cluster.namespace)
             await eventually(lambda: cluster.get(CONFIG_MAPS, "site", namespace=cluster.namespace))
-            await running.settled()
+            await running.idle()
             assert running.writes() == {("patch", "configmaps"): 1, ("patch", "websites/status"): 1}
 
 Loading this package, or the plugin, imports neither kopf nor aiohttp: a test run that does not use it pays nothing.

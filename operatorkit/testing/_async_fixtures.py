@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from operatorkit.clock import Clock
     from operatorkit.controlplane.backend import ControlPlane
     from operatorkit.controlplane.nodes import SimulatedNodes
+    from operatorkit.controlplane.nodes.process import ProcessNodes
     from operatorkit.operator import Operator
     from operatorkit.testing.cluster import RecordingCluster
     from operatorkit.testing.running import RunningOperator, Shrinking, Topology
@@ -41,6 +42,27 @@ async def nodes(controlplane: ControlPlane, cluster: RecordingCluster) -> AsyncI
         return
     async with SimulatedNodes(cluster, count=1) as simulated:
         yield simulated
+
+
+@pytest_asyncio.fixture
+async def process_nodes(controlplane: ControlPlane, cluster: RecordingCluster) -> AsyncIterator[ProcessNodes | None]:
+    """Let pods run as processes of this machine; None on a cluster that exists, whose nodes run them.
+
+    The test is skipped where bubblewrap is missing. `process_nodes.images.add("db:1", command=[...])`
+    adds an image. Do not use it together with `nodes`.
+    """
+    del cluster  # its namespace is deleted after the nodes have ended
+    from operatorkit.cluster import LiveCluster, load_config
+    from operatorkit.controlplane.nodes.process import ProcessNodes, unavailable
+
+    if controlplane.backend == "existing":
+        yield None
+        return
+    if (why := unavailable()) is not None:
+        pytest.skip(why)
+    config = load_config(controlplane.kubeconfig(user="system:process-nodes"))
+    async with LiveCluster(config) as api, ProcessNodes(api, api_url=controlplane.url) as nodes:
+        yield nodes
 
 
 @pytest.fixture

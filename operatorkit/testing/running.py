@@ -24,6 +24,7 @@ from operatorkit.cluster import load_config
 from operatorkit.cluster.api import ClusterAPI
 from operatorkit.operator import Operator
 from operatorkit.testing.cluster import RecordingCluster
+from operatorkit.testing.quiescence import wait_until_idle
 
 __all__ = [
     "CRDS",
@@ -48,21 +49,25 @@ class RunningOperator:
         self.cluster = cluster
         self._task = task
 
-    async def settled(self, *, within: timedelta = timedelta(minutes=4)) -> None:
+    async def idle(self, *, within: timedelta = timedelta(minutes=4)) -> None:
         """Return when the engine has nothing left to do: queues empty, nothing running, caches caught up.
 
-        Raises AssertionError, which tells what is not settled, when that lasts longer than `within` of real time; and
+        Raises AssertionError, which names what is not idle, when that lasts longer than `within` of real time; and
         what ended the engine, if it has ended.
         """
-        settled = asyncio.ensure_future(self.engine.settled(within=within))
+        idle = asyncio.ensure_future(wait_until_idle(self.engine, within=within))
         try:
-            await asyncio.wait({settled, self._task}, return_when=asyncio.FIRST_COMPLETED)
-            if not settled.done():
+            await asyncio.wait({idle, self._task}, return_when=asyncio.FIRST_COMPLETED)
+            if not idle.done():
                 await self._task
-                raise AssertionError("the engine was stopped: it will not settle")
-            await settled
+                raise AssertionError("the engine was stopped: it will not become idle")
+            await idle
         finally:
-            settled.cancel()
+            idle.cancel()
+
+    async def settled(self, *, within: timedelta = timedelta(minutes=4)) -> None:
+        """Return when the engine is idle: the former name of `idle`, which existing tests use."""
+        await self.idle(within=within)
 
     def writes(self) -> Counter[tuple[str, str]]:
         """Count the operator's requests that write, by verb and resource: `{("patch", "secrets"): 1}`."""

@@ -16,7 +16,7 @@ answer, never an allow.
 from __future__ import annotations
 
 from operatorkit.webhooks.decision import Allowed, Decision, Denied, Mutated, invalid, not_supported, required
-from operatorkit.webhooks.declaration import FailurePolicy, Operation, SideEffects, Webhook
+from operatorkit.webhooks.declaration import FailurePolicy, Operation, SideEffects, Webhook, WebhookOptions
 from operatorkit.webhooks.manifests import ServiceReference, configuration_name, configurations
 from operatorkit.webhooks.review import AdmissionRequest, UserInfo
 
@@ -32,6 +32,7 @@ __all__ = [
     "SideEffects",
     "UserInfo",
     "Webhook",
+    "WebhookOptions",
     "configuration_name",
     "configurations",
     "invalid",

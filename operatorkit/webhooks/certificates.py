@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import ipaddress
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,19 +20,19 @@ from typing import Any
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from operatorkit.clock import Clock
 from operatorkit.cluster import ClusterAPI, JSONObject
 from operatorkit.errors import AlreadyExists, Conflict, NotFound, OperatorKitError
-from operatorkit.names import ApiResource
+from operatorkit.kinds import SECRETS
+from operatorkit.tls import certificate_pem, common_name, host_names, key_pem, new_authority, new_key, new_leaf
 
 __all__ = [
     "CA_LIFE",
     "LEAF_LIFE",
-    "SECRETS",
     "Bundle",
     "CertificateStore",
     "is_good",
@@ -45,11 +44,9 @@ __all__ = [
 
 _log = logging.getLogger("operatorkit.webhooks")
 
-SECRETS = ApiResource("", "v1", "Secret", "secrets", namespaced=True)
 CA_LIFE = timedelta(days=730)
 LEAF_LIFE = timedelta(days=90)
 
-_BACKDATED = timedelta(hours=1)  # clocks differ
 _RENEW_AFTER = 2 / 3  # of a life
 _TRIES = 5
 _KEYS = ("ca.crt", "ca.key", "tls.crt", "tls.key")
@@ -64,17 +61,6 @@ _UNREADABLE = (
     x509.UnsupportedGeneralNameType,
     InvalidSignature,
     UnsupportedAlgorithm,
-)
-_USAGES = (
-    "digital_signature",
-    "content_commitment",
-    "key_encipherment",
-    "data_encipherment",
-    "key_agreement",
-    "key_cert_sign",
-    "crl_sign",
-    "encipher_only",
-    "decipher_only",
 )
 
 
@@ -134,8 +120,8 @@ def renewed(bundle: Bundle | None, hosts: Sequence[str], now: datetime) -> Bundl
     if not _is_fresh(authorities[0], now):
         return _with_new_authority([old for old in authorities if now < old.not_valid_after_utc][:1], hosts, now)
     if not is_good(bundle, hosts, now):
-        cert_pem, key_pem = _new_leaf(authorities[0], _key(bundle.ca_key_pem), hosts, now)
-        return Bundle(bundle.ca_pem, bundle.ca_key_pem, cert_pem, key_pem)
+        leaf, leaf_key = _new_leaf(authorities[0], _key(bundle.ca_key_pem), hosts, now)
+        return Bundle(bundle.ca_pem, bundle.ca_key_pem, leaf, leaf_key)
     return bundle
 
 
@@ -145,7 +131,7 @@ def is_good(bundle: Bundle, hosts: Sequence[str], now: datetime) -> bool:
     A certificate whose time has not come was made by a clock that was wrong, or by ours before it was put right.
     """
     authority, leaf = _authorities(bundle)[0], _leaf(bundle)
-    return _is_fresh(authority, now) and _is_fresh(leaf, now) and set(_names(hosts)) == set(_names_of(leaf))
+    return _is_fresh(authority, now) and _is_fresh(leaf, now) and set(host_names(hosts)) == set(_names_of(leaf))
 
 
 def succeeds(bundle: Bundle, known: Bundle, now: datetime) -> bool:
@@ -220,63 +206,28 @@ class CertificateStore:
 
 
 def _with_new_authority(trusted: Sequence[x509.Certificate], hosts: Sequence[str], now: datetime) -> Bundle:
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name(
-        [x509.NameAttribute(NameOID.COMMON_NAME, f"operatorkit webhooks {x509.random_serial_number():x}"[:64])]
-    )
-    certificate = (
-        _builder(subject, subject, key, now, CA_LIFE)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_usage("key_cert_sign", "crl_sign"), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    cert_pem, key_pem = _new_leaf(certificate, key, hosts, now)
-    ca_pem = b"".join(one.public_bytes(serialization.Encoding.PEM) for one in (certificate, *trusted))
-    return Bundle(ca_pem, _key_pem(key), cert_pem, key_pem)
+    key = new_key()
+    name = f"operatorkit webhooks {x509.random_serial_number():x}"  # two authorities of one name confuse verifiers
+    certificate = new_authority(key, name, now=now, life=CA_LIFE)
+    leaf, leaf_key = _new_leaf(certificate, key, hosts, now)
+    ca_pem = b"".join(map(certificate_pem, (certificate, *trusted)))
+    return Bundle(ca_pem, key_pem(key), leaf, leaf_key)
 
 
 def _new_leaf(
     authority: x509.Certificate, authority_key: ec.EllipticCurvePrivateKey, hosts: Sequence[str], now: datetime
 ) -> tuple[bytes, bytes]:
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, hosts[0][:64])])
-    life = min(LEAF_LIFE, authority.not_valid_after_utc - now)
-    signer = authority.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
-    certificate = (
-        _builder(subject, authority.subject, key, now, life)
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_usage("digital_signature"), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .add_extension(x509.SubjectAlternativeName(_names(hosts)), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(signer), critical=False)
-        .sign(authority_key, hashes.SHA256())
+    key = new_key()
+    certificate = new_leaf(
+        key,
+        common_name(hosts[0]),
+        signed_by=(authority, authority_key),
+        purpose=ExtendedKeyUsageOID.SERVER_AUTH,
+        now=now,
+        life=LEAF_LIFE,
+        names=host_names(hosts),
     )
-    return certificate.public_bytes(serialization.Encoding.PEM), _key_pem(key)
-
-
-def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, now: datetime, life: timedelta
-) -> x509.CertificateBuilder:
-    return (
-        x509.CertificateBuilder(issuer, subject, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - _BACKDATED)
-        .not_valid_after(now + life)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-    )
-
-
-def _usage(*granted: str) -> x509.KeyUsage:
-    return x509.KeyUsage(**{usage: usage in granted for usage in _USAGES})
-
-
-def _names(hosts: Sequence[str]) -> list[x509.GeneralName]:
-    names: list[x509.GeneralName] = []
-    for host in hosts:
-        try:
-            names.append(x509.IPAddress(ipaddress.ip_address(host)))
-        except ValueError:
-            names.append(x509.DNSName(host))
-    return names
+    return certificate_pem(certificate), key_pem(key)
 
 
 def _names_of(certificate: x509.Certificate) -> list[x509.GeneralName]:
@@ -312,12 +263,6 @@ def _key(pem: bytes) -> ec.EllipticCurvePrivateKey:
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise TypeError(f"a key of operatorkit is an elliptic one, this is a {type(key).__name__}")
     return key
-
-
-def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
-    return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
 
 
 def _public(holder: ec.EllipticCurvePrivateKey | x509.Certificate) -> bytes:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from operatorkit.crd import faults
+from operatorkit.crd import field_errors
 from operatorkit.errors import Cause
 
 __all__ = ["Allowed", "Decision", "Denied", "Mutated", "invalid", "not_supported", "required"]
@@ -94,18 +94,14 @@ Decision = Allowed | Denied | Mutated[Any]
 
 def invalid(field: str, value: Any, detail: str) -> Cause:
     """Return the cause for a malformed value: `spec.names[0]: Invalid value: "x": detail`."""
-    return _cause(faults.invalid(field, value, detail))
+    return field_errors.invalid(field, value, detail).cause
 
 
 def required(field: str, detail: str = "") -> Cause:
     """Return the cause for a missing value: `spec.name: Required value: detail`."""
-    return _cause(faults.required(field, detail))
+    return field_errors.required(field, detail).cause
 
 
 def not_supported(field: str, value: Any, allowed: Sequence[Any]) -> Cause:
     """Return the cause for a value that is none of the allowed ones, which it lists."""
-    return _cause(faults.not_supported(field, value, list(allowed)))
-
-
-def _cause(error: faults.FieldError) -> Cause:
-    return Cause(field=error.path, reason=error.reason, message=error.message)
+    return field_errors.not_supported(field, value, allowed).cause

@@ -6,22 +6,34 @@ not: manifests (`operatorkit.webhooks.manifests`) and calling it (`operatorkit.w
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypedDict, get_args
 
 from operatorkit.errors import DefinitionError
 from operatorkit.names import ApiResource
 from operatorkit.resource import api_resource_of
 
-__all__ = ["FailurePolicy", "Operation", "SideEffects", "Webhook"]
+__all__ = ["FailurePolicy", "Operation", "SideEffects", "Webhook", "WebhookOptions"]
 
 Operation = Literal["CREATE", "UPDATE", "DELETE", "CONNECT"]
 FailurePolicy = Literal["Fail", "Ignore"]
 SideEffects = Literal["None", "NoneOnDryRun"]
 
 _LONGEST = timedelta(seconds=30)
+
+
+class WebhookOptions(TypedDict, total=False):
+    """What may be said of a webhook where it is declared; `Webhook` has the meanings and the defaults."""
+
+    operations: Sequence[Operation]
+    subresources: Sequence[str]
+    failure_policy: FailurePolicy
+    side_effects: SideEffects
+    timeout: timedelta
+    namespace_selector: Mapping[str, Any] | None
+    object_selector: Mapping[str, Any] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,8 +52,8 @@ class Webhook:
     verb: Literal["validate", "mutate"]
     kind: type[Any]
     function: Callable[..., Awaitable[Any]]
-    operations: tuple[Operation, ...] = ("CREATE", "UPDATE")
-    subresources: tuple[str, ...] = ()
+    operations: Sequence[Operation] = ("CREATE", "UPDATE")
+    subresources: Sequence[str] = ()
     failure_policy: FailurePolicy = "Fail"
     side_effects: SideEffects = "None"
     timeout: timedelta = timedelta(seconds=10)

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from operatorkit.kinds import MUTATING_WEBHOOK_CONFIGURATIONS, VALIDATING_WEBHOOK_CONFIGURATIONS
 from operatorkit.names import PREFIX, ApiResource, shorten
 from operatorkit.resource import Resource
 from operatorkit.webhooks.declaration import Webhook
@@ -34,12 +35,8 @@ MANAGER = "operatorkit"
 """The label app.kubernetes.io/managed-by of what operators register themselves."""
 
 CONFIGURATIONS: dict[Literal["mutate", "validate"], ApiResource] = {
-    "mutate": ApiResource(
-        _GROUP, "v1", "MutatingWebhookConfiguration", "mutatingwebhookconfigurations", namespaced=False
-    ),
-    "validate": ApiResource(
-        _GROUP, "v1", "ValidatingWebhookConfiguration", "validatingwebhookconfigurations", namespaced=False
-    ),
+    "mutate": MUTATING_WEBHOOK_CONFIGURATIONS,
+    "validate": VALIDATING_WEBHOOK_CONFIGURATIONS,
 }
 """The kinds of configuration, by what their webhooks do, in the order in which an API server calls them."""
 

@@ -14,12 +14,11 @@ from collections.abc import Iterable
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 from aiohttp import web
 
 from operatorkit.resource import parse_duration
-from operatorkit.serving import Limits, Listener, bind
+from operatorkit.serving import ClientErrors, Limits, Listener, bind
 from operatorkit.webhooks.declaration import Webhook
 from operatorkit.webhooks.dispatch import LARGE_BYTES, Answer, Dispatcher, error_answer
 
@@ -38,16 +37,6 @@ _LONGEST = timedelta(seconds=30)
 _LINGERING_SECONDS = 2.0  # for the rest of a body that was refused
 _MAX_LINE_BYTES = 4096
 _MAX_HEADERS = 32  # API servers send fewer than 10
-
-
-class _ClientFaults(logging.LoggerAdapter[logging.Logger]):
-    """What aiohttp calls an error is a client's: what is no HTTP gets a 400, and whoever can send it fills no log."""
-
-    def error(self, msg: object, *args: object, **kwargs: Any) -> None:
-        self.debug(msg, *args, **kwargs)
-
-    def exception(self, msg: object, *args: object, **kwargs: Any) -> None:
-        self.debug(msg, *args, **({"exc_info": True} | kwargs))
 
 
 class WebhookServer:
@@ -97,14 +86,14 @@ class WebhookServer:
             self._context.load_cert_chain(path)
 
     async def start(self) -> None:
-        """Listen. Call `use` before. Raises OSError when the port cannot be had."""
+        """Listen. Call `use` before. Raises OSError when the port is in use."""
         listener = bind(self._host, self._port)
         app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[self._listener.middleware])
         app.router.add_route("*", "/{path:.*}", self._handle)
         runner = web.AppRunner(
             app,
             access_log=None,
-            logger=_ClientFaults(_log, {}),
+            logger=ClientErrors(_log, {}),
             handle_signals=False,
             shutdown_timeout=_LONGEST.total_seconds(),
             lingering_time=_LINGERING_SECONDS,

@@ -18,7 +18,6 @@ What does not: how operators run (`operatorkit`), and making signatures (gpg and
     cli, cli_keys, cli_policies  operatorkit attest   reasons    the words of conditions
     signing     keys and signatures, for its commands payload    what they sign
     offline     manifests, without a cluster          importing  from Kritis and Binary Authorization
-    listed      the objects that decide, without caches
 
     Pod ──> mutation ──> workloads ──> policy.plan ──> facts (server, signatures) ──> policy.judge ──> Allowed or Denied
 """

@@ -13,7 +13,7 @@ from kubernetes.client.models import V1Namespace
 
 from operatorkit.context import ObjectReader
 from operatorkit.names import ObjectKey
-from operatorkit.resource import LabelSelector
+from operatorkit.selectors import matches
 from operators.attestation.api import (
     AttestationAuthority,
     AuthorityReference,
@@ -36,7 +36,6 @@ __all__ = [
     "exception_of",
     "exceptions_for",
     "exceptions_of_pod",
-    "matches",
     "policies_for",
     "policy_of",
     "revocations",
@@ -48,9 +47,7 @@ def policies_for(namespace: str, reader: ObjectReader) -> list[Policy]:
     """Return the policies that are about a namespace."""
     labels = _labels(namespace, reader)
     cluster = [
-        policy_of(policy)
-        for policy in reader.list(ClusterImagePolicy)
-        if labels is None or matches(policy.spec.match.namespace_selector, labels)
+        policy_of(policy) for policy in reader.list(ClusterImagePolicy) if labels is None or _is_about(policy, labels)
     ]
     return [*cluster, *(policy_of(policy) for policy in reader.list(ImagePolicy, namespace=namespace))]
 
@@ -172,23 +169,9 @@ def _vulnerability(rule: VulnerabilityRule | None) -> VulnerabilityPolicy | None
     )
 
 
-def matches(selector: LabelSelector | None, labels: Mapping[str, str]) -> bool:
-    """Tell whether a label selector selects these labels; None and the empty one select all."""
-    if selector is None:
-        return True
-    if any(labels.get(key) != value for key, value in selector.match_labels.items()):
-        return False
-    for requirement in selector.match_expressions:
-        value = labels.get(requirement.key)
-        fits = {
-            "In": value is not None and value in requirement.values,
-            "NotIn": value is None or value not in requirement.values,
-            "Exists": value is not None,
-            "DoesNotExist": value is None,
-        }
-        if not fits[requirement.operator]:
-            return False
-    return True
+def _is_about(policy: ClusterImagePolicy, labels: Mapping[str, str]) -> bool:
+    selector = policy.spec.match.namespace_selector
+    return selector is None or matches(selector, labels)
 
 
 def _key(reference: AuthorityReference, namespace: str) -> AuthorityKey:

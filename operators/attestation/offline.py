@@ -18,10 +18,11 @@ import yaml
 from kubernetes.client.models import V1Namespace
 
 from operatorkit.errors import InputError, InvalidObject
+from operatorkit.listed import ListedReader
 from operatorkit.resource import api_resource_of, read
 from operators.attestation.exceptions import excuse
 from operators.attestation.facts import signed_bytes, verified
-from operators.attestation.listed import KINDS, Listed
+from operators.attestation.kinds import DECIDING
 from operators.attestation.observe import authorities_for, exceptions_for, policies_for, revocations
 from operators.attestation.policy import (
     Authority,
@@ -97,7 +98,7 @@ def evaluate(
     now: datetime,
 ) -> list[Finding]:
     """Return a finding for each manifest that has images. Objects without a namespace are in `namespace`."""
-    reader = Listed(_read([*policies, *manifests], namespace))
+    reader = ListedReader(_read([*policies, *manifests], namespace))
     return [
         _finding(file, obj, reader, occurrences, namespace, now)
         for file, obj in manifests
@@ -106,8 +107,8 @@ def evaluate(
 
 
 def _read(found: Iterable[tuple[Path, Mapping[str, Any]]], namespace: str) -> dict[type[Any], list[Any]]:
-    objects: dict[type[Any], list[Any]] = {kind: [] for kind in KINDS}
-    kinds = {(api_resource_of(kind).api_version, api_resource_of(kind).kind): kind for kind in KINDS}
+    objects: dict[type[Any], list[Any]] = {kind: [] for kind in DECIDING}
+    kinds = {(api_resource_of(kind).api_version, api_resource_of(kind).kind): kind for kind in DECIDING}
     for file, obj in found:
         kind = kinds.get((str(obj.get("apiVersion")), str(obj.get("kind"))))
         if kind is None:
@@ -125,7 +126,7 @@ def _read(found: Iterable[tuple[Path, Mapping[str, Any]]], namespace: str) -> di
 def _finding(
     file: Path,
     obj: Mapping[str, Any],
-    reader: Listed,
+    reader: ListedReader,
     occurrences: Sequence[Mapping[str, Any]],
     default: str,
     now: datetime,

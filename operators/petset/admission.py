@@ -12,12 +12,12 @@ from typing import Any
 from operatorkit import AdmissionRequest, Allowed, Cause, Denied
 from operatorkit.names import DNS_LABEL_MAX_LENGTH, dns_label_error, dns_subdomain_error
 from operatorkit.rollout import scaled
+from operatorkit.selectors import is_empty, matches
 from operatorkit.webhooks import invalid, required
 from operators.petset.api import PetSet, PetSetSpec
 from operators.petset.app import app
 from operators.petset.identity import claim_name
 from operators.petset.ordinals import desired_ordinals, parse_range, parse_ranges
-from operators.petset.selector import matches
 
 __all__ = ["check_change", "check_spec", "describe", "validate_petset"]
 
@@ -97,7 +97,7 @@ def _last_ordinal(spec: PetSetSpec) -> int:
 
 def _selector_problems(pets: PetSet) -> Iterator[Cause]:
     selector, template = pets.spec.selector, pets.spec.template
-    if not selector.match_labels and not selector.match_expressions:
+    if is_empty(selector):
         yield invalid("spec.selector", "object", "is empty and would match no pod: give matchLabels of the template")
         return
     labels = (template.metadata.labels if template.metadata is not None else None) or {}

@@ -6,7 +6,6 @@ What belongs here: options, requests, and what is printed. What does not: decisi
 from __future__ import annotations
 
 import asyncio
-import builtins
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -305,46 +304,14 @@ def _chosen(revisions: list[JSON], to: str | None, name: str) -> JSON:
 
 async def _observe_live(api: ClusterAPI, pets: PetSet) -> Any:
     """Return the snapshot of a PetSet as the cluster has it now."""
+    from kubernetes.client.models import V1ControllerRevision, V1PersistentVolumeClaim, V1Pod
+
     from operatorkit.clock import SYSTEM_CLOCK
-    from operators.petset.observe import observe
+    from operatorkit.listed import ListedReader
+    from operators.petset.observe import POD_INDEX, observe, pod_index
 
-    reader = _LiveReader(pets.metadata.namespace)
-    await reader.load(api)
+    kinds = V1Pod, V1PersistentVolumeClaim, V1ControllerRevision  # a node that is not listed counts as deleted
+    reader = await ListedReader.load(
+        api, *kinds, namespace=pets.metadata.namespace, indexes={(V1Pod, POD_INDEX): pod_index}
+    )
     return observe(pets, reader, SYSTEM_CLOCK.now())
-
-
-class _LiveReader:
-    """What `observe` reads, listed once from the cluster."""
-
-    def __init__(self, namespace: str) -> None:
-        self._namespace = namespace
-        self._objects: dict[type[Any], builtins.list[Any]] = {}
-
-    async def load(self, api: ClusterAPI) -> None:
-        from kubernetes.client.models import V1ControllerRevision, V1PersistentVolumeClaim, V1Pod
-
-        from operatorkit.resource import api_resource_of, read
-
-        for kind in (V1Pod, V1PersistentVolumeClaim, V1ControllerRevision):
-            found = await api.list(api_resource_of(kind), namespace=self._namespace)
-            self._objects[kind] = [read(kind, each) for each in found.items]
-
-    def get(self, kind: type[T], name: str, *, namespace: str | None = None) -> T | None:
-        """Return one object, or None: nodes are not listed, and count as gone."""
-        del namespace
-        return next((each for each in self._objects.get(kind, ()) if each.metadata.name == name), None)
-
-    def list(
-        self,
-        kind: type[T],
-        *,
-        namespace: str | None = None,
-        labels: Mapping[str, str] | None = None,
-        index: tuple[str, str] | None = None,
-    ) -> builtins.list[T]:
-        """Return the objects of a kind; the index of pods is computed."""
-        from operators.petset.observe import pod_index
-
-        del namespace, labels
-        found: builtins.list[Any] = self._objects.get(kind, [])
-        return [each for each in found if index is None or index[1] in pod_index(each)]

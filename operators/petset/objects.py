@@ -11,6 +11,7 @@ from typing import Any
 
 from kubernetes.client.models import V1PodDisruptionBudget, V1Service
 
+from operatorkit import selectors
 from operatorkit.resource import write
 from operatorkit.revisions import Revision
 from operators.petset.api import GROUP, PetSet
@@ -200,16 +201,4 @@ def write_selector(pets: PetSet) -> JSON:
 
 def selector_text(pets: PetSet) -> str:
     """Return the selector as text, as `kubectl get -l` takes it."""
-    selector = write_selector(pets)
-    parts = [f"{name}={value}" for name, value in sorted((selector.get("matchLabels") or {}).items())]
-    for need in selector.get("matchExpressions") or ():
-        key, operator, values = need["key"], need["operator"], ",".join(sorted(need.get("values") or ()))
-        parts.append(
-            {
-                "In": f"{key} in ({values})",
-                "NotIn": f"{key} notin ({values})",
-                "Exists": key,
-                "DoesNotExist": f"!{key}",
-            }[operator]
-        )
-    return ",".join(parts)
+    return selectors.selector_text(pets.spec.selector)

@@ -6,7 +6,7 @@ follows from it (`plan`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -22,6 +22,7 @@ from kubernetes.client.models import (
 
 from operatorkit import ObjectKey, ObjectReader, Reader
 from operatorkit.revisions import Revision
+from operatorkit.selectors import is_empty, matches
 from operators.petset.api import PetSet
 from operators.petset.identity import (
     ANNOTATION_OVERRIDE,
@@ -32,7 +33,6 @@ from operators.petset.identity import (
 )
 from operators.petset.objects import identity_labels
 from operators.petset.ordinals import desired_ordinals, parse_ranges
-from operators.petset.selector import matches
 from operators.petset.state import Claim, ClaimOwner, Failure, Member, Orphan, Snapshot
 
 __all__ = [
@@ -128,11 +128,10 @@ def sets_of_budget(budget: V1PodDisruptionBudget, reader: Reader) -> Iterable[Ob
     selector = budget.spec.selector if budget.spec is not None else None
     if selector is None or budget.metadata is None:
         return []
-    everything = not selector.match_labels and not selector.match_expressions
     return [
         pets.key
         for pets in reader.list(PetSet, namespace=budget.metadata.namespace)
-        if everything or matches(selector, _template_labels(pets))
+        if matches(selector, _template_labels(pets))
     ]
 
 
@@ -165,7 +164,7 @@ def observe(pets: PetSet, reader: ObjectReader, now: datetime) -> Snapshot:
         if metadata is None or not metadata.name:
             continue
         ordinal = ordinal_of(metadata.name, name)
-        belongs = ordinal is not None and matches(pets.spec.selector, metadata.labels or {})
+        belongs = ordinal is not None and _is_selected(pets, metadata.labels or {})
         controller = _controller(metadata)
         if controller is not None and controller.uid == pets.metadata.uid:
             member = _member(pets, pod, ordinal if ordinal is not None else -1, reader)
@@ -195,6 +194,11 @@ def observe(pets: PetSet, reader: ObjectReader, now: datetime) -> Snapshot:
         occupied=frozenset(occupied),
         occupied_revisions=frozenset(others),
     )
+
+
+def _is_selected(pets: PetSet, labels: Mapping[str, str]) -> bool:
+    """Return whether the set selects these labels; an empty selector would adopt every pod, so it selects none."""
+    return not is_empty(pets.spec.selector) and matches(pets.spec.selector, labels)
 
 
 def _pods(pets: PetSet, reader: ObjectReader) -> list[V1Pod]:

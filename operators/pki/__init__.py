@@ -18,6 +18,6 @@ from __future__ import annotations
 import operators.pki.admission
 import operators.pki.reconcile  # noqa: F401 - declares the reconcile functions
 from operators.pki.api import Certificate, CertificatePolicy, ClusterIssuer, Issuer, Pki
-from operators.pki.observe import app
+from operators.pki.app import app
 
 __all__ = ["Certificate", "CertificatePolicy", "ClusterIssuer", "Issuer", "Pki", "app"]

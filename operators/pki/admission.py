@@ -17,7 +17,7 @@ from datetime import timedelta
 from operatorkit import AdmissionRequest, Allowed, Cause, Denied, Mutated
 from operatorkit.webhooks import invalid, required
 from operators.pki.api import Certificate, CertificatePolicy, CertificateSpec, ClusterIssuer, Issuer, Pki
-from operators.pki.observe import app
+from operators.pki.app import app
 from operators.pki.policy_check import check_policy, notes_on
 from operators.pki.request import Fault, Request, is_dns_name, read_issuer, read_pki, read_request
 

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from operatorkit.conditions import Condition
+from operatorkit.names import DNS_LABEL_PATTERN
 from operatorkit.resource import LabelSelector, Model, PrinterColumn, Resource, Rule, Time, exactly_one_of
 
 __all__ = [
@@ -60,7 +61,7 @@ _REASON = PrinterColumn("Reason", '.status.conditions[?(@.type=="Ready")].reason
 # evaluate rules, and an object with a bad one can still be read. `operators.pki.request` makes them timedelta.
 
 _OBJECT_NAME = Rule(
-    "self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')",
+    f"self.matches('^{DNS_LABEL_PATTERN}([.]{DNS_LABEL_PATTERN})*$')",
     message="must be a name that an object can have: lower case letters, digits, '-' and '.'",
 )
 

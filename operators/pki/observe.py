@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final, NoReturn, TypeVar
 
-from kubernetes.client.models import V1ObjectMeta, V1Pod, V1ReplicaSet, V1Secret
+from kubernetes.client.models import V1ObjectMeta, V1Pod, V1Secret
 
 from operatorkit.clock import format_time
 from operatorkit.conditions import get_condition, is_true
@@ -20,10 +20,10 @@ from operatorkit.context import Context, Reader
 from operatorkit.errors import InvalidObject, NotFound
 from operatorkit.events import Reference
 from operatorkit.names import LABEL_OWNER_UID, ObjectKey
-from operatorkit.operator import Operator
 from operatorkit.resource import api_resource_of, read
 from operators.pki import reasons
 from operators.pki.api import GROUP, Certificate, CertificatePolicy, ClusterIssuer, Issuer, IssuerReference
+from operators.pki.app import app
 from operators.pki.authorities import Authorities
 from operators.pki.missing import INDEX_NAMES, INDEX_WAITING, marks, missing_secrets
 from operators.pki.missing import INDEX_WRITERS as _INDEX_SECRET
@@ -37,7 +37,6 @@ from operators.pki.signer import SelfSigner, Signer, SignerError
 
 __all__ = [
     "AnyIssuer",
-    "app",
     "authorities",
     "certificates_near_secret",
     "certificates_of_issuer",
@@ -67,9 +66,6 @@ _LOOK_AGAIN: Final = timedelta(seconds=5)
 
 AnyIssuer = Issuer | ClusterIssuer
 T = TypeVar("T")
-
-app = Operator("pki")
-
 
 repairs = RepairBackOff()
 authorities = Authorities()
@@ -189,11 +185,6 @@ def _marked_names(certificate: Certificate) -> list[str]:
     return [f"{namespace}/{mark}" for mark in marks(certificate.spec.secret_name)]
 
 
-app.cache(V1Secret, contents="children")  # not the keys of all the cluster; a CA is read when it changed
-app.needs(V1ReplicaSet, "get", reason="the Deployment above it is told of what its Pods lack")
-for _kind in (Issuer, ClusterIssuer, V1Secret):
-    app.needs(_kind, "get", reason="it is said to be missing only when the cluster itself has none")
-app.needs(V1Secret, "get", reason="the CA of an issuer is read when it changed")
 app.index(V1Pod, INDEX_SECRETS, _secret_keys)
 app.index(V1Pod, INDEX_WAITING, _required_secret_keys)
 app.index(V1Secret, _INDEX_OWNER, lambda one: [label] if (label := owner_label(one)) else [])

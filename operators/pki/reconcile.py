@@ -21,13 +21,13 @@ from operatorkit.names import ObjectKey
 from operatorkit.operator import Requeue, Watch, generation_changed
 from operators.pki import reasons, report
 from operators.pki.api import Certificate, CertificatePolicy, ClusterIssuer, Issuer, Pki
+from operators.pki.app import app
 from operators.pki.authorities import fingerprint
 from operators.pki.issue import Issued, Material, VerificationError, issue, new_serial
 from operators.pki.keys import PrivateKey, generate_key
 from operators.pki.objects import certificate_of, secret_of
 from operators.pki.observe import (
     AnyIssuer,
-    app,
     certificates_near_secret,
     certificates_of_issuer,
     certificates_of_pod,

@@ -22,6 +22,7 @@ from operatorkit.conditions import get_condition
 from operatorkit.context import Context
 from operatorkit.errors import ClusterError
 from operatorkit.events import Notice, Reference
+from operatorkit.kinds import REPLICA_SETS
 from operatorkit.names import ApiResource, ObjectKey
 from operators.pki import reasons
 from operators.pki.api import Certificate
@@ -34,7 +35,6 @@ __all__ = ["INDEX_SECRETS", "failed", "issued", "pending", "recovered"]
 
 INDEX_SECRETS = "secrets"
 _ACTION = "Issue"
-_REPLICA_SETS = ApiResource("apps", "v1", "ReplicaSet", "replicasets", namespaced=True)
 _SETTLING_SECONDS = 10
 
 
@@ -193,7 +193,7 @@ async def _above(owner: Reference, ctx: Context) -> Reference:
     if owner.kind != "ReplicaSet":
         return owner
     try:
-        replica_set = await ctx.api.get(_REPLICA_SETS, owner.name, namespace=owner.namespace)
+        replica_set = await ctx.api.get(REPLICA_SETS, owner.name, namespace=owner.namespace)
     except ClusterError as error:
         ctx.log.debug("the Deployment above ReplicaSet %s is not known: %s", owner.name, error)
         return owner

@@ -44,7 +44,6 @@ KEY_SIZES: dict[KeyAlgorithm, tuple[int, ...]] = {"ECDSA": (256, 384, 521), "RSA
 
 _DURATION = re.compile(r"(-?)((?:\d+(?:\.\d+)?[hms])+)")
 _DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)([hms])")
-_DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[!#-;=?-Z_a-z~%\[\]]+")
 _BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
@@ -240,7 +239,7 @@ def _dns_name(field: str, name: str, faults: list[Fault]) -> str:
             return fault(
                 f"its label {label[:20]}... has {len(label)} characters", "Use labels of at most 63 characters"
             )
-        if not _DNS_LABEL.fullmatch(label):
+        if dns_label_error(label) is not None:
             return fault(
                 f"its label {label!r} is not a DNS label",
                 "Use letters, digits and inner hyphens between the dots",
@@ -307,7 +306,7 @@ def _uri_problem(name: str) -> str | None:
 def _email(field: str, name: str, faults: list[Fault]) -> str:
     local, _, domain = name.rpartition("@")
     labels = domain.lower().split(".")
-    well_formed = _EMAIL_LOCAL.fullmatch(local) and all(map(_DNS_LABEL.fullmatch, labels))
+    well_formed = _EMAIL_LOCAL.fullmatch(local) and not any(map(dns_label_error, labels))
     if not well_formed or _NUMBER.fullmatch(labels[-1]) or len(local) > 64:
         remedy = "Write an address in ASCII, such as team@example.com"
         faults.append(Fault(field, repr(name), "it is not an email address", remedy))

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import functools
 import ipaddress
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from operatorkit.resource import LabelSelector, LabelSelectorRequirement
+from operatorkit.names import dns_label_error
+from operatorkit.selectors import matches
 from operators.pki.api import (
     CertificatePolicy,
     CertificatePolicySpec,
@@ -31,7 +31,6 @@ __all__ = ["DEFAULT_CLUSTER_DOMAIN", "Application", "IssuerFacts", "Name", "Rule
 
 DEFAULT_CLUSTER_DOMAIN = "cluster.local"
 COMPILED_POLICIES = 1024
-_SERVICE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,26 +187,7 @@ def _is_selected(issuer: IssuerFacts, selector: IssuerSelector) -> bool:
         return False
     if selector.name is not None and not _like(issuer.name, selector.name):
         return False
-    return selector.selector is None or _labels_match(selector.selector, issuer.labels)
-
-
-def _labels_match(selector: LabelSelector, labels: Mapping[str, str]) -> bool:
-    if any(labels.get(name) != value for name, value in selector.match_labels.items()):
-        return False
-    return all(_requirement_holds(each, labels) for each in selector.match_expressions)
-
-
-def _requirement_holds(requirement: LabelSelectorRequirement, labels: Mapping[str, str]) -> bool:
-    """Tell whether labels meet a requirement; as in Kubernetes, NotIn holds where there is no such label."""
-    match requirement.operator:
-        case "In":
-            return labels.get(requirement.key) in requirement.values
-        case "NotIn":
-            return labels.get(requirement.key) not in requirement.values
-        case "Exists":
-            return requirement.key in labels
-        case "DoesNotExist":
-            return requirement.key not in labels
+    return selector.selector is None or matches(selector.selector, issuer.labels)
 
 
 def _in_words(selector: IssuerSelector) -> str:
@@ -251,7 +231,7 @@ def _is_reserved(name: str, domain: str) -> bool:
 def _service_form(name: str, application: Application) -> ServiceForm | None:
     """Return as which form of the name of a Service in the requester's namespace a DNS name may be read."""
     service, _, rest = name.partition(".")
-    if not _SERVICE.fullmatch(service):
+    if dns_label_error(service) is not None:
         return None
     namespace = application.namespace
     if not rest:

@@ -26,7 +26,13 @@ def operatorkit(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_exit_codes_are_these() -> None:
-    assert {code.name: code.value for code in ExitCode} == {"DONE": 0, "FAILED": 1, "USAGE": 2, "INTERRUPTED": 130}
+    assert {code.name: code.value for code in ExitCode} == {
+        "DONE": 0,
+        "FAILED": 1,
+        "USAGE": 2,
+        "LEASE_LOST": 3,
+        "INTERRUPTED": 130,
+    }
 
 
 def test_the_reference_lists_every_exit_code() -> None:
@@ -47,6 +53,7 @@ def test_the_reference_lists_every_exit_code() -> None:
         (ExitCode.USAGE, ["crd", "render"], "Missing argument"),
         (ExitCode.USAGE, ["contolplane"], "Did you mean 'controlplane'?"),
         (ExitCode.USAGE, ["run", "pki", "--namespace", "Not A Name"], "'Not A Name' is no name of a namespace"),
+        (ExitCode.USAGE, ["run", "pki", "--leader-elect-resource-name", "A b"], "'A b' is no name of a Lease"),
         (ExitCode.USAGE, ["run", "pki", "-n", "a", "-n", "b"], "it is given 2 times (a, b): an operator works in one"),
         (ExitCode.USAGE, ["controlplane", "up", "--port", "70000"], "70000"),
     ],

@@ -17,7 +17,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 from record_defaults import CASES, CLAIM, TEMPLATE, named
 
-OUT = Path("tests/unit/controlplane/embedded/builtin/data/cells.json")
+OUT = Path("tests/unit/controlplane/embedded/printers/data/cells.json")
 TABLE = "application/json;as=Table;g=meta.k8s.io;v=v1"
 OLD = "2026-01-01T00:00:00Z"
 POD = TEMPLATE["spec"]

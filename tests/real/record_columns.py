@@ -11,9 +11,9 @@ import sys
 import urllib.request
 from pathlib import Path
 
-from operatorkit.controlplane.embedded.builtin.resources import builtin_resources
+from operatorkit.controlplane.embedded.scheme.resources import builtin_resources
 
-OUT = Path("operatorkit/controlplane/embedded/builtin/columns.json")
+OUT = Path("operatorkit/controlplane/embedded/printers/columns.json")
 
 
 def main() -> None:

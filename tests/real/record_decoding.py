@@ -12,7 +12,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-OUT = Path("tests/unit/controlplane/embedded/builtin/data/decoding.json")
+OUT = Path("tests/unit/controlplane/embedded/scheme/data/decoding.json")
 CORE = "/api/v1/namespaces/default"
 APPS = "/apis/apps/v1/namespaces/default"
 META = {"metadata": {"name": "sample"}}

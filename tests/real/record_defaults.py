@@ -14,7 +14,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-OUT = Path("tests/unit/controlplane/embedded/builtin/data/defaults.json")
+OUT = Path("tests/unit/controlplane/embedded/scheme/data/defaults.json")
 TEMPLATE = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
 SELECTOR = {"matchLabels": {"a": "b"}}
 RICH = {

@@ -13,7 +13,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-OUT = Path("tests/unit/controlplane/embedded/builtin/data/validation.json")
+OUT = Path("tests/unit/controlplane/embedded/registry/validation/data/validation.json")
 RBAC = "rbac.authorization.k8s.io/v1"
 PLURALS = {
     "ConfigMap": "configmaps",

@@ -77,7 +77,12 @@ def test_the_definitions_that_helm_renders_are_those_of_the_classes(helm):
 @pytest.mark.parametrize(
     ("odd", "told"),
     [
-        ("replicas=2", "/replicas"),
+        ("replicas=-1", "/replicas"),
+        ("podDisruptionBudget.maxUnavailable=some", "/podDisruptionBudget/maxUnavailable"),
+        ("env[0].value=a", "/env/0"),
+        ("extraVolumes[0].name=a", "/extraVolumes/0"),
+        ("extraVolumeMounts[0].name=a", "/extraVolumeMounts/0"),
+        ("topologySpreadConstraints[0].maxSkew=1", "/topologySpreadConstraints/0"),
         ("replica=1", "replica"),
         ("image.pullPolicy=Sometimes", "/image/pullPolicy"),
         ("watchNamespace=Team_A", "/watchNamespace"),
@@ -89,6 +94,56 @@ def test_an_odd_value_is_refused_with_its_place(helm, odd, told):
     done = helm("template", "pki", CHARTS / "pki", "--set", odd)
     assert done.returncode != 0
     assert told in done.stderr
+
+
+def test_two_replicas_survive_a_drain_and_a_rollout_with_webhooks_served(helm):
+    text = rendered(helm, "pki")
+    [deployment], [budget] = objects(text, "Deployment"), objects(text, "PodDisruptionBudget")
+    spec = deployment["spec"]
+    assert (spec["replicas"], spec["strategy"]["rollingUpdate"]) == (2, {"maxUnavailable": 0, "maxSurge": 1})
+    selector = spec["selector"]
+    assert (budget["spec"]["maxUnavailable"], budget["spec"]["selector"]) == (1, selector)
+    spread = spec["template"]["spec"]["topologySpreadConstraints"]
+    assert [one["topologyKey"] for one in spread] == ["kubernetes.io/hostname", "topology.kubernetes.io/zone"]
+    assert all(one["labelSelector"] == selector for one in spread)
+    own = {"topologyKey": "rack", "maxSkew": 2, "whenUnsatisfiable": "DoNotSchedule"}
+    text = rendered(helm, "pki", "--set-json", f"topologySpreadConstraints={json.dumps([own])}")
+    [deployment] = objects(text, "Deployment")
+    [constraint] = deployment["spec"]["template"]["spec"]["topologySpreadConstraints"]
+    assert constraint == {**own, "labelSelector": selector}
+
+
+def test_environment_volumes_and_arguments_reach_the_container(helm):
+    values = {
+        "extraArgs": ["--cluster-domain=corp.example"],
+        "env": [{"name": "A", "value": "b"}, {"name": "POD_NAMESPACE", "value": "wrong"}],
+        "envFrom": [{"secretRef": {"name": "proxy"}}],
+        "extraVolumes": [{"name": "more", "configMap": {"name": "more"}}],
+        "extraVolumeMounts": [{"name": "more", "mountPath": "/more", "readOnly": True}],
+    }
+    options = [part for name, value in values.items() for part in ("--set-json", f"{name}={json.dumps(value)}")]
+    [deployment] = objects(rendered(helm, "pki", *options), "Deployment")
+    pod = deployment["spec"]["template"]["spec"]
+    [container] = pod["containers"]
+    assert container["args"][-1] == "--cluster-domain=corp.example"
+    variables = {one["name"]: one for one in container["env"]}
+    assert variables["A"]["value"] == "b"
+    assert "valueFrom" in variables["POD_NAMESPACE"], "of two variables of one name, Kubernetes takes the last"
+    assert container["envFrom"] == [{"secretRef": {"name": "proxy"}}]
+    assert pod["volumes"][1:] == values["extraVolumes"]
+    assert container["volumeMounts"][1:] == values["extraVolumeMounts"]
+
+
+@pytest.mark.parametrize(
+    ("replicas", "text"), [(2, "2 replicas run; one leads"), (1, "One replica runs"), (0, "It is paused")]
+)
+def test_the_notes_say_how_many_replicas_there_are(helm, replicas, text):
+    options = ("--namespace", "pki-system", "--set", f"replicas={replicas}", "--dry-run=client")
+    notes = helm("install", "pki", CHARTS / "pki", *options).stdout.partition("NOTES:")[2]
+    assert text in notes
+    assert [other for other in ("replicas run", "One replica", "paused") if other in notes] == [
+        other for other in ("replicas run", "One replica", "paused") if other in text
+    ]
 
 
 def test_in_one_namespace_the_operator_gets_a_role_there_and_little_in_the_cluster(helm):
@@ -227,7 +282,7 @@ def test_an_install_waits_until_the_operator_runs_and_an_uninstall_leaves_the_ob
     said = ok("install", "pki", CHARTS / "pki", *where)
     assert "pki reconciles Certificate" in said
     status = admin.request("GET", f"/apis/apps/v1/namespaces/{system}/deployments/pki").json["status"]
-    assert status["availableReplicas"] == 1
+    assert status["availableReplicas"] == 2
     assert [one["name"] for one in json.loads(ok("list", "--namespace", system, "-o", "json"))] == ["pki", "pki-crds"]
     other = ("--namespace", "default", "--wait", "--timeout", "60s")
     ok("install", "second", CHARTS / "pki", "--set", "watchNamespace=default", *other)

@@ -133,16 +133,17 @@ def service_account(audited, manifests, tmp_path_factory) -> Path:
 
 def test_the_operator_starts_with_the_rights_of_its_chart(service_account):
     """Its own check at the start names what is missing in all namespaces: nothing is."""
-    command = [sys.executable, "-m", "operatorkit", "run", "pki", "--kubeconfig", str(service_account)]
+    options = ["--kubeconfig", str(service_account), "--leader-elect", "--own-namespace", SYSTEM]
+    command = [sys.executable, "-m", "operatorkit", "run", "pki", *options]
     lines = []
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         for line in process.stderr:
             lines.append(line)
-            if "pki is ready" in line:
+            if "pki is ready; it reconciles" in line:
                 process.terminate()
     assert process.returncode == 0, "".join(lines)
-    assert any("pki is ready" in line for line in lines), "".join(lines)
+    assert any("pki is ready; it reconciles" in line for line in lines), "".join(lines)
 
 
 def lead_to(port: int) -> dict[str, Any]:

@@ -103,14 +103,14 @@ async def test_a_run_that_awaits_what_was_cancelled_has_failed_and_its_worker_go
 
 
 @pytest.mark.parametrize("part", ["worker 0 of Job", "timers of Job", "informer of jobs", "events"])
-async def test_an_engine_ends_when_somebody_cancels_a_part_of_it(cluster, part):
+async def test_an_engine_ends_when_a_part_of_it_is_cancelled(cluster, part):
     await install_crds(cluster, [Job])
     engine = Engine(worker(), cluster, namespace=cluster.namespace)
     run = asyncio.create_task(engine.run())
     await engine.ready()
     [task] = [task for task in asyncio.all_tasks() if task.get_name().startswith(f"copier: {part}")]
     task.cancel()
-    with pytest.raises(OperatorKitError, match=f"copier: {part}.* has ended, though nobody has asked"):
+    with pytest.raises(OperatorKitError, match=f"copier: {part}.* has ended, although the operator was not stopped"):
         await asyncio.wait_for(run, 60)
 
 
@@ -148,7 +148,7 @@ async def test_an_engine_ends_with_the_error_of_the_part_that_failed(cluster):
         await until_it_settles()
 
 
-async def test_who_waits_for_an_engine_that_does_not_settle_is_told_what_is_at_work(cluster, operator):
+async def test_the_error_of_an_engine_that_does_not_become_idle_names_what_is_busy(cluster, operator):
     app, begun = Operator("restless", settings=Settings(shutdown_timeout=SHORT)), asyncio.Event()
 
     @app.reconcile(Job)
@@ -159,7 +159,7 @@ async def test_who_waits_for_an_engine_that_does_not_settle_is_told_what_is_at_w
     async with operator(app) as running:
         await create(cluster)
         await begun.wait()
-        with pytest.raises(AssertionError, match=r"^restless did not settle within 0\.1 s: Job test-.*/a runs$"):
+        with pytest.raises(AssertionError, match=r"^restless was not idle within 0\.1 s: Job test-.*/a runs$"):
             await running.settled(within=SHORT)
 
 
@@ -177,7 +177,7 @@ class Deaf:
         yield
 
 
-async def test_who_waits_for_a_cache_that_stays_behind_is_told_which(cluster):
+async def test_the_error_of_an_engine_that_does_not_become_idle_names_a_cache_that_is_behind(cluster):
     await install_crds(cluster, [Job])
     async with running(worker(), Deaf(cluster), namespace=cluster.namespace) as operator:
         await create(cluster)

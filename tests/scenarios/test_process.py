@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import signal
@@ -38,7 +39,7 @@ class Process:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, "PYTHONUNBUFFERED": "1", **(env or {})},
+                env={**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1", **(env or {})},
                 cwd=folder,
             )
 
@@ -54,7 +55,13 @@ class Process:
         await eventually(so, timeout=120, message=f"{text!r} is said")
 
     async def ends(self) -> int:
-        await eventually(lambda: self.popen.poll() is not None, timeout=120, message="the process ends")
+        """Return the exit code. A process that does not end reports its stacks first, and what it said is shown."""
+        try:
+            await eventually(lambda: self.popen.poll() is not None, timeout=180, message="the process ends")
+        except AssertionError as error:
+            self.popen.send_signal(signal.SIGABRT)  # see PYTHONFAULTHANDLER
+            await asyncio.to_thread(self.popen.wait, 10)
+            raise AssertionError(f"{error}\n{self.said}") from None
         return self.popen.returncode
 
 

@@ -37,6 +37,7 @@ from pysequoia import SignatureMode, Tsk, sign
 
 from operatorkit._runtime.reading import reading
 from operatorkit.clock import SYSTEM_CLOCK
+from operatorkit.listed import ListedReader
 from operatorkit.resource import read
 from operatorkit.webhooks.dispatch import Dispatcher
 from operators.attestation import (
@@ -49,7 +50,6 @@ from operators.attestation import (
     ImageRevocation,
     app,
 )
-from operators.attestation.listed import Listed
 from operators.attestation.server.access import OpenAccess
 from operators.attestation.server.serve import Listen, serving
 from operators.attestation.signatures import SignedBytes, VerificationKey, Verified, verify
@@ -302,7 +302,7 @@ async def admission(pgp: Tsk) -> AsyncIterator[Dispatcher]:
         database = f"sqlite:///{Path(folder) / 'a.db'}"
         async with serving(database, OpenAccess(), Listen(port=0), clock=SYSTEM_CLOCK) as server:
             await _attest(server.url(), pgp)
-            reader = Listed(_objects(server.url(), armoured(pgp).decode()))
+            reader = ListedReader(_objects(server.url(), armoured(pgp).decode()))
             bound = reading(app, reader, events=None, api=None)  # type: ignore[arg-type] - a dry run uses neither
             dispatcher = Dispatcher(bound.webhooks)
             try:

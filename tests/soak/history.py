@@ -24,7 +24,8 @@ from operatorkit.cluster._jitter import JITTER
 from operatorkit.controlplane.embedded import EmbeddedServer
 from operatorkit.errors import AlreadyExists
 from operatorkit.testing.cluster import RecordingCluster
-from soak.library import CONFIG_MAPS, Hall, Journal, Rule, StoredShelf, Traits, faults_of, operator
+from operatorkit.testing.quiescence import wait_until_idle
+from soak.library import CONFIG_MAPS, Hall, Rule, StoredShelf, Traits, WriteAheadLog, faults_of, operator
 from soak.network import Faults, Network
 from soak.users import NAMESPACES, Users
 from soak.virtual import LoopClock
@@ -60,7 +61,7 @@ class _Process:
     """The operator as a process that is started, stopped and killed."""
 
     def __init__(
-        self, network: Network, namespace: str, history: History, journal: Journal, rng: random.Random
+        self, network: Network, namespace: str, history: History, journal: WriteAheadLog, rng: random.Random
     ) -> None:
         self.cluster = RecordingCluster(network, namespace=namespace)  # type: ignore[arg-type]
         self.network = network
@@ -158,7 +159,7 @@ async def live(server: EmbeddedServer, seed: int) -> History:
 
 
 async def _live(servers: _Servers, history: History, rng: random.Random) -> None:
-    journal, namespace, api = Journal(), f"h{history.seed}", servers.now.local
+    journal, namespace, api = WriteAheadLog(), f"h{history.seed}", servers.now.local
     network = Network(api, rng, history.faults)
     users = Users(api, namespace, rng, history.traits)
     history.did = users.did
@@ -219,12 +220,12 @@ async def _at_rest(process: _Process, history: History) -> None:
     try:
         async with asyncio.timeout(_LONG_SECONDS):
             await asyncio.sleep(_LONG_SECONDS / 2)  # whatever waits for time to pass
-            await process.engine.settled()
+            await wait_until_idle(process.engine)
     except TimeoutError:
         history.wrong.append("it does not settle")
 
 
-async def _unquiet(process: _Process, journal: Journal) -> list[str]:
+async def _unquiet(process: _Process, journal: WriteAheadLog) -> list[str]:
     runs, calls = journal.runs, len(process.cluster.calls)
     await asyncio.sleep(_LONG_SECONDS)
     made = [call for call in process.cluster.calls[calls:] if call.resource != "events"]

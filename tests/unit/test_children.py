@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kubernetes.client.models import V1ConfigMap, V1Namespace, V1Secret, V1Service
 
-from operatorkit.children import Children, body_to_send, own_entry_only, would_change_nothing
+from operatorkit.children import Children, LastApplied, body_to_send, own_entry_only, would_change_nothing
 from operatorkit.errors import ChildConflict, Conflict, DefinitionError, FieldManagerConflict, Invalid
 from operatorkit.names import LABEL_OWNER_UID
 from operatorkit.resource import api_resource_of, write
@@ -164,7 +164,7 @@ class Remembering(Nowhere):
         self.objects[obj["kind"], obj["metadata"]["name"]] = obj
 
 
-def children(*, namespace="n", objects=(), api=None, live=None, sent=None):
+def children(*, namespace="n", objects=(), api=None, live=None, last_applied=None):
     meta = {"name": "parent", "uid": "u1"} | ({"namespace": namespace} if namespace else {})
     return Children(
         parent={"metadata": meta},
@@ -173,7 +173,7 @@ def children(*, namespace="n", objects=(), api=None, live=None, sent=None):
         api=api,
         live=live or (Nowhere(*objects) if api is None else Remembering(*objects)),
         manager="me",
-        sent={} if sent is None else sent,
+        last_applied=LastApplied() if last_applied is None else last_applied,
     )
 
 
@@ -232,9 +232,11 @@ async def test_an_object_that_the_cache_does_not_know_yet_is_not_taken_from_its_
 
 
 async def test_the_same_body_is_not_sent_twice_to_an_object_that_stayed_as_it_was_answered():
-    api, live, sent = Recorder(), Remembering(), {}
+    api, live, last_applied = Recorder(), Remembering(), LastApplied()
     for _ in range(2):
-        await children(api=api, live=live, sent=sent).apply(V1ConfigMap(metadata={"name": "a"}, data={"k": "1"}))
+        await children(api=api, live=live, last_applied=last_applied).apply(
+            V1ConfigMap(metadata={"name": "a"}, data={"k": "1"})
+        )
     assert api.forced == [False]
 
 

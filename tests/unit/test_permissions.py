@@ -43,6 +43,16 @@ def test_each_way_to_declare_a_kind_needs_its_verbs_and_no_more():
     assert of(app, "", "events") == {"create", "patch", "get", "list"}
 
 
+def test_replicas_that_elect_a_leader_need_their_lease_and_no_other():
+    found = [p for p in permissions(declared(), lease="keys-lease") if p.resource == "leases"]
+    assert {(p.verb, p.names, p.own, p.required) for p in found} == {
+        ("create", (), True, True),  # a name cannot limit it
+        ("get", ("keys-lease",), True, True),
+        ("update", ("keys-lease",), True, True),
+    }
+    assert of(declared(), "coordination.k8s.io", "leases") == set()
+
+
 def test_a_reconcile_function_that_only_reads_needs_no_permission_to_write():
     app = Operator("keys")
     app.reconcile(V1Pod, only_reads=True)(nothing)

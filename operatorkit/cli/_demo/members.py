@@ -11,10 +11,11 @@ from typing import Any
 
 import click
 
-from operatorkit.cli._demo.stage import NAMESPACE, PODS, Stage, StoryError, indent
+from operatorkit.cli._demo.stage import NAMESPACE, Stage, StoryError, indent
 from operatorkit.cli._describe import describe_events, describe_pod
 from operatorkit.clock import parse_time
 from operatorkit.cluster import ClusterAPI, JSONObject
+from operatorkit.kinds import PODS
 
 __all__ = ["MembersStory"]
 

@@ -14,20 +14,16 @@ import yaml
 
 from operatorkit.cluster import ClusterAPI, JSONObject, PatchType
 from operatorkit.errors import NotFound, OperatorKitError
+from operatorkit.kinds import CUSTOM_RESOURCE_DEFINITIONS, EVENTS
 from operatorkit.names import ApiResource, GroupVersionKind
 
-__all__ = ["NAMESPACE", "PODS", "Stage", "StoryError", "indent"]
+__all__ = ["NAMESPACE", "Stage", "StoryError", "indent"]
 
 T = TypeVar("T")
 
 NAMESPACE = "shop"
-PODS = ApiResource("", "v1", "Pod", "pods", namespaced=True)
 _TIMEOUT_SECONDS = 60.0
 _MANAGER = "platform-engineer"
-_EVENTS = ApiResource("", "v1", "Event", "events", namespaced=True)
-_DEFINITIONS = ApiResource(
-    "apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", namespaced=False
-)
 
 
 class StoryError(OperatorKitError):
@@ -53,7 +49,8 @@ class Stage:
             await self.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
         for name in names:
             await self.until(
-                f"CRD {name} is established", partial(self.condition, _DEFINITIONS, name, None, "Established")
+                f"CRD {name} is established",
+                partial(self.condition, CUSTOM_RESOURCE_DEFINITIONS, name, None, "Established"),
             )
             click.echo(f"  customresourcedefinition/{name} established")
 
@@ -101,7 +98,7 @@ class Stage:
     async def events(self, kind: str, name: str) -> list[JSONObject]:
         """Return the Events about an object."""
         selector = f"involvedObject.kind={kind},involvedObject.name={name}"
-        return (await self.api.list(_EVENTS, namespace=NAMESPACE, field_selector=selector)).items
+        return (await self.api.list(EVENTS, namespace=NAMESPACE, field_selector=selector)).items
 
     async def event(self, kind: str, name: str, reason: str, *, count: int = 1) -> JSONObject | None:
         """Return the Event about an object for a reason, once it has been counted `count` times."""

@@ -8,23 +8,15 @@ from datetime import UTC, datetime
 import click
 from cryptography import x509
 
-from operatorkit.cli._demo.stage import NAMESPACE, PODS, Stage, StoryError, indent
+from operatorkit.cli._demo.stage import NAMESPACE, Stage, StoryError, indent
 from operatorkit.cli._describe import describe_pod
 from operatorkit.cluster import JSONObject
 from operatorkit.errors import ClusterError
-from operatorkit.names import ApiResource
+from operatorkit.kinds import PODS, SECRETS, VALIDATING_WEBHOOK_CONFIGURATIONS
 
 __all__ = ["Story"]
 
 _FAULTS_IN_MALFORMED = 3
-SECRETS = ApiResource("", "v1", "Secret", "secrets", namespaced=True)
-VALIDATING = ApiResource(
-    "admissionregistration.k8s.io",
-    "v1",
-    "ValidatingWebhookConfiguration",
-    "validatingwebhookconfigurations",
-    namespaced=False,
-)
 
 
 class Story(Stage):
@@ -98,7 +90,7 @@ class Story(Stage):
         click.secho(indent(describe_pod(pod, await self.events("Pod", "payments"), datetime.now(UTC))), fg="green")
 
     async def _registered(self) -> bool:
-        webhooks = (await self.api.list(VALIDATING)).items
+        webhooks = (await self.api.list(VALIDATING_WEBHOOK_CONFIGURATIONS)).items
         rules = [rule for item in webhooks for hook in item.get("webhooks") or () for rule in hook.get("rules") or ()]
         return any("certificates" in rule.get("resources", ()) for rule in rules)
 

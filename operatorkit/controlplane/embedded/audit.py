@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from operatorkit.controlplane.embedded.messages import Request
+from operatorkit.controlplane.embedded.request.messages import Request
 
 __all__ = ["Audit", "Entry", "unrecorded"]
 
@@ -32,16 +32,16 @@ class Entry:
     @classmethod
     def of(cls, request: Request, code: int) -> Entry:
         """Return the entry of a request that was answered with `code`."""
-        address = request.address
+        info = request.info
         return cls(
             user=request.user.name,
             verb=request.verb,
-            group=address.group,
-            resource=address.plural,
-            subresource=address.subresource,
-            namespace=address.namespace,
-            name=address.name,
-            path="" if address.plural else address.path,
+            group=info.group,
+            resource=info.plural,
+            subresource=info.subresource,
+            namespace=info.namespace,
+            name=info.name,
+            path="" if info.plural else info.path,
             user_agent=request.user_agent,
             code=code,
         )

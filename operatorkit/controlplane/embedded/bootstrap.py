@@ -10,8 +10,8 @@ import uuid
 from typing import Any
 
 from operatorkit.clock import format_time
-from operatorkit.controlplane.embedded.core import Core
-from operatorkit.controlplane.embedded.rbac_defaults import default_objects
+from operatorkit.controlplane.embedded.auth.rbac_defaults import default_objects
+from operatorkit.controlplane.embedded.endpoints.core import Core
 from operatorkit.names import GroupVersionKind
 
 __all__ = ["NAMESPACES", "bootstrap"]
@@ -19,8 +19,8 @@ __all__ = ["NAMESPACES", "bootstrap"]
 NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system")
 
 
-def bootstrap(core: Core) -> None:
-    """Create what is missing."""
+def bootstrap(core: Core, *, client_ca: bytes = b"") -> None:
+    """Create what is missing; `client_ca` is published for kubelets and aggregated API servers."""
     for name in NAMESPACES:
         _ensure(
             core,
@@ -33,6 +33,7 @@ def bootstrap(core: Core) -> None:
             },
         )
     _ensure(core, _service())
+    _ensure(core, _authentication(client_ca), replace=True)
     for obj in default_objects():
         _ensure(core, obj)
 
@@ -60,14 +61,24 @@ def _service() -> dict[str, Any]:
     }
 
 
-def _ensure(core: Core, obj: dict[str, Any]) -> None:
+def _authentication(client_ca: bytes) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "extension-apiserver-authentication", "namespace": "kube-system"},
+        "data": {"client-ca-file": client_ca.decode()} if client_ca else {},
+    }
+
+
+def _ensure(core: Core, obj: dict[str, Any], *, replace: bool = False) -> None:
     served = core.registry.by_kind(GroupVersionKind.of(obj["apiVersion"], obj["kind"]))
     assert served is not None
     collection = core.storage.collection(served.collection)
     metadata = obj["metadata"]
     namespace = metadata.get("namespace", "")
-    if (f"{namespace}/{metadata['name']}" if namespace else metadata["name"]) in collection.records:
+    held = collection.records.get(f"{namespace}/{metadata['name']}" if namespace else metadata["name"])
+    if held is not None and not replace:
         return
-    metadata["uid"] = str(uuid.uuid4())
+    metadata["uid"] = str(uuid.uuid4()) if held is None else held.uid
     metadata["creationTimestamp"] = format_time(core.clock.now())
-    core.storage.put(collection, obj, None)
+    core.storage.put(collection, obj, held)

@@ -11,7 +11,7 @@ from collections import deque
 from datetime import datetime, timedelta
 
 from operatorkit.clock import Clock
-from operatorkit.controlplane.embedded.storage import Change, Record, Storage
+from operatorkit.controlplane.embedded.storage.store import Change, Record, Storage
 
 __all__ = ["EventExpiry"]
 

@@ -12,12 +12,15 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote
 
-from operatorkit.cluster.api import JSONObject, ObjectList, PatchType, Propagation, WatchEvent
-from operatorkit.controlplane.embedded.authn import ADMIN_GROUP, User
-from operatorkit.controlplane.embedded.dispatch import Dispatcher
-from operatorkit.controlplane.embedded.encoding import encode
-from operatorkit.controlplane.embedded.messages import Answer, Request, WatchAnswer
-from operatorkit.controlplane.embedded.status import ApiError
+from operatorkit.cluster.api import ApiRequest, ClusterAPI, WatchEvent
+from operatorkit.cluster.requests import http_request, metadata_of, result_of
+from operatorkit.controlplane.embedded.auth.authn import ADMIN_GROUP
+from operatorkit.controlplane.embedded.endpoints.dispatch import Dispatcher
+from operatorkit.controlplane.embedded.endpoints.watching import WatchAnswer
+from operatorkit.controlplane.embedded.errors.errors import ApiError
+from operatorkit.controlplane.embedded.request.messages import Answer, Request, StreamAnswer
+from operatorkit.controlplane.embedded.request.user import User
+from operatorkit.controlplane.embedded.serializer.json import encode
 from operatorkit.errors import (
     AlreadyExists,
     Cause,
@@ -71,7 +74,7 @@ def _translated(error: ApiError) -> ClusterError:
     )
 
 
-class LocalCluster:
+class LocalCluster(ClusterAPI):
     """A `ClusterAPI` inside the server's process and loop, acting as `user`, a member of system:masters."""
 
     def __init__(self, dispatcher: Dispatcher, *, user: str = "system:apiserver") -> None:
@@ -85,11 +88,11 @@ class LocalCluster:
         query: Mapping[str, str] | None = None,
         body: Any = None,
         headers: Mapping[str, str] = MappingProxyType({}),
-    ) -> Answer | WatchAnswer:
+    ) -> Answer | StreamAnswer | WatchAnswer:
         query = {key: value for key, value in (query or {}).items() if value}
         request = Request.of(
             method,
-            quote(path, safe="/:"),
+            path,
             query,
             dry_run=(query["dryRun"],) if "dryRun" in query else (),
             accept=headers.get("Accept", ""),
@@ -104,155 +107,41 @@ class LocalCluster:
         except ApiError as error:
             raise _translated(error) from None
 
-    async def _object(self, method: str, path: str, query: Mapping[str, str] | None = None, **more: Any) -> Any:
-        answer = await self._ask(method, path, query, **more)
+    async def _object(
+        self, method: str, path: str, query: Mapping[str, str] | None, body: Any, headers: Mapping[str, str]
+    ) -> Any:
+        answer = await self._ask(method, path, query, body, headers)
         assert isinstance(answer, Answer)
         return json.loads(answer.body) if answer.media.startswith("application/json") else answer.body.decode()
 
-    async def get(
-        self, resource: ApiResource, name: str, *, namespace: str | None = None, subresource: str | None = None
-    ) -> JSONObject:
-        """Return one object. Raises NotFound."""
-        found: JSONObject = await self._object("GET", resource.path(name, namespace=namespace, subresource=subresource))
-        return found
+    async def send(self, request: ApiRequest) -> Any:
+        """Answer a request; a path of `ClusterAPI.request` is text, and is quoted here."""
+        http = http_request(request)
+        path = quote(http.path, safe="/:") if request.resource is None else http.path
+        return result_of(request, await self._object(http.method, path, http.query, http.body, http.headers))
 
-    async def list(
-        self,
-        resource: ApiResource,
-        *,
-        namespace: str | None = None,
-        label_selector: str = "",
-        field_selector: str = "",
-        resource_version: str | None = None,
-        limit: int | None = None,
-        continue_token: str = "",
-        metadata_only: bool = False,
-    ) -> ObjectList:
-        """Return a collection; with `limit`, one page of it. Raises Gone when `continue_token` has expired."""
-        query = {
-            "labelSelector": label_selector,
-            "fieldSelector": field_selector,
-            "resourceVersion": resource_version or "",
-            "limit": str(limit or ""),
-            "continue": continue_token,
-        }
-        listed = await self._object("GET", resource.path(namespace=namespace), query)
-        head = {"kind": resource.kind, "apiVersion": resource.api_version}
-        items = [head | ({"metadata": item["metadata"]} if metadata_only else item) for item in listed["items"]]
-        metadata = listed["metadata"]
-        return ObjectList(items, metadata["resourceVersion"], metadata.get("continue", ""))
-
-    async def watch(
-        self,
-        resource: ApiResource,
-        *,
-        resource_version: str,
-        namespace: str | None = None,
-        label_selector: str = "",
-        field_selector: str = "",
-        timeout_seconds: int | None = None,
-        metadata_only: bool = False,
-    ) -> AsyncIterator[WatchEvent]:
-        """Yield what happens after `resource_version` until the watch is closed or lags behind. Raises Gone."""
+    async def stream(self, request: ApiRequest) -> AsyncIterator[WatchEvent]:
+        """Yield what happens after a resource version until the watch is closed or lags behind. Raises Gone."""
+        assert request.resource is not None, "watches are of a kind"
+        resource, options = request.resource, request.options
         query = {
             "watch": "true",
-            "resourceVersion": resource_version,
-            "labelSelector": label_selector,
-            "fieldSelector": field_selector,
+            "resourceVersion": options["resource_version"],
+            "labelSelector": options["label_selector"],
+            "fieldSelector": options["field_selector"],
         }
-        answer = await self._ask("GET", resource.path(namespace=namespace), query)
+        answer = await self._ask("GET", http_request(request).path, query)
         assert isinstance(answer, WatchAnswer)
         watch = answer.watch
         try:
-            while events := await watch.next(timeout_seconds):
+            while events := await watch.next(options["timeout_seconds"]):
                 for event in events:
                     if event.record is None:
                         continue
-                    obj = json.loads(b"".join(answer.presenter.event(event.record)))
-                    if metadata_only:
-                        obj = {name: obj[name] for name in ("apiVersion", "kind", "metadata")}
-                    yield WatchEvent(event.type, obj)
+                    obj = json.loads(b"".join(answer.representation.event(event.record)))
+                    yield WatchEvent(event.type, metadata_of(obj, resource) if options["metadata_only"] else obj)
         finally:
             watch.close()
-
-    async def create(
-        self,
-        resource: ApiResource,
-        obj: Mapping[str, Any],
-        *,
-        namespace: str | None = None,
-        name: str | None = None,
-        subresource: str | None = None,
-        field_manager: str | None = None,
-        dry_run: bool = False,
-    ) -> JSONObject:
-        """Create an object, or post to a subresource. Raises AlreadyExists, Invalid."""
-        path = resource.path(name, namespace=namespace, subresource=subresource)
-        made: JSONObject = await self._object("POST", path, _write_query(field_manager, dry_run), body=obj)
-        return made
-
-    async def replace(
-        self,
-        resource: ApiResource,
-        name: str,
-        obj: Mapping[str, Any],
-        *,
-        namespace: str | None = None,
-        subresource: str | None = None,
-        field_manager: str | None = None,
-        dry_run: bool = False,
-    ) -> JSONObject:
-        """Replace an object. Raises Conflict, Invalid."""
-        path = resource.path(name, namespace=namespace, subresource=subresource)
-        made: JSONObject = await self._object("PUT", path, _write_query(field_manager, dry_run), body=obj)
-        return made
-
-    async def patch(
-        self,
-        resource: ApiResource,
-        name: str,
-        body: Any,
-        *,
-        patch_type: PatchType,
-        namespace: str | None = None,
-        subresource: str | None = None,
-        field_manager: str | None = None,
-        force: bool = False,
-        dry_run: bool = False,
-    ) -> JSONObject:
-        """Change part of an object. Raises NotFound, Conflict, FieldManagerConflict, Invalid."""
-        path = resource.path(name, namespace=namespace, subresource=subresource)
-        query = _write_query(field_manager, dry_run) | ({"force": "true"} if force else {})
-        made: JSONObject = await self._object(
-            "PATCH", path, query, body=body, headers={"Content-Type": PatchType(patch_type).value}
-        )
-        return made
-
-    async def delete(
-        self,
-        resource: ApiResource,
-        name: str,
-        *,
-        namespace: str | None = None,
-        propagation: Propagation | None = None,
-        grace_period_seconds: int | None = None,
-        uid: str | None = None,
-        resource_version: str | None = None,
-        dry_run: bool = False,
-    ) -> JSONObject:
-        """Ask for an object's deletion. Raises NotFound, Conflict (preconditions)."""
-        preconditions = {"uid": uid, "resourceVersion": resource_version}
-        body = {
-            "kind": "DeleteOptions",
-            "apiVersion": "v1",
-            "propagationPolicy": propagation,
-            "gracePeriodSeconds": grace_period_seconds,
-            "preconditions": {key: value for key, value in preconditions.items() if value is not None},
-            "dryRun": ["All"] if dry_run else [],
-        }
-        body = {key: value for key, value in body.items() if value is not None}
-        answer: JSONObject = await self._object("DELETE", resource.path(name, namespace=namespace), body=body)
-        return answer
 
     async def resolve(self, group: str, kind: str, version: str | None = None) -> ApiResource:
         """Find out how a kind is served. Raises NoKindMatch."""
@@ -261,20 +150,3 @@ class LocalCluster:
                 return served.api_resource
         wanted = f"{group}/{version or '*'}" if group else version or "v1"
         raise NoKindMatch(f"the embedded control plane serves no kind {kind} in {wanted}")
-
-    async def request(
-        self,
-        method: str,
-        path: str,
-        *,
-        query: Mapping[str, str] | None = None,
-        body: Any = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> Any:
-        """Send any other request and return the decoded JSON answer, or text."""
-        return await self._object(method, path, query, body=body, headers=headers or {})
-
-
-def _write_query(field_manager: str | None, dry_run: bool) -> dict[str, str]:
-    query = {"fieldManager": field_manager or "", "dryRun": "All" if dry_run else ""}
-    return {key: value for key, value in query.items() if value}

@@ -13,44 +13,45 @@ import secrets
 import ssl
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, aclosing
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import unquote
 
-from aiohttp import web
+from aiohttp import ClientError, web
 from aiohttp.web_protocol import RequestHandler
 from multidict import CIMultiDictProxy, MultiDict, MultiDictProxy
 
 from operatorkit.clock import SYSTEM_CLOCK, Clock
 from operatorkit.controlplane._credentials import SERVER_HOSTS, Authority
-from operatorkit.controlplane._ports import port_error
 from operatorkit.controlplane._selection import check_selection
-from operatorkit.controlplane.embedded.access import Access
+from operatorkit.controlplane.controllers import Controllers
 from operatorkit.controlplane.embedded.audit import Audit, Entry, unrecorded
-from operatorkit.controlplane.embedded.authn import ADMIN_GROUP, Authenticator, User
+from operatorkit.controlplane.embedded.auth.access import Access
+from operatorkit.controlplane.embedded.auth.authn import ADMIN_GROUP, Authenticator
+from operatorkit.controlplane.embedded.auth.tokens import Tokens
 from operatorkit.controlplane.embedded.bootstrap import bootstrap
-from operatorkit.controlplane.embedded.controllers import Controllers
-from operatorkit.controlplane.embedded.core import Core
-from operatorkit.controlplane.embedded.dispatch import Dispatcher
-from operatorkit.controlplane.embedded.encoding import encode
-from operatorkit.controlplane.embedded.expiry import EventExpiry
-from operatorkit.controlplane.embedded.journal import Journal
-from operatorkit.controlplane.embedded.local import LocalCluster
-from operatorkit.controlplane.embedded.messages import Answer, Request, WatchAnswer, bounded
-from operatorkit.controlplane.embedded.status import (
+from operatorkit.controlplane.embedded.endpoints.core import Core
+from operatorkit.controlplane.embedded.endpoints.dispatch import Dispatcher
+from operatorkit.controlplane.embedded.endpoints.watching import Event, Watch, WatchAnswer
+from operatorkit.controlplane.embedded.errors.errors import (
     ApiError,
     bad_request,
     internal_error,
     of_cluster_error,
     too_large_body,
 )
-from operatorkit.controlplane.embedded.tokens import Tokens
-from operatorkit.controlplane.embedded.watching import Event, Watch
+from operatorkit.controlplane.embedded.expiry import EventExpiry
+from operatorkit.controlplane.embedded.local import LocalCluster
+from operatorkit.controlplane.embedded.request.messages import Answer, Request, StreamAnswer, bounded
+from operatorkit.controlplane.embedded.request.user import User
+from operatorkit.controlplane.embedded.serializer.json import encode
+from operatorkit.controlplane.embedded.storage.wal import WriteAheadLog
 from operatorkit.controlplane.nodes import SimulatedNodes
 from operatorkit.errors import ClusterError
+from operatorkit.serving import ClientErrors, listen_error
 
 __all__ = ["BODY_LIMIT_BYTES", "EmbeddedServer"]
 
@@ -65,16 +66,6 @@ _PLAIN_TEXT = "text/plain; charset=utf-8"
 PIECE_BYTES = 32 * 1024
 WRITE_BUFFER_BYTES = 64 * 1024
 _log = logging.getLogger(__name__)
-
-
-class _ClientFaults(logging.LoggerAdapter[logging.Logger]):
-    """What aiohttp calls an error is a client's: what is no HTTP gets a 400, and nobody else need hear of it."""
-
-    def error(self, msg: object, *args: object, **kwargs: Any) -> None:
-        self.debug(msg, *args, **kwargs)
-
-    def exception(self, msg: object, *args: object, **kwargs: Any) -> None:
-        self.debug(msg, *args, **({"exc_info": True} | kwargs))
 
 
 class EmbeddedServer:
@@ -149,11 +140,13 @@ class EmbeddedServer:
 
     async def _start(self) -> None:
         if self._data is not None:
-            journal = Journal(self._data)
-            self._running.callback(journal.close)
-            journal.load(self.core.storage)
-            self.core.storage.journal = journal.write
-        bootstrap(self.core)
+            wal = WriteAheadLog(self._data)
+            self._running.callback(wal.close)
+            wal.load(self.core.storage)
+            self.core.storage.write_ahead = wal.write
+        bootstrap(self.core, client_ca=self.authority.cert_pem if self.authority else b"")
+        self.core.logs.authority = self.authority
+        self._running.push_async_callback(self.core.logs.close)
         self.core.storage.forget()  # history begins now, as on a kube-apiserver that found its data
         self.core.crds.start()
         self.core.storage.forget()  # there is no earlier time to resume from
@@ -175,7 +168,7 @@ class EmbeddedServer:
             handler_cancellation=True,
             auto_decompress=False,  # kube-apiserver takes every body as it comes
             access_log=None,
-            logger=_ClientFaults(_log, {}),
+            logger=ClientErrors(_log, {}),
             keepalive_timeout=300.0,
             max_line_size=65_536,
             max_field_size=65_536,
@@ -186,7 +179,7 @@ class EmbeddedServer:
                 self._server, self._host, self._port, ssl=self._tls(), backlog=1024, reuse_address=True
             )
         except OSError as error:
-            raise port_error(self._port, error) from error
+            raise listen_error(f"port {self._port} of {self._host}", error) from error
         self._port = self._listener.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
@@ -244,6 +237,9 @@ class EmbeddedServer:
         if isinstance(answer, WatchAnswer):
             self._record(request, 200)
             return await self._stream(http, answer)
+        if isinstance(answer, StreamAnswer):
+            self._record(request, 200)
+            return await _send_pieces(http, answer)
         self._record(request, answer.status)
         return _response(http, request, answer)
 
@@ -352,6 +348,20 @@ async def _send_events(response: web.StreamResponse, answer: WatchAnswer) -> Non
             await response.write(piece)
 
 
+async def _send_pieces(http: web.BaseRequest, answer: StreamAnswer) -> web.StreamResponse:
+    response = web.StreamResponse(headers=_headers(answer.media))
+    response.enable_chunked_encoding()
+    try:
+        async with aclosing(answer.pieces) as pieces:  # type: ignore[type-var]
+            await response.prepare(http)
+            async for piece in pieces:
+                await response.write(piece)
+            await response.write_eof()
+    except (ConnectionError, ClientError):
+        _log.debug("the stream of %s has ended early", http.path)
+    return response
+
+
 def _pieces(parts: Iterable[bytes]) -> Iterator[bytes | memoryview]:
     """Yield the same bytes, short parts put together and long ones cut, each piece at most PIECE_BYTES long.
 
@@ -387,9 +397,9 @@ def _next_bookmark(now: float, end: float) -> float:
 def _frame(event: Event, answer: WatchAnswer) -> tuple[bytes, ...]:
     """Return one line of a watch, in parts."""
     if event.record is None:
-        body: tuple[bytes, ...] = (answer.presenter.bookmark(event.revision, initial_end=event.initial_end),)
+        body: tuple[bytes, ...] = (answer.representation.bookmark(event.revision, initial_end=event.initial_end),)
     else:
-        body = answer.presenter.event(event.record)
+        body = answer.representation.event(event.record)
     return (_FRAME_HEADS[event.type], *body, b"}\n")
 
 

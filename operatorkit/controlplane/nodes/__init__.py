@@ -1,7 +1,7 @@
 """Simulated nodes: pods get scheduled, run and end, though nothing is executed.
 
 What belongs here: what a scheduler and a kubelet do to the API, and nothing else, so that it works against any control
-plane through `ClusterAPI` alone. What does not: controllers (`operatorkit.controlplane.embedded.controllers`, or
+plane through `ClusterAPI` alone. What does not: controllers (`operatorkit.controlplane.controllers`, or
 kube-controller-manager), and containers that run for real.
 
     pod ──► fitting ──────► bound ──► references there? ──yes──► containers start ──► Running, Ready

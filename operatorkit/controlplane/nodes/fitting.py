@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from operatorkit.cluster.api import JSONObject
+from operatorkit.selectors import requirements
 
 __all__ = ["Unschedulable", "choose"]
 
@@ -103,30 +104,6 @@ def _term_matches(term: Mapping[str, Any], labels: Mapping[str, str], fields: Ma
     expressions, by_field = term.get("matchExpressions") or (), term.get("matchFields") or ()
     if not expressions and not by_field:
         return False  # an empty term matches no node
-    return all(_meets(one, labels) for one in expressions) and all(_meets(one, fields) for one in by_field)
-
-
-def _meets(requirement: Mapping[str, Any], values: Mapping[str, str]) -> bool:
-    value, wanted = values.get(requirement["key"]), list[str](requirement.get("values") or ())
-    match requirement["operator"]:
-        case "In":
-            return value in wanted
-        case "NotIn":
-            return value not in wanted
-        case "Exists":
-            return value is not None
-        case "DoesNotExist":
-            return value is None
-        case "Gt":
-            return value is not None and _integer(value) > _integer(wanted[0])
-        case "Lt":
-            return value is not None and _integer(value) < _integer(wanted[0])
-        case _:
-            return False
-
-
-def _integer(text: str) -> float:
-    try:
-        return int(text)
-    except ValueError:
-        return float("nan")  # compares false with everything
+    return all(one.holds(labels) for one in requirements(expressions)) and all(
+        one.holds(fields) for one in requirements(by_field)
+    )

@@ -1,4 +1,4 @@
-"""Simulated nodes in a thread of their own, for control planes and commands without an event loop."""
+"""Nodes in a thread of their own, for control planes and commands without an event loop."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -21,7 +23,7 @@ _CHECK_EVERY_SECONDS = 0.2
 
 
 class NodesThread:
-    """Runs `SimulatedNodes` against the cluster of a kubeconfig: a context manager.
+    """Runs nodes against the cluster of a kubeconfig, simulated ones unless `make` returns others: a context manager.
 
     Entering returns when the nodes are ready for pods, and raises what prevents it; `check` is called now and then
     until then, and may raise. Leaving raises what went wrong since.
@@ -35,11 +37,10 @@ class NodesThread:
         clock: Clock = SYSTEM_CLOCK,
         heartbeat_every: timedelta | None = timedelta(seconds=10),
         check: Callable[[], None] = lambda: None,
+        make: Callable[[ClusterAPI], AbstractAsyncContextManager[Any]] | None = None,
     ) -> None:
         self._kubeconfig = dict(kubeconfig)
-        self._count = count
-        self._clock = clock
-        self._heartbeat_every = heartbeat_every
+        self._make = make or partial(SimulatedNodes, count=count, clock=clock, heartbeat_every=heartbeat_every)
         self._ready = threading.Event()
         self._failure: BaseException | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -85,9 +86,6 @@ class NodesThread:
         finally:
             self._ready.set()
 
-    def _nodes(self, api: ClusterAPI) -> SimulatedNodes:
-        return SimulatedNodes(api, count=self._count, clock=self._clock, heartbeat_every=self._heartbeat_every)
-
     async def _serve(self) -> None:
         from operatorkit.cluster import LiveCluster
 
@@ -95,6 +93,6 @@ class NodesThread:
         if self._unwanted:  # interrupted before there was a loop to tell
             return
         config = load_config(self._kubeconfig)
-        async with LiveCluster(config) as api, self._nodes(api):
+        async with LiveCluster(config) as api, self._make(api):
             self._ready.set()
             await asyncio.Event().wait()  # until we are cancelled

@@ -1,13 +1,7 @@
-"""The kinds that schedulers and kubelets work with, as every API server serves them."""
+"""The kinds that schedulers and kubelets work with."""
 
 from __future__ import annotations
 
-from operatorkit.names import ApiResource
+from operatorkit.kinds import CONFIG_MAPS, LEASES, NODES, PODS, SECRETS, SERVICES
 
-__all__ = ["CONFIG_MAPS", "LEASES", "NODES", "PODS", "SECRETS"]
-
-PODS = ApiResource("", "v1", "Pod", "pods", namespaced=True)
-NODES = ApiResource("", "v1", "Node", "nodes", namespaced=False)
-SECRETS = ApiResource("", "v1", "Secret", "secrets", namespaced=True)
-CONFIG_MAPS = ApiResource("", "v1", "ConfigMap", "configmaps", namespaced=True)
-LEASES = ApiResource("coordination.k8s.io", "v1", "Lease", "leases", namespaced=True)
+__all__ = ["CONFIG_MAPS", "LEASES", "NODES", "PODS", "SECRETS", "SERVICES"]

@@ -12,20 +12,21 @@ from datetime import timedelta
 from typing import Any, Protocol
 
 from operatorkit.clock import Clock, parse_time
-from operatorkit.cluster.api import ClusterAPI, JSONObject, PatchType
-from operatorkit.controlplane._reporter import EventType, Reporter
-from operatorkit.controlplane.nodes import fitting, status
-from operatorkit.controlplane.nodes.behavior import ANNOTATION, Behavior, behavior_of
+from operatorkit.cluster.api import ClusterAPI, JSONObject
+from operatorkit.controlplane.controllers.event_recorder import ComponentEventRecorder, EventType
+from operatorkit.controlplane.nodes import status
+from operatorkit.controlplane.nodes.behavior import Behavior, behavior_of
 from operatorkit.controlplane.nodes.kinds import PODS
 from operatorkit.controlplane.nodes.references import SourceKind, config_failure, mount_failures
+from operatorkit.controlplane.nodes.scheduling import Scheduler, is_schedulable
 from operatorkit.controlplane.nodes.status import Host, Waiting
+from operatorkit.controlplane.nodes.writing import write_status
 from operatorkit.errors import Conflict, NotFound
 from operatorkit.names import ObjectKey
 
 __all__ = ["Attempt", "PodSteps", "World"]
 
 _PULL_REASONS = ("ErrImagePull", "ImagePullBackOff")
-_NO_PREEMPTION = "no new claims to deallocate, preemption: Preemption is not helpful for scheduling."
 _FIRST_RETRY = timedelta(milliseconds=500)
 _LONGEST_RETRY = timedelta(minutes=2, seconds=2)
 
@@ -35,15 +36,6 @@ class World(Protocol):
 
     def source(self, namespace: str, kind: SourceKind, name: str) -> JSONObject | None:
         """Return a Secret or ConfigMap, or None."""
-
-    def nodes(self) -> Sequence[JSONObject]:
-        """Return the nodes that a pod may be put on."""
-
-    def pods_per_node(self) -> Mapping[str, int]:
-        """Return how many pods are on each node."""
-
-    def bound(self, pod: ObjectKey, node: str) -> None:
-        """Remember where a pod was put."""
 
     def host(self, node: str) -> Host | None:
         """Return the node if it is one of ours."""
@@ -86,7 +78,8 @@ class PodSteps:
 
     api: ClusterAPI
     world: World
-    reporter: Reporter
+    scheduler: Scheduler
+    reporter: ComponentEventRecorder
     clock: Clock
 
     async def advance(self, pod: JSONObject, attempt: Attempt) -> timedelta | None:
@@ -109,8 +102,8 @@ class PodSteps:
     async def _advance(self, pod: JSONObject, attempt: Attempt) -> timedelta | None:
         spec, deleting = pod["spec"], "deletionTimestamp" in pod["metadata"]
         if not spec.get("nodeName"):
-            if not deleting and not spec.get("schedulingGates") and _ours_to_schedule(spec):
-                await self._schedule(pod)
+            if not deleting and is_schedulable(spec):
+                await self.scheduler.schedule(pod)
             return None
         host = self.world.host(spec["nodeName"])
         if host is None:
@@ -129,39 +122,6 @@ class PodSteps:
         if phase != "Pending":
             return None
         return await self._start(pod, host, attempt, behavior)
-
-    async def _schedule(self, pod: JSONObject) -> None:
-        name, namespace = pod["metadata"]["name"], pod["metadata"]["namespace"]
-        if (pod["metadata"].get("annotations") or {}).get(ANNOTATION) == "unschedulable":
-            count = len(self.world.nodes())
-            head = f"0/{count} nodes are available:"
-            text = f"{head} {count} {ANNOTATION} is unschedulable. {_NO_PREEMPTION}"
-            await self._report_unschedulable(pod, text)
-            return
-        try:
-            node = fitting.choose(pod, self.world.nodes(), self.world.pods_per_node())
-        except fitting.Unschedulable as verdict:
-            await self._report_unschedulable(pod, str(verdict))
-            return
-        binding = {
-            "apiVersion": "v1",
-            "kind": "Binding",
-            "metadata": {"name": name, "namespace": namespace, "uid": pod["metadata"]["uid"]},
-            "target": {"apiVersion": "v1", "kind": "Node", "name": node},
-        }
-        await self.api.create(PODS, binding, namespace=namespace, name=name, subresource="binding")
-        self.world.bound(ObjectKey(namespace, name), node)
-        message = f"Successfully assigned {namespace}/{name} to {node}"
-        await self._act(pod, "Normal", "Scheduled", "Binding", message)
-
-    async def _report_unschedulable(self, pod: JSONObject, message: str) -> None:
-        conditions = (pod.get("status") or {}).get("conditions") or ()
-        if any(one["type"] == "PodScheduled" and one.get("message") == message for one in conditions):
-            return
-        await self._write(pod, status.unschedulable(pod, message, self.clock.now()))
-        await self.reporter.act(
-            {**pod, "apiVersion": "v1", "kind": "Pod"}, "Warning", "FailedScheduling", "Scheduling", message
-        )
 
     async def _start(self, pod: JSONObject, host: Host, attempt: Attempt, behavior: Behavior) -> timedelta | None:
         namespace = pod["metadata"]["namespace"]
@@ -234,9 +194,6 @@ class PodSteps:
                 message = f"Error: {reasons[name].message}"
                 await self._tell(pod, host, "Warning", "Failed", message, container=name)
 
-    async def _act(self, pod: JSONObject, type_: EventType, reason: str, action: str, message: str) -> None:
-        await self.reporter.act({**pod, "apiVersion": "v1", "kind": "Pod"}, type_, reason, action, message)
-
     async def _tell(
         self, pod: JSONObject, host: Host, type_: EventType, reason: str, message: str, *, container: str = ""
     ) -> None:
@@ -276,23 +233,9 @@ class PodSteps:
 
     async def _write(self, pod: JSONObject, new: JSONObject) -> JSONObject:
         """Patch the status if that changes something; return the pod as it is then. Raises Conflict."""
-        old = pod.get("status") or {}
-        if all(old.get(key) == value for key, value in new.items()):
-            return pod
-        metadata = pod["metadata"]
-        body = {
-            "metadata": {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]},
-            "status": new,
-        }
-        written = await self.api.patch(
-            PODS,
-            metadata["name"],
-            body,
-            patch_type=PatchType.MERGE,
-            namespace=metadata["namespace"],
-            subresource="status",
-        )
-        self.world.wrote(written)
+        written = await write_status(self.api, pod, new)
+        if written is not pod:
+            self.world.wrote(written)
         return written
 
 
@@ -307,10 +250,6 @@ def _pull_failure(container: Mapping[str, Any], attempt: Attempt) -> Waiting:
 
 def _all_ready(pod: JSONObject) -> bool:
     return all(one.get("ready") for one in (pod.get("status") or {}).get("containerStatuses") or ())
-
-
-def _ours_to_schedule(spec: Mapping[str, Any]) -> bool:
-    return bool(spec.get("schedulerName", "default-scheduler") == "default-scheduler")
 
 
 def _seen_by_kubelet(pod: JSONObject) -> bool:

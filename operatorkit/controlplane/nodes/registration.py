@@ -16,13 +16,13 @@ from operatorkit.controlplane.nodes.kinds import LEASES, NODES
 from operatorkit.controlplane.nodes.status import Host
 from operatorkit.errors import AlreadyExists, ClusterError
 
-__all__ = ["LEASE_NAMESPACE", "heartbeat", "host", "is_simulated", "pod_address", "register", "renew"]
+__all__ = ["LEASE_NAMESPACE", "heartbeat", "host", "is_of_runtime", "is_simulated", "pod_address", "register", "renew"]
 
 LEASE_NAMESPACE = "kube-node-lease"
 _LEASE_DURATION = timedelta(seconds=40)
 _AGAIN_AFTER = timedelta(seconds=1)
 _CAPACITY = {"cpu": "64", "memory": "256Gi", "ephemeral-storage": "1Ti", "pods": "250"}
-_PROVIDER = "simulated://"
+_SIMULATED = "simulated"
 _KUBELET_VERSION = "v1.36.3"
 _TAINTS_OF_THE_LOST = frozenset({"node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"})
 
@@ -43,10 +43,15 @@ def pod_address(number: int, serial: int) -> str:
 
 def is_simulated(node: JSONObject) -> bool:
     """Whether a Node is one of ours, of this run or an earlier one."""
-    return str((node.get("spec") or {}).get("providerID", "")).startswith(_PROVIDER)
+    return is_of_runtime(node, _SIMULATED)
 
 
-def _node(node: Host, clock: Clock) -> JSONObject:
+def is_of_runtime(node: JSONObject, runtime: str) -> bool:
+    """Whether a Node was registered by `register` with that runtime."""
+    return str((node.get("spec") or {}).get("providerID", "")).startswith(f"{runtime}://")
+
+
+def _node(node: Host, clock: Clock, runtime: str, kubelet_port: int) -> JSONObject:
     labels = {
         "kubernetes.io/hostname": node.name,
         "kubernetes.io/os": "linux",
@@ -58,12 +63,12 @@ def _node(node: Host, clock: Clock) -> JSONObject:
         "apiVersion": "v1",
         "kind": "Node",
         "metadata": {"name": node.name, "labels": labels},
-        "spec": {"providerID": f"{_PROVIDER}{node.name}"},
-        "status": _status(node, clock),
+        "spec": {"providerID": f"{runtime}://{node.name}"},
+        "status": _status(node, clock, runtime, kubelet_port),
     }
 
 
-def _status(node: Host, clock: Clock) -> JSONObject:
+def _status(node: Host, clock: Clock, runtime: str, kubelet_port: int) -> JSONObject:
     moment = format_time(clock.now())
 
     def condition(type_: str, status: str, reason: str, message: str) -> JSONObject:
@@ -81,7 +86,8 @@ def _status(node: Host, clock: Clock) -> JSONObject:
         "allocatable": _CAPACITY,
         "addresses": [
             {"type": "InternalIP", "address": node.ip},
-            {"type": "Hostname", "address": node.name},
+            # An API server prefers the name to the address, and nothing resolves this one.
+            *([{"type": "Hostname", "address": node.name}] if runtime == _SIMULATED else []),
         ],
         "conditions": [
             condition(
@@ -94,22 +100,27 @@ def _status(node: Host, clock: Clock) -> JSONObject:
         "nodeInfo": {
             "architecture": "amd64",
             "bootID": "",
-            "containerRuntimeVersion": "simulated://1",
-            "kernelVersion": "simulated",
+            "containerRuntimeVersion": f"{runtime}://1",
+            "kernelVersion": runtime,
             "kubeProxyVersion": "",
             "kubeletVersion": _KUBELET_VERSION,
             "machineID": "",
             "operatingSystem": "linux",
-            "osImage": "operatorkit simulated node",
+            "osImage": f"operatorkit {runtime} node",
             "systemUUID": "",
         },
-        "daemonEndpoints": {"kubeletEndpoint": {"Port": 10250}},
+        "daemonEndpoints": {"kubeletEndpoint": {"Port": kubelet_port}},
     }
 
 
-async def register(api: ClusterAPI, node: Host, *, clock: Clock) -> JSONObject:
-    """Create a Node, ready for pods, or take over the one of that name; return it."""
-    wanted = _node(node, clock)
+async def register(
+    api: ClusterAPI, node: Host, *, clock: Clock, runtime: str = _SIMULATED, kubelet_port: int = 10250
+) -> JSONObject:
+    """Create a Node, ready for pods, or take over the one of that name; return it.
+
+    `runtime` is what runs the containers, and `kubelet_port` where an API server requests their logs.
+    """
+    wanted = _node(node, clock, runtime, kubelet_port)
     try:
         await api.create(NODES, wanted)
     except AlreadyExists:

@@ -18,12 +18,13 @@ from typing import Self
 from operatorkit.clock import SYSTEM_CLOCK, Clock
 from operatorkit.cluster import Change, History, Informer
 from operatorkit.cluster.api import ClusterAPI, JSONObject
-from operatorkit.controlplane._queue import Queue
-from operatorkit.controlplane._reporter import Reporter
+from operatorkit.controlplane.controllers.event_recorder import ComponentEventRecorder
+from operatorkit.controlplane.controllers.work_queue import WorkQueue
 from operatorkit.controlplane.nodes.kinds import CONFIG_MAPS, NODES, PODS, SECRETS
 from operatorkit.controlplane.nodes.pods import Attempt, PodSteps
 from operatorkit.controlplane.nodes.references import SourceKind, references
 from operatorkit.controlplane.nodes.registration import heartbeat, host, is_simulated, pod_address, register, renew
+from operatorkit.controlplane.nodes.scheduling import Scheduler
 from operatorkit.controlplane.nodes.status import Host
 from operatorkit.errors import NotFound
 from operatorkit.names import ObjectKey
@@ -70,9 +71,12 @@ class SimulatedNodes:
             "Secret": Informer(api, SECRETS, clock=pace, history=history),
             "ConfigMap": Informer(api, CONFIG_MAPS, clock=pace, history=history),
         }
-        self._steps = PodSteps(api, self, Reporter(api, clock=clock), clock)
+        recorder = ComponentEventRecorder(api, clock=clock)
+        self._steps = PodSteps(api, self, Scheduler(api, self, recorder, clock=clock), recorder, clock)
         self._attempts: dict[ObjectKey, Attempt] = {}
-        self._queue: Queue[ObjectKey] = Queue(self._look_at, clock=clock, pace=pace, workers=_WORKERS, name="nodes")
+        self._queue: WorkQueue[ObjectKey] = WorkQueue(
+            self._look_at, clock=clock, pace=pace, workers=_WORKERS, name="nodes"
+        )
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
@@ -88,9 +92,9 @@ class SimulatedNodes:
     ) -> None:
         await self._end()
 
-    async def settled(self) -> None:
+    async def idle(self) -> None:
         """Return when every pod known now has been taken as far as it can go without a change."""
-        await self._queue.settled()
+        await self._queue.idle()
 
     async def _begin(self) -> None:
         informers = [self._pods, self._nodes, *self._sources.values()]

@@ -13,8 +13,20 @@ from typing import Any
 
 from operatorkit.clock import format_time
 from operatorkit.cluster.api import JSONObject
+from operatorkit.conditions import set_json_condition
 
-__all__ = ["Host", "Waiting", "crashed", "running", "terminated", "unready", "unschedulable", "waiting"]
+__all__ = [
+    "Host",
+    "Waiting",
+    "base",
+    "crashed",
+    "running",
+    "set_conditions",
+    "terminated",
+    "unready",
+    "unschedulable",
+    "waiting",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,28 +60,25 @@ def _names(pod: JSONObject, key: str = "containers") -> str:
     return "[" + " ".join(container["name"] for container in _containers(pod, key)) + "]"
 
 
-def _conditions(pod: JSONObject, now: datetime, wanted: Mapping[str, tuple[bool, str, str]]) -> list[JSONObject]:
+def set_conditions(pod: JSONObject, now: datetime, wanted: Mapping[str, tuple[bool, str, str]]) -> list[JSONObject]:
     """Set conditions by type to (status, reason, message); the transition time moves only with the status."""
-    status = pod.get("status") or {}
-    conditions: dict[str, JSONObject] = {one["type"]: dict(one) for one in status.get("conditions") or ()}
+    conditions = list((pod.get("status") or {}).get("conditions") or ())
     for type_, (true, reason, message) in wanted.items():
-        old = conditions.get(type_, {})
-        value = "True" if true else "False"
-        new: JSONObject = {
+        condition: JSONObject = {
             "type": type_,
-            "status": value,
+            "status": "True" if true else "False",
             "observedGeneration": pod["metadata"].get("generation", 1),
-            "lastTransitionTime": old.get("lastTransitionTime") if old.get("status") == value else format_time(now),
         }
         if reason:
-            new["reason"] = reason
+            condition["reason"] = reason
         if message:
-            new["message"] = message
-        conditions[type_] = new
-    return list(conditions.values())
+            condition["message"] = message
+        set_json_condition(conditions, condition, now=format_time(now))
+    return conditions
 
 
-def _base(pod: JSONObject, host: Host, now: datetime, phase: str) -> JSONObject:
+def base(pod: JSONObject, host: Host, now: datetime, phase: str) -> JSONObject:
+    """Return the fields that every status of a pod on a node has."""
     status = pod.get("status") or {}
     return {
         "phase": phase,
@@ -110,7 +119,7 @@ def _finished(pod: JSONObject, container: Mapping[str, Any], now: datetime) -> J
 
 def unschedulable(pod: JSONObject, message: str, now: datetime) -> JSONObject:
     """Return the status of a pod that fits on no node."""
-    return {"conditions": _conditions(pod, now, {"PodScheduled": (False, "Unschedulable", message)})}
+    return {"conditions": set_conditions(pod, now, {"PodScheduled": (False, "Unschedulable", message)})}
 
 
 def waiting(
@@ -128,8 +137,8 @@ def waiting(
         incomplete = f"containers with incomplete status: {_names(pod, 'initContainers')}"
         initialized = (False, "ContainersNotInitialized", incomplete)
     status = {
-        **_base(pod, host, now, "Pending"),
-        "conditions": _conditions(
+        **base(pod, host, now, "Pending"),
+        "conditions": set_conditions(
             pod,
             now,
             {
@@ -167,8 +176,8 @@ def running(pod: JSONObject, host: Host, now: datetime, pod_ip: str) -> JSONObje
     """Return the status of a pod all of whose containers run and are ready."""
     state = {"running": {"startedAt": format_time(now)}}
     status = {
-        **_base(pod, host, now, "Running"),
-        "conditions": _conditions(
+        **base(pod, host, now, "Running"),
+        "conditions": set_conditions(
             pod,
             now,
             dict.fromkeys(_ALL_CONDITIONS, (True, "", "")),
@@ -223,7 +232,7 @@ def _not_ready(pod: JSONObject, now: datetime) -> list[JSONObject]:
     text = f"containers with unready status: {_names(pod)}"
     wanted = dict.fromkeys(_ALL_CONDITIONS, (True, "", ""))
     wanted |= dict.fromkeys(("Ready", "ContainersReady"), (False, "ContainersNotReady", text))
-    return _conditions(pod, now, wanted)
+    return set_conditions(pod, now, wanted)
 
 
 def terminated(pod: JSONObject, host: Host, now: datetime) -> JSONObject:
@@ -241,8 +250,8 @@ def terminated(pod: JSONObject, host: Host, now: datetime) -> JSONObject:
         }
         ended.append(_container_status(pod, container, {"terminated": state}, started=False))
     return {
-        **_base(pod, host, now, "Succeeded"),
-        "conditions": _conditions(
+        **base(pod, host, now, "Succeeded"),
+        "conditions": set_conditions(
             pod,
             now,
             {

@@ -184,7 +184,10 @@ class RealControlPlane:
 
     def _apiserver_arguments(self, directory: Path, etcd: str) -> list[str]:
         serving = self._serving.issue_server()
+        kubelets = self._clients.issue_client("kube-apiserver-kubelet-client", ())
         files = {
+            "kubelet-client-certificate": kubelets.cert_pem,
+            "kubelet-client-key": kubelets.key_pem,
             "client-ca-file": self._clients.cert_pem,
             "tls-cert-file": serving.cert_pem,
             "tls-private-key-file": serving.key_pem,

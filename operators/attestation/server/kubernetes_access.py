@@ -15,6 +15,7 @@ from typing import Any, Final
 from operatorkit.clock import Clock
 from operatorkit.cluster import ClusterAPI
 from operatorkit.errors import ClusterError
+from operatorkit.kinds import SUBJECT_ACCESS_REVIEWS, TOKEN_REVIEWS
 from operatorkit.names import ApiResource
 from operators.attestation.server.access import Caller, Credentials, ResourceName, Verb
 from operators.attestation.server.errors import ApiError
@@ -22,10 +23,6 @@ from operators.attestation.server.errors import ApiError
 __all__ = ["KubernetesAccess"]
 
 GROUP: Final = "attest.operatorkit.dev"
-_TOKEN_REVIEWS = ApiResource("authentication.k8s.io", "v1", "TokenReview", "tokenreviews", namespaced=False)
-_ACCESS_REVIEWS = ApiResource(
-    "authorization.k8s.io", "v1", "SubjectAccessReview", "subjectaccessreviews", namespaced=False
-)
 _REMEMBERED_SECONDS = 10.0
 _MAX_REMEMBERED = 10_000
 
@@ -63,7 +60,7 @@ class KubernetesAccess:
         spec: dict[str, Any] = {"token": token}
         if self._audiences:
             spec["audiences"] = list(self._audiences)
-        status = await self._create(_TOKEN_REVIEWS, spec)
+        status = await self._create(TOKEN_REVIEWS, spec)
         if status.get("authenticated") is not True:
             raise ApiError("UNAUTHENTICATED", "the token is not valid for this cluster")
         if self._audiences and not set(self._audiences) & set(status.get("audiences") or ()):
@@ -81,7 +78,7 @@ class KubernetesAccess:
             spec["uid"] = caller.uid
         if caller.extra:
             spec["extra"] = {key: list(values) for key, values in caller.extra.items()}
-        return (await self._create(_ACCESS_REVIEWS, spec)).get("allowed") is True
+        return (await self._create(SUBJECT_ACCESS_REVIEWS, spec)).get("allowed") is True
 
     async def _create(self, resource: ApiResource, spec: dict[str, Any]) -> dict[str, Any]:
         body = {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": {}, "spec": spec}

@@ -6,7 +6,6 @@ Needs the extra `attestation`.
 
 from __future__ import annotations
 
-import os
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,6 +16,7 @@ from aiohttp import web
 
 from operatorkit.clock import Clock
 from operatorkit.errors import InputError
+from operatorkit.serving import listen_error
 from operators.attestation.server.access import Access
 from operators.attestation.server.database import Database, database_url
 from operators.attestation.server.rest import application
@@ -64,10 +64,7 @@ async def serving(database: str, access: Access, listen: Listen, *, clock: Clock
             try:
                 await web.TCPSite(runner, listen.host, listen.port, ssl_context=context).start()
             except OSError as error:
-                raise InputError(
-                    f"port {listen.port} of {listen.host} is in use or not allowed: {os.strerror(error.errno or 0)}: "
-                    "choose another with --port"
-                ) from error
+                raise listen_error(f"port {listen.port} of {listen.host}", error) from error
             port = int(runner.addresses[0][1])
             async with _grpc(service, listen) as grpc_port:
                 yield RunningServer(service, port, grpc_port, "http" if context is None else "https")

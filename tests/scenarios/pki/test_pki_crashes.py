@@ -16,6 +16,7 @@ import pytest
 from operatorkit._runtime import Engine
 from operatorkit.clock import SYSTEM_CLOCK
 from operatorkit.testing import RecordingCluster, eventually
+from operatorkit.testing.quiescence import wait_until_idle
 from operators.pki import app
 
 _WRITES = frozenset({"create", "replace", "patch", "delete"})
@@ -60,7 +61,7 @@ class Life:
 
     async def settled_or_dead(self) -> bool:
         """Return True if the process is still there when nothing is left to do."""
-        settled = asyncio.create_task(self.engine.settled())
+        settled = asyncio.create_task(wait_until_idle(self.engine))
         waits = {settled}
         if isinstance(self.api, MortalCluster):
             waits.add(asyncio.create_task(self.api.dead.wait()))

@@ -275,7 +275,7 @@ async def test_the_secret_goes_with_its_certificate_and_the_old_one_with_a_new_n
         await team.ready()
         await eventually(lambda: is_gone(team, "web-tls"))
         await team.delete("Certificate", "web")
-        await eventually(lambda: is_gone(team, "other-tls"), timeout=60)
+        await eventually(lambda: is_gone(team, "other-tls"), timeout=180)  # the garbage collector's pace
 
 
 async def revision_is(team, revision: int) -> bool:

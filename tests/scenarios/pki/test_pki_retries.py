@@ -189,7 +189,7 @@ async def test_a_certificate_that_is_deleted_while_it_is_made_leaves_nothing_beh
         await eventually(lambda: api.attempts == 1)
         await started.settled()
         assert await team.find("Certificate", "web") is None
-        await eventually(lambda: is_gone(team, "web-tls"), timeout=60)  # the garbage collector's pace
+        await eventually(lambda: is_gone(team, "web-tls"), timeout=180)  # the garbage collector's pace
         await started.settled()
         assert await team.find("Secret", "web-tls") is None
 

@@ -74,6 +74,17 @@ def test_the_container_runs_the_operator_that_was_named_with_probes_on_the_port_
     assert re.findall(r"path: (/\w+)", text) == ["/livez", "/livez", "/readyz"]
 
 
+def test_replicas_elect_a_leader_by_a_lease_of_the_release_with_just_its_permissions():
+    files = operator_chart(declared(), "keys", version="1.2.3").files
+    assert "- --leader-elect\n" in files["templates/deployment.yaml"]
+    assert '- --leader-elect-resource-name={{ include "keys.fullname" . }}' in files["templates/deployment.yaml"]
+    role = files["templates/rbac.yaml"]
+    assert 'resourceNames: ["{{ include `keys.fullname` . }}"]\n  verbs: ["get", "update"]' in role.replace(
+        "\n    ", "\n  "
+    )
+    assert yaml.safe_load(files["values.yaml"])["replicas"] == 2
+
+
 def test_an_operator_of_namespaced_kinds_gets_no_cluster_role_where_it_works_in_one_namespace():
     text = operator_chart(declared(), "keys", version="1.2.3").files["templates/rbac.yaml"]
     head, _, _ = text.partition("kind: ClusterRole")

@@ -42,7 +42,7 @@ def test_every_value_is_described_where_it_is_set():
 @pytest.mark.parametrize(
     ("path", "odd", "where"),
     [
-        (("replicas",), 2, "replicas"),
+        (("replicas",), -1, "replicas"),
         (("replicas",), "1", "replicas"),
         (("replica",), 1, "replica"),
         (("image", "repository"), "", "repository"),

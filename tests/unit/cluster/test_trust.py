@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import logging
 import ssl
@@ -51,6 +52,10 @@ class Authority:
 @asynccontextmanager
 async def serving(authority, port=0):
     async def answer(request):
+        if "watch" in request.query:
+            response = web.StreamResponse()
+            await response.prepare(request)
+            await asyncio.Event().wait()
         return web.json_response({"metadata": {}, "items": []})
 
     app = web.Application()
@@ -140,3 +145,16 @@ async def test_a_file_that_is_broken_or_missing_for_a_while_changes_nothing_and_
         await clock.sleep(11)
         await api.list(pods)
         assert len(caplog.records) == 2
+
+
+async def test_no_socket_outlives_the_client_though_another_user_of_its_session_closed_that(tmp_path, authorities):
+    old, _ = authorities
+    (tmp_path / "ca.crt").write_bytes(old.pem)
+    async with serving(old) as port:
+        async with LiveCluster(kubeconfig(tmp_path, port)) as api:
+            response = await api.session.get(f"https://127.0.0.1:{port}/api?watch=1")
+            used = response.connection.transport.get_extra_info("socket")
+            response.close()  # TLS says farewell, and would wait for the answer
+            await api.session.close()
+            assert used.fileno() >= 0
+        assert used.fileno() < 0

@@ -10,8 +10,8 @@ import pytest
 
 from operatorkit.cluster import LiveCluster, load_config
 from operatorkit.controlplane.backend import ControlPlane
+from operatorkit.controlplane.controllers import CONTROLLERS
 from operatorkit.controlplane.embedded import EmbeddedControlPlane
-from operatorkit.controlplane.embedded.controllers import CONTROLLERS
 from operatorkit.controlplane.real import RealControlPlane, find
 
 _OURS_OFF = ",".join(["*", *(f"-{name}" for name in CONTROLLERS)])

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from operatorkit.controlplane._selection import check_selection, enabled
+from operatorkit.controlplane.controllers.manager import CONTROLLERS
 from operatorkit.controlplane.embedded import EmbeddedControlPlane
-from operatorkit.controlplane.embedded.controllers.running import CONTROLLERS
 from operatorkit.controlplane.real import RealControlPlane
 from operatorkit.errors import InputError
 

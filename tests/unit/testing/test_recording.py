@@ -8,6 +8,7 @@ from contextlib import aclosing
 import pytest
 
 from operatorkit.cluster import PatchType
+from operatorkit.errors import NotFound
 from operatorkit.names import ApiResource
 from operatorkit.testing import Call, RecordingCluster, idle
 
@@ -38,8 +39,11 @@ async def test_every_verb_is_counted_as_rbac_names_it(cluster):
 
 async def test_subresources_are_counted_apart(cluster):
     recorder = RecordingCluster(cluster)
-    recorder._record("patch", DEPLOYMENTS, "status", "ns", "web")
-    assert recorder.calls == [Call("patch", "deployments/status", "ns", "web")]
+    with pytest.raises(NotFound):
+        await recorder.patch(
+            DEPLOYMENTS, "web", {}, patch_type=PatchType.MERGE, namespace=cluster.namespace, subresource="status"
+        )
+    assert recorder.calls == [Call("patch", "deployments/status", cluster.namespace, "web")]
     assert recorder.writes() == {("patch", "deployments/status"): 1}
 
 
@@ -63,3 +67,19 @@ async def test_idle_names_what_was_asked(cluster):
         await idle(cluster, period=0.1)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_idle_allows_the_one_probe_of_an_engine_and_nothing_beside_it(cluster):
+    async def ask(*limits: int | None) -> None:
+        for limit in limits:
+            await cluster.list(CONFIG_MAPS, namespace=cluster.namespace, limit=limit)
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(idle(cluster, period=0.2))
+        group.create_task(ask(1))
+    for limits in [(1, 1), (1, None), (2,)]:
+        idling = asyncio.create_task(idle(cluster, period=0.2))
+        await asyncio.sleep(0)
+        await ask(*limits)
+        with pytest.raises(AssertionError, match="x list configmaps"):
+            await idling

@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from operatorkit.controlplane.embedded import syntax
-from operatorkit.controlplane.embedded.builtin import codec
+from operatorkit.controlplane.embedded.scheme import codec
+from operatorkit.controlplane.embedded.serializer import syntax
 
 __all__ = ["Unreadable", "failure_in", "read_json", "read_response"]
 

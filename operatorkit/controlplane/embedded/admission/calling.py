@@ -24,8 +24,8 @@ from yarl import URL
 from operatorkit.controlplane.embedded.admission.answers import Unreadable, failure_in, read_json
 from operatorkit.controlplane.embedded.admission.hooks import Hook
 from operatorkit.controlplane.embedded.admission.review import CallFailed
-from operatorkit.controlplane.embedded.encoding import encode
-from operatorkit.controlplane.embedded.storage import Storage, key_of
+from operatorkit.controlplane.embedded.serializer.json import encode
+from operatorkit.controlplane.embedded.storage.store import Storage, key_of
 
 __all__ = ["Caller", "Reply"]
 

@@ -28,11 +28,11 @@ from operatorkit.controlplane.embedded.admission.hooks import (
     is_exempt,
 )
 from operatorkit.controlplane.embedded.admission.review import CallFailed, Verdict, denial, read_verdict, review_of
+from operatorkit.controlplane.embedded.errors.errors import ApiError, bad_request, internal_error
 from operatorkit.controlplane.embedded.fields.patch import json_patch
 from operatorkit.controlplane.embedded.fields.typed import equal
-from operatorkit.controlplane.embedded.registry import Registry, Served
-from operatorkit.controlplane.embedded.status import ApiError, bad_request, internal_error
-from operatorkit.controlplane.embedded.storage import Storage
+from operatorkit.controlplane.embedded.registry.table import Registry, Served
+from operatorkit.controlplane.embedded.storage.store import Storage
 from operatorkit.errors import ClusterError
 
 __all__ = ["Admission", "Shape", "Webhooks"]

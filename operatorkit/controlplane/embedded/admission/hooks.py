@@ -9,12 +9,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from operatorkit.controlplane.embedded.authn import User
-from operatorkit.controlplane.embedded.registry import Registry, Served
-from operatorkit.controlplane.embedded.selectors import LabelSelector, Requirement
-from operatorkit.controlplane.embedded.status import not_found
-from operatorkit.controlplane.embedded.storage import Collection, Storage
+from operatorkit.controlplane.embedded.errors.errors import not_found
+from operatorkit.controlplane.embedded.registry.selectors import LabelSelector
+from operatorkit.controlplane.embedded.registry.table import Registry, Served
+from operatorkit.controlplane.embedded.request.user import User
+from operatorkit.controlplane.embedded.storage.store import Collection, Storage
 from operatorkit.names import GroupVersionKind
+from operatorkit.selectors import Requirement, requirements
 
 __all__ = ["GROUP", "Attributes", "Hook", "Invocation", "Matcher", "hooks_in", "is_exempt"]
 
@@ -84,10 +85,8 @@ class Invocation:
 def _selector(given: Mapping[str, Any] | None) -> LabelSelector:
     given = given or {}
     labels = (given.get("matchLabels") or {}).items()
-    requirements = [Requirement(key, "In", frozenset({value})) for key, value in labels]
-    expressions = given.get("matchExpressions") or ()
-    requirements += [Requirement(it["key"], it["operator"], frozenset(it.get("values") or ())) for it in expressions]
-    return LabelSelector(tuple(requirements))
+    equal = (Requirement(key, "In", (value,)) for key, value in labels)
+    return LabelSelector((*equal, *requirements(given.get("matchExpressions"))))
 
 
 def hooks_in(collection: Collection) -> list[Hook]:

@@ -10,14 +10,14 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from operatorkit.controlplane.embedded import metadata
 from operatorkit.controlplane.embedded.admission.chain import Admission, Shape, Webhooks
 from operatorkit.controlplane.embedded.admission.hooks import Attributes, Invocation
-from operatorkit.controlplane.embedded.bodies import require_built_in
-from operatorkit.controlplane.embedded.builtin import codec
-from operatorkit.controlplane.embedded.messages import Request
-from operatorkit.controlplane.embedded.registry import Served
-from operatorkit.controlplane.embedded.status import ApiError, bad_request
+from operatorkit.controlplane.embedded.errors.errors import ApiError, bad_request
+from operatorkit.controlplane.embedded.registry.table import Served
+from operatorkit.controlplane.embedded.registry.validation import object_meta
+from operatorkit.controlplane.embedded.request.messages import Request
+from operatorkit.controlplane.embedded.scheme import codec
+from operatorkit.controlplane.embedded.serializer.decoding import require_built_in
 from operatorkit.errors import ClusterError
 from operatorkit.names import GroupVersionKind
 
@@ -47,7 +47,7 @@ def admission_of(
     """
     if not webhooks.concern(served):
         return None
-    address = request.address
+    address = request.info
     name = address.name or str(((body or {}).get("metadata") or {}).get("name") or "")
     part = served.subresources.get(address.subresource)
     kind = part.gvk if part is not None else served.gvk
@@ -93,7 +93,7 @@ def _decoded(obj: Object, invocation: Invocation) -> Object:
         text = json.dumps(obj, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         raise bad_request(f"Object 'Kind' is missing in '{text}'")
     try:
-        metadata.decode({"metadata": copy.deepcopy(obj.get("metadata"))}, served.gvk, [])
+        object_meta.decode({"metadata": copy.deepcopy(obj.get("metadata"))}, served.gvk, [])
     except (ApiError, ClusterError) as error:
         text = str(error).partition(" cannot be handled as a ")[2].partition(": ")[2]
         raise ApiError(500, "", text.replace("ObjectMeta.metadata.", "ObjectMeta.")) from None

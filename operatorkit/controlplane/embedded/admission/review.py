@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from operatorkit.controlplane.embedded import syntax
 from operatorkit.controlplane.embedded.admission.answers import Unreadable, read_json, read_response
 from operatorkit.controlplane.embedded.admission.hooks import Attributes, Invocation
-from operatorkit.controlplane.embedded.builtin import codec
-from operatorkit.controlplane.embedded.status import ApiError
+from operatorkit.controlplane.embedded.errors.errors import ApiError
+from operatorkit.controlplane.embedded.scheme import codec
+from operatorkit.controlplane.embedded.serializer import syntax
 
 __all__ = ["CallFailed", "Verdict", "denial", "read_verdict", "review_of"]
 

@@ -9,7 +9,7 @@ What belongs here: pure functions on dictionaries, with Kubernetes' exact result
     patch    JSON patch and merge patch; strategic has the strategic merge patch
 
 What does not: requests, storage and admission (`operatorkit.controlplane.embedded`), what one kind has of its own
-(`operatorkit.controlplane.embedded.builtin`), structural schemas as such (`operatorkit.crd`).
+(`operatorkit.controlplane.embedded.scheme`), structural schemas as such (`operatorkit.crd`).
 
 Refusals are the errors of `operatorkit.errors` with the code, reason, message and causes that the API server answers.
 """

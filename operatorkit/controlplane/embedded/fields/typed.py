@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final
 
+from operatorkit.controlplane.embedded.errors.go_text import shown, type_name
 from operatorkit.controlplane.embedded.fields import sets
 from operatorkit.controlplane.embedded.fields.schema import ListType, MapType, Scalar, TypeSchema
 from operatorkit.controlplane.embedded.fields.sets import FieldSet, Path
-from operatorkit.controlplane.embedded.golang import shown, type_name
 
 __all__ = [
     "ABSENT",

@@ -21,6 +21,13 @@ ACCOUNTS = ApiResource("", "v1", "ServiceAccount", "serviceaccounts", namespaced
 CRDS = ApiResource(
     "apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", namespaced=False
 )
+SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "spec": {"type": "object", "properties": {"size": {"type": "integer", "default": 3, "maximum": 9}}},
+        "status": {"type": "object", "properties": {"size": {"type": "integer"}}},
+    },
+}
 
 
 @pytest.fixture
@@ -41,3 +48,17 @@ def local(server: EmbeddedServer) -> LocalCluster:
 
 def config_map(name: str = "a", **metadata: Any) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, **metadata}, "data": {"k": "v"}}
+
+
+def crd(plural: str = "widgets", kind: str = "Widget", **spec: Any) -> dict[str, Any]:
+    version = {"name": "v1", "served": True, "storage": True, "subresources": {"status": {}}}
+    return {
+        "metadata": {"name": f"{plural}.example.com"},
+        "spec": {
+            "group": "example.com",
+            "scope": "Namespaced",
+            "names": {"plural": plural, "kind": kind},
+            "versions": [version | {"schema": {"openAPIV3Schema": SCHEMA}}],
+            **spec,
+        },
+    }

@@ -11,10 +11,10 @@ from typing import Any
 import aiohttp
 import pytest
 
-from operatorkit.controlplane.embedded import storage
 from operatorkit.controlplane.embedded.audit import Entry
 from operatorkit.controlplane.embedded.control_plane import EmbeddedControlPlane
 from operatorkit.controlplane.embedded.server import BODY_LIMIT_BYTES, WRITE_BUFFER_BYTES, EmbeddedServer
+from operatorkit.controlplane.embedded.storage import store
 from operatorkit.errors import InputError
 from operatorkit.testing import eventually
 
@@ -256,7 +256,7 @@ async def test_a_watch_that_is_not_read_holds_little_whatever_happens(clock: Any
 async def test_the_connection_of_a_watch_that_lags_behind_the_log_is_ended(
     clock: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(storage, "LOG_LENGTH", 2)
+    monkeypatch.setattr(store, "LOG_LENGTH", 2)
     async with EmbeddedServer(clock=clock, controllers="", tls=False) as server:
         reader, writer = await _unread_watch(server)
 

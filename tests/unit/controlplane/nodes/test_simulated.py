@@ -8,8 +8,8 @@ import pytest
 
 from operatorkit.cluster import LiveCluster
 from operatorkit.cluster.api import PatchType
-from operatorkit.controlplane._reporter import EVENTS
-from operatorkit.controlplane.embedded.controllers import Controllers
+from operatorkit.controlplane.controllers import Controllers
+from operatorkit.controlplane.controllers.event_recorder import EVENTS
 from operatorkit.controlplane.nodes import SimulatedNodes
 from operatorkit.controlplane.nodes.kinds import LEASES, NODES, PODS, SECRETS
 from operatorkit.errors import NotFound
@@ -134,7 +134,7 @@ async def test_a_pod_waits_for_its_secret_and_starts_as_soon_as_it_is_there(
 ) -> None:
     await _run(api, namespace, volumes=[{"name": "tls", "secret": {"secretName": "web-tls"}}])
     await _pod_when(api, namespace, phase="Pending", waits="ContainerCreating")
-    await nodes.settled()
+    await nodes.idle()
 
     (event,) = await _events(api, namespace, reason="FailedMount")
     assert (event["type"], event["count"], event["message"]) == (

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from operatorkit.controlplane.embedded.admission.hooks import Attributes, Hook, Matcher, hooks_in
-from operatorkit.controlplane.embedded.authn import User
-from operatorkit.controlplane.embedded.core import Core
-from operatorkit.controlplane.embedded.selectors import LabelSelector
+from operatorkit.controlplane.embedded.endpoints.core import Core
+from operatorkit.controlplane.embedded.registry.selectors import LabelSelector
+from operatorkit.controlplane.embedded.request.user import User
 
 RULE = {"operations": ["CREATE"], "apiGroups": ["apps"], "apiVersions": ["v1"], "resources": ["deployments"]}
 

@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 from operatorkit.clock import parse_time
-from operatorkit.controlplane.embedded.builtin import codec, strategy
-from operatorkit.controlplane.embedded.builtin.defaults import set_defaults
 from operatorkit.controlplane.embedded.fields import managed
 from operatorkit.controlplane.embedded.fields.patch import json_patch, merge_patch
 from operatorkit.controlplane.embedded.fields.schema import of_kind, of_structural
 from operatorkit.controlplane.embedded.fields.strategic import strategic_merge_patch
+from operatorkit.controlplane.embedded.registry import preparation
+from operatorkit.controlplane.embedded.scheme import codec
+from operatorkit.controlplane.embedded.scheme.defaults import set_defaults
 from operatorkit.crd import Structural
 from operatorkit.crd.kubernetes import kinds
 from operatorkit.errors import ClusterError
@@ -47,7 +48,7 @@ class Server:
             schema=of_structural(SCHEMA) if self.custom else of_kind(self.kind),
             empty={} if self.custom else codec.decode(self.kind, {}).object,
             subresource=self.step["subresource"],
-            filter=strategy.field_filter(self.kind, self.step["subresource"], custom=self.custom),
+            filter=preparation.field_filter(self.kind, self.step["subresource"], custom=self.custom),
         )
 
     def decoded(self, obj):
@@ -62,12 +63,12 @@ class Server:
         subresource = self.step["subresource"]
         if live is None:
             new["metadata"]["uid"] = "1"
-            strategy.prepare_create(self.kind, new, custom=self.custom)
+            preparation.prepare_create(self.kind, new, custom=self.custom)
             if self.kind.kind == "Service":
-                strategy.allocate_cluster_ip(new, [])
+                preparation.allocate_cluster_ip(new, [])
         else:
             new["metadata"] |= {it: live["metadata"][it] for it in ("uid", "creationTimestamp")}
-            strategy.prepare_update(self.kind, new, live, subresource=subresource, custom=self.custom)
+            preparation.prepare_update(self.kind, new, live, subresource=subresource, custom=self.custom)
         return new
 
     def write(self, now):

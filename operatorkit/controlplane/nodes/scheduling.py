@@ -1,0 +1,95 @@
+"""Putting pods on nodes, as kube-scheduler does it through the API.
+
+What belongs here: bindings, and the report of a pod that fits on no node. What does not: which node a pod fits on
+(`fitting`), and what a node does with its pods.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from operatorkit.clock import Clock
+from operatorkit.cluster.api import ClusterAPI, JSONObject
+from operatorkit.controlplane.controllers.event_recorder import ComponentEventRecorder
+from operatorkit.controlplane.nodes import fitting, status
+from operatorkit.controlplane.nodes.behavior import ANNOTATION
+from operatorkit.controlplane.nodes.kinds import PODS
+from operatorkit.controlplane.nodes.writing import write_status
+from operatorkit.names import ObjectKey
+
+__all__ = ["Scheduler", "SchedulingWorld", "is_schedulable"]
+
+_NO_PREEMPTION = "no new claims to deallocate, preemption: Preemption is not helpful for scheduling."
+
+
+class SchedulingWorld(Protocol):
+    """What a scheduler reads: the caches, up to date with its own writes."""
+
+    def nodes(self) -> Sequence[JSONObject]:
+        """Return the nodes that a pod may be put on."""
+
+    def pods_per_node(self) -> Mapping[str, int]:
+        """Return how many pods are on each node."""
+
+    def bound(self, pod: ObjectKey, node: str) -> None:
+        """Remember where a pod was put."""
+
+    def wrote(self, pod: JSONObject) -> None:
+        """Remember the response to a write."""
+
+
+def is_schedulable(spec: Mapping[str, Any]) -> bool:
+    """Whether a pod without a node is one for the default scheduler, now."""
+    default = spec.get("schedulerName", "default-scheduler") == "default-scheduler"
+    return default and not spec.get("schedulingGates")
+
+
+class Scheduler:
+    """Binds pods to nodes."""
+
+    def __init__(
+        self, api: ClusterAPI, world: SchedulingWorld, reporter: ComponentEventRecorder, *, clock: Clock
+    ) -> None:
+        self._api = api
+        self._world = world
+        self._reporter = reporter
+        self._clock = clock
+
+    async def schedule(self, pod: JSONObject) -> None:
+        """Bind a pod to a node, or report that it fits on none. Raises Conflict, NotFound."""
+        name, namespace = pod["metadata"]["name"], pod["metadata"]["namespace"]
+        if (pod["metadata"].get("annotations") or {}).get(ANNOTATION) == "unschedulable":
+            count = len(self._world.nodes())
+            head = f"0/{count} nodes are available:"
+            text = f"{head} {count} {ANNOTATION} is unschedulable. {_NO_PREEMPTION}"
+            await self._report_unschedulable(pod, text)
+            return
+        try:
+            node = fitting.choose(pod, self._world.nodes(), self._world.pods_per_node())
+        except fitting.Unschedulable as verdict:
+            await self._report_unschedulable(pod, str(verdict))
+            return
+        binding = {
+            "apiVersion": "v1",
+            "kind": "Binding",
+            "metadata": {"name": name, "namespace": namespace, "uid": pod["metadata"]["uid"]},
+            "target": {"apiVersion": "v1", "kind": "Node", "name": node},
+        }
+        await self._api.create(PODS, binding, namespace=namespace, name=name, subresource="binding")
+        self._world.bound(ObjectKey(namespace, name), node)
+        message = f"Successfully assigned {namespace}/{name} to {node}"
+        await self._reporter.act(_typed(pod), "Normal", "Scheduled", "Binding", message)
+
+    async def _report_unschedulable(self, pod: JSONObject, message: str) -> None:
+        conditions = (pod.get("status") or {}).get("conditions") or ()
+        if any(one["type"] == "PodScheduled" and one.get("message") == message for one in conditions):
+            return
+        written = await write_status(self._api, pod, status.unschedulable(pod, message, self._clock.now()))
+        if written is not pod:
+            self._world.wrote(written)
+        await self._reporter.act(_typed(pod), "Warning", "FailedScheduling", "Scheduling", message)
+
+
+def _typed(pod: JSONObject) -> JSONObject:
+    return {**pod, "apiVersion": "v1", "kind": "Pod"}
