@@ -8,7 +8,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-real quarantine bench soak lint constraints clean
+.PHONY: help demo test test-real test-pythons test-lowest coverage quarantine bench soak lint constraints clean
 
 help: ## show this
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,18 @@ test-real: $(VENV)/.dev ## the scenarios on a real kube-apiserver, and kubectl a
 		echo "make test-real: skipped: no Kubernetes binaries (KUBEBUILDER_ASSETS) and no Go toolchain to build them with"; \
 	fi
 
+test-pythons: $(VENV)/.dev ## the suite on each of Python 3.11 to 3.14 that is found, with the pinned versions
+	@exec $(BIN)/python tools/pythons.py $(PYTEST_ARGS)
+
+test-lowest: $(VENV)/.dev ## the suite on the oldest Python, with the oldest versions that pyproject.toml allows
+	@exec $(BIN)/python tools/pythons.py --lowest $(PYTEST_ARGS)
+
+coverage: $(VENV)/.dev ## the unit tests with coverage, which must not fall below the floor in pyproject.toml
+	@rm -f .coverage*
+	@$(BIN)/python -m coverage run -m pytest tests/unit -m "not real and not quarantine" -q $(PYTEST_ARGS)
+	@$(BIN)/python -m coverage combine -q
+	@exec $(BIN)/python -m coverage report
+
 quarantine: $(VENV)/.dev ## the tests that are not understood yet (docs/known-issues.md): reported, never failing the build
 	@$(BIN)/python -m pytest tests/unit tests/scenarios tests/contracts tests/real -m quarantine -p no:randomly $(PYTEST_ARGS); \
 	code=$$?; \
@@ -64,7 +76,8 @@ soak: $(VENV)/.dev ## random histories of the engine (SEEDS=1000 FIRST=0); witho
 		env PYTHONPATH=tests $(BIN)/python -m soak.certificates --count 1000 && \
 		env PYTHONPATH=tests $(BIN)/python -m soak.certificate_mutants --count 50000 && \
 		env PYTHONPATH=tests $(BIN)/python -m soak.attestation_mutants --count $(or $(ATTESTATION_MUTANTS),100000) && \
-		env PYTHONPATH=tests $(BIN)/python -m soak.petset_histories --steps $(or $(PETSET_STEPS),100000); \
+		env PYTHONPATH=tests $(BIN)/python -m soak.petset_histories --steps $(or $(PETSET_STEPS),100000) && \
+		env PYTHONPATH=tests $(BIN)/python -m soak.replicas; \
 	fi
 	@if [ -z "$(SEEDS)" ] && $(BIN)/python -m operatorkit.controlplane.real find >/dev/null 2>&1; then \
 		exec env SEQUENCES=$(or $(SEQUENCES),40) $(BIN)/python -m pytest tests/real/test_random_requests.py; \
@@ -85,7 +98,7 @@ constraints: $(VENV)/.dev ## pin the newest versions again (needs pip-tools: pip
 	pip-compile --strip-extras --generate-hashes --allow-unsafe --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
 		--no-header --annotation-style=line --upgrade pyproject.toml requirements/build.in -o requirements/runtime.txt
 	pip-compile --strip-extras --generate-hashes --allow-unsafe --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
-		--no-header --annotation-style=line --upgrade --extra pki --extra attestation --extra speed --extra testing \
+		--no-header --annotation-style=line --upgrade --extra pki --extra attestation --extra metrics --extra speed --extra testing \
 		pyproject.toml requirements/build.in requirements/dev.in -c requirements/runtime.txt -o requirements/dev.txt
 
 clean: ## remove everything that was generated

@@ -12,7 +12,7 @@ The packages, from the highest layer to the lowest; each may import those below 
     operator       what an operator declares: Operator, Watch, Requeue
     context        what a reconcile function is given: Context
     children       what an apply sends, and when it sends nothing
-    webhooks       reviews, decisions, the server that answers them, its certificates and registration
+    webhooks       reviews, decisions, the server that answers them, its certificates and configurations
     events         EventRecorder: one Event for each subject, reason and message, counted, rate-limited
     rollout        ordered rolling updates as a decision
     listed         reading objects that were listed once, where there are no caches
@@ -23,7 +23,7 @@ The packages, from the highest layer to the lowest; each may import those below 
     conditions     a Condition and its transitions
     crd            schemas, rules and custom resource definitions
     kinds, tls      Kubernetes' own kinds as they are served; certificates between our servers and their clients
-    settings, fairness, selectors, names, clock, errors
+    settings, fairness, selectors, transitions, names, clock, errors
 
 Importing this package does nothing else: each name below is loaded when it is first used.
 """

@@ -1,8 +1,8 @@
 """Time as an argument.
 
 What belongs here: the `Clock` protocol and the system's clock. What does not: the clock of tests
-(`operatorkit.testing.FakeClock`), and any use of time. Nothing else in operatorkit asks the operating system
-what time it is, so a test can hold every clock of an operator in its hand.
+(`operatorkit.testing.FakeClock`), and any use of time. Nothing else in operatorkit asks the
+operating system what time it is, so a test can hold every clock of an operator in its hand.
 """
 
 from __future__ import annotations

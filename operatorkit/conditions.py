@@ -1,7 +1,8 @@
 """Conditions: what an object says about its own state, and when that changed.
 
-What belongs here: the `Condition` of Kubernetes' API conventions, and functions over lists of them, to which time is
-an argument. What does not: which conditions a kind has (its operator) and writing them (`operatorkit.context`).
+What belongs here: the `Condition` of Kubernetes' API conventions, and functions over lists of them,
+to which time is an argument. What does not: which conditions a kind has (its operator) and writing
+them (`operatorkit.context`).
 
 Source: https://github.com/kubernetes/community/blob/main/contributors/devel/sig-architecture/api-conventions.md#typical-status-properties
 """
@@ -9,7 +10,7 @@ Source: https://github.com/kubernetes/community/blob/main/contributors/devel/sig
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
@@ -18,8 +19,9 @@ from pydantic import BaseModel, BeforeValidator, Field
 from operatorkit.crd.model import Model, Time
 from operatorkit.errors import REASON_MAX_LENGTH, REASON_PATTERN, DefinitionError, reason_error
 from operatorkit.names import DNS_SUBDOMAIN_PATTERN
+from operatorkit.transitions import transition_time
 
-__all__ = ["Condition", "ConditionStatus", "get_condition", "is_true", "set_condition", "set_json_condition"]
+__all__ = ["Condition", "ConditionStatus", "get_condition", "is_true", "set_condition"]
 
 ConditionStatus = Literal["True", "False", "Unknown"]
 
@@ -77,7 +79,7 @@ def get_condition(conditions: Iterable[Condition], type: str) -> Condition | Non
 
 
 def is_true(conditions: Iterable[Condition], type: str) -> bool:  # noqa: A002
-    """Tell whether the condition of that type is there and True."""
+    """Return whether the condition of that type is there and True."""
     condition = get_condition(conditions, type)
     return condition is not None and condition.status == "True"
 
@@ -93,14 +95,16 @@ def set_condition(
     observed_generation: int | None = None,
     model: type[BaseModel] = Condition,
 ) -> bool:
-    """Set one condition in a list, in place; tell whether that changed anything. None as `status` means Unknown.
+    """Set one condition in a list, in place; return whether that changed anything. None as `status` means Unknown.
 
-    `model` is the type of the list's items: `Condition`, or one of Kubernetes' own, such as V1DeploymentCondition. It
-    is given those fields that it has: not each knows observedGeneration, and some have a time of the last update, which
-    moves when anything in the condition changes. A message longer than 32,768 characters is cut.
+    `model` is the type of the list's items: `Condition`, or one of Kubernetes' own, such as
+    V1DeploymentCondition. It is given those fields that it has: not each knows observedGeneration,
+    and some have a time of the last update, which moves when anything in the condition changes. A
+    message longer than 32,768 characters is cut.
 
-    Guarantees: order is kept, and a new type goes to the end; `last_transition_time` moves only when the status does,
-    so that setting what is already so changes nothing; fields that other programs added to the condition survive.
+    Guarantees: order is kept, and a new type goes to the end; `last_transition_time` moves only
+    when the status does, so that setting what is already so changes nothing; fields that other
+    programs added to the condition survive.
 
     Raises DefinitionError for a type or a reason that API servers would reject.
     """
@@ -110,8 +114,9 @@ def set_condition(
     old: Any = get_condition(conditions, type)
     values: dict[str, Any] = {"type": type, "status": word, "reason": reason, "message": _cut(message)}
     values["observed_generation"] = observed_generation
-    in_transition = old is None or old.status != word or getattr(old, "last_transition_time", None) is None
-    values["last_transition_time"] = now if in_transition else old.last_transition_time
+    since = getattr(old, "last_transition_time", None)
+    before = None if old is None else old.status
+    values["last_transition_time"] = transition_time(word, before=before, since=since, now=now)
     values = {name: value for name, value in values.items() if name in model.model_fields}
     changed = old is None or any(getattr(old, name) != value for name, value in values.items())
     if changed:
@@ -123,26 +128,6 @@ def set_condition(
         new = old.model_copy(update={name: getattr(checked, name) for name in values})
         conditions[next(at for at, each in enumerate(conditions) if each is old)] = new
     return changed
-
-
-def set_json_condition(conditions: list[dict[str, Any]], condition: Mapping[str, Any], *, now: str) -> bool:
-    """Set one condition in the JSON of a status, in place; return whether that changed anything.
-
-    `condition` has everything but lastTransitionTime, and takes the place of the one of its type. `now` is a time as
-    Kubernetes writes it. The rules are those of `set_condition`: the transition time changes with the status only, and
-    the order is kept.
-    """
-    at = next((at for at, each in enumerate(conditions) if each["type"] == condition["type"]), None)
-    old = {} if at is None else conditions[at]
-    since = old.get("lastTransitionTime") if old.get("status") == condition["status"] else None
-    new = {**condition, "lastTransitionTime": since or now}
-    if new == old:
-        return False
-    if at is None:
-        conditions.append(new)
-    else:
-        conditions[at] = new
-    return True
 
 
 def _check(type_: Any, reason: Any) -> None:

@@ -1,4 +1,4 @@
-"""What a reconcile function is given beside its object: reads from caches, writes to the cluster, events, time.
+"""The second argument of a reconcile function: reads from caches, writes to the cluster, events, time.
 
 What belongs here: the `Context` and the `Reader`, as the author of an operator sees them. What does not: how caches
 are filled (`operatorkit.cluster`), what an apply sends (`operatorkit.children`), and who calls whom when
@@ -46,7 +46,7 @@ class ObjectReader(Protocol):
         labels: Mapping[str, str] | None = None,
         index: tuple[str, str] | None = None,
     ) -> builtins.list[T]:
-        """Return the objects that match all that is given, by namespace and name; unreadable ones are left out."""
+        """Return the matching objects, by namespace and name; those that cannot be decoded are left out."""
 
 
 class Reader(ObjectReader, Protocol):
@@ -138,10 +138,10 @@ class Context:
         Children of the kinds in `owns=` that no apply of this run named are deleted when the run ends well; a run that
         never calls apply deletes nothing, and `await ctx.apply()` says that there shall be none.
 
-        A change of a child wakes this object, but not the mere echo of an apply, which brings nothing that the run has
-        not been answered. After a run that had read objects of the child's kind, or used `api`, before it applied, the
-        echo does wake: what was decided may rest on the world without the child. With `wake=False` it does not: say so
-        where a second run, which finds the child as it was applied, would decide nothing else.
+        A change of a child enqueues this object, but an own write does not, because the run has seen its result. After
+        a run that had read objects of the child's kind, or used `api`, before it applied, an own write does enqueue:
+        the decision may depend on the state without the child. With `wake=False` it does not: use it where a second
+        run, which finds the child as it was applied, would decide the same.
 
         A child that another program changes or deletes at once is repaired less and less often, and an Event says so:
         see docs/adr/0013-a-budget-of-repairs.md.
@@ -177,7 +177,7 @@ class Context:
         if model is None:
             raise DefinitionError(
                 f"{where} has no status.conditions to set {type_} in: add `conditions: list[Condition] = []` to the "
-                f"status of the class; of a kind that is not yours, tell in an Event (ctx.events) instead"
+                f"status of the class; of a kind that is not yours, send an Event (ctx.events) instead"
             )
         status_obj = _status_of(self._obj)
         if status_obj is None:

@@ -1,8 +1,8 @@
 """Which definitions belong to an operator: those of its own kinds, in all versions.
 
-What belongs here: which kinds are an operator's own, and where the other versions of a kind are found; once, for all
-who install, package or render them. What does not: the manifests (`operatorkit.crd.definition`) and applying them
-(`operatorkit._runtime.install`).
+What belongs here: which kinds are an operator's own, and where the other versions of a kind are
+found; once, for all who install, package or render them. What does not: the manifests
+(`operatorkit.crd.definition`) and applying them (`operatorkit._runtime.install`).
 
     own       reconciled or finalized; or of a group of which the operator reconciles a kind; or external=False
     external  external=True
@@ -38,11 +38,11 @@ def definitions(kinds: Iterable[Kind]) -> list[dict[str, Any]]:
 def own_kinds(app: Operator) -> list[Kind]:
     """Return the classes of an operator's own kinds, each version one, in the order in which they are declared.
 
-    Other versions than those that the operator names are found in `Operator(versions=...)`, and among the classes of
-    the modules that hold its kinds and its functions.
+    Other versions than those that the operator names are found in `Operator(versions=...)`, and
+    among the classes of the modules that hold its kinds and its functions.
 
-    Raises DefinitionError for a class of which it is not clear whose kind it is, and for one in `versions` whose kind
-    is not the operator's.
+    Raises DefinitionError for a class of which it is not clear whose kind it is, and for one in
+    `versions` whose kind is not the operator's.
     """
     groups = {kind.api_resource().group for kind in _reconciled(app)}
     own: dict[Kind, None] = {}
@@ -70,7 +70,7 @@ def own_kinds(app: Operator) -> list[Kind]:
 
 
 def is_own(app: Operator, kind: type[Any]) -> bool:
-    """Tell whether a kind that an operator names is its own."""
+    """Return whether a kind that an operator names is its own."""
     if not issubclass(kind, Resource) or kind.external():
         return False
     groups = {known.api_resource().group for known in _reconciled(app)}
@@ -78,7 +78,7 @@ def is_own(app: Operator, kind: type[Any]) -> bool:
 
 
 def external_kinds(app: Operator) -> list[Kind]:
-    """Return the classes of kinds that an operator names and that somebody else defines."""
+    """Return the classes of kinds that an operator names and that have another owner."""
     return [kind for kind in resource_classes(app) if kind.external()]
 
 

@@ -1,15 +1,16 @@
 """Every error that operatorkit raises, and nothing else.
 
 What belongs here: exception classes, each with the facts a caller needs to decide what to do next.
-What does not: the translation of HTTP answers into them (`operatorkit.cluster`), and messages, which are
-written where the error is raised because only that place knows the object, the field and the remedy.
+What does not: the translation of HTTP answers into them (`operatorkit.cluster`), and messages,
+which are written where the error is raised because only that place knows the object, the field and
+the remedy.
 
     OperatorKitError
     ├── DefinitionError        a class or an operator is declared wrongly; raised at import time
     ├── InvalidObject          an object that the cluster holds cannot be read as its type, or cannot be written
     ├── InputError             a file, an argument or a manifest given by a person is wrong
     ├── TerminalError          raised by a reconcile function: retrying cannot help until something changes
-    ├── ChildConflict          an object to apply belongs to somebody else
+    ├── ChildConflict          an object to apply has another owner
     ├── LeaseLost              this replica was the leader and no longer is
     └── ClusterError           the API server answered with a failure, or did not answer
         ├── NotFound, AlreadyExists, Conflict, FieldManagerConflict, Invalid, Gone, TooLarge
@@ -75,8 +76,8 @@ class OperatorKitError(Exception):
 class DefinitionError(OperatorKitError):
     """A resource class or an operator is declared wrongly, or code gives operatorkit what cannot work.
 
-    Raised where the class is defined if it can be seen there, and otherwise by the call. The message names the class or
-    the object, the field, what was found and what to write instead.
+    Raised where the class is defined if it can be seen there, and otherwise by the call. The
+    message names the class or the object, the field, what was found and what to write instead.
     """
 
 
@@ -86,7 +87,7 @@ class InputError(OperatorKitError):
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """One fault inside a refused object: where (`field`, a path like `spec.names[0]`), which kind, and the text."""
+    """One error inside a rejected object: where (`field`, a path like `spec.names[0]`), which kind, and the text."""
 
     field: str
     reason: str
@@ -96,8 +97,8 @@ class Cause:
 class InvalidObject(OperatorKitError):  # noqa: N818 - the condition's own word
     """An object cannot be read as the type that is asked for, or holds a value that its type cannot write.
 
-    The message names the kind, the object, the first field at fault and what was found; `causes` are all of them, as
-    far as they are known by field.
+    The message names the kind, the object, the first invalid field and what was found; `causes`
+    are all of them, as far as they are known by field.
     """
 
     def __init__(self, message: str, *, causes: Sequence[Cause] = ()) -> None:
@@ -108,12 +109,13 @@ class InvalidObject(OperatorKitError):  # noqa: N818 - the condition's own word
 class TerminalError(OperatorKitError):
     """Raised by a reconcile function when a retry cannot help until the object, or what it refers to, changes.
 
-    The engine sets a condition and an Event and does not try again: no back-off, no resync. Any event that maps
-    to the object wakes it again, other than our own write of its status.
+    The engine sets a condition and an Event and does not try again: no back-off, no resync. Any
+    event that maps to the object triggers it again, other than its own write of the status.
 
-    `reason` is a CamelCase word, part of the operator's stable interface. With `reported`, the function has set the
-    conditions and sent the Events itself, and the engine adds none. The condition is set for kinds of the operator's
-    own, which are those that it reconciles as a `Resource` class; of other kinds the status is left as it is.
+    `reason` is a CamelCase word, part of the operator's stable interface. With `reported`, the
+    function has set the conditions and sent the Events itself, and the engine adds none. The
+    condition is set for kinds of the operator's own, which are those that it reconciles as a
+    `Resource` class; of other kinds the status is left as it is.
 
     Raises DefinitionError for a reason that no condition can have.
     """
@@ -128,7 +130,7 @@ class TerminalError(OperatorKitError):
 
 
 class ChildConflict(OperatorKitError):  # noqa: N818 - the counterpart of Conflict
-    """A child that a reconcile function applies exists and belongs to somebody else; nothing was written.
+    """A child that a reconcile function applies exists and has another owner; nothing was written.
 
     The message names the child, who has it, and what to do. `reason` is the Event's.
     """
@@ -144,10 +146,11 @@ class LeaseLost(OperatorKitError):  # noqa: N818 - a state, as the others are
 
 
 class ClusterError(OperatorKitError):
-    """The API server refused a request, or could not be reached.
+    """The API server rejected a request, or could not be reached.
 
-    `code` is the HTTP status (0 when there was no answer), `reason` the machine-readable word of the Status object
-    (`NotFound`, `Invalid`, ...), `causes` the faults by field, `retry_after_seconds` what the server asked for.
+    `code` is the HTTP status (0 when there was no answer), `reason` the machine-readable word of
+    the Status object (`NotFound`, `Invalid`, ...), `causes` the errors by field,
+    `retry_after_seconds` what the server asked for.
     """
 
     code: int = 500
@@ -187,7 +190,7 @@ class AlreadyExists(ClusterError):  # noqa: N818
 
 
 class Conflict(ClusterError):  # noqa: N818
-    """The object changed since it was read: read it again and decide anew."""
+    """The object changed since it was read: read it again and decide again."""
 
     code: int = 409
     reason: str = "Conflict"

@@ -1,7 +1,7 @@
 """A queue in which no group of keys delays the keys of another for longer than one turn.
 
-What belongs here: the order in which keys leave. What does not: which keys may run (`operatorkit._runtime.queue`), and
-what is done with them.
+What belongs here: the order in which keys leave. What does not: which keys may run
+(`operatorkit._runtime.queue`), and what is done with them.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ K = TypeVar("K", bound=Hashable)
 class FairQueue(Generic[K]):
     """Keys, each once; round robin over the groups that have any, first come, first served within a group.
 
-    `group` returns the group of a key; without it, all are of one. Every operation takes constant time, however many
-    keys and groups there are.
+    `group` returns the group of a key; without it, all are of one. Every operation takes constant
+    time, however many keys and groups there are.
     """
 
     def __init__(self, group: Callable[[K], Hashable] | None = None) -> None:

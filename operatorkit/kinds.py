@@ -1,7 +1,8 @@
 """Kubernetes' own kinds, as every API server serves them.
 
-What belongs here: an `ApiResource` for each built-in kind that operatorkit reads or writes itself. What does not:
-custom resources, whose class knows how they are served, and kinds that only discovery knows (`ClusterAPI.resolve`).
+What belongs here: an `ApiResource` for each built-in kind that operatorkit reads or writes itself.
+What does not: custom resources, whose class knows how they are served, and kinds that only
+discovery knows (`ClusterAPI.resolve`).
 
 Source: https://kubernetes.io/docs/reference/kubernetes-api/
 """

@@ -1,7 +1,7 @@
 """Reading objects that were listed once: for commands and tests, which have no caches.
 
-What belongs here: an `ObjectReader` (`operatorkit.context`) over one list request for each kind. What does not: caches
-that follow the cluster (`operatorkit.cluster`).
+What belongs here: an `ObjectReader` (`operatorkit.context`) over one list request for each kind.
+What does not: caches that follow the cluster (`operatorkit.cluster`).
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class ListedReader:
     ) -> ListedReader:
         """List the objects of `kinds`, of namespaced ones those in `namespace`, or all with None.
 
-        `indexes` has the function of each index that is read, by kind and name. Raises ClusterError; InvalidObject for
-        an object that cannot be read as its kind.
+        `indexes` has the function of each index that is read, by kind and name. Raises
+        ClusterError; InvalidObject for an object that cannot be read as its kind.
         """
         found: dict[type[Any], list[Any]] = {}
         for kind in kinds:

@@ -1,8 +1,8 @@
 """Names: of kinds, of objects, and of the labels and annotations that operatorkit writes.
 
-What belongs here: group-version-kind and what an API server calls it in URLs, the rules that Kubernetes has for
-names, the shortening of names that grew too long, and every operatorkit.dev key. What does not: schemas of kinds
-(`operatorkit.crd`) and classes of them (`operatorkit.resource`).
+What belongs here: group-version-kind and what an API server calls it in URLs, the rules that
+Kubernetes has for names, the shortening of names that grew too long, and every operatorkit.dev key.
+What does not: schemas of kinds (`operatorkit.crd`) and classes of them (`operatorkit.resource`).
 """
 
 from __future__ import annotations
@@ -145,8 +145,8 @@ def dns_subdomain_error(text: str) -> str | None:
 def shorten(name: str, max_length: int = DNS_LABEL_MAX_LENGTH) -> str:
     """Return `name`, or, when it is longer than `max_length`, its beginning and a hash of the whole.
 
-    Guarantees: equal names give equal results, and different long names give different ones but for a collision of
-    40 bits of SHA-256. `max_length` must be at least 12.
+    Guarantees: equal names give equal results, and different long names give different ones but for
+    a collision of 40 bits of SHA-256. `max_length` must be at least 12.
     """
     if len(name) <= max_length:
         return name

@@ -144,7 +144,7 @@ class Requeue:
 
 @dataclass(frozen=True, slots=True)
 class Watch(Generic[T]):
-    """Changes of `kind` wake the objects whose keys `to` returns.
+    """Changes of `kind` enqueue the objects whose keys `to` returns.
 
     `to(obj, reader)` is called with the object as it is, as it was before the change, or both; it must not raise for
     any object of the kind, and reads other objects through `reader`. With `predicate`, only changes for which
@@ -180,7 +180,7 @@ class Need:
 
 @dataclass(slots=True, kw_only=True)
 class Reconciler:
-    """One reconcile function and what wakes it."""
+    """One reconcile function, and the kinds whose changes enqueue its objects."""
 
     kind: type[Any]
     function: ReconcileFunction[Any]
@@ -220,10 +220,10 @@ class Operator:
 
         Raises DefinitionError for a name that cannot be a label, and for a version that is no resource class.
         """
-        fault = dns_label_error(name)
-        if fault is not None:
+        error = dns_label_error(name)
+        if error is not None:
             raise DefinitionError(
-                f"Operator({name!r}): the name {fault}; it becomes a field manager and a label "
+                f"Operator({name!r}): the name {error}; it becomes a field manager and a label "
                 f"(at most {DNS_LABEL_MAX_LENGTH} characters)"
             )
         self.name = name
@@ -252,7 +252,7 @@ class Operator:
     ) -> Callable[[ReconcileFunction[T]], ReconcileFunction[T]]:
         """Declare the function that brings the world in line with one object of `kind`.
 
-        `owns` are the kinds of children it applies: changes of a child wake its parent, and children that a run no
+        `owns` are the kinds of children it applies: changes of a child enqueue its parent, and children that a run no
         longer applies are deleted. `workers` bounds how many keys run at once (default: `Settings.workers`); one key
         never runs twice at once. With `only_reads`, the function observes objects of others, such as Pods: it leaves
         their status as it is, which then takes no permission, and their authors cannot pause it by annotation.
@@ -323,7 +323,7 @@ class Operator:
         kind: type[T],
         **options: Unpack[WebhookOptions],
     ) -> Callable[[ValidateFunction[T]], ValidateFunction[T]]:
-        """Declare the function that judges requests for objects of `kind` before they are stored.
+        """Declare the function that validates requests for objects of `kind` before they are stored.
 
         It is called with the object as it would be stored, as it is now (None when it is new, or not to be read as the
         class), and the request. With "DELETE" among `operations`, the first is None for deletions. It must be quick,
@@ -350,7 +350,7 @@ class Operator:
         reinvocation: bool = False,
         **options: Unpack[WebhookOptions],
     ) -> Callable[[MutateFunction[T]], MutateFunction[T]]:
-        """Declare the function that changes objects of `kind` before they are judged and stored.
+        """Declare the function that changes objects of `kind` before they are validated and stored.
 
         It is called with the object and the request, and returns `Mutated(obj)`, Allowed (nothing changes), or Denied.
         It must give the same when it is called again with its own answer: with `reinvocation`, the API server does

@@ -1,7 +1,8 @@
 """What an operator needs to be allowed to do, derived from what it declares, each with the reason.
 
-What belongs here: the derivation, once, for whoever asks: the check at start-up, and the roles of a chart. What does
-not: asking an API server (`operatorkit._runtime.preflight`), and RBAC objects (`operatorkit.chart`).
+What belongs here: the derivation, once, for whoever asks: the check at start-up, and the roles of a
+chart. What does not: asking an API server (`operatorkit._runtime.preflight`), and RBAC objects
+(`operatorkit.chart`).
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ LEASES = ApiResource("coordination.k8s.io", "v1", "Lease", "leases", namespaced=
 class Permission:
     """One thing that an operator does: a verb on a resource (`certificates`, or `certificates/status`) of a group.
 
-    `names` are the only objects concerned, when there are any; with `own`, those in the operator's own namespace.
-    `reasons` say what needs it. One that is not `required` is missed only now and then, or on some clusters only: an
-    operator starts without it.
+    `names` are the only objects concerned, when there are any; with `own`, those in the operator's
+    own namespace. `reasons` say what needs it. One that is not `required` is missed only now and
+    then, or on some clusters only: an operator starts without it.
     """
 
     group: str
@@ -94,9 +95,10 @@ def permissions(
 ) -> list[Permission]:
     """Return what an operator needs to be allowed to do, from what it declares, sorted.
 
-    `service` is the one in front of its webhooks, after which their Secret and their registration are named; by
-    default it is `ServiceReference.of` the operator. `handlers` is what kopf's handlers in its modules need.
-    `lease` is the name of the Lease by which its replicas elect a leader, if they do.
+    `service` is the one in front of its webhooks, after which their Secret and their configuration
+    are named; by default it is `ServiceReference.of` the operator. `handlers` is what kopf's
+    handlers in its modules need. `lease` is the name of the
+    Lease by which its replicas elect a leader, if they do.
     """
     needed = _Needed()
     for reconciler in app.reconcilers:
@@ -105,7 +107,7 @@ def permissions(
             _of_child(needed, api_resource_of(kind), api_resource_of(reconciler.kind))
         for watch in reconciler.watches:
             parent = api_resource_of(reconciler.kind).kind
-            needed.add(api_resource_of(watch.kind), "list", "watch", reason=f"its changes wake {parent}")
+            needed.add(api_resource_of(watch.kind), "list", "watch", reason=f"its changes trigger {parent}")
     for kind in [*app.read_kinds, *(index.kind for index in app.indexes)]:
         needed.add(api_resource_of(kind), "list", "watch", reason="reconcile functions read it from the cache")
     for need in app.live_needs:
@@ -122,7 +124,7 @@ def permissions(
         )
     needed.add(EVENTS, "create", "patch", reason="Events are sent, and counted")
     needed.add(EVENTS, "get", reason="an Event that an earlier process began is counted on")
-    needed.add(EVENTS, "list", reason="who was told of an error is told of its end")
+    needed.add(EVENTS, "list", reason="who was notified of an error is notified of its end")
     if app.webhooks:
         _of_webhooks(needed, app, service or ServiceReference.of(app.name, namespace=app.settings.own_namespace))
     if lease is not None:
@@ -156,7 +158,7 @@ def _of_child(needed: _Needed, child: ApiResource, parent: ApiResource) -> None:
 
 
 def _of_webhooks(needed: _Needed, app: Operator, service: ServiceReference) -> None:
-    """Add what serving webhooks needs where a chart has registered them: the operator tells whom to trust."""
+    """Add what serving webhooks needs where a chart has registered them: the operator injects the CA bundle."""
     own, name = "the certificates of its webhooks are kept there", service.secret_name
     needed.add(SECRETS, "get", "list", "watch", "update", reason=own, name=name, own=True, required=False)
     needed.add(SECRETS, "create", reason=own, own=True, required=False)
@@ -166,4 +168,4 @@ def _of_webhooks(needed: _Needed, app: Operator, service: ServiceReference) -> N
             resource, "get", "list", "watch", reason="they are kept as they should be", name=name, required=False
         )
         if any(webhook.verb == verb for webhook in app.webhooks):
-            needed.add(resource, "patch", reason="they are told whom to trust", name=name, required=False)
+            needed.add(resource, "patch", reason="the CA bundle is injected", name=name, required=False)

@@ -1,7 +1,8 @@
 """Kinds as classes: `Resource[Spec, Status]`, and one way to read and write objects of any kind.
 
-What belongs here: the class of a custom resource, its metadata, and reading and writing of typed objects, those of the
-official client included. What does not: schemas and manifests (`operatorkit.crd`) and clusters (`operatorkit.cluster`).
+What belongs here: the class of a custom resource, its metadata, and reading and writing of typed
+objects, those of the official client included. What does not: schemas and manifests
+(`operatorkit.crd`) and clusters (`operatorkit.cluster`).
 
     class PostgresSpec(Model):
         replicas: Annotated[int, Field(ge=1)] = 1
@@ -105,8 +106,8 @@ class OwnerReference(Model):
 class ObjectMeta(Model):
     """What every object has; what is unset is empty. Other fields of metadata survive a round trip unseen.
 
-    As a part of a spec, such as in a template, its schema has what such a part can say of objects: name, generateName,
-    namespace, labels, annotations and finalizers. The server sets the rest.
+    As a part of a spec, such as in a template, its schema has what such a part can say of objects:
+    name, generateName, namespace, labels, annotations and finalizers. The server sets the rest.
     """
 
     _in_schemas: ClassVar[frozenset[str] | None] = frozenset(
@@ -148,14 +149,17 @@ def _absent() -> Any:
 class Resource(Model, Generic[SpecT, StatusT]):
     """The base of a kind's class: subclass it with the types of spec and status and say what the kind is called.
 
-    Class keywords: `group`, `version` (required); `kind` (the class's name), `plural` (an English plural of the kind),
-    `scope` ("Namespaced" or "Cluster"), `short_names`, `categories`, `printer_columns`, `scale`, `rules` (CEL on the
-    whole object), `selectable_fields` (JSON paths), `served`, `storage`, `deprecated` (True, or the warning),
-    `external` (True for a kind that somebody else defines: it is never installed or packaged, and fields that the class
-    does not know are kept when an object is read, and sent only if they were set; False for one of the operator's own).
+    Class keywords: `group`, `version` (required); `kind` (the class's name), `plural` (an English
+    plural of the kind), `scope` ("Namespaced" or "Cluster"), `short_names`, `categories`,
+    `printer_columns`, `scale`, `rules` (CEL on the whole object), `selectable_fields` (JSON paths),
+    `served`, `storage`, `deprecated` (True, or the warning), `external` (True for a kind that has
+    another owner: it is never installed or packaged, and fields that the class does not know are
+    kept when an object is read, and sent only if they were set; False for one of the operator's
+    own).
 
-    `spec` and `status` that an object does not have are made from defaults; `status` is None when its type has
-    required fields. Raises DefinitionError when the class cannot become a custom resource.
+    `spec` and `status` that an object does not have are made from defaults; `status` is None when
+    its type has required fields. Raises DefinitionError when the class cannot become a custom
+    resource.
     """
 
     api_version: ClassVar[str] = ""
@@ -195,7 +199,7 @@ class Resource(Model, Generic[SpecT, StatusT]):
     else:
 
         def __init_subclass__(cls, **options: Any) -> None:
-            """Refuse keywords that do not exist; `__pydantic_init_subclass__` takes them once the fields are known."""
+            """Reject keywords that do not exist; `__pydantic_init_subclass__` takes them once the fields are known."""
             super().__init_subclass__()
             known = [field.name for field in dataclasses.fields(Definition) if field.name != "owner"]
             for name in options.keys() - known:
@@ -268,7 +272,8 @@ class Resource(Model, Generic[SpecT, StatusT]):
     def crd(cls) -> dict[str, Any]:
         """Return the CustomResourceDefinition that makes an API server serve the kind, in a stable order.
 
-        That of an external kind is a stand-in for tests and development: it keeps every field, and checks none.
+        That of an external kind is a stand-in for tests and development: it keeps every field, and
+        checks none.
         """
         return cls._defined().manifest(cls)
 
@@ -384,7 +389,8 @@ def read(type_: type[T], obj: Mapping[str, Any]) -> T:
 def write(obj: Any) -> dict[str, Any]:
     """Return a typed object as JSON, with its apiVersion and kind: only fields that were set, and no None.
 
-    A dictionary is taken as it is (a copy). Raises InvalidObject for a value that its field's type does not allow.
+    A dictionary is taken as it is (a copy). Raises InvalidObject for a value that its field's type
+    does not allow.
     """
     if isinstance(obj, Resource):
         return obj.write()

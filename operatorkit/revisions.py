@@ -1,9 +1,9 @@
 """The history of a template: which revision a template is, and which old ones may go.
 
-What belongs here: names, numbers and equality of revisions, rollback by number, collisions of names, truncation. What
-does not: reading and writing ControllerRevision objects (an operator), what of an object makes up its template and when
-two templates mean the same (`equal`, given by the operator), and the order in which members get a new revision
-(`operatorkit.rollout`). Pure.
+What belongs here: names, numbers and equality of revisions, rollback by number, collisions of
+names, truncation. What does not: reading and writing ControllerRevision objects (an operator), what
+of an object makes up its template and when two templates mean the same (`equal`, given by the
+operator), and the order in which members get a new revision (`operatorkit.rollout`). Pure.
 
     template ── equal to the newest ────────► reuse it
              ── equal to an older one ──────► raise that one's number: a rollback
@@ -46,8 +46,9 @@ class Revision:
 class Resolution:
     """What to record for a template.
 
-    `update` is the revision of the template; `create` tells that it is new, `renumber` that it exists with a lower
-    number and gets `update.number`. `collision_count` goes into the status of the owner.
+    `update` is the revision of the template; `create` says that it is new, `renumber` that it
+    exists with a lower number and gets `update.number`. `collision_count` goes into the status of
+    the owner.
     """
 
     update: Revision
@@ -84,9 +85,10 @@ def record(
 ) -> Resolution:
     """Return the revision of a template, and what has to be written for it.
 
-    `revisions` are those of `owner`; `taken` are names of ControllerRevisions that are not, and cannot be used.
-    Guarantees: a template that equals the newest revision writes nothing; numbers only grow; with the same arguments
-    the answer is the same, so a run that died between two writes goes on where it was.
+    `revisions` are those of `owner`; `taken` are names of ControllerRevisions that are not, and
+    cannot be used. Guarantees: a template that equals the newest revision writes nothing; numbers
+    only grow; with the same arguments the answer is the same, so a run that died between two writes
+    goes on where it was.
     """
     same = equal or _identical
     known = sorted(revisions, key=_age)
@@ -110,7 +112,8 @@ def record(
 def truncated(revisions: Sequence[Revision], *, used: Collection[str], limit: int) -> list[Revision]:
     """Return the revisions to delete so that at most `limit` unused ones remain, oldest first.
 
-    `used` are the names that must stay whatever their age: those that are current, to come, or carried by a member.
+    `used` are the names that must stay whatever their age: those that are current, to come, or
+    carried by a member.
     """
     unused = sorted((old for old in revisions if old.name not in used), key=_age)
     return unused[: max(0, len(unused) - max(0, limit))]

@@ -1,8 +1,8 @@
 """Ordered rolling updates as a decision: which units are replaced next, and what is waited for.
 
-What belongs here: order, partition, budget, the repair of stuck units, canary and bake, pause, deadline. What does not:
-what a unit is, how it is replaced, and how its state is observed (an operator); the history of revisions
-(`operatorkit.revisions`). Pure: time is an argument.
+What belongs here: order, partition, budget, the repair of stuck units, canary and bake, pause,
+deadline. What does not: what a unit is, how it is replaced, and how its state is observed (an
+operator); the history of revisions (`operatorkit.revisions`). Pure: time is an argument.
 
               ┌────────────────────────── paused ──────────────────────────┐
               ▼                                                            │
@@ -13,8 +13,8 @@ what a unit is, how it is replaced, and how its state is observed (an operator);
               ├────── all at or above the partition ─────► Partitioned
               └────── all units updated and available ───► Complete
 
-A unit that was available and is briefly not, as in a network partition, is never replaced outside the budget: to do so
-could take the quorum of a cluster that would have healed by itself.
+A unit that was available and is briefly not, as in a network partition, is never replaced outside
+the budget: to do so could take the quorum of a cluster that would have healed by itself.
 """
 
 from __future__ import annotations
@@ -31,9 +31,10 @@ __all__ = ["Decision", "Phase", "Policy", "Unit", "decide", "is_stalled", "scale
 class Unit:
     """One unit of a rollout: a member of a set, or a shard.
 
-    `rank` is its position; higher ranks are updated first. A unit that does not exist has `exists` False and counts as
-    unavailable. `stuck` says that it cannot become available at its revision without being replaced.
-    `available_since` is when it became available, where a canary has to bake.
+    `rank` is its position; higher ranks are updated first. A unit that does not exist has `exists`
+    False and counts as unavailable. `stuck` says that it cannot become available at its revision
+    without being replaced. `available_since` is when it became available, where a canary has to
+    bake.
     """
 
     name: str
@@ -50,9 +51,9 @@ class Unit:
 class Policy:
     """How a rollout goes on.
 
-    Units with a rank below `partition` keep their revision. At most `max_unavailable` units are unavailable because
-    of the rollout. The first `canary` units must be available for `bake` before any other is replaced. With
-    `recreate`, all are replaced at once.
+    Units with a rank below `partition` keep their revision. At most `max_unavailable` units are
+    unavailable because of the rollout. The first `canary` units must be available for `bake` before
+    any other is replaced. With `recreate`, all are replaced at once.
     """
 
     partition: int = 0
@@ -76,9 +77,9 @@ class Phase(StrEnum):
 class Decision:
     """What to do next.
 
-    `repair` names the stuck unit that is replaced outside the budget, `replace` the available units to replace now,
-    in order; `waiting_for` the units whose availability is waited for, and `until` when a bake is over. `message` says
-    the same in a sentence.
+    `repair` names the stuck unit that is replaced outside the budget, `replace` the available units
+    to replace now, in order; `waiting_for` the units whose availability is waited for, and `until`
+    when a bake is over. `message` says the same in a sentence.
     """
 
     phase: Phase
@@ -116,14 +117,14 @@ def decide(units: Iterable[Unit], policy: Policy, *, now: datetime) -> Decision:
         outdated = [unit for unit in outdated if unit in canaries]
     elif outdated and (held := _held_by_canary(canaries, policy, now)) is not None:
         return held
-    room = max(1, policy.max_unavailable) - len(unavailable)
+    allowed = max(1, policy.max_unavailable) - len(unavailable)
     candidates = [unit.name for unit in outdated if not _is_unavailable(unit)]
-    chosen = tuple(candidates[: max(0, room)])
+    chosen = tuple(candidates[: max(0, allowed)])
     return Decision(phase=Phase.ROLLING, replace=chosen, waiting_for=unavailable, message=_message(chosen, unavailable))
 
 
 def is_stalled(decision: Decision, *, progressed_at: datetime, deadline: timedelta, now: datetime) -> bool:
-    """Tell whether a rollout that is under way has made no progress for `deadline`."""
+    """Return whether a rollout that is under way has made no progress for `deadline`."""
     return decision.phase is Phase.ROLLING and now - progressed_at >= deadline
 
 

@@ -1,7 +1,8 @@
 """Label selectors: the LabelSelector of Kubernetes' API, matched against labels and written as text.
 
-What belongs here: the meaning of a selector that is an object. What does not: parsing the text of a query parameter
-(the embedded control plane does), and what an absent selector selects, which each field of an API defines for itself.
+What belongs here: the meaning of a selector that is an object. What does not: parsing the text of a
+query parameter (the embedded control plane does), and what an absent selector selects, which each
+field of an API defines for itself.
 
 Source: https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#label-selectors
 """

@@ -1,10 +1,12 @@
 """HTTP ports whose connections are bounded: how many there are, and how long each may take.
 
-What belongs here: accepting connections, their deadlines, and which one is closed when there are too many. What does
-not: what is served there (`operatorkit.webhooks.server`, and the probes of `operatorkit._runtime.health`).
+What belongs here: accepting connections, their deadlines, and which one is closed when there are
+too many. What does not: what is served there (`operatorkit.webhooks.server`, and the probes of
+`operatorkit._runtime.health`).
 
-aiohttp limits lines, headers and bodies; it neither limits connections nor closes one that sends nothing. A TLS
-connection of asyncio costs 270 KB of memory, so 3,000 silent ones would end a process that may have 512 MiB.
+aiohttp limits lines, headers and bodies; it neither limits connections nor closes one that sends
+nothing. A TLS connection of asyncio costs 270 KB of memory, so 3,000 silent ones would end a
+process that may have 512 MiB.
 
     accepted ── TLS handshake ──> waiting ── first byte ──> receiving ── body is there ──> answering ──┐
                                      ^                                                                 │
@@ -43,10 +45,11 @@ Factory = Callable[[], asyncio.Protocol]
 class Limits:
     """How many connections a port has at once, and after how many seconds one is closed.
 
-    `handshake_seconds` are for TLS, `first_request_seconds` from then to the first byte of a request,
-    `receive_seconds` from the first byte to the last of its head, and `idle_seconds` from one request to the next.
-    The last exceed the 90 s after which Go's clients, and so API servers, close an idle connection themselves: a server
-    that closes first may do so while a request is on its way.
+    `handshake_seconds` are for TLS, `first_request_seconds` from then to the first byte of a
+    request, `receive_seconds` from the first byte to the last of its head, and `idle_seconds` from
+    one request to the next. The last exceed the 90 s after which Go's clients, and so API servers,
+    close an idle connection themselves: a server that closes first may do so while a request is on
+    its way.
     """
 
     connections: int = 256
@@ -68,10 +71,10 @@ class Listener:
 
     `middleware` must be one of the application's.
 
-    Guarantees: no more than `limits.connections` are open. When another one comes, the one that has waited longest
-    is closed for it: first of those that were never answered, then of those that wait for their next request. While
-    all are being answered, new ones wait in the backlog of the socket. So clients that only hold connections do not
-    keep others out.
+    Guarantees: no more than `limits.connections` are open. When another one comes, the one that has
+    waited longest is closed for it: first of those that were never answered, then of those that
+    wait for their next request. While all are being answered, new ones wait in the backlog of the
+    socket. So clients that only hold connections do not keep others out.
     """
 
     def __init__(self, *, limits: Limits, ssl_context: ssl.SSLContext | None = None) -> None:
@@ -79,7 +82,7 @@ class Listener:
         self._ssl_context = ssl_context
         self._open: set[_Connection] = set()
         self._by_protocol: dict[Any, _Connection] = {}
-        self._room = asyncio.Event()
+        self._free = asyncio.Event()
         self._accepting: asyncio.Task[None] | None = None
 
     @property
@@ -132,7 +135,7 @@ class Listener:
             return response
         finally:
             connection.wait(answered=answered)
-            self._room.set()
+            self._free.set()
 
     def answering(self, request: web.BaseRequest) -> None:
         """Say that a request has been received as a whole: its connection is not closed for another one now."""
@@ -151,20 +154,20 @@ class Listener:
                     await asyncio.sleep(_ACCEPT_PAUSE_SECONDS)
                 continue
             try:
-                await self._make_room()
+                await self._make_space()
             except BaseException:
                 accepted.close()
                 raise
             self._admit(server, accepted)
 
-    async def _make_room(self) -> None:
+    async def _make_space(self) -> None:
         while len(self._open) >= self.limits.connections:
             evictable = [one for one in self._open if one.phase is not _Phase.ANSWERING]
             if evictable:
                 self._drop(min(evictable, key=lambda one: (one.was_answered, one.since)))
             else:
-                self._room.clear()
-                await self._room.wait()
+                self._free.clear()
+                await self._free.wait()
 
     def _admit(self, server: web.Server, accepted: socket.socket) -> None:
         connection = _Connection(self, server())
@@ -200,7 +203,7 @@ class Listener:
         self._open.discard(connection)
         self._by_protocol.pop(connection.inner, None)
         connection.forget()
-        self._room.set()
+        self._free.set()
 
 
 class _Connection(asyncio.Protocol):

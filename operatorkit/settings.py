@@ -58,10 +58,10 @@ class LeaderElection:
 class Settings:
     """How an operator runs. `resync` of None means that nothing is reconciled without a cause.
 
-    `relist` is how often each cached kind is listed in full though nothing seems wrong, give or take a quarter: a net
-    below the watches, which wakes nothing where nothing differs. `watch_probe` is how long a process may hear nothing
-    from its watches before it asks the server for one object, to notice a connection that is dead or another server.
-    None switches either off.
+    `relist` is how often each cached kind is listed in full though nothing seems wrong, give or take a quarter: a
+    safeguard for the watches, which enqueues nothing where nothing differs. `watch_probe` is how long a process may
+    hear nothing from its watches before it asks the server for one object, to notice a connection that is dead or
+    another server. None switches either off.
 
     With `fair_by_namespace`, namespaces take turns: one with thousands of dirty objects does not delay another.
     `own_namespace` is where the operator itself lives: Secrets that only its administrators may touch are there.

@@ -1,8 +1,9 @@
 """Certificates for TLS between operatorkit's own servers and their clients.
 
-What belongs here: an authority and the leaves that it signs, with the extensions that OpenSSL's strict checks require.
-What does not: when certificates are renewed and where they are stored (`operatorkit.webhooks.certificates`, and the
-credentials of a control plane), and certificates that users request (`operators.pki`).
+What belongs here: an authority and the leaves that it signs, with the extensions that OpenSSL's
+strict checks require. What does not: when certificates are renewed and where they are stored
+(`operatorkit.webhooks.certificates`, and the credentials of a control plane), and certificates that
+users request (`operators.pki`).
 
 Source: RFC 5280, section 4.2; https://docs.openssl.org/master/man3/X509_VERIFY_PARAM_set_flags/ (X509_STRICT)
 """

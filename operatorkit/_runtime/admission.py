@@ -15,6 +15,7 @@ import os
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 
 from operatorkit.clock import Clock
 from operatorkit.cluster import ClusterAPI, History, Informer
@@ -55,7 +56,8 @@ class AtUrl:
 class AtService:
     """In a cluster: API servers call a Service, which has `port` of each replica behind it.
 
-    With `complete_only`, the registration is a chart's, and is only told the CA; otherwise it is ours, and stays when
+    With `complete_only`, the registration is a chart's, and only its CA
+    bundles are set; otherwise the operator owns it, and it stays when
     a replica stops, because others serve on.
     """
 
@@ -113,7 +115,7 @@ class AdmissionService:
         self._registration: Registration | None = None
 
     async def start(self) -> None:
-        """Serve and register. Raises ClusterError, and InputError when the port cannot be had."""
+        """Serve and register. Raises ClusterError, and InputError when the port is in use."""
         if isinstance(self._topology, AtUrl):
             await self._make_namespace()
             await self._remove_stale()
@@ -123,7 +125,7 @@ class AdmissionService:
             await self._server.start()
         except OSError as error:
             raise InputError(
-                f"port {self._topology.port} cannot be had for webhooks: {os.strerror(error.errno or 0)}: stop what "
+                f"port {self._topology.port} cannot be used for webhooks: {os.strerror(error.errno or 0)}: stop what "
                 "listens there, or choose another with --webhook-port"
             ) from error
         self._listening = True
@@ -148,7 +150,7 @@ class AdmissionService:
         if isinstance(self._topology, AtUrl):
             kinds = {CONFIGURATIONS[webhook.verb].plural for webhook in self._app.webhooks}
             _log.info(
-                "webhooks: the registration is removed when this process stops; should it be killed, start it "
+                "webhooks: the webhook configuration is removed when this process stops; should it be killed, start it "
                 "again, or: kubectl delete %s",
                 " ".join(f"{kind}/{name}" for kind in sorted(kinds)),
             )
@@ -159,14 +161,14 @@ class AdmissionService:
         kinds = sorted({one.resource.kind for one in self._app.webhooks if leaves_out_own_namespace(one)})
         if kinds:
             _log.warning(
-                "webhooks: those for %s judge nothing: the operator works in %s only, its own namespace, where they "
-                "are left out, for its own Pod must be made while nobody answers; run it in another namespace",
+                "webhooks: those for %s validate nothing: the operator works in %s only, its own namespace, where they "
+                "are left out, because its own Pod has to start before they are served; run it in another namespace",
                 ", ".join(kinds),
                 self._namespace,
             )
 
     async def run(self) -> None:
-        """Keep certificates and registration as they should be, for ever."""
+        """Keep certificates and webhook configurations up to date until cancelled."""
         assert self._registration is not None, "start() first"
         secrets = Informer(
             self._api,
@@ -179,7 +181,7 @@ class AdmissionService:
         secrets.subscribe(lambda _: self._secret_changed.set())
         async with asyncio.TaskGroup() as group:
             group.create_task(secrets.run(), name="watch of webhook certificates")
-            group.create_task(self._registration.run(), name="registration of webhooks")
+            group.create_task(self._registration.run(), name="webhook configurations")
             group.create_task(self._follow_time(), name="renewal of webhook certificates")
             while True:
                 await self._secret_changed.wait()
@@ -192,7 +194,7 @@ class AdmissionService:
                     self._secret_changed.set()
 
     async def stop(self) -> None:
-        """Answer what has been asked, and serve no more; a registration by URL is taken back before."""
+        """Respond to pending reviews, and stop serving; a webhook configuration with a URL is removed before."""
         if isinstance(self._topology, AtUrl) and self._registration is not None:
             try:
                 await remove(self._api, self._app.name, name=self._registration.name)
@@ -211,6 +213,10 @@ class AdmissionService:
             return None
         return f"their certificate is valid from {begin:%Y-%m-%d %H:%M:%S} to {end:%Y-%m-%d %H:%M:%S} UTC only"
 
+    def expiry(self) -> datetime | None:
+        """Return when the certificate that is presented expires; None before `start`."""
+        return validity(self._bundle)[1] if self._bundle is not None else None
+
     async def _follow_time(self) -> None:
         while True:
             assert self._bundle is not None, "start() first"
@@ -220,7 +226,7 @@ class AdmissionService:
                 self._secret_changed.set()
 
     async def _refresh(self) -> None:
-        """Take what the Secret holds, or renew it; first whom to trust, then whom to be."""
+        """Use what the Secret holds, or renew it: the CA bundle is registered before the certificate is used."""
         bundle, known = await self._store.load(), self._bundle
         if bundle == known:
             return
@@ -234,11 +240,11 @@ class AdmissionService:
         _log.info("%s serves its webhooks with another certificate from now on", self._app.name)
 
     async def _remove_stale(self) -> None:
-        """Remove what processes on this machine left behind, whoever's they were: nobody else may come to do it."""
+        """Remove webhook configurations that processes on this machine left behind; no other program removes them."""
         try:
             await remove_stale(self._api)
         except OperatorKitError as error:
-            _log.debug("registrations that were left behind are not looked for: %s", error)
+            _log.debug("webhook configurations that were left behind are not looked for: %s", error)
 
     async def _make_namespace(self) -> None:
         body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self._own_namespace}}
@@ -251,7 +257,7 @@ def _hosts(topology: Topology) -> Sequence[str]:
 
 
 def _shown(topology: Topology, port: int) -> str:
-    """Say where webhooks are served, and who registers them."""
+    """Return where webhooks are served, and what registers them, for the log."""
     if isinstance(topology, AtUrl):
         return f"at {_url(topology.host, port)}, registered"
     service = topology.service

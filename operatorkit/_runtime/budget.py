@@ -1,15 +1,15 @@
-"""How often a key may repair the same thing: a conflict with another program is slowed, not fought at full speed.
+"""How often a key may repair the same thing: repairs of a conflict with another program are slowed.
 
 What belongs here: counting the runs of a key that write, and the delay that follows from it. What does not: the order
 of keys (`queue`), back-off after failures (`queue.retry`), and who the other program is (`conflicts`).
 
-A run that writes what the same key wrote last for the same object repairs it: somebody undid it in between. A run that
-writes something new costs a tenth of that, so that a parent may follow many children closely.
+A run that writes what the same key wrote last for the same object repairs it: another program undid it in between. A
+run that writes something new costs a tenth of that, so that a parent may follow many children closely.
 
     bucket of 10 repairs, filled by one a second ──> empty ──> wait 1 s ── repaired again ──> 2 s, 4 s, ... 5 min
               ^                                       │ ▲            │ wrote something new: 1 s
               │                                       │ └────────────┘
-              └───────── wrote nothing, or somebody asked for something else (generation, reconcile-at, another uid)
+              └───────── wrote nothing, or something else is requested (generation, reconcile-at, another uid)
 
 When a wait is over the key runs once more, whether or not anything changed, and so finds out that it is calm again.
 
@@ -109,7 +109,7 @@ class Budget:
         now, cost, account.in_run = self._clock.monotonic(), account.in_run, 0
         if not cost:
             if account.strikes:
-                del self._accounts[key]  # nobody undid anything while it waited
+                del self._accounts[key]  # nothing was undone while it waited
             return 0.0
         self._accounts.move_to_end(key)
         self._forget_idle(now)
@@ -134,7 +134,7 @@ class Budget:
             self._accounts[key].explained = True
 
     def is_calm(self, key: ObjectKey) -> bool:
-        """Tell whether no conflict of a key is going on."""
+        """Return whether no conflict of a key is going on."""
         account = self._accounts.get(key)
         return account is None or not account.strikes
 
@@ -152,7 +152,7 @@ class Budget:
 
 
 def _asked(raw: Mapping[str, Any]) -> str:
-    """Return a digest of what somebody asks of an object: another one is a new task, and waits for nothing."""
+    """Return a digest of what an object requests: another one is a new task, which does not wait."""
     meta = raw["metadata"]
     asked = [meta.get("uid"), meta.get("generation"), (meta.get("annotations") or {}).get(ANNOTATION_RECONCILE_AT)]
     if meta.get("generation") is None:  # a Secret, a ConfigMap: all of it is what is asked

@@ -66,7 +66,7 @@ class _Kind:
         for listener in self.listeners:
             try:
                 listener(change)
-            except Exception:  # noqa: BLE001 - the others must still be told
+            except Exception:  # noqa: BLE001 - the others must still be notified
                 _log.exception("a listener failed on %s %s", change.type, change.key)
 
 
@@ -244,7 +244,7 @@ class CacheReader:
         labels: Mapping[str, str] | None = None,
         index: tuple[str, str] | None = None,
     ) -> builtins.list[T]:
-        """Return the objects that match all that is given, by namespace and name; unreadable ones are left out."""
+        """Return the matching objects, by namespace and name; those that cannot be decoded are left out."""
         resource = self._resource(kind)
         if index is None:
             found = self._caches.all(resource, namespace, labels)
@@ -318,7 +318,7 @@ class _LastRead:
 
     def read(self, obj: JSONObject) -> Any:
         if obj is not self._obj:
-            self._obj = None  # should this one be unreadable
+            self._obj = None  # should this one not be decodable
             self._read = typed(self._kind, obj)
             self._obj = obj
         return self._read

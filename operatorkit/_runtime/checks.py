@@ -5,7 +5,7 @@ What belongs here: each check, and how long something may last before it fails. 
 
     alive   event-loop   it runs what it is given (`health`)
             workers      of no kind, all workers have been at one object each for longer than a run may take
-    ready   started      caches were filled, workers run, and nobody has asked the operator to stop
+    ready   started      caches were filled, workers run or wait for leadership, and the operator was not stopped
             caches       each holds what the API server listed
             watches      none has been without contact for longer than 30 s
             webhooks     they are served, with a certificate that is in force

@@ -34,6 +34,7 @@ from operatorkit._runtime.handlers import mapped, parents, passes
 from operatorkit._runtime.own_writes import OwnWrites
 from operatorkit._runtime.queue import Priority, QueueClosed, WorkQueue
 from operatorkit._runtime.reasons import EngineReason
+from operatorkit._runtime.requests import Requests, counted_requests
 from operatorkit._runtime.run import Runner
 from operatorkit._runtime.services import Services
 from operatorkit._runtime.status import StatusWriter
@@ -51,6 +52,7 @@ from operatorkit.errors import (
     Unreachable,
 )
 from operatorkit.events import Notice, Reference
+from operatorkit.metrics import RunResult
 from operatorkit.names import ANNOTATION_PAUSED, ApiResource, ObjectKey
 from operatorkit.operator import Reconciler, Requeue, Watch
 from operatorkit.resource import api_resource_of
@@ -74,14 +76,18 @@ class Controller:
         self._caches = services.caches
         self._events = services.events
         self._at_once: dict[ObjectKey, int] = {}
+        self._causes: dict[ObjectKey, str] = {}  # of dirty keys, where the log has debug lines
         self._terminal: set[ObjectKey] = set()
         self._logged: dict[ObjectKey, Hashable] = {}  # the failure whose traceback is in the log
         self.resource = api_resource_of(reconciler.kind)
+        self.name: str = reconciler.name
+        self._metrics = services.metrics.controller(self.name)
         self.workers = reconciler.workers or app.settings.workers
         self.queue: WorkQueue[ObjectKey] = WorkQueue(
             clock=clock,
             back_off=app.settings.back_off,
             group=(lambda key: key.namespace) if app.settings.fair_by_namespace else None,
+            metrics=self._metrics,
         )
         self._budget = Budget(clock)
         self._status = StatusWriter(
@@ -121,6 +127,7 @@ class Controller:
         for watch in self._reconciler.watches:
             self._caches.subscribe(api_resource_of(watch.kind), partial(self._on_watched, watch))
         for key in self._caches.keys(self.resource):
+            self._because(key, "the start")
             self.queue.add(key, Priority.RESYNC)
 
     def hold(self) -> None:
@@ -133,6 +140,7 @@ class Controller:
         """Enqueue every key but those that wait for a change after a TerminalError."""
         for key in self._caches.keys(self.resource):
             if key not in self._terminal:
+                self._because(key, "a resync")
                 self.queue.add(key, Priority.RESYNC)
 
     def _on_own(self, change: Change) -> None:
@@ -143,15 +151,18 @@ class Controller:
         filters = predicate is not None and not restored and not self._status.is_unsure(change.key)
         new = change.new if filters else None  # each access decodes
         if new is None or passes(change.old, new, predicate, self._reconciler.kind):
+            self._because(change.key, "its own change (%s)", change.type)
             self.queue.add(change.key)
 
     def _on_child(self, resource: ApiResource, change: Change) -> None:
         for key in dict.fromkeys(parents(change, self.resource)):
             if not self._own_writes.ignores(key, resource, change):
+                self._because(key, "its child %s %s (%s)", resource.kind, change.key, change.type)
                 self.queue.add(key)
 
     def _on_watched(self, watch: Watch[Any], change: Change) -> None:
         for key in mapped(change, watch, self._services.reader):
+            self._because(key, "%s %s (%s)", watch.kind.__name__, change.key, change.type)
             self.queue.add(key)
 
     async def _work(self) -> None:
@@ -180,14 +191,36 @@ class Controller:
             return
         if not await self._may_run(key, raw):
             return
+        begun = self._services.clock.monotonic()
         try:
-            await self._run(key, raw)
+            with counted_requests() as requests:
+                result = await self._run(key, raw)
         finally:
             wait = self._budget.end(key, raw)
             if wait:
                 self.queue.add_after(key, timedelta(seconds=wait))
+        self._report(key, result, self._services.clock.monotonic() - begun, requests)
         if self._budget.is_calm(key):
             self._events.release(self._conflict_scope(key))
+
+    def _report(self, key: ObjectKey, result: RunResult, seconds: float, requests: Requests) -> None:
+        """Report a run to the metrics, and in one line of the log: its cause, duration, requests and result."""
+        self._metrics.ran(result, seconds, terminal=key in self._terminal)
+        cause = self._causes.pop(key, "requeued")
+        _log.debug(
+            "%s %s: reconciled in %.1f ms because of %s: %s, %s",
+            self.resource.kind,
+            key,
+            seconds * 1000,
+            cause,
+            requests,
+            result,
+        )
+
+    def _because(self, key: ObjectKey, cause: str, *details: object) -> None:
+        """Record why a key is enqueued, for the log; the first cause since its last run counts."""
+        if _log.isEnabledFor(logging.DEBUG):
+            self._causes.setdefault(key, cause % details if details else cause)
 
     async def _may_run(self, key: ObjectKey, raw: JSONObject) -> bool:
         """Return whether the budget of a key lets it run; if not, it runs later, and the cause is reported."""
@@ -199,22 +232,25 @@ class Controller:
             self.queue.add_after(key, timedelta(seconds=wait))
         return not wait
 
-    async def _run(self, key: ObjectKey, raw: JSONObject) -> None:
+    async def _run(self, key: ObjectKey, raw: JSONObject) -> RunResult:
+        """Run once, and arrange what follows from how it ended (the table above)."""
         try:
             requeue = await self._runner.run(key, raw)
         except Conflict as error:
             if isinstance(error, FieldManagerConflict):
                 await self._failed(key, raw, error)
-            else:
-                _log.debug("%s %s: %s", self.resource.kind, key, error)
-                self._run_at_once(key)
+                return RunResult.ERROR
+            _log.debug("%s %s: %s", self.resource.kind, key, error)
+            self._run_at_once(key)
+            return RunResult.REQUEUE
         except Exception as error:  # noqa: BLE001 - the outermost loop of user code: it is reported
             await self._failed(key, raw, error)
+            return RunResult.ERROR
         else:
             self._events.release(self._scope(key))
             if requeue is not None and _is_at_once(requeue, self._services.clock.now()):
                 self._run_at_once(key)
-                return
+                return RunResult.REQUEUE
             self._at_once.pop(key, None)
             self._logged.pop(key, None)
             self.queue.forget(key)
@@ -222,6 +258,7 @@ class Controller:
                 self.queue.add_at(key, requeue.at)
             elif requeue is not None and requeue.after is not None:
                 self.queue.add_after(key, requeue.after)
+            return RunResult.SUCCESS if requeue is None else RunResult.REQUEUE_AFTER
 
     def _run_at_once(self, key: ObjectKey) -> None:
         """Run a key again without delay; with back-off when that happens too often in a row, so that nothing spins."""
@@ -289,6 +326,7 @@ class Controller:
         self._events.release(self._scope(key))
         self._events.release((self.resource, key))  # what reconcile functions hold: see EventRecorder.hold
         self._at_once.pop(key, None)
+        self._causes.pop(key, None)
         self._logged.pop(key, None)
         self._status.forget(key)
         self._own_writes.forget(key)

@@ -90,7 +90,7 @@ Step = Create | Take | Renew | Wait | Lost
 
 
 def observe(known: Observed, record: Record | None, now: float) -> Observed:
-    """Return what is known after reading `record`: its age begins anew only when the record changed."""
+    """Return what is known after reading `record`: its age starts again only when the record changed."""
     if record == known.record:
         return known
     return Observed(record, now, known.renewed)

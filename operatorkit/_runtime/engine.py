@@ -26,6 +26,7 @@ from operatorkit._runtime.services import Services
 from operatorkit.clock import SYSTEM_CLOCK, Clock
 from operatorkit.cluster import Change, ClusterAPI
 from operatorkit.events import EventRecorder
+from operatorkit.metrics import Metrics
 from operatorkit.names import ApiResource
 from operatorkit.operator import Operator
 
@@ -42,7 +43,7 @@ class Engine:
     aside); `instance` names this process in Events. `webhooks` is where API servers reach the operator's webhooks;
     with None they are not served. `webhook_clock` is that of their certificates, which API servers check by the real
     time, where `clock` is a test's. With `elector`, only a leader runs controllers; a standby replica keeps its caches
-    in sync, serves webhooks and is ready.
+    in sync, serves webhooks and is ready. `metrics` receives what the engine measures.
 
     Guarantees: no key of a kind runs twice at once, also in several replicas with electors of one Lease; when nothing
     changes, the only requests are the open watches, about every 15 seconds one probe for all of them
@@ -61,6 +62,7 @@ class Engine:
         webhooks: Topology | None = None,
         webhook_clock: Clock | None = None,
         elector: LeaseElector | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
         self.app: Operator = app
         self.api: ClusterAPI = api
@@ -75,7 +77,7 @@ class Engine:
         self.events: EventRecorder = EventRecorder(
             api, component=app.name, instance=instance or f"{app.name}-{socket.gethostname()}", clock=clock
         )
-        self._services = Services.of(app, api, caches=self.caches, events=self.events, clock=clock)
+        self._services = Services.of(app, api, caches=self.caches, events=self.events, clock=clock, metrics=metrics)
         self.controllers: list[Controller] = [Controller(self._services, reconciler) for reconciler in app.reconcilers]
         self._admission = (
             AdmissionService(

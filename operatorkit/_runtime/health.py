@@ -1,9 +1,11 @@
-"""What the kubelet asks a running operator: are you alive, are you ready.
+"""Probes of a running operator: whether it is alive, and whether it is ready.
 
-What belongs here: the port, and answering in time. What does not: what the answers are made of (`checks`), and metrics.
+What belongs here: the port, and responding in time. What does not: what responses consist of (`checks`, `prometheus`),
+and who may read metrics (`metrics_access`).
 
     GET /livez, /healthz   200, or 503: only a restart helps
     GET /readyz            200, or 503: it is starting, stopping, or does not follow the cluster
+    GET /metrics           Prometheus metrics; from other addresses than loopback only with a token that may read them
 
 The answers follow kube-apiserver's: `ok`, or, when a check fails or with `?verbose`, one line for each check:
 
@@ -19,25 +21,42 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import ipaddress
 import logging
 import os
 import socket
 import sys
 import threading
 import traceback
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
 from aiohttp import web
 
-from operatorkit.errors import InputError
+from operatorkit.errors import ClusterError, InputError
 from operatorkit.serving import Limits, Listener, bind
 
-__all__ = ["Report", "serve_health"]
+__all__ = ["Report", "Scrape", "serve_health"]
 
 Report = Mapping[str, str | None]
 """What each check found: why it failed, or None."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scrape:
+    """What GET /metrics calls in the loop of the operator.
+
+    `render` returns a body and its content type; `access` returns 200, 401 or 403 for a bearer token.
+    """
+
+    render: Callable[[], tuple[bytes, str]]
+    access: Callable[[str], Awaitable[int]]
+
 
 _log = logging.getLogger("operatorkit.runtime")
 
@@ -53,20 +72,22 @@ async def serve_health(
     *,
     live: Callable[[], Report],
     ready: Callable[[], Report],
+    metrics: Scrape | None = None,
     answer_seconds: float = _ANSWER_SECONDS,
     limits: Limits = _LIMITS,
 ) -> AsyncIterator[int]:
     """Answer probes on `port` of every address while the block runs; 0 takes a free port. Yields the port.
 
     `live` and `ready` are called in the loop of the caller. When that does not happen within `answer_seconds`, the
-    check event-loop has failed; the log has what the loop was at, once for each time. Raises InputError when the port
+    check event-loop has failed; the log has what the loop was at, once for each time. `metrics` is what /metrics
+    returns; without it there is none. Raises InputError when the port
     is in use.
     """
     try:
         listener = bind(None, port)
     except OSError as error:
         raise InputError(
-            f"port {port} cannot be had for probes: {os.strerror(error.errno or 0)}: stop what listens there, or "
+            f"port {port} cannot be used for probes: {os.strerror(error.errno or 0)}: stop what listens there, or "
             "choose another with --health-port"
         ) from error
     bound: int = listener.getsockname()[1]
@@ -74,6 +95,8 @@ async def serve_health(
     application = web.Application(client_max_size=1024)
     for path, checks in (("/livez", live), ("/healthz", live), ("/readyz", ready)):
         application.router.add_get(path, partial(_answered, loop, path[1:], checks))
+    if metrics is not None:
+        application.router.add_get("/metrics", partial(_scraped, loop, metrics))
     server = _Server(application, listener, limits)
     thread = threading.Thread(target=server.run, name="probes", daemon=True)
     thread.start()
@@ -93,6 +116,38 @@ async def _answered(loop: _Loop, name: str, checks: Callable[[], Report], reques
     lines = [f"[-]{check} failed: {why}" if why else f"[+]{check} ok" for check, why in report.items()]
     lines.append(f"{name} check {'failed' if failed else 'passed'}")
     return web.Response(status=503 if failed else 200, text="\n".join(lines) + "\n")
+
+
+async def _scraped(loop: _Loop, metrics: Scrape, request: web.Request) -> web.Response:
+    """Return the metrics, or why not: 401 and 403 by the token, 503 while the loop or the API server do not respond."""
+    try:
+        if not _is_loopback(request.remote):
+            scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+            if scheme.lower() != "bearer" or not token:
+                return web.Response(status=401, text="a bearer token is required\n")
+            status = await loop.call(lambda: metrics.access(token.strip()))
+            if status != 200:
+                reason = "the token is not valid" if status == 401 else "the user may not get /metrics"
+                return web.Response(status=status, text=f"{reason}\n")
+
+        async def render() -> tuple[bytes, str]:
+            return metrics.render()
+
+        body, content_type = await loop.call(render)
+    except (TimeoutError, RuntimeError):
+        return web.Response(status=503, text="the event loop of the operator does not respond\n")
+    except ClusterError as error:
+        return web.Response(status=503, text=f"the token cannot be reviewed: {error}\n")
+    return web.Response(body=body, headers={"Content-Type": content_type})
+
+
+def _is_loopback(remote: str | None) -> bool:
+    try:
+        address = ipaddress.ip_address(remote or "")
+    except ValueError:
+        return False
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return (mapped or address).is_loopback
 
 
 class _Loop:
@@ -132,6 +187,20 @@ class _Loop:
             return {"event-loop": f"it is blocked, for {blocked:.0f} s at least: see the log"}
         self._logged = False
         return found
+
+    async def call(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Return what `work` returns in the loop. Raises its error, TimeoutError, and RuntimeError without a loop."""
+
+        async def run() -> T:
+            return await work()
+
+        running = run()
+        try:
+            future = asyncio.run_coroutine_threadsafe(running, self._loop)
+        except RuntimeError:
+            running.close()
+            raise
+        return await asyncio.wait_for(asyncio.wrap_future(future), self._answer_seconds)
 
     def _since(self, now: float) -> float:
         """Return when the loop was first asked for something that it has not done yet."""

@@ -2,8 +2,8 @@
 
 What belongs here: all that knows kopf. What does not: reconciling (`engine`), and the command line (`operatorkit.cli`).
 
-kopf's event path is not used for what `Operator.reconcile` declares, so kopf watches, patches and annotates nothing of
-ours; a module's own `@kopf.on.*` handlers run in the same loop, on the same HTTP session. An operator with no such
+kopf's event path is not used for what `Operator.reconcile` declares, so kopf does not watch, patch or annotate those
+kinds; a module's own `@kopf.on.*` handlers run in the same loop, on the same HTTP session. An operator with no such
 handlers costs kopf a few discovery requests at the start, and none later.
 """
 
@@ -15,23 +15,29 @@ import os
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Any
+from urllib.parse import urlsplit
 
 import kopf
 
 from operatorkit._runtime.admission import Topology
 from operatorkit._runtime.checks import Checks
 from operatorkit._runtime.engine import Engine
-from operatorkit._runtime.health import serve_health
+from operatorkit._runtime.health import Scrape, serve_health
 from operatorkit._runtime.install import Shrinking, install_definitions, install_stand_ins
 from operatorkit._runtime.kopf_handlers import handler_needs, has_handlers
 from operatorkit._runtime.lease_guard import guarded
 from operatorkit._runtime.leases import LeaseElector
+from operatorkit._runtime.metrics_access import MetricsAccess
 from operatorkit._runtime.preflight import check
+from operatorkit._runtime.prometheus import PrometheusMetrics
+from operatorkit._runtime.requests import observer
 from operatorkit.clock import SYSTEM_CLOCK, Clock
 from operatorkit.cluster import ClusterConfig, LiveCluster
 from operatorkit.definitions import external_kinds, own_kinds
 from operatorkit.errors import DefinitionError
+from operatorkit.metrics import NoMetrics
 from operatorkit.names import KOPF_PREFIX, ObjectKey
 from operatorkit.operator import Operator
 from operatorkit.resource import api_resource_of
@@ -83,10 +89,14 @@ async def host(
     """
     _reject_admission(kopf.get_default_registry())
     async with AsyncExitStack() as stack:
+        metrics = _metrics() if health_port is not None else None
+        counts = metrics is not None or _log.isEnabledFor(logging.DEBUG)
+        host_name = urlsplit(config.server).netloc
         api = await stack.enter_async_context(
             LiveCluster(
                 config,
                 clock=clock,
+                observe=observer(metrics or NoMetrics(), host_name) if counts else None,
                 request_timeout=app.settings.request_timeout,
                 max_requests_in_flight=app.settings.max_requests_in_flight,
                 user_agent=f"operatorkit/{app.name}",
@@ -95,10 +105,18 @@ async def host(
         elector = None
         if leader_elect:
             elector = await stack.enter_async_context(_elector(app, config, lease_expired))
-        engine = Engine(app, api, clock=clock, namespace=namespace, webhooks=webhooks, elector=elector)
+        engine = Engine(app, api, clock=clock, namespace=namespace, webhooks=webhooks, elector=elector, metrics=metrics)
         if health_port is not None:
             checks = Checks(engine, reconcile_timeout=app.settings.reconcile_timeout, network_clock=SYSTEM_CLOCK)
-            await stack.enter_async_context(serve_health(health_port, live=checks.live, ready=checks.ready))
+            scrape = None
+            if metrics is not None:
+                scrape = Scrape(
+                    render=partial(metrics.render, engine, elector),
+                    access=MetricsAccess(api, SYSTEM_CLOCK).status,
+                )
+            await stack.enter_async_context(
+                serve_health(health_port, live=checks.live, ready=checks.ready, metrics=scrape)
+            )
         if install:
             await install_definitions(own_kinds(app), api, shrinking=shrinking)
         if stand_ins:
@@ -121,6 +139,15 @@ async def host(
             await asyncio.wait({running, ready})
         await running
         _log.info("%s stopped", app.name)
+
+
+def _metrics() -> PrometheusMetrics | None:
+    """Return metrics in the registry of the process; None, with a line in the log, without prometheus-client."""
+    try:
+        return PrometheusMetrics()
+    except ImportError:
+        _log.info("there are no metrics: prometheus-client is not installed (the extra `metrics` of operatorkit)")
+        return None
 
 
 def lease_of(app: Operator) -> ObjectKey:
@@ -240,16 +267,16 @@ def _reject_admission(registry: kopf.OperatorRegistry) -> None:
     Its way to register them does not survive two replicas, each of which overwrites and empties what the other wrote.
     """
     for handler in registry._webhooks.get_all_handlers():  # noqa: SLF001 - kopf has no public access to these
-        theirs, ours = _ADMISSION[str(handler.reason)]
+        kopfs, own = _ADMISSION[str(handler.reason)]
         function = getattr(handler.fn, "__qualname__", repr(handler.fn))
         raise DefinitionError(
-            f"{handler.fn.__module__}.{function} is declared with {theirs}, which would never be called: "
-            f"declare it on the operator instead, with {ours}(Kind), which serves and registers it"
+            f"{handler.fn.__module__}.{function} is declared with {kopfs}, which would never be called: "
+            f"declare it on the operator instead, with {own}(Kind), which serves and registers it"
         )
 
 
 def kopf_settings(*, scanning: bool) -> kopf.OperatorSettings:
-    """Keep kopf from everything that nobody asked of it: Events of its log, annotations in its own name, webhooks."""
+    """Switch off what an operator does not use of kopf: Events of its log, annotations in its own name, webhooks."""
     settings = kopf.OperatorSettings()
     settings.posting.enabled = False
     settings.scanning.disabled = not scanning

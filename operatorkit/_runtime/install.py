@@ -1,6 +1,6 @@
 """Making an API server serve the kinds of an operator.
 
-What belongs here: applying definitions, refusing to take anything away from those that are there, and waiting until
+What belongs here: applying definitions, rejecting what would take anything away from existing ones, and waiting until
 they are established. What does not: rendering them (`operatorkit.crd`), and which they are (`operatorkit.definitions`).
 """
 
@@ -32,7 +32,7 @@ from operatorkit.resource import Resource
 
 __all__ = ["DEFINITIONS", "Shrinking", "install_definitions", "install_stand_ins"]
 Shrinking = Literal["never", "own", "always"]
-"""Which definitions may lose something: none; those that nobody but operatorkit has applied; all."""
+"""Which definitions may lose something: none; those that only operatorkit has applied; all."""
 
 _log = logging.getLogger("operatorkit.runtime")
 _MANAGER = "operatorkit"
@@ -80,7 +80,7 @@ async def install_stand_ins(kinds: Iterable[type[Any]], api: ClusterAPI) -> None
         with suppress(AlreadyExists):  # in other versions: the check before the start names the one that is missing
             if not await _is_listed(api, resource):
                 definition = await api.create(DEFINITIONS, kind.crd(), field_manager=_MANAGER)
-                _log.info("%s has a stand-in here: the real definition is somebody else's", resource.qualified)
+                _log.info("%s has a stand-in here: the real definition belongs to another project", resource.qualified)
                 await _await_served(api, definition, resource, timedelta(seconds=30))
 
 
@@ -108,10 +108,10 @@ def _check_losses(live: JSONObject | None, manifest: JSONObject, shrinking: Shri
     if shrinking == "always" or (shrinking == "own" and _is_ours_alone(live)):
         _log.warning("the definition %s loses:\n%s", name, summary(found))
         return
-    raise InputError(_refusal(name, found))
+    raise InputError(_losses_message(name, found))
 
 
-def _refusal(name: str, found: list[Loss]) -> str:
+def _losses_message(name: str, found: list[Loss]) -> str:
     return (
         f"the definition {name} is there already, and would lose what objects or clients may use:\n{summary(found)}\n"
         "if that is meant, pass --allow-shrink; if the kind is not yours, write external=True in its class; else give "
@@ -120,7 +120,7 @@ def _refusal(name: str, found: list[Loss]) -> str:
 
 
 def _is_ours_alone(definition: JSONObject) -> bool:
-    """Tell whether nobody but operatorkit has said what is in a definition; its status is the server's."""
+    """Return whether only operatorkit has written a definition; its status is the server's."""
     entries = [
         entry
         for entry in definition["metadata"].get("managedFields") or ()
@@ -144,7 +144,9 @@ async def _apply(api: ClusterAPI, manifest: JSONObject, live: JSONObject | None,
         except Conflict:
             live = await _live(api, name)
             _check_losses(live, manifest, shrinking)
-    raise OperatorKitError(f"the definition {name} changes faster than it can be applied: somebody else writes it too")
+    raise OperatorKitError(
+        f"the definition {name} changes faster than it can be applied: another program writes it too"
+    )
 
 
 def _is_served(kind: type[Resource[Any, Any]]) -> bool:

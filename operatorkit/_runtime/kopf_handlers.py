@@ -53,7 +53,7 @@ class HandlerNeeds:
 
 
 def has_handlers(registry: kopf.OperatorRegistry) -> bool:
-    """Tell whether modules registered handlers with kopf; its own ways to log in do not count."""
+    """Return whether modules registered handlers with kopf; its own ways to log in do not count."""
     return any(not getattr(handler, "_fallback", False) for part in _PARTS for handler in _handlers(registry, part))
 
 

@@ -76,6 +76,11 @@ class LeaseElector:
         self.identity: str = identity or f"{socket.gethostname()}_{uuid.uuid4()}"
 
     @property
+    def name(self) -> str:
+        """The name of the Lease."""
+        return self._name
+
+    @property
     def lease(self) -> str:
         """Namespace and name of the Lease."""
         return f"{self._namespace}/{self._name}"

@@ -146,7 +146,7 @@ class TrackedReader:
         labels: Mapping[str, str] | None = None,
         index: tuple[str, str] | None = None,
     ) -> builtins.list[T]:
-        """Return the objects that match all that is given, by namespace and name; unreadable ones are left out."""
+        """Return the matching objects, by namespace and name; those that cannot be decoded are left out."""
         self._own_writes.read(self._parent, api_resource_of(kind))
         return self._reader.list(kind, namespace=namespace, labels=labels, index=index)
 

@@ -28,6 +28,7 @@ from typing import Final, Generic, TypeVar
 
 from operatorkit.clock import Clock
 from operatorkit.fairness import FairQueue
+from operatorkit.metrics import NoMetrics, QueueMetrics
 from operatorkit.settings import BackOff
 
 __all__ = ["Priority", "QueueClosed", "WorkQueue"]
@@ -49,7 +50,7 @@ class Priority(IntEnum):
 
 
 class QueueClosed(Exception):  # noqa: N818 - a signal, like StopAsyncIteration
-    """The queue was closed: the worker that waits for a key may go home."""
+    """The queue was closed: the worker that waits for a key ends."""
 
 
 class WorkQueue(Generic[K]):
@@ -57,7 +58,7 @@ class WorkQueue(Generic[K]):
 
     Guarantees: no key is handed out twice before `done`; a key added while it runs is handed out again; within a
     priority, the groups take turns, and within a group, first come, first served (without `group`, all keys are of
-    one); `close` wakes every waiter. `run` must be running for delayed keys to fall due.
+    one); `close` ends every wait. `run` must be running for delayed keys to fall due.
     """
 
     def __init__(
@@ -67,10 +68,13 @@ class WorkQueue(Generic[K]):
         back_off: BackOff | None = None,
         rng: random.Random | None = None,
         group: Callable[[K], Hashable] | None = None,
+        metrics: QueueMetrics | None = None,
     ) -> None:
         self._clock = clock
         self._back_off = back_off or BackOff()
         self._rng = rng or random.Random()  # noqa: S311 - jitter, not a secret
+        self._metrics: QueueMetrics = metrics or NoMetrics()
+        self._added: dict[K, float] = {}  # the waiting keys, and since when
         self._order = itertools.count()
         self._waiting: dict[K, Priority] = {}
         self._ready: dict[Priority, FairQueue[K]] = {priority: FairQueue(group) for priority in Priority}
@@ -104,10 +108,13 @@ class WorkQueue(Generic[K]):
             return
         if known is not None:
             self._ready[known].discard(key)
+        else:
+            self._added[key] = self._clock.monotonic()
+            self._metrics.added()
         self._waiting[key] = priority
         self._ready[priority].push(key)
         self._idle.clear()
-        self._wake_one()
+        self._notify_one()
 
     def add_after(self, key: K, delay: timedelta, priority: Priority = Priority.CHANGE) -> None:
         """Mark `key` dirty when `delay` has passed, unless something does so before; the earliest of several counts."""
@@ -151,9 +158,14 @@ class WorkQueue(Generic[K]):
         """Mark `key` dirty after its next back-off, and return how long that is.
 
         `at_least` seconds are what a server asked for (Retry-After); `at_most` is a lower limit than that of the
-        settings, for what passes by itself. All keys together are tried again at most ten times a second, after a
-        burst of a hundred, so that a fault that many share makes no storm; Source: client-go's default rate limiter.
+        settings, for errors that pass by themselves.
+
+        Why two limits: the back-off of a key protects from its own errors. When the API server rejects the requests of
+        all keys at once, 10,000 keys would each retry within milliseconds. So all keys together are retried at most ten
+        times a second, after a burst of a hundred. Source: client-go's default rate limiter, which takes the longer of
+        the two, too.
         """
+        self._metrics.retried()
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
         limit = self._back_off.limit.total_seconds()
@@ -195,7 +207,8 @@ class WorkQueue(Generic[K]):
                 raise QueueClosed
             key = self._pop() if not self._held else None
             if key is not None:
-                self._running[key] = self._clock.monotonic()
+                now = self._running[key] = self._clock.monotonic()
+                self._metrics.started(now - self._added.pop(key, now))
                 self.handed_out += 1
                 return key
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -204,7 +217,7 @@ class WorkQueue(Generic[K]):
                 await waiter
             except asyncio.CancelledError:
                 if waiter.done() and not waiter.cancelled():
-                    self._wake_one()  # the wake-up was ours: pass it on
+                    self._notify_one()  # this waiter was notified: pass it on
                 raise
             finally:
                 if waiter in self._getters:
@@ -212,7 +225,9 @@ class WorkQueue(Generic[K]):
 
     def done(self, key: K) -> None:
         """Take `key` back from its worker; if it was added meanwhile, it waits again."""
-        self._running.pop(key, None)
+        since = self._running.pop(key, None)
+        if since is not None:
+            self._metrics.finished(self._clock.monotonic() - since)
         again = self._again.pop(key, None)
         if again is not None:
             self.add(key, again)
@@ -227,7 +242,7 @@ class WorkQueue(Generic[K]):
         """Hand out keys again."""
         self._held = False
         for _ in range(len(self._waiting)):
-            self._wake_one()
+            self._notify_one()
 
     @property
     def idle(self) -> bool:
@@ -263,6 +278,7 @@ class WorkQueue(Generic[K]):
         """Hand out no more keys; every waiting `get` raises QueueClosed. Running keys may still be `done`."""
         self._closed = True
         self._waiting.clear()
+        self._added.clear()
         for ready in self._ready.values():
             ready.clear()
         self._again.clear()
@@ -332,7 +348,7 @@ class WorkQueue(Generic[K]):
                 return key
         return None
 
-    def _wake_one(self) -> None:
+    def _notify_one(self) -> None:
         for waiter in self._getters:
             if not waiter.done():
                 waiter.set_result(None)

@@ -69,14 +69,14 @@ class Runner:
         """Reconcile one object, or finalize it, as it is in the cache; what that raises decides what follows."""
         deleting = bool(raw["metadata"].get("deletionTimestamp"))
         finalizers: list[str] = raw["metadata"].get("finalizers") or []
-        ours = self._finalizer in finalizers
+        has_finalizer = self._finalizer in finalizers
         function: Any = self._reconciler.finalize if deleting else self._reconciler.function
-        if deleting and not (ours and function is not None):
+        if deleting and not (has_finalizer and function is not None):
             wait = self._blocked.wait(key, raw)
             if wait is None or wait:
                 return None if wait is None else Requeue(after=wait)
             function = self._blocked.function(self._resource, key, raw)
-        elif self._reconciler.finalize is not None and not ours:
+        elif self._reconciler.finalize is not None and not has_finalizer:
             held = await self._status.write_finalizers(raw, [*finalizers, self._finalizer])
             if held is None:
                 return None  # deleted: a run would create what no finalizer cleans up

@@ -14,6 +14,7 @@ from operatorkit.children import LastApplied
 from operatorkit.clock import Clock
 from operatorkit.cluster import ClusterAPI
 from operatorkit.events import EventRecorder
+from operatorkit.metrics import Metrics, NoMetrics
 from operatorkit.operator import Operator
 
 __all__ = ["Services"]
@@ -35,9 +36,19 @@ class Services:
     events: EventRecorder
     last_applied: LastApplied
     clock: Clock
+    metrics: Metrics
 
     @classmethod
-    def of(cls, app: Operator, api: ClusterAPI, *, caches: Caches, events: EventRecorder, clock: Clock) -> Services:
+    def of(
+        cls,
+        app: Operator,
+        api: ClusterAPI,
+        *,
+        caches: Caches,
+        events: EventRecorder,
+        clock: Clock,
+        metrics: Metrics | None = None,
+    ) -> Services:
         """Return the services of an operator, with those that follow from the others."""
         return cls(
             app=app,
@@ -48,4 +59,5 @@ class Services:
             events=events,
             last_applied=LastApplied(),
             clock=clock,
+            metrics=metrics or NoMetrics(),
         )

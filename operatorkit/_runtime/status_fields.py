@@ -4,8 +4,8 @@ What belongs here: comparing a status before and after a run with what the opera
 of it values. What does not: reading and writing the status (`status`).
 
 To send a field is to own it, and what has two owners stays when one of them withdraws it. So a field that another
-manager wrote and the run left alone must not be sent, wherever it lies: next to ours in a map, in an item of a list map
-that we share, or in a nested object. A list or map that the schema calls atomic is one leaf.
+manager wrote and the run left alone must not be sent, wherever it lies: next to an owned one in a map, in an item of a
+list map that has several owners, or in a nested object. A list or map that the schema calls atomic is one leaf.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def without_empty(value: Any) -> Any:
 
 
 def would_change_nothing(sent: Mapping[str, Any], before: Mapping[str, Any], owned: Mapping[str, Any]) -> bool:
-    """Tell whether the operator owns just what it would send, and the status has it: for what others have beside it."""
+    """Return whether the operator owns just what it would send, and the status has it, whatever others own."""
     return bool(owned) and same(owned, without_empty(sent), before)
 
 
@@ -111,7 +111,7 @@ def _identity(item: Any, keys: tuple[str, ...]) -> tuple[Any, ...]:
 
 
 def _is_granular(schema: Mapping[str, Any], before: Any, owned: Mapping[str, Any] | None) -> bool:
-    """Tell whether a map is owned by its fields: unless it is called atomic, or is owned as a whole."""
+    """Return whether a map is owned by its fields: unless it is called atomic, or is owned as a whole."""
     if schema.get("x-kubernetes-map-type") == "atomic":
         return False
     return bool(schema) or owned is None or bool(owned) or not before

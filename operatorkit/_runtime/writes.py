@@ -1,7 +1,7 @@
-"""Writes that the caches hear of at once, whoever makes them.
+"""Writes whose responses are put into the caches at once.
 
-What belongs here: what the answer to a write tells about the object. What does not: the caches (`caches`), and which
-changes that the watch brings are news to a run (`own_writes`).
+What belongs here: the state of the object that the response to a write contains. What does not: the caches (`caches`),
+and which changes enqueue a parent again (`own_writes`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,12 @@ _CHANGES_NOTHING: Final = frozenset({"token"})  # subresources that are asked by
 
 
 class _FeedingAPI:
-    """A `ClusterAPI` that puts the answers to its writes into the caches, and hides what it has deleted.
+    """A `ClusterAPI` that puts the responses to its writes into the caches, and hides what it has deleted.
+
+    Why it is hard: the watch brings an own write later than its response. A run that starts in between would read its
+    own object as it was before, and decide as if it had not written. So the response goes into the cache; the cache
+    keeps the newer of the two by resourceVersion (`operatorkit.cluster.Cache`). A deletion has no response with
+    a resourceVersion: the object is hidden by its uid until the watch brings the deletion.
 
     Guarantees: when a write of a cached kind returns, a read from the cache is not older than it; an object whose
     deletion waits for finalizers or a grace period is still there, with its deletionTimestamp.
@@ -61,7 +66,7 @@ class _FeedingAPI:
         try:
             answer = await self._api.delete(resource, name, **options)
         except (NotFound, Conflict) as error:
-            # nobody else can have this uid: the object is gone, or another one has its name
+            # a uid is unique: the object no longer exists, or another one has its name
             if uid and (isinstance(error, NotFound) or options.get("resource_version") is None):
                 self._caches.hide(resource, key, uid)
             raise
@@ -126,10 +131,10 @@ class _FeedingAPI:
 
 
 def _is_delayed(metadata: Mapping[str, Any]) -> bool:
-    """Tell whether finalizers or a grace period keep an object that is deleted."""
+    """Return whether finalizers or a grace period keep an object that is deleted."""
     return bool(metadata.get("finalizers") or metadata.get("deletionGracePeriodSeconds"))
 
 
 def feeding_api(api: ClusterAPI, caches: Caches) -> ClusterAPI:
-    """Return a cluster whose writes the caches hear of at once."""
+    """Return an API whose responses to writes are put into the caches at once."""
     return cast("ClusterAPI", _FeedingAPI(api, caches))

@@ -123,11 +123,11 @@ def operator_chart(
         "writes_secrets": writes_secrets,
         "finalized": [_plural(one.kind) for one in app.reconcilers if one.finalize is not None],
         "left_out": sorted({one.resource.kind for one in app.webhooks if leaves_out_own_namespace(one)}),
-        "judged": sorted({one.resource.kind for one in app.webhooks if one.failure_policy == "Fail"}),
+        "guarded": sorted({one.resource.kind for one in app.webhooks if one.failure_policy == "Fail"}),
     }
     names = [
         *("_helpers.tpl", "deployment.yaml", "serviceaccount.yaml", "rbac.yaml", "networkpolicy.yaml"),
-        *("poddisruptionbudget.yaml", "NOTES.txt"),
+        *("poddisruptionbudget.yaml", "metrics.yaml", "NOTES.txt"),
     ]
     if app.webhooks:
         names += ["service.yaml", "webhooks.yaml"]

@@ -80,6 +80,15 @@ def operator_values(image: str, *, grace_seconds: int, webhooks: bool = False, w
             annotations=_texts("Annotations of it."),
         ),
         rbac=_object("Its permissions.", create=_value("boolean", "Make the roles, and bind them.", True)),
+        metrics=_object(
+            "Metrics at /metrics of the port of probes, where the image has prometheus-client.",
+            enabled=_value(
+                "boolean",
+                "Create a ClusterRole that lets the operator review the tokens of clients, and one that lets a client "
+                "read metrics, to be bound to Prometheus. Without it, only clients in the Pod can read them.",
+                False,
+            ),
+        ),
         networkPolicy=_network_policy(webhooks=webhooks),
         **({"secretPolicy": _secret_policy()} if writes_secrets else {}),
         resources=_object(

@@ -1,8 +1,9 @@
 """The command line: `operatorkit ...`.
 
-What belongs here: one module per command or group of commands, which reads options, calls a room and prints.
-What does not: logic that a test or another program would want to call. Commands are imported when they are used,
-so that `operatorkit crd render` starts without loading kopf or a server.
+What belongs here: one module per command or group of commands, which reads options, calls a package
+and prints. What does not: logic that a test or another program would want to call. Commands are
+imported when they are used, so that `operatorkit crd render` starts without loading kopf or a
+server.
 """
 
 from __future__ import annotations
@@ -23,12 +24,12 @@ __all__ = ["EXTENSIONS", "ExitCode", "main"]
 
 # name -> (module, one line of help); the module's `command` is the click command or group
 _COMMANDS = {
-    "controlplane": ("operatorkit.cli.controlplane", "Start a Kubernetes API to develop and test against."),
-    "crd": ("operatorkit.cli.crd", "Render custom resource definitions from classes."),
-    "demo": ("operatorkit.cli.demo", "See the bundled operators at work."),
-    "dev": ("operatorkit.cli.dev", "Run an operator on a control plane of its own, reloading on change."),
-    "package": ("operatorkit.cli.package", "Make Helm charts of an operator, from its code."),
-    "run": ("operatorkit.cli.run", "Run an operator against the cluster of your kubeconfig."),
+    "controlplane": ("operatorkit.cli.controlplane", "Start a Kubernetes API for development and tests."),
+    "crd": ("operatorkit.cli.crd", "Generate custom resource definitions from classes."),
+    "demo": ("operatorkit.cli.demo", "Run the bundled operators and show what they do."),
+    "dev": ("operatorkit.cli.dev", "Run an operator on a local control plane; reload it on change."),
+    "package": ("operatorkit.cli.package", "Generate the Helm charts of an operator from its code."),
+    "run": ("operatorkit.cli.run", "Run an operator in a cluster, or against one."),
 }
 
 EXTENSIONS = "operatorkit.commands"
@@ -83,11 +84,13 @@ class _LazyGroup(click.Group):
             formatter.write_dl([(name, text) for name, (_, text) in sorted(_COMMANDS.items())])
         if extensions := sorted(_extensions()):
             with formatter.section("Commands of operators"):
-                formatter.write_dl([(name, f"Look into and direct what {name} does.") for name in extensions])
+                formatter.write_dl(
+                    [(name, f"Inspect and control what the operator {name} manages.") for name in extensions]
+                )
 
 
 def _extensions() -> dict[str, metadata.EntryPoint]:
-    """Return the groups of commands of installed operators; ours win over theirs of the same name."""
+    """Return the groups of commands of installed operators; a built-in command wins over one of the same name."""
     return {one.name: one for one in metadata.entry_points(group=EXTENSIONS) if one.name not in _COMMANDS}
 
 
@@ -96,14 +99,15 @@ def _extensions() -> dict[str, metadata.EntryPoint]:
 def cli() -> None:
     """Write, run and ship Kubernetes operators.
 
-    Begin with `operatorkit demo`, or with a file of your own and `operatorkit dev FILE`.
+    Start with `operatorkit demo`, or run your own operator with `operatorkit dev FILE`.
     """
 
 
 def main() -> NoReturn:
     """Run the command line; what a person can mend is one line on stderr and exit code 1, never a traceback.
 
-    The exit codes are those of `ExitCode`, and 128 and the number of a signal that cut something short.
+    The exit codes are those of `ExitCode`, and 128 and the number of a signal that cut something
+    short.
     """
     try:
         cli(standalone_mode=False)

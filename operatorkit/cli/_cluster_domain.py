@@ -25,7 +25,8 @@ def find_cluster_domain(path: Path = RESOLV_CONF) -> str | None:
 def cluster_domain_in(text: str) -> str | None:
     """Return the domain by a resolv.conf: a Pod's searches NAMESPACE.svc.DOMAIN, then svc.DOMAIN, then DOMAIN.
 
-    In a namespace that is called svc the first of these has the form of the second: the shortest counts.
+    In a namespace that is called svc the first of these has the form of the second: the shortest
+    counts.
     """
     found = []
     for line in text.splitlines():

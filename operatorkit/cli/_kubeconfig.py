@@ -20,15 +20,16 @@ from operatorkit.errors import InputError
 if TYPE_CHECKING:
     from operatorkit.controlplane.backend import ControlPlane
 
-__all__ = ["kept", "refuse_to_replace"]
+__all__ = ["kept", "require_replaceable"]
 
 _CONNECT_SECONDS = 0.5
 
 
-def refuse_to_replace(path: Path) -> None:
-    """Raise InputError rather than write over a kubeconfig that somebody else needs.
+def require_replaceable(path: Path) -> None:
+    """Raise InputError rather than overwrite a kubeconfig that another program needs.
 
-    A file that an earlier control plane of ours left behind may be replaced; not while that one still answers.
+    A file that an earlier control plane left behind may be replaced; not while that one still
+    answers.
     """
     if not path.exists():
         return
@@ -38,7 +39,7 @@ def refuse_to_replace(path: Path) -> None:
     except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError, KeyError):
         servers = {}
     if [*servers] != ["operatorkit"]:
-        raise InputError(f"{path} is there and is not ours to write over: name another file with --kubeconfig")
+        raise InputError(f"{path} exists and was not written by operatorkit: name another file with --kubeconfig")
     if _answers(servers["operatorkit"]):
         raise InputError(
             f"{path} belongs to a control plane that still runs at {servers['operatorkit']}: stop that one, or name "
@@ -48,7 +49,7 @@ def refuse_to_replace(path: Path) -> None:
 
 @contextlib.contextmanager
 def kept(plane: ControlPlane, path: Path) -> Iterator[Path]:
-    """Write the kubeconfig of an administrator; remove it at the end, unless it has become somebody else's.
+    """Write the kubeconfig of an administrator; remove it at the end, unless another program has replaced it.
 
     Yields the path as every terminal can use it. Raises InputError when it cannot be written.
     """

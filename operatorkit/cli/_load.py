@@ -1,7 +1,7 @@
 """Finding what a person named on the command line: an installed operator, a module, or a file.
 
-What belongs here: reading such a name, importing the code behind it, finding the operator in it; and what to say when
-that fails. What does not: running it.
+What belongs here: reading such a name, importing the code behind it, finding the operator in it;
+and what to say when that fails. What does not: running it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ GROUP = "operatorkit.operators"
 class Target:
     """What a person named: a file or a module, and perhaps the operator in it.
 
-    `attribute` is what stands behind the colon, or what the entry point of an installed operator names.
+    `attribute` is what stands behind the colon, or what the entry point of an installed operator
+    names.
     """
 
     text: str
@@ -82,7 +83,8 @@ class Loaded:
 def load(text: str) -> Loaded:
     """Find an operator: `FILE.py`, `FILE.py:OPERATOR`, `MODULE`, `MODULE:OPERATOR`, or the name of an installed one.
 
-    Raises InputError, which says what was found and what to write instead; a DefinitionError of the code passes.
+    Raises InputError, which says what was found and what to write instead; a DefinitionError of the
+    code passes.
     """
     target = parse(text)
     return Loaded(operator_in(load_module(target), target), target)
@@ -122,8 +124,8 @@ def locate(text: str) -> Path:
 def load_module(target: Target) -> ModuleType:
     """Import what `target` names; the current directory, or that of a file, is importable.
 
-    Raises InputError, which says what was looked for and, for code that fails, where it fails; a DefinitionError of
-    the module passes.
+    Raises InputError, which says what was looked for and, for code that fails, where it fails; a
+    DefinitionError of the module passes.
     """
     _look_here_too(target)
     try:
@@ -168,7 +170,7 @@ def explained(error: Exception) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if "importlib" not in frame.filename and frame.filename != __file__]
     where = ""
-    if own:  # a library that refuses what it was given is not where to look
+    if own:  # a library that rejects what it was given is not where to look
         theirs = [frame for frame in own if "site-packages" not in frame.filename] or own
         where = f"{shown(theirs[-1].filename)}, line {theirs[-1].lineno}: "
     return f"{where}{type(error).__name__}: {' '.join(str(error).split())}"

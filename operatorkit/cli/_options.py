@@ -13,13 +13,13 @@ port_option = click.option(
     metavar="PORT",
     type=click.IntRange(0, 65535),
     default=0,
-    help="The control plane's port, on 127.0.0.1; any free one if left out.",
+    help="Port of the control plane on 127.0.0.1; by default a free one.",
 )
 kubeconfig_option = click.option(
     "--kubeconfig",
     metavar="FILE",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Where to write the credentials; a file of its own, removed at the end. A temporary one if left out.",
+    help="File for the credentials, which is removed at the end; by default a temporary file.",
 )
 nodes_option = click.option(
     "--nodes",
@@ -27,5 +27,5 @@ nodes_option = click.option(
     type=click.IntRange(0, 250),
     default=1,
     show_default=True,
-    help="How many nodes to simulate.",
+    help="Number of simulated nodes.",
 )

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import click
 
-from operatorkit.cli._kubeconfig import kept, refuse_to_replace
+from operatorkit.cli._kubeconfig import kept, require_replaceable
 from operatorkit.cli._options import kubeconfig_option, nodes_option, port_option
 from operatorkit.cli._signals import stop_signals
 from operatorkit.errors import InputError
@@ -34,7 +34,7 @@ _CHECK_EVERY_SECONDS = 1.0
 
 @click.group()
 def command() -> None:
-    """Start a Kubernetes API to develop and test against."""
+    """Start a Kubernetes API for development and tests."""
 
 
 @command.command(short_help="Run a control plane until Ctrl-C.")
@@ -66,7 +66,8 @@ def command() -> None:
     default="*",
     show_default=True,
     metavar="LIST",
-    help="Which run, as kube-controller-manager has it: '*' all, 'name' that one, '-name' not that one; '' none.",
+    help="Controllers to run, as kube-controller-manager has them: '*' all, 'name' this one, '-name' not this one; "
+    "'' none.",
 )
 @click.option(
     "-o",
@@ -74,7 +75,7 @@ def command() -> None:
     type=click.Choice(["text", "json"]),
     default="text",
     show_default=True,
-    help="json: once it is ready, one line with url, kubeconfig, backend and nodes, for programs.",
+    help="json: print one line with url, kubeconfig, backend and nodes when the control plane is ready.",
 )
 def up(
     backend: str,
@@ -86,9 +87,9 @@ def up(
     controllers: str,
     output: str,
 ) -> None:
-    """Run a control plane until it is stopped (Ctrl-C, SIGTERM); nothing of it is left then.
+    """Run a control plane until Ctrl-C or SIGTERM; its data and files are removed then.
 
-    It prints `ready` with its URL, and the line that lets another terminal use it.
+    It prints `ready` with its URL, and the command that configures kubectl in another terminal.
     """
     started = time.monotonic()
     make = _process_nodes(nodes, images) if node_kind == "process" else None
@@ -97,7 +98,7 @@ def up(
     with _Stop() as stop, ExitStack() as stack:
         if kubeconfig is None:
             kubeconfig = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="operatorkit-"))) / "kubeconfig"
-        refuse_to_replace(kubeconfig)
+        require_replaceable(kubeconfig)
         simulated = nodes if make is None else 0
         plane, check = _start(stack, backend, port=port, nodes=simulated, controllers=controllers)
         if make is not None and nodes:
@@ -114,11 +115,12 @@ def up(
         click.echo("stopping", err=True)
 
 
-@command.command(short_help="Get the programs of a real control plane.")
+@command.command(short_help="Install the programs of a real control plane.")
 def install() -> None:
     """Find the programs of a real control plane, or build them from their sources.
 
-    Building needs Go, and takes 8 to 25 minutes once. The directory that holds the programs is printed.
+    The build needs Go and takes 8 to 25 minutes, once. The command prints the directory of the
+    programs.
     """
     from operatorkit.controlplane.real import ensure_binaries
 

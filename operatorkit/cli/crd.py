@@ -1,7 +1,7 @@
 """`operatorkit crd ...`: custom resource definitions from classes.
 
-What belongs here: finding the classes, and printing or writing what is made of them. What does not: making it
-(`operatorkit.crd`).
+What belongs here: finding the classes, and printing or writing what is made of them. What does not:
+making it (`operatorkit.crd`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from operatorkit.resource import Resource
 __all__ = ["command", "resources_in"]
 
 
-@click.group("crd", help="Render custom resource definitions from classes.")
+@click.group("crd", help="Generate custom resource definitions from classes.")
 def command() -> None:
     """Hold the subcommands together."""
 
@@ -33,13 +33,14 @@ def command() -> None:
     metavar="yaml|json|DIR",
     default="yaml",
     show_default=True,
-    help="Print YAML, print a JSON List, or write one YAML file for each kind into a directory.",
+    help="Print YAML, print a JSON List, or write one YAML file for each kind to a directory.",
 )
 def render_command(modules: tuple[str, ...], output: str) -> None:
-    """Render the CRDs of the resource classes in each MODULE.
+    """Generate the CRDs of the resource classes in each MODULE.
 
-    A MODULE is a file such as pg.py, one that can be imported, or the name of an installed operator; with :OPERATOR
-    behind it, only the kinds of that one are meant. kubectl takes the output as it is:
+    A MODULE is a file such as pg.py, one that can be imported, or the name of an installed
+    operator; with :OPERATOR appended, only the kinds of that operator are generated. Pipe the
+    output to kubectl:
 
     operatorkit crd render pg.py | kubectl apply --server-side -f -
     """
@@ -71,10 +72,11 @@ def _write(manifests: list[dict[str, Any]], directory: Path) -> None:
 def resources_in(text: str) -> list[type[Resource[Any, Any]]]:
     """Return the resource classes that a module has or that are its operators' own, by group and kind.
 
-    `text` names it as on the command line; if it names an operator in it, only the kinds of that one are meant. Kinds
-    that somebody else defines are left out.
+    `text` names it as on the command line; if it names an operator in it, only the kinds of that
+    one are meant. Kinds that have another owner are left out.
 
-    Raises InputError when there are none, and DefinitionError when it is not clear whose a kind of an operator is.
+    Raises InputError when there are none, and DefinitionError when it is not clear whose a kind of
+    an operator is.
     """
     target = parse(text)
     module = load_module(target)
@@ -94,5 +96,5 @@ def resources_in(text: str) -> list[type[Resource[Any, Any]]]:
 
 
 def _is_operator(value: Any) -> bool:
-    """Tell an Operator without importing the class: a module that only has resources loads no more than that."""
+    """Return whether this is an Operator; its class is not imported for modules that have resources only."""
     return type(value).__module__ == "operatorkit.operator" and hasattr(value, "kinds")

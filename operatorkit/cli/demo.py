@@ -41,10 +41,10 @@ _TO_TRY = (
 )
 
 
-@click.command("demo", short_help="See the bundled operators at work.")
-@click.option("--keep", is_flag=True, help="Leave the control plane and the operators up until Ctrl-C.")
+@click.command("demo", short_help="Run the bundled operators and show what they do.")
+@click.option("--keep", is_flag=True, help="Keep the control plane and the operators running until Ctrl-C.")
 def command(*, keep: bool) -> None:
-    """Start a control plane, run the operators pki and petset on it, and tell what happens."""
+    """Start a control plane, run the operators pki and petset on it, and show what they do."""
     asyncio.run(_demo(keep=keep, started=time.monotonic()))
 
 
@@ -53,12 +53,14 @@ async def _demo(*, keep: bool, started: float) -> None:
     click.secho("operatorkit demo: certificates for applications, and a database whose updates heal", bold=True)
     with _stopped_by_signals(), contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="operatorkit-demo-")))
-        await _tell(stack, folder, started)
+        await _narrate(stack, folder, started)
         if keep:
             await _leave_up(folder / "kubeconfig")
         else:
             click.echo()
-            click.echo("To go on from here, `make demo KEEP=1` leaves the control plane up and prints its kubeconfig.")
+            click.echo(
+                "To explore further, run `make demo KEEP=1`: the control plane keeps running, with its kubeconfig."
+            )
 
 
 @contextlib.contextmanager
@@ -81,7 +83,7 @@ def _stopped_by_signals() -> Iterator[None]:
         raise SystemExit(128 + received[0]) from None
 
 
-async def _tell(stack: contextlib.ExitStack, folder: Path, started: float) -> None:
+async def _narrate(stack: contextlib.ExitStack, folder: Path, started: float) -> None:
     from operatorkit.controlplane.embedded import EmbeddedControlPlane
 
     control_plane = stack.enter_context(EmbeddedControlPlane(nodes=1))
@@ -112,37 +114,37 @@ async def _chapters(stack: contextlib.ExitStack, folder: Path, kubeconfig: Path,
         await story.install([each for name in _OPERATORS for each in _definitions(name)], namespaces=namespaces)
         unevaluated = sum("does not evaluate" in warning for warning in warnings)
         click.echo(
-            f"  (a warning: this control plane does not evaluate their {unevaluated} CEL rules; the operators check"
+            f"  (this control plane does not evaluate their {unevaluated} CEL rules; the operators check the same"
             " themselves)"
         )
         for name in _OPERATORS:
             operator = stack.enter_context(_operator(name, folder, kubeconfig))
             click.echo(f"  operatorkit run {name} (process {operator.pid})")
-        await _tell_of_certificates(story)
-        await _tell_of_members(MembersStory(api, started=started, kubeconfig=kubeconfig))
-        story.say("Done: every line above was read back from the API")
+        await _show_certificates(story)
+        await _show_members(MembersStory(api, started=started, kubeconfig=kubeconfig))
+        story.say("Done: everything above was read from the API")
 
 
-async def _tell_of_certificates(story: Story) -> None:
+async def _show_certificates(story: Story) -> None:
     await story.prepare_the_platform()
     story.say("A team asks for a certificate for its service")
     await story.issue_for_the_team()
-    story.say("A request that can never be right is refused at the door")
-    await story.refuse_at_the_door()
-    story.say("A second request has a slip in the namespace: shopp instead of shop")
-    await story.refuse_a_wrong_name()
-    story.say("The team reads what to ask for, and corrects it")
+    story.say("An invalid request is rejected at admission")
+    await story.reject_at_admission()
+    story.say("A second request has a typo in the namespace: shopp instead of shop")
+    await story.reject_a_wrong_name()
+    story.say("The team reads which name is allowed, and corrects it")
     await story.correct_it()
 
 
-async def _tell_of_members(story: MembersStory) -> None:
+async def _show_members(story: MembersStory) -> None:
     story.say("Another team runs a database with three members")
     await story.create()
     story.say("An update has a typo in the name of the image: bd:2 instead of db:2")
     await story.break_it()
     story.say("The team corrects the name, and does nothing else")
     await story.correct_it()
-    story.say("The new version turns out to be slow, and the team goes back")
+    story.say("The new version is slow, and the team rolls it back")
     await story.roll_back()
 
 
@@ -169,7 +171,7 @@ def _operator(name: str, folder: Path, kubeconfig: Path) -> Iterator[subprocess.
     with (folder / f"{name}.log").open("wb") as log:
         process = subprocess.Popen(  # noqa: S603 - our own program
             [sys.executable, "-m", "operatorkit", "run", name, *options],
-            stdin=subprocess.PIPE,  # the leash: the operator stops when we are gone, however we went
+            stdin=subprocess.PIPE,  # the operator exits with its parent, however that ends
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -178,7 +180,7 @@ def _operator(name: str, folder: Path, kubeconfig: Path) -> Iterator[subprocess.
             yield process
         finally:
             try:
-                process.communicate(timeout=15)  # lets go of the leash: the operator finishes what it does and ends
+                process.communicate(timeout=15)  # closes its input: the operator finishes what it does and exits
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()

@@ -1,7 +1,7 @@
 """`operatorkit dev`: an operator on a control plane of its own, started again whenever its code changes.
 
 start ──> running ── file changed, syntax fine ──> stopped ──> start
-  │          │ file changed, syntax wrong: told, left running
+  │          │ file changed, syntax error: reported, left running
   │          └ ended by itself ──┐
   └── could not start ───────────┴──> waiting ── file changed ──> start
 """
@@ -22,7 +22,7 @@ from typing import Any, Self
 
 import click
 
-from operatorkit.cli._kubeconfig import kept, refuse_to_replace
+from operatorkit.cli._kubeconfig import kept, require_replaceable
 from operatorkit.cli._load import explained, locate, shown
 from operatorkit.cli._loop import run as run_loop
 from operatorkit.cli._options import kubeconfig_option, nodes_option, port_option
@@ -32,7 +32,7 @@ from operatorkit.errors import OperatorKitError
 __all__ = ["command"]
 
 _POLL_SECONDS = 0.25
-_RELOAD_GRACE_SECONDS = 5  # somebody waits: what is cut short here, the next start finds and finishes
+_RELOAD_GRACE_SECONDS = 5  # a developer waits: what is cut short here, the next start finishes
 _GRACE_SECONDS = 30
 _LAST_GRACE_SECONDS = 10
 _SKIPPED = {"__pycache__", "node_modules", "site-packages"}
@@ -46,14 +46,15 @@ _SKIPPED = {"__pycache__", "node_modules", "site-packages"}
 @click.option(
     "--allow-shrink",
     is_flag=True,
-    help="Take fields, versions or the scope from definitions that somebody else put there too.",
+    help="Take fields, versions or the scope from definitions that another field manager applied, too.",
 )
-@click.option("--verbose", "-v", is_flag=True, help="Let the operator say more.")
+@click.option("--verbose", "-v", is_flag=True, help="Log more.")
 def command(target: str, port: int, nodes: int, kubeconfig: Path | None, allow_shrink: bool, verbose: bool) -> None:
-    """Run an operator on an embedded control plane, and start it again when its code changes.
+    """Run an operator on an embedded control plane and restart it when its code changes.
 
-    The operator is named as for `operatorkit run`, mostly by its file. The definitions of its kinds are applied first,
-    and its webhooks are served to the control plane. Ctrl-C stops everything; nothing is kept.
+    Name the operator as for `operatorkit run`, usually by its file. The command applies the
+    definitions of its kinds and serves its webhooks to the control plane. Ctrl-C stops everything
+    and removes it.
     """
     watched = _Sources(locate(target))
 
@@ -63,7 +64,7 @@ def command(target: str, port: int, nodes: int, kubeconfig: Path | None, allow_s
         signals = stack.enter_context(_Signals())
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="operatorkit-dev-")))
         kubeconfig = kubeconfig or folder / "kubeconfig"
-        refuse_to_replace(kubeconfig)
+        require_replaceable(kubeconfig)
         plane = stack.enter_context(EmbeddedControlPlane(port=port, nodes=nodes))
         path = stack.enter_context(kept(plane, kubeconfig))
         click.echo(f"a Kubernetes API answers at {plane.url}; in another terminal:\n\n  export KUBECONFIG={path}\n")
@@ -100,13 +101,13 @@ def _supervise(arguments: list[str], watched: _Sources, signals: _Signals, kubec
 
 
 def _remove_its_webhooks(kubeconfig: Path) -> None:
-    """Remove what an operator that was killed has registered: nobody could change objects of its kinds meanwhile."""
+    """Remove the webhook configurations of an operator that was killed: they block changes of its kinds."""
     from operatorkit._runtime.host import remove_stale_webhooks
     from operatorkit.cluster import load_config
 
     try:
         for removed in run_loop(remove_stale_webhooks(load_config(str(kubeconfig), None))):
-            click.echo(f"it left {removed} behind, where nobody answers now: removed")
+            click.echo(f"it left {removed} behind, which no program answers now: removed")
     except OperatorKitError as error:
         click.echo(f"what it may have registered is still there: {error}")
 
@@ -117,7 +118,7 @@ def _start(arguments: list[str]) -> subprocess.Popen[bytes]:
 
 
 def _stop(process: subprocess.Popen[bytes] | None, *, within: float, unless: threading.Event) -> None:
-    """Let the operator finish what it does `within` seconds, `unless` somebody is in a hurry; then end it."""
+    """Let the operator finish what it does `within` seconds, `unless` a signal arrives; then end it."""
     if process is None:
         return
     try:

@@ -1,6 +1,7 @@
 """`operatorkit package`: Helm charts of an operator, from its code.
 
-What belongs here: options, files, and what is said. What does not: what the charts hold (`operatorkit.chart`).
+What belongs here: options, files, and what is said. What does not: what the charts hold
+(`operatorkit.chart`).
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ _REPOSITORY = re.compile(rf"([A-Za-z0-9.-]+(:\d+)?/)?{_PATH}(/{_PATH})*")
 
 
 def _image(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
-    """Refuse what no container runtime would take for the name of an image, or what belongs into image.tag."""
+    """Reject what no container runtime would take for the name of an image, or what belongs into image.tag."""
     del context
     if value is None or _REPOSITORY.fullmatch(value):
         return value
@@ -44,7 +45,7 @@ def _image(context: click.Context, parameter: click.Parameter, value: str | None
 
 
 def _version(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
-    """Refuse what Helm would not take as the version of a chart."""
+    """Reject what Helm would not take as the version of a chart."""
     del context
     if value is None or _SEMVER.fullmatch(value):
         return value
@@ -55,27 +56,25 @@ def _version(context: click.Context, parameter: click.Parameter, value: str | No
 
 @click.command("package")
 @click.argument("target", metavar="FILE|MODULE:OPERATOR|NAME")
-@click.option(
-    "-o", "--output", metavar="DIR", default="charts", show_default=True, help="Where the charts are written."
-)
+@click.option("-o", "--output", metavar="DIR", default="charts", show_default=True, help="Directory for the charts.")
 @click.option(
     "--image",
     metavar="REPOSITORY",
     callback=_image,
-    help="Where the image is: the default of the value image.repository; the operator's name if left out.",
+    help="Image repository, the default of the value image.repository; by default the operator's name.",
 )
 @click.option(
     "--version",
     metavar="VERSION",
     callback=_version,
-    help="Version of the charts; by default that of the operator's package.",
+    help="Version of the charts; by default the version of the operator's package.",
 )
-@click.option("--check", is_flag=True, help="Write nothing: exit code 1 if what is there differs from the code.")
+@click.option("--check", is_flag=True, help="Write nothing; exit with code 1 if the charts differ from the code.")
 def command(target: str, output: str, image: str | None, version: str | None, check: bool) -> None:
-    """Make the charts of an operator: NAME-crds with its definitions, and NAME, which runs it with just its rights.
+    """Generate two Helm charts: NAME-crds with the definitions, and NAME, which runs the operator.
 
-    The operator is named as for `operatorkit run`, which is what the container runs; a file is expected in the
-    image's working directory.
+    Name the operator as for `operatorkit run`, which the container runs. An operator that is named
+    by a file needs that file in the image's working directory.
     """
     from operatorkit.chart import crd_chart, operator_chart
     from operatorkit.definitions import own_kinds

@@ -32,8 +32,8 @@ __all__ = ["command", "set_up_logging"]
 _log = logging.getLogger("operatorkit.cli")
 
 _NOT_SERVED = (
-    "webhooks: not served, so nothing is judged before it is stored (%s); pass --webhooks=url for a control plane on "
-    "this machine, --webhook-service=NAME behind a chart's Service, or --webhooks=off if you mean it"
+    "webhooks: not served, so nothing is validated before it is stored (%s); pass --webhooks=url for a control plane "
+    "on this machine, --webhook-service=NAME behind a chart's Service, or --webhooks=off if you mean it"
 )
 
 
@@ -51,9 +51,9 @@ def _one(context: click.Context, parameter: click.Parameter, values: tuple[str, 
 def _namespace(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
     """Reject what cannot be the name of a namespace: nothing would ever be found there."""
     del context
-    fault = None if value is None else dns_label_error(value)
-    if fault is not None:
-        raise click.BadParameter(f"{value!r} is no name of a namespace: it {fault}", param=parameter)
+    error = None if value is None else dns_label_error(value)
+    if error is not None:
+        raise click.BadParameter(f"{value!r} is no name of a namespace: it {error}", param=parameter)
     return value
 
 
@@ -102,7 +102,8 @@ def _lease_name(context: click.Context, parameter: click.Parameter, value: str |
     "topology",
     type=click.Choice(["off", "url", "service", "chart"]),
     help="Serve the webhooks: at a URL, for a control plane on this machine (url); behind a Service, and register "
-    "them (service), or tell the registration that a chart made whom to trust (chart). By default they are not served, "
+    "them (service), or set the CA bundles of the webhook configuration of a chart (chart). By default they are not "
+    "served, "
     "and a warning says so; with --webhook-service, it is chart.",
 )
 @click.option(
@@ -133,14 +134,14 @@ def _lease_name(context: click.Context, parameter: click.Parameter, value: str |
     callback=_lease_name,
     help="The name of the Lease; by default the operator's.",
 )
-@click.option("--remove-webhooks", is_flag=True, help="Delete the operator's registration of webhooks, and end.")
+@click.option("--remove-webhooks", is_flag=True, help="Delete the operator's webhook configurations, and exit.")
 @click.option("--install", is_flag=True, help="Apply the definitions of the operator's own kinds first.")
 @click.option(
     "--allow-shrink",
     is_flag=True,
     help="With --install: apply definitions too that take fields, versions or the scope from those that are there.",
 )
-@click.option("--verbose", "-v", is_flag=True, help="Say more.")
+@click.option("--verbose", "-v", is_flag=True, help="Log more.")
 @click.option("--disposable", is_flag=True, hidden=True, help="With --install: the control plane is there for us only.")
 @click.option("--leashed", is_flag=True, hidden=True, help="Stop when standard input closes: its holder is gone.")
 @click.option("--scratch", metavar="FOLDER", hidden=True, help="With --leashed: remove this then, the holder cannot.")
@@ -242,7 +243,7 @@ def _topology(
         if not _is_here(config.server):
             raise InputError(
                 f"--webhooks=url is for a control plane on this machine, and {config.server} is not: it could not call "
-                f"them, and would refuse each change of {_kinds_of(app)}: pass --webhooks=off"
+                f"them, and would reject each change of {_kinds_of(app)}: pass --webhooks=off"
             )
         return AtUrl(port=port or 0)
     home = app.settings.own_namespace

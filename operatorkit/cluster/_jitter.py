@@ -1,7 +1,8 @@
 """Randomness for pauses, from a generator of its own.
 
-The one that all users of `random` share belongs to the program: it may have seeded it, and hypothesis rejects tests in
-which it changes while examples are drawn. Clients run in threads beside both.
+The one that all users of `random` share belongs to the program: it may have seeded it, and
+hypothesis rejects tests in which it changes while examples are drawn. Clients run in threads beside
+both.
 """
 
 from __future__ import annotations

@@ -41,8 +41,9 @@ def dumps_to_keep(value: Any) -> bytes:
 def dumps_to_send(value: Any) -> bytes:
     """Encode as Go's encoding/json does: an API server keeps the bytes of some fields, and compares them.
 
-    The data of a ControllerRevision must not change. A server encodes it again when the object is patched, and rejects
-    as a change that `a && b`, sent as it stands, then has escapes for its ampersands.
+    The data of a ControllerRevision must not change. A server encodes it again when the object is
+    patched, and rejects as a change that `a && b`, sent as it stands, then has escapes for its
+    ampersands.
     """
     data = dumps(value)
     for plain, escaped in _ESCAPES:

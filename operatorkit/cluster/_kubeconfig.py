@@ -1,9 +1,10 @@
 """The content of a kubeconfig: its shape, checked before the official package reads it.
 
-What belongs here: which fields there are and of which type, null as Go reads it (absent), and which context is meant.
-What does not: certificates, tokens and plugins (`operatorkit.cluster.config`).
+What belongs here: which fields there are and of which type, null as Go reads it (absent), and which
+context is meant. What does not: certificates, tokens and plugins (`operatorkit.cluster.config`).
 
-The official package answers a wrong type with whatever Python raises, and quotes whole entries, secrets included.
+The official package answers a wrong type with whatever Python raises, and quotes whole entries,
+secrets included.
 
 Source: https://kubernetes.io/docs/reference/config-api/kubeconfig.v1/
 """
@@ -73,15 +74,16 @@ def read_file(path: Path) -> dict[str, Any] | None:
 def tidy(content: dict[str, Any]) -> None:
     """Check the shape of a kubeconfig and take nulls for absent, in place.
 
-    Entries may be dictionaries, or nodes of the official package, which are renamed so that its messages quote no
-    secret. Raises ValueError, which names the field, what was found and what to write.
+    Entries may be dictionaries, or nodes of the official package, which are renamed so that its
+    messages quote no secret. Raises ValueError, which names the field, what was found and what to
+    write.
     """
     for plural, (singular, fields) in _ENTRIES.items():
         entries = content.get(plural)
         if entries is None:
             entries = content[plural] = []
         if not isinstance(entries, list):
-            raise ValueError(_wrong(plural, entries, "a list"))  # noqa: TRY004 - as all faults of the content
+            raise ValueError(_wrong(plural, entries, "a list"))  # noqa: TRY004 - as for all errors of the content
         for index, node in enumerate(entries):
             entry = getattr(node, "value", node)
             if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):

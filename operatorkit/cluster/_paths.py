@@ -1,7 +1,7 @@
 """Paths and queries of requests to a Kubernetes API.
 
-What belongs here: building them, and rejecting names that would make a path another one. What does not: sending them
-(`operatorkit.cluster.client`).
+What belongs here: building them, and rejecting names that would make a path another one. What does
+not: sending them (`operatorkit.cluster.client`).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The one aiohttp session of a live client: credentials, limits and dead-connection detection.
 
-All of it sits in the session itself (a middleware and a connector), so that whoever else uses the session, kopf
-above all, gets the same behaviour.
+All of it sits in the session itself (a middleware and a connector), so that whoever else uses the
+session, kopf above all, gets the same behaviour.
 """
 
 from __future__ import annotations
@@ -68,7 +68,8 @@ def new_session(
 def distrust_connections(session: aiohttp.ClientSession) -> None:
     """Let no later request use a connection that is open now; requests that are under way are left alone.
 
-    For a server that has not answered: a connection that waits in the pool may be as dead as the one that was used.
+    For a server that has not answered: a connection that waits in the pool may be as dead as the
+    one that was used.
     """
     if isinstance(session.connector, Connector):
         session.connector.distrust()
@@ -141,6 +142,9 @@ def _limiter(
     max_requests_in_flight: int,
 ) -> Callable[[aiohttp.ClientRequest, _Handler], Awaitable[aiohttp.ClientResponse]]:
     """Bound the requests that wait for an answer. A watch waits for ever, so it is not counted."""
+    # client-go limits requests per second (QPS 5, burst 10 by default) to protect API servers from
+    # before Priority and Fairness. Servers queue by themselves now, so only what is in flight is
+    # limited here: a burst of reconciles must not open hundreds of connections (ADR 0002).
     permits = asyncio.Semaphore(max_requests_in_flight)
 
     async def limit(request: aiohttp.ClientRequest, handler: _Handler) -> aiohttp.ClientResponse:
@@ -187,7 +191,7 @@ def _trust(
 def _authenticator(
     config: ClusterConfig, clock: Clock
 ) -> Callable[[aiohttp.ClientRequest, _Handler], Awaitable[aiohttp.ClientResponse]]:
-    """Put fresh credentials into each request; when they are refused, load them again and try once more."""
+    """Put fresh credentials into each request; when they are rejected, load them again and try once more."""
     credentials = config.credentials
 
     async def authenticate(request: aiohttp.ClientRequest, handler: _Handler) -> aiohttp.ClientResponse:
@@ -202,7 +206,7 @@ def _authenticator(
             if not await credentials.refresh(used, now=clock.monotonic()):
                 return response
         except InputError as error:
-            _log.warning("the API server refused the credentials, and: %s", error)
+            _log.warning("the API server rejected the credentials, and: %s", error)
             return response
         response.release()
         _set(request, await credentials.headers(now=clock.monotonic()))

@@ -1,12 +1,12 @@
 """The one interface through which operatorkit talks to a Kubernetes API, and the values that cross it.
 
-Objects are JSON dictionaries here; `operatorkit.resource` turns them into typed models. Everything that reads or
-writes a cluster takes a `ClusterAPI` as an argument.
+Objects are JSON dictionaries here; `operatorkit.resource` turns them into typed models. Everything
+that reads or writes a cluster takes a `ClusterAPI` as an argument.
 
-The methods and their options are written here, once. An implementation derives from `ClusterAPI` and has three methods:
-`send`, `stream` and `resolve`. The live client and the in-process one of the embedded control plane make an HTTP
-request of a `ApiRequest` (`operatorkit.cluster.requests`); one that records or changes requests repeats it on another
-`ClusterAPI` (`ApiRequest.repeat`).
+The methods and their options are written here, once. An implementation derives from `ClusterAPI`
+and has three methods: `send`, `stream` and `resolve`. The live client and the in-process one of the
+embedded control plane make an HTTP request of a `ApiRequest` (`operatorkit.cluster.requests`); one
+that records or changes requests repeats it on another `ClusterAPI` (`ApiRequest.repeat`).
 """
 
 from __future__ import annotations
@@ -55,7 +55,8 @@ class ObjectList:
 class WatchEvent:
     """One event of a watch. `object` of a BOOKMARK carries a resource version only.
 
-    An ERROR never reaches the caller as an event: the watch raises `Gone`, or another `ClusterError`, instead.
+    An ERROR never reaches the caller as an event: the watch raises `Gone`, or another
+    `ClusterError`, instead.
     """
 
     type: Literal["ADDED", "MODIFIED", "DELETED", "BOOKMARK"]
@@ -66,9 +67,9 @@ class WatchEvent:
 class ApiRequest:
     """One call of a method of `ClusterAPI`: which method, on what, with which options.
 
-    `options` are the keyword arguments other than `namespace` and `subresource`, defaults included. `body` is the
-    object of a create or replace, and the patch of a patch. For `request`, `name` is the HTTP method and `path` the
-    path; `resource` is None there only.
+    `options` are the keyword arguments other than `namespace` and `subresource`, defaults included.
+    `body` is the object of a create or replace, and the patch of a patch. For `request`, `name` is
+    the HTTP method and `path` the path; `resource` is None there only.
     """
 
     function: Literal["get", "list", "watch", "create", "replace", "patch", "delete", "request"]
@@ -113,9 +114,10 @@ class ApiRequest:
 class ClusterAPI(Protocol):
     """Requests to one Kubernetes API as one user.
 
-    Every method raises the subclass of `ClusterError` that fits the server's answer, with the server's message,
-    and `Unreachable` when there is none. `namespace` is required for objects of namespaced kinds; for `list` and
-    `watch`, None means all namespaces. Answers are fresh copies: the caller may change them.
+    Every method raises the subclass of `ClusterError` that fits the server's answer, with the
+    server's message, and `Unreachable` when there is none. `namespace` is required for objects of
+    namespaced kinds; for `list` and `watch`, None means all namespaces. Answers are fresh copies:
+    the caller may change them.
     """
 
     async def send(self, request: ApiRequest) -> Any:
@@ -145,8 +147,9 @@ class ClusterAPI(Protocol):
     ) -> ObjectList:
         """Return a collection; with `limit`, one page of it. Raises Gone when `continue_token` has expired.
 
-        With `metadata_only`, each object has `apiVersion`, `kind` and `metadata`, and the server sends no more.
-        Source: https://kubernetes.io/docs/reference/using-api/api-concepts/#metadata-only-fetches
+        With `metadata_only`, each object has `apiVersion`, `kind` and `metadata`, and the server
+        sends no more. Source:
+        https://kubernetes.io/docs/reference/using-api/api-concepts/#metadata-only-fetches
         """
         options = {
             "label_selector": label_selector,
@@ -174,7 +177,8 @@ class ClusterAPI(Protocol):
 
         `metadata_only` is as for `list`.
 
-        Raises Gone when `resource_version` is too old. Close the iterator (`aclosing`) to close the connection.
+        Raises Gone when `resource_version` is too old. Close the iterator (`aclosing`) to close the
+        connection.
         """
         options = {
             "resource_version": resource_version,
@@ -261,9 +265,9 @@ class ClusterAPI(Protocol):
     ) -> JSONObject:
         """Ask for an object's deletion; finalizers and grace may delay it.
 
-        Return the server's answer: the object as it is now while its deletion is delayed (with a deletionTimestamp,
-        and finalizers or deletionGracePeriodSeconds), else a Status whose details hold its uid; some kinds are answered
-        with their last state.
+        Return the server's answer: the object as it is now while its deletion is delayed (with a
+        deletionTimestamp, and finalizers or deletionGracePeriodSeconds), else a Status whose
+        details hold its uid; some kinds are answered with their last state.
 
         Raises NotFound, Conflict (preconditions).
         """

@@ -1,16 +1,18 @@
 """Objects of one kind in memory, kept as encoded bytes.
 
-What belongs here: storing, finding and indexing objects, and which of two versions of one is the newer. What does
-not: where objects come from (`operatorkit.cluster.informer`).
+What belongs here: storing, finding and indexing objects, and which of two versions of one is the
+newer. What does not: where objects come from (`operatorkit.cluster.informer`).
 
-There are two views of an object, and they differ only between a write of ours and its echo in the watch:
+There are two views of an object, and they differ only between an own write and its event in the
+watch:
 
     readers      see the newest version known, our own writes and deletions included (`put`, `hide`)
-    subscribers  are told the watch's history, each event once, as if there were no `put` and no `hide`
+    subscribers  receive the watch's history, each event once, as if there were no `put` and no `hide`
 
-Where the watch was down, a list shows what came of it. Subscribers are told that as `gap` changes, and nothing that
-somebody may count on is left out: the state that a write of ours made, though no list shows it, comes before what
-followed it; an object that was deleted and made anew is told as DELETED and ADDED.
+Where the watch was down, a list shows what came of it. Subscribers receive that as `gap` changes,
+and nothing that they may count on is left out: the state that an own write made, though no list
+shows it, comes before what followed it; an object that was deleted and recreated is reported as
+DELETED and ADDED.
 """
 
 from __future__ import annotations
@@ -49,10 +51,11 @@ def key_of(obj: Mapping[str, Any]) -> ObjectKey:
 class Change:
     """What happened to an object: `old` is None for ADDED, `new` is None for DELETED (then `old` is its last state).
 
-    `version` is the resource version of `new`, "" for DELETED: asking for it decodes nothing. With `gap`, a list
-    brought it: other states may have come between `old` and `new`, which nobody saw.
+    `version` is the resource version of `new`, "" for DELETED: asking for it decodes nothing. With
+    `gap`, a list brought it: other states may have come between `old` and `new`, which no one saw.
 
-    Each access to `old` and `new` decodes a fresh copy, which the caller may change; keep it rather than asking twice.
+    Each access to `old` and `new` decodes a fresh copy, which the caller may change; keep it rather
+    than asking twice.
     """
 
     type: ChangeType
@@ -94,11 +97,12 @@ class _Entry:
 
 
 class Cache:
-    """The objects of one kind, without what nobody reads.
+    """The objects of one kind, without what is never read.
 
-    Guarantees: every object handed out is the caller's own copy; an older version never replaces a newer one.
-    `transform` changes an object before it is stored, and must keep `metadata`; without one, managedFields are dropped.
-    An object on which it raises is stored without managedFields, and that is logged.
+    Guarantees: every object handed out is the caller's own copy; an older version never replaces a
+    newer one. `transform` changes an object before it is stored, and must keep `metadata`; without
+    one, managedFields are dropped. An object on which it raises is stored without managedFields,
+    and that is logged.
     """
 
     def __init__(self, *, transform: Callable[[JSONObject], JSONObject] | None = None) -> None:
@@ -109,7 +113,7 @@ class Cache:
         self._indexes: dict[str, dict[str, set[ObjectKey]]] = {_OWNER: {}}
         # What subscribers saw last of the objects whose entry is ahead of the watch; None for "nothing".
         self._ahead: dict[ObjectKey, _Entry | None] = {}
-        # By key, the uid of the objects that we have deleted, until the watch tells that.
+        # By key, the uid of the objects that we have deleted, until the watch reports that.
         self._hidden: dict[ObjectKey, str] = {}
         self._seen_version = ""
 
@@ -141,7 +145,7 @@ class Cache:
         entry = self._entries.get(key) if not self._is_hidden(key) else None
         return None if entry is None else entry.resource_version
 
-    def told_version(self, key: ObjectKey) -> tuple[str, str] | None:
+    def notified_version(self, key: ObjectKey) -> tuple[str, str] | None:
         """Return the resource version and uid in which a list or the watch brought an object last, or None."""
         entry = self._ahead[key] if key in self._ahead else self._entries.get(key)
         return None if entry is None else (entry.resource_version, entry.uid)
@@ -156,7 +160,9 @@ class Cache:
 
         None where there is none, or versions are no numbers.
         """
-        known = ((key, told) for key in {*self._entries, *self._ahead} if (told := self.told_version(key)) is not None)
+        known = (
+            (key, known) for key in {*self._entries, *self._ahead} if (known := self.notified_version(key)) is not None
+        )
         numbered = [(int(version), key, version, uid) for key, (version, uid) in known if version.isdecimal()]
         if not numbered:
             return None
@@ -164,14 +170,15 @@ class Cache:
         return key, version, uid
 
     def answered_version(self) -> str:
-        """Return the latest version that the server has answered to a write of ours and no watch has brought, or ""."""
+        """Return the latest version that the server has answered to an own write and no watch has brought, or ""."""
         versions = [entry.resource_version for key in self._ahead if (entry := self._entries.get(key)) is not None]
         return max((each for each in versions if each.isdecimal()), key=int, default="")
 
     def add_index(self, name: str, function: IndexFunction) -> None:
         """Index the objects, present and to come, by the values that `function` gives for each.
 
-        A function that raises gives no values; that is logged. Raises ValueError when the name is taken.
+        A function that raises gives no values; that is logged. Raises ValueError when the name is
+        taken.
         """
         if name in self._functions:
             raise ValueError(f"there is an index {name!r} already: choose another name")
@@ -194,11 +201,14 @@ class Cache:
         return self.by_index(_OWNER, uid)
 
     def put(self, obj: JSONObject) -> bool:
-        """Take in the server's answer to a write of ours, ahead of the watch; say whether readers see it now.
+        """Store the server's answer to an own write, ahead of the watch; return whether readers see it now.
 
-        Not if the cache knows a newer version, or if the watch is past it and says that the object is gone.
-        Subscribers are not told: the watch will tell them.
+        Not if the cache knows a newer version, or if the watch is past it and says that the object
+        is gone. Subscribers are not notified: the watch will do that.
         """
+        # The reconcile that wrote must read its own write, or it would write again: the watch may be
+        # seconds behind. Subscribers still get the state from the watch, because what they do on it
+        # (trigger a reconcile, or ignore an own write) must happen once for each state (ADR 0011).
         key = key_of(obj)
         version = _version_of(obj)
         current = self._entries.get(key)
@@ -212,8 +222,10 @@ class Cache:
     def hide(self, key: ObjectKey, uid: str) -> bool:
         """Let readers see at once that the object with this uid is deleted; say whether that is news to them.
 
-        Subscribers are not told: the watch will tell them.
+        Subscribers are not notified: the watch will do that.
         """
+        # By uid, not by name: the object may have been recreated while the request was under way, and
+        # the new one must stay visible. The entry itself stays until the watch reports the deletion.
         current = self._entries.get(key)
         if current is None or current.uid != uid:
             return False
@@ -221,57 +233,71 @@ class Cache:
         return True
 
     def update(self, obj: JSONObject, key: ObjectKey | None = None, *, listed: bool = False) -> builtins.list[Change]:
-        """Take in an object from a list or an ADDED or MODIFIED event; return what to tell subscribers, if anything.
+        """Take in an object from a list or an ADDED or MODIFIED event; return the changes for subscribers, if any.
 
-        `key` spares the work of finding it, where the caller has it. Call `note` when all before it is taken in too.
+        `key` spares the work of finding it, where the caller has it. Call `note` when all before it
+        is taken in too.
         """
         if key is None:
             key = key_of(obj)
         current = self._entries.get(key)
-        was_ahead = bool(self._ahead) and key in self._ahead
-        if listed and current is not None and not was_ahead and _is_state_of(current, obj):
+        if key in self._ahead:
+            return self._catch_up(key, obj, current, listed=listed)
+        if listed and current is not None and _is_state_of(current, obj):
             return []  # nothing new: most of a list that only makes sure
-        is_echo = was_ahead and current is not None and _is_state_of(current, obj)
-        # the echo of what `put` took in is encoded already
-        entry = current if is_echo and current is not None else self._entry(key, obj)
-        told = self._ahead[key] if was_ahead else current
-        unseen: builtins.list[Change] = []
-        if was_ahead and current is not None and is_newer(current.resource_version, entry.resource_version):
+        entry = self._entry(key, obj)
+        self._store(key, entry)
+        return _changes(key, current, entry, gap=listed)
+
+    def _catch_up(
+        self, key: ObjectKey, obj: JSONObject, current: _Entry | None, *, listed: bool
+    ) -> builtins.list[Change]:
+        """Take in a state of an object whose entry is ahead of the watch, since `put` stored the answer to a write.
+
+        Readers must never see an older state than that answer, and subscribers must see each state
+        once, the own write among them. So there are three cases (ADR 0012, ADR 0011): the watch
+        brings the own write itself, a state from before it, or one that followed it. In the last,
+        the event of the own write was lost with a watch, and subscribers get it first.
+        """
+        known = self._ahead[key]
+        if current is not None and _is_state_of(current, obj):
+            del self._ahead[key]
+            return _changes(key, known, current, gap=listed)  # `put` has encoded it already
+        entry = self._entry(key, obj)
+        if current is not None and is_newer(current.resource_version, entry.resource_version):
             self._ahead[key] = entry
-        else:
-            if was_ahead:
-                del self._ahead[key]
-                if not is_echo:  # a write of ours that nobody was shown
-                    unseen, told = _changes(key, told, current, gap=listed), current
-            if not was_ahead or current is None or current.resource_version != entry.resource_version:
-                self._store(key, entry)
-        return unseen + _changes(key, told, entry, gap=listed)
+            return _changes(key, known, entry, gap=listed)
+        del self._ahead[key]
+        lost = _changes(key, known, current, gap=listed)
+        if current is None or current.resource_version != entry.resource_version:
+            self._store(key, entry)
+        return [*lost, *_changes(key, current, entry, gap=listed)]
 
     def remove(
         self, key: ObjectKey, last: JSONObject | None = None, *, version: str = "", listed: bool = False
     ) -> builtins.list[Change]:
-        """Take in that an object is gone as of `version`, with its last state if that is known; return what to tell."""
+        """Store that an object is deleted as of `version`, with its last state if known; return the changes."""
         current = self._entries.get(key)
         was_ahead = key in self._ahead
-        told = self._ahead[key] if was_ahead else current
+        known = self._ahead[key] if was_ahead else current
         changes: builtins.list[Change] = []
         if was_ahead and current is not None and version and is_newer(current.resource_version, version):
-            self._ahead[key] = None  # deleted, and made anew by us since
+            self._ahead[key] = None  # deleted, and recreated by us since
         else:
             if was_ahead:
-                changes = _changes(key, told, current, gap=listed)
-                told = current
+                changes = _changes(key, known, current, gap=listed)
+                known = current
             self._ahead.pop(key, None)
             self._drop(key)
             self._hidden.pop(key, None)
         self.note(version)
-        if told is None:
+        if known is None:
             return changes
-        data = _json.dumps(self._trimmed(last)) if last is not None else told.data
+        data = _json.dumps(self._trimmed(last)) if last is not None else known.data
         return [*changes, Change("DELETED", key, data, None, gap=listed)]
 
     def sweep(self, listed: set[ObjectKey], version: str) -> Iterable[Change]:
-        """Remove what a complete list at `version` does not have: objects deleted while nobody watched."""
+        """Remove what a complete list at `version` does not have: objects deleted while there was no watch."""
         gone = [key for key in {*self._entries, *self._ahead} if key not in listed]
         changes = [self.remove(key, version=version, listed=True) for key in sorted(gone, key=_sorting)]
         self.note(version)
@@ -283,9 +309,9 @@ class Cache:
             self._seen_version = version
 
     def forget_versions(self) -> builtins.list[Change]:
-        """Believe the next list whatever its versions are: the server's history was reset (restored, or made anew).
+        """Believe the next list whatever its versions are: the server's history was reset (restored, or recreated).
 
-        Return what to tell before it: the states that our own writes made in the history that is no more.
+        Return the changes before it: the states that own writes made in the history that has ended.
         """
         changes = []
         for key in sorted(self._ahead, key=_sorting):
@@ -295,7 +321,7 @@ class Cache:
         self._hidden.clear()
         return changes
 
-    def told(self) -> builtins.list[Change]:
+    def known(self) -> builtins.list[Change]:
         """Return the state that subscribers know, as ADDED changes, sorted by key."""
         changes = []
         for key in sorted({*self._entries, *self._ahead}, key=_sorting):
@@ -368,18 +394,20 @@ class Cache:
             index.setdefault(value, set()).add(key)
 
 
-def _changes(key: ObjectKey, told: _Entry | None, entry: _Entry | None, *, gap: bool) -> list[Change]:
-    """Return how subscribers come from the state that they were told to another."""
-    if entry is None or (told is not None and (told.resource_version, told.uid) == (entry.resource_version, entry.uid)):
+def _changes(key: ObjectKey, known: _Entry | None, entry: _Entry | None, *, gap: bool) -> list[Change]:
+    """Return how subscribers come from the state that they know to another."""
+    if entry is None or (
+        known is not None and (known.resource_version, known.uid) == (entry.resource_version, entry.uid)
+    ):
         return []
-    if told is None:
+    if known is None:
         return [Change("ADDED", key, None, entry.data, entry.resource_version, gap)]
-    if told.uid != entry.uid:
+    if known.uid != entry.uid:
         return [
-            Change("DELETED", key, told.data, None, gap=gap),
+            Change("DELETED", key, known.data, None, gap=gap),
             Change("ADDED", key, None, entry.data, entry.resource_version, gap),
         ]
-    return [Change("MODIFIED", key, told.data, entry.data, entry.resource_version, gap)]
+    return [Change("MODIFIED", key, known.data, entry.data, entry.resource_version, gap)]
 
 
 def _decode(data: bytes) -> JSONObject:
@@ -400,7 +428,7 @@ def _sorting(key: ObjectKey) -> tuple[str, str]:
 
 
 def _is_state_of(entry: _Entry, obj: JSONObject) -> bool:
-    """Tell whether an object is the very state that an entry holds."""
+    """Return whether an object is the very state that an entry holds."""
     return entry.resource_version == _version_of(obj) and entry.uid == (obj["metadata"].get("uid") or "")
 
 

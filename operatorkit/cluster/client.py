@@ -1,13 +1,16 @@
 """The live client: a `ClusterAPI` over HTTP.
 
-One aiohttp session carries everything and may be shared (`LiveCluster.session`). What is repeated, and when:
+One aiohttp session carries everything and may be shared (`LiveCluster.session`). What is repeated,
+and when:
 
-- 429, always, after the time the server asks for; but not an eviction that a PodDisruptionBudget holds back,
+- 429, always, after the time the server asks for; but not an eviction that a PodDisruptionBudget
+  holds back,
 - a connection that could not be made, always: nothing was sent,
-- a connection that broke, 500, 502, 503 and 504: only where doing it twice does no harm, which is for reads and for
-  server-side apply,
-- PUT and DELETE, once (aiohttp does this), when the connection broke before an answer began, as one that was kept
-  for long may do. At worst the first request did arrive, and the second is answered with Conflict or NotFound.
+- a connection that broke, 500, 502, 503 and 504: only where doing it twice does no harm, which is
+  for reads and for server-side apply,
+- PUT and DELETE, once (aiohttp does this), when the connection broke before an answer began, as one
+  that was kept for long may do. At worst the first request did arrive, and the second is answered
+  with Conflict or NotFound.
 """
 
 from __future__ import annotations
@@ -67,13 +70,14 @@ class Answered:
 class LiveCluster(ClusterAPI):
     """A Kubernetes API over HTTP: the `ClusterAPI` that operators use in production.
 
-    An async context manager. Every method of `ClusterAPI` may be cancelled at any time and leaves no open
-    connection behind.
+    An async context manager. Every method of `ClusterAPI` may be cancelled at any time and leaves
+    no open connection behind.
 
         async with LiveCluster(load_config()) as api:
             pods = await api.resolve("", "Pod")
 
-    `observe` is called after each request, `warn` with each new Warning header (by default it is logged).
+    `observe` is called after each request, `warn` with each new Warning header (by default it is
+    logged).
     """
 
     def __init__(
@@ -112,8 +116,8 @@ class LiveCluster(ClusterAPI):
     def session(self) -> aiohttp.ClientSession:
         """The session that carries all requests, with credentials and limits built in; URLs must be absolute.
 
-        Whoever shares it should not close it; if they do (kopf does, when the server refuses the credentials), the
-        next access opens another.
+        Whoever shares it should not close it; if they do (kopf does, when the server rejects the
+        credentials), the next access opens another.
         """
         if self._session is None:
             raise RuntimeError("this LiveCluster is not open: use it as `async with LiveCluster(config) as api:`")
@@ -185,8 +189,9 @@ class LiveCluster(ClusterAPI):
     async def stream(self, request: ApiRequest) -> AsyncGenerator[WatchEvent, None]:
         """Yield what happens after a resource version, bookmarks included, until the server ends the watch.
 
-        Raises Gone when the resource version is too old, Unreachable when the connection breaks or stays silent for
-        longer than even bookmarks do. Close the iterator (`aclosing`) to close the connection.
+        Raises Gone when the resource version is too old, Unreachable when the connection breaks or
+        stays silent for longer than even bookmarks do. Close the iterator (`aclosing`) to close the
+        connection.
         """
         assert request.resource is not None, "watches are of a kind"
         resource, metadata_only = request.resource, request.options["metadata_only"]
@@ -255,10 +260,10 @@ class LiveCluster(ClusterAPI):
         self._note_warnings(response)
         if code >= 300:
             qualified = resource.qualified if resource is not None else None
-            refusal = error_from_answer(code, body, response.headers, request=f"{method} {url}", resource=qualified)
-            if isinstance(refusal, NoKindMatch):
+            rejection = error_from_answer(code, body, response.headers, request=f"{method} {url}", resource=qualified)
+            if isinstance(rejection, NoKindMatch):
                 self._discovery.forget()
-            raise self._explained(refusal)
+            raise self._explained(rejection)
         return _decoded(body, response.content_type, method, url)
 
     @functools.cached_property
@@ -319,8 +324,14 @@ def _closed_meanwhile(error: RuntimeError, session: aiohttp.ClientSession, reque
 
 
 def _may_repeat(error: ClusterError, *, harmless_twice: bool) -> bool:
+    # A server that throttles has not begun the request, so every kind of request may be repeated; a
+    # POST after a 500, however, may have created its object. client-go repeats 429 and 5xx with a
+    # Retry-After header (rest.Request); API servers send 429 by Priority and Fairness:
+    # https://kubernetes.io/docs/concepts/cluster-administration/flow-control/
     match error:
         case Throttled():
+            # The eviction API answers 429, too, for a budget that allows no disruption: that takes
+            # minutes to change, and the caller decides whether to wait.
             return not any(cause.reason == "DisruptionBudget" for cause in error.causes)
         case Unreachable():
             if isinstance(error.__cause__, aiohttp.ClientSSLError | aiohttp.InvalidURL):
@@ -330,6 +341,8 @@ def _may_repeat(error: ClusterError, *, harmless_twice: bool) -> bool:
 
 
 def _wait_seconds(error: ClusterError, tries: int) -> float:
+    # Jitter on top of Retry-After, never below it: all clients of a server that restarts get the
+    # same number of seconds, and would return together.
     if error.retry_after_seconds is not None:
         return error.retry_after_seconds + JITTER.random() / 4
     return 0.1 * 3.0 ** (tries - 1) * (0.5 + JITTER.random())

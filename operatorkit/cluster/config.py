@@ -1,8 +1,8 @@
 """Where the API server is and who we are: kubeconfig files and the service account of a pod.
 
-What belongs here: `ClusterConfig`, `Credentials`, and loading both with the official `kubernetes` package (imported
-on the first call, because it is slow to import and most commands need no cluster). What does not: connections
-(`operatorkit.cluster.client`).
+What belongs here: `ClusterConfig`, `Credentials`, and loading both with the official `kubernetes`
+package (imported on the first call, because it is slow to import and most commands need no
+cluster). What does not: connections (`operatorkit.cluster.client`).
 """
 
 from __future__ import annotations
@@ -38,8 +38,9 @@ Headers = tuple[tuple[str, str], ...]
 class Credentials:
     """The headers that prove who we are, kept fresh.
 
-    `load` returns them, with the seconds for which they are good (None: until the server refuses them), and puts any
-    client certificate into the SSL context. It may block (it reads files and runs plugins), so it runs in a thread.
+    `load` returns them, with the seconds for which they are good (None: until the server rejects
+    them), and puts any client certificate into the SSL context. It may block (it reads files and
+    runs plugins), so it runs in a thread.
     """
 
     def __init__(
@@ -63,7 +64,8 @@ class Credentials:
     async def headers(self, *, now: float) -> Headers:
         """Return the headers of a request; `now` is a monotonic clock's reading in seconds.
 
-        When they are old and cannot be loaded again, that is logged and the old ones are returned: they may still do.
+        When they are old and cannot be loaded again, that is logged and the old ones are returned:
+        they may still do.
         """
         if self._loaded_at is None:
             self._loaded_at = now
@@ -110,7 +112,8 @@ class ClusterConfig:
 def load_config(kubeconfig: Path | str | Mapping[str, Any] | None = None, context: str | None = None) -> ClusterConfig:
     """Find the cluster: the given kubeconfig, else $KUBECONFIG, else the pod's service account, else ~/.kube/config.
 
-    `kubeconfig` is a file, or the content of one. Raises InputError, which names the file, the entry and the remedy.
+    `kubeconfig` is a file, or the content of one. Raises InputError, which names the file, the
+    entry and the remedy.
     """
     if isinstance(kubeconfig, Mapping):
         return _from_mapping(dict(kubeconfig), context)
@@ -187,7 +190,7 @@ def _from_node(node: Any, context: str | None, origin: str) -> ClusterConfig:
             loader, configuration = load(directory)
             chosen = loader.current_context
             settings, user = chosen.get("context") or {}, _plain(loader._user)  # noqa: SLF001 - no public access
-            _refuse_failed_plugin(loader, configuration, user)
+            _reject_failed_plugin(loader, configuration, user)
             server = server_of(_plain(loader._cluster))  # noqa: SLF001
             ssl_context = _ssl_context(configuration, directory) if server.startswith("https://") else None
             proxy = _proxy(server, configuration.proxy)
@@ -201,7 +204,7 @@ def _from_node(node: Any, context: str | None, origin: str) -> ClusterConfig:
         with tempfile.TemporaryDirectory(prefix="operatorkit-") as again:
             try:
                 fresh_loader, fresh = load(again)
-                _refuse_failed_plugin(fresh_loader, fresh, user)
+                _reject_failed_plugin(fresh_loader, fresh, user)
                 if ssl_context is not None and fresh.cert_file:
                     ssl_context.load_cert_chain(fresh.cert_file, fresh.key_file)
             except (ConfigException, OSError, ValueError) as error:
@@ -254,7 +257,8 @@ def _from_service_account() -> ClusterConfig:
 def _ssl_context(configuration: Any, temporary: str = "") -> ssl.SSLContext:
     """Trust what the configuration trusts, and nothing else; hold its client certificate.
 
-    A file of authorities is followed, unless it lies in `temporary`: then it is the content of the kubeconfig.
+    A file of authorities is followed, unless it lies in `temporary`: then it is the content of the
+    kubeconfig.
     """
     make = partial(_context_that_trusts, verify=bool(configuration.verify_ssl))
     authorities = configuration.ssl_ca_cert
@@ -271,7 +275,7 @@ def _ssl_context(configuration: Any, temporary: str = "") -> ssl.SSLContext:
 
 def _context_that_trusts(authorities: str | None, *, verify: bool) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=authorities or None)
-    # Python 3.13 refuses authorities without key usage; clusters have such authorities, and Go accepts them.
+    # Python 3.13 rejects authorities without key usage; clusters have such authorities, and Go accepts them.
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     if not verify:
         context.check_hostname = False
@@ -290,7 +294,7 @@ def _proxy(server: str, configured: str | None) -> str | None:
     return proxy or None
 
 
-def _refuse_failed_plugin(loader: Any, configuration: Any, user: Mapping[str, Any]) -> None:
+def _reject_failed_plugin(loader: Any, configuration: Any, user: Mapping[str, Any]) -> None:
     """Raise what went wrong in a credential plugin: the official package only logs it."""
     if "exec" not in user or configuration.api_key.get("BearerToken") or configuration.cert_file:
         return

@@ -1,7 +1,7 @@
 """Which kinds an API server serves, and under which names in URLs.
 
-What belongs here: aggregated discovery (two requests for everything), and group-by-group discovery where a server
-has no aggregated form. What does not: schemas (OpenAPI).
+What belongs here: aggregated discovery (two requests for everything), and group-by-group discovery
+where a server has no aggregated form. What does not: schemas (OpenAPI).
 """
 
 from __future__ import annotations

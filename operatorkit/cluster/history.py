@@ -1,12 +1,14 @@
 """Whether the server that answers is still the one that the caches were read from: one judgement for a process.
 
-What belongs here: the doubt that informers share, and the signs that a list or a single object gives. What does not:
-lists and watches themselves (`operatorkit.cluster.informer`), and what stands still meanwhile (`operatorkit._runtime`).
+What belongs here: the doubt that informers share, and the signs that a list or a single object
+gives. What does not: lists and watches themselves (`operatorkit.cluster.informer`), and what stands
+still meanwhile (`operatorkit._runtime`).
 
-A server may be replaced by an empty one, or restored from a backup, and count on from there. A number below the last
-one seen proves that; a number above it proves nothing, because the new server may have counted past. So whoever loses
-contact lists in full, and so do all others of the process, for objects of several kinds belong together: a parent that
-is only in a cache must not apply children for as long as the kinds have not all been listed.
+A server may be replaced by an empty one, or restored from a backup, and count on from there. A
+number below the last one seen proves that; a number above it proves nothing, because the new server
+may have counted past. So whoever loses contact lists in full, and so do all others of the process,
+for objects of several kinds belong together: a parent that is only in a cache must not apply
+children for as long as the kinds have not all been listed.
 
     trusted ── a watch that worked breaks off, a sign, another CA ──> in doubt ── every informer has listed ──> trusted
 
@@ -48,11 +50,13 @@ class Follower(Protocol):
 class History:
     """One for all informers of a process that read from one server; for one event loop.
 
-    `probe_every` is how long a process may hear nothing before it asks for one object; `relist_every` how often each
-    kind is listed in full though nothing seems wrong, give or take a quarter. None switches either off.
+    `probe_every` is how long a process may hear nothing before it asks for one object;
+    `relist_every` how often each kind is listed in full though nothing seems wrong, give or take a
+    quarter. None switches either off.
 
-    Guarantees: after a doubt, `in_doubt` is True until every informer has completed a list that began after it; an
-    informer to which the server denies the list (not: does not answer) holds up the others for a minute at most.
+    Guarantees: after a doubt, `in_doubt` is True until every informer has completed a list that
+    began after it; an informer to which the server denies the list (not: does not answer) holds up
+    the others for a minute at most.
     """
 
     def __init__(
@@ -83,7 +87,7 @@ class History:
 
     @contextmanager
     def followed_by(self, follower: Follower) -> Iterator[None]:
-        """Tell `follower` of doubts while the block runs. It has to list when the block begins."""
+        """Notify `follower` of doubts while the block runs. It has to list when the block begins."""
         self._pending[follower] = False
         try:
             yield
@@ -106,7 +110,7 @@ class History:
             follower.relist()
 
     def is_pending(self, follower: Follower) -> bool:
-        """Tell whether `follower` has yet to list because of a doubt."""
+        """Return whether `follower` has yet to list because of a doubt."""
         return self._pending.get(follower, False)
 
     def listed(self, follower: Follower, epoch: int) -> None:
@@ -124,13 +128,13 @@ class History:
         if not self.is_pending(follower):
             return
         if error.code == 0:
-            self._denied_at.pop(follower, None)  # no answer: nobody could write either
+            self._denied_at.pop(follower, None)  # no answer: no client could write either
         else:
             self._denied_at.setdefault(follower, self._clock.monotonic())
         self._settle()
 
     def may_probe(self) -> bool:
-        """Tell whether a probe is due, and if so count it as made: one is enough for a process."""
+        """Return whether a probe is due, and if so count it as made: one is enough for a process."""
         if self.probe_every is None or self._in_doubt:
             return False
         now = self._clock.monotonic()

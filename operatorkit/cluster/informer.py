@@ -6,12 +6,13 @@
          ▲                          ▲                │ ended politely        ▲      │
          └── back-off ◄── failed    └── still the same server? ◄────┘        └──────┘
 
-A watch that ended politely goes on from the last version, if the server still has the newest object that it brought;
-after every other end a list shows what is there now: see `operatorkit.cluster.history`. A watch that is silent is not
-left alone either: while it is open, a probe asks for the same object.
+A watch that ended politely goes on from the last version, if the server still has the newest object
+that it brought; after every other end a list shows what is there now: see
+`operatorkit.cluster.history`. A watch that is silent is not left alone either: while it is open, a
+probe asks for the same object.
 
-What belongs here: keeping a `Cache` in step and notifying subscribers. What does not: what to do about a change
-(`operatorkit._runtime`).
+What belongs here: keeping a `Cache` in step and notifying subscribers. What does not: what to do
+about a change (`operatorkit._runtime`).
 """
 
 from __future__ import annotations
@@ -60,16 +61,18 @@ class Informer:
 
     Guarantees:
 
-    - subscribers see every state that lasts: what was missed while the watch was down comes as one change after it
-      (two, for an object that was deleted and made anew), and objects deleted meanwhile come as DELETED,
-    - and every state that a write of ours made, as soon as `put` is told of it: none is passed over,
-    - at most one list or watch at a time, and never two without a pause (jittered, doubling to 30 seconds while it
-      fails), beside a small request while the watch is silent: about one in 15 seconds for all informers of a
-      `history`,
-    - a server that was replaced or restored is noticed when contact was lost, when a probe shows it, or at the next
-      full list; every informer of the same `history` then lists, and the cache holds what that server has,
-    - a connection that carries nothing any more is given up after 90 seconds, within 30 where the server does not
-      answer a probe either,
+    - subscribers see every state that lasts: what was missed while the watch was down comes as one
+      change after it (two, for an object that was deleted and recreated), and objects deleted
+      meanwhile come as DELETED,
+    - and every state that an own write made, as soon as `put` has the answer: none is left out,
+    - at most one list or watch at a time, and never two without a pause (jittered, doubling to 30
+      seconds while it fails), beside a small request while the watch is silent: about one in 15
+      seconds for all informers of a `history`,
+    - a server that was replaced or restored is noticed when contact was lost, when a probe shows
+      it, or at the next full list; every informer of the same `history` then lists, and the cache
+      holds what that server has,
+    - a connection that carries nothing any more is given up after 90 seconds, within 30 where the
+      server does not answer a probe either,
     - a failure is logged once, and once more when it is over; `error` holds it while it lasts,
     - an object that cannot be read is logged and left out; the others go on.
     """
@@ -112,11 +115,11 @@ class Informer:
         self._in_contact = False  # whether a watch has worked since the last failure
         self._newest: tuple[ObjectKey, str, str] | None = None  # see `Cache.newest`, which takes longer
         self._hurry = asyncio.Event()
-        self._logged = ""  # the failure that the log tells last, until it is over
+        self._logged = ""  # the failure that was logged last, until it is over
         self._ended_by: ClusterError | None = None
         self._vain = 0  # rounds without progress, one after the other
         self._poisoned = 0  # frames that could not be read, one after the other
-        self._unreadable: set[ObjectKey] = set()
+        self._invalid: set[ObjectKey] = set()
         self._synced = asyncio.Event()
         self._waiters: list[tuple[str, asyncio.Future[None]]] = []
 
@@ -129,8 +132,9 @@ class Informer:
     def silent_since(self) -> float | None:
         """When the server was last known to answer, by the clock's `monotonic`, while it does not; else None.
 
-        It is set from the first failure of a list or watch, before `error` is (a watch that breaks off once is no
-        error), until a list is complete or a watch brings something. A quiet watch is not silent: see `run`.
+        It is set from the first failure of a list or watch, before `error` is (a watch that breaks
+        off once is no error), until a list is complete or a watch brings something. A quiet watch
+        is not silent: see `run`.
         """
         return self._silent_since
 
@@ -157,9 +161,10 @@ class Informer:
     def subscribe(self, callback: Callable[[Change], None]) -> Callable[[], None]:
         """Call `callback` with each change, beginning with an ADDED for each object known now; return how to stop.
 
-        The callback must be quick and must not block. One that raises is logged and called again next time.
+        The callback must be quick and must not block. One that raises is logged and called again
+        next time.
         """
-        for change in self.cache.told():
+        for change in self.cache.known():
             _call(callback, change)
         self._callbacks.append(callback)
 
@@ -170,10 +175,10 @@ class Informer:
         return unsubscribe
 
     def put(self, obj: JSONObject) -> bool:
-        """Let readers see the server's answer to a write of ours at once, if this informer follows the object.
+        """Let readers see the server's answer to an own write at once, if this informer follows the object.
 
-        With a selector, only objects that are in the cache already are taken: the watch knows the others. Not so
-        where `selects` tells, of an object, whether the selector finds it.
+        With a selector, only objects that are in the cache already are taken: the watch knows the
+        others. Not so where `selects` returns, for an object, whether the selector finds it.
         """
         key = key_of(obj)
         if self._namespace is not None and key.namespace != self._namespace:
@@ -218,12 +223,14 @@ class Informer:
                 await self._pause(_pause_seconds(self._vain, failure))
 
     def _watch_worked(self) -> bool:
-        """Tell whether the watch of this round brought anything, or was open for long."""
+        """Return whether the watch of this round brought anything, or was open for long."""
         since = self._watched_since
         return self._heard or (since is not None and self._clock.monotonic() - since >= _LONG_WATCH_SECONDS)
 
     async def _follow(self) -> None:
         """List or probe where that is needed, then watch until that ends."""
+        # A watch that goes on at a version of another history, after etcd was restored from a backup,
+        # misses every change without an error. A probe of one object shows it (ADR 0012).
         if self._must_probe and not self._must_list:
             await self._probe_before_watch()
         self._must_probe = False
@@ -234,6 +241,8 @@ class Informer:
 
     def _go_on_after(self, error: ClusterError) -> bool:
         """Decide what a failure means for the next round; say whether that may begin without a pause."""
+        # 410 Gone is the ordinary end of a version that the server has compacted: list at once. But a
+        # server that answers 410 to a version which it has just returned would make this a hot loop.
         if isinstance(error, Gone):
             self._must_list = True
             return self._vain <= 1
@@ -245,6 +254,7 @@ class Informer:
             self._poisoned += 1
             self._must_list = self._must_list or self._poisoned >= _POISONED_TRIES
         elif isinstance(error, Throttled):
+            # No list: a server under load that every informer lists from stays under load.
             self._must_probe = True  # it answers, but who knows which server it is
         else:
             self._must_list = True
@@ -253,7 +263,7 @@ class Informer:
             if is_sign and not self._history.is_pending(self):
                 self._history.doubt(f"{self.resource.qualified}: {error}")
             self._in_contact = False
-        if not (worked and isinstance(error, Unreachable | Timeout)):  # a watch may end so; the next will tell
+        if not (worked and isinstance(error, Unreachable | Timeout)):  # a watch may end so; the next one shows
             self._trouble(error)
         return False
 
@@ -276,14 +286,14 @@ class Informer:
         self._list_at = None if within is None else self._clock.monotonic() + within
         self._newest = None
         self._synced.set()
-        self._wake()
+        self._signal()
         self._history.listed(self, epoch)
 
     async def _list_pages(self, limit: int | None) -> int:
         """Take in a list; return the epoch of the history in which it began.
 
-        Where a page shows that the server has another history, it is believed from there on, and begun again if pages
-        before were not.
+        Where a page shows that the server has another history, it is believed from there on, and
+        begun again if pages before were not.
         """
         epoch, before, latest = self._history.epoch, self._version, self.cache.answered_version()
         listed: set[ObjectKey] = set()
@@ -311,16 +321,16 @@ class Informer:
             token = page.continue_token
             if not token:
                 break
-        self._tell(self.cache.sweep(listed, page.resource_version))
+        self._notify(self.cache.sweep(listed, page.resource_version))
         self._version = page.resource_version
         return epoch
 
     def _believe_another_history(self, sign: str) -> int:
         """Take whatever is listed from now on for true; return the epoch that has begun."""
         _log.warning(
-            "%s: the API server's history was reset (%s): reading everything anew", self.resource.qualified, sign
+            "%s: the API server's history was reset (%s): reading everything again", self.resource.qualified, sign
         )
-        self._tell(self.cache.forget_versions())
+        self._notify(self.cache.forget_versions())
         self._version = ""
         if not self._history.is_pending(self):
             self._history.doubt(f"{self.resource.qualified}: {sign}")
@@ -329,8 +339,8 @@ class Informer:
     def _contradiction(self, page: ObjectList, before: str, latest: str) -> str:
         """Return why a list cannot be from the history that was followed up to `before`, or "".
 
-        That history has no lower version than it had, neither of the list nor of an object; and whatever it holds with
-        a version up to `before` was seen.
+        That history has no lower version than it had, neither of the list nor of an object; and
+        whatever it holds with a version up to `before` was seen.
         """
         version = page.resource_version
         for known in (before, latest):
@@ -350,9 +360,9 @@ class Informer:
                 return f"{key} is at version {found} after {answered}"
             if int(found) > limit:
                 continue
-            told = self.cache.told_version(key)
-            if told != (found, metadata.get("uid") or "") and key not in self._unreadable:
-                was = "was not there" if told is None else f"was another object, or at {told[0]},"
+            seen = self.cache.notified_version(key)
+            if seen != (found, metadata.get("uid") or "") and key not in self._invalid:
+                was = "was not there" if seen is None else f"was another object, or at {seen[0]},"
                 return f"{key} is at version {found} and {was} at {before}"
         return ""
 
@@ -368,7 +378,8 @@ class Informer:
     async def _probe(self) -> _Sign | None:
         """Ask for the newest object that was brought; return what speaks against the server's being the same.
 
-        A server that was replaced or restored hardly has it, in the same version and with the same uid.
+        A server that was replaced or restored hardly has it, in the same version and with the same
+        uid.
         """
         newest = self._newest = self._newest or self.cache.newest()
         key = newest[0] if newest is not None else None
@@ -426,7 +437,7 @@ class Informer:
         finally:
             self._open = None
             guard.cancel()
-            await asyncio.gather(guard, return_exceptions=True)  # a cancellation of ours is not lost in it
+            await asyncio.gather(guard, return_exceptions=True)  # a cancellation of this task is not lost in it
 
     def _end_watch(self, error: ClusterError | None = None) -> None:
         """End the open watch, with `error` as what ended it."""
@@ -454,7 +465,7 @@ class Informer:
                 _log.debug("%s: the watch is silent: opening another", self.resource.qualified)
                 self._end_watch()
                 return
-            # each of several informers wakes in turn: one that has heard nothing asks for all
+            # the informers probe in turn: one without news requests for all
             if silent >= every.total_seconds() * 0.7 and self._history.may_probe():
                 await self._probe_beside_watch()
 
@@ -497,12 +508,12 @@ class Informer:
             except ValueError as error:
                 _log.error("%s: %s: skipped", self.resource.qualified, error)
             else:
-                self._tell(self.cache.remove(key, event.object, version=version))
+                self._notify(self.cache.remove(key, event.object, version=version))
         self._heard_at = self._clock.monotonic()
         if version:
             self._version = version
             self.cache.note(version)
-            self._wake()
+            self._signal()
 
     def _take(self, obj: JSONObject, *, listed: bool = False) -> list[ObjectKey]:
         """Put an object into the cache and return its key, in a list; one without a name is logged and skipped."""
@@ -515,17 +526,17 @@ class Informer:
             changes = self.cache.update(obj, key, listed=listed)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with one object must not stop the others
             _log.error("%s: %s cannot be read: %r: left as it was", self.resource.qualified, key, error)
-            self._unreadable.add(key)
+            self._invalid.add(key)
         else:
-            self._tell(changes)
+            self._notify(changes)
         return [key]
 
-    def _tell(self, changes: Iterable[Change]) -> None:
+    def _notify(self, changes: Iterable[Change]) -> None:
         for change in changes:
             for callback in tuple(self._callbacks):
                 _call(callback, change)
 
-    def _wake(self) -> None:
+    def _signal(self) -> None:
         for version, waiter in self._waiters:
             if not waiter.done() and not is_newer(version, self._version):
                 waiter.set_result(None)
@@ -561,12 +572,12 @@ async def _first(*tasks: asyncio.Future[Any]) -> None:
 def _call(callback: Callable[[Change], None], change: Change) -> None:
     try:
         callback(change)
-    except Exception:  # noqa: BLE001 - the others must still be told
+    except Exception:  # noqa: BLE001 - the others must still be notified
         _log.exception("a subscriber failed on %s %s", change.type, change.key)
 
 
 def _is_from_the_future(error: ClusterError) -> bool:
-    """Tell that the server has not reached the version we ask for: it was restored from an older state."""
+    """Report that the server has not reached the requested version: it was restored from an older state."""
     return any(cause.reason == "ResourceVersionTooLarge" for cause in error.causes)
 
 

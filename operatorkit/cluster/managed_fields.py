@@ -1,11 +1,12 @@
 """Handing over the fields that were set by `create`, `update` or client-side apply to the manager that applies now.
 
-What belongs here: the entries of managedFields that are handed over, and the list as it is afterwards; pure. What does
-not: when that is done (`operatorkit.children`).
+What belongs here: the entries of managedFields that are handed over, and the list as it is
+afterwards; pure. What does not: when that is done (`operatorkit.children`).
 
-A field that an older program set stays when the one that applies now no longer sends it: it has another owner. So such
-entries (operation Update) become part of the applying manager's entry (operation Apply) before its next apply, which
-then removes what it does not send. client-go does the same for kubectl (`csaupgrade`).
+A field that an older program set stays when the one that applies now no longer sends it: it has
+another owner. So such entries (operation Update) become part of the applying manager's entry
+(operation Apply) before its next apply, which then removes what it does not send. client-go does
+the same for kubectl (`csaupgrade`).
 
 Source: https://kubernetes.io/docs/reference/using-api/server-side-apply/#upgrading-from-client-side-apply-to-server-side-apply
 """
@@ -23,9 +24,10 @@ Entry = Mapping[str, Any]
 
 
 def is_handed_over(entry: Entry, former: Collection[str]) -> bool:
-    """Tell whether an entry belongs to one of the managers `former`, and has fields to hand over.
+    """Return whether an entry belongs to one of the managers `former`, and has fields to hand over.
 
-    Those of a subresource are not, and finalizers never: a finalizer that nobody sends any more would be taken off.
+    Those of a subresource are not, and finalizers never: a finalizer that no apply sends any more
+    would be removed.
     """
     return (
         entry.get("manager") in former
@@ -42,29 +44,44 @@ def handed_over(
 
     Only entries of `api_version` are: the fields of another version may have other names.
     """
+    # A program that used `update` owns its fields in an entry of operation Update. An apply of the
+    # same manager makes a second entry, of operation Apply, and a field that it stops sending stays,
+    # owned by the first. So both become one entry before the apply (ADR 0014). A server
+    # ignores a list that it cannot decode, without an error, so the form must be right.
     given = [dict(entry) for entry in entries]
     moved = [e for e in given if is_handed_over(e, former) and e.get("apiVersion") == api_version]
     own = next((e for e in given if _is_applied_by(e, manager)), None)
     if not moved or (own is not None and own.get("apiVersion") != api_version):
         return None
+    # The order of the list means nothing to servers; our own entry goes to the end, where a server puts a new one.
+    rest = [entry if entry not in moved else _without_handed_over(entry) for entry in given if entry is not own]
+    kept = [entry for entry in rest if entry is not None]
+    return [*kept, _joined(own or _new_entry(manager, api_version, moved), moved)]
+
+
+def _new_entry(manager: str, api_version: str, moved: Iterable[Entry]) -> dict[str, Any]:
+    """Return an empty Apply entry; its time is that of the last write that it takes over."""
     times = sorted(str(entry["time"]) for entry in moved if entry.get("time"))
-    target = own or {
+    return {
         "manager": manager,
         "operation": "Apply",
         "apiVersion": api_version,
         "fieldsType": "FieldsV1",
         **({"time": times[-1]} if times else {}),
     }
+
+
+def _joined(target: Entry, moved: Iterable[Entry]) -> dict[str, Any]:
     fields: dict[str, Any] = copy.deepcopy(target.get("fieldsV1") or {})
     for entry in moved:
         _add(fields, _split(entry)[0])
-    kept = []
-    for entry in given:
-        rest = _split(entry)[1] if entry in moved else None
-        if entry is own or rest == {}:
-            continue
-        kept.append(entry if rest is None else {**entry, "fieldsV1": rest})
-    return [*kept, {**target, "fieldsV1": fields}]
+    return {**target, "fieldsV1": fields}
+
+
+def _without_handed_over(entry: Entry) -> dict[str, Any] | None:
+    """Return what stays with the former manager: its finalizers; None if there are none."""
+    rest = _split(entry)[1]
+    return {**entry, "fieldsV1": rest} if rest else None
 
 
 def _is_applied_by(entry: Entry, manager: str) -> bool:
@@ -73,6 +90,8 @@ def _is_applied_by(entry: Entry, manager: str) -> bool:
 
 def _split(entry: Entry) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the fields of an entry without its finalizers, and the finalizers alone."""
+    # Finalizers stay with the manager that set them: once the apply entry owned them, an apply
+    # without them would remove them, and deletion would not wait for that manager any more.
     fields: dict[str, Any] = copy.deepcopy(entry.get("fieldsV1") or {})
     finalizers = fields.get("f:metadata", {}).pop("f:finalizers", None)
     if "f:metadata" in fields and not fields["f:metadata"]:

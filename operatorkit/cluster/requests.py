@@ -1,7 +1,8 @@
 """Requests of `ClusterAPI` as HTTP has them, and the values that their answers become.
 
-What belongs here: method, path, query, headers and body of an `ApiRequest`, and reading what the server answers. What
-does not: sending it (`operatorkit.cluster.client`, and the in-process client of the embedded control plane).
+What belongs here: method, path, query, headers and body of an `ApiRequest`, and reading what the
+server answers. What does not: sending it (`operatorkit.cluster.client`, and the in-process client
+of the embedded control plane).
 
 Source: https://kubernetes.io/docs/reference/using-api/api-concepts/
 """
@@ -38,8 +39,9 @@ class HttpRequest:
 def http_request(request: ApiRequest) -> HttpRequest:
     """Return a request in the form of HTTP.
 
-    Raises ValueError for a name or namespace that cannot be in a path, for a namespaced object without a namespace, and
-    for a server-side apply without a field manager; TypeError for an unknown type of patch.
+    Raises ValueError for a name or namespace that cannot be in a path, for a namespaced object
+    without a namespace, and for a server-side apply without a field manager; TypeError for an
+    unknown type of patch.
     """
     resource, options = request.resource, request.options
     if resource is None:

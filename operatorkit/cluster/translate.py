@@ -1,15 +1,15 @@
 """From the API server's answers, and from its silence, to `operatorkit.errors`.
 
-What belongs here: reading a `Status` object, and explaining connections that failed. Messages of the server are
-kept verbatim, because they name verb, resource, user and namespace better than we could; what we add comes after
-them and says what to check.
+What belongs here: reading a `Status` object, and explaining connections that failed. Messages of
+the server are kept verbatim, because they name verb, resource, user and namespace better than we
+could; what we add comes after them and says what to check.
 """
 
 from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import aiohttp
@@ -78,18 +78,11 @@ def error_from_status(
     reason = str(status.get("reason") or "") or _REASON_BY_CODE.get(code, "")
     details = status.get("details")
     details = details if isinstance(details, Mapping) else {}
-    causes = [
-        Cause(str(cause.get("field") or ""), str(cause.get("reason") or ""), str(cause.get("message") or ""))
-        for cause in details.get("causes") or ()
-        if isinstance(cause, Mapping)
-    ]
-    kind = _BY_REASON.get(reason) or _BY_CODE.get(code, ClusterError)
-    if kind is Conflict and any(cause.reason == "FieldManagerConflict" for cause in causes):
-        kind = FieldManagerConflict
+    causes = [_cause(cause) for cause in details.get("causes") or () if isinstance(cause, Mapping)]
     if retry_after_seconds is None:
         retry_after_seconds = _number(details.get("retryAfterSeconds")) or None
     message = str(status.get("message") or "") or f"the API server answered {code} {reason or 'without a reason'}"
-    return kind(
+    return _class_of(code, reason, causes)(
         message,
         code=code,
         reason=reason or None,
@@ -99,13 +92,29 @@ def error_from_status(
     )
 
 
+def _cause(cause: Mapping[str, Any]) -> Cause:
+    return Cause(*(str(cause.get(part) or "") for part in ("field", "reason", "message")))
+
+
+def _class_of(code: int, reason: str, causes: Iterable[Cause]) -> type[ClusterError]:
+    """Return the class of an error: by its reason, which is finer than the code.
+
+    A server-side apply that another manager prevents is a Conflict like any other but for its causes.
+    """
+    found = _BY_REASON.get(reason) or _BY_CODE.get(code, ClusterError)
+    if found is Conflict and any(cause.reason == "FieldManagerConflict" for cause in causes):
+        return FieldManagerConflict
+    return found
+
+
 def error_from_answer(
     code: int, body: bytes, headers: Mapping[str, str], *, request: str, resource: str | None = None
 ) -> ClusterError:
     """Translate an HTTP answer of 400 and above.
 
-    `request` is the method and URL, named where the server gave no message of its own. `resource` names the kind
-    (`pods`, `pkis.pki.operatorkit.dev`) when the request was for one: a 404 about the path itself is then NoKindMatch.
+    `request` is the method and URL, named where the server gave no message of its own. `resource`
+    names the kind (`pods`, `pkis.pki.operatorkit.dev`) when the request was for one: a 404 about
+    the path itself is then NoKindMatch.
     """
     retry_after = _number(headers.get("Retry-After"))
     retry_after_seconds = float(retry_after) if retry_after is not None else None
@@ -178,7 +187,7 @@ def _why_tls(error: BaseException) -> str:
     if "WRONG_VERSION_NUMBER" in text or "record layer failure" in text.lower():
         return f"it does not speak TLS ({text}): if it serves plain HTTP, write `http://` in `server`"
     if "CERTIFICATE_REQUIRED" in text or "BAD_CERTIFICATE" in text or "UNKNOWN_CA" in text:
-        return f"it refuses our client certificate ({text}): check `client-certificate-data` in the kubeconfig"
+        return f"it rejects our client certificate ({text}): check `client-certificate-data` in the kubeconfig"
     return f"the TLS handshake failed ({text})"
 
 
@@ -202,7 +211,7 @@ def _status_in(body: bytes) -> Mapping[str, Any] | None:
 
 
 def _is_about_the_path(status: Mapping[str, Any] | None) -> bool:
-    """Tell `no such object` (its Status names one) from `no such path` (plain text, or a Status that names none)."""
+    """Distinguish `no such object` (its Status names one) from `no such path` (plain text, or a Status without one)."""
     if status is None:
         return True
     details = status.get("details")

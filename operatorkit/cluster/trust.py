@@ -1,7 +1,7 @@
 """The authorities that a client trusts, read again when their file is replaced.
 
-What belongs here: an SSL context that follows a file. What does not: where the file is (`operatorkit.cluster.config`),
-and when to look (`operatorkit.cluster._session`).
+What belongs here: an SSL context that follows a file. What does not: where the file is
+(`operatorkit.cluster.config`), and when to look (`operatorkit.cluster._session`).
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ _log = logging.getLogger("operatorkit.cluster")
 class FollowingContext(ssl.SSLContext):
     """An SSL context for clients that trusts the authorities in `path`, as they are when it was last read.
 
-    `make` builds a plain context from the path of a file of authorities. Connections that are open stay open; what is
-    no longer in the file is no longer trusted by new ones.
+    `make` builds a plain context from the path of a file of authorities. Connections that are open
+    stay open; what is no longer in the file is no longer trusted by new ones.
     """
 
     def __new__(cls, path: Path, make: Callable[[str], ssl.SSLContext]) -> Self:
@@ -37,7 +37,7 @@ class FollowingContext(ssl.SSLContext):
         self._make = make
         self._content = path.read_bytes()
         self._chain: tuple[bytes, bytes | None] | None = None
-        self._complained = b""
+        self._reported = b""
         self._listeners: list[weakref.WeakMethod[Callable[[str], None]]] = []
         self._current = make(str(path))
         # in this order: a context that checks host names cannot be set to verify nothing
@@ -55,10 +55,10 @@ class FollowingContext(ssl.SSLContext):
         self._chain = (Path(certfile).read_bytes(), Path(keyfile).read_bytes() if keyfile is not None else None)
 
     def reload(self) -> bool:
-        """Read the file again if it was replaced; tell whether other authorities are trusted now. It blocks.
+        """Read the file again if it was replaced; return whether other authorities are trusted now. It blocks.
 
-        A file that is missing, or cannot be read as certificates, changes nothing: that is logged, once for each
-        content.
+        A file that is missing, or cannot be read as certificates, changes nothing: that is logged,
+        once for each content.
         """
         try:
             content = self._path.read_bytes()
@@ -66,11 +66,11 @@ class FollowingContext(ssl.SSLContext):
                 return False
             self._current = self._made(content)
         except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
-            if self._complained != (shown := str(error).encode()):
+            if self._reported != (shown := str(error).encode()):
                 _log.warning("%s cannot be read: %s: going on with the authorities from before", self._path, error)
-            self._complained = shown
+            self._reported = shown
             return False
-        self._content, self._complained = content, b""
+        self._content, self._reported = content, b""
         _log.info("%s was replaced: new connections trust the authorities that it has now", self._path)
         return True
 

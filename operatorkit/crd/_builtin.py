@@ -1,7 +1,7 @@
 """Kubernetes' own types as parts of custom resources.
 
-What belongs here: structural schemas of the official client's models, from Kubernetes' OpenAPI definitions. What does
-not: reading those definitions (`operatorkit.crd.kubernetes`).
+What belongs here: structural schemas of the official client's models, from Kubernetes' OpenAPI
+definitions. What does not: reading those definitions (`operatorkit.crd.kubernetes`).
 """
 
 from __future__ import annotations
@@ -56,7 +56,8 @@ _TEMPLATE_META = ("annotations", "finalizers", "generateName", "labels", "name",
 def schema_of_official(model: type, place: Place) -> Schema:
     """Return the structural schema of a model of the official client, without descriptions.
 
-    Raises DefinitionError for a model that the release of Kubernetes whose types ship here does not have.
+    Raises DefinitionError for a model that the release of Kubernetes whose types ship here does not
+    have.
     """
     name = _names().get(model.__name__)
     if name is None:

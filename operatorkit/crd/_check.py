@@ -1,7 +1,7 @@
 """Whether a schema is structural: what kube-apiserver demands of the schema in a CRD.
 
-What belongs here: its rules, each a small function, and its order of reporting. What does not: rules in CEL, and the
-rest of the CRD.
+What belongs here: its rules, each a small function, and its order of reporting. What does not:
+rules in CEL, and the rest of the CRD.
 
 Source: k8s.io/apiextensions-apiserver/pkg/apiserver/schema (structure), .../apis/apiextensions/validation (the rest)
 """
@@ -33,7 +33,7 @@ _EMPTY_TYPE = {
 _SCHEMAS = ("items", "not")
 _SCHEMA_MAPS = ("properties", "patternProperties", "definitions")
 _UNSUPPORTED = ("id", "$schema", "$ref", "patternProperties", "dependencies", "additionalItems", "definitions")
-_JUNCTORS = ("anyOf", "allOf", "oneOf")
+_COMPOSITIONS = ("anyOf", "allOf", "oneOf")
 
 # Keywords that say what a value is; they may not stand below allOf, anyOf, oneOf or not.
 _FORBIDDEN_NESTED = (
@@ -54,7 +54,7 @@ _FORBIDDEN_NESTED = (
 
 
 def check(schema: Schema, path: str) -> list[FieldError]:
-    """Return why kube-apiserver would refuse this schema, in the order in which it says so."""
+    """Return why kube-apiserver would reject this schema, in the order in which it says so."""
     malformed = _malformed(schema, path)
     if malformed:
         return malformed
@@ -69,7 +69,7 @@ def check(schema: Schema, path: str) -> list[FieldError]:
 
 
 def _malformed(schema: Any, path: str) -> list[FieldError]:
-    """Report what is not a schema at all; a server refuses to decode it."""
+    """Report what is not a schema at all; a server rejects to decode it."""
     if not isinstance(schema, Mapping):
         return [invalid(path, schema, "must be a schema")]
     errors = [
@@ -84,16 +84,27 @@ def _malformed(schema: Any, path: str) -> list[FieldError]:
     ]
     if errors:
         return errors
-    children = [(f".{key}", schema[key]) for key in _SCHEMAS if schema.get(key) is not None]
-    if isinstance(schema.get("items"), list):
-        children = [(at, child) for at, child in children if at != ".items"]
+    return [error for at, child in _below(schema) for error in _malformed(child, f"{path}{at}")]
+
+
+def _below(schema: Schema) -> Iterator[tuple[str, Any]]:
+    """Yield the paths of all that should be schemas right below a schema, and what is there.
+
+    A list of `items` and a boolean `additionalProperties` are no schemas, but legal in OpenAPI: other checks report
+    them.
+    """
+    for key in _SCHEMAS:
+        child = schema.get(key)
+        if child is not None and not (key == "items" and isinstance(child, list)):
+            yield f".{key}", child
     if not isinstance(schema.get("additionalProperties"), bool | None):
-        children.append((".additionalProperties", schema["additionalProperties"]))
+        yield ".additionalProperties", schema["additionalProperties"]
     for key in _SCHEMA_MAPS:
-        children += [(f".{key}[{name}]", child) for name, child in (schema.get(key) or {}).items()]
-    for key in _JUNCTORS:
-        children += [(f".{key}[{index}]", child) for index, child in enumerate(schema.get(key) or ())]
-    return [error for at, child in children for error in _malformed(child, f"{path}{at}")]
+        for name, child in (schema.get(key) or {}).items():
+            yield f".{key}[{name}]", child
+    for key in _COMPOSITIONS:
+        for index, child in enumerate(schema.get(key) or ()):
+            yield f".{key}[{index}]", child
 
 
 def _is_unsupported(schema: Schema) -> bool:
@@ -111,7 +122,7 @@ def _children(schema: Schema) -> Iterator[tuple[str, Schema]]:
             yield f".{key}", schema[key]
     for name, child in (schema.get("properties") or {}).items():
         yield f".properties[{name}]", child
-    for key in _JUNCTORS:
+    for key in _COMPOSITIONS:
         for index, child in enumerate(schema.get(key) or ()):
             yield f".{key}[{index}]", child
 
@@ -164,24 +175,31 @@ def _metadata(schema: Schema, level: str, path: str) -> Iterator[FieldError]:
     embedded = bool(schema.get("x-kubernetes-embedded-resource"))
     properties = schema.get("properties") or {}
     if level == "root" or embedded:
-        for name, wanted in (("kind", "string"), ("apiVersion", "string"), ("metadata", "object")):
-            found = properties.get(name)
-            if found is not None and (found.get("type") or "") != wanted:
-                yield invalid(f"{path}.properties[{name}].type", found.get("type") or "", f"must be {wanted}")
-    if level == "root" and "metadata" in properties:
-        metadata = properties["metadata"]
-        named = set(metadata.get("properties") or {})
-        allowed = {"type", "default", "properties"} if named <= {"name", "generateName"} else {"type", "default"}
-        if any(value not in (None, "", {}, [], False) for key, value in metadata.items() if key not in allowed):
-            yield forbidden(
-                f"{path}.properties[metadata]",
-                "must not specify anything other than name and generateName, but metadata is implicitly specified",
-            )
+        yield from _types_of_object_fields(properties, path)
+    if level == "root" and _says_more_than_names(properties.get("metadata") or {}):
+        yield forbidden(
+            f"{path}.properties[metadata]",
+            "must not specify anything other than name and generateName, but metadata is implicitly specified",
+        )
     if embedded and not schema.get("x-kubernetes-preserve-unknown-fields") and not properties:
         yield required(
             f"{path}.properties",
             "must not be empty if x-kubernetes-embedded-resource is true without x-kubernetes-preserve-unknown-fields",
         )
+
+
+def _types_of_object_fields(properties: Schema, path: str) -> Iterator[FieldError]:
+    for name, wanted in (("kind", "string"), ("apiVersion", "string"), ("metadata", "object")):
+        found = properties.get(name)
+        if found is not None and (type_ := found.get("type") or "") != wanted:
+            yield invalid(f"{path}.properties[{name}].type", type_, f"must be {wanted}")
+
+
+def _says_more_than_names(metadata: Schema) -> bool:
+    """Return whether a schema restricts metadata beyond the two fields that a definition may restrict."""
+    named = set(metadata.get("properties") or {})
+    allowed = {"type", "default", "properties"} if named <= {"name", "generateName"} else {"type", "default"}
+    return not _set_keywords(metadata).keys() <= allowed
 
 
 def _is_int_or_string(schema: Schema) -> bool:
@@ -198,7 +216,7 @@ def _set_keywords(schema: Schema) -> dict[str, Any]:
 
 
 def _values(schema: Schema, path: str, *, skip_any_of: bool, skip_all_of: bool) -> Iterator[FieldError]:
-    """Check the junctors of a schema, and its pattern."""
+    """Check the compositions of a schema, and its pattern."""
     if not skip_any_of:
         for index, child in enumerate(schema.get("anyOf") or ()):
             yield from _nested(child, f"{path}.anyOf[{index}]")
@@ -215,7 +233,7 @@ def _values(schema: Schema, path: str, *, skip_any_of: bool, skip_all_of: bool) 
 
 
 def _nested(schema: Schema, path: str, *, skip_any_of: bool = False) -> Iterator[FieldError]:
-    """Check a schema below a junctor: it may restrict values, and not say what they are."""
+    """Check a schema below a composition: it may restrict values, and not say what they are."""
     yield from _values(schema, path, skip_any_of=skip_any_of, skip_all_of=False)
     if "items" in schema:
         yield from _nested(schema["items"], f"{path}.items")
@@ -230,7 +248,7 @@ def _nested(schema: Schema, path: str, *, skip_any_of: bool = False) -> Iterator
 
 
 def _completeness(values: Schema, schema: Schema | None, schema_path: str, path: str) -> Iterator[FieldError]:
-    """Check that whatever a junctor restricts is specified outside of it too."""
+    """Check that whatever a composition restricts is specified outside of it too."""
     children = [(f"{path}.not", values["not"])] if "not" in values else []
     for key in ("allOf", "anyOf", "oneOf"):
         children += [(f"{path}.{key}[{index}]", child) for index, child in enumerate(values.get(key) or ())]

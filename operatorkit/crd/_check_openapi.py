@@ -27,7 +27,8 @@ def openapi_errors(
 ) -> list[FieldError]:
     """Return what is wrong with a schema and those below it.
 
-    `metadata` says that the schema is of an object's metadata, and `no_defaults` why it may have none.
+    `metadata` says that the schema is of an object's metadata, and `no_defaults` why it may have
+    none.
     """
     errors = list(_keywords(schema, path, metadata=metadata, no_defaults=no_defaults))
     if schema.get("uniqueItems"):
@@ -177,7 +178,7 @@ def _rules(schema: Schema, path: str) -> Iterator[FieldError]:
 
 
 def _is_field(schema: Schema, path: str) -> bool:
-    """Tell whether a path like `.a['b']` leads to a field of the schema; lists cannot be entered."""
+    """Return whether a path like `.a['b']` leads to a field of the schema; lists cannot be entered."""
     steps = re.findall(r"\.([^.\['\]]+)|\['((?:[^'\\]|\\.)*)'\]", path)
     if "".join(f".{plain}" if plain else f"['{quoted}']" for plain, quoted in steps) != path:
         return False

@@ -1,7 +1,7 @@
 """Constraints and marks on a type, as keywords of its schema.
 
-What belongs here: bounds, lengths, patterns, list and map types, rules. What does not: the types themselves
-(`operatorkit.crd.schema`).
+What belongs here: bounds, lengths, patterns, list and map types, rules. What does not: the types
+themselves (`operatorkit.crd.schema`).
 """
 
 from __future__ import annotations
@@ -91,7 +91,8 @@ def _bound(schema: Schema, mark: Any, place: Place) -> None:
 def _check_precision(limit: float, sign: str, schema: Schema, place: Place) -> None:
     """Raise DefinitionError for a bound that an API server, which keeps bounds as float64, makes another of.
 
-    One that is rounded out of the range of int64 makes a real one reject every value, defaults included.
+    One that is rounded out of the range of int64 makes a real one reject every value, defaults
+    included.
     """
     if not isinstance(limit, int):
         if not math.isfinite(limit):
@@ -183,7 +184,7 @@ def _list_set(schema: Schema, place: Place) -> None:
         raise place.error("ListSet is set on something that is not a list", "use it on list[str] or list[int]")
     items = schema["items"]
     if items.get("type") == "object" and items.get("x-kubernetes-map-type") != "atomic":
-        raise place.error("ListSet is set on a list of objects", "use ListMap with the fields that tell them apart")
+        raise place.error("ListSet is set on a list of objects", "use ListMap with the fields that distinguish them")
     schema["x-kubernetes-list-type"] = "set"
 
 
@@ -193,7 +194,7 @@ def _list_map(schema: Schema, mark: ListMap, place: Place) -> None:
     if schema.get("type") != "array" or items.get("type") != "object":
         raise place.error("ListMap is set on something that is not a list of objects", "use it on list[YourModel]")
     if not mark.keys:
-        raise place.error("ListMap names no key", 'name the fields that tell items apart: ListMap("name")')
+        raise place.error("ListMap names no key", 'name the fields that distinguish items: ListMap("name")')
     for key in mark.keys:
         if key not in properties:
             raise place.error(

@@ -1,8 +1,8 @@
 """Which part of the stored object a part of the new one corresponds to.
 
-The API server does not complain about faults that were there before (ratcheting): an invalid value that an update
-leaves as it was passes. What belongs here: pairing new and old values along the schema, and comparing them as it
-does. What does not: deciding what is a fault (`operatorkit.crd._validate`).
+The API server does not report errors that were there before (ratcheting): an invalid value that an
+update leaves as it was passes. What belongs here: pairing new and old values along the schema, and
+comparing them as it does. What does not: deciding what is a fault (`operatorkit.crd._validate`).
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Pair:
         )
 
     def equal(self) -> bool:
-        """Tell whether new and old are the same; the order of a map list does not matter."""
+        """Return whether new and old are the same; the order of a map list does not matter."""
         if self._equal is None:
             self._equal = self._compare()
         return self._equal

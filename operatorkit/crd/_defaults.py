@@ -1,7 +1,7 @@
 """Defaults of fields, as the schema has them.
 
-What belongs here: which of Python's defaults the API server shall fill in, and how they look in JSON. What does not:
-filling them in (`operatorkit.crd._prune`).
+What belongs here: which of Python's defaults the API server shall fill in, and how they look in
+JSON. What does not: filling them in (`operatorkit.crd._prune`).
 """
 
 from __future__ import annotations
@@ -26,10 +26,12 @@ _CALLS = 8  # of a factory: two readings of a clock may be the same
 def default_of(field: FieldInfo, schema: dict[str, Any], place: Place) -> Any:
     """Return the default to put into the schema, or None.
 
-    What is empty (None, "", [], {}) is the same as absent, and not written into every object. A model as default
-    becomes what was set in it, or {} if the defaults inside of it shall take effect.
+    What is empty (None, "", [], {}) is the same as absent, and not written into every object. A
+    model as default becomes what was set in it, or {} if the defaults inside of it shall take
+    effect.
 
-    Raises DefinitionError for a value that is not of the field's type, and for a factory whose values differ.
+    Raises DefinitionError for a value that is not of the field's type, and for a factory whose
+    values differ.
     """
     value = _value_of(field, place)
     if value is PydanticUndefined or value is None:
@@ -81,14 +83,15 @@ def _annotated(field: FieldInfo) -> Any:
 
 
 def has_defaults(schema: dict[str, Any]) -> bool:
-    """Tell whether an empty object of this schema would get a field by default."""
+    """Return whether an empty object of this schema would get a field by default."""
     return any("default" in child for child in schema.get("properties", {}).values())
 
 
 def filled(value: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
     """Return the default of an object, complete where rules look at it.
 
-    The API server fills the defaults inside of a default in when it applies it, but evaluates rules on it as it stands.
+    The API server fills the defaults inside of a default in when it applies it, but evaluates rules
+    on it as it stands.
     """
     if _has_rules(schema):
         _prune.default(value, parse(schema))

@@ -1,12 +1,13 @@
 """Whole Kubernetes objects inside of custom resources.
 
-What belongs here: checking the apiVersion, kind and metadata of embedded objects. What does not: the metadata of the
-custom resource itself, which an API server checks for every kind alike.
+What belongs here: checking the apiVersion, kind and metadata of embedded objects. What does not:
+the metadata of the custom resource itself, which an API server checks for every kind alike.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from operatorkit.crd._node import Node
@@ -80,19 +81,34 @@ def _metadata(value: Any, path: str) -> list[FieldError]:
         return []
     if not isinstance(value, dict):
         return [invalid(path, value, "must be an object")]
-    errors = []
-    name = value.get("name")
-    if isinstance(name, str) and (name in {".", ".."} or "/" in name or "%" in name):
-        detail = f"may not be '{name}'" if name in {".", ".."} else "may not contain '/' or '%'"
-        errors.append(invalid(f"{path}.name", name, detail))
-    namespace = value.get("namespace")
-    if isinstance(namespace, str) and namespace and (fault := dns_label_error(namespace)):
-        errors.append(invalid(f"{path}.namespace", namespace, fault))
+    errors = [*_name_errors(value.get("name"), path), *_namespace_errors(value.get("namespace"), path)]
     for field in ("labels", "annotations"):
         entries = value.get(field)
-        for key, text in (entries if isinstance(entries, dict) else {}).items():
-            if not _QUALIFIED.fullmatch(key.rpartition("/")[2]) or len(key.rpartition("/")[2]) > 63:
-                errors.append(invalid(f"{path}.{field}", key, "name part must be a qualified name of at most 63 bytes"))
-            elif field == "labels" and isinstance(text, str) and text and not _QUALIFIED.fullmatch(text):
-                errors.append(invalid(f"{path}.{field}", text, "a valid label must be empty or a qualified name"))
+        if isinstance(entries, dict):
+            errors += _entry_errors(entries, f"{path}.{field}", values=field == "labels")
     return errors
+
+
+def _name_errors(name: Any, path: str) -> Iterator[FieldError]:
+    """Check what a name in a path of the API server cannot be; most kinds have stricter rules of their own."""
+    if not isinstance(name, str):
+        return
+    if name in {".", ".."}:
+        yield invalid(f"{path}.name", name, f"may not be '{name}'")
+    elif "/" in name or "%" in name:
+        yield invalid(f"{path}.name", name, "may not contain '/' or '%'")
+
+
+def _namespace_errors(namespace: Any, path: str) -> Iterator[FieldError]:
+    if isinstance(namespace, str) and namespace and (error := dns_label_error(namespace)):
+        yield invalid(f"{path}.namespace", namespace, error)
+
+
+def _entry_errors(entries: dict[str, Any], path: str, *, values: bool) -> Iterator[FieldError]:
+    """Check the keys of labels or annotations, and, of labels only, the values."""
+    for key, text in entries.items():
+        name = key.rpartition("/")[2]
+        if not _QUALIFIED.fullmatch(name) or len(name) > 63:
+            yield invalid(path, key, "name part must be a qualified name of at most 63 bytes")
+        elif values and isinstance(text, str) and text and not _QUALIFIED.fullmatch(text):
+            yield invalid(path, text, "a valid label must be empty or a qualified name")

@@ -194,10 +194,10 @@ _CHECKS: dict[str, Callable[[str], bool]] = {
 
 
 def is_known(format_: str) -> bool:
-    """Tell whether strings of this format are checked at all; dashes in the name do not count."""
+    """Return whether strings of this format are checked at all; dashes in the name do not count."""
     return format_.replace("-", "") in _CHECKS
 
 
 def matches(format_: str, text: str) -> bool:
-    """Tell whether a text is of a known format."""
+    """Return whether a text is of a known format."""
     return _CHECKS[format_.replace("-", "")](text)

@@ -1,6 +1,7 @@
 """Lists that are sets, or maps by keys: no two items may be the same.
 
-What belongs here: finding the items that are there twice. What does not: merging such lists (server-side apply).
+What belongs here: finding the items that are there twice. What does not: merging such lists
+(server-side apply).
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ def _of_map(node: Node, value: list[Any], path: str) -> list[FieldError]:
 
 
 def _repeated(values: list[Any]) -> list[int]:
-    """Return the positions at which values occur for the second time; the third time is not told."""
+    """Return the positions at which values occur for the second time; the third time is not reported."""
     counts: dict[tuple[str, str], int] = {}
     found = []
     for at, value in enumerate(values):

@@ -127,8 +127,8 @@ class Node:
 def parse(schema: Any, *, of_default: bool = False) -> Node:
     """Take a schema apart. Keywords of wrong types are ignored: `check` reports them.
 
-    The API server checks defaults by a slightly different reading of the schema (`of_default`): formats that it does
-    not know still count, and int-or-string is not a type.
+    The API server checks defaults by a slightly different reading of the schema (`of_default`):
+    formats that it does not know still count, and int-or-string is not a type.
     """
     schema = schema if isinstance(schema, Mapping) else {}
     schema = {keyword: value for keyword, value in schema.items() if not kind_error(keyword, value)}
@@ -181,6 +181,8 @@ def _as_float64(bound: Any) -> Any:
 
     One that is rounded out of the range of int64 rejects every value.
     """
+    # Go decodes JSON numbers of a schema into *float64 (apiextensions v1.JSONSchemaProps), whose
+    # mantissa has 53 bits; Python keeps integers exact, so the loss is made here.
     if not isinstance(bound, int) or abs(bound) >= 2**1023:
         return bound
     rounded = float(bound)

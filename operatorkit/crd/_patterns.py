@@ -33,7 +33,7 @@ def _compile(pattern: str) -> Any:
 
 
 def pattern_error(pattern: str) -> str | None:
-    """Say why RE2 refuses a pattern, or None when it does not. Look-around and back-references are refused."""
+    """Say why RE2 rejects a pattern, or None when it does not. Look-around and back-references are rejected."""
     try:
         _compile(pattern)
     except re2.error as error:
@@ -44,7 +44,7 @@ def pattern_error(pattern: str) -> str | None:
 
 
 def search(pattern: str, text: str) -> bool:
-    """Tell whether a pattern matches anywhere in a text; an invalid pattern matches nothing."""
+    """Return whether a pattern matches anywhere in a text; an invalid pattern matches nothing."""
     if pattern_error(pattern) is not None:
         return False
     # lone surrogates cannot be encoded; Go has replaced them when it read the JSON

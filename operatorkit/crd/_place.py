@@ -13,8 +13,8 @@ __all__ = ["Place"]
 class Place:
     """Where in a class the generator is, for messages, and how it shall work.
 
-    `owner` is the class that is being defined, `path` the field in it, `models` those it is inside of. `official`
-    says whether models of the official client are written out.
+    `owner` is the class that is being defined, `path` the field in it, `models` those it is inside
+    of. `official` says whether models of the official client are written out.
     """
 
     owner: str

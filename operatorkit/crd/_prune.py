@@ -1,7 +1,7 @@
 """Bringing an object into the shape of its schema: dropping what it does not name, filling in defaults.
 
-What belongs here: the API server's algorithms for pruning, for nulls that may not be, and for defaults. What does not:
-saying what is wrong with an object (`operatorkit.crd._validate`).
+What belongs here: the API server's algorithms for pruning, for nulls that may not be, and for
+defaults. What does not: saying what is wrong with an object (`operatorkit.crd._validate`).
 """
 
 from __future__ import annotations

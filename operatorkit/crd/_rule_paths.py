@@ -1,9 +1,9 @@
 """Whether the fields that rules name exist.
 
-What belongs here: the plain paths of a rule in CEL, `self.a.b` and `oldSelf.a.b`, looked up in the schema that the rule
-stands on. What does not: everything else of CEL, which only an API server checks: functions, types, variables, indexing
-(`self.a["b"]`), optional fields (`self.?a`), and what stands behind a call; and `fieldPath`, which the structural
-check looks up.
+What belongs here: the plain paths of a rule in CEL, `self.a.b` and `oldSelf.a.b`, looked up in the
+schema that the rule stands on. What does not: everything else of CEL, which only an API server
+checks: functions, types, variables, indexing (`self.a["b"]`), optional fields (`self.?a`), and what
+stands behind a call; and `fieldPath`, which the structural check looks up.
 
 A path is only reported when it cannot be right: no valid rule is.
 
@@ -47,7 +47,8 @@ _OBJECT_FIELDS: Mapping[str, Schema] = {
 def unknown_paths(schema: Schema, *, path: str = "", root: bool = True) -> Iterator[tuple[str, str, str]]:
     """Yield what rules name and the schema does not have: where the rule stands, the path, and what there is instead.
 
-    `root` says that `schema` is that of whole objects, of which rules see the name and not the rest of the metadata.
+    `root` says that `schema` is that of whole objects, of which rules see the name and not the rest
+    of the metadata.
     """
     for rule in schema.get("x-kubernetes-validations") or ():
         for named in _paths_of(rule):

@@ -1,7 +1,7 @@
 """Unions, as far as a structural schema can say them.
 
-What belongs here: unions of models told apart by a field, as one object with rules; unions of scalars of one type. What
-does not: `Optional` and int-or-string (`operatorkit.crd.schema`).
+What belongs here: unions of models that a field distinguishes, as one object with rules; unions of
+scalars of one type. What does not: `Optional` and int-or-string (`operatorkit.crd.schema`).
 """
 
 from __future__ import annotations
@@ -43,12 +43,14 @@ def discriminated(
 ) -> Schema:
     """Return one object with the fields of all models, and rules that say which belong to which.
 
-    The discriminating field is an enum of all its values; a field that only some models have may be set for those only,
-    and is required for those that require it.
+    The discriminating field is an enum of all its values; a field that only some models have may be
+    set for those only, and is required for those that require it.
     """
     models = [choice for choice in get_args(annotation) if choice is not type(None)]
     if not isinstance(discriminator, str):
-        raise place.error("the union is told apart by a function", "name a field of all models instead")
+        raise place.error(
+            "the models of the union are distinguished by a function", "name a field of all models instead"
+        )
     key = ""
     variants: dict[str, Schema] = {}
     for model in models:

@@ -1,7 +1,8 @@
 """Checking a value against a schema, as the API server does, with its messages.
 
-What belongs here: one small function per keyword, and the order in which they run. What does not: pruning and defaults
-(`operatorkit.crd._prune`), lists that are maps or sets (`operatorkit.crd._lists`), rules in CEL.
+What belongs here: one small function per keyword, and the order in which they run. What does not:
+pruning and defaults (`operatorkit.crd._prune`), lists that are maps or sets
+(`operatorkit.crd._lists`), rules in CEL.
 
 Source: k8s.io/kube-openapi/pkg/validation (behaviour), k8s.io/apiextensions-apiserver/pkg/apiserver/validation (paths)
 """
@@ -33,7 +34,7 @@ def validate(node: Node, value: Any, path: str = "", *, pair: Pair | None = None
     if node.types or node.format:
         result.merge(_type(node, value, path))
         result.matches += 1
-    result.merge(_junctors(node, value, path))
+    result.merge(_compositions(node, value, path))
     result.matches += 1
     if isinstance(value, str):
         _string(node, value, path, result)
@@ -151,7 +152,7 @@ def _format(node: Node, value: str, path: str, result: Result) -> None:
 
 
 def _in_range(node: Node, value: float) -> bool:
-    """Tell whether a number can be converted to the schema's type and format without loss."""
+    """Return whether a number can be converted to the schema's type and format without loss."""
     kind = node.types[0] if len(node.types) == 1 else ""
     if kind == "integer":
         if value != int(value):
@@ -266,8 +267,8 @@ def _pair_of(pair: Pair | None, key: str, path: str) -> Pair | None:
     return pair.key(key)
 
 
-def _junctors(node: Node, value: Any, path: str) -> Result:
-    """Check anyOf, oneOf, allOf and not; of alternatives that all fail, the one with most matches is told.
+def _compositions(node: Node, value: Any, path: str) -> Result:
+    """Check anyOf, oneOf, allOf and not; of alternatives that all fail, the one with most matches is reported.
 
     Inside of them nothing is forgiven: only the schema around them is compared with the old value.
     """

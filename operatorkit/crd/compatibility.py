@@ -1,7 +1,8 @@
 """What a definition loses when another one takes its place.
 
-What belongs here: comparing two CustomResourceDefinitions for what objects and clients would lose: versions, fields,
-scope. What does not: rules that become narrower, and what is done about a loss (`operatorkit._runtime.install`).
+What belongs here: comparing two CustomResourceDefinitions for what objects and clients would lose:
+versions, fields, scope. What does not: rules that become narrower, and what is done about a loss
+(`operatorkit._runtime.install`).
 """
 
 from __future__ import annotations
@@ -33,8 +34,9 @@ class Loss:
 def losses(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Loss]:
     """Return what `after` takes away from `before`, two CustomResourceDefinitions of one name, sorted by path.
 
-    Lost are: a version, or that it is served; a version in which objects may be stored; the scope and the kind; a
-    subresource; a field, or that unknown ones are kept; the type of a field, unless the new one takes every old value.
+    Lost are: a version, or that it is served; a version in which objects may be stored; the scope
+    and the kind; a subresource; a field, or that unknown ones are kept; the type of a field, unless
+    the new one takes every old value.
     """
     return sorted({*_of_names(before, after), *_of_versions(before, after)})
 

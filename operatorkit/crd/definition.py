@@ -1,7 +1,8 @@
 """The CustomResourceDefinition of a class: names, versions, columns, subresources.
 
-What belongs here: the options of a kind, checked when its class is defined, and the manifest made of them. What does
-not: the schema in it (`operatorkit.crd.schema`) and its text (`operatorkit.crd.render`).
+What belongs here: the options of a kind, checked when its class is defined, and the manifest made
+of them. What does not: the schema in it (`operatorkit.crd.schema`) and its text
+(`operatorkit.crd.render`).
 """
 
 from __future__ import annotations
@@ -77,8 +78,8 @@ def plural_of(kind: str) -> str:
 class Definition:
     """What a kind's class says about the kind; `owner` is the name of that class, for messages.
 
-    `external` says whether the definition is somebody else's: never installed or packaged. None leaves it to the
-    operator, see `operatorkit.definitions`.
+    `external` says whether the definition has another owner: it is never installed or packaged
+    then. None leaves it to the operator, see `operatorkit.definitions`.
     """
 
     owner: str
@@ -104,9 +105,10 @@ class Definition:
         return ApiResource(self.group, self.version, self.kind, self.plural, namespaced=self.scope == "Namespaced")
 
     def check(self, model: type[BaseModel]) -> None:
-        """Refuse names and options that an API server would refuse, and types that have no schema.
+        """Reject names and options that an API server would reject, and types that have no schema.
 
-        Raises DefinitionError, which names the class, the option or field, what was found and what to write.
+        Raises DefinitionError, which names the class, the option or field, what was found and what
+        to write.
         """
         self._check_names()
         if self.external:
@@ -118,7 +120,8 @@ class Definition:
     def manifest(self, model: type[BaseModel]) -> dict[str, Any]:
         """Return the CustomResourceDefinition for objects of this model. Raises DefinitionError.
 
-        That of an external kind is a stand-in for tests and development: it keeps every field, and checks none.
+        That of an external kind is a stand-in for tests and development: it keeps every field, and
+        checks none.
         """
         names: dict[str, Any] = {
             "kind": self.kind,
@@ -132,7 +135,7 @@ class Definition:
             names["categories"] = list(self.categories)
         metadata: dict[str, Any] = {"name": f"{self.plural}.{self.group}"}
         if self.external:
-            metadata["annotations"] = {_APPROVAL: "unapproved, a stand-in for the definition that is somebody else's"}
+            metadata["annotations"] = {_APPROVAL: "unapproved, a stand-in for the definition of another owner"}
         return {
             "apiVersion": "apiextensions.k8s.io/v1",
             "kind": "CustomResourceDefinition",
@@ -210,9 +213,9 @@ class Definition:
         errors = Structural(schema).check("")
         if errors:
             faults = "; ".join(f"{error.path.removeprefix('.')}: {error.message}" for error in errors)
-            self._refuse(f"the API server would refuse its schema: {faults}", "change the fields that are named")
+            self._reject(f"the API server would reject its schema: {faults}", "change the fields that are named")
         for where, path, found in unknown_paths(schema):
-            self._refuse(
+            self._reject(
                 f"a rule on {where or 'the whole object'} names {path}, and {found}",
                 "name the field as it is in JSON, or give the class the field",
             )
@@ -230,44 +233,44 @@ class Definition:
     def _check_selected(self, path: str, field: dict[str, Any] | None) -> None:
         found = "is not a field of the kind" if field is None else f"is of type {field.get('type') or 'any'}"
         if field is None or field.get("type") not in _SELECTABLE_TYPES:
-            self._refuse(
+            self._reject(
                 f"selectable_fields has {path!r}, which {found}",
                 f"name fields of type {', '.join(_SELECTABLE_TYPES)}, as they are in JSON",
             )
 
-    def _refuse(self, found: str, remedy: str) -> NoReturn:
+    def _reject(self, found: str, remedy: str) -> NoReturn:
         raise DefinitionError(f"{self.owner}: {found}: {remedy}")
 
     def _check_names(self) -> None:
         self._check_group()
         if not re.fullmatch(DNS_1035_LABEL_PATTERN, self.version) or dns_label_error(self.version):
-            self._refuse(f"version={self.version!r} is not a version", 'write version="v1", "v1beta1" or "v1alpha1"')
+            self._reject(f"version={self.version!r} is not a version", 'write version="v1", "v1beta1" or "v1alpha1"')
         if not _KIND.fullmatch(self.kind) or dns_label_error(self.kind.lower()):
-            self._refuse(f"{self.kind!r} is not a kind", "name it in CamelCase, in at most 63 letters and digits")
+            self._reject(f"{self.kind!r} is not a kind", "name it in CamelCase, in at most 63 letters and digits")
         for what, name in [
             ("plural", self.plural),
             *(("short_names", name) for name in self.short_names),
             *(("categories", name) for name in self.categories),
         ]:
             if not re.fullmatch(DNS_1035_LABEL_PATTERN, name) or dns_label_error(name):
-                self._refuse(f"{what} has {name!r}", "use lower case letters, digits and '-', a letter first")
+                self._reject(f"{what} has {name!r}", "use lower case letters, digits and '-', a letter first")
         if self.scope not in {"Namespaced", "Cluster"}:
-            self._refuse(f"scope={self.scope!r} is not a scope", 'write scope="Namespaced" or scope="Cluster"')
+            self._reject(f"scope={self.scope!r} is not a scope", 'write scope="Namespaced" or scope="Cluster"')
         if isinstance(self.deprecated, str) and len(self.deprecated) > _MAX_WARNING_LENGTH:
-            self._refuse("the warning in deprecated= is too long", f"{_MAX_WARNING_LENGTH} characters are the most")
+            self._reject("the warning in deprecated= is too long", f"{_MAX_WARNING_LENGTH} characters are the most")
 
     def _check_group(self) -> None:
         if self.external:
             if not self.group or dns_subdomain_error(self.group):
-                self._refuse(
+                self._reject(
                     f"group={self.group!r} is not an API group",
                     "write the group of the kind; for kinds of the core group, use the models of the official client",
                 )
             return
         if not self.group or dns_subdomain_error(self.group) or "." not in self.group:
-            self._refuse(f"group={self.group!r} is not a domain name", 'write one that is yours: group="db.example.io"')
+            self._reject(f"group={self.group!r} is not a domain name", 'write one that is yours: group="db.example.io"')
         if self.group.endswith(tuple(f".{group}" for group in _PROTECTED_GROUPS)) or self.group in _PROTECTED_GROUPS:
-            self._refuse(
+            self._reject(
                 f"group={self.group!r} belongs to Kubernetes itself",
                 "use a domain of your own, or external=True if the kind is defined elsewhere",
             )
@@ -276,16 +279,16 @@ class Definition:
         types = get_args(ColumnType)
         for column in self.printer_columns:
             if not column.name:
-                self._refuse("a printer column has no name", "give it one")
+                self._reject("a printer column has no name", "give it one")
             if column.type not in types:
                 near = difflib.get_close_matches(column.type, types, n=1)
                 hint = f"did you mean {near[0]!r}? " if near else ""
-                self._refuse(
+                self._reject(
                     f"the printer column {column.name!r} is of type {column.type!r}",
                     f"{hint}use one of {', '.join(types)}",
                 )
             if not column.json_path.startswith("."):
-                self._refuse(
+                self._reject(
                     f"the printer column {column.name!r} has json_path={column.json_path!r}",
                     'start it with a dot, as in ".status.phase"',
                 )
@@ -293,11 +296,11 @@ class Definition:
     def _check_paths(self) -> None:
         for path in self.selectable_fields:
             if not _FIELD_PATH.fullmatch(path) or path.startswith(".metadata"):
-                self._refuse(f"selectable_fields has {path!r}", 'name fields like ".spec.color", not of metadata')
+                self._reject(f"selectable_fields has {path!r}", 'name fields like ".spec.color", not of metadata')
         if len(set(self.selectable_fields)) < len(self.selectable_fields):
-            self._refuse("selectable_fields names a field twice", "name each once")
+            self._reject("selectable_fields names a field twice", "name each once")
         if len(self.selectable_fields) > _MAX_SELECTABLE_FIELDS:
-            self._refuse("there are too many selectable_fields", f"{_MAX_SELECTABLE_FIELDS} are the most")
+            self._reject("there are too many selectable_fields", f"{_MAX_SELECTABLE_FIELDS} are the most")
         if self.scale is None:
             return
         for name, path, roots in (
@@ -306,7 +309,7 @@ class Definition:
             ("label_selector_path", self.scale.label_selector_path or ".status.selector", (".spec.", ".status.")),
         ):
             if not path.startswith(roots) or not _FIELD_PATH.fullmatch(path):
-                self._refuse(f"scale has {name}={path!r}", f"give a path below {' or '.join(roots)}")
+                self._reject(f"scale has {name}={path!r}", f"give a path below {' or '.join(roots)}")
 
 
 def by_kind(manifests: Iterable[dict[str, Any]], *, classes: Sequence[str] = ()) -> list[dict[str, Any]]:
@@ -314,7 +317,8 @@ def by_kind(manifests: Iterable[dict[str, Any]], *, classes: Sequence[str] = ())
 
     `classes` are the names of the classes that the manifests are made of, for messages.
 
-    Raises DefinitionError when the classes disagree about the kind, or not exactly one of them is the storage version.
+    Raises DefinitionError when the classes disagree about the kind, or not exactly one of them is
+    the storage version.
     """
     manifests = list(manifests)
     names = list(classes) or [manifest["spec"]["versions"][0]["name"] for manifest in manifests]
@@ -372,7 +376,7 @@ _KIND_DESCRIPTION = (
 
 
 def _has_fields(model: type[BaseModel], name: str) -> bool:
-    """Tell whether a kind has a spec, or a status, that says anything; `NoStatus` and the like do not."""
+    """Return whether a kind has a spec, or a status, that says anything; `NoStatus` and the like do not."""
     field = model.model_fields.get(name)
     if field is None:
         return False

@@ -1,7 +1,7 @@
 """Types for the fields of specs and statuses that Python has no word for.
 
-What belongs here: durations and quantities as Kubernetes writes them, int-or-string, label selectors. What does not:
-marks on fields (`operatorkit.crd.markers`).
+What belongs here: durations and quantities as Kubernetes writes them, int-or-string, label
+selectors. What does not: marks on fields (`operatorkit.crd.markers`).
 """
 
 from __future__ import annotations

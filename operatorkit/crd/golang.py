@@ -109,7 +109,7 @@ def value_text(value: Any) -> str:
 
 
 def is_integral(value: float) -> bool:
-    """Tell whether the API server takes a float as an integer: whole, or nearly so, and below 2^53."""
+    """Return whether the API server takes a float as an integer: whole, or nearly so, and below 2^53."""
     if math.isnan(value) or math.isinf(value) or abs(value) > _MAX_JSON_INTEGER:
         return False
     whole = float(math.trunc(value))

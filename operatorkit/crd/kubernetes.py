@@ -1,7 +1,8 @@
 """The schemas of Kubernetes' own types.
 
-What belongs here: reading the compact file of definitions that ships with operatorkit. What does not: where the file
-comes from (`tools/kubernetes_data.py`), and what a server makes of the types (`operatorkit.controlplane.embedded`).
+What belongs here: reading the compact file of definitions that ships with operatorkit. What does
+not: where the file comes from (`tools/kubernetes_data.py`), and what a server makes of the types
+(`operatorkit.controlplane.embedded`).
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ _GVK = "x-kubernetes-group-version-kind"
 def definitions() -> Mapping[str, dict[str, Any]]:
     """Return the OpenAPI v2 definitions of all stable kinds, and of what they are made of, by full name.
 
-    Beyond OpenAPI v2, properties carry the `default` that Kubernetes publishes in OpenAPI v3. The file is read on first
-    use, which takes about 15 ms. The schemas are shared: do not change them.
+    Beyond OpenAPI v2, properties carry the `default` that Kubernetes publishes in OpenAPI v3. The
+    file is read on first use, which takes about 15 ms. The schemas are shared: do not change them.
     """
     packed = files("operatorkit.crd").joinpath("_data/definitions.json.gz").read_bytes()
     return MappingProxyType(json.loads(gzip.decompress(packed))["definitions"])

@@ -1,7 +1,7 @@
 """What a field's annotation can say to Kubernetes beyond its Python type.
 
-What belongs here: the values that are put into `Annotated[...]` or given to a class, and what they mean. What does
-not: turning them into a schema (`operatorkit.crd.schema`).
+What belongs here: the values that are put into `Annotated[...]` or given to a class, and what they
+mean. What does not: turning them into a schema (`operatorkit.crd.schema`).
 
     class PoolSpec(Model):
         class_rules = (Rule("self.min <= self.max", message="min must not be above max"),)
@@ -41,9 +41,10 @@ RuleReason = Literal["FieldValueInvalid", "FieldValueForbidden", "FieldValueRequ
 class Rule:
     """A rule in CEL that the API server evaluates for each write (`x-kubernetes-validations`).
 
-    `rule` sees the value it stands on as `self`, and the stored one as `oldSelf`: naming `oldSelf` makes it a
-    transition rule, which is not evaluated on create unless `optional_old_self` is set (then `oldSelf` is an optional).
-    `message_expression` is CEL too, and wins over `message`. `field_path` (like `.max`) is where the error is reported.
+    `rule` sees the value it stands on as `self`, and the stored one as `oldSelf`: naming `oldSelf`
+    makes it a transition rule, which is not evaluated on create unless `optional_old_self` is set
+    (then `oldSelf` is an optional). `message_expression` is CEL too, and wins over `message`.
+    `field_path` (like `.max`) is where the error is reported.
 
     Source: https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/#validation-rules
     """
@@ -59,8 +60,8 @@ class Rule:
 def immutable(message: str = "is immutable") -> Rule:
     """Return the rule that a field, once set, keeps its value.
 
-    On an optional field, setting and removing it stay allowed, because rules of absent values are not evaluated:
-    make the field required to close that door.
+    On an optional field, setting and removing it stay allowed, because rules of absent values are
+    not evaluated: make the field required to close that door.
     """
     return Rule("self == oldSelf", message=message)
 
@@ -83,7 +84,7 @@ def at_most_one_of(*fields: str) -> Rule:
 
 @dataclass(frozen=True, slots=True, init=False)
 class ListMap:
-    """A list whose items are told apart by the fields in `keys` (JSON names): server-side apply merges it by them."""
+    """A list whose items have the fields in `keys` (JSON names) as identity: server-side apply merges by them."""
 
     keys: tuple[str, ...]
 

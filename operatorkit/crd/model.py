@@ -1,7 +1,8 @@
 """`Model`: the base of every typed piece of an object.
 
-What belongs here: how pieces are read from JSON (tolerantly: what a newer version added is kept) and written to it
-(only what was set). What does not: whole objects (`operatorkit.resource`) and schemas (`operatorkit.crd.schema`).
+What belongs here: how pieces are read from JSON (tolerantly: what a newer version added is kept)
+and written to it (only what was set). What does not: whole objects (`operatorkit.resource`) and
+schemas (`operatorkit.crd.schema`).
 """
 
 from __future__ import annotations
@@ -52,11 +53,12 @@ Time = Annotated[datetime, PlainSerializer(_time, return_type=str, when_used="js
 class Model(BaseModel):
     """A piece of an object: its spec, its status, or a part of them.
 
-    Fields have their Python names in code and camelCase names in JSON (`Field(alias=...)` where that is not the name).
-    Their docstrings become the descriptions that `kubectl explain` prints. `class_rules` are CEL rules on the whole.
+    Fields have their Python names in code and camelCase names in JSON (`Field(alias=...)` where
+    that is not the name). Their docstrings become the descriptions that `kubectl explain` prints.
+    `class_rules` are CEL rules on the whole.
 
-    Guarantees: fields that the class does not know survive reading and writing; a field that was neither set nor
-    changed is not written, and neither is None, unless the field is `Nullable()`.
+    Guarantees: fields that the class does not know survive reading and writing; a field that was
+    neither set nor changed is not written, and neither is None, unless the field is `Nullable()`.
     """
 
     model_config: ClassVar[ConfigDict] = ConfigDict(
@@ -65,7 +67,7 @@ class Model(BaseModel):
         validate_by_alias=True,
         serialize_by_alias=True,
         extra="allow",
-        ser_json_inf_nan="constants",  # so that `written` sees, and refuses, what JSON does not have
+        ser_json_inf_nan="constants",  # so that `written` sees, and rejects, what JSON does not have
         use_attribute_docstrings=True,
         protected_namespaces=(),
     )
@@ -73,7 +75,7 @@ class Model(BaseModel):
     class_rules: ClassVar[Sequence[Rule]] = ()
     """CEL rules that hold for the whole piece."""
     list_map_keys: ClassVar[tuple[str, ...]] = ()
-    """The fields (JSON names) that tell pieces of a list apart: such lists are maps, see `ListMap`."""
+    """The fields (JSON names) that distinguish the items of a list: such lists are maps, see `ListMap`."""
     atomic: ClassVar[bool] = False
     """Whether server-side apply replaces the piece as a whole."""
     absent: ClassVar[bool] = False
@@ -84,7 +86,7 @@ class Model(BaseModel):
     if not TYPE_CHECKING:
 
         def __new__(cls, *_: Any, **values: Any) -> Self:
-            """Refuse misspelt fields where a piece is made in code; reading calls this without values."""
+            """Reject misspelt fields where a piece is made in code; reading calls this without values."""
             for name in values:
                 if name not in _names_of(cls):
                     near = difflib.get_close_matches(name, cls.model_fields, n=1)
@@ -94,7 +96,7 @@ class Model(BaseModel):
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """Refuse patterns before pydantic does, and let fields that are official models be read leniently."""
+        """Reject patterns before pydantic does, and let fields that are official models be read leniently."""
         for name, field in cls.model_fields.items():
             _check_patterns([*field.metadata, field.annotation], f"{cls.__name__}, field {name}")
         schema = handler(source)
@@ -167,8 +169,8 @@ def _is_nullable(metadata: Sequence[Any], annotation: Any) -> bool:
 def written(model: Model, name: str = "", *, exclude: set[str] | None = None) -> dict[str, Any]:
     """Return a model as JSON: camelCase names, only what was set or changed, no None.
 
-    Raises InvalidObject, which names the object as `name`, when a field was assigned a value that its type does not
-    allow, or a number that JSON does not have.
+    Raises InvalidObject, which names the object as `name`, when a field was assigned a value that
+    its type does not allow, or a number that JSON does not have.
     """
     try:
         data: dict[str, Any] = model.model_dump(

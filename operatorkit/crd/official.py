@@ -1,8 +1,8 @@
 """Reading and writing the official client's models (`kubernetes.client.models`) without losing anything.
 
-Those models are strict: a quantity written as a number (`cpu: 1`) or a field of a newer Kubernetes is refused, and
-their own `from_dict` drops what it does not know. What belongs here: the one way around that. What does not: importing
-that package; the models come from a caller who did.
+Those models are strict: a quantity written as a number (`cpu: 1`) or a field of a newer Kubernetes
+is rejected, and their own `from_dict` drops what it does not know. What belongs here: the one way
+around that. What does not: importing that package; the models come from a caller who did.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _MICRO_TIMES = frozenset(
 
 
 def is_official(type_: Any) -> bool:
-    """Tell whether a type is a model of the official client."""
+    """Return whether a type is a model of the official client."""
     return isinstance(type_, type) and issubclass(type_, BaseModel) and hasattr(type_, "openapi_types")
 
 
@@ -55,7 +55,7 @@ def _keys(model: type[BaseModel]) -> Mapping[str, str]:
     return {field.serialization_alias or field.alias or name: name for name, field in model.model_fields.items()}
 
 
-class Unreadable(ValueError):  # noqa: N818 - it never leaves this room
+class _ConversionError(ValueError):
     """A value of a wrong shape inside of an official model: where, what is wrong, and what was found."""
 
     def __init__(self, path: tuple[str | int, ...], reason: str, found: Any) -> None:
@@ -68,8 +68,8 @@ class Unreadable(ValueError):  # noqa: N818 - it never leaves this room
 def read(model: type[_M], obj: Mapping[str, Any]) -> _M:
     """Read an object leniently: numbers where the model wants text are taken, unknown fields are kept.
 
-    Guarantees: `plain(read(model, obj))` has every field of `obj`. Raises InvalidObject, with the path, for a value
-    of a wrong shape.
+    Guarantees: `plain(read(model, obj))` has every field of `obj`. Raises InvalidObject, with the
+    path, for a value of a wrong shape.
     """
     try:
         return model.model_validate(obj)
@@ -77,7 +77,7 @@ def read(model: type[_M], obj: Mapping[str, Any]) -> _M:
         pass  # most objects pass at once; those that do not are gone through piece by piece
     try:
         return _read(model, obj, ())
-    except Unreadable as error:
+    except _ConversionError as error:
         raise InvalidObject(f"{model.__name__} cannot be read: {_fault(error.path, error)}") from error
 
 
@@ -85,9 +85,9 @@ def first_fault(error: ValidationError) -> str:
     """Say where in an object the first fault is, what is wrong, and what was found."""
     fault = error.errors(include_url=False)[0]
     cause = fault.get("ctx", {}).get("error")
-    if isinstance(cause, Unreadable):
+    if isinstance(cause, _ConversionError):
         return _fault((*fault["loc"], *cause.path), cause)
-    return _fault(fault["loc"], Unreadable((), fault["msg"], fault["input"]))
+    return _fault(fault["loc"], _ConversionError((), fault["msg"], fault["input"]))
 
 
 def causes(error: ValidationError) -> tuple[Cause, ...]:
@@ -95,7 +95,7 @@ def causes(error: ValidationError) -> tuple[Cause, ...]:
     found: list[field_errors.FieldError] = []
     for fault in error.errors(include_url=False)[:_MOST_CAUSES]:
         inner = fault.get("ctx", {}).get("error")
-        if isinstance(inner, Unreadable):
+        if isinstance(inner, _ConversionError):
             found.append(field_errors.invalid(_field((*fault["loc"], *inner.path)), _short(inner.found), inner.reason))
         elif fault["type"] == "missing":
             found.append(field_errors.required(_field(fault["loc"])))
@@ -118,7 +118,7 @@ def _field(path: tuple[str | int, ...]) -> str:
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).removeprefix(".")
 
 
-def _fault(path: tuple[str | int, ...], error: Unreadable) -> str:
+def _fault(path: tuple[str | int, ...], error: _ConversionError) -> str:
     found = repr(error.found)
     where = ".".join(map(str, path)) or "the object"
     return f"{where}: {error.reason}, found {found if len(found) <= 80 else found[:77] + '...'}"
@@ -138,7 +138,7 @@ def _read(model: type[_M], obj: Any, path: tuple[str | int, ...]) -> _M:
         result = model.model_validate(known)
     except ValidationError as error:
         fault = error.errors(include_url=False)[0]
-        raise Unreadable((*path, *fault["loc"]), fault["msg"], fault["input"]) from error
+        raise _ConversionError((*path, *fault["loc"]), fault["msg"], fault["input"]) from error
     if unknown:
         # the slot in which pydantic itself keeps what extra="allow" lets through
         object.__setattr__(result, "__pydantic_extra__", unknown)
@@ -186,7 +186,7 @@ def _choices(annotation: Any) -> tuple[Any, ...]:
 
 
 def occurs_in(annotation: Any) -> bool:
-    """Tell whether an annotation is, or contains, a model of the official client."""
+    """Return whether an annotation is, or contains, a model of the official client."""
     try:
         return _known_to_occur_in(annotation)
     except TypeError:  # a mark on it cannot be hashed
@@ -214,7 +214,8 @@ def reader_of(name: str, annotation: Any) -> _Reader | None:
 def plain(value: Any) -> Any:
     """Return a model of the official client, or a container of them, as JSON.
 
-    Names are those of JSON; only fields that were set are there, and no None; unknown fields that were read are.
+    Names are those of JSON; only fields that were set are there, and no None; unknown fields that
+    were read are.
     """
     if isinstance(value, BaseModel):
         return _plain_model(value)

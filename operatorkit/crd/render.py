@@ -1,6 +1,7 @@
 """Manifests as text.
 
-What belongs here: YAML that is the same for the same input, byte for byte. What does not: what is in the manifests.
+What belongs here: YAML that is the same for the same input, byte for byte. What does not: what is
+in the manifests.
 """
 
 from __future__ import annotations

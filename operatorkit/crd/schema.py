@@ -1,9 +1,9 @@
 """Structural schemas from pydantic models.
 
-What belongs here: what each Python type means in OpenAPI v3 as custom resources have it: no `$ref`, no tuples, and
-never more than the API server can hold to. What does not: constraints and marks (`operatorkit.crd._constraints`),
-unions (`operatorkit.crd._unions`), Kubernetes' own types (`operatorkit.crd._builtin`) and the manifest around a schema
-(`operatorkit.crd.definition`).
+What belongs here: what each Python type means in OpenAPI v3 as custom resources have it: no `$ref`,
+no tuples, and never more than the API server can hold to. What does not: constraints and marks
+(`operatorkit.crd._constraints`), unions (`operatorkit.crd._unions`), Kubernetes' own types
+(`operatorkit.crd._builtin`) and the manifest around a schema (`operatorkit.crd.definition`).
 """
 
 from __future__ import annotations

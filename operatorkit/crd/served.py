@@ -1,8 +1,8 @@
 """How API servers serve the kinds that the official client has models of.
 
-What belongs here: plural, scope and model of each built-in kind, so that a class like `V1Deployment` is enough to build
-a URL or an RBAC rule, with no request. What does not: kinds of custom resources (their classes say it) and discovery
-(`operatorkit.cluster`).
+What belongs here: plural, scope and model of each built-in kind, so that a class like
+`V1Deployment` is enough to build a URL or an RBAC rule, with no request. What does not: kinds of
+custom resources (their classes say it) and discovery (`operatorkit.cluster`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from operatorkit.names import ApiResource
 __all__ = ["resources_by_model"]
 
 # Per group and version: Kind=plural, with * when it is cluster-scoped, and with Prefix: where the official client puts
-# one before the name of the model to tell equal kinds of several groups apart (CoreV1Event, EventsV1Event).
+# one before the name of the model to distinguish equal kinds of several groups (CoreV1Event, EventsV1Event).
 # From the paths of Kubernetes' OpenAPI document; tests/unit/crd/test_served.py compares it with a server's discovery.
 _TABLE = """
 core/v1

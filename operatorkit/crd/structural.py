@@ -1,7 +1,8 @@
 """`Structural`: a raw OpenAPI v3 schema of a custom resource, and all that an API server does with it.
 
-What belongs here: the one entrance to checking a schema, and to pruning, defaulting and validating objects by it. What
-does not: schemas from Python types (`operatorkit.crd.schema`) and evaluating rules (`operatorkit.cel`).
+What belongs here: the one entrance to checking a schema, and to pruning, defaulting and validating
+objects by it. What does not: schemas from Python types (`operatorkit.crd.schema`) and evaluating
+rules (`operatorkit.cel`).
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ __all__ = ["FieldError", "SchemaError", "Structural"]
 class Structural:
     """The schema of one version of a custom resource (`openAPIV3Schema`), ready for use.
 
-    Guarantees: messages, reasons and paths are those of kube-apiserver 1.36; where it reports in the random order of
-    its maps, this one reports in the order of the schema.
+    Guarantees: messages, reasons and paths are those of kube-apiserver 1.36; where it reports in
+    the random order of its maps, this one reports in the order of the schema.
     """
 
     def __init__(self, schema: Mapping[str, Any]) -> None:
@@ -34,7 +35,7 @@ class Structural:
         self._parts: dict[str, Structural | None] = {}
 
     def check(self, path: str = "spec.validation.openAPIV3Schema") -> list[SchemaError]:
-        """Return why an API server would refuse a CRD with this schema; `path` is where it stands in the CRD.
+        """Return why an API server would reject a CRD with this schema; `path` is where it stands in the CRD.
 
         The default is what the API server prints for a CRD whose versions all have the same schema.
         """
@@ -56,7 +57,8 @@ class Structural:
     def default(self, obj: Any, *, keep_nulls: bool = False) -> Any:
         """Fill in the defaults, in place, and return the object; nulls that may not be are dropped first.
 
-        With `keep_nulls` they stay, and `validate` will refuse them: so does a server with what an apply leaves.
+        With `keep_nulls` they stay, and `validate` will reject them: so does a server with what an
+        apply leaves.
         """
         if not keep_nulls:
             _prune.drop_nulls(obj, self._node)
@@ -66,8 +68,8 @@ class Structural:
     def validate(self, obj: Any, old: Any = None, *, prefix: str = "") -> list[FieldError]:
         """Return what is wrong with an object; rules in CEL are not evaluated.
 
-        With `old`, the stored object, faults in parts that did not change are forgiven. `prefix` is the path at which
-        the object stands, where it is only a part (the status).
+        With `old`, the stored object, faults in parts that did not change are forgiven. `prefix` is
+        the path at which the object stands, where it is only a part (the status).
         """
         pair = None if old is None else Pair(obj, old, self._node)
         errors = [error for _, error in validate(self._node, obj, pair=pair).errors]

@@ -1,7 +1,7 @@
 """Durations, quantities and names of fields as text, as Kubernetes writes them.
 
-What belongs here: reading, writing and recognising that text. What does not: the types of fields that hold it
-(`operatorkit.crd.fields`).
+What belongs here: reading, writing and recognising that text. What does not: the types of fields
+that hold it (`operatorkit.crd.fields`).
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ _NANOSECONDS = {
 def parse_duration(text: str) -> timedelta:
     """Read a duration as Go writes it: `1h30m`, `720h`, `250ms`. Raises ValueError for anything else.
 
-    Negative durations are refused, and those that Go cannot hold, of 292 years and more; what is finer than a
-    microsecond is lost.
+    Negative durations are rejected, and those that Go cannot hold, of 292 years and more; what is
+    finer than a microsecond is lost.
     """
     parts = _PART.findall(text)
     if not parts or "".join(number + unit for number, unit in parts) != text:

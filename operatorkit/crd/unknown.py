@@ -1,7 +1,8 @@
 """Fields that a class does not know: kept when an object is read, and whether they are sent.
 
-What belongs here: marking the unknown fields of an external kind as read, so that writing sends only those that were
-set. What does not: reading and writing themselves (`operatorkit.crd.model`, `operatorkit.crd.official`).
+What belongs here: marking the unknown fields of an external kind as read, so that writing sends
+only those that were set. What does not: reading and writing themselves (`operatorkit.crd.model`,
+`operatorkit.crd.official`).
 """
 
 from __future__ import annotations

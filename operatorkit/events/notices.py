@@ -1,6 +1,7 @@
 """What an Event is to say, and about which object.
 
-What belongs here: `Reference`, `Notice`, and the limits of both. What does not: when it is written (`recorder`).
+What belongs here: `Reference`, `Notice`, and the limits of both. What does not: when it is written
+(`recorder`).
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ class Reference:
 
     @property
     def identity(self) -> str:
-        """What tells this subject from all others: its uid, or, lacking that, its full name."""
+        """What distinguishes this subject from all others: its uid, or, lacking that, its full name."""
         return self.uid or f"{self.api_version}/{self.kind}/{self.namespace}/{self.name}"
 
 
@@ -84,8 +85,9 @@ class Reference:
 class Notice:
     """What an Event is to say.
 
-    `key` tells one series of occurrences from another where the message itself varies (a time, a number); None means
-    the message. `occurrence` matters to `EventRecorder.hold` only: a held notice counts again when it changes.
+    `key` distinguishes one series of occurrences from another where the message itself varies (a
+    time, a number); None means the message. `occurrence` matters to `EventRecorder.hold` only: a
+    held notice counts again when it changes.
     """
 
     regarding: Reference
@@ -102,9 +104,10 @@ class Notice:
 class FloodLimits:
     """How much may be written; the defaults of `burst`, `refill`, `combine_at` and `combine_within` are client-go's.
 
-    Of each subject, `burst` writes, then one per `refill`; from the `combine_at`-th distinct message of one reason
-    within `combine_within`, one combined Event. A held Event is written again after `refresh`. The recorder remembers
-    `remembered` series and subjects; the oldest quiet ones are forgotten, and counted on from the server later.
+    Of each subject, `burst` writes, then one per `refill`; from the `combine_at`-th distinct
+    message of one reason within `combine_within`, one combined Event. A held Event is written again
+    after `refresh`. The recorder remembers `remembered` series and subjects; the oldest quiet ones
+    are forgotten, and counted on from the server later.
     """
 
     burst: int = 25

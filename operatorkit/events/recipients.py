@@ -1,10 +1,11 @@
 """Who was warned in relation to which object, and has not heard of the end of it.
 
-What belongs here: remembering that, and reading once from a namespace's Events what earlier processes wrote. What does
-not: writing Events (`recorder`).
+What belongs here: remembering that, and reading once from a namespace's Events what earlier
+processes wrote. What does not: writing Events (`recorder`).
 
-A list of Events for each recovery would read every Event as often as there are recoveries. So what this process records
-is remembered as it is recorded, and a namespace is listed once, when somebody first asks about it.
+A list of Events for each recovery would read every Event as often as there are recoveries. So what
+this process records is remembered as it is recorded, and a namespace is listed once, at its first
+query.
 """
 
 from __future__ import annotations
@@ -71,10 +72,10 @@ class Recipients:
                 self._calm(about, regarding)
 
     def knows(self, namespace: str) -> bool:
-        """Tell whether the Events of a namespace were read: `told` makes no request then."""
+        """Return whether the Events of a namespace were read: `warned` makes no request then."""
         return namespace in self._listed
 
-    async def told(self, about: Reference, namespace: str, *, before: int | None = None) -> list[Reference]:
+    async def warned(self, about: Reference, namespace: str, *, before: int | None = None) -> list[Reference]:
         """Return those in `namespace` who were warned in relation to `about`, and not yet of the recovery.
 
         With `before`, only those that were warned before that `moment`. Raises ClusterError.
@@ -83,7 +84,7 @@ class Recipients:
         return self.remembered(about, namespace, before=before)
 
     def remembered(self, about: Reference, namespace: str, *, before: int | None = None) -> list[Reference]:
-        """Return what `told` returns, as far as it is known without a request."""
+        """Return what `warned` returns, as far as it is known without a request."""
         known = self._abouts.get(_name(about))
         if known is None or known.uid != about.uid:
             return []

@@ -1,16 +1,18 @@
 """The event recorder: when an Event is written, and what becomes of one that cannot be.
 
-What belongs here: counting, holding, sending. What does not: what an Event says (`notices`), and who was told of
-what (`recipients`).
+What belongs here: counting, holding, sending. What does not: what an Event says (`notices`), and
+who was notified of what (`recipients`).
 
     occurrence ── combine (10th distinct message of a reason) ── series ── bucket ──> outbox ──> POST, or PATCH count
                                                                   │ empty bucket: counted, written later
     hold(scope) ── the cause lasts ── refresh() every 25 minutes ─┘
 
-Nobody waits for an Event: an API that is slow, or refuses Events, must not delay what they are about. While `run` runs,
-it sends them, a few at a time, namespaces in turn; what fails is tried again by the next refreshes, a few times.
+No caller waits for an Event: an API that is slow, or rejects Events, must not delay what they are
+about. While `run` runs, it sends them, a few at a time, namespaces in turn; what fails is tried
+again by the next refreshes, a few times.
 
-The name of an Event is derived from what it says, so an operator that was restarted finds its own Events and counts on.
+The name of an Event is derived from what it says, so an operator that was restarted finds its own
+Events and counts on.
 """
 
 from __future__ import annotations
@@ -45,7 +47,7 @@ _SENDERS: Final = 4
 _ROUNDS: Final = 3
 _TRIES: Final = 5
 _PROMPTLY_SECONDS: Final = 1.0
-_COMPLAIN_EVERY_SECONDS: Final = 60.0
+_LOG_EVERY_SECONDS: Final = 60.0
 _ABOUTS_PER_SERIES: Final = 4
 _LASTING: Final = frozenset({400, 403, 404, 422})
 
@@ -68,10 +70,11 @@ class EventRecorder:
 
     Guarantees:
 
-    - recording never raises ClusterError, and while `run` runs, waits for no request (but see `normal`): what a server
-      rejects is logged, and what may pass later is tried again by the next occurrence, and by five refreshes at most,
-    - the count of a series is the number of its occurrences, also of those that flood control kept from being written
-      at once; what memory has no room for is dropped, and `dropped` counts it,
+    - recording never raises ClusterError, and while `run` runs, waits for no request (but see
+      `normal`): what a server rejects is logged, and what may pass later is tried again by the next
+      occurrence, and by five refreshes at most,
+    - the count of a series is the number of its occurrences, also of those that flood control kept
+      from being written at once; what exceeds the memory is dropped, and `dropped` counts it,
     - safe to use from many tasks of one loop.
 
     Without `run`, an Event is written before `record` returns.
@@ -100,7 +103,7 @@ class EventRecorder:
         self._idle = asyncio.Event()
         self._idle.set()
         self._failures = 0
-        self._complained: float | None = None
+        self._logged_at: float | None = None
         self.dropped: int = 0
 
     async def warning(
@@ -129,8 +132,9 @@ class EventRecorder:
     ) -> None:
         """Record that something happened to `regarding`, as it should.
 
-        With `promptly`, it is written before this returns, if the API takes it within a second and took the one before:
-        for what would be lost if the process died after the status that follows was written.
+        With `promptly`, it is written before this returns, if the API takes it within a second and
+        took the one before: for what would be lost if the process died after the status that
+        follows was written.
         """
         await self.record(_notice("Normal", regarding, reason, message, key, action, related), promptly=promptly)
 
@@ -162,8 +166,9 @@ class EventRecorder:
     ) -> None:
         """Record a Normal at all who were warned in relation to `about`, itself included, and not yet of the recovery.
 
-        While `run` runs, this makes no request, and what an earlier process wrote is read later, once for a namespace.
-        `exists` tells of a recipient whether it is still there; those that are not are left out.
+        While `run` runs, this makes no request, and what an earlier process wrote is read later,
+        once for a namespace. `exists` returns whether a recipient is still there; those that are
+        not are left out.
         """
         subject = Reference.of(about)
 
@@ -181,15 +186,15 @@ class EventRecorder:
         while len(self._recoveries) > _ABOUTS_PER_SERIES * self._limits.remembered:
             self._recoveries.popitem(last=False)
             self.dropped += 1
-        self._wake()
+        self._signal()
 
     async def hold(self, scope: Hashable, notices: Iterable[Notice]) -> None:
         """Declare the notices whose cause lasts, in place of all that `scope` held before.
 
-        A notice that is new, or whose message or `occurrence` changed, is recorded; one that is held already is not,
-        so this may be called in each reconcile. `refresh` keeps them alive until they are missing from a later call.
-        A reconcile function holds in the scope (ApiResource of its kind, ObjectKey), which the engine releases when
-        the object is gone.
+        A notice that is new, or whose message or `occurrence` changed, is recorded; one that is
+        held already is not, so this may be called in each reconcile. `refresh` keeps them alive
+        until they are missing from a later call. A reconcile function holds in the scope
+        (ApiResource of its kind, ObjectKey), which the engine releases when the object is gone.
         """
         before = self._held.pop(scope, {})
         wanted: dict[Hashable, Notice] = {
@@ -256,9 +261,9 @@ class EventRecorder:
             await self._flush(series)
             return
         self._outbox.push((_namespace(series.notice), series.name))
-        self._wake()
+        self._signal()
 
-    def _wake(self) -> None:
+    def _signal(self) -> None:
         self._idle.clear()
         self._more.set()
 
@@ -286,11 +291,11 @@ class EventRecorder:
 
     async def _recover(self, recovery: _Recovery) -> None:
         try:
-            told = await self._recipients.told(recovery.about, recovery.namespace, before=recovery.moment)
+            recipients = await self._recipients.warned(recovery.about, recovery.namespace, before=recovery.moment)
         except ClusterError as error:
-            self._complain("who was warned by an earlier process is not known", error)
-            told = self._recipients.remembered(recovery.about, recovery.namespace, before=recovery.moment)
-        for reference in told:
+            self._log_failure("who was warned by an earlier process is not known", error)
+            recipients = self._recipients.remembered(recovery.about, recovery.namespace, before=recovery.moment)
+        for reference in recipients:
             await self._record_recovery(recovery, reference)
 
     async def _record_recovery(self, recovery: _Recovery, reference: Reference) -> None:
@@ -299,15 +304,15 @@ class EventRecorder:
         else:
             self._recipients.forget(recovery.about, reference)
 
-    async def told(self, about: Any, *, namespace: str | None = None) -> list[Reference]:
+    async def recipients(self, about: Any, *, namespace: str | None = None) -> list[Reference]:
         """Return who was warned by this component in relation to `about`, and not yet of the recovery.
 
-        Those of `namespace` (of `about`, when None); its Events are listed once in the life of this recorder, for what
-        earlier processes wrote. `about` itself is among them if it was warned. Raises ClusterError when they cannot be
-        listed.
+        Those of `namespace` (of `about`, when None); its Events are listed once in the life of this
+        recorder, for what earlier processes wrote. `about` itself is among them if it was warned.
+        Raises ClusterError when they cannot be listed.
         """
         subject = Reference.of(about)
-        return await self._recipients.told(subject, namespace or subject.namespace or NAMESPACE_OF_CLUSTER_SCOPED)
+        return await self._recipients.warned(subject, namespace or subject.namespace or NAMESPACE_OF_CLUSTER_SCOPED)
 
     def _count(self, notice: Notice) -> tuple[Series, Subject]:
         series, subject = self._find(notice)
@@ -390,22 +395,22 @@ class EventRecorder:
                     series.tries = 0
                 about = f"{series.notice.regarding.kind} {series.notice.regarding.name}"
                 again = "yet" if series.pending else "and will not be"
-                self._complain(f"the Event {series.notice.reason} about {about} was not written {again}", error)
+                self._log_failure(f"the Event {series.notice.reason} about {about} was not written {again}", error)
             else:
                 series.pending -= added
                 series.written = begun
                 series.tries = 0
                 self._healthy = True
 
-    def _complain(self, text: str, error: ClusterError) -> None:
+    def _log_failure(self, text: str, error: ClusterError) -> None:
         """Log a failure, and until a minute has passed only count others: they come by the thousand."""
         now = self._clock.monotonic()
-        if self._complained is not None and now - self._complained < _COMPLAIN_EVERY_SECONDS:
+        if self._logged_at is not None and now - self._logged_at < _LOG_EVERY_SECONDS:
             self._failures += 1
             return
         others = f" ({self._failures} others failed since the last such message)" if self._failures else ""
         _log.warning("%s: %s%s", text, error, others)
-        self._complained, self._failures = now, 0
+        self._logged_at, self._failures = now, 0
 
     async def _write(self, series: Series, added: int) -> None:
         """Create the Event, or count on where it exists, also when another process changed or the server dropped it."""
@@ -467,7 +472,7 @@ class EventRecorder:
         return event
 
     def _increment(self, series: Series, added: int) -> JSONObject:
-        """Return the merge patch that counts on; `related` may be an object of the same name made anew."""
+        """Return the merge patch that counts on; `related` may be an object of the same name recreated."""
         now, count = self._clock.now(), series.count + added
         related = series.notice.related
         return {

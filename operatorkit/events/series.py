@@ -21,8 +21,8 @@ __all__ = ["Series", "Subject"]
 class Series:
     """One Event object, as far as this process knows it.
 
-    `live` says that `resource_version` may be patched, `held` that its cause lasts, `over` that it did and does no
-    longer; `tries` counts the failures to write it since the last success.
+    `live` says that `resource_version` may be patched, `held` that its cause lasts, `over` that it
+    did and does no longer; `tries` counts the failures to write it since the last success.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Series:
 
 @dataclass(slots=True, eq=False)
 class Subject:
-    """What one subject may still be told: a token bucket, and the recent messages of each reason."""
+    """What may still be sent about one subject: a token bucket, and the recent messages of each reason."""
 
     tokens: float
     at: float
@@ -62,6 +62,8 @@ class Subject:
 
     def take(self, now: float, limits: FloodLimits) -> bool:
         """Take a token out of the bucket, if there is one."""
+        # The spam filter of client-go's EventCorrelator: a burst of 25 for each subject, then one in 300 s.
+        # https://pkg.go.dev/k8s.io/client-go/tools/record#CorrelatorOptions
         self.tokens = min(limits.burst, self.tokens + (now - self.at) / limits.refill.total_seconds())
         self.at = now
         if self.tokens < 1:
@@ -71,6 +73,8 @@ class Subject:
 
     def combines(self, notice: Notice, key: str, now: float, limits: FloodLimits) -> bool:
         """Say whether `key` comes when its reason has had `combine_at` - 1 other keys of late."""
+        # Its aggregator: from the tenth distinct message of one reason within ten minutes, one combined
+        # Event. Messages that differ by a time or a number only share a `key`.
         window = limits.combine_within.total_seconds()
         slot = (notice.type, notice.reason)
         recent = {seen: at for seen, at in self.recent.get(slot, {}).items() if now - at <= window}

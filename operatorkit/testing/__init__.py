@@ -1,9 +1,9 @@
 """Tests of operators: one test for the embedded control plane, a real kube-apiserver, your own cluster.
 
-What belongs here: the pytest plugin with its fixtures (`plugin`), a clock for the test to hold (`FakeClock`),
-waiting without sleeping (`eventually`, `remains`), and counting what an operator asks of its API (`RecordingCluster`,
-`idle`). What does not: control planes themselves (`operatorkit.controlplane`), and anything that an operator needs
-when it is not under test.
+What belongs here: the pytest plugin with its fixtures (`plugin`), a clock for the test to hold
+(`FakeClock`), waiting without sleeping (`eventually`, `remains`), and counting what an operator
+asks of its API (`RecordingCluster`, `idle`). What does not: control planes themselves
+(`operatorkit.controlplane`), and anything that an operator needs when it is not under test.
 
     async def test_of_mine(cluster, operator):      # an async test: pytest-asyncio's auto mode
         async with operator(app) as running:
@@ -12,7 +12,8 @@ when it is not under test.
             await running.idle()
             assert running.writes() == {("patch", "configmaps"): 1, ("patch", "websites/status"): 1}
 
-Loading this package, or the plugin, imports neither kopf nor aiohttp: a test run that does not use it pays nothing.
+Loading this package, or the plugin, imports neither kopf nor aiohttp: a test run that does not use
+it pays nothing.
 """
 
 from __future__ import annotations

@@ -69,19 +69,21 @@ async def process_nodes(controlplane: ControlPlane, cluster: RecordingCluster) -
 def operator(cluster: RecordingCluster, controlplane: ControlPlane) -> RunOperator:
     """Provide the function that runs an operator in this loop.
 
-    Write `async with operator(app, clock=clock) as running: ...`. It works in the test's namespace only (cluster-scoped
-    kinds are not limited by that); `namespace=None` means all namespaces.
+    Write `async with operator(app, clock=clock) as running: ...`. It works in the test's namespace
+    only (cluster-scoped kinds are not limited by that); `namespace=None` means all namespaces.
 
-    Its webhooks are served and registered, at a URL of this process, so that what they deny is denied; and the handlers
-    of kopf in its modules run, in a thread of their own. `webhooks=None` and `handlers=False` leave them out. An
-    existing cluster could not call this process: there, no webhooks are served unless `webhooks` says where.
+    Its webhooks are served and registered, at a URL of this process, so that what they deny is
+    denied; and the handlers of kopf in its modules run, in a thread of their own. `webhooks=None`
+    and `handlers=False` leave them out. An existing cluster could not call this process: there, no
+    webhooks are served unless `webhooks` says where.
 
-    The CRDs of the operator's own kinds are installed first, in all versions; external kinds that the control plane
-    lacks get a stand-in, unless it is an existing one. There, and where another than operatorkit has applied it, no CRD
-    loses anything without `allow_shrink=True`.
+    The CRDs of the operator's own kinds are installed first, in all versions; external kinds that
+    the control plane lacks get a stand-in, unless it is an existing one. There, and where another
+    than operatorkit has applied it, no CRD loses anything without `allow_shrink=True`.
 
-    The operator's requests, `running.writes()`, are counted apart from those that the test makes through `cluster`, the
-    registration of webhooks among them; what kopf's handlers send is not counted.
+    The operator's requests, `running.writes()`, are counted apart from those that the test makes
+    through `cluster`, the webhook configurations among them; what kopf's handlers send is not
+    counted.
     """
 
     @asynccontextmanager

@@ -1,7 +1,7 @@
 """Which control plane a test runs on.
 
-What belongs here: the choice, and the adapter to a cluster that exists already. What does not: the control planes
-(`operatorkit.controlplane`).
+What belongs here: the choice, and the adapter to a cluster that exists already. What does not: the
+control planes (`operatorkit.controlplane`).
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ def start(backend: BackendName, **options: Any) -> ControlPlane:
 class ExistingCluster:
     """The cluster of the current context of a kubeconfig, by default KUBECONFIG's or ~/.kube/config.
 
-    It is left as it was found: nothing is started or stopped. Other users than the administrator are
-    impersonated, so the kubeconfig's user needs the permission to impersonate.
+    It is left as it was found: nothing is started or stopped. Other users than the administrator
+    are impersonated, so the kubeconfig's user needs the permission to impersonate.
     """
 
     def __init__(self, kubeconfig: Path | None = None) -> None:

@@ -1,7 +1,7 @@
 """A clock that stands still until the test moves it.
 
-What belongs here: `FakeClock`. What does not: waiting for something to become true (`operatorkit.testing.polling`),
-which goes by the real time because networks and servers do.
+What belongs here: `FakeClock`. What does not: waiting for something to become true
+(`operatorkit.testing.polling`), which goes by the real time because networks and servers do.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ class _Sleeper:
 class FakeClock:
     """A `Clock` whose time passes only when `advance` or `tick` says so.
 
-    One clock may serve several threads and event loops, for example a test, the engine in it and an embedded server
-    in a thread of its own. A coroutine that awaits `sleep` is a sleeper; moving the clock wakes sleepers in the order
-    of their deadlines, each at the time it asked for.
+    One clock may serve several threads and event loops, for example a test, the engine in it and an
+    embedded server in a thread of its own. A coroutine that awaits `sleep` is a sleeper; moving the
+    clock wakes sleepers in the order of their deadlines, each at the time it asked for.
     """
 
     def __init__(self, start: datetime = _START) -> None:
@@ -83,15 +83,15 @@ class FakeClock:
 
     @property
     def next_wake(self) -> timedelta | None:
-        """How far the clock must move to wake the next sleeper; None when nobody sleeps."""
+        """How far the clock must move to wake the next sleeper; None without sleepers."""
         with self._lock:
             return timedelta(seconds=self._sleepers[0].deadline - self._elapsed) if self._sleepers else None
 
     def tick(self, seconds: float | timedelta) -> None:
         """Move the clock in one jump and wake everyone whose time has come; return before any of them has run.
 
-        Callable from any thread, without an event loop. Someone who sleeps one second again and again is woken once,
-        however far the jump: use `advance` where the steps between matter.
+        Callable from any thread, without an event loop. Someone who sleeps one second again and
+        again is woken once, however far the jump: use `advance` where the steps between matter.
         """
         target = self._elapsed + _seconds(seconds)
         self._move(target)
@@ -99,16 +99,17 @@ class FakeClock:
     def step(self, by: timedelta) -> None:
         """Set the wall clock forth or, with a negative span, back, as a correction of the machine's time does.
 
-        `monotonic` goes on as before, and nobody wakes: who waits for a moment of the wall clock has to look again.
+        `monotonic` goes on as before, and no sleeper wakes: a coroutine that waits for a time of
+        day has to check again.
         """
         self._stepped += by
 
     async def advance(self, seconds: float | timedelta) -> None:
         """Move the clock step by step, stopping at each deadline so that those who wake can run and sleep again.
 
-        Guarantees: whoever sleeps in this loop, or in another loop that is running, wakes at the time it asked for,
-        and gets to run before the clock moves on. What is waiting for a network or a thread is not waited for:
-        `eventually` is for that.
+        Guarantees: whoever sleeps in this loop, or in another loop that is running, wakes at the
+        time it asked for, and gets to run before the clock moves on. What is waiting for a network
+        or a thread is not waited for: `eventually` is for that.
         """
         target = self._elapsed + _seconds(seconds)
         await self._let_run(())
@@ -141,12 +142,12 @@ class FakeClock:
 
     def __repr__(self) -> str:
         wake = self.next_wake
-        waiting = f"{self.sleepers} waiting, the next for {wake}" if wake is not None else "nobody waiting"
+        waiting = f"{self.sleepers} waiting, the next for {wake}" if wake is not None else "none waiting"
         return f"<FakeClock {self.now():%Y-%m-%dT%H:%M:%SZ}, {waiting}>"
 
 
 def standing_clocks() -> Iterator[FakeClock]:
-    """Yield each living FakeClock that somebody waits for: in a test that hangs, one of them wants to be moved."""
+    """Yield each FakeClock with sleepers: in a test that hangs, one of them has to be advanced."""
     for clock in list(_clocks):
         if clock.sleepers:
             yield clock

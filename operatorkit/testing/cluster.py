@@ -1,7 +1,8 @@
 """What an operator asks of its API, counted.
 
-What belongs here: a `ClusterAPI` that records the requests that pass through it, and the claim that there are none.
-What does not: injected faults, and requests of other processes (the audit log of a control plane tells those).
+What belongs here: a `ClusterAPI` that records the requests that pass through it, and the claim that
+there are none. What does not: injected faults, and requests of other processes (the audit log of a
+control plane has those).
 """
 
 from __future__ import annotations
@@ -103,17 +104,19 @@ class RecordingCluster(ClusterAPI):
         if request.function == "create" and not name:
             name = request.body.get("metadata", {}).get("name")
         resource = f"{plural}/{request.subresource}" if request.subresource else plural
-        self.calls.append(Call(request.verb, resource, request.namespace, name, request.options.get("limit")))
+        limit = request.options.get("limit")
+        self.calls.append(Call(request.verb, resource, request.namespace, name, limit))
 
 
 async def idle(cluster: RecordingCluster, *, period: float = 1.0) -> None:
     """Assert that for `period` seconds of real time nothing passes through `cluster`: no write, no read, no new watch.
 
-    Watches that are open stay open, and may deliver. A loop that spins, a watch that is opened again and again and a
-    poll faster than `period` are found. With a FakeClock, `advance` it first as far as the claim shall reach.
+    Watches that are open stay open, and may deliver. A loop that spins, a watch that is opened
+    again and again and a poll faster than `period` are found. With a FakeClock, `advance` it first
+    as far as the claim shall reach.
 
-    The one request that an idle engine does make is allowed: its probe of the server, a list of one object, at most
-    once in ten seconds (`Settings.watch_probe`).
+    The one request that an idle engine does make is allowed: its probe of the server, a list of one
+    object, at most once in ten seconds (`Settings.watch_probe`).
     """
     before = len(cluster.calls)
     await asyncio.sleep(period)
@@ -122,5 +125,5 @@ async def idle(cluster: RecordingCluster, *, period: float = 1.0) -> None:
     if len(made) - len(others) <= 1 + period // _PROBED_AT_MOST_EVERY_SECONDS:
         made = others
     if made:
-        told = ", ".join(f"{count} x {call}" for call, count in Counter(map(str, made)).most_common(10))
-        raise AssertionError(f"expected no request for {period:g} s, but there were {len(made)}: {told}")
+        listed = ", ".join(f"{count} x {call}" for call, count in Counter(map(str, made)).most_common(10))
+        raise AssertionError(f"expected no request for {period:g} s, but there were {len(made)}: {listed}")

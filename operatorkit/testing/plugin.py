@@ -1,8 +1,8 @@
 """The pytest plugin: a control plane per session, a namespace and a user per test.
 
-What belongs here: the command line option, and fixtures that need no event loop. The ones that do are in
-`operatorkit.testing._async_fixtures`, loaded only where pytest-asyncio is. Everything heavy is imported when a
-fixture is used.
+What belongs here: the command line option, and fixtures that need no event loop. The ones that do
+are in `operatorkit.testing._async_fixtures`, loaded only where pytest-asyncio is. Everything heavy
+is imported when a fixture is used.
 
     pytest --controlplane=embedded|real|existing      (existing is also chosen by USE_EXISTING_CLUSTER=true)
 """
@@ -67,8 +67,9 @@ def controlplane(request: pytest.FixtureRequest) -> Iterator[ControlPlane]:
 def namespace(controlplane: ControlPlane) -> Iterator[str]:
     """Provide a namespace of this test's own; its deletion is asked for afterwards, and not waited for.
 
-    Guarantees: what controllers put into every namespace is there, so that pods are admitted and nothing comes between
-    the changes that the test makes; unless the control plane has no such controllers.
+    Guarantees: what controllers put into every namespace is there, so that pods are admitted and
+    nothing comes between the changes that the test makes; unless the control plane has no such
+    controllers.
     """
     from operatorkit.testing.user import User
 

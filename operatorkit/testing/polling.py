@@ -1,7 +1,7 @@
 """Waiting in tests, without sleeping for a guessed time.
 
-What belongs here: `eventually` (something becomes true) and `remains` (something stays true). What does not: time
-that the test controls (`operatorkit.testing.clock`).
+What belongs here: `eventually` (something becomes true) and `remains` (something stays true). What
+does not: time that the test controls (`operatorkit.testing.clock`).
 """
 
 from __future__ import annotations
@@ -36,10 +36,11 @@ async def eventually(
 ) -> Any:
     """Return the first result of `check` that is true, asking again with growing pauses; it may be async.
 
-    An AssertionError, a `pytest.raises` that saw nothing, an error answer of the API server, and a look into what is
-    not there (a LookupError, or what Python raises for a use of None) count as "not yet"; any other exception is raised
-    at once. After `timeout` seconds of real time an AssertionError tells what was last seen, and names any FakeClock
-    that stands still while somebody waits for it.
+    An AssertionError, a `pytest.raises` that saw nothing, an error answer of the API server, and a
+    look into what is not there (a LookupError, or what Python raises for a use of None) count as
+    "not yet"; any other exception is raised at once. After `timeout` seconds of real time an
+    AssertionError shows what was last seen, and names any FakeClock that stands still while a
+    coroutine waits for it.
     """
     deadline = time.monotonic() + timeout
     pause = _FIRST_PAUSE
@@ -63,7 +64,7 @@ async def eventually(
 
 
 async def remains(check: Callable[[], object], *, period: float = 0.5, message: str = "") -> None:
-    """Ask `check` for `period` seconds of real time; an AssertionError tells the first result that was not true."""
+    """Ask `check` for `period` seconds of real time; an AssertionError shows the first result that was not true."""
     deadline = time.monotonic() + period
     while True:
         result = check()

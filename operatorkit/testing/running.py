@@ -1,8 +1,8 @@
 """An operator at work in a test.
 
-What belongs here: installing the CRDs that an operator declares and running its engine in the test's own event loop,
-so that the test holds its clock and counts its requests. What does not: the process around an engine, with kopf and
-signals (`operatorkit run`).
+What belongs here: installing the CRDs that an operator declares and running its engine in the
+test's own event loop, so that the test holds its clock and counts its requests. What does not: the
+process around an engine, with kopf and signals (`operatorkit run`).
 """
 
 from __future__ import annotations
@@ -80,7 +80,8 @@ async def running(
 ) -> AsyncIterator[RunningOperator]:
     """Run `app` against `api` until the block is left; ready, with its caches filled, when the block is entered.
 
-    `options` go to the engine. An error that ends the engine early is raised here, when the block is left.
+    `options` go to the engine. An error that ends the engine early is raised here, when the block
+    is left.
     """
     recorder = RecordingCluster(api)
     engine = Engine(app, recorder, clock=clock, **options)
@@ -101,7 +102,8 @@ async def running(
 async def install_crds(api: ClusterAPI, kinds: Iterable[type[Any]], *, shrinking: Shrinking = "own") -> None:
     """Apply the CRDs of those `kinds` that are classes of operatorkit, and wait until their objects can be listed.
 
-    One that a test before has applied may lose something; one that anybody else has, only as `shrinking` says.
+    One that a test before has applied may lose something; one that anybody else has, only as
+    `shrinking` says.
     """
     await install_definitions(kinds, api, shrinking=shrinking)
 
@@ -109,7 +111,8 @@ async def install_crds(api: ClusterAPI, kinds: Iterable[type[Any]], *, shrinking
 def webhooks_here(app: Operator, *, disposable: bool) -> Topology | None:
     """Return where API servers find the webhooks of an operator that runs in this process; None if it has none.
 
-    With a control plane that is not `disposable`, a cluster, they would not find them: that is logged.
+    With a control plane that is not `disposable`, a cluster, they would not find them: that is
+    logged.
     """
     if not app.webhooks:
         return None

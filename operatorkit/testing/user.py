@@ -1,7 +1,7 @@
 """Someone who speaks to a control plane in a test, without an event loop.
 
-What belongs here: a user's kubeconfig, and plain requests with it. What does not: the client of operators
-(`operatorkit.cluster`).
+What belongs here: a user's kubeconfig, and plain requests with it. What does not: the client of
+operators (`operatorkit.cluster`).
 """
 
 from __future__ import annotations

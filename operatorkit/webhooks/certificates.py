@@ -1,11 +1,12 @@
 """The certificates of a webhook server: a CA of its own and a leaf, in a Secret.
 
-What belongs here: making, judging and renewing them, and agreeing on them through the Secret. What does not: presenting
-them (`operatorkit.webhooks.server`) and telling API servers whom to trust (`operatorkit.webhooks.registration`).
+What belongs here: making, checking and renewing them, and agreeing on them through the Secret. What
+does not: presenting them (`operatorkit.webhooks.server`) and injecting the CA bundle into
+configurations (`operatorkit.webhooks.registration`).
 
-The Secret has ca.crt (whom to trust: the CA, and its predecessor while that is valid), ca.key, tls.crt and tls.key. Any
-replica may find that it is time; the API server's optimistic lock lets one of them write, and the others take what it
-wrote.
+The Secret has ca.crt (the CA bundle: the CA, and its predecessor while that is valid), ca.key,
+tls.crt and tls.key. Any replica may find that it is time; the API server's optimistic lock lets one
+of them write, and the others take what it wrote.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ LEAF_LIFE = timedelta(days=90)
 _RENEW_AFTER = 2 / 3  # of a life
 _TRIES = 5
 _KEYS = ("ca.crt", "ca.key", "tls.crt", "tls.key")
-_UNREADABLE = (
+_DECODE_ERRORS = (
     KeyError,
     TypeError,
     ValueError,
@@ -88,7 +89,7 @@ class Bundle:
                 and _may_sign(authority)
                 and bool(_names_of(leaf))
             )
-        except _UNREADABLE:
+        except _DECODE_ERRORS:
             return None
         return bundle if fits else None
 
@@ -126,16 +127,17 @@ def renewed(bundle: Bundle | None, hosts: Sequence[str], now: datetime) -> Bundl
 
 
 def is_good(bundle: Bundle, hosts: Sequence[str], now: datetime) -> bool:
-    """Tell whether a bundle needs no renewal: it bears the hosts, is in force, and not yet due.
+    """Return whether a bundle needs no renewal: it bears the hosts, is in force, and not yet due.
 
-    A certificate whose time has not come was made by a clock that was wrong, or by ours before it was put right.
+    A certificate whose time has not come was made with a wrong clock, another one or this one
+    before it was corrected.
     """
     authority, leaf = _authorities(bundle)[0], _leaf(bundle)
     return _is_fresh(authority, now) and _is_fresh(leaf, now) and set(host_names(hosts)) == set(_names_of(leaf))
 
 
 def succeeds(bundle: Bundle, known: Bundle, now: datetime) -> bool:
-    """Tell whether a bundle has a new CA, and `known` may be presented until all have heard of it."""
+    """Return whether a bundle has a new CA, and `known` may be presented until all have heard of it."""
     return (
         _authorities(bundle)[0] != _authorities(known)[0]
         and _authorities(known)[0] in _authorities(bundle)
@@ -157,7 +159,7 @@ class CertificateStore:
         self._clock = clock
 
     def is_good(self, bundle: Bundle) -> bool:
-        """Tell whether `load` would leave this bundle as it is."""
+        """Return whether `load` would leave this bundle as it is."""
         return is_good(bundle, self._hosts, self._clock.now())
 
     async def load(self) -> Bundle:
@@ -235,7 +237,7 @@ def _names_of(certificate: x509.Certificate) -> list[x509.GeneralName]:
 
 
 def _may_sign(certificate: x509.Certificate) -> bool:
-    """Tell whether a certificate is an authority's, of the kind that we make."""
+    """Return whether a certificate is an authority's, of the kind that we make."""
     extensions = certificate.extensions
     extensions.get_extension_for_class(x509.SubjectKeyIdentifier)  # a leaf repeats it
     return extensions.get_extension_for_class(x509.BasicConstraints).value.ca

@@ -1,7 +1,7 @@
 """What a webhook may answer: a denial is a value, not an exception.
 
-What belongs here: the answers, and the causes of a denial as Kubernetes' own validation words them. What does not: how
-they travel (`operatorkit.webhooks.dispatch`). Pure.
+What belongs here: the answers, and the causes of a denial as Kubernetes' own validation words them.
+What does not: how they travel (`operatorkit.webhooks.dispatch`). Pure.
 """
 
 from __future__ import annotations
@@ -43,10 +43,11 @@ class Allowed:
 
 @dataclass(frozen=True, slots=True, init=False)
 class Denied:
-    """The request is refused.
+    """The request is rejected.
 
-    A cause is text, or a `Cause` that names a field. `reason` is a word of Kubernetes' Status objects; it decides the
-    HTTP code. Without one it is Invalid (422) where a cause names a field, and Forbidden (403) otherwise.
+    A cause is text, or a `Cause` that names a field. `reason` is a word of Kubernetes' Status
+    objects; it decides the HTTP code. Without one it is Invalid (422) where a cause names a field,
+    and Forbidden (403) otherwise.
     """
 
     causes: tuple[Cause | str, ...]
@@ -83,7 +84,7 @@ class Mutated(Generic[T]):
 
 
 def _check_warnings(decision: Allowed | Denied | Mutated[Any]) -> None:
-    """Refuse a text where several are expected: it would be shown letter by letter."""
+    """Reject a text where several are expected: it would be shown letter by letter."""
     if isinstance(decision.warnings, str):
         text = f"{type(decision).__name__}(warnings={decision.warnings!r}): give a list of texts"
         raise TypeError(text)

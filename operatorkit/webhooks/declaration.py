@@ -1,7 +1,8 @@
 """What a webhook is declared as.
 
-What belongs here: one declared webhook, checked when it is made, and the names and paths that follow from it. What does
-not: manifests (`operatorkit.webhooks.manifests`) and calling it (`operatorkit.webhooks.dispatch`).
+What belongs here: one declared webhook, checked when it is made, and the names and paths that
+follow from it. What does not: manifests (`operatorkit.webhooks.manifests`) and calling it
+(`operatorkit.webhooks.dispatch`).
 """
 
 from __future__ import annotations
@@ -38,13 +39,14 @@ class WebhookOptions(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Webhook:
-    """One webhook: a function that judges (`validate`) or changes (`mutate`) requests for objects of one kind.
+    """One webhook: a function that validates or mutates requests for objects of one kind.
 
-    `timeout` is whole seconds, 1 to 30: within it the API server gets an answer. `failure_policy` says what it does
-    when there is none. `namespace_selector` and `object_selector` are label selectors as Kubernetes writes them; None
-    selects all. A function with side effects other than on its own answer must leave them out when
-    `request.dry_run`, and say `side_effects="NoneOnDryRun"`. `subresources` are judged beside the objects
-    themselves: those whose requests carry the whole object, such as `ephemeralcontainers` of Pods.
+    `timeout` is whole seconds, 1 to 30: within it the API server gets an answer. `failure_policy`
+    says what it does when there is none. `namespace_selector` and `object_selector` are label
+    selectors as Kubernetes writes them; None selects all. A function with side effects other than
+    on its own answer must leave them out when `request.dry_run`, and say
+    `side_effects="NoneOnDryRun"`. `subresources` are validated beside the objects themselves: those
+    whose requests carry the whole object, such as `ephemeralcontainers` of Pods.
 
     Raises DefinitionError: an option cannot be what it is.
     """
@@ -66,19 +68,19 @@ class Webhook:
         wrong = [operation for operation in self.operations if operation not in known]
         if wrong or not self.operations:
             found = ", ".join(map(repr, wrong)) or "none"
-            self._refuse(f"operations= has {found}: give one or more of {', '.join(known)}")
+            self._reject(f"operations= has {found}: give one or more of {', '.join(known)}")
         if self.verb == "mutate" and {"DELETE", "CONNECT"} & set(self.operations):
-            self._refuse("operations= of a mutating webhook are CREATE and UPDATE: others have no object to change")
+            self._reject("operations= of a mutating webhook are CREATE and UPDATE: others have no object to change")
         if "CONNECT" in self.operations:
-            self._refuse("operations= has 'CONNECT', which is for subresources such as pods/exec, not for a kind")
+            self._reject("operations= has 'CONNECT', which is for subresources such as pods/exec, not for a kind")
         if self.failure_policy not in get_args(FailurePolicy):
-            self._refuse(f"failure_policy={self.failure_policy!r}: give 'Fail' or 'Ignore'")
+            self._reject(f"failure_policy={self.failure_policy!r}: give 'Fail' or 'Ignore'")
         if self.side_effects not in get_args(SideEffects):
-            self._refuse(f"side_effects={self.side_effects!r}: give 'None' or 'NoneOnDryRun'")
+            self._reject(f"side_effects={self.side_effects!r}: give 'None' or 'NoneOnDryRun'")
         if not timedelta(seconds=1) <= self.timeout <= _LONGEST or self.timeout % timedelta(seconds=1):
-            self._refuse(f"timeout={self.timeout!r}: give whole seconds, 1 to {_LONGEST.seconds}")
+            self._reject(f"timeout={self.timeout!r}: give whole seconds, 1 to {_LONGEST.seconds}")
         if self.reinvocation and self.verb == "validate":
-            self._refuse("reinvocation= is for mutating webhooks")
+            self._reject("reinvocation= is for mutating webhooks")
 
     @property
     def resource(self) -> ApiResource:
@@ -96,5 +98,5 @@ class Webhook:
         resource = self.resource
         return f"/{self.verb}/{resource.group or 'core'}/{resource.version}/{resource.plural}"
 
-    def _refuse(self, fault: str) -> None:
+    def _reject(self, fault: str) -> None:
         raise DefinitionError(f"{self.verb}({self.kind.__name__}): {fault}")

@@ -1,12 +1,12 @@
 """From the body of a request to the body of its answer.
 
-What belongs here: finding the webhook, calling its function with typed objects, and wording what comes of it. What does
-not: HTTP and TLS (`operatorkit.webhooks.server`).
+What belongs here: finding the webhook, calling its function with typed objects, and wording what
+comes of it. What does not: HTTP and TLS (`operatorkit.webhooks.server`).
 
-A review that can be read always gets an AdmissionReview that repeats its uid: what goes wrong then (an object that its
-class cannot read, an exception, a function that is too slow or returns nonsense) is `allowed: false`, whatever the
-failure policy: the webhook is there, and it did not say yes. A review that cannot be read has no uid to repeat, and
-gets an HTTP error.
+A review that can be read always gets an AdmissionReview that repeats its uid: what goes wrong then
+(an object that its class cannot read, an exception, a function that is too slow or returns
+nonsense) is `allowed: false`, whatever the failure policy: the webhook is there, and it did not say
+yes. A review that cannot be read has no uid to repeat, and gets an HTTP error.
 """
 
 from __future__ import annotations
@@ -100,8 +100,9 @@ class Dispatcher:
     async def answer(self, webhook: Webhook, body: bytes, *, seconds: float) -> Answer:
         """Answer one review within `seconds`, whatever its function does, as long as that does not block the loop.
 
-        The body of a large one is read, and its answer made, in a thread: its function alone runs in the loop. Of those
-        above `HUGE_BYTES`, one is decoded at a time: decoded, a body takes up to thirty times its size in memory.
+        The body of a large one is read, and its answer made, in a thread: its function alone runs
+        in the loop. Of those above `HUGE_BYTES`, one is decoded at a time: decoded, a body takes up
+        to thirty times its size in memory.
         """
         run = self._runner(len(body))
         deadline = asyncio.get_running_loop().time() + seconds
@@ -114,8 +115,8 @@ class Dispatcher:
             return error_answer(503, "Timeout", f"the review was not read within {seconds:.3g} s; try again")
         try:
             async with asyncio.timeout_at(deadline) as timer:
-                verdict = await _judge(webhook, request, run)
-        except Exception as error:  # noqa: BLE001 - the outermost loop: the API server is told, and the log
+                verdict = await _evaluate(webhook, request, run)
+        except Exception as error:  # noqa: BLE001 - the outermost loop: the API server gets an error, and the log the trace
             late = isinstance(error, TimeoutError) and timer.expired()
             verdict = _Verdict(_failed(webhook, request, error, seconds if late else None))
         return Answer(200, await run(_review, request, verdict))
@@ -140,7 +141,7 @@ def error_answer(status: int, reason: str, message: str) -> Answer:
     return Answer(status, {"kind": "Status", "apiVersion": "v1", **_status(status, reason, message)})
 
 
-async def _judge(webhook: Webhook, request: AdmissionRequest, run: _Run) -> _Verdict:
+async def _evaluate(webhook: Webhook, request: AdmissionRequest, run: _Run) -> _Verdict:
     objects = await run(_objects, webhook, request)
     if isinstance(objects, _Verdict):
         return objects
@@ -162,16 +163,18 @@ def _objects(webhook: Webhook, request: AdmissionRequest) -> _Objects | _Verdict
     wanted = webhook.resource.gvk
     if request.kind != wanted or (request.subresource and request.subresource not in webhook.subresources):
         what = f"{request.kind} {request.subresource}".strip()
-        return _Verdict(Denied(f"{webhook.name} judges {wanted}, and was asked about {what}", reason="BadRequest"))
+        return _Verdict(
+            Denied(f"{webhook.name} handles {wanted}, and the request is about {what}", reason="BadRequest")
+        )
     if request.operation not in webhook.operations:
-        fault = f"{webhook.name} judges {' and '.join(webhook.operations)}, and was asked about {request.operation}"
+        fault = f"{webhook.name} handles {' and '.join(webhook.operations)}, and the request is a {request.operation}"
         return _Verdict(Denied(fault, reason="BadRequest"))
     try:
         new = _typed(webhook, request.object)
         if webhook.verb == "validate":
             return _Objects(new, _old(webhook, request), {})
     except InvalidObject as error:
-        return _Verdict(_unreadable(request, error))
+        return _Verdict(_decision_on_invalid(request, error))
     return _Objects(new, None, write(new))
 
 
@@ -194,11 +197,11 @@ def _old(webhook: Webhook, request: AdmissionRequest) -> Any:
         return None
 
 
-def _unreadable(request: AdmissionRequest, error: InvalidObject) -> Decision:
-    """Refuse an object that its class cannot read, unless it was stored so and only its metadata or status changes.
+def _decision_on_invalid(request: AdmissionRequest, error: InvalidObject) -> Decision:
+    """Reject an object that its class cannot read, unless it was stored so and only its metadata or status changes.
 
-    Otherwise nobody could take the finalizer from an object that a newer class does not read, and its namespace would
-    never go.
+    Otherwise no client could remove the finalizer of an object that a newer class does not read,
+    and its namespace would stay terminating.
     """
     if request.operation == "UPDATE" and _content(request.object) == _content(request.old_object):
         return Allowed(warnings=[f"{error}; it was stored so, and this change leaves it so"])
@@ -225,14 +228,14 @@ def _at(obj: Any, path: Sequence[str]) -> Any:
 
 
 def _failed(webhook: Webhook, request: AdmissionRequest, error: Exception, late_after: float | None) -> Denied:
-    """Tell the log everything and the caller what they can use: whose fault it is, and whom to ask."""
+    """Log everything, and return to the caller what they can use: where the error is, and where to look."""
     subject = f"{request.operation} of {request.kind.kind} {request.namespace}/{request.name}"
     if late_after is not None:
         _log.error("%s: %s took longer than %.3g s", webhook.name, subject, late_after)
         return Denied(f"the webhook did not decide within {late_after:.3g} s; try again", reason="Timeout")
     _log.error("%s: %s failed", webhook.name, subject, exc_info=error)
     return Denied(
-        f"the webhook failed ({type(error).__name__}); this is a fault of the operator, see its log",
+        f"the webhook failed ({type(error).__name__}); this is a bug of the operator: see its log",
         reason="InternalError",
     )
 

@@ -1,7 +1,7 @@
-"""The objects that tell an API server which webhooks to call, and where.
+"""The objects from which an API server knows which webhooks to call, and where.
 
-What belongs here: rendering them from declared webhooks. What does not: keeping them so in a cluster
-(`operatorkit.webhooks.registration`). Pure.
+What belongs here: rendering them from declared webhooks. What does not: keeping them so in a
+cluster (`operatorkit.webhooks.registration`). Pure.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 _GROUP = "admissionregistration.k8s.io"
-_NAMESPACE_LABEL = "kubernetes.io/metadata.name"  # every namespace bears it, and nobody can take it away
+_NAMESPACE_LABEL = "kubernetes.io/metadata.name"  # the API server sets it on every namespace, and no user can remove it
 _SYSTEM = ["kube-system", "kube-node-lease"]
 _SERVICE_MAX_LENGTH = 55  # without "-webhook"
 MANAGER = "operatorkit"
@@ -51,7 +51,7 @@ class ServiceReference:
 
     @classmethod
     def of(cls, operator: str, *, namespace: str) -> ServiceReference:
-        """Return the Service that an operator in `namespace` has in front when nobody says otherwise."""
+        """Return the Service that an operator in `namespace` has in front by default."""
         return cls(namespace=namespace, name=f"{shorten(operator, _SERVICE_MAX_LENGTH)}-webhook")
 
     @property
@@ -69,8 +69,8 @@ class ServiceReference:
 def configuration_name(operator: str, *, service: ServiceReference | None = None, namespace: str | None = None) -> str:
     """Return the name of both configurations of an operator: `pki-webhook.pki-system.operatorkit.dev`.
 
-    Behind a Service it is made of that, so that two installations in one cluster do not share it; at a URL, of the
-    operator's name and the only `namespace` that it works in, if there is one.
+    Behind a Service it is made of that, so that two installations in one cluster do not share it;
+    at a URL, of the operator's name and the only `namespace` that it works in, if there is one.
     """
     who = (operator, namespace) if service is None else (service.name, service.namespace)
     return ".".join(filter(None, (*who, PREFIX)))
@@ -92,12 +92,13 @@ def configurations(
 ) -> list[dict[str, Any]]:
     """Return the configurations of an operator: the mutating one, the validating one, or both, as it has webhooks.
 
-    `at` is the Service to call, or a base URL such as `https://127.0.0.1:9443`. `ca_pem` of None leaves caBundle out,
-    to be filled in when there is a CA. With `namespace`, only requests in it are asked about (cluster-scoped kinds
-    aside): what an operator does not reconcile, it does not judge. Requests for kinds that are not the operator's, such
-    as Pods, are left out in the Service's own namespace: while nobody answers, its own Pod must be made; and in
-    kube-system and kube-node-lease, without which no cluster recovers, unless `namespace_selector` has a condition on
-    the label kubernetes.io/metadata.name itself.
+    `at` is the Service to call, or a base URL such as `https://127.0.0.1:9443`. `ca_pem` of None
+    leaves caBundle out, to be filled in when there is a CA. With `namespace`, only requests in it
+    are asked about (cluster-scoped kinds aside): an operator does not validate what it does not
+    reconcile. Requests for kinds that are not the operator's, such as Pods, are left out in the
+    Service's own namespace: while no webhook answers, its own Pod must be created; and in
+    kube-system and kube-node-lease, without which no cluster recovers, unless `namespace_selector`
+    has a condition on the label kubernetes.io/metadata.name itself.
     """
     service = at if isinstance(at, ServiceReference) else None
     name = configuration_name(operator, service=service, namespace=namespace)
@@ -120,8 +121,9 @@ def configurations(
 def url_path(webhook: Webhook, name: str) -> str:
     """Return the path of a webhook at a URL; `name` is its configuration's.
 
-    It says how to remove the registration. A process that was killed cannot, and of what is in a registration, the
-    API server shows only the webhook's name and the URL to those whose writes it rejects then.
+    It says how to remove the configuration. A process that was killed cannot, and of what is in a
+    configuration, the API server shows only the webhook's name and the URL to those whose writes it
+    rejects then.
     """
     return f"/if-nobody-answers-kubectl-delete/{CONFIGURATIONS[webhook.verb].plural}/{name}{webhook.path}"
 
@@ -169,7 +171,7 @@ def _namespaces(webhook: Webhook, at: ServiceReference | str, namespace: str | N
 
 
 def leaves_out_own_namespace(webhook: Webhook) -> bool:
-    """Tell whether a webhook is for objects in namespaces of a kind that is not the operator's own."""
+    """Return whether a webhook is for objects in namespaces of a kind that is not the operator's own."""
     own = issubclass(webhook.kind, Resource) and not webhook.kind.external()
     return webhook.resource.namespaced and not own
 
@@ -179,7 +181,7 @@ def _named(operator: str, namespaces: list[str]) -> dict[str, Any]:
 
 
 def _names_namespaces(selector: Mapping[str, Any]) -> bool:
-    """Tell whether a selector chooses namespaces by their names: its author has decided about each of them."""
+    """Return whether a selector chooses namespaces by their names: its author has decided about each of them."""
     expressions = selector.get("matchExpressions", ())
     return _NAMESPACE_LABEL in selector.get("matchLabels", {}) or any(
         one.get("key") == _NAMESPACE_LABEL for one in expressions

@@ -2,9 +2,9 @@
 
 What belongs here: comparing and patching JSON. What does not: types. Pure.
 
-A class may not know all fields of an object, and may write what it knows in another form (a quantity that was a number,
-a time in another zone). So what counts is what changed between the typed object before and after, and only that is
-carried over to the original.
+A class may not know all fields of an object, and may write what it knows in another form (a
+quantity that was a number, a time in another zone). So what counts is what changed between the
+typed object before and after, and only that is carried over to the original.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ def json_patch(original: Any, changed: Any) -> list[dict[str, Any]]:
 def carried_over(original: Any, before: Any, after: Any) -> Any:
     """Return `original` with the changes between `before` and `after`, two other ways to write it.
 
-    Guarantees: what is equal in `before` and `after` is in the result as it is in `original`, known or not.
+    Guarantees: what is equal in `before` and `after` is in the result as it is in `original`, known
+    or not.
     """
     if isinstance(original, dict) and isinstance(before, dict) and isinstance(after, dict):
         return _carried_over_fields(original, before, after)

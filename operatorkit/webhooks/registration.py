@@ -1,9 +1,9 @@
 """Telling API servers which webhooks to call, and seeing that it stays so.
 
-What belongs here: writing the configuration objects, repairing what others changed in them, removing them. What does
-not: what is in them (`operatorkit.webhooks.manifests`).
+What belongs here: writing the configuration objects, repairing what others changed in them,
+removing them. What does not: what is in them (`operatorkit.webhooks.manifests`).
 
-    register(ca) ──> applied ── somebody changed or deleted one ──> applied again (at most once a second)
+    register(ca) ──> applied ── one was changed or deleted ──────> applied again (at most once a second)
                         └── remove() ──> gone
 """
 
@@ -44,9 +44,9 @@ _ANSWER_SECONDS = 2.0
 class Registration:
     """The configurations of one operator.
 
-    `at` is where API servers find the webhooks; with `namespace`, they ask about requests there only. With
-    `complete_only`, the configurations are another's, such as a chart's: what is there is told whom to trust
-    (caBundle), and nothing is created, or changed but that.
+    `at` is where API servers find the webhooks; with `namespace`, they ask about requests there
+    only. With `complete_only`, the configurations belong to another manager, such as a chart: only
+    the CA bundle of what is there is set (caBundle), and nothing is created, or changed but that.
     """
 
     def __init__(
@@ -109,28 +109,28 @@ class Registration:
 
     async def _bring(self, resource: ApiResource, live: JSONObject | None, wanted: JSONObject | None) -> None:
         if self._complete_only:
-            self._tell_missing(resource, missing=wanted is not None and live is None)
+            self._log_missing(resource, missing=wanted is not None and live is None)
             wanted = None if live is None or wanted is None else _completed(live, wanted)
-        elif wanted is None and live is not None and _is_ours(live, self._operator):
+        elif wanted is None and live is not None and _is_managed(live, self._operator):
             await _delete(self._api, resource, live)
             return
         if wanted is None or (live is not None and _holds(live, wanted)):
             return
         name = wanted["metadata"]["name"]
         if not self._complete_only:
-            what = "registering" if live is None else "repairing the registration of"
+            what = "creating" if live is None else "restoring"
             _log.info("%s the webhooks of %s: %s %s", what, self._operator, resource.kind, name)
         await self._api.patch(
             resource, name, wanted, patch_type=PatchType.APPLY, field_manager=self._operator, force=True
         )
 
-    def _tell_missing(self, resource: ApiResource, *, missing: bool) -> None:
-        """Say once that nobody calls: what a chart should have registered is not there."""
+    def _log_missing(self, resource: ApiResource, *, missing: bool) -> None:
+        """Log once that no webhook is called: the configuration that a chart creates is not there."""
         if not missing:
             self._missing.discard(resource)
         elif resource not in self._missing:
             self._missing.add(resource)
-            text = "webhooks: nobody calls those of %s until there is a %s %s, which a chart makes"
+            text = "webhooks: those of %s are not called until there is a %s %s, which a chart creates"
             _log.warning(text, self._operator, resource.kind, self.name)
 
     def _wanted(self, ca_pem: bytes) -> dict[ApiResource, JSONObject | None]:
@@ -142,8 +142,8 @@ class Registration:
 async def remove(api: ClusterAPI, operator: str, *, name: str | None = None) -> list[str]:
     """Delete the configurations that the operator has registered, and return what was deleted.
 
-    With `name`, only those of that name; otherwise all, wherever their webhooks are. Those that a chart made are left:
-    the chart removes them. Raises ClusterError.
+    With `name`, only those of that name; otherwise all, wherever their webhooks are. Those that a
+    chart made are left: the chart removes them. Raises ClusterError.
     """
     removed = []
     for resource in CONFIGURATIONS.values():
@@ -156,8 +156,9 @@ async def remove(api: ClusterAPI, operator: str, *, name: str | None = None) -> 
 async def remove_stale(api: ClusterAPI) -> list[str]:
     """Delete what operators that were killed have registered at URLs of this machine, and return what was deleted.
 
-    Stale is what leads to addresses of this machine only, where nobody listens, or somebody whom the registration does
-    not trust: another process has the port now. One that is only slow is left alone. Raises ClusterError.
+    Stale is what leads to addresses of this machine only, where no program listens, or one that the
+    configuration does not trust: another process has the port now. One that is only slow is left
+    alone. Raises ClusterError.
     """
     labels = f"app.kubernetes.io/managed-by={MANAGER}"
     removed = []
@@ -166,7 +167,9 @@ async def remove_stale(api: ClusterAPI) -> list[str]:
             if await _is_stale(live):
                 await _delete(api, resource, live)
                 what = f"{resource.kind} {live['metadata']['name']}"
-                _log.info("removed %s, which a process that is gone left behind: nobody answers it", what)
+                _log.info(
+                    "removed %s, which a process that has ended left behind: no program answers at its address", what
+                )
                 removed.append(what)
     return removed
 
@@ -182,7 +185,7 @@ async def _is_stale(live: JSONObject) -> bool:
 
 
 async def _is_served(host: str, port: int, ca_bundle: str) -> bool:
-    """Tell whether somebody whom `ca_bundle` trusts may be listening; in doubt, yes."""
+    """Return whether a server that `ca_bundle` trusts may be listening; in doubt, yes."""
     try:
         context = ssl.create_default_context(cadata=base64.b64decode(ca_bundle).decode("ascii"))
         async with asyncio.timeout(_ANSWER_SECONDS):
@@ -207,7 +210,7 @@ async def _registered(api: ClusterAPI, resource: ApiResource, operator: str, nam
         labels = ",".join(f"{key}={value}" for key, value in labels_of(operator).items())
         return (await api.list(resource, label_selector=labels)).items
     live = await _find(api, resource, name)
-    return [live] if live is not None and _is_ours(live, operator) else []
+    return [live] if live is not None and _is_managed(live, operator) else []
 
 
 async def _find(api: ClusterAPI, resource: ApiResource, name: str) -> JSONObject | None:
@@ -222,7 +225,7 @@ async def _delete(api: ClusterAPI, resource: ApiResource, live: JSONObject) -> N
         await api.delete(resource, live["metadata"]["name"], uid=live["metadata"]["uid"])
 
 
-def _is_ours(live: JSONObject, operator: str) -> bool:
+def _is_managed(live: JSONObject, operator: str) -> bool:
     return _holds(live["metadata"].get("labels"), labels_of(operator))
 
 
@@ -237,13 +240,13 @@ def _completed(live: JSONObject, wanted: JSONObject) -> JSONObject | None:
     if not webhooks:
         return None
     identity = {"apiVersion": wanted["apiVersion"], "kind": wanted["kind"]}
-    # with the uid, an object that was deleted meanwhile is not made anew
+    # with the uid, an object that was deleted meanwhile is not recreated
     metadata = {"name": wanted["metadata"]["name"], "uid": live["metadata"]["uid"]}
     return {**identity, "metadata": metadata, "webhooks": webhooks}
 
 
 def _holds(live: Any, wanted: Any) -> bool:
-    """Tell whether all that is wanted is there; in lists of webhooks by name, in others in the same order."""
+    """Return whether all that is wanted is there; in lists of webhooks by name, in others in the same order."""
     if isinstance(wanted, Mapping):
         if not isinstance(live, Mapping):
             return False

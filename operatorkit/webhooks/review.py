@@ -1,10 +1,11 @@
-"""AdmissionReview, read leniently where that is harmless and refused where it is not.
+"""AdmissionReview, read leniently where that is harmless and rejected where it is not.
 
-What belongs here: from bytes to an `AdmissionRequest`. What does not: typed objects, which take a webhook to know their
-class (`operatorkit.webhooks.dispatch`). Pure.
+What belongs here: from bytes to an `AdmissionRequest`. What does not: typed objects, which take a
+webhook to know their class (`operatorkit.webhooks.dispatch`). Pure.
 
-Lenient: fields that we do not know, and absent ones that may be absent. Refused: whatever would let two readers see two
-different requests (repeated keys, a second answer, objects that contradict each other), and what no API server sends.
+Lenient: fields that we do not know, and absent ones that may be absent. Rejected: whatever would
+let two readers see two different requests (repeated keys, a second answer, objects that contradict
+each other), and what no API server sends.
 """
 
 from __future__ import annotations
@@ -44,8 +45,8 @@ class UserInfo:
 class AdmissionRequest:
     """One request that waits for an answer.
 
-    `object` and `old_object` are as they were sent, None where there is none: a creation has no old object, a deletion
-    no new one. `name` is empty where the API server has still to make one up.
+    `object` and `old_object` are as they were sent, None where there is none: a creation has no old
+    object, a deletion no new one. `name` is empty where the API server has still to make one up.
     """
 
     uid: str
@@ -83,7 +84,7 @@ def read_review(body: bytes) -> AdmissionRequest:
 def _decoded(body: bytes) -> Any:
     try:
         found = json.loads(body.decode("utf-8"), object_pairs_hook=_without_repetition, parse_constant=_no_number)
-    except RecursionError:  # the parser's own bound is not far above ours
+    except RecursionError:  # the parser's own limit is not far above this one
         raise _too_deep() from None
     except ValueError as error:
         raise MalformedReview(f"{_SAID_BY} is not JSON: {error}") from error
@@ -151,7 +152,7 @@ def _request(data: dict[str, Any]) -> AdmissionRequest:
 
 
 def _check_objects(request: AdmissionRequest) -> None:
-    """Refuse a request whose parts contradict each other."""
+    """Reject a request whose parts contradict each other."""
     new, old = request.object, request.old_object
     needed = {"CREATE": (True, False), "UPDATE": (True, True), "DELETE": (False, True), "CONNECT": (True, False)}
     needs_new, needs_old = needed[request.operation]

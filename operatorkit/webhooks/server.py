@@ -1,7 +1,8 @@
 """The server that API servers call: HTTP over TLS, bounded in every direction.
 
-What belongs here: bodies, deadlines, connections, certificates as sockets see them. What does not: what a review means
-(`operatorkit.webhooks.dispatch`) and where certificates come from (`operatorkit.webhooks.certificates`).
+What belongs here: bodies, deadlines, connections, certificates as sockets see them. What does not:
+what a review means (`operatorkit.webhooks.dispatch`) and where certificates come from
+(`operatorkit.webhooks.certificates`).
 """
 
 from __future__ import annotations
@@ -32,9 +33,9 @@ MAX_BODY_BYTES = 7 * 1024 * 1024
 _LARGE_AT_ONCE = 8
 _SMALL_AT_ONCE = 256
 _BODY_SECONDS = 5.0
-_MARGIN = 0.9  # of the API server's patience: the rest is for the way
+_MARGIN = 0.9  # of the API server's grace_period: the rest is for the way
 _LONGEST = timedelta(seconds=30)
-_LINGERING_SECONDS = 2.0  # for the rest of a body that was refused
+_LINGERING_SECONDS = 2.0  # for the rest of a body that was rejected
 _MAX_LINE_BYTES = 4096
 _MAX_HEADERS = 32  # API servers send fewer than 10
 
@@ -44,10 +45,10 @@ class WebhookServer:
 
     `name` is that of the configurations that lead here by a URL, if any do.
 
-    Guarantees: connections are bounded as `limits` say (`operatorkit.serving.Listener`); at most 8 reviews of more
-    than 64 KiB, which may have 7 MiB, and 256 smaller ones are in memory at once, from their bodies to their answers;
-    every request is answered within the time that its API server gave, less a tenth; `use` takes effect for the next
-    connection, and breaks none.
+    Guarantees: connections are bounded as `limits` say (`operatorkit.serving.Listener`); at most 8
+    reviews of more than 64 KiB, which may have 7 MiB, and 256 smaller ones are in memory at once,
+    from their bodies to their answers; every request is answered within the time that its API
+    server gave, less a tenth; `use` takes effect for the next connection, and breaks none.
     """
 
     def __init__(
@@ -139,7 +140,7 @@ class WebhookServer:
         if (request.content_length or 0) > MAX_BODY_BYTES:
             return _too_large()
         try:
-            limit = min(_patience(request), webhook.timeout)
+            limit = min(_grace_period(request), webhook.timeout)
         except ValueError as error:
             return error_answer(400, "BadRequest", f"timeout: {error}")
         deadline = started + limit.total_seconds() * _MARGIN
@@ -162,12 +163,12 @@ def _too_large() -> Answer:
     return error_answer(413, "RequestEntityTooLarge", f"a review has at most {MAX_BODY_BYTES} bytes")
 
 
-def _patience(request: web.Request) -> timedelta:
+def _grace_period(request: web.Request) -> timedelta:
     """Return what the API server says that it waits, at most 30 s. Raises ValueError."""
     given = request.query.get("timeout")
     if given is None:
         return _LONGEST
-    patience = parse_duration(given)
-    if not patience:
+    grace_period = parse_duration(given)
+    if not grace_period:
         raise ValueError(f"{given!r} leaves no time to decide")
-    return min(patience, _LONGEST)
+    return min(grace_period, _LONGEST)

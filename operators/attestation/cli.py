@@ -264,12 +264,11 @@ def explain(image: str, namespace: str, kubeconfig: str | None, context: str | N
 async def _explain(api: ClusterAPI, image: str, namespace: str) -> bool:
     from operatorkit.listed import ListedReader
     from operators.attestation.facts import look_up, look_up_scans
-    from operators.attestation.kinds import DECIDING
-    from operators.attestation.observe import authorities_for, policies_for, revocations, servers
+    from operators.attestation.observe import KINDS, authorities_for, policies_for, revocations, servers
     from operators.attestation.policy import judge, plan, questions, scan_questions
     from operators.attestation.workloads import ImageUse
 
-    reader = await ListedReader.load(api, *DECIDING, namespace=namespace)
+    reader = await ListedReader.load(api, *KINDS, namespace=namespace)
     now = datetime.now(UTC)
     judgements = plan([ImageUse(image, "image")], policies_for(namespace, reader))
     if not judgements:

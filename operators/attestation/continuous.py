@@ -176,7 +176,7 @@ async def _notify(obj: Mapping[str, Any], problems: Iterable[Problem], ctx: Cont
     ]
     await ctx.events.hold(scope, notices)
     if not notices:
-        for reference in await ctx.events.told(about):
+        for reference in await ctx.events.recipients(about):
             await ctx.events.normal(
                 reference,
                 reasons.IMAGE_ATTESTED,

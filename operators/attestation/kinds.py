@@ -1,6 +1,6 @@
-"""The kinds that admission covers, and where, and those that it decides by.
+"""The kinds that admission covers, and where.
 
-What belongs here: the lists. What does not: finding images in objects (`workloads`).
+What belongs here: the list, which both webhooks share. What does not: finding images in them (`workloads`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from kubernetes.client.models import (
     V1DaemonSet,
     V1Deployment,
     V1Job,
-    V1Namespace,
     V1Pod,
     V1PodTemplate,
     V1ReplicaSet,
@@ -20,18 +19,9 @@ from kubernetes.client.models import (
     V1StatefulSet,
 )
 
-from operators.attestation.api import (
-    AttestationAuthority,
-    ClusterAttestationAuthority,
-    ClusterImagePolicy,
-    GrafeasServer,
-    ImagePolicy,
-    ImagePolicyException,
-    ImageRevocation,
-)
 from operators.attestation.external import PetSet
 
-__all__ = ["DECIDING", "EXCLUDED", "WORKLOADS"]
+__all__ = ["EXCLUDED", "WORKLOADS"]
 
 EXCLUDED: Final = {
     "matchExpressions": [{"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": ["kube-system"]}]
@@ -49,15 +39,4 @@ WORKLOADS: Final[tuple[type[Any], ...]] = (
     V1ReplicationController,
     V1PodTemplate,
     PetSet,
-)
-
-DECIDING: Final[tuple[type[Any], ...]] = (
-    AttestationAuthority,
-    ClusterAttestationAuthority,
-    ClusterImagePolicy,
-    GrafeasServer,
-    ImagePolicy,
-    ImagePolicyException,
-    ImageRevocation,
-    V1Namespace,
 )

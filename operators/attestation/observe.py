@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any, Final
 
 from kubernetes.client.models import V1Namespace
 
@@ -31,6 +32,7 @@ from operators.attestation.signatures import VerificationKey
 from operators.attestation.vulnerabilities import VulnerabilityPolicy
 
 __all__ = [
+    "KINDS",
     "authorities_for",
     "authority_of",
     "exception_of",
@@ -41,6 +43,18 @@ __all__ = [
     "revocations",
     "servers",
 ]
+
+KINDS: Final[tuple[type[Any], ...]] = (
+    AttestationAuthority,
+    ClusterAttestationAuthority,
+    ClusterImagePolicy,
+    GrafeasServer,
+    ImagePolicy,
+    ImagePolicyException,
+    ImageRevocation,
+    V1Namespace,
+)
+"""The kinds that a decision reads."""
 
 
 def policies_for(namespace: str, reader: ObjectReader) -> list[Policy]:

@@ -22,8 +22,7 @@ from operatorkit.listed import ListedReader
 from operatorkit.resource import api_resource_of, read
 from operators.attestation.exceptions import excuse
 from operators.attestation.facts import signed_bytes, verified
-from operators.attestation.kinds import DECIDING
-from operators.attestation.observe import authorities_for, exceptions_for, policies_for, revocations
+from operators.attestation.observe import KINDS, authorities_for, exceptions_for, policies_for, revocations
 from operators.attestation.policy import (
     Authority,
     Evidence,
@@ -107,8 +106,8 @@ def evaluate(
 
 
 def _read(found: Iterable[tuple[Path, Mapping[str, Any]]], namespace: str) -> dict[type[Any], list[Any]]:
-    objects: dict[type[Any], list[Any]] = {kind: [] for kind in DECIDING}
-    kinds = {(api_resource_of(kind).api_version, api_resource_of(kind).kind): kind for kind in DECIDING}
+    objects: dict[type[Any], list[Any]] = {kind: [] for kind in KINDS}
+    kinds = {(api_resource_of(kind).api_version, api_resource_of(kind).kind): kind for kind in KINDS}
     for file, obj in found:
         kind = kinds.get((str(obj.get("apiVersion")), str(obj.get("kind"))))
         if kind is None:

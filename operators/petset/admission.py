@@ -7,10 +7,12 @@ for the declaration.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from decimal import Decimal
 from typing import Any
 
 from operatorkit import AdmissionRequest, Allowed, Cause, Denied
 from operatorkit.names import DNS_LABEL_MAX_LENGTH, dns_label_error, dns_subdomain_error
+from operatorkit.resource import write
 from operatorkit.rollout import scaled
 from operatorkit.selectors import is_empty, matches
 from operatorkit.webhooks import invalid, required
@@ -18,6 +20,7 @@ from operators.petset.api import PetSet, PetSetSpec
 from operators.petset.app import app
 from operators.petset.identity import claim_name
 from operators.petset.ordinals import desired_ordinals, parse_range, parse_ranges
+from operators.petset.template import amount_of
 
 __all__ = ["check_change", "check_spec", "describe", "validate_petset"]
 
@@ -59,7 +62,41 @@ def check_change(old: PetSetSpec, new: PetSetSpec) -> list[Cause]:
         invalid(path, _shown(after), f"is immutable, and was {_shown(before)!r}: create another PetSet")
         for path, before, after in fixed
         if before != after
-    ]
+    ] + list(_claim_template_changes(old, new))
+
+
+def _claim_template_changes(old: PetSetSpec, new: PetSetSpec) -> Iterator[Cause]:
+    """Check that claim templates of the same name only request more storage: a claim cannot change otherwise."""
+    before = {
+        (body.get("metadata") or {}).get("name"): body.get("spec") or {}
+        for body in map(write, old.volume_claim_templates)
+    }
+    for index, template in enumerate(new.volume_claim_templates):
+        body = write(template)
+        known = before.get((body.get("metadata") or {}).get("name"))
+        if known is None:
+            continue
+        path, spec = f"spec.volumeClaimTemplates[{index}].spec", body.get("spec") or {}
+        was, now = _without_storage(known), _without_storage(spec)
+        for name in sorted({*was, *now}):
+            if was.get(name) != now.get(name):
+                problem = "cannot change in claims that exist: create another claim template, or another PetSet"
+                yield invalid(f"{path}.{name}", _shown(now.get(name) or "none"), problem)
+        if _storage(spec) < _storage(known):
+            problem = f"is less than before, and volumes cannot shrink: request at least {_requests(known)['storage']}"
+            yield invalid(f"{path}.resources.requests.storage", str(_requests(spec).get("storage")), problem)
+
+
+def _requests(spec: dict[str, Any]) -> dict[str, Any]:
+    return (spec.get("resources") or {}).get("requests") or {}
+
+
+def _storage(spec: dict[str, Any]) -> Decimal:
+    return amount_of(_requests(spec).get("storage") or 0)
+
+
+def _without_storage(spec: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in spec.items() if name != "resources" and value not in (None, "", [], {})}
 
 
 def _shown(value: Any) -> Any:

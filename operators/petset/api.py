@@ -27,6 +27,7 @@ from operatorkit.resource import (
 
 __all__ = [
     "GROUP",
+    "Adoption",
     "ClaimStatus",
     "DisruptionSpec",
     "MemberStatus",
@@ -78,8 +79,8 @@ class RollingUpdate(Model):
     auto_rollback: bool = False
     """Whether a failed update is replaced by the last revision that completed."""
     in_place: Literal["Never", "IfPossible", "Only"] = "Never"
-    """Whether members are updated without being recreated, where only images, labels or annotations differ. Only
-    rejects all other changes."""
+    """Whether members are updated without being recreated, where only images, cpu, memory, labels or annotations
+    differ. Only rejects all other changes."""
 
 
 class UpdateStrategy(Model):
@@ -189,6 +190,17 @@ class RollbackStatus(Model):
     """Why the rollout failed."""
 
 
+class Adoption(Model):
+    """A StatefulSet whose members this PetSet has adopted."""
+
+    uid: str
+    """uid of the StatefulSet."""
+    at: Time
+    """When its spec was found to agree."""
+    completed: bool = False
+    """Whether the StatefulSet is gone and its members can be adopted."""
+
+
 class ClaimStatus(Model):
     """One claim of a member."""
 
@@ -232,11 +244,13 @@ class PetSetStatus(Model):
     conditions: list[Condition] = []
     """Available, Progressing and Degraded."""
     members: list[MemberStatus] = []
-    """The members, by ordinal."""
+    """The members, by ordinal; of a set of more than 500, those that are unavailable, outdated or unwanted."""
     rollback: RollbackStatus | None = None
     """The rollout that was replaced by an older revision, until the template changes."""
+    adoption: Adoption | None = None
+    """The StatefulSet whose members were adopted, with the annotation apps.operatorkit.dev/adopt-statefulset."""
     volumes: list[ClaimStatus] = []
-    """The claims of the members."""
+    """The claims of these members."""
 
 
 class PetSet(

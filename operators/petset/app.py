@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kubernetes.client.models import V1Node, V1Pod
+from kubernetes.client.models import V1Node, V1Pod, V1StatefulSet, V1StorageClass
 
 from operatorkit import Operator
 from operators.petset.api import PetSet
@@ -13,4 +13,12 @@ app = Operator("petset")
 
 app.needs(PetSet, "get", reason="one live read before anything is adopted")
 app.needs(V1Pod, "create", subresource="eviction", reason="available members are evicted, so that budgets hold")
+app.needs(V1Pod, "patch", subresource="resize", reason="resources change in place where inPlace allows it")
 app.needs(V1Node, "get", reason="a live read proves that a node is gone before a name is used again")
+app.needs(
+    V1StatefulSet,
+    "get",
+    "delete",
+    reason="one that is adopted by annotation is read, and deleted without its pods",
+)
+app.needs(V1StorageClass, "get", reason="whether it allows a claim to grow is read before more is requested")

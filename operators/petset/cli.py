@@ -1,4 +1,4 @@
-"""`operatorkit petset`: plan, history, rollback, restart and release, as `kubectl rollout` has them for StatefulSets.
+"""`operatorkit petset`: what `kubectl rollout` does for StatefulSets, and the handover of members.
 
 What belongs here: options, requests, and what is printed. What does not: decisions (`plan`, `simulation`).
 """
@@ -8,16 +8,19 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from operatorkit.clock import SYSTEM_CLOCK
 from operatorkit.errors import InputError, NotFound
 
 if TYPE_CHECKING:
     from operatorkit.cluster import ClusterAPI
     from operators.petset.api import PetSet
+    from operators.petset.handover import Deadline
 
 __all__ = ["command"]
 
@@ -154,7 +157,7 @@ def restart(name: str, kubeconfig: str | None, context: str | None, namespace: s
     """Recreate all members of a PetSet in order, as an update does."""
 
     async def work(api: ClusterAPI, where: str) -> str:
-        from operatorkit.clock import SYSTEM_CLOCK, format_time
+        from operatorkit.clock import format_time
         from operatorkit.cluster import PatchType
         from operators.petset.api import PetSet
 
@@ -167,56 +170,91 @@ def restart(name: str, kubeconfig: str | None, context: str | None, namespace: s
     click.echo(_with_cluster(kubeconfig, context, namespace, work))
 
 
-@command.command("release")
-@click.argument("name")
-@_cluster_options
-def release(name: str, kubeconfig: str | None, context: str | None, namespace: str | None) -> None:
-    """Remove the finalizers of a PetSet and of its members, so that they can go without the operator.
+_timeout_option = click.option(
+    "--timeout", type=click.FloatRange(min=1), default=120.0, show_default=True, help="Seconds to wait for controllers."
+)
 
-    For an uninstall, or for a namespace that cannot be deleted. memberSafety Strict holds no more afterwards.
+
+@command.command("adopt")
+@click.argument("name")
+@click.option("--print", "printed", is_flag=True, help="Print the PetSet as YAML and change nothing.")
+@_timeout_option
+@_cluster_options
+def adopt(
+    name: str, printed: bool, timeout: float, kubeconfig: str | None, context: str | None, namespace: str | None
+) -> None:
+    """Create a PetSet that adopts the pods, claims and revisions of the StatefulSet NAME; no pod is restarted.
+
+    The operator then deletes the StatefulSet without its pods. `release --to-statefulset` is the way back.
     """
 
-    async def work(api: ClusterAPI, where: str) -> list[str]:
-        return await _release(api, name, where)
+    async def work(api: ClusterAPI, where: str) -> None:
+        from operators.petset import handover
 
-    for line in _with_cluster(kubeconfig, context, namespace, work):
-        click.echo(line)
+        if printed:
+            await _print_pet_set(api, name, where)
+            return
+        lines = handover.adopt(api, name, where, deadline=_deadline(timeout))
+        async for line in lines:
+            click.echo(line)
+
+    _with_cluster(kubeconfig, context, namespace, work)
 
 
-async def _release(api: ClusterAPI, name: str, where: str) -> list[str]:
-    from kubernetes.client.models import V1Pod
+def _deadline(seconds: float) -> Deadline:
+    from operators.petset.handover import Deadline
 
-    from operatorkit.names import PREFIX, shorten
+    return Deadline(SYSTEM_CLOCK, timedelta(seconds=seconds))
+
+
+async def _print_pet_set(api: ClusterAPI, name: str, where: str) -> None:
+    import yaml
+    from kubernetes.client.models import V1StatefulSet
+
     from operatorkit.resource import api_resource_of
-    from operators.petset.api import PetSet
-    from operators.petset.app import app
-    from operators.petset.identity import FINALIZER
+    from operators.petset.conversion import pet_set_of
 
-    released = []
-    pets = await _get(api, name, where)
-    pods = api_resource_of(V1Pod)
-    for pod in (await api.list(pods, namespace=where)).items:
-        metadata = pod["metadata"]
-        owners = [owner.get("uid") for owner in metadata.get("ownerReferences") or ()]
-        if FINALIZER in (metadata.get("finalizers") or ()) and pets.metadata.uid in owners:
-            await _drop_finalizers(api, pods, pod, [FINALIZER])
-            released.append(f"pod/{metadata['name']} released")
-    written = pets.write()
-    engines = f"{PREFIX}/{shorten(app.name)}"
-    own = [each for each in written["metadata"].get("finalizers") or () if each == engines]
-    if own:
-        await _drop_finalizers(api, PetSet.api_resource(), written, own)
-        released.append(f"petset.{PetSet.api_resource().group}/{name} released")
-    return released or [f"PetSet {where}/{name} and its pods have no finalizers of the operator"]
+    try:
+        found = await api.get(api_resource_of(V1StatefulSet), name, namespace=where)
+    except NotFound as error:
+        raise InputError(f"there is no StatefulSet {name} in namespace {where}: name another with -n") from error
+    click.echo(yaml.safe_dump(pet_set_of(found), sort_keys=False), nl=False)
 
 
-async def _drop_finalizers(api: ClusterAPI, resource: Any, obj: Mapping[str, Any], names: list[str]) -> None:
-    from operatorkit.cluster import PatchType
+@command.command("release")
+@click.argument("name")
+@click.option("--to-statefulset", is_flag=True, help="Create a StatefulSet that owns the members; no pod is restarted.")
+@click.option("--wait/--no-wait", default=True, help="With --no-wait, leave the StatefulSet with OnDelete.")
+@_timeout_option
+@_cluster_options
+def release(
+    name: str,
+    to_statefulset: bool,
+    wait: bool,
+    timeout: float,
+    kubeconfig: str | None,
+    context: str | None,
+    namespace: str | None,
+) -> None:
+    """Remove the finalizers of a PetSet and of its members, so that they can go without the operator.
 
-    metadata = obj["metadata"]
-    kept = [each for each in metadata.get("finalizers") or () if each not in names]
-    patch = {"metadata": {"resourceVersion": metadata["resourceVersion"], "finalizers": kept or None}}
-    await api.patch(resource, metadata["name"], patch, patch_type=PatchType.MERGE, namespace=metadata["namespace"])
+    For an uninstall, or for a namespace that cannot be deleted. memberSafety Strict holds no more afterwards. With
+    --to-statefulset, the PetSet is replaced by a StatefulSet of the same name, which owns its pods and claims.
+    """
+
+    async def work(api: ClusterAPI, where: str) -> None:
+        from operators.petset import handover
+
+        if to_statefulset:
+            async for line in handover.give_back(api, name, where, deadline=_deadline(timeout), wait=wait):
+                click.echo(line)
+            return
+        pets = (await _get(api, name, where)).write()
+        lines = [line async for line in handover.drop_all_finalizers(api, pets, where)]
+        for line in lines or [f"PetSet {where}/{name} and its pods have no finalizers of the operator"]:
+            click.echo(line)
+
+    _with_cluster(kubeconfig, context, namespace, work)
 
 
 # What is read ---------------------------------------------------------------------------------------------------------
@@ -308,10 +346,12 @@ async def _observe_live(api: ClusterAPI, pets: PetSet) -> Any:
 
     from operatorkit.clock import SYSTEM_CLOCK
     from operatorkit.listed import ListedReader
-    from operators.petset.observe import POD_INDEX, observe, pod_index
+    from operators.petset.observe import POD_INDEX, REVISION_INDEX, observe, pod_index, revision_index
 
     kinds = V1Pod, V1PersistentVolumeClaim, V1ControllerRevision  # a node that is not listed counts as deleted
-    reader = await ListedReader.load(
-        api, *kinds, namespace=pets.metadata.namespace, indexes={(V1Pod, POD_INDEX): pod_index}
-    )
+    indexes: dict[tuple[type[Any], str], Callable[[Any], Any]] = {
+        (V1Pod, POD_INDEX): pod_index,
+        (V1ControllerRevision, REVISION_INDEX): revision_index,
+    }
+    reader = await ListedReader.load(api, *kinds, namespace=pets.metadata.namespace, indexes=indexes)
     return observe(pets, reader, SYSTEM_CLOCK.now())

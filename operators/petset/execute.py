@@ -10,27 +10,30 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from kubernetes.client.models import V1ControllerRevision, V1Node, V1PersistentVolumeClaim, V1Pod
+from kubernetes.client.models import V1ControllerRevision, V1Node, V1PersistentVolumeClaim, V1Pod, V1StorageClass
 
 from operatorkit import Context
 from operatorkit.cluster import PatchType
-from operatorkit.errors import AlreadyExists, ClusterError, Conflict, NotFound, Throttled
+from operatorkit.errors import AlreadyExists, ClusterError, Conflict, Forbidden, Invalid, NotFound, Throttled
 from operatorkit.events import Notice, Reference
+from operatorkit.names import ApiResource
 from operatorkit.resource import api_resource_of
 from operators.petset import reasons
 from operators.petset.api import PetSet, RollbackStatus
 from operators.petset.identity import ANNOTATION_OVERRIDE, FINALIZER, LABEL_REVISION
 from operators.petset.objects import claim_of, identity_labels, owner_reference, pod_of, revision_object
 from operators.petset.plan import Plan
-from operators.petset.state import Held, Member, Snapshot
+from operators.petset.state import Claim, Held, Member, Orphan, Snapshot
 from operators.petset.steps import (
     AdoptPod,
+    AdoptRevision,
     CreateClaim,
     CreateMember,
     CreateRevision,
     DeleteMember,
     DeleteRevision,
     EvictMember,
+    ExpandClaim,
     ReleasePod,
     RenumberRevision,
     RepairLabels,
@@ -43,12 +46,13 @@ from operators.petset.steps import (
 )
 from operators.petset.template import overridden, template_of
 
-__all__ = ["execute"]
+__all__ = ["execute", "unprotect_all"]
 
 _MANAGER = "petset"
 _PODS = api_resource_of(V1Pod)
 _NODES = api_resource_of(V1Node)
 _CLAIMS = api_resource_of(V1PersistentVolumeClaim)
+_CLASSES = api_resource_of(V1StorageClass)
 _REVISIONS = api_resource_of(V1ControllerRevision)
 _LARGEST_BATCH = 500
 
@@ -56,7 +60,8 @@ _LARGEST_BATCH = 500
 async def execute(pets: PetSet, seen: Snapshot, plan: Plan, ctx: Context) -> tuple[Held, ...]:
     """Execute the steps of a plan in order; consecutive creations of pods go in batches of 1, 2, 4 and so on.
 
-    Returns the evictions that a PodDisruptionBudget does not allow now: the other steps are executed all the same.
+    Returns the steps that cannot be taken now, because of a PodDisruptionBudget or a StorageClass: the others are
+    executed all the same.
 
     Raises Conflict when an object changed meanwhile, and ClusterError, after an Event that names the object.
     """
@@ -74,6 +79,25 @@ async def execute(pets: PetSet, seen: Snapshot, plan: Plan, ctx: Context) -> tup
     return tuple(run.held)
 
 
+async def unprotect_all(pets: PetSet, seen: Snapshot, ctx: Context) -> None:
+    """Remove the finalizers of all members, which are to run on without this set. Raises NotFound and Conflict.
+
+    The garbage collector removes their owner references at the same time: they may have no owner already.
+    """
+    members: list[Member | Orphan] = [*seen.members.values(), *seen.strays, *seen.orphans]
+    for member in members:
+        if member.protected:
+            metadata = {"uid": member.uid, "$deleteFromPrimitiveList/finalizers": [FINALIZER]}
+            await ctx.api.patch(
+                _PODS,
+                member.pod,
+                {"metadata": metadata},
+                patch_type=PatchType.STRATEGIC,
+                namespace=pets.metadata.namespace,
+                field_manager=_MANAGER,
+            )
+
+
 class _Execution:
     """One run of a plan."""
 
@@ -85,6 +109,7 @@ class _Execution:
         known = {revision.name: revision.data for revision in seen.revisions}
         self._data = {**known, plan.target.history.update.name: plan.target.history.update.data}
         self._namespace = pets.metadata.namespace
+        self._may_adopt = False
         self.held: list[Held] = []
 
     async def create_all(self, steps: Sequence[CreateMember]) -> None:
@@ -113,10 +138,15 @@ class _Execution:
             case CreateClaim(ordinal, template, name, owner):
                 await self._create(_CLAIMS, claim_of(self._pets, template, ordinal, owner=owner))
                 await self._tell("Normal", reasons.SUCCESSFUL_CREATE, f"Created claim {name} of member {ordinal}")
+            case ExpandClaim(claim, size):
+                await self._expand(claim, size)
             case SetClaimOwner():
                 await self._set_claim_owner(step)
             case AdoptPod(orphan):
-                await self._adopt(orphan.pod, orphan.uid)
+                await self._adopt(_PODS, orphan.pod, orphan.uid, PatchType.STRATEGIC)
+            case AdoptRevision(orphan):
+                # a strategic merge would take the "$patch" in the stored data for a directive
+                await self._adopt(_REVISIONS, orphan.name, orphan.uid, PatchType.MERGE)
             case ReleasePod(member):
                 await self._release(member)
             case RepairLabels(member):
@@ -143,12 +173,15 @@ class _Execution:
         await self._create(_PODS, body)
         await self._tell("Normal", reasons.SUCCESSFUL_CREATE, f"Created pod {step.pod} at revision {step.revision}")
 
-    async def _adopt(self, pod: str, uid: str) -> None:
+    async def _adopt(self, resource: ApiResource, name: str, uid: str, patch_type: PatchType) -> None:
         """Adopt an orphan, after one live read proved that this set still exists and is not being deleted."""
-        live = await self._ctx.api.get(PetSet.api_resource(), self._pets.metadata.name, namespace=self._namespace)
-        if live["metadata"]["uid"] != self._pets.metadata.uid or live["metadata"].get("deletionTimestamp"):
-            raise Conflict(f"PetSet {self._pets.key} was replaced or is being deleted: it adopts nothing")
-        await self._patch(_PODS, pod, {"metadata": {"uid": uid, "ownerReferences": [owner_reference(self._pets)]}})
+        if not self._may_adopt:
+            live = await self._ctx.api.get(PetSet.api_resource(), self._pets.metadata.name, namespace=self._namespace)
+            if live["metadata"]["uid"] != self._pets.metadata.uid or live["metadata"].get("deletionTimestamp"):
+                raise Conflict(f"PetSet {self._pets.key} was replaced or is being deleted: it adopts nothing")
+            self._may_adopt = True
+        body = {"metadata": {"uid": uid, "ownerReferences": [owner_reference(self._pets)]}}
+        await self._patch(resource, name, body, patch_type)
 
     async def _release(self, member: Member) -> None:
         reference = {"$patch": "delete", "uid": self._pets.metadata.uid}
@@ -171,12 +204,40 @@ class _Execution:
         )
 
     async def _update_in_place(self, step: UpdateInPlace) -> None:
-        patch = dict(step.patch)
+        """Resize the containers first: the revision is the label of what a pod has."""
+        member = step.member
+        if step.change.resize and not await self._resize(step):
+            return
+        patch = dict(step.change.patch)
         metadata = dict(patch.get("metadata") or {})
         metadata["labels"] = {**(metadata.get("labels") or {}), LABEL_REVISION: step.revision}
         metadata["annotations"] = {**(metadata.get("annotations") or {}), ANNOTATION_OVERRIDE: step.override or None}
-        metadata["uid"] = step.member.uid
-        await self._patch(_PODS, step.member.pod, {**patch, "metadata": metadata})
+        metadata["uid"] = member.uid
+        await self._patch(_PODS, member.pod, {**patch, "metadata": metadata})
+        message = f"Updated pod {member.pod} in place to revision {step.revision}"
+        await self._tell("Normal", reasons.UPDATED_IN_PLACE, message)
+
+    async def _resize(self, step: UpdateInPlace) -> bool:
+        """Change the resources of a running pod; tell whether it has them. Raises Invalid where it must not go."""
+        body = {"metadata": {"uid": step.member.uid}, **step.change.resize}
+        try:
+            await self._ctx.api.patch(
+                _PODS,
+                step.member.pod,
+                body,
+                patch_type=PatchType.STRATEGIC,
+                namespace=self._namespace,
+                subresource="resize",
+                field_manager=_MANAGER,
+            )
+        except Invalid as error:
+            if step.may_recreate:
+                await self._evict(step.member, f"its resources cannot change in place: {error}")
+                return False
+            message = f"Set inPlace to IfPossible: the resources of pod {step.member.pod} cannot change: {error}"
+            await self._tell("Warning", reasons.FAILED_UPDATE, message)
+            raise
+        return True
 
     async def _evict(self, member: Member, why: str) -> None:
         """Evict a member; a budget that does not allow it now is waited for."""
@@ -224,6 +285,33 @@ class _Execution:
         elif step.owner == "pod":
             references.append({"apiVersion": "v1", "kind": "Pod", "name": step.pod, "uid": step.pod_uid})
         await self._patch(_CLAIMS, claim.name, {"metadata": {"uid": claim.uid, "ownerReferences": references}})
+
+    async def _expand(self, claim: Claim, size: str) -> None:
+        """Request more storage for a claim, where its StorageClass allows it; else say so and go on."""
+        why = await self._why_not_expandable(claim)
+        if why is None:
+            body = {"metadata": {"uid": claim.uid}, "spec": {"resources": {"requests": {"storage": size}}}}
+            try:
+                await self._patch(_CLAIMS, claim.name, body)
+            except (Forbidden, Invalid) as error:
+                why = str(error)
+        if why is not None:
+            self.held.append(Held(claim.name, why, "expansion"))
+            return
+        message = f"Requested {size} for claim {claim.name}, which has {claim.size or claim.requested}"
+        await self._tell("Normal", reasons.SUCCESSFUL_EXPAND, message)
+
+    async def _why_not_expandable(self, claim: Claim) -> str | None:
+        """Return why the StorageClass of a claim does not let it grow, or None."""
+        if not claim.storage_class:
+            return "it has no StorageClass: volumes that were not provisioned by one cannot grow"
+        try:
+            found = await self._ctx.api.get(_CLASSES, claim.storage_class)
+        except NotFound:
+            return f"its StorageClass {claim.storage_class} does not exist: create it with allowVolumeExpansion"
+        if found.get("allowVolumeExpansion"):
+            return None
+        return f"StorageClass {claim.storage_class} does not allow it: set its allowVolumeExpansion to true"
 
     # Rollback
 

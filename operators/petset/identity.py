@@ -10,6 +10,7 @@ from __future__ import annotations
 from operators.petset.api import GROUP
 
 __all__ = [
+    "ANNOTATION_ADOPT",
     "ANNOTATION_OVERRIDE",
     "ANNOTATION_RESTARTED_AT",
     "FINALIZER",
@@ -25,6 +26,7 @@ __all__ = [
 LABEL_REVISION = "controller-revision-hash"
 LABEL_POD_NAME = "statefulset.kubernetes.io/pod-name"
 LABEL_POD_INDEX = "apps.kubernetes.io/pod-index"
+ANNOTATION_ADOPT = f"{GROUP}/adopt-statefulset"
 ANNOTATION_OVERRIDE = f"{GROUP}/override"
 ANNOTATION_RESTARTED_AT = f"{GROUP}/restarted-at"
 FINALIZER = f"{GROUP}/member"

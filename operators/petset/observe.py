@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from kubernetes.client.models import (
     V1ControllerRevision,
@@ -33,15 +33,18 @@ from operators.petset.identity import (
 )
 from operators.petset.objects import identity_labels
 from operators.petset.ordinals import desired_ordinals, parse_ranges
-from operators.petset.state import Claim, ClaimOwner, Failure, Member, Orphan, Snapshot
+from operators.petset.state import Claim, ClaimOwner, Failure, Member, Orphan, OrphanRevision, Snapshot
+from operators.petset.template import quantities, template_of
 
 __all__ = [
     "NODE_INDEX",
     "POD_INDEX",
+    "REVISION_INDEX",
     "allows_more",
     "node_index",
     "observe",
     "pod_index",
+    "revision_index",
     "sets_of_budget",
     "sets_of_claim",
     "sets_of_node",
@@ -49,7 +52,10 @@ __all__ = [
     "taints_changed",
 ]
 
+T = TypeVar("T")
+
 POD_INDEX = "set"
+REVISION_INDEX = "set"
 NODE_INDEX = "node"
 _HELD = {
     "CrashLoopBackOff",
@@ -80,6 +86,17 @@ def pod_index(pod: V1Pod) -> Iterable[str]:
         yield owner.uid
 
 
+def revision_index(revision: V1ControllerRevision) -> Iterable[str]:
+    """Index a ControllerRevision by namespace and by the set that its name may belong to, and its controller's uid."""
+    metadata = revision.metadata
+    if metadata is None or not metadata.name:
+        return
+    yield f"{metadata.namespace}/{metadata.name.rpartition('-')[0]}"
+    owner = _controller(metadata)
+    if owner is not None:
+        yield owner.uid
+
+
 def sets_of_pod(pod: V1Pod, reader: Reader) -> Iterable[ObjectKey]:
     """Return the set whose member a pod may be by its name: one to adopt, or one in the way."""
     del reader
@@ -89,16 +106,17 @@ def sets_of_pod(pod: V1Pod, reader: Reader) -> Iterable[ObjectKey]:
 
 
 def sets_of_claim(claim: V1PersistentVolumeClaim, reader: Reader) -> Iterable[ObjectKey]:
-    """Return the sets that a claim may belong to by its name, `<template>-<set>-<ordinal>`."""
+    """Return the sets that a claim may belong to by its name, `<template>-<set>-<ordinal>`: all may contain dashes."""
     metadata = claim.metadata
     if metadata is None or not metadata.name:
         return []
-    name, namespace = metadata.name, metadata.namespace or ""
-    return [
-        pets.key
-        for pets in reader.list(PetSet, namespace=namespace)
-        if f"-{pets.metadata.name}-" in name and pets.spec.volume_claim_templates
-    ]
+    parts = metadata.name.split("-")
+    if len(parts) < 3 or not parts[-1].isdecimal():
+        return []
+    names = ["-".join(parts[first:-1]) for first in range(1, len(parts) - 1)]
+    namespace = metadata.namespace or ""
+    found = [reader.get(PetSet, name, namespace=namespace) for name in names]
+    return [pets.key for pets in found if pets is not None and pets.spec.volume_claim_templates]
 
 
 def node_index(pod: V1Pod) -> Iterable[str]:
@@ -128,6 +146,9 @@ def sets_of_budget(budget: V1PodDisruptionBudget, reader: Reader) -> Iterable[Ob
     selector = budget.spec.selector if budget.spec is not None else None
     if selector is None or budget.metadata is None:
         return []
+    owners = [each for each in budget.metadata.owner_references or () if each.kind == PetSet.kind]
+    if owners:  # made for one set: the others are not compared, which would be quadratic in their number
+        return [ObjectKey(budget.metadata.namespace or "", each.name) for each in owners]
     return [
         pets.key
         for pets in reader.list(PetSet, namespace=budget.metadata.namespace)
@@ -173,11 +194,12 @@ def observe(pets: PetSet, reader: ObjectReader, now: datetime) -> Snapshot:
             else:
                 strays.append(member)
         elif controller is None and belongs and metadata.deletion_timestamp is None:
-            orphans.append(Orphan(metadata.name, metadata.uid or "", metadata.resource_version or ""))
+            protected = FINALIZER in (metadata.finalizers or ())
+            orphans.append(Orphan(metadata.name, metadata.uid or "", metadata.resource_version or "", protected))
         elif ordinal is not None:
             occupied.add(metadata.name)
     occupied |= {stray.pod for stray in strays} | {orphan.pod for orphan in orphans}
-    revisions, others = _revisions(pets, reader)
+    revisions, adoptable, others = _revisions(pets, reader)
     return Snapshot(
         name=name,
         uid=pets.metadata.uid or "",
@@ -191,6 +213,7 @@ def observe(pets: PetSet, reader: ObjectReader, now: datetime) -> Snapshot:
         orphans=tuple(orphans),
         claims={claim.name: claim for claim in _claims(pets, members, reader, namespace)},
         revisions=tuple(revisions),
+        orphan_revisions=tuple(adoptable),
         occupied=frozenset(occupied),
         occupied_revisions=frozenset(others),
     )
@@ -203,13 +226,18 @@ def _is_selected(pets: PetSet, labels: Mapping[str, str]) -> bool:
 
 def _pods(pets: PetSet, reader: ObjectReader) -> list[V1Pod]:
     """Return the pods that have a member's name or that the set controls, each once."""
+    return _indexed(pets, reader, V1Pod, POD_INDEX)
+
+
+def _indexed(pets: PetSet, reader: ObjectReader, kind: type[T], index: str) -> list[T]:
+    """Return the objects that an index has under the set's name or uid, each once: never all of a namespace."""
     keys = (f"{pets.metadata.namespace}/{pets.metadata.name}", pets.metadata.uid or "")
-    found = {
-        pod.metadata.uid: pod
-        for key in keys
-        for pod in reader.list(V1Pod, namespace=pets.metadata.namespace, index=(POD_INDEX, key))
-        if pod.metadata is not None
-    }
+    found: dict[str, T] = {}
+    for key in keys:
+        for each in reader.list(kind, namespace=pets.metadata.namespace, index=(index, key)):
+            metadata: V1ObjectMeta | None = getattr(each, "metadata", None)
+            if metadata is not None:
+                found[metadata.uid or ""] = each
     return list(found.values())
 
 
@@ -217,18 +245,39 @@ def _controller(metadata: V1ObjectMeta) -> V1OwnerReference | None:
     return next((owner for owner in metadata.owner_references or () if owner.controller), None)
 
 
-def _revisions(pets: PetSet, reader: ObjectReader) -> tuple[list[Revision], list[str]]:
-    """Return the set's revisions, and the names of those that others control."""
-    own, others = [], []
-    for found in reader.list(V1ControllerRevision, namespace=pets.metadata.namespace):
+def _revisions(pets: PetSet, reader: ObjectReader) -> tuple[list[Revision], list[OrphanRevision], list[str]]:
+    """Return the set's revisions, which of them it has to adopt first, and the names of those that others control."""
+    own: list[Revision] = []
+    adoptable: list[OrphanRevision] = []
+    others: list[str] = []
+    for found in _indexed(pets, reader, V1ControllerRevision, REVISION_INDEX):
         if found.metadata is None or not found.metadata.name:
             continue
         controller = _controller(found.metadata)
         if controller is not None and controller.uid == pets.metadata.uid:
-            own.append(Revision(found.metadata.name, int(found.revision or 0), dict(found.data or {})))
+            own.append(_revision(found))
+        elif controller is None and _is_adoptable(pets, found):
+            own.append(_revision(found))
+            adoptable.append(OrphanRevision(found.metadata.name, found.metadata.uid or ""))
         elif found.metadata.name.startswith(f"{pets.metadata.name}-"):
             others.append(found.metadata.name)
-    return own, others
+    return own, adoptable, others
+
+
+def _revision(found: V1ControllerRevision) -> Revision:
+    name = (found.metadata.name if found.metadata is not None else None) or ""
+    return Revision(name, int(found.revision or 0), dict(found.data or {}))
+
+
+def _is_adoptable(pets: PetSet, found: V1ControllerRevision) -> bool:
+    """Tell whether a revision without a controller is one of this set, by its name, its labels and its data."""
+    metadata = found.metadata
+    if metadata is None or metadata.deletion_timestamp is not None:
+        return False
+    head = (metadata.name or "").rpartition("-")[0]
+    if head != pets.metadata.name or not matches(pets.spec.selector, metadata.labels or {}):
+        return False
+    return bool(template_of(found.data or {}))
 
 
 def _claims(pets: PetSet, members: Iterable[int], reader: ObjectReader, namespace: str) -> Iterator[Claim]:
@@ -256,7 +305,8 @@ def _claim(pets: PetSet, claim: V1PersistentVolumeClaim, metadata: V1ObjectMeta)
             owner, owner_uid = "set", reference.uid
         elif reference.kind == "Pod" and ordinal_of(reference.name, pets.metadata.name) is not None:
             owner, owner_uid = "pod", reference.uid
-    status = claim.status
+    status, spec = claim.status, claim.spec
+    requests = (spec.resources.requests if spec is not None and spec.resources is not None else None) or {}
     return Claim(
         name=metadata.name or "",
         uid=metadata.uid or "",
@@ -266,7 +316,17 @@ def _claim(pets: PetSet, claim: V1PersistentVolumeClaim, metadata: V1ObjectMeta)
         terminating=metadata.deletion_timestamp is not None,
         phase=(status.phase if status is not None else None) or "Pending",
         size=str((status.capacity or {}).get("storage") or "") if status is not None else "",
+        requested=str(requests.get("storage") or ""),
+        storage_class=(spec.storage_class_name if spec is not None else None) or "",
+        resize_pending_since=_resize_pending_since(claim),
     )
+
+
+def _resize_pending_since(claim: V1PersistentVolumeClaim) -> datetime | None:
+    conditions = (claim.status.conditions if claim.status is not None else None) or ()
+    pending = [each for each in conditions if each.type == "FileSystemResizePending" and each.status == "True"]
+    since: datetime | None = pending[0].last_transition_time if pending else None
+    return since
 
 
 # One member -----------------------------------------------------------------------------------------------------------
@@ -278,7 +338,7 @@ def _member(pets: PetSet, pod: V1Pod, ordinal: int, reader: ObjectReader) -> Mem
     labels, annotations = metadata.labels or {}, metadata.annotations or {}
     terminating = metadata.deletion_timestamp is not None
     ready = _condition(pod, "Ready")
-    is_ready = ready is not None and ready.status == "True" and not _awaits_image(pod)
+    is_ready = ready is not None and ready.status == "True" and not _awaits_kubelet(pod)
     wanted = identity_labels(pets.metadata.name, ordinal) if ordinal >= 0 else {}
     return Member(
         pod=metadata.name or "",
@@ -296,6 +356,7 @@ def _member(pets: PetSet, pod: V1Pod, ordinal: int, reader: ObjectReader) -> Mem
         labels_correct=all(labels.get(name) == value for name, value in wanted.items()),
         protected=FINALIZER in (metadata.finalizers or ()),
         releasable=terminating and _is_stopped(pod, reader),
+        created_at=metadata.creation_timestamp,
         node=_node_name(pod),
         node_missing=terminating and _node_name(pod) != "" and _node(pod, reader) is None,
     )
@@ -331,11 +392,25 @@ def _never_ready(pod: V1Pod, ready: Any) -> bool:
     return ready.status != "True" and (started is None or moved is None or moved <= started + timedelta(seconds=1))
 
 
-def _awaits_image(pod: V1Pod) -> bool:
-    """Tell whether the kubelet still reports another image than the spec has, after a change in place."""
-    wanted = {each.name: each.image for each in (pod.spec.containers if pod.spec is not None else None) or ()}
+def _awaits_kubelet(pod: V1Pod) -> bool:
+    """Tell whether the kubelet still reports other images or resources than the spec has, after a change in place."""
+    wanted = {each.name: each for each in (pod.spec.containers if pod.spec is not None else None) or ()}
     reported = (pod.status.container_statuses if pod.status is not None else None) or ()
-    return any(not _same_image(each.image, wanted.get(each.name)) for each in reported)
+    return any(
+        each.name in wanted
+        and not (_same_image(each.image, wanted[each.name].image) and _has_resources(each, wanted[each.name]))
+        for each in reported
+    )
+
+
+def _has_resources(reported: Any, wanted: Any) -> bool:
+    """Tell whether a container has the resources of its spec; a kubelet that reports none cannot change them."""
+    if reported.resources is None or wanted.resources is None:
+        return True
+    return all(
+        quantities(getattr(reported.resources, kind)) == quantities(getattr(wanted.resources, kind))
+        for kind in ("limits", "requests")
+    )
 
 
 def _same_image(reported: str | None, wanted: str | None) -> bool:

@@ -10,7 +10,7 @@ and the status (`status`). Pure: time is in the snapshot.
                                                       │                ▼                     ▼
                                                       │         repair one stuck member of an old revision
                                                       ▼
-                                                   delete all old              update, descending ──► truncate history
+                                                   delete all old    expand claims ──► update, descending ──► truncate
 
 A phase that blocks ends the plan with a WaitFor, but for the repair: in a set whose first member cannot start, a
 corrected template would otherwise never reach it (kubernetes/kubernetes#67250).
@@ -20,18 +20,19 @@ Source: https://kubernetes.io/docs/concepts/workloads/controllers/statefulset/
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
 
 from operatorkit.revisions import Resolution, Revision, record, truncated
 from operatorkit.rollout import Decision, Phase, Policy, Unit, decide, is_stalled, scaled
 from operators.petset import reasons
 from operators.petset.identity import claim_name
+from operators.petset.in_place import InPlaceChange, in_place_change
 from operators.petset.state import Claim, ClaimOwner, Member, Snapshot
 from operators.petset.steps import (
     AdoptPod,
+    AdoptRevision,
     CreateClaim,
     CreateMember,
     CreateRevision,
@@ -49,13 +50,13 @@ from operators.petset.steps import (
     WaitFor,
 )
 from operators.petset.template import (
-    in_place_change,
     overridden,
     override_hash,
     same_template,
     template_of,
     to_data,
 )
+from operators.petset.volumes import next_expansion
 
 __all__ = ["Plan", "Target", "plan", "target_of"]
 
@@ -99,6 +100,7 @@ class _Draft:
     target: Target
     desired: list[int]
     steps: list[Step] = field(default_factory=list)
+    wanted: frozenset[int] = frozenset()
     recheck: list[datetime] = field(default_factory=list)
 
     @property
@@ -121,7 +123,8 @@ class _Draft:
 def plan(seen: Snapshot) -> Plan:
     """Return what to do next for a PetSet as it was observed; with nothing to do, only a WaitFor or no step."""
     target = target_of(seen)
-    draft = _Draft(seen, target, seen.desired())
+    desired = seen.desired()
+    draft = _Draft(seen, target, desired, wanted=frozenset(desired))
     _unprotect(draft)
     if seen.deleting:
         _remove_all(draft)
@@ -133,6 +136,7 @@ def plan(seen: Snapshot) -> Plan:
     if blocked:
         _repair(draft, decision)
     else:
+        _expand(draft)
         _update(draft, decision)
     stalled = _deadline(draft, decision)
     _truncate(draft)
@@ -197,6 +201,7 @@ def _unprotect(draft: _Draft) -> None:
 
 
 def _adopt_and_release(draft: _Draft) -> None:
+    draft.steps += [AdoptRevision(orphan) for orphan in draft.seen.orphan_revisions]
     draft.steps += [AdoptPod(orphan) for orphan in draft.seen.orphans]
     draft.steps += [ReleasePod(member) for member in draft.seen.strays if not member.terminating]
 
@@ -320,7 +325,7 @@ def _set_claim_owner(draft: _Draft, claim: Claim, owner: ClaimOwner, member: Mem
 def _scale_down(draft: _Draft) -> bool:
     """Remove members that are not wanted, descending; tell whether that blocks."""
     seen = draft.seen
-    condemned = [member for ordinal, member in sorted(seen.members.items()) if ordinal not in draft.desired]
+    condemned = [member for ordinal, member in sorted(seen.members.items()) if ordinal not in draft.wanted]
     for member in reversed(condemned):
         _release_claims(draft, member)
         if not member.terminating:
@@ -352,7 +357,7 @@ def _unavailable_but(draft: _Draft, but: Member) -> list[str]:
         for each in draft.seen.members.values()
         if each is not but
         and not each.is_available(draft.seen.now)
-        and (each.ordinal in draft.desired or not _is_stuck(each))
+        and (each.ordinal in draft.wanted or not _is_stuck(each))
     ]
 
 
@@ -440,23 +445,24 @@ def _replace(draft: _Draft, member: Member) -> None:
     """Bring one member to the update revision: in place where that is asked for and possible, else by a new pod."""
     in_place = draft.seen.spec.update_strategy.rolling_update.in_place
     if in_place != "Never":
-        patch = _in_place_patch(draft, member)
-        if patch is not None:
+        change = _in_place_change(draft, member)
+        if change is not None:
             override = override_hash(draft.seen.patches(member.ordinal))
-            draft.steps.append(UpdateInPlace(member, draft.target.update.name, override, patch))
+            may_recreate = in_place == "IfPossible"
+            draft.steps.append(UpdateInPlace(member, draft.target.update.name, override, change, may_recreate))
             return
         if in_place == "Only":
             draft.wait(
                 f"a change that can be made in place: {member.pod} would have to be recreated for more than images, "
-                f"labels and annotations; set inPlace to IfPossible",
+                f"resources, labels and annotations; set inPlace to IfPossible",
                 reasons.IN_PLACE_ONLY,
             )
             return
     draft.steps.append(EvictMember(member, _why_updated(draft)))
 
 
-def _in_place_patch(draft: _Draft, member: Member) -> Mapping[str, Any] | None:
-    """Return the patch of a member's pod, or None where the change needs a new pod.
+def _in_place_change(draft: _Draft, member: Member) -> InPlaceChange | None:
+    """Return the patches of a member's pod, or None where the change needs a new pod.
 
     What the member's pod was made from is known only while its override is the one that it still has.
     """
@@ -470,6 +476,24 @@ def _in_place_patch(draft: _Draft, member: Member) -> Mapping[str, Any] | None:
 
 def _why_updated(draft: _Draft) -> str:
     return f"it is updated to revision {draft.target.update.name}"
+
+
+# Volumes --------------------------------------------------------------------------------------------------------------
+
+
+def _expand(draft: _Draft) -> None:
+    """Let the claims of one member grow; its restart, where the file system needs one, waits for the others."""
+    expansion = next_expansion(draft.seen, draft.desired)
+    if expansion is None:
+        return
+    if expansion.recheck_at is not None:
+        draft.recheck.append(expansion.recheck_at)
+    if isinstance(expansion.step, EvictMember) and _unavailable_but(draft, expansion.step.member):
+        draft.wait(f"all members to be available before {expansion.step.member.pod} is restarted", reasons.EXPANDING)
+        return
+    if expansion.step is not None:
+        draft.steps.append(expansion.step)
+    draft.wait(expansion.waiting_for, reasons.EXPANDING)
 
 
 # The deadline ---------------------------------------------------------------------------------------------------------

@@ -8,12 +8,17 @@ from __future__ import annotations
 from typing import Final
 
 __all__ = [
+    "ADOPTED",
+    "ADOPTING",
     "ALL_MEMBERS_AVAILABLE",
     "COMPLETE",
     "DEGRADED",
     "DISRUPTION_BUDGET",
+    "EXPANDING",
+    "EXPANSION_BLOCKED",
     "FAILED_CREATE",
     "FAILED_DELETE",
+    "FAILED_UPDATE",
     "HEALTHY",
     "INVALID_SPEC",
     "IN_PLACE_ONLY",
@@ -25,9 +30,15 @@ __all__ = [
     "ROLLED_BACK",
     "SUCCESSFUL_CREATE",
     "SUCCESSFUL_DELETE",
+    "SUCCESSFUL_EXPAND",
     "TERMINATING",
+    "UPDATED_IN_PLACE",
 ]
 
+ADOPTED: Final = "Adopted"
+"""A StatefulSet was deleted without its pods, claims and revisions, which this PetSet has adopted or will adopt."""
+ADOPTING: Final = "Adopting"
+"""Condition Progressing: the StatefulSet of the annotation adopt-statefulset still owns the members."""
 ALL_MEMBERS_AVAILABLE: Final = "AllMembersAvailable"
 """Condition Available: every desired member is available."""
 MEMBERS_UNAVAILABLE: Final = "MembersUnavailable"
@@ -64,3 +75,13 @@ FAILED_CREATE: Final = "FailedCreate"
 """A pod or claim could not be created; the message has the API server's words."""
 FAILED_DELETE: Final = "FailedDelete"
 """A pod could not be deleted or evicted; the message has the API server's words."""
+FAILED_UPDATE: Final = "FailedUpdate"
+"""A pod could not be updated in place; the message has the API server's words."""
+UPDATED_IN_PLACE: Final = "UpdatedInPlace"
+"""A pod got a new revision without being recreated."""
+EXPANDING: Final = "Expanding"
+"""Condition Progressing: the claims of a member grow to the request of their templates."""
+EXPANSION_BLOCKED: Final = "ExpansionBlocked"
+"""Condition Progressing: a claim cannot grow; the message says why, such as a StorageClass that forbids it."""
+SUCCESSFUL_EXPAND: Final = "SuccessfulExpand"
+"""A larger amount was requested for a claim."""

@@ -18,17 +18,20 @@ from operatorkit import Context, Requeue, TerminalError, Watch
 from operatorkit.events import Notice, Reference
 from operators.petset import reasons
 from operators.petset.admission import check_spec, describe
+from operators.petset.adoption import adopt_stateful_set
 from operators.petset.api import PetSet
 from operators.petset.app import app
-from operators.petset.execute import execute
+from operators.petset.execute import execute, unprotect_all
 from operators.petset.objects import budget_of, selector_text, service_of
 from operators.petset.observe import (
     NODE_INDEX,
     POD_INDEX,
+    REVISION_INDEX,
     allows_more,
     node_index,
     observe,
     pod_index,
+    revision_index,
     sets_of_budget,
     sets_of_claim,
     sets_of_node,
@@ -38,15 +41,18 @@ from operators.petset.observe import (
 from operators.petset.plan import Plan, plan
 from operators.petset.state import Held, Snapshot
 from operators.petset.status import conditions_of, fill_status
-from operators.petset.steps import DeleteMember, EvictMember, RollBack, WaitFor
+from operators.petset.steps import DeleteMember, EvictMember, ExpandClaim, RollBack, WaitFor
 
 __all__ = ["finalize_petset", "reconcile_petset"]
 
 _RETRY = timedelta(seconds=15)
 _SHORTEST = timedelta(milliseconds=100)
+_ORPHAN = "orphan"
+"""The finalizer by which the garbage collector removes owner references before the owner is deleted."""
 
 app.index(V1Pod, POD_INDEX, pod_index)
 app.index(V1Pod, NODE_INDEX, node_index)
+app.index(V1ControllerRevision, REVISION_INDEX, revision_index)
 
 
 @app.reconcile(
@@ -66,15 +72,26 @@ async def reconcile_petset(pets: PetSet, ctx: Context) -> Requeue | None:
         message = describe(problems)
         ctx.condition("Progressing", False, reasons.INVALID_SPEC, message)
         raise TerminalError(message, reason=reasons.INVALID_SPEC)
+    if (waiting := await adopt_stateful_set(pets, ctx)) is not None:
+        return waiting
     await _apply_service_and_budget(pets, ctx)
     return await _sync(pets, ctx)
 
 
 @app.finalize(PetSet)
 async def finalize_petset(pets: PetSet, ctx: Context) -> Requeue | None:
-    """Remove the members of a deleted PetSet in order; its claims follow the retention policy."""
-    await _sync(pets, ctx)
-    return Requeue(after=_RETRY) if observe(pets, ctx, ctx.clock.now()).members else None
+    """Remove the members of a deleted PetSet in order; its claims follow the retention policy.
+
+    One that is deleted with propagation Orphan keeps its members: only their finalizers are removed. The garbage
+    collector may have removed its own finalizer before this is called: then its members have no owner any more, and a
+    deletion from an outdated cache fails, because it names the resource version.
+    """
+    if _ORPHAN not in (pets.metadata.finalizers or ()):
+        await _sync(pets, ctx)
+        if observe(pets, ctx, ctx.clock.now()).members:
+            return Requeue(after=_RETRY)
+    await unprotect_all(pets, observe(pets, ctx, ctx.clock.now()), ctx)
+    return None
 
 
 async def _sync(pets: PetSet, ctx: Context) -> Requeue | None:
@@ -107,7 +124,7 @@ def _requeue(seen: Snapshot, decided: Plan) -> Requeue | None:
         return Requeue()
     moments = [decided.recheck_at] if decided.recheck_at is not None else []
     names_taken = any(isinstance(step, WaitFor) and step.reason == reasons.NAME_CONFLICT for step in decided.steps)
-    if names_taken or any(isinstance(step, EvictMember | DeleteMember) for step in decided.steps):
+    if names_taken or any(isinstance(step, EvictMember | DeleteMember | ExpandClaim) for step in decided.steps):
         moments.append(seen.now + _RETRY)
     return Requeue(at=max(min(moments), seen.now + _SHORTEST)) if moments else None
 

@@ -18,12 +18,14 @@ from operators.petset.state import Claim, Member, Snapshot
 from operators.petset.status import fill_status
 from operators.petset.steps import (
     AdoptPod,
+    AdoptRevision,
     CreateClaim,
     CreateMember,
     CreateRevision,
     DeleteMember,
     DeleteRevision,
     EvictMember,
+    ExpandClaim,
     ReleasePod,
     RenumberRevision,
     RepairLabels,
@@ -55,6 +57,7 @@ class Simulation:
         self._strays = {stray.pod: stray for stray in seen.strays}
         self._orphans = {orphan.pod: orphan for orphan in seen.orphans}
         self._occupied = seen.occupied
+        self._orphan_revisions = {orphan.name: orphan for orphan in seen.orphan_revisions}
         self._serial = 0
         self._written: tuple[object, dict[str, Any]] | None = None
 
@@ -73,6 +76,7 @@ class Simulation:
             orphans=tuple(self._orphans.values()),
             claims=dict(self.claims),
             revisions=tuple(self.revisions.values()),
+            orphan_revisions=tuple(self._orphan_revisions.values()),
             occupied=self._occupied,
         )
 
@@ -109,6 +113,9 @@ class Simulation:
             case SetClaimOwner(claim=claim, owner=owner, pod_uid=pod_uid):
                 owner_uid = {"": "", "set": self.pets.metadata.uid or "", "pod": pod_uid}[owner]
                 self.claims[claim.name] = replace(claim, owner=owner, owner_uid=owner_uid)
+            case ExpandClaim(claim=claim, size=size):
+                self.claims[claim.name] = replace(claim, requested=size, size=size)
+                self.log.append(f"expand claim {claim.name} to {size}")
             case CreateMember():
                 self.create(step)
             case UpdateInPlace(member=member, revision=revision, override=override):
@@ -128,6 +135,8 @@ class Simulation:
             case AdoptPod(orphan):
                 del self._orphans[orphan.pod]
                 self.log.append(f"adopt {orphan.pod}")
+            case AdoptRevision(orphan):
+                del self._orphan_revisions[orphan.name]
             case ReleasePod(member):
                 del self._strays[member.pod]
                 self.log.append(f"release {member.pod}")

@@ -15,7 +15,7 @@ from operators.petset.api import PetSetSpec, PetSetStatus
 from operators.petset.identity import pod_name
 from operators.petset.ordinals import desired_ordinals, parse_ranges
 
-__all__ = ["Claim", "ClaimOwner", "Failure", "Held", "Member", "Orphan", "Snapshot"]
+__all__ = ["Claim", "ClaimOwner", "Failure", "Held", "Member", "Orphan", "OrphanRevision", "Snapshot"]
 
 ClaimOwner = Literal["", "set", "pod"]
 
@@ -57,6 +57,7 @@ class Member:
     labels_correct: bool = True
     protected: bool = False
     releasable: bool = False
+    created_at: datetime | None = None
     node: str = ""
     node_missing: bool = False
 
@@ -72,24 +73,42 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A member whose eviction a PodDisruptionBudget does not allow now, and why, in the API server's words."""
+    """A step that cannot be taken now, and why, in the API server's words.
 
-    pod: str
+    `what` is "eviction" for a member that a PodDisruptionBudget keeps, or "expansion" for a claim that cannot grow;
+    `name` is the pod's or the claim's.
+    """
+
+    name: str
     why: str
+    what: Literal["eviction", "expansion"] = "eviction"
 
 
 @dataclass(frozen=True, slots=True)
 class Orphan:
-    """A pod that nobody controls, and that has the name and the labels of a member."""
+    """A pod without a controller that has the name and the labels of a member."""
 
     pod: str
     uid: str
     resource_version: str
+    protected: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class OrphanRevision:
+    """A ControllerRevision without a controller that has the labels of the set's own."""
+
+    name: str
+    uid: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """A claim of a member, by whose owner reference of ours it is collected."""
+    """A claim of a member, by whose owner reference of ours it is collected.
+
+    `requested` is the amount that it asks for, `size` the one that it has. `resize_pending_since` is since when its
+    file system waits for its pod to be restarted.
+    """
 
     name: str
     uid: str
@@ -99,6 +118,9 @@ class Claim:
     terminating: bool = False
     phase: str = "Pending"
     size: str = ""
+    requested: str = ""
+    storage_class: str = ""
+    resize_pending_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +128,8 @@ class Snapshot:
     """A PetSet and all that belongs to it at one moment.
 
     `members` are its pods whose name and labels are those of a member; `strays` its pods whose are not any more.
-    `occupied` are names of pods and claims that others control. `templates` has the template of each revision.
+    `revisions` are those that the set controls or will have adopted, which `orphan_revisions` names.
+    `occupied` are names of pods and claims that others control.
     """
 
     name: str
@@ -121,6 +144,7 @@ class Snapshot:
     orphans: tuple[Orphan, ...] = ()
     claims: Mapping[str, Claim] = field(default_factory=dict)
     revisions: tuple[Revision, ...] = ()
+    orphan_revisions: tuple[OrphanRevision, ...] = ()
     occupied: frozenset[str] = frozenset()
     occupied_revisions: frozenset[str] = frozenset()
 

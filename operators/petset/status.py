@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from operatorkit.resource import write
 from operatorkit.rollout import Phase
@@ -17,6 +18,8 @@ from operators.petset.plan import Plan
 from operators.petset.state import Held, Member, Snapshot
 
 __all__ = ["Report", "conditions_of", "fill_status"]
+
+_MOST_MEMBERS = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +47,9 @@ def fill_status(status: PetSetStatus, seen: Snapshot, plan: Plan, *, selector: s
     status.updated_replicas = sum(member.revision == update and not member.terminating for member in members)
     status.collision_count = plan.target.history.collision_count or None
     status.label_selector = selector
-    status.members = [_member_status(seen, ordinal) for ordinal in sorted({*plan.desired, *seen.members})]
-    status.volumes = list(_volumes(seen, plan))
+    ordinals = _shown(seen, plan)
+    status.members = [_member_status(seen, ordinal) for ordinal in ordinals]
+    status.volumes = list(_volumes(seen, ordinals))
     if not plan.target.rolled_back and not _rolls_back(status.rollback, plan):
         status.rollback = None
     if status.last_progress_time is None or _progress_marks(status) != before:
@@ -83,10 +87,28 @@ def _member_status(seen: Snapshot, ordinal: int) -> MemberStatus:
     )
 
 
-def _volumes(seen: Snapshot, plan: Plan) -> Iterator[ClaimStatus]:
-    for ordinal in sorted({*plan.desired, *seen.members}):
-        for template in seen.spec.volume_claim_templates:
-            body = write(template)
+def _shown(seen: Snapshot, plan: Plan) -> list[int]:
+    """Return the ordinals that the status lists: all, or in a large set those that are not as they are wanted.
+
+    An object may have 1.5 MB: 5,000 members, with the managed fields of each, would be more.
+    """
+    ordinals = sorted({*plan.desired, *seen.members})
+    if len(ordinals) <= _MOST_MEMBERS:
+        return ordinals
+    wanted = set(plan.desired)
+    odd = (ordinal for ordinal in ordinals if ordinal not in wanted or _is_odd(seen, plan, ordinal))
+    return list(islice(odd, _MOST_MEMBERS))
+
+
+def _is_odd(seen: Snapshot, plan: Plan, ordinal: int) -> bool:
+    member = seen.members.get(ordinal)
+    return member is None or not member.is_available(seen.now) or member.revision != plan.target.update.name
+
+
+def _volumes(seen: Snapshot, ordinals: Sequence[int]) -> Iterator[ClaimStatus]:
+    bodies = [write(template) for template in seen.spec.volume_claim_templates]
+    for ordinal in ordinals:
+        for body in bodies:
             name = claim_name((body.get("metadata") or {}).get("name") or "", seen.name, ordinal)
             requests = ((body.get("spec") or {}).get("resources") or {}).get("requests") or {}
             claim = seen.claims.get(name)
@@ -99,7 +121,7 @@ def _volumes(seen: Snapshot, plan: Plan) -> Iterator[ClaimStatus]:
 
 
 def conditions_of(seen: Snapshot, plan: Plan, held: Sequence[Held] = ()) -> list[Report]:
-    """Return Available, Progressing and Degraded; `held` are the evictions that were not allowed."""
+    """Return Available, Progressing and Degraded; `held` are the steps that were not possible."""
     return [_available(seen, plan), _progressing(seen, plan, held), _degraded(seen, plan)]
 
 
@@ -125,7 +147,9 @@ def _progressing(seen: Snapshot, plan: Plan, held: Sequence[Held]) -> Report:
         message = f"No progress for {limit} s: {_failures(seen) or _held(held) or plan.decision.message}"
         return Report("Progressing", False, reasons.PROGRESS_DEADLINE_EXCEEDED, message)
     if held:
-        return Report("Progressing", True, reasons.DISRUPTION_BUDGET, f"Waiting for {_held(held)}")
+        evictions = any(each.what == "eviction" for each in held)
+        reason = reasons.DISRUPTION_BUDGET if evictions else reasons.EXPANSION_BLOCKED
+        return Report("Progressing", True, reason, f"Waiting for {_held(held)}")
     waiting = plan.waiting
     if plan.decision.phase is Phase.PAUSED and seen.spec.update_strategy.rolling_update.paused:
         return Report("Progressing", None, reasons.PAUSED, "The update is paused: set rollingUpdate.paused to false")
@@ -146,10 +170,11 @@ def _degraded(seen: Snapshot, plan: Plan) -> Report:
 
 
 def _held(held: Sequence[Held]) -> str:
-    """Return which evictions are waited for, and why; "" for none."""
-    if not held:
-        return ""
-    return f"the eviction of {_listed([each.pod for each in held])} to be allowed ({held[0].why})"
+    """Return which evictions are waited for, else which claims, and why; "" for none."""
+    evictions = [each for each in held if each.what == "eviction"]
+    if evictions:
+        return f"the eviction of {_listed([each.name for each in evictions])} to be allowed ({evictions[0].why})"
+    return "; ".join(f"claim {each.name} to be expandable ({each.why})" for each in held[:1])
 
 
 def _failures(seen: Snapshot) -> str:

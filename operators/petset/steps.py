@@ -6,22 +6,23 @@ executing them (`execute`). Pure.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from operatorkit.revisions import Revision
-from operators.petset.state import Claim, ClaimOwner, Member, Orphan
+from operators.petset.in_place import InPlaceChange
+from operators.petset.state import Claim, ClaimOwner, Member, Orphan, OrphanRevision
 
 __all__ = [
     "AdoptPod",
+    "AdoptRevision",
     "CreateClaim",
     "CreateMember",
     "CreateRevision",
     "DeleteMember",
     "DeleteRevision",
     "EvictMember",
+    "ExpandClaim",
     "ReleasePod",
     "RenumberRevision",
     "RepairLabels",
@@ -39,6 +40,13 @@ class AdoptPod:
     """Become the controller of a pod that nobody controls."""
 
     orphan: Orphan
+
+
+@dataclass(frozen=True, slots=True)
+class AdoptRevision:
+    """Become the controller of a ControllerRevision that has no controller."""
+
+    orphan: OrphanRevision
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +98,14 @@ class SetClaimOwner:
 
 
 @dataclass(frozen=True, slots=True)
+class ExpandClaim:
+    """Request the larger amount of its template for a bound claim."""
+
+    claim: Claim
+    size: str
+
+
+@dataclass(frozen=True, slots=True)
 class CreateMember:
     """Create a member's pod."""
 
@@ -108,12 +124,16 @@ class RepairLabels:
 
 @dataclass(frozen=True, slots=True)
 class UpdateInPlace:
-    """Bring a member to a revision without recreating its pod."""
+    """Bring a member to a revision without recreating its pod.
+
+    `may_recreate` allows to evict a member whose change of resources the API server rejects.
+    """
 
     member: Member
     revision: str
     override: str
-    patch: Mapping[str, Any]
+    change: InPlaceChange
+    may_recreate: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,12 +179,14 @@ class WaitFor:
 
 Step = (
     AdoptPod
+    | AdoptRevision
     | ReleasePod
     | CreateRevision
     | RenumberRevision
     | DeleteRevision
     | CreateClaim
     | SetClaimOwner
+    | ExpandClaim
     | CreateMember
     | RepairLabels
     | UpdateInPlace

@@ -1,7 +1,7 @@
-"""Pod templates as JSON: defaults, overrides, equality, and what of a change can be made in place.
+"""Pod templates as JSON: defaults, overrides, equality.
 
-What belongs here: what two templates have in common and in what they differ. What does not: pods made of them
-(`objects`) and when members get them (`plan`). Pure; no argument is changed.
+What belongs here: what two templates have in common. What does not: changes that are made in place (`in_place`), pods
+made of templates (`objects`), and when members get them (`plan`). Pure; no argument is changed.
 
 A revision holds a template as its author wrote it. Kubernetes' own StatefulSet stores it with defaults filled in, so a
 template that gains an explicit default, or that was adopted from a StatefulSet, must still be the same revision:
@@ -20,11 +20,12 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
 __all__ = [
-    "InPlaceChange",
-    "in_place_change",
+    "amount_of",
+    "containers_of",
     "normalised",
     "overridden",
     "override_hash",
+    "quantities",
     "same_template",
     "template_of",
     "to_data",
@@ -151,7 +152,7 @@ def normalised(template: Mapping[str, Any]) -> JSON:
     result["metadata"] = {name: value for name, value in metadata.items() if name != "creationTimestamp"}
     spec = result.setdefault("spec", {})
     _fill_pod(spec)
-    for container in _containers(spec):
+    for container in containers_of(spec):
         _fill_container(container)
     for volume in spec.get("volumes") or ():
         _fill_volume(volume)
@@ -175,7 +176,7 @@ def _fill_pod(spec: JSON) -> None:
     for name in ("hostNetwork", "hostPID", "hostIPC"):
         if spec.get(name) is False:
             del spec[name]
-    spec["overhead"] = _quantities(spec.get("overhead"))
+    spec["overhead"] = quantities(spec.get("overhead"))
 
 
 def _fill_container(container: JSON) -> None:
@@ -193,7 +194,7 @@ def _fill_container(container: JSON) -> None:
         if container.get(name):
             _fill_probe(container[name])
     resources = container.get("resources") or {}
-    limits, requests = _quantities(resources.get("limits")), _quantities(resources.get("requests"))
+    limits, requests = quantities(resources.get("limits")), quantities(resources.get("requests"))
     container["resources"] = {**resources, "limits": limits, "requests": {**limits, **requests}}
 
 
@@ -211,7 +212,8 @@ def _fill_volume(volume: JSON) -> None:
             volume[name].setdefault("defaultMode", 0o644)
 
 
-def _containers(spec: Mapping[str, Any]) -> Iterator[JSON]:
+def containers_of(spec: Mapping[str, Any]) -> Iterator[JSON]:
+    """Yield the init containers and the containers of a pod's spec."""
     for name in ("initContainers", "containers"):
         yield from spec.get(name) or ()
 
@@ -223,18 +225,26 @@ def _is_latest(image: str) -> bool:
     return not colon or tag == "latest"
 
 
-def _quantities(amounts: Mapping[str, Any] | None) -> dict[str, str]:
+def quantities(amounts: Mapping[str, Any] | None) -> dict[str, str]:
+    """Return amounts in one form, so that equal ones are equal: "1000m" and 1 are "1"."""
     return {name: _quantity(value) for name, value in (amounts or {}).items()}
 
 
 def _quantity(value: Any) -> str:
+    try:
+        return format(amount_of(value).normalize(), "f")
+    except ValueError:
+        return str(value)
+
+
+def amount_of(value: Any) -> Decimal:
+    """Return the number that a quantity such as "1Gi" means; "" means 0. Raises ValueError for one that is none."""
     text = str(value)
     number = text.rstrip("numkMGTPEi")
     try:
-        amount = Decimal(number) * _SUFFIXES.get(text[len(number) :], Decimal(1))
-    except InvalidOperation:
-        return text
-    return format(amount.normalize(), "f")
+        return Decimal(number or 0) * _SUFFIXES[text[len(number) :]] if text[len(number) :] else Decimal(number or 0)
+    except (InvalidOperation, KeyError) as error:
+        raise ValueError(f'{text!r} is no quantity: write one such as "10Gi"') from error
 
 
 def _without_empty(value: Any) -> Any:
@@ -244,53 +254,3 @@ def _without_empty(value: Any) -> Any:
     if isinstance(value, list):
         return [_without_empty(item) for item in value]
     return value
-
-
-# In place -------------------------------------------------------------------------------------------------------------
-
-
-class InPlaceChange(dict[str, Any]):
-    """A strategic merge patch of a pod that brings it from one template to another without a restart of the pod."""
-
-
-def in_place_change(old: Mapping[str, Any], new: Mapping[str, Any]) -> InPlaceChange | None:
-    """Return the patch of a pod for a change of images, labels and annotations; None for any other change."""
-    before, after = normalised(old), normalised(new)
-    if _fixed_parts(before) != _fixed_parts(after):
-        return None
-    patch: JSON = {}
-    metadata = {
-        part: _map_change((before.get("metadata") or {}).get(part), (after.get("metadata") or {}).get(part))
-        for part in ("labels", "annotations")
-    }
-    if any(metadata.values()):
-        patch["metadata"] = {part: change for part, change in metadata.items() if change}
-    images = {
-        kind: [
-            {"name": now["name"], "image": now["image"]}
-            for was, now in zip(before["spec"].get(kind) or (), after["spec"].get(kind) or (), strict=True)
-            if was.get("image") != now.get("image")
-        ]
-        for kind in ("initContainers", "containers")
-    }
-    if any(images.values()):
-        patch["spec"] = {kind: changes for kind, changes in images.items() if changes}
-    return InPlaceChange(patch)
-
-
-def _fixed_parts(template: Mapping[str, Any]) -> JSON:
-    """Return a template without what a running pod may change; the pull policy follows the tag of the image."""
-    fixed = copy.deepcopy(dict(template))
-    for part in ("labels", "annotations"):
-        fixed.get("metadata", {}).pop(part, None)
-    for container in _containers(fixed.get("spec") or {}):
-        container.pop("image", None)
-        container.pop("imagePullPolicy", None)
-    cleaned: JSON = _without_empty(fixed)
-    return cleaned
-
-
-def _map_change(old: Mapping[str, str] | None, new: Mapping[str, str] | None) -> JSON:
-    before, after = old or {}, new or {}
-    removed = dict.fromkeys(before.keys() - after.keys())
-    return {**removed, **{name: value for name, value in after.items() if before.get(name) != value}}

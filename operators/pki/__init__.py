@@ -1,16 +1,17 @@
 """pki: certificates from a custom resource, and errors as Events where their owner looks.
 
-What belongs here: issuing X.509 certificates for Kubernetes objects. What does not: how operators run.
+What belongs here: issuing X.509 certificates for Kubernetes objects. What does not: how operators
+run.
 
     api        the kinds: Certificate, Issuer, ClusterIssuer, CertificatePolicy, Pki
     request    what a Certificate asks for, checked              reasons   the words of conditions and Events
     policy     what a namespace may ask for                      signer    who signs
     plan       what to do next                                   keys      private keys
     objects    what is written                                   issue     X.509: built, and verified
-    observe    what is there, and what wakes what                pods      who uses a Secret
+    observe    what is there, and which change triggers what     pods      who uses a Secret
     missing    which Secrets Pods wait for in vain                suggest   what was perhaps meant
-    admission  what is said at the door
-    reconcile  observe, plan, apply, report                      report    who is told
+    admission  what is rejected before it is stored
+    reconcile  observe, plan, apply, report                      report    who is notified
 """
 
 from __future__ import annotations

@@ -1,10 +1,12 @@
-"""What is said at the door: requests that cannot be right are refused before they are stored.
+"""Admission: requests that are invalid by themselves are rejected before they are stored.
 
-What belongs here: judging Certificates and policies by themselves, and what a Certificate leaves to be understood. What
-does not: whether a policy allows it (`operators.pki.policy`): policies change, so that is judged, and told, when a
-certificate is made. Pure, but for the declarations.
+What belongs here: validating Certificates and policies by themselves, and what a Certificate leaves
+to be understood. What does not: whether a policy allows it (`operators.pki.policy`): policies
+change, so that is evaluated, and reported, when a certificate is made. Pure, but for the
+declarations.
 
-A fault that was there before does not stand in the way of another change: it is in a condition and an Event already.
+A fault that was there before does not stand in the way of another change: it is in a condition and
+an Event already.
 """
 
 from __future__ import annotations
@@ -44,7 +46,7 @@ _INDEX = re.compile(r"\[\d+\]")
 async def validate_certificate(
     new: Certificate, old: Certificate | None, request: AdmissionRequest
 ) -> Allowed | Denied:
-    """Refuse what cannot be issued, all of it at once; warn of what is better not asked for."""
+    """Reject what cannot be issued, all of it at once; warn of what is better not asked for."""
     del request
     if new.metadata.deletion_timestamp is not None or (old is not None and old.spec == new.spec):
         return Allowed()
@@ -75,7 +77,7 @@ async def default_certificate(certificate: Certificate, request: AdmissionReques
 async def validate_policy(
     new: CertificatePolicy, old: CertificatePolicy | None, request: AdmissionRequest
 ) -> Allowed | Denied:
-    """Refuse what cannot be understood: such a policy would allow nothing; warn of what is other than it seems."""
+    """Reject what cannot be understood: such a policy would allow nothing; warn of what is other than it seems."""
     del request
     if new.metadata.deletion_timestamp is not None or (old is not None and old.spec == new.spec):
         return Allowed()
@@ -86,23 +88,23 @@ async def validate_policy(
 
 @app.validate(Issuer)
 async def validate_issuer(new: Issuer, old: Issuer | None, request: AdmissionRequest) -> Allowed | Denied:
-    """Refuse a reference to a Secret that cannot exist."""
+    """Reject a reference to a Secret that cannot exist."""
     del request
-    return _judge_issuer(new, old)
+    return _check_issuer(new, old)
 
 
 @app.validate(ClusterIssuer)
 async def validate_cluster_issuer(
     new: ClusterIssuer, old: ClusterIssuer | None, request: AdmissionRequest
 ) -> Allowed | Denied:
-    """Refuse a reference to a Secret that cannot exist."""
+    """Reject a reference to a Secret that cannot exist."""
     del request
-    return _judge_issuer(new, old)
+    return _check_issuer(new, old)
 
 
 @app.validate(Pki)
 async def validate_pki(new: Pki, old: Pki | None, request: AdmissionRequest) -> Allowed | Denied:
-    """Refuse what no Certificate could be made of."""
+    """Reject what no Certificate could be made of."""
     del request
     if new.metadata.deletion_timestamp is not None:
         return Allowed()
@@ -111,7 +113,7 @@ async def validate_pki(new: Pki, old: Pki | None, request: AdmissionRequest) -> 
     return Allowed()
 
 
-def _judge_issuer(new: Issuer | ClusterIssuer, old: Issuer | ClusterIssuer | None) -> Allowed | Denied:
+def _check_issuer(new: Issuer | ClusterIssuer, old: Issuer | ClusterIssuer | None) -> Allowed | Denied:
     if new.metadata.deletion_timestamp is not None:
         return Allowed()
     if fresh := new_faults(read_issuer(new.spec), read_issuer(old.spec) if old is not None else []):
@@ -130,7 +132,7 @@ def warnings_of(request: Request) -> list[str]:
     found = []
     if "server auth" in request.usages and request.duration > LONG_SERVER_LIFE:
         found.append(
-            f"spec.duration: some clients refuse server certificates of more than {LONG_SERVER_LIFE.days} days"
+            f"spec.duration: some clients reject server certificates of more than {LONG_SERVER_LIFE.days} days"
         )
     if request.algorithm == "RSA" and request.size == 2048 and request.duration > LONG_RSA_LIFE:
         found.append("spec.privateKey.size: 2048 bits are few for so long a life: use 3072, or ECDSA")

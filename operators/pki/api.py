@@ -1,8 +1,8 @@
 """The kinds of pki.operatorkit.dev/v1alpha1.
 
-What belongs here: the resource classes, their defaults, and the rules that the API server can check by itself. What
-does not: what the rules of a server cannot say (`operators.pki.request`) and which names a team may ask for
-(`operators.pki.policy`).
+What belongs here: the resource classes, their defaults, and the rules that the API server can check
+by itself. What does not: what the rules of a server cannot say (`operators.pki.request`) and which
+names a team may ask for (`operators.pki.policy`).
 """
 
 from __future__ import annotations
@@ -286,8 +286,8 @@ Domains = Annotated[list[DnsName], Field(max_length=100)]
 class AllowedNames(Model):
     """Names that may be asked for, by type.
 
-    In patterns, * stands for one label, path segment or word, or a part of one, and ** for one or more; {{namespace}}
-    and {{serviceAccount}} for those of the request.
+    In patterns, * stands for one label, path segment or word, or a part of one, and ** for one or
+    more; {{namespace}} and {{serviceAccount}} for those of the request.
     """
 
     dns_names: NamePatterns = []

@@ -1,11 +1,12 @@
 """Certificate authorities: read from the cluster when their Secret changed, and kept until it changes again.
 
-What belongs here: which Secret holds the CA of an issuer, and when it is read. What does not: what a CA must be
-(`operators.pki.signer`), and which changes of it concern whom (`operators.pki.observe`).
+What belongs here: which Secret holds the CA of an issuer, and when it is read. What does not: what
+a CA must be (`operators.pki.signer`), and which changes of it concern whom
+(`operators.pki.observe`).
 
-The caches hold the metadata of other people's Secrets only. So the version that they know is compared with the version
-that was read last, and the Secret is read from the cluster when they differ: one request for each change, however many
-certificates the CA signs.
+The caches hold the metadata of other people's Secrets only. So the version that they know is
+compared with the version that was read last, and the Secret is read from the cluster when they
+differ: one request for each change, however many certificates the CA signs.
 """
 
 from __future__ import annotations
@@ -51,7 +52,8 @@ class Authorities:
     async def signer(self, key: ObjectKey, cached: V1Secret, ctx: Context) -> CaSigner | None:
         """Return the CA in a Secret that a cache knows, or None if the cluster has none any more.
 
-        Makes a request only if the Secret changed since it was read last. Raises SignerError, ClusterError.
+        Makes a request only if the Secret changed since it was read last. Raises SignerError,
+        ClusterError.
         """
         version = _version(cached)
         if version not in self._known and cached.data is not None:

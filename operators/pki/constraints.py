@@ -1,7 +1,7 @@
 """Name constraints: which names a CA may sign.
 
-What belongs here: the constraints of a policy, and the extension that a CA carries. What does not: whether a policy
-allows CAs (`operators.pki.rules`). Pure.
+What belongs here: the constraints of a policy, and the extension that a CA carries. What does not:
+whether a policy allows CAs (`operators.pki.rules`). Pure.
 
 Source: https://www.rfc-editor.org/rfc/rfc5280#section-4.2.1.10
 """
@@ -19,7 +19,7 @@ __all__ = ["expanded", "extension_of", "is_bounded", "unbounded_types"]
 
 
 def is_bounded(constraints: NameConstraints | None) -> bool:
-    """Tell whether constraints forbid anything at all."""
+    """Return whether constraints forbid anything at all."""
     return constraints is not None and any(_lists(constraints.permitted) + _lists(constraints.excluded))
 
 

@@ -1,6 +1,7 @@
 """Denials: why a request is not granted, and the nearest one that would be.
 
-What belongs here: the words of a denial. What does not: what is denied (`operators.pki.rules`). Pure.
+What belongs here: the words of a denial. What does not: what is denied (`operators.pki.rules`).
+Pure.
 
 The denial speaks of the policy that came closest, and shows the first names that are denied.
 """
@@ -65,11 +66,12 @@ def no_policy(request: Request, application: Application) -> Denial:
     )
 
 
-def deny(judged: Sequence[Judgement], application: Application) -> Denial:
-    """Describe the policy that was meant: names tell that better than keys, usages and durations."""
-    fewest = min(len(each.denied) for each in judged)
+def deny(evaluated: Sequence[Judgement], application: Application) -> Denial:
+    """Describe the policy that was meant: names show that better than keys, usages and durations."""
+    fewest = min(len(each.denied) for each in evaluated)
     closest = sorted(
-        (each for each in judged if len(each.denied) == fewest), key=lambda each: (len(each.others), each.policy.name)
+        (each for each in evaluated if len(each.denied) == fewest),
+        key=lambda each: (len(each.others), each.policy.name),
     )[:CLOSEST_COMPARED]
     budget, described = Budget(), list[tuple[int, int, int, Judgement, list[Fault]]]()
     for rank, each in enumerate(closest):

@@ -1,14 +1,16 @@
 """Certificates: built by the rules, and verified before anybody sees them.
 
-What belongs here: X.509. What does not: Kubernetes, policies, and when to issue (`operators.pki.plan`). Time, the
-serial number and the keys are arguments.
+What belongs here: X.509. What does not: Kubernetes, policies, and when to issue
+(`operators.pki.plan`). Time, the serial number and the keys are arguments.
 
-The rules: a CA has critical basicConstraints (no pathLen when self-signed) and critical keyUsage keyCertSign+cRLSign; a
-leaf critical CA:FALSE, critical keyUsage digitalSignature (and keyEncipherment for RSA servers: clients sign only),
-extendedKeyUsage not critical; subjectAltName is critical if and only if the subject is empty; the subject of what signs
-itself is not; subjectKeyIdentifier always; authorityKeyIdentifier is byte for byte the issuer's identifier, and absent
-from roots only, as section 4.2.1.1 has it; nameConstraints, where the policy gives them, are critical; at most 159
-bits of serial number; validity begins five minutes ago and never ends after that of the chain.
+The rules: a CA has critical basicConstraints (no pathLen when self-signed) and critical keyUsage
+keyCertSign+cRLSign; a leaf critical CA:FALSE, critical keyUsage digitalSignature (and
+keyEncipherment for RSA servers: clients sign only), extendedKeyUsage not critical; subjectAltName
+is critical if and only if the subject is empty; the subject of what signs itself is not;
+subjectKeyIdentifier always; authorityKeyIdentifier is byte for byte the issuer's identifier, and
+absent from roots only, as section 4.2.1.1 has it; nameConstraints, where the policy gives them, are
+critical; at most 159 bits of serial number; validity begins five minutes ago and never ends after
+that of the chain.
 
 Source: https://www.rfc-editor.org/rfc/rfc5280 sections 4.1.2.2, 4.2.1 and 6.1
 """
@@ -188,10 +190,10 @@ def _verify_signature(material: Material, request: Request, signer: Signer) -> N
 
 
 def _verify_chain(material: Material, request: Request, signer: Signer, now: datetime) -> None:
-    """Let the library's path builder judge, as a client of the certificate would.
+    """Verify with the library's path builder, as a client of the certificate would.
 
-    It knows neither CAs as subjects, nor Ed25519, nor clients that trust a leaf itself: those are judged by the checks
-    before this one, which are stricter.
+    It knows neither CAs as subjects, nor Ed25519, nor clients that trust a leaf itself: those are
+    verified by the checks before this one, which are stricter.
     """
     path = (material.certificate, *material.intermediates, material.root)
     if request.is_ca or isinstance(signer, SelfSigner):
@@ -212,7 +214,7 @@ def _verify_chain(material: Material, request: Request, signer: Signer, now: dat
 
 
 def _verifiable_names(request: Request) -> list[x509.DNSName | x509.IPAddress]:
-    """Return a name of each that is asked for; of a wildcard, one as long as itself, for the longest have no room."""
+    """Return a name of each that is requested; of a wildcard, one of its own length, which no limit cuts."""
     names: list[x509.DNSName | x509.IPAddress] = [x509.DNSName(name.replace("*", "w", 1)) for name in request.dns_names]
     names += [x509.IPAddress(ipaddress.ip_address(address)) for address in request.ip_addresses]
     return names

@@ -1,6 +1,7 @@
 """Private keys: made, written and read.
 
-What belongs here: the three kinds of keys and their PEM form. What does not: certificates (`operators.pki.issue`).
+What belongs here: the three kinds of keys and their PEM form. What does not: certificates
+(`operators.pki.issue`).
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
-"""Missing Secrets: which Pods wait for a Secret that nobody writes, and which Certificate writes the nearest one.
+"""Missing Secrets: which Pods wait for a Secret that no Certificate writes, and which one writes the nearest one.
 
-What belongs here: remembering these Secrets by what the caches hold, as Pods, Secrets and Certificates change. What
-does not: the words in which Pods are told (`operators.pki.report`).
+What belongs here: remembering these Secrets by what the caches hold, as Pods, Secrets and
+Certificates change. What does not: the messages for Pods (`operators.pki.report`).
 
-The work is bounded for each change: of a namespace 100 missing Secrets are remembered, and each is compared with at
-most 25 names. What is remembered is found again after a restart, when all Pods are listed.
+The work is bounded for each change: of a namespace 100 missing Secrets are remembered, and each is
+compared with at most 25 names. What is remembered is found again after a restart, when all Pods are
+listed.
 """
 
 from __future__ import annotations
@@ -48,10 +49,11 @@ def marks(name: str) -> list[str]:
 
 @dataclass(slots=True)
 class Missing:
-    """A Secret that Pods wait for and nobody writes.
+    """A Secret that Pods wait for and no Certificate writes.
 
-    `certificate` writes `near`, the Secret whose name differs from `name` in the fewest letters (`differs`). `since` is
-    when its reconcile saw that first; `confirmed` says that the cluster itself has no Secret `name`.
+    `certificate` writes `near`, the Secret whose name differs from `name` in the fewest letters
+    (`differs`). `since` is when its reconcile saw that first; `confirmed` says that the cluster
+    itself has no Secret `name`.
     """
 
     name: str
@@ -67,7 +69,7 @@ class Missing:
 
 
 class MissingSecrets:
-    """The missing Secrets of all namespaces. Each method returns the Certificates whose Pods to tell have changed."""
+    """The missing Secrets of all namespaces. Each method returns the Certificates whose Pods to notify have changed."""
 
     def __init__(self) -> None:
         self._missing: dict[str, dict[str, Missing]] = {}
@@ -116,7 +118,7 @@ class MissingSecrets:
         yield from _both(missing.certificate, None)
 
     def _tidy(self, namespace: str, reader: Reader) -> bool:
-        """Forget what is not missing any more; tell whether there is room now."""
+        """Forget what is not missing any more; return whether another one fits now."""
         for name in [name for name in self._missing[namespace] if not is_missing(ObjectKey(namespace, name), reader)]:
             self._drop(ObjectKey(namespace, name))
         return len(self._missing.get(namespace, {})) < _MOST_IN_A_NAMESPACE
@@ -132,7 +134,7 @@ missing_secrets = MissingSecrets()
 
 
 def is_missing(secret: ObjectKey, reader: Reader) -> bool:
-    """Tell whether Pods wait for a Secret that, by what the caches hold, does not exist and that nobody writes."""
+    """Return whether Pods wait for a Secret that, by what the caches hold, does not exist and that no one writes."""
     if not reader.keys(V1Pod, index=(INDEX_WAITING, str(secret))) or _writers(secret, reader):
         return False
     try:
@@ -164,11 +166,11 @@ def _candidates(secret: ObjectKey, reader: Reader) -> list[ObjectKey]:
     chosen: dict[ObjectKey, None] = {}
     for mark in marks(secret.name):
         found = reader.keys(Certificate, index=(INDEX_NAMES, f"{secret.namespace}/{mark}"))
-        room = _MOST_COMPARED - len(chosen)
-        room = (room + 1) // 2 if mark else room  # a common beginning leaves room for a rarer end
+        space = _MOST_COMPARED - len(chosen)
+        space = (space + 1) // 2 if mark else space  # a common beginning leaves space for a rarer end
         middle = bisect_left(found, secret)
-        first = max(0, min(middle - room // 2, len(found) - room))
-        chosen |= dict.fromkeys(found[first : first + room])
+        first = max(0, min(middle - space // 2, len(found) - space))
+        chosen |= dict.fromkeys(found[first : first + space])
         if len(chosen) >= _MOST_COMPARED:
             break
     return list(chosen)

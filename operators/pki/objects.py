@@ -1,7 +1,7 @@
 """The children: what is written for a certificate that was decided on.
 
-What belongs here: the Secret of a Certificate, and the Certificate of a Pki. What does not: deciding (`plan`) and
-writing (`reconcile`). Pure.
+What belongs here: the Secret of a Certificate, and the Certificate of a Pki. What does not:
+deciding (`plan`) and writing (`reconcile`). Pure.
 """
 
 from __future__ import annotations

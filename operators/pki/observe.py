@@ -1,7 +1,7 @@
 """Observing: what the plan of a Certificate depends on, and which changes concern which objects.
 
-What belongs here: the operator's declaration, its indexes, the mapping of changes to objects, and reading from caches.
-What does not: decisions (`plan`) and writes (`reconcile`).
+What belongs here: the operator's declaration, its indexes, the mapping of changes to objects, and
+reading from caches. What does not: decisions (`plan`) and writes (`reconcile`).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from operators.pki.authorities import Authorities
 from operators.pki.missing import INDEX_NAMES, INDEX_WAITING, marks, missing_secrets
 from operators.pki.missing import INDEX_WRITERS as _INDEX_SECRET
 from operators.pki.objects import same_secret, secret_data
-from operators.pki.plan import PATIENCE, Observed, Refuse, StoredSecret
+from operators.pki.plan import GRACE_PERIOD, Observed, Reject, StoredSecret
 from operators.pki.pods import controller_reference, has_ended, required_secrets, secrets_of, waits
 from operators.pki.repairs import RepairBackOff
 from operators.pki.report import INDEX_SECRETS
@@ -42,6 +42,7 @@ __all__ = [
     "certificates_of_issuer",
     "certificates_of_pod",
     "certificates_unready",
+    "conflicting_certificates",
     "issuer_changed",
     "issuers_of_secret",
     "kept_secrets",
@@ -53,7 +54,6 @@ __all__ = [
     "ownership_changed",
     "repair_cause",
     "repairs",
-    "rivals",
     "signer_of",
 ]
 
@@ -163,7 +163,7 @@ def certificates_unready(policy: CertificatePolicy, reader: Reader) -> Iterable[
     return list(reader.keys(Certificate, index=(_INDEX_UNREADY, "")))
 
 
-def rivals(certificate: Certificate, reader: Reader) -> Iterable[ObjectKey]:
+def conflicting_certificates(certificate: Certificate, reader: Reader) -> Iterable[ObjectKey]:
     """Return the other Certificates that want the same Secret, and those whose Secrets Pods perhaps mean."""
     keys = _certificates_of_secret(certificate.metadata.namespace, certificate.spec.secret_name, reader)
     others = [key for key in keys if key != certificate.key]
@@ -210,7 +210,7 @@ async def observe(certificate: Certificate, ctx: Context) -> Observed:
         request=request,
         faults=faults,
         conflict=_conflict(certificate, secret, ctx),
-        signer=await _signer_or_refusal(certificate, ctx),
+        signer=await _signer_or_rejection(certificate, ctx),
         issuer=f"{reference.kind}/{reference.name}",
         policies=ctx.list(CertificatePolicy),
         secret=None if secret is None else StoredSecret(secret_data(secret), _annotations(secret)),
@@ -229,7 +229,7 @@ def _secret(ctx: Context, name: str, namespace: str) -> V1Secret | None:
 
 
 async def _own_secret(certificate: Certificate, ctx: Context) -> V1Secret | None:
-    """Return the Secret of a Certificate, whole where it is ours: also when somebody took the label from it."""
+    """Return the Secret of a Certificate, whole where the Certificate owns it: also when its label was removed."""
     key = ObjectKey(certificate.metadata.namespace, certificate.spec.secret_name)
     secret = _secret(ctx, key.name, key.namespace)
     if secret is None or secret.metadata is None or secret.data is not None:
@@ -267,10 +267,11 @@ def _annotations(secret: V1Secret) -> dict[str, str]:
     return dict((secret.metadata and secret.metadata.annotations) or {})
 
 
-def _conflict(certificate: Certificate, secret: V1Secret | None, ctx: Context) -> Refuse | None:
-    """Say why the Secret cannot be ours: an older Certificate wants it too, or somebody else made it.
+def _conflict(certificate: Certificate, secret: V1Secret | None, ctx: Context) -> Reject | None:
+    """Return why the Certificate cannot own the Secret: an older one names it too, or it has another owner.
 
-    What a Certificate that is gone left behind is about to go too: that need not be told at once.
+    What a deleted Certificate left behind is about to be deleted, too: that is not reported at
+    once.
     """
     name, namespace = certificate.spec.secret_name, certificate.metadata.namespace
     mine = _seniority(certificate)
@@ -280,7 +281,7 @@ def _conflict(certificate: Certificate, secret: V1Secret | None, ctx: Context) -
     if older:
         first = min(older, key=_seniority)
         why = "which is older" if _seniority(first)[0] != mine[0] else "as old to the second, and first by name"
-        return Refuse(
+        return Reject(
             reasons.SECRET_CONFLICT,
             f"Choose another spec.secretName, or delete one of the two: Certificate {first.metadata.name}, {why}, "
             f"writes Secret {name} too",
@@ -292,8 +293,8 @@ def _conflict(certificate: Certificate, secret: V1Secret | None, ctx: Context) -
     label = (secret.metadata.labels or {}).get(LABEL_OWNER_UID)
     if certificate.metadata.uid in {owner.uid if owner is not None else None, label}:
         return None
-    made_by = f"{owner.kind} {owner.name}" if owner is not None else "somebody else"
-    return Refuse(
+    made_by = f"{owner.kind} {owner.name}" if owner is not None else "another owner"
+    return Reject(
         reasons.SECRET_CONFLICT,
         f"Choose another spec.secretName, or delete Secret {name}: it was made by {made_by} and is left as it is",
         absent=owner is not None and _is_gone(owner, ctx),
@@ -301,7 +302,7 @@ def _conflict(certificate: Certificate, secret: V1Secret | None, ctx: Context) -
 
 
 def _is_gone(owner: Reference, ctx: Context) -> bool:
-    """Tell whether this was a Certificate that exists no more: the garbage collector removes what it owned."""
+    """Return whether this was a Certificate that exists no more: the garbage collector removes what it owned."""
     if (owner.kind, owner.api_version.partition("/")[0]) != (Certificate.kind, GROUP):
         return False
     found = ctx.get(Certificate, owner.name, namespace=owner.namespace)
@@ -314,18 +315,18 @@ def _seniority(certificate: Certificate) -> tuple[str, str]:
     return (format_time(created) if created is not None else "", certificate.metadata.name)
 
 
-async def _signer_or_refusal(certificate: Certificate, ctx: Context) -> Signer | Refuse:
+async def _signer_or_rejection(certificate: Certificate, ctx: Context) -> Signer | Reject:
     """Return the signer, or why there is none, by what the caches hold. Raises ClusterError."""
     issuer: AnyIssuer | None = None
     try:
         issuer = _issuer(certificate.spec.issuer_ref, certificate.metadata.namespace, ctx)
         return await signer_of(issuer, ctx) if issuer is not None else _no_issuer(certificate, ctx)
     except (SignerError, InvalidObject) as error:
-        refusal = _unable(certificate, error)
-    if refusal.until is None and issuer is not None and is_true(issuer.status.conditions, "Ready"):
+        rejection = _unable(certificate, error)
+    if rejection.until is None and issuer is not None and is_true(issuer.status.conditions, "Ready"):
         # what is seen here is not what the issuer says of itself: one of the two is about to change
-        return replace(refusal, until=ctx.clock.now() + _LOOK_AGAIN)
-    return refusal
+        return replace(rejection, until=ctx.clock.now() + _LOOK_AGAIN)
+    return rejection
 
 
 def _issuer(reference: IssuerReference, namespace: str, ctx: Context) -> AnyIssuer | None:
@@ -344,7 +345,7 @@ def labels_of_issuer(reference: IssuerReference, namespace: str, ctx: Context) -
     return {} if issuer is None else dict(issuer.metadata.labels or {})
 
 
-def _no_issuer(certificate: Certificate, ctx: Context) -> Refuse:
+def _no_issuer(certificate: Certificate, ctx: Context) -> Reject:
     """Say that there is no such issuer; one of that name of the other kind is what is mostly meant."""
     reference = certificate.spec.issuer_ref
     if reference.kind == "Issuer":
@@ -354,7 +355,7 @@ def _no_issuer(certificate: Certificate, ctx: Context) -> Refuse:
                 f"Set spec.issuerRef.kind to ClusterIssuer: ClusterIssuer {reference.name} exists, but there is no "
                 f"Issuer {reference.name}{place}"
             )
-            return Refuse(reasons.ISSUER_NOT_FOUND, message, absent=True)
+            return Reject(reasons.ISSUER_NOT_FOUND, message, absent=True)
     else:
         place = ""
         if _exists(Issuer, reference.name, ctx, namespace=certificate.metadata.namespace):
@@ -362,9 +363,9 @@ def _no_issuer(certificate: Certificate, ctx: Context) -> Refuse:
                 f"Set spec.issuerRef.kind to Issuer: Issuer {reference.name} exists in namespace "
                 f"{certificate.metadata.namespace}, but there is no ClusterIssuer {reference.name}"
             )
-            return Refuse(reasons.ISSUER_NOT_FOUND, message, absent=True)
+            return Reject(reasons.ISSUER_NOT_FOUND, message, absent=True)
     message = f"Create {reference.kind} {reference.name}{place}, or name another in spec.issuerRef: it does not exist"
-    return Refuse(reasons.ISSUER_NOT_FOUND, message, absent=True)
+    return Reject(reasons.ISSUER_NOT_FOUND, message, absent=True)
 
 
 def _exists(kind: type[AnyIssuer], name: str, ctx: Context, *, namespace: str | None = None) -> bool:
@@ -374,12 +375,12 @@ def _exists(kind: type[AnyIssuer], name: str, ctx: Context, *, namespace: str | 
         return True
 
 
-def _unable(certificate: Certificate, error: SignerError | InvalidObject) -> Refuse:
+def _unable(certificate: Certificate, error: SignerError | InvalidObject) -> Reject:
     reference = certificate.spec.issuer_ref
     if isinstance(error, InvalidObject):
-        return Refuse(reasons.ISSUER_NOT_READY, f"Correct {reference.kind} {reference.name}: {error}")
+        return Reject(reasons.ISSUER_NOT_READY, f"Correct {reference.kind} {reference.name}: {error}")
     message = f"{error} ({reference.kind} {reference.name} cannot sign)"
-    return Refuse(reasons.ISSUER_NOT_READY, message, error.until, absent=error.absent)
+    return Reject(reasons.ISSUER_NOT_READY, message, error.until, absent=error.absent)
 
 
 async def signer_of(issuer: AnyIssuer, ctx: Context) -> Signer:
@@ -420,13 +421,14 @@ def _no_ca(key: ObjectKey, ctx: Context) -> NoReturn:
 async def look_again(seen: Observed, ctx: Context) -> Observed:
     """Return what was observed, with what is missing for a certificate as the cluster itself has it.
 
-    Each kind has a watch of its own, so a Certificate may be seen before what was created earlier than it: that
-    something is missing is said only when the cluster has it not. Raises ClusterError.
+    Each kind has a watch of its own, so a Certificate may be seen before what was created earlier
+    than it: that something is missing is said only when the cluster has it not. Raises
+    ClusterError.
     """
     signer = seen.signer
-    if isinstance(signer, Refuse) and signer.absent:
-        signer = await _live_signer_or_refusal(seen.certificate, ctx)
-        if isinstance(signer, Refuse):
+    if isinstance(signer, Reject) and signer.absent:
+        signer = await _live_signer_or_rejection(seen.certificate, ctx)
+        if isinstance(signer, Reject):
             return replace(seen, signer=signer)
     return replace(seen, signer=signer, policies=await _live_policies(ctx))
 
@@ -437,7 +439,7 @@ async def look_again_for_signer(issuer: AnyIssuer, ctx: Context) -> Signer:
     return SelfSigner() if key is None else await authorities.read(key, ctx) or _no_ca(key, ctx)
 
 
-async def _live_signer_or_refusal(certificate: Certificate, ctx: Context) -> Signer | Refuse:
+async def _live_signer_or_rejection(certificate: Certificate, ctx: Context) -> Signer | Reject:
     reference = certificate.spec.issuer_ref
     kind: type[AnyIssuer] = Issuer if reference.kind == "Issuer" else ClusterIssuer
     namespace = certificate.metadata.namespace if kind is Issuer else ""
@@ -451,7 +453,7 @@ async def _live_signer_or_refusal(certificate: Certificate, ctx: Context) -> Sig
 async def _live_policies(ctx: Context) -> list[CertificatePolicy]:
     found = []
     for written in (await ctx.api.list(CertificatePolicy.api_resource())).items:
-        with suppress(InvalidObject):  # such a policy allows nothing, and is told so by itself
+        with suppress(InvalidObject):  # such a policy allows nothing, and reports so itself
             found.append(CertificatePolicy.read(written))
     return found
 
@@ -466,8 +468,8 @@ async def _live(kind: type[T], key: ObjectKey, ctx: Context) -> T | None:
 async def look_for_missing(ctx: Context) -> datetime | None:
     """Look whether Secrets that Pods wait for, and perhaps mean this Certificate's, are missing still.
 
-    Returns when to look again: what is applied together does not arrive together, so a Secret is missing only when the
-    cluster itself has none two seconds later. Raises ClusterError.
+    Returns when to look again: what is applied together does not arrive together, so a Secret is
+    missing only when the cluster itself has none two seconds later. Raises ClusterError.
     """
     moments, now = [], ctx.clock.now()
     for missing in missing_secrets.near(ctx.key):
@@ -475,8 +477,8 @@ async def look_for_missing(ctx: Context) -> datetime | None:
             missing.since = now
         if missing.confirmed:
             continue
-        if now < missing.since + PATIENCE:
-            moments.append(missing.since + PATIENCE)
+        if now < missing.since + GRACE_PERIOD:
+            moments.append(missing.since + GRACE_PERIOD)
         else:
             missing.confirmed = await _live(V1Secret, ObjectKey(ctx.key.namespace, missing.name), ctx) is None
     return min(moments, default=None)

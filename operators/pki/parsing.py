@@ -1,10 +1,12 @@
 """Parsing: certificates and keys as others wrote them.
 
-What belongs here: what a parser may raise, in one list, and reading a certificate to its last attribute. What does not:
-what must be in a certificate (`operators.pki.signer`, `operators.pki.issue`).
+What belongs here: what a parser may raise, in one list, and reading a certificate to its last
+attribute. What does not: what must be in a certificate (`operators.pki.signer`,
+`operators.pki.issue`).
 
-`cryptography` parses a certificate in part only, and the rest when an attribute is read: whatever is wrong with it must
-be found here, where a message can name the Secret, and not where the attribute happens to be read first.
+`cryptography` parses a certificate in part only, and the rest when an attribute is read: whatever
+is wrong with it must be found here, where a message can name the Secret, and not where the
+attribute happens to be read first.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ PARSE_ERRORS: Final = (
     ValueError,  # wrong DER, PEM, text, dates and numbers; UnicodeDecodeError is one
     TypeError,  # a key that needs a password, and extensions of an unexpected form
     OverflowError,  # numbers beyond those of C
-    UnsupportedAlgorithm,  # keys, curves and hashes that nobody knows
+    UnsupportedAlgorithm,  # keys, curves and hashes that are not known
     x509.InvalidVersion,
     x509.DuplicateExtension,
     x509.UnsupportedGeneralNameType,

@@ -1,21 +1,23 @@
 """Typed patterns: which names a list of patterns allows.
 
-What belongs here: the syntax of patterns, and matching names of one type against many of them at once. What does not:
-who may use which pattern (`operators.pki.policy`), and what is offered instead (`operators.pki.suggest`). Pure.
+What belongs here: the syntax of patterns, and matching names of one type against many of them at
+once. What does not: who may use which pattern (`operators.pki.policy`), and what is offered instead
+(`operators.pki.suggest`). Pure.
 
-A name is a row of tokens: the labels of a DNS name, the words of a common name, the local part and the labels of an
-email address, and the scheme, host labels and path segments of a URI. `*` stands for one token or a part of one, `**`
-for one or more tokens of the same part of the name: the host, or the path. `{{namespace}}` and `{{serviceAccount}}`
-stand for those of the request.
+A name is a row of tokens: the labels of a DNS name, the words of a common name, the local part and
+the labels of an email address, and the scheme, host labels and path segments of a URI. `*` stands
+for one token or a part of one, `**` for one or more tokens of the same part of the name: the host,
+or the path. `{{namespace}}` and `{{serviceAccount}}` stand for those of the request.
 
-A star never matches what a parser after us might read differently: a percent-encoded character, a dot segment, an
-empty segment, a path parameter (`;`), a port, a query or a fragment. Only a pattern that spells these out allows them.
+A star never matches what a parser after us might read differently: a percent-encoded character, a
+dot segment, an empty segment, a path parameter (`;`), a port, a query or a fragment. Only a pattern
+that spells these out allows them.
 
     pattern  ──split──> tokens ──insert──> trie, one per type and policy
     name     ──split──> tokens ──walk────> set of nodes; allowed when a node of the last set ends a pattern
 
-A step of a walk looks up the token, and tries the few stars and placeholders that stand in its place: the number of
-patterns that differ elsewhere does not count.
+A step of a walk looks up the token, and tries the few stars and placeholders that stand in its
+place: the number of patterns that differ elsewhere does not count.
 """
 
 from __future__ import annotations
@@ -253,11 +255,11 @@ class Trie:
             self._insert(split(kind, _canonical(kind, pattern)))
 
     def spells_out(self, name: str) -> bool:
-        """Tell whether a pattern is this very name."""
+        """Return whether a pattern is this very name."""
         return name in self._spelled_out
 
     def matches(self, tokens: Iterable[Token], requester: Requester) -> bool:
-        """Tell whether the name that has these tokens, in canonical form, is allowed."""
+        """Return whether the name that has these tokens, in canonical form, is allowed."""
         nodes = [self._root]
         for token in tokens:
             nodes = [after for node in nodes for after in _step(node, token, requester)]
@@ -290,7 +292,7 @@ def _step(node: _Node, token: Token, requester: Requester) -> Iterator[_Node]:
 
 
 def _glob(part: str, text: str, pattern: str, requester: Requester) -> bool:
-    """Tell whether one token matches a pattern with stars (each of one character or more) or placeholders."""
+    """Return whether one token matches a pattern with stars (each of one character or more) or placeholders."""
     if _ACCOUNT in pattern:
         if requester.service_account is None:
             return False
@@ -313,7 +315,7 @@ def _glob(part: str, text: str, pattern: str, requester: Requester) -> bool:
 
 
 def _is_plain(part: str, text: str) -> bool:
-    """Tell whether a star may match a token: every parser reads it alike."""
+    """Return whether a star may match a token: every parser reads it alike."""
     if not text or part not in _AMBIGUOUS or (part in _GROUPS and text in {".", ".."}):
         return False
     return not any(character in text for character in _AMBIGUOUS[part])
@@ -335,7 +337,7 @@ class Addresses:
         self._ranges = {version: _merged(found) for version, found in ranges.items()}
 
     def matches(self, address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
-        """Tell whether an address is allowed. IPv6 forms of IPv4 addresses are IPv6."""
+        """Return whether an address is allowed. IPv6 forms of IPv4 addresses are IPv6."""
         ranges, number = self._ranges[address.version], int(address)
         index = bisect.bisect_right(ranges, (number, 1 << 128)) - 1
         return index >= 0 and number <= ranges[index][1]

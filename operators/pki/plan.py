@@ -1,19 +1,19 @@
 """The plan: what to do next about one Certificate.
 
-What belongs here: the decision, as a value, from what was observed. What does not: observing and acting
-(`operators.pki.reconcile`). Pure: time is part of what was observed.
+What belongs here: the decision, as a value, from what was observed. What does not: observing and
+acting (`operators.pki.reconcile`). Pure: time is part of what was observed.
 
-    spec faulty ─────────────────────────────> Refuse InvalidSpec
-    Secret of somebody else ─────────────────> Refuse SecretConflict
+    spec faulty ─────────────────────────────> Reject InvalidSpec
+    Secret of another owner ─────────────────> Reject SecretConflict
     certificate there and right, not due ────> Keep
-    issuer missing or unable ────────────────> Keep what was reported good, or Refuse
-    not allowed ─────────────────────────────> Refuse DeniedByPolicy
+    issuer missing or unable ────────────────> Keep what was reported good, or Reject
+    not allowed ─────────────────────────────> Reject DeniedByPolicy
     failed, or repaired, a moment ago ───────> WaitFor
     otherwise ───────────────────────────────> Issue
 
-A Refuse that rests on the absence of something is Pending for the first two seconds: what is applied together does not
-arrive together, and nobody is to be warned of what is on its way. So is one that rests on what is about to go: the
-Secret of a Certificate that was deleted.
+A Reject that rests on the absence of something is Pending for the first two seconds: what is
+applied together does not arrive together, and a user is not to be warned of what is on its way. So
+is one that rests on what is about to go: the Secret of a Certificate that was deleted.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ from operators.pki.rules import DEFAULT_CLUSTER_DOMAIN, IssuerFacts
 from operators.pki.signer import CaSigner, Signer
 
 __all__ = [
-    "PATIENCE",
+    "GRACE_PERIOD",
     "Cause",
     "Issue",
     "Keep",
     "Observed",
     "Pending",
-    "Refuse",
+    "Reject",
     "Step",
     "StoredSecret",
     "WaitFor",
-    "patience_ends",
+    "grace_period_ends",
     "plan",
     "renewal_time",
     "retry_delay",
@@ -54,7 +54,7 @@ __all__ = [
 
 RENEWED_WITH_LEFT = 1 / 3
 RENEWAL_JITTER = 0.1
-PATIENCE = timedelta(seconds=2)
+GRACE_PERIOD = timedelta(seconds=2)
 RETRY_BASE = timedelta(seconds=5)
 RETRY_LIMIT = timedelta(minutes=5)
 
@@ -78,13 +78,13 @@ class StoredSecret:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observed:
-    """All that the plan depends on. `signer` is a Refuse where the issuer cannot sign."""
+    """All that the plan depends on. `signer` is a Reject where the issuer cannot sign."""
 
     certificate: Certificate
     request: Request | None
     faults: Sequence[Fault]
-    conflict: Refuse | None
-    signer: Signer | Refuse
+    conflict: Reject | None
+    signer: Signer | Reject
     issuer: str
     policies: Sequence[CertificatePolicy]
     secret: StoredSecret | None
@@ -95,11 +95,11 @@ class Observed:
 
 
 @dataclass(frozen=True, slots=True)
-class Refuse:
+class Reject:
     """Say why not, and wait for a change, or for the time when it will be possible.
 
-    `absent` says that something is missing which may be on its way, or in the way and about to go; `others` that the
-    Secret is another Certificate's, and so are the Pods that use it.
+    `absent` says that something is missing which may be on its way, or in the way and about to go;
+    `others` that the Secret is another Certificate's, and so are the Pods that use it.
     """
 
     reason: str
@@ -111,7 +111,7 @@ class Refuse:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """Something is missing that may be on its way: say so, but warn nobody before `until`."""
+    """Something is missing that may be on its way: say so, but warn no one before `until`."""
 
     reason: str
     message: str
@@ -148,20 +148,20 @@ class Issue:
     key: PrivateKey | None
 
 
-Step = Refuse | Pending | WaitFor | Keep | Issue
+Step = Reject | Pending | WaitFor | Keep | Issue
 
 
 def plan(seen: Observed) -> Step:
     """Decide what to do next."""
     step = _decide(seen)
-    if isinstance(step, Refuse) and step.absent:
+    if isinstance(step, Reject) and step.absent:
         certificate = seen.certificate
-        until = patience_ends(certificate.status.conditions, certificate.metadata.generation, step.reason, seen.now)
+        until = grace_period_ends(certificate.status.conditions, certificate.metadata.generation, step.reason, seen.now)
         return step if until <= seen.now else Pending(step.reason, step.message, until)
     return step
 
 
-def patience_ends(conditions: Iterable[Condition], generation: int, reason: str, now: datetime) -> datetime:
+def grace_period_ends(conditions: Iterable[Condition], generation: int, reason: str, now: datetime) -> datetime:
     """Return when to warn of something missing: two seconds after it was missed first, at once where it is old news.
 
     Times of conditions have whole seconds, so it is between one second and two.
@@ -170,27 +170,27 @@ def patience_ends(conditions: Iterable[Condition], generation: int, reason: str,
     if ready is not None and ready.observed_generation == generation:
         if ready.status == "Unknown":
             since = ready.last_transition_time
-            return since + PATIENCE if since <= now else now  # a clock that was set back does not lengthen the wait
+            return since + GRACE_PERIOD if since <= now else now  # a clock that was set back does not lengthen the wait
         if ready.status == "False" and ready.reason == reason:
             return now
-    return now.replace(microsecond=0) + PATIENCE
+    return now.replace(microsecond=0) + GRACE_PERIOD
 
 
-def _decide(seen: Observed) -> Refuse | WaitFor | Keep | Issue:
+def _decide(seen: Observed) -> Reject | WaitFor | Keep | Issue:
     if seen.request is None or seen.faults:
-        return Refuse(reasons.INVALID_SPEC, describe(seen.faults))
+        return Reject(reasons.INVALID_SPEC, describe(seen.faults))
     if seen.conflict is not None:
         return seen.conflict
     request = seen.request
     digest = request.digest(seen.issuer)
-    if isinstance(seen.signer, Refuse):
+    if isinstance(seen.signer, Reject):
         return _without_signer(seen, request, digest, seen.signer)
-    material, cause = _judge(seen, request, digest, seen.signer)
+    material, cause = _evaluate(seen, request, digest, seen.signer)
     if material is not None and cause is None:
         return _keep(seen, request, digest, material, _renewal(seen, request, material, seen.signer))
     decision = decide(request, _application(seen), seen.policies)
     if isinstance(decision, Denial):
-        return Refuse(reasons.DENIED_BY_POLICY, decision.message, absent=decision.absent)
+        return Reject(reasons.DENIED_BY_POLICY, decision.message, absent=decision.absent)
     assert cause is not None
     if (impossible := _impossible(seen, request, seen.signer)) is not None:
         return impossible
@@ -219,11 +219,11 @@ def _application(seen: Observed) -> Application:
     )
 
 
-def _impossible(seen: Observed, request: Request, signer: Signer) -> Refuse | None:
+def _impossible(seen: Observed, request: Request, signer: Signer) -> Reject | None:
     """Say why no attempt could succeed until the spec or the issuer changes."""
     if request.is_ca and isinstance(signer, CaSigner) and not signer.may_sign_cas:
         kind, _, name = seen.issuer.partition("/")
-        return Refuse(
+        return Reject(
             reasons.PROFILE_VIOLATION,
             f"Use another issuer in spec.issuerRef, or unset spec.isCA: the pathLen in the chain of {kind} {name} "
             f"allows no CA below it",
@@ -234,7 +234,7 @@ def _impossible(seen: Observed, request: Request, signer: Signer) -> Refuse | No
     found = kind_of_key(held)
     was = f"{found[0]} {found[1] or ''}".rstrip() if found is not None else "another kind"
     wanted = f"{request.algorithm} {request.size or ''}".rstrip()
-    return Refuse(
+    return Reject(
         reasons.KEY_POLICY_MISMATCH,
         f"Set spec.privateKey.rotationPolicy to Always, or delete Secret {seen.certificate.spec.secret_name}: the key "
         f"in it is {was}, which Never keeps, but spec.privateKey asks for {wanted}",
@@ -262,7 +262,7 @@ def retry_delay(uid: str, attempt: int) -> timedelta:
     return delay * (1 + RENEWAL_JITTER * _fraction(f"{uid}/{attempt}"))
 
 
-def _judge(seen: Observed, request: Request, digest: str, signer: Signer) -> tuple[Material | None, Cause | None]:
+def _evaluate(seen: Observed, request: Request, digest: str, signer: Signer) -> tuple[Material | None, Cause | None]:
     """Return the material that the Secret holds, if it is right, and the cause to replace it, if there is one."""
     reported = seen.certificate.status.revision is not None
     if seen.secret is None:
@@ -281,14 +281,14 @@ def _judge(seen: Observed, request: Request, digest: str, signer: Signer) -> tup
 
 
 def _cause_of_other_request(seen: Observed) -> Cause:
-    """Tell a changed spec from an annotation that somebody changed."""
+    """Distinguish a changed spec from a changed annotation."""
     ready = get_condition(seen.certificate.status.conditions, "Ready")
     current = ready is not None and ready.observed_generation == seen.certificate.metadata.generation
     return Cause.REPAIR if current and ready is not None and ready.status == "True" else Cause.CHANGED
 
 
 def _cause_of_bad(seen: Observed) -> Cause:
-    """Tell a certificate that merely ran out from one that was tampered with."""
+    """Distinguish an expired certificate from one that was tampered with."""
     end = seen.certificate.status.not_after
     return Cause.RENEWAL if end is not None and end <= seen.now else Cause.REPAIR
 
@@ -306,20 +306,20 @@ def _keep(seen: Observed, request: Request, digest: str, material: Material, ren
     return Keep(request, material, digest, revision, renewal)
 
 
-def _without_signer(seen: Observed, request: Request, digest: str, refusal: Refuse) -> Refuse | Keep:
+def _without_signer(seen: Observed, request: Request, digest: str, rejection: Reject) -> Reject | Keep:
     """Keep a certificate that was reported good and is unchanged and not due: an issuer's absence does not spoil it."""
     status = seen.certificate.status
     if seen.secret is None or not is_true(status.conditions, "Ready"):
-        return refusal
+        return rejection
     if seen.secret.annotations.get(ANNOTATION_REQUEST) != digest:
-        return refusal
+        return rejection
     try:
         material = read_material(seen.secret.data)
     except VerificationError:
-        return refusal
+        return rejection
     renewal = renewal_time(seen.certificate, request, material)
     if material.fingerprint != status.fingerprint or renewal <= seen.now:
-        return refusal
+        return rejection
     return _keep(seen, request, digest, material, renewal)
 
 

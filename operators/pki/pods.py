@@ -1,6 +1,7 @@
 """Which Secrets a Pod uses, and who else should hear what its Secret is waiting for.
 
-What belongs here: reading Pods. What does not: what they are told (`operators.pki.report`). Pure.
+What belongs here: reading Pods. What does not: what is reported to them (`operators.pki.report`).
+Pure.
 """
 
 from __future__ import annotations
@@ -67,23 +68,23 @@ def secrets_changed(old: V1Pod | None, new: V1Pod) -> bool:
 
 
 def need_changed(old: V1Pod | None, new: V1Pod) -> bool:
-    """Predicate: what `secrets_changed` tells, or the Pod has started: it no longer waits for a Secret."""
+    """Predicate: what `secrets_changed` returns, or the Pod has started: it no longer waits for a Secret."""
     return (old is not None and waits(old) != waits(new)) or secrets_changed(old, new)
 
 
 def waits(pod: V1Pod) -> bool:
-    """Tell whether a Pod has not started yet, and is meant to."""
+    """Return whether a Pod has not started yet, and is meant to."""
     phase = pod.status.phase if pod.status is not None else None
     return phase in {None, "Pending"} and (pod.metadata is None or pod.metadata.deletion_timestamp is None)
 
 
 def has_ended(pod: V1Pod) -> bool:
-    """Tell whether a Pod's containers run no more, and never will again."""
+    """Return whether a Pod's containers run no more, and never will again."""
     return pod.status is not None and pod.status.phase in {"Succeeded", "Failed"}
 
 
 def interesting(pods: Iterable[V1Pod]) -> list[V1Pod]:
-    """Return the Pods to tell, at most `MAX_PODS`: those that wait before those that run, by name; none that ended."""
+    """Return the Pods to notify, at most `MAX_PODS`: those that wait before those that run, by name."""
     living = [
         pod
         for pod in pods

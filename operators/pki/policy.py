@@ -1,14 +1,15 @@
 """Policy: which namespaces may ask which issuers for which certificates.
 
-What belongs here: the decision about one request. What does not: the rules of one policy (`operators.pki.rules`), the
-words of a denial (`operators.pki.denial`), and whether the request makes sense (`operators.pki.request`). Pure.
+What belongs here: the decision about one request. What does not: the rules of one policy
+(`operators.pki.rules`), the words of a denial (`operators.pki.denial`), and whether the request
+makes sense (`operators.pki.request`). Pure.
 
-A request is allowed when one policy that selects its namespace allows all of it. Where none does, the denial speaks
-of the policy that came closest.
+A request is allowed when one policy that selects its namespace allows all of it. Where none does,
+the denial speaks of the policy that came closest.
 
-The cost of a decision is bounded: a policy is compiled once per generation, every name is matched once against each
-policy, a request of more names than any policy admits is not matched at all, and suggestions are made for the names
-that the denial shows, from a bounded number of candidates.
+The cost of a decision is bounded: a policy is compiled once per generation, every name is matched
+once against each policy, a request of more names than any policy admits is not matched at all, and
+suggestions are made for the names that the denial shows, from a bounded number of candidates.
 """
 
 from __future__ import annotations
@@ -44,14 +45,14 @@ def decide(request: Request, application: Application, policies: Sequence[Certif
     names = request.names()
     if len(names) > (most := max(one.spec.max_names for one in applicable)):
         return Denial(f"Ask for at most {most} names (spec has {len(names)}), or split the certificate")
-    judged, read = [], [(path, Name.read(type_of(path), name, application)) for path, name in names]
+    evaluated, read = [], [(path, Name.read(type_of(path), name, application)) for path, name in names]
     for policy in applicable:
         denied = [(path, name) for path, name in read if not policy.allows_name(name, application.requester)]
         others = list(policy.other_faults(request, application))
         if not denied and not others:
             return Grant(policy.name, policy.constraints(application) if request.is_ca else None)
-        judged.append(Judgement(policy, denied, others))
-    return deny(judged, application)
+        evaluated.append(Judgement(policy, denied, others))
+    return deny(evaluated, application)
 
 
 def denied_names(
@@ -59,7 +60,8 @@ def denied_names(
 ) -> tuple[list[str], str | None]:
     """Return which DNS names no single policy allows together with the rest, and the policy that allows the most.
 
-    `request` is what they are asked for with. The policy is None where none selects the namespace or allows the rest.
+    `request` is what they are asked for with. The policy is None where none selects the namespace
+    or allows the rest.
     """
     best: tuple[list[str], str | None] = (list(names), None)
     read = [Name.read("dnsNames", name, application) for name in names]
@@ -75,7 +77,7 @@ def denied_names(
 
 
 def is_costly(request: Request, policies: Sequence[CertificatePolicy]) -> bool:
-    """Tell whether a decision may take more than about five milliseconds: make it off the event loop then."""
+    """Return whether a decision may take more than about five milliseconds: make it off the event loop then."""
     patterns = sum(len(policy.spec.allowed_names) + _patterns(policy.spec.allow) for policy in policies)
     return len(request.names()) * len(policies) + patterns > CHEAP
 

@@ -1,7 +1,7 @@
 """Checking a CertificatePolicy: whether it is understood, and what in it is other than it seems.
 
-What belongs here: errors, which make a policy allow nothing, and notes, which its condition shows. What does not: what
-a policy allows (`operators.pki.rules`). Pure.
+What belongs here: errors, which make a policy allow nothing, and notes, which its condition shows.
+What does not: what a policy allows (`operators.pki.rules`). Pure.
 """
 
 from __future__ import annotations

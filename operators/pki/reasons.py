@@ -1,6 +1,7 @@
 """The reasons of conditions and Events: CamelCase words that people search for and programs match.
 
-What belongs here: each word, once, and what it means. They are part of the stable interface: never renamed.
+What belongs here: each word, once, and what it means. They are part of the stable interface: never
+renamed.
 """
 
 from __future__ import annotations
@@ -32,9 +33,9 @@ INVALID_SPEC: Final = "InvalidSpec"
 ISSUER_NOT_FOUND: Final = "IssuerNotFound"
 """The issuer that the certificate refers to does not exist."""
 ISSUER_NOT_READY: Final = "IssuerNotReady"
-"""The issuer exists but cannot sign: its Secret is missing, unreadable, expired, or its key does not match."""
+"""The issuer exists but cannot sign: its Secret is missing, invalid, expired, or its key does not match."""
 SECRET_CONFLICT: Final = "SecretConflict"  # noqa: S105 - not a password
-"""The Secret belongs to an older Certificate, or to nobody that this operator knows; it is left as it is."""
+"""The Secret belongs to an older Certificate, or to an owner that this operator does not know; it is left as it is."""
 SECRET_NOT_FOUND: Final = "SecretNotFound"  # noqa: S105 - not a password
 """At a Pod: it waits for a Secret that does not exist and that no Certificate writes; one writes a similar name."""
 SIGNING_FAILED: Final = "SigningFailed"

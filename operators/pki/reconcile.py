@@ -1,7 +1,7 @@
 """Reconciling: observe, plan, apply, report, for each kind of pki.
 
-What belongs here: the reconcile functions. What does not: reading (`observe`), decisions (`plan`, `policy`), X.509
-(`issue`), and whom to tell of a Certificate in which words (`report`).
+What belongs here: the reconcile functions. What does not: reading (`observe`), decisions (`plan`,
+`policy`), X.509 (`issue`), and whom to notify of a Certificate, and how (`report`).
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from operators.pki.observe import (
     certificates_of_issuer,
     certificates_of_pod,
     certificates_unready,
+    conflicting_certificates,
     issuer_changed,
     issuers_of_secret,
     kept_secrets,
@@ -43,7 +44,6 @@ from operators.pki.observe import (
     ownership_changed,
     repair_cause,
     repairs,
-    rivals,
     signer_of,
 )
 from operators.pki.plan import (
@@ -52,10 +52,10 @@ from operators.pki.plan import (
     Keep,
     Observed,
     Pending,
-    Refuse,
+    Reject,
     Step,
     WaitFor,
-    patience_ends,
+    grace_period_ends,
     plan,
     renewal_time,
     retry_delay,
@@ -86,7 +86,7 @@ _WORKERS = 8
         Watch(Issuer, to=certificates_of_issuer, predicate=issuer_changed),
         Watch(ClusterIssuer, to=certificates_of_issuer, predicate=issuer_changed),
         Watch(CertificatePolicy, to=certificates_unready, predicate=generation_changed),
-        Watch(Certificate, to=rivals, predicate=generation_changed),
+        Watch(Certificate, to=conflicting_certificates, predicate=generation_changed),
     ],
     workers=_WORKERS,
 )
@@ -109,8 +109,8 @@ def _earlier(requeue: Requeue | None, moment: datetime | None) -> Requeue | None
 
 async def _act(certificate: Certificate, ctx: Context, step: Step) -> Requeue | None:
     match step:
-        case Refuse():
-            return await _refuse(certificate, ctx, step)
+        case Reject():
+            return await _reject(certificate, ctx, step)
         case Pending():
             return await _pend(certificate, ctx, step)
         case WaitFor():
@@ -136,7 +136,7 @@ async def _decide(certificate: Certificate, ctx: Context) -> Step:
 
 
 def _is_the_same(seen: Observed, again: Observed) -> bool:
-    """Tell whether the cluster has what the caches had: the plan is made once then."""
+    """Return whether the cluster has what the caches had: the plan is made once then."""
     versions = [{(one.metadata.uid, one.metadata.generation) for one in each.policies} for each in (seen, again)]
     return seen.signer == again.signer and versions[0] == versions[1]
 
@@ -149,8 +149,8 @@ async def _plan(seen: Observed) -> Step:
 
 
 def _may_be_behind(certificate: Certificate, step: Step) -> bool:
-    """Tell whether a step is due to what the caches may only not hold yet, and says what was not said before."""
-    if isinstance(step, Refuse) and (step.absent or step.reason == reasons.DENIED_BY_POLICY):
+    """Return whether a step is due to what the caches may only not hold yet, and says what was not said before."""
+    if isinstance(step, Reject) and (step.absent or step.reason == reasons.DENIED_BY_POLICY):
         ready = get_condition(certificate.status.conditions, "Ready")
         said = (ready.observed_generation, ready.status, ready.reason, ready.message) if ready is not None else None
         return said != (certificate.metadata.generation, "False", step.reason, step.message)
@@ -163,7 +163,7 @@ async def _pend(certificate: Certificate, ctx: Context, step: Pending) -> Requeu
     return Requeue(at=step.until)
 
 
-async def _refuse(certificate: Certificate, ctx: Context, step: Refuse) -> Requeue | None:
+async def _reject(certificate: Certificate, ctx: Context, step: Reject) -> Requeue | None:
     _forget_attempts(certificate)
     await report.failed(certificate, ctx, step.reason, step.message, pods=not step.others)
     if step.until is not None:
@@ -213,7 +213,7 @@ async def _issue(certificate: Certificate, ctx: Context, step: Issue) -> Requeue
         message = f"Check {reference.kind} {reference.name}: what it signed was not written, because {error}"
         return await _retry(certificate, ctx, reasons.SIGNING_FAILED, message)
     except ChildConflict as error:
-        return await _refuse(certificate, ctx, Refuse(reasons.SECRET_CONFLICT, str(error)))
+        return await _reject(certificate, ctx, Reject(reasons.SECRET_CONFLICT, str(error)))
     except Conflict:
         raise
     except ClusterError as error:
@@ -226,9 +226,9 @@ async def _issue(certificate: Certificate, ctx: Context, step: Issue) -> Requeue
 
 
 def _remedy(secret: str, error: ClusterError) -> str:
-    """Say what to do about a Secret that the server refuses to write; its own words follow."""
+    """Say what to do about a Secret that the server rejects to write; its own words follow."""
     if isinstance(error, Invalid):
-        return f"Delete Secret {secret}, which cannot be changed, so that it is made anew"
+        return f"Delete Secret {secret}, which cannot be changed, so that it is recreated"
     return f"Find out why Secret {secret} cannot be written"
 
 
@@ -298,16 +298,16 @@ def _cluster_issuer_keys(secret: V1Secret, reader: Reader) -> Iterable[ObjectKey
 @app.reconcile(Issuer, watches=[Watch(V1Secret, to=_issuer_keys)])
 async def reconcile_issuer(issuer: Issuer, ctx: Context) -> Requeue | None:
     """Say whether an Issuer can sign."""
-    return await _judge_issuer(issuer, ctx)
+    return await _check_issuer(issuer, ctx)
 
 
 @app.reconcile(ClusterIssuer, watches=[Watch(V1Secret, to=_cluster_issuer_keys)])
 async def reconcile_cluster_issuer(issuer: ClusterIssuer, ctx: Context) -> Requeue | None:
     """Say whether a ClusterIssuer can sign."""
-    return await _judge_issuer(issuer, ctx)
+    return await _check_issuer(issuer, ctx)
 
 
-async def _judge_issuer(issuer: AnyIssuer, ctx: Context) -> Requeue | None:
+async def _check_issuer(issuer: AnyIssuer, ctx: Context) -> Requeue | None:
     scope = (type(issuer).api_resource(), ctx.key)
     try:
         signer = await _signer(issuer, ctx)
@@ -315,12 +315,12 @@ async def _judge_issuer(issuer: AnyIssuer, ctx: Context) -> Requeue | None:
         issuer.status.not_after = issuer.status.fingerprint = None
         if error.absent:
             now, conditions = ctx.clock.now(), issuer.status.conditions
-            until = patience_ends(conditions, issuer.metadata.generation, reasons.ISSUER_NOT_READY, now)
+            until = grace_period_ends(conditions, issuer.metadata.generation, reasons.ISSUER_NOT_READY, now)
             if until > now:
                 await report.pending(scope, ctx, reasons.ISSUER_NOT_READY, str(error))
                 return Requeue(at=until)
         reason = reasons.INVALID_SPEC if error.invalid else reasons.ISSUER_NOT_READY
-        await _complain(issuer, ctx, reason, str(error))
+        await _report_failure(issuer, ctx, reason, str(error))
         if error.until is not None:
             return Requeue(at=error.until)
         raise TerminalError(str(error), reason=reason, reported=True) from error
@@ -345,12 +345,12 @@ async def _signer(issuer: AnyIssuer, ctx: Context) -> Signer:
             raise
         try:
             return await look_again_for_signer(issuer, ctx)
-        except Forbidden as refused:
-            ctx.log.warning("what the caches say is not confirmed: %s", refused)
-            raise error from refused
+        except Forbidden as rejected:
+            ctx.log.warning("what the caches say is not confirmed: %s", rejected)
+            raise error from rejected
 
 
-async def _complain(obj: AnyIssuer | CertificatePolicy | Pki, ctx: Context, reason: str, message: str) -> None:
+async def _report_failure(obj: AnyIssuer | CertificatePolicy | Pki, ctx: Context, reason: str, message: str) -> None:
     ctx.condition("Ready", False, reason, message)
     notice = Notice(
         regarding=Reference.of(obj),
@@ -371,7 +371,7 @@ async def reconcile_policy(policy: CertificatePolicy, ctx: Context) -> Requeue |
     faults = check_policy(policy.spec)
     if faults:
         message = describe(faults)
-        await _complain(policy, ctx, reasons.INVALID_SPEC, message)
+        await _report_failure(policy, ctx, reasons.INVALID_SPEC, message)
         raise TerminalError(message, reason=reasons.INVALID_SPEC, reported=True)
     await ctx.events.hold((CertificatePolicy.api_resource(), ctx.key), [])
     notes = "".join(f"; {note}" for note in notes_on(policy.spec))
@@ -383,7 +383,7 @@ async def reconcile_policy(policy: CertificatePolicy, ctx: Context) -> Requeue |
 
 
 def _pki_of_that_name(certificate: Certificate, reader: Reader) -> Iterable[ObjectKey]:
-    """Return the Pki in whose way a Certificate of somebody else is, or was."""
+    """Return the Pki with which a Certificate of another owner conflicts, or conflicted."""
     mine = controller_reference(certificate.metadata)
     found = reader.get(Pki, certificate.metadata.name, namespace=certificate.metadata.namespace)
     return [found.key] if found is not None and (mine is None or mine.uid != found.metadata.uid) else []
@@ -406,14 +406,14 @@ async def reconcile_pki(pki: Pki, ctx: Context) -> Requeue | None:
     """Expand a Pki to its Certificate, and show how that stands."""
     if faults := read_pki(pki.spec):
         message = describe(faults)
-        await _complain(pki, ctx, reasons.INVALID_SPEC, message)
+        await _report_failure(pki, ctx, reasons.INVALID_SPEC, message)
         raise TerminalError(message, reason=reasons.INVALID_SPEC, reported=True)
     await ctx.events.hold((Pki.api_resource(), ctx.key), [])
     expansion = _expand(pki, ctx)
     pki.status.left_out = expansion.left_out
     if expansion.policy is None and ctx.get(Certificate, ctx.key.name, namespace=ctx.key.namespace) is None:
         now, scope = ctx.clock.now(), (Pki.api_resource(), ctx.key)
-        until = patience_ends(pki.status.conditions, pki.metadata.generation, reasons.DENIED_BY_POLICY, now)
+        until = grace_period_ends(pki.status.conditions, pki.metadata.generation, reasons.DENIED_BY_POLICY, now)
         if until > now:
             await report.pending(scope, ctx, reasons.DENIED_BY_POLICY, f"No policy allows {expansion.names[-1]}")
             return Requeue(at=until)

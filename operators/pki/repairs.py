@@ -1,6 +1,7 @@
 """How soon a Secret that was deleted or changed is repaired again.
 
-What belongs here: the back-off of repairs. What does not: what needs a repair (`operators.pki.plan`).
+What belongs here: the back-off of repairs. What does not: what needs a repair
+(`operators.pki.plan`).
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ __all__ = ["RepairBackOff"]
 class RepairBackOff:
     """The first `at_once` repairs of one Secret for one cause are made at once, the next after 5 s doubling to 5 min.
 
-    After `quiet` without a repair, the count begins anew. Remembers the `remembered` most recently repaired.
+    After `quiet` without a repair, the count starts again. Remembers the `remembered` most recently
+    repaired.
     """
 
     def __init__(

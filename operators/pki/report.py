@@ -1,13 +1,14 @@
-"""Reports: whom to tell about a Certificate, and in which words.
+"""Reports: whom to notify about a Certificate, and how.
 
-What belongs here: the choice of audience, the messages, and the conditions. What does not: deciding what is so
-(`operators.pki.plan`).
+What belongs here: the choice of audience, the messages, and the conditions. What does not: deciding
+what is so (`operators.pki.plan`).
 
-A failure is told to the Certificate, the object that made it (a Pki), every Pod that uses the Secret, and the workloads
-of these Pods; a recovery to the Certificate, and to those that had been told of the failure.
+A failure is reported to the Certificate, the object that made it (a Pki), every Pod that uses the
+Secret, and the workloads of these Pods; a recovery to the Certificate, and to those that had been
+notified of the failure.
 
-Pods that wait for a Secret which does not exist, and whose name resembles that of this Certificate's, are told that,
-however the Certificate stands.
+Pods that wait for a Secret which does not exist, and whose name resembles that of this
+Certificate's, are notified of that, however the Certificate stands.
 """
 
 from __future__ import annotations
@@ -43,8 +44,8 @@ async def failed(
 ) -> None:
     """Set Ready=False, and hold a Warning at everybody concerned until `recovered` or another failure.
 
-    What is `retried` has the times of its attempts in the message: they are one Event all the same. Without `pods`, the
-    Pods that use the Secret are not concerned: it is another Certificate's.
+    What is `retried` has the times of its attempts in the message: they are one Event all the same.
+    Without `pods`, the Pods that use the Secret are not concerned: it is another Certificate's.
     """
     ctx.condition("Ready", False, reason, message)
     about = Reference.of(certificate)
@@ -71,13 +72,13 @@ async def failed(
 
 
 async def pending(scope: tuple[ApiResource, ObjectKey], ctx: Context, reason: str, message: str) -> None:
-    """Set Ready=Unknown, and warn nobody: what is missing may be on its way."""
+    """Set Ready=Unknown, and warn no one: what is missing may be on its way."""
     await ctx.events.hold(scope, await _misnamed(ctx) if scope == _scope(ctx) else [])
     ctx.condition("Ready", None, reason, f"{message}; it is awaited for a moment, as it may be on its way")
 
 
 async def issued(certificate: Certificate, ctx: Context, material: Material, cause: Cause) -> None:
-    """Tell of a new certificate: the Certificate, and those who had been told of a failure."""
+    """Report a new certificate: to the Certificate, and to those that had been notified of a failure."""
     reason = reasons.CERTIFICATE_RENEWED if cause is Cause.RENEWAL else reasons.CERTIFICATE_ISSUED
     await ctx.events.hold(_scope(ctx), await _misnamed(ctx))
     await ctx.events.normal(
@@ -89,19 +90,19 @@ async def issued(certificate: Certificate, ctx: Context, material: Material, cau
         related=certificate,
         promptly=True,
     )
-    await _tell_recovered(certificate, ctx, material)
+    await _report_recovery(certificate, ctx, material)
 
 
 async def recovered(certificate: Certificate, ctx: Context, material: Material) -> None:
-    """Stop refreshing Warnings, and tell those who had heard of the failure that it is over."""
+    """Stop refreshing Warnings, and notify those that had been notified of the failure that it is over."""
     await ctx.events.hold(_scope(ctx), await _misnamed(ctx))
-    await _tell_recovered(certificate, ctx, material)
+    await _report_recovery(certificate, ctx, material)
 
 
-async def _tell_recovered(certificate: Certificate, ctx: Context, material: Material) -> None:
-    """Tell those who had been told of a failure of this Certificate, and still exist.
+async def _report_recovery(certificate: Certificate, ctx: Context, material: Material) -> None:
+    """Notify those that had been notified of a failure of this Certificate, and still exist.
 
-    Also where it is said to be ready: an operator that died may have said so to nobody else.
+    Also where it is said to be ready: an operator that died may not have notified them.
     """
     ready = get_condition(certificate.status.conditions, "Ready")
     if ready is None and _age_seconds(certificate, ctx.clock.now()) < _SETTLING_SECONDS:
@@ -124,7 +125,7 @@ async def _tell_recovered(certificate: Certificate, ctx: Context, material: Mate
 
 
 async def _misnamed(ctx: Context) -> list[Notice]:
-    """Return what Pods are told that wait for a Secret which does not exist, and perhaps mean this Certificate's."""
+    """Return the message for Pods that wait for a Secret which does not exist, and perhaps mean this Certificate's."""
     return [
         Notice(
             regarding=reference,

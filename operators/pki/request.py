@@ -1,7 +1,7 @@
 """The request: what a Certificate asks for, checked and in canonical form.
 
-What belongs here: parsing a `CertificateSpec`, and saying everything that is wrong with it at once. What does not:
-whether it is allowed (`operators.pki.policy`). Pure.
+What belongs here: parsing a `CertificateSpec`, and saying everything that is wrong with it at once.
+What does not: whether it is allowed (`operators.pki.policy`). Pure.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ class Request:
         return found
 
     def digest(self, issuer: str) -> str:
-        """Return a short hash of what a certificate depends on, so that a changed request is told from a repair."""
+        """Return a short hash of what a certificate depends on, so that a changed request differs from a repair."""
         without = {"renew_before", "rotate_key", "name_constraints"}
         facts = {key: str(value) for key, value in asdict(self).items() if key not in without}
         text = json.dumps({**facts, "issuer": issuer}, sort_keys=True)
@@ -161,7 +161,7 @@ def read_request(spec: CertificateSpec) -> tuple[Request | None, list[Fault]]:
         if renew_before is not None and duration is not None:
             faults += _too_early(spec, renew_before, duration)
     if not spec.usages and not spec.is_ca:
-        faults.append(Fault("spec.usages", "[]", "nobody would accept the certificate", "Give at least one usage"))
+        faults.append(Fault("spec.usages", "[]", "no client would accept the certificate", "Give at least one usage"))
     size = _key_size(spec.private_key, faults)
     if faults or duration is None:
         return None, faults
@@ -250,7 +250,7 @@ def _dns_name(field: str, name: str, faults: list[Fault]) -> str:
 
 
 def is_dns_name(name: str) -> bool:
-    """Tell whether a name can be one of spec.dnsNames."""
+    """Return whether a name can be one of spec.dnsNames."""
     faults: list[Fault] = []
     _dns_name("", name, faults)
     return not faults
@@ -323,7 +323,7 @@ def _common_name(spec: CertificateSpec, names: Sequence[str], faults: list[Fault
 
     if not common_name:
         if spec.is_ca:
-            fault("verifiers tell CAs apart by their subjects", "Give the CA a common name of its own")
+            fault("verifiers identify CAs by their subjects", "Give the CA a common name of its own")
         elif not names:
             fault("the certificate would have no name", "Give at least one of spec.dnsNames or spec.ipAddresses")
         return None

@@ -1,8 +1,8 @@
 """The rules of one policy: compiled, and applied to a request.
 
-What belongs here: small named checks, one for each field of a policy. What does not: choosing among policies
-(`operators.pki.policy`), how patterns match (`operators.pki.patterns`), and whether a policy is understood
-(`operators.pki.policy_check`). Pure.
+What belongs here: small named checks, one for each field of a policy. What does not: choosing among
+policies (`operators.pki.policy`), how patterns match (`operators.pki.patterns`), and whether a
+policy is understood (`operators.pki.policy_check`). Pure.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class Name:
 
 
 def selects(policy: CertificatePolicySpec, namespace: str) -> bool:
-    """Tell whether a policy speaks of a namespace."""
+    """Return whether a policy speaks of a namespace."""
     return any(_like(namespace, pattern) for pattern in policy.namespaces)
 
 
@@ -116,7 +116,7 @@ class Rules:
             self.max_duration = parse_duration(spec.max_duration)
 
     def allows_name(self, name: Name, requester: Requester) -> bool:
-        """Tell whether the policy allows one name."""
+        """Return whether the policy allows one name."""
         if name.kind == "ipAddresses":
             return name.address is not None and self.addresses.matches(name.address)
         trie = self.tries[name.kind]
@@ -162,7 +162,7 @@ class _Version:
 def rules_of(policy: CertificatePolicy) -> Rules:
     """Return the rules of a policy; those of one generation are compiled once."""
     metadata = policy.metadata
-    if not metadata.uid:  # it is not from a server, so nothing tells one version from another
+    if not metadata.uid:  # it is not from a server, so nothing distinguishes one version from another
         return Rules(metadata.name, policy.spec)
     return _compiled(_Version(metadata.uid, metadata.generation, metadata.name, policy.spec))
 
@@ -218,7 +218,7 @@ def _ca_allowed(request: Request, policy: Rules) -> Iterator[Fault]:
 
 
 def _is_reserved(name: str, domain: str) -> bool:
-    """Tell whether a DNS name, or one that its wildcard covers, is that of the machine itself or of the API server."""
+    """Return whether a DNS name, or one that its wildcard covers, is of the machine itself or the API server."""
     if name == "localhost" or name.endswith(".localhost"):
         return True
     api_server = "kubernetes.default.svc." + domain
@@ -257,7 +257,7 @@ def _default_forms(policy: CertificatePolicySpec) -> list[ServiceForm]:
 
 
 def _like(text: str, pattern: str) -> bool:
-    """Tell whether a name matches a pattern in which * stands for any number of characters. Takes linear time."""
+    """Return whether a name matches a pattern in which * stands for any number of characters. Takes linear time."""
     first, *others = pattern.split("*")
     if not others:
         return text == pattern

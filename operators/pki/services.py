@@ -1,7 +1,7 @@
 """Services: the names that a Pki gets for its Service.
 
-What belongs here: which of the names policies allow, and why the others are left out. What does not: the decision about
-a Certificate (`operators.pki.plan`). Pure.
+What belongs here: which of the names policies allow, and why the others are left out. What does
+not: the decision about a Certificate (`operators.pki.plan`). Pure.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Signers: who signs certificates, and what their Secret must hold.
 
-What belongs here: the CA read from a Secret, checked, and the self-signer. What does not: the certificates themselves
-(`operators.pki.issue`) and how Secrets are fetched (`operators.pki.reconcile`).
+What belongs here: the CA read from a Secret, checked, and the self-signer. What does not: the
+certificates themselves (`operators.pki.issue`) and how Secrets are fetched
+(`operators.pki.reconcile`).
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ MINIMUM_LIFE = timedelta(hours=1)
 class SignerError(Exception):
     """An issuer cannot sign; the message says what is wrong with its Secret, and the remedy first.
 
-    `until` is when it will be able to, where time alone is the remedy; `absent` says that there is no such Secret, and
-    `invalid` that the issuer's spec is at fault.
+    `until` is when it will be able to, where time alone is the remedy; `absent` says that there is
+    no such Secret, and `invalid` that the issuer's spec is at fault.
     """
 
     def __init__(
@@ -83,8 +84,8 @@ Signer = CaSigner | SelfSigner
 def read_ca(secret: str, data: Mapping[str, bytes], now: datetime) -> CaSigner:
     """Read and check the CA in the data of a Secret; `secret` is its namespace and name, for messages.
 
-    Raises SignerError: a key is missing, unreadable or does not match, the certificate is no CA, the chain does not
-    hold together, or it has expired.
+    Raises SignerError: a key is missing, invalid or does not match, the certificate is no CA,
+    the chain does not hold together, or it has expired.
     """
     missing = [name for name in ("tls.crt", "tls.key") if not data.get(name)]
     if missing:
@@ -159,7 +160,7 @@ def _check_ca(secret: str, certificate: x509.Certificate, now: datetime) -> None
 
 
 def _check_key_identifiers(secret: str, name: str, certificate: x509.Certificate, extensions: x509.Extensions) -> None:
-    """Refuse a CA whose chains strict verifiers do not accept: they find each issuer by the identifier of its key."""
+    """Reject a CA whose chains strict verifiers do not accept: they find each issuer by the identifier of its key."""
     needed: list[type[x509.ExtensionType]] = [x509.SubjectKeyIdentifier]
     if certificate.subject != certificate.issuer:
         needed.append(x509.AuthorityKeyIdentifier)

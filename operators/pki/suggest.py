@@ -1,9 +1,10 @@
 """Suggestions: the allowed name that was perhaps meant.
 
-What belongs here: names made of patterns, and their distance to what was asked for. What does not: whether a name is
-allowed (`operators.pki.patterns`). Pure.
+What belongs here: names made of patterns, and their distance to what was asked for. What does not:
+whether a name is allowed (`operators.pki.patterns`). Pure.
 
-The work is bounded whatever is asked for: a `Budget` is one denial's, and what it does not reach gets no suggestion.
+The work is bounded whatever is asked for: a `Budget` is one denial's, and what it does not reach
+gets no suggestion.
 """
 
 from __future__ import annotations
@@ -39,8 +40,8 @@ def nearest(
 ) -> str | None:
     """Return the name of the same type that a pattern allows and that differs least from `name`, or None.
 
-    The stars of a pattern take what `name` has in their place, so `*.a.svc` offers `web.a.svc` for `web.b.svc`. Names
-    that differ in more than half of their characters are not offered.
+    The stars of a pattern take what `name` has in their place, so `*.a.svc` offers `web.a.svc` for
+    `web.b.svc`. Names that differ in more than half of their characters are not offered.
     """
     limit = max(2, len(name) // 2)
     best: tuple[int, str] | None = None
@@ -104,9 +105,9 @@ def differing(one: str, other: str) -> tuple[str, str]:
 def distance(one: str, other: str) -> int:
     """Return how many letters must be inserted, removed or replaced to turn one text into the other (Levenshtein).
 
-    A column of the table is two integers, of its positive and its negative differences, so that one step costs the
-    same for all of a name. Source: Hyyrö, A Bit-Vector Algorithm for Computing Levenshtein and Damerau Edit Distances
-    (2003), after Myers (1999).
+    A column of the table is two integers, of its positive and its negative differences, so that one
+    step costs the same for all of a name. Source: Hyyrö, A Bit-Vector Algorithm for Computing
+    Levenshtein and Damerau Edit Distances (2003), after Myers (1999).
     """
     if not one or not other:
         return len(one) + len(other)

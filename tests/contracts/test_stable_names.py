@@ -15,6 +15,7 @@ import operatorkit.names
 from operatorkit._runtime.reasons import EngineReason
 from operatorkit.cli import ExitCode
 from operatorkit.errors import ChildConflict, TerminalError
+from operatorkit.metrics import METRICS
 
 ROOT = Path(__file__).resolve().parents[2]
 SNAPSHOT = Path(__file__).with_name("stable_names.json")
@@ -29,6 +30,7 @@ def current() -> dict[str, object]:
         "labels": sorted(value for name, value in names.items() if name.startswith("LABEL_")),
         "annotations": sorted(value for name, value in names.items() if name.startswith("ANNOTATION_")),
         "prefixes": sorted(value for name, value in names.items() if name == "PREFIX" or name.endswith("_PREFIX")),
+        "metrics": {metric.name: list(metric.labels) for metric in METRICS},
         "reasons of the engine": sorted(EngineReason),
         **{f"reasons of {operator}": reasons(operator) for operator in OPERATORS},
     }
@@ -54,6 +56,13 @@ def test_every_reason_of_the_engine_is_documented_and_no_other() -> None:
     page = (ROOT / "docs" / "reference" / "events.md").read_text()
     documented = set(re.findall(r"^\| `(\w+)`", page, re.MULTILINE))
     assert documented == set(EngineReason)
+
+
+def test_every_metric_is_documented_with_its_labels_and_no_other() -> None:
+    page = (ROOT / "docs" / "reference" / "metrics.md").read_text()
+    rows = re.findall(r"^\| `([a-z_]+)` \| ([^|]*)\|", page, re.MULTILINE)
+    documented = {name: re.findall(r"`(\w+)`", labels) for name, labels in rows}
+    assert documented == {metric.name: list(metric.labels) for metric in METRICS}
 
 
 def test_no_module_of_the_engine_spells_a_reason_out() -> None:

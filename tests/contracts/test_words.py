@@ -41,7 +41,7 @@ GENERATED = {
     ROOT / "docs" / "reference" / "performance.md",  # make bench; "ours" heads a column
 }
 _CODE = re.compile(r"```.*?^```|`[^`]*`|<!--.*?-->|\]\([^)]*\)", re.MULTILINE | re.DOTALL)
-_WORD = re.compile(rf"\b({'|'.join(LEFT_OUT)})\b", re.IGNORECASE)
+WORD = re.compile(rf"\b({'|'.join(LEFT_OUT)})\b", re.IGNORECASE)
 
 
 def pages() -> list[Path]:
@@ -56,7 +56,7 @@ def found(text: str) -> list[str]:
     return [
         f"line {number}: {word[0]!r}; write {_instead(word[0])!r}"
         for number, line in enumerate(prose.splitlines(), 1)
-        for word in _WORD.finditer(line)
+        for word in WORD.finditer(line)
     ]
 
 

@@ -113,6 +113,14 @@ def test_two_replicas_survive_a_drain_and_a_rollout_with_webhooks_served(helm):
     assert constraint == {**own, "labelSelector": selector}
 
 
+def test_roles_for_metrics_are_created_where_asked_for(helm):
+    def names(*options: str) -> set[str]:
+        roles = objects(rendered(helm, "pki", *options), "ClusterRole")
+        return {one["metadata"]["name"].rpartition(":")[2] for one in roles}
+
+    assert names("--set", "metrics.enabled=true") - names() == {"metrics-auth", "metrics-reader"}
+
+
 def test_environment_volumes_and_arguments_reach_the_container(helm):
     values = {
         "extraArgs": ["--cluster-domain=corp.example"],
@@ -290,7 +298,7 @@ def test_an_install_waits_until_the_operator_runs_and_an_uninstall_leaves_the_ob
     paused = ok("upgrade", "pki", CHARTS / "pki", "--set", "replicas=0", *where)
     assert "It is paused" in paused
     kinds = "Certificate, CertificatePolicy, ClusterIssuer, Issuer, Pki"
-    assert f"changes of {kinds} are refused" in " ".join(paused.split())
+    assert f"changes of {kinds} are rejected" in " ".join(paused.split())
 
     ok("uninstall", "pki", *where)
     ok("uninstall", "pki-crds", *where)

@@ -170,6 +170,10 @@ async def behaves(http, value, name="p"):
     assert answer.status == 200, answer.text
 
 
+async def _event(http, reason):
+    return (await events_of(http, "p")).get(reason)
+
+
 async def condition_of(http, type_, name="p"):
     conditions = (await http.get(http.path("pods", name))).json["status"].get("conditions") or ()
     return next((it for it in conditions if it["type"] == type_), {})
@@ -183,7 +187,10 @@ async def test_a_pod_that_is_to_be_unschedulable_waits_until_it_may_run(http, no
         return (found.get("status"), found.get("reason")) == ("False", "Unschedulable")
 
     await eventually(unschedulable)
-    assert (await events_of(http, "p"))["FailedScheduling"]["type"] == "Warning"
+    reported = await eventually(
+        lambda: _event(http, "FailedScheduling"), message="the Event that follows the condition"
+    )
+    assert reported["type"] == "Warning"
     await behaves(http, None)
     await eventually(lambda: is_running(http))
 
@@ -247,3 +254,46 @@ async def test_an_eviction_and_a_node_end_a_pod_that_crashes(http, nodes):
     eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "p"}}
     assert (await http.post(http.path("pods", "p", sub="eviction"), eviction)).status == 201
     await http.gone(http.path("pods", "p"))
+
+
+async def test_another_image_restarts_the_container_in_the_pod_that_there_is(http, nodes):
+    await http.created("pods", pod())
+    before = await eventually(lambda: is_running(http))
+    answer = await http.patch(
+        http.path("pods", "p"), {"spec": {"containers": [{"name": "web", "image": "web:2"}]}}, "strategic"
+    )
+    assert answer.status == 200, answer.text
+
+    async def restarted():
+        status = await is_running(http)
+        return status and status["containerStatuses"][0]["restartCount"] == 1 and status
+
+    after = await eventually(restarted)
+    [old], [new] = before["containerStatuses"], after["containerStatuses"]
+    assert new["image"] == "web:2"
+    assert new["imageID"] != old["imageID"]
+    assert new["containerID"] != old["containerID"]
+    assert new["lastState"]["terminated"]["containerID"] == old["containerID"]
+    assert after["podIP"] == before["podIP"]
+    message = (await events_of(http, "p"))["Killing"]["message"]
+    assert message == "Container web definition changed, will be restarted"
+
+
+async def test_other_resources_are_reported_without_a_restart(http, nodes):
+    wanted = pod()
+    wanted["spec"]["containers"][0]["resources"] = {"requests": {"cpu": "100m"}}
+    await http.created("pods", wanted)
+    [before] = (await eventually(lambda: is_running(http)))["containerStatuses"]
+    assert before["resources"] == {"requests": {"cpu": "100m"}}
+    containers = [{"name": "web", "resources": {"requests": {"cpu": "200m"}}}]
+    path = http.path("pods", "p", sub="resize")
+    answer = await http.patch(path, {"spec": {"containers": containers}}, "strategic")
+    assert answer.status == 200, answer.text
+
+    async def reported():
+        [found] = (await is_running(http))["containerStatuses"]
+        return found["resources"] == {"requests": {"cpu": "200m"}} and found
+
+    after = await eventually(reported)
+    assert after["allocatedResources"] == {"cpu": "200m"}
+    assert (after["restartCount"], after["containerID"]) == (0, before["containerID"])

@@ -194,6 +194,22 @@ async def test_a_running_operator_answers_probes(start, kubeconfig):
     assert await process.ends() == 0
 
 
+async def test_a_running_operator_serves_metrics_of_its_engine_its_requests_and_its_process(start, kubeconfig, cluster):
+    pytest.importorskip("prometheus_client", reason="the extra metrics is not installed")
+    where = ("--namespace", cluster.namespace, "--own-namespace", cluster.namespace)
+    process = start(
+        *("run", EXAMPLE, "--install", "--kubeconfig", kubeconfig, "--health-port", 0, "--leader-elect", *where)
+    )
+    await process.says("website is ready; it reconciles")
+    [port] = re.findall(r"probes are answered on port (\d+)", process.said)
+    async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port}/metrics") as answer:
+        text = await answer.text()
+    assert 'leader_election_master_status{name="website"} 1.0' in text
+    assert 'controller_runtime_max_concurrent_reconciles{controller="website"} 4.0' in text
+    assert re.search(r'rest_client_requests_total\{code="200",host="127.0.0.1:\d+",method="GET"\} [1-9]', text)
+    assert "process_cpu_seconds_total" in text
+
+
 async def test_a_kind_that_is_not_served_is_named_with_the_remedy(start, kubeconfig, site):
     process = start("run", site, "--kubeconfig", kubeconfig)
     assert await process.ends() == 1
@@ -339,7 +355,7 @@ async def test_run_says_whether_webhooks_are_served_and_how_they_would_be(
 
     process = start(*limited, "--webhook-service=door", "--webhook-port=0")
     name = f"ValidatingWebhookConfiguration door.{cluster.namespace}.operatorkit.dev"
-    await process.says(f"nobody calls those of website until there is a {name}")
+    await process.says(f"those of website are not called until there is a {name}")
     await process.says(f"behind Service {cluster.namespace}/door, registered by a chart")
     process.popen.terminate()
     assert await process.ends() == 0
@@ -352,7 +368,7 @@ async def test_run_says_whether_webhooks_are_served_and_how_they_would_be(
     assert await process.ends() == 1
     [line] = process.said.splitlines()
     assert "https://kubernetes.example.com:6443 is not" in line
-    assert "would refuse each change of Website" in line
+    assert "would reject each change of Website" in line
 
 
 async def test_dev_runs_a_file_and_reloads_it_and_repairs_and_removes_children(start, tmp_path):
@@ -467,7 +483,7 @@ async def test_dev_never_writes_over_the_kubeconfig_of_another_cluster(start, tm
     process = start("dev", EXAMPLE, "--kubeconfig", config)
     assert await process.ends() == 1
     assert process.said == (
-        f"operatorkit: {config} is there and is not ours to write over: name another file with --kubeconfig\n"
+        f"operatorkit: {config} exists and was not written by operatorkit: name another file with --kubeconfig\n"
     )
     assert "production" in config.read_text()
 
@@ -482,7 +498,7 @@ async def test_a_port_in_use_is_one_line_with_the_option_that_chooses_another(st
         process = start("run", "site.py", "--install", "--kubeconfig", kubeconfig, *option, port)
         assert await process.ends() == 1
     [told] = [line for line in process.said.splitlines() if line.startswith("operatorkit: ")]
-    assert f"port {port} cannot be had for " in told
+    assert f"port {port} cannot be used for " in told
     assert told.endswith(f": Address already in use: stop what listens there, or choose another with {option[-1]}")
     assert "Traceback" not in process.said
 

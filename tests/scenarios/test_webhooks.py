@@ -186,7 +186,7 @@ async def test_a_webhook_that_fails_admits_nothing(served, cluster, door, failur
 
     async with served(failure_policy=failure_policy):
         door.decide = fails
-        with pytest.raises(ClusterError, match="fault of the operator"):
+        with pytest.raises(ClusterError, match="bug of the operator"):
             await cluster.create(GADGETS, gadget(), namespace=cluster.namespace)
 
 

@@ -25,7 +25,7 @@ from operatorkit.controlplane.embedded import EmbeddedServer
 from operatorkit.errors import AlreadyExists
 from operatorkit.testing.cluster import RecordingCluster
 from operatorkit.testing.quiescence import wait_until_idle
-from soak.library import CONFIG_MAPS, Hall, Rule, StoredShelf, Traits, WriteAheadLog, faults_of, operator
+from soak.library import CONFIG_MAPS, Hall, Journal, Rule, StoredShelf, Traits, faults_of, operator
 from soak.network import Faults, Network
 from soak.users import NAMESPACES, Users
 from soak.virtual import LoopClock
@@ -61,7 +61,7 @@ class _Process:
     """The operator as a process that is started, stopped and killed."""
 
     def __init__(
-        self, network: Network, namespace: str, history: History, journal: WriteAheadLog, rng: random.Random
+        self, network: Network, namespace: str, history: History, journal: Journal, rng: random.Random
     ) -> None:
         self.cluster = RecordingCluster(network, namespace=namespace)  # type: ignore[arg-type]
         self.network = network
@@ -159,7 +159,7 @@ async def live(server: EmbeddedServer, seed: int) -> History:
 
 
 async def _live(servers: _Servers, history: History, rng: random.Random) -> None:
-    journal, namespace, api = WriteAheadLog(), f"h{history.seed}", servers.now.local
+    journal, namespace, api = Journal(), f"h{history.seed}", servers.now.local
     network = Network(api, rng, history.faults)
     users = Users(api, namespace, rng, history.traits)
     history.did = users.did
@@ -225,7 +225,7 @@ async def _at_rest(process: _Process, history: History) -> None:
         history.wrong.append("it does not settle")
 
 
-async def _unquiet(process: _Process, journal: WriteAheadLog) -> list[str]:
+async def _unquiet(process: _Process, journal: Journal) -> list[str]:
     runs, calls = journal.runs, len(process.cluster.calls)
     await asyncio.sleep(_LONG_SECONDS)
     made = [call for call in process.cluster.calls[calls:] if call.resource != "events"]

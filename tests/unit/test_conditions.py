@@ -1,12 +1,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
 from kubernetes.client.models import V1DeploymentCondition, V1NodeCondition, V1PodCondition, V1ReplicaSetCondition
 
-from operatorkit.conditions import Condition, get_condition, is_true, set_condition, set_json_condition
+from operatorkit.conditions import Condition, get_condition, is_true, set_condition
 from operatorkit.errors import DefinitionError, TerminalError
 
 NOON = datetime(2026, 1, 2, 12, 0, 0, 987654, tzinfo=UTC)
@@ -132,17 +131,3 @@ def test_the_time_of_update_moves_when_anything_changes() -> None:
     assert set_condition(conditions, "Fit", True, "Fine", "b", now=LATER, model=V1DeploymentCondition)
     assert conditions[0].last_update_time == LATER.replace(microsecond=0)
     assert conditions[0].last_transition_time == NOON.replace(microsecond=0)
-
-
-READY = {"type": "Ready", "status": "True", "reason": "Up", "message": ""}
-
-
-def test_conditions_of_json_keep_their_order_and_the_time_of_a_status():
-    conditions: list[dict[str, Any]] = []
-    assert set_json_condition(conditions, READY, now="T1")
-    assert set_json_condition(conditions, {**READY, "type": "Paused", "status": "False"}, now="T1")
-    assert not set_json_condition(conditions, READY, now="T2")
-    assert set_json_condition(conditions, {**READY, "reason": "StillUp"}, now="T2")
-    assert [(each["type"], each["lastTransitionTime"]) for each in conditions] == [("Ready", "T1"), ("Paused", "T1")]
-    assert set_json_condition(conditions, {**READY, "status": "False", "reason": "Down"}, now="T3")
-    assert conditions[0] == {**READY, "status": "False", "reason": "Down", "lastTransitionTime": "T3"}

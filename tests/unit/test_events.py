@@ -368,12 +368,12 @@ async def test_those_warned_are_known_after_a_restart_until_they_hear_of_the_rec
     await recorder.record(warning(regarding=other, related=POD))
     clock.seconds += 1
     restarted = recorder_of(store, clock)
-    assert await restarted.told(CERTIFICATE) == [POD]
+    assert await restarted.recipients(CERTIFICATE) == [POD]
     await restarted.normal(POD, "Issued", "the Secret is there", related=CERTIFICATE)
-    assert await recorder_of(store, clock).told(CERTIFICATE) == []
+    assert await recorder_of(store, clock).recipients(CERTIFICATE) == []
     clock.seconds += 1
     await restarted.record(warning())
-    assert await recorder_of(store, clock).told(CERTIFICATE) == [POD]
+    assert await recorder_of(store, clock).recipients(CERTIFICATE) == [POD]
 
 
 async def test_those_warned_in_relation_to_an_object_that_was_made_anew_are_known_by_the_new_one(store, clock):
@@ -382,16 +382,16 @@ async def test_those_warned_in_relation_to_an_object_that_was_made_anew_are_know
     clock.seconds += 1
     await recorder.record(warning(related=anew))
     assert store.counts() == {"ask for app1": 2}
-    assert await recorder.told(anew) == [POD]
-    assert await recorder.told(CERTIFICATE) == []
+    assert await recorder.recipients(anew) == [POD]
+    assert await recorder.recipients(CERTIFICATE) == []
 
 
 async def test_those_warned_about_a_cluster_scoped_object_are_found_in_the_namespace_asked_for(store, clock):
     issuer = Reference(api_version="pki.example/v1", kind="ClusterIssuer", namespace="", name="ca", uid="ca-uid")
     recorder = recorder_of(store, clock)
     await recorder.record(warning(related=issuer))
-    assert await recorder.told(issuer, namespace="team") == [POD]
-    assert await recorder.told(issuer) == []
+    assert await recorder.recipients(issuer, namespace="team") == [POD]
+    assert await recorder.recipients(issuer) == []
 
 
 def test_a_reference_reads_json_and_objects_and_refuses_what_has_no_name():
@@ -565,7 +565,7 @@ async def test_a_warning_after_a_recovery_is_not_taken_for_one_before_it(store, 
         await recorder.record(warning(message="broken again"))
         await recorder.idle()
         assert [event["type"] for event in store.events.values()].count("Normal") == 1
-        assert await recorder.told(CERTIFICATE) == [POD]
+        assert await recorder.recipients(CERTIFICATE) == [POD]
 
 
 async def test_who_is_gone_does_not_hear_of_a_recovery_nor_later(store, clock):
@@ -573,7 +573,7 @@ async def test_who_is_gone_does_not_hear_of_a_recovery_nor_later(store, clock):
     await recorder.record(warning())
     await recorder.recovered(CERTIFICATE, "Issued", "it is there", exists=lambda _: False)
     assert [event["type"] for event in store.events.values()] == ["Warning"]
-    assert await recorder.told(CERTIFICATE) == []
+    assert await recorder.recipients(CERTIFICATE) == []
 
 
 async def test_namespaces_take_turns_at_the_outbox(store, clock):

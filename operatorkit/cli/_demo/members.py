@@ -42,7 +42,7 @@ class MembersStory(Stage):
         for before, after in itertools.pairwise(_MEMBERS):
             if parse_time(pods[after]["metadata"]["creationTimestamp"]) < _ready_since(pods[before]):
                 raise StoryError(f"expected that {after} is created after {before} is ready; found it earlier")
-        click.echo("  Each was created when the one before it was ready.")
+        click.echo("  Each member was created after the previous one was ready.")
 
     async def break_it(self) -> None:
         """Roll out an image that does not exist, and show what the set and the pod say."""
@@ -68,8 +68,8 @@ class MembersStory(Stage):
         await self.apply_file("petset-corrected.yaml")
         await self.until("all members run the corrected image", lambda: self._completed(_SECOND_IMAGE))
         await self.until("the set does not fail any more", self._healthy)
-        click.echo("  petset/db replaced db-2, which could not start, and went on with db-1 and db-0.")
-        click.echo("  (A StatefulSet waits for db-2 until somebody deletes the pod.)")
+        click.echo("  petset/db replaced db-2, which could not start, and then updated db-1 and db-0.")
+        click.echo("  (A StatefulSet waits for db-2 until a user deletes the pod.)")
 
     async def roll_back(self) -> None:
         """Go back to the first revision by one command."""

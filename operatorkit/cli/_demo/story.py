@@ -1,4 +1,4 @@
-"""The story of pki: what it does and checks, step by step, and how it tells it."""
+"""The story of pki: what it does and checks, step by step, and what it prints."""
 
 from __future__ import annotations
 
@@ -41,39 +41,43 @@ class Story(Stage):
         chain[0].verify_directly_issued_by(x509.load_pem_x509_certificate(base64.b64decode(secret["data"]["ca.crt"])))
         click.echo(f"  secret/web-tls holds {', '.join(sorted(secret['data']))}")
         click.echo(f"  names  {', '.join(names.get_values_for_type(x509.DNSName))}")
-        click.echo(f"  issuer {chain[0].issuer.rfc4514_string()}, until {chain[0].not_valid_after_utc:%Y-%m-%d}")
+        click.echo(f"  issuer {chain[0].issuer.rfc4514_string()}, valid until {chain[0].not_valid_after_utc:%Y-%m-%d}")
         click.echo(f"  pod/web is {pod['status']['phase']} and mounts it")
 
-    async def refuse_at_the_door(self) -> None:
-        """Ask for what can never be right: the operator's webhook refuses it before it is stored."""
+    async def reject_at_admission(self) -> None:
+        """Ask for what can never be right: the operator's webhook rejects it before it is stored."""
         await self.until("the webhook of Certificates is registered", self._registered)
         self.show("malformed.yaml", "kind: Certificate")
         try:
             await self.apply_file("malformed.yaml")
         except ClusterError as error:
-            click.echo(f"  refused at once, and nothing is stored ({error.code} {error.reason}):")
+            click.echo(f"  rejected at once, and nothing is stored ({error.code} {error.reason}):")
             for cause in error.causes:
                 click.secho(f"    {cause.field}: {cause.message}", fg="yellow")
             if len(error.causes) < _FAULTS_IN_MALFORMED:
                 raise StoryError(f"expected {_FAULTS_IN_MALFORMED} causes; found: {error}") from error
         else:
-            raise StoryError("expected that Certificate shop/mail is refused; found: it was stored")
-        click.echo("  What can be judged by itself is refused here, to whoever applies it.")
+            raise StoryError("expected that Certificate shop/mail is rejected; found: it was stored")
+        click.echo("  A field that is invalid by itself is rejected here, with an error for the user who applies it.")
         click.echo(
-            "  What depends on others, such as a policy or an issuer, is told later, at the pod that waits: next."
+            "  An error that depends on other objects, such as a policy, is reported on the pod that waits, as below."
         )
 
-    async def refuse_a_wrong_name(self) -> None:
+    async def reject_a_wrong_name(self) -> None:
         """Ask for a name that the policy forbids, and look where the application's owner looks."""
         self.show("wrong.yaml", "kind: Certificate")
         await self.apply_file("wrong.yaml")
-        await self.until("pod payments is told why it waits", lambda: self.event("Pod", "payments", "DeniedByPolicy"))
-        click.echo("  ... they try a shorter duration, which was not the fault: the same Event counts on")
+        await self.until(
+            "pod payments has an Event that says why it waits", lambda: self.event("Pod", "payments", "DeniedByPolicy")
+        )
+        click.echo(
+            "  The team tries a shorter duration, which is not the cause: the count of the same Event increases."
+        )
         await self.apply_file("wrong-again.yaml")
         await self.until("the Event counts to two", lambda: self.event("Pod", "payments", "DeniedByPolicy", count=2))
         await self.until("the kubelet says what it waits for", lambda: self.event("Pod", "payments", "FailedMount"))
         pod = await self.api.get(PODS, "payments", namespace=NAMESPACE)
-        click.echo("  pod/payments waits. What `kubectl describe pod payments -n shop` shows its owner:")
+        click.echo("  pod/payments waits. Its owner runs `kubectl describe pod payments -n shop`:")
         click.echo()
         click.secho(indent(describe_pod(pod, await self.events("Pod", "payments"), datetime.now(UTC))), fg="yellow")
 
@@ -83,7 +87,7 @@ class Story(Stage):
         await self.apply_file("corrected.yaml")
         await self.until("pod payments runs", lambda: self._pod_in("payments", "Running"))
         await self.until(
-            "pod payments is told of the recovery", lambda: self.event("Pod", "payments", "CertificateIssued")
+            "pod payments has an Event of the recovery", lambda: self.event("Pod", "payments", "CertificateIssued")
         )
         pod = await self.api.get(PODS, "payments", namespace=NAMESPACE)
         click.echo()

@@ -1,7 +1,7 @@
 """deployment-controller: one ReplicaSet for each version of the pods, and the way from one to the next.
 
 What belongs here: making, scaling and clearing away ReplicaSets, revisions, and the status. What does not: the
-arithmetic (`rolling`), and pods (`replicasets`).
+arithmetic (`rolling_update`), and pods (`replicaset`).
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ class DeploymentController:
         return await self._report(deployment, sets, created=created)
 
     async def _adopt(self, deployment: JSONObject) -> None:
-        """Own the ReplicaSets that match and that nobody controls: an earlier Deployment left them behind."""
+        """Own the ReplicaSets that match and have no controller: an earlier Deployment left them behind."""
         for one in self._sets.cache.list(deployment["metadata"]["namespace"]):
             metadata = one["metadata"]
             if controller_uid(one) is not None or "deletionTimestamp" in metadata:
@@ -143,8 +143,8 @@ class DeploymentController:
                 await self._create(deployment, sets, limits.desired)
                 return True
         elif sets.new is None:
-            room = limits.most - sum(one.wanted for one in old)
-            await self._create(deployment, sets, min(limits.desired, max(0, room)))
+            left = limits.most - sum(one.wanted for one in old)
+            await self._create(deployment, sets, min(limits.desired, max(0, left)))
             return True
         else:
             steps = dict(rolling_update(limits, _size(sets.new), old))
@@ -164,7 +164,7 @@ class DeploymentController:
         except AlreadyExists:
             held = await self._api.get(REPLICA_SETS, name, namespace=namespace)
             if controller_uid(held) == deployment["metadata"]["uid"]:
-                self._sets.put(held)  # ours, from a moment ago
+                self._sets.put(held)  # an own write of a moment ago
                 return
             await self._patch_status(deployment, {"collisionCount": collisions + 1})
             return
@@ -368,8 +368,8 @@ def _pause(deployment: JSONObject) -> tuple[str, str, str] | None:
     if deployment["spec"].get("progressDeadlineSeconds", 600) >= _NO_DEADLINE_SECONDS:
         return None
     if deployment["spec"].get("paused"):
-        told = {"DeploymentPaused", "ProgressDeadlineExceeded"}
-        return None if reason in told else ("Unknown", "DeploymentPaused", "Deployment is paused")
+        reported = {"DeploymentPaused", "ProgressDeadlineExceeded"}
+        return None if reason in reported else ("Unknown", "DeploymentPaused", "Deployment is paused")
     return ("Unknown", "DeploymentResumed", "Deployment is resumed") if reason == "DeploymentPaused" else None
 
 

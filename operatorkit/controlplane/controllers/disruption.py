@@ -19,7 +19,6 @@ from typing import Any
 from operatorkit.clock import format_time, parse_time
 from operatorkit.cluster import Change
 from operatorkit.cluster.api import JSONObject
-from operatorkit.conditions import set_json_condition
 from operatorkit.controlplane.controllers.context import ControllerContext
 from operatorkit.controlplane.controllers.event_recorder import ComponentEventRecorder, EventType
 from operatorkit.controlplane.controllers.work_queue import WorkQueue
@@ -29,6 +28,7 @@ from operatorkit.kinds import POD_DISRUPTION_BUDGETS as BUDGETS
 from operatorkit.kinds import PODS
 from operatorkit.names import ObjectKey
 from operatorkit.selectors import matches
+from operatorkit.transitions import set_json_condition
 
 __all__ = ["BUDGETS", "DisruptionController"]
 

@@ -8,7 +8,7 @@ What belongs here: the decision about one object, and the requests that carry it
     owner deleted, orphan        references to it cut from dependents ──► finalizer lifted ──► owner gone
 
 An owner is looked up live, in the dependent's own namespace, and must have the uid that the reference names; so a
-reference across namespaces, or to an owner that was made anew under the same name, is a reference to nothing.
+reference across namespaces, or to an owner that was recreated under the same name, is a reference to nothing.
 
 Source: https://kubernetes.io/docs/concepts/architecture/garbage-collection/
 """
@@ -67,7 +67,7 @@ class GarbageCollector:
         """Return when there is no work that can be done now."""
         await self._queue.idle()
 
-    # -- what wakes an object
+    # -- event handlers
 
     def _on_change(self, resource: ApiResource, change: Change) -> None:
         obj = change.old if change.type == "DELETED" else change.new
@@ -79,7 +79,7 @@ class GarbageCollector:
             return
         previous = change.old
         if previous is not None and previous["metadata"]["uid"] != node.uid:
-            self._on_deleted(Node.of(node.identity, previous))  # made anew between two looks
+            self._on_deleted(Node.of(node.identity, previous))  # recreated between two events
         for owner in self._graph.put(node):
             self._queue.add(owner)  # it may have waited for this one
         if node.owners or node.deletes_dependents or node.orphans_dependents:
@@ -191,7 +191,7 @@ class GarbageCollector:
         return live if live["metadata"]["uid"] == node.uid else None
 
     async def _patch(self, node: Node, live: JSONObject, metadata: JSONObject) -> JSONObject:
-        # The version makes the patch fail if somebody else changed the lists meanwhile: then we look again.
+        # The version makes the patch fail if the lists changed meanwhile: then the key is retried.
         body = {"metadata": {"resourceVersion": live["metadata"]["resourceVersion"], **metadata}}
         return await self._api.patch(
             node.identity.resource,

@@ -63,7 +63,7 @@ def own_history(pace: Clock) -> History:
 
 
 class Inventory:
-    """Follows all kinds. `subscribe` before `run`; subscribers are told of each object that is there at the start.
+    """Follows all kinds. `subscribe` before `run`; subscribers get each object that exists at the start.
 
     `resources` maps kinds to how they are served, in their preferred version.
     """
@@ -154,7 +154,7 @@ class Inventory:
     async def _drop(self, resource: ApiResource) -> None:
         informer, task = self._informers.pop(resource), self._tasks.pop(resource)
         task.cancel()
-        await asyncio.gather(task, return_exceptions=True)  # ours may be cancelled too, and must then end
+        await asyncio.gather(task, return_exceptions=True)  # this task may be cancelled too, and must then end
         for obj in informer.cache.list():
             key = ObjectKey(obj["metadata"].get("namespace", ""), obj["metadata"]["name"])
             self._tell(resource, Change.of("DELETED", key, obj, None))

@@ -6,8 +6,8 @@
 
 Pods go first, so that nothing they work with (network policies, secrets) is taken away while they run: KEP 5080.
 
-What belongs here: emptying, saying in its conditions what remains, and the last word (`finalize`). What does not:
-refusing new objects in it, which the server does.
+What belongs here: emptying, reporting in its conditions what remains, and `finalize`. What does not:
+rejecting new objects in it, which the server does.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from datetime import timedelta
 from operatorkit.clock import format_time
 from operatorkit.cluster import Change
 from operatorkit.cluster.api import JSONObject
-from operatorkit.conditions import set_json_condition
 from operatorkit.controlplane.controllers.context import ControllerContext
 from operatorkit.controlplane.controllers.work_queue import WorkQueue
 from operatorkit.errors import ClusterError, NotFound
 from operatorkit.kinds import NAMESPACES, PODS
 from operatorkit.names import ApiResource
+from operatorkit.transitions import set_json_condition
 
 __all__ = ["NAMESPACES", "NamespaceController", "conditions"]
 
 
 _FINALIZER = "kubernetes"
-# Failures that a later look may clear; changes of the content wake us without any wait.
+# Failures that a later sync may clear; changes of the content enqueue the namespace without any wait.
 _LOOK_AGAIN = timedelta(seconds=2)
 _LET_THE_WATCH_CATCH_UP = timedelta(milliseconds=20)
 
@@ -110,7 +110,7 @@ class NamespaceController:
         return None
 
     async def _empty(self, name: str, resources: Collection[ApiResource]) -> list[str]:
-        """Ask for the deletion of what nobody has asked for yet, of these kinds; return what went wrong."""
+        """Delete the objects of these kinds that are not terminating yet; return the errors."""
         failures = []
         for resource, obj in list(self._inventory.within(name)):
             if resource not in resources or "deletionTimestamp" in obj["metadata"]:

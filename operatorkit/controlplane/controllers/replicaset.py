@@ -1,7 +1,7 @@
 """replicaset-controller: as many pods as asked for.
 
 What belongs here: making and deleting pods, taking in and letting go those whose labels changed, and the status. What
-does not: which ReplicaSets there are (`deployments`).
+does not: which ReplicaSets there are (`deployment`).
 """
 
 from __future__ import annotations

@@ -56,8 +56,8 @@ def rolling_update(limits: Limits, new: Size, old: Sequence[Size]) -> Mapping[st
 def _grow(limits: Limits, new: Size, old: Sequence[Size]) -> int:
     if new.wanted >= limits.desired:
         return limits.desired
-    room = limits.most - new.wanted - sum(one.wanted for one in old)
-    return min(limits.desired, new.wanted + max(0, room))
+    left = limits.most - new.wanted - sum(one.wanted for one in old)
+    return min(limits.desired, new.wanted + max(0, left))
 
 
 def _shrink(limits: Limits, new: Size, old: Sequence[Size]) -> Mapping[str, int]:

@@ -58,7 +58,7 @@ def owned_by(owner: JSONObject, resource: ApiResource) -> JSONObject:
 
 
 def is_active(pod: JSONObject) -> bool:
-    """Whether a pod counts: it has not ended, and nobody has asked it to."""
+    """Whether a pod is active: it has not ended and is not terminating."""
     phase = (pod.get("status") or {}).get("phase")
     return phase not in {"Succeeded", "Failed"} and "deletionTimestamp" not in pod["metadata"]
 
@@ -67,7 +67,7 @@ def _ready_since(pod: JSONObject) -> datetime | None:
     for condition in (pod.get("status") or {}).get("conditions") or ():
         if condition["type"] == "Ready" and condition["status"] == "True":
             since = condition.get("lastTransitionTime")
-            return parse_time(since) if since else _LONG_AGO  # whoever wrote it did not say when
+            return parse_time(since) if since else _LONG_AGO  # its writer left the time out
     return None
 
 

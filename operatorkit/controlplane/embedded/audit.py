@@ -1,4 +1,4 @@
-"""Who called what: the record from which least privilege is judged.
+"""The audit log: users, verbs and resources, from which least privilege is checked.
 
 What belongs here: one entry for each request over HTTP that came from a known caller. What does not: counting what an
 operator writes, which its tests do (`operatorkit.testing`).

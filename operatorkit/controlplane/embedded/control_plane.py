@@ -26,9 +26,9 @@ __all__ = ["EmbeddedControlPlane"]
 class EmbeddedControlPlane:
     """A Kubernetes API in this process: a context manager, for code with and without an event loop of its own.
 
-    `port` 0 is any free port. `clock` tells the time by which objects are dated and Events expire, `event_ttl` after
+    `port` 0 is any free port. `clock` dates objects and Events expire, `event_ttl` after
     their last write. `data` is a file to remember objects in. `controllers` says which run, in
-    kube-controller-manager's own syntax, and `nodes` how many simulated nodes there are. `audit` is told of each
+    kube-controller-manager's own syntax, and `nodes` how many simulated nodes there are. `audit` gets each
     request, in the server's thread.
     Raises `InputError` on entering when the port is taken, or Kubernetes has no such controller.
     """

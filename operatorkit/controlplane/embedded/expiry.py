@@ -1,7 +1,7 @@
 """Events do not live for ever.
 
 What belongs here: deleting Events when their time is up, counted from their last write, by the server's clock. What
-does not: keeping an Event alive that still matters, which is for whoever recorded it (`operatorkit.events`).
+does not: keeping an Event alive that still matters, which is up to its recorder (`operatorkit.events`).
 """
 
 from __future__ import annotations

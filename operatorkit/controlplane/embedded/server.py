@@ -40,7 +40,6 @@ from operatorkit.controlplane.embedded.errors.errors import (
     ApiError,
     bad_request,
     internal_error,
-    of_cluster_error,
     too_large_body,
 )
 from operatorkit.controlplane.embedded.expiry import EventExpiry
@@ -50,7 +49,6 @@ from operatorkit.controlplane.embedded.request.user import User
 from operatorkit.controlplane.embedded.serializer.json import encode
 from operatorkit.controlplane.embedded.storage.wal import WriteAheadLog
 from operatorkit.controlplane.nodes import SimulatedNodes
-from operatorkit.errors import ClusterError
 from operatorkit.serving import ClientErrors, listen_error
 
 __all__ = ["BODY_LIMIT_BYTES", "EmbeddedServer"]
@@ -73,7 +71,7 @@ class EmbeddedServer:
 
     An asynchronous context manager. `url`, `ca_pem` and `token` say how to reach it once it is started. `data` is a
     file to remember objects in. Events are deleted `event_ttl` after their last write. `controllers` says which run, in
-    kube-controller-manager's own syntax, and `nodes` how many simulated nodes there are. `audit` is told of
+    kube-controller-manager's own syntax, and `nodes` how many simulated nodes there are. `audit` gets
     every request. Raises `InputError` for a controller that Kubernetes does not have.
     """
 
@@ -225,15 +223,15 @@ class EmbeddedServer:
             request = await self._read(http)
             return await self._respond(http, request)
         except Exception as error:  # noqa: BLE001 - the outermost loop: reported, and the client gets a Status
-            return _refused(http, error)
+            return _error_response(http, error)
 
     async def _respond(self, http: web.BaseRequest, request: Request) -> web.StreamResponse:
         try:
             answer = await self._dispatcher.answer(request)
-        except (ApiError, ClusterError) as error:
-            refusal = _refused(http, error)
-            self._record(request, refusal.status)
-            return refusal
+        except ApiError as error:
+            response = _error_response(http, error)
+            self._record(request, response.status)
+            return response
         if isinstance(answer, WatchAnswer):
             self._record(request, 200)
             return await self._stream(http, answer)
@@ -244,7 +242,7 @@ class EmbeddedServer:
         return _response(http, request, answer)
 
     def _record(self, request: Request, code: int) -> None:
-        if self._audit is not unrecorded:  # an entry for nobody would still have to be made
+        if self._audit is not unrecorded:  # building an entry takes time
             self._audit(Entry.of(request, code))
 
     async def _read(self, http: web.BaseRequest) -> Request:
@@ -404,7 +402,7 @@ def _frame(event: Event, answer: WatchAnswer) -> tuple[bytes, ...]:
 
 
 def _headers(media: str) -> dict[str, str]:
-    """Return the headers of every answer, refusals among them: no cache keeps it, and nobody takes text for a page."""
+    """Return the headers of every response: no cache keeps it, and no browser takes text for a page."""
     headers = {"Content-Type": media, "Cache-Control": "no-cache, private"}
     return headers | {"X-Content-Type-Options": "nosniff"} if media == _PLAIN_TEXT else headers
 
@@ -432,7 +430,7 @@ def _warn(response: web.Response, warnings: Iterable[str]) -> None:
 
 
 def _is_for_people(query: Mapping[str, str], user_agent: str) -> bool:
-    """Tell whether JSON is to be indented: when it is asked for, and for browsers and tools such as curl."""
+    """Whether JSON is indented: where the query says so, and for browsers and tools such as curl."""
     wish = query.get("pretty", "")
     if wish:
         return wish in {"1", "t", "T", "TRUE", "true", "True"}
@@ -443,10 +441,8 @@ def _indented(body: bytes) -> bytes:
     return json.dumps(json.loads(body), indent=2, ensure_ascii=False).encode()
 
 
-def _refused(http: web.BaseRequest, error: Exception) -> web.Response:
-    """Return the answer that says what is wrong; a fault of our own goes to the log, not to the client."""
-    if isinstance(error, ClusterError):
-        error = of_cluster_error(error)
+def _error_response(http: web.BaseRequest, error: Exception) -> web.Response:
+    """Return the response for an error; an error of this server goes to the log, not to the client."""
     if isinstance(error, RecursionError):
         error = bad_request("exceeded max depth")
     if not isinstance(error, ApiError):
@@ -455,10 +451,10 @@ def _refused(http: web.BaseRequest, error: Exception) -> web.Response:
         error = internal_error("the embedded API server failed; its log says how")
     if error.code == 410 and "watch" in http.query:  # a watch reports it as an event
         return web.Response(body=_FRAME % (b"ERROR", encode(error.status)), headers=_headers("application/json"))
-    return _refusal(http, error)
+    return _status_response(http, error)
 
 
-def _refusal(http: web.BaseRequest, error: ApiError) -> web.Response:
+def _status_response(http: web.BaseRequest, error: ApiError) -> web.Response:
     if error.text:
         return web.Response(body=error.text.encode(), status=error.code, headers=_headers(_PLAIN_TEXT))
     headers = _headers("application/json")

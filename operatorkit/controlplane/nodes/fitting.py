@@ -27,7 +27,7 @@ _NOT_RESOLVED_BY_PREEMPTION = "Preemption is not helpful for scheduling"
 _NO_VICTIMS = "No preemption victims found for incoming pod"
 
 
-class Unschedulable(Exception):  # noqa: N818 - a verdict rather than a fault
+class Unschedulable(Exception):  # noqa: N818 - a decision rather than a failure
     """No node fits; the message is that of the FailedScheduling event."""
 
 

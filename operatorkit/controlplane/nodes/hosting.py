@@ -90,7 +90,7 @@ class NodesThread:
         from operatorkit.cluster import LiveCluster
 
         self._task, self._loop = asyncio.current_task(), asyncio.get_running_loop()
-        if self._unwanted:  # interrupted before there was a loop to tell
+        if self._unwanted:  # interrupted before there was a loop to stop
             return
         config = load_config(self._kubeconfig)
         async with LiveCluster(config) as api, self._make(api):

@@ -38,7 +38,7 @@ class World(Protocol):
         """Return a Secret or ConfigMap, or None."""
 
     def host(self, node: str) -> Host | None:
-        """Return the node if it is one of ours."""
+        """Return the node if it is simulated here."""
 
     def address(self, node: str, pod: ObjectKey) -> str:
         """Return the address of a pod on a node; the same each time."""
@@ -52,15 +52,15 @@ class Attempt:
     """How often a pod could not start, and what was said about it: the kubelet repeats itself ever more slowly."""
 
     failures: int = 0
-    told: Sequence[str] = field(default_factory=list)
+    reported: Sequence[str] = field(default_factory=list)
     again_at: float = 0.0
 
     def fail(self, problems: Sequence[str], now: float) -> bool:
-        """Note the problems found at `now`; return whether it is time to tell them."""
-        if problems == self.told and now < self.again_at:
+        """Note the problems found at `now`; return whether it is time to report them."""
+        if problems == self.reported and now < self.again_at:
             return False
         pause = min(_FIRST_RETRY * 2 ** min(self.failures, 16), _LONGEST_RETRY)
-        self.failures, self.told, self.again_at = self.failures + 1, problems, now + pause.total_seconds()
+        self.failures, self.reported, self.again_at = self.failures + 1, problems, now + pause.total_seconds()
         return True
 
     def remaining(self, now: float) -> timedelta:
@@ -79,7 +79,7 @@ class PodSteps:
     api: ClusterAPI
     world: World
     scheduler: Scheduler
-    reporter: ComponentEventRecorder
+    events: ComponentEventRecorder
     clock: Clock
 
     async def advance(self, pod: JSONObject, attempt: Attempt) -> timedelta | None:
@@ -119,9 +119,37 @@ class PodSteps:
         phase = (pod.get("status") or {}).get("phase", "Pending")
         if phase == "Running" and (behavior.kind == "crash-loop" or (behavior.kind == "runs" and not _all_ready(pod))):
             return await self._run(pod, host, attempt, behavior)
+        if phase == "Running" and (names := status.outdated(pod)):
+            return await self._replace_containers(pod, host, attempt, behavior, names)
+        if phase == "Running" and (sized := status.resized(pod)) is not None:
+            await self._write(pod, {"containerStatuses": sized})
+            return None
         if phase != "Pending":
             return None
         return await self._start(pod, host, attempt, behavior)
+
+    async def _replace_containers(
+        self, pod: JSONObject, host: Host, attempt: Attempt, behavior: Behavior, names: Sequence[str]
+    ) -> timedelta | None:
+        """Stop containers whose image has changed in the spec, and start them with it, as a kubelet does in place."""
+        address, now = self._address(pod, host), self.clock.now()
+        changed = [container for container in pod["spec"]["containers"] if container["name"] in names]
+        if _any_runs(pod, names):
+            for container in changed:
+                text = f"Container {container['name']} definition changed, will be restarted"
+                await self._tell(pod, host, "Normal", "Killing", text, container=container["name"])
+            pod = await self._write(pod, status.stopped(pod, host, now, address, names))
+        if behavior.kind == "image-pull-failure":
+            reasons = {container["name"]: _pull_failure(container, attempt) for container in changed}
+            pod = await self._write(pod, status.pulling(pod, host, now, address, reasons))
+            mono = self.clock.monotonic()
+            if attempt.fail([f"{name}: {reason.message}" for name, reason in reasons.items()], mono):
+                await self._report_configuration(pod, host, reasons)
+            return attempt.remaining(mono)
+        for container in changed:
+            await self._report_start(pod, host, container)
+        await self._write(pod, status.restarted(pod, host, now, address, names))
+        return None
 
     async def _start(self, pod: JSONObject, host: Host, attempt: Attempt, behavior: Behavior) -> timedelta | None:
         namespace = pod["metadata"]["namespace"]
@@ -198,7 +226,7 @@ class PodSteps:
         self, pod: JSONObject, host: Host, type_: EventType, reason: str, message: str, *, container: str = ""
     ) -> None:
         pod = {**pod, "apiVersion": "v1", "kind": "Pod"}
-        await self.reporter.count(pod, type_, reason, message, component="kubelet", host=host.name, container=container)
+        await self.events.count(pod, type_, reason, message, component="kubelet", host=host.name, container=container)
 
     async def _report_pulled(self, pod: JSONObject, host: Host, container: Mapping[str, Any]) -> None:
         image = container.get("image", "")
@@ -250,6 +278,11 @@ def _pull_failure(container: Mapping[str, Any], attempt: Attempt) -> Waiting:
 
 def _all_ready(pod: JSONObject) -> bool:
     return all(one.get("ready") for one in (pod.get("status") or {}).get("containerStatuses") or ())
+
+
+def _any_runs(pod: JSONObject, names: Sequence[str]) -> bool:
+    statuses = (pod.get("status") or {}).get("containerStatuses") or ()
+    return any("running" in (one.get("state") or {}) for one in statuses if one["name"] in names)
 
 
 def _seen_by_kubelet(pod: JSONObject) -> bool:

@@ -42,7 +42,7 @@ def pod_address(number: int, serial: int) -> str:
 
 
 def is_simulated(node: JSONObject) -> bool:
-    """Whether a Node is one of ours, of this run or an earlier one."""
+    """Whether a Node is simulated, of this run or an earlier one."""
     return is_of_runtime(node, _SIMULATED)
 
 
@@ -130,7 +130,7 @@ async def register(
             NODES, node.name, {"status": wanted["status"]}, patch_type=PatchType.MERGE, subresource="status"
         )
     # New nodes are born tainted as not ready, and one that was switched off is tainted as lost: where no node lifecycle
-    # controller runs nobody else lifts the taints, and where one does it takes its time.
+    # controller runs nothing else removes the taints, and where one does it takes its time.
     return await _lift_taints(api, node)
 
 

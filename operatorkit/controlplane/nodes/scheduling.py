@@ -49,11 +49,11 @@ class Scheduler:
     """Binds pods to nodes."""
 
     def __init__(
-        self, api: ClusterAPI, world: SchedulingWorld, reporter: ComponentEventRecorder, *, clock: Clock
+        self, api: ClusterAPI, world: SchedulingWorld, events: ComponentEventRecorder, *, clock: Clock
     ) -> None:
         self._api = api
         self._world = world
-        self._reporter = reporter
+        self._events = events
         self._clock = clock
 
     async def schedule(self, pod: JSONObject) -> None:
@@ -79,7 +79,7 @@ class Scheduler:
         await self._api.create(PODS, binding, namespace=namespace, name=name, subresource="binding")
         self._world.bound(ObjectKey(namespace, name), node)
         message = f"Successfully assigned {namespace}/{name} to {node}"
-        await self._reporter.act(_typed(pod), "Normal", "Scheduled", "Binding", message)
+        await self._events.act(_typed(pod), "Normal", "Scheduled", "Binding", message)
 
     async def _report_unschedulable(self, pod: JSONObject, message: str) -> None:
         conditions = (pod.get("status") or {}).get("conditions") or ()
@@ -88,7 +88,7 @@ class Scheduler:
         written = await write_status(self._api, pod, status.unschedulable(pod, message, self._clock.now()))
         if written is not pod:
             self._world.wrote(written)
-        await self._reporter.act(_typed(pod), "Warning", "FailedScheduling", "Scheduling", message)
+        await self._events.act(_typed(pod), "Warning", "FailedScheduling", "Scheduling", message)
 
 
 def _typed(pod: JSONObject) -> JSONObject:

@@ -1,4 +1,4 @@
-"""Simulated nodes at work: what is watched, and what wakes which pod.
+"""Simulated nodes at work: what is watched, and which event enqueues which pod.
 
 What belongs here: informers, the queue of pods to look at, and the tasks. What does not: what is done with a pod
 (`pods`).
@@ -71,8 +71,8 @@ class SimulatedNodes:
             "Secret": Informer(api, SECRETS, clock=pace, history=history),
             "ConfigMap": Informer(api, CONFIG_MAPS, clock=pace, history=history),
         }
-        recorder = ComponentEventRecorder(api, clock=clock)
-        self._steps = PodSteps(api, self, Scheduler(api, self, recorder, clock=clock), recorder, clock)
+        events = ComponentEventRecorder(api, clock=clock)
+        self._steps = PodSteps(api, self, Scheduler(api, self, events, clock=clock), events, clock)
         self._attempts: dict[ObjectKey, Attempt] = {}
         self._queue: WorkQueue[ObjectKey] = WorkQueue(
             self._look_at, clock=clock, pace=pace, workers=_WORKERS, name="nodes"
@@ -124,7 +124,7 @@ class SimulatedNodes:
         self._tasks.clear()
 
     async def _delete_left_over(self) -> None:
-        """Delete simulated nodes of an earlier run that nobody serves now: pods must not be put there."""
+        """Delete simulated nodes of an earlier run that are not served now: pods must not be put there."""
         for node in self._nodes.cache.list():
             name = node["metadata"]["name"]
             if is_simulated(node) and name not in self._hosts:
@@ -137,12 +137,12 @@ class SimulatedNodes:
             if address:
                 self._addresses[ObjectKey(pod["metadata"]["namespace"], pod["metadata"]["name"])] = address
 
-    # -- what wakes a pod
+    # -- event handlers
 
     def _on_pod(self, change: Change) -> None:
         if change.type == "DELETED":
             self._forget(change.key)
-            # Room for others: a node that was full may take one that waits.
+            # Capacity for others: a node that was full may take one that waits.
             self._wake_unscheduled()
             return
         pod = change.new
@@ -186,7 +186,7 @@ class SimulatedNodes:
         return self._sources[kind].cache.get(ObjectKey(namespace, name))
 
     def nodes(self) -> Sequence[JSONObject]:
-        """Return the nodes that somebody serves: ours, and those that are none of ours."""
+        """Return the nodes that are served: simulated ones, and those of others."""
         return [
             node
             for node in self._nodes.cache.list()
@@ -202,7 +202,7 @@ class SimulatedNodes:
         self._bound[pod] = node
 
     def host(self, node: str) -> Host | None:
-        """Return the node if it is one of ours."""
+        """Return the node if it is simulated here."""
         return self._hosts.get(node)
 
     def address(self, node: str, pod: ObjectKey) -> str:

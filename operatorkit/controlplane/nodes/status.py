@@ -6,22 +6,27 @@ What belongs here: pure functions of a pod, its node and the time. What does not
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from operatorkit.clock import format_time
 from operatorkit.cluster.api import JSONObject
-from operatorkit.conditions import set_json_condition
+from operatorkit.transitions import set_json_condition
 
 __all__ = [
     "Host",
     "Waiting",
     "base",
     "crashed",
+    "outdated",
+    "pulling",
+    "resized",
+    "restarted",
     "running",
     "set_conditions",
+    "stopped",
     "terminated",
     "unready",
     "unschedulable",
@@ -103,8 +108,15 @@ def _container_status(pod: JSONObject, container: Mapping[str, Any], state: JSON
         "state": state,
         "lastState": {},
         **({"containerID": identity} if ran else {}),
+        **(_resources(container) if "running" in state else {}),
         **more,
     }
+
+
+def _resources(container: Mapping[str, Any]) -> JSONObject:
+    """Return what a kubelet reports of the resources that a running container has."""
+    resources = container.get("resources")
+    return {"resources": resources, "allocatedResources": resources.get("requests") or {}} if resources else {}
 
 
 def _finished(pod: JSONObject, container: Mapping[str, Any], now: datetime) -> JSONObject:
@@ -233,6 +245,73 @@ def _not_ready(pod: JSONObject, now: datetime) -> list[JSONObject]:
     wanted = dict.fromkeys(_ALL_CONDITIONS, (True, "", ""))
     wanted |= dict.fromkeys(("Ready", "ContainersReady"), (False, "ContainersNotReady", text))
     return set_conditions(pod, now, wanted)
+
+
+def outdated(pod: JSONObject) -> list[str]:
+    """Return the containers that run another image than the spec has, in order."""
+    reported = {one["name"]: one for one in (pod.get("status") or {}).get("containerStatuses") or ()}
+    return [
+        container["name"]
+        for container in _containers(pod)
+        if container["name"] in reported and reported[container["name"]].get("image") != container.get("image", "")
+    ]
+
+
+def stopped(pod: JSONObject, host: Host, now: datetime, pod_ip: str, names: Sequence[str]) -> JSONObject:
+    """Return the status of a pod whose containers `names` have ended, to be started again with another image."""
+    status = running(pod, host, now, pod_ip)
+    status["containerStatuses"] = [
+        _ended(old, now) if old["name"] in names else old for old in pod["status"]["containerStatuses"]
+    ]
+    return {**status, "conditions": _not_ready(pod, now)}
+
+
+def _ended(old: Mapping[str, Any], now: datetime) -> JSONObject:
+    started = ((old.get("state") or {}).get("running") or {}).get("startedAt") or format_time(now)
+    state = {"exitCode": 0, "reason": "Completed", "startedAt": started, "finishedAt": format_time(now)}
+    ended = {**state, **({"containerID": old["containerID"]} if old.get("containerID") else {})}
+    return {**old, "ready": False, "started": False, "state": {"terminated": ended}}
+
+
+def restarted(pod: JSONObject, host: Host, now: datetime, pod_ip: str, names: Sequence[str]) -> JSONObject:
+    """Return the status of a pod whose containers `names` run the image of the spec; the others run on."""
+    status = running(pod, host, now, pod_ip)
+    old = {one["name"]: one for one in pod["status"]["containerStatuses"]}
+    status["containerStatuses"] = [
+        _again(one, old[one["name"]]) if one["name"] in names else old.get(one["name"], one)
+        for one in status["containerStatuses"]
+    ]
+    return status
+
+
+def _again(new: JSONObject, old: Mapping[str, Any]) -> JSONObject:
+    """Return the status of a container that was started once more."""
+    count = old.get("restartCount", 0) + 1
+    state = old.get("state") or {}
+    last = {"lastState": state} if "terminated" in state else {}
+    return {**new, "restartCount": count, "containerID": f"{new['containerID']}/{count}", **last}
+
+
+def pulling(pod: JSONObject, host: Host, now: datetime, pod_ip: str, reasons: Mapping[str, Waiting]) -> JSONObject:
+    """Return the status of a running pod some of whose containers wait for another image; `reasons` by name."""
+    status = running(pod, host, now, pod_ip)
+    status["containerStatuses"] = [
+        {**old, "ready": False, "started": False, "state": reasons[old["name"]].state()}
+        if old["name"] in reasons
+        else old
+        for old in pod["status"]["containerStatuses"]
+    ]
+    return {**status, "conditions": _not_ready(pod, now)}
+
+
+def resized(pod: JSONObject) -> list[JSONObject] | None:
+    """Return the statuses of containers with the resources of the spec; None where they report these already."""
+    specs = {container["name"]: container for container in _containers(pod)}
+    old = list((pod.get("status") or {}).get("containerStatuses") or ())
+    new = [
+        {**one, **_resources(specs.get(one["name"], {}))} if "running" in one.get("state", {}) else one for one in old
+    ]
+    return new if new != old else None
 
 
 def terminated(pod: JSONObject, host: Host, now: datetime) -> JSONObject:

@@ -1,4 +1,4 @@
-"""Run one program, and end it when whoever started us is gone.
+"""Run one program, and end it when the parent process is gone.
 
 A script of its own, run by `python -I -S`, so it imports the standard library only. Its standard input is a pipe
 that the launcher holds open: the pipe closes when the launcher closes it or dies in any way, SIGKILL included, and

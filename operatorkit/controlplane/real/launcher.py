@@ -124,7 +124,7 @@ class RealControlPlane:
         return credentials.write_kubeconfig(path, self.kubeconfig(user=user, groups=groups, namespace=namespace))
 
     def check(self) -> None:
-        """Raise StartError when one of the programs has ended although nobody stopped it."""
+        """Raise StartError when one of the programs has ended without having been stopped."""
         for process in self._processes:
             process.check()
 

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from operatorkit.clock import SYSTEM_CLOCK
 from operatorkit.cluster import PatchType
 from operatorkit.names import ApiResource
 from operatorkit.testing import eventually
@@ -136,8 +137,8 @@ async def sets(cluster, nodes, controlplane, tmp_path):
     stateful = Stateful(cluster, controlplane.write_kubeconfig(tmp_path / "kubeconfig"))
 
     @asynccontextmanager
-    async def at_work():
-        async with running(app, cluster, namespace=cluster.namespace) as engine:
+    async def at_work(clock=SYSTEM_CLOCK):
+        async with running(app, cluster, namespace=cluster.namespace, clock=clock) as engine:
             stateful.engine = engine
             yield stateful
 

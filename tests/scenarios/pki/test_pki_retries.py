@@ -148,7 +148,7 @@ async def test_a_secret_that_somebody_made_immutable_is_asked_to_be_deleted_when
         await team.condition("Certificate", "web", status="True")
         await fake_clock.advance(timedelta(hours=17))
         event = await team.event("Pod", "web", "RetryScheduled")
-        assert event["message"].startswith("Delete Secret web-tls, which cannot be changed, so that it is made anew: ")
+        assert event["message"].startswith("Delete Secret web-tls, which cannot be changed, so that it is recreated: ")
         assert "field is immutable when `immutable` is set" in event["message"]
         assert await team.leaf() == first
         await team.condition("Certificate", "web", status="False")
@@ -166,7 +166,7 @@ async def test_a_secret_of_another_type_under_the_label_of_the_certificate_is_as
     await team.change("Secret", "web-tls", metadata={"labels": {"operatorkit.dev/owner-uid": made["metadata"]["uid"]}})
     async with pki():
         ready = await team.condition("Certificate", "web", status="False", reason="RetryScheduled")
-        assert ready["message"].startswith("Delete Secret web-tls, which cannot be changed, so that it is made anew: ")
+        assert ready["message"].startswith("Delete Secret web-tls, which cannot be changed, so that it is recreated: ")
         assert "type: Invalid value" in ready["message"]
         assert await team.data("web-tls") == {"note": b"mine"}
 

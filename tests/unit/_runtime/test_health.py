@@ -116,6 +116,6 @@ async def test_the_port_is_free_again_afterwards():
 async def test_a_port_that_is_taken_is_named():
     with socket.create_server(("0.0.0.0", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(InputError, match=f"port {port} cannot be had for probes"):
+        with pytest.raises(InputError, match=f"port {port} cannot be used for probes"):
             async with healthy(port=port):
                 pass

@@ -216,8 +216,10 @@ def test_who_installs_a_webhook_for_pods_in_the_only_namespace_that_it_is_for_is
         return Allowed()
 
     notes = operator_chart(app, "keys", version="1.2.3").files["templates/NOTES.txt"]
-    assert "Its webhooks for Pod judge nothing" in notes
-    assert "judge nothing" not in operator_chart(with_webhooks(), "keys", version="1.2.3").files["templates/NOTES.txt"]
+    assert "Its webhooks for Pod validate nothing" in notes
+    assert (
+        "validate nothing" not in operator_chart(with_webhooks(), "keys", version="1.2.3").files["templates/NOTES.txt"]
+    )
 
 
 def test_who_installs_an_operator_that_sets_finalizers_is_told_what_to_delete_before_it_is_removed():

@@ -46,7 +46,7 @@ def test_each_rule_says_what_needs_which_verb():
         "create, patch: Key applies it",
         "delete: Key prunes it",
     )
-    assert rule("pods").reasons == ("list, watch: its changes wake Key",)
+    assert rule("pods").reasons == ("list, watch: its changes trigger Key",)
     assert rule("keys/status").reasons == ("patch: its status is written after a run",)
     assert rule("replicasets").reasons == ("get: its Deployment is told",)
 

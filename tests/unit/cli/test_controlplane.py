@@ -122,7 +122,7 @@ def test_a_kubeconfig_of_somebody_else_is_not_written_over(content: str, tmp_pat
 
     assert (process.returncode, output) == (1, "")
     assert errors == (
-        f"operatorkit: {config} is there and is not ours to write over: name another file with --kubeconfig\n"
+        f"operatorkit: {config} exists and was not written by operatorkit: name another file with --kubeconfig\n"
     )
     assert config.read_text() == content
 

@@ -232,7 +232,7 @@ def test_what_came_by_a_write_and_went_unseen_is_told_as_deleted():
     cache = Cache()
     cache.put(pod("a", 3))
     assert brief(cache.sweep(set(), "5")) == [("ADDED", "a", None, "3"), ("DELETED", "a", "3", None)]
-    assert (list(cache.keys()), list(cache.told()), cache._ahead) == ([], [], {})
+    assert (list(cache.keys()), list(cache.known()), cache._ahead) == ([], [], {})
     assert list(cache.sweep(set(), "6")) == []
 
 
@@ -252,7 +252,7 @@ def test_those_who_come_late_are_told_what_the_others_know():
     cache.put(pod("b", 7))
     cache.put(pod("c", 8))
     cache.update(pod("a", 3))
-    assert brief(cache.told()) == [("ADDED", "a", None, "3"), ("ADDED", "b", None, "2")]
+    assert brief(cache.known()) == [("ADDED", "a", None, "3"), ("ADDED", "b", None, "2")]
 
 
 def test_an_object_without_a_name_is_refused():
@@ -336,7 +336,7 @@ def test_a_deletion_of_ours_is_seen_by_readers_and_told_to_subscribers_when_the_
     assert cache.keys() == cache.keys("ns") == [B]
     assert cache.keys(labels={"x": "y"}) == cache.by_owner("o") == []
     assert cache.resource_version(A) is None
-    assert brief(cache.told()) == [("ADDED", "a", None, "1"), ("ADDED", "b", None, "2")]
+    assert brief(cache.known()) == [("ADDED", "a", None, "1"), ("ADDED", "b", None, "2")]
     assert brief(cache.update(pod("a", 3, uid="u"))) == [("MODIFIED", "a", "1", "3")], "what came before the deletion"
     assert A not in cache
     assert brief(cache.remove(A, version="4")) == [("DELETED", "a", "3", None)]
@@ -360,6 +360,6 @@ def test_the_newest_object_is_the_one_that_a_watch_or_list_brought_last():
     cache.update(pod("b", 10, uid="v"))
     cache.put(pod("a", 11, uid="u"))
     assert cache.newest() == (B, "10", "v")
-    assert cache.told_version(A) == ("9", "u")
+    assert cache.notified_version(A) == ("9", "u")
     assert cache.answered_version() == "11"
     assert cache.read_version(A) == "11"

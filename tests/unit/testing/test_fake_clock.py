@@ -132,7 +132,7 @@ def test_it_never_goes_back():
 
 
 def test_it_shows_its_time_and_who_waits():
-    assert repr(FakeClock()) == "<FakeClock 2026-01-01T00:00:00Z, nobody waiting>"
+    assert repr(FakeClock()) == "<FakeClock 2026-01-01T00:00:00Z, none waiting>"
 
 
 async def test_a_step_moves_the_wall_clock_alone():

@@ -16,12 +16,12 @@ from typing import Any
 from operatorkit.controlplane.embedded.scheme import codec
 from operatorkit.controlplane.embedded.serializer import syntax
 
-__all__ = ["Unreadable", "failure_in", "read_json", "read_response"]
+__all__ = ["ResponseError", "failure_in", "read_json", "read_response"]
 
 Object = dict[str, Any]
 
 
-class Unreadable(Exception):  # noqa: N818 - a webhook's answer is none, which its failurePolicy judges
+class ResponseError(Exception):
     """An answer cannot be read; the text says why as Go's decoder does."""
 
 
@@ -63,15 +63,15 @@ _RESPONSE = _Struct(
 
 
 def read_json(body: bytes) -> Any:
-    """Parse an answer. Raises `Unreadable`."""
+    """Parse an answer. Raises `ResponseError`."""
     try:
         return syntax.loads(body.decode(errors="replace"))
     except (ValueError, RecursionError) as error:
-        raise Unreadable(f"couldn't get version/kind; json parse error: {error}") from None
+        raise ResponseError(f"couldn't get version/kind; json parse error: {error}") from None
 
 
 def read_response(answer: Object) -> Object | None:
-    """Return the response of a review with what its type has, each of its type. Raises `Unreadable`."""
+    """Return the response of a review with what its type has, each of its type. Raises `ResponseError`."""
     given = answer.get("response")
     return None if given is None else _read(given, _RESPONSE, "AdmissionReview", "response")
 
@@ -79,7 +79,7 @@ def read_response(answer: Object) -> Object | None:
 def failure_in(answer: Any) -> str | None:
     """Return the message of a Status that comes with the code of a failure, unless it says that all went well.
 
-    Raises `Unreadable`.
+    Raises `ResponseError`.
     """
     if not isinstance(answer, dict) or (answer.get("kind"), answer.get("apiVersion") or "v1") != ("Status", "v1"):
         return None
@@ -88,7 +88,7 @@ def failure_in(answer: Any) -> str | None:
 
 
 def _read(value: Any, kind: Any, owner: str, path: str) -> Any:
-    """Return a value of a type, without what the type does not have. Raises `Unreadable`."""
+    """Return a value of a type, without what the type does not have. Raises `ResponseError`."""
     match kind:
         case _Struct():
             found = _of_type(value, dict, kind.name, owner, path)
@@ -118,15 +118,15 @@ def _of_type(value: Any, python: type, name: str, owner: str, path: str) -> Any:
     if value is None:
         return python()
     if not isinstance(value, python):
-        raise _misfit(codec.json_type(value), name, owner, path)
+        raise _mismatch(codec.json_type(value), name, owner, path)
     return value
 
 
 def _integer(value: Any, name: str, owner: str, path: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise _misfit(codec.json_type(value), name, owner, path)
+        raise _mismatch(codec.json_type(value), name, owner, path)
     if isinstance(value, float) or not -_INTEGERS[name] <= value < _INTEGERS[name]:
-        raise _misfit(f"number {value}", name, owner, path)
+        raise _mismatch(f"number {value}", name, owner, path)
     return value
 
 
@@ -136,21 +136,21 @@ def _bytes(value: Any, owner: str, path: str) -> bytes:
     text = _of_type(value, str, "[]uint8", owner, path).replace("\n", "").replace("\r", "")
     wrong = re.search(r"[^A-Za-z0-9+/]", text.rstrip("="))
     if wrong:
-        raise Unreadable(f"illegal base64 data at input byte {wrong.start()}")
+        raise ResponseError(f"illegal base64 data at input byte {wrong.start()}")
     try:
         return base64.b64decode(text, validate=True)
     except binascii.Error:
-        raise Unreadable(f"illegal base64 data at input byte {len(text) // 4 * 4}") from None
+        raise ResponseError(f"illegal base64 data at input byte {len(text) // 4 * 4}") from None
 
 
 def _octet(value: Any, owner: str, path: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise _misfit(codec.json_type(value), "uint8", owner, path)
+        raise _mismatch(codec.json_type(value), "uint8", owner, path)
     if isinstance(value, float) or not 0 <= value < 256:
-        raise _misfit(f"number {value}", "uint8", owner, path)
+        raise _mismatch(f"number {value}", "uint8", owner, path)
     return value
 
 
-def _misfit(found: str, name: str, owner: str, path: str) -> Unreadable:
+def _mismatch(found: str, name: str, owner: str, path: str) -> ResponseError:
     field = f"struct field {owner}.{path}" if path else "value"
-    return Unreadable(f"json: cannot unmarshal {found} into Go {field} of type {name}")
+    return ResponseError(f"json: cannot unmarshal {found} into Go {field} of type {name}")

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 import aiohttp
 from yarl import URL
 
-from operatorkit.controlplane.embedded.admission.answers import Unreadable, failure_in, read_json
+from operatorkit.controlplane.embedded.admission.answers import ResponseError, failure_in, read_json
 from operatorkit.controlplane.embedded.admission.hooks import Hook
 from operatorkit.controlplane.embedded.admission.review import CallFailed
 from operatorkit.controlplane.embedded.serializer.json import encode
@@ -35,7 +35,7 @@ _SPREAD = random.Random()  # noqa: S311 - it spreads load
 _CONTEXTS_MAX = 200
 _ROUTED = frozenset({"ClusterIP", "LoadBalancer", "NodePort"})
 _SERVICE_LABEL = "kubernetes.io/service-name"
-_UNKNOWN_AUTHORITY = frozenset({18, 19, 20, 21})  # X509_V_ERR_*: a chain that ends where nobody is trusted
+_UNKNOWN_AUTHORITY = frozenset({18, 19, 20, 21})  # X509_V_ERR_*: a chain that ends at no trusted authority
 _EXPIRED = frozenset({9, 10})
 _TEXTS = {
     400: "the server rejected our request for an unknown reason",
@@ -151,10 +151,10 @@ class Caller:
         if wanted is None:
             raise _failed(shown, f'no service port {port} found for service "{name}"')
         slices = [it.decode() for it in self._storage.collection("endpointslices.discovery.k8s.io").select(namespace)]
-        ours = [it for it in slices if (it["metadata"].get("labels") or {}).get(_SERVICE_LABEL) == name]
-        _SPREAD.shuffle(ours)
+        matching = [it for it in slices if (it["metadata"].get("labels") or {}).get(_SERVICE_LABEL) == name]
+        _SPREAD.shuffle(matching)
         primary = next(iter(spec.get("ipFamilies") or ()), None)
-        for it in sorted(ours, key=lambda it: it.get("addressType") != primary):
+        for it in sorted(matching, key=lambda it: it.get("addressType") != primary):
             found = _ready_in(it, wanted.get("name") or "")
             if found is not None:
                 return found
@@ -242,20 +242,20 @@ def _cause(error: aiohttp.ClientError) -> str:
 def _unexpected(status: int, body: bytes, media: str) -> str:
     """Return what an answer that is a failure says: its Status, if it is one, or what its code means."""
     if media == "application/json":
-        with contextlib.suppress(Unreadable):
-            told = failure_in(read_json(body))
-            if told is not None:
-                return told
+        with contextlib.suppress(ResponseError):
+            message = failure_in(read_json(body))
+            if message is not None:
+                return message
     return _meaning(status, body, media)
 
 
 def _meaning(status: int, body: bytes, media: str) -> str:
-    told = body.decode(errors="replace").strip() if media.startswith("text/") else "unknown"
+    message = body.decode(errors="replace").strip() if media.startswith("text/") else "unknown"
     if status in _TEXTS:
         return _TEXTS[status]
     if status in {403, 406, 415}:
-        return told
+        return message
     if status >= 500:
-        quoted = told.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+        quoted = message.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
         return f'an error on the server ("{quoted}") has prevented the request from succeeding'
     return f"the server responded with the status code {status} but did not return more information"

@@ -1,7 +1,7 @@
-"""The order in which webhooks are asked about one write, and what becomes of it.
+"""The order in which webhooks are called for one write.
 
     mutating: one by one, each sees what the one before made of the object; a second round for `IfNeeded`
-    validating: all at once; the first refusal counts
+    validating: all at once; the first denial counts
 
 What belongs here: that order, failurePolicy, dry runs, warnings. What does not: matching, reviews and HTTP.
 """
@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import copy
 import logging
-import re
 import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -32,15 +31,14 @@ from operatorkit.controlplane.embedded.errors.errors import ApiError, bad_reques
 from operatorkit.controlplane.embedded.fields.patch import json_patch
 from operatorkit.controlplane.embedded.fields.typed import equal
 from operatorkit.controlplane.embedded.registry.table import Registry, Served
+from operatorkit.controlplane.embedded.scheme.decode_error import DecodeError
 from operatorkit.controlplane.embedded.storage.store import Storage
-from operatorkit.errors import ClusterError
 
 __all__ = ["Admission", "Shape", "Webhooks"]
 
 Object = dict[str, Any]
 
 _log = logging.getLogger(__name__)
-_DECODING = re.compile(r"^\S+ in version \"[^\"]*\" cannot be handled as a \S+: ")
 
 
 class Webhooks:
@@ -75,7 +73,7 @@ class Webhooks:
         return self._hooks()[1]
 
     def concern(self, served: Served) -> bool:
-        """Whether a write of a resource may have to be shown to anybody."""
+        """Whether a webhook may be called for writes of a resource."""
         return any(self._hooks()) and not is_exempt(served)
 
     async def close(self) -> None:
@@ -110,7 +108,7 @@ class Admission:
     async def mutate(self, old: Object | None, new: Object) -> Object:
         """Return what the mutating webhooks make of an object: `new` itself when they leave it as it is.
 
-        Raises `ApiError` for a refusal.
+        Raises `ApiError` for a denial.
         """
         before = None if old is None else self._shape.show(old)
         shown = self._shape.show(new)
@@ -118,14 +116,14 @@ class Admission:
         return new if made is shown or made is None else self._shape.take(new, made)
 
     async def validate(self, old: Object | None, new: Object) -> None:
-        """Return when every validating webhook allows. Raises `ApiError` for a refusal."""
+        """Return when every validating webhook allows. Raises `ApiError` for a denial."""
         before = None if old is None else self._shape.show(old)
         attributes = self._of(old)
         name = attributes.name or str(new["metadata"].get("name") or "")  # by now it may have been generated
         await self._validated(replace(attributes, name=name), before, self._shape.show(new))
 
     async def delete(self, old: Object) -> None:
-        """Return when every webhook allows the deletion of an object. Raises `ApiError` for a refusal."""
+        """Return when every webhook allows the deletion of an object. Raises `ApiError` for a denial."""
         before = self._shape.show(old)
         await self._mutated(self._attributes, before, None)
         await self._validated(self._attributes, before, None)
@@ -139,7 +137,7 @@ class Admission:
     # ------------------------------------------------------------------------------------------------------- mutating
 
     async def _mutated(self, attributes: Attributes, old: Object | None, new: Object | None) -> Object | None:
-        seen: set[Hook] = set()  # asked, and to be asked again when somebody after them changes the object
+        seen: set[Hook] = set()  # called, and called again when a later one changes the object
         again: set[Hook] = set()
         changed_once = False
         for hook in self._webhooks.mutating:
@@ -163,7 +161,7 @@ class Admission:
         if invocation is None:
             return new, None
         try:
-            verdict = await self._ask(invocation, attributes, old, new, mutating=True)
+            verdict = await self._call(invocation, attributes, old, new, mutating=True)
         except CallFailed as error:
             self._pass_over(hook, error)
             return new, False
@@ -177,15 +175,16 @@ class Admission:
         """Return the object after a patch, and whether that is another one. Raises `ApiError` (500)."""
         if new is None:
             text = "attempted to modify the object, which is not supported for this operation"
-            raise self._told(internal_error(f'admission webhook "{invocation.hook.name}" {text}'))
+            raise self._with_warnings(internal_error(f'admission webhook "{invocation.hook.name}" {text}'))
         try:
             before = _as(invocation, new)
             made = self._shape.decode(json_patch(before, patch), invocation)
-        except (ApiError, ClusterError) as error:
-            if isinstance(error, ApiError) and error.code == 500:  # worded already
-                raise self._told(error) from None
-            cause = error.__cause__ or error
-            raise self._told(internal_error(_DECODING.sub("", str(cause)))) from None
+        except DecodeError as error:
+            raise self._with_warnings(internal_error(error.why)) from None
+        except ApiError as error:
+            if error.code == 500:  # worded already
+                raise self._with_warnings(error) from None
+            raise self._with_warnings(internal_error(str(error.__cause__ or error))) from None
         changed = not equal(made, before)  # before defaults: to have removed one is a change, though it comes back
         self._shape.default(made, invocation)
         return _as(invocation, made, back=attributes), changed
@@ -196,35 +195,35 @@ class Admission:
         match = self._webhooks.matcher.match
         found = [match(hook, attributes, old, new) for hook in self._webhooks.validating]
         invocations = [it for it in found if it is not None]
-        refusals: list[ApiError] = []
+        denials: list[ApiError] = []
 
-        async def ask(invocation: Invocation) -> None:
+        async def call(invocation: Invocation) -> None:
             try:
-                await self._ask(invocation, attributes, old, new, mutating=False)
+                await self._call(invocation, attributes, old, new, mutating=False)
             except CallFailed as error:
                 try:
                     self._pass_over(invocation.hook, error)
-                except ApiError as refusal:
-                    refusals.append(refusal)
-            except ApiError as refusal:
-                refusals.append(refusal)
+                except ApiError as denied:
+                    denials.append(denied)
+            except ApiError as denied:
+                denials.append(denied)
 
         if invocations:
             async with asyncio.TaskGroup() as group:
                 for invocation in invocations:
-                    group.create_task(ask(invocation))
-        if refusals:
-            raise refusals[0]
+                    group.create_task(call(invocation))
+        if denials:
+            raise denials[0]
 
-    # --------------------------------------------------------------------------------------------------------- asking
+    # -------------------------------------------------------------------------------------------------------- calling
 
-    async def _ask(
+    async def _call(
         self, invocation: Invocation, attributes: Attributes, old: Object | None, new: Object | None, *, mutating: bool
     ) -> Verdict:
         """Return the verdict of a webhook that allows. Raises `ApiError` for a denial, `CallFailed`."""
         hook = invocation.hook
         if attributes.dry_run and not hook.harmless_when_dry:
-            raise self._told(bad_request(f'admission webhook "{hook.name}" does not support dry run'))
+            raise self._with_warnings(bad_request(f'admission webhook "{hook.name}" does not support dry run'))
         before = None if old is None else _as(invocation, old)
         after = None if new is None else _as(invocation, new)
         review = review_of(invocation, attributes, before, after)
@@ -232,24 +231,24 @@ class Admission:
         verdict = read_verdict(reply.body, review, mutating=mutating, media=reply.media)
         self._warnings.extend(it for it in verdict.warnings if it not in self._warnings and _is_one_line(it))
         if not verdict.allowed:
-            raise self._told(denial(hook.name, verdict.result))
+            raise self._with_warnings(denial(hook.name, verdict.result))
         return verdict
 
     def _pass_over(self, hook: Hook, error: CallFailed) -> None:
         """Go on without a webhook's answer, when it may be done without. Raises `ApiError` (500) otherwise."""
         text = f'failed calling webhook "{hook.name}": {error}'
         if not hook.fails_open:
-            raise self._told(internal_error(text)) from None
+            raise self._with_warnings(internal_error(text)) from None
         _log.warning("%s; its failurePolicy is Ignore", text)
 
-    def _told(self, error: ApiError) -> ApiError:
-        """Return a refusal that carries the warnings so far."""
+    def _with_warnings(self, error: ApiError) -> ApiError:
+        """Return an error with the warnings so far."""
         error.warnings = tuple(self._warnings)
         return error
 
 
 def _is_one_line(warning: str) -> bool:
-    """Tell whether a warning can be a header; kube-apiserver drops others without a word."""
+    """Whether a warning can be a header; kube-apiserver drops others."""
     return bool(warning) and all(unicodedata.category(letter) != "Cc" for letter in warning)
 
 

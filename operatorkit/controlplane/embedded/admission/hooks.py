@@ -1,6 +1,6 @@
 """Which webhooks a request concerns: configurations in order, their rules and selectors.
 
-What belongs here: reading configurations, and matching. What does not: calling anybody.
+What belongs here: reading configurations, and matching. What does not: calling webhooks.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def hooks_in(collection: Collection) -> list[Hook]:
 
 
 def is_exempt(served: Served) -> bool:
-    """Whether nobody is asked: no webhook can keep an administrator from removing webhooks."""
+    """Whether no webhook is called: none can keep an administrator from removing webhooks."""
     return served.group == GROUP
 
 

@@ -1,6 +1,6 @@
 """What of a request webhooks are shown: its attributes, its options, and the shape of its objects.
 
-What belongs here: turning a request into an `Admission`. What does not: asking anybody (`chain`).
+What belongs here: turning a request into an `Admission`. What does not: calling webhooks (`chain`).
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from operatorkit.controlplane.embedded.registry.table import Served
 from operatorkit.controlplane.embedded.registry.validation import object_meta
 from operatorkit.controlplane.embedded.request.messages import Request
 from operatorkit.controlplane.embedded.scheme import codec
+from operatorkit.controlplane.embedded.scheme.decode_error import DecodeError
 from operatorkit.controlplane.embedded.serializer.decoding import require_built_in
-from operatorkit.errors import ClusterError
 from operatorkit.names import GroupVersionKind
 
 __all__ = ["Scaling", "admission_of"]
@@ -94,9 +94,8 @@ def _decoded(obj: Object, invocation: Invocation) -> Object:
         raise bad_request(f"Object 'Kind' is missing in '{text}'")
     try:
         object_meta.decode({"metadata": copy.deepcopy(obj.get("metadata"))}, served.gvk, [])
-    except (ApiError, ClusterError) as error:
-        text = str(error).partition(" cannot be handled as a ")[2].partition(": ")[2]
-        raise ApiError(500, "", text.replace("ObjectMeta.metadata.", "ObjectMeta.")) from None
+    except DecodeError as error:
+        raise ApiError(500, "", error.why) from None
     return obj
 
 

@@ -1,6 +1,6 @@
-"""AdmissionReview: what a webhook is told, and what counts as an answer.
+"""AdmissionReview: what a webhook receives, and which responses are valid.
 
-What belongs here: building requests and judging responses, in kube-apiserver's words. What does not: transport.
+What belongs here: building requests and validating responses, in kube-apiserver's words. What does not: transport.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from operatorkit.controlplane.embedded.admission.answers import Unreadable, read_json, read_response
+from operatorkit.controlplane.embedded.admission.answers import ResponseError, read_json, read_response
 from operatorkit.controlplane.embedded.admission.hooks import Attributes, Invocation
 from operatorkit.controlplane.embedded.errors.errors import ApiError
 from operatorkit.controlplane.embedded.scheme import codec
@@ -94,19 +94,19 @@ def read_verdict(body: bytes, review: Object, *, mutating: bool, media: str = ""
 
 
 def _is_strict(review: Object) -> bool:
-    """Tell whether what is answered to a review is checked against it; of v1beta1 it is not."""
+    """Whether a response is checked against its review; one to v1beta1 is not."""
     return bool(review["apiVersion"].endswith("/v1"))
 
 
 def _response(body: bytes, review: Object, media: str) -> Object:
     if not body:
-        told = f"0-length response with status code: 200 and content type: {media}"
-        raise CallFailed(f"failed to call webhook: {told}")
+        text = f"0-length response with status code: 200 and content type: {media}"
+        raise CallFailed(f"failed to call webhook: {text}")
     try:
         answer = _answer(body)
         kind, version = _kind_of(answer, review)
         response = read_response(answer)
-    except Unreadable as error:
+    except ResponseError as error:
         raise CallFailed(f"failed to call webhook: {error}") from None
     if response is None:
         raise _unusable("webhook response was absent")
@@ -121,29 +121,29 @@ def _response(body: bytes, review: Object, media: str) -> Object:
 
 
 def _answer(body: bytes) -> Object:
-    """Return the object that was answered. Raises `Unreadable` for none."""
+    """Return the object that was answered. Raises `ResponseError` for none."""
     answer = read_json(body)
     if not isinstance(answer, dict):
         found = codec.json_type(answer)
-        raise Unreadable(f"couldn't get version/kind; json parse error: json: cannot unmarshal {found} {_INTO}")
+        raise ResponseError(f"couldn't get version/kind; json parse error: json: cannot unmarshal {found} {_INTO}")
     return answer
 
 
 def _kind_of(answer: Object, review: Object) -> tuple[str, str]:
-    """Return which kind, of which version, an answer says that it is. Raises `Unreadable` for other than a review."""
+    """Return the kind of an answer and its version. Raises `ResponseError` for other than a review."""
     kind, version = answer.get("kind") or "", answer.get("apiVersion") or ""
     for name, it in ("kind", kind), ("apiVersion", version):
         if not isinstance(it, str):
-            told = f"json: cannot unmarshal {codec.json_type(it)} into Go struct field .{name} of type string"
-            raise Unreadable(f"couldn't get version/kind; json parse error: {told}")
+            text = f"json: cannot unmarshal {codec.json_type(it)} into Go struct field .{name} of type string"
+            raise ResponseError(f"couldn't get version/kind; json parse error: {text}")
     expected = review["apiVersion"]
     if (kind or "AdmissionReview", version or expected) == ("AdmissionReview", expected):
         return kind, version
     known = {("AdmissionReview", f"{_GROUP}/{it}") for it in _VERSIONS}
     if (kind, version) in {("Status", "v1"), *known}:
         found, wanted = (it.rpartition("/")[2] for it in (version, expected))
-        raise Unreadable(f"converting ({found}.{kind}) to ({wanted}.AdmissionReview): unknown conversion")
-    raise Unreadable(f'no kind "{kind}" is registered for version "{version}"')
+        raise ResponseError(f"converting ({found}.{kind}) to ({wanted}.AdmissionReview): unknown conversion")
+    raise ResponseError(f'no kind "{kind}" is registered for version "{version}"')
 
 
 def _unusable(text: str) -> CallFailed:
@@ -193,7 +193,7 @@ def _decoded(encoded: bytes) -> list[Any]:
 
 
 class Denied(ApiError):  # noqa: N818 - it is what webhooks call it
-    """A webhook's refusal, which is answered as the webhook gave it."""
+    """A webhook's denial, in the words of the webhook."""
 
     def __init__(self, code: int, message: str, result: Mapping[str, Any]) -> None:
         details = result.get("details")
@@ -210,7 +210,7 @@ class Denied(ApiError):  # noqa: N818 - it is what webhooks call it
 
 
 def denial(name: str, result: Mapping[str, Any] | None) -> ApiError:
-    """Return the refusal that stands for a denial: the webhook's own status, with its name before the message."""
+    """Return the API error of a denial: the webhook's own status, with its name before the message."""
     known = _without_empty(result or {})
     code = max(400, known.get("code", 0))
     denied = f'admission webhook "{name}" denied the request'

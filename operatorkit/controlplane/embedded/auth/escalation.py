@@ -1,4 +1,4 @@
-"""Nobody can give what they do not have.
+"""The check against privilege escalation: users grant only permissions that they hold.
 
 What belongs here: the check that a writer of roles and bindings holds the permissions that these give. What does not:
 RBAC's decisions themselves (`rbac`).

@@ -1,7 +1,7 @@
 """Who may do what: Kubernetes' role-based access control, as a function of its four kinds of objects.
 
 What belongs here: roles, bindings, the rules that follow from them, the decision about one request and the words of a
-refusal. What does not: finding out who asks (authentication), and the roles that every cluster has (`rbac_defaults`).
+denial. What does not: authentication, and the roles that every cluster has (`rbac_defaults`).
 
     user, groups -> bindings that name them -> roles (an aggregated ClusterRole is the sum of those it selects) -> rules
 
@@ -46,7 +46,7 @@ class Attributes(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Whether a request is allowed, and why; a refusal has a reason only where a role that is bound is missing."""
+    """Whether a request is allowed, and why; a denial has a reason only where a bound role does not exist."""
 
     allowed: bool
     reason: str = ""

@@ -73,7 +73,7 @@ class Tokens:
         return f"{signed}.{_encode(first.to_bytes(32, 'big') + second.to_bytes(32, 'big'))}"
 
     def user(self, token: str) -> User | None:
-        """Return whose token it is; None for one that is not ours, has expired, or whose owner is gone."""
+        """Return the user of a token; None for one of another issuer, an expired one, or one of a deleted account."""
         payload = self._payload(token)
         if payload is None or payload["exp"] < self._clock.now().timestamp() or AUDIENCE not in payload["aud"]:
             return None

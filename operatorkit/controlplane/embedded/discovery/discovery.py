@@ -1,4 +1,4 @@
-"""What the server tells clients about itself: groups, versions, resources.
+"""Discovery documents: groups, versions, resources.
 
 What belongs here: the legacy documents (`/api`, `/apis`, one per version) and the aggregated one, and their ETags. What
 does not: OpenAPI (`openapi`).
@@ -21,7 +21,7 @@ Object = dict[str, Any]
 
 
 class Discovery:
-    """The discovery documents of one registry, made anew when it changes."""
+    """The discovery documents of one registry, made again when it changes."""
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
@@ -31,7 +31,7 @@ class Discovery:
     def document(self, path: str, *, aggregated: bool, address: str) -> tuple[bytes, str] | None:
         """Return the document at `path` and its ETag, or None where there is none.
 
-        `address` is what clients are told to connect to.
+        `address` is where clients connect to.
         """
         if self._generation != self._registry.generation:
             self._cache.clear()

@@ -153,7 +153,7 @@ that there is no such kind. Source: https://github.com/google/gnostic-models/blo
 
 
 def wants_protobuf(accept: str) -> bool:
-    """Tell whether a client takes OpenAPI in protobuf and nothing else."""
+    """Whether a client accepts OpenAPI in protobuf only."""
     return "application/com.github.proto-openapi.spec.v2" in accept and "json" not in accept and "*/*" not in accept
 
 

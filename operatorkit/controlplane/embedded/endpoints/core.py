@@ -1,7 +1,7 @@
 """The API itself, without HTTP: storage, the table of resources, and what can be done with them.
 
 What belongs here: joining the parts. What does not: HTTP (`dispatch`, `server`), and who may do what (`access`):
-whoever holds a `Core` may do everything.
+code with a `Core` may do everything.
 """
 
 from __future__ import annotations

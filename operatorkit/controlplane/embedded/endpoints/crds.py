@@ -2,7 +2,7 @@
 
 What belongs here: what kube-apiserver's own controllers do with a CustomResourceDefinition: accepting its names,
 establishing it, serving its versions, and removing its objects when it goes. What does not: the rules for CRDs as
-objects (`crd_rules`), and for the objects that they define (`custom`).
+objects (`registry.validation.crds`), and for the objects that they define (`registry.custom`).
 
     created ─► names accepted? ─► Established ─► its versions are served
                    │ no: NamesAccepted=False
@@ -17,13 +17,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from operatorkit.clock import Clock, format_time
-from operatorkit.conditions import set_json_condition
 from operatorkit.controlplane.embedded.endpoints.deleting import Deleter
 from operatorkit.controlplane.embedded.registry.custom import CustomStrategy
 from operatorkit.controlplane.embedded.registry.table import Registry, Served, Subresource, envelope, version_order
 from operatorkit.controlplane.embedded.request.options import DeleteOptions
 from operatorkit.controlplane.embedded.storage.store import Change, Record, Storage
 from operatorkit.names import GroupVersionKind
+from operatorkit.transitions import set_json_condition
 
 __all__ = ["CLEANUP_FINALIZER", "CRDS", "CrdController"]
 
@@ -273,7 +273,7 @@ def _served_versions(crd: Object) -> Iterable[Served]:
             definition=version,
             crd=crd,
             envelope=envelope(gvk.kind, gvk.api_version),
-            reshapes=crd["metadata"].get("generation", 1) > 1 or version["name"] != storage,
+            converts_schema=crd["metadata"].get("generation", 1) > 1 or version["name"] != storage,
         )
 
 

@@ -66,7 +66,7 @@ class Dispatcher:
         return self._core.registry.resources()
 
     async def answer(self, request: Request) -> Answer | StreamAnswer | WatchAnswer:
-        """Answer. Raises `ApiError`, ClusterError."""
+        """Answer. Raises `ApiError`."""
         if request.query.get("timeout") and request.verb != "watch":
             check_timeout(request.query)
         self._access.require(request.user, request.verb, request.info)

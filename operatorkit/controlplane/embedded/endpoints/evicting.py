@@ -22,7 +22,6 @@ from functools import partial
 from typing import Any
 
 from operatorkit.clock import format_time
-from operatorkit.conditions import set_json_condition
 from operatorkit.controlplane.embedded.endpoints.core import Core
 from operatorkit.controlplane.embedded.endpoints.reading import read_one
 from operatorkit.controlplane.embedded.endpoints.writing import Target, WriteContext
@@ -31,6 +30,7 @@ from operatorkit.controlplane.embedded.registry.selectors import selects
 from operatorkit.controlplane.embedded.registry.table import Served
 from operatorkit.controlplane.embedded.request.options import DeleteOptions, WriteOptions
 from operatorkit.names import GroupVersionKind
+from operatorkit.transitions import set_json_condition
 
 __all__ = ["Evictions"]
 
@@ -163,14 +163,14 @@ def _why(name: str, status: Object) -> str:
     """Return why a budget allows nothing."""
     conditions = status.get("conditions") or ()
     condition: Object = next((it for it in conditions if it["type"] == "DisruptionAllowed"), {})
-    told = condition.get("status") == "False" and condition.get("message")
-    if told and condition.get("reason") == "SyncFailed":
-        return f"The disruption budget {name} does not allow evicting pods currently because it failed sync: {told}"
+    message = condition.get("status") == "False" and condition.get("message")
+    if message and condition.get("reason") == "SyncFailed":
+        return f"The disruption budget {name} does not allow evicting pods currently because it failed sync: {message}"
     needs, has = status.get("desiredHealthy", 0), status.get("currentHealthy", 0)
     if has <= needs:
         return f"The disruption budget {name} needs {needs} healthy pods and has {has} currently"
-    if told:
-        return f"The disruption budget {name} does not allow evicting pods currently ({condition['reason']}): {told}"
+    if message:
+        return f"The disruption budget {name} does not allow evicting pods currently ({condition['reason']}): {message}"
     return f"The disruption budget {name} does not allow evicting pods currently"
 
 

@@ -42,7 +42,7 @@ class FieldManagers:
     def apply(
         self, served: Served, subresource: str, options: WriteOptions, live: Object | None, applied: Object
     ) -> Object:
-        """Return `live` with `applied` applied to it. Raises FieldManagerConflict, ClusterError."""
+        """Return `live` with `applied` applied to it. Raises `ApiError` (400, 409, 500)."""
         return managed.apply(
             self._tracking(served, subresource),
             live,

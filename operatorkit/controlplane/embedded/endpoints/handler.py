@@ -19,13 +19,13 @@ from operatorkit.controlplane.embedded.endpoints.core import Core
 from operatorkit.controlplane.embedded.endpoints.patching import (
     APPLY,
     STRATEGIC,
-    misfit,
+    apply_conversion_error,
     patch_change,
+    patched_decode_error,
     read_patch,
     require_kind,
     require_patch,
-    unconvertible,
-    unreadable,
+    strategic_conversion_error,
 )
 from operatorkit.controlplane.embedded.endpoints.reading import Selection, read_list, read_one
 from operatorkit.controlplane.embedded.endpoints.representation import Representation
@@ -39,18 +39,17 @@ from operatorkit.controlplane.embedded.errors.errors import (
     forbidden,
     method_not_allowed,
     no_page,
-    of_cluster_error,
     unknown_path,
 )
 from operatorkit.controlplane.embedded.registry.table import Served
 from operatorkit.controlplane.embedded.request.messages import Answer, Request, StreamAnswer
 from operatorkit.controlplane.embedded.request.options import DeleteOptions, ListOptions, WriteOptions
 from operatorkit.controlplane.embedded.scheme import codec
+from operatorkit.controlplane.embedded.scheme.decode_error import DecodeError
 from operatorkit.controlplane.embedded.serializer.decoding import read_delete_options, read_object, require_built_in
 from operatorkit.controlplane.embedded.serializer.json import encode
 from operatorkit.controlplane.embedded.serializer.negotiation import Form, media_type, negotiate
 from operatorkit.controlplane.embedded.storage.store import key_of
-from operatorkit.errors import ClusterError
 from operatorkit.names import GroupVersionKind
 
 __all__ = ["ResourceHandler"]
@@ -83,7 +82,7 @@ class ResourceHandler:
         }
 
     async def handle(self, request: Request) -> Answer | StreamAnswer | WatchAnswer:
-        """Answer. Raises `ApiError`, ClusterError."""
+        """Answer. Raises `ApiError`."""
         info = request.info
         served = self._core.registry.find(info.group, info.version, info.plural)
         if served is None and info.version not in self._core.registry.groups().get(info.group, ()):
@@ -167,7 +166,7 @@ class ResourceHandler:
         return WriteContext(options=options, admit=admit)
 
     def _require_account(self, pod: Object) -> None:
-        """Refuse a pod whose account is not there; `default` will be. Raises `ApiError` (403)."""
+        """Reject a pod whose account does not exist; `default` will. Raises `ApiError` (403)."""
         namespace, name = pod["metadata"]["namespace"], pod["metadata"].get("name", "")
         account = pod["spec"].get("serviceAccountName") or "default"
         accounts = self._core.storage.collection("serviceaccounts").records
@@ -274,9 +273,9 @@ class ResourceHandler:
         def scaled(live: Object) -> Object:
             gvk = served.subresources["scale"].gvk
             decoded = codec.decode(gvk, change(self._subresources.scale(served, live, changed=True)))
-            if decoded.faults and context.options.field_validation == "Strict":
+            if decoded.unexpected and context.options.field_validation == "Strict":
                 raise decoded.strict_error(gvk)
-            context.warnings[:] = decoded.faults if context.options.field_validation == "Warn" else []
+            context.warnings[:] = decoded.unexpected if context.options.field_validation == "Warn" else []
             return self._subresources.scaled(served, live, decoded.object)
 
         written = await self._core.writer.change(target, scaled, context, self._own(target, context))
@@ -309,12 +308,12 @@ class ResourceHandler:
                 why = f"uid mismatch: the provided object specified uid {uid}, and no existing object was found"
                 raise conflict(served.group, served.plural, target.name, why)
             merged = self._core.field_managers.apply(served, subresource, context.options, live, body)
-            if not served.builtin:  # not decoded again: a map that lost all its entries is null, and is refused for it
+            if not served.builtin:  # not decoded again: a map that lost all its entries is null, and is an error
                 return merged
             try:
                 return served.strategy.decode(merged, validation="Ignore", warnings=[])
-            except ClusterError as error:
-                raise unreadable(served.gvk, body, error) from None
+            except DecodeError as error:
+                raise apply_conversion_error(served.gvk, body, error) from None
 
         create = None if subresource else partial(apply, None)
         return await self._core.writer.change(target, apply, context, or_create=create)
@@ -355,7 +354,7 @@ class ResourceHandler:
             try:
                 await delete(record.namespace, record.name)
             except ApiError as error:
-                if error.code != 404:  # while others were asked somebody else deleted it
+                if error.code != 404:  # deleted during admission
                     raise
         return Answer(representation.page(page), media=form.media, warnings=warnings)
 
@@ -378,13 +377,12 @@ class ResourceHandler:
 
 @contextmanager
 def _warned(context: WriteContext) -> Iterator[None]:
-    """Let a refusal carry the warnings that came before it."""
+    """Add the warnings so far to an API error."""
     try:
         yield
-    except (ApiError, ClusterError) as error:
-        refusal = of_cluster_error(error) if isinstance(error, ClusterError) else error
-        refusal.warnings = tuple(dict.fromkeys((*context.warnings, *refusal.warnings)))
-        raise refusal from error
+    except ApiError as error:
+        error.warnings = tuple(dict.fromkeys((*context.warnings, *error.warnings)))
+        raise
 
 
 def _replaced(served: Served, obj: Object, live: Object) -> Object:
@@ -427,9 +425,9 @@ def _patched(
         if served.builtin:
             require_built_in(patched, served.gvk)
         return served.strategy.decode(patched, validation=context.options.field_validation, warnings=context.warnings)
-    except (ApiError, ClusterError) as error:
-        if isinstance(error, ClusterError) and media == STRATEGIC:
-            raise unconvertible(patch, error) from None
+    except ApiError as error:
+        if isinstance(error, DecodeError) and media == STRATEGIC:
+            raise strategic_conversion_error(patch, error) from None
         if error.code == 400 and media != STRATEGIC:
-            raise misfit(patched, patch, error, builtin=served.builtin) from None
+            raise patched_decode_error(patched, patch, error, builtin=served.builtin) from None
         raise

@@ -6,7 +6,6 @@ What belongs here: choosing the algorithm. What does not: the algorithms (`field
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -17,30 +16,29 @@ from operatorkit.controlplane.embedded.fields.patch import json_patch, merge_pat
 from operatorkit.controlplane.embedded.fields.strategic import strategic_merge_patch
 from operatorkit.controlplane.embedded.registry.table import Served
 from operatorkit.controlplane.embedded.scheme import codec
+from operatorkit.controlplane.embedded.scheme.decode_error import DecodeError, Problem
 from operatorkit.controlplane.embedded.serializer import protobuf
 from operatorkit.controlplane.embedded.serializer.negotiation import PATCH_TYPES, media_type, read_body
 from operatorkit.crd.field_errors import FieldError
 from operatorkit.crd.kubernetes import definitions
-from operatorkit.errors import ClusterError
 from operatorkit.names import GroupVersionKind
 
 __all__ = [
     "APPLY",
     "STRATEGIC",
-    "misfit",
+    "apply_conversion_error",
     "patch_change",
+    "patched_decode_error",
     "read_patch",
     "require_kind",
     "require_patch",
-    "unconvertible",
-    "unreadable",
+    "strategic_conversion_error",
 ]
 
 APPLY = "application/apply-patch+yaml"
 _JSON: str = PATCH_TYPES[0]
 _MERGE: str = PATCH_TYPES[1]
 STRATEGIC: str = PATCH_TYPES[2]
-_MISMATCH = re.compile(r"cannot unmarshal (\w+)(?: (\S+))? into Go .* of type (\S+)$")
 _METADATA = (
     "name",
     "generateName",
@@ -60,8 +58,6 @@ _METADATA = (
 )
 _KINDS = {"object": "map", "array": "slice", "number": "int64"}
 
-_DECODED = re.compile(r"^\S+ in version \"[^\"]*\" cannot be handled as a \S+: ")
-
 Object = dict[str, Any]
 
 
@@ -77,7 +73,7 @@ def read_patch(data: bytes, content_type: str) -> Any:
     """Decode the body of a PATCH. Raises `ApiError` (400) in the words of its kind of patch."""
     media = media_type(content_type)
     if media != APPLY:
-        patch = read_body(data, content_type, refused="" if media == STRATEGIC else "error decoding patch: ")
+        patch = read_body(data, content_type, prefix="" if media == STRATEGIC else "error decoding patch: ")
         if patch is not None:
             return patch
         if media == _MERGE:
@@ -96,12 +92,12 @@ def read_patch(data: bytes, content_type: str) -> Any:
     return applied
 
 
-def misfit(patched: Object, patch: Any, error: ClusterError | ApiError, *, builtin: bool) -> ApiError:
-    """Return the refusal of a JSON or merge patch that leaves an object which cannot be decoded; it is shown whole."""
+def patched_decode_error(patched: Object, patch: Any, error: ApiError, *, builtin: bool) -> ApiError:
+    """Return the error of a JSON or merge patch that leaves an object which cannot be decoded; it is shown whole."""
     touched = patch if isinstance(patch, dict) else _touched(patch)
     shape = _reordered(_struct(patched), touched) if builtin else patched
     whole = json.dumps(shape, separators=(",", ":"), ensure_ascii=False, sort_keys=not builtin)
-    why = _DECODED.sub("", error.message, count=1)
+    why = error.why if isinstance(error, DecodeError) else error.message
     message = f"Invalid value: {json.dumps(whole, ensure_ascii=False)}: {why}"
     return invalid("", "", "", [FieldError("patch", "FieldValueInvalid", message)])
 
@@ -127,23 +123,23 @@ def _touched(operations: Any) -> Object:
 
 
 def _reordered(value: Any, touched: Any) -> Any:
-    """Return an object with its keys sorted where a patch has touched it: those parts the server has written anew."""
+    """Return an object with its keys sorted where a patch has touched it: those parts the server has written again."""
     if not isinstance(value, dict) or not isinstance(touched, dict):
         return value
     return {name: _reordered(value[name], touched.get(name)) for name in sorted(value)}
 
 
-def unreadable(kind: GroupVersionKind, applied: Object, error: ClusterError) -> ClusterError:
-    """Return the refusal of an apply that leaves an object with a value that its type cannot have."""
-    why = _DECODED.sub("", error.message, count=1)
-    if why.startswith("illegal base64 data"):
-        why = f"error decoding from json: {why}"
+def apply_conversion_error(kind: GroupVersionKind, applied: Object, error: DecodeError) -> ApiError:
+    """Return the error of an apply that leaves an object with a value that its type cannot have."""
+    why = f"error decoding from json: {error.why}" if error.problem is Problem.BASE64 else error.why
     group = f"{kind.group}/{kind.version}, Kind={kind.kind}"
     metadata = applied.get("metadata") or {}
-    return ClusterError(
+    return ApiError(
+        500,
+        "",
         f"failed to convert new object ({metadata.get('namespace', '')}/{metadata.get('name', '')}; {group}) to "
         "proper version: "
-        f"unable to convert unstructured object to {group}: {why}"
+        f"unable to convert unstructured object to {group}: {why}",
     )
 
 
@@ -166,32 +162,35 @@ def patch_change(served: Served, media: str, patch: Any) -> Callable[[Object], O
     raise unsupported_media_type([it for it in PATCH_TYPES if it != STRATEGIC])
 
 
-def unconvertible(patch: Any, error: ClusterError) -> ClusterError | ApiError:
-    """Return the refusal of a strategic merge patch with a value of the wrong type; other errors as they are.
+def strategic_conversion_error(patch: Any, error: DecodeError) -> ApiError:
+    """Return the error of a strategic merge patch with a value of the wrong type; others as they are.
 
     kube-apiserver does not decode the patched object from JSON but converts it, and shows the whole patch as Go does.
     """
-    why = _DECODED.sub("", error.message, count=1)
-    if mismatch := _MISMATCH.search(why):
-        why = _mismatch(*mismatch.groups())
-    elif why.startswith("illegal base64 data"):
-        why = f"error decoding from json: {why}"
-    elif not why.startswith("strict decoding error"):
-        return error
+    match error.problem:
+        case Problem.TYPE:
+            why = _converter_text(error.got, error.expected)
+        case Problem.BASE64:
+            why = f"error decoding from json: {error.why}"
+        case Problem.STRICT:
+            why = error.why
+        case Problem.VALUE | Problem.KIND:
+            return error
     text = f'Invalid value: "{shown(patch)}": {why}'
     return invalid("", "", "", [FieldError("patch", "FieldValueInvalid", text)])
 
 
-def _mismatch(found: str, number: str | None, wanted: str) -> str:
-    """Say as Go's converter does that a value of one type is none of another."""
+def _converter_text(got: str, expected: str) -> str:
+    """Return the text of Go's converter for a value of one type where another is expected."""
+    found, _, number = got.partition(" ")
     found = "float64" if number and not number.lstrip("-").isdigit() else _KINDS.get(found, found)
-    if wanted.startswith("map["):
+    if expected.startswith("map["):
         return f"cannot restore map from {found}"
-    if wanted.startswith("[]"):
+    if expected.startswith("[]"):
         return f"cannot restore slice from {found}"
-    if wanted in {"bool", "int32", "int64", "float64"}:
-        return f"unrecognized type: {wanted}"
-    if wanted.startswith("v1.") and _is_struct(wanted[3:]):
+    if expected in {"bool", "int32", "int64", "float64"}:
+        return f"unrecognized type: {expected}"
+    if expected.startswith("v1.") and _is_struct(expected[3:]):
         return f"cannot restore struct from: {found}"
     return f"cannot convert {found} to string" if found == "int64" else "unrecognized type: string"
 

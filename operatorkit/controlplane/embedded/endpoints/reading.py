@@ -1,7 +1,7 @@
 """Reads: one object, a collection, a page of it, the past.
 
 What belongs here: what `resourceVersion`, `resourceVersionMatch`, `limit` and `continue` mean. What does not: watches
-(`watching`) and the forms of answers (`forms`).
+(`watching`) and representations (`representation`).
 
 Source: https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions
 """
@@ -96,7 +96,7 @@ def read_one(storage: Storage, served: Served, namespace: str, name: str, resour
 
 
 def too_old(requested: int, oldest: int) -> ApiError:
-    """Return the refusal of a resource version from before the log."""
+    """Return the error of a resource version from before the log."""
     return expired(f"too old resource version: {requested} ({oldest})")
 
 

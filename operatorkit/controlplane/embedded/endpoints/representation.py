@@ -1,7 +1,7 @@
-"""The forms in which objects are answered: as they are, as rows of a Table, or their metadata only.
+"""The representations of objects: as they are, as rows of a Table, or their metadata only.
 
-What belongs here: making those forms for single objects, lists and events. What does not: which columns a built-in
-kind has (`builtin.columns`).
+What belongs here: encoding single objects, lists and events. What does not: which columns a built-in
+kind has (`printers`).
 
 Source: https://kubernetes.io/docs/reference/using-api/api-concepts/#receiving-resources-as-tables
 """
@@ -33,7 +33,7 @@ def _partial(obj: Object, version: str) -> Object:
 
 
 class Representation:
-    """Makes answers about one resource in one form."""
+    """Encodes the objects of one resource for one response."""
 
     def __init__(self, served: Served, form: Form, clock: Clock, include_object: str = "") -> None:
         self._served = served

@@ -1,7 +1,8 @@
 """Watches: what happens to a selection of objects, from a revision on.
 
 What belongs here: where a watch starts, what each change means for a selection, and bookmarks. What does not: writing
-events to a connection (`server`) and the forms of objects (`forms`).
+events to a connection (`server`) and the representations of objects
+(`representation`).
 
     resourceVersion          first come                                then
     none                     ADDED for each object now                 what happens

@@ -2,7 +2,7 @@
 
     read current ─► decode ─► change ─► default, prepare ─► own fields ─► admit, validate ─► encode ─► commit
          ▲                                                                                               │
-         └────────────────────────────── somebody else was faster ◄──────────────────────────────────────┘
+         └────────────────────────────── another write was faster ◄──────────────────────────────────────┘
 
 What belongs here: the order of those steps, names, optimistic concurrency and namespaces. What does not: what a kind
 allows (`strategy`), patches (`patching`), deletions (`deleting`).
@@ -123,7 +123,7 @@ class Writer:
         metadata["creationTimestamp"] = format_time(self._clock.now())
         served.strategy.default(obj)
         if own is not None:
-            obj = own(None, obj)  # before the server adds what is its own, which nobody owns then
+            obj = own(None, obj)  # before the server adds its own fields, which get no manager
         served.strategy.complete(obj)
         if context.admission is not None:
             obj = await self._mutated_new(target, obj, context.admission, generated=generated)
@@ -171,7 +171,7 @@ class Writer:
         """Change an object, or a subresource of it.
 
         `change` is given a copy of the object in the request's version and returns what it is to become; it is asked
-        again when somebody else was faster. `or_create` gives the object to create where there is none.
+        again when another write was faster. `or_create` gives the object to create where there is none.
         Raises `ApiError` (400, 403, 404, 409, 422).
         """
         served = target.served
@@ -230,7 +230,7 @@ class Writer:
     def _prepare(self, target: Target, old: Object, new: Object) -> None:
         """Keep what an update cannot change. In place."""
         metadata, before = new["metadata"], old["metadata"]
-        self._refuse_undeletion(target, before, metadata)
+        self._require_same_deletion(target, before, metadata)
         for kept in ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation"):
             if kept in before:
                 metadata[kept] = before[kept]
@@ -244,8 +244,8 @@ class Writer:
         served.strategy.allocate(obj, lambda: map(served.read, list(collection.records.values())))
 
     @staticmethod
-    def _refuse_undeletion(target: Target, before: Object, metadata: Object) -> None:
-        """Refuse to give an object another time of deletion; leaving it out leaves it as it is."""
+    def _require_same_deletion(target: Target, before: Object, metadata: Object) -> None:
+        """Reject giving an object another time of deletion; leaving it out leaves it as it is."""
         given = metadata.get("deletionTimestamp")
         if given and given != before.get("deletionTimestamp"):
             error = field_errors.invalid("metadata.deletionTimestamp", given, "field is immutable")
@@ -292,7 +292,7 @@ class Writer:
         metadata["namespace"] = target.namespace
 
     def _admit_namespace(self, target: Target, name: str) -> None:
-        """Refuse to put new objects into a namespace that is not there, or going."""
+        """Reject new objects in a namespace that does not exist or is terminating."""
         if not target.served.namespaced:
             return
         record = self._storage.collection("namespaces").records.get(target.namespace)
@@ -313,7 +313,7 @@ class Writer:
 
     @staticmethod
     def _locate(target: Target, new: Object) -> None:
-        """Refuse an object of another name or namespace than the request's; fill in the namespace."""
+        """Reject an object of another name or namespace than the request's; fill in the namespace."""
         metadata = _metadata(new)
         require_name(metadata, target.name)
         if target.served.namespaced:
@@ -325,7 +325,7 @@ class Writer:
 
     @staticmethod
     def _match(target: Target, old: Object, new: Object) -> None:
-        """Refuse an update of another object than the one that is there, or of another version of it."""
+        """Reject an update of another object than the one that is there, or of another version of it."""
         served = target.served
         metadata, before = new["metadata"], old["metadata"]
         revision = _revision(metadata)

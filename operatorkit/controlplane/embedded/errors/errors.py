@@ -1,7 +1,7 @@
-"""Refusals, in the words and with the codes of kube-apiserver.
+"""API errors, in the words and with the codes of kube-apiserver.
 
-What belongs here: `ApiError` and one function per kind of refusal, each giving the Status object that clients of
-Kubernetes parse and kubectl prints. What does not: deciding that something is to be refused.
+What belongs here: `ApiError` and one function per kind of error, each giving the Status object that clients of
+Kubernetes parse and kubectl prints. What does not: detecting errors.
 
 Source: https://github.com/kubernetes/apimachinery/blob/master/pkg/api/errors/errors.go
 """
@@ -12,7 +12,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from operatorkit.crd.field_errors import FieldError
-from operatorkit.errors import ClusterError
 
 __all__ = [
     "ApiError",
@@ -27,7 +26,6 @@ __all__ = [
     "no_page",
     "not_acceptable",
     "not_found",
-    "of_cluster_error",
     "success",
     "too_large_body",
     "too_large_revision",
@@ -42,7 +40,7 @@ MODIFIED = "the object has been modified; please apply your changes to the lates
 
 
 class ApiError(Exception):
-    """A request is refused; `status` is the Status object to answer with."""
+    """A request is rejected; `status` is the Status object of the response."""
 
     def __init__(
         self,
@@ -95,17 +93,6 @@ def _qualified(group: str, plural: str) -> str:
     return f"{plural}.{group}" if group else plural
 
 
-def of_cluster_error(error: ClusterError) -> ApiError:
-    """Return the refusal that stands for an error of the rooms below."""
-    details = dict(error.details)
-    if error.causes:
-        details["causes"] = [{"reason": it.reason, "message": it.message, "field": it.field} for it in error.causes]
-    if type(error) is ClusterError and error.code == 500:
-        return ApiError(500, "", error.message, details=details or None)  # an error of no kind, such as Go returns
-    shown = details if details or error.code in {413, 422} else None
-    return ApiError(error.code or 500, error.reason, error.message, details=shown)
-
-
 def success(group: str, plural: str, name: str, uid: str) -> dict[str, Any]:
     """Return the Status that answers a completed deletion."""
     details = _details(group, plural, name, uid=uid)
@@ -113,37 +100,37 @@ def success(group: str, plural: str, name: str, uid: str) -> dict[str, Any]:
 
 
 def not_found(group: str, plural: str, name: str) -> ApiError:
-    """Say that there is no object of that name."""
+    """Return the error: there is no object of that name."""
     message = f'{_qualified(group, plural)} "{name}" not found'
     return ApiError(404, "NotFound", message, details=_details(group, plural, name))
 
 
 def unknown_path() -> ApiError:
-    """Say that nothing is served there."""
+    """Return the error: nothing is served there."""
     return ApiError(404, "NotFound", "the server could not find the requested resource", details={})
 
 
 def no_page() -> ApiError:
-    """Say that nothing is served there, as a server does that has no API at such a path."""
+    """Return the error: nothing is served there, as a server does that has no API at such a path."""
     error = unknown_path()
     error.text = "404 page not found\n"
     return error
 
 
 def already_exists(group: str, plural: str, name: str, *, going: bool = False) -> ApiError:
-    """Say that an object of that name is there already; `going` when it is being deleted."""
+    """Return the error: an object of that name is there already; `going` when it is being deleted."""
     message = f'{"object is being deleted: " if going else ""}{_qualified(group, plural)} "{name}" already exists'
     return ApiError(409, "AlreadyExists", message, details=_details(group, plural, name))
 
 
 def conflict(group: str, plural: str, name: str, why: str = MODIFIED) -> ApiError:
-    """Say that the object is not, or no longer, as the request assumes."""
+    """Return the error: the object is not, or no longer, as the request assumes."""
     message = f'Operation cannot be fulfilled on {_qualified(group, plural)} "{name}": {why}'
     return ApiError(409, "Conflict", message, details=_details(group, plural, name))
 
 
 def invalid(group: str, kind: str, name: str, errors: Iterable[FieldError]) -> ApiError:
-    """Say that the object breaks its schema or a rule; each field error becomes a cause."""
+    """Return the error: the object breaks its schema or a rule; each field error becomes a cause."""
     errors = list(errors)
     texts = list(dict.fromkeys(f"{it.path or _ROOT}: {it.message}" for it in errors))
     text = texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]"
@@ -155,17 +142,17 @@ def invalid(group: str, kind: str, name: str, errors: Iterable[FieldError]) -> A
 
 
 def bad_request(message: str) -> ApiError:
-    """Say that the request cannot be understood."""
+    """Return the error: the request cannot be understood."""
     return ApiError(400, "BadRequest", message)
 
 
 def unauthorized() -> ApiError:
-    """Say that the caller's credentials are missing or wrong."""
+    """Return the error: the caller's credentials are missing or wrong."""
     return ApiError(401, "Unauthorized", "Unauthorized")
 
 
 def forbidden(group: str, plural: str, name: str, why: str) -> ApiError:
-    """Say that the caller, or anybody, may not do this; `plural` is empty for a URL that is no resource."""
+    """Return the error: the caller, or any caller, may not do this; `plural` is empty for a URL that is no resource."""
     if not plural:
         message = f"forbidden: {why}"
     elif name:
@@ -176,36 +163,36 @@ def forbidden(group: str, plural: str, name: str, why: str) -> ApiError:
 
 
 def method_not_allowed() -> ApiError:
-    """Say that the path is served, but not with this method."""
+    """Return the error: the path is served, but not with this method."""
     message = "the server does not allow this method on the requested resource"
     return ApiError(405, "MethodNotAllowed", message, details={})
 
 
 def not_acceptable(types: Sequence[str]) -> ApiError:
-    """Say that none of the media types that the client accepts is one of ours."""
+    """Return the error: none of the media types that the client accepts is supported."""
     message = f"406: Not Acceptable\n\nAvailable representations: {', '.join(types)}"
     return ApiError(406, "NotAcceptable", message)
 
 
 def unsupported_media_type(types: Sequence[str]) -> ApiError:
-    """Say that the body is of a media type that is not one of ours."""
+    """Return the error: the body is of a media type that is not supported."""
     message = f"the body of the request was in an unknown format - accepted media types include: {', '.join(types)}"
     return ApiError(415, "UnsupportedMediaType", message)
 
 
 def too_large_body(limit: int) -> ApiError:
-    """Say that the body is larger than the server takes."""
+    """Return the error: the body is larger than the server takes."""
     message = f"Request entity too large: limit is {limit}"
     return ApiError(413, "RequestEntityTooLarge", message)
 
 
 def expired(message: str) -> ApiError:
-    """Say that the resource version, or the continue token, is from a past that is no longer kept."""
+    """Return the error: the resource version, or the continue token, is from a past that is not kept any more."""
     return ApiError(410, "Expired", message)
 
 
 def too_large_revision(requested: int, current: int) -> ApiError:
-    """Say that the resource version lies in the future."""
+    """Return the error: the resource version lies in the future."""
     cause = {"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}
     return ApiError(
         504,
@@ -217,12 +204,12 @@ def too_large_revision(requested: int, current: int) -> ApiError:
 
 
 def too_many_requests(message: str, *, retry_after_seconds: int = 0, details: dict[str, Any] | None = None) -> ApiError:
-    """Say that the request may be repeated later."""
+    """Return the error: the request may be repeated later."""
     return ApiError(429, "TooManyRequests", message, details=details or {}, retry_after_seconds=retry_after_seconds)
 
 
 def internal_error(message: str) -> ApiError:
-    """Say that the server itself failed."""
+    """Return the error: the server itself failed."""
     return ApiError(
         500,
         "InternalError",

@@ -11,5 +11,5 @@ What belongs here: pure functions on dictionaries, with Kubernetes' exact result
 What does not: requests, storage and admission (`operatorkit.controlplane.embedded`), what one kind has of its own
 (`operatorkit.controlplane.embedded.scheme`), structural schemas as such (`operatorkit.crd`).
 
-Refusals are the errors of `operatorkit.errors` with the code, reason, message and causes that the API server answers.
+Errors are `ApiError`s, with the code, reason, message and causes of the API server.
 """

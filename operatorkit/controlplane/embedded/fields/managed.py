@@ -17,10 +17,10 @@ from datetime import datetime
 from typing import Any, Literal
 
 from operatorkit.clock import format_time
+from operatorkit.controlplane.embedded.errors.errors import ApiError, bad_request
 from operatorkit.controlplane.embedded.fields import sets, typed
 from operatorkit.controlplane.embedded.fields.schema import TypeSchema
 from operatorkit.controlplane.embedded.fields.sets import FieldSet, Path
-from operatorkit.errors import Cause, ClusterError, FieldManagerConflict
 from operatorkit.names import GroupVersionKind
 
 __all__ = [
@@ -83,7 +83,7 @@ class Tracking:
     """What must be known of an endpoint to track fields there.
 
     `kind` is what the endpoint speaks and `schema` its type. `empty` is what an object of it is before anything is
-    set: a built-in kind has some structs always, and nobody owns them for having them. `filter` takes away what the
+    set: a built-in kind has some structs always, and no manager owns them for having them. `filter` takes away what the
     endpoint resets. `versions` gives the types of the kind's other served versions by apiVersion, and `convert` turns
     an object into one of them: entries of managers that speak a version not served are dropped.
     """
@@ -335,7 +335,7 @@ def _capped(managed: _Managed) -> _Managed:
 # --------------------------------------------------------------------------------------------------------------- apply
 
 
-class _Conflicts(Exception):  # noqa: N818 - becomes a FieldManagerConflict when nothing resolves it
+class _Conflicts(Exception):  # noqa: N818 - becomes an API error when nothing resolves it
     """Fields that others manage, by manager."""
 
     def __init__(self, of: Mapping[_Manager, FieldSet]) -> None:
@@ -352,21 +352,25 @@ class _Conflicts(Exception):  # noqa: N818 - becomes a FieldManagerConflict when
     def without(self, allowed: FieldSet) -> _Conflicts:
         return _Conflicts({it: rest for it, fields in self.of.items() if (rest := fields - allowed)})
 
-    def translated(self) -> FieldManagerConflict:
+    def translated(self) -> ApiError:
         found: list[tuple[_Manager, Path]] = [(it, path) for it in sorted(self.of) for path in self.of[it]]
         causes = [
-            Cause(sets.path_text(path), "FieldManagerConflict", f"conflict with {who.describe()}")
+            {
+                "reason": "FieldManagerConflict",
+                "message": f"conflict with {who.describe()}",
+                "field": sets.path_text(path),
+            }
             for who, path in found
         ]
         if len(causes) == 1:
-            text = f"Apply failed with 1 conflict: {causes[0].message}: {causes[0].field}"
+            text = f"Apply failed with 1 conflict: {causes[0]['message']}: {causes[0]['field']}"
         else:
             lines = []
             for who in sorted(self.of):
                 lines.append(f"conflicts with {who.describe()}:")
                 lines += [f"- {sets.path_text(path)}" for path in self.of[who]]
             text = f"Apply failed with {len(causes)} conflicts: " + "\n".join(lines)
-        return FieldManagerConflict(text, causes=causes)
+        return ApiError(409, "Conflict", text, details={"causes": causes})
 
 
 def apply(
@@ -380,25 +384,25 @@ def apply(
 ) -> JSONObject:
     """Return `live` (None when it does not exist yet) with `applied` applied to it, and its `managedFields`.
 
-    What the manager applied last time and not now is removed, unless somebody else manages it too. Defaults are not
+    What the manager applied last time and not now is removed, unless another one manages it too. Defaults are not
     set here. The result equals `live` when nothing changes; the time of the manager's entry then stays as it was.
 
-    Raises FieldManagerConflict when fields would change that others manage, unless `force`; ClusterError with code 400
-    or 500 for an object that cannot be applied, with the server's words.
+    Raises `ApiError`: 409 when fields would change that others manage, unless `force`; 400 or 500 for an object that
+    cannot be applied.
     """
     _check_applied(tracking, applied)
     before, config = dict(live or {}), dict(applied)
     try:
         managed = _decode(_managed_of(before))
     except (ValueError, AttributeError) as error:
-        raise ClusterError(f"failed to decode managed fields: {error}") from error
+        raise ApiError(500, "", f"failed to decode managed fields: {error}") from error
     before = _without_managed(before)
     try:
         result, managed = _apply_or_upgrade(tracking, before, config, managed, manager, force, now)
     except _Conflicts as conflicts:
         raise conflicts.translated() from None
     except typed.TypedError as error:
-        raise ClusterError(f"failed to create typed live object ({_described(before)}): {error}") from error
+        raise ApiError(500, "", f"failed to create typed live object ({_described(before)}): {error}") from error
     annotations = (result.get("metadata") or {}).get("annotations") or {}
     if manager == "kubectl" and annotations.get(LAST_APPLIED):
         result = copy.deepcopy(result)
@@ -418,13 +422,13 @@ def _check_applied(tracking: Tracking, applied: Mapping[str, Any]) -> None:
     found = GroupVersionKind(group, version, str(applied.get("kind") or ""))
     if found != tracking.kind:
         text = f"invalid object type: {found.group}/{found.version}, Kind={found.kind}"
-        raise ClusterError(text, code=400, reason="BadRequest")
+        raise bad_request(text)
     if _managed_of(dict(applied)) is not None:
-        raise ClusterError("metadata.managedFields must be nil", code=400, reason="BadRequest")
+        raise bad_request("metadata.managedFields must be nil")
     try:
         typed.check(tracking.schema, applied)
     except typed.TypedError as error:
-        raise ClusterError(f"failed to create typed patch object ({_described(applied)}): {error}") from error
+        raise ApiError(500, "", f"failed to create typed patch object ({_described(applied)}): {error}") from error
 
 
 def _apply_or_upgrade(
@@ -465,7 +469,7 @@ def _apply(
 
 
 def _pruned(tracking: Tracking, merged: Any, managed: _Managed, last: _Entry | None) -> Any:
-    """Remove what the manager applied last and not now, unless somebody else, or nobody, manages it."""
+    """Remove what the manager applied last and not now, unless another one, or none, manages it."""
     if last is None or not last.fields:
         return merged
     schema = tracking.type_of(last.api_version)
@@ -501,7 +505,7 @@ def _restored(
 
 
 def _own_from_last_applied(tracking: Tracking, live: JSONObject) -> FieldSet | None:
-    """Return the fields that client-side apply set and nobody changed since, or None when it never was used."""
+    """Return the fields that client-side apply set and that did not change since, or None when it never was used."""
     text = ((live.get("metadata") or {}).get("annotations") or {}).get(LAST_APPLIED)
     try:
         last = json.loads(text) if text else None

@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from operatorkit.controlplane.embedded.errors.errors import ApiError, bad_request
 from operatorkit.controlplane.embedded.fields.typed import equal
-from operatorkit.errors import ClusterError, Invalid, TooLarge
 
 __all__ = ["json_patch", "merge_patch"]
 
@@ -26,15 +26,15 @@ _MAX_COPIED_BYTES = 3 * 1024 * 1024
 _NO_VALUE = "missing value"
 
 
-class _Inapplicable(Exception):  # noqa: N818 - becomes one and the same refusal, whatever it says
+class _Inapplicable(Exception):  # noqa: N818 - becomes the same API error for every operation
     """An operation does not apply to the object; the words are those of Kubernetes' library."""
 
 
 def json_patch(obj: dict[str, Any], operations: Any) -> dict[str, Any]:
     """Return an object after a list of operations, all or none.
 
-    Raises ClusterError with code 400 for a malformed patch, Invalid for one that does not apply (a failed `test`, a
-    path into nothing, copies that outgrow 3 MiB), TooLarge for more than 10000 operations.
+    Raises `ApiError`: 400 for a malformed patch, 422 for one that does not apply (a failed `test`, a path to nothing,
+    copies of more than 3 MiB), 413 for more than 10000 operations.
     """
     _check_operations(operations)
     result: Any = copy.deepcopy(obj)
@@ -45,23 +45,28 @@ def json_patch(obj: dict[str, Any], operations: Any) -> dict[str, Any]:
             result = _operate(result, operation)
     except _Inapplicable as error:
         # The server does not pass on which operation failed, and why; the exception's cause does.
-        raise Invalid("the server rejected our request due to an error in our request") from error
+        raise _rejected() from error
     if not isinstance(result, dict):
-        raise Invalid("the server rejected our request due to an error in our request")
+        raise _rejected()
     return result
+
+
+def _rejected() -> ApiError:
+    text = "the server rejected our request due to an error in our request"
+    return ApiError(422, "Invalid", text, details={})
 
 
 def _check_operations(operations: Any) -> None:
     if not isinstance(operations, list):
         text = f"json: cannot unmarshal {_json_type(operations)} into Go value of type []handlers.jsonPatchOp"
-        raise ClusterError(f"error decoding patch: {text}", code=400, reason="BadRequest")
+        raise bad_request(f"error decoding patch: {text}")
     for operation in operations:
         if not isinstance(operation, dict):
             text = f"json: cannot unmarshal {_json_type(operation)} into Go value of type handlers.jsonPatchOp"
-            raise ClusterError(f"error decoding patch: {text}", code=400, reason="BadRequest")
+            raise bad_request(f"error decoding patch: {text}")
     if len(operations) > _MAX_OPERATIONS:
         text = f"The allowed maximum operations in a JSON patch is {_MAX_OPERATIONS}, got {len(operations)}"
-        raise TooLarge(f"Request entity too large: {text}")
+        raise ApiError(413, "RequestEntityTooLarge", f"Request entity too large: {text}", details={})
 
 
 def _json_type(value: Any) -> str:
@@ -98,8 +103,8 @@ def _copied_bytes(document: Any, operation: dict[str, Any], most: int) -> int:
 def _pointer(operation: dict[str, Any], field: str) -> str:
     pointer = operation.get(field)
     if pointer is None:
-        fault = {"path": "operation missing path field", "from": "operation, missing from field"}[field]
-        raise _Inapplicable(f"{fault}: {_NO_VALUE}")
+        missing = {"path": "operation missing path field", "from": "operation, missing from field"}[field]
+        raise _Inapplicable(f"{missing}: {_NO_VALUE}")
     if not isinstance(pointer, str):
         raise _Inapplicable(f"json: cannot unmarshal {_json_type(pointer)} into Go value of type string")
     return pointer
@@ -220,8 +225,8 @@ def _container(document: Any, pointer: str, missing: str) -> tuple[Any, str]:
 def _position(part: str, length: int, *, to_insert: bool = False) -> int:
     """Return an index into a list; a negative one counts from the end."""
     if not part.isascii() or not part.removeprefix("-").isdigit():
-        fault = f'strconv.Atoi: parsing "{part}": invalid syntax'
-        raise _Inapplicable(f"value was not a proper array index: '{part}': {fault}" if to_insert else fault)
+        text = f'strconv.Atoi: parsing "{part}": invalid syntax'
+        raise _Inapplicable(f"value was not a proper array index: '{part}': {text}" if to_insert else text)
     position = int(part)
     if not -length <= position < length:
         raise _Inapplicable(f"Unable to access invalid index: {part}: invalid index referenced")
@@ -256,10 +261,10 @@ def _take(container: Any, key: str) -> None:
 
 
 def merge_patch(obj: dict[str, Any], patch: Any) -> dict[str, Any]:
-    """Return an object with the values of a patch; null removes. Raises ClusterError (400) unless it is an object."""
+    """Return an object with the values of a patch; null removes. Raises `ApiError` (400) unless it is an object."""
     if not isinstance(patch, dict):
         text = f"json: cannot unmarshal {_json_type(patch)} into Go value of type map[string]interface {{}}"
-        raise ClusterError(f"error decoding patch: {text}", code=400, reason="BadRequest")
+        raise bad_request(f"error decoding patch: {text}")
     result: dict[str, Any] = _merged(obj, patch)
     return result
 

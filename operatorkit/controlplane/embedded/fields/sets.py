@@ -120,7 +120,7 @@ def _canonical(element: str) -> str:
 
 
 class FieldSet:
-    """A set of paths. Empty paths are no members: nobody owns a whole object.
+    """A set of paths. Empty paths are no members: no manager owns a whole object.
 
     Operations return new sets and leave their operands as they are; only `insert` changes one.
     """

@@ -12,9 +12,9 @@ import copy
 from dataclasses import dataclass
 from typing import Any, Final
 
+from operatorkit.controlplane.embedded.errors.errors import ApiError, bad_request
 from operatorkit.controlplane.embedded.fields.typed import equal
 from operatorkit.crd.kubernetes import REF_PREFIX, definitions, kinds
-from operatorkit.errors import ClusterError
 from operatorkit.names import GroupVersionKind
 
 __all__ = ["strategic_merge_patch"]
@@ -28,28 +28,29 @@ _RETAIN: Final = "$retainKeys"
 def strategic_merge_patch(kind: GroupVersionKind, obj: dict[str, Any], patch: Any) -> dict[str, Any]:
     """Return an object of a built-in kind with a patch merged into it; the arguments stay as they are.
 
-    Raises ClusterError: code 400 for a malformed patch, 415 for a kind not built in, 500 where Kubernetes says so.
+    Raises `ApiError`: 400 for a malformed patch, 415 for a kind not built in, 500 where Kubernetes says so.
     """
     name = kinds().get(kind)
     if name is None:
         text = "the body of the request was in an unknown format - accepted media types include: "
         accepted = "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml"
-        raise ClusterError(text + accepted, code=415, reason="UnsupportedMediaType")
+        raise ApiError(415, "UnsupportedMediaType", text + accepted)
     if not isinstance(patch, dict):
-        raise _bad_request("json: cannot unmarshal array into Go value of type map[string]interface {}")
+        raise bad_request("json: cannot unmarshal array into Go value of type map[string]interface {}")
     return _merge_map(copy.deepcopy(obj), copy.deepcopy(patch), _Type(definitions()[name], name))
 
 
-def _bad_request(text: str) -> ClusterError:
-    return ClusterError(text, code=400, reason="BadRequest")
+def _server_error(text: str) -> ApiError:
+    """Return what kube-apiserver answers with for an error that has no status: 500, without a reason."""
+    return ApiError(500, "", text)
 
 
-def _bad_directive(directive: Any, patch: Any) -> ClusterError:
-    return ClusterError(f"unknown patch type: {directive} in map: {_go_map(patch)}")
+def _bad_directive(directive: Any, patch: Any) -> ApiError:
+    return _server_error(f"unknown patch type: {directive} in map: {_go_map(patch)}")
 
 
-def _no_key(value: Any, key: str) -> ClusterError:
-    return ClusterError(f"map: {_go_map(value)} does not contain declared merge key: {key}")
+def _no_key(value: Any, key: str) -> ApiError:
+    return _server_error(f"map: {_go_map(value)} does not contain declared merge key: {key}")
 
 
 def _go_map(value: Any) -> str:
@@ -84,13 +85,13 @@ class _Type:
     name: str
 
     def strategy(self, field: str) -> _Strategy:
-        """Return how a field is patched. Raises ClusterError for a field that the type does not have."""
+        """Return how a field is patched. Raises `ApiError` for a field that the type does not have."""
         found = self.schema.get("properties", {}).get(field)
         if found is None:
             found = self.schema.get("additionalProperties")
         if not isinstance(found, dict):
             kind = self.name.rpartition(".")[2]
-            raise ClusterError(f'unable to find api field in struct {kind} for the json field "{field}"')
+            raise _server_error(f'unable to find api field in struct {kind} for the json field "{field}"')
         strategies = found.get("x-kubernetes-patch-strategy", "").split(",")
         below = found["items"] if found.get("type") == "array" else found
         type_ = self._resolved(below)
@@ -158,7 +159,7 @@ def _field_of(directive: str, prefix: str) -> str:
     head, _, field = directive.partition("/")
     if head != prefix or not field:
         what = "primitive list" if prefix == _DELETE_PREFIX else "setElementOrder list"
-        raise _bad_request(f"invalid patch format of {what}")
+        raise bad_request(f"invalid patch format of {what}")
     return field
 
 
@@ -181,7 +182,7 @@ def _retain(original: dict[str, Any], patch: dict[str, Any]) -> None:
     if not isinstance(keys, list) or any(
         name not in keys for name, value in patch.items() if value is not None and not name.startswith(known)
     ):
-        raise _bad_request("invalid patch format of retainKeys")
+        raise bad_request("invalid patch format of retainKeys")
     for name in [it for it in original if it not in keys]:
         del original[name]
 
@@ -193,7 +194,7 @@ def _order(original: dict[str, Any], patch: dict[str, Any], type_: _Type) -> Non
         name = _field_of(directive, _ORDER_PREFIX)
         before, change = original.get(name), patch.get(name)
         if not all(isinstance(it, list) for it in (order, before or [], change or [])):
-            raise _bad_request("invalid patch format of setElementOrder list")
+            raise bad_request("invalid patch format of setElementOrder list")
         strategy = type_.strategy(name)
         _check_order(change or [], order, strategy.key)
         if before is None and change is None:
@@ -209,7 +210,7 @@ def _order(original: dict[str, Any], patch: dict[str, Any], type_: _Type) -> Non
 
 
 def _check_order(change: list[Any], order: list[Any], key: str) -> None:
-    """Refuse a list whose items come in another order than the directive says, or are not named there."""
+    """Reject a list whose items come in another order than the directive says, or are not named there."""
     items = [it for it in change if not (isinstance(it, dict) and _PATCH in it)]
     if not items or not order:
         return
@@ -219,7 +220,7 @@ def _check_order(change: list[Any], order: list[Any], key: str) -> None:
             text = (
                 f"The order in patch list:\n{_go_map(change)}\n doesn't match {_ORDER_PREFIX} list:\n{_go_map(order)}\n"
             )
-            raise ClusterError(text)
+            raise _server_error(text)
 
 
 def _identity(value: Any, key: str) -> Any:
@@ -227,7 +228,7 @@ def _identity(value: Any, key: str) -> Any:
     if not key:
         return value
     if not isinstance(value, dict):
-        raise ClusterError(f"expected a map[string]interface {{}}, but received a {_go_map(value)}")
+        raise _server_error(f"expected a map[string]interface {{}}, but received a {_go_map(value)}")
     if key not in value:
         raise _no_key(value, key)
     return value[key]
@@ -246,7 +247,7 @@ def _merge_list(original: list[Any], patch: list[Any], strategy: _Strategy) -> l
     if not all(isinstance(it, dict) for it in (*original, *patch)):
         return _merge_primitives(original, patch)
     if not strategy.key:
-        raise ClusterError(f"cannot merge lists without merge key for {strategy.type.name.rpartition('.')[2]}")
+        raise _server_error(f"cannot merge lists without merge key for {strategy.type.name.rpartition('.')[2]}")
     before = list(original)
     changes = []
     replace = False
@@ -260,7 +261,7 @@ def _merge_list(original: list[Any], patch: list[Any], strategy: _Strategy) -> l
             case "replace":
                 replace = True
             case "merge":
-                raise ClusterError("merging lists cannot yet be specified in the patch")
+                raise _server_error("merging lists cannot yet be specified in the patch")
             case directive:
                 raise _bad_directive(directive, it)
     if replace:
@@ -295,7 +296,7 @@ def _ordered(merged: list[Any], wanted: list[Any], before: list[Any], key: str) 
     others = sorted((it for it in merged if place(it, order) == len(order)), key=lambda it: place(it, known))
     result = []
     while named and others:
-        other, ours = place(others[0], known), place(named[0], known)
-        both_known = other < len(known) and ours < len(known)
-        result.append(others.pop(0) if both_known and other < ours else named.pop(0))
+        other, mine = place(others[0], known), place(named[0], known)
+        both_known = other < len(known) and mine < len(known)
+        result.append(others.pop(0) if both_known and other < mine else named.pop(0))
     return [*result, *named, *others]

@@ -108,39 +108,39 @@ def element_of(items: ListType, value: Any) -> str:
 
 def check(schema: TypeSchema, value: Any, *, duplicates: bool = False) -> None:
     """Raise TypedError unless a value has the type. With `duplicates`, lists may have several items of one key."""
-    faults = list(_faults(schema, value, (), duplicates))
-    if len(faults) == 1:
-        raise TypedError(faults[0])
-    if faults:
-        raise TypedError("\n".join(["errors:", *(f"  {it}" for it in faults)]))
+    errors = list(_errors(schema, value, (), duplicates))
+    if len(errors) == 1:
+        raise TypedError(errors[0])
+    if errors:
+        raise TypedError("\n".join(["errors:", *(f"  {it}" for it in errors)]))
 
 
-def _fault(path: Path, text: str) -> str:
+def _error(path: Path, text: str) -> str:
     return f"{sets.path_text(path)}: {text}" if path else text
 
 
-def _faults(schema: TypeSchema, value: Any, path: Path, duplicates: bool) -> Iterator[str]:
+def _errors(schema: TypeSchema, value: Any, path: Path, duplicates: bool) -> Iterator[str]:
     form = _form(schema, value)
     if isinstance(form, MapType):
         if value is not None and not isinstance(value, dict):
-            yield _fault(path, f"expected map, got &{{{shown(value)}}}")
+            yield _error(path, f"expected map, got &{{{shown(value)}}}")
         for name, it in (value or {}).items() if isinstance(value, dict) else ():
             below = (*path, sets.field(name))
             type_ = form.at(name)
             if type_ is None:
-                yield _fault(below, "field not declared in schema")
+                yield _error(below, "field not declared in schema")
                 return
-            yield from _faults(type_, it, below, duplicates)
+            yield from _errors(type_, it, below, duplicates)
     elif isinstance(form, ListType):
         if value is not None and not isinstance(value, list):
-            yield _fault(path, f"expected list, got &{{{shown(value)}}}")
+            yield _error(path, f"expected list, got &{{{shown(value)}}}")
         else:
-            yield from _list_faults(form, value or [], path, duplicates)
+            yield from _list_errors(form, value or [], path, duplicates)
     elif value is not None:
-        yield from _scalar_faults(form, value, path)
+        yield from _scalar_errors(form, value, path)
 
 
-def _list_faults(form: ListType, value: list[Any], path: Path, duplicates: bool) -> Iterator[str]:
+def _list_errors(form: ListType, value: list[Any], path: Path, duplicates: bool) -> Iterator[str]:
     seen = set()
     for position, it in enumerate(value):
         element = sets.index(position)
@@ -148,25 +148,25 @@ def _list_faults(form: ListType, value: list[Any], path: Path, duplicates: bool)
             try:
                 element = element_of(form, it)
             except TypedError as error:
-                yield _fault(path, f"element {position}: {error}")
+                yield _error(path, f"element {position}: {error}")
                 return
             if element in seen and not duplicates:
-                yield _fault(path, f"duplicate entries for key {sets.path_text((element,))}")
+                yield _error(path, f"duplicate entries for key {sets.path_text((element,))}")
             seen.add(element)
-        yield from _faults(form.items, it, (*path, element), duplicates)
+        yield from _errors(form.items, it, (*path, element), duplicates)
 
 
-def _scalar_faults(scalar: Scalar, value: Any, path: Path) -> Iterator[str]:
+def _scalar_errors(scalar: Scalar, value: Any, path: Path) -> Iterator[str]:
     number = isinstance(value, int | float) and not isinstance(value, bool)
     match scalar:
         case "numeric" if not number:
-            yield _fault(path, f"expected numeric (int or float), got {type_name(value)}")
+            yield _error(path, f"expected numeric (int or float), got {type_name(value)}")
         case "string" if not isinstance(value, str):
-            yield _fault(path, f"expected string, got &value.valueUnstructured{{Value:{sets.value_text(value)}}}")
+            yield _error(path, f"expected string, got &value.valueUnstructured{{Value:{sets.value_text(value)}}}")
         case "boolean" if not isinstance(value, bool):
-            yield _fault(path, f"expected boolean, got &{{{shown(value)}}}")
+            yield _error(path, f"expected boolean, got &{{{shown(value)}}}")
         case "untyped" if not isinstance(value, str | int | float):
-            yield _fault(path, f"expected any scalar, got &{{{shown(value)}}}")
+            yield _error(path, f"expected any scalar, got &{{{shown(value)}}}")
 
 
 # ------------------------------------------------------------------------------------------------------------ fields of
@@ -265,23 +265,23 @@ def _merge_list(form: ListType, live: list[Any], applied: list[Any]) -> list[Any
 
     at_left = at_right = 0
     while at_left < len(left.elements) or at_right < len(right.elements):
-        ours = left.elements[at_left] if at_left < len(left.elements) else None
+        mine = left.elements[at_left] if at_left < len(left.elements) else None
         theirs = right.elements[at_right] if at_right < len(right.elements) else None
-        if ours is not None and theirs is not None:
-            if ours == theirs:
-                merged.add(ours)
-                take(left.values[ours], right.values[ours])
+        if mine is not None and theirs is not None:
+            if mine == theirs:
+                merged.add(mine)
+                take(left.values[mine], right.values[mine])
                 at_left, at_right, wanted = at_left + 1, at_right + 1, next(next_shared, None)
                 continue
-            if ours in right.values and wanted is not None and wanted != ours:
+            if mine in right.values and wanted is not None and wanted != mine:
                 at_left += 1
                 continue
-        if ours is not None:
-            if ours not in right.values:
+        if mine is not None:
+            if mine not in right.values:
                 take(live[at_left], ABSENT)
                 at_left += 1
                 continue
-            if ours in merged:
+            if mine in merged:
                 at_left += 1
         if theirs is not None:
             merged.add(theirs)
@@ -336,7 +336,7 @@ def _compare_as(form: _Form, old: Any, new: Any, path: Path, result: Comparison)
             for name in (*left, *(it for it in right if it not in left)):
                 type_ = form.at(name)
                 if type_ is None:
-                    raise TypedError(_fault((*path, sets.field(name)), "field not declared in schema"))
+                    raise TypedError(_error((*path, sets.field(name)), "field not declared in schema"))
                 below = (*path, sets.field(name))
                 _compare(type_, left.get(name, ABSENT), right.get(name, ABSENT), below, result)
             return False

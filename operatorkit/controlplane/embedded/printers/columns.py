@@ -1,7 +1,7 @@
 """The columns of Tables, for every kind.
 
 What belongs here: the default columns, and those of CRDs. What does not: the columns of built-in kinds
-(`builtin.columns`).
+(`builtin`).
 """
 
 from __future__ import annotations

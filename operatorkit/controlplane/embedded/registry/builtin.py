@@ -100,7 +100,7 @@ class BuiltinStrategy:
         return field in self.fields({"metadata": {}})
 
     def unknown_field(self, field: str) -> str:
-        """Return the text by which a selector with an unknown field is refused."""
+        """Return the error text of a selector with an unknown field."""
         return selectable.unknown_field(self._resource.gvk, field)
 
     def fields(self, obj: Object) -> Mapping[str, str]:
@@ -110,10 +110,10 @@ class BuiltinStrategy:
     def decode(self, obj: Object, *, validation: str, warnings: list[str]) -> Object:
         """Return a request's object with nothing in it that the kind does not have."""
         decoded = codec.decode(self._resource.gvk, obj)
-        if decoded.faults and validation == "Strict":
+        if decoded.unexpected and validation == "Strict":
             raise decoded.strict_error(self._resource.gvk)
         if validation == "Warn":
-            warnings.extend(decoded.faults)
+            warnings.extend(decoded.unexpected)
         return decoded.object
 
     def default(self, obj: Object) -> None:
@@ -168,7 +168,7 @@ class BuiltinStrategy:
         return [*names, *others, *(it for it in own if it.path != "metadata.name")]
 
     def warnings(self, obj: Object, old: Object | None) -> Sequence[str]:
-        """Return what the writer should be told, though the write is accepted."""
+        """Return the warnings of a write that is accepted."""
         return [*object_meta.warnings(obj, old), *warnings.warnings(self._resource.gvk, obj, old)]
 
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from operatorkit.controlplane.embedded.errors.errors import bad_request, invalid
+from operatorkit.controlplane.embedded.errors.errors import invalid
 from operatorkit.controlplane.embedded.errors.go_text import numbers, shown, type_name
 from operatorkit.controlplane.embedded.errors.jsonpath import JSONPath
 from operatorkit.controlplane.embedded.registry import preparation
 from operatorkit.controlplane.embedded.registry.validation import object_meta
+from operatorkit.controlplane.embedded.scheme.decode_error import DecodeError, Problem
 from operatorkit.crd import field_errors
 from operatorkit.crd.field_errors import FieldError, FieldErrors
 from operatorkit.crd.structural import Structural
@@ -52,7 +53,7 @@ class CustomStrategy:
         return field == "metadata.name" or field in self._selectable
 
     def unknown_field(self, field: str) -> str:
-        """Return the text by which a selector with an unknown field is refused."""
+        """Return the error text of a selector with an unknown field."""
         return f"field label not supported: {field}"
 
     def fields(self, obj: Object) -> Mapping[str, str]:
@@ -73,9 +74,8 @@ class CustomStrategy:
         self._structural.drop_nulls(self._structural.prune(obj, unknown=unknown))
         texts = [f'duplicate field "{it}"' for it in duplicates] + [f'unknown field "{it}"' for it in unknown]
         if texts and validation == "Strict":
-            kind = self._gvk.kind
-            text = f'{kind} in version "{self._gvk.version}" cannot be handled as a {kind}: strict decoding error: '
-            raise bad_request(text + ", ".join(texts))
+            detail = "strict decoding error: " + ", ".join(texts)
+            raise DecodeError(self._gvk, problem=Problem.STRICT, detail=detail)
         if validation == "Warn":
             warnings.extend(texts)
         return obj
@@ -105,7 +105,7 @@ class CustomStrategy:
         """Do nothing: nothing of a custom resource is unique but its name."""
 
     def validate(self, obj: Object, old: Object | None, subresource: str) -> Sequence[FieldError]:
-        """Return the errors of an object. Raises `ApiError` (422), which names no other fault, for another kind."""
+        """Return the errors of an object. Raises `ApiError` (422), with no other error, for another kind."""
         self._require_kind(obj)
         errors: list[FieldError] = list(object_meta.validate(obj, old, namespaced=self._namespaced))
         if subresource == "status":
@@ -146,7 +146,7 @@ class CustomStrategy:
             raise invalid(given.group, given.kind, obj["metadata"].get("name", ""), errors)
 
     def warnings(self, obj: Object, old: Object | None) -> Sequence[str]:
-        """Return what the writer should be told, though the write is accepted."""
+        """Return the warnings of a write that is accepted."""
         return object_meta.warnings(obj, old)
 
 

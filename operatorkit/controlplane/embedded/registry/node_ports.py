@@ -1,6 +1,6 @@
 """The ports by which Services of type NodePort and LoadBalancer are reached at every node.
 
-What belongs here: giving them out, and refusing those that cannot be had. What does not: cluster IPs (`strategy`).
+What belongs here: allocating them, and rejecting those that are in use. What does not: cluster IPs (`strategy`).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def allocate_node_ports(service: dict[str, Any], others: Iterable[Mapping[str, A
         return []
     used = {(port["nodePort"], port.get("protocol")) for it in others for port in it.get("ports") or () if _of(port)}
     ports = spec.get("ports") or []
-    faults = [fault for at, port in enumerate(ports) if _of(port) for fault in _faults(at, port, used)]
+    errors = [error for at, port in enumerate(ports) if _of(port) for error in _errors(at, port, used)]
     taken = {number for number, _ in used} | {_of(port) for port in ports}
     shared: dict[int, int] = {}  # one port over two protocols gets one node port
     for port in ports:
@@ -37,7 +37,7 @@ def allocate_node_ports(service: dict[str, Any], others: Iterable[Mapping[str, A
             )
             port["nodePort"] = shared[port.get("port", 0)] = number
             taken.add(number)
-    return faults
+    return errors
 
 
 def _needs(spec: Mapping[str, Any]) -> bool:
@@ -50,7 +50,7 @@ def _of(port: Mapping[str, Any]) -> int:
     return int(port.get("nodePort") or 0)
 
 
-def _faults(position: int, port: Mapping[str, Any], used: set[tuple[int, Any]]) -> Iterable[FieldError]:
+def _errors(position: int, port: Mapping[str, Any], used: set[tuple[int, Any]]) -> Iterable[FieldError]:
     path, number = f"spec.ports[{position}].nodePort", _of(port)
     if number not in _RANGE:
         text = "provided port is not in the valid range. The range of valid ports is 30000-32767"

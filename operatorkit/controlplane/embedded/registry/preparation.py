@@ -1,7 +1,7 @@
 """What the server does with a built-in object before it is stored, beyond defaults.
 
 Which fields an endpoint resets (status on the main one, spec on /status), when `metadata.generation` moves, what a new
-object begins with. The same functions serve custom resources, told by `custom=True`.
+object begins with. The same functions serve custom resources, with `custom=True`.
 
 Source: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md, and what a server answers.
 """

@@ -79,7 +79,7 @@ def selectable_fields(kind: GroupVersionKind, obj: JSONObject, *, namespaced: bo
 
 
 def unknown_field(kind: GroupVersionKind, name: str) -> str:
-    """Return the text with which a selector by a field that the kind does not have is refused."""
+    """Return the error text of a selector by a field that the kind does not have."""
     match kind.group, kind.kind:
         case "batch", "Job":
             return f'field label "{name}" not supported for Job'

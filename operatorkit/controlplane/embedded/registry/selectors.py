@@ -195,7 +195,7 @@ def _unescaped(value: str) -> str:
 def parse_fields(text: str, *, known: Callable[[str], bool], unknown: Callable[[str], str]) -> FieldSelector:
     """Read a field selector.
 
-    `known` says whether a kind can be selected by a field and `unknown` words the refusal. Raises `ApiError` (400).
+    `known` says whether a kind can be selected by a field and `unknown` words the error. Raises `ApiError` (400).
     """
     terms = []
     for term in _split_fields(text):

@@ -1,6 +1,6 @@
-"""What decides about the objects of a kind: which fields it has, what is defaulted, kept, refused.
+"""What decides about the objects of a kind: which fields it has, what is defaulted, kept, rejected.
 
-What belongs here: the `Strategy` protocol. What does not: the two families of it, Kubernetes' own kinds (`native`) and
+What belongs here: the `Strategy` protocol. What does not: the two families of it, Kubernetes' own kinds (`builtin`) and
 those of CRDs (`custom`), and the order in which the steps are taken (`writing`).
 """
 
@@ -29,7 +29,7 @@ class Strategy(Protocol):
     """Whether an update of what is not there creates it."""
 
     graceful: bool
-    """Whether a deletion waits for somebody to finish the object's work: pods."""
+    """Whether a deletion waits until the object's work has ended: pods."""
 
     owns: bool
     """Whether objects may own others, so that a deletion may say what becomes of those: all kinds but events."""
@@ -38,7 +38,7 @@ class Strategy(Protocol):
         """Whether objects can be selected by this field."""
 
     def unknown_field(self, field: str) -> str:
-        """Return the text by which a selector with an unknown field is refused."""
+        """Return the error text of a selector with an unknown field."""
 
     def fields(self, obj: Object) -> Mapping[str, str]:
         """Return the selectable fields of an object as it is stored."""
@@ -46,8 +46,8 @@ class Strategy(Protocol):
     def decode(self, obj: Object, *, validation: str, warnings: list[str]) -> Object:
         """Return a request's object with nothing in it that the kind does not have.
 
-        Unknown and duplicate fields are refused, warned of or ignored, as `validation` says. Raises `ApiError` or
-        `ClusterError` (400).
+        Unknown and duplicate fields are rejected, warned of or ignored, as `validation` says. Raises `ApiError` or
+        `DecodeError`.
         """
 
     def default(self, obj: Object) -> None:
@@ -69,7 +69,7 @@ class Strategy(Protocol):
         """Give an object, prepared and named, what must be unique among `others`, all objects of the resource."""
 
     def validate(self, obj: Object, old: Object | None, subresource: str) -> Sequence[FieldError]:
-        """Return the faults of an object; `old` is None for a creation."""
+        """Return the field errors of an object; `old` is None for a creation."""
 
     def warnings(self, obj: Object, old: Object | None) -> Sequence[str]:
-        """Return what the writer should be told, though the write is accepted."""
+        """Return the warnings of a write that is accepted."""

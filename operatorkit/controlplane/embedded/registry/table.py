@@ -1,7 +1,7 @@
 """Which resources are served, and what a request can do with each.
 
 What belongs here: `Served`, one resource of one version, and the table of all of them, which CRDs extend at run time.
-What does not: what is done with an object of it (`strategy`), and the documents that tell clients (`discovery`).
+What does not: what is done with an object of it (`strategy`), and discovery documents (`discovery`).
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ class Served:
     """One resource in one version: its names, how it is stored, and what decides about its objects.
 
     `collection` names where the objects are; versions of one resource share it. `envelope` is put before stored
-    bytes. `reshapes` says that objects may have been stored by another schema: they are pruned and defaulted when read.
+    bytes. `converts_schema` says that objects may have been stored by another schema:
+    they are pruned and defaulted when read.
     """
 
     group: str
@@ -70,7 +71,7 @@ class Served:
     definition: Mapping[str, Any] = field(default_factory=dict)  # the CRD's version entry
     crd: Mapping[str, Any] = field(default_factory=dict)
     envelope: bytes = b""
-    reshapes: bool = False
+    converts_schema: bool = False
     gvk: GroupVersionKind = field(init=False)
     """The full name of the kind."""
     converts: bool = field(init=False)
@@ -117,7 +118,7 @@ class Served:
         obj = record.decode()
         head = {"kind": self.stored_as.kind, "apiVersion": self.stored_as.api_version}
         converted = self.convert(head | obj, self.gvk)
-        if self.reshapes:
+        if self.converts_schema:
             self.strategy.shape(converted)
         return converted
 
@@ -127,7 +128,7 @@ class Served:
 
     def parts_of(self, record: Record) -> tuple[bytes, ...]:
         """Return the same in parts, of which the long one is kept with the object and not copied."""
-        if self.converts or self.reshapes:
+        if self.converts or self.converts_schema:
             return (record.view(self, lambda: encode(self.read(record))),)
         return self.envelope, record.body
 

@@ -1,6 +1,6 @@
 """What the server says of built-in objects that it accepts all the same.
 
-What belongs here: the texts of Warning headers about one kind. What does not: faults (`validation`), and warnings about
+What belongs here: the texts of Warning headers about one kind. What does not: errors (`validation`), and warnings about
 any kind's metadata (`metadata`).
 """
 
@@ -26,7 +26,7 @@ _POD_SPECS: Mapping[tuple[str, str], str] = {
 
 
 def warnings(kind: GroupVersionKind, obj: JSONObject, old: JSONObject | None) -> Iterator[str]:
-    """Yield what the writer of an object should be told: of pods only when something of them changes."""
+    """Yield the warnings for the writer of an object: of pods only when something of them changes."""
     if kind == GroupVersionKind("", "v1", "Service"):
         yield from _service(obj.get("spec") or {})
     path = _POD_SPECS.get((kind.group, kind.kind))

@@ -1,6 +1,6 @@
 """The options of requests: query parameters, and the bodies of deletions.
 
-What belongs here: reading them, and refusing what Kubernetes refuses. What does not: acting on them.
+What belongs here: reading them, and rejecting what Kubernetes rejects. What does not: acting on them.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def whole_number(query: Mapping[str, str], name: str) -> int | None:
 def check_timeout(query: Mapping[str, str]) -> None:
     """Check the parameter by which a client says how long it waits. Raises `ApiError` (400).
 
-    Nothing here takes as long as anybody waits, so it is checked, as kube-apiserver does, and has no other effect.
+    No request here takes that long, so the value is checked, as kube-apiserver does, and has no other effect.
     """
     try:
         go_text.parse_duration(query["timeout"])

@@ -1,7 +1,7 @@
 """Objects of built-in kinds as the server's own types see them: checked on the way in, and written in one form.
 
 A Go server decodes JSON into structs and encodes these again. What that does to an object is part of the API: a wrong
-type is refused, with the name of the struct; unknown fields go, with a warning or an error if the client asks for it;
+type is rejected, with the name of the struct; unknown fields go, with a warning or an error if the client asks for it;
 empty optional fields go; required ones appear with their zero; quantities are written in their canonical form.
 
 Source: `go_fields.json.gz`, made by `tools/kubernetes_data.py` from the types of Kubernetes' API.
@@ -23,8 +23,8 @@ from typing import Any, NamedTuple
 
 from operatorkit.clock import format_micro_time, format_time, parse_time
 from operatorkit.controlplane.embedded.scheme import quantity
+from operatorkit.controlplane.embedded.scheme.decode_error import DecodeError, Problem
 from operatorkit.crd.kubernetes import REF_PREFIX, definitions, kinds
-from operatorkit.errors import ClusterError
 from operatorkit.names import GroupVersionKind
 
 __all__ = ["Decoded", "compact", "decode", "json_type", "loads"]
@@ -34,7 +34,7 @@ _QUANTITY = "io.k8s.apimachinery.pkg.api.resource.Quantity"
 _INT_OR_STRING = "io.k8s.apimachinery.pkg.util.intstr.IntOrString"
 _TIMES = {_META + "Time": "2006-01-02T15:04:05Z07:00", _META + "MicroTime": "2006-01-02T15:04:05.000000Z07:00"}
 _OPEN = {_META + "FieldsV1", _META + "Patch", "io.k8s.apimachinery.pkg.runtime.RawExtension"}
-_MAX_FAULTS = 100
+_MAX_UNEXPECTED = 100
 _MICROS = re.compile(r"\.[0-9]{6}(?![0-9])")
 _PACKAGE = re.compile(r"\b[a-z0-9]+v\d+\.")
 
@@ -78,23 +78,26 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 @dataclass(slots=True)
 class Decoded:
-    """An object as it will be stored, and what strict decoding says of it: `unknown field "spec.foo"`."""
+    """An object as it will be stored, and what strict decoding rejects: `unknown field "spec.foo"`."""
 
     object: dict[str, Any]
-    faults: list[str] = field(default_factory=list)
+    unexpected: list[str] = field(default_factory=list)
 
-    def strict_error(self, kind: GroupVersionKind) -> ClusterError:
-        """Return the refusal of an object with faults, for a request with `fieldValidation=Strict`."""
-        return _refusal(kind, "strict decoding error: " + ", ".join(self.faults))
-
-
-def _refusal(kind: GroupVersionKind, text: str) -> ClusterError:
-    what = f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: {text}'
-    return ClusterError(what, code=400, reason="BadRequest")
+    def strict_error(self, kind: GroupVersionKind) -> DecodeError:
+        """Return the error of an object with such fields, for a request with `fieldValidation=Strict`."""
+        detail = "strict decoding error: " + ", ".join(self.unexpected)
+        return DecodeError(kind, problem=Problem.STRICT, detail=detail)
 
 
-class _Fault(Exception):  # noqa: N818 - becomes a refusal
+class _Undecodable(Exception):  # noqa: N818 - becomes a DecodeError, which also has the kind
     """A value that does not fit its Go type."""
+
+    def __init__(
+        self, path: str = "", expected: str = "", got: str = "", *, problem: Problem = Problem.TYPE, detail: str = ""
+    ) -> None:
+        super().__init__(detail)
+        self.path, self.expected, self.got = path, expected, got
+        self.problem, self.detail = problem, detail
 
 
 class _GoField(NamedTuple):
@@ -140,20 +143,22 @@ def _shown(go_type: str) -> str:
 def decode(kind: GroupVersionKind, obj: Any) -> Decoded:
     """Return an object of a built-in kind as the server would read and write it; the argument stays as it is.
 
-    Raises ClusterError with code 400 when a value has the wrong type, in the server's words.
+    Raises DecodeError when a value does not fit the type of its field.
     """
     result = Decoded({})
     try:
-        result.object = _struct(kinds()[kind], obj, _Place(kind.kind, kind.kind, "", ""), result.faults)
-    except _Fault as fault:
-        raise _refusal(kind, str(fault)) from None
+        result.object = _struct(kinds()[kind], obj, _Place(kind.kind, kind.kind, "", ""), result.unexpected)
+    except _Undecodable as error:
+        raise DecodeError(
+            kind, error.path, error.expected, error.got, problem=error.problem, detail=error.detail
+        ) from None
     rest = {name: it for name, it in result.object.items() if name not in {"apiVersion", "kind"}}
     result.object = {"kind": kind.kind, "apiVersion": kind.api_version, **rest}
     return result
 
 
 def compact(kind: GroupVersionKind, obj: dict[str, Any]) -> None:
-    """Write an empty list of an object as null where Go always writes the field: storage tells no list from none."""
+    """Write an empty list as null where Go always writes the field: in storage they are one."""
     for name, go in _go_fields().get(kinds()[kind], {}).items():
         if not go.omit_empty and go.type.startswith("[]") and obj.get(name) == []:
             obj[name] = None
@@ -167,10 +172,10 @@ class _Place(NamedTuple):
     go_path: str
     path: str
 
-    def refuse(self, value: Any, type_: str | None = None, *, literal: bool = False) -> _Fault:
-        shown = f"number {value}" if literal else json_type(value)
-        where = f"Go struct field {self.struct}.{self.go_path}" if self.go_path else "Go value"
-        return _Fault(f"json: cannot unmarshal {shown} into {where} of type {type_ or _shown(self.type)}")
+    def mismatch(self, value: Any, type_: str | None = None, *, literal: bool = False) -> _Undecodable:
+        got = f"number {value}" if literal else json_type(value)
+        path = f"{self.struct}.{self.go_path}" if self.go_path else ""
+        return _Undecodable(path, type_ or _shown(self.type), got)
 
     def at(self, index: int) -> _Place:
         return self._replace(path=f"{self.path}[{index}]")
@@ -196,14 +201,14 @@ def json_type(value: Any) -> str:
     return "array" if isinstance(value, list) else "object"
 
 
-def _report(faults: list[str], text: str) -> None:
-    if len(faults) < _MAX_FAULTS and text not in faults:
-        faults.append(text)
+def _report(unexpected: list[str], text: str) -> None:
+    if len(unexpected) < _MAX_UNEXPECTED and text not in unexpected:
+        unexpected.append(text)
 
 
-def _struct(name: str, value: Any, place: _Place, faults: list[str]) -> dict[str, Any]:
+def _struct(name: str, value: Any, place: _Place, unexpected: list[str]) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise place.refuse(value)
+        raise place.mismatch(value)
     properties = definitions()[name].get("properties", {})
     go_fields = _go_fields().get(name, {})
     struct = name.rpartition(".")[2]
@@ -214,12 +219,12 @@ def _struct(name: str, value: Any, place: _Place, faults: list[str]) -> dict[str
         go = go_fields.get(field_name, _PLAIN)
         here = place.child(struct, field_name, go)
         if below is None:
-            _report(faults, f'unknown field "{here.path}"')
+            _report(unexpected, f'unknown field "{here.path}"')
             continue
         if field_name in duplicates:
-            _report(faults, f'duplicate field "{here.path}"')
+            _report(unexpected, f'duplicate field "{here.path}"')
         if it is not None:
-            written = _value(below, it, here, faults)
+            written = _value(below, it, here, unexpected)
             if not _omitted(go, written):
                 result[field_name] = written
     return _with_zeros(go_fields, properties, result)
@@ -271,20 +276,21 @@ def _zero_of(definition: str, *, omit_empty: bool) -> Any:
     return _with_zeros(_go_fields().get(definition, {}), schema.get("properties", {}), {})
 
 
-def _value(schema: Mapping[str, Any], value: Any, place: _Place, faults: list[str]) -> Any:
+def _value(schema: Mapping[str, Any], value: Any, place: _Place, unexpected: list[str]) -> Any:
     target = schema.get("$ref")
     if isinstance(target, str):
-        return _named(target.removeprefix(REF_PREFIX), value, place, faults)
+        return _named(target.removeprefix(REF_PREFIX), value, place, unexpected)
     match schema.get("type"):
         case "object":
-            return _map(schema, value, place, faults)
+            return _map(schema, value, place, unexpected)
         case "array":
             if not isinstance(value, list):
-                raise place.refuse(value)
+                raise place.mismatch(value)
             item = place._replace(type=place.type.removeprefix("[]"))
             below = schema["items"]
             return [
-                _zero_item(below) if it is None else _value(below, it, item.at(i), faults) for i, it in enumerate(value)
+                _zero_item(below) if it is None else _value(below, it, item.at(i), unexpected)
+                for i, it in enumerate(value)
             ]
         case "string":
             return _text(schema, value, place)
@@ -292,16 +298,16 @@ def _value(schema: Mapping[str, Any], value: Any, place: _Place, faults: list[st
             return _integer(schema, value, place)
         case "number":
             if isinstance(value, bool) or not isinstance(value, int | float):
-                raise place.refuse(value)
+                raise place.mismatch(value)
         case "boolean":
             if not isinstance(value, bool):
-                raise place.refuse(value)
+                raise place.mismatch(value)
     return value
 
 
-def _map(schema: Mapping[str, Any], value: Any, place: _Place, faults: list[str]) -> Any:
+def _map(schema: Mapping[str, Any], value: Any, place: _Place, unexpected: list[str]) -> Any:
     if not isinstance(value, dict):
-        raise place.refuse(value)
+        raise place.mismatch(value)
     below = schema.get("additionalProperties")
     if not isinstance(below, dict):
         return dict(value)
@@ -311,9 +317,9 @@ def _map(schema: Mapping[str, Any], value: Any, place: _Place, faults: list[str]
     for name, it in value.items():
         here = place.entry(name, type_)
         if name in duplicates:
-            _report(faults, f'duplicate field "{here.path}"')
+            _report(unexpected, f'duplicate field "{here.path}"')
         if it is not None:
-            result[name] = _value(below, it, here, faults)
+            result[name] = _value(below, it, here, unexpected)
         elif below.get("type") == "string":
             result[name] = ""
     return result
@@ -330,33 +336,34 @@ def _zero_item(schema: Mapping[str, Any]) -> Any:
 
 def _text(schema: Mapping[str, Any], value: Any, place: _Place) -> str:
     if not isinstance(value, str):
-        raise place.refuse(value)
+        raise place.mismatch(value)
     if schema.get("format") == "byte":
         return _base64(value)
     return value
 
 
 def _base64(value: str) -> str:
-    """Check and rewrite base64 as Go does. The position of a fault is that of the first wrong character."""
+    """Check and rewrite base64 as Go does. The position in the error is that of the first wrong character."""
     text = value.replace("\n", "").replace("\r", "")
     try:
         return base64.b64encode(base64.b64decode(text, validate=True)).decode()
     except (binascii.Error, ValueError):
         wrong = re.search(r"[^A-Za-z0-9+/]", text.rstrip("="))
         position = wrong.start() if wrong else len(text) // 4 * 4
-        raise _Fault(f"illegal base64 data at input byte {position}") from None
+        detail = f"illegal base64 data at input byte {position}"
+        raise _Undecodable(problem=Problem.BASE64, detail=detail) from None
 
 
 def _integer(schema: Mapping[str, Any], value: Any, place: _Place) -> int:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise place.refuse(value)
+        raise place.mismatch(value)
     bits = 31 if schema.get("format") == "int32" else 63
     if isinstance(value, float) or not -(2**bits) <= value < 2**bits:
-        raise place.refuse(value, literal=True)
+        raise place.mismatch(value, literal=True)
     return value
 
 
-def _named(name: str, value: Any, place: _Place, faults: list[str]) -> Any:
+def _named(name: str, value: Any, place: _Place, unexpected: list[str]) -> Any:
     if name == _QUANTITY:
         return _quantity(value)
     if name in _TIMES:
@@ -369,8 +376,8 @@ def _named(name: str, value: Any, place: _Place, faults: list[str]) -> Any:
         return value
     schema = definitions()[name]
     if schema.get("type") == "object" and "properties" in schema:
-        return _struct(name, value, place, faults)
-    return _value(schema, value, place, faults)
+        return _struct(name, value, place, unexpected)
+    return _value(schema, value, place, unexpected)
 
 
 def _quantity(value: Any) -> str:
@@ -379,20 +386,22 @@ def _quantity(value: Any) -> str:
     try:
         return quantity.canonical(str(value).strip())
     except ValueError as error:
-        raise _Fault(str(error)) from None
+        raise _Undecodable(problem=Problem.VALUE, detail=str(error)) from None
 
 
 def _time(name: str, value: Any, place: _Place) -> str:
     if not isinstance(value, str):
-        raise place.refuse(value, "string")
+        raise place.mismatch(value, "string")
     try:
         moment: datetime = parse_time(value)
     except ValueError:
         layout = _TIMES[name]
-        raise _Fault(f'parsing time "{value}" as "{layout}": cannot parse "{value}" as "2006"') from None
+        detail = f'parsing time "{value}" as "{layout}": cannot parse "{value}" as "2006"'
+        raise _Undecodable(problem=Problem.VALUE, detail=detail) from None
     if not name.endswith("MicroTime"):
         return format_time(moment)
     rest = value[len("2006-01-02T15:04:05") :]
     if not _MICROS.match(rest):
-        raise _Fault(f'parsing time "{value}" as "{_TIMES[name]}": cannot parse "{rest}" as ".000000"')
+        detail = f'parsing time "{value}" as "{_TIMES[name]}": cannot parse "{rest}" as ".000000"'
+        raise _Undecodable(problem=Problem.VALUE, detail=detail)
     return format_micro_time(moment)

@@ -124,7 +124,7 @@ def _cpu(name: str, value: JSONObject) -> JSONObject:
 
 
 def _parsed(text: str | None) -> Any:
-    """Read an annotation; one that somebody broke says nothing."""
+    """Read an annotation; a malformed one counts as absent."""
     try:
         return json.loads(text) if text else None
     except ValueError:

@@ -342,7 +342,7 @@ def _pod_addresses(status: JSONObject) -> None:
 
 
 def _secret(secret: JSONObject) -> None:
-    """Turn what was given as text into data: nobody ever owns `stringData` but by applying it."""
+    """Turn what was given as text into data: `stringData` has a manager only where it is applied."""
     text = secret.pop("stringData", None)
     if text:
         encoded = {name: base64.b64encode(it.encode()).decode() for name, it in text.items()}

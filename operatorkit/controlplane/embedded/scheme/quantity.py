@@ -17,7 +17,7 @@ _QUANTITY = re.compile(
 _BINARY = {"Ki": 1, "Mi": 2, "Gi": 3, "Ti": 4, "Pi": 5, "Ei": 6}
 _DECIMAL = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 _NANO = Decimal("1e-9")
-# Above this, decimal arithmetic has no digits left for a billionth, and nobody needs one.
+# Above this, decimal arithmetic has no digits left for a billionth, which no field needs.
 _EXACT = Decimal("1e15")
 
 

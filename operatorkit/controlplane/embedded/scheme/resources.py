@@ -1,4 +1,4 @@
-"""Which built-in resources there are, as discovery tells it.
+"""Which built-in resources there are, as discovery lists them.
 
 Source: `resources.json`, made by `tools/kubernetes_data.py` from Kubernetes' published discovery documents.
 """

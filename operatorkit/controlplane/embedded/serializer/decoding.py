@@ -1,19 +1,20 @@
 """The object that a request brings: whether it says that it is of the kind that its URL serves.
 
-What belongs here: `apiVersion` and `kind` of a body, and the words by which bodies are refused that have none or
-others. What does not: media types (`negotiation`), and what an object of a kind may contain (`builtin.codec`,
-`custom`).
+What belongs here: `apiVersion` and `kind` of a body, and the errors of bodies that have none or
+others. What does not: media types (`negotiation`), and what an object of a kind may contain (`scheme`,
+`registry`).
 
 Built-in kinds may leave both out, since the URL says them; custom resources may not.
 """
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from operatorkit.controlplane.embedded.errors.errors import ApiError, bad_request, unsupported_media_type
 from operatorkit.controlplane.embedded.scheme import codec
+from operatorkit.controlplane.embedded.scheme.decode_error import DecodeError, Problem
+from operatorkit.controlplane.embedded.serializer import syntax
 from operatorkit.controlplane.embedded.serializer.negotiation import JSON_AND_YAML, media_type, read_body
 from operatorkit.controlplane.embedded.serializer.protobuf import MEDIA_TYPE as PROTOBUF
 from operatorkit.crd.kubernetes import kinds
@@ -24,7 +25,6 @@ __all__ = ["read_delete_options", "read_object", "require_built_in"]
 Object = dict[str, Any]
 
 _SHOWN_BYTES = 30
-_TOO_LARGE_NUMBER = re.compile(r"json: cannot unmarshal number \S+ into Go value of type float64$")
 _TYPE_META = (
     'Go value of type struct { APIVersion string "json:\\"apiVersion,omitempty\\""; '
     'Kind string "json:\\"kind,omitempty\\"" }'
@@ -45,10 +45,8 @@ def read_object(data: bytes, content_type: str, gvk: GroupVersionKind, *, builti
     except ApiError as error:
         if error.code != 400:
             raise
-        if found := _TOO_LARGE_NUMBER.search(error.message):
-            raise bad_request(
-                f'{gvk.kind} in version "{gvk.version}" cannot be handled as a {gvk.kind}: {found[0]}'
-            ) from None
+        if isinstance(error.__cause__, syntax.NumberTooLarge):
+            raise DecodeError(gvk, problem=Problem.VALUE, detail=str(error.__cause__)) from None
         raise _unrecognized(gvk, error.message, data) from None
     if obj is None:
         obj = {}
@@ -99,12 +97,13 @@ def require_built_in(obj: Object, gvk: GroupVersionKind) -> None:
     given = GroupVersionKind.of(obj["apiVersion"], obj["kind"])
     if given == gvk:
         return
-    refused = f'{given.kind} in version "{given.version}" cannot be handled as a {gvk.kind}: '
     if given not in kinds():
-        raise bad_request(f'{refused}no kind "{given.kind}" is registered for version "{given.api_version}" {_SCHEME}')
+        detail = f'no kind "{given.kind}" is registered for version "{given.api_version}" {_SCHEME}'
+        raise DecodeError(given, problem=Problem.KIND, detail=detail, into=gvk.kind)
     _require_version(given.api_version, gvk)
     package = gvk.group.partition(".")[0] or "core"
-    raise bad_request(f"{refused}converting ({gvk.version}.{given.kind}) to ({package}.{gvk.kind}): unknown conversion")
+    detail = f"converting ({gvk.version}.{given.kind}) to ({package}.{gvk.kind}): unknown conversion"
+    raise DecodeError(given, problem=Problem.KIND, detail=detail, into=gvk.kind)
 
 
 def _require_version(api_version: str, gvk: GroupVersionKind) -> None:

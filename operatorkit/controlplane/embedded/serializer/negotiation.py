@@ -1,6 +1,6 @@
 """Which media type, and which form of an object, a client wants to be answered with.
 
-What belongs here: the Accept and Content-Type headers. What does not: making the forms (`forms`).
+What belongs here: the Accept and Content-Type headers. What does not: the representations (`endpoints`).
 """
 
 from __future__ import annotations
@@ -90,10 +90,10 @@ def media_type(content_type: str) -> str:
     return content_type.partition(";")[0].strip().lower()
 
 
-def read_body(data: bytes, content_type: str, *, refused: str = "couldn't get version/kind; json parse error: ") -> Any:
+def read_body(data: bytes, content_type: str, *, prefix: str = "couldn't get version/kind; json parse error: ") -> Any:
     """Decode a body of JSON, YAML or protobuf; objects remember which of their fields were there twice (`codec.loads`).
 
-    `refused` is what to say before the description of what is wrong with JSON.
+    `prefix` stands before the description of an error in JSON.
     Raises `ApiError`: 415 for another media type, 400 for what is not that media type.
     """
     media = media_type(content_type) or "application/json"
@@ -114,7 +114,7 @@ def read_body(data: bytes, content_type: str, *, refused: str = "couldn't get ve
     except yaml.YAMLError as error:
         raise bad_request(f"error converting YAML to JSON: yaml: {getattr(error, 'problem', None) or error}") from None
     except (ValueError, TypeError) as error:  # TypeError: YAML that says what JSON cannot
-        raise bad_request(f"{refused}{error}") from None
+        raise bad_request(f"{prefix}{error}") from error
 
 
 def _read_json(text: str) -> Any:

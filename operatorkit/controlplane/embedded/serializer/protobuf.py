@@ -1,11 +1,11 @@
 """Kubernetes' protobuf, read into JSON objects.
 
 Clients that are written in Go send protobuf for built-in kinds and do not fall back to anything else when it is
-refused: `kubectl create configmap`, `kubectl auth can-i` and helm's releases are among them. So bodies may be
+rejected: `kubectl create configmap`, `kubectl auth can-i` and helm's releases are among them. So bodies may be
 protobuf; answers are JSON, which all of these accept.
 
 What belongs here: the wire format, the few types that JSON writes differently, and the envelope. What does not: what an
-object may contain (`builtin.codec`), which also drops the zeros that Go always sends.
+object may contain (`scheme.codec`), which also drops the zeros that Go always sends.
 
 Source: the .proto files of Kubernetes' API, as `_data/protobuf.json.gz` by `tools/protobuf_data.py`; the envelope is
 described at https://kubernetes.io/docs/reference/using-api/api-concepts/#protobuf-encoding.
@@ -164,7 +164,7 @@ def _varint(data: bytes, position: int) -> tuple[int, int]:
 
 def _bytes(value: int | bytes) -> bytes:
     if isinstance(value, int):
-        raise ValueError("proto: wrong wireType = 0")  # noqa: TRY004 - a fault of the body, told to its sender
+        raise ValueError("proto: wrong wireType = 0")  # noqa: TRY004 - an error of the body, reported to its sender
     return value
 
 
@@ -223,7 +223,7 @@ def _one_of(*names: str, default: Any = None) -> Callable[[dict[str, Any]], Any]
 def _without_zeros(*names: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
     """Return a message without those fields that are zero: Go always sends them, and leaves them out of JSON.
 
-    `builtin.codec` does so where OpenAPI knows the type; it does not for a schema inside `items` or
+    `scheme.codec` does so where OpenAPI knows the type; it does not for a schema inside `items` or
     `additionalProperties`, which are one of several types.
     """
 

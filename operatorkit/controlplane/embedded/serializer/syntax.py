@@ -1,6 +1,6 @@
-"""JSON, and what is wrong with a text that is none, in the words of Go's decoder.
+"""JSON, and the errors of malformed text, in the words of Go's decoder.
 
-What belongs here: `loads`, and the words. What does not: what the text may say (`bodies`, `builtin.codec`).
+What belongs here: `loads`, and the words. What does not: what the text may hold (`decoding`, `scheme`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 from operatorkit.controlplane.embedded.scheme import codec
 
-__all__ = ["loads"]
+__all__ = ["NumberTooLarge", "loads"]
 
 _SHORTER_THAN_ANY_INFINITY = 308  # digits
 _LITERALS = {"t": "true", "f": "false", "n": "null"}
@@ -28,6 +28,10 @@ _PLACES = {
 }
 
 
+class NumberTooLarge(ValueError):  # noqa: N818 - what is wrong with the number
+    """A number that no float64 holds."""
+
+
 def loads(text: str) -> Any:
     """Parse JSON as `codec.loads` does. Raises ValueError with Go's description of what is wrong."""
     try:
@@ -37,20 +41,20 @@ def loads(text: str) -> Any:
 
 
 def _no_number(name: str) -> NoReturn:
-    """Refuse what Python reads as a number and JSON does not have."""
+    """Reject what Python reads as a number and JSON does not have."""
     raise ValueError(f"invalid character '{name[0]}' looking for beginning of value")
 
 
 def _finite(text: str) -> float:
-    """Refuse a number that is too large: Python reads infinity, which is no JSON."""
+    """Reject a number that is too large: Python reads infinity, which is no JSON."""
     number = float(text)
     if math.isinf(number):
-        raise ValueError(f"json: cannot unmarshal number {text} into Go value of type float64")
+        raise NumberTooLarge(f"json: cannot unmarshal number {text} into Go value of type float64")
     return number
 
 
 def _integer(text: str) -> int:
-    """Refuse an integer that not even a float holds."""
+    """Reject an integer that not even a float holds."""
     if len(text) > _SHORTER_THAN_ANY_INFINITY:
         _finite(text)
     return int(text)

@@ -43,7 +43,7 @@ def first_revision() -> int:
     return int(SYSTEM_CLOCK.now().timestamp() * 1_000_000)
 
 
-class Stale(Exception):  # noqa: N818 - not a fault: the caller reads again
+class Stale(Exception):  # noqa: N818 - no failure: the caller reads again
     """The record is no longer the one that the writer read."""
 
 
@@ -210,7 +210,7 @@ class Collection:
         self.forgotten = change.revision
 
     def record(self, change: Change) -> None:
-        """Enter a change and tell the subscribers. For `Storage` only."""
+        """Enter a change and notify the subscribers. For `Storage` only."""
         key = change.record.key
         if change.type == "DELETED":
             del self.records[key]
@@ -281,7 +281,7 @@ class Storage:
         collection.record(change)
 
     def load(self, collection: Collection, obj: dict[str, Any], revision: int) -> None:
-        """Enter an object of an earlier run, without telling anybody."""
+        """Enter an object of an earlier run, without notifying subscribers."""
         record = Record(obj, revision)
         collection.records[record.key] = record
         collection._sorted = None  # noqa: SLF001 - the two classes are one mechanism

@@ -31,11 +31,13 @@ from operatorkit.controlplane.nodes.process.addresses import KUBELET_PORT, Addre
 from operatorkit.controlplane.nodes.process.cgroups import RunGroup, hierarchy
 from operatorkit.controlplane.nodes.process.child import MARK
 from operatorkit.controlplane.nodes.process.claims import CLAIMS, VOLUMES, Provisioner
+from operatorkit.controlplane.nodes.process.disruptions import Disruptions
 from operatorkit.controlplane.nodes.process.hosts import HostsFiles
 from operatorkit.controlplane.nodes.process.images import Images
 from operatorkit.controlplane.nodes.process.kubelet import KubeletServer, LogError
 from operatorkit.controlplane.nodes.process.launch import Launcher, PodSpace
 from operatorkit.controlplane.nodes.process.logs import ContainerLog
+from operatorkit.controlplane.nodes.process.network import isolate
 from operatorkit.controlplane.nodes.process.pod import PodState, PodSync
 from operatorkit.controlplane.nodes.process.sandbox import unavailable
 from operatorkit.controlplane.nodes.process.tokens import Tokens
@@ -128,6 +130,9 @@ class ProcessNodes:
         )
         self._kept = volumes
         self._names_changed = asyncio.Event()
+        self._beats: dict[str, asyncio.Task[None]] = {}
+        self._lost: set[str] = set()
+        self.disrupt: Disruptions = Disruptions(api, self, clock)
         self._tasks: list[asyncio.Task[None]] = []
         self._stack = contextlib.AsyncExitStack()
         self._group: RunGroup | None = None
@@ -224,10 +229,12 @@ class ProcessNodes:
             if self._heartbeat_every is None:
                 await renew(self._api, node, clock=self._clock)
             else:
-                every = self._heartbeat_every
-                beat = heartbeat(self._api, node, clock=self._clock, every=every)
-                self._tasks.append(asyncio.create_task(beat))
+                self._beat(node, self._heartbeat_every)
         return allocatable
+
+    def _beat(self, node: Host, every: timedelta) -> None:
+        beat = heartbeat(self._api, node, clock=self._clock, every=every)
+        self._beats[node.name] = asyncio.create_task(beat)
 
     async def _watch(self) -> None:
         storage = [self._services, self._claims, self._volumes]
@@ -251,9 +258,11 @@ class ProcessNodes:
 
     async def _end(self) -> None:
         """End every process and take the nodes and their pods out of the cluster."""
-        for task in self._tasks:
+        self.disrupt.close()
+        tasks = [*self._tasks, *self._beats.values()]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         self._tasks.clear()
         running = [one for state in self._states.values() for one in state.running]
         for one in running:
@@ -317,6 +326,7 @@ class ProcessNodes:
             space = PodSpace(address, host.ip, self.directory / "pods" / uid)
             if self._group is not None:
                 space.group = self._group.pod(uid)
+                isolate(space.group.path, address, self._api_address[1])
             self._states[uid] = PodState.of(pod, host, space)
             self._keys[uid] = ObjectKey(pod["metadata"]["namespace"], pod["metadata"]["name"])
         return uid
@@ -362,14 +372,14 @@ class ProcessNodes:
             await self._names_changed.wait()
             self._names_changed.clear()
             lines: dict[str, list[str]] = {}
-            for state in list(self._states.values()):
-                pod = self._pod(state.uid)
-                if pod is None or not state.up:
-                    continue
-                namespace = pod["metadata"]["namespace"]
+            for uid, state in list(self._states.items()):
+                namespace = self._keys[uid].namespace
                 if namespace not in lines:
                     lines[namespace] = self._hosts_files.lines(namespace)
-                self._launcher.write_hosts(pod, state.space, lines[namespace])
+                if not state.up or state.space.names == lines[namespace]:
+                    continue
+                if (pod := self._pod(uid)) is not None:
+                    self._launcher.write_hosts(pod, state.space, lines[namespace])
             await asyncio.sleep(_NAMES_PAUSE_SECONDS)
 
     def _enqueue_unscheduled(self) -> None:
@@ -384,7 +394,7 @@ class ProcessNodes:
 
     async def _sync(self, uid: str) -> timedelta | None:
         state = self._states.get(uid)
-        if state is None:
+        if state is None or state.host.name in self._lost:
             return None
         return await self._steps.sync(self._pod(uid), state)
 
@@ -392,11 +402,54 @@ class ProcessNodes:
         pod = self._pods.cache.get(self._keys[uid])
         return pod if pod is not None and pod["metadata"]["uid"] == uid else None
 
+    # -------------------------------------------------------------------------- what disruptions need
+
+    @property
+    def groups(self) -> Path | None:
+        """The control group of all pods; None without root or cgroup v2."""
+        return self._group.path if self._group is not None else None
+
+    def addresses(self) -> Mapping[ObjectKey, str]:
+        """Return the addresses in use, by pod."""
+        return {self._keys[uid]: state.space.address for uid, state in self._states.items()}
+
+    def find(self, key: ObjectKey) -> PodState:
+        """Return the state of a pod. Raises InputError."""
+        for uid, held in self._keys.items():
+            if held == key and self._pod(uid) is not None:
+                return self._states[uid]
+        raise InputError(f"pod {key} is not on a process node: {sorted(map(str, self._keys.values()))} are")
+
+    def on_node(self, node: str) -> Mapping[ObjectKey, PodState]:
+        """Return the pods of a node. Raises InputError for a node that is not one of ours."""
+        if node not in self._hosts:
+            raise InputError(f"{node!r} is not a process node: name one of {', '.join(self._hosts)}")
+        return {self._keys[uid]: state for uid, state in self._states.items() if state.host.name == node}
+
+    async def stop_node(self, node: str) -> None:
+        """Let a node do nothing any more."""
+        self._lost.add(node)
+        if (beat := self._beats.pop(node, None)) is not None:
+            beat.cancel()
+            await asyncio.gather(beat, return_exceptions=True)
+
+    async def start_node(self, node: str) -> None:
+        """Let a node register and work again."""
+        host = self._hosts[node]
+        self._nodes.put(await register(self._api, host, clock=self._clock, runtime=_RUNTIME, kubelet_port=KUBELET_PORT))
+        if self._heartbeat_every is not None:
+            self._beat(host, self._heartbeat_every)
+        self._lost.discard(node)
+        for state in self.on_node(node).values():
+            self._queue.add(state.uid)
+        self._enqueue_unscheduled()
+
     # ------------------------------------------------------------------------------ what steps read
 
     def nodes(self) -> Sequence[JSONObject]:
         """Return the nodes that a pod may be put on: ours, and those of real kubelets."""
-        return [node for node in self._nodes.cache.list() if node["metadata"]["name"] in self._hosts]
+        served = self._hosts.keys() - self._lost
+        return [node for node in self._nodes.cache.list() if node["metadata"]["name"] in served]
 
     def pods_per_node(self) -> Mapping[str, int]:
         """Return how many pods are on each node."""
@@ -418,6 +471,12 @@ class ProcessNodes:
         """Remember the response to a write."""
         self._pods.put(pod)
 
+    def pod(self, uid: str) -> tuple[JSONObject, PodState] | None:
+        """Return a pod and its state, or None once it is no more."""
+        state = self._states.get(uid)
+        pod = self._pod(uid) if state is not None else None
+        return (pod, state) if pod is not None and state is not None else None
+
     def changed(self, uid: str) -> None:
         """Have a pod looked at again, soon."""
         self._queue.add(uid)
@@ -427,6 +486,7 @@ class ProcessNodes:
         self._states.pop(state.uid, None)
         self._keys.pop(state.uid, None)
         self._queue.forget(state.uid)
+        self.disrupt.forget(state.uid)
         self._tokens.forget(state.uid)
         self._launcher.remove(state.space)
 

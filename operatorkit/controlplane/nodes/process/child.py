@@ -39,8 +39,14 @@ class Child:
     `exited` is set to the exit code, 128 and the signal's number for a signal.
     """
 
-    def __init__(self, popen: subprocess.Popen[bytes], on_output: Callable[[bytes], None]) -> None:
+    def __init__(
+        self,
+        sandbox: Sandbox,
+        popen: subprocess.Popen[bytes],
+        on_output: Callable[[bytes], None],
+    ) -> None:
         loop = asyncio.get_running_loop()
+        self.sandbox = sandbox
         self._popen = popen
         self._on_output = on_output
         self._loop = loop
@@ -90,7 +96,7 @@ class Child:
             )
             os.close(output_write)
             output_write = -1
-            child = cls(popen, on_output)
+            child = cls(sandbox, popen, on_output)
             child._read_output(output_read)
             output_read = -1
             for descriptor in (data, report_write, go_read):

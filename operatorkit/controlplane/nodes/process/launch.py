@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from signal import SIGTERM
 from typing import Any
 
 from operatorkit.cluster.api import JSONObject
@@ -57,6 +56,12 @@ class PodSpace:
     directory: Path
     group: PodGroup | None = None
     volumes: dict[str, Path] = field(default_factory=dict)
+    names: list[str] | None = None  # the lines of Services in its hosts file
+
+    @property
+    def group_path(self) -> str:
+        """The directory of its control group, or ""."""
+        return str(self.group.path) if self.group is not None else ""
 
 
 @dataclass(slots=True)
@@ -82,9 +87,10 @@ class Launcher:
         """Bring volumes up to date; return in how many seconds that is due again by itself."""
         return await self.volumes.refresh(pod, space.directory / "volumes", self.facts(space))
 
-    def write_hosts(self, pod: JSONObject, space: PodSpace, lines: Sequence[str]) -> None:
+    def write_hosts(self, pod: JSONObject, space: PodSpace, lines: list[str]) -> None:
         """Write a pod's hosts file; `lines` are those of `HostsFiles.lines` for its namespace."""
         if space.directory.is_dir():
+            space.names = lines
             self.hosts.write(space.directory / "hosts", pod, space.address, lines)
 
     async def start(self, pod: JSONObject, space: PodSpace, container: Container) -> Child:
@@ -109,12 +115,6 @@ class Launcher:
             container.previous_log.remove()
         container.previous_log, container.log = container.log, log
         return child
-
-    def stop(self, space: PodSpace, container: Container) -> None:
-        """Ask a container to end."""
-        del space
-        if container.child is not None:
-            container.child.send(SIGTERM)
 
     def remove(self, space: PodSpace) -> None:
         """Remove what a pod had on the machine; nothing of it runs any more."""

@@ -79,15 +79,18 @@ def phase(containers: Sequence[Container], spec: dict[str, Any], *, initialized:
     policy = spec.get("restartPolicy", "Always")
     inits = [one for one in containers if one.role == "init"]
     if not initialized:
-        failed = policy == "Never" and any(
-            not one.running and one.terminated is not None and one.exit_code for one in inits
+        stopped = not any(one.running for one in containers)
+        failed = (
+            policy == "Never"
+            and stopped
+            and any(not one.running and one.terminated is not None and one.exit_code for one in inits)
         )
         return "Failed" if failed else "Pending"
     main = [one for one in containers if one.role == "main"]
     if any(not one.ever_ran for one in main):
         return "Pending"
-    if any(one.running for one in main) or policy == "Always":
-        return "Running"
+    if any(one.running for one in containers) or policy == "Always":
+        return "Running"  # a sidecar that has to end yet keeps the pod running, too
     if all(one.exit_code == 0 for one in main):
         return "Succeeded"
     return "Failed" if policy == "Never" else "Running"

@@ -21,6 +21,7 @@ from operatorkit.cluster.api import ClusterAPI, JSONObject
 from operatorkit.controlplane.controllers.event_recorder import ComponentEventRecorder, EventType
 from operatorkit.controlplane.nodes.kinds import PODS
 from operatorkit.controlplane.nodes.pods import Attempt
+from operatorkit.controlplane.nodes.process.health import Health
 from operatorkit.controlplane.nodes.process.launch import ConfigError, Launcher, PodSpace
 from operatorkit.controlplane.nodes.process.plan import Plan, is_initialized, plan
 from operatorkit.controlplane.nodes.process.podstatus import pod_status
@@ -80,6 +81,9 @@ class World(Protocol):
     def wrote(self, pod: JSONObject) -> None:
         """Remember the response to a write."""
 
+    def pod(self, uid: str) -> tuple[JSONObject, PodState] | None:
+        """Return a pod and its state, or None once it is no more."""
+
     def changed(self, uid: str) -> None:
         """Have a pod looked at again, soon."""
 
@@ -97,6 +101,10 @@ class PodSync:
     reporter: ComponentEventRecorder
     clock: Clock
     back_off: timedelta
+    health: Health = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.health = Health(self, self.clock, self.launcher.mark)
 
     async def sync(self, pod: JSONObject | None, state: PodState) -> timedelta | None:
         """Take the next steps of a pod; None is one that the API server no longer has.
@@ -178,6 +186,7 @@ class PodSync:
         container.started = not container.spec.get("startupProbe")
         container.ready = container.started and not container.spec.get("readinessProbe")
         child.exited.add_done_callback(lambda _: self.world.changed(state.uid))
+        self.health.started(state.uid, container, state.space.address, state.space.group_path)
         image = container.spec.get("image", "")
         pulled = f'Container image "{image}" already present on machine and can be accessed by the pod'
         for reason, message in (
@@ -212,10 +221,24 @@ class PodSync:
 
     # ------------------------------------------------------------------------------------- ending
 
-    async def restart(self, pod: JSONObject, state: PodState, container: Container, why: str) -> None:
+    def changed(self, uid: str) -> None:
+        """Have a pod looked at again, soon."""
+        self.world.changed(uid)
+
+    async def unhealthy(self, uid: str, container: Container, reason: str, message: str) -> None:
+        """Report a failed probe or hook."""
+        if (found := self.world.pod(uid)) is not None:
+            await self.report(*found, "Warning", reason, message, container)
+
+    async def restart(self, uid: str, container: Container, why: str) -> None:
         """End a container that has to be started again, and report why."""
+        if (found := self.world.pod(uid)) is None or container.stop_sent:
+            return
+        pod, state = found
         await self.report(pod, state, "Normal", "Killing", why, container)
-        self._stop(state, [container], self._grace(pod, container))
+        if container.running:
+            self._stop(state, [container], self._grace(pod, container))
+            self.world.changed(uid)
 
     def _stop(self, state: PodState, containers: list[Container], grace: timedelta) -> list[float]:
         """Ask containers to end, main ones first; return how long to wait before they are killed."""
@@ -226,7 +249,8 @@ class PodSync:
             assert one.child is not None
             if not one.stop_sent:
                 one.stop_sent, one.kill_at = True, now + grace.total_seconds()
-                self.launcher.stop(state.space, one)
+                space = state.space
+                self.health.stop(state.uid, one, space.address, space.group_path, grace.total_seconds())
             one.kill_at = min(one.kill_at or now, now + grace.total_seconds())
             waits.append(one.kill_at - now)
         return waits + self._overdue(state)

@@ -112,6 +112,11 @@ class Container:
         else:
             self.terminated = state.get("terminated")
 
+    def rerun(self) -> None:
+        """Forget that an init container succeeded: the node was lost, and it runs again."""
+        if self.role == "init":
+            self.last, self.terminated = None, None
+
     def note_end(self, code: int, now: datetime, *, reason: str, message: str = "") -> None:
         """Set the terminated state."""
         if self.terminated is not None:

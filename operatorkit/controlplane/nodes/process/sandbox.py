@@ -21,7 +21,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-__all__ = ["DEFAULT_CAPABILITIES", "Identity", "Mount", "Sandbox", "arguments", "unavailable"]
+__all__ = [
+    "DEFAULT_CAPABILITIES",
+    "Identity",
+    "Mount",
+    "Sandbox",
+    "arguments",
+    "unavailable",
+    "user_prefix",
+]
 
 DEFAULT_CAPABILITIES = (
     *("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD", "NET_BIND_SERVICE"),
@@ -85,34 +93,36 @@ def arguments(sandbox: Sandbox, *, root: Path = Path("/")) -> tuple[list[str], l
         options += ["--setenv", name, value]
     options += _filesystem(sandbox.mounts, root)
     options += ["--chdir", sandbox.working_dir or "/"]
-    privileges, prefix = _privileges(sandbox.identity)
-    return [*options, *privileges], [*prefix, *sandbox.command]
+    options += _privileges(sandbox.identity)
+    return options, [*user_prefix(sandbox.identity), *sandbox.command]
 
 
-def _privileges(identity: Identity) -> tuple[list[str], list[str]]:
-    """Return options of bubblewrap, and a command that goes before the container's."""
+def _privileges(identity: Identity) -> list[str]:
+    """Return the options of bubblewrap for a user and capabilities."""
     if os.geteuid() != 0:
         options = ["--unshare-user"]
         if identity.user is not None:
             options += ["--uid", str(identity.user)]
         if identity.group is not None:
             options += ["--gid", str(identity.group)]
-        return options, []
+        return options
+    capabilities = {*identity.capabilities}
+    if user_prefix(identity):  # the program that changes the user needs these, and then loses them
+        capabilities |= {"SETUID", "SETGID"}
     options = ["--cap-drop", "ALL"]
-    for capability in identity.capabilities:
+    for capability in sorted(capabilities):
         options += ["--cap-add", f"CAP_{capability}"]
-    if identity.user in {None, 0} and identity.group in {None, 0} and not identity.groups:
-        return options, []
-    for needed in ("SETUID", "SETGID"):  # of the program that changes the user, which then loses them
-        if needed not in identity.capabilities:
-            options += ["--cap-add", f"CAP_{needed}"]
-    prefix = [shutil.which("setpriv") or "setpriv", f"--reuid={identity.user or 0}"]
-    prefix += [f"--regid={identity.group or 0}"]
-    if identity.groups:
-        prefix += [f"--groups={','.join(map(str, identity.groups))}"]
-    else:
-        prefix += ["--clear-groups"]
-    return options, [*prefix, "--"]
+    return options
+
+
+def user_prefix(identity: Identity) -> list[str]:
+    """Return the command that runs another one as a user; none is needed for the node's own."""
+    same = identity.user in {None, 0} and identity.group in {None, 0} and not identity.groups
+    if same or os.geteuid() != 0:
+        return []
+    groups = f"--groups={','.join(map(str, identity.groups))}" if identity.groups else "--clear-groups"
+    user, group = f"--reuid={identity.user or 0}", f"--regid={identity.group or 0}"
+    return [shutil.which("setpriv") or "setpriv", user, group, groups, "--"]
 
 
 def _filesystem(mounts: Sequence[Mount], root: Path) -> list[str]:

@@ -110,3 +110,32 @@ def test_reserved_ordinals_are_passed_over_from_the_start_on():
 def test_a_range_that_is_none_is_rejected(value):
     with pytest.raises(ValueError, match=r"ordinal|before"):
         parse_range(value)
+
+
+def claims(storage="1Gi", **spec):
+    body = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": storage}}, **spec}
+    return petset(volumeClaimTemplates=[{"metadata": {"name": "data"}, "spec": body}]).spec
+
+
+def test_a_larger_request_in_a_claim_template_is_accepted():
+    assert check_change(claims("1Gi"), claims("1.5Gi")) == []
+    assert check_change(claims("1Gi"), claims("1024Mi")) == []
+
+
+@pytest.mark.parametrize(
+    ("new", "field", "said"),
+    [
+        (claims("512Mi"), "spec.volumeClaimTemplates[0].spec.resources.requests.storage", "cannot shrink"),
+        (claims(storageClassName="fast"), "spec.volumeClaimTemplates[0].spec.storageClassName", "cannot change"),
+        (claims(accessModes=["ReadWriteMany"]), "spec.volumeClaimTemplates[0].spec.accessModes", "cannot change"),
+    ],
+)
+def test_a_change_that_claims_cannot_follow_is_rejected(new, field, said):
+    [cause] = check_change(claims("1Gi"), new)
+    assert cause.field == field
+    assert said in cause.message
+
+
+def test_a_claim_template_may_be_added():
+    both = petset(volumeClaimTemplates=[CLAIM, {"metadata": {"name": "logs"}, "spec": {}}]).spec
+    assert check_change(petset(volumeClaimTemplates=[CLAIM]).spec, both) == []

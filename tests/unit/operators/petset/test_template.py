@@ -6,7 +6,7 @@ import copy
 
 import pytest
 
-from operators.petset.template import in_place_change, overridden, override_hash, same_template, template_of, to_data
+from operators.petset.template import overridden, override_hash, same_template, template_of, to_data
 
 PLAIN = {
     "metadata": {"labels": {"app": "web"}},
@@ -110,30 +110,3 @@ def test_overrides_replace_where_they_say_so():
 def test_the_hash_of_an_override_tells_changes():
     assert override_hash([]) == ""
     assert override_hash([{"a": 1}]) == override_hash([{"a": 1}]) != override_hash([{"a": 2}])
-
-
-def test_images_labels_and_annotations_change_in_place():
-    new = changed(("spec", "containers", 0, "image"), "web:2")
-    new["metadata"] = {"labels": {"app": "web", "tier": "db"}, "annotations": {"a": "b"}}
-    assert in_place_change(PLAIN, new) == {
-        "metadata": {"labels": {"tier": "db"}, "annotations": {"a": "b"}},
-        "spec": {"containers": [{"name": "app", "image": "web:2"}]},
-    }
-
-
-def test_a_label_that_is_gone_is_removed_in_place():
-    old = changed(("metadata", "labels", "tier"), "db")
-    assert in_place_change(old, PLAIN) == {"metadata": {"labels": {"tier": None}}}
-
-
-@pytest.mark.parametrize(
-    ("path", "value"),
-    [
-        (("spec", "containers", 0, "env"), [{"name": "A", "value": "1"}]),
-        (("spec", "nodeSelector"), {"disk": "fast"}),
-        (("spec", "containers"), [{"name": "other", "image": "web:1"}]),
-        (("spec", "containers"), []),
-    ],
-)
-def test_other_changes_need_a_new_pod(path, value):
-    assert in_place_change(PLAIN, changed(path, value)) is None

@@ -32,10 +32,10 @@ from operators.pki.plan import (
     Keep,
     Observed,
     Pending,
-    Refuse,
+    Reject,
     StoredSecret,
     WaitFor,
-    patience_ends,
+    grace_period_ends,
     plan,
     renewal_time,
     retry_delay,
@@ -126,9 +126,9 @@ def test_a_first_request_is_issued(ca):
 
 def test_a_faulty_spec_is_refused_before_all_else(ca):
     step = plan(
-        observed(certificate(dnsNames=["a..b"]), ca, conflict=Refuse(reasons.SECRET_CONFLICT, "conflict"), policies=[])
+        observed(certificate(dnsNames=["a..b"]), ca, conflict=Reject(reasons.SECRET_CONFLICT, "conflict"), policies=[])
     )
-    assert isinstance(step, Refuse)
+    assert isinstance(step, Reject)
     assert step.reason == reasons.INVALID_SPEC
 
 
@@ -138,11 +138,11 @@ def test_a_conflict_is_refused_even_where_the_secret_looks_right(ca):
         observed(
             wanted,
             ca,
-            conflict=Refuse(reasons.SECRET_CONFLICT, "somebody else's"),
+            conflict=Reject(reasons.SECRET_CONFLICT, "somebody else's"),
             secret=stored(wanted, made(wanted, ca)),
         )
     )
-    assert step == Refuse(reasons.SECRET_CONFLICT, "somebody else's")
+    assert step == Reject(reasons.SECRET_CONFLICT, "somebody else's")
 
 
 def test_what_is_right_is_kept_and_no_policy_is_asked_again(ca):
@@ -164,7 +164,7 @@ def test_a_certificate_that_is_due_is_renewed_if_policy_still_allows(ca):
     assert (step.cause, step.revision) == (Cause.RENEWAL, 2)
     assert isinstance(plan(replace(seen, now=later - timedelta(seconds=1))), Keep)
     denied = plan(replace(seen, policies=[policy("other")]))
-    assert isinstance(denied, Refuse)
+    assert isinstance(denied, Reject)
     assert denied.reason == reasons.DENIED_BY_POLICY
 
 
@@ -219,7 +219,7 @@ def test_a_new_ca_key_means_a_new_certificate(ca):
 def test_an_issuer_that_cannot_sign_does_not_spoil_what_it_signed_before(ca):
     wanted = certificate()
     material = made(wanted, ca)
-    refusal = Refuse(reasons.ISSUER_NOT_READY, "its Secret is gone")
+    refusal = Reject(reasons.ISSUER_NOT_READY, "its Secret is gone")
     seen = observed(reported(wanted, material), refusal, secret=stored(wanted, material))
     assert isinstance(plan(seen), Keep)
     assert plan(replace(seen, now=NOW + timedelta(hours=20))) == refusal
@@ -239,17 +239,17 @@ def test_an_issuer_that_cannot_sign_does_not_spoil_what_it_signed_before(ca):
     ],
 )
 def test_what_is_missing_is_awaited_once(status, reason, generation, seconds):
-    wanted, missing = certificate(), Refuse(reasons.ISSUER_NOT_FOUND, "create it", absent=True)
+    wanted, missing = certificate(), Reject(reasons.ISSUER_NOT_FOUND, "create it", absent=True)
     since = NOW - timedelta(seconds=1)
     set_condition(wanted.status.conditions, "Ready", status, reason, now=since, observed_generation=generation)
     moment = NOW + timedelta(seconds=seconds)
-    assert patience_ends(wanted.status.conditions, 1, reasons.ISSUER_NOT_FOUND, NOW) == moment
+    assert grace_period_ends(wanted.status.conditions, 1, reasons.ISSUER_NOT_FOUND, NOW) == moment
     expected = Pending(missing.reason, missing.message, moment) if seconds else missing
     assert plan(observed(wanted, missing)) == expected
 
 
 def test_a_clock_that_was_set_back_does_not_lengthen_the_wait(ca):
-    wanted, missing = certificate(), Refuse(reasons.ISSUER_NOT_FOUND, "create it", absent=True)
+    wanted, missing = certificate(), Reject(reasons.ISSUER_NOT_FOUND, "create it", absent=True)
     later = NOW + timedelta(hours=1)
     set_condition(wanted.status.conditions, "Ready", None, missing.reason, now=later, observed_generation=1)
     assert plan(observed(wanted, missing)) == missing
@@ -257,7 +257,7 @@ def test_a_clock_that_was_set_back_does_not_lengthen_the_wait(ca):
 
 def test_without_any_policy_a_request_is_pending_and_with_one_denied_at_once(ca):
     assert isinstance(plan(observed(certificate(), ca, policies=[])), Pending)
-    assert isinstance(plan(observed(certificate(), ca, policies=[policy("other")])), Refuse)
+    assert isinstance(plan(observed(certificate(), ca, policies=[policy("other")])), Reject)
 
 
 def test_after_a_failure_the_next_attempt_waits_unless_the_spec_changes(ca):
@@ -278,7 +278,7 @@ def test_a_key_that_never_rotates_is_used_again_while_it_fits(ca):
     assert public_bytes(step.key.public_key()) == public_bytes(material.key.public_key())
     larger = certificate(privateKey={"rotationPolicy": "Never", "size": 384})
     other = plan(observed(reported(larger, material), ca, secret=seen.secret))
-    assert isinstance(other, Refuse)
+    assert isinstance(other, Reject)
     assert other.reason == reasons.KEY_POLICY_MISMATCH
     assert "Set spec.privateKey.rotationPolicy to Always" in other.message
     assert "ECDSA 256, which Never keeps, but spec.privateKey asks for ECDSA 384" in other.message
@@ -319,7 +319,7 @@ class _Span:
 
 
 def test_what_is_in_the_way_and_about_to_go_is_awaited_for_two_seconds_and_then_told(ca):
-    conflict = Refuse(reasons.SECRET_CONFLICT, "a deleted Certificate's", absent=True)
+    conflict = Reject(reasons.SECRET_CONFLICT, "a deleted Certificate's", absent=True)
     wanted = certificate()
     assert plan(observed(wanted, ca, conflict=conflict)) == Pending(
         reasons.SECRET_CONFLICT, "a deleted Certificate's", NOW.replace(microsecond=0) + timedelta(seconds=2)
@@ -355,7 +355,7 @@ def test_a_ca_that_no_chain_allows_is_refused_for_good(ca):
     allowed.spec.allow_ca = True
     allowed.spec.name_constraints = NameConstraints(permitted=NameConstraintSubtrees(dns_domains=["a"]))
     step = plan(observed(lower, issuer, policies=[allowed]))
-    assert isinstance(step, Refuse)
+    assert isinstance(step, Reject)
     assert (step.reason, step.until) == (reasons.PROFILE_VIOLATION, None)
     assert step.message.startswith("Use another issuer in spec.issuerRef, or unset spec.isCA: the pathLen")
     granted = plan(observed(lower, ca, policies=[allowed]))
@@ -370,6 +370,6 @@ def test_the_names_of_a_pki_are_denied_by_its_own_field(ca):
         {"name": "shop", "namespace": "team", "uid": "uid-1", "generation": 1, "ownerReferences": [owner]}
     )
     step = plan(observed(wanted, ca, policies=[policy("other")]))
-    assert isinstance(step, Refuse)
+    assert isinstance(step, Reject)
     assert "spec.serviceName is 'shop'" in step.message
     assert "dnsNames" not in step.message

@@ -1,6 +1,6 @@
 """Checks of names, labels and numbers, in the API server's words.
 
-What belongs here: what several kinds share. What does not: the rules of one kind (`validation`, `pod_rules`).
+What belongs here: what several kinds share. What does not: the rules of one kind (`kinds`, `pods`).
 
 Source: k8s.io/apimachinery/pkg/util/validation (the texts are part of the API: clients show them)
 """
@@ -8,7 +8,7 @@ Source: k8s.io/apimachinery/pkg/util/validation (the texts are part of the API: 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from operatorkit.crd.field_errors import FieldErrors, forbidden, invalid, required
@@ -23,6 +23,7 @@ __all__ = [
     "port",
     "port_name",
     "subdomain",
+    "subdomain_texts",
 ]
 
 JSONObject = Mapping[str, Any]
@@ -62,10 +63,15 @@ def label_1123(path: str, value: str) -> FieldErrors:
 
 def subdomain(path: str, value: str) -> FieldErrors:
     """Check a DNS subdomain."""
+    return (invalid(path, value, text) for text in subdomain_texts(value))
+
+
+def subdomain_texts(value: str) -> Iterator[str]:
+    """Return what is wrong with a DNS subdomain."""
     if len(value) > 253:
-        yield invalid(path, value, "must be no more than 253 characters")
+        yield "must be no more than 253 characters"
     if not _SUBDOMAIN.fullmatch(value):
-        yield invalid(path, value, _SUBDOMAIN_TEXT)
+        yield _SUBDOMAIN_TEXT
 
 
 def label_key(path: str, key: str) -> FieldErrors:

@@ -69,7 +69,7 @@ _CLAIM_FIXED = (
 def validate(
     kind: GroupVersionKind, obj: JSONObject, old: JSONObject | None, subresource: str = ""
 ) -> list[FieldError]:
-    """Return the faults of an object, with defaults, that is about to be stored in place of `old` (None: created).
+    """Return the field errors of an object, with defaults, that is to replace `old` (None: created).
 
     Of subresources only the status of some kinds is checked.
     """
@@ -295,7 +295,7 @@ def _service_change(new: JSONObject, old: JSONObject) -> FieldErrors:
     was = before.get("clusterIPs") or []
     now = after.get("clusterIPs") or []
     if not all(it == "None" or _is_address(it) for it in now):
-        return  # which is refused for that
+        return  # which is an error already
     if was and now[:1] != was[:1]:
         yield invalid("spec.clusterIPs[0]", now, "may not change once set")
     elif before.get("clusterIP") and after.get("clusterIP") != before["clusterIP"]:

@@ -9,8 +9,8 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from operatorkit.controlplane.embedded.errors.errors import bad_request
 from operatorkit.controlplane.embedded.scheme import codec
+from operatorkit.controlplane.embedded.scheme.decode_error import DecodeError
 from operatorkit.crd.field_errors import FieldErrors, forbidden, invalid, required, too_long
 from operatorkit.crd.golang import Struct
 from operatorkit.crd.kubernetes import definitions
@@ -69,15 +69,11 @@ _TYPES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
 def decode(obj: Object, gvk: GroupVersionKind, unknown: list[str]) -> None:
     """Check the types of an object's metadata, and take out and report what it does not have.
 
-    Raises `ApiError` (400).
+    Raises DecodeError.
     """
     meta = obj.setdefault("metadata", {})
-    kind, version = gvk.kind, gvk.version
     if not isinstance(meta, dict):
-        raise bad_request(
-            f'{kind} in version "{version}" cannot be handled as a {kind}: json: cannot unmarshal '
-            f"{codec.json_type(meta)} into Go value of type v1.ObjectMeta"
-        )
+        raise DecodeError(gvk, "", "v1.ObjectMeta", codec.json_type(meta))
     known = definitions()[_OBJECT_META]["properties"]
     for key in list(meta):
         value = meta[key]
@@ -94,11 +90,8 @@ def decode(obj: Object, gvk: GroupVersionKind, unknown: list[str]) -> None:
                     if (isinstance(value, dict))
                     else value
                 )
-                raise bad_request(
-                    f'{kind} in version "{version}" cannot be handled as a {kind}: json: cannot unmarshal '
-                    f"{codec.json_type(inner)} into Go struct field ObjectMeta.{key} of type "
-                    f"{'string' if inner is not value else go_type}"
-                )
+                expected = go_type if inner is value else "string"
+                raise DecodeError(gvk, f"ObjectMeta.{key}", expected, codec.json_type(inner))
 
 
 def normalize(obj: Object) -> None:
@@ -225,7 +218,7 @@ def _finalizer_errors(meta: Object, old: Object | None, *, builtin: bool) -> Fie
 
 
 def warnings(obj: Object, old: Object | None) -> Sequence[str]:
-    """Return what kube-apiserver warns of: finalizers whose names anybody could use."""
+    """Return what kube-apiserver warns of: finalizers whose names are not qualified."""
     before = set((old or {}).get("metadata", {}).get("finalizers") or ())
     return [
         f'metadata.finalizers: "{it}": prefer a domain-qualified finalizer name '

@@ -101,7 +101,7 @@ def _volumes(path: str, volumes: Sequence[JSONObject]) -> FieldErrors:
 
 def _volume_source(path: str, volume: JSONObject) -> FieldErrors:
     sources = [it for it in volume if it != "name"]
-    # The first of the server's order counts; emptyDir is the first, what is left over is told about.
+    # The first of the server's order counts; emptyDir is the first, the others are reported.
     order = ("emptyDir", "hostPath")
     sources.sort(key=lambda it: (order.index(it) if it in order else len(order), it))
     for extra in sources[1:]:

@@ -1,6 +1,6 @@
 """What the status of a workload must be like, in the API server's words.
 
-What belongs here: the rules of `/status`. What does not: those of the rest of an object (`workload_rules`).
+What belongs here: the rules of `/status`. What does not: those of the rest of an object (`workloads`).
 
 Source: k8s.io/kubernetes/pkg/apis/apps/validation
 """

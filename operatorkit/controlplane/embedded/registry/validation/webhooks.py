@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from operatorkit.controlplane.embedded.registry.validation.checks import label_selector, subdomain
+from operatorkit.controlplane.embedded.registry.validation.checks import label_selector, subdomain, subdomain_texts
 from operatorkit.crd.field_errors import FieldErrors, duplicate, invalid, not_supported, required
 from operatorkit.names import DNS_1035_LABEL_PATTERN
 
@@ -74,9 +74,9 @@ def _name(path: str, name: str) -> FieldErrors:
     if not name:
         yield required(path)
         return
-    faults = list(subdomain(path, name))
-    yield from faults
-    if not faults and name.count(".") < 2:
+    errors = list(subdomain(path, name))
+    yield from errors
+    if not errors and name.count(".") < 2:
         yield invalid(path, name, "should be a domain with at least three segments separated by dots")
 
 
@@ -202,9 +202,8 @@ def _service(path: str, service: JSONObject) -> FieldErrors:
         if not step:
             yield invalid(here, where, f"segment[{position}] may not be empty")
         else:
-            for fault in subdomain(here, step):
-                why = fault.message.partition(": ")[2].partition(": ")[2]
-                yield invalid(here, where, f"segment[{position}]: {why}")
+            for text in subdomain_texts(step):
+                yield invalid(here, where, f"segment[{position}]: {text}")
 
 
 RULES: Mapping[tuple[str, str], Callable[[JSONObject], FieldErrors]] = {

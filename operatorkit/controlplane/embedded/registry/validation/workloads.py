@@ -68,12 +68,12 @@ def _template_labels(template: JSONObject) -> dict[str, Any]:
 def _selected(spec: JSONObject, noun: str, *, needs_selector: bool = True) -> FieldErrors:
     """Check a selector and that the template's labels match it."""
     selector = spec.get("selector")
-    faults = list(label_selector("spec.selector", selector))
-    yield from faults
+    errors = list(label_selector("spec.selector", selector))
+    yield from errors
     if selector is None:
         if needs_selector:
             yield required("spec.selector")
-    elif faults:
+    elif errors:
         yield invalid("spec.selector", Struct(selector), "invalid label selector")
         return
     elif not selector.get("matchLabels") and not selector.get("matchExpressions"):

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from operatorkit.controlplane.embedded.errors.errors import ApiError
 from operatorkit.controlplane.embedded.fields.strategic import strategic_merge_patch
-from operatorkit.errors import ClusterError
 from operatorkit.names import GroupVersionKind
 
 POD = GroupVersionKind("", "v1", "Pod")
@@ -93,12 +93,12 @@ def test_fields_that_are_not_to_be_retained_go() -> None:
     ],
 )
 def test_a_malformed_patch_is_refused_as_kubernetes_refuses_it(patch: Any, code: int, message: str) -> None:
-    with pytest.raises(ClusterError, match=message) as caught:
+    with pytest.raises(ApiError, match=message) as caught:
         patched(patch)
     assert caught.value.code == code
 
 
 def test_kinds_that_are_not_built_in_have_no_strategies() -> None:
-    with pytest.raises(ClusterError, match="unknown format") as caught:
+    with pytest.raises(ApiError, match="unknown format") as caught:
         strategic_merge_patch(GroupVersionKind("example.io", "v1", "Thing"), {}, {})
     assert (caught.value.code, caught.value.reason) == (415, "UnsupportedMediaType")

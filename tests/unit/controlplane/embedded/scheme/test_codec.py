@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from operatorkit.controlplane.embedded.scheme.codec import decode, loads
-from operatorkit.errors import ClusterError
+from operatorkit.controlplane.embedded.scheme.decode_error import DecodeError, Problem
 from operatorkit.names import GroupVersionKind
 
 # What a kube-apiserver 1.36.3 answered; tests/real/record_decoding.py records it anew.
@@ -22,10 +22,10 @@ def test_what_a_real_server_cannot_decode_is_refused_in_its_words(case):
 
     def decode_strictly():
         decoded = decode(kind, loads(case["sent"]))
-        if decoded.faults:
+        if decoded.unexpected:
             raise decoded.strict_error(kind)
 
-    with pytest.raises(ClusterError) as caught:
+    with pytest.raises(DecodeError) as caught:
         decode_strictly()
     assert (caught.value.code, caught.value.reason) == (400, "BadRequest")
     assert caught.value.message == case["message"]
@@ -36,7 +36,7 @@ def test_unknown_fields_go_and_are_told():
     before = copy.deepcopy(sent)
     decoded = decode(CONFIG_MAP, sent)
     assert decoded.object == {"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": "a"}, "data": {"x": "y"}}
-    assert decoded.faults == ['unknown field "dta"']
+    assert decoded.unexpected == ['unknown field "dta"']
     assert sent == before
 
 
@@ -77,4 +77,21 @@ def test_what_was_decoded_decodes_to_itself():
     sent = {"metadata": {"name": "a"}, "spec": {"containers": [{"name": "a", "ports": [{"containerPort": 1}]}]}}
     once = decode(POD, sent)
     twice = decode(POD, once.object)
-    assert (twice.object, twice.faults) == (once.object, [])
+    assert (twice.object, twice.unexpected) == (once.object, [])
+
+
+@pytest.mark.parametrize(
+    ("spec", "path", "expected", "got", "problem"),
+    [
+        ({"nodeName": 1}, "PodSpec.spec.nodeName", "string", "number", Problem.TYPE),
+        ({"priority": 1.5}, "PodSpec.spec.priority", "int32", "number 1.5", Problem.TYPE),
+        ({"overhead": {"cpu": "x"}}, "", "", "", Problem.VALUE),
+    ],
+)
+def test_a_decode_error_holds_its_facts_as_data(spec, path, expected, got, problem):
+    with pytest.raises(DecodeError) as caught:
+        decode(POD, {"metadata": {"name": "a"}, "spec": spec})
+    error = caught.value
+    assert (error.kind, error.path, error.expected, error.got) == (POD, path, expected, got)
+    assert error.problem is problem
+    assert error.message == f'Pod in version "v1" cannot be handled as a Pod: {error.why}'

@@ -62,5 +62,5 @@ def test_a_new_object_becomes_what_a_real_server_makes_of_it(case):
 def test_reading_and_defaulting_what_the_server_wrote_changes_nothing(case):
     kind = GroupVersionKind.of(case["sent"]["apiVersion"], case["sent"]["kind"])
     decoded = codec.decode(kind, case["answer"])
-    assert decoded.faults == []
+    assert decoded.unexpected == []
     assert set_defaults(kind, decoded.object) == case["answer"]

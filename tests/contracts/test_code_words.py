@@ -1,0 +1,109 @@
+"""Names, docstrings, comments and messages of the code use the terms of docs/reference/glossary.md."""
+
+from __future__ import annotations
+
+import io
+import re
+import tokenize
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from contracts.test_words import LEFT_OUT, ROOT, WORD
+
+CONVERTED_LATER = (
+    "operatorkit/_runtime",
+    "operatorkit/controlplane",
+    "operatorkit/chart",
+    "operatorkit/context.py",
+    "operatorkit/cli/run.py",
+    "operators/attestation",
+    "operators/petset",
+)
+"""Packages and modules whose words are still being converted: remove an entry with the last of its left-out words."""
+
+EXCEPTIONS: dict[str, tuple[str, ...]] = {
+    # The field's own words, and names that others own.
+    "": ("connection refused", "ConnectionRefusedError", "connectionrefused", "click.echo", "echo"),
+    # One FieldError is made of the error types of these packages.
+    "operatorkit/crd": ("fault", "faults"),
+    "operatorkit/webhooks": ("fault", "faults", "registration", "Registration"),
+    "operatorkit/cli": ("fault", "faults", "--leashed", "--scratch", "registration"),
+    "operators/pki": ("fault", "faults", "wake"),
+    # Sleeping coroutines wake: the word of asyncio and of every operating system.
+    "operatorkit/testing/clock.py": ("wake", "wakes", "woke"),
+    "operatorkit/testing": ("settled", "injected faults", "faults"),
+    # A path that users see in messages of API servers, and that configurations in clusters hold.
+    "operatorkit/webhooks/manifests.py": ("/if-nobody-answers-kubectl-delete/",),
+}
+"""What may stand in the files below a path: texts and words, compared without regard to case."""
+
+
+def sources() -> list[Path]:
+    """Return the modules whose words are checked."""
+    found = [path for top in ("operatorkit", "operators", "examples", "tools") for path in (ROOT / top).rglob("*.py")]
+    return sorted(path for path in found if not _inside(path, CONVERTED_LATER))
+
+
+def _inside(path: Path, parts: tuple[str, ...]) -> bool:
+    name = path.relative_to(ROOT).as_posix()
+    return any(name == part or name.startswith(f"{part}/") for part in parts)
+
+
+def _exceptions(name: str) -> list[str]:
+    """Return what may stand in a file, the longest first."""
+    found = [text for part, texts in EXCEPTIONS.items() if not part or name.startswith(part) for text in texts]
+    return sorted(found, key=len, reverse=True)
+
+
+def found(source: str, exceptions: list[str]) -> Iterator[str]:
+    """Yield the left-out words of a module, each with its line."""
+    allowed = re.compile("|".join(rf"(?<![a-z]){re.escape(each)}(?![a-z])" for each in exceptions), re.IGNORECASE)
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.NAME:
+            text = re.sub(r"([a-z0-9])([A-Z])", r"\1 \2", token.string).replace("_", " ")
+        elif token.type in _TEXTS:
+            text = token.string
+        else:
+            continue
+        if exceptions:
+            text = allowed.sub(lambda match: "·" * len(match[0]), text)
+        for word in WORD.finditer(text):
+            line = token.start[0] + text.count("\n", 0, word.start())
+            yield f"line {line}: {word[0]!r} in {token.string.splitlines()[0][:60]!r}"
+
+
+_TEXTS = {tokenize.COMMENT, tokenize.STRING, getattr(tokenize, "FSTRING_MIDDLE", tokenize.STRING)}
+
+
+@pytest.mark.parametrize("path", sources(), ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_a_module_uses_the_field_s_words(path: Path) -> None:
+    name = path.relative_to(ROOT).as_posix()
+    assert list(found(path.read_text(), _exceptions(name))) == []
+
+
+def test_what_is_left_for_later_is_there_and_needs_it() -> None:
+    for part in CONVERTED_LATER:
+        files = [ROOT / part] if part.endswith(".py") else sorted((ROOT / part).rglob("*.py"))
+        assert any(list(found(each.read_text(), _exceptions(part))) for each in files), (
+            f"{part} is converted: remove it"
+        )
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("def refuse_it(): ...", ["refuse"]),
+        ("class WakeUp: ...", ["Wake"]),
+        ("# nobody reads it\n", ["nobody"]),
+        ('raise ValueError(f"refused {text}")', ["refused"]),
+        ('"""connection refused"""', []),
+        ("headroom = default", []),
+    ],
+)
+def test_left_out_words_are_found_in_names_comments_and_texts(source: str, words: list[str]) -> None:
+    assert [text.split("'")[1] for text in found(source, _exceptions("examples/any.py"))] == words
+
+
+def test_every_left_out_word_has_another_in_its_place() -> None:
+    assert all(LEFT_OUT.values())
