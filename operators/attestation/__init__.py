@@ -17,8 +17,8 @@ What does not: how operators run (`operatorkit`), and making signatures (gpg and
     admission   which requests are judged             reconcile  what authorities and policies are worth
     cli, cli_keys, cli_policies  operatorkit attest   reasons    the words of conditions
     signing     keys and signatures, for its commands payload    what they sign
+    backstop    a policy of the API server for digests
     offline     manifests, without a cluster          importing  from Kritis and Binary Authorization
-    listed      the objects that decide, without caches
 
     Pod ──> mutation ──> workloads ──> policy.plan ──> facts (server, signatures) ──> policy.judge ──> Allowed or Denied
 """

@@ -22,7 +22,7 @@ from operatorkit.cluster import ClusterAPI
 from operatorkit.context import Reader
 from operatorkit.errors import ClusterError
 from operatorkit.events import EventRecorder
-from operatorkit.webhooks import invalid
+from operatorkit.webhooks import invalid, required
 from operators.attestation.api import GROUP, ClusterImagePolicy, ImagePolicy, ImagePolicyException
 from operators.attestation.app import app
 from operators.attestation.breakglass import VERB, may_break_glass, record_use
@@ -214,6 +214,10 @@ def validate_policy(policy: ImagePolicy | ClusterImagePolicy) -> Allowed | Denie
             )
         )
     require = spec.require
+    if require is None and spec.vulnerability is None:
+        causes.append(required("spec.require", "one of spec.require and spec.vulnerability is needed"))
+    if require is None and spec.provenance is not None:
+        causes.append(required("spec.require", "spec.provenance needs spec.require: it is about those attestations"))
     references = [] if require is None else [*(require.all_of or ()), *(require.any_of or ())]
     if require is not None and require.threshold is not None:
         references += require.threshold.authorities

@@ -281,16 +281,19 @@ class ProvenanceRule(Model):
     authorities of the policy."""
 
 
+_POLICY_RULES = [  # of the whole object: a spec that is left out has a default, which no rule of its own may reject
+    Rule(
+        "has(self.spec.require) || has(self.spec.vulnerability)", "one of spec.require and spec.vulnerability is needed"
+    ),
+    Rule(
+        "!has(self.spec.provenance) || has(self.spec.require)",
+        "spec.provenance needs spec.require: it is about those attestations",
+    ),
+]
+
+
 class ImagePolicySpec(Model):
     """What images need in order to run."""
-
-    class_rules = (
-        Rule(
-            "has(self.require) || has(self.vulnerability)",
-            "one of require and vulnerability is needed",
-        ),
-        Rule("!has(self.provenance) || has(self.require)", "provenance needs require: it is about those attestations"),
-    )
 
     match: ImageMatch = ImageMatch()
     """Images that the policy judges."""
@@ -334,6 +337,7 @@ class ImagePolicy(
     plural="imagepolicies",
     categories=[_CATEGORY],
     printer_columns=_POLICY_COLUMNS,
+    rules=_POLICY_RULES,
 ):
     """What images need in one namespace, beside what ClusterImagePolicies ask for."""
 
@@ -346,6 +350,7 @@ class ClusterImagePolicy(
     scope="Cluster",
     categories=[_CATEGORY],
     printer_columns=_POLICY_COLUMNS,
+    rules=_POLICY_RULES,
 ):
     """What images need in all namespaces, or those of a selector."""
 

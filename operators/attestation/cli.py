@@ -22,7 +22,7 @@ import click
 from operatorkit.clock import SYSTEM_CLOCK
 from operatorkit.errors import InputError
 from operators.attestation.cli_keys import keygen, sign
-from operators.attestation.cli_policies import import_, policy
+from operators.attestation.cli_policies import backstop, import_, policy
 from operators.attestation.images import ImageReference, parse_resource_uri
 from operators.attestation.payload import simple_signing
 
@@ -39,7 +39,7 @@ def command() -> None:
     """Serve attestations, make them, and explain why an image is denied."""
 
 
-for _command in (keygen, sign, policy, import_):
+for _command in (keygen, sign, policy, import_, backstop):
     command.add_command(_command)
 
 

@@ -1,4 +1,4 @@
-"""`operatorkit attest policy test` and `import`.
+"""`operatorkit attest policy test`, `import` and `backstop`.
 
 What belongs here: options, and what is printed. What does not: evaluating (`offline`) and translating (`importing`).
 """
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-__all__ = ["import_", "policy"]
+__all__ = ["backstop", "import_", "policy"]
 
 _FILE = click.Path(path_type=Path, exists=True)
 
@@ -71,3 +71,16 @@ def import_(files: tuple[Path, ...]) -> None:
     for remark in found.remarks:
         click.echo(f"remark: {remark}", err=True)
     click.echo(yaml.safe_dump_all(found.objects, sort_keys=False).rstrip())
+
+
+@click.command("backstop")
+@click.option(
+    "--exclude", multiple=True, metavar="NAMESPACE", help="A namespace that it is not for, beside the system's."
+)
+def backstop(exclude: tuple[str, ...]) -> None:
+    """Print a ValidatingAdmissionPolicy that denies images without a digest, for kubectl apply."""
+    import yaml
+
+    from operators.attestation.backstop import backstop as objects
+
+    click.echo(yaml.safe_dump_all(objects(exclude), sort_keys=False, width=1000).rstrip())

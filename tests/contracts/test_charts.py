@@ -12,6 +12,7 @@ from operatorkit.cli._load import load
 
 CHARTS = Path(__file__).resolve().parents[2] / "charts"
 OPERATORS = ("attestation", "petset", "pki")
+OF_SERVERS = ("attestation-server",)  # what is no operator has a chart that is written by hand
 
 
 @pytest.mark.parametrize("name", OPERATORS)
@@ -22,6 +23,5 @@ def test_the_charts_of_an_operator_are_in_step_with_its_code(name: str) -> None:
 
 
 def test_every_chart_is_one_that_the_code_makes() -> None:
-    assert sorted(path.name for path in CHARTS.iterdir()) == sorted(
-        name for operator in OPERATORS for name in (operator, f"{operator}-crds")
-    )
+    made = {name for operator in OPERATORS for name in (operator, f"{operator}-crds")}
+    assert {path.name for path in CHARTS.iterdir()} == made | set(OF_SERVERS)

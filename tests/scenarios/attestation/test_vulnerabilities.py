@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from scenarios.attestation.team import image, pod
 from scenarios.attestation.test_forgeries import KEY, admits, b64, digest, pem
 
 from operatorkit.cluster import PatchType
+from operatorkit.errors import Invalid
 from operatorkit.testing import eventually
 from operators.attestation import AttestationAuthority, ImagePolicy
 
@@ -94,3 +96,12 @@ async def test_provenance_must_name_a_builder_that_the_policy_accepts(team):
     await denied(team, reference, "which the policy does not accept")
     await provenance("https://ci.example.com/trusted")
     await admits(team, reference)
+
+
+async def test_a_policy_that_asks_for_nothing_is_rejected(team):
+    for spec, text in (
+        ({}, "one of spec.require and spec.vulnerability is needed"),
+        ({"vulnerability": {"parent": "projects/s"}, "provenance": {"builderIDs": ["x"]}}, "needs spec.require"),
+    ):
+        with pytest.raises(Invalid, match=text):
+            await team.make(ImagePolicy, "nothing", spec)
