@@ -195,6 +195,5 @@ def test_process_nodes_without_bubblewrap_say_what_to_install(tmp_path: Path, mo
     output, errors = process.communicate(timeout=60)
     assert (process.returncode, output) == (1, ""), errors
     assert errors.splitlines() == [
-        "operatorkit: --node-kind process: process nodes need bubblewrap: install it "
-        "(Debian: apt-get install bubblewrap)"
+        "operatorkit: --node-kind process: process nodes need bubblewrap: install it (Debian: apt-get install bubblewrap)"
     ]
