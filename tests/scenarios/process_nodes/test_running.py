@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import secrets
+
 import pytest
 
 from operatorkit.testing import eventually
+
+from .test_nothing_left import processes
 
 
 async def test_a_command_runs_and_its_pod_is_ready(pods):
@@ -181,11 +185,15 @@ async def test_a_container_that_ignores_sigterm_is_killed_after_the_grace_period
     await pods.gone()
 
 
-async def test_a_pod_deleted_by_force_leaves_no_process(pods):
-    await pods.run("trap '' TERM; echo up; while :; do sleep 0.05; done")
+async def test_a_pod_deleted_by_force_leaves_no_process(pods, process_nodes):
+    mark = f"98763{secrets.randbelow(10**9)}"
+    await pods.run(f"trap '' TERM; echo up; sleep {mark} & while :; do sleep 0.05; done")
     await pods.says("up")
+    if process_nodes is not None:
+        await eventually(lambda: processes(mark))
     await pods.delete(gracePeriodSeconds=0)
     await pods.gone()
+    await eventually(lambda: not processes(mark))
 
 
 async def test_the_hostname_is_the_name_of_the_pod(pods):

@@ -242,3 +242,15 @@ async def test_an_unsupported_volume_is_reported_with_the_remedy(pods):
 
     message = await eventually(reported)
     assert "process nodes have no volumes of nfs: use emptyDir" in message
+
+
+async def test_a_deleted_claim_takes_its_volume_with_it(pods, http):
+    await http.created("persistentvolumeclaims", claim())
+
+    async def bound():
+        held = (await http.get(http.path("persistentvolumeclaims", "data"))).json
+        return held["status"]["phase"] == "Bound" and held["spec"]["volumeName"]
+
+    volume = await eventually(bound)
+    await http.delete(http.path("persistentvolumeclaims", "data"))
+    await http.gone(f"/api/v1/persistentvolumes/{volume}")

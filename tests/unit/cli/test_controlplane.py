@@ -176,3 +176,24 @@ def test_a_kubeconfig_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         f"operatorkit: {config} cannot be written ({tmp_path / 'file'}: File exists): name another file with "
         "--kubeconfig\n"
     )
+
+
+def test_images_without_process_nodes_are_rejected(tmp_path: Path) -> None:
+    images = tmp_path / "images.yaml"
+    images.write_text("{}")
+    process = _start("--images", str(images), home=tmp_path)
+    output, errors = process.communicate(timeout=60)
+    assert (process.returncode, output) == (1, ""), errors
+    assert errors.splitlines() == [
+        f"operatorkit: --images {images}: only process nodes run images: add --node-kind process"
+    ]
+
+
+def test_process_nodes_without_bubblewrap_say_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    process = _start("--node-kind", "process", home=tmp_path)
+    output, errors = process.communicate(timeout=60)
+    assert (process.returncode, output) == (1, ""), errors
+    assert errors.splitlines() == [
+        "operatorkit: --node-kind process: process nodes need bubblewrap: install it (Debian: apt-get install bubblewrap)"
+    ]

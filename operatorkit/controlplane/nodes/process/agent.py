@@ -332,7 +332,7 @@ class ProcessNodes:
         return uid
 
     def _on_node(self, change: Change) -> None:
-        if change.old is None or change.new is None or change.old["spec"] != change.new["spec"]:
+        if _as_scheduled(change.old) != _as_scheduled(change.new):
             self._enqueue_unscheduled()
 
     def _on_source(self, kind: SourceKind, change: Change) -> None:
@@ -521,3 +521,8 @@ def _reference_names(pod: JSONObject) -> list[str]:
         if (source := volume.get("persistentVolumeClaim"))
     }
     return [f"{kind}/{namespace}/{name}" for kind, name in sorted({*references(pod), *claims})]
+
+
+def _as_scheduled(node: JSONObject | None) -> tuple[object, ...]:
+    """Return what the choice of a node depends on."""
+    return () if node is None else (node["metadata"].get("labels"), node.get("spec"))

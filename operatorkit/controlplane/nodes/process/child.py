@@ -17,6 +17,7 @@ import signal
 import subprocess
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Self
 
 from operatorkit.controlplane.nodes.process.sandbox import Sandbox, arguments
@@ -27,6 +28,7 @@ MARK = "OPERATORKIT_PROCESS_NODES"
 """The variable in the environment of bubblewrap, not of containers, that names the node's directory."""
 
 _CHUNK = 1 << 16
+_POLL_SECONDS = 0.005
 
 
 class SandboxError(Exception):
@@ -121,6 +123,17 @@ class Child:
             self._inner = os.pidfd_open(self.pid)
         except (ValueError, KeyError, OSError) as error:
             raise SandboxError("bubblewrap ended before it made a sandbox") from error
+
+    async def executed(self) -> None:
+        """Return once the sandbox is complete and its program runs, or has ended."""
+        while self._is_preparing():  # noqa: ASYNC110 - the kernel reports no execve
+            await asyncio.sleep(_POLL_SECONDS)
+
+    def _is_preparing(self) -> bool:
+        try:
+            return Path(f"/proc/{self.pid}/exe").readlink().name == "bwrap"
+        except OSError:
+            return False
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal to the first process of the container; nothing happens once it has ended."""

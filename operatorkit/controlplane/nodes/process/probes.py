@@ -68,6 +68,7 @@ class Action:
         return Outcome(False, "process nodes have no probes of gRPC: use exec, httpGet or tcpSocket")
 
     async def _exec(self, command: Sequence[str], timeout: float) -> Outcome:  # noqa: ASYNC109
+        await self.child.executed()
         process = await asyncio.create_subprocess_exec(
             *(*self._enter(), *command),
             stdin=subprocess.DEVNULL,

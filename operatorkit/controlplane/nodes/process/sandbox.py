@@ -150,7 +150,11 @@ def _top_level(root: Path) -> list[str]:
             continue
         else:
             options += ["--ro-bind", entry.path, path]
-    options += ["--proc", "/proc", "--dev", "/dev"]
+    options += ["--proc", "/proc"]
+    if os.geteuid() == 0:
+        options += ["--dev", "/dev"]
+    else:  # devices of its own would take a second user namespace, which probes cannot enter
+        options += ["--dev-bind", "/dev", "/dev", "--tmpfs", "/dev/shm"]  # noqa: S108
     for part in ("/sys/devices", "/sys/kernel/mm"):
         options += ["--ro-bind-try", part, part]
     for own in _OWN:
