@@ -129,7 +129,7 @@ class Context:
         """
         return self._reader.keys(kind, index=index, namespace=namespace)
 
-    async def apply(self, *children: Any, wake: bool = True) -> builtins.list[Any]:
+    async def apply(self, *children: Any, enqueue: bool = True) -> builtins.list[Any]:
         """Bring children into being, as given, by server-side apply; return them as the cluster has them.
 
         Sets the owner reference and the label operatorkit.dev/owner-uid; a child without a namespace gets its
@@ -140,7 +140,7 @@ class Context:
 
         A change of a child enqueues this object, but an own write does not, because the run has seen its result. After
         a run that had read objects of the child's kind, or used `api`, before it applied, an own write does enqueue:
-        the decision may depend on the state without the child. With `wake=False` it does not: use it where a second
+        the decision may depend on the state without the child. With `enqueue=False` it does not: use it where a second
         run, which finds the child as it was applied, would decide the same.
 
         A child that another program changes or deletes at once is repaired less and less often, and an Event says so:
@@ -150,7 +150,7 @@ class Context:
         kind, in another namespace, cluster-scoped below a namespaced parent, or applied by this run already; and
         ClusterError.
         """
-        if not wake and self._ignore_reads is not None:
+        if not enqueue and self._ignore_reads is not None:
             self._ignore_reads()
         return await self._children.apply(*children)
 

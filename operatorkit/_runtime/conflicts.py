@@ -67,7 +67,7 @@ def conflicts(body: JSONObject, live: JSONObject, manager: str) -> tuple[str, li
     """Return who keeps the fields of `body` from having its values in `live`, and those fields; None if they have them.
 
     A field that another manager owns and that has another value is that manager's. One that is missing belongs to
-    no manager: then the manager that wrote last is returned. "" is returned where managedFields name nobody else.
+    no manager: then the manager that wrote last is returned. "" is returned where managedFields name no other manager.
     """
     others = [entry for entry in live["metadata"].get("managedFields") or () if not _is_own(entry, manager)]
     for entry in others:

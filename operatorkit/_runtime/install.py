@@ -105,7 +105,7 @@ def _check_losses(live: JSONObject | None, manifest: JSONObject, shrinking: Shri
     if not found or live is None:
         return
     name = manifest["metadata"]["name"]
-    if shrinking == "always" or (shrinking == "own" and _is_ours_alone(live)):
+    if shrinking == "always" or (shrinking == "own" and _is_owned_alone(live)):
         _log.warning("the definition %s loses:\n%s", name, summary(found))
         return
     raise InputError(_losses_message(name, found))
@@ -119,7 +119,7 @@ def _losses_message(name: str, found: list[Loss]) -> str:
     )
 
 
-def _is_ours_alone(definition: JSONObject) -> bool:
+def _is_owned_alone(definition: JSONObject) -> bool:
     """Return whether only operatorkit has written a definition; its status is the server's."""
     entries = [
         entry

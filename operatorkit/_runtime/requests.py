@@ -3,7 +3,7 @@
 What belongs here: who a request belongs to. What does not: sending it (`operatorkit.cluster`).
 
 Why a context variable: the client reports each request in the task that sent it, and tasks that a reconcile function
-starts inherit the variable. So requests of concurrent runs are told apart without a client for each run.
+starts inherit the variable. So requests of concurrent runs are counted apart without a client for each run.
 """
 
 from __future__ import annotations

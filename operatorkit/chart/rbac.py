@@ -44,7 +44,7 @@ def rules(permissions: Iterable[Permission]) -> list[Rule]:
 
 
 def _reasons(permissions: Iterable[Permission]) -> tuple[str, ...]:
-    """Return lines such as `list, watch: it is reconciled; its changes wake Pki`."""
+    """Return lines such as `list, watch: it is reconciled; its changes trigger Pki`."""
     by_verb = {one.verb: "; ".join(one.reasons) for one in permissions}
     by_reason: dict[str, list[str]] = {}
     for verb in _ordered(by_verb):

@@ -164,8 +164,8 @@ def _operator(name: str, folder: Path, kubeconfig: Path) -> Iterator[subprocess.
         f"{name}-system",
         "--webhooks",
         "url",
-        "--leashed",
-        "--scratch",
+        "--exit-with-parent",
+        "--temporary-folder",
         str(folder),
     ]
     with (folder / f"{name}.log").open("wb") as log:

@@ -71,7 +71,8 @@ def command(target: str, port: int, nodes: int, kubeconfig: Path | None, allow_s
         # -P: a file called queue.py beside the operator must not hide Python's own
         arguments = [sys.executable, "-P", "-m", "operatorkit", "run", target, "--kubeconfig", str(path), "--install"]
         arguments += ["--disposable", *(["--allow-shrink"] if allow_shrink else [])]
-        arguments += ["--webhooks=url", "--leashed", "--scratch", str(folder), *(["--verbose"] if verbose else [])]
+        arguments += ["--webhooks=url", "--exit-with-parent", "--temporary-folder", str(folder)]
+        arguments += ["--verbose"] if verbose else []
         _supervise(arguments, watched, signals, path)
     click.echo("stopped")
 

@@ -143,8 +143,8 @@ def _lease_name(context: click.Context, parameter: click.Parameter, value: str |
 )
 @click.option("--verbose", "-v", is_flag=True, help="Log more.")
 @click.option("--disposable", is_flag=True, hidden=True, help="With --install: the control plane is there for us only.")
-@click.option("--leashed", is_flag=True, hidden=True, help="Stop when standard input closes: its holder is gone.")
-@click.option("--scratch", metavar="FOLDER", hidden=True, help="With --leashed: remove this then, the holder cannot.")
+@click.option("--exit-with-parent", is_flag=True, hidden=True, help="Stop when standard input closes.")
+@click.option("--temporary-folder", metavar="FOLDER", hidden=True, help="With --exit-with-parent: remove it then.")
 def command(
     target: str,
     kubeconfig: str | None,
@@ -164,8 +164,8 @@ def command(
     allow_shrink: bool,
     verbose: bool,
     disposable: bool,
-    leashed: bool,
-    scratch: str | None,
+    exit_with_parent: bool,
+    temporary_folder: str | None,
 ) -> None:
     """Run an operator until SIGTERM or Ctrl-C.
 
@@ -176,8 +176,10 @@ def command(
     With --leader-elect, several replicas may run: standby replicas keep their caches in sync and serve webhooks.
     """
     set_up_logging(verbose=verbose)
-    if leashed:
-        threading.Thread(target=_stop_at_end_of_input, args=(scratch,), name="leash", daemon=True).start()
+    if exit_with_parent:
+        threading.Thread(
+            target=_stop_at_end_of_input, args=(temporary_folder,), name="end of input", daemon=True
+        ).start()
     loaded = load(target)
     if own_namespace:
         loaded.app.settings = replace(loaded.app.settings, own_namespace=own_namespace)
@@ -265,11 +267,11 @@ def _is_here(server: str) -> bool:
         return host == "localhost" or host.endswith(".localhost")
 
 
-def _stop_at_end_of_input(scratch: str | None) -> None:
+def _stop_at_end_of_input(temporary_folder: str | None) -> None:
     while os.read(sys.stdin.fileno(), 4096):
         pass
-    if scratch:
-        shutil.rmtree(scratch, ignore_errors=True)
+    if temporary_folder:
+        shutil.rmtree(temporary_folder, ignore_errors=True)
     os.kill(os.getpid(), signal.SIGTERM)
 
 

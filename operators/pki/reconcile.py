@@ -207,7 +207,7 @@ async def _issue(certificate: Certificate, ctx: Context, step: Issue) -> Requeue
         made = await _make(step, ctx.clock.now())
         secret = secret_of(certificate, made.material, request=step.digest, revision=step.revision)
         kept = kept_secrets(certificate, ctx)
-        await ctx.apply(secret, *kept, wake=False)  # it was verified: a second run would find it right
+        await ctx.apply(secret, *kept, enqueue=False)  # it was verified: a second run would find it right
     except VerificationError as error:
         reference = certificate.spec.issuer_ref
         message = f"Check {reference.kind} {reference.name}: what it signed was not written, because {error}"

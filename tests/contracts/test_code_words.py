@@ -12,11 +12,6 @@ import pytest
 from contracts.test_words import LEFT_OUT, ROOT, WORD
 
 CONVERTED_LATER = (
-    "operatorkit/_runtime",
-    "operatorkit/controlplane",
-    "operatorkit/chart",
-    "operatorkit/context.py",
-    "operatorkit/cli/run.py",
     "operators/attestation",
     "operators/petset",
 )
@@ -26,10 +21,11 @@ EXCEPTIONS: dict[str, tuple[str, ...]] = {
     # The field's own words, and names that others own.
     "": ("connection refused", "ConnectionRefusedError", "connectionrefused", "click.echo", "echo"),
     # The API group of webhook configurations is admissionregistration.k8s.io.
-    "operatorkit/webhooks": ("registration", "Registration"),
-    # Options and arguments of the packages that are converted later.
-    "operatorkit/cli": ("--leashed", "--scratch"),
-    "operators/pki": ("wake",),
+    "operatorkit/webhooks": ("registration", "registrations"),
+    "operatorkit/_runtime": ("registration", "registrations", "0011-echoes-of-applied-children"),
+    "operatorkit/chart": ("registration", "registrations"),
+    # What a kubelet does with its node: https://kubernetes.io/docs/concepts/architecture/nodes/#self-registration-of-nodes
+    "operatorkit/controlplane/nodes": ("registration",),
     # Sleeping coroutines wake: the word of asyncio and of every operating system.
     "operatorkit/testing/clock.py": ("wake", "wakes", "woke"),
     "operatorkit/testing": ("settled", "injected faults", "faults"),

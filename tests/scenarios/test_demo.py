@@ -144,7 +144,7 @@ def runs_an_operator(marker: str) -> bool:
     """Whether a process that carries `marker` is an operator that `operatorkit dev` started."""
     for pid in family(marker):
         with contextlib.suppress(OSError):
-            if b"--leashed" in Path(f"/proc/{pid}/cmdline").read_bytes():
+            if b"--exit-with-parent" in Path(f"/proc/{pid}/cmdline").read_bytes():
                 return True
     return False
 

@@ -96,7 +96,7 @@ def run(cluster, world):
 
 
 def copier(
-    runs: list[str], *, look: bool = False, ask: bool = False, status: bool = False, wake: bool = True
+    runs: list[str], *, look: bool = False, ask: bool = False, status: bool = False, enqueue: bool = True
 ) -> Operator:
     """Put the text into a ConfigMap or into the status; look at ConfigMaps, or ask the cluster, before."""
     app = Operator("copier")
@@ -116,7 +116,9 @@ def copier(
                 note.status.others = "there"
             except NotFound:
                 note.status.others = "absent"
-        await ctx.apply(V1ConfigMap(metadata={"name": note.metadata.name}, data={"text": note.spec.text}), wake=wake)
+        await ctx.apply(
+            V1ConfigMap(metadata={"name": note.metadata.name}, data={"text": note.spec.text}), enqueue=enqueue
+        )
 
     return app
 
@@ -270,7 +272,7 @@ async def test_a_run_that_looked_before_it_applied_runs_again_and_sees_its_child
 @pytest.mark.parametrize("how", [{"look": True}, {"ask": True}])
 async def test_a_run_that_looked_and_says_that_its_own_write_need_not_wake_it_does_not_run_again(cluster, run, how):
     runs: list[str] = []
-    async with run(copier(runs, wake=False, **how)) as operator:
+    async with run(copier(runs, enqueue=False, **how)) as operator:
         await create(cluster)
         await operator.settled()
         assert runs == ["one"]

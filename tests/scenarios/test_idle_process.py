@@ -54,7 +54,7 @@ async def test_an_idle_operator_process_makes_no_request_but_its_watches(tmp_pat
 
 def start(kubeconfig: Path) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "operatorkit", "run", "pki", "--install", "--kubeconfig", str(kubeconfig)]
-    return subprocess.Popen([*command, "--leashed"], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen([*command, "--exit-with-parent"], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def watched(log: Log) -> set[str]:

@@ -171,7 +171,7 @@ class DeploymentController:
         self._sets.put(made)
         await self._annotate(deployment, made["metadata"]["annotations"][_REVISION])
         if replicas:
-            await self._tell(deployment, f"Scaled up replica set {name} from 0 to {replicas}")
+            await self._record_event(deployment, f"Scaled up replica set {name} from 0 to {replicas}")
 
     async def _number(self, deployment: JSONObject, sets: _Sets, new: JSONObject) -> None:
         """Give the newest version the highest revision: a rollback makes an old ReplicaSet the newest."""
@@ -203,7 +203,7 @@ class DeploymentController:
         annotations = {_DESIRED: str(limits.desired), _MOST: str(limits.most)}
         await self._patch_set(replica_set, {"metadata": {"annotations": annotations}, "spec": {"replicas": replicas}})
         direction, name = "up" if replicas > before else "down", replica_set["metadata"]["name"]
-        await self._tell(deployment, f"Scaled {direction} replica set {name} from {before} to {replicas}")
+        await self._record_event(deployment, f"Scaled {direction} replica set {name} from {before} to {replicas}")
 
     async def _patch_set(self, replica_set: JSONObject, body: dict[str, Any]) -> None:
         metadata = replica_set["metadata"]
@@ -237,7 +237,7 @@ class DeploymentController:
                 uid=one["metadata"]["uid"],
             )
 
-    async def _tell(self, deployment: JSONObject, message: str) -> None:
+    async def _record_event(self, deployment: JSONObject, message: str) -> None:
         subject = {**deployment, "apiVersion": "apps/v1", "kind": "Deployment"}
         await self._events.count(subject, "Normal", "ScalingReplicaSet", message, component=self.name)
 

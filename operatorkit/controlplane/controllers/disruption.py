@@ -87,12 +87,12 @@ class DisruptionController:
             return None
         pods = [pod for pod in self._pods.cache.list(key.namespace) if _selects(budget, pod)]
         if not pods:
-            await self._tell(budget, "Normal", "NoPods", "No matching pods found")
+            await self._record_event(budget, "Normal", "NoPods", "No matching pods found")
         try:
             expected, desired = await self._expected(budget, pods)
         except _NoScaleError as error:
             text = f"Failed to calculate the number of expected pods: {error}"
-            await self._tell(budget, "Warning", "CalculateExpectedPodCountFailed", text)
+            await self._record_event(budget, "Warning", "CalculateExpectedPodCountFailed", text)
             await self._write(budget, _failed(budget, str(error), format_time(self._clock.now())))
             return None  # until one of the pods changes
         disrupted, wait = self._disrupted(budget, pods)
@@ -140,7 +140,9 @@ class DisruptionController:
                 uid, replicas = await self._scale_of(pod, owner)
                 scales[uid] = replicas
         if unmanaged:
-            await self._tell(budget, "Warning", "UnmanagedPods", _UNMANAGED.format(_shown(budget["spec"]["selector"])))
+            await self._record_event(
+                budget, "Warning", "UnmanagedPods", _UNMANAGED.format(_shown(budget["spec"]["selector"]))
+            )
         return sum(scales.values())
 
     async def _scale_of(self, pod: JSONObject, owner: Mapping[str, Any]) -> tuple[str, int]:
@@ -190,7 +192,7 @@ class DisruptionController:
         )
         self._budgets.put(written)
 
-    async def _tell(self, budget: JSONObject, type_: EventType, reason: str, message: str) -> None:
+    async def _record_event(self, budget: JSONObject, type_: EventType, reason: str, message: str) -> None:
         subject = {**budget, "apiVersion": "policy/v1", "kind": "PodDisruptionBudget"}
         await self._events.count(subject, type_, reason, message, component="controllermanager")
 

@@ -106,10 +106,10 @@ class GarbageCollector:
         elif node.deleting:
             return None  # on its way; its dependents come when it is gone
         elif node.owners:
-            return await self._judge(node)
+            return await self._evaluate(node)
         return None
 
-    async def _judge(self, node: Node) -> timedelta | None:
+    async def _evaluate(self, node: Node) -> timedelta | None:
         """Delete an object that no owner holds any more, or drop its references to those that are gone."""
         live = await self._live(node)
         if live is None:

@@ -147,7 +147,7 @@ class Inventory:
             self._api, resource, clock=self._pace, transform=_metadata_only, history=own_history(self._pace)
         )
         self._informers[resource] = informer
-        informer.subscribe(lambda change: self._tell(resource, change))
+        informer.subscribe(lambda change: self._notify(resource, change))
         self._tasks[resource] = asyncio.create_task(informer.run())
         return informer
 
@@ -157,9 +157,9 @@ class Inventory:
         await asyncio.gather(task, return_exceptions=True)  # this task may be cancelled too, and must then end
         for obj in informer.cache.list():
             key = ObjectKey(obj["metadata"].get("namespace", ""), obj["metadata"]["name"])
-            self._tell(resource, Change.of("DELETED", key, obj, None))
+            self._notify(resource, Change.of("DELETED", key, obj, None))
 
-    def _tell(self, resource: ApiResource, change: Change) -> None:
+    def _notify(self, resource: ApiResource, change: Change) -> None:
         for callback in self._callbacks:
             callback(resource, change)
 

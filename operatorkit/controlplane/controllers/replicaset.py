@@ -134,11 +134,13 @@ class ReplicaSetController:
             try:
                 pod = await self._api.create(PODS, pod_of(replica_set), namespace=namespace)
             except ClusterError as error:
-                await self._tell(replica_set, "Warning", "FailedCreate", f"Error creating: {error.message}")
+                await self._record_event(replica_set, "Warning", "FailedCreate", f"Error creating: {error.message}")
                 raise
             self._pods.put(pod)
             pods = [*pods, pod]
-            await self._tell(replica_set, "Normal", "SuccessfulCreate", f"Created pod: {pod['metadata']['name']}")
+            await self._record_event(
+                replica_set, "Normal", "SuccessfulCreate", f"Created pod: {pod['metadata']['name']}"
+            )
         surplus = first_to_go(pods)[: max(0, len(pods) - wanted)]
         for pod in surplus:
             name = pod["metadata"]["name"]
@@ -150,11 +152,11 @@ class ReplicaSetController:
             except ClusterError:
                 self._deleted.discard(pod["metadata"]["uid"])
                 raise
-            await self._tell(replica_set, "Normal", "SuccessfulDelete", f"Deleted pod: {name}")
+            await self._record_event(replica_set, "Normal", "SuccessfulDelete", f"Deleted pod: {name}")
         gone = {pod["metadata"]["uid"] for pod in surplus}
         return [pod for pod in pods if pod["metadata"]["uid"] not in gone]
 
-    async def _tell(self, replica_set: JSONObject, type_: EventType, reason: str, message: str) -> None:
+    async def _record_event(self, replica_set: JSONObject, type_: EventType, reason: str, message: str) -> None:
         subject = {**replica_set, "apiVersion": "apps/v1", "kind": "ReplicaSet"}
         await self._events.count(subject, type_, reason, message, component=self.name)
 

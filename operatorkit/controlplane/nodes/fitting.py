@@ -38,7 +38,7 @@ def choose(pod: JSONObject, nodes: Sequence[JSONObject], pods_per_node: Mapping[
     reasons: Counter[str] = Counter()
     fitting: list[str] = []
     for node in nodes:
-        reason = _refusal(pod, node, pods_per_node.get(node["metadata"]["name"], 0))
+        reason = _rejection(pod, node, pods_per_node.get(node["metadata"]["name"], 0))
         if reason is None:
             fitting.append(node["metadata"]["name"])
         else:
@@ -61,7 +61,7 @@ def _message(reasons: Counter[str], total: int) -> str:
     return f"{head} {listed}. no new claims to deallocate, preemption: {head} {preemption}."
 
 
-def _refusal(pod: JSONObject, node: JSONObject, pods: int) -> str | None:
+def _rejection(pod: JSONObject, node: JSONObject, pods: int) -> str | None:
     """Return why a node does not take a pod, in the order of the scheduler's filters, or None when it does."""
     spec, node_spec = pod["spec"], node.get("spec") or {}
     tolerations = spec.get("tolerations") or ()

@@ -114,7 +114,7 @@ class PodSteps:
         try:
             behavior = behavior_of(pod)
         except ValueError as error:
-            await self._tell(pod, host, "Warning", "InvalidBehavior", str(error))
+            await self._record_event(pod, host, "Warning", "InvalidBehavior", str(error))
             behavior = Behavior()
         phase = (pod.get("status") or {}).get("phase", "Pending")
         if phase == "Running" and (behavior.kind == "crash-loop" or (behavior.kind == "runs" and not _all_ready(pod))):
@@ -137,7 +137,7 @@ class PodSteps:
         if _any_runs(pod, names):
             for container in changed:
                 text = f"Container {container['name']} definition changed, will be restarted"
-                await self._tell(pod, host, "Normal", "Killing", text, container=container["name"])
+                await self._record_event(pod, host, "Normal", "Killing", text, container=container["name"])
             pod = await self._write(pod, status.stopped(pod, host, now, address, names))
         if behavior.kind == "image-pull-failure":
             reasons = {container["name"]: _pull_failure(container, attempt) for container in changed}
@@ -163,7 +163,7 @@ class PodSteps:
         now = self.clock.monotonic()
         if problems:
             for message in problems if attempt.fail(problems, now) else ():
-                await self._tell(pod, host, "Warning", "FailedMount", message)
+                await self._record_event(pod, host, "Warning", "FailedMount", message)
             return attempt.remaining(now)
         address = self._address(pod, host)
         if (left := self._until_started(pod, behavior)) > timedelta(0):
@@ -196,7 +196,7 @@ class PodSteps:
                 if attempt.fail(["crash"], self.clock.monotonic()):
                     for container in pod["spec"]["containers"]:
                         text = f"Back-off restarting failed container {container['name']} in pod"
-                        await self._tell(pod, host, "Warning", "BackOff", text, container=container["name"])
+                        await self._record_event(pod, host, "Warning", "BackOff", text, container=container["name"])
                     await self._write(pod, status.crashed(pod, host, now, address))
                 return attempt.remaining(self.clock.monotonic())
             case _:
@@ -216,13 +216,13 @@ class PodSteps:
             name = container["name"]
             if name in reasons and reasons[name].reason in _PULL_REASONS:
                 reason = "BackOff" if reasons[name].reason == "ImagePullBackOff" else "Failed"
-                await self._tell(pod, host, "Warning", reason, reasons[name].message, container=name)
+                await self._record_event(pod, host, "Warning", reason, reasons[name].message, container=name)
             elif name in reasons:
                 await self._report_pulled(pod, host, container)
                 message = f"Error: {reasons[name].message}"
-                await self._tell(pod, host, "Warning", "Failed", message, container=name)
+                await self._record_event(pod, host, "Warning", "Failed", message, container=name)
 
-    async def _tell(
+    async def _record_event(
         self, pod: JSONObject, host: Host, type_: EventType, reason: str, message: str, *, container: str = ""
     ) -> None:
         pod = {**pod, "apiVersion": "v1", "kind": "Pod"}
@@ -231,12 +231,12 @@ class PodSteps:
     async def _report_pulled(self, pod: JSONObject, host: Host, container: Mapping[str, Any]) -> None:
         image = container.get("image", "")
         message = f'Container image "{image}" already present on machine and can be accessed by the pod'
-        await self._tell(pod, host, "Normal", "Pulled", message, container=container["name"])
+        await self._record_event(pod, host, "Normal", "Pulled", message, container=container["name"])
 
     async def _report_start(self, pod: JSONObject, host: Host, container: Mapping[str, Any]) -> None:
         await self._report_pulled(pod, host, container)
         for reason, message in (("Created", "Container created"), ("Started", "Container started")):
-            await self._tell(pod, host, "Normal", reason, message, container=container["name"])
+            await self._record_event(pod, host, "Normal", reason, message, container=container["name"])
 
     async def _terminate(self, pod: JSONObject, host: Host) -> None:
         metadata = pod["metadata"]
@@ -246,7 +246,7 @@ class PodSteps:
         if current.get("phase", "Pending") in {"Running", "Pending"}:
             for one in current.get("containerStatuses") or ():
                 if "running" in (one.get("state") or {}):
-                    await self._tell(
+                    await self._record_event(
                         pod,
                         host,
                         "Normal",

@@ -143,7 +143,7 @@ class SimulatedNodes:
         if change.type == "DELETED":
             self._forget(change.key)
             # Capacity for others: a node that was full may take one that waits.
-            self._wake_unscheduled()
+            self._enqueue_unscheduled()
             return
         pod = change.new
         if pod is not None and (node := pod["spec"].get("nodeName")):
@@ -153,13 +153,13 @@ class SimulatedNodes:
     def _on_node(self, change: Change) -> None:
         old, new = change.old, change.new
         if old is None or new is None or _as_scheduled(old) != _as_scheduled(new):
-            self._wake_unscheduled()
+            self._enqueue_unscheduled()
 
     def _on_source(self, kind: SourceKind, change: Change) -> None:
         for key in self._pods.cache.by_index(_REFERENCES, f"{kind}/{change.key.namespace}/{change.key.name}"):
             self._queue.add(key)
 
-    def _wake_unscheduled(self) -> None:
+    def _enqueue_unscheduled(self) -> None:
         for key in self._pods.cache.by_index(_REFERENCES, _UNSCHEDULED):
             self._queue.add(key)
 

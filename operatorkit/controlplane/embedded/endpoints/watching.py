@@ -142,7 +142,7 @@ class Watch:
                 self._behind, self._position = True, change.revision - 1
                 return
             self._append(event)
-            self._wake()
+            self._notify()
 
     def _event(self, change: Change) -> Event | None:
         now = change.type != "DELETED" and self._selection.holds(change.record)
@@ -158,7 +158,7 @@ class Watch:
         self.close()
         self.on_lost()
 
-    def _wake(self) -> None:
+    def _notify(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
@@ -173,7 +173,7 @@ class Watch:
             self._closed = True
             self._initial = iter(())
             self._unsubscribe()
-            self._wake()
+            self._notify()
 
     def bookmark(self) -> Event:
         """Return a bookmark of now: everything up to it has been given out."""

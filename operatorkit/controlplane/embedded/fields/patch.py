@@ -131,77 +131,77 @@ def _operate(document: Any, operation: dict[str, Any]) -> Any:
 
 
 def _add(document: Any, operation: dict[str, Any]) -> None:
-    with _told("add operation failed to decode path", whole=_NO_VALUE):
+    with _reported_as("add operation failed to decode path", whole=_NO_VALUE):
         path = _pointer(operation, "path")
     container, last = _container(document, path, f'add operation does not apply: doc is missing path: "{path}"')
-    with _told(f"error in add for path: '{path}'"):
+    with _reported_as(f"error in add for path: '{path}'"):
         _insert(container, last, copy.deepcopy(operation.get("value")))
 
 
 def _remove(document: Any, operation: dict[str, Any]) -> None:
-    with _told("remove operation failed to decode path", whole=_NO_VALUE):
+    with _reported_as("remove operation failed to decode path", whole=_NO_VALUE):
         path = _pointer(operation, "path")
     container, last = _container(document, path, f'remove operation does not apply: doc is missing path: "{path}"')
-    with _told(f"error in remove for path: '{path}'"):
+    with _reported_as(f"error in remove for path: '{path}'"):
         _take(container, last)
 
 
 def _replace(document: Any, operation: dict[str, Any]) -> Any:
-    with _told("replace operation failed to decode path"):
+    with _reported_as("replace operation failed to decode path"):
         path = _pointer(operation, "path")
     value = copy.deepcopy(operation.get("value"))
     if not path:
         return value
     container, last = _container(document, path, f"replace operation does not apply: doc is missing path: {path}")
-    with _told(f"replace operation does not apply: doc is missing key: {path}", whole=_NO_VALUE):
+    with _reported_as(f"replace operation does not apply: doc is missing key: {path}", whole=_NO_VALUE):
         _get(container, last)
     container[last if isinstance(container, dict) else _position(last, len(container))] = value
     return document
 
 
 def _move(document: Any, operation: dict[str, Any]) -> None:
-    with _told("move operation failed to decode from"):
+    with _reported_as("move operation failed to decode from"):
         source = _pointer(operation, "from")
     container, last = _container(document, source, f"move operation does not apply: doc is missing from path: {source}")
-    with _told(f"error in move for path: '{last}'"):
+    with _reported_as(f"error in move for path: '{last}'"):
         value = _get(container, last)
         _take(container, last)
-    with _told("move operation failed to decode path"):
+    with _reported_as("move operation failed to decode path"):
         path = _pointer(operation, "path")
     missing = f"move operation does not apply: doc is missing destination path: {path}"
     container, last = _container(document, path, missing)
-    with _told(f"error in move for path: '{path}'"):
+    with _reported_as(f"error in move for path: '{path}'"):
         _insert(container, last, value)
 
 
 def _copy(document: Any, operation: dict[str, Any]) -> None:
-    with _told("copy operation failed to decode from"):
+    with _reported_as("copy operation failed to decode from"):
         source = _pointer(operation, "from")
     container, last = _container(document, source, f"copy operation does not apply: doc is missing from path: {source}")
-    with _told(f"error in copy for from: '{source}'"):
+    with _reported_as(f"error in copy for from: '{source}'"):
         value = copy.deepcopy(_get(container, last))
-    with _told("copy operation failed to decode path", whole=_NO_VALUE):
+    with _reported_as("copy operation failed to decode path", whole=_NO_VALUE):
         path = _pointer(operation, "path")
     missing = f"copy operation does not apply: doc is missing destination path: {path}"
     container, last = _container(document, path, missing)
-    with _told("error while adding value during copy"):
+    with _reported_as("error while adding value during copy"):
         _insert(container, last, value)
 
 
 def _test(document: Any, operation: dict[str, Any]) -> None:
-    with _told("test operation failed to decode path"):
+    with _reported_as("test operation failed to decode path"):
         path = _pointer(operation, "path")
     found = document
     if path:
         container, last = _container(document, path, f"test operation does not apply: is missing path: {path}")
-        with _told(f"error in test for path: '{path}'"):
+        with _reported_as(f"error in test for path: '{path}'"):
             found = _get(container, last)
     if not equal(found, operation.get("value")):
         raise _Inapplicable(f"testing value {path} failed: test failed")
 
 
 @contextmanager
-def _told(what: str, *, whole: str = "") -> Iterator[None]:
+def _reported_as(what: str, *, whole: str = "") -> Iterator[None]:
     """Say of a failure what it was a failure of; `whole` is all that is then said of why."""
     try:
         yield

@@ -421,7 +421,7 @@ class ProcessNodes:
         raise InputError(f"pod {key} is not on a process node: {sorted(map(str, self._keys.values()))} are")
 
     def on_node(self, node: str) -> Mapping[ObjectKey, PodState]:
-        """Return the pods of a node. Raises InputError for a node that is not one of ours."""
+        """Return the pods of a node. Raises InputError for a node that is not a process node."""
         if node not in self._hosts:
             raise InputError(f"{node!r} is not a process node: name one of {', '.join(self._hosts)}")
         return {self._keys[uid]: state for uid, state in self._states.items() if state.host.name == node}
@@ -447,7 +447,7 @@ class ProcessNodes:
     # ------------------------------------------------------------------------------ what steps read
 
     def nodes(self) -> Sequence[JSONObject]:
-        """Return the nodes that a pod may be put on: ours, and those of real kubelets."""
+        """Return the nodes that a pod may be put on: process nodes, and those of real kubelets."""
         served = self._hosts.keys() - self._lost
         return [node for node in self._nodes.cache.list() if node["metadata"]["name"] in served]
 

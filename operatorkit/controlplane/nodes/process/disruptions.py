@@ -32,7 +32,7 @@ class Nodes(Protocol):
         """Return the state of a pod. Raises InputError."""
 
     def on_node(self, node: str) -> Mapping[ObjectKey, PodState]:
-        """Return the pods of a node. Raises InputError for a node that is not one of ours."""
+        """Return the pods of a node. Raises InputError for a node that is not a process node."""
 
     async def stop_node(self, node: str) -> None:
         """Let a node do nothing any more."""

@@ -45,7 +45,7 @@ class LogSource(Protocol):
 
 
 class KubeletServer:
-    """Serves logs on bound sockets. `client_ca` of None serves nobody."""
+    """Serves logs on bound sockets. Without `client_ca`, no client is served."""
 
     def __init__(
         self,

@@ -53,32 +53,32 @@ def validate_crd(obj: Mapping[str, Any], old: Mapping[str, Any] | None) -> Field
     name, expected = obj["metadata"].get("name", ""), f"{names.get('plural', '')}.{spec.get('group', '')}"
     if name != expected:
         yield invalid("metadata.name", name, 'must be spec.names.plural+"."+spec.group')
-    yield from _group_faults(spec.get("group", ""))
+    yield from _group_errors(spec.get("group", ""))
     if spec.get("scope") not in {"Namespaced", "Cluster"}:
         if not spec.get("scope"):
             yield required("spec.scope")
         else:
             yield not_supported("spec.scope", spec["scope"], ("Cluster", "Namespaced"))
-    yield from _version_faults(spec.get("versions") or ())
-    yield from _name_faults(names)
-    yield from _schema_faults(spec)
-    yield from _presentation_faults(spec.get("versions") or ())
-    yield from _approval_faults(obj, old)
+    yield from _version_errors(spec.get("versions") or ())
+    yield from _name_errors(names)
+    yield from _schema_errors(spec)
+    yield from _presentation_errors(spec.get("versions") or ())
+    yield from _approval_errors(obj, old)
     if spec.get("preserveUnknownFields") and not (old or {}).get("spec", {}).get("preserveUnknownFields"):
         text = "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead"
         yield invalid("spec.preserveUnknownFields", True, text)
     if old is not None:
-        yield from _update_faults(spec, old)
+        yield from _update_errors(spec, old)
 
 
-def _group_faults(group: str) -> FieldErrors:
+def _group_errors(group: str) -> FieldErrors:
     if not group:
         yield required("spec.group")
     elif "." not in group:
         yield invalid("spec.group", group, "should be a domain with at least one dot")
 
 
-def _version_faults(versions: Sequence[Mapping[str, Any]]) -> FieldErrors:
+def _version_errors(versions: Sequence[Mapping[str, Any]]) -> FieldErrors:
     storage = [it["name"] for it in versions if it.get("storage")]
     for index, version in enumerate(versions):
         path = f"spec.versions[{index}]"
@@ -96,7 +96,7 @@ def _version_faults(versions: Sequence[Mapping[str, Any]]) -> FieldErrors:
 _ONE_STORAGE = "must have exactly one version marked as storage version"
 
 
-def _name_faults(names: Mapping[str, Any]) -> FieldErrors:
+def _name_errors(names: Mapping[str, Any]) -> FieldErrors:
     for field, mixed_case in (("plural", False), ("singular", False), ("kind", True), ("listKind", True)):
         path = f"spec.names.{field}"
         value = names.get(field, "")
@@ -113,7 +113,7 @@ def _name_faults(names: Mapping[str, Any]) -> FieldErrors:
         yield invalid("spec.names.listKind", names["listKind"], text)
 
 
-def _schema_faults(spec: Mapping[str, Any]) -> FieldErrors:
+def _schema_errors(spec: Mapping[str, Any]) -> FieldErrors:
     versions = spec.get("versions") or ()
     schemas = [(it.get("schema") or {}).get("openAPIV3Schema") for it in versions]
     same = all(it == schemas[0] for it in schemas)
@@ -129,12 +129,12 @@ def _schema_faults(spec: Mapping[str, Any]) -> FieldErrors:
 _COLUMN_TYPES = ("boolean", "date", "integer", "number", "string")
 
 
-def _presentation_faults(versions: Sequence[Mapping[str, Any]]) -> FieldErrors:
+def _presentation_errors(versions: Sequence[Mapping[str, Any]]) -> FieldErrors:
     """Check columns, selectable fields and scale; what all versions have in common is named as if it stood in spec."""
     for part, check in (
-        ("additionalPrinterColumns", _column_faults),
-        ("selectableFields", _selectable_faults),
-        ("subresources", _scale_faults),
+        ("additionalPrinterColumns", _column_errors),
+        ("selectableFields", _selectable_errors),
+        ("subresources", _scale_errors),
     ):
         same = all(it.get(part) == versions[0].get(part) for it in versions)
         for index, version in enumerate(versions[:1] if same else versions):
@@ -142,7 +142,7 @@ def _presentation_faults(versions: Sequence[Mapping[str, Any]]) -> FieldErrors:
             yield from check(version.get(part), path)
 
 
-def _path_faults(path: str, value: str, below: str = "") -> FieldErrors:
+def _path_errors(path: str, value: str, below: str = "") -> FieldErrors:
     if not value:
         yield required(path)
     elif not value.startswith("."):
@@ -151,7 +151,7 @@ def _path_faults(path: str, value: str, below: str = "") -> FieldErrors:
         yield invalid(path, value, f"should be a json path under {below}")
 
 
-def _column_faults(columns: Any, path: str) -> FieldErrors:
+def _column_errors(columns: Any, path: str) -> FieldErrors:
     for index, column in enumerate(columns or ()):
         here = f"{path}[{index}]"
         if not column.get("name"):
@@ -160,10 +160,10 @@ def _column_faults(columns: Any, path: str) -> FieldErrors:
             text = f"must be one of {','.join(_COLUMN_TYPES)}"
             type_ = column.get("type")
             yield invalid(f"{here}.type", type_, text) if type_ else required(f"{here}.type", text)
-        yield from _path_faults(f"{here}.JSONPath", column.get("jsonPath", ""))
+        yield from _path_errors(f"{here}.JSONPath", column.get("jsonPath", ""))
 
 
-def _selectable_faults(fields: Any, path: str) -> FieldErrors:
+def _selectable_errors(fields: Any, path: str) -> FieldErrors:
     for index, field in enumerate(fields or ()):
         here, value = f"{path}[{index}].jsonPath", field.get("jsonPath", "")
         if not value:
@@ -172,11 +172,11 @@ def _selectable_faults(fields: Any, path: str) -> FieldErrors:
             yield invalid(here, value, "is an invalid path: it must name one field, for example .spec.colour")
 
 
-def _scale_faults(subresources: Any, path: str) -> FieldErrors:
+def _scale_errors(subresources: Any, path: str) -> FieldErrors:
     scale = (subresources or {}).get("scale")
     if scale is not None:
-        yield from _path_faults(f"{path}.scale.specReplicasPath", scale.get("specReplicasPath", ""), ".spec")
-        yield from _path_faults(f"{path}.scale.statusReplicasPath", scale.get("statusReplicasPath", ""), ".status")
+        yield from _path_errors(f"{path}.scale.specReplicasPath", scale.get("specReplicasPath", ""), ".spec")
+        yield from _path_errors(f"{path}.scale.statusReplicasPath", scale.get("statusReplicasPath", ""), ".status")
 
 
 def _approval(obj: Mapping[str, Any]) -> str:
@@ -187,7 +187,7 @@ def _approval(obj: Mapping[str, Any]) -> str:
     return "said" if value.startswith(("unapproved", "http://", "https://")) else "invalid"
 
 
-def _approval_faults(obj: Mapping[str, Any], old: Mapping[str, Any] | None) -> FieldErrors:
+def _approval_errors(obj: Mapping[str, Any], old: Mapping[str, Any] | None) -> FieldErrors:
     """Keep Kubernetes' own groups for Kubernetes' own kinds."""
     group = (obj.get("spec") or {}).get("group", "")
     if not f".{group}".endswith((".k8s.io", ".kubernetes.io")) or (
@@ -205,7 +205,7 @@ def _approval_faults(obj: Mapping[str, Any], old: Mapping[str, Any] | None) -> F
             yield invalid(path, value, text)
 
 
-def _update_faults(spec: Mapping[str, Any], old: Mapping[str, Any]) -> FieldErrors:
+def _update_errors(spec: Mapping[str, Any], old: Mapping[str, Any]) -> FieldErrors:
     before = old["spec"]
     immutable = (
         ("group", spec.get("group"), before["group"]),
