@@ -45,7 +45,7 @@ class Webhook:
     says what it does when there is none. `namespace_selector` and `object_selector` are label
     selectors as Kubernetes writes them; None selects all. A function with side effects other than
     on its own answer must leave them out when `request.dry_run`, and say
-    `side_effects="NoneOnDryRun"`. `subresources` are validated beside the objects themselves: those
+    `side_effects="NoneOnDryRun"`. `subresources` are covered beside the objects themselves: those
     whose requests carry the whole object, such as `ephemeralcontainers` of Pods.
 
     Raises DefinitionError: an option cannot be what it is.
@@ -64,6 +64,8 @@ class Webhook:
     reinvocation: bool = False
 
     def __post_init__(self) -> None:
+        for name in ("operations", "subresources"):  # the caller may change the list that was given
+            object.__setattr__(self, name, tuple(getattr(self, name)))
         known = get_args(Operation)
         wrong = [operation for operation in self.operations if operation not in known]
         if wrong or not self.operations:
