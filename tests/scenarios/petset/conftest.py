@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 
 import pytest
 
 from operatorkit.clock import SYSTEM_CLOCK
-from operatorkit.cluster import PatchType
+from operatorkit.cluster import LiveCluster, PatchType, load_config
 from operatorkit.names import ApiResource
 from operatorkit.testing import eventually
 from operatorkit.testing.running import install_crds, running
@@ -130,16 +132,24 @@ class Stateful:
         await eventually(is_so)
 
 
+async def _operators(stack, cluster):
+    """Return the operator's client: the user of PETSET_KUBECONFIG where that is set, as a test of its rights does."""
+    path = os.environ.get("PETSET_KUBECONFIG")
+    return await stack.enter_async_context(LiveCluster(load_config(Path(path)))) if path else cluster
+
+
 @pytest.fixture
 async def sets(cluster, nodes, controlplane, tmp_path):
     await install_crds(cluster, [PetSet])
-    assert nodes is not None, "members need nodes to run on"
+    assert nodes is not None or "PETSET_KUBECONFIG" in os.environ, "members need nodes to run on"
     stateful = Stateful(cluster, controlplane.write_kubeconfig(tmp_path / "kubeconfig"))
 
     @asynccontextmanager
     async def at_work(clock=SYSTEM_CLOCK):
-        async with running(app, cluster, namespace=cluster.namespace, clock=clock) as engine:
-            stateful.engine = engine
+        async with AsyncExitStack() as stack:
+            api = await _operators(stack, cluster)
+            options = {"namespace": cluster.namespace, "clock": clock}
+            stateful.engine = await stack.enter_async_context(running(app, api, **options))
             yield stateful
 
     return at_work
