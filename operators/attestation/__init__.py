@@ -14,13 +14,13 @@ What does not: how operators run (`operatorkit`), and making signatures (gpg and
     changes     what has changed in a server      continuous  running Pods, evaluated again
     reports     PolicyReports of running Pods
     mutation    which tags become digests         registry    the digest that a tag has now
-    admission   which requests are judged             reconcile  what authorities and policies are worth
+    admission   which requests are evaluated  reconcile  what authorities and policies are worth
     cli, cli_keys, cli_policies  operatorkit attest   reasons    the words of conditions
     signing     keys and signatures, for its commands payload    what they sign
     backstop    a policy of the API server for digests
     offline     manifests, without a cluster          importing  from Kritis and Binary Authorization
 
-    Pod ──> mutation ──> workloads ──> policy.plan ──> facts (server, signatures) ──> policy.judge ──> Allowed or Denied
+    Pod ──> mutation ──> workloads ──> policy.plan ──> facts (server, signatures) ──> policy.decide ──> Allowed, Denied
 """
 
 from __future__ import annotations

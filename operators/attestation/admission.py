@@ -1,7 +1,7 @@
 """Admission: Pods and objects with a pod template are denied when an image lacks the attestations that policy asks for.
 
-What belongs here: which requests are judged, and the words of the answer. What does not: the decision (`policy`), the
-facts (`facts`) and exceptions (`exceptions`, `breakglass`).
+What belongs here: which requests are evaluated, and the words of the answer. What does not: the decision (`policy`),
+the facts (`facts`) and exceptions (`exceptions`, `breakglass`).
 
 A request that changes no image is admitted: whatever runs already must be able to change its labels, its status and
 its finalizers, and to be deleted. Deletions and status updates are never asked about.
@@ -40,7 +40,7 @@ from operators.attestation.policy import (
     Problem,
     Revocations,
     Verdict,
-    judge,
+    decide,
     plan,
     questions,
     revoked_images,
@@ -48,7 +48,7 @@ from operators.attestation.policy import (
 )
 from operators.attestation.workloads import images_in
 
-__all__ = ["judge_request", "validate_policy"]
+__all__ = ["decide_request", "validate_policy"]
 
 TIMEOUT: Final = timedelta(seconds=5)
 _LOOK_UP_SECONDS = 3.0
@@ -57,7 +57,7 @@ _memory = FactMemory()
 _log = logging.getLogger("operators.attestation")
 
 
-async def judge_request(
+async def decide_request(
     new: Any, old: Any, request: AdmissionRequest, *, reader: Reader, events: EventRecorder, api: ClusterAPI
 ) -> Allowed | Denied:
     """Decide about the images of one request."""
@@ -104,7 +104,7 @@ async def _verdict(
     known = _memory.recall(asked, authorities, moment())
     scans_asked = scan_questions(judgements)
     if asked and len(known) == len(asked) and not scans_asked:
-        verdict = judge(judgements, authorities, known, now, revoked)
+        verdict = decide(judgements, authorities, known, now, revoked)
         if verdict == Verdict():
             return verdict
     begun, where = moment(), servers(reader)
@@ -113,7 +113,7 @@ async def _verdict(
         look_up_scans(scans_asked, where, seconds=_LOOK_UP_SECONDS),
     )
     _memory.remember(facts, authorities, begun)
-    return judge(judgements, authorities, facts, now, revoked, scans)
+    return decide(judgements, authorities, facts, now, revoked, scans)
 
 
 async def _use(
@@ -151,7 +151,7 @@ for _kind in WORKLOADS:
         timeout=TIMEOUT,
         side_effects="NoneOnDryRun",
         namespace_selector=EXCLUDED,
-    )(judge_request)
+    )(decide_request)
 
 
 @app.validate(ImagePolicyException, side_effects="NoneOnDryRun")

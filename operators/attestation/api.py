@@ -205,7 +205,7 @@ class ImageMatch(Model):
 
     images: Annotated[list[Pattern], Field(min_length=1, max_length=1000)] = ["**"]
     """Patterns over registry and repository: * stays within one part, ** crosses parts. Of all policies of one kind,
-    only those with the most specific matching pattern judge an image."""
+    only those with the most specific matching pattern apply to an image."""
     namespace_selector: LabelSelector | None = None
     """Namespaces that the policy is about, by their labels; all by default. Only in a ClusterImagePolicy."""
 
@@ -296,7 +296,7 @@ class ImagePolicySpec(Model):
     """What images need in order to run."""
 
     match: ImageMatch = ImageMatch()
-    """Images that the policy judges."""
+    """Images that the policy applies to."""
     exempt: Annotated[list[Pattern], Field(max_length=1000)] = []
     """Patterns of images that need nothing."""
     require: Require | None = None

@@ -245,7 +245,7 @@ def _message(answer: Any) -> str:
 @click.option("--kubeconfig", metavar="FILE", help="Where the cluster is; by default $KUBECONFIG.")
 @click.option("--context", metavar="NAME", help="The context of the kubeconfig; by default its current one.")
 def explain(image: str, namespace: str, kubeconfig: str | None, context: str | None) -> None:
-    """Say which policies judge an image, which attestations it lacks, and what mends that.
+    """Show which policies apply to an image, which attestations it lacks, and what mends that.
 
     Exit code 1 when it would be denied.
     """
@@ -265,28 +265,28 @@ async def _explain(api: ClusterAPI, image: str, namespace: str) -> bool:
     from operatorkit.listed import ListedReader
     from operators.attestation.facts import look_up, look_up_scans
     from operators.attestation.observe import KINDS, authorities_for, policies_for, revocations, servers
-    from operators.attestation.policy import judge, plan, questions, scan_questions
+    from operators.attestation.policy import decide, plan, questions, scan_questions
     from operators.attestation.workloads import ImageUse
 
     reader = await ListedReader.load(api, *KINDS, namespace=namespace)
     now = datetime.now(UTC)
     judgements = plan([ImageUse(image, "image")], policies_for(namespace, reader))
     if not judgements:
-        click.echo(f"{image}: no policy judges it in namespace {namespace}: it may run")
+        click.echo(f"{image}: no policy applies to it in namespace {namespace}: it may run")
         return True
     authorities = authorities_for(namespace, reader)
     where, revoked = servers(reader), revocations(reader)
     facts = await look_up(questions(judgements, authorities), authorities, where, now=now, seconds=10.0)
     scans = await look_up_scans(scan_questions(judgements), where, seconds=10.0)
     for judgement in judgements:
-        verdict = judge([judgement], authorities, facts, now, revoked, scans)
+        verdict = decide([judgement], authorities, facts, now, revoked, scans)
         problems = [*verdict.denied, *verdict.warned, *verdict.audited]
         outcome = "has what it needs" if not problems else f"{judgement.policy.mode}: {problems[0].message}"
         click.echo(f"{judgement.policy.shown}: {outcome}")
         for problem in problems:
             if problem.remedy:
                 click.echo(f"  {problem.remedy}")
-    return not judge(judgements, authorities, facts, now, revoked, scans).denied
+    return not decide(judgements, authorities, facts, now, revoked, scans).denied
 
 
 def _image(text: str) -> ImageReference:

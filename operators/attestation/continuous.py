@@ -36,7 +36,7 @@ from operators.attestation.facts import look_up, look_up_scans
 from operators.attestation.images import ImageReferenceError, parse_image
 from operators.attestation.observe import authorities_for, exceptions_of_pod, policies_for, revocations, servers
 from operators.attestation.owners import top_owner
-from operators.attestation.policy import Judgement, Problem, judge, plan, questions, revoked_images, scan_questions
+from operators.attestation.policy import Judgement, Problem, decide, plan, questions, revoked_images, scan_questions
 from operators.attestation.reports import report
 from operators.attestation.workloads import ImageUse, images_in
 
@@ -149,7 +149,7 @@ async def _problems(judgements: list[Judgement], ctx: Context, now: datetime) ->
     asked, where = questions(judgements, authorities), servers(ctx)
     facts = await look_up(asked, authorities, where, now=now, seconds=_LOOK_UP_SECONDS)
     scans = await look_up_scans(scan_questions(judgements), where, seconds=_LOOK_UP_SECONDS)
-    verdict = judge(judgements, authorities, facts, now, revocations(ctx), scans)
+    verdict = decide(judgements, authorities, facts, now, revocations(ctx), scans)
     return [*verdict.denied, *verdict.warned, *verdict.audited]
 
 

@@ -150,10 +150,10 @@ def verified(
     """Verify signatures until the deadline; what has been verified by then counts."""
     statements: dict[tuple[str, str | None], Verified] = {}
     rejection: str | None = None
-    ours = frozenset().union(*(fingerprints_of(key) for key in authority.keys if key.type == "PGP"))
+    of_authority = frozenset().union(*(fingerprints_of(key) for key in authority.keys if key.type == "PGP"))
     distinct = dict.fromkeys(found)  # a copy says nothing new
     # those that claim to be by one of the keys first: junk around them must not use up the time
-    for signed in sorted(distinct, key=lambda one: claimed_issuer(one.signature) not in ours):
+    for signed in sorted(distinct, key=lambda one: claimed_issuer(one.signature) not in of_authority):
         if clock() > deadline:
             rejection = f"not all of {len(found)} signatures for it were verified in time"
             break

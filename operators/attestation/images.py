@@ -184,7 +184,7 @@ def _bad_component(component: str, text: str) -> str:
 
 
 def _is_host(first: str) -> bool:
-    """Tell whether the part before the first slash is a registry, by the rule that docker has.
+    """Return whether the part before the first slash is a registry, by the rule that docker has.
 
     With one exception: for docker, an upper-case part is one too. Its lower-case form would not be: it is rejected.
     """
@@ -215,7 +215,7 @@ class ImagePattern:
     specificity: tuple[int, int, int]
 
     def matches(self, image: ImageReference) -> bool:
-        """Tell whether the pattern matches the name of the image, its registry included; tags and digests do not."""
+        """Return whether the pattern matches the name of the image, its registry included; tags and digests do not."""
         return self.regex.fullmatch(image.name) is not None
 
 

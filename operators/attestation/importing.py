@@ -28,7 +28,7 @@ __all__ = ["Imported", "import_objects"]
 _API_VERSION: Final = f"{GROUP}/v1alpha1"
 _NOTE = re.compile(r"projects/.+")
 _NOT_IN_NAMES = re.compile(r"[^a-z0-9.-]+")
-_NOBODY: Final = "nobody"
+_NO_NAME: Final = "no-authority"
 
 JSONObject = dict[str, Any]
 
@@ -79,7 +79,7 @@ def _kritis(kind: str, one: Mapping[str, Any], found: Imported) -> None:
     elif kind == "GenericAttestationPolicy":
         names = [str(one) for one in spec.get("attestationAuthorityNames") or ()]
         references = [{"kind": "AttestationAuthority", "name": _name(one)} for one in names]
-        content: JSONObject = {"require": {"anyOf": references or [{"name": _NOBODY}]}}
+        content: JSONObject = {"require": {"anyOf": references or [{"name": _NO_NAME}]}}
         content |= _exempt(
             spec.get("admissionAllowlistPatterns") or spec.get("admissionWhitelistPatterns"), where, found
         )
@@ -174,8 +174,8 @@ def _rule(
         return
     attestors = [str(one).rpartition("/")[2] for one in rule.get("requireAttestationsBy") or ()]
     if mode != "REQUIRE_ATTESTATION" or not attestors:
-        attestors = [_NOBODY]
-        found.remarks.append(f"{name} always denies: it requires the authority {_NOBODY!r}, which must not exist")
+        attestors = [_NO_NAME]
+        found.remarks.append(f"{name} always denies: it requires the authority {_NO_NAME!r}, which must not exist")
     spec: JSONObject = {"require": {"allOf": [{"name": _name(one)} for one in attestors]}, **exempt}
     if str(rule.get("enforcementMode", "")) == "DRYRUN_AUDIT_LOG_ONLY":
         spec["mode"] = "Audit"

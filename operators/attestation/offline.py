@@ -28,7 +28,7 @@ from operators.attestation.policy import (
     Evidence,
     Problem,
     Question,
-    judge,
+    decide,
     plan,
     questions,
     revoked_images,
@@ -141,7 +141,7 @@ def _finding(
         for question in questions(judgements, authorities)
     }
     scans = {question: _scan(question, occurrences) for question in scan_questions(judgements)}
-    verdict = judge(judgements, authorities, facts, now, revoked, scans)
+    verdict = decide(judgements, authorities, facts, now, revoked, scans)
     denied = [*revoked_images(uses, revoked), *verdict.denied]
     left = excuse(denied, exceptions_for(namespace, reader), now).left
     return Finding(where, left, (*verdict.warned, *verdict.audited), bool(judgements))

@@ -1,7 +1,7 @@
 """The decision: which attestations an image needs, and whether it has them.
 
-What belongs here: policies as values, which of them judge an image, what must be looked up, and the verdict. What does
-not: looking up (`facts`) and answering reviews (`admission`). Pure.
+What belongs here: policies as values, which of them apply to an image, what must be looked up, and the
+verdict. What does not: looking up (`facts`) and answering reviews (`admission`). Pure.
 
     images, policies ──> judgements (one per image and policy) ──> questions ──> [facts] ──> verdict
 
@@ -33,7 +33,7 @@ __all__ = [
     "Question",
     "Revocations",
     "Verdict",
-    "judge",
+    "decide",
     "plan",
     "questions",
     "revoked_images",
@@ -93,7 +93,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What was found for a question: verified statements, the first rejection, or why nobody answered."""
+    """What was found for a question: verified statements, the first rejection, or why there was no answer."""
 
     verified: tuple[Verified, ...] = ()
     rejection: str | None = None
@@ -102,12 +102,12 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """One image under one policy; `image` is None when it cannot be read, and `fault` says why it cannot pass."""
+    """One image under one policy; `image` is None when it cannot be read, and `problem` says why it cannot pass."""
 
     use: ImageUse
     policy: Policy
     image: ImageReference | None
-    fault: str | None = None
+    problem: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,11 +149,11 @@ class Revocations:
         return self.keys.get(fingerprint.lower())
 
 
-# Which policies judge an image ---------------------------------------------------------------------------------------
+# Which policies apply to an image ------------------------------------------------------------------------------------
 
 
 def plan(uses: Iterable[ImageUse], policies: Sequence[Policy]) -> list[Judgement]:
-    """Return which policies judge which images. The policies are those of the namespace, and of the cluster for it.
+    """Return which policies apply to which images. The policies are those of the namespace, and of the cluster for it.
 
     A namespace's own policies come on top of the cluster's: a more specific pattern of theirs takes nothing away.
     """
@@ -181,7 +181,7 @@ def _judgements(use: ImageUse, policies: Sequence[Policy]) -> list[Judgement]:
             ranked.append((rank, policy))
     best = max((rank for rank, _ in ranked), default=None)
     chosen = [policy for rank, policy in ranked if rank == best and not _is_exempt(policy, image)]
-    return [*broken, *(Judgement(use, policy, image, _fault(image)) for policy in chosen)]
+    return [*broken, *(Judgement(use, policy, image, _image_problem(image)) for policy in chosen)]
 
 
 def _rank(policy: Policy, image: ImageReference) -> tuple[int, int, int] | None:
@@ -196,7 +196,7 @@ def _is_exempt(policy: Policy, image: ImageReference) -> bool:
     return any(parse_pattern(text).matches(image) for text in policy.exempt)
 
 
-def _fault(image: ImageReference) -> str | None:
+def _image_problem(image: ImageReference) -> str | None:
     if image.digest is None:
         return f"it has no digest, and a tag can be moved: deploy {image.name}@sha256:..."
     return None
@@ -211,7 +211,7 @@ def questions(judgements: Iterable[Judgement], authorities: Mapping[AuthorityKey
         dict.fromkeys(
             Question(key, judgement.image.digest)
             for judgement in judgements
-            if judgement.fault is None and judgement.image is not None and judgement.image.digest is not None
+            if judgement.problem is None and judgement.image is not None and judgement.image.digest is not None
             for key in judgement.policy.authorities
             if key in authorities
         )
@@ -224,7 +224,7 @@ def scan_questions(judgements: Iterable[Judgement]) -> list[ScanQuestion]:
         dict.fromkeys(
             ScanQuestion(rule.server, rule.parent, judgement.image.digest)
             for judgement in judgements
-            if judgement.fault is None and judgement.image is not None and judgement.image.digest is not None
+            if judgement.problem is None and judgement.image is not None and judgement.image.digest is not None
             if (rule := judgement.policy.vulnerability) is not None
         )
     )
@@ -247,7 +247,7 @@ def revoked_images(uses: Iterable[ImageUse], revocations: Revocations) -> list[P
 # The verdict ---------------------------------------------------------------------------------------------------------
 
 
-def judge(
+def decide(
     judgements: Iterable[Judgement],
     authorities: Mapping[AuthorityKey, Authority],
     facts: Mapping[Question, Evidence],
@@ -271,7 +271,7 @@ def _vulnerable(judgement: Judgement, scans: Mapping[ScanQuestion, Scan], now: d
     """Return the problem of an image with its vulnerabilities; one without a digest has another problem already."""
     policy, image = judgement.policy, judgement.image
     rule = policy.vulnerability
-    if rule is None or judgement.fault is not None or image is None or image.digest is None:
+    if rule is None or judgement.problem is not None or image is None or image.digest is None:
         return None
     scan = scans.get(ScanQuestion(rule.server, rule.parent, image.digest), Scan(unavailable="it was not looked up"))
     why = scan_problem(rule, scan, now)
@@ -289,8 +289,8 @@ def _problem(
     revocations: Revocations,
 ) -> Problem | None:
     policy, image = judgement.policy, judgement.image
-    if judgement.fault is not None or image is None or image.digest is None:
-        return Problem(judgement.use, policy, judgement.fault or "it cannot be read")
+    if judgement.problem is not None or image is None or image.digest is None:
+        return Problem(judgement.use, policy, judgement.problem or "it cannot be read")
     prints: list[frozenset[str]] = []
     missing: list[_Reason] = []
     remedy = ""

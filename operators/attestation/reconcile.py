@@ -24,7 +24,7 @@ from operators.attestation.app import app
 from operators.attestation.images import ImageReferenceError, parse_pattern
 from operators.attestation.observe import authority_of, policy_of
 from operators.attestation.signatures import VerificationKey
-from operators.attestation.signatures.keys import PublicKeyError, key_fault
+from operators.attestation.signatures.keys import PublicKeyError, key_problem
 from operators.attestation.signatures.pgp import read_certificate
 from operators.attestation.signatures.pkix import read_bare_key
 
@@ -81,28 +81,28 @@ async def reconcile_namespaced_policy(policy: ImagePolicy, ctx: Context) -> None
 
 def reconcile_authority(authority: AnyAuthority, ctx: Context) -> Requeue | None:
     """Set fingerprints, expiry and the condition Ready; look again when a key begins or ends."""
-    now, unreadable, ended = ctx.clock.now(), [], []
+    now, invalid, ended = ctx.clock.now(), [], []
     statuses: list[KeyStatus] = []
     for key in authority_of(authority).keys:
         try:
             fingerprint, expiration, is_revoked = _material(key)
         except PublicKeyError as error:
-            unreadable.append(f"key {key.id!r}: {error}")
+            invalid.append(f"key {key.id!r}: {error}")
             statuses.append(KeyStatus(id=key.id))
             continue
         ends = [end for end in (expiration, key.not_after) if end is not None]
         statuses.append(KeyStatus(id=key.id, fingerprint=fingerprint, not_after=min(ends, default=None)))
-        fault = key_fault(key, now)
-        if fault is None and is_revoked:
-            fault = f"key {key.id!r} is revoked"
-        if fault is None and expiration is not None and now >= expiration:
-            fault = f"key {key.id!r} has expired at {expiration.isoformat()}"
-        if fault is not None:
-            ended.append(fault)
+        problem = key_problem(key, now)
+        if problem is None and is_revoked:
+            problem = f"key {key.id!r} is revoked"
+        if problem is None and expiration is not None and now >= expiration:
+            problem = f"key {key.id!r} has expired at {expiration.isoformat()}"
+        if problem is not None:
+            ended.append(problem)
     if authority.status.keys != statuses:
         authority.status.keys = statuses
-    if unreadable:
-        ctx.condition("Ready", False, reasons.KEY_UNREADABLE, "; ".join(unreadable))
+    if invalid:
+        ctx.condition("Ready", False, reasons.KEY_UNREADABLE, "; ".join(invalid))
     elif len(ended) == len(statuses):
         ctx.condition("Ready", False, reasons.KEY_NOT_VALID, "; ".join(ended))
     else:

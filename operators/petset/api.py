@@ -87,7 +87,7 @@ class UpdateStrategy(Model):
     """When members get a changed template."""
 
     type: Literal["RollingUpdate", "OnDelete", "Recreate"] = "RollingUpdate"
-    """RollingUpdate replaces members in order; OnDelete waits until somebody deletes them; Recreate deletes all, waits
+    """RollingUpdate replaces members in order; OnDelete waits until they are deleted; Recreate deletes all, waits
     until none is left, and creates them again."""
     rolling_update: RollingUpdate = RollingUpdate()
     """Options of RollingUpdate."""

@@ -103,22 +103,22 @@ def adoption_problems(pets: Mapping[str, Any], stateful_set: Mapping[str, Any]) 
 
     A member that is adopted keeps running: what is to change is changed afterwards, when it can be undone.
     """
-    ours, theirs = pets["spec"], stateful_set["spec"]
-    return [*_scalar_problems(ours, theirs), *_object_problems(ours, theirs)]
+    pets, stateful = pets["spec"], stateful_set["spec"]
+    return [*_scalar_problems(pets, stateful), *_object_problems(pets, stateful)]
 
 
-def _scalar_problems(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> Iterator[Difference]:
+def _scalar_problems(pets: Mapping[str, Any], stateful: Mapping[str, Any]) -> Iterator[Difference]:
     defaults = {"replicas": 1, "serviceName": "", "podManagementPolicy": "OrderedReady"}
     for name, default in defaults.items():
-        wanted, given = theirs.get(name, default), ours.get(name, default)
+        wanted, given = stateful.get(name, default), pets.get(name, default)
         if wanted != given:
             problem = f"{given!r} is {wanted!r} in the StatefulSet: adopt it first, then change it"
             yield Difference(f"spec.{name}", problem)
-    start, wanted_start = _start(ours), _start(theirs)
+    start, wanted_start = _start(pets), _start(stateful)
     if start != wanted_start:
         problem = f"{start} is {wanted_start} in the StatefulSet: adopt it first, then change it"
         yield Difference("spec.ordinals.start", problem)
-    if ours.get("reserveOrdinals"):
+    if pets.get("reserveOrdinals"):
         problem = "members would move to other ordinals: adopt the StatefulSet first, then reserve ordinals"
         yield Difference("spec.reserveOrdinals", problem)
 
@@ -127,14 +127,14 @@ def _start(spec: Mapping[str, Any]) -> int:
     return int((spec.get("ordinals") or {}).get("start") or 0)
 
 
-def _object_problems(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> Iterator[Difference]:
-    if ours.get("selector") != theirs.get("selector"):
+def _object_problems(pets: Mapping[str, Any], stateful: Mapping[str, Any]) -> Iterator[Difference]:
+    if pets.get("selector") != stateful.get("selector"):
         yield Difference("spec.selector", "differs from the StatefulSet's: copy it")
-    if normalised(ours["template"]) != normalised(theirs["template"]):
+    if normalised(pets["template"]) != normalised(stateful["template"]):
         problem = "differs from the StatefulSet's and would restart the members: copy it, and change it afterwards"
         yield Difference("spec.template", problem)
-    if _claim_names(ours) != _claim_names(theirs):
-        names = ", ".join(_claim_names(theirs)) or "none"
+    if _claim_names(pets) != _claim_names(stateful):
+        names = ", ".join(_claim_names(stateful)) or "none"
         yield Difference("spec.volumeClaimTemplates", f"has other names than the StatefulSet's: {names}")
 
 

@@ -1,6 +1,6 @@
 """Executing a plan: one request for each step, in order.
 
-What belongs here: the requests, and what each tells people. What does not: choosing the steps (`plan`). A step that
+What belongs here: the requests, and the Event for each. What does not: choosing the steps (`plan`). A step that
 has been done already, by a run that died, is done again without harm: names are fixed, deletions name the uid.
 """
 
@@ -137,7 +137,9 @@ class _Execution:
                 await self._delete(_REVISIONS, name)
             case CreateClaim(ordinal, template, name, owner):
                 await self._create(_CLAIMS, claim_of(self._pets, template, ordinal, owner=owner))
-                await self._tell("Normal", reasons.SUCCESSFUL_CREATE, f"Created claim {name} of member {ordinal}")
+                await self._record_event(
+                    "Normal", reasons.SUCCESSFUL_CREATE, f"Created claim {name} of member {ordinal}"
+                )
             case ExpandClaim(claim, size):
                 await self._expand(claim, size)
             case SetClaimOwner():
@@ -171,7 +173,9 @@ class _Execution:
         template = overridden(template_of(self._data[step.revision]), self._seen.patches(step.ordinal))
         body = pod_of(self._pets, template, step.ordinal, revision=step.revision, override=step.override)
         await self._create(_PODS, body)
-        await self._tell("Normal", reasons.SUCCESSFUL_CREATE, f"Created pod {step.pod} at revision {step.revision}")
+        await self._record_event(
+            "Normal", reasons.SUCCESSFUL_CREATE, f"Created pod {step.pod} at revision {step.revision}"
+        )
 
     async def _adopt(self, resource: ApiResource, name: str, uid: str, patch_type: PatchType) -> None:
         """Adopt an orphan, after one live read proved that this set still exists and is not being deleted."""
@@ -215,10 +219,10 @@ class _Execution:
         metadata["uid"] = member.uid
         await self._patch(_PODS, member.pod, {**patch, "metadata": metadata})
         message = f"Updated pod {member.pod} in place to revision {step.revision}"
-        await self._tell("Normal", reasons.UPDATED_IN_PLACE, message)
+        await self._record_event("Normal", reasons.UPDATED_IN_PLACE, message)
 
     async def _resize(self, step: UpdateInPlace) -> bool:
-        """Change the resources of a running pod; tell whether it has them. Raises Invalid where it must not go."""
+        """Change the resources of a running pod; return whether it has them. Raises Invalid where it must not go."""
         body = {"metadata": {"uid": step.member.uid}, **step.change.resize}
         try:
             await self._ctx.api.patch(
@@ -235,7 +239,7 @@ class _Execution:
                 await self._evict(step.member, f"its resources cannot change in place: {error}")
                 return False
             message = f"Set inPlace to IfPossible: the resources of pod {step.member.pod} cannot change: {error}"
-            await self._tell("Warning", reasons.FAILED_UPDATE, message)
+            await self._record_event("Warning", reasons.FAILED_UPDATE, message)
             raise
         return True
 
@@ -258,11 +262,11 @@ class _Execution:
             self.held.append(Held(member.pod, why_held))
             return
         except ClusterError as error:
-            await self._tell(
+            await self._record_event(
                 "Warning", reasons.FAILED_DELETE, f"Find out why pod {member.pod} cannot be evicted: {error}"
             )
             raise
-        await self._tell("Normal", reasons.SUCCESSFUL_DELETE, f"Evicted pod {member.pod}: {why}")
+        await self._record_event("Normal", reasons.SUCCESSFUL_DELETE, f"Evicted pod {member.pod}: {why}")
 
     async def _delete_member(self, member: Member, why: str) -> None:
         try:
@@ -271,7 +275,7 @@ class _Execution:
             )
         except NotFound:
             return
-        await self._tell("Normal", reasons.SUCCESSFUL_DELETE, f"Deleted pod {member.pod}: {why}")
+        await self._record_event("Normal", reasons.SUCCESSFUL_DELETE, f"Deleted pod {member.pod}: {why}")
 
     # Claims
 
@@ -299,7 +303,7 @@ class _Execution:
             self.held.append(Held(claim.name, why, "expansion"))
             return
         message = f"Requested {size} for claim {claim.name}, which has {claim.size or claim.requested}"
-        await self._tell("Normal", reasons.SUCCESSFUL_EXPAND, message)
+        await self._record_event("Normal", reasons.SUCCESSFUL_EXPAND, message)
 
     async def _why_not_expandable(self, claim: Claim) -> str | None:
         """Return why the StorageClass of a claim does not let it grow, or None."""
@@ -319,7 +323,7 @@ class _Execution:
         self._pets.status.rollback = RollbackStatus(
             from_=step.failed, to=step.to, at=self._ctx.clock.now(), reason=step.why
         )
-        await self._tell(
+        await self._record_event(
             "Warning",
             reasons.ROLLED_BACK,
             f"Change spec.template: revision {step.failed} did not progress and was replaced by {step.to} ({step.why})",
@@ -334,7 +338,9 @@ class _Execution:
         except AlreadyExists as error:
             raise Conflict(f"{resource.kind} {name} exists, which the cache did not show: {error}") from error
         except ClusterError as error:
-            await self._tell("Warning", reasons.FAILED_CREATE, f"{resource.kind} {name} cannot be created: {error}")
+            await self._record_event(
+                "Warning", reasons.FAILED_CREATE, f"{resource.kind} {name} cannot be created: {error}"
+            )
             raise
 
     async def _patch(
@@ -358,6 +364,6 @@ class _Execution:
         except NotFound:
             return
 
-    async def _tell(self, type_: Any, reason: str, message: str) -> None:
+    async def _record_event(self, type_: Any, reason: str, message: str) -> None:
         notice = Notice(regarding=Reference.of(self._pets), type=type_, reason=reason, message=message)
         await self._ctx.events.record(notice)

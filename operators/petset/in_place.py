@@ -85,7 +85,7 @@ def _fixed_parts(template: Mapping[str, Any]) -> JSON:
 
 
 def _is_resizable(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
-    """Tell whether the amounts of cpu and memory may change in a running pod: in containers, and none removed."""
+    """Return whether the amounts of cpu and memory may change in a running pod: in containers, and none removed."""
     if _qos_class(before) != _qos_class(after):
         return False
     init = [each.get("resources") for each in before.get("initContainers") or ()]

@@ -134,7 +134,7 @@ def sets_of_node(node: V1Node, reader: Reader) -> Iterable[ObjectKey]:
 
 
 def taints_changed(old: V1Node | None, new: V1Node) -> bool:
-    """Tell whether a node has other taints than before; it may be out of service."""
+    """Return whether a node has other taints than before; it may be out of service."""
     return old is None or _taints(old) != _taints(new)
 
 
@@ -158,7 +158,7 @@ def sets_of_budget(budget: V1PodDisruptionBudget, reader: Reader) -> Iterable[Ob
 
 
 def allows_more(old: V1PodDisruptionBudget | None, new: V1PodDisruptionBudget) -> bool:
-    """Tell whether a budget allows more evictions than before."""
+    """Return whether a budget allows more evictions than before."""
     return _allowed(new) > (_allowed(old) if old is not None else 0)
 
 
@@ -271,7 +271,7 @@ def _revision(found: V1ControllerRevision) -> Revision:
 
 
 def _is_adoptable(pets: PetSet, found: V1ControllerRevision) -> bool:
-    """Tell whether a revision without a controller is one of this set, by its name, its labels and its data."""
+    """Return whether a revision without a controller is one of this set, by its name, its labels and its data."""
     metadata = found.metadata
     if metadata is None or metadata.deletion_timestamp is not None:
         return False
@@ -382,7 +382,7 @@ def _available_at(pets: PetSet, ready: Any, metadata: V1ObjectMeta) -> datetime 
 
 
 def _never_ready(pod: V1Pod, ready: Any) -> bool:
-    """Tell whether a pod was never ready: its condition has not moved since the kubelet first wrote it.
+    """Return whether a pod was never ready: its condition has not moved since the kubelet first wrote it.
 
     A member that was ready and is briefly not, as in a network partition, must not be taken for one that cannot start.
     """
@@ -394,7 +394,7 @@ def _never_ready(pod: V1Pod, ready: Any) -> bool:
 
 
 def _awaits_kubelet(pod: V1Pod) -> bool:
-    """Tell whether the kubelet still reports other images or resources than the spec has, after a change in place."""
+    """Return whether the kubelet still reports other images or resources than the spec has, after a change in place."""
     wanted = {each.name: each for each in (pod.spec.containers if pod.spec is not None else None) or ()}
     reported = (pod.status.container_statuses if pod.status is not None else None) or ()
     return any(
@@ -405,7 +405,7 @@ def _awaits_kubelet(pod: V1Pod) -> bool:
 
 
 def _has_resources(reported: Any, wanted: Any) -> bool:
-    """Tell whether a container has the resources of its spec; a kubelet that reports none cannot change them."""
+    """Return whether a container has the resources of its spec; a kubelet that reports none cannot change them."""
     if reported.resources is None or wanted.resources is None:
         return True
     return all(
@@ -438,7 +438,7 @@ def _failure(pod: V1Pod) -> Failure | None:
 
 
 def _is_stopped(pod: V1Pod, reader: ObjectReader) -> bool:
-    """Tell whether a terminating pod's containers are known to run no more: by the kubelet, or by the node's end."""
+    """Return whether a terminating pod's containers are known to run no more: by the kubelet, or by the node's end."""
     if not _node_name(pod):
         return True  # never started
     node = _node(pod, reader)

@@ -181,7 +181,7 @@ def _finished(draft: _Draft, decision: Decision, *, stalled: bool = False) -> Pl
 
 
 def _is_complete(draft: _Draft) -> bool:
-    """Tell whether all members, whatever the partition, are at the update revision and available."""
+    """Return whether all members, whatever the partition, are at the update revision and available."""
     seen = draft.seen
     wanted = [seen.members.get(ordinal) for ordinal in draft.desired]
     return len(seen.members) == len(wanted) and all(
@@ -243,7 +243,7 @@ def _remove_all(draft: _Draft) -> None:
 
 
 def _create(draft: _Draft) -> bool:
-    """Create missing members and repair the others, ascending; tell whether that blocks.
+    """Create missing members and repair the others, ascending; return whether that blocks.
 
     Parallel never blocks: what is unavailable counts against the budget of the update.
     """
@@ -276,7 +276,7 @@ def _create_one(draft: _Draft, rank: int, ordinal: int) -> bool:
 
 
 def _keep_one(draft: _Draft, member: Member) -> bool:
-    """Repair what an existing member lacks; tell whether it is not available."""
+    """Repair what an existing member lacks; return whether it is not available."""
     seen = draft.seen
     if member.terminating:
         return draft.wait(f"{member.pod}, which is terminating, to be gone")
@@ -323,7 +323,7 @@ def _set_claim_owner(draft: _Draft, claim: Claim, owner: ClaimOwner, member: Mem
 
 
 def _scale_down(draft: _Draft) -> bool:
-    """Remove members that are not wanted, descending; tell whether that blocks."""
+    """Remove members that are not wanted, descending; return whether that blocks."""
     seen = draft.seen
     condemned = [member for ordinal, member in sorted(seen.members.items()) if ordinal not in draft.wanted]
     for member in reversed(condemned):
@@ -389,7 +389,7 @@ def _unit(draft: _Draft, rank: int, ordinal: int) -> Unit:
 
 
 def _is_stuck(member: Member) -> bool:
-    """Tell whether a member has ended, never became ready at its revision, or is known to be unable to."""
+    """Return whether a member has ended, never became ready at its revision, or is known to be unable to."""
     return member.finished or member.failure is not None or (not member.ready and member.never_ready)
 
 
@@ -500,7 +500,7 @@ def _expand(draft: _Draft) -> None:
 
 
 def _deadline(draft: _Draft, decision: Decision) -> bool:
-    """Tell whether the rollout is stalled; roll back where that is asked for, and look again when it may be."""
+    """Return whether the rollout is stalled; roll back where that is asked for, and look again when it may be."""
     seen, target = draft.seen, draft.target
     rolling = seen.spec.update_strategy.rolling_update
     deadline = timedelta(seconds=rolling.progress_deadline_seconds)

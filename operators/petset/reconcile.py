@@ -119,7 +119,7 @@ async def _report(pets: PetSet, seen: Snapshot, decided: Plan, held: Sequence[He
 
 
 def _requeue(seen: Snapshot, decided: Plan) -> Requeue | None:
-    """Come back at once after a rollback, when time alone changes something, and where no event may tell."""
+    """Come back at once after a rollback, when time alone changes something, and where there may be no event."""
     if any(isinstance(step, RollBack) for step in decided.steps):
         return Requeue()
     moments = [decided.recheck_at] if decided.recheck_at is not None else []
@@ -130,7 +130,7 @@ def _requeue(seen: Snapshot, decided: Plan) -> Requeue | None:
 
 
 async def _apply_service_and_budget(pets: PetSet, ctx: Context) -> None:
-    """Apply the headless Service, unless somebody else made one, and the PodDisruptionBudget."""
+    """Apply the headless Service, unless another owner made one, and the PodDisruptionBudget."""
     children: list[object] = []
     name = pets.spec.service_name
     if name:

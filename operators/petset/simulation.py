@@ -164,7 +164,7 @@ class Simulation:
         return f"simulated-{self._serial}"
 
     def pass_time(self, seconds: int = 1) -> bool:
-        """Let terminating pods go and the others become ready; tell whether anything changed."""
+        """Let terminating pods go and the others become ready; return whether anything changed."""
         self.now += timedelta(seconds=seconds)
         before = dict(self.members)
         for ordinal, member in before.items():

@@ -67,7 +67,7 @@ class Member:
         return self.phase in {"Failed", "Succeeded"}
 
     def is_available(self, now: datetime) -> bool:
-        """Tell whether it has been ready for minReadySeconds and is not terminating."""
+        """Return whether it has been ready for minReadySeconds and is not terminating."""
         return not self.terminating and self.available_at is not None and self.available_at <= now
 
 
@@ -104,7 +104,7 @@ class OrphanRevision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """A claim of a member, by whose owner reference of ours it is collected.
+    """A claim of a member, with the owner reference by which it is collected.
 
     `requested` is the amount that it asks for, `size` the one that it has. `resize_pending_since` is since when its
     file system waits for its pod to be restarted.

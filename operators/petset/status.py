@@ -57,7 +57,7 @@ def fill_status(status: PetSetStatus, seen: Snapshot, plan: Plan, *, selector: s
 
 
 def _rolls_back(rollback: RollbackStatus | None, plan: Plan) -> bool:
-    """Tell whether this plan has just decided on a rollback, which the next one will follow."""
+    """Return whether this plan has just decided on a rollback, which the next one will follow."""
     return rollback is not None and rollback.from_ == plan.target.history.update.name
 
 

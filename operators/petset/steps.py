@@ -37,7 +37,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class AdoptPod:
-    """Become the controller of a pod that nobody controls."""
+    """Become the controller of a pod without a controller."""
 
     orphan: Orphan
 
@@ -89,7 +89,7 @@ class CreateClaim:
 
 @dataclass(frozen=True, slots=True)
 class SetClaimOwner:
-    """Make the set, a member's pod, or nobody the owner that a claim is collected with."""
+    """Make the set or a member's pod the owner with which a claim is collected, or neither."""
 
     claim: Claim
     owner: ClaimOwner

@@ -84,7 +84,7 @@ def template_of(data: Mapping[str, Any]) -> JSON:
 
 
 def same_template(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Tell whether two data of ControllerRevisions mean the same pods."""
+    """Return whether two data of ControllerRevisions mean the same pods."""
     return normalised(template_of(one)) == normalised(template_of(other))
 
 

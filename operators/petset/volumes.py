@@ -71,7 +71,7 @@ def _claims(seen: Snapshot, sizes: dict[str, str], ordinal: int) -> Iterator[tup
 
 
 def _is_growing(claim: Claim) -> bool:
-    """Tell whether a claim has less than it asks for; one whose capacity is not reported counts as grown."""
+    """Return whether a claim has less than it asks for; one whose capacity is not reported counts as grown."""
     return bool(claim.size) and amount_of(claim.size) < amount_of(claim.requested)
 
 

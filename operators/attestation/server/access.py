@@ -56,7 +56,7 @@ class Access(Protocol):
         """Return the caller. Raises ApiError with UNAUTHENTICATED."""
 
     async def may(self, caller: Caller, verb: Verb, resource: ResourceName, project: str) -> bool:
-        """Tell whether the caller may do that in a project; the empty project is all of them."""
+        """Return whether the caller may do that in a project; the empty project is all of them."""
 
 
 class OpenAccess:
@@ -68,7 +68,7 @@ class OpenAccess:
         return Caller("anonymous")
 
     async def may(self, caller: Caller, verb: Verb, resource: ResourceName, project: str) -> bool:
-        """Tell that they may."""
+        """Allow it."""
         del caller, verb, resource, project
         return True
 
@@ -116,7 +116,7 @@ class FileAccess:
         )
 
     async def may(self, caller: Caller, verb: Verb, resource: ResourceName, project: str) -> bool:
-        """Tell whether one grant of the user has all three."""
+        """Return whether one grant of the user has all three."""
         user = self._users.get(caller.name)
         return user is not None and any(
             ("*" in grant.projects or (project != "" and project in grant.projects))

@@ -178,7 +178,7 @@ def _tokens(text: str) -> list[_Token]:
 
 
 def _is_field(before: Sequence[_Token]) -> bool:
-    """Tell whether a word after these tokens is a field: after a comparator or a comma it is a value."""
+    """Return whether a word after these tokens is a field: after a comparator or a comma it is a value."""
     return not before or before[-1].kind != "symbol" or before[-1].text not in {*_COMPARATORS, ","}
 
 

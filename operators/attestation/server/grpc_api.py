@@ -144,9 +144,12 @@ def _answering(service: Service, name: str, call: Handler) -> Callable[[Any, Any
             return await call(service, caller, request)
         except ApiError as error:
             status, message = _STATUSES[error.grpc_code], error.message
-        except Exception:  # noqa: BLE001 - the outermost loop: the log has it, the client is told that it has
+        except Exception:  # noqa: BLE001 - the outermost loop: the log has it, the client learns that it has
             _log.exception("%s failed", name)
-            status, message = grpc.StatusCode.INTERNAL, "the server failed: this is a fault of the server, see its log"
+            status, message = (
+                grpc.StatusCode.INTERNAL,
+                "the server failed: this is a problem of the server, see its log",
+            )
         await context.abort(status, message)
         raise AssertionError("abort raises")
 

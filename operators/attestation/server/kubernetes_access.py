@@ -48,7 +48,7 @@ class KubernetesAccess:
         return caller
 
     async def may(self, caller: Caller, verb: Verb, resource: ResourceName, project: str) -> bool:
-        """Tell whether RBAC allows it. Raises ApiError when the API server does not answer."""
+        """Return whether RBAC allows it. Raises ApiError when the API server does not answer."""
         key = ("may", caller.name, caller.groups, caller.uid, verb, resource, project)
         allowed: bool | None = self._recall(key)
         if allowed is None:

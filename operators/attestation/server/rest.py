@@ -72,9 +72,9 @@ class _Handler:
         except web.HTTPRequestEntityTooLarge:
             too_large = ApiError("INVALID_ARGUMENT", f"a body has at most {MAX_BODY_BYTES} bytes: send smaller batches")
             return _json(413, too_large.body())
-        except Exception:  # noqa: BLE001 - the outermost loop: the log has it, the client is told that it has
+        except Exception:  # noqa: BLE001 - the outermost loop: the log has it, the client learns that it has
             _log.exception("%s %s failed", request.method, request.path[:200])
-            failed = ApiError("INTERNAL", "the server failed: this is a fault of the server, see its log")
+            failed = ApiError("INTERNAL", "the server failed: this is a problem of the server, see its log")
             return _json(500, failed.body())
 
     async def _answer(self, route: Route, caller: Caller, request: web.Request) -> JSONObject:

@@ -56,7 +56,7 @@ def describe_kinds(collection: Collection) -> str:
 
 
 def kind_of(collection: Collection, body: Mapping[str, Any]) -> str:
-    """Return the kind of a body, by the one field that tells it. Raises ApiError."""
+    """Return the kind of a body, by the one field that is set for it. Raises ApiError."""
     found = [kind for kind, field in DETAILS[collection].items() if body.get(field) is not None]
     thing = collection.removesuffix("s")
     if len(found) != 1:

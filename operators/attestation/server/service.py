@@ -274,7 +274,7 @@ class Service:
             if found or left <= 0:
                 return {"changes": found, "next": found[-1]["sequence"] if found else after}
             with suppress(TimeoutError):
-                # another replica does not wake us: look again now and then
+                # another replica does not notify this one: poll
                 pause = left if self._database.is_sqlite else min(left, _OTHER_REPLICAS_SECONDS)
                 async with asyncio.timeout(pause):
                     await self._changed.wait()

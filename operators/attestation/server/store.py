@@ -144,7 +144,7 @@ async def create(connection: AsyncConnection, draft: Draft, *, name: str, parent
 
 
 async def find(connection: AsyncConnection, collection: Collection, name: str, *, lock: bool = False) -> Row[Any]:
-    """Return the row of a name; with `lock`, nobody else changes it before this transaction ends. Raises ApiError."""
+    """Return the row of a name; with `lock`, no other transaction changes it before this one ends. Raises ApiError."""
     table = _TABLES[collection]
     query = select(table).where(table.c.name == name)
     row = (await connection.execute(query.with_for_update() if lock else query)).first()
@@ -220,7 +220,7 @@ async def add_audit(
     draft: Draft | None = None,
     **more: Any,
 ) -> None:
-    """Append one row to the audit log, in the transaction of what it tells of."""
+    """Append one row to the audit log, in the transaction of the change that it records."""
     values: JSONObject = {"time": now, "caller": caller, "action": action, "name": name, "kind": "", **more}
     if draft is not None:
         values |= {"kind": draft.kind, "body": draft.body}

@@ -44,11 +44,11 @@ def verify_jwt(token: bytes, key: BareKey, now: datetime) -> JwtSigned | Rejecte
         return Rejected(Rejection.MALFORMED, "the JWT has not three parts")
     try:
         header, signature = strict_json(_decoded(parts[0]).decode()), _decoded(parts[2])
-        fault = _header_fault(header, key)
+        problem = _header_problem(header, key)
     except (StatementError, UnicodeDecodeError) as error:
         return Rejected(Rejection.MALFORMED, f"the JWT cannot be read: {error}")
-    if fault is not None:
-        return Rejected(Rejection.NOT_SIGNED_BY_KEY, fault)
+    if problem is not None:
+        return Rejected(Rejection.NOT_SIGNED_BY_KEY, problem)
     if not key.verifies(_native(signature, key), parts[0] + b"." + parts[1]):
         return Rejected(Rejection.NOT_SIGNED_BY_KEY, "the JWT is not signed by this key")
     try:
@@ -65,7 +65,7 @@ def verify_jwt(token: bytes, key: BareKey, now: datetime) -> JwtSigned | Rejecte
     return JwtSigned(statement, made)
 
 
-def _header_fault(header: Mapping[str, Any], key: BareKey) -> str | None:
+def _header_problem(header: Mapping[str, Any], key: BareKey) -> str | None:
     if header.get("alg") != key.jwt_algorithm:
         return f"the JWT says alg {header.get('alg')!r}, but the algorithm of the key is {key.jwt_algorithm}"
     if header.get("typ") not in {None, "JWT"}:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-__all__ = ["KeyType", "PublicKeyError", "VerificationKey", "key_fault"]
+__all__ = ["KeyType", "PublicKeyError", "VerificationKey", "key_problem"]
 
 
 class PublicKeyError(ValueError):
@@ -37,7 +37,7 @@ class VerificationKey:
     revoked_at: datetime | None = None
 
 
-def key_fault(key: VerificationKey, now: datetime) -> str | None:
+def key_problem(key: VerificationKey, now: datetime) -> str | None:
     """Return why a key may not be used now, None when it may."""
     if key.revoked_at is not None and now >= key.revoked_at:
         return f"key {key.id!r} is revoked since {key.revoked_at.isoformat()}"

@@ -173,7 +173,7 @@ def _call(
 def _in_time(
     found: pysequoia.Decrypted, signature: Sig, key: VerificationKey, certificate: Cert, now: datetime
 ) -> PgpSigned | Rejected:
-    """Check what Sequoia judges by the time of the signature, by the time of now."""
+    """Check what Sequoia checks by the time of the signature, by the time of now."""
     created = signature.created
     if found.bytes is None or created is None:
         return Rejected(Rejection.MALFORMED, "the PGP signature has no payload or no creation time")

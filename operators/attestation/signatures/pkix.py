@@ -49,7 +49,7 @@ class BareKey:
     coordinate_bytes: int | None = None
 
     def verifies(self, signature: bytes, content: bytes) -> bool:
-        """Tell whether the signature is by this key over these bytes."""
+        """Return whether the signature is by this key over these bytes."""
         try:
             self.check(signature, content)
         except (InvalidSignature, ValueError, UnsupportedAlgorithm):

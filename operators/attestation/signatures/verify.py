@@ -10,7 +10,7 @@ from datetime import datetime
 
 from operators.attestation.signatures.dsse import IN_TOTO, pre_authentication, read_in_toto
 from operators.attestation.signatures.jwt import verify_jwt
-from operators.attestation.signatures.keys import PublicKeyError, VerificationKey, key_fault
+from operators.attestation.signatures.keys import PublicKeyError, VerificationKey, key_problem
 from operators.attestation.signatures.pgp import verify_pgp
 from operators.attestation.signatures.pkix import read_bare_key
 from operators.attestation.signatures.results import MAX_SIGNED_BYTES, Rejected, Rejection, SignedBytes, Verified
@@ -51,8 +51,8 @@ def verify(signed: SignedBytes, keys: Sequence[VerificationKey], now: datetime) 
 def _verify_with(signed: SignedBytes, key: VerificationKey, now: datetime) -> Verified | Rejected:
     if _FORMS[key.type] != signed.form:
         return Rejected(Rejection.NOT_SIGNED_BY_KEY, f"key {key.id!r} of type {key.type} makes no such signatures")
-    if (fault := key_fault(key, now)) is not None:
-        return Rejected(Rejection.KEY_NOT_VALID, fault)
+    if (problem := key_problem(key, now)) is not None:
+        return Rejected(Rejection.KEY_NOT_VALID, problem)
     if max(len(signed.signature), len(signed.payload)) > MAX_SIGNED_BYTES:
         return Rejected(Rejection.TOO_LARGE, f"the signature or its payload has more than {MAX_SIGNED_BYTES} bytes")
     try:

@@ -233,7 +233,7 @@ def test_a_policy_of_binary_authorization_becomes_policies_that_are_no_looser(tm
     assert (expression.operator, expression.values) == ("NotIn", ["locked", "sandbox", "trial"])
     assert found["shop-trial"].spec.mode == "Audit"
     (denied,) = plan([ImageUse(IMAGE, "x")], [policy_of(found["shop-locked"])])
-    assert denied.policy.authorities == (("ClusterAttestationAuthority", "", "nobody"),)
+    assert denied.policy.authorities == (("ClusterAttestationAuthority", "", "no-authority"),)
     assert [(key.type, key.signature_algorithm) for key in found["qa"].spec.keys] == [
         ("PKIX", "ECDSA_P256_SHA256"),
         ("PGP", None),

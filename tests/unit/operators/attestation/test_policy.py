@@ -1,4 +1,4 @@
-"""The decision, as a table: which policies judge an image, and what counts as attested."""
+"""The decision, as a table: which policies decide an image, and what counts as attested."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from operators.attestation.policy import Authority, Evidence, Policy, Question, _distinct, judge, plan, questions
+from operators.attestation.policy import Authority, Evidence, Policy, Question, _distinct, decide, plan, questions
 from operators.attestation.signatures import Statement, Verified
 from operators.attestation.workloads import ImageUse
 
@@ -46,7 +46,7 @@ def verdict(*policies, facts=None, authorities=(THE_AUTHORITY,), uses=(THE_USE,)
         question: Evidence(tuple((facts or {}).get(question.authority, ())))
         for question in questions(judgements, known)
     }
-    return judge(judgements, known, found, NOW)
+    return decide(judgements, known, found, NOW)
 
 
 def messages(verdict):
@@ -139,12 +139,12 @@ def test_without_a_server_the_policy_says_what_happens():
     for allow in (False, True):
         judgements = plan([use()], [policy(allow_on_backend_error=allow)])
         facts = {Question(QA, D): Evidence(unavailable="it is down")}
-        found = judge(judgements, known, facts, NOW)
+        found = decide(judgements, known, facts, NOW)
         assert bool(found.denied) is not allow
-        assert bool(judge(judgements, known, {}, NOW).denied) is not allow
+        assert bool(decide(judgements, known, {}, NOW).denied) is not allow
     # what is there and does not count is no error of the server
     judgements = plan([use()], [policy(allow_on_backend_error=True)])
-    assert judge(judgements, known, {Question(QA, D): Evidence()}, NOW).denied
+    assert decide(judgements, known, {Question(QA, D): Evidence()}, NOW).denied
 
 
 def test_modes_decide_what_a_problem_leads_to():
