@@ -16,11 +16,25 @@ from typing import Any, Protocol
 
 from operatorkit.cluster import ClusterAPI, JSONObject, PatchType
 from operatorkit.cluster.managed_fields import handed_over, is_handed_over
-from operatorkit.errors import ChildConflict, Conflict, DefinitionError, FieldManagerConflict, NotFound
+from operatorkit.errors import (
+    ChildConflict,
+    Conflict,
+    DefinitionError,
+    FieldManagerConflict,
+    NotFound,
+)
 from operatorkit.names import LABEL_OWNER_UID, ApiResource, ObjectKey
 from operatorkit.resource import api_resource_of, read, write
 
-__all__ = ["ChildCache", "Children", "LastApplied", "controller_of", "own_entry_only", "same", "would_change_nothing"]
+__all__ = [
+    "ChildCache",
+    "Children",
+    "LastApplied",
+    "controller_of",
+    "own_entry_only",
+    "same",
+    "would_change_nothing",
+]
 
 _SENT_METADATA = ("name", "namespace", "labels", "annotations", "ownerReferences", "finalizers")
 _ABSENT = object()
@@ -59,13 +73,25 @@ class LastApplied:
         self._records: dict[tuple[ApiResource, ObjectKey], _Record] = {}
 
     def record(
-        self, resource: ApiResource, key: ObjectKey, body: JSONObject, *, response: JSONObject, manager: str
+        self,
+        resource: ApiResource,
+        key: ObjectKey,
+        body: JSONObject,
+        *,
+        response: JSONObject,
+        manager: str,
     ) -> None:
         """Record that `manager` applied `body`, and what the API server returned."""
         self._records[resource, key] = _Record(_digest(body), _fingerprint(response, manager))
 
     def matches(
-        self, resource: ApiResource, key: ObjectKey, body: JSONObject, *, live: JSONObject, manager: str
+        self,
+        resource: ApiResource,
+        key: ObjectKey,
+        body: JSONObject,
+        *,
+        live: JSONObject,
+        manager: str,
     ) -> bool:
         """Return whether `body` was applied last, and `live` still looks as it did after that."""
         known = self._records.get((resource, key))
@@ -98,7 +124,9 @@ class Children:
         manager: str,
         last_applied: LastApplied,
         former: Collection[str] = (),
-        wrote: Callable[[ApiResource, ObjectKey, JSONObject, JSONObject, bool], None] = lambda *_: None,
+        wrote: Callable[[ApiResource, ObjectKey, JSONObject, JSONObject, bool], None] = lambda *_: (
+            None
+        ),
     ) -> None:
         self._parent = parent
         self._parent_resource = parent_resource
@@ -142,7 +170,10 @@ class Children:
                 key = _key_of(obj)
                 if (resource, key) in self._named or obj["metadata"].get("deletionTimestamp"):
                     continue
-                if any(owner.get("uid") == uid for owner in obj["metadata"].get("ownerReferences") or ()):
+                if any(
+                    owner.get("uid") == uid
+                    for owner in obj["metadata"].get("ownerReferences") or ()
+                ):
                     await self._delete(resource, key, obj["metadata"].get("uid"))
                     pruned.append(key)
         return pruned
@@ -150,14 +181,20 @@ class Children:
     async def delete(self, obj: Any) -> None:
         """Delete an object of any kind; see `Context.delete` for the promise."""
         written = write(obj)
-        await self._delete(api_resource_of(type(obj)), _key_of(written), written["metadata"].get("uid"))
+        await self._delete(
+            api_resource_of(type(obj)), _key_of(written), written["metadata"].get("uid")
+        )
 
     async def _delete(self, resource: ApiResource, key: ObjectKey, uid: str | None) -> None:
         self._last_applied.forget(resource, key)
         self._applied.discard((resource, key))
         try:
             await self._api.delete(
-                resource, key.name, namespace=key.namespace or None, propagation="Background", uid=uid
+                resource,
+                key.name,
+                namespace=key.namespace or None,
+                propagation="Background",
+                uid=uid,
             )
         except (NotFound, Conflict):
             return  # deleted, or replaced by another object of that name
@@ -174,7 +211,9 @@ class Children:
                 f"add {type(child).__name__} to owns=[...] of its reconcile function"
             )
         if not name:
-            raise DefinitionError(f"{me} applies a {resource.kind} without metadata.name: children need a fixed name")
+            raise DefinitionError(
+                f"{me} applies a {resource.kind} without metadata.name: children need a fixed name"
+            )
         if not resource.namespaced and parent_namespace:
             raise DefinitionError(
                 f"{me} applies {resource.kind} {name}, which is cluster-scoped: the garbage collector deletes such a "
@@ -202,7 +241,9 @@ class Children:
         """Add the owner reference and the label by which a parent finds its children."""
         meta, parent = body["metadata"], self._parent["metadata"]
         meta["labels"] = {**meta.get("labels", {}), LABEL_OWNER_UID: parent["uid"]}
-        others = [owner for owner in meta.get("ownerReferences", ()) if owner.get("uid") != parent["uid"]]
+        others = [
+            owner for owner in meta.get("ownerReferences", ()) if owner.get("uid") != parent["uid"]
+        ]
         mine = {
             "apiVersion": self._parent_resource.api_version,
             "kind": self._parent_resource.kind,
@@ -214,11 +255,16 @@ class Children:
         meta["ownerReferences"] = [*others, mine]
         return body
 
-    async def _apply_one(self, resource: ApiResource, key: ObjectKey, body: JSONObject) -> JSONObject:
+    async def _apply_one(
+        self, resource: ApiResource, key: ObjectKey, body: JSONObject
+    ) -> JSONObject:
         live = self._live.get(resource, key)
         if live is not None:
             self._reject_conflicting(resource, key, live)
-            if any(is_handed_over(entry, self._former) for entry in live["metadata"].get("managedFields") or ()):
+            if any(
+                is_handed_over(entry, self._former)
+                for entry in live["metadata"].get("managedFields") or ()
+            ):
                 live = await self._take_over_fields(resource, key, live)
             if would_change_nothing(body, live, self._manager) or self._last_applied.matches(
                 resource, key, body, live=live, manager=self._manager
@@ -233,21 +279,26 @@ class Children:
                 patch_type=PatchType.APPLY,
                 namespace=key.namespace or None,
                 field_manager=self._manager,
-                force=live is not None,  # an object that the cache does not know may have another owner
+                force=live
+                is not None,  # an object that the cache does not know may have another owner
             )
         except FieldManagerConflict as error:
             raise ChildConflict(
                 f"{resource.kind} {key} exists and others set fields of it: {error}; delete it, or choose another name"
             ) from error
         self._applied.add((resource, key))
-        if live is None or live["metadata"].get("resourceVersion") != answer["metadata"].get("resourceVersion"):
+        if live is None or live["metadata"].get("resourceVersion") != answer["metadata"].get(
+            "resourceVersion"
+        ):
             self._wrote(resource, key, body, answer, live is None)
         own_entry_only(answer, self._manager, self._former)
         self._last_applied.record(resource, key, body, response=answer, manager=self._manager)
         self._live.put(resource, answer)
         return answer
 
-    async def _take_over_fields(self, resource: ApiResource, key: ObjectKey, live: JSONObject) -> JSONObject:
+    async def _take_over_fields(
+        self, resource: ApiResource, key: ObjectKey, live: JSONObject
+    ) -> JSONObject:
         """Make the fields that a former manager set this operator's own, and return the child as it is then.
 
         Raises Conflict when the child changes meanwhile.
@@ -268,7 +319,11 @@ class Children:
             key.name,
             [
                 {"op": "replace", "path": "/metadata/managedFields", "value": entries},
-                {"op": "replace", "path": "/metadata/resourceVersion", "value": whole["metadata"]["resourceVersion"]},
+                {
+                    "op": "replace",
+                    "path": "/metadata/resourceVersion",
+                    "value": whole["metadata"]["resourceVersion"],
+                },
             ],
             patch_type=PatchType.JSON,
             namespace=key.namespace or None,
@@ -301,14 +356,22 @@ class Children:
 
     def _is_former_self(self, controller: Mapping[str, Any]) -> bool:
         group, _, _ = str(controller.get("apiVersion", "")).rpartition("/")
-        me = (self._parent_resource.group, self._parent_resource.kind, self._parent["metadata"]["name"])
+        me = (
+            self._parent_resource.group,
+            self._parent_resource.kind,
+            self._parent["metadata"]["name"],
+        )
         return (group, controller.get("kind"), controller.get("name")) == me
 
 
 def body_to_send(written: JSONObject, resource: ApiResource) -> JSONObject:
     """Return what an apply sends of an object: fields that are set and not None; no status, no server metadata."""
     body = {name: value for name, value in _without_none(written).items() if name != "status"}
-    body["metadata"] = {name: value for name, value in (body.get("metadata") or {}).items() if name in _SENT_METADATA}
+    body["metadata"] = {
+        name: value
+        for name, value in (body.get("metadata") or {}).items()
+        if name in _SENT_METADATA
+    }
     return {"apiVersion": resource.api_version, "kind": resource.kind, **body}
 
 
@@ -318,7 +381,10 @@ async def read_whole(api: ClusterAPI, resource: ApiResource, key: ObjectKey) -> 
     By a list of one, since an operator may list what it watches, but has no need to get it. Raises ClusterError.
     """
     found = await api.list(
-        resource, namespace=key.namespace or None, field_selector=f"metadata.name={key.name}", limit=1
+        resource,
+        namespace=key.namespace or None,
+        field_selector=f"metadata.name={key.name}",
+        limit=1,
     )
     return found.items[0] if found.items else None
 
@@ -361,8 +427,14 @@ def would_change_nothing(body: JSONObject, live: JSONObject, manager: str) -> bo
     fields = _own_fields(live, manager)
     if fields is None:
         return False
-    wanted = {name: value for name, value in body.items() if name not in {"apiVersion", "kind", "metadata"}}
-    meta = {name: value for name, value in body["metadata"].items() if name not in {"name", "namespace"}}
+    wanted = {
+        name: value
+        for name, value in body.items()
+        if name not in {"apiVersion", "kind", "metadata"}
+    }
+    meta = {
+        name: value for name, value in body["metadata"].items() if name not in {"name", "namespace"}
+    }
     if meta:
         wanted["metadata"] = meta
     return same(fields, wanted, live)
@@ -380,7 +452,10 @@ def same(fields: Mapping[str, Any], wanted: Any, live: Any) -> bool:
         return (
             isinstance(live, dict)
             and below.keys() == {f"f:{name}" for name in wanted}
-            and all(same(below[f"f:{name}"], value, live.get(name, _ABSENT)) for name, value in wanted.items())
+            and all(
+                same(below[f"f:{name}"], value, live.get(name, _ABSENT))
+                for name, value in wanted.items()
+            )
         )
     if isinstance(wanted, list):
         return (
@@ -401,14 +476,24 @@ def _same_item(name: str, inner: Mapping[str, Any], wanted: list[Any], live: lis
         return False
     keys: dict[str, Any] = json.loads(text)
     # a key that we left out, such as a port's protocol, was filled in by the server
-    mine = [item for item in wanted if isinstance(item, dict) and all(item.get(k, v) == v for k, v in keys.items())]
-    theirs = [item for item in live if isinstance(item, dict) and all(item.get(k) == v for k, v in keys.items())]
+    mine = [
+        item
+        for item in wanted
+        if isinstance(item, dict) and all(item.get(k, v) == v for k, v in keys.items())
+    ]
+    theirs = [
+        item
+        for item in live
+        if isinstance(item, dict) and all(item.get(k) == v for k, v in keys.items())
+    ]
     if len(mine) != 1 or len(theirs) != 1:
         return False
     return same(_with_given_keys(inner, keys, mine[0]), mine[0], theirs[0])
 
 
-def _with_given_keys(inner: Mapping[str, Any], keys: Iterable[str], item: Mapping[str, Any]) -> Mapping[str, Any]:
+def _with_given_keys(
+    inner: Mapping[str, Any], keys: Iterable[str], item: Mapping[str, Any]
+) -> Mapping[str, Any]:
     """Leave out of an item's fields those keys that the server filled in and recorded under this manager."""
     filled = {f"f:{key}" for key in keys if key not in item}
     return {name: value for name, value in inner.items() if name not in filled}
@@ -417,7 +502,9 @@ def _with_given_keys(inner: Mapping[str, Any], keys: Iterable[str], item: Mappin
 def _within(wanted: Any, live: Any) -> bool:
     """Compare what is owned as a whole: the server may have added defaults, but changed nothing."""
     if isinstance(wanted, dict):
-        return isinstance(live, dict) and all(_within(value, live.get(name, _ABSENT)) for name, value in wanted.items())
+        return isinstance(live, dict) and all(
+            _within(value, live.get(name, _ABSENT)) for name, value in wanted.items()
+        )
     if isinstance(wanted, list):
         return (
             isinstance(live, list)
@@ -428,7 +515,11 @@ def _within(wanted: Any, live: Any) -> bool:
 
 
 def _is_own(entry: Mapping[str, Any], manager: str) -> bool:
-    return entry.get("manager") == manager and entry.get("operation") == "Apply" and not entry.get("subresource")
+    return (
+        entry.get("manager") == manager
+        and entry.get("operation") == "Apply"
+        and not entry.get("subresource")
+    )
 
 
 def _own_fields(live: Mapping[str, Any], manager: str) -> Mapping[str, Any] | None:
@@ -443,14 +534,18 @@ def _fingerprint(live: Mapping[str, Any], manager: str) -> str:
     """Return a digest of all that an apply could change or lose: no status, none of the server's counters."""
     kept = {name: value for name, value in live.items() if name != "status"}
     kept["metadata"] = {
-        name: value for name, value in live["metadata"].items() if name not in {"managedFields", "resourceVersion"}
+        name: value
+        for name, value in live["metadata"].items()
+        if name not in {"managedFields", "resourceVersion"}
     }
     kept["fields"] = _own_fields(live, manager)
     return _digest(kept)
 
 
 def _digest(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    return hashlib.sha256(
+        json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+    ).hexdigest()
 
 
 def _without_none(value: Any) -> Any:

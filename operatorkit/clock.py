@@ -65,7 +65,9 @@ def parse_time(text: str) -> datetime:
     """Read a `Time` or `MicroTime`; the answer is aware and in UTC. Raises ValueError for anything else."""
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
-        raise ValueError(f"{text!r} has no time zone: write it as RFC 3339, for example 2026-01-02T03:04:05Z")
+        raise ValueError(
+            f"{text!r} has no time zone: write it as RFC 3339, for example 2026-01-02T03:04:05Z"
+        )
     try:
         return moment.astimezone(UTC)
     except OverflowError:

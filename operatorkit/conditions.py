@@ -59,7 +59,9 @@ class Condition(Model):
     """The metadata.generation that the condition was set for: an older one than the object's is out of date."""
     last_transition_time: Time
     """When the status changed last."""
-    reason: Annotated[str, Field(min_length=1, max_length=REASON_MAX_LENGTH, pattern=REASON_PATTERN)]
+    reason: Annotated[
+        str, Field(min_length=1, max_length=REASON_MAX_LENGTH, pattern=REASON_PATTERN)
+    ]
     """Why the status is what it is: one CamelCase word, stable, for programs."""
     message: Annotated[str, BeforeValidator(_cut), Field(max_length=MESSAGE_MAX_LENGTH)]
     """Details, for people."""
@@ -112,7 +114,12 @@ def set_condition(
     now = now.replace(microsecond=0)
     word = status if isinstance(status, str) else _WORDS[status]
     old: Any = get_condition(conditions, type)
-    values: dict[str, Any] = {"type": type, "status": word, "reason": reason, "message": _cut(message)}
+    values: dict[str, Any] = {
+        "type": type,
+        "status": word,
+        "reason": reason,
+        "message": _cut(message),
+    }
     values["observed_generation"] = observed_generation
     since = getattr(old, "last_transition_time", None)
     before = None if old is None else old.status
@@ -143,4 +150,6 @@ def _check(type_: Any, reason: Any) -> None:
         )
     error = reason_error(reason)
     if error is not None:
-        raise DefinitionError(f"the condition {type_} with reason={reason!r:.200}: the reason {error}")
+        raise DefinitionError(
+            f"the condition {type_} with reason={reason!r:.200}: the reason {error}"
+        )

@@ -103,7 +103,9 @@ class Context:
 
         Raises DefinitionError for an undeclared kind, InvalidObject when it cannot be read as `kind`.
         """
-        return self._reader.get(kind, name, namespace=self.key.namespace if namespace is None else namespace)
+        return self._reader.get(
+            kind, name, namespace=self.key.namespace if namespace is None else namespace
+        )
 
     def list(
         self,

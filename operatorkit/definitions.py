@@ -64,7 +64,11 @@ def own_kinds(app: Operator) -> list[Kind]:
     known = {kind.api_resource().gvk for kind in own}
     for module in _modules(app, own):
         for version in _classes_in(module):
-            if _name(version) in kinds and version.api_resource().gvk not in known and not version.external():
+            if (
+                _name(version) in kinds
+                and version.api_resource().gvk not in known
+                and not version.external()
+            ):
                 own[version] = None
     return list(own)
 
@@ -100,7 +104,11 @@ def _name(kind: Kind) -> tuple[str, str]:
 
 def _unclear(app: Operator, kind: Kind, groups: set[str]) -> str:
     resource = kind.api_resource()
-    known = f"whose own kinds are in {', '.join(sorted(groups))}" if groups else "which reconciles no kind of its own"
+    known = (
+        f"whose own kinds are in {', '.join(sorted(groups))}"
+        if groups
+        else "which reconciles no kind of its own"
+    )
     return (
         f"{kind.__name__}: Operator({app.name!r}), {known}, uses {resource.kind} ({resource.api_version}) and does not "
         f"reconcile it: write external=True in the class if the kind is defined elsewhere (it is never installed or "
@@ -127,5 +135,11 @@ def _modules(app: Operator, own: Iterable[Kind]) -> Iterator[ModuleType]:
 
 
 def _classes_in(module: ModuleType) -> list[Kind]:
-    found = [value for value in vars(module).values() if isinstance(value, type) and issubclass(value, Resource)]
-    return sorted({kind for kind in found if kind.kind}, key=lambda kind: (kind.kind, kind.api_version))
+    found = [
+        value
+        for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, Resource)
+    ]
+    return sorted(
+        {kind for kind in found if kind.kind}, key=lambda kind: (kind.kind, kind.api_version)
+    )

@@ -120,7 +120,9 @@ class TerminalError(OperatorKitError):
     Raises DefinitionError for a reason that no condition can have.
     """
 
-    def __init__(self, message: str, *, reason: str = "TerminalError", reported: bool = False) -> None:
+    def __init__(
+        self, message: str, *, reason: str = "TerminalError", reported: bool = False
+    ) -> None:
         error = reason_error(reason)
         if error is not None:
             raise DefinitionError(f"TerminalError(reason={reason!r}): the reason {error}")

@@ -36,7 +36,9 @@ CONFIG_MAPS = ApiResource("", "v1", "ConfigMap", "configmaps", namespaced=True)
 EVENTS = ApiResource("", "v1", "Event", "events", namespaced=True)
 NAMESPACES = ApiResource("", "v1", "Namespace", "namespaces", namespaced=False)
 NODES = ApiResource("", "v1", "Node", "nodes", namespaced=False)
-PERSISTENT_VOLUME_CLAIMS = ApiResource("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims", namespaced=True)
+PERSISTENT_VOLUME_CLAIMS = ApiResource(
+    "", "v1", "PersistentVolumeClaim", "persistentvolumeclaims", namespaced=True
+)
 PODS = ApiResource("", "v1", "Pod", "pods", namespaced=True)
 SECRETS = ApiResource("", "v1", "Secret", "secrets", namespaced=True)
 SERVICES = ApiResource("", "v1", "Service", "services", namespaced=True)
@@ -45,10 +47,16 @@ SERVICE_ACCOUNTS = ApiResource("", "v1", "ServiceAccount", "serviceaccounts", na
 DEPLOYMENTS = ApiResource("apps", "v1", "Deployment", "deployments", namespaced=True)
 REPLICA_SETS = ApiResource("apps", "v1", "ReplicaSet", "replicasets", namespaced=True)
 LEASES = ApiResource("coordination.k8s.io", "v1", "Lease", "leases", namespaced=True)
-POD_DISRUPTION_BUDGETS = ApiResource("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets", namespaced=True)
+POD_DISRUPTION_BUDGETS = ApiResource(
+    "policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets", namespaced=True
+)
 
 CUSTOM_RESOURCE_DEFINITIONS = ApiResource(
-    "apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", namespaced=False
+    "apiextensions.k8s.io",
+    "v1",
+    "CustomResourceDefinition",
+    "customresourcedefinitions",
+    namespaced=False,
 )
 MUTATING_WEBHOOK_CONFIGURATIONS = ApiResource(
     "admissionregistration.k8s.io",
@@ -67,4 +75,6 @@ VALIDATING_WEBHOOK_CONFIGURATIONS = ApiResource(
 SUBJECT_ACCESS_REVIEWS = ApiResource(
     "authorization.k8s.io", "v1", "SubjectAccessReview", "subjectaccessreviews", namespaced=False
 )
-TOKEN_REVIEWS = ApiResource("authentication.k8s.io", "v1", "TokenReview", "tokenreviews", namespaced=False)
+TOKEN_REVIEWS = ApiResource(
+    "authentication.k8s.io", "v1", "TokenReview", "tokenreviews", namespaced=False
+)

@@ -25,13 +25,19 @@ class ListedReader:
     Guarantees: lists are ordered by namespace and name, as those of an operator's caches are.
     """
 
-    def __init__(self, objects: Mapping[type[Any], Iterable[Any]], *, indexes: Indexes | None = None) -> None:
+    def __init__(
+        self, objects: Mapping[type[Any], Iterable[Any]], *, indexes: Indexes | None = None
+    ) -> None:
         self._objects = {kind: sorted(found, key=_key) for kind, found in objects.items()}
         self._indexes = indexes or {}
 
     @classmethod
     async def load(
-        cls, api: ClusterAPI, *kinds: type[Any], namespace: str | None = None, indexes: Indexes | None = None
+        cls,
+        api: ClusterAPI,
+        *kinds: type[Any],
+        namespace: str | None = None,
+        indexes: Indexes | None = None,
     ) -> ListedReader:
         """List the objects of `kinds`, of namespaced ones those in `namespace`, or all with None.
 
@@ -63,7 +69,9 @@ class ListedReader:
         if namespace is not None and api_resource_of(kind).namespaced:
             found = [each for each in found if each.metadata.namespace == namespace]
         if labels is not None:
-            found = [each for each in found if labels.items() <= (each.metadata.labels or {}).items()]
+            found = [
+                each for each in found if labels.items() <= (each.metadata.labels or {}).items()
+            ]
         if index is not None:
             values = self._indexes[kind, index[0]]
             found = [each for each in found if index[1] in values(each)]

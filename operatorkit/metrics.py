@@ -15,11 +15,58 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal, Protocol
 
-__all__ = ["METRICS", "ControllerMetrics", "Metric", "Metrics", "NoMetrics", "QueueMetrics", "RunResult"]
+__all__ = [
+    "METRICS",
+    "ControllerMetrics",
+    "Metric",
+    "Metrics",
+    "NoMetrics",
+    "QueueMetrics",
+    "RunResult",
+]
 
 _RECONCILE_BUCKETS = (
-    *(0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
-    *(1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 15.0, 20.0, 25.0, 30.0),
+    *(
+        0.005,
+        0.01,
+        0.025,
+        0.05,
+        0.1,
+        0.15,
+        0.2,
+        0.25,
+        0.3,
+        0.35,
+        0.4,
+        0.45,
+        0.5,
+        0.6,
+        0.7,
+        0.8,
+        0.9,
+        1.0,
+    ),
+    *(
+        1.25,
+        1.5,
+        1.75,
+        2.0,
+        2.5,
+        3.0,
+        3.5,
+        4.0,
+        4.5,
+        5.0,
+        6.0,
+        7.0,
+        8.0,
+        9.0,
+        10.0,
+        15.0,
+        20.0,
+        25.0,
+        30.0,
+    ),
     *(40.0, 50.0, 60.0),
 )
 _QUEUE_BUCKETS = (1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0, 1000.0)
@@ -114,7 +161,9 @@ METRICS: tuple[Metric, ...] = (
         "How many seconds has the longest running processor for workqueue been running",
         _QUEUE,
     ),
-    Metric("workqueue_retries_total", "counter", "Total number of retries handled by workqueue", _QUEUE),
+    Metric(
+        "workqueue_retries_total", "counter", "Total number of retries handled by workqueue", _QUEUE
+    ),
     Metric(
         "rest_client_requests_total",
         "counter",

@@ -67,7 +67,11 @@ class GroupVersionKind:
         return cls(group, version, kind)
 
     def __str__(self) -> str:
-        return f"{self.kind}.{self.version}.{self.group}" if self.group else f"{self.kind}.{self.version}"
+        return (
+            f"{self.kind}.{self.version}.{self.group}"
+            if self.group
+            else f"{self.kind}.{self.version}"
+        )
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -100,7 +104,13 @@ class ApiResource:
         """The name that error messages and CRDs use: `deployments.apps`, or `pods` in the core group."""
         return f"{self.plural}.{self.group}" if self.group else self.plural
 
-    def path(self, name: str | None = None, *, namespace: str | None = None, subresource: str | None = None) -> str:
+    def path(
+        self,
+        name: str | None = None,
+        *,
+        namespace: str | None = None,
+        subresource: str | None = None,
+    ) -> str:
         """Return the URL path of the collection, or of one object of it, or of a subresource of that."""
         parts = [self.root]
         if namespace is not None and self.namespaced:

@@ -110,7 +110,10 @@ ValidateFunction = (
     | ReadingValidateFunction[T]
     | RecordingValidateFunction[T]
 )
-MutateFunction = Callable[[T, AdmissionRequest], Awaitable[Mutated[T] | Allowed | Denied]] | ReadingMutateFunction[T]
+MutateFunction = (
+    Callable[[T, AdmissionRequest], Awaitable[Mutated[T] | Allowed | Denied]]
+    | ReadingMutateFunction[T]
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,14 +135,18 @@ class Requeue:
 
     def __post_init__(self) -> None:
         if self.at is not None and self.after is not None:
-            raise ValueError(f"Requeue(after={self.after!r}, at={self.at!r}) has both: give one of them")
+            raise ValueError(
+                f"Requeue(after={self.after!r}, at={self.at!r}) has both: give one of them"
+            )
         if self.at is not None and self.at.utcoffset() is None:
             raise ValueError(
                 f"Requeue(at={self.at!r}) has no time zone: give an aware datetime, such as"
                 " ctx.clock.now() + timedelta(days=1), or .replace(tzinfo=UTC) if it is UTC"
             )
         if self.after is not None and self.after < timedelta(0):
-            raise ValueError(f"Requeue(after={self.after!r}) lies in the past: give a duration of zero or more")
+            raise ValueError(
+                f"Requeue(after={self.after!r}) lies in the past: give a duration of zero or more"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +221,11 @@ class Operator:
     """
 
     def __init__(
-        self, name: str, *, settings: Settings | None = None, versions: Sequence[type[Resource[Any, Any]]] = ()
+        self,
+        name: str,
+        *,
+        settings: Settings | None = None,
+        versions: Sequence[type[Resource[Any, Any]]] = (),
     ) -> None:
         """Name an operator; `versions` are classes of other versions of its own kinds, where its modules have none.
 
@@ -268,7 +279,9 @@ class Operator:
             )
         self._check_contents(kind)
         if workers is not None and workers < 1:
-            raise DefinitionError(f"Operator({self.name!r}): reconcile({kind.__name__}, workers={workers}): at least 1")
+            raise DefinitionError(
+                f"Operator({self.name!r}): reconcile({kind.__name__}, workers={workers}): at least 1"
+            )
 
         def register(function: ReconcileFunction[T]) -> ReconcileFunction[T]:
             self._check_function(function, kind)
@@ -306,14 +319,18 @@ class Operator:
             self._check_function(function, kind)
             self._check_arguments(function, kind)
             if kind in self._finalizers:
-                raise DefinitionError(f"Operator({self.name!r}): {kind.__name__} has two finalize functions")
+                raise DefinitionError(
+                    f"Operator({self.name!r}): {kind.__name__} has two finalize functions"
+                )
             self._finalizers[kind] = function
             for known in self.reconcilers:
                 if known.kind is kind:
                     known.finalize = function
                     break
             else:
-                self.reconcilers.append(Reconciler(kind=kind, function=_leave_as_it_is, finalize=function))
+                self.reconcilers.append(
+                    Reconciler(kind=kind, function=_leave_as_it_is, finalize=function)
+                )
             return function
 
         return register
@@ -362,7 +379,13 @@ class Operator:
 
         def register(function: MutateFunction[T]) -> MutateFunction[T]:
             self._add_webhook(
-                Webhook(verb="mutate", kind=kind, function=function, reinvocation=reinvocation, **options)
+                Webhook(
+                    verb="mutate",
+                    kind=kind,
+                    function=function,
+                    reinvocation=reinvocation,
+                    **options,
+                )
             )
             return function
 
@@ -376,7 +399,9 @@ class Operator:
         """
         self._check_kinds("index", kind)
         if any(known.kind is kind and known.name == name for known in self.indexes):
-            raise DefinitionError(f"Operator({self.name!r}): {kind.__name__} has two indexes named {name!r}")
+            raise DefinitionError(
+                f"Operator({self.name!r}): {kind.__name__} has two indexes named {name!r}"
+            )
         self.indexes.append(Index(kind, name, function))
 
     def reads(self, *kinds: type[Any]) -> None:
@@ -408,7 +433,11 @@ class Operator:
         resource = api_resource_of(kind)
         if contents != "objects":
             namespace = {"namespace": "a"} if resource.namespaced else {}
-            head = {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": {"name": "a", **namespace}}
+            head = {
+                "apiVersion": resource.api_version,
+                "kind": resource.kind,
+                "metadata": {"name": "a", **namespace},
+            }
             try:
                 read(kind, head)
             except InvalidObject as error:
@@ -433,8 +462,12 @@ class Operator:
         """
         self._check_kinds("needs", kind)
         if not verbs or not reason:
-            raise DefinitionError(f"Operator({self.name!r}): needs({kind.__name__}): name a verb, and give a reason")
-        if subresource and not (subresource.isascii() and subresource.isalpha() and subresource.islower()):
+            raise DefinitionError(
+                f"Operator({self.name!r}): needs({kind.__name__}): name a verb, and give a reason"
+            )
+        if subresource and not (
+            subresource.isascii() and subresource.isalpha() and subresource.islower()
+        ):
             raise DefinitionError(
                 f"Operator({self.name!r}): needs({kind.__name__}, subresource={subresource!r}): write the last part of "
                 'its path, such as "eviction"'
@@ -484,7 +517,9 @@ class Operator:
                 api_resource_of(kind)
             except DefinitionError as error:
                 declared = getattr(kinds[0], "__name__", repr(kinds[0]))
-                raise DefinitionError(f"Operator({self.name!r}).{method}({declared}): {error}") from error
+                raise DefinitionError(
+                    f"Operator({self.name!r}).{method}({declared}): {error}"
+                ) from error
 
     def _check_contents(self, kind: type[Any]) -> None:
         contents = self.cache_contents.get(api_resource_of(kind), "objects")

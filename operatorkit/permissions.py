@@ -82,7 +82,8 @@ class _Needed:
 
     def sorted(self) -> list[Permission]:
         return sorted(
-            replace(one, required=any(reasons.values()), reasons=tuple(reasons)) for one, reasons in self._found.items()
+            replace(one, required=any(reasons.values()), reasons=tuple(reasons))
+            for one, reasons in self._found.items()
         )
 
 
@@ -107,12 +108,21 @@ def permissions(
             _of_child(needed, api_resource_of(kind), api_resource_of(reconciler.kind))
         for watch in reconciler.watches:
             parent = api_resource_of(reconciler.kind).kind
-            needed.add(api_resource_of(watch.kind), "list", "watch", reason=f"its changes trigger {parent}")
+            needed.add(
+                api_resource_of(watch.kind), "list", "watch", reason=f"its changes trigger {parent}"
+            )
     for kind in [*app.read_kinds, *(index.kind for index in app.indexes)]:
-        needed.add(api_resource_of(kind), "list", "watch", reason="reconcile functions read it from the cache")
+        needed.add(
+            api_resource_of(kind),
+            "list",
+            "watch",
+            reason="reconcile functions read it from the cache",
+        )
     for need in app.live_needs:
         resource = api_resource_of(need.kind)
-        needed.add(resource, need.verb, reason=need.reason, subresource=need.subresource, required=False)
+        needed.add(
+            resource, need.verb, reason=need.reason, subresource=need.subresource, required=False
+        )
     for handler in handlers:
         resource = ApiResource(handler.group, "", "", handler.plural, namespaced=handler.namespaced)
         needed.add(
@@ -126,7 +136,11 @@ def permissions(
     needed.add(EVENTS, "get", reason="an Event that an earlier process began is counted on")
     needed.add(EVENTS, "list", reason="who was notified of an error is notified of its end")
     if app.webhooks:
-        _of_webhooks(needed, app, service or ServiceReference.of(app.name, namespace=app.settings.own_namespace))
+        _of_webhooks(
+            needed,
+            app,
+            service or ServiceReference.of(app.name, namespace=app.settings.own_namespace),
+        )
     if lease is not None:
         reason = "its replicas elect a leader by this Lease"
         needed.add(LEASES, "create", reason=reason, own=True)
@@ -139,7 +153,9 @@ def _of_reconciler(needed: _Needed, app: Operator, reconciler: Reconciler) -> No
     resource = api_resource_of(kind)
     needed.add(resource, "list", "watch", reason="it is reconciled")
     if not reconciler.only_reads:
-        needed.add(resource, "patch", subresource="status", reason="its status is written after a run")
+        needed.add(
+            resource, "patch", subresource="status", reason="its status is written after a run"
+        )
     if any(one.kind is kind and one.finalize is not None for one in app.reconcilers):
         needed.add(resource, "patch", reason="its finalizer is set and removed")
 
@@ -160,12 +176,22 @@ def _of_child(needed: _Needed, child: ApiResource, parent: ApiResource) -> None:
 def _of_webhooks(needed: _Needed, app: Operator, service: ServiceReference) -> None:
     """Add what serving webhooks needs where a chart has registered them: the operator injects the CA bundle."""
     own, name = "the certificates of its webhooks are kept there", service.secret_name
-    needed.add(SECRETS, "get", "list", "watch", "update", reason=own, name=name, own=True, required=False)
+    needed.add(
+        SECRETS, "get", "list", "watch", "update", reason=own, name=name, own=True, required=False
+    )
     needed.add(SECRETS, "create", reason=own, own=True, required=False)
     name = configuration_name(app.name, service=service)
     for verb, resource in CONFIGURATIONS.items():
         needed.add(
-            resource, "get", "list", "watch", reason="they are kept as they should be", name=name, required=False
+            resource,
+            "get",
+            "list",
+            "watch",
+            reason="they are kept as they should be",
+            name=name,
+            required=False,
         )
         if any(webhook.verb == verb for webhook in app.webhooks):
-            needed.add(resource, "patch", reason="the CA bundle is injected", name=name, required=False)
+            needed.add(
+                resource, "patch", reason="the CA bundle is injected", name=name, required=False
+            )

@@ -22,7 +22,19 @@ import functools
 import inspect
 import types
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Self, TypeVar, Union, cast, get_args, get_origin
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    Generic,
+    Literal,
+    Self,
+    TypeVar,
+    Union,
+    cast,
+    get_args,
+    get_origin,
+)
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -201,11 +213,15 @@ class Resource(Model, Generic[SpecT, StatusT]):
         def __init_subclass__(cls, **options: Any) -> None:
             """Reject keywords that do not exist; `__pydantic_init_subclass__` takes them once the fields are known."""
             super().__init_subclass__()
-            known = [field.name for field in dataclasses.fields(Definition) if field.name != "owner"]
+            known = [
+                field.name for field in dataclasses.fields(Definition) if field.name != "owner"
+            ]
             for name in options.keys() - known:
                 near = difflib.get_close_matches(name, known, n=1)
                 hint = f"did you mean {near[0]}=?" if near else f"there are {', '.join(known)}"
-                raise DefinitionError(f"{cls.__name__}: {name}= is not a keyword of a resource: {hint}")
+                raise DefinitionError(
+                    f"{cls.__name__}: {name}= is not a keyword of a resource: {hint}"
+                )
 
     @classmethod
     def __pydantic_init_subclass__(cls, **options: Any) -> None:
@@ -302,7 +318,9 @@ class Resource(Model, Generic[SpecT, StatusT]):
             found = GroupVersionKind.of(str(obj.get("apiVersion", "")), str(obj.get("kind", "")))
             raise InvalidObject(f"{_name_of(obj)} is a {found}, not a {cls.api_resource().gvk}")
         try:
-            result = cls.model_validate({key: obj[key] for key in obj if key not in {"apiVersion", "kind"}})
+            result = cls.model_validate(
+                {key: obj[key] for key in obj if key not in {"apiVersion", "kind"}}
+            )
         except ValidationError as error:
             raise InvalidObject(
                 f"{cls.kind} {_name_of(obj)} cannot be read: {official.first_error(error)}",
@@ -342,7 +360,9 @@ def _default_model(type_: type[Resource[Any, Any]], name: str) -> type[BaseModel
 def _model_of(annotation: Any) -> type[BaseModel] | None:
     """Return the model in `Spec` or `Spec | None`."""
     if get_origin(annotation) in {Union, types.UnionType}:
-        return next((model for part in get_args(annotation) if (model := _model_of(part)) is not None), None)
+        return next(
+            (model for part in get_args(annotation) if (model := _model_of(part)) is not None), None
+        )
     return annotation if inspect.isclass(annotation) and issubclass(annotation, BaseModel) else None
 
 
@@ -350,7 +370,11 @@ def _name_of(obj: Mapping[str, Any]) -> str:
     metadata = obj.get("metadata")
     if not isinstance(metadata, Mapping):
         return "an object without a name"
-    return str(ObjectKey(str(metadata.get("namespace") or ""), str(metadata.get("name") or "without a name")))
+    return str(
+        ObjectKey(
+            str(metadata.get("namespace") or ""), str(metadata.get("name") or "without a name")
+        )
+    )
 
 
 def api_resource_of(type_: type[Any]) -> ApiResource:
@@ -364,7 +388,9 @@ def api_resource_of(type_: type[Any]) -> ApiResource:
         found = resources_by_model().get(type_.__name__)
         if found is not None:
             return found
-        raise DefinitionError(f"{type_.__name__} is not a kind of its own: it is a part of other objects")
+        raise DefinitionError(
+            f"{type_.__name__} is not a kind of its own: it is a part of other objects"
+        )
     raise DefinitionError(
         f"{getattr(type_, '__name__', type_)!r} is not a kind: give a subclass of operatorkit.Resource, or a model "
         "such as kubernetes.client.models.V1ConfigMap"
@@ -383,7 +409,9 @@ def read(type_: type[T], obj: Mapping[str, Any]) -> T:
             return cast("T", official.read(cast("type[BaseModel]", type_), obj))
         except InvalidObject as error:
             raise InvalidObject(f"{_name_of(obj)}: {error}") from error
-    raise DefinitionError(f"{type_.__name__} is neither a Resource nor a model of the official client")
+    raise DefinitionError(
+        f"{type_.__name__} is neither a Resource nor a model of the official client"
+    )
 
 
 def write(obj: Any) -> dict[str, Any]:
@@ -410,5 +438,8 @@ def status_schema(type_: type[Any]) -> Mapping[str, Any] | None:
     """
     if inspect.isclass(type_) and issubclass(type_, Resource):
         [version] = type_.crd()["spec"]["versions"]
-        return cast("Mapping[str, Any] | None", version["schema"]["openAPIV3Schema"]["properties"].get("status"))
+        return cast(
+            "Mapping[str, Any] | None",
+            version["schema"]["openAPIV3Schema"]["properties"].get("status"),
+        )
     return official_part(type_, "status")

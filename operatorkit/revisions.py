@@ -106,10 +106,14 @@ def record(
         if name not in names:
             new = Revision(name, highest + 1, data)
             return Resolution(new, create=True, renumber=False, collision_count=count)
-    raise ValueError(f"{owner}: {_MOST_COLLISIONS} names for one revision are taken: delete old ControllerRevisions")
+    raise ValueError(
+        f"{owner}: {_MOST_COLLISIONS} names for one revision are taken: delete old ControllerRevisions"
+    )
 
 
-def truncated(revisions: Sequence[Revision], *, used: Collection[str], limit: int) -> list[Revision]:
+def truncated(
+    revisions: Sequence[Revision], *, used: Collection[str], limit: int
+) -> list[Revision]:
     """Return the revisions to delete so that at most `limit` unused ones remain, oldest first.
 
     `used` are the names that must stay whatever their age: those that are current, to come, or

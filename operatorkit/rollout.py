@@ -97,10 +97,18 @@ def decide(units: Iterable[Unit], policy: Policy, *, now: datetime) -> Decision:
     if not unavailable and all(unit.updated for unit in ordered):
         return Decision(phase=Phase.COMPLETE, message="all units are updated and available")
     if policy.paused:
-        return Decision(phase=Phase.PAUSED, waiting_for=unavailable, message="the rollout is paused")
-    outdated = [unit for unit in ordered if unit.rank >= policy.partition and unit.exists and not unit.updated]
+        return Decision(
+            phase=Phase.PAUSED, waiting_for=unavailable, message="the rollout is paused"
+        )
+    outdated = [
+        unit
+        for unit in ordered
+        if unit.rank >= policy.partition and unit.exists and not unit.updated
+    ]
     if not outdated and not unavailable:
-        message = f"all units at or above the partition {policy.partition} are updated and available"
+        message = (
+            f"all units at or above the partition {policy.partition} are updated and available"
+        )
         return Decision(phase=Phase.PARTITIONED, message=message)
     if policy.recreate:
         return _recreate(ordered, outdated, unavailable)
@@ -120,10 +128,17 @@ def decide(units: Iterable[Unit], policy: Policy, *, now: datetime) -> Decision:
     allowed = max(1, policy.max_unavailable) - len(unavailable)
     candidates = [unit.name for unit in outdated if not _is_unavailable(unit)]
     chosen = tuple(candidates[: max(0, allowed)])
-    return Decision(phase=Phase.ROLLING, replace=chosen, waiting_for=unavailable, message=_message(chosen, unavailable))
+    return Decision(
+        phase=Phase.ROLLING,
+        replace=chosen,
+        waiting_for=unavailable,
+        message=_message(chosen, unavailable),
+    )
 
 
-def is_stalled(decision: Decision, *, progressed_at: datetime, deadline: timedelta, now: datetime) -> bool:
+def is_stalled(
+    decision: Decision, *, progressed_at: datetime, deadline: timedelta, now: datetime
+) -> bool:
     """Return whether a rollout that is under way has made no progress for `deadline`."""
     return decision.phase is Phase.ROLLING and now - progressed_at >= deadline
 
@@ -145,11 +160,15 @@ def _is_unavailable(unit: Unit) -> bool:
     return unit.terminating or not unit.exists or not unit.available
 
 
-def _recreate(ordered: Sequence[Unit], outdated: Sequence[Unit], unavailable: tuple[str, ...]) -> Decision:
+def _recreate(
+    ordered: Sequence[Unit], outdated: Sequence[Unit], unavailable: tuple[str, ...]
+) -> Decision:
     chosen = tuple(unit.name for unit in outdated if not unit.terminating)
     leaving = tuple(unit.name for unit in ordered if unit.terminating)
     message = _message(chosen, leaving or unavailable)
-    return Decision(phase=Phase.ROLLING, replace=chosen, waiting_for=leaving or unavailable, message=message)
+    return Decision(
+        phase=Phase.ROLLING, replace=chosen, waiting_for=leaving or unavailable, message=message
+    )
 
 
 def _repair(ordered: Sequence[Unit], outdated: Sequence[Unit]) -> str | None:

@@ -103,7 +103,11 @@ class Listener:
             self._accepting.cancel()
             await asyncio.wait({self._accepting})
             self._accepting = None
-        handshakes = {one.handshake for one in self._open if one.handshake is not None and not one.handshake.done()}
+        handshakes = {
+            one.handshake
+            for one in self._open
+            if one.handshake is not None and not one.handshake.done()
+        }
         for task in handshakes:
             task.cancel()
         if handshakes:
@@ -180,7 +184,9 @@ class Listener:
             accepted.close()  # a task that is cancelled before its first step has not touched it
             self.forget(connection)
 
-        connection.handshake = asyncio.create_task(self._establish(connection, accepted), name="TLS handshake")
+        connection.handshake = asyncio.create_task(
+            self._establish(connection, accepted), name="TLS handshake"
+        )
         connection.handshake.add_done_callback(established)
 
     async def _establish(self, connection: _Connection, accepted: socket.socket) -> None:
@@ -244,7 +250,9 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._listener.forget(self)
-        self._transport = self.handshake = None  # with the buffers of TLS: what refers to us may be collected late
+        self._transport = self.handshake = (
+            None  # with the buffers of TLS: what refers to us may be collected late
+        )
         self.inner.connection_lost(exc)
 
     def head_is_read(self) -> None:
@@ -288,10 +296,14 @@ def listen_error(where: str, error: OSError, option: str = "--port") -> InputErr
     """Return the error of a port that cannot be used: `where` names it, as in `port 8443 of 127.0.0.1`."""
     match error.errno:
         case errno.EADDRINUSE:
-            return InputError(f"{where} is in use: stop what listens there, or choose another with {option}")
+            return InputError(
+                f"{where} is in use: stop what listens there, or choose another with {option}"
+            )
         case errno.EACCES:
             return InputError(f"{where} is reserved for root: choose one above 1023 with {option}")
-    return InputError(f"{where} cannot be opened: {error.strerror or error}: choose another with {option}")
+    return InputError(
+        f"{where} cannot be opened: {error.strerror or error}: choose another with {option}"
+    )
 
 
 class ClientErrors(logging.LoggerAdapter[logging.Logger]):
@@ -313,4 +325,6 @@ def bind(host: str | None, port: int) -> socket.socket:
     """Listen on a port of one address, or of all, of both families where the machine has both. Raises OSError."""
     both = host is None and socket.has_dualstack_ipv6()
     family = socket.AF_INET6 if both or ":" in (host or "") else socket.AF_INET
-    return socket.create_server((host or "", port), family=family, dualstack_ipv6=both, backlog=_BACKLOG)
+    return socket.create_server(
+        (host or "", port), family=family, dualstack_ipv6=both, backlog=_BACKLOG
+    )

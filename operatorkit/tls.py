@@ -18,7 +18,15 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-__all__ = ["certificate_pem", "common_name", "host_names", "key_pem", "new_authority", "new_key", "new_leaf"]
+__all__ = [
+    "certificate_pem",
+    "common_name",
+    "host_names",
+    "key_pem",
+    "new_authority",
+    "new_key",
+    "new_leaf",
+]
 
 _BACKDATED = timedelta(hours=1)  # the clocks of two machines differ
 _USAGES = (
@@ -67,7 +75,9 @@ def host_names(hosts: Iterable[str]) -> x509.SubjectAlternativeName:
     return x509.SubjectAlternativeName(names)
 
 
-def new_authority(key: ec.EllipticCurvePrivateKey, name: str, *, now: datetime, life: timedelta) -> x509.Certificate:
+def new_authority(
+    key: ec.EllipticCurvePrivateKey, name: str, *, now: datetime, life: timedelta
+) -> x509.Certificate:
     """Return a self-signed authority that signs leaves only; it is valid from an hour ago until `life` from now."""
     subject = common_name(name)
     return (
@@ -95,11 +105,15 @@ def new_leaf(
     authority, authority_key = signed_by
     signer = authority.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
     builder = (
-        _builder(subject, authority.subject, key, now, min(life, authority.not_valid_after_utc - now))
+        _builder(
+            subject, authority.subject, key, now, min(life, authority.not_valid_after_utc - now)
+        )
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage("digital_signature"), critical=True)
         .add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(signer), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(signer), critical=False
+        )
     )
     if names is not None:
         builder = builder.add_extension(names, critical=False)
@@ -107,7 +121,11 @@ def new_leaf(
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, now: datetime, life: timedelta
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: ec.EllipticCurvePrivateKey,
+    now: datetime,
+    life: timedelta,
 ) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder(issuer, subject, key.public_key(), x509.random_serial_number())

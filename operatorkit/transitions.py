@@ -21,7 +21,9 @@ def transition_time(status: str, *, before: str | None, since: T | None, now: T)
     return since if status == before and since is not None else now
 
 
-def set_json_condition(conditions: list[dict[str, Any]], condition: Mapping[str, Any], *, now: str) -> bool:
+def set_json_condition(
+    conditions: list[dict[str, Any]], condition: Mapping[str, Any], *, now: str
+) -> bool:
     """Set one condition in the JSON of a status, in place; return whether that changed anything.
 
     `condition` has everything but lastTransitionTime, and takes the place of the one of its type. `now` is a time as

@@ -48,8 +48,17 @@ def _sections(command: click.Command, context: click.Context) -> Iterator[str]:
     below = command.list_commands(context) if isinstance(command, click.Group) else []
     usage = " ".join([context.command_path, *command.collect_usage_pieces(context)])
     yield from (f"## `{context.command_path}`", "", *_text(command.help), f"Usage: `{usage}`", "")
-    options = [one for one in command.get_params(context) if isinstance(one, click.Option) and not one.hidden]
-    yield from ("| option | what it does |", "|---|---|", *(_row(one, context) for one in options), "")
+    options = [
+        one
+        for one in command.get_params(context)
+        if isinstance(one, click.Option) and not one.hidden
+    ]
+    yield from (
+        "| option | what it does |",
+        "|---|---|",
+        *(_row(one, context) for one in options),
+        "",
+    )
     if not isinstance(command, click.Group):
         return
     for name in below:
@@ -65,7 +74,10 @@ def _text(help_: str | None) -> list[str]:
 
 def _row(option: click.Option, context: click.Context) -> str:
     record: Any = option.get_help_record(context)
-    name, text = record[0].replace("|", r"\|"), _plain(record[1]).replace("|", r"\|").replace("*", r"\*")
+    name, text = (
+        record[0].replace("|", r"\|"),
+        _plain(record[1]).replace("|", r"\|").replace("*", r"\*"),
+    )
     return f"| `{name}` | {text} |"
 
 
@@ -79,7 +91,10 @@ def main(arguments: list[str]) -> int:
     if arguments == ["--check"]:
         if PAGE.read_text() == text:
             return 0
-        print(f"{PAGE} is not in step with the commands: run python tools/cli_reference.py", file=sys.stderr)
+        print(
+            f"{PAGE} is not in step with the commands: run python tools/cli_reference.py",
+            file=sys.stderr,
+        )
         return 1
     PAGE.write_text(text)
     return 0

@@ -78,7 +78,17 @@ class Figures:
         ]
 
 
-HEAD = ["package", "functions", "median lines", "max lines", "complex", "branches", "used once", "over 100", "comments"]
+HEAD = [
+    "package",
+    "functions",
+    "median lines",
+    "max lines",
+    "complex",
+    "branches",
+    "used once",
+    "over 100",
+    "comments",
+]
 
 
 def _share(part: int, whole: int) -> str:
@@ -92,7 +102,9 @@ def figures(source: str) -> Figures:
     code -= _docstring_lines(tree)
     lines = source.splitlines()
     functions = [node for node in ast.walk(tree) if isinstance(node, Function)]
-    private = [node for node in functions if node.name.startswith("_") and not node.name.startswith("__")]
+    private = [
+        node for node in functions if node.name.startswith("_") and not node.name.startswith("__")
+    ]
     named = _named(tree)
     return Figures(
         function_lines=[len(code & _span(node)) for node in functions],
@@ -127,8 +139,20 @@ def _decisions(node: ast.AST) -> int:
         case ast.comprehension():
             return 1 + len(node.ifs)
         case ast.match_case():
-            return not (isinstance(node.pattern, ast.MatchAs) and node.pattern.pattern is None and node.guard is None)
-        case ast.If() | ast.IfExp() | ast.For() | ast.AsyncFor() | ast.While() | ast.ExceptHandler() | ast.Assert():
+            return not (
+                isinstance(node.pattern, ast.MatchAs)
+                and node.pattern.pattern is None
+                and node.guard is None
+            )
+        case (
+            ast.If()
+            | ast.IfExp()
+            | ast.For()
+            | ast.AsyncFor()
+            | ast.While()
+            | ast.ExceptHandler()
+            | ast.Assert()
+        ):
             return 1
     return 0
 
@@ -151,7 +175,9 @@ def _docstring_lines(tree: ast.Module) -> set[int]:
     texts = (
         node
         for node in ast.walk(tree)
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        if isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
     )
     return {number for node in texts for number in _span(node)}
 
@@ -220,7 +246,10 @@ def main(arguments: list[str]) -> int:
     """Print the table."""
     missing = [name for name in arguments if not _python_files(Path(name))]
     if missing:
-        print(f"code_figures: no Python file in {missing[0]!r}: give directories of packages", file=sys.stderr)
+        print(
+            f"code_figures: no Python file in {missing[0]!r}: give directories of packages",
+            file=sys.stderr,
+        )
         return 1
     print(table({Path(name).name: _python_files(Path(name)) for name in arguments} or packages()))
     return 0

@@ -48,7 +48,9 @@ PACKAGES = (
 
 def module(version: str) -> Path:
     """Return the directory of k8s.io/kubernetes in the module cache. Exits with a hint when it is not there."""
-    cache = subprocess.run(["go", "env", "GOMODCACHE"], check=True, capture_output=True, text=True).stdout.strip()
+    cache = subprocess.run(
+        ["go", "env", "GOMODCACHE"], check=True, capture_output=True, text=True
+    ).stdout.strip()
     found = Path(cache, "k8s.io", f"kubernetes@{version}")
     if not found.is_dir():
         sys.exit(f"{found} does not exist: run `go mod download k8s.io/kubernetes@{version}` first")
@@ -148,7 +150,9 @@ def go_fields(root: Path, names: list[str]) -> dict[str, dict[str, str]]:
     return result
 
 
-def flatten(found: dict[str, list[tuple[str, str, str]]], struct: str, package: str) -> Iterator[tuple[str, str]]:
+def flatten(
+    found: dict[str, list[tuple[str, str, str]]], struct: str, package: str
+) -> Iterator[tuple[str, str]]:
     """Yield the fields of a struct and of those embedded in it."""
     for name, type_, tag in found.get(struct, ()):
         json_name, *options = tag.split(",")
@@ -184,7 +188,11 @@ def hashes(root: Path) -> dict[tuple[str, str, str], str]:
 def kind_of(response: dict[str, str], group: str, version: str) -> dict[str, str]:
     """Spell out a kind: discovery leaves group and version empty where they are those of the resource."""
     if response["group"] or response["version"]:
-        return {"group": response["group"], "version": response["version"], "kind": response["kind"]}
+        return {
+            "group": response["group"],
+            "version": response["version"],
+            "kind": response["kind"],
+        }
     return {"group": group, "version": version, "kind": response["kind"]}
 
 
@@ -200,14 +208,18 @@ def resources(root: Path) -> list[dict[str, Any]]:
         name = group["metadata"]["name"]
         for version in group["versions"]:
             if STABLE.fullmatch(version["version"]):
-                result += [entry(name, version["version"], it, stored) for it in version["resources"]]
+                result += [
+                    entry(name, version["version"], it, stored) for it in version["resources"]
+                ]
     return result
 
 
 def aggregate(legacy: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Give the core group, which is only there in the legacy form, the form of the aggregated discovery."""
     for resource in legacy["resources"]:
-        if "/" in resource["name"] and resource["name"].split("/")[0] in {it["name"] for it in legacy["resources"]}:
+        if "/" in resource["name"] and resource["name"].split("/")[0] in {
+            it["name"] for it in legacy["resources"]
+        }:
             continue
         plural, _, alone = resource["name"].partition("/")
         yield {
@@ -239,7 +251,9 @@ def response_kind(resource: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def entry(group: str, version: str, it: dict[str, Any], stored: dict[tuple[str, str, str], str]) -> dict[str, Any]:
+def entry(
+    group: str, version: str, it: dict[str, Any], stored: dict[tuple[str, str, str], str]
+) -> dict[str, Any]:
     """Return one resource in the form of the data file."""
     return {
         "group": group,
@@ -271,12 +285,16 @@ def main() -> None:
     packed = json.dumps(document, separators=(",", ":"), sort_keys=True).encode()
     DEFINITIONS.parent.mkdir(parents=True, exist_ok=True)
     DEFINITIONS.write_bytes(gzip.compress(packed, 9, mtime=0))
-    written = json.dumps(go_fields(root, list(document["definitions"])), separators=(",", ":"), sort_keys=True)
+    written = json.dumps(
+        go_fields(root, list(document["definitions"])), separators=(",", ":"), sort_keys=True
+    )
     GO_FIELDS.write_bytes(gzip.compress(written.encode(), 9, mtime=0))
     lines = ",\n".join(json.dumps(it, separators=(", ", ": ")) for it in resources(root))
     RESOURCES.parent.mkdir(parents=True, exist_ok=True)
     RESOURCES.write_text(f'{{"version": "{version}", "resources": [\n{lines}\n]}}\n')
-    print(f"{DEFINITIONS}: {len(document['definitions'])} definitions, {DEFINITIONS.stat().st_size} bytes")
+    print(
+        f"{DEFINITIONS}: {len(document['definitions'])} definitions, {DEFINITIONS.stat().st_size} bytes"
+    )
     print(f"{GO_FIELDS}: {GO_FIELDS.stat().st_size} bytes")
     print(f"{RESOURCES}: {RESOURCES.stat().st_size} bytes")
 

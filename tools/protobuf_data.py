@@ -39,8 +39,14 @@ def sources(version: str) -> list[Path]:
     for module in MODULES:
         directory = cache / "k8s.io" / f"{module}@{version}"
         if not directory.is_dir():
-            sys.exit(f"{directory} does not exist: run `go mod download k8s.io/{module}@{version}` first")
-        found += [path for path in sorted(directory.rglob("generated.proto")) if not UNSTABLE.search(str(path))]
+            sys.exit(
+                f"{directory} does not exist: run `go mod download k8s.io/{module}@{version}` first"
+            )
+        found += [
+            path
+            for path in sorted(directory.rglob("generated.proto"))
+            if not UNSTABLE.search(str(path))
+        ]
     return found
 
 
@@ -71,11 +77,18 @@ def messages(text: str) -> dict[str, dict[str, list[str]]]:
         for label, type_, written, number in FIELD.findall(body):
             resolved = type_
             if type_ not in SCALARS:
-                resolved = definition(type_.lstrip(".") if "." in type_ else f"{package[1]}.{type_}")
+                resolved = definition(
+                    type_.lstrip(".") if "." in type_ else f"{package[1]}.{type_}"
+                )
             kind = {"repeated": "repeated", "optional": ""}.get(label, "map")
             # A few names have other capitals than in JSON (Webhooks, uID, aPIGroup), or no signs.
             field = known.get(letters(written), written)
-            if kind == "" and resolved not in SCALARS and properties is not None and field not in properties:
+            if (
+                kind == ""
+                and resolved not in SCALARS
+                and properties is not None
+                and field not in properties
+            ):
                 kind = "inline"
             fields[number] = [field, resolved, kind]
         result[full] = fields

@@ -20,7 +20,14 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 MINORS = (11, 12, 13, 14)
 PLACE = ROOT / "build" / "pythons"
-SUITE = ("tests/unit", "tests/scenarios", "tests/contracts", "-m", "not real and not quarantine", "-q")
+SUITE = (
+    "tests/unit",
+    "tests/scenarios",
+    "tests/contracts",
+    "-m",
+    "not real and not quarantine",
+    "-q",
+)
 
 
 def interpreter(minor: int) -> Path | None:
@@ -42,8 +49,16 @@ def _patch(path: Path) -> int:
 def lowest() -> list[str]:
     """Return the lower bounds of all dependencies, extras included, as exact requirements."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    extras = [each for name, listed in project["optional-dependencies"].items() if name != "all" for each in listed]
-    bounds = [re.fullmatch(r"([\w.-]+)(?:\[\w+\])?>=([\w.]+)", each) for each in [*project["dependencies"], *extras]]
+    extras = [
+        each
+        for name, listed in project["optional-dependencies"].items()
+        if name != "all"
+        for each in listed
+    ]
+    bounds = [
+        re.fullmatch(r"([\w.-]+)(?:\[\w+\])?>=([\w.]+)", each)
+        for each in [*project["dependencies"], *extras]
+    ]
     return [f"{found[1]}=={found[2]}" for found in bounds if found is not None]
 
 
@@ -55,8 +70,12 @@ def environment(python: Path, name: str, *, pinned: bool) -> Path:
         subprocess.run([python, "-m", "venv", place], check=True)
     pip = [inner, "-m", "pip", "--quiet", "--disable-pip-version-check", "install"]
     if pinned:
-        subprocess.run([*pip, "--require-hashes", "-r", "requirements/dev.txt"], cwd=ROOT, check=True)
-        subprocess.run([*pip, "--no-deps", "--no-build-isolation", "--editable", "."], cwd=ROOT, check=True)
+        subprocess.run(
+            [*pip, "--require-hashes", "-r", "requirements/dev.txt"], cwd=ROOT, check=True
+        )
+        subprocess.run(
+            [*pip, "--no-deps", "--no-build-isolation", "--editable", "."], cwd=ROOT, check=True
+        )
         return inner
     constraints = place / "lowest.txt"
     constraints.write_text("\n".join(lowest()) + "\n")
@@ -81,7 +100,11 @@ def main(arguments: list[str]) -> int:
     if arguments[:1] == ["--lowest"]:
         minor = min(found)
         print(f"Python 3.{minor} with the lowest versions", flush=True)
-        return 0 if run(environment(found[minor], f"3.{minor}-lowest", pinned=False), arguments[1:]) else 1
+        return (
+            0
+            if run(environment(found[minor], f"3.{minor}-lowest", pinned=False), arguments[1:])
+            else 1
+        )
     passed = True
     for minor, python in found.items():
         print(f"Python 3.{minor}", flush=True)

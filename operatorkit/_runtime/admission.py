@@ -22,7 +22,13 @@ from operatorkit.cluster import ClusterAPI, History, Informer
 from operatorkit.errors import AlreadyExists, InputError, OperatorKitError
 from operatorkit.kinds import NAMESPACES, SECRETS
 from operatorkit.operator import Operator
-from operatorkit.webhooks.certificates import Bundle, CertificateStore, renewal_time, succeeds, validity
+from operatorkit.webhooks.certificates import (
+    Bundle,
+    CertificateStore,
+    renewal_time,
+    succeeds,
+    validity,
+)
 from operatorkit.webhooks.manifests import (
     CONFIGURATIONS,
     ServiceReference,
@@ -74,7 +80,11 @@ def secret_name(app: Operator, topology: Topology) -> str:
 
     Each way to be called has one of its own: two processes that need certificates for other names would never agree.
     """
-    return topology.service.secret_name if isinstance(topology, AtService) else f"{app.name}-webhook-url-tls"
+    return (
+        topology.service.secret_name
+        if isinstance(topology, AtService)
+        else f"{app.name}-webhook-url-tls"
+    )
 
 
 class AdmissionService:
@@ -107,10 +117,18 @@ class AdmissionService:
         self._listening = False
         self._secret_changed = asyncio.Event()
         host = topology.host if isinstance(topology, AtUrl) else None  # a pod serves its network
-        name = configuration_name(app.name, namespace=namespace) if isinstance(topology, AtUrl) else None
+        name = (
+            configuration_name(app.name, namespace=namespace)
+            if isinstance(topology, AtUrl)
+            else None
+        )
         self._server = WebhookServer(app.webhooks, host=host, port=topology.port, name=name)
         self._store = CertificateStore(
-            api, namespace=self._own_namespace, name=self._secret, hosts=_hosts(topology), clock=clock
+            api,
+            namespace=self._own_namespace,
+            name=self._secret,
+            hosts=_hosts(topology),
+            clock=clock,
         )
         self._registration: Registration | None = None
 
@@ -158,7 +176,9 @@ class AdmissionService:
     def _warn_of_what_is_left_out(self) -> None:
         if isinstance(self._topology, AtUrl) or self._namespace != self._topology.service.namespace:
             return
-        kinds = sorted({one.resource.kind for one in self._app.webhooks if leaves_out_own_namespace(one)})
+        kinds = sorted(
+            {one.resource.kind for one in self._app.webhooks if leaves_out_own_namespace(one)}
+        )
         if kinds:
             _log.warning(
                 "webhooks: those for %s validate nothing: the operator works in %s only, its own namespace, where they "
@@ -189,7 +209,9 @@ class AdmissionService:
                 try:
                     await self._refresh()
                 except OperatorKitError as error:
-                    _log.warning("the webhook certificates of %s: %s; trying again", self._app.name, error)
+                    _log.warning(
+                        "the webhook certificates of %s: %s; trying again", self._app.name, error
+                    )
                     await self._network_clock.sleep(_RETRY_SECONDS)
                     self._secret_changed.set()
 

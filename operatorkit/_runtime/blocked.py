@@ -23,7 +23,9 @@ from operatorkit.names import ApiResource, ObjectKey
 __all__ = ["BlockedDeletions"]
 
 _GRACE_PERIOD: Final = timedelta(minutes=1)
-_OF_KUBERNETES: Final = frozenset({"foregroundDeletion", "orphan"})  # its garbage collector removes them
+_OF_KUBERNETES: Final = frozenset(
+    {"foregroundDeletion", "orphan"}
+)  # its garbage collector removes them
 
 
 class BlockedDeletions:
@@ -52,7 +54,9 @@ class BlockedDeletions:
             return timedelta(0)
         return max(timedelta(0), _GRACE_PERIOD - timedelta(seconds=now - self._since[key][1]))
 
-    def function(self, resource: ApiResource, key: ObjectKey, raw: JSONObject) -> Callable[[Any, Any], Awaitable[None]]:
+    def function(
+        self, resource: ApiResource, key: ObjectKey, raw: JSONObject
+    ) -> Callable[[Any, Any], Awaitable[None]]:
         """Return a function to run in place of the operator's, which raises the error to report."""
         if self._is_left_over(raw):
             name = self._own
@@ -88,6 +92,8 @@ def _blocking(raw: JSONObject) -> list[str]:
 def _command(resource: ApiResource, key: ObjectKey, raw: JSONObject, name: str) -> str:
     """Return what to type; it removes the very finalizer, and no other that came into its place meanwhile."""
     path = f"/metadata/finalizers/{raw['metadata']['finalizers'].index(name)}"
-    patch = json.dumps([{"op": "test", "path": path, "value": name}, {"op": "remove", "path": path}])
+    patch = json.dumps(
+        [{"op": "test", "path": path, "value": name}, {"op": "remove", "path": path}]
+    )
     where = f" -n {key.namespace}" if key.namespace else ""
     return f"kubectl patch {resource.qualified} {key.name}{where} --type=json -p '{patch}'"

@@ -92,7 +92,9 @@ class Budget:
         """Note a write of the run of `key` that goes on, which changed an object."""
         account = self._accounts.get(key)
         if account is None:
-            account = self._accounts[key] = _Account(BURST, self._clock.monotonic(), raw["metadata"].get("generation"))
+            account = self._accounts[key] = _Account(
+                BURST, self._clock.monotonic(), raw["metadata"].get("generation")
+            )
         target, digest = (written.resource, written.key, written.subresource), _digest(written.body)
         if account.last.get(target) == digest:
             account.repaired = written
@@ -126,7 +128,11 @@ class Budget:
     def contested(self, key: ObjectKey) -> Written | None:
         """Return what a key repairs again and again, if it has to wait for that and the cause is not reported yet."""
         account = self._accounts.get(key)
-        return None if account is None or not account.strikes or account.explained else account.repaired
+        return (
+            None
+            if account is None or not account.strikes or account.explained
+            else account.repaired
+        )
 
     def explained(self, key: ObjectKey) -> None:
         """Note that the cause of a key's wait is reported."""
@@ -154,16 +160,24 @@ class Budget:
 def _asked(raw: Mapping[str, Any]) -> str:
     """Return a digest of what an object requests: another one is a new task, which does not wait."""
     meta = raw["metadata"]
-    asked = [meta.get("uid"), meta.get("generation"), (meta.get("annotations") or {}).get(ANNOTATION_RECONCILE_AT)]
+    asked = [
+        meta.get("uid"),
+        meta.get("generation"),
+        (meta.get("annotations") or {}).get(ANNOTATION_RECONCILE_AT),
+    ]
     if meta.get("generation") is None:  # a Secret, a ConfigMap: all of it is what is asked
-        asked.append({name: value for name, value in raw.items() if name not in {"metadata", "status"}})
+        asked.append(
+            {name: value for name, value in raw.items() if name not in {"metadata", "status"}}
+        )
     asked.append(meta.get("deletionTimestamp"))
     return json.dumps(asked, sort_keys=True)
 
 
 def _digest(body: JSONObject) -> bytes:
     """Return a digest of what was sent; the times of conditions aside, which differ in each repair of one."""
-    return hashlib.blake2b(json.dumps(_without_times(body), sort_keys=True).encode(), digest_size=16).digest()
+    return hashlib.blake2b(
+        json.dumps(_without_times(body), sort_keys=True).encode(), digest_size=16
+    ).digest()
 
 
 def _without_times(value: Any) -> Any:

@@ -52,7 +52,9 @@ class _Kind:
         return self.informers[0]
 
     def get(self, key: ObjectKey) -> JSONObject | None:
-        return next((obj for each in self.informers if (obj := each.cache.get(key)) is not None), None)
+        return next(
+            (obj for each in self.informers if (obj := each.cache.get(key)) is not None), None
+        )
 
     def keys(self, found: Callable[[Cache], Iterable[ObjectKey]]) -> list[ObjectKey]:
         if len(self.informers) == 1:
@@ -73,12 +75,18 @@ class _Kind:
 class Caches:
     """The informers of an operator, and the live objects of its children (see `operatorkit.children.ChildCache`)."""
 
-    def __init__(self, app: Operator, api: ClusterAPI, *, clock: Clock, namespace: str | None = None) -> None:
+    def __init__(
+        self, app: Operator, api: ClusterAPI, *, clock: Clock, namespace: str | None = None
+    ) -> None:
         self._api = api
         self._manager = app.name
-        self.history: History = History(clock, probe_every=app.settings.watch_probe, relist_every=app.settings.relist)
+        self.history: History = History(
+            clock, probe_every=app.settings.watch_probe, relist_every=app.settings.relist
+        )
         self._former = app.former_field_managers
-        on_new_trust = getattr(api, "on_new_trust", None)  # what has no authorities does not offer it
+        on_new_trust = getattr(
+            api, "on_new_trust", None
+        )  # what has no authorities does not offer it
         if on_new_trust is not None:
             on_new_trust(self.history.doubt)
         self._kinds: dict[ApiResource, _Kind] = {}
@@ -92,7 +100,9 @@ class Caches:
                         resource,
                         namespace=where,
                         clock=clock,
-                        transform=self._strip_to_metadata if part.get("metadata_only") else self._strip,
+                        transform=self._strip_to_metadata
+                        if part.get("metadata_only")
+                        else self._strip,
                         history=self.history,
                         **part,
                     )
@@ -147,12 +157,16 @@ class Caches:
 
     def error(self, resource: ApiResource) -> ClusterError | None:
         """Return why a kind cannot be followed now, as far as that is known."""
-        return next((each.error for each in self._kinds[resource].informers if each.error is not None), None)
+        return next(
+            (each.error for each in self._kinds[resource].informers if each.error is not None), None
+        )
 
     def unsynced(self) -> list[ApiResource]:
         """Return the kinds whose first list is not complete."""
         return [
-            resource for resource, kind in self._kinds.items() if not all(each.has_synced for each in kind.informers)
+            resource
+            for resource, kind in self._kinds.items()
+            if not all(each.has_synced for each in kind.informers)
         ]
 
     def keys(self, resource: ApiResource) -> list[ObjectKey]:
@@ -176,7 +190,9 @@ class Caches:
         """Return the keys of the cached objects that an index finds, without decoding one."""
         return self._kinds[resource].keys(lambda cache: cache.by_index(index, value))
 
-    def all(self, resource: ApiResource, namespace: str | None, labels: Mapping[str, str] | None) -> list[JSONObject]:
+    def all(
+        self, resource: ApiResource, namespace: str | None, labels: Mapping[str, str] | None
+    ) -> list[JSONObject]:
         """Return copies of the cached objects of a namespace, or of all, that have all these labels."""
         return self._kinds[resource].objects(lambda cache: cache.keys(namespace, labels))
 
@@ -197,7 +213,9 @@ class Caches:
 
     def _strip_to_metadata(self, obj: JSONObject) -> JSONObject:
         """Keep what the metadata-only list and watch bring also of what `put` brings."""
-        return self._strip({name: obj[name] for name in ("apiVersion", "kind", "metadata") if name in obj})
+        return self._strip(
+            {name: obj[name] for name in ("apiVersion", "kind", "metadata") if name in obj}
+        )
 
 
 def _is_child(obj: JSONObject) -> bool:
@@ -232,8 +250,12 @@ class CacheReader:
         """Return one object, or None. Raises InvalidObject when it cannot be read as `kind`."""
         resource = self._resource(kind)
         if resource.namespaced and not namespace:
-            raise DefinitionError(f"{kind.__name__} {name} is looked up without a namespace: say namespace=...")
-        obj = self._caches.get(resource, ObjectKey((namespace or "") if resource.namespaced else "", name))
+            raise DefinitionError(
+                f"{kind.__name__} {name} is looked up without a namespace: say namespace=..."
+            )
+        obj = self._caches.get(
+            resource, ObjectKey((namespace or "") if resource.namespaced else "", name)
+        )
         return None if obj is None else typed(kind, obj)
 
     def list(

@@ -37,7 +37,9 @@ _MAX_ERROR = 120
 class Checks:
     """The checks of one engine. `network_clock` is the engine's own."""
 
-    def __init__(self, engine: Engine, *, reconcile_timeout: timedelta, network_clock: Clock) -> None:
+    def __init__(
+        self, engine: Engine, *, reconcile_timeout: timedelta, network_clock: Clock
+    ) -> None:
         self._engine = engine
         self._hung_after = reconcile_timeout + HUNG_AFTER
         self._network_clock = network_clock
@@ -49,7 +51,11 @@ class Checks:
 
     def ready(self) -> Report:
         """Return whether the operator works now, with what is in the cluster now."""
-        report = {"started": self._not_started(), "caches": self._not_filled(), "watches": self._silent()}
+        report = {
+            "started": self._not_started(),
+            "caches": self._not_filled(),
+            "watches": self._silent(),
+        }
         if self._engine.admission is not None:
             report["webhooks"] = self._engine.admission.problem()
         return report

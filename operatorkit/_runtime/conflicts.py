@@ -29,7 +29,9 @@ _log = logging.getLogger("operatorkit.runtime")
 
 def undone(contested: Written, live: JSONObject | None) -> bool:
     """Return, without a request, whether an object lacks what was last written to it."""
-    return live is None or bool([*_different(_as_answered(contested.body, contested.answer), live, "")])
+    return live is None or bool(
+        [*_different(_as_answered(contested.body, contested.answer), live, "")]
+    )
 
 
 async def explained(contested: Written, api: ClusterAPI, manager: str) -> tuple[str, str] | None:
@@ -69,7 +71,11 @@ def conflicts(body: JSONObject, live: JSONObject, manager: str) -> tuple[str, li
     A field that another manager owns and that has another value is that manager's. One that is missing belongs to
     no manager: then the manager that wrote last is returned. "" is returned where managedFields name no other manager.
     """
-    others = [entry for entry in live["metadata"].get("managedFields") or () if not _is_own(entry, manager)]
+    others = [
+        entry
+        for entry in live["metadata"].get("managedFields") or ()
+        if not _is_own(entry, manager)
+    ]
     for entry in others:
         found = list(_owned(entry.get("fieldsV1") or {}, body, live, ""))
         if found:
@@ -77,7 +83,9 @@ def conflicts(body: JSONObject, live: JSONObject, manager: str) -> tuple[str, li
     missing = list(_different(body, live, ""))
     if not missing:
         return None
-    latest: Mapping[str, Any] = max(others, key=lambda entry: str(entry.get("time") or ""), default={})
+    latest: Mapping[str, Any] = max(
+        others, key=lambda entry: str(entry.get("time") or ""), default={}
+    )
     return str(latest.get("manager") or ""), missing
 
 
@@ -99,7 +107,11 @@ def _owned(fields: Mapping[str, Any], wanted: Any, live: Any, path: str) -> Iter
                 continue
         else:
             continue
-        below = {each: value for each, value in inner.items() if each != "."} if isinstance(inner, Mapping) else {}
+        below = (
+            {each: value for each, value in inner.items() if each != "."}
+            if isinstance(inner, Mapping)
+            else {}
+        )
         if below:
             yield from _owned(below, mine, theirs, where)
         elif not isinstance(mine, dict) and mine != theirs:
@@ -111,8 +123,14 @@ def _different(wanted: Any, live: Any, path: str) -> Iterator[str]:
     if isinstance(wanted, dict) and isinstance(live, dict):
         for name, value in wanted.items():
             yield from _different(value, live.get(name, _ABSENT), _joined(path, name))
-    elif isinstance(wanted, list) and isinstance(live, list) and all(isinstance(item, dict) for item in wanted):
-        if not all(any(not [*_different(mine, theirs, path)] for theirs in live) for mine in wanted):
+    elif (
+        isinstance(wanted, list)
+        and isinstance(live, list)
+        and all(isinstance(item, dict) for item in wanted)
+    ):
+        if not all(
+            any(not [*_different(mine, theirs, path)] for theirs in live) for mine in wanted
+        ):
             yield path
     elif wanted is not None and wanted != live:
         yield path
@@ -121,11 +139,16 @@ def _different(wanted: Any, live: Any, path: str) -> Iterator[str]:
 def _as_answered(sent: Any, answer: Any) -> Any:
     """Return what was sent with the values that the server made of it: it writes quantities, say, in its own way."""
     if isinstance(sent, dict) and isinstance(answer, dict):
-        return {name: _as_answered(value, answer[name]) for name, value in sent.items() if name in answer}
+        return {
+            name: _as_answered(value, answer[name])
+            for name, value in sent.items()
+            if name in answer
+        }
     if isinstance(sent, list) and isinstance(answer, list):
         if all(isinstance(item, dict) for item in (*sent, *answer)) and answer:
             return [
-                _as_answered(item, min(answer, key=lambda each: len([*_different(item, each, "")]))) for item in sent
+                _as_answered(item, min(answer, key=lambda each: len([*_different(item, each, "")])))
+                for item in sent
             ]
         return answer
     return answer
@@ -138,7 +161,9 @@ def _get(value: Any, name: str) -> Any:
 def _item(items: list[Any], keys: Mapping[str, Any]) -> Any:
     """Return the item with these keys; one that leaves a key out, which servers fill in, has it too."""
     for item in items:
-        if isinstance(item, dict) and all(item.get(key, value) == value for key, value in keys.items()):
+        if isinstance(item, dict) and all(
+            item.get(key, value) == value for key, value in keys.items()
+        ):
             return item
     return _ABSENT
 

@@ -101,7 +101,11 @@ class Controller:
         )
         self._own_writes = OwnWrites(self.queue.add)
         self._runner = Runner(
-            services, reconciler, status=self._status, own_writes=self._own_writes, budget=self._budget
+            services,
+            reconciler,
+            status=self._status,
+            own_writes=self._own_writes,
+            budget=self._budget,
         )
 
     def runnables(self) -> list[Runnable]:
@@ -111,7 +115,9 @@ class Controller:
         their runs have finished.
         """
         kind = self.resource.kind
-        timers = Runnable(name=f"timers of {kind}", start=self._start, run=self.queue.run, stop=self.queue.close)
+        timers = Runnable(
+            name=f"timers of {kind}", start=self._start, run=self.queue.run, stop=self.queue.close
+        )
         workers = (
             Runnable(name=f"worker {number} of {kind}", run=self._work, stop=self.queue.close)
             for number in range(self.workers)
@@ -147,7 +153,9 @@ class Controller:
         if self._status.ignores(change):
             return
         predicate = self._reconciler.predicate
-        restored = change.gap and self._caches.history.in_doubt  # to an older state, perhaps of the status alone
+        restored = (
+            change.gap and self._caches.history.in_doubt
+        )  # to an older state, perhaps of the status alone
         filters = predicate is not None and not restored and not self._status.is_unsure(change.key)
         new = change.new if filters else None  # each access decodes
         if new is None or passes(change.old, new, predicate, self._reconciler.kind):
@@ -203,7 +211,9 @@ class Controller:
         if self._budget.is_calm(key):
             self._events.release(self._conflict_scope(key))
 
-    def _report(self, key: ObjectKey, result: RunResult, seconds: float, requests: Requests) -> None:
+    def _report(
+        self, key: ObjectKey, result: RunResult, seconds: float, requests: Requests
+    ) -> None:
         """Report a run to the metrics, and in one line of the log: its cause, duration, requests and result."""
         self._metrics.ran(result, seconds, terminal=key in self._terminal)
         cause = self._causes.pop(key, "requeued")
@@ -291,32 +301,49 @@ class Controller:
         if isinstance(error, TerminalError) and error.reported:
             self._events.release(self._scope(key))
             return
-        notice = Notice(regarding=Reference.of(raw), type="Warning", reason=_reason(error), message=_message(error))
+        notice = Notice(
+            regarding=Reference.of(raw),
+            type="Warning",
+            reason=_reason(error),
+            message=_message(error),
+        )
         await self._events.hold(self._scope(key), [notice])
 
     def _later(self, key: ObjectKey, error: Exception) -> timedelta:
         """Run a key that failed again later, and return how much."""
         if not isinstance(error, DefinitionError):
-            return self.queue.retry(key, at_least=_asked_seconds(error), at_most=_most_seconds(error))
+            return self.queue.retry(
+                key, at_least=_asked_seconds(error), at_most=_most_seconds(error)
+            )
         self.queue.add_after(key, _AFTER_A_MISTAKE)
         return _AFTER_A_MISTAKE
 
     async def _report_conflict(self, key: ObjectKey, raw: JSONObject, contested: Written) -> None:
         """Send one Event that names what is undone repeatedly, and by which field manager."""
-        if not contested.created and not undone(contested, self._caches.get(contested.resource, contested.key)):
+        if not contested.created and not undone(
+            contested, self._caches.get(contested.resource, contested.key)
+        ):
             return
         found = await explained(contested, self._services.api, self._services.app.name)
         if found is None:
             return
         self._budget.explained(key)
         reason, message = found
-        _log.warning("%s %s: %s: %s; it is repaired less and less often", self.resource.kind, key, reason, message)
+        _log.warning(
+            "%s %s: %s: %s; it is repaired less and less often",
+            self.resource.kind,
+            key,
+            reason,
+            message,
+        )
         notice = Notice(regarding=Reference.of(raw), type="Warning", reason=reason, message=message)
         await self._events.hold(self._conflict_scope(key), [notice])
 
     def _wrote_status(self, raw: JSONObject, body: JSONObject, answer: JSONObject) -> None:
         key = key_of(raw)
-        self._budget.wrote(key, raw, Written(self.resource, key, body, answer, subresource="status"))
+        self._budget.wrote(
+            key, raw, Written(self.resource, key, body, answer, subresource="status")
+        )
 
     def _forget(self, key: ObjectKey) -> None:
         self.queue.drop(key)
@@ -324,7 +351,9 @@ class Controller:
         self._runner.forget(key)
         self._events.release(self._conflict_scope(key))
         self._events.release(self._scope(key))
-        self._events.release((self.resource, key))  # what reconcile functions hold: see EventRecorder.hold
+        self._events.release(
+            (self.resource, key)
+        )  # what reconcile functions hold: see EventRecorder.hold
         self._at_once.pop(key, None)
         self._causes.pop(key, None)
         self._logged.pop(key, None)
@@ -366,13 +395,18 @@ def _text(error: Exception) -> str:
 
 def _place(error: Exception) -> Hashable:
     """Return what two failures have in common if they come from the same place."""
-    return (type(error), *((frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)))
+    return (
+        type(error),
+        *((frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)),
+    )
 
 
 def _trace(error: Exception) -> tuple[type[Exception], Exception, TracebackType | None]:
     """Return a failure for the log, its traceback beginning where the engine called the reconcile function."""
     trace = error.__traceback__
-    while trace is not None and trace.tb_frame.f_globals.get("__name__", "").startswith(__package__):
+    while trace is not None and trace.tb_frame.f_globals.get("__name__", "").startswith(
+        __package__
+    ):
         trace = trace.tb_next
     return type(error), error, trace or error.__traceback__
 

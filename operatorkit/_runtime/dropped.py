@@ -41,9 +41,13 @@ class DroppedChanges:
     def look(self, key: ObjectKey, raw: JSONObject, obj: Any) -> None:
         """Compare `obj`, after a run, with `raw`, of which it was read; log the fields that no earlier line named."""
         self._runs += 1
-        if (self._runs > _EACH_OF_THE_FIRST and self._runs % _THEN_ONE_IN) or len(self._logged) >= _MOST_LOGGED:
+        if (self._runs > _EACH_OF_THE_FIRST and self._runs % _THEN_ONE_IN) or len(
+            self._logged
+        ) >= _MOST_LOGGED:
             return
-        fields = [field for field in _changed(typed(self._kind, raw), obj) if field not in self._logged]
+        fields = [
+            field for field in _changed(typed(self._kind, raw), obj) if field not in self._logged
+        ]
         if not fields:
             return
         self._logged.update(fields)
@@ -80,7 +84,9 @@ def _different(before: Any, after: Any, path: str) -> Iterator[str]:
     if isinstance(before, dict) and isinstance(after, dict):
         for name in before.keys() | after.keys():
             yield from _different(
-                before.get(name, _ABSENT), after.get(name, _ABSENT), f"{path}.{name}" if path else name
+                before.get(name, _ABSENT),
+                after.get(name, _ABSENT),
+                f"{path}.{name}" if path else name,
             )
     elif before != after:
         yield path

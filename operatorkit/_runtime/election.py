@@ -32,7 +32,18 @@ from typing import Literal
 
 from operatorkit.settings import LeaderElection
 
-__all__ = ["Create", "Lost", "Observed", "Record", "Renew", "Step", "Take", "Wait", "decide", "observe"]
+__all__ = [
+    "Create",
+    "Lost",
+    "Observed",
+    "Record",
+    "Renew",
+    "Step",
+    "Take",
+    "Wait",
+    "decide",
+    "observe",
+]
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,10 +75,17 @@ class Engine:
         self._groups = Groups(app.name)
         self.caches: Caches = Caches(app, api, clock=network_clock, namespace=namespace)
         self.events: EventRecorder = EventRecorder(
-            api, component=app.name, instance=instance or f"{app.name}-{socket.gethostname()}", clock=clock
+            api,
+            component=app.name,
+            instance=instance or f"{app.name}-{socket.gethostname()}",
+            clock=clock,
         )
-        self._services = Services.of(app, api, caches=self.caches, events=self.events, clock=clock, metrics=metrics)
-        self.controllers: list[Controller] = [Controller(self._services, reconciler) for reconciler in app.reconcilers]
+        self._services = Services.of(
+            app, api, caches=self.caches, events=self.events, clock=clock, metrics=metrics
+        )
+        self.controllers: list[Controller] = [
+            Controller(self._services, reconciler) for reconciler in app.reconcilers
+        ]
         self._admission = (
             AdmissionService(
                 reading(app, self._services.reader, events=self.events, api=api),
@@ -125,7 +132,8 @@ class Engine:
 
     def _caches(self) -> list[Runnable]:
         return [
-            Runnable(name=name, run=informer.run, synced=informer.synced) for name, informer in self.caches.informers()
+            Runnable(name=name, run=informer.run, synced=informer.synced)
+            for name, informer in self.caches.informers()
         ]
 
     def _webhooks(self) -> list[Runnable]:
@@ -138,7 +146,9 @@ class Engine:
         found = [Runnable(name="events", run=self.events.run)]
         if self._elector is not None:
             # released when the group LEADER_ONLY has stopped: no run of this replica goes on beside the next leader's
-            found.append(Runnable(name="leader election", run=self._elector.run, close=self._elector.release))
+            found.append(
+                Runnable(name="leader election", run=self._elector.run, close=self._elector.release)
+            )
         return found
 
     def _leader_only(self) -> list[Runnable]:
@@ -158,7 +168,9 @@ class Engine:
     async def _finish(self) -> None:
         """Let runs finish, and then send the Events that they recorded, while other parts still run."""
         await self._groups.stop(Group.LEADER_ONLY, grace=self.app.settings.shutdown_timeout)
-        with suppress(TimeoutError):  # an API server that accepts no Events must not delay the shutdown for long
+        with suppress(
+            TimeoutError
+        ):  # an API server that accepts no Events must not delay the shutdown for long
             async with asyncio.timeout(_EVENTS_SENT_WITHIN_SECONDS):
                 await self.events.idle()
 

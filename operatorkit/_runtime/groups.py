@@ -127,7 +127,11 @@ class Groups:
         if tasks and grace:
             _, late = await asyncio.wait(tasks, timeout=grace.total_seconds())
             for task in late:
-                _log.warning("%s did not finish within %g s: cancelled", task.get_name(), grace.total_seconds())
+                _log.warning(
+                    "%s did not finish within %g s: cancelled",
+                    task.get_name(),
+                    grace.total_seconds(),
+                )
                 task.cancel()
         if tasks:
             await asyncio.wait(tasks)
@@ -158,7 +162,9 @@ class Groups:
             if not other.cancelled() and other.exception() is not None:
                 self._also_failed(other)
         if first.cancelled() or first.exception() is None:
-            raise OperatorKitError(f"{first.get_name()} has ended, although the operator was not stopped")
+            raise OperatorKitError(
+                f"{first.get_name()} has ended, although the operator was not stopped"
+            )
         cause, *rest = _causes(first.exception())
         for error in rest:
             _log.error("%s: also failed: %r", self._owner, error)

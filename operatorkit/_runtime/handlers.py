@@ -52,11 +52,15 @@ def _mapped_one(obj: JSONObject, watch: Watch[Any], reader: Reader) -> list[Obje
         _log.debug("not mapped: %s", error)
     except Exception:  # noqa: BLE001 - user code: one object must not stop the others
         name = getattr(watch.to, "__qualname__", watch.to)
-        _log.exception("%s failed for %s %s: no key is enqueued", name, watch.kind.__name__, key_of(obj))
+        _log.exception(
+            "%s failed for %s %s: no key is enqueued", name, watch.kind.__name__, key_of(obj)
+        )
     return []
 
 
-def passes(old: JSONObject | None, new: JSONObject, predicate: Predicate[Any] | None, kind: type[Any]) -> bool:
+def passes(
+    old: JSONObject | None, new: JSONObject, predicate: Predicate[Any] | None, kind: type[Any]
+) -> bool:
     """Return whether a change counts: always without a predicate, for new and terminating objects, or on request.
 
     So does a change on which the predicate fails: one run too many is better than a lost change.
@@ -65,7 +69,9 @@ def passes(old: JSONObject | None, new: JSONObject, predicate: Predicate[Any] | 
         return True
     if new["metadata"].get("deletionTimestamp") != old["metadata"].get("deletionTimestamp"):
         return True
-    if predicate is generation_changed:  # the commonest: without reading the two objects as typed ones
+    if (
+        predicate is generation_changed
+    ):  # the commonest: without reading the two objects as typed ones
         return bool(new["metadata"].get("generation", 0) != old["metadata"].get("generation", 0))
     try:
         return bool(predicate(typed(kind, old), typed(kind, new)))
@@ -80,4 +86,6 @@ def passes(old: JSONObject | None, new: JSONObject, predicate: Predicate[Any] | 
 def _asked_again(old: JSONObject, new: JSONObject) -> bool:
     """Return whether the annotation operatorkit.dev/reconcile-at or operatorkit.dev/paused changed."""
     before, after = (obj["metadata"].get("annotations") or {} for obj in (old, new))
-    return any(before.get(name) != after.get(name) for name in (ANNOTATION_RECONCILE_AT, ANNOTATION_PAUSED))
+    return any(
+        before.get(name) != after.get(name) for name in (ANNOTATION_RECONCILE_AT, ANNOTATION_PAUSED)
+    )

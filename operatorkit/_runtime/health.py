@@ -108,12 +108,16 @@ async def serve_health(
         await asyncio.to_thread(thread.join)
 
 
-async def _answered(loop: _Loop, name: str, checks: Callable[[], Report], request: web.Request) -> web.Response:
+async def _answered(
+    loop: _Loop, name: str, checks: Callable[[], Report], request: web.Request
+) -> web.Response:
     report = await loop.report(checks)
     failed = any(report.values())
     if not failed and "verbose" not in request.query:
         return web.Response(text="ok\n")
-    lines = [f"[-]{check} failed: {why}" if why else f"[+]{check} ok" for check, why in report.items()]
+    lines = [
+        f"[-]{check} failed: {why}" if why else f"[+]{check} ok" for check, why in report.items()
+    ]
     lines.append(f"{name} check {'failed' if failed else 'passed'}")
     return web.Response(status=503 if failed else 200, text="\n".join(lines) + "\n")
 
@@ -127,7 +131,9 @@ async def _scraped(loop: _Loop, metrics: Scrape, request: web.Request) -> web.Re
                 return web.Response(status=401, text="a bearer token is required\n")
             status = await loop.call(lambda: metrics.access(token.strip()))
             if status != 200:
-                reason = "the token is not valid" if status == 401 else "the user may not get /metrics"
+                reason = (
+                    "the token is not valid" if status == 401 else "the user may not get /metrics"
+                )
                 return web.Response(status=status, text=f"{reason}\n")
 
         async def render() -> tuple[bytes, str]:
@@ -227,7 +233,9 @@ class _Loop:
 class _Server:
     """The thread's own loop, and the port in it."""
 
-    def __init__(self, application: web.Application, listener: socket.socket, limits: Limits) -> None:
+    def __init__(
+        self, application: web.Application, listener: socket.socket, limits: Limits
+    ) -> None:
         self._application = application
         self._socket = listener
         self._limits = limits

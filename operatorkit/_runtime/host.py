@@ -105,9 +105,19 @@ async def host(
         elector = None
         if leader_elect:
             elector = await stack.enter_async_context(_elector(app, config, lease_expired))
-        engine = Engine(app, api, clock=clock, namespace=namespace, webhooks=webhooks, elector=elector, metrics=metrics)
+        engine = Engine(
+            app,
+            api,
+            clock=clock,
+            namespace=namespace,
+            webhooks=webhooks,
+            elector=elector,
+            metrics=metrics,
+        )
         if health_port is not None:
-            checks = Checks(engine, reconcile_timeout=app.settings.reconcile_timeout, network_clock=SYSTEM_CLOCK)
+            checks = Checks(
+                engine, reconcile_timeout=app.settings.reconcile_timeout, network_clock=SYSTEM_CLOCK
+            )
             scrape = None
             if metrics is not None:
                 scrape = Scrape(
@@ -125,7 +135,9 @@ async def host(
         if handlers.warning:
             _log.warning(handlers.warning)
         lease = lease_of(app) if leader_elect else None
-        await check(app, api, namespace=namespace, origin=origin, handlers=handlers.needs, lease=lease)
+        await check(
+            app, api, namespace=namespace, origin=origin, handlers=handlers.needs, lease=lease
+        )
         _warn_of_cluster_scope(app, namespace)
         stop = asyncio.Event()
         running = asyncio.create_task(engine.run(), name=f"engine of {app.name}")
@@ -146,7 +158,9 @@ def _metrics() -> PrometheusMetrics | None:
     try:
         return PrometheusMetrics()
     except ImportError:
-        _log.info("there are no metrics: prometheus-client is not installed (the extra `metrics` of operatorkit)")
+        _log.info(
+            "there are no metrics: prometheus-client is not installed (the extra `metrics` of operatorkit)"
+        )
         return None
 
 
@@ -158,7 +172,9 @@ def lease_of(app: Operator) -> ObjectKey:
 
 
 @asynccontextmanager
-async def _elector(app: Operator, config: ClusterConfig, expired: Callable[[str], None]) -> AsyncIterator[LeaseElector]:
+async def _elector(
+    app: Operator, config: ClusterConfig, expired: Callable[[str], None]
+) -> AsyncIterator[LeaseElector]:
     """Yield an elector with a client of its own, and a guard that ends the process should its loop be blocked.
 
     The times of leader election are those of the system, also where a test controls the operator's clock.
@@ -171,7 +187,9 @@ async def _elector(app: Operator, config: ClusterConfig, expired: Callable[[str]
         user_agent=f"operatorkit/{app.name}",
     )
     async with client as api:
-        elector = LeaseElector(api, namespace=key.namespace, name=key.name, settings=election, clock=SYSTEM_CLOCK)
+        elector = LeaseElector(
+            api, namespace=key.namespace, name=key.name, settings=election, clock=SYSTEM_CLOCK
+        )
         with guarded(elector, settings=election, clock=SYSTEM_CLOCK, expired=expired):
             yield elector
 
@@ -212,7 +230,12 @@ async def _announce(app: Operator, engine: Engine) -> None:
 
 
 async def _inside_kopf(
-    api: LiveCluster, namespace: str | None, *, engine: Engine, running: asyncio.Task[None], stop: asyncio.Event
+    api: LiveCluster,
+    namespace: str | None,
+    *,
+    engine: Engine,
+    running: asyncio.Task[None],
+    stop: asyncio.Event,
 ) -> None:
     registry = kopf.get_default_registry()
     handlers = has_handlers(registry)

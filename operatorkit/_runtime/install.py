@@ -61,11 +61,16 @@ async def install_definitions(
     live = [await _live(api, manifest["metadata"]["name"]) for manifest in manifests]
     for there, manifest in zip(live, manifests, strict=True):
         _check_losses(there, manifest, shrinking)
-    applied = [await _apply(api, manifest, there, shrinking) for there, manifest in zip(live, manifests, strict=True)]
+    applied = [
+        await _apply(api, manifest, there, shrinking)
+        for there, manifest in zip(live, manifests, strict=True)
+    ]
     by_name = {definition["metadata"]["name"]: definition for definition in applied}
     for kind in own:
         resource = kind.api_resource()
-        await _await_served(api, by_name[resource.qualified], resource if _is_served(kind) else None, limit)
+        await _await_served(
+            api, by_name[resource.qualified], resource if _is_served(kind) else None, limit
+        )
 
 
 async def install_stand_ins(kinds: Iterable[type[Any]], api: ClusterAPI) -> None:
@@ -77,10 +82,15 @@ async def install_stand_ins(kinds: Iterable[type[Any]], api: ClusterAPI) -> None
         if not issubclass(kind, Resource) or not kind.external():
             continue
         resource = kind.api_resource()
-        with suppress(AlreadyExists):  # in other versions: the check before the start names the one that is missing
+        with suppress(
+            AlreadyExists
+        ):  # in other versions: the check before the start names the one that is missing
             if not await _is_listed(api, resource):
                 definition = await api.create(DEFINITIONS, kind.crd(), field_manager=_MANAGER)
-                _log.info("%s has a stand-in here: the real definition belongs to another project", resource.qualified)
+                _log.info(
+                    "%s has a stand-in here: the real definition belongs to another project",
+                    resource.qualified,
+                )
                 await _await_served(api, definition, resource, timedelta(seconds=30))
 
 
@@ -129,7 +139,9 @@ def _is_owned_alone(definition: JSONObject) -> bool:
     return bool(entries) and all(entry.get("manager") == _MANAGER for entry in entries)
 
 
-async def _apply(api: ClusterAPI, manifest: JSONObject, live: JSONObject | None, shrinking: Shrinking) -> JSONObject:
+async def _apply(
+    api: ClusterAPI, manifest: JSONObject, live: JSONObject | None, shrinking: Shrinking
+) -> JSONObject:
     """Apply a definition to what it was compared with, and compare again when that has changed meanwhile."""
     name = manifest["metadata"]["name"]
     for _ in range(_ATTEMPTS):
@@ -139,7 +151,12 @@ async def _apply(api: ClusterAPI, manifest: JSONObject, live: JSONObject | None,
             body = {**manifest, "metadata": {**manifest["metadata"], "resourceVersion": version}}
         try:
             return await api.patch(
-                DEFINITIONS, name, body, patch_type=PatchType.APPLY, field_manager=_MANAGER, force=True
+                DEFINITIONS,
+                name,
+                body,
+                patch_type=PatchType.APPLY,
+                field_manager=_MANAGER,
+                force=True,
             )
         except Conflict:
             live = await _live(api, name)
@@ -164,7 +181,9 @@ async def _await_served(
                 await _served(api, resource)
     except TimeoutError:
         name = definition["metadata"]["name"]
-        raise OperatorKitError(f"{name} was applied, but is not served after {limit.total_seconds():g} s") from None
+        raise OperatorKitError(
+            f"{name} was applied, but is not served after {limit.total_seconds():g} s"
+        ) from None
 
 
 async def _served(api: ClusterAPI, resource: ApiResource) -> None:
@@ -202,4 +221,7 @@ def _is_established(definition: JSONObject) -> bool:
     for condition in conditions:
         if condition["type"] == "NamesAccepted" and condition["status"] == "False":
             raise OperatorKitError(f"{definition['metadata']['name']}: {condition['message']}")
-    return any(condition["type"] == "Established" and condition["status"] == "True" for condition in conditions)
+    return any(
+        condition["type"] == "Established" and condition["status"] == "True"
+        for condition in conditions
+    )

@@ -54,7 +54,11 @@ class HandlerNeeds:
 
 def has_handlers(registry: kopf.OperatorRegistry) -> bool:
     """Return whether modules registered handlers with kopf; its own ways to log in do not count."""
-    return any(not getattr(handler, "_fallback", False) for part in _PARTS for handler in _handlers(registry, part))
+    return any(
+        not getattr(handler, "_fallback", False)
+        for part in _PARTS
+        for handler in _handlers(registry, part)
+    )
 
 
 def registry_of(app: Operator, registry: kopf.OperatorRegistry) -> kopf.OperatorRegistry:
@@ -94,25 +98,40 @@ def handler_needs(app: Operator, registry: kopf.OperatorRegistry | None = None) 
                 needs += _needs_of(resource, writes=writes or _asks_for_patch(handler.fn))
     if needs or unknown:
         reason = "kopf notices kinds that come and go"
-        needs.append(HandlerNeed(*_DEFINITIONS, ("list", "watch"), reason, namespaced=False, required=False))
+        needs.append(
+            HandlerNeed(*_DEFINITIONS, ("list", "watch"), reason, namespaced=False, required=False)
+        )
         reason = "kopf notices namespaces that come and go, where it is limited to some"
-        needs.append(HandlerNeed("", "namespaces", ("list", "watch"), reason, namespaced=False, required=False))
+        needs.append(
+            HandlerNeed(
+                "", "namespaces", ("list", "watch"), reason, namespaced=False, required=False
+            )
+        )
     return HandlerNeeds(tuple(dict.fromkeys(needs)), tuple(dict.fromkeys(unknown)))
 
 
 def _handlers(registry: kopf.OperatorRegistry, part: str) -> Iterable[Any]:
-    handlers: Iterable[Any] = getattr(registry, part).get_all_handlers()  # kopf offers no question for this
+    handlers: Iterable[Any] = getattr(
+        registry, part
+    ).get_all_handlers()  # kopf offers no question for this
     return handlers
 
 
 def _needs_of(resource: ApiResource, *, writes: bool) -> Iterator[HandlerNeed]:
     where = (resource.group, resource.plural)
-    yield HandlerNeed(*where, ("list", "watch"), "handlers of kopf are called for it", namespaced=resource.namespaced)
+    yield HandlerNeed(
+        *where,
+        ("list", "watch"),
+        "handlers of kopf are called for it",
+        namespaced=resource.namespaced,
+    )
     if writes:
         reason = "kopf keeps its finalizer and its progress there"
         yield HandlerNeed(*where, ("patch",), reason, namespaced=resource.namespaced)
         reason = "kopf writes there what handlers return"
-        yield HandlerNeed(*where, ("patch",), reason, "status", namespaced=resource.namespaced, required=False)
+        yield HandlerNeed(
+            *where, ("patch",), reason, "status", namespaced=resource.namespaced, required=False
+        )
 
 
 def _asks_for_patch(function: Any) -> bool:
@@ -129,7 +148,11 @@ def _known_resources(app: Operator) -> list[ApiResource]:
 
 def _selected(selector: Any, known: Iterable[ApiResource]) -> list[ApiResource]:
     """Return the resources that a selector means; none when only a cluster could say that."""
-    if selector.fn is not None or selector.category is not None or not isinstance(selector.any_name, str | None):
+    if (
+        selector.fn is not None
+        or selector.category is not None
+        or not isinstance(selector.any_name, str | None)
+    ):
         return []
     found = [resource for resource in known if selector.check(_as_kopf_has_it(resource))]
     if found:

@@ -23,7 +23,9 @@ __all__ = ["handlers_running"]
 
 
 @asynccontextmanager
-async def handlers_running(app: Operator, config: ClusterConfig, *, namespace: str | None) -> AsyncIterator[None]:
+async def handlers_running(
+    app: Operator, config: ClusterConfig, *, namespace: str | None
+) -> AsyncIterator[None]:
     """Run the handlers of kopf in an operator's modules until the block is left; nothing, where there are none.
 
     They have been started when the block is entered; what they do then is not waited for. What ends kopf early is

@@ -19,10 +19,27 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, Final
 
-from operatorkit._runtime.election import Create, Lost, Observed, Record, Renew, Take, Wait, decide, observe
+from operatorkit._runtime.election import (
+    Create,
+    Lost,
+    Observed,
+    Record,
+    Renew,
+    Take,
+    Wait,
+    decide,
+    observe,
+)
 from operatorkit.clock import Clock, format_micro_time
 from operatorkit.cluster import ClusterAPI, JSONObject
-from operatorkit.errors import AlreadyExists, ClusterError, Conflict, InputError, LeaseLost, NotFound
+from operatorkit.errors import (
+    AlreadyExists,
+    ClusterError,
+    Conflict,
+    InputError,
+    LeaseLost,
+    NotFound,
+)
 from operatorkit.permissions import LEASES
 from operatorkit.settings import LeaderElection
 
@@ -89,7 +106,10 @@ class LeaseElector:
     def leads(self) -> bool:
         """Whether this replica is the leader now."""
         renewed = self._observed.renewed
-        return renewed is not None and self._clock.monotonic() - renewed < self._settings.renew_deadline.total_seconds()
+        return (
+            renewed is not None
+            and self._clock.monotonic() - renewed < self._settings.renew_deadline.total_seconds()
+        )
 
     @property
     def held_since(self) -> float | None:
@@ -132,7 +152,11 @@ class LeaseElector:
             async with asyncio.timeout(_RELEASED_WITHIN_SECONDS):
                 await self._release()
         except (TimeoutError, ClusterError) as error:
-            _log.warning("the Lease %s was not released and has to expire: %s", self.lease, str(error) or "no response")
+            _log.warning(
+                "the Lease %s was not released and has to expire: %s",
+                self.lease,
+                str(error) or "no response",
+            )
         else:
             _log.info("the Lease %s is released", self.lease)
 
@@ -156,7 +180,9 @@ class LeaseElector:
             self._observe(await self._read())
         for _ in range(2):
             begun = self._clock.monotonic()
-            step = decide(self._observed, identity=self.identity, now=begun, settings=self._settings)
+            step = decide(
+                self._observed, identity=self.identity, now=begun, settings=self._settings
+            )
             try:
                 match step:
                     case Create():
@@ -174,7 +200,11 @@ class LeaseElector:
 
     def _observe(self, lease: JSONObject | None) -> None:
         self._lease = lease
-        record = None if lease is None else Record(_holder(lease), str(lease["metadata"].get("resourceVersion")))
+        record = (
+            None
+            if lease is None
+            else Record(_holder(lease), str(lease["metadata"].get("resourceVersion")))
+        )
         self._observed = observe(self._observed, record, self._clock.monotonic())
 
     def _wrote(self, lease: JSONObject, begun: float) -> None:
@@ -235,9 +265,16 @@ class LeaseElector:
 
     def _log_once(self, error: TimeoutError | ClusterError) -> None:
         """Log each new error of a series, not each of its repetitions."""
-        known, self._last_error = self._last_error, error if isinstance(error, ClusterError) else self._last_error
+        known, self._last_error = (
+            self._last_error,
+            error if isinstance(error, ClusterError) else self._last_error,
+        )
         if known is None or str(known) != str(error):
-            _log.warning("the Lease %s: %s; trying again", self.lease, str(error) or "the API server does not respond")
+            _log.warning(
+                "the Lease %s: %s; trying again",
+                self.lease,
+                str(error) or "the API server does not respond",
+            )
 
     def _claimed(self) -> JSONObject:
         """Return the Lease with this replica as its holder, and what others wrote into it."""
@@ -256,7 +293,9 @@ class LeaseElector:
         }
         if former.get("holderIdentity") != self.identity:
             spec["acquireTime"] = now
-            spec["leaseTransitions"] = int(former.get("leaseTransitions") or 0) + (1 if former else 0)
+            spec["leaseTransitions"] = int(former.get("leaseTransitions") or 0) + (
+                1 if former else 0
+            )
         return spec
 
     async def _read(self) -> JSONObject | None:

@@ -41,7 +41,10 @@ class MetricsAccess:
         if known is not None and now < known[1]:
             return known[0]
         status = await self._review(token)
-        self._decisions[digest] = (status, now + (_ALLOWED_SECONDS if status == 200 else _DENIED_SECONDS))
+        self._decisions[digest] = (
+            status,
+            now + (_ALLOWED_SECONDS if status == 200 else _DENIED_SECONDS),
+        )
         self._decisions.move_to_end(digest)
         while len(self._decisions) > _MOST_TOKENS:
             self._decisions.popitem(last=False)
@@ -51,7 +54,11 @@ class MetricsAccess:
         answer = await self._api.request(
             "POST",
             _TOKEN_REVIEWS,
-            body={"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": token}},
+            body={
+                "apiVersion": "authentication.k8s.io/v1",
+                "kind": "TokenReview",
+                "spec": {"token": token},
+            },
         )
         status: dict[str, Any] = answer.get("status") or {}
         if not status.get("authenticated"):
@@ -67,6 +74,10 @@ class MetricsAccess:
         answer = await self._api.request(
             "POST",
             _ACCESS_REVIEWS,
-            body={"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": spec},
+            body={
+                "apiVersion": "authorization.k8s.io/v1",
+                "kind": "SubjectAccessReview",
+                "spec": spec,
+            },
         )
         return 200 if (answer.get("status") or {}).get("allowed") else 403

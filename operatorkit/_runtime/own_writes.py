@@ -64,7 +64,9 @@ class OwnWrites:
         by_others = False
         for child, version in self._runs.pop(parent).changes:
             if not self._is_own(parent, child, version):
-                by_others = True  # continue: each own write has to be removed from the expected ones
+                by_others = (
+                    True  # continue: each own write has to be removed from the expected ones
+                )
         if by_others:
             self._enqueue(parent)
 
@@ -111,14 +113,18 @@ class OwnWrites:
         if run is None or run.asked or resource in run.read:
             self._answered.get(parent, {}).pop(child, None)
         else:
-            self._answered.setdefault(parent, {})[child] = str(obj["metadata"].get("resourceVersion") or "")
+            self._answered.setdefault(parent, {})[child] = str(
+                obj["metadata"].get("resourceVersion") or ""
+            )
 
     def _is_own(self, parent: ObjectKey, child: _Child, version: str) -> bool:
         known = self._answered.get(parent)
         answer = known.get(child) if known is not None else None
         if known is None or answer is None:
             return False
-        if not version or not is_newer(answer, version):  # deleted, the own write itself, or a later one
+        if not version or not is_newer(
+            answer, version
+        ):  # deleted, the own write itself, or a later one
             del known[child]
             if not known:
                 del self._answered[parent]

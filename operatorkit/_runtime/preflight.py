@@ -70,7 +70,10 @@ async def _check_permissions(
 ) -> None:
     try:
         allowed = await asyncio.gather(
-            *(_is_allowed(permission, api, own_namespace if permission.own else namespace) for permission in needed)
+            *(
+                _is_allowed(permission, api, own_namespace if permission.own else namespace)
+                for permission in needed
+            )
         )
     except Forbidden:
         return  # the cluster denies these reviews: what is missing will be named when it is needed
@@ -78,9 +81,12 @@ async def _check_permissions(
     if missing:
         where = f"in namespace {namespace}" if namespace else "in all namespaces"
         lines = "".join(
-            f"\n  {permission}{f' (in {own_namespace})' if permission.own else ''}" for permission in missing
+            f"\n  {permission}{f' (in {own_namespace})' if permission.own else ''}"
+            for permission in missing
         )
-        raise InputError(f"the permission to do this {where} is missing; grant it with a Role or ClusterRole:{lines}")
+        raise InputError(
+            f"the permission to do this {where} is missing; grant it with a Role or ClusterRole:{lines}"
+        )
 
 
 async def _is_allowed(permission: Permission, api: ClusterAPI, namespace: str | None) -> bool:

@@ -66,11 +66,15 @@ class PrometheusMetrics:
             self._set("controller_runtime_max_concurrent_reconciles", controller.workers, name)
             self._set("workqueue_depth", len(queue), name, name)
             self._set("workqueue_unfinished_work_seconds", sum(running), name, name)
-            self._set("workqueue_longest_running_processor_seconds", max(running, default=0.0), name, name)
+            self._set(
+                "workqueue_longest_running_processor_seconds", max(running, default=0.0), name, name
+            )
         if elector is not None:
             self._set("leader_election_master_status", int(elector.leads), elector.name)
         if engine.admission is not None and (expiry := engine.admission.expiry()) is not None:
-            self._set("operatorkit_webhook_certificate_expiry_timestamp_seconds", expiry.timestamp())
+            self._set(
+                "operatorkit_webhook_certificate_expiry_timestamp_seconds", expiry.timestamp()
+            )
         return self._library.generate_latest(self._registry), self._library.CONTENT_TYPE_LATEST
 
     def _set(self, name: str, value: float, *labels: str) -> None:
@@ -83,7 +87,8 @@ class _Controller:
 
     def __init__(self, metrics: dict[str, Any], name: str) -> None:
         self._runs = {
-            result: metrics["controller_runtime_reconcile_total"].labels(name, result.value) for result in RunResult
+            result: metrics["controller_runtime_reconcile_total"].labels(name, result.value)
+            for result in RunResult
         }
         self._errors = metrics["controller_runtime_reconcile_errors_total"].labels(name)
         self._terminal = metrics["controller_runtime_terminal_reconcile_errors_total"].labels(name)

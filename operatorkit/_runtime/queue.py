@@ -77,7 +77,9 @@ class WorkQueue(Generic[K]):
         self._added: dict[K, float] = {}  # the waiting keys, and since when
         self._order = itertools.count()
         self._waiting: dict[K, Priority] = {}
-        self._ready: dict[Priority, FairQueue[K]] = {priority: FairQueue(group) for priority in Priority}
+        self._ready: dict[Priority, FairQueue[K]] = {
+            priority: FairQueue(group) for priority in Priority
+        }
         self._running: dict[K, float] = {}  # and since when
         self._again: dict[K, Priority] = {}
         self._due: dict[K, tuple[float, Priority]] = {}
@@ -171,7 +173,9 @@ class WorkQueue(Generic[K]):
         limit = self._back_off.limit.total_seconds()
         limit = limit if at_most is None else min(limit, at_most)
         try:
-            seconds = min(limit, self._back_off.base.total_seconds() * self._back_off.factor**failures)
+            seconds = min(
+                limit, self._back_off.base.total_seconds() * self._back_off.factor**failures
+            )
         except OverflowError:
             seconds = limit
         seconds *= 1 + self._back_off.jitter * self._rng.uniform(-1, 1)
@@ -324,7 +328,9 @@ class WorkQueue(Generic[K]):
             self.add(key, known[1])
         return None
 
-    def _without_superseded(self, due: dict[K, tuple[_When, Priority]]) -> list[tuple[_When, int, K]]:
+    def _without_superseded(
+        self, due: dict[K, tuple[_When, Priority]]
+    ) -> list[tuple[_When, int, K]]:
         """Return the timers that count: those of a key that changes often and asks for tomorrow pile up."""
         timers = [(when, next(self._order), key) for key, (when, _) in due.items()]
         heapq.heapify(timers)

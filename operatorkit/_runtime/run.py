@@ -53,7 +53,9 @@ class Runner:
         self._own_writes = own_writes
         self._budget = budget
         self._resource = api_resource_of(reconciler.kind)
-        self._is_own_kind = is_own(services.app, reconciler.kind)  # the status of other kinds has another owner
+        self._is_own_kind = is_own(
+            services.app, reconciler.kind
+        )  # the status of other kinds has another owner
         self._owned = [api_resource_of(kind) for kind in reconciler.owns]
         self._finalizer = f"{PREFIX}/{shorten(services.app.name)}"
         self._blocked = BlockedDeletions(
@@ -108,8 +110,14 @@ class Runner:
         requeue = await self._call(function, obj, ctx, children, raw, before)
         self._dropped.look(key, raw, obj)
         latest = await self._status.write(raw, before, obj)
-        if deleting and requeue is None:  # and nothing changed since it was finalized: it was that state which was
-            rest = [name for name in latest["metadata"].get("finalizers") or () if name != self._finalizer]
+        if (
+            deleting and requeue is None
+        ):  # and nothing changed since it was finalized: it was that state which was
+            rest = [
+                name
+                for name in latest["metadata"].get("finalizers") or ()
+                if name != self._finalizer
+            ]
             left = await self._status.write_finalizers(latest, rest)
             wait = self._blocked.wait(key, left) if left is not None else None
             return Requeue(after=wait) if wait is not None else None
@@ -126,7 +134,13 @@ class Runner:
             raise TerminalError(str(error), reason=EngineReason.INVALID_OBJECT) from error
 
     async def _call(
-        self, function: Any, obj: Any, ctx: Context, children: Children, raw: JSONObject, before: JSONObject
+        self,
+        function: Any,
+        obj: Any,
+        ctx: Context,
+        children: Children,
+        raw: JSONObject,
+        before: JSONObject,
     ) -> Requeue | None:
         """Call the user's function and prune; the status that it set is written even if that fails.
 
@@ -144,8 +158,12 @@ class Runner:
             try:
                 await self._status.write(raw, before, obj)
             except OperatorKitError as second:
-                _log.warning("%s %s: its status was not written: %s", self._resource.kind, ctx.key, second)
-                if isinstance(failure, TerminalError) and not isinstance(second, Invalid | InvalidObject):
+                _log.warning(
+                    "%s %s: its status was not written: %s", self._resource.kind, ctx.key, second
+                )
+                if isinstance(failure, TerminalError) and not isinstance(
+                    second, Invalid | InvalidObject
+                ):
                     raise second from failure  # unless it would be rejected again: then the failure counts
             if failure is error:
                 raise
@@ -160,7 +178,9 @@ class Runner:
             worker = asyncio.current_task()
             if worker is None or worker.cancelling():
                 raise error
-            return OperatorKitError("the reconcile function awaited something that was cancelled: catch CancelledError")
+            return OperatorKitError(
+                "the reconcile function awaited something that was cancelled: catch CancelledError"
+            )
         return error
 
 
@@ -195,6 +215,8 @@ def _set_not_ready(obj: Any, ctx: Context, error: TerminalError) -> None:
     if condition_model(type(obj)) is None or obj.status is None:
         return
     known = get_condition(obj.status.conditions or (), "Ready")
-    has_set = "Ready" in ctx.conditions_set  # in this run: that of an earlier one may be out of date
+    has_set = (
+        "Ready" in ctx.conditions_set
+    )  # in this run: that of an earlier one may be out of date
     if not has_set or known is None or (known.status, known.reason) != ("False", error.reason):
         ctx.condition("Ready", False, error.reason, str(error))

@@ -30,7 +30,11 @@ _EXECUTED_WITHIN_SECONDS: Final = 120.0  # twice kube-apiserver's limit for a re
 def status_of(obj: Any) -> JSONObject:
     """Return the status as it would be sent; for our own kinds without writing the rest of the object."""
     if isinstance(obj, Resource):
-        return written(obj.status, f"the status of {obj.kind} {obj.key}") if obj.status is not None else {}
+        return (
+            written(obj.status, f"the status of {obj.kind} {obj.key}")
+            if obj.status is not None
+            else {}
+        )
     return copy.deepcopy(write(obj).get("status") or {})
 
 
@@ -120,7 +124,9 @@ class StatusWriter:
             return raw  # deleted meanwhile
         except Invalid as error:
             if any(cause.field == "metadata.uid" for cause in error.causes):
-                raise Conflict(f"{self._resource.kind} {key} was deleted and recreated meanwhile") from error
+                raise Conflict(
+                    f"{self._resource.kind} {key} was deleted and recreated meanwhile"
+                ) from error
             raise
         if answer["metadata"]["resourceVersion"] != raw["metadata"]["resourceVersion"]:
             self._wrote(raw, {"status": body["status"]}, answer)
@@ -137,7 +143,12 @@ class StatusWriter:
         request = self._api.patch(
             self._resource,
             key.name,
-            {"metadata": {"finalizers": finalizers, "resourceVersion": raw["metadata"]["resourceVersion"]}},
+            {
+                "metadata": {
+                    "finalizers": finalizers,
+                    "resourceVersion": raw["metadata"]["resourceVersion"],
+                }
+            },
             patch_type=PatchType.MERGE,
             namespace=key.namespace or None,
             field_manager=self._manager,
@@ -148,7 +159,11 @@ class StatusWriter:
             return None
 
     async def _own_write(
-        self, key: ObjectKey, request: Awaitable[JSONObject], *, is_own: Callable[[JSONObject], bool]
+        self,
+        key: ObjectKey,
+        request: Awaitable[JSONObject],
+        *,
+        is_own: Callable[[JSONObject], bool],
     ) -> JSONObject:
         """Await a write while changes of its key are held back; note the answer's version if it is an own write."""
         self._held[key] = []
@@ -217,6 +232,8 @@ class StatusWriter:
 def _without_status(obj: JSONObject) -> JSONObject:
     kept = {name: value for name, value in obj.items() if name != "status"}
     kept["metadata"] = {
-        name: value for name, value in obj["metadata"].items() if name not in {"managedFields", "resourceVersion"}
+        name: value
+        for name, value in obj["metadata"].items()
+        if name not in {"managedFields", "resourceVersion"}
     }
     return kept

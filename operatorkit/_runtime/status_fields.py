@@ -23,7 +23,9 @@ _ABSENT = object()
 _NO_SCHEMA: Mapping[str, Any] = {}
 
 
-def own_fields(after: Any, before: Any, owned: Mapping[str, Any], schema: Mapping[str, Any] | None) -> dict[str, Any]:
+def own_fields(
+    after: Any, before: Any, owned: Mapping[str, Any], schema: Mapping[str, Any] | None
+) -> dict[str, Any]:
     """Return the part of the status `after` a run to send, where it was `before` and the operator owns `owned`.
 
     `owned` is the tree of fieldsV1 below `f:status`; `schema` the structural schema of the status, if it is known.
@@ -42,12 +44,16 @@ def without_empty(value: Any) -> Any:
     return value
 
 
-def would_change_nothing(sent: Mapping[str, Any], before: Mapping[str, Any], owned: Mapping[str, Any]) -> bool:
+def would_change_nothing(
+    sent: Mapping[str, Any], before: Mapping[str, Any], owned: Mapping[str, Any]
+) -> bool:
     """Return whether the operator owns just what it would send, and the status has it, whatever others own."""
     return bool(owned) and same(owned, without_empty(sent), before)
 
 
-def _own(after: Any, before: Any, owned: Mapping[str, Any] | None, schema: Mapping[str, Any]) -> Any:
+def _own(
+    after: Any, before: Any, owned: Mapping[str, Any] | None, schema: Mapping[str, Any]
+) -> Any:
     """Return what to send of a value, or _NOTHING; `owned` is None where the operator owns nothing of it."""
     if isinstance(after, dict) and after and _is_granular(schema, before, owned):
         return _own_of_map(after, before if isinstance(before, dict) else {}, owned, schema)
@@ -56,14 +62,21 @@ def _own(after: Any, before: Any, owned: Mapping[str, Any] | None, schema: Mappi
         if keys:
             return _own_of_list_map(after, before, owned, schema, keys)
         if _is_set(schema, owned):
-            mine = [item for item in after if item not in before or f"v:{_compact(item)}" in (owned or {})]
+            mine = [
+                item
+                for item in after
+                if item not in before or f"v:{_compact(item)}" in (owned or {})
+            ]
             return mine or _NOTHING
     changed = type(after) is not type(before) or after != before
     return after if changed or owned is not None else _NOTHING
 
 
 def _own_of_map(
-    after: dict[str, Any], before: dict[str, Any], owned: Mapping[str, Any] | None, schema: Mapping[str, Any]
+    after: dict[str, Any],
+    before: dict[str, Any],
+    owned: Mapping[str, Any] | None,
+    schema: Mapping[str, Any],
 ) -> Any:
     kept = {}
     for name, value in after.items():
@@ -89,17 +102,23 @@ def _own_of_list_map(
     items: Mapping[str, Any] = schema.get("items") or _NO_SCHEMA
     kept = []
     for item in after:
-        known = next((each for each in before if _identity(each, keys) == _identity(item, keys)), _ABSENT)
+        known = next(
+            (each for each in before if _identity(each, keys) == _identity(item, keys)), _ABSENT
+        )
         part = _own(item, known, _owned_item(item, owned, keys), items)
         if part is _NOTHING:
             continue
         # without these the item is no item, or becomes an invalid one when another owner of it goes
         needed = {name: item[name] for name in (*keys, *items.get("required", ())) if name in item}
-        kept.append({**needed, **part} if isinstance(part, dict) and isinstance(item, dict) else part)
+        kept.append(
+            {**needed, **part} if isinstance(part, dict) and isinstance(item, dict) else part
+        )
     return kept or _NOTHING
 
 
-def _owned_item(item: Any, owned: Mapping[str, Any] | None, keys: tuple[str, ...]) -> Mapping[str, Any] | None:
+def _owned_item(
+    item: Any, owned: Mapping[str, Any] | None, keys: tuple[str, ...]
+) -> Mapping[str, Any] | None:
     for name, inner in (owned or {}).items():
         if name.startswith("k:") and _identity(json.loads(name[2:]), keys) == _identity(item, keys):
             return {each: below for each, below in inner.items() if each != "."}
@@ -126,7 +145,9 @@ def _keys(schema: Mapping[str, Any], owned: Mapping[str, Any] | None) -> tuple[s
 
 
 def _is_set(schema: Mapping[str, Any], owned: Mapping[str, Any] | None) -> bool:
-    return schema.get("x-kubernetes-list-type") == "set" or any(name.startswith("v:") for name in owned or ())
+    return schema.get("x-kubernetes-list-type") == "set" or any(
+        name.startswith("v:") for name in owned or ()
+    )
 
 
 def _compact(value: Any) -> str:

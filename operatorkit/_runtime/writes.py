@@ -42,19 +42,25 @@ class _FeedingAPI:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._api, name)
 
-    async def create(self, resource: ApiResource, obj: Mapping[str, Any], **options: Any) -> JSONObject:
+    async def create(
+        self, resource: ApiResource, obj: Mapping[str, Any], **options: Any
+    ) -> JSONObject:
         """Create an object, or post to a subresource; see `ClusterAPI.create`."""
         answer = await self._api.create(resource, obj, **options)
         await self._take(resource, options.get("name"), answer, options)
         return answer
 
-    async def replace(self, resource: ApiResource, name: str, obj: Mapping[str, Any], **options: Any) -> JSONObject:
+    async def replace(
+        self, resource: ApiResource, name: str, obj: Mapping[str, Any], **options: Any
+    ) -> JSONObject:
         """Replace an object; see `ClusterAPI.replace`."""
         answer = await self._api.replace(resource, name, obj, **options)
         await self._take(resource, name, answer, options)
         return answer
 
-    async def patch(self, resource: ApiResource, name: str, body: Any, **options: Any) -> JSONObject:
+    async def patch(
+        self, resource: ApiResource, name: str, body: Any, **options: Any
+    ) -> JSONObject:
         """Change part of an object; see `ClusterAPI.patch`."""
         answer = await self._api.patch(resource, name, body, **options)
         await self._take(resource, name, answer, options)
@@ -70,7 +76,9 @@ class _FeedingAPI:
             if uid and (isinstance(error, NotFound) or options.get("resource_version") is None):
                 self._caches.hide(resource, key, uid)
             raise
-        if not options.get("dry_run") and isinstance(answer, dict):  # a wrapper of tests may answer nothing
+        if not options.get("dry_run") and isinstance(
+            answer, dict
+        ):  # a wrapper of tests may answer nothing
             self._take_deletion(resource, key, answer)
         return answer
 
@@ -85,20 +93,30 @@ class _FeedingAPI:
     ) -> Any:
         """Send any other request; where a write is answered with an object of a cached kind, that is taken."""
         answer = await self._api.request(method, path, query=query, body=body, headers=headers)
-        if method.upper() in {"POST", "PUT", "PATCH"} and "dryRun" not in (query or {}) and isinstance(answer, dict):
+        if (
+            method.upper() in {"POST", "PUT", "PATCH"}
+            and "dryRun" not in (query or {})
+            and isinstance(answer, dict)
+        ):
             resource = self._kinds.get((str(answer.get("apiVersion")), str(answer.get("kind"))))
             if resource is not None and (answer.get("metadata") or {}).get("resourceVersion"):
                 self._caches.put(resource, answer)
         return answer
 
     async def _take(
-        self, resource: ApiResource, name: str | None, answer: JSONObject, options: Mapping[str, Any]
+        self,
+        resource: ApiResource,
+        name: str | None,
+        answer: JSONObject,
+        options: Mapping[str, Any],
     ) -> None:
         if options.get("dry_run") or resource not in self._kinds.values():
             return
         metadata = answer.get("metadata") or {}
         if answer.get("kind") == resource.kind and metadata.get("resourceVersion"):
-            if metadata.get("deletionTimestamp") and not _is_delayed(metadata):  # this write took the last finalizer
+            if metadata.get("deletionTimestamp") and not _is_delayed(
+                metadata
+            ):  # this write took the last finalizer
                 key = ObjectKey(metadata.get("namespace") or "", metadata["name"])
                 self._caches.hide(resource, key, str(metadata.get("uid")))
             else:
@@ -110,7 +128,9 @@ class _FeedingAPI:
         """Put an object into the cache as it is now."""
         known = self._caches.get(resource, key)
         try:
-            self._caches.put(resource, await self._api.get(resource, key.name, namespace=key.namespace or None))
+            self._caches.put(
+                resource, await self._api.get(resource, key.name, namespace=key.namespace or None)
+            )
         except NotFound:
             if known is not None:
                 self._caches.hide(resource, key, str(known["metadata"].get("uid") or ""))

@@ -54,7 +54,9 @@ class Chart:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(text, encoding="utf-8")
         except OSError as error:
-            raise InputError(f"{root} cannot be written: {error.strerror}: give -o a directory") from error
+            raise InputError(
+                f"{root} cannot be written: {error.strerror}: give -o a directory"
+            ) from error
         return root
 
     def differences(self, parent: Path) -> list[str]:
@@ -63,7 +65,10 @@ class Chart:
         there = {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()}
         return [
             *(f"{root / name} is missing" for name in sorted(set(self.files) - there)),
-            *(f"{root / name} is not made of the code: remove it" for name in sorted(there - set(self.files))),
+            *(
+                f"{root / name} is not made of the code: remove it"
+                for name in sorted(there - set(self.files))
+            ),
             *(
                 f"{root / name} differs from what the code makes"
                 for name in sorted(there & set(self.files))
@@ -76,7 +81,9 @@ def crd_chart(app: Operator, *, version: str) -> Chart:
     """Return the chart of the definitions of an operator's own kinds. Raises InputError when it has none."""
     own = own_kinds(app)
     if not own:
-        raise InputError(f"{app.name} has no kinds of its own, so there is no chart of definitions to make")
+        raise InputError(
+            f"{app.name} has no kinds of its own, so there is no chart of definitions to make"
+        )
     name = f"{app.name}-crds"
     facts = {"name": name, "app": app.name, "version": version, "kinds": _kinds(own)}
     files = {
@@ -86,13 +93,20 @@ def crd_chart(app: Operator, *, version: str) -> Chart:
         "templates/NOTES.txt": _filled("crds-NOTES.txt", facts),
     }
     for definition in definitions(own):
-        path = f"templates/{definition['spec']['group']}_{definition['spec']['names']['plural']}.yaml"
+        path = (
+            f"templates/{definition['spec']['group']}_{definition['spec']['names']['plural']}.yaml"
+        )
         files[path] = _filled("crds-definition.yaml", {**facts, **_parts(definition)})
     return Chart(name, files)
 
 
 def operator_chart(
-    app: Operator, target: str, *, version: str, image: str | None = None, handlers: Iterable[HandlerNeed] = ()
+    app: Operator,
+    target: str,
+    *,
+    version: str,
+    image: str | None = None,
+    handlers: Iterable[HandlerNeed] = (),
 ) -> Chart:
     """Return the chart that runs an operator; `target` is what `operatorkit run` is given in its container.
 
@@ -102,10 +116,16 @@ def operator_chart(
     found = rules(permissions(app, service=_service(app), handlers=handlers, lease=lease))
     own = own_kinds(app)
     reviews = max((one.timeout for one in app.webhooks), default=timedelta(0))
-    grace = math.ceil((app.settings.shutdown_timeout + reviews).total_seconds()) + _GRACE_TO_SPARE_SECONDS
+    grace = (
+        math.ceil((app.settings.shutdown_timeout + reviews).total_seconds())
+        + _GRACE_TO_SPARE_SECONDS
+    )
     writes_secrets = any(_writes_secrets(rule) for rule in found)
     values = operator_values(
-        image or app.name, grace_seconds=grace, webhooks=bool(app.webhooks), writes_secrets=writes_secrets
+        image or app.name,
+        grace_seconds=grace,
+        webhooks=bool(app.webhooks),
+        writes_secrets=writes_secrets,
     )
     facts = {
         "name": app.name,
@@ -117,16 +137,28 @@ def operator_chart(
         "namespaced_rules": [rule for rule in found if rule.namespaced and not rule.own],
         "cluster_rules": [rule for rule in found if not rule.namespaced],
         "event_rules": [rule for rule in found if (rule.group, rule.resource) == ("", "events")],
-        "tells_of_cluster_scoped": any(not api_resource_of(one.kind).namespaced for one in app.reconcilers),
+        "tells_of_cluster_scoped": any(
+            not api_resource_of(one.kind).namespaced for one in app.reconcilers
+        ),
         "health_port": HEALTH_PORT,
         "webhooks": _registrations(app),
         "writes_secrets": writes_secrets,
         "finalized": [_plural(one.kind) for one in app.reconcilers if one.finalize is not None],
-        "left_out": sorted({one.resource.kind for one in app.webhooks if leaves_out_own_namespace(one)}),
-        "guarded": sorted({one.resource.kind for one in app.webhooks if one.failure_policy == "Fail"}),
+        "left_out": sorted(
+            {one.resource.kind for one in app.webhooks if leaves_out_own_namespace(one)}
+        ),
+        "guarded": sorted(
+            {one.resource.kind for one in app.webhooks if one.failure_policy == "Fail"}
+        ),
     }
     names = [
-        *("_helpers.tpl", "deployment.yaml", "serviceaccount.yaml", "rbac.yaml", "networkpolicy.yaml"),
+        *(
+            "_helpers.tpl",
+            "deployment.yaml",
+            "serviceaccount.yaml",
+            "rbac.yaml",
+            "networkpolicy.yaml",
+        ),
         *("poddisruptionbudget.yaml", "metrics.yaml", "NOTES.txt"),
     ]
     if app.webhooks:
@@ -146,14 +178,20 @@ def operator_chart(
 
 def _writes_secrets(rule: Rule) -> bool:
     """Return whether a rule is for the Secrets of others; those that hold the keys of webhooks are its own."""
-    return (rule.group, rule.resource) == ("", "secrets") and not rule.own and bool(_WRITING & set(rule.verbs))
+    return (
+        (rule.group, rule.resource) == ("", "secrets")
+        and not rule.own
+        and bool(_WRITING & set(rule.verbs))
+    )
 
 
 def _service(app: Operator) -> ServiceReference:
     """Return the Service of a release: Helm fills in its name, and the names that are derived from it."""
     return ServiceReference(
         namespace="{{ .Release.Namespace }}",
-        name="{{ include `NAME.webhookService` . }}".replace("NAME", app.name),  # backquotes need no escape in YAML
+        name="{{ include `NAME.webhookService` . }}".replace(
+            "NAME", app.name
+        ),  # backquotes need no escape in YAML
     )
 
 
@@ -161,13 +199,17 @@ def _registrations(app: Operator) -> list[dict[str, Any]]:
     """Return the parts of each webhook configuration, without CA bundles: the operator has the keys, and adds them."""
     service = _service(app)
     everywhere = configurations(app.name, app.webhooks, at=service)
-    limited = configurations(app.name, app.webhooks, at=service, namespace="{{ .Values.watchNamespace }}")
+    limited = configurations(
+        app.name, app.webhooks, at=service, namespace="{{ .Values.watchNamespace }}"
+    )
     return [
         {
             "apiVersion": made["apiVersion"],
             "kind": made["kind"],
             "name": made["metadata"]["name"],
-            "webhooks": [_webhook(*pair) for pair in zip(made["webhooks"], in_one["webhooks"], strict=True)],
+            "webhooks": [
+                _webhook(*pair) for pair in zip(made["webhooks"], in_one["webhooks"], strict=True)
+            ],
         }
         for made, in_one in zip(everywhere, limited, strict=True)
     ]
@@ -196,7 +238,9 @@ def _kinds(own: Iterable[type[Resource[Any, Any]]]) -> list[str]:
 def _parts(definition: Mapping[str, Any]) -> dict[str, Any]:
     """Return the parts of a definition as the template puts them together; braces that Helm would read are quoted."""
     metadata = definition["metadata"]
-    others = {name: value for name, value in metadata.items() if name not in {"annotations", "labels"}}
+    others = {
+        name: value for name, value in metadata.items() if name not in {"annotations", "labels"}
+    }
     rest = {name: value for name, value in definition.items() if name != "metadata"}
     return {
         "head": _body({name: rest.pop(name) for name in ("apiVersion", "kind")}),

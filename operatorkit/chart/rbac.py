@@ -36,9 +36,19 @@ def rules(permissions: Iterable[Permission]) -> list[Rule]:
     """Gather permissions by resource and names, in the order of group and resource."""
     gathered: dict[tuple[str, str, bool, tuple[str, ...], bool], list[Permission]] = {}
     for one in sorted(permissions):
-        gathered.setdefault((one.group, one.resource, one.namespaced, one.names, one.own), []).append(one)
+        gathered.setdefault(
+            (one.group, one.resource, one.namespaced, one.names, one.own), []
+        ).append(one)
     return [
-        Rule(group, resource, _ordered(one.verb for one in found), namespaced, names, own, _reasons(found))
+        Rule(
+            group,
+            resource,
+            _ordered(one.verb for one in found),
+            namespaced,
+            names,
+            own,
+            _reasons(found),
+        )
         for (group, resource, namespaced, names, own), found in gathered.items()
     ]
 
@@ -53,4 +63,9 @@ def _reasons(permissions: Iterable[Permission]) -> tuple[str, ...]:
 
 
 def _ordered(verbs: Iterable[str]) -> tuple[str, ...]:
-    return tuple(sorted(set(verbs), key=lambda verb: (_VERBS.index(verb) if verb in _VERBS else len(_VERBS), verb)))
+    return tuple(
+        sorted(
+            set(verbs),
+            key=lambda verb: (_VERBS.index(verb) if verb in _VERBS else len(_VERBS), verb),
+        )
+    )

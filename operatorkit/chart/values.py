@@ -28,7 +28,9 @@ _VARIABLE = r"^[-._a-zA-Z][-._a-zA-Z0-9]*$"
 _TAG = r"^([A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?$"
 
 
-def operator_values(image: str, *, grace_seconds: int, webhooks: bool = False, writes_secrets: bool = False) -> Schema:
+def operator_values(
+    image: str, *, grace_seconds: int, webhooks: bool = False, writes_secrets: bool = False
+) -> Schema:
     """Return the schema, defaults included, of the values of an operator's chart.
 
     `webhooks` says that it serves some, `writes_secrets` that it may write Secrets of others.
@@ -39,13 +41,23 @@ def operator_values(image: str, *, grace_seconds: int, webhooks: bool = False, w
             "The image to run: it has operatorkit and the operator installed.",
             repository=_string("Where it is, without a tag.", image, pattern=_REPOSITORY),
             tag=_string("Its tag; when empty, the chart's appVersion.", pattern=_TAG),
-            digest=_string("Its digest, which wins over the tag.", pattern=r"^(sha256:[0-9a-f]{64})?$"),
-            pullPolicy=_string("When it is pulled.", "IfNotPresent", enum=["Always", "IfNotPresent", "Never"]),
+            digest=_string(
+                "Its digest, which wins over the tag.", pattern=r"^(sha256:[0-9a-f]{64})?$"
+            ),
+            pullPolicy=_string(
+                "When it is pulled.", "IfNotPresent", enum=["Always", "IfNotPresent", "Never"]
+            ),
         ),
         imagePullSecrets=_list(
             "Secrets to pull it with.",
             _closed(
-                {"name": {"type": "string", "pattern": f"^{DNS_SUBDOMAIN_PATTERN}$", "maxLength": 253}},
+                {
+                    "name": {
+                        "type": "string",
+                        "pattern": f"^{DNS_SUBDOMAIN_PATTERN}$",
+                        "maxLength": 253,
+                    }
+                },
                 required=["name"],
             ),
         ),
@@ -79,7 +91,9 @@ def operator_values(image: str, *, grace_seconds: int, webhooks: bool = False, w
             name=_name("Its name; when empty, the release's if it is made, and default if not."),
             annotations=_texts("Annotations of it."),
         ),
-        rbac=_object("Its permissions.", create=_value("boolean", "Make the roles, and bind them.", True)),
+        rbac=_object(
+            "Its permissions.", create=_value("boolean", "Make the roles, and bind them.", True)
+        ),
         metrics=_object(
             "Metrics at /metrics of the port of probes, where the image has prometheus-client.",
             enabled=_value(
@@ -97,14 +111,21 @@ def operator_values(image: str, *, grace_seconds: int, webhooks: bool = False, w
             limits=_quantities("What it may not exceed.", {"memory": "512Mi"}),
         ),
         terminationGracePeriodSeconds=_value(
-            "integer", "How long the runs that have begun may take to finish.", grace_seconds, minimum=1
+            "integer",
+            "How long the runs that have begun may take to finish.",
+            grace_seconds,
+            minimum=1,
         ),
         **_extras(),
         podAnnotations=_texts("Annotations of the Pods."),
         podLabels=_labels("Labels of the Pods, beside the chart's own, which win."),
         **_scheduling(),
-        nameOverride=_string("A name in place of the chart's.", pattern=f"^({DNS_LABEL_PATTERN})?$"),
-        fullnameOverride=_string("A name in place of the release's.", pattern=f"^({DNS_LABEL_PATTERN})?$"),
+        nameOverride=_string(
+            "A name in place of the chart's.", pattern=f"^({DNS_LABEL_PATTERN})?$"
+        ),
+        fullnameOverride=_string(
+            "A name in place of the release's.", pattern=f"^({DNS_LABEL_PATTERN})?$"
+        ),
     )
 
 
@@ -125,8 +146,15 @@ def _network_policy(*, webhooks: bool) -> Schema:
 
 def _peer() -> Schema:
     selector: Schema = {"type": "object"}
-    block: dict[str, Schema] = {"cidr": {"type": "string"}, "except": {"type": "array", "items": {"type": "string"}}}
-    peer = {"ipBlock": _closed(block, required=["cidr"]), "namespaceSelector": selector, "podSelector": selector}
+    block: dict[str, Schema] = {
+        "cidr": {"type": "string"},
+        "except": {"type": "array", "items": {"type": "string"}},
+    }
+    peer = {
+        "ipBlock": _closed(block, required=["cidr"]),
+        "namespaceSelector": selector,
+        "podSelector": selector,
+    }
     return _closed(peer, minProperties=1)
 
 
@@ -138,7 +166,9 @@ def _secret_policy() -> Schema:
         "reads.",
         enabled=_value("boolean", "Make it.", False),
         types=_texts_list(
-            "Types of Secrets that it may write.", ["Opaque", "kubernetes.io/tls"], r"^[A-Za-z0-9]([-A-Za-z0-9_./]*)$"
+            "Types of Secrets that it may write.",
+            ["Opaque", "kubernetes.io/tls"],
+            r"^[A-Za-z0-9]([-A-Za-z0-9_./]*)$",
         ),
         names=_texts_list(
             "Regular expressions (RE2), one of which the name of a Secret must match as a whole; when empty, any name.",
@@ -152,13 +182,20 @@ def _extras() -> dict[str, Schema]:
     reference: Schema = {"type": "object"}
     name: Schema = {"type": "string", "minLength": 1}
     path: Schema = {"type": "string", "pattern": "^/"}
-    variable = {"name": {"type": "string", "pattern": _VARIABLE}, "value": {"type": "string"}, "valueFrom": reference}
+    variable = {
+        "name": {"type": "string", "pattern": _VARIABLE},
+        "value": {"type": "string"},
+        "valueFrom": reference,
+    }
     source = {"prefix": {"type": "string"}, "configMapRef": reference, "secretRef": reference}
     mount: dict[str, Schema] = {
         "name": name,
         "mountPath": path,
         "readOnly": {"type": "boolean"},
-        **{field: {"type": "string"} for field in ("subPath", "subPathExpr", "mountPropagation", "recursiveReadOnly")},
+        **{
+            field: {"type": "string"}
+            for field in ("subPath", "subPathExpr", "mountPropagation", "recursiveReadOnly")
+        },
     }
     return {
         "extraArgs": _texts_list("Further arguments of `operatorkit run`.", [], r"^[^\n\r]+$"),
@@ -166,13 +203,22 @@ def _extras() -> dict[str, Schema]:
             "Environment variables of the container, as in a Pod; the chart's own win.",
             _closed(variable, required=["name"]),
         ),
-        "envFrom": _list("ConfigMaps and Secrets with such variables, as in a Pod.", _closed(source, minProperties=1)),
+        "envFrom": _list(
+            "ConfigMaps and Secrets with such variables, as in a Pod.",
+            _closed(source, minProperties=1),
+        ),
         "extraVolumes": _list(
             "Further volumes of the Pods, as in a Pod.",
-            {"type": "object", "properties": {"name": name}, "required": ["name"], "minProperties": 2},
+            {
+                "type": "object",
+                "properties": {"name": name},
+                "required": ["name"],
+                "minProperties": 2,
+            },
         ),
         "extraVolumeMounts": _list(
-            "Where the container mounts them, as in a Pod.", _closed(mount, required=["name", "mountPath"])
+            "Where the container mounts them, as in a Pod.",
+            _closed(mount, required=["name", "mountPath"]),
         ),
     }
 
@@ -215,14 +261,25 @@ def crd_values() -> Schema:
 
 def schema_text(schema: Schema) -> str:
     """Return values.schema.json."""
-    top = {"$schema": "https://json-schema.org/draft/2020-12/schema", **_without_nested_defaults(schema)}
-    top["properties"] = {**top["properties"], "global": {"type": "object", "description": "Values of parent charts."}}
+    top = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **_without_nested_defaults(schema),
+    }
+    top["properties"] = {
+        **top["properties"],
+        "global": {"type": "object", "description": "Values of parent charts."},
+    }
     return json.dumps(top, indent=2) + "\n"
 
 
 def values_text(schema: Schema) -> str:
     """Return values.yaml: each default, below its description."""
-    return "\n".join("\n".join(_entry(name, below, "")) for name, below in schema["properties"].items()) + "\n"
+    return (
+        "\n".join(
+            "\n".join(_entry(name, below, "")) for name, below in schema["properties"].items()
+        )
+        + "\n"
+    )
 
 
 def _entry(name: str, schema: Schema, indent: str) -> list[str]:
@@ -242,7 +299,11 @@ def _entry(name: str, schema: Schema, indent: str) -> list[str]:
 
 def _described(schema: Schema) -> str:
     choices = schema.get("enum")
-    return f"{schema['description']} One of {', '.join(choices)}." if choices else str(schema["description"])
+    return (
+        f"{schema['description']} One of {', '.join(choices)}."
+        if choices
+        else str(schema["description"])
+    )
 
 
 def _without_nested_defaults(schema: Schema) -> Schema:
@@ -250,7 +311,10 @@ def _without_nested_defaults(schema: Schema) -> Schema:
     if "properties" not in schema:
         return schema
     below = {name: _without_nested_defaults(inner) for name, inner in schema["properties"].items()}
-    return {**{name: value for name, value in schema.items() if name != "default"}, "properties": below}
+    return {
+        **{name: value for name, value in schema.items() if name != "default"},
+        "properties": below,
+    }
 
 
 def _value(type_: str | list[str], description: str, default: Any, **bounds: Any) -> Schema:
@@ -290,7 +354,9 @@ def _quantities(description: str, default: dict[str, str]) -> Schema:
 
 def _map(description: str, default: Mapping[str, Any], keys: str, values: Schema) -> Schema:
     """Return a map with keys of a pattern; `propertyNames` would do, but Helm names the wrong place of a wrong one."""
-    return _value("object", description, default, patternProperties={keys: values}, additionalProperties=False)
+    return _value(
+        "object", description, default, patternProperties={keys: values}, additionalProperties=False
+    )
 
 
 def _closed(properties: dict[str, Schema], **more: Any) -> Schema:

@@ -24,11 +24,20 @@ __all__ = ["EXTENSIONS", "ExitCode", "main"]
 
 # name -> (module, one line of help); the module's `command` is the click command or group
 _COMMANDS = {
-    "controlplane": ("operatorkit.cli.controlplane", "Start a Kubernetes API for development and tests."),
+    "controlplane": (
+        "operatorkit.cli.controlplane",
+        "Start a Kubernetes API for development and tests.",
+    ),
     "crd": ("operatorkit.cli.crd", "Generate custom resource definitions from classes."),
     "demo": ("operatorkit.cli.demo", "Run the bundled operators and show what they do."),
-    "dev": ("operatorkit.cli.dev", "Run an operator on a local control plane; reload it on change."),
-    "package": ("operatorkit.cli.package", "Generate the Helm charts of an operator from its code."),
+    "dev": (
+        "operatorkit.cli.dev",
+        "Run an operator on a local control plane; reload it on change.",
+    ),
+    "package": (
+        "operatorkit.cli.package",
+        "Generate the Helm charts of an operator from its code.",
+    ),
     "run": ("operatorkit.cli.run", "Run an operator in a cluster, or against one."),
 }
 
@@ -85,13 +94,20 @@ class _LazyGroup(click.Group):
         if extensions := sorted(_extensions()):
             with formatter.section("Commands of operators"):
                 formatter.write_dl(
-                    [(name, f"Inspect and control what the operator {name} manages.") for name in extensions]
+                    [
+                        (name, f"Inspect and control what the operator {name} manages.")
+                        for name in extensions
+                    ]
                 )
 
 
 def _extensions() -> dict[str, metadata.EntryPoint]:
     """Return the groups of commands of installed operators; a built-in command wins over one of the same name."""
-    return {one.name: one for one in metadata.entry_points(group=EXTENSIONS) if one.name not in _COMMANDS}
+    return {
+        one.name: one
+        for one in metadata.entry_points(group=EXTENSIONS)
+        if one.name not in _COMMANDS
+    }
 
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -20,7 +20,10 @@ def describe_pod(pod: Mapping[str, Any], events: Iterable[Mapping[str, Any]], no
         _field("Name", meta["name"]),
         _field("Namespace", meta["namespace"]),
         _field("Node", spec.get("nodeName") or "<none>"),
-        _field("Status", "Terminating" if "deletionTimestamp" in meta else status.get("phase", "Unknown")),
+        _field(
+            "Status",
+            "Terminating" if "deletionTimestamp" in meta else status.get("phase", "Unknown"),
+        ),
         "Containers:",
     ]
     for container in status.get("containerStatuses", []):
@@ -44,10 +47,17 @@ def describe_events(events: Iterable[Mapping[str, Any]], now: datetime) -> str:
     rows = [_row(event, now) for event in sorted(events, key=_order)]
     if not rows:
         return f"{'Events:':<18}<none>"
-    table = [_COLUMNS, tuple("-" * (4 if name == "Type" else max(4, len(name))) for name in _COLUMNS), *rows]
+    table = [
+        _COLUMNS,
+        tuple("-" * (4 if name == "Type" else max(4, len(name))) for name in _COLUMNS),
+        *rows,
+    ]
     widths = [max(len(row[column]) for row in table) for column in range(4)]
     lines = [
-        "  " + "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[4]])
+        "  "
+        + "  ".join(
+            [*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[4]]
+        )
         for row in table
     ]
     return "\n".join(["Events:", *lines])
@@ -63,7 +73,13 @@ def _row(event: Mapping[str, Any], now: datetime) -> tuple[str, str, str, str, s
     if count > 1:
         age = f"{age} (x{count} over {_short(now - first)})"
     source = event.get("source", {}).get("component") or event.get("reportingComponent") or ""
-    return event.get("type", ""), event.get("reason", ""), age, source, event.get("message", "").strip()
+    return (
+        event.get("type", ""),
+        event.get("reason", ""),
+        age,
+        source,
+        event.get("message", "").strip(),
+    )
 
 
 def _order(event: Mapping[str, Any]) -> str:
@@ -72,11 +88,19 @@ def _order(event: Mapping[str, Any]) -> str:
 
 
 def _first_seen(event: Mapping[str, Any]) -> datetime:
-    return parse_time(event.get("firstTimestamp") or event.get("eventTime") or event["metadata"]["creationTimestamp"])
+    return parse_time(
+        event.get("firstTimestamp")
+        or event.get("eventTime")
+        or event["metadata"]["creationTimestamp"]
+    )
 
 
 def _last_seen(event: Mapping[str, Any]) -> datetime:
-    return parse_time(event.get("lastTimestamp") or event.get("eventTime") or event["metadata"]["creationTimestamp"])
+    return parse_time(
+        event.get("lastTimestamp")
+        or event.get("eventTime")
+        or event["metadata"]["creationTimestamp"]
+    )
 
 
 def _short(span: timedelta) -> str:

@@ -39,7 +39,9 @@ def require_replaceable(path: Path) -> None:
     except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError, KeyError):
         servers = {}
     if [*servers] != ["operatorkit"]:
-        raise InputError(f"{path} exists and was not written by operatorkit: name another file with --kubeconfig")
+        raise InputError(
+            f"{path} exists and was not written by operatorkit: name another file with --kubeconfig"
+        )
     if _answers(servers["operatorkit"]):
         raise InputError(
             f"{path} belongs to a control plane that still runs at {servers['operatorkit']}: stop that one, or name "
@@ -72,6 +74,8 @@ def _answers(server: Any) -> bool:
     """Whether something listens where a kubeconfig says."""
     with contextlib.suppress(OSError, ValueError):
         address = urlsplit(str(server))
-        with socket.create_connection((address.hostname or "", address.port or 443), timeout=_CONNECT_SECONDS):
+        with socket.create_connection(
+            (address.hostname or "", address.port or 443), timeout=_CONNECT_SECONDS
+        ):
             return True
     return False

@@ -21,7 +21,18 @@ from operatorkit.errors import InputError, OperatorKitError
 if TYPE_CHECKING:
     from operatorkit.operator import Operator
 
-__all__ = ["GROUP", "Loaded", "Target", "explained", "load", "load_module", "locate", "operator_in", "parse", "shown"]
+__all__ = [
+    "GROUP",
+    "Loaded",
+    "Target",
+    "explained",
+    "load",
+    "load_module",
+    "locate",
+    "operator_in",
+    "parse",
+    "shown",
+]
 
 GROUP = "operatorkit.operators"
 """The entry-point group by which installed operators are known by a name."""
@@ -117,7 +128,9 @@ def locate(text: str) -> Path:
     if spec is None:
         raise _no_module(target)
     if spec.origin is None:
-        raise InputError(f"{text}: {target.module} is a package without code of its own: name the module that has it")
+        raise InputError(
+            f"{text}: {target.module} is a package without code of its own: name the module that has it"
+        )
     return Path(spec.origin).resolve()
 
 
@@ -129,7 +142,11 @@ def load_module(target: Target) -> ModuleType:
     """
     _look_here_too(target)
     try:
-        return _run_file(target.module, target.path) if target.path else importlib.import_module(target.module)
+        return (
+            _run_file(target.module, target.path)
+            if target.path
+            else importlib.import_module(target.module)
+        )
     except OperatorKitError:
         raise
     except SystemExit as error:
@@ -150,13 +167,17 @@ def operator_in(module: ModuleType, target: Target) -> Operator:
         if isinstance(found, Operator):
             return found
         what = "there is none" if found is None else f"it is {_described(found)}"
-        raise InputError(f"{text}: {attribute!r} in {module.__name__} should be an Operator, but {what}")
+        raise InputError(
+            f"{text}: {attribute!r} in {module.__name__} should be an Operator, but {what}"
+        )
     operators = {name: value for name, value in vars(module).items() if isinstance(value, Operator)}
     distinct = {id(value): value for value in operators.values()}
     if "app" in operators or len(distinct) == 1:
         return operators.get("app") or next(iter(distinct.values()))
     if not operators:
-        raise InputError(f'{text}: there is no Operator in {module.__name__}: write `app = Operator("name")`')
+        raise InputError(
+            f'{text}: there is no Operator in {module.__name__}: write `app = Operator("name")`'
+        )
     first, *_ = names = sorted(operators)
     raise InputError(
         f"{text} has several operators ({', '.join(names)}): call one of them app, or say which, as {text}:{first}"
@@ -168,7 +189,11 @@ def explained(error: Exception) -> str:
     if isinstance(error, SyntaxError):
         return f"{shown(error.filename or '?')}, line {error.lineno}: {type(error).__name__}: {error.msg}"
     frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if "importlib" not in frame.filename and frame.filename != __file__]
+    own = [
+        frame
+        for frame in frames
+        if "importlib" not in frame.filename and frame.filename != __file__
+    ]
     where = ""
     if own:  # a library that rejects what it was given is not where to look
         theirs = [frame for frame in own if "site-packages" not in frame.filename] or own
@@ -184,7 +209,9 @@ def shown(path: str | Path) -> str:
 
 def _python_file(path: Path) -> Path:
     if path.is_dir():
-        raise InputError(f"{path} is a directory: name the file in it that holds the operator, such as {path}/app.py")
+        raise InputError(
+            f"{path} is a directory: name the file in it that holds the operator, such as {path}/app.py"
+        )
     if not path.is_file():
         raise InputError(f"there is no file {path}")
     if path.suffix != ".py":
@@ -208,7 +235,9 @@ def _is_of(module: ModuleType, path: Path) -> bool:
 
 def _run_file(name: str, path: Path) -> ModuleType:
     folder = str(path.resolve().parent)
-    if folder not in sys.path:  # last: a file called queue.py must not hide what others import by that name
+    if (
+        folder not in sys.path
+    ):  # last: a file called queue.py must not hide what others import by that name
         sys.path.append(folder)
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None, "its name ends in .py"
@@ -229,8 +258,12 @@ def _look_here_too(target: Target) -> None:
 def _not_imported(target: Target, error: Exception) -> InputError:
     """Say why a module could not be imported: because there is none, or because of what is in it."""
     missing = error.name if isinstance(error, ModuleNotFoundError) else None
-    absent = missing is not None and (target.module == missing or target.module.startswith(f"{missing}."))
-    if target.path is None and (absent or not all(part.isidentifier() for part in target.module.split("."))):
+    absent = missing is not None and (
+        target.module == missing or target.module.startswith(f"{missing}.")
+    )
+    if target.path is None and (
+        absent or not all(part.isidentifier() for part in target.module.split("."))
+    ):
         return _hidden(target) or _no_module(target)
     if isinstance(error, ImportError) and target.path is None and (hidden := _hidden(target)):
         return hidden
@@ -240,7 +273,9 @@ def _not_imported(target: Target, error: Exception) -> InputError:
 def _no_module(target: Target) -> InputError:
     installed = sorted({entry.name for entry in metadata.entry_points(group=GROUP)})
     if target.module in installed:
-        return InputError(f"{target.text!r} is not found: {target.module!r} alone names the installed operator")
+        return InputError(
+            f"{target.text!r} is not found: {target.module!r} alone names the installed operator"
+        )
     return InputError(
         f"{target.text!r} is no installed operator (there are: {', '.join(installed) or 'none'}), and there is no "
         f"module {target.module!r} in {Path.cwd()} or among the installed packages: give a name, module:operator, or "

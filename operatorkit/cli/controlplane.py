@@ -94,10 +94,15 @@ def up(
     started = time.monotonic()
     make = _process_nodes(nodes, images) if node_kind == "process" else None
     if images is not None and make is None:
-        raise InputError(f"--images {images}: only process nodes run images: add --node-kind process")
+        raise InputError(
+            f"--images {images}: only process nodes run images: add --node-kind process"
+        )
     with _Stop() as stop, ExitStack() as stack:
         if kubeconfig is None:
-            kubeconfig = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="operatorkit-"))) / "kubeconfig"
+            kubeconfig = (
+                Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="operatorkit-")))
+                / "kubeconfig"
+            )
         require_replaceable(kubeconfig)
         simulated = nodes if make is None else 0
         plane, check = _start(stack, backend, port=port, nodes=simulated, controllers=controllers)
@@ -109,7 +114,9 @@ def up(
             facts = {"url": plane.url, "kubeconfig": str(path), "backend": backend, "nodes": nodes}
             click.echo(json.dumps(facts))
         else:
-            click.echo(f"ready  {plane.url}  ({backend}, {_count(nodes)}, {time.monotonic() - started:.1f} s)")
+            click.echo(
+                f"ready  {plane.url}  ({backend}, {_count(nodes)}, {time.monotonic() - started:.1f} s)"
+            )
             click.echo(f"export KUBECONFIG={path}")
         stop.wait(check)
         click.echo("stopping", err=True)
@@ -136,7 +143,10 @@ def _start(
         from operatorkit.controlplane.real import RealControlPlane
 
         if sys.stderr.isatty():
-            click.echo("starting etcd, kube-apiserver and kube-controller-manager: about ten seconds", err=True)
+            click.echo(
+                "starting etcd, kube-apiserver and kube-controller-manager: about ten seconds",
+                err=True,
+            )
         real = RealControlPlane(port=port, nodes=nodes, controllers=controllers)
         return stack.enter_context(real), real.check
     from operatorkit.controlplane.embedded import EmbeddedControlPlane
@@ -145,7 +155,9 @@ def _start(
     return stack.enter_context(embedded), lambda: None
 
 
-def _process_nodes(count: int, images: Path | None) -> Callable[[str], Callable[[ClusterAPI], ProcessNodes]]:
+def _process_nodes(
+    count: int, images: Path | None
+) -> Callable[[str], Callable[[ClusterAPI], ProcessNodes]]:
     """Return what makes process nodes for the URL of a control plane. Raises InputError where they cannot run."""
     from operatorkit.controlplane.nodes.process import Images, ProcessNodes, unavailable
 
@@ -190,7 +202,10 @@ class _Stop:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)

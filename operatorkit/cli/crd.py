@@ -62,11 +62,16 @@ def _write(manifests: list[dict[str, Any]], directory: Path) -> None:
     try:
         directory.mkdir(parents=True, exist_ok=True)
         for manifest in manifests:
-            path = directory / f"{manifest['spec']['group']}_{manifest['spec']['names']['plural']}.yaml"
+            path = (
+                directory
+                / f"{manifest['spec']['group']}_{manifest['spec']['names']['plural']}.yaml"
+            )
             path.write_text(render([manifest]), encoding="utf-8")
             click.echo(path)
     except OSError as error:
-        raise InputError(f"{directory} cannot be written: {error.strerror}: give -o a directory") from error
+        raise InputError(
+            f"{directory} cannot be written: {error.strerror}: give -o a directory"
+        ) from error
 
 
 def resources_in(text: str) -> list[type[Resource[Any, Any]]]:
@@ -85,7 +90,11 @@ def resources_in(text: str) -> list[type[Resource[Any, Any]]]:
     found: set[type[Resource[Any, Any]]] = set()
     for value in values:
         kinds = own_kinds(value) if _is_operator(value) else [value]
-        found |= {kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Resource) and kind.kind}
+        found |= {
+            kind
+            for kind in kinds
+            if isinstance(kind, type) and issubclass(kind, Resource) and kind.kind
+        }
     found = {kind for kind in found if not kind.external()}
     if not found:
         raise InputError(

@@ -42,7 +42,9 @@ _TO_TRY = (
 
 
 @click.command("demo", short_help="Run the bundled operators and show what they do.")
-@click.option("--keep", is_flag=True, help="Keep the control plane and the operators running until Ctrl-C.")
+@click.option(
+    "--keep", is_flag=True, help="Keep the control plane and the operators running until Ctrl-C."
+)
 def command(*, keep: bool) -> None:
     """Start a control plane, run the operators pki and petset on it, and show what they do."""
     asyncio.run(_demo(keep=keep, started=time.monotonic()))
@@ -50,7 +52,10 @@ def command(*, keep: bool) -> None:
 
 async def _demo(*, keep: bool, started: float) -> None:
     """Run everything in one loop: what asks to stop cancels the story wherever it is, and all is cleaned up."""
-    click.secho("operatorkit demo: certificates for applications, and a database whose updates heal", bold=True)
+    click.secho(
+        "operatorkit demo: certificates for applications, and a database whose updates heal",
+        bold=True,
+    )
     with _stopped_by_signals(), contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="operatorkit-demo-")))
         await _narrate(stack, folder, started)
@@ -66,7 +71,11 @@ async def _demo(*, keep: bool, started: float) -> None:
 @contextlib.contextmanager
 def _stopped_by_signals() -> Iterator[None]:
     """Let SIGTERM and SIGHUP end the story as Ctrl-C does, which the loop sees to; raise SystemExit for them then."""
-    loop, task, received = asyncio.get_running_loop(), asyncio.current_task(), list[signal.Signals]()
+    loop, task, received = (
+        asyncio.get_running_loop(),
+        asyncio.current_task(),
+        list[signal.Signals](),
+    )
     assert task is not None
 
     def stop(number: signal.Signals) -> None:
@@ -90,11 +99,16 @@ async def _narrate(stack: contextlib.ExitStack, folder: Path, started: float) ->
     kubeconfig = control_plane.write_kubeconfig(folder / "kubeconfig")
     click.echo()
     took = time.monotonic() - started
-    click.secho(f"[{took:5.1f}s] A Kubernetes API is ready at {control_plane.url}, with one simulated node", bold=True)
+    click.secho(
+        f"[{took:5.1f}s] A Kubernetes API is ready at {control_plane.url}, with one simulated node",
+        bold=True,
+    )
     try:
         await _chapters(stack, folder, kubeconfig, started)
     except OperatorKitError as error:
-        raise OperatorKitError("\n".join([f"the demo failed: {error}", *_last_lines(folder)])) from error
+        raise OperatorKitError(
+            "\n".join([f"the demo failed: {error}", *_last_lines(folder)])
+        ) from error
 
 
 def _last_lines(folder: Path) -> Iterator[str]:
@@ -103,7 +117,9 @@ def _last_lines(folder: Path) -> Iterator[str]:
         yield from (f"last lines of {log.name}:", *log.read_text().splitlines()[-15:])
 
 
-async def _chapters(stack: contextlib.ExitStack, folder: Path, kubeconfig: Path, started: float) -> None:
+async def _chapters(
+    stack: contextlib.ExitStack, folder: Path, kubeconfig: Path, started: float
+) -> None:
     from operatorkit.cluster import LiveCluster, load_config
 
     warnings: list[str] = []
@@ -111,7 +127,9 @@ async def _chapters(stack: contextlib.ExitStack, folder: Path, kubeconfig: Path,
         story = Story(api, started=started)
         story.say("The platform team installs the operators pki and petset")
         namespaces = (*(f"{name}-system" for name in _OPERATORS), NAMESPACE)
-        await story.install([each for name in _OPERATORS for each in _definitions(name)], namespaces=namespaces)
+        await story.install(
+            [each for name in _OPERATORS for each in _definitions(name)], namespaces=namespaces
+        )
         unevaluated = sum("does not evaluate" in warning for warning in warnings)
         click.echo(
             f"  (this control plane does not evaluate their {unevaluated} CEL rules; the operators check the same"
@@ -180,7 +198,9 @@ def _operator(name: str, folder: Path, kubeconfig: Path) -> Iterator[subprocess.
             yield process
         finally:
             try:
-                process.communicate(timeout=15)  # closes its input: the operator finishes what it does and exits
+                process.communicate(
+                    timeout=15
+                )  # closes its input: the operator finishes what it does and exits
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
@@ -188,7 +208,9 @@ def _operator(name: str, folder: Path, kubeconfig: Path) -> Iterator[subprocess.
 
 async def _leave_up(kubeconfig: Path) -> None:
     click.echo()
-    click.secho("The control plane and the operators stay up until Ctrl-C. In another terminal:", bold=True)
+    click.secho(
+        "The control plane and the operators stay up until Ctrl-C. In another terminal:", bold=True
+    )
     click.echo(f"  export KUBECONFIG={kubeconfig}")
     for line in _TO_TRY:
         click.echo(f"  {line}")

@@ -49,7 +49,9 @@ _SKIPPED = {"__pycache__", "node_modules", "site-packages"}
     help="Take fields, versions or the scope from definitions that another field manager applied, too.",
 )
 @click.option("--verbose", "-v", is_flag=True, help="Log more.")
-def command(target: str, port: int, nodes: int, kubeconfig: Path | None, allow_shrink: bool, verbose: bool) -> None:
+def command(
+    target: str, port: int, nodes: int, kubeconfig: Path | None, allow_shrink: bool, verbose: bool
+) -> None:
     """Run an operator on an embedded control plane and restart it when its code changes.
 
     Name the operator as for `operatorkit run`, usually by its file. The command applies the
@@ -67,9 +69,21 @@ def command(target: str, port: int, nodes: int, kubeconfig: Path | None, allow_s
         require_replaceable(kubeconfig)
         plane = stack.enter_context(EmbeddedControlPlane(port=port, nodes=nodes))
         path = stack.enter_context(kept(plane, kubeconfig))
-        click.echo(f"a Kubernetes API answers at {plane.url}; in another terminal:\n\n  export KUBECONFIG={path}\n")
+        click.echo(
+            f"a Kubernetes API answers at {plane.url}; in another terminal:\n\n  export KUBECONFIG={path}\n"
+        )
         # -P: a file called queue.py beside the operator must not hide Python's own
-        arguments = [sys.executable, "-P", "-m", "operatorkit", "run", target, "--kubeconfig", str(path), "--install"]
+        arguments = [
+            sys.executable,
+            "-P",
+            "-m",
+            "operatorkit",
+            "run",
+            target,
+            "--kubeconfig",
+            str(path),
+            "--install",
+        ]
         arguments += ["--disposable", *(["--allow-shrink"] if allow_shrink else [])]
         arguments += ["--webhooks=url", "--exit-with-parent", "--temporary-folder", str(folder)]
         arguments += ["--verbose"] if verbose else []
@@ -77,14 +91,18 @@ def command(target: str, port: int, nodes: int, kubeconfig: Path | None, allow_s
     click.echo("stopped")
 
 
-def _supervise(arguments: list[str], watched: _Sources, signals: _Signals, kubeconfig: Path) -> None:
+def _supervise(
+    arguments: list[str], watched: _Sources, signals: _Signals, kubeconfig: Path
+) -> None:
     """Keep the operator running, with its newest code, until a signal asks to stop."""
     process: subprocess.Popen[bytes] | None = None
     try:
         process = _start(arguments)
         while not signals.stopping.wait(_POLL_SECONDS):
             if process is not None and process.poll() is not None:
-                click.echo(f"the operator ended (exit code {process.returncode}); waiting for a change of its code")
+                click.echo(
+                    f"the operator ended (exit code {process.returncode}); waiting for a change of its code"
+                )
                 process = None
                 _remove_its_webhooks(kubeconfig)
             changed = watched.changed()
@@ -92,7 +110,9 @@ def _supervise(arguments: list[str], watched: _Sources, signals: _Signals, kubec
                 continue
             problem = _syntax_error(changed)
             if problem is not None:
-                click.echo(f"{problem}; {'the operator runs on as it was' if process else 'waiting for a correction'}")
+                click.echo(
+                    f"{problem}; {'the operator runs on as it was' if process else 'waiting for a correction'}"
+                )
                 continue
             click.echo(f"{', '.join(map(_change, changed))}: starting again")
             _stop(process, within=_RELOAD_GRACE_SECONDS, unless=signals.stopping)
@@ -118,7 +138,9 @@ def _start(arguments: list[str]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(arguments, stdin=subprocess.PIPE, start_new_session=True)  # noqa: S603 - ourselves
 
 
-def _stop(process: subprocess.Popen[bytes] | None, *, within: float, unless: threading.Event) -> None:
+def _stop(
+    process: subprocess.Popen[bytes] | None, *, within: float, unless: threading.Event
+) -> None:
     """Let the operator finish what it does `within` seconds, `unless` a signal arrives; then end it."""
     if process is None:
         return
@@ -158,7 +180,10 @@ class _Signals:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)

@@ -50,13 +50,21 @@ def _version(context: click.Context, parameter: click.Parameter, value: str | No
     if value is None or _SEMVER.fullmatch(value):
         return value
     raise click.BadParameter(
-        f"{value!r} is no version of a chart: write one such as 1.2.3 or 1.2.3-rc.1", param=parameter
+        f"{value!r} is no version of a chart: write one such as 1.2.3 or 1.2.3-rc.1",
+        param=parameter,
     )
 
 
 @click.command("package")
 @click.argument("target", metavar="FILE|MODULE:OPERATOR|NAME")
-@click.option("-o", "--output", metavar="DIR", default="charts", show_default=True, help="Directory for the charts.")
+@click.option(
+    "-o",
+    "--output",
+    metavar="DIR",
+    default="charts",
+    show_default=True,
+    help="Directory for the charts.",
+)
 @click.option(
     "--image",
     metavar="REPOSITORY",
@@ -69,7 +77,11 @@ def _version(context: click.Context, parameter: click.Parameter, value: str | No
     callback=_version,
     help="Version of the charts; by default the version of the operator's package.",
 )
-@click.option("--check", is_flag=True, help="Write nothing; exit with code 1 if the charts differ from the code.")
+@click.option(
+    "--check",
+    is_flag=True,
+    help="Write nothing; exit with code 1 if the charts differ from the code.",
+)
 def command(target: str, output: str, image: str | None, version: str | None, check: bool) -> None:
     """Generate two Helm charts: NAME-crds with the definitions, and NAME, which runs the operator.
 
@@ -82,7 +94,9 @@ def command(target: str, output: str, image: str | None, version: str | None, ch
     loaded = load(target)
     version = version or _version_of(loaded)
     needs = _handler_needs(loaded)
-    charts = [operator_chart(loaded.app, loaded.in_image, version=version, image=image, handlers=needs)]
+    charts = [
+        operator_chart(loaded.app, loaded.in_image, version=version, image=image, handlers=needs)
+    ]
     if own_kinds(loaded.app):
         charts.insert(0, crd_chart(loaded.app, version=version))
     directory = Path(output)
@@ -92,7 +106,9 @@ def command(target: str, output: str, image: str | None, version: str | None, ch
     differences = [line for chart in charts for line in chart.differences(directory)]
     if differences:
         remedy = f"; `operatorkit package {target} -o {output}` writes them" if check else ""
-        raise InputError("\n  ".join([f"the charts are not in step with the code{remedy}:", *differences]))
+        raise InputError(
+            "\n  ".join([f"the charts are not in step with the code{remedy}:", *differences])
+        )
 
 
 def _handler_needs(loaded: Loaded) -> Sequence[HandlerNeed]:

@@ -53,11 +53,15 @@ def _namespace(context: click.Context, parameter: click.Parameter, value: str | 
     del context
     error = None if value is None else dns_label_error(value)
     if error is not None:
-        raise click.BadParameter(f"{value!r} is no name of a namespace: it {error}", param=parameter)
+        raise click.BadParameter(
+            f"{value!r} is no name of a namespace: it {error}", param=parameter
+        )
     return value
 
 
-def _lease_name(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+def _lease_name(
+    context: click.Context, parameter: click.Parameter, value: str | None
+) -> str | None:
     """Reject what cannot be the name of a Lease."""
     del context
     error = None if value is None else dns_subdomain_error(value)
@@ -68,8 +72,14 @@ def _lease_name(context: click.Context, parameter: click.Parameter, value: str |
 
 @click.command("run")
 @click.argument("target", metavar="FILE|MODULE:OPERATOR|NAME")
-@click.option("--kubeconfig", metavar="FILE", help="Where the cluster is; by default $KUBECONFIG, or the pod's own.")
-@click.option("--context", metavar="NAME", help="The context of the kubeconfig; by default its current one.")
+@click.option(
+    "--kubeconfig",
+    metavar="FILE",
+    help="Where the cluster is; by default $KUBECONFIG, or the pod's own.",
+)
+@click.option(
+    "--context", metavar="NAME", help="The context of the kubeconfig; by default its current one."
+)
 @click.option(
     "--namespace",
     "-n",
@@ -113,7 +123,9 @@ def _lease_name(context: click.Context, parameter: click.Parameter, value: str |
     help="Serve webhooks on this port; by default a free one at a URL, and 9443 behind a Service.",
 )
 @click.option(
-    "--webhook-service", metavar="NAME", help="The Service in front; by default NAME-webhook, after the operator."
+    "--webhook-service",
+    metavar="NAME",
+    help="The Service in front; by default NAME-webhook, after the operator.",
 )
 @click.option(
     "--leader-elect/--no-leader-elect",
@@ -134,17 +146,35 @@ def _lease_name(context: click.Context, parameter: click.Parameter, value: str |
     callback=_lease_name,
     help="The name of the Lease; by default the operator's.",
 )
-@click.option("--remove-webhooks", is_flag=True, help="Delete the operator's webhook configurations, and exit.")
-@click.option("--install", is_flag=True, help="Apply the definitions of the operator's own kinds first.")
+@click.option(
+    "--remove-webhooks",
+    is_flag=True,
+    help="Delete the operator's webhook configurations, and exit.",
+)
+@click.option(
+    "--install", is_flag=True, help="Apply the definitions of the operator's own kinds first."
+)
 @click.option(
     "--allow-shrink",
     is_flag=True,
     help="With --install: apply definitions too that take fields, versions or the scope from those that are there.",
 )
 @click.option("--verbose", "-v", is_flag=True, help="Log more.")
-@click.option("--disposable", is_flag=True, hidden=True, help="With --install: the control plane is there for us only.")
-@click.option("--exit-with-parent", is_flag=True, hidden=True, help="Stop when standard input closes.")
-@click.option("--temporary-folder", metavar="FOLDER", hidden=True, help="With --exit-with-parent: remove it then.")
+@click.option(
+    "--disposable",
+    is_flag=True,
+    hidden=True,
+    help="With --install: the control plane is there for us only.",
+)
+@click.option(
+    "--exit-with-parent", is_flag=True, hidden=True, help="Stop when standard input closes."
+)
+@click.option(
+    "--temporary-folder",
+    metavar="FOLDER",
+    hidden=True,
+    help="With --exit-with-parent: remove it then.",
+)
 def command(
     target: str,
     kubeconfig: str | None,
@@ -200,7 +230,11 @@ def command(
     config = load_config(kubeconfig, context)
     if remove_webhooks:
         removed = run_loop(process.remove_webhooks(loaded.app, config))
-        click.echo(f"removed {' and '.join(removed)}" if removed else "no webhooks of this operator are registered")
+        click.echo(
+            f"removed {' and '.join(removed)}"
+            if removed
+            else "no webhooks of this operator are registered"
+        )
         return
     run_loop(
         process.host(
@@ -250,9 +284,13 @@ def _topology(
         return AtUrl(port=port or 0)
     home = app.settings.own_namespace
     reference = (
-        ServiceReference(namespace=home, name=service) if service else ServiceReference.of(app.name, namespace=home)
+        ServiceReference(namespace=home, name=service)
+        if service
+        else ServiceReference.of(app.name, namespace=home)
     )
-    return AtService(service=reference, port=9443 if port is None else port, complete_only=name == "chart")
+    return AtService(
+        service=reference, port=9443 if port is None else port, complete_only=name == "chart"
+    )
 
 
 def _kinds_of(app: Operator) -> str:

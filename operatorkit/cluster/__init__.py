@@ -10,7 +10,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from operatorkit.cluster.api import ApiRequest, ClusterAPI, JSONObject, ObjectList, PatchType, Propagation, WatchEvent
+from operatorkit.cluster.api import (
+    ApiRequest,
+    ClusterAPI,
+    JSONObject,
+    ObjectList,
+    PatchType,
+    Propagation,
+    WatchEvent,
+)
 from operatorkit.cluster.cache import Cache, Change, IndexFunction, key_of
 from operatorkit.cluster.config import ClusterConfig, Credentials, load_config
 from operatorkit.cluster.history import History

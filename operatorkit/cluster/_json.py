@@ -7,7 +7,9 @@ from typing import Any
 
 __all__ = ["dumps", "dumps_to_keep", "dumps_to_send", "loads"]
 
-_ESCAPES = tuple((character.encode(), b"\\u%04x" % ord(character)) for character in "&<>\u2028\u2029")
+_ESCAPES = tuple(
+    (character.encode(), b"\\u%04x" % ord(character)) for character in "&<>\u2028\u2029"
+)
 """What Go's encoding/json writes as an escape; outside of strings JSON has none of these."""
 
 try:
@@ -16,7 +18,9 @@ except ImportError:  # pragma: no cover - the extra `speed` is not installed
 
     def dumps(value: Any) -> bytes:
         """Encode as compact UTF-8. Raises TypeError for what JSON cannot say."""
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+        return json.dumps(
+            value, ensure_ascii=False, separators=(",", ":"), allow_nan=False
+        ).encode()
 
     def loads(data: bytes | bytearray | str) -> Any:
         """Decode. Raises ValueError for what is not JSON."""

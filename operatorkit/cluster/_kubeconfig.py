@@ -60,7 +60,13 @@ _ENTRIES: Mapping[str, tuple[str, Mapping[str, str]]] = {
     ),
     "contexts": ("context", {"cluster": _TEXT, "user": _TEXT, "namespace": _TEXT}),
 }
-_EXEC = {"command": _TEXT, "apiVersion": _TEXT, "args": _TEXTS, "installHint": _TEXT, "provideClusterInfo": _FLAG}
+_EXEC = {
+    "command": _TEXT,
+    "apiVersion": _TEXT,
+    "args": _TEXTS,
+    "installHint": _TEXT,
+    "provideClusterInfo": _FLAG,
+}
 
 
 def read_file(path: Path) -> dict[str, Any] | None:
@@ -68,7 +74,9 @@ def read_file(path: Path) -> dict[str, Any] | None:
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
     if content is None or isinstance(content, dict):
         return content
-    raise ValueError(f"it holds a {type(content).__name__}, not a mapping: it should begin with `apiVersion: v1`")
+    raise ValueError(
+        f"it holds a {type(content).__name__}, not a mapping: it should begin with `apiVersion: v1`"
+    )
 
 
 def tidy(content: dict[str, Any]) -> None:
@@ -105,12 +113,19 @@ def choose_context(content: Mapping[str, Any], context: str | None) -> str:
     names = [entry["name"] for entry in _values(content.get("contexts") or ())]
     known = ", ".join(names) or "none"
     if not chosen and context is None:
-        raise ValueError(f"no context is chosen: set current-context, or pass --context NAME (there are: {known})")
+        raise ValueError(
+            f"no context is chosen: set current-context, or pass --context NAME (there are: {known})"
+        )
     if chosen not in names:
         raise ValueError(f"has no context {chosen!r}: it has {known}")
-    settings = next(entry["context"] for entry in _values(content["contexts"]) if entry["name"] == chosen)
+    settings = next(
+        entry["context"] for entry in _values(content["contexts"]) if entry["name"] == chosen
+    )
     for singular, plural in (("cluster", "clusters"), ("user", "users")):
-        wanted, there = settings.get(singular), [entry["name"] for entry in _values(content[plural])]
+        wanted, there = (
+            settings.get(singular),
+            [entry["name"] for entry in _values(content[plural])],
+        )
         if (wanted or singular == "cluster") and wanted not in there:
             raise ValueError(
                 f"the context {chosen!r} names the {singular} {wanted or ''!r}, which is not under `{plural}` "
@@ -128,7 +143,9 @@ def server_of(cluster: Mapping[str, Any]) -> str:
         raise ValueError(f"`server` of the cluster is {server!r}: {remedy}")
     try:
         parts = urlsplit(server)
-        usable = bool(parts.hostname) and parts.port != 0 and server.isprintable() and " " not in server
+        usable = (
+            bool(parts.hostname) and parts.port != 0 and server.isprintable() and " " not in server
+        )
     except ValueError as error:
         raise ValueError(f"`server` of the cluster is {server!r} ({error}): {remedy}") from error
     if not usable:
@@ -176,7 +193,9 @@ def _fits(value: Any, kind: str) -> bool:
         return isinstance(value, dict)
     if kind == _TEXTS:
         return isinstance(value, list) and all(_fits(each, _TEXT) for each in value)
-    return isinstance(value, dict) and all(_fits(key, _TEXT) and _fits(each, _TEXTS) for key, each in value.items())
+    return isinstance(value, dict) and all(
+        _fits(key, _TEXT) and _fits(each, _TEXTS) for key, each in value.items()
+    )
 
 
 def _wrong(where: str, found: Any, wanted: str) -> str:

@@ -37,13 +37,19 @@ def query_text(query: tuple[tuple[str, str], ...]) -> str:
 @functools.lru_cache(maxsize=1024)
 def collection_path(resource: ApiResource, namespace: str | None) -> str:
     """Return the path of a collection. Raises ValueError for a namespace that cannot be in a path."""
-    return resource.path(namespace=segment(namespace, "namespace") if namespace is not None else None)
+    return resource.path(
+        namespace=segment(namespace, "namespace") if namespace is not None else None
+    )
 
 
-def object_path(resource: ApiResource, name: str, namespace: str | None, subresource: str | None) -> str:
+def object_path(
+    resource: ApiResource, name: str, namespace: str | None, subresource: str | None
+) -> str:
     """Return the path of an object or of a subresource. Raises ValueError for a name that cannot be in a path."""
     if resource.namespaced and not namespace:
-        raise ValueError(f"{resource.kind} {name!r} needs a namespace: {resource.kind} is a namespaced kind")
+        raise ValueError(
+            f"{resource.kind} {name!r} needs a namespace: {resource.kind} is a namespaced kind"
+        )
     path = f"{collection_path(resource, namespace)}/{segment(name, 'name')}"
     return path if subresource is None else f"{path}/{subresource}"
 
@@ -53,7 +59,9 @@ def segment(text: str, what: str) -> str:
     if _PLAIN_SEGMENT.fullmatch(text):
         return text
     if not text or text in {".", ".."} or "/" in text or "%" in text:
-        raise ValueError(f"{text!r} is not a {what}: it must not be empty, '.' or '..', or contain '/' or '%'")
+        raise ValueError(
+            f"{text!r} is not a {what}: it must not be empty, '.' or '..', or contain '/' or '%'"
+        )
     return quote(text, safe=":@!$&'()*+,;=")
 
 

@@ -37,7 +37,12 @@ _TRUST_FILE_SECONDS: Final = 10.0  # as often as a token file is read
 
 
 def new_session(
-    config: ClusterConfig, *, clock: Clock, request_timeout: timedelta, max_requests_in_flight: int, user_agent: str
+    config: ClusterConfig,
+    *,
+    clock: Clock,
+    request_timeout: timedelta,
+    max_requests_in_flight: int,
+    user_agent: str,
 ) -> tuple[aiohttp.ClientSession, Connector]:
     """Open a session for `config`, and return it with its connector, which is to be aborted in the end.
 
@@ -106,7 +111,10 @@ class Connector(aiohttp.TCPConnector):
                 return connection
             known, since = self._transports.get(opened.fileno(), (None, 0))
             if known is not transport:
-                self._transports[opened.fileno()] = (cast("asyncio.WriteTransport", transport), before)
+                self._transports[opened.fileno()] = (
+                    cast("asyncio.WriteTransport", transport),
+                    before,
+                )
                 return connection
             if since == self._distrusted:
                 return connection
@@ -194,7 +202,9 @@ def _authenticator(
     """Put fresh credentials into each request; when they are rejected, load them again and try once more."""
     credentials = config.credentials
 
-    async def authenticate(request: aiohttp.ClientRequest, handler: _Handler) -> aiohttp.ClientResponse:
+    async def authenticate(
+        request: aiohttp.ClientRequest, handler: _Handler
+    ) -> aiohttp.ClientResponse:
         if config.tls_server_name:
             request.server_hostname = config.tls_server_name
         used = await credentials.headers(now=clock.monotonic())

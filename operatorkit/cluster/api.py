@@ -18,7 +18,15 @@ from typing import Any, Literal, Protocol
 
 from operatorkit.names import ApiResource
 
-__all__ = ["ApiRequest", "ClusterAPI", "JSONObject", "ObjectList", "PatchType", "Propagation", "WatchEvent"]
+__all__ = [
+    "ApiRequest",
+    "ClusterAPI",
+    "JSONObject",
+    "ObjectList",
+    "PatchType",
+    "Propagation",
+    "WatchEvent",
+]
 
 JSONObject = dict[str, Any]
 Propagation = Literal["Foreground", "Background", "Orphan"]
@@ -39,7 +47,9 @@ class PatchType(StrEnum):
             if isinstance(value, str) and value.lower() == known.name.lower():
                 return known
         names = ", ".join(known.name.lower() for known in cls)
-        raise TypeError(f"patch_type={value!r} is not a type of patch: give a PatchType, or one of {names}")
+        raise TypeError(
+            f"patch_type={value!r} is not a type of patch: give a PatchType, or one of {names}"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,10 +137,17 @@ class ClusterAPI(Protocol):
         """Send a request of kind `watch`, and yield its events."""
 
     async def get(
-        self, resource: ApiResource, name: str, *, namespace: str | None = None, subresource: str | None = None
+        self,
+        resource: ApiResource,
+        name: str,
+        *,
+        namespace: str | None = None,
+        subresource: str | None = None,
     ) -> JSONObject:
         """Return one object. Raises NotFound."""
-        answer: JSONObject = await self.send(ApiRequest("get", resource, name, namespace, subresource))
+        answer: JSONObject = await self.send(
+            ApiRequest("get", resource, name, namespace, subresource)
+        )
         return answer
 
     async def list(
@@ -159,7 +176,9 @@ class ClusterAPI(Protocol):
             "continue_token": continue_token,
             "metadata_only": metadata_only,
         }
-        answer: ObjectList = await self.send(ApiRequest("list", resource, namespace=namespace, options=options))
+        answer: ObjectList = await self.send(
+            ApiRequest("list", resource, namespace=namespace, options=options)
+        )
         return answer
 
     def watch(
@@ -245,7 +264,12 @@ class ClusterAPI(Protocol):
 
         Raises NotFound, Conflict, FieldManagerConflict, Invalid.
         """
-        options = {"patch_type": patch_type, "field_manager": field_manager, "force": force, "dry_run": dry_run}
+        options = {
+            "patch_type": patch_type,
+            "field_manager": field_manager,
+            "force": force,
+            "dry_run": dry_run,
+        }
         answer: JSONObject = await self.send(
             ApiRequest("patch", resource, name, namespace, subresource, body, options=options)
         )
@@ -278,7 +302,9 @@ class ClusterAPI(Protocol):
             "resource_version": resource_version,
             "dry_run": dry_run,
         }
-        answer: JSONObject = await self.send(ApiRequest("delete", resource, name, namespace, options=options))
+        answer: JSONObject = await self.send(
+            ApiRequest("delete", resource, name, namespace, options=options)
+        )
         return answer
 
     async def resolve(self, group: str, kind: str, version: str | None = None) -> ApiResource:
@@ -298,4 +324,6 @@ class ClusterAPI(Protocol):
         `path` is sent as it is, and so is a `body` of bytes or text; any other is encoded as JSON.
         """
         options = {"query": query, "headers": headers}
-        return await self.send(ApiRequest("request", None, method, body=body, path=path, options=options))
+        return await self.send(
+            ApiRequest("request", None, method, body=body, path=path, options=options)
+        )

@@ -66,7 +66,9 @@ class Change:
     gap: bool = False
 
     @classmethod
-    def of(cls, type_: ChangeType, key: ObjectKey, old: JSONObject | None, new: JSONObject | None) -> Change:
+    def of(
+        cls, type_: ChangeType, key: ObjectKey, old: JSONObject | None, new: JSONObject | None
+    ) -> Change:
         """Make a change from objects."""
         return cls(
             type_,
@@ -118,7 +120,11 @@ class Cache:
         self._seen_version = ""
 
     def __len__(self) -> int:
-        return sum(1 for key in self._entries if not self._is_hidden(key)) if self._hidden else len(self._entries)
+        return (
+            sum(1 for key in self._entries if not self._is_hidden(key))
+            if self._hidden
+            else len(self._entries)
+        )
 
     def __contains__(self, key: object) -> bool:
         return key in self._entries and not self._is_hidden(key)
@@ -128,15 +134,21 @@ class Cache:
         entry = self._entries.get(key) if not self._is_hidden(key) else None
         return None if entry is None else _decode(entry.data)
 
-    def keys(self, namespace: str | None = None, labels: Mapping[str, str] | None = None) -> builtins.list[ObjectKey]:
+    def keys(
+        self, namespace: str | None = None, labels: Mapping[str, str] | None = None
+    ) -> builtins.list[ObjectKey]:
         """Return the keys in a namespace (None: in all) of the objects that carry all of `labels`, sorted."""
-        keys: Iterable[ObjectKey] = self._entries if namespace is None else self._namespaces.get(namespace, ())
+        keys: Iterable[ObjectKey] = (
+            self._entries if namespace is None else self._namespaces.get(namespace, ())
+        )
         if labels:
             wanted = labels.items()
             keys = [key for key in keys if self._entries[key].labels.items() >= wanted]
         return sorted(self._shown(keys), key=_sorting)
 
-    def list(self, namespace: str | None = None, labels: Mapping[str, str] | None = None) -> builtins.list[JSONObject]:
+    def list(
+        self, namespace: str | None = None, labels: Mapping[str, str] | None = None
+    ) -> builtins.list[JSONObject]:
         """Return copies of the objects of `keys(namespace, labels)`, in that order."""
         return [_decode(self._entries[key].data) for key in self.keys(namespace, labels)]
 
@@ -161,9 +173,15 @@ class Cache:
         None where there is none, or versions are no numbers.
         """
         known = (
-            (key, known) for key in {*self._entries, *self._ahead} if (known := self.notified_version(key)) is not None
+            (key, known)
+            for key in {*self._entries, *self._ahead}
+            if (known := self.notified_version(key)) is not None
         )
-        numbered = [(int(version), key, version, uid) for key, (version, uid) in known if version.isdecimal()]
+        numbered = [
+            (int(version), key, version, uid)
+            for key, (version, uid) in known
+            if version.isdecimal()
+        ]
         if not numbered:
             return None
         _, key, version, uid = max(numbered, key=lambda each: each[0])
@@ -171,7 +189,11 @@ class Cache:
 
     def answered_version(self) -> str:
         """Return the latest version that the server has answered to an own write and no watch has brought, or ""."""
-        versions = [entry.resource_version for key in self._ahead if (entry := self._entries.get(key)) is not None]
+        versions = [
+            entry.resource_version
+            for key in self._ahead
+            if (entry := self._entries.get(key)) is not None
+        ]
         return max((each for each in versions if each.isdecimal()), key=int, default="")
 
     def add_index(self, name: str, function: IndexFunction) -> None:
@@ -216,7 +238,9 @@ class Cache:
         if known and not is_newer(version, known):
             return False
         self._ahead.setdefault(key, current)
-        self._store(key, self._entry(key, {**obj, "metadata": {**obj["metadata"]}}))  # the caller keeps its object
+        self._store(
+            key, self._entry(key, {**obj, "metadata": {**obj["metadata"]}})
+        )  # the caller keeps its object
         return True
 
     def hide(self, key: ObjectKey, uid: str) -> bool:
@@ -232,7 +256,9 @@ class Cache:
         self._hidden[key] = uid
         return True
 
-    def update(self, obj: JSONObject, key: ObjectKey | None = None, *, listed: bool = False) -> builtins.list[Change]:
+    def update(
+        self, obj: JSONObject, key: ObjectKey | None = None, *, listed: bool = False
+    ) -> builtins.list[Change]:
         """Take in an object from a list or an ADDED or MODIFIED event; return the changes for subscribers, if any.
 
         `key` spares the work of finding it, where the caller has it. Call `note` when all before it
@@ -274,14 +300,24 @@ class Cache:
         return [*lost, *_changes(key, current, entry, gap=listed)]
 
     def remove(
-        self, key: ObjectKey, last: JSONObject | None = None, *, version: str = "", listed: bool = False
+        self,
+        key: ObjectKey,
+        last: JSONObject | None = None,
+        *,
+        version: str = "",
+        listed: bool = False,
     ) -> builtins.list[Change]:
         """Store that an object is deleted as of `version`, with its last state if known; return the changes."""
         current = self._entries.get(key)
         was_ahead = key in self._ahead
         known = self._ahead[key] if was_ahead else current
         changes: builtins.list[Change] = []
-        if was_ahead and current is not None and version and is_newer(current.resource_version, version):
+        if (
+            was_ahead
+            and current is not None
+            and version
+            and is_newer(current.resource_version, version)
+        ):
             self._ahead[key] = None  # deleted, and recreated by us since
         else:
             if was_ahead:
@@ -299,7 +335,9 @@ class Cache:
     def sweep(self, listed: set[ObjectKey], version: str) -> Iterable[Change]:
         """Remove what a complete list at `version` does not have: objects deleted while there was no watch."""
         gone = [key for key in {*self._entries, *self._ahead} if key not in listed]
-        changes = [self.remove(key, version=version, listed=True) for key in sorted(gone, key=_sorting)]
+        changes = [
+            self.remove(key, version=version, listed=True) for key in sorted(gone, key=_sorting)
+        ]
         self.note(version)
         return [change for each in changes for change in each]
 
@@ -335,7 +373,9 @@ class Cache:
             try:
                 return self._transform(obj)
             except Exception:  # noqa: BLE001 - user code must not stop the informer
-                _log.exception("the transform failed for %s: the object is kept as it is", key_of(obj))
+                _log.exception(
+                    "the transform failed for %s: the object is kept as it is", key_of(obj)
+                )
         obj["metadata"].pop("managedFields", None)
         return obj
 
@@ -356,7 +396,9 @@ class Cache:
         try:
             return tuple(self._functions[name](obj))
         except Exception:  # noqa: BLE001 - user code must not stop the informer
-            _log.exception("the index function %r failed for %s: the object is not in that index", name, key)
+            _log.exception(
+                "the index function %r failed for %s: the object is not in that index", name, key
+            )
             return ()
 
     def _store(self, key: ObjectKey, entry: _Entry) -> None:
@@ -394,10 +436,13 @@ class Cache:
             index.setdefault(value, set()).add(key)
 
 
-def _changes(key: ObjectKey, known: _Entry | None, entry: _Entry | None, *, gap: bool) -> list[Change]:
+def _changes(
+    key: ObjectKey, known: _Entry | None, entry: _Entry | None, *, gap: bool
+) -> list[Change]:
     """Return how subscribers come from the state that they know to another."""
     if entry is None or (
-        known is not None and (known.resource_version, known.uid) == (entry.resource_version, entry.uid)
+        known is not None
+        and (known.resource_version, known.uid) == (entry.resource_version, entry.uid)
     ):
         return []
     if known is None:
@@ -429,7 +474,9 @@ def _sorting(key: ObjectKey) -> tuple[str, str]:
 
 def _is_state_of(entry: _Entry, obj: JSONObject) -> bool:
     """Return whether an object is the very state that an entry holds."""
-    return entry.resource_version == _version_of(obj) and entry.uid == (obj["metadata"].get("uid") or "")
+    return entry.resource_version == _version_of(obj) and entry.uid == (
+        obj["metadata"].get("uid") or ""
+    )
 
 
 def _version_of(obj: Mapping[str, Any]) -> str:
@@ -438,6 +485,10 @@ def _version_of(obj: Mapping[str, Any]) -> str:
 
 def _owners(obj: JSONObject) -> Iterable[str]:
     metadata = obj["metadata"]
-    found = {str(reference["uid"]) for reference in metadata.get("ownerReferences") or () if reference.get("uid")}
+    found = {
+        str(reference["uid"])
+        for reference in metadata.get("ownerReferences") or ()
+        if reference.get("uid")
+    }
     label = (metadata.get("labels") or {}).get(LABEL_OWNER_UID)
     return found | {label} if label else found

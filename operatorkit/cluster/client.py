@@ -101,10 +101,16 @@ class LiveCluster(ClusterAPI):
         self._max_requests_in_flight = max_requests_in_flight
         self._user_agent = user_agent
         self._observe = observe
-        self._warn = warn if warn is not None else lambda text: _log.warning("the API server warns: %s", text)
+        self._warn = (
+            warn
+            if warn is not None
+            else lambda text: _log.warning("the API server warns: %s", text)
+        )
         self._warnings: set[str] = set()
         self._session: aiohttp.ClientSession | None = None
-        self._connectors: list[Connector] = []  # of every session that was opened, while a socket may be open
+        self._connectors: list[
+            Connector
+        ] = []  # of every session that was opened, while a socket may be open
         self._discovery = Discovery(self)
 
     @property
@@ -120,7 +126,9 @@ class LiveCluster(ClusterAPI):
         credentials), the next access opens another.
         """
         if self._session is None:
-            raise RuntimeError("this LiveCluster is not open: use it as `async with LiveCluster(config) as api:`")
+            raise RuntimeError(
+                "this LiveCluster is not open: use it as `async with LiveCluster(config) as api:`"
+            )
         if self._session.closed:
             self._session = self._open()
         return self._session
@@ -150,7 +158,10 @@ class LiveCluster(ClusterAPI):
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         """Close every connection."""
         session, self._session = self._session, None
@@ -177,7 +188,10 @@ class LiveCluster(ClusterAPI):
         )
         for tries in range(1, _TRIES + 1):
             try:
-                return result_of(request, await self._send_once(http.method, url, data, headers, request.resource))
+                return result_of(
+                    request,
+                    await self._send_once(http.method, url, data, headers, request.resource),
+                )
             except ClusterError as error:
                 again = tries < _TRIES and _may_repeat(error, harmless_twice=harmless_twice)
                 wait = _wait_seconds(error, tries)
@@ -202,14 +216,18 @@ class LiveCluster(ClusterAPI):
         started = self._clock.monotonic()
         code = 0
         try:
-            async with session.get(url, timeout=self._watch_timeout, headers=http.headers) as response:
+            async with session.get(
+                url, timeout=self._watch_timeout, headers=http.headers
+            ) as response:
                 code = response.status
                 self._report("GET", url, code, started)
                 self._note_warnings(response)
                 if code >= 400:
                     body = await response.read()
                     raise self._explained(
-                        error_from_answer(code, body, response.headers, request=shown, resource=resource.qualified)
+                        error_from_answer(
+                            code, body, response.headers, request=shown, resource=resource.qualified
+                        )
                     )
                 splitter = LineSplitter()
                 try:
@@ -235,7 +253,12 @@ class LiveCluster(ClusterAPI):
         return await self._discovery.resolve(group, kind, version)
 
     async def _send_once(
-        self, method: str, url: URL, data: bytes | None, headers: Mapping[str, str], resource: ApiResource | None
+        self,
+        method: str,
+        url: URL,
+        data: bytes | None,
+        headers: Mapping[str, str],
+        resource: ApiResource | None,
     ) -> Any:
         session = self.session
         started = self._clock.monotonic()
@@ -246,13 +269,17 @@ class LiveCluster(ClusterAPI):
             ) as response:
                 body = await response.read()
                 code = response.status
-        except asyncio.CancelledError:  # whoever waited may have had enough: see `distrust_connections`
+        except (
+            asyncio.CancelledError
+        ):  # whoever waited may have had enough: see `distrust_connections`
             distrust_connections(session)
             raise
         except (aiohttp.ClientError, OSError) as error:
             if isinstance(error, TimeoutError):
                 distrust_connections(session)
-            raise error_from_exception(error, request=f"{method} {url}", server=self._config.server) from error
+            raise error_from_exception(
+                error, request=f"{method} {url}", server=self._config.server
+            ) from error
         except RuntimeError as error:
             raise _closed_meanwhile(error, session, f"{method} {url}") from error
         finally:
@@ -260,7 +287,9 @@ class LiveCluster(ClusterAPI):
         self._note_warnings(response)
         if code >= 300:
             qualified = resource.qualified if resource is not None else None
-            rejection = error_from_answer(code, body, response.headers, request=f"{method} {url}", resource=qualified)
+            rejection = error_from_answer(
+                code, body, response.headers, request=f"{method} {url}", resource=qualified
+            )
             if isinstance(rejection, NoKindMatch):
                 self._discovery.forget()
             raise self._explained(rejection)
@@ -318,9 +347,15 @@ def _payload(data: bytes | None) -> bytes | io.BytesIO | None:
     return io.BytesIO(data) if data is not None and len(data) > _LARGE_BODY_BYTES else data
 
 
-def _closed_meanwhile(error: RuntimeError, session: aiohttp.ClientSession, request: str) -> Exception:
+def _closed_meanwhile(
+    error: RuntimeError, session: aiohttp.ClientSession, request: str
+) -> Exception:
     """Translate the RuntimeError by which aiohttp says that the session was closed; hand back any other."""
-    return Unreachable(f"{request}: the session was closed before the answer was complete") if session.closed else error
+    return (
+        Unreachable(f"{request}: the session was closed before the answer was complete")
+        if session.closed
+        else error
+    )
 
 
 def _may_repeat(error: ClusterError, *, harmless_twice: bool) -> bool:
@@ -361,7 +396,9 @@ def _decoded(body: bytes, content_type: str, method: str, url: URL) -> Any:
             return _json.loads(body)
         except ValueError as error:
             if content_type.endswith("json"):
-                raise ClusterError(f"{method} {url}: the answer is not JSON, although it says so: {error}") from error
+                raise ClusterError(
+                    f"{method} {url}: the answer is not JSON, although it says so: {error}"
+                ) from error
     return body.decode(errors="replace")
 
 
@@ -371,13 +408,16 @@ def _watch_event(line: bytes, request: str) -> WatchEvent:
         kind, obj = event["type"], event["object"]
     except (ValueError, KeyError, TypeError) as error:
         raise ClusterError(
-            f"{request}: a frame of the watch cannot be read: {line[:200]!r}", reason="UnreadableFrame"
+            f"{request}: a frame of the watch cannot be read: {line[:200]!r}",
+            reason="UnreadableFrame",
         ) from error
     if kind == "ERROR":
         status = obj if isinstance(obj, dict) else {}
         raise error_from_status(status)
     if kind not in _EVENT_TYPES or not isinstance(obj, dict):
-        raise ClusterError(f"{request}: a watch event of unknown type {kind!r}", reason="UnreadableFrame")
+        raise ClusterError(
+            f"{request}: a watch event of unknown type {kind!r}", reason="UnreadableFrame"
+        )
     return WatchEvent(kind, obj)
 
 

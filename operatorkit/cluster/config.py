@@ -109,7 +109,9 @@ class ClusterConfig:
     origin: str = "given by the program"
 
 
-def load_config(kubeconfig: Path | str | Mapping[str, Any] | None = None, context: str | None = None) -> ClusterConfig:
+def load_config(
+    kubeconfig: Path | str | Mapping[str, Any] | None = None, context: str | None = None
+) -> ClusterConfig:
     """Find the cluster: the given kubeconfig, else $KUBECONFIG, else the pod's service account, else ~/.kube/config.
 
     `kubeconfig` is a file, or the content of one. Raises InputError, which names the file, the
@@ -121,16 +123,24 @@ def load_config(kubeconfig: Path | str | Mapping[str, Any] | None = None, contex
         return _from_files(str(kubeconfig), context)
     if os.environ.get("KUBECONFIG"):
         return _from_files(os.environ["KUBECONFIG"], context)
-    if context is None and os.environ.get("KUBERNETES_SERVICE_HOST") and (_SERVICE_ACCOUNT / "token").exists():
+    if (
+        context is None
+        and os.environ.get("KUBERNETES_SERVICE_HOST")
+        and (_SERVICE_ACCOUNT / "token").exists()
+    ):
         return _from_service_account()
     return _from_files("~/.kube/config", context)
 
 
 def _from_files(paths: str, context: str | None) -> ClusterConfig:
-    existing = [path for path in paths.split(os.pathsep) if path and Path(path).expanduser().is_file()]
+    existing = [
+        path for path in paths.split(os.pathsep) if path and Path(path).expanduser().is_file()
+    ]
     if not existing:
         if Path(paths).expanduser().is_dir():
-            raise InputError(f"{paths} is a directory: give the kubeconfig itself with --kubeconfig or $KUBECONFIG")
+            raise InputError(
+                f"{paths} is a directory: give the kubeconfig itself with --kubeconfig or $KUBECONFIG"
+            )
         raise InputError(
             f"no kubeconfig at {paths}: give one with --kubeconfig or $KUBECONFIG, or start a control plane of your own"
             " with `operatorkit controlplane up`"
@@ -143,15 +153,23 @@ def _from_files(paths: str, context: str | None) -> ClusterConfig:
         contents = {path: read_file(Path(path).expanduser()) for path in existing}
         for content in contents.values():
             tidy(content or {})
-        merged = kube_config.KubeConfigMerger(os.pathsep.join(path for path in existing if contents[path])).config
+        merged = kube_config.KubeConfigMerger(
+            os.pathsep.join(path for path in existing if contents[path])
+        ).config
     except OSError as error:
         raise InputError(f"the kubeconfig {origin} cannot be read: {error.strerror}") from error
     except Exception as error:
         raise InputError(f"the kubeconfig {origin} cannot be read: {_first_line(error)}") from error
     if merged is None:
         raise InputError(f"the kubeconfig {origin} is empty: it should begin with `apiVersion: v1`")
-    chosen = [content["current-context"] for content in contents.values() if content and content.get("current-context")]
-    merged.value["current-context"] = next(iter(chosen), None)  # as kubectl: the first file that says it wins
+    chosen = [
+        content["current-context"]
+        for content in contents.values()
+        if content and content.get("current-context")
+    ]
+    merged.value["current-context"] = next(
+        iter(chosen), None
+    )  # as kubectl: the first file that says it wins
     return _from_node(merged, context, origin)
 
 
@@ -159,7 +177,9 @@ def _from_mapping(content: dict[str, Any], context: str | None) -> ClusterConfig
     from kubernetes.config import kube_config
 
     content = copy.deepcopy(content)
-    return _from_node(kube_config.ConfigNode("kubeconfig", content), context, "the kubeconfig given")
+    return _from_node(
+        kube_config.ConfigNode("kubeconfig", content), context, "the kubeconfig given"
+    )
 
 
 def _loaded(node: Any, context: str | None, directory: str) -> tuple[Any, Any]:
@@ -167,7 +187,9 @@ def _loaded(node: Any, context: str | None, directory: str) -> tuple[Any, Any]:
     from kubernetes.client import Configuration
     from kubernetes.config import kube_config
 
-    loader = kube_config.KubeConfigLoader(node, active_context=context, config_base_path=None, temp_file_path=directory)
+    loader = kube_config.KubeConfigLoader(
+        node, active_context=context, config_base_path=None, temp_file_path=directory
+    )
     configuration = Configuration()
     configuration.proxy = None
     loader.load_and_set(configuration)
@@ -183,7 +205,9 @@ def _from_node(node: Any, context: str | None, origin: str) -> ClusterConfig:
         context = choose_context(node.value, context)
     except ValueError as error:
         text = str(error)
-        raise InputError(f"{origin} {text}" if text.startswith("has ") else f"{origin}: {text}") from error
+        raise InputError(
+            f"{origin} {text}" if text.startswith("has ") else f"{origin}: {text}"
+        ) from error
     load = partial(_loaded, node, context)
     with tempfile.TemporaryDirectory(prefix="operatorkit-") as directory:
         try:
@@ -192,7 +216,9 @@ def _from_node(node: Any, context: str | None, origin: str) -> ClusterConfig:
             settings, user = chosen.get("context") or {}, _plain(loader._user)  # noqa: SLF001 - no public access
             _reject_failed_plugin(loader, configuration, user)
             server = server_of(_plain(loader._cluster))  # noqa: SLF001
-            ssl_context = _ssl_context(configuration, directory) if server.startswith("https://") else None
+            ssl_context = (
+                _ssl_context(configuration, directory) if server.startswith("https://") else None
+            )
             proxy = _proxy(server, configuration.proxy)
         except (ConfigException, OSError, ValueError, TypeError, AttributeError, KeyError) as error:
             raise InputError(f"{origin}: {_first_line(error)}") from error
@@ -208,7 +234,9 @@ def _from_node(node: Any, context: str | None, origin: str) -> ClusterConfig:
                 if ssl_context is not None and fresh.cert_file:
                     ssl_context.load_cert_chain(fresh.cert_file, fresh.key_file)
             except (ConfigException, OSError, ValueError) as error:
-                raise InputError(f"the credentials of {where} cannot be renewed: {_first_line(error)}") from error
+                raise InputError(
+                    f"the credentials of {where} cannot be renewed: {_first_line(error)}"
+                ) from error
         return _authorization(fresh) + impersonation, _good_for_seconds(fresh_loader, user)
 
     renews = bool(user.keys() & {"exec", "auth-provider", "tokenFile", "client-certificate"})
@@ -236,13 +264,17 @@ def _from_service_account() -> ClusterConfig:
         load_incluster_config(client_configuration=configuration)
         ssl_context = _ssl_context(configuration)
     except (ConfigException, OSError) as error:
-        raise InputError(f"the service account of this pod cannot be used: {_first_line(error)}") from error
+        raise InputError(
+            f"the service account of this pod cannot be used: {_first_line(error)}"
+        ) from error
 
     def reload() -> tuple[Headers, float | None]:
         try:
             return _bearer((_SERVICE_ACCOUNT / "token").read_text()), _TOKEN_FILE_SECONDS
         except OSError as error:
-            raise InputError(f"the token of this pod's service account cannot be read: {error}") from error
+            raise InputError(
+                f"the token of this pod's service account cannot be read: {error}"
+            ) from error
 
     namespace_file = _SERVICE_ACCOUNT / "namespace"
     return ClusterConfig(
@@ -287,10 +319,17 @@ def _proxy(server: str, configured: str | None) -> str | None:
     """Return the proxy of the kubeconfig, else that of the environment, which never applies to this machine."""
     host = urlsplit(server).hostname or ""
     proxy = configured
-    if not proxy and host not in {"localhost", "::1"} and not host.startswith("127.") and not proxy_bypass(host):
+    if (
+        not proxy
+        and host not in {"localhost", "::1"}
+        and not host.startswith("127.")
+        and not proxy_bypass(host)
+    ):
         proxy = getproxies().get(urlsplit(server).scheme)
     if proxy and not proxy.startswith(("http://", "https://")):
-        raise ValueError(f"the proxy {proxy!r} cannot be used: only http:// and https:// proxies are supported")
+        raise ValueError(
+            f"the proxy {proxy!r} cannot be used: only http:// and https:// proxies are supported"
+        )
     return proxy or None
 
 
@@ -304,8 +343,12 @@ def _reject_failed_plugin(loader: Any, configuration: Any, user: Mapping[str, An
     try:
         ExecProvider(loader._user["exec"], None, loader._cluster).run()  # noqa: SLF001
     except Exception as error:
-        raise ValueError(f"the credential plugin {command!r} failed: {_first_line(error)}") from error
-    raise ValueError(f"the credential plugin {command!r} gave neither a token nor a certificate with its key")
+        raise ValueError(
+            f"the credential plugin {command!r} failed: {_first_line(error)}"
+        ) from error
+    raise ValueError(
+        f"the credential plugin {command!r} gave neither a token nor a certificate with its key"
+    )
 
 
 def _authorization(configuration: Any) -> Headers:

@@ -23,7 +23,9 @@ _AGGREGATED: Final = (
 
 
 class _Requests(Protocol):
-    async def request(self, method: str, path: str, *, headers: Mapping[str, str] | None = None) -> Any: ...
+    async def request(
+        self, method: str, path: str, *, headers: Mapping[str, str] | None = None
+    ) -> Any: ...
 
 
 class Discovery:
@@ -63,7 +65,10 @@ class Discovery:
 
     def _find(self, group: str, kind: str, version: str | None) -> ApiResource | None:
         for resource in self._resources:
-            if (resource.group, resource.kind) == (group, kind) and version in {None, resource.version}:
+            if (resource.group, resource.kind) == (group, kind) and version in {
+                None,
+                resource.version,
+            }:
                 return resource
         return None
 
@@ -71,7 +76,9 @@ class Discovery:
         wanted = f"kind {kind!r} in group {group or 'core (the empty group)'!r}" + (
             f", version {version!r}" if version else ""
         )
-        versions = sorted({each.version for each in self._resources if (each.group, each.kind) == (group, kind)})
+        versions = sorted(
+            {each.version for each in self._resources if (each.group, each.kind) == (group, kind)}
+        )
         kinds = sorted({each.kind for each in self._resources if each.group == group})
         if versions:
             hint = f"it is served in version {', '.join(versions)}"
@@ -112,7 +119,9 @@ class Discovery:
                     continue  # an aggregated API whose server is down must not hide all others
                 raise
             found += [
-                ApiResource(group, version, each["kind"], each["name"], bool(each.get("namespaced")))
+                ApiResource(
+                    group, version, each["kind"], each["name"], bool(each.get("namespaced"))
+                )
                 for each in listed.get("resources") or ()
                 if "/" not in each["name"]
             ]
@@ -127,7 +136,11 @@ def _from_aggregated(answer: Mapping[str, Any]) -> Iterable[ApiResource]:
                 kind = (each.get("responseKind") or {}).get("kind")
                 if kind:
                     yield ApiResource(
-                        group_name, version["version"], kind, each["resource"], each.get("scope") == "Namespaced"
+                        group_name,
+                        version["version"],
+                        kind,
+                        each["resource"],
+                        each.get("scope") == "Namespaced",
                     )
 
 

@@ -154,7 +154,9 @@ class History:
             return
         missing = [each for each, pending in self._pending.items() if pending]
         now = self._clock.monotonic()
-        if not all(now - self._denied_at.get(each, now) >= _EXCUSED_AFTER_SECONDS for each in missing):
+        if not all(
+            now - self._denied_at.get(each, now) >= _EXCUSED_AFTER_SECONDS for each in missing
+        ):
             return
         for each in missing:
             _log.warning(

@@ -113,7 +113,9 @@ class Informer:
         self._watched_since: float | None = None  # when the watch of this round began
         self._open: asyncio.Timeout | None = None  # ends the open watch
         self._in_contact = False  # whether a watch has worked since the last failure
-        self._newest: tuple[ObjectKey, str, str] | None = None  # see `Cache.newest`, which takes longer
+        self._newest: tuple[ObjectKey, str, str] | None = (
+            None  # see `Cache.newest`, which takes longer
+        )
         self._hurry = asyncio.Event()
         self._logged = ""  # the failure that was logged last, until it is over
         self._ended_by: ClusterError | None = None
@@ -225,7 +227,9 @@ class Informer:
     def _watch_worked(self) -> bool:
         """Return whether the watch of this round brought anything, or was open for long."""
         since = self._watched_since
-        return self._heard or (since is not None and self._clock.monotonic() - since >= _LONG_WATCH_SECONDS)
+        return self._heard or (
+            since is not None and self._clock.monotonic() - since >= _LONG_WATCH_SECONDS
+        )
 
     async def _follow(self) -> None:
         """List or probe where that is needed, then watch until that ends."""
@@ -259,11 +263,15 @@ class Informer:
         else:
             self._must_list = True
             # a kind that is not served any more says nothing of the others: its definition was deleted
-            is_sign = (self._in_contact and not isinstance(error, NotFound)) or _is_from_the_future(error)
+            is_sign = (self._in_contact and not isinstance(error, NotFound)) or _is_from_the_future(
+                error
+            )
             if is_sign and not self._history.is_pending(self):
                 self._history.doubt(f"{self.resource.qualified}: {error}")
             self._in_contact = False
-        if not (worked and isinstance(error, Unreachable | Timeout)):  # a watch may end so; the next one shows
+        if not (
+            worked and isinstance(error, Unreachable | Timeout)
+        ):  # a watch may end so; the next one shows
             self._trouble(error)
         return False
 
@@ -272,7 +280,10 @@ class Informer:
 
     async def _pause(self, seconds: float) -> None:
         self._hurry.clear()
-        await _first(asyncio.ensure_future(self._clock.sleep(seconds)), asyncio.ensure_future(self._hurry.wait()))
+        await _first(
+            asyncio.ensure_future(self._clock.sleep(seconds)),
+            asyncio.ensure_future(self._hurry.wait()),
+        )
 
     async def _list(self) -> None:
         """Take in a complete list, page by page, then drop what it does not have."""
@@ -328,7 +339,9 @@ class Informer:
     def _believe_another_history(self, sign: str) -> int:
         """Take whatever is listed from now on for true; return the epoch that has begun."""
         _log.warning(
-            "%s: the API server's history was reset (%s): reading everything again", self.resource.qualified, sign
+            "%s: the API server's history was reset (%s): reading everything again",
+            self.resource.qualified,
+            sign,
         )
         self._notify(self.cache.forget_versions())
         self._version = ""
@@ -396,9 +409,15 @@ class Informer:
 
     def _sign_of(self, page: ObjectList, newest: tuple[ObjectKey, str, str] | None) -> _Sign | None:
         if went_back(page.resource_version, self._version):
-            return _Sign(f"it is at version {page.resource_version} after {self._version}", replaced=True)
+            return _Sign(
+                f"it is at version {page.resource_version} after {self._version}", replaced=True
+            )
         if newest is None:
-            seen = any(not is_newer(_version_of(obj), self._version) for obj in page.items if self._version.isdecimal())
+            seen = any(
+                not is_newer(_version_of(obj), self._version)
+                for obj in page.items
+                if self._version.isdecimal()
+            )
             return _Sign("it has what was not there before", replaced=True) if seen else None
         key, version, uid = newest
         found = next((obj["metadata"] for obj in page.items if key_of(obj) == key), None)
@@ -421,7 +440,9 @@ class Informer:
         )
         self._watched_since = self._heard_at = self._clock.monotonic()
         self._ended_by = None
-        guard = asyncio.create_task(self._guard(), name=f"guard of the watch of {self.resource.qualified}")
+        guard = asyncio.create_task(
+            self._guard(), name=f"guard of the watch of {self.resource.qualified}"
+        )
         timer = self._open = asyncio.timeout(None)
         try:
             async with timer, aclosing(cast("Any", events)):
@@ -437,7 +458,9 @@ class Informer:
         finally:
             self._open = None
             guard.cancel()
-            await asyncio.gather(guard, return_exceptions=True)  # a cancellation of this task is not lost in it
+            await asyncio.gather(
+                guard, return_exceptions=True
+            )  # a cancellation of this task is not lost in it
 
     def _end_watch(self, error: ClusterError | None = None) -> None:
         """End the open watch, with `error` as what ended it."""
@@ -489,18 +512,26 @@ class Informer:
             return
         await self._clock.sleep(_LAG_SECONDS)
         if self._version == before:  # else the watch has brought it meanwhile
-            _log.debug("%s: the watch brings nothing, though %s: opening another", self.resource.qualified, sign.text)
+            _log.debug(
+                "%s: the watch brings nothing, though %s: opening another",
+                self.resource.qualified,
+                sign.text,
+            )
             self._end_watch()
 
     def _on_event(self, event: WatchEvent) -> None:
         metadata = event.object.get("metadata")
         version = str(metadata.get("resourceVersion") or "") if isinstance(metadata, dict) else ""
         if went_back(version, self._version):
-            self._history.doubt(f"{self.resource.qualified}: the watch is at version {version}, after {self._version}")
+            self._history.doubt(
+                f"{self.resource.qualified}: the watch is at version {version}, after {self._version}"
+            )
             raise Gone(f"the watch is at version {version}, after {self._version}")
         if event.type in {"ADDED", "MODIFIED"}:
             keys = self._take(event.object)
-            self._newest = (keys[0], version, metadata.get("uid") or "") if keys and metadata else None
+            self._newest = (
+                (keys[0], version, metadata.get("uid") or "") if keys and metadata else None
+            )
         elif event.type == "DELETED":
             self._newest = None
             try:
@@ -525,7 +556,9 @@ class Informer:
         try:
             changes = self.cache.update(obj, key, listed=listed)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with one object must not stop the others
-            _log.error("%s: %s cannot be read: %r: left as it was", self.resource.qualified, key, error)
+            _log.error(
+                "%s: %s cannot be read: %r: left as it was", self.resource.qualified, key, error
+            )
             self._invalid.add(key)
         else:
             self._notify(changes)

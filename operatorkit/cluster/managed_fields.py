@@ -54,7 +54,11 @@ def handed_over(
     if not moved or (own is not None and own.get("apiVersion") != api_version):
         return None
     # The order of the list means nothing to servers; our own entry goes to the end, where a server puts a new one.
-    rest = [entry if entry not in moved else _without_handed_over(entry) for entry in given if entry is not own]
+    rest = [
+        entry if entry not in moved else _without_handed_over(entry)
+        for entry in given
+        if entry is not own
+    ]
     kept = [entry for entry in rest if entry is not None]
     return [*kept, _joined(own or _new_entry(manager, api_version, moved), moved)]
 
@@ -85,7 +89,11 @@ def _without_handed_over(entry: Entry) -> dict[str, Any] | None:
 
 
 def _is_applied_by(entry: Entry, manager: str) -> bool:
-    return entry.get("manager") == manager and entry.get("operation") == "Apply" and not entry.get("subresource")
+    return (
+        entry.get("manager") == manager
+        and entry.get("operation") == "Apply"
+        and not entry.get("subresource")
+    )
 
 
 def _split(entry: Entry) -> tuple[dict[str, Any], dict[str, Any]]:

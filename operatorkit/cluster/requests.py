@@ -13,7 +13,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from operatorkit.cluster._paths import collection_path, object_path, selectors, watch_options, write_options
+from operatorkit.cluster._paths import (
+    collection_path,
+    object_path,
+    selectors,
+    watch_options,
+    write_options,
+)
 from operatorkit.cluster.api import ApiRequest, JSONObject, ObjectList, PatchType
 from operatorkit.errors import ClusterError
 from operatorkit.names import ApiResource
@@ -21,8 +27,12 @@ from operatorkit.names import ApiResource
 __all__ = ["HttpRequest", "http_request", "metadata_of", "result_of"]
 
 # Servers that do not know these representations answer with whole objects, of which the rest is dropped here.
-_METADATA: Final = {"Accept": "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"}
-_METADATA_LIST: Final = {"Accept": "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"}
+_METADATA: Final = {
+    "Accept": "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"
+}
+_METADATA_LIST: Final = {
+    "Accept": "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +56,29 @@ def http_request(request: ApiRequest) -> HttpRequest:
     resource, options = request.resource, request.options
     if resource is None:
         return HttpRequest(
-            str(request.name).upper(), request.path, options["query"], request.body, options["headers"] or {}
+            str(request.name).upper(),
+            request.path,
+            options["query"],
+            request.body,
+            options["headers"] or {},
         )
     match request.function:
         case "list":
             headers = _METADATA_LIST if options["metadata_only"] else {}
-            return HttpRequest("GET", collection_path(resource, request.namespace), _list_query(options), None, headers)
+            return HttpRequest(
+                "GET",
+                collection_path(resource, request.namespace),
+                _list_query(options),
+                None,
+                headers,
+            )
         case "watch":
             query = watch_options(options["resource_version"], options["timeout_seconds"])
             query |= selectors(options["label_selector"], options["field_selector"])
             headers = _METADATA if options["metadata_only"] else {}
-            return HttpRequest("GET", collection_path(resource, request.namespace), query, None, headers)
+            return HttpRequest(
+                "GET", collection_path(resource, request.namespace), query, None, headers
+            )
         case "create" if request.name is None:
             path = collection_path(resource, _namespace_of_new(resource, request))
         case _:
@@ -69,9 +91,13 @@ def http_request(request: ApiRequest) -> HttpRequest:
         case "patch":
             patch_type = PatchType(options["patch_type"])
             if patch_type is PatchType.APPLY and not options["field_manager"]:
-                raise ValueError("server-side apply needs a field_manager: the name under which the fields are owned")
+                raise ValueError(
+                    "server-side apply needs a field_manager: the name under which the fields are owned"
+                )
             query = write_options(options) | ({"force": "true"} if options["force"] else {})
-            return HttpRequest("PATCH", path, query, request.body, {"Content-Type": patch_type.value})
+            return HttpRequest(
+                "PATCH", path, query, request.body, {"Content-Type": patch_type.value}
+            )
         case "delete":
             return HttpRequest("DELETE", path, None, _delete_options(options))
     return HttpRequest("GET", path)
@@ -100,12 +126,20 @@ def result_of(request: ApiRequest, answer: Any) -> Any:
 
 def metadata_of(item: JSONObject, resource: ApiResource) -> JSONObject:
     """Return the metadata of an object under the object's own kind, whatever representation the server chose."""
-    return {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": item.get("metadata") or {}}
+    return {
+        "apiVersion": resource.api_version,
+        "kind": resource.kind,
+        "metadata": item.get("metadata") or {},
+    }
 
 
 def _named(item: JSONObject, resource: ApiResource) -> JSONObject:
     """Give an item of a list the apiVersion and kind that the server leaves to the list."""
-    return item if "kind" in item else {"apiVersion": resource.api_version, "kind": resource.kind, **item}
+    return (
+        item
+        if "kind" in item
+        else {"apiVersion": resource.api_version, "kind": resource.kind, **item}
+    )
 
 
 def _list_query(options: Mapping[str, Any]) -> dict[str, str]:
@@ -122,7 +156,9 @@ def _list_query(options: Mapping[str, Any]) -> dict[str, str]:
 def _namespace_of_new(resource: ApiResource, request: ApiRequest) -> str | None:
     namespace = request.namespace or (request.body.get("metadata") or {}).get("namespace")
     if resource.namespaced and not namespace:
-        raise ValueError(f"creating a {resource.kind} needs a namespace: {resource.kind} is a namespaced kind")
+        raise ValueError(
+            f"creating a {resource.kind} needs a namespace: {resource.kind} is a namespaced kind"
+        )
     return namespace
 
 

@@ -81,7 +81,10 @@ def error_from_status(
     causes = [_cause(cause) for cause in details.get("causes") or () if isinstance(cause, Mapping)]
     if retry_after_seconds is None:
         retry_after_seconds = _number(details.get("retryAfterSeconds")) or None
-    message = str(status.get("message") or "") or f"the API server answered {code} {reason or 'without a reason'}"
+    message = (
+        str(status.get("message") or "")
+        or f"the API server answered {code} {reason or 'without a reason'}"
+    )
     return _class_of(code, reason, causes)(
         message,
         code=code,
@@ -126,14 +129,18 @@ def error_from_answer(
         )
     if status is None:
         text = body[:_TEXT_LIMIT].decode(errors="replace").strip()
-        status = {"message": f"{request}: the API server answered {code}" + (f": {text}" if text else "")}
+        status = {
+            "message": f"{request}: the API server answered {code}" + (f": {text}" if text else "")
+        }
     error = error_from_status(status, code=code, retry_after_seconds=retry_after_seconds)
     if error.code != code and error.code == 500:
         error.code = code
     return error
 
 
-def error_from_exception(error: BaseException, *, request: str, server: str) -> Unreachable | Timeout:
+def error_from_exception(
+    error: BaseException, *, request: str, server: str
+) -> Unreachable | Timeout:
     """Explain why there is no answer, naming the URL and what failed."""
     if isinstance(error, TimeoutError) and not isinstance(error, aiohttp.ConnectionTimeoutError):
         return Timeout(f"{request}: no answer in time", code=0)
@@ -170,10 +177,16 @@ def _why(error: BaseException) -> str:
 def _why_certificate(error: BaseException) -> str:
     detail = getattr(error, "verify_message", "") or str(error)
     if isinstance(error, ssl.SSLCertVerificationError):
-        if error.verify_code == 62 or "ostname mismatch" in detail or "IP address mismatch" in detail:
+        if (
+            error.verify_code == 62
+            or "ostname mismatch" in detail
+            or "IP address mismatch" in detail
+        ):
             return f"its certificate is for another host ({detail}): correct `server`, or set `tls-server-name`"
         if error.verify_code == 10:
-            return f"its certificate has expired ({detail}): renew it, or correct this machine's clock"
+            return (
+                f"its certificate has expired ({detail}): renew it, or correct this machine's clock"
+            )
         if error.verify_code == 9:
             return f"its certificate is not valid yet ({detail}): correct this machine's clock"
     return (
@@ -185,7 +198,9 @@ def _why_certificate(error: BaseException) -> str:
 def _why_tls(error: BaseException) -> str:
     text = _text(error)
     if "WRONG_VERSION_NUMBER" in text or "record layer failure" in text.lower():
-        return f"it does not speak TLS ({text}): if it serves plain HTTP, write `http://` in `server`"
+        return (
+            f"it does not speak TLS ({text}): if it serves plain HTTP, write `http://` in `server`"
+        )
     if "CERTIFICATE_REQUIRED" in text or "BAD_CERTIFICATE" in text or "UNKNOWN_CA" in text:
         return f"it rejects our client certificate ({text}): check `client-certificate-data` in the kubeconfig"
     return f"the TLS handshake failed ({text})"

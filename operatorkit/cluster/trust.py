@@ -52,7 +52,10 @@ class FollowingContext(ssl.SSLContext):
     def load_cert_chain(self, certfile: Any, keyfile: Any = None, password: Any = None) -> None:
         """Hold a client certificate, also in the contexts that follow."""
         self._current.load_cert_chain(certfile, keyfile, password)
-        self._chain = (Path(certfile).read_bytes(), Path(keyfile).read_bytes() if keyfile is not None else None)
+        self._chain = (
+            Path(certfile).read_bytes(),
+            Path(keyfile).read_bytes() if keyfile is not None else None,
+        )
 
     def reload(self) -> bool:
         """Read the file again if it was replaced; return whether other authorities are trusted now. It blocks.
@@ -67,11 +70,17 @@ class FollowingContext(ssl.SSLContext):
             self._current = self._made(content)
         except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
             if self._reported != (shown := str(error).encode()):
-                _log.warning("%s cannot be read: %s: going on with the authorities from before", self._path, error)
+                _log.warning(
+                    "%s cannot be read: %s: going on with the authorities from before",
+                    self._path,
+                    error,
+                )
             self._reported = shown
             return False
         self._content, self._reported = content, b""
-        _log.info("%s was replaced: new connections trust the authorities that it has now", self._path)
+        _log.info(
+            "%s was replaced: new connections trust the authorities that it has now", self._path
+        )
         return True
 
     def notify(self) -> None:

@@ -25,9 +25,25 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from operatorkit.clock import SYSTEM_CLOCK, Clock
-from operatorkit.tls import certificate_pem, common_name, host_names, key_pem, new_authority, new_key, new_leaf
+from operatorkit.tls import (
+    certificate_pem,
+    common_name,
+    host_names,
+    key_pem,
+    new_authority,
+    new_key,
+    new_leaf,
+)
 
-__all__ = ["SERVER_HOSTS", "Authority", "KeyPair", "kubeconfig", "signing_key", "write_kubeconfig", "write_private"]
+__all__ = [
+    "SERVER_HOSTS",
+    "Authority",
+    "KeyPair",
+    "kubeconfig",
+    "signing_key",
+    "write_kubeconfig",
+    "write_private",
+]
 
 SERVER_HOSTS = (
     "127.0.0.1",
@@ -54,7 +70,9 @@ class KeyPair:
 def signing_key() -> KeyPair:
     """Return a new P-256 key for signing tokens; `cert_pem` is its public key."""
     key = new_key()
-    public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    public = key.public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
     return KeyPair(public, key_pem(key))
 
 
@@ -71,7 +89,9 @@ class Authority:
     Guarantees: every chain it issues passes OpenSSL's strict checks (`ssl.VERIFY_X509_STRICT`).
     """
 
-    def __init__(self, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey, clock: Clock) -> None:
+    def __init__(
+        self, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey, clock: Clock
+    ) -> None:
         self._certificate = certificate
         self._key = key
         self._clock = clock
@@ -91,7 +111,9 @@ class Authority:
 
     def issue_server(self, hosts: Sequence[str] = SERVER_HOSTS) -> KeyPair:
         """Return a certificate for a server that is called by `hosts`, names and addresses; the first is its CN."""
-        return self._issue(common_name(hosts[0]), ExtendedKeyUsageOID.SERVER_AUTH, host_names(hosts))
+        return self._issue(
+            common_name(hosts[0]), ExtendedKeyUsageOID.SERVER_AUTH, host_names(hosts)
+        )
 
     def issue_client(self, user: str, groups: Sequence[str] = ()) -> KeyPair:
         """Return a certificate by which Kubernetes knows `user` in `groups` (common name and organisations)."""
@@ -104,7 +126,10 @@ class Authority:
         return self._issue(subject, ExtendedKeyUsageOID.CLIENT_AUTH, None)
 
     def _issue(
-        self, subject: x509.Name, purpose: x509.ObjectIdentifier, names: x509.SubjectAlternativeName | None
+        self,
+        subject: x509.Name,
+        purpose: x509.ObjectIdentifier,
+        names: x509.SubjectAlternativeName | None,
     ) -> KeyPair:
         key = new_key()
         certificate = new_leaf(
@@ -148,7 +173,9 @@ def kubeconfig(
         "kind": "Config",
         "clusters": [{"name": name, "cluster": cluster}],
         "users": [{"name": user, "user": credentials}],
-        "contexts": [{"name": name, "context": {"cluster": name, "user": user, "namespace": namespace}}],
+        "contexts": [
+            {"name": name, "context": {"cluster": name, "user": user, "namespace": namespace}}
+        ],
         "current-context": name,
     }
 

@@ -42,7 +42,11 @@ def check_selection(selection: str) -> None:
             continue
         near = difflib.get_close_matches(name, _KNOWN, n=1)
         near = [f"{name}-controller"] if f"{name}-controller" in _KNOWN else near
-        hint = f"did you mean {near[0]}?" if near else "name one as kube-controller-manager does, or give '*' for all"
+        hint = (
+            f"did you mean {near[0]}?"
+            if near
+            else "name one as kube-controller-manager does, or give '*' for all"
+        )
         raise InputError(f"controllers {selection!r}: there is no controller {name!r}: {hint}")
 
 

@@ -34,7 +34,11 @@ class ControlPlane(Protocol):
         """Where the API answers, for example `https://127.0.0.1:38151`."""
 
     def kubeconfig(
-        self, *, user: str = "admin", groups: Sequence[str] = ("system:masters",), namespace: str = "default"
+        self,
+        *,
+        user: str = "admin",
+        groups: Sequence[str] = ("system:masters",),
+        namespace: str = "default",
     ) -> dict[str, Any]:
         """Return a kubeconfig, as a dictionary with all data inline, that authenticates as `user` in `groups`."""
 
@@ -51,5 +55,8 @@ class ControlPlane(Protocol):
     def __enter__(self) -> Self: ...
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None: ...

@@ -27,7 +27,10 @@ _INT_OR_STRING: Schema = {
 _ANYTHING: Schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
 _SPECIAL: Mapping[str, Schema] = {
     "io.k8s.apimachinery.pkg.util.intstr.IntOrString": _INT_OR_STRING,
-    "io.k8s.apimachinery.pkg.api.resource.Quantity": {**_INT_OR_STRING, "pattern": QUANTITY_PATTERN},
+    "io.k8s.apimachinery.pkg.api.resource.Quantity": {
+        **_INT_OR_STRING,
+        "pattern": QUANTITY_PATTERN,
+    },
     "io.k8s.apimachinery.pkg.runtime.RawExtension": _ANYTHING,
     "io.k8s.apimachinery.pkg.apis.meta.v1.FieldsV1": _ANYTHING,
 }
@@ -115,13 +118,17 @@ def _structural(schema: Mapping[str, Any], inside: tuple[str, ...]) -> Schema:
     if schema.get("default"):
         result["default"] = schema["default"]
     if "properties" in schema:
-        result["properties"] = {key: _structural(child, inside) for key, child in schema["properties"].items()}
+        result["properties"] = {
+            key: _structural(child, inside) for key, child in schema["properties"].items()
+        }
     if "items" in schema:
         result["items"] = _structural(schema["items"], inside)
         _complete_keys(result)
     if isinstance(schema.get("additionalProperties"), Mapping):
         result["additionalProperties"] = _structural(schema["additionalProperties"], inside)
-    if result.get("type") == "object" and not ("properties" in result or "additionalProperties" in result):
+    if result.get("type") == "object" and not (
+        "properties" in result or "additionalProperties" in result
+    ):
         result["x-kubernetes-preserve-unknown-fields"] = True
     if "type" not in result:
         return {"x-kubernetes-preserve-unknown-fields": True}
@@ -138,4 +145,7 @@ def _complete_keys(schema: Schema) -> None:
 
 
 def _copy(schema: Mapping[str, Any]) -> Schema:
-    return {key: [dict(each) for each in value] if isinstance(value, list) else value for key, value in schema.items()}
+    return {
+        key: [dict(each) for each in value] if isinstance(value, list) else value
+        for key, value in schema.items()
+    }

@@ -32,7 +32,15 @@ _EMPTY_TYPE = {
 }
 _SCHEMAS = ("items", "not")
 _SCHEMA_MAPS = ("properties", "patternProperties", "definitions")
-_UNSUPPORTED = ("id", "$schema", "$ref", "patternProperties", "dependencies", "additionalItems", "definitions")
+_UNSUPPORTED = (
+    "id",
+    "$schema",
+    "$ref",
+    "patternProperties",
+    "dependencies",
+    "additionalItems",
+    "definitions",
+)
 _COMPOSITIONS = ("anyOf", "allOf", "oneOf")
 
 # Keywords that say what a value is; they may not stand below allOf, anyOf, oneOf or not.
@@ -62,7 +70,10 @@ def check(schema: Schema, path: str) -> list[FieldError]:
     if schema.get("nullable"):
         errors.append(forbidden(f"{path}.nullable", "nullable cannot be true at the root"))
     if not _is_unsupported(schema):
-        structural = sorted([*_invariants(schema, "root", path), *_completeness(schema, schema, path, path)], key=str)
+        structural = sorted(
+            [*_invariants(schema, "root", path), *_completeness(schema, schema, path, path)],
+            key=str,
+        )
         errors += structural or default_errors(schema, path)
     errors += openapi_errors(schema, path)
     return errors
@@ -110,7 +121,10 @@ def _below(schema: Schema) -> Iterator[tuple[str, Any]]:
 def _is_unsupported(schema: Schema) -> bool:
     if any(schema.get(key) not in (None, "", {}) for key in _UNSUPPORTED):
         return True
-    if isinstance(schema.get("items"), list) or schema.get("x-kubernetes-preserve-unknown-fields") is False:
+    if (
+        isinstance(schema.get("items"), list)
+        or schema.get("x-kubernetes-preserve-unknown-fields") is False
+    ):
         return True
     return any(_is_unsupported(child) for _, child in _children(schema))
 
@@ -142,7 +156,10 @@ def _invariants(schema: Schema, level: str, path: str) -> Iterator[FieldError]:
         yield from _invariants(additional, "field", f"{path}.additionalProperties")
     yield from _int_or_string(schema, path)
     yield from _values(
-        schema, path, skip_any_of=_is_int_or_string(schema), skip_all_of=_starts_with_int_or_string(schema)
+        schema,
+        path,
+        skip_any_of=_is_int_or_string(schema),
+        skip_all_of=_starts_with_int_or_string(schema),
     )
     yield from _type(schema, level, path)
     yield from _metadata(schema, level, path)
@@ -153,19 +170,28 @@ def _int_or_string(schema: Schema, path: str) -> Iterator[FieldError]:
         return
     for key in ("x-kubernetes-preserve-unknown-fields", "x-kubernetes-embedded-resource"):
         if schema.get(key):
-            yield invalid(f"{path}.{key}", value=True, detail="must be false if x-kubernetes-int-or-string is true")
+            yield invalid(
+                f"{path}.{key}",
+                value=True,
+                detail="must be false if x-kubernetes-int-or-string is true",
+            )
 
 
 def _type(schema: Schema, level: str, path: str) -> Iterator[FieldError]:
     type_, embedded = schema.get("type") or "", schema.get("x-kubernetes-embedded-resource")
-    free = schema.get("x-kubernetes-int-or-string") or schema.get("x-kubernetes-preserve-unknown-fields")
+    free = schema.get("x-kubernetes-int-or-string") or schema.get(
+        "x-kubernetes-preserve-unknown-fields"
+    )
     if embedded and type_ != "object":
         detail = "must be object if x-kubernetes-embedded-resource is true"
         yield invalid(f"{path}.type", type_, detail) if type_ else required(f"{path}.type", detail)
     elif not type_ and not free:
         yield required(f"{path}.type", _EMPTY_TYPE[level])
     if embedded and schema.get("additionalProperties") is not None:
-        yield forbidden(f"{path}.additionalProperties", "must not be used if x-kubernetes-embedded-resource is set")
+        yield forbidden(
+            f"{path}.additionalProperties",
+            "must not be used if x-kubernetes-embedded-resource is set",
+        )
     if level == "root" and type_ and type_ != "object":
         yield invalid(f"{path}.type", type_, "must be object at the root")
 
@@ -198,7 +224,11 @@ def _types_of_object_fields(properties: Schema, path: str) -> Iterator[FieldErro
 def _says_more_than_names(metadata: Schema) -> bool:
     """Return whether a schema restricts metadata beyond the two fields that a definition may restrict."""
     named = set(metadata.get("properties") or {})
-    allowed = {"type", "default", "properties"} if named <= {"name", "generateName"} else {"type", "default"}
+    allowed = (
+        {"type", "default", "properties"}
+        if named <= {"name", "generateName"}
+        else {"type", "default"}
+    )
     return not _set_keywords(metadata).keys() <= allowed
 
 
@@ -215,7 +245,9 @@ def _set_keywords(schema: Schema) -> dict[str, Any]:
     return {key: value for key, value in schema.items() if value not in (None, "", False, [], {})}
 
 
-def _values(schema: Schema, path: str, *, skip_any_of: bool, skip_all_of: bool) -> Iterator[FieldError]:
+def _values(
+    schema: Schema, path: str, *, skip_any_of: bool, skip_all_of: bool
+) -> Iterator[FieldError]:
     """Check the compositions of a schema, and its pattern."""
     if not skip_any_of:
         for index, child in enumerate(schema.get("anyOf") or ()):
@@ -229,7 +261,9 @@ def _values(schema: Schema, path: str, *, skip_any_of: bool, skip_all_of: bool) 
     pattern = schema.get("pattern") or ""
     problem = pattern_error(pattern) if pattern else None
     if problem is not None:
-        yield invalid(f"{path}.pattern", pattern, f"must be a valid regular expression, but isn't: {problem}")
+        yield invalid(
+            f"{path}.pattern", pattern, f"must be a valid regular expression, but isn't: {problem}"
+        )
 
 
 def _nested(schema: Schema, path: str, *, skip_any_of: bool = False) -> Iterator[FieldError]:
@@ -247,23 +281,33 @@ def _nested(schema: Schema, path: str, *, skip_any_of: bool = False) -> Iterator
         yield forbidden(f"{path}.properties[metadata]", "must not be specified in a nested context")
 
 
-def _completeness(values: Schema, schema: Schema | None, schema_path: str, path: str) -> Iterator[FieldError]:
+def _completeness(
+    values: Schema, schema: Schema | None, schema_path: str, path: str
+) -> Iterator[FieldError]:
     """Check that whatever a composition restricts is specified outside of it too."""
     children = [(f"{path}.not", values["not"])] if "not" in values else []
     for key in ("allOf", "anyOf", "oneOf"):
-        children += [(f"{path}.{key}[{index}]", child) for index, child in enumerate(values.get(key) or ())]
+        children += [
+            (f"{path}.{key}[{index}]", child) for index, child in enumerate(values.get(key) or ())
+        ]
     for child_path, child in children:
         yield from _nested_completeness(child, schema, schema_path, child_path)
 
 
-def _nested_completeness(values: Schema, schema: Schema | None, schema_path: str, path: str) -> Iterator[FieldError]:
+def _nested_completeness(
+    values: Schema, schema: Schema | None, schema_path: str, path: str
+) -> Iterator[FieldError]:
     if schema is None:
         yield required(schema_path, f"because it is defined in {path}")
         return
     yield from _completeness(values, schema, schema_path, path)
     if "items" in values:
-        yield from _nested_completeness(values["items"], schema.get("items"), f"{schema_path}.items", f"{path}.items")
+        yield from _nested_completeness(
+            values["items"], schema.get("items"), f"{schema_path}.items", f"{path}.items"
+        )
     specified = schema.get("properties") or {}
     for name, child in (values.get("properties") or {}).items():
         at = f".properties[{name}]"
-        yield from _nested_completeness(child, specified.get(name), f"{schema_path}{at}", f"{path}{at}")
+        yield from _nested_completeness(
+            child, specified.get(name), f"{schema_path}{at}", f"{path}{at}"
+        )

@@ -28,7 +28,9 @@ def default_errors(schema: Mapping[str, Any], path: str) -> list[FieldError]:
     return _errors(schema, path, root=True, metadata=False)
 
 
-def _errors(schema: Mapping[str, Any], path: str, *, root: bool, metadata: bool) -> list[FieldError]:
+def _errors(
+    schema: Mapping[str, Any], path: str, *, root: bool, metadata: bool
+) -> list[FieldError]:
     """Go down a schema. The root counts as an embedded object; `metadata` says that this is in its metadata."""
     errors: list[FieldError] = []
     embedded = root or bool(schema.get("x-kubernetes-embedded-resource"))
@@ -43,7 +45,9 @@ def _errors(schema: Mapping[str, Any], path: str, *, root: bool, metadata: bool)
     return errors
 
 
-def _one(schema: Mapping[str, Any], path: str, *, embedded: bool, metadata: bool) -> list[FieldError]:
+def _one(
+    schema: Mapping[str, Any], path: str, *, embedded: bool, metadata: bool
+) -> list[FieldError]:
     node, value = parse(schema), schema["default"]
     errors: list[FieldError] = []
     if not metadata:
@@ -54,7 +58,11 @@ def _one(schema: Mapping[str, Any], path: str, *, embedded: bool, metadata: bool
     found = embedded_errors(dataclasses.replace(node, embedded=embedded), value, path)
     if not found:
         found = [
-            FieldError(path if error.path == NO_PATH else f"{path}.{error.path}", error.reason, error.message)
+            FieldError(
+                path if error.path == NO_PATH else f"{path}.{error.path}",
+                error.reason,
+                error.message,
+            )
             for _, error in validate(parse(schema, of_default=True), value).errors
         ]
     return errors + found

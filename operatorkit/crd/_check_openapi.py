@@ -38,17 +38,30 @@ def openapi_errors(
     additional = schema.get("additionalProperties")
     if additional is not None and schema.get("properties") and additional is not True:
         errors.append(
-            forbidden(f"{path}.additionalProperties", "additionalProperties and properties are mutual exclusive")
+            forbidden(
+                f"{path}.additionalProperties",
+                "additionalProperties and properties are mutual exclusive",
+            )
         )
     if isinstance(additional, Mapping):
-        reason = "inside additionalProperties applying to object metadata" if metadata else no_defaults
+        reason = (
+            "inside additionalProperties applying to object metadata" if metadata else no_defaults
+        )
         errors += openapi_errors(
-            additional, f"{path}.additionalProperties", root=False, metadata=metadata, no_defaults=reason
+            additional,
+            f"{path}.additionalProperties",
+            root=False,
+            metadata=metadata,
+            no_defaults=reason,
         )
     for name, child in (schema.get("properties") or {}).items():
-        inside = metadata or (bool(root or schema.get("x-kubernetes-embedded-resource")) and name in _METADATA)
+        inside = metadata or (
+            bool(root or schema.get("x-kubernetes-embedded-resource")) and name in _METADATA
+        )
         reason = f"in top-level {name}" if root and name in _METADATA else no_defaults
-        errors += openapi_errors(child, f"{path}.properties[{name}]", root=False, metadata=inside, no_defaults=reason)
+        errors += openapi_errors(
+            child, f"{path}.properties[{name}]", root=False, metadata=inside, no_defaults=reason
+        )
     for at, child in _nested(schema):
         errors += openapi_errors(child, f"{path}{at}", root=False, **below)  # type: ignore[arg-type]
     if isinstance(schema.get("items"), Mapping):
@@ -70,7 +83,9 @@ def _nested(schema: Schema) -> Iterator[tuple[str, Schema]]:
             yield f".{key}[{index}]", child
 
 
-def _keywords(schema: Schema, path: str, *, metadata: bool, no_defaults: str) -> Iterator[FieldError]:
+def _keywords(
+    schema: Schema, path: str, *, metadata: bool, no_defaults: str
+) -> Iterator[FieldError]:
     type_ = schema.get("type") or ""
     if type_ and type_ not in _TYPES:
         yield not_supported(f"{path}.type", type_, list(_TYPES))
@@ -80,11 +95,15 @@ def _keywords(schema: Schema, path: str, *, metadata: bool, no_defaults: str) ->
         if schema.get(key) not in (None, "", {}):
             yield forbidden(f"{path}.{key}", f"{key} is not supported")
     if type_ == "null":
-        yield forbidden(f"{path}.type", "type cannot be set to null, use nullable as an alternative")
+        yield forbidden(
+            f"{path}.type", "type cannot be set to null, use nullable as an alternative"
+        )
     if isinstance(schema.get("items"), list):
         yield forbidden(f"{path}.items", "items must be a schema object and not an array")
     if metadata and schema.get("x-kubernetes-embedded-resource"):
-        yield forbidden(f"{path}.x-kubernetes-embedded-resource", "must not be used inside of resource meta")
+        yield forbidden(
+            f"{path}.x-kubernetes-embedded-resource", "must not be used inside of resource meta"
+        )
 
 
 def _preserve(schema: Schema, path: str) -> Iterator[FieldError]:
@@ -105,7 +124,11 @@ def _map_type(schema: Schema, path: str) -> Iterator[FieldError]:
 
 
 def _list_type(schema: Schema, path: str) -> Iterator[FieldError]:
-    found, type_, items = schema.get("x-kubernetes-list-type"), schema.get("type") or "", schema.get("items")
+    found, type_, items = (
+        schema.get("x-kubernetes-list-type"),
+        schema.get("type") or "",
+        schema.get("items"),
+    )
     if found is not None and type_ != "array":
         detail = "must be array if x-kubernetes-list-type is specified"
         yield invalid(f"{path}.type", type_, detail) if type_ else required(f"{path}.type", detail)
@@ -121,15 +144,24 @@ def _list_type(schema: Schema, path: str) -> Iterator[FieldError]:
 
 
 def _list_map(schema: Schema, path: str) -> Iterator[FieldError]:
-    keys, found = schema.get("x-kubernetes-list-map-keys") or [], schema.get("x-kubernetes-list-type")
+    keys, found = (
+        schema.get("x-kubernetes-list-map-keys") or [],
+        schema.get("x-kubernetes-list-type"),
+    )
     if keys and found != "map":
-        at, detail = f"{path}.x-kubernetes-list-type", "must be map if x-kubernetes-list-map-keys is non-empty"
+        at, detail = (
+            f"{path}.x-kubernetes-list-type",
+            "must be map if x-kubernetes-list-map-keys is non-empty",
+        )
         yield required(at, detail) if found is None else invalid(at, found, detail)
     if found != "map":
         return
     items = schema.get("items")
     if not keys:
-        yield required(f"{path}.x-kubernetes-list-map-keys", "must not be empty if x-kubernetes-list-type is map")
+        yield required(
+            f"{path}.x-kubernetes-list-map-keys",
+            "must not be empty if x-kubernetes-list-type is map",
+        )
     if items is None:
         yield required(f"{path}.items", "must have a schema if x-kubernetes-list-type is map")
     if not isinstance(items, Mapping):
@@ -141,12 +173,18 @@ def _list_map(schema: Schema, path: str) -> Iterator[FieldError]:
     for index, key in enumerate(keys):
         child = (items.get("properties") or {}).get(key)
         if child is None:
-            yield invalid(f"{path}.x-kubernetes-list-map-keys", keys, "entries must all be names of item properties")
+            yield invalid(
+                f"{path}.x-kubernetes-list-map-keys",
+                keys,
+                "entries must all be names of item properties",
+            )
         elif child.get("type") in {"array", "object"}:
             detail = "must be a scalar type if parent array's x-kubernetes-list-type is map"
             yield invalid(f"{path}.items.properties[{key}].type", items.get("type"), detail)
         if key in keys[:index]:
-            yield invalid(f"{path}.x-kubernetes-list-map-keys", keys, "must not contain duplicate entries")
+            yield invalid(
+                f"{path}.x-kubernetes-list-map-keys", keys, "must not contain duplicate entries"
+            )
 
 
 def _keyed_items(schema: Schema, path: str) -> Iterator[FieldError]:
@@ -155,16 +193,23 @@ def _keyed_items(schema: Schema, path: str) -> Iterator[FieldError]:
     if not isinstance(items, Mapping) or found not in {"set", "map"}:
         return
     if items.get("nullable"):
-        yield forbidden(f"{path}.items.nullable", f"cannot be nullable when x-kubernetes-list-type is {found}")
+        yield forbidden(
+            f"{path}.items.nullable", f"cannot be nullable when x-kubernetes-list-type is {found}"
+        )
     if found == "set":
         return
     for key in schema.get("x-kubernetes-list-map-keys") or ():
         child = (items.get("properties") or {}).get(key)
         if child is None:
             continue
-        at, listed = f"{path}.items.properties[{key}]", "this property is in x-kubernetes-list-map-keys, so it"
+        at, listed = (
+            f"{path}.items.properties[{key}]",
+            "this property is in x-kubernetes-list-map-keys, so it",
+        )
         if key not in (items.get("required") or ()) and child.get("default") is None:
-            yield required(f"{at}.default", f"{listed} must have a default or be a required property")
+            yield required(
+                f"{at}.default", f"{listed} must have a default or be a required property"
+            )
         if child.get("nullable"):
             yield forbidden(f"{at}.nullable", f"{listed} cannot be nullable")
 
@@ -174,7 +219,9 @@ def _rules(schema: Schema, path: str) -> Iterator[FieldError]:
         yield from _rule(rule, f"{path}.x-kubernetes-validations[{index}]")
         at = str(rule.get("fieldPath") or "")
         if at and not _is_field(schema, at):
-            yield invalid(f"{path}.x-kubernetes-validations[{index}].fieldPath", at, "must be a valid path")
+            yield invalid(
+                f"{path}.x-kubernetes-validations[{index}].fieldPath", at, "must be a valid path"
+            )
 
 
 def _is_field(schema: Schema, path: str) -> bool:
@@ -187,7 +234,11 @@ def _is_field(schema: Schema, path: str) -> bool:
         name = plain or re.sub(r"\\(.)", r"\1", quoted)
         if not isinstance(found, Mapping):
             return False
-        found = found["properties"].get(name) if "properties" in found else found.get("additionalProperties")
+        found = (
+            found["properties"].get(name)
+            if "properties" in found
+            else found.get("additionalProperties")
+        )
         if found is None:
             return False
     return True
@@ -206,7 +257,9 @@ def _rule(rule: Schema, path: str) -> Iterator[FieldError]:
         yield required(f"{path}.message", "message must be specified if rule contains line breaks")
     expression = str(rule.get("messageExpression") or "")
     if expression and not expression.strip():
-        yield required(f"{path}.messageExpression", "messageExpression must be non-empty if specified")
+        yield required(
+            f"{path}.messageExpression", "messageExpression must be non-empty if specified"
+        )
     if rule.get("reason") is not None and rule["reason"] not in _REASONS:
         yield not_supported(f"{path}.reason", rule["reason"], list(_REASONS))
     field_path = str(rule.get("fieldPath") or "")

@@ -17,7 +17,15 @@ from pydantic.types import StringConstraints
 
 from operatorkit.crd._patterns import pattern_error
 from operatorkit.crd._place import Place
-from operatorkit.crd.markers import Atomic, Embedded, ListMap, ListSet, Nullable, PreserveUnknown, Rule
+from operatorkit.crd.markers import (
+    Atomic,
+    Embedded,
+    ListMap,
+    ListSet,
+    Nullable,
+    PreserveUnknown,
+    Rule,
+)
 from operatorkit.crd.text import format_duration
 
 __all__ = ["apply_marks", "flatten", "rules_of"]
@@ -96,12 +104,18 @@ def _check_precision(limit: float, sign: str, schema: Schema, place: Place) -> N
     """
     if not isinstance(limit, int):
         if not math.isfinite(limit):
-            raise place.error(f"the bound {sign} {limit!r} is no number that JSON has", "leave it out")
+            raise place.error(
+                f"the bound {sign} {limit!r} is no number that JSON has", "leave it out"
+            )
         return
     kept = float(limit) if abs(limit) < 2**1023 else math.inf
     if kept == limit and (schema["type"] == "number" or -_INT64 <= kept < _INT64):
         return
-    whole = f"which the API server keeps as {kept:.0f}" if math.isfinite(kept) else "which no API server can keep"
+    whole = (
+        f"which the API server keeps as {kept:.0f}"
+        if math.isfinite(kept)
+        else "which no API server can keep"
+    )
     raise place.error(
         f"the bound {sign} {limit} is a whole number of more than 53 bits, {whole}",
         "leave it out where it is that of an int64, which int always has, or write one that float64 can hold, such as "
@@ -121,7 +135,10 @@ def _nearest(limit: int) -> int:
 def _duration_bound(schema: Schema, limit: timedelta, sign: str) -> None:
     """Hold a duration, which is text to the API server, to a bound by a rule."""
     text = format_duration(limit)
-    rule = {"rule": f"duration(self) {sign} duration('{text}')", "message": f"must be {_WORDS[sign]} {text}"}
+    rule = {
+        "rule": f"duration(self) {sign} duration('{text}')",
+        "message": f"must be {_WORDS[sign]} {text}",
+    }
     schema["x-kubernetes-validations"] = [*schema.get("x-kubernetes-validations", ()), rule]
 
 
@@ -139,8 +156,16 @@ def _length(schema: Schema, mark: Any, place: Place) -> None:
         return
     names = _LENGTHS.get(schema.get("type", ""))
     if names is None:
-        raise place.error("a length is set on a value that has none", "only str, list and dict have a length")
-    schema.update({name: limit for name, limit in zip(names, (shortest, longest), strict=True) if limit is not None})
+        raise place.error(
+            "a length is set on a value that has none", "only str, list and dict have a length"
+        )
+    schema.update(
+        {
+            name: limit
+            for name, limit in zip(names, (shortest, longest), strict=True)
+            if limit is not None
+        }
+    )
 
 
 def _pattern(schema: Schema, mark: Any, place: Place) -> None:
@@ -162,16 +187,24 @@ def _structure(schema: Schema, mark: Any, place: Place) -> None:
         schema["nullable"] = True
     elif isinstance(mark, PreserveUnknown):
         if schema.get("type") != "object":
-            raise place.error("PreserveUnknown is set on a value that has no fields", "use it on a dict or on a model")
+            raise place.error(
+                "PreserveUnknown is set on a value that has no fields",
+                "use it on a dict or on a model",
+            )
         schema["x-kubernetes-preserve-unknown-fields"] = True
     elif isinstance(mark, Embedded) and not schema.get("x-kubernetes-embedded-resource"):
         raise place.error(
-            "Embedded is set on something that is not an object", "use Annotated[dict[str, Any], Embedded()]"
+            "Embedded is set on something that is not an object",
+            "use Annotated[dict[str, Any], Embedded()]",
         )
     elif isinstance(mark, Atomic):
-        key = {"array": "x-kubernetes-list-type", "object": "x-kubernetes-map-type"}.get(schema.get("type", ""))
+        key = {"array": "x-kubernetes-list-type", "object": "x-kubernetes-map-type"}.get(
+            schema.get("type", "")
+        )
         if key is None:
-            raise place.error("Atomic is set on a single value", "single values are atomic: leave it out")
+            raise place.error(
+                "Atomic is set on a single value", "single values are atomic: leave it out"
+            )
         schema[key] = "atomic"
     elif isinstance(mark, ListSet):
         _list_set(schema, place)
@@ -181,10 +214,15 @@ def _structure(schema: Schema, mark: Any, place: Place) -> None:
 
 def _list_set(schema: Schema, place: Place) -> None:
     if schema.get("type") != "array":
-        raise place.error("ListSet is set on something that is not a list", "use it on list[str] or list[int]")
+        raise place.error(
+            "ListSet is set on something that is not a list", "use it on list[str] or list[int]"
+        )
     items = schema["items"]
     if items.get("type") == "object" and items.get("x-kubernetes-map-type") != "atomic":
-        raise place.error("ListSet is set on a list of objects", "use ListMap with the fields that distinguish them")
+        raise place.error(
+            "ListSet is set on a list of objects",
+            "use ListMap with the fields that distinguish them",
+        )
     schema["x-kubernetes-list-type"] = "set"
 
 
@@ -192,17 +230,23 @@ def _list_map(schema: Schema, mark: ListMap, place: Place) -> None:
     items = schema.get("items", {})
     properties = items.get("properties", {})
     if schema.get("type") != "array" or items.get("type") != "object":
-        raise place.error("ListMap is set on something that is not a list of objects", "use it on list[YourModel]")
+        raise place.error(
+            "ListMap is set on something that is not a list of objects", "use it on list[YourModel]"
+        )
     if not mark.keys:
-        raise place.error("ListMap names no key", 'name the fields that distinguish items: ListMap("name")')
+        raise place.error(
+            "ListMap names no key", 'name the fields that distinguish items: ListMap("name")'
+        )
     for key in mark.keys:
         if key not in properties:
             raise place.error(
-                f"ListMap names {key!r}, which the items do not have", f"they have {', '.join(properties)}"
+                f"ListMap names {key!r}, which the items do not have",
+                f"they have {', '.join(properties)}",
             )
         if key not in items.get("required", ()) and "default" not in properties[key]:
             raise place.error(
-                f"the key {key!r} of ListMap may be absent", "give the field no default, or one that is not empty"
+                f"the key {key!r} of ListMap may be absent",
+                "give the field no default, or one that is not empty",
             )
     schema["x-kubernetes-list-type"] = "map"
     schema["x-kubernetes-list-map-keys"] = list(mark.keys)

@@ -57,7 +57,9 @@ class Pair:
         if not isinstance(item, dict):
             return (_ABSENT,)
         return tuple(
-            (type(value).__name__, value) if isinstance(value := item.get(name), str | int | float | bool) else name
+            (type(value).__name__, value)
+            if isinstance(value := item.get(name), str | int | float | bool)
+            else name
             for name in self.node.list_map_keys
         )
 

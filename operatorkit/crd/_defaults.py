@@ -62,12 +62,22 @@ def _value_of(field: FieldInfo, place: Place) -> Any:
         return field.get_default()
     remedy = "write a default, or make the field optional and set it where objects are reconciled or mutated"
     if field.default_factory_takes_validated_data:
-        raise place.error("its default_factory takes the values of other fields, which no definition can say", remedy)
+        raise place.error(
+            "its default_factory takes the values of other fields, which no definition can say",
+            remedy,
+        )
     try:
-        first, *others = [field.get_default(call_default_factory=True, validated_data={}) for _ in range(_CALLS)]
+        first, *others = [
+            field.get_default(call_default_factory=True, validated_data={}) for _ in range(_CALLS)
+        ]
     except Exception as error:
-        raise place.error(f"its default_factory failed ({type(error).__name__}: {error})", remedy) from error
-    if any(other != first for other in others) or getattr(factory, "__self__", None) in {date, datetime}:
+        raise place.error(
+            f"its default_factory failed ({type(error).__name__}: {error})", remedy
+        ) from error
+    if any(other != first for other in others) or getattr(factory, "__self__", None) in {
+        date,
+        datetime,
+    }:
         raise place.error(
             f"its default_factory gives another value each time (such as {first!r}), and all objects would get the one "
             "that is written into the definition",
@@ -99,4 +109,6 @@ def filled(value: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _has_rules(schema: dict[str, Any]) -> bool:
-    return "x-kubernetes-validations" in schema or any(map(_has_rules, schema.get("properties", {}).values()))
+    return "x-kubernetes-validations" in schema or any(
+        map(_has_rules, schema.get("properties", {}).values())
+    )

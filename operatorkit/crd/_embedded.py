@@ -27,7 +27,9 @@ def embedded_errors(node: Node, value: Any, path: str = "") -> list[FieldError]:
             errors += _object_errors(value, f"{path}." if path else "")
         for key, item in value.items():
             if key in node.properties:
-                errors += embedded_errors(node.properties[key], item, f"{path}.{key}" if path else key)
+                errors += embedded_errors(
+                    node.properties[key], item, f"{path}.{key}" if path else key
+                )
             elif node.additional is not None:
                 errors += embedded_errors(node.additional, item, f"{path}[{key}]")
     elif isinstance(value, list) and node.items is not None:
@@ -73,7 +75,9 @@ def _kind(value: Any, path: str) -> list[FieldError]:
             "character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for "
             f"validation is '{DNS_1035_LABEL_PATTERN}')"
         )
-    return [invalid(path, value, f"may have mixed case, but should otherwise match: {','.join(found)}")]
+    return [
+        invalid(path, value, f"may have mixed case, but should otherwise match: {','.join(found)}")
+    ]
 
 
 def _metadata(value: Any, path: str) -> list[FieldError]:
@@ -81,7 +85,10 @@ def _metadata(value: Any, path: str) -> list[FieldError]:
         return []
     if not isinstance(value, dict):
         return [invalid(path, value, "must be an object")]
-    errors = [*_name_errors(value.get("name"), path), *_namespace_errors(value.get("namespace"), path)]
+    errors = [
+        *_name_errors(value.get("name"), path),
+        *_namespace_errors(value.get("namespace"), path),
+    ]
     for field in ("labels", "annotations"):
         entries = value.get(field)
         if isinstance(entries, dict):

@@ -29,7 +29,9 @@ _CREDIT_CARD = (
 _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\-\u0080-\U0010ffff]+"
 _QUOTED = r'"(?:[^"\\\r\n]|\\[^\r\n])*"'
 _ADDRESS = rf"(?:{_ATOM}(?:\.{_ATOM})*|{_QUOTED})@(?:{_ATOM}(?:\.{_ATOM})*|\[[0-9A-Fa-f:.]+\])"
-_MAILBOX = re.compile(rf"[ \t]*(?:{_ADDRESS}|(?:(?:{_ATOM}|{_QUOTED}|\.)[ \t]*)*<{_ADDRESS}>)[ \t]*")
+_MAILBOX = re.compile(
+    rf"[ \t]*(?:{_ADDRESS}|(?:(?:{_ATOM}|{_QUOTED}|\.)[ \t]*)*<{_ADDRESS}>)[ \t]*"
+)
 _CHANNEL = r"\s*(0|[1-9]\d?|1\d\d?|2[0-4]\d|25[0-5])\s*"
 _TIME = re.compile(r"([0-9]{2}):([0-9]{2}):([0-9]{2})(.[0-9]+)?(z|[+-][0-9]{2}:[0-9]{2})", re.ASCII)
 _GO_DURATION = re.compile(r"[-+]?(0|(([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))+)", re.ASCII)
@@ -43,7 +45,9 @@ def _regex(pattern: str) -> Callable[[str], bool]:
 
 
 def _uuid(third: str = "[0-9a-f]", fourth: str = "[0-9a-f]") -> Callable[[str], bool]:
-    return _regex(rf"(?i)^[0-9a-f]{{8}}-?[0-9a-f]{{4}}-?{third}[0-9a-f]{{3}}-?{fourth}[0-9a-f]{{3}}-?[0-9a-f]{{12}}$")
+    return _regex(
+        rf"(?i)^[0-9a-f]{{8}}-?[0-9a-f]{{4}}-?{third}[0-9a-f]{{3}}-?{fourth}[0-9a-f]{{3}}-?[0-9a-f]{{12}}$"
+    )
 
 
 def _is_date(text: str) -> bool:
@@ -80,7 +84,9 @@ def _is_ipv4(text: str) -> bool:
 
 def _is_sloppy_ipv4(text: str) -> bool:
     parts = text.split(".")
-    return len(parts) == 4 and all(re.fullmatch(r"[0-9]+", part) and int(part) <= 255 for part in parts)
+    return len(parts) == 4 and all(
+        re.fullmatch(r"[0-9]+", part) and int(part) <= 255 for part in parts
+    )
 
 
 def _is_ipv6_address(text: str) -> bool:
@@ -105,7 +111,9 @@ def _is_mac(text: str) -> bool:
         if separator in text:
             groups = text.split(separator)
             octets = len(groups) * width // 2
-            return octets in {6, 8, 20} and all(re.fullmatch(rf"[0-9a-fA-F]{{{width}}}", group) for group in groups)
+            return octets in {6, 8, 20} and all(
+                re.fullmatch(rf"[0-9a-fA-F]{{{width}}}", group) for group in groups
+            )
     return False
 
 
@@ -117,9 +125,15 @@ def _is_uri(text: str) -> bool:
         return False
     scheme = re.match(r"[a-zA-Z][a-zA-Z0-9+.-]*:", text)
     if not scheme:
-        return text == "*" or (text.startswith("/") and not text.startswith("//")) or _is_authority(text[2:], text)
+        return (
+            text == "*"
+            or (text.startswith("/") and not text.startswith("//"))
+            or _is_authority(text[2:], text)
+        )
     rest = text[scheme.end() :]
-    return _is_authority(rest[2:], rest) if rest.startswith("//") else bool(rest) or text.endswith(":")
+    return (
+        _is_authority(rest[2:], rest) if rest.startswith("//") else bool(rest) or text.endswith(":")
+    )
 
 
 def _is_authority(after: str, whole: str) -> bool:
@@ -137,7 +151,11 @@ def _is_email(text: str) -> bool:
 
 
 def _is_hostname(text: str) -> bool:
-    return search(_HOSTNAME, text) and len(text.encode()) <= 255 and all(len(p.encode()) <= 63 for p in text.split("."))
+    return (
+        search(_HOSTNAME, text)
+        and len(text.encode()) <= 255
+        and all(len(p.encode()) <= 63 for p in text.split("."))
+    )
 
 
 def _is_isbn10(text: str) -> bool:
@@ -165,7 +183,9 @@ def _is_credit_card(text: str) -> bool:
 
 _CHECKS: dict[str, Callable[[str], bool]] = {
     "bsonobjectid": _regex(r"^[0-9a-fA-F]{24}$"),
-    "byte": _regex(r"^(?:[A-Za-z0-9+\/]{4})*(?:[A-Za-z0-9+\/]{2}==|[A-Za-z0-9+\/]{3}=|[A-Za-z0-9+\/]{4})$"),
+    "byte": _regex(
+        r"^(?:[A-Za-z0-9+\/]{4})*(?:[A-Za-z0-9+\/]{2}==|[A-Za-z0-9+\/]{3}=|[A-Za-z0-9+\/]{4})$"
+    ),
     "cidr": _is_cidr,
     "creditcard": _is_credit_card,
     "date": _is_date,
@@ -180,7 +200,9 @@ _CHECKS: dict[str, Callable[[str], bool]] = {
     "isbn10": _is_isbn10,
     "isbn13": _is_isbn13,
     "k8sshortname": lambda text: len(text) <= 63 and search(rf"^{DNS_LABEL_PATTERN}$", text),
-    "k8slongname": lambda text: len(text) <= 253 and search(rf"^{DNS_LABEL_PATTERN}(\.{DNS_LABEL_PATTERN})*$", text),
+    "k8slongname": lambda text: (
+        len(text) <= 253 and search(rf"^{DNS_LABEL_PATTERN}(\.{DNS_LABEL_PATTERN})*$", text)
+    ),
     "mac": _is_mac,
     "password": lambda _: True,
     "rgbcolor": _regex(rf"^rgb\({_CHANNEL},{_CHANNEL},{_CHANNEL}\)$"),

@@ -46,8 +46,13 @@ def _of_fields(node: Node, value: dict[str, Any], path: str) -> list[FieldError]
 def _of_map(node: Node, value: list[Any], path: str) -> list[FieldError]:
     for index, item in enumerate(value):
         if item is not None and not isinstance(item, dict):
-            return [invalid(f"{path}[{index}]", item, "must be an object for an array of list-type map")]
-    keys = [{name: item[name] for name in node.list_map_keys if name in item} if item else {} for item in value]
+            return [
+                invalid(f"{path}[{index}]", item, "must be an object for an array of list-type map")
+            ]
+    keys = [
+        {name: item[name] for name in node.list_map_keys if name in item} if item else {}
+        for item in value
+    ]
     return [duplicate(f"{path}[{at}]", keys[at]) for at in _repeated(keys)]
 
 

@@ -172,7 +172,11 @@ def parse(schema: Any, *, of_default: bool = False) -> Node:
         embedded=bool(schema.get("x-kubernetes-embedded-resource")),
         list_type=schema.get("x-kubernetes-list-type") or "",
         list_map_keys=tuple(schema.get("x-kubernetes-list-map-keys") or ()),
-        rules=tuple(rule for rule in schema.get("x-kubernetes-validations") or () if isinstance(rule, Mapping)),
+        rules=tuple(
+            rule
+            for rule in schema.get("x-kubernetes-validations") or ()
+            if isinstance(rule, Mapping)
+        ),
     )
 
 

@@ -38,7 +38,9 @@ def pattern_error(pattern: str) -> str | None:
         _compile(pattern)
     except re2.error as error:
         reason = error.args[0] if error.args else "not a regular expression"
-        what, _, where = (reason.decode() if isinstance(reason, bytes) else str(reason)).partition(": ")
+        what, _, where = (reason.decode() if isinstance(reason, bytes) else str(reason)).partition(
+            ": "
+        )
         return f"error parsing regexp: {_GO_WORDS.get(what, what)}: `{where}`"
     return None
 

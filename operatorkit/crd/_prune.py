@@ -75,7 +75,12 @@ def drop_nulls(value: Any, node: Node | None) -> None:
             child = None
             if node is not None:
                 child = node.properties.get(key) or node.additional
-            if value[key] is None and child is not None and not child.nullable and child.default is None:
+            if (
+                value[key] is None
+                and child is not None
+                and not child.nullable
+                and child.default is None
+            ):
                 del value[key]
             else:
                 drop_nulls(value[key], child)
@@ -90,7 +95,9 @@ def default(value: Any, node: Node | None) -> None:
         return
     if isinstance(value, dict):
         for key, child in node.properties.items():
-            if child.default is not None and (key not in value or (value[key] is None and not child.nullable)):
+            if child.default is not None and (
+                key not in value or (value[key] is None and not child.nullable)
+            ):
                 value[key] = copy.deepcopy(child.default)
         for key in value:
             if key in node.properties:

@@ -44,7 +44,9 @@ _OBJECT_FIELDS: Mapping[str, Schema] = {
 }
 
 
-def unknown_paths(schema: Schema, *, path: str = "", root: bool = True) -> Iterator[tuple[str, str, str]]:
+def unknown_paths(
+    schema: Schema, *, path: str = "", root: bool = True
+) -> Iterator[tuple[str, str, str]]:
     """Yield what rules name and the schema does not have: where the rule stands, the path, and what there is instead.
 
     `root` says that `schema` is that of whole objects, of which rules see the name and not the rest
@@ -85,7 +87,9 @@ def _lookup(schema: Schema, path: str, *, root: bool) -> str | None:
     for name in path.split(".")[1:]:
         fields = _fields(schema, root=root)
         if fields is None:
-            if schema.get("type") in _SCALARS | {"array"} and not schema.get("x-kubernetes-int-or-string"):
+            if schema.get("type") in _SCALARS | {"array"} and not schema.get(
+                "x-kubernetes-int-or-string"
+            ):
                 return f"{name!r} is looked for in a value of type {schema['type']}, which has no fields"
             return None
         known = {cel_name(field): child for field, child in fields.items()}

@@ -31,7 +31,10 @@ def merged(schemas: Sequence[Schema], choices: Sequence[Any], place: Place) -> S
     if len(kinds) != 1 or kinds & {"object", "array", None}:
         raise place.error(f"the union {names} has no structural schema", _REMEDY)
     if all("enum" in schema for schema in schemas):
-        return {"type": kinds.pop(), "enum": [value for schema in schemas for value in schema["enum"]]}
+        return {
+            "type": kinds.pop(),
+            "enum": [value for schema in schemas for value in schema["enum"]],
+        }
     return {"type": kinds.pop()}
 
 
@@ -49,7 +52,8 @@ def discriminated(
     models = [choice for choice in get_args(annotation) if choice is not type(None)]
     if not isinstance(discriminator, str):
         raise place.error(
-            "the models of the union are distinguished by a function", "name a field of all models instead"
+            "the models of the union are distinguished by a function",
+            "name a field of all models instead",
         )
     key = ""
     variants: dict[str, Schema] = {}
@@ -61,9 +65,18 @@ def discriminated(
             variants[str(value)] = schema
     properties = _all_properties(variants, key, place)
     properties[key] = {"type": "string", "enum": list(variants)}
-    always = [name for name in properties if all(name in schema.get("required", ()) for schema in variants.values())]
+    always = [
+        name
+        for name in properties
+        if all(name in schema.get("required", ()) for schema in variants.values())
+    ]
     required = list(dict.fromkeys([key, *always]))
-    rules = [rule for name in properties if name != key for rule in _field_rules(name, key, variants, required)]
+    rules = [
+        rule
+        for name in properties
+        if name != key
+        for rule in _field_rules(name, key, variants, required)
+    ]
     rules += _variant_rules(key, variants)
     union: Schema = {"type": "object", "properties": properties, "required": required}
     if rules:
@@ -82,7 +95,9 @@ def _all_properties(variants: dict[str, Schema], key: str, place: Place) -> Sche
                     "give it another name, or make it the same",
                 )
     return {
-        name: {word: part for word, part in child.items() if word != "default"} if name != key else child
+        name: {word: part for word, part in child.items() if word != "default"}
+        if name != key
+        else child
         for name, child in properties.items()
     }
 
@@ -91,7 +106,9 @@ def _shape(schema: Schema) -> Schema:
     return {word: part for word, part in schema.items() if word not in {"description", "default"}}
 
 
-def _field_rules(name: str, key: str, variants: dict[str, Schema], required: Sequence[str]) -> list[Schema]:
+def _field_rules(
+    name: str, key: str, variants: dict[str, Schema], required: Sequence[str]
+) -> list[Schema]:
     having = [value for value, schema in variants.items() if name in schema["properties"]]
     needing = [value for value in having if name in variants[value].get("required", ())]
     rules = []

@@ -16,7 +16,14 @@ from operatorkit.crd._correlate import Pair, same
 from operatorkit.crd._formats import is_known, matches
 from operatorkit.crd._node import Node
 from operatorkit.crd._patterns import search
-from operatorkit.crd.field_errors import NO_PATH, FieldError, Result, invalid, not_supported, required
+from operatorkit.crd.field_errors import (
+    NO_PATH,
+    FieldError,
+    Result,
+    invalid,
+    not_supported,
+    required,
+)
 from operatorkit.crd.golang import is_integral, number, quote
 
 __all__ = ["validate"]
@@ -117,14 +124,19 @@ def _wrong_type(path: str, wanted: str, found: str) -> Result:
 
 def _enum(node: Node, value: Any, path: str, result: Result) -> None:
     if node.enum and not any(_is_member(value, allowed) for allowed in node.enum):
-        result.add(f"{path} in body should be one of {node.enum}", not_supported(_field(path), value, node.enum))
+        result.add(
+            f"{path} in body should be one of {node.enum}",
+            not_supported(_field(path), value, node.enum),
+        )
 
 
 def _is_member(value: Any, allowed: Any) -> bool:
     if value is None or allowed is None:
         return False
     if _is_number(value) and _is_number(allowed):
-        return bool(type(allowed)(value) == allowed)  # Go converts the value to the type of the allowed one
+        return bool(
+            type(allowed)(value) == allowed
+        )  # Go converts the value to the type of the allowed one
     return same(value, allowed)
 
 
@@ -197,7 +209,9 @@ def _operands(node: Node, value: float, limit: float) -> tuple[float, float]:
     """Return value and limit in the type in which they are compared: integers, where the limit allows that."""
     if not isinstance(value, int) or not _in_range(node, limit):
         return float(value), float(limit)
-    return value, int(limit) if -_INT64 <= limit < _INT64 else -_INT64  # what Go makes of a float that is too large
+    return value, int(
+        limit
+    ) if -_INT64 <= limit < _INT64 else -_INT64  # what Go makes of a float that is too large
 
 
 def _multiple(value: float, factor: float, path: str, result: Result) -> None:
@@ -225,7 +239,9 @@ def _list(node: Node, value: list[Any], path: str, pair: Pair | None) -> Result:
     if node.max_items is not None and size > node.max_items:
         text = f"{path} in body should have at most {node.max_items} items"
         result.add(text, _too_many(path, size, node.max_items))
-    if node.unique_items and any(same(one, other) for at, one in enumerate(value) for other in value[:at]):
+    if node.unique_items and any(
+        same(one, other) for at, one in enumerate(value) for other in value[:at]
+    ):
         _add_error(result, path, "", "shouldn't contain duplicates")
     result.matches += 1
     return result
@@ -233,7 +249,9 @@ def _list(node: Node, value: list[Any], path: str, pair: Pair | None) -> Result:
 
 def _too_many(path: str, size: int, limit: int) -> FieldError:
     unit = "item" if limit == 1 else "items"
-    return FieldError(_field(path), "FieldValueTooMany", f"Too many: {size}: must have at most {limit} {unit}")
+    return FieldError(
+        _field(path), "FieldValueTooMany", f"Too many: {size}: must have at most {limit} {unit}"
+    )
 
 
 def _object(node: Node, value: dict[str, Any], path: str, pair: Pair | None) -> Result:
@@ -254,7 +272,9 @@ def _object(node: Node, value: dict[str, Any], path: str, pair: Pair | None) -> 
     for key, property_ in node.properties.items():
         if key in value:
             child = _pair_of(pair, key, path)
-            result.merge(validate(property_, value[key], f"{path}.{key}" if path else key, pair=child))
+            result.merge(
+                validate(property_, value[key], f"{path}.{key}" if path else key, pair=child)
+            )
     for key in node.required:
         if key not in value:
             result.add(f"{path}.{key} in body is required", required(_field(f"{path}.{key}")))

@@ -101,7 +101,10 @@ def _of_schema(old: Schema, new: Schema, path: str) -> Iterator[tuple[str, str]]
         if successor is not None:
             yield from _of_schema(child, successor, here)
         elif not _keeps_all(new):
-            yield here, "the field is removed: its values are pruned at the next write of each object"
+            yield (
+                here,
+                "the field is removed: its values are pruned at the next write of each object",
+            )
     yield from _of_map(old, new, path)
     if isinstance(old.get("items"), Mapping) and isinstance(new.get("items"), Mapping):
         yield from _of_schema(old["items"], new["items"], f"{path}[]")
@@ -128,7 +131,9 @@ def _field(schema: Schema, name: str) -> Schema | None:
 
 
 def _type(schema: Schema) -> str | None:
-    return "int-or-string" if schema.get("x-kubernetes-int-or-string") else schema.get("type") or None
+    return (
+        "int-or-string" if schema.get("x-kubernetes-int-or-string") else schema.get("type") or None
+    )
 
 
 def _keeps_all(schema: Schema) -> bool:

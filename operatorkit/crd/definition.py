@@ -24,7 +24,12 @@ from operatorkit.crd.model import Model
 from operatorkit.crd.schema import Place, description_of, field_schema, in_order
 from operatorkit.crd.structural import Structural
 from operatorkit.errors import DefinitionError
-from operatorkit.names import DNS_1035_LABEL_PATTERN, ApiResource, dns_label_error, dns_subdomain_error
+from operatorkit.names import (
+    DNS_1035_LABEL_PATTERN,
+    ApiResource,
+    dns_label_error,
+    dns_subdomain_error,
+)
 
 __all__ = ["Definition", "PrinterColumn", "Scale", "by_kind", "plural_of"]
 
@@ -102,7 +107,9 @@ class Definition:
     @property
     def api_resource(self) -> ApiResource:
         """How API servers serve the kind."""
-        return ApiResource(self.group, self.version, self.kind, self.plural, namespaced=self.scope == "Namespaced")
+        return ApiResource(
+            self.group, self.version, self.kind, self.plural, namespaced=self.scope == "Namespaced"
+        )
 
     def check(self, model: type[BaseModel]) -> None:
         """Reject names and options that an API server would reject, and types that have no schema.
@@ -135,7 +142,9 @@ class Definition:
             names["categories"] = list(self.categories)
         metadata: dict[str, Any] = {"name": f"{self.plural}.{self.group}"}
         if self.external:
-            metadata["annotations"] = {_APPROVAL: "unapproved, a stand-in for the definition of another owner"}
+            metadata["annotations"] = {
+                _APPROVAL: "unapproved, a stand-in for the definition of another owner"
+            }
         return {
             "apiVersion": "apiextensions.k8s.io/v1",
             "kind": "CustomResourceDefinition",
@@ -149,13 +158,19 @@ class Definition:
         }
 
     def _version(self, model: type[BaseModel]) -> dict[str, Any]:
-        version: dict[str, Any] = {"name": self.version, "served": self.served, "storage": self.storage}
+        version: dict[str, Any] = {
+            "name": self.version,
+            "served": self.served,
+            "storage": self.storage,
+        }
         if self.deprecated:
             version["deprecated"] = True
         if isinstance(self.deprecated, str) and self.deprecated:
             version["deprecationWarning"] = self.deprecated
         if self.printer_columns:
-            version["additionalPrinterColumns"] = [_column(column) for column in self.printer_columns]
+            version["additionalPrinterColumns"] = [
+                _column(column) for column in self.printer_columns
+            ]
         if self.selectable_fields:
             version["selectableFields"] = [{"jsonPath": path} for path in self.selectable_fields]
         subresources = self._subresources(model)
@@ -213,7 +228,10 @@ class Definition:
         errors = Structural(schema).check("")
         if errors:
             text = "; ".join(f"{error.path.removeprefix('.')}: {error.message}" for error in errors)
-            self._reject(f"the API server would reject its schema: {text}", "change the fields that are named")
+            self._reject(
+                f"the API server would reject its schema: {text}",
+                "change the fields that are named",
+            )
         for where, path, found in unknown_paths(schema):
             self._reject(
                 f"a rule on {where or 'the whole object'} names {path}, and {found}",
@@ -231,7 +249,11 @@ class Definition:
                 self._check_selected(path, field)
 
     def _check_selected(self, path: str, field: dict[str, Any] | None) -> None:
-        found = "is not a field of the kind" if field is None else f"is of type {field.get('type') or 'any'}"
+        found = (
+            "is not a field of the kind"
+            if field is None
+            else f"is of type {field.get('type') or 'any'}"
+        )
         if field is None or field.get("type") not in _SELECTABLE_TYPES:
             self._reject(
                 f"selectable_fields has {path!r}, which {found}",
@@ -244,20 +266,34 @@ class Definition:
     def _check_names(self) -> None:
         self._check_group()
         if not re.fullmatch(DNS_1035_LABEL_PATTERN, self.version) or dns_label_error(self.version):
-            self._reject(f"version={self.version!r} is not a version", 'write version="v1", "v1beta1" or "v1alpha1"')
+            self._reject(
+                f"version={self.version!r} is not a version",
+                'write version="v1", "v1beta1" or "v1alpha1"',
+            )
         if not _KIND.fullmatch(self.kind) or dns_label_error(self.kind.lower()):
-            self._reject(f"{self.kind!r} is not a kind", "name it in CamelCase, in at most 63 letters and digits")
+            self._reject(
+                f"{self.kind!r} is not a kind",
+                "name it in CamelCase, in at most 63 letters and digits",
+            )
         for what, name in [
             ("plural", self.plural),
             *(("short_names", name) for name in self.short_names),
             *(("categories", name) for name in self.categories),
         ]:
             if not re.fullmatch(DNS_1035_LABEL_PATTERN, name) or dns_label_error(name):
-                self._reject(f"{what} has {name!r}", "use lower case letters, digits and '-', a letter first")
+                self._reject(
+                    f"{what} has {name!r}", "use lower case letters, digits and '-', a letter first"
+                )
         if self.scope not in {"Namespaced", "Cluster"}:
-            self._reject(f"scope={self.scope!r} is not a scope", 'write scope="Namespaced" or scope="Cluster"')
+            self._reject(
+                f"scope={self.scope!r} is not a scope",
+                'write scope="Namespaced" or scope="Cluster"',
+            )
         if isinstance(self.deprecated, str) and len(self.deprecated) > _MAX_WARNING_LENGTH:
-            self._reject("the warning in deprecated= is too long", f"{_MAX_WARNING_LENGTH} characters are the most")
+            self._reject(
+                "the warning in deprecated= is too long",
+                f"{_MAX_WARNING_LENGTH} characters are the most",
+            )
 
     def _check_group(self) -> None:
         if self.external:
@@ -268,8 +304,14 @@ class Definition:
                 )
             return
         if not self.group or dns_subdomain_error(self.group) or "." not in self.group:
-            self._reject(f"group={self.group!r} is not a domain name", 'write one that is yours: group="db.example.io"')
-        if self.group.endswith(tuple(f".{group}" for group in _PROTECTED_GROUPS)) or self.group in _PROTECTED_GROUPS:
+            self._reject(
+                f"group={self.group!r} is not a domain name",
+                'write one that is yours: group="db.example.io"',
+            )
+        if (
+            self.group.endswith(tuple(f".{group}" for group in _PROTECTED_GROUPS))
+            or self.group in _PROTECTED_GROUPS
+        ):
             self._reject(
                 f"group={self.group!r} belongs to Kubernetes itself",
                 "use a domain of your own, or external=True if the kind is defined elsewhere",
@@ -296,23 +338,36 @@ class Definition:
     def _check_paths(self) -> None:
         for path in self.selectable_fields:
             if not _FIELD_PATH.fullmatch(path) or path.startswith(".metadata"):
-                self._reject(f"selectable_fields has {path!r}", 'name fields like ".spec.color", not of metadata')
+                self._reject(
+                    f"selectable_fields has {path!r}",
+                    'name fields like ".spec.color", not of metadata',
+                )
         if len(set(self.selectable_fields)) < len(self.selectable_fields):
             self._reject("selectable_fields names a field twice", "name each once")
         if len(self.selectable_fields) > _MAX_SELECTABLE_FIELDS:
-            self._reject("there are too many selectable_fields", f"{_MAX_SELECTABLE_FIELDS} are the most")
+            self._reject(
+                "there are too many selectable_fields", f"{_MAX_SELECTABLE_FIELDS} are the most"
+            )
         if self.scale is None:
             return
         for name, path, roots in (
             ("spec_replicas_path", self.scale.spec_replicas_path, (".spec.",)),
             ("status_replicas_path", self.scale.status_replicas_path, (".status.",)),
-            ("label_selector_path", self.scale.label_selector_path or ".status.selector", (".spec.", ".status.")),
+            (
+                "label_selector_path",
+                self.scale.label_selector_path or ".status.selector",
+                (".spec.", ".status."),
+            ),
         ):
             if not path.startswith(roots) or not _FIELD_PATH.fullmatch(path):
-                self._reject(f"scale has {name}={path!r}", f"give a path below {' or '.join(roots)}")
+                self._reject(
+                    f"scale has {name}={path!r}", f"give a path below {' or '.join(roots)}"
+                )
 
 
-def by_kind(manifests: Iterable[dict[str, Any]], *, classes: Sequence[str] = ()) -> list[dict[str, Any]]:
+def by_kind(
+    manifests: Iterable[dict[str, Any]], *, classes: Sequence[str] = ()
+) -> list[dict[str, Any]]:
     """Put the versions of each kind, one class each, into one definition; the order of first appearance is kept.
 
     `classes` are the names of the classes that the manifests are made of, for messages.
@@ -338,7 +393,9 @@ def _of_one_kind(name: str, made: Sequence[tuple[str, dict[str, Any]]]) -> dict[
     if len(set(names)) < len(names):
         twice = max(names, key=names.count)
         both = [owner for owner, version in zip(owners, names, strict=True) if version == twice]
-        raise DefinitionError(f"two classes are version {twice} of {name} ({' and '.join(both)}): leave one out")
+        raise DefinitionError(
+            f"two classes are version {twice} of {name} ({' and '.join(both)}): leave one out"
+        )
     stored = [version["name"] for version in versions if version["storage"]]
     if len(stored) != 1:
         raise DefinitionError(
@@ -348,15 +405,25 @@ def _of_one_kind(name: str, made: Sequence[tuple[str, dict[str, Any]]]) -> dict[
     return {**merged, "spec": {**merged["spec"], "versions": versions}}
 
 
-_KEYWORDS = {"shortNames": "short_names", "categories": "categories", "plural": "plural", "kind": "kind"}
+_KEYWORDS = {
+    "shortNames": "short_names",
+    "categories": "categories",
+    "plural": "plural",
+    "kind": "kind",
+}
 
 
-def _check_agreement(name: str, one: tuple[str, dict[str, Any]], other: tuple[str, dict[str, Any]]) -> None:
+def _check_agreement(
+    name: str, one: tuple[str, dict[str, Any]], other: tuple[str, dict[str, Any]]
+) -> None:
     """Raise DefinitionError when two classes of one definition differ in what the versions share."""
     (first, known), (second, found) = one, other
     for keyword, then, now in (
         ("scope", known["scope"], found["scope"]),
-        *((word, known["names"].get(key), found["names"].get(key)) for key, word in _KEYWORDS.items()),
+        *(
+            (word, known["names"].get(key), found["names"].get(key))
+            for key, word in _KEYWORDS.items()
+        ),
     ):
         if then != now:
             raise DefinitionError(
@@ -389,7 +456,11 @@ def _has_fields(model: type[BaseModel], name: str) -> bool:
 
 
 def _column(column: PrinterColumn) -> dict[str, Any]:
-    written: dict[str, Any] = {"name": column.name, "type": column.type, "jsonPath": column.json_path}
+    written: dict[str, Any] = {
+        "name": column.name,
+        "type": column.type,
+        "jsonPath": column.json_path,
+    }
     if column.description:
         written["description"] = column.description
     if column.format:

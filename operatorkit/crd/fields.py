@@ -68,7 +68,10 @@ Quantity = Annotated[
 IntOrString = Annotated[
     int | str,
     SchemaOf(
-        (("anyOf", [{"type": "integer"}, {"type": "string"}]), ("x-kubernetes-int-or-string", True)),
+        (
+            ("anyOf", [{"type": "integer"}, {"type": "string"}]),
+            ("x-kubernetes-int-or-string", True),
+        ),
     ),
 ]
 """A number or a text, such as a port or `25%`."""

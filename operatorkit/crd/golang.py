@@ -14,7 +14,16 @@ from typing import Any
 
 __all__ = ["Struct", "is_integral", "json_text", "number", "quote", "value_text"]
 
-_ESCAPES = {"\a": "\\a", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\v": "\\v", "\\": "\\\\"}
+_ESCAPES = {
+    "\a": "\\a",
+    "\b": "\\b",
+    "\f": "\\f",
+    "\n": "\\n",
+    "\r": "\\r",
+    "\t": "\\t",
+    "\v": "\\v",
+    "\\": "\\\\",
+}
 _MAX_JSON_INTEGER = float(2**53 - 1)
 _EPSILON = 1e-9
 
@@ -60,7 +69,9 @@ def number(value: float) -> str:
     if value != 0 and (scientific < -4 or scientific >= 6):
         head, tail = str(digits[0]), "".join(map(str, digits[1:]))
         mantissa = f"{head}.{tail}" if tail else head
-        return f"{'-' if sign else ''}{mantissa}e{'-' if scientific < 0 else '+'}{abs(scientific):02d}"
+        return (
+            f"{'-' if sign else ''}{mantissa}e{'-' if scientific < 0 else '+'}{abs(scientific):02d}"
+        )
     plain = format(Decimal(repr(value)), "f")
     return plain.rstrip("0").rstrip(".") if "." in plain else plain
 

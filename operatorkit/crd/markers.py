@@ -34,7 +34,9 @@ __all__ = [
     "immutable",
 ]
 
-RuleReason = Literal["FieldValueInvalid", "FieldValueForbidden", "FieldValueRequired", "FieldValueDuplicate"]
+RuleReason = Literal[
+    "FieldValueInvalid", "FieldValueForbidden", "FieldValueRequired", "FieldValueDuplicate"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,9 @@ class ListMap:
         """Name the fields. Raises DefinitionError for what is no name."""
         for key in keys:
             if not isinstance(key, str):
-                raise DefinitionError(f'ListMap({key!r}): give the names of the fields one by one: ListMap("name")')
+                raise DefinitionError(
+                    f'ListMap({key!r}): give the names of the fields one by one: ListMap("name")'
+                )
         object.__setattr__(self, "keys", keys)
 
 

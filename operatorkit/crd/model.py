@@ -42,7 +42,9 @@ _WRITE = object()
 
 def _time(moment: datetime) -> str:
     if moment.tzinfo is None:
-        raise ValueError(f"{moment.isoformat()} has no time zone: use datetime.now(UTC) or the operator's clock")
+        raise ValueError(
+            f"{moment.isoformat()} has no time zone: use datetime.now(UTC) or the operator's clock"
+        )
     return format_time(moment)
 
 
@@ -90,7 +92,11 @@ class Model(BaseModel):
             for name in values:
                 if name not in _names_of(cls):
                     near = difflib.get_close_matches(name, cls.model_fields, n=1)
-                    hint = f"did you mean {near[0]!r}?" if near else "read unknown fields with model_validate"
+                    hint = (
+                        f"did you mean {near[0]!r}?"
+                        if near
+                        else "read unknown fields with model_validate"
+                    )
                     raise TypeError(f"{cls.__name__} has no field {name!r}: {hint}")
             return super().__new__(cls)
 
@@ -113,7 +119,8 @@ class Model(BaseModel):
             if not isinstance(value, dict):
                 return value
             return {
-                key: readers[key](item) if key in readers and item is not None else item for key, item in value.items()
+                key: readers[key](item) if key in readers and item is not None else item
+                for key, item in value.items()
             }
 
         return core_schema.no_info_before_validator_function(lenient, schema)
@@ -135,7 +142,9 @@ class Model(BaseModel):
             if value is None:
                 if name not in explicit or not _is_nullable(field.metadata, field.annotation):
                     data.pop(key, None)
-            elif name not in explicit and value == field.get_default(call_default_factory=True, validated_data={}):
+            elif name not in explicit and value == field.get_default(
+                call_default_factory=True, validated_data={}
+            ):
                 data.pop(key, None)
             elif official.occurs_in(field.annotation):
                 data[key] = official.plain(value)
@@ -158,7 +167,9 @@ def _check_patterns(parts: Iterable[Any], where: str) -> None:
                 f"{where}: the pattern {text!r} is not one that the API server can use ({problem}): "
                 "write it in RE2, which has no look-around and no back-references"
             )
-        metadata = part.metadata if isinstance(part, FieldInfo) else getattr(part, "__metadata__", ())
+        metadata = (
+            part.metadata if isinstance(part, FieldInfo) else getattr(part, "__metadata__", ())
+        )
         _check_patterns([*metadata, *get_args(part)], where)
 
 
@@ -177,7 +188,9 @@ def written(model: Model, name: str = "", *, exclude: set[str] | None = None) ->
             mode="json", by_alias=True, context=_WRITE, warnings="error", exclude=exclude
         )
     except PydanticSerializationError as error:
-        raise InvalidObject(f"{name or type(model).__name__} cannot be written: {_explained(str(error))}") from error
+        raise InvalidObject(
+            f"{name or type(model).__name__} cannot be written: {_explained(str(error))}"
+        ) from error
     odd = next(_not_finite(data, ""), None)
     if odd is not None:
         raise InvalidObject(

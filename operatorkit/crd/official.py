@@ -46,13 +46,18 @@ _MICRO_TIMES = frozenset(
 
 def is_official(type_: Any) -> bool:
     """Return whether a type is a model of the official client."""
-    return isinstance(type_, type) and issubclass(type_, BaseModel) and hasattr(type_, "openapi_types")
+    return (
+        isinstance(type_, type) and issubclass(type_, BaseModel) and hasattr(type_, "openapi_types")
+    )
 
 
 @cache
 def _keys(model: type[BaseModel]) -> Mapping[str, str]:
     """Return field names by their names in JSON."""
-    return {field.serialization_alias or field.alias or name: name for name, field in model.model_fields.items()}
+    return {
+        field.serialization_alias or field.alias or name: name
+        for name, field in model.model_fields.items()
+    }
 
 
 class _ConversionError(ValueError):
@@ -78,7 +83,9 @@ def read(model: type[_M], obj: Mapping[str, Any]) -> _M:
     try:
         return _read(model, obj, ())
     except _ConversionError as error:
-        raise InvalidObject(f"{model.__name__} cannot be read: {_conversion_error(error.path, error)}") from error
+        raise InvalidObject(
+            f"{model.__name__} cannot be read: {_conversion_error(error.path, error)}"
+        ) from error
 
 
 def first_error(error: ValidationError) -> str:
@@ -96,11 +103,17 @@ def causes(error: ValidationError) -> tuple[Cause, ...]:
     for detail in error.errors(include_url=False)[:_MOST_CAUSES]:
         inner = detail.get("ctx", {}).get("error")
         if isinstance(inner, _ConversionError):
-            found.append(field_errors.invalid(_field((*detail["loc"], *inner.path)), _short(inner.found), inner.reason))
+            found.append(
+                field_errors.invalid(
+                    _field((*detail["loc"], *inner.path)), _short(inner.found), inner.reason
+                )
+            )
         elif detail["type"] == "missing":
             found.append(field_errors.required(_field(detail["loc"])))
         else:
-            found.append(field_errors.invalid(_field(detail["loc"]), _short(detail["input"]), detail["msg"]))
+            found.append(
+                field_errors.invalid(_field(detail["loc"]), _short(detail["input"]), detail["msg"])
+            )
     return tuple(each.cause for each in found)
 
 
@@ -110,12 +123,18 @@ def _short(value: Any) -> Any:
         return "object"
     if isinstance(value, list):
         return "array"
-    return value if not isinstance(value, str) or len(value) <= _LONGEST_VALUE else f"{value[:_LONGEST_VALUE]}..."
+    return (
+        value
+        if not isinstance(value, str) or len(value) <= _LONGEST_VALUE
+        else f"{value[:_LONGEST_VALUE]}..."
+    )
 
 
 def _field(path: tuple[str | int, ...]) -> str:
     """Write a path as an API server does: `spec.names[0]`."""
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).removeprefix(".")
+    return "".join(
+        f"[{part}]" if isinstance(part, int) else f".{part}" for part in path
+    ).removeprefix(".")
 
 
 def _conversion_error(path: tuple[str | int, ...], error: _ConversionError) -> str:
@@ -201,7 +220,11 @@ def _known_to_occur_in(annotation: Any) -> bool:
 def _occurs_in(annotation: Any) -> bool:
     if is_official(annotation):
         return True
-    return any(occurs_in(part) for part in get_args(annotation) if not isinstance(part, str | int | bool | list))
+    return any(
+        occurs_in(part)
+        for part in get_args(annotation)
+        if not isinstance(part, str | int | bool | list)
+    )
 
 
 def reader_of(name: str, annotation: Any) -> _Reader | None:
@@ -241,5 +264,11 @@ def _plain_model(model: BaseModel) -> Any:
             continue
         data[key] = format_micro_time(value) if (kind, name) in _MICRO_TIMES else plain(value)
     left_out = unsent(model)
-    data.update({key: value for key, value in (model.__pydantic_extra__ or {}).items() if key not in left_out})
+    data.update(
+        {
+            key: value
+            for key, value in (model.__pydantic_extra__ or {}).items()
+            if key not in left_out
+        }
+    )
     return data

@@ -23,7 +23,9 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+    return dumper.represent_scalar(
+        "tag:yaml.org,2002:str", text, style="|" if "\n" in text else None
+    )
 
 
 _Dumper.add_representer(str, _text)
@@ -32,6 +34,7 @@ _Dumper.add_representer(str, _text)
 def render(manifests: Iterable[Mapping[str, Any]]) -> str:
     """Return manifests as one YAML stream, in the order given, keys as they are."""
     return "".join(
-        "---\n" + yaml.dump(dict(manifest), Dumper=_Dumper, sort_keys=False, width=110, allow_unicode=True)
+        "---\n"
+        + yaml.dump(dict(manifest), Dumper=_Dumper, sort_keys=False, width=110, allow_unicode=True)
         for manifest in manifests
     )

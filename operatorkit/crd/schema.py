@@ -83,7 +83,10 @@ def schema_of(model: type[BaseModel], place: Place) -> Schema:
             continue
         key = field.serialization_alias or field.alias or name
         if key in properties:
-            raise place.error(f"two fields of {model.__name__} are {key} in JSON", f"rename {name}, or the other one")
+            raise place.error(
+                f"two fields of {model.__name__} are {key} in JSON",
+                f"rename {name}, or the other one",
+            )
         properties[key] = field_schema(field, place.below(key))
         if field.is_required():
             required.append(key)
@@ -114,7 +117,11 @@ def description_of(model: type) -> str:
 
 def field_schema(field: FieldInfo, place: Place) -> Schema:
     """Return the schema of a field, with its description and its default. Raises DefinitionError."""
-    schema = _type(field.annotation, [*flatten(field.metadata), *([field] if field.discriminator else ())], place)
+    schema = _type(
+        field.annotation,
+        [*flatten(field.metadata), *([field] if field.discriminator else ())],
+        place,
+    )
     if field.description:
         schema["description"] = inspect.cleandoc(field.description)
     default = default_of(field, schema, place)
@@ -134,7 +141,9 @@ def _type(annotation: Any, marks: list[Any], place: Place) -> Schema:
         rest = tuple(choice for choice in choices if choice is not type(None))
         return _type(rest[0] if len(rest) == 1 else Union[rest], marks, place)  # noqa: UP007 - built at run time
     replacement = next((mark for mark in reversed(marks) if isinstance(mark, SchemaOf)), None)
-    discriminator = next((mark.discriminator for mark in marks if isinstance(mark, FieldInfo)), None)
+    discriminator = next(
+        (mark.discriminator for mark in marks if isinstance(mark, FieldInfo)), None
+    )
     if discriminator is not None:
         schema = discriminated(annotation, discriminator, place, schema_of)
     elif replacement is not None:
@@ -143,7 +152,10 @@ def _type(annotation: Any, marks: list[Any], place: Place) -> Schema:
         schema = _union(choices, place)
     else:
         schema = _plain(annotation, marks, place)
-    description = next((mark.description for mark in marks if isinstance(mark, FieldInfo) and mark.description), None)
+    description = next(
+        (mark.description for mark in marks if isinstance(mark, FieldInfo) and mark.description),
+        None,
+    )
     if description:
         schema["description"] = inspect.cleandoc(description)
     apply_marks(schema, marks, place)
@@ -165,7 +177,10 @@ def _unwrapped(annotation: Any) -> tuple[Any, list[Any]]:
 
 def _union(choices: Sequence[Any], place: Place) -> Schema:
     if set(choices) == {int, str}:
-        return {"anyOf": [{"type": "integer"}, {"type": "string"}], "x-kubernetes-int-or-string": True}
+        return {
+            "anyOf": [{"type": "integer"}, {"type": "string"}],
+            "x-kubernetes-int-or-string": True,
+        }
     if set(choices) == {int, float}:
         return {"type": "number"}
     return merged([_type(choice, [], place) for choice in choices], choices, place)
@@ -176,7 +191,9 @@ def _plain(annotation: Any, marks: list[Any], place: Place) -> Schema:
     if annotation is Any or annotation is object:
         return {"x-kubernetes-preserve-unknown-fields": True}
     if isinstance(annotation, TypeVar):
-        raise place.error(f"the type variable {annotation} was not filled in", "write the type in square brackets")
+        raise place.error(
+            f"the type variable {annotation} was not filled in", "write the type in square brackets"
+        )
     if _is_base64(annotation, marks):
         return {"type": "string", "format": "byte"}
     if origin is Literal:
@@ -189,12 +206,18 @@ def _plain(annotation: Any, marks: list[Any], place: Place) -> Schema:
         raise place.error(f"{_name(annotation)} cannot be in a custom resource", _REMEDIES[origin])
     if inspect.isclass(annotation):
         return _class(annotation, place)
-    raise place.error(f"{annotation!r} has no schema", "use a pydantic model, or a type that JSON has")
+    raise place.error(
+        f"{annotation!r} has no schema", "use a pydantic model, or a type that JSON has"
+    )
 
 
 def _class(type_: type[Any], place: Place) -> Schema:
     if official.is_official(type_):
-        return schema_of_official(type_, place) if place.official else {"x-kubernetes-preserve-unknown-fields": True}
+        return (
+            schema_of_official(type_, place)
+            if place.official
+            else {"x-kubernetes-preserve-unknown-fields": True}
+        )
     if issubclass(type_, Model):
         return schema_of(type_, place)
     if issubclass(type_, BaseModel):
@@ -209,7 +232,9 @@ def _class(type_: type[Any], place: Place) -> Schema:
             scalar in {str, AnyUrl, int, float} and scalar is not bool and issubclass(type_, scalar)
         ):
             return dict(schema)
-    raise place.error(f"{type_.__name__} has no schema", "use a pydantic model, or a type that JSON has")
+    raise place.error(
+        f"{type_.__name__} has no schema", "use a pydantic model, or a type that JSON has"
+    )
 
 
 def _is_base64(annotation: Any, marks: list[Any]) -> bool:
@@ -225,13 +250,17 @@ def _choice(values: list[Any], place: Place) -> Schema:
         return {"type": "integer", "enum": values}
     if kinds == {bool}:
         return {"type": "boolean", "enum": values}
-    raise place.error(f"the choices {values!r} are of several types", "make them all str, or all int")
+    raise place.error(
+        f"the choices {values!r} are of several types", "make them all str, or all int"
+    )
 
 
 def _list(annotation: Any, marks: list[Any], place: Place) -> Schema:
     arguments = get_args(annotation)
     if not arguments:
-        raise place.error(f"{_name(annotation)} does not say of what", "write list[str], or list[YourModel]")
+        raise place.error(
+            f"{_name(annotation)} does not say of what", "write list[str], or list[YourModel]"
+        )
     schema: Schema = {"type": "array", "items": _type(arguments[0], [], place.at("[]"))}
     item = _unwrapped(arguments[0])[0]
     keys = item.list_map_keys if inspect.isclass(item) and issubclass(item, Model) else ()
@@ -251,7 +280,8 @@ def _mapping(annotation: Any, marks: list[Any], place: Place) -> Schema:
     key = _unwrapped(key)[0]
     if key is not str:
         raise place.error(
-            f"{_name(annotation)} has keys that are not str", "JSON has text as keys only: use dict[str, ...]"
+            f"{_name(annotation)} has keys that are not str",
+            "JSON has text as keys only: use dict[str, ...]",
         )
     if value is Any or any(isinstance(mark, PreserveUnknown) for mark in marks):
         return {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
@@ -259,10 +289,24 @@ def _mapping(annotation: Any, marks: list[Any], place: Place) -> Schema:
 
 
 def _name(annotation: Any) -> str:
-    return annotation.__name__ if inspect.isclass(annotation) and not get_args(annotation) else str(annotation)
+    return (
+        annotation.__name__
+        if inspect.isclass(annotation) and not get_args(annotation)
+        else str(annotation)
+    )
 
 
-_ORDER = ("description", "type", "format", "nullable", "default", "enum", "properties", "required", "items")
+_ORDER = (
+    "description",
+    "type",
+    "format",
+    "nullable",
+    "default",
+    "enum",
+    "properties",
+    "required",
+    "items",
+)
 
 
 def in_order(schema: Schema) -> Schema:

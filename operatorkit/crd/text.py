@@ -43,7 +43,9 @@ def parse_duration(text: str) -> timedelta:
     nanoseconds = sum(Decimal(number) * _NANOSECONDS[unit] for number, unit in parts)
     if nanoseconds >= _TOO_LONG:
         shown = text if len(text) <= 40 else f"{text[:37]}..."
-        raise ValueError(f"{shown!r} is longer than any duration that Go can hold: 2562047h is the most")
+        raise ValueError(
+            f"{shown!r} is longer than any duration that Go can hold: 2562047h is the most"
+        )
     return timedelta(microseconds=int(nanoseconds) // 1_000)
 
 
@@ -73,7 +75,21 @@ def _trimmed(value: int, unit: int) -> str:
 
 _CEL_SYMBOLS = {"__": "__underscores__", ".": "__dot__", "-": "__dash__", "/": "__slash__"}
 _CEL_RESERVED = frozenset(
-    {"true", "false", "null", "in", "as", "break", "const", "continue", "else", "for", "function", "if", "import"}
+    {
+        "true",
+        "false",
+        "null",
+        "in",
+        "as",
+        "break",
+        "const",
+        "continue",
+        "else",
+        "for",
+        "function",
+        "if",
+        "import",
+    }
     | {"let", "loop", "package", "namespace", "return", "var", "void", "while"}
 )
 

@@ -48,4 +48,6 @@ def unsent(model: BaseModel) -> frozenset[str]:
     extra = model.__pydantic_extra__
     if not isinstance(extra, _ReadFields):
         return frozenset()
-    return frozenset(key for key, value in extra.as_read.items() if key in extra and extra[key] == value)
+    return frozenset(
+        key for key, value in extra.as_read.items() if key in extra and extra[key] == value
+    )

@@ -39,17 +39,26 @@ class Reference:
             return obj
         if isinstance(obj, Mapping):
             meta: Mapping[str, Any] = obj.get("metadata") or {}
-            facts = (obj.get("apiVersion"), obj.get("kind"), *(meta.get(k) for k in ("name", "namespace", "uid")))
+            facts = (
+                obj.get("apiVersion"),
+                obj.get("kind"),
+                *(meta.get(k) for k in ("name", "namespace", "uid")),
+            )
         else:
             held = getattr(obj, "metadata", None)
-            facts = (*_type_of(obj), *(getattr(held, k, None) for k in ("name", "namespace", "uid")))
+            facts = (
+                *_type_of(obj),
+                *(getattr(held, k, None) for k in ("name", "namespace", "uid")),
+            )
         api_version, kind, name, namespace, uid = facts
         if not (api_version and kind and name):
             raise TypeError(
                 f"an Event needs an object with apiVersion, kind and metadata.name; {type(obj).__name__} has "
                 f"apiVersion={api_version!r}, kind={kind!r}, name={name!r}"
             )
-        return cls(api_version=api_version, kind=kind, name=name, namespace=namespace or "", uid=uid or "")
+        return cls(
+            api_version=api_version, kind=kind, name=name, namespace=namespace or "", uid=uid or ""
+        )
 
     @classmethod
     def read(cls, written: Mapping[str, Any]) -> Reference:

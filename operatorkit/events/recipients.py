@@ -75,7 +75,9 @@ class Recipients:
         """Return whether the Events of a namespace were read: `warned` makes no request then."""
         return namespace in self._listed
 
-    async def warned(self, about: Reference, namespace: str, *, before: int | None = None) -> list[Reference]:
+    async def warned(
+        self, about: Reference, namespace: str, *, before: int | None = None
+    ) -> list[Reference]:
         """Return those in `namespace` who were warned in relation to `about`, and not yet of the recovery.
 
         With `before`, only those that were warned before that `moment`. Raises ClusterError.
@@ -83,7 +85,9 @@ class Recipients:
         await self._list(namespace)
         return self.remembered(about, namespace, before=before)
 
-    def remembered(self, about: Reference, namespace: str, *, before: int | None = None) -> list[Reference]:
+    def remembered(
+        self, about: Reference, namespace: str, *, before: int | None = None
+    ) -> list[Reference]:
         """Return what `warned` returns, as far as it is known without a request."""
         known = self._abouts.get(_name(about))
         if known is None or known.uid != about.uid:
@@ -155,7 +159,11 @@ class Recipients:
                 limit=_PAGE,
                 continue_token=token,
             )
-            found += [_essence(one) for one in page.items if one.get("reportingComponent") == self._component]
+            found += [
+                _essence(one)
+                for one in page.items
+                if one.get("reportingComponent") == self._component
+            ]
             token = page.continue_token
             if not token:
                 return found
@@ -168,7 +176,9 @@ class Recipients:
             regarding = Reference.read(event.get("involvedObject") or {})
             related = Reference.read(event.get("related") or {})
             for about in {one.identity: one for one in (related, regarding) if one.kind}.values():
-                _, _, seen = latest.setdefault((about.identity, regarding.identity), (about, regarding, {}))
+                _, _, seen = latest.setdefault(
+                    (about.identity, regarding.identity), (about, regarding, {})
+                )
                 seen[event.get("type", "")] = _last_seen(event)
         for pair, (about, regarding, seen) in latest.items():
             warned, calmed = seen.get("Warning"), seen.get("Normal")

@@ -31,7 +31,14 @@ from typing import Any, Final
 from operatorkit.clock import Clock, format_micro_time, format_time
 from operatorkit.cluster.api import ClusterAPI, JSONObject, PatchType
 from operatorkit.errors import AlreadyExists, ClusterError, Conflict, NotFound
-from operatorkit.events.notices import EventType, FloodLimits, Notice, Reference, message_key, one_line
+from operatorkit.events.notices import (
+    EventType,
+    FloodLimits,
+    Notice,
+    Reference,
+    message_key,
+    one_line,
+)
 from operatorkit.events.recipients import NAMESPACE_OF_CLUSTER_SCOPED, Recipients
 from operatorkit.events.series import Series, Subject
 from operatorkit.fairness import FairQueue
@@ -81,7 +88,13 @@ class EventRecorder:
     """
 
     def __init__(
-        self, api: ClusterAPI, *, component: str, instance: str, clock: Clock, limits: FloodLimits | None = None
+        self,
+        api: ClusterAPI,
+        *,
+        component: str,
+        instance: str,
+        clock: Clock,
+        limits: FloodLimits | None = None,
     ) -> None:
         self._api = api
         self._component = component
@@ -92,7 +105,10 @@ class EventRecorder:
         self._series: OrderedDict[str, Series] = OrderedDict()
         self._held: dict[Hashable, dict[Hashable, Notice]] = {}
         self._recipients = Recipients(
-            api, component=component, clock=clock, remembered=_ABOUTS_PER_SERIES * self._limits.remembered
+            api,
+            component=component,
+            clock=clock,
+            remembered=_ABOUTS_PER_SERIES * self._limits.remembered,
         )
         self._outbox: FairQueue[tuple[str, str]] = FairQueue(_namespace_of_entry)
         self._recoveries: OrderedDict[str, _Recovery] = OrderedDict()
@@ -136,7 +152,9 @@ class EventRecorder:
         took the one before: for what would be lost if the process died after the status that
         follows was written.
         """
-        await self.record(_notice("Normal", regarding, reason, message, key, action, related), promptly=promptly)
+        await self.record(
+            _notice("Normal", regarding, reason, message, key, action, related), promptly=promptly
+        )
 
     async def record(self, notice: Notice, *, promptly: bool = False) -> None:
         """Count one occurrence, and write it unless its subject has had too many."""
@@ -198,19 +216,26 @@ class EventRecorder:
         """
         before = self._held.pop(scope, {})
         wanted: dict[Hashable, Notice] = {
-            (notice.regarding.identity, notice.type, notice.reason, message_key(notice)): notice for notice in notices
+            (notice.regarding.identity, notice.type, notice.reason, message_key(notice)): notice
+            for notice in notices
         }
         self._end(notice for identity, notice in before.items() if identity not in wanted)
         after = {
-            identity: notice for identity, notice in wanted.items() if _says_the_same(before.get(identity), notice)
+            identity: notice
+            for identity, notice in wanted.items()
+            if _says_the_same(before.get(identity), notice)
         }
         if wanted:
             self._held[scope] = after
         for identity, notice in wanted.items():
             if identity not in after:
-                after[identity] = notice  # not before its own turn: `refresh`, meanwhile, would count it too
+                after[identity] = (
+                    notice  # not before its own turn: `refresh`, meanwhile, would count it too
+                )
                 await self.record(notice)
-                if (series := self._series.get(self._name(notice, message_key(notice)))) is not None:
+                if (
+                    series := self._series.get(self._name(notice, message_key(notice)))
+                ) is not None:
                     series.held = True
 
     def release(self, scope: Hashable) -> None:
@@ -230,7 +255,9 @@ class EventRecorder:
             elif self._clock.now() - series.written >= self._limits.refresh:
                 series.pending += 1
                 await self._submit(series)
-        for series in [series for series in self._series.values() if series.pending and not series.over]:
+        for series in [
+            series for series in self._series.values() if series.pending and not series.over
+        ]:
             subject = self._subject(series.notice.regarding)
             if subject.take(self._clock.monotonic(), self._limits):
                 await self._submit(series)
@@ -241,7 +268,9 @@ class EventRecorder:
         try:
             async with asyncio.TaskGroup() as group:
                 for number in range(_SENDERS):
-                    group.create_task(self._send(), name=f"{self._component}: sender {number} of Events")
+                    group.create_task(
+                        self._send(), name=f"{self._component}: sender {number} of Events"
+                    )
                 while True:
                     await self._clock.sleep(every.total_seconds())
                     await self.refresh()
@@ -271,7 +300,11 @@ class EventRecorder:
         """Send what is in the outbox, and after that look for those who are to hear of a recovery."""
         while True:
             entry = self._outbox.pop()
-            recovery = self._recoveries.popitem(last=False)[1] if entry is None and self._recoveries else None
+            recovery = (
+                self._recoveries.popitem(last=False)[1]
+                if entry is None and self._recoveries
+                else None
+            )
             if entry is None and recovery is None:
                 self._more.clear()
                 if not self._busy:
@@ -291,10 +324,14 @@ class EventRecorder:
 
     async def _recover(self, recovery: _Recovery) -> None:
         try:
-            recipients = await self._recipients.warned(recovery.about, recovery.namespace, before=recovery.moment)
+            recipients = await self._recipients.warned(
+                recovery.about, recovery.namespace, before=recovery.moment
+            )
         except ClusterError as error:
             self._log_failure("who was warned by an earlier process is not known", error)
-            recipients = self._recipients.remembered(recovery.about, recovery.namespace, before=recovery.moment)
+            recipients = self._recipients.remembered(
+                recovery.about, recovery.namespace, before=recovery.moment
+            )
         for reference in recipients:
             await self._record_recovery(recovery, reference)
 
@@ -312,7 +349,9 @@ class EventRecorder:
         Raises ClusterError when they cannot be listed.
         """
         subject = Reference.of(about)
-        return await self._recipients.warned(subject, namespace or subject.namespace or NAMESPACE_OF_CLUSTER_SCOPED)
+        return await self._recipients.warned(
+            subject, namespace or subject.namespace or NAMESPACE_OF_CLUSTER_SCOPED
+        )
 
     def _count(self, notice: Notice) -> tuple[Series, Subject]:
         series, subject = self._find(notice)
@@ -338,7 +377,9 @@ class EventRecorder:
         if series is None:
             series = self._series[name] = Series(name, notice)
         self._series.move_to_end(name)
-        series.notice = replace(notice, message=one_line(message), reason=notice.reason[:_FIELD_MAX_LENGTH])
+        series.notice = replace(
+            notice, message=one_line(message), reason=notice.reason[:_FIELD_MAX_LENGTH]
+        )
         self._forget(but=series)
         return series, subject
 
@@ -357,12 +398,18 @@ class EventRecorder:
         excess = len(self._series) - self._limits.remembered
         if excess <= 0:
             return
-        for name in [name for name, series in self._series.items() if series.is_quiet and series is not but][:excess]:
+        for name in [
+            name for name, series in self._series.items() if series.is_quiet and series is not but
+        ][:excess]:
             del self._series[name]
         excess = len(self._series) - 2 * self._limits.remembered
         if excess <= 0:
             return
-        waiting = [one for one in self._series.values() if not one.held and not one.lock.locked() and one is not but]
+        waiting = [
+            one
+            for one in self._series.values()
+            if not one.held and not one.lock.locked() and one is not but
+        ]
         for series in waiting[:excess]:
             self.dropped += series.pending
             self._outbox.discard((_namespace(series.notice), series.name))
@@ -371,7 +418,10 @@ class EventRecorder:
     def _name(self, notice: Notice, key: str) -> str:
         facts = [self._component, notice.regarding.identity, notice.type, notice.reason, key]
         digest = hashlib.sha256("\0".join(facts).encode()).hexdigest()[:16]
-        labels = (label.strip("-") for label in _NOT_IN_NAMES.sub("-", notice.regarding.name.lower()).split("."))
+        labels = (
+            label.strip("-")
+            for label in _NOT_IN_NAMES.sub("-", notice.regarding.name.lower()).split(".")
+        )
         readable = ".".join(label for label in labels if label) or "object"
         return f"{shorten(readable, 200)}.{digest}"
 
@@ -395,7 +445,9 @@ class EventRecorder:
                     series.tries = 0
                 about = f"{series.notice.regarding.kind} {series.notice.regarding.name}"
                 again = "yet" if series.pending else "and will not be"
-                self._log_failure(f"the Event {series.notice.reason} about {about} was not written {again}", error)
+                self._log_failure(
+                    f"the Event {series.notice.reason} about {about} was not written {again}", error
+                )
             else:
                 series.pending -= added
                 series.written = begun
@@ -408,7 +460,11 @@ class EventRecorder:
         if self._logged_at is not None and now - self._logged_at < _LOG_EVERY_SECONDS:
             self._failures += 1
             return
-        others = f" ({self._failures} others failed since the last such message)" if self._failures else ""
+        others = (
+            f" ({self._failures} others failed since the last such message)"
+            if self._failures
+            else ""
+        )
         _log.warning("%s: %s%s", text, error, others)
         self._logged_at, self._failures = now, 0
 
@@ -424,7 +480,9 @@ class EventRecorder:
                         EVENTS, series.name, body, patch_type=PatchType.MERGE, namespace=namespace
                     )
                 else:
-                    answer = await self._api.create(EVENTS, self._new(series, added), namespace=namespace)
+                    answer = await self._api.create(
+                        EVENTS, self._new(series, added), namespace=namespace
+                    )
             except AlreadyExists as error:
                 problem = error
                 with suppress(NotFound):  # the server dropped it at this very moment
@@ -495,7 +553,13 @@ def _namespace_of_entry(entry: tuple[str, str]) -> str:
 
 
 def _notice(
-    type_: EventType, regarding: Any, reason: str, message: str, key: str | None, action: str, related: Any
+    type_: EventType,
+    regarding: Any,
+    reason: str,
+    message: str,
+    key: str | None,
+    action: str,
+    related: Any,
 ) -> Notice:
     return Notice(
         regarding=Reference.of(regarding),
@@ -509,4 +573,7 @@ def _notice(
 
 
 def _says_the_same(known: Notice | None, notice: Notice) -> bool:
-    return known is not None and (known.message, known.occurrence) == (notice.message, notice.occurrence)
+    return known is not None and (known.message, known.occurrence) == (
+        notice.message,
+        notice.occurrence,
+    )

@@ -64,7 +64,9 @@ class Subject:
         """Take a token out of the bucket, if there is one."""
         # The spam filter of client-go's EventCorrelator: a burst of 25 for each subject, then one in 300 s.
         # https://pkg.go.dev/k8s.io/client-go/tools/record#CorrelatorOptions
-        self.tokens = min(limits.burst, self.tokens + (now - self.at) / limits.refill.total_seconds())
+        self.tokens = min(
+            limits.burst, self.tokens + (now - self.at) / limits.refill.total_seconds()
+        )
         self.at = now
         if self.tokens < 1:
             return False

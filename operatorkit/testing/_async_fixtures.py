@@ -33,7 +33,9 @@ async def cluster(controlplane: ControlPlane, namespace: str) -> AsyncIterator[R
 
 
 @pytest_asyncio.fixture
-async def nodes(controlplane: ControlPlane, cluster: RecordingCluster) -> AsyncIterator[SimulatedNodes | None]:
+async def nodes(
+    controlplane: ControlPlane, cluster: RecordingCluster
+) -> AsyncIterator[SimulatedNodes | None]:
     """Let pods run, on one simulated node; None on a cluster that exists, which has nodes of its own."""
     from operatorkit.controlplane.nodes import SimulatedNodes
 
@@ -45,7 +47,9 @@ async def nodes(controlplane: ControlPlane, cluster: RecordingCluster) -> AsyncI
 
 
 @pytest_asyncio.fixture
-async def process_nodes(controlplane: ControlPlane, cluster: RecordingCluster) -> AsyncIterator[ProcessNodes | None]:
+async def process_nodes(
+    controlplane: ControlPlane, cluster: RecordingCluster
+) -> AsyncIterator[ProcessNodes | None]:
     """Let pods run as processes of this machine; None on a cluster that exists, whose nodes run them.
 
     The test is skipped where bubblewrap is missing. `process_nodes.images.add("db:1", command=[...])`
@@ -117,7 +121,9 @@ def operator(cluster: RecordingCluster, controlplane: ControlPlane) -> RunOperat
             options = {"webhook_clock": SYSTEM_CLOCK} | options
         async with AsyncExitStack() as stack:
             options |= {"namespace": namespace, "webhooks": webhooks}
-            started = await stack.enter_async_context(running(app, cluster, clock=clock or SYSTEM_CLOCK, **options))
+            started = await stack.enter_async_context(
+                running(app, cluster, clock=clock or SYSTEM_CLOCK, **options)
+            )
             if handlers and "kopf" in sys.modules:
                 config = controlplane.kubeconfig(namespace=cluster.namespace)
                 await stack.enter_async_context(running_handlers(app, config, namespace=namespace))

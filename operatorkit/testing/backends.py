@@ -46,7 +46,9 @@ class ExistingCluster:
     """
 
     def __init__(self, kubeconfig: Path | None = None) -> None:
-        self._path = kubeconfig or Path(os.environ.get("KUBECONFIG") or Path.home() / ".kube" / "config")
+        self._path = kubeconfig or Path(
+            os.environ.get("KUBECONFIG") or Path.home() / ".kube" / "config"
+        )
         self._loaded: dict[str, Any] | None = None
 
     @property
@@ -60,7 +62,11 @@ class ExistingCluster:
         return str(self._parts()[0]["cluster"]["server"])
 
     def kubeconfig(
-        self, *, user: str = "admin", groups: Sequence[str] = ("system:masters",), namespace: str = "default"
+        self,
+        *,
+        user: str = "admin",
+        groups: Sequence[str] = ("system:masters",),
+        namespace: str = "default",
     ) -> dict[str, Any]:
         """Return the current context's cluster and user as a kubeconfig; impersonating, unless `user` is admin."""
         cluster, person = copy.deepcopy(self._parts())
@@ -87,7 +93,9 @@ class ExistingCluster:
         """Write `kubeconfig` to `path`, readable by its owner only, and return the path."""
         path.touch(mode=0o600)
         path.chmod(0o600)
-        path.write_text(yaml.safe_dump(self.kubeconfig(user=user, groups=groups, namespace=namespace)))
+        path.write_text(
+            yaml.safe_dump(self.kubeconfig(user=user, groups=groups, namespace=namespace))
+        )
         return path
 
     def __enter__(self) -> Self:
@@ -95,7 +103,10 @@ class ExistingCluster:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         return None
 
@@ -110,7 +121,9 @@ class ExistingCluster:
                 ) from error
         config = self._loaded or {}
         try:
-            context = next(c["context"] for c in config["contexts"] if c["name"] == config["current-context"])
+            context = next(
+                c["context"] for c in config["contexts"] if c["name"] == config["current-context"]
+            )
             cluster = next(c for c in config["clusters"] if c["name"] == context["cluster"])
             person = next(u for u in config["users"] if u["name"] == context["user"])
         except (KeyError, StopIteration, TypeError) as error:

@@ -19,7 +19,9 @@ from datetime import UTC, datetime, timedelta
 __all__ = ["FakeClock"]
 
 _START = datetime(2026, 1, 1, tzinfo=UTC)
-_ROUNDS_PER_STEP = 25  # how often each loop turns after its sleepers woke: enough for a chain of that many awaits
+_ROUNDS_PER_STEP = (
+    25  # how often each loop turns after its sleepers woke: enough for a chain of that many awaits
+)
 
 _clocks: weakref.WeakSet[FakeClock] = weakref.WeakSet()
 
@@ -42,7 +44,9 @@ class FakeClock:
 
     def __init__(self, start: datetime = _START) -> None:
         if start.tzinfo is None:
-            raise ValueError("FakeClock needs an aware start, for example datetime(2026, 1, 1, tzinfo=UTC)")
+            raise ValueError(
+                "FakeClock needs an aware start, for example datetime(2026, 1, 1, tzinfo=UTC)"
+            )
         self._start = start.astimezone(UTC)
         self._elapsed = 0.0
         self._stepped = timedelta(0)
@@ -66,7 +70,9 @@ class FakeClock:
             return
         loop = asyncio.get_running_loop()
         with self._lock:
-            sleeper = _Sleeper(self._elapsed + seconds, next(self._numbers), loop, loop.create_future())
+            sleeper = _Sleeper(
+                self._elapsed + seconds, next(self._numbers), loop, loop.create_future()
+            )
             heapq.heappush(self._sleepers, sleeper)
         try:
             await sleeper.waiter
@@ -85,7 +91,11 @@ class FakeClock:
     def next_wake(self) -> timedelta | None:
         """How far the clock must move to wake the next sleeper; None without sleepers."""
         with self._lock:
-            return timedelta(seconds=self._sleepers[0].deadline - self._elapsed) if self._sleepers else None
+            return (
+                timedelta(seconds=self._sleepers[0].deadline - self._elapsed)
+                if self._sleepers
+                else None
+            )
 
     def tick(self, seconds: float | timedelta) -> None:
         """Move the clock in one jump and wake everyone whose time has come; return before any of them has run.
@@ -142,7 +152,9 @@ class FakeClock:
 
     def __repr__(self) -> str:
         wake = self.next_wake
-        waiting = f"{self.sleepers} waiting, the next for {wake}" if wake is not None else "none waiting"
+        waiting = (
+            f"{self.sleepers} waiting, the next for {wake}" if wake is not None else "none waiting"
+        )
         return f"<FakeClock {self.now():%Y-%m-%dT%H:%M:%SZ}, {waiting}>"
 
 

@@ -125,5 +125,9 @@ async def idle(cluster: RecordingCluster, *, period: float = 1.0) -> None:
     if len(made) - len(others) <= 1 + period // _PROBED_AT_MOST_EVERY_SECONDS:
         made = others
     if made:
-        listed = ", ".join(f"{count} x {call}" for call, count in Counter(map(str, made)).most_common(10))
-        raise AssertionError(f"expected no request for {period:g} s, but there were {len(made)}: {listed}")
+        listed = ", ".join(
+            f"{count} x {call}" for call, count in Counter(map(str, made)).most_common(10)
+        )
+        raise AssertionError(
+            f"expected no request for {period:g} s, but there were {len(made)}: {listed}"
+        )

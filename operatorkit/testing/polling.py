@@ -25,9 +25,19 @@ _LONGEST_PAUSE = 0.25
 
 
 @overload
-async def eventually(check: Callable[[], Awaitable[T | None]], *, timeout: float = ..., message: str = ...) -> T: ...  # noqa: ASYNC109
+async def eventually(
+    check: Callable[[], Awaitable[T | None]],
+    *,
+    timeout: float = ...,  # noqa: ASYNC109
+    message: str = ...,
+) -> T: ...
 @overload
-async def eventually(check: Callable[[], T | None], *, timeout: float = ..., message: str = ...) -> T: ...  # noqa: ASYNC109
+async def eventually(
+    check: Callable[[], T | None],
+    *,
+    timeout: float = ...,  # noqa: ASYNC109
+    message: str = ...,
+) -> T: ...
 async def eventually(
     check: Callable[[], Any],
     *,
@@ -79,7 +89,9 @@ async def remains(check: Callable[[], object], *, period: float = 0.5, message: 
 def _means_not_yet(error: BaseException) -> bool:
     if isinstance(error, TypeError | AttributeError):
         return "NoneType" in str(error)
-    pytest = sys.modules.get("pytest")  # its failures are no Exceptions, and one of them is the end of a test's time
+    pytest = sys.modules.get(
+        "pytest"
+    )  # its failures are no Exceptions, and one of them is the end of a test's time
     if pytest is not None and isinstance(error, pytest.fail.Exception):
         return "DID NOT RAISE" in str(error)
     return isinstance(error, AssertionError | ClusterError | LookupError)
@@ -87,5 +99,8 @@ def _means_not_yet(error: BaseException) -> bool:
 
 def _failure(message: str, timeout: float, seen: str) -> str:
     lines = [f"{message or 'it'} did not become true within {timeout:g} s: {seen}"]
-    lines += [f"{clock!r} stands still: does the test have to advance() it?" for clock in standing_clocks()]
+    lines += [
+        f"{clock!r} stands still: does the test have to advance() it?"
+        for clock in standing_clocks()
+    ]
     return "\n".join(lines)

@@ -30,7 +30,9 @@ async def wait_until_idle(engine: Engine, *, within: timedelta = timedelta(minut
         if not timer.expired():
             raise
         busy = "; ".join([*pending, *_busy(engine)])
-        raise AssertionError(f"{engine.app.name} was not idle within {within.total_seconds():g} s: {busy}") from None
+        raise AssertionError(
+            f"{engine.app.name} was not idle within {within.total_seconds():g} s: {busy}"
+        ) from None
 
 
 async def _wait(engine: Engine, pending: list[str]) -> None:
@@ -42,16 +44,25 @@ async def _wait(engine: Engine, pending: list[str]) -> None:
     await engine.ready()
     queues = [controller.queue for controller in engine.controllers]
     changed = asyncio.Event()
-    unsubscribe = [engine.caches.subscribe(resource, lambda _: changed.set()) for resource in engine.caches.resources]
+    unsubscribe = [
+        engine.caches.subscribe(resource, lambda _: changed.set())
+        for resource in engine.caches.resources
+    ]
     try:
         while True:
             pending.clear()
-            while not all(queue.idle for queue in queues):  # one may become busy while another is awaited
+            while not all(
+                queue.idle for queue in queues
+            ):  # one may become busy while another is awaited
                 await asyncio.gather(*(queue.wait_idle() for queue in queues))
             await engine.events.idle()
             changed.clear()
             runs = sum(queue.handed_out for queue in queues)
-            behind = [each for each in engine.caches.resources if not await _is_current(engine, each, pending)]
+            behind = [
+                each
+                for each in engine.caches.resources
+                if not await _is_current(engine, each, pending)
+            ]
             if behind:
                 await changed.wait()
             elif (
@@ -68,7 +79,9 @@ async def _wait(engine: Engine, pending: list[str]) -> None:
 async def _is_current(engine: Engine, resource: ApiResource, pending: list[str]) -> bool:
     """Return whether a cache holds what a list returns, once its watch has reached the versions of that list."""
     pending.append(f"the cache of {resource.qualified} is not known to be up to date")
-    found = await engine.api.list(resource, namespace=engine.namespace if resource.namespaced else None)
+    found = await engine.api.list(
+        resource, namespace=engine.namespace if resource.namespaced else None
+    )
     for obj in found.items:
         await engine.caches.informer_of(resource, obj).wait_for(obj["metadata"]["resourceVersion"])
     is_current = {key_of(obj) for obj in found.items} == set(engine.caches.keys(resource))

@@ -99,7 +99,9 @@ async def running(
         await task
 
 
-async def install_crds(api: ClusterAPI, kinds: Iterable[type[Any]], *, shrinking: Shrinking = "own") -> None:
+async def install_crds(
+    api: ClusterAPI, kinds: Iterable[type[Any]], *, shrinking: Shrinking = "own"
+) -> None:
     """Apply the CRDs of those `kinds` that are classes of operatorkit, and wait until their objects can be listed.
 
     One that a test before has applied may lose something; one that anybody else has, only as
@@ -117,7 +119,10 @@ def webhooks_here(app: Operator, *, disposable: bool) -> Topology | None:
     if not app.webhooks:
         return None
     if not disposable:
-        _log.warning("an existing cluster cannot call this process: the webhooks of %s are not served", app.name)
+        _log.warning(
+            "an existing cluster cannot call this process: the webhooks of %s are not served",
+            app.name,
+        )
         return None
     return AtUrl()
 

@@ -39,7 +39,9 @@ class Answer:
         try:
             return json.loads(self.text)
         except ValueError:
-            raise AssertionError(f"expected JSON, got HTTP {self.status}: {self.text[:500]!r}") from None
+            raise AssertionError(
+                f"expected JSON, got HTTP {self.status}: {self.text[:500]!r}"
+            ) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,9 @@ class User:
         """The URL of the API server."""
         return str(_current(self.kubeconfig, "cluster")["server"]).rstrip("/")
 
-    def request(self, method: str, path: str, body: Any = None, *, headers: Mapping[str, str] | None = None) -> Answer:
+    def request(
+        self, method: str, path: str, body: Any = None, *, headers: Mapping[str, str] | None = None
+    ) -> Answer:
         """Send one request on a connection of its own and return the answer, whatever its status."""
         data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
         request = urllib.request.Request(  # noqa: S310 - the scheme comes from our own kubeconfig
@@ -84,7 +88,8 @@ class User:
         )
         context = ssl_context_of(self.kubeconfig)
         opener = urllib.request.build_opener(
-            urllib.request.ProxyHandler({}), *([urllib.request.HTTPSHandler(context=context)] if context else [])
+            urllib.request.ProxyHandler({}),
+            *([urllib.request.HTTPSHandler(context=context)] if context else []),
         )
         try:
             with opener.open(request, timeout=30) as answer:
@@ -126,7 +131,9 @@ def ssl_context_of(kubeconfig: Mapping[str, Any]) -> ssl.SSLContext | None:
 def _current(kubeconfig: Mapping[str, Any], part: str) -> JSONObject:
     contexts = {entry["name"]: entry["context"] for entry in kubeconfig["contexts"]}
     context = contexts[kubeconfig["current-context"]]
-    found: JSONObject = next(entry[part] for entry in kubeconfig[f"{part}s"] if entry["name"] == context[part])
+    found: JSONObject = next(
+        entry[part] for entry in kubeconfig[f"{part}s"] if entry["name"] == context[part]
+    )
     return found
 
 

@@ -16,8 +16,22 @@ slow) is an error answer, never an allow.
 
 from __future__ import annotations
 
-from operatorkit.webhooks.decision import Allowed, Decision, Denied, Mutated, invalid, not_supported, required
-from operatorkit.webhooks.declaration import FailurePolicy, Operation, SideEffects, Webhook, WebhookOptions
+from operatorkit.webhooks.decision import (
+    Allowed,
+    Decision,
+    Denied,
+    Mutated,
+    invalid,
+    not_supported,
+    required,
+)
+from operatorkit.webhooks.declaration import (
+    FailurePolicy,
+    Operation,
+    SideEffects,
+    Webhook,
+    WebhookOptions,
+)
 from operatorkit.webhooks.manifests import ServiceReference, configuration_name, configurations
 from operatorkit.webhooks.review import AdmissionRequest, UserInfo
 

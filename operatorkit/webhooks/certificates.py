@@ -29,7 +29,15 @@ from operatorkit.clock import Clock
 from operatorkit.cluster import ClusterAPI, JSONObject
 from operatorkit.errors import AlreadyExists, Conflict, NotFound, OperatorKitError
 from operatorkit.kinds import SECRETS
-from operatorkit.tls import certificate_pem, common_name, host_names, key_pem, new_authority, new_key, new_leaf
+from operatorkit.tls import (
+    certificate_pem,
+    common_name,
+    host_names,
+    key_pem,
+    new_authority,
+    new_key,
+    new_leaf,
+)
 
 __all__ = [
     "CA_LIFE",
@@ -96,7 +104,10 @@ class Bundle:
     def data(self) -> dict[str, str]:
         """Return the data of the Secret."""
         values = (self.ca_pem, self.ca_key_pem, self.cert_pem, self.key_pem)
-        return {key: base64.b64encode(value).decode("ascii") for key, value in zip(_KEYS, values, strict=True)}
+        return {
+            key: base64.b64encode(value).decode("ascii")
+            for key, value in zip(_KEYS, values, strict=True)
+        }
 
 
 def renewal_time(bundle: Bundle) -> datetime:
@@ -107,7 +118,9 @@ def renewal_time(bundle: Bundle) -> datetime:
 def validity(bundle: Bundle) -> tuple[datetime, datetime]:
     """Return from when until when the leaf can be presented: while it and its CA are in force."""
     both = _leaf(bundle), _authorities(bundle)[0]
-    return max(one.not_valid_before_utc for one in both), min(one.not_valid_after_utc for one in both)
+    return max(one.not_valid_before_utc for one in both), min(
+        one.not_valid_after_utc for one in both
+    )
 
 
 def renewed(bundle: Bundle | None, hosts: Sequence[str], now: datetime) -> Bundle:
@@ -119,7 +132,9 @@ def renewed(bundle: Bundle | None, hosts: Sequence[str], now: datetime) -> Bundl
         return _with_new_authority((), hosts, now)
     authorities = _authorities(bundle)
     if not _is_fresh(authorities[0], now):
-        return _with_new_authority([old for old in authorities if now < old.not_valid_after_utc][:1], hosts, now)
+        return _with_new_authority(
+            [old for old in authorities if now < old.not_valid_after_utc][:1], hosts, now
+        )
     if not is_good(bundle, hosts, now):
         leaf, leaf_key = _new_leaf(authorities[0], _key(bundle.ca_key_pem), hosts, now)
         return Bundle(bundle.ca_pem, bundle.ca_key_pem, leaf, leaf_key)
@@ -133,7 +148,11 @@ def is_good(bundle: Bundle, hosts: Sequence[str], now: datetime) -> bool:
     before it was corrected.
     """
     authority, leaf = _authorities(bundle)[0], _leaf(bundle)
-    return _is_fresh(authority, now) and _is_fresh(leaf, now) and set(host_names(hosts)) == set(_names_of(leaf))
+    return (
+        _is_fresh(authority, now)
+        and _is_fresh(leaf, now)
+        and set(host_names(hosts)) == set(_names_of(leaf))
+    )
 
 
 def succeeds(bundle: Bundle, known: Bundle, now: datetime) -> bool:
@@ -151,7 +170,9 @@ class CertificateStore:
     `hosts` are the names and addresses that API servers call; the leaf bears them.
     """
 
-    def __init__(self, api: ClusterAPI, *, namespace: str, name: str, hosts: Sequence[str], clock: Clock) -> None:
+    def __init__(
+        self, api: ClusterAPI, *, namespace: str, name: str, hosts: Sequence[str], clock: Clock
+    ) -> None:
         self._api = api
         self._namespace = namespace
         self._name = name
@@ -179,7 +200,9 @@ class CertificateStore:
                 if isinstance(error, NotFound) and secret is None:
                     raise  # the namespace is missing
                 continue  # another replica was faster
-            _log.info("wrote new webhook certificates into Secret %s/%s", self._namespace, self._name)
+            _log.info(
+                "wrote new webhook certificates into Secret %s/%s", self._namespace, self._name
+            )
             return wanted
         raise OperatorKitError(
             f"Secret {self._namespace}/{self._name} changed {_TRIES} times while its certificates were renewed: "
@@ -207,7 +230,9 @@ class CertificateStore:
         await self._api.create(SECRETS, obj, namespace=self._namespace)
 
 
-def _with_new_authority(trusted: Sequence[x509.Certificate], hosts: Sequence[str], now: datetime) -> Bundle:
+def _with_new_authority(
+    trusted: Sequence[x509.Certificate], hosts: Sequence[str], now: datetime
+) -> Bundle:
     key = new_key()
     name = f"operatorkit webhooks {x509.random_serial_number():x}"  # two authorities of one name confuse verifiers
     certificate = new_authority(key, name, now=now, life=CA_LIFE)
@@ -217,7 +242,10 @@ def _with_new_authority(trusted: Sequence[x509.Certificate], hosts: Sequence[str
 
 
 def _new_leaf(
-    authority: x509.Certificate, authority_key: ec.EllipticCurvePrivateKey, hosts: Sequence[str], now: datetime
+    authority: x509.Certificate,
+    authority_key: ec.EllipticCurvePrivateKey,
+    hosts: Sequence[str],
+    now: datetime,
 ) -> tuple[bytes, bytes]:
     key = new_key()
     certificate = new_leaf(
@@ -268,4 +296,6 @@ def _key(pem: bytes) -> ec.EllipticCurvePrivateKey:
 
 
 def _public(holder: ec.EllipticCurvePrivateKey | x509.Certificate) -> bytes:
-    return holder.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return holder.public_key().public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )

@@ -54,13 +54,19 @@ class Denied:
     reason: str
     warnings: tuple[str, ...]
 
-    def __init__(self, *causes: Cause | str, reason: str | None = None, warnings: Sequence[str] = ()) -> None:
+    def __init__(
+        self, *causes: Cause | str, reason: str | None = None, warnings: Sequence[str] = ()
+    ) -> None:
         if not causes:
-            raise ValueError("Denied() says nothing: give at least one cause, as text or as a Cause with a field")
+            raise ValueError(
+                "Denied() says nothing: give at least one cause, as text or as a Cause with a field"
+            )
         names_a_field = any(isinstance(cause, Cause) and cause.field for cause in causes)
         object.__setattr__(self, "causes", causes)
         object.__setattr__(self, "reason", reason or ("Invalid" if names_a_field else "Forbidden"))
-        object.__setattr__(self, "warnings", warnings if isinstance(warnings, str) else tuple(warnings))
+        object.__setattr__(
+            self, "warnings", warnings if isinstance(warnings, str) else tuple(warnings)
+        )
         _check_warnings(self)
 
     @property

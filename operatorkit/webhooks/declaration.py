@@ -72,14 +72,20 @@ class Webhook:
             found = ", ".join(map(repr, wrong)) or "none"
             self._reject(f"operations= has {found}: give one or more of {', '.join(known)}")
         if self.verb == "mutate" and {"DELETE", "CONNECT"} & set(self.operations):
-            self._reject("operations= of a mutating webhook are CREATE and UPDATE: others have no object to change")
+            self._reject(
+                "operations= of a mutating webhook are CREATE and UPDATE: others have no object to change"
+            )
         if "CONNECT" in self.operations:
-            self._reject("operations= has 'CONNECT', which is for subresources such as pods/exec, not for a kind")
+            self._reject(
+                "operations= has 'CONNECT', which is for subresources such as pods/exec, not for a kind"
+            )
         if self.failure_policy not in get_args(FailurePolicy):
             self._reject(f"failure_policy={self.failure_policy!r}: give 'Fail' or 'Ignore'")
         if self.side_effects not in get_args(SideEffects):
             self._reject(f"side_effects={self.side_effects!r}: give 'None' or 'NoneOnDryRun'")
-        if not timedelta(seconds=1) <= self.timeout <= _LONGEST or self.timeout % timedelta(seconds=1):
+        if not timedelta(seconds=1) <= self.timeout <= _LONGEST or self.timeout % timedelta(
+            seconds=1
+        ):
             self._reject(f"timeout={self.timeout!r}: give whole seconds, 1 to {_LONGEST.seconds}")
         if self.reinvocation and self.verb == "validate":
             self._reject("reinvocation= is for mutating webhooks")

@@ -42,7 +42,13 @@ HUGE_BYTES = 1024 * 1024
 """Of larger reviews, one at a time is decoded."""
 
 _THREADS = 2
-_IDENTITY = (("apiVersion",), ("kind",), ("metadata", "name"), ("metadata", "namespace"), ("metadata", "uid"))
+_IDENTITY = (
+    ("apiVersion",),
+    ("kind",),
+    ("metadata", "name"),
+    ("metadata", "namespace"),
+    ("metadata", "uid"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +88,9 @@ class Dispatcher:
     def __init__(self, webhooks: Iterable[Webhook], *, name: str | None = None) -> None:
         self._by_path = {webhook.path: webhook for webhook in webhooks}
         if name is not None:
-            self._by_path |= {url_path(webhook, name): webhook for webhook in self._by_path.values()}
+            self._by_path |= {
+                url_path(webhook, name): webhook for webhook in self._by_path.values()
+            }
 
         # no thread is started before the first review that needs it
         self._large = ThreadPoolExecutor(_THREADS, thread_name_prefix="large reviews")
@@ -112,7 +120,9 @@ class Dispatcher:
         except MalformedReview as error:
             return error_answer(400, "BadRequest", str(error))
         except TimeoutError:
-            return error_answer(503, "Timeout", f"the review was not read within {seconds:.3g} s; try again")
+            return error_answer(
+                503, "Timeout", f"the review was not read within {seconds:.3g} s; try again"
+            )
         try:
             async with asyncio.timeout_at(deadline) as timer:
                 verdict = await _evaluate(webhook, request, run)
@@ -127,7 +137,9 @@ class Dispatcher:
         threads = self._large if size <= HUGE_BYTES else self._huge
 
         async def in_thread(function: Callable[..., T], *arguments: Any) -> T:
-            return await asyncio.get_running_loop().run_in_executor(threads, partial(function, *arguments))
+            return await asyncio.get_running_loop().run_in_executor(
+                threads, partial(function, *arguments)
+            )
 
         return in_thread
 
@@ -138,7 +150,9 @@ async def _here(function: Callable[..., T], *arguments: Any) -> T:
 
 def error_answer(status: int, reason: str, message: str) -> Answer:
     """Return an HTTP error with a Status object, for what cannot be answered by a review."""
-    return Answer(status, {"kind": "Status", "apiVersion": "v1", **_status(status, reason, message)})
+    return Answer(
+        status, {"kind": "Status", "apiVersion": "v1", **_status(status, reason, message)}
+    )
 
 
 async def _evaluate(webhook: Webhook, request: AdmissionRequest, run: _Run) -> _Verdict:
@@ -148,23 +162,32 @@ async def _evaluate(webhook: Webhook, request: AdmissionRequest, run: _Run) -> _
     if webhook.verb == "validate":
         decision = await webhook.function(objects.new, objects.old, request)
         if not isinstance(decision, Allowed | Denied):
-            raise TypeError(f"it returned {type(decision).__name__}: return Allowed() or Denied(...)")
+            raise TypeError(
+                f"it returned {type(decision).__name__}: return Allowed() or Denied(...)"
+            )
         return _Verdict(decision)
     decision = await webhook.function(objects.new, request)
     if isinstance(decision, Mutated):
         return _Verdict(decision, await run(_mutation, request, objects, decision))
     if not isinstance(decision, Allowed | Denied):
-        raise TypeError(f"it returned {type(decision).__name__}: return Mutated(obj), Allowed() or Denied(...)")
+        raise TypeError(
+            f"it returned {type(decision).__name__}: return Mutated(obj), Allowed() or Denied(...)"
+        )
     return _Verdict(decision)
 
 
 def _objects(webhook: Webhook, request: AdmissionRequest) -> _Objects | _Verdict:
     """Return what the function is given, or the verdict where it is not called."""
     wanted = webhook.resource.gvk
-    if request.kind != wanted or (request.subresource and request.subresource not in webhook.subresources):
+    if request.kind != wanted or (
+        request.subresource and request.subresource not in webhook.subresources
+    ):
         what = f"{request.kind} {request.subresource}".strip()
         return _Verdict(
-            Denied(f"{webhook.name} handles {wanted}, and the request is about {what}", reason="BadRequest")
+            Denied(
+                f"{webhook.name} handles {wanted}, and the request is about {what}",
+                reason="BadRequest",
+            )
         )
     if request.operation not in webhook.operations:
         problem = f"{webhook.name} handles {' and '.join(webhook.operations)}, and the request is a {request.operation}"
@@ -178,7 +201,9 @@ def _objects(webhook: Webhook, request: AdmissionRequest) -> _Objects | _Verdict
     return _Objects(new, None, write(new))
 
 
-def _mutation(request: AdmissionRequest, objects: _Objects, decision: Mutated[Any]) -> list[dict[str, Any]]:
+def _mutation(
+    request: AdmissionRequest, objects: _Objects, decision: Mutated[Any]
+) -> list[dict[str, Any]]:
     assert request.object is not None, "mutating webhooks are for CREATE and UPDATE"
     return _patch(request.object, objects.before, write(decision.obj))
 
@@ -210,14 +235,20 @@ def _decision_on_invalid(request: AdmissionRequest, error: InvalidObject) -> Dec
 
 
 def _content(obj: Mapping[str, Any] | None) -> dict[str, Any]:
-    return {name: value for name, value in (obj or {}).items() if name not in {"metadata", "status"}}
+    return {
+        name: value for name, value in (obj or {}).items() if name not in {"metadata", "status"}
+    }
 
 
-def _patch(original: Mapping[str, Any], before: dict[str, Any], after: dict[str, Any]) -> list[dict[str, Any]]:
+def _patch(
+    original: Mapping[str, Any], before: dict[str, Any], after: dict[str, Any]
+) -> list[dict[str, Any]]:
     for path in _IDENTITY:
         was, is_now = _at(before, path), _at(after, path)
         if was != is_now:
-            raise ValueError(f"it changed {'.'.join(path)} from {was!r} to {is_now!r}: an object stays what it is")
+            raise ValueError(
+                f"it changed {'.'.join(path)} from {was!r} to {is_now!r}: an object stays what it is"
+            )
     return json_patch(original, carried_over(original, before, after))
 
 
@@ -227,12 +258,16 @@ def _at(obj: Any, path: Sequence[str]) -> Any:
     return obj or None
 
 
-def _failed(webhook: Webhook, request: AdmissionRequest, error: Exception, late_after: float | None) -> Denied:
+def _failed(
+    webhook: Webhook, request: AdmissionRequest, error: Exception, late_after: float | None
+) -> Denied:
     """Log everything, and return to the caller what they can use: where the error is, and where to look."""
     subject = f"{request.operation} of {request.kind.kind} {request.namespace}/{request.name}"
     if late_after is not None:
         _log.error("%s: %s took longer than %.3g s", webhook.name, subject, late_after)
-        return Denied(f"the webhook did not decide within {late_after:.3g} s; try again", reason="Timeout")
+        return Denied(
+            f"the webhook did not decide within {late_after:.3g} s; try again", reason="Timeout"
+        )
     _log.error("%s: %s failed", webhook.name, subject, exc_info=error)
     return Denied(
         f"the webhook failed ({type(error).__name__}); this is a bug of the operator: see its log",
@@ -265,7 +300,8 @@ def _denial(request: AdmissionRequest, denied: Denied) -> dict[str, Any]:
         found = ", ".join(lines)
         message = f"{_kind(request.kind)} {json.dumps(name)} is invalid: {f'[{found}]' if len(lines) > 1 else found}"
         details["causes"] = [
-            {"reason": cause.reason, "message": cause.message, "field": cause.field} for cause in causes
+            {"reason": cause.reason, "message": cause.message, "field": cause.field}
+            for cause in causes
         ]
     return _status(denied.code, denied.reason, message, details)
 
@@ -285,6 +321,14 @@ def _line(cause: Cause | str) -> str:
     return f"{cause.field}: {cause.message}" if cause.field else cause.message
 
 
-def _status(code: int, reason: str, message: str, details: dict[str, Any] | None = None) -> dict[str, Any]:
-    status: dict[str, Any] = {"metadata": {}, "status": "Failure", "message": message, "reason": reason, "code": code}
+def _status(
+    code: int, reason: str, message: str, details: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    status: dict[str, Any] = {
+        "metadata": {},
+        "status": "Failure",
+        "message": message,
+        "reason": reason,
+        "code": code,
+    }
     return status | ({"details": details} if details else {})

@@ -66,7 +66,9 @@ class ServiceReference:
         return (f"{short}.svc", f"{short}.svc.cluster.local", short)
 
 
-def configuration_name(operator: str, *, service: ServiceReference | None = None, namespace: str | None = None) -> str:
+def configuration_name(
+    operator: str, *, service: ServiceReference | None = None, namespace: str | None = None
+) -> str:
     """Return the name of both configurations of an operator: `pki-webhook.pki-system.operatorkit.dev`.
 
     Behind a Service it is made of that, so that two installations in one cluster do not share it;
@@ -104,7 +106,11 @@ def configurations(
     name = configuration_name(operator, service=service, namespace=namespace)
     found = []
     for verb, resource in CONFIGURATIONS.items():
-        entries = [_entry(webhook, at, ca_pem, namespace, name) for webhook in webhooks if webhook.verb == verb]
+        entries = [
+            _entry(webhook, at, ca_pem, namespace, name)
+            for webhook in webhooks
+            if webhook.verb == verb
+        ]
         if entries:
             labels = labels_of(operator, managed_by=managed_by)
             found.append(
@@ -129,14 +135,21 @@ def url_path(webhook: Webhook, name: str) -> str:
 
 
 def _entry(
-    webhook: Webhook, at: ServiceReference | str, ca_pem: bytes | None, namespace: str | None, name: str
+    webhook: Webhook,
+    at: ServiceReference | str,
+    ca_pem: bytes | None,
+    namespace: str | None,
+    name: str,
 ) -> dict[str, Any]:
     resource = webhook.resource
     rule = {
         "apiGroups": [resource.group],
         "apiVersions": [resource.version],
         "operations": list(webhook.operations),
-        "resources": [resource.plural, *(f"{resource.plural}/{name}" for name in webhook.subresources)],
+        "resources": [
+            resource.plural,
+            *(f"{resource.plural}/{name}" for name in webhook.subresources),
+        ],
         "scope": "Namespaced" if resource.namespaced else "Cluster",
     }
     entry: dict[str, Any] = {
@@ -156,7 +169,9 @@ def _entry(
     return entry
 
 
-def _namespaces(webhook: Webhook, at: ServiceReference | str, namespace: str | None) -> dict[str, Any]:
+def _namespaces(
+    webhook: Webhook, at: ServiceReference | str, namespace: str | None
+) -> dict[str, Any]:
     declared = dict(webhook.namespace_selector or {})
     if not webhook.resource.namespaced:
         return declared
@@ -167,7 +182,11 @@ def _namespaces(webhook: Webhook, at: ServiceReference | str, namespace: str | N
         left_out += _SYSTEM if namespace is None and not _names_namespaces(declared) else []
     if left_out:
         more.append(_named("NotIn", list(dict.fromkeys(left_out))))
-    return {**declared, "matchExpressions": [*declared.get("matchExpressions", ()), *more]} if more else declared
+    return (
+        {**declared, "matchExpressions": [*declared.get("matchExpressions", ()), *more]}
+        if more
+        else declared
+    )
 
 
 def leaves_out_own_namespace(webhook: Webhook) -> bool:
@@ -188,12 +207,19 @@ def _names_namespaces(selector: Mapping[str, Any]) -> bool:
     )
 
 
-def _client(webhook: Webhook, at: ServiceReference | str, ca_pem: bytes | None, name: str) -> dict[str, Any]:
+def _client(
+    webhook: Webhook, at: ServiceReference | str, ca_pem: bytes | None, name: str
+) -> dict[str, Any]:
     client: dict[str, Any] = {}
     if isinstance(at, str):
         client["url"] = at + url_path(webhook, name)
     else:
-        client["service"] = {"namespace": at.namespace, "name": at.name, "port": at.port, "path": webhook.path}
+        client["service"] = {
+            "namespace": at.namespace,
+            "name": at.name,
+            "port": at.port,
+            "path": webhook.path,
+        }
     if ca_pem is not None:
         client["caBundle"] = base64.b64encode(ca_pem).decode("ascii")
     return client

@@ -45,7 +45,9 @@ def carried_over(original: Any, before: Any, after: Any) -> Any:
     return after
 
 
-def _carried_over_fields(original: dict[str, Any], before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
+def _carried_over_fields(
+    original: dict[str, Any], before: dict[str, Any], after: dict[str, Any]
+) -> dict[str, Any]:
     """Go down both at once, so that nothing is compared twice; what has not changed is the original itself."""
     changed: dict[str, Any] = {}
     for key, value in after.items():
@@ -84,7 +86,9 @@ def _same(one: Any, other: Any) -> bool:
     if one is other:
         return True
     if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(_same(value, other[key]) for key, value in one.items())
+        return one.keys() == other.keys() and all(
+            _same(value, other[key]) for key, value in one.items()
+        )
     if isinstance(one, list) and isinstance(other, list):
         return len(one) == len(other) and all(map(_same, one, other))
     return type(one) is type(other) and bool(one == other)
@@ -108,12 +112,19 @@ def _operations(original: Any, changed: Any, path: str) -> Iterator[dict[str, An
         yield {"op": "replace", "path": path, "value": changed}
 
 
-def _list_operations(original: list[Any], changed: list[Any], path: str) -> Iterator[dict[str, Any]]:
+def _list_operations(
+    original: list[Any], changed: list[Any], path: str
+) -> Iterator[dict[str, Any]]:
     """Leave the common beginning and end alone; change, remove and add what lies between."""
     shorter = min(len(original), len(changed))
     head = next((at for at in range(shorter) if not _same(original[at], changed[at])), shorter)
     tail = next(
-        (back for back in range(shorter - head) if not _same(original[-1 - back], changed[-1 - back])), shorter - head
+        (
+            back
+            for back in range(shorter - head)
+            if not _same(original[-1 - back], changed[-1 - back])
+        ),
+        shorter - head,
     )
     old, new = original[head : len(original) - tail], changed[head : len(changed) - tail]
     both = min(len(old), len(new))

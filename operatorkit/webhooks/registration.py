@@ -103,11 +103,17 @@ class Registration:
                 try:
                     await self.register(self._ca_pem)
                 except ClusterError as error:
-                    _log.warning("the webhooks of %s are not registered: %s; trying again", self._operator, error)
+                    _log.warning(
+                        "the webhooks of %s are not registered: %s; trying again",
+                        self._operator,
+                        error,
+                    )
                     self._changed.set()
                 await self._clock.sleep(_PAUSE_SECONDS)
 
-    async def _bring(self, resource: ApiResource, live: JSONObject | None, wanted: JSONObject | None) -> None:
+    async def _bring(
+        self, resource: ApiResource, live: JSONObject | None, wanted: JSONObject | None
+    ) -> None:
         if self._complete_only:
             self._log_missing(resource, missing=wanted is not None and live is None)
             wanted = None if live is None or wanted is None else _completed(live, wanted)
@@ -121,7 +127,12 @@ class Registration:
             what = "creating" if live is None else "restoring"
             _log.info("%s the webhooks of %s: %s %s", what, self._operator, resource.kind, name)
         await self._api.patch(
-            resource, name, wanted, patch_type=PatchType.APPLY, field_manager=self._operator, force=True
+            resource,
+            name,
+            wanted,
+            patch_type=PatchType.APPLY,
+            field_manager=self._operator,
+            force=True,
         )
 
     def _log_missing(self, resource: ApiResource, *, missing: bool) -> None:
@@ -130,11 +141,15 @@ class Registration:
             self._missing.discard(resource)
         elif resource not in self._missing:
             self._missing.add(resource)
-            text = "webhooks: those of %s are not called until there is a %s %s, which a chart creates"
+            text = (
+                "webhooks: those of %s are not called until there is a %s %s, which a chart creates"
+            )
             _log.warning(text, self._operator, resource.kind, self.name)
 
     def _wanted(self, ca_pem: bytes) -> dict[ApiResource, JSONObject | None]:
-        made = configurations(self._operator, self._webhooks, at=self._at, ca_pem=ca_pem, namespace=self._namespace)
+        made = configurations(
+            self._operator, self._webhooks, at=self._at, ca_pem=ca_pem, namespace=self._namespace
+        )
         by_kind = {manifest["kind"]: manifest for manifest in made}
         return {resource: by_kind.get(resource.kind) for resource in CONFIGURATIONS.values()}
 
@@ -168,7 +183,8 @@ async def remove_stale(api: ClusterAPI) -> list[str]:
                 await _delete(api, resource, live)
                 what = f"{resource.kind} {live['metadata']['name']}"
                 _log.info(
-                    "removed %s, which a process that has ended left behind: no program answers at its address", what
+                    "removed %s, which a process that has ended left behind: no program answers at its address",
+                    what,
                 )
                 removed.append(what)
     return removed
@@ -177,10 +193,15 @@ async def remove_stale(api: ClusterAPI) -> list[str]:
 async def _is_stale(live: JSONObject) -> bool:
     clients = [entry.get("clientConfig") or {} for entry in live.get("webhooks") or []]
     places = [urlsplit(str(client.get("url") or "")) for client in clients]
-    if not places or not all(place.scheme == "https" and _is_here(place.hostname) for place in places):
+    if not places or not all(
+        place.scheme == "https" and _is_here(place.hostname) for place in places
+    ):
         return False
     trusted = [str(client.get("caBundle") or "") for client in clients]
-    found = {(place.hostname or "", place.port or 443, ca) for place, ca in zip(places, trusted, strict=True)}
+    found = {
+        (place.hostname or "", place.port or 443, ca)
+        for place, ca in zip(places, trusted, strict=True)
+    }
     return not any([await _is_served(*one) for one in found])
 
 
@@ -205,7 +226,9 @@ def _is_here(host: str | None) -> bool:
         return host == "localhost"
 
 
-async def _registered(api: ClusterAPI, resource: ApiResource, operator: str, name: str | None) -> list[JSONObject]:
+async def _registered(
+    api: ClusterAPI, resource: ApiResource, operator: str, name: str | None
+) -> list[JSONObject]:
     if name is None:
         labels = ",".join(f"{key}={value}" for key, value in labels_of(operator).items())
         return (await api.list(resource, label_selector=labels)).items
@@ -257,7 +280,9 @@ def _holds(live: Any, wanted: Any) -> bool:
         if not isinstance(live, list):
             return False
         if all(isinstance(item, Mapping) and "name" in item for item in wanted):
-            by_name = {item["name"]: item for item in live if isinstance(item, Mapping) and "name" in item}
+            by_name = {
+                item["name"]: item for item in live if isinstance(item, Mapping) and "name" in item
+            }
             return all(_holds(by_name.get(item["name"]), item) for item in wanted)
         return len(live) == len(wanted) and all(map(_holds, live, wanted))
     return bool(live == wanted)

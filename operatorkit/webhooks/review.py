@@ -83,7 +83,9 @@ def read_review(body: bytes) -> AdmissionRequest:
 
 def _decoded(body: bytes) -> Any:
     try:
-        found = json.loads(body.decode("utf-8"), object_pairs_hook=_without_repetition, parse_constant=_no_number)
+        found = json.loads(
+            body.decode("utf-8"), object_pairs_hook=_without_repetition, parse_constant=_no_number
+        )
     except RecursionError:  # the parser's own limit is not far above this one
         raise _too_deep() from None
     except ValueError as error:
@@ -104,7 +106,9 @@ def _is_too_deep(value: Any) -> bool:
         level = [
             inner
             for one in level
-            for inner in (one.values() if isinstance(one, dict) else one if isinstance(one, list) else ())
+            for inner in (
+                one.values() if isinstance(one, dict) else one if isinstance(one, list) else ()
+            )
             if isinstance(inner, dict | list)
         ]
         if not level:
@@ -128,10 +132,14 @@ def _no_number(text: str) -> Any:
 def _request(data: dict[str, Any]) -> AdmissionRequest:
     uid = _text(data, "uid")
     if not uid or len(uid) > _MAX_UID:
-        raise MalformedReview("request.uid is missing, or longer than any: the answer must repeat it")
+        raise MalformedReview(
+            "request.uid is missing, or longer than any: the answer must repeat it"
+        )
     operation = _text(data, "operation")
     if operation not in get_args(Operation):
-        raise MalformedReview(f"request.operation is {_shown(operation)}: expected {', '.join(get_args(Operation))}")
+        raise MalformedReview(
+            f"request.operation is {_shown(operation)}: expected {', '.join(get_args(Operation))}"
+        )
     kind = _part(data, "kind")
     request = AdmissionRequest(
         uid=uid,
@@ -154,18 +162,29 @@ def _request(data: dict[str, Any]) -> AdmissionRequest:
 def _check_objects(request: AdmissionRequest) -> None:
     """Reject a request whose parts contradict each other."""
     new, old = request.object, request.old_object
-    needed = {"CREATE": (True, False), "UPDATE": (True, True), "DELETE": (False, True), "CONNECT": (True, False)}
+    needed = {
+        "CREATE": (True, False),
+        "UPDATE": (True, True),
+        "DELETE": (False, True),
+        "CONNECT": (True, False),
+    }
     needs_new, needs_old = needed[request.operation]
     if (new is not None) != needs_new:
-        raise MalformedReview(f"{request.operation} comes {'without' if needs_new else 'with'} request.object")
+        raise MalformedReview(
+            f"{request.operation} comes {'without' if needs_new else 'with'} request.object"
+        )
     if (old is not None) != needs_old:
-        raise MalformedReview(f"{request.operation} comes {'without' if needs_old else 'with'} request.oldObject")
+        raise MalformedReview(
+            f"{request.operation} comes {'without' if needs_old else 'with'} request.oldObject"
+        )
     for where, obj in (("object", new), ("oldObject", old)):
         if obj is None or request.subresource:
             continue
         found = GroupVersionKind.of(_text(obj, "apiVersion"), _text(obj, "kind"))
         if found != request.kind:
-            raise MalformedReview(f"request.{where} is a {found}, but request.kind says {request.kind}")
+            raise MalformedReview(
+                f"request.{where} is a {found}, but request.kind says {request.kind}"
+            )
         metadata = _part(obj, "metadata")
         for name, expected in (("name", request.name), ("namespace", request.namespace)):
             value = _text(metadata, name)
@@ -176,7 +195,9 @@ def _check_objects(request: AdmissionRequest) -> None:
     if new is not None and old is not None:
         one, other = (_text(_part(obj, "metadata"), "uid") for obj in (new, old))
         if one and other and one != other:
-            raise MalformedReview(f"request.object has uid {_shown(one)}, request.oldObject {_shown(other)}")
+            raise MalformedReview(
+                f"request.object has uid {_shown(one)}, request.oldObject {_shown(other)}"
+            )
 
 
 def _user(data: Mapping[str, Any]) -> UserInfo:

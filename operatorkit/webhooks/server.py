@@ -79,17 +79,23 @@ class WebhookServer:
 
     def use(self, cert_pem: bytes, key_pem: bytes) -> None:
         """Present this certificate (and its chain) from the next connection on. Raises ssl.SSLError: not a pair."""
-        with tempfile.TemporaryDirectory(prefix="operatorkit-webhooks-") as folder:  # readable by its owner only
+        with tempfile.TemporaryDirectory(
+            prefix="operatorkit-webhooks-"
+        ) as folder:  # readable by its owner only
             path = Path(folder) / "tls.pem"
             path.touch(mode=0o600)
             path.write_bytes(key_pem + cert_pem)
-            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(path)  # a mismatch must not spoil the one in use
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(
+                path
+            )  # a mismatch must not spoil the one in use
             self._context.load_cert_chain(path)
 
     async def start(self) -> None:
         """Listen. Call `use` before. Raises OSError when the port is in use."""
         listener = bind(self._host, self._port)
-        app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[self._listener.middleware])
+        app = web.Application(
+            client_max_size=MAX_BODY_BYTES, middlewares=[self._listener.middleware]
+        )
         app.router.add_route("*", "/{path:.*}", self._handle)
         runner = web.AppRunner(
             app,
@@ -132,11 +138,17 @@ class WebhookServer:
         if webhook is None:
             return error_answer(404, "NotFound", "no webhook is served at this path")
         if request.method != "POST":
-            return error_answer(405, "MethodNotAllowed", f"{request.method} is not how a review is sent: POST it")
+            return error_answer(
+                405, "MethodNotAllowed", f"{request.method} is not how a review is sent: POST it"
+            )
         if request.content_type != "application/json":
-            return error_answer(415, "UnsupportedMediaType", "the content type of a review is application/json")
+            return error_answer(
+                415, "UnsupportedMediaType", "the content type of a review is application/json"
+            )
         if request.headers.get("Content-Encoding", "identity") != "identity":
-            return error_answer(415, "UnsupportedMediaType", "the body of a review is sent as it is, not compressed")
+            return error_answer(
+                415, "UnsupportedMediaType", "the body of a review is sent as it is, not compressed"
+            )
         if (request.content_length or 0) > MAX_BODY_BYTES:
             return _too_large()
         try:
@@ -160,7 +172,9 @@ class WebhookServer:
 
 
 def _too_large() -> Answer:
-    return error_answer(413, "RequestEntityTooLarge", f"a review has at most {MAX_BODY_BYTES} bytes")
+    return error_answer(
+        413, "RequestEntityTooLarge", f"a review has at most {MAX_BODY_BYTES} bytes"
+    )
 
 
 def _grace_period(request: web.Request) -> timedelta:

@@ -31,7 +31,13 @@ from operators.attestation.facts import look_up, look_up_scans
 from operators.attestation.images import ImageReferenceError, parse_pattern
 from operators.attestation.kinds import EXCLUDED, WORKLOADS
 from operators.attestation.memory import FactMemory
-from operators.attestation.observe import authorities_for, exceptions_for, policies_for, revocations, servers
+from operators.attestation.observe import (
+    authorities_for,
+    exceptions_for,
+    policies_for,
+    revocations,
+    servers,
+)
 from operators.attestation.owners import top_owner
 from operators.attestation.policy import (
     Authority,
@@ -58,10 +64,19 @@ _log = logging.getLogger("operators.attestation")
 
 
 async def decide_request(
-    new: Any, old: Any, request: AdmissionRequest, *, reader: Reader, events: EventRecorder, api: ClusterAPI
+    new: Any,
+    old: Any,
+    request: AdmissionRequest,
+    *,
+    reader: Reader,
+    events: EventRecorder,
+    api: ClusterAPI,
 ) -> Allowed | Denied:
     """Decide about the images of one request."""
-    del new, old  # the objects as they were sent have all images, also those in fields that are newer than the models
+    del (
+        new,
+        old,
+    )  # the objects as they were sent have all images, also those in fields that are newer than the models
     kind = request.kind.kind
     if request.object is None:
         return Denied(f"the {request.operation} of a {kind} has no object", reason="BadRequest")
@@ -79,7 +94,13 @@ async def decide_request(
         denied += verdict.denied
         warnings += [str(problem) for problem in verdict.warned]
         for problem in verdict.audited:
-            _log.warning("%s %s/%s is admitted by an audit: %s", kind, request.namespace, request.name, problem)
+            _log.warning(
+                "%s %s/%s is admitted by an audit: %s",
+                kind,
+                request.namespace,
+                request.name,
+                problem,
+            )
     excused = excuse(denied, exceptions_for(request.namespace, reader), now)
     if excused.left:
         await _report_denial(excused.left, request, events, api)
@@ -87,7 +108,9 @@ async def decide_request(
     for name, images in excused.images.items():
         if (why_not := await _use(name, images, request, events, api, now)) is not None:
             return Denied(why_not, warnings=warnings)
-        warnings.append(f"ImagePolicyException {request.namespace}/{name} admits {', '.join(images)}")
+        warnings.append(
+            f"ImagePolicyException {request.namespace}/{name} admits {', '.join(images)}"
+        )
     return Allowed(warnings=warnings)
 
 
@@ -117,7 +140,12 @@ async def _verdict(
 
 
 async def _use(
-    name: str, images: Sequence[str], request: AdmissionRequest, events: EventRecorder, api: ClusterAPI, now: datetime
+    name: str,
+    images: Sequence[str],
+    request: AdmissionRequest,
+    events: EventRecorder,
+    api: ClusterAPI,
+    now: datetime,
 ) -> str | None:
     """Record the use of an exception by a Pod. Workloads are admitted uncounted: their Pods are counted."""
     if request.dry_run or request.kind.kind != "Pod":
@@ -171,7 +199,9 @@ async def validate_exception(
     try:
         allowed = await may_break_glass(api, request.user, request.namespace, new.metadata.name)
     except ClusterError as error:
-        return Denied(f"whether {request.user.username!r} may break the glass is not known: {error}; try again")
+        return Denied(
+            f"whether {request.user.username!r} may break the glass is not known: {error}; try again"
+        )
     if not allowed:
         return Denied(
             f"{request.user.username!r} has no verb {VERB} on imagepolicyexceptions.{GROUP} in namespace "
@@ -210,23 +240,37 @@ def validate_policy(policy: ImagePolicy | ClusterImagePolicy) -> Allowed | Denie
     if policy.metadata.namespace and spec.match.namespace_selector is not None:
         causes.append(
             invalid(
-                "spec.match.namespaceSelector", {}, "an ImagePolicy is about its own namespace: remove the selector"
+                "spec.match.namespaceSelector",
+                {},
+                "an ImagePolicy is about its own namespace: remove the selector",
             )
         )
     require = spec.require
     if require is None and spec.vulnerability is None:
-        causes.append(required("spec.require", "one of spec.require and spec.vulnerability is needed"))
+        causes.append(
+            required("spec.require", "one of spec.require and spec.vulnerability is needed")
+        )
     if require is None and spec.provenance is not None:
-        causes.append(required("spec.require", "spec.provenance needs spec.require: it is about those attestations"))
+        causes.append(
+            required(
+                "spec.require", "spec.provenance needs spec.require: it is about those attestations"
+            )
+        )
     references = [] if require is None else [*(require.all_of or ()), *(require.any_of or ())]
     if require is not None and require.threshold is not None:
         references += require.threshold.authorities
         if require.threshold.count > len(require.threshold.authorities):
             total = len(require.threshold.authorities)
             causes.append(
-                invalid("spec.require.threshold.count", require.threshold.count, f"there are {total} authorities only")
+                invalid(
+                    "spec.require.threshold.count",
+                    require.threshold.count,
+                    f"there are {total} authorities only",
+                )
             )
-    if not policy.metadata.namespace and any(one.kind == "AttestationAuthority" for one in references):
+    if not policy.metadata.namespace and any(
+        one.kind == "AttestationAuthority" for one in references
+    ):
         causes.append(
             invalid(
                 "spec.require",

@@ -64,7 +64,9 @@ _NOTE = r"^projects/[A-Za-z0-9._~-]+(/locations/[A-Za-z0-9._~-]+)?/notes/[A-Za-z
 
 Name = Annotated[str, Field(min_length=1, max_length=253)]
 Pattern = Annotated[str, Field(min_length=1, max_length=512)]
-Digest = Annotated[str, Field(pattern=r"^(sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128})$")]
+Digest = Annotated[
+    str, Field(pattern=r"^(sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128})$")
+]
 
 
 class GrafeasServerSpec(Model):
@@ -215,7 +217,9 @@ class AuthorityReference(Model):
 
     name: Name
     """Name of the authority."""
-    kind: Literal["AttestationAuthority", "ClusterAttestationAuthority"] = "ClusterAttestationAuthority"
+    kind: Literal["AttestationAuthority", "ClusterAttestationAuthority"] = (
+        "ClusterAttestationAuthority"
+    )
     """AttestationAuthority, of the namespace of the policy, or ClusterAttestationAuthority."""
 
 
@@ -256,7 +260,10 @@ class AllowedCVE(Model):
 class VulnerabilityRule(Model):
     """Which vulnerabilities an image may have, as occurrences of a project say."""
 
-    parent: Annotated[str, Field(max_length=300, pattern=r"^projects/[A-Za-z0-9._~-]+(/locations/[A-Za-z0-9._~-]+)?$")]
+    parent: Annotated[
+        str,
+        Field(max_length=300, pattern=r"^projects/[A-Za-z0-9._~-]+(/locations/[A-Za-z0-9._~-]+)?$"),
+    ]
     """Project with the occurrences of a scanner, of kinds VULNERABILITY and DISCOVERY. They are not signed, so that all
     who may create occurrences there are trusted."""
     server: Name = "default"
@@ -283,7 +290,8 @@ class ProvenanceRule(Model):
 
 _POLICY_RULES = [  # of the whole object: a spec that is left out has a default, which no rule of its own may reject
     Rule(
-        "has(self.spec.require) || has(self.spec.vulnerability)", "one of spec.require and spec.vulnerability is needed"
+        "has(self.spec.require) || has(self.spec.vulnerability)",
+        "one of spec.require and spec.vulnerability is needed",
     ),
     Rule(
         "!has(self.spec.provenance) || has(self.spec.require)",

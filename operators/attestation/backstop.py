@@ -28,7 +28,11 @@ _RULES: Final = {
 def backstop(namespaces: Sequence[str] = ()) -> list[dict[str, Any]]:
     """Return the policy and its binding, for all namespaces but those of the system and the given ones."""
     left_out = sorted({*_SYSTEM, *namespaces})
-    selector = {"matchExpressions": [{"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": left_out}]}
+    selector = {
+        "matchExpressions": [
+            {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": left_out}
+        ]
+    }
     policy = {
         "apiVersion": _VERSION,
         "kind": "ValidatingAdmissionPolicy",
@@ -50,7 +54,10 @@ def backstop(namespaces: Sequence[str] = ()) -> list[dict[str, Any]]:
             "variables": [
                 {"name": "spec", "expression": _spec("object")},
                 {"name": "images", "expression": _images("variables.spec")},
-                {"name": "before", "expression": f"request.operation != 'UPDATE' ? [] : [{_spec('oldObject')}]"},
+                {
+                    "name": "before",
+                    "expression": f"request.operation != 'UPDATE' ? [] : [{_spec('oldObject')}]",
+                },
                 {"name": "known", "expression": f"variables.before.map(spec, {_images('spec')})"},
             ],
             "validations": [

@@ -31,10 +31,14 @@ __all__ = ["VERB", "may_break_glass", "record_use"]
 
 VERB: Final = "breakglass"
 _TRIES: Final = 5
-_REVIEWS = ApiResource("authorization.k8s.io", "v1", "SubjectAccessReview", "subjectaccessreviews", namespaced=False)
+_REVIEWS = ApiResource(
+    "authorization.k8s.io", "v1", "SubjectAccessReview", "subjectaccessreviews", namespaced=False
+)
 _log = logging.getLogger("operators.attestation")
 
-app.needs(V1SubjectAccessReview, "create", reason="an exception needs the verb breakglass of who makes it")
+app.needs(
+    V1SubjectAccessReview, "create", reason="an exception needs the verb breakglass of who makes it"
+)
 app.needs(ImagePolicyException, "get", reason="how often it was used is read before it is used")
 app.needs(ImagePolicyException, "patch", reason="each use is recorded", subresource="status")
 
@@ -48,7 +52,11 @@ async def may_break_glass(api: ClusterAPI, user: UserInfo, namespace: str, name:
         "namespace": namespace,
         "name": name,
     }
-    spec: dict[str, Any] = {"user": user.username, "groups": list(user.groups), "resourceAttributes": attributes}
+    spec: dict[str, Any] = {
+        "user": user.username,
+        "groups": list(user.groups),
+        "resourceAttributes": attributes,
+    }
     if user.uid:
         spec["uid"] = user.uid
     if user.extra:
@@ -70,7 +78,12 @@ async def record_use(
 ) -> str | None:
     """Record that an exception admits the Pod of a request; return why it cannot, None when it is recorded."""
     resource, namespace = ImagePolicyException.api_resource(), request.namespace
-    use = {"time": format_time(now), "user": request.user.username, "pod": pod, "images": list(images)}
+    use = {
+        "time": format_time(now),
+        "user": request.user.username,
+        "pod": pod,
+        "images": list(images),
+    }
     for _ in range(_TRIES):
         try:
             exception = await api.get(resource, name, namespace=namespace)
@@ -82,7 +95,12 @@ async def record_use(
                 "status": {"uses": [*uses, use]},
             }
             await api.patch(
-                resource, name, change, patch_type=PatchType.MERGE, namespace=namespace, subresource="status"
+                resource,
+                name,
+                change,
+                patch_type=PatchType.MERGE,
+                namespace=namespace,
+                subresource="status",
             )
         except Conflict:
             continue
@@ -96,7 +114,11 @@ async def record_use(
 
 
 async def _report(
-    events: EventRecorder, exception: Mapping[str, Any], request: AdmissionRequest, images: Sequence[str], pod: str
+    events: EventRecorder,
+    exception: Mapping[str, Any],
+    request: AdmissionRequest,
+    images: Sequence[str],
+    pod: str,
 ) -> None:
     message = (
         f"{request.user.username} has run {', '.join(images)} in Pod {pod} although policies deny it: "

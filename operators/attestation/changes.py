@@ -52,7 +52,9 @@ async def follow(server: GrafeasServer, ctx: Context) -> Requeue:
         return Requeue(after=_EVERY)
     status.sequence = after
     if changes:
-        digests = sorted({change["digest"] for change in changes if isinstance(change.get("digest"), str)})
+        digests = sorted(
+            {change["digest"] for change in changes if isinstance(change.get("digest"), str)}
+        )
         status.changed_all = len(digests) > _MAX_DIGESTS
         status.changed_digests = [] if status.changed_all else digests
     return Requeue(after=timedelta(0) if len(changes) >= _LIMIT else _EVERY)
@@ -84,13 +86,21 @@ async def _read(spec: GrafeasServerSpec, after: int) -> Mapping[str, Any]:
     except TimeoutError as error:
         raise _ChangesError(f"{url} did not answer within {_TIMEOUT_SECONDS:g} s") from error
     except (aiohttp.ClientError, OSError, ValueError) as error:
-        raise _ChangesError(f"{url}: {' '.join(str(error).split()) or type(error).__name__}") from error
+        raise _ChangesError(
+            f"{url}: {' '.join(str(error).split()) or type(error).__name__}"
+        ) from error
     return _checked(answer, url)
 
 
 def _checked(answer: Any, url: str) -> Mapping[str, Any]:
     found = answer if isinstance(answer, dict) else {}
     after, changes = found.get("next"), found.get("changes")
-    if not isinstance(after, int) or not isinstance(changes, list) or not all(isinstance(one, dict) for one in changes):
-        raise _ChangesError(f"{url} did not answer with changes: is it a metadata server of operatorkit?")
+    if (
+        not isinstance(after, int)
+        or not isinstance(changes, list)
+        or not all(isinstance(one, dict) for one in changes)
+    ):
+        raise _ChangesError(
+            f"{url} did not answer with changes: is it a metadata server of operatorkit?"
+        )
     return found

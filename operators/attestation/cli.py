@@ -45,23 +45,52 @@ for _command in (keygen, sign, policy, import_, backstop):
 
 @command.command("serve")
 @click.option(
-    "--database", default="sqlite:///attest.db", show_default=True, metavar="URL", help="Where facts are kept."
+    "--database",
+    default="sqlite:///attest.db",
+    show_default=True,
+    metavar="URL",
+    help="Where facts are kept.",
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", default=8080, show_default=True, type=click.IntRange(0, 65535), help="Port of the REST API.")
-@click.option("--grpc-port", type=click.IntRange(0, 65535), help="Port of the gRPC API; by default it is not served.")
+@click.option(
+    "--port",
+    default=8080,
+    show_default=True,
+    type=click.IntRange(0, 65535),
+    help="Port of the REST API.",
+)
+@click.option(
+    "--grpc-port",
+    type=click.IntRange(0, 65535),
+    help="Port of the gRPC API; by default it is not served.",
+)
 @click.option(
     "--auth",
     type=click.Choice(["file", "kubernetes", "none"]),
     help="Who may do what: by --access-file, by the API server of the cluster, or everyone everything (none), which "
     "is for a loopback address only. By default file with --access-file, else none.",
 )
-@click.option("--access-file", type=click.Path(path_type=Path), help="Users, tokens and grants, in YAML.")
-@click.option("--kubeconfig", metavar="FILE", help="The cluster of --auth=kubernetes; by default the pod's own.")
-@click.option("--audience", metavar="NAME", multiple=True, help="Audience that tokens of --auth=kubernetes must have.")
-@click.option("--tls-certificate", type=click.Path(path_type=Path), help="Certificate chain, in PEM.")
+@click.option(
+    "--access-file", type=click.Path(path_type=Path), help="Users, tokens and grants, in YAML."
+)
+@click.option(
+    "--kubeconfig",
+    metavar="FILE",
+    help="The cluster of --auth=kubernetes; by default the pod's own.",
+)
+@click.option(
+    "--audience",
+    metavar="NAME",
+    multiple=True,
+    help="Audience that tokens of --auth=kubernetes must have.",
+)
+@click.option(
+    "--tls-certificate", type=click.Path(path_type=Path), help="Certificate chain, in PEM."
+)
 @click.option("--tls-key", type=click.Path(path_type=Path), help="Its key, in PEM.")
-@click.option("--client-ca", type=click.Path(path_type=Path), help="CA of client certificates, in PEM.")
+@click.option(
+    "--client-ca", type=click.Path(path_type=Path), help="CA of client certificates, in PEM."
+)
 def serve(
     database: str,
     host: str,
@@ -79,7 +108,9 @@ def serve(
     from operators.attestation.server.serve import Listen
 
     logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s", datefmt="%H:%M:%S"
+        level=logging.INFO,
+        format="%(asctime)s %(levelname)-7s %(name)s: %(message)s",
+        datefmt="%H:%M:%S",
     )
     auth = auth or ("none" if access_file is None else "file")
     if auth == "none" and host not in {"127.0.0.1", "::1", "localhost"}:
@@ -89,13 +120,23 @@ def serve(
     if (auth == "file") != (access_file is not None):
         raise InputError("--access-file goes with --auth=file, and only with it")
     listen = Listen(
-        host=host, port=port, grpc_port=grpc_port, certificate=tls_certificate, key=tls_key, client_ca=client_ca
+        host=host,
+        port=port,
+        grpc_port=grpc_port,
+        certificate=tls_certificate,
+        key=tls_key,
+        client_ca=client_ca,
     )
     asyncio.run(_serve(database, listen, auth, access_file, kubeconfig, audience))
 
 
 async def _serve(
-    database: str, listen: Any, auth: str, access_file: Path | None, kubeconfig: str | None, audience: tuple[str, ...]
+    database: str,
+    listen: Any,
+    auth: str,
+    access_file: Path | None,
+    kubeconfig: str | None,
+    audience: tuple[str, ...],
 ) -> None:
     from operators.attestation.server.access import OpenAccess, read_access_file
 
@@ -104,9 +145,13 @@ async def _serve(
         from operators.attestation.server.kubernetes_access import KubernetesAccess
 
         async with LiveCluster(load_config(kubeconfig)) as api:
-            await _serve_with(database, listen, KubernetesAccess(api, clock=SYSTEM_CLOCK, audiences=audience))
+            await _serve_with(
+                database, listen, KubernetesAccess(api, clock=SYSTEM_CLOCK, audiences=audience)
+            )
     else:
-        await _serve_with(database, listen, OpenAccess() if access_file is None else read_access_file(access_file))
+        await _serve_with(
+            database, listen, OpenAccess() if access_file is None else read_access_file(access_file)
+        )
 
 
 async def _serve_with(database: str, listen: Any, access: Access) -> None:
@@ -131,20 +176,51 @@ def payload(image: str) -> None:
 
 
 @command.command("verify")
-@click.option("--key", "keys", multiple=True, required=True, type=click.Path(path_type=Path), help="Public key.")
-@click.option("--signature", required=True, type=click.Path(path_type=Path), help="Signature, as it would be uploaded.")
-@click.option("--payload", "payload_file", type=click.Path(path_type=Path), help="What a detached signature signs.")
-@click.option("--type", "type_", type=click.Choice(["PGP", "PKIX", "Cosign", "JWT"]), default="PGP", show_default=True)
-@click.option("--algorithm", metavar="NAME", help="Algorithm of an RSA key, such as RSA_PSS_2048_SHA256.")
+@click.option(
+    "--key",
+    "keys",
+    multiple=True,
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Public key.",
+)
+@click.option(
+    "--signature",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Signature, as it would be uploaded.",
+)
+@click.option(
+    "--payload",
+    "payload_file",
+    type=click.Path(path_type=Path),
+    help="What a detached signature signs.",
+)
+@click.option(
+    "--type",
+    "type_",
+    type=click.Choice(["PGP", "PKIX", "Cosign", "JWT"]),
+    default="PGP",
+    show_default=True,
+)
+@click.option(
+    "--algorithm", metavar="NAME", help="Algorithm of an RSA key, such as RSA_PSS_2048_SHA256."
+)
 def verify(
-    keys: tuple[Path, ...], signature: Path, payload_file: Path | None, type_: KeyType, algorithm: str | None
+    keys: tuple[Path, ...],
+    signature: Path,
+    payload_file: Path | None,
+    type_: KeyType,
+    algorithm: str | None,
 ) -> None:
     """Verify a signature by public keys, without a server, as the admission does."""
     from operators.attestation.signatures import Rejected, SignedBytes, VerificationKey
     from operators.attestation.signatures import verify as verify_signature
 
     known = [
-        VerificationKey(id=str(path), type=type_, public_key=_file(path), signature_algorithm=algorithm)
+        VerificationKey(
+            id=str(path), type=type_, public_key=_file(path), signature_algorithm=algorithm
+        )
         for path in keys
     ]
     content = _file(signature)
@@ -162,16 +238,29 @@ def verify(
 
 @command.command("upload")
 @click.option(
-    "--server", default="http://127.0.0.1:8080", show_default=True, metavar="URL", help="The metadata server."
+    "--server",
+    default="http://127.0.0.1:8080",
+    show_default=True,
+    metavar="URL",
+    help="The metadata server.",
 )
 @click.option("--note", metavar="projects/P/notes/N", help="Note of the authority.")
 @click.option("--image", metavar="IMAGE@DIGEST", help="Image that was signed.")
 @click.option("--signature", type=click.Path(path_type=Path), help="Signature, armoured.")
 @click.option(
-    "--occurrence", type=click.Path(path_type=Path), help="Output of sign, in place of note, image and signature."
+    "--occurrence",
+    type=click.Path(path_type=Path),
+    help="Output of sign, in place of note, image and signature.",
 )
-@click.option("--payload", "payload_file", type=click.Path(path_type=Path), help="What a detached signature signs.")
-@click.option("--project", metavar="P", help="Project that gets the occurrence; by default that of the note.")
+@click.option(
+    "--payload",
+    "payload_file",
+    type=click.Path(path_type=Path),
+    help="What a detached signature signs.",
+)
+@click.option(
+    "--project", metavar="P", help="Project that gets the occurrence; by default that of the note."
+)
 @click.option("--token-file", type=click.Path(path_type=Path), help="File with the bearer token.")
 @click.option("--ca-file", type=click.Path(path_type=Path), help="CA of the server, in PEM.")
 def upload(
@@ -186,11 +275,17 @@ def upload(
     ca_file: Path | None,
 ) -> None:
     """Upload a signature as an attestation of an image."""
-    body = _occurrence(note, image, signature, payload_file) if occurrence is None else _written(occurrence)
+    body = (
+        _occurrence(note, image, signature, payload_file)
+        if occurrence is None
+        else _written(occurrence)
+    )
     note = str(body.get("noteName", ""))
     parent = f"projects/{project}" if project else note.rpartition("/notes/")[0]
     token = None if token_file is None else _file(token_file).decode().strip()
-    answer = asyncio.run(_post(f"{server.rstrip('/')}/v1/{parent}/occurrences", body, token, ca_file))
+    answer = asyncio.run(
+        _post(f"{server.rstrip('/')}/v1/{parent}/occurrences", body, token, ca_file)
+    )
     click.echo(answer["name"])
 
 
@@ -198,11 +293,19 @@ def _occurrence(
     note: str | None, image: str | None, signature: Path | None, payload_file: Path | None
 ) -> dict[str, Any]:
     if note is None or image is None or signature is None:
-        raise InputError("give --note, --image and --signature, or --occurrence with the output of sign")
-    attestation: dict[str, Any] = {"signatures": [{"signature": base64.b64encode(_file(signature)).decode()}]}
+        raise InputError(
+            "give --note, --image and --signature, or --occurrence with the output of sign"
+        )
+    attestation: dict[str, Any] = {
+        "signatures": [{"signature": base64.b64encode(_file(signature)).decode()}]
+    }
     if payload_file is not None:
         attestation["serializedPayload"] = base64.b64encode(_file(payload_file)).decode()
-    return {"resourceUri": f"https://{_image(image).pinned}", "noteName": note, "attestation": attestation}
+    return {
+        "resourceUri": f"https://{_image(image).pinned}",
+        "noteName": note,
+        "attestation": attestation,
+    }
 
 
 def _written(path: Path) -> dict[str, Any]:
@@ -211,7 +314,9 @@ def _written(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise InputError(f"{path} is not the JSON of an occurrence: {error}") from error
     if not isinstance(found, dict) or not isinstance(found.get("noteName"), str):
-        raise InputError(f"{path} is not an occurrence with a noteName: write it by operatorkit attest sign")
+        raise InputError(
+            f"{path} is not an occurrence with a noteName: write it by operatorkit attest sign"
+        )
     return found
 
 
@@ -232,7 +337,9 @@ async def _post(url: str, body: Mapping[str, Any], token: str | None, ca_file: P
                 raise InputError(f"{url} answered HTTP {response.status}: {_message(answer)}")
             return answer
     except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
-        raise InputError(f"{url}: {' '.join(str(error).split()) or type(error).__name__}") from error
+        raise InputError(
+            f"{url}: {' '.join(str(error).split()) or type(error).__name__}"
+        ) from error
 
 
 def _message(answer: Any) -> str:
@@ -241,9 +348,18 @@ def _message(answer: Any) -> str:
 
 @command.command("explain")
 @click.argument("image")
-@click.option("--namespace", "-n", default="default", show_default=True, metavar="NAME", help="Where it would run.")
+@click.option(
+    "--namespace",
+    "-n",
+    default="default",
+    show_default=True,
+    metavar="NAME",
+    help="Where it would run.",
+)
 @click.option("--kubeconfig", metavar="FILE", help="Where the cluster is; by default $KUBECONFIG.")
-@click.option("--context", metavar="NAME", help="The context of the kubeconfig; by default its current one.")
+@click.option(
+    "--context", metavar="NAME", help="The context of the kubeconfig; by default its current one."
+)
 def explain(image: str, namespace: str, kubeconfig: str | None, context: str | None) -> None:
     """Show which policies apply to an image, which attestations it lacks, and what mends that.
 
@@ -264,7 +380,13 @@ def explain(image: str, namespace: str, kubeconfig: str | None, context: str | N
 async def _explain(api: ClusterAPI, image: str, namespace: str) -> bool:
     from operatorkit.listed import ListedReader
     from operators.attestation.facts import look_up, look_up_scans
-    from operators.attestation.observe import KINDS, authorities_for, policies_for, revocations, servers
+    from operators.attestation.observe import (
+        KINDS,
+        authorities_for,
+        policies_for,
+        revocations,
+        servers,
+    )
     from operators.attestation.policy import decide, plan, questions, scan_questions
     from operators.attestation.workloads import ImageUse
 
@@ -276,12 +398,18 @@ async def _explain(api: ClusterAPI, image: str, namespace: str) -> bool:
         return True
     authorities = authorities_for(namespace, reader)
     where, revoked = servers(reader), revocations(reader)
-    facts = await look_up(questions(judgements, authorities), authorities, where, now=now, seconds=10.0)
+    facts = await look_up(
+        questions(judgements, authorities), authorities, where, now=now, seconds=10.0
+    )
     scans = await look_up_scans(scan_questions(judgements), where, seconds=10.0)
     for judgement in judgements:
         verdict = decide([judgement], authorities, facts, now, revoked, scans)
         problems = [*verdict.denied, *verdict.warned, *verdict.audited]
-        outcome = "has what it needs" if not problems else f"{judgement.policy.mode}: {problems[0].message}"
+        outcome = (
+            "has what it needs"
+            if not problems
+            else f"{judgement.policy.mode}: {problems[0].message}"
+        )
         click.echo(f"{judgement.policy.shown}: {outcome}")
         for problem in problems:
             if problem.remedy:

@@ -26,18 +26,39 @@ _ALGORITHM = "Algorithm of the key, such as ED25519, ECDSA_P256_SHA256 or RSA_PS
 
 
 @click.command("keygen")
-@click.option("--type", "type_", type=_TYPES, default="PKIX", show_default=True, help="Kind of the signatures.")
-@click.option("--algorithm", default="ED25519", show_default=True, metavar="NAME", help=f"{_ALGORITHM} Not for PGP.")
-@click.option("--user", default="attester", show_default=True, metavar="NAME", help="User id of a PGP key.")
 @click.option(
-    "--output", "-o", required=True, type=click.Path(path_type=Path), help="The files are OUTPUT.key and .pub."
+    "--type",
+    "type_",
+    type=_TYPES,
+    default="PKIX",
+    show_default=True,
+    help="Kind of the signatures.",
+)
+@click.option(
+    "--algorithm",
+    default="ED25519",
+    show_default=True,
+    metavar="NAME",
+    help=f"{_ALGORITHM} Not for PGP.",
+)
+@click.option(
+    "--user", default="attester", show_default=True, metavar="NAME", help="User id of a PGP key."
+)
+@click.option(
+    "--output",
+    "-o",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="The files are OUTPUT.key and .pub.",
 )
 def keygen(type_: KeyType, algorithm: str, user: str, output: Path) -> None:
     """Make a key pair: OUTPUT.key, which only its owner can read, and OUTPUT.pub for an authority."""
     from operators.attestation.signing import ALGORITHM_CHOICES, generate
 
     if algorithm not in ALGORITHM_CHOICES:
-        raise InputError(f"--algorithm is {algorithm!r}: give one of {', '.join(ALGORITHM_CHOICES)}")
+        raise InputError(
+            f"--algorithm is {algorithm!r}: give one of {', '.join(ALGORITHM_CHOICES)}"
+        )
     pair = generate(type_, algorithm, user)
     private, public = Path(f"{output}.key"), Path(f"{output}.pub")
     _write(private, pair.private, 0o600)
@@ -58,9 +79,16 @@ def _write(path: Path, content: bytes, mode: int) -> None:
 
 @click.command("sign")
 @click.argument("image")
-@click.option("--key", required=True, type=click.Path(path_type=Path), help="Private key, as keygen writes it.")
+@click.option(
+    "--key",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Private key, as keygen writes it.",
+)
 @click.option("--note", required=True, metavar="projects/P/notes/N", help="Note of the authority.")
-@click.option("--type", "type_", type=_TYPES, default="PKIX", show_default=True, help="Kind of the signature.")
+@click.option(
+    "--type", "type_", type=_TYPES, default="PKIX", show_default=True, help="Kind of the signature."
+)
 @click.option("--algorithm", metavar="NAME", help=f"{_ALGORITHM} Needed for RSA keys only.")
 def sign(image: str, key: Path, note: str, type_: KeyType, algorithm: str | None) -> None:
     """Sign an image by its digest and print the occurrence that attests it: the input of upload --occurrence."""
@@ -69,7 +97,9 @@ def sign(image: str, key: Path, note: str, type_: KeyType, algorithm: str | None
 
     try:
         private = key.read_bytes()
-        occurrence = attest(parse_resource_uri(image), note, private, type_, algorithm, now=int(time.time()))
+        occurrence = attest(
+            parse_resource_uri(image), note, private, type_, algorithm, now=int(time.time())
+        )
     except OSError as error:
         raise InputError(f"{key} cannot be read: {error.strerror}") from error
     except PublicKeyError as error:

@@ -22,11 +22,38 @@ def policy() -> None:
 
 
 @policy.command("test")
-@click.option("--file", "-f", "files", multiple=True, required=True, type=_FILE, help="Manifests, or their directory.")
-@click.option("--policies", "-p", multiple=True, type=_FILE, help="Policies and authorities; those among -f count too.")
-@click.option("--occurrences", multiple=True, type=_FILE, help="Occurrences in JSON, as sign prints them.")
-@click.option("--namespace", "-n", default="default", show_default=True, help="Namespace of objects that have none.")
-def test(files: tuple[Path, ...], policies: tuple[Path, ...], occurrences: tuple[Path, ...], namespace: str) -> None:
+@click.option(
+    "--file",
+    "-f",
+    "files",
+    multiple=True,
+    required=True,
+    type=_FILE,
+    help="Manifests, or their directory.",
+)
+@click.option(
+    "--policies",
+    "-p",
+    multiple=True,
+    type=_FILE,
+    help="Policies and authorities; those among -f count too.",
+)
+@click.option(
+    "--occurrences", multiple=True, type=_FILE, help="Occurrences in JSON, as sign prints them."
+)
+@click.option(
+    "--namespace",
+    "-n",
+    default="default",
+    show_default=True,
+    help="Namespace of objects that have none.",
+)
+def test(
+    files: tuple[Path, ...],
+    policies: tuple[Path, ...],
+    occurrences: tuple[Path, ...],
+    namespace: str,
+) -> None:
     """Say what admission would say of manifests.
 
     Exit code 1 when one would be denied.
@@ -75,7 +102,10 @@ def import_(files: tuple[Path, ...]) -> None:
 
 @click.command("backstop")
 @click.option(
-    "--exclude", multiple=True, metavar="NAMESPACE", help="A namespace that it is not for, beside the system's."
+    "--exclude",
+    multiple=True,
+    metavar="NAMESPACE",
+    help="A namespace that it is not for, beside the system's.",
 )
 def backstop(exclude: tuple[str, ...]) -> None:
     """Print a ValidatingAdmissionPolicy that denies images without a digest, for kubectl apply."""

@@ -34,9 +34,23 @@ from operators.attestation.app import app
 from operators.attestation.exceptions import excuse
 from operators.attestation.facts import look_up, look_up_scans
 from operators.attestation.images import ImageReferenceError, parse_image
-from operators.attestation.observe import authorities_for, exceptions_of_pod, policies_for, revocations, servers
+from operators.attestation.observe import (
+    authorities_for,
+    exceptions_of_pod,
+    policies_for,
+    revocations,
+    servers,
+)
 from operators.attestation.owners import top_owner
-from operators.attestation.policy import Judgement, Problem, decide, plan, questions, revoked_images, scan_questions
+from operators.attestation.policy import (
+    Judgement,
+    Problem,
+    decide,
+    plan,
+    questions,
+    revoked_images,
+    scan_questions,
+)
 from operators.attestation.reports import report
 from operators.attestation.workloads import ImageUse, images_in
 
@@ -91,7 +105,11 @@ def _pods_within(namespace: V1Namespace, reader: Reader) -> Iterable[ObjectKey]:
 
 def _revoked_pods(revocation: ImageRevocation, reader: Reader) -> Iterable[ObjectKey]:
     digest = revocation.spec.digest
-    return _all_pods(revocation, reader) if digest is None else reader.keys(V1Pod, index=(_INDEX, digest))
+    return (
+        _all_pods(revocation, reader)
+        if digest is None
+        else reader.keys(V1Pod, index=(_INDEX, digest))
+    )
 
 
 def _changed_pods(server: GrafeasServer, reader: Reader) -> Iterable[ObjectKey]:

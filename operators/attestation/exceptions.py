@@ -39,16 +39,23 @@ class Excused:
     images: Mapping[str, tuple[str, ...]]
 
 
-def excuse(problems: Iterable[Problem], exceptions: Sequence[PolicyException], now: datetime) -> Excused:
+def excuse(
+    problems: Iterable[Problem], exceptions: Sequence[PolicyException], now: datetime
+) -> Excused:
     """Return which problems are left when the exceptions have excused what they can.
 
     Of several that cover an image, the first by name is used.
     """
-    valid = sorted((one for one in exceptions if now < one.expires and one.uses_left > 0), key=lambda one: one.name)
+    valid = sorted(
+        (one for one in exceptions if now < one.expires and one.uses_left > 0),
+        key=lambda one: one.name,
+    )
     left: list[Problem] = []
     images: dict[str, dict[str, None]] = {}
     for problem in problems:
-        digest = None if problem.reason == reasons.ATTESTATION_REVOKED else _digest(problem.use.image)
+        digest = (
+            None if problem.reason == reasons.ATTESTATION_REVOKED else _digest(problem.use.image)
+        )
         cover = next((one for one in valid if digest in one.digests), None)
         if cover is None:
             left.append(problem)

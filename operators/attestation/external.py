@@ -15,5 +15,7 @@ class AnySpec(Model):
     """A spec of which no field is read here."""
 
 
-class PetSet(Resource[AnySpec, NoStatus], group="apps.operatorkit.dev", version="v1alpha1", external=True):
+class PetSet(
+    Resource[AnySpec, NoStatus], group="apps.operatorkit.dev", version="v1alpha1", external=True
+):
     """A workload of operators.petset, where that is installed."""

@@ -28,7 +28,15 @@ from operators.attestation.signatures import Rejected, SignedBytes, Verified, ve
 from operators.attestation.signatures.pgp import claimed_issuer, fingerprints_of
 from operators.attestation.vulnerabilities import Scan, ScanQuestion, read_scan
 
-__all__ = ["MAX_OCCURRENCES", "headers_for", "look_up", "look_up_scans", "signed_bytes", "tls_for", "verified"]
+__all__ = [
+    "MAX_OCCURRENCES",
+    "headers_for",
+    "look_up",
+    "look_up_scans",
+    "signed_bytes",
+    "tls_for",
+    "verified",
+]
 
 Q = TypeVar("Q")
 A = TypeVar("A")
@@ -89,7 +97,9 @@ async def _answered(
     if not questions:
         return {}
     limit = asyncio.Semaphore(_AT_ONCE)
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=seconds), trust_env=False) as session:
+    async with aiohttp.ClientSession(
+        timeout=aiohttp.ClientTimeout(total=seconds), trust_env=False
+    ) as session:
 
         async def one(question: Q) -> A:
             try:
@@ -106,7 +116,9 @@ async def _answered(
     return dict(zip(questions, found, strict=True))
 
 
-async def _scan(session: aiohttp.ClientSession, server: GrafeasServer, question: ScanQuestion) -> Scan:
+async def _scan(
+    session: aiohttp.ClientSession, server: GrafeasServer, question: ScanQuestion
+) -> Scan:
     """Return what a scanner says of a digest. Raises _UnavailableError when that is more than can be read."""
     filter_ = f'digest="{question.digest}" AND (kind="VULNERABILITY" OR kind="DISCOVERY")'
     found: list[Any] = []
@@ -117,11 +129,17 @@ async def _scan(session: aiohttp.ClientSession, server: GrafeasServer, question:
         token = page.get("nextPageToken") or ""
         if not token:
             return read_scan(found, question.digest)
-    raise _UnavailableError(f"{question.parent} has more than {MAX_VULNERABILITIES} vulnerabilities of it")
+    raise _UnavailableError(
+        f"{question.parent} has more than {MAX_VULNERABILITIES} vulnerabilities of it"
+    )
 
 
 async def _evidence(
-    session: aiohttp.ClientSession, server: GrafeasServer, authority: Authority, digest: str, now: datetime
+    session: aiohttp.ClientSession,
+    server: GrafeasServer,
+    authority: Authority,
+    digest: str,
+    now: datetime,
 ) -> Evidence:
     """Return the statements that the authority's keys have made, and why other signatures do not count."""
     found: list[SignedBytes] = []
@@ -136,7 +154,9 @@ async def _evidence(
         if not token or not occurrences:
             break
     clock = asyncio.get_running_loop().time
-    return await asyncio.to_thread(verified, found, authority, digest, now, clock, clock() + _VERIFY_SECONDS)
+    return await asyncio.to_thread(
+        verified, found, authority, digest, now, clock, clock() + _VERIFY_SECONDS
+    )
 
 
 def verified(
@@ -150,10 +170,14 @@ def verified(
     """Verify signatures until the deadline; what has been verified by then counts."""
     statements: dict[tuple[str, str | None], Verified] = {}
     rejection: str | None = None
-    of_authority = frozenset().union(*(fingerprints_of(key) for key in authority.keys if key.type == "PGP"))
+    of_authority = frozenset().union(
+        *(fingerprints_of(key) for key in authority.keys if key.type == "PGP")
+    )
     distinct = dict.fromkeys(found)  # a copy says nothing new
     # those that claim to be by one of the keys first: junk around them must not use up the time
-    for signed in sorted(distinct, key=lambda one: claimed_issuer(one.signature) not in of_authority):
+    for signed in sorted(
+        distinct, key=lambda one: claimed_issuer(one.signature) not in of_authority
+    ):
         if clock() > deadline:
             rejection = f"not all of {len(found)} signatures for it were verified in time"
             break
@@ -161,7 +185,9 @@ def verified(
         if isinstance(result, Rejected):
             rejection = rejection or result.message
         elif result.statement.digest != digest:
-            rejection = rejection or f"an occurrence holds a signature over {result.statement.digest}"
+            rejection = (
+                rejection or f"an occurrence holds a signature over {result.statement.digest}"
+            )
         else:
             key = (result.fingerprint, result.statement.reference or result.statement.name)
             statements[key] = _younger(statements.get(key), result)
@@ -189,7 +215,9 @@ def signed_bytes(occurrence: Any, note: str) -> Iterator[SignedBytes]:
 def _of_attestation(attestation: Mapping[str, Any]) -> Iterator[SignedBytes]:
     payload = _decoded(attestation.get("serializedPayload", ""))
     for signature in attestation.get("signatures") or ():
-        content = _decoded(signature.get("signature", "")) if isinstance(signature, Mapping) else None
+        content = (
+            _decoded(signature.get("signature", "")) if isinstance(signature, Mapping) else None
+        )
         if content and payload is not None:
             yield SignedBytes(content, payload)
     for jwt in attestation.get("jwts") or ():
@@ -216,7 +244,11 @@ def _decoded(text: Any) -> bytes | None:
 async def _page(
     session: aiohttp.ClientSession, server: GrafeasServer, parent: str, filter_: str, token: str
 ) -> Mapping[str, Any]:
-    query = {"filter": filter_, "pageSize": str(_PAGE_SIZE), **({"pageToken": token} if token else {})}
+    query = {
+        "filter": filter_,
+        "pageSize": str(_PAGE_SIZE),
+        **({"pageToken": token} if token else {}),
+    }
     headers = await headers_for(server.spec)
     url = f"{server.spec.url}/v1/{parent}/occurrences"
     async with session.get(
@@ -226,7 +258,9 @@ async def _page(
         while not response.content.at_eof() and len(body) <= _MAX_ANSWER_BYTES:
             body += await response.content.read(_MAX_ANSWER_BYTES + 1 - len(body))
         if len(body) > _MAX_ANSWER_BYTES:
-            raise _UnavailableError(f"{server.spec.url} answered more than {_MAX_ANSWER_BYTES} bytes")
+            raise _UnavailableError(
+                f"{server.spec.url} answered more than {_MAX_ANSWER_BYTES} bytes"
+            )
         if response.status == 404:
             return {}  # no such note: nothing was attested
         if response.status != 200:

@@ -91,16 +91,22 @@ def parse_image(text: str) -> ImageReference:
     A reference without tag and digest keeps neither: what a runtime adds (`latest`) is not in the text.
     """
     if not text:
-        raise ImageReferenceError("the image is empty: give a reference such as registry.example/app@sha256:...")
+        raise ImageReferenceError(
+            "the image is empty: give a reference such as registry.example/app@sha256:..."
+        )
     if len(text) > _MAX_TEXT:
-        raise ImageReferenceError(f"the image {_shown(text)} has {len(text)} characters: at most {_MAX_TEXT} are read")
+        raise ImageReferenceError(
+            f"the image {_shown(text)} has {len(text)} characters: at most {_MAX_TEXT} are read"
+        )
     name, at, digest = text.partition("@")
     if at:
         check_digest(digest, where=text)
     name, tag = _split_tag(name, text)
     registry, repository = _split_name(name, text)
     if len(registry) + 1 + len(repository) > _MAX_NAME:
-        raise ImageReferenceError(f"the name of image {_shown(text)} is longer than {_MAX_NAME} characters: shorten it")
+        raise ImageReferenceError(
+            f"the name of image {_shown(text)} is longer than {_MAX_NAME} characters: shorten it"
+        )
     return ImageReference(registry, repository, tag, digest if at else None)
 
 
@@ -125,9 +131,13 @@ def check_digest(digest: str, *, where: str = "") -> None:
     subject = f"the digest {_shown(digest)}" + (f" of image {_shown(where)}" if where else "")
     known = ", ".join(_DIGEST_LENGTHS)
     if not colon or algorithm.lower() not in _DIGEST_LENGTHS:
-        raise ImageReferenceError(f"{subject} has no known algorithm ({known}): write it as sha256:<64 hex digits>")
+        raise ImageReferenceError(
+            f"{subject} has no known algorithm ({known}): write it as sha256:<64 hex digits>"
+        )
     if digest != digest.lower():
-        raise ImageReferenceError(f"{subject} has upper-case letters: write {_shown(digest.lower())}")
+        raise ImageReferenceError(
+            f"{subject} has upper-case letters: write {_shown(digest.lower())}"
+        )
     length = _DIGEST_LENGTHS[algorithm]
     if len(encoded) != length or _HEX.fullmatch(encoded) is None:
         raise ImageReferenceError(
@@ -142,8 +152,12 @@ def _split_tag(name: str, text: str) -> tuple[str, str | None]:
     base, colon, tag = last.partition(":")
     if not colon:
         return name, None
-    if not slash and base.lower() == "localhost" and tag.isdigit():  # localhost:5000 is a registry, without an image
-        raise ImageReferenceError(f"the image {_shown(text)} is a registry without a repository: add /<repository>")
+    if (
+        not slash and base.lower() == "localhost" and tag.isdigit()
+    ):  # localhost:5000 is a registry, without an image
+        raise ImageReferenceError(
+            f"the image {_shown(text)} is a registry without a repository: add /<repository>"
+        )
     if _TAG.fullmatch(tag) is None:
         raise ImageReferenceError(
             f"the tag {_shown(tag)} of image {_shown(text)} is invalid: use letters, digits, '_', '.' and '-', at most "
@@ -242,7 +256,9 @@ def parse_pattern(text: str) -> ImagePattern:
     if registry == DEFAULT_REGISTRY and "/" not in repository and repository != "**":
         repository = f"library/{repository}"
     if registry and _PATTERN_HOST.fullmatch(registry) is None:
-        raise ImageReferenceError(f"the registry {_shown(registry)} of pattern {_shown(text)} is not a host name")
+        raise ImageReferenceError(
+            f"the registry {_shown(registry)} of pattern {_shown(text)} is not a host name"
+        )
     for part in repository.split("/"):
         if _PATTERN_COMPONENT.fullmatch(part) is None or "***" in part:
             raise ImageReferenceError(
@@ -251,7 +267,11 @@ def parse_pattern(text: str) -> ImagePattern:
             )
     full = f"{registry}/{repository}" if registry else repository
     literal = full.replace("*", "")
-    specificity = (sum("*" not in part for part in full.split("/")), len(literal), -full.count("**"))
+    specificity = (
+        sum("*" not in part for part in full.split("/")),
+        len(literal),
+        -full.count("**"),
+    )
     return ImagePattern(full, re.compile(_expression(full)), specificity)
 
 

@@ -54,7 +54,9 @@ def import_objects(documents: Iterable[Mapping[str, Any]]) -> Imported:
             _attestor(one, found)
         else:
             what = kind or ", ".join(sorted(map(str, one)))[:100]
-            found.remarks.append(f"{what} is neither of Kritis nor of Binary Authorization: it is left out")
+            found.remarks.append(
+                f"{what} is neither of Kritis nor of Binary Authorization: it is left out"
+            )
     return found
 
 
@@ -81,7 +83,9 @@ def _kritis(kind: str, one: Mapping[str, Any], found: Imported) -> None:
         references = [{"kind": "AttestationAuthority", "name": _name(one)} for one in names]
         content: JSONObject = {"require": {"anyOf": references or [{"name": _NO_NAME}]}}
         content |= _exempt(
-            spec.get("admissionAllowlistPatterns") or spec.get("admissionWhitelistPatterns"), where, found
+            spec.get("admissionAllowlistPatterns") or spec.get("admissionWhitelistPatterns"),
+            where,
+            found,
         )
         found.objects.append(_object("ImagePolicy", name, content, namespace))
     elif kind == "ImageSecurityPolicy":
@@ -90,15 +94,23 @@ def _kritis(kind: str, one: Mapping[str, Any], found: Imported) -> None:
         found.remarks.append(f"{where}: this kind of Kritis is not known, and is left out")
 
 
-def _kritis_authority(spec: Mapping[str, Any], name: str, namespace: str, where: str, found: Imported) -> None:
+def _kritis_authority(
+    spec: Mapping[str, Any], name: str, namespace: str, where: str, found: Imported
+) -> None:
     keys: list[JSONObject] = []
-    listed = spec.get("publicKeys") or [{"keyId": name, "asciiArmoredPgpPublicKey": spec.get("publicKeyData")}]
+    listed = spec.get("publicKeys") or [
+        {"keyId": name, "asciiArmoredPgpPublicKey": spec.get("publicKeyData")}
+    ]
     for number, key in enumerate(listed):
         armour = str(key.get("asciiArmoredPgpPublicKey") or "")
         pkix = key.get("pkixPublicKey") or {}
-        keys += _key(str(key.get("keyId") or f"{name}-{number}"), _armour(armour), pkix, where, found)
+        keys += _key(
+            str(key.get("keyId") or f"{name}-{number}"), _armour(armour), pkix, where, found
+        )
     if spec.get("privateKeySecretName"):
-        found.remarks.append(f"{where}: privateKeySecretName is left out: this operator signs nothing")
+        found.remarks.append(
+            f"{where}: privateKeySecretName is left out: this operator signs nothing"
+        )
     note = _note(str(spec.get("noteReference") or ""), name)
     _add_authority("AttestationAuthority", name, note, keys, where, found, namespace)
 
@@ -114,18 +126,26 @@ def _armour(text: str) -> str:
 
 
 def _security(spec: Mapping[str, Any], where: str, found: Imported) -> JSONObject:
-    rule = spec.get("packageVulnerabilityRequirements") or spec.get("packageVulnerabilityPolicy") or {}
+    rule = (
+        spec.get("packageVulnerabilityRequirements") or spec.get("packageVulnerabilityPolicy") or {}
+    )
     content: JSONObject = {
         "vulnerability": {
             "parent": "projects/scans",
             "maximumSeverity": str(rule.get("maximumSeverity") or "BLOCK_ALL"),
-            "maximumFixUnavailableSeverity": str(rule.get("maximumFixUnavailableSeverity") or "BLOCK_ALL"),
+            "maximumFixUnavailableSeverity": str(
+                rule.get("maximumFixUnavailableSeverity") or "BLOCK_ALL"
+            ),
         }
     }
-    found.remarks.append(f"{where}: set spec.vulnerability.parent to the project of the scanner's occurrences")
+    found.remarks.append(
+        f"{where}: set spec.vulnerability.parent to the project of the scanner's occurrences"
+    )
     allowed = rule.get("allowlistCVEs") or rule.get("whitelistCVEs") or ()
     if allowed:
-        content["vulnerability"]["allowCVEs"] = [{"id": str(one).rpartition("/")[2]} for one in allowed]
+        content["vulnerability"]["allowCVEs"] = [
+            {"id": str(one).rpartition("/")[2]} for one in allowed
+        ]
     images = spec.get("imageAllowlist") or spec.get("imageWhitelist") or ()
     return content | _exempt([{"namePattern": one} for one in images], where, found)
 
@@ -138,14 +158,20 @@ def _attestor(one: Mapping[str, Any], found: Imported) -> None:
     content = one.get("userOwnedGrafeasNote") or one.get("userOwnedDrydockNote") or {}
     where, keys = f"attestor {name}", []
     for number, key in enumerate(content.get("publicKeys") or ()):
-        armour, pkix = str(key.get("asciiArmoredPgpPublicKey") or ""), key.get("pkixPublicKey") or {}
+        armour, pkix = (
+            str(key.get("asciiArmoredPgpPublicKey") or ""),
+            key.get("pkixPublicKey") or {},
+        )
         keys += _key(str(key.get("id") or f"{name}-{number}"), armour, pkix, where, found)
     note = _note(str(content.get("noteReference") or ""), name)
     _add_authority("ClusterAttestationAuthority", name, note, keys, where, found)
 
 
 def _policy(one: Mapping[str, Any], found: Imported) -> None:
-    name = _name(str(one.get("name", "")).removesuffix("/policy").rpartition("/")[2] or "binary-authorization")
+    name = _name(
+        str(one.get("name", "")).removesuffix("/policy").rpartition("/")[2]
+        or "binary-authorization"
+    )
     exempt = _exempt(one.get("admissionWhitelistPatterns"), "the policy", found)
     namespaces = {
         **(one.get("kubernetesNamespaceAdmissionRules") or {}),
@@ -156,9 +182,13 @@ def _policy(one: Mapping[str, Any], found: Imported) -> None:
         found.remarks.append("rules for service accounts become rules for their namespaces")
     for key in ("clusterAdmissionRules", "istioServiceIdentityAdmissionRules"):
         if one.get(key):
-            found.remarks.append(f"{key} is left out: apply the rule of each cluster in that cluster")
+            found.remarks.append(
+                f"{key} is left out: apply the rule of each cluster in that cluster"
+            )
     if str(one.get("globalPolicyEvaluationMode", "")) == "ENABLE":
-        found.remarks.append("globalPolicyEvaluationMode is left out: exempt the images of the system yourself")
+        found.remarks.append(
+            "globalPolicyEvaluationMode is left out: exempt the images of the system yourself"
+        )
     others = sorted(namespaces)
     _rule(one["defaultAdmissionRule"], name, exempt, others, "NotIn", found)
     for namespace in others:
@@ -166,7 +196,12 @@ def _policy(one: Mapping[str, Any], found: Imported) -> None:
 
 
 def _rule(
-    rule: Mapping[str, Any], name: str, exempt: JSONObject, namespaces: list[str], operator: str, found: Imported
+    rule: Mapping[str, Any],
+    name: str,
+    exempt: JSONObject,
+    namespaces: list[str],
+    operator: str,
+    found: Imported,
 ) -> None:
     mode = str(rule.get("evaluationMode", ""))
     if mode == "ALWAYS_ALLOW":
@@ -175,12 +210,18 @@ def _rule(
     attestors = [str(one).rpartition("/")[2] for one in rule.get("requireAttestationsBy") or ()]
     if mode != "REQUIRE_ATTESTATION" or not attestors:
         attestors = [_NO_NAME]
-        found.remarks.append(f"{name} always denies: it requires the authority {_NO_NAME!r}, which must not exist")
+        found.remarks.append(
+            f"{name} always denies: it requires the authority {_NO_NAME!r}, which must not exist"
+        )
     spec: JSONObject = {"require": {"allOf": [{"name": _name(one)} for one in attestors]}, **exempt}
     if str(rule.get("enforcementMode", "")) == "DRYRUN_AUDIT_LOG_ONLY":
         spec["mode"] = "Audit"
     if namespaces:
-        expression = {"key": "kubernetes.io/metadata.name", "operator": operator, "values": namespaces}
+        expression = {
+            "key": "kubernetes.io/metadata.name",
+            "operator": operator,
+            "values": namespaces,
+        }
         spec["match"] = {"namespaceSelector": {"matchExpressions": [expression]}}
     found.objects.append(_object("ClusterImagePolicy", name, spec))
 
@@ -189,7 +230,13 @@ def _rule(
 
 
 def _add_authority(
-    kind: str, name: str, note: str, keys: list[JSONObject], where: str, found: Imported, namespace: str = ""
+    kind: str,
+    name: str,
+    note: str,
+    keys: list[JSONObject],
+    where: str,
+    found: Imported,
+    namespace: str = "",
 ) -> None:
     if not keys:
         found.remarks.append(f"{where} has no public key that can be used: it is left out")
@@ -204,7 +251,9 @@ def _note(reference: str, name: str) -> str:
     return note if "/notes/" in note else f"{note.rstrip('/')}/notes/{name}"
 
 
-def _key(id_: str, armour: str, pkix: Mapping[str, Any], where: str, found: Imported) -> list[JSONObject]:
+def _key(
+    id_: str, armour: str, pkix: Mapping[str, Any], where: str, found: Imported
+) -> list[JSONObject]:
     id_ = id_[:253]
     if armour:
         return [{"id": id_, "type": "PGP", "publicKey": armour}]
@@ -214,7 +263,14 @@ def _key(id_: str, armour: str, pkix: Mapping[str, Any], where: str, found: Impo
         return []
     algorithm = str(pkix.get("signatureAlgorithm") or "")
     algorithm = algorithm.replace("EC_SIGN_", "ECDSA_")
-    return [{"id": id_, "type": "PKIX", "publicKey": pem, **({"signatureAlgorithm": algorithm} if algorithm else {})}]
+    return [
+        {
+            "id": id_,
+            "type": "PKIX",
+            "publicKey": pem,
+            **({"signatureAlgorithm": algorithm} if algorithm else {}),
+        }
+    ]
 
 
 def _exempt(patterns: Any, where: str, found: Imported) -> JSONObject:
@@ -228,7 +284,9 @@ def _exempt(patterns: Any, where: str, found: Imported) -> JSONObject:
             found.remarks.append(f"{where}: the pattern {text!r} is left out: {error}")
             continue
         if name != text:
-            found.remarks.append(f"{where}: {text!r} names one digest, and patterns are over names: it is left out")
+            found.remarks.append(
+                f"{where}: {text!r} names one digest, and patterns are over names: it is left out"
+            )
             continue
         exempt.append(name)
     return {"exempt": exempt} if exempt else {}

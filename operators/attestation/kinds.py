@@ -24,7 +24,9 @@ from operators.attestation.external import PetSet
 __all__ = ["EXCLUDED", "WORKLOADS"]
 
 EXCLUDED: Final = {
-    "matchExpressions": [{"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": ["kube-system"]}]
+    "matchExpressions": [
+        {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": ["kube-system"]}
+    ]
 }
 """Where nothing is asked: by the one label that cannot be removed."""
 

@@ -29,18 +29,26 @@ class FactMemory:
         self._known: OrderedDict[tuple[Question, Authority], tuple[float, Evidence]] = OrderedDict()
 
     def recall(
-        self, questions: Iterable[Question], authorities: Mapping[AuthorityKey, Authority], at: float
+        self,
+        questions: Iterable[Question],
+        authorities: Mapping[AuthorityKey, Authority],
+        at: float,
     ) -> dict[Question, Evidence]:
         """Return what is known at a moment of a monotonic clock."""
         found = {}
         for question in questions:
-            until, evidence = self._known.get((question, authorities[question.authority]), (at, Evidence()))
+            until, evidence = self._known.get(
+                (question, authorities[question.authority]), (at, Evidence())
+            )
             if at < until:
                 found[question] = evidence
         return found
 
     def remember(
-        self, facts: Mapping[Question, Evidence], authorities: Mapping[AuthorityKey, Authority], at: float
+        self,
+        facts: Mapping[Question, Evidence],
+        authorities: Mapping[AuthorityKey, Authority],
+        at: float,
     ) -> None:
         """Keep what was verified; `at` is when it was asked for."""
         for question, evidence in facts.items():

@@ -33,7 +33,9 @@ _RESOLVE_SECONDS = 3.0
 _AT_ONCE = 8
 
 
-async def resolve_tags(obj: Any, request: AdmissionRequest, *, reader: Reader) -> Mutated[Any] | Allowed:
+async def resolve_tags(
+    obj: Any, request: AdmissionRequest, *, reader: Reader
+) -> Mutated[Any] | Allowed:
     """Pin the images of one request that policies have resolved."""
     kind = request.kind.kind
     known = {use.image for use in images_in(kind, request.old_object)}
@@ -49,7 +51,9 @@ async def resolve_tags(obj: Any, request: AdmissionRequest, *, reader: Reader) -
     return Mutated(read(type(obj), with_images(kind, request.object, pinned)), warnings)
 
 
-def tags_to_resolve(uses: list[ImageUse], namespace: str, reader: Reader) -> dict[str, ImageReference]:
+def tags_to_resolve(
+    uses: list[ImageUse], namespace: str, reader: Reader
+) -> dict[str, ImageReference]:
     """Return the images, by their texts, that have no digest and that all policies for them have resolved."""
     found: dict[str, ImageReference] = {}
     left: set[str] = set()

@@ -61,9 +61,14 @@ def policies_for(namespace: str, reader: ObjectReader) -> list[Policy]:
     """Return the policies that are about a namespace."""
     labels = _labels(namespace, reader)
     cluster = [
-        policy_of(policy) for policy in reader.list(ClusterImagePolicy) if labels is None or _is_about(policy, labels)
+        policy_of(policy)
+        for policy in reader.list(ClusterImagePolicy)
+        if labels is None or _is_about(policy, labels)
     ]
-    return [*cluster, *(policy_of(policy) for policy in reader.list(ImagePolicy, namespace=namespace))]
+    return [
+        *cluster,
+        *(policy_of(policy) for policy in reader.list(ImagePolicy, namespace=namespace)),
+    ]
 
 
 def authorities_for(namespace: str, reader: ObjectReader) -> dict[AuthorityKey, Authority]:
@@ -103,11 +108,16 @@ def exception_of(obj: ImagePolicyException) -> PolicyException:
 def revocations(reader: ObjectReader) -> Revocations:
     """Return what is revoked."""
     found = [
-        (one.spec, f"{one.spec.reason} (ImageRevocation {one.metadata.name})") for one in reader.list(ImageRevocation)
+        (one.spec, f"{one.spec.reason} (ImageRevocation {one.metadata.name})")
+        for one in reader.list(ImageRevocation)
     ]
     return Revocations(
         digests={spec.digest: why for spec, why in found if spec.digest is not None},
-        keys={spec.key_fingerprint.lower(): why for spec, why in found if spec.key_fingerprint is not None},
+        keys={
+            spec.key_fingerprint.lower(): why
+            for spec, why in found
+            if spec.key_fingerprint is not None
+        },
     )
 
 
@@ -165,7 +175,9 @@ def policy_of(obj: ImagePolicy | ClusterImagePolicy) -> Policy:
         allow_on_backend_error=obj.spec.on_backend_error == "Allow",
         resolves_tags=obj.spec.tags == "Resolve",
         vulnerability=_vulnerability(obj.spec.vulnerability),
-        builders=frozenset(obj.spec.provenance.builder_ids if obj.spec.provenance is not None else ()),
+        builders=frozenset(
+            obj.spec.provenance.builder_ids if obj.spec.provenance is not None else ()
+        ),
     )
 
 
@@ -189,7 +201,11 @@ def _is_about(policy: ClusterImagePolicy, labels: Mapping[str, str]) -> bool:
 
 
 def _key(reference: AuthorityReference, namespace: str) -> AuthorityKey:
-    return reference.kind, namespace if reference.kind == "AttestationAuthority" else "", reference.name
+    return (
+        reference.kind,
+        namespace if reference.kind == "AttestationAuthority" else "",
+        reference.name,
+    )
 
 
 def _labels(namespace: str, reader: ObjectReader) -> Mapping[str, str] | None:

@@ -22,7 +22,13 @@ from operatorkit.listed import ListedReader
 from operatorkit.resource import api_resource_of, read
 from operators.attestation.exceptions import excuse
 from operators.attestation.facts import signed_bytes, verified
-from operators.attestation.observe import KINDS, authorities_for, exceptions_for, policies_for, revocations
+from operators.attestation.observe import (
+    KINDS,
+    authorities_for,
+    exceptions_for,
+    policies_for,
+    revocations,
+)
 from operators.attestation.policy import (
     Authority,
     Evidence,
@@ -70,7 +76,9 @@ def documents(paths: Iterable[Path]) -> Iterator[tuple[Path, Mapping[str, Any]]]
             try:
                 found = list(yaml.safe_load_all(file.read_text(encoding="utf-8")))
             except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-                raise InputError(f"{file} cannot be read as YAML: {' '.join(str(error).split())}") from error
+                raise InputError(
+                    f"{file} cannot be read as YAML: {' '.join(str(error).split())}"
+                ) from error
             for content in found:
                 yield from _objects(file, content)
 
@@ -105,9 +113,13 @@ def evaluate(
     ]
 
 
-def _read(found: Iterable[tuple[Path, Mapping[str, Any]]], namespace: str) -> dict[type[Any], list[Any]]:
+def _read(
+    found: Iterable[tuple[Path, Mapping[str, Any]]], namespace: str
+) -> dict[type[Any], list[Any]]:
     objects: dict[type[Any], list[Any]] = {kind: [] for kind in KINDS}
-    kinds = {(api_resource_of(kind).api_version, api_resource_of(kind).kind): kind for kind in KINDS}
+    kinds = {
+        (api_resource_of(kind).api_version, api_resource_of(kind).kind): kind for kind in KINDS
+    }
     for file, obj in found:
         kind = kinds.get((str(obj.get("apiVersion")), str(obj.get("kind"))))
         if kind is None:
@@ -148,15 +160,24 @@ def _finding(
 
 
 def _evidence(
-    authority: Authority, question: Question, occurrences: Sequence[Mapping[str, Any]], now: datetime
+    authority: Authority,
+    question: Question,
+    occurrences: Sequence[Mapping[str, Any]],
+    now: datetime,
 ) -> Evidence:
-    found = [signed for occurrence in occurrences for signed in signed_bytes(occurrence, authority.note)]
+    found = [
+        signed for occurrence in occurrences for signed in signed_bytes(occurrence, authority.note)
+    ]
     return verified(found, authority, question.digest, now, lambda: 0.0, 1.0)
 
 
 def _scan(question: ScanQuestion, occurrences: Sequence[Mapping[str, Any]]) -> Scan:
     return read_scan(
-        (one for one in occurrences if str(one.get("name", "")).startswith(f"{question.parent}/occurrences/")),
+        (
+            one
+            for one in occurrences
+            if str(one.get("name", "")).startswith(f"{question.parent}/occurrences/")
+        ),
         question.digest,
     )
 

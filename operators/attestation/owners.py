@@ -21,7 +21,9 @@ from operators.attestation.app import app
 __all__ = ["top_owner"]
 
 _BETWEEN: Final = {  # kinds that have an owner themselves, as a rule
-    ("apps/v1", "ReplicaSet"): ApiResource("apps", "v1", "ReplicaSet", "replicasets", namespaced=True),
+    ("apps/v1", "ReplicaSet"): ApiResource(
+        "apps", "v1", "ReplicaSet", "replicasets", namespaced=True
+    ),
     ("batch/v1", "Job"): ApiResource("batch", "v1", "Job", "jobs", namespaced=True),
 }
 _MAX_STEPS: Final = 4
@@ -30,7 +32,9 @@ app.needs(V1ReplicaSet, "get", reason="a denial is reported on the Deployment")
 app.needs(V1Job, "get", reason="a denial is reported on the CronJob")
 
 
-async def top_owner(api: ClusterAPI, metadata: Mapping[str, Any], namespace: str) -> Reference | None:
+async def top_owner(
+    api: ClusterAPI, metadata: Mapping[str, Any], namespace: str
+) -> Reference | None:
     """Return the owner that has none itself; None for an object without a controller.
 
     An owner that cannot be read is the last one that is known.

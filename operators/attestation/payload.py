@@ -40,5 +40,9 @@ def in_toto(image: ImageReference) -> bytes:
 
 def jwt_claims(image: ImageReference, issued_at: int) -> bytes:
     """Return the claims of a token about an image."""
-    content = {"sub": f"container:digest:{image.digest}", "aud": "attest.operatorkit.dev", "iat": issued_at}
+    content = {
+        "sub": f"container:digest:{image.digest}",
+        "aud": "attest.operatorkit.dev",
+        "iat": issued_at,
+    }
     return json.dumps(content, separators=(",", ":")).encode()

@@ -17,10 +17,20 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from operators.attestation import reasons
-from operators.attestation.images import ImageReference, ImageReferenceError, parse_image, parse_pattern
+from operators.attestation.images import (
+    ImageReference,
+    ImageReferenceError,
+    parse_image,
+    parse_pattern,
+)
 from operators.attestation.signatures.keys import VerificationKey
 from operators.attestation.signatures.results import Verified
-from operators.attestation.vulnerabilities import Scan, ScanQuestion, VulnerabilityPolicy, scan_problem
+from operators.attestation.vulnerabilities import (
+    Scan,
+    ScanQuestion,
+    VulnerabilityPolicy,
+    scan_problem,
+)
 from operators.attestation.workloads import ImageUse
 
 __all__ = [
@@ -189,7 +199,9 @@ def _rank(policy: Policy, image: ImageReference) -> tuple[int, int, int] | None:
     for text in policy.exempt:
         parse_pattern(text)  # one that cannot be read must not go unnoticed until it would matter
     patterns = [parse_pattern(text) for text in policy.images]
-    return max((pattern.specificity for pattern in patterns if pattern.matches(image)), default=None)
+    return max(
+        (pattern.specificity for pattern in patterns if pattern.matches(image)), default=None
+    )
 
 
 def _is_exempt(policy: Policy, image: ImageReference) -> bool:
@@ -205,13 +217,17 @@ def _image_problem(image: ImageReference) -> str | None:
 # What must be looked up ----------------------------------------------------------------------------------------------
 
 
-def questions(judgements: Iterable[Judgement], authorities: Mapping[AuthorityKey, Authority]) -> list[Question]:
+def questions(
+    judgements: Iterable[Judgement], authorities: Mapping[AuthorityKey, Authority]
+) -> list[Question]:
     """Return what must be known for the verdict, each question once."""
     return list(
         dict.fromkeys(
             Question(key, judgement.image.digest)
             for judgement in judgements
-            if judgement.problem is None and judgement.image is not None and judgement.image.digest is not None
+            if judgement.problem is None
+            and judgement.image is not None
+            and judgement.image.digest is not None
             for key in judgement.policy.authorities
             if key in authorities
         )
@@ -224,7 +240,9 @@ def scan_questions(judgements: Iterable[Judgement]) -> list[ScanQuestion]:
         dict.fromkeys(
             ScanQuestion(rule.server, rule.parent, judgement.image.digest)
             for judgement in judgements
-            if judgement.problem is None and judgement.image is not None and judgement.image.digest is not None
+            if judgement.problem is None
+            and judgement.image is not None
+            and judgement.image.digest is not None
             if (rule := judgement.policy.vulnerability) is not None
         )
     )
@@ -240,7 +258,14 @@ def revoked_images(uses: Iterable[ImageUse], revocations: Revocations) -> list[P
             continue  # an image without a digest that can be read is a matter of policies
         why = revocations.digests.get(digest or "")
         if why is not None:
-            found.append(Problem(use, _REVOCATION, f"its digest is revoked: {why}", reason=reasons.ATTESTATION_REVOKED))
+            found.append(
+                Problem(
+                    use,
+                    _REVOCATION,
+                    f"its digest is revoked: {why}",
+                    reason=reasons.ATTESTATION_REVOKED,
+                )
+            )
     return found
 
 
@@ -267,13 +292,18 @@ def decide(
     )
 
 
-def _vulnerable(judgement: Judgement, scans: Mapping[ScanQuestion, Scan], now: datetime) -> Problem | None:
+def _vulnerable(
+    judgement: Judgement, scans: Mapping[ScanQuestion, Scan], now: datetime
+) -> Problem | None:
     """Return the problem of an image with its vulnerabilities; one without a digest has another problem already."""
     policy, image = judgement.policy, judgement.image
     rule = policy.vulnerability
     if rule is None or judgement.problem is not None or image is None or image.digest is None:
         return None
-    scan = scans.get(ScanQuestion(rule.server, rule.parent, image.digest), Scan(unavailable="it was not looked up"))
+    scan = scans.get(
+        ScanQuestion(rule.server, rule.parent, image.digest),
+        Scan(unavailable="it was not looked up"),
+    )
     why = scan_problem(rule, scan, now)
     if why is None or (scan.unavailable is not None and policy.allow_on_backend_error):
         return None
@@ -299,7 +329,9 @@ def _problem(
         if authority is None:
             missing.append(_Reason(reasons.IMAGE_NOT_ATTESTED, f"{_shown(key)} does not exist"))
             continue
-        evidence = facts.get(Question(key, image.digest), Evidence(unavailable="it was not looked up"))
+        evidence = facts.get(
+            Question(key, image.digest), Evidence(unavailable="it was not looked up")
+        )
         accepted = frozenset(
             found.fingerprint
             for found in evidence.verified
@@ -317,13 +349,21 @@ def _problem(
     if reasons.BACKEND_UNAVAILABLE in words and policy.allow_on_backend_error:
         return None
     word = next(iter(words), reasons.IMAGE_NOT_ATTESTED)
-    return Problem(judgement.use, policy, _sentence(policy, prints, [one.text for one in missing]), remedy, word)
+    return Problem(
+        judgement.use,
+        policy,
+        _sentence(policy, prints, [one.text for one in missing]),
+        remedy,
+        word,
+    )
 
 
 def _sentence(policy: Policy, prints: Sequence[frozenset[str]], missing: Sequence[str]) -> str:
     total = len(policy.authorities)
     needs = f"{policy.count} of {total} authorities must attest it" if total > 1 else ""
-    same = "two authorities share the only key that attests it" if len(prints) >= policy.count else ""
+    same = (
+        "two authorities share the only key that attests it" if len(prints) >= policy.count else ""
+    )
     return ", ".join(part for part in (needs, same, *missing) if part)
 
 
@@ -344,12 +384,20 @@ def _why(
     builders: frozenset[str],
 ) -> _Reason:
     if evidence.unavailable is not None:
-        return _Reason(reasons.BACKEND_UNAVAILABLE, f"the metadata server did not answer: {evidence.unavailable}")
-    for found in sorted(evidence.verified, key=lambda one: one.statement.name is None):  # a name says more than none
+        return _Reason(
+            reasons.BACKEND_UNAVAILABLE,
+            f"the metadata server did not answer: {evidence.unavailable}",
+        )
+    for found in sorted(
+        evidence.verified, key=lambda one: one.statement.name is None
+    ):  # a name says more than none
         reason = _why_not(found, authority, image, now, revocations, builders)
         if reason is not None:
             return reason
-    return _Reason(reasons.IMAGE_NOT_ATTESTED, evidence.rejection or f"{authority.note} has no occurrence for it")
+    return _Reason(
+        reasons.IMAGE_NOT_ATTESTED,
+        evidence.rejection or f"{authority.note} has no occurrence for it",
+    )
 
 
 def _why_not(
@@ -363,21 +411,36 @@ def _why_not(
     """Return why a verified statement does not count for this image; None when it does."""
     statement = found.statement
     if (why := revocations.of_key(found.fingerprint)) is not None:
-        return _Reason(reasons.ATTESTATION_REVOKED, f"the key {found.fingerprint} is revoked: {why}")
+        return _Reason(
+            reasons.ATTESTATION_REVOKED, f"the key {found.fingerprint} is revoked: {why}"
+        )
     if statement.digest != image.digest:
         return _Reason(reasons.IMAGE_NOT_ATTESTED, f"it names {statement.digest}")
     if builders and statement.builder not in builders:
         built = statement.builder or "a builder that it does not name"
-        return _Reason(reasons.IMAGE_NOT_ATTESTED, f"it was built by {built}, which the policy does not accept")
+        return _Reason(
+            reasons.IMAGE_NOT_ATTESTED, f"it was built by {built}, which the policy does not accept"
+        )
     if authority.identity != "Digest" and statement.name != image.name:
         signed = statement.name or "a digest alone"
-        return _Reason(reasons.IMAGE_NOT_ATTESTED, f"it was signed as {signed}, not as {image.name}")
+        return _Reason(
+            reasons.IMAGE_NOT_ATTESTED, f"it was signed as {signed}, not as {image.name}"
+        )
     if authority.identity == "Exact" and statement.reference != str(image):
         signed = statement.reference or statement.name or ""
         return _Reason(reasons.IMAGE_NOT_ATTESTED, f"it was signed as {signed}, not as {image}")
-    if authority.max_age is not None and (found.signed_at is None or now - found.signed_at > authority.max_age):
-        signed = "an unknown time" if found.signed_at is None else f"{found.signed_at:%Y-%m-%dT%H:%M:%SZ}"
-        return _Reason(reasons.ATTESTATION_EXPIRED, f"the signature is of {signed}, and may be {authority.max_age} old")
+    if authority.max_age is not None and (
+        found.signed_at is None or now - found.signed_at > authority.max_age
+    ):
+        signed = (
+            "an unknown time"
+            if found.signed_at is None
+            else f"{found.signed_at:%Y-%m-%dT%H:%M:%SZ}"
+        )
+        return _Reason(
+            reasons.ATTESTATION_EXPIRED,
+            f"the signature is of {signed}, and may be {authority.max_age} old",
+        )
     return None
 
 

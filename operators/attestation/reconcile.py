@@ -47,20 +47,26 @@ def _cluster_policies(authority: Any, reader: Reader) -> Iterable[ObjectKey]:
 
 
 @app.reconcile(ClusterAttestationAuthority)
-async def reconcile_cluster_authority(authority: ClusterAttestationAuthority, ctx: Context) -> Requeue | None:
+async def reconcile_cluster_authority(
+    authority: ClusterAttestationAuthority, ctx: Context
+) -> Requeue | None:
     """Read the keys of an authority and say what they are."""
     return reconcile_authority(authority, ctx)
 
 
 @app.reconcile(AttestationAuthority)
-async def reconcile_namespaced_authority(authority: AttestationAuthority, ctx: Context) -> Requeue | None:
+async def reconcile_namespaced_authority(
+    authority: AttestationAuthority, ctx: Context
+) -> Requeue | None:
     """Read the keys of an authority and say what they are."""
     return reconcile_authority(authority, ctx)
 
 
 @app.reconcile(
     ClusterImagePolicy,
-    watches=[Watch(ClusterAttestationAuthority, to=_cluster_policies, predicate=generation_changed)],
+    watches=[
+        Watch(ClusterAttestationAuthority, to=_cluster_policies, predicate=generation_changed)
+    ],
 )
 async def reconcile_cluster_policy(policy: ClusterImagePolicy, ctx: Context) -> None:
     """Say whether a policy can be applied."""
@@ -91,7 +97,9 @@ def reconcile_authority(authority: AnyAuthority, ctx: Context) -> Requeue | None
             statuses.append(KeyStatus(id=key.id))
             continue
         ends = [end for end in (expiration, key.not_after) if end is not None]
-        statuses.append(KeyStatus(id=key.id, fingerprint=fingerprint, not_after=min(ends, default=None)))
+        statuses.append(
+            KeyStatus(id=key.id, fingerprint=fingerprint, not_after=min(ends, default=None))
+        )
         problem = key_problem(key, now)
         if problem is None and is_revoked:
             problem = f"key {key.id!r} is revoked"
@@ -118,9 +126,13 @@ def _material(key: VerificationKey) -> tuple[str, datetime | None, bool]:
     return read_bare_key(key).fingerprint, None, False
 
 
-def _next_look(authority: AnyAuthority, statuses: Iterable[KeyStatus], now: datetime) -> Requeue | None:
+def _next_look(
+    authority: AnyAuthority, statuses: Iterable[KeyStatus], now: datetime
+) -> Requeue | None:
     moments = [status.not_after for status in statuses]
-    moments += [moment for key in authority.spec.keys for moment in (key.not_before, key.revoked_at)]
+    moments += [
+        moment for key in authority.spec.keys for moment in (key.not_before, key.revoked_at)
+    ]
     left = [moment - now for moment in moments if moment is not None and moment > now]
     return Requeue(after=min(*left, _LONGEST)) if left else None
 

@@ -64,7 +64,9 @@ def credentials_from(directory: Path | None = None) -> Credentials:
     path = directory / "config.json"
     try:
         auths = json.loads(path.read_text(encoding="utf-8")).get("auths") or {}
-        return {_host_of(server): _user(entry) for server, entry in auths.items() if entry.get("auth")}
+        return {
+            _host_of(server): _user(entry) for server, entry in auths.items() if entry.get("auth")
+        }
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, AttributeError, binascii.Error) as error:
@@ -96,10 +98,14 @@ async def resolve(image: ImageReference, credentials: Credentials, *, seconds: f
     except TimeoutError as error:
         raise RegistryError(f"{image.registry} did not answer within {seconds:g} s") from error
     except (aiohttp.ClientError, OSError, ValueError) as error:
-        raise RegistryError(f"{image.registry}: {' '.join(str(error).split()) or type(error).__name__}") from error
+        raise RegistryError(
+            f"{image.registry}: {' '.join(str(error).split()) or type(error).__name__}"
+        ) from error
 
 
-async def _resolve(session: aiohttp.ClientSession, image: ImageReference, user: tuple[str, str] | None) -> str:
+async def _resolve(
+    session: aiohttp.ClientSession, image: ImageReference, user: tuple[str, str] | None
+) -> str:
     base = _base(image.registry)
     url = base / "v2" / image.repository / "manifests" / (image.tag or "latest")
     headers = {"Accept": ", ".join(MANIFEST_TYPES)}
@@ -132,16 +138,24 @@ async def _digest(response: aiohttp.ClientResponse, image: ImageReference) -> st
     if response.status != 200:
         raise RegistryError(f"{image.registry} answered HTTP {response.status} for {image}")
     if response.content_type not in MANIFEST_TYPES:
-        raise RegistryError(f"{image} is a {response.content_type[:100]!r}, which is no manifest of an image")
+        raise RegistryError(
+            f"{image} is a {response.content_type[:100]!r}, which is no manifest of an image"
+        )
     body = await _limited(response, _MAX_MANIFEST_BYTES, image.registry)
     digest = f"sha256:{hashlib.sha256(body).hexdigest()}"
     said = response.headers.get("Docker-Content-Digest")
     if said is not None and said != digest and said != f"sha512:{hashlib.sha512(body).hexdigest()}":
-        raise RegistryError(f"{image.registry} says that {image} is {said[:150]}, but the manifest is {digest}")
+        raise RegistryError(
+            f"{image.registry} says that {image} is {said[:150]}, but the manifest is {digest}"
+        )
     manifest = json.loads(body)
-    said_type = manifest.get("mediaType", response.content_type) if isinstance(manifest, dict) else None
+    said_type = (
+        manifest.get("mediaType", response.content_type) if isinstance(manifest, dict) else None
+    )
     if said_type != response.content_type:
-        raise RegistryError(f"{image} is sent as {response.content_type}, and says that it is {said_type!r}")
+        raise RegistryError(
+            f"{image} is sent as {response.content_type}, and says that it is {said_type!r}"
+        )
     return digest
 
 
@@ -155,17 +169,25 @@ async def _limited(response: aiohttp.ClientResponse, limit: int, registry: str) 
 
 
 async def _authorization(
-    session: aiohttp.ClientSession, challenge: str, image: ImageReference, user: tuple[str, str] | None, base: URL
+    session: aiohttp.ClientSession,
+    challenge: str,
+    image: ImageReference,
+    user: tuple[str, str] | None,
+    base: URL,
 ) -> str:
     """Return the header that a challenge asks for. Raises RegistryError."""
     scheme, _, rest = challenge.partition(" ")
     if scheme.lower() == "basic":
         if user is None:
-            raise RegistryError(f"{image.registry} wants a user and a password, and none is configured for it")
+            raise RegistryError(
+                f"{image.registry} wants a user and a password, and none is configured for it"
+            )
         return _basic(*user)
     parameters = dict(_PARAMETER.findall(rest))
     if scheme.lower() != "bearer" or "realm" not in parameters:
-        raise RegistryError(f"{image.registry} wants a kind of authentication that is not supported: {challenge[:200]}")
+        raise RegistryError(
+            f"{image.registry} wants a kind of authentication that is not supported: {challenge[:200]}"
+        )
     realm = URL(parameters["realm"])
     if realm.scheme != "https" and not (base.scheme == "http" and _is_loopback(realm.authority)):
         raise RegistryError(f"{image.registry} wants a token from {realm}, which is not https")
@@ -173,9 +195,13 @@ async def _authorization(
     if "service" in parameters:
         query["service"] = parameters["service"]
     headers = {} if user is None else {"Authorization": _basic(*user)}
-    async with session.get(realm.update_query(query), headers=headers, allow_redirects=False) as response:
+    async with session.get(
+        realm.update_query(query), headers=headers, allow_redirects=False
+    ) as response:
         if response.status != 200:
-            raise RegistryError(f"{realm.origin()} gave no token for {image.name}: HTTP {response.status}")
+            raise RegistryError(
+                f"{realm.origin()} gave no token for {image.name}: HTTP {response.status}"
+            )
         answer = json.loads(await _limited(response, _MAX_TOKEN_BYTES, str(realm.origin())))
     token = answer.get("token") or answer.get("access_token") if isinstance(answer, dict) else None
     if not isinstance(token, str):

@@ -33,13 +33,21 @@ class AnySpec(Model):
     """A PolicyReport has no spec."""
 
 
-class PolicyReport(Resource[AnySpec, NoStatus], group="wgpolicyk8s.io", version="v1alpha2", external=True):
+class PolicyReport(
+    Resource[AnySpec, NoStatus], group="wgpolicyk8s.io", version="v1alpha2", external=True
+):
     """A report on one object."""
 
 
 REPORTS: Final[ApiResource] = PolicyReport.api_resource()
 
-app.needs(PolicyReport, "get", "create", "patch", reason="running Pods are reported there, where it is installed")
+app.needs(
+    PolicyReport,
+    "get",
+    "create",
+    "patch",
+    reason="running Pods are reported there, where it is installed",
+)
 
 Results = Sequence[tuple[ImageUse, str, Problem | None]]
 
@@ -49,7 +57,10 @@ def content_of(pod: Mapping[str, Any], results: Results, now: datetime) -> dict[
     metadata = pod["metadata"]
     subject = {"apiVersion": "v1", "kind": "Pod", "name": metadata["name"], "uid": metadata["uid"]}
     found = [_result(use, policy, problem, now) for use, policy, problem in results]
-    counts = {word: sum(one["result"] == word for one in found) for word in ("pass", "fail", "warn", "error", "skip")}
+    counts = {
+        word: sum(one["result"] == word for one in found)
+        for word in ("pass", "fail", "warn", "error", "skip")
+    }
     return {
         "apiVersion": REPORTS.api_version,
         "kind": REPORTS.kind,
@@ -98,10 +109,19 @@ async def report(api: ClusterAPI, pod: Mapping[str, Any], results: Results, now:
         return
     with suppress(NotFound):  # the kind is not installed
         await api.patch(
-            REPORTS, name, content, patch_type=PatchType.APPLY, namespace=namespace, field_manager=_MANAGER, force=True
+            REPORTS,
+            name,
+            content,
+            patch_type=PatchType.APPLY,
+            namespace=namespace,
+            field_manager=_MANAGER,
+            force=True,
         )
 
 
 def _without_times(content: Mapping[str, Any]) -> Any:
-    results = [{key: value for key, value in one.items() if key != "timestamp"} for one in content.get("results") or ()]
+    results = [
+        {key: value for key, value in one.items() if key != "timestamp"}
+        for one in content.get("results") or ()
+    ]
     return content.get("summary"), results

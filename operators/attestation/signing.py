@@ -57,22 +57,36 @@ def generate(type_: KeyType, algorithm: str, user: str) -> KeyPair:
         private = rsa.generate_private_key(65537, int(algorithm.split("_")[-2]))
     return KeyPair(
         private.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
         ),
-        private.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo),
+        private.public_key().public_bytes(
+            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+        ),
     )
 
 
 def attest(
-    image: ImageReference, note: str, private: bytes, type_: KeyType, algorithm: str | None, *, now: int
+    image: ImageReference,
+    note: str,
+    private: bytes,
+    type_: KeyType,
+    algorithm: str | None,
+    *,
+    now: int,
 ) -> dict[str, Any]:
     """Return the occurrence that attests an image by a key. `now` is in seconds. Raises InputError."""
     content: dict[str, Any] = {"resourceUri": f"https://{image.pinned}", "noteName": note}
     if type_ == "PGP":
-        text = sign_pgp(_pgp(private).signer(), str(image.pinned).encode(), mode=SignatureMode.CLEAR)
+        text = sign_pgp(
+            _pgp(private).signer(), str(image.pinned).encode(), mode=SignatureMode.CLEAR
+        )
         return content | {"attestation": {"signatures": [{"signature": _b64(text)}]}}
     key = _private(private)
-    found = read_bare_key(VerificationKey(id="", type=type_, public_key=_public(key), signature_algorithm=algorithm))
+    found = read_bare_key(
+        VerificationKey(id="", type=type_, public_key=_public(key), signature_algorithm=algorithm)
+    )
     if type_ == "JWT":
         head = f'{{"alg":"{found.jwt_algorithm}","typ":"JWT"}}'.encode()
         signed = _b64url(head) + b"." + _b64url(jwt_claims(image, now))
@@ -82,12 +96,19 @@ def attest(
     if type_ == "DSSE":
         payload = in_toto(image)
         signature = _signature(key, found.algorithm, pre_authentication(IN_TOTO, payload))
-        envelope = {"payload": _b64(payload), "payloadType": IN_TOTO, "signatures": [{"sig": _b64(signature)}]}
+        envelope = {
+            "payload": _b64(payload),
+            "payloadType": IN_TOTO,
+            "signatures": [{"sig": _b64(signature)}],
+        }
         return content | {"dsseAttestation": {"envelope": envelope}}
     payload = simple_signing(image)
     signature = _signature(key, found.algorithm, payload)
     return content | {
-        "attestation": {"serializedPayload": _b64(payload), "signatures": [{"signature": _b64(signature)}]}
+        "attestation": {
+            "serializedPayload": _b64(payload),
+            "signatures": [{"signature": _b64(signature)}],
+        }
     }
 
 
@@ -123,7 +144,9 @@ def _private(pem: bytes) -> Any:
     try:
         return serialization.load_pem_private_key(pem, password=None)
     except (ValueError, TypeError) as error:
-        raise InputError(f"the key is not a private key in PEM without a passphrase: {error}") from error
+        raise InputError(
+            f"the key is not a private key in PEM without a passphrase: {error}"
+        ) from error
 
 
 def _public(key: Any) -> bytes:

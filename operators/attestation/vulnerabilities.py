@@ -14,9 +14,24 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-__all__ = ["Scan", "ScanQuestion", "Vulnerability", "VulnerabilityPolicy", "read_scan", "scan_problem"]
+__all__ = [
+    "Scan",
+    "ScanQuestion",
+    "Vulnerability",
+    "VulnerabilityPolicy",
+    "read_scan",
+    "scan_problem",
+]
 
-_RANK: Final = {"BLOCK_ALL": -1, "MINIMAL": 1, "LOW": 2, "MEDIUM": 3, "HIGH": 4, "CRITICAL": 5, "ALLOW_ALL": 99}
+_RANK: Final = {
+    "BLOCK_ALL": -1,
+    "MINIMAL": 1,
+    "LOW": 2,
+    "MEDIUM": 3,
+    "HIGH": 4,
+    "CRITICAL": 5,
+    "ALLOW_ALL": 99,
+}
 _UNKNOWN_RANK: Final = 5  # a severity that is not given may be the highest
 _FINISHED: Final = {"FINISHED_SUCCESS", "COMPLETE"}
 _SHOWN: Final = 5
@@ -105,7 +120,9 @@ def _finished(occurrence: Mapping[str, Any], content: Mapping[str, Any]) -> date
     if content.get("analysisStatus") not in _FINISHED:
         return None
     try:
-        moment = datetime.fromisoformat(str(occurrence.get("updateTime") or occurrence.get("createTime")))
+        moment = datetime.fromisoformat(
+            str(occurrence.get("updateTime") or occurrence.get("createTime"))
+        )
     except ValueError:
         return None
     return moment if moment.tzinfo is not None else None
@@ -117,7 +134,9 @@ def scan_problem(policy: VulnerabilityPolicy, scan: Scan, now: datetime) -> str 
         return f"the metadata server did not answer: {scan.unavailable}"
     if policy.require_scan and scan.finished is None:
         return f"it was not scanned: {policy.parent} has no finished DISCOVERY occurrence for it"
-    if policy.max_scan_age is not None and (scan.finished is None or now - scan.finished > policy.max_scan_age):
+    if policy.max_scan_age is not None and (
+        scan.finished is None or now - scan.finished > policy.max_scan_age
+    ):
         when = "never" if scan.finished is None else f"at {scan.finished:%Y-%m-%dT%H:%M:%SZ}"
         return f"it was last scanned {when}, and the scan may be {policy.max_scan_age} old"
     accepted = {name for name, expires in policy.allowed if expires is None or now < expires}

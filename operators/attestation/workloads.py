@@ -62,7 +62,11 @@ def with_images(kind: str, obj: Mapping[str, Any], images: Mapping[str, str]) ->
 def _holders(spec: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
     """Yield what has an image, and under which name."""
     for name in _CONTAINERS:
-        yield from ((container, "image") for container in _items(spec.get(name)) if isinstance(container, dict))
+        yield from (
+            (container, "image")
+            for container in _items(spec.get(name))
+            if isinstance(container, dict)
+        )
     for volume in _items(spec.get("volumes")):
         source = volume.get("image") if isinstance(volume, dict) else None
         if isinstance(source, dict):
@@ -73,7 +77,9 @@ def _images(spec: Mapping[str, Any], path: str) -> Iterator[ImageUse]:
     for name in _CONTAINERS:
         found = spec.get(name)
         if found is not None and not isinstance(found, list):
-            yield ImageUse("", f"{path}.{name}")  # nothing that a runtime could run, and nothing to admit
+            yield ImageUse(
+                "", f"{path}.{name}"
+            )  # nothing that a runtime could run, and nothing to admit
         for index, container in enumerate(_items(found)):
             yield ImageUse(_text(container, "image"), f"{path}.{name}[{index}].image")
     for index, volume in enumerate(_items(spec.get("volumes"))):

@@ -26,7 +26,9 @@ __all__ = ["check_change", "check_spec", "describe", "validate_petset"]
 
 
 @app.validate(PetSet)
-async def validate_petset(new: PetSet, old: PetSet | None, request: AdmissionRequest) -> Allowed | Denied:
+async def validate_petset(
+    new: PetSet, old: PetSet | None, request: AdmissionRequest
+) -> Allowed | Denied:
     """Reject what cannot work, all of it at once."""
     del request
     if new.metadata.deletion_timestamp is not None or (old is not None and old.spec == new.spec):
@@ -59,7 +61,9 @@ def check_change(old: PetSetSpec, new: PetSetSpec) -> list[Cause]:
         ("spec.podManagementPolicy", old.pod_management_policy, new.pod_management_policy),
     ]
     return [
-        invalid(path, _shown(after), f"is immutable, and was {_shown(before)!r}: create another PetSet")
+        invalid(
+            path, _shown(after), f"is immutable, and was {_shown(before)!r}: create another PetSet"
+        )
         for path, before, after in fixed
         if before != after
     ] + list(_claim_template_changes(old, new))
@@ -84,7 +88,9 @@ def _claim_template_changes(old: PetSetSpec, new: PetSetSpec) -> Iterator[Cause]
                 yield invalid(f"{path}.{name}", _shown(now.get(name) or "none"), problem)
         if _storage(spec) < _storage(known):
             problem = f"is less than before, and volumes cannot shrink: request at least {_requests(known)['storage']}"
-            yield invalid(f"{path}.resources.requests.storage", str(_requests(spec).get("storage")), problem)
+            yield invalid(
+                f"{path}.resources.requests.storage", str(_requests(spec).get("storage")), problem
+            )
 
 
 def _requests(spec: dict[str, Any]) -> dict[str, Any]:
@@ -96,7 +102,11 @@ def _storage(spec: dict[str, Any]) -> Decimal:
 
 
 def _without_storage(spec: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in spec.items() if name != "resources" and value not in (None, "", [], {})}
+    return {
+        name: value
+        for name, value in spec.items()
+        if name != "resources" and value not in (None, "", [], {})
+    }
 
 
 def _shown(value: Any) -> Any:
@@ -109,7 +119,9 @@ def _name_problems(pets: PetSet) -> Iterator[Cause]:
     if not name:
         return
     if problem := dns_label_error(name):
-        yield invalid("metadata.name", name, f"{problem}: members are hosts of that name and an ordinal")
+        yield invalid(
+            "metadata.name", name, f"{problem}: members are hosts of that name and an ordinal"
+        )
         return
     last = _last_ordinal(pets.spec)
     longest = f"{name}-{last}"
@@ -129,13 +141,19 @@ def _last_ordinal(spec: PetSetSpec) -> int:
         reserved = parse_ranges(spec.reserve_ordinals)
     except ValueError:
         reserved = []
-    return max(desired_ordinals(max(1, spec.replicas), start=spec.ordinals.start, reserved=reserved))
+    return max(
+        desired_ordinals(max(1, spec.replicas), start=spec.ordinals.start, reserved=reserved)
+    )
 
 
 def _selector_problems(pets: PetSet) -> Iterator[Cause]:
     selector, template = pets.spec.selector, pets.spec.template
     if is_empty(selector):
-        yield invalid("spec.selector", "object", "is empty and would match no pod: give matchLabels of the template")
+        yield invalid(
+            "spec.selector",
+            "object",
+            "is empty and would match no pod: give matchLabels of the template",
+        )
         return
     labels = (template.metadata.labels if template.metadata is not None else None) or {}
     if not matches(selector, labels):
@@ -148,7 +166,11 @@ def _selector_problems(pets: PetSet) -> Iterator[Cause]:
     if template.spec is None or not template.spec.containers:
         yield required("spec.template.spec.containers", "a member needs at least one container")
     elif (policy := template.spec.restart_policy) not in {None, "Always"}:
-        yield invalid("spec.template.spec.restartPolicy", policy, "must be Always: members are restarted in place")
+        yield invalid(
+            "spec.template.spec.restartPolicy",
+            policy,
+            "must be Always: members are restarted in place",
+        )
 
 
 def _ordinal_problems(spec: PetSetSpec) -> Iterator[Cause]:
@@ -199,7 +221,10 @@ def _claim_problems(pets: PetSet) -> Iterator[Cause]:
 
 def _strategy_problems(spec: PetSetSpec) -> Iterator[Cause]:
     for path, value in (
-        ("spec.updateStrategy.rollingUpdate.maxUnavailable", spec.update_strategy.rolling_update.max_unavailable),
+        (
+            "spec.updateStrategy.rollingUpdate.maxUnavailable",
+            spec.update_strategy.rolling_update.max_unavailable,
+        ),
         ("spec.disruption.budget", spec.disruption.budget),
     ):
         if value is None:

@@ -43,7 +43,9 @@ async def adopt_stateful_set(pets: PetSet, ctx: Context) -> Requeue | None:
     if not name or (pets.status.adoption is not None and pets.status.adoption.completed):
         return None
     try:
-        found = await ctx.api.get(_STATEFUL_SETS, pets.metadata.name, namespace=pets.metadata.namespace)
+        found = await ctx.api.get(
+            _STATEFUL_SETS, pets.metadata.name, namespace=pets.metadata.namespace
+        )
     except NotFound:
         if pets.status.adoption is not None:
             pets.status.adoption.completed = True
@@ -51,7 +53,9 @@ async def adopt_stateful_set(pets: PetSet, ctx: Context) -> Requeue | None:
     if not found["metadata"].get("deletionTimestamp"):
         _check(pets, found, ctx)
         await _orphan(pets, found, ctx)
-    ctx.condition("Progressing", True, reasons.ADOPTING, f"Waiting for StatefulSet {name} to release its pods")
+    ctx.condition(
+        "Progressing", True, reasons.ADOPTING, f"Waiting for StatefulSet {name} to release its pods"
+    )
     return Requeue(after=_SOON)
 
 
@@ -69,8 +73,12 @@ async def _orphan(pets: PetSet, stateful_set: dict[str, Any], ctx: Context) -> N
     metadata = stateful_set["metadata"]
     adoption = pets.status.adoption
     if adoption is None or adoption.uid != metadata["uid"]:
-        pets.status.current_revision = (stateful_set.get("status") or {}).get("currentRevision") or ""
-        pets.status.adoption = Adoption(uid=metadata["uid"], at=ctx.clock.now().replace(microsecond=0))
+        pets.status.current_revision = (stateful_set.get("status") or {}).get(
+            "currentRevision"
+        ) or ""
+        pets.status.adoption = Adoption(
+            uid=metadata["uid"], at=ctx.clock.now().replace(microsecond=0)
+        )
         return
     await ctx.api.delete(
         _STATEFUL_SETS,

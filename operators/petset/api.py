@@ -113,7 +113,10 @@ class PetSetSpec(Model):
     """The members that are wanted."""
 
     class_rules: ClassVar[tuple[Rule, ...]] = (
-        Rule("self.selector == oldSelf.selector", message="selector is immutable: create another PetSet"),
+        Rule(
+            "self.selector == oldSelf.selector",
+            message="selector is immutable: create another PetSet",
+        ),
         Rule(
             "has(self.serviceName) == has(oldSelf.serviceName)"
             " && (!has(self.serviceName) || self.serviceName == oldSelf.serviceName)",

@@ -12,14 +12,31 @@ __all__ = ["app"]
 app = Operator("petset")
 
 app.needs(PetSet, "get", reason="one live read before anything is adopted")
-app.needs(V1Pod, "create", subresource="eviction", reason="available members are evicted, so that budgets hold")
-app.needs(V1Pod, "get", reason="an evicted pod is read at once, so that the cache is not behind the eviction")
-app.needs(V1Pod, "patch", subresource="resize", reason="resources change in place where inPlace allows it")
-app.needs(V1Node, "get", reason="a live read proves that a node is gone before a name is used again")
+app.needs(
+    V1Pod,
+    "create",
+    subresource="eviction",
+    reason="available members are evicted, so that budgets hold",
+)
+app.needs(
+    V1Pod,
+    "get",
+    reason="an evicted pod is read at once, so that the cache is not behind the eviction",
+)
+app.needs(
+    V1Pod, "patch", subresource="resize", reason="resources change in place where inPlace allows it"
+)
+app.needs(
+    V1Node, "get", reason="a live read proves that a node is gone before a name is used again"
+)
 app.needs(
     V1StatefulSet,
     "get",
     "delete",
     reason="one that is adopted by annotation is read, and deleted without its pods",
 )
-app.needs(V1StorageClass, "get", reason="whether it allows a claim to grow is read before more is requested")
+app.needs(
+    V1StorageClass,
+    "get",
+    reason="whether it allows a claim to grow is read before more is requested",
+)

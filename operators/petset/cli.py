@@ -38,9 +38,17 @@ def command() -> None:
 def _cluster_options(function: Callable[..., None]) -> Callable[..., None]:
     """Add the options by which a cluster and a namespace are found."""
     options = [
-        click.option("--kubeconfig", metavar="FILE", help="Where the cluster is; by default $KUBECONFIG."),
-        click.option("--context", metavar="NAME", help="The context of the kubeconfig; by default its current one."),
-        click.option("--namespace", "-n", metavar="NAME", help="Namespace; by default the context's."),
+        click.option(
+            "--kubeconfig", metavar="FILE", help="Where the cluster is; by default $KUBECONFIG."
+        ),
+        click.option(
+            "--context",
+            metavar="NAME",
+            help="The context of the kubeconfig; by default its current one.",
+        ),
+        click.option(
+            "--namespace", "-n", metavar="NAME", help="Namespace; by default the context's."
+        ),
     ]
     for option in reversed(options):
         function = option(function)
@@ -68,8 +76,12 @@ def _with_cluster(
 @command.command("plan")
 @click.argument("target", metavar="NAME|FILE")
 @_cluster_options
-@click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", help="What is printed.")
-def plan_command(target: str, kubeconfig: str | None, context: str | None, namespace: str | None, output: str) -> None:
+@click.option(
+    "-o", "--output", type=click.Choice(["text", "json"]), default="text", help="What is printed."
+)
+def plan_command(
+    target: str, kubeconfig: str | None, context: str | None, namespace: str | None, output: str
+) -> None:
     """Print, in order, what a PetSet would cause if every new pod became ready; change nothing.
 
     With the name of a PetSet, what is still to come; with a FILE, what applying it would cause. Exit code 0.
@@ -79,7 +91,9 @@ def plan_command(target: str, kubeconfig: str | None, context: str | None, names
     async def work(api: ClusterAPI, where: str) -> list[str]:
         from operators.petset.simulation import describe
 
-        name = str((wanted.get("metadata") or {}).get("name") or "") if wanted is not None else target
+        name = (
+            str((wanted.get("metadata") or {}).get("name") or "") if wanted is not None else target
+        )
         if wanted is not None:
             where = str((wanted.get("metadata") or {}).get("namespace") or where)
         pets = await _merged(api, name, where, wanted)
@@ -98,8 +112,12 @@ def plan_command(target: str, kubeconfig: str | None, context: str | None, names
 @command.command("history")
 @click.argument("name")
 @_cluster_options
-@click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", help="What is printed.")
-def history(name: str, kubeconfig: str | None, context: str | None, namespace: str | None, output: str) -> None:
+@click.option(
+    "-o", "--output", type=click.Choice(["text", "json"]), default="text", help="What is printed."
+)
+def history(
+    name: str, kubeconfig: str | None, context: str | None, namespace: str | None, output: str
+) -> None:
     """List the revisions of a PetSet: number, name, images, and which is current or being rolled out."""
 
     async def work(api: ClusterAPI, where: str) -> list[JSON]:
@@ -123,14 +141,22 @@ def history(name: str, kubeconfig: str | None, context: str | None, namespace: s
     click.echo(f"{'NUMBER':8}{'REVISION':40}{'IMAGES':40}STATE")
     for row in rows:
         state = " ".join(word for word in ("current", "update") if row[word])
-        click.echo(f"{row['number']:<8}{row['name']:40}{', '.join(row['images']):40}{state}".rstrip())
+        click.echo(
+            f"{row['number']:<8}{row['name']:40}{', '.join(row['images']):40}{state}".rstrip()
+        )
 
 
 @command.command("rollback")
 @click.argument("name")
-@click.option("--to", metavar="REVISION", help="Number or name of the revision; by default the one before the newest.")
+@click.option(
+    "--to",
+    metavar="REVISION",
+    help="Number or name of the revision; by default the one before the newest.",
+)
 @_cluster_options
-def rollback(name: str, to: str | None, kubeconfig: str | None, context: str | None, namespace: str | None) -> None:
+def rollback(
+    name: str, to: str | None, kubeconfig: str | None, context: str | None, namespace: str | None
+) -> None:
     """Give a PetSet the template of an older revision; its members follow as in any rollout."""
 
     async def work(api: ClusterAPI, where: str) -> str:
@@ -141,10 +167,16 @@ def rollback(name: str, to: str | None, kubeconfig: str | None, context: str | N
         pets = await _get(api, name, where)
         revision = _chosen(await _revisions(api, pets), to, name)
         patch = [
-            {"op": "test", "path": "/metadata/resourceVersion", "value": pets.metadata.resource_version},
+            {
+                "op": "test",
+                "path": "/metadata/resourceVersion",
+                "value": pets.metadata.resource_version,
+            },
             {"op": "replace", "path": "/spec/template", "value": template_of(revision["data"])},
         ]
-        await api.patch(PetSet.api_resource(), name, patch, patch_type=PatchType.JSON, namespace=where)
+        await api.patch(
+            PetSet.api_resource(), name, patch, patch_type=PatchType.JSON, namespace=where
+        )
         return f"petset.{PetSet.api_resource().group}/{name} rolled back to {revision['metadata']['name']}"
 
     click.echo(_with_cluster(kubeconfig, context, namespace, work))
@@ -164,24 +196,37 @@ def restart(name: str, kubeconfig: str | None, context: str | None, namespace: s
         await _get(api, name, where)
         annotations = {_RESTARTED_AT: format_time(SYSTEM_CLOCK.now())}
         patch = {"spec": {"template": {"metadata": {"annotations": annotations}}}}
-        await api.patch(PetSet.api_resource(), name, patch, patch_type=PatchType.MERGE, namespace=where)
+        await api.patch(
+            PetSet.api_resource(), name, patch, patch_type=PatchType.MERGE, namespace=where
+        )
         return f"petset.{PetSet.api_resource().group}/{name} restarted"
 
     click.echo(_with_cluster(kubeconfig, context, namespace, work))
 
 
 _timeout_option = click.option(
-    "--timeout", type=click.FloatRange(min=1), default=120.0, show_default=True, help="Seconds to wait for controllers."
+    "--timeout",
+    type=click.FloatRange(min=1),
+    default=120.0,
+    show_default=True,
+    help="Seconds to wait for controllers.",
 )
 
 
 @command.command("adopt")
 @click.argument("name")
-@click.option("--print", "printed", is_flag=True, help="Print the PetSet as YAML and change nothing.")
+@click.option(
+    "--print", "printed", is_flag=True, help="Print the PetSet as YAML and change nothing."
+)
 @_timeout_option
 @_cluster_options
 def adopt(
-    name: str, printed: bool, timeout: float, kubeconfig: str | None, context: str | None, namespace: str | None
+    name: str,
+    printed: bool,
+    timeout: float,
+    kubeconfig: str | None,
+    context: str | None,
+    namespace: str | None,
 ) -> None:
     """Create a PetSet that adopts the pods, claims and revisions of the StatefulSet NAME; no pod is restarted.
 
@@ -217,14 +262,22 @@ async def _print_pet_set(api: ClusterAPI, name: str, where: str) -> None:
     try:
         found = await api.get(api_resource_of(V1StatefulSet), name, namespace=where)
     except NotFound as error:
-        raise InputError(f"there is no StatefulSet {name} in namespace {where}: name another with -n") from error
+        raise InputError(
+            f"there is no StatefulSet {name} in namespace {where}: name another with -n"
+        ) from error
     click.echo(yaml.safe_dump(pet_set_of(found), sort_keys=False), nl=False)
 
 
 @command.command("release")
 @click.argument("name")
-@click.option("--to-statefulset", is_flag=True, help="Create a StatefulSet that owns the members; no pod is restarted.")
-@click.option("--wait/--no-wait", default=True, help="With --no-wait, leave the StatefulSet with OnDelete.")
+@click.option(
+    "--to-statefulset",
+    is_flag=True,
+    help="Create a StatefulSet that owns the members; no pod is restarted.",
+)
+@click.option(
+    "--wait/--no-wait", default=True, help="With --no-wait, leave the StatefulSet with OnDelete."
+)
 @_timeout_option
 @_cluster_options
 def release(
@@ -246,12 +299,16 @@ def release(
         from operators.petset import handover
 
         if to_statefulset:
-            async for line in handover.give_back(api, name, where, deadline=_deadline(timeout), wait=wait):
+            async for line in handover.give_back(
+                api, name, where, deadline=_deadline(timeout), wait=wait
+            ):
                 click.echo(line)
             return
         pets = (await _get(api, name, where)).write()
         lines = [line async for line in handover.drop_all_finalizers(api, pets, where)]
-        for line in lines or [f"PetSet {where}/{name} and its pods have no finalizers of the operator"]:
+        for line in lines or [
+            f"PetSet {where}/{name} and its pods have no finalizers of the operator"
+        ]:
             click.echo(line)
 
     _with_cluster(kubeconfig, context, namespace, work)
@@ -267,7 +324,9 @@ def _read_file(path: str) -> JSON:
     from operators.petset.api import PetSet
 
     try:
-        found = [each for each in yaml.safe_load_all(Path(path).read_text(encoding="utf-8")) if each]
+        found = [
+            each for each in yaml.safe_load_all(Path(path).read_text(encoding="utf-8")) if each
+        ]
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputError(f"{path} cannot be read as YAML: {error}") from error
     sets = [each for each in found if isinstance(each, dict) and each.get("kind") == PetSet.kind]
@@ -282,7 +341,9 @@ async def _get(api: ClusterAPI, name: str, where: str) -> PetSet:
     try:
         return PetSet.read(await api.get(PetSet.api_resource(), name, namespace=where))
     except NotFound as error:
-        raise InputError(f"there is no PetSet {name} in namespace {where}: name another with -n") from error
+        raise InputError(
+            f"there is no PetSet {name} in namespace {where}: name another with -n"
+        ) from error
 
 
 async def _merged(api: ClusterAPI, name: str, where: str, wanted: JSON | None) -> PetSet:
@@ -311,11 +372,16 @@ async def _revisions(api: ClusterAPI, pets: PetSet) -> list[JSON]:
 
     from operatorkit.resource import api_resource_of
 
-    found = (await api.list(api_resource_of(V1ControllerRevision), namespace=pets.metadata.namespace)).items
+    found = (
+        await api.list(api_resource_of(V1ControllerRevision), namespace=pets.metadata.namespace)
+    ).items
     own = [
         each
         for each in found
-        if any(owner.get("uid") == pets.metadata.uid for owner in each["metadata"].get("ownerReferences") or ())
+        if any(
+            owner.get("uid") == pets.metadata.uid
+            for owner in each["metadata"].get("ownerReferences") or ()
+        )
     ]
     return sorted(own, key=lambda each: int(each["revision"]))
 
@@ -346,12 +412,24 @@ async def _observe_live(api: ClusterAPI, pets: PetSet) -> Any:
 
     from operatorkit.clock import SYSTEM_CLOCK
     from operatorkit.listed import ListedReader
-    from operators.petset.observe import POD_INDEX, REVISION_INDEX, observe, pod_index, revision_index
+    from operators.petset.observe import (
+        POD_INDEX,
+        REVISION_INDEX,
+        observe,
+        pod_index,
+        revision_index,
+    )
 
-    kinds = V1Pod, V1PersistentVolumeClaim, V1ControllerRevision  # a node that is not listed counts as deleted
+    kinds = (
+        V1Pod,
+        V1PersistentVolumeClaim,
+        V1ControllerRevision,
+    )  # a node that is not listed counts as deleted
     indexes: dict[tuple[type[Any], str], Callable[[Any], Any]] = {
         (V1Pod, POD_INDEX): pod_index,
         (V1ControllerRevision, REVISION_INDEX): revision_index,
     }
-    reader = await ListedReader.load(api, *kinds, namespace=pets.metadata.namespace, indexes=indexes)
+    reader = await ListedReader.load(
+        api, *kinds, namespace=pets.metadata.namespace, indexes=indexes
+    )
     return observe(pets, reader, SYSTEM_CLOCK.now())

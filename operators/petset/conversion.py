@@ -67,7 +67,11 @@ def pet_set_of(stateful_set: Mapping[str, Any]) -> JSON:
 def stateful_set_of(pets: Mapping[str, Any]) -> JSON:
     """Return the StatefulSet that takes over the members of a PetSet, without what only a PetSet has."""
     metadata, spec = pets["metadata"], pets["spec"]
-    annotations = {name: value for name, value in _kept_annotations(metadata).items() if name != ANNOTATION_ADOPT}
+    annotations = {
+        name: value
+        for name, value in _kept_annotations(metadata).items()
+        if name != ANNOTATION_ADOPT
+    }
     return {
         "apiVersion": "apps/v1",
         "kind": "StatefulSet",
@@ -87,7 +91,11 @@ def _kept_annotations(metadata: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _shared(spec: Mapping[str, Any]) -> JSON:
-    return {name: copy.deepcopy(spec[name]) for name in _SHARED if spec.get(name) not in (None, "", [], {})}
+    return {
+        name: copy.deepcopy(spec[name])
+        for name in _SHARED
+        if spec.get(name) not in (None, "", [], {})
+    }
 
 
 def _strategy(spec: Mapping[str, Any]) -> JSON:
@@ -95,7 +103,10 @@ def _strategy(spec: Mapping[str, Any]) -> JSON:
     type_ = strategy.get("type") or "RollingUpdate"
     rolling = strategy.get("rollingUpdate") or {}
     shared = {name: rolling[name] for name in _SHARED_ROLLING if rolling.get(name) is not None}
-    return {"type": type_, **({"rollingUpdate": shared} if shared and type_ == "RollingUpdate" else {})}
+    return {
+        "type": type_,
+        **({"rollingUpdate": shared} if shared and type_ == "RollingUpdate" else {}),
+    }
 
 
 def adoption_problems(pets: Mapping[str, Any], stateful_set: Mapping[str, Any]) -> list[Difference]:
@@ -135,7 +146,9 @@ def _object_problems(pets: Mapping[str, Any], stateful: Mapping[str, Any]) -> It
         yield Difference("spec.template", problem)
     if _claim_names(pets) != _claim_names(stateful):
         names = ", ".join(_claim_names(stateful)) or "none"
-        yield Difference("spec.volumeClaimTemplates", f"has other names than the StatefulSet's: {names}")
+        yield Difference(
+            "spec.volumeClaimTemplates", f"has other names than the StatefulSet's: {names}"
+        )
 
 
 def _claim_names(spec: Mapping[str, Any]) -> list[str]:
@@ -147,11 +160,17 @@ def release_problems(pets: Mapping[str, Any]) -> list[str]:
     spec = pets["spec"]
     problems = []
     if spec.get("overrides"):
-        problems.append("spec.overrides: members of a StatefulSet have one template: remove the overrides first")
+        problems.append(
+            "spec.overrides: members of a StatefulSet have one template: remove the overrides first"
+        )
     if spec.get("reserveOrdinals"):
         problems.append("spec.reserveOrdinals: a StatefulSet has no gaps: remove the field first")
     if (spec.get("updateStrategy") or {}).get("type") == "Recreate":
-        problems.append("spec.updateStrategy.type: a StatefulSet has no Recreate: set RollingUpdate or OnDelete first")
+        problems.append(
+            "spec.updateStrategy.type: a StatefulSet has no Recreate: set RollingUpdate or OnDelete first"
+        )
     if (pets.get("status") or {}).get("rollback"):
-        problems.append("status.rollback: the template failed and is not in use: correct spec.template first")
+        problems.append(
+            "status.rollback: the template failed and is not in use: correct spec.template first"
+        )
     return problems

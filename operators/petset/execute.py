@@ -10,18 +10,38 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from kubernetes.client.models import V1ControllerRevision, V1Node, V1PersistentVolumeClaim, V1Pod, V1StorageClass
+from kubernetes.client.models import (
+    V1ControllerRevision,
+    V1Node,
+    V1PersistentVolumeClaim,
+    V1Pod,
+    V1StorageClass,
+)
 
 from operatorkit import Context
 from operatorkit.cluster import PatchType
-from operatorkit.errors import AlreadyExists, ClusterError, Conflict, Forbidden, Invalid, NotFound, Throttled
+from operatorkit.errors import (
+    AlreadyExists,
+    ClusterError,
+    Conflict,
+    Forbidden,
+    Invalid,
+    NotFound,
+    Throttled,
+)
 from operatorkit.events import Notice, Reference
 from operatorkit.names import ApiResource
 from operatorkit.resource import api_resource_of
 from operators.petset import reasons
 from operators.petset.api import PetSet, RollbackStatus
 from operators.petset.identity import ANNOTATION_OVERRIDE, FINALIZER, LABEL_REVISION
-from operators.petset.objects import claim_of, identity_labels, owner_reference, pod_of, revision_object
+from operators.petset.objects import (
+    claim_of,
+    identity_labels,
+    owner_reference,
+    pod_of,
+    revision_object,
+)
 from operators.petset.plan import Plan
 from operators.petset.state import Claim, Held, Member, Orphan, Snapshot
 from operators.petset.steps import (
@@ -117,7 +137,9 @@ class _Execution:
         done, size = 0, 1
         while done < len(steps):
             batch = steps[done : done + size]
-            results = await asyncio.gather(*(self._create_member(step) for step in batch), return_exceptions=True)
+            results = await asyncio.gather(
+                *(self._create_member(step) for step in batch), return_exceptions=True
+            )
             for result in results:
                 if isinstance(result, BaseException):
                     raise result
@@ -132,7 +154,9 @@ class _Execution:
                 await self._create(_REVISIONS, revision_object(self._pets, revision))
             case RenumberRevision(revision):
                 # a strategic merge would take the "$patch" in the stored data for a directive
-                await self._patch(_REVISIONS, revision.name, {"revision": revision.number}, PatchType.MERGE)
+                await self._patch(
+                    _REVISIONS, revision.name, {"revision": revision.number}, PatchType.MERGE
+                )
             case DeleteRevision(name):
                 await self._delete(_REVISIONS, name)
             case CreateClaim(ordinal, template, name, owner):
@@ -153,7 +177,9 @@ class _Execution:
                 await self._release(member)
             case RepairLabels(member):
                 labels = identity_labels(self._pets.metadata.name, member.ordinal)
-                await self._patch(_PODS, member.pod, {"metadata": {"uid": member.uid, "labels": labels}})
+                await self._patch(
+                    _PODS, member.pod, {"metadata": {"uid": member.uid, "labels": labels}}
+                )
             case UpdateInPlace():
                 await self._update_in_place(step)
             case EvictMember(member, why):
@@ -170,19 +196,33 @@ class _Execution:
     # Pods
 
     async def _create_member(self, step: CreateMember) -> None:
-        template = overridden(template_of(self._data[step.revision]), self._seen.patches(step.ordinal))
-        body = pod_of(self._pets, template, step.ordinal, revision=step.revision, override=step.override)
+        template = overridden(
+            template_of(self._data[step.revision]), self._seen.patches(step.ordinal)
+        )
+        body = pod_of(
+            self._pets, template, step.ordinal, revision=step.revision, override=step.override
+        )
         await self._create(_PODS, body)
         await self._record_event(
-            "Normal", reasons.SUCCESSFUL_CREATE, f"Created pod {step.pod} at revision {step.revision}"
+            "Normal",
+            reasons.SUCCESSFUL_CREATE,
+            f"Created pod {step.pod} at revision {step.revision}",
         )
 
-    async def _adopt(self, resource: ApiResource, name: str, uid: str, patch_type: PatchType) -> None:
+    async def _adopt(
+        self, resource: ApiResource, name: str, uid: str, patch_type: PatchType
+    ) -> None:
         """Adopt an orphan, after one live read proved that this set still exists and is not being deleted."""
         if not self._may_adopt:
-            live = await self._ctx.api.get(PetSet.api_resource(), self._pets.metadata.name, namespace=self._namespace)
-            if live["metadata"]["uid"] != self._pets.metadata.uid or live["metadata"].get("deletionTimestamp"):
-                raise Conflict(f"PetSet {self._pets.key} was replaced or is being deleted: it adopts nothing")
+            live = await self._ctx.api.get(
+                PetSet.api_resource(), self._pets.metadata.name, namespace=self._namespace
+            )
+            if live["metadata"]["uid"] != self._pets.metadata.uid or live["metadata"].get(
+                "deletionTimestamp"
+            ):
+                raise Conflict(
+                    f"PetSet {self._pets.key} was replaced or is being deleted: it adopts nothing"
+                )
             self._may_adopt = True
         body = {"metadata": {"uid": uid, "ownerReferences": [owner_reference(self._pets)]}}
         await self._patch(resource, name, body, patch_type)
@@ -202,9 +242,13 @@ class _Execution:
             except NotFound:
                 pass
             else:
-                raise Conflict(f"node {member.node} of pod {member.pod} exists, which the cache did not show")
+                raise Conflict(
+                    f"node {member.node} of pod {member.pod} exists, which the cache did not show"
+                )
         await self._patch(
-            _PODS, member.pod, {"metadata": {"uid": member.uid, "$deleteFromPrimitiveList/finalizers": [FINALIZER]}}
+            _PODS,
+            member.pod,
+            {"metadata": {"uid": member.uid, "$deleteFromPrimitiveList/finalizers": [FINALIZER]}},
         )
 
     async def _update_in_place(self, step: UpdateInPlace) -> None:
@@ -215,7 +259,10 @@ class _Execution:
         patch = dict(step.change.patch)
         metadata = dict(patch.get("metadata") or {})
         metadata["labels"] = {**(metadata.get("labels") or {}), LABEL_REVISION: step.revision}
-        metadata["annotations"] = {**(metadata.get("annotations") or {}), ANNOTATION_OVERRIDE: step.override or None}
+        metadata["annotations"] = {
+            **(metadata.get("annotations") or {}),
+            ANNOTATION_OVERRIDE: step.override or None,
+        }
         metadata["uid"] = member.uid
         await self._patch(_PODS, member.pod, {**patch, "metadata": metadata})
         message = f"Updated pod {member.pod} in place to revision {step.revision}"
@@ -252,30 +299,45 @@ class _Execution:
             "deleteOptions": {"preconditions": {"uid": member.uid}},
         }
         try:
-            await self._ctx.api.create(_PODS, body, namespace=self._namespace, name=member.pod, subresource="eviction")
+            await self._ctx.api.create(
+                _PODS, body, namespace=self._namespace, name=member.pod, subresource="eviction"
+            )
         except NotFound:
             return
         except (Conflict, Throttled) as error:
-            why_held = next((cause.message for cause in error.causes if cause.reason == "DisruptionBudget"), None)
+            why_held = next(
+                (cause.message for cause in error.causes if cause.reason == "DisruptionBudget"),
+                None,
+            )
             if why_held is None:
                 raise
             self.held.append(Held(member.pod, why_held))
             return
         except ClusterError as error:
             await self._record_event(
-                "Warning", reasons.FAILED_DELETE, f"Find out why pod {member.pod} cannot be evicted: {error}"
+                "Warning",
+                reasons.FAILED_DELETE,
+                f"Find out why pod {member.pod} cannot be evicted: {error}",
             )
             raise
-        await self._record_event("Normal", reasons.SUCCESSFUL_DELETE, f"Evicted pod {member.pod}: {why}")
+        await self._record_event(
+            "Normal", reasons.SUCCESSFUL_DELETE, f"Evicted pod {member.pod}: {why}"
+        )
 
     async def _delete_member(self, member: Member, why: str) -> None:
         try:
             await self._ctx.api.delete(
-                _PODS, member.pod, namespace=self._namespace, uid=member.uid, resource_version=member.resource_version
+                _PODS,
+                member.pod,
+                namespace=self._namespace,
+                uid=member.uid,
+                resource_version=member.resource_version,
             )
         except NotFound:
             return
-        await self._record_event("Normal", reasons.SUCCESSFUL_DELETE, f"Deleted pod {member.pod}: {why}")
+        await self._record_event(
+            "Normal", reasons.SUCCESSFUL_DELETE, f"Deleted pod {member.pod}: {why}"
+        )
 
     # Claims
 
@@ -287,14 +349,21 @@ class _Execution:
         if step.owner == "set":
             references.append(owner_reference(self._pets, controller=False))
         elif step.owner == "pod":
-            references.append({"apiVersion": "v1", "kind": "Pod", "name": step.pod, "uid": step.pod_uid})
-        await self._patch(_CLAIMS, claim.name, {"metadata": {"uid": claim.uid, "ownerReferences": references}})
+            references.append(
+                {"apiVersion": "v1", "kind": "Pod", "name": step.pod, "uid": step.pod_uid}
+            )
+        await self._patch(
+            _CLAIMS, claim.name, {"metadata": {"uid": claim.uid, "ownerReferences": references}}
+        )
 
     async def _expand(self, claim: Claim, size: str) -> None:
         """Request more storage for a claim, where its StorageClass allows it; else say so and go on."""
         why = await self._why_not_expandable(claim)
         if why is None:
-            body = {"metadata": {"uid": claim.uid}, "spec": {"resources": {"requests": {"storage": size}}}}
+            body = {
+                "metadata": {"uid": claim.uid},
+                "spec": {"resources": {"requests": {"storage": size}}},
+            }
             try:
                 await self._patch(_CLAIMS, claim.name, body)
             except (Forbidden, Invalid) as error:
@@ -302,7 +371,9 @@ class _Execution:
         if why is not None:
             self.held.append(Held(claim.name, why, "expansion"))
             return
-        message = f"Requested {size} for claim {claim.name}, which has {claim.size or claim.requested}"
+        message = (
+            f"Requested {size} for claim {claim.name}, which has {claim.size or claim.requested}"
+        )
         await self._record_event("Normal", reasons.SUCCESSFUL_EXPAND, message)
 
     async def _why_not_expandable(self, claim: Claim) -> str | None:
@@ -334,17 +405,27 @@ class _Execution:
     async def _create(self, resource: Any, body: dict[str, Any]) -> None:
         name = body["metadata"]["name"]
         try:
-            await self._ctx.api.create(resource, body, namespace=self._namespace, field_manager=_MANAGER)
+            await self._ctx.api.create(
+                resource, body, namespace=self._namespace, field_manager=_MANAGER
+            )
         except AlreadyExists as error:
-            raise Conflict(f"{resource.kind} {name} exists, which the cache did not show: {error}") from error
+            raise Conflict(
+                f"{resource.kind} {name} exists, which the cache did not show: {error}"
+            ) from error
         except ClusterError as error:
             await self._record_event(
-                "Warning", reasons.FAILED_CREATE, f"{resource.kind} {name} cannot be created: {error}"
+                "Warning",
+                reasons.FAILED_CREATE,
+                f"{resource.kind} {name} cannot be created: {error}",
             )
             raise
 
     async def _patch(
-        self, resource: Any, name: str, body: dict[str, Any], patch_type: PatchType = PatchType.STRATEGIC
+        self,
+        resource: Any,
+        name: str,
+        body: dict[str, Any],
+        patch_type: PatchType = PatchType.STRATEGIC,
     ) -> None:
         try:
             await self._ctx.api.patch(
@@ -356,7 +437,9 @@ class _Execution:
                 field_manager=_MANAGER,
             )
         except NotFound as error:
-            raise Conflict(f"{resource.kind} {name} is gone, which the cache did not show") from error
+            raise Conflict(
+                f"{resource.kind} {name} is gone, which the cache did not show"
+            ) from error
 
     async def _delete(self, resource: Any, name: str) -> None:
         try:
@@ -365,5 +448,7 @@ class _Execution:
             return
 
     async def _record_event(self, type_: Any, reason: str, message: str) -> None:
-        notice = Notice(regarding=Reference.of(self._pets), type=type_, reason=reason, message=message)
+        notice = Notice(
+            regarding=Reference.of(self._pets), type=type_, reason=reason, message=message
+        )
         await self._ctx.events.record(notice)

@@ -29,7 +29,12 @@ from operatorkit.names import PREFIX, shorten
 from operatorkit.resource import api_resource_of
 from operators.petset.api import PetSet
 from operators.petset.app import app
-from operators.petset.conversion import adoption_problems, pet_set_of, release_problems, stateful_set_of
+from operators.petset.conversion import (
+    adoption_problems,
+    pet_set_of,
+    release_problems,
+    stateful_set_of,
+)
 from operators.petset.identity import FINALIZER, LABEL_REVISION, ordinal_of
 
 __all__ = ["Deadline", "adopt", "drop_all_finalizers", "give_back"]
@@ -60,7 +65,9 @@ class Deadline:
         return found
 
 
-async def adopt(api: ClusterAPI, name: str, where: str, *, deadline: Deadline) -> AsyncIterator[str]:
+async def adopt(
+    api: ClusterAPI, name: str, where: str, *, deadline: Deadline
+) -> AsyncIterator[str]:
     """Create the PetSet that adopts a StatefulSet's members, and wait until it has; yield what was done.
 
     Raises InputError: there is no such StatefulSet, another PetSet has the name, or the operator does not act in time.
@@ -73,7 +80,9 @@ async def adopt(api: ClusterAPI, name: str, where: str, *, deadline: Deadline) -
         pets = await api.get(_PETS, name, namespace=where)
         if problems := adoption_problems(pets, stateful_set):
             listed = "; ".join(map(str, problems))
-            raise InputError(f"PetSet {where}/{name} exists and differs from the StatefulSet: {listed}") from error
+            raise InputError(
+                f"PetSet {where}/{name} exists and differs from the StatefulSet: {listed}"
+            ) from error
         raise InputError(
             f"PetSet {where}/{name} exists: give it the annotation apps.operatorkit.dev/adopt-statefulset={name}"
         ) from error
@@ -82,7 +91,9 @@ async def adopt(api: ClusterAPI, name: str, where: str, *, deadline: Deadline) -
         live = await api.get(_PETS, name, namespace=where)
         status = live.get("status") or {}
         owned = await _pods_of(api, where, live["metadata"]["uid"])
-        done = (status.get("adoption") or {}).get("completed") and status.get("replicas") == len(owned)
+        done = (status.get("adoption") or {}).get("completed") and status.get("replicas") == len(
+            owned
+        )
         return len(owned) if done and len(owned) >= _count(stateful_set) else None
 
     count = await deadline.until(
@@ -108,10 +119,14 @@ async def give_back(
     """
     pets = await _get_or_input_error(api, _PETS, name, where)
     if problems := release_problems(pets):
-        raise InputError(f"a StatefulSet cannot own the members of PetSet {where}/{name}: {'; '.join(problems)}")
+        raise InputError(
+            f"a StatefulSet cannot own the members of PetSet {where}/{name}: {'; '.join(problems)}"
+        )
     wanted = stateful_set_of(pets)
     update = (pets.get("status") or {}).get("updateRevision") or ""
-    await api.delete(_PETS, name, namespace=where, propagation="Orphan", uid=pets["metadata"]["uid"])
+    await api.delete(
+        _PETS, name, namespace=where, propagation="Orphan", uid=pets["metadata"]["uid"]
+    )
     async for _ in drop_all_finalizers(api, pets, where):
         pass  # the operator may be quicker, where it runs
     await _until_gone(api, _PETS, name, where, deadline)
@@ -125,7 +140,9 @@ async def give_back(
         yield line
 
 
-async def _align(api: ClusterAPI, created: JSON, update: str, strategy: JSON, deadline: Deadline) -> AsyncIterator[str]:
+async def _align(
+    api: ClusterAPI, created: JSON, update: str, strategy: JSON, deadline: Deadline
+) -> AsyncIterator[str]:
     """Label updated pods with the revision of their new owner, then give it its update strategy."""
     name, where, uid = (created["metadata"][key] for key in ("name", "namespace", "uid"))
 
@@ -133,7 +150,9 @@ async def _align(api: ClusterAPI, created: JSON, update: str, strategy: JSON, de
         live = await api.get(_STATEFUL_SETS, name, namespace=where)
         status = live.get("status") or {}
         owned = await _pods_of(api, where, uid)
-        seen = status.get("observedGeneration") == live["metadata"]["generation"] and status.get("updateRevision")
+        seen = status.get("observedGeneration") == live["metadata"]["generation"] and status.get(
+            "updateRevision"
+        )
         return live if seen and len(owned) >= int(live["spec"]["replicas"]) else None
 
     live = await deadline.until(
@@ -145,14 +164,20 @@ async def _align(api: ClusterAPI, created: JSON, update: str, strategy: JSON, de
     pods = await _pods_of(api, where, uid)
     for pod in pods:
         if revision != update and pod["metadata"]["labels"].get(LABEL_REVISION) == update:
-            body = {"metadata": {"uid": pod["metadata"]["uid"], "labels": {LABEL_REVISION: revision}}}
-            await api.patch(_PODS, pod["metadata"]["name"], body, patch_type=PatchType.MERGE, namespace=where)
+            body = {
+                "metadata": {"uid": pod["metadata"]["uid"], "labels": {LABEL_REVISION: revision}}
+            }
+            await api.patch(
+                _PODS, pod["metadata"]["name"], body, patch_type=PatchType.MERGE, namespace=where
+            )
     body = {"spec": {"updateStrategy": strategy}}
     await api.patch(_STATEFUL_SETS, name, body, patch_type=PatchType.MERGE, namespace=where)
     yield f"statefulset.apps/{name} owns {len(pods)} pods and updates them by {strategy['type']}"
 
 
-async def drop_all_finalizers(api: ClusterAPI, pets: Mapping[str, Any], where: str) -> AsyncIterator[str]:
+async def drop_all_finalizers(
+    api: ClusterAPI, pets: Mapping[str, Any], where: str
+) -> AsyncIterator[str]:
     """Remove the operator's finalizers of a PetSet and of its pods; yield a line for each."""
     name, uid = pets["metadata"]["name"], pets["metadata"]["uid"]
     for pod in (await api.list(_PODS, namespace=where)).items:
@@ -167,7 +192,9 @@ async def drop_all_finalizers(api: ClusterAPI, pets: Mapping[str, Any], where: s
         yield f"petset.{_PETS.group}/{name} released"
 
 
-async def _drop_finalizer(api: ClusterAPI, resource: Any, name: str, where: str, finalizer: str) -> bool:
+async def _drop_finalizer(
+    api: ClusterAPI, resource: Any, name: str, where: str, finalizer: str
+) -> bool:
     """Remove a finalizer, also when others write at the same time; False if it is not there any more."""
     while True:
         try:
@@ -176,8 +203,13 @@ async def _drop_finalizer(api: ClusterAPI, resource: Any, name: str, where: str,
             if finalizer not in finalizers:
                 return False
             kept = [each for each in finalizers if each != finalizer]
-            metadata = {"resourceVersion": live["metadata"]["resourceVersion"], "finalizers": kept or None}
-            await api.patch(resource, name, {"metadata": metadata}, patch_type=PatchType.MERGE, namespace=where)
+            metadata = {
+                "resourceVersion": live["metadata"]["resourceVersion"],
+                "finalizers": kept or None,
+            }
+            await api.patch(
+                resource, name, {"metadata": metadata}, patch_type=PatchType.MERGE, namespace=where
+            )
         except Conflict:
             continue
         except NotFound:
@@ -197,10 +229,14 @@ async def _get_or_input_error(api: ClusterAPI, resource: Any, name: str, where: 
     try:
         return await api.get(resource, name, namespace=where)
     except NotFound as error:
-        raise InputError(f"there is no {resource.kind} {name} in namespace {where}: name another with -n") from error
+        raise InputError(
+            f"there is no {resource.kind} {name} in namespace {where}: name another with -n"
+        ) from error
 
 
-async def _until_gone(api: ClusterAPI, resource: Any, name: str, where: str, deadline: Deadline) -> None:
+async def _until_gone(
+    api: ClusterAPI, resource: Any, name: str, where: str, deadline: Deadline
+) -> None:
     async def is_gone() -> bool | None:
         try:
             await api.get(resource, name, namespace=where)
@@ -208,5 +244,7 @@ async def _until_gone(api: ClusterAPI, resource: Any, name: str, where: str, dea
             return True
         return None
 
-    problem = f"{resource.kind} {where}/{name} is not gone: see its finalizers with `kubectl get -o yaml`"
+    problem = (
+        f"{resource.kind} {where}/{name} is not gone: see its finalizers with `kubectl get -o yaml`"
+    )
     await deadline.until(is_gone, problem)

@@ -37,11 +37,15 @@ class InPlaceChange:
 def in_place_change(old: Mapping[str, Any], new: Mapping[str, Any]) -> InPlaceChange | None:
     """Return the patches of a pod for a change of a template; None for a change that needs a new pod."""
     before, after = normalised(old), normalised(new)
-    if _fixed_parts(before) != _fixed_parts(after) or not _is_resizable(before["spec"], after["spec"]):
+    if _fixed_parts(before) != _fixed_parts(after) or not _is_resizable(
+        before["spec"], after["spec"]
+    ):
         return None
     patch: JSON = {}
     metadata = {
-        part: _map_change((before.get("metadata") or {}).get(part), (after.get("metadata") or {}).get(part))
+        part: _map_change(
+            (before.get("metadata") or {}).get(part), (after.get("metadata") or {}).get(part)
+        )
         for part in ("labels", "annotations")
     }
     if any(metadata.values()):
@@ -92,8 +96,11 @@ def _is_resizable(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
     if init != [each.get("resources") for each in after.get("initContainers") or ()]:
         return False
     return all(
-        (was.get("resources") or {}).get(kind, {}).keys() <= (now.get("resources") or {}).get(kind, {}).keys()
-        for was, now in zip(before.get("containers") or (), after.get("containers") or (), strict=True)
+        (was.get("resources") or {}).get(kind, {}).keys()
+        <= (now.get("resources") or {}).get(kind, {}).keys()
+        for was, now in zip(
+            before.get("containers") or (), after.get("containers") or (), strict=True
+        )
         for kind in ("limits", "requests")
     )
 
@@ -104,7 +111,8 @@ def _qos_class(spec: Mapping[str, Any]) -> str:
     if not any(each.get("limits") or each.get("requests") for each in resources):
         return "BestEffort"
     guaranteed = all(
-        each.get("limits", {}).keys() >= _RESIZABLE and each.get("limits") == each.get("requests") for each in resources
+        each.get("limits", {}).keys() >= _RESIZABLE and each.get("limits") == each.get("requests")
+        for each in resources
     )
     return "Guaranteed" if guaranteed else "Burstable"
 
@@ -112,4 +120,7 @@ def _qos_class(spec: Mapping[str, Any]) -> str:
 def _map_change(old: Mapping[str, str] | None, new: Mapping[str, str] | None) -> JSON:
     before, after = old or {}, new or {}
     removed = dict.fromkeys(before.keys() - after.keys())
-    return {**removed, **{name: value for name, value in after.items() if before.get(name) != value}}
+    return {
+        **removed,
+        **{name: value for name, value in after.items() if before.get(name) != value},
+    }

@@ -63,7 +63,9 @@ def identity_labels(set_name: str, ordinal: int) -> dict[str, str]:
     return {LABEL_POD_NAME: pod_name(set_name, ordinal), LABEL_POD_INDEX: str(ordinal)}
 
 
-def pod_of(pets: PetSet, template: Mapping[str, Any], ordinal: int, *, revision: str, override: str) -> JSON:
+def pod_of(
+    pets: PetSet, template: Mapping[str, Any], ordinal: int, *, revision: str, override: str
+) -> JSON:
     """Return a member's pod, made from a template that its overrides have been applied to."""
     name = pod_name(pets.metadata.name, ordinal)
     metadata = copy.deepcopy(dict(template.get("metadata") or {}))
@@ -73,8 +75,14 @@ def pod_of(pets: PetSet, template: Mapping[str, Any], ordinal: int, *, revision:
         **identity_labels(pets.metadata.name, ordinal),
         LABEL_REVISION: revision,
     }
-    annotations = {**(metadata.get("annotations") or {}), **({ANNOTATION_OVERRIDE: override} if override else {})}
-    finalizers = [*(metadata.get("finalizers") or ()), *([FINALIZER] if pets.spec.member_safety == "Strict" else ())]
+    annotations = {
+        **(metadata.get("annotations") or {}),
+        **({ANNOTATION_OVERRIDE: override} if override else {}),
+    }
+    finalizers = [
+        *(metadata.get("finalizers") or ()),
+        *([FINALIZER] if pets.spec.member_safety == "Strict" else ()),
+    ]
     spec["hostname"] = name
     if pets.spec.service_name:
         spec["subdomain"] = pets.spec.service_name
@@ -100,7 +108,9 @@ def pod_of(pets: PetSet, template: Mapping[str, Any], ordinal: int, *, revision:
 
 
 def _claim_volumes(pets: PetSet, ordinal: int) -> dict[str, JSON]:
-    names = [each.metadata.name for each in pets.spec.volume_claim_templates if each.metadata is not None]
+    names = [
+        each.metadata.name for each in pets.spec.volume_claim_templates if each.metadata is not None
+    ]
     return {
         name: {
             "name": name,
@@ -141,7 +151,10 @@ def revision_object(pets: PetSet, revision: Revision) -> JSON:
 
     Its data has sorted keys: an API server compares their bytes, and a patch may sort them.
     """
-    labels = {**(pets.spec.selector.match_labels or {}), LABEL_REVISION: revision.name.rpartition("-")[2]}
+    labels = {
+        **(pets.spec.selector.match_labels or {}),
+        LABEL_REVISION: revision.name.rpartition("-")[2],
+    }
     return {
         "apiVersion": "apps/v1",
         "kind": "ControllerRevision",

@@ -33,7 +33,15 @@ from operators.petset.identity import (
 )
 from operators.petset.objects import identity_labels, spec_of
 from operators.petset.ordinals import desired_ordinals, parse_ranges
-from operators.petset.state import Claim, ClaimOwner, Failure, Member, Orphan, OrphanRevision, Snapshot
+from operators.petset.state import (
+    Claim,
+    ClaimOwner,
+    Failure,
+    Member,
+    Orphan,
+    OrphanRevision,
+    Snapshot,
+)
 from operators.petset.template import quantities, template_of
 
 __all__ = [
@@ -103,7 +111,11 @@ def sets_of_pod(pod: V1Pod, reader: Reader) -> Iterable[ObjectKey]:
     del reader
     metadata = pod.metadata
     head, _, tail = (metadata.name or "").rpartition("-") if metadata is not None else ("", "", "")
-    return [ObjectKey(metadata.namespace or "", head)] if metadata is not None and head and tail.isdecimal() else []
+    return (
+        [ObjectKey(metadata.namespace or "", head)]
+        if metadata is not None and head and tail.isdecimal()
+        else []
+    )
 
 
 def sets_of_claim(claim: V1PersistentVolumeClaim, reader: Reader) -> Iterable[ObjectKey]:
@@ -148,7 +160,9 @@ def sets_of_budget(budget: V1PodDisruptionBudget, reader: Reader) -> Iterable[Ob
     if selector is None or budget.metadata is None:
         return []
     owners = [each for each in budget.metadata.owner_references or () if each.kind == PetSet.kind]
-    if owners:  # made for one set: the others are not compared, which would be quadratic in their number
+    if (
+        owners
+    ):  # made for one set: the others are not compared, which would be quadratic in their number
         return [ObjectKey(budget.metadata.namespace or "", each.name) for each in owners]
     return [
         pets.key
@@ -196,7 +210,11 @@ def observe(pets: PetSet, reader: ObjectReader, now: datetime) -> Snapshot:
                 strays.append(member)
         elif controller is None and belongs and metadata.deletion_timestamp is None:
             protected = FINALIZER in (metadata.finalizers or ())
-            orphans.append(Orphan(metadata.name, metadata.uid or "", metadata.resource_version or "", protected))
+            orphans.append(
+                Orphan(
+                    metadata.name, metadata.uid or "", metadata.resource_version or "", protected
+                )
+            )
         elif ordinal is not None:
             occupied.add(metadata.name)
     occupied |= {stray.pod for stray in strays} | {orphan.pod for orphan in orphans}
@@ -246,7 +264,9 @@ def _controller(metadata: V1ObjectMeta) -> V1OwnerReference | None:
     return next((owner for owner in metadata.owner_references or () if owner.controller), None)
 
 
-def _revisions(pets: PetSet, reader: ObjectReader) -> tuple[list[Revision], list[OrphanRevision], list[str]]:
+def _revisions(
+    pets: PetSet, reader: ObjectReader
+) -> tuple[list[Revision], list[OrphanRevision], list[str]]:
     """Return the set's revisions, which of them it has to adopt first, and the names of those that others control."""
     own: list[Revision] = []
     adoptable: list[OrphanRevision] = []
@@ -281,13 +301,19 @@ def _is_adoptable(pets: PetSet, found: V1ControllerRevision) -> bool:
     return bool(template_of(found.data or {}))
 
 
-def _claims(pets: PetSet, members: Iterable[int], reader: ObjectReader, namespace: str) -> Iterator[Claim]:
+def _claims(
+    pets: PetSet, members: Iterable[int], reader: ObjectReader, namespace: str
+) -> Iterator[Claim]:
     """Yield the claims of wanted and of existing members."""
-    templates = [each.metadata.name for each in pets.spec.volume_claim_templates if each.metadata is not None]
+    templates = [
+        each.metadata.name for each in pets.spec.volume_claim_templates if each.metadata is not None
+    ]
     for ordinal in sorted({*members, *_wanted(pets)}):
         for template in templates:
             claim = reader.get(
-                V1PersistentVolumeClaim, claim_name(template or "", pets.metadata.name, ordinal), namespace=namespace
+                V1PersistentVolumeClaim,
+                claim_name(template or "", pets.metadata.name, ordinal),
+                namespace=namespace,
             )
             if claim is not None and claim.metadata is not None:
                 yield _claim(pets, claim, claim.metadata)
@@ -295,7 +321,9 @@ def _claims(pets: PetSet, members: Iterable[int], reader: ObjectReader, namespac
 
 def _wanted(pets: PetSet) -> list[int]:
     spec = pets.spec
-    return desired_ordinals(spec.replicas, start=spec.ordinals.start, reserved=parse_ranges(spec.reserve_ordinals))
+    return desired_ordinals(
+        spec.replicas, start=spec.ordinals.start, reserved=parse_ranges(spec.reserve_ordinals)
+    )
 
 
 def _claim(pets: PetSet, claim: V1PersistentVolumeClaim, metadata: V1ObjectMeta) -> Claim:
@@ -307,7 +335,9 @@ def _claim(pets: PetSet, claim: V1PersistentVolumeClaim, metadata: V1ObjectMeta)
         elif reference.kind == "Pod" and ordinal_of(reference.name, pets.metadata.name) is not None:
             owner, owner_uid = "pod", reference.uid
     status, spec = claim.status, claim.spec
-    requests = (spec.resources.requests if spec is not None and spec.resources is not None else None) or {}
+    requests = (
+        spec.resources.requests if spec is not None and spec.resources is not None else None
+    ) or {}
     return Claim(
         name=metadata.name or "",
         uid=metadata.uid or "",
@@ -325,7 +355,11 @@ def _claim(pets: PetSet, claim: V1PersistentVolumeClaim, metadata: V1ObjectMeta)
 
 def _resize_pending_since(claim: V1PersistentVolumeClaim) -> datetime | None:
     conditions = (claim.status.conditions if claim.status is not None else None) or ()
-    pending = [each for each in conditions if each.type == "FileSystemResizePending" and each.status == "True"]
+    pending = [
+        each
+        for each in conditions
+        if each.type == "FileSystemResizePending" and each.status == "True"
+    ]
     since: datetime | None = pending[0].last_transition_time if pending else None
     return since
 
@@ -390,16 +424,23 @@ def _never_ready(pod: V1Pod, ready: Any) -> bool:
         return True
     started = pod.status.start_time if pod.status is not None else None
     moved = ready.last_transition_time
-    return ready.status != "True" and (started is None or moved is None or moved <= started + timedelta(seconds=1))
+    return ready.status != "True" and (
+        started is None or moved is None or moved <= started + timedelta(seconds=1)
+    )
 
 
 def _awaits_kubelet(pod: V1Pod) -> bool:
     """Return whether the kubelet still reports other images or resources than the spec has, after a change in place."""
-    wanted = {each.name: each for each in (pod.spec.containers if pod.spec is not None else None) or ()}
+    wanted = {
+        each.name: each for each in (pod.spec.containers if pod.spec is not None else None) or ()
+    }
     reported = (pod.status.container_statuses if pod.status is not None else None) or ()
     return any(
         each.name in wanted
-        and not (_same_image(each.image, wanted[each.name].image) and _has_resources(each, wanted[each.name]))
+        and not (
+            _same_image(each.image, wanted[each.name].image)
+            and _has_resources(each, wanted[each.name])
+        )
         for each in reported
     )
 
@@ -430,9 +471,15 @@ def _failure(pod: V1Pod) -> Failure | None:
     for container in [*(status.init_container_statuses or ()), *(status.container_statuses or ())]:
         waiting = container.state.waiting if container.state is not None else None
         if waiting is not None and waiting.reason in _HELD:
-            return Failure(waiting.reason, (waiting.message or "")[:_LONGEST_MESSAGE], container.name)
+            return Failure(
+                waiting.reason, (waiting.message or "")[:_LONGEST_MESSAGE], container.name
+            )
     scheduled = _condition(pod, "PodScheduled")
-    if scheduled is not None and scheduled.status == "False" and scheduled.reason == "Unschedulable":
+    if (
+        scheduled is not None
+        and scheduled.status == "False"
+        and scheduled.reason == "Unschedulable"
+    ):
         return Failure("Unschedulable", (scheduled.message or "")[:_LONGEST_MESSAGE])
     return None
 
@@ -453,4 +500,6 @@ def _is_stopped(pod: V1Pod, reader: ObjectReader) -> bool:
     if any(each.state is not None and each.state.running is not None for each in init):
         return False  # a sidecar runs on after the containers that it serves
     statuses = [*(status.container_statuses or ()), *(status.ephemeral_container_statuses or ())]
-    return bool(statuses) and all(each.state is not None and each.state.terminated is not None for each in statuses)
+    return bool(statuses) and all(
+        each.state is not None and each.state.terminated is not None for each in statuses
+    )

@@ -32,7 +32,9 @@ def parse_ranges(values: Iterable[OrdinalRange]) -> list[range]:
     return [parse_range(value) for value in values]
 
 
-def desired_ordinals(replicas: int, *, start: int = 0, reserved: Collection[range] = ()) -> list[int]:
+def desired_ordinals(
+    replicas: int, *, start: int = 0, reserved: Collection[range] = ()
+) -> list[int]:
     """Return the first `replicas` ordinals from `start` that are not reserved, ascending."""
     free = (number for number in count(start) if not any(number in each for each in reserved))
     return list(islice(free, replicas))

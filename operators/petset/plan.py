@@ -112,7 +112,9 @@ class _Draft:
         strategy = self.seen.spec.update_strategy
         return strategy.rolling_update.partition if strategy.type == "RollingUpdate" else 0
 
-    def wait(self, what: str, reason: str = reasons.PROGRESSING, until: datetime | None = None) -> bool:
+    def wait(
+        self, what: str, reason: str = reasons.PROGRESSING, until: datetime | None = None
+    ) -> bool:
         """Note what blocks; always True."""
         if until is not None:
             self.recheck.append(until)
@@ -128,7 +130,9 @@ def plan(seen: Snapshot) -> Plan:
     _unprotect(draft)
     if seen.deleting:
         _remove_all(draft)
-        return _finished(draft, Decision(phase=Phase.ROLLING, message="the PetSet is being deleted"))
+        return _finished(
+            draft, Decision(phase=Phase.ROLLING, message="the PetSet is being deleted")
+        )
     _adopt_and_release(draft)
     _record_revisions(draft)
     decision = decide(_units(draft), _policy(draft), now=seen.now)
@@ -185,7 +189,8 @@ def _is_complete(draft: _Draft) -> bool:
     seen = draft.seen
     wanted = [seen.members.get(ordinal) for ordinal in draft.desired]
     return len(seen.members) == len(wanted) and all(
-        member is not None and _is_updated(draft, member) and member.is_available(seen.now) for member in wanted
+        member is not None and _is_updated(draft, member) and member.is_available(seen.now)
+        for member in wanted
     )
 
 
@@ -220,7 +225,9 @@ def _truncate(draft: _Draft) -> None:
     used = {target.update.name, target.history.update.name, target.current}
     used |= {member.revision for member in seen.members.values()}
     limit = seen.spec.revision_history_limit
-    draft.steps += [DeleteRevision(old.name) for old in truncated(seen.revisions, used=used, limit=limit)]
+    draft.steps += [
+        DeleteRevision(old.name) for old in truncated(seen.revisions, used=used, limit=limit)
+    ]
 
 
 # Deletion -------------------------------------------------------------------------------------------------------------
@@ -260,7 +267,9 @@ def _create_one(draft: _Draft, rank: int, ordinal: int) -> bool:
     seen = draft.seen
     pod = seen.pod(ordinal)
     if pod in seen.occupied:
-        return draft.wait(f"pod {pod}, which another owner controls, to be gone", reasons.NAME_CONFLICT)
+        return draft.wait(
+            f"pod {pod}, which another owner controls, to be gone", reasons.NAME_CONFLICT
+        )
     for template in _claim_templates(seen):
         name = claim_name(template, seen.name, ordinal)
         claim = seen.claims.get(name)
@@ -268,7 +277,9 @@ def _create_one(draft: _Draft, rank: int, ordinal: int) -> bool:
             return draft.wait(f"claim {name}, which is being deleted, to be gone")
         if claim is None:
             draft.steps.append(CreateClaim(ordinal, template, name, _claim_owner(seen)))
-        elif claim.owner == "pod":  # left by a pod that was scaled down: it would be collected below its new one
+        elif (
+            claim.owner == "pod"
+        ):  # left by a pod that was scaled down: it would be collected below its new one
             draft.steps.append(SetClaimOwner(claim, _claim_owner(seen)))
     revision = draft.target.current if rank < draft.partition else draft.target.update.name
     draft.steps.append(CreateMember(ordinal, pod, revision, override_hash(seen.patches(ordinal))))
@@ -294,7 +305,11 @@ def _keep_one(draft: _Draft, member: Member) -> bool:
             _set_claim_owner(draft, claim, _claim_owner(seen), member)
     if member.is_available(seen.now):
         return False
-    until = member.available_at if member.available_at is not None and member.available_at > seen.now else None
+    until = (
+        member.available_at
+        if member.available_at is not None and member.available_at > seen.now
+        else None
+    )
     return draft.wait(f"{member.pod} to become available{_because(member)}", until=until)
 
 
@@ -310,7 +325,9 @@ def _claim_templates(seen: Snapshot) -> Iterator[str]:
 
 def _claim_owner(seen: Snapshot) -> ClaimOwner:
     """Return with whom the claim of a wanted member is collected."""
-    return "set" if seen.spec.persistent_volume_claim_retention_policy.when_deleted == "Delete" else ""
+    return (
+        "set" if seen.spec.persistent_volume_claim_retention_policy.when_deleted == "Delete" else ""
+    )
 
 
 def _set_claim_owner(draft: _Draft, claim: Claim, owner: ClaimOwner, member: Member) -> None:
@@ -325,16 +342,22 @@ def _set_claim_owner(draft: _Draft, claim: Claim, owner: ClaimOwner, member: Mem
 def _scale_down(draft: _Draft) -> bool:
     """Remove members that are not wanted, descending; return whether that blocks."""
     seen = draft.seen
-    condemned = [member for ordinal, member in sorted(seen.members.items()) if ordinal not in draft.wanted]
+    condemned = [
+        member for ordinal, member in sorted(seen.members.items()) if ordinal not in draft.wanted
+    ]
     for member in reversed(condemned):
         _release_claims(draft, member)
         if not member.terminating:
             if draft.ordered and (others := _unavailable_but(draft, member)):
-                return draft.wait(f"{', '.join(others)} to become available before {member.pod} is removed")
+                return draft.wait(
+                    f"{', '.join(others)} to become available before {member.pod} is removed"
+                )
             draft.steps.append(_removal(draft, member, f"replicas is {seen.spec.replicas}"))
         if draft.ordered:
             return draft.wait(f"{member.pod} to be gone")
-    return bool(condemned) and draft.wait(f"{', '.join(member.pod for member in condemned)} to be gone")
+    return bool(condemned) and draft.wait(
+        f"{', '.join(member.pod for member in condemned)} to be gone"
+    )
 
 
 def _release_claims(draft: _Draft, member: Member) -> None:
@@ -363,7 +386,11 @@ def _unavailable_but(draft: _Draft, but: Member) -> list[str]:
 
 def _removal(draft: _Draft, member: Member, why: str) -> Step:
     """Return how a member is removed: an available one is evicted, so that budgets hold."""
-    return EvictMember(member, why) if member.is_available(draft.seen.now) else DeleteMember(member, why)
+    return (
+        EvictMember(member, why)
+        if member.is_available(draft.seen.now)
+        else DeleteMember(member, why)
+    )
 
 
 # Updates --------------------------------------------------------------------------------------------------------------
@@ -390,7 +417,9 @@ def _unit(draft: _Draft, rank: int, ordinal: int) -> Unit:
 
 def _is_stuck(member: Member) -> bool:
     """Return whether a member has ended, never became ready at its revision, or is known to be unable to."""
-    return member.finished or member.failure is not None or (not member.ready and member.never_ready)
+    return (
+        member.finished or member.failure is not None or (not member.ready and member.never_ready)
+    )
 
 
 def _is_updated(draft: _Draft, member: Member) -> bool:
@@ -422,7 +451,9 @@ def _recreate(draft: _Draft, decision: Decision) -> bool:
 
 def _repair(draft: _Draft, decision: Decision) -> None:
     """Replace one stuck member of an old revision, though another phase blocks."""
-    member = next((each for each in draft.seen.members.values() if each.pod == decision.repair), None)
+    member = next(
+        (each for each in draft.seen.members.values() if each.pod == decision.repair), None
+    )
     taken = any(isinstance(step, DeleteMember | EvictMember) for step in draft.steps)
     if member is not None and not taken:
         why = f"it cannot become available at revision {member.revision}{_because(member)}"
@@ -449,7 +480,9 @@ def _replace(draft: _Draft, member: Member) -> None:
         if change is not None:
             override = override_hash(draft.seen.patches(member.ordinal))
             may_recreate = in_place == "IfPossible"
-            draft.steps.append(UpdateInPlace(member, draft.target.update.name, override, change, may_recreate))
+            draft.steps.append(
+                UpdateInPlace(member, draft.target.update.name, override, change, may_recreate)
+            )
             return
         if in_place == "Only":
             draft.wait(
@@ -489,7 +522,10 @@ def _expand(draft: _Draft) -> None:
     if expansion.recheck_at is not None:
         draft.recheck.append(expansion.recheck_at)
     if isinstance(expansion.step, EvictMember) and _unavailable_but(draft, expansion.step.member):
-        draft.wait(f"all members to be available before {expansion.step.member.pod} is restarted", reasons.EXPANDING)
+        draft.wait(
+            f"all members to be available before {expansion.step.member.pod} is restarted",
+            reasons.EXPANDING,
+        )
         return
     if expansion.step is not None:
         draft.steps.append(expansion.step)
@@ -511,7 +547,11 @@ def _deadline(draft: _Draft, decision: Decision) -> bool:
         draft.recheck.append(progressed_at + deadline)
         return False
     if rolling.auto_rollback and not target.rolled_back and target.current != target.update.name:
-        failures = [f"{each.pod}: {each.failure}" for each in seen.members.values() if each.failure is not None]
+        failures = [
+            f"{each.pod}: {each.failure}"
+            for each in seen.members.values()
+            if each.failure is not None
+        ]
         why = "; ".join(failures) or decision.message
         draft.steps.append(RollBack(target.update.name, target.current, why))
     return True

@@ -106,14 +106,27 @@ async def _sync(pets: PetSet, ctx: Context) -> Requeue | None:
     return _requeue(seen, decided)
 
 
-async def _report(pets: PetSet, seen: Snapshot, decided: Plan, held: Sequence[Held], ctx: Context) -> None:
-    fill_status(pets.status, seen, decided, selector=selector_text(pets), generation=pets.metadata.generation)
+async def _report(
+    pets: PetSet, seen: Snapshot, decided: Plan, held: Sequence[Held], ctx: Context
+) -> None:
+    fill_status(
+        pets.status,
+        seen,
+        decided,
+        selector=selector_text(pets),
+        generation=pets.metadata.generation,
+    )
     notices = []
     for report in conditions_of(seen, decided, held):
         ctx.condition(report.type, report.status, report.reason, report.message)
         if report.type == "Degraded" and report.status:
             notices.append(
-                Notice(regarding=Reference.of(pets), type="Warning", reason=report.reason, message=report.message)
+                Notice(
+                    regarding=Reference.of(pets),
+                    type="Warning",
+                    reason=report.reason,
+                    message=report.message,
+                )
             )
     await ctx.events.hold((PetSet.api_resource(), ctx.key), notices)
 
@@ -123,8 +136,12 @@ def _requeue(seen: Snapshot, decided: Plan) -> Requeue | None:
     if any(isinstance(step, RollBack) for step in decided.steps):
         return Requeue()
     moments = [decided.recheck_at] if decided.recheck_at is not None else []
-    names_taken = any(isinstance(step, WaitFor) and step.reason == reasons.NAME_CONFLICT for step in decided.steps)
-    if names_taken or any(isinstance(step, EvictMember | DeleteMember | ExpandClaim) for step in decided.steps):
+    names_taken = any(
+        isinstance(step, WaitFor) and step.reason == reasons.NAME_CONFLICT for step in decided.steps
+    )
+    if names_taken or any(
+        isinstance(step, EvictMember | DeleteMember | ExpandClaim) for step in decided.steps
+    ):
         moments.append(seen.now + _RETRY)
     return Requeue(at=max(min(moments), seen.now + _SHORTEST)) if moments else None
 
@@ -135,7 +152,11 @@ async def _apply_service_and_budget(pets: PetSet, ctx: Context) -> None:
     name = pets.spec.service_name
     if name:
         found = ctx.get(V1Service, name)
-        owners = (found.metadata.owner_references or ()) if found is not None and found.metadata is not None else ()
+        owners = (
+            (found.metadata.owner_references or ())
+            if found is not None and found.metadata is not None
+            else ()
+        )
         if found is None or any(owner.uid == pets.metadata.uid for owner in owners):
             children.append(service_of(pets))
     if pets.spec.disruption.budget is not None:

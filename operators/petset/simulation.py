@@ -51,7 +51,9 @@ class Simulation:
         self.now = seen.now
         self.members: dict[int, Member] = dict(seen.members)
         self.claims: dict[str, Claim] = dict(seen.claims)
-        self.revisions: dict[str, Revision] = {revision.name: revision for revision in seen.revisions}
+        self.revisions: dict[str, Revision] = {
+            revision.name: revision for revision in seen.revisions
+        }
         self.log: list[str] = []
         self.last: Plan | None = None
         self._strays = {stray.pod: stray for stray in seen.strays}
@@ -94,7 +96,11 @@ class Simulation:
         for step in decided.steps:
             self.execute(step)
         fill_status(
-            self.pets.status, seen, decided, selector=selector_text(self.pets), generation=self.pets.metadata.generation
+            self.pets.status,
+            seen,
+            decided,
+            selector=selector_text(self.pets),
+            generation=self.pets.metadata.generation,
         )
         self.last = decided
         return decided
@@ -108,7 +114,9 @@ class Simulation:
                 del self.revisions[name]
             case CreateClaim(name=name, owner=owner):
                 owner_uid = self.pets.metadata.uid or "" if owner == "set" else ""
-                self.claims[name] = Claim(name=name, uid=self.uid(), owner=owner, owner_uid=owner_uid)
+                self.claims[name] = Claim(
+                    name=name, uid=self.uid(), owner=owner, owner_uid=owner_uid
+                )
                 self.log.append(f"create claim {name}")
             case SetClaimOwner(claim=claim, owner=owner, pod_uid=pod_uid):
                 owner_uid = {"": "", "set": self.pets.metadata.uid or "", "pod": pod_uid}[owner]
@@ -128,9 +136,13 @@ class Simulation:
                 self.log.append(f"delete {member.pod}")
             case UnprotectMember(member=member):
                 if member.ordinal in self.members:
-                    self.members[member.ordinal] = replace(self.members[member.ordinal], protected=False)
+                    self.members[member.ordinal] = replace(
+                        self.members[member.ordinal], protected=False
+                    )
             case RollBack(failed=failed, to=to, why=why):
-                self.pets.status.rollback = RollbackStatus(from_=failed, to=to, at=self.now, reason=why)
+                self.pets.status.rollback = RollbackStatus(
+                    from_=failed, to=to, at=self.now, reason=why
+                )
                 self.log.append(f"roll back to {to}")
             case AdoptPod(orphan):
                 del self._orphans[orphan.pod]
@@ -184,7 +196,14 @@ class Simulation:
         if member.ready or member.finished:
             return member
         available = self.now + timedelta(seconds=self.pets.spec.min_ready_seconds)
-        return replace(member, phase="Running", ready=True, available_at=available, never_ready=False, failure=None)
+        return replace(
+            member,
+            phase="Running",
+            ready=True,
+            available_at=available,
+            never_ready=False,
+            failure=None,
+        )
 
     def run(self, *, rounds: int = 200) -> list[str]:
         """Sync and let time pass until nothing changes; return what happened."""

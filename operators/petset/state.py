@@ -15,7 +15,16 @@ from operators.petset.api import PetSetSpec, PetSetStatus
 from operators.petset.identity import pod_name
 from operators.petset.ordinals import desired_ordinals, parse_ranges
 
-__all__ = ["Claim", "ClaimOwner", "Failure", "Held", "Member", "Orphan", "OrphanRevision", "Snapshot"]
+__all__ = [
+    "Claim",
+    "ClaimOwner",
+    "Failure",
+    "Held",
+    "Member",
+    "Orphan",
+    "OrphanRevision",
+    "Snapshot",
+]
 
 ClaimOwner = Literal["", "set", "pod"]
 

@@ -32,7 +32,9 @@ class Report:
     message: str
 
 
-def fill_status(status: PetSetStatus, seen: Snapshot, plan: Plan, *, selector: str, generation: int | None) -> None:
+def fill_status(
+    status: PetSetStatus, seen: Snapshot, plan: Plan, *, selector: str, generation: int | None
+) -> None:
     """Fill a status with what was observed and decided; only `status` is changed."""
     before = _progress_marks(status)
     members = sorted(seen.members.values(), key=lambda member: member.ordinal)
@@ -43,8 +45,12 @@ def fill_status(status: PetSetStatus, seen: Snapshot, plan: Plan, *, selector: s
     status.available_replicas = sum(member.is_available(now) for member in members)
     status.current_revision = plan.current
     status.update_revision = update
-    status.current_replicas = sum(member.revision == plan.current and not member.terminating for member in members)
-    status.updated_replicas = sum(member.revision == update and not member.terminating for member in members)
+    status.current_replicas = sum(
+        member.revision == plan.current and not member.terminating for member in members
+    )
+    status.updated_replicas = sum(
+        member.revision == update and not member.terminating for member in members
+    )
     status.collision_count = plan.target.history.collision_count or None
     status.label_selector = selector
     ordinals = _shown(seen, plan)
@@ -102,7 +108,11 @@ def _shown(seen: Snapshot, plan: Plan) -> list[int]:
 
 def _is_odd(seen: Snapshot, plan: Plan, ordinal: int) -> bool:
     member = seen.members.get(ordinal)
-    return member is None or not member.is_available(seen.now) or member.revision != plan.target.update.name
+    return (
+        member is None
+        or not member.is_available(seen.now)
+        or member.revision != plan.target.update.name
+    )
 
 
 def _volumes(seen: Snapshot, ordinals: Sequence[int]) -> Iterator[ClaimStatus]:
@@ -132,19 +142,30 @@ def _available(seen: Snapshot, plan: Plan) -> Report:
         if (member := seen.members.get(ordinal)) is None or not member.is_available(seen.now)
     ]
     if missing:
-        message = f"{len(missing)} of {len(plan.desired)} members are not available: {_listed(missing)}"
+        message = (
+            f"{len(missing)} of {len(plan.desired)} members are not available: {_listed(missing)}"
+        )
         return Report("Available", False, reasons.MEMBERS_UNAVAILABLE, message)
-    return Report("Available", True, reasons.ALL_MEMBERS_AVAILABLE, f"All {len(plan.desired)} members are available")
+    return Report(
+        "Available",
+        True,
+        reasons.ALL_MEMBERS_AVAILABLE,
+        f"All {len(plan.desired)} members are available",
+    )
 
 
 def _progressing(seen: Snapshot, plan: Plan, held: Sequence[Held]) -> Report:
     if seen.deleting:
         waiting = plan.waiting
-        message = f"Waiting for {waiting.what}" if waiting is not None else "The members are removed"
+        message = (
+            f"Waiting for {waiting.what}" if waiting is not None else "The members are removed"
+        )
         return Report("Progressing", True, reasons.TERMINATING, message)
     if plan.stalled:
         limit = seen.spec.update_strategy.rolling_update.progress_deadline_seconds
-        message = f"No progress for {limit} s: {_failures(seen) or _held(held) or plan.decision.message}"
+        message = (
+            f"No progress for {limit} s: {_failures(seen) or _held(held) or plan.decision.message}"
+        )
         return Report("Progressing", False, reasons.PROGRESS_DEADLINE_EXCEEDED, message)
     if held:
         evictions = any(each.what == "eviction" for each in held)
@@ -152,7 +173,12 @@ def _progressing(seen: Snapshot, plan: Plan, held: Sequence[Held]) -> Report:
         return Report("Progressing", True, reason, f"Waiting for {_held(held)}")
     waiting = plan.waiting
     if plan.decision.phase is Phase.PAUSED and seen.spec.update_strategy.rolling_update.paused:
-        return Report("Progressing", None, reasons.PAUSED, "The update is paused: set rollingUpdate.paused to false")
+        return Report(
+            "Progressing",
+            None,
+            reasons.PAUSED,
+            "The update is paused: set rollingUpdate.paused to false",
+        )
     if waiting is not None:
         return Report("Progressing", True, waiting.reason, f"Waiting for {waiting.what}")
     if plan.decision.phase is Phase.ROLLING:
@@ -179,7 +205,9 @@ def _held(held: Sequence[Held]) -> str:
 
 def _failures(seen: Snapshot) -> str:
     """Return the pods that fail, each with container, reason and message."""
-    failing: list[Member] = [member for member in seen.members.values() if member.failure is not None]
+    failing: list[Member] = [
+        member for member in seen.members.values() if member.failure is not None
+    ]
     return "; ".join(f"{member.pod}: {member.failure}" for member in failing[:3])
 
 

@@ -131,7 +131,9 @@ def _merged(target: Mapping[str, Any], patch: Mapping[str, Any]) -> JSON:
 def _merged_list(known: list[Any], patch: list[Any], key: str) -> list[Any]:
     items = list(known)
     for change in patch:
-        place = next((index for index, item in enumerate(items) if item.get(key) == change.get(key)), None)
+        place = next(
+            (index for index, item in enumerate(items) if item.get(key) == change.get(key)), None
+        )
         if change.get("$patch") == "delete":
             if place is not None:
                 del items[place]
@@ -149,7 +151,9 @@ def normalised(template: Mapping[str, Any]) -> JSON:
     """Return a template with Kubernetes' defaults filled in, empty values left out, and quantities in one form."""
     result = copy.deepcopy(dict(template))
     metadata = result.get("metadata") or {}
-    result["metadata"] = {name: value for name, value in metadata.items() if name != "creationTimestamp"}
+    result["metadata"] = {
+        name: value for name, value in metadata.items() if name != "creationTimestamp"
+    }
     spec = result.setdefault("spec", {})
     _fill_pod(spec)
     for container in containers_of(spec):
@@ -199,7 +203,12 @@ def _fill_container(container: JSON) -> None:
 
 
 def _fill_probe(probe: JSON) -> None:
-    for name, value in {"timeoutSeconds": 1, "periodSeconds": 10, "successThreshold": 1, "failureThreshold": 3}.items():
+    for name, value in {
+        "timeoutSeconds": 1,
+        "periodSeconds": 10,
+        "successThreshold": 1,
+        "failureThreshold": 3,
+    }.items():
         probe.setdefault(name, value)
     if probe.get("httpGet"):
         probe["httpGet"].setdefault("path", "/")
@@ -242,7 +251,11 @@ def amount_of(value: Any) -> Decimal:
     text = str(value)
     number = text.rstrip("numkMGTPEi")
     try:
-        return Decimal(number or 0) * _SUFFIXES[text[len(number) :]] if text[len(number) :] else Decimal(number or 0)
+        return (
+            Decimal(number or 0) * _SUFFIXES[text[len(number) :]]
+            if text[len(number) :]
+            else Decimal(number or 0)
+        )
     except (InvalidOperation, KeyError) as error:
         raise ValueError(f'{text!r} is no quantity: write one such as "10Gi"') from error
 

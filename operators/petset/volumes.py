@@ -85,4 +85,7 @@ def _growing(seen: Snapshot, claim: Claim, member: Member | None) -> Expansion:
     restart_at = since + _RESTART_AFTER
     if seen.now < restart_at:
         return Expansion(waiting, recheck_at=restart_at)
-    return Expansion(waiting, EvictMember(member, f"the file system of claim {claim.name} grows when it is restarted"))
+    return Expansion(
+        waiting,
+        EvictMember(member, f"the file system of claim {claim.name} grows when it is restarted"),
+    )

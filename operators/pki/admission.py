@@ -18,10 +18,24 @@ from datetime import timedelta
 
 from operatorkit import AdmissionRequest, Allowed, Cause, Denied, Mutated
 from operatorkit.webhooks import invalid, required
-from operators.pki.api import Certificate, CertificatePolicy, CertificateSpec, ClusterIssuer, Issuer, Pki
+from operators.pki.api import (
+    Certificate,
+    CertificatePolicy,
+    CertificateSpec,
+    ClusterIssuer,
+    Issuer,
+    Pki,
+)
 from operators.pki.app import app
 from operators.pki.policy_check import check_policy, notes_on
-from operators.pki.request import Request, SpecError, is_dns_name, read_issuer, read_pki, read_request
+from operators.pki.request import (
+    Request,
+    SpecError,
+    is_dns_name,
+    read_issuer,
+    read_pki,
+    read_request,
+)
 
 __all__ = [
     "default_certificate",
@@ -58,7 +72,9 @@ async def validate_certificate(
 
 
 @app.mutate(Certificate)
-async def default_certificate(certificate: Certificate, request: AdmissionRequest) -> Mutated[Certificate] | Allowed:
+async def default_certificate(
+    certificate: Certificate, request: AdmissionRequest
+) -> Mutated[Certificate] | Allowed:
     """Make the common name, where it is a DNS name and the only name, the alternative name that verifiers look at.
 
     A common name that is changed later takes along the alternative name that was made of it.
@@ -81,13 +97,17 @@ async def validate_policy(
     del request
     if new.metadata.deletion_timestamp is not None or (old is not None and old.spec == new.spec):
         return Allowed()
-    if fresh := new_errors(check_policy(new.spec), check_policy(old.spec) if old is not None else []):
+    if fresh := new_errors(
+        check_policy(new.spec), check_policy(old.spec) if old is not None else []
+    ):
         return Denied(*(_cause(spec_error) for spec_error in fresh))
     return Allowed(warnings=notes_on(new.spec))
 
 
 @app.validate(Issuer)
-async def validate_issuer(new: Issuer, old: Issuer | None, request: AdmissionRequest) -> Allowed | Denied:
+async def validate_issuer(
+    new: Issuer, old: Issuer | None, request: AdmissionRequest
+) -> Allowed | Denied:
     """Reject a reference to a Secret that cannot exist."""
     del request
     return _check_issuer(new, old)
@@ -113,7 +133,9 @@ async def validate_pki(new: Pki, old: Pki | None, request: AdmissionRequest) -> 
     return Allowed()
 
 
-def _check_issuer(new: Issuer | ClusterIssuer, old: Issuer | ClusterIssuer | None) -> Allowed | Denied:
+def _check_issuer(
+    new: Issuer | ClusterIssuer, old: Issuer | ClusterIssuer | None
+) -> Allowed | Denied:
     if new.metadata.deletion_timestamp is not None:
         return Allowed()
     if fresh := new_errors(read_issuer(new.spec), read_issuer(old.spec) if old is not None else []):
@@ -135,11 +157,20 @@ def warnings_of(request: Request) -> list[str]:
             f"spec.duration: some clients reject server certificates of more than {LONG_SERVER_LIFE.days} days"
         )
     if request.algorithm == "RSA" and request.size == 2048 and request.duration > LONG_RSA_LIFE:
-        found.append("spec.privateKey.size: 2048 bits are few for so long a life: use 3072, or ECDSA")
+        found.append(
+            "spec.privateKey.size: 2048 bits are few for so long a life: use 3072, or ECDSA"
+        )
     if not request.rotate_key and request.duration > LONG_KEY_LIFE:
-        found.append("spec.privateKey.rotationPolicy: Never keeps one key for years: use Always, or a shorter duration")
-    if request.renew_before is not None and request.renew_before < SHORT_NOTICE < request.duration / 3:
-        found.append("spec.renewBefore: less than 24h leaves little time to notice that a renewal fails")
+        found.append(
+            "spec.privateKey.rotationPolicy: Never keeps one key for years: use Always, or a shorter duration"
+        )
+    if (
+        request.renew_before is not None
+        and request.renew_before < SHORT_NOTICE < request.duration / 3
+    ):
+        found.append(
+            "spec.renewBefore: less than 24h leaves little time to notice that a renewal fails"
+        )
     return found
 
 

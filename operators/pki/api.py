@@ -13,7 +13,15 @@ from pydantic import Field
 
 from operatorkit.conditions import Condition
 from operatorkit.names import DNS_LABEL_PATTERN
-from operatorkit.resource import LabelSelector, Model, PrinterColumn, Resource, Rule, Time, exactly_one_of
+from operatorkit.resource import (
+    LabelSelector,
+    Model,
+    PrinterColumn,
+    Resource,
+    Rule,
+    Time,
+    exactly_one_of,
+)
 
 __all__ = [
     "GROUP",
@@ -51,7 +59,9 @@ KeyAlgorithm = Literal["ECDSA", "RSA", "Ed25519"]
 Usage = Literal["server auth", "client auth"]
 ServiceForm = Literal["Full", "Namespaced", "Short"]
 
-_CATEGORY = "pki-all"  # not pki: kubectl would take that for the category where the kind Pki is meant
+_CATEGORY = (
+    "pki-all"  # not pki: kubectl would take that for the category where the kind Pki is meant
+)
 _DURATION = r"self.matches('^([0-9]+([.][0-9]+)?(h|m|s))+$')"
 _AGE = PrinterColumn("Age", ".metadata.creationTimestamp", type="date")
 _READY = PrinterColumn("Ready", '.status.conditions[?(@.type=="Ready")].status')
@@ -340,7 +350,9 @@ class NameConstraints(Model):
 class CertificatePolicySpec(Model):
     """What may be asked for: a request is granted when one policy allows all of it."""
 
-    namespaces: Annotated[list[Annotated[str, Field(min_length=1, max_length=253)]], Field(max_length=1000)] = ["*"]
+    namespaces: Annotated[
+        list[Annotated[str, Field(min_length=1, max_length=253)]], Field(max_length=1000)
+    ] = ["*"]
     """Namespaces the policy speaks of; * stands for any number of characters."""
     allow: AllowedNames | None = None
     """Names that may be asked for, beside those of Services."""
@@ -355,7 +367,11 @@ class CertificatePolicySpec(Model):
     """Issuers that may be asked; all by default."""
     max_names: Annotated[int, Field(ge=1, le=240)] = 100
     """Names that one certificate may have."""
-    allowed_key_algorithms: Annotated[list[KeyAlgorithm], Field(max_length=3)] = ["ECDSA", "RSA", "Ed25519"]
+    allowed_key_algorithms: Annotated[list[KeyAlgorithm], Field(max_length=3)] = [
+        "ECDSA",
+        "RSA",
+        "Ed25519",
+    ]
     """Kinds of keys that may be asked for."""
     allowed_usages: Annotated[list[Usage], Field(max_length=2)] = ["server auth", "client auth"]
     """Usages that may be asked for."""

@@ -61,12 +61,16 @@ class Authorities:
         if version not in self._known:
             reading = self._reading.setdefault(version, asyncio.Lock())
             try:
-                async with reading:  # a change of a CA concerns many certificates at once: one of them reads it
+                async with (
+                    reading
+                ):  # a change of a CA concerns many certificates at once: one of them reads it
                     if version not in self._known:
                         found = await self._read(key, ctx)
                         if found is None:
                             return None
-                        self._remember(version, found[1])  # the cache is behind: those that wait need not read it too
+                        self._remember(
+                            version, found[1]
+                        )  # the cache is behind: those that wait need not read it too
             finally:
                 if not reading.locked():
                     self._reading.pop(version, None)
@@ -104,7 +108,11 @@ class Authorities:
         known = self._known[version]
         self._known.move_to_end(version)
         signer, checked = known.signer, known.checked
-        if signer is None or checked is None or not checked <= now < signer.not_after - MINIMUM_LIFE:
+        if (
+            signer is None
+            or checked is None
+            or not checked <= now < signer.not_after - MINIMUM_LIFE
+        ):
             known.signer = None
             known.signer, known.checked = read_ca(str(key), known.data, now), now
             return known.signer

@@ -20,7 +20,9 @@ __all__ = ["expanded", "extension_of", "is_bounded", "unbounded_types"]
 
 def is_bounded(constraints: NameConstraints | None) -> bool:
     """Return whether constraints forbid anything at all."""
-    return constraints is not None and any(_lists(constraints.permitted) + _lists(constraints.excluded))
+    return constraints is not None and any(
+        _lists(constraints.permitted) + _lists(constraints.excluded)
+    )
 
 
 def unbounded_types(constraints: NameConstraints | None) -> list[str]:
@@ -37,13 +39,16 @@ def expanded(constraints: NameConstraints | None, requester: Requester) -> NameC
     if constraints is None:
         return None
     return NameConstraints(
-        permitted=_expanded(constraints.permitted, requester), excluded=_expanded(constraints.excluded, requester)
+        permitted=_expanded(constraints.permitted, requester),
+        excluded=_expanded(constraints.excluded, requester),
     )
 
 
 def extension_of(constraints: NameConstraints) -> x509.NameConstraints:
     """Return the extension. Raises ValueError for a network or a domain that is none."""
-    return x509.NameConstraints(_general_names(constraints.permitted), _general_names(constraints.excluded))
+    return x509.NameConstraints(
+        _general_names(constraints.permitted), _general_names(constraints.excluded)
+    )
 
 
 def _lists(subtrees: NameConstraintSubtrees | None) -> list[list[str]]:
@@ -51,11 +56,17 @@ def _lists(subtrees: NameConstraintSubtrees | None) -> list[list[str]]:
     return [found.dns_domains, found.ip_ranges, found.uri_domains, found.email_addresses]
 
 
-def _expanded(subtrees: NameConstraintSubtrees | None, requester: Requester) -> NameConstraintSubtrees | None:
+def _expanded(
+    subtrees: NameConstraintSubtrees | None, requester: Requester
+) -> NameConstraintSubtrees | None:
     if subtrees is None:
         return None
-    dns, networks, uris, emails = ([expand(text, requester) for text in texts] for texts in _lists(subtrees))
-    return NameConstraintSubtrees(dns_domains=dns, ip_ranges=networks, uri_domains=uris, email_addresses=emails)
+    dns, networks, uris, emails = (
+        [expand(text, requester) for text in texts] for texts in _lists(subtrees)
+    )
+    return NameConstraintSubtrees(
+        dns_domains=dns, ip_ranges=networks, uri_domains=uris, email_addresses=emails
+    )
 
 
 def _general_names(subtrees: NameConstraintSubtrees | None) -> list[x509.GeneralName] | None:

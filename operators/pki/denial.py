@@ -76,15 +76,21 @@ def deny(evaluated: Sequence[Judgement], application: Application) -> Denial:
     budget, described = Budget(), list[tuple[int, int, int, Judgement, list[SpecError]]]()
     for rank, each in enumerate(closest):
         spec_errors = list(_name_errors(each, application, budget))
-        strange = sum(not spec_error.remedy.startswith("Did you mean") for spec_error in spec_errors)
+        strange = sum(
+            not spec_error.remedy.startswith("Did you mean") for spec_error in spec_errors
+        )
         described.append((strange, len(each.others), rank, each, spec_errors))
     _, _, _, chosen, names = min(described, key=lambda each: each[:3])
     hidden = 0 if application.from_service else len(chosen.denied) - len(names)
     spec_errors = [*names, *chosen.others]
     text = "; ".join(str(spec_error) for spec_error in spec_errors[:ERRORS_SHOWN])
     more = len(spec_errors[ERRORS_SHOWN:]) + hidden
-    types: dict[NameType, None] = dict.fromkeys(name.kind for _, name in chosen.denied) or {"dnsNames": None}
-    allowed = [_shown(pattern) for kind in types for pattern in chosen.policy.patterns(kind, application)]
+    types: dict[NameType, None] = dict.fromkeys(name.kind for _, name in chosen.denied) or {
+        "dnsNames": None
+    }
+    allowed = [
+        _shown(pattern) for kind in types for pattern in chosen.policy.patterns(kind, application)
+    ]
     words = " or ".join(_KINDS_IN_WORDS[kind] for kind in types)
     what = expand(some(allowed), application.requester) if allowed else f"no {words}"
     return Denial(
@@ -92,7 +98,9 @@ def deny(evaluated: Sequence[Judgement], application: Application) -> Denial:
     )
 
 
-def _name_errors(judgement: Judgement, application: Application, budget: Budget) -> Iterator[SpecError]:
+def _name_errors(
+    judgement: Judgement, application: Application, budget: Budget
+) -> Iterator[SpecError]:
     """Describe the first names that are denied, each with the nearest one that is allowed."""
     policy = judgement.policy
     shown = judgement.denied[:ERRORS_SHOWN]
@@ -103,11 +111,20 @@ def _name_errors(judgement: Judgement, application: Application, budget: Budget)
         near = None
         if name.kind != "ipAddresses":
             near = _nearest(policy, name.kind, name.text, application, budget)
-        remedy = f"Did you mean {near}?" if near else f"Ask for an allowed {_KINDS_IN_WORDS[name.kind]}"
-        yield SpecError(path, repr(_shown(name.text)), f"not allowed in namespace {application.namespace}", remedy)
+        remedy = (
+            f"Did you mean {near}?" if near else f"Ask for an allowed {_KINDS_IN_WORDS[name.kind]}"
+        )
+        yield SpecError(
+            path,
+            repr(_shown(name.text)),
+            f"not allowed in namespace {application.namespace}",
+            remedy,
+        )
 
 
-def _service_error(judgement: Judgement, application: Application, service: str, budget: Budget) -> SpecError:
+def _service_error(
+    judgement: Judgement, application: Application, service: str, budget: Budget
+) -> SpecError:
     """Describe denied names by the field of the Pki that they come from."""
     namespace = application.namespace
     near = _nearest(judgement.policy, "dnsNames", f"{service}.{namespace}.svc", application, budget)
@@ -116,19 +133,26 @@ def _service_error(judgement: Judgement, application: Application, service: str,
         remedy = f"Did you mean {other}?"
     else:
         remedy = (
-            f"Ask a cluster administrator to allow it in spec.services of CertificatePolicy {judgement.policy.name}"
+            "Ask a cluster administrator to allow it in spec.services of CertificatePolicy "
+            f"{judgement.policy.name}"
         )
     names = some([name.text for _, name in judgement.denied])
-    return SpecError("spec.serviceName", repr(service), f"not allowed in namespace {namespace}: {names}", remedy)
+    return SpecError(
+        "spec.serviceName", repr(service), f"not allowed in namespace {namespace}: {names}", remedy
+    )
 
 
-def _nearest(policy: Rules, kind: NameType, name: str, application: Application, budget: Budget) -> str | None:
+def _nearest(
+    policy: Rules, kind: NameType, name: str, application: Application, budget: Budget
+) -> str | None:
     return nearest(
         kind,
         name,
         policy.patterns(kind, application),
         application.requester,
-        allowed=lambda candidate: policy.allows_name(Name.read(kind, candidate, application), application.requester),
+        allowed=lambda candidate: policy.allows_name(
+            Name.read(kind, candidate, application), application.requester
+        ),
         budget=budget,
     )
 

@@ -37,7 +37,15 @@ from operators.pki.parsing import VERIFY_ERRORS, read_certificates
 from operators.pki.request import COMMON_NAME_MAX_LENGTH, Request
 from operators.pki.signer import CaSigner, SelfSigner, Signer, subject_key_identifier
 
-__all__ = ["Issued", "Material", "VerificationError", "issue", "new_serial", "read_material", "verify"]
+__all__ = [
+    "Issued",
+    "Material",
+    "VerificationError",
+    "issue",
+    "new_serial",
+    "read_material",
+    "verify",
+]
 
 BACKDATED = timedelta(minutes=5)
 SERIAL_BITS = 159
@@ -63,7 +71,9 @@ class Material:
     def data(self) -> dict[str, bytes]:
         """Return the data of the Secret."""
         return {
-            "tls.crt": b"".join(_pem(certificate) for certificate in (self.certificate, *self.intermediates)),
+            "tls.crt": b"".join(
+                _pem(certificate) for certificate in (self.certificate, *self.intermediates)
+            ),
             "tls.key": write_key(self.key),
             "ca.crt": _pem(self.root),
         }
@@ -92,12 +102,18 @@ def new_serial() -> int:
     return secrets.randbits(SERIAL_BITS) or 1
 
 
-def issue(request: Request, signer: Signer, key: PrivateKey, *, serial: int, now: datetime) -> Issued:
+def issue(
+    request: Request, signer: Signer, key: PrivateKey, *, serial: int, now: datetime
+) -> Issued:
     """Build a certificate for `key` and verify it. Raises VerificationError; nothing is returned unverified."""
     wanted = now.replace(microsecond=0) + request.duration
     subject = _subject(request, signer)
     if isinstance(signer, CaSigner):
-        issuer, signing_key, not_after = signer.certificate.subject, signer.key, min(wanted, signer.not_after)
+        issuer, signing_key, not_after = (
+            signer.certificate.subject,
+            signer.key,
+            min(wanted, signer.not_after),
+        )
     else:
         issuer, signing_key, not_after = subject, key, wanted
     builder = (
@@ -148,18 +164,34 @@ def verify(material: Material, request: Request, signer: Signer, *, now: datetim
     if kind_of_key(material.key) != (request.algorithm, request.size):
         raise VerificationError(f"the key is not {request.algorithm} {request.size or ''}".rstrip())
     if not certificate.not_valid_before_utc <= now < certificate.not_valid_after_utc:
-        raise VerificationError(f"it is valid until {certificate.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ} only")
+        raise VerificationError(
+            f"it is valid until {certificate.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ} only"
+        )
     _verify_contents(certificate, request, signer, material.key)
     _verify_signature(material, request, signer)
     _verify_chain(material, request, signer, now)
 
 
-def _verify_contents(certificate: x509.Certificate, request: Request, signer: Signer, key: PrivateKey) -> None:
-    found = {extension.oid: (extension.value, extension.critical) for extension in certificate.extensions}
-    wanted = {extension.oid: (extension, critical) for extension, critical in _extensions(request, signer, key)}
+def _verify_contents(
+    certificate: x509.Certificate, request: Request, signer: Signer, key: PrivateKey
+) -> None:
+    found = {
+        extension.oid: (extension.value, extension.critical) for extension in certificate.extensions
+    }
+    wanted = {
+        extension.oid: (extension, critical)
+        for extension, critical in _extensions(request, signer, key)
+    }
     constraints = found.get(x509.NameConstraints.oid)
-    if request.is_ca and request.name_constraints is None and constraints is not None and constraints[1]:
-        del found[x509.NameConstraints.oid]  # those that a policy gave when it was issued: it is not asked again
+    if (
+        request.is_ca
+        and request.name_constraints is None
+        and constraints is not None
+        and constraints[1]
+    ):
+        del found[
+            x509.NameConstraints.oid
+        ]  # those that a policy gave when it was issued: it is not asked again
     for oid in (*wanted, *found):
         if found.get(oid) != wanted.get(oid):
             name = getattr(oid, "_name", oid.dotted_string)
@@ -167,7 +199,9 @@ def _verify_contents(certificate: x509.Certificate, request: Request, signer: Si
     if certificate.subject != _subject(request, signer):
         raise VerificationError(f"its subject is {certificate.subject.rfc4514_string()!r}")
     if certificate.serial_number.bit_length() > SERIAL_BITS:
-        raise VerificationError(f"its serial number has {certificate.serial_number.bit_length()} bits")
+        raise VerificationError(
+            f"its serial number has {certificate.serial_number.bit_length()} bits"
+        )
 
 
 def _verify_signature(material: Material, request: Request, signer: Signer) -> None:
@@ -181,10 +215,14 @@ def _verify_signature(material: Material, request: Request, signer: Signer) -> N
         signer.root,
     ):
         raise VerificationError("its chain is not the issuer's")
-    if isinstance(signer, SelfSigner) and (material.intermediates or material.root != material.certificate):
+    if isinstance(signer, SelfSigner) and (
+        material.intermediates or material.root != material.certificate
+    ):
         raise VerificationError("a self-signed certificate has no chain but itself")
     if request.is_ca and isinstance(signer, CaSigner) and not signer.may_sign_cas:
-        raise VerificationError("nothing that it signs would be accepted: the pathLen of its chain allows no CA below")
+        raise VerificationError(
+            "nothing that it signs would be accepted: the pathLen of its chain allows no CA below"
+        )
     if isinstance(signer, CaSigner) and material.certificate.not_valid_after_utc > signer.not_after:
         raise VerificationError("it outlives its chain")
 
@@ -201,7 +239,9 @@ def _verify_chain(material: Material, request: Request, signer: Signer, now: dat
     if any(isinstance(certificate.public_key(), ed25519.Ed25519PublicKey) for certificate in path):
         return
     store = verification.Store([material.root])
-    builder = verification.PolicyBuilder().store(store).time(now.astimezone(UTC).replace(tzinfo=None))
+    builder = (
+        verification.PolicyBuilder().store(store).time(now.astimezone(UTC).replace(tzinfo=None))
+    )
     intermediates = list(material.intermediates)
     try:
         if "client auth" in request.usages:
@@ -215,7 +255,9 @@ def _verify_chain(material: Material, request: Request, signer: Signer, now: dat
 
 def _verifiable_names(request: Request) -> list[x509.DNSName | x509.IPAddress]:
     """Return a name of each that is requested; of a wildcard, one of its own length, which no limit cuts."""
-    names: list[x509.DNSName | x509.IPAddress] = [x509.DNSName(name.replace("*", "w", 1)) for name in request.dns_names]
+    names: list[x509.DNSName | x509.IPAddress] = [
+        x509.DNSName(name.replace("*", "w", 1)) for name in request.dns_names
+    ]
     names += [x509.IPAddress(ipaddress.ip_address(address)) for address in request.ip_addresses]
     return names
 
@@ -224,13 +266,17 @@ def _subject(request: Request, signer: Signer) -> x509.Name:
     """Return the subject: the common name, or none; what signs itself needs one, since an issuer must have a name."""
     name = request.common_name
     if name is None and isinstance(signer, SelfSigner):
-        name = next((each for _, each in request.names() if len(each) <= COMMON_NAME_MAX_LENGTH), None)
+        name = next(
+            (each for _, each in request.names() if len(each) <= COMMON_NAME_MAX_LENGTH), None
+        )
         if name is None:  # all are too long for a common name
             return x509.Name([x509.NameAttribute(NameOID.DN_QUALIFIER, request.digest("self"))])
     return x509.Name([] if name is None else [x509.NameAttribute(NameOID.COMMON_NAME, name)])
 
 
-def _extensions(request: Request, signer: Signer, key: PrivateKey) -> Sequence[tuple[x509.ExtensionType, bool]]:
+def _extensions(
+    request: Request, signer: Signer, key: PrivateKey
+) -> Sequence[tuple[x509.ExtensionType, bool]]:
     extensions: list[tuple[x509.ExtensionType, bool]] = [
         (x509.BasicConstraints(ca=request.is_ca, path_length=_path_length(request, signer)), True),
         (_key_usage(request), True),
@@ -240,11 +286,15 @@ def _extensions(request: Request, signer: Signer, key: PrivateKey) -> Sequence[t
         identifier = subject_key_identifier(signer.certificate)
         extensions.append((x509.AuthorityKeyIdentifier(identifier, None, None), False))
     elif not request.is_ca:
-        extensions.append((x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key()), False))
+        extensions.append(
+            (x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key()), False)
+        )
     if request.name_constraints is not None:
         extensions.append((extension_of(request.name_constraints), True))
     if request.usages:
-        extensions.append((x509.ExtendedKeyUsage([_USAGES[usage] for usage in request.usages]), False))
+        extensions.append(
+            (x509.ExtendedKeyUsage([_USAGES[usage] for usage in request.usages]), False)
+        )
     names = _alternative_names(request)
     if names:
         extensions.append((x509.SubjectAlternativeName(names), not _subject(request, signer).rdns))
@@ -284,7 +334,9 @@ def _digest(key: PrivateKey) -> Any:
     if isinstance(key, ed25519.Ed25519PrivateKey):
         return None
     if isinstance(key, ec.EllipticCurvePrivateKey):
-        return {256: hashes.SHA256(), 384: hashes.SHA384(), 521: hashes.SHA512()}[key.curve.key_size]
+        return {256: hashes.SHA256(), 384: hashes.SHA384(), 521: hashes.SHA512()}[
+            key.curve.key_size
+        ]
     return hashes.SHA256()
 
 

@@ -14,12 +14,24 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from operators.pki.api import KeyAlgorithm
 from operators.pki.parsing import PARSE_ERRORS
 
-__all__ = ["PrivateKey", "PublicKey", "generate_key", "kind_of_key", "public_bytes", "read_key", "write_key"]
+__all__ = [
+    "PrivateKey",
+    "PublicKey",
+    "generate_key",
+    "kind_of_key",
+    "public_bytes",
+    "read_key",
+    "write_key",
+]
 
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
 PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey
 
-_CURVES: dict[int, type[ec.EllipticCurve]] = {256: ec.SECP256R1, 384: ec.SECP384R1, 521: ec.SECP521R1}
+_CURVES: dict[int, type[ec.EllipticCurve]] = {
+    256: ec.SECP256R1,
+    384: ec.SECP384R1,
+    521: ec.SECP521R1,
+}
 _RSA_EXPONENT = 65537
 
 
@@ -42,7 +54,9 @@ def read_key(pem: bytes) -> PrivateKey:
     except PARSE_ERRORS as error:
         raise ValueError("it is not a private key in PEM") from error
     if not isinstance(key, PrivateKey):
-        raise ValueError(f"a key of type {type(key).__name__} cannot be used: use ECDSA, RSA or Ed25519")  # noqa: TRY004
+        raise ValueError(  # noqa: TRY004
+            f"a key of type {type(key).__name__} cannot be used: use ECDSA, RSA or Ed25519"
+        )
     return key
 
 
@@ -57,7 +71,11 @@ def kind_of_key(key: object) -> tuple[KeyAlgorithm, int] | None:
     """Return algorithm and size (0 for Ed25519) of a private or public key, or None for other kinds and curves."""
     if isinstance(key, ec.EllipticCurvePrivateKey | ec.EllipticCurvePublicKey):
         curve = _CURVES.get(key.curve.key_size)
-        return ("ECDSA", key.curve.key_size) if curve is not None and isinstance(key.curve, curve) else None
+        return (
+            ("ECDSA", key.curve.key_size)
+            if curve is not None and isinstance(key.curve, curve)
+            else None
+        )
     if isinstance(key, rsa.RSAPrivateKey | rsa.RSAPublicKey):
         return "RSA", key.key_size
     if isinstance(key, ed25519.Ed25519PrivateKey | ed25519.Ed25519PublicKey):

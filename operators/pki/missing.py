@@ -24,7 +24,15 @@ from operators.pki.api import Certificate
 from operators.pki.pods import required_secrets
 from operators.pki.suggest import differing, distance
 
-__all__ = ["INDEX_NAMES", "INDEX_WAITING", "INDEX_WRITERS", "Missing", "MissingSecrets", "marks", "missing_secrets"]
+__all__ = [
+    "INDEX_NAMES",
+    "INDEX_WAITING",
+    "INDEX_WRITERS",
+    "Missing",
+    "MissingSecrets",
+    "marks",
+    "missing_secrets",
+]
 
 INDEX_WAITING = "waiting"
 """Pods that cannot start without a Secret, by its namespace and name."""
@@ -44,7 +52,9 @@ def marks(name: str) -> list[str]:
     One mistake leaves the half before it or the half after it as it was.
     """
     lengths = [length for length in _MARKED if length <= len(name)]
-    return [mark for length in lengths for mark in (f"{name[:length]}*", f"*{name[-length:]}")] + [""]
+    return [mark for length in lengths for mark in (f"{name[:length]}*", f"*{name[-length:]}")] + [
+        ""
+    ]
 
 
 @dataclass(slots=True)
@@ -77,7 +87,11 @@ class MissingSecrets:
     def near(self, certificate: ObjectKey) -> list[Missing]:
         """Return the missing Secrets to which that of a Certificate is the nearest."""
         known = self._missing.get(certificate.namespace)
-        return [] if known is None else [one for one in known.values() if one.certificate == certificate]
+        return (
+            []
+            if known is None
+            else [one for one in known.values() if one.certificate == certificate]
+        )
 
     def pod_changed(self, pod: V1Pod, reader: Reader) -> Iterator[ObjectKey]:
         """Take note of a Pod that came, started or went."""
@@ -87,7 +101,10 @@ class MissingSecrets:
 
     def certificate_changed(self, certificate: Certificate, reader: Reader) -> Iterator[ObjectKey]:
         """Take note of a Certificate as it is or was: it may write what is missing, or what is nearer."""
-        key, secret = certificate.key, ObjectKey(certificate.metadata.namespace, certificate.spec.secret_name)
+        key, secret = (
+            certificate.key,
+            ObjectKey(certificate.metadata.namespace, certificate.spec.secret_name),
+        )
         yield from self.look(secret, reader)
         writes = key in _writers(secret, reader)
         for missing in list(self._missing.get(key.namespace, {}).values()):
@@ -96,7 +113,9 @@ class MissingSecrets:
                 missing.choose(_nearest(ObjectKey(key.namespace, missing.name), reader))
             elif writes and before != key:
                 found = _ranked(missing.name, secret.name, key)
-                if found is not None and (before is None or found < (missing.differs, missing.near, before)):
+                if found is not None and (
+                    before is None or found < (missing.differs, missing.near, before)
+                ):
                     missing.choose(found)
             if missing.certificate != before:
                 yield from _both(before, missing.certificate)
@@ -113,13 +132,19 @@ class MissingSecrets:
         if missing is None:
             if len(known) >= _MOST_IN_A_NAMESPACE and not self._tidy(secret.namespace, reader):
                 return
-            missing = self._missing.setdefault(secret.namespace, {})[secret.name] = Missing(secret.name)
+            missing = self._missing.setdefault(secret.namespace, {})[secret.name] = Missing(
+                secret.name
+            )
             missing.choose(_nearest(secret, reader))
         yield from _both(missing.certificate, None)
 
     def _tidy(self, namespace: str, reader: Reader) -> bool:
         """Forget what is not missing any more; return whether another one fits now."""
-        for name in [name for name in self._missing[namespace] if not is_missing(ObjectKey(namespace, name), reader)]:
+        for name in [
+            name
+            for name in self._missing[namespace]
+            if not is_missing(ObjectKey(namespace, name), reader)
+        ]:
             self._drop(ObjectKey(namespace, name))
         return len(self._missing.get(namespace, {})) < _MOST_IN_A_NAMESPACE
 
@@ -155,7 +180,11 @@ def _nearest(secret: ObjectKey, reader: Reader) -> tuple[int, str, ObjectKey] | 
             certificate = reader.get(Certificate, key.name, namespace=key.namespace)
         except InvalidObject:
             continue
-        found = _ranked(secret.name, certificate.spec.secret_name, key) if certificate is not None else None
+        found = (
+            _ranked(secret.name, certificate.spec.secret_name, key)
+            if certificate is not None
+            else None
+        )
         if found is not None and (best is None or found < best):
             best = found
     return best
@@ -167,7 +196,9 @@ def _candidates(secret: ObjectKey, reader: Reader) -> list[ObjectKey]:
     for mark in marks(secret.name):
         found = reader.keys(Certificate, index=(INDEX_NAMES, f"{secret.namespace}/{mark}"))
         space = _MOST_COMPARED - len(chosen)
-        space = (space + 1) // 2 if mark else space  # a common beginning leaves space for a rarer end
+        space = (
+            (space + 1) // 2 if mark else space
+        )  # a common beginning leaves space for a rarer end
         middle = bisect_left(found, secret)
         first = max(0, min(middle - space // 2, len(found) - space))
         chosen |= dict.fromkeys(found[first : first + space])

@@ -31,7 +31,9 @@ ANNOTATION_REQUEST = f"{GROUP}/request"
 ANNOTATION_REVISION = f"{GROUP}/revision"
 
 
-def secret_of(certificate: Certificate, material: Material, *, request: str, revision: int) -> V1Secret:
+def secret_of(
+    certificate: Certificate, material: Material, *, request: str, revision: int
+) -> V1Secret:
     """Return the Secret that holds a certificate; `request` is the digest of what it was made for."""
     return V1Secret(
         metadata=V1ObjectMeta(
@@ -53,7 +55,9 @@ def same_secret(secret: V1Secret) -> V1Secret:
             name=secret.metadata.name,
             namespace=secret.metadata.namespace,
             annotations={
-                name: annotations[name] for name in (ANNOTATION_REQUEST, ANNOTATION_REVISION) if name in annotations
+                name: annotations[name]
+                for name in (ANNOTATION_REQUEST, ANNOTATION_REVISION)
+                if name in annotations
             },
         ),
         type=secret.type,

@@ -22,7 +22,14 @@ from operatorkit.events import Reference
 from operatorkit.names import LABEL_OWNER_UID, ObjectKey
 from operatorkit.resource import api_resource_of, read
 from operators.pki import reasons
-from operators.pki.api import GROUP, Certificate, CertificatePolicy, ClusterIssuer, Issuer, IssuerReference
+from operators.pki.api import (
+    GROUP,
+    Certificate,
+    CertificatePolicy,
+    ClusterIssuer,
+    Issuer,
+    IssuerReference,
+)
 from operators.pki.app import app
 from operators.pki.authorities import Authorities
 from operators.pki.missing import INDEX_NAMES, INDEX_WAITING, marks, missing_secrets
@@ -85,7 +92,9 @@ def _certificates_of_secret(namespace: str, name: str, reader: Reader) -> list[O
 def certificates_of_pod(pod: V1Pod, reader: Reader) -> Iterable[ObjectKey]:
     """Return the Certificates whose Secrets a Pod uses, and those whose Secrets it perhaps means."""
     namespace = _key(pod.metadata).namespace
-    found = [key for name in secrets_of(pod) for key in _certificates_behind(namespace, name, reader)]
+    found = [
+        key for name in secrets_of(pod) for key in _certificates_behind(namespace, name, reader)
+    ]
     return [*found, *missing_secrets.pod_changed(pod, reader)]
 
 
@@ -95,8 +104,16 @@ def _certificates_behind(namespace: str, name: str, reader: Reader) -> list[Obje
     if found:
         return found
     secret = reader.get(V1Secret, name, namespace=namespace)
-    owner = controller_reference(secret.metadata) if secret is not None and secret.metadata is not None else None
-    return [ObjectKey(namespace, owner.name)] if owner is not None and owner.kind == Certificate.kind else []
+    owner = (
+        controller_reference(secret.metadata)
+        if secret is not None and secret.metadata is not None
+        else None
+    )
+    return (
+        [ObjectKey(namespace, owner.name)]
+        if owner is not None and owner.kind == Certificate.kind
+        else []
+    )
 
 
 def certificates_near_secret(secret: V1Secret, reader: Reader) -> Iterable[ObjectKey]:
@@ -106,7 +123,9 @@ def certificates_near_secret(secret: V1Secret, reader: Reader) -> Iterable[Objec
     found = [
         one
         for one in _certificates_of_secret(key.namespace, key.name, reader)
-        if owner is None or (owner.kind, owner.name) != (Certificate.kind, one.name)  # which hears of its child anyway
+        if owner is None
+        or (owner.kind, owner.name)
+        != (Certificate.kind, one.name)  # which hears of its child anyway
     ]
     for issuer in issuers_of_secret(secret, reader):
         found += certificates_of_issuer(issuer, reader)
@@ -165,7 +184,9 @@ def certificates_unready(policy: CertificatePolicy, reader: Reader) -> Iterable[
 
 def conflicting_certificates(certificate: Certificate, reader: Reader) -> Iterable[ObjectKey]:
     """Return the other Certificates that want the same Secret, and those whose Secrets Pods perhaps mean."""
-    keys = _certificates_of_secret(certificate.metadata.namespace, certificate.spec.secret_name, reader)
+    keys = _certificates_of_secret(
+        certificate.metadata.namespace, certificate.spec.secret_name, reader
+    )
     others = [key for key in keys if key != certificate.key]
     return [*others, *missing_secrets.certificate_changed(certificate, reader)]
 
@@ -188,10 +209,18 @@ def _marked_names(certificate: Certificate) -> list[str]:
 app.index(V1Pod, INDEX_SECRETS, _secret_keys)
 app.index(V1Pod, INDEX_WAITING, _required_secret_keys)
 app.index(V1Secret, _INDEX_OWNER, lambda one: [label] if (label := owner_label(one)) else [])
-app.index(Certificate, _INDEX_SECRET, lambda one: [f"{one.metadata.namespace}/{one.spec.secret_name}"])
+app.index(
+    Certificate, _INDEX_SECRET, lambda one: [f"{one.metadata.namespace}/{one.spec.secret_name}"]
+)
 app.index(Certificate, INDEX_NAMES, _marked_names)
-app.index(Certificate, _INDEX_ISSUER, lambda one: [f"{one.spec.issuer_ref.kind}/{one.spec.issuer_ref.name}"])
-app.index(Certificate, _INDEX_UNREADY, lambda one: [] if is_true(one.status.conditions, "Ready") else [""])
+app.index(
+    Certificate,
+    _INDEX_ISSUER,
+    lambda one: [f"{one.spec.issuer_ref.kind}/{one.spec.issuer_ref.name}"],
+)
+app.index(
+    Certificate, _INDEX_UNREADY, lambda one: [] if is_true(one.status.conditions, "Ready") else [""]
+)
 app.index(Issuer, _INDEX_CA, lambda one: [one.spec.ca.secret_name] if one.spec.ca else [])
 app.index(ClusterIssuer, _INDEX_CA, lambda one: [one.spec.ca.secret_name] if one.spec.ca else [])
 
@@ -276,11 +305,19 @@ def _conflict(certificate: Certificate, secret: V1Secret | None, ctx: Context) -
     name, namespace = certificate.spec.secret_name, certificate.metadata.namespace
     mine = _seniority(certificate)
     writers = (_INDEX_SECRET, f"{namespace}/{name}")
-    others = ctx.list(Certificate, index=writers) if ctx.keys(Certificate, index=writers) != [certificate.key] else ()
+    others = (
+        ctx.list(Certificate, index=writers)
+        if ctx.keys(Certificate, index=writers) != [certificate.key]
+        else ()
+    )
     older = [other for other in others if other.key != certificate.key and _seniority(other) < mine]
     if older:
         first = min(older, key=_seniority)
-        why = "which is older" if _seniority(first)[0] != mine[0] else "as old to the second, and first by name"
+        why = (
+            "which is older"
+            if _seniority(first)[0] != mine[0]
+            else "as old to the second, and first by name"
+        )
         return Reject(
             reasons.SECRET_CONFLICT,
             f"Choose another spec.secretName, or delete one of the two: Certificate {first.metadata.name}, {why}, "
@@ -323,7 +360,11 @@ async def _signer_or_rejection(certificate: Certificate, ctx: Context) -> Signer
         return await signer_of(issuer, ctx) if issuer is not None else _no_issuer(certificate, ctx)
     except (SignerError, InvalidObject) as error:
         rejection = _unable(certificate, error)
-    if rejection.until is None and issuer is not None and is_true(issuer.status.conditions, "Ready"):
+    if (
+        rejection.until is None
+        and issuer is not None
+        and is_true(issuer.status.conditions, "Ready")
+    ):
         # what is seen here is not what the issuer says of itself: one of the two is about to change
         return replace(rejection, until=ctx.clock.now() + _LOOK_AGAIN)
     return rejection
@@ -368,7 +409,9 @@ def _no_issuer(certificate: Certificate, ctx: Context) -> Reject:
     return Reject(reasons.ISSUER_NOT_FOUND, message, absent=True)
 
 
-def _exists(kind: type[AnyIssuer], name: str, ctx: Context, *, namespace: str | None = None) -> bool:
+def _exists(
+    kind: type[AnyIssuer], name: str, ctx: Context, *, namespace: str | None = None
+) -> bool:
     try:
         return ctx.get(kind, name, namespace=namespace) is not None
     except InvalidObject:
@@ -378,7 +421,9 @@ def _exists(kind: type[AnyIssuer], name: str, ctx: Context, *, namespace: str | 
 def _unable(certificate: Certificate, error: SignerError | InvalidObject) -> Reject:
     reference = certificate.spec.issuer_ref
     if isinstance(error, InvalidObject):
-        return Reject(reasons.ISSUER_NOT_READY, f"Correct {reference.kind} {reference.name}: {error}")
+        return Reject(
+            reasons.ISSUER_NOT_READY, f"Correct {reference.kind} {reference.name}: {error}"
+        )
     message = f"{error} ({reference.kind} {reference.name} cannot sign)"
     return Reject(reasons.ISSUER_NOT_READY, message, error.until, absent=error.absent)
 
@@ -445,7 +490,11 @@ async def _live_signer_or_rejection(certificate: Certificate, ctx: Context) -> S
     namespace = certificate.metadata.namespace if kind is Issuer else ""
     try:
         issuer = await _live(kind, ObjectKey(namespace, reference.name), ctx)
-        return await look_again_for_signer(issuer, ctx) if issuer is not None else _no_issuer(certificate, ctx)
+        return (
+            await look_again_for_signer(issuer, ctx)
+            if issuer is not None
+            else _no_issuer(certificate, ctx)
+        )
     except (SignerError, InvalidObject) as error:
         return _unable(certificate, error)
 
@@ -460,7 +509,10 @@ async def _live_policies(ctx: Context) -> list[CertificatePolicy]:
 
 async def _live(kind: type[T], key: ObjectKey, ctx: Context) -> T | None:
     try:
-        return read(kind, await ctx.api.get(api_resource_of(kind), key.name, namespace=key.namespace or None))
+        return read(
+            kind,
+            await ctx.api.get(api_resource_of(kind), key.name, namespace=key.namespace or None),
+        )
     except NotFound:
         return None
 
@@ -480,5 +532,7 @@ async def look_for_missing(ctx: Context) -> datetime | None:
         if now < missing.since + GRACE_PERIOD:
             moments.append(missing.since + GRACE_PERIOD)
         else:
-            missing.confirmed = await _live(V1Secret, ObjectKey(ctx.key.namespace, missing.name), ctx) is None
+            missing.confirmed = (
+                await _live(V1Secret, ObjectKey(ctx.key.namespace, missing.name), ctx) is None
+            )
     return min(moments, default=None)

@@ -31,7 +31,12 @@ PARSE_ERRORS: Final = (
 )
 """All that reading a certificate or a key raises."""
 
-VERIFY_ERRORS: Final = (*PARSE_ERRORS, InvalidSignature, verification.VerificationError, x509.ExtensionNotFound)
+VERIFY_ERRORS: Final = (
+    *PARSE_ERRORS,
+    InvalidSignature,
+    verification.VerificationError,
+    x509.ExtensionNotFound,
+)
 """All that checking one against another raises."""
 
 

@@ -90,7 +90,15 @@ def join(kind: NameType, tokens: Sequence[Token]) -> str:
     if kind == "commonNames":
         return " ".join(text for _, text in tokens)
     written, before = "", ""
-    marks = {"scheme": "", "authority": "//", "userinfo": "", "port": ":", "query": "?", "fragment": "#", "local": ""}
+    marks = {
+        "scheme": "",
+        "authority": "//",
+        "userinfo": "",
+        "port": ":",
+        "query": "?",
+        "fragment": "#",
+        "local": "",
+    }
     for part, text in tokens:
         if part == "host":
             written += {"host": ".", "local": "@"}.get(before, "") + text
@@ -140,7 +148,9 @@ def _uri_tokens(uri: str) -> Iterator[Token]:
             yield "userinfo", userinfo
         port = re.search(r":([^:\]]*)$", host)
         host = host[: port.start()] if port else host
-        yield from (("host", label) for label in ([host] if host.startswith("[") else host.split(".")))
+        yield from (
+            ("host", label) for label in ([host] if host.startswith("[") else host.split("."))
+        )
         if port:
             yield "port", port[1]
         yield from (("/", segment) for segment in path.split("/")[1:])
@@ -165,7 +175,9 @@ def pattern_error(kind: NameType, pattern: str) -> tuple[str, str] | None:
     try:
         tokens = split(kind, _canonical(kind, pattern))
     except ValueError as error:
-        example = {"uris": "spiffe://example.org/ns/{{namespace}}/*"}.get(kind, "*@{{namespace}}.example.com")
+        example = {"uris": "spiffe://example.org/ns/{{namespace}}/*"}.get(
+            kind, "*@{{namespace}}.example.com"
+        )
         return str(error), f"Write a pattern such as {example}"
     for part, text in tokens:
         if part in _SPELLED_OUT and ("*" in text or PLACEHOLDER.search(text)):
@@ -174,9 +186,15 @@ def pattern_error(kind: NameType, pattern: str) -> tuple[str, str] | None:
                 f"Spell out the {part}: stars and placeholders stand in hosts and paths",
             )
         if "**" in text and text != "**":
-            return "** is not a whole label or segment", "Put ** between two dots or slashes, or use *"
+            return (
+                "** is not a whole label or segment",
+                "Put ** between two dots or slashes, or use *",
+            )
         if part == "scheme" and not _SCHEME.fullmatch(text):
-            return "it has no scheme", "Begin with a scheme, as in spiffe://example.org/ns/{{namespace}}/*"
+            return (
+                "it has no scheme",
+                "Begin with a scheme, as in spiffe://example.org/ns/{{namespace}}/*",
+            )
     if kind == "dnsNames" and any(not text for _, text in tokens):
         return "it has an empty label", "Remove the extra dot"
     return None
@@ -190,7 +208,10 @@ def _address_pattern_error(pattern: str) -> tuple[str, str] | None:
         try:
             network = ipaddress.ip_network(pattern, strict=False)
         except ValueError:
-            return "it is neither an address nor a network", "Write a network in CIDR form, such as 10.0.0.0/8"
+            return (
+                "it is neither an address nor a network",
+                "Write a network in CIDR form, such as 10.0.0.0/8",
+            )
         return "its address has bits beyond the prefix", f"Write {network}, or the address alone"
     return None
 
@@ -249,7 +270,9 @@ class Trie:
     def __init__(self, kind: NameType, patterns: Iterable[str]) -> None:
         """Compile patterns that have no error (`pattern_error`)."""
         self.patterns = list(patterns)
-        self._spelled_out = {pattern for pattern in self.patterns if not PLACEHOLDER.search(pattern)}
+        self._spelled_out = {
+            pattern for pattern in self.patterns if not PLACEHOLDER.search(pattern)
+        }
         self._root = _Node()
         for pattern in self.patterns:
             self._insert(split(kind, _canonical(kind, pattern)))
@@ -303,7 +326,11 @@ def _glob(part: str, text: str, pattern: str, requester: Requester) -> bool:
     if not _is_plain(part, text) or (text == "*" and pattern != "*"):
         return False
     first, *middle, last = pattern.split("*")
-    if len(text) < len(first) + len(last) + 1 or not text.startswith(first) or not text.endswith(last):
+    if (
+        len(text) < len(first) + len(last) + 1
+        or not text.startswith(first)
+        or not text.endswith(last)
+    ):
         return False
     position, end = len(first), len(text) - len(last)
     for piece in middle:
@@ -333,7 +360,9 @@ class Addresses:
         self.patterns = list(patterns)
         ranges: dict[int, list[tuple[int, int]]] = {4: [], 6: []}
         for network in map(ipaddress.ip_network, self.patterns):
-            ranges[network.version].append((int(network.network_address), int(network.broadcast_address)))
+            ranges[network.version].append(
+                (int(network.network_address), int(network.broadcast_address))
+            )
         self._ranges = {version: _merged(found) for version, found in ranges.items()}
 
     def matches(self, address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:

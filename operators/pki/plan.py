@@ -156,12 +156,16 @@ def plan(seen: Observed) -> Step:
     step = _decide(seen)
     if isinstance(step, Reject) and step.absent:
         certificate = seen.certificate
-        until = grace_period_ends(certificate.status.conditions, certificate.metadata.generation, step.reason, seen.now)
+        until = grace_period_ends(
+            certificate.status.conditions, certificate.metadata.generation, step.reason, seen.now
+        )
         return step if until <= seen.now else Pending(step.reason, step.message, until)
     return step
 
 
-def grace_period_ends(conditions: Iterable[Condition], generation: int, reason: str, now: datetime) -> datetime:
+def grace_period_ends(
+    conditions: Iterable[Condition], generation: int, reason: str, now: datetime
+) -> datetime:
     """Return when to warn of something missing: two seconds after it was missed first, at once where it is old news.
 
     Times of conditions have whole seconds, so it is between one second and two.
@@ -170,7 +174,9 @@ def grace_period_ends(conditions: Iterable[Condition], generation: int, reason: 
     if ready is not None and ready.observed_generation == generation:
         if ready.status == "Unknown":
             since = ready.last_transition_time
-            return since + GRACE_PERIOD if since <= now else now  # a clock that was set back does not lengthen the wait
+            return (
+                since + GRACE_PERIOD if since <= now else now
+            )  # a clock that was set back does not lengthen the wait
         if ready.status == "False" and ready.reason == reason:
             return now
     return now.replace(microsecond=0) + GRACE_PERIOD
@@ -187,7 +193,9 @@ def _decide(seen: Observed) -> Reject | WaitFor | Keep | Issue:
         return _without_signer(seen, request, digest, seen.signer)
     material, cause = _evaluate(seen, request, digest, seen.signer)
     if material is not None and cause is None:
-        return _keep(seen, request, digest, material, _renewal(seen, request, material, seen.signer))
+        return _keep(
+            seen, request, digest, material, _renewal(seen, request, material, seen.signer)
+        )
     decision = decide(request, _application(seen), seen.policies)
     if isinstance(decision, Denial):
         return Reject(reasons.DENIED_BY_POLICY, decision.message, absent=decision.absent)
@@ -246,7 +254,10 @@ def renewal_time(certificate: Certificate, request: Request, material: Material)
 
     The jitter comes from the object's uid and the serial number, so it is the same after a restart.
     """
-    begin, end = material.certificate.not_valid_before_utc + BACKDATED, material.certificate.not_valid_after_utc
+    begin, end = (
+        material.certificate.not_valid_before_utc + BACKDATED,
+        material.certificate.not_valid_after_utc,
+    )
     life = end - begin
     left = request.renew_before
     if left is None or left >= life:
@@ -262,7 +273,9 @@ def retry_delay(uid: str, attempt: int) -> timedelta:
     return delay * (1 + RENEWAL_JITTER * _fraction(f"{uid}/{attempt}"))
 
 
-def _evaluate(seen: Observed, request: Request, digest: str, signer: Signer) -> tuple[Material | None, Cause | None]:
+def _evaluate(
+    seen: Observed, request: Request, digest: str, signer: Signer
+) -> tuple[Material | None, Cause | None]:
     """Return the material that the Secret holds, if it is right, and the cause to replace it, if there is one."""
     reported = seen.certificate.status.revision is not None
     if seen.secret is None:
@@ -283,8 +296,12 @@ def _evaluate(seen: Observed, request: Request, digest: str, signer: Signer) -> 
 def _cause_of_other_request(seen: Observed) -> Cause:
     """Distinguish a changed spec from a changed annotation."""
     ready = get_condition(seen.certificate.status.conditions, "Ready")
-    current = ready is not None and ready.observed_generation == seen.certificate.metadata.generation
-    return Cause.REPAIR if current and ready is not None and ready.status == "True" else Cause.CHANGED
+    current = (
+        ready is not None and ready.observed_generation == seen.certificate.metadata.generation
+    )
+    return (
+        Cause.REPAIR if current and ready is not None and ready.status == "True" else Cause.CHANGED
+    )
 
 
 def _cause_of_bad(seen: Observed) -> Cause:
@@ -293,20 +310,31 @@ def _cause_of_bad(seen: Observed) -> Cause:
     return Cause.RENEWAL if end is not None and end <= seen.now else Cause.REPAIR
 
 
-def _renewal(seen: Observed, request: Request, material: Material, signer: Signer) -> datetime | None:
-    if isinstance(signer, CaSigner) and material.certificate.not_valid_after_utc >= signer.not_after:
+def _renewal(
+    seen: Observed, request: Request, material: Material, signer: Signer
+) -> datetime | None:
+    if (
+        isinstance(signer, CaSigner)
+        and material.certificate.not_valid_after_utc >= signer.not_after
+    ):
         return None
     return renewal_time(seen.certificate, request, material)
 
 
-def _keep(seen: Observed, request: Request, digest: str, material: Material, renewal: datetime | None) -> Keep:
+def _keep(
+    seen: Observed, request: Request, digest: str, material: Material, renewal: datetime | None
+) -> Keep:
     assert seen.secret is not None
     written = seen.secret.annotations.get(ANNOTATION_REVISION, "")
-    revision = int(written) if written.isdecimal() else max(seen.certificate.status.revision or 0, 1)
+    revision = (
+        int(written) if written.isdecimal() else max(seen.certificate.status.revision or 0, 1)
+    )
     return Keep(request, material, digest, revision, renewal)
 
 
-def _without_signer(seen: Observed, request: Request, digest: str, rejection: Reject) -> Reject | Keep:
+def _without_signer(
+    seen: Observed, request: Request, digest: str, rejection: Reject
+) -> Reject | Keep:
     """Keep a certificate that was reported good and is unchanged and not due: an issuer's absence does not spoil it."""
     status = seen.certificate.status
     if seen.secret is None or not is_true(status.conditions, "Ready"):
@@ -326,7 +354,10 @@ def _without_signer(seen: Observed, request: Request, digest: str, rejection: Re
 def _not_before(seen: Observed, cause: Cause) -> datetime:
     status = seen.certificate.status
     moments = [seen.now]
-    if status.next_attempt_time is not None and status.failed_generation == seen.certificate.metadata.generation:
+    if (
+        status.next_attempt_time is not None
+        and status.failed_generation == seen.certificate.metadata.generation
+    ):
         moments.append(status.next_attempt_time)
     if cause is Cause.REPAIR:
         moments.append(seen.repair_allowed_at)

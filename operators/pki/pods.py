@@ -49,14 +49,21 @@ def _references(pod: V1Pod) -> Iterator[tuple[str | None, bool | None]]:
         for source in (volume.projected and volume.projected.sources) or ():
             if source.secret is not None:
                 yield source.secret.name, source.secret.optional
-    for container in (*(spec.containers or ()), *(spec.init_containers or ()), *(spec.ephemeral_containers or ())):
+    for container in (
+        *(spec.containers or ()),
+        *(spec.init_containers or ()),
+        *(spec.ephemeral_containers or ()),
+    ):
         yield from _environment(container)
 
 
 def _environment(container: Any) -> Iterator[tuple[str | None, bool | None]]:
     for variable in container.env or ():
         if variable.value_from is not None and variable.value_from.secret_key_ref is not None:
-            yield variable.value_from.secret_key_ref.name, variable.value_from.secret_key_ref.optional
+            yield (
+                variable.value_from.secret_key_ref.name,
+                variable.value_from.secret_key_ref.optional,
+            )
     for source in container.env_from or ():
         if source.secret_ref is not None:
             yield source.secret_ref.name, source.secret_ref.optional
@@ -75,7 +82,9 @@ def need_changed(old: V1Pod | None, new: V1Pod) -> bool:
 def waits(pod: V1Pod) -> bool:
     """Return whether a Pod has not started yet, and is meant to."""
     phase = pod.status.phase if pod.status is not None else None
-    return phase in {None, "Pending"} and (pod.metadata is None or pod.metadata.deletion_timestamp is None)
+    return phase in {None, "Pending"} and (
+        pod.metadata is None or pod.metadata.deletion_timestamp is None
+    )
 
 
 def has_ended(pod: V1Pod) -> bool:
@@ -88,7 +97,9 @@ def interesting(pods: Iterable[V1Pod]) -> list[V1Pod]:
     living = [
         pod
         for pod in pods
-        if pod.metadata is not None and pod.metadata.deletion_timestamp is None and not has_ended(pod)
+        if pod.metadata is not None
+        and pod.metadata.deletion_timestamp is None
+        and not has_ended(pod)
     ]
     living.sort(
         key=lambda pod: (

@@ -36,18 +36,33 @@ class Grant:
     name_constraints: NameConstraints | None = None
 
 
-def decide(request: Request, application: Application, policies: Sequence[CertificatePolicy]) -> Grant | Denial:
+def decide(
+    request: Request, application: Application, policies: Sequence[CertificatePolicy]
+) -> Grant | Denial:
     """Return the grant of the first policy, by name, that allows the request, or else the denial."""
-    compiled = [rules_of(policy) for policy in sorted(policies, key=lambda policy: policy.metadata.name)]
-    applicable = [one for one in compiled if not one.spec_errors and selects(one.spec, application.namespace)]
+    compiled = [
+        rules_of(policy) for policy in sorted(policies, key=lambda policy: policy.metadata.name)
+    ]
+    applicable = [
+        one for one in compiled if not one.spec_errors and selects(one.spec, application.namespace)
+    ]
     if not applicable:
         return no_policy(request, application)
     names = request.names()
     if len(names) > (most := max(one.spec.max_names for one in applicable)):
-        return Denial(f"Ask for at most {most} names (spec has {len(names)}), or split the certificate")
-    evaluated, read = [], [(path, Name.read(type_of(path), name, application)) for path, name in names]
+        return Denial(
+            f"Ask for at most {most} names (spec has {len(names)}), or split the certificate"
+        )
+    evaluated, read = (
+        [],
+        [(path, Name.read(type_of(path), name, application)) for path, name in names],
+    )
     for policy in applicable:
-        denied = [(path, name) for path, name in read if not policy.allows_name(name, application.requester)]
+        denied = [
+            (path, name)
+            for path, name in read
+            if not policy.allows_name(name, application.requester)
+        ]
         others = list(policy.other_errors(request, application))
         if not denied and not others:
             return Grant(policy.name, policy.constraints(application) if request.is_ca else None)
@@ -56,7 +71,10 @@ def decide(request: Request, application: Application, policies: Sequence[Certif
 
 
 def denied_names(
-    names: Sequence[str], request: Request, application: Application, policies: Sequence[CertificatePolicy]
+    names: Sequence[str],
+    request: Request,
+    application: Application,
+    policies: Sequence[CertificatePolicy],
 ) -> tuple[list[str], str | None]:
     """Return which DNS names no single policy allows together with the rest, and the policy that allows the most.
 
@@ -78,12 +96,20 @@ def denied_names(
 
 def is_costly(request: Request, policies: Sequence[CertificatePolicy]) -> bool:
     """Return whether a decision may take more than about five milliseconds: make it off the event loop then."""
-    patterns = sum(len(policy.spec.allowed_names) + _patterns(policy.spec.allow) for policy in policies)
+    patterns = sum(
+        len(policy.spec.allowed_names) + _patterns(policy.spec.allow) for policy in policies
+    )
     return len(request.names()) * len(policies) + patterns > CHEAP
 
 
 def _patterns(allow: AllowedNames | None) -> int:
     if allow is None:
         return 0
-    lists = (allow.dns_names, allow.ip_addresses, allow.uris, allow.email_addresses, allow.common_names)
+    lists = (
+        allow.dns_names,
+        allow.ip_addresses,
+        allow.uris,
+        allow.email_addresses,
+        allow.common_names,
+    )
     return sum(map(len, lists))

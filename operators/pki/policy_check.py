@@ -36,7 +36,9 @@ def check_policy(policy: CertificatePolicySpec) -> list[SpecError]:
             spec_errors.append(duration_error("spec.maxDuration", policy.max_duration, error))
     if policy.allow_ca and not is_bounded(policy.name_constraints) and not policy.allowed_names:
         remedy = "Say in spec.nameConstraints which names a CA may sign, or leave out spec.allowCA"
-        spec_errors.append(SpecError("spec.nameConstraints", "None", "a CA without them signs any name", remedy))
+        spec_errors.append(
+            SpecError("spec.nameConstraints", "None", "a CA without them signs any name", remedy)
+        )
     for path, subtrees in _subtrees(policy.name_constraints):
         spec_errors += _subtree_errors(path, subtrees)
     return spec_errors
@@ -53,16 +55,26 @@ def notes_on(policy: CertificatePolicySpec) -> list[str]:
     if idle:
         notes.append(f"spec.allowedNames: {some(idle)} allow nothing, since they are no DNS names")
     if policy.allow_ca and not is_bounded(policy.name_constraints):
-        notes.append("spec.allowCA allows nothing without spec.nameConstraints: say which names a CA may sign")
+        notes.append(
+            "spec.allowCA allows nothing without spec.nameConstraints: say which names a CA may sign"
+        )
     elif policy.allow_ca and (free := unbounded_types(policy.name_constraints)):
-        notes.append(f"spec.nameConstraints: a CA may sign any name of the types that it leaves out: {some(free)}")
+        notes.append(
+            f"spec.nameConstraints: a CA may sign any name of the types that it leaves out: {some(free)}"
+        )
     patterns = [*policy.allowed_names, *(policy.allow.dns_names if policy.allow else [])]
     if any(re.search(r"\*\.\{\{\s*namespace\s*\}\}$", pattern) for pattern in patterns):
         notes.append(
             "*.{{namespace}} allows Internet names in a namespace that is called like a top-level domain, such as dev"
         )
-    if any("serviceAccount" in pattern for _, _, listed in _pattern_fields(policy) for pattern in listed):
-        notes.append("patterns with {{serviceAccount}} match nothing where the requester is not known")
+    if any(
+        "serviceAccount" in pattern
+        for _, _, listed in _pattern_fields(policy)
+        for pattern in listed
+    ):
+        notes.append(
+            "patterns with {{serviceAccount}} match nothing where the requester is not known"
+        )
     return notes
 
 
@@ -78,7 +90,9 @@ def _pattern_fields(policy: CertificatePolicySpec) -> Iterator[tuple[str, NameTy
 
 def _unknown_placeholders(policy: CertificatePolicySpec) -> Iterator[SpecError]:
     for index, pattern in enumerate(policy.allowed_names):
-        if (problem := pattern_error("commonNames", pattern)) is not None and problem[0] == "no such placeholder":
+        if (problem := pattern_error("commonNames", pattern)) is not None and problem[
+            0
+        ] == "no such placeholder":
             yield SpecError(f"spec.allowedNames[{index}]", repr(pattern), *problem)
 
 
@@ -103,12 +117,17 @@ def _subtree_errors(path: str, subtrees: NameConstraintSubtrees) -> Iterator[Spe
     for index, text in enumerate(subtrees.email_addresses):
         if "*" in text or not text.isascii():
             remedy = "Write an address, a host, or a domain such as .example.com"
-            yield SpecError(f"{path}.emailAddresses[{index}]", repr(text), "it is no email constraint", remedy)
+            yield SpecError(
+                f"{path}.emailAddresses[{index}]", repr(text), "it is no email constraint", remedy
+            )
 
 
 def _can_be_dns(pattern: str) -> bool:
     plain = PLACEHOLDER.sub("n", pattern)
-    return re.fullmatch(r"[A-Za-z0-9.*-]+", plain) is not None and pattern_error("ipAddresses", plain) is not None
+    return (
+        re.fullmatch(r"[A-Za-z0-9.*-]+", plain) is not None
+        and pattern_error("ipAddresses", plain) is not None
+    )
 
 
 def some(names: Sequence[str]) -> str:

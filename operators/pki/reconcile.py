@@ -15,7 +15,14 @@ from kubernetes.client.models import V1Pod, V1Secret
 from operatorkit.clock import format_time
 from operatorkit.conditions import ConditionStatus, get_condition
 from operatorkit.context import Context, Reader
-from operatorkit.errors import ChildConflict, ClusterError, Conflict, Forbidden, Invalid, TerminalError
+from operatorkit.errors import (
+    ChildConflict,
+    ClusterError,
+    Conflict,
+    Forbidden,
+    Invalid,
+    TerminalError,
+)
 from operatorkit.events import Notice, Reference
 from operatorkit.names import ObjectKey
 from operatorkit.operator import Requeue, Watch, generation_changed
@@ -68,7 +75,13 @@ from operators.pki.rules import selects
 from operators.pki.services import Expansion, expand_service
 from operators.pki.signer import CaSigner, Signer, SignerError
 
-__all__ = ["reconcile_certificate", "reconcile_cluster_issuer", "reconcile_issuer", "reconcile_pki", "reconcile_policy"]
+__all__ = [
+    "reconcile_certificate",
+    "reconcile_cluster_issuer",
+    "reconcile_issuer",
+    "reconcile_pki",
+    "reconcile_policy",
+]
 
 _STATUSES: dict[ConditionStatus, bool | None] = {"True": True, "False": False, "Unknown": None}
 _WORKERS = 8
@@ -137,7 +150,10 @@ async def _decide(certificate: Certificate, ctx: Context) -> Step:
 
 def _is_the_same(seen: Observed, again: Observed) -> bool:
     """Return whether the cluster has what the caches had: the plan is made once then."""
-    versions = [{(one.metadata.uid, one.metadata.generation) for one in each.policies} for each in (seen, again)]
+    versions = [
+        {(one.metadata.uid, one.metadata.generation) for one in each.policies}
+        for each in (seen, again)
+    ]
     return seen.signer == again.signer and versions[0] == versions[1]
 
 
@@ -152,7 +168,11 @@ def _may_be_behind(certificate: Certificate, step: Step) -> bool:
     """Return whether a step is due to what the caches may only not hold yet, and says what was not said before."""
     if isinstance(step, Reject) and (step.absent or step.reason == reasons.DENIED_BY_POLICY):
         ready = get_condition(certificate.status.conditions, "Ready")
-        said = (ready.observed_generation, ready.status, ready.reason, ready.message) if ready is not None else None
+        said = (
+            (ready.observed_generation, ready.status, ready.reason, ready.message)
+            if ready is not None
+            else None
+        )
         return said != (certificate.metadata.generation, "False", step.reason, step.message)
     return isinstance(step, Pending)
 
@@ -189,7 +209,10 @@ async def _wait(certificate: Certificate, ctx: Context, moment: datetime) -> Req
 
 async def _keep(certificate: Certificate, ctx: Context, step: Keep) -> Requeue | None:
     status = certificate.status
-    unreported = step.revision == (status.revision or 0) + 1 and status.fingerprint != step.material.fingerprint
+    unreported = (
+        step.revision == (status.revision or 0) + 1
+        and status.fingerprint != step.material.fingerprint
+    )
     secret = secret_of(certificate, step.material, request=step.digest, revision=step.revision)
     await ctx.apply(secret, *kept_secrets(certificate, ctx))
     if unreported:  # written by an operator that died before it said so
@@ -207,7 +230,9 @@ async def _issue(certificate: Certificate, ctx: Context, step: Issue) -> Requeue
         made = await _make(step, ctx.clock.now())
         secret = secret_of(certificate, made.material, request=step.digest, revision=step.revision)
         kept = kept_secrets(certificate, ctx)
-        await ctx.apply(secret, *kept, enqueue=False)  # it was verified: a second run would find it right
+        await ctx.apply(
+            secret, *kept, enqueue=False
+        )  # it was verified: a second run would find it right
     except VerificationError as error:
         reference = certificate.spec.issuer_ref
         message = f"Check {reference.kind} {reference.name}: what it signed was not written, because {error}"
@@ -259,7 +284,11 @@ async def _retry(certificate: Certificate, ctx: Context, reason: str, message: s
 
 
 def _ready(
-    certificate: Certificate, ctx: Context, material: Material, revision: int, renewal: datetime | None
+    certificate: Certificate,
+    ctx: Context,
+    material: Material,
+    revision: int,
+    renewal: datetime | None,
 ) -> Requeue:
     """Describe the certificate in the status, and come back when it is to be renewed."""
     status, end = certificate.status, material.certificate.not_valid_after_utc
@@ -274,7 +303,12 @@ def _ready(
         if renewal is not None
         else "that is the end of its issuer too, so its life was shortened: renew the CA"
     )
-    ctx.condition("Ready", True, reasons.UP_TO_DATE, f"The certificate is valid until {format_time(end)}; {then}")
+    ctx.condition(
+        "Ready",
+        True,
+        reasons.UP_TO_DATE,
+        f"The certificate is valid until {format_time(end)}; {then}",
+    )
     return Requeue(at=renewal or end)
 
 
@@ -288,11 +322,17 @@ def _forget_attempts(certificate: Certificate) -> None:
 
 
 def _issuer_keys(secret: V1Secret, reader: Reader) -> Iterable[ObjectKey]:
-    return [issuer.key for issuer in issuers_of_secret(secret, reader) if isinstance(issuer, Issuer)]
+    return [
+        issuer.key for issuer in issuers_of_secret(secret, reader) if isinstance(issuer, Issuer)
+    ]
 
 
 def _cluster_issuer_keys(secret: V1Secret, reader: Reader) -> Iterable[ObjectKey]:
-    return [issuer.key for issuer in issuers_of_secret(secret, reader) if isinstance(issuer, ClusterIssuer)]
+    return [
+        issuer.key
+        for issuer in issuers_of_secret(secret, reader)
+        if isinstance(issuer, ClusterIssuer)
+    ]
 
 
 @app.reconcile(Issuer, watches=[Watch(V1Secret, to=_issuer_keys)])
@@ -315,7 +355,9 @@ async def _check_issuer(issuer: AnyIssuer, ctx: Context) -> Requeue | None:
         issuer.status.not_after = issuer.status.fingerprint = None
         if error.absent:
             now, conditions = ctx.clock.now(), issuer.status.conditions
-            until = grace_period_ends(conditions, issuer.metadata.generation, reasons.ISSUER_NOT_READY, now)
+            until = grace_period_ends(
+                conditions, issuer.metadata.generation, reasons.ISSUER_NOT_READY, now
+            )
             if until > now:
                 await report.pending(scope, ctx, reasons.ISSUER_NOT_READY, str(error))
                 return Requeue(at=until)
@@ -328,7 +370,9 @@ async def _check_issuer(issuer: AnyIssuer, ctx: Context) -> Requeue | None:
     issuer.status.fingerprint = fingerprint(signer)
     if not isinstance(signer, CaSigner):
         issuer.status.not_after = None
-        ctx.condition("Ready", True, reasons.ISSUER_READY, "Each certificate is signed by its own key")
+        ctx.condition(
+            "Ready", True, reasons.ISSUER_READY, "Each certificate is signed by its own key"
+        )
         return None
     issuer.status.not_after = signer.not_after
     end = format_time(signer.not_after)
@@ -350,7 +394,9 @@ async def _signer(issuer: AnyIssuer, ctx: Context) -> Signer:
             raise error from rejected
 
 
-async def _report_failure(obj: AnyIssuer | CertificatePolicy | Pki, ctx: Context, reason: str, message: str) -> None:
+async def _report_failure(
+    obj: AnyIssuer | CertificatePolicy | Pki, ctx: Context, reason: str, message: str
+) -> None:
     ctx.condition("Ready", False, reason, message)
     notice = Notice(
         regarding=Reference.of(obj),
@@ -375,7 +421,9 @@ async def reconcile_policy(policy: CertificatePolicy, ctx: Context) -> Requeue |
         raise TerminalError(message, reason=reasons.INVALID_SPEC, reported=True)
     await ctx.events.hold((CertificatePolicy.api_resource(), ctx.key), [])
     notes = "".join(f"; {note}" for note in notes_on(policy.spec))
-    ctx.condition("Ready", True, reasons.POLICY_READY, f"The policy is applied to new requests{notes}")
+    ctx.condition(
+        "Ready", True, reasons.POLICY_READY, f"The policy is applied to new requests{notes}"
+    )
     return None
 
 
@@ -386,7 +434,11 @@ def _pki_of_that_name(certificate: Certificate, reader: Reader) -> Iterable[Obje
     """Return the Pki with which a Certificate of another owner conflicts, or conflicted."""
     mine = controller_reference(certificate.metadata)
     found = reader.get(Pki, certificate.metadata.name, namespace=certificate.metadata.namespace)
-    return [found.key] if found is not None and (mine is None or mine.uid != found.metadata.uid) else []
+    return (
+        [found.key]
+        if found is not None and (mine is None or mine.uid != found.metadata.uid)
+        else []
+    )
 
 
 def _pkis_selected(policy: CertificatePolicy, reader: Reader) -> Iterable[ObjectKey]:
@@ -411,11 +463,18 @@ async def reconcile_pki(pki: Pki, ctx: Context) -> Requeue | None:
     await ctx.events.hold((Pki.api_resource(), ctx.key), [])
     expansion = _expand(pki, ctx)
     pki.status.left_out = expansion.left_out
-    if expansion.policy is None and ctx.get(Certificate, ctx.key.name, namespace=ctx.key.namespace) is None:
+    if (
+        expansion.policy is None
+        and ctx.get(Certificate, ctx.key.name, namespace=ctx.key.namespace) is None
+    ):
         now, scope = ctx.clock.now(), (Pki.api_resource(), ctx.key)
-        until = grace_period_ends(pki.status.conditions, pki.metadata.generation, reasons.DENIED_BY_POLICY, now)
+        until = grace_period_ends(
+            pki.status.conditions, pki.metadata.generation, reasons.DENIED_BY_POLICY, now
+        )
         if until > now:
-            await report.pending(scope, ctx, reasons.DENIED_BY_POLICY, f"No policy allows {expansion.names[-1]}")
+            await report.pending(
+                scope, ctx, reasons.DENIED_BY_POLICY, f"No policy allows {expansion.names[-1]}"
+            )
             return Requeue(at=until)
     try:
         applied = await ctx.apply(certificate_of(pki, expansion.names))
@@ -428,10 +487,16 @@ async def reconcile_pki(pki: Pki, ctx: Context) -> Requeue | None:
     pki.status.not_after = certificate.status.not_after
     ready = get_condition(certificate.status.conditions, "Ready")
     if ready is None or ready.observed_generation != certificate.metadata.generation:
-        ctx.condition("Ready", None, "Issuing", f"Certificate {certificate.metadata.name} is being issued")
+        ctx.condition(
+            "Ready", None, "Issuing", f"Certificate {certificate.metadata.name} is being issued"
+        )
     else:
-        missing = ", ".join(each.name for each in pki.status.left_out if each.name not in expansion.names)
-        left_out = f"; no policy allows {missing}, which it lacks: see status.leftOut" if missing else ""
+        missing = ", ".join(
+            each.name for each in pki.status.left_out if each.name not in expansion.names
+        )
+        left_out = (
+            f"; no policy allows {missing}, which it lacks: see status.leftOut" if missing else ""
+        )
         ctx.condition("Ready", _STATUSES[ready.status], ready.reason, f"{ready.message}{left_out}")
     return None
 

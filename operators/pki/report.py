@@ -40,7 +40,13 @@ _SETTLING_SECONDS = 10
 
 
 async def failed(
-    certificate: Certificate, ctx: Context, reason: str, message: str, *, retried: bool = False, pods: bool = True
+    certificate: Certificate,
+    ctx: Context,
+    reason: str,
+    message: str,
+    *,
+    retried: bool = False,
+    pods: bool = True,
 ) -> None:
     """Set Ready=False, and hold a Warning at everybody concerned until `recovered` or another failure.
 
@@ -50,7 +56,11 @@ async def failed(
     ctx.condition("Ready", False, reason, message)
     about = Reference.of(certificate)
     status = certificate.status
-    attempts = status.failed_attempts if status.failed_generation == certificate.metadata.generation else None
+    attempts = (
+        status.failed_attempts
+        if status.failed_generation == certificate.metadata.generation
+        else None
+    )
     text = f"{message} [Certificate {certificate.metadata.name}, Secret {certificate.spec.secret_name}]"
     await ctx.events.hold(
         _scope(ctx),
@@ -71,10 +81,14 @@ async def failed(
     )
 
 
-async def pending(scope: tuple[ApiResource, ObjectKey], ctx: Context, reason: str, message: str) -> None:
+async def pending(
+    scope: tuple[ApiResource, ObjectKey], ctx: Context, reason: str, message: str
+) -> None:
     """Set Ready=Unknown, and warn no one: what is missing may be on its way."""
     await ctx.events.hold(scope, await _misnamed(ctx) if scope == _scope(ctx) else [])
-    ctx.condition("Ready", None, reason, f"{message}; it is awaited for a moment, as it may be on its way")
+    ctx.condition(
+        "Ready", None, reason, f"{message}; it is awaited for a moment, as it may be on its way"
+    )
 
 
 async def issued(certificate: Certificate, ctx: Context, material: Material, cause: Cause) -> None:
@@ -112,7 +126,9 @@ async def _report_recovery(certificate: Certificate, ctx: Context, material: Mat
         if recipient.kind != "Pod":
             return True
         known = ctx.get(V1Pod, recipient.name, namespace=recipient.namespace)
-        return known is not None and known.metadata is not None and known.metadata.uid == recipient.uid
+        return (
+            known is not None and known.metadata is not None and known.metadata.uid == recipient.uid
+        )
 
     await ctx.events.recovered(
         certificate,
@@ -175,7 +191,11 @@ async def _audience(certificate: Certificate, ctx: Context, *, pods: bool) -> li
     secret = f"{certificate.metadata.namespace}/{certificate.spec.secret_name}"
     users = interesting(ctx.list(V1Pod, index=(INDEX_SECRETS, secret))) if pods else []
     maker = controller_reference(certificate.metadata)
-    found = [Reference.of(certificate), *([maker] if maker is not None else []), *map(Reference.of, users)]
+    found = [
+        Reference.of(certificate),
+        *([maker] if maker is not None else []),
+        *map(Reference.of, users),
+    ]
     found += await _workloads(users, ctx)
     return list({reference.identity: reference for reference in found}.values())
 

@@ -16,7 +16,15 @@ from datetime import timedelta
 from urllib.parse import urlsplit
 
 from operatorkit.names import dns_label_error, dns_subdomain_error
-from operators.pki.api import CertificateSpec, IssuerSpec, KeyAlgorithm, NameConstraints, PkiSpec, PrivateKey, Usage
+from operators.pki.api import (
+    CertificateSpec,
+    IssuerSpec,
+    KeyAlgorithm,
+    NameConstraints,
+    PkiSpec,
+    PrivateKey,
+    Usage,
+)
 from operators.pki.patterns import canonical_uri
 
 __all__ = [
@@ -40,7 +48,11 @@ MINIMUM_DURATION = timedelta(hours=1)
 MINIMUM_RENEW_BEFORE = timedelta(minutes=5)
 MAXIMUM_DURATION = timedelta(days=36500)
 MINIMUM_INTERVAL = timedelta(minutes=5)
-KEY_SIZES: dict[KeyAlgorithm, tuple[int, ...]] = {"ECDSA": (256, 384, 521), "RSA": (2048, 3072, 4096), "Ed25519": ()}
+KEY_SIZES: dict[KeyAlgorithm, tuple[int, ...]] = {
+    "ECDSA": (256, 384, 521),
+    "RSA": (2048, 3072, 4096),
+    "Ed25519": (),
+}
 
 _DURATION = re.compile(r"(-?)((?:\d+(?:\.\d+)?[hms])+)")
 _DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)([hms])")
@@ -119,13 +131,17 @@ def parse_duration(text: str) -> timedelta:
     match = _DURATION.fullmatch(text.strip())
     if match is None:
         raise ValueError("is not written in hours, minutes and seconds")
-    seconds = sum(float(number) * _SECONDS[unit] for number, unit in _DURATION_PART.findall(match[2]))
+    seconds = sum(
+        float(number) * _SECONDS[unit] for number, unit in _DURATION_PART.findall(match[2])
+    )
     if seconds > MAXIMUM_DURATION.total_seconds():
         raise ValueError(f"is longer than {format_duration(MAXIMUM_DURATION)}, a hundred years")
     return timedelta(seconds=-seconds if match[1] else seconds)
 
 
-def duration_error(field: str, text: str, error: ValueError, example: str = "2160h for 90 days") -> SpecError:
+def duration_error(
+    field: str, text: str, error: ValueError, example: str = "2160h for 90 days"
+) -> SpecError:
     """Describe a text that is not a duration; days are written in hours."""
     if _DAYS.fullmatch(text):
         example = f"{int(text[:-1]) * 24}h for {int(text[:-1])} days"
@@ -149,20 +165,35 @@ def read_request(spec: CertificateSpec) -> tuple[Request | None, list[SpecError]
     """Check a spec; return the request, or None and every error, in the order of the fields."""
     spec_errors = object_name_errors("spec.secretName", spec.secret_name, "a Secret")
     spec_errors += object_name_errors("spec.issuerRef.name", spec.issuer_ref.name, "an issuer")
-    dns_names = [_dns_name(f"spec.dnsNames[{i}]", name, spec_errors) for i, name in enumerate(spec.dns_names)]
-    addresses = [_ip_address(f"spec.ipAddresses[{i}]", name, spec_errors) for i, name in enumerate(spec.ip_addresses)]
+    dns_names = [
+        _dns_name(f"spec.dnsNames[{i}]", name, spec_errors) for i, name in enumerate(spec.dns_names)
+    ]
+    addresses = [
+        _ip_address(f"spec.ipAddresses[{i}]", name, spec_errors)
+        for i, name in enumerate(spec.ip_addresses)
+    ]
     uris = [_uri(f"spec.uris[{i}]", name, spec_errors) for i, name in enumerate(spec.uris)]
-    emails = [_email(f"spec.emailAddresses[{i}]", name, spec_errors) for i, name in enumerate(spec.email_addresses)]
+    emails = [
+        _email(f"spec.emailAddresses[{i}]", name, spec_errors)
+        for i, name in enumerate(spec.email_addresses)
+    ]
     common_name = _common_name(spec, [*dns_names, *addresses, *uris, *emails], spec_errors)
     duration = _duration("spec.duration", spec.duration, MINIMUM_DURATION, spec_errors)
     renew_before = None
     if spec.renew_before is not None:
-        renew_before = _duration("spec.renewBefore", spec.renew_before, MINIMUM_RENEW_BEFORE, spec_errors)
+        renew_before = _duration(
+            "spec.renewBefore", spec.renew_before, MINIMUM_RENEW_BEFORE, spec_errors
+        )
         if renew_before is not None and duration is not None:
             spec_errors += _too_early(spec, renew_before, duration)
     if not spec.usages and not spec.is_ca:
         spec_errors.append(
-            SpecError("spec.usages", "[]", "no client would accept the certificate", "Give at least one usage")
+            SpecError(
+                "spec.usages",
+                "[]",
+                "no client would accept the certificate",
+                "Give at least one usage",
+            )
         )
     size = _key_size(spec.private_key, spec_errors)
     if spec_errors or duration is None:
@@ -187,28 +218,47 @@ def read_pki(spec: PkiSpec) -> list[SpecError]:
     """Return what is wrong with the fields of a Pki; its Certificate has no other errors."""
     spec_errors = []
     if problem := dns_label_error(spec.service_name):
-        spec_errors.append(SpecError("spec.serviceName", repr(spec.service_name), problem, "Use the name of a Service"))
+        spec_errors.append(
+            SpecError(
+                "spec.serviceName", repr(spec.service_name), problem, "Use the name of a Service"
+            )
+        )
     if spec.secret_name is not None:
         spec_errors += object_name_errors("spec.secretName", spec.secret_name, "a Secret")
-    return [*spec_errors, *object_name_errors("spec.issuerRef.name", spec.issuer_ref.name, "an issuer")]
+    return [
+        *spec_errors,
+        *object_name_errors("spec.issuerRef.name", spec.issuer_ref.name, "an issuer"),
+    ]
 
 
 def read_issuer(spec: IssuerSpec) -> list[SpecError]:
     """Return what is wrong with the spec of an issuer by itself."""
-    return [] if spec.ca is None else object_name_errors("spec.ca.secretName", spec.ca.secret_name, "a Secret")
+    return (
+        []
+        if spec.ca is None
+        else object_name_errors("spec.ca.secretName", spec.ca.secret_name, "a Secret")
+    )
 
 
 def object_name_errors(field: str, name: str, kind: str) -> list[SpecError]:
     """Return what is wrong with a reference to an object: no server would have one of that name."""
     problem = dns_subdomain_error(name)
-    return [SpecError(field, repr(name), problem, f"Choose a name that {kind} can have")] if problem else []
+    return (
+        [SpecError(field, repr(name), problem, f"Choose a name that {kind} can have")]
+        if problem
+        else []
+    )
 
 
-def _too_early(spec: CertificateSpec, renew_before: timedelta, duration: timedelta) -> list[SpecError]:
+def _too_early(
+    spec: CertificateSpec, renew_before: timedelta, duration: timedelta
+) -> list[SpecError]:
     floor = renewal_floor(duration)
     if renew_before <= duration - floor:
         return []
-    remedy = f"Use at most {format_duration(duration - floor)} with a spec.duration of {spec.duration}"
+    remedy = (
+        f"Use at most {format_duration(duration - floor)} with a spec.duration of {spec.duration}"
+    )
     problem = f"less than {format_duration(floor)} would lie between two renewals"
     return [SpecError("spec.renewBefore", repr(spec.renew_before), problem, remedy)]
 
@@ -224,22 +274,33 @@ def _dns_name(field: str, name: str, spec_errors: list[SpecError]) -> str:
     if not canonical.isascii():
         return spec_error("it is not ASCII", "Write an international name in its xn-- form")
     if len(canonical) > 253:
-        return spec_error(f"it has {len(canonical)} characters", "Use a DNS name of at most 253 characters")
+        return spec_error(
+            f"it has {len(canonical)} characters", "Use a DNS name of at most 253 characters"
+        )
     if canonical.endswith("."):
-        return spec_error("it ends with a dot", f"Write {canonical.rstrip('.') or 'a name'} without the last dot")
+        return spec_error(
+            "it ends with a dot", f"Write {canonical.rstrip('.') or 'a name'} without the last dot"
+        )
     labels = canonical.split(".")
     if labels[0] == "*":
         if len(labels) < 3:
-            return spec_error("it would match a whole top-level domain", "Put a wildcard before at least two labels")
+            return spec_error(
+                "it would match a whole top-level domain",
+                "Put a wildcard before at least two labels",
+            )
         labels = labels[1:]
     for label in labels:
         if "*" in label:
-            return spec_error("a wildcard may only be the whole first label", "Use a wildcard such as *.example.com")
+            return spec_error(
+                "a wildcard may only be the whole first label",
+                "Use a wildcard such as *.example.com",
+            )
         if not label:
             return spec_error("it has an empty label", "Remove the extra dot")
         if len(label) > 63:
             return spec_error(
-                f"its label {label[:20]}... has {len(label)} characters", "Use labels of at most 63 characters"
+                f"its label {label[:20]}... has {len(label)} characters",
+                "Use labels of at most 63 characters",
             )
         if dns_label_error(label) is not None:
             return spec_error(
@@ -247,7 +308,9 @@ def _dns_name(field: str, name: str, spec_errors: list[SpecError]) -> str:
                 "Use letters, digits and inner hyphens between the dots",
             )
     if _NUMBER.fullmatch(labels[-1]):
-        return spec_error("its last label is a number, as in an IPv4 address", "End with a label that is none")
+        return spec_error(
+            "its last label is a number, as in an IPv4 address", "End with a label that is none"
+        )
     return canonical
 
 
@@ -271,12 +334,22 @@ def _ip_address(field: str, name: str, spec_errors: list[SpecError]) -> str:
         address = ipaddress.ip_address(name)
     except ValueError:
         spec_errors.append(
-            SpecError(field, repr(name), "it is not an IP address", "Write an address such as 10.0.0.1 or ::1")
+            SpecError(
+                field,
+                repr(name),
+                "it is not an IP address",
+                "Write an address such as 10.0.0.1 or ::1",
+            )
         )
         return name
     if isinstance(address, ipaddress.IPv6Address) and address.scope_id:
         spec_errors.append(
-            SpecError(field, repr(name), "it has a zone", f"Leave out the zone: {address.compressed.partition('%')[0]}")
+            SpecError(
+                field,
+                repr(name),
+                "it has a zone",
+                f"Leave out the zone: {address.compressed.partition('%')[0]}",
+            )
         )
     return str(address)
 
@@ -318,7 +391,9 @@ def _email(field: str, name: str, spec_errors: list[SpecError]) -> str:
     return f"{local}@{domain.lower()}"
 
 
-def _common_name(spec: CertificateSpec, names: Sequence[str], spec_errors: list[SpecError]) -> str | None:
+def _common_name(
+    spec: CertificateSpec, names: Sequence[str], spec_errors: list[SpecError]
+) -> str | None:
     """Return the common name, written as `names`, which are canonical, write it."""
     common_name = spec.common_name
 
@@ -327,9 +402,14 @@ def _common_name(spec: CertificateSpec, names: Sequence[str], spec_errors: list[
 
     if not common_name:
         if spec.is_ca:
-            spec_error("verifiers identify CAs by their subjects", "Give the CA a common name of its own")
+            spec_error(
+                "verifiers identify CAs by their subjects", "Give the CA a common name of its own"
+            )
         elif not names:
-            spec_error("the certificate would have no name", "Give at least one of spec.dnsNames or spec.ipAddresses")
+            spec_error(
+                "the certificate would have no name",
+                "Give at least one of spec.dnsNames or spec.ipAddresses",
+            )
         return None
     written = [*spec.dns_names, *spec.ip_addresses, *spec.uris, *spec.email_addresses]
     canonical = dict(zip(written, names, strict=True)).get(common_name, common_name)
@@ -341,7 +421,10 @@ def _common_name(spec: CertificateSpec, names: Sequence[str], spec_errors: list[
             f"Use a common name of at most {COMMON_NAME_MAX_LENGTH} characters, or leave it out",
         )
     elif not common_name.isprintable() or common_name != common_name.strip():
-        spec_error("it has spaces around it or characters that cannot be printed", "Use printable characters only")
+        spec_error(
+            "it has spaces around it or characters that cannot be printed",
+            "Use printable characters only",
+        )
     elif not spec.is_ca and canonical not in names:
         spec_error(
             "verifiers look at the alternative names only",
@@ -350,7 +433,9 @@ def _common_name(spec: CertificateSpec, names: Sequence[str], spec_errors: list[
     return canonical
 
 
-def _duration(field: str, text: str, minimum: timedelta, spec_errors: list[SpecError]) -> timedelta | None:
+def _duration(
+    field: str, text: str, minimum: timedelta, spec_errors: list[SpecError]
+) -> timedelta | None:
     example = "2160h for 90 days" if minimum == MINIMUM_DURATION else "720h for 30 days"
     try:
         duration = parse_duration(text)
@@ -371,6 +456,14 @@ def _key_size(key: PrivateKey, spec_errors: list[SpecError]) -> int:
         return allowed[0] if allowed else 0
     if key.size in allowed:
         return key.size
-    remedy = f"Use {', '.join(map(str, allowed))} for {key.algorithm}" if allowed else "Leave the size out for Ed25519"
-    spec_errors.append(SpecError("spec.privateKey.size", str(key.size), f"{key.algorithm} has no such size", remedy))
+    remedy = (
+        f"Use {', '.join(map(str, allowed))} for {key.algorithm}"
+        if allowed
+        else "Leave the size out for Ed25519"
+    )
+    spec_errors.append(
+        SpecError(
+            "spec.privateKey.size", str(key.size), f"{key.algorithm} has no such size", remedy
+        )
+    )
     return 0

@@ -27,7 +27,15 @@ from operators.pki.patterns import Addresses, NameType, Requester, Token, Trie, 
 from operators.pki.policy_check import check_policy
 from operators.pki.request import Request, SpecError, format_duration, parse_duration
 
-__all__ = ["DEFAULT_CLUSTER_DOMAIN", "Application", "IssuerFacts", "Name", "Rules", "rules_of", "selects"]
+__all__ = [
+    "DEFAULT_CLUSTER_DOMAIN",
+    "Application",
+    "IssuerFacts",
+    "Name",
+    "Rules",
+    "rules_of",
+    "selects",
+]
 
 DEFAULT_CLUSTER_DOMAIN = "cluster.local"
 COMPILED_POLICIES = 1024
@@ -101,7 +109,9 @@ class Rules:
         self.spec = spec
         self.spec_errors = check_policy(spec)
         allow = None if self.spec_errors else spec.allow
-        older = [pattern for pattern in spec.allowed_names if pattern_error("dnsNames", pattern) is None]
+        older = [
+            pattern for pattern in spec.allowed_names if pattern_error("dnsNames", pattern) is None
+        ]
         dns_names = [*older, *(allow.dns_names if allow else [])]
         self.tries: dict[NameType, Trie] = {
             "dnsNames": Trie("dnsNames", dns_names),
@@ -109,7 +119,9 @@ class Rules:
             "emailAddresses": Trie("emailAddresses", allow.email_addresses if allow else []),
             "commonNames": Trie("commonNames", allow.common_names if allow else []),
         }
-        self.forms: list[ServiceForm] = spec.services if spec.services is not None else _default_forms(spec)
+        self.forms: list[ServiceForm] = (
+            spec.services if spec.services is not None else _default_forms(spec)
+        )
         self.addresses = Addresses(allow.ip_addresses if allow else [])
         self.max_duration: timedelta | None = None
         if not self.spec_errors and spec.max_duration is not None:
@@ -122,7 +134,9 @@ class Rules:
         trie = self.tries[name.kind]
         if name.reserved:
             return trie.spells_out(name.text)
-        return (name.form is not None and name.form in self.forms) or trie.matches(name.tokens, requester)
+        return (name.form is not None and name.form in self.forms) or trie.matches(
+            name.tokens, requester
+        )
 
     def other_errors(self, request: Request, application: Application) -> Iterator[SpecError]:
         """Apply every check but that of the names, in the order of a policy's fields."""
@@ -134,7 +148,9 @@ class Rules:
         yield from _usages_allowed(request, self.spec)
         if self.max_duration is not None and request.duration > self.max_duration:
             remedy = f"Ask for at most {self.spec.max_duration}"
-            yield SpecError("spec.duration", format_duration(request.duration), "longer than allowed", remedy)
+            yield SpecError(
+                "spec.duration", format_duration(request.duration), "longer than allowed", remedy
+            )
         yield from _ca_allowed(request, self)
 
     def patterns(self, kind: NameType, application: Application) -> list[str]:
@@ -162,7 +178,9 @@ class _Version:
 def rules_of(policy: CertificatePolicy) -> Rules:
     """Return the rules of a policy; those of one generation are compiled once."""
     metadata = policy.metadata
-    if not metadata.uid:  # it is not from a server, so nothing distinguishes one version from another
+    if (
+        not metadata.uid
+    ):  # it is not from a server, so nothing distinguishes one version from another
         return Rules(metadata.name, policy.spec)
     return _compiled(_Version(metadata.uid, metadata.generation, metadata.name, policy.spec))
 
@@ -175,12 +193,19 @@ def _compiled(version: _Version) -> Rules:
 # Checks --------------------------------------------------------------------------------------------------------------
 
 
-def _issuer_allowed(issuer: IssuerFacts | None, policy: CertificatePolicySpec) -> Iterator[SpecError]:
-    if not policy.issuers or (issuer is not None and any(_is_selected(issuer, each) for each in policy.issuers)):
+def _issuer_allowed(
+    issuer: IssuerFacts | None, policy: CertificatePolicySpec
+) -> Iterator[SpecError]:
+    if not policy.issuers or (
+        issuer is not None and any(_is_selected(issuer, each) for each in policy.issuers)
+    ):
         return
     named = "None" if issuer is None else f"{issuer.kind} {issuer.name}"
     yield SpecError(
-        "spec.issuerRef", named, "not allowed", f"Use {_either([_in_words(each) for each in policy.issuers])}"
+        "spec.issuerRef",
+        named,
+        "not allowed",
+        f"Use {_either([_in_words(each) for each in policy.issuers])}",
     )
 
 
@@ -194,7 +219,11 @@ def _is_selected(issuer: IssuerFacts, selector: IssuerSelector) -> bool:
 
 def _in_words(selector: IssuerSelector) -> str:
     named = f"{selector.kind or 'Issuer or ClusterIssuer'} {selector.name or '*'}"
-    return f"{named} with the labels that the policy selects" if selector.selector is not None else named
+    return (
+        f"{named} with the labels that the policy selects"
+        if selector.selector is not None
+        else named
+    )
 
 
 def _key_allowed(request: Request, policy: CertificatePolicySpec) -> Iterator[SpecError]:
@@ -206,17 +235,23 @@ def _key_allowed(request: Request, policy: CertificatePolicySpec) -> Iterator[Sp
 def _usages_allowed(request: Request, policy: CertificatePolicySpec) -> Iterator[SpecError]:
     for usage in request.usages:
         if usage not in policy.allowed_usages:
-            yield SpecError("spec.usages", repr(usage), "not allowed", f"Leave out the usage {usage}")
+            yield SpecError(
+                "spec.usages", repr(usage), "not allowed", f"Leave out the usage {usage}"
+            )
 
 
 def _ca_allowed(request: Request, policy: Rules) -> Iterator[SpecError]:
     if not request.is_ca:
         return
     if not policy.spec.allow_ca:
-        yield SpecError("spec.isCA", "true", "CAs are not allowed", "Ask for a certificate that is no CA")
+        yield SpecError(
+            "spec.isCA", "true", "CAs are not allowed", "Ask for a certificate that is no CA"
+        )
     elif not is_bounded(policy.spec.name_constraints):
         remedy = f"Ask a cluster administrator for spec.nameConstraints in CertificatePolicy {policy.name}"
-        yield SpecError("spec.isCA", "true", "the policy does not say which names a CA may sign", remedy)
+        yield SpecError(
+            "spec.isCA", "true", "the policy does not say which names a CA may sign", remedy
+        )
 
 
 def _is_reserved(name: str, domain: str) -> bool:
@@ -240,7 +275,11 @@ def _service_form(name: str, application: Application) -> ServiceForm | None:
         return "Short"
     if rest == namespace:
         return "Namespaced"
-    return "Full" if rest in {f"{namespace}.svc", f"{namespace}.svc.{application.cluster_domain}"} else None
+    return (
+        "Full"
+        if rest in {f"{namespace}.svc", f"{namespace}.svc.{application.cluster_domain}"}
+        else None
+    )
 
 
 def _service_patterns(forms: Sequence[ServiceForm], application: Application) -> list[str]:

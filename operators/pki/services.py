@@ -31,7 +31,11 @@ class Expansion:
 
 
 def expand_service(
-    pki: Pki, policies: Sequence[CertificatePolicy], *, issuer_labels: Mapping[str, str], cluster_domain: str
+    pki: Pki,
+    policies: Sequence[CertificatePolicy],
+    *,
+    issuer_labels: Mapping[str, str],
+    cluster_domain: str,
 ) -> Expansion:
     """Return the names of the Service that one policy allows, of that policy that allows the most."""
     namespace, service = pki.metadata.namespace, pki.spec.service_name
@@ -47,7 +51,9 @@ def expand_service(
     if request is None:  # the Certificate says what is wrong with it
         return Expansion(names, [], None)
     denied, policy = denied_names(names, request, application, policies)
-    left_out = [LeftOutName(name=name, reason=_reason(name, service, namespace, policy)) for name in denied]
+    left_out = [
+        LeftOutName(name=name, reason=_reason(name, service, namespace, policy)) for name in denied
+    ]
     granted = [name for name in names if name not in denied]
     return Expansion(granted or names, left_out, policy if granted else None)
 

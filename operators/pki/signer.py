@@ -30,7 +30,12 @@ class SignerError(Exception):
     """
 
     def __init__(
-        self, message: str, *, until: datetime | None = None, absent: bool = False, invalid: bool = False
+        self,
+        message: str,
+        *,
+        until: datetime | None = None,
+        absent: bool = False,
+        invalid: bool = False,
     ) -> None:
         super().__init__(message)
         self.invalid = invalid
@@ -54,7 +59,9 @@ class CaSigner:
     @property
     def intermediates(self) -> tuple[x509.Certificate, ...]:
         """What a server sends after its own certificate: the chain without a root."""
-        return tuple(certificate for certificate in self.chain if certificate.subject != certificate.issuer)
+        return tuple(
+            certificate for certificate in self.chain if certificate.subject != certificate.issuer
+        )
 
     @property
     def path(self) -> tuple[x509.Certificate, ...]:
@@ -89,18 +96,24 @@ def read_ca(secret: str, data: Mapping[str, bytes], now: datetime) -> CaSigner:
     """
     missing = [name for name in ("tls.crt", "tls.key") if not data.get(name)]
     if missing:
-        raise SignerError(f"Put the CA into {' and '.join(missing)} of Secret {secret}: it has none")
+        raise SignerError(
+            f"Put the CA into {' and '.join(missing)} of Secret {secret}: it has none"
+        )
     chain = _read_certificates(secret, "tls.crt", data["tls.crt"])
     try:
         key = read_key(data["tls.key"])
     except ValueError as error:
-        raise SignerError(f"Put the CA's private key into tls.key of Secret {secret}: {error}") from error
+        raise SignerError(
+            f"Put the CA's private key into tls.key of Secret {secret}: {error}"
+        ) from error
     if public_bytes(key.public_key()) != public_bytes(chain[0].public_key()):
         raise SignerError(
             f"Put the key of the certificate {_name(chain[0])} into tls.key of Secret {secret}: the key that is there "
             f"does not match the certificate in tls.crt"
         )
-    root = _read_certificates(secret, "ca.crt", data["ca.crt"])[0] if data.get("ca.crt") else chain[-1]
+    root = (
+        _read_certificates(secret, "ca.crt", data["ca.crt"])[0] if data.get("ca.crt") else chain[-1]
+    )
     for certificate in dict.fromkeys((*chain, root)):
         _check_ca(secret, certificate, now)
     _check_links(secret, chain, root)
@@ -125,7 +138,9 @@ def _check_ca(secret: str, certificate: x509.Certificate, now: datetime) -> None
     name = _name(certificate)
     extensions = certificate.extensions
     if not certificate.subject.rdns:
-        raise SignerError(f"Replace the CA in Secret {secret} by one with a subject: verifiers find it by that")
+        raise SignerError(
+            f"Replace the CA in Secret {secret} by one with a subject: verifiers find it by that"
+        )
     try:
         basic = extensions.get_extension_for_class(x509.BasicConstraints)
     except x509.ExtensionNotFound:
@@ -152,14 +167,19 @@ def _check_ca(secret: str, certificate: x509.Certificate, now: datetime) -> None
         )
     if certificate.not_valid_before_utc > now:
         begin = certificate.not_valid_before_utc
-        raise SignerError(f"Wait until {begin:%Y-%m-%dT%H:%M:%SZ}: {name} in Secret {secret} begins then", until=begin)
+        raise SignerError(
+            f"Wait until {begin:%Y-%m-%dT%H:%M:%SZ}: {name} in Secret {secret} begins then",
+            until=begin,
+        )
     if certificate.not_valid_after_utc <= now + MINIMUM_LIFE:
         raise SignerError(
             f"Renew the CA in Secret {secret}: {name} ends at {certificate.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}"
         )
 
 
-def _check_key_identifiers(secret: str, name: str, certificate: x509.Certificate, extensions: x509.Extensions) -> None:
+def _check_key_identifiers(
+    secret: str, name: str, certificate: x509.Certificate, extensions: x509.Extensions
+) -> None:
     """Reject a CA whose chains strict verifiers do not accept: they find each issuer by the identifier of its key."""
     needed: list[type[x509.ExtensionType]] = [x509.SubjectKeyIdentifier]
     if certificate.subject != certificate.issuer:

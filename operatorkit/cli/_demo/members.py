@@ -22,7 +22,9 @@ __all__ = ["MembersStory"]
 _GROUP = "apps.operatorkit.dev"
 _SET = "db"
 _MEMBERS = ("db-0", "db-1", "db-2")
-_FIRST_IMAGE, _BROKEN_IMAGE, _SECOND_IMAGE = (f"registry.example/{image}" for image in ("db:1", "bd:2", "db:2"))
+_FIRST_IMAGE, _BROKEN_IMAGE, _SECOND_IMAGE = (
+    f"registry.example/{image}" for image in ("db:1", "bd:2", "db:2")
+)
 
 
 class MembersStory(Stage):
@@ -40,8 +42,12 @@ class MembersStory(Stage):
         for name in _MEMBERS:
             click.echo(f"  pod/{name} is ready")
         for before, after in itertools.pairwise(_MEMBERS):
-            if parse_time(pods[after]["metadata"]["creationTimestamp"]) < _ready_since(pods[before]):
-                raise StoryError(f"expected that {after} is created after {before} is ready; found it earlier")
+            if parse_time(pods[after]["metadata"]["creationTimestamp"]) < _ready_since(
+                pods[before]
+            ):
+                raise StoryError(
+                    f"expected that {after} is created after {before} is ready; found it earlier"
+                )
         click.echo("  Each member was created after the previous one was ready.")
 
     async def break_it(self) -> None:
@@ -49,26 +55,38 @@ class MembersStory(Stage):
         self.show("petset-broken.yaml", "kind: PetSet")
         await self.apply_file("petset-broken.yaml")
         await self.until("the set names the pod that fails", self._blamed)
-        await self.until("the pod has its Event", lambda: self._any_event("Pod", "db-2", "Failed", "BackOff"))
+        await self.until(
+            "the pod has its Event", lambda: self._any_event("Pod", "db-2", "Failed", "BackOff")
+        )
         images = await self._images()
         if images != dict(zip(_MEMBERS, (_FIRST_IMAGE, _FIRST_IMAGE, _BROKEN_IMAGE), strict=True)):
             raise StoryError(f"expected that the update stops at db-2; found: {images}")
-        click.echo("  The update stopped at db-2; db-0 and db-1 still run and serve. `kubectl describe petset db`:")
+        click.echo(
+            "  The update stopped at db-2; db-0 and db-1 still run and serve. `kubectl describe petset db`:"
+        )
         click.echo()
-        click.secho(indent(_describe_set(await self._set(), await self.events("PetSet", _SET))), fg="yellow")
+        click.secho(
+            indent(_describe_set(await self._set(), await self.events("PetSet", _SET))), fg="yellow"
+        )
         click.echo()
         click.echo("  `kubectl describe pod db-2`:")
         click.echo()
         pod = await self.api.get(PODS, "db-2", namespace=NAMESPACE)
-        click.secho(indent(describe_pod(pod, await self._events_of(pod), datetime.now(UTC))), fg="yellow")
+        click.secho(
+            indent(describe_pod(pod, await self._events_of(pod), datetime.now(UTC))), fg="yellow"
+        )
 
     async def correct_it(self) -> None:
         """Apply the corrected image; the member that cannot start is replaced without further help."""
         self.show("petset-corrected.yaml", "kind: PetSet")
         await self.apply_file("petset-corrected.yaml")
-        await self.until("all members run the corrected image", lambda: self._completed(_SECOND_IMAGE))
+        await self.until(
+            "all members run the corrected image", lambda: self._completed(_SECOND_IMAGE)
+        )
         await self.until("the set does not fail any more", self._healthy)
-        click.echo("  petset/db replaced db-2, which could not start, and then updated db-1 and db-0.")
+        click.echo(
+            "  petset/db replaced db-2, which could not start, and then updated db-1 and db-0."
+        )
         click.echo("  (A StatefulSet waits for db-2 until a user deletes the pod.)")
 
     async def roll_back(self) -> None:
@@ -97,18 +115,29 @@ class MembersStory(Stage):
                 await process.wait()
         text = output.decode()
         if process.returncode != 0:
-            raise StoryError(f"expected that `operatorkit petset {' '.join(words)}` succeeds; it printed: {text}")
+            raise StoryError(
+                f"expected that `operatorkit petset {' '.join(words)}` succeeds; it printed: {text}"
+            )
         click.echo(indent(text))
 
     async def _set(self) -> JSONObject:
-        return await self.api.get(await self.api.resolve(_GROUP, "PetSet"), _SET, namespace=NAMESPACE)
+        return await self.api.get(
+            await self.api.resolve(_GROUP, "PetSet"), _SET, namespace=NAMESPACE
+        )
 
     async def _pods(self) -> dict[str, JSONObject]:
         found = (await self.api.list(PODS, namespace=NAMESPACE, label_selector=f"app={_SET}")).items
-        return {pod["metadata"]["name"]: pod for pod in found if "deletionTimestamp" not in pod["metadata"]}
+        return {
+            pod["metadata"]["name"]: pod
+            for pod in found
+            if "deletionTimestamp" not in pod["metadata"]
+        }
 
     async def _images(self) -> dict[str, str]:
-        return {name: pod["spec"]["containers"][0]["image"] for name, pod in sorted((await self._pods()).items())}
+        return {
+            name: pod["spec"]["containers"][0]["image"]
+            for name, pod in sorted((await self._pods()).items())
+        }
 
     async def _completed(self, image: str) -> dict[str, JSONObject] | None:
         """Return the members when all run `image`, are ready, and the set says that the update is complete."""
@@ -116,11 +145,18 @@ class MembersStory(Stage):
             return None
         status = (await self._set()).get("status") or {}
         done = status.get("currentRevision") == status.get("updateRevision")
-        return await self._pods() if done and status.get("availableReplicas") == len(_MEMBERS) else None
+        return (
+            await self._pods()
+            if done and status.get("availableReplicas") == len(_MEMBERS)
+            else None
+        )
 
     async def _blamed(self) -> JSONObject | None:
         degraded = await self._condition_of_set("Degraded")
-        named = degraded.get("status") == "True" and "db-2: container db: ImagePullBackOff" in degraded["message"]
+        named = (
+            degraded.get("status") == "True"
+            and "db-2: container db: ImagePullBackOff" in degraded["message"]
+        )
         return await self._any_event("PetSet", _SET, degraded["reason"]) if named else None
 
     async def _healthy(self) -> bool:
@@ -131,12 +167,18 @@ class MembersStory(Stage):
         return next((each for each in conditions if each["type"] == type_), {})
 
     async def _any_event(self, kind: str, name: str, *reasons: str) -> JSONObject | None:
-        return next((each for each in await self.events(kind, name) if each["reason"] in reasons), None)
+        return next(
+            (each for each in await self.events(kind, name) if each["reason"] in reasons), None
+        )
 
     async def _events_of(self, pod: JSONObject) -> list[JSONObject]:
         """Return the Events about this pod, and not those about earlier ones of its name."""
         uid = pod["metadata"]["uid"]
-        return [each for each in await self.events("Pod", pod["metadata"]["name"]) if _regarding(each) == uid]
+        return [
+            each
+            for each in await self.events("Pod", pod["metadata"]["name"])
+            if _regarding(each) == uid
+        ]
 
 
 def _regarding(event: JSONObject) -> str:
@@ -152,6 +194,8 @@ def _describe_set(pets: JSONObject, events: list[JSONObject]) -> str:
     """Return the conditions and Events of a PetSet, in short."""
     lines = ["Status:", "  Conditions:"]
     for condition in pets["status"]["conditions"]:
-        lines.append(f"    {condition['type'] + ':':<13}{condition['status']:<6} {condition['reason']}")
+        lines.append(
+            f"    {condition['type'] + ':':<13}{condition['status']:<6} {condition['reason']}"
+        )
         lines.append(f"                 {condition['message']}")
     return "\n".join([*lines, describe_events(events, datetime.now(UTC))])

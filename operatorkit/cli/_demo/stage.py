@@ -42,7 +42,9 @@ class Stage:
         click.echo()
         click.secho(f"[{time.monotonic() - self._started:5.1f}s] {text}", bold=True)
 
-    async def install(self, definitions: Iterable[JSONObject], *, namespaces: Iterable[str]) -> None:
+    async def install(
+        self, definitions: Iterable[JSONObject], *, namespaces: Iterable[str]
+    ) -> None:
         """Create custom resource definitions and namespaces, and wait until the definitions are established."""
         names = [await self.apply(definition) for definition in definitions]
         for name in namespaces:
@@ -87,24 +89,34 @@ class Stage:
                     return found
                 last = found
             await asyncio.sleep(0.05)
-        raise StoryError(f"expected within {_TIMEOUT_SECONDS:.0f} s: {what}; found: {last or 'nothing of the kind'}")
+        raise StoryError(
+            f"expected within {_TIMEOUT_SECONDS:.0f} s: {what}; found: {last or 'nothing of the kind'}"
+        )
 
-    async def condition(self, resource: ApiResource, name: str, namespace: str | None, type_: str) -> bool:
+    async def condition(
+        self, resource: ApiResource, name: str, namespace: str | None, type_: str
+    ) -> bool:
         """Return whether an object has a condition that is True."""
         obj = await self.api.get(resource, name, namespace=namespace)
         conditions: list[dict[str, Any]] = obj.get("status", {}).get("conditions") or []
-        return any(condition["type"] == type_ and condition["status"] == "True" for condition in conditions)
+        return any(
+            condition["type"] == type_ and condition["status"] == "True" for condition in conditions
+        )
 
     async def events(self, kind: str, name: str) -> list[JSONObject]:
         """Return the Events about an object."""
         selector = f"involvedObject.kind={kind},involvedObject.name={name}"
         return (await self.api.list(EVENTS, namespace=NAMESPACE, field_selector=selector)).items
 
-    async def event(self, kind: str, name: str, reason: str, *, count: int = 1) -> JSONObject | None:
+    async def event(
+        self, kind: str, name: str, reason: str, *, count: int = 1
+    ) -> JSONObject | None:
         """Return the Event about an object for a reason, once it has been counted `count` times."""
         events = [event for event in await self.events(kind, name) if event["reason"] == reason]
         if len(events) > 1:
-            raise StoryError(f"expected one Event {reason} about {kind} {name}; found {len(events)}")
+            raise StoryError(
+                f"expected one Event {reason} about {kind} {name}; found {len(events)}"
+            )
         return events[0] if events and (events[0].get("count") or 1) >= count else None
 
     def show(self, name: str, start: str) -> None:

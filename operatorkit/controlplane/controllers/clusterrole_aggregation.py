@@ -20,7 +20,9 @@ from operatorkit.selectors import matches
 
 __all__ = ["ClusterRoleAggregationController", "aggregated_rules"]
 
-_CLUSTER_ROLES = ApiResource("rbac.authorization.k8s.io", "v1", "ClusterRole", "clusterroles", namespaced=False)
+_CLUSTER_ROLES = ApiResource(
+    "rbac.authorization.k8s.io", "v1", "ClusterRole", "clusterroles", namespaced=False
+)
 
 
 class ClusterRoleAggregationController:

@@ -35,7 +35,9 @@ class ControllerContext:
         """Return the informer of a resource, which all controllers share."""
         if resource not in self._informers:
             history = own_history(self.pace)
-            self._informers[resource] = Informer(self.api, resource, clock=self.pace, history=history)
+            self._informers[resource] = Informer(
+                self.api, resource, clock=self.pace, history=history
+            )
         return self._informers[resource]
 
     def informers(self) -> list[Informer]:

@@ -16,7 +16,12 @@ from operatorkit.cluster import Change
 from operatorkit.cluster.api import JSONObject, PatchType
 from operatorkit.controlplane.controllers.context import ControllerContext
 from operatorkit.controlplane.controllers.event_recorder import ComponentEventRecorder
-from operatorkit.controlplane.controllers.rolling_update import Limits, Size, recreate, rolling_update
+from operatorkit.controlplane.controllers.rolling_update import (
+    Limits,
+    Size,
+    recreate,
+    rolling_update,
+)
 from operatorkit.controlplane.controllers.work_queue import WorkQueue
 from operatorkit.controlplane.controllers.workloads import (
     DEPLOYMENTS,
@@ -115,16 +120,23 @@ class DeploymentController:
             if controller_uid(one) is not None or "deletionTimestamp" in metadata:
                 continue
             if matches(deployment["spec"]["selector"], metadata.get("labels") or {}):
-                references = [*(metadata.get("ownerReferences") or ()), owned_by(deployment, DEPLOYMENTS)]
+                references = [
+                    *(metadata.get("ownerReferences") or ()),
+                    owned_by(deployment, DEPLOYMENTS),
+                ]
                 await self._patch_set(one, {"metadata": {"ownerReferences": references}})
 
     def _owned(self, deployment: JSONObject) -> _Sets:
         uid, template = deployment["metadata"]["uid"], deployment["spec"]["template"]
         owned = [
-            one for one in self._sets.cache.list(deployment["metadata"]["namespace"]) if controller_uid(one) == uid
+            one
+            for one in self._sets.cache.list(deployment["metadata"]["namespace"])
+            if controller_uid(one) == uid
         ]
         owned.sort(key=lambda one: (one["metadata"]["creationTimestamp"], one["metadata"]["name"]))
-        new = next((one for one in owned if templates_equal(one["spec"]["template"], template)), None)
+        new = next(
+            (one for one in owned if templates_equal(one["spec"]["template"], template)), None
+        )
         return _Sets(new, [one for one in owned if one is not new])
 
     async def _roll_out(self, deployment: JSONObject, sets: _Sets) -> bool:
@@ -171,7 +183,9 @@ class DeploymentController:
         self._sets.put(made)
         await self._annotate(deployment, made["metadata"]["annotations"][_REVISION])
         if replicas:
-            await self._record_event(deployment, f"Scaled up replica set {name} from 0 to {replicas}")
+            await self._record_event(
+                deployment, f"Scaled up replica set {name} from 0 to {replicas}"
+            )
 
     async def _number(self, deployment: JSONObject, sets: _Sets, new: JSONObject) -> None:
         """Give the newest version the highest revision: a rollback makes an old ReplicaSet the newest."""
@@ -201,9 +215,13 @@ class DeploymentController:
         if before == replicas:
             return
         annotations = {_DESIRED: str(limits.desired), _MOST: str(limits.most)}
-        await self._patch_set(replica_set, {"metadata": {"annotations": annotations}, "spec": {"replicas": replicas}})
+        await self._patch_set(
+            replica_set, {"metadata": {"annotations": annotations}, "spec": {"replicas": replicas}}
+        )
         direction, name = "up" if replicas > before else "down", replica_set["metadata"]["name"]
-        await self._record_event(deployment, f"Scaled {direction} replica set {name} from {before} to {replicas}")
+        await self._record_event(
+            deployment, f"Scaled {direction} replica set {name} from {before} to {replicas}"
+        )
 
     async def _patch_set(self, replica_set: JSONObject, body: dict[str, Any]) -> None:
         metadata = replica_set["metadata"]
@@ -213,7 +231,11 @@ class DeploymentController:
             "resourceVersion": metadata["resourceVersion"],
         }
         written = await self._api.patch(
-            REPLICA_SETS, metadata["name"], body, patch_type=PatchType.MERGE, namespace=metadata["namespace"]
+            REPLICA_SETS,
+            metadata["name"],
+            body,
+            patch_type=PatchType.MERGE,
+            namespace=metadata["namespace"],
         )
         metadata["resourceVersion"] = written["metadata"]["resourceVersion"]
         self._sets.put(written)
@@ -239,9 +261,13 @@ class DeploymentController:
 
     async def _record_event(self, deployment: JSONObject, message: str) -> None:
         subject = {**deployment, "apiVersion": "apps/v1", "kind": "Deployment"}
-        await self._events.count(subject, "Normal", "ScalingReplicaSet", message, component=self.name)
+        await self._events.count(
+            subject, "Normal", "ScalingReplicaSet", message, component=self.name
+        )
 
-    async def _report(self, deployment: JSONObject, sets: _Sets, *, created: bool) -> timedelta | None:
+    async def _report(
+        self, deployment: JSONObject, sets: _Sets, *, created: bool
+    ) -> timedelta | None:
         now = self._clock.now()
         status = next_status(deployment, sets.new, sets.all, now, created=created)
         old = deployment.get("status") or {}
@@ -296,14 +322,27 @@ def _next_revision(sets: _Sets) -> int:
     return max((_revision(one) for one in sets.all), default=0) + 1
 
 
-def _replica_set_of(deployment: JSONObject, replicas: int, revision: int, collisions: int) -> JSONObject:
+def _replica_set_of(
+    deployment: JSONObject, replicas: int, revision: int, collisions: int
+) -> JSONObject:
     spec, metadata, limits = deployment["spec"], deployment["metadata"], limits_of(deployment)
     digest = template_hash(spec["template"], collisions)
     template_metadata = spec["template"].get("metadata") or {}
     labels = {**(template_metadata.get("labels") or {}), HASH_LABEL: digest}
-    selector = {**spec["selector"], "matchLabels": {**(spec["selector"].get("matchLabels") or {}), HASH_LABEL: digest}}
-    annotations = {key: value for key, value in (metadata.get("annotations") or {}).items() if key not in _NOT_COPIED}
-    annotations |= {_REVISION: str(revision), _DESIRED: str(limits.desired), _MOST: str(limits.most)}
+    selector = {
+        **spec["selector"],
+        "matchLabels": {**(spec["selector"].get("matchLabels") or {}), HASH_LABEL: digest},
+    }
+    annotations = {
+        key: value
+        for key, value in (metadata.get("annotations") or {}).items()
+        if key not in _NOT_COPIED
+    }
+    annotations |= {
+        _REVISION: str(revision),
+        _DESIRED: str(limits.desired),
+        _MOST: str(limits.most),
+    }
     body: JSONObject = {
         "apiVersion": "apps/v1",
         "kind": "ReplicaSet",
@@ -325,7 +364,12 @@ def _replica_set_of(deployment: JSONObject, replicas: int, revision: int, collis
 
 
 def next_status(
-    deployment: JSONObject, new: JSONObject | None, sets: Sequence[JSONObject], now: datetime, *, created: bool
+    deployment: JSONObject,
+    new: JSONObject | None,
+    sets: Sequence[JSONObject],
+    now: datetime,
+    *,
+    created: bool,
 ) -> JSONObject:
     """Return the status of a Deployment, given its ReplicaSets; None for counts that are zero."""
     limits, old = limits_of(deployment), deployment.get("status") or {}
@@ -346,7 +390,11 @@ def next_status(
     if available >= limits.least_available:
         fine = ("True", "MinimumReplicasAvailable", "Deployment has minimum availability.")
     else:
-        fine = ("False", "MinimumReplicasUnavailable", "Deployment does not have minimum availability.")
+        fine = (
+            "False",
+            "MinimumReplicasUnavailable",
+            "Deployment does not have minimum availability.",
+        )
     _set(conditions, "Available", fine, now)
     paused = bool(deployment["spec"].get("paused"))
     progress = None if paused else _progress(deployment, new, counts, now, created=created)
@@ -369,26 +417,52 @@ def _pause(deployment: JSONObject) -> tuple[str, str, str] | None:
         return None
     if deployment["spec"].get("paused"):
         reported = {"DeploymentPaused", "ProgressDeadlineExceeded"}
-        return None if reason in reported else ("Unknown", "DeploymentPaused", "Deployment is paused")
-    return ("Unknown", "DeploymentResumed", "Deployment is resumed") if reason == "DeploymentPaused" else None
+        return (
+            None if reason in reported else ("Unknown", "DeploymentPaused", "Deployment is paused")
+        )
+    return (
+        ("Unknown", "DeploymentResumed", "Deployment is resumed")
+        if reason == "DeploymentPaused"
+        else None
+    )
 
 
 def _progress(
-    deployment: JSONObject, new: JSONObject | None, counts: dict[str, int], now: datetime, *, created: bool
+    deployment: JSONObject,
+    new: JSONObject | None,
+    counts: dict[str, int],
+    now: datetime,
+    *,
+    created: bool,
 ) -> tuple[str, str, str] | None:
     """Return status, reason and message of the condition Progressing, or None to leave it."""
     desired, old = limits_of(deployment).desired, deployment.get("status") or {}
     current = _condition(old, "Progressing")
     reason = current["reason"] if current else ""
-    if counts["replicas"] == counts["updatedReplicas"] and reason == "NewReplicaSetAvailable" and not created:
+    if (
+        counts["replicas"] == counts["updatedReplicas"]
+        and reason == "NewReplicaSetAvailable"
+        and not created
+    ):
         return None
-    name = f'ReplicaSet "{new["metadata"]["name"]}"' if new else f'Deployment "{deployment["metadata"]["name"]}"'
+    name = (
+        f'ReplicaSet "{new["metadata"]["name"]}"'
+        if new
+        else f'Deployment "{deployment["metadata"]["name"]}"'
+    )
     if created and new is not None:
-        return "True", "NewReplicaSetCreated", f'Created new replica set "{new["metadata"]["name"]}"'
+        return (
+            "True",
+            "NewReplicaSetCreated",
+            f'Created new replica set "{new["metadata"]["name"]}"',
+        )
     if counts["updatedReplicas"] == counts["replicas"] == counts["availableReplicas"] == desired:
         return "True", "NewReplicaSetAvailable", f"{name} has successfully progressed."
     before = {key: old.get(key, 0) for key in counts}
-    fewer_old = counts["replicas"] - counts["updatedReplicas"] < before["replicas"] - before["updatedReplicas"]
+    fewer_old = (
+        counts["replicas"] - counts["updatedReplicas"]
+        < before["replicas"] - before["updatedReplicas"]
+    )
     grown = ("updatedReplicas", "readyReplicas", "availableReplicas")
     if fewer_old or any(counts[key] > before[key] for key in grown):
         return "True", "ReplicaSetUpdated", f"{name} is progressing."
@@ -437,7 +511,9 @@ def _set(
         "type": type_,
         "status": value,
         "lastUpdateTime": format_time(now),
-        "lastTransitionTime": old["lastTransitionTime"] if old is not None and same else format_time(now),
+        "lastTransitionTime": old["lastTransitionTime"]
+        if old is not None and same
+        else format_time(now),
         "reason": reason,
         "message": message,
     }

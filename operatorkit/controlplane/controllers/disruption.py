@@ -108,7 +108,9 @@ class DisruptionController:
         if disrupted:
             counted["disruptedPods"] = disrupted
         reason = ("True", "SufficientPods") if allowed else ("False", "InsufficientPods")
-        counted["conditions"] = _conditions(budget, *reason, "", format_time(self._clock.now()), counted)
+        counted["conditions"] = _conditions(
+            budget, *reason, "", format_time(self._clock.now()), counted
+        )
         await self._write(budget, counted)
         return wait
 
@@ -141,7 +143,10 @@ class DisruptionController:
                 scales[uid] = replicas
         if unmanaged:
             await self._record_event(
-                budget, "Warning", "UnmanagedPods", _UNMANAGED.format(_shown(budget["spec"]["selector"]))
+                budget,
+                "Warning",
+                "UnmanagedPods",
+                _UNMANAGED.format(_shown(budget["spec"]["selector"])),
             )
         return sum(scales.values())
 
@@ -153,17 +158,23 @@ class DisruptionController:
         try:
             resource = await self._api.resolve(group, owner["kind"], version)
             if (group, owner["kind"]) == ("apps", "ReplicaSet"):
-                above = _controller(await self._api.get(resource, owner["name"], namespace=namespace))
+                above = _controller(
+                    await self._api.get(resource, owner["name"], namespace=namespace)
+                )
                 if above is not None and above["kind"] == "Deployment":
                     return await self._scale_of(pod, above)
-            scale = await self._api.get(resource, owner["name"], namespace=namespace, subresource="scale")
+            scale = await self._api.get(
+                resource, owner["name"], namespace=namespace, subresource="scale"
+            )
         except (NotFound, NoKindMatch):
             raise missing from None
         if scale["metadata"].get("uid") != owner["uid"]:
             raise missing
         return owner["uid"], (scale.get("spec") or {}).get("replicas", 0)
 
-    def _disrupted(self, budget: JSONObject, pods: Sequence[JSONObject]) -> tuple[dict[str, str], timedelta | None]:
+    def _disrupted(
+        self, budget: JSONObject, pods: Sequence[JSONObject]
+    ) -> tuple[dict[str, str], timedelta | None]:
         """Return the evicted pods that are still there, and when to look again whether they have gone."""
         evicted: Mapping[str, str] = (budget.get("status") or {}).get("disruptedPods") or {}
         now, result, waits = self._clock.now(), {}, []
@@ -192,7 +203,9 @@ class DisruptionController:
         )
         self._budgets.put(written)
 
-    async def _record_event(self, budget: JSONObject, type_: EventType, reason: str, message: str) -> None:
+    async def _record_event(
+        self, budget: JSONObject, type_: EventType, reason: str, message: str
+    ) -> None:
         subject = {**budget, "apiVersion": "policy/v1", "kind": "PodDisruptionBudget"}
         await self._events.count(subject, type_, reason, message, component="controllermanager")
 
@@ -204,7 +217,9 @@ def _selects(budget: JSONObject, pod: JSONObject) -> bool:
 
 def _is_healthy(pod: JSONObject, disrupted: Mapping[str, str]) -> bool:
     metadata = pod["metadata"]
-    return "deletionTimestamp" not in metadata and metadata["name"] not in disrupted and is_ready(pod)
+    return (
+        "deletionTimestamp" not in metadata and metadata["name"] not in disrupted and is_ready(pod)
+    )
 
 
 def _controller(obj: JSONObject) -> Mapping[str, Any] | None:
@@ -235,5 +250,7 @@ def _failed(budget: JSONObject, why: str, now: str) -> JSONObject:
 
 def _shown(selector: Mapping[str, Any]) -> str:
     """Return a selector in short, as `kubectl get` shows it."""
-    labels = ",".join(f"{key}={value}" for key, value in sorted((selector.get("matchLabels") or {}).items()))
+    labels = ",".join(
+        f"{key}={value}" for key, value in sorted((selector.get("matchLabels") or {}).items())
+    )
     return labels or "<none>"

@@ -86,7 +86,9 @@ class ComponentEventRecorder:
         while len(self._active) > _MAX_ACTIVE:
             del self._active[next(iter(self._active))]
 
-    async def act(self, obj: JSONObject, type_: EventType, reason: str, action: str, message: str) -> None:
+    async def act(
+        self, obj: JSONObject, type_: EventType, reason: str, action: str, message: str
+    ) -> None:
         """Record an Event of kube-scheduler."""
         event = _event(obj, type_, reason, message)
         event |= {
@@ -115,7 +117,9 @@ class ComponentEventRecorder:
         patch = {"count": active.count + 1, "lastTimestamp": format_time(self._clock.now())}
         namespace = obj["metadata"].get("namespace", "default")
         try:
-            await self._api.patch(EVENTS, active.name, patch, patch_type=PatchType.MERGE, namespace=namespace)
+            await self._api.patch(
+                EVENTS, active.name, patch, patch_type=PatchType.MERGE, namespace=namespace
+            )
         except NotFound:
             return False
         active.count += 1

@@ -121,7 +121,9 @@ class GarbageCollector:
             if gone:
                 await self._cut(node, live, {owner.uid for owner in gone})
         elif owners.unknown:
-            return timedelta(seconds=1) if owners.dangling or owners.waiting else timedelta(seconds=30)
+            return (
+                timedelta(seconds=1) if owners.dangling or owners.waiting else timedelta(seconds=30)
+            )
         elif owners.waiting and self._graph.dependents(node.uid):
             if any(dependent.deletes_dependents for dependent in self._graph.dependents(node.uid)):
                 live = await self._unblock(node, live)  # a circle would wait for itself
@@ -144,17 +146,23 @@ class GarbageCollector:
             try:
                 resource = await self._api.resolve(kind.group, kind.kind, kind.version)
             except NoKindMatch:
-                return "unknown"  # a kind that is not served, now: nothing is deleted on that account
+                return (
+                    "unknown"  # a kind that is not served, now: nothing is deleted on that account
+                )
         namespace = dependent.identity.key.namespace
         if resource.namespaced and not namespace:
             return "unknown"  # a cluster-scoped object cannot have an owner in a namespace
         try:
-            live = await self._api.get(resource, owner.name, namespace=namespace if resource.namespaced else None)
+            live = await self._api.get(
+                resource, owner.name, namespace=namespace if resource.namespaced else None
+            )
         except NotFound:
             return "dangling"
         if live["metadata"]["uid"] != owner.uid:
             return "dangling"
-        waits = "deletionTimestamp" in live["metadata"] and FOREGROUND in (live["metadata"].get("finalizers") or ())
+        waits = "deletionTimestamp" in live["metadata"] and FOREGROUND in (
+            live["metadata"].get("finalizers") or ()
+        )
         return "waiting" if waits else "solid"
 
     async def _delete_dependents(self, owner: Node) -> None:
@@ -162,7 +170,9 @@ class GarbageCollector:
         blocking = [
             dependent
             for dependent in self._graph.dependents(owner.uid)
-            if any(reference.uid == owner.uid and reference.blocks for reference in dependent.owners)
+            if any(
+                reference.uid == owner.uid and reference.blocks for reference in dependent.owners
+            )
         ]
         for dependent in self._graph.dependents(owner.uid):
             if not dependent.deleting:
@@ -184,7 +194,9 @@ class GarbageCollector:
         """Return an object as it is now, or None when it is gone."""
         try:
             live = await self._api.get(
-                node.identity.resource, node.identity.key.name, namespace=node.identity.key.namespace or None
+                node.identity.resource,
+                node.identity.key.name,
+                namespace=node.identity.key.namespace or None,
             )
         except NotFound:
             return None
@@ -209,7 +221,8 @@ class GarbageCollector:
 
     async def _unblock(self, node: Node, live: JSONObject) -> JSONObject:
         references = [
-            {**reference, "blockOwnerDeletion": False} for reference in live["metadata"].get("ownerReferences") or ()
+            {**reference, "blockOwnerDeletion": False}
+            for reference in live["metadata"].get("ownerReferences") or ()
         ]
         return await self._patch(node, live, {"ownerReferences": references})
 

@@ -75,7 +75,9 @@ class Inventory:
         self._informers: dict[ApiResource, Informer] = {}
         self._tasks: dict[ApiResource, asyncio.Task[None]] = {}
         self._callbacks: list[Callable[[ApiResource, Change], None]] = []
-        self._discovery: WorkQueue[str] = WorkQueue(self._discover, clock=pace, pace=pace, workers=1, name="discovery")
+        self._discovery: WorkQueue[str] = WorkQueue(
+            self._discover, clock=pace, pace=pace, workers=1, name="discovery"
+        )
         self._ready = asyncio.Event()
 
     def subscribe(self, callback: Callable[[ApiResource, Change], None]) -> None:
@@ -144,7 +146,11 @@ class Inventory:
 
     def _follow(self, resource: ApiResource) -> Informer:
         informer = Informer(
-            self._api, resource, clock=self._pace, transform=_metadata_only, history=own_history(self._pace)
+            self._api,
+            resource,
+            clock=self._pace,
+            transform=_metadata_only,
+            history=own_history(self._pace),
         )
         self._informers[resource] = informer
         informer.subscribe(lambda change: self._notify(resource, change))
@@ -154,7 +160,9 @@ class Inventory:
     async def _drop(self, resource: ApiResource) -> None:
         informer, task = self._informers.pop(resource), self._tasks.pop(resource)
         task.cancel()
-        await asyncio.gather(task, return_exceptions=True)  # this task may be cancelled too, and must then end
+        await asyncio.gather(
+            task, return_exceptions=True
+        )  # this task may be cancelled too, and must then end
         for obj in informer.cache.list():
             key = ObjectKey(obj["metadata"].get("namespace", ""), obj["metadata"]["name"])
             self._notify(resource, Change.of("DELETED", key, obj, None))
@@ -169,7 +177,9 @@ def _served(crd: JSONObject | None) -> object:
     if crd is None:
         return None
     conditions = (crd.get("status") or {}).get("conditions") or ()
-    established = any(one["type"] == "Established" and one["status"] == "True" for one in conditions)
+    established = any(
+        one["type"] == "Established" and one["status"] == "True" for one in conditions
+    )
     return established, [(one["name"], one["served"]) for one in crd["spec"]["versions"]]
 
 
@@ -185,7 +195,9 @@ def _deletable(document: Mapping[str, Any]) -> Iterator[ApiResource]:
                     continue
                 kind = resource["responseKind"]["kind"]
                 namespaced = resource["scope"] == "Namespaced"
-                yield ApiResource(name, version["version"], kind, resource["resource"], namespaced=namespaced)
+                yield ApiResource(
+                    name, version["version"], kind, resource["resource"], namespaced=namespaced
+                )
 
 
 def _preferred(resources: Any) -> Iterator[ApiResource]:

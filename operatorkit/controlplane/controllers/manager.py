@@ -14,7 +14,9 @@ from typing import Protocol, Self
 from operatorkit.clock import SYSTEM_CLOCK, Clock
 from operatorkit.cluster.api import ClusterAPI
 from operatorkit.controlplane._selection import enabled
-from operatorkit.controlplane.controllers.clusterrole_aggregation import ClusterRoleAggregationController
+from operatorkit.controlplane.controllers.clusterrole_aggregation import (
+    ClusterRoleAggregationController,
+)
 from operatorkit.controlplane.controllers.context import Controller, ControllerContext
 from operatorkit.controlplane.controllers.deployment import DeploymentController
 from operatorkit.controlplane.controllers.disruption import DisruptionController
@@ -22,7 +24,9 @@ from operatorkit.controlplane.controllers.garbage_collector import GarbageCollec
 from operatorkit.controlplane.controllers.namespace import NamespaceController
 from operatorkit.controlplane.controllers.pvc_protection import PVCProtectionController
 from operatorkit.controlplane.controllers.replicaset import ReplicaSetController
-from operatorkit.controlplane.controllers.root_ca_certificate_publisher import RootCertificatePublisher
+from operatorkit.controlplane.controllers.root_ca_certificate_publisher import (
+    RootCertificatePublisher,
+)
 from operatorkit.controlplane.controllers.serviceaccount import ServiceAccountController
 
 __all__ = ["CONTROLLERS", "Controllers"]
@@ -80,7 +84,10 @@ class Controllers:
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         for task in self._tasks:
             task.cancel()

@@ -36,14 +36,23 @@ _LET_THE_WATCH_CATCH_UP = timedelta(milliseconds=20)
 
 # type: (reason, message) while all is well
 _WELL = {
-    "NamespaceDeletionDiscoveryFailure": ("ResourcesDiscovered", "All resources successfully discovered"),
-    "NamespaceDeletionGroupVersionParsingFailure": ("ParsedGroupVersions", "All legacy kube types successfully parsed"),
+    "NamespaceDeletionDiscoveryFailure": (
+        "ResourcesDiscovered",
+        "All resources successfully discovered",
+    ),
+    "NamespaceDeletionGroupVersionParsingFailure": (
+        "ParsedGroupVersions",
+        "All legacy kube types successfully parsed",
+    ),
     "NamespaceDeletionContentFailure": (
         "ContentDeleted",
         "All content successfully deleted, may be waiting on finalization",
     ),
     "NamespaceContentRemaining": ("ContentRemoved", "All content successfully removed"),
-    "NamespaceFinalizersRemaining": ("ContentHasNoFinalizers", "All content-preserving finalizers finished"),
+    "NamespaceFinalizersRemaining": (
+        "ContentHasNoFinalizers",
+        "All content-preserving finalizers finished",
+    ),
 }
 
 
@@ -148,20 +157,26 @@ class NamespaceController:
             finalizers.update(obj["metadata"].get("finalizers") or ())
         return remaining, finalizers
 
-    async def _report(self, namespace: JSONObject, wanted: Mapping[str, tuple[str, str, str]]) -> JSONObject:
+    async def _report(
+        self, namespace: JSONObject, wanted: Mapping[str, tuple[str, str, str]]
+    ) -> JSONObject:
         status = namespace.setdefault("status", {})
         conditions = list(status.get("conditions") or ())
         now = format_time(self._clock.now())
         changed = [
             set_json_condition(
-                conditions, {"type": type_, "status": value, "reason": reason, "message": message}, now=now
+                conditions,
+                {"type": type_, "status": value, "reason": reason, "message": message},
+                now=now,
             )
             for type_, (value, reason, message) in wanted.items()
         ]
         if not any(changed):
             return namespace
         status["conditions"] = conditions
-        return await self._api.replace(NAMESPACES, namespace["metadata"]["name"], namespace, subresource="status")
+        return await self._api.replace(
+            NAMESPACES, namespace["metadata"]["name"], namespace, subresource="status"
+        )
 
 
 def conditions(
@@ -173,11 +188,20 @@ def conditions(
         text = f"Failed to delete all resource types, {len(failures)} remaining: {', '.join(sorted(failures))}"
         wanted["NamespaceDeletionContentFailure"] = ("True", "ContentDeletionFailed", text)
     if remaining:
-        counts = (f"{one.plural}.{one.group} has {count} resource instances" for one, count in remaining.items())
+        counts = (
+            f"{one.plural}.{one.group} has {count} resource instances"
+            for one, count in remaining.items()
+        )
         listed = ", ".join(sorted(counts))
-        wanted["NamespaceContentRemaining"] = ("True", "SomeResourcesRemain", f"Some resources are remaining: {listed}")
+        wanted["NamespaceContentRemaining"] = (
+            "True",
+            "SomeResourcesRemain",
+            f"Some resources are remaining: {listed}",
+        )
     if finalizers:
-        listed = ", ".join(sorted(f"{name} in {count} resource instances" for name, count in finalizers.items()))
+        listed = ", ".join(
+            sorted(f"{name} in {count} resource instances" for name, count in finalizers.items())
+        )
         text = f"Some content in the namespace has finalizers remaining: {listed}"
         wanted["NamespaceFinalizersRemaining"] = ("True", "SomeFinalizersRemain", text)
     return wanted

@@ -72,6 +72,9 @@ class PerNamespaceController:
             return None
         if any(current.get(key) != wanted[key] for key in ("data",) if key in wanted):
             await self._api.replace(
-                self._resource, self._object_name, {**current, "data": wanted["data"]}, namespace=namespace
+                self._resource,
+                self._object_name,
+                {**current, "data": wanted["data"]},
+                namespace=namespace,
             )
         return None

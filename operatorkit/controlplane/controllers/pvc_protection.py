@@ -68,9 +68,17 @@ class PVCProtectionController:
             return None
         metadata = claim["metadata"]
         kept = [name for name in metadata["finalizers"] if name != _FINALIZER]
-        patch = {"resourceVersion": metadata["resourceVersion"], "uid": metadata["uid"], "finalizers": kept or None}
+        patch = {
+            "resourceVersion": metadata["resourceVersion"],
+            "uid": metadata["uid"],
+            "finalizers": kept or None,
+        }
         await self._api.patch(
-            PERSISTENT_VOLUME_CLAIMS, key.name, {"metadata": patch}, patch_type=PatchType.MERGE, namespace=key.namespace
+            PERSISTENT_VOLUME_CLAIMS,
+            key.name,
+            {"metadata": patch},
+            patch_type=PatchType.MERGE,
+            namespace=key.namespace,
         )
         return None
 

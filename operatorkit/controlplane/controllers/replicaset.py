@@ -76,7 +76,9 @@ class ReplicaSetController:
                 labels = pod["metadata"].get("labels") or {}
                 mine = replica_set["metadata"]["uid"] == owner
                 if mine or (owner is None and matches(replica_set["spec"]["selector"], labels)):
-                    self._queue.add(ObjectKey(change.key.namespace, replica_set["metadata"]["name"]))
+                    self._queue.add(
+                        ObjectKey(change.key.namespace, replica_set["metadata"]["name"])
+                    )
 
     async def _sync(self, key: ObjectKey) -> timedelta | None:
         replica_set = self._sets.cache.get(key)
@@ -100,14 +102,20 @@ class ReplicaSetController:
         claimed = []
         for pod in self._pods.cache.list(namespace):
             owner = controller_uid(pod)
-            if owner not in {None, uid} or not is_active(pod) or pod["metadata"]["uid"] in self._deleted:
+            if (
+                owner not in {None, uid}
+                or not is_active(pod)
+                or pod["metadata"]["uid"] in self._deleted
+            ):
                 continue
             fits = matches(replica_set["spec"]["selector"], pod["metadata"].get("labels") or {})
             references = pod["metadata"].get("ownerReferences") or []
             if owner == uid and not fits:
                 await self._own(pod, [one for one in references if one["uid"] != uid])
             elif owner is None and fits and "deletionTimestamp" not in replica_set["metadata"]:
-                claimed.append(await self._own(pod, [*references, owned_by(replica_set, REPLICA_SETS)]))
+                claimed.append(
+                    await self._own(pod, [*references, owned_by(replica_set, REPLICA_SETS)])
+                )
             elif owner == uid:
                 claimed.append(pod)
         return claimed
@@ -122,7 +130,11 @@ class ReplicaSetController:
             }
         }
         written = await self._api.patch(
-            PODS, metadata["name"], body, patch_type=PatchType.MERGE, namespace=metadata["namespace"]
+            PODS,
+            metadata["name"],
+            body,
+            patch_type=PatchType.MERGE,
+            namespace=metadata["namespace"],
         )
         self._pods.put(written)
         return written
@@ -134,7 +146,9 @@ class ReplicaSetController:
             try:
                 pod = await self._api.create(PODS, pod_of(replica_set), namespace=namespace)
             except ClusterError as error:
-                await self._record_event(replica_set, "Warning", "FailedCreate", f"Error creating: {error.message}")
+                await self._record_event(
+                    replica_set, "Warning", "FailedCreate", f"Error creating: {error.message}"
+                )
                 raise
             self._pods.put(pod)
             pods = [*pods, pod]
@@ -152,11 +166,15 @@ class ReplicaSetController:
             except ClusterError:
                 self._deleted.discard(pod["metadata"]["uid"])
                 raise
-            await self._record_event(replica_set, "Normal", "SuccessfulDelete", f"Deleted pod: {name}")
+            await self._record_event(
+                replica_set, "Normal", "SuccessfulDelete", f"Deleted pod: {name}"
+            )
         gone = {pod["metadata"]["uid"] for pod in surplus}
         return [pod for pod in pods if pod["metadata"]["uid"] not in gone]
 
-    async def _record_event(self, replica_set: JSONObject, type_: EventType, reason: str, message: str) -> None:
+    async def _record_event(
+        self, replica_set: JSONObject, type_: EventType, reason: str, message: str
+    ) -> None:
         subject = {**replica_set, "apiVersion": "apps/v1", "kind": "ReplicaSet"}
         await self._events.count(subject, type_, reason, message, component=self.name)
 
@@ -164,7 +182,11 @@ class ReplicaSetController:
         """Count the pods that are on their way out: they are no replicas any more, and not gone yet."""
         uid, namespace = replica_set["metadata"]["uid"], replica_set["metadata"]["namespace"]
         pods = self._pods.cache.list(namespace)
-        return sum(1 for pod in pods if "deletionTimestamp" in pod["metadata"] and controller_uid(pod) == uid)
+        return sum(
+            1
+            for pod in pods
+            if "deletionTimestamp" in pod["metadata"] and controller_uid(pod) == uid
+        )
 
     async def _report(
         self, replica_set: JSONObject, pods: list[JSONObject], failure: ClusterError | None
@@ -173,8 +195,12 @@ class ReplicaSetController:
         spec, old, now = replica_set["spec"], replica_set.get("status") or {}, self._clock.now()
         min_ready = timedelta(seconds=spec.get("minReadySeconds", 0))
         waits = [wait for pod in pods if (wait := available_in(pod, min_ready, now)) is not None]
-        template_labels = {"matchLabels": (spec["template"].get("metadata") or {}).get("labels") or {}}
-        labelled = [pod for pod in pods if matches(template_labels, pod["metadata"].get("labels") or {})]
+        template_labels = {
+            "matchLabels": (spec["template"].get("metadata") or {}).get("labels") or {}
+        }
+        labelled = [
+            pod for pod in pods if matches(template_labels, pod["metadata"].get("labels") or {})
+        ]
         status: JSONObject = {
             "replicas": len(pods),
             "fullyLabeledReplicas": len(labelled) or None,
@@ -198,7 +224,9 @@ class ReplicaSetController:
         return min((wait for wait in waits if wait), default=None)
 
 
-def _failure_condition(old: JSONObject, failure: ClusterError | None, now: str) -> list[JSONObject] | None:
+def _failure_condition(
+    old: JSONObject, failure: ClusterError | None, now: str
+) -> list[JSONObject] | None:
     kept = [one for one in old.get("conditions") or () if one["type"] != "ReplicaFailure"]
     if failure is None:
         return kept or None
@@ -234,7 +262,9 @@ def first_to_go(pods: list[JSONObject]) -> list[JSONObject]:
 
 def _rank(pod: JSONObject, crowd: Counter[str]) -> tuple[object, ...]:
     node = pod["spec"].get("nodeName", "")
-    cost = (pod["metadata"].get("annotations") or {}).get("controller.kubernetes.io/pod-deletion-cost", "0")
+    cost = (pod["metadata"].get("annotations") or {}).get(
+        "controller.kubernetes.io/pod-deletion-cost", "0"
+    )
     phase = (pod.get("status") or {}).get("phase", "Pending")
     return (
         bool(node),

@@ -71,7 +71,11 @@ def _shrink(limits: Limits, new: Size, old: Sequence[Size]) -> Mapping[str, int]
         sick = min(may_go, max(0, one.wanted - one.available))
         may_go -= sick
         sizes.append(replace(one, wanted=one.wanted - sick))
-    spare = new.available + sum(min(one.available, one.wanted) for one in sizes) - limits.least_available
+    spare = (
+        new.available
+        + sum(min(one.available, one.wanted) for one in sizes)
+        - limits.least_available
+    )
     result = {}
     for before, one in zip(old, sizes, strict=True):
         step = min(one.wanted, max(0, spare))

@@ -86,9 +86,16 @@ def available_in(pod: JSONObject, min_ready: timedelta, now: datetime) -> timede
 
 def _without_hash(template: JSONObject) -> JSONObject:
     metadata = dict(template.get("metadata") or {})
-    labels = {key: value for key, value in (metadata.pop("labels", None) or {}).items() if key != HASH_LABEL}
+    labels = {
+        key: value
+        for key, value in (metadata.pop("labels", None) or {}).items()
+        if key != HASH_LABEL
+    }
     metadata.pop("creationTimestamp", None)
-    return {"metadata": {**metadata, **({"labels": labels} if labels else {})}, "spec": template["spec"]}
+    return {
+        "metadata": {**metadata, **({"labels": labels} if labels else {})},
+        "spec": template["spec"],
+    }
 
 
 def templates_equal(one: JSONObject, other: JSONObject) -> bool:

@@ -76,7 +76,9 @@ def _ensure(core: Core, obj: dict[str, Any], *, replace: bool = False) -> None:
     collection = core.storage.collection(served.collection)
     metadata = obj["metadata"]
     namespace = metadata.get("namespace", "")
-    held = collection.records.get(f"{namespace}/{metadata['name']}" if namespace else metadata["name"])
+    held = collection.records.get(
+        f"{namespace}/{metadata['name']}" if namespace else metadata["name"]
+    )
     if held is not None and not replace:
         return
     metadata["uid"] = str(uuid.uuid4()) if held is None else held.uid

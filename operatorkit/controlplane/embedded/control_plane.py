@@ -75,7 +75,11 @@ class EmbeddedControlPlane:
         return self.server.url
 
     def kubeconfig(
-        self, *, user: str = "admin", groups: Sequence[str] = ("system:masters",), namespace: str = "default"
+        self,
+        *,
+        user: str = "admin",
+        groups: Sequence[str] = ("system:masters",),
+        namespace: str = "default",
     ) -> dict[str, Any]:
         """Return a kubeconfig, with all data inline, that authenticates as `user` in `groups`."""
         server = self.server
@@ -97,12 +101,16 @@ class EmbeddedControlPlane:
         namespace: str = "default",
     ) -> Path:
         """Write `kubeconfig` to `path`, readable by its owner only, and return the path."""
-        return _credentials.write_kubeconfig(path, self.kubeconfig(user=user, groups=groups, namespace=namespace))
+        return _credentials.write_kubeconfig(
+            path, self.kubeconfig(user=user, groups=groups, namespace=namespace)
+        )
 
     def __enter__(self) -> Self:
         started = threading.Event()
         self._failures.clear()
-        self._thread = threading.Thread(target=self._run, args=(started,), name="operatorkit-controlplane", daemon=True)
+        self._thread = threading.Thread(
+            target=self._run, args=(started,), name="operatorkit-controlplane", daemon=True
+        )
         self._thread.start()
         started.wait()
         if self._failures:
@@ -111,7 +119,10 @@ class EmbeddedControlPlane:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         if self._loop is not None and self._stopping is not None and self._thread is not None:
             self._loop.call_soon_threadsafe(self._stopping.set)

@@ -24,7 +24,9 @@ class EventExpiry:
         self._clock = clock
         self._ttl = ttl
         self._events = storage.collection("events")
-        self._due: deque[tuple[datetime, Record]] = deque()  # by time, for the time to live is one for all
+        self._due: deque[tuple[datetime, Record]] = (
+            deque()
+        )  # by time, for the time to live is one for all
         self._some = asyncio.Event()
         self._unsubscribe = self._events.subscribe(self._on_change)
         for record in self._events.records.values():

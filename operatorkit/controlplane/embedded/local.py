@@ -59,7 +59,8 @@ _BY_REASON: Mapping[str, type[ClusterError]] = {
 def _translated(error: ApiError) -> ClusterError:
     details = error.details or {}
     causes = [
-        Cause(it.get("field", ""), it.get("reason", ""), it.get("message", "")) for it in details.get("causes", ())
+        Cause(it.get("field", ""), it.get("reason", ""), it.get("message", ""))
+        for it in details.get("causes", ())
     ]
     kind = _BY_REASON.get(error.reason, ClusterError)
     if kind is Conflict and any(it.reason == "FieldManagerConflict" for it in causes):
@@ -108,17 +109,28 @@ class LocalCluster(ClusterAPI):
             raise _translated(error) from None
 
     async def _object(
-        self, method: str, path: str, query: Mapping[str, str] | None, body: Any, headers: Mapping[str, str]
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None,
+        body: Any,
+        headers: Mapping[str, str],
     ) -> Any:
         answer = await self._ask(method, path, query, body, headers)
         assert isinstance(answer, Answer)
-        return json.loads(answer.body) if answer.media.startswith("application/json") else answer.body.decode()
+        return (
+            json.loads(answer.body)
+            if answer.media.startswith("application/json")
+            else answer.body.decode()
+        )
 
     async def send(self, request: ApiRequest) -> Any:
         """Answer a request; a path of `ClusterAPI.request` is text, and is quoted here."""
         http = http_request(request)
         path = quote(http.path, safe="/:") if request.resource is None else http.path
-        return result_of(request, await self._object(http.method, path, http.query, http.body, http.headers))
+        return result_of(
+            request, await self._object(http.method, path, http.query, http.body, http.headers)
+        )
 
     async def stream(self, request: ApiRequest) -> AsyncIterator[WatchEvent]:
         """Yield what happens after a resource version until the watch is closed or lags behind. Raises Gone."""
@@ -139,14 +151,21 @@ class LocalCluster(ClusterAPI):
                     if event.record is None:
                         continue
                     obj = json.loads(b"".join(answer.representation.event(event.record)))
-                    yield WatchEvent(event.type, metadata_of(obj, resource) if options["metadata_only"] else obj)
+                    yield WatchEvent(
+                        event.type, metadata_of(obj, resource) if options["metadata_only"] else obj
+                    )
         finally:
             watch.close()
 
     async def resolve(self, group: str, kind: str, version: str | None = None) -> ApiResource:
         """Find out how a kind is served. Raises NoKindMatch."""
         for served in self._dispatcher.resources():
-            if served.group == group and served.kind == kind and version in {None, served.version} and served.verbs:
+            if (
+                served.group == group
+                and served.kind == kind
+                and version in {None, served.version}
+                and served.verbs
+            ):
                 return served.api_resource
         wanted = f"{group}/{version or '*'}" if group else version or "v1"
         raise NoKindMatch(f"the embedded control plane serves no kind {kind} in {wanted}")

@@ -44,7 +44,12 @@ from operatorkit.controlplane.embedded.errors.errors import (
 )
 from operatorkit.controlplane.embedded.expiry import EventExpiry
 from operatorkit.controlplane.embedded.local import LocalCluster
-from operatorkit.controlplane.embedded.request.messages import Answer, Request, StreamAnswer, bounded
+from operatorkit.controlplane.embedded.request.messages import (
+    Answer,
+    Request,
+    StreamAnswer,
+    bounded,
+)
 from operatorkit.controlplane.embedded.request.user import User
 from operatorkit.controlplane.embedded.serializer.json import encode
 from operatorkit.controlplane.embedded.storage.wal import WriteAheadLog
@@ -59,7 +64,10 @@ LAST_BOOKMARK_SECONDS = 2.0
 WATCH_SECONDS = 30 * 60 * 60
 _NO_QUERY: MultiDictProxy[str] = MultiDictProxy(MultiDict())
 _FRAME = b'{"type":"%b","object":%b}\n'
-_FRAME_HEADS = {it: b'{"type":"%b","object":' % it.encode() for it in ("ADDED", "MODIFIED", "DELETED", "BOOKMARK")}
+_FRAME_HEADS = {
+    it: b'{"type":"%b","object":' % it.encode()
+    for it in ("ADDED", "MODIFIED", "DELETED", "BOOKMARK")
+}
 _PLAIN_TEXT = "text/plain; charset=utf-8"
 PIECE_BYTES = 32 * 1024
 WRITE_BUFFER_BYTES = 64 * 1024
@@ -98,12 +106,16 @@ class EmbeddedServer:
         self._node_count = nodes
         self._running = AsyncExitStack()
         self.token: str = secrets.token_urlsafe(32)
-        self.authority: Authority | None = Authority.create("operatorkit-client-ca") if tls else None
+        self.authority: Authority | None = (
+            Authority.create("operatorkit-client-ca") if tls else None
+        )
         self._serving = Authority.create("operatorkit-serving-ca") if tls else None
         self._host = host
         self._port = port
         tokens = Tokens(self.core.storage, clock)
-        self.authenticator: Authenticator = Authenticator({self.token: User("admin", (ADMIN_GROUP,))}, [tokens.user])
+        self.authenticator: Authenticator = Authenticator(
+            {self.token: User("admin", (ADMIN_GROUP,))}, [tokens.user]
+        )
         self._access = Access(self.core.storage, self.core.registry, self.authenticator)
         self._dispatcher = Dispatcher(self.core, self._access, tokens)
         self.local: LocalCluster = LocalCluster(self._dispatcher)
@@ -153,10 +165,14 @@ class EmbeddedServer:
         await self._listen()
         expiry = EventExpiry(self.core.storage, self._clock, self._event_ttl)
         self._running.push_async_callback(_cancelled, asyncio.create_task(expiry.run()))
-        controllers = Controllers(self.local, ca_pem=self.ca_pem or b"", selection=self._selection, clock=self._clock)
+        controllers = Controllers(
+            self.local, ca_pem=self.ca_pem or b"", selection=self._selection, clock=self._clock
+        )
         await self._running.enter_async_context(controllers)
         if self._node_count:
-            nodes = SimulatedNodes(self.local, count=self._node_count, clock=self._clock, heartbeat_every=None)
+            nodes = SimulatedNodes(
+                self.local, count=self._node_count, clock=self._clock, heartbeat_every=None
+            )
             await self._running.enter_async_context(nodes)
 
     async def _listen(self) -> None:
@@ -174,7 +190,12 @@ class EmbeddedServer:
         loop = asyncio.get_running_loop()
         try:
             self._listener = await loop.create_server(
-                self._server, self._host, self._port, ssl=self._tls(), backlog=1024, reuse_address=True
+                self._server,
+                self._host,
+                self._port,
+                ssl=self._tls(),
+                backlog=1024,
+                reuse_address=True,
             )
         except OSError as error:
             raise listen_error(f"port {self._port} of {self._host}", error) from error
@@ -216,7 +237,9 @@ class EmbeddedServer:
         message: Any, payload: Any, protocol: RequestHandler, writer: Any, task: asyncio.Task[None]
     ) -> web.BaseRequest:
         loop = asyncio.get_running_loop()
-        return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=BODY_LIMIT_BYTES)
+        return web.BaseRequest(
+            message, payload, protocol, writer, task, loop, client_max_size=BODY_LIMIT_BYTES
+        )
 
     async def _handle(self, http: web.BaseRequest) -> web.StreamResponse:
         try:
@@ -299,7 +322,11 @@ def _end_if_unread(transport: asyncio.WriteTransport) -> None:
 
 def _text(header: str) -> str:
     """Return a header's value as text that can be written again: bytes that are no UTF-8 become U+FFFD."""
-    return header if header.isascii() else header.encode(errors="surrogateescape").decode(errors="replace")
+    return (
+        header
+        if header.isascii()
+        else header.encode(errors="surrogateescape").decode(errors="replace")
+    )
 
 
 def _impersonation(headers: CIMultiDictProxy[str]) -> dict[str, Any]:
@@ -395,7 +422,9 @@ def _next_bookmark(now: float, end: float) -> float:
 def _frame(event: Event, answer: WatchAnswer) -> tuple[bytes, ...]:
     """Return one line of a watch, in parts."""
     if event.record is None:
-        body: tuple[bytes, ...] = (answer.representation.bookmark(event.revision, initial_end=event.initial_end),)
+        body: tuple[bytes, ...] = (
+            answer.representation.bookmark(event.revision, initial_end=event.initial_end),
+        )
     else:
         body = answer.representation.event(event.record)
     return (_FRAME_HEADS[event.type], *body, b"}\n")
@@ -416,7 +445,9 @@ def _response(http: web.BaseRequest, request: Request, answer: Answer) -> web.Re
         import yaml
 
         body = yaml.safe_dump(json.loads(body), sort_keys=True).encode()
-    elif answer.media.startswith("application/json") and _is_for_people(request.query, request.user_agent):
+    elif answer.media.startswith("application/json") and _is_for_people(
+        request.query, request.user_agent
+    ):
         body = _indented(body)
     response = web.Response(body=body, status=answer.status, headers=headers)
     _warn(response, answer.warnings)
@@ -450,13 +481,17 @@ def _error_response(http: web.BaseRequest, error: Exception) -> web.Response:
         _log.debug("where it failed", exc_info=error)  # for those who look for it
         error = internal_error("the embedded API server failed; its log says how")
     if error.code == 410 and "watch" in http.query:  # a watch reports it as an event
-        return web.Response(body=_FRAME % (b"ERROR", encode(error.status)), headers=_headers("application/json"))
+        return web.Response(
+            body=_FRAME % (b"ERROR", encode(error.status)), headers=_headers("application/json")
+        )
     return _status_response(http, error)
 
 
 def _status_response(http: web.BaseRequest, error: ApiError) -> web.Response:
     if error.text:
-        return web.Response(body=error.text.encode(), status=error.code, headers=_headers(_PLAIN_TEXT))
+        return web.Response(
+            body=error.text.encode(), status=error.code, headers=_headers(_PLAIN_TEXT)
+        )
     headers = _headers("application/json")
     if error.retry_after_seconds:
         headers["Retry-After"] = str(error.retry_after_seconds)

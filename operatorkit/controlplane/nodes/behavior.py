@@ -24,7 +24,9 @@ from operatorkit.crd.text import parse_duration
 __all__ = ["ANNOTATION", "Behavior", "behavior_of"]
 
 ANNOTATION = "nodes.operatorkit.dev/behavior"
-Kind = Literal["", "runs", "unschedulable", "image-pull-failure", "crash-loop", "never-ready", "slow-start"]
+Kind = Literal[
+    "", "runs", "unschedulable", "image-pull-failure", "crash-loop", "never-ready", "slow-start"
+]
 _KINDS: dict[str, Kind] = {
     "runs": "runs",
     "unschedulable": "unschedulable",

@@ -83,7 +83,9 @@ def _tolerates(taint: Mapping[str, Any], tolerations: Sequence[Mapping[str, Any]
         if toleration.get("operator") == "Exists":
             if toleration.get("key") in {None, "", taint["key"]}:
                 return True
-        elif toleration.get("key") == taint["key"] and toleration.get("value", "") == taint.get("value", ""):
+        elif toleration.get("key") == taint["key"] and toleration.get("value", "") == taint.get(
+            "value", ""
+        ):
             return True
     return False
 
@@ -100,7 +102,9 @@ def _selected(spec: Mapping[str, Any], node: JSONObject) -> bool:
     return any(_term_matches(term, labels, fields) for term in required["nodeSelectorTerms"])
 
 
-def _term_matches(term: Mapping[str, Any], labels: Mapping[str, str], fields: Mapping[str, str]) -> bool:
+def _term_matches(
+    term: Mapping[str, Any], labels: Mapping[str, str], fields: Mapping[str, str]
+) -> bool:
     expressions, by_field = term.get("matchExpressions") or (), term.get("matchFields") or ()
     if not expressions and not by_field:
         return False  # an empty term matches no node

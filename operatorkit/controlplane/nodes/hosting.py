@@ -40,7 +40,9 @@ class NodesThread:
         make: Callable[[ClusterAPI], AbstractAsyncContextManager[Any]] | None = None,
     ) -> None:
         self._kubeconfig = dict(kubeconfig)
-        self._make = make or partial(SimulatedNodes, count=count, clock=clock, heartbeat_every=heartbeat_every)
+        self._make = make or partial(
+            SimulatedNodes, count=count, clock=clock, heartbeat_every=heartbeat_every
+        )
         self._ready = threading.Event()
         self._failure: BaseException | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -63,7 +65,10 @@ class NodesThread:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self._stop()
         if self._failure is not None and error is None:

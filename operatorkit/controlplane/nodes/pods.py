@@ -60,7 +60,11 @@ class Attempt:
         if problems == self.reported and now < self.again_at:
             return False
         pause = min(_FIRST_RETRY * 2 ** min(self.failures, 16), _LONGEST_RETRY)
-        self.failures, self.reported, self.again_at = self.failures + 1, problems, now + pause.total_seconds()
+        self.failures, self.reported, self.again_at = (
+            self.failures + 1,
+            problems,
+            now + pause.total_seconds(),
+        )
         return True
 
     def remaining(self, now: float) -> timedelta:
@@ -93,7 +97,9 @@ class PodSteps:
 
     async def _refresh(self, pod: JSONObject) -> bool:
         try:
-            fresh = await self.api.get(PODS, pod["metadata"]["name"], namespace=pod["metadata"]["namespace"])
+            fresh = await self.api.get(
+                PODS, pod["metadata"]["name"], namespace=pod["metadata"]["namespace"]
+            )
         except NotFound:
             return False
         self.world.wrote(fresh)
@@ -117,7 +123,9 @@ class PodSteps:
             await self._record_event(pod, host, "Warning", "InvalidBehavior", str(error))
             behavior = Behavior()
         phase = (pod.get("status") or {}).get("phase", "Pending")
-        if phase == "Running" and (behavior.kind == "crash-loop" or (behavior.kind == "runs" and not _all_ready(pod))):
+        if phase == "Running" and (
+            behavior.kind == "crash-loop" or (behavior.kind == "runs" and not _all_ready(pod))
+        ):
             return await self._run(pod, host, attempt, behavior)
         if phase == "Running" and (names := status.outdated(pod)):
             return await self._replace_containers(pod, host, attempt, behavior, names)
@@ -129,21 +137,34 @@ class PodSteps:
         return await self._start(pod, host, attempt, behavior)
 
     async def _replace_containers(
-        self, pod: JSONObject, host: Host, attempt: Attempt, behavior: Behavior, names: Sequence[str]
+        self,
+        pod: JSONObject,
+        host: Host,
+        attempt: Attempt,
+        behavior: Behavior,
+        names: Sequence[str],
     ) -> timedelta | None:
         """Stop containers whose image has changed in the spec, and start them with it, as a kubelet does in place."""
         address, now = self._address(pod, host), self.clock.now()
-        changed = [container for container in pod["spec"]["containers"] if container["name"] in names]
+        changed = [
+            container for container in pod["spec"]["containers"] if container["name"] in names
+        ]
         if _any_runs(pod, names):
             for container in changed:
                 text = f"Container {container['name']} definition changed, will be restarted"
-                await self._record_event(pod, host, "Normal", "Killing", text, container=container["name"])
+                await self._record_event(
+                    pod, host, "Normal", "Killing", text, container=container["name"]
+                )
             pod = await self._write(pod, status.stopped(pod, host, now, address, names))
         if behavior.kind == "image-pull-failure":
-            reasons = {container["name"]: _pull_failure(container, attempt) for container in changed}
+            reasons = {
+                container["name"]: _pull_failure(container, attempt) for container in changed
+            }
             pod = await self._write(pod, status.pulling(pod, host, now, address, reasons))
             mono = self.clock.monotonic()
-            if attempt.fail([f"{name}: {reason.message}" for name, reason in reasons.items()], mono):
+            if attempt.fail(
+                [f"{name}: {reason.message}" for name, reason in reasons.items()], mono
+            ):
                 await self._report_configuration(pod, host, reasons)
             return attempt.remaining(mono)
         for container in changed:
@@ -151,7 +172,9 @@ class PodSteps:
         await self._write(pod, status.restarted(pod, host, now, address, names))
         return None
 
-    async def _start(self, pod: JSONObject, host: Host, attempt: Attempt, behavior: Behavior) -> timedelta | None:
+    async def _start(
+        self, pod: JSONObject, host: Host, attempt: Attempt, behavior: Behavior
+    ) -> timedelta | None:
         namespace = pod["metadata"]["namespace"]
 
         def lookup(kind: SourceKind, name: str) -> JSONObject | None:
@@ -169,7 +192,10 @@ class PodSteps:
         if (left := self._until_started(pod, behavior)) > timedelta(0):
             return left
         reasons = (
-            {container["name"]: _pull_failure(container, attempt) for container in pod["spec"]["containers"]}
+            {
+                container["name"]: _pull_failure(container, attempt)
+                for container in pod["spec"]["containers"]
+            }
             if behavior.kind == "image-pull-failure"
             else {
                 container["name"]: Waiting("CreateContainerConfigError", problem)
@@ -178,7 +204,9 @@ class PodSteps:
             }
         )
         if reasons:
-            pod = await self._write(pod, status.waiting(pod, host, self.clock.now(), reasons, pod_ip=address))
+            pod = await self._write(
+                pod, status.waiting(pod, host, self.clock.now(), reasons, pod_ip=address)
+            )
             if attempt.fail([f"{name}: {reason.message}" for name, reason in reasons.items()], now):
                 await self._report_configuration(pod, host, reasons)
             return attempt.remaining(now)
@@ -186,7 +214,9 @@ class PodSteps:
             await self._report_start(pod, host, container)
         return await self._run(pod, host, attempt, behavior)
 
-    async def _run(self, pod: JSONObject, host: Host, attempt: Attempt, behavior: Behavior) -> timedelta | None:
+    async def _run(
+        self, pod: JSONObject, host: Host, attempt: Attempt, behavior: Behavior
+    ) -> timedelta | None:
         """Let the containers of a pod run as its behavior has it."""
         address, now = self._address(pod, host), self.clock.now()
         match behavior.kind:
@@ -196,7 +226,9 @@ class PodSteps:
                 if attempt.fail(["crash"], self.clock.monotonic()):
                     for container in pod["spec"]["containers"]:
                         text = f"Back-off restarting failed container {container['name']} in pod"
-                        await self._record_event(pod, host, "Warning", "BackOff", text, container=container["name"])
+                        await self._record_event(
+                            pod, host, "Warning", "BackOff", text, container=container["name"]
+                        )
                     await self._write(pod, status.crashed(pod, host, now, address))
                 return attempt.remaining(self.clock.monotonic())
             case _:
@@ -204,39 +236,64 @@ class PodSteps:
         return None
 
     def _address(self, pod: JSONObject, host: Host) -> str:
-        return self.world.address(host.name, ObjectKey(pod["metadata"]["namespace"], pod["metadata"]["name"]))
+        return self.world.address(
+            host.name, ObjectKey(pod["metadata"]["namespace"], pod["metadata"]["name"])
+        )
 
     def _until_started(self, pod: JSONObject, behavior: Behavior) -> timedelta:
         """Return how long the containers of a pod still take to start."""
         since = (pod.get("status") or {}).get("startTime")
         return parse_time(since) + behavior.delay - self.clock.now() if since else behavior.delay
 
-    async def _report_configuration(self, pod: JSONObject, host: Host, reasons: Mapping[str, Waiting]) -> None:
+    async def _report_configuration(
+        self, pod: JSONObject, host: Host, reasons: Mapping[str, Waiting]
+    ) -> None:
         for container in pod["spec"]["containers"]:
             name = container["name"]
             if name in reasons and reasons[name].reason in _PULL_REASONS:
                 reason = "BackOff" if reasons[name].reason == "ImagePullBackOff" else "Failed"
-                await self._record_event(pod, host, "Warning", reason, reasons[name].message, container=name)
+                await self._record_event(
+                    pod, host, "Warning", reason, reasons[name].message, container=name
+                )
             elif name in reasons:
                 await self._report_pulled(pod, host, container)
                 message = f"Error: {reasons[name].message}"
                 await self._record_event(pod, host, "Warning", "Failed", message, container=name)
 
     async def _record_event(
-        self, pod: JSONObject, host: Host, type_: EventType, reason: str, message: str, *, container: str = ""
+        self,
+        pod: JSONObject,
+        host: Host,
+        type_: EventType,
+        reason: str,
+        message: str,
+        *,
+        container: str = "",
     ) -> None:
         pod = {**pod, "apiVersion": "v1", "kind": "Pod"}
-        await self.events.count(pod, type_, reason, message, component="kubelet", host=host.name, container=container)
+        await self.events.count(
+            pod, type_, reason, message, component="kubelet", host=host.name, container=container
+        )
 
-    async def _report_pulled(self, pod: JSONObject, host: Host, container: Mapping[str, Any]) -> None:
+    async def _report_pulled(
+        self, pod: JSONObject, host: Host, container: Mapping[str, Any]
+    ) -> None:
         image = container.get("image", "")
-        message = f'Container image "{image}" already present on machine and can be accessed by the pod'
-        await self._record_event(pod, host, "Normal", "Pulled", message, container=container["name"])
+        message = (
+            f'Container image "{image}" already present on machine and can be accessed by the pod'
+        )
+        await self._record_event(
+            pod, host, "Normal", "Pulled", message, container=container["name"]
+        )
 
-    async def _report_start(self, pod: JSONObject, host: Host, container: Mapping[str, Any]) -> None:
+    async def _report_start(
+        self, pod: JSONObject, host: Host, container: Mapping[str, Any]
+    ) -> None:
         await self._report_pulled(pod, host, container)
         for reason, message in (("Created", "Container created"), ("Started", "Container started")):
-            await self._record_event(pod, host, "Normal", reason, message, container=container["name"])
+            await self._record_event(
+                pod, host, "Normal", reason, message, container=container["name"]
+            )
 
     async def _terminate(self, pod: JSONObject, host: Host) -> None:
         metadata = pod["metadata"]
@@ -256,7 +313,11 @@ class PodSteps:
                     )
             await self._write(pod, status.terminated(pod, host, self.clock.now()))
         await self.api.delete(
-            PODS, metadata["name"], namespace=metadata["namespace"], grace_period_seconds=0, uid=metadata["uid"]
+            PODS,
+            metadata["name"],
+            namespace=metadata["namespace"],
+            grace_period_seconds=0,
+            uid=metadata["uid"],
         )
 
     async def _write(self, pod: JSONObject, new: JSONObject) -> JSONObject:

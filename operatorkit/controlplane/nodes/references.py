@@ -26,7 +26,9 @@ def _all_containers(pod: JSONObject) -> Iterator[Mapping[str, Any]]:
     yield from pod["spec"].get("containers") or ()
 
 
-def _volume_source(volume: Mapping[str, Any]) -> Iterator[tuple[SourceKind, str, Mapping[str, Any]]]:
+def _volume_source(
+    volume: Mapping[str, Any],
+) -> Iterator[tuple[SourceKind, str, Mapping[str, Any]]]:
     """Yield (kind, name, source) for each object that a volume is made of."""
     if secret := volume.get("secret"):
         yield "Secret", secret.get("secretName", ""), secret
@@ -39,7 +41,9 @@ def _volume_source(volume: Mapping[str, Any]) -> Iterator[tuple[SourceKind, str,
             yield "ConfigMap", config_map.get("name", ""), config_map
 
 
-def _environment(container: Mapping[str, Any]) -> Iterator[tuple[SourceKind, str, str | None, bool]]:
+def _environment(
+    container: Mapping[str, Any],
+) -> Iterator[tuple[SourceKind, str, str | None, bool]]:
     """Yield (kind, name, key or None for all keys, optional) in the order in which the kubelet reads them."""
     for source in container.get("envFrom") or ():
         if reference := source.get("configMapRef"):
@@ -49,9 +53,19 @@ def _environment(container: Mapping[str, Any]) -> Iterator[tuple[SourceKind, str
     for variable in container.get("env") or ():
         source = variable.get("valueFrom") or {}
         if reference := source.get("configMapKeyRef"):
-            yield "ConfigMap", reference.get("name", ""), reference["key"], bool(reference.get("optional"))
+            yield (
+                "ConfigMap",
+                reference.get("name", ""),
+                reference["key"],
+                bool(reference.get("optional")),
+            )
         if reference := source.get("secretKeyRef"):
-            yield "Secret", reference.get("name", ""), reference["key"], bool(reference.get("optional"))
+            yield (
+                "Secret",
+                reference.get("name", ""),
+                reference["key"],
+                bool(reference.get("optional")),
+            )
 
 
 def references(pod: JSONObject) -> set[tuple[SourceKind, str]]:
@@ -80,7 +94,9 @@ def mount_failures(pod: JSONObject, lookup: Lookup) -> list[str]:
     return messages
 
 
-def _source_problem(kind: SourceKind, name: str, source: Mapping[str, Any], lookup: Lookup) -> str | None:
+def _source_problem(
+    kind: SourceKind, name: str, source: Mapping[str, Any], lookup: Lookup
+) -> str | None:
     optional = bool(source.get("optional"))
     obj = lookup(kind, name)
     if obj is None:

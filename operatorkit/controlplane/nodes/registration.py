@@ -16,7 +16,16 @@ from operatorkit.controlplane.nodes.kinds import LEASES, NODES
 from operatorkit.controlplane.nodes.status import Host
 from operatorkit.errors import AlreadyExists, ClusterError
 
-__all__ = ["LEASE_NAMESPACE", "heartbeat", "host", "is_of_runtime", "is_simulated", "pod_address", "register", "renew"]
+__all__ = [
+    "LEASE_NAMESPACE",
+    "heartbeat",
+    "host",
+    "is_of_runtime",
+    "is_simulated",
+    "pod_address",
+    "register",
+    "renew",
+]
 
 LEASE_NAMESPACE = "kube-node-lease"
 _LEASE_DURATION = timedelta(seconds=40)
@@ -91,10 +100,20 @@ def _status(node: Host, clock: Clock, runtime: str, kubelet_port: int) -> JSONOb
         ],
         "conditions": [
             condition(
-                "MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"
+                "MemoryPressure",
+                "False",
+                "KubeletHasSufficientMemory",
+                "kubelet has sufficient memory available",
             ),
-            condition("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
-            condition("PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+            condition(
+                "DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"
+            ),
+            condition(
+                "PIDPressure",
+                "False",
+                "KubeletHasSufficientPID",
+                "kubelet has sufficient PID available",
+            ),
             condition("Ready", "True", "KubeletReady", "kubelet is posting ready status"),
         ],
         "nodeInfo": {
@@ -114,7 +133,12 @@ def _status(node: Host, clock: Clock, runtime: str, kubelet_port: int) -> JSONOb
 
 
 async def register(
-    api: ClusterAPI, node: Host, *, clock: Clock, runtime: str = _SIMULATED, kubelet_port: int = 10250
+    api: ClusterAPI,
+    node: Host,
+    *,
+    clock: Clock,
+    runtime: str = _SIMULATED,
+    kubelet_port: int = 10250,
 ) -> JSONObject:
     """Create a Node, ready for pods, or take over the one of that name; return it.
 
@@ -127,7 +151,11 @@ async def register(
         labels = {"metadata": {"labels": wanted["metadata"]["labels"]}}
         await api.patch(NODES, node.name, labels, patch_type=PatchType.MERGE)
         await api.patch(
-            NODES, node.name, {"status": wanted["status"]}, patch_type=PatchType.MERGE, subresource="status"
+            NODES,
+            node.name,
+            {"status": wanted["status"]},
+            patch_type=PatchType.MERGE,
+            subresource="status",
         )
     # New nodes are born tainted as not ready, and one that was switched off is tainted as lost: where no node lifecycle
     # controller runs nothing else removes the taints, and where one does it takes its time.
@@ -140,13 +168,18 @@ async def _lift_taints(api: ClusterAPI, node: Host) -> JSONObject:
     kept = [taint for taint in taints if taint["key"] not in _TAINTS_OF_THE_LOST]
     if kept == taints:
         return held
-    body = {"metadata": {"resourceVersion": held["metadata"]["resourceVersion"]}, "spec": {"taints": kept or None}}
+    body = {
+        "metadata": {"resourceVersion": held["metadata"]["resourceVersion"]},
+        "spec": {"taints": kept or None},
+    }
     try:
         return await api.patch(NODES, node.name, body, patch_type=PatchType.MERGE)
     except ClusterError as error:
         if error.code != 409:
             raise
-        return await _lift_taints(api, node)  # the controller was quicker, or touched something else
+        return await _lift_taints(
+            api, node
+        )  # the controller was quicker, or touched something else
 
 
 async def renew(api: ClusterAPI, node: Host, *, clock: Clock) -> None:
@@ -157,7 +190,9 @@ async def renew(api: ClusterAPI, node: Host, *, clock: Clock) -> None:
         "renewTime": format_micro_time(clock.now()),
     }
     try:
-        await api.patch(LEASES, node.name, {"spec": spec}, patch_type=PatchType.MERGE, namespace=LEASE_NAMESPACE)
+        await api.patch(
+            LEASES, node.name, {"spec": spec}, patch_type=PatchType.MERGE, namespace=LEASE_NAMESPACE
+        )
     except ClusterError as error:
         if error.code != 404:
             raise

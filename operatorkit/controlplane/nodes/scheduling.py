@@ -20,7 +20,9 @@ from operatorkit.names import ObjectKey
 
 __all__ = ["Scheduler", "SchedulingWorld", "is_schedulable"]
 
-_NO_PREEMPTION = "no new claims to deallocate, preemption: Preemption is not helpful for scheduling."
+_NO_PREEMPTION = (
+    "no new claims to deallocate, preemption: Preemption is not helpful for scheduling."
+)
 
 
 class SchedulingWorld(Protocol):
@@ -49,7 +51,12 @@ class Scheduler:
     """Binds pods to nodes."""
 
     def __init__(
-        self, api: ClusterAPI, world: SchedulingWorld, events: ComponentEventRecorder, *, clock: Clock
+        self,
+        api: ClusterAPI,
+        world: SchedulingWorld,
+        events: ComponentEventRecorder,
+        *,
+        clock: Clock,
     ) -> None:
         self._api = api
         self._world = world
@@ -83,9 +90,13 @@ class Scheduler:
 
     async def _report_unschedulable(self, pod: JSONObject, message: str) -> None:
         conditions = (pod.get("status") or {}).get("conditions") or ()
-        if any(one["type"] == "PodScheduled" and one.get("message") == message for one in conditions):
+        if any(
+            one["type"] == "PodScheduled" and one.get("message") == message for one in conditions
+        ):
             return
-        written = await write_status(self._api, pod, status.unschedulable(pod, message, self._clock.now()))
+        written = await write_status(
+            self._api, pod, status.unschedulable(pod, message, self._clock.now())
+        )
         if written is not pod:
             self._world.wrote(written)
         await self._events.act(_typed(pod), "Warning", "FailedScheduling", "Scheduling", message)

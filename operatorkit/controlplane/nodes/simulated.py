@@ -23,7 +23,14 @@ from operatorkit.controlplane.controllers.work_queue import WorkQueue
 from operatorkit.controlplane.nodes.kinds import CONFIG_MAPS, NODES, PODS, SECRETS
 from operatorkit.controlplane.nodes.pods import Attempt, PodSteps
 from operatorkit.controlplane.nodes.references import SourceKind, references
-from operatorkit.controlplane.nodes.registration import heartbeat, host, is_simulated, pod_address, register, renew
+from operatorkit.controlplane.nodes.registration import (
+    heartbeat,
+    host,
+    is_simulated,
+    pod_address,
+    register,
+    renew,
+)
 from operatorkit.controlplane.nodes.scheduling import Scheduler
 from operatorkit.controlplane.nodes.status import Host
 from operatorkit.errors import NotFound
@@ -88,7 +95,10 @@ class SimulatedNodes:
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         await self._end()
 
@@ -135,7 +145,9 @@ class SimulatedNodes:
         for pod in self._pods.cache.list():
             address = (pod.get("status") or {}).get("podIP")
             if address:
-                self._addresses[ObjectKey(pod["metadata"]["namespace"], pod["metadata"]["name"])] = address
+                self._addresses[
+                    ObjectKey(pod["metadata"]["namespace"], pod["metadata"]["name"])
+                ] = address
 
     # -- event handlers
 
@@ -156,7 +168,9 @@ class SimulatedNodes:
             self._enqueue_unscheduled()
 
     def _on_source(self, kind: SourceKind, change: Change) -> None:
-        for key in self._pods.cache.by_index(_REFERENCES, f"{kind}/{change.key.namespace}/{change.key.name}"):
+        for key in self._pods.cache.by_index(
+            _REFERENCES, f"{kind}/{change.key.namespace}/{change.key.name}"
+        ):
             self._queue.add(key)
 
     def _enqueue_unscheduled(self) -> None:
@@ -209,7 +223,9 @@ class SimulatedNodes:
         """Return the address of a pod on a node; the same each time."""
         if pod not in self._addresses:
             taken = set(self._addresses.values())
-            candidates = (pod_address(self._numbers[node], serial) for serial in self._serials[node])
+            candidates = (
+                pod_address(self._numbers[node], serial) for serial in self._serials[node]
+            )
             self._addresses[pod] = next(one for one in candidates if one not in taken)
         return self._addresses[pod]
 

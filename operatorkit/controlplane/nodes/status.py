@@ -51,10 +51,21 @@ class Waiting:
 
     def state(self) -> JSONObject:
         """Return the container state."""
-        return {"waiting": {"reason": self.reason, **({"message": self.message} if self.message else {})}}
+        return {
+            "waiting": {
+                "reason": self.reason,
+                **({"message": self.message} if self.message else {}),
+            }
+        }
 
 
-_ALL_CONDITIONS = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled")
+_ALL_CONDITIONS = (
+    "PodReadyToStartContainers",
+    "Initialized",
+    "Ready",
+    "ContainersReady",
+    "PodScheduled",
+)
 
 
 def _containers(pod: JSONObject, key: str = "containers") -> list[Mapping[str, Any]]:
@@ -65,7 +76,9 @@ def _names(pod: JSONObject, key: str = "containers") -> str:
     return "[" + " ".join(container["name"] for container in _containers(pod, key)) + "]"
 
 
-def set_conditions(pod: JSONObject, now: datetime, wanted: Mapping[str, tuple[bool, str, str]]) -> list[JSONObject]:
+def set_conditions(
+    pod: JSONObject, now: datetime, wanted: Mapping[str, tuple[bool, str, str]]
+) -> list[JSONObject]:
     """Set conditions by type to (status, reason, message); the transition time moves only with the status."""
     conditions = list((pod.get("status") or {}).get("conditions") or ())
     for type_, (true, reason, message) in wanted.items():
@@ -94,7 +107,9 @@ def base(pod: JSONObject, host: Host, now: datetime, phase: str) -> JSONObject:
     }
 
 
-def _container_status(pod: JSONObject, container: Mapping[str, Any], state: JSONObject, **more: Any) -> JSONObject:
+def _container_status(
+    pod: JSONObject, container: Mapping[str, Any], state: JSONObject, **more: Any
+) -> JSONObject:
     image = container.get("image", "")
     ran = "running" in state or "terminated" in state
     identity = f"simulated://{pod['metadata']['uid']}/{container['name']}" if ran else ""
@@ -116,7 +131,11 @@ def _container_status(pod: JSONObject, container: Mapping[str, Any], state: JSON
 def _resources(container: Mapping[str, Any]) -> JSONObject:
     """Return what a kubelet reports of the resources that a running container has."""
     resources = container.get("resources")
-    return {"resources": resources, "allocatedResources": resources.get("requests") or {}} if resources else {}
+    return (
+        {"resources": resources, "allocatedResources": resources.get("requests") or {}}
+        if resources
+        else {}
+    )
 
 
 def _finished(pod: JSONObject, container: Mapping[str, Any], now: datetime) -> JSONObject:
@@ -126,12 +145,21 @@ def _finished(pod: JSONObject, container: Mapping[str, Any], now: datetime) -> J
             state: JSONObject = old["state"]
             return state
     moment = format_time(now)
-    return {"terminated": {"exitCode": 0, "reason": "Completed", "startedAt": moment, "finishedAt": moment}}
+    return {
+        "terminated": {
+            "exitCode": 0,
+            "reason": "Completed",
+            "startedAt": moment,
+            "finishedAt": moment,
+        }
+    }
 
 
 def unschedulable(pod: JSONObject, message: str, now: datetime) -> JSONObject:
     """Return the status of a pod that fits on no node."""
-    return {"conditions": set_conditions(pod, now, {"PodScheduled": (False, "Unschedulable", message)})}
+    return {
+        "conditions": set_conditions(pod, now, {"PodScheduled": (False, "Unschedulable", message)})
+    }
 
 
 def waiting(
@@ -162,13 +190,17 @@ def waiting(
             },
         ),
         "containerStatuses": [
-            _container_status(pod, container, reasons.get(container["name"], _creating(pod, up=up)).state())
+            _container_status(
+                pod, container, reasons.get(container["name"], _creating(pod, up=up)).state()
+            )
             for container in _containers(pod)
         ],
     }
     if _containers(pod, "initContainers"):
         status["initContainerStatuses"] = [
-            _container_status(pod, container, _finished(pod, container, now), ready=True, started=False)
+            _container_status(
+                pod, container, _finished(pod, container, now), ready=True, started=False
+            )
             if up
             else _container_status(pod, container, Waiting("PodInitializing").state())
             for container in _containers(pod, "initContainers")
@@ -177,7 +209,9 @@ def waiting(
 
 
 def _creating(pod: JSONObject, *, up: bool) -> Waiting:
-    return Waiting("PodInitializing" if _containers(pod, "initContainers") and not up else "ContainerCreating")
+    return Waiting(
+        "PodInitializing" if _containers(pod, "initContainers") and not up else "ContainerCreating"
+    )
 
 
 def _addresses(pod_ip: str) -> JSONObject:
@@ -194,12 +228,16 @@ def running(pod: JSONObject, host: Host, now: datetime, pod_ip: str) -> JSONObje
             now,
             dict.fromkeys(_ALL_CONDITIONS, (True, "", "")),
         ),
-        "containerStatuses": [_container_status(pod, container, state) for container in _containers(pod)],
+        "containerStatuses": [
+            _container_status(pod, container, state) for container in _containers(pod)
+        ],
         **_addresses(pod_ip),
     }
     if _containers(pod, "initContainers"):
         status["initContainerStatuses"] = [
-            _container_status(pod, container, _finished(pod, container, now), ready=True, started=False)
+            _container_status(
+                pod, container, _finished(pod, container, now), ready=True, started=False
+            )
             for container in _containers(pod, "initContainers")
         ]
     return status
@@ -249,31 +287,44 @@ def _not_ready(pod: JSONObject, now: datetime) -> list[JSONObject]:
 
 def outdated(pod: JSONObject) -> list[str]:
     """Return the containers that run another image than the spec has, in order."""
-    reported = {one["name"]: one for one in (pod.get("status") or {}).get("containerStatuses") or ()}
+    reported = {
+        one["name"]: one for one in (pod.get("status") or {}).get("containerStatuses") or ()
+    }
     return [
         container["name"]
         for container in _containers(pod)
-        if container["name"] in reported and reported[container["name"]].get("image") != container.get("image", "")
+        if container["name"] in reported
+        and reported[container["name"]].get("image") != container.get("image", "")
     ]
 
 
-def stopped(pod: JSONObject, host: Host, now: datetime, pod_ip: str, names: Sequence[str]) -> JSONObject:
+def stopped(
+    pod: JSONObject, host: Host, now: datetime, pod_ip: str, names: Sequence[str]
+) -> JSONObject:
     """Return the status of a pod whose containers `names` have ended, to be started again with another image."""
     status = running(pod, host, now, pod_ip)
     status["containerStatuses"] = [
-        _ended(old, now) if old["name"] in names else old for old in pod["status"]["containerStatuses"]
+        _ended(old, now) if old["name"] in names else old
+        for old in pod["status"]["containerStatuses"]
     ]
     return {**status, "conditions": _not_ready(pod, now)}
 
 
 def _ended(old: Mapping[str, Any], now: datetime) -> JSONObject:
     started = ((old.get("state") or {}).get("running") or {}).get("startedAt") or format_time(now)
-    state = {"exitCode": 0, "reason": "Completed", "startedAt": started, "finishedAt": format_time(now)}
+    state = {
+        "exitCode": 0,
+        "reason": "Completed",
+        "startedAt": started,
+        "finishedAt": format_time(now),
+    }
     ended = {**state, **({"containerID": old["containerID"]} if old.get("containerID") else {})}
     return {**old, "ready": False, "started": False, "state": {"terminated": ended}}
 
 
-def restarted(pod: JSONObject, host: Host, now: datetime, pod_ip: str, names: Sequence[str]) -> JSONObject:
+def restarted(
+    pod: JSONObject, host: Host, now: datetime, pod_ip: str, names: Sequence[str]
+) -> JSONObject:
     """Return the status of a pod whose containers `names` run the image of the spec; the others run on."""
     status = running(pod, host, now, pod_ip)
     old = {one["name"]: one for one in pod["status"]["containerStatuses"]}
@@ -292,7 +343,9 @@ def _again(new: JSONObject, old: Mapping[str, Any]) -> JSONObject:
     return {**new, "restartCount": count, "containerID": f"{new['containerID']}/{count}", **last}
 
 
-def pulling(pod: JSONObject, host: Host, now: datetime, pod_ip: str, reasons: Mapping[str, Waiting]) -> JSONObject:
+def pulling(
+    pod: JSONObject, host: Host, now: datetime, pod_ip: str, reasons: Mapping[str, Waiting]
+) -> JSONObject:
     """Return the status of a running pod some of whose containers wait for another image; `reasons` by name."""
     status = running(pod, host, now, pod_ip)
     status["containerStatuses"] = [
@@ -309,7 +362,10 @@ def resized(pod: JSONObject) -> list[JSONObject] | None:
     specs = {container["name"]: container for container in _containers(pod)}
     old = list((pod.get("status") or {}).get("containerStatuses") or ())
     new = [
-        {**one, **_resources(specs.get(one["name"], {}))} if "running" in one.get("state", {}) else one for one in old
+        {**one, **_resources(specs.get(one["name"], {}))}
+        if "running" in one.get("state", {})
+        else one
+        for one in old
     ]
     return new if new != old else None
 

@@ -26,7 +26,9 @@ class Process:
     directory, is removed.
     """
 
-    def __init__(self, program: Path, arguments: Sequence[str], *, log: Path, remove: Path | None = None) -> None:
+    def __init__(
+        self, program: Path, arguments: Sequence[str], *, log: Path, remove: Path | None = None
+    ) -> None:
         self.name = program.name
         self._log = log
         guard = [sys.executable, "-I", "-S", str(_GUARD), str(_GRACE_SECONDS), str(remove or "")]
@@ -44,7 +46,9 @@ class Process:
         """Raise StartError, with the end of the log, when the program has ended."""
         code = self._guard.poll()
         if code is not None:
-            raise StartError(f"{self.name} ended with code {code}; its last words:\n{self.last_words()}")
+            raise StartError(
+                f"{self.name} ended with code {code}; its last words:\n{self.last_words()}"
+            )
 
     def last_words(self) -> str:
         """Return the last lines of the log."""

@@ -60,7 +60,10 @@ def cache_directory(version: str = VERSION, environ: Mapping[str, str] | None = 
 def _envtest_store(environ: Mapping[str, str]) -> Path:
     if sys.platform == "darwin":
         return _home(environ) / "Library" / "Application Support" / "io.kubebuilder.envtest"
-    return Path(environ.get("XDG_DATA_HOME") or _home(environ) / ".local" / "share") / "kubebuilder-envtest"
+    return (
+        Path(environ.get("XDG_DATA_HOME") or _home(environ) / ".local" / "share")
+        / "kubebuilder-envtest"
+    )
 
 
 def search_path(version: str = VERSION, environ: Mapping[str, str] | None = None) -> list[Path]:
@@ -68,7 +71,9 @@ def search_path(version: str = VERSION, environ: Mapping[str, str] | None = None
     environ = os.environ if environ is None else environ
     system, machine = platform.system().lower(), platform.machine().lower()
     directories = [
-        _envtest_store(environ) / "k8s" / f"{version}-{system}-{_ARCHITECTURES.get(machine, machine)}",
+        _envtest_store(environ)
+        / "k8s"
+        / f"{version}-{system}-{_ARCHITECTURES.get(machine, machine)}",
         cache_directory(version, environ),
     ]
     assets = environ.get("KUBEBUILDER_ASSETS")

@@ -17,7 +17,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from operatorkit.controlplane.real.binaries import VERSION, Binaries, cache_directory, find, search_path
+from operatorkit.controlplane.real.binaries import (
+    VERSION,
+    Binaries,
+    cache_directory,
+    find,
+    search_path,
+)
 from operatorkit.errors import InputError, OperatorKitError
 
 __all__ = ["MODULES", "Program", "ensure_binaries", "plan"]
@@ -48,7 +54,9 @@ def _kubernetes_flags(version: str) -> str:
         "gitTreeState": "clean",
         "buildDate": "1970-01-01T00:00:00Z",
     }
-    return " ".join(["-s", "-w", *(f"-X {_VERSION_PACKAGE}.{key}={value}" for key, value in stamps.items())])
+    return " ".join(
+        ["-s", "-w", *(f"-X {_VERSION_PACKAGE}.{key}={value}" for key, value in stamps.items())]
+    )
 
 
 def plan(version: str = VERSION) -> list[Program]:
@@ -84,7 +92,9 @@ def _required_version(modules: Path) -> str:
     text = (modules / "kubernetes" / "go.mod").read_text()
     found = re.search(r"^(?:require)?\s+k8s\.io/kubernetes v(\S+)", text, re.MULTILINE)
     if found is None:
-        raise OperatorKitError(f"{modules / 'kubernetes' / 'go.mod'} requires no version of k8s.io/kubernetes")
+        raise OperatorKitError(
+            f"{modules / 'kubernetes' / 'go.mod'} requires no version of k8s.io/kubernetes"
+        )
     return found[1]
 
 
@@ -101,7 +111,9 @@ def _compile(go: str, program: Program, modules: Path, directory: Path) -> None:
         check=False,
     )
     if done.returncode:
-        raise OperatorKitError(f"building {program.name} failed: {' '.join(command)}\n{done.stderr.strip()}")
+        raise OperatorKitError(
+            f"building {program.name} failed: {' '.join(command)}\n{done.stderr.strip()}"
+        )
     partial.replace(directory / program.name)
 
 
@@ -140,7 +152,9 @@ def ensure_binaries(
     directory = cache_directory(version)
     with _locked(directory, progress):
         found = find(version)  # another process may have built them while we waited
-        programs = [program for program in plan(version) if found is None or program.name in found.missing]
+        programs = [
+            program for program in plan(version) if found is None or program.name in found.missing
+        ]
         programs = [program for program in programs if not (directory / program.name).is_file()]
         for number, program in enumerate(programs, start=1):
             progress(f"[{number}/{len(programs)}] building {program.name} for Kubernetes {version}")

@@ -35,7 +35,11 @@ __all__ = ["RealControlPlane"]
 
 _ADMIN_GROUPS = ("system:masters",)
 _POLL_SECONDS = 0.05
-_AUDIT_POLICY = {"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "rules": [{"level": "Metadata"}]}
+_AUDIT_POLICY = {
+    "apiVersion": "audit.k8s.io/v1",
+    "kind": "Policy",
+    "rules": [{"level": "Metadata"}],
+}
 
 
 class RealControlPlane:
@@ -87,7 +91,9 @@ class RealControlPlane:
     def url(self) -> str:
         """Where the API answers."""
         if self._port is None:
-            raise RuntimeError("the control plane is not running: enter it as a context manager first")
+            raise RuntimeError(
+                "the control plane is not running: enter it as a context manager first"
+            )
         return f"https://127.0.0.1:{self._port}"
 
     @property
@@ -101,7 +107,11 @@ class RealControlPlane:
         return self._binaries
 
     def kubeconfig(
-        self, *, user: str = "admin", groups: Sequence[str] = _ADMIN_GROUPS, namespace: str = "default"
+        self,
+        *,
+        user: str = "admin",
+        groups: Sequence[str] = _ADMIN_GROUPS,
+        namespace: str = "default",
     ) -> dict[str, Any]:
         """Return a kubeconfig, as a dictionary with all data inline, that authenticates as `user` in `groups`."""
         return credentials.kubeconfig(
@@ -121,7 +131,9 @@ class RealControlPlane:
         namespace: str = "default",
     ) -> Path:
         """Write `kubeconfig` to `path`, readable by its owner only, and return the path."""
-        return credentials.write_kubeconfig(path, self.kubeconfig(user=user, groups=groups, namespace=namespace))
+        return credentials.write_kubeconfig(
+            path, self.kubeconfig(user=user, groups=groups, namespace=namespace)
+        )
 
     def check(self) -> None:
         """Raise StartError when one of the programs has ended without having been stopped."""
@@ -144,7 +156,10 @@ class RealControlPlane:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self._stack.close()
 
@@ -167,7 +182,9 @@ class RealControlPlane:
                 self._wait_for("/api/v1/namespaces/default/serviceaccounts/default")
         if self._nodes:
             user = self.kubeconfig(user="system:simulated-nodes")
-            nodes = NodesThread(user, count=self._nodes, check=lambda: self._check_start("/api/v1/nodes"))
+            nodes = NodesThread(
+                user, count=self._nodes, check=lambda: self._check_start("/api/v1/nodes")
+            )
             self._stack.enter_context(nodes)
 
     def _stop_programs(self) -> None:
@@ -179,8 +196,17 @@ class RealControlPlane:
         self._processes.clear()
         self._port = None
 
-    def _run(self, program: Path, arguments: Sequence[str], directory: Path, *, remove: Path | None = None) -> None:
-        self._processes.append(Process(program, arguments, log=directory / f"{program.name}.log", remove=remove))
+    def _run(
+        self,
+        program: Path,
+        arguments: Sequence[str],
+        directory: Path,
+        *,
+        remove: Path | None = None,
+    ) -> None:
+        self._processes.append(
+            Process(program, arguments, log=directory / f"{program.name}.log", remove=remove)
+        )
 
     def _apiserver_arguments(self, directory: Path, etcd: str) -> list[str]:
         serving = self._serving.issue_server()
@@ -197,7 +223,10 @@ class RealControlPlane:
         if self._audit_log is not None:
             files["audit-policy-file"] = json.dumps(_AUDIT_POLICY).encode()
         options = {
-            **{option: _write(directory / f"apiserver-{option}", data) for option, data in files.items()},
+            **{
+                option: _write(directory / f"apiserver-{option}", data)
+                for option, data in files.items()
+            },
             "etcd-servers": etcd,
             "bind-address": "127.0.0.1",
             "advertise-address": "127.0.0.1",
@@ -225,10 +254,16 @@ class RealControlPlane:
             "controllers": controllers,
             "secure-port": "0",
             "leader-elect": "false",
-            "service-account-private-key-file": _write(directory / "controllers-tokens.key", self._tokens.key_pem),
+            "service-account-private-key-file": _write(
+                directory / "controllers-tokens.key", self._tokens.key_pem
+            ),
             "root-ca-file": _write(directory / "controllers-root.crt", self._serving.cert_pem),
-            "cluster-signing-cert-file": _write(directory / "controllers-signing.crt", self._clients.cert_pem),
-            "cluster-signing-key-file": _write(directory / "controllers-signing.key", self._clients.key_pem),
+            "cluster-signing-cert-file": _write(
+                directory / "controllers-signing.crt", self._clients.cert_pem
+            ),
+            "cluster-signing-key-file": _write(
+                directory / "controllers-signing.key", self._clients.key_pem
+            ),
             "kube-api-qps": "500",
             "kube-api-burst": "1000",
             "profiling": "false",
@@ -250,13 +285,17 @@ class RealControlPlane:
         """Raise StartError when a program has ended, or time is up."""
         self.check()
         if time.monotonic() > self._deadline:
-            said = "\n".join(f"  {process.name}:\n{process.last_words()}" for process in self._processes)
+            said = "\n".join(
+                f"  {process.name}:\n{process.last_words()}" for process in self._processes
+            )
             raise StartError(
                 f"{self.url}{awaited} did not answer within {self._timeout}; what the programs said:\n{said}"
             )
 
     def _answers(self, path: str, context: ssl.SSLContext) -> bool:
-        connection = http.client.HTTPSConnection("127.0.0.1", self._port, context=context, timeout=5)
+        connection = http.client.HTTPSConnection(
+            "127.0.0.1", self._port, context=context, timeout=5
+        )
         try:
             connection.request("GET", path)
             return connection.getresponse().status == http.client.OK

@@ -25,7 +25,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from operatorkit.errors import InputError
 from operators.attestation.server.errors import ApiError
 
-__all__ = ["Access", "Caller", "Credentials", "FileAccess", "OpenAccess", "ResourceName", "Verb", "read_access_file"]
+__all__ = [
+    "Access",
+    "Caller",
+    "Credentials",
+    "FileAccess",
+    "OpenAccess",
+    "ResourceName",
+    "Verb",
+    "read_access_file",
+]
 
 Verb = Literal["get", "list", "create", "update", "delete", "attach"]
 ResourceName = Literal["projects", "notes", "occurrences", "changes"]
@@ -79,13 +88,20 @@ class _Strict(BaseModel):
 
 class _Grant(_Strict):
     projects: Annotated[list[str], Field(min_length=1)]
-    resources: Annotated[list[Literal["*", "projects", "notes", "occurrences", "changes"]], Field(min_length=1)] = ["*"]
-    verbs: Annotated[list[Literal["*", "get", "list", "create", "update", "delete", "attach"]], Field(min_length=1)]
+    resources: Annotated[
+        list[Literal["*", "projects", "notes", "occurrences", "changes"]], Field(min_length=1)
+    ] = ["*"]
+    verbs: Annotated[
+        list[Literal["*", "get", "list", "create", "update", "delete", "attach"]],
+        Field(min_length=1),
+    ]
 
 
 class _User(_Strict):
     name: Annotated[str, Field(min_length=1, max_length=256)]
-    token_sha256: Annotated[str | None, Field(alias="tokenSHA256", pattern=r"^[0-9a-f]{64}$")] = None
+    token_sha256: Annotated[str | None, Field(alias="tokenSHA256", pattern=r"^[0-9a-f]{64}$")] = (
+        None
+    )
     grants: list[_Grant] = []
 
 
@@ -141,5 +157,7 @@ def read_access_file(path: Path) -> FileAccess:
         raise InputError(f"{path}: {where}: {first['msg']}") from error
     names = [user.name for user in found.users]
     if repeated := {name for name in names if names.count(name) > 1}:
-        raise InputError(f"{path}: there are two users named {min(repeated)!r}: give each a name of its own")
+        raise InputError(
+            f"{path}: there are two users named {min(repeated)!r}: give each a name of its own"
+        )
     return FileAccess(found.users)

@@ -30,7 +30,11 @@ from operators.attestation.server.tables import settings
 
 __all__ = ["Database", "database_url"]
 
-_DRIVERS: Final = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
+_DRIVERS: Final = {
+    "sqlite": "sqlite+aiosqlite",
+    "postgresql": "postgresql+asyncpg",
+    "postgres": "postgresql+asyncpg",
+}
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _MIGRATION_LOCK = 0x6F6B6174  # for PostgreSQL's advisory locks, as the one below
 _AUDIT_LOCK = 0x6F6B6175
@@ -85,7 +89,9 @@ class Database:
         except (DBAPIError, OSError) as error:
             await engine.dispose()
             cause = str(getattr(error, "orig", None) or error).splitlines()[0]
-            raise InputError(f"the database {url.render_as_string()} cannot be used: {cause}") from error
+            raise InputError(
+                f"the database {url.render_as_string()} cannot be used: {cause}"
+            ) from error
         return cls(engine, key, _reading_engine(url))
 
     @asynccontextmanager
@@ -128,7 +134,9 @@ class Database:
                 await connection.execution_options(writes=True)
                 async with connection.begin():
                     if not self.is_sqlite:
-                        await connection.execute(text(f"SELECT pg_advisory_xact_lock({_AUDIT_LOCK})"))
+                        await connection.execute(
+                            text(f"SELECT pg_advisory_xact_lock({_AUDIT_LOCK})")
+                        )
                     yield connection
         except IntegrityError:
             raise
@@ -147,7 +155,9 @@ def _reading_engine(url: URL) -> Engine | None:
     """Return an engine for the threads of reads; None for PostgreSQL, and for a database that is in memory only."""
     if url.get_backend_name() != "sqlite" or url.database in {None, "", ":memory:"}:
         return None
-    engine = create_engine(url.set(drivername="sqlite"), pool_size=_READERS, connect_args={"check_same_thread": False})
+    engine = create_engine(
+        url.set(drivername="sqlite"), pool_size=_READERS, connect_args={"check_same_thread": False}
+    )
     event.listen(engine, "connect", _set_up_sqlite)
     return engine
 
@@ -186,7 +196,9 @@ def _migrate(connection: Connection) -> None:
 
 async def _page_key(connection: AsyncConnection) -> bytes:
     """Return the key that signs page tokens, the same for all replicas."""
-    found = (await connection.execute(select(settings.c.value).where(settings.c.name == _PAGE_KEY))).scalar()
+    found = (
+        await connection.execute(select(settings.c.value).where(settings.c.name == _PAGE_KEY))
+    ).scalar()
     if found is None:
         found = secrets.token_hex(32)
         await connection.execute(insert(settings).values(name=_PAGE_KEY, value=found))

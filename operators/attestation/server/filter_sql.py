@@ -105,11 +105,18 @@ def _comparison(collection: Collection, node: Compare) -> ColumnElement[bool]:
     table = _TABLES[collection]
     if name in _TIMES:
         return _time(table.c[_TIMES[name]], node)
-    if collection == "occurrences" and name in {"noteProjectId", "note_project_id", "noteId", "note_id"}:
+    if collection == "occurrences" and name in {
+        "noteProjectId",
+        "note_project_id",
+        "noteId",
+        "note_id",
+    }:
         return _part_of_note(name, node)
     column, field = _text_column(collection, node.field, node.position)
     if node.operator == ":":
-        present: ColumnElement[bool] = column == node.value if node.value != "*" else column.is_not(None)
+        present: ColumnElement[bool] = (
+            column == node.value if node.value != "*" else column.is_not(None)
+        )
         return present
     value: Any = node.value
     if name == "kind":
@@ -145,7 +152,9 @@ def _part_of_note(name: str, node: Compare) -> ColumnElement[bool]:
     return not_(found) if node.operator == "!=" else found
 
 
-def _text_column(collection: Collection, field: tuple[str, ...], position: int) -> tuple[Any, FieldDescriptor | None]:
+def _text_column(
+    collection: Collection, field: tuple[str, ...], position: int
+) -> tuple[Any, FieldDescriptor | None]:
     name = ".".join(field)
     table = _TABLES[collection]
     column = _COLUMNS[collection].get(name)
@@ -154,7 +163,9 @@ def _text_column(collection: Collection, field: tuple[str, ...], position: int) 
     found = field_type(collection, field)
     if found is None or found[1].message_type is not None or found[1].is_repeated:
         known = ", ".join(sorted({*_COLUMNS[collection], *_TIMES}))
-        raise FilterError(f"there is no field {name!r} to compare: use {known}, or a single value of v1", position)
+        raise FilterError(
+            f"there is no field {name!r} to compare: use {known}, or a single value of v1", position
+        )
     path, descriptor = found
     return table.c.body[path].as_string(), descriptor
 
@@ -164,7 +175,8 @@ def _number(node: Compare) -> float:
         return float(node.value)
     except ValueError as error:
         raise FilterError(
-            f"{'.'.join(node.field)} is compared with {node.value!r}, which is not a number", node.position
+            f"{'.'.join(node.field)} is compared with {node.value!r}, which is not a number",
+            node.position,
         ) from error
 
 
@@ -172,7 +184,9 @@ def _boolean(table: Table, collection: Collection, node: Compare) -> ColumnEleme
     found = field_type(collection, node.field)
     assert found is not None, "it was found before"
     if node.value.lower() not in {"true", "false"} or node.operator not in {"=", "!="}:
-        raise FilterError(f"{'.'.join(node.field)} is true or false: compare it by = or !=", node.position)
+        raise FilterError(
+            f"{'.'.join(node.field)} is true or false: compare it by = or !=", node.position
+        )
     wanted = (node.value.lower() == "true") == (node.operator == "=")
     column = table.c.body[found[0]].as_boolean()
     matches: ColumnElement[bool] = column.is_(True) if wanted else column.is_not(True)

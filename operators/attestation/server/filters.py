@@ -26,7 +26,18 @@ from typing import Final, Literal, cast
 
 from operators.attestation.server.errors import ApiError
 
-__all__ = ["MAX_DEPTH", "MAX_LENGTH", "And", "Compare", "FilterError", "HasPrefix", "Node", "Not", "Or", "parse"]
+__all__ = [
+    "MAX_DEPTH",
+    "MAX_LENGTH",
+    "And",
+    "Compare",
+    "FilterError",
+    "HasPrefix",
+    "Node",
+    "Not",
+    "Or",
+    "parse",
+]
 
 MAX_LENGTH: Final = 4096
 MAX_DEPTH: Final = 32
@@ -74,7 +85,10 @@ class HasPrefix:
     position: int = 1
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, HasPrefix) and (self.field, self.value) == (other.field, other.value)
+        return isinstance(other, HasPrefix) and (self.field, self.value) == (
+            other.field,
+            other.value,
+        )
 
     def __hash__(self) -> int:
         return hash((self.field, self.value))
@@ -100,7 +114,9 @@ class Or:
     terms: tuple[Node, ...]
 
     def __str__(self) -> str:
-        return " OR ".join(f"({term})" if isinstance(term, And | Or) else str(term) for term in self.terms)
+        return " OR ".join(
+            f"({term})" if isinstance(term, And | Or) else str(term) for term in self.terms
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +126,9 @@ class And:
     terms: tuple[Node, ...]
 
     def __str__(self) -> str:
-        return " AND ".join(f"({term})" if isinstance(term, And | Or) else str(term) for term in self.terms)
+        return " AND ".join(
+            f"({term})" if isinstance(term, And | Or) else str(term) for term in self.terms
+        )
 
 
 Node = And | Or | Not | Compare | HasPrefix
@@ -125,7 +143,16 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*")
-_COMPARATORS = {"=": "=", "==": "=", "!=": "!=", "<": "<", "<=": "<=", ">": ">", ">=": ">=", ":": ":"}
+_COMPARATORS = {
+    "=": "=",
+    "==": "=",
+    "!=": "!=",
+    "<": "<",
+    "<=": "<=",
+    ">": ">",
+    ">=": ">=",
+    ":": ":",
+}
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 
 
@@ -139,7 +166,9 @@ class _Token:
 def parse(text: str) -> Node | None:
     """Return the tree of a filter; None for an empty one, which selects all. Raises FilterError."""
     if len(text) > MAX_LENGTH:
-        raise FilterError(f"it has {len(text)} characters, at most {MAX_LENGTH} are read", MAX_LENGTH + 1)
+        raise FilterError(
+            f"it has {len(text)} characters, at most {MAX_LENGTH} are read", MAX_LENGTH + 1
+        )
     if not text.strip():
         return None
     parser = _Parser(_tokens(text), len(text) + 1)
@@ -157,13 +186,24 @@ def _tokens(text: str) -> list[_Token]:
         if match is None or match.lastgroup is None:
             while text[at].isspace():
                 at += 1
-            what = "the text is not closed" if text[at] in "\"'" else f"{text[at]!r} is not expected here"
+            what = (
+                "the text is not closed"
+                if text[at] in "\"'"
+                else f"{text[at]!r} is not expected here"
+            )
             raise FilterError(what, at + 1)
         kind = match.lastgroup
         start = match.start(kind)
         word = match[kind]
-        if kind == "word" and (colon := word.find(":")) > 0 and _FIELD.fullmatch(word[:colon]) and _is_field(found):
-            found.append(_Token("word", word[:colon], start + 1))  # field:value; elsewhere it is a time or a digest
+        if (
+            kind == "word"
+            and (colon := word.find(":")) > 0
+            and _FIELD.fullmatch(word[:colon])
+            and _is_field(found)
+        ):
+            found.append(
+                _Token("word", word[:colon], start + 1)
+            )  # field:value; elsewhere it is a time or a digest
             at = start + colon
             found.append(_Token("symbol", ":", at + 1))
             at += 1
@@ -212,13 +252,21 @@ class _Parser:
         token = self._next("a field")
         if depth > MAX_DEPTH:
             raise FilterError(f"it is nested more than {MAX_DEPTH} levels deep", token.position)
-        if token.kind == "minus" or token.text == "!" or (token.kind == "word" and token.text == "NOT"):
+        if (
+            token.kind == "minus"
+            or token.text == "!"
+            or (token.kind == "word" and token.text == "NOT")
+        ):
             return Not(self._term(depth + 1))
         if token.kind == "symbol" and token.text == "(":
             inner = self.conjunction(depth + 1)
             self._take(")")
             return inner
-        if token.kind != "word" or _FIELD.fullmatch(token.text) is None or token.text in {"AND", "OR"}:
+        if (
+            token.kind != "word"
+            or _FIELD.fullmatch(token.text) is None
+            or token.text in {"AND", "OR"}
+        ):
             raise FilterError(f"expected a field, found {token.text!r}", token.position)
         if token.text == "has_prefix" and self._is_symbol("("):
             return self._has_prefix(token)
@@ -250,7 +298,9 @@ class _Parser:
             return _ESCAPE.sub(r"\1", token.text[1:-1])
         if token.kind == "word":
             return token.text
-        raise FilterError(f"expected a value, found {token.text!r}: put texts in double quotes", token.position)
+        raise FilterError(
+            f"expected a value, found {token.text!r}: put texts in double quotes", token.position
+        )
 
     def _peek(self) -> _Token | None:
         return self._tokens[self._at] if self._at < len(self._tokens) else None

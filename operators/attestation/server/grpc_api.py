@@ -48,7 +48,10 @@ def _getter(collection: Collection, cls: Any) -> Handler:
 
 def _lister(collection: Collection, cls: Any) -> Handler:
     async def call(service: Service, caller: Caller, request: Any) -> Message:
-        return _message(cls, await service.list_objects(caller, "v1", collection, request.parent, _paging(request)))
+        return _message(
+            cls,
+            await service.list_objects(caller, "v1", collection, request.parent, _paging(request)),
+        )
 
     return call
 
@@ -64,13 +67,17 @@ def _deleter(collection: Collection) -> Handler:
 def _updater(collection: Collection, field: str, cls: Any) -> Handler:
     async def call(service: Service, caller: Caller, request: Any) -> Message:
         patch, mask = to_json(getattr(request, field)), ",".join(request.update_mask.paths)
-        return _message(cls, await service.update(caller, "v1", collection, request.name, patch, mask))
+        return _message(
+            cls, await service.update(caller, "v1", collection, request.name, patch, mask)
+        )
 
     return call
 
 
 async def _create_note(service: Service, caller: Caller, request: Any) -> Message:
-    made = await service.create_notes(caller, "v1", request.parent, {request.note_id: to_json(request.note)})
+    made = await service.create_notes(
+        caller, "v1", request.parent, {request.note_id: to_json(request.note)}
+    )
     return _message(types.Note, made[0])
 
 
@@ -81,7 +88,9 @@ async def _create_notes(service: Service, caller: Caller, request: Any) -> Messa
 
 
 async def _create_occurrence(service: Service, caller: Caller, request: Any) -> Message:
-    made = await service.create_occurrences(caller, "v1", request.parent, [to_json(request.occurrence)])
+    made = await service.create_occurrences(
+        caller, "v1", request.parent, [to_json(request.occurrence)]
+    )
     return _message(types.Occurrence, made[0])
 
 
@@ -102,7 +111,10 @@ async def _note_occurrences(service: Service, caller: Caller, request: Any) -> M
 
 METHODS: Final[dict[str, tuple[Any, Handler]]] = {
     "GetOccurrence": (types.GetOccurrenceRequest, _getter("occurrences", types.Occurrence)),
-    "ListOccurrences": (types.ListOccurrencesRequest, _lister("occurrences", types.ListOccurrencesResponse)),
+    "ListOccurrences": (
+        types.ListOccurrencesRequest,
+        _lister("occurrences", types.ListOccurrencesResponse),
+    ),
     "DeleteOccurrence": (types.DeleteOccurrenceRequest, _deleter("occurrences")),
     "CreateOccurrence": (types.CreateOccurrenceRequest, _create_occurrence),
     "BatchCreateOccurrences": (types.BatchCreateOccurrencesRequest, _create_occurrences),
@@ -124,7 +136,9 @@ METHODS: Final[dict[str, tuple[Any, Handler]]] = {
 
 def grpc_server(service: Service) -> grpc.aio.Server:
     """Return a server of the API, without a port yet."""
-    server = grpc.aio.server(options=[("grpc.max_receive_message_length", MAX_BODY_BYTES), ("grpc.so_reuseport", 0)])
+    server = grpc.aio.server(
+        options=[("grpc.max_receive_message_length", MAX_BODY_BYTES), ("grpc.so_reuseport", 0)]
+    )
     handlers = {
         name: grpc.unary_unary_rpc_method_handler(
             _answering(service, name, call),
@@ -137,7 +151,9 @@ def grpc_server(service: Service) -> grpc.aio.Server:
     return server
 
 
-def _answering(service: Service, name: str, call: Handler) -> Callable[[Any, Any], Awaitable[Message]]:
+def _answering(
+    service: Service, name: str, call: Handler
+) -> Callable[[Any, Any], Awaitable[Message]]:
     async def answer(request: Any, context: Any) -> Message:
         try:
             caller = await service.access.authenticate(_credentials(context))
@@ -157,11 +173,15 @@ def _answering(service: Service, name: str, call: Handler) -> Callable[[Any, Any
 
 
 def _credentials(context: Any) -> Credentials:
-    metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+    metadata = {
+        key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)
+    }
     scheme, _, token = metadata.get("authorization", "").partition(" ")
     names = context.auth_context().get("x509_common_name") or []
     name = names[0].decode("utf-8", "replace") if len(names) == 1 else None
-    return Credentials(token.strip() if scheme.lower() == "bearer" and token.strip() else None, name)
+    return Credentials(
+        token.strip() if scheme.lower() == "bearer" and token.strip() else None, name
+    )
 
 
 def _paging(request: Any) -> Paging:

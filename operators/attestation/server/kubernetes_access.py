@@ -39,7 +39,9 @@ class KubernetesAccess:
     async def authenticate(self, credentials: Credentials) -> Caller:
         """Return the user of a token. Raises ApiError."""
         if credentials.token is None:
-            raise ApiError("UNAUTHENTICATED", "the request has no token: send Authorization: Bearer TOKEN")
+            raise ApiError(
+                "UNAUTHENTICATED", "the request has no token: send Authorization: Bearer TOKEN"
+            )
         key = ("token", hashlib.sha256(credentials.token.encode()).hexdigest())
         caller: Caller | None = self._recall(key)
         if caller is None:
@@ -64,16 +66,24 @@ class KubernetesAccess:
         if status.get("authenticated") is not True:
             raise ApiError("UNAUTHENTICATED", "the token is not valid for this cluster")
         if self._audiences and not set(self._audiences) & set(status.get("audiences") or ()):
-            raise ApiError("UNAUTHENTICATED", f"the token is not for {' or '.join(self._audiences)}")
+            raise ApiError(
+                "UNAUTHENTICATED", f"the token is not for {' or '.join(self._audiences)}"
+            )
         user = status.get("user") or {}
         extra = {key: tuple(values) for key, values in (user.get("extra") or {}).items()}
-        return Caller(user.get("username", ""), tuple(user.get("groups") or ()), extra, user.get("uid", ""))
+        return Caller(
+            user.get("username", ""), tuple(user.get("groups") or ()), extra, user.get("uid", "")
+        )
 
     async def _review_access(self, caller: Caller, verb: str, resource: str, project: str) -> bool:
         attributes = {"group": GROUP, "resource": resource, "verb": verb}
         if project:
             attributes["namespace"] = project
-        spec: dict[str, Any] = {"user": caller.name, "groups": list(caller.groups), "resourceAttributes": attributes}
+        spec: dict[str, Any] = {
+            "user": caller.name,
+            "groups": list(caller.groups),
+            "resourceAttributes": attributes,
+        }
         if caller.uid:
             spec["uid"] = caller.uid
         if caller.extra:
@@ -81,11 +91,18 @@ class KubernetesAccess:
         return (await self._create(SUBJECT_ACCESS_REVIEWS, spec)).get("allowed") is True
 
     async def _create(self, resource: ApiResource, spec: dict[str, Any]) -> dict[str, Any]:
-        body = {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": {}, "spec": spec}
+        body = {
+            "apiVersion": resource.api_version,
+            "kind": resource.kind,
+            "metadata": {},
+            "spec": spec,
+        }
         try:
             answer = await self._api.create(resource, body)
         except ClusterError as error:
-            raise ApiError("UNAVAILABLE", f"the API server did not answer a {resource.kind}: {error}") from error
+            raise ApiError(
+                "UNAVAILABLE", f"the API server did not answer a {resource.kind}: {error}"
+            ) from error
         status: dict[str, Any] = answer.get("status") or {}
         return status
 

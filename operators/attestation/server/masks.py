@@ -31,8 +31,13 @@ def read_mask(text: str) -> list[tuple[str, ...]]:
     """Read `a,b.c`, in camel or snake case. Raises ApiError."""
     paths = [path.strip() for path in text.split(",") if path.strip()]
     if len(paths) > _MAX_PATHS:
-        raise ApiError("INVALID_ARGUMENT", f"updateMask has {len(paths)} paths: at most {_MAX_PATHS} are read")
-    return [tuple(_UNDERSCORE.sub(lambda m: m[1].upper(), part) for part in path.split(".")) for path in paths]
+        raise ApiError(
+            "INVALID_ARGUMENT", f"updateMask has {len(paths)} paths: at most {_MAX_PATHS} are read"
+        )
+    return [
+        tuple(_UNDERSCORE.sub(lambda m: m[1].upper(), part) for part in path.split("."))
+        for path in paths
+    ]
 
 
 def patched(
@@ -58,7 +63,9 @@ def patched(
 def _check(version: Version, collection: Collection, path: tuple[str, ...]) -> None:
     shown = ".".join(path)
     if path[0] in _IMMUTABLE:
-        raise ApiError("INVALID_ARGUMENT", f"updateMask has {shown!r}, which is set by the server: remove it")
+        raise ApiError(
+            "INVALID_ARGUMENT", f"updateMask has {shown!r}, which is set by the server: remove it"
+        )
     if version == "v1" and field_type(collection, path) is None:
         raise ApiError(
             "INVALID_ARGUMENT",

@@ -28,7 +28,17 @@ JSONObject = dict[str, Any]
 
 MAX_BODY_BYTES: Final = 32 * 1024 * 1024
 _MAX_WAIT_SECONDS = 60.0
-_IGNORED = {"$alt", "alt", "$prettyPrint", "prettyPrint", "$.xgafv", "key", "access_token", "quotaUser", "fields"}
+_IGNORED = {
+    "$alt",
+    "alt",
+    "$prettyPrint",
+    "prettyPrint",
+    "$.xgafv",
+    "key",
+    "access_token",
+    "quotaUser",
+    "fields",
+}
 _SPELLINGS = {
     "page_size": "pageSize",
     "page_token": "pageToken",
@@ -62,7 +72,9 @@ class _Handler:
         try:
             route = find_route(request.method, request.rel_url.raw_path)
             caller = await self._service.access.authenticate(_credentials(request))
-            if route.operation == "Changes" and "text/event-stream" in request.headers.get("Accept", ""):
+            if route.operation == "Changes" and "text/event-stream" in request.headers.get(
+                "Accept", ""
+            ):
                 return await self._stream(request, caller)
             return _json(200, await self._answer(route, caller, request))
         except ApiError as error:
@@ -70,11 +82,16 @@ class _Handler:
                 _log.error("%s %s: %s", request.method, request.path[:200], error.message)
             return _json(error.http_code, error.body())
         except web.HTTPRequestEntityTooLarge:
-            too_large = ApiError("INVALID_ARGUMENT", f"a body has at most {MAX_BODY_BYTES} bytes: send smaller batches")
+            too_large = ApiError(
+                "INVALID_ARGUMENT",
+                f"a body has at most {MAX_BODY_BYTES} bytes: send smaller batches",
+            )
             return _json(413, too_large.body())
         except Exception:  # noqa: BLE001 - the outermost loop: the log has it, the client learns that it has
             _log.exception("%s %s failed", request.method, request.path[:200])
-            failed = ApiError("INTERNAL", "the server failed: this is a problem of the server, see its log")
+            failed = ApiError(
+                "INTERNAL", "the server failed: this is a problem of the server, see its log"
+            )
             return _json(500, failed.body())
 
     async def _answer(self, route: Route, caller: Caller, request: web.Request) -> JSONObject:
@@ -82,7 +99,9 @@ class _Handler:
         match route.operation:
             case "List":
                 _query(request, "filter", "pageSize", "pageToken", "returnPartialSuccess")
-                return await service.list_objects(caller, version, route.collection, target, _paging(request))
+                return await service.list_objects(
+                    caller, version, route.collection, target, _paging(request)
+                )
             case "ListNoteOccurrences":
                 _query(request, "filter", "pageSize", "pageToken")
                 return await service.note_occurrences(caller, version, target, _paging(request))
@@ -96,7 +115,9 @@ class _Handler:
                 query = _query(request, "after", "timeoutSeconds", "limit")
                 wait = min(_number(query, "timeoutSeconds", 0), _MAX_WAIT_SECONDS)
                 limit = _number(query, "limit", 1000)
-                return await service.changes(caller, after=_number(query, "after", 0), wait_seconds=wait, limit=limit)
+                return await service.changes(
+                    caller, after=_number(query, "after", 0), wait_seconds=wait, limit=limit
+                )
             case "Get":
                 _query(request)
                 return await service.get(caller, version, route.collection, target)
@@ -133,14 +154,20 @@ class _Handler:
         if route.collection == "occurrences":
             _query(request)
             body = await _body(request)
-            made = await self._service.create_occurrences(caller, route.version, route.target, [body])
+            made = await self._service.create_occurrences(
+                caller, route.version, route.target, [body]
+            )
             return made[0]
         query = _query(request, "noteId")
         body = await _body(request)
         note_id = query.get("noteId", "") or str(body.get("name") or "").rpartition("/")[2]
         if not note_id:
-            raise ApiError("INVALID_ARGUMENT", "noteId is missing: add ?noteId=ID, or give the note a name")
-        made = await self._service.create_notes(caller, route.version, route.target, {note_id: body})
+            raise ApiError(
+                "INVALID_ARGUMENT", "noteId is missing: add ?noteId=ID, or give the note a name"
+            )
+        made = await self._service.create_notes(
+            caller, route.version, route.target, {note_id: body}
+        )
         return made[0]
 
     async def _batch(self, route: Route, caller: Caller, request: web.Request) -> JSONObject:
@@ -148,24 +175,42 @@ class _Handler:
         body = await _body(request)
         given = body.get(route.collection)
         if route.collection == "notes":
-            if not isinstance(given, dict) or not all(isinstance(note, dict) for note in given.values()):
-                raise ApiError("INVALID_ARGUMENT", "notes is missing: give an object of notes by their ids")
-            return {"notes": await self._service.create_notes(caller, route.version, route.target, given)}
+            if not isinstance(given, dict) or not all(
+                isinstance(note, dict) for note in given.values()
+            ):
+                raise ApiError(
+                    "INVALID_ARGUMENT", "notes is missing: give an object of notes by their ids"
+                )
+            return {
+                "notes": await self._service.create_notes(
+                    caller, route.version, route.target, given
+                )
+            }
         if not isinstance(given, list) or not all(isinstance(one, dict) for one in given):
             raise ApiError("INVALID_ARGUMENT", "occurrences is missing: give a list of occurrences")
-        return {"occurrences": await self._service.create_occurrences(caller, route.version, route.target, given)}
+        return {
+            "occurrences": await self._service.create_occurrences(
+                caller, route.version, route.target, given
+            )
+        }
 
     async def _stream(self, request: web.Request, caller: Caller) -> web.StreamResponse:
         """Send changes as server-sent events until the client leaves; the id of an event is where to begin again."""
         query = _query(request, "after", "timeoutSeconds", "limit")
-        after = _number({"after": request.headers.get("Last-Event-ID", "")}, "after", 0) or _number(query, "after", 0)
+        after = _number({"after": request.headers.get("Last-Event-ID", "")}, "after", 0) or _number(
+            query, "after", 0
+        )
         found = await self._service.changes(caller, after=after, wait_seconds=0)
-        response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
+        response = web.StreamResponse(
+            headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"}
+        )
         await response.prepare(request)
         try:
             while True:
                 for change in found["changes"]:
-                    await response.write(f"id: {change['sequence']}\ndata: {json.dumps(change)}\n\n".encode())
+                    await response.write(
+                        f"id: {change['sequence']}\ndata: {json.dumps(change)}\n\n".encode()
+                    )
                 if not found["changes"]:
                     await response.write(b": still here\n\n")
                 found = await self._service.changes(caller, after=found["next"], wait_seconds=15.0)
@@ -179,11 +224,17 @@ class _Handler:
 def _credentials(request: web.Request) -> Credentials:
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     name = None
-    ssl_object = request.transport.get_extra_info("ssl_object") if request.transport is not None else None
+    ssl_object = (
+        request.transport.get_extra_info("ssl_object") if request.transport is not None else None
+    )
     if ssl_object is not None and (peer := ssl_object.getpeercert()):
-        names = [value for part in peer.get("subject", ()) for key, value in part if key == "commonName"]
+        names = [
+            value for part in peer.get("subject", ()) for key, value in part if key == "commonName"
+        ]
         name = names[0] if len(names) == 1 else None
-    return Credentials(token.strip() if scheme.lower() == "bearer" and token.strip() else None, name)
+    return Credentials(
+        token.strip() if scheme.lower() == "bearer" and token.strip() else None, name
+    )
 
 
 def _query(request: web.Request, *known: str) -> dict[str, str]:
@@ -195,7 +246,10 @@ def _query(request: web.Request, *known: str) -> dict[str, str]:
             continue
         if name not in known:
             expected = ", ".join(known) or "none"
-            raise ApiError("INVALID_ARGUMENT", f"the parameter {key[:100]!r} is not known here: there are {expected}")
+            raise ApiError(
+                "INVALID_ARGUMENT",
+                f"the parameter {key[:100]!r} is not known here: there are {expected}",
+            )
         if name in found:
             raise ApiError("INVALID_ARGUMENT", f"the parameter {key!r} is given twice")
         found[name] = value
@@ -204,7 +258,9 @@ def _query(request: web.Request, *known: str) -> dict[str, str]:
 
 def _paging(request: web.Request) -> Paging:
     query = {_SPELLINGS.get(key, key): value for key, value in request.query.items()}
-    return Paging(query.get("filter", ""), _number(query, "pageSize", 0), query.get("pageToken", ""))
+    return Paging(
+        query.get("filter", ""), _number(query, "pageSize", 0), query.get("pageToken", "")
+    )
 
 
 def _number(query: Mapping[str, str], name: str, default: int) -> int:
@@ -212,7 +268,9 @@ def _number(query: Mapping[str, str], name: str, default: int) -> int:
     if not text:
         return default
     if not text.removeprefix("-").isdecimal() or not text.isascii() or len(text) > 18:
-        raise ApiError("INVALID_ARGUMENT", f"the parameter {name} is {text[:100]!r}: give a whole number")
+        raise ApiError(
+            "INVALID_ARGUMENT", f"the parameter {name} is {text[:100]!r}: give a whole number"
+        )
     return int(text)
 
 

@@ -82,7 +82,9 @@ def _route(version: Version, method: str, segments: list[str]) -> Route | None:
     if len(segments) <= 2:
         operation = _ON_PROJECTS.get((method, len(segments)))
         return (
-            None if operation is None else Route(version, operation, "/".join(segments) if len(segments) == 2 else "")
+            None
+            if operation is None
+            else Route(version, operation, "/".join(segments) if len(segments) == 2 else "")
         )
     count = 4 if segments[2] == "locations" else 2
     parent, rest = "/".join(segments[:count]), segments[count:]
@@ -94,7 +96,10 @@ def _route(version: Version, method: str, segments: list[str]) -> Route | None:
     collection = cast("Collection", name)
     if len(rest) == 1:
         operation = _ON_COLLECTION.get((method, verb))
-        if operation == "VulnerabilitySummary" and (collection, version) != ("occurrences", "v1beta1"):
+        if operation == "VulnerabilitySummary" and (collection, version) != (
+            "occurrences",
+            "v1beta1",
+        ):
             return None
         return None if operation is None else Route(version, operation, parent, collection)
     target = f"{parent}/{rest[0]}/{rest[1]}"

@@ -20,7 +20,16 @@ from grafeas.grafeas_v1 import types
 from operators.attestation.server.errors import ApiError
 from operators.attestation.server.names import Collection
 
-__all__ = ["DETAILS", "OUTPUT_ONLY", "checked", "describe_kinds", "field_type", "kind_of", "message_type", "to_json"]
+__all__ = [
+    "DETAILS",
+    "OUTPUT_ONLY",
+    "checked",
+    "describe_kinds",
+    "field_type",
+    "kind_of",
+    "message_type",
+    "to_json",
+]
 
 JSONObject = dict[str, Any]
 
@@ -46,7 +55,10 @@ def _details(collection: Collection) -> dict[str, str]:
     return {field.name.upper(): field.json_name for field in oneof.fields}
 
 
-DETAILS: Final[dict[Collection, dict[str, str]]] = {"notes": _details("notes"), "occurrences": _details("occurrences")}
+DETAILS: Final[dict[Collection, dict[str, str]]] = {
+    "notes": _details("notes"),
+    "occurrences": _details("occurrences"),
+}
 """For each collection, the JSON name of the field that holds what is particular to a kind."""
 
 
@@ -61,7 +73,10 @@ def kind_of(collection: Collection, body: Mapping[str, Any]) -> str:
     thing = collection.removesuffix("s")
     if len(found) != 1:
         what = " and ".join(DETAILS[collection][kind] for kind in found) or "none of them"
-        raise ApiError("INVALID_ARGUMENT", f"a {thing} has exactly one of {describe_kinds(collection)}: found {what}")
+        raise ApiError(
+            "INVALID_ARGUMENT",
+            f"a {thing} has exactly one of {describe_kinds(collection)}: found {what}",
+        )
     said = body.get("kind")
     if said not in (None, found[0], "NOTE_KIND_UNSPECIFIED"):
         raise ApiError(
@@ -79,12 +94,18 @@ def checked(collection: Collection, body: Mapping[str, Any]) -> JSONObject:
     """
     kind = kind_of(collection, body)
     message = message_type(collection)()
-    given = {key: value for key, value in body.items() if key not in OUTPUT_ONLY and key not in _SNAKE_OUTPUT_ONLY}
+    given = {
+        key: value
+        for key, value in body.items()
+        if key not in OUTPUT_ONLY and key not in _SNAKE_OUTPUT_ONLY
+    }
     try:
         json_format.ParseDict({**given, "kind": kind}, message)
     except (json_format.ParseError, ValueError, TypeError, AttributeError, RecursionError) as error:
         text = " ".join(str(error).split())[:_MAX_TEXT_ERROR]
-        raise ApiError("INVALID_ARGUMENT", f"the {collection.removesuffix('s')} is invalid: {text}") from error
+        raise ApiError(
+            "INVALID_ARGUMENT", f"the {collection.removesuffix('s')} is invalid: {text}"
+        ) from error
     return to_json(message)
 
 
@@ -97,7 +118,9 @@ def to_json(message: Message) -> JSONObject:
     return found
 
 
-def field_type(collection: Collection, path: tuple[str, ...]) -> tuple[tuple[str, ...], FieldDescriptor] | None:
+def field_type(
+    collection: Collection, path: tuple[str, ...]
+) -> tuple[tuple[str, ...], FieldDescriptor] | None:
     """Resolve a path in camel or snake case to JSON names and the descriptor of its end; None if there is none.
 
     A path does not go through lists: one value cannot be meant there.

@@ -52,13 +52,17 @@ class RunningServer:
 
 
 @asynccontextmanager
-async def serving(database: str, access: Access, listen: Listen, *, clock: Clock) -> AsyncIterator[RunningServer]:
+async def serving(
+    database: str, access: Access, listen: Listen, *, clock: Clock
+) -> AsyncIterator[RunningServer]:
     """Serve until the block is left; then finish what was begun. Raises InputError for what cannot be served."""
     context = tls_context(listen)
     opened = await Database.open(database_url(database))
     try:
         service = Service(opened, access, clock=clock)
-        runner = web.AppRunner(application(service), access_log=None, handle_signals=False, shutdown_timeout=5.0)
+        runner = web.AppRunner(
+            application(service), access_log=None, handle_signals=False, shutdown_timeout=5.0
+        )
         await runner.setup()
         try:
             try:
@@ -67,7 +71,9 @@ async def serving(database: str, access: Access, listen: Listen, *, clock: Clock
                 raise listen_error(f"port {listen.port} of {listen.host}", error) from error
             port = int(runner.addresses[0][1])
             async with _grpc(service, listen) as grpc_port:
-                yield RunningServer(service, port, grpc_port, "http" if context is None else "https")
+                yield RunningServer(
+                    service, port, grpc_port, "http" if context is None else "https"
+                )
         finally:
             await runner.cleanup()
     finally:
@@ -85,7 +91,11 @@ async def _grpc(service: Service, listen: Listen) -> AsyncIterator[int | None]:
     from operators.attestation.server.grpc_api import grpc_server
 
     server = grpc_server(service)
-    address = f"[{listen.host}]:{listen.grpc_port}" if ":" in listen.host else f"{listen.host}:{listen.grpc_port}"
+    address = (
+        f"[{listen.host}]:{listen.grpc_port}"
+        if ":" in listen.host
+        else f"{listen.host}:{listen.grpc_port}"
+    )
     try:
         if listen.certificate is None or listen.key is None:
             port = server.add_insecure_port(address)
@@ -93,10 +103,14 @@ async def _grpc(service: Service, listen: Listen) -> AsyncIterator[int | None]:
             chain, key = listen.certificate.read_bytes(), listen.key.read_bytes()
             roots = None if listen.client_ca is None else listen.client_ca.read_bytes()
             # with a CA, gRPC knows "required" or "not verified" only: callers by token use REST, or no client CA
-            credentials = grpc.ssl_server_credentials([(key, chain)], roots, require_client_auth=roots is not None)
+            credentials = grpc.ssl_server_credentials(
+                [(key, chain)], roots, require_client_auth=roots is not None
+            )
             port = server.add_secure_port(address, credentials)
     except RuntimeError as error:
-        raise InputError(f"gRPC cannot listen on {address}: choose another with --grpc-port") from error
+        raise InputError(
+            f"gRPC cannot listen on {address}: choose another with --grpc-port"
+        ) from error
     await server.start()
     try:
         yield int(port)
@@ -108,7 +122,9 @@ def tls_context(listen: Listen) -> ssl.SSLContext | None:
     """Return the TLS of a server, None for plain HTTP. Raises InputError."""
     if listen.certificate is None or listen.key is None:
         if listen.certificate or listen.key or listen.client_ca:
-            raise InputError("TLS needs both --tls-certificate and --tls-key; --client-ca needs both")
+            raise InputError(
+                "TLS needs both --tls-certificate and --tls-key; --client-ca needs both"
+            )
         return None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -116,7 +132,9 @@ def tls_context(listen: Listen) -> ssl.SSLContext | None:
         context.load_cert_chain(listen.certificate, listen.key)
         if listen.client_ca is not None:
             context.load_verify_locations(listen.client_ca)
-            context.verify_mode = ssl.CERT_OPTIONAL  # a token will do; a certificate that is sent must be valid
+            context.verify_mode = (
+                ssl.CERT_OPTIONAL
+            )  # a token will do; a certificate that is sent must be valid
     except (ssl.SSLError, OSError) as error:
         raise InputError(f"the TLS files cannot be used: {error}") from error
     return context

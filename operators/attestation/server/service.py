@@ -35,7 +35,13 @@ from operators.attestation.server.names import (
     parse_name,
     project_of,
 )
-from operators.attestation.server.pages import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, Listing, read_token, token_for
+from operators.attestation.server.pages import (
+    DEFAULT_PAGE_SIZE,
+    MAX_PAGE_SIZE,
+    Listing,
+    read_token,
+    token_for,
+)
 from operators.attestation.server.tables import notes, occurrences, projects
 from operators.attestation.server.versions import Version
 
@@ -76,7 +82,9 @@ class Service:
 
     # Objects of both collections -------------------------------------------------------------------------------------
 
-    async def get(self, caller: Caller, version: Version, collection: Collection, name: str) -> JSONObject:
+    async def get(
+        self, caller: Caller, version: Version, collection: Collection, name: str
+    ) -> JSONObject:
         """Return one object."""
         entity = parse_name(name, collection)
         await self._require(caller, "get", collection, entity.parent)
@@ -91,11 +99,22 @@ class Service:
         await self._require(caller, "list", collection, parent)
         table = notes if collection == "notes" else occurrences
         return await self._page(
-            version, collection, table, table.c.parent == parent, Listing(collection, parent), paging
+            version,
+            collection,
+            table,
+            table.c.parent == parent,
+            Listing(collection, parent),
+            paging,
         )
 
     async def update(
-        self, caller: Caller, version: Version, collection: Collection, name: str, patch: Mapping[str, Any], mask: str
+        self,
+        caller: Caller,
+        version: Version,
+        collection: Collection,
+        name: str,
+        patch: Mapping[str, Any],
+        mask: str,
     ) -> JSONObject:
         """Change an object by a field mask and return it."""
         entity = parse_name(name, collection)
@@ -104,12 +123,16 @@ class Service:
         async with self._database.write() as connection:
             row = await store.find(connection, collection, name, lock=True)
             current = store.shown(version, collection, row)
-            draft = store.draft_of(version, collection, patched(version, collection, current, patch, paths))
+            draft = store.draft_of(
+                version, collection, patched(version, collection, current, patch, paths)
+            )
             _check_unchanged(row, draft)
             if collection == "occurrences":  # new content is a new attestation of the note
                 await self._require(caller, "attach", "notes", parse_name(row.note, "notes").parent)
             changed = await store.replace(connection, row, draft, now=now)
-            await store.add_audit(connection, caller=caller.name, action="update", name=name, now=now, draft=draft)
+            await store.add_audit(
+                connection, caller=caller.name, action="update", name=name, now=now, draft=draft
+            )
         self._notify()
         return store.shown(version, collection, changed)
 
@@ -129,7 +152,9 @@ class Service:
                     )
             row = await store.remove(connection, collection, name)
             draft = store.Draft(collection, row.body)
-            await store.add_audit(connection, caller=caller.name, action="delete", name=name, now=now, draft=draft)
+            await store.add_audit(
+                connection, caller=caller.name, action="delete", name=name, now=now, draft=draft
+            )
         self._notify()
 
     # Notes -----------------------------------------------------------------------------------------------------------
@@ -146,17 +171,22 @@ class Service:
             name = str(EntityName(parent, "notes", check_id(note_id, field="noteId")))
             if body.get("name") not in (None, "", name):
                 raise ApiError(
-                    "INVALID_ARGUMENT", f"the note has the name {body['name']!r}, but it is created as {name!r}"
+                    "INVALID_ARGUMENT",
+                    f"the note has the name {body['name']!r}, but it is created as {name!r}",
                 )
             drafts.append((name, store.draft_of(version, "notes", body)))
         return await self._create(caller, version, parent, drafts)
 
-    async def note_occurrences(self, caller: Caller, version: Version, name: str, paging: Paging) -> JSONObject:
+    async def note_occurrences(
+        self, caller: Caller, version: Version, name: str, paging: Paging
+    ) -> JSONObject:
         """Return a page of the occurrences of a note, of whatever project."""
         entity = parse_name(name, "notes")
         await self._require(caller, "list", "occurrences", entity.parent)
         listing = Listing("noteOccurrences", name)
-        found = await self._page(version, "occurrences", occurrences, occurrences.c.note == name, listing, paging)
+        found = await self._page(
+            version, "occurrences", occurrences, occurrences.c.note == name, listing, paging
+        )
         if not found["occurrences"]:  # a note with occurrences exists
             async with self._database.read() as connection:
                 await store.find(connection, "notes", name)
@@ -175,16 +205,22 @@ class Service:
         _check_batch(len(bodies))
         await self._require(caller, "create", "occurrences", parent)
         drafts = [
-            (str(EntityName(parent, "occurrences", self._new_id())), store.draft_of(version, "occurrences", body))
+            (
+                str(EntityName(parent, "occurrences", self._new_id())),
+                store.draft_of(version, "occurrences", body),
+            )
             for body in bodies
         ]
         for _, draft in drafts:
             if not draft.resource:
                 raise ApiError(
-                    "INVALID_ARGUMENT", "resourceUri is missing: name the resource that the occurrence is about"
+                    "INVALID_ARGUMENT",
+                    "resourceUri is missing: name the resource that the occurrence is about",
                 )
         for note in sorted({draft.note for _, draft in drafts}):
-            await self._require(caller, "attach", "notes", parse_name(note, "notes", field="noteName").parent)
+            await self._require(
+                caller, "attach", "notes", parse_name(note, "notes", field="noteName").parent
+            )
         return await self._create(caller, version, parent, drafts)
 
     async def occurrence_note(self, caller: Caller, version: Version, name: str) -> JSONObject:
@@ -213,7 +249,9 @@ class Service:
         async with self._database.write() as connection:
             if not await store.ensure_project(connection, project, now=now):
                 raise ApiError("ALREADY_EXISTS", f"{name} exists already")
-            await store.add_audit(connection, caller=caller.name, action="create", name=name, now=now)
+            await store.add_audit(
+                connection, caller=caller.name, action="create", name=name, now=now
+            )
         return {"name": name}
 
     async def get_project(self, caller: Caller, name: str) -> JSONObject:
@@ -221,7 +259,9 @@ class Service:
         check_parent(name)
         await self._require(caller, "get", "projects", name)
         async with self._database.read() as connection:
-            found = (await connection.execute(select(projects.c.name).where(projects.c.name == name))).scalar()
+            found = (
+                await connection.execute(select(projects.c.name).where(projects.c.name == name))
+            ).scalar()
         if found is None:
             raise ApiError("NOT_FOUND", f"{name} does not exist")
         return {"name": found}
@@ -243,13 +283,21 @@ class Service:
         now = self._now()
         async with self._database.write() as connection:
             for table in (notes, occurrences):
-                inside = (table.c.parent == name) | table.c.parent.startswith(f"{name}/", autoescape=True)
-                if (await connection.execute(select(table.c.id).where(inside).limit(1))).first() is not None:
-                    raise ApiError("FAILED_PRECONDITION", f"{name} has {table.name}: delete them first")
+                inside = (table.c.parent == name) | table.c.parent.startswith(
+                    f"{name}/", autoescape=True
+                )
+                if (
+                    await connection.execute(select(table.c.id).where(inside).limit(1))
+                ).first() is not None:
+                    raise ApiError(
+                        "FAILED_PRECONDITION", f"{name} has {table.name}: delete them first"
+                    )
             done = await connection.execute(delete(projects).where(projects.c.name == name))
             if done.rowcount == 0:
                 raise ApiError("NOT_FOUND", f"{name} does not exist")
-            await store.add_audit(connection, caller=caller.name, action="delete", name=name, now=now)
+            await store.add_audit(
+                connection, caller=caller.name, action="delete", name=name, now=now
+            )
 
     # Changes ---------------------------------------------------------------------------------------------------------
 
@@ -269,7 +317,9 @@ class Service:
         while True:
             self._changed.clear()
             async with self._database.read() as connection:
-                found = await store.read_changes(connection, after=after, limit=max(1, min(limit, _MAX_CHANGES)))
+                found = await store.read_changes(
+                    connection, after=after, limit=max(1, min(limit, _MAX_CHANGES))
+                )
             left = deadline - self._clock.monotonic()
             if found or left <= 0:
                 return {"changes": found, "next": found[-1]["sequence"] if found else after}
@@ -281,23 +331,35 @@ class Service:
 
     # What they share -------------------------------------------------------------------------------------------------
 
-    async def _require(self, caller: Caller, verb: Verb, resource: ResourceName, parent: str) -> None:
+    async def _require(
+        self, caller: Caller, verb: Verb, resource: ResourceName, parent: str
+    ) -> None:
         project = project_of(parent) if parent else ""
         if not await self.access.may(caller, verb, resource, project):
             where = f"projects/{project}" if project else "all projects"
-            raise ApiError("PERMISSION_DENIED", f"{caller.name!r} may not {verb} {resource} in {where}")
+            raise ApiError(
+                "PERMISSION_DENIED", f"{caller.name!r} may not {verb} {resource} in {where}"
+            )
 
     async def _create(
-        self, caller: Caller, version: Version, parent: str, drafts: Sequence[tuple[str, store.Draft]]
+        self,
+        caller: Caller,
+        version: Version,
+        parent: str,
+        drafts: Sequence[tuple[str, store.Draft]],
     ) -> list[JSONObject]:
         now = self._now()
         made: list[JSONObject] = []
         async with self._database.write() as connection:
             await store.ensure_project(connection, project_of(parent), now=now)
-            await _check_notes(connection, [draft for _, draft in drafts if draft.collection == "occurrences"])
+            await _check_notes(
+                connection, [draft for _, draft in drafts if draft.collection == "occurrences"]
+            )
             for name, draft in drafts:
                 row = await store.create(connection, draft, name=name, parent=parent, now=now)
-                await store.add_audit(connection, caller=caller.name, action="create", name=name, now=now, draft=draft)
+                await store.add_audit(
+                    connection, caller=caller.name, action="create", name=name, now=now, draft=draft
+                )
                 made.append(store.shown(version, draft.collection, row))
         self._notify()
         return made
@@ -314,11 +376,21 @@ class Service:
         conditions = _conditions(collection, paging.filter)
         listing = Listing(listing.operation, listing.scope, paging.filter)
         after = read_token(self._database.page_key, listing, paging.token)
-        rows, last = await store.page(self._database, table, scope, *conditions, after=after, size=_size(paging))
-        return self._listed(collection, [store.shown(version, collection, row) for row in rows], listing, last)
+        rows, last = await store.page(
+            self._database, table, scope, *conditions, after=after, size=_size(paging)
+        )
+        return self._listed(
+            collection, [store.shown(version, collection, row) for row in rows], listing, last
+        )
 
-    def _listed(self, name: str, items: list[JSONObject], listing: Listing, last: int | None) -> JSONObject:
-        token = {} if last is None else {"nextPageToken": token_for(self._database.page_key, listing, last)}
+    def _listed(
+        self, name: str, items: list[JSONObject], listing: Listing, last: int | None
+    ) -> JSONObject:
+        token = (
+            {}
+            if last is None
+            else {"nextPageToken": token_for(self._database.page_key, listing, last)}
+        )
         return {name: items, **token}
 
     def _now(self) -> int:
@@ -344,10 +416,16 @@ async def _check_notes(connection: AsyncConnection, drafts: Sequence[store.Draft
 
 def _check_unchanged(row: Row[Any], draft: store.Draft) -> None:
     if row.kind != draft.kind:
-        raise ApiError("INVALID_ARGUMENT", f"{row.name} is of kind {row.kind} and stays so, not {draft.kind}")
-    if draft.collection == "occurrences" and (row.note, row.resource) != (draft.note, draft.resource):
         raise ApiError(
-            "INVALID_ARGUMENT", f"{row.name} stays with its note and its resource: create another occurrence instead"
+            "INVALID_ARGUMENT", f"{row.name} is of kind {row.kind} and stays so, not {draft.kind}"
+        )
+    if draft.collection == "occurrences" and (row.note, row.resource) != (
+        draft.note,
+        draft.resource,
+    ):
+        raise ApiError(
+            "INVALID_ARGUMENT",
+            f"{row.name} stays with its note and its resource: create another occurrence instead",
         )
 
 
@@ -363,5 +441,7 @@ def _conditions(collection: Collection, filter_: str) -> list[ColumnElement[bool
 
 def _size(paging: Paging) -> int:
     if paging.size < 0:
-        raise ApiError("INVALID_ARGUMENT", f"pageSize is {paging.size}: give a number of 1 to {MAX_PAGE_SIZE}")
+        raise ApiError(
+            "INVALID_ARGUMENT", f"pageSize is {paging.size}: give a number of 1 to {MAX_PAGE_SIZE}"
+        )
     return min(paging.size or DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)

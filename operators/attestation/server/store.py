@@ -102,7 +102,9 @@ def draft_of(version: Version, collection: Collection, given: Mapping[str, Any])
     content = {key: value for key, value in given.items() if key not in OUTPUT_ONLY}
     body = checked(collection, to_v1(version, collection, content))
     said = {key: value for key, value in content.items() if key != "kind"}
-    again = {key: value for key, value in from_v1(version, collection, body).items() if key != "kind"}
+    again = {
+        key: value for key, value in from_v1(version, collection, body).items() if key != "kind"
+    }
     if version == "v1" or said == again:
         return Draft(collection, body)
     return Draft(collection, body, version, content)
@@ -111,7 +113,9 @@ def draft_of(version: Version, collection: Collection, given: Mapping[str, Any])
 def shown(version: Version, collection: Collection, row: Row[Any]) -> JSONObject:
     """Return what a reader of `version` gets."""
     by_table = from_v1(version, collection, row.body)
-    body = {**row.original, "kind": by_table["kind"]} if row.original_version == version else by_table
+    body = (
+        {**row.original, "kind": by_table["kind"]} if row.original_version == version else by_table
+    )
     return {
         "name": row.name,
         **body,
@@ -132,18 +136,32 @@ def _has_fix(issue: Mapping[str, Any]) -> bool:
     return bool(fixed) and fixed.get("kind") != "MAXIMUM"
 
 
-async def create(connection: AsyncConnection, draft: Draft, *, name: str, parent: str, now: int) -> Row[Any]:
+async def create(
+    connection: AsyncConnection, draft: Draft, *, name: str, parent: str, now: int
+) -> Row[Any]:
     """Insert an object. Raises ApiError when there is one of that name."""
     table = _TABLES[draft.collection]
-    values = {"name": name, "parent": parent, "create_time": now, "update_time": now, **draft.columns()}
+    values = {
+        "name": name,
+        "parent": parent,
+        "create_time": now,
+        "update_time": now,
+        **draft.columns(),
+    }
     try:
-        row: Row[Any] = (await connection.execute(insert(table).values(values).returning(table))).one()
+        row: Row[Any] = (
+            await connection.execute(insert(table).values(values).returning(table))
+        ).one()
     except IntegrityError as error:
-        raise ApiError("ALREADY_EXISTS", f"{name} exists already: update it, or choose another id") from error
+        raise ApiError(
+            "ALREADY_EXISTS", f"{name} exists already: update it, or choose another id"
+        ) from error
     return row
 
 
-async def find(connection: AsyncConnection, collection: Collection, name: str, *, lock: bool = False) -> Row[Any]:
+async def find(
+    connection: AsyncConnection, collection: Collection, name: str, *, lock: bool = False
+) -> Row[Any]:
     """Return the row of a name; with `lock`, no other transaction changes it before this one ends. Raises ApiError."""
     table = _TABLES[collection]
     query = select(table).where(table.c.name == name)
@@ -153,10 +171,17 @@ async def find(connection: AsyncConnection, collection: Collection, name: str, *
     return row
 
 
-async def replace(connection: AsyncConnection, row: Row[Any], draft: Draft, *, now: int) -> Row[Any]:
+async def replace(
+    connection: AsyncConnection, row: Row[Any], draft: Draft, *, now: int
+) -> Row[Any]:
     """Replace the body of a row."""
     table = _TABLES[draft.collection]
-    changed = update(table).where(table.c.id == row.id).values(update_time=now, **draft.columns()).returning(table)
+    changed = (
+        update(table)
+        .where(table.c.id == row.id)
+        .values(update_time=now, **draft.columns())
+        .returning(table)
+    )
     after: Row[Any] = (await connection.execute(changed)).one()
     return after
 
@@ -164,7 +189,9 @@ async def replace(connection: AsyncConnection, row: Row[Any], draft: Draft, *, n
 async def remove(connection: AsyncConnection, collection: Collection, name: str) -> Row[Any]:
     """Delete a row and return what it was. Raises ApiError."""
     table = _TABLES[collection]
-    row = (await connection.execute(delete(table).where(table.c.name == name).returning(table))).first()
+    row = (
+        await connection.execute(delete(table).where(table.c.name == name).returning(table))
+    ).first()
     if row is None:
         raise ApiError("NOT_FOUND", f"{name} does not exist")
     return row
@@ -178,7 +205,9 @@ async def page(
     size: int,
 ) -> tuple[list[Row[Any]], int | None]:
     """Return up to `size` rows after an id, in the order of creation, and the last id if there are more."""
-    query = select(table).where(table.c.id > after, *conditions).order_by(table.c.id).limit(size + 1)
+    query = (
+        select(table).where(table.c.id > after, *conditions).order_by(table.c.id).limit(size + 1)
+    )
     rows = await database.fetch(query)
     return rows[:size], (rows[size - 1].id if len(rows) > size else None)
 
@@ -186,18 +215,24 @@ async def page(
 async def ensure_project(connection: AsyncConnection, project: str, *, now: int) -> bool:
     """Create a project unless it exists; True if it was created."""
     name = f"projects/{project}"
-    if (await connection.execute(select(projects.c.id).where(projects.c.name == name))).first() is not None:
+    if (
+        await connection.execute(select(projects.c.id).where(projects.c.name == name))
+    ).first() is not None:
         return False
     await connection.execute(insert(projects).values(name=name, create_time=now))
     return True
 
 
-async def vulnerability_counts(connection: AsyncConnection, *conditions: ColumnElement[bool]) -> list[JSONObject]:
+async def vulnerability_counts(
+    connection: AsyncConnection, *conditions: ColumnElement[bool]
+) -> list[JSONObject]:
     """Count vulnerabilities by resource and severity: all, and those with a fix."""
     columns = occurrences.c
     severity = func.coalesce(columns.severity, "SEVERITY_UNSPECIFIED")
     query = (
-        select(columns.resource, severity, func.sum(case((columns.fixable, 1), else_=0)), func.count())
+        select(
+            columns.resource, severity, func.sum(case((columns.fixable, 1), else_=0)), func.count()
+        )
         .where(columns.kind == "VULNERABILITY", *conditions)
         .group_by(columns.resource, severity)
         .order_by(columns.resource, severity)
@@ -205,7 +240,12 @@ async def vulnerability_counts(connection: AsyncConnection, *conditions: ColumnE
     rows = (await connection.execute(query)).all()
     # protobuf's JSON has 64-bit numbers as text
     return [
-        {"resource": {"uri": uri}, "severity": level, "fixableCount": str(fixable), "totalCount": str(total)}
+        {
+            "resource": {"uri": uri},
+            "severity": level,
+            "fixableCount": str(fixable),
+            "totalCount": str(total),
+        }
         for uri, level, fixable, total in rows
     ]
 
@@ -221,7 +261,14 @@ async def add_audit(
     **more: Any,
 ) -> None:
     """Append one row to the audit log, in the transaction of the change that it records."""
-    values: JSONObject = {"time": now, "caller": caller, "action": action, "name": name, "kind": "", **more}
+    values: JSONObject = {
+        "time": now,
+        "caller": caller,
+        "action": action,
+        "name": name,
+        "kind": "",
+        **more,
+    }
     if draft is not None:
         values |= {"kind": draft.kind, "body": draft.body}
         if draft.collection == "occurrences":
@@ -261,7 +308,11 @@ async def read_changes(connection: AsyncConnection, *, after: int, limit: int) -
             "kind": row.kind,
             **{
                 key: value
-                for key, value in (("noteName", row.note), ("resourceUri", row.resource), ("digest", row.digest))
+                for key, value in (
+                    ("noteName", row.note),
+                    ("resourceUri", row.resource),
+                    ("digest", row.digest),
+                )
                 if value
             },
         }

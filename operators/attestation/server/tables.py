@@ -9,7 +9,18 @@ without what the server sets; `original` is the body as it was given to `origina
 
 from __future__ import annotations
 
-from sqlalchemy import JSON, BigInteger, Boolean, Column, Index, Integer, MetaData, String, Table, Text
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 
 __all__ = ["audit", "metadata", "notes", "occurrences", "projects", "settings"]
@@ -60,7 +71,9 @@ occurrences = Table(
     Column("body", _JSON, nullable=False),
     Column("original_version", String(16)),
     Column("original", _JSON),
-    Index("occurrences_parent", "parent", "id"),  # each list by one condition has an index in the order of its pages
+    Index(
+        "occurrences_parent", "parent", "id"
+    ),  # each list by one condition has an index in the order of its pages
     Index("occurrences_note", "note", "id"),
     Index("occurrences_note_resource", "note", "resource", "id"),
     Index("occurrences_digest_note", "digest", "note", "id"),

@@ -42,7 +42,11 @@ Version = Literal["v1", "v1beta1", "v1alpha1"]
 VERSIONS: Final[tuple[Version, ...]] = ("v1", "v1beta1", "v1alpha1")
 
 _RESOURCE_SPELLINGS = ("resourceUri", "resource_uri", "resourceUrl", "resource_url")
-_SNAKE = {"note_name": "noteName", "short_description": "shortDescription", "long_description": "longDescription"}
+_SNAKE = {
+    "note_name": "noteName",
+    "short_description": "shortDescription",
+    "long_description": "longDescription",
+}
 
 # v1 name of a kind's field -> the same in an older version; the first of several is written, all are read
 _BETA_NOTES: dict[str, tuple[str, ...]] = {
@@ -77,7 +81,9 @@ _FIELDS: dict[tuple[Version, Collection], dict[str, tuple[str, ...]]] = {
     ("v1alpha1", "notes"): _ALPHA_NOTES,
     ("v1alpha1", "occurrences"): _ALPHA_OCCURRENCES,
 }
-_WRAPPED = set(_BETA_OCCURRENCES.values())  # v1beta1 has a message of that name within the field of that name
+_WRAPPED = set(
+    _BETA_OCCURRENCES.values()
+)  # v1beta1 has a message of that name within the field of that name
 
 _ALPHA_KINDS = {
     "VULNERABILITY": "PACKAGE_VULNERABILITY",
@@ -104,7 +110,8 @@ def to_v1(version: Version, collection: Collection, body: Mapping[str, Any]) -> 
     for field in _ONLY_OLDER:
         if field in result:
             raise ApiError(
-                "INVALID_ARGUMENT", f"{field} is of a kind that this server does not store: it has the kinds of v1"
+                "INVALID_ARGUMENT",
+                f"{field} is of a kind that this server does not store: it has the kinds of v1",
             )
     if "kind" in result:
         said = result["kind"]
@@ -115,7 +122,9 @@ def to_v1(version: Version, collection: Collection, body: Mapping[str, Any]) -> 
         found = [spelling for spelling in spellings if spelling in result]
         values = [result.pop(spelling) for spelling in found]
         if len(found) > 1:
-            raise ApiError("INVALID_ARGUMENT", f"{' and '.join(found)} are two names of one field: give one")
+            raise ApiError(
+                "INVALID_ARGUMENT", f"{' and '.join(found)} are two names of one field: give one"
+            )
         if found:
             result[name] = _unwrapped(version, collection, found[0], values[0])
     _within(collection, result, _INTO_V1)
@@ -131,7 +140,9 @@ def from_v1(version: Version, collection: Collection, body: Mapping[str, Any]) -
     for name, (spelling, *_) in _FIELDS[version, collection].items():
         if name in result:
             value = result.pop(name)
-            wrapped = version == "v1beta1" and collection == "occurrences" and (spelling,) in _WRAPPED
+            wrapped = (
+                version == "v1beta1" and collection == "occurrences" and (spelling,) in _WRAPPED
+            )
             result[spelling] = {spelling: value} if wrapped else value
     if version == "v1alpha1" and "kind" in result:
         result["kind"] = _ALPHA_KINDS.get(result["kind"], result["kind"])
@@ -149,7 +160,10 @@ def _read_resource(body: JSONObject) -> None:
         del body["resource"]
         found += [resource[spelling] for spelling in ("uri", "url") if spelling in resource]
     if any(uri != found[0] for uri in found):
-        raise ApiError("INVALID_ARGUMENT", f"the resource is given twice, as {found[0]!r} and {found[-1]!r}: give one")
+        raise ApiError(
+            "INVALID_ARGUMENT",
+            f"the resource is given twice, as {found[0]!r} and {found[-1]!r}: give one",
+        )
     if found:
         body["resourceUri"] = found[0]
 
@@ -163,7 +177,9 @@ def _unwrapped(version: Version, collection: Collection, field: str, value: Any)
 # Within the field of a kind ------------------------------------------------------------------------------------------
 
 
-def _within(collection: Collection, body: JSONObject, changes: Mapping[tuple[Collection, str], Any]) -> None:
+def _within(
+    collection: Collection, body: JSONObject, changes: Mapping[tuple[Collection, str], Any]
+) -> None:
     for (where, field), change in changes.items():
         value = body.get(field)
         if where == collection and isinstance(value, Mapping):
@@ -197,7 +213,9 @@ def _flat(item: JSONObject, field: str, prefix: str) -> JSONObject:
 
 def _deep(item: JSONObject, field: str, prefix: str) -> JSONObject:
     location = {
-        part[0].lower() + part[1:]: item.pop(f"{prefix}{part}") for part in _LOCATION if f"{prefix}{part}" in item
+        part[0].lower() + part[1:]: item.pop(f"{prefix}{part}")
+        for part in _LOCATION
+        if f"{prefix}{part}" in item
     }
     return {**item, field: location} if location else item
 
@@ -224,7 +242,9 @@ def _detail_in(item: JSONObject) -> JSONObject:
 
 
 def _detail_out(item: JSONObject) -> JSONObject:
-    return _renamed(_deep(item, "fixedLocation", "fixed"), {new: old for old, new in _DETAIL_NAMES.items()})
+    return _renamed(
+        _deep(item, "fixedLocation", "fixed"), {new: old for old, new in _DETAIL_NAMES.items()}
+    )
 
 
 def _build_note_in(value: JSONObject) -> JSONObject:
@@ -248,11 +268,17 @@ def _discovery_note_in(value: JSONObject) -> JSONObject:
 
 def _attestation_in(value: JSONObject) -> JSONObject:
     """Bring a signed attestation to v1: its signatures as bytes, those that were given."""
-    pgp, generic = value.pop("pgpSignedAttestation", None), value.pop("genericSignedAttestation", None)
+    pgp, generic = (
+        value.pop("pgpSignedAttestation", None),
+        value.pop("genericSignedAttestation", None),
+    )
     if isinstance(pgp, Mapping):
         text = pgp.get("signature")
         if not isinstance(text, str) or not text:
-            raise ApiError("INVALID_ARGUMENT", "attestation.pgpSignedAttestation.signature is missing: give the armour")
+            raise ApiError(
+                "INVALID_ARGUMENT",
+                "attestation.pgpSignedAttestation.signature is missing: give the armour",
+            )
         signature = {"signature": base64.b64encode(_signed_bytes(text)).decode()}
         if isinstance(key_id := pgp.get("pgpKeyId"), str) and key_id:
             signature["publicKeyId"] = key_id
@@ -267,8 +293,12 @@ def _attestation_out(value: JSONObject) -> JSONObject:
     if len(signatures) == 1 and not value.get("serializedPayload"):
         content = base64.b64decode(signatures[0].get("signature", ""))
         if content.startswith(_ARMOUR):
-            key = {"pgpKeyId": signatures[0]["publicKeyId"]} if "publicKeyId" in signatures[0] else {}
-            return {"pgpSignedAttestation": {"signature": content.decode("utf-8", "replace"), **key}}
+            key = (
+                {"pgpKeyId": signatures[0]["publicKeyId"]} if "publicKeyId" in signatures[0] else {}
+            )
+            return {
+                "pgpSignedAttestation": {"signature": content.decode("utf-8", "replace"), **key}
+            }
     return {"genericSignedAttestation": value}
 
 

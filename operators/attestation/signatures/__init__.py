@@ -20,4 +20,13 @@ from operators.attestation.signatures.results import Rejected, Rejection, Signed
 from operators.attestation.signatures.statement import Statement
 from operators.attestation.signatures.verify import verify
 
-__all__ = ["KeyType", "Rejected", "Rejection", "SignedBytes", "Statement", "VerificationKey", "Verified", "verify"]
+__all__ = [
+    "KeyType",
+    "Rejected",
+    "Rejection",
+    "SignedBytes",
+    "Statement",
+    "VerificationKey",
+    "Verified",
+    "verify",
+]

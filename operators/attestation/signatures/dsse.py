@@ -12,7 +12,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from operators.attestation.signatures.statement import Statement, StatementError, check_statement_digest, strict_json
+from operators.attestation.signatures.statement import (
+    Statement,
+    StatementError,
+    check_statement_digest,
+    strict_json,
+)
 
 __all__ = ["IN_TOTO", "pre_authentication", "read_in_toto"]
 
@@ -34,10 +39,14 @@ def read_in_toto(payload: bytes) -> Statement:
     except UnicodeDecodeError as error:
         raise StatementError("the payload is not UTF-8 text") from error
     if content.get("_type") not in _TYPES:
-        raise StatementError(f"_type is {content.get('_type')!r}: expected one of {', '.join(sorted(_TYPES))}")
+        raise StatementError(
+            f"_type is {content.get('_type')!r}: expected one of {', '.join(sorted(_TYPES))}"
+        )
     subjects = content.get("subject")
     if not isinstance(subjects, list) or len(subjects) != 1:
-        raise StatementError("the in-toto statement has not exactly one subject: sign one for each image")
+        raise StatementError(
+            "the in-toto statement has not exactly one subject: sign one for each image"
+        )
     digests: Any = subjects[0].get("digest") if isinstance(subjects[0], dict) else None
     encoded = digests.get("sha256") if isinstance(digests, dict) else None
     if not isinstance(encoded, str):

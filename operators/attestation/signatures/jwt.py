@@ -20,7 +20,12 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from operators.attestation.signatures.pkix import BareKey
 from operators.attestation.signatures.results import Rejected, Rejection
-from operators.attestation.signatures.statement import Statement, StatementError, check_statement_digest, strict_json
+from operators.attestation.signatures.statement import (
+    Statement,
+    StatementError,
+    check_statement_digest,
+    strict_json,
+)
 
 __all__ = ["JwtSigned", "verify_jwt"]
 
@@ -56,7 +61,9 @@ def verify_jwt(token: bytes, key: BareKey, now: datetime) -> JwtSigned | Rejecte
         moments = {name: _moment(claims, name) for name in ("exp", "nbf", "iat")}
         statement = _statement(claims)
     except (StatementError, UnicodeDecodeError) as error:
-        return Rejected(Rejection.UNCLEAR_STATEMENT, f"the claims of the JWT are not accepted: {error}")
+        return Rejected(
+            Rejection.UNCLEAR_STATEMENT, f"the claims of the JWT are not accepted: {error}"
+        )
     ends, begins, made = moments["exp"], moments["nbf"], moments["iat"]
     if ends is not None and now >= ends:
         return Rejected(Rejection.SIGNATURE_EXPIRED, f"the JWT has expired at {ends.isoformat()}")
@@ -80,7 +87,9 @@ def _statement(claims: Mapping[str, Any]) -> Statement:
     if not isinstance(subject, str) or not subject.startswith(_SUBJECT):
         raise StatementError(f"sub is {subject!r}: expected {_SUBJECT}sha256:...")
     if claims.get("aud") not in _AUDIENCES:
-        raise StatementError(f"aud is {claims.get('aud')!r}: expected one of {', '.join(sorted(_AUDIENCES))}")
+        raise StatementError(
+            f"aud is {claims.get('aud')!r}: expected one of {', '.join(sorted(_AUDIENCES))}"
+        )
     digest = subject.removeprefix(_SUBJECT)
     check_statement_digest(digest, "sub")
     return Statement(digest, None, "digest")
@@ -90,7 +99,11 @@ def _moment(claims: Mapping[str, Any], name: str) -> datetime | None:
     value = claims.get(name)
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 253402300800:
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or not 0 <= value < 253402300800
+    ):
         raise StatementError(f"{name} is not a time in seconds")
     return datetime.fromtimestamp(value, UTC)
 
@@ -102,7 +115,9 @@ def _native(signature: bytes, key: BareKey) -> bytes:
         return signature
     if len(signature) != 2 * size:
         return b""
-    return encode_dss_signature(int.from_bytes(signature[:size], "big"), int.from_bytes(signature[size:], "big"))
+    return encode_dss_signature(
+        int.from_bytes(signature[:size], "big"), int.from_bytes(signature[size:], "big")
+    )
 
 
 def _decoded(part: bytes) -> bytes:

@@ -26,7 +26,12 @@ from pysequoia import Cert, Sig
 from pysequoia.packet import PacketPile, SignatureType, Tag
 
 from operators.attestation.signatures.keys import PublicKeyError, VerificationKey
-from operators.attestation.signatures.results import MAX_SIGNED_BYTES, Rejected, Rejection, SignedBytes
+from operators.attestation.signatures.results import (
+    MAX_SIGNED_BYTES,
+    Rejected,
+    Rejection,
+    SignedBytes,
+)
 
 __all__ = ["PgpSigned", "claimed_issuer", "fingerprints_of", "read_certificate", "verify_pgp"]
 
@@ -66,16 +71,22 @@ class PgpSigned:
 def read_certificate(data: bytes) -> Cert:
     """Read one armoured or binary certificate without a secret key. Raises PublicKeyError."""
     if len(data) > _MAX_CERTIFICATE_BYTES:
-        raise PublicKeyError(f"the PGP key has {len(data)} bytes: export one key, `gpg --armor --export KEY`")
+        raise PublicKeyError(
+            f"the PGP key has {len(data)} bytes: export one key, `gpg --armor --export KEY`"
+        )
     try:
         tags = [packet.tag for packet in PacketPile.from_bytes(data)]
         certificates = [] if Tag.SecretKey in tags else Cert.split_bytes(data)
     except Exception as error:
         raise PublicKeyError(f"the PGP key cannot be read: {_first_line(error)}") from error
     if Tag.SecretKey in tags:
-        raise PublicKeyError("this is a secret PGP key: give the public one, `gpg --armor --export KEY`")
+        raise PublicKeyError(
+            "this is a secret PGP key: give the public one, `gpg --armor --export KEY`"
+        )
     if len(certificates) != 1:
-        raise PublicKeyError(f"there are {len(certificates)} PGP keys where one is expected: give each its own entry")
+        raise PublicKeyError(
+            f"there are {len(certificates)} PGP keys where one is expected: give each its own entry"
+        )
     return certificates[0]
 
 
@@ -86,13 +97,18 @@ def fingerprints_of(key: VerificationKey) -> frozenset[str]:
     except PublicKeyError:
         return frozenset()
     packets = PacketPile.from_bytes(bytes(certificate))
-    return frozenset(packet.fingerprint for packet in packets if packet.tag in (Tag.PublicKey, Tag.PublicSubkey))
+    return frozenset(
+        packet.fingerprint for packet in packets if packet.tag in (Tag.PublicKey, Tag.PublicSubkey)
+    )
 
 
 def verify_pgp(signed: SignedBytes, key: VerificationKey, now: datetime) -> PgpSigned | Rejected:
     """Verify a clearsigned message, an attached armoured one, or a detached signature over a payload."""
     if len(signed.signature) > MAX_SIGNED_BYTES or len(signed.payload) > MAX_SIGNED_BYTES:
-        return Rejected(Rejection.TOO_LARGE, f"the signature or its payload has more than {MAX_SIGNED_BYTES} bytes")
+        return Rejected(
+            Rejection.TOO_LARGE,
+            f"the signature or its payload has more than {MAX_SIGNED_BYTES} bytes",
+        )
     try:
         text = signed.signature.decode("utf-8").lstrip(" \t\r\n")
     except UnicodeDecodeError:
@@ -108,7 +124,9 @@ def verify_pgp(signed: SignedBytes, key: VerificationKey, now: datetime) -> PgpS
     except BaseException as error:
         # any getter of Sequoia's objects raises for values that it does not know, and a panic is no Exception
         if isinstance(error, Exception) or type(error).__name__ == "PanicException":
-            return Rejected(Rejection.MALFORMED, f"the PGP signature cannot be read: {_first_line(error)}")
+            return Rejected(
+                Rejection.MALFORMED, f"the PGP signature cannot be read: {_first_line(error)}"
+            )
         raise
 
 
@@ -116,7 +134,9 @@ def claimed_issuer(signature: bytes) -> str | None:
     """Return the fingerprint that a signature says it is by, unverified: a hint for what to look at first."""
     at = signature.rfind(b"-----BEGIN PGP SIGNATURE")
     try:
-        fingerprint: str | None = Sig.from_bytes(signature[at:]).issuer_fingerprint if at >= 0 else None
+        fingerprint: str | None = (
+            Sig.from_bytes(signature[at:]).issuer_fingerprint if at >= 0 else None
+        )
     except Exception:  # noqa: BLE001 - whatever is wrong with it, it claims nothing
         return None
     return fingerprint
@@ -142,11 +162,17 @@ def _verified(
         found = _call(lambda store: pysequoia.verify(bytes=data, store=store), certificate)
     elif detached := _DETACHED.fullmatch(text):
         if not payload:
-            raise _FrameError("a detached PGP signature comes without the payload that it signs", Rejection.NO_PAYLOAD)
+            raise _FrameError(
+                "a detached PGP signature comes without the payload that it signs",
+                Rejection.NO_PAYLOAD,
+            )
         raw = _base64(detached["data"])
         signature = _one_signature(raw)
         found = _call(
-            lambda store: pysequoia.verify(bytes=payload, store=store, signature=Sig.from_bytes(raw)), certificate
+            lambda store: pysequoia.verify(
+                bytes=payload, store=store, signature=Sig.from_bytes(raw)
+            ),
+            certificate,
         )
     else:
         raise _FrameError(
@@ -164,28 +190,48 @@ def _call(
     try:
         found = verify(lambda _: [certificate])
     except Exception as error:  # noqa: BLE001 - Sequoia raises RuntimeError and others, for whatever is wrong
-        return Rejected(Rejection.NOT_SIGNED_BY_KEY, f"not a valid PGP signature by this key: {_first_line(error)}")
-    if not found.valid_sigs or any(sig.certificate != certificate.fingerprint for sig in found.valid_sigs):
+        return Rejected(
+            Rejection.NOT_SIGNED_BY_KEY,
+            f"not a valid PGP signature by this key: {_first_line(error)}",
+        )
+    if not found.valid_sigs or any(
+        sig.certificate != certificate.fingerprint for sig in found.valid_sigs
+    ):
         return Rejected(Rejection.NOT_SIGNED_BY_KEY, "not a valid PGP signature by this key")
     return found
 
 
 def _in_time(
-    found: pysequoia.Decrypted, signature: Sig, key: VerificationKey, certificate: Cert, now: datetime
+    found: pysequoia.Decrypted,
+    signature: Sig,
+    key: VerificationKey,
+    certificate: Cert,
+    now: datetime,
 ) -> PgpSigned | Rejected:
     """Check what Sequoia checks by the time of the signature, by the time of now."""
     created = signature.created
     if found.bytes is None or created is None:
         return Rejected(Rejection.MALFORMED, "the PGP signature has no payload or no creation time")
-    for end in (certificate.expiration, _subkey_expiration(certificate, found.valid_sigs[0].signing_key)):
+    for end in (
+        certificate.expiration,
+        _subkey_expiration(certificate, found.valid_sigs[0].signing_key),
+    ):
         if end is not None and now >= end:
-            return Rejected(Rejection.KEY_NOT_VALID, f"key {key.id!r} has expired at {end.isoformat()}")
+            return Rejected(
+                Rejection.KEY_NOT_VALID, f"key {key.id!r} has expired at {end.isoformat()}"
+            )
     if certificate.is_revoked:
         return Rejected(Rejection.KEY_NOT_VALID, f"key {key.id!r} is revoked")
     if signature.expiration is not None and now >= signature.expiration:
-        return Rejected(Rejection.SIGNATURE_EXPIRED, f"the signature has expired at {signature.expiration.isoformat()}")
+        return Rejected(
+            Rejection.SIGNATURE_EXPIRED,
+            f"the signature has expired at {signature.expiration.isoformat()}",
+        )
     if created > now + _CLOCK_SKEW:
-        return Rejected(Rejection.SIGNATURE_EXPIRED, f"the signature was made in the future, at {created.isoformat()}")
+        return Rejected(
+            Rejection.SIGNATURE_EXPIRED,
+            f"the signature was made in the future, at {created.isoformat()}",
+        )
     return PgpSigned(found.bytes, certificate.fingerprint, created.astimezone(UTC))
 
 
@@ -198,7 +244,11 @@ def _subkey_expiration(certificate: Cert, fingerprint: str) -> datetime | None:
         if packet.tag in (Tag.PublicSubkey, Tag.PublicKey):
             mine = packet.tag == Tag.PublicSubkey and packet.fingerprint == fingerprint
             created = packet.key_created if mine else created
-        elif mine and packet.tag == Tag.Signature and packet.signature_type == SignatureType.SubkeyBinding:
+        elif (
+            mine
+            and packet.tag == Tag.Signature
+            and packet.signature_type == SignatureType.SubkeyBinding
+        ):
             period = packet.key_validity_period
             end = created + period if created is not None and period else None
     return end
@@ -213,7 +263,9 @@ def _one_signature(data: bytes) -> Sig:
     allowed = (Tag.Signature, Tag.OnePassSig, Tag.Literal)
     signatures = [packet for packet in packets if packet.tag == Tag.Signature]
     if len(signatures) != 1 or any(packet.tag not in allowed for packet in packets):
-        raise _FrameError(f"there are {len(signatures)} PGP signatures, or other packets beside: give exactly one")
+        raise _FrameError(
+            f"there are {len(signatures)} PGP signatures, or other packets beside: give exactly one"
+        )
     if signatures[0].signature_type not in _DATA_TYPES:
         raise _FrameError("the PGP signature is not over data")
     try:
@@ -255,7 +307,9 @@ def _uncompressed(data: bytes) -> bytes:
     except (zlib.error, OSError, ValueError, EOFError) as error:
         raise _FrameError(f"the compressed PGP packet cannot be read: {error}") from error
     if len(inflated) > MAX_SIGNED_BYTES:
-        raise _FrameError(f"the PGP message has more than {MAX_SIGNED_BYTES} bytes", Rejection.TOO_LARGE)
+        raise _FrameError(
+            f"the PGP message has more than {MAX_SIGNED_BYTES} bytes", Rejection.TOO_LARGE
+        )
     return inflated
 
 

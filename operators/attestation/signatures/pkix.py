@@ -30,7 +30,10 @@ _CURVES: dict[str, tuple[str, Any, str]] = {
 _RSA_SIZES = (2048, 3072, 4096)
 _RSA: dict[str, tuple[int, Any, bool, str]] = {  # size, hash, PSS, JWT's name
     **{f"RSA_PSS_{size}_SHA256": (size, hashes.SHA256(), True, "PS256") for size in _RSA_SIZES},
-    **{f"RSA_SIGN_PKCS1_{size}_SHA256": (size, hashes.SHA256(), False, "RS256") for size in _RSA_SIZES},
+    **{
+        f"RSA_SIGN_PKCS1_{size}_SHA256": (size, hashes.SHA256(), False, "RS256")
+        for size in _RSA_SIZES
+    },
     "RSA_PSS_4096_SHA512": (4096, hashes.SHA512(), True, "PS512"),
     "RSA_SIGN_PKCS1_4096_SHA512": (4096, hashes.SHA512(), False, "RS512"),
 }
@@ -59,7 +62,9 @@ class BareKey:
 
 def read_bare_key(key: VerificationKey) -> BareKey:
     """Read the key in PEM. Raises PublicKeyError, which says what is wrong with the key or its algorithm."""
-    return _read(key.public_key, key.signature_algorithm, "RSA_SIGN_PKCS1" if key.type == "Cosign" else None)
+    return _read(
+        key.public_key, key.signature_algorithm, "RSA_SIGN_PKCS1" if key.type == "Cosign" else None
+    )
 
 
 @lru_cache(maxsize=1024)
@@ -67,9 +72,13 @@ def _read(data: bytes, algorithm: str | None, rsa_default: str | None) -> BareKe
     try:
         public = serialization.load_pem_public_key(data)
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise PublicKeyError(f"the key is not a public key in PEM (-----BEGIN PUBLIC KEY-----): {error}") from error
+        raise PublicKeyError(
+            f"the key is not a public key in PEM (-----BEGIN PUBLIC KEY-----): {error}"
+        ) from error
     fingerprint = hashlib.sha256(
-        public.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+        public.public_bytes(
+            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
     ).hexdigest()
     size: int | None = None
     match public:
@@ -78,7 +87,9 @@ def _read(data: bytes, algorithm: str | None, rsa_default: str | None) -> BareKe
         case ec.EllipticCurvePublicKey():
             found = _CURVES.get(public.curve.name)
             if found is None:
-                raise PublicKeyError(f"the key is on the curve {public.curve.name}: use P-256, P-384 or P-521")
+                raise PublicKeyError(
+                    f"the key is on the curve {public.curve.name}: use P-256, P-384 or P-521"
+                )
             name, digest, jwt = found
             size = (public.curve.key_size + 7) // 8
             check = _ecdsa(public, digest)
@@ -87,7 +98,9 @@ def _read(data: bytes, algorithm: str | None, rsa_default: str | None) -> BareKe
         case mldsa.MLDSA65PublicKey():
             name, jwt, check = "ML_DSA_65", "ML-DSA-65", _plain(public)
         case _:
-            raise PublicKeyError(f"the key is a {type(public).__name__}: use RSA, ECDSA, Ed25519 or ML-DSA-65")
+            raise PublicKeyError(
+                f"the key is a {type(public).__name__}: use RSA, ECDSA, Ed25519 or ML-DSA-65"
+            )
     if algorithm not in {None, name}:
         raise PublicKeyError(
             f"signatureAlgorithm is {algorithm}, but the key is one for {name}: write that, or nothing"
@@ -95,18 +108,26 @@ def _read(data: bytes, algorithm: str | None, rsa_default: str | None) -> BareKe
     return BareKey(name, jwt, fingerprint, check, size)
 
 
-def _rsa(public: rsa.RSAPublicKey, algorithm: str | None, default: str | None, fingerprint: str) -> BareKey:
+def _rsa(
+    public: rsa.RSAPublicKey, algorithm: str | None, default: str | None, fingerprint: str
+) -> BareKey:
     if public.key_size not in _RSA_SIZES:
         raise PublicKeyError(f"the RSA key has {public.key_size} bits: use 2048, 3072 or 4096")
     if algorithm is None and default is not None:
         algorithm = f"{default}_{public.key_size}_SHA256"
     if algorithm is None:
-        raise PublicKeyError(f"an RSA key needs signatureAlgorithm, such as RSA_PSS_{public.key_size}_SHA256")
+        raise PublicKeyError(
+            f"an RSA key needs signatureAlgorithm, such as RSA_PSS_{public.key_size}_SHA256"
+        )
     found = _RSA.get(algorithm)
     if found is None or found[0] != public.key_size:
-        raise PublicKeyError(f"signatureAlgorithm is {algorithm}, but the key is an RSA key of {public.key_size} bits")
+        raise PublicKeyError(
+            f"signatureAlgorithm is {algorithm}, but the key is an RSA key of {public.key_size} bits"
+        )
     _, digest, is_pss, jwt = found
-    scheme: Any = padding.PSS(padding.MGF1(digest), digest.digest_size) if is_pss else padding.PKCS1v15()
+    scheme: Any = (
+        padding.PSS(padding.MGF1(digest), digest.digest_size) if is_pss else padding.PKCS1v15()
+    )
 
     def check(signature: bytes, content: bytes) -> None:
         public.verify(signature, content, scheme, digest)

@@ -17,9 +17,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from operators.attestation.images import ImageReferenceError, check_digest, parse_image, parse_resource_uri
+from operators.attestation.images import (
+    ImageReferenceError,
+    check_digest,
+    parse_image,
+    parse_resource_uri,
+)
 
-__all__ = ["Form", "Statement", "StatementError", "check_statement_digest", "read_statement", "strict_json"]
+__all__ = [
+    "Form",
+    "Statement",
+    "StatementError",
+    "check_statement_digest",
+    "read_statement",
+    "strict_json",
+]
 
 Form = Literal["digest", "reference", "simple-signing", "in-toto"]
 
@@ -92,7 +104,9 @@ def _plain(text: str) -> Statement:
             return Statement(text, None, "digest")
         image = parse_resource_uri(text)
     except ImageReferenceError as error:
-        raise StatementError(f"the signed text is neither a digest nor a reference with one: {error}") from error
+        raise StatementError(
+            f"the signed text is neither a digest nor a reference with one: {error}"
+        ) from error
     assert image.digest is not None, "a resource has one"
     return Statement(image.digest, image.name, "reference", str(image))
 
@@ -105,7 +119,9 @@ def _simple_signing(content: Mapping[str, Any]) -> Statement:
     identity = _object(critical, "identity", {"docker-reference"}, where="critical.identity")
     image = _object(critical, "image", {"docker-manifest-digest"}, where="critical.image")
     if critical.get("type") not in _TYPES:
-        raise StatementError(f"critical.type is {critical.get('type')!r}: expected one of {', '.join(sorted(_TYPES))}")
+        raise StatementError(
+            f"critical.type is {critical.get('type')!r}: expected one of {', '.join(sorted(_TYPES))}"
+        )
     digest = _text(image, "docker-manifest-digest", where="critical.image")
     reference = _text(identity, "docker-reference", where="critical.identity", may_be_empty=True)
     _checked(lambda: check_digest(digest), "critical.image.docker-manifest-digest")
@@ -113,7 +129,9 @@ def _simple_signing(content: Mapping[str, Any]) -> Statement:
     if reference:
         named = _checked(lambda: parse_image(reference), "critical.identity.docker-reference")
         if named.digest not in {None, digest}:
-            raise StatementError("critical.identity.docker-reference has another digest than critical.image")
+            raise StatementError(
+                "critical.identity.docker-reference has another digest than critical.image"
+            )
         name, whole = named.name, str(replace(named, digest=digest))
     return Statement(digest, name, "simple-signing", whole)
 
@@ -125,7 +143,9 @@ def _checked(read: Callable[[], Any], where: str) -> Any:
         raise StatementError(f"{where}: {error}") from error
 
 
-def _object(parent: Mapping[str, Any], name: str, keys: set[str], *, where: str) -> Mapping[str, Any]:
+def _object(
+    parent: Mapping[str, Any], name: str, keys: set[str], *, where: str
+) -> Mapping[str, Any]:
     value = parent.get(name)
     if not isinstance(value, dict):
         raise StatementError(f"{where} is missing, or not an object")

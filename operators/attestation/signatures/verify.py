@@ -13,7 +13,13 @@ from operators.attestation.signatures.jwt import verify_jwt
 from operators.attestation.signatures.keys import PublicKeyError, VerificationKey, key_problem
 from operators.attestation.signatures.pgp import verify_pgp
 from operators.attestation.signatures.pkix import read_bare_key
-from operators.attestation.signatures.results import MAX_SIGNED_BYTES, Rejected, Rejection, SignedBytes, Verified
+from operators.attestation.signatures.results import (
+    MAX_SIGNED_BYTES,
+    Rejected,
+    Rejection,
+    SignedBytes,
+    Verified,
+)
 from operators.attestation.signatures.statement import StatementError, read_statement
 
 __all__ = ["verify"]
@@ -32,7 +38,9 @@ _PROGRESS = (
 )
 
 
-def verify(signed: SignedBytes, keys: Sequence[VerificationKey], now: datetime) -> Verified | Rejected:
+def verify(
+    signed: SignedBytes, keys: Sequence[VerificationKey], now: datetime
+) -> Verified | Rejected:
     """Return the statement that the first fitting key has made, or why there is none.
 
     Guarantees: never raises, for any bytes; each key is tried, whatever id the signature claims.
@@ -50,11 +58,17 @@ def verify(signed: SignedBytes, keys: Sequence[VerificationKey], now: datetime) 
 
 def _verify_with(signed: SignedBytes, key: VerificationKey, now: datetime) -> Verified | Rejected:
     if _FORMS[key.type] != signed.form:
-        return Rejected(Rejection.NOT_SIGNED_BY_KEY, f"key {key.id!r} of type {key.type} makes no such signatures")
+        return Rejected(
+            Rejection.NOT_SIGNED_BY_KEY,
+            f"key {key.id!r} of type {key.type} makes no such signatures",
+        )
     if (problem := key_problem(key, now)) is not None:
         return Rejected(Rejection.KEY_NOT_VALID, problem)
     if max(len(signed.signature), len(signed.payload)) > MAX_SIGNED_BYTES:
-        return Rejected(Rejection.TOO_LARGE, f"the signature or its payload has more than {MAX_SIGNED_BYTES} bytes")
+        return Rejected(
+            Rejection.TOO_LARGE,
+            f"the signature or its payload has more than {MAX_SIGNED_BYTES} bytes",
+        )
     try:
         return _by_pgp(signed, key, now) if key.type == "PGP" else _by_bare_key(signed, key, now)
     except PublicKeyError as error:
@@ -78,15 +92,25 @@ def _by_bare_key(signed: SignedBytes, key: VerificationKey, now: datetime) -> Ve
             return token
         return Verified(token.statement, key.id, bare.fingerprint, token.signed_at)
     if not signed.payload:
-        return Rejected(Rejection.NO_PAYLOAD, "the signature comes without the payload that it signs")
+        return Rejected(
+            Rejection.NO_PAYLOAD, "the signature comes without the payload that it signs"
+        )
     content = signed.payload
     if key.type == "DSSE":
         if signed.payload_type != IN_TOTO:
-            return Rejected(Rejection.UNCLEAR_STATEMENT, f"the payload type is {signed.payload_type!r}, not {IN_TOTO}")
+            return Rejected(
+                Rejection.UNCLEAR_STATEMENT,
+                f"the payload type is {signed.payload_type!r}, not {IN_TOTO}",
+            )
         content = pre_authentication(signed.payload_type, signed.payload)
     if not bare.verifies(signed.signature, content):
-        return Rejected(Rejection.NOT_SIGNED_BY_KEY, f"the signature is not by key {key.id!r} ({bare.algorithm})")
+        return Rejected(
+            Rejection.NOT_SIGNED_BY_KEY,
+            f"the signature is not by key {key.id!r} ({bare.algorithm})",
+        )
     if key.type == "DSSE":
         return Verified(read_in_toto(signed.payload), key.id, bare.fingerprint)
-    statement = read_statement(signed.payload, only="simple-signing" if key.type == "Cosign" else None)
+    statement = read_statement(
+        signed.payload, only="simple-signing" if key.type == "Cosign" else None
+    )
     return Verified(statement, key.id, bare.fingerprint)

@@ -37,11 +37,13 @@ _INTEGERS = {"int32": 2**31, "int64": 2**63}
 _CAUSE = _Struct("v1.StatusCause", {"reason": "string", "message": "string", "field": "string"})
 _DETAILS = _Struct(
     "v1.StatusDetails",
-    dict.fromkeys(("name", "group", "kind", "uid"), "string") | {"causes": [_CAUSE], "retryAfterSeconds": "int32"},
+    dict.fromkeys(("name", "group", "kind", "uid"), "string")
+    | {"causes": [_CAUSE], "retryAfterSeconds": "int32"},
 )
 _LIST_META = _Struct(
     "v1.ListMeta",
-    dict.fromkeys(("selfLink", "resourceVersion", "continue"), "string") | {"remainingItemCount": "int64"},
+    dict.fromkeys(("selfLink", "resourceVersion", "continue"), "string")
+    | {"remainingItemCount": "int64"},
 )
 _STATUS = _Struct(
     "v1.Status",
@@ -81,7 +83,10 @@ def failure_in(answer: Any) -> str | None:
 
     Raises `ResponseError`.
     """
-    if not isinstance(answer, dict) or (answer.get("kind"), answer.get("apiVersion") or "v1") != ("Status", "v1"):
+    if not isinstance(answer, dict) or (answer.get("kind"), answer.get("apiVersion") or "v1") != (
+        "Status",
+        "v1",
+    ):
         return None
     status = _read(answer, _STATUS, "Status", "")
     return None if status.get("status") == "Success" else str(status.get("message", ""))
@@ -100,7 +105,9 @@ def _read(value: Any, kind: Any, owner: str, path: str) -> Any:
             }
         case [of]:
             name = of.name if isinstance(of, _Struct) else of
-            return [_read(it, of, owner, path) for it in _of_type(value, list, f"[]{name}", owner, path)]
+            return [
+                _read(it, of, owner, path) for it in _of_type(value, list, f"[]{name}", owner, path)
+            ]
         case dict():
             of = kind[""]
             found = _of_type(value, dict, f"map[string]{of}", owner, path)

@@ -35,7 +35,9 @@ _SPREAD = random.Random()  # noqa: S311 - it spreads load
 _CONTEXTS_MAX = 200
 _ROUTED = frozenset({"ClusterIP", "LoadBalancer", "NodePort"})
 _SERVICE_LABEL = "kubernetes.io/service-name"
-_UNKNOWN_AUTHORITY = frozenset({18, 19, 20, 21})  # X509_V_ERR_*: a chain that ends at no trusted authority
+_UNKNOWN_AUTHORITY = frozenset(
+    {18, 19, 20, 21}
+)  # X509_V_ERR_*: a chain that ends at no trusted authority
 _EXPIRED = frozenset({9, 10})
 _TEXTS = {
     400: "the server rejected our request for an unknown reason",
@@ -94,15 +96,23 @@ class Caller:
         except aiohttp.ClientError as error:
             raise _failed(shown, _cause(error)) from None
 
-    async def _post(self, place: _Place, body: bytes, context: ssl.SSLContext, seconds: int) -> Reply:
+    async def _post(
+        self, place: _Place, body: bytes, context: ssl.SSLContext, seconds: int
+    ) -> Reply:
         try:
             return await self._send(place, body, context, seconds)
-        except aiohttp.ServerDisconnectedError:  # an idle connection that the other end has closed meanwhile
+        except (
+            aiohttp.ServerDisconnectedError
+        ):  # an idle connection that the other end has closed meanwhile
             return await self._send(place, body, context, seconds)
 
-    async def _send(self, place: _Place, body: bytes, context: ssl.SSLContext, seconds: int) -> Reply:
+    async def _send(
+        self, place: _Place, body: bytes, context: ssl.SSLContext, seconds: int
+    ) -> Reply:
         if self._session is None:
-            self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), cookie_jar=None)
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0), cookie_jar=None
+            )
         headers = {"Content-Type": "application/json", "Accept": "application/json, */*"}
         headers["User-Agent"] = "kube-apiserver-admission"
         if place.server_name:
@@ -117,7 +127,9 @@ class Caller:
         ) as answer:
             content = await answer.read()
         if not 200 <= answer.status <= 206:
-            raise CallFailed(f"failed to call webhook: {_unexpected(answer.status, content, answer.content_type)}")
+            raise CallFailed(
+                f"failed to call webhook: {_unexpected(answer.status, content, answer.content_type)}"
+            )
         return Reply(content, answer.headers.get("Content-Type", ""))
 
     def _context(self, bundle: str) -> ssl.SSLContext:
@@ -136,7 +148,9 @@ class Caller:
             return _Place(shown, _url(shown), None)
         name, namespace = service["name"], service["namespace"]
         host, port = self._endpoint(name, namespace, service.get("port") or 443, shown)
-        url = URL.build(scheme="https", host=host, port=port, path=_clean(service.get("path") or ""))
+        url = URL.build(
+            scheme="https", host=host, port=port, path=_clean(service.get("path") or "")
+        )
         return _Place(shown, url, f"{name}.{namespace}.svc")
 
     def _endpoint(self, name: str, namespace: str, port: int, shown: str) -> tuple[str, int]:
@@ -150,8 +164,13 @@ class Caller:
         wanted = next((it for it in spec.get("ports") or () if it.get("port") == port), None)
         if wanted is None:
             raise _failed(shown, f'no service port {port} found for service "{name}"')
-        slices = [it.decode() for it in self._storage.collection("endpointslices.discovery.k8s.io").select(namespace)]
-        matching = [it for it in slices if (it["metadata"].get("labels") or {}).get(_SERVICE_LABEL) == name]
+        slices = [
+            it.decode()
+            for it in self._storage.collection("endpointslices.discovery.k8s.io").select(namespace)
+        ]
+        matching = [
+            it for it in slices if (it["metadata"].get("labels") or {}).get(_SERVICE_LABEL) == name
+        ]
         _SPREAD.shuffle(matching)
         primary = next(iter(spec.get("ipFamilies") or ()), None)
         for it in sorted(matching, key=lambda it: it.get("addressType") != primary):
@@ -164,9 +183,15 @@ class Caller:
 def _ready_in(endpoints: Object, port_name: str) -> tuple[str, int] | None:
     """Return one of the ready endpoints of an EndpointSlice, and its port of that name."""
     ports = [
-        it["port"] for it in endpoints.get("ports") or () if (it.get("name") or "") == port_name and it.get("port")
+        it["port"]
+        for it in endpoints.get("ports") or ()
+        if (it.get("name") or "") == port_name and it.get("port")
     ]
-    ready = [it for it in endpoints.get("endpoints") or () if (it.get("conditions") or {}).get("ready", True)]
+    ready = [
+        it
+        for it in endpoints.get("endpoints") or ()
+        if (it.get("conditions") or {}).get("ready", True)
+    ]
     if not ports or not ready:
         return None
     return _SPREAD.choice(ready)["addresses"][0], ports[0]
@@ -179,7 +204,9 @@ def _clean(path: str) -> str:
 def _shown(config: Mapping[str, Any], seconds: int) -> str:
     """Return the URL as failures name it."""
     if service := config.get("service"):
-        origin = f"https://{service['name']}.{service['namespace']}.svc:{service.get('port') or 443}"
+        origin = (
+            f"https://{service['name']}.{service['namespace']}.svc:{service.get('port') or 443}"
+        )
         path = service.get("path") or ""
     else:
         url = urlsplit(config["url"])
@@ -209,7 +236,9 @@ def _trusting(bundle: str) -> ssl.SSLContext:
         text = "unable to load root certificates: unable to parse bytes as PEM block"
         raise CallFailed(f"could not get REST client: {text}") from None
     # Go takes a certificate that is trusted itself for the end of a chain, and is no stricter than that.
-    context.verify_flags = (context.verify_flags | ssl.VERIFY_X509_PARTIAL_CHAIN) & ~ssl.VERIFY_X509_STRICT
+    context.verify_flags = (
+        context.verify_flags | ssl.VERIFY_X509_PARTIAL_CHAIN
+    ) & ~ssl.VERIFY_X509_STRICT
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context
 

@@ -26,7 +26,13 @@ from operatorkit.controlplane.embedded.admission.hooks import (
     hooks_in,
     is_exempt,
 )
-from operatorkit.controlplane.embedded.admission.review import CallFailed, Verdict, denial, read_verdict, review_of
+from operatorkit.controlplane.embedded.admission.review import (
+    CallFailed,
+    Verdict,
+    denial,
+    read_verdict,
+    review_of,
+)
 from operatorkit.controlplane.embedded.errors.errors import ApiError, bad_request, internal_error
 from operatorkit.controlplane.embedded.fields.patch import json_patch
 from operatorkit.controlplane.embedded.fields.typed import equal
@@ -46,7 +52,8 @@ class Webhooks:
 
     def __init__(self, storage: Storage, registry: Registry) -> None:
         self._collections = [
-            storage.collection(f"{kind}webhookconfigurations.{GROUP}") for kind in ("mutating", "validating")
+            storage.collection(f"{kind}webhookconfigurations.{GROUP}")
+            for kind in ("mutating", "validating")
         ]
         self._known: list[list[Hook]] | None = None
         self.matcher: Matcher = Matcher(storage, registry)
@@ -99,7 +106,9 @@ class Shape:
 class Admission:
     """Asks the webhooks about one request. `warnings` collects what they say."""
 
-    def __init__(self, webhooks: Webhooks, attributes: Attributes, shape: Shape, warnings: list[str]) -> None:
+    def __init__(
+        self, webhooks: Webhooks, attributes: Attributes, shape: Shape, warnings: list[str]
+    ) -> None:
         self._webhooks = webhooks
         self._attributes = attributes
         self._shape = shape
@@ -119,7 +128,9 @@ class Admission:
         """Return when every validating webhook allows. Raises `ApiError` for a denial."""
         before = None if old is None else self._shape.show(old)
         attributes = self._of(old)
-        name = attributes.name or str(new["metadata"].get("name") or "")  # by now it may have been generated
+        name = attributes.name or str(
+            new["metadata"].get("name") or ""
+        )  # by now it may have been generated
         await self._validated(replace(attributes, name=name), before, self._shape.show(new))
 
     async def delete(self, old: Object) -> None:
@@ -136,7 +147,9 @@ class Admission:
 
     # ------------------------------------------------------------------------------------------------------- mutating
 
-    async def _mutated(self, attributes: Attributes, old: Object | None, new: Object | None) -> Object | None:
+    async def _mutated(
+        self, attributes: Attributes, old: Object | None, new: Object | None
+    ) -> Object | None:
         seen: set[Hook] = set()  # called, and called again when a later one changes the object
         again: set[Hook] = set()
         changed_once = False
@@ -175,7 +188,9 @@ class Admission:
         """Return the object after a patch, and whether that is another one. Raises `ApiError` (500)."""
         if new is None:
             text = "attempted to modify the object, which is not supported for this operation"
-            raise self._with_warnings(internal_error(f'admission webhook "{invocation.hook.name}" {text}'))
+            raise self._with_warnings(
+                internal_error(f'admission webhook "{invocation.hook.name}" {text}')
+            )
         try:
             before = _as(invocation, new)
             made = self._shape.decode(json_patch(before, patch), invocation)
@@ -185,13 +200,17 @@ class Admission:
             if error.code == 500:  # worded already
                 raise self._with_warnings(error) from None
             raise self._with_warnings(internal_error(str(error.__cause__ or error))) from None
-        changed = not equal(made, before)  # before defaults: to have removed one is a change, though it comes back
+        changed = not equal(
+            made, before
+        )  # before defaults: to have removed one is a change, though it comes back
         self._shape.default(made, invocation)
         return _as(invocation, made, back=attributes), changed
 
     # ----------------------------------------------------------------------------------------------------- validating
 
-    async def _validated(self, attributes: Attributes, old: Object | None, new: Object | None) -> None:
+    async def _validated(
+        self, attributes: Attributes, old: Object | None, new: Object | None
+    ) -> None:
         match = self._webhooks.matcher.match
         found = [match(hook, attributes, old, new) for hook in self._webhooks.validating]
         invocations = [it for it in found if it is not None]
@@ -218,18 +237,28 @@ class Admission:
     # -------------------------------------------------------------------------------------------------------- calling
 
     async def _call(
-        self, invocation: Invocation, attributes: Attributes, old: Object | None, new: Object | None, *, mutating: bool
+        self,
+        invocation: Invocation,
+        attributes: Attributes,
+        old: Object | None,
+        new: Object | None,
+        *,
+        mutating: bool,
     ) -> Verdict:
         """Return the verdict of a webhook that allows. Raises `ApiError` for a denial, `CallFailed`."""
         hook = invocation.hook
         if attributes.dry_run and not hook.harmless_when_dry:
-            raise self._with_warnings(bad_request(f'admission webhook "{hook.name}" does not support dry run'))
+            raise self._with_warnings(
+                bad_request(f'admission webhook "{hook.name}" does not support dry run')
+            )
         before = None if old is None else _as(invocation, old)
         after = None if new is None else _as(invocation, new)
         review = review_of(invocation, attributes, before, after)
         reply = await self._webhooks.caller.ask(hook, review)
         verdict = read_verdict(reply.body, review, mutating=mutating, media=reply.media)
-        self._warnings.extend(it for it in verdict.warnings if it not in self._warnings and _is_one_line(it))
+        self._warnings.extend(
+            it for it in verdict.warnings if it not in self._warnings and _is_one_line(it)
+        )
         if not verdict.allowed:
             raise self._with_warnings(denial(hook.name, verdict.result))
         return verdict

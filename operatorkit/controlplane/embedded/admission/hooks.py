@@ -94,7 +94,10 @@ def hooks_in(collection: Collection) -> list[Hook]:
     hooks = []
     for key in sorted(collection.records):
         for spec in collection.records[key].decode().get("webhooks") or ():
-            selectors = _selector(spec.get("namespaceSelector")), _selector(spec.get("objectSelector"))
+            selectors = (
+                _selector(spec.get("namespaceSelector")),
+                _selector(spec.get("objectSelector")),
+            )
             hooks.append(Hook(spec["name"], spec, *selectors))
     return hooks
 
@@ -123,7 +126,10 @@ def _rule_matches(rule: Mapping[str, Any], attributes: Attributes, served: Serve
         and _has(rule.get("operations") or (), attributes.operation)
         and _has(rule.get("apiGroups") or (), served.group)
         and _has(rule.get("apiVersions") or (), served.version)
-        and any(_resource_matches(it, served.plural, attributes.subresource) for it in rule.get("resources") or ())
+        and any(
+            _resource_matches(it, served.plural, attributes.subresource)
+            for it in rule.get("resources") or ()
+        )
     )
 
 
@@ -143,9 +149,13 @@ class Matcher:
         self._storage = storage
         self._registry = registry
 
-    def match(self, hook: Hook, attributes: Attributes, old: Object | None, new: Object | None) -> Invocation | None:
+    def match(
+        self, hook: Hook, attributes: Attributes, old: Object | None, new: Object | None
+    ) -> Invocation | None:
         """Return how a webhook is to be asked, or None. Raises `ApiError` (404) for a namespace that is not there."""
-        if hook.objects and not any(it is not None and hook.objects.matches(_labels(it)) for it in (new, old)):
+        if hook.objects and not any(
+            it is not None and hook.objects.matches(_labels(it)) for it in (new, old)
+        ):
             return None
         invocation = self._invocation(hook, attributes)
         if invocation is None or not self._in_namespaces(hook, attributes, new):
@@ -160,7 +170,9 @@ class Matcher:
         if hook.spec.get("matchPolicy") == "Exact":
             return None
         equivalents = [
-            it for it in self._registry.resources() if it.collection == served.collection and it is not served
+            it
+            for it in self._registry.resources()
+            if it.collection == served.collection and it is not served
         ]
         for rule in rules:
             for other in equivalents:
@@ -174,7 +186,11 @@ class Matcher:
         is_namespace = attributes.served.collection == "namespaces"
         if not hook.namespaces or (not attributes.namespace and not is_namespace):
             return True
-        if is_namespace and not attributes.subresource and attributes.operation in {"CREATE", "UPDATE"}:
+        if (
+            is_namespace
+            and not attributes.subresource
+            and attributes.operation in {"CREATE", "UPDATE"}
+        ):
             return hook.namespaces.matches(_labels(new))
         record = self._storage.collection("namespaces").records.get(attributes.namespace)
         if record is None:

@@ -70,7 +70,12 @@ def _shape(served: Served, kind: GroupVersionKind, scaling: Scaling | None) -> S
     if kind == served.gvk:
         return Shape(_same, _made, _decoded, _defaulted)
     if scaling is None:
-        return Shape(lambda obj: {"kind": kind.kind, "apiVersion": kind.api_version} | obj, _made, _part, _as_it_is)
+        return Shape(
+            lambda obj: {"kind": kind.kind, "apiVersion": kind.api_version} | obj,
+            _made,
+            _part,
+            _as_it_is,
+        )
     show, take = scaling
     return Shape(show, lambda obj, scale: take(copy.deepcopy(obj), scale), _part, _as_it_is)
 
@@ -124,5 +129,7 @@ def _write_options(request: Request) -> Object:
 
 def _delete_options(given: Mapping[str, Any]) -> Object:
     return {"kind": "DeleteOptions", "apiVersion": _META} | {
-        name: it for name, it in given.items() if name not in {"kind", "apiVersion"} and it not in (None, [], {})
+        name: it
+        for name, it in given.items()
+        if name not in {"kind", "apiVersion"} and it not in (None, [], {})
     }

@@ -10,7 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from operatorkit.controlplane.embedded.admission.answers import ResponseError, read_json, read_response
+from operatorkit.controlplane.embedded.admission.answers import (
+    ResponseError,
+    read_json,
+    read_response,
+)
 from operatorkit.controlplane.embedded.admission.hooks import Attributes, Invocation
 from operatorkit.controlplane.embedded.errors.errors import ApiError
 from operatorkit.controlplane.embedded.scheme import codec
@@ -44,7 +48,9 @@ class Verdict:
     patch: list[Any] | None
 
 
-def review_of(invocation: Invocation, attributes: Attributes, old: Object | None, new: Object | None) -> Object:
+def review_of(
+    invocation: Invocation, attributes: Attributes, old: Object | None, new: Object | None
+) -> Object:
     """Return the review to send. Raises `CallFailed` for a webhook that reads no version of it that is known."""
     wanted = invocation.hook.spec.get("admissionReviewVersions") or ()
     version = next((it for it in wanted if it in _VERSIONS), None)
@@ -90,7 +96,12 @@ def read_verdict(body: bytes, review: Object, *, mutating: bool, media: str = ""
     """Return what an answer says; `media` is its content type. Raises `CallFailed` for all that is no answer."""
     response = _response(body, review, media)
     patch = _patch(response, strict=_is_strict(review), mutating=mutating)
-    return Verdict(response.get("allowed", False), response.get("status"), tuple(response.get("warnings") or ()), patch)
+    return Verdict(
+        response.get("allowed", False),
+        response.get("status"),
+        tuple(response.get("warnings") or ()),
+        patch,
+    )
 
 
 def _is_strict(review: Object) -> bool:
@@ -116,7 +127,9 @@ def _response(body: bytes, review: Object, media: str) -> Object:
             raise _unusable(f'expected response.uid="{expected}", got "{found}"')
         if (kind, version) != ("AdmissionReview", review["apiVersion"]):
             shown = f"{version or '/'}, Kind={kind}"
-            raise _unusable(f"expected webhook response of {review['apiVersion']}, Kind=AdmissionReview, got {shown}")
+            raise _unusable(
+                f"expected webhook response of {review['apiVersion']}, Kind=AdmissionReview, got {shown}"
+            )
     return response
 
 
@@ -125,7 +138,9 @@ def _answer(body: bytes) -> Object:
     answer = read_json(body)
     if not isinstance(answer, dict):
         found = codec.json_type(answer)
-        raise ResponseError(f"couldn't get version/kind; json parse error: json: cannot unmarshal {found} {_INTO}")
+        raise ResponseError(
+            f"couldn't get version/kind; json parse error: json: cannot unmarshal {found} {_INTO}"
+        )
     return answer
 
 
@@ -142,7 +157,9 @@ def _kind_of(answer: Object, review: Object) -> tuple[str, str]:
     known = {("AdmissionReview", f"{_GROUP}/{it}") for it in _VERSIONS}
     if (kind, version) in {("Status", "v1"), *known}:
         found, wanted = (it.rpartition("/")[2] for it in (version, expected))
-        raise ResponseError(f"converting ({found}.{kind}) to ({wanted}.AdmissionReview): unknown conversion")
+        raise ResponseError(
+            f"converting ({found}.{kind}) to ({wanted}.AdmissionReview): unknown conversion"
+        )
     raise ResponseError(f'no kind "{kind}" is registered for version "{version}"')
 
 
@@ -198,7 +215,9 @@ class Denied(ApiError):  # noqa: N818 - it is what webhooks call it
     def __init__(self, code: int, message: str, result: Mapping[str, Any]) -> None:
         details = result.get("details")
         retry = (details or {}).get("retryAfterSeconds")
-        super().__init__(code, result.get("reason", ""), message, details=details, retry_after_seconds=retry)
+        super().__init__(
+            code, result.get("reason", ""), message, details=details, retry_after_seconds=retry
+        )
         self._result = result
 
     @property

@@ -61,7 +61,9 @@ class Access:
         self._version += 1
 
     def _objects(self, plural: str) -> Iterable[Object]:
-        return [it.decode() for it in self._storage.collection(f"{plural}.{_RBAC}").records.values()]
+        return [
+            it.decode() for it in self._storage.collection(f"{plural}.{_RBAC}").records.values()
+        ]
 
     def require(self, user: User, verb: str, info: RequestInfo) -> None:
         """Return when a user may make a request. Raises `ApiError` (403)."""
@@ -77,7 +79,9 @@ class Access:
             return
         details = {"name": request.name, "group": request.group, "kind": request.resource}
         details = {key: value for key, value in details.items() if value}
-        raise ApiError(403, "Forbidden", forbidden_message(request, decision.reason), details=details)
+        raise ApiError(
+            403, "Forbidden", forbidden_message(request, decision.reason), details=details
+        )
 
     def _allows(self, user: User, request: Mapping[str, str]) -> bool:
         return self._authorizer.authorize(_attributes(user, **request)).allowed
@@ -97,12 +101,20 @@ class Access:
         extra: Mapping[str, tuple[str, ...]] = headers.get("extra", {})
         if not name:
             if groups or extra or headers.get("uid"):
-                raise bad_request(f"requested {_go_user(headers)} without impersonating a user name")
+                raise bad_request(
+                    f"requested {_go_user(headers)} without impersonating a user name"
+                )
             return user
         account = name.removeprefix("system:serviceaccount:").split(":")
         if name.startswith("system:serviceaccount:") and len(account) == 2:
             self._require(
-                _attributes(user, verb="impersonate", resource="serviceaccounts", namespace=account[0], name=account[1])
+                _attributes(
+                    user,
+                    verb="impersonate",
+                    resource="serviceaccounts",
+                    namespace=account[0],
+                    name=account[1],
+                )
             )
             if not groups:
                 groups = ["system:serviceaccounts", f"system:serviceaccounts:{account[0]}"]
@@ -112,7 +124,11 @@ class Access:
             self._require(_attributes(user, verb="impersonate", resource="groups", name=group))
         for key, values in extra.items():
             for value in values:
-                request = {"group": "authentication.k8s.io", "resource": "userextras", "subresource": key}
+                request = {
+                    "group": "authentication.k8s.io",
+                    "resource": "userextras",
+                    "subresource": key,
+                }
                 self._require(_attributes(user, verb="impersonate", name=value, **request))
         if name == "system:anonymous":
             return User(name, (*groups, "system:unauthenticated"), headers.get("uid", ""), extra)
@@ -135,7 +151,9 @@ class Access:
                 obj["status"] = self._decide(user, obj)
             case _:
                 groups = tuple(spec.get("groups") or ())
-                obj["status"] = self._decide(User(spec.get("user", ""), groups, spec.get("uid", "")), obj, other=True)
+                obj["status"] = self._decide(
+                    User(spec.get("user", ""), groups, spec.get("uid", "")), obj, other=True
+                )
         obj.setdefault("metadata", {})
         return obj
 
@@ -146,10 +164,16 @@ class Access:
             text = "Invalid value: exactly one of nonResourceAttributes or resourceAttributes must be specified"
             raise self._invalid(obj, "spec.resourceAttributes", text)
         if other and not user.name and not user.groups:
-            raise self._invalid(obj, "spec.user", 'Invalid value: "": at least one of user or group must be specified')
+            raise self._invalid(
+                obj,
+                "spec.user",
+                'Invalid value: "": at least one of user or group must be specified',
+            )
         if resource is not None:
             names = ("verb", "namespace", "group", "resource", "subresource", "name")
-            request = _attributes(user, **{"verb": "", **{it: resource[it] for it in names if resource.get(it)}})
+            request = _attributes(
+                user, **{"verb": "", **{it: resource[it] for it in names if resource.get(it)}}
+            )
         else:
             request = _attributes(user, verb=url.get("verb", ""), path=url.get("path", ""))
         decision = self._authorizer.authorize(request)
@@ -160,7 +184,12 @@ class Access:
 
     @staticmethod
     def _invalid(obj: Object, path: str, text: str) -> ApiError:
-        return invalid("authorization.k8s.io", obj.get("kind", ""), "", [FieldError(path, "FieldValueInvalid", text)])
+        return invalid(
+            "authorization.k8s.io",
+            obj.get("kind", ""),
+            "",
+            [FieldError(path, "FieldValueInvalid", text)],
+        )
 
     def _rules(self, user: User, namespace: str) -> Object:
         resources, urls = self._rules_for(user, namespace)
@@ -170,8 +199,15 @@ class Access:
         try:
             user = self._authenticator.user_of_token(spec.get("token", ""))
         except ApiError:
-            return {"user": {}, "error": "[invalid bearer token, service account token has been invalidated]"}
-        return {"authenticated": True, "user": _info(user), "audiences": spec.get("audiences") or [_AUDIENCE]}
+            return {
+                "user": {},
+                "error": "[invalid bearer token, service account token has been invalidated]",
+            }
+        return {
+            "authenticated": True,
+            "user": _info(user),
+            "audiences": spec.get("audiences") or [_AUDIENCE],
+        }
 
 
 _AUDIENCE = "https://kubernetes.default.svc.cluster.local"
@@ -185,7 +221,10 @@ def _go_user(headers: Mapping[str, Any]) -> str:
 
     groups, extra = headers.get("groups"), headers.get("extra")
     shown_groups = f"[]string{quoted(groups)}" if groups else "[]string(nil)"
-    pairs = ", ".join(f"{json.dumps(key)}:[]string{quoted(values)}" for key, values in sorted((extra or {}).items()))
+    pairs = ", ".join(
+        f"{json.dumps(key)}:[]string{quoted(values)}"
+        for key, values in sorted((extra or {}).items())
+    )
     shown_extra = f"map[string][]string{{{pairs}}}" if extra else "map[string][]string(nil)"
     uid = json.dumps(headers.get("uid", ""))
     return f'&user.DefaultInfo{{Name:"", UID:{uid}, Groups:{shown_groups}, Extra:{shown_extra}}}'

@@ -33,9 +33,13 @@ class Authenticator:
     """Knows tokens: fixed ones, and those that `verify` (service accounts) knows."""
 
     def __init__(
-        self, tokens: Mapping[str, User] | None = None, verify: Sequence[Callable[[str], User | None]] = ()
+        self,
+        tokens: Mapping[str, User] | None = None,
+        verify: Sequence[Callable[[str], User | None]] = (),
     ) -> None:
-        self._tokens = {token.encode(): user.authenticated() for token, user in (tokens or {}).items()}
+        self._tokens = {
+            token.encode(): user.authenticated() for token, user in (tokens or {}).items()
+        }
         self._verify = tuple(verify)
 
     def add(self, token: str, user: User) -> None:

@@ -103,7 +103,9 @@ def _covers(rule: Object, part: Object) -> bool:
             for it in rule.get("nonResourceURLs") or ()
         )
     resource = part["resources"][0]
-    same = _has(rule, "resources", resource) or f"*/{resource.partition('/')[2]}" in (rule.get("resources") or ())
+    same = _has(rule, "resources", resource) or f"*/{resource.partition('/')[2]}" in (
+        rule.get("resources") or ()
+    )
     names = rule.get("resourceNames") or ()
     return (
         _has(rule, "apiGroups", part["apiGroups"][0])
@@ -126,5 +128,9 @@ def _text(rule: Object) -> str:
         "resourceNames": "ResourceNames",
         "verbs": "Verbs",
     }
-    parts = [f"{go}:[{' '.join(json.dumps(it) for it in rule[key])}]" for key, go in names.items() if rule.get(key)]
+    parts = [
+        f"{go}:[{' '.join(json.dumps(it) for it in rule[key])}]"
+        for key, go in names.items()
+        if rule.get(key)
+    ]
     return "{" + ", ".join(parts) + "}"

@@ -91,7 +91,10 @@ class _Rule:
     def _covers(self, resource: str, subresource: str) -> bool:
         if not subresource:
             return _has(self.resources, resource)
-        return _has(self.resources, f"{resource}/{subresource}") or f"*/{subresource}" in self.resources
+        return (
+            _has(self.resources, f"{resource}/{subresource}")
+            or f"*/{subresource}" in self.resources
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,12 +112,16 @@ class _Policy:
 
     def __init__(self, lister: Lister) -> None:
         self._roles = {
-            (role["metadata"]["namespace"], role["metadata"]["name"]): _rules(role) for role in lister("roles")
+            (role["metadata"]["namespace"], role["metadata"]["name"]): _rules(role)
+            for role in lister("roles")
         }
         self._cluster_roles = _aggregated(list(lister("clusterroles")))
         # Where a grant holds ("" is everywhere) and whom it names -> the grants.
         self._grants: dict[tuple[str, str, str], list[_Grant]] = defaultdict(list)
-        for kind, plural in (("ClusterRoleBinding", "clusterrolebindings"), ("RoleBinding", "rolebindings")):
+        for kind, plural in (
+            ("ClusterRoleBinding", "clusterrolebindings"),
+            ("RoleBinding", "rolebindings"),
+        ):
             for binding in sorted(lister(plural), key=_sort_key):
                 self._add(kind, binding)
 
@@ -130,9 +137,8 @@ class _Policy:
                     continue
                 subject_kind, subject_name = "User", f"system:serviceaccount:{home}:{subject_name}"
                 shown = f"{shown}/{home}"
-            source = (
-                f"{kind} {_quote(name)} of {role['kind']} {_quote(role['name'])} to {subject['kind']} {_quote(shown)}"
-            )
+            given = f"{role['kind']} {_quote(role['name'])} to {subject['kind']} {_quote(shown)}"
+            source = f"{kind} {_quote(name)} of {given}"
             self._grants[namespace, subject_kind, subject_name].append(
                 _Grant(namespace, role["kind"], role["name"], source)
             )
@@ -170,12 +176,16 @@ class Authorizer:
         for grant in policy.grants(request.user, request.groups, request.namespace):
             rules = policy.rules(grant)
             if rules is None:
-                missing.append(f"{grant.role_kind.lower()}.{_GROUP} {_quote(grant.role_name)} not found")
+                missing.append(
+                    f"{grant.role_kind.lower()}.{_GROUP} {_quote(grant.role_name)} not found"
+                )
             elif any(rule.allows(request) for rule in rules):
                 return Decision(allowed=True, reason=f"RBAC: allowed by {grant.source}")
         return Decision(allowed=False, reason=_missing_roles(missing))
 
-    def rules_for(self, user: str, groups: Sequence[str], namespace: str) -> tuple[list[JSONObject], list[JSONObject]]:
+    def rules_for(
+        self, user: str, groups: Sequence[str], namespace: str
+    ) -> tuple[list[JSONObject], list[JSONObject]]:
         """Return the resource rules and the other rules that a SelfSubjectRulesReview shows."""
         raw: list[Mapping[str, Any]] = []
         if MASTERS in groups:
@@ -188,8 +198,16 @@ class Authorizer:
             raw += [rule.raw for rule in policy.rules(grant) or ()]
         resource_keys = ("verbs", "apiGroups", "resources", "resourceNames")
         return (
-            [{key: rule[key] for key in resource_keys if rule.get(key)} for rule in raw if rule.get("resources")],
-            [{key: rule[key] for key in ("verbs", "nonResourceURLs")} for rule in raw if rule.get("nonResourceURLs")],
+            [
+                {key: rule[key] for key in resource_keys if rule.get(key)}
+                for rule in raw
+                if rule.get("resources")
+            ],
+            [
+                {key: rule[key] for key in ("verbs", "nonResourceURLs")}
+                for rule in raw
+                if rule.get("nonResourceURLs")
+            ],
         )
 
     def _policy(self) -> _Policy:
@@ -205,8 +223,14 @@ def forbidden_message(request: Attributes, reason: str = "") -> str:
     end = f": {reason}" if reason else ""
     if not request.resource:
         return f"forbidden: {_escape(f'User {user} cannot {request.verb} path {_quote(request.path)}')}{end}"
-    resource = f"{request.resource}/{request.subresource}" if request.subresource else request.resource
-    scope = f"in the namespace {_quote(request.namespace)}" if request.namespace else "at the cluster scope"
+    resource = (
+        f"{request.resource}/{request.subresource}" if request.subresource else request.resource
+    )
+    scope = (
+        f"in the namespace {_quote(request.namespace)}"
+        if request.namespace
+        else "at the cluster scope"
+    )
     text = f"User {user} cannot {request.verb} resource {_quote(resource)} in API group {_quote(request.group)} {scope}"
     subject = f"{request.resource}.{request.group}" if request.group else request.resource
     name = f" {_quote(request.name)}" if request.name else ""
@@ -244,7 +268,9 @@ def _aggregated(roles: Sequence[JSONObject]) -> dict[str, list[_Rule]]:
         rules = [
             rule
             for other in sorted(by_name)
-            if other not in above and other != name and any(matches(one, labels_of[other]) for one in selectors)
+            if other not in above
+            and other != name
+            and any(matches(one, labels_of[other]) for one in selectors)
             for rule in resolve(other, above | {name})
         ]
         if not above:  # inside a circle of aggregation the answer depends on where we came from

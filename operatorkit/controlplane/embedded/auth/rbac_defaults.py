@@ -40,7 +40,11 @@ _ROLES: dict[str, list[JSONObject]] = {
         _on("rbac.authorization.k8s.io", "rolebindings roles", _ALL),
     ],
     "system:aggregate-to-edit": [
-        _on("core", "pods/attach pods/exec pods/portforward pods/proxy secrets services/proxy", _READ),
+        _on(
+            "core",
+            "pods/attach pods/exec pods/portforward pods/proxy secrets services/proxy",
+            _READ,
+        ),
         _on("core", "serviceaccounts", "impersonate"),
         _on("core", "pods pods/attach pods/exec pods/portforward pods/proxy", _WRITE),
         _on("core", "pods/eviction", "create"),
@@ -106,7 +110,9 @@ _ROLES: dict[str, list[JSONObject]] = {
         ),
         _on("policy", "poddisruptionbudgets poddisruptionbudgets/status", _READ),
         _on("networking.k8s.io", "ingresses ingresses/status networkpolicies", _READ),
-        _on("resource.k8s.io", "resourceclaims resourceclaims/status resourceclaimtemplates", _READ),
+        _on(
+            "resource.k8s.io", "resourceclaims resourceclaims/status resourceclaimtemplates", _READ
+        ),
     ],
     "system:auth-delegator": [
         _on("authentication.k8s.io", "tokenreviews", "create"),
@@ -117,15 +123,21 @@ _ROLES: dict[str, list[JSONObject]] = {
         _on("authentication.k8s.io", "selfsubjectreviews", "create"),
     ],
     "system:discovery": [
-        _at("/api /api/* /apis /apis/* /healthz /livez /openapi /openapi/* /readyz /version /version/"),
+        _at(
+            "/api /api/* /apis /apis/* /healthz /livez /openapi /openapi/* /readyz /version /version/"
+        ),
     ],
     "system:monitoring": [
-        _at("/flagz /healthz /healthz/* /livez /livez/* /metrics /metrics/slis /readyz /readyz/* /statusz"),
+        _at(
+            "/flagz /healthz /healthz/* /livez /livez/* /metrics /metrics/slis /readyz /readyz/* /statusz"
+        ),
         _on("core", "nodes/metrics", "get"),
     ],
     "system:public-info-viewer": [_at("/healthz /livez /readyz /version /version/")],
     "system:service-account-issuer-discovery": [
-        _at("/.well-known/openid-configuration /.well-known/openid-configuration/ /openid/v1/jwks /openid/v1/jwks/"),
+        _at(
+            "/.well-known/openid-configuration /.well-known/openid-configuration/ /openid/v1/jwks /openid/v1/jwks/"
+        ),
     ],
 }
 
@@ -170,14 +182,17 @@ def _sum_of(name: str, roles: Sequence[JSONObject]) -> list[JSONObject]:
 def default_objects() -> list[JSONObject]:
     """Return the ClusterRoles and ClusterRoleBindings of a new cluster, ready to be created."""
     roles = [
-        _object("ClusterRole", _metadata(name, _PARTS.get(name, ())), rules=rules) for name, rules in _ROLES.items()
+        _object("ClusterRole", _metadata(name, _PARTS.get(name, ())), rules=rules)
+        for name, rules in _ROLES.items()
     ]
     aggregates = [
         _object(
             "ClusterRole",
             _metadata(name, parts),
             rules=None,
-            aggregationRule={"clusterRoleSelectors": [{"matchLabels": {f"{_GROUP}/aggregate-to-{name}": "true"}}]},
+            aggregationRule={
+                "clusterRoleSelectors": [{"matchLabels": {f"{_GROUP}/aggregate-to-{name}": "true"}}]
+            },
         )
         for name, parts in _AGGREGATES.items()
     ]

@@ -19,7 +19,10 @@ from typing import Any
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
+from cryptography.hazmat.primitives.asymmetric.utils import (
+    decode_dss_signature,
+    encode_dss_signature,
+)
 
 from operatorkit.clock import Clock
 from operatorkit.controlplane.embedded.request.user import User
@@ -49,7 +52,12 @@ class Tokens:
         self._key = ec.generate_private_key(ec.SECP256R1())
 
     def issue(
-        self, account: Object, *, lifetime: timedelta, audiences: Sequence[str] = (), bound_to: Object | None = None
+        self,
+        account: Object,
+        *,
+        lifetime: timedelta,
+        audiences: Sequence[str] = (),
+        bound_to: Object | None = None,
     ) -> str:
         """Return a token of a ServiceAccount; `bound_to` is the Pod or Secret with whose deletion it ends."""
         now = int(self._clock.now().timestamp())
@@ -68,14 +76,22 @@ class Tokens:
             "nbf": now,
             "sub": f"system:serviceaccount:{metadata['namespace']}:{metadata['name']}",
         }
-        signed = ".".join(_encode(json.dumps(part).encode()) for part in ({"alg": "ES256", "typ": "JWT"}, payload))
-        first, second = decode_dss_signature(self._key.sign(signed.encode(), ec.ECDSA(hashes.SHA256())))
+        signed = ".".join(
+            _encode(json.dumps(part).encode()) for part in ({"alg": "ES256", "typ": "JWT"}, payload)
+        )
+        first, second = decode_dss_signature(
+            self._key.sign(signed.encode(), ec.ECDSA(hashes.SHA256()))
+        )
         return f"{signed}.{_encode(first.to_bytes(32, 'big') + second.to_bytes(32, 'big'))}"
 
     def user(self, token: str) -> User | None:
         """Return the user of a token; None for one of another issuer, an expired one, or one of a deleted account."""
         payload = self._payload(token)
-        if payload is None or payload["exp"] < self._clock.now().timestamp() or AUDIENCE not in payload["aud"]:
+        if (
+            payload is None
+            or payload["exp"] < self._clock.now().timestamp()
+            or AUDIENCE not in payload["aud"]
+        ):
             return None
         claims = payload["kubernetes.io"]
         namespace = claims["namespace"]
@@ -89,7 +105,9 @@ class Tokens:
             extra["authentication.kubernetes.io/pod-name"] = (claims["pod"]["name"],)
             extra["authentication.kubernetes.io/pod-uid"] = (claims["pod"]["uid"],)
         groups = ("system:serviceaccounts", f"system:serviceaccounts:{namespace}")
-        return User(f"system:serviceaccount:{namespace}:{account['name']}", groups, account["uid"], extra)
+        return User(
+            f"system:serviceaccount:{namespace}:{account['name']}", groups, account["uid"], extra
+        )
 
     def _payload(self, token: str) -> Any:
         try:
@@ -97,7 +115,9 @@ class Tokens:
             raw = _decode(signature)
             if len(raw) != 64:
                 return None
-            proof = encode_dss_signature(int.from_bytes(raw[:32], "big"), int.from_bytes(raw[32:], "big"))
+            proof = encode_dss_signature(
+                int.from_bytes(raw[:32], "big"), int.from_bytes(raw[32:], "big")
+            )
             self._key.public_key().verify(proof, signed.encode(), ec.ECDSA(hashes.SHA256()))
             return json.loads(_decode(signed.partition(".")[2]))
         except (InvalidSignature, ValueError, binascii.Error):

@@ -53,7 +53,11 @@ class Discovery:
             case ["apis"]:
                 return self._aggregated(core=False) if aggregated else self._group_list()
             case ["apis", group]:
-                return self._group(group, alone=True) if group in self._registry.groups() and group else None
+                return (
+                    self._group(group, alone=True)
+                    if group in self._registry.groups() and group
+                    else None
+                )
             case ["api", version]:
                 return self._resource_list("", version)
             case ["apis", group, version]:
@@ -66,7 +70,8 @@ class Discovery:
 
     def _group(self, group: str, *, alone: bool) -> Object:
         versions = [
-            {"groupVersion": f"{group}/{version}", "version": version} for version in self._registry.groups()[group]
+            {"groupVersion": f"{group}/{version}", "version": version}
+            for version in self._registry.groups()[group]
         ]
         head = {"kind": "APIGroup", "apiVersion": "v1"} if alone else {}
         return {**head, "name": group, "versions": versions, "preferredVersion": versions[0]}
@@ -86,10 +91,16 @@ class Discovery:
                 entries.append(entry | {"kind": sub.gvk.kind, "verbs": list(sub.verbs)})
         name = f"{group}/{version}" if group else version
         head = {"kind": "APIResourceList"} | ({"apiVersion": "v1"} if group else {})
-        return {**head, "groupVersion": name, "resources": sorted(entries, key=lambda it: str(it["name"]))}
+        return {
+            **head,
+            "groupVersion": name,
+            "resources": sorted(entries, key=lambda it: str(it["name"])),
+        }
 
     def _of(self, group: str, version: str) -> Iterable[Served]:
-        return (it for it in self._registry.resources() if it.group == group and it.version == version)
+        return (
+            it for it in self._registry.resources() if it.group == group and it.version == version
+        )
 
     def _aggregated(self, *, core: bool) -> Object:
         items = []
@@ -99,12 +110,17 @@ class Discovery:
             entries = [
                 {
                     "version": version,
-                    "resources": [_aggregated(it) for it in sorted(self._of(group, version), key=lambda it: it.plural)],
+                    "resources": [
+                        _aggregated(it)
+                        for it in sorted(self._of(group, version), key=lambda it: it.plural)
+                    ],
                     "freshness": "Current",
                 }
                 for version in versions
             ]
-            metadata = {"name": group, "creationTimestamp": None} if group else {"creationTimestamp": None}
+            metadata = (
+                {"name": group, "creationTimestamp": None} if group else {"creationTimestamp": None}
+            )
             items.append({"metadata": metadata, "versions": entries})
         return {
             "kind": "APIGroupDiscoveryList",

@@ -15,7 +15,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache, cached_property
 from typing import Any
 
-from operatorkit.controlplane.embedded.discovery.openapi_paths import Endpoint, paths_of, v2_operation
+from operatorkit.controlplane.embedded.discovery.openapi_paths import (
+    Endpoint,
+    paths_of,
+    v2_operation,
+)
 from operatorkit.controlplane.embedded.discovery.openapi_schemas import (
     V3_PREFIX,
     crd_schemas,
@@ -28,7 +32,14 @@ from operatorkit.controlplane.embedded.scheme.resources import BuiltinResource, 
 from operatorkit.crd.kubernetes import REF_PREFIX, definitions, kinds
 from operatorkit.names import GroupVersionKind
 
-__all__ = ["PROTOBUF_V2", "PROTOBUF_V2_MEDIA", "Documents", "ServedDocuments", "etag", "wants_protobuf"]
+__all__ = [
+    "PROTOBUF_V2",
+    "PROTOBUF_V2_MEDIA",
+    "Documents",
+    "ServedDocuments",
+    "etag",
+    "wants_protobuf",
+]
 
 _META = "io.k8s.apimachinery.pkg.apis.meta.v1."
 _INFO = {"title": "Kubernetes", "version": "1.36"}
@@ -99,9 +110,16 @@ class Documents:
             self._v3[path] = self._custom_v3(path, custom)
         return self._v3[path]
 
-    def _custom_v3(self, path: str, custom: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> bytes:
-        endpoints = [*_builtin_endpoints(path), *(it for found in custom for it in _crd_endpoints(*found))]
-        schemas = v3_definitions([*_models(endpoints), f"{_META}ObjectMeta", f"{_META}ListMeta", *_COMMON])
+    def _custom_v3(
+        self, path: str, custom: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]
+    ) -> bytes:
+        endpoints = [
+            *_builtin_endpoints(path),
+            *(it for found in custom for it in _crd_endpoints(*found)),
+        ]
+        schemas = v3_definitions(
+            [*_models(endpoints), f"{_META}ObjectMeta", f"{_META}ListMeta", *_COMMON]
+        )
         for crd, version in custom:
             schemas |= crd_schemas(crd, version, V3_PREFIX)
         return _v3_document(endpoints, schemas)
@@ -115,7 +133,9 @@ class Documents:
     def _crd_paths(self) -> dict[str, list[tuple[Mapping[str, Any], Mapping[str, Any]]]]:
         result: dict[str, list[tuple[Mapping[str, Any], Mapping[str, Any]]]] = {}
         for crd, version in self._versions():
-            result.setdefault(f"apis/{crd['spec']['group']}/{version['name']}", []).append((crd, version))
+            result.setdefault(f"apis/{crd['spec']['group']}/{version['name']}", []).append(
+                (crd, version)
+            )
         return result
 
 
@@ -139,7 +159,11 @@ class ServedDocuments:
                 return self._documents.v2
             case "/openapi/v3":
                 return self._documents.v3_index
-        return self._documents.v3(path.removeprefix("/openapi/v3/")) if path.startswith("/openapi/v3/") else None
+        return (
+            self._documents.v3(path.removeprefix("/openapi/v3/"))
+            if path.startswith("/openapi/v3/")
+            else None
+        )
 
 
 PROTOBUF_V2_MEDIA = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
@@ -154,7 +178,11 @@ that there is no such kind. Source: https://github.com/google/gnostic-models/blo
 
 def wants_protobuf(accept: str) -> bool:
     """Whether a client accepts OpenAPI in protobuf only."""
-    return "application/com.github.proto-openapi.spec.v2" in accept and "json" not in accept and "*/*" not in accept
+    return (
+        "application/com.github.proto-openapi.spec.v2" in accept
+        and "json" not in accept
+        and "*/*" not in accept
+    )
 
 
 _COMMON = tuple(_META + it for it in ("DeleteOptions", "Patch", "Status"))
@@ -195,7 +223,9 @@ def _builtin_v2_definitions() -> Mapping[str, Any]:
 
 @cache
 def _builtin_endpoints(path: str) -> tuple[Endpoint, ...]:
-    return tuple(it for resource in _builtin_paths().get(path, ()) for it in _endpoints_of(resource))
+    return tuple(
+        it for resource in _builtin_paths().get(path, ()) for it in _endpoints_of(resource)
+    )
 
 
 def _endpoints_of(resource: BuiltinResource) -> Iterator[Endpoint]:
@@ -259,4 +289,6 @@ def _crd_endpoints(crd: Mapping[str, Any], version: Mapping[str, Any]) -> Iterat
         yield Endpoint(kind=kind, verbs=_CHANGE_VERBS, model=model, subresource="status", **own)
     if "scale" in subresources:
         scale = GroupVersionKind("autoscaling", "v1", "Scale")
-        yield Endpoint(kind=scale, verbs=_CHANGE_VERBS, model=kinds()[scale], subresource="scale", **own)
+        yield Endpoint(
+            kind=scale, verbs=_CHANGE_VERBS, model=kinds()[scale], subresource="scale", **own
+        )

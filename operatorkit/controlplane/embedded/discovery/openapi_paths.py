@@ -19,7 +19,11 @@ from operatorkit.names import GroupVersionKind
 __all__ = ["Endpoint", "paths_of", "v2_operation"]
 
 _META = "io.k8s.apimachinery.pkg.apis.meta.v1."
-_PATCHES = ("application/apply-patch+yaml", "application/json-patch+json", "application/merge-patch+json")
+_PATCHES = (
+    "application/apply-patch+yaml",
+    "application/json-patch+json",
+    "application/merge-patch+json",
+)
 _STRATEGIC = "application/strategic-merge-patch+json"
 _WRITE = ("dryRun", "fieldManager", "fieldValidation")
 _LIST = (
@@ -98,32 +102,49 @@ def _root(kind: GroupVersionKind) -> str:
 def _paths(endpoint: Endpoint) -> Iterator[tuple[str, Any]]:
     root = _root(endpoint.at)
     collection = (
-        f"{root}/namespaces/{{namespace}}/{endpoint.plural}" if endpoint.namespaced else f"{root}/{endpoint.plural}"
+        f"{root}/namespaces/{{namespace}}/{endpoint.plural}"
+        if endpoint.namespaced
+        else f"{root}/{endpoint.plural}"
     )
     if endpoint.subresource:
-        item = _item(endpoint, (("get", "get"), ("create", "post"), ("update", "put"), ("patch", "patch")))
+        item = _item(
+            endpoint, (("get", "get"), ("create", "post"), ("update", "put"), ("patch", "patch"))
+        )
         yield f"{collection}/{{name}}/{endpoint.subresource}", item
         return
     many = (("list", "get"), ("create", "post"), ("deletecollection", "delete"))
     if endpoint.verbs & {it for it, _ in many}:
         yield collection, _item(endpoint, many, named=False)
     if endpoint.namespaced and "list" in endpoint.verbs:
-        yield f"{root}/{endpoint.plural}", _item(endpoint, (("list", "get"),), named=False, namespaced=False)
+        yield (
+            f"{root}/{endpoint.plural}",
+            _item(endpoint, (("list", "get"),), named=False, namespaced=False),
+        )
     one = (("get", "get"), ("update", "put"), ("patch", "patch"), ("delete", "delete"))
     if endpoint.verbs & {it for it, _ in one}:
         yield f"{collection}/{{name}}", _item(endpoint, one)
 
 
 def _item(
-    endpoint: Endpoint, verbs: Iterable[tuple[str, str]], *, named: bool = True, namespaced: bool | None = None
+    endpoint: Endpoint,
+    verbs: Iterable[tuple[str, str]],
+    *,
+    named: bool = True,
+    namespaced: bool | None = None,
 ) -> dict[str, Any]:
     inside = endpoint.namespaced if namespaced is None else namespaced
     item: dict[str, Any] = {
-        method: _operation(endpoint, verb, inside=inside) for verb, method in verbs if verb in endpoint.verbs
+        method: _operation(endpoint, verb, inside=inside)
+        for verb, method in verbs
+        if verb in endpoint.verbs
     }
     parameters = [_path_parameter("name", f"name of the {endpoint.at.kind}")] if named else []
     if inside:
-        parameters.append(_path_parameter("namespace", "object name and auth scope, such as for teams and projects"))
+        parameters.append(
+            _path_parameter(
+                "namespace", "object name and auth scope, such as for teams and projects"
+            )
+        )
     item["parameters"] = [*parameters, _query_parameter("pretty")]
     return item
 
@@ -145,7 +166,12 @@ _WHAT = {
     "update": ("replace", "replace the specified {}", "put", _WRITE),
     "patch": ("patch", "partially update the specified {}", "patch", (*_WRITE, "force")),
     "delete": ("delete", "delete a {}", "delete", _DELETE),
-    "deletecollection": ("delete", "delete collection of {}", "deletecollection", (*_LIST[1:9], *_DELETE)),
+    "deletecollection": (
+        "delete",
+        "delete collection of {}",
+        "deletecollection",
+        (*_LIST[1:9], *_DELETE),
+    ),
 }
 
 
@@ -197,38 +223,63 @@ def _body(endpoint: Endpoint, verb: str) -> dict[str, Any] | None:
 
 
 def _responses(endpoint: Endpoint, verb: str) -> dict[str, Any]:
-    model = {"list": endpoint.list_model, "delete": f"{_META}Status", "deletecollection": f"{_META}Status"}
-    content = {it: _schema(model.get(verb, endpoint.model)) for it in ("application/json", "application/yaml")}
+    model = {
+        "list": endpoint.list_model,
+        "delete": f"{_META}Status",
+        "deletecollection": f"{_META}Status",
+    }
+    content = {
+        it: _schema(model.get(verb, endpoint.model))
+        for it in ("application/json", "application/yaml")
+    }
     codes = {"200": "OK"}
     if verb in {"create", "update", "patch"}:
         codes["201"] = "Created"
     if verb in {"create", "delete"}:
         codes["202"] = "Accepted"
-    answers: dict[str, Any] = {code: {"description": text, "content": content} for code, text in codes.items()}
+    answers: dict[str, Any] = {
+        code: {"description": text, "content": content} for code, text in codes.items()
+    }
     return {**answers, "401": {"description": "Unauthorized"}}
 
 
 def v2_operation(operation: Mapping[str, Any]) -> dict[str, Any]:
     """Return an operation, or a list of parameters under `parameters`, in OpenAPI v2."""
-    result = {name: it for name, it in operation.items() if name not in {"requestBody", "parameters", "responses"}}
+    result = {
+        name: it
+        for name, it in operation.items()
+        if name not in {"requestBody", "parameters", "responses"}
+    }
     parameters = [_v2_parameter(it) for it in operation.get("parameters", ())]
     body = operation.get("requestBody")
     if body:
         content = body["content"]
         schema = _v2_reference(next(iter(content.values()))["schema"])
-        parameters.append({"name": "body", "in": "body", "required": body.get("required", False), "schema": schema})
+        parameters.append(
+            {
+                "name": "body",
+                "in": "body",
+                "required": body.get("required", False),
+                "schema": schema,
+            }
+        )
         result["consumes"] = list(content)
     if parameters:
         result["parameters"] = parameters
     if "responses" in operation:
         result["produces"] = ["application/json", "application/yaml"]
         result["schemes"] = ["https"]
-        result["responses"] = {code: _v2_response(it) for code, it in operation["responses"].items()}
+        result["responses"] = {
+            code: _v2_response(it) for code, it in operation["responses"].items()
+        }
     return result
 
 
 def _v2_parameter(parameter: Mapping[str, Any]) -> dict[str, Any]:
-    return {**{name: it for name, it in parameter.items() if name != "schema"}, **parameter["schema"]}
+    return {
+        **{name: it for name, it in parameter.items() if name != "schema"},
+        **parameter["schema"],
+    }
 
 
 def _v2_reference(schema: Mapping[str, Any]) -> dict[str, Any]:
@@ -239,4 +290,7 @@ def _v2_response(response: Mapping[str, Any]) -> dict[str, Any]:
     content = response.get("content")
     if not content:
         return dict(response)
-    return {"description": response["description"], "schema": _v2_reference(content["application/json"]["schema"])}
+    return {
+        "description": response["description"],
+        "schema": _v2_reference(content["application/json"]["schema"]),
+    }

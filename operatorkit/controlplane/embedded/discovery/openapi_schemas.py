@@ -54,7 +54,11 @@ def v2_definition(schema: Any) -> Any:
         dropped |= {"properties", "items", "type"}
     if schema.get("x-kubernetes-int-or-string") is True:
         dropped |= {"type"}
-    return {name: _children(name, it, v2_definition) for name, it in schema.items() if name not in dropped}
+    return {
+        name: _children(name, it, v2_definition)
+        for name, it in schema.items()
+        if name not in dropped
+    }
 
 
 def _children(name: str, value: Any, change: Any) -> Any:

@@ -26,7 +26,15 @@ from operatorkit.names import GroupVersionKind
 __all__ = ["CLIENT_NAME", "ContainerLogs"]
 
 CLIENT_NAME = "kube-apiserver-kubelet-client"
-_OPTIONS = ("follow", "limitBytes", "previous", "sinceSeconds", "sinceTime", "tailLines", "timestamps")
+_OPTIONS = (
+    "follow",
+    "limitBytes",
+    "previous",
+    "sinceSeconds",
+    "sinceTime",
+    "tailLines",
+    "timestamps",
+)
 _CONNECT_SECONDS = 10.0
 _ERROR_BYTES = 1 << 16
 
@@ -46,7 +54,9 @@ class ContainerLogs:
         container = _container(pod, query.get("container", ""))
         node = pod["spec"].get("nodeName")
         if not node:
-            return StreamAnswer(_nothing())  # as kube-apiserver has it for a pod that no node has yet
+            return StreamAnswer(
+                _nothing()
+            )  # as kube-apiserver has it for a pod that no node has yet
         url = self._endpoint(node) / "containerLogs" / namespace / name / container
         wanted = {key: query[key] for key in _OPTIONS if query.get(key)}
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS)
@@ -79,17 +89,25 @@ class ContainerLogs:
             if host := addresses.get(type_):
                 break
         else:
-            raise internal_error(f"no preferred addresses found; known addresses: {list(addresses)}")
-        port = ((status.get("daemonEndpoints") or {}).get("kubeletEndpoint") or {}).get("Port", 10250)
+            raise internal_error(
+                f"no preferred addresses found; known addresses: {list(addresses)}"
+            )
+        port = ((status.get("daemonEndpoints") or {}).get("kubeletEndpoint") or {}).get(
+            "Port", 10250
+        )
         return URL.build(scheme="https", host=host, port=port)
 
     def _connected(self) -> aiohttp.ClientSession:
         if self._session is None:
             if self.authority is None:
-                raise bad_request("logs need a control plane with TLS: kubelets know the API server by its certificate")
+                raise bad_request(
+                    "logs need a control plane with TLS: kubelets know the API server by its certificate"
+                )
             pair = self.authority.issue_client(CLIENT_NAME, ())
             context = ssl.create_default_context()
-            context.check_hostname = False  # as kube-apiserver without --kubelet-certificate-authority
+            context.check_hostname = (
+                False  # as kube-apiserver without --kubelet-certificate-authority
+            )
             context.verify_mode = ssl.CERT_NONE
             with tempfile.TemporaryDirectory(prefix="operatorkit-") as directory:
                 path = write_private(Path(directory) / "client.pem", pair.cert_pem + pair.key_pem)

@@ -19,7 +19,13 @@ from typing import Any
 from operatorkit.clock import Clock, format_time
 from operatorkit.controlplane.embedded.endpoints.deleting import Deleter
 from operatorkit.controlplane.embedded.registry.custom import CustomStrategy
-from operatorkit.controlplane.embedded.registry.table import Registry, Served, Subresource, envelope, version_order
+from operatorkit.controlplane.embedded.registry.table import (
+    Registry,
+    Served,
+    Subresource,
+    envelope,
+    version_order,
+)
 from operatorkit.controlplane.embedded.request.options import DeleteOptions
 from operatorkit.controlplane.embedded.storage.store import Change, Record, Storage
 from operatorkit.names import GroupVersionKind
@@ -39,7 +45,9 @@ _log = logging.getLogger(__name__)
 class CrdController:
     """Keeps the registry in step with the CRDs."""
 
-    def __init__(self, storage: Storage, registry: Registry, deleter: Deleter, clock: Clock) -> None:
+    def __init__(
+        self, storage: Storage, registry: Registry, deleter: Deleter, clock: Clock
+    ) -> None:
         self._storage = storage
         self._registry = registry
         self._deleter = deleter
@@ -159,11 +167,17 @@ class CrdController:
             if name == but or other["spec"]["group"] != group:
                 continue
             names = (other.get("status") or {}).get("acceptedNames") or {}
-            plurals |= {names.get("plural", ""), names.get("singular", ""), *(names.get("shortNames") or ())}
+            plurals |= {
+                names.get("plural", ""),
+                names.get("singular", ""),
+                *(names.get("shortNames") or ()),
+            }
             kinds |= {names.get("kind", ""), names.get("listKind", "")}
         return plurals - {""}, kinds - {""}
 
-    def _set(self, conditions: list[Object], type_: str, status: str, reason: str, message: str) -> None:
+    def _set(
+        self, conditions: list[Object], type_: str, status: str, reason: str, message: str
+    ) -> None:
         condition = {"type": type_, "status": status, "reason": reason, "message": message}
         set_json_condition(conditions, condition, now=format_time(self._clock.now()))
 
@@ -218,7 +232,9 @@ class CrdController:
         crd["metadata"]["finalizers"] = finalizers
         if not finalizers:
             del crd["metadata"]["finalizers"]
-        self._set(conditions, "Terminating", "False", "InstanceDeletionCompleted", "removed all instances")
+        self._set(
+            conditions, "Terminating", "False", "InstanceDeletionCompleted", "removed all instances"
+        )
         record = self._storage.put(self._collection, crd, record)
         if not finalizers:
             self._storage.remove(self._collection, record)
@@ -242,7 +258,9 @@ class CrdController:
 
 
 def _condition(status: Mapping[str, Any], type_: str) -> str:
-    return next((it["status"] for it in status.get("conditions") or () if it["type"] == type_), "Unknown")
+    return next(
+        (it["status"] for it in status.get("conditions") or () if it["type"] == type_), "Unknown"
+    )
 
 
 def _served_versions(crd: Object) -> Iterable[Served]:
@@ -282,4 +300,9 @@ def _subresources(gvk: GroupVersionKind, version: Object) -> Iterable[tuple[str,
     if "status" in declared:
         yield "status", Subresource("status", gvk, _SUBRESOURCE_VERBS)
     if "scale" in declared:
-        yield "scale", Subresource("scale", GroupVersionKind("autoscaling", "v1", "Scale"), _SUBRESOURCE_VERBS)
+        yield (
+            "scale",
+            Subresource(
+                "scale", GroupVersionKind("autoscaling", "v1", "Scale"), _SUBRESOURCE_VERBS
+            ),
+        )

@@ -82,7 +82,9 @@ class Deleter:
         """Return when an object is there and as the preconditions have it. Raises `ApiError` (404, 409)."""
         self._found(served, namespace, name, options)
 
-    def _found(self, served: Served, namespace: str, name: str, options: DeleteOptions) -> tuple[Record, Object]:
+    def _found(
+        self, served: Served, namespace: str, name: str, options: DeleteOptions
+    ) -> tuple[Record, Object]:
         """Return the object that is meant. Raises `ApiError` (404, 409)."""
         record = self._storage.collection(served.collection).records.get(key_of(namespace, name))
         if record is None:
@@ -100,7 +102,10 @@ class Deleter:
                 "The object might have been deleted and then recreated"
             )
             raise conflict(served.group, served.kind, metadata["name"], why)
-        if options.resource_version is not None and options.resource_version != metadata["resourceVersion"]:
+        if (
+            options.resource_version is not None
+            and options.resource_version != metadata["resourceVersion"]
+        ):
             why = (
                 f"the ResourceVersion in the precondition ({options.resource_version}) does not match the "
                 f"ResourceVersion in record ({metadata['resourceVersion']}). The object might have been modified"
@@ -129,7 +134,10 @@ class Deleter:
                 finalizers.append(ORPHAN)
             elif options.propagation == "Foreground":
                 finalizers.append(FOREGROUND)
-        if served.collection == "customresourcedefinitions.apiextensions.k8s.io" and _CRD_CLEANUP not in finalizers:
+        if (
+            served.collection == "customresourcedefinitions.apiextensions.k8s.io"
+            and _CRD_CLEANUP not in finalizers
+        ):
             finalizers = [*finalizers, _CRD_CLEANUP]
         return finalizers
 
@@ -138,13 +146,21 @@ class Deleter:
         return served.collection == "namespaces" and bool(obj.get("spec", {}).get("finalizers"))
 
     def _mark(
-        self, served: Served, record: Record, obj: Object, finalizers: list[str], grace: int, options: DeleteOptions
+        self,
+        served: Served,
+        record: Record,
+        obj: Object,
+        finalizers: list[str],
+        grace: int,
+        options: DeleteOptions,
     ) -> tuple[Record, Object]:
         """Mark an object as being deleted, unless it is; return its record, the old one in a dry run, and itself."""
         metadata = obj["metadata"]
         marked = "deletionTimestamp" in metadata
         unchanged = finalizers == list(metadata.get("finalizers") or ())
-        pending = served.strategy.graceful or unchanged  # where grace is given, it is all that can change
+        pending = (
+            served.strategy.graceful or unchanged
+        )  # where grace is given, it is all that can change
         shorter = grace < metadata.get("deletionGracePeriodSeconds", 0)
         if served.strategy.graceful and options.grace_period_seconds is None:
             shorter = False

@@ -22,7 +22,11 @@ from operatorkit.controlplane.embedded.endpoints.core import Core
 from operatorkit.controlplane.embedded.endpoints.handler import ResourceHandler
 from operatorkit.controlplane.embedded.endpoints.subresources import Subresources
 from operatorkit.controlplane.embedded.endpoints.watching import WatchAnswer
-from operatorkit.controlplane.embedded.errors.errors import method_not_allowed, no_page, unknown_path
+from operatorkit.controlplane.embedded.errors.errors import (
+    method_not_allowed,
+    no_page,
+    unknown_path,
+)
 from operatorkit.controlplane.embedded.registry.table import Served
 from operatorkit.controlplane.embedded.request.messages import Answer, Request, StreamAnswer
 from operatorkit.controlplane.embedded.request.options import check_timeout
@@ -48,7 +52,9 @@ _VERSION = {
     "compiler": "none",
     "platform": "any/any",
 }
-_HEALTH = frozenset({f"/{name}{check}" for name in ("healthz", "livez", "readyz") for check in ("", "/ping")})
+_HEALTH = frozenset(
+    {f"/{name}{check}" for name in ("healthz", "livez", "readyz") for check in ("", "/ping")}
+)
 
 
 class Dispatcher:
@@ -116,8 +122,14 @@ class Dispatcher:
     def _paths(self) -> list[str]:
         """Return where something is to be found that is no resource."""
         groups = self._core.registry.groups()
-        roots = ((f"/apis/{group}" if group else "/api", versions) for group, versions in groups.items())
-        documents = [path for root, versions in roots for path in (root, *(f"{root}/{it}" for it in versions))]
+        roots = (
+            (f"/apis/{group}" if group else "/api", versions) for group, versions in groups.items()
+        )
+        documents = [
+            path
+            for root, versions in roots
+            for path in (root, *(f"{root}/{it}" for it in versions))
+        ]
         return sorted({*documents, "/apis", *_HEALTH, "/openapi/v2", "/openapi/v3", "/version"})
 
     def _known(self, path: str) -> bool:
@@ -125,4 +137,6 @@ class Dispatcher:
 
     def _of_known_group(self, path: str) -> bool:
         root, _, group = path[1:].partition("/")
-        return root == "api" or (root == "apis" and group.partition("/")[0] in self._core.registry.groups())
+        return root == "api" or (
+            root == "apis" and group.partition("/")[0] in self._core.registry.groups()
+        )

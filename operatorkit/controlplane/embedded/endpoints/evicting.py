@@ -25,7 +25,12 @@ from operatorkit.clock import format_time
 from operatorkit.controlplane.embedded.endpoints.core import Core
 from operatorkit.controlplane.embedded.endpoints.reading import read_one
 from operatorkit.controlplane.embedded.endpoints.writing import Target, WriteContext
-from operatorkit.controlplane.embedded.errors.errors import ApiError, bad_request, forbidden, too_many_requests
+from operatorkit.controlplane.embedded.errors.errors import (
+    ApiError,
+    bad_request,
+    forbidden,
+    too_many_requests,
+)
 from operatorkit.controlplane.embedded.registry.selectors import selects
 from operatorkit.controlplane.embedded.registry.table import Served
 from operatorkit.controlplane.embedded.request.options import DeleteOptions, WriteOptions
@@ -56,7 +61,9 @@ class Evictions:
             raise bad_request("name in URL does not match name in Eviction object")
         given = DeleteOptions.read({}, (), body.get("deleteOptions") or None)
         given = replace(given, dry_run=given.dry_run or options.dry_run)
-        pod = target.served.read(read_one(self._core.storage, target.served, target.namespace, target.name))
+        pod = target.served.read(
+            read_one(self._core.storage, target.served, target.namespace, target.name)
+        )
         if not _needs_no_budget(pod):
             budgets = self._budgets(pod)
             if len(budgets) > 1:
@@ -64,12 +71,20 @@ class Evictions:
             if budgets and not _is_free(pod, budgets[0]):
                 await self._count_down(pod, budgets[0], given)
         await self._delete(target, given)
-        return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
+        return {
+            "kind": "Status",
+            "apiVersion": "v1",
+            "metadata": {},
+            "status": "Success",
+            "code": 201,
+        }
 
     def _budgets(self, pod: Object) -> list[Object]:
         """Return the budgets that select a pod."""
         served, labels = self._served(), pod["metadata"].get("labels") or {}
-        records = self._core.storage.collection(served.collection).select(pod["metadata"]["namespace"])
+        records = self._core.storage.collection(served.collection).select(
+            pod["metadata"]["namespace"]
+        )
         budgets = [served.read(record) for record in records]
         return [it for it in budgets if selects((it.get("spec") or {}).get("selector"), labels)]
 
@@ -96,10 +111,15 @@ class Evictions:
                     "message": "",
                 }
                 set_json_condition(status.setdefault("conditions", []), condition, now=now)
-            status["disruptedPods"] = {**(status.get("disruptedPods") or {}), pod["metadata"]["name"]: now}
+            status["disruptedPods"] = {
+                **(status.get("disruptedPods") or {}),
+                pod["metadata"]["name"]: now,
+            }
             return live
 
-        await self._change(Target(self._served(), namespace, name, "status"), count, dry_run=given.dry_run)
+        await self._change(
+            Target(self._served(), namespace, name, "status"), count, dry_run=given.dry_run
+        )
 
     async def _delete(self, target: Target, given: DeleteOptions) -> None:
         if not given.dry_run:
@@ -119,7 +139,9 @@ class Evictions:
 
             self._core.deleter.require(target.served, target.namespace, target.name, given)
             await self._change(Target(target.served, target.namespace, target.name, "status"), mark)
-            given = replace(given, resource_version=None)  # that was checked, and our own write has changed it
+            given = replace(
+                given, resource_version=None
+            )  # that was checked, and our own write has changed it
         self._core.deleter.delete(target.served, target.namespace, target.name, given)
 
     async def _change(self, target: Target, change: Any, *, dry_run: bool = False) -> None:
@@ -151,7 +173,9 @@ def _require_allowed(budget: Object, status: Object) -> None:
         text = f"The disruption budget {name} is still being processed by the server."
         raise _violation(text, retry_after_seconds=_RETRY_AFTER_SECONDS)
     if allowed < 0:
-        raise forbidden("policy", "poddisruptionbudget", name, "pdb disruptions allowed is negative")
+        raise forbidden(
+            "policy", "poddisruptionbudget", name, "pdb disruptions allowed is negative"
+        )
     if len(status.get("disruptedPods") or ()) > _MAX_DISRUPTED_PODS:
         why = "DisruptedPods map too big - too many evictions not confirmed by PDB controller"
         raise forbidden("policy", "poddisruptionbudget", name, why)

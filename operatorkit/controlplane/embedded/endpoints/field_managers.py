@@ -12,7 +12,12 @@ from weakref import WeakKeyDictionary
 from operatorkit.clock import Clock
 from operatorkit.controlplane.embedded.fields import managed
 from operatorkit.controlplane.embedded.fields.managed import FieldFilter, Tracking
-from operatorkit.controlplane.embedded.fields.schema import DEDUCED, TypeSchema, of_kind, of_structural
+from operatorkit.controlplane.embedded.fields.schema import (
+    DEDUCED,
+    TypeSchema,
+    of_kind,
+    of_structural,
+)
 from operatorkit.controlplane.embedded.registry.preparation import field_filter
 from operatorkit.controlplane.embedded.registry.table import Registry, Served
 from operatorkit.controlplane.embedded.request.options import WriteOptions
@@ -33,14 +38,26 @@ class FieldManagers:
         self._known: WeakKeyDictionary[Served, dict[str, Tracking]] = WeakKeyDictionary()
 
     def track(
-        self, served: Served, subresource: str, options: WriteOptions, live: Object | None, new: Object
+        self,
+        served: Served,
+        subresource: str,
+        options: WriteOptions,
+        live: Object | None,
+        new: Object,
     ) -> Object:
         """Return `new` with its `managedFields` after an update of any kind."""
         tracking = self._tracking(served, subresource)
-        return managed.track(tracking, live, new, manager=options.field_manager, now=self._clock.now())
+        return managed.track(
+            tracking, live, new, manager=options.field_manager, now=self._clock.now()
+        )
 
     def apply(
-        self, served: Served, subresource: str, options: WriteOptions, live: Object | None, applied: Object
+        self,
+        served: Served,
+        subresource: str,
+        options: WriteOptions,
+        live: Object | None,
+        applied: Object,
     ) -> Object:
         """Return `live` with `applied` applied to it. Raises `ApiError` (400, 409, 500)."""
         return managed.apply(

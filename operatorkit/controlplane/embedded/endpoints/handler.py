@@ -31,7 +31,12 @@ from operatorkit.controlplane.embedded.endpoints.reading import Selection, read_
 from operatorkit.controlplane.embedded.endpoints.representation import Representation
 from operatorkit.controlplane.embedded.endpoints.subresources import Subresources
 from operatorkit.controlplane.embedded.endpoints.watching import Watch, WatchAnswer
-from operatorkit.controlplane.embedded.endpoints.writing import Ownership, Target, WriteContext, Written
+from operatorkit.controlplane.embedded.endpoints.writing import (
+    Ownership,
+    Target,
+    WriteContext,
+    Written,
+)
 from operatorkit.controlplane.embedded.errors.errors import (
     ApiError,
     bad_request,
@@ -43,10 +48,18 @@ from operatorkit.controlplane.embedded.errors.errors import (
 )
 from operatorkit.controlplane.embedded.registry.table import Served
 from operatorkit.controlplane.embedded.request.messages import Answer, Request, StreamAnswer
-from operatorkit.controlplane.embedded.request.options import DeleteOptions, ListOptions, WriteOptions
+from operatorkit.controlplane.embedded.request.options import (
+    DeleteOptions,
+    ListOptions,
+    WriteOptions,
+)
 from operatorkit.controlplane.embedded.scheme import codec
 from operatorkit.controlplane.embedded.scheme.decode_error import DecodeError
-from operatorkit.controlplane.embedded.serializer.decoding import read_delete_options, read_object, require_built_in
+from operatorkit.controlplane.embedded.serializer.decoding import (
+    read_delete_options,
+    read_object,
+    require_built_in,
+)
 from operatorkit.controlplane.embedded.serializer.json import encode
 from operatorkit.controlplane.embedded.serializer.negotiation import Form, media_type, negotiate
 from operatorkit.controlplane.embedded.storage.store import key_of
@@ -87,7 +100,9 @@ class ResourceHandler:
         served = self._core.registry.find(info.group, info.version, info.plural)
         if served is None and info.version not in self._core.registry.groups().get(info.group, ()):
             raise no_page()
-        if served is None or (info.namespace and not served.namespaced and served.plural != "namespaces"):
+        if served is None or (
+            info.namespace and not served.namespaced and served.plural != "namespaces"
+        ):
             raise unknown_path()
         verbs = served.verbs
         if info.subresource:
@@ -105,7 +120,9 @@ class ResourceHandler:
             raise unknown_path()
         if request.verb in _OF_NAMESPACES and served.namespaced and not info.namespace:
             raise method_not_allowed()
-        misplaced = request.verb in (_OF_COLLECTIONS if info.name else _OF_OBJECTS) and not info.subresource
+        misplaced = (
+            request.verb in (_OF_COLLECTIONS if info.name else _OF_OBJECTS) and not info.subresource
+        )
         if request.verb not in verbs or misplaced:
             raise method_not_allowed()
         if (served.plural, info.subresource) == ("pods", "log"):
@@ -120,10 +137,14 @@ class ResourceHandler:
     @staticmethod
     def _target(request: Request, served: Served) -> Target:
         info = request.info
-        return Target(served, info.namespace if served.namespaced else "", info.name, info.subresource)
+        return Target(
+            served, info.namespace if served.namespaced else "", info.name, info.subresource
+        )
 
     def _own(self, target: Target, context: WriteContext) -> Ownership:
-        return partial(self._core.field_managers.track, target.served, target.subresource, context.options)
+        return partial(
+            self._core.field_managers.track, target.served, target.subresource, context.options
+        )
 
     # ------------------------------------------------------------------------------------------------------------ reads
 
@@ -133,14 +154,19 @@ class ResourceHandler:
         oldest = request.query.get("resourceVersion", "")
         record = read_one(self._core.storage, served, target.namespace, target.name, oldest)
         if target.subresource == "scale":
-            return Answer(encode(self._subresources.shown_scale(served, served.read(record))), media=form.media)
+            return Answer(
+                encode(self._subresources.shown_scale(served, served.read(record))),
+                media=form.media,
+            )
         return Answer(representation.stored(record), media=form.media)
 
     async def _list(self, request: Request, served: Served) -> Answer:
         representation, form = self._representation(request, served)
         options = ListOptions.read(request.query, watch=False)
         selection = Selection.of(served, self._target(request, served).namespace, options)
-        return Answer(representation.page(read_list(self._core.storage, selection, options)), media=form.media)
+        return Answer(
+            representation.page(read_list(self._core.storage, selection, options)), media=form.media
+        )
 
     async def _watch(self, request: Request, served: Served) -> WatchAnswer:
         representation, _ = self._representation(request, served)
@@ -153,7 +179,9 @@ class ResourceHandler:
 
     # ----------------------------------------------------------------------------------------------------------- writes
 
-    def _context(self, request: Request, served: Served, kind: str, *, apply: bool = False) -> WriteContext:
+    def _context(
+        self, request: Request, served: Served, kind: str, *, apply: bool = False
+    ) -> WriteContext:
         options = WriteOptions.read(
             request.query, request.dry_run, user_agent=request.user_agent, kind=kind, apply=apply
         )
@@ -192,7 +220,9 @@ class ResourceHandler:
             scaling=scaling,
         )
 
-    async def _admitted(self, request: Request, served: Served, context: WriteContext, body: Object) -> Object:
+    async def _admitted(
+        self, request: Request, served: Served, context: WriteContext, body: Object
+    ) -> Object:
         """Return a body that is not stored but acted on, after admission. Raises `ApiError`."""
         admission = self._admission(request, served, context, body)
         if admission is not None:
@@ -209,11 +239,19 @@ class ResourceHandler:
 
     def _decode(self, request: Request, served: Served, context: WriteContext) -> Object:
         obj = self._body(request, served.gvk, builtin=served.builtin)
-        return served.strategy.decode(obj, validation=context.options.field_validation, warnings=context.warnings)
+        return served.strategy.decode(
+            obj, validation=context.options.field_validation, warnings=context.warnings
+        )
 
     @staticmethod
-    def _written(written: Written, context: WriteContext, representation: Representation, form: Form) -> Answer:
-        body = representation.stored(written.record) if written.record is not None else representation.one(written.obj)
+    def _written(
+        written: Written, context: WriteContext, representation: Representation, form: Form
+    ) -> Answer:
+        body = (
+            representation.stored(written.record)
+            if written.record is not None
+            else representation.one(written.obj)
+        )
         return Answer(body, 201 if written.created else 200, form.media, warnings=context.warnings)
 
     async def _create(self, request: Request, served: Served) -> Answer:
@@ -221,7 +259,9 @@ class ResourceHandler:
         context = self._context(request, served, "CreateOptions")
         target = self._target(request, served)
         if (served.group, served.plural) in REVIEWS:
-            asked = await self._admitted(request, served, context, self._decode(request, served, context))
+            asked = await self._admitted(
+                request, served, context, self._decode(request, served, context)
+            )
             review = self._access.review(request.user, served.plural, asked)
             return Answer(encode(review), 201, form.media, warnings=context.warnings)
         if target.subresource:
@@ -229,9 +269,13 @@ class ResourceHandler:
         with _warned(context):
             obj = self._decode(request, served, context)
             if served.collection == "bindings":
-                return await self._bind(target, await self._admitted(request, served, context, obj), context)
+                return await self._bind(
+                    target, await self._admitted(request, served, context, obj), context
+                )
             context = replace(context, admission=self._admission(request, served, context, obj))
-            written = await self._core.writer.create(target, obj, context, self._own(target, context))
+            written = await self._core.writer.create(
+                target, obj, context, self._own(target, context)
+            )
         return self._written(written, context, representation, form)
 
     async def _bind(self, target: Target, obj: Object, context: WriteContext) -> Answer:
@@ -261,25 +305,41 @@ class ResourceHandler:
                 scale = self._body(request, served.subresources["scale"].gvk)
                 return await self._scale(target, lambda _: scale, context)
             obj = self._decode(request, served, context)
-            change = partial(_finalized if target.subresource == "finalize" else _replaced, served, obj)
-            create = (lambda: obj) if served.strategy.create_on_update and not target.subresource else None
+            change = partial(
+                _finalized if target.subresource == "finalize" else _replaced, served, obj
+            )
+            create = (
+                (lambda: obj)
+                if served.strategy.create_on_update and not target.subresource
+                else None
+            )
             own = self._own(target, context)
             written = await self._core.writer.change(target, change, context, own, or_create=create)
         return self._written(written, context, representation, form)
 
-    async def _scale(self, target: Target, change: Callable[[Object], Object], context: WriteContext) -> Answer:
+    async def _scale(
+        self, target: Target, change: Callable[[Object], Object], context: WriteContext
+    ) -> Answer:
         served = target.served
 
         def scaled(live: Object) -> Object:
             gvk = served.subresources["scale"].gvk
-            decoded = codec.decode(gvk, change(self._subresources.scale(served, live, changed=True)))
+            decoded = codec.decode(
+                gvk, change(self._subresources.scale(served, live, changed=True))
+            )
             if decoded.unexpected and context.options.field_validation == "Strict":
                 raise decoded.strict_error(gvk)
-            context.warnings[:] = decoded.unexpected if context.options.field_validation == "Warn" else []
+            context.warnings[:] = (
+                decoded.unexpected if context.options.field_validation == "Warn" else []
+            )
             return self._subresources.scaled(served, live, decoded.object)
 
-        written = await self._core.writer.change(target, scaled, context, self._own(target, context))
-        return Answer(encode(self._subresources.scale(served, written.obj)), warnings=context.warnings)
+        written = await self._core.writer.change(
+            target, scaled, context, self._own(target, context)
+        )
+        return Answer(
+            encode(self._subresources.scale(served, written.obj)), warnings=context.warnings
+        )
 
     async def _patch(self, request: Request, served: Served) -> Answer:
         representation, form = self._representation(request, served)
@@ -295,8 +355,12 @@ class ResourceHandler:
             if media == APPLY:
                 written = await self._apply(target, body, context)
             else:
-                change = partial(_patched, served, patch_change(served, media, body), context, media, body)
-                written = await self._core.writer.change(target, change, context, self._own(target, context))
+                change = partial(
+                    _patched, served, patch_change(served, media, body), context, media, body
+                )
+                written = await self._core.writer.change(
+                    target, change, context, self._own(target, context)
+                )
         return self._written(written, context, representation, form)
 
     async def _apply(self, target: Target, body: Object, context: WriteContext) -> Written:
@@ -307,8 +371,12 @@ class ResourceHandler:
             if live is None and uid:
                 why = f"uid mismatch: the provided object specified uid {uid}, and no existing object was found"
                 raise conflict(served.group, served.plural, target.name, why)
-            merged = self._core.field_managers.apply(served, subresource, context.options, live, body)
-            if not served.builtin:  # not decoded again: a map that lost all its entries is null, and is an error
+            merged = self._core.field_managers.apply(
+                served, subresource, context.options, live, body
+            )
+            if (
+                not served.builtin
+            ):  # not decoded again: a map that lost all its entries is null, and is an error
                 return merged
             try:
                 return served.strategy.decode(merged, validation="Ignore", warnings=[])
@@ -339,14 +407,18 @@ class ResourceHandler:
         target = self._target(request, served)
         warnings: list[str] = []
         delete = self._deletion(request, served, options, given, warnings)
-        return Answer(encode(await delete(target.namespace, target.name)), media=form.media, warnings=warnings)
+        return Answer(
+            encode(await delete(target.namespace, target.name)), media=form.media, warnings=warnings
+        )
 
     async def _delete_collection(self, request: Request, served: Served) -> Answer:
         representation, form = self._representation(request, served)
         options, given = self._delete_options(request)
         listed = ListOptions.read(request.query, watch=False)
         page = read_list(
-            self._core.storage, Selection.of(served, self._target(request, served).namespace, listed), listed
+            self._core.storage,
+            Selection.of(served, self._target(request, served).namespace, listed),
+            listed,
         )
         warnings: list[str] = []
         delete = self._deletion(request, served, options, given, warnings)
@@ -359,12 +431,22 @@ class ResourceHandler:
         return Answer(representation.page(page), media=form.media, warnings=warnings)
 
     def _deletion(
-        self, request: Request, served: Served, options: DeleteOptions, given: Object, warnings: list[str]
+        self,
+        request: Request,
+        served: Served,
+        options: DeleteOptions,
+        given: Object,
+        warnings: list[str],
     ) -> Callable[[str, str], Awaitable[Object]]:
         """Return what deletes one object of a resource."""
         deleter = self._core.deleter
         admission = admission_of(
-            self._core.webhooks, request, served, warnings=warnings, dry_run=options.dry_run, deletes=given
+            self._core.webhooks,
+            request,
+            served,
+            warnings=warnings,
+            dry_run=options.dry_run,
+            deletes=given,
         )
 
         async def delete(namespace: str, name: str) -> Object:
@@ -411,7 +493,12 @@ def _finalized(_: Served, obj: Object, live: Object) -> Object:
 
 
 def _patched(
-    served: Served, change: Callable[[Object], Object], context: WriteContext, media: str, patch: Any, live: Object
+    served: Served,
+    change: Callable[[Object], Object],
+    context: WriteContext,
+    media: str,
+    patch: Any,
+    live: Object,
 ) -> Object:
     """Return a live object after a patch, with nothing in it that its kind does not have. Raises `ApiError`.
 
@@ -424,7 +511,9 @@ def _patched(
     try:
         if served.builtin:
             require_built_in(patched, served.gvk)
-        return served.strategy.decode(patched, validation=context.options.field_validation, warnings=context.warnings)
+        return served.strategy.decode(
+            patched, validation=context.options.field_validation, warnings=context.warnings
+        )
     except ApiError as error:
         if isinstance(error, DecodeError) and media == STRATEGIC:
             raise strategic_conversion_error(patch, error) from None

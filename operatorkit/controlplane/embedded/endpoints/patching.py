@@ -10,7 +10,12 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from operatorkit.controlplane.embedded.errors.errors import ApiError, bad_request, invalid, unsupported_media_type
+from operatorkit.controlplane.embedded.errors.errors import (
+    ApiError,
+    bad_request,
+    invalid,
+    unsupported_media_type,
+)
 from operatorkit.controlplane.embedded.errors.go_text import numbers, shown
 from operatorkit.controlplane.embedded.fields.patch import json_patch, merge_patch
 from operatorkit.controlplane.embedded.fields.strategic import strategic_merge_patch
@@ -18,7 +23,11 @@ from operatorkit.controlplane.embedded.registry.table import Served
 from operatorkit.controlplane.embedded.scheme import codec
 from operatorkit.controlplane.embedded.scheme.decode_error import DecodeError, Problem
 from operatorkit.controlplane.embedded.serializer import protobuf
-from operatorkit.controlplane.embedded.serializer.negotiation import PATCH_TYPES, media_type, read_body
+from operatorkit.controlplane.embedded.serializer.negotiation import (
+    PATCH_TYPES,
+    media_type,
+    read_body,
+)
 from operatorkit.crd.field_errors import FieldError
 from operatorkit.crd.kubernetes import definitions
 from operatorkit.names import GroupVersionKind
@@ -66,14 +75,18 @@ def require_patch(served: Served, media: str) -> None:
     if media not in {*PATCH_TYPES, protobuf.MEDIA_TYPE}:
         raise ApiError(415, "UnsupportedMediaType", "415: Unsupported Media Type", details={})
     if media == protobuf.MEDIA_TYPE:
-        raise unsupported_media_type([it for it in PATCH_TYPES if served.builtin or it != STRATEGIC])
+        raise unsupported_media_type(
+            [it for it in PATCH_TYPES if served.builtin or it != STRATEGIC]
+        )
 
 
 def read_patch(data: bytes, content_type: str) -> Any:
     """Decode the body of a PATCH. Raises `ApiError` (400) in the words of its kind of patch."""
     media = media_type(content_type)
     if media != APPLY:
-        patch = read_body(data, content_type, prefix="" if media == STRATEGIC else "error decoding patch: ")
+        patch = read_body(
+            data, content_type, prefix="" if media == STRATEGIC else "error decoding patch: "
+        )
         if patch is not None:
             return patch
         if media == _MERGE:
@@ -87,12 +100,16 @@ def read_patch(data: bytes, content_type: str) -> Any:
         raise bad_request("invalid object type: /, Kind=")
     if not isinstance(applied, dict):
         text = f"json: cannot unmarshal {codec.json_type(applied)} into Go value of type map[string]interface {{}}"
-        raise bad_request(f"error decoding YAML: error unmarshaling JSON: while decoding JSON: {text}")
+        raise bad_request(
+            f"error decoding YAML: error unmarshaling JSON: while decoding JSON: {text}"
+        )
     numbers(applied)
     return applied
 
 
-def patched_decode_error(patched: Object, patch: Any, error: ApiError, *, builtin: bool) -> ApiError:
+def patched_decode_error(
+    patched: Object, patch: Any, error: ApiError, *, builtin: bool
+) -> ApiError:
     """Return the error of a JSON or merge patch that leaves an object which cannot be decoded; it is shown whole."""
     touched = patch if isinstance(patch, dict) else _touched(patch)
     shape = _reordered(_struct(patched), touched) if builtin else patched
@@ -108,7 +125,9 @@ def _struct(obj: Object) -> Object:
     if not isinstance(metadata, dict):
         return obj
     names = {name: position for position, name in enumerate(_METADATA)}
-    return obj | {"metadata": dict(sorted(metadata.items(), key=lambda it: names.get(it[0], len(names))))}
+    return obj | {
+        "metadata": dict(sorted(metadata.items(), key=lambda it: names.get(it[0], len(names))))
+    }
 
 
 def _touched(operations: Any) -> Object:
@@ -197,4 +216,7 @@ def _converter_text(got: str, expected: str) -> str:
 
 @cache
 def _is_struct(name: str) -> bool:
-    return any(path.endswith(f".{name}") and it.get("type") == "object" for path, it in definitions().items())
+    return any(
+        path.endswith(f".{name}") and it.get("type") == "object"
+        for path, it in definitions().items()
+    )

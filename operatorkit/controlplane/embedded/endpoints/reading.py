@@ -58,7 +58,9 @@ class Selection:
     def of(cls, served: Served, namespace: str, options: ListOptions) -> Selection:
         """Read the selectors of a request. Raises `ApiError` (400)."""
         strategy = served.strategy
-        fields = parse_fields(options.field_selector, known=strategy.knows_field, unknown=strategy.unknown_field)
+        fields = parse_fields(
+            options.field_selector, known=strategy.knows_field, unknown=strategy.unknown_field
+        )
         return cls(served, namespace, parse_labels(options.label_selector), fields)
 
     def named(self, name: str) -> Selection:
@@ -83,7 +85,9 @@ class Selection:
         return collection.select(self.namespace)
 
 
-def read_one(storage: Storage, served: Served, namespace: str, name: str, resource_version: str = "") -> Record:
+def read_one(
+    storage: Storage, served: Served, namespace: str, name: str, resource_version: str = ""
+) -> Record:
     """Return an object, not older than `resource_version`. Raises `ApiError` (404, 500, 504)."""
     if resource_version:
         wanted = ListOptions(resource_version=resource_version).revision() or 0
@@ -109,14 +113,20 @@ def read_list(storage: Storage, selection: Selection, options: ListOptions) -> P
         revision, start = _read_token(options.continue_token)
         if revision > storage.revision:
             raise too_large_revision(revision, storage.revision)
-        return _page(_past(collection, revision, token=True), selection, options.limit, revision, start)
+        return _page(
+            _past(collection, revision, token=True), selection, options.limit, revision, start
+        )
     try:
         wanted = options.revision()
-    except ApiError as error:  # a list, unlike a get and a watch, says that it is the client's mistake
+    except (
+        ApiError
+    ) as error:  # a list, unlike a get and a watch, says that it is the client's mistake
         raise bad_request(f"invalid resource version: {error.message}") from None
     if wanted is not None and wanted > storage.revision:
         raise too_large_revision(wanted, storage.revision)
-    exact = options.match == "Exact" or (options.limit and wanted and options.match != "NotOlderThan")
+    exact = options.match == "Exact" or (
+        options.limit and wanted and options.match != "NotOlderThan"
+    )
     if wanted and exact and wanted != storage.revision:
         return _page(_past(collection, wanted, token=False), selection, options.limit, wanted, "")
     if options.limit > 0:
@@ -141,7 +151,9 @@ def _past(collection: Collection, revision: int, *, token: bool) -> dict[str, Re
     )
 
 
-def _page(records: dict[str, Record], selection: Selection, limit: int, revision: int, start: str) -> Page:
+def _page(
+    records: dict[str, Record], selection: Selection, limit: int, revision: int, start: str
+) -> Page:
     keys = sorted(records)
     chosen: list[Record] = []
     position = bisect_right(keys, start) if start else 0
@@ -161,7 +173,9 @@ def _page(records: dict[str, Record], selection: Selection, limit: int, revision
 
 
 def _write_token(revision: int, last: str) -> str:
-    token = json.dumps({"v": "meta.k8s.io/v1", "rv": revision, "start": f"{last}\0"}, separators=(",", ":"))
+    token = json.dumps(
+        {"v": "meta.k8s.io/v1", "rv": revision, "start": f"{last}\0"}, separators=(",", ":")
+    )
     return base64.urlsafe_b64encode(token.encode()).decode().rstrip("=")
 
 

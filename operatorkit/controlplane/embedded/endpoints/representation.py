@@ -66,7 +66,9 @@ class Representation:
                 metadata["remainingItemCount"] = page.remaining
         match self._form.view:
             case "table":
-                return encode(self._table([self._served.read(it) for it in page.records], metadata=metadata))
+                return encode(
+                    self._table([self._served.read(it) for it in page.records], metadata=metadata)
+                )
             case "metadata":
                 version = self._form.version
                 return encode(
@@ -79,7 +81,15 @@ class Representation:
                 )
         item = self._served.item_of
         head = f'{{"kind":"{self._served.list_kind}","apiVersion":"{self._served.api_version}","metadata":'.encode()
-        return b"".join((head, encode(metadata), b',"items":[', b",".join([item(it) for it in page.records]), b"]}"))
+        return b"".join(
+            (
+                head,
+                encode(metadata),
+                b',"items":[',
+                b",".join([item(it) for it in page.records]),
+                b"]}",
+            )
+        )
 
     def bookmark(self, revision: int, *, initial_end: bool) -> bytes:
         """Return the object of a BOOKMARK event."""
@@ -88,7 +98,11 @@ class Representation:
             metadata["annotations"] = {"k8s.io/initial-events-end": "true"}
         if self._form.view == "metadata":
             return encode(_partial({"metadata": metadata}, self._form.version))
-        obj = {"kind": self._served.kind, "apiVersion": self._served.api_version, "metadata": metadata}
+        obj = {
+            "kind": self._served.kind,
+            "apiVersion": self._served.api_version,
+            "metadata": metadata,
+        }
         if self._form.view == "table":
             table = self._table([])
             table["metadata"] = {"resourceVersion": str(revision)}
@@ -108,7 +122,9 @@ class Representation:
         self._headed = True
         return (data,)
 
-    def _table(self, objects: Sequence[Object], revision: str = "", *, metadata: Object | None = None) -> Object:
+    def _table(
+        self, objects: Sequence[Object], revision: str = "", *, metadata: Object | None = None
+    ) -> Object:
         definitions = None if self._headed else [*columns_of(self._served).definitions]
         return {
             "kind": "Table",

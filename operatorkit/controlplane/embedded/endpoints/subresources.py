@@ -14,7 +14,12 @@ from operatorkit.controlplane.embedded.auth.tokens import AUDIENCE, Tokens
 from operatorkit.controlplane.embedded.endpoints.core import Core
 from operatorkit.controlplane.embedded.endpoints.evicting import Evictions
 from operatorkit.controlplane.embedded.endpoints.reading import read_one
-from operatorkit.controlplane.embedded.endpoints.writing import Ownership, Target, WriteContext, require_name
+from operatorkit.controlplane.embedded.endpoints.writing import (
+    Ownership,
+    Target,
+    WriteContext,
+    require_name,
+)
 from operatorkit.controlplane.embedded.errors.errors import (
     bad_request,
     conflict,
@@ -77,7 +82,11 @@ class Subresources:
             replicas = _first(obj, paths["specReplicasPath"])
             replicas = _UNSET if replicas is None and changed else replicas or 0
             status = {"replicas": _first(obj, paths["statusReplicasPath"]) or 0}
-            selector = _first(obj, paths.get("labelSelectorPath", "")) if paths.get("labelSelectorPath") else ""
+            selector = (
+                _first(obj, paths.get("labelSelectorPath", ""))
+                if paths.get("labelSelectorPath")
+                else ""
+            )
         if selector:
             status["selector"] = selector
         return {**scale, "spec": {"replicas": replicas} if replicas else {}, "status": status}
@@ -90,17 +99,28 @@ class Subresources:
             path = served.definition["subresources"]["scale"]["specReplicasPath"]
             raise bad_request(f'the spec replicas field "{path}" cannot be empty')
         if replicas < 0 and served.builtin:
-            error = field_errors.invalid("spec.replicas", replicas, "must be greater than or equal to 0")
+            error = field_errors.invalid(
+                "spec.replicas", replicas, "must be greater than or equal to 0"
+            )
             raise invalid("autoscaling", "Scale", name, [error])
         metadata = scale.get("metadata") or {}
         require_name(metadata, name)
         if metadata.get("uid") and metadata["uid"] != uid:
             why = f"Precondition failed: UID in precondition: {metadata['uid']}, UID in object meta: {uid}"
-            raise conflict(served.group, f"{served.plural}/scale" if served.builtin else served.plural, name, why)
+            raise conflict(
+                served.group,
+                f"{served.plural}/scale" if served.builtin else served.plural,
+                name,
+                why,
+            )
         revision = metadata.get("resourceVersion")
         if revision and revision != obj["metadata"]["resourceVersion"]:
             raise conflict(served.group, served.plural, name)
-        path = ".spec.replicas" if served.builtin else served.definition["subresources"]["scale"]["specReplicasPath"]
+        path = (
+            ".spec.replicas"
+            if served.builtin
+            else served.definition["subresources"]["scale"]["specReplicasPath"]
+        )
         *parents, last = path.lstrip(".").split(".")
         part = obj
         for parent in parents:
@@ -114,11 +134,17 @@ class Subresources:
         """Whether a subresource is one that is posted to."""
         return (served.plural, subresource) in self._creates
 
-    async def create(self, target: Target, body: Object, context: WriteContext, own: Ownership) -> Object:
+    async def create(
+        self, target: Target, body: Object, context: WriteContext, own: Ownership
+    ) -> Object:
         """Carry out a post to a subresource and return the answer. Raises `ApiError`."""
-        return await self._creates[target.served.plural, target.subresource](target, body, context, own)
+        return await self._creates[target.served.plural, target.subresource](
+            target, body, context, own
+        )
 
-    async def _bind(self, target: Target, body: Object, context: WriteContext, own: Ownership) -> Object:
+    async def _bind(
+        self, target: Target, body: Object, context: WriteContext, own: Ownership
+    ) -> Object:
         node = (body.get("target") or {}).get("name", "")
         uid = (body.get("metadata") or {}).get("uid", "")
         if not node:
@@ -130,10 +156,15 @@ class Subresources:
                 raise conflict("", "pods", target.name, why)
             if pod["metadata"].get("deletionTimestamp"):
                 raise conflict(
-                    "", "pods/binding", target.name, f"pod {target.name} is being deleted, cannot be assigned to a host"
+                    "",
+                    "pods/binding",
+                    target.name,
+                    f"pod {target.name} is being deleted, cannot be assigned to a host",
                 )
             if pod["spec"].get("nodeName"):
-                assigned = f'pod {target.name} is already assigned to node "{pod["spec"]["nodeName"]}"'
+                assigned = (
+                    f'pod {target.name} is already assigned to node "{pod["spec"]["nodeName"]}"'
+                )
                 raise conflict("", "pods/binding", target.name, assigned)
             pod["spec"]["nodeName"] = node
             for key in ("annotations", "labels"):
@@ -143,24 +174,45 @@ class Subresources:
             conditions[:] = [it for it in conditions if it["type"] != "PodScheduled"]
             now = format_time(self._core.clock.now())
             conditions.append(
-                {"type": "PodScheduled", "status": "True", "lastProbeTime": None, "lastTransitionTime": now}
+                {
+                    "type": "PodScheduled",
+                    "status": "True",
+                    "lastProbeTime": None,
+                    "lastTransitionTime": now,
+                }
             )
             return pod
 
         await self._core.writer.change(target, bind, context, own)
-        return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
+        return {
+            "kind": "Status",
+            "apiVersion": "v1",
+            "metadata": {},
+            "status": "Success",
+            "code": 201,
+        }
 
-    async def _evict(self, target: Target, body: Object, context: WriteContext, own: Ownership) -> Object:
+    async def _evict(
+        self, target: Target, body: Object, context: WriteContext, own: Ownership
+    ) -> Object:
         del own
         return await self._evictions.evict(target, body, context.options)
 
-    async def _token(self, target: Target, body: Object, context: WriteContext, own: Ownership) -> Object:
+    async def _token(
+        self, target: Target, body: Object, context: WriteContext, own: Ownership
+    ) -> Object:
         del context, own
-        account = target.served.read(read_one(self._core.storage, target.served, target.namespace, target.name))
+        account = target.served.read(
+            read_one(self._core.storage, target.served, target.namespace, target.name)
+        )
         spec = body.get("spec") or {}
         seconds = spec.get("expirationSeconds") or 3600
         if not isinstance(seconds, int) or not _TOKEN_MIN_SECONDS <= seconds <= _TOKEN_MAX_SECONDS:
-            limit = "less than 10 minutes" if seconds < _TOKEN_MIN_SECONDS else "larger than 2^32 seconds"
+            limit = (
+                "less than 10 minutes"
+                if seconds < _TOKEN_MIN_SECONDS
+                else "larger than 2^32 seconds"
+            )
             text = f"may not specify a duration {limit}"
             error = field_errors.invalid("spec.expirationSeconds", seconds, text)
             raise invalid("authentication.k8s.io", "TokenRequest", "", [error])
@@ -169,7 +221,9 @@ class Subresources:
             bound_to = self._bound(target.namespace, bound_to)
         audiences = spec.get("audiences") or [AUDIENCE]
         lifetime = timedelta(seconds=seconds)
-        token = self._tokens.issue(account, lifetime=lifetime, audiences=audiences, bound_to=bound_to)
+        token = self._tokens.issue(
+            account, lifetime=lifetime, audiences=audiences, bound_to=bound_to
+        )
         now = self._core.clock.now()
         return {
             "kind": "TokenRequest",
@@ -188,16 +242,25 @@ class Subresources:
         }
 
     def _bound(self, namespace: str, reference: Object) -> Object:
-        plural = {"Pod": "pods", "Secret": "secrets", "Node": "nodes"}.get(reference.get("kind", ""))
+        plural = {"Pod": "pods", "Secret": "secrets", "Node": "nodes"}.get(
+            reference.get("kind", "")
+        )
         if plural is None:
             raise bad_request(f"cannot bind token for serviceaccount to {reference.get('kind')!r}")
         place = "" if plural == "nodes" else f"{namespace}/"
-        record = self._core.storage.collection(plural).records.get(f"{place}{reference.get('name', '')}")
+        record = self._core.storage.collection(plural).records.get(
+            f"{place}{reference.get('name', '')}"
+        )
         if record is None:
             raise not_found("", plural, reference.get("name", ""))
         if reference.get("uid") and reference["uid"] != record.uid:
             why = f"the UID in the bound object reference ({reference['uid']}) does not match the UID in record. "
-            raise conflict("", plural, record.name, f"{why}The object might have been deleted and then recreated")
+            raise conflict(
+                "",
+                plural,
+                record.name,
+                f"{why}The object might have been deleted and then recreated",
+            )
         return {"kind": reference["kind"], "name": record.name, "uid": record.uid}
 
 

@@ -84,7 +84,9 @@ class Watch:
         current = self._storage.revision
         if options.send_initial_events is not None and wanted and wanted > current:
             raise too_large_revision(wanted, current)
-        initial = options.send_initial_events or (options.send_initial_events is None and not wanted)
+        initial = options.send_initial_events or (
+            options.send_initial_events is None and not wanted
+        )
         self._position = current
         if initial:
             self._initial = self._present()
@@ -93,7 +95,9 @@ class Watch:
                 raise too_old(wanted, self._collection.forgotten)
             self._position = wanted
         if options.send_initial_events and options.bookmarks:
-            self._initial = chain(self._initial, (Event("BOOKMARK", None, current, initial_end=True),))
+            self._initial = chain(
+                self._initial, (Event("BOOKMARK", None, current, initial_end=True),)
+            )
         self._behind = True
         self._refill()
 

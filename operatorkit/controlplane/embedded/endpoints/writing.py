@@ -31,7 +31,13 @@ from operatorkit.controlplane.embedded.errors.errors import (
 from operatorkit.controlplane.embedded.fields.managed import keep_times
 from operatorkit.controlplane.embedded.registry.table import Registry, Served
 from operatorkit.controlplane.embedded.request.options import WriteOptions
-from operatorkit.controlplane.embedded.storage.store import Collection, Record, Stale, Storage, key_of
+from operatorkit.controlplane.embedded.storage.store import (
+    Collection,
+    Record,
+    Stale,
+    Storage,
+    key_of,
+)
 from operatorkit.crd import field_errors
 
 __all__ = ["Ownership", "Target", "WriteContext", "Writer", "Written", "require_name"]
@@ -102,7 +108,9 @@ class Writer:
         self._registry = registry
         self._clock = clock
 
-    async def create(self, target: Target, obj: Object, context: WriteContext, own: Ownership | None = None) -> Written:
+    async def create(
+        self, target: Target, obj: Object, context: WriteContext, own: Ownership | None = None
+    ) -> Written:
         """Create an object. Raises `ApiError` (400, 403, 404, 409, 422)."""
         served = target.served
         metadata = _metadata(obj)
@@ -137,13 +145,17 @@ class Writer:
                 raise ApiError(500, "", _HAS_REVISION)
             obj = self._trimmed(served, obj)
         name = obj["metadata"]["name"]
-        present = collection.records.get(key_of(target.namespace if served.namespaced else "", name))
+        present = collection.records.get(
+            key_of(target.namespace if served.namespaced else "", name)
+        )
         if present is not None:
             raise already_exists(served.group, served.plural, name, going=present.going)
         _warn(context, served.strategy.warnings(obj, None))
         return self._commit(served, obj, None, context)
 
-    async def _mutated_new(self, target: Target, obj: Object, admission: Admission, *, generated: bool) -> Object:
+    async def _mutated_new(
+        self, target: Target, obj: Object, admission: Admission, *, generated: bool
+    ) -> Object:
         """Return a new object after admission, which does not see what is only given to an object that is stored."""
         metadata = obj["metadata"]
         given = {name: metadata[name] for name in ("uid", "creationTimestamp")}
@@ -184,7 +196,9 @@ class Writer:
                 return await self.create(target, or_create(), context, own)
             new = change(served.read(record))
             if context.admission is not None:
-                new = copy.deepcopy(new)  # while others are asked the object may change, and all begins again
+                new = copy.deepcopy(
+                    new
+                )  # while others are asked the object may change, and all begins again
             try:
                 return await self._update(target, served.read(record), new, record, context, own)
             except Stale:
@@ -192,7 +206,13 @@ class Writer:
         raise conflict(served.group, served.plural, target.name)
 
     async def _update(
-        self, target: Target, old: Object, new: Object, record: Record, context: WriteContext, own: Ownership | None
+        self,
+        target: Target,
+        old: Object,
+        new: Object,
+        record: Record,
+        context: WriteContext,
+        own: Ownership | None,
     ) -> Written:
         served = target.served
         self._locate(target, new)
@@ -225,13 +245,21 @@ class Writer:
     @staticmethod
     def _trimmed(served: Served, obj: Object) -> Object:
         """Return an object as it is stored: without the unknown fields that webhooks have put into a custom one."""
-        return obj if served.builtin else served.strategy.decode(obj, validation="Ignore", warnings=[])
+        return (
+            obj if served.builtin else served.strategy.decode(obj, validation="Ignore", warnings=[])
+        )
 
     def _prepare(self, target: Target, old: Object, new: Object) -> None:
         """Keep what an update cannot change. In place."""
         metadata, before = new["metadata"], old["metadata"]
         self._require_same_deletion(target, before, metadata)
-        for kept in ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation"):
+        for kept in (
+            "uid",
+            "creationTimestamp",
+            "deletionTimestamp",
+            "deletionGracePeriodSeconds",
+            "generation",
+        ):
             if kept in before:
                 metadata[kept] = before[kept]
             else:
@@ -251,12 +279,20 @@ class Writer:
             error = field_errors.invalid("metadata.deletionTimestamp", given, "field is immutable")
             raise invalid(target.served.group, target.served.kind, target.name, [error])
 
-    def _commit(self, served: Served, obj: Object, record: Record | None, context: WriteContext) -> Written:
+    def _commit(
+        self, served: Served, obj: Object, record: Record | None, context: WriteContext
+    ) -> Written:
         if context.options.dry_run:
             return Written(obj, None, created=record is None)
-        stored = served.stored(copy.copy(obj) | {"metadata": dict(obj["metadata"])}) if served.converts else obj
+        stored = (
+            served.stored(copy.copy(obj) | {"metadata": dict(obj["metadata"])})
+            if served.converts
+            else obj
+        )
         collection = self._storage.collection(served.collection)
-        if record is not None and self._gone(obj):  # what is then deleted is what was there, finalizers and all
+        if record is not None and self._gone(
+            obj
+        ):  # what is then deleted is what was there, finalizers and all
             self._storage.remove(collection, record)
             return Written(obj, None)
         written = self._storage.put(collection, stored, record)
@@ -288,7 +324,9 @@ class Writer:
         if not target.namespace:
             raise bad_request("an empty namespace may not be set during creation")
         if metadata.get("namespace", target.namespace) not in {target.namespace, ""}:
-            raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
+            raise bad_request(
+                "the namespace of the provided object does not match the namespace sent on the request"
+            )
         metadata["namespace"] = target.namespace
 
     def _admit_namespace(self, target: Target, name: str) -> None:
@@ -330,7 +368,9 @@ class Writer:
         metadata, before = new["metadata"], old["metadata"]
         revision = _revision(metadata)
         if not revision and not served.strategy.unconditional_update:
-            error = field_errors.invalid("metadata.resourceVersion", 0, "must be specified for an update")
+            error = field_errors.invalid(
+                "metadata.resourceVersion", 0, "must be specified for an update"
+            )
             raise invalid(served.group, served.plural, target.name, [error])
         if metadata.get("uid") and metadata["uid"] != before["uid"]:
             error = field_errors.invalid("metadata.uid", metadata["uid"], "field is immutable")
@@ -354,9 +394,13 @@ def require_name(metadata: Object, expected: str) -> None:
     """Return when an object has the name that its URL says. Raises `ApiError` (400)."""
     found = metadata.get("name")
     if not found:
-        raise bad_request(f"the name of the object ({expected} based on URL) was undeterminable: name must be provided")
+        raise bad_request(
+            f"the name of the object ({expected} based on URL) was undeterminable: name must be provided"
+        )
     if found != expected:
-        raise bad_request(f"the name of the object ({found}) does not match the name on the URL ({expected})")
+        raise bad_request(
+            f"the name of the object ({found}) does not match the name on the URL ({expected})"
+        )
 
 
 def _revision(metadata: Object) -> int:

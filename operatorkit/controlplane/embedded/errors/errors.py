@@ -36,7 +36,9 @@ __all__ = [
 ]
 
 _ROOT = "[]"  # how a path without elements is written
-MODIFIED = "the object has been modified; please apply your changes to the latest version and try again"
+MODIFIED = (
+    "the object has been modified; please apply your changes to the latest version and try again"
+)
 
 
 class ApiError(Exception):
@@ -96,7 +98,13 @@ def _qualified(group: str, plural: str) -> str:
 def success(group: str, plural: str, name: str, uid: str) -> dict[str, Any]:
     """Return the Status that answers a completed deletion."""
     details = _details(group, plural, name, uid=uid)
-    return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
+    return {
+        "kind": "Status",
+        "apiVersion": "v1",
+        "metadata": {},
+        "status": "Success",
+        "details": details,
+    }
 
 
 def not_found(group: str, plural: str, name: str) -> ApiError:
@@ -135,9 +143,14 @@ def invalid(group: str, kind: str, name: str, errors: Iterable[FieldError]) -> A
     texts = list(dict.fromkeys(f"{it.path or _ROOT}: {it.message}" for it in errors))
     text = texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]"
     qualified = f"{kind}.{group}" if group else kind
-    causes = [{"reason": it.reason, "message": it.message, "field": it.path or _ROOT} for it in errors]
+    causes = [
+        {"reason": it.reason, "message": it.message, "field": it.path or _ROOT} for it in errors
+    ]
     return ApiError(
-        422, "Invalid", f'{qualified} "{name}" is invalid: {text}', details=_details(group, kind, name, causes=causes)
+        422,
+        "Invalid",
+        f'{qualified} "{name}" is invalid: {text}',
+        details=_details(group, kind, name, causes=causes),
     )
 
 
@@ -203,9 +216,17 @@ def too_large_revision(requested: int, current: int) -> ApiError:
     )
 
 
-def too_many_requests(message: str, *, retry_after_seconds: int = 0, details: dict[str, Any] | None = None) -> ApiError:
+def too_many_requests(
+    message: str, *, retry_after_seconds: int = 0, details: dict[str, Any] | None = None
+) -> ApiError:
     """Return the error: the request may be repeated later."""
-    return ApiError(429, "TooManyRequests", message, details=details or {}, retry_after_seconds=retry_after_seconds)
+    return ApiError(
+        429,
+        "TooManyRequests",
+        message,
+        details=details or {},
+        retry_after_seconds=retry_after_seconds,
+    )
 
 
 def internal_error(message: str) -> ApiError:

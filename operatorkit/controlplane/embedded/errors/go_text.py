@@ -11,7 +11,17 @@ import re
 from datetime import datetime, timedelta
 from typing import Any
 
-__all__ = ["INT64", "after", "numbers", "parse_duration", "parse_int", "parse_uint", "quoted", "shown", "type_name"]
+__all__ = [
+    "INT64",
+    "after",
+    "numbers",
+    "parse_duration",
+    "parse_int",
+    "parse_uint",
+    "quoted",
+    "shown",
+    "type_name",
+]
 
 INT64 = range(-(2**63), 2**63)
 """The values of an int64."""
@@ -84,7 +94,9 @@ def parse_duration(text: str) -> int:
         nanoseconds = _NANOSECONDS.get(unit[0])
         if nanoseconds is None:
             raise ValueError(f"time: unknown unit {_bytes_quoted(unit[0])} in duration {shown}")
-        total += int(whole or "0") * nanoseconds + int(fraction or "0") * nanoseconds // 10 ** len(fraction)
+        total += int(whole or "0") * nanoseconds + int(fraction or "0") * nanoseconds // 10 ** len(
+            fraction
+        )
         if total > 2**63:
             raise invalid
     if total == 2**63 and not negative:
@@ -94,7 +106,10 @@ def parse_duration(text: str) -> int:
 
 def _bytes_quoted(text: str) -> str:
     """Return a text in quotes as the package time does: bytes beyond ASCII as their numbers."""
-    written = (chr(it) if 0x20 <= it < 0x7F else f"\\x{it:02x}" for it in text.encode(errors="surrogateescape"))
+    written = (
+        chr(it) if 0x20 <= it < 0x7F else f"\\x{it:02x}"
+        for it in text.encode(errors="surrogateescape")
+    )
     return '"' + "".join(f"\\{it}" if it in {'"', "\\"} else it for it in written) + '"'
 
 

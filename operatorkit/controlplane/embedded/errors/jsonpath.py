@@ -24,7 +24,9 @@ _TOKEN = re.compile(
       | \[\?\((?P<filter>.+?)\)\]""",
     re.VERBOSE,
 )
-_FILTER = re.compile(r"\s*@(?P<path>[^\s=!<>]*)\s*(?:(?P<operator>==|!=|<=|>=|<|>)\s*(?P<value>.+?))?\s*")
+_FILTER = re.compile(
+    r"\s*@(?P<path>[^\s=!<>]*)\s*(?:(?P<operator>==|!=|<=|>=|<|>)\s*(?P<value>.+?))?\s*"
+)
 
 
 class JSONPath:
@@ -65,7 +67,10 @@ def _step(found: re.Match[str]) -> _Step:
         return _everything
     if groups["filter"] is not None:
         return _filter(groups["filter"])
-    return _slice(int(groups["start"]) if groups["start"] else None, int(groups["end"]) if groups["end"] else None)
+    return _slice(
+        int(groups["start"]) if groups["start"] else None,
+        int(groups["end"]) if groups["end"] else None,
+    )
 
 
 def _field(name: str) -> _Step:
@@ -122,6 +127,10 @@ def _compare(left: Any, operator: str, right: Any) -> bool:
     if operator == "!=":
         return bool(left != right)
     try:
-        return bool({"<": left < right, "<=": left <= right, ">": left > right, ">=": left >= right}[operator])
+        return bool(
+            {"<": left < right, "<=": left <= right, ">": left > right, ">=": left >= right}[
+                operator
+            ]
+        )
     except TypeError:
         return False

@@ -107,7 +107,11 @@ class Tracking:
 
     def converted(self, obj: Any, api_version: str) -> Any:
         """Return an object in a version."""
-        if not isinstance(obj, dict) or not obj or obj.get("apiVersion", self.api_version) == api_version:
+        if (
+            not isinstance(obj, dict)
+            or not obj
+            or obj.get("apiVersion", self.api_version) == api_version
+        ):
             return obj
         return self.convert(obj, api_version)
 
@@ -163,15 +167,25 @@ def _decode(entries: Any) -> _Managed:
             problem = f'invalid fieldsType "{kind}"' if kind else "missing fieldsType"
             raise ValueError(f"{problem} in managed fields entry {position}")
         identity = version if operation == "Update" else ""
-        manager = _Manager(entry.get("manager", ""), operation, identity, entry.get("subresource", ""))
-        result[manager] = _Entry(FieldSet.decode(entry.get("fieldsV1") or {}), version, entry.get("time"))
+        manager = _Manager(
+            entry.get("manager", ""), operation, identity, entry.get("subresource", "")
+        )
+        result[manager] = _Entry(
+            FieldSet.decode(entry.get("fieldsV1") or {}), version, entry.get("time")
+        )
     return result
 
 
 def _encode(managed: _Managed) -> list[JSONObject]:
     def order(pair: tuple[_Manager, _Entry]) -> tuple[str, ...]:
         manager, entry = pair
-        return manager.operation, entry.time or "", manager.name, entry.api_version, manager.subresource
+        return (
+            manager.operation,
+            entry.time or "",
+            manager.name,
+            entry.api_version,
+            manager.subresource,
+        )
 
     result = []
     for manager, entry in sorted(managed.items(), key=order):
@@ -190,7 +204,10 @@ def _without_managed(obj: JSONObject) -> JSONObject:
     metadata = obj.get("metadata")
     if not isinstance(metadata, dict) or "managedFields" not in metadata:
         return obj
-    return {**obj, "metadata": {name: it for name, it in metadata.items() if name != "managedFields"}}
+    return {
+        **obj,
+        "metadata": {name: it for name, it in metadata.items() if name != "managedFields"},
+    }
 
 
 def _with_managed(obj: JSONObject, managed: _Managed) -> JSONObject:
@@ -233,7 +250,10 @@ def keep_times(new: JSONObject, live: Mapping[str, Any]) -> JSONObject:
 
 
 def _untimed(obj: JSONObject) -> list[str]:
-    entries = ({name: it for name, it in entry.items() if name != "time"} for entry in _managed_of(obj) or ())
+    entries = (
+        {name: it for name, it in entry.items() if name != "time"}
+        for entry in _managed_of(obj) or ()
+    )
     return sorted(json.dumps(entry, sort_keys=True) for entry in entries)
 
 
@@ -241,7 +261,12 @@ def _untimed(obj: JSONObject) -> list[str]:
 
 
 def track(
-    tracking: Tracking, live: Mapping[str, Any] | None, new: Mapping[str, Any], *, manager: str, now: datetime
+    tracking: Tracking,
+    live: Mapping[str, Any] | None,
+    new: Mapping[str, Any],
+    *,
+    manager: str,
+    now: datetime,
 ) -> JSONObject:
     """Return `new`, about to be written in place of `live` (None for a create), with its `managedFields`.
 
@@ -261,7 +286,12 @@ def track(
 
 
 def _update(
-    tracking: Tracking, live: JSONObject, new: JSONObject, managed: _Managed, name: str, now: datetime
+    tracking: Tracking,
+    live: JSONObject,
+    new: JSONObject,
+    managed: _Managed,
+    name: str,
+    now: datetime,
 ) -> _Managed:
     """Give what changed to the manager who changed it, and take it from all others."""
     typed.check(tracking.schema, new, duplicates=True)
@@ -275,16 +305,26 @@ def _update(
 
 
 def _disown(
-    tracking: Tracking, live: Any, new: Any, managed: _Managed, *, applying: _Manager | None, force: bool
+    tracking: Tracking,
+    live: Any,
+    new: Any,
+    managed: _Managed,
+    *,
+    applying: _Manager | None,
+    force: bool,
 ) -> tuple[_Managed, typed.Comparison]:
     """Take from everybody but `applying` what changes between two objects. Raises _Conflicts unless forced."""
     comparisons: dict[str, typed.Comparison] = {}
 
     def comparison_in(api_version: str, schema: TypeSchema) -> typed.Comparison:
         if api_version not in comparisons:
-            raw = typed.compare(schema, tracking.converted(live, api_version), tracking.converted(new, api_version))
+            raw = typed.compare(
+                schema, tracking.converted(live, api_version), tracking.converted(new, api_version)
+            )
             comparisons[api_version] = typed.Comparison(
-                tracking.filter(raw.removed), tracking.filter(raw.modified), tracking.filter(raw.added)
+                tracking.filter(raw.removed),
+                tracking.filter(raw.modified),
+                tracking.filter(raw.added),
             )
         return comparisons[api_version]
 
@@ -350,10 +390,14 @@ class _Conflicts(Exception):  # noqa: N818 - becomes an API error when nothing r
         return result
 
     def without(self, allowed: FieldSet) -> _Conflicts:
-        return _Conflicts({it: rest for it, fields in self.of.items() if (rest := fields - allowed)})
+        return _Conflicts(
+            {it: rest for it, fields in self.of.items() if (rest := fields - allowed)}
+        )
 
     def translated(self) -> ApiError:
-        found: list[tuple[_Manager, Path]] = [(it, path) for it in sorted(self.of) for path in self.of[it]]
+        found: list[tuple[_Manager, Path]] = [
+            (it, path) for it in sorted(self.of) for path in self.of[it]
+        ]
         causes = [
             {
                 "reason": "FieldManagerConflict",
@@ -402,7 +446,9 @@ def apply(
     except _Conflicts as conflicts:
         raise conflicts.translated() from None
     except typed.TypedError as error:
-        raise ApiError(500, "", f"failed to create typed live object ({_described(before)}): {error}") from error
+        raise ApiError(
+            500, "", f"failed to create typed live object ({_described(before)}): {error}"
+        ) from error
     annotations = (result.get("metadata") or {}).get("annotations") or {}
     if manager == "kubectl" and annotations.get(LAST_APPLIED):
         result = copy.deepcopy(result)
@@ -428,11 +474,19 @@ def _check_applied(tracking: Tracking, applied: Mapping[str, Any]) -> None:
     try:
         typed.check(tracking.schema, applied)
     except typed.TypedError as error:
-        raise ApiError(500, "", f"failed to create typed patch object ({_described(applied)}): {error}") from error
+        raise ApiError(
+            500, "", f"failed to create typed patch object ({_described(applied)}): {error}"
+        ) from error
 
 
 def _apply_or_upgrade(
-    tracking: Tracking, live: JSONObject, config: JSONObject, managed: _Managed, name: str, force: bool, now: datetime
+    tracking: Tracking,
+    live: JSONObject,
+    config: JSONObject,
+    managed: _Managed,
+    name: str,
+    force: bool,
+    now: datetime,
 ) -> tuple[JSONObject, _Managed]:
     """Apply; when kubectl meets only conflicts with what it applied from the client's side before, take those over."""
     if not managed:
@@ -449,7 +503,13 @@ def _apply_or_upgrade(
 
 
 def _apply(
-    tracking: Tracking, live: JSONObject, config: JSONObject, managed: _Managed, name: str, force: bool, now: datetime
+    tracking: Tracking,
+    live: JSONObject,
+    config: JSONObject,
+    managed: _Managed,
+    name: str,
+    force: bool,
+    now: datetime,
 ) -> tuple[JSONObject, _Managed]:
     who = _Manager.of(name, "Apply", tracking)
     merged = typed.merge(tracking.schema, live, config)
@@ -464,7 +524,9 @@ def _apply(
     if not owned:
         managed.pop(who, None)
     else:
-        managed[who] = replace(entry, fields=owned, time=format_time(now) if changed else entry.time)
+        managed[who] = replace(
+            entry, fields=owned, time=format_time(now) if changed else entry.time
+        )
     return result, managed
 
 
@@ -484,7 +546,9 @@ def _pruned(tracking: Tracking, merged: Any, managed: _Managed, last: _Entry | N
     for api_version, fields in owned.items():
         type_ = tracking.type_of(api_version)
         if type_ is not None:
-            pruned = _restored(tracking, merged, pruned, api_version, last.api_version, type_, fields)
+            pruned = _restored(
+                tracking, merged, pruned, api_version, last.api_version, type_, fields
+            )
     lost = _all_fields(schema, before) - _all_fields(schema, pruned)
     result = typed.remove(schema, before, lost & was)
     return tracking.converted(result, tracking.api_version)
@@ -495,7 +559,13 @@ def _all_fields(schema: TypeSchema, value: Any) -> FieldSet:
 
 
 def _restored(
-    tracking: Tracking, merged: Any, pruned: Any, api_version: str, back_to: str, schema: TypeSchema, owned: FieldSet
+    tracking: Tracking,
+    merged: Any,
+    pruned: Any,
+    api_version: str,
+    back_to: str,
+    schema: TypeSchema,
+    owned: FieldSet,
 ) -> Any:
     """Put back what was pruned although it is managed in a version."""
     whole, part = tracking.converted(merged, api_version), tracking.converted(pruned, api_version)

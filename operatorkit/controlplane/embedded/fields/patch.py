@@ -66,7 +66,9 @@ def _check_operations(operations: Any) -> None:
             raise bad_request(f"error decoding patch: {text}")
     if len(operations) > _MAX_OPERATIONS:
         text = f"The allowed maximum operations in a JSON patch is {_MAX_OPERATIONS}, got {len(operations)}"
-        raise ApiError(413, "RequestEntityTooLarge", f"Request entity too large: {text}", details={})
+        raise ApiError(
+            413, "RequestEntityTooLarge", f"Request entity too large: {text}", details={}
+        )
 
 
 def _json_type(value: Any) -> str:
@@ -103,10 +105,14 @@ def _copied_bytes(document: Any, operation: dict[str, Any], most: int) -> int:
 def _pointer(operation: dict[str, Any], field: str) -> str:
     pointer = operation.get(field)
     if pointer is None:
-        missing = {"path": "operation missing path field", "from": "operation, missing from field"}[field]
+        missing = {"path": "operation missing path field", "from": "operation, missing from field"}[
+            field
+        ]
         raise _Inapplicable(f"{missing}: {_NO_VALUE}")
     if not isinstance(pointer, str):
-        raise _Inapplicable(f"json: cannot unmarshal {_json_type(pointer)} into Go value of type string")
+        raise _Inapplicable(
+            f"json: cannot unmarshal {_json_type(pointer)} into Go value of type string"
+        )
     return pointer
 
 
@@ -126,14 +132,18 @@ def _operate(document: Any, operation: dict[str, Any]) -> Any:
         case "test":
             _test(document, operation)
         case unknown:
-            raise _Inapplicable(f"Unexpected kind: {unknown if isinstance(unknown, str) else 'unknown'}")
+            raise _Inapplicable(
+                f"Unexpected kind: {unknown if isinstance(unknown, str) else 'unknown'}"
+            )
     return document
 
 
 def _add(document: Any, operation: dict[str, Any]) -> None:
     with _reported_as("add operation failed to decode path", whole=_NO_VALUE):
         path = _pointer(operation, "path")
-    container, last = _container(document, path, f'add operation does not apply: doc is missing path: "{path}"')
+    container, last = _container(
+        document, path, f'add operation does not apply: doc is missing path: "{path}"'
+    )
     with _reported_as(f"error in add for path: '{path}'"):
         _insert(container, last, copy.deepcopy(operation.get("value")))
 
@@ -141,7 +151,9 @@ def _add(document: Any, operation: dict[str, Any]) -> None:
 def _remove(document: Any, operation: dict[str, Any]) -> None:
     with _reported_as("remove operation failed to decode path", whole=_NO_VALUE):
         path = _pointer(operation, "path")
-    container, last = _container(document, path, f'remove operation does not apply: doc is missing path: "{path}"')
+    container, last = _container(
+        document, path, f'remove operation does not apply: doc is missing path: "{path}"'
+    )
     with _reported_as(f"error in remove for path: '{path}'"):
         _take(container, last)
 
@@ -152,8 +164,12 @@ def _replace(document: Any, operation: dict[str, Any]) -> Any:
     value = copy.deepcopy(operation.get("value"))
     if not path:
         return value
-    container, last = _container(document, path, f"replace operation does not apply: doc is missing path: {path}")
-    with _reported_as(f"replace operation does not apply: doc is missing key: {path}", whole=_NO_VALUE):
+    container, last = _container(
+        document, path, f"replace operation does not apply: doc is missing path: {path}"
+    )
+    with _reported_as(
+        f"replace operation does not apply: doc is missing key: {path}", whole=_NO_VALUE
+    ):
         _get(container, last)
     container[last if isinstance(container, dict) else _position(last, len(container))] = value
     return document
@@ -162,7 +178,9 @@ def _replace(document: Any, operation: dict[str, Any]) -> Any:
 def _move(document: Any, operation: dict[str, Any]) -> None:
     with _reported_as("move operation failed to decode from"):
         source = _pointer(operation, "from")
-    container, last = _container(document, source, f"move operation does not apply: doc is missing from path: {source}")
+    container, last = _container(
+        document, source, f"move operation does not apply: doc is missing from path: {source}"
+    )
     with _reported_as(f"error in move for path: '{last}'"):
         value = _get(container, last)
         _take(container, last)
@@ -177,7 +195,9 @@ def _move(document: Any, operation: dict[str, Any]) -> None:
 def _copy(document: Any, operation: dict[str, Any]) -> None:
     with _reported_as("copy operation failed to decode from"):
         source = _pointer(operation, "from")
-    container, last = _container(document, source, f"copy operation does not apply: doc is missing from path: {source}")
+    container, last = _container(
+        document, source, f"copy operation does not apply: doc is missing from path: {source}"
+    )
     with _reported_as(f"error in copy for from: '{source}'"):
         value = copy.deepcopy(_get(container, last))
     with _reported_as("copy operation failed to decode path", whole=_NO_VALUE):
@@ -193,7 +213,9 @@ def _test(document: Any, operation: dict[str, Any]) -> None:
         path = _pointer(operation, "path")
     found = document
     if path:
-        container, last = _container(document, path, f"test operation does not apply: is missing path: {path}")
+        container, last = _container(
+            document, path, f"test operation does not apply: is missing path: {path}"
+        )
         with _reported_as(f"error in test for path: '{path}'"):
             found = _get(container, last)
     if not equal(found, operation.get("value")):
@@ -226,7 +248,9 @@ def _position(part: str, length: int, *, to_insert: bool = False) -> int:
     """Return an index into a list; a negative one counts from the end."""
     if not part.isascii() or not part.removeprefix("-").isdigit():
         text = f'strconv.Atoi: parsing "{part}": invalid syntax'
-        raise _Inapplicable(f"value was not a proper array index: '{part}': {text}" if to_insert else text)
+        raise _Inapplicable(
+            f"value was not a proper array index: '{part}': {text}" if to_insert else text
+        )
     position = int(part)
     if not -length <= position < length:
         raise _Inapplicable(f"Unable to access invalid index: {part}: invalid index referenced")

@@ -17,7 +17,17 @@ from typing import Any, Literal
 from operatorkit.crd.kubernetes import REF_PREFIX, definitions, kinds
 from operatorkit.names import GroupVersionKind
 
-__all__ = ["DEDUCED", "UNTYPED", "Field", "ListType", "MapType", "Scalar", "TypeSchema", "of_kind", "of_structural"]
+__all__ = [
+    "DEDUCED",
+    "UNTYPED",
+    "Field",
+    "ListType",
+    "MapType",
+    "Scalar",
+    "TypeSchema",
+    "of_kind",
+    "of_structural",
+]
 
 Scalar = Literal["string", "numeric", "boolean", "untyped"]
 
@@ -94,7 +104,12 @@ def of_structural(schema: Mapping[str, Any], *, preserve_unknown: bool = False) 
 def _embedded(schema: Mapping[str, Any]) -> dict[str, Any]:
     text = {"type": "string"}
     own = {name: it for name, it in schema.get("properties", {}).items() if name != "metadata"}
-    properties = {"apiVersion": text, "kind": text, **own, "metadata": {"$ref": REF_PREFIX + _OBJECT_META}}
+    properties = {
+        "apiVersion": text,
+        "kind": text,
+        **own,
+        "metadata": {"$ref": REF_PREFIX + _OBJECT_META},
+    }
     return {**schema, "type": "object", "properties": properties}
 
 
@@ -127,7 +142,9 @@ class _Reader:
         if isinstance(target, str):
             named = _named(target.removeprefix(REF_PREFIX))
             if "x-kubernetes-map-type" in schema and named.map:
-                again = MapType(named.map.fields, named.map.element, schema["x-kubernetes-map-type"] == "atomic")
+                again = MapType(
+                    named.map.fields, named.map.element, schema["x-kubernetes-map-type"] == "atomic"
+                )
                 return TypeSchema(named.scalar, named.list, again)
             return named
         if schema.get("x-kubernetes-preserve-unknown-fields") is True and not self._preserve:
@@ -144,14 +161,20 @@ class _Reader:
             case "boolean":
                 return TypeSchema("boolean")
             case "string":
-                return TypeSchema("string" if schema.get("format", "") in {"", "byte"} else "untyped")
+                return TypeSchema(
+                    "string" if schema.get("format", "") in {"", "byte"} else "untyped"
+                )
             case _:
                 return TypeSchema("untyped", self._list(schema), self._map(schema))
 
     def _map(self, schema: Mapping[str, Any]) -> MapType:
         properties = schema.get("properties", {})
-        fields = {name: Field(self.type_of(it), it.get("default")) for name, it in properties.items()}
-        return MapType(fields, self._element(schema), schema.get("x-kubernetes-map-type") == "atomic")
+        fields = {
+            name: Field(self.type_of(it), it.get("default")) for name, it in properties.items()
+        }
+        return MapType(
+            fields, self._element(schema), schema.get("x-kubernetes-map-type") == "atomic"
+        )
 
     def _element(self, schema: Mapping[str, Any]) -> TypeSchema | None:
         additional = schema.get("additionalProperties")
@@ -165,7 +188,9 @@ class _Reader:
         items = self.type_of(schema["items"]) if "items" in schema else UNTYPED
         match schema.get("x-kubernetes-list-type"):
             case "map":
-                return ListType(items, atomic=False, keys=tuple(schema.get("x-kubernetes-list-map-keys", ())))
+                return ListType(
+                    items, atomic=False, keys=tuple(schema.get("x-kubernetes-list-map-keys", ()))
+                )
             case "set":
                 return ListType(items, atomic=False)
             case "atomic":

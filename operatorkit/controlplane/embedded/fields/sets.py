@@ -18,7 +18,9 @@ __all__ = ["EMPTY", "FieldSet", "Path", "field", "index", "item", "key", "path_t
 
 Path = tuple[str, ...]
 
-_ESCAPES = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"})
+_ESCAPES = str.maketrans(
+    {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
+)
 _KINDS = {"f": 0, "k": 1, "v": 2, "i": 3}
 
 
@@ -69,7 +71,11 @@ def _element_text(element: str) -> str:
     if kind == "f":
         return f".{content}"
     if kind == "k":
-        return "[" + ",".join(f"{name}={value_text(it)}" for name, it in json.loads(content).items()) + "]"
+        return (
+            "["
+            + ",".join(f"{name}={value_text(it)}" for name, it in json.loads(content).items())
+            + "]"
+        )
     return f"[={value_text(json.loads(content))}]" if kind == "v" else f"[{content}]"
 
 
@@ -127,7 +133,9 @@ class FieldSet:
 
     __slots__ = ("children", "members")
 
-    def __init__(self, members: Iterable[str] = (), children: Mapping[str, FieldSet] | None = None) -> None:
+    def __init__(
+        self, members: Iterable[str] = (), children: Mapping[str, FieldSet] | None = None
+    ) -> None:
         self.members: set[str] = set(members)
         self.children: dict[str, FieldSet] = dict(children or {})
 
@@ -219,14 +227,18 @@ class FieldSet:
             for element, child in self.children.items()
             if element in other.children
         }
-        return FieldSet(self.members & other.members, {name: child for name, child in shared.items() if child})
+        return FieldSet(
+            self.members & other.members, {name: child for name, child in shared.items() if child}
+        )
 
     def __sub__(self, other: FieldSet) -> FieldSet:
         rest = {
             element: child - other.children[element] if element in other.children else child
             for element, child in self.children.items()
         }
-        return FieldSet(self.members - other.members, {name: child for name, child in rest.items() if child})
+        return FieldSet(
+            self.members - other.members, {name: child for name, child in rest.items() if child}
+        )
 
     def without(self, other: FieldSet) -> FieldSet:
         """Return the set without the members of another and without everything below them."""
@@ -235,7 +247,9 @@ class FieldSet:
             for element, child in self.children.items()
             if element not in other.members
         }
-        return FieldSet(self.members - other.members, {name: child for name, child in rest.items() if child})
+        return FieldSet(
+            self.members - other.members, {name: child for name, child in rest.items() if child}
+        )
 
     def only(self, other: FieldSet) -> FieldSet:
         """Return what of the set is a member of another or lies below one."""
@@ -243,7 +257,9 @@ class FieldSet:
             element: child if element in other.members else child.only(other.below(element))
             for element, child in self.children.items()
         }
-        return FieldSet(self.members & other.members, {name: child for name, child in kept.items() if child})
+        return FieldSet(
+            self.members & other.members, {name: child for name, child in kept.items() if child}
+        )
 
 
 EMPTY = FieldSet()

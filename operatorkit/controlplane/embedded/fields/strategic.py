@@ -25,7 +25,9 @@ _ORDER_PREFIX: Final = "$setElementOrder"
 _RETAIN: Final = "$retainKeys"
 
 
-def strategic_merge_patch(kind: GroupVersionKind, obj: dict[str, Any], patch: Any) -> dict[str, Any]:
+def strategic_merge_patch(
+    kind: GroupVersionKind, obj: dict[str, Any], patch: Any
+) -> dict[str, Any]:
     """Return an object of a built-in kind with a patch merged into it; the arguments stay as they are.
 
     Raises `ApiError`: 400 for a malformed patch, 415 for a kind not built in, 500 where Kubernetes says so.
@@ -36,7 +38,9 @@ def strategic_merge_patch(kind: GroupVersionKind, obj: dict[str, Any], patch: An
         accepted = "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml"
         raise ApiError(415, "UnsupportedMediaType", text + accepted)
     if not isinstance(patch, dict):
-        raise bad_request("json: cannot unmarshal array into Go value of type map[string]interface {}")
+        raise bad_request(
+            "json: cannot unmarshal array into Go value of type map[string]interface {}"
+        )
     return _merge_map(copy.deepcopy(obj), copy.deepcopy(patch), _Type(definitions()[name], name))
 
 
@@ -57,7 +61,11 @@ def _go_map(value: Any) -> str:
     """Write a value as Go's %v does."""
     match value:
         case dict():
-            return "map[" + " ".join(f"{name}:{_go_map(it)}" for name, it in sorted(value.items())) + "]"
+            return (
+                "map["
+                + " ".join(f"{name}:{_go_map(it)}" for name, it in sorted(value.items()))
+                + "]"
+            )
         case list():
             return "[" + " ".join(_go_map(it) for it in value) + "]"
         case None:
@@ -91,7 +99,9 @@ class _Type:
             found = self.schema.get("additionalProperties")
         if not isinstance(found, dict):
             kind = self.name.rpartition(".")[2]
-            raise _server_error(f'unable to find api field in struct {kind} for the json field "{field}"')
+            raise _server_error(
+                f'unable to find api field in struct {kind} for the json field "{field}"'
+            )
         strategies = found.get("x-kubernetes-patch-strategy", "").split(",")
         below = found["items"] if found.get("type") == "array" else found
         type_ = self._resolved(below)
@@ -180,7 +190,9 @@ def _retain(original: dict[str, Any], patch: dict[str, Any]) -> None:
     keys = patch.pop(_RETAIN)
     known = (_DELETE_PREFIX, _ORDER_PREFIX)
     if not isinstance(keys, list) or any(
-        name not in keys for name, value in patch.items() if value is not None and not name.startswith(known)
+        name not in keys
+        for name, value in patch.items()
+        if value is not None and not name.startswith(known)
     ):
         raise bad_request("invalid patch format of retainKeys")
     for name in [it for it in original if it not in keys]:
@@ -218,7 +230,8 @@ def _check_order(change: list[Any], order: list[Any], key: str) -> None:
     for it in items:
         if not any(equal(_identity(it, key), _identity(place, key)) for place in places):
             text = (
-                f"The order in patch list:\n{_go_map(change)}\n doesn't match {_ORDER_PREFIX} list:\n{_go_map(order)}\n"
+                f"The order in patch list:\n{_go_map(change)}\n"
+                f" doesn't match {_ORDER_PREFIX} list:\n{_go_map(order)}\n"
             )
             raise _server_error(text)
 
@@ -228,7 +241,9 @@ def _identity(value: Any, key: str) -> Any:
     if not key:
         return value
     if not isinstance(value, dict):
-        raise _server_error(f"expected a map[string]interface {{}}, but received a {_go_map(value)}")
+        raise _server_error(
+            f"expected a map[string]interface {{}}, but received a {_go_map(value)}"
+        )
     if key not in value:
         raise _no_key(value, key)
     return value[key]
@@ -247,7 +262,9 @@ def _merge_list(original: list[Any], patch: list[Any], strategy: _Strategy) -> l
     if not all(isinstance(it, dict) for it in (*original, *patch)):
         return _merge_primitives(original, patch)
     if not strategy.key:
-        raise _server_error(f"cannot merge lists without merge key for {strategy.type.name.rpartition('.')[2]}")
+        raise _server_error(
+            f"cannot merge lists without merge key for {strategy.type.name.rpartition('.')[2]}"
+        )
     before = list(original)
     changes = []
     replace = False
@@ -292,8 +309,12 @@ def _ordered(merged: list[Any], wanted: list[Any], before: list[Any], key: str) 
         identity = _identity(value, key)
         return next((at for at, it in enumerate(places) if equal(it, identity)), len(places))
 
-    named = sorted((it for it in merged if place(it, order) < len(order)), key=lambda it: place(it, order))
-    others = sorted((it for it in merged if place(it, order) == len(order)), key=lambda it: place(it, known))
+    named = sorted(
+        (it for it in merged if place(it, order) < len(order)), key=lambda it: place(it, order)
+    )
+    others = sorted(
+        (it for it in merged if place(it, order) == len(order)), key=lambda it: place(it, known)
+    )
     result = []
     while named and others:
         other, mine = place(others[0], known), place(named[0], known)

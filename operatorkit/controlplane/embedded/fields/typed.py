@@ -81,7 +81,9 @@ def element_of(items: ListType, value: Any) -> str:
             case list():
                 raise TypedError("not supported: associative list with lists as elements")
             case None:
-                raise TypedError("associative list without keys has an element that's an explicit null")
+                raise TypedError(
+                    "associative list without keys has an element that's an explicit null"
+                )
         return sets.item(value)
     if value is None:
         raise TypedError("associative list with keys may not have a null element")
@@ -162,7 +164,10 @@ def _scalar_errors(scalar: Scalar, value: Any, path: Path) -> Iterator[str]:
         case "numeric" if not number:
             yield _error(path, f"expected numeric (int or float), got {type_name(value)}")
         case "string" if not isinstance(value, str):
-            yield _error(path, f"expected string, got &value.valueUnstructured{{Value:{sets.value_text(value)}}}")
+            yield _error(
+                path,
+                f"expected string, got &value.valueUnstructured{{Value:{sets.value_text(value)}}}",
+            )
         case "boolean" if not isinstance(value, bool):
             yield _error(path, f"expected boolean, got &{{{shown(value)}}}")
         case "untyped" if not isinstance(value, str | int | float):
@@ -336,7 +341,9 @@ def _compare_as(form: _Form, old: Any, new: Any, path: Path, result: Comparison)
             for name in (*left, *(it for it in right if it not in left)):
                 type_ = form.at(name)
                 if type_ is None:
-                    raise TypedError(_error((*path, sets.field(name)), "field not declared in schema"))
+                    raise TypedError(
+                        _error((*path, sets.field(name)), "field not declared in schema")
+                    )
                 below = (*path, sets.field(name))
                 _compare(type_, left.get(name, ABSENT), right.get(name, ABSENT), below, result)
             return False
@@ -361,14 +368,22 @@ def _grouped(form: ListType, items: list[Any]) -> dict[str, list[Any]]:
     return groups
 
 
-def _compare_lists(form: ListType, old: list[Any], new: list[Any], path: Path, result: Comparison) -> None:
+def _compare_lists(
+    form: ListType, old: list[Any], new: list[Any], path: Path, result: Comparison
+) -> None:
     """Compare item by item; items that share a key are compared as one."""
     before, after = _grouped(form, old), _grouped(form, new)
     for element in (*before, *(it for it in after if it not in before)):
         left, right = before.get(element, []), after.get(element, [])
         below = (*path, element)
         if len(left) <= 1 and len(right) <= 1:
-            _compare(form.items, left[0] if left else ABSENT, right[0] if right else ABSENT, below, result)
+            _compare(
+                form.items,
+                left[0] if left else ABSENT,
+                right[0] if right else ABSENT,
+                below,
+                result,
+            )
         elif len(left) > 1 and len(right) > 1:
             if not equal(left, right):
                 result.modified.insert(below)

@@ -29,9 +29,22 @@ JSONObject = Mapping[str, Any]
 def binding(obj: JSONObject, now: datetime) -> list[Any]:
     """Return the cells of a binding."""
     role, subjects = part(obj, "roleRef"), obj.get("subjects") or ()
-    names = [", ".join(it["name"] for it in subjects if it.get("kind") == kind) for kind in ("User", "Group")]
-    accounts = [f"{it.get('namespace', '')}/{it['name']}" for it in subjects if it.get("kind") == "ServiceAccount"]
-    return [name_of(obj), f"{role.get('kind')}/{role.get('name')}", age_of(obj, now), *names, ", ".join(accounts)]
+    names = [
+        ", ".join(it["name"] for it in subjects if it.get("kind") == kind)
+        for kind in ("User", "Group")
+    ]
+    accounts = [
+        f"{it.get('namespace', '')}/{it['name']}"
+        for it in subjects
+        if it.get("kind") == "ServiceAccount"
+    ]
+    return [
+        name_of(obj),
+        f"{role.get('kind')}/{role.get('name')}",
+        age_of(obj, now),
+        *names,
+        ", ".join(accounts),
+    ]
 
 
 def signing_request(obj: JSONObject, now: datetime) -> list[Any]:
@@ -51,7 +64,8 @@ def api_service(obj: JSONObject, now: datetime) -> list[Any]:
     """Return the cells of an api service."""
     service = part(obj, "spec").get("service")
     available: JSONObject = next(
-        (it for it in part(obj, "status").get("conditions") or () if it.get("type") == "Available"), {}
+        (it for it in part(obj, "status").get("conditions") or () if it.get("type") == "Available"),
+        {},
     )
     status = available.get("status", "Unknown")
     if status == "False" and available.get("reason"):
@@ -69,7 +83,11 @@ def admission_policy(obj: JSONObject, now: datetime) -> list[Any]:
     """Return the cells of an admission policy."""
     spec = part(obj, "spec")
     parameters = spec.get("paramKind")
-    kind = f"{parameters.get('apiVersion', '')}/{parameters.get('kind', '')}" if parameters else "<unset>"
+    kind = (
+        f"{parameters.get('apiVersion', '')}/{parameters.get('kind', '')}"
+        if parameters
+        else "<unset>"
+    )
     rules = spec.get("validations") or spec.get("mutations") or ()
     return [name_of(obj), len(rules), kind, age_of(obj, now)]
 
@@ -89,10 +107,21 @@ def admission_binding(obj: JSONObject, now: datetime) -> list[Any]:
 def flow_schema(obj: JSONObject, now: datetime) -> list[Any]:
     """Return the cells of a flow schema."""
     spec = part(obj, "spec")
-    dangling = [it["status"] for it in part(obj, "status").get("conditions") or () if it.get("type") == "Dangling"]
+    dangling = [
+        it["status"]
+        for it in part(obj, "status").get("conditions") or ()
+        if it.get("type") == "Dangling"
+    ]
     level = part(spec, "priorityLevelConfiguration").get("name", "")
     method = part(spec, "distinguisherMethod").get("type", "<none>")
-    return [name_of(obj), level, spec.get("matchingPrecedence", 0), method, age_of(obj, now), (dangling or ["?"])[0]]
+    return [
+        name_of(obj),
+        level,
+        spec.get("matchingPrecedence", 0),
+        method,
+        age_of(obj, now),
+        (dangling or ["?"])[0],
+    ]
 
 
 def priority_level(obj: JSONObject, now: datetime) -> list[Any]:
@@ -117,12 +146,18 @@ def resource_claim(obj: JSONObject, now: datetime) -> list[Any]:
 def resource_slice(obj: JSONObject, now: datetime) -> list[Any]:
     """Return the cells of a resource slice."""
     spec = part(obj, "spec")
-    own = [spec.get("nodeName", "<unset>"), spec.get("driver", ""), part(spec, "pool").get("name", "")]
+    own = [
+        spec.get("nodeName", "<unset>"),
+        spec.get("driver", ""),
+        part(spec, "pool").get("name", ""),
+    ]
     return [name_of(obj), *own, age_of(obj, now)]
 
 
 def component_status(obj: JSONObject, _: datetime) -> list[Any]:
     """Return the cells of a component status."""
-    healthy: JSONObject = next((it for it in obj.get("conditions") or () if it.get("type") == "Healthy"), {})
+    healthy: JSONObject = next(
+        (it for it in obj.get("conditions") or () if it.get("type") == "Healthy"), {}
+    )
     status = {"True": "Healthy", "False": "Unhealthy"}.get(healthy.get("status", ""), "Unknown")
     return [name_of(obj), status, healthy.get("message", ""), healthy.get("error", "")]

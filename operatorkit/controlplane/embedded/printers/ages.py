@@ -30,7 +30,9 @@ def age(moment: str | None, now: datetime) -> str:
         return "<invalid>"
     if seconds == _ZERO_TIME:
         return "<unknown>"
-    return human_duration(min(now - _EPOCH - timedelta(seconds=max(seconds, -_LONGEST)), timedelta(seconds=_LONGEST)))
+    return human_duration(
+        min(now - _EPOCH - timedelta(seconds=max(seconds, -_LONGEST)), timedelta(seconds=_LONGEST))
+    )
 
 
 def _seconds(text: str) -> float:
@@ -48,7 +50,12 @@ def _seconds(text: str) -> float:
     if offset >= _DAY:
         raise ValueError(text)
     sign = -1 if found[8] == "-" else 1
-    return (moment - _EPOCH).total_seconds() + shift * _CYCLE_DAYS * _DAY + float(found[7] or 0) - sign * offset
+    return (
+        (moment - _EPOCH).total_seconds()
+        + shift * _CYCLE_DAYS * _DAY
+        + float(found[7] or 0)
+        - sign * offset
+    )
 
 
 def _two(number: int, unit: str, rest: int, rest_unit: str) -> str:

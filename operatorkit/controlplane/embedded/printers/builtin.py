@@ -28,7 +28,9 @@ Cells = Callable[[JSONObject, datetime], list[Any]]
 class BuiltinColumns:
     """The columns of one kind."""
 
-    def __init__(self, definitions: Sequence[Mapping[str, Any]], cells: Cells, *, pods: bool) -> None:
+    def __init__(
+        self, definitions: Sequence[Mapping[str, Any]], cells: Cells, *, pods: bool
+    ) -> None:
         self.definitions = definitions
         self._cells = cells
         self._pods = pods
@@ -57,7 +59,10 @@ def builtin_columns(kind: GroupVersionKind) -> BuiltinColumns | None:
 def _definitions() -> Mapping[str, list[dict[str, Any]]]:
     text = files("operatorkit.controlplane.embedded.printers").joinpath("columns.json").read_text()
     names = ("name", "type", "format", "priority", "description")
-    return {kind: [dict(zip(names, it, strict=True)) for it in columns] for kind, columns in json.loads(text).items()}
+    return {
+        kind: [dict(zip(names, it, strict=True)) for it in columns]
+        for kind, columns in json.loads(text).items()
+    }
 
 
 _CELLS: Mapping[str, Cells] = {

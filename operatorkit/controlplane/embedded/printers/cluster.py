@@ -30,7 +30,12 @@ __all__ = [
 
 JSONObject = Mapping[str, Any]
 _CLASS_ANNOTATION = "volume.beta.kubernetes.io/storage-class"
-_MODES = {"ReadWriteOnce": "RWO", "ReadOnlyMany": "ROX", "ReadWriteMany": "RWX", "ReadWriteOncePod": "RWOP"}
+_MODES = {
+    "ReadWriteOnce": "RWO",
+    "ReadOnlyMany": "ROX",
+    "ReadWriteMany": "RWX",
+    "ReadWriteOncePod": "RWOP",
+}
 
 
 def config_map(obj: JSONObject, now: datetime) -> list[Any]:
@@ -52,14 +57,18 @@ def node(obj: JSONObject, now: datetime) -> list[Any]:
     """Return the cells of a node."""
     status = part(obj, "status")
     ready = [it for it in status.get("conditions") or () if it.get("type") == "Ready"]
-    words = [("" if it.get("status") == "True" else "Not") + "Ready" for it in ready[-1:]] or ["Unknown"]
+    words = [("" if it.get("status") == "True" else "Not") + "Ready" for it in ready[-1:]] or [
+        "Unknown"
+    ]
     if part(obj, "spec").get("unschedulable"):
         words.append("SchedulingDisabled")
     info = part(status, "nodeInfo")
     kernel = info.get("kernelVersion") or "<unknown>"
     if info.get("architecture"):
         kernel += f" ({info['architecture']})"
-    addresses = {it.get("type"): it.get("address") for it in reversed(status.get("addresses") or [])}
+    addresses = {
+        it.get("type"): it.get("address") for it in reversed(status.get("addresses") or [])
+    }
     return [
         name_of(obj),
         ",".join(words),
@@ -77,7 +86,9 @@ def node(obj: JSONObject, now: datetime) -> list[Any]:
 def _roles(labels: JSONObject) -> Iterable[str]:
     prefix = "node-role.kubernetes.io/"
     roles = {name.removeprefix(prefix) for name in labels if name.startswith(prefix)} - {""}
-    return roles | ({labels["kubernetes.io/role"]} - {""} if "kubernetes.io/role" in labels else set())
+    return roles | (
+        {labels["kubernetes.io/role"]} - {""} if "kubernetes.io/role" in labels else set()
+    )
 
 
 def event(obj: JSONObject, now: datetime) -> list[Any]:
@@ -95,7 +106,10 @@ def event(obj: JSONObject, now: datetime) -> list[Any]:
         last, count = age(series.get("lastObservedTime"), now), series.get("count", 0)
     kind = about.get("kind", "").lower()
     reporter = obj.get("reportingController" if new else "reportingComponent")
-    where = [source.get("component") or reporter or "", source.get("host") or obj.get("reportingInstance") or ""]
+    where = [
+        source.get("component") or reporter or "",
+        source.get("host") or obj.get("reportingInstance") or "",
+    ]
     return [
         last,
         obj.get("type", ""),
@@ -114,7 +128,10 @@ def resource_quota(obj: JSONObject, now: datetime) -> list[Any]:
     """Return the cells of a resource quota."""
     status = part(obj, "status")
     used = part(status, "used")
-    texts = {name: f"{name}: {used.get(name, '0')}/{hard}" for name, hard in sorted(part(status, "hard").items())}
+    texts = {
+        name: f"{name}: {used.get(name, '0')}/{hard}"
+        for name, hard in sorted(part(status, "hard").items())
+    }
     limits = [text for name, text in texts.items() if name.startswith("limits.")]
     requests = [text for name, text in texts.items() if not name.startswith("limits.")]
     return [name_of(obj), ", ".join(requests), ", ".join(limits), age_of(obj, now)]
@@ -146,7 +163,11 @@ def _modes(modes: Sequence[str] | None) -> str:
 
 
 def _phase(obj: JSONObject) -> str:
-    return "Terminating" if "deletionTimestamp" in obj["metadata"] else str(part(obj, "status").get("phase", ""))
+    return (
+        "Terminating"
+        if "deletionTimestamp" in obj["metadata"]
+        else str(part(obj, "status").get("phase", ""))
+    )
 
 
 def volume(obj: JSONObject, now: datetime) -> list[Any]:
@@ -188,20 +209,38 @@ def claim(obj: JSONObject, now: datetime) -> list[Any]:
 def storage_class(obj: JSONObject, now: datetime) -> list[Any]:
     """Return the cells of a storage class."""
     name = name_of(obj)
-    if part(obj["metadata"], "annotations").get("storageclass.kubernetes.io/is-default-class") == "true":
+    if (
+        part(obj["metadata"], "annotations").get("storageclass.kubernetes.io/is-default-class")
+        == "true"
+    ):
         name += " (default)"
-    own = [obj.get("provisioner", ""), obj.get("reclaimPolicy", "Delete"), obj.get("volumeBindingMode", "Immediate")]
+    own = [
+        obj.get("provisioner", ""),
+        obj.get("reclaimPolicy", "Delete"),
+        obj.get("volumeBindingMode", "Immediate"),
+    ]
     return [name, *own, obj.get("allowVolumeExpansion", False), age_of(obj, now)]
 
 
 def csi_driver(obj: JSONObject, now: datetime) -> list[Any]:
     """Return the cells of a csi driver."""
     spec = part(obj, "spec")
-    flags = [spec.get("attachRequired", True), spec.get("podInfoOnMount", False), spec.get("storageCapacity", False)]
+    flags = [
+        spec.get("attachRequired", True),
+        spec.get("podInfoOnMount", False),
+        spec.get("storageCapacity", False),
+    ]
     tokens = spec.get("tokenRequests")
     audiences = "<unset>" if tokens is None else ",".join(it.get("audience", "") for it in tokens)
     modes = ",".join(spec.get("volumeLifecycleModes") or ()) or "<none>"
-    return [name_of(obj), *flags, audiences, spec.get("requiresRepublish", False), modes, age_of(obj, now)]
+    return [
+        name_of(obj),
+        *flags,
+        audiences,
+        spec.get("requiresRepublish", False),
+        modes,
+        age_of(obj, now),
+    ]
 
 
 def csi_node(obj: JSONObject, now: datetime) -> list[Any]:
@@ -214,7 +253,14 @@ def volume_attachment(obj: JSONObject, now: datetime) -> list[Any]:
     spec = part(obj, "spec")
     volume = part(spec, "source").get("persistentVolumeName", "")
     attached = part(obj, "status").get("attached", False)
-    return [name_of(obj), spec.get("attacher", ""), volume, spec.get("nodeName", ""), attached, age_of(obj, now)]
+    return [
+        name_of(obj),
+        spec.get("attacher", ""),
+        volume,
+        spec.get("nodeName", ""),
+        attached,
+        age_of(obj, now),
+    ]
 
 
 def volume_attributes_class(obj: JSONObject, now: datetime) -> list[Any]:

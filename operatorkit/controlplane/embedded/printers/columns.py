@@ -29,7 +29,9 @@ _NAME = {
     "resources may allow a client to request the generation of an appropriate name automatically.",
     "priority": 0,
 }
-_CREATED_TEXT = "CreationTimestamp is a timestamp representing the server time when this object was created."
+_CREATED_TEXT = (
+    "CreationTimestamp is a timestamp representing the server time when this object was created."
+)
 _CREATED = {
     "name": "Created At",
     "type": "date",
@@ -38,7 +40,14 @@ _CREATED = {
     "priority": 0,
 }
 
-_AGE_ONLY = ({"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp", "description": _CREATED_TEXT},)
+_AGE_ONLY = (
+    {
+        "name": "Age",
+        "type": "date",
+        "jsonPath": ".metadata.creationTimestamp",
+        "description": _CREATED_TEXT,
+    },
+)
 
 
 class Columns(Protocol):
@@ -78,7 +87,10 @@ class _Printed(_Default):
         self._paths = [(it["type"], JSONPath(it["jsonPath"])) for it in columns]
 
     def cells(self, obj: Object, now: datetime) -> list[Any]:
-        return [obj["metadata"]["name"], *(_cell(type_, path.find(obj), now) for type_, path in self._paths)]
+        return [
+            obj["metadata"]["name"],
+            *(_cell(type_, path.find(obj), now) for type_, path in self._paths),
+        ]
 
 
 def _definition(column: Mapping[str, Any]) -> Mapping[str, Any]:

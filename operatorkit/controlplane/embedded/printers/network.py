@@ -48,7 +48,9 @@ def service(obj: JSONObject, now: datetime) -> list[Any]:
         case _:
             outside = "<unknown>"
     ports = [
-        f"{it['port']}:{it['nodePort']}/{it['protocol']}" if it.get("nodePort") else f"{it['port']}/{it['protocol']}"
+        f"{it['port']}:{it['nodePort']}/{it['protocol']}"
+        if it.get("nodePort")
+        else f"{it['port']}/{it['protocol']}"
         for it in spec.get("ports") or ()
     ]
     inside = (spec.get("clusterIPs") or ["<none>"])[0]
@@ -70,12 +72,18 @@ def ingress_class(obj: JSONObject, now: datetime) -> list[Any]:
     """Return the cells of an ingress class."""
     spec = part(obj, "spec")
     name = name_of(obj)
-    if part(obj["metadata"], "annotations").get("ingressclass.kubernetes.io/is-default-class") == "true":
+    if (
+        part(obj["metadata"], "annotations").get("ingressclass.kubernetes.io/is-default-class")
+        == "true"
+    ):
         name += " (default)"
     parameters = spec.get("parameters")
     text = "<none>"
     if parameters:
-        text = f"{parameters['kind']}.{parameters.get('apiGroup', '')}".rstrip(".") + f"/{parameters['name']}"
+        text = (
+            f"{parameters['kind']}.{parameters.get('apiGroup', '')}".rstrip(".")
+            + f"/{parameters['name']}"
+        )
     return [name, spec.get("controller", ""), text, age_of(obj, now)]
 
 
@@ -115,4 +123,7 @@ def ip_address(obj: JSONObject, _: datetime) -> list[Any]:
     if not parent:
         return [name_of(obj), "<none>"]
     resource = f"{parent.get('resource', '')}.{parent.get('group', '')}".rstrip(".").lower()
-    return [name_of(obj), "/".join(filter(None, (resource, parent.get("namespace"), parent.get("name"))))]
+    return [
+        name_of(obj),
+        "/".join(filter(None, (resource, parent.get("namespace"), parent.get("name")))),
+    ]

@@ -35,7 +35,9 @@ class _Summary:
 def pod_cells(pod: JSONObject, now: datetime) -> list[Any]:
     """Return the cells of a pod's row."""
     spec, status, metadata = pod.get("spec") or {}, pod.get("status") or {}, pod["metadata"]
-    sidecars = {it["name"] for it in spec.get("initContainers", ()) if it.get("restartPolicy") == "Always"}
+    sidecars = {
+        it["name"] for it in spec.get("initContainers", ()) if it.get("restartPolicy") == "Always"
+    }
     summary = _summarize(pod, sidecars)
     total = len(spec.get("containers") or ()) + len(sidecars)
     restarts = str(summary.restarts)
@@ -71,11 +73,17 @@ def _summarize(pod: JSONObject, sidecars: set[str]) -> _Summary:
     spec, status = pod.get("spec") or {}, pod.get("status") or {}
     conditions = status.get("conditions") or ()
     summary = _Summary(status.get("reason") or status.get("phase", ""))
-    if any(it.get("type") == "PodScheduled" and it.get("reason") == "SchedulingGated" for it in conditions):
+    if any(
+        it.get("type") == "PodScheduled" and it.get("reason") == "SchedulingGated"
+        for it in conditions
+    ):
         summary.reason = "SchedulingGated"
     initializing, sidecar_restarts = _look_at_init(summary, spec, status, sidecars)
     if not initializing or _is_true(conditions, "Initialized"):
-        summary.restarts, summary.last_restart = sidecar_restarts.restarts, sidecar_restarts.last_restart
+        summary.restarts, summary.last_restart = (
+            sidecar_restarts.restarts,
+            sidecar_restarts.last_restart,
+        )
         _look_at_containers(summary, status, conditions)
     if "deletionTimestamp" in pod["metadata"]:
         if status.get("reason") == "NodeLost":
@@ -98,7 +106,9 @@ def _ended(terminated: JSONObject) -> str:
     return f"ExitCode:{terminated.get('exitCode', 0)}"
 
 
-def _look_at_init(summary: _Summary, spec: JSONObject, status: JSONObject, sidecars: set[str]) -> tuple[bool, _Summary]:
+def _look_at_init(
+    summary: _Summary, spec: JSONObject, status: JSONObject, sidecars: set[str]
+) -> tuple[bool, _Summary]:
     """Look at the init containers up to the first that is not done; return whether there is one."""
     of_sidecars = _Summary("")
     for position, container in enumerate(status.get("initContainerStatuses") or ()):
@@ -151,5 +161,7 @@ def _readiness_gates(spec: JSONObject, status: JSONObject) -> str:
     gates = spec.get("readinessGates") or ()
     if not gates:
         return "<none>"
-    passed = sum(_is_true(status.get("conditions") or (), it.get("conditionType", "")) for it in gates)
+    passed = sum(
+        _is_true(status.get("conditions") or (), it.get("conditionType", "")) for it in gates
+    )
     return f"{passed}/{len(gates)}"

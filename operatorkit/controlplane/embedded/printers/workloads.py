@@ -39,8 +39,18 @@ def replicas(obj: JSONObject, now: datetime) -> list[Any]:
     spec, status = part(obj, "spec"), part(obj, "status")
     counts = [spec.get("replicas", 0), status.get("replicas", 0), status.get("readyReplicas", 0)]
     selector = spec.get("selector")
-    text = labels_text(selector) if obj.get("kind") == "ReplicationController" else selector_or_none(selector)
-    return [name_of(obj), *counts, age_of(obj, now), *names_and_images(part(spec, "template")), text]
+    text = (
+        labels_text(selector)
+        if obj.get("kind") == "ReplicationController"
+        else selector_or_none(selector)
+    )
+    return [
+        name_of(obj),
+        *counts,
+        age_of(obj, now),
+        *names_and_images(part(spec, "template")),
+        text,
+    ]
 
 
 def deployment(obj: JSONObject, now: datetime) -> list[Any]:
@@ -49,7 +59,14 @@ def deployment(obj: JSONObject, now: datetime) -> list[Any]:
     ready = f"{status.get('readyReplicas', 0)}/{spec.get('replicas', 0)}"
     counts = [status.get("updatedReplicas", 0), status.get("availableReplicas", 0)]
     names = names_and_images(part(spec, "template"))
-    return [name_of(obj), ready, *counts, age_of(obj, now), *names, selector_text(spec.get("selector"))]
+    return [
+        name_of(obj),
+        ready,
+        *counts,
+        age_of(obj, now),
+        *names,
+        selector_text(spec.get("selector")),
+    ]
 
 
 def stateful_set(obj: JSONObject, now: datetime) -> list[Any]:
@@ -62,7 +79,12 @@ def stateful_set(obj: JSONObject, now: datetime) -> list[Any]:
 def daemon_set(obj: JSONObject, now: datetime) -> list[Any]:
     """Return the cells of a daemon set."""
     spec, status = part(obj, "spec"), part(obj, "status")
-    fields = ("desiredNumberScheduled", "currentNumberScheduled", "numberReady", "updatedNumberScheduled")
+    fields = (
+        "desiredNumberScheduled",
+        "currentNumberScheduled",
+        "numberReady",
+        "updatedNumberScheduled",
+    )
     counts = [status.get(it, 0) for it in (*fields, "numberAvailable")]
     template = part(spec, "template")
     nodes = labels_text(part(template, "spec").get("nodeSelector"))
@@ -90,7 +112,15 @@ def job(obj: JSONObject, now: datetime) -> list[Any]:
         took = human_duration(end - parse_time(status["startTime"]))
     names = names_and_images(part(spec, "template"))
     state = _job_status(obj, status)
-    return [name_of(obj), state, completions, took, age_of(obj, now), *names, selector_or_none(spec.get("selector"))]
+    return [
+        name_of(obj),
+        state,
+        completions,
+        took,
+        age_of(obj, now),
+        *names,
+        selector_or_none(spec.get("selector")),
+    ]
 
 
 def _job_status(obj: JSONObject, status: JSONObject) -> str:
@@ -100,7 +130,9 @@ def _job_status(obj: JSONObject, status: JSONObject) -> str:
             return condition
     if "deletionTimestamp" in obj["metadata"]:
         return "Terminating"
-    return next((it for it in ("Suspended", "FailureTarget", "SuccessCriteriaMet") if it in true), "Running")
+    return next(
+        (it for it in ("Suspended", "FailureTarget", "SuccessCriteriaMet") if it in true), "Running"
+    )
 
 
 def cron_job(obj: JSONObject, now: datetime) -> list[Any]:
@@ -125,12 +157,18 @@ def cron_job(obj: JSONObject, now: datetime) -> list[Any]:
 def pod_template(obj: JSONObject, _: datetime) -> list[Any]:
     """Return the cells of a pod template."""
     template = part(obj, "template")
-    return [name_of(obj), *names_and_images(template), labels_text(part(template, "metadata").get("labels"))]
+    return [
+        name_of(obj),
+        *names_and_images(template),
+        labels_text(part(template, "metadata").get("labels")),
+    ]
 
 
 def controller_revision(obj: JSONObject, now: datetime) -> list[Any]:
     """Return the cells of a controller revision."""
-    owner = next((it for it in obj["metadata"].get("ownerReferences", ()) if it.get("controller")), None)
+    owner = next(
+        (it for it in obj["metadata"].get("ownerReferences", ()) if it.get("controller")), None
+    )
     text = "<none>"
     if owner:
         group = owner["apiVersion"].rpartition("/")[0]
@@ -142,7 +180,10 @@ def autoscaler(obj: JSONObject, now: datetime) -> list[Any]:
     """Return the cells of an autoscaler."""
     spec, status = part(obj, "spec"), part(obj, "status")
     target = part(spec, "scaleTargetRef")
-    metrics = [_metric(it, at, status.get("currentMetrics") or ()) for at, it in enumerate(spec.get("metrics") or ())]
+    metrics = [
+        _metric(it, at, status.get("currentMetrics") or ())
+        for at, it in enumerate(spec.get("metrics") or ())
+    ]
     if "targetCPUUtilizationPercentage" in spec:
         current = status.get("currentCPUUtilizationPercentage")
         known = "<unknown>" if current is None else f"{current}%"
@@ -152,7 +193,14 @@ def autoscaler(obj: JSONObject, now: datetime) -> list[Any]:
         shown += f" + {len(metrics) - 2} more..."
     least = str(spec["minReplicas"]) if "minReplicas" in spec else "<unset>"
     counts = [spec.get("maxReplicas", 0), status.get("currentReplicas", 0)]
-    return [name_of(obj), f"{target.get('kind')}/{target.get('name')}", shown, least, *counts, age_of(obj, now)]
+    return [
+        name_of(obj),
+        f"{target.get('kind')}/{target.get('name')}",
+        shown,
+        least,
+        *counts,
+        age_of(obj, now),
+    ]
 
 
 _METRIC_FIELDS = {
@@ -175,9 +223,13 @@ def _metric(metric: JSONObject, position: int, statuses: Sequence[JSONObject]) -
     prefix = f"{source.get('name', '')}: " if field in {"resource", "containerResource"} else ""
     if "averageValue" in target:
         suffix = " (avg)" if field in {"external", "object"} else ""
-        return f"{prefix}{current.get('averageValue', '<unknown>')}/{target['averageValue']}{suffix}"
+        return (
+            f"{prefix}{current.get('averageValue', '<unknown>')}/{target['averageValue']}{suffix}"
+        )
     if prefix:
-        known = f"{current['averageUtilization']}%" if "averageUtilization" in current else "<unknown>"
+        known = (
+            f"{current['averageUtilization']}%" if "averageUtilization" in current else "<unknown>"
+        )
         wanted = f"{target['averageUtilization']}%" if "averageUtilization" in target else "<auto>"
         return f"{prefix}{known}/{wanted}"
     return f"{current.get('value', '<unknown>')}/{target.get('value', '0')}"
@@ -187,4 +239,9 @@ def disruption_budget(obj: JSONObject, now: datetime) -> list[Any]:
     """Return the cells of a disruption budget."""
     spec = part(obj, "spec")
     limits = [str(spec.get(it, "N/A")) for it in ("minAvailable", "maxUnavailable")]
-    return [name_of(obj), *limits, part(obj, "status").get("disruptionsAllowed", 0), age_of(obj, now)]
+    return [
+        name_of(obj),
+        *limits,
+        part(obj, "status").get("disruptionsAllowed", 0),
+        age_of(obj, now),
+    ]

@@ -12,7 +12,11 @@ from operatorkit.controlplane.embedded.errors.errors import internal_error, inva
 from operatorkit.controlplane.embedded.registry import preparation, selectable, warnings
 from operatorkit.controlplane.embedded.registry.node_ports import allocate_node_ports
 from operatorkit.controlplane.embedded.registry.validation import kinds, object_meta
-from operatorkit.controlplane.embedded.registry.validation.crds import default_crd, validate_crd, warnings_of_crd
+from operatorkit.controlplane.embedded.registry.validation.crds import (
+    default_crd,
+    validate_crd,
+    warnings_of_crd,
+)
 from operatorkit.controlplane.embedded.scheme import codec
 from operatorkit.controlplane.embedded.scheme.defaults import set_defaults
 from operatorkit.controlplane.embedded.scheme.resources import BuiltinResource
@@ -105,7 +109,9 @@ class BuiltinStrategy:
 
     def fields(self, obj: Object) -> Mapping[str, str]:
         """Return the selectable fields of an object."""
-        return selectable.selectable_fields(self._resource.gvk, obj, namespaced=self._resource.namespaced)
+        return selectable.selectable_fields(
+            self._resource.gvk, obj, namespaced=self._resource.namespaced
+        )
 
     def decode(self, obj: Object, *, validation: str, warnings: list[str]) -> Object:
         """Return a request's object with nothing in it that the kind does not have."""
@@ -148,7 +154,9 @@ class BuiltinStrategy:
 
     @staticmethod
     def _allocate_to_service(obj: Object, others: Callable[[], Iterable[Object]]) -> None:
-        specs = [it.get("spec", {}) for it in others() if it["metadata"]["uid"] != obj["metadata"]["uid"]]
+        specs = [
+            it.get("spec", {}) for it in others() if it["metadata"]["uid"] != obj["metadata"]["uid"]
+        ]
         try:
             preparation.allocate_cluster_ip(obj, (it.get("clusterIP", "") for it in specs))
         except OverflowError as error:
@@ -183,8 +191,14 @@ class CrdStrategy(BuiltinStrategy):
     def prepare_create(self, obj: Object) -> None:
         """Begin to count generations, and with a status that says nothing."""
         super().prepare_create(obj)
-        storage = [it["name"] for it in obj.get("spec", {}).get("versions") or () if it.get("storage")]
-        obj["status"] = {"conditions": None, "acceptedNames": {"plural": "", "kind": ""}, "storedVersions": storage}
+        storage = [
+            it["name"] for it in obj.get("spec", {}).get("versions") or () if it.get("storage")
+        ]
+        obj["status"] = {
+            "conditions": None,
+            "acceptedNames": {"plural": "", "kind": ""},
+            "storedVersions": storage,
+        }
 
     def validate(self, obj: Object, old: Object | None, subresource: str) -> Sequence[FieldError]:
         """Return the field errors of an object."""

@@ -72,7 +72,9 @@ class CustomStrategy:
         numbers(obj)
         object_meta.decode(obj, self._gvk, unknown)
         self._structural.drop_nulls(self._structural.prune(obj, unknown=unknown))
-        texts = [f'duplicate field "{it}"' for it in duplicates] + [f'unknown field "{it}"' for it in unknown]
+        texts = [f'duplicate field "{it}"' for it in duplicates] + [
+            f'unknown field "{it}"' for it in unknown
+        ]
         if texts and validation == "Strict":
             detail = "strict decoding error: " + ", ".join(texts)
             raise DecodeError(self._gvk, problem=Problem.STRICT, detail=detail)
@@ -99,7 +101,9 @@ class CustomStrategy:
 
     def prepare_update(self, obj: Object, old: Object, subresource: str) -> None:
         """Keep the status, or everything but the status; count a generation when what is wanted changed."""
-        preparation.prepare_update(self._gvk, obj, old, subresource=subresource, custom=True, status=self._has_status)
+        preparation.prepare_update(
+            self._gvk, obj, old, subresource=subresource, custom=True, status=self._has_status
+        )
 
     def allocate(self, obj: Object, others: Callable[[], Iterable[Object]]) -> None:
         """Do nothing: nothing of a custom resource is unique but its name."""
@@ -135,8 +139,13 @@ class CustomStrategy:
                 yield field_errors.invalid(path, value, text)
 
     def _require_kind(self, obj: Object) -> None:
-        given = GroupVersionKind.of(obj.get("apiVersion") or self._gvk.api_version, obj.get("kind") or self._gvk.kind)
-        expected = {"apiVersion": (given.api_version, self._gvk.api_version), "kind": (given.kind, self._gvk.kind)}
+        given = GroupVersionKind.of(
+            obj.get("apiVersion") or self._gvk.api_version, obj.get("kind") or self._gvk.kind
+        )
+        expected = {
+            "apiVersion": (given.api_version, self._gvk.api_version),
+            "kind": (given.kind, self._gvk.kind),
+        }
         errors = [
             field_errors.invalid(field, found, f"must be {due}")
             for field, (found, due) in expected.items()

@@ -17,7 +17,9 @@ _RANGE = range(30_000, 32_768)
 _FIRST_GIVEN = 30_086  # those before are left to people, who ask for a certain one
 
 
-def allocate_node_ports(service: dict[str, Any], others: Iterable[Mapping[str, Any]]) -> Sequence[FieldError]:
+def allocate_node_ports(
+    service: dict[str, Any], others: Iterable[Mapping[str, Any]]
+) -> Sequence[FieldError]:
     """Give each port of a Service that needs one a node port, in place; return what is wrong with those it has.
 
     `others` are the specs of all other Services.
@@ -25,9 +27,16 @@ def allocate_node_ports(service: dict[str, Any], others: Iterable[Mapping[str, A
     spec = service.setdefault("spec", {})
     if not _needs(spec):
         return []
-    used = {(port["nodePort"], port.get("protocol")) for it in others for port in it.get("ports") or () if _of(port)}
+    used = {
+        (port["nodePort"], port.get("protocol"))
+        for it in others
+        for port in it.get("ports") or ()
+        if _of(port)
+    }
     ports = spec.get("ports") or []
-    errors = [error for at, port in enumerate(ports) if _of(port) for error in _errors(at, port, used)]
+    errors = [
+        error for at, port in enumerate(ports) if _of(port) for error in _errors(at, port, used)
+    ]
     taken = {number for number, _ in used} | {_of(port) for port in ports}
     shared: dict[int, int] = {}  # one port over two protocols gets one node port
     for port in ports:
@@ -50,7 +59,9 @@ def _of(port: Mapping[str, Any]) -> int:
     return int(port.get("nodePort") or 0)
 
 
-def _errors(position: int, port: Mapping[str, Any], used: set[tuple[int, Any]]) -> Iterable[FieldError]:
+def _errors(
+    position: int, port: Mapping[str, Any], used: set[tuple[int, Any]]
+) -> Iterable[FieldError]:
     path, number = f"spec.ports[{position}].nodePort", _of(port)
     if number not in _RANGE:
         text = "provided port is not in the valid range. The range of valid ports is 30000-32767"

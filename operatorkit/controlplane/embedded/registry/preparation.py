@@ -31,9 +31,15 @@ JSONObject = dict[str, Any]
 
 # Kinds whose metadata.generation counts changes of the desired state; where that is not spec, its field is named.
 _GENERATION: dict[tuple[str, str], tuple[str, ...]] = {
-    **{("apps", kind): ("spec",) for kind in ("Deployment", "ReplicaSet", "StatefulSet", "DaemonSet")},
+    **{
+        ("apps", kind): ("spec",)
+        for kind in ("Deployment", "ReplicaSet", "StatefulSet", "DaemonSet")
+    },
     **{("batch", kind): ("spec",) for kind in ("Job", "CronJob")},
-    **{("networking.k8s.io", kind): ("spec",) for kind in ("Ingress", "IngressClass", "NetworkPolicy")},
+    **{
+        ("networking.k8s.io", kind): ("spec",)
+        for kind in ("Ingress", "IngressClass", "NetworkPolicy")
+    },
     ("", "ReplicationController"): ("spec",),
     ("", "Pod"): ("spec",),
     ("policy", "PodDisruptionBudget"): ("spec",),
@@ -57,7 +63,12 @@ _KEPT_BY_STATUS: dict[tuple[str, str], tuple[str, ...]] = {
     ("apps", "Deployment"): ("metadata.labels",),
 }
 _NOT_READY = [
-    {"effect": "NoExecute", "key": f"node.kubernetes.io/{key}", "operator": "Exists", "tolerationSeconds": 300}
+    {
+        "effect": "NoExecute",
+        "key": f"node.kubernetes.io/{key}",
+        "operator": "Exists",
+        "tolerationSeconds": 300,
+    }
     for key in ("not-ready", "unreachable")
 ]
 
@@ -66,7 +77,9 @@ def _has_status(kind: GroupVersionKind) -> bool:
     return "status" in definitions()[kinds()[kind]].get("properties", {})
 
 
-def field_filter(kind: GroupVersionKind, subresource: str = "", *, custom: bool = False) -> FieldFilter:
+def field_filter(
+    kind: GroupVersionKind, subresource: str = "", *, custom: bool = False
+) -> FieldFilter:
     """Return what an endpoint takes away from the fields that a writer there can own."""
     if subresource == "status":
         kept = _KEPT_BY_STATUS.get((kind.group, kind.kind), ())
@@ -78,7 +91,9 @@ def field_filter(kind: GroupVersionKind, subresource: str = "", *, custom: bool 
     return lambda fields: fields
 
 
-def prepare_create(kind: GroupVersionKind, obj: JSONObject, *, custom: bool = False, status: bool = True) -> None:
+def prepare_create(
+    kind: GroupVersionKind, obj: JSONObject, *, custom: bool = False, status: bool = True
+) -> None:
     """Bring a new object, with its defaults, into the state in which it begins. In place.
 
     `status` says, for a custom resource, whether it has the status subresource.
@@ -117,15 +132,27 @@ def _reset_status(kind: GroupVersionKind, obj: JSONObject) -> None:
             obj["status"] = {"loadBalancer": {}}
         case "apiextensions.k8s.io", "CustomResourceDefinition":
             stored = obj.get("status", {}).get("storedVersions", [])
-            obj["status"] = {"acceptedNames": {"kind": "", "plural": ""}, "conditions": None, "storedVersions": stored}
+            obj["status"] = {
+                "acceptedNames": {"kind": "", "plural": ""},
+                "conditions": None,
+                "storedVersions": stored,
+            }
         case "policy", "PodDisruptionBudget":
             counts = ("currentHealthy", "desiredHealthy", "disruptionsAllowed", "expectedPods")
             obj["status"] = dict.fromkeys(counts, 0)
         case "apps", "DaemonSet":
-            counts = ("currentNumberScheduled", "desiredNumberScheduled", "numberMisscheduled", "numberReady")
+            counts = (
+                "currentNumberScheduled",
+                "desiredNumberScheduled",
+                "numberMisscheduled",
+                "numberReady",
+            )
             obj["status"] = dict.fromkeys(counts, 0)
         case "apps", "ReplicaSet" | "StatefulSet":
-            obj["status"] = {"replicas": 0, **({"availableReplicas": 0} if kind.kind == "StatefulSet" else {})}
+            obj["status"] = {
+                "replicas": 0,
+                **({"availableReplicas": 0} if kind.kind == "StatefulSet" else {}),
+            }
         case "", "ReplicationController":
             obj["status"] = {"replicas": 0}
         case "autoscaling", "HorizontalPodAutoscaler":
@@ -170,7 +197,10 @@ def _begin_pod(obj: JSONObject) -> None:
 
 
 def _tolerates(toleration: JSONObject, key: Any) -> bool:
-    return toleration.get("key", "") in {"", key} and toleration.get("effect", "") in {"", "NoExecute"}
+    return toleration.get("key", "") in {"", key} and toleration.get("effect", "") in {
+        "",
+        "NoExecute",
+    }
 
 
 def _quality(spec: JSONObject) -> str:
@@ -203,7 +233,9 @@ def generate_job_selector(obj: JSONObject) -> None:
         "controller-uid": metadata["uid"],
         "job-name": metadata.get("name", ""),
     }
-    spec.setdefault("template", {}).setdefault("metadata", {}).setdefault("labels", {}).update(labels)
+    spec.setdefault("template", {}).setdefault("metadata", {}).setdefault("labels", {}).update(
+        labels
+    )
     selector = spec.setdefault("selector", {}).setdefault("matchLabels", {})
     selector["batch.kubernetes.io/controller-uid"] = metadata["uid"]
 
@@ -244,7 +276,9 @@ _BEGIN = {
 }
 
 
-def allocate_cluster_ip(service: JSONObject, used: Iterable[str], *, network: str = "10.96.0") -> None:
+def allocate_cluster_ip(
+    service: JSONObject, used: Iterable[str], *, network: str = "10.96.0"
+) -> None:
     """Give a Service that needs one a cluster IP out of 254 that is not in `used`, in place.
 
     Raises OverflowError when none is left.
@@ -299,7 +333,11 @@ def _keep_addresses(new: JSONObject, old: JSONObject) -> None:
     """Keep what was allocated where an update leaves it out."""
     after, before = new.setdefault("spec", {}), old.get("spec", {})
     outside = {"LoadBalancer", "NodePort"}
-    if before.get("type") in outside and after.get("type") not in outside and not after.get("externalIPs"):
+    if (
+        before.get("type") in outside
+        and after.get("type") not in outside
+        and not after.get("externalIPs")
+    ):
         if after.get("externalTrafficPolicy") == before.get("externalTrafficPolicy"):
             after.pop("externalTrafficPolicy", None)
         for port, was in zip(after.get("ports", ()), before.get("ports", ()), strict=False):
@@ -316,7 +354,11 @@ def _keep_addresses(new: JSONObject, old: JSONObject) -> None:
     for position, port in enumerate(after.get("ports", ())):
         if not port.get("nodePort") and position < len(before.get("ports", ())):
             same = [it for it in before["ports"] if it.get("port") == port.get("port")]
-            if same and same[0].get("nodePort") and after.get("type") in {"NodePort", "LoadBalancer"}:
+            if (
+                same
+                and same[0].get("nodePort")
+                and after.get("type") in {"NodePort", "LoadBalancer"}
+            ):
                 port["nodePort"] = same[0]["nodePort"]
 
 
@@ -327,13 +369,19 @@ def _keep(new: JSONObject, old: JSONObject, name: str) -> None:
         new.pop(name, None)
 
 
-def _keep_all_but_status(kind: GroupVersionKind, new: JSONObject, old: JSONObject, *, custom: bool) -> None:
+def _keep_all_but_status(
+    kind: GroupVersionKind, new: JSONObject, old: JSONObject, *, custom: bool
+) -> None:
     before, after = old.get("metadata", {}), new.setdefault("metadata", {})
     if custom:
-        for name in [it for it in (*new, *old) if it not in {"status", "metadata", "apiVersion", "kind"}]:
+        for name in [
+            it for it in (*new, *old) if it not in {"status", "metadata", "apiVersion", "kind"}
+        ]:
             _keep(new, old, name)
         managed = after.get("managedFields")
-        new["metadata"] = {name: copy.deepcopy(it) for name, it in before.items() if name != "managedFields"}
+        new["metadata"] = {
+            name: copy.deepcopy(it) for name, it in before.items() if name != "managedFields"
+        }
         if managed is not None:
             new["metadata"]["managedFields"] = managed
         if "resourceVersion" in after:
@@ -348,7 +396,9 @@ def _keep_all_but_status(kind: GroupVersionKind, new: JSONObject, old: JSONObjec
         _keep(after, before, "ownerReferences")
 
 
-def _count_generation(kind: GroupVersionKind, new: JSONObject, old: JSONObject, *, custom: bool, status: bool) -> None:
+def _count_generation(
+    kind: GroupVersionKind, new: JSONObject, old: JSONObject, *, custom: bool, status: bool
+) -> None:
     before, after = old.get("metadata", {}), new.setdefault("metadata", {})
     generation = before.get("generation", 0)
     if custom:
@@ -357,7 +407,10 @@ def _count_generation(kind: GroupVersionKind, new: JSONObject, old: JSONObject, 
     else:
         names = _GENERATION.get((kind.group, kind.kind), ())
     changed = any(not equal(new.get(name), old.get(name)) for name in names)
-    if (kind.group, kind.kind) == ("apps", "Deployment"):  # whose annotations its controller acts on
+    if (kind.group, kind.kind) == (
+        "apps",
+        "Deployment",
+    ):  # whose annotations its controller acts on
         changed = changed or not equal(after.get("annotations"), before.get("annotations"))
     if changed:
         generation += 1

@@ -30,7 +30,9 @@ def _paths(*paths: str) -> Callable[[JSONObject], dict[str, str]]:
 
 
 def _event(obj: JSONObject) -> dict[str, str]:
-    involved = [f"involvedObject.{it}" for it in ("apiVersion", "fieldPath", "kind", "name", "namespace")]
+    involved = [
+        f"involvedObject.{it}" for it in ("apiVersion", "fieldPath", "kind", "name", "namespace")
+    ]
     involved += ["involvedObject.resourceVersion", "involvedObject.uid"]
     source = _at(obj, "source.component") or _at(obj, "reportingComponent")
     own = {"source": source, **_paths(*involved, "reason", "type")(obj)}
@@ -38,17 +40,30 @@ def _event(obj: JSONObject) -> dict[str, str]:
 
 
 def _new_event(obj: JSONObject) -> dict[str, str]:
-    regarding = [f"regarding.{it}" for it in ("apiVersion", "fieldPath", "kind", "name", "namespace")]
+    regarding = [
+        f"regarding.{it}" for it in ("apiVersion", "fieldPath", "kind", "name", "namespace")
+    ]
     regarding += ["regarding.resourceVersion", "regarding.uid"]
     return _paths(*regarding, "reason", "reportingController", "type")(obj)
 
 
 def _pod(obj: JSONObject) -> dict[str, str]:
-    paths = ("spec.nodeName", "spec.restartPolicy", "spec.schedulerName", "spec.serviceAccountName", "status.phase")
+    paths = (
+        "spec.nodeName",
+        "spec.restartPolicy",
+        "spec.schedulerName",
+        "spec.serviceAccountName",
+        "status.phase",
+    )
     result = _paths(*paths, "status.nominatedNodeName")(obj)
     network = _at(obj, "spec.hostNetwork") or "false"
     addresses = (obj.get("status") or {}).get("podIPs") or [{"ip": _at(obj, "status.podIP")}]
-    return {**result, "spec.hostNetwork": network, "status.podIP": str(addresses[0].get("ip", "")), "status.podIPs": ""}
+    return {
+        **result,
+        "spec.hostNetwork": network,
+        "status.podIP": str(addresses[0].get("ip", "")),
+        "status.podIPs": "",
+    }
 
 
 def _node(obj: JSONObject) -> dict[str, str]:
@@ -70,12 +85,17 @@ _FIELDS: Mapping[tuple[str, str], Callable[[JSONObject], dict[str, str]]] = {
 }
 
 
-def selectable_fields(kind: GroupVersionKind, obj: JSONObject, *, namespaced: bool) -> dict[str, str]:
+def selectable_fields(
+    kind: GroupVersionKind, obj: JSONObject, *, namespaced: bool
+) -> dict[str, str]:
     """Return the fields by which an object can be selected, and their values."""
     own = _FIELDS.get((kind.group, kind.kind))
     if own is None:
         return _paths("metadata.name", "metadata.namespace")(obj)
-    return {**_paths("metadata.name", *(("metadata.namespace",) if namespaced else ()))(obj), **own(obj)}
+    return {
+        **_paths("metadata.name", *(("metadata.namespace",) if namespaced else ()))(obj),
+        **own(obj),
+    }
 
 
 def unknown_field(kind: GroupVersionKind, name: str) -> str:

@@ -19,7 +19,14 @@ from operatorkit.controlplane.embedded.errors.errors import bad_request
 from operatorkit.controlplane.embedded.registry.validation.object_meta import key_texts, value_texts
 from operatorkit.selectors import Requirement, matches
 
-__all__ = ["FieldSelector", "LabelSelector", "parse_fields", "parse_labels", "selector_text", "selects"]
+__all__ = [
+    "FieldSelector",
+    "LabelSelector",
+    "parse_fields",
+    "parse_labels",
+    "selector_text",
+    "selects",
+]
 
 _TOKEN = re.compile(r"\s*(!=|==|=|!|\(|\)|,|<|>|[^\s!=(),<>]+)")
 _OPERATORS = frozenset({"!=", "==", "=", "!", "(", ")", ",", "<", ">"})
@@ -106,7 +113,9 @@ class _Labels:
             case "!=":
                 return Requirement(key, "NotIn", (self.value(key),))
             case "in" | "notin":
-                return Requirement(key, "In" if operator == "in" else "NotIn", tuple(self.values(key)))
+                return Requirement(
+                    key, "In" if operator == "in" else "NotIn", tuple(self.values(key))
+                )
             case ">" | "<":
                 return Requirement(key, "Gt" if operator == ">" else "Lt", (self.number(key),))
         raise ValueError(f"found '{operator}', expected: in, notin, =, ==, !=, gt, lt")
@@ -186,13 +195,17 @@ def _unescaped(value: str) -> str:
     """Return a value without its backslashes. Raises `ApiError` (400) where one is too much or missing."""
     for sequence in re.findall(r"\\.?|[,=]", value, re.DOTALL):
         if len(sequence) == 1 and sequence != "\\":
-            raise bad_request(f"invalid field selector: unescaped character in value: {ord(sequence)}")
+            raise bad_request(
+                f"invalid field selector: unescaped character in value: {ord(sequence)}"
+            )
         if sequence[1:] not in {"\\", ",", "="}:
             raise bad_request(f"invalid field selector: invalid escape sequence: {sequence}")
     return re.sub(r"\\(.)", r"\1", value, flags=re.DOTALL)
 
 
-def parse_fields(text: str, *, known: Callable[[str], bool], unknown: Callable[[str], str]) -> FieldSelector:
+def parse_fields(
+    text: str, *, known: Callable[[str], bool], unknown: Callable[[str], str]
+) -> FieldSelector:
     """Read a field selector.
 
     `known` says whether a kind can be selected by a field and `unknown` words the error. Raises `ApiError` (400).

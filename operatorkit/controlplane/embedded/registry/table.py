@@ -100,7 +100,9 @@ class Served:
     def storage_key(self, namespace: str, name: str) -> str:
         """Return where kube-apiserver keeps an object, which some of its messages show."""
         place = self.plural if self.builtin else f"{self.group}/{self.plural}"
-        return "/".join(("/registry", _PLACES.get(self.collection, place), *filter(None, (namespace, name))))
+        return "/".join(
+            ("/registry", _PLACES.get(self.collection, place), *filter(None, (namespace, name)))
+        )
 
     def convert(self, obj: dict[str, Any], version: GroupVersionKind) -> dict[str, Any]:
         """Return `obj` as `version` has it."""
@@ -143,7 +145,9 @@ class Served:
     def fields(self, record: Record) -> Mapping[str, str]:
         """Return the fields by which a stored object can be selected."""
         head = {"kind": self.stored_as.kind, "apiVersion": self.stored_as.api_version}
-        return record.fields(self.strategy, lambda obj: self.strategy.fields(self.convert(head | obj, self.gvk)))
+        return record.fields(
+            self.strategy, lambda obj: self.strategy.fields(self.convert(head | obj, self.gvk))
+        )
 
 
 def envelope(kind: str, api_version: str) -> bytes:
@@ -209,7 +213,10 @@ class Registry:
     def remove(self, served: Served) -> None:
         """Serve a resource no longer."""
         self._served.pop((served.group, served.version, served.plural), None)
-        if not any(it.group == served.group and it.version == served.version for it in self._served.values()):
+        if not any(
+            it.group == served.group and it.version == served.version
+            for it in self._served.values()
+        ):
             self._groups[served.group].remove(served.version)
             if not self._groups[served.group]:
                 del self._groups[served.group]
@@ -221,7 +228,14 @@ class Registry:
 
     def by_kind(self, gvk: GroupVersionKind) -> Served | None:
         """Return the resource whose objects are of that kind, or None."""
-        return next((it for it in self._served.values() if it.gvk == gvk and (it.verbs or not it.subresources)), None)
+        return next(
+            (
+                it
+                for it in self._served.values()
+                if it.gvk == gvk and (it.verbs or not it.subresources)
+            ),
+            None,
+        )
 
     def resources(self) -> list[Served]:
         """Return every served resource, group by group as they were added."""

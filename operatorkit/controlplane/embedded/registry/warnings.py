@@ -19,7 +19,10 @@ _POD_SPECS: Mapping[tuple[str, str], str] = {
     ("", "Pod"): "spec",
     ("", "PodTemplate"): "template.spec",
     ("", "ReplicationController"): "spec.template.spec",
-    **{("apps", it): "spec.template.spec" for it in ("DaemonSet", "Deployment", "ReplicaSet", "StatefulSet")},
+    **{
+        ("apps", it): "spec.template.spec"
+        for it in ("DaemonSet", "Deployment", "ReplicaSet", "StatefulSet")
+    },
     ("batch", "Job"): "spec.template.spec",
     ("batch", "CronJob"): "spec.jobTemplate.spec.template.spec",
 }

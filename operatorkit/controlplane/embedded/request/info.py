@@ -17,7 +17,14 @@ __all__ = ["RequestInfo", "read_request_info", "verb_of"]
 # parts of a namespace that are not resources inside it
 _NAMESPACE_PARTS = frozenset({"status", "finalize"})
 _NO_NAMES = frozenset({"", ".", ".."})
-_VERBS = {"POST": "create", "GET": "get", "HEAD": "get", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+_VERBS = {
+    "POST": "create",
+    "GET": "get",
+    "HEAD": "get",
+    "PUT": "update",
+    "PATCH": "patch",
+    "DELETE": "delete",
+}
 
 
 class RequestInfo(NamedTuple):
@@ -60,7 +67,9 @@ def read_request_info(raw_path: str) -> RequestInfo:
     if not parts:
         return RequestInfo(path)
     plural, name, subresource, *rest = parts if len(parts) >= 3 else (*parts, "", "")[:3]
-    return RequestInfo(path, group, version, namespace, plural, name, subresource, watch, tuple(rest))
+    return RequestInfo(
+        path, group, version, namespace, plural, name, subresource, watch, tuple(rest)
+    )
 
 
 def verb_of(method: str, info: RequestInfo, query: Mapping[str, str]) -> str:

@@ -53,7 +53,20 @@ class Request(NamedTuple):
         """Build a request; info and verb are read from the rest."""
         info = read_request_info(raw_path)
         verb = verb_of(method, info, query)
-        return cls(method, raw_path, query, dry_run, accept, content_type, user_agent, body, user, host, info, verb)
+        return cls(
+            method,
+            raw_path,
+            query,
+            dry_run,
+            accept,
+            content_type,
+            user_agent,
+            body,
+            user,
+            host,
+            info,
+            verb,
+        )
 
 
 class Answer(NamedTuple):

@@ -53,7 +53,9 @@ def check_timeout(query: Mapping[str, str]) -> None:
 def _dry_run(values: Sequence[str], kind: str) -> bool:
     wrong = [value for value in values if value != "All"]
     if wrong:
-        raise invalid("meta.k8s.io", kind, "", [field_errors.not_supported("dryRun", list(values), ["All"])])
+        raise invalid(
+            "meta.k8s.io", kind, "", [field_errors.not_supported("dryRun", list(values), ["All"])]
+        )
     return bool(values)
 
 
@@ -101,7 +103,9 @@ class ListOptions:
                 errors.append(_forbidden_match("is forbidden when continue is provided"))
             if self.match not in {"Exact", "NotOlderThan"}:
                 errors.append(
-                    field_errors.not_supported("resourceVersionMatch", self.match, ["Exact", "NotOlderThan", ""])
+                    field_errors.not_supported(
+                        "resourceVersionMatch", self.match, ["Exact", "NotOlderThan", ""]
+                    )
                 )
             if self.match == "Exact" and self.resource_version == "0":
                 errors.append(_forbidden_match('"exact" is forbidden for resourceVersion "0"'))
@@ -117,9 +121,13 @@ class ListOptions:
             errors.append(field_errors.forbidden("resourceVersionMatch", text))
         if self.match:
             if self.send_initial_events is None:
-                errors.append(_forbidden_match("is forbidden for watch unless sendInitialEvents is provided"))
+                errors.append(
+                    _forbidden_match("is forbidden for watch unless sendInitialEvents is provided")
+                )
             if self.match != "NotOlderThan":
-                errors.append(field_errors.not_supported("resourceVersionMatch", self.match, ["NotOlderThan"]))
+                errors.append(
+                    field_errors.not_supported("resourceVersionMatch", self.match, ["NotOlderThan"])
+                )
             if self.continue_token:
                 errors.append(_forbidden_match("is forbidden when continue is provided"))
         return errors
@@ -131,7 +139,9 @@ class ListOptions:
         try:
             return go_text.parse_uint(self.resource_version)
         except ValueError as error:
-            text = f"resourceVersion: Invalid value: {go_text.quoted(self.resource_version)}: {error}"
+            text = (
+                f"resourceVersion: Invalid value: {go_text.quoted(self.resource_version)}: {error}"
+            )
             raise ApiError(500, "", text) from None
 
 
@@ -150,7 +160,13 @@ class WriteOptions:
 
     @classmethod
     def read(
-        cls, query: Mapping[str, str], dry_run: Sequence[str], *, user_agent: str = "", kind: str, apply: bool = False
+        cls,
+        query: Mapping[str, str],
+        dry_run: Sequence[str],
+        *,
+        user_agent: str = "",
+        kind: str,
+        apply: bool = False,
     ) -> WriteOptions:
         """Read a query; `dry_run` are all values of that parameter. Raises `ApiError` (400, 422)."""
         manager = query.get("fieldManager", "")
@@ -159,9 +175,13 @@ class WriteOptions:
             errors.append(field_errors.required("fieldManager", "is required for apply patch"))
         validation = query.get("fieldValidation", "") or "Warn"
         if validation not in FIELD_VALIDATIONS:
-            errors.append(field_errors.not_supported("fieldValidation", validation, ["", *FIELD_VALIDATIONS]))
+            errors.append(
+                field_errors.not_supported("fieldValidation", validation, ["", *FIELD_VALIDATIONS])
+            )
         if query.get("force") and not apply and kind == "PatchOptions":
-            errors.append(field_errors.forbidden("force", "may not be specified for non-apply patch"))
+            errors.append(
+                field_errors.forbidden("force", "may not be specified for non-apply patch")
+            )
         if errors:
             raise invalid("meta.k8s.io", kind, "", errors)
         return cls(
@@ -186,7 +206,9 @@ def _manager_errors(manager: str) -> FieldErrors:
 def _manager_of(user_agent: str) -> str:
     """Return who writes where the request does not say: what can be printed of the beginning of its user agent."""
     printable = "".join(filter(str.isprintable, user_agent.partition("/")[0]))
-    return printable.encode(errors="replace")[:_MAX_MANAGER_BYTES].decode(errors="ignore") or "unknown"
+    return (
+        printable.encode(errors="replace")[:_MAX_MANAGER_BYTES].decode(errors="ignore") or "unknown"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,7 +222,9 @@ class DeleteOptions:
     resource_version: str | None = None
 
     @classmethod
-    def read(cls, query: Mapping[str, str], dry_run: Sequence[str], body: dict[str, Any] | None) -> DeleteOptions:
+    def read(
+        cls, query: Mapping[str, str], dry_run: Sequence[str], body: dict[str, Any] | None
+    ) -> DeleteOptions:
         """Read a body, or, when that is empty, a query. Raises `ApiError` (400, 422)."""
         if not body:
             orphan = flag(query, "orphanDependents") if query.get("orphanDependents") else None
@@ -220,7 +244,9 @@ class DeleteOptions:
             text = "orphanDependents and deletionPropagation cannot be both set"
             errors.append(field_errors.invalid("propagationPolicy", propagation, text))
         if propagation is not None and propagation not in PROPAGATIONS:
-            errors.append(field_errors.not_supported("propagationPolicy", propagation, [*PROPAGATIONS, "nil"]))
+            errors.append(
+                field_errors.not_supported("propagationPolicy", propagation, [*PROPAGATIONS, "nil"])
+            )
         if errors:
             raise invalid("meta.k8s.io", "DeleteOptions", "", errors)
         if orphan is not None:
@@ -228,12 +254,21 @@ class DeleteOptions:
         grace = body.get("gracePeriodSeconds")
         preconditions = body.get("preconditions") or {}
         for name, value, fits, type_ in (
-            ("gracePeriodSeconds", grace, grace is None or (type(grace) is int and grace in go_text.INT64), "int64"),
+            (
+                "gracePeriodSeconds",
+                grace,
+                grace is None or (type(grace) is int and grace in go_text.INT64),
+                "int64",
+            ),
             ("preconditions", preconditions, isinstance(preconditions, dict), "v1.Preconditions"),
         ):
             if not fits:
                 where = f"Go struct field DeleteOptions.{name} of type {type_}"
-                shown = f"number {value}" if codec.json_type(value) == "number" else codec.json_type(value)
+                shown = (
+                    f"number {value}"
+                    if codec.json_type(value) == "number"
+                    else codec.json_type(value)
+                )
                 raise bad_request(f"json: cannot unmarshal {shown} into {where}")
         return cls(
             dry_run=_dry_run(list(body.get("dryRun") or ()), "DeleteOptions"),

@@ -32,7 +32,10 @@ __all__ = ["Decoded", "compact", "decode", "json_type", "loads"]
 _META = "io.k8s.apimachinery.pkg.apis.meta.v1."
 _QUANTITY = "io.k8s.apimachinery.pkg.api.resource.Quantity"
 _INT_OR_STRING = "io.k8s.apimachinery.pkg.util.intstr.IntOrString"
-_TIMES = {_META + "Time": "2006-01-02T15:04:05Z07:00", _META + "MicroTime": "2006-01-02T15:04:05.000000Z07:00"}
+_TIMES = {
+    _META + "Time": "2006-01-02T15:04:05Z07:00",
+    _META + "MicroTime": "2006-01-02T15:04:05.000000Z07:00",
+}
 _OPEN = {_META + "FieldsV1", _META + "Patch", "io.k8s.apimachinery.pkg.runtime.RawExtension"}
 _MAX_UNEXPECTED = 100
 _MICROS = re.compile(r"\.[0-9]{6}(?![0-9])")
@@ -93,7 +96,13 @@ class _Undecodable(Exception):  # noqa: N818 - becomes a DecodeError, which also
     """A value that does not fit its Go type."""
 
     def __init__(
-        self, path: str = "", expected: str = "", got: str = "", *, problem: Problem = Problem.TYPE, detail: str = ""
+        self,
+        path: str = "",
+        expected: str = "",
+        got: str = "",
+        *,
+        problem: Problem = Problem.TYPE,
+        detail: str = "",
     ) -> None:
         super().__init__(detail)
         self.path, self.expected, self.got = path, expected, got
@@ -114,7 +123,9 @@ class _GoField(NamedTuple):
 
     @property
     def collection(self) -> bool:
-        return self.type.startswith(("[]", "map[")) or self.type.endswith(("ResourceList", ".FinalizerName"))
+        return self.type.startswith(("[]", "map[")) or self.type.endswith(
+            ("ResourceList", ".FinalizerName")
+        )
 
 
 _PLAIN = _GoField("string", omit_empty=True, omit_zero=False, via="")
@@ -122,7 +133,9 @@ _PLAIN = _GoField("string", omit_empty=True, omit_zero=False, via="")
 
 @cache
 def _go_fields() -> Mapping[str, Mapping[str, _GoField]]:
-    packed = files("operatorkit.controlplane.embedded.scheme").joinpath("go_fields.json.gz").read_bytes()
+    packed = (
+        files("operatorkit.controlplane.embedded.scheme").joinpath("go_fields.json.gz").read_bytes()
+    )
     return {
         name: {field_name: _go_field(text) for field_name, text in fields.items()}
         for name, fields in json.loads(gzip.decompress(packed)).items()
@@ -147,7 +160,9 @@ def decode(kind: GroupVersionKind, obj: Any) -> Decoded:
     """
     result = Decoded({})
     try:
-        result.object = _struct(kinds()[kind], obj, _Place(kind.kind, kind.kind, "", ""), result.unexpected)
+        result.object = _struct(
+            kinds()[kind], obj, _Place(kind.kind, kind.kind, "", ""), result.unexpected
+        )
     except _Undecodable as error:
         raise DecodeError(
             kind, error.path, error.expected, error.got, problem=error.problem, detail=error.detail
@@ -172,7 +187,9 @@ class _Place(NamedTuple):
     go_path: str
     path: str
 
-    def mismatch(self, value: Any, type_: str | None = None, *, literal: bool = False) -> _Undecodable:
+    def mismatch(
+        self, value: Any, type_: str | None = None, *, literal: bool = False
+    ) -> _Undecodable:
         got = f"number {value}" if literal else json_type(value)
         path = f"{self.struct}.{self.go_path}" if self.go_path else ""
         return _Undecodable(path, type_ or _shown(self.type), got)

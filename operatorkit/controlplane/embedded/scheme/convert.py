@@ -63,7 +63,11 @@ def _renamed(obj: JSONObject, names: dict[str, str]) -> JSONObject:
 def _is_cpu(metric: JSONObject) -> bool:
     resource = metric.get("resource", {})
     target = resource.get("target", {})
-    return metric.get("type") == "Resource" and resource.get("name") == "cpu" and "averageUtilization" in target
+    return (
+        metric.get("type") == "Resource"
+        and resource.get("name") == "cpu"
+        and "averageUtilization" in target
+    )
 
 
 def _to_v1(obj: JSONObject) -> JSONObject:
@@ -72,7 +76,9 @@ def _to_v1(obj: JSONObject) -> JSONObject:
     others = []
     for metric in spec.pop("metrics", None) or ():
         if _is_cpu(metric) and "targetCPUUtilizationPercentage" not in spec:
-            spec["targetCPUUtilizationPercentage"] = metric["resource"]["target"]["averageUtilization"]
+            spec["targetCPUUtilizationPercentage"] = metric["resource"]["target"][
+                "averageUtilization"
+            ]
         else:
             others.append(metric)
     kept |= {_METRICS: others, _BEHAVIOR: spec.pop("behavior", None)}
@@ -96,7 +102,10 @@ def _to_v2(obj: JSONObject) -> JSONObject:
     spec, status = dict(obj.get("spec") or {}), dict(obj.get("status") or {})
     metadata = dict(obj.get("metadata") or {})
     annotations = dict(metadata.get("annotations") or {})
-    kept = {name: _parsed(annotations.pop(name, None)) for name in (_METRICS, _BEHAVIOR, _CURRENT, _CONDITIONS)}
+    kept = {
+        name: _parsed(annotations.pop(name, None))
+        for name in (_METRICS, _BEHAVIOR, _CURRENT, _CONDITIONS)
+    }
     metrics = list(kept[_METRICS] or ())
     percentage = spec.pop("targetCPUUtilizationPercentage", None)
     if percentage is not None:

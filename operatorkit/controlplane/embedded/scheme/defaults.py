@@ -42,7 +42,12 @@ _ABSENT: Mapping[str, JSONObject] = {
         "terminationGracePeriodSeconds": 30,
         "schedulerName": "default-scheduler",
     },
-    _CORE + "Probe": {"timeoutSeconds": 1, "periodSeconds": 10, "successThreshold": 1, "failureThreshold": 3},
+    _CORE + "Probe": {
+        "timeoutSeconds": 1,
+        "periodSeconds": 10,
+        "successThreshold": 1,
+        "failureThreshold": 3,
+    },
     _CORE + "HTTPGetAction": {"path": "/", "scheme": "HTTP"},
     _CORE + "GRPCAction": {"service": ""},
     _CORE + "SecretVolumeSource": {"defaultMode": _MODE},
@@ -53,13 +58,20 @@ _ABSENT: Mapping[str, JSONObject] = {
     _CORE + "ServiceAccountTokenProjection": {"expirationSeconds": 3600},
     _CORE + "ObjectFieldSelector": {"apiVersion": "v1"},
     _CORE + "Secret": {"type": "Opaque"},
-    _CORE + "PersistentVolumeSpec": {"persistentVolumeReclaimPolicy": "Retain", "volumeMode": "Filesystem"},
+    _CORE + "PersistentVolumeSpec": {
+        "persistentVolumeReclaimPolicy": "Retain",
+        "volumeMode": "Filesystem",
+    },
     _CORE + "PersistentVolumeStatus": {"phase": "Pending"},
     _CORE + "PersistentVolumeClaimSpec": {"volumeMode": "Filesystem"},
     _CORE + "PersistentVolumeClaimStatus": {"phase": "Pending"},
     _CORE + "NamespaceStatus": {"phase": "Active"},
     _CORE + "EndpointPort": {"protocol": "TCP"},
-    _APPS + "DeploymentSpec": {"replicas": 1, "revisionHistoryLimit": 10, "progressDeadlineSeconds": 600},
+    _APPS + "DeploymentSpec": {
+        "replicas": 1,
+        "revisionHistoryLimit": 10,
+        "progressDeadlineSeconds": 600,
+    },
     _APPS + "DeploymentStrategy": {"type": "RollingUpdate"},
     _APPS + "DaemonSetSpec": {"revisionHistoryLimit": 10},
     _APPS + "DaemonSetUpdateStrategy": {"type": "RollingUpdate"},
@@ -70,7 +82,10 @@ _ABSENT: Mapping[str, JSONObject] = {
         "replicas": 1,
         "revisionHistoryLimit": 10,
     },
-    _APPS + "StatefulSetPersistentVolumeClaimRetentionPolicy": {"whenDeleted": "Retain", "whenScaled": "Retain"},
+    _APPS + "StatefulSetPersistentVolumeClaimRetentionPolicy": {
+        "whenDeleted": "Retain",
+        "whenScaled": "Retain",
+    },
     _APPS + "RollingUpdateStatefulSetStrategy": {"partition": 0},
     _BATCH + "CronJobSpec": {
         "concurrencyPolicy": "Allow",
@@ -103,7 +118,11 @@ _ABSENT: Mapping[str, JSONObject] = {
     _ADMISSION + "ServiceReference": {"port": 443},
     _ADMISSION + "ValidatingAdmissionPolicySpec": {"failurePolicy": "Fail"},
     _ADMISSION + "MutatingAdmissionPolicySpec": {"failurePolicy": "Fail"},
-    _ADMISSION + "MatchResources": {"matchPolicy": "Equivalent", "namespaceSelector": {}, "objectSelector": {}},
+    _ADMISSION + "MatchResources": {
+        "matchPolicy": "Equivalent",
+        "namespaceSelector": {},
+        "objectSelector": {},
+    },
     "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinitionSpec": {
         "conversion": {"strategy": "None"}
     },
@@ -210,7 +229,9 @@ def _service(service: JSONObject) -> None:
         port.setdefault("protocol", "TCP")
         if port.get("targetPort") in (None, 0, ""):
             port["targetPort"] = port.get("port")
-    external = type_ in {"NodePort", "LoadBalancer"} or (type_ == "ClusterIP" and spec.get("externalIPs"))
+    external = type_ in {"NodePort", "LoadBalancer"} or (
+        type_ == "ClusterIP" and spec.get("externalIPs")
+    )
     if external:
         spec.setdefault("externalTrafficPolicy", "Cluster")
     if type_ in {"NodePort", "LoadBalancer", "ClusterIP"}:
@@ -269,7 +290,9 @@ def _job_spec(spec: JSONObject) -> None:
     spec.setdefault("suspend", False)
     spec.setdefault("manualSelector", False)
     spec.setdefault("backoffLimit", 2**31 - 1 if "backoffLimitPerIndex" in spec else 6)
-    spec.setdefault("podReplacementPolicy", "Failed" if spec.get("podFailurePolicy") else "TerminatingOrFailed")
+    spec.setdefault(
+        "podReplacementPolicy", "Failed" if spec.get("podFailurePolicy") else "TerminatingOrFailed"
+    )
 
 
 def _autoscaler(spec: JSONObject) -> None:
@@ -286,7 +309,10 @@ def _autoscaler(spec: JSONObject) -> None:
                 {"type": "Percent", "value": 100, "periodSeconds": 15},
             ],
         }
-        down = {"selectPolicy": "Max", "policies": [{"type": "Percent", "value": 100, "periodSeconds": 15}]}
+        down = {
+            "selectPolicy": "Max",
+            "policies": [{"type": "Percent", "value": 100, "periodSeconds": 15}],
+        }
         behavior["scaleUp"] = {**up, **behavior.get("scaleUp", {})}
         behavior["scaleDown"] = {**down, **behavior.get("scaleDown", {})}
 
@@ -328,7 +354,9 @@ def _definition_names(definition: JSONObject) -> None:
         names["listKind"] = f"{kind}List"
     status = definition.setdefault("status", {})
     if not status.get("storedVersions"):
-        stored = [it["name"] for it in definition["spec"].get("versions") or () if it.get("storage")]
+        stored = [
+            it["name"] for it in definition["spec"].get("versions") or () if it.get("storage")
+        ]
         status["storedVersions"] = stored[:1]
 
 
@@ -370,5 +398,7 @@ _FUNCTIONS: Mapping[str, tuple[Callable[[JSONObject], None], ...]] = {
     "io.k8s.api.autoscaling.v2.HorizontalPodAutoscalerSpec": (_autoscaler,),
     _NETWORK + "NetworkPolicySpec": (_network_policy,),
     _RBAC + "Subject": (_subject,),
-    "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinition": (_definition_names,),
+    "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinition": (
+        _definition_names,
+    ),
 }

@@ -11,11 +11,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from operatorkit.controlplane.embedded.errors.errors import ApiError, bad_request, unsupported_media_type
+from operatorkit.controlplane.embedded.errors.errors import (
+    ApiError,
+    bad_request,
+    unsupported_media_type,
+)
 from operatorkit.controlplane.embedded.scheme import codec
 from operatorkit.controlplane.embedded.scheme.decode_error import DecodeError, Problem
 from operatorkit.controlplane.embedded.serializer import syntax
-from operatorkit.controlplane.embedded.serializer.negotiation import JSON_AND_YAML, media_type, read_body
+from operatorkit.controlplane.embedded.serializer.negotiation import (
+    JSON_AND_YAML,
+    media_type,
+    read_body,
+)
 from operatorkit.controlplane.embedded.serializer.protobuf import MEDIA_TYPE as PROTOBUF
 from operatorkit.crd.kubernetes import kinds
 from operatorkit.names import GroupVersionKind
@@ -57,7 +65,9 @@ def read_object(data: bytes, content_type: str, gvk: GroupVersionKind, *, builti
         require_built_in(obj, gvk)
         return obj
     if not obj.get("kind"):
-        raise _unrecognized(gvk, f"Object 'Kind' is missing in '{data.decode(errors='replace')}'", data)
+        raise _unrecognized(
+            gvk, f"Object 'Kind' is missing in '{data.decode(errors='replace')}'", data
+        )
     _require_version(obj.get("apiVersion") or "", gvk)
     return obj
 
@@ -84,7 +94,9 @@ def _require_texts(obj: Object, gvk: GroupVersionKind, data: bytes) -> None:
     for field in ("apiVersion", "kind"):
         value = obj.get(field)
         if value is not None and not isinstance(value, str):
-            text = f"{_MISREAD}{codec.json_type(value)} into Go struct field .{field} of type string"
+            text = (
+                f"{_MISREAD}{codec.json_type(value)} into Go struct field .{field} of type string"
+            )
             raise _unrecognized(gvk, text, data)
     version = obj.get("apiVersion") or ""
     if version.count("/") > 1:
@@ -93,7 +105,10 @@ def _require_texts(obj: Object, gvk: GroupVersionKind, data: bytes) -> None:
 
 def require_built_in(obj: Object, gvk: GroupVersionKind) -> None:
     """Fill in what an object of a built-in kind leaves to the URL. Raises `ApiError` (400) for another kind."""
-    obj["kind"], obj["apiVersion"] = obj.get("kind") or gvk.kind, obj.get("apiVersion") or gvk.api_version
+    obj["kind"], obj["apiVersion"] = (
+        obj.get("kind") or gvk.kind,
+        obj.get("apiVersion") or gvk.api_version,
+    )
     given = GroupVersionKind.of(obj["apiVersion"], obj["kind"])
     if given == gvk:
         return
@@ -102,7 +117,9 @@ def require_built_in(obj: Object, gvk: GroupVersionKind) -> None:
         raise DecodeError(given, problem=Problem.KIND, detail=detail, into=gvk.kind)
     _require_version(given.api_version, gvk)
     package = gvk.group.partition(".")[0] or "core"
-    detail = f"converting ({gvk.version}.{given.kind}) to ({package}.{gvk.kind}): unknown conversion"
+    detail = (
+        f"converting ({gvk.version}.{given.kind}) to ({package}.{gvk.kind}): unknown conversion"
+    )
     raise DecodeError(given, problem=Problem.KIND, detail=detail, into=gvk.kind)
 
 
@@ -114,7 +131,9 @@ def _require_version(api_version: str, gvk: GroupVersionKind) -> None:
 
 
 def _unrecognized(gvk: GroupVersionKind, why: str, data: bytes) -> ApiError:
-    return bad_request(f"the object provided is unrecognized (must be of type {gvk.kind}): {why} ({_summary(data)})")
+    return bad_request(
+        f"the object provided is unrecognized (must be of type {gvk.kind}): {why} ({_summary(data)})"
+    )
 
 
 def _summary(data: bytes) -> str:

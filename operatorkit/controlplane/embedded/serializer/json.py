@@ -44,4 +44,6 @@ def split_envelope(obj: Mapping[str, Any]) -> bytes:
     This is how objects are kept: any envelope can then be put before the same bytes, which is how an item of a list
     differs from the object itself, and one version of a custom resource from another.
     """
-    return encode({key: value for key, value in obj.items() if key not in {"kind", "apiVersion"}})[1:]
+    return encode({key: value for key, value in obj.items() if key not in {"kind", "apiVersion"}})[
+        1:
+    ]

@@ -13,7 +13,11 @@ from typing import Any, Literal
 
 import yaml
 
-from operatorkit.controlplane.embedded.errors.errors import bad_request, not_acceptable, unsupported_media_type
+from operatorkit.controlplane.embedded.errors.errors import (
+    bad_request,
+    not_acceptable,
+    unsupported_media_type,
+)
 from operatorkit.controlplane.embedded.serializer import protobuf, syntax
 
 __all__ = ["JSON_AND_YAML", "PATCH_TYPES", "Form", "media_type", "negotiate", "read_body"]
@@ -62,12 +66,16 @@ def _clauses(accept: str) -> list[tuple[str, dict[str, str]]]:
     for clause in accept.split(","):
         media, *parameters = (part.strip() for part in clause.split(";"))
         pairs = (parameter.partition("=") for parameter in parameters)
-        clauses.append((media.lower(), {key.strip(): value.strip().strip('"') for key, _, value in pairs}))
+        clauses.append(
+            (media.lower(), {key.strip(): value.strip().strip('"') for key, _, value in pairs})
+        )
     return clauses
 
 
 @lru_cache(maxsize=256)
-def negotiate(accept: str, views: frozenset[str] = frozenset({"object", "table", "metadata"})) -> Form:
+def negotiate(
+    accept: str, views: frozenset[str] = frozenset({"object", "table", "metadata"})
+) -> Form:
     """Return the first acceptable form. Raises `ApiError` (406) where there is none."""
     for media, parameters in _clauses(accept or "*/*"):
         if media in {"*/*", ""}:
@@ -90,7 +98,9 @@ def media_type(content_type: str) -> str:
     return content_type.partition(";")[0].strip().lower()
 
 
-def read_body(data: bytes, content_type: str, *, prefix: str = "couldn't get version/kind; json parse error: ") -> Any:
+def read_body(
+    data: bytes, content_type: str, *, prefix: str = "couldn't get version/kind; json parse error: "
+) -> Any:
     """Decode a body of JSON, YAML or protobuf; objects remember which of their fields were there twice (`codec.loads`).
 
     `prefix` stands before the description of an error in JSON.
@@ -112,7 +122,9 @@ def read_body(data: bytes, content_type: str, *, prefix: str = "couldn't get ver
     except RecursionError:
         raise bad_request("exceeded max depth") from None
     except yaml.YAMLError as error:
-        raise bad_request(f"error converting YAML to JSON: yaml: {getattr(error, 'problem', None) or error}") from None
+        raise bad_request(
+            f"error converting YAML to JSON: yaml: {getattr(error, 'problem', None) or error}"
+        ) from None
     except (ValueError, TypeError) as error:  # TypeError: YAML that says what JSON cannot
         raise bad_request(f"{prefix}{error}") from error
 
@@ -138,9 +150,13 @@ def _read_yaml(text: str) -> Any:
     try:
         return _read_json(text)  # most clients send JSON under YAML's name
     except ValueError:
-        value = next(yaml.load_all(text, Loader=_YAML), None)  # of several documents the first counts
+        value = next(
+            yaml.load_all(text, Loader=_YAML), None
+        )  # of several documents the first counts
     if _weight(value, {}) > _MAX_VALUES:
-        raise bad_request("error converting YAML to JSON: yaml: document contains excessive aliasing")
+        raise bad_request(
+            "error converting YAML to JSON: yaml: document contains excessive aliasing"
+        )
     return _read_json(json.dumps(value))
 
 

@@ -44,14 +44,20 @@ _META_KINDS = {"DeleteOptions", "CreateOptions", "UpdateOptions", "PatchOptions"
 def decode(data: bytes) -> dict[str, Any]:
     """Return the object in a body of `MEDIA_TYPE`. Raises ValueError, which says what is wrong with it."""
     if not data.startswith(_MAGIC):
-        raise ValueError("provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]")
+        raise ValueError(
+            "provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]"
+        )
     envelope = _message(data[len(_MAGIC) :], "io.k8s.apimachinery.pkg.runtime.Unknown", 0)
     type_meta = envelope.get("typeMeta", {})
     api_version, kind = type_meta.get("apiVersion", ""), type_meta.get("kind", "")
     name = _definition(GroupVersionKind.of(api_version, kind))
     if name is None:
         raise ValueError(f'no kind "{kind}" is registered for version "{api_version}"')
-    return {"apiVersion": api_version, "kind": kind, **_message(base64.b64decode(envelope.get("raw", "")), name, 0)}
+    return {
+        "apiVersion": api_version,
+        "kind": kind,
+        **_message(base64.b64decode(envelope.get("raw", "")), name, 0),
+    }
 
 
 def _definition(gvk: GroupVersionKind) -> str | None:
@@ -63,9 +69,16 @@ def _definition(gvk: GroupVersionKind) -> str | None:
 
 @cache
 def _messages() -> dict[str, dict[int, tuple[str, str, str]]]:
-    data = files("operatorkit.controlplane.embedded.serializer").joinpath("protobuf.json.gz").read_bytes()
+    data = (
+        files("operatorkit.controlplane.embedded.serializer")
+        .joinpath("protobuf.json.gz")
+        .read_bytes()
+    )
     raw = json.loads(gzip.decompress(data))
-    return {name: {int(number): tuple(field) for number, field in fields.items()} for name, fields in raw.items()}
+    return {
+        name: {int(number): tuple(field) for number, field in fields.items()}
+        for name, fields in raw.items()
+    }
 
 
 def _message(data: bytes, name: str, depth: int) -> dict[str, Any]:
@@ -104,7 +117,9 @@ def _entry(value: int | bytes, type_: str, depth: int) -> tuple[str, Any]:
 
 
 def _zero(type_: str) -> Any:
-    return {"string": "", "bytes": "", "bool": False, "int32": 0, "int64": 0, "double": 0.0}.get(type_, {})
+    return {"string": "", "bytes": "", "bool": False, "int32": 0, "int64": 0, "double": 0.0}.get(
+        type_, {}
+    )
 
 
 def _value(value: int | bytes, type_: str, depth: int) -> Any:
@@ -181,7 +196,9 @@ def _moment(message: dict[str, Any]) -> datetime | None:
     if not message:
         return None
     try:
-        return _EPOCH + timedelta(seconds=message.get("seconds", 0), microseconds=message.get("nanos", 0) // 1000)
+        return _EPOCH + timedelta(
+            seconds=message.get("seconds", 0), microseconds=message.get("nanos", 0) // 1000
+        )
     except OverflowError as error:
         raise ValueError(f"a time of {message} lies beyond the year 9999") from error
 

@@ -55,7 +55,18 @@ def key_of(namespace: str, name: str) -> str:
 class Record:
     """One object at one revision: the bytes, and what is needed to find it without decoding them."""
 
-    __slots__ = ("_fields", "_left", "_view", "body", "key", "labels", "name", "namespace", "revision", "uid")
+    __slots__ = (
+        "_fields",
+        "_left",
+        "_view",
+        "body",
+        "key",
+        "labels",
+        "name",
+        "namespace",
+        "revision",
+        "uid",
+    )
 
     def __init__(self, obj: Mapping[str, Any], revision: int) -> None:
         metadata = obj["metadata"]
@@ -73,7 +84,9 @@ class Record:
     @property
     def going(self) -> bool:
         """Whether the object is being deleted."""
-        return b'"deletionTimestamp"' in self.body and "deletionTimestamp" in self.decode()["metadata"]
+        return (
+            b'"deletionTimestamp"' in self.body and "deletionTimestamp" in self.decode()["metadata"]
+        )
 
     def decode(self) -> dict[str, Any]:
         """Return a fresh copy of the object, without `kind` and `apiVersion`."""
@@ -97,7 +110,9 @@ class Record:
             self._view = key, make()
         return self._view[1]
 
-    def fields(self, key: object, select: Callable[[dict[str, Any]], Mapping[str, str]]) -> Mapping[str, str]:
+    def fields(
+        self, key: object, select: Callable[[dict[str, Any]], Mapping[str, str]]
+    ) -> Mapping[str, str]:
         """Return the fields by which the object can be selected, found once for the same `key`."""
         if self._fields is None or self._fields[0] is not key:
             self._fields = key, select(self.decode())
@@ -145,7 +160,9 @@ class Collection:
         """Yield the records of one namespace, or all, in the order of their keys."""
         keys = self.keys()
         if namespace:
-            keys = keys[bisect_left(keys, f"{namespace}/") : bisect_right(keys, f"{namespace}/\U0010ffff")]
+            keys = keys[
+                bisect_left(keys, f"{namespace}/") : bisect_right(keys, f"{namespace}/\U0010ffff")
+            ]
         records = self.records
         for key in keys:
             yield records[key]
@@ -176,7 +193,9 @@ class Collection:
         changes.reverse()
         return changes
 
-    def subscribe(self, subscriber: Subscriber, *, on_end: Callable[[], None] | None = None) -> Callable[[], None]:
+    def subscribe(
+        self, subscriber: Subscriber, *, on_end: Callable[[], None] | None = None
+    ) -> Callable[[], None]:
         """Call `subscriber` with every change from now on; the function returned ends that.
 
         `on_end` is called when the resource is not served any more, or not as it was (`end`).

@@ -47,7 +47,9 @@ class WriteAheadLog:
         record = change.record
         self._database.execute("begin")
         if change.type == "DELETED":
-            self._database.execute("delete from objects where collection = ? and key = ?", (collection, record.key))
+            self._database.execute(
+                "delete from objects where collection = ? and key = ?", (collection, record.key)
+            )
         else:
             row = (collection, record.key, record.revision, record.body)
             self._database.execute("insert or replace into objects values (?, ?, ?, ?)", row)
@@ -56,7 +58,9 @@ class WriteAheadLog:
 
     def load(self, storage: Storage) -> None:
         """Put everything that is remembered into `storage`."""
-        rows = self._database.execute("select collection, revision, body from objects order by revision")
+        rows = self._database.execute(
+            "select collection, revision, body from objects order by revision"
+        )
         for name, revision, body in rows:
             storage.load(storage.collection(name), decode(b"{" + body), revision)
         (revision,) = self._database.execute("select revision from counter").fetchone()

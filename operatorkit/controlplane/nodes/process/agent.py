@@ -178,7 +178,9 @@ class ProcessNodes:
         await self._serve_logs()
         allocatable = await self._register()
         self._hosts_files = HostsFiles(self._api_address[0])
-        self._provisioner = Provisioner(self._api, self._claims, self._volumes, self._kept or self.directory / "claims")
+        self._provisioner = Provisioner(
+            self._api, self._claims, self._volumes, self._kept or self.directory / "claims"
+        )
         self._tokens = Tokens(self._api, self._clock)
         self._launcher = Launcher(
             self.images,
@@ -189,7 +191,9 @@ class ProcessNodes:
             Volumes(self.lookup, self._provisioner, self._tokens),
             self._hosts_files,
         )
-        self._steps = PodSync(self._api, self, self._launcher, self._reporter, self._clock, self._back_off)
+        self._steps = PodSync(
+            self._api, self, self._launcher, self._reporter, self._clock, self._back_off
+        )
         await self._watch()
 
     def _start_sweeper(self, mark: str) -> None:
@@ -223,7 +227,9 @@ class ProcessNodes:
     async def _register(self) -> Mapping[str, str]:
         allocatable: Mapping[str, str] = {}
         for node in self._hosts.values():
-            made = await register(self._api, node, clock=self._clock, runtime=_RUNTIME, kubelet_port=KUBELET_PORT)
+            made = await register(
+                self._api, node, clock=self._clock, runtime=_RUNTIME, kubelet_port=KUBELET_PORT
+            )
             self._nodes.put(made)
             allocatable = made["status"]["allocatable"]
             if self._heartbeat_every is None:
@@ -271,7 +277,9 @@ class ProcessNodes:
         await asyncio.gather(*(one.child.exited for one in running if one.child is not None))
         for key in list(self._keys.values()):
             with contextlib.suppress(NotFound):
-                await self._api.delete(PODS, key.name, namespace=key.namespace, grace_period_seconds=0)
+                await self._api.delete(
+                    PODS, key.name, namespace=key.namespace, grace_period_seconds=0
+                )
         for name in self._hosts:
             with contextlib.suppress(NotFound):
                 await self._api.delete(NODES, name)
@@ -418,13 +426,19 @@ class ProcessNodes:
         for uid, held in self._keys.items():
             if held == key and self._pod(uid) is not None:
                 return self._states[uid]
-        raise InputError(f"pod {key} is not on a process node: {sorted(map(str, self._keys.values()))} are")
+        raise InputError(
+            f"pod {key} is not on a process node: {sorted(map(str, self._keys.values()))} are"
+        )
 
     def on_node(self, node: str) -> Mapping[ObjectKey, PodState]:
         """Return the pods of a node. Raises InputError for a node that is not a process node."""
         if node not in self._hosts:
-            raise InputError(f"{node!r} is not a process node: name one of {', '.join(self._hosts)}")
-        return {self._keys[uid]: state for uid, state in self._states.items() if state.host.name == node}
+            raise InputError(
+                f"{node!r} is not a process node: name one of {', '.join(self._hosts)}"
+            )
+        return {
+            self._keys[uid]: state for uid, state in self._states.items() if state.host.name == node
+        }
 
     async def stop_node(self, node: str) -> None:
         """Let a node do nothing any more."""
@@ -436,7 +450,11 @@ class ProcessNodes:
     async def start_node(self, node: str) -> None:
         """Let a node register and work again."""
         host = self._hosts[node]
-        self._nodes.put(await register(self._api, host, clock=self._clock, runtime=_RUNTIME, kubelet_port=KUBELET_PORT))
+        self._nodes.put(
+            await register(
+                self._api, host, clock=self._clock, runtime=_RUNTIME, kubelet_port=KUBELET_PORT
+            )
+        )
         if self._heartbeat_every is not None:
             self._beat(host, self._heartbeat_every)
         self._lost.discard(node)
@@ -509,7 +527,9 @@ class ProcessNodes:
         if log is None:
             waiting = found.status(initializing=not state.initialized)["state"].get("waiting") or {}
             reason = waiting.get("reason", "ContainerCreating")
-            raise LogError(400, f'container "{container}" in pod "{pod}" is waiting to start: {reason}')
+            raise LogError(
+                400, f'container "{container}" in pod "{pod}" is waiting to start: {reason}'
+            )
         return log
 
 

@@ -29,7 +29,9 @@ __all__ = ["CLAIMS", "PROVISIONER", "STORAGE_CLASS", "VOLUMES", "Provisioner"]
 
 CLAIMS = ApiResource("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims", namespaced=True)
 VOLUMES = ApiResource("", "v1", "PersistentVolume", "persistentvolumes", namespaced=False)
-STORAGE_CLASSES = ApiResource("storage.k8s.io", "v1", "StorageClass", "storageclasses", namespaced=False)
+STORAGE_CLASSES = ApiResource(
+    "storage.k8s.io", "v1", "StorageClass", "storageclasses", namespaced=False
+)
 STORAGE_CLASS = "process"
 PROVISIONER = "operatorkit.dev/process"
 _DEFAULT = "storageclass.kubernetes.io/is-default-class"
@@ -152,7 +154,10 @@ class Provisioner:
         if (volume.get("status") or {}).get("phase") != "Bound":
             await self._change(VOLUMES, volume, {"status": {"phase": "Bound"}}, "status")
         if claim["spec"].get("volumeName") != name:
-            body: dict[str, Any] = {"metadata": {"annotations": _BOUND}, "spec": {"volumeName": name}}
+            body: dict[str, Any] = {
+                "metadata": {"annotations": _BOUND},
+                "spec": {"volumeName": name},
+            }
             claim = await self._change(CLAIMS, claim, body, None)
         status = {
             "phase": "Bound",

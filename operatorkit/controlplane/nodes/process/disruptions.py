@@ -136,7 +136,9 @@ class Disruptions:
     def _group(self, namespace: str, pod: str, verb: str) -> PodGroup:
         state = self.nodes.find(ObjectKey(namespace, pod))
         if state.space.group is None:
-            raise InputError(f"cannot {verb} pod {namespace}/{pod}: that needs root and a writable cgroup v2")
+            raise InputError(
+                f"cannot {verb} pod {namespace}/{pod}: that needs root and a writable cgroup v2"
+            )
         return state.space.group
 
     async def _mark_node(self, node: str) -> None:

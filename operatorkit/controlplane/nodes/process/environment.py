@@ -80,7 +80,9 @@ def environment(
     return {**base, **image.env, **services, **own}
 
 
-def command_line(container: Mapping[str, Any], image: Image | None, variables: Mapping[str, str]) -> list[str]:
+def command_line(
+    container: Mapping[str, Any], image: Image | None, variables: Mapping[str, str]
+) -> list[str]:
     """Return what is executed: command and args of the container, or those of its image.
 
     As in Kubernetes, a command of the container makes the image's default arguments void.

@@ -61,10 +61,14 @@ class Health:
         action = self._action(container, address, group)
         if hook := (container.spec.get("lifecycle") or {}).get("postStart"):
             self._run(child, self._post_start(uid, container, action, hook))
-        kinds: tuple[Kind, ...] = ("startup",) if container.spec.get("startupProbe") else _AFTER_STARTUP
+        kinds: tuple[Kind, ...] = (
+            ("startup",) if container.spec.get("startupProbe") else _AFTER_STARTUP
+        )
         self._probe(uid, container, action, kinds)
 
-    def stop(self, uid: str, container: Container, address: str, group: str, grace_seconds: float) -> None:
+    def stop(
+        self, uid: str, container: Container, address: str, group: str, grace_seconds: float
+    ) -> None:
         """Ask a container to end: its preStop hook first, for at most `grace_seconds`."""
         child = container.child
         assert child is not None
@@ -83,7 +87,9 @@ class Health:
         task = asyncio.create_task(work)
         self._tasks.setdefault(child, []).append(task)
 
-    def _probe(self, uid: str, container: Container, action: Action, kinds: tuple[Kind, ...]) -> None:
+    def _probe(
+        self, uid: str, container: Container, action: Action, kinds: tuple[Kind, ...]
+    ) -> None:
         child = container.child
         assert child is not None
         for kind in kinds:
@@ -126,7 +132,9 @@ class Health:
             return False
         return True
 
-    async def _post_start(self, uid: str, container: Container, action: Action, hook: Mapping[str, Any]) -> None:
+    async def _post_start(
+        self, uid: str, container: Container, action: Action, hook: Mapping[str, Any]
+    ) -> None:
         outcome = await action.run(hook, _HOOK_SECONDS)
         if not outcome.success:
             text = f"PostStartHook failed: {outcome.output}"
@@ -151,5 +159,9 @@ class Health:
 
     def _action(self, container: Container, address: str, group: str) -> Action:
         assert container.child is not None
-        ports = {it["name"]: it["containerPort"] for it in container.spec.get("ports") or () if it.get("name")}
+        ports = {
+            it["name"]: it["containerPort"]
+            for it in container.spec.get("ports") or ()
+            if it.get("name")
+        }
         return Action(container.child, address, ports, group, self.mark)

@@ -123,7 +123,9 @@ class HostsFiles:
         return [
             line
             for key, service in sorted(self._services.items(), key=_by_name)
-            for line in service_lines(service, by_namespace.get(key.namespace, ()), near=key.namespace == namespace)
+            for line in service_lines(
+                service, by_namespace.get(key.namespace, ()), near=key.namespace == namespace
+            )
         ]
 
     def write(self, path: Path, pod: JSONObject, address: str, lines: Sequence[str]) -> None:

@@ -50,7 +50,9 @@ class Image:
                 known = ", ".join(_FIELDS)
                 raise InputError(f"{where}: image {name!r} has no field {key!r}: use {known}")
             if not isinstance(value, wanted):
-                raise InputError(f"{where}: {key} of image {name!r} is {value!r}: it must be of type {wanted.__name__}")
+                raise InputError(
+                    f"{where}: {key} of image {name!r} is {value!r}: it must be of type {wanted.__name__}"
+                )
         return cls(
             tuple(map(str, entry.get("command", ()))),
             tuple(map(str, entry.get("args", ()))),
@@ -74,7 +76,9 @@ class Images:
         try:
             loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
         except OSError as error:
-            raise InputError(f"{path}: the images table is not readable: {error.strerror}") from error
+            raise InputError(
+                f"{path}: the images table is not readable: {error.strerror}"
+            ) from error
         except yaml.YAMLError as error:
             raise InputError(f"{path}: the images table is not valid YAML: {error}") from error
         if loaded is not None and not isinstance(loaded, Mapping):

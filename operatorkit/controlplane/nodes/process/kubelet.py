@@ -108,7 +108,9 @@ class KubeletServer:
             return web.Response(status=400, text=str(error))
         return await self._send(request, log, options)
 
-    async def _send(self, request: web.BaseRequest, log: ContainerLog, options: LogOptions) -> web.StreamResponse:
+    async def _send(
+        self, request: web.BaseRequest, log: ContainerLog, options: LogOptions
+    ) -> web.StreamResponse:
         limit = request.query.get("limitBytes")
         left = int(limit) if limit else None
         response = web.StreamResponse(headers={"Content-Type": "text/plain"})

@@ -81,7 +81,9 @@ class Launcher:
         space.directory.mkdir(parents=True, exist_ok=True)
         (space.directory / "host.conf").write_text("multi on\n")  # all addresses of a name count
         self.write_hosts(pod, space, self.hosts.lines(pod["metadata"]["namespace"]))
-        return await self.volumes.prepare(pod, space.directory / "volumes", self.facts(space), space.volumes)
+        return await self.volumes.prepare(
+            pod, space.directory / "volumes", self.facts(space), space.volumes
+        )
 
     async def refresh(self, pod: JSONObject, space: PodSpace) -> float | None:
         """Bring volumes up to date; return in how many seconds that is due again by itself."""
@@ -168,7 +170,11 @@ class Launcher:
             Mount(space.directory / name, f"/etc/{name}", read_only=name == "host.conf")
             for name in ("hosts", "host.conf")
         ]
-        writable = {volume["name"] for volume in pod["spec"].get("volumes") or () if not _WRITABLE.isdisjoint(volume)}
+        writable = {
+            volume["name"]
+            for volume in pod["spec"].get("volumes") or ()
+            if not _WRITABLE.isdisjoint(volume)
+        }
         for mount in container.spec.get("volumeMounts") or ():
             name, source = mount["name"], space.volumes[mount["name"]]
             sub = expand(mount.get("subPathExpr", ""), variables) or mount.get("subPath", "")
@@ -206,7 +212,11 @@ def _identity(pod: JSONObject, spec: Mapping[str, Any], image: Image | None) -> 
     """Return who runs a container. Raises ConfigError."""
     context = {
         **(pod["spec"].get("securityContext") or {}),
-        **{key: value for key, value in (spec.get("securityContext") or {}).items() if value is not None},
+        **{
+            key: value
+            for key, value in (spec.get("securityContext") or {}).items()
+            if value is not None
+        },
     }
     user = context.get("runAsUser", image.user if image else None)
     if context.get("runAsNonRoot") and (user == 0 or (user is None and os.geteuid() == 0)):

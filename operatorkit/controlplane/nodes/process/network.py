@@ -49,7 +49,9 @@ class Program:
         self._labels: dict[str, int] = {}
         self.add(_COPY, _CONTEXT, 1)
 
-    def add(self, operation: int, to: int = 0, source: int = 0, offset: int | str = 0, value: int = 0) -> None:
+    def add(
+        self, operation: int, to: int = 0, source: int = 0, offset: int | str = 0, value: int = 0
+    ) -> None:
         """Append an instruction; a jump's `offset` is a label."""
         self._code.append((operation, to, source, offset, value))
 
@@ -190,7 +192,9 @@ def isolate(group: Path, address: str, api_port: int) -> bool:
         for type_, attach_type, program in programs:
             loaded = _load(program, type_, attach_type)
             try:
-                _call(_PROG_ATTACH, struct.pack("<IIII", directory, loaded, attach_type, _ALLOW_MULTI))
+                _call(
+                    _PROG_ATTACH, struct.pack("<IIII", directory, loaded, attach_type, _ALLOW_MULTI)
+                )
             finally:
                 os.close(loaded)  # the group keeps it until it is removed
     except OSError:
@@ -214,7 +218,9 @@ class Partition:
             for attach_type, offset in ((_INGRESS, _SADDR), (_EGRESS, _DADDR)):
                 loaded = _load(_drop(offset, listed), _SKB, attach_type)
                 try:
-                    made = _call(_LINK_CREATE, struct.pack("<IIII", loaded, directory, attach_type, 0))
+                    made = _call(
+                        _LINK_CREATE, struct.pack("<IIII", loaded, directory, attach_type, 0)
+                    )
                     self._links.append(made)
                 finally:
                     os.close(loaded)

@@ -33,7 +33,9 @@ Payload = dict[str, tuple[bytes, int]]
 """Content and mode by relative path."""
 
 
-def of_object(kind: SourceKind, name: str, source: Mapping[str, Any], mode: int, lookup: Lookup) -> Payload:
+def of_object(
+    kind: SourceKind, name: str, source: Mapping[str, Any], mode: int, lookup: Lookup
+) -> Payload:
     """Return the files of a ConfigMap or Secret; none where it is optional and missing."""
     obj = lookup(kind, name)
     if obj is None:
@@ -44,10 +46,16 @@ def of_object(kind: SourceKind, name: str, source: Mapping[str, Any], mode: int,
     items = source.get("items")
     if not items:
         return {key: (content, mode) for key, content in data.items()}
-    return {item["path"]: (data[item["key"]], item.get("mode", mode)) for item in items if item["key"] in data}
+    return {
+        item["path"]: (data[item["key"]], item.get("mode", mode))
+        for item in items
+        if item["key"] in data
+    }
 
 
-def of_downward(pod: JSONObject, items: Sequence[Mapping[str, Any]], mode: int, facts: PodFacts) -> Payload:
+def of_downward(
+    pod: JSONObject, items: Sequence[Mapping[str, Any]], mode: int, facts: PodFacts
+) -> Payload:
     """Return the files of the downward API."""
     files: Payload = {}
     for item in items:
@@ -99,4 +107,8 @@ def _relink(directory: Path, names: set[str]) -> None:
 
 def _read(directory: Path) -> dict[str, bytes]:
     """Return what a volume holds now; modes never change during the life of a pod."""
-    return {str(file.relative_to(directory)): file.read_bytes() for file in directory.rglob("*") if file.is_file()}
+    return {
+        str(file.relative_to(directory)): file.read_bytes()
+        for file in directory.rglob("*")
+        if file.is_file()
+    }

@@ -56,7 +56,11 @@ def plan(containers: Sequence[Container], policy: str, now: float, *, initialize
 
 def is_initialized(containers: Sequence[Container]) -> bool:
     """Whether the main containers may start: init containers succeeded, sidecars have started."""
-    return all(_succeeded(one) if one.role == "init" else one.started for one in containers if one.role != "main")
+    return all(
+        _succeeded(one) if one.role == "init" else one.started
+        for one in containers
+        if one.role != "main"
+    )
 
 
 def _succeeded(one: Container) -> bool:
@@ -83,7 +87,9 @@ def phase(containers: Sequence[Container], spec: dict[str, Any], *, initialized:
         failed = (
             policy == "Never"
             and stopped
-            and any(not one.running and one.terminated is not None and one.exit_code for one in inits)
+            and any(
+                not one.running and one.terminated is not None and one.exit_code for one in inits
+            )
         )
         return "Failed" if failed else "Pending"
     main = [one for one in containers if one.role == "main"]

@@ -64,7 +64,9 @@ class PodState:
         containers = containers_of(pod)
         status = pod.get("status") or {}
         seen = {
-            one["name"]: one for key in ("initContainerStatuses", "containerStatuses") for one in status.get(key) or ()
+            one["name"]: one
+            for key in ("initContainerStatuses", "containerStatuses")
+            for one in status.get(key) or ()
         }
         for container in containers:
             container.take_over(seen.get(container.name))
@@ -188,7 +190,9 @@ class PodSync:
         child.exited.add_done_callback(lambda _: self.world.changed(state.uid))
         self.health.started(state.uid, container, state.space.address, state.space.group_path)
         image = container.spec.get("image", "")
-        pulled = f'Container image "{image}" already present on machine and can be accessed by the pod'
+        pulled = (
+            f'Container image "{image}" already present on machine and can be accessed by the pod'
+        )
         for reason, message in (
             ("Pulled", pulled),
             ("Created", "Container created"),
@@ -250,7 +254,9 @@ class PodSync:
             if not one.stop_sent:
                 one.stop_sent, one.kill_at = True, now + grace.total_seconds()
                 space = state.space
-                self.health.stop(state.uid, one, space.address, space.group_path, grace.total_seconds())
+                self.health.stop(
+                    state.uid, one, space.address, space.group_path, grace.total_seconds()
+                )
             one.kill_at = min(one.kill_at or now, now + grace.total_seconds())
             waits.append(one.kill_at - now)
         return waits + self._overdue(state)

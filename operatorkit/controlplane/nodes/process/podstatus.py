@@ -37,9 +37,16 @@ def pod_status(
     status = {
         **base(pod, host, now, current),
         "conditions": _conditions(
-            pod, now, containers, current=current, up=bool(pod_ip) and not ended, initialized=initialized
+            pod,
+            now,
+            containers,
+            current=current,
+            up=bool(pod_ip) and not ended,
+            initialized=initialized,
         ),
-        "containerStatuses": [one.status(initializing=not initialized and bool(inits)) for one in main],
+        "containerStatuses": [
+            one.status(initializing=not initialized and bool(inits)) for one in main
+        ],
     }
     if inits:
         status["initContainerStatuses"] = [one.status(initializing=True) for one in inits]
@@ -102,7 +109,11 @@ def _closed_gates(pod: JSONObject) -> str:
     for gate in pod["spec"].get("readinessGates") or ():
         name = gate["conditionType"]
         if name not in held:
-            messages.append(f'corresponding condition of pod readiness gate "{name}" does not exist.')
+            messages.append(
+                f'corresponding condition of pod readiness gate "{name}" does not exist.'
+            )
         elif held[name] != "True":
-            messages.append(f'the status of pod readiness gate "{name}" is not "True", but {held[name]}')
+            messages.append(
+                f'the status of pod readiness gate "{name}" is not "True", but {held[name]}'
+            )
     return ", ".join(messages)

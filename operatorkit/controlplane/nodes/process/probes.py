@@ -65,7 +65,9 @@ class Action:
         if sleep := action.get("sleep"):
             await asyncio.sleep(sleep.get("seconds", 0))
             return Outcome(True)
-        return Outcome(False, "process nodes have no probes of gRPC: use exec, httpGet or tcpSocket")
+        return Outcome(
+            False, "process nodes have no probes of gRPC: use exec, httpGet or tcpSocket"
+        )
 
     async def _exec(self, command: Sequence[str], timeout: float) -> Outcome:  # noqa: ASYNC109
         await self.child.executed()
@@ -109,7 +111,11 @@ class Action:
         host, port = get.get("host") or self.address, self._port(get["port"])
         url = f"{scheme}://{host}:{port}/{get.get('path', '/').lstrip('/')}"
         headers = {it["name"]: it["value"] for it in get.get("httpHeaders") or ()}
-        headers = {"User-Agent": "kube-probe/1.36", "Accept": "*/*", "Connection": "close"} | headers
+        headers = {
+            "User-Agent": "kube-probe/1.36",
+            "Accept": "*/*",
+            "Connection": "close",
+        } | headers
         limit = aiohttp.ClientTimeout(total=timeout)
         try:
             async with (

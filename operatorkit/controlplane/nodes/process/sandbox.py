@@ -120,7 +120,9 @@ def user_prefix(identity: Identity) -> list[str]:
     same = identity.user in {None, 0} and identity.group in {None, 0} and not identity.groups
     if same or os.geteuid() != 0:
         return []
-    groups = f"--groups={','.join(map(str, identity.groups))}" if identity.groups else "--clear-groups"
+    groups = (
+        f"--groups={','.join(map(str, identity.groups))}" if identity.groups else "--clear-groups"
+    )
     user, group = f"--reuid={identity.user or 0}", f"--regid={identity.group or 0}"
     return [shutil.which("setpriv") or "setpriv", user, group, groups, "--"]
 
@@ -180,7 +182,9 @@ def _rebuilt(targets: Sequence[PurePosixPath], root: Path) -> list[PurePosixPath
             continue
         if _is_below(target, (*_OWN, *(other for other in targets if other != target))):
             continue  # created in a tmpfs or in a volume
-        nearest = next(parent for parent in target.parents if (root / str(parent).lstrip("/")).exists())
+        nearest = next(
+            parent for parent in target.parents if (root / str(parent).lstrip("/")).exists()
+        )
         if nearest != PurePosixPath("/"):
             found.add(nearest)
     return sorted(found, key=lambda path: len(path.parts))

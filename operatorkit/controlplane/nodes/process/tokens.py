@@ -54,14 +54,21 @@ class Tokens:
     async def _request(self, pod: JSONObject, audience: str, seconds: int) -> tuple[str, float]:
         metadata = pod["metadata"]
         account = pod["spec"].get("serviceAccountName") or "default"
-        bound = {"kind": "Pod", "apiVersion": "v1", "name": metadata["name"], "uid": metadata["uid"]}
+        bound = {
+            "kind": "Pod",
+            "apiVersion": "v1",
+            "name": metadata["name"],
+            "uid": metadata["uid"],
+        }
         spec: JSONObject = {"expirationSeconds": seconds, "boundObjectRef": bound}
         if audience:
             spec["audiences"] = [audience]
         body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
         namespace = metadata["namespace"]
         try:
-            made = await self.api.create(ACCOUNTS, body, namespace=namespace, name=account, subresource="token")
+            made = await self.api.create(
+                ACCOUNTS, body, namespace=namespace, name=account, subresource="token"
+            )
         except ClusterError as error:
             raise OSError(f"failed to fetch token: {error}") from error
         ends = parse_time(made["status"]["expirationTimestamp"])

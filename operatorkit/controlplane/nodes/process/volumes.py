@@ -48,7 +48,9 @@ class Volumes:
     claims: Claims
     tokens: Tokens
 
-    async def prepare(self, pod: JSONObject, directory: Path, facts: PodFacts, places: dict[str, Path]) -> list[str]:
+    async def prepare(
+        self, pod: JSONObject, directory: Path, facts: PodFacts, places: dict[str, Path]
+    ) -> list[str]:
         """Make all volumes and note their places; return one message for each that is not possible yet."""
         namespace = pod["metadata"]["namespace"]
         problems = mount_failures(pod, self.lookup(namespace))
@@ -72,7 +74,9 @@ class Volumes:
                 payload.write(directory / volume["name"], files, group=_fs_group(pod))
         return min(waits) if waits else None
 
-    async def _make(self, pod: JSONObject, volume: Mapping[str, Any], directory: Path, facts: PodFacts) -> Path:
+    async def _make(
+        self, pod: JSONObject, volume: Mapping[str, Any], directory: Path, facts: PodFacts
+    ) -> Path:
         files = await self._files(pod, volume, facts, [])
         if files is not None:
             payload.write(directory, files, group=_fs_group(pod))

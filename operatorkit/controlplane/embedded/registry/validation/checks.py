@@ -106,7 +106,9 @@ def label_selector(path: str, selector: JSONObject | None) -> FieldErrors:
         match operator:
             case "In" | "NotIn":
                 if not values:
-                    yield required(f"{here}.values", "must be specified when `operator` is 'In' or 'NotIn'")
+                    yield required(
+                        f"{here}.values", "must be specified when `operator` is 'In' or 'NotIn'"
+                    )
             case "Exists" | "DoesNotExist":
                 if values:
                     why = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"
@@ -133,7 +135,9 @@ def port_name(path: str, value: str) -> FieldErrors:
     if len(value) > 15:
         yield invalid(path, value, "must be no more than 15 characters")
     if not re.fullmatch(r"[-a-z0-9]*", value):
-        yield invalid(path, value, "must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)")
+        yield invalid(
+            path, value, "must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)"
+        )
     if not re.search(r"[a-z]", value):
         yield invalid(path, value, "must contain at least one letter (a-z)")
     if "--" in value:

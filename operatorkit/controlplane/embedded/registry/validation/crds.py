@@ -50,7 +50,10 @@ def validate_crd(obj: Mapping[str, Any], old: Mapping[str, Any] | None) -> Field
     """Return what is wrong with a CRD."""
     spec = obj.get("spec") or {}
     names = spec.get("names") or {}
-    name, expected = obj["metadata"].get("name", ""), f"{names.get('plural', '')}.{spec.get('group', '')}"
+    name, expected = (
+        obj["metadata"].get("name", ""),
+        f"{names.get('plural', '')}.{spec.get('group', '')}",
+    )
     if name != expected:
         yield invalid("metadata.name", name, 'must be spec.names.plural+"."+spec.group')
     yield from _group_errors(spec.get("group", ""))
@@ -64,7 +67,9 @@ def validate_crd(obj: Mapping[str, Any], old: Mapping[str, Any] | None) -> Field
     yield from _schema_errors(spec)
     yield from _presentation_errors(spec.get("versions") or ())
     yield from _approval_errors(obj, old)
-    if spec.get("preserveUnknownFields") and not (old or {}).get("spec", {}).get("preserveUnknownFields"):
+    if spec.get("preserveUnknownFields") and not (old or {}).get("spec", {}).get(
+        "preserveUnknownFields"
+    ):
         text = "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead"
         yield invalid("spec.preserveUnknownFields", True, text)
     if old is not None:
@@ -97,13 +102,22 @@ _ONE_STORAGE = "must have exactly one version marked as storage version"
 
 
 def _name_errors(names: Mapping[str, Any]) -> FieldErrors:
-    for field, mixed_case in (("plural", False), ("singular", False), ("kind", True), ("listKind", True)):
+    for field, mixed_case in (
+        ("plural", False),
+        ("singular", False),
+        ("kind", True),
+        ("listKind", True),
+    ):
         path = f"spec.names.{field}"
         value = names.get(field, "")
         if not value:
             yield required(path)
         elif not re.fullmatch(DNS_1035_LABEL_PATTERN, value.lower() if mixed_case else value):
-            text = f"may have mixed case, but should otherwise match: {_LABEL_TEXT}" if mixed_case else _LABEL_TEXT
+            text = (
+                f"may have mixed case, but should otherwise match: {_LABEL_TEXT}"
+                if mixed_case
+                else _LABEL_TEXT
+            )
             yield invalid(path, value, text)
     for index, short in enumerate(names.get("shortNames") or ()):
         if dns_label_error(short) or not short[0].isalpha():
@@ -169,14 +183,20 @@ def _selectable_errors(fields: Any, path: str) -> FieldErrors:
         if not value:
             yield required(here)
         elif not re.fullmatch(r"(\.[A-Za-z_][A-Za-z0-9_-]*)+", value):
-            yield invalid(here, value, "is an invalid path: it must name one field, for example .spec.colour")
+            yield invalid(
+                here, value, "is an invalid path: it must name one field, for example .spec.colour"
+            )
 
 
 def _scale_errors(subresources: Any, path: str) -> FieldErrors:
     scale = (subresources or {}).get("scale")
     if scale is not None:
-        yield from _path_errors(f"{path}.scale.specReplicasPath", scale.get("specReplicasPath", ""), ".spec")
-        yield from _path_errors(f"{path}.scale.statusReplicasPath", scale.get("statusReplicasPath", ""), ".status")
+        yield from _path_errors(
+            f"{path}.scale.specReplicasPath", scale.get("specReplicasPath", ""), ".spec"
+        )
+        yield from _path_errors(
+            f"{path}.scale.statusReplicasPath", scale.get("statusReplicasPath", ""), ".status"
+        )
 
 
 def _approval(obj: Mapping[str, Any]) -> str:
@@ -194,7 +214,10 @@ def _approval_errors(obj: Mapping[str, Any], old: Mapping[str, Any] | None) -> F
         old is not None and _approval(old) == _approval(obj)
     ):
         return
-    path, source = f"metadata.annotations[{_API_APPROVED}]", "see https://github.com/kubernetes/enhancements/pull/1111"
+    path, source = (
+        f"metadata.annotations[{_API_APPROVED}]",
+        "see https://github.com/kubernetes/enhancements/pull/1111",
+    )
     text = f'protected groups must have approval annotation "{_API_APPROVED}"'
     match _approval(obj):
         case "missing":
@@ -224,7 +247,10 @@ def _update_errors(spec: Mapping[str, Any], old: Mapping[str, Any]) -> FieldErro
     for index, stored in enumerate((old.get("status") or {}).get("storedVersions") or ()):
         if stored not in names:
             text = f"missing from spec.versions; {stored} was previously a storage version, and must remain in "
-            text += "spec.versions until a storage migration ensures no data remains persisted in " + stored
+            text += (
+                "spec.versions until a storage migration ensures no data remains persisted in "
+                + stored
+            )
             text += f" and removes {stored} from status.storedVersions"
             yield invalid(f"status.storedVersions[{index}]", stored, text)
 

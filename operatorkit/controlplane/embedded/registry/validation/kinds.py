@@ -30,7 +30,14 @@ from operatorkit.controlplane.embedded.registry.validation.checks import (
 from operatorkit.controlplane.embedded.registry.validation.pods import pod_spec, pod_spec_update
 from operatorkit.controlplane.embedded.registry.validation.status import STATUS_RULES
 from operatorkit.crd import FieldError
-from operatorkit.crd.field_errors import FieldErrors, duplicate, forbidden, invalid, not_supported, required
+from operatorkit.crd.field_errors import (
+    FieldErrors,
+    duplicate,
+    forbidden,
+    invalid,
+    not_supported,
+    required,
+)
 from operatorkit.crd.golang import Struct
 from operatorkit.names import GroupVersionKind
 
@@ -62,7 +69,8 @@ _ACCESS_MODES = ("ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOnc
 _FIXED = "field is immutable"
 _FIXED_WHEN_SET = "field is immutable when `immutable` is set"
 _CLAIM_FIXED = (
-    "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims"
+    "spec is immutable after creation except resources.requests and volumeAttributesClassName for "
+    "bound claims"
 )
 
 
@@ -75,7 +83,9 @@ def validate(
     """
     key = (kind.group, kind.kind)
     if subresource:
-        return list(STATUS_RULES[key](obj)) if subresource == "status" and key in STATUS_RULES else []
+        return (
+            list(STATUS_RULES[key](obj)) if subresource == "status" and key in STATUS_RULES else []
+        )
     found = list(_name(key, obj)) if old is None else []
     if key in _RULES:
         found += _RULES[key](obj)
@@ -85,7 +95,8 @@ def validate(
 
 
 _PATH_SEGMENTS = {
-    ("rbac.authorization.k8s.io", it) for it in ("Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding")
+    ("rbac.authorization.k8s.io", it)
+    for it in ("Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding")
 }
 _LABEL_NAMES = {("", "Namespace"), ("", "Service")}
 
@@ -132,10 +143,13 @@ def _config_map(obj: JSONObject) -> FieldErrors:
             yield invalid(f"data[{name}]", name, "duplicate of key present in binaryData")
     yield from _data_keys("binaryData", binary)
     if (
-        sum(len(it.encode()) for it in data.values()) + sum(len(it) * 3 // 4 for it in binary.values())
+        sum(len(it.encode()) for it in data.values())
+        + sum(len(it) * 3 // 4 for it in binary.values())
         > _SECRET_MAX_BYTES
     ):
-        yield FieldError("[]", "FieldValueTooLong", f"Too long: may not be more than {_SECRET_MAX_BYTES} bytes")
+        yield FieldError(
+            "[]", "FieldValueTooLong", f"Too long: may not be more than {_SECRET_MAX_BYTES} bytes"
+        )
 
 
 def _config_map_change(new: JSONObject, old: JSONObject) -> FieldErrors:
@@ -156,7 +170,9 @@ def _secret(obj: JSONObject) -> FieldErrors:
     data, type_ = obj.get("data") or {}, obj.get("type", "")
     yield from _data_keys("data", data)
     if sum(len(it or "") * 3 // 4 for it in data.values()) > _SECRET_MAX_BYTES:
-        yield FieldError("data", "FieldValueTooLong", f"Too long: may not be more than {_SECRET_MAX_BYTES} bytes")
+        yield FieldError(
+            "data", "FieldValueTooLong", f"Too long: may not be more than {_SECRET_MAX_BYTES} bytes"
+        )
     for name in _SECRET_KEYS.get(type_, ()):
         if name not in data:
             yield required(f"data[{name}]")
@@ -176,7 +192,9 @@ def _json(path: str, encoded: str) -> FieldErrors:
         json.loads(base64.b64decode(encoded))
     except (ValueError, binascii.Error) as error:
         text = base64.b64decode(encoded).decode(errors="replace").strip()
-        why = f"invalid character '{text[:1]}' looking for beginning of value" if text else str(error)
+        why = (
+            f"invalid character '{text[:1]}' looking for beginning of value" if text else str(error)
+        )
         yield invalid(path, "<secret contents redacted>", why)
 
 
@@ -196,9 +214,13 @@ def _service(obj: JSONObject) -> FieldErrors:
     if not ports and not headless and type_ != "ExternalName":
         yield required("spec.ports")
     if type_ == "LoadBalancer" and headless:
-        yield invalid("spec.clusterIPs[0]", "None", "may not be set to 'None' for LoadBalancer services")
+        yield invalid(
+            "spec.clusterIPs[0]", "None", "may not be set to 'None' for LoadBalancer services"
+        )
     if type_ == "NodePort" and headless:
-        yield invalid("spec.clusterIPs[0]", "None", "may not be set to 'None' for NodePort services")
+        yield invalid(
+            "spec.clusterIPs[0]", "None", "may not be set to 'None' for NodePort services"
+        )
     if type_ == "ExternalName":
         if not spec.get("externalName"):
             yield required("spec.externalName")
@@ -207,7 +229,9 @@ def _service(obj: JSONObject) -> FieldErrors:
     yield from _service_ports(ports)
     yield from labels("spec.selector", spec.get("selector"))
     if spec.get("sessionAffinity") not in {"ClientIP", "None"}:
-        yield not_supported("spec.sessionAffinity", spec.get("sessionAffinity"), ("ClientIP", "None"))
+        yield not_supported(
+            "spec.sessionAffinity", spec.get("sessionAffinity"), ("ClientIP", "None")
+        )
     if type_ != "ExternalName":
         yield from _addresses(spec)
         yield from _policies(spec)
@@ -221,7 +245,9 @@ def _service(obj: JSONObject) -> FieldErrors:
     if type_ == "ClusterIP":
         for position, it in enumerate(ports):
             if it.get("nodePort"):
-                yield forbidden(f"spec.ports[{position}].nodePort", "may not be used when `type` is 'ClusterIP'")
+                yield forbidden(
+                    f"spec.ports[{position}].nodePort", "may not be used when `type` is 'ClusterIP'"
+                )
 
 
 def _policies(spec: JSONObject) -> FieldErrors:
@@ -269,7 +295,9 @@ def _service_ports(ports: Any) -> FieldErrors:
             yield not_supported(f"{here}.protocol", it.get("protocol"), _PROTOCOLS)
         target = it.get("targetPort", 0)
         yield from (
-            port_name(f"{here}.targetPort", target) if isinstance(target, str) else port(f"{here}.targetPort", target)
+            port_name(f"{here}.targetPort", target)
+            if isinstance(target, str)
+            else port(f"{here}.targetPort", target)
         )
     seen: set[tuple[Any, ...]] = set()
     for position, it in enumerate(ports):
@@ -324,7 +352,9 @@ def _claim_change(new: JSONObject, old: JSONObject) -> FieldErrors:
     for spec in (after, before):
         for field in ("volumeName", *(("resources", "volumeAttributesClassName") if bound else ())):
             spec.pop(field, None)
-    if not equal(after, before) or (before.get("volumeName") and after.get("volumeName") != before["volumeName"]):
+    if not equal(after, before) or (
+        before.get("volumeName") and after.get("volumeName") != before["volumeName"]
+    ):
         yield forbidden("spec", _CLAIM_FIXED)
 
 
@@ -411,7 +441,9 @@ def _binding(obj: JSONObject) -> FieldErrors:
     role = obj.get("roleRef") or {}
     kinds = ("Role", "ClusterRole") if obj.get("kind") == "RoleBinding" else ("ClusterRole",)
     if role.get("apiGroup") != "rbac.authorization.k8s.io":
-        yield not_supported("roleRef.apiGroup", role.get("apiGroup", ""), ("rbac.authorization.k8s.io",))
+        yield not_supported(
+            "roleRef.apiGroup", role.get("apiGroup", ""), ("rbac.authorization.k8s.io",)
+        )
     if role.get("kind") not in kinds:
         yield not_supported("roleRef.kind", role.get("kind", ""), kinds)
     if not role.get("name"):
@@ -422,13 +454,20 @@ def _binding(obj: JSONObject) -> FieldErrors:
             yield required(f"{here}.name")
         if kind not in {"ServiceAccount", "User", "Group"}:
             yield not_supported(f"{here}.kind", kind, ("ServiceAccount", "User", "Group"))
-        elif kind == "ServiceAccount" and not subject.get("namespace") and obj.get("kind") == "ClusterRoleBinding":
+        elif (
+            kind == "ServiceAccount"
+            and not subject.get("namespace")
+            and obj.get("kind") == "ClusterRoleBinding"
+        ):
             yield required(f"{here}.namespace")
 
 
 def _binding_change(new: JSONObject, old: JSONObject) -> FieldErrors:
     if not equal(new.get("roleRef"), old.get("roleRef")):
-        role = {f"{name[0].upper()}{name[1:]}".replace("Api", "API"): it for name, it in new["roleRef"].items()}
+        role = {
+            f"{name[0].upper()}{name[1:]}".replace("Api", "API"): it
+            for name, it in new["roleRef"].items()
+        }
         written = Struct({it: role.get(it, "") for it in ("APIGroup", "Kind", "Name")})
         yield invalid("roleRef", written, "cannot change roleRef")
 
@@ -439,7 +478,9 @@ def _storage_class(obj: JSONObject) -> FieldErrors:
     if obj.get("reclaimPolicy") not in {"Delete", "Retain"}:
         yield not_supported("reclaimPolicy", obj.get("reclaimPolicy"), ("Delete", "Retain"))
     if obj.get("volumeBindingMode") not in {"Immediate", "WaitForFirstConsumer"}:
-        yield not_supported("volumeBindingMode", obj.get("volumeBindingMode"), ("Immediate", "WaitForFirstConsumer"))
+        yield not_supported(
+            "volumeBindingMode", obj.get("volumeBindingMode"), ("Immediate", "WaitForFirstConsumer")
+        )
 
 
 def _storage_class_change(new: JSONObject, old: JSONObject) -> FieldErrors:

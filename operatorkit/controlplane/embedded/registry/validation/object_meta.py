@@ -41,7 +41,15 @@ _LABEL_VALUE_TEXT = (
     f"'{_LABEL_VALUE}')"
 )
 _OMITTED_EMPTY = frozenset(
-    {"annotations", "finalizers", "generateName", "labels", "managedFields", "ownerReferences", "selfLink"}
+    {
+        "annotations",
+        "finalizers",
+        "generateName",
+        "labels",
+        "managedFields",
+        "ownerReferences",
+        "selfLink",
+    }
 )
 _STANDARD_FINALIZERS = frozenset({"foregroundDeletion", "kubernetes", "orphan"})
 _ANNOTATIONS_MAX_BYTES = 256 * 1024
@@ -102,11 +110,15 @@ def normalize(obj: Object) -> None:
     for name in ("labels", "annotations"):
         if isinstance(meta.get(name), dict):
             meta[name] = {key: "" if value is None else value for key, value in meta[name].items()}
-    for name in [key for key, value in meta.items() if value in (None, "", {}, []) and key in _OMITTED_EMPTY]:
+    for name in [
+        key for key, value in meta.items() if value in (None, "", {}, []) and key in _OMITTED_EMPTY
+    ]:
         del meta[name]
 
 
-def validate(obj: Object, old: Object | None, *, namespaced: bool, builtin: bool = False) -> FieldErrors:
+def validate(
+    obj: Object, old: Object | None, *, namespaced: bool, builtin: bool = False
+) -> FieldErrors:
     """Return what is wrong with an object's metadata, in the order and the words of kube-apiserver.
 
     The names of built-in kinds have rules of their own, which are checked elsewhere.
@@ -173,8 +185,13 @@ def _label_errors(labels: Mapping[str, str]) -> FieldErrors:
 def _annotation_errors(annotations: Mapping[str, str]) -> FieldErrors:
     path = "metadata.annotations"
     for key in annotations:
-        yield from _invalid(path, key, key_texts(key.lower()))  # upper case is allowed in prefixes, too
-    if sum(len(key.encode()) + len(value.encode()) for key, value in annotations.items()) > _ANNOTATIONS_MAX_BYTES:
+        yield from _invalid(
+            path, key, key_texts(key.lower())
+        )  # upper case is allowed in prefixes, too
+    if (
+        sum(len(key.encode()) + len(value.encode()) for key, value in annotations.items())
+        > _ANNOTATIONS_MAX_BYTES
+    ):
         yield too_long(path, _ANNOTATIONS_MAX_BYTES)
 
 
@@ -189,7 +206,9 @@ def _owner_errors(references: Sequence[Object]) -> FieldErrors:
         if (reference.get("apiVersion"), reference.get("kind")) == ("v1", "Event"):
             text = "/v1, Kind=Event is disallowed from being an owner"
             yield invalid(path, Struct(reference), text)
-    controllers = [f"{it.get('kind', '')}/{it.get('name', '')}" for it in references if it.get("controller")]
+    controllers = [
+        f"{it.get('kind', '')}/{it.get('name', '')}" for it in references if it.get("controller")
+    ]
     if len(controllers) > 1:
         text = (
             "Only one reference can have Controller set to true. "

@@ -22,7 +22,15 @@ from operatorkit.controlplane.embedded.registry.validation.checks import (
     subdomain,
 )
 from operatorkit.controlplane.embedded.scheme import quantity
-from operatorkit.crd.field_errors import FieldErrors, duplicate, forbidden, invalid, not_found, not_supported, required
+from operatorkit.crd.field_errors import (
+    FieldErrors,
+    duplicate,
+    forbidden,
+    invalid,
+    not_found,
+    not_supported,
+    required,
+)
 from operatorkit.crd.golang import Struct
 
 __all__ = ["pod_spec", "pod_spec_update"]
@@ -75,7 +83,11 @@ def pod_spec(path: str, spec: JSONObject) -> FieldErrors:
             yield from subdomain(f"{path}.{field}", spec[field])
     deadline = spec.get("activeDeadlineSeconds")
     if deadline is not None and not 1 <= deadline <= _MAX_INT32:
-        yield invalid(f"{path}.activeDeadlineSeconds", deadline, f"must be between 1 and {_MAX_INT32}, inclusive")
+        yield invalid(
+            f"{path}.activeDeadlineSeconds",
+            deadline,
+            f"must be between 1 and {_MAX_INT32}, inclusive",
+        )
     for field in ("hostname", "subdomain"):
         if spec.get(field):
             yield from label_1123(f"{path}.{field}", spec[field])
@@ -133,7 +145,11 @@ def _volume_source(path: str, volume: JSONObject) -> FieldErrors:
 def _files(path: str, source: JSONObject) -> FieldErrors:
     mode = source.get("defaultMode", 0)
     if not 0 <= mode <= 0o777:
-        yield invalid(f"{path}.defaultMode", mode, "must be a number between 0 and 0777 (octal), both inclusive")
+        yield invalid(
+            f"{path}.defaultMode",
+            mode,
+            "must be a number between 0 and 0777 (octal), both inclusive",
+        )
     for position, it in enumerate(source.get("items") or ()):
         here = f"{path}.items[{position}]"
         if not it.get("key"):
@@ -163,7 +179,9 @@ def _containers(path: str, containers: Sequence[JSONObject], volumes: set[Any]) 
         seen.add(name)
         yield from _lifecycle(f"{here}.lifecycle", container.get("lifecycle") or {})
         for probe in ("livenessProbe", "readinessProbe", "startupProbe"):
-            yield from _probe(f"{here}.{probe}", container.get(probe), once=probe != "readinessProbe")
+            yield from _probe(
+                f"{here}.{probe}", container.get(probe), once=probe != "readinessProbe"
+            )
 
 
 def _init_containers(path: str, spec: JSONObject, volumes: set[Any]) -> FieldErrors:
@@ -176,7 +194,10 @@ def _init_containers(path: str, spec: JSONObject, volumes: set[Any]) -> FieldErr
         seen.add(name)
         for field in ("lifecycle", "livenessProbe", "readinessProbe", "startupProbe"):
             if field in container and container.get("restartPolicy") != "Always":
-                yield forbidden(f"{here}.{field}", "may not be set for init containers without restartPolicy=Always")
+                yield forbidden(
+                    f"{here}.{field}",
+                    "may not be set for init containers without restartPolicy=Always",
+                )
 
 
 def _container(path: str, container: JSONObject, volumes: set[Any]) -> FieldErrors:
@@ -188,13 +209,17 @@ def _container(path: str, container: JSONObject, volumes: set[Any]) -> FieldErro
         yield required(f"{path}.image")
     policy = container.get("terminationMessagePolicy")
     if policy not in {"File", "FallbackToLogsOnError"}:
-        yield not_supported(f"{path}.terminationMessagePolicy", policy, ("File", "FallbackToLogsOnError"))
+        yield not_supported(
+            f"{path}.terminationMessagePolicy", policy, ("File", "FallbackToLogsOnError")
+        )
     yield from _ports(f"{path}.ports", container.get("ports") or ())
     for position, variable in enumerate(container.get("env") or ()):
         yield from _variable(f"{path}.env[{position}]", variable)
     for source in container.get("envFrom") or ():
         if not source.keys() & {"configMapRef", "secretRef"}:
-            yield invalid(f"{path}.envFrom", "", "must specify one of: `configMapRef` or `secretRef`")
+            yield invalid(
+                f"{path}.envFrom", "", "must specify one of: `configMapRef` or `secretRef`"
+            )
     yield from _mounts(f"{path}.volumeMounts", container.get("volumeMounts") or (), volumes)
     if container.get("imagePullPolicy") not in _PULL:
         yield not_supported(f"{path}.imagePullPolicy", container.get("imagePullPolicy"), _PULL)
@@ -253,14 +278,20 @@ def _variable(path: str, variable: JSONObject) -> FieldErrors:
         if field in source and not source[field].get("key"):
             yield required(f"{here}.{field}.key")
     if "fieldRef" in source:
-        yield from _field_path(f"{here}.fieldRef.fieldPath", source["fieldRef"].get("fieldPath", ""))
+        yield from _field_path(
+            f"{here}.fieldRef.fieldPath", source["fieldRef"].get("fieldPath", "")
+        )
 
 
 def _field_path(path: str, value: str) -> FieldErrors:
     if not value:
         yield required(path)
-    elif value not in _PLAIN_FIELDS and not value.startswith(("metadata.labels['", "metadata.annotations['")):
-        yield invalid(path, value, f"error converting fieldPath: field label not supported: {value}")
+    elif value not in _PLAIN_FIELDS and not value.startswith(
+        ("metadata.labels['", "metadata.annotations['")
+    ):
+        yield invalid(
+            path, value, f"error converting fieldPath: field label not supported: {value}"
+        )
 
 
 def _mounts(path: str, mounts: Sequence[JSONObject], volumes: set[Any]) -> FieldErrors:
@@ -300,9 +331,15 @@ def _security(path: str, context: JSONObject) -> FieldErrors:
     for field in ("runAsUser", "runAsGroup"):
         value = context.get(field, 0)
         if not 0 <= value <= _MAX_INT32:
-            yield invalid(f"{path}.{field}", value, f"must be between 0 and {_MAX_INT32}, inclusive")
+            yield invalid(
+                f"{path}.{field}", value, f"must be between 0 and {_MAX_INT32}, inclusive"
+            )
     if context.get("allowPrivilegeEscalation") is False and context.get("privileged"):
-        yield invalid(path, Struct(context), "cannot set `allowPrivilegeEscalation` to false and `privileged` to true")
+        yield invalid(
+            path,
+            Struct(context),
+            "cannot set `allowPrivilegeEscalation` to false and `privileged` to true",
+        )
 
 
 def _handler(path: str, holder: JSONObject) -> FieldErrors:
@@ -319,14 +356,24 @@ def _handler(path: str, holder: JSONObject) -> FieldErrors:
             yield required(f"{here}.command")
         case "httpGet" | "tcpSocket" | "grpc":
             value = handler.get("port", 0)
-            yield from port_name(f"{here}.port", value) if isinstance(value, str) else port(f"{here}.port", value)
+            yield from (
+                port_name(f"{here}.port", value)
+                if isinstance(value, str)
+                else port(f"{here}.port", value)
+            )
 
 
 def _probe(path: str, probe: JSONObject | None, *, once: bool) -> FieldErrors:
     if probe is None:
         return
     yield from _handler(path, probe)
-    fields = ("initialDelaySeconds", "timeoutSeconds", "periodSeconds", "successThreshold", "failureThreshold")
+    fields = (
+        "initialDelaySeconds",
+        "timeoutSeconds",
+        "periodSeconds",
+        "successThreshold",
+        "failureThreshold",
+    )
     for field in fields:
         yield from natural(f"{path}.{field}", probe.get(field))
     if once and probe.get("successThreshold", 1) != 1:
@@ -347,7 +394,9 @@ def _tolerations(path: str, tolerations: Sequence[JSONObject]) -> FieldErrors:
             why = 'operator must be Exists when `key` is empty, which means "match all values and all keys"'
             yield invalid(f"{here}.operator", operator, why)
         if operator == "Exists" and it.get("value"):
-            yield invalid(f"{here}.operator", it["value"], "value must be empty when `operator` is 'Exists'")
+            yield invalid(
+                f"{here}.operator", it["value"], "value must be empty when `operator` is 'Exists'"
+            )
         if operator not in {"", "Equal", "Exists"}:
             yield not_supported(f"{here}.operator", operator, ("Equal", "Exists"))
 
@@ -370,10 +419,16 @@ def pod_spec_update(new: JSONObject, old: JSONObject) -> FieldErrors:
             free[field] = old[field]
         else:
             free.pop(field, None)
-    if old.get("terminationGracePeriodSeconds", 0) < 0 and new.get("terminationGracePeriodSeconds") == 1:
+    if (
+        old.get("terminationGracePeriodSeconds", 0) < 0
+        and new.get("terminationGracePeriodSeconds") == 1
+    ):
         free["terminationGracePeriodSeconds"] = old["terminationGracePeriodSeconds"]
     added = new.get("tolerations") or []
     if any(it not in added for it in old.get("tolerations") or ()):
-        yield forbidden("spec.tolerations", "existing toleration can not be modified except its tolerationSeconds")
+        yield forbidden(
+            "spec.tolerations",
+            "existing toleration can not be modified except its tolerationSeconds",
+        )
     if not equal(free, dict(old)):
         yield forbidden("spec", _IMMUTABLE)

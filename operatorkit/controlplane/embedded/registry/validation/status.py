@@ -24,7 +24,12 @@ _PARTS: Mapping[str, Sequence[str]] = {
     "StatefulSet": ("readyReplicas", "currentReplicas", "updatedReplicas", "availableReplicas"),
 }
 _OTHERS: Mapping[str, Sequence[str]] = {
-    "Deployment": ("observedGeneration", "unavailableReplicas", "terminatingReplicas", "collisionCount"),
+    "Deployment": (
+        "observedGeneration",
+        "unavailableReplicas",
+        "terminatingReplicas",
+        "collisionCount",
+    ),
     "ReplicaSet": ("observedGeneration", "terminatingReplicas"),
     "StatefulSet": ("observedGeneration", "collisionCount"),
 }
@@ -37,7 +42,9 @@ def _replicas(kind: str) -> Callable[[JSONObject], FieldErrors]:
             yield from natural(f"status.{name}", status.get(name, 0))
         for name in _PARTS[kind]:
             if status.get(name, 0) > status.get("replicas", 0):
-                yield invalid(f"status.{name}", status.get(name, 0), "cannot be greater than status.replicas")
+                yield invalid(
+                    f"status.{name}", status.get(name, 0), "cannot be greater than status.replicas"
+                )
         available, ready = status.get("availableReplicas", 0), status.get("readyReplicas", 0)
         if available > ready:
             which = "status.readyReplicas" if kind == "StatefulSet" else "readyReplicas"
@@ -49,7 +56,9 @@ def _replicas(kind: str) -> Callable[[JSONObject], FieldErrors]:
 def _service(obj: JSONObject) -> FieldErrors:
     balancer = (obj.get("status") or {}).get("loadBalancer") or {}
     if balancer.get("ingress") and (obj.get("spec") or {}).get("type") != "LoadBalancer":
-        yield forbidden("status.loadBalancer.ingress", "may only be used when `spec.type` is 'LoadBalancer'")
+        yield forbidden(
+            "status.loadBalancer.ingress", "may only be used when `spec.type` is 'LoadBalancer'"
+        )
 
 
 STATUS_RULES: Mapping[tuple[str, str], Callable[[JSONObject], FieldErrors]] = {

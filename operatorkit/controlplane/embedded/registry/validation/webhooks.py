@@ -13,7 +13,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from operatorkit.controlplane.embedded.registry.validation.checks import label_selector, subdomain, subdomain_texts
+from operatorkit.controlplane.embedded.registry.validation.checks import (
+    label_selector,
+    subdomain,
+    subdomain_texts,
+)
 from operatorkit.crd.field_errors import FieldErrors, duplicate, invalid, not_supported, required
 from operatorkit.names import DNS_1035_LABEL_PATTERN
 
@@ -39,7 +43,9 @@ def _configuration(obj: JSONObject) -> FieldErrors:
     for position, webhook in enumerate(obj.get("webhooks") or ()):
         path = f"webhooks[{position}]"
         yield from _webhook(path, webhook)
-        yield from _review_versions(f"{path}.admissionReviewVersions", webhook.get("admissionReviewVersions") or ())
+        yield from _review_versions(
+            f"{path}.admissionReviewVersions", webhook.get("admissionReviewVersions") or ()
+        )
         name = webhook.get("name", "")
         if name and name in seen:
             yield duplicate(f"{path}.name", name)
@@ -57,7 +63,9 @@ def _webhook(path: str, webhook: JSONObject) -> FieldErrors:
     yield from _choice(path, webhook, "sideEffects", _SIDE_EFFECTS)
     timeout = webhook.get("timeoutSeconds")
     if timeout is not None and not 1 <= timeout <= 30:
-        yield invalid(f"{path}.timeoutSeconds", timeout, "the timeout value must be between 1 and 30 seconds")
+        yield invalid(
+            f"{path}.timeoutSeconds", timeout, "the timeout value must be between 1 and 30 seconds"
+        )
     yield from label_selector(f"{path}.namespaceSelector", webhook.get("namespaceSelector"))
     yield from label_selector(f"{path}.objectSelector", webhook.get("objectSelector"))
     yield from _choice(path, webhook, "reinvocationPolicy", ("IfNeeded", "Never"))
@@ -77,7 +85,9 @@ def _name(path: str, name: str) -> FieldErrors:
     errors = list(subdomain(path, name))
     yield from errors
     if not errors and name.count(".") < 2:
-        yield invalid(path, name, "should be a domain with at least three segments separated by dots")
+        yield invalid(
+            path, name, "should be a domain with at least three segments separated by dots"
+        )
 
 
 def _review_versions(path: str, versions: Sequence[str]) -> FieldErrors:
@@ -139,7 +149,9 @@ def _resources(path: str, resources: Sequence[str]) -> FieldErrors:
         if not slash:
             continue
         if resource in whole:
-            yield invalid(here, pattern, f"if '{resource}/*' is present, must not specify {pattern}")
+            yield invalid(
+                here, pattern, f"if '{resource}/*' is present, must not specify {pattern}"
+            )
         if part in every:
             yield invalid(here, pattern, f"if '*/{part}' is present, must not specify {pattern}")
         if part == "*":
@@ -188,7 +200,9 @@ def _service(path: str, service: JSONObject) -> FieldErrors:
             yield required(f"{path}.{field}")
     number = service.get("port", 443)
     if not 1 <= number <= 65535:
-        yield invalid(f"{path}.port", number, "port is not valid: must be between 1 and 65535, inclusive")
+        yield invalid(
+            f"{path}.port", number, "port is not valid: must be between 1 and 65535, inclusive"
+        )
     where = service.get("path")
     if not where or where == "/":
         return

@@ -57,7 +57,9 @@ _MACROS = {"@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight",
 
 def _matches(selector: JSONObject, given: JSONObject) -> bool:
     """Return whether labels satisfy a selector; an operator that does not exist is reported by another check."""
-    known = [it for it in selector.get("matchExpressions") or () if it.get("operator") in _OPERATORS]
+    known = [
+        it for it in selector.get("matchExpressions") or () if it.get("operator") in _OPERATORS
+    ]
     return matches({**selector, "matchExpressions": known}, given)
 
 
@@ -107,7 +109,9 @@ def _replicated(spec: JSONObject, noun: str) -> FieldErrors:
     yield from natural("spec.revisionHistoryLimit", spec.get("revisionHistoryLimit"))
     yield from _selected(spec, noun)
     yield from _template(spec.get("template") or {})
-    yield from _always(spec.get("template") or {}, "StatefulSet" if noun == "statefulset" else "ReplicaSet")
+    yield from _always(
+        spec.get("template") or {}, "StatefulSet" if noun == "statefulset" else "ReplicaSet"
+    )
 
 
 def _share(path: str, value: Any) -> FieldErrors:
@@ -150,7 +154,9 @@ def _deployment(obj: JSONObject) -> FieldErrors:
     deadline, ready = spec.get("progressDeadlineSeconds"), spec.get("minReadySeconds", 0)
     yield from natural("spec.progressDeadlineSeconds", deadline)
     if deadline is not None and deadline <= ready:
-        yield invalid("spec.progressDeadlineSeconds", deadline, "must be greater than minReadySeconds")
+        yield invalid(
+            "spec.progressDeadlineSeconds", deadline, "must be greater than minReadySeconds"
+        )
 
 
 def _deployment_strategy(strategy: JSONObject) -> FieldErrors:
@@ -158,7 +164,10 @@ def _deployment_strategy(strategy: JSONObject) -> FieldErrors:
     match strategy.get("type"):
         case "Recreate":
             if rolling is not None:
-                yield forbidden(f"{path}.rollingUpdate", "may not be specified when strategy `type` is 'Recreate'")
+                yield forbidden(
+                    f"{path}.rollingUpdate",
+                    "may not be specified when strategy `type` is 'Recreate'",
+                )
         case "RollingUpdate":
             rolling = rolling or {}
             yield from _share(f"{path}.rollingUpdate.maxUnavailable", rolling.get("maxUnavailable"))
@@ -188,7 +197,8 @@ def _stateful_set(obj: JSONObject) -> FieldErrors:
         written = _written(strategy.get("type"), strategy.get("rollingUpdate"))
         yield invalid("spec.updateStrategy", written, "must be 'RollingUpdate' or 'OnDelete'")
     yield from natural(
-        "spec.updateStrategy.rollingUpdate.partition", (strategy.get("rollingUpdate") or {}).get("partition")
+        "spec.updateStrategy.rollingUpdate.partition",
+        (strategy.get("rollingUpdate") or {}).get("partition"),
     )
     yield from _replicated(spec, "statefulset")
 
@@ -212,14 +222,21 @@ def _selector_change(new: JSONObject, old: JSONObject) -> FieldErrors:
 
 def _stateful_set_change(new: JSONObject, old: JSONObject) -> FieldErrors:
     specs = [
-        {name: it for name, it in (obj.get("spec") or {}).items() if name not in _STATEFUL_FREE} for obj in (new, old)
+        {name: it for name, it in (obj.get("spec") or {}).items() if name not in _STATEFUL_FREE}
+        for obj in (new, old)
     ]
     if not equal(*specs):
         yield forbidden("spec", _STATEFUL_FIXED)
 
 
 def _job_spec(path: str, spec: JSONObject) -> FieldErrors:
-    for field in ("parallelism", "completions", "backoffLimit", "activeDeadlineSeconds", "ttlSecondsAfterFinished"):
+    for field in (
+        "parallelism",
+        "completions",
+        "backoffLimit",
+        "activeDeadlineSeconds",
+        "ttlSecondsAfterFinished",
+    ):
         yield from natural(f"{path}.{field}", spec.get(field))
     template = spec.get("template") or {}
     yield from _template(template, f"{path}.template")
@@ -241,7 +258,14 @@ def _struct(value: Any) -> Any:
 
 def _job_change(new: JSONObject, old: JSONObject) -> FieldErrors:
     after, before = new.get("spec") or {}, old.get("spec") or {}
-    for field in ("completions", "selector", "template", "completionMode", "podFailurePolicy", "backoffLimitPerIndex"):
+    for field in (
+        "completions",
+        "selector",
+        "template",
+        "completionMode",
+        "podFailurePolicy",
+        "backoffLimitPerIndex",
+    ):
         if field == "template" and before.get("suspend"):
             continue
         if not equal(after.get(field), before.get(field)):
@@ -252,7 +276,9 @@ def _cron_job(obj: JSONObject) -> FieldErrors:
     spec = obj.get("spec") or {}
     schedule = spec.get("schedule", "")
     if len(obj["metadata"].get("name", "")) > 52:
-        yield invalid("metadata.name", obj["metadata"]["name"], "must be no more than 52 characters")
+        yield invalid(
+            "metadata.name", obj["metadata"]["name"], "must be no more than 52 characters"
+        )
     if not schedule:
         yield required("spec.schedule")
     elif schedule not in _MACROS and not schedule.startswith("@every "):
@@ -261,7 +287,9 @@ def _cron_job(obj: JSONObject) -> FieldErrors:
             text = f"expected exactly 5 fields, found {len(fields)}: [{' '.join(fields)}]"
             yield invalid("spec.schedule", schedule, text)
     if spec.get("concurrencyPolicy") not in {"Allow", "Forbid", "Replace"}:
-        yield not_supported("spec.concurrencyPolicy", spec.get("concurrencyPolicy"), ("Allow", "Forbid", "Replace"))
+        yield not_supported(
+            "spec.concurrencyPolicy", spec.get("concurrencyPolicy"), ("Allow", "Forbid", "Replace")
+        )
     yield from _job_spec("spec.jobTemplate.spec", (spec.get("jobTemplate") or {}).get("spec") or {})
 
 

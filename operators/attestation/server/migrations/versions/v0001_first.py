@@ -87,7 +87,9 @@ def upgrade() -> None:
         sqlite_autoincrement=True,
     )
     op.create_table(
-        "settings", sa.Column("name", sa.String(64), primary_key=True), sa.Column("value", sa.Text(), nullable=False)
+        "settings",
+        sa.Column("name", sa.String(64), primary_key=True),
+        sa.Column("value", sa.Text(), nullable=False),
     )
     triggers = _POSTGRESQL if op.get_bind().dialect.name == "postgresql" else _SQLITE
     for statement in triggers:
@@ -96,4 +98,6 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Reject: an audit log is not thrown away by a downgrade."""
-    raise RuntimeError("the first schema cannot be undone: drop the database if that is what you mean")
+    raise RuntimeError(
+        "the first schema cannot be undone: drop the database if that is what you mean"
+    )
