@@ -24,9 +24,7 @@ app = Operator("website")
 
 @app.reconcile(Website, owns=[V1ConfigMap])
 async def reconcile(site: Website, ctx: Context) -> None:
-    pages = {
-        f"{name}.html": f"<h1>{site.spec.title}</h1>{text}"
-        for name, text in site.spec.pages.items()
-    }
-    await ctx.apply(V1ConfigMap(metadata={"name": site.metadata.name}, data=pages))
-    site.status.pages = len(pages)
+    title, pages = site.spec.title, site.spec.pages.items()
+    files = {f"{name}.html": f"<h1>{title}</h1>{text}" for name, text in pages}
+    await ctx.apply(V1ConfigMap(metadata={"name": site.metadata.name}, data=files))
+    site.status.pages = len(files)

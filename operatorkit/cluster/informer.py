@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from typing import Any, Final, cast
 
 from operatorkit.clock import Clock
+from operatorkit.cluster._following import first, is_from_the_future, pause_seconds, version_of
 from operatorkit.cluster._jitter import JITTER
 from operatorkit.cluster.api import ClusterAPI, JSONObject, ObjectList, WatchEvent
 from operatorkit.cluster.cache import Cache, Change, key_of
@@ -39,8 +40,6 @@ __all__ = ["Informer"]
 _log = logging.getLogger("operatorkit.cluster")
 
 _PAGE: Final = 500
-_BACK_OFF_BASE_SECONDS: Final = 0.1
-_BACK_OFF_LIMIT_SECONDS: Final = 30.0
 _LONG_WATCH_SECONDS: Final = 5.0
 _POISONED_TRIES: Final = 2
 _PROBE_TIMEOUT_SECONDS: Final = 10.0
@@ -222,7 +221,7 @@ class Informer:
                     self._in_contact, self._logged = True, ""
                 if failure is not None and self._go_on_after(failure):
                     continue
-                await self._pause(_pause_seconds(self._vain, failure))
+                await self._pause(pause_seconds(self._vain, failure))
 
     def _watch_worked(self) -> bool:
         """Return whether the watch of this round brought anything, or was open for long."""
@@ -263,7 +262,7 @@ class Informer:
         else:
             self._must_list = True
             # a kind that is not served any more says nothing of the others: its definition was deleted
-            is_sign = (self._in_contact and not isinstance(error, NotFound)) or _is_from_the_future(
+            is_sign = (self._in_contact and not isinstance(error, NotFound)) or is_from_the_future(
                 error
             )
             if is_sign and not self._history.is_pending(self):
@@ -280,7 +279,7 @@ class Informer:
 
     async def _pause(self, seconds: float) -> None:
         self._hurry.clear()
-        await _first(
+        await first(
             asyncio.ensure_future(self._clock.sleep(seconds)),
             asyncio.ensure_future(self._hurry.wait()),
         )
@@ -414,7 +413,7 @@ class Informer:
             )
         if newest is None:
             seen = any(
-                not is_newer(_version_of(obj), self._version)
+                not is_newer(version_of(obj), self._version)
                 for obj in page.items
                 if self._version.isdecimal()
             )
@@ -496,7 +495,7 @@ class Informer:
         """End the watch when the server does not answer, or has what the watch does not bring."""
         before = self._version
         probe = asyncio.ensure_future(self._probe())
-        await _first(probe, asyncio.ensure_future(self._clock.sleep(_PROBE_TIMEOUT_SECONDS)))
+        await first(probe, asyncio.ensure_future(self._clock.sleep(_PROBE_TIMEOUT_SECONDS)))
         try:
             sign = probe.result()
         except asyncio.CancelledError:
@@ -592,33 +591,8 @@ class Informer:
             _log.info("%s: following the API server again", self.resource.qualified)
 
 
-async def _first(*tasks: asyncio.Future[Any]) -> None:
-    """Return when one of `tasks` is done; the others are cancelled."""
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
 def _call(callback: Callable[[Change], None], change: Change) -> None:
     try:
         callback(change)
     except Exception:  # noqa: BLE001 - the others must still be notified
         _log.exception("a subscriber failed on %s %s", change.type, change.key)
-
-
-def _is_from_the_future(error: ClusterError) -> bool:
-    """Report that the server has not reached the requested version: it was restored from an older state."""
-    return any(cause.reason == "ResourceVersionTooLarge" for cause in error.causes)
-
-
-def _version_of(obj: JSONObject) -> str:
-    return str((obj.get("metadata") or {}).get("resourceVersion") or "")
-
-
-def _pause_seconds(failures: int, error: ClusterError | None) -> float:
-    longest = min(_BACK_OFF_LIMIT_SECONDS, _BACK_OFF_BASE_SECONDS * 2.0 ** min(failures, 20))
-    asked = error.retry_after_seconds if error is not None and error.retry_after_seconds else 0.0
-    return max(longest * (0.5 + JITTER.random() / 2), min(asked, _BACK_OFF_LIMIT_SECONDS))

@@ -40,9 +40,7 @@ def _conditions() -> str:
 
 
 def _say(each: Row) -> str:
-    peers = ", ".join(
-        f"{name} {value:g} (x{each.ratios[name]:g})" for name, value in each.peers.items()
-    )
+    peers = ", ".join(f"{name} {value:g} (x{each.ratios[name]:g})" for name, value in each.peers.items())
     verdict = {True: "holds", False: "DOES NOT HOLD", None: "no aim"}[each.holds]
     return f"  {each.case}: {each.ours:g} {each.unit}; {peers}; {verdict}"
 
@@ -51,18 +49,14 @@ def main(names: list[str]) -> int:
     """Run the named benchmarks, or all, and tell what came out; 2 for a name that there is not."""
     unknown = [name for name in names if name not in BENCHMARKS]
     if unknown:
-        sys.stderr.write(
-            f"there is no benchmark {unknown[0]!r}: there are {', '.join(BENCHMARKS)}\n"
-        )
+        sys.stderr.write(f"there is no benchmark {unknown[0]!r}: there are {', '.join(BENCHMARKS)}\n")
         return 2
     for name in names or BENCHMARKS:
         print(f"{name}: {BENCHMARKS[name]}", flush=True)
         conditions, began = _conditions(), time.perf_counter()
         rows = asyncio.run(_MEASURES[name]())
         save(name, rows, _ROOT / "bench" / "results", conditions)
-        print(
-            "\n".join(map(_say, rows)), f"\n  took {time.perf_counter() - began:.0f} s", flush=True
-        )
+        print("\n".join(map(_say, rows)), f"\n  took {time.perf_counter() - began:.0f} s", flush=True)
     publish(_ROOT)
     print("written: bench/results, docs/reference/performance.md, README.md")
     return 0

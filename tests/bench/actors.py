@@ -52,9 +52,7 @@ class Actor:
 
     async def do(self, objects: list[dict[str, Any]]) -> None:
         """Do the work for these objects, for those who do not watch for themselves."""
-        raise AssertionError(
-            f"{type(self).__name__} watches: it cannot be told about {len(objects)} objects"
-        )
+        raise AssertionError(f"{type(self).__name__} watches: it cannot be told about {len(objects)} objects")
 
     def session(self) -> aiohttp.ClientSession:
         """Open a session of plain aiohttp."""
@@ -95,9 +93,7 @@ class Ours(Actor):
             if self.work == "status":
                 obj.status.observed = obj.spec.value
             elif self.work == "child":
-                await ctx.apply(
-                    V1ConfigMap(metadata={"name": obj.metadata.name}, data={"text": obj.spec.text})
-                )
+                await ctx.apply(V1ConfigMap(metadata={"name": obj.metadata.name}, data={"text": obj.spec.text}))
 
         async with LiveCluster(config_of(self.url, self.token)) as api:
             self.engine = Engine(app, api, namespace=self.namespace)
@@ -151,16 +147,11 @@ class KopfEvents(Kopf):
 
     def register(self, registry: kopf.OperatorRegistry) -> None:
         async def event(event: Any, body: Any, patch: Any, **_: Any) -> None:
-            done = (
-                self.work == "status"
-                and (body.get("status") or {}).get("observed") == body["spec"]["value"]
-            )
+            done = self.work == "status" and (body.get("status") or {}).get("observed") == body["spec"]["value"]
             if event["type"] != "DELETED" and not done:
                 await self.act(body, patch)
 
-        kopf.on.event(THINGS.group, THINGS.version, THINGS.plural, registry=registry, id="event")(
-            event
-        )
+        kopf.on.event(THINGS.group, THINGS.version, THINGS.plural, registry=registry, id="event")(event)
 
 
 class KopfCreates(Kopf):
@@ -192,10 +183,7 @@ class Informer(Actor):
             while True:
                 await wake.acquire()
                 obj = known[dirty.pop()]
-                done = (
-                    self.work == "status"
-                    and obj.get("status", {}).get("observed") == obj["spec"]["value"]
-                )
+                done = self.work == "status" and obj.get("status", {}).get("observed") == obj["spec"]["value"]
                 if not done:
                     self.handled += 1
                     if self.work != "noop":
@@ -220,9 +208,7 @@ class Informer(Actor):
         async with session.get(url) as answer:
             version = (await answer.json())["metadata"]["resourceVersion"]
         forever = aiohttp.ClientTimeout(total=None)
-        async with session.get(
-            f"{url}?watch=1&resourceVersion={version}", timeout=forever
-        ) as answer:
+        async with session.get(f"{url}?watch=1&resourceVersion={version}", timeout=forever) as answer:
             self.listening = True
             async for line in answer.content:
                 yield orjson.loads(line)
@@ -257,18 +243,14 @@ ACTORS: dict[str, type[Actor]] = {
 
 def config_of(url: str, token: str) -> ClusterConfig:
     """Return how the live client reaches the server."""
-    return ClusterConfig(
-        server=url, credentials=Credentials((("Authorization", f"Bearer {token}"),))
-    )
+    return ClusterConfig(server=url, credentials=Credentials((("Authorization", f"Bearer {token}"),)))
 
 
 async def _main() -> None:
     who, *rest = sys.argv[1:]
     actor = ACTORS[who](*rest)
     running = asyncio.create_task(actor.run())
-    answering = asyncio.create_task(
-        answer_for_ever({"ready": actor.ready, "state": actor.state, "do": actor.do})
-    )
+    answering = asyncio.create_task(answer_for_ever({"ready": actor.ready, "state": actor.state, "do": actor.do}))
     await asyncio.wait({running, answering}, return_when=asyncio.FIRST_COMPLETED)
     if running.done():
         running.result()

@@ -46,18 +46,14 @@ class Arena:
 
         async def some() -> None:
             for each in names:
-                made.append(  # noqa: PERF401
-                    await self.api.create(THINGS, thing(f"thing-{each:06}"), namespace=namespace)
-                )
+                made.append(await self.api.create(THINGS, thing(f"thing-{each:06}"), namespace=namespace))  # noqa: PERF401
 
         await asyncio.gather(*(some() for _ in range(_AT_ONCE)))
         return made
 
     async def clear(self, namespace: str) -> None:
         """Delete the objects; return when their children are gone too."""
-        await self.api.request(
-            "DELETE", f"/apis/{THINGS.api_version}/namespaces/{namespace}/{THINGS.plural}"
-        )
+        await self.api.request("DELETE", f"/apis/{THINGS.api_version}/namespaces/{namespace}/{THINGS.plural}")
 
         async def none_left() -> bool:
             found: ObjectList = await self.api.list(CHILDREN, namespace=namespace)

@@ -54,9 +54,7 @@ async def _server() -> list[Row]:
 
     async def look_up() -> None:
         note, digest = pick()
-        found = await service.note_occurrences(
-            _CALLER, "v1", note, Paging(f'digest="{digest}"', 200, "")
-        )
+        found = await service.note_occurrences(_CALLER, "v1", note, Paging(f'digest="{digest}"', 200, ""))
         assert len(found["occurrences"]) == 1
 
     async def query() -> None:
@@ -65,9 +63,7 @@ async def _server() -> list[Row]:
         assert len(bare.execute(sql, (note, digest)).fetchall()) == 1
 
     async def page() -> None:
-        found = await service.list_objects(
-            _CALLER, "v1", "occurrences", "projects/team", Paging("", 100, "")
-        )
+        found = await service.list_objects(_CALLER, "v1", "occurrences", "projects/team", Paging("", 100, ""))
         assert len(found["occurrences"]) == 100
 
     try:
@@ -81,12 +77,7 @@ async def _server() -> list[Row]:
         bare.close()
         await database.close()
     return [
-        row(
-            f"look-up of a digest among {_COUNT:,} occurrences, median",
-            "ms",
-            look_ups,
-            aim={"1 ms": 1.0},
-        ),
+        row(f"look-up of a digest among {_COUNT:,} occurrences, median", "ms", look_ups, aim={"1 ms": 1.0}),
         row(f"page of 100 of {_COUNT:,} occurrences, median", "ms", pages, aim={"10 ms": 1.0}),
     ]
 
@@ -117,26 +108,12 @@ async def _admission() -> list[Row]:
             warm["ours"].append(_percentile(times, 0.5))
             slow["ours"].append(_percentile(times, 0.99))
             cold["ours"].append(_percentile(await _times(forgetful, _COLD), 0.99))
-            for figures, name, value in (
-                (warm, "2 ms", 2.0),
-                (slow, "10 ms", 10.0),
-                (cold, "25 ms", 25.0),
-            ):
+            for figures, name, value in ((warm, "2 ms", 2.0), (slow, "10 ms", 10.0), (cold, "25 ms", 25.0)):
                 figures[name].append(value)
     return [
         row("review of three images, facts remembered, median", "ms", warm, aim={"2 ms": 1.0}),
-        row(
-            "review of three images, facts remembered, 99th percentile",
-            "ms",
-            slow,
-            aim={"10 ms": 1.0},
-        ),
-        row(
-            "review of three images, facts looked up, 99th percentile",
-            "ms",
-            cold,
-            aim={"25 ms": 1.0},
-        ),
+        row("review of three images, facts remembered, 99th percentile", "ms", slow, aim={"10 ms": 1.0}),
+        row("review of three images, facts looked up, 99th percentile", "ms", cold, aim={"25 ms": 1.0}),
     ]
 
 
@@ -165,9 +142,7 @@ def _filled() -> Path:
     now = int(time.time() * 1e6)
     connection = sqlite3.connect(new)
     connection.execute("PRAGMA synchronous=OFF")
-    connection.execute(
-        "INSERT INTO projects (name, create_time) VALUES ('projects/team', ?)", (now,)
-    )
+    connection.execute("INSERT INTO projects (name, create_time) VALUES ('projects/team', ?)", (now,))
     body = json.dumps({"kind": "ATTESTATION", "attestation": {}})
     connection.executemany(
         "INSERT INTO notes (name, parent, kind, create_time, update_time, body)"
@@ -192,16 +167,8 @@ async def _created(path: Path) -> None:
 def _rows(now: int) -> Iterator[tuple[Any, ...]]:
     for number in range(_COUNT):
         digest = f"sha256:{number:064x}"
-        resource, note = (
-            f"https://gcr.io/team/app{number % 1000}@{digest}",
-            f"projects/team/notes/n{number % 10}",
-        )
+        resource, note = f"https://gcr.io/team/app{number % 1000}@{digest}", f"projects/team/notes/n{number % 10}"
         attestation = {"signatures": [{"signature": "A" * 700}]}
-        body = {
-            "kind": "ATTESTATION",
-            "noteName": note,
-            "resourceUri": resource,
-            "attestation": attestation,
-        }
+        body = {"kind": "ATTESTATION", "noteName": note, "resourceUri": resource, "attestation": attestation}
         name = f"projects/team/occurrences/{number:036d}"
         yield name, note, resource, digest, now, now, json.dumps(body)

@@ -45,18 +45,14 @@ async def cache() -> list[Row]:
     return rows
 
 
-async def _compare(
-    place: Arena, whom: list[str], namespace: str, size: int
-) -> tuple[Figures, Figures, Figures]:
+async def _compare(place: Arena, whom: list[str], namespace: str, size: int) -> tuple[Figures, Figures, Figures]:
     cpu: Figures = defaultdict(list)
     wall: Figures = defaultdict(list)
     memory: Figures = defaultdict(list)
     for number in range(_ROUNDS):
         for who in whom[number % len(whom) :] + whom[: number % len(whom)]:
             async with Process("bench.caching", who) as process:
-                found = await process.ask(
-                    "sync", url=place.url, token=place.token, namespace=namespace, size=size
-                )
+                found = await process.ask("sync", url=place.url, token=place.token, namespace=namespace, size=size)
             cpu[who].append(found["cpu"] * 1e3)
             wall[who].append(found["wall"] * 1e3)
             memory[who].append(found["bytes"] / size)
@@ -77,9 +73,7 @@ async def _bare(url: str, token: str, namespace: str, size: int) -> Any:
     """List in the same pages, decode, and keep what was decoded."""
     kept: dict[str, Any] = {}
     path = f"{url}/apis/{THINGS.api_version}/namespaces/{namespace}/{THINGS.plural}"
-    session = aiohttp.ClientSession(
-        headers={"Authorization": f"Bearer {token}"}, read_bufsize=1 << 20
-    )
+    session = aiohttp.ClientSession(headers={"Authorization": f"Bearer {token}"}, read_bufsize=1 << 20)
     more = ""
     while True:
         query = {"limit": str(_PAGE)} | ({"continue": more} if more else {})
@@ -114,9 +108,7 @@ async def _kopf(url: str, token: str, namespace: str, size: int, *, index: bool)
     on(THINGS.group, THINGS.version, THINGS.plural, registry=registry, id="see")(see)
     settings = kopf.OperatorSettings()
     settings.posting.enabled = False
-    operator = kopf.operator(
-        registry=registry, settings=settings, standalone=True, namespaces=[namespace]
-    )
+    operator = kopf.operator(registry=registry, settings=settings, standalone=True, namespaces=[namespace])
     task = asyncio.create_task(operator)
     await complete.wait()
     return registry, task
@@ -130,12 +122,7 @@ async def _kopf_index(url: str, token: str, namespace: str, size: int) -> Any:
     return await _kopf(url, token, namespace, size, index=True)
 
 
-_WAYS = {
-    "ours": _ours,
-    "bare list": _bare,
-    "kopf on.event": _kopf_events,
-    "kopf.index": _kopf_index,
-}
+_WAYS = {"ours": _ours, "bare list": _bare, "kopf on.event": _kopf_events, "kopf.index": _kopf_index}
 
 
 async def _main() -> None:

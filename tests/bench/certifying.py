@@ -98,9 +98,7 @@ async def _denials() -> Row:
     async with _place() as place:
         await place.issue(await place.tenant("warming"), _WARMING)
         namespace = await place.tenant("denied", allowed="none.example.com")
-        used, took, _ = await place.measured(
-            namespace, lambda: place.create_and_wait(namespace, _DENIED, "False")
-        )
+        used, took, _ = await place.measured(namespace, lambda: place.create_and_wait(namespace, _DENIED, "False"))
         pages = await place.operator.ask("pages")
         allowing, also, _ = await place.measured(namespace, lambda: place.allow(namespace, _DENIED))
         pages = await place.operator.ask("pages") - pages
@@ -129,9 +127,7 @@ class _Place:
         api, namespace = self.arena.api, await self.arena.namespace(name)
         data = {key: base64.b64encode(value).decode() for key, value in _ca(name).items()}
         await api.create(
-            _SECRETS,
-            {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "ca"}, "data": data},
-            namespace=name,
+            _SECRETS, {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "ca"}, "data": data}, namespace=name
         )
         for kind, body, where in (
             (Issuer, {"metadata": {"name": "ca"}, "spec": {"ca": {"secretName": "ca"}}}, namespace),
@@ -155,14 +151,8 @@ class _Place:
                     "issuerRef": {"name": "ca"},
                     "dnsNames": [f"{name}.{namespace}.svc"],
                 }
-                obj = {
-                    "apiVersion": _CERTIFICATES.api_version,
-                    "kind": "Certificate",
-                    "metadata": {"name": name},
-                }
-                await self.arena.api.create(
-                    _CERTIFICATES, obj | {"spec": spec}, namespace=namespace
-                )
+                obj = {"apiVersion": _CERTIFICATES.api_version, "kind": "Certificate", "metadata": {"name": name}}
+                await self.arena.api.create(_CERTIFICATES, obj | {"spec": spec}, namespace=namespace)
 
         await asyncio.gather(*(some() for _ in range(_AT_ONCE)))
 
@@ -170,9 +160,7 @@ class _Place:
         """Return when so many Certificates have the condition Ready with this status."""
         found = await self.arena.api.list(_CERTIFICATES, namespace=namespace)
         done = {one["metadata"]["name"] for one in found.items if _ready(one) == status}
-        events = self.arena.api.watch(
-            _CERTIFICATES, namespace=namespace, resource_version=found.resource_version
-        )
+        events = self.arena.api.watch(_CERTIFICATES, namespace=namespace, resource_version=found.resource_version)
         async with asyncio.timeout(_PATIENCE_SECONDS), aclosing(cast("Any", events)):
             while len(done) < count:
                 event = await anext(events)
@@ -191,9 +179,7 @@ class _Place:
 
     async def issue(self, namespace: str, count: int) -> tuple[float, float, float]:
         """Request certificates; return CPU seconds, wall seconds, and requests until all is quiet."""
-        return await self.measured(
-            namespace, lambda: self.create_and_wait(namespace, count, "True")
-        )
+        return await self.measured(namespace, lambda: self.create_and_wait(namespace, count, "True"))
 
     async def measured(self, namespace: str, work: Any) -> tuple[float, float, float]:
         """Do something; return CPU seconds, wall seconds, and requests until all is quiet."""

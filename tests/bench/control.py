@@ -58,9 +58,7 @@ class Process:
         async with asyncio.timeout(_ANSWER_SECONDS):
             line = await process.stdout.readline()
         if not line:
-            raise RuntimeError(
-                f"{self.name} ended when it was asked to {command}: its own output says why"
-            )
+            raise RuntimeError(f"{self.name} ended when it was asked to {command}: its own output says why")
         answer = json.loads(line)
         if "error" in answer:
             raise RuntimeError(f"{self.name} could not {command}: {answer['error']}")
@@ -71,9 +69,7 @@ async def answer_for_ever(commands: Mapping[str, Command]) -> None:
     """Answer what is asked on stdin, until it is closed; each process knows `cpu` beside its own commands."""
     known: dict[str, Command] = {"cpu": _cpu, **commands}
     reader = asyncio.StreamReader(limit=_LINE_BYTES)
-    await asyncio.get_running_loop().connect_read_pipe(
-        lambda: asyncio.StreamReaderProtocol(reader), sys.stdin
-    )
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     while line := await reader.readline():
         asked = json.loads(line)
         try:

@@ -78,28 +78,20 @@ async def _compare(place: _Place, size: int, policy: str) -> list[Row]:
             cpu[who].append((await _cpu(place, who) - used) * 1e3 / size)
             requests[who].append(_requests(place.log, _USERS[who], namespace) / size)
     name = f"{size} members, {policy}"
-    rows = [
-        row(f"{name}: {phase}", "s", wall[phase], aim={"StatefulSet": 1.0}) for phase in _PHASES
-    ]
+    rows = [row(f"{name}: {phase}", "s", wall[phase], aim={"StatefulSet": 1.0}) for phase in _PHASES]
     rows.append(row(f"{name}: requests", "per member", requests, aim={"StatefulSet": 1.0}))
     rows.append(row(f"{name}: controller CPU", "ms per member", cpu, aim={"StatefulSet": 2.0}))
     return rows
 
 
-async def _live(
-    place: _Place, who: str, namespace: str, size: int, policy: str
-) -> dict[str, float]:
+async def _live(place: _Place, who: str, namespace: str, size: int, policy: str) -> dict[str, float]:
     """Create a set, update it, and scale it to none; return how long each took."""
     api, resource = place.api, _KINDS[who]
-    await api.create(
-        NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}
-    )
+    await api.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
     body = _set(resource, size, policy)
 
     async def change(spec: dict[str, Any]) -> None:
-        await api.patch(
-            resource, "web", {"spec": spec}, patch_type=PatchType.MERGE, namespace=namespace
-        )
+        await api.patch(resource, "web", {"spec": spec}, patch_type=PatchType.MERGE, namespace=namespace)
 
     async def status() -> dict[str, Any]:
         live = await api.get(resource, "web", namespace=namespace)
@@ -128,23 +120,13 @@ async def _live(
 
 def _set(resource: ApiResource, size: int, policy: str) -> dict[str, Any]:
     labels = {"app": "web"}
-    template = {
-        "metadata": {"labels": labels},
-        "spec": {"containers": [{"name": "app", "image": "web:1"}]},
-    }
-    spec = {
-        "replicas": size,
-        "selector": {"matchLabels": labels},
-        "template": template,
-        "podManagementPolicy": policy,
-    }
+    template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "app", "image": "web:1"}]}}
+    spec = {"replicas": size, "selector": {"matchLabels": labels}, "template": template, "podManagementPolicy": policy}
     api = f"{resource.group}/{resource.version}"
     return {"apiVersion": api, "kind": resource.kind, "metadata": {"name": "web"}, "spec": spec}
 
 
-async def _timed(
-    act: Callable[[], Awaitable[Any]], is_done: Callable[[], Awaitable[bool]]
-) -> float:
+async def _timed(act: Callable[[], Awaitable[Any]], is_done: Callable[[], Awaitable[bool]]) -> float:
     begin = time.perf_counter()
     await act()
     while not await is_done():
@@ -168,9 +150,7 @@ def _requests(log: Path, user: str, namespace: str) -> int:
         agent = entry.get("userAgent", "")
         if entry["user"]["username"] != user or entry["verb"] in {"watch", "list"}:
             continue
-        if entry["objectRef"]["resource"] == "events" or (
-            user != "petset" and "statefulset-controller" not in agent
-        ):
+        if entry["objectRef"]["resource"] == "events" or (user != "petset" and "statefulset-controller" not in agent):
             continue
         found += 1
     return found
@@ -202,16 +182,11 @@ def _manager() -> int:
         if entry.name.isdecimal():
             with suppress(OSError):  # it has ended
                 head, _, rest = (entry / "stat").read_text().rpartition(")")
-                parents[int(entry.name)], names[int(entry.name)] = (
-                    int(rest.split()[1]),
-                    head.partition("(")[2],
-                )
+                parents[int(entry.name)], names[int(entry.name)] = int(rest.split()[1]), head.partition("(")[2]
     for pid, name in names.items():
         above = parents.get(pid, 0)
         while above > 1 and above != os.getpid():
             above = parents.get(above, 0)
         if name.startswith("kube-controller") and above == os.getpid():
             return pid
-    raise RuntimeError(
-        "kube-controller-manager is no descendant of this process: its CPU cannot be measured"
-    )
+    raise RuntimeError("kube-controller-manager is no descendant of this process: its CPU cannot be measured")

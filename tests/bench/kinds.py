@@ -32,11 +32,7 @@ CHILDREN = ApiResource("", "v1", "ConfigMap", "configmaps", namespaced=True)
 
 def thing(name: str) -> dict[str, Any]:
     """Return an object as its author would write it."""
-    spec = {
-        "value": 1,
-        "text": "x" * 300,
-        "items": [{"name": f"item-{n}", "text": "y" * 20} for n in range(4)],
-    }
+    spec = {"value": 1, "text": "x" * 300, "items": [{"name": f"item-{n}", "text": "y" * 20} for n in range(4)]}
     return {
         "apiVersion": THINGS.api_version,
         "kind": THINGS.kind,
@@ -58,12 +54,7 @@ def status(obj: dict[str, Any]) -> dict[str, Any]:
 def child(obj: dict[str, Any]) -> dict[str, Any]:
     """Return the ConfigMap that is applied for an object."""
     meta = obj["metadata"]
-    owner = {
-        "apiVersion": THINGS.api_version,
-        "kind": THINGS.kind,
-        "name": meta["name"],
-        "uid": meta["uid"],
-    }
+    owner = {"apiVersion": THINGS.api_version, "kind": THINGS.kind, "name": meta["name"], "uid": meta["uid"]}
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",

@@ -144,9 +144,7 @@ async def _answers(place: Arena, namespace: str, *, first: int) -> list[float]:
         for value in range(first, first + _PATCHES):
             began = time.perf_counter()
             body = {"spec": {"value": value}}
-            await place.api.patch(
-                THINGS, name, body, patch_type=PatchType.MERGE, namespace=namespace
-            )
+            await place.api.patch(THINGS, name, body, patch_type=PatchType.MERGE, namespace=namespace)
             async for event in events:
                 if (event.object.get("status") or {}).get("observed") == value:
                     break

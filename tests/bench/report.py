@@ -13,18 +13,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-__all__ = [
-    "BENCHMARKS",
-    "Row",
-    "load",
-    "page",
-    "plot",
-    "publish",
-    "row",
-    "save",
-    "summary",
-    "with_table",
-]
+__all__ = ["BENCHMARKS", "Row", "load", "page", "plot", "publish", "row", "save", "summary", "with_table"]
 
 BENCHMARKS = {
     "reconcile": "What an object costs: CPU time and requests of the operator's process, for each object created",
@@ -91,9 +80,7 @@ def row(
 def _ratio(ours: float, theirs: float) -> float:
     if theirs:
         return ours / theirs
-    return (
-        1.0 if not ours else 1e9
-    )  # nothing against nothing is even; something against nothing is beyond any aim
+    return 1.0 if not ours else 1e9  # nothing against nothing is even; something against nothing is beyond any aim
 
 
 def _rounded(value: float) -> float:
@@ -152,21 +139,14 @@ def _table(rows: Sequence[Row]) -> list[str]:
         "|---|---|---|---|---|---|",
     ]
     for each in rows:
-        peers = "; ".join(
-            f"{name} {value:g} ({each.ratios[name]:g})" for name, value in each.peers.items()
-        )
+        peers = "; ".join(f"{name} {value:g} ({each.ratios[name]:g})" for name, value in each.peers.items())
         ours = f"**{each.ours:g}** ({each.spread[0]:g} to {each.spread[1]:g})"
-        lines.append(
-            f"| {each.case} | {each.unit} | {ours} | {peers} | {_aim(each)} | {_holds(each)} |"
-        )
+        lines.append(f"| {each.case} | {each.unit} | {ours} | {peers} | {_aim(each)} | {_holds(each)} |")
     return lines
 
 
 def _aim(each: Row) -> str:
-    return "; ".join(
-        f"at most {f'{limit:g} times ' if limit != 1 else ''}{name}"
-        for name, limit in each.aim.items()
-    )
+    return "; ".join(f"at most {f'{limit:g} times ' if limit != 1 else ''}{name}" for name, limit in each.aim.items())
 
 
 def _holds(each: Row) -> str:
@@ -179,12 +159,8 @@ def summary(results: Mapping[str, Sequence[Row]]) -> str:
     for rows in results.values():
         for each in rows:
             if each.aim:
-                peers = "; ".join(
-                    f"{name} {each.peers[name]:g} ({each.ratios[name]:g})" for name in each.aim
-                )
-                lines.append(
-                    f"| {each.case} | {each.ours:g} {each.unit} | {peers} | {_aim(each)} | {_holds(each)} |"
-                )
+                peers = "; ".join(f"{name} {each.peers[name]:g} ({each.ratios[name]:g})" for name in each.aim)
+                lines.append(f"| {each.case} | {each.ours:g} {each.unit} | {peers} | {_aim(each)} | {_holds(each)} |")
     return "\n".join(lines)
 
 
@@ -193,9 +169,7 @@ def with_table(text: str, table: str) -> str:
     before, begin, rest = text.partition(_BEGIN)
     _, end, after = rest.partition(_END)
     if not begin or not end:
-        raise ValueError(
-            f"there is no place for the table: put {_BEGIN} and {_END} on lines of their own"
-        )
+        raise ValueError(f"there is no place for the table: put {_BEGIN} and {_END} on lines of their own")
     return f"{before}{begin}\n{table}\n{end}{after}"
 
 
@@ -207,9 +181,7 @@ def plot(title: str, rows: Sequence[Row]) -> str:
     lines: list[str] = []
     y = 34
     for each in rows:
-        lines.append(
-            f'<text x="8" y="{y + 12}" font-weight="bold">{escape(each.case)} [{escape(each.unit)}]</text>'
-        )
+        lines.append(f'<text x="8" y="{y + 12}" font-weight="bold">{escape(each.case)} [{escape(each.unit)}]</text>')
         y += 20
         bars = {"operatorkit": each.ours, **each.peers}
         highest = max(bars.values()) or 1.0
@@ -226,16 +198,7 @@ def plot(title: str, rows: Sequence[Row]) -> str:
     head = f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{y}" font-family="sans-serif" font-size="12">'
     paper = f'<rect width="{_WIDTH}" height="{y}" fill="#ffffff"/>'
     return (
-        "\n".join(
-            [
-                head,
-                paper,
-                f'<text x="8" y="20" font-size="14">{escape(title)}</text>',
-                *lines,
-                "</svg>",
-            ]
-        )
-        + "\n"
+        "\n".join([head, paper, f'<text x="8" y="20" font-size="14">{escape(title)}</text>', *lines, "</svg>"]) + "\n"
     )
 
 

@@ -30,10 +30,7 @@ async def server() -> list[Row]:
         async with aiohttp.ClientSession(headers=headers) as session:
             async with session.get(place.url + path) as answer:
                 await empty.ask("say", text=await answer.text())
-            places = {
-                "ours": (place.server, place.url),
-                "empty handler": (empty, (await empty.ask("where"))["url"]),
-            }
+            places = {"ours": (place.server, place.url), "empty handler": (empty, (await empty.ask("where"))["url"])}
             for number in range(_ROUNDS + 1):
                 for name in sorted(places, reverse=bool(number % 2)):
                     process, url = places[name]

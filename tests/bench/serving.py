@@ -45,9 +45,7 @@ async def embedded(*, counting: bool = True) -> None:
 
             async def some() -> None:
                 for name in names:
-                    await server.local.create(
-                        THINGS, thing(f"{prefix}-{name:06}"), namespace=namespace
-                    )
+                    await server.local.create(THINGS, thing(f"{prefix}-{name:06}"), namespace=namespace)
 
             await asyncio.gather(*(some() for _ in range(_AT_ONCE)))
 

@@ -33,30 +33,19 @@ EXCEPTIONS: dict[str, tuple[str, ...]] = {
 
 def sources() -> list[Path]:
     """Return the modules whose words are checked."""
-    found = [
-        path
-        for top in ("operatorkit", "operators", "examples", "tools")
-        for path in (ROOT / top).rglob("*.py")
-    ]
+    found = [path for top in ("operatorkit", "operators", "examples", "tools") for path in (ROOT / top).rglob("*.py")]
     return sorted(found)
 
 
 def _exceptions(name: str) -> list[str]:
     """Return what may stand in a file, the longest first."""
-    found = [
-        text
-        for part, texts in EXCEPTIONS.items()
-        if not part or name.startswith(part)
-        for text in texts
-    ]
+    found = [text for part, texts in EXCEPTIONS.items() if not part or name.startswith(part) for text in texts]
     return sorted(found, key=len, reverse=True)
 
 
 def found(source: str, exceptions: list[str]) -> Iterator[str]:
     """Yield the left-out words of a module, each with its line."""
-    allowed = re.compile(
-        "|".join(rf"(?<![a-z]){re.escape(each)}(?![a-z])" for each in exceptions), re.IGNORECASE
-    )
+    allowed = re.compile("|".join(rf"(?<![a-z]){re.escape(each)}(?![a-z])" for each in exceptions), re.IGNORECASE)
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.NAME:
             text = re.sub(r"([a-z0-9])([A-Z])", r"\1 \2", token.string).replace("_", " ")
@@ -91,9 +80,7 @@ def test_a_module_uses_the_field_s_words(path: Path) -> None:
         ("headroom = default", []),
     ],
 )
-def test_left_out_words_are_found_in_names_comments_and_texts(
-    source: str, words: list[str]
-) -> None:
+def test_left_out_words_are_found_in_names_comments_and_texts(source: str, words: list[str]) -> None:
     assert [text.split("'")[1] for text in found(source, _exceptions("examples/any.py"))] == words
 
 

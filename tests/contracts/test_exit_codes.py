@@ -46,51 +46,27 @@ def test_the_reference_lists_every_exit_code() -> None:
         (ExitCode.DONE, ["--version"], "operatorkit 0."),
         (ExitCode.DONE, ["--help"], "Commands:"),
         (ExitCode.DONE, ["crd", "render", "pki"], "certificates.pki.operatorkit.dev"),
-        (
-            ExitCode.FAILED,
-            ["crd", "render", "nowhere.py"],
-            "operatorkit: there is no file nowhere.py",
-        ),
+        (ExitCode.FAILED, ["crd", "render", "nowhere.py"], "operatorkit: there is no file nowhere.py"),
         (ExitCode.FAILED, ["run", "pki", "--kubeconfig", "/nowhere"], "no kubeconfig at /nowhere"),
-        (
-            ExitCode.FAILED,
-            ["package", "pki", "-o", "nowhere", "--check"],
-            "not in step with the code",
-        ),
+        (ExitCode.FAILED, ["package", "pki", "-o", "nowhere", "--check"], "not in step with the code"),
         (ExitCode.USAGE, [], "Commands:"),
         (ExitCode.USAGE, ["crd", "render"], "Missing argument"),
         (ExitCode.USAGE, ["contolplane"], "Did you mean 'controlplane'?"),
-        (
-            ExitCode.USAGE,
-            ["run", "pki", "--namespace", "Not A Name"],
-            "'Not A Name' is no name of a namespace",
-        ),
-        (
-            ExitCode.USAGE,
-            ["run", "pki", "--leader-elect-resource-name", "A b"],
-            "'A b' is no name of a Lease",
-        ),
-        (
-            ExitCode.USAGE,
-            ["run", "pki", "-n", "a", "-n", "b"],
-            "it is given 2 times (a, b): an operator works in one",
-        ),
+        (ExitCode.USAGE, ["run", "pki", "--namespace", "Not A Name"], "'Not A Name' is no name of a namespace"),
+        (ExitCode.USAGE, ["run", "pki", "--leader-elect-resource-name", "A b"], "'A b' is no name of a Lease"),
+        (ExitCode.USAGE, ["run", "pki", "-n", "a", "-n", "b"], "it is given 2 times (a, b): an operator works in one"),
         (ExitCode.USAGE, ["controlplane", "up", "--port", "70000"], "70000"),
     ],
     ids=lambda it: " ".join(it) if isinstance(it, list) else None,
 )
-def test_a_command_ends_with_its_exit_code_and_says_why(
-    code: ExitCode, arguments: list[str], words: str
-) -> None:
+def test_a_command_ends_with_its_exit_code_and_says_why(code: ExitCode, arguments: list[str], words: str) -> None:
     done = operatorkit(*arguments)
     said = done.stdout + done.stderr
     assert (done.returncode, words in said) == (code, True), said
     assert "Traceback" not in said
 
 
-@pytest.mark.skipif(
-    not Path("/dev/full").exists(), reason="the disk that is always full is Linux's"
-)
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the disk that is always full is Linux's")
 def test_an_output_that_cannot_be_written_is_one_line() -> None:
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
@@ -105,16 +81,9 @@ def test_an_output_that_cannot_be_written_is_one_line() -> None:
 
 
 def test_a_shell_completes_commands_and_options_as_the_reference_says() -> None:
-    assert (
-        '"$(_OPERATORKIT_COMPLETE=bash_source operatorkit)"'
-        in (ROOT / "docs/reference/cli.md").read_text()
-    )
+    assert '"$(_OPERATORKIT_COMPLETE=bash_source operatorkit)"' in (ROOT / "docs/reference/cli.md").read_text()
     done = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            "import sys; sys.argv = ['operatorkit']; from operatorkit.cli import main; main()",
-        ],
+        [sys.executable, "-c", "import sys; sys.argv = ['operatorkit']; from operatorkit.cli import main; main()"],
         env={
             **os.environ,
             "_OPERATORKIT_COMPLETE": "bash_complete",

@@ -33,24 +33,16 @@ def test_the_public_names_are_sorted() -> None:
     assert list(operatorkit.__all__) == sorted(operatorkit.__all__)
 
 
-@pytest.mark.parametrize(
-    "module", ["operatorkit", "operatorkit.resource", "operatorkit.crd", "operatorkit.cli"]
-)
+@pytest.mark.parametrize("module", ["operatorkit", "operatorkit.resource", "operatorkit.crd", "operatorkit.cli"])
 def test_importing_loads_neither_kopf_nor_kubernetes_nor_a_server(module: str) -> None:
     heavy = "{'kopf', 'kubernetes', 'aiohttp.web'}"
     code = f"import {module}, sys; print(sorted({heavy} & set(sys.modules)))"
-    loaded = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert loaded.stdout.strip() == "[]"
 
 
 if __name__ == "__main__":
     packages = ["operatorkit", *sys.argv[1:]] if len(sys.argv) > 1 else sorted(PACKAGES)
     SNAPSHOT.write_text(
-        json.dumps(
-            {package: sorted(importlib.import_module(package).__all__) for package in packages},
-            indent=2,
-        )
-        + "\n"
+        json.dumps({package: sorted(importlib.import_module(package).__all__) for package in packages}, indent=2) + "\n"
     )

@@ -37,11 +37,7 @@ def test_a_reader_who_follows_a_guide_sees_what_it_shows(page: Path, tmp_path: P
 
 def run(command: str, folder: Path) -> str:
     """Type a command in a fresh shell, with this Python first in the path."""
-    inherited = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("PYTEST_", "COV_"))
-    }
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COV_"))}
     done = subprocess.run(
         ["sh", "-ec", command],
         cwd=folder,

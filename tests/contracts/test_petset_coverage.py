@@ -12,9 +12,7 @@ from scenarios.petset.scripts import SCRIPTS
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "reference" / "petset-coverage.md"
-ROWS = [
-    line.strip("| ").split(" | ") for line in PAGE.read_text().splitlines() if line.startswith("| ")
-]
+ROWS = [line.strip("| ").split(" | ") for line in PAGE.read_text().splitlines() if line.startswith("| ")]
 NESTED = {
     "spec.ordinals": models.V1StatefulSetOrdinals,
     "spec.persistentVolumeClaimRetentionPolicy": models.V1StatefulSetPersistentVolumeClaimRetentionPolicy,
@@ -45,17 +43,11 @@ def test_every_test_and_script_on_the_page_exists() -> None:
     assert len(shown) > 40
     for cell in shown:
         for script, name in re.findall(r"(script )?`([^`]+)`", cell):
-            assert (
-                name in SCRIPTS
-                if script
-                else re.search(rf"^(async )?def {name}\(", source, re.MULTILINE)
-            ), name
+            assert name in SCRIPTS if script else re.search(rf"^(async )?def {name}\(", source, re.MULTILINE), name
 
 
 @pytest.mark.parametrize(
-    "row",
-    [row for row in ROWS if row[0] not in {"field", "behavior", "---"}],
-    ids=lambda row: row[0],
+    "row", [row for row in ROWS if row[0] not in {"field", "behavior", "---"}], ids=lambda row: row[0]
 )
 def test_each_row_names_a_test(row: list[str]) -> None:
     assert re.search(r"`[^`]+`", row[-1])

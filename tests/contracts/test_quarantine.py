@@ -27,9 +27,7 @@ def _named(tree: ast.Module, mark: ast.Attribute, path: str) -> str:
     """Return the innermost function or class whose decorators hold the mark, or the file."""
     names = [path]
     scope: ast.AST = tree
-    while inner := next(
-        (one for one in ast.iter_child_nodes(scope) if mark in ast.walk(one)), None
-    ):
+    while inner := next((one for one in ast.iter_child_nodes(scope) if mark in ast.walk(one)), None):
         if isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             names.append(inner.name)
         scope = inner
@@ -66,15 +64,9 @@ def test_each_quarantined_test_has_a_reason_and_an_entry() -> None:
 
 def test_the_suite_leaves_quarantined_tests_out_and_reports_them_apart() -> None:
     makefile = (ROOT / "Makefile").read_text()
-    runs = [
-        line
-        for line in makefile.splitlines()
-        if re.search(r"pytest tests/(unit|scenarios|contracts) ", line)
-    ]
+    runs = [line for line in makefile.splitlines() if re.search(r"pytest tests/(unit|scenarios|contracts) ", line)]
     assert len(runs) == 5
-    assert [
-        run for run in runs if "not quarantine" not in run and "-m quarantine " not in run
-    ] == []
+    assert [run for run in runs if "not quarantine" not in run and "-m quarantine " not in run] == []
     assert "make quarantine" in (ROOT / ".ci" / "run").read_text()
     options = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]
     assert [mark for mark in options["markers"] if mark.startswith("quarantine(reason):")]
@@ -99,5 +91,7 @@ def test_marks_are_found_wherever_they_stand(source: str, found: list[tuple[str,
 
 
 def test_only_the_table_of_quarantined_tests_is_read() -> None:
-    page = "`x` \n## Quarantined tests\n| test |\n| `a.py::test_b` | today | odd |\n## Seen once\n| `c.py::test_d` | | |\n"
+    page = (
+        "`x` \n## Quarantined tests\n| test |\n| `a.py::test_b` | today | odd |\n## Seen once\n| `c.py::test_d` | | |\n"
+    )
     assert listed(page) == {"a.py::test_b"}

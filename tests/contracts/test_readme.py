@@ -11,9 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-_BLOCK = re.compile(
-    r"^```(?P<lang>\w+)(?P<info>[^\n]*)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL
-)
+_BLOCK = re.compile(r"^```(?P<lang>\w+)(?P<info>[^\n]*)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def blocks(path: Path) -> list[tuple[str, str, str]]:
@@ -30,9 +28,7 @@ def test_every_block_of_readme_is_of_a_kind_that_a_test_runs() -> None:
 def test_the_operator_that_readme_shows_is_complete_and_short(tmp_path: Path) -> None:
     (body,) = (body for lang, _, body in blocks(ROOT / "README.md") if lang == "python")
     assert len(body.splitlines()) <= 30
-    assert body == (ROOT / "examples" / "01_website.py").read_text(), (
-        "README shows the first example, word for word"
-    )
+    assert body == (ROOT / "examples" / "01_website.py").read_text(), "README shows the first example, word for word"
     (tmp_path / "website.py").write_text(body)
     rendered = subprocess.run(
         [sys.executable, "-m", "operatorkit", "crd", "render", "website.py"],
@@ -62,9 +58,7 @@ def test_readme_shows_commands() -> None:
 
 
 @pytest.mark.parametrize(("command", "output"), console_commands())
-def test_a_command_of_readme_prints_what_readme_shows(
-    command: str, output: str, tmp_path: Path
-) -> None:
+def test_a_command_of_readme_prints_what_readme_shows(command: str, output: str, tmp_path: Path) -> None:
     for lang, info, body in blocks(ROOT / "README.md"):
         if lang == "python":
             (tmp_path / info.removeprefix("title=")).write_text(body)

@@ -28,12 +28,8 @@ def current() -> dict[str, object]:
     return {
         "exit codes": {code.name: code.value for code in ExitCode},
         "labels": sorted(value for name, value in names.items() if name.startswith("LABEL_")),
-        "annotations": sorted(
-            value for name, value in names.items() if name.startswith("ANNOTATION_")
-        ),
-        "prefixes": sorted(
-            value for name, value in names.items() if name == "PREFIX" or name.endswith("_PREFIX")
-        ),
+        "annotations": sorted(value for name, value in names.items() if name.startswith("ANNOTATION_")),
+        "prefixes": sorted(value for name, value in names.items() if name == "PREFIX" or name.endswith("_PREFIX")),
         "metrics": {metric.name: list(metric.labels) for metric in METRICS},
         "reasons of the engine": sorted(EngineReason),
         **{f"reasons of {operator}": reasons(operator) for operator in OPERATORS},
@@ -43,9 +39,7 @@ def current() -> dict[str, object]:
 def reasons(operator: str) -> list[str]:
     """Return the reasons of a bundled operator: the constants of its module `reasons`."""
     module = importlib.import_module(f"operators.{operator}.reasons")
-    return sorted(
-        {value for name, value in vars(module).items() if name.isupper() and isinstance(value, str)}
-    )
+    return sorted({value for name, value in vars(module).items() if name.isupper() and isinstance(value, str)})
 
 
 def test_the_names_are_those_of_the_snapshot() -> None:
@@ -72,17 +66,8 @@ def test_every_metric_is_documented_with_its_labels_and_no_other() -> None:
 
 
 def test_no_module_of_the_engine_spells_a_reason_out() -> None:
-    engine = [
-        path
-        for path in (ROOT / "operatorkit" / "_runtime").glob("*.py")
-        if path.name != "reasons.py"
-    ]
-    spelled = {
-        (path.name, reason)
-        for path in engine
-        for reason in EngineReason
-        if f'"{reason}"' in path.read_text()
-    }
+    engine = [path for path in (ROOT / "operatorkit" / "_runtime").glob("*.py") if path.name != "reasons.py"]
+    spelled = {(path.name, reason) for path in engine for reason in EngineReason if f'"{reason}"' in path.read_text()}
     assert spelled == set()
 
 

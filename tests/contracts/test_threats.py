@@ -18,9 +18,7 @@ def rows() -> list[re.Match[str]]:
 
 def functions(path: str) -> set[str]:
     tree = ast.parse((ROOT / path).read_text())
-    return {
-        node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-    }
+    return {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
 
 
 def test_each_attack_names_what_stops_it_and_a_test_that_exists() -> None:

@@ -15,19 +15,11 @@ ROOT = Path(__file__).resolve().parents[2]
 def tracked(*patterns: str) -> list[Path]:
     """Return the committed files, or, outside a checkout (an sdist), those that are there."""
     listed = subprocess.run(
-        ["git", "ls-files", "-z", "--", *patterns],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
+        ["git", "ls-files", "-z", "--", *patterns], cwd=ROOT, capture_output=True, text=True, check=False
     )
     if listed.returncode == 0 and listed.stdout:
-        return [
-            ROOT / name for name in listed.stdout.split("\0") if name and (ROOT / name).is_file()
-        ]
-    return [
-        path for pattern in patterns for path in ROOT.rglob(pattern) if ".venv" not in path.parts
-    ]
+        return [ROOT / name for name in listed.stdout.split("\0") if name and (ROOT / name).is_file()]
+    return [path for pattern in patterns for path in ROOT.rglob(pattern) if ".venv" not in path.parts]
 
 
 PYTHON_FILES = tracked("*.py")
@@ -55,8 +47,7 @@ def test_every_module_says_what_it_is_for(package: str) -> None:
     silent = [
         str(path.relative_to(ROOT))
         for path in PYTHON_FILES
-        if path.is_relative_to(ROOT / package)
-        and not ast.get_docstring(ast.parse(path.read_text()))
+        if path.is_relative_to(ROOT / package) and not ast.get_docstring(ast.parse(path.read_text()))
     ]
     assert silent == []
 
@@ -75,9 +66,7 @@ def imported(path: Path) -> set[str]:
 def test_what_is_private_to_a_package_stays_in_it() -> None:
     strangers = []
     for path in PYTHON_FILES:
-        if not path.is_relative_to(ROOT / "operatorkit") and not path.is_relative_to(
-            ROOT / "operators"
-        ):
+        if not path.is_relative_to(ROOT / "operatorkit") and not path.is_relative_to(ROOT / "operators"):
             continue
         for name in imported(path):
             package, private, _ = name.partition("._")

@@ -24,12 +24,7 @@ BLOCKS = _BLOCK.findall(PAGE.read_text())
 
 def commands(info: str) -> list[tuple[list[str], list[str]]]:
     """Return the words of each operatorkit command in console blocks of this kind, and the lines shown below it."""
-    parts = [
-        part
-        for lang, kind, body in BLOCKS
-        if (lang, kind) == ("console", info)
-        for part in body.split("$ ")[1:]
-    ]
+    parts = [part for lang, kind, body in BLOCKS if (lang, kind) == ("console", info) for part in body.split("$ ")[1:]]
     split = [(part.splitlines()[0].split(), part.splitlines()[1:]) for part in parts]
     return [(words[1:], shown) for words, shown in split if words[0] == "operatorkit"]
 
@@ -78,11 +73,7 @@ def test_the_commands_that_need_no_cluster_print_what_the_page_shows(folder: Pat
     assert len(commands("")) == 3
     for words, shown in commands(""):
         done = subprocess.run(
-            [sys.executable, "-m", "operatorkit", *words],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            check=False,
+            [sys.executable, "-m", "operatorkit", *words], cwd=folder, capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, done.stderr
         for line in shown:
@@ -93,16 +84,12 @@ async def test_the_operator_makes_the_site_and_refuses_the_wrong_one(
     folder: Path, started: subprocess.Popen[str]
 ) -> None:
     assert started.stdout is not None
-    assert any("website is ready" in line for line in started.stdout), (
-        "it ended before it was ready"
-    )
+    assert any("website is ready" in line for line in started.stdout), "it ended before it was ready"
     admin = User("admin", (), yaml.safe_load((folder / "kubeconfig").read_text()))
     sites = "/apis/example.io/v1/namespaces/default/websites"
 
     async def made() -> Any:
-        found = await asyncio.to_thread(
-            admin.request, "GET", "/api/v1/namespaces/default/configmaps/home"
-        )
+        found = await asyncio.to_thread(admin.request, "GET", "/api/v1/namespaces/default/configmaps/home")
         assert found.status == 200
         site = await asyncio.to_thread(admin.request, "GET", f"{sites}/home")
         assert site.json["status"] == {"pages": 1}

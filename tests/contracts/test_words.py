@@ -46,11 +46,7 @@ WORD = re.compile(rf"\b({'|'.join(LEFT_OUT)})\b", re.IGNORECASE)
 
 def pages() -> list[Path]:
     """Return the pages for readers; decision records are never rewritten."""
-    docs = [
-        path
-        for path in ROOT.glob("docs/**/*.md")
-        if path.parent.name != "adr" and path not in GENERATED
-    ]
+    docs = [path for path in ROOT.glob("docs/**/*.md") if path.parent.name != "adr" and path not in GENERATED]
     return sorted([*ROOT.glob("*.md"), *docs])
 
 
@@ -65,11 +61,7 @@ def found(text: str) -> list[str]:
 
 
 def _instead(word: str) -> str:
-    return next(
-        better
-        for left_out, better in LEFT_OUT.items()
-        if re.fullmatch(left_out, word, re.IGNORECASE)
-    )
+    return next(better for left_out, better in LEFT_OUT.items() if re.fullmatch(left_out, word, re.IGNORECASE))
 
 
 @pytest.mark.parametrize("page", pages(), ids=lambda page: page.relative_to(ROOT).as_posix())
@@ -79,12 +71,7 @@ def test_a_page_uses_the_field_s_words(page: Path) -> None:
 
 def test_every_guide_is_read() -> None:
     names = {page.relative_to(ROOT).as_posix() for page in pages()}
-    assert {
-        "README.md",
-        "CHANGELOG.md",
-        "docs/explanation/architecture.md",
-        "docs/reference/webhooks.md",
-    } <= names
+    assert {"README.md", "CHANGELOG.md", "docs/explanation/architecture.md", "docs/reference/webhooks.md"} <= names
 
 
 @pytest.mark.parametrize(

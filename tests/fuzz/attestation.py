@@ -48,11 +48,7 @@ def run(
     for _ in range(count):
         mutant = mutate(chance.choice(originals), chance)
         begun = time.perf_counter()
-        signed = (
-            SignedBytes(mutant, form=form)
-            if signature is None
-            else SignedBytes(signature, mutant, form)
-        )
+        signed = SignedBytes(mutant, form=form) if signature is None else SignedBytes(signature, mutant, form)
         result = verify(signed, keys, now)
         outcome.slowest_seconds = max(outcome.slowest_seconds, time.perf_counter() - begun)
         if isinstance(result, Rejected):
@@ -141,13 +137,9 @@ def main(count: int) -> int:
         Path(folder).chmod(0o700)
         gpg = Gpg(Path(folder))
         key = VerificationKey(id="qa", type="PGP", public_key=gpg.new_key("qa"))
-        originals = [
-            gpg.sign("qa", DIGEST.encode(), *options) for options in (["--clearsign"], ["--sign"])
-        ]
+        originals = [gpg.sign("qa", DIGEST.encode(), *options) for options in (["--clearsign"], ["--sign"])]
         begun = time.perf_counter()
-        outcome = run(
-            originals, [key], DIGEST, random.Random(count), count=count, now=datetime.now(UTC)
-        )
+        outcome = run(originals, [key], DIGEST, random.Random(count), count=count, now=datetime.now(UTC))
         seconds = time.perf_counter() - begun
     print(
         f"{count} mutants in {seconds:.0f} s: {outcome.rejected} rejected {dict(outcome.reasons)}, "

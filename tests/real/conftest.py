@@ -39,21 +39,14 @@ def helm(binaries, tmp_path_factory) -> Any:
     home = tmp_path_factory.mktemp("helm")
 
     def run(*arguments: Any, kubeconfig: Path | None = None) -> subprocess.CompletedProcess[str]:
-        settings = {
-            f"HELM_{part}_HOME": str(home / part.lower()) for part in ("CACHE", "CONFIG", "DATA")
-        }
+        settings = {f"HELM_{part}_HOME": str(home / part.lower()) for part in ("CACHE", "CONFIG", "DATA")}
         return subprocess.run(
             [str(binaries.helm), *map(str, arguments)],
             capture_output=True,
             text=True,
             timeout=700,
             check=False,
-            env={
-                "PATH": os.environ["PATH"],
-                "HOME": str(home),
-                "KUBECONFIG": str(kubeconfig or ""),
-                **settings,
-            },
+            env={"PATH": os.environ["PATH"], "HOME": str(home), "KUBECONFIG": str(kubeconfig or ""), **settings},
         )
 
     return run
@@ -113,9 +106,7 @@ class Kubectl:
     def until(self, *arguments, stdin=None, **environment):
         """Run it until it succeeds: servers go by a grant, and serve and describe a new kind, a moment later."""
         deadline = time.monotonic() + 60
-        while (
-            done := self.run(*arguments, stdin=stdin, **environment)
-        ).returncode and time.monotonic() < deadline:
+        while (done := self.run(*arguments, stdin=stdin, **environment)).returncode and time.monotonic() < deadline:
             time.sleep(0.1)
         assert done.returncode == 0, f"kubectl {' '.join(arguments)}: {done.stderr or done.stdout}"
         return done.stdout

@@ -50,43 +50,27 @@ READY = [{"type": "Ready", "status": "True"}]
 PODS: list[dict[str, Any]] = [
     {"phase": "Pending", "containerStatuses": [ran("c", waiting("ContainerCreating"))]},
     {"phase": "Running", "conditions": READY, "containerStatuses": [ran("c", RUNNING, ready=True)]},
+    {"phase": "Running", "podIP": "10.1.2.3", "podIPs": [{"ip": "10.1.2.3"}], "containerStatuses": [ran("c", RUNNING)]},
     {
         "phase": "Running",
-        "podIP": "10.1.2.3",
-        "podIPs": [{"ip": "10.1.2.3"}],
-        "containerStatuses": [ran("c", RUNNING)],
-    },
-    {
-        "phase": "Running",
-        "containerStatuses": [
-            ran("c", waiting("CrashLoopBackOff"), restartCount=4, lastState=FAILED)
-        ],
+        "containerStatuses": [ran("c", waiting("CrashLoopBackOff"), restartCount=4, lastState=FAILED)],
     },
     {"phase": "Succeeded", "containerStatuses": [ran("c", DONE)]},
     {"phase": "Failed", "containerStatuses": [ran("c", FAILED)]},
     {"phase": "Failed", "containerStatuses": [ran("c", KILLED)]},
     {"phase": "Failed", "reason": "Evicted"},
-    {
-        "phase": "Pending",
-        "conditions": [{"type": "PodScheduled", "status": "False", "reason": "SchedulingGated"}],
-    },
+    {"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "False", "reason": "SchedulingGated"}]},
     {"phase": "Pending", "nominatedNodeName": "n1", "containerStatuses": []},
 ]
 INIT_PODS: list[dict[str, Any]] = [
-    {
-        "phase": "Pending",
-        "initContainerStatuses": [ran("one", RUNNING), ran("side", waiting("PodInitializing"))],
-    },
+    {"phase": "Pending", "initContainerStatuses": [ran("one", RUNNING), ran("side", waiting("PodInitializing"))]},
     {"phase": "Pending", "initContainerStatuses": [ran("one", waiting("ErrImagePull"))]},
     {"phase": "Pending", "initContainerStatuses": [ran("one", FAILED)]},
     {"phase": "Pending", "initContainerStatuses": [ran("one", KILLED, restartCount=2)]},
     {
         "phase": "Running",
         "conditions": [*READY, {"type": "Initialized", "status": "True"}],
-        "initContainerStatuses": [
-            ran("one", DONE),
-            ran("side", RUNNING, ready=True, started=True, restartCount=2),
-        ],
+        "initContainerStatuses": [ran("one", DONE), ran("side", RUNNING, ready=True, started=True, restartCount=2)],
         "containerStatuses": [ran("c", RUNNING, ready=True, restartCount=1)],
     },
     {
@@ -98,9 +82,7 @@ INIT_PODS: list[dict[str, Any]] = [
 ]
 
 
-def with_status(
-    case: tuple[str, dict[str, Any]], status: dict[str, Any]
-) -> tuple[str, dict[str, Any], dict[str, Any]]:
+def with_status(case: tuple[str, dict[str, Any]], status: dict[str, Any]) -> tuple[str, dict[str, Any], dict[str, Any]]:
     return case[0], case[1], status
 
 
@@ -109,30 +91,18 @@ def of(kind: str, index: int = 0) -> tuple[str, dict[str, Any]]:
 
 
 METRICS = [
-    {
-        "type": "Resource",
-        "resource": {"name": "cpu", "current": {"averageUtilization": 12, "averageValue": "1"}},
-    }
+    {"type": "Resource", "resource": {"name": "cpu", "current": {"averageUtilization": 12, "averageValue": "1"}}}
 ]
 INGRESS = {"loadBalancer": {"ingress": [{"ip": "10.9.9.9"}, {"hostname": "a.example.com"}]}}
 STATUSES = [
     *[with_status(named("Pod", "v1", "pods", spec=POD), it) for it in PODS],
     *[
         with_status(
-            named(
-                "Pod",
-                "v1",
-                "pods",
-                spec={**POD, "initContainers": [{"name": "one", "image": "o"}, SIDECAR]},
-            ),
-            it,
+            named("Pod", "v1", "pods", spec={**POD, "initContainers": [{"name": "one", "image": "o"}, SIDECAR]}), it
         )
         for it in INIT_PODS
     ],
-    with_status(
-        of("Deployment"),
-        {"replicas": 2, "readyReplicas": 1, "updatedReplicas": 2, "availableReplicas": 1},
-    ),
+    with_status(of("Deployment"), {"replicas": 2, "readyReplicas": 1, "updatedReplicas": 2, "availableReplicas": 1}),
     with_status(of("ReplicaSet"), {"replicas": 3, "readyReplicas": 2, "availableReplicas": 2}),
     with_status(of("StatefulSet"), {"replicas": 3, "readyReplicas": 2}),
     with_status(
@@ -150,14 +120,9 @@ STATUSES = [
     with_status(of("CronJob"), {"lastScheduleTime": OLD}),
     with_status(of("Service", 2), INGRESS),
     with_status(of("Ingress"), INGRESS),
-    with_status(
-        of("HorizontalPodAutoscaler"),
-        {"currentReplicas": 2, "desiredReplicas": 3, "currentMetrics": METRICS},
-    ),
+    with_status(of("HorizontalPodAutoscaler"), {"currentReplicas": 2, "desiredReplicas": 3, "currentMetrics": METRICS}),
     with_status(of("Namespace"), {"phase": "Active"}),
-    with_status(
-        of("ResourceQuota"), {"hard": {"cpu": "2", "limits.memory": "1Gi"}, "used": {"cpu": "500m"}}
-    ),
+    with_status(of("ResourceQuota"), {"hard": {"cpu": "2", "limits.memory": "1Gi"}, "used": {"cpu": "500m"}}),
     with_status(
         of("PersistentVolumeClaim"),
         {"phase": "Bound", "capacity": {"storage": "2Gi"}, "accessModes": ["ReadWriteOnce"]},
@@ -166,10 +131,7 @@ STATUSES = [
         of("Node"),
         {
             "conditions": [{"type": "Ready", "status": "True"}],
-            "addresses": [
-                {"type": "InternalIP", "address": "10.0.0.9"},
-                {"type": "Hostname", "address": "h"},
-            ],
+            "addresses": [{"type": "InternalIP", "address": "10.0.0.9"}, {"type": "Hostname", "address": "h"}],
             "nodeInfo": {
                 "kubeletVersion": "v1.36.3",
                 "osImage": "Simulated",
@@ -194,12 +156,7 @@ SUBJECTS = [
     {"kind": "ServiceAccount", "name": "s", "namespace": "n"},
 ]
 EVENT = {
-    "involvedObject": {
-        "kind": "Pod",
-        "name": "p",
-        "namespace": "default",
-        "fieldPath": "spec.containers{c}",
-    },
+    "involvedObject": {"kind": "Pod", "name": "p", "namespace": "default", "fieldPath": "spec.containers{c}"},
     "reason": "Because",
     "message": " something happened \n",
     "type": "Warning",
@@ -223,46 +180,17 @@ MORE = [
         type="Normal",
         series={"count": 5, "lastObservedTime": "2026-07-01T00:00:00.000000Z"},
     ),
-    named(
-        "RoleBinding",
-        RBAC,
-        "rolebindings",
-        roleRef={"kind": "Role", "name": "r"},
-        subjects=SUBJECTS,
-    ),
-    named(
-        "StorageClass",
-        STORAGE,
-        "storageclasses",
-        cluster=True,
-        provisioner="a.b/c",
-        allowVolumeExpansion=True,
-    ),
-    named(
-        "PersistentVolumeClaim",
-        "v1",
-        "persistentvolumeclaims",
-        spec={**CLAIM, "storageClassName": "fast"},
-    ),
+    named("RoleBinding", RBAC, "rolebindings", roleRef={"kind": "Role", "name": "r"}, subjects=SUBJECTS),
+    named("StorageClass", STORAGE, "storageclasses", cluster=True, provisioner="a.b/c", allowVolumeExpansion=True),
+    named("PersistentVolumeClaim", "v1", "persistentvolumeclaims", spec={**CLAIM, "storageClassName": "fast"}),
     named(
         "NetworkPolicy",
         NET,
         "networkpolicies",
-        spec={
-            "podSelector": {
-                "matchExpressions": [{"key": "k", "operator": "In", "values": ["b", "a"]}]
-            }
-        },
+        spec={"podSelector": {"matchExpressions": [{"key": "k", "operator": "In", "values": ["b", "a"]}]}},
     ),
     named("Lease", "coordination.k8s.io/v1", "leases", spec={"holderIdentity": "me"}),
-    named(
-        "PriorityClass",
-        "scheduling.k8s.io/v1",
-        "priorityclasses",
-        cluster=True,
-        value=5,
-        globalDefault=True,
-    ),
+    named("PriorityClass", "scheduling.k8s.io/v1", "priorityclasses", cluster=True, value=5, globalDefault=True),
     named("ControllerRevision", "apps/v1", "controllerrevisions", revision=3, data={"a": {"b": 1}}),
     named(
         "EndpointSlice",
@@ -276,9 +204,7 @@ MORE = [
         "Endpoints",
         "v1",
         "endpoints",
-        subsets=[
-            {"addresses": [{"ip": f"10.1.1.{it}"} for it in range(1, 6)], "ports": [{"port": 1}]}
-        ],
+        subsets=[{"addresses": [{"ip": f"10.1.1.{it}"} for it in range(1, 6)], "ports": [{"port": 1}]}],
     ),
 ]
 
@@ -292,11 +218,7 @@ def main() -> None:
             url + path,
             method=method,
             data=None if body is None else json.dumps(body).encode(),
-            headers={
-                "Authorization": f"Bearer {token}",
-                "Content-Type": "application/json",
-                **headers,
-            },
+            headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json", **headers},
         )
         try:
             with urllib.request.urlopen(request, context=context) as answer:
@@ -310,12 +232,7 @@ def main() -> None:
         row = table["rows"][0]
         now = email.utils.parsedate_to_datetime(date).isoformat()
         recorded.append(
-            {
-                "now": now,
-                "object": row["object"],
-                "cells": row["cells"],
-                "conditions": row.get("conditions", []),
-            }
+            {"now": now, "object": row["object"], "cells": row["cells"], "conditions": row.get("conditions", [])}
         )
 
     for path, sent in (*CASES, *MORE):

@@ -19,17 +19,12 @@ OUT = Path("operatorkit/controlplane/embedded/printers/columns.json")
 def main() -> None:
     url, token = sys.argv[1:3]
     context = ssl._create_unverified_context()
-    headers = {
-        "Authorization": f"Bearer {token}",
-        "Accept": "application/json;as=Table;g=meta.k8s.io;v=v1",
-    }
+    headers = {"Authorization": f"Bearer {token}", "Accept": "application/json;as=Table;g=meta.k8s.io;v=v1"}
     recorded = {}
     for resource in builtin_resources():
         if "list" not in resource.verbs:
             continue
-        request = urllib.request.Request(
-            url + resource.api_resource.path() + "?limit=1", headers=headers
-        )
+        request = urllib.request.Request(url + resource.api_resource.path() + "?limit=1", headers=headers)
         with urllib.request.urlopen(request, context=context) as answer:
             table = json.load(answer)
         recorded[str(resource.gvk)] = [

@@ -25,29 +25,16 @@ def container(**fields: object) -> dict[str, object]:
 CASES: list[tuple[str, str, object]] = [
     (f"{APPS}/deployments", "Deployment", {**META, "spec": {"replicas": "3"}}),
     (f"{APPS}/deployments", "Deployment", {**META, "spec": "a"}),
+    (f"{APPS}/deployments", "Deployment", {**META, "spec": {"template": {"spec": {"containers": {"a": 1}}}}}),
     (
         f"{APPS}/deployments",
         "Deployment",
-        {**META, "spec": {"template": {"spec": {"containers": {"a": 1}}}}},
+        {**META, "spec": {"template": {"spec": {"containers": [{"ports": [{"containerPort": "x"}]}]}}}},
     ),
     (
         f"{APPS}/deployments",
         "Deployment",
-        {
-            **META,
-            "spec": {"template": {"spec": {"containers": [{"ports": [{"containerPort": "x"}]}]}}},
-        },
-    ),
-    (
-        f"{APPS}/deployments",
-        "Deployment",
-        {
-            **META,
-            "spec": {
-                "foo": 1,
-                "template": {"spec": {"containers": [{"name": "a"}, {"bar": 1}], "x": 2}},
-            },
-        },
+        {**META, "spec": {"foo": 1, "template": {"spec": {"containers": [{"name": "a"}, {"bar": 1}], "x": 2}}}},
     ),
     (f"{CORE}/pods", "Pod", container(env=[{"name": 1}])),
     (f"{CORE}/pods", "Pod", container(tty="x")),
@@ -63,11 +50,7 @@ CASES: list[tuple[str, str, object]] = [
     (f"{CORE}/pods", "Pod", container(ports=[{"protocol": 5}])),
     (f"{CORE}/pods", "Pod", container(securityContext={"runAsUser": "x"})),
     (f"{CORE}/pods", "Pod", {**META, "spec": {"nodeSelector": ["a"]}}),
-    (
-        f"{CORE}/pods",
-        "Pod",
-        {**META, "spec": {"volumes": [{"name": "v", "secret": {"items": {}}}]}},
-    ),
+    (f"{CORE}/pods", "Pod", {**META, "spec": {"volumes": [{"name": "v", "secret": {"items": {}}}]}}),
     (f"{CORE}/pods", "Pod", {**META, "status": {"phase": 1}}),
     (f"{CORE}/services", "Service", {**META, "spec": {"ports": [{"port": 80, "targetPort": {}}]}}),
     (f"{CORE}/services", "Service", {**META, "spec": {"selector": {"a": 1}}}),
@@ -82,11 +65,7 @@ CASES: list[tuple[str, str, object]] = [
     (f"{CORE}/configmaps", "ConfigMap", {"metadata": 5}),
     (f"{CORE}/configmaps", "ConfigMap", {"metadata": {"name": "x", "labels": {"a": 1}}}),
     (f"{CORE}/configmaps", "ConfigMap", {"metadata": {"name": "x", "finalizers": "a"}}),
-    (
-        f"{CORE}/configmaps",
-        "ConfigMap",
-        {"metadata": {"name": "x", "ownerReferences": [{"controller": "x"}]}},
-    ),
+    (f"{CORE}/configmaps", "ConfigMap", {"metadata": {"name": "x", "ownerReferences": [{"controller": "x"}]}}),
     (f"{CORE}/configmaps", "ConfigMap", {"metadata": {"name": "x", "creationTimestamp": "foo"}}),
     (f"{CORE}/configmaps", "ConfigMap", {"metadata": {"name": "x", "creationTimestamp": 5}}),
     (f"{CORE}/configmaps", "ConfigMap", {"metadata": {"name": "x", "generation": "1"}}),
@@ -136,9 +115,7 @@ def main() -> None:
         except urllib.error.HTTPError as error:
             status = json.load(error)
         version = path.split("/namespaces")[0].removeprefix("/apis/").removeprefix("/api/")
-        recorded.append(
-            {"apiVersion": version, "kind": kind, "sent": text, "message": status["message"]}
-        )
+        recorded.append({"apiVersion": version, "kind": kind, "sent": text, "message": status["message"]})
     OUT.write_text("[\n" + ",\n".join(json.dumps(it, sort_keys=True) for it in recorded) + "\n]\n")
     sys.stdout.write(f"{len(recorded)} cases\n")
 

@@ -74,19 +74,10 @@ CRD = {
                                     "atomic": {
                                         "type": "object",
                                         "x-kubernetes-map-type": "atomic",
-                                        "properties": {
-                                            "x": {"type": "string"},
-                                            "y": {"type": "string"},
-                                        },
+                                        "properties": {"x": {"type": "string"}, "y": {"type": "string"}},
                                     },
-                                    "labels": {
-                                        "type": "object",
-                                        "additionalProperties": {"type": "string"},
-                                    },
-                                    "free": {
-                                        "type": "object",
-                                        "x-kubernetes-preserve-unknown-fields": True,
-                                    },
+                                    "labels": {"type": "object", "additionalProperties": {"type": "string"}},
+                                    "free": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
                                 },
                             },
                             "status": {
@@ -134,13 +125,7 @@ def service(ports: list[dict[str, Any]], **spec: object) -> dict[str, Any]:
 
 
 def sample(spec: dict[str, Any], **rest: object) -> dict[str, Any]:
-    return {
-        "apiVersion": "fields.example.com/v1",
-        "kind": "Sample",
-        "metadata": dict(NAME),
-        "spec": spec,
-        **rest,
-    }
+    return {"apiVersion": "fields.example.com/v1", "kind": "Sample", "metadata": dict(NAME), "spec": spec, **rest}
 
 
 def container(name: str, image: str = "i", **rest: object) -> dict[str, Any]:
@@ -227,22 +212,13 @@ SEQUENCES: dict[str, list[tuple[Any, ...]]] = {
         (
             "apply",
             "alice",
-            deployment(
-                [A, container("b", env=[{"name": "Y", "value": "2"}, {"name": "X", "value": "1"}])]
-            ),
+            deployment([A, container("b", env=[{"name": "Y", "value": "2"}, {"name": "X", "value": "1"}])]),
         ),
         ("apply", "alice", deployment([A, container("b", ports=[{"containerPort": 80}])])),
         (
             "apply",
             "bob",
-            deployment(
-                [
-                    C,
-                    container(
-                        "b", ports=[{"containerPort": 80, "protocol": "UDP"}, {"containerPort": 81}]
-                    ),
-                ]
-            ),
+            deployment([C, container("b", ports=[{"containerPort": 80, "protocol": "UDP"}, {"containerPort": 81}])]),
         ),
         ("apply", "alice", deployment([A, A])),
         ("apply", "alice", deployment([{"image": "nameless"}])),
@@ -254,14 +230,7 @@ SEQUENCES: dict[str, list[tuple[Any, ...]]] = {
             "kubectl",
             {
                 "spec": {
-                    "template": {
-                        "spec": {
-                            "containers": [
-                                {"name": "a", "image": "new"},
-                                {"name": "z", "image": "z"},
-                            ]
-                        }
-                    }
+                    "template": {"spec": {"containers": [{"name": "a", "image": "new"}, {"name": "z", "image": "z"}]}}
                 }
             },
         ),
@@ -284,27 +253,11 @@ SEQUENCES: dict[str, list[tuple[Any, ...]]] = {
                 }
             },
         ),
-        (
-            "strategic",
-            "kubectl",
-            {"spec": {"strategy": {"$retainKeys": ["type"], "type": "Recreate"}}},
-        ),
+        ("strategic", "kubectl", {"spec": {"strategy": {"$retainKeys": ["type"], "type": "Recreate"}}}),
         ("strategic", "kubectl", {"metadata": {"labels": {"$patch": "replace", "only": "this"}}}),
-        (
-            "strategic",
-            "kubectl",
-            {"spec": {"template": {"spec": {"containers": [{"$patch": "replace"}, A]}}}},
-        ),
-        (
-            "strategic",
-            "kubectl",
-            {"spec": {"template": {"spec": {"containers": [{"image": "x"}]}}}},
-        ),
-        (
-            "strategic",
-            "kubectl",
-            {"spec": {"template": {"spec": {"tolerations": [{"operator": "Exists"}]}}}},
-        ),
+        ("strategic", "kubectl", {"spec": {"template": {"spec": {"containers": [{"$patch": "replace"}, A]}}}}),
+        ("strategic", "kubectl", {"spec": {"template": {"spec": {"containers": [{"image": "x"}]}}}}),
+        ("strategic", "kubectl", {"spec": {"template": {"spec": {"tolerations": [{"operator": "Exists"}]}}}}),
     ],
     "deployments: status": [
         ("create", "maker", deployment([A])),
@@ -334,11 +287,7 @@ SEQUENCES: dict[str, list[tuple[Any, ...]]] = {
         ("strategic", "maker", {"spec": {"ports": [{"port": 2, "name": "more"}]}}),
     ],
     "samples: lists and maps": [
-        (
-            "apply",
-            "alice",
-            sample({"text": "t", "set": ["a", "b"], "byKey": [{"a": "x", "value": "1"}]}),
-        ),
+        ("apply", "alice", sample({"text": "t", "set": ["a", "b"], "byKey": [{"a": "x", "value": "1"}]})),
         ("apply", "bob", sample({"set": ["c", "a"], "byKey": [{"a": "y"}, {"a": "x", "b": 8}]})),
         ("apply", "alice", sample({"set": ["b"], "byKey": [{"a": "x", "value": "2"}]})),
         ("apply", "bob", sample({"byKey": [{"a": "x", "value": "3"}]})),
@@ -350,11 +299,7 @@ SEQUENCES: dict[str, list[tuple[Any, ...]]] = {
         ("apply", "alice", sample({"atomic": {"x": "1"}, "whole": ["a"], "labels": {"l": "1"}})),
         ("apply", "bob", sample({"atomic": {"y": "1"}, "whole": ["b"], "labels": {"m": "1"}})),
         ("force", "bob", sample({"atomic": {"y": "1"}, "whole": ["b"], "labels": {"m": "1"}})),
-        (
-            "apply",
-            "alice",
-            sample({"free": {"deep": {"x": 1, "list": [1, {"a": 2}]}}, "any": "50%"}),
-        ),
+        ("apply", "alice", sample({"free": {"deep": {"x": 1, "list": [1, {"a": 2}]}}, "any": "50%"})),
         ("apply", "bob", sample({"free": {"deep": {"y": 2}}, "any": "50%"})),
         ("apply", "bob", sample({"free": {"deep": {"list": []}}})),
         ("apply", "alice", sample({"any": 5})),
@@ -377,15 +322,7 @@ SEQUENCES: dict[str, list[tuple[Any, ...]]] = {
         (
             "apply",
             "other",
-            sample(
-                {},
-                status={
-                    "conditions": [
-                        {"type": "A", "status": "False"},
-                        {"type": "B", "status": "True"},
-                    ]
-                },
-            ),
+            sample({}, status={"conditions": [{"type": "A", "status": "False"}, {"type": "B", "status": "True"}]}),
             "status",
         ),
     ],
@@ -393,34 +330,21 @@ SEQUENCES: dict[str, list[tuple[Any, ...]]] = {
 
 
 def path_of(obj: dict[str, Any]) -> str:
-    plural = {
-        "ConfigMap": "configmaps",
-        "Deployment": "deployments",
-        "Service": "services",
-        "Sample": "samples",
-    }
+    plural = {"ConfigMap": "configmaps", "Deployment": "deployments", "Service": "services", "Sample": "samples"}
     version = obj["apiVersion"]
-    return (
-        f"/{'apis' if '/' in version else 'api'}/{version}/namespaces/default/{plural[obj['kind']]}"
-    )
+    return f"/{'apis' if '/' in version else 'api'}/{version}/namespaces/default/{plural[obj['kind']]}"
 
 
 def main() -> None:
     url, token = sys.argv[1:3]
     context = ssl._create_unverified_context()
 
-    def call(
-        method: str, path: str, body: object = None, media: str = "application/json"
-    ) -> tuple[int, Any]:
+    def call(method: str, path: str, body: object = None, media: str = "application/json") -> tuple[int, Any]:
         request = urllib.request.Request(
             url + path,
             method=method,
             data=None if body is None else json.dumps(body).encode(),
-            headers={
-                "Authorization": f"Bearer {token}",
-                "Content-Type": media,
-                "User-Agent": "tester/1",
-            },
+            headers={"Authorization": f"Bearer {token}", "Content-Type": media, "User-Agent": "tester/1"},
         )
         try:
             with urllib.request.urlopen(request, context=context) as answer:
@@ -442,36 +366,22 @@ def main() -> None:
                 code, answer = call("POST", collection + query, body)
             elif verb == "update":
                 versioned = {**body, "metadata": {**body["metadata"]}}
-                versioned["metadata"]["resourceVersion"] = (
-                    live["metadata"]["resourceVersion"] if live else ""
-                )
+                versioned["metadata"]["resourceVersion"] = live["metadata"]["resourceVersion"] if live else ""
                 body = versioned  # noqa: PLW2901 - what was sent is recorded
                 code, answer = call("PUT", target + query, body)
             else:
                 query += "&force=true" if verb == "force" else ""
                 code, answer = call("PATCH", target + query, body, MEDIA[verb])
-            step = {
-                "sequence": title,
-                "verb": verb,
-                "manager": manager,
-                "body": body,
-                "subresource": subresource,
-            }
+            step = {"sequence": title, "verb": verb, "manager": manager, "body": body, "subresource": subresource}
             result = {"object": answer} if code < 300 else {"refusal": answer}
             recorded.append({**step, "live": live, "code": code, **result})
             live = answer if code < 300 else live
         call("PATCH", f"{collection}/sample", {"metadata": {"finalizers": None}}, MEDIA["merge"])
         call("DELETE", f"{collection}/sample")
         time.sleep(0.2)
-    call(
-        "DELETE",
-        "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/samples.fields.example.com",
-    )
+    call("DELETE", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/samples.fields.example.com")
     document = {"crd": CRD, "steps": recorded}
-    OUT.write_text(
-        json.dumps(document, sort_keys=True, separators=(",", ":")).replace('{"body"', '\n{"body"')
-        + "\n"
-    )
+    OUT.write_text(json.dumps(document, sort_keys=True, separators=(",", ":")).replace('{"body"', '\n{"body"') + "\n")
     sys.stdout.write(f"{len(recorded)} steps\n")
 
 

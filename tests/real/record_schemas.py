@@ -40,9 +40,7 @@ class Server:
                 return answer.status, json.load(answer)
         except urllib.error.HTTPError as error:
             text = error.read()
-            return error.code, json.loads(text) if text.startswith(b"{") else {
-                "message": text.decode()
-            }
+            return error.code, json.loads(text) if text.startswith(b"{") else {"message": text.decode()}
 
 
 def faults(answer: tuple[int, dict[str, Any]]) -> list[list[str]]:
@@ -104,21 +102,13 @@ def values(server: Server) -> tuple[Any, Any]:
     def ask(field: str, value: Any) -> Any:
         return faults(server.send("POST", path, obj("Value", "x", {field: value})))
 
-    recorded = {
-        field: [ask(field, value) for value in tried] for field, (_, tried) in VALUES.items()
-    }
-    texts = {
-        name: [not ask(f"format{at}", text) for text in tried]
-        for at, (name, tried) in enumerate(FORMATS.items())
-    }
+    recorded = {field: [ask(field, value) for value in tried] for field, (_, tried) in VALUES.items()}
+    texts = {name: [not ask(f"format{at}", text) for text in tried] for at, (name, tried) in enumerate(FORMATS.items())}
     return recorded, texts
 
 
 def updates(server: Server) -> Any:
-    lax = {
-        "type": "object",
-        "properties": {"spec": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}},
-    }
+    lax = {"type": "object", "properties": {"spec": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}}
     install(server, "Update", lax)
     for at, (field, old, _) in enumerate(UPDATES):
         code, answer = server.send("POST", f"{ROOM}/updates", obj("Update", f"x{at}", {field: old}))
@@ -128,11 +118,7 @@ def updates(server: Server) -> Any:
     strict = crd("Update", with_spec({field: schema for field, (schema, _) in VALUES.items()}))
     manifest["spec"] = strict["spec"]
     assert server.send("PUT", path, manifest)[0] == 200
-    until(
-        lambda: faults(
-            server.send("POST", f"{ROOM}/updates?dryRun=All", obj("Update", "y", {"minimum": 0}))
-        )
-    )
+    until(lambda: faults(server.send("POST", f"{ROOM}/updates?dryRun=All", obj("Update", "y", {"minimum": 0}))))
     recorded = []
     for at, (field, _, new) in enumerate(UPDATES):
         stored = server.send("GET", f"{ROOM}/updates/x{at}")[1]
@@ -145,9 +131,7 @@ def defaults(server: Server) -> Any:
     recorded = []
     for at, (schema, spec) in enumerate(DEFAULTS):
         install(server, f"Default{at}", with_spec({"x": schema}))
-        code, stored = server.send(
-            "POST", f"{ROOM}/default{at}s?dryRun=All", obj(f"Default{at}", "x", spec)
-        )
+        code, stored = server.send("POST", f"{ROOM}/default{at}s?dryRun=All", obj(f"Default{at}", "x", spec))
         assert code == 201, stored
         recorded.append(stored["spec"])
     return recorded
@@ -165,15 +149,10 @@ def main(url: str, token: str, output: str) -> None:
         "updates": updates(server),
         "defaults": defaults(server),
         "schemas": {
-            name: faults(
-                server.send("POST", check, crd("Schema", with_spec({"x": copy.deepcopy(schema)})))
-            )
+            name: faults(server.send("POST", check, crd("Schema", with_spec({"x": copy.deepcopy(schema)}))))
             for name, schema in SCHEMAS.items()
         },
-        "roots": {
-            name: faults(server.send("POST", check, crd("Root", schema)))
-            for name, schema in ROOTS.items()
-        },
+        "roots": {name: faults(server.send("POST", check, crd("Root", schema))) for name, schema in ROOTS.items()},
     }
     Path(output).write_text(json.dumps(answers, indent=1, sort_keys=True, ensure_ascii=True) + "\n")
 

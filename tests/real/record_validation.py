@@ -53,9 +53,7 @@ PORT = {"ports": [{"port": 80}]}
 CLAIM = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
 
 
-def obj(
-    kind: str, api_version: str = "v1", name: str = "sample", **rest: object
-) -> dict[str, object]:
+def obj(kind: str, api_version: str = "v1", name: str = "sample", **rest: object) -> dict[str, object]:
     return {"apiVersion": api_version, "kind": kind, "metadata": {"name": name}, **rest}
 
 
@@ -105,11 +103,7 @@ WRONG = [
     pod(volumes=[{"name": "v", "emptyDir": {}, "secret": {"secretName": "s"}}]),
     pod(volumes=[{"name": "v", "hostPath": {"path": ""}}]),
     pod(volumes=[{"name": "v", "persistentVolumeClaim": {}}]),
-    pod(
-        volumes=[
-            {"name": "v", "secret": {"secretName": "s", "items": [{"key": "", "path": "../x"}]}}
-        ]
-    ),
+    pod(volumes=[{"name": "v", "secret": {"secretName": "s", "items": [{"key": "", "path": "../x"}]}}]),
     pod(volumes=[{"name": "v", "secret": {"secretName": "s", "defaultMode": 10000}}]),
     pod(volumes=[{"name": "v", "projected": {"sources": [{}]}}]),
     pod(tolerations=[{"operator": "x"}]),
@@ -129,9 +123,7 @@ WRONG = [
     container(ports=[{"containerPort": 80, "name": "a"}, {"containerPort": 81, "name": "a"}]),
     container(env=[{"name": ""}]),
     container(env=[{"name": "a=b"}]),
-    container(
-        env=[{"name": "a", "value": "x", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}]
-    ),
+    container(env=[{"name": "a", "value": "x", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}]),
     container(env=[{"name": "a", "valueFrom": {}}]),
     container(env=[{"name": "a", "valueFrom": {"secretKeyRef": {"name": "s", "key": ""}}}]),
     container(env=[{"name": "a", "valueFrom": {"fieldRef": {"fieldPath": "spec.x"}}}]),
@@ -163,10 +155,7 @@ WRONG = [
     obj("Service", spec={**PORT, "selector": {"a b": "c"}}),
     obj("Service", spec={"ports": [{"port": 80, "nodePort": 30000}]}),
     obj("PersistentVolumeClaim"),
-    obj(
-        "PersistentVolumeClaim",
-        spec={"accessModes": ["x"], "resources": {"requests": {"storage": "1Gi"}}},
-    ),
+    obj("PersistentVolumeClaim", spec={"accessModes": ["x"], "resources": {"requests": {"storage": "1Gi"}}}),
     obj("PersistentVolumeClaim", spec={"accessModes": ["ReadWriteOnce"]}),
     obj("PersistentVolumeClaim", spec={**CLAIM, "resources": {"requests": {"storage": "0"}}}),
     obj("PersistentVolumeClaim", spec={**CLAIM, "storageClassName": "A_"}),
@@ -176,11 +165,7 @@ WRONG = [
     obj("Deployment", "apps/v1", spec={"selector": {}, "template": TEMPLATE}),
     obj("Deployment", "apps/v1", spec={**WORK, "replicas": -1}),
     obj("Deployment", "apps/v1", spec={**WORK, "strategy": {"type": "x"}}),
-    obj(
-        "Deployment",
-        "apps/v1",
-        spec={**WORK, "strategy": {"type": "Recreate", "rollingUpdate": {}}},
-    ),
+    obj("Deployment", "apps/v1", spec={**WORK, "strategy": {"type": "Recreate", "rollingUpdate": {}}}),
     obj(
         "Deployment",
         "apps/v1",
@@ -188,11 +173,7 @@ WRONG = [
     ),
     obj("Deployment", "apps/v1", spec={**WORK, "strategy": {"rollingUpdate": {"maxSurge": "x%"}}}),
     obj("Deployment", "apps/v1", spec={**WORK, "progressDeadlineSeconds": 1, "minReadySeconds": 5}),
-    obj(
-        "Deployment",
-        "apps/v1",
-        spec={**WORK, "template": {**LABELS, "spec": {**POD, "restartPolicy": "Never"}}},
-    ),
+    obj("Deployment", "apps/v1", spec={**WORK, "template": {**LABELS, "spec": {**POD, "restartPolicy": "Never"}}}),
     obj(
         "Deployment",
         "apps/v1",
@@ -207,31 +188,19 @@ WRONG = [
     obj("DaemonSet", "apps/v1", spec={**WORK, "updateStrategy": {"type": "x"}}),
     obj("Job", "batch/v1", spec={"template": {"spec": POD}}),
     obj("Job", "batch/v1", spec={}),
-    obj(
-        "Job",
-        "batch/v1",
-        spec={"parallelism": -1, "template": {"spec": {**POD, "restartPolicy": "Never"}}},
-    ),
+    obj("Job", "batch/v1", spec={"parallelism": -1, "template": {"spec": {**POD, "restartPolicy": "Never"}}}),
     obj("CronJob", "batch/v1", spec={}),
     obj(
         "CronJob",
         "batch/v1",
-        spec={
-            "schedule": "x",
-            "jobTemplate": {"spec": {"template": {"spec": {**POD, "restartPolicy": "Never"}}}},
-        },
+        spec={"schedule": "x", "jobTemplate": {"spec": {"template": {"spec": {**POD, "restartPolicy": "Never"}}}}},
     ),
     obj("Role", RBAC, rules=[{}]),
     obj("Role", RBAC, rules=[{"verbs": ["get"]}]),
     obj("Role", RBAC, rules=[{"verbs": ["get"], "nonResourceURLs": ["/x"]}]),
     obj("Role", RBAC, rules=[{"verbs": ["get"], "resources": ["pods"]}]),
     obj("RoleBinding", RBAC, roleRef={"kind": "x", "name": ""}),
-    obj(
-        "RoleBinding",
-        RBAC,
-        roleRef={"kind": "Role", "name": "r"},
-        subjects=[{"kind": "x", "name": "u"}],
-    ),
+    obj("RoleBinding", RBAC, roleRef={"kind": "Role", "name": "r"}, subjects=[{"kind": "x", "name": "u"}]),
     obj(
         "RoleBinding",
         RBAC,
@@ -239,29 +208,16 @@ WRONG = [
         subjects=[{"kind": "ServiceAccount", "name": "u"}],
     ),
     obj("ClusterRoleBinding", RBAC, roleRef={"kind": "Role", "name": "r"}),
-    obj(
-        "Lease", "coordination.k8s.io/v1", spec={"leaseDurationSeconds": 0, "leaseTransitions": -1}
-    ),
+    obj("Lease", "coordination.k8s.io/v1", spec={"leaseDurationSeconds": 0, "leaseTransitions": -1}),
     obj("Ingress", "networking.k8s.io/v1", spec={}),
     obj("Ingress", "networking.k8s.io/v1", spec={"defaultBackend": {}}),
     obj(
         "Ingress",
         "networking.k8s.io/v1",
-        spec={
-            "rules": [
-                {
-                    "host": "A_",
-                    "http": {"paths": [{"path": "x", "pathType": "Prefix", "backend": {}}]},
-                }
-            ]
-        },
+        spec={"rules": [{"host": "A_", "http": {"paths": [{"path": "x", "pathType": "Prefix", "backend": {}}]}}]},
     ),
     obj("NetworkPolicy", "networking.k8s.io/v1", spec={"podSelector": {}, "policyTypes": ["x"]}),
-    obj(
-        "PodDisruptionBudget",
-        "policy/v1",
-        spec={"minAvailable": 1, "maxUnavailable": 1, "selector": SELECTOR},
-    ),
+    obj("PodDisruptionBudget", "policy/v1", spec={"minAvailable": 1, "maxUnavailable": 1, "selector": SELECTOR}),
     obj("PodDisruptionBudget", "policy/v1", spec={"minAvailable": -1, "selector": SELECTOR}),
     obj("StorageClass", "storage.k8s.io/v1"),
     obj("StorageClass", "storage.k8s.io/v1", provisioner="a.b/c", reclaimPolicy="x"),
@@ -269,19 +225,13 @@ WRONG = [
     obj(
         "HorizontalPodAutoscaler",
         "autoscaling/v2",
-        spec={
-            "scaleTargetRef": {"kind": "Deployment", "name": "d"},
-            "minReplicas": 5,
-            "maxReplicas": 3,
-        },
+        spec={"scaleTargetRef": {"kind": "Deployment", "name": "d"}, "minReplicas": 5, "maxReplicas": 3},
     ),
     obj("PriorityClass", "scheduling.k8s.io/v1", value=2000000000),
 ]
 
 
-def changed(
-    before: dict[str, object], path: str, value: object
-) -> tuple[dict[str, object], dict[str, object]]:
+def changed(before: dict[str, object], path: str, value: object) -> tuple[dict[str, object], dict[str, object]]:
     after = copy.deepcopy(before)
     *parents, last = path.split("/")
     target: dict[str, object] = after
@@ -296,11 +246,7 @@ def changed(
 
 DEPLOYMENT = obj("Deployment", "apps/v1", spec=WORK)
 STATEFUL = obj("StatefulSet", "apps/v1", spec={**WORK, "serviceName": "s"})
-BINDING = obj(
-    "RoleBinding",
-    RBAC,
-    roleRef={"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "r"},
-)
+BINDING = obj("RoleBinding", RBAC, roleRef={"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "r"})
 UPDATES = [
     changed(obj("Secret", data={"a": "eA=="}), "type", "other"),
     changed(obj("Secret", data={"a": "eA=="}, immutable=True), "data", {"a": "eQ=="}),
@@ -331,11 +277,7 @@ def main() -> None:
             url + path,
             method=method,
             data=None if body is None else json.dumps(body).encode(),
-            headers={
-                "Authorization": f"Bearer {token}",
-                "Content-Type": "application/json",
-                "User-Agent": "tester/1",
-            },
+            headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json", "User-Agent": "tester/1"},
         )
         try:
             with urllib.request.urlopen(request, context=context) as answer:
@@ -370,11 +312,7 @@ def main() -> None:
 
 def told(code: int, answer: dict[str, object]) -> dict[str, object]:
     causes = (answer.get("details") or {}).get("causes", [])  # type: ignore[attr-defined]
-    return {
-        "code": code,
-        "message": answer.get("message", ""),
-        "causes": causes if code >= 300 else [],
-    }
+    return {"code": code, "message": answer.get("message", ""), "causes": causes if code >= 300 else []}
 
 
 if __name__ == "__main__":

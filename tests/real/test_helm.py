@@ -38,9 +38,7 @@ def system(admin) -> str:
     """A namespace that takes restricted Pods only."""
     level = "restricted"
     labels = {f"pod-security.kubernetes.io/{mode}": level for mode in ("enforce", "warn", "audit")}
-    admin.request(
-        "POST", "/api/v1/namespaces", {"metadata": {"name": "pki-system", "labels": labels}}
-    )
+    admin.request("POST", "/api/v1/namespaces", {"metadata": {"name": "pki-system", "labels": labels}})
     return "pki-system"
 
 
@@ -62,33 +60,18 @@ def test_helm_finds_no_fault(helm, name):
     assert "[ERROR]" not in done.stdout + done.stderr
 
 
-@pytest.mark.parametrize(
-    ("namespace", "where"), [("", "--all-namespaces"), ("team", "--namespace team")]
-)
+@pytest.mark.parametrize(("namespace", "where"), [("", "--all-namespaces"), ("team", "--namespace team")])
 def test_the_notes_of_petset_say_what_to_delete_before_it_is_removed(helm, namespace, where):
-    options = (
-        "--namespace",
-        "petset-system",
-        "--set",
-        f"watchNamespace={namespace}",
-        "--dry-run=client",
-    )
+    options = ("--namespace", "petset-system", "--set", f"watchNamespace={namespace}", "--dry-run=client")
     done = helm("install", "petset", CHARTS / "petset", *options)
     assert done.returncode == 0, done.stderr
     assert f"  kubectl delete petsets.apps.operatorkit.dev --all {where}\n" in done.stdout
 
 
 def test_the_definitions_that_helm_renders_are_those_of_the_classes(helm):
-    found = {
-        one["metadata"]["name"]: one
-        for one in objects(rendered(helm, "pki-crds"), "CustomResourceDefinition")
-    }
-    wanted = {
-        kind.crd()["metadata"]["name"]: kind.crd() for kind in app.kinds() if hasattr(kind, "crd")
-    }
-    assert {name: one["spec"] for name, one in found.items()} == {
-        name: one["spec"] for name, one in wanted.items()
-    }
+    found = {one["metadata"]["name"]: one for one in objects(rendered(helm, "pki-crds"), "CustomResourceDefinition")}
+    wanted = {kind.crd()["metadata"]["name"]: kind.crd() for kind in app.kinds() if hasattr(kind, "crd")}
+    assert {name: one["spec"] for name, one in found.items()} == {name: one["spec"] for name, one in wanted.items()}
 
 
 @pytest.mark.parametrize(
@@ -117,17 +100,11 @@ def test_two_replicas_survive_a_drain_and_a_rollout_with_webhooks_served(helm):
     text = rendered(helm, "pki")
     [deployment], [budget] = objects(text, "Deployment"), objects(text, "PodDisruptionBudget")
     spec = deployment["spec"]
-    assert (spec["replicas"], spec["strategy"]["rollingUpdate"]) == (
-        2,
-        {"maxUnavailable": 0, "maxSurge": 1},
-    )
+    assert (spec["replicas"], spec["strategy"]["rollingUpdate"]) == (2, {"maxUnavailable": 0, "maxSurge": 1})
     selector = spec["selector"]
     assert (budget["spec"]["maxUnavailable"], budget["spec"]["selector"]) == (1, selector)
     spread = spec["template"]["spec"]["topologySpreadConstraints"]
-    assert [one["topologyKey"] for one in spread] == [
-        "kubernetes.io/hostname",
-        "topology.kubernetes.io/zone",
-    ]
+    assert [one["topologyKey"] for one in spread] == ["kubernetes.io/hostname", "topology.kubernetes.io/zone"]
     assert all(one["labelSelector"] == selector for one in spread)
     own = {"topologyKey": "rack", "maxSkew": 2, "whenUnsatisfiable": "DoNotSchedule"}
     text = rendered(helm, "pki", "--set-json", f"topologySpreadConstraints={json.dumps([own])}")
@@ -152,28 +129,21 @@ def test_environment_volumes_and_arguments_reach_the_container(helm):
         "extraVolumes": [{"name": "more", "configMap": {"name": "more"}}],
         "extraVolumeMounts": [{"name": "more", "mountPath": "/more", "readOnly": True}],
     }
-    options = [
-        part
-        for name, value in values.items()
-        for part in ("--set-json", f"{name}={json.dumps(value)}")
-    ]
+    options = [part for name, value in values.items() for part in ("--set-json", f"{name}={json.dumps(value)}")]
     [deployment] = objects(rendered(helm, "pki", *options), "Deployment")
     pod = deployment["spec"]["template"]["spec"]
     [container] = pod["containers"]
     assert container["args"][-1] == "--cluster-domain=corp.example"
     variables = {one["name"]: one for one in container["env"]}
     assert variables["A"]["value"] == "b"
-    assert "valueFrom" in variables["POD_NAMESPACE"], (
-        "of two variables of one name, Kubernetes takes the last"
-    )
+    assert "valueFrom" in variables["POD_NAMESPACE"], "of two variables of one name, Kubernetes takes the last"
     assert container["envFrom"] == [{"secretRef": {"name": "proxy"}}]
     assert pod["volumes"][1:] == values["extraVolumes"]
     assert container["volumeMounts"][1:] == values["extraVolumeMounts"]
 
 
 @pytest.mark.parametrize(
-    ("replicas", "text"),
-    [(2, "2 replicas run; one leads"), (1, "One replica runs"), (0, "It is paused")],
+    ("replicas", "text"), [(2, "2 replicas run; one leads"), (1, "One replica runs"), (0, "It is paused")]
 )
 def test_the_notes_say_how_many_replicas_there_are(helm, replicas, text):
     options = ("--namespace", "pki-system", "--set", f"replicas={replicas}", "--dry-run=client")
@@ -204,9 +174,7 @@ def namespaces_asked_about(text: str) -> dict[str, set[str | None]]:
         for one in objects(text, resource.kind):
             for webhook in one["webhooks"]:
                 expressions = webhook["namespaceSelector"].get("matchExpressions", [])
-                found[webhook["name"]] = {name for it in expressions for name in it["values"]} or {
-                    None
-                }
+                found[webhook["name"]] = {name for it in expressions for name in it["values"]} or {None}
     return found
 
 
@@ -227,10 +195,7 @@ def test_two_releases_share_no_name(helm):
         done = helm("template", release, CHARTS / "pki", "--namespace", namespace)
         assert done.returncode == 0, done.stderr
         made = [one for one in yaml.safe_load_all(done.stdout) if one]
-        return {
-            (one["kind"], one["metadata"].get("namespace", ""), one["metadata"]["name"])
-            for one in made
-        }
+        return {(one["kind"], one["metadata"].get("namespace", ""), one["metadata"]["name"]) for one in made}
 
     first = names("pki", "one")
     assert first
@@ -239,42 +204,25 @@ def test_two_releases_share_no_name(helm):
 
 
 def test_no_name_is_made_that_kubernetes_would_refuse_for_its_length(helm):
-    done = helm(
-        "template",
-        "r" * 53,
-        CHARTS / "pki",
-        "--namespace",
-        "n" * 63,
-        "--set",
-        f"nameOverride={'n' * 63}",
-    )
+    done = helm("template", "r" * 53, CHARTS / "pki", "--namespace", "n" * 63, "--set", f"nameOverride={'n' * 63}")
     assert done.returncode == 0, done.stderr
     [deployment] = objects(done.stdout, "Deployment")
     assert len(deployment["metadata"]["name"]) <= 63
     [service] = objects(done.stdout, "Service")
     assert len(service["metadata"]["name"]) <= 63
     for resource in CONFIGURATIONS.values():
-        assert all(
-            len(one["metadata"]["name"]) <= 253 for one in objects(done.stdout, resource.kind)
-        )
+        assert all(len(one["metadata"]["name"]) <= 253 for one in objects(done.stdout, resource.kind))
 
 
 @pytest.mark.parametrize("word", ["true", "null", "1e3", "007"])
 def test_a_name_that_yaml_would_read_as_something_else_stays_a_name(helm, word):
-    values = ",".join(
-        f"{it}={word}" for it in ("watchNamespace", "nameOverride", "fullnameOverride")
-    )
-    text = helm(
-        "template", word, CHARTS / "pki", "--namespace", word, "--set-string", values
-    ).stdout
+    values = ",".join(f"{it}={word}" for it in ("watchNamespace", "nameOverride", "fullnameOverride"))
+    text = helm("template", word, CHARTS / "pki", "--namespace", word, "--set-string", values).stdout
     made = [it for it in yaml.safe_load_all(text) if it]
     assert {it["metadata"].get("namespace", word) for it in made} == {word, "default"}
     assert {it["metadata"]["labels"]["app.kubernetes.io/instance"] for it in made} == {word}
     [deployment] = objects(text, "Deployment")
-    assert (
-        deployment["metadata"]["name"],
-        deployment["spec"]["template"]["spec"]["serviceAccountName"],
-    ) == (
+    assert (deployment["metadata"]["name"], deployment["spec"]["template"]["spec"]["serviceAccountName"]) == (
         word,
         word,
     )
@@ -284,9 +232,7 @@ def test_a_name_that_yaml_would_read_as_something_else_stays_a_name(helm, word):
 @pytest.mark.parametrize("release", ["a.b", "r" * 50 + "--p", "pki--x"])
 def test_the_names_of_a_release_are_labels_of_dns(helm, release):
     text = helm("template", release, CHARTS / "pki", "--set", "nameOverride=a--b").stdout
-    names = [
-        it["metadata"]["name"] for kind in ("Deployment", "Service") for it in objects(text, kind)
-    ]
+    names = [it["metadata"]["name"] for kind in ("Deployment", "Service") for it in objects(text, kind)]
     assert len(names) == 2
     assert all(re.fullmatch("[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", it) for it in names), names
 
@@ -296,42 +242,22 @@ def test_labels_and_annotations_of_the_chart_itself_win(helm):
         "podLabels": {"app.kubernetes.io/name": "mine", "tier": "back"},
         "podAnnotations": {"kubectl.kubernetes.io/default-container": "mine", "a": "b"},
     }
-    options = [
-        part for name, it in values.items() for part in ("--set-json", f"{name}={json.dumps(it)}")
-    ]
+    options = [part for name, it in values.items() for part in ("--set-json", f"{name}={json.dumps(it)}")]
     [deployment] = objects(rendered(helm, "pki", *options), "Deployment")
     metadata = deployment["spec"]["template"]["metadata"]
     assert deployment["spec"]["selector"]["matchLabels"].items() <= metadata["labels"].items()
-    assert (metadata["labels"]["tier"], metadata["labels"]["app.kubernetes.io/name"]) == (
-        "back",
-        "pki",
-    )
-    assert metadata["annotations"] == {
-        "kubectl.kubernetes.io/default-container": "operator",
-        "a": "b",
-    }
+    assert (metadata["labels"]["tier"], metadata["labels"]["app.kubernetes.io/name"]) == ("back", "pki")
+    assert metadata["annotations"] == {"kubectl.kubernetes.io/default-container": "operator", "a": "b"}
 
 
-@pytest.mark.parametrize(
-    "options", [(), ("--set", "watchNamespace=pki-system,verbose=true,podLabels.tier=back")]
-)
-def test_the_server_takes_everything_without_a_warning(
-    helm, kubectl, controlplane, admin, system, options
-):
+@pytest.mark.parametrize("options", [(), ("--set", "watchNamespace=pki-system,verbose=true,podLabels.tier=back")])
+def test_the_server_takes_everything_without_a_warning(helm, kubectl, controlplane, admin, system, options):
     if controlplane.backend != "real":
         pytest.skip("Kubernetes' own admission is asked")
     for name in NAMES:
         text = rendered(helm, name, *(options if name == "pki" else ()))
         done = kubectl.run(
-            *(
-                "apply",
-                "--server-side",
-                "--force-conflicts",
-                "--dry-run=server",
-                "--warnings-as-errors",
-                "-f",
-                "-",
-            ),
+            *("apply", "--server-side", "--force-conflicts", "--dry-run=server", "--warnings-as-errors", "-f", "-"),
             stdin=text,
         )
         assert (done.returncode, done.stderr) == (0, ""), done.stderr
@@ -363,14 +289,9 @@ def test_an_install_waits_until_the_operator_runs_and_an_uninstall_leaves_the_ob
     ok("install", "pki-crds", CHARTS / "pki-crds", *where)
     said = ok("install", "pki", CHARTS / "pki", *where)
     assert "pki reconciles Certificate" in said
-    status = admin.request("GET", f"/apis/apps/v1/namespaces/{system}/deployments/pki").json[
-        "status"
-    ]
+    status = admin.request("GET", f"/apis/apps/v1/namespaces/{system}/deployments/pki").json["status"]
     assert status["availableReplicas"] == 2
-    assert [one["name"] for one in json.loads(ok("list", "--namespace", system, "-o", "json"))] == [
-        "pki",
-        "pki-crds",
-    ]
+    assert [one["name"] for one in json.loads(ok("list", "--namespace", system, "-o", "json"))] == ["pki", "pki-crds"]
     other = ("--namespace", "default", "--wait", "--timeout", "60s")
     ok("install", "second", CHARTS / "pki", "--set", "watchNamespace=default", *other)
     ok("uninstall", "second", *other)
@@ -382,12 +303,7 @@ def test_an_install_waits_until_the_operator_runs_and_an_uninstall_leaves_the_ob
     ok("uninstall", "pki", *where)
     ok("uninstall", "pki-crds", *where)
     assert admin.request("GET", f"/apis/apps/v1/namespaces/{system}/deployments/pki").status == 404
-    assert (
-        admin.request(
-            "GET", "/apis/rbac.authorization.k8s.io/v1/clusterroles/pki-system:pki"
-        ).status
-        == 404
-    )
+    assert admin.request("GET", "/apis/rbac.authorization.k8s.io/v1/clusterroles/pki-system:pki").status == 404
     assert admin.request("GET", f"{CRDS}/pkis.pki.operatorkit.dev").status == 200
 
     ok("install", "pki-crds", CHARTS / "pki-crds", "--set", "keep=false", *where)

@@ -101,20 +101,14 @@ def test_api_resources_and_api_versions(kubectl):
 def test_apply_creates_changes_and_leaves_alone(kubectl):
     assert kubectl("apply", "-f", "-", stdin=CONFIG_MAP) == "configmap/settings created\n"
     assert kubectl("apply", "-f", "-", stdin=CONFIG_MAP) == "configmap/settings unchanged\n"
-    assert (
-        kubectl("apply", "-f", "-", stdin=CONFIG_MAP.replace("red", "green"))
-        == "configmap/settings configured\n"
-    )
+    assert kubectl("apply", "-f", "-", stdin=CONFIG_MAP.replace("red", "green")) == "configmap/settings configured\n"
     assert kubectl("get", "cm", "settings", "-o", "jsonpath={.data.colour}") == "green"
 
 
 @pytest.mark.parametrize("verb", ["apply", "create"])
 def test_a_kind_that_nobody_serves_is_named(kubectl, verb):
     told = kubectl.fails(
-        verb,
-        "-f",
-        "-",
-        stdin="{apiVersion: kubectl.example.com/v1, kind: Gadgit, metadata: {name: a}}",
+        verb, "-f", "-", stdin="{apiVersion: kubectl.example.com/v1, kind: Gadgit, metadata: {name: a}}"
     )
     assert 'no matches for kind "Gadgit" in version "kubectl.example.com/v1"' in told
     told = kubectl.fails(verb, "-f", "-", stdin="{kind: ConfigMap, metadata: {name: a}}")
@@ -124,18 +118,14 @@ def test_a_kind_that_nobody_serves_is_named(kubectl, verb):
 def test_apply_removes_what_is_no_longer_in_the_file(kubectl):
     kubectl("apply", "-f", "-", stdin=CONFIG_MAP + "  size: big\n")
     kubectl("apply", "-f", "-", stdin=CONFIG_MAP)
-    assert json.loads(kubectl("get", "cm", "settings", "-o", "jsonpath={.data}")) == {
-        "colour": "red"
-    }
+    assert json.loads(kubectl("get", "cm", "settings", "-o", "jsonpath={.data}")) == {"colour": "red"}
 
 
 def test_apply_merges_the_lists_of_a_deployment(kubectl):
     kubectl("apply", "-f", "-", stdin=DEPLOYMENT)
     kubectl("set", "env", "deployment/web", "MODE=test")
     kubectl("apply", "-f", "-", stdin=DEPLOYMENT.replace("web:1", "web:2"))
-    [container] = json.loads(
-        kubectl("get", "deploy", "web", "-o", "jsonpath={.spec.template.spec.containers}")
-    )
+    [container] = json.loads(kubectl("get", "deploy", "web", "-o", "jsonpath={.spec.template.spec.containers}"))
     assert (container["image"], container["env"]) == ("web:2", [{"name": "MODE", "value": "test"}])
 
 
@@ -152,9 +142,7 @@ def test_apply_on_the_server_side(kubectl):
 
 def test_apply_takes_over_from_the_client_side(kubectl):
     kubectl("apply", "-f", "-", stdin=CONFIG_MAP)
-    kubectl(
-        "apply", "--server-side", "-f", "-", stdin=CONFIG_MAP.replace("colour: red", "size: big")
-    )
+    kubectl("apply", "--server-side", "-f", "-", stdin=CONFIG_MAP.replace("colour: red", "size: big"))
     assert json.loads(kubectl("get", "cm", "settings", "-o", "jsonpath={.data}")) == {"size": "big"}
 
 
@@ -171,10 +159,7 @@ def test_create_makes_the_usual_things(kubectl):
     assert kubectl("create", "configmap", "a", "--from-literal=k=v") == "configmap/a created\n"
     assert kubectl("create", "secret", "generic", "s", "--from-literal=k=v") == "secret/s created\n"
     assert kubectl("create", "serviceaccount", "robot") == "serviceaccount/robot created\n"
-    assert (
-        kubectl("create", "deployment", "d", "--image=i", "--replicas=0")
-        == "deployment.apps/d created\n"
-    )
+    assert kubectl("create", "deployment", "d", "--image=i", "--replicas=0") == "deployment.apps/d created\n"
     assert kubectl("create", "role", "r", "--verb=get", "--resource=pods") == (
         "role.rbac.authorization.k8s.io/r created\n"
     )
@@ -196,23 +181,11 @@ def test_get_prints_tables(kubectl):
     header, row = table(kubectl("get", "cm", "settings"))
     assert (header, row[:2]) == (["NAME", "DATA", "AGE"], ["settings", "1"])
     header, row = table(kubectl("get", "deploy", "-o", "wide"))
-    assert header == [
-        "NAME",
-        "READY",
-        "UP-TO-DATE",
-        "AVAILABLE",
-        "AGE",
-        "CONTAINERS",
-        "IMAGES",
-        "SELECTOR",
-    ]
+    assert header == ["NAME", "READY", "UP-TO-DATE", "AVAILABLE", "AGE", "CONTAINERS", "IMAGES", "SELECTOR"]
     assert row[:4] == ["web", "0/0", "0", "0"]
     assert row[5:] == ["web", "web:1", "app=web"]
     assert kubectl.run("get", "secrets").stderr.startswith("No resources found in test-")
-    assert (
-        kubectl.fails("get", "cm", "nothing")
-        == 'Error from server (NotFound): configmaps "nothing" not found\n'
-    )
+    assert kubectl.fails("get", "cm", "nothing") == 'Error from server (NotFound): configmaps "nothing" not found\n'
     assert 'the server doesn\'t have a resource type "nothing"' in kubectl.fails("get", "nothing")
 
 
@@ -220,10 +193,7 @@ def test_get_selects_by_label_field_and_namespace(kubectl, namespace):
     kubectl("apply", "-f", "-", stdin=CONFIG_MAP)
     kubectl("create", "configmap", "other")
     assert kubectl("get", "cm", "-l", "app=web", "-o", "name") == "configmap/settings\n"
-    assert (
-        kubectl("get", "cm", "--field-selector=metadata.name=other", "-o", "name")
-        == "configmap/other\n"
-    )
+    assert kubectl("get", "cm", "--field-selector=metadata.name=other", "-o", "name") == "configmap/other\n"
     rows = table(kubectl("get", "cm", "-A", "-l", "app in (web)", "--no-headers"))
     assert [row[:2] for row in rows if row[0] == namespace] == [[namespace, "settings"]]
     header, row = table(kubectl("get", "cm", "-l", "app", "-L", "app", "--show-labels"))
@@ -234,22 +204,13 @@ def test_get_selects_by_label_field_and_namespace(kubectl, namespace):
 def test_get_prints_yaml_json_jsonpath_and_columns(kubectl, namespace):
     kubectl("apply", "-f", "-", stdin=CONFIG_MAP)
     text = kubectl("get", "cm", "settings", "-o", "yaml")
-    assert text.startswith(
-        "apiVersion: v1\ndata:\n  colour: red\nkind: ConfigMap\nmetadata:\n  annotations:\n"
-    )
+    assert text.startswith("apiVersion: v1\ndata:\n  colour: red\nkind: ConfigMap\nmetadata:\n  annotations:\n")
     assert f"  namespace: {namespace}\n" in text
     assert "managedFields" not in text
-    assert "managedFields" in kubectl(
-        "get", "cm", "settings", "-o", "yaml", "--show-managed-fields"
-    )
+    assert "managedFields" in kubectl("get", "cm", "settings", "-o", "yaml", "--show-managed-fields")
     assert json.loads(kubectl("get", "cm", "-o", "json"))["kind"] == "List"
-    assert (
-        kubectl("get", "cm", "-l", "app=web", "-o", "jsonpath={.items[*].metadata.name}")
-        == "settings"
-    )
-    columns = kubectl(
-        "get", "cm", "settings", "-o", "custom-columns=N:.metadata.name,C:.data.colour"
-    )
+    assert kubectl("get", "cm", "-l", "app=web", "-o", "jsonpath={.items[*].metadata.name}") == "settings"
+    columns = kubectl("get", "cm", "settings", "-o", "custom-columns=N:.metadata.name,C:.data.colour")
     assert table(columns) == [["N", "C"], ["settings", "red"]]
 
 
@@ -261,9 +222,7 @@ def test_get_all_finds_the_category(kubectl):
 def test_get_in_chunks_finds_everything(kubectl):
     for index in range(3):
         kubectl("create", "secret", "generic", f"s{index}")
-    assert kubectl("get", "secrets", "--chunk-size=1", "-o", "name").split() == [
-        f"secret/s{i}" for i in range(3)
-    ]
+    assert kubectl("get", "secrets", "--chunk-size=1", "-o", "name").split() == [f"secret/s{i}" for i in range(3)]
 
 
 def test_get_watches(kubectl):
@@ -299,9 +258,7 @@ def test_get_raw_and_cluster_info(kubectl):
 def test_label_and_annotate(kubectl):
     kubectl("create", "configmap", "a")
     assert kubectl("label", "cm", "a", "tier=web") == "configmap/a labeled\n"
-    assert "already has a value (web), and --overwrite is false" in kubectl.fails(
-        "label", "cm", "a", "tier=db"
-    )
+    assert "already has a value (web), and --overwrite is false" in kubectl.fails("label", "cm", "a", "tier=db")
     kubectl("label", "cm", "a", "tier=db", "--overwrite")
     assert kubectl("get", "cm", "a", "-o", "jsonpath={.metadata.labels.tier}") == "db"
     assert kubectl("label", "cm", "a", "tier-") == "configmap/a unlabeled\n"
@@ -319,28 +276,16 @@ def test_label_and_annotate(kubectl):
 )
 def test_patch_in_three_ways(kubectl, kind, patch):
     kubectl("apply", "-f", "-", stdin=CONFIG_MAP)
-    assert (
-        kubectl("patch", "cm", "settings", f"--type={kind}", "-p", patch)
-        == "configmap/settings patched\n"
-    )
+    assert kubectl("patch", "cm", "settings", f"--type={kind}", "-p", patch) == "configmap/settings patched\n"
     assert kubectl("get", "cm", "settings", "-o", "jsonpath={.data.colour}") == "green"
     assert (
-        kubectl("patch", "cm", "settings", f"--type={kind}", "-p", patch)
-        == "configmap/settings patched (no change)\n"
+        kubectl("patch", "cm", "settings", f"--type={kind}", "-p", patch) == "configmap/settings patched (no change)\n"
     )
 
 
 def test_patch_of_the_status(kubectl):
     kubectl("apply", "-f", "-", stdin=DEPLOYMENT)
-    kubectl(
-        "patch",
-        "deploy",
-        "web",
-        "--subresource=status",
-        "--type=merge",
-        "-p",
-        '{"status": {"collisionCount": 3}}',
-    )
+    kubectl("patch", "deploy", "web", "--subresource=status", "--type=merge", "-p", '{"status": {"collisionCount": 3}}')
     assert kubectl("get", "deploy", "web", "-o", "jsonpath={.status.collisionCount}") == "3"
 
 
@@ -353,18 +298,13 @@ def test_edit_opens_an_editor(kubectl):
 
 def test_replace_and_replace_by_force(kubectl):
     kubectl("create", "-f", "-", stdin=CONFIG_MAP)
-    assert (
-        kubectl("replace", "-f", "-", stdin=CONFIG_MAP.replace("red", "green"))
-        == "configmap/settings replaced\n"
-    )
+    assert kubectl("replace", "-f", "-", stdin=CONFIG_MAP.replace("red", "green")) == "configmap/settings replaced\n"
     kubectl("replace", "--force", "-f", "-", stdin=CONFIG_MAP)
     assert kubectl("get", "cm", "settings", "-o", "jsonpath={.data.colour}") == "red"
 
 
 def test_scale_a_deployment(kubectl):
-    kubectl(
-        "apply", "-f", "-", stdin=DEPLOYMENT.replace("replicas: 0", "replicas: 0\n  paused: true")
-    )
+    kubectl("apply", "-f", "-", stdin=DEPLOYMENT.replace("replicas: 0", "replicas: 0\n  paused: true"))
     assert kubectl("scale", "deploy", "web", "--replicas=2") == "deployment.apps/web scaled\n"
     assert kubectl("get", "deploy", "web", "-o", "jsonpath={.spec.replicas}") == "2"
     told = kubectl.fails("scale", "deploy", "web", "--replicas=3", "--current-replicas=9")
@@ -373,10 +313,7 @@ def test_scale_a_deployment(kubectl):
 
 def test_delete_by_name_file_and_label(kubectl, namespace):
     kubectl("apply", "-f", "-", stdin=CONFIG_MAP)
-    assert (
-        kubectl("delete", "cm", "settings")
-        == f'configmap "settings" deleted from {namespace} namespace\n'
-    )
+    assert kubectl("delete", "cm", "settings") == f'configmap "settings" deleted from {namespace} namespace\n'
     kubectl("apply", "-f", "-", stdin=CONFIG_MAP)
     kubectl("delete", "-f", "-", stdin=CONFIG_MAP)
     kubectl("apply", "-f", "-", stdin=CONFIG_MAP)
@@ -407,9 +344,7 @@ def test_wait_for_a_field_a_deletion_and_in_vain(kubectl):
     assert kubectl("wait", "--for=jsonpath={.data.colour}=red", "cm/settings", "--timeout=60s") == (
         "configmap/settings condition met\n"
     )
-    told = kubectl.fails(
-        "wait", "--for=jsonpath={.data.colour}=blue", "cm/settings", "--timeout=1s"
-    )
+    told = kubectl.fails("wait", "--for=jsonpath={.data.colour}=blue", "cm/settings", "--timeout=1s")
     assert "timed out waiting for the condition on configmaps/settings" in told
     waiting = kubectl.start("wait", "--for=delete", "cm/settings", "--timeout=120s")
     try:
@@ -446,36 +381,21 @@ def test_auth_can_i_and_whoami(kubectl, user, namespace):
 
 def test_a_custom_resource_from_definition_to_deletion(kubectl, namespace):
     created = kubectl("apply", "-f", "-", stdin=CRD)
-    assert (
-        created
-        == "customresourcedefinition.apiextensions.k8s.io/gadgets.kubectl.example.com created\n"
-    )
+    assert created == "customresourcedefinition.apiextensions.k8s.io/gadgets.kubectl.example.com created\n"
     try:
-        kubectl(
-            "wait",
-            "--for=condition=Established",
-            "crd/gadgets.kubectl.example.com",
-            "--timeout=120s",
-        )
+        kubectl("wait", "--for=condition=Established", "crd/gadgets.kubectl.example.com", "--timeout=120s")
         gadget = "apiVersion: kubectl.example.com/v1\nkind: Gadget\nmetadata: {name: g}\nspec: {size: 3}\n"
-        assert (
-            kubectl.until("apply", "-f", "-", stdin=gadget)
-            == "gadget.kubectl.example.com/g created\n"
-        )
+        assert kubectl.until("apply", "-f", "-", stdin=gadget) == "gadget.kubectl.example.com/g created\n"
         header, row = table(kubectl("get", "gdg"))
         assert (header, row[:2]) == (["NAME", "SIZE", "AGE"], ["g", "3"])
         assert kubectl("get", "gadget", "g", "-o", "jsonpath={.spec}") == '{"replicas":1,"size":3}'
-        assert (
-            "spec.size: Invalid value: 0: spec.size in body should be greater than or equal to 1"
-            in kubectl.fails("apply", "-f", "-", stdin=gadget.replace("3", "0"))
+        assert "spec.size: Invalid value: 0: spec.size in body should be greater than or equal to 1" in kubectl.fails(
+            "apply", "-f", "-", stdin=gadget.replace("3", "0")
         )
         assert 'unknown field "spec.colour"' in kubectl.fails(
             "apply", "-f", "-", stdin=gadget.replace("size: 3", "size: 3, colour: red")
         )
-        assert (
-            kubectl("scale", "gadget", "g", "--replicas=4")
-            == "gadget.kubectl.example.com/g scaled\n"
-        )
+        assert kubectl("scale", "gadget", "g", "--replicas=4") == "gadget.kubectl.example.com/g scaled\n"
         assert "gadget.kubectl.example.com/g" in kubectl("get", "all", "-o", "name")
         told = kubectl.until("explain", "gadget.spec")
         assert "What is wanted." in told
@@ -499,27 +419,18 @@ def test_describe_a_pod_that_waits_and_its_events(kubectl, running_nodes):
     assert re.search(r"Name:\s+p\n", told)
     assert re.search(r"Status:\s+Pending", told)
     assert re.search(r"State:\s+Waiting\n\s+Reason:\s+ContainerCreating", told)
+    assert re.search(r"Normal\s+Scheduled\s+\S+\s+\S+\s+Successfully assigned \S+/p to node-1", told)
     assert re.search(
-        r"Normal\s+Scheduled\s+\S+\s+\S+\s+Successfully assigned \S+/p to node-1", told
-    )
-    assert re.search(
-        r'Warning\s+FailedMount\s+.*kubelet\s+MountVolume.SetUp failed for volume "tls" : secret "late" not found',
-        told,
+        r'Warning\s+FailedMount\s+.*kubelet\s+MountVolume.SetUp failed for volume "tls" : secret "late" not found', told
     )
     rows = table(kubectl("get", "events", "--field-selector=reason=FailedMount"))
     assert rows[0] == ["LAST SEEN", "TYPE", "REASON", "OBJECT", "MESSAGE"]
     assert rows[1][1:4] == ["Warning", "FailedMount", "pod/p"]
     assert "FailedMount" in kubectl("events", "--for", "pod/p")
     kubectl("create", "secret", "generic", "late")
-    assert (
-        kubectl("wait", "pod/p", "--for=condition=Ready", "--timeout=120s")
-        == "pod/p condition met\n"
-    )
+    assert kubectl("wait", "pod/p", "--for=condition=Ready", "--timeout=120s") == "pod/p condition met\n"
     header, row = table(kubectl("get", "pod", "p"))
-    assert (header, row[:4]) == (
-        ["NAME", "READY", "STATUS", "RESTARTS", "AGE"],
-        ["p", "1/1", "Running", "0"],
-    )
+    assert (header, row[:4]) == (["NAME", "READY", "STATUS", "RESTARTS", "AGE"], ["p", "1/1", "Running", "0"])
     assert re.search(r"Status:\s+Running", kubectl("describe", "pod", "p"))
     kubectl("delete", "pod", "p")
     assert kubectl.fails("get", "pod", "p") == 'Error from server (NotFound): pods "p" not found\n'
@@ -547,10 +458,7 @@ def test_namespaces_come_and_go(kubectl, namespace):
     assert (header, row[:2]) == (["NAME", "STATUS", "AGE"], [name, "Active"])
     assert re.search(r"Status:\s+Active", kubectl("describe", "ns", name))
     assert kubectl("delete", "ns", name, "--timeout=180s") == f'namespace "{name}" deleted\n'
-    assert (
-        kubectl.fails("get", "ns", name)
-        == f'Error from server (NotFound): namespaces "{name}" not found\n'
-    )
+    assert kubectl.fails("get", "ns", name) == f'Error from server (NotFound): namespaces "{name}" not found\n'
 
 
 def test_describe_other_kinds(kubectl):
@@ -566,10 +474,7 @@ def test_dry_run_on_the_server(kubectl):
     assert kubectl("apply", "--dry-run=server", "-f", "-", stdin=CONFIG_MAP) == (
         "configmap/settings created (server dry run)\n"
     )
-    assert (
-        kubectl.fails("get", "cm", "settings")
-        == 'Error from server (NotFound): configmaps "settings" not found\n'
-    )
+    assert kubectl.fails("get", "cm", "settings") == 'Error from server (NotFound): configmaps "settings" not found\n'
 
 
 def test_create_a_token_for_a_service_account(kubectl):
@@ -583,7 +488,5 @@ def test_rollout_pauses_and_resumes(kubectl):
     assert kubectl("get", "deploy", "web", "-o", "jsonpath={.spec.paused}") == "true"
     assert kubectl("rollout", "resume", "deploy/web") == "deployment.apps/web resumed\n"
     assert kubectl("rollout", "restart", "deploy/web") == "deployment.apps/web restarted\n"
-    annotations = kubectl(
-        "get", "deploy", "web", "-o", "jsonpath={.spec.template.metadata.annotations}"
-    )
+    annotations = kubectl("get", "deploy", "web", "-o", "jsonpath={.spec.template.metadata.annotations}")
     assert "kubectl.kubernetes.io/restartedAt" in annotations

@@ -64,11 +64,7 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     """Return what the ServiceAccount asked for, once it was decided; a line may be in the making."""
     lines = path.read_text().splitlines(keepends=True)
     entries = [json.loads(line) for line in lines if line.endswith("\n")]
-    return [
-        one
-        for one in entries
-        if one["user"]["username"] == IDENTITY and one["stage"] != "RequestReceived"
-    ]
+    return [one for one in entries if one["user"]["username"] == IDENTITY and one["stage"] != "RequestReceived"]
 
 
 def used(log: Iterable[dict[str, Any]]) -> set[Grant]:
@@ -107,9 +103,7 @@ def audited(helm, tmp_path_factory):
 @pytest.fixture(scope="module")
 def manifests(audited, helm, tmp_path_factory) -> list[dict[str, Any]]:
     """Install both charts, without a Pod, and return what the operator's holds."""
-    kubeconfig = audited[0].write_kubeconfig(
-        tmp_path_factory.mktemp("administrator") / "kubeconfig"
-    )
+    kubeconfig = audited[0].write_kubeconfig(tmp_path_factory.mktemp("administrator") / "kubeconfig")
 
     def told(*arguments: str) -> str:
         done = helm(*arguments, kubeconfig=kubeconfig)
@@ -127,11 +121,7 @@ def service_account(audited, manifests, tmp_path_factory) -> Path:
     """A kubeconfig with nothing but a token of the chart's ServiceAccount."""
     assert any(one["kind"] == "ServiceAccount" for one in manifests)
     path = f"/api/v1/namespaces/{SYSTEM}/serviceaccounts/{NAME}/token"
-    request = {
-        "apiVersion": "authentication.k8s.io/v1",
-        "kind": "TokenRequest",
-        "spec": {"audiences": []},
-    }
+    request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"audiences": []}}
     answer = User.of(audited[0]).request("POST", path, request)
     assert answer.status == 201, answer.text
     config = audited[0].kubeconfig()
@@ -162,10 +152,7 @@ def lead_to(port: int) -> dict[str, Any]:
     An API server takes no address of its own machine; one that is written as a name it takes.
     """
     return {
-        "metadata": {
-            "name": "pki-webhook-here",
-            "labels": {"kubernetes.io/service-name": "pki-webhook"},
-        },
+        "metadata": {"name": "pki-webhook-here", "labels": {"kubernetes.io/service-name": "pki-webhook"}},
         "addressType": "FQDN",
         "endpoints": [{"addresses": ["127.0.0.1"]}],
         "ports": [{"name": "webhooks", "port": port}],
@@ -186,9 +173,7 @@ async def serve_webhooks(service_account: Path, admin: User, port: int) -> None:
     ]
     slices = f"/apis/discovery.k8s.io/v1/namespaces/{SYSTEM}/endpointslices"
     assert admin.request("POST", slices, lead_to(port)).status == 201
-    clock = FakeClock(
-        start=datetime.now(UTC) - LEAF_LIFE * 0.7
-    )  # the API server has a clock of its own
+    clock = FakeClock(start=datetime.now(UTC) - LEAF_LIFE * 0.7)  # the API server has a clock of its own
     at = AtService(service=service, port=port, complete_only=True)
     async with (
         LiveCluster(load_config(service_account)) as api,
@@ -196,18 +181,11 @@ async def serve_webhooks(service_account: Path, admin: User, port: int) -> None:
     ):
         first = admin.request("GET", secret).json["data"]
         for path in registrations:
-            trusted = [
-                one["clientConfig"].get("caBundle")
-                for one in admin.request("GET", path).json["webhooks"]
-            ]
+            trusted = [one["clientConfig"].get("caBundle") for one in admin.request("GET", path).json["webhooks"]]
             assert set(trusted) == {first["ca.crt"]}
-        await eventually(
-            lambda: asyncio.to_thread(refuses, admin), message="a refusal through the Service"
-        )
+        await eventually(lambda: asyncio.to_thread(refuses, admin), message="a refusal through the Service")
         clock.tick(LEAF_LIFE * 0.7)
-        await eventually(
-            lambda: admin.request("GET", secret).json["data"]["tls.crt"] != first["tls.crt"]
-        )
+        await eventually(lambda: admin.request("GET", secret).json["data"]["tls.crt"] != first["tls.crt"])
         assert await asyncio.to_thread(refuses, admin)
     for path in registrations:
         assert admin.request("DELETE", path).status == 200
@@ -217,11 +195,7 @@ def refuses(admin: User) -> bool:
     """Tell whether a malformed Certificate is refused at the door, not merely for want of an answer."""
     path = "/apis/pki.operatorkit.dev/v1alpha1/namespaces/default/certificates?dryRun=All"
     spec = {"secretName": "a", "issuerRef": {"name": "ca"}, "dnsNames": ["a_b"]}
-    identity = {
-        "apiVersion": "pki.operatorkit.dev/v1alpha1",
-        "kind": "Certificate",
-        "metadata": {"name": "a"},
-    }
+    identity = {"apiVersion": "pki.operatorkit.dev/v1alpha1", "kind": "Certificate", "metadata": {"name": "a"}}
     answer = admin.request("POST", path, {**identity, "spec": spec})
     return answer.status == 422 and "denied the request" in answer.text
 
@@ -235,16 +209,7 @@ async def test_no_right_is_missing_and_each_unused_one_is_argued(
         await serve_webhooks(service_account, User.of(plane), free_port)
     kubeconfig = plane.write_kubeconfig(tmp_path / "kubeconfig")
     folder = ROOT / "tests" / "scenarios" / "pki"
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-x",
-        "-p",
-        "no:cacheprovider",
-        "--controlplane=existing",
-    ]
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--controlplane=existing"]
     done = await asyncio.to_thread(
         subprocess.run,
         [*command, *(str(folder / name) for name in SCENARIOS)],

@@ -44,23 +44,15 @@ def audited(helm, tmp_path_factory):
         run("install", NAME, str(ROOT / "charts" / "petset"), "--set", "replicas=0", *where)
         registrations = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
         admin = User.of(plane)
-        for one in admin.request("GET", registrations).json[
-            "items"
-        ]:  # nothing serves the Service's webhooks here
-            assert (
-                admin.request("DELETE", f"{registrations}/{one['metadata']['name']}").status == 200
-            )
+        for one in admin.request("GET", registrations).json["items"]:  # nothing serves the Service's webhooks here
+            assert admin.request("DELETE", f"{registrations}/{one['metadata']['name']}").status == 200
         yield plane, folder
 
 
 def service_account(plane, folder: Path) -> Path:
     """Write a kubeconfig with nothing but a token of the chart's ServiceAccount."""
     path = f"/api/v1/namespaces/{SYSTEM}/serviceaccounts/{NAME}/token"
-    request = {
-        "apiVersion": "authentication.k8s.io/v1",
-        "kind": "TokenRequest",
-        "spec": {"audiences": []},
-    }
+    request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"audiences": []}}
     answer = User.of(plane).request("POST", path, request)
     assert answer.status == 201, answer.text
     config = plane.kubeconfig()
@@ -73,33 +65,14 @@ def service_account(plane, folder: Path) -> Path:
 def requests_of_the_operator(log: Path):
     lines = log.read_text().splitlines(keepends=True)
     entries = [json.loads(line) for line in lines if line.endswith("\n")]
-    return [
-        one
-        for one in entries
-        if one["user"]["username"] == IDENTITY and one["stage"] != "RequestReceived"
-    ]
+    return [one for one in entries if one["user"]["username"] == IDENTITY and one["stage"] != "RequestReceived"]
 
 
 async def test_no_right_of_the_chart_is_missing(audited):
     plane, folder = audited
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-x",
-        "-p",
-        "no:cacheprovider",
-        "--controlplane=existing",
-    ]
-    scenarios = [
-        str(ROOT / "tests" / "scenarios" / "petset" / f"test_petset_{name}.py")
-        for name in SCENARIOS
-    ]
-    own = {
-        "KUBECONFIG": str(folder / "administrator"),
-        "PETSET_KUBECONFIG": str(service_account(plane, folder)),
-    }
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--controlplane=existing"]
+    scenarios = [str(ROOT / "tests" / "scenarios" / "petset" / f"test_petset_{name}.py") for name in SCENARIOS]
+    own = {"KUBECONFIG": str(folder / "administrator"), "PETSET_KUBECONFIG": str(service_account(plane, folder))}
     done = await asyncio.to_thread(
         subprocess.run,
         [*command, *scenarios, "-k", CHOSEN],

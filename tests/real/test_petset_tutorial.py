@@ -33,11 +33,7 @@ def terminal(binaries, tmp_path):
     for _, info, body in BLOCKS:
         if info.startswith("title="):
             (tmp_path / info.partition("=")[2]).write_text(body)
-    _, running = (
-        body.removeprefix("$ operatorkit ").split()
-        for _, info, body in BLOCKS
-        if info == "background"
-    )
+    _, running = (body.removeprefix("$ operatorkit ").split() for _, info, body in BLOCKS if info == "background")
     with start("embedded", nodes=1) as plane:
         kubeconfig = plane.write_kubeconfig(tmp_path / "kubeconfig")
         paths = [str(Path(sys.executable).parent), str(binaries.kubectl.parent), os.environ["PATH"]]
@@ -49,11 +45,7 @@ def terminal(binaries, tmp_path):
             text=True,
         ) as operator:
             assert any("petset is ready" in line for line in operator.stdout)
-            own = {
-                "PATH": os.pathsep.join(paths),
-                "HOME": str(tmp_path),
-                "KUBECONFIG": str(kubeconfig),
-            }
+            own = {"PATH": os.pathsep.join(paths), "HOME": str(tmp_path), "KUBECONFIG": str(kubeconfig)}
             yield tmp_path, {**os.environ, **own}
             operator.terminate()
             operator.communicate(timeout=60)
@@ -69,22 +61,11 @@ async def test_the_commands_print_what_the_page_shows(terminal) -> None:
 async def check(command: str, folder: Path, environment: dict[str, str]) -> None:
     """Run a command until it prints what is shown below it: one that changes something is run once."""
     line, _, shown = command.partition("\n")
-    words = (
-        line.replace("operatorkit ", f"{sys.executable} -m operatorkit ", 1)
-        if line[0] == "o"
-        else line
-    )
+    words = line.replace("operatorkit ", f"{sys.executable} -m operatorkit ", 1) if line[0] == "o" else line
 
     def prints() -> bool:
         done = subprocess.run(
-            words,
-            shell=True,
-            cwd=folder,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
+            words, shell=True, cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False
         )
         found = without_ages(done.stdout + done.stderr)
         assert found == without_ages(shown), f"$ {line}\n{found}"

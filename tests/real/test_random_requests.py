@@ -27,12 +27,8 @@ from operatorkit.testing.user import User, headers_of, ssl_context_of
 
 pytestmark = [
     pytest.mark.real,
-    pytest.mark.skipif(
-        find() is None, reason="no programs of a real control plane: `make test-real` builds them"
-    ),
-    pytest.mark.skipif(
-        not os.environ.get("SEQUENCES"), reason="SEQUENCES does not say how many: `make soak` does"
-    ),
+    pytest.mark.skipif(find() is None, reason="no programs of a real control plane: `make test-real` builds them"),
+    pytest.mark.skipif(not os.environ.get("SEQUENCES"), reason="SEQUENCES does not say how many: `make soak` does"),
     pytest.mark.timeout(3600),
 ]
 SEQUENCES = int(os.environ.get("SEQUENCES") or 0)
@@ -65,20 +61,8 @@ CONTAINERS = [
     [{"name": "a", "image": "i"}],
     [{"name": "a", "image": "j"}, {"name": "b", "image": "i"}],
     [{"name": "b", "image": "i", "env": [{"name": "X", "value": "1"}]}],
-    [
-        {
-            "name": "a",
-            "image": "i",
-            "ports": [{"containerPort": 80}, {"containerPort": 81, "protocol": "UDP"}],
-        }
-    ],
-    [
-        {
-            "name": "a",
-            "image": "i",
-            "resources": {"requests": {"cpu": "0.5", "memory": 1024}, "limits": {"cpu": 1}},
-        }
-    ],
+    [{"name": "a", "image": "i", "ports": [{"containerPort": 80}, {"containerPort": 81, "protocol": "UDP"}]}],
+    [{"name": "a", "image": "i", "resources": {"requests": {"cpu": "0.5", "memory": 1024}, "limits": {"cpu": 1}}}],
     [{"name": "a", "image": "i", "command": ["x"], "args": ["y", "z"]}],
     [{"name": "a"}],
     [],
@@ -88,12 +72,7 @@ TEMPLATE = {
     "spec": {"automountServiceAccountToken": False, "containers": [{"name": "a", "image": "i"}]},
 }
 POD_SPEC = {
-    "/volumes": [
-        [{"name": "v", "emptyDir": {}}],
-        [{"name": "v", "secret": {"secretName": "s"}}],
-        [],
-        None,
-    ],
+    "/volumes": [[{"name": "v", "emptyDir": {}}], [{"name": "v", "secret": {"secretName": "s"}}], [], None],
     "/nodeSelector": [{"d": "1"}, {"d": "2", "e": "1"}, {}, None],
     "/terminationGracePeriodSeconds": [0, 5, None],
     "/securityContext": [{}, {"runAsUser": 5}, {"runAsNonRoot": True, "fsGroup": 1}, None],
@@ -241,16 +220,11 @@ class Dice:
         return [(path, copy.deepcopy(self.random.choice(values[path]))) for values, path in fields]
 
     def steps(self):
-        return [
-            {"do": "create", "query": {}, "edits": []},
-            *(self.step() for _ in range(self.random.randint(3, 9))),
-        ]
+        return [{"do": "create", "query": {}, "edits": []}, *(self.step() for _ in range(self.random.randint(3, 9)))]
 
     def step(self):
         kind, query = self.kind, {}
-        sub = (
-            self.random.choice(kind.subresources) if kind.subresources and self.chance(0.25) else ""
-        )
+        sub = self.random.choice(kind.subresources) if kind.subresources and self.chance(0.25) else ""
         statuses = {path: it for path, it in kind.values.items() if path.startswith("/status")}
         table = statuses if sub else kind.values
         if self.chance(0.1):
@@ -265,25 +239,14 @@ class Dice:
         step = {"do": do, "sub": sub, "query": query}
         match do:
             case "create":
-                return {
-                    "do": do,
-                    "query": query,
-                    "edits": [it for it in edits if "Version" not in it[0]],
-                }
+                return {"do": do, "query": query, "edits": [it for it in edits if "Version" not in it[0]]}
             case "put":
-                return step | {
-                    "edits": edits,
-                    "revision": self.random.choice(["live", "live", "none", "first"]),
-                }
+                return step | {"edits": edits, "revision": self.random.choice(["live", "live", "none", "first"])}
             case "json":
                 return step | {"body": [self.operation(path, value) for path, value in edits]}
             case "apply":
                 force = {"force": "true"} if self.chance(0.6) else {}
-                body = {
-                    "apiVersion": kind.api_version,
-                    "kind": kind.kind,
-                    "metadata": {"name": "x"},
-                }
+                body = {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": {"name": "x"}}
                 body |= copy.deepcopy(kind.base) if self.chance(0.5) and not sub else {}
                 return step | {"query": query | force, "body": changed(body, edits)}
             case "delete":
@@ -299,9 +262,7 @@ class Dice:
 
     def operation(self, path, value):
         op = self.random.choices(["add", "replace", "remove", "test"], [5, 3, 3, 0.5])[0]
-        return (
-            {"op": op, "path": path} if op == "remove" else {"op": op, "path": path, "value": value}
-        )
+        return {"op": op, "path": path} if op == "remove" else {"op": op, "path": path, "value": value}
 
 
 def changed(obj, edits):
@@ -337,14 +298,9 @@ class Client:
 
     async def send(self, method, path, query=None, body=None, media="application/json"):
         data = None if body is None else json.dumps(body).encode()
-        headers = {
-            "Accept": "application/json",
-            **({"Content-Type": media} if data is not None else {}),
-        }
+        headers = {"Accept": "application/json", **({"Content-Type": media} if data is not None else {})}
         url = self.user.server + path
-        async with self.session.request(
-            method, url, params=query or {}, data=data, headers=headers
-        ) as answer:
+        async with self.session.request(method, url, params=query or {}, data=data, headers=headers) as answer:
             return answer.status, await answer.json(), answer.headers.getall("Warning", [])
 
     async def begin(self, kind):
@@ -352,14 +308,8 @@ class Client:
         self.kind, self.live, self.first, self.names = kind, None, None, {}
 
         async def gone():
-            await self.send(
-                "PATCH", f"{kind.path}/x", {}, {"metadata": {"finalizers": None}}, PATCHES["merge"]
-            )
-            await self.send(
-                "DELETE",
-                f"{kind.path}/x",
-                {"gracePeriodSeconds": "0", "propagationPolicy": "Background"},
-            )
+            await self.send("PATCH", f"{kind.path}/x", {}, {"metadata": {"finalizers": None}}, PATCHES["merge"])
+            await self.send("DELETE", f"{kind.path}/x", {"gracePeriodSeconds": "0", "propagationPolicy": "Background"})
             return (await self.send("GET", f"{kind.path}/x"))[0] == 404
 
         await eventually(gone, timeout=60)
@@ -370,11 +320,7 @@ class Client:
         """Take a step; return the answer, and what is stored then, without what is each server's own."""
         where = f"{self.kind.path}/x" + (f"/{step['sub']}" if step.get("sub") else "")
         do, query = step["do"], step["query"]
-        named = {
-            "apiVersion": self.kind.api_version,
-            "kind": self.kind.kind,
-            "metadata": {"name": "x"},
-        }
+        named = {"apiVersion": self.kind.api_version, "kind": self.kind.kind, "metadata": {"name": "x"}}
         match do:
             case "create":
                 body = changed({**named, **copy.deepcopy(self.kind.base)}, step["edits"])
@@ -401,14 +347,8 @@ class Client:
     async def events(self):
         """Return what a watch since the beginning tells of the object, up to another that is made now."""
         marker = f"marker-{random.randrange(10**9)}"
-        named = {
-            "apiVersion": self.kind.api_version,
-            "kind": self.kind.kind,
-            "metadata": {"name": marker},
-        }
-        code, made, _ = await self.send(
-            "POST", self.kind.path, {}, {**named, **copy.deepcopy(self.kind.base)}
-        )
+        named = {"apiVersion": self.kind.api_version, "kind": self.kind.kind, "metadata": {"name": marker}}
+        code, made, _ = await self.send("POST", self.kind.path, {}, {**named, **copy.deepcopy(self.kind.base)})
         assert code == 201, made
         query, told, rest = {"watch": "1", "resourceVersion": self.since}, [], b""
         async with self.session.get(self.user.server + self.kind.path, params=query) as stream:
@@ -427,9 +367,7 @@ class Client:
         if isinstance(value, dict):
             metadata = (self.live or {}).get("metadata", {})
             return {
-                key: metadata.get(key, "1")
-                if it == "live" and key in {"uid", "resourceVersion"}
-                else self._own(it)
+                key: metadata.get(key, "1") if it == "live" and key in {"uid", "resourceVersion"} else self._own(it)
                 for key, it in value.items()
             }
         if isinstance(value, list):
@@ -446,11 +384,7 @@ class Client:
         body = self._same(body)
         if body.get("status") == "Failure" and len(body.get("details", {}).get("causes", ())) > 1:
             del body["message"]  # which is made of the causes, in any order
-        return {
-            "code": code,
-            "body": body,
-            "warnings": sorted({it.split(" ", 2)[2] for it in warnings}),
-        }
+        return {"code": code, "body": body, "warnings": sorted({it.split(" ", 2)[2] for it in warnings})}
 
     def _same(self, value, key=""):
         """Return a value without what is each server's own choice: ids, times, revisions, order of sets."""
@@ -472,9 +406,7 @@ class Client:
             number = sum(1 for name, _ in self.names if name == key)
             return self.names.setdefault((key, text), f"{key} {number}")
         if key == "message":
-            text = _OBJECT.sub(
-                'Invalid value: "{...}": ', text
-            )  # a whole object, in an order of its own
+            text = _OBJECT.sub('Invalid value: "{...}": ', text)  # a whole object, in an order of its own
             text = _COMPARISON.sub("", text)
             for (name, known), shown in self.names.items():
                 if name == "uid":
@@ -483,9 +415,7 @@ class Client:
 
 
 _OBJECT = re.compile(r'Invalid value: "(\{\\"|map\[).*": (?=[a-z])')
-_COMPARISON = re.compile(
-    r"\n@@ .*", re.DOTALL
-)  # of two structs of Go, which the embedded server leaves out
+_COMPARISON = re.compile(r"\n@@ .*", re.DOTALL)  # of two structs of Go, which the embedded server leaves out
 _TIME = re.compile(r"20(2[1-9]|[3-9]\d)-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 
 
@@ -493,9 +423,7 @@ _TIME = re.compile(r"20(2[1-9]|[3-9]\d)-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 async def client(plane):
     user = User.of(plane)
     connector = aiohttp.TCPConnector(ssl=ssl_context_of(user.kubeconfig), limit=0)
-    async with aiohttp.ClientSession(
-        connector=connector, headers=headers_of(user.kubeconfig)
-    ) as session:
+    async with aiohttp.ClientSession(connector=connector, headers=headers_of(user.kubeconfig)) as session:
         one = Client(user, session)
         await one.send("POST", CRDS, {}, DEFINITION)
         await one.send("POST", ACCOUNTS, {}, {"metadata": {"name": "default"}})
@@ -525,10 +453,6 @@ async def test_random_sequences_of_requests_are_answered_alike(planes):
             await asyncio.gather(*(it.begin(dice.kind) for it in both))
             for position, step in enumerate(steps):
                 ours, theirs = await asyncio.gather(*(it.take(step) for it in both))
-                assert ours == theirs, (
-                    f"seed {seed}, {dice.kind.kind}: {json.dumps(steps[: position + 1])}"
-                )
+                assert ours == theirs, f"seed {seed}, {dice.kind.kind}: {json.dumps(steps[: position + 1])}"
             ours, theirs = await asyncio.gather(*(it.events() for it in both))
-            assert ours == theirs, (
-                f"the events of seed {seed}, {dice.kind.kind}: {json.dumps(steps)}"
-            )
+            assert ours == theirs, f"the events of seed {seed}, {dice.kind.kind}: {json.dumps(steps)}"

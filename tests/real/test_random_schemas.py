@@ -61,9 +61,7 @@ WRONG = {
 
 
 def some_schema(chance: random.Random, depth: int) -> dict[str, Any]:
-    schema = (
-        some_leaf(chance) if depth == 0 or chance.random() < 0.35 else some_container(chance, depth)
-    )
+    schema = some_leaf(chance) if depth == 0 or chance.random() < 0.35 else some_container(chance, depth)
     if "type" in schema and chance.random() < 0.4:
         junctor = chance.choice(["anyOf", "oneOf", "allOf"])
         schema[junctor] = [some_restriction(chance, schema) for _ in range(chance.randint(1, 3))]
@@ -78,35 +76,21 @@ def some_leaf(chance: random.Random) -> dict[str, Any]:
         return {"x-kubernetes-preserve-unknown-fields": True}
     if kind == "either":
         return {"x-kubernetes-int-or-string": True}
-    chosen = {
-        word: chance.choice(values)
-        for word, values in KEYWORDS[kind].items()
-        if chance.random() < 0.3
-    }
+    chosen = {word: chance.choice(values) for word, values in KEYWORDS[kind].items() if chance.random() < 0.3}
     return {"type": kind, **chosen}
 
 
 def some_container(chance: random.Random, depth: int) -> dict[str, Any]:
     kind = chance.choice(["object", "object", "list", "map"])
     if kind == "list":
-        schema = {
-            "type": "array",
-            "items": some_schema(chance, depth - 1),
-            "maxItems": chance.randint(1, 3),
-        }
+        schema = {"type": "array", "items": some_schema(chance, depth - 1), "maxItems": chance.randint(1, 3)}
         scalar = schema["items"].get("type") in TYPED and not schema["items"].get("nullable")
-        return schema | (
-            {"x-kubernetes-list-type": "set"} if scalar and chance.random() < 0.4 else {}
-        )
+        return schema | ({"x-kubernetes-list-type": "set"} if scalar and chance.random() < 0.4 else {})
     if kind == "map":
         return {"type": "object", "additionalProperties": some_schema(chance, depth - 1)}
     names = chance.sample("abcd", chance.randint(1, 3))
     properties = {name: some_schema(chance, depth - 1) for name in names}
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": chance.sample(names, chance.randint(0, 1)),
-    }
+    return {"type": "object", "properties": properties, "required": chance.sample(names, chance.randint(0, 1))}
 
 
 def some_restriction(chance: random.Random, schema: dict[str, Any]) -> dict[str, Any]:
@@ -118,16 +102,12 @@ def some_restriction(chance: random.Random, schema: dict[str, Any]) -> dict[str,
             if word not in {"nullable", "format"} and chance.random() < 0.4
         }
     if kind == "array":
-        return chance.choice(
-            [{"minItems": 1}, {"maxItems": 1}, {"items": some_restriction(chance, schema["items"])}]
-        )
+        return chance.choice([{"minItems": 1}, {"maxItems": 1}, {"items": some_restriction(chance, schema["items"])}])
     if not schema.get("properties"):
         return {"minProperties": 1}
     name = chance.choice(list(schema["properties"]))
     nested = {"properties": {name: some_restriction(chance, schema["properties"][name])}}
-    return chance.choice(
-        [{"required": [name]}, nested, {**nested, "required": [name]}, {"maxProperties": 1}]
-    )
+    return chance.choice([{"required": [name]}, nested, {**nested, "required": [name]}, {"maxProperties": 1}])
 
 
 def some_value(chance: random.Random, schema: dict[str, Any]) -> Any:
@@ -143,20 +123,12 @@ def some_value(chance: random.Random, schema: dict[str, Any]) -> Any:
     if "additionalProperties" in schema:
         keys = chance.sample(["k", "l", "m.n"], chance.randint(0, 2))
         return {key: some_value(chance, schema["additionalProperties"]) for key in keys}
-    return {
-        name: some_value(chance, each)
-        for name, each in schema["properties"].items()
-        if chance.random() < 0.7
-    }
+    return {name: some_value(chance, each) for name, each in schema["properties"].items() if chance.random() < 0.7}
 
 
 def break_somewhere(chance: random.Random, schema: dict[str, Any]) -> None:
     """Put a keyword that may be wrong there into the schema, at some depth."""
-    below = [
-        each
-        for key in ("items", "additionalProperties", "not")
-        if isinstance(each := schema.get(key), dict)
-    ]
+    below = [each for key in ("items", "additionalProperties", "not") if isinstance(each := schema.get(key), dict)]
     below += list(schema.get("properties", {}).values()) + [
         each for key in ("anyOf", "allOf") for each in schema.get(key, [])
     ]
@@ -218,12 +190,7 @@ async def test_values_are_judged_alike(admin: User, seed: int) -> None:
         judge = Structural(with_spec({name: schema}))
         for _ in range(5):
             value = some_value(chance, schema)
-            obj = {
-                "apiVersion": "random.example.io/v1",
-                "kind": kind,
-                "metadata": {"name": "x"},
-                "spec": {name: value},
-            }
+            obj = {"apiVersion": "random.example.io/v1", "kind": kind, "metadata": {"name": "x"}, "spec": {name: value}}
             theirs = answered(admin.request("POST", f"{path}?dryRun=All", obj))
             ours = told(judge.validate(judge.prune(judge.default(copy.deepcopy(obj)))))
             if ours != theirs:

@@ -21,19 +21,13 @@ from operatorkit.testing.backends import start
 FOUND = find()
 pytestmark = [
     pytest.mark.real,
-    pytest.mark.skipif(
-        FOUND is None, reason="no programs of a real control plane: `make test-real` builds them"
-    ),
+    pytest.mark.skipif(FOUND is None, reason="no programs of a real control plane: `make test-real` builds them"),
 ]
 
 WRITES = Path(__file__).parents[1] / "unit/controlplane/embedded/fields/data/writes.json"
 CRD = json.loads(WRITES.read_text())["crd"]
 DEFINITIONS = ApiResource(
-    "apiextensions.k8s.io",
-    "v1",
-    "CustomResourceDefinition",
-    "customresourcedefinitions",
-    namespaced=False,
+    "apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", namespaced=False
 )
 SAMPLES = ApiResource("fields.example.com", "v1", "Sample", "samples", namespaced=True)
 # Pods in a form that no controller touches.
@@ -82,9 +76,7 @@ class Dice:
     def container(self, name):
         result = {"name": name, "image": self.random.choice("ij")}
         if self.chance(0.5):
-            result["env"] = [
-                {"name": it, "value": self.random.choice("12")} for it in self.some("ABC")
-            ]
+            result["env"] = [{"name": it, "value": self.random.choice("12")} for it in self.some("ABC")]
         if self.chance(0.5):
             udp = {"protocol": "UDP"} if self.chance(0.3) else {}
             result["ports"] = [{"containerPort": it, **udp} for it in self.some([1, 2, 3])]
@@ -110,17 +102,12 @@ async def outcome(api, resource, body, kind, manager, force):
         written = await api.patch(resource, "sample", body, force=force, **options)
     except ClusterError as error:
         # The order of causes is that of a map in the real server: it differs from one answer to the next.
-        return {
-            "code": error.code,
-            "message": error.message,
-            "causes": sorted(str(it) for it in error.causes),
-        }
+        return {"code": error.code, "message": error.message, "causes": sorted(str(it) for it in error.causes)}
     metadata = written["metadata"]
     for field in ("uid", "resourceVersion", "creationTimestamp"):
         metadata.pop(field)
     entries = [
-        {name: it for name, it in entry.items() if name != "time"}
-        for entry in metadata.get("managedFields", ())
+        {name: it for name, it in entry.items() if name != "time"} for entry in metadata.get("managedFields", ())
     ]
     metadata["managedFields"] = sorted(entries, key=lambda it: json.dumps(it, sort_keys=True))
     return written
@@ -136,10 +123,7 @@ async def delete(api, resource):
 async def test_random_writes_end_alike(planes, resource, seed):
     dice = Dice(seed)
     configs = [load_config(plane.kubeconfig()) for plane in planes]
-    async with (
-        LiveCluster(configs[0], warn=print) as embedded,
-        LiveCluster(configs[1], warn=print) as real,
-    ):
+    async with LiveCluster(configs[0], warn=print) as embedded, LiveCluster(configs[1], warn=print) as real:
         both = (embedded, real)
         await asyncio.gather(*(defined(api) for api in both))
         for _ in range(6):
@@ -151,11 +135,7 @@ async def test_random_writes_end_alike(planes, resource, seed):
                 kind = dice.random.choice(kinds) if step else PatchType.APPLY
                 manager, force = dice.random.choice(["alice", "bob", "carol"]), dice.chance(0.6)
                 if kind is PatchType.APPLY:
-                    body |= {
-                        "apiVersion": resource.api_version,
-                        "kind": resource.kind,
-                        "metadata": {"name": "sample"},
-                    }
+                    body |= {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": {"name": "sample"}}
                 force = force and kind is PatchType.APPLY
                 ours, theirs = await asyncio.gather(
                     *(outcome(api, resource, body, kind, manager, force) for api in both)

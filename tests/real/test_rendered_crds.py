@@ -13,12 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pytest
-from kubernetes.client.models import (
-    V1JobTemplateSpec,
-    V1LabelSelector,
-    V1PersistentVolumeClaimSpec,
-    V1PodTemplateSpec,
-)
+from kubernetes.client.models import V1JobTemplateSpec, V1LabelSelector, V1PersistentVolumeClaimSpec, V1PodTemplateSpec
 from pydantic import Base64Bytes, Field
 
 from operatorkit.conditions import Condition
@@ -92,9 +87,7 @@ class Source(Model):
 class AllSpec(Model):
     """The wish."""
 
-    class_rules = (
-        Rule("self.min <= self.max", message="min must not be above max", field_path=".min"),
-    )
+    class_rules = (Rule("self.min <= self.max", message="min must not be above max", field_path=".min"),)
 
     min: Annotated[int, Field(ge=0, le=100)] = 0
     max: int = 10
@@ -163,40 +156,28 @@ class Note(Resource[NoSpec, NoStatus], group="x.example.io", version="v1", scope
 @pytest.fixture(scope="module")
 def kubectl(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     with RealControlPlane() as controlplane:
-        home = tmp_path_factory.mktemp(
-            "real"
-        )  # kubectl caches by port what another control plane may have had there
+        home = tmp_path_factory.mktemp("real")  # kubectl caches by port what another control plane may have had there
         config = controlplane.write_kubeconfig(home / "kubeconfig")
 
         def run(*arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
             assert FOUND is not None
             command = [str(FOUND.kubectl), "--kubeconfig", str(config), *arguments]
             environment = {**os.environ, "HOME": str(home)}
-            return subprocess.run(
-                command, input=given, capture_output=True, text=True, check=False, env=environment
-            )
+            return subprocess.run(command, input=given, capture_output=True, text=True, check=False, env=environment)
 
-        done = run(
-            "apply", "--server-side", "--warnings-as-errors", "-f", "-", given=render([All.crd()])
-        )
+        done = run("apply", "--server-side", "--warnings-as-errors", "-f", "-", given=render([All.crd()]))
         assert done.returncode == 0, done.stderr
         deadline = time.monotonic() + 60
-        while (
-            done := run("get", All.crd()["metadata"]["name"])
-        ).returncode and time.monotonic() < deadline:
+        while (done := run("get", All.crd()["metadata"]["name"])).returncode and time.monotonic() < deadline:
             time.sleep(0.1)  # discovery tells of a kind a moment after it is established
         assert done.returncode == 0, done.stderr
         yield run
 
 
 @pytest.mark.parametrize("kind", [All, Runner, Note])
-def test_a_definition_is_taken_without_a_warning(
-    kubectl: Any, kind: type[Resource[Any, Any]]
-) -> None:
+def test_a_definition_is_taken_without_a_warning(kubectl: Any, kind: type[Resource[Any, Any]]) -> None:
     text = render([kind.crd()])
-    done = kubectl(
-        "apply", "--server-side", "--dry-run=server", "--warnings-as-errors", "-f", "-", given=text
-    )
+    done = kubectl("apply", "--server-side", "--dry-run=server", "--warnings-as-errors", "-f", "-", given=text)
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -204,16 +185,12 @@ def test_the_definitions_of_pki_are_taken_without_a_warning(kubectl: Any) -> Non
     from operatorkit.cli.crd import resources_in
 
     text = render([kind.crd() for kind in resources_in("operators.pki.api")])
-    done = kubectl(
-        "apply", "--server-side", "--dry-run=server", "--warnings-as-errors", "-f", "-", given=text
-    )
+    done = kubectl("apply", "--server-side", "--dry-run=server", "--warnings-as-errors", "-f", "-", given=text)
     assert (done.returncode, done.stderr) == (0, "")
 
 
 def manifest(spec: dict[str, Any], name: str = "a") -> str:
-    return json.dumps(
-        {"apiVersion": "x.example.io/v1", "kind": "All", "metadata": {"name": name}, "spec": spec}
-    )
+    return json.dumps({"apiVersion": "x.example.io/v1", "kind": "All", "metadata": {"name": name}, "spec": spec})
 
 
 @pytest.mark.parametrize(
@@ -223,42 +200,24 @@ def manifest(spec: dict[str, Any], name: str = "a") -> str:
         ({"min": 5, "max": 4}, "spec.min: Invalid value: min must not be above max"),
         ({"store": {"type": "s3", "bucket": "abc"}}, None),
         ({"store": {"type": "s3"}}, "bucket must be set if type is s3"),
-        (
-            {"store": {"type": "s3", "bucket": "abc", "path": "/x"}},
-            "path may be set only if type is disk or ssd",
-        ),
+        ({"store": {"type": "s3", "bucket": "abc", "path": "/x"}}, "path may be set only if type is disk or ssd"),
         ({"store": {"type": "ssd", "path": "x"}}, "path must be absolute"),
         ({"store": {"type": "ssd", "path": "/x"}}, None),
         ({"source": {}}, "exactly one of url, file must be set"),
         ({"source": {"url": "x", "file": "y"}}, "exactly one of url, file must be set"),
-        (
-            {"source": {"url": "x", "user": "u", "token": "t"}},
-            "at most one of user, token may be set",
-        ),
+        ({"source": {"url": "x", "user": "u", "token": "t"}}, "at most one of user, token may be set"),
         ({"source": {"url": "x", "user": "u"}}, None),
         ({"wait": "1d"}, "spec.wait in body should match"),
         ({"wait": "10ms"}, "must be at least 1s"),
         ({"size": "1 Gi"}, "spec.size in body should match"),
         ({"size": 1, "port": "http", "blob": "YQ==", "ratio": 0.5, "note": None}, None),
-        (
-            {"ports": [{"name": "a", "number": 1}, {"name": "a", "number": 2}]},
-            "spec.ports[1]: Duplicate value",
-        ),
+        ({"ports": [{"name": "a", "number": 1}, {"name": "a", "number": 2}]}, "spec.ports[1]: Duplicate value"),
         ({"obj": {"kind": "Pod"}}, "spec.obj.apiVersion: Required value"),
-        (
-            {
-                "template": {
-                    "spec": {"containers": [{"name": "x", "resources": {"limits": {"cpu": 1}}}]}
-                }
-            },
-            None,
-        ),
+        ({"template": {"spec": {"containers": [{"name": "x", "resources": {"limits": {"cpu": 1}}}]}}}, None),
         ({"template": {"spec": {}}}, "spec.template.spec.containers: Required value"),
     ],
 )
-def test_an_object_is_judged_by_the_rules_of_its_class(
-    kubectl: Any, spec: dict[str, Any], fault: str | None
-) -> None:
+def test_an_object_is_judged_by_the_rules_of_its_class(kubectl: Any, spec: dict[str, Any], fault: str | None) -> None:
     done = kubectl("create", "--dry-run=server", "-f", "-", given=manifest(spec))
     if fault is None:
         assert (done.returncode, done.stderr) == (0, "")
@@ -267,15 +226,7 @@ def test_an_object_is_judged_by_the_rules_of_its_class(
 
 
 def test_what_the_server_fills_in_is_what_python_assumes(kubectl: Any) -> None:
-    done = kubectl(
-        "create",
-        "--dry-run=server",
-        "-o",
-        "json",
-        "-f",
-        "-",
-        given=manifest({"color": "blue"}, "b"),
-    )
+    done = kubectl("create", "--dry-run=server", "-o", "json", "-f", "-", given=manifest({"color": "blue"}, "b"))
     stored = All.read(json.loads(done.stdout))
     assert stored.spec.model_copy() == AllSpec(color=Color.BLUE)
 
@@ -284,12 +235,7 @@ def test_an_immutable_field_keeps_its_value(kubectl: Any) -> None:
     assert kubectl("create", "-f", "-", given=manifest({"zone": "a"}, "stays")).returncode == 0
     done = kubectl("patch", "all.x.example.io/stays", "--type=merge", "-p", '{"spec":{"zone":"b"}}')
     assert 'spec.zone: Invalid value: "b": cannot move' in done.stderr
-    assert (
-        kubectl(
-            "patch", "all.x.example.io/stays", "--type=merge", "-p", '{"spec":{"max":11}}'
-        ).returncode
-        == 0
-    )
+    assert kubectl("patch", "all.x.example.io/stays", "--type=merge", "-p", '{"spec":{"max":11}}').returncode == 0
 
 
 def test_recorded_answers_are_still_those_of_the_server(kubectl: Any) -> None:

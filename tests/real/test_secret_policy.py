@@ -42,31 +42,20 @@ def installed(helm, admin) -> None:
     options = ("--set", "secretPolicy.enabled=true", "--set", "secretPolicy.names={team-.*}")
     done = helm("template", "pki", CHART, "--namespace", SYSTEM, *options)
     assert done.returncode == 0, done.stderr
-    found = [
-        one for one in yaml.safe_load_all(done.stdout) if one and one["kind"] in KINDS | POLICY
-    ]
+    found = [one for one in yaml.safe_load_all(done.stdout) if one and one["kind"] in KINDS | POLICY]
     assert {one["kind"] for one in found} >= POLICY | {"ClusterRole"}
     for namespace in (SYSTEM, "team"):
         admin("create", "namespace", namespace)
     admin("apply", "--server-side", "-f", "-", stdin=yaml.safe_dump_all(found))
     admin("create", "secret", "generic", "team-old", "--namespace", "team")
-    for name, kind in (
-        ("team-token", "kubernetes.io/service-account-token"),
-        ("team-odd", "example.io/odd"),
-    ):
+    for name, kind in (("team-token", "kubernetes.io/service-account-token"), ("team-odd", "example.io/odd")):
         admin("apply", "--namespace", "team", "-f", "-", stdin=secret(name, kind))
 
 
 def secret(name: str, kind: str, **data: str) -> str:
     metadata = {"name": name, "annotations": {"kubernetes.io/service-account.name": "default"}}
     return yaml.safe_dump(
-        {
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "metadata": metadata,
-            "type": kind,
-            "stringData": data,
-        }
+        {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": kind, "stringData": data}
     )
 
 
@@ -112,14 +101,7 @@ async def in_force(admin) -> None:
     def denied() -> bool:
         text = secret("team-probe", "kubernetes.io/service-account-token")
         done = admin.run(
-            "apply",
-            "--server-side",
-            "--namespace=team",
-            "--dry-run=server",
-            f"--as={ACCOUNT}",
-            "-f",
-            "-",
-            stdin=text,
+            "apply", "--server-side", "--namespace=team", "--dry-run=server", f"--as={ACCOUNT}", "-f", "-", stdin=text
         )
         return "may not write" in done.stderr
 
@@ -127,9 +109,7 @@ async def in_force(admin) -> None:
 
 
 @pytest.mark.parametrize("what", WRITTEN)
-async def test_the_operator_writes_the_secrets_that_the_policy_has_and_no_other(
-    installed, admin, what
-):
+async def test_the_operator_writes_the_secrets_that_the_policy_has_and_no_other(installed, admin, what):
     namespace, name, kind, data, refusal = WRITTEN[what]
     await in_force(admin)
     text = secret(name, kind, **data)
@@ -141,22 +121,10 @@ async def test_the_operator_writes_the_secrets_that_the_policy_has_and_no_other(
     admin("apply", *where, stdin=text)  # the policy is for the operator alone
 
 
-@pytest.mark.parametrize(
-    ("name", "allowed"), [("team-old", True), ("team-token", False), ("team-odd", False)]
-)
-async def test_what_it_may_not_write_it_may_not_change_or_delete_either(
-    installed, admin, name, allowed
-):
+@pytest.mark.parametrize(("name", "allowed"), [("team-old", True), ("team-token", False), ("team-odd", False)])
+async def test_what_it_may_not_write_it_may_not_change_or_delete_either(installed, admin, name, allowed):
     await in_force(admin)
-    patch = (
-        "patch",
-        "secret",
-        name,
-        "--namespace=team",
-        "-p",
-        '{"stringData": {"a": "b"}}',
-        "--dry-run=server",
-    )
+    patch = ("patch", "secret", name, "--namespace=team", "-p", '{"stringData": {"a": "b"}}', "--dry-run=server")
     delete = ("delete", "secret", name, "--namespace=team", "--dry-run=server")
     for arguments in (patch, delete):
         if allowed:

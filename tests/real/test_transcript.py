@@ -98,10 +98,7 @@ COMMANDS = [
     "apply -f - -n transcript --server-side --field-manager=two --force-conflicts",
     *(f"get {kind} -n transcript" for kind in KINDS),
     *(f"get {kind} -n transcript -o wide --show-labels" for kind in KINDS),
-    *(
-        f"get {kind} -n transcript -o yaml"
-        for kind in ("secrets", "services", "deployments", "cronjobs", "ingresses")
-    ),
+    *(f"get {kind} -n transcript -o yaml" for kind in ("secrets", "services", "deployments", "cronjobs", "ingresses")),
     "get deployment web -n transcript -o yaml --show-managed-fields",
     "get cm settings -n transcript -o json",
     "describe cm settings -n transcript",
@@ -170,20 +167,9 @@ def test_both_control_planes_print_the_same(both):
     patience = time.monotonic() + 60  # controllers write the status of what was applied
     for command in COMMANDS:
         stdin = MANIFESTS if "-f -" in command else None
-        embedded, real = (
-            shown(both[name].run(*shlex.split(command), stdin=stdin))
-            for name in ("embedded", "real")
-        )
-        while (
-            embedded != real
-            and command.startswith(("get ", "describe "))
-            and time.monotonic() < patience
-        ):
-            embedded, real = (
-                shown(both[name].run(*shlex.split(command))) for name in ("embedded", "real")
-            )
+        embedded, real = (shown(both[name].run(*shlex.split(command), stdin=stdin)) for name in ("embedded", "real"))
+        while embedded != real and command.startswith(("get ", "describe ")) and time.monotonic() < patience:
+            embedded, real = (shown(both[name].run(*shlex.split(command))) for name in ("embedded", "real"))
         if embedded != real:
             differences.append(f"$ kubectl {command}\n--- real\n{real}+++ embedded\n{embedded}")
-    assert not differences, f"{len(differences)} of {len(COMMANDS)} differ:\n" + "\n".join(
-        differences
-    )
+    assert not differences, f"{len(differences)} of {len(COMMANDS)} differ:\n" + "\n".join(differences)

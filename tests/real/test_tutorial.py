@@ -24,10 +24,7 @@ class Terminal:
     def __init__(self, folder: Path, *programs: Path) -> None:
         self.folder = folder
         paths = [Path(sys.executable).parent, *(program.parent for program in programs)]
-        self.environment = {
-            **os.environ,
-            "PATH": os.pathsep.join([*map(str, paths), os.environ["PATH"]]),
-        }
+        self.environment = {**os.environ, "PATH": os.pathsep.join([*map(str, paths), os.environ["PATH"]])}
         self.environment |= {"HOME": str(folder)}
         self.front: subprocess.Popen[str] | None = None
 
@@ -43,9 +40,7 @@ class Terminal:
             env=self.environment,
         )
         assert self.front.stdout is not None
-        assert any(READY[words[1]] in line for line in self.front.stdout), (
-            f"{words} ended before it was ready"
-        )
+        assert any(READY[words[1]] in line for line in self.front.stdout), f"{words} ended before it was ready"
 
     def stop(self) -> None:
         if self.front is not None:
@@ -55,13 +50,7 @@ class Terminal:
 
     def run(self, words: list[str]) -> str:
         done = subprocess.run(
-            words,
-            cwd=self.folder,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
+            words, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=300, check=False
         )
         return done.stdout + done.stderr
 

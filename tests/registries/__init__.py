@@ -33,17 +33,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.x509.oid import NameOID
 
-__all__ = [
-    "MODULES",
-    "Lying",
-    "Registry",
-    "build",
-    "find",
-    "index_of",
-    "lying",
-    "manifest",
-    "running",
-]
+__all__ = ["MODULES", "Lying", "Registry", "build", "find", "index_of", "lying", "manifest", "running"]
 
 MODULES = {
     "go-containerregistry": ("github.com/google/go-containerregistry/cmd/registry", "v0.22.1"),
@@ -74,11 +64,7 @@ def build(name: str) -> Path | None:
     try:
         environment = {**os.environ, "GOBIN": str(folder)}
         done = subprocess.run(
-            ["go", "install", f"{module}@{version}"],
-            env=environment,
-            check=False,
-            capture_output=True,
-            text=True,
+            ["go", "install", f"{module}@{version}"], env=environment, check=False, capture_output=True, text=True
         )
         if done.returncode != 0:
             return None  # such as without a network
@@ -110,9 +96,7 @@ class Registry:
 
     async def push_image(self, repository: str, tag: str) -> str:
         """Push an image without layers and return the digest of its manifest."""
-        config = json.dumps(
-            {"architecture": "amd64", "os": "linux", "created": secrets.token_hex(4)}
-        ).encode()
+        config = json.dumps({"architecture": "amd64", "os": "linux", "created": secrets.token_hex(4)}).encode()
         digest = await self._blob(repository, config)
         return await self.push(repository, tag, manifest(digest, len(config)), MANIFEST)
 
@@ -120,16 +104,13 @@ class Registry:
         """Push an index of two images and return its digest."""
         digests = [await self.push_image(repository, f"{tag}-{one}") for one in ("amd64", "arm64")]
         sizes = [await self._size(repository, digest) for digest in digests]
-        return await self.push(
-            repository, tag, index_of(dict(zip(digests, sizes, strict=True))), INDEX
-        )
+        return await self.push(repository, tag, index_of(dict(zip(digests, sizes, strict=True))), INDEX)
 
     async def _size(self, repository: str, digest: str) -> int:
         async with (
             aiohttp.ClientSession() as session,
             session.get(
-                f"http://{self.host}/v2/{repository}/manifests/{digest}",
-                headers={"Accept": MANIFEST, **self.headers},
+                f"http://{self.host}/v2/{repository}/manifests/{digest}", headers={"Accept": MANIFEST, **self.headers}
             ) as answer,
         ):
             return len(await answer.read())
@@ -155,11 +136,7 @@ def manifest(config: str, size: int) -> bytes:
         {
             "schemaVersion": 2,
             "mediaType": MANIFEST,
-            "config": {
-                "mediaType": "application/vnd.oci.image.config.v1+json",
-                "digest": config,
-                "size": size,
-            },
+            "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": config, "size": size},
             "layers": [],
         }
     ).encode()
@@ -269,9 +246,7 @@ async def token_server(folder: Path, users: dict[str, str]) -> AsyncIterator[str
         header = request.headers.get("Authorization")
         user = ""
         if header is not None:
-            user, _, password = (
-                base64.b64decode(header.removeprefix("Basic ")).decode().partition(":")
-            )
+            user, _, password = base64.b64decode(header.removeprefix("Basic ")).decode().partition(":")
             if users.get(user) != password:
                 return web.Response(status=401)
         allowed = actions.split(",") if user or repository.startswith("public/") else []
@@ -289,9 +264,7 @@ def _b64(content: bytes) -> str:
 class Lying:
     """What a registry that is not to be trusted answers, by its path."""
 
-    answers: dict[str, Callable[[web.Request], Awaitable[web.Response]]] = field(
-        default_factory=dict
-    )
+    answers: dict[str, Callable[[web.Request], Awaitable[web.Response]]] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
 
 

@@ -33,14 +33,7 @@ PATCHES = {
 }
 
 REGISTRATIONS = "/apis/admissionregistration.k8s.io/v1"
-CREATIONS = (
-    {
-        "operations": ["CREATE"],
-        "apiGroups": [""],
-        "apiVersions": ["v1"],
-        "resources": ["configmaps"],
-    },
-)
+CREATIONS = ({"operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["configmaps"]},)
 Judge = Callable[[dict[str, Any]], Any]
 
 
@@ -64,18 +57,13 @@ class Watch:
         line, self._buffer = self._buffer.split(b"\n", 1)
         return json.loads(line)
 
-    async def until(
-        self, type_: str, name: str | None = None, *, within: float = 60.0
-    ) -> dict[str, Any]:
+    async def until(self, type_: str, name: str | None = None, *, within: float = 60.0) -> dict[str, Any]:
         """Return the object of the next frame of that type (and name), passing over others."""
         async with asyncio.timeout(within):
             while True:
                 frame = await self.next(within=within)
                 assert frame is not None, f"the watch ended before {type_} {name}"
-                if frame["type"] == type_ and name in {
-                    None,
-                    frame["object"]["metadata"].get("name"),
-                }:
+                if frame["type"] == type_ and name in {None, frame["object"]["metadata"].get("name")}:
                     return frame["object"]
 
     async def quiet(self, *, period: float = 0.3) -> None:
@@ -96,15 +84,11 @@ class Http:
         self.namespace = namespace
         self.session = session
 
-    def path(
-        self, plural: str, name: str | None = None, *, sub: str | None = None, ns: str | None = None
-    ) -> str:
+    def path(self, plural: str, name: str | None = None, *, sub: str | None = None, ns: str | None = None) -> str:
         """Return the path of `plural` (written `group/version/plural`, or `plural` in core/v1) in the namespace."""
         group, _, short = plural.rpartition("/")
         root = f"/apis/{group}" if group else "/api/v1"
-        return "/".join(
-            part for part in (root, "namespaces", ns or self.namespace, short, name, sub) if part
-        )
+        return "/".join(part for part in (root, "namespaces", ns or self.namespace, short, name, sub) if part)
 
     async def request(
         self,
@@ -117,10 +101,7 @@ class Http:
     ) -> Answer:
         """Send a request; a `bytes` body goes as it is."""
         data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
-        sent = {
-            "Accept": "application/json",
-            **({"Content-Type": "application/json"} if data is not None else {}),
-        }
+        sent = {"Accept": "application/json", **({"Content-Type": "application/json"} if data is not None else {})}
         url = URL(self.user.server + path, encoded="%" in path)
         url = url.update_query(query) if query else url
         async with self.session.request(
@@ -147,13 +128,9 @@ class Http:
         headers = {"Content-Type": PATCHES.get(kind, kind)}
         return await self.request("PATCH", path, body, headers=headers, **options)
 
-    async def apply(
-        self, path: str, body: Any, manager: str = "me", *, force: bool = False, **query: str
-    ) -> Answer:
+    async def apply(self, path: str, body: Any, manager: str = "me", *, force: bool = False, **query: str) -> Answer:
         query = {"fieldManager": manager, **({"force": "true"} if force else {}), **query}
-        return await self.request(
-            "PATCH", path, body, query=query, headers={"Content-Type": PATCHES["apply"]}
-        )
+        return await self.request("PATCH", path, body, query=query, headers={"Content-Type": PATCHES["apply"]})
 
     async def created(self, plural: str, body: dict[str, Any]) -> dict[str, Any]:
         """Create an object of which the test assumes that it can be created, and return it."""
@@ -185,9 +162,7 @@ class Http:
 async def connected(user: User, namespace: str) -> AsyncIterator[Http]:
     context = ssl_context_of(user.kubeconfig)
     connector = aiohttp.TCPConnector(ssl=context if context is not None else True, limit=0)
-    async with aiohttp.ClientSession(
-        connector=connector, headers=headers_of(user.kubeconfig)
-    ) as session:
+    async with aiohttp.ClientSession(connector=connector, headers=headers_of(user.kubeconfig)) as session:
         yield Http(user, session, namespace)
     for _ in range(3):  # aborted transports are closed by the loop, not at once
         await asyncio.sleep(0)
@@ -217,15 +192,8 @@ def is_real(controlplane) -> bool:
 def config_map():
     """Make a ConfigMap."""
 
-    def make(
-        name: str = "a", data: dict[str, str] | None = None, **metadata: Any
-    ) -> dict[str, Any]:
-        return {
-            "apiVersion": "v1",
-            "kind": "ConfigMap",
-            "metadata": {"name": name, **metadata},
-            "data": data or {},
-        }
+    def make(name: str = "a", data: dict[str, str] | None = None, **metadata: Any) -> dict[str, Any]:
+        return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, **metadata}, "data": data or {}}
 
     return make
 
@@ -271,22 +239,15 @@ class Webhooks:
     def requests(self, path: str) -> list[dict[str, Any]]:
         return [it["request"] for it in self.seen.get(path, [])]
 
-    def hook(
-        self, path: str, answer: Judge | None, rules: Any = CREATIONS, **more: Any
-    ) -> dict[str, Any]:
+    def hook(self, path: str, answer: Judge | None, rules: Any = CREATIONS, **more: Any) -> dict[str, Any]:
         """Return a webhook at `path` of this server, for the namespace of the test."""
         if answer is not None:
             self.answers[path] = answer
         return {
             "name": f"{path.strip('/')}.example.org",
-            "clientConfig": {
-                "url": f"https://127.0.0.1:{self.port}{path}",
-                "caBundle": self.bundle,
-            },
+            "clientConfig": {"url": f"https://127.0.0.1:{self.port}{path}", "caBundle": self.bundle},
             "rules": list(rules),
-            "namespaceSelector": {
-                "matchLabels": {"kubernetes.io/metadata.name": self.http.namespace}
-            },
+            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": self.http.namespace}},
             "admissionReviewVersions": ["v1"],
             "sideEffects": "None",
             "timeoutSeconds": 10,
@@ -305,9 +266,7 @@ class Webhooks:
         kind_name = f"{kind.capitalize()}WebhookConfiguration"
         body = {"kind": kind_name, "metadata": {"name": name}, "webhooks": [probe, *hooks]}
         path = f"{REGISTRATIONS}/{kind}webhookconfigurations"
-        answer = await self.http.post(
-            path, body | {"apiVersion": "admissionregistration.k8s.io/v1"}
-        )
+        answer = await self.http.post(path, body | {"apiVersion": "admissionregistration.k8s.io/v1"})
         assert answer.status == 201, answer.text
         self.registered.append(f"{path}/{name}")
         sent = {"metadata": {"name": "probe", "labels": {"probe": name}}}
@@ -333,9 +292,7 @@ async def webhooks(http, tmp_path) -> AsyncIterator[Webhooks]:
             await http.delete(path)
         assert runner.server is not None
         for connection in runner.server.connections:
-            if (
-                connection.transport is not None
-            ):  # a TLS connection that is closed politely outlives the test
+            if connection.transport is not None:  # a TLS connection that is closed politely outlives the test
                 connection.transport.abort()
         for _ in range(3):
             await asyncio.sleep(0)

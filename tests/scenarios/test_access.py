@@ -15,10 +15,7 @@ async def grant(http, user, rules):
     await http.created(f"{RBAC}/roles", {"metadata": {"name": "r"}, "rules": rules})
     subjects = [{"kind": "User", "name": user.name, "apiGroup": "rbac.authorization.k8s.io"}]
     reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "r"}
-    await http.created(
-        f"{RBAC}/rolebindings",
-        {"metadata": {"name": "b"}, "subjects": subjects, "roleRef": reference},
-    )
+    await http.created(f"{RBAC}/rolebindings", {"metadata": {"name": "b"}, "subjects": subjects, "roleRef": reference})
 
 
 @pytest.mark.parametrize(
@@ -31,12 +28,8 @@ async def grant(http, user, rules):
         ("DELETE", "secrets", None, 'secrets is forbidden: User "{user}" cannot deletecollection resource "secrets" in API group "" in the namespace "{ns}"'),
     ],
 )  # fmt: skip
-async def test_a_refusal_names_user_verb_resource_and_namespace(
-    http, stranger, method, plural, name, told
-):
-    answer = await stranger.request(
-        method, http.path(plural, name), {} if method in {"POST", "PUT"} else None
-    )
+async def test_a_refusal_names_user_verb_resource_and_namespace(http, stranger, method, plural, name, told):
+    answer = await stranger.request(method, http.path(plural, name), {} if method in {"POST", "PUT"} else None)
     assert (answer.status, answer.json["reason"]) == (403, "Forbidden")
     assert answer.json["message"] == told.format(user=stranger.user.name, ns=http.namespace)
 
@@ -56,18 +49,11 @@ async def test_a_refusal_names_the_scope(http, stranger):
         "cluster scope"
     )
     answer = await stranger.get("/metrics")
-    assert (
-        answer.json["message"]
-        == f'forbidden: User "{stranger.user.name}" cannot get path "/metrics"'
-    )
+    assert answer.json["message"] == f'forbidden: User "{stranger.user.name}" cannot get path "/metrics"'
 
 
 async def test_a_role_allows_what_it_says_and_no_more(http, stranger, config_map):
-    await grant(
-        http,
-        stranger.user,
-        [{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "create"]}],
-    )
+    await grant(http, stranger.user, [{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "create"]}])
 
     async def may_create():
         answer = await stranger.post(http.path("configmaps"), config_map())
@@ -83,12 +69,7 @@ async def test_a_role_allows_what_it_says_and_no_more(http, stranger, config_map
 async def test_a_role_may_name_the_objects(http, stranger, config_map):
     await http.created("configmaps", config_map("mine"))
     await http.created("configmaps", config_map("other"))
-    rule = {
-        "apiGroups": [""],
-        "resources": ["configmaps"],
-        "verbs": ["get"],
-        "resourceNames": ["mine"],
-    }
+    rule = {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get"], "resourceNames": ["mine"]}
     await grant(http, stranger.user, [rule])
 
     async def may_get():
@@ -99,20 +80,10 @@ async def test_a_role_may_name_the_objects(http, stranger, config_map):
 
 
 async def test_everyone_may_ask_what_they_may_do(http, stranger):
-    await grant(
-        http, stranger.user, [{"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]}]
-    )
+    await grant(http, stranger.user, [{"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]}])
 
     async def allowed(verb, resource):
-        body = {
-            "spec": {
-                "resourceAttributes": {
-                    "namespace": http.namespace,
-                    "verb": verb,
-                    "resource": resource,
-                }
-            }
-        }
+        body = {"spec": {"resourceAttributes": {"namespace": http.namespace, "verb": verb, "resource": resource}}}
         answer = await stranger.post("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", body)
         assert answer.status == 201, answer.text
         return answer.json["status"]["allowed"]
@@ -123,9 +94,7 @@ async def test_everyone_may_ask_what_they_may_do(http, stranger):
     await eventually(may_list)
     assert await allowed("delete", "pods") is False
     body = {"spec": {"namespace": http.namespace}}
-    rules = (
-        await stranger.post("/apis/authorization.k8s.io/v1/selfsubjectrulesreviews", body)
-    ).json["status"]
+    rules = (await stranger.post("/apis/authorization.k8s.io/v1/selfsubjectrulesreviews", body)).json["status"]
     assert {"verbs": ["list"], "apiGroups": [""], "resources": ["pods"]} in rules["resourceRules"]
 
 
@@ -140,11 +109,7 @@ async def test_an_administrator_may_ask_for_others(http, stranger):
     body = {
         "spec": {
             "user": stranger.user.name,
-            "resourceAttributes": {
-                "namespace": http.namespace,
-                "verb": "get",
-                "resource": "secrets",
-            },
+            "resourceAttributes": {"namespace": http.namespace, "verb": "get", "resource": "secrets"},
         }
     }
     answer = await http.post("/apis/authorization.k8s.io/v1/subjectaccessreviews", body)
@@ -169,16 +134,10 @@ async def test_a_wrong_token_is_nobody(controlplane, namespace):
     admin = User.of(controlplane)
     nobody = {
         **admin.kubeconfig,
-        "users": [
-            {"name": u["name"], "user": {"token": "wrong"}} for u in admin.kubeconfig["users"]
-        ],
+        "users": [{"name": u["name"], "user": {"token": "wrong"}} for u in admin.kubeconfig["users"]],
     }
     answer = User("nobody", (), nobody).request("GET", f"/api/v1/namespaces/{namespace}/pods")
-    assert (answer.status, answer.json["reason"], answer.json["message"]) == (
-        401,
-        "Unauthorized",
-        "Unauthorized",
-    )
+    assert (answer.status, answer.json["reason"], answer.json["message"]) == (401, "Unauthorized", "Unauthorized")
 
 
 async def test_without_credentials_one_sees_health_only(controlplane, namespace):
@@ -188,10 +147,7 @@ async def test_without_credentials_one_sees_health_only(controlplane, namespace)
     nobody = User(
         "nobody",
         (),
-        {
-            **admin.kubeconfig,
-            "users": [{"name": u["name"], "user": {}} for u in admin.kubeconfig["users"]],
-        },
+        {**admin.kubeconfig, "users": [{"name": u["name"], "user": {}} for u in admin.kubeconfig["users"]]},
     )
     assert nobody.request("GET", "/readyz").text == "ok"
     assert nobody.request("GET", "/version").status == 200
@@ -204,59 +160,37 @@ async def test_a_service_account_gets_tokens_that_work(http, controlplane, names
     from operatorkit.testing.user import User
 
     await http.created("serviceaccounts", {"metadata": {"name": "robot"}})
-    body = {
-        "apiVersion": "authentication.k8s.io/v1",
-        "kind": "TokenRequest",
-        "spec": {"expirationSeconds": 600},
-    }
+    body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 600}}
     answer = await http.post(http.path("serviceaccounts", "robot", sub="token"), body)
     assert answer.status == 201, answer.text
     token = answer.json["status"]["token"]
     payload = token.split(".")[1]
-    assert b"system:serviceaccount:" in base64.urlsafe_b64decode(
-        payload + "=" * (-len(payload) % 4)
-    )
+    assert b"system:serviceaccount:" in base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4))
     admin = User.of(controlplane)
     robot = User(
         "robot",
         (),
         {
             **admin.kubeconfig,
-            "users": [
-                {"name": u["name"], "user": {"token": token}} for u in admin.kubeconfig["users"]
-            ],
+            "users": [{"name": u["name"], "user": {"token": token}} for u in admin.kubeconfig["users"]],
         },
     )
     refused = robot.request("GET", f"/api/v1/namespaces/{namespace}/pods")
     assert refused.status == 403
-    assert (
-        f'User "system:serviceaccount:{namespace}:robot" cannot list resource "pods"'
-        in refused.json["message"]
-    )
+    assert f'User "system:serviceaccount:{namespace}:robot" cannot list resource "pods"' in refused.json["message"]
 
 
 async def test_nobody_can_give_what_he_has_not(http, stranger):
     await grant(
         http,
         stranger.user,
-        [
-            {
-                "apiGroups": [RBAC.split("/", maxsplit=1)[0]],
-                "resources": ["roles"],
-                "verbs": ["create"],
-            }
-        ],
+        [{"apiGroups": [RBAC.split("/", maxsplit=1)[0]], "resources": ["roles"], "verbs": ["create"]}],
     )
-    role = {
-        "metadata": {"name": "more"},
-        "rules": [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}],
-    }
+    role = {"metadata": {"name": "more"}, "rules": [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}]}
 
     async def refused():
         answer = await stranger.post(http.path(f"{RBAC}/roles"), role)
-        return (
-            "is attempting to grant RBAC permissions not currently held" in answer.json["message"]
-        )
+        return "is attempting to grant RBAC permissions not currently held" in answer.json["message"]
 
     await eventually(refused)
 

@@ -15,14 +15,7 @@ from operatorkit.controlplane._credentials import Authority
 from operatorkit.testing import eventually
 
 GROUP = "/apis/admissionregistration.k8s.io/v1"
-CREATE = (
-    {
-        "operations": ["CREATE"],
-        "apiGroups": [""],
-        "apiVersions": ["v1"],
-        "resources": ["configmaps"],
-    },
-)
+CREATE = ({"operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["configmaps"]},)
 EVERY = (
     {
         "operations": ["CREATE", "UPDATE", "DELETE"],
@@ -39,10 +32,7 @@ def allow(_: dict[str, Any]) -> dict[str, Any]:
 
 
 def deny(message: str = "", **status: Any) -> Answer:
-    return lambda _: {
-        "allowed": False,
-        "status": {**({"message": message} if message else {}), **status},
-    }
+    return lambda _: {"allowed": False, "status": {**({"message": message} if message else {}), **status}}
 
 
 def patch(*operations: dict[str, Any]) -> Answer:
@@ -55,18 +45,12 @@ def label(key: str, value: str) -> dict[str, Any]:
 
 
 async def test_a_denial_keeps_code_reason_and_causes(http, webhooks, config_map):
-    causes = [
-        {"reason": "FieldValueInvalid", "message": f"no {it}", "field": f"spec.{it}"}
-        for it in "abc"
-    ]
+    causes = [{"reason": "FieldValueInvalid", "message": f"no {it}", "field": f"spec.{it}"} for it in "abc"]
     status = {"code": 422, "reason": "Invalid", "details": {"causes": causes}}
     await webhooks.register("validating", webhooks.hook("/v", deny("three faults", **status)))
     answer = await http.post(http.path("configmaps"), config_map())
     assert (answer.status, answer.json["reason"]) == (422, "Invalid")
-    assert (
-        answer.json["message"]
-        == 'admission webhook "v.example.org" denied the request: three faults'
-    )
+    assert answer.json["message"] == 'admission webhook "v.example.org" denied the request: three faults'
     assert answer.json["details"]["causes"] == causes
     assert (await http.get(http.path("configmaps", "a"))).status == 404
 
@@ -75,21 +59,11 @@ async def test_a_denial_keeps_code_reason_and_causes(http, webhooks, config_map)
     ("status", "code", "told"),
     [
         ({}, 400, 'admission webhook "v.example.org" denied the request without explanation'),
-        (
-            {"code": 200},
-            400,
-            'admission webhook "v.example.org" denied the request without explanation',
-        ),
-        (
-            {"reason": "Forbidden", "code": 403},
-            403,
-            'admission webhook "v.example.org" denied the request: Forbidden',
-        ),
+        ({"code": 200}, 400, 'admission webhook "v.example.org" denied the request without explanation'),
+        ({"reason": "Forbidden", "code": 403}, 403, 'admission webhook "v.example.org" denied the request: Forbidden'),
     ],
 )
-async def test_a_denial_says_as_much_as_the_webhook_did(
-    http, webhooks, config_map, status, code, told
-):
+async def test_a_denial_says_as_much_as_the_webhook_did(http, webhooks, config_map, status, code, told):
     await webhooks.register("validating", webhooks.hook("/v", deny(**status)))
     answer = await http.post(http.path("configmaps"), config_map())
     assert (answer.status, answer.json["message"]) == (code, told)
@@ -99,9 +73,7 @@ async def test_a_review_tells_who_wants_what(http, webhooks, config_map):
     rules = [{**EVERY[0], "resources": ["configmaps"]}]
     await webhooks.register("validating", webhooks.hook("/v", allow, rules))
     made = await http.created("configmaps", config_map(data={"k": "v"}))
-    await http.patch(
-        http.path("configmaps", "a"), {"data": {"k": "w"}}, query={"fieldManager": "me"}
-    )
+    await http.patch(http.path("configmaps", "a"), {"data": {"k": "w"}}, query={"fieldManager": "me"})
     await http.delete(http.path("configmaps", "a"))
     created, updated, deleted = webhooks.requests("/v")
     gvk, gvr = (
@@ -132,9 +104,7 @@ async def test_a_review_tells_who_wants_what(http, webhooks, config_map):
 
 
 async def test_mutations_are_stored_and_the_next_webhook_sees_them(http, webhooks, config_map):
-    first = webhooks.hook(
-        "/first", patch({"op": "add", "path": "/metadata/labels", "value": {"one": "1"}})
-    )
+    first = webhooks.hook("/first", patch({"op": "add", "path": "/metadata/labels", "value": {"one": "1"}}))
     second = webhooks.hook("/second", patch(label("two", "2")))
     await webhooks.register("mutating", second, name="b")
     await webhooks.register("mutating", first, name="a")
@@ -156,9 +126,7 @@ async def test_a_webhook_that_asks_for_it_sees_what_a_later_one_changed(http, we
 
     once = webhooks.hook("/once", count)
     again = webhooks.hook("/again", count, reinvocationPolicy="IfNeeded")
-    later = webhooks.hook(
-        "/later", patch({"op": "add", "path": "/metadata/labels", "value": {"a": "b"}})
-    )
+    later = webhooks.hook("/later", patch({"op": "add", "path": "/metadata/labels", "value": {"a": "b"}}))
     await webhooks.register("mutating", once, again, later)
     made = await http.created("configmaps", config_map())
     assert made["data"] == {"labels": "1"}
@@ -166,9 +134,7 @@ async def test_a_webhook_that_asks_for_it_sees_what_a_later_one_changed(http, we
 
 
 async def test_a_patch_is_validated_like_anything_else(http, webhooks, config_map):
-    await webhooks.register(
-        "mutating", webhooks.hook("/m", patch({"op": "add", "path": "/data", "value": {"!": ""}}))
-    )
+    await webhooks.register("mutating", webhooks.hook("/m", patch({"op": "add", "path": "/data", "value": {"!": ""}})))
     answer = await http.post(http.path("configmaps"), config_map())
     assert (answer.status, answer.json["reason"]) == (422, "Invalid")
     assert "data[!]" in answer.json["message"]
@@ -187,9 +153,7 @@ async def test_warnings_reach_the_client_with_admission_and_with_denial(http, we
 
 async def test_a_warning_that_cannot_be_a_header_is_dropped(http, webhooks, config_map):
     warnings = ["one\r\nX-Two: two", "", "a\tb", "kept"]
-    await webhooks.register(
-        "validating", webhooks.hook("/v", lambda _: {"allowed": True, "warnings": warnings})
-    )
+    await webhooks.register("validating", webhooks.hook("/v", lambda _: {"allowed": True, "warnings": warnings}))
     answer = await http.post(http.path("configmaps"), config_map())
     assert (answer.status, answer.warnings) == (201, ('299 - "kept"',))
     assert "x-two" not in answer.headers
@@ -203,18 +167,11 @@ async def test_each_path_of_a_write_is_asked_about(http, webhooks, config_map):
     await http.patch(path, [{"op": "add", "path": "/data/y", "value": "1"}], "json")
     await http.patch(path, {"data": {"y": "2"}}, "strategic")
     await http.apply(path, {"apiVersion": "v1", "kind": "ConfigMap", "data": {"z": "3"}})
-    applied = {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": {"name": "b"},
-        "data": {"z": "3"},
-    }
+    applied = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "b"}, "data": {"z": "3"}}
     answer = await http.apply(http.path("configmaps", "b"), applied)
     assert answer.status == 201, answer.text
     await http.delete(path)
-    assert (
-        await http.delete(http.path("configmaps"), query={"fieldSelector": "metadata.name=b"})
-    ).status == 200
+    assert (await http.delete(http.path("configmaps"), query={"fieldSelector": "metadata.name=b"})).status == 200
     found = [(it["operation"], it.get("name", "")) for it in webhooks.requests("/v")]
     assert found[:7] == [
         *(("CREATE" if it == 0 else "UPDATE", "a") for it in range(5)),
@@ -230,14 +187,9 @@ async def test_a_denied_deletion_leaves_the_object(http, webhooks, config_map):
     await webhooks.register("validating", webhooks.hook("/v", deny("keep it", code=403), rules))
     await http.created("configmaps", config_map())
     for path in http.path("configmaps", "a"), http.path("configmaps"):
-        answer = await http.delete(
-            path, query={"fieldSelector": "metadata.name=a"} if path.endswith("s") else None
-        )
+        answer = await http.delete(path, query={"fieldSelector": "metadata.name=a"} if path.endswith("s") else None)
         assert answer.status == 403
-        assert (
-            answer.json["message"]
-            == 'admission webhook "v.example.org" denied the request: keep it'
-        )
+        assert answer.json["message"] == 'admission webhook "v.example.org" denied the request: keep it'
     assert (await http.get(http.path("configmaps", "a"))).status == 200
     webhooks.answers["/v"] = allow
 
@@ -245,20 +197,11 @@ async def test_a_denied_deletion_leaves_the_object(http, webhooks, config_map):
 def deployment() -> dict[str, Any]:
     labels = {"app": "a"}
     pod = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
-    return {
-        "metadata": {"name": "d"},
-        "spec": {"replicas": 0, "selector": {"matchLabels": labels}, "template": pod},
-    }
+    return {"metadata": {"name": "d"}, "spec": {"replicas": 0, "selector": {"matchLabels": labels}, "template": pod}}
 
 
 async def test_status_and_scale_are_asked_about_as_what_they_are(http, webhooks):
-    rules = [
-        {
-            **EVERY[0],
-            "operations": ["UPDATE"],
-            "resources": ["deployments/status", "deployments/scale"],
-        }
-    ]
+    rules = [{**EVERY[0], "operations": ["UPDATE"], "resources": ["deployments/status", "deployments/scale"]}]
     rules[0]["apiGroups"] = ["apps"]
     await http.created("apps/v1/deployments", deployment())
     await webhooks.register("validating", webhooks.hook("/v", allow, rules))
@@ -271,49 +214,30 @@ async def test_status_and_scale_are_asked_about_as_what_they_are(http, webhooks)
     assert request["object"]["spec"] == {"replicas": 2}
     assert "replicas" not in request["oldObject"]["spec"]
     path = http.path("apps/v1/deployments", "d", sub="status")
-    await http.patch(
-        path, {"status": {"observedGeneration": 7}}, query={"fieldManager": "test-status"}
-    )
-    mine = [
-        it for it in webhooks.requests("/v") if it["options"].get("fieldManager") == "test-status"
-    ]
-    assert {(it["kind"]["kind"], it["requestSubResource"]) for it in mine} == {
-        ("Deployment", "status")
-    }
+    await http.patch(path, {"status": {"observedGeneration": 7}}, query={"fieldManager": "test-status"})
+    mine = [it for it in webhooks.requests("/v") if it["options"].get("fieldManager") == "test-status"]
+    assert {(it["kind"]["kind"], it["requestSubResource"]) for it in mine} == {("Deployment", "status")}
 
 
 async def test_a_scale_can_be_mutated(http, webhooks):
-    rules = [
-        {
-            **EVERY[0],
-            "operations": ["UPDATE"],
-            "resources": ["deployments/scale"],
-            "apiGroups": ["apps"],
-        }
-    ]
+    rules = [{**EVERY[0], "operations": ["UPDATE"], "resources": ["deployments/scale"], "apiGroups": ["apps"]}]
     await http.created("apps/v1/deployments", deployment())
     change = patch({"op": "replace", "path": "/spec/replicas", "value": 1})
     await webhooks.register("mutating", webhooks.hook("/m", change, rules))
     path = http.path("apps/v1/deployments", "d")
     before = (await http.get(path)).json["metadata"]["generation"]
-    answer = await http.patch(
-        http.path("apps/v1/deployments", "d", sub="scale"), {"spec": {"replicas": 100}}
-    )
+    answer = await http.patch(http.path("apps/v1/deployments", "d", sub="scale"), {"spec": {"replicas": 100}})
     assert answer.json["spec"]["replicas"] == 1
     after = (await http.get(path)).json
     assert (after["spec"]["replicas"], after["metadata"]["generation"]) == (1, before + 1)
 
 
-async def test_selectors_and_operations_choose_what_a_webhook_is_asked_about(
-    http, webhooks, config_map
-):
+async def test_selectors_and_operations_choose_what_a_webhook_is_asked_about(http, webhooks, config_map):
     selector = {"matchExpressions": [{"key": "team", "operator": "In", "values": ["a"]}]}
     await webhooks.register(
         "validating",
         webhooks.hook("/labelled", deny("labelled"), objectSelector=selector),
-        webhooks.hook(
-            "/elsewhere", deny("elsewhere"), namespaceSelector={"matchLabels": {"not": "here"}}
-        ),
+        webhooks.hook("/elsewhere", deny("elsewhere"), namespaceSelector={"matchLabels": {"not": "here"}}),
         webhooks.hook("/updates", deny("updates"), [{**CREATE[0], "operations": ["UPDATE"]}]),
         webhooks.hook("/cluster", deny("cluster"), [{**CREATE[0], "scope": "Cluster"}]),
     )
@@ -330,13 +254,7 @@ async def test_an_equivalent_resource_is_shown_in_the_version_of_the_rule(http, 
     exact = webhooks.hook("/exact", deny("exact"), rules, matchPolicy="Exact")
     await webhooks.register("validating", webhooks.hook("/v", allow, rules), exact)
     involved = {"kind": "Pod", "namespace": http.namespace, "name": "p"}
-    event = {
-        "metadata": {"name": "e"},
-        "involvedObject": involved,
-        "reason": "R",
-        "message": "m",
-        "type": "Normal",
-    }
+    event = {"metadata": {"name": "e"}, "involvedObject": involved, "reason": "R", "message": "m", "type": "Normal"}
     await http.created("events", event)
     [request] = webhooks.requests("/v")
     assert request["requestKind"] == {"group": "", "version": "v1", "kind": "Event"}
@@ -374,9 +292,7 @@ FAILURES = {
 
 
 @pytest.mark.parametrize("fault", FAILURES)
-async def test_an_answer_that_is_none_fails_the_request_or_is_passed_over(
-    http, webhooks, config_map, fault
-):
+async def test_an_answer_that_is_none_fails_the_request_or_is_passed_over(http, webhooks, config_map, fault):
     answer, told = FAILURES[fault]
     await webhooks.register("validating", webhooks.hook("/open", answer, failurePolicy="Ignore"))
     assert (await http.post(http.path("configmaps"), config_map())).status == 201
@@ -400,9 +316,7 @@ async def test_a_webhook_that_is_down_is_named_with_its_address(http, webhooks, 
     )
 
 
-async def test_a_webhook_at_a_port_that_cannot_be_is_passed_over_or_fails(
-    http, webhooks, config_map
-):
+async def test_a_webhook_at_a_port_that_cannot_be_is_passed_over_or_fails(http, webhooks, config_map):
     hook = webhooks.hook("/v", None, failurePolicy="Ignore")
     hook["clientConfig"]["url"] = "https://127.0.0.1:99999/v"
     await webhooks.register("validating", hook)
@@ -417,9 +331,7 @@ async def test_a_webhook_at_a_port_that_cannot_be_is_passed_over_or_fails(
 
 async def test_a_webhook_behind_a_service_that_is_not_there_is_named(http, webhooks, config_map):
     hook = webhooks.hook("/v", None)
-    hook["clientConfig"] = {
-        "service": {"name": "nobody", "namespace": http.namespace, "path": "/v"}
-    }
+    hook["clientConfig"] = {"service": {"name": "nobody", "namespace": http.namespace, "path": "/v"}}
     await webhooks.register("validating", hook)
     answer = await http.post(http.path("configmaps"), config_map())
     assert answer.json["message"] == (
@@ -439,32 +351,18 @@ async def test_a_slow_webhook_is_waited_for_as_long_as_it_may_take(http, webhook
     assert answer.status == 500
 
 
-async def test_a_webhook_with_a_certificate_of_somebody_else_is_not_believed(
-    http, webhooks, config_map
-):
+async def test_a_webhook_with_a_certificate_of_somebody_else_is_not_believed(http, webhooks, config_map):
     hook = webhooks.hook("/v", allow)
-    hook["clientConfig"]["caBundle"] = base64.b64encode(
-        Authority.create("another").cert_pem
-    ).decode()
+    hook["clientConfig"]["caBundle"] = base64.b64encode(Authority.create("another").cert_pem).decode()
     await webhooks.register("validating", hook)
     answer = await http.post(http.path("configmaps"), config_map())
     assert answer.status == 500
-    assert (
-        "tls: failed to verify certificate: x509: certificate signed by unknown authority"
-        in answer.json["message"]
-    )
+    assert "tls: failed to verify certificate: x509: certificate signed by unknown authority" in answer.json["message"]
     assert not webhooks.requests("/v")
 
 
 async def test_configurations_of_webhooks_are_shown_to_no_webhook(http, webhooks):
-    rules = [
-        {
-            **CREATE[0],
-            "operations": ["*"],
-            "apiGroups": ["admissionregistration.k8s.io"],
-            "resources": ["*"],
-        }
-    ]
+    rules = [{**CREATE[0], "operations": ["*"], "apiGroups": ["admissionregistration.k8s.io"], "resources": ["*"]}]
     hook = webhooks.hook("/v", deny("never"), rules, namespaceSelector={})
     await webhooks.register("validating", hook)
     path = webhooks.registered[0]
@@ -488,9 +386,7 @@ async def test_configurations_of_webhooks_are_shown_to_no_webhook(http, webhooks
     ],
 )  # fmt: skip
 async def test_a_faulty_configuration_is_refused(http, webhooks, change, told):
-    hook = {
-        name: it for name, it in (webhooks.hook("/v", allow) | change).items() if it is not None
-    }
+    hook = {name: it for name, it in (webhooks.hook("/v", allow) | change).items() if it is not None}
     body = {"metadata": {"name": f"{http.namespace}-bad"}, "webhooks": [hook]}
     answer = await http.post(f"{GROUP}/validatingwebhookconfigurations", body)
     assert (answer.status, answer.json["reason"]) == (422, "Invalid")
@@ -503,31 +399,21 @@ async def test_conditions_that_are_not_evaluated_are_warned_of(http, webhooks, i
     condition = {"name": "never", "expression": "false"}
     body = {"metadata": {"name": f"{http.namespace}-c"}, "webhooks": [webhooks.hook("/v", allow)]}
     body["webhooks"][0]["matchConditions"] = [condition]
-    answer = await http.post(
-        f"{GROUP}/validatingwebhookconfigurations", body, query={"dryRun": "All"}
-    )
+    answer = await http.post(f"{GROUP}/validatingwebhookconfigurations", body, query={"dryRun": "All"})
     assert answer.status == 201
     assert bool(answer.warnings) is not is_real
 
 
 async def test_a_custom_object_is_pruned_and_defaulted_after_a_patch_too(http, webhooks, establish):
-    spec = {
-        "type": "object",
-        "properties": {"size": {"type": "integer"}, "mode": {"type": "string", "default": "m"}},
-    }
+    spec = {"type": "object", "properties": {"size": {"type": "integer"}, "mode": {"type": "string", "default": "m"}}}
     path = await establish("Thing", {"type": "object", "properties": {"spec": spec}})
     group = f"{http.namespace}.example.org"
     rules = [{**CREATE[0], "apiGroups": [group], "apiVersions": ["v2"], "resources": ["things"]}]
     change = patch({"op": "add", "path": "/spec", "value": {"size": 2, "unknown": True}})
     await webhooks.register("mutating", webhooks.hook("/m", change, rules))
-    answer = await http.post(
-        path, {"kind": "Thing", "apiVersion": f"{group}/v1", "metadata": {"name": "t"}}
-    )
+    answer = await http.post(path, {"kind": "Thing", "apiVersion": f"{group}/v1", "metadata": {"name": "t"}})
     assert answer.status == 201, answer.text
-    assert (answer.json["apiVersion"], answer.json["spec"]) == (
-        f"{group}/v1",
-        {"size": 2, "mode": "m"},
-    )
+    assert (answer.json["apiVersion"], answer.json["spec"]) == (f"{group}/v1", {"size": 2, "mode": "m"})
     [request] = webhooks.requests("/m")
     assert (request["kind"]["version"], request["requestKind"]["version"]) == ("v2", "v1")
     assert request["object"]["apiVersion"] == f"{group}/v2"
@@ -542,11 +428,7 @@ async def test_an_eviction_is_shown_as_an_eviction(http, webhooks):
 
     await eventually(made)
     await webhooks.register("validating", webhooks.hook("/v", deny("stay", code=403), rules))
-    body = {
-        "kind": "Eviction",
-        "apiVersion": "policy/v1",
-        "metadata": {"name": "p", "namespace": http.namespace},
-    }
+    body = {"kind": "Eviction", "apiVersion": "policy/v1", "metadata": {"name": "p", "namespace": http.namespace}}
     answer = await http.post(http.path("pods", "p", sub="eviction"), body)
     assert (answer.status, answer.json["message"]) == (
         403,
@@ -561,9 +443,7 @@ async def test_an_eviction_is_shown_as_an_eviction(http, webhooks):
 
 
 async def test_a_generated_name_is_not_yet_there_for_mutating_webhooks(http, webhooks):
-    await webhooks.register(
-        "mutating", webhooks.hook("/m", patch({"op": "add", "path": "/data", "value": {"a": "b"}}))
-    )
+    await webhooks.register("mutating", webhooks.hook("/m", patch({"op": "add", "path": "/data", "value": {"a": "b"}})))
     await webhooks.register("validating", webhooks.hook("/v", allow))
     made = await http.created("configmaps", {"metadata": {"generateName": "g-"}})
     assert made["data"] == {"a": "b"}
@@ -578,10 +458,7 @@ async def test_what_the_server_allocates_is_not_yet_there_for_mutating_webhooks(
     await webhooks.register("mutating", webhooks.hook("/m", patch(label("b", "2")), rules))
     service = {"metadata": {"name": "s", "labels": {"a": "1"}}, "spec": {"ports": [{"port": 80}]}}
     made = await http.created("services", service)
-    assert (made["metadata"]["labels"], bool(made["spec"]["clusterIP"])) == (
-        {"a": "1", "b": "2"},
-        True,
-    )
+    assert (made["metadata"]["labels"], bool(made["spec"]["clusterIP"])) == ({"a": "1", "b": "2"}, True)
     [request] = webhooks.requests("/m")
     assert "clusterIP" not in request["object"]["spec"]
     assert "f:clusterIP" not in made["metadata"]["managedFields"][0]["fieldsV1"]["f:spec"]

@@ -39,21 +39,13 @@ MISFITS = {
 @pytest.mark.parametrize("field", MISFITS)
 async def test_a_field_of_another_type_is_no_answer(http, webhooks, config_map, field):
     response, told = MISFITS[field]
-    await webhooks.register(
-        "validating", webhooks.hook("/v", lambda _: {"allowed": True, **response})
-    )
+    await webhooks.register("validating", webhooks.hook("/v", lambda _: {"allowed": True, **response}))
     answer = await http.post(http.path("configmaps"), config_map())
     text = f'failed calling webhook "v.example.org": failed to call webhook: json: {told}'
     assert (answer.status, answer.json["message"]) == (500, f"Internal error occurred: {text}")
 
 
-FAILURE = {
-    "kind": "Status",
-    "apiVersion": "v1",
-    "status": "Failure",
-    "message": "told so",
-    "code": 409,
-}
+FAILURE = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": "told so", "code": 409}
 REPLIES = {
     "failure": (lambda: web.json_response(FAILURE, status=409), "failed to call webhook: told so"),
     "status": (lambda: web.json_response(FAILURE), "failed to call webhook: converting (v1.Status) to (v1.AdmissionReview): unknown conversion"),
@@ -72,23 +64,9 @@ async def test_a_reply_that_is_no_review_is_no_answer(http, webhooks, config_map
     assert (answer.status, answer.json["message"]) == (500, text)
 
 
-async def test_a_denial_is_told_as_the_webhook_gave_it_without_what_a_status_has_not(
-    http, webhooks, config_map
-):
-    details = {
-        "name": "n",
-        "kind": "k",
-        "retryAfterSeconds": 7,
-        "extra": 1,
-        "causes": [{"field": "f", "extra": 1}],
-    }
-    status = {
-        "code": 429,
-        "reason": "TooManyRequests",
-        "message": "",
-        "metadata": {"resourceVersion": "7"},
-        "x": 1,
-    }
+async def test_a_denial_is_told_as_the_webhook_gave_it_without_what_a_status_has_not(http, webhooks, config_map):
+    details = {"name": "n", "kind": "k", "retryAfterSeconds": 7, "extra": 1, "causes": [{"field": "f", "extra": 1}]}
+    status = {"code": 429, "reason": "TooManyRequests", "message": "", "metadata": {"resourceVersion": "7"}, "x": 1}
     judge = {"allowed": False, "status": {**status, "status": "Success", "details": details}}
     await webhooks.register("validating", webhooks.hook("/v", lambda _: judge))
     answer = await http.post(http.path("configmaps"), config_map())
@@ -131,56 +109,26 @@ async def test_a_patch_that_cannot_be_applied_fails_the_request(http, webhooks, 
     assert (await http.get(http.path("configmaps", "a"))).status == 404
 
 
-async def test_mutating_webhooks_see_what_is_asked_for_and_nothing_that_storing_adds(
-    http, webhooks
-):
-    rules = [
-        {
-            "operations": ["CREATE"],
-            "apiGroups": ["*"],
-            "apiVersions": ["*"],
-            "resources": ["pods", "deployments"],
-        }
-    ]
+async def test_mutating_webhooks_see_what_is_asked_for_and_nothing_that_storing_adds(http, webhooks):
+    rules = [{"operations": ["CREATE"], "apiGroups": ["*"], "apiVersions": ["*"], "resources": ["pods", "deployments"]}]
     await webhooks.register("mutating", webhooks.hook("/m", lambda _: {"allowed": True}, rules))
-    template = {
-        "metadata": {"labels": {"a": "b"}},
-        "spec": {"containers": [{"name": "c", "image": "i"}]},
-    }
+    template = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
     deployment = {"replicas": 0, "selector": {"matchLabels": {"a": "b"}}, "template": template}
-    made = await http.created(
-        "apps/v1/deployments", {"metadata": {"name": "d"}, "spec": deployment}
-    )
+    made = await http.created("apps/v1/deployments", {"metadata": {"name": "d"}, "spec": deployment})
     assert made["metadata"]["generation"] == 1
     pod = {"metadata": {"name": "p"}, "spec": template["spec"], "status": {"phase": "Failed"}}
     assert (await http.created("pods", pod))["status"]["phase"] == "Pending"
     shown = {it["kind"]["kind"]: it["object"] for it in webhooks.requests("/m")}
     assert "generation" not in shown["Deployment"]["metadata"]
     assert shown["Pod"]["status"]["phase"] == "Failed"
-    found = {
-        name: shown["Pod"]["spec"][name]
-        for name in ("serviceAccountName", "priority", "preemptionPolicy")
-    }
-    assert found == {
-        "serviceAccountName": "default",
-        "priority": 0,
-        "preemptionPolicy": "PreemptLowerPriority",
-    }
+    found = {name: shown["Pod"]["spec"][name] for name in ("serviceAccountName", "priority", "preemptionPolicy")}
+    assert found == {"serviceAccountName": "default", "priority": 0, "preemptionPolicy": "PreemptLowerPriority"}
     assert len(shown["Pod"]["spec"]["tolerations"]) == 2
 
 
-async def test_an_update_is_shown_as_it_is_asked_for_and_then_as_it_would_be_stored(
-    http, webhooks, config_map
-):
+async def test_an_update_is_shown_as_it_is_asked_for_and_then_as_it_would_be_stored(http, webhooks, config_map):
     made = await http.created("configmaps", config_map())
-    rules = [
-        {
-            "operations": ["UPDATE"],
-            "apiGroups": [""],
-            "apiVersions": ["v1"],
-            "resources": ["configmaps"],
-        }
-    ]
+    rules = [{"operations": ["UPDATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["configmaps"]}]
     await webhooks.register("mutating", webhooks.hook("/m", lambda _: {"allowed": True}, rules))
     await webhooks.register("validating", webhooks.hook("/v", lambda _: {"allowed": True}, rules))
     answer = await http.put(http.path("configmaps", "a"), config_map(data={"a": "b"}))
@@ -189,9 +137,7 @@ async def test_an_update_is_shown_as_it_is_asked_for_and_then_as_it_would_be_sto
     assert {"uid", "resourceVersion", "creationTimestamp"}.isdisjoint(asked["object"]["metadata"])
     assert asked["object"]["metadata"]["namespace"] == http.namespace
     kept = ("uid", "resourceVersion", "creationTimestamp")
-    assert {name: due["object"]["metadata"][name] for name in kept} == {
-        name: made["metadata"][name] for name in kept
-    }
+    assert {name: due["object"]["metadata"][name] for name in kept} == {name: made["metadata"][name] for name in kept}
 
 
 async def test_a_review_names_an_object_by_its_generated_name_once_it_has_one(http, webhooks):
@@ -206,98 +152,47 @@ async def test_a_custom_object_is_shown_with_fields_that_its_schema_has_not_and_
     http, webhooks, establish
 ):
     path, group = await establish("Thing", THING), f"{http.namespace}.example.org"
-    rules = [
-        {
-            "operations": ["CREATE"],
-            "apiGroups": [group],
-            "apiVersions": ["v1"],
-            "resources": ["things"],
-        }
-    ]
-    again = webhooks.hook(
-        "/again", lambda _: {"allowed": True}, rules, reinvocationPolicy="IfNeeded"
-    )
-    await webhooks.register(
-        "mutating", again, webhooks.hook("/m", patched(added("/spec/unknown", 1)), rules)
-    )
+    rules = [{"operations": ["CREATE"], "apiGroups": [group], "apiVersions": ["v1"], "resources": ["things"]}]
+    again = webhooks.hook("/again", lambda _: {"allowed": True}, rules, reinvocationPolicy="IfNeeded")
+    await webhooks.register("mutating", again, webhooks.hook("/m", patched(added("/spec/unknown", 1)), rules))
     await webhooks.register("validating", webhooks.hook("/v", lambda _: {"allowed": True}, rules))
-    thing = {
-        "kind": "Thing",
-        "apiVersion": f"{group}/v1",
-        "metadata": {"name": "t"},
-        "spec": {"size": 1},
-    }
+    thing = {"kind": "Thing", "apiVersion": f"{group}/v1", "metadata": {"name": "t"}, "spec": {"size": 1}}
     answer = await http.post(path, thing)
     assert (answer.status, answer.json["spec"]) == (201, {"size": 1})
     assert (await http.get(f"{path}/t")).json["spec"] == {"size": 1}
-    assert [it["object"]["spec"] for it in webhooks.requests("/again")] == [
-        {"size": 1},
-        {"size": 1, "unknown": 1},
-    ]
+    assert [it["object"]["spec"] for it in webhooks.requests("/again")] == [{"size": 1}, {"size": 1, "unknown": 1}]
     [shown] = webhooks.requests("/v")
     assert shown["object"]["spec"] == {"size": 1, "unknown": 1}
 
 
 async def test_a_patch_may_not_take_the_kind_of_a_custom_object(http, webhooks, establish):
     path, group = await establish("Thing", THING), f"{http.namespace}.example.org"
-    rules = [
-        {
-            "operations": ["CREATE"],
-            "apiGroups": [group],
-            "apiVersions": ["v1"],
-            "resources": ["things"],
-        }
-    ]
-    await webhooks.register(
-        "mutating", webhooks.hook("/m", patched({"op": "remove", "path": "/kind"}), rules)
-    )
-    answer = await http.post(
-        path, {"kind": "Thing", "apiVersion": f"{group}/v1", "metadata": {"name": "t"}}
-    )
+    rules = [{"operations": ["CREATE"], "apiGroups": [group], "apiVersions": ["v1"], "resources": ["things"]}]
+    await webhooks.register("mutating", webhooks.hook("/m", patched({"op": "remove", "path": "/kind"}), rules))
+    answer = await http.post(path, {"kind": "Thing", "apiVersion": f"{group}/v1", "metadata": {"name": "t"}})
     assert answer.status == 500
-    assert answer.json["message"].startswith(
-        "Internal error occurred: Object 'Kind' is missing in '{\"apiVersion\":"
-    )
+    assert answer.json["message"].startswith("Internal error occurred: Object 'Kind' is missing in '{\"apiVersion\":")
 
 
-async def test_many_warnings_are_cut_so_that_an_answer_can_still_be_read(
-    http, webhooks, config_map
-):
+async def test_many_warnings_are_cut_so_that_an_answer_can_still_be_read(http, webhooks, config_map):
     texts = [f"{it:02}" + "x" * 298 for it in range(40)]
-    await webhooks.register(
-        "validating", webhooks.hook("/v", lambda _: {"allowed": True, "warnings": texts})
-    )
+    await webhooks.register("validating", webhooks.hook("/v", lambda _: {"allowed": True, "warnings": texts}))
     answer = await http.post(http.path("configmaps"), config_map())
     assert answer.status == 201
     assert answer.warnings == tuple(f'299 - "{it[:256]}"' for it in texts[:16])
 
 
-async def test_metadata_of_another_type_fails_the_request_for_a_custom_object(
-    http, webhooks, establish
-):
+async def test_metadata_of_another_type_fails_the_request_for_a_custom_object(http, webhooks, establish):
     path, group = await establish("Thing", THING), f"{http.namespace}.example.org"
-    rules = [
-        {
-            "operations": ["CREATE"],
-            "apiGroups": [group],
-            "apiVersions": ["v1"],
-            "resources": ["things"],
-        }
-    ]
-    await webhooks.register(
-        "mutating", webhooks.hook("/m", patched(added("/metadata/labels", {"a": 1})), rules)
-    )
-    answer = await http.post(
-        path, {"kind": "Thing", "apiVersion": f"{group}/v1", "metadata": {"name": "t"}}
-    )
+    rules = [{"operations": ["CREATE"], "apiGroups": [group], "apiVersions": ["v1"], "resources": ["things"]}]
+    await webhooks.register("mutating", webhooks.hook("/m", patched(added("/metadata/labels", {"a": 1})), rules))
+    answer = await http.post(path, {"kind": "Thing", "apiVersion": f"{group}/v1", "metadata": {"name": "t"}})
     told = "json: cannot unmarshal number into Go struct field ObjectMeta.labels of type string"
     assert (answer.status, answer.json["message"]) == (500, told)
 
 
 async def test_a_new_object_is_given_no_version_by_a_webhook(http, webhooks, config_map):
-    await webhooks.register(
-        "mutating", webhooks.hook("/m", patched(added("/metadata/resourceVersion", "1")))
-    )
+    await webhooks.register("mutating", webhooks.hook("/m", patched(added("/metadata/resourceVersion", "1"))))
     answer = await http.post(http.path("configmaps"), config_map())
     assert (answer.status, answer.json["message"]) == (
         500,

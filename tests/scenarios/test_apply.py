@@ -5,8 +5,7 @@ from __future__ import annotations
 
 def managers(obj):
     return {
-        (entry["manager"], entry["operation"]): entry["fieldsV1"]
-        for entry in obj["metadata"].get("managedFields", [])
+        (entry["manager"], entry["operation"]): entry["fieldsV1"] for entry in obj["metadata"].get("managedFields", [])
     }
 
 
@@ -60,9 +59,7 @@ async def test_a_conflict_names_the_manager_and_the_field(http, config_map):
     assert answer.json["reason"] == "Conflict"
     assert answer.json["message"] == 'Apply failed with 1 conflict: conflict with "one": .data.k'
     assert answer.json["details"] == {
-        "causes": [
-            {"reason": "FieldManagerConflict", "message": 'conflict with "one"', "field": ".data.k"}
-        ]
+        "causes": [{"reason": "FieldManagerConflict", "message": 'conflict with "one"', "field": ".data.k"}]
     }
 
 
@@ -70,9 +67,7 @@ async def test_conflicts_are_counted_and_grouped_by_manager(http, config_map):
     path = http.path("configmaps", "a")
     await http.apply(path, config_map("a", {"k": "1", "l": "1"}), "one")
     answer = await http.apply(path, config_map("a", {"k": "2", "l": "2"}), "two")
-    assert answer.json["message"] == (
-        'Apply failed with 2 conflicts: conflicts with "one":\n- .data.k\n- .data.l'
-    )
+    assert answer.json["message"] == ('Apply failed with 2 conflicts: conflicts with "one":\n- .data.k\n- .data.l')
 
 
 async def test_force_takes_the_field_over(http, config_map):
@@ -96,23 +91,16 @@ async def test_an_update_makes_its_manager_own_what_it_changed(http, config_map)
         ("hand", "Update"): {"f:data": {"f:k": {}}},
     }
     refused = await http.apply(path, config_map("a", {"k": "1", "l": "1"}), "one")
-    assert (
-        refused.json["message"]
-        == 'Apply failed with 1 conflict: conflict with "hand" using v1: .data.k'
-    )
+    assert refused.json["message"] == 'Apply failed with 1 conflict: conflict with "hand" using v1: .data.k'
 
 
 async def test_a_field_that_nobody_applied_has_its_creator_as_manager(http, config_map):
-    made = await http.post(
-        http.path("configmaps"), config_map("a", {"k": "1"}), query={"fieldManager": "maker"}
-    )
+    made = await http.post(http.path("configmaps"), config_map("a", {"k": "1"}), query={"fieldManager": "maker"})
     assert managers(made.json) == {("maker", "Update"): {"f:data": {".": {}, "f:k": {}}}}
 
 
 async def test_the_manager_is_taken_from_the_user_agent_when_none_is_named(http, config_map):
-    made = await http.post(
-        http.path("configmaps"), config_map("a", {"k": "1"}), headers={"User-Agent": "tool/1.2 (x)"}
-    )
+    made = await http.post(http.path("configmaps"), config_map("a", {"k": "1"}), headers={"User-Agent": "tool/1.2 (x)"})
     assert managers(made.json) == {("tool", "Update"): {"f:data": {".": {}, "f:k": {}}}}
 
 
@@ -142,9 +130,7 @@ async def test_apply_without_a_manager_is_refused(http, config_map):
 
 
 async def test_apply_with_managed_fields_is_refused(http, config_map):
-    answer = await http.apply(
-        http.path("configmaps", "a"), config_map(managedFields=[{"manager": "x"}])
-    )
+    answer = await http.apply(http.path("configmaps", "a"), config_map(managedFields=[{"manager": "x"}]))
     assert answer.status == 400
     assert answer.json["message"] == "metadata.managedFields must be nil"
 
@@ -175,25 +161,14 @@ async def test_the_status_has_managers_of_its_own(http):
             "replicas": 0,
             "paused": True,
             "selector": {"matchLabels": {"app": "web"}},
-            "template": {
-                "metadata": {"labels": {"app": "web"}},
-                "spec": {"containers": [{"name": "w", "image": "w"}]},
-            },
+            "template": {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "w", "image": "w"}]}},
         },
     }
     await http.apply(http.path("apps/v1/deployments", "web"), deployment, "one")
-    status = {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "status": {"observedGeneration": 0, "collisionCount": 7},
-    }
-    answer = await http.apply(
-        http.path("apps/v1/deployments", "web", sub="status"), status, "one", force=True
-    )
+    status = {"apiVersion": "apps/v1", "kind": "Deployment", "status": {"observedGeneration": 0, "collisionCount": 7}}
+    answer = await http.apply(http.path("apps/v1/deployments", "web", sub="status"), status, "one", force=True)
     assert answer.status == 200, answer.text
-    entries = [
-        entry for entry in answer.json["metadata"]["managedFields"] if entry["manager"] == "one"
-    ]
+    entries = [entry for entry in answer.json["metadata"]["managedFields"] if entry["manager"] == "one"]
     assert {entry.get("subresource", ""): set(entry["fieldsV1"]) for entry in entries} == {
         "": {"f:spec"},
         "status": {"f:status"},
@@ -206,9 +181,7 @@ async def test_managed_fields_can_be_cleared(http, config_map):
     assert "managedFields" not in answer.json["metadata"]
 
 
-async def test_what_is_applied_in_another_version_than_before_takes_back_what_it_leaves_out(
-    http, establish
-):
+async def test_what_is_applied_in_another_version_than_before_takes_back_what_it_leaves_out(http, establish):
     fields = {"size": {"type": "integer"}, "names": {"type": "array", "items": {"type": "string"}}}
     spec = {"type": "object", "properties": fields}
     first = await establish("Thing", {"type": "object", "properties": {"spec": spec}})

@@ -69,9 +69,7 @@ class BadNetwork:
             if self.bad and left <= 0:
                 if self._chance.random() < 0.3:
                     self.stalled += 1
-                    await (
-                        asyncio.Event().wait()
-                    )  # the connection is open, and nothing comes any more
+                    await asyncio.Event().wait()  # the connection is open, and nothing comes any more
                 self.cut += 1
                 raise ConnectionAbortedError
             left -= len(data)
@@ -86,18 +84,14 @@ async def network(controlplane):
         yield bad
 
 
-async def test_a_cache_behind_a_bad_network_ends_at_the_servers_state(
-    cluster, network, controlplane, config_map
-):
+async def test_a_cache_behind_a_bad_network_ends_at_the_servers_state(cluster, network, controlplane, config_map):
     namespace, chance = cluster.namespace, random.Random(11)
     kubeconfig = controlplane.kubeconfig(namespace=namespace)
     kubeconfig["clusters"][0]["cluster"]["server"] = f"https://127.0.0.1:{network.port}"
     known: dict[str, str] = {}
 
     def note(change):
-        assert (change.type == "ADDED") == (change.key.name not in known), (
-            "subscribers are told one history"
-        )
+        assert (change.type == "ADDED") == (change.key.name not in known), "subscribers are told one history"
         if change.type == "DELETED":
             del known[change.key.name]
         else:
@@ -117,31 +111,22 @@ async def test_a_cache_behind_a_bad_network_ends_at_the_servers_state(
                 break  # it was bad enough for this test to mean something
             name = f"c{chance.randrange(20)}"
             if name not in there:
-                await cluster.create(
-                    CONFIG_MAPS, config_map(name, {"n": "x" * 300}), namespace=namespace
-                )
+                await cluster.create(CONFIG_MAPS, config_map(name, {"n": "x" * 300}), namespace=namespace)
                 there.add(name)
             elif chance.random() < 0.3:
                 await cluster.delete(CONFIG_MAPS, name, namespace=namespace)
                 there.remove(name)
             else:
                 body = {"data": {"n": str(number)}}
-                await cluster.patch(
-                    CONFIG_MAPS, name, body, patch_type=PatchType.MERGE, namespace=namespace
-                )
+                await cluster.patch(CONFIG_MAPS, name, body, patch_type=PatchType.MERGE, namespace=namespace)
             if number % 50 == 49:  # let it fall behind, and catch up over connections that break
                 await eventually(lambda: set(known) >= there, timeout=60)
         network.bad = False
 
         async def same():
             listed = await cluster.list(CONFIG_MAPS, namespace=namespace)
-            wanted = {
-                obj["metadata"]["name"]: obj["metadata"]["resourceVersion"] for obj in listed.items
-            }
-            cached = {
-                obj["metadata"]["name"]: obj["metadata"]["resourceVersion"]
-                for obj in informer.cache.list()
-            }
+            wanted = {obj["metadata"]["name"]: obj["metadata"]["resourceVersion"] for obj in listed.items}
+            cached = {obj["metadata"]["name"]: obj["metadata"]["resourceVersion"] for obj in informer.cache.list()}
             return wanted == cached == known
 
         await eventually(same, timeout=60)

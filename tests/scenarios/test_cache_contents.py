@@ -57,12 +57,7 @@ def vaults(seen: list[tuple[str, object]]) -> Operator:
     @app.reconcile(Vault, owns=[V1Secret], watches=[Watch(V1Secret, to=those_of)])
     async def reconcile(vault: Vault, ctx: Context) -> None:
         found = ctx.get(V1Secret, vault.spec.secret)
-        seen.append(
-            (
-                vault.metadata.name,
-                found and (found.data, (found.metadata.annotations or {}).get("is")),
-            )
-        )
+        seen.append((vault.metadata.name, found and (found.data, (found.metadata.annotations or {}).get("is"))))
         await ctx.apply(V1Secret(metadata={"name": vault.spec.secret}, data={"key": HIDDEN}))
 
     return app
@@ -78,8 +73,7 @@ async def test_children_are_cached_whole_and_of_other_objects_the_metadata_only(
         assert ("blocked", (None, "foreign")) in seen  # its data was never sent
         caches = running.engine.caches
         assert HIDDEN not in str(
-            caches.all(SECRETS, None, {"is": "foreign"})
-            + caches.indexed(SECRETS, "user:name", "foreign")
+            caches.all(SECRETS, None, {"is": "foreign"}) + caches.indexed(SECRETS, "user:name", "foreign")
         )
         await cluster.patch(
             VAULTS,
@@ -88,9 +82,7 @@ async def test_children_are_cached_whole_and_of_other_objects_the_metadata_only(
             patch_type=PatchType.MERGE,
             namespace=cluster.namespace,
         )
-        await eventually(
-            lambda: ("mine", ({"key": HIDDEN}, None)) in seen, message="a child read whole"
-        )
+        await eventually(lambda: ("mine", ({"key": HIDDEN}, None)) in seen, message="a child read whole")
         assert {key.name for key in caches.keys(SECRETS)} >= {"made", "foreign"}
     left = await cluster.get(SECRETS, "foreign", namespace=cluster.namespace)
     assert left["data"] == {"key": HIDDEN}
@@ -102,15 +94,11 @@ async def test_a_child_that_loses_its_label_and_data_gets_both_again(cluster, op
         await make_vault(cluster, "mine", "made")
         await running.settled()
         spoilt = {"metadata": {"labels": {LABEL_OWNER_UID: None}}, "data": {"key": "AAAA"}}
-        await cluster.patch(
-            SECRETS, "made", spoilt, patch_type=PatchType.MERGE, namespace=cluster.namespace
-        )
+        await cluster.patch(SECRETS, "made", spoilt, patch_type=PatchType.MERGE, namespace=cluster.namespace)
 
         async def mended() -> bool:
             made = await cluster.get(SECRETS, "made", namespace=cluster.namespace)
-            return made["data"]["key"] == HIDDEN and LABEL_OWNER_UID in (
-                made["metadata"].get("labels") or {}
-            )
+            return made["data"]["key"] == HIDDEN and LABEL_OWNER_UID in (made["metadata"].get("labels") or {})
 
         await eventually(mended)
         await running.settled()
@@ -121,10 +109,7 @@ async def test_changes_of_metadata_wake_where_metadata_is_all_that_is_cached(clu
     app.cache(V1ConfigMap, contents="metadata")
 
     @app.reconcile(
-        Vault,
-        watches=[
-            Watch(V1ConfigMap, to=lambda one, reader: [each.key for each in reader.list(Vault)])
-        ],
+        Vault, watches=[Watch(V1ConfigMap, to=lambda one, reader: [each.key for each in reader.list(Vault)])]
     )
     async def reconcile(vault: Vault, ctx: Context) -> None:
         found = ctx.list(V1ConfigMap, namespace=ctx.key.namespace, labels={"for": "test"})
@@ -132,16 +117,11 @@ async def test_changes_of_metadata_wake_where_metadata_is_all_that_is_cached(clu
 
     async with operator(app) as running:
         await make_vault(cluster, "a", "b")
-        body = {
-            "metadata": {"name": "config", "labels": {"for": "test", "step": "1"}},
-            "data": {"large": "text"},
-        }
+        body = {"metadata": {"name": "config", "labels": {"for": "test", "step": "1"}}, "data": {"large": "text"}}
         await cluster.create(CONFIG_MAPS, body, namespace=cluster.namespace)
         await eventually(lambda: ("1", None, "ConfigMap") in seen)
         body = {"metadata": {"labels": {"step": "2"}}}
-        await cluster.patch(
-            CONFIG_MAPS, "config", body, patch_type=PatchType.MERGE, namespace=cluster.namespace
-        )
+        await cluster.patch(CONFIG_MAPS, "config", body, patch_type=PatchType.MERGE, namespace=cluster.namespace)
         await eventually(lambda: ("2", None, "ConfigMap") in seen)
         await cluster.delete(CONFIG_MAPS, "config", namespace=cluster.namespace)
         await running.settled()
@@ -150,9 +130,7 @@ async def test_changes_of_metadata_wake_where_metadata_is_all_that_is_cached(clu
 
 def test_a_kind_that_needs_more_than_metadata_cannot_be_cached_so():
     app = Operator("needy")
-    with pytest.raises(
-        DefinitionError, match=r"cache\(CoreV1Event, contents='metadata'\).*cache whole"
-    ):
+    with pytest.raises(DefinitionError, match=r"cache\(CoreV1Event, contents='metadata'\).*cache whole"):
         app.cache(CoreV1Event, contents="metadata")
     reconciling = vaults([])
     with pytest.raises(DefinitionError, match="Vault is reconciled, which needs whole objects"):

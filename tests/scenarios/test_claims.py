@@ -15,21 +15,12 @@ PODS = ApiResource("", "v1", "Pod", "pods", namespaced=True)
 def claim(name):
     resources = {"requests": {"storage": "1Gi"}}
     spec = {"accessModes": ["ReadWriteOnce"], "resources": resources}
-    return {
-        "apiVersion": "v1",
-        "kind": "PersistentVolumeClaim",
-        "metadata": {"name": name},
-        "spec": spec,
-    }
+    return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name}, "spec": spec}
 
 
 def pod(volume):
     containers = [{"name": "app", "image": "web:1"}]
-    spec = {
-        "containers": containers,
-        "volumes": [{"name": "data", **volume}],
-        "terminationGracePeriodSeconds": 0,
-    }
+    spec = {"containers": containers, "volumes": [{"name": "data", **volume}], "terminationGracePeriodSeconds": 0}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "user"}, "spec": spec}
 
 

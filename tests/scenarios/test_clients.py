@@ -25,11 +25,7 @@ from operatorkit.testing import eventually
 
 CONFIG_MAPS = ApiResource("", "v1", "ConfigMap", "configmaps", namespaced=True)
 CRDS = ApiResource(
-    "apiextensions.k8s.io",
-    "v1",
-    "CustomResourceDefinition",
-    "customresourcedefinitions",
-    namespaced=False,
+    "apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", namespaced=False
 )
 EVENTS = ApiResource("", "v1", "Event", "events", namespaced=True)
 
@@ -65,9 +61,7 @@ def widget_crd(group):
 @pytest_asyncio.fixture
 async def widgets(cluster) -> AsyncIterator[ApiResource]:
     """A custom kind of this test's own, established."""
-    resource = ApiResource(
-        f"{cluster.namespace}.example.io", "v1", "Widget", "widgets", namespaced=True
-    )
+    resource = ApiResource(f"{cluster.namespace}.example.io", "v1", "Widget", "widgets", namespaced=True)
     await cluster.create(CRDS, widget_crd(resource.group))
 
     async def served():
@@ -80,12 +74,7 @@ async def widgets(cluster) -> AsyncIterator[ApiResource]:
 
 
 def widget(resource, name, **spec):
-    return {
-        "apiVersion": resource.api_version,
-        "kind": resource.kind,
-        "metadata": {"name": name},
-        "spec": spec,
-    }
+    return {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": {"name": name}, "spec": spec}
 
 
 def test_the_official_client_creates_reads_patches_lists_watches_and_deletes(kubeconfig, namespace):
@@ -94,18 +83,13 @@ def test_the_official_client_creates_reads_patches_lists_watches_and_deletes(kub
     with kubernetes.config.new_client_from_config(str(kubeconfig)) as client:
         core = kubernetes.client.CoreV1Api(client)
         assert kubernetes.client.VersionApi(client).get_code().git_version.startswith("v1.36")
-        body = kubernetes.client.V1ConfigMap(
-            metadata=kubernetes.client.V1ObjectMeta(name="a"), data={"k": "1"}
-        )
+        body = kubernetes.client.V1ConfigMap(metadata=kubernetes.client.V1ObjectMeta(name="a"), data={"k": "1"})
         made = core.create_namespaced_config_map(namespace, body)
         assert made.metadata.uid
         assert made.metadata.creation_timestamp.tzinfo is not None
         with pytest.raises(kubernetes.client.ApiException) as exists:
             core.create_namespaced_config_map(namespace, body)
-        assert (exists.value.status, json.loads(exists.value.body)["reason"]) == (
-            409,
-            "AlreadyExists",
-        )
+        assert (exists.value.status, json.loads(exists.value.body)["reason"]) == (409, "AlreadyExists")
 
         patched = core.patch_namespaced_config_map("a", namespace, {"data": {"k": "2"}})
         assert patched.data == {"k": "2"}
@@ -113,12 +97,9 @@ def test_the_official_client_creates_reads_patches_lists_watches_and_deletes(kub
         with pytest.raises(kubernetes.client.ApiException, match="the object has been modified"):
             core.replace_namespaced_config_map("a", namespace, made)
 
-        core.create_namespaced_config_map(
-            namespace, {"metadata": {"name": "b", "labels": {"x": "y"}}}
-        )
+        core.create_namespaced_config_map(namespace, {"metadata": {"name": "b", "labels": {"x": "y"}}})
         assert [
-            each.metadata.name
-            for each in core.list_namespaced_config_map(namespace, label_selector="x=y").items
+            each.metadata.name for each in core.list_namespaced_config_map(namespace, label_selector="x=y").items
         ] == ["b"]
         assert len(core.list_namespaced_config_map(namespace, limit=1).items) == 1
 
@@ -148,11 +129,7 @@ def test_the_official_client_reads_what_it_wrote_for_larger_kinds(kubeconfig, na
             "selector": {"matchLabels": {"app": "web"}},
             "template": {
                 "metadata": {"labels": {"app": "web"}},
-                "spec": {
-                    "containers": [
-                        {"name": "web", "image": "nginx", "ports": [{"containerPort": 80}]}
-                    ]
-                },
+                "spec": {"containers": [{"name": "web", "image": "nginx", "ports": [{"containerPort": 80}]}]},
             },
         },
     }
@@ -175,12 +152,7 @@ def test_the_dynamic_client_finds_kinds_by_discovery_and_applies(kubeconfig, nam
     with kubernetes.config.new_client_from_config(str(kubeconfig)) as client:
         dynamic = DynamicClient(client)
         secrets = dynamic.resources.get(api_version="v1", kind="Secret")
-        body = {
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "metadata": {"name": "s"},
-            "stringData": {"k": "v"},
-        }
+        body = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}, "stringData": {"k": "v"}}
         applied = secrets.server_side_apply(body, name="s", namespace=namespace, field_manager="me")
         assert base64.b64decode(applied.data.k) == b"v"
         assert [each.manager for each in applied.metadata.managedFields] == ["me"]
@@ -197,14 +169,9 @@ async def test_the_official_client_serves_custom_objects(kubeconfig, namespace, 
             where = (widgets.group, "v1", namespace, "widgets")
             made = custom.create_namespaced_custom_object(*where, widget(widgets, "w"))
             assert made["spec"] == {"size": 1}
-            changed = custom.patch_namespaced_custom_object_status(
-                *where, "w", {"status": {"seen": True}}
-            )
+            changed = custom.patch_namespaced_custom_object_status(*where, "w", {"status": {"seen": True}})
             assert (changed["status"], changed["metadata"]["generation"]) == ({"seen": True}, 1)
-            assert [
-                each["metadata"]["name"]
-                for each in custom.list_namespaced_custom_object(*where)["items"]
-            ] == ["w"]
+            assert [each["metadata"]["name"] for each in custom.list_namespaced_custom_object(*where)["items"]] == ["w"]
             custom.delete_namespaced_custom_object(*where, "w")
 
     await asyncio.to_thread(use)
@@ -218,9 +185,7 @@ async def test_the_official_aio_client_creates_and_watches(kubeconfig, namespace
     async with client.ApiClient(configuration) as api:
         core = client.CoreV1Api(api)
         listed = await core.list_namespaced_config_map(namespace)
-        await core.create_namespaced_config_map(
-            namespace, {"metadata": {"name": "a"}, "data": {"k": "v"}}
-        )
+        await core.create_namespaced_config_map(namespace, {"metadata": {"name": "a"}, "data": {"k": "v"}})
         async with watch.Watch() as stream:
             async for event in stream.stream(
                 core.list_namespaced_config_map,
@@ -268,9 +233,7 @@ class Process:
     """A program that runs beside the test, with its output."""
 
     def __init__(self, arguments, **environment):
-        inherited = {
-            key: value for key, value in os.environ.items() if not key.startswith(("COV", "PYTEST"))
-        }
+        inherited = {key: value for key, value in os.environ.items() if not key.startswith(("COV", "PYTEST"))}
         self.process = subprocess.Popen(
             arguments,
             stdout=subprocess.PIPE,
@@ -309,16 +272,7 @@ def kopf_operator(tmp_path, kubeconfig, namespace, widgets):
     source = tmp_path / "handlers.py"
     source.write_text(textwrap.dedent(KOPF_OPERATOR).replace("GROUP", widgets.group))
     process = Process(
-        [
-            sys.executable,
-            "-m",
-            "kopf",
-            "run",
-            "--standalone",
-            "--namespace",
-            namespace,
-            str(source),
-        ],
+        [sys.executable, "-m", "kopf", "run", "--standalone", "--namespace", namespace, str(source)],
         KUBECONFIG=str(kubeconfig),
     )
     yield process
@@ -326,9 +280,7 @@ def kopf_operator(tmp_path, kubeconfig, namespace, widgets):
         process.stop(signal.SIGKILL)
 
 
-async def test_an_operator_of_kopf_handles_creation_change_timers_and_deletion(
-    cluster, kopf_operator, widgets
-):
+async def test_an_operator_of_kopf_handles_creation_change_timers_and_deletion(cluster, kopf_operator, widgets):
     namespace = cluster.namespace
     await cluster.create(widgets, widget(widgets, "w", size=3), namespace=namespace)
 
@@ -345,9 +297,7 @@ async def test_an_operator_of_kopf_handles_creation_change_timers_and_deletion(
         assert held["metadata"]["finalizers"] == ["example.io/kopf"]
         assert "kopf.zalando.org/last-handled-configuration" in held["metadata"]["annotations"]
 
-        await cluster.patch(
-            widgets, "w", {"spec": {"size": 5}}, patch_type=PatchType.MERGE, namespace=namespace
-        )
+        await cluster.patch(widgets, "w", {"spec": {"size": 5}}, patch_type=PatchType.MERGE, namespace=namespace)
 
         async def is_resized():
             return (await status()).get("resized") == [3, 5]
@@ -359,9 +309,7 @@ async def test_an_operator_of_kopf_handles_creation_change_timers_and_deletion(
         await eventually(has_ticked, timeout=60)
 
         async def welcomed():
-            events = await cluster.list(
-                EVENTS, namespace=namespace, field_selector="reason=Welcome"
-            )
+            events = await cluster.list(EVENTS, namespace=namespace, field_selector="reason=Welcome")
             return [each for each in events.items if each["involvedObject"]["name"] == "w"]
 
         (welcome,) = await eventually(welcomed)
@@ -402,14 +350,7 @@ def curl(controlplane, tmp_path):
 
     def run(path: str, *arguments: str, fails: bool = False) -> str:
         done = subprocess.run(
-            [
-                program,
-                "--silent",
-                "--show-error",
-                *options,
-                *arguments,
-                server["server"].rstrip("/") + path,
-            ],
+            [program, "--silent", "--show-error", *options, *arguments, server["server"].rstrip("/") + path],
             capture_output=True,
             text=True,
             timeout=60,
@@ -425,9 +366,7 @@ def test_curl_reads_writes_and_watches(curl, namespace, tmp_path: Path):
     path = f"/api/v1/namespaces/{namespace}/configmaps"
     body = tmp_path / "body.json"
     body.write_text(
-        json.dumps(
-            {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": {"k": "v"}}
-        )
+        json.dumps({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": {"k": "v"}})
     )
     assert curl("/readyz") == "ok"
     assert json.loads(curl("/version"))["gitVersion"].startswith("v1.36")
@@ -443,13 +382,10 @@ def test_curl_reads_writes_and_watches(curl, namespace, tmp_path: Path):
         "--request", "PATCH", "--header", "Content-Type: application/apply-patch+yaml", "--data-binary", yaml_body,
     )  # fmt: skip
     assert json.loads(applied)["data"] == {"k": "w"}
-    assert yaml.safe_load(curl(f"{path}/a", "--header", "Accept: application/yaml"))["data"] == {
-        "k": "w"
-    }
+    assert yaml.safe_load(curl(f"{path}/a", "--header", "Accept: application/yaml"))["data"] == {"k": "w"}
 
     frames = curl(
-        f"{path}?watch=1&resourceVersion={made['metadata']['resourceVersion']}&timeoutSeconds=3",
-        "--no-buffer",
+        f"{path}?watch=1&resourceVersion={made['metadata']['resourceVersion']}&timeoutSeconds=3", "--no-buffer"
     )
     (frame,) = [json.loads(line) for line in frames.splitlines()]
     assert (frame["type"], frame["object"]["data"]) == ("MODIFIED", {"k": "w"})
@@ -457,28 +393,18 @@ def test_curl_reads_writes_and_watches(curl, namespace, tmp_path: Path):
     compressed = curl("/openapi/v2", "--compressed", "--dump-header", str(tmp_path / "headers"))
     assert json.loads(compressed)["swagger"] == "2.0"
     deleted = json.loads(curl(f"{path}/a", "--request", "DELETE"))
-    assert (deleted["kind"], deleted["status"], deleted["details"]["name"]) == (
-        "Status",
-        "Success",
-        "a",
-    )
+    assert (deleted["kind"], deleted["status"], deleted["details"]["name"]) == ("Status", "Success", "a")
     missing = json.loads(curl(f"{path}/a"))
     assert (missing["code"], missing["message"]) == (404, 'configmaps "a" not found')
 
 
-def test_curl_without_credentials_may_read_health_and_version_only(
-    curl, controlplane, namespace, tmp_path
-):
+def test_curl_without_credentials_may_read_health_and_version_only(curl, controlplane, namespace, tmp_path):
     certificate = tmp_path / "certificate-authority-data"
     anonymous = ["curl", "--silent", "--cacert", str(certificate), "--write-out", "\n%{http_code}"]
 
     def ask(path: str) -> tuple[str, str]:
         done = subprocess.run(
-            [*anonymous, controlplane.url + path],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=True,
+            [*anonymous, controlplane.url + path], capture_output=True, text=True, timeout=60, check=True
         )
         text, _, code = done.stdout.rpartition("\n")
         return code, text

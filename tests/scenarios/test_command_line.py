@@ -49,14 +49,10 @@ def test_a_kubeconfig_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 
 def test_a_kubeconfig_that_is_not_yaml_is_named(tmp_path: Path) -> None:
-    assert "broken" in operatorkit(
-        "run", "pki", "--kubeconfig", written(tmp_path / "broken", "clusters: [}")
-    )
+    assert "broken" in operatorkit("run", "pki", "--kubeconfig", written(tmp_path / "broken", "clusters: [}"))
 
 
-def test_an_unreachable_api_server_is_one_line_with_its_address(
-    controlplane: ControlPlane, tmp_path: Path
-) -> None:
+def test_an_unreachable_api_server_is_one_line_with_its_address(controlplane: ControlPlane, tmp_path: Path) -> None:
     kubeconfig = controlplane.kubeconfig()
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
@@ -71,15 +67,10 @@ def test_missing_permissions_are_named_by_verb_and_resource(
     controlplane: ControlPlane, tmp_path: Path, kubeconfig: Path
 ) -> None:
     installed = subprocess.run(
-        [sys.executable, "-m", "operatorkit", "crd", "render", str(EXAMPLE)],
-        capture_output=True,
-        text=True,
-        check=True,
+        [sys.executable, "-m", "operatorkit", "crd", "render", str(EXAMPLE)], capture_output=True, text=True, check=True
     )
     apply_crd(controlplane, yaml.safe_load(installed.stdout))
-    nobody = controlplane.write_kubeconfig(
-        tmp_path / "nobody", user="nobody-in-particular", groups=()
-    )
+    nobody = controlplane.write_kubeconfig(tmp_path / "nobody", user="nobody-in-particular", groups=())
     said = operatorkit("run", EXAMPLE, "--kubeconfig", nobody)
     for verb in ("list", "watch", "patch"):
         assert verb in said
@@ -97,24 +88,16 @@ def apply_crd(controlplane: ControlPlane, manifest: dict[str, object]) -> None:
     from operatorkit.testing import eventually
 
     crds = ApiResource(
-        "apiextensions.k8s.io",
-        "v1",
-        "CustomResourceDefinition",
-        "customresourcedefinitions",
-        namespaced=False,
+        "apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", namespaced=False
     )
     name = manifest["metadata"]["name"]  # type: ignore[index]
 
     async def apply() -> None:
         async with LiveCluster(load_config(controlplane.kubeconfig())) as api:
-            await api.patch(
-                crds, name, manifest, patch_type=PatchType.APPLY, field_manager="test", force=True
-            )
+            await api.patch(crds, name, manifest, patch_type=PatchType.APPLY, field_manager="test", force=True)
 
             async def established() -> bool:
-                conditions = (await api.get(crds, name)).get("status", {}).get(
-                    "conditions"
-                ) or ()  # null at first
+                conditions = (await api.get(crds, name)).get("status", {}).get("conditions") or ()  # null at first
                 return any(c["type"] == "Established" and c["status"] == "True" for c in conditions)
 
             await eventually(established)
@@ -122,9 +105,7 @@ def apply_crd(controlplane: ControlPlane, manifest: dict[str, object]) -> None:
     asyncio.run(apply())
 
 
-def test_a_kind_that_the_cluster_does_not_serve_is_named_with_the_remedy(
-    tmp_path: Path, kubeconfig: Path
-) -> None:
+def test_a_kind_that_the_cluster_does_not_serve_is_named_with_the_remedy(tmp_path: Path, kubeconfig: Path) -> None:
     code = EXAMPLE.read_text().replace("example.io", "not-installed.example.io")
     (tmp_path / "site.py").write_text(code)
     said = operatorkit("run", tmp_path / "site.py", "--kubeconfig", kubeconfig)
@@ -152,13 +133,9 @@ def test_a_file_that_is_no_operator_is_named(
 
 
 @pytest.mark.parametrize(
-    ("command", "lacking"),
-    [(("run",), "no Operator"), (("crd", "render"), "no resource classes")],
-    ids=["run", "crd"],
+    ("command", "lacking"), [(("run",), "no Operator"), (("crd", "render"), "no resource classes")], ids=["run", "crd"]
 )
-def test_a_file_without_what_was_looked_for_is_named(
-    command: tuple[str, ...], lacking: str, tmp_path: Path
-) -> None:
+def test_a_file_without_what_was_looked_for_is_named(command: tuple[str, ...], lacking: str, tmp_path: Path) -> None:
     (tmp_path / "site.py").write_text("x = 1\n")
     said = operatorkit(*command, tmp_path / "site.py")
     assert "site.py" in said

@@ -52,10 +52,7 @@ def foreign():
     private = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    return tuple(
-        base64.b64encode(data).decode()
-        for data in (made.public_bytes(serialization.Encoding.PEM), private)
-    )
+    return tuple(base64.b64encode(data).decode() for data in (made.public_bytes(serialization.Encoding.PEM), private))
 
 
 async def refusal(config):
@@ -79,9 +76,8 @@ async def test_a_certificate_for_another_host_is_explained(changed):
 async def test_a_server_that_another_authority_signed_is_explained(changed, controlplane):
     error = await refusal(changed({"certificate-authority-data": foreign()[0]}))
     assert isinstance(error, errors.Unreachable)
-    assert (
-        f"{controlplane.url}: its certificate is not signed by the authority that the kubeconfig trusts"
-        in str(error)
+    assert f"{controlplane.url}: its certificate is not signed by the authority that the kubeconfig trusts" in str(
+        error
     )
 
 
@@ -93,9 +89,7 @@ async def test_a_user_whom_the_server_does_not_know_is_told_whose_credentials_th
 
 async def test_a_certificate_that_the_server_does_not_trust_lets_nobody_in(changed):
     certificate, key = foreign()
-    error = await refusal(
-        changed(user={"client-certificate-data": certificate, "client-key-data": key})
-    )
+    error = await refusal(changed(user={"client-certificate-data": certificate, "client-key-data": key}))
     # Go asks for the certificate and judges it later; Python's TLS, in the embedded server, breaks the connection off.
     assert isinstance(error, errors.Unauthorized | errors.Unreachable)
 

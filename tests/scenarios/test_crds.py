@@ -25,12 +25,7 @@ SCHEMA = {
                 "size": {"type": "integer", "minimum": 1, "maximum": 9},
                 "colour": {"type": "string", "enum": ["red", "green"], "default": "red"},
                 "code": {"type": "string", "pattern": "^[a-z]+$", "maxLength": 5},
-                "tags": {
-                    "type": "array",
-                    "items": {"type": "string"},
-                    "maxItems": 2,
-                    "x-kubernetes-list-type": "set",
-                },
+                "tags": {"type": "array", "items": {"type": "string"}, "maxItems": 2, "x-kubernetes-list-type": "set"},
                 "limit": {"x-kubernetes-int-or-string": True},
                 "free": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
                 "maybe": {"type": "string", "nullable": True},
@@ -78,19 +73,11 @@ class Widgets:
                         "schema": {"openAPIV3Schema": copy.deepcopy(SCHEMA)},
                         "subresources": {
                             "status": {},
-                            "scale": {
-                                "specReplicasPath": ".spec.replicas",
-                                "statusReplicasPath": ".status.replicas",
-                            },
+                            "scale": {"specReplicasPath": ".spec.replicas", "statusReplicasPath": ".status.replicas"},
                         },
                         "additionalPrinterColumns": [
                             {"name": "Size", "type": "integer", "jsonPath": ".spec.size"},
-                            {
-                                "name": "Colour",
-                                "type": "string",
-                                "jsonPath": ".spec.colour",
-                                "priority": 1,
-                            },
+                            {"name": "Colour", "type": "string", "jsonPath": ".spec.colour", "priority": 1},
                         ],
                         **version,
                     }
@@ -183,47 +170,24 @@ async def test_a_new_kind_is_described(http, widgets):
         return next((s for name, s in schemas.items() if name.endswith(".Widget")), None)
 
     schema = await eventually(described)
-    assert schema["properties"]["spec"]["properties"]["size"] == {
-        "type": "integer",
-        "minimum": 1,
-        "maximum": 9,
-    }
-    assert schema["x-kubernetes-group-version-kind"] == [
-        {"group": widgets.group, "kind": "Widget", "version": "v1"}
-    ]
+    assert schema["properties"]["spec"]["properties"]["size"] == {"type": "integer", "minimum": 1, "maximum": 9}
+    assert schema["x-kubernetes-group-version-kind"] == [{"group": widgets.group, "kind": "Widget", "version": "v1"}]
 
 
 async def test_defaults_are_filled_in_and_unknown_fields_are_pruned(http, widgets):
     body = widgets.object(free={"any": {"thing": 1}}, unknown="x")
     made = await http.created(widgets.plural, body)
-    assert made["spec"] == {
-        "size": 3,
-        "colour": "red",
-        "replicas": 1,
-        "free": {"any": {"thing": 1}},
-    }
+    assert made["spec"] == {"size": 3, "colour": "red", "replicas": 1, "free": {"any": {"thing": 1}}}
     assert made["metadata"]["generation"] == 1
 
 
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        (
-            {"size": 0},
-            "spec.size: Invalid value: 0: spec.size in body should be greater than or equal to 1",
-        ),
-        (
-            {"size": 10},
-            "spec.size: Invalid value: 10: spec.size in body should be less than or equal to 9",
-        ),
-        (
-            {"colour": "blue"},
-            'spec.colour: Unsupported value: "blue": supported values: "red", "green"',
-        ),
-        (
-            {"code": "A"},
-            "spec.code: Invalid value: \"A\": spec.code in body should match '^[a-z]+$'",
-        ),
+        ({"size": 0}, "spec.size: Invalid value: 0: spec.size in body should be greater than or equal to 1"),
+        ({"size": 10}, "spec.size: Invalid value: 10: spec.size in body should be less than or equal to 9"),
+        ({"colour": "blue"}, 'spec.colour: Unsupported value: "blue": supported values: "red", "green"'),
+        ({"code": "A"}, "spec.code: Invalid value: \"A\": spec.code in body should match '^[a-z]+$'"),
         ({"code": "abcdef"}, "spec.code: Too long: may not be more than 5 bytes"),
         ({"tags": ["a", "b", "c"]}, "spec.tags: Too many: 3: must have at most 2 items"),
         ({"tags": ["a", "a"]}, 'spec.tags[1]: Duplicate value: "a"'),
@@ -231,18 +195,9 @@ async def test_defaults_are_filled_in_and_unknown_fields_are_pruned(http, widget
             {"limit": 1.5},
             'spec.limit: Invalid value: "number": spec.limit in body must be of type integer,string: "number"',
         ),
-        (
-            {"size": "3"},
-            'spec.size: Invalid value: "string": spec.size in body must be of type integer: "string"',
-        ),
-        (
-            {"colour": 3},
-            'spec.colour: Invalid value: "integer": spec.colour in body must be of type string: "integer"',
-        ),
-        (
-            {"size": 2.5},
-            'spec.size: Invalid value: "number": spec.size in body must be of type integer: "number"',
-        ),
+        ({"size": "3"}, 'spec.size: Invalid value: "string": spec.size in body must be of type integer: "string"'),
+        ({"colour": 3}, 'spec.colour: Invalid value: "integer": spec.colour in body must be of type string: "integer"'),
+        ({"size": 2.5}, 'spec.size: Invalid value: "number": spec.size in body must be of type integer: "number"'),
     ],
 )
 async def test_a_value_outside_its_schema_is_refused_in_these_words(http, widgets, spec, message):
@@ -259,17 +214,12 @@ async def test_a_missing_field_is_required(http, widgets):
     del body["spec"]["size"]
     answer = await http.post(http.path(widgets.plural), body)
     assert answer.status == 422
-    assert (
-        answer.json["message"]
-        == f'Widget.{widgets.group} "w" is invalid: spec.size: Required value'
-    )
+    assert answer.json["message"] == f'Widget.{widgets.group} "w" is invalid: spec.size: Required value'
     assert answer.json["details"] == {
         "name": "w",
         "group": widgets.group,
         "kind": "Widget",
-        "causes": [
-            {"reason": "FieldValueRequired", "message": "Required value", "field": "spec.size"}
-        ],
+        "causes": [{"reason": "FieldValueRequired", "message": "Required value", "field": "spec.size"}],
     }
 
 
@@ -287,9 +237,7 @@ async def test_null_is_dropped_where_a_default_stands_and_kept_where_it_is_allow
 
 @pytest.mark.parametrize("level", ["Strict", "Warn", "Ignore"])
 async def test_unknown_fields_are_refused_told_or_dropped(http, widgets, level):
-    answer = await http.post(
-        http.path(widgets.plural), widgets.object(unknown="x"), query={"fieldValidation": level}
-    )
+    answer = await http.post(http.path(widgets.plural), widgets.object(unknown="x"), query={"fieldValidation": level})
     if level == "Strict":
         assert answer.status == 400
         assert answer.json["message"] == (
@@ -297,9 +245,7 @@ async def test_unknown_fields_are_refused_told_or_dropped(http, widgets, level):
         )
     else:
         assert answer.status == 201
-        assert list(answer.warnings) == (
-            ['299 - "unknown field \\"spec.unknown\\""'] if level == "Warn" else []
-        )
+        assert list(answer.warnings) == (['299 - "unknown field \\"spec.unknown\\""'] if level == "Warn" else [])
 
 
 async def test_the_status_is_a_place_of_its_own(http, widgets):
@@ -332,9 +278,7 @@ async def test_what_has_no_replicas_yet_can_be_scaled(http):
     kind = Widgets(f"{secrets.token_hex(4)}.example.com")
     definition = kind.definition()
     version = definition["spec"]["versions"][0]
-    del version["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["replicas"][
-        "default"
-    ]
+    del version["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["replicas"]["default"]
     assert (await http.post(CRDS, definition)).status == 201
     await served(http, kind)
     await http.created(kind.plural, kind.object())
@@ -344,12 +288,7 @@ async def test_what_has_no_replicas_yet_can_be_scaled(http):
     assert unscaled.json["message"] == (
         'Internal error occurred: the spec replicas field ".spec.replicas" does not exist'
     )
-    nameless = {
-        "apiVersion": "autoscaling/v1",
-        "kind": "Scale",
-        "metadata": {},
-        "spec": {"replicas": 4},
-    }
+    nameless = {"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {}, "spec": {"replicas": 4}}
     assert (await http.put(path, nameless)).status == 400
     scaled = await http.patch(path, {"spec": {"replicas": 4}})
     assert (scaled.status, scaled.json["spec"]) == (200, {"replicas": 4})
@@ -359,9 +298,7 @@ async def test_what_has_no_replicas_yet_can_be_scaled(http):
 
 async def test_unknown_fields_are_kept_by_schemas_only(http):
     definition = Widgets(f"{secrets.token_hex(4)}.example.com").definition()
-    answer = await http.post(
-        CRDS, {**definition, "spec": {**definition["spec"], "preserveUnknownFields": True}}
-    )
+    answer = await http.post(CRDS, {**definition, "spec": {**definition["spec"], "preserveUnknownFields": True}})
     assert answer.status == 422
     assert (
         "spec.preserveUnknownFields: Invalid value: true: cannot set to true, set x-kubernetes-preserve-unknown-fields "
@@ -386,9 +323,7 @@ async def test_apply_knows_the_lists_of_a_custom_resource(http, widgets):
     assert second.status == 200, second.text
     assert second.json["spec"]["tags"] == ["a", "b"]
     refused = await http.apply(path, widgets.object(size=5), "two")
-    assert (
-        refused.json["message"] == 'Apply failed with 1 conflict: conflict with "one": .spec.size'
-    )
+    assert refused.json["message"] == 'Apply failed with 1 conflict: conflict with "one": .spec.size'
 
 
 async def test_strategic_patches_are_not_for_custom_resources(http, widgets):
@@ -424,9 +359,7 @@ async def test_objects_go_with_their_definition(http, own):
 
 async def test_a_changed_schema_holds_from_then_on(http, own):
     definition = (await http.get(f"{CRDS}/{own.name}")).json
-    definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"][
-        "properties"
-    ]["new"] = {
+    definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["new"] = {
         "type": "string",
         "default": "here",
     }
@@ -448,10 +381,7 @@ async def test_a_changed_schema_holds_from_then_on(http, own):
             lambda d: d["metadata"].update(name="wrong"),
             'metadata.name: Invalid value: "wrong": must be spec.names.plural+"."+spec.group',
         ),
-        (
-            lambda d: d["spec"]["versions"][0].update(storage=False),
-            "spec.versions: Invalid value: ",
-        ),
+        (lambda d: d["spec"]["versions"][0].update(storage=False), "spec.versions: Invalid value: "),
         (
             lambda d: d["spec"].update(scope="Galaxy"),
             'spec.scope: Unsupported value: "Galaxy": supported values: "Cluster", "Namespaced"',
@@ -461,18 +391,18 @@ async def test_a_changed_schema_holds_from_then_on(http, own):
             "spec.versions[0].schema.openAPIV3Schema: Required value",
         ),
         (
-            lambda d: d["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"][
-                "properties"
-            ].update(bad={"description": "no type"}),
+            lambda d: d["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"].update(
+                bad={"description": "no type"}
+            ),
             (
                 "spec.validation.openAPIV3Schema.properties[spec].properties[bad].type: Required value: must not be "
                 "empty for specified object fields"
             ),
         ),
         (
-            lambda d: d["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"][
-                "properties"
-            ].update(bad={"type": "string", "default": 3}),
+            lambda d: d["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"].update(
+                bad={"type": "string", "default": 3}
+            ),
             'spec.validation.openAPIV3Schema.properties[spec].properties[bad].default: Invalid value: "integer"',
         ),
     ],
@@ -493,14 +423,8 @@ async def test_a_definition_that_cannot_be_is_refused(http, change, message):
         ({"kind": None, "apiVersion": None}, "Object 'Kind' is missing in "),
         ({"kind": None}, "Object 'Kind' is missing in "),
         ({"kind": ""}, "Object 'Kind' is missing in "),
-        (
-            {"apiVersion": None},
-            "the API version in the data () does not match the expected API version (GROUP/v1)",
-        ),
-        (
-            {"apiVersion": "GROUP/v2"},
-            "the API version in the data (GROUP/v2) does not match the expected API version",
-        ),
+        ({"apiVersion": None}, "the API version in the data () does not match the expected API version (GROUP/v1)"),
+        ({"apiVersion": "GROUP/v2"}, "the API version in the data (GROUP/v2) does not match the expected API version"),
     ],
 )
 async def test_a_custom_object_says_itself_what_it_is(http, widgets, verb, changed, message):
@@ -523,10 +447,7 @@ async def test_a_custom_object_of_another_kind_is_refused_for_nothing_but_that(h
         body = {**widgets.object("other", size=77), "kind": "Other"}
         answer, name = await http.post(http.path(widgets.plural), body), "other"
     else:
-        answer, name = (
-            await http.patch(http.path(widgets.plural, "told"), {"kind": "Other"}),
-            "told",
-        )
+        answer, name = await http.patch(http.path(widgets.plural, "told"), {"kind": "Other"}), "told"
     assert answer.status == 422
     assert answer.json["message"] == (
         f'Other.{widgets.group} "{name}" is invalid: kind: Invalid value: "Other": must be Widget'
@@ -536,9 +457,7 @@ async def test_a_custom_object_of_another_kind_is_refused_for_nothing_but_that(h
 
 
 @pytest.mark.parametrize(
-    ("patch", "kind"),
-    [({"kind": None}, "merge"), ([{"op": "remove", "path": "/kind"}], "json")],
-    ids=["merge", "json"],
+    ("patch", "kind"), [({"kind": None}, "merge"), ([{"op": "remove", "path": "/kind"}], "json")], ids=["merge", "json"]
 )
 async def test_a_patch_cannot_take_the_kind_away(http, widgets, patch, kind):
     await http.post(http.path(widgets.plural), widgets.object("told"))
@@ -567,13 +486,7 @@ async def test_a_watch_ends_when_the_schema_of_its_kind_changes(http, own):
         assert (await http.patch(f"{CRDS}/{own.name}", labels)).status == 200
         await http.created(own.plural, own.object("x"))
         await watch.until("ADDED", "x")  # a change that does not concern the schema ends nothing
-        version = [
-            {
-                "op": "add",
-                "path": "/spec/versions/0/schema/openAPIV3Schema/description",
-                "value": "new",
-            }
-        ]
+        version = [{"op": "add", "path": "/spec/versions/0/schema/openAPIV3Schema/description", "value": "new"}]
         assert (await http.patch(f"{CRDS}/{own.name}", version, "json")).status == 200
         assert await watch.next() is None
 
@@ -647,10 +560,7 @@ def printing(controlplane):
     """Two kinds for the module, with a column of dates and with columns of numbers."""
     group, admin = f"{secrets.token_hex(4)}.example.com", User.of(controlplane)
     dates = [{"name": "At", "type": "date", "jsonPath": ".spec.at"}]
-    numbers = [
-        {"name": it, "type": it, "jsonPath": ".spec.value"}
-        for it in ("integer", "number", "string")
-    ]
+    numbers = [{"name": it, "type": it, "jsonPath": ".spec.value"} for it in ("integer", "number", "string")]
     for kind, columns in (("Dated", dates), ("Numbered", numbers)):
         answer = admin.request("POST", CRDS, printed(group, kind, columns))
         assert answer.status == 201, answer.text
@@ -664,12 +574,7 @@ async def dated(http, printing):
     """Return where objects of the kind with a column of dates are; `numbereds` are beside them."""
 
     async def listed():
-        return all(
-            [
-                (await http.get(http.path(f"{printing}/v1/{it}"))).status == 200
-                for it in ("dateds", "numbereds")
-            ]
-        )
+        return all([(await http.get(http.path(f"{printing}/v1/{it}"))).status == 200 for it in ("dateds", "numbereds")])
 
     await eventually(listed)
     return http.path(f"{printing}/v1/dateds")

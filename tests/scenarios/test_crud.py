@@ -54,9 +54,7 @@ async def test_what_is_not_there_is_not_found(http):
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
 async def test_writing_what_is_not_there_is_not_found(http, config_map, method):
-    body = {"PUT": config_map("gone", resourceVersion="1"), "PATCH": {"data": {}}, "DELETE": None}[
-        method
-    ]
+    body = {"PUT": config_map("gone", resourceVersion="1"), "PATCH": {"data": {}}, "DELETE": None}[method]
     headers = {"Content-Type": "application/merge-patch+json"} if method == "PATCH" else {}
     path = http.path("configmaps", "gone")
     if method == "PUT":
@@ -78,12 +76,7 @@ async def test_an_unknown_resource_is_a_page_not_found(http):
 
 
 async def test_put_creates_what_may_be_created_by_put(http):
-    lease = {
-        "apiVersion": "coordination.k8s.io/v1",
-        "kind": "Lease",
-        "metadata": {"name": "leader"},
-        "spec": {},
-    }
+    lease = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "leader"}, "spec": {}}
     answer = await http.put(http.path("coordination.k8s.io/v1/leases", "leader"), lease)
     assert answer.status == 201, answer.text
 
@@ -147,9 +140,7 @@ async def test_replace_with_an_old_resource_version_is_a_conflict(http, config_m
     path = http.path("configmaps", "a")
     second = await http.put(path, {**first, "data": {"k": "2"}})
     assert second.status == 200, second.text
-    assert int(second.json["metadata"]["resourceVersion"]) > int(
-        first["metadata"]["resourceVersion"]
-    )
+    assert int(second.json["metadata"]["resourceVersion"]) > int(first["metadata"]["resourceVersion"])
     answer = await http.put(path, {**first, "data": {"k": "3"}})
     assert answer.status == 409
     assert answer.json["reason"] == "Conflict"
@@ -160,9 +151,7 @@ async def test_replace_with_an_old_resource_version_is_a_conflict(http, config_m
     assert answer.json["details"] == {"name": "a", "kind": "configmaps"}
 
 
-async def test_replace_without_a_resource_version_wins_and_cannot_change_what_the_server_owns(
-    http, config_map
-):
+async def test_replace_without_a_resource_version_wins_and_cannot_change_what_the_server_owns(http, config_map):
     made = await http.created("configmaps", config_map("a", {"k": "1"}))
     answer = await http.put(http.path("configmaps", "a"), config_map("a", {"k": "2"}))
     assert answer.status == 200, answer.text
@@ -193,10 +182,7 @@ async def test_the_name_in_the_body_must_be_the_one_of_the_url(http, config_map)
     answer = await http.put(http.path("configmaps", "a"), config_map("b"))
     assert answer.status == 400
     assert answer.json["reason"] == "BadRequest"
-    assert (
-        answer.json["message"]
-        == "the name of the object (b) does not match the name on the URL (a)"
-    )
+    assert answer.json["message"] == "the name of the object (b) does not match the name on the URL (a)"
 
 
 async def test_the_namespace_in_the_body_must_be_the_one_of_the_url(http, config_map):
@@ -229,18 +215,12 @@ async def test_a_resource_version_must_not_be_set_on_create(http, config_map):
 )
 async def test_a_body_that_is_no_object_is_a_bad_request(http, body, status):
     answer = await http.post(http.path("configmaps"), body)
-    assert (answer.status, answer.json["status"], answer.json["reason"]) == (
-        status,
-        "Failure",
-        "BadRequest",
-    )
+    assert (answer.status, answer.json["status"], answer.json["reason"]) == (status, "Failure", "BadRequest")
     assert "Traceback" not in answer.text
 
 
 async def test_an_unknown_content_type_is_refused(http):
-    answer = await http.request(
-        "POST", http.path("configmaps"), b"x", headers={"Content-Type": "text/csv"}
-    )
+    answer = await http.request("POST", http.path("configmaps"), b"x", headers={"Content-Type": "text/csv"})
     assert answer.status == 415
     assert answer.json["reason"] == "UnsupportedMediaType"
     assert answer.json["message"].startswith(
@@ -252,16 +232,12 @@ async def test_an_accept_that_nobody_can_serve_is_refused(http):
     answer = await http.get(http.path("configmaps"), headers={"Accept": "text/csv"})
     assert answer.status == 406
     assert answer.json["reason"] == "NotAcceptable"
-    assert answer.json["message"].startswith(
-        "406: Not Acceptable\n\nAvailable representations: application/json, "
-    )
+    assert answer.json["message"].startswith("406: Not Acceptable\n\nAvailable representations: application/json, ")
 
 
 async def test_yaml_is_understood(http):
     body = b"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {k: v}\n"
-    answer = await http.request(
-        "POST", http.path("configmaps"), body, headers={"Content-Type": "application/yaml"}
-    )
+    answer = await http.request("POST", http.path("configmaps"), body, headers={"Content-Type": "application/yaml"})
     assert answer.status == 201, answer.text
     assert answer.json["data"] == {"k": "v"}
 
@@ -270,9 +246,7 @@ async def test_a_verb_that_a_resource_has_not_is_not_allowed(http):
     answer = await http.request("PUT", http.path("configmaps"), {})
     assert answer.status == 405
     assert answer.json["reason"] == "MethodNotAllowed"
-    assert (
-        answer.json["message"] == "the server does not allow this method on the requested resource"
-    )
+    assert answer.json["message"] == "the server does not allow this method on the requested resource"
 
 
 async def test_dry_run_answers_and_changes_nothing(http, config_map):
@@ -282,9 +256,7 @@ async def test_dry_run_answers_and_changes_nothing(http, config_map):
     assert answer.json["metadata"]["uid"]
     assert (await http.get(http.path("configmaps", "a"))).status == 404
     made = await http.created("configmaps", config_map("a", {"k": "1"}))
-    answer = await http.patch(
-        http.path("configmaps", "a"), {"data": {"k": "2"}}, query={"dryRun": "All"}
-    )
+    answer = await http.patch(http.path("configmaps", "a"), {"data": {"k": "2"}}, query={"dryRun": "All"})
     assert answer.json["data"] == {"k": "2"}
     await http.delete(http.path("configmaps", "a"), query={"dryRun": "All"})
     assert (await http.get(http.path("configmaps", "a"))).json == made
@@ -372,8 +344,7 @@ async def test_the_status_is_written_through_its_own_path_only(http):
     patched = await http.patch(http.path("pods", "p"), {"status": {"message": "no"}})
     assert "message" not in patched.json["status"]
     patched = await http.patch(
-        http.path("pods", "p", sub="status"),
-        {"status": {"message": "yes"}, "metadata": {"labels": {"x": "y"}}},
+        http.path("pods", "p", sub="status"), {"status": {"message": "yes"}, "metadata": {"labels": {"x": "y"}}}
     )
     assert patched.status == 200, patched.text
     assert patched.json["status"]["message"] == "yes"
@@ -383,12 +354,7 @@ async def test_the_status_is_written_through_its_own_path_only(http):
 
 
 async def test_defaults_of_built_in_kinds_are_filled_in(http):
-    service = {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": {"name": "s"},
-        "spec": {"ports": [{"port": 80}]},
-    }
+    service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s"}, "spec": {"ports": [{"port": 80}]}}
     spec = (await http.created("services", service))["spec"]
     assert spec["type"] == "ClusterIP"
     assert spec["sessionAffinity"] == "None"
@@ -399,26 +365,16 @@ async def test_defaults_of_built_in_kinds_are_filled_in(http):
 
 
 async def test_node_ports_are_given_kept_and_taken_back(http):
-    ports = [
-        {"name": "udp", "port": 53, "protocol": "UDP"},
-        {"name": "tcp", "port": 53},
-        {"name": "web", "port": 80},
-    ]
-    made = await http.created(
-        "services", {"metadata": {"name": "s"}, "spec": {"type": "NodePort", "ports": ports}}
-    )
+    ports = [{"name": "udp", "port": 53, "protocol": "UDP"}, {"name": "tcp", "port": 53}, {"name": "web", "port": 80}]
+    made = await http.created("services", {"metadata": {"name": "s"}, "spec": {"type": "NodePort", "ports": ports}})
     given = [port["nodePort"] for port in made["spec"]["ports"]]
     assert given[0] == given[1] != given[2]
     assert all(30_000 <= number <= 32_767 for number in given)
     assert "f:nodePort" not in str(made["metadata"]["managedFields"])
-    again = await http.put(
-        http.path("services", "s"), {**made, "spec": {"type": "NodePort", "ports": ports}}
-    )
+    again = await http.put(http.path("services", "s"), {**made, "spec": {"type": "NodePort", "ports": ports}})
     assert again.status == 200, again.text
     assert [port["nodePort"] for port in again.json["spec"]["ports"]] == given
-    inside = (await http.patch(http.path("services", "s"), {"spec": {"type": "ClusterIP"}})).json[
-        "spec"
-    ]
+    inside = (await http.patch(http.path("services", "s"), {"spec": {"type": "ClusterIP"}})).json["spec"]
     assert not any("nodePort" in port for port in inside["ports"])
     assert "externalTrafficPolicy" not in inside
 
@@ -433,19 +389,13 @@ async def test_an_immutable_config_map_cannot_change(http, config_map):
 
 
 async def test_a_body_above_three_megabytes_is_too_large(http, config_map):
-    answer = await http.post(
-        http.path("configmaps"), config_map("a", {"k": "x" * (3 * 1024 * 1024)})
-    )
+    answer = await http.post(http.path("configmaps"), config_map("a", {"k": "x" * (3 * 1024 * 1024)}))
     assert answer.status == 413
     assert answer.json["reason"] == "RequestEntityTooLarge"
     assert answer.json["message"] == "Request entity too large: limit is 3145728"
 
 
 async def test_a_config_map_above_one_megabyte_is_refused(http, config_map):
-    answer = await http.post(
-        http.path("configmaps"), config_map("a", {"k": "x" * (1024 * 1024 + 1)})
-    )
+    answer = await http.post(http.path("configmaps"), config_map("a", {"k": "x" * (1024 * 1024 + 1)}))
     assert answer.status == 422
-    assert answer.json["message"] == (
-        'ConfigMap "a" is invalid: []: Too long: may not be more than 1048576 bytes'
-    )
+    assert answer.json["message"] == ('ConfigMap "a" is invalid: []: Too long: may not be more than 1048576 bytes')

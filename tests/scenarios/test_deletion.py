@@ -42,9 +42,7 @@ async def test_an_object_with_a_finalizer_waits_for_it(http, config_map):
     assert answer.json["metadata"]["deletionTimestamp"]
     assert answer.json["metadata"]["deletionGracePeriodSeconds"] == 0
     assert (await http.get(path)).status == 200
-    refused = await http.patch(
-        path, {"metadata": {"finalizers": ["example.com/wait", "example.com/new"]}}
-    )
+    refused = await http.patch(path, {"metadata": {"finalizers": ["example.com/wait", "example.com/new"]}})
     assert refused.status == 422
     assert refused.json["message"] == (
         'ConfigMap "a" is invalid: metadata.finalizers: Forbidden: no new finalizers can be added if the object is '
@@ -82,9 +80,7 @@ async def test_a_precondition_that_does_not_hold_is_a_conflict(http, config_map,
 
 async def test_a_propagation_that_does_not_exist_is_refused(http, config_map):
     await http.created("configmaps", config_map())
-    answer = await http.delete(
-        http.path("configmaps", "a"), query={"propagationPolicy": "Sideways"}
-    )
+    answer = await http.delete(http.path("configmaps", "a"), query={"propagationPolicy": "Sideways"})
     assert answer.status == 422
     assert answer.json["message"] == (
         'DeleteOptions.meta.k8s.io "" is invalid: propagationPolicy: Unsupported value: "Sideways": supported values: '
@@ -94,9 +90,7 @@ async def test_a_propagation_that_does_not_exist_is_refused(http, config_map):
 
 async def test_children_go_with_their_owner(http, config_map):
     owner = await http.created("configmaps", config_map("owner"))
-    await http.created(
-        "secrets", {"metadata": {"name": "child", "ownerReferences": [owner_reference(owner)]}}
-    )
+    await http.created("secrets", {"metadata": {"name": "child", "ownerReferences": [owner_reference(owner)]}})
     await http.delete(http.path("configmaps", "owner"), query={"propagationPolicy": "Background"})
     assert (await http.get(http.path("configmaps", "owner"))).status == 404
     await http.gone(http.path("secrets", "child"))
@@ -104,12 +98,8 @@ async def test_children_go_with_their_owner(http, config_map):
 
 async def test_grandchildren_go_too(http, config_map):
     owner = await http.created("configmaps", config_map("owner"))
-    child = await http.created(
-        "configmaps", config_map("child", ownerReferences=[owner_reference(owner)])
-    )
-    await http.created(
-        "configmaps", config_map("grandchild", ownerReferences=[owner_reference(child)])
-    )
+    child = await http.created("configmaps", config_map("child", ownerReferences=[owner_reference(owner)]))
+    await http.created("configmaps", config_map("grandchild", ownerReferences=[owner_reference(child)]))
     await http.delete(http.path("configmaps", "owner"))
     await http.gone(http.path("configmaps", "grandchild"))
 
@@ -117,13 +107,8 @@ async def test_grandchildren_go_too(http, config_map):
 async def test_in_the_foreground_children_go_first(http, config_map):
     owner = await http.created("configmaps", config_map("owner"))
     reference = owner_reference(owner, blockOwnerDeletion=True)
-    await http.created(
-        "configmaps",
-        config_map("child", ownerReferences=[reference], finalizers=["example.com/wait"]),
-    )
-    answer = await http.delete(
-        http.path("configmaps", "owner"), query={"propagationPolicy": "Foreground"}
-    )
+    await http.created("configmaps", config_map("child", ownerReferences=[reference], finalizers=["example.com/wait"]))
+    answer = await http.delete(http.path("configmaps", "owner"), query={"propagationPolicy": "Foreground"})
     assert answer.json["metadata"]["finalizers"] == ["foregroundDeletion"]
 
     async def child_is_going():
@@ -147,15 +132,9 @@ async def test_orphans_stay_and_lose_their_reference(http, config_map):
 
 
 async def test_a_deployment_adopts_what_an_earlier_one_left(http):
-    template = {
-        "metadata": {"labels": {"app": "web"}},
-        "spec": {"containers": [{"name": "c", "image": "i"}]},
-    }
+    template = {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
     spec = {"replicas": 0, "selector": {"matchLabels": {"app": "web"}}, "template": template}
-    body, path = (
-        {"metadata": {"name": "web"}, "spec": spec},
-        http.path("apps/v1/deployments", "web"),
-    )
+    body, path = {"metadata": {"name": "web"}, "spec": spec}, http.path("apps/v1/deployments", "web")
 
     async def owner_of_only_set():
         found = (await http.get(http.path("apps/v1/replicasets"))).json["items"]
@@ -187,9 +166,7 @@ async def test_a_child_with_another_owner_stays(http, config_map):
 
     async def has_one_owner():
         child = (await http.get(http.path("configmaps", "child"))).json
-        return [reference["name"] for reference in child["metadata"]["ownerReferences"]] == [
-            "second"
-        ]
+        return [reference["name"] for reference in child["metadata"]["ownerReferences"]] == ["second"]
 
     await eventually(has_one_owner)
 
@@ -210,9 +187,7 @@ async def test_a_child_of_a_namesake_goes(http, config_map):
 
 
 async def test_an_owner_reference_needs_its_parts(http, config_map):
-    answer = await http.post(
-        http.path("configmaps"), config_map(ownerReferences=[{"kind": "ConfigMap"}])
-    )
+    answer = await http.post(http.path("configmaps"), config_map(ownerReferences=[{"kind": "ConfigMap"}]))
     assert answer.status == 422
     fields = {cause["field"] for cause in answer.json["details"]["causes"]}
     assert {
@@ -256,9 +231,7 @@ async def test_a_namespace_takes_everything_in_it_along(http, config_map):
 
     async def waits_for_the_finalizer():
         status = (await http.get(f"/api/v1/namespaces/{name}")).json["status"]
-        reasons = {
-            condition["type"]: condition["status"] for condition in status.get("conditions", [])
-        }
+        reasons = {condition["type"]: condition["status"] for condition in status.get("conditions", [])}
         return reasons.get("NamespaceFinalizersRemaining") == "True"
 
     await eventually(waits_for_the_finalizer)
@@ -286,14 +259,10 @@ async def test_the_pods_of_a_namespace_go_before_everything_else(http, config_ma
         return {it["type"]: (it["status"], it["message"]) for it in status.get("conditions") or ()}
 
     async def deleted():
-        return (await http.get(http.path("pods", "p", ns=name))).json["metadata"][
-            "deletionTimestamp"
-        ]
+        return (await http.get(http.path("pods", "p", ns=name))).json["metadata"]["deletionTimestamp"]
 
     await eventually(deleted)
-    assert {status for status, _ in (await eventually(reported)).values()} == {
-        "False"
-    }  # nothing of pods is said
+    assert {status for status, _ in (await eventually(reported)).values()} == {"False"}  # nothing of pods is said
     for kept in ("kept", "held"):
         found = await http.get(http.path("configmaps", kept, ns=name))
         assert "deletionTimestamp" not in found.json["metadata"]
@@ -325,27 +294,20 @@ async def test_nothing_can_be_created_in_a_namespace_that_is_not_there(http, con
 async def test_the_first_namespaces_cannot_be_deleted(http, name):
     answer = await http.delete(f"/api/v1/namespaces/{name}")
     assert answer.status == 403
-    assert (
-        answer.json["message"]
-        == f'namespaces "{name}" is forbidden: this namespace may not be deleted'
-    )
+    assert answer.json["message"] == f'namespaces "{name}" is forbidden: this namespace may not be deleted'
 
 
 async def test_a_new_namespace_gets_a_service_account_and_the_authority(http):
     async def there():
         account = await http.get(http.path("serviceaccounts", "default"))
         bundle = await http.get(http.path("configmaps", "kube-root-ca.crt"))
-        return account.status == bundle.status == 200 and bundle.json["data"]["ca.crt"].startswith(
-            "-----BEGIN CERT"
-        )
+        return account.status == bundle.status == 200 and bundle.json["data"]["ca.crt"].startswith("-----BEGIN CERT")
 
     await eventually(there)
 
 
 async def test_a_pod_that_runs_nowhere_goes_at_once(http):
-    await http.created(
-        "pods", {"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
-    )
+    await http.created("pods", {"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "i"}]}})
     answer = await http.delete(http.path("pods", "p"))
     assert answer.status == 200
     await http.gone(http.path("pods", "p"))

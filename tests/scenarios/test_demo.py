@@ -57,9 +57,7 @@ def environment(marker: str) -> dict[str, str]:
 
 
 def test_the_demo_shows_the_error_at_the_pod_and_the_recovery(marker: str) -> None:
-    done = subprocess.run(
-        COMMAND, env=environment(marker), capture_output=True, text=True, check=False, timeout=300
-    )
+    done = subprocess.run(COMMAND, env=environment(marker), capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     told = done.stdout
     assert "spec.dnsNames[0]" in told
@@ -81,38 +79,24 @@ def test_the_demo_shows_the_error_at_the_pod_and_the_recovery(marker: str) -> No
 def check_the_members(told: str) -> None:
     """Check what the demo prints about the PetSet: creation in order, the reason of a failure, recovery, rollback."""
     created, _, rest = told.partition("An update")
-    assert [line for line in created.splitlines() if "is ready" in line] == [
-        f"  pod/db-{n} is ready" for n in range(3)
-    ]
+    assert [line for line in created.splitlines() if "is ready" in line] == [f"  pod/db-{n} is ready" for n in range(3)]
     broken, _, rest = rest.partition("The team corrects")
     at_the_set, _, at_the_pod = broken.partition("kubectl describe pod db-2")
     (degraded,) = (line for line in at_the_set.splitlines() if "Degraded:" in line)
     assert "MemberFailing" in degraded
     why = "db-2: container db: ImagePullBackOff: Back-off pulling image"
-    assert [
-        line
-        for line in at_the_set.splitlines()
-        if "Warning" in line and "MemberFailing" in line and why in line
-    ]
+    assert [line for line in at_the_set.splitlines() if "Warning" in line and "MemberFailing" in line and why in line]
     assert "Reason:     ImagePullBackOff" in at_the_pod
     assert "BackOff" in at_the_pod.partition("Events:")[2]
     corrected, _, back = rest.partition("rolls it back")
     assert "replaced db-2" in corrected
-    history = [
-        line.split() for line in back.splitlines() if "registry.example" in line and "db-" in line
-    ]
-    assert [row[2] for row in history] == [
-        "registry.example/db:1",
-        "registry.example/bd:2",
-        "registry.example/db:2",
-    ]
+    history = [line.split() for line in back.splitlines() if "registry.example" in line and "db-" in line]
+    assert [row[2] for row in history] == ["registry.example/db:1", "registry.example/bd:2", "registry.example/db:2"]
     assert f"rolled back to {history[0][1]}" in back
     assert "run registry.example/db:1 again" in back
 
 
-def interrupt(
-    marker: str, folder: Path, until: str, number: signal.Signals
-) -> subprocess.CompletedProcess[str]:
+def interrupt(marker: str, folder: Path, until: str, number: signal.Signals) -> subprocess.CompletedProcess[str]:
     """Start the demo, send it a signal once it has said `until`, and return how it ended."""
     process = subprocess.Popen(
         [*COMMAND, "--keep"],
@@ -137,12 +121,9 @@ def interrupt(
 
 
 @pytest.mark.parametrize(
-    "until",
-    ["is ready at", "operatorkit run pki", "asks for a certificate", "bd:2", "until Ctrl-C"],
+    "until", ["is ready at", "operatorkit run pki", "asks for a certificate", "bd:2", "until Ctrl-C"]
 )
-def test_an_interrupted_demo_leaves_no_process_behind(
-    marker: str, until: str, tmp_path: Path
-) -> None:
+def test_an_interrupted_demo_leaves_no_process_behind(marker: str, until: str, tmp_path: Path) -> None:
     done = interrupt(marker, tmp_path, until, signal.SIGINT)
     assert done.returncode in (0, 130), done.stdout
     assert list(tmp_path.glob("operatorkit-demo-*")) == []
@@ -152,9 +133,7 @@ def test_an_interrupted_demo_leaves_no_process_behind(
     ("until", "number"),
     [("is ready at", signal.SIGTERM), ("asks for a certificate", signal.SIGHUP)],
 )
-def test_a_demo_that_is_asked_to_end_tidies_up(
-    marker: str, until: str, number: signal.Signals, tmp_path: Path
-) -> None:
+def test_a_demo_that_is_asked_to_end_tidies_up(marker: str, until: str, number: signal.Signals, tmp_path: Path) -> None:
     """At the first of these no operator runs yet that could tidy up after it."""
     done = interrupt(marker, tmp_path, until, number)
     assert done.returncode == 128 + number, done.stdout
@@ -184,9 +163,7 @@ def start_tests(marker: str, folder: Path) -> subprocess.Popen[bytes]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda it: it.name)
-async def test_interrupted_tests_leave_no_process_behind(
-    marker: str, number: signal.Signals, tmp_path: Path
-) -> None:
+async def test_interrupted_tests_leave_no_process_behind(marker: str, number: signal.Signals, tmp_path: Path) -> None:
     process = start_tests(marker, tmp_path / "inner")
     await eventually(lambda: runs_an_operator(marker), timeout=120, message="an operator runs")
     os.killpg(process.pid, number)

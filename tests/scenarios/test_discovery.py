@@ -40,34 +40,21 @@ async def test_the_core_group_lists_its_versions_and_resources(http):
 async def test_groups_are_listed_with_their_preferred_version(http):
     groups = {group["name"]: group for group in (await http.get("/apis")).json["groups"]}
     assert groups["apps"]["preferredVersion"] == {"groupVersion": "apps/v1", "version": "v1"}
-    assert {
-        "apps",
-        "batch",
-        "rbac.authorization.k8s.io",
-        "apiextensions.k8s.io",
-        "coordination.k8s.io",
-    } <= set(groups)
+    assert {"apps", "batch", "rbac.authorization.k8s.io", "apiextensions.k8s.io", "coordination.k8s.io"} <= set(groups)
     assert (await http.get("/apis/apps")).json["kind"] == "APIGroup"
     assert {"deployments", "deployments/scale"} <= {
         resource["name"] for resource in (await http.get("/apis/apps/v1")).json["resources"]
     }
 
 
-@pytest.mark.parametrize(
-    ("root", "group", "plural"), [("/api", "", "configmaps"), ("/apis", "apps", "deployments")]
-)
+@pytest.mark.parametrize(("root", "group", "plural"), [("/api", "", "configmaps"), ("/apis", "apps", "deployments")])
 async def test_aggregated_discovery_tells_everything_at_once(http, root, group, plural):
     answer = await http.get(root, headers={"Accept": V2})
     assert answer.status == 200
     assert answer.headers["content-type"] == V2
-    assert (answer.json["kind"], answer.json["apiVersion"]) == (
-        "APIGroupDiscoveryList",
-        "apidiscovery.k8s.io/v2",
-    )
+    assert (answer.json["kind"], answer.json["apiVersion"]) == ("APIGroupDiscoveryList", "apidiscovery.k8s.io/v2")
     found = next(item for item in answer.json["items"] if item["metadata"].get("name", "") == group)
-    resource = next(
-        entry for entry in found["versions"][0]["resources"] if entry["resource"] == plural
-    )
+    resource = next(entry for entry in found["versions"][0]["resources"] if entry["resource"] == plural)
     assert resource["scope"] == "Namespaced"
     assert resource["responseKind"]["kind"]
     assert "watch" in resource["verbs"]
@@ -87,18 +74,11 @@ async def test_openapi_v3_is_found_by_group_and_hash(http):
     index = (await http.get("/openapi/v3")).json["paths"]
     address = index["apis/apps/v1"]["serverRelativeURL"]
     assert address.startswith("/openapi/v3/apis/apps/v1?hash=")
-    document = (
-        await http.get(address.split("?")[0], query={"hash": address.split("hash=")[1]})
-    ).json
+    document = (await http.get(address.split("?")[0], query={"hash": address.split("hash=")[1]})).json
     assert document["openapi"].startswith("3.0")
     deployment = document["components"]["schemas"]["io.k8s.api.apps.v1.Deployment"]
-    assert deployment["x-kubernetes-group-version-kind"] == [
-        {"group": "apps", "kind": "Deployment", "version": "v1"}
-    ]
-    assert (
-        "replicas"
-        in document["components"]["schemas"]["io.k8s.api.apps.v1.DeploymentSpec"]["properties"]
-    )
+    assert deployment["x-kubernetes-group-version-kind"] == [{"group": "apps", "kind": "Deployment", "version": "v1"}]
+    assert "replicas" in document["components"]["schemas"]["io.k8s.api.apps.v1.DeploymentSpec"]["properties"]
 
 
 async def test_openapi_v2_describes_every_kind(http):
@@ -114,9 +94,7 @@ async def test_openapi_v2_is_given_in_protobuf_to_kubectl_which_takes_nothing_el
     assert answer.status == 200
     assert answer.headers["content-type"] == f"{kind}.v1.0+protobuf"
     assert answer.text.startswith("\n\x032.0\x12")  # the fields swagger and info
-    both = await http.get(
-        "/openapi/v2", headers={"Accept": f"application/json, {kind}@v1.0+protobuf"}
-    )
+    both = await http.get("/openapi/v2", headers={"Accept": f"application/json, {kind}@v1.0+protobuf"})
     assert both.json["swagger"] == "2.0"
 
 
@@ -128,10 +106,7 @@ async def test_a_table_has_the_columns_that_kubectl_prints(http, config_map):
     assert [column["name"] for column in table["columnDefinitions"]] == ["Name", "Data", "Age"]
     [row] = table["rows"]
     assert row["cells"][:2] == ["a", 2]
-    assert (row["object"]["kind"], row["object"]["metadata"]["name"]) == (
-        "PartialObjectMetadata",
-        "a",
-    )
+    assert (row["object"]["kind"], row["object"]["metadata"]["name"]) == ("PartialObjectMetadata", "a")
 
 
 async def test_a_table_may_hold_the_whole_object_or_none(http, config_map):
@@ -149,17 +124,7 @@ async def test_a_table_may_hold_the_whole_object_or_none(http, config_map):
         (
             "pods",
             {"spec": {"containers": [{"name": "c", "image": "i"}]}},
-            [
-                "Name",
-                "Ready",
-                "Status",
-                "Restarts",
-                "Age",
-                "IP",
-                "Node",
-                "Nominated Node",
-                "Readiness Gates",
-            ],
+            ["Name", "Ready", "Status", "Restarts", "Age", "IP", "Node", "Nominated Node", "Readiness Gates"],
             ["x", "0/1", "Pending", "0"],
         ),
         ("secrets", {"data": {"a": "eA=="}}, ["Name", "Type", "Data", "Age"], ["x", "Opaque", 1]),

@@ -9,17 +9,7 @@ from functools import partial
 import pytest
 from kubernetes.client.models import V1ConfigMap
 
-from operatorkit import (
-    Condition,
-    Context,
-    Model,
-    ObjectKey,
-    Operator,
-    Requeue,
-    Resource,
-    TerminalError,
-    Watch,
-)
+from operatorkit import Condition, Context, Model, ObjectKey, Operator, Requeue, Resource, TerminalError, Watch
 from operatorkit.cluster import PatchType
 from operatorkit.errors import DefinitionError, NotFound
 from operatorkit.names import ANNOTATION_PAUSED, ANNOTATION_RECONCILE_AT, LABEL_OWNER_UID
@@ -68,9 +58,7 @@ def publisher(seen: list[str] | None = None) -> Operator:
     async def reconcile(obj: Site, ctx: Context) -> None:
         if seen is not None:
             seen.append(str(ctx.key))
-        await ctx.apply(
-            *(page(f"{obj.metadata.name}-{name}", obj.spec.title) for name in obj.spec.pages)
-        )
+        await ctx.apply(*(page(f"{obj.metadata.name}-{name}", obj.spec.title) for name in obj.spec.pages))
         obj.status.pages = len(obj.spec.pages)
         ctx.condition("Ready", True, "Published", f"{obj.status.pages} pages")
 
@@ -78,15 +66,11 @@ def publisher(seen: list[str] | None = None) -> Operator:
 
 
 async def create(cluster, obj):
-    return await cluster.create(
-        api_resource_of(type(obj)), obj.write(), namespace=cluster.namespace
-    )
+    return await cluster.create(api_resource_of(type(obj)), obj.write(), namespace=cluster.namespace)
 
 
 async def spec(cluster, name, **changes):
-    await cluster.patch(
-        SITES, name, {"spec": changes}, patch_type=PatchType.MERGE, namespace=cluster.namespace
-    )
+    await cluster.patch(SITES, name, {"spec": changes}, patch_type=PatchType.MERGE, namespace=cluster.namespace)
 
 
 async def get(cluster, resource, name):
@@ -101,9 +85,7 @@ async def exists(cluster, resource, name) -> bool:
     return True
 
 
-async def test_children_are_applied_with_owner_and_label_and_the_status_is_written_once(
-    cluster, operator
-):
+async def test_children_are_applied_with_owner_and_label_and_the_status_is_written_once(cluster, operator):
     async with operator(publisher()) as running:
         made = await create(cluster, site("a", title="hello", pages=["one"]))
         await running.settled()
@@ -114,9 +96,9 @@ async def test_children_are_applied_with_owner_and_label_and_the_status_is_writt
         assert (owner["kind"], owner["name"], owner["controller"]) == ("Site", "a", True)
         status = (await get(cluster, SITES, "a"))["status"]
         assert status["pages"] == 1
-        assert [
-            (c["type"], c["status"], c["observedGeneration"]) for c in status["conditions"]
-        ] == [("Ready", "True", 1)]
+        assert [(c["type"], c["status"], c["observedGeneration"]) for c in status["conditions"]] == [
+            ("Ready", "True", 1)
+        ]
         assert running.writes() == {("patch", "configmaps"): 1, ("patch", "sites/status"): 1}
 
 
@@ -180,12 +162,7 @@ async def test_the_status_written_by_others_wakes_the_key_and_is_put_right(clust
         await running.settled()
         wrong = {"status": {"pages": 7}}
         await cluster.patch(
-            SITES,
-            "a",
-            wrong,
-            patch_type=PatchType.MERGE,
-            namespace=cluster.namespace,
-            subresource="status",
+            SITES, "a", wrong, patch_type=PatchType.MERGE, namespace=cluster.namespace, subresource="status"
         )
         await running.settled()
         assert (await get(cluster, SITES, "a"))["status"]["pages"] == 0
@@ -209,9 +186,7 @@ async def events(cluster, reason):
     return [event for event in found.items if event["reason"] == reason]
 
 
-async def test_a_terminal_error_sets_a_condition_and_an_event_and_waits_for_a_change(
-    cluster, operator, clock
-):
+async def test_a_terminal_error_sets_a_condition_and_an_event_and_waits_for_a_change(cluster, operator, clock):
     app, runs = Operator("strict"), []
 
     @app.reconcile(Site)
@@ -277,9 +252,7 @@ async def test_requeue_runs_the_function_again_when_its_time_has_come(cluster, o
         await eventually(lambda: len(runs) == 2)
 
 
-async def test_requeue_at_a_moment_runs_by_the_wall_clock_though_that_was_set(
-    cluster, operator, clock
-):
+async def test_requeue_at_a_moment_runs_by_the_wall_clock_though_that_was_set(cluster, operator, clock):
     app, runs = Operator("punctual"), []
 
     @app.reconcile(Site)
@@ -340,10 +313,7 @@ async def test_watched_kinds_wake_what_the_function_maps_them_to(cluster, operat
     app, seen = Operator("mapper"), []
 
     def to_site(config: V1ConfigMap, reader) -> list[ObjectKey]:
-        return [
-            ObjectKey(config.metadata.namespace, name)
-            for name in (config.data or {}).get("sites", "").split()
-        ]
+        return [ObjectKey(config.metadata.namespace, name) for name in (config.data or {}).get("sites", "").split()]
 
     @app.reconcile(Site, watches=[Watch(V1ConfigMap, to=to_site)])
     async def reconcile(obj: Site, ctx: Context) -> None:
@@ -389,9 +359,7 @@ async def test_a_paused_object_is_left_alone_until_it_is_not(cluster, operator):
         await running.settled()
         assert running.writes() == {}
         change = {"metadata": {"annotations": {ANNOTATION_PAUSED: None}}}
-        await cluster.patch(
-            SITES, "a", change, patch_type=PatchType.MERGE, namespace=cluster.namespace
-        )
+        await cluster.patch(SITES, "a", change, patch_type=PatchType.MERGE, namespace=cluster.namespace)
         await running.settled()
         assert await exists(cluster, CONFIG_MAPS, "a-one")
 
@@ -410,9 +378,7 @@ async def test_the_reconcile_at_annotation_wakes_a_key_past_its_predicate(cluste
         await running.settled()
         assert runs == ["1"]
         change = {"metadata": {"annotations": {ANNOTATION_RECONCILE_AT: "2026-01-01T00:00:00Z"}}}
-        await cluster.patch(
-            SITES, "a", change, patch_type=PatchType.MERGE, namespace=cluster.namespace
-        )
+        await cluster.patch(SITES, "a", change, patch_type=PatchType.MERGE, namespace=cluster.namespace)
         await running.settled()
         assert runs == ["1", "2"]
 
@@ -432,9 +398,7 @@ async def test_a_finalize_function_runs_before_the_object_goes(cluster, operator
     async with operator(app) as running:
         await create(cluster, site("a"))
         await running.settled()
-        assert (await get(cluster, SITES, "a"))["metadata"]["finalizers"] == [
-            "operatorkit.dev/cleaner"
-        ]
+        assert (await get(cluster, SITES, "a"))["metadata"]["finalizers"] == ["operatorkit.dev/cleaner"]
         await cluster.delete(SITES, "a", namespace=cluster.namespace)
         await running.settled()
         assert not await exists(cluster, SITES, "a")
@@ -446,9 +410,7 @@ async def test_an_object_that_cannot_be_read_gets_an_event_and_the_others_go_on(
     class Strict(Model):
         title: int = 0
 
-    class StrictSite(
-        Resource[Strict, SiteStatus], group="engine.example.io", version="v1", kind="Site"
-    ):
+    class StrictSite(Resource[Strict, SiteStatus], group="engine.example.io", version="v1", kind="Site"):
         """The same kind, as a newer program would read it."""
 
     app, seen = Operator("reader"), []

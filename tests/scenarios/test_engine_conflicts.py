@@ -51,27 +51,18 @@ def puller(runs: list[str], *, name: str = "puller", status: bool = False) -> Op
             rope.status.text = name
             ctx.condition("Ready", name == "puller", "Pulled", name)
         else:
-            await ctx.apply(
-                V1ConfigMap(metadata={"name": "child"}, data={"text": rope.spec.text, "more": "x"})
-            )
+            await ctx.apply(V1ConfigMap(metadata={"name": "child"}, data={"text": rope.spec.text, "more": "x"}))
 
     return app
 
 
 async def create(cluster, name: str = "a") -> None:
-    await cluster.create(
-        ROPES, Rope(metadata=ObjectMeta(name=name)).write(), namespace=cluster.namespace
-    )
+    await cluster.create(ROPES, Rope(metadata=ObjectMeta(name=name)).write(), namespace=cluster.namespace)
 
 
 async def change(cluster, resource, name: str, body, manager: str = "helm") -> None:
     await cluster.patch(
-        resource,
-        name,
-        body,
-        patch_type=PatchType.MERGE,
-        namespace=cluster.namespace,
-        field_manager=manager,
+        resource, name, body, patch_type=PatchType.MERGE, namespace=cluster.namespace, field_manager=manager
     )
 
 
@@ -83,16 +74,12 @@ async def warnings(cluster) -> list[tuple[str, str, str]]:
 
 async def text(cluster) -> str | None:
     try:
-        return (await cluster.get(CONFIG_MAPS, "child", namespace=cluster.namespace))["data"][
-            "text"
-        ]
+        return (await cluster.get(CONFIG_MAPS, "child", namespace=cluster.namespace))["data"]["text"]
     except NotFound:
         return None
 
 
-async def test_a_child_that_another_program_changes_is_repaired_less_and_less_often(
-    cluster, operator, clock
-):
+async def test_a_child_that_another_program_changes_is_repaired_less_and_less_often(cluster, operator, clock):
     runs: list[str] = []
     async with operator(puller(runs), clock=clock) as running:
         await create(cluster)
@@ -121,9 +108,7 @@ async def test_a_child_that_another_program_changes_is_repaired_less_and_less_of
         assert len(await warnings(cluster)) == 1
 
 
-async def test_a_conflict_that_is_over_is_forgotten_and_a_new_spec_does_not_wait_for_it(
-    cluster, operator, clock
-):
+async def test_a_conflict_that_is_over_is_forgotten_and_a_new_spec_does_not_wait_for_it(cluster, operator, clock):
     runs: list[str] = []
     async with operator(puller(runs), clock=clock) as running:
         await create(cluster)
@@ -149,9 +134,7 @@ async def test_a_conflict_that_is_over_is_forgotten_and_a_new_spec_does_not_wait
         assert (await text(cluster), len(runs)) == ("new", before + 1)
 
 
-async def test_a_child_that_vanishes_as_often_as_it_is_created_is_created_less_and_less_often(
-    cluster, operator, clock
-):
+async def test_a_child_that_vanishes_as_often_as_it_is_created_is_created_less_and_less_often(cluster, operator, clock):
     runs: list[str] = []
     async with operator(puller(runs), clock=clock) as running:
         await create(cluster)
@@ -163,19 +146,14 @@ async def test_a_child_that_vanishes_as_often_as_it_is_created_is_created_less_a
         assert 10 <= len(runs) <= 13
         [(reason, message, subject)] = await warnings(cluster)
         assert (reason, subject) == ("ChildDeleted", "a")
-        assert message.startswith(
-            f"ConfigMap {cluster.namespace}/child is deleted as often as it is created"
-        )
+        assert message.startswith(f"ConfigMap {cluster.namespace}/child is deleted as often as it is created")
 
 
 async def test_two_operators_that_want_another_status_do_not_spin(cluster, operator):
     """The clocks stand still, so that all that happens happens at once."""
     runs: dict[str, list[str]] = {"puller": [], "tugger": []}
     first, second = (puller(runs[name], name=name, status=True) for name in runs)
-    async with (
-        operator(first, clock=FakeClock()) as one,
-        operator(second, clock=FakeClock()) as two,
-    ):
+    async with operator(first, clock=FakeClock()) as one, operator(second, clock=FakeClock()) as two:
         await create(cluster)
 
         async def told() -> bool:
@@ -185,15 +163,11 @@ async def test_two_operators_that_want_another_status_do_not_spin(cluster, opera
 
         await eventually(told)
         assert all(len(each) <= 16 for each in runs.values()), runs
-        [(reason, message, _)] = await warnings(
-            cluster
-        )  # one gave way; then it is as the other wants it
+        [(reason, message, _)] = await warnings(cluster)  # one gave way; then it is as the other wants it
         got = (await cluster.get(ROPES, "a", namespace=cluster.namespace))["status"]["text"]
         mine = "tugger" if got == "puller" else "puller"
         assert reason == "FieldConflict"
-        assert message.startswith(
-            f"{got} changes status.conditions[type=Ready].message, status.conditions[type=Ready]"
-        )
+        assert message.startswith(f"{got} changes status.conditions[type=Ready].message, status.conditions[type=Ready]")
         assert message.endswith(
             f"status.text of Rope {cluster.namespace}/a as often as {mine} sets it: let only one of the two set it"
         )
@@ -215,13 +189,7 @@ async def test_the_fields_of_a_conflict_in_a_list_are_named_by_their_keys(cluste
         await create(cluster)
         await running.settled()
         for at in range(FOR_EVER):
-            other = {
-                "spec": {
-                    "template": {
-                        "spec": {"containers": [{"name": "web", "image": f"nginx:{at + 2}"}]}
-                    }
-                }
-            }
+            other = {"spec": {"template": {"spec": {"containers": [{"name": "web", "image": f"nginx:{at + 2}"}]}}}}
             await cluster.patch(
                 DEPLOYMENTS,
                 "child",
@@ -232,14 +200,10 @@ async def test_the_fields_of_a_conflict_in_a_list_are_named_by_their_keys(cluste
             )
             await running.settled()
         [(_, message, _)] = await warnings(cluster)
-        assert message.startswith(
-            "kubectl-set changes spec.template.spec.containers[name=web].image of Deployment"
-        )
+        assert message.startswith("kubectl-set changes spec.template.spec.containers[name=web].image of Deployment")
 
 
-async def test_a_child_that_is_applied_twice_in_one_run_is_an_error_that_names_it(
-    cluster, operator, clock
-):
+async def test_a_child_that_is_applied_twice_in_one_run_is_an_error_that_names_it(cluster, operator, clock):
     app, runs = Operator("twice"), []
 
     @app.reconcile(Rope, owns=[V1ConfigMap])
@@ -277,9 +241,7 @@ async def test_a_parent_follows_many_children_without_a_wait(cluster, operator, 
         await create(cluster)
         await running.settled()
         for at in range(FOR_EVER):
-            await change(
-                cluster, CONFIG_MAPS, "child", {"metadata": {"annotations": {"seen": str(at)}}}
-            )
+            await change(cluster, CONFIG_MAPS, "child", {"metadata": {"annotations": {"seen": str(at)}}})
             await running.settled()
         got = await cluster.get(ROPES, "a", namespace=cluster.namespace)
         assert got["status"]["text"] == str(FOR_EVER - 1)

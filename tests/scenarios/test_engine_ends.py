@@ -83,9 +83,7 @@ async def test_a_run_that_outlasts_the_shutdown_is_cancelled_and_named(cluster, 
     assert await status(cluster) == {}
 
 
-async def test_a_run_that_awaits_what_was_cancelled_has_failed_and_its_worker_goes_on(
-    cluster, operator, caplog
-):
+async def test_a_run_that_awaits_what_was_cancelled_has_failed_and_its_worker_goes_on(cluster, operator, caplog):
     app, runs = Operator("victim"), []
 
     @app.reconcile(Job, workers=1)
@@ -112,9 +110,7 @@ async def test_an_engine_ends_when_a_part_of_it_is_cancelled(cluster, part):
     await engine.ready()
     [task] = [task for task in asyncio.all_tasks() if task.get_name().startswith(f"copier: {part}")]
     task.cancel()
-    with pytest.raises(
-        OperatorKitError, match=f"copier: {part}.* has ended, although the operator was not stopped"
-    ):
+    with pytest.raises(OperatorKitError, match=f"copier: {part}.* has ended, although the operator was not stopped"):
         await asyncio.wait_for(run, 60)
 
 
@@ -152,9 +148,7 @@ async def test_an_engine_ends_with_the_error_of_the_part_that_failed(cluster):
         await until_it_settles()
 
 
-async def test_the_error_of_an_engine_that_does_not_become_idle_names_what_is_busy(
-    cluster, operator
-):
+async def test_the_error_of_an_engine_that_does_not_become_idle_names_what_is_busy(cluster, operator):
     app, begun = Operator("restless", settings=Settings(shutdown_timeout=SHORT)), asyncio.Event()
 
     @app.reconcile(Job)
@@ -165,9 +159,7 @@ async def test_the_error_of_an_engine_that_does_not_become_idle_names_what_is_bu
     async with operator(app) as running:
         await create(cluster)
         await begun.wait()
-        with pytest.raises(
-            AssertionError, match=r"^restless was not idle within 0\.1 s: Job test-.*/a runs$"
-        ):
+        with pytest.raises(AssertionError, match=r"^restless was not idle within 0\.1 s: Job test-.*/a runs$"):
             await running.settled(within=SHORT)
 
 
@@ -185,16 +177,11 @@ class Deaf:
         yield
 
 
-async def test_the_error_of_an_engine_that_does_not_become_idle_names_a_cache_that_is_behind(
-    cluster,
-):
+async def test_the_error_of_an_engine_that_does_not_become_idle_names_a_cache_that_is_behind(cluster):
     await install_crds(cluster, [Job])
     async with running(worker(), Deaf(cluster), namespace=cluster.namespace) as operator:
         await create(cluster)
-        with pytest.raises(
-            AssertionError,
-            match=r"the cache of jobs\.ends\.example\.io is not known to be up to date",
-        ):
+        with pytest.raises(AssertionError, match=r"the cache of jobs\.ends\.example\.io is not known to be up to date"):
             await operator.settled(within=timedelta(seconds=1))
 
 
@@ -244,11 +231,7 @@ async def test_the_condition_of_a_terminal_error_says_the_latest(cluster, operat
 
     async with operator(app) as running:
         await create(cluster)
-        for text, said in [
-            ("one", "one is refused"),
-            ("two", "two is refused"),
-            ("own words", "in its own words"),
-        ]:
+        for text, said in [("one", "one is refused"), ("two", "two is refused"), ("own words", "in its own words")]:
             await change(cluster, text)
             await running.settled()
             assert await message() == said
@@ -284,9 +267,7 @@ async def test_nothing_is_done_for_an_object_that_is_gone_before_its_finalizer_i
             await status(cluster)
 
 
-async def test_an_object_that_changes_while_it_is_finalized_is_finalized_as_it_is_then(
-    cluster, operator
-):
+async def test_an_object_that_changes_while_it_is_finalized_is_finalized_as_it_is_then(cluster, operator):
     app, seen = Operator("thorough"), []
 
     @app.reconcile(Job)

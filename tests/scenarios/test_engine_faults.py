@@ -11,28 +11,10 @@ from datetime import timedelta
 import pytest
 from kubernetes.client.models import V1ConfigMap
 
-from operatorkit import (
-    BackOff,
-    Context,
-    Model,
-    ObjectKey,
-    Operator,
-    Resource,
-    Settings,
-    TerminalError,
-)
+from operatorkit import BackOff, Context, Model, ObjectKey, Operator, Resource, Settings, TerminalError
 from operatorkit.clock import SystemClock
 from operatorkit.cluster import PatchType
-from operatorkit.errors import (
-    AlreadyExists,
-    ClusterError,
-    Conflict,
-    Gone,
-    NotFound,
-    Throttled,
-    Timeout,
-    Unreachable,
-)
+from operatorkit.errors import AlreadyExists, ClusterError, Conflict, Gone, NotFound, Throttled, Timeout, Unreachable
 from operatorkit.events import EVENTS
 from operatorkit.names import LABEL_OWNER_UID
 from operatorkit.resource import ObjectMeta, api_resource_of
@@ -53,9 +35,7 @@ class ShelfStatus(Model):
     hash: str = ""
 
 
-class Shelf(
-    Resource[ShelfSpec, ShelfStatus], group="faults.example.io", version="v1", plural="shelves"
-):
+class Shelf(Resource[ShelfSpec, ShelfStatus], group="faults.example.io", version="v1", plural="shelves"):
     """Books, a ConfigMap each."""
 
 
@@ -136,9 +116,7 @@ def librarian(ran: Counter[ObjectKey]) -> Operator:
         ran[ctx.key] += 1
         try:
             books = shelf.spec.books
-            for made in await ctx.apply(
-                *(book(shelf, name, text) for name, text in sorted(books.items()))
-            ):
+            for made in await ctx.apply(*(book(shelf, name, text) for name, text in sorted(books.items()))):
                 found = ctx.get(V1ConfigMap, made.metadata.name)  # unless a user was faster
                 assert found is None or version(found) >= version(made), "an own write was not read"
             shelf.status.books, shelf.status.hash = len(books), repr(sorted(books.items()))
@@ -164,9 +142,7 @@ class Users:
         self.wanted: dict[str, dict[str, str]] = {}
 
     async def act(self) -> None:
-        action = self.rng.choice(
-            [self.put, self.put, self.put, self.remove, self.deface, self.burn]
-        )
+        action = self.rng.choice([self.put, self.put, self.put, self.remove, self.deface, self.burn])
         await action(self.rng.choice("abc"))
 
     async def put(self, shelf: str) -> None:
@@ -178,11 +154,7 @@ class Users:
         except AlreadyExists:
             replaced = [{"op": "add", "path": "/spec", "value": {"books": books}}]
             await self.cluster.patch(
-                SHELVES,
-                shelf,
-                replaced,
-                patch_type=PatchType.JSON,
-                namespace=self.cluster.namespace,
+                SHELVES, shelf, replaced, patch_type=PatchType.JSON, namespace=self.cluster.namespace
             )
         self.wanted[shelf] = books
 
@@ -202,9 +174,7 @@ class Users:
         )
 
     async def burn(self, shelf: str) -> None:
-        await self.vandalize(
-            self.cluster.delete(CONFIG_MAPS, f"{shelf}-y", namespace=self.cluster.namespace)
-        )
+        await self.vandalize(self.cluster.delete(CONFIG_MAPS, f"{shelf}-y", namespace=self.cluster.namespace))
 
     async def vandalize(self, request) -> None:
         with contextlib.suppress(NotFound):
@@ -219,9 +189,7 @@ class Users:
             for obj in await self.all(CONFIG_MAPS)
             if obj["metadata"].get("labels", {}).get(LABEL_OWNER_UID) in uids
         }
-        assert maps == {
-            f"{s}-{name}": text for s, books in self.wanted.items() for name, text in books.items()
-        }
+        assert maps == {f"{s}-{name}": text for s, books in self.wanted.items() for name, text in books.items()}
         for name, books in self.wanted.items():
             assert shelves[name].get("status", {}).get("hash") == repr(sorted(books.items()))
         return True
@@ -249,9 +217,7 @@ async def test_it_settles_on_what_the_specs_say_whatever_fails_on_the_way(cluste
             await idle(operator.cluster, period=0.5)
             return ran.total() == runs
 
-        await eventually(
-            quiet, timeout=60, message="nothing is left to do"
-        )  # a watch may still wait to be opened
+        await eventually(quiet, timeout=60, message="nothing is left to do")  # a watch may still wait to be opened
     assert sum(faulty.injected.values()) > 10, faulty.injected
 
 
@@ -259,10 +225,7 @@ async def test_after_a_crash_between_any_two_writes_the_next_process_finishes_th
     app, ran = librarian(Counter()), 0
     await install_crds(cluster, app.kinds())
     for crash_after in range(5):
-        shelf = Shelf(
-            metadata=ObjectMeta(name=f"s{crash_after}"),
-            spec=ShelfSpec(books={"x": "1", "y": "2", "z": "3"}),
-        )
+        shelf = Shelf(metadata=ObjectMeta(name=f"s{crash_after}"), spec=ShelfSpec(books={"x": "1", "y": "2", "z": "3"}))
         await cluster.create(SHELVES, shelf.write(), namespace=cluster.namespace)
         mortal = Mortal(cluster, crash_after)
         async with running(app, mortal, namespace=cluster.namespace):
@@ -270,9 +233,7 @@ async def test_after_a_crash_between_any_two_writes_the_next_process_finishes_th
         async with running(app, cluster, namespace=cluster.namespace) as operator:
             await operator.settled()
             ran += operator.writes().total()
-            status = (await cluster.get(SHELVES, f"s{crash_after}", namespace=cluster.namespace))[
-                "status"
-            ]
+            status = (await cluster.get(SHELVES, f"s{crash_after}", namespace=cluster.namespace))["status"]
             assert status["books"] == 3
     assert ran == 4 + 3 + 2 + 1 + 0, "each process writes only what was not written yet"
 
@@ -292,12 +253,8 @@ class Unwell:
         return await self.api.patch(*args, **options)
 
 
-@pytest.mark.parametrize(
-    "error", [Timeout("no answer"), ClusterError("etcd is not well"), Conflict("changed")]
-)
-async def test_a_status_that_could_not_be_written_is_written_later_also_where_the_run_is_not_repeated(
-    cluster, error
-):
+@pytest.mark.parametrize("error", [Timeout("no answer"), ClusterError("etcd is not well"), Conflict("changed")])
+async def test_a_status_that_could_not_be_written_is_written_later_also_where_the_run_is_not_repeated(cluster, error):
     """Nothing changes meanwhile, and nothing would wake the key: it is the failed write that is tried again."""
     app = Operator("shelves", settings=Settings(back_off=QUICK))
 
@@ -308,26 +265,18 @@ async def test_a_status_that_could_not_be_written_is_written_later_also_where_th
 
     await install_crds(cluster, app.kinds())
     async with running(app, Unwell(cluster, error), namespace=cluster.namespace):
-        await cluster.create(
-            SHELVES, Shelf(metadata=ObjectMeta(name="a")).write(), namespace=cluster.namespace
-        )
+        await cluster.create(SHELVES, Shelf(metadata=ObjectMeta(name="a")).write(), namespace=cluster.namespace)
 
         async def said() -> bool:
-            return (await cluster.get(SHELVES, "a", namespace=cluster.namespace)).get(
-                "status", {}
-            ).get("hash") == "wrong"
+            return (await cluster.get(SHELVES, "a", namespace=cluster.namespace)).get("status", {}).get(
+                "hash"
+            ) == "wrong"
 
         await eventually(said)
 
 
-async def test_a_failure_that_gave_way_to_one_that_the_function_reports_itself_is_not_repeated_in_events(
-    cluster,
-):
-    app, clock, runs = (
-        Operator("shelves", settings=Settings(back_off=QUICK)),
-        FakeClock(),
-        Counter(),
-    )
+async def test_a_failure_that_gave_way_to_one_that_the_function_reports_itself_is_not_repeated_in_events(cluster):
+    app, clock, runs = Operator("shelves", settings=Settings(back_off=QUICK)), FakeClock(), Counter()
 
     @app.reconcile(Shelf)
     async def reconcile(shelf: Shelf, ctx: Context) -> None:
@@ -338,9 +287,7 @@ async def test_a_failure_that_gave_way_to_one_that_the_function_reports_itself_i
 
     await install_crds(cluster, app.kinds())
     async with running(app, cluster, namespace=cluster.namespace, clock=clock) as operator:
-        await cluster.create(
-            SHELVES, Shelf(metadata=ObjectMeta(name="a")).write(), namespace=cluster.namespace
-        )
+        await cluster.create(SHELVES, Shelf(metadata=ObjectMeta(name="a")).write(), namespace=cluster.namespace)
 
         async def events() -> list[tuple[str, int]]:
             found = (await cluster.list(EVENTS, namespace=cluster.namespace)).items
@@ -383,9 +330,7 @@ class Mortal:
         raise Unreachable("dead")
 
 
-async def test_a_failure_is_logged_with_its_traceback_once_and_then_in_one_line(
-    cluster, operator, caplog
-):
+async def test_a_failure_is_logged_with_its_traceback_once_and_then_in_one_line(cluster, operator, caplog):
     app, faults = Operator("shelves", settings=Settings(back_off=QUICK)), [{"a": 1}, []]
 
     @app.reconcile(Shelf)

@@ -47,15 +47,8 @@ def keeper(*former: str) -> Operator:
 async def left_behind(cluster, manager: str) -> None:
     """Create a parent, and its child as another program would have."""
     await install_crds(cluster, [Shop])
-    parent = await cluster.create(
-        SHOPS, Shop(metadata=ObjectMeta(name="a")).write(), namespace=cluster.namespace
-    )
-    owner = {
-        "apiVersion": SHOPS.api_version,
-        "kind": "Shop",
-        "name": "a",
-        "uid": parent["metadata"]["uid"],
-    }
+    parent = await cluster.create(SHOPS, Shop(metadata=ObjectMeta(name="a")).write(), namespace=cluster.namespace)
+    owner = {"apiVersion": SHOPS.api_version, "kind": "Shop", "name": "a", "uid": parent["metadata"]["uid"]}
     meta = {
         "name": "child",
         "labels": {"stale": "x"},
@@ -63,12 +56,7 @@ async def left_behind(cluster, manager: str) -> None:
         "finalizers": ["example.io/keep"],
         "ownerReferences": [{**owner, "controller": True, "blockOwnerDeletion": True}],
     }
-    body = {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": meta,
-        "data": {"kept": "0", "stale": "1"},
-    }
+    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {"kept": "0", "stale": "1"}}
     await cluster.create(CONFIG_MAPS, body, namespace=cluster.namespace, field_manager=manager)
 
 
@@ -81,12 +69,9 @@ def managers(obj) -> set[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(
-    ("manager", "former"),
-    [(CLIENT_SIDE, ()), ("keeper", ()), ("old-operator", ("kopf", "old-operator"))],
+    ("manager", "former"), [(CLIENT_SIDE, ()), ("keeper", ()), ("old-operator", ("kopf", "old-operator"))]
 )
-async def test_what_a_former_manager_set_goes_when_it_is_not_applied(
-    cluster, operator, manager, former
-):
+async def test_what_a_former_manager_set_goes_when_it_is_not_applied(cluster, operator, manager, former):
     await left_behind(cluster, manager)
     async with operator(keeper(*former)) as running:
         await running.settled()
@@ -94,17 +79,13 @@ async def test_what_a_former_manager_set_goes_when_it_is_not_applied(
         assert found["data"] == {"kept": "1"}
         assert set(found["metadata"]["labels"]) == {LABEL_OWNER_UID}
         assert not found["metadata"].get("annotations")
-        assert found["metadata"]["finalizers"] == ["example.io/keep"], (
-            "a finalizer is never taken off by the way"
-        )
+        assert found["metadata"]["finalizers"] == ["example.io/keep"], "a finalizer is never taken off by the way"
         assert managers(found) == {("keeper", "Apply"), (manager, "Update")}
         assert running.writes() == {("patch", "configmaps"): 2}
 
         running.cluster.forget()
         change = {"spec": {"size": 2}}
-        await cluster.patch(
-            SHOPS, "a", change, patch_type=PatchType.MERGE, namespace=cluster.namespace
-        )
+        await cluster.patch(SHOPS, "a", change, patch_type=PatchType.MERGE, namespace=cluster.namespace)
         await running.settled()
         assert (await child(cluster))["data"] == {"kept": "2"}
         assert running.writes() == {("patch", "configmaps"): 1}, "it is handed over once"
@@ -126,9 +107,7 @@ async def test_what_any_other_manager_set_stays(cluster, operator):
         assert running.writes() == {("patch", "configmaps"): 1}
 
 
-async def test_a_child_that_changes_while_its_fields_are_handed_over_is_handed_over_as_it_is_then(
-    cluster,
-):
+async def test_a_child_that_changes_while_its_fields_are_handed_over_is_handed_over_as_it_is_then(cluster):
     """Another program writes between the read and the patch, which then conflicts; the key runs again."""
     from operatorkit.testing.running import running as run
 

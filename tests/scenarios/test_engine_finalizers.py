@@ -42,9 +42,7 @@ def operator(operator, namespace):
     return partial(operator, namespace=namespace)
 
 
-def closer(
-    *, finalize: bool, runs: list[dict[str, str]] | None = None, fail: bool = False
-) -> Operator:
+def closer(*, finalize: bool, runs: list[dict[str, str]] | None = None, fail: bool = False) -> Operator:
     app = Operator("closer")
 
     @app.reconcile(Door)
@@ -82,9 +80,7 @@ async def do_as_told(cluster, message: str) -> None:
         r"kubectl patch (\S+) (\S+) -n (\S+) --type=json -p '(.*)'$", message
     )
     assert (plural, namespace) == (DOORS.qualified, cluster.namespace)
-    await cluster.patch(
-        DOORS, name, json.loads(patch), patch_type=PatchType.JSON, namespace=namespace
-    )
+    await cluster.patch(DOORS, name, json.loads(patch), patch_type=PatchType.JSON, namespace=namespace)
 
 
 @pytest.mark.parametrize("fail", [False, True])
@@ -108,9 +104,7 @@ class Between:
         return getattr(self.api, name)
 
     async def patch(self, resource, name, body, **options):
-        is_finalizer = (
-            isinstance(body, dict) and "finalizers" in body.get("metadata", {}) and not self.done
-        )
+        is_finalizer = isinstance(body, dict) and "finalizers" in body.get("metadata", {}) and not self.done
         if not is_finalizer:
             return await self.api.patch(resource, name, body, **options)
         self.done = True
@@ -124,12 +118,7 @@ class Between:
     async def label(self, resource, name, options) -> None:
         body = {"metadata": {"labels": {"seen": "yes"}}}
         await self.api.patch(
-            resource,
-            name,
-            body,
-            patch_type=PatchType.MERGE,
-            namespace=options["namespace"],
-            field_manager="user",
+            resource, name, body, patch_type=PatchType.MERGE, namespace=options["namespace"], field_manager="user"
         )
 
 
@@ -144,9 +133,7 @@ async def test_what_others_write_while_the_finalizer_is_set_is_seen(cluster, whe
         assert runs[-1] == {"seen": "yes"}
 
 
-async def test_the_finalizer_of_an_earlier_version_without_its_function_is_reported_with_a_remedy(
-    cluster, operator
-):
+async def test_the_finalizer_of_an_earlier_version_without_its_function_is_reported_with_a_remedy(cluster, operator):
     async with operator(closer(finalize=True)) as running:
         await create(cluster)
         await running.settled()
@@ -157,16 +144,9 @@ async def test_the_finalizer_of_an_earlier_version_without_its_function_is_repor
         await running.settled()
         [(reason, message)] = await warnings(cluster)
         assert reason == "DeletionBlocked"
-        assert (
-            "an earlier version of this operator set the finalizer operatorkit.dev/closer"
-            in message
-        )
+        assert "an earlier version of this operator set the finalizer operatorkit.dev/closer" in message
         [condition] = (await get(cluster))["status"]["conditions"]
-        assert (condition["type"], condition["status"], condition["reason"]) == (
-            "Ready",
-            "False",
-            "DeletionBlocked",
-        )
+        assert (condition["type"], condition["status"], condition["reason"]) == ("Ready", "False", "DeletionBlocked")
         assert condition["message"] == message
         await do_as_told(cluster, message)
         await running.settled()
@@ -203,11 +183,7 @@ async def test_a_finalizer_that_is_removed_in_time_is_not_reported(cluster, oper
         await running.settled()
         assert (await get(cluster))["metadata"]["finalizers"] == ["other.example.io/cleanup"]
         await cluster.patch(
-            DOORS,
-            "a",
-            {"metadata": {"finalizers": None}},
-            patch_type=PatchType.MERGE,
-            namespace=cluster.namespace,
+            DOORS, "a", {"metadata": {"finalizers": None}}, patch_type=PatchType.MERGE, namespace=cluster.namespace
         )
         await running.settled()
         await clock.advance(timedelta(minutes=2))

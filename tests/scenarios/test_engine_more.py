@@ -10,16 +10,7 @@ from functools import partial
 import pytest
 from kubernetes.client.models import V1ConfigMap, V1Secret
 
-from operatorkit import (
-    Condition,
-    Context,
-    Model,
-    Operator,
-    Requeue,
-    Resource,
-    Settings,
-    TerminalError,
-)
+from operatorkit import Condition, Context, Model, Operator, Requeue, Resource, Settings, TerminalError
 from operatorkit._runtime import Engine
 from operatorkit.cluster import PatchType
 from operatorkit.errors import DefinitionError, NotFound
@@ -62,9 +53,7 @@ def operator(operator, namespace):
 
 async def create(cluster, obj):
     resource = api_resource_of(type(obj))
-    return await cluster.create(
-        resource, write(obj), namespace=cluster.namespace if resource.namespaced else None
-    )
+    return await cluster.create(resource, write(obj), namespace=cluster.namespace if resource.namespaced else None)
 
 
 def team(name: str, **spec) -> Team:
@@ -82,10 +71,7 @@ async def test_lists_are_found_by_namespace_label_and_index_and_are_copies(clust
     @app.reconcile(Team)
     async def reconcile(obj: Team, ctx: Context) -> None:
         def names(**query):
-            return [
-                found.metadata.name
-                for found in ctx.list(V1ConfigMap, namespace=ctx.key.namespace, **query)
-            ]
+            return [found.metadata.name for found in ctx.list(V1ConfigMap, namespace=ctx.key.namespace, **query)]
 
         seen["red"] = names(index=("colour", "red"))
         seen["b"] = names(labels={"part": "b"})
@@ -103,12 +89,7 @@ async def test_lists_are_found_by_namespace_label_and_index_and_are_copies(clust
         await running.settled()
         await create(cluster, team("a"))
         await running.settled()
-        assert seen == {
-            "red": ["one", "two"],
-            "b": ["three", "two"],
-            "red b": ["two"],
-            "copy": "red",
-        }
+        assert seen == {"red": ["one", "two"], "b": ["three", "two"], "red b": ["two"], "copy": "red"}
 
 
 async def test_a_cluster_scoped_parent_may_have_children_in_a_namespace(cluster, operator):
@@ -116,22 +97,14 @@ async def test_a_cluster_scoped_parent_may_have_children_in_a_namespace(cluster,
 
     @app.reconcile(Org, owns=[V1ConfigMap])
     async def reconcile(obj: Org, ctx: Context) -> None:
-        with pytest.raises(
-            DefinitionError, match="V1ConfigMap of-org is looked up without a namespace"
-        ):
+        with pytest.raises(DefinitionError, match="V1ConfigMap of-org is looked up without a namespace"):
             ctx.get(V1ConfigMap, "of-org")
         if obj.spec.namespace == cluster.namespace:
-            await ctx.apply(
-                V1ConfigMap(
-                    metadata={"name": "of-org", "namespace": obj.spec.namespace}, data={"a": "b"}
-                )
-            )
+            await ctx.apply(V1ConfigMap(metadata={"name": "of-org", "namespace": obj.spec.namespace}, data={"a": "b"}))
 
     name = f"org-{cluster.namespace}"
     async with operator(app) as running:
-        made = await create(
-            cluster, Org(metadata=ObjectMeta(name=name), spec=TeamSpec(namespace=cluster.namespace))
-        )
+        made = await create(cluster, Org(metadata=ObjectMeta(name=name), spec=TeamSpec(namespace=cluster.namespace)))
         await running.settled()
         child = await cluster.get(CONFIG_MAPS, "of-org", namespace=cluster.namespace)
         assert child["metadata"]["labels"][LABEL_OWNER_UID] == made["metadata"]["uid"]
@@ -147,17 +120,13 @@ async def test_a_kind_of_kubernetes_itself_can_be_reconciled(cluster, operator):
     @app.reconcile(V1Secret, owns=[V1ConfigMap])
     async def reconcile(secret: V1Secret, ctx: Context) -> None:
         if (secret.metadata.labels or {}).get("mirror"):
-            await ctx.apply(
-                config(f"{secret.metadata.name}-keys", keys=" ".join(sorted(secret.data or {})))
-            )
+            await ctx.apply(config(f"{secret.metadata.name}-keys", keys=" ".join(sorted(secret.data or {}))))
 
     async with operator(app) as running:
         labels = {"name": "s", "labels": {"mirror": "yes"}}
         await create(cluster, V1Secret(metadata=labels, data={"x": "eA==", "y": "eQ=="}))
         await running.settled()
-        assert (await cluster.get(CONFIG_MAPS, "s-keys", namespace=cluster.namespace))["data"] == {
-            "keys": "x y"
-        }
+        assert (await cluster.get(CONFIG_MAPS, "s-keys", namespace=cluster.namespace))["data"] == {"keys": "x y"}
 
 
 async def test_deleting_checks_that_it_is_still_the_same_object(cluster, operator):
@@ -170,36 +139,22 @@ async def test_deleting_checks_that_it_is_still_the_same_object(cluster, operato
             await ctx.delete(found)
 
     stale = config("kept", a="1")
-    stale.metadata.uid, stale.metadata.namespace = (
-        "00000000-0000-0000-0000-000000000000",
-        cluster.namespace,
-    )
+    stale.metadata.uid, stale.metadata.namespace = "00000000-0000-0000-0000-000000000000", cluster.namespace
     old.append(stale)
     await create(cluster, config("kept", a="2"))
     async with operator(app) as running:
         await create(cluster, team("a"))
         await running.settled()
-        assert (await cluster.get(CONFIG_MAPS, "kept", namespace=cluster.namespace))["data"] == {
-            "a": "2"
-        }
+        assert (await cluster.get(CONFIG_MAPS, "kept", namespace=cluster.namespace))["data"] == {"a": "2"}
         old[:] = [V1ConfigMap(metadata={"name": "kept", "namespace": cluster.namespace})]
-        await cluster.patch(
-            TEAMS,
-            "a",
-            {"spec": {"size": 2}},
-            patch_type=PatchType.MERGE,
-            namespace=cluster.namespace,
-        )
+        await cluster.patch(TEAMS, "a", {"spec": {"size": 2}}, patch_type=PatchType.MERGE, namespace=cluster.namespace)
         await running.settled()
         with pytest.raises(NotFound):
             await cluster.get(CONFIG_MAPS, "kept", namespace=cluster.namespace)
 
 
 async def test_a_run_that_takes_too_long_is_cancelled_and_tried_again(cluster, operator):
-    app, runs = (
-        Operator("sleeper", settings=Settings(reconcile_timeout=timedelta(seconds=0.05))),
-        [],
-    )
+    app, runs = Operator("sleeper", settings=Settings(reconcile_timeout=timedelta(seconds=0.05))), []
 
     @app.reconcile(Team)
     async def reconcile(obj: Team, ctx: Context) -> None:
@@ -214,9 +169,7 @@ async def test_a_run_that_takes_too_long_is_cancelled_and_tried_again(cluster, o
         await running.settled()
         events = (await cluster.list(EVENTS, namespace=cluster.namespace)).items
         assert ["did not return within 0.05 s" in event["message"] for event in events] == [True]
-        assert (await cluster.get(TEAMS, "a", namespace=cluster.namespace))["status"]["seen"] == [
-            "again"
-        ]
+        assert (await cluster.get(TEAMS, "a", namespace=cluster.namespace))["status"]["seen"] == ["again"]
 
 
 async def test_a_function_that_always_wants_to_run_at_once_is_slowed_down(cluster, operator, clock):
@@ -269,9 +222,7 @@ async def test_a_resync_leaves_out_what_waits_for_a_change(cluster, operator, cl
         assert runs["bad"] == 1
 
 
-async def test_what_the_predicate_leaves_out_does_not_wake_the_key_but_a_deletion_does(
-    cluster, operator
-):
+async def test_what_the_predicate_leaves_out_does_not_wake_the_key_but_a_deletion_does(cluster, operator):
     app, runs = Operator("careful"), []
 
     @app.reconcile(Team, predicate=generation_changed)
@@ -283,9 +234,7 @@ async def test_what_the_predicate_leaves_out_does_not_wake_the_key_but_a_deletio
         await running.settled()
         labelled, resized = {"metadata": {"labels": {"a": "b"}}}, {"spec": {"size": 2}}
         for change in (labelled, resized):
-            await cluster.patch(
-                TEAMS, "a", change, patch_type=PatchType.MERGE, namespace=cluster.namespace
-            )
+            await cluster.patch(TEAMS, "a", change, patch_type=PatchType.MERGE, namespace=cluster.namespace)
             await running.settled()
         assert runs == [1, 2]
 
@@ -350,11 +299,7 @@ async def test_two_operators_keep_their_own_conditions_and_fields_of_one_status(
         return app
 
     def owners(obj) -> dict[str, set[str]]:
-        entries = [
-            entry
-            for entry in obj["metadata"]["managedFields"]
-            if entry.get("subresource") == "status"
-        ]
+        entries = [entry for entry in obj["metadata"]["managedFields"] if entry.get("subresource") == "status"]
         fields = {entry["manager"]: entry["fieldsV1"]["f:status"] for entry in entries}
         return {manager: {*owned, *owned["f:conditions"]} for manager, owned in fields.items()}
 
@@ -362,9 +307,7 @@ async def test_two_operators_keep_their_own_conditions_and_fields_of_one_status(
         await create(cluster, team("a"))
         for size in (1, 2, 3):
             change = {"spec": {"size": size}}
-            await cluster.patch(
-                TEAMS, "a", change, patch_type=PatchType.MERGE, namespace=cluster.namespace
-            )
+            await cluster.patch(TEAMS, "a", change, patch_type=PatchType.MERGE, namespace=cluster.namespace)
             for running in (first, second, first, second):
                 await running.settled()
         obj = await cluster.get(TEAMS, "a", namespace=cluster.namespace)
@@ -384,10 +327,7 @@ async def test_an_idle_operator_makes_no_request_but_its_open_watches(cluster, o
 
     @app.reconcile(Team, owns=[V1ConfigMap, V1Secret])
     async def reconcile(obj: Team, ctx: Context) -> Requeue:
-        await ctx.apply(
-            config("c", size=str(obj.spec.size)),
-            V1Secret(metadata={"name": "s"}, string_data={"a": "b"}),
-        )
+        await ctx.apply(config("c", size=str(obj.spec.size)), V1Secret(metadata={"name": "s"}, string_data={"a": "b"}))
         return Requeue(after=timedelta(hours=1))
 
     async with operator(app) as running:
@@ -398,9 +338,7 @@ async def test_an_idle_operator_makes_no_request_but_its_open_watches(cluster, o
 
 
 @pytest.mark.parametrize("after", [0, 1, 3, 10, 30, 100])
-async def test_an_engine_that_is_cancelled_at_any_moment_leaves_no_task_behind(
-    cluster, operator, after
-):
+async def test_an_engine_that_is_cancelled_at_any_moment_leaves_no_task_behind(cluster, operator, after):
     app = Operator("mortal")
 
     @app.reconcile(Team, owns=[V1ConfigMap])
@@ -415,9 +353,7 @@ async def test_an_engine_that_is_cancelled_at_any_moment_leaves_no_task_behind(
         await asyncio.sleep(0)
     running.cancel()
     await asyncio.wait({running})
-    await eventually(
-        lambda: asyncio.all_tasks() - before == set()
-    )  # the connections' own tasks end with them
+    await eventually(lambda: asyncio.all_tasks() - before == set())  # the connections' own tasks end with them
 
 
 async def test_an_engine_that_is_stopped_before_it_is_ready_ends_at_once(cluster, operator):

@@ -96,12 +96,7 @@ def run(cluster, world):
 
 
 def copier(
-    runs: list[str],
-    *,
-    look: bool = False,
-    ask: bool = False,
-    status: bool = False,
-    enqueue: bool = True,
+    runs: list[str], *, look: bool = False, ask: bool = False, status: bool = False, enqueue: bool = True
 ) -> Operator:
     """Put the text into a ConfigMap or into the status; look at ConfigMaps, or ask the cluster, before."""
     app = Operator("copier")
@@ -122,8 +117,7 @@ def copier(
             except NotFound:
                 note.status.others = "absent"
         await ctx.apply(
-            V1ConfigMap(metadata={"name": note.metadata.name}, data={"text": note.spec.text}),
-            enqueue=enqueue,
+            V1ConfigMap(metadata={"name": note.metadata.name}, data={"text": note.spec.text}), enqueue=enqueue
         )
 
     return app
@@ -131,16 +125,12 @@ def copier(
 
 async def create(cluster: Any) -> None:
     await cluster.create(
-        NOTES,
-        Note(metadata=ObjectMeta(name="a"), spec=NoteSpec(text="one")).write(),
-        namespace=cluster.namespace,
+        NOTES, Note(metadata=ObjectMeta(name="a"), spec=NoteSpec(text="one")).write(), namespace=cluster.namespace
     )
 
 
 async def change(cluster: Any, resource: Any, body: Any, **options: Any) -> Any:
-    return await cluster.patch(
-        resource, "a", body, patch_type=PatchType.MERGE, namespace=cluster.namespace, **options
-    )
+    return await cluster.patch(resource, "a", body, patch_type=PatchType.MERGE, namespace=cluster.namespace, **options)
 
 
 async def content(cluster: Any, resource: Any, part: str) -> Any:
@@ -176,9 +166,7 @@ async def test_not_even_when_the_echo_comes_before_the_answer(cluster, world, ru
 
 
 @pytest.mark.parametrize("early", [True, False], ids=["before the answer", "after the answer"])
-async def test_what_others_do_to_a_child_while_it_is_made_wakes_its_parent(
-    cluster, world, run, early
-):
+async def test_what_others_do_to_a_child_while_it_is_made_wakes_its_parent(cluster, world, run, early):
     runs: list[str] = []
     async with run(copier(runs)) as operator:
 
@@ -210,9 +198,7 @@ async def test_a_child_that_is_deleted_while_it_is_made_is_made_again(cluster, w
         assert await content(cluster, CONFIG_MAPS, "data") == {"text": "one"}
 
 
-async def test_what_others_do_to_a_child_behind_a_gap_of_the_watch_wakes_its_parent(
-    cluster, world, run
-):
+async def test_what_others_do_to_a_child_behind_a_gap_of_the_watch_wakes_its_parent(cluster, world, run):
     async with run(copier([])) as operator:
 
         async def unheard(write: Write) -> Any:
@@ -230,9 +216,7 @@ async def test_what_others_do_to_a_child_behind_a_gap_of_the_watch_wakes_its_par
         assert await content(cluster, CONFIG_MAPS, "data") == {"text": "one"}
 
 
-async def test_a_child_that_comes_and_goes_behind_a_gap_of_the_watch_is_made_again(
-    cluster, world, run
-):
+async def test_a_child_that_comes_and_goes_behind_a_gap_of_the_watch_is_made_again(cluster, world, run):
     """Nobody was told of it: the operator knows it from the answer alone."""
     async with run(copier([])) as operator:
         informer = operator.engine.caches._kinds[CONFIG_MAPS].informer
@@ -253,9 +237,7 @@ async def test_a_child_that_comes_and_goes_behind_a_gap_of_the_watch_is_made_aga
         assert await content(cluster, CONFIG_MAPS, "data") == {"text": "one"}
 
 
-async def test_a_child_that_lost_the_marks_of_its_owner_behind_a_gap_of_the_watch_gets_them_back(
-    cluster, world, run
-):
+async def test_a_child_that_lost_the_marks_of_its_owner_behind_a_gap_of_the_watch_gets_them_back(cluster, world, run):
     """What a list shows of it names no owner any more; the operator's own write did, and that is not passed over."""
     async with run(copier([])) as operator:
         informer = operator.engine.caches._kinds[CONFIG_MAPS].informer
@@ -274,19 +256,13 @@ async def test_a_child_that_lost_the_marks_of_its_owner_behind_a_gap_of_the_watc
         world.heard.set()
         await eventually(lambda: not informer.cache._ahead)
         await operator.settled()
-        assert (await content(cluster, CONFIG_MAPS, "metadata"))["ownerReferences"], (
-            "it has its marks again"
-        )
+        assert (await content(cluster, CONFIG_MAPS, "metadata"))["ownerReferences"], "it has its marks again"
 
 
 @pytest.mark.parametrize(
-    ("how", "seen"),
-    [({"look": True}, "1"), ({"ask": True}, "there")],
-    ids=["in the cache", "in the cluster"],
+    ("how", "seen"), [({"look": True}, "1"), ({"ask": True}, "there")], ids=["in the cache", "in the cluster"]
 )
-async def test_a_run_that_looked_before_it_applied_runs_again_and_sees_its_child(
-    cluster, run, how, seen
-):
+async def test_a_run_that_looked_before_it_applied_runs_again_and_sees_its_child(cluster, run, how, seen):
     async with run(copier([], **how)) as operator:
         await create(cluster)
         await operator.settled()
@@ -294,9 +270,7 @@ async def test_a_run_that_looked_before_it_applied_runs_again_and_sees_its_child
 
 
 @pytest.mark.parametrize("how", [{"look": True}, {"ask": True}])
-async def test_a_run_that_looked_and_says_that_its_own_write_need_not_wake_it_does_not_run_again(
-    cluster, run, how
-):
+async def test_a_run_that_looked_and_says_that_its_own_write_need_not_wake_it_does_not_run_again(cluster, run, how):
     runs: list[str] = []
     async with run(copier(runs, enqueue=False, **how)) as operator:
         await create(cluster)
@@ -308,9 +282,7 @@ async def test_a_run_that_looked_and_says_that_its_own_write_need_not_wake_it_do
         assert await content(cluster, CONFIG_MAPS, "data") == {"text": "one"}
 
 
-async def test_a_change_behind_a_gap_of_the_watch_is_not_taken_for_the_echo_of_a_status(
-    cluster, world, run
-):
+async def test_a_change_behind_a_gap_of_the_watch_is_not_taken_for_the_echo_of_a_status(cluster, world, run):
     """The status is written on top of a spec that the run has not read, and a list brings both at once."""
     runs: list[str] = []
     async with run(copier(runs, status=True)) as operator:
@@ -371,18 +343,14 @@ async def test_an_object_that_was_made_anew_behind_a_gap_of_the_watch_is_reconci
         world.heard.clear()
         await cluster.delete(NOTES, "a", namespace=cluster.namespace)
         await cluster.create(
-            NOTES,
-            Note(metadata=ObjectMeta(name="a"), spec=NoteSpec(text="two")).write(),
-            namespace=cluster.namespace,
+            NOTES, Note(metadata=ObjectMeta(name="a"), spec=NoteSpec(text="two")).write(), namespace=cluster.namespace
         )
         world.heard.set()
         await operator.settled()
         assert runs == ["one", "two"]
 
 
-async def test_the_status_of_an_object_that_was_made_anew_meanwhile_is_no_failure(
-    cluster, world, run, caplog
-):
+async def test_the_status_of_an_object_that_was_made_anew_meanwhile_is_no_failure(cluster, world, run, caplog):
     runs: list[str] = []
     async with run(copier(runs, status=True)) as operator:
 
@@ -431,9 +399,7 @@ async def test_a_status_whose_answer_was_lost_is_put_right_past_any_predicate(cl
         assert (await content(cluster, NOTES, "status"))["text"] == "one"
 
 
-async def test_settled_waits_for_the_echo_of_a_run_that_came_and_went_meanwhile(
-    cluster, world, clock
-):
+async def test_settled_waits_for_the_echo_of_a_run_that_came_and_went_meanwhile(cluster, world, clock):
     """The run is due to the clock, begins after its kind was looked at, and is over before the look at all is."""
     app, runs = Operator("timed"), []
     app.reads(V1ConfigMap)
@@ -444,9 +410,7 @@ async def test_settled_waits_for_the_echo_of_a_run_that_came_and_went_meanwhile(
         note.status.text = str(len(runs))
         return Requeue(after=timedelta(hours=1))
 
-    async with running(
-        app, world, namespace=cluster.namespace, clock=clock, network_clock=Hasty()
-    ) as operator:
+    async with running(app, world, namespace=cluster.namespace, clock=clock, network_clock=Hasty()) as operator:
         await create(cluster)
         await operator.settled()
         looks: list[Any] = []
@@ -458,9 +422,7 @@ async def test_settled_waits_for_the_echo_of_a_run_that_came_and_went_meanwhile(
             if resource == NOTES and looks.count(NOTES) == 1:
                 world.quick.clear()
                 await clock.advance(timedelta(hours=1))
-                await asyncio.wait_for(
-                    eventually(lambda: operator.engine.controllers[0].queue.idle and runs[1:]), 20
-                )
+                await asyncio.wait_for(eventually(lambda: operator.engine.controllers[0].queue.idle and runs[1:]), 20)
             if looks.count(NOTES) == 2:
                 world.quick.set()
             return found

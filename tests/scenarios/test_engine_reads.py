@@ -26,12 +26,7 @@ CONFIG_MAPS, DEPLOYMENTS = api_resource_of(V1ConfigMap), api_resource_of(V1Deplo
 
 
 async def create(cluster, name):
-    note = {
-        "apiVersion": "reads.example.io/v1",
-        "kind": "Note",
-        "metadata": {"name": name},
-        "spec": {},
-    }
+    note = {"apiVersion": "reads.example.io/v1", "kind": "Note", "metadata": {"name": name}, "spec": {}}
     await cluster.create(NOTES, note, namespace=cluster.namespace)
 
 
@@ -56,9 +51,7 @@ async def run_once(cluster, operator, body, *kinds):
     return results[0]
 
 
-async def test_what_was_created_through_the_api_is_not_created_again_in_the_next_run(
-    cluster, operator
-):
+async def test_what_was_created_through_the_api_is_not_created_again_in_the_next_run(cluster, operator):
     app, made = Operator("maker"), []
     app.reads(V1ConfigMap)
 
@@ -71,9 +64,7 @@ async def test_what_was_created_through_the_api_is_not_created_again_in_the_next
             return None
         made.append(
             await ctx.api.create(
-                CONFIG_MAPS,
-                config_map(generateName=f"{note.metadata.name}-"),
-                namespace=cluster.namespace,
+                CONFIG_MAPS, config_map(generateName=f"{note.metadata.name}-"), namespace=cluster.namespace
             )
         )
         return Requeue()
@@ -87,17 +78,9 @@ async def test_what_was_created_through_the_api_is_not_created_again_in_the_next
 
 WAYS = {
     "merge": {"body": {"data": {"k": "2"}}, "patch_type": PatchType.MERGE},
-    "json": {
-        "body": [{"op": "replace", "path": "/data/k", "value": "2"}],
-        "patch_type": PatchType.JSON,
-    },
+    "json": {"body": [{"op": "replace", "path": "/data/k", "value": "2"}], "patch_type": PatchType.JSON},
     "apply": {
-        "body": {
-            "apiVersion": "v1",
-            "kind": "ConfigMap",
-            "metadata": {"name": "c"},
-            "data": {"k": "2"},
-        },
+        "body": {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}, "data": {"k": "2"}},
         "patch_type": PatchType.APPLY,
         "field_manager": "other",
         "force": True,
@@ -112,9 +95,7 @@ async def test_what_was_changed_through_the_api_is_read_as_it_is_now(cluster, op
     async def body(ctx):
         where = {"namespace": cluster.namespace}
         if way == "replace":
-            await ctx.api.replace(
-                CONFIG_MAPS, "c", config_map(name="c") | {"data": {"k": "2"}}, **where
-            )
+            await ctx.api.replace(CONFIG_MAPS, "c", config_map(name="c") | {"data": {"k": "2"}}, **where)
         elif way == "request":
             path = CONFIG_MAPS.path("c", namespace=cluster.namespace)
             await ctx.api.request("PUT", path, body=config_map(name="c") | {"data": {"k": "2"}})
@@ -127,9 +108,7 @@ async def test_what_was_changed_through_the_api_is_read_as_it_is_now(cluster, op
 
 async def test_a_dry_run_through_the_api_is_not_read(cluster, operator):
     async def body(ctx):
-        await ctx.api.create(
-            CONFIG_MAPS, config_map(name="c"), namespace=cluster.namespace, dry_run=True
-        )
+        await ctx.api.create(CONFIG_MAPS, config_map(name="c"), namespace=cluster.namespace, dry_run=True)
         return ctx.get(V1ConfigMap, "c")
 
     assert await run_once(cluster, operator, body) is None
@@ -139,12 +118,7 @@ async def test_a_scale_through_the_api_is_read_in_the_object(cluster, operator):
     labels = {"app": "d"}
     pod = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
     spec = {"replicas": 0, "selector": {"matchLabels": labels}, "template": pod}
-    deployment = {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"name": "d"},
-        "spec": spec,
-    }
+    deployment = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d"}, "spec": spec}
     await cluster.create(DEPLOYMENTS, deployment, namespace=cluster.namespace)
 
     async def body(ctx):
@@ -180,12 +154,8 @@ async def test_what_was_deleted_is_not_read_any_more(cluster, operator, way):
     assert await run_once(cluster, operator, body) == (False, None, True)
 
 
-async def test_what_waits_for_a_finalizer_is_still_read_and_says_that_it_is_deleted(
-    cluster, operator
-):
-    await cluster.create(
-        CONFIG_MAPS, config_map(name="c", finalizers=["x.io/y"]), namespace=cluster.namespace
-    )
+async def test_what_waits_for_a_finalizer_is_still_read_and_says_that_it_is_deleted(cluster, operator):
+    await cluster.create(CONFIG_MAPS, config_map(name="c", finalizers=["x.io/y"]), namespace=cluster.namespace)
 
     async def body(ctx):
         await ctx.delete(ctx.get(V1ConfigMap, "c"))

@@ -30,9 +30,7 @@ class LeafStatus(Model):
     text: str = ""
 
 
-class Leaf(
-    Resource[LeafSpec, LeafStatus], group="restarts.example.io", version="v1", plural="leaves"
-):
+class Leaf(Resource[LeafSpec, LeafStatus], group="restarts.example.io", version="v1", plural="leaves"):
     """A text, and a ConfigMap with it."""
 
 
@@ -54,9 +52,7 @@ def copier() -> Operator:
 
     @app.reconcile(Leaf, owns=[V1ConfigMap])
     async def reconcile(leaf: Leaf, ctx: Context) -> None:
-        await ctx.apply(
-            V1ConfigMap(metadata={"name": leaf.metadata.name}, data={"text": leaf.spec.text})
-        )
+        await ctx.apply(V1ConfigMap(metadata={"name": leaf.metadata.name}, data={"text": leaf.spec.text}))
         leaf.status.text = leaf.spec.text
 
     return app
@@ -97,9 +93,7 @@ class LoadBalancer:
         self._open.append((writer, out))
         await asyncio.gather(self._carry(reader, out, writer), self._carry(onward, writer, writer))
 
-    async def _carry(
-        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, caller: Any
-    ) -> None:
+    async def _carry(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, caller: Any) -> None:
         with contextlib.suppress(OSError):
             while data := await source.read(1 << 16):
                 if caller not in self._stalled:
@@ -125,9 +119,7 @@ class LoadBalancer:
             return (("Authorization", f"Bearer {token or self.token}"),), None
 
         server = f"http://127.0.0.1:{port or self.port}"
-        return LiveCluster(
-            ClusterConfig(server=server, credentials=Credentials(credentials()[0], credentials))
-        )
+        return LiveCluster(ClusterConfig(server=server, credentials=Credentials(credentials()[0], credentials)))
 
 
 @pytest.fixture
@@ -181,17 +173,12 @@ async def follows(operator: RunningOperator, balancer: LoadBalancer) -> None:
         await eventually(lambda: is_copied(api, "d", "two"), timeout=60)
         await eventually(lambda: cached(operator) == ["d"], timeout=60)
         await operator.settled()
-        maps = {
-            obj["metadata"]["name"]
-            for obj in (await api.list(CONFIG_MAPS, namespace="default")).items
-        }
+        maps = {obj["metadata"]["name"] for obj in (await api.list(CONFIG_MAPS, namespace="default")).items}
         assert not maps & {"a", "b", "c"}, "a parent that is no more has made a child"
         assert {call.name for call in operator.cluster.calls if call.is_write} == {"d"}
 
 
-async def test_an_operator_goes_on_when_its_server_comes_back_with_all_that_it_had(
-    balancer, tmp_path
-):
+async def test_an_operator_goes_on_when_its_server_comes_back_with_all_that_it_had(balancer, tmp_path):
     async with AsyncExitStack() as stack:
         first = EmbeddedServer(tls=False, data=tmp_path / "data")
         await first.__aenter__()

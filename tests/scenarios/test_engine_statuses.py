@@ -86,12 +86,7 @@ async def made(cluster, kind) -> tuple[str, str | None]:
     resource = api_resource_of(kind)
     name = f"it-{cluster.namespace}"
     namespace = cluster.namespace if resource.namespaced else None
-    body = {
-        "apiVersion": resource.api_version,
-        "kind": resource.kind,
-        "metadata": {"name": name},
-        **BUILT_IN[kind],
-    }
+    body = {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": {"name": name}, **BUILT_IN[kind]}
     await cluster.create(resource, body, namespace=namespace)
     return name, namespace
 
@@ -117,9 +112,7 @@ def only(name: str, decide) -> object:
 
 
 @pytest.mark.parametrize("kind", BUILT_IN)
-async def test_a_terminal_error_leaves_the_status_of_a_kind_that_is_not_ours_alone(
-    cluster, operator, clock, kind
-):
+async def test_a_terminal_error_leaves_the_status_of_a_kind_that_is_not_ours_alone(cluster, operator, clock, kind):
     app, runs, name = Operator("judge"), [], f"it-{cluster.namespace}"
 
     def decide(obj, ctx):
@@ -148,12 +141,7 @@ class Lamp(Resource[NoSpec, LampStatus], group="lamps.example.io", version="v1")
 
 
 class ExternalLamp(
-    Resource[NoSpec, LampStatus],
-    group="lamps.example.io",
-    version="v1",
-    kind="Lamp",
-    plural="lamps",
-    external=True,
+    Resource[NoSpec, LampStatus], group="lamps.example.io", version="v1", kind="Lamp", plural="lamps", external=True
 ):
     """The same kind, as another operator reads it."""
 
@@ -177,28 +165,20 @@ async def test_a_terminal_error_leaves_the_status_of_an_external_kind_alone(clus
 @pytest.mark.parametrize("kind", WITH_CONDITIONS)
 async def test_a_condition_of_a_built_in_kind_has_the_fields_of_its_schema(cluster, operator, kind):
     app, name = Operator("judge"), f"it-{cluster.namespace}"
-    app.reconcile(kind)(
-        only(name, lambda obj, ctx: ctx.condition("example.io/Fit", True, "Fine", "it is"))
-    )
+    app.reconcile(kind)(only(name, lambda obj, ctx: ctx.condition("example.io/Fit", True, "Fine", "it is")))
     async with operator(app) as running:
         _, namespace = await made(cluster, kind)
         await running.settled()
         obj = await cluster.get(api_resource_of(kind), name, namespace=namespace)
         [condition] = [c for c in obj["status"]["conditions"] if c["type"] == "example.io/Fit"]
-        assert (condition["status"], condition["reason"], condition["message"]) == (
-            "True",
-            "Fine",
-            "it is",
-        )
+        assert (condition["status"], condition["reason"], condition["message"]) == ("True", "Fine", "it is")
         assert {key for key in condition if key.endswith("Time")} == WITH_CONDITIONS[kind]
         assert not await warnings(cluster, name)
         await cluster.delete(api_resource_of(kind), name, namespace=namespace)
 
 
 @pytest.mark.parametrize("kind", [V1ConfigMap, V1Role])
-async def test_a_condition_of_a_kind_that_has_none_is_an_error_that_says_so(
-    cluster, operator, clock, kind
-):
+async def test_a_condition_of_a_kind_that_has_none_is_an_error_that_says_so(cluster, operator, clock, kind):
     app, name, said = Operator("judge"), f"it-{cluster.namespace}", []
 
     def decide(obj, ctx):
@@ -225,9 +205,7 @@ async def test_a_condition_of_a_kind_that_has_none_is_an_error_that_says_so(
         ("fine", "Not Found!", "ReconcileFailed"),
     ],
 )
-async def test_what_a_condition_cannot_hold_is_cut_or_named(
-    cluster, operator, clock, message, reason, seen
-):
+async def test_what_a_condition_cannot_hold_is_cut_or_named(cluster, operator, clock, message, reason, seen):
     app, runs = Operator("judge"), []
 
     @app.reconcile(Case)
@@ -236,9 +214,7 @@ async def test_what_a_condition_cannot_hold_is_cut_or_named(
         raise TerminalError(message, reason=reason)
 
     async with operator(app, clock=clock) as running:
-        await cluster.create(
-            CASES, Case(metadata=ObjectMeta(name="a")).write(), namespace=cluster.namespace
-        )
+        await cluster.create(CASES, Case(metadata=ObjectMeta(name="a")).write(), namespace=cluster.namespace)
         await running.settled()
         assert await warnings(cluster, "a") == [seen]
         status = (await cluster.get(CASES, "a", namespace=cluster.namespace)).get("status")
@@ -247,15 +223,10 @@ async def test_what_a_condition_cannot_hold_is_cut_or_named(
             assert (condition["reason"], len(condition["message"])) == (reason, 32_768)
         else:
             [event] = (await cluster.list(EVENTS, namespace=cluster.namespace)).items
-            assert (
-                "TerminalError(reason='Not Found!'): the reason must be one CamelCase word"
-                in event["message"]
-            )
+            assert "TerminalError(reason='Not Found!'): the reason must be one CamelCase word" in event["message"]
 
 
-async def test_a_terminal_error_is_not_lost_when_the_status_cannot_be_written(
-    cluster, operator, clock
-):
+async def test_a_terminal_error_is_not_lost_when_the_status_cannot_be_written(cluster, operator, clock):
     app, runs = Operator("judge"), []
 
     @app.reconcile(Case)
@@ -265,9 +236,7 @@ async def test_a_terminal_error_is_not_lost_when_the_status_cannot_be_written(
         raise TerminalError("rename it", reason="BadName")
 
     async with operator(app, clock=clock) as running:
-        await cluster.create(
-            CASES, Case(metadata=ObjectMeta(name="a")).write(), namespace=cluster.namespace
-        )
+        await cluster.create(CASES, Case(metadata=ObjectMeta(name="a")).write(), namespace=cluster.namespace)
         await running.settled()
         await clock.advance(timedelta(hours=1))
         await running.settled()
@@ -299,10 +268,7 @@ LEAVES = {
     "f:conditions": {
         'k:{"type":"Ready"}': {
             ".": {},
-            **{
-                f"f:{name}": {}
-                for name in ("type", "status", "reason", "message", "lastTransitionTime")
-            },
+            **{f"f:{name}": {} for name in ("type", "status", "reason", "message", "lastTransitionTime")},
             "f:observedGeneration": {},
         }
     },
@@ -314,12 +280,7 @@ async def say(cluster, status) -> None:
     await cluster.patch(
         CASES,
         "a",
-        {
-            "apiVersion": CASES.api_version,
-            "kind": CASES.kind,
-            "metadata": {"name": "a"},
-            "status": status,
-        },
+        {"apiVersion": CASES.api_version, "kind": CASES.kind, "metadata": {"name": "a"}, "status": status},
         patch_type=PatchType.APPLY,
         subresource="status",
         namespace=cluster.namespace,
@@ -341,9 +302,7 @@ def add_ours(case: Case, ctx: Context) -> None:
     """Put our values beside those that are there."""
     status, size = case.status, case.spec.size
     status.counts["ours"] = size
-    status.parts = [part for part in status.parts if part.name != "ours"] + [
-        Part(name="ours", size=size)
-    ]
+    status.parts = [part for part in status.parts if part.name != "ours"] + [Part(name="ours", size=size)]
     for part in status.parts:
         if part.name == "shared":
             part.by = "us"
@@ -356,9 +315,7 @@ def build_anew(case: Case, ctx: Context) -> None:
     """Write only our values, without a look at what is there."""
     size, before = case.spec.size, case.status.conditions
     parts = [Part(name="ours", size=size), Part(name="shared", by="us")]
-    case.status = CaseStatus(
-        counts={"ours": size}, parts=parts, window=Window(end=f"day {size}"), tags=["ours"]
-    )
+    case.status = CaseStatus(counts={"ours": size}, parts=parts, window=Window(end=f"day {size}"), tags=["ours"])
     case.status.conditions = [condition for condition in before if condition.type == "Ready"]
     ctx.condition("Ready", True, "Fine", f"{size}")
 
@@ -378,9 +335,7 @@ async def test_what_others_write_into_a_status_stays_theirs_to_the_leaf(cluster,
         await say(cluster, THEIRS)
         for size in (1, 2, 3):
             change = {"spec": {"size": size}}
-            await cluster.patch(
-                CASES, "a", change, patch_type=PatchType.MERGE, namespace=cluster.namespace
-            )
+            await cluster.patch(CASES, "a", change, patch_type=PatchType.MERGE, namespace=cluster.namespace)
             await running.settled()
         assert await owned_by(cluster, "judge") == LEAVES
         status = await status_of(cluster)
@@ -389,11 +344,7 @@ async def test_what_others_write_into_a_status_stays_theirs_to_the_leaf(cluster,
         assert sorted(status["tags"]) == ["ours", "theirs"]
 
         changed = copy.deepcopy(THEIRS)
-        changed["counts"]["theirs"], changed["window"]["start"], changed["parts"][1]["size"] = (
-            7,
-            "friday",
-            8,
-        )
+        changed["counts"]["theirs"], changed["window"]["start"], changed["parts"][1]["size"] = 7, "friday", 8
         await say(cluster, changed)  # without force: nothing of it is ours
         await running.settled()
         assert (await status_of(cluster))["counts"] == {"ours": 3, "theirs": 7}
@@ -408,18 +359,11 @@ async def test_what_others_write_into_a_status_stays_theirs_to_the_leaf(cluster,
             "shared": {"name": "shared", "by": "us", "size": 0},  # 0 is the default of the schema
             "ours": {"name": "ours", "size": 3},
         }
-        assert status == {
-            "counts": {"ours": 3},
-            "window": {"end": "day 3"},
-            "tags": ["ours"],
-            "ratio": 0,
-        }
+        assert status == {"counts": {"ours": 3}, "window": {"end": "day 3"}, "tags": ["ours"], "ratio": 0}
         assert running.writes() == Counter()
 
 
-async def test_what_an_operator_no_longer_sets_goes_and_what_others_set_beside_it_stays(
-    cluster, operator
-):
+async def test_what_an_operator_no_longer_sets_goes_and_what_others_set_beside_it_stays(cluster, operator):
     app = Operator("judge")
 
     @app.reconcile(Case)
@@ -432,20 +376,14 @@ async def test_what_an_operator_no_longer_sets_goes_and_what_others_set_beside_i
         status.parts = [part for part in status.parts if part.name != "ours"]
         status.window.end = ""
         status.tags = [tag for tag in status.tags if tag != "ours"]
-        status.conditions = [
-            condition for condition in status.conditions if condition.type != "Ready"
-        ]
+        status.conditions = [condition for condition in status.conditions if condition.type != "Ready"]
 
     async with operator(app) as running:
-        await cluster.create(
-            CASES, Case(metadata=ObjectMeta(name="a")).write(), namespace=cluster.namespace
-        )
+        await cluster.create(CASES, Case(metadata=ObjectMeta(name="a")).write(), namespace=cluster.namespace)
         await say(cluster, THEIRS)
         await running.settled()
         change = {"spec": {"size": 2}}
-        await cluster.patch(
-            CASES, "a", change, patch_type=PatchType.MERGE, namespace=cluster.namespace
-        )
+        await cluster.patch(CASES, "a", change, patch_type=PatchType.MERGE, namespace=cluster.namespace)
         await running.settled()
         status = await status_of(cluster)
         assert status["counts"] == {"theirs": 1}
@@ -464,16 +402,12 @@ async def test_an_atomic_list_is_one_field(cluster, operator):
             case.status.steps = [*case.status.steps, "ours"]
 
     async with operator(app) as running:
-        await cluster.create(
-            CASES, Case(metadata=ObjectMeta(name="a")).write(), namespace=cluster.namespace
-        )
+        await cluster.create(CASES, Case(metadata=ObjectMeta(name="a")).write(), namespace=cluster.namespace)
         await say(cluster, {"steps": ["theirs"]})
         await running.settled()
         assert await owned_by(cluster, "judge") == {"f:note": {}}
         change = {"spec": {"size": 2}}
-        await cluster.patch(
-            CASES, "a", change, patch_type=PatchType.MERGE, namespace=cluster.namespace
-        )
+        await cluster.patch(CASES, "a", change, patch_type=PatchType.MERGE, namespace=cluster.namespace)
         await running.settled()
         assert (await status_of(cluster))["steps"][:2] == ["theirs", "ours"]
         assert await owned_by(cluster, "judge") == {"f:note": {}, "f:steps": {}}
@@ -487,16 +421,12 @@ async def test_a_nullable_field_that_is_set_to_none_costs_no_request(cluster, op
         case.status.note, case.status.last_error = "fine", "broken" if case.spec.size == 2 else None
 
     async with operator(app) as running:
-        await cluster.create(
-            CASES, Case(metadata=ObjectMeta(name="a")).write(), namespace=cluster.namespace
-        )
+        await cluster.create(CASES, Case(metadata=ObjectMeta(name="a")).write(), namespace=cluster.namespace)
         await running.settled()
 
         async def touched(change) -> Counter:
             running.cluster.forget()
-            await cluster.patch(
-                CASES, "a", change, patch_type=PatchType.MERGE, namespace=cluster.namespace
-            )
+            await cluster.patch(CASES, "a", change, patch_type=PatchType.MERGE, namespace=cluster.namespace)
             await running.settled()
             return running.writes()
 
@@ -509,9 +439,7 @@ async def test_a_nullable_field_that_is_set_to_none_costs_no_request(cluster, op
 
 
 @pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
-async def test_a_number_that_json_does_not_have_is_an_error_that_names_the_field(
-    cluster, operator, clock, number
-):
+async def test_a_number_that_json_does_not_have_is_an_error_that_names_the_field(cluster, operator, clock, number):
     app = Operator("judge")
 
     @app.reconcile(Case)
@@ -519,9 +447,7 @@ async def test_a_number_that_json_does_not_have_is_an_error_that_names_the_field
         case.status.ratio = number
 
     async with operator(app, clock=clock) as running:
-        await cluster.create(
-            CASES, Case(metadata=ObjectMeta(name="a")).write(), namespace=cluster.namespace
-        )
+        await cluster.create(CASES, Case(metadata=ObjectMeta(name="a")).write(), namespace=cluster.namespace)
         await running.settled()
         [event] = (await cluster.list(EVENTS, namespace=cluster.namespace)).items
         assert event["message"].startswith(
@@ -530,9 +456,7 @@ async def test_a_number_that_json_does_not_have_is_an_error_that_names_the_field
         assert not await status_of(cluster)
 
 
-async def test_a_change_of_the_objects_own_spec_is_logged_once_with_its_fields(
-    cluster, operator, caplog
-):
+async def test_a_change_of_the_objects_own_spec_is_logged_once_with_its_fields(cluster, operator, caplog):
     app = Operator("judge")
 
     @app.reconcile(Case)
@@ -542,23 +466,15 @@ async def test_a_change_of_the_objects_own_spec_is_logged_once_with_its_fields(
         case.status.note = f"{case.spec.size}"
 
     def lines() -> list[str]:
-        return [
-            record.getMessage()
-            for record in caplog.records
-            if "of its own object" in record.getMessage()
-        ]
+        return [record.getMessage() for record in caplog.records if "of its own object" in record.getMessage()]
 
     async with operator(app) as running:
-        await cluster.create(
-            CASES, Case(metadata=ObjectMeta(name="a")).write(), namespace=cluster.namespace
-        )
+        await cluster.create(CASES, Case(metadata=ObjectMeta(name="a")).write(), namespace=cluster.namespace)
         await running.settled()
         assert lines() == []
         for at in range(2):
             change = {"spec": {"size": 2}, "metadata": {"annotations": {"at": str(at)}}}
-            await cluster.patch(
-                CASES, "a", change, patch_type=PatchType.MERGE, namespace=cluster.namespace
-            )
+            await cluster.patch(CASES, "a", change, patch_type=PatchType.MERGE, namespace=cluster.namespace)
             await running.settled()
         [line] = lines()
         assert line.startswith(
@@ -568,9 +484,7 @@ async def test_a_change_of_the_objects_own_spec_is_logged_once_with_its_fields(
         assert (await cluster.get(CASES, "a", namespace=cluster.namespace))["spec"]["size"] == 2
 
 
-async def test_a_change_of_a_built_in_object_is_logged_and_what_means_the_same_is_not(
-    cluster, operator, caplog
-):
+async def test_a_change_of_a_built_in_object_is_logged_and_what_means_the_same_is_not(cluster, operator, caplog):
     app, name = Operator("judge"), f"it-{cluster.namespace}"
 
     def decide(obj, ctx):
@@ -585,8 +499,6 @@ async def test_a_change_of_a_built_in_object_is_logged_and_what_means_the_same_i
         assert "of its own object" not in caplog.text
         resource = api_resource_of(V1ConfigMap)
         change = {"data": {"a": "c"}}
-        await cluster.patch(
-            resource, name, change, patch_type=PatchType.MERGE, namespace=cluster.namespace
-        )
+        await cluster.patch(resource, name, change, patch_type=PatchType.MERGE, namespace=cluster.namespace)
         await running.settled()
         assert "changed data.a of its own object" in caplog.text

@@ -8,13 +8,7 @@ import pytest
 @pytest.fixture
 def event():
     def make(http, **more):
-        reference = {
-            "kind": "Pod",
-            "apiVersion": "v1",
-            "name": "p",
-            "namespace": http.namespace,
-            "uid": "u",
-        }
+        reference = {"kind": "Pod", "apiVersion": "v1", "name": "p", "namespace": http.namespace, "uid": "u"}
         return {
             "metadata": {"name": "e"},
             "involvedObject": reference,
@@ -34,15 +28,9 @@ def event():
 async def test_an_event_is_kept_as_it_was_sent(http, event):
     made = await http.created("events", event(http))
     assert made["source"] == {"component": "me"}
-    assert (made["reportingComponent"], made["reportingInstance"], made["eventTime"]) == (
-        "",
-        "",
-        None,
-    )
+    assert (made["reportingComponent"], made["reportingInstance"], made["eventTime"]) == ("", "", None)
     assert (made["count"], made["reason"], made["type"]) == (1, "Because", "Warning")
-    answer = await http.patch(
-        http.path("events", "e"), {"count": 2, "lastTimestamp": "2026-01-01T01:00:00Z"}
-    )
+    answer = await http.patch(http.path("events", "e"), {"count": 2, "lastTimestamp": "2026-01-01T01:00:00Z"})
     assert (answer.json["count"], answer.json["lastTimestamp"]) == (2, "2026-01-01T01:00:00Z")
 
 

@@ -34,9 +34,7 @@ def pods(http):
             }
             await http.created("pods", {"metadata": metadata, "spec": spec})
             status = READY if ready else {"phase": "Running"}
-            assert (
-                await http.patch(http.path("pods", name, sub="status"), {"status": status})
-            ).status == 200
+            assert (await http.patch(http.path("pods", name, sub="status"), {"status": status})).status == 200
 
     return make
 
@@ -44,8 +42,7 @@ def pods(http):
 async def budget(http, status, name="b", **spec):
     """Create a budget for the pods and wait until its status is counted so."""
     await http.created(
-        BUDGETS,
-        {"metadata": {"name": name}, "spec": {"selector": {"matchLabels": {"app": "a"}}, **spec}},
+        BUDGETS, {"metadata": {"name": name}, "spec": {"selector": {"matchLabels": {"app": "a"}}, **spec}}
     )
     await counted(http, status, name)
 
@@ -67,9 +64,7 @@ async def evict(http, name, **options):
     return await http.post(http.path("pods", name, sub="eviction"), body)
 
 
-async def test_an_eviction_without_a_budget_deletes_the_pod_and_says_so_in_its_conditions(
-    http, pods
-):
+async def test_an_eviction_without_a_budget_deletes_the_pod_and_says_so_in_its_conditions(http, pods):
     await pods("p")
     async with http.watch(http.path("pods"), fieldSelector="metadata.name=p") as watch:
         answer = await evict(http, "p")
@@ -90,15 +85,9 @@ async def test_a_budget_allows_so_many_evictions_and_no_more(http, pods):
     await counted(http, [2, 2, 2, 0])
     refused = await evict(http, "p1")
     assert (refused.status, refused.json["reason"]) == (429, "TooManyRequests")
-    assert (
-        refused.json["message"]
-        == "Cannot evict pod as it would violate the pod's disruption budget."
-    )
+    assert refused.json["message"] == "Cannot evict pod as it would violate the pod's disruption budget."
     assert refused.json["details"]["causes"] == [
-        {
-            "reason": "DisruptionBudget",
-            "message": "The disruption budget b needs 2 healthy pods and has 2 currently",
-        }
+        {"reason": "DisruptionBudget", "message": "The disruption budget b needs 2 healthy pods and has 2 currently"}
     ]
     await pods("p3")
     await counted(http, [3, 3, 2, 1])
@@ -129,9 +118,7 @@ async def test_what_is_unhealthy_does_not_count_and_may_go_while_the_budget_is_k
 
 
 @pytest.mark.parametrize(("policy", "status"), [("AlwaysAllow", 201), ("IfHealthyBudget", 429)])
-async def test_what_is_unhealthy_goes_from_a_broken_application_as_its_policy_says(
-    http, pods, policy, status
-):
+async def test_what_is_unhealthy_goes_from_a_broken_application_as_its_policy_says(http, pods, policy, status):
     await pods("ill", ready=False)
     await budget(http, [1, 0, 1, 0], minAvailable=1, unhealthyPodEvictionPolicy=policy)
     assert (await evict(http, "ill")).status == status
@@ -177,18 +164,12 @@ async def test_the_name_of_an_eviction_is_that_of_the_pod(http, pods):
     await pods("p")
     body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "q"}}
     answer = await http.post(http.path("pods", "p", sub="eviction"), body)
-    assert (answer.status, answer.json["message"]) == (
-        400,
-        "name in URL does not match name in Eviction object",
-    )
+    assert (answer.status, answer.json["message"]) == (400, "name in URL does not match name in Eviction object")
 
 
 async def test_a_budget_in_percent_counts_the_replicas_that_are_wanted(http, pods):
     # the selector is that of the pods: a real controller releases those that it does not select
-    template = {
-        "metadata": {"labels": {"app": "a"}},
-        "spec": {"containers": [{"name": "c", "image": "i"}]},
-    }
+    template = {"metadata": {"labels": {"app": "a"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
     spec = {"replicas": 5, "selector": {"app": "a"}, "template": template}
     owner = await http.created("replicationcontrollers", {"metadata": {"name": "o"}, "spec": spec})
     owner = {**owner, "apiVersion": "v1", "kind": "ReplicationController"}
@@ -199,15 +180,8 @@ async def test_a_budget_in_percent_counts_the_replicas_that_are_wanted(http, pod
 
 
 async def test_a_budget_that_cannot_be_counted_says_so_and_allows_nothing(http, pods):
-    owner = {
-        "apiVersion": "v1",
-        "kind": "ReplicationController",
-        "metadata": {"name": "o", "uid": "nobody"},
-    }
-    template = {
-        "metadata": {"labels": {"app": "other"}},
-        "spec": {"containers": [{"name": "c", "image": "i"}]},
-    }
+    owner = {"apiVersion": "v1", "kind": "ReplicationController", "metadata": {"name": "o", "uid": "nobody"}}
+    template = {"metadata": {"labels": {"app": "other"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
     spec = {"replicas": 1, "selector": {"app": "other"}, "template": template}
     made = await http.created("replicationcontrollers", {"metadata": {"name": "o"}, "spec": spec})
     del owner["metadata"]["uid"]

@@ -9,28 +9,15 @@ import pytest
 
 from operatorkit import errors
 from operatorkit.clock import SYSTEM_CLOCK
-from operatorkit.cluster import (
-    ClusterConfig,
-    Credentials,
-    Informer,
-    LiveCluster,
-    PatchType,
-    load_config,
-)
+from operatorkit.cluster import ClusterConfig, Credentials, Informer, LiveCluster, PatchType, load_config
 from operatorkit.cluster import informer as informer_module
 from operatorkit.names import ApiResource, ObjectKey
 from operatorkit.testing import eventually
 
 CONFIG_MAPS = ApiResource("", "v1", "ConfigMap", "configmaps", namespaced=True)
-ROLE_BINDINGS = ApiResource(
-    "rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings", namespaced=True
-)
+ROLE_BINDINGS = ApiResource("rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings", namespaced=True)
 CRDS = ApiResource(
-    "apiextensions.k8s.io",
-    "v1",
-    "CustomResourceDefinition",
-    "customresourcedefinitions",
-    namespaced=False,
+    "apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", namespaced=False
 )
 
 
@@ -45,9 +32,7 @@ async def following(api, resource=CONFIG_MAPS, **options):
     informer.changes = []
     informer.subscribe(
         lambda change: (
-            None
-            if change.key.name == "kube-root-ca.crt"
-            else informer.changes.append((change.type, change.key.name))
+            None if change.key.name == "kube-root-ca.crt" else informer.changes.append((change.type, change.key.name))
         )
     )
     task = asyncio.create_task(informer.run())
@@ -109,11 +94,7 @@ async def test_an_object_that_leaves_the_selector_leaves_the_cache(cluster, conf
         await informer.synced()
         assert informer.cache.keys() == [ObjectKey(namespace, "a")]
         await cluster.patch(
-            CONFIG_MAPS,
-            "a",
-            {"metadata": {"labels": {"app": "y"}}},
-            patch_type=PatchType.MERGE,
-            namespace=namespace,
+            CONFIG_MAPS, "a", {"metadata": {"labels": {"app": "y"}}}, patch_type=PatchType.MERGE, namespace=namespace
         )
         await eventually(lambda: not informer.cache.keys())
     assert informer.changes == [("ADDED", "a"), ("DELETED", "a")]
@@ -121,9 +102,7 @@ async def test_an_object_that_leaves_the_selector_leaves_the_cache(cluster, conf
 
 async def test_one_object_can_be_followed_by_its_name(cluster, config_map):
     namespace = cluster.namespace
-    async with following(
-        cluster, namespace=namespace, field_selector="metadata.name=a"
-    ) as informer:
+    async with following(cluster, namespace=namespace, field_selector="metadata.name=a") as informer:
         await informer.synced()
         await cluster.create(CONFIG_MAPS, config_map("b"), namespace=namespace)
         await cluster.create(CONFIG_MAPS, config_map("a"), namespace=namespace)
@@ -145,10 +124,7 @@ async def test_a_burst_of_changes_ends_in_the_last_state(cluster, config_map):
     async with following(cluster, namespace=namespace) as informer:
         await informer.synced()
         await asyncio.gather(
-            *(
-                cluster.create(CONFIG_MAPS, config_map(f"c{number}"), namespace=namespace)
-                for number in range(20)
-            )
+            *(cluster.create(CONFIG_MAPS, config_map(f"c{number}"), namespace=namespace) for number in range(20))
         )
         last = None
         for number in range(100):
@@ -158,13 +134,8 @@ async def test_a_burst_of_changes_ends_in_the_last_state(cluster, config_map):
             )  # fmt: skip
         await informer.wait_for(last["metadata"]["resourceVersion"])
         listed = await cluster.list(CONFIG_MAPS, namespace=namespace)
-        cached = {
-            obj["metadata"]["name"]: obj["metadata"]["resourceVersion"]
-            for obj in informer.cache.list()
-        }
-        assert cached == {
-            obj["metadata"]["name"]: obj["metadata"]["resourceVersion"] for obj in listed.items
-        }
+        cached = {obj["metadata"]["name"]: obj["metadata"]["resourceVersion"] for obj in informer.cache.list()}
+        assert cached == {obj["metadata"]["name"]: obj["metadata"]["resourceVersion"] for obj in listed.items}
     assert sorted(informer.changes).count(("MODIFIED", "c7")) == 5
 
 
@@ -180,12 +151,7 @@ async def test_a_kind_that_is_served_later_is_followed_then(cluster):
             "scope": "Namespaced",
             "names": {"plural": "things", "kind": "Thing"},
             "versions": [
-                {
-                    "name": "v1",
-                    "served": True,
-                    "storage": True,
-                    "schema": {"openAPIV3Schema": {"type": "object"}},
-                }
+                {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": {"type": "object"}}}
             ],
         },
     }
@@ -202,10 +168,7 @@ async def test_a_kind_that_is_served_later_is_followed_then(cluster):
 
 async def test_a_missing_permission_is_named_and_its_arrival_is_noticed(cluster, user, config_map):
     namespace = cluster.namespace
-    async with (
-        LiveCluster(load_config(user.kubeconfig)) as api,
-        following(api, namespace=namespace) as informer,
-    ):
+    async with LiveCluster(load_config(user.kubeconfig)) as api, following(api, namespace=namespace) as informer:
         await eventually(lambda: isinstance(informer.error, errors.Forbidden))
         assert str(informer.error) == (
             f'configmaps is forbidden: User "{user.name}" cannot list resource "configmaps" in API group "" in the'
@@ -215,14 +178,8 @@ async def test_a_missing_permission_is_named_and_its_arrival_is_noticed(cluster,
             "apiVersion": "rbac.authorization.k8s.io/v1",
             "kind": "RoleBinding",
             "metadata": {"name": "reader"},
-            "roleRef": {
-                "apiGroup": "rbac.authorization.k8s.io",
-                "kind": "ClusterRole",
-                "name": "view",
-            },
-            "subjects": [
-                {"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user.name}
-            ],
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "view"},
+            "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user.name}],
         }
         await cluster.create(ROLE_BINDINGS, binding, namespace=namespace)
         await asyncio.wait_for(informer.synced(), 60)
@@ -231,9 +188,7 @@ async def test_a_missing_permission_is_named_and_its_arrival_is_noticed(cluster,
 
 async def test_every_error_of_a_write_says_what_the_server_said(cluster, config_map):
     namespace = cluster.namespace
-    made = await cluster.create(
-        CONFIG_MAPS, config_map("a", {"k": "1"}), namespace=namespace, field_manager="me"
-    )
+    made = await cluster.create(CONFIG_MAPS, config_map("a", {"k": "1"}), namespace=namespace, field_manager="me")
     with pytest.raises(errors.AlreadyExists, match='configmaps "a" already exists'):
         await cluster.create(CONFIG_MAPS, config_map("a"), namespace=namespace)
     with pytest.raises(errors.NotFound, match='configmaps "b" not found'):
@@ -247,28 +202,18 @@ async def test_every_error_of_a_write_says_what_the_server_said(cluster, config_
             patch_type=PatchType.APPLY, namespace=namespace, field_manager="you",
         )  # fmt: skip
     assert [cause.field for cause in conflict.value.causes] == [".data.k"]
-    await cluster.patch(
-        CONFIG_MAPS, "a", {"data": {"k": "3"}}, patch_type=PatchType.MERGE, namespace=namespace
-    )
+    await cluster.patch(CONFIG_MAPS, "a", {"data": {"k": "3"}}, patch_type=PatchType.MERGE, namespace=namespace)
     with pytest.raises(errors.Conflict, match="the object has been modified"):
         await cluster.replace(CONFIG_MAPS, "a", made, namespace=namespace)
     with pytest.raises(errors.Conflict, match="UID in the precondition"):
-        await cluster.delete(
-            CONFIG_MAPS, "a", namespace=namespace, uid="00000000-0000-0000-0000-000000000000"
-        )
+        await cluster.delete(CONFIG_MAPS, "a", namespace=namespace, uid="00000000-0000-0000-0000-000000000000")
     with pytest.raises(errors.TooLarge):
-        await cluster.create(
-            CONFIG_MAPS, config_map("b", {"k": "x" * 4_000_000}), namespace=namespace
-        )
-    with pytest.raises(
-        errors.NoKindMatch, match=r"group 'nowhere\.example\.io'; that group is not"
-    ):
+        await cluster.create(CONFIG_MAPS, config_map("b", {"k": "x" * 4_000_000}), namespace=namespace)
+    with pytest.raises(errors.NoKindMatch, match=r"group 'nowhere\.example\.io'; that group is not"):
         await cluster.resolve("nowhere.example.io", "Thing")
 
 
-async def test_a_server_that_restarts_with_nothing_left_is_followed_from_its_new_beginning(
-    config_map, free_port
-):
+async def test_a_server_that_restarts_with_nothing_left_is_followed_from_its_new_beginning(config_map, free_port):
     from operatorkit.controlplane.embedded import EmbeddedServer
 
     token = ""
@@ -278,9 +223,7 @@ async def test_a_server_that_restarts_with_nothing_left_is_followed_from_its_new
 
     async with EmbeddedServer(tls=False, port=free_port) as first:
         token = first.token
-        config = ClusterConfig(
-            server=first.url, credentials=Credentials(credentials()[0], credentials)
-        )
+        config = ClusterConfig(server=first.url, credentials=Credentials(credentials()[0], credentials))
         api = await LiveCluster(config).__aenter__()
         for number in range(30):
             await api.create(CONFIG_MAPS, config_map(f"c{number}"), namespace="default")
@@ -293,9 +236,7 @@ async def test_a_server_that_restarts_with_nothing_left_is_followed_from_its_new
         async with EmbeddedServer(tls=False, port=free_port) as second:
             token = second.token
             await api.create(CONFIG_MAPS, config_map("fresh"), namespace="default")
-            await eventually(
-                lambda: [obj["metadata"]["name"] for obj in own(informer.cache.list())] == ["fresh"]
-            )
+            await eventually(lambda: [obj["metadata"]["name"] for obj in own(informer.cache.list())] == ["fresh"])
             assert informer.error is None
             assert informer.changes.count(("DELETED", "c7")) == 1
             await watching.__aexit__(None, None, None)

@@ -87,17 +87,13 @@ def checked(cluster, namespace, hold):
         app = Operator(f"lamps-{namespace}")
         # nothing lists again because hours have passed: the clock of the network stands still between two ticks
         quiet = {"relist": None, "watch_probe": None}
-        app.settings = replace(
-            app.settings, own_namespace=namespace, reconcile_timeout=timedelta(hours=9), **quiet
-        )
+        app.settings = replace(app.settings, own_namespace=namespace, reconcile_timeout=timedelta(hours=9), **quiet)
 
         @app.reconcile(Lamp, workers=2)
         async def reconcile(obj, ctx):
             await hold.wait()
 
-        @app.validate(
-            Lamp, namespace_selector={"matchLabels": {"kubernetes.io/metadata.name": namespace}}
-        )
+        @app.validate(Lamp, namespace_selector={"matchLabels": {"kubernetes.io/metadata.name": namespace}})
         async def validate(new, old, request):
             return Allowed()
 
@@ -105,9 +101,7 @@ def checked(cluster, namespace, hold):
         clocks = {"clock": clock or FakeClock(), "network_clock": network_clock or FakeClock()}
         async with running(app, api or cluster, namespace=namespace, **clocks, **options) as it:
             it.checks = Checks(
-                it.engine,
-                reconcile_timeout=app.settings.reconcile_timeout,
-                network_clock=clocks["network_clock"],
+                it.engine, reconcile_timeout=app.settings.reconcile_timeout, network_clock=clocks["network_clock"]
             )
             it.clock, it.network_clock = clocks["clock"], clocks["network_clock"]
             try:
@@ -122,9 +116,7 @@ def failing(report):
     return {name: why for name, why in report.items() if why is not None}
 
 
-async def test_an_operator_is_alive_from_the_start_and_ready_until_the_stop(
-    cluster, checked, namespace
-):
+async def test_an_operator_is_alive_from_the_start_and_ready_until_the_stop(cluster, checked, namespace):
     app = Operator("not-yet")
     app.reads(Lamp)
     starting = Engine(app, cluster, namespace=namespace)
@@ -172,18 +164,12 @@ async def test_it_is_not_alive_when_all_workers_of_a_kind_hang(cluster, checked,
         for name in ("a", "b"):
             assert failing(it.checks.live()) == {}  # one that is left goes on
             await cluster.create(LAMPS, lamp(name), namespace=namespace)
-            await eventually(
-                lambda count=name: (
-                    len(it.engine.controllers[0].queue.running()) == "ab".index(count) + 1
-                )
-            )
+            await eventually(lambda count=name: len(it.engine.controllers[0].queue.running()) == "ab".index(count) + 1)
             it.clock.tick(limit + timedelta(seconds=1))
             it.network_clock.tick(limit + timedelta(seconds=1))
         it.clock.tick(limit)
         found = failing(it.checks.live())
-        assert found["workers"].startswith(
-            "all 2 workers of Lamp have been at one object each for "
-        )
+        assert found["workers"].startswith("all 2 workers of Lamp have been at one object each for ")
         assert f"{namespace}/a" in found["workers"]
         assert failing(it.checks.ready()) == {}
         hold.set()
@@ -199,17 +185,13 @@ async def test_runs_that_wait_for_an_api_server_that_is_away_are_no_reason_for_a
             await cluster.create(LAMPS, lamp(name), namespace=namespace)
         await eventually(lambda: len(it.engine.controllers[0].queue.running()) == 2)
         cut.away.set()
-        await eventually(
-            lambda: bool(it.engine.caches.silent_since()), message="there is no contact"
-        )
+        await eventually(lambda: bool(it.engine.caches.silent_since()), message="there is no contact")
         it.clock.tick(timedelta(hours=20))
         it.network_clock.tick(timedelta(hours=20))
         assert failing(it.checks.live()) == {}
 
 
-async def test_a_webhook_certificate_that_is_not_in_force_is_a_reason_not_to_be_ready(
-    cluster, checked
-):
+async def test_a_webhook_certificate_that_is_not_in_force_is_a_reason_not_to_be_ready(cluster, checked):
     clock = FakeClock(start=datetime.now(UTC))
     async with checked(clock=clock, webhooks=AtUrl()) as it:
         assert failing(it.checks.ready()) == {}

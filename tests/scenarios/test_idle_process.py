@@ -37,9 +37,7 @@ async def test_an_idle_operator_process_makes_no_request_but_its_watches(tmp_pat
     with EmbeddedControlPlane(audit=log) as control_plane:
         process = start(control_plane.write_kubeconfig(tmp_path / "kubeconfig", user=USER))
         try:
-            await eventually(
-                lambda: len(watched(log)) >= KINDS + 2, timeout=90
-            )  # and Secrets, and Pods
+            await eventually(lambda: len(watched(log)) >= KINDS + 2, timeout=90)  # and Secrets, and Pods
 
             async def quiet() -> bool:
                 before = len(log.entries())
@@ -50,26 +48,13 @@ async def test_an_idle_operator_process_makes_no_request_but_its_watches(tmp_pat
             before = len(log.entries())
             await remains(lambda: log.entries()[before:] == [], period=4.0)
         finally:
-            _, said = process.communicate(
-                timeout=120
-            )  # closes its standard input: it is on a leash
+            _, said = process.communicate(timeout=120)  # closes its standard input: it is on a leash
         assert process.returncode == 0, said
 
 
 def start(kubeconfig: Path) -> subprocess.Popen[str]:
-    command = [
-        sys.executable,
-        "-m",
-        "operatorkit",
-        "run",
-        "pki",
-        "--install",
-        "--kubeconfig",
-        str(kubeconfig),
-    ]
-    return subprocess.Popen(
-        [*command, "--exit-with-parent"], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    command = [sys.executable, "-m", "operatorkit", "run", "pki", "--install", "--kubeconfig", str(kubeconfig)]
+    return subprocess.Popen([*command, "--exit-with-parent"], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def watched(log: Log) -> set[str]:

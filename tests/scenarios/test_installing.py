@@ -33,9 +33,7 @@ class Large(Model):
 def kind(name: str, spec: type[Model], **options: Any) -> type[Resource[Any, Any]]:
     """Return a class as if it had been written down: no two tests share a kind."""
     options = {"group": "install.example.io", "version": "v1"} | options
-    made: type[Resource[Any, Any]] = type(
-        name, (Resource[spec, NoStatus],), {"__module__": __name__}, **options
-    )
+    made: type[Resource[Any, Any]] = type(name, (Resource[spec, NoStatus],), {"__module__": __name__}, **options)
     return made
 
 
@@ -57,12 +55,7 @@ def operator_of(main: type[Any], *owns: type[Any], **options: Any) -> Operator:
 
 async def put_by_somebody_else(cluster: Any, manifest: dict[str, Any]) -> None:
     await cluster.patch(
-        CRDS,
-        manifest["metadata"]["name"],
-        manifest,
-        patch_type=PatchType.APPLY,
-        field_manager="kubectl",
-        force=True,
+        CRDS, manifest["metadata"]["name"], manifest, patch_type=PatchType.APPLY, field_manager="kubectl", force=True
     )
 
 
@@ -71,19 +64,14 @@ async def versions_of(cluster: Any, resource: ApiResource) -> list[str]:
     return sorted(version["name"] for version in found["spec"]["versions"])
 
 
-async def test_a_definition_that_is_there_keeps_its_fields_unless_told_otherwise(
-    cluster, operator, name
-):
+async def test_a_definition_that_is_there_keeps_its_fields_unless_told_otherwise(cluster, operator, name):
     large, small = kind(name, Large), kind(name, Small)
     await put_by_somebody_else(cluster, large.crd())
     before = await cluster.get(CRDS, small.api_resource().qualified)
     with pytest.raises(InputError) as caught:
         async with operator(operator_of(small)):
             pass
-    assert (
-        f"the definition {small.api_resource().qualified} is there already, and would lose"
-        in str(caught.value)
-    )
+    assert f"the definition {small.api_resource().qualified} is there already, and would lose" in str(caught.value)
     assert "\n  v1: spec.note: the field is removed: its values are pruned" in str(caught.value)
     assert "\n  v1: spec.selector: the field is removed" in str(caught.value)
     assert "pass --allow-shrink; if the kind is not yours, write external=True" in str(caught.value)
@@ -94,9 +82,7 @@ async def test_a_definition_that_is_there_keeps_its_fields_unless_told_otherwise
         assert set(schema["properties"]["spec"]["properties"]) == {"size"}
 
 
-async def test_nothing_is_applied_when_one_definition_of_several_would_lose_something(
-    cluster, name
-):
+async def test_nothing_is_applied_when_one_definition_of_several_would_lose_something(cluster, name):
     await put_by_somebody_else(cluster, kind(name, Large).crd())
     other = kind(f"Other{name}", Small)
     with pytest.raises(InputError, match=r"spec\.note"):
@@ -105,9 +91,7 @@ async def test_nothing_is_applied_when_one_definition_of_several_would_lose_some
         await cluster.get(CRDS, other.api_resource().qualified)
 
 
-async def test_what_nobody_but_operatorkit_applied_may_change_in_a_test_and_not_elsewhere(
-    cluster, name
-):
+async def test_what_nobody_but_operatorkit_applied_may_change_in_a_test_and_not_elsewhere(cluster, name):
     await install_crds(cluster, [kind(name, Large)])
     with pytest.raises(InputError, match=r"spec\.note"):
         await install_crds(cluster, [kind(name, Small)], shrinking="never")
@@ -129,9 +113,7 @@ async def test_all_versions_of_a_kind_are_installed(cluster, operator, name):
 
 async def test_a_version_in_which_objects_are_stored_is_named(cluster, name):
     await install_crds(cluster, [kind(name, Small, version="v1")])
-    with pytest.raises(
-        InputError, match=r"v1: objects may be stored in this version \(status.storedVersions\)"
-    ):
+    with pytest.raises(InputError, match=r"v1: objects may be stored in this version \(status.storedVersions\)"):
         await install_crds(cluster, [kind(name, Small, version="v2")], shrinking="never")
 
 
@@ -142,22 +124,14 @@ async def test_the_definition_of_an_external_kind_is_left_as_it_is(cluster, oper
     await put_by_somebody_else(cluster, theirs.crd())
     async with operator(operator_of(main, ours)) as running:
         before = await cluster.get(CRDS, ours.api_resource().qualified)
-        assert not [
-            entry
-            for entry in before["metadata"]["managedFields"]
-            if entry["manager"] == "operatorkit"
-        ]
-        await cluster.create(
-            main.api_resource(), main(metadata={"name": "a"}).write(), namespace=cluster.namespace
-        )
+        assert not [entry for entry in before["metadata"]["managedFields"] if entry["manager"] == "operatorkit"]
+        await cluster.create(main.api_resource(), main(metadata={"name": "a"}).write(), namespace=cluster.namespace)
         await running.settled()
         made = await cluster.get(ours.api_resource(), "a", namespace=cluster.namespace)
         assert made["spec"] == {"size": 5}
 
 
-async def test_unknown_fields_of_an_external_kind_stay_with_those_who_set_them(
-    cluster, operator, name
-):
+async def test_unknown_fields_of_an_external_kind_stay_with_those_who_set_them(cluster, operator, name):
     theirs = kind(f"Theirs{name}", Large, group="theirs.example.com")
     ours = kind(f"Theirs{name}", Small, group="theirs.example.com", external=True)
     main, notes = kind(name, Small), []
@@ -175,18 +149,12 @@ async def test_unknown_fields_of_an_external_kind_stay_with_those_who_set_them(
         await ctx.apply(known)
 
     async with operator(app) as running:
-        await cluster.create(
-            main.api_resource(), main(metadata={"name": "a"}).write(), namespace=cluster.namespace
-        )
+        await cluster.create(main.api_resource(), main(metadata={"name": "a"}).write(), namespace=cluster.namespace)
         await running.settled()
         await cluster.patch(
             ours.api_resource(),
             "a",
-            {
-                "apiVersion": ours.api_version,
-                "kind": ours.kind,
-                "spec": {"note": "of somebody else"},
-            },
+            {"apiVersion": ours.api_version, "kind": ours.kind, "spec": {"note": "of somebody else"}},
             patch_type=PatchType.APPLY,
             field_manager="somebody",
             namespace=cluster.namespace,
@@ -195,19 +163,14 @@ async def test_unknown_fields_of_an_external_kind_stay_with_those_who_set_them(
         made = await cluster.get(ours.api_resource(), "a", namespace=cluster.namespace)
         assert made["spec"] == {"size": 6, "note": "of somebody else"}
         assert "of somebody else" in notes
-        mine = [
-            entry for entry in made["metadata"]["managedFields"] if entry["manager"] == "installer"
-        ]
+        mine = [entry for entry in made["metadata"]["managedFields"] if entry["manager"] == "installer"]
         assert all("f:note" not in entry["fieldsV1"].get("f:spec", {}) for entry in mine)
 
 
 async def test_an_external_kind_that_is_missing_gets_a_stand_in_that_keeps_all(cluster, name):
     ours = kind(f"Theirs{name}", Small, group=f"{name.lower()}.k8s.io", external=True)
     await install_stand_ins([ours], cluster)
-    body = {
-        **ours(metadata={"name": "a"}).write(),
-        "spec": {"size": 1, "anything": [{"goes": True}]},
-    }
+    body = {**ours(metadata={"name": "a"}).write(), "spec": {"size": 1, "anything": [{"goes": True}]}}
     made = await cluster.create(ours.api_resource(), body, namespace=cluster.namespace)
     assert made["spec"] == body["spec"]
     await install_stand_ins([ours], cluster)  # a second time changes nothing
@@ -244,14 +207,10 @@ async def run(folder: Path, *arguments: str) -> tuple[int | None, str]:
     return process.returncode, said.decode()
 
 
-async def test_run_install_refuses_what_would_shrink_and_says_what(
-    cluster, kubeconfig, tmp_path, name
-):
+async def test_run_install_refuses_what_would_shrink_and_says_what(cluster, kubeconfig, tmp_path, name):
     (tmp_path / "app.py").write_text(SOURCE.format(name=name, external=", external=True"))
     await put_by_somebody_else(cluster, kind(name, Large).crd())
-    await put_by_somebody_else(
-        cluster, kind(f"Theirs{name}", Large, group="theirs.example.com").crd()
-    )
+    await put_by_somebody_else(cluster, kind(f"Theirs{name}", Large, group="theirs.example.com").crd())
     code, said = await run(tmp_path, "run", "app.py", "--install", "--kubeconfig", str(kubeconfig))
     assert code == 1, said
     assert "v1: spec.note: the field is removed" in said
@@ -260,9 +219,7 @@ async def test_run_install_refuses_what_would_shrink_and_says_what(
 
 async def test_run_install_asks_whose_a_kind_is(cluster, kubeconfig, tmp_path, name):
     (tmp_path / "app.py").write_text(SOURCE.format(name=name, external=""))
-    await put_by_somebody_else(
-        cluster, kind(f"Theirs{name}", Large, group="theirs.example.com").crd()
-    )
+    await put_by_somebody_else(cluster, kind(f"Theirs{name}", Large, group="theirs.example.com").crd())
     code, said = await run(tmp_path, "run", "app.py", "--install", "--kubeconfig", str(kubeconfig))
     assert code == 1, said
     assert "write external=True in the class if the kind is defined elsewhere" in said

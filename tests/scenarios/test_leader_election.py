@@ -58,14 +58,7 @@ class Unresponsive:
 
 
 def elector(api: Any, clock: FakeClock, identity: str, *, namespace: str) -> LeaseElector:
-    return LeaseElector(
-        api,
-        namespace=namespace,
-        name=NAME,
-        settings=LeaderElection(),
-        clock=clock,
-        identity=identity,
-    )
+    return LeaseElector(api, namespace=namespace, name=NAME, settings=LeaderElection(), clock=clock, identity=identity)
 
 
 @asynccontextmanager
@@ -89,9 +82,7 @@ async def lease(cluster: Any) -> dict[str, Any]:
 
 
 async def write(cluster: Any, **spec: Any) -> Any:
-    return await cluster.patch(
-        LEASES, NAME, {"spec": spec}, patch_type=PatchType.MERGE, namespace=cluster.namespace
-    )
+    return await cluster.patch(LEASES, NAME, {"spec": spec}, patch_type=PatchType.MERGE, namespace=cluster.namespace)
 
 
 async def test_the_first_replica_creates_the_lease_and_renews_it(cluster):
@@ -137,9 +128,7 @@ async def test_a_leader_costs_one_write_in_each_retry_period_and_a_standby_a_few
 
 async def test_a_standby_takes_a_released_lease_over_within_the_retry_period(cluster):
     clock = FakeClock()
-    one, two = (
-        elector(cluster, clock, name, namespace=cluster.namespace) for name in ("one", "two")
-    )
+    one, two = (elector(cluster, clock, name, namespace=cluster.namespace) for name in ("one", "two"))
     async with running(one) as leader:
         await one.acquired()
         async with running(two):
@@ -157,9 +146,7 @@ async def test_a_standby_takes_a_released_lease_over_within_the_retry_period(clu
 
 async def test_a_standby_waits_for_the_lease_duration_after_the_last_renewal_that_it_saw(cluster):
     clock = FakeClock()
-    one, two = (
-        elector(cluster, clock, name, namespace=cluster.namespace) for name in ("one", "two")
-    )
+    one, two = (elector(cluster, clock, name, namespace=cluster.namespace) for name in ("one", "two"))
     async with running(one) as leader:
         await one.acquired()
         leader.cancel()
@@ -183,19 +170,13 @@ async def test_a_leader_that_finds_another_holder_has_lost_the_lease(cluster):
         await write(cluster, holderIdentity="thief")
         await paused(one)
         await clock.advance(2)
-        with pytest.raises(
-            LeaseLost, match=rf"Lease {cluster.namespace}/twins is lost: thief holds it now"
-        ):
+        with pytest.raises(LeaseLost, match=rf"Lease {cluster.namespace}/twins is lost: thief holds it now"):
             await asyncio.wait_for(leader, 60)
         await one.release()
-    assert (await lease(cluster))["spec"]["holderIdentity"] == "thief", (
-        "only its holder releases a Lease"
-    )
+    assert (await lease(cluster))["spec"]["holderIdentity"] == "thief", "only its holder releases a Lease"
 
 
-async def test_a_leader_loses_the_lease_when_the_api_server_does_not_respond_for_the_renew_deadline(
-    cluster,
-):
+async def test_a_leader_loses_the_lease_when_the_api_server_does_not_respond_for_the_renew_deadline(cluster):
     clock, api = FakeClock(), Unresponsive(cluster)
     one = elector(api, clock, "one", namespace=cluster.namespace)
     async with running(one) as leader:
@@ -209,9 +190,7 @@ async def test_a_leader_loses_the_lease_when_the_api_server_does_not_respond_for
         assert not leader.done()
         await clock.advance(0.1)
         assert not one.leads
-        with pytest.raises(
-            LeaseLost, match="it could not be renewed for 10 s: the API server did not respond"
-        ):
+        with pytest.raises(LeaseLost, match="it could not be renewed for 10 s: the API server did not respond"):
             await asyncio.wait_for(leader, 60)
 
 
@@ -241,9 +220,7 @@ async def test_a_renewal_counts_from_the_beginning_of_its_request(cluster):
         assert (one.held_since, clock.monotonic()) == (2, 5)
 
 
-async def test_a_leader_survives_errors_of_the_api_server_that_are_shorter_than_the_renew_deadline(
-    cluster, caplog
-):
+async def test_a_leader_survives_errors_of_the_api_server_that_are_shorter_than_the_renew_deadline(cluster, caplog):
     class Denying(Unresponsive):
         denies = False
 
@@ -267,9 +244,7 @@ async def test_a_leader_survives_errors_of_the_api_server_that_are_shorter_than_
         await clock.advance(5)
         assert one.leads
         assert not leader.done()
-    assert caplog.text.count("twins: no; trying again") == 1, (
-        "an error is logged once, not at each attempt"
-    )
+    assert caplog.text.count("twins: no; trying again") == 1, "an error is logged once, not at each attempt"
 
 
 async def test_a_lease_that_was_deleted_is_created_again_by_its_leader(cluster):
@@ -288,11 +263,7 @@ async def test_a_lease_that_was_deleted_is_created_again_by_its_leader(cluster):
 
 
 async def test_what_others_wrote_into_the_lease_stays(cluster):
-    body = {
-        "apiVersion": "coordination.k8s.io/v1",
-        "kind": "Lease",
-        "metadata": {"name": NAME, "labels": {"a": "b"}},
-    }
+    body = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": NAME, "labels": {"a": "b"}}}
     await cluster.create(LEASES, body, namespace=cluster.namespace)
     one = elector(cluster, FakeClock(), "one", namespace=cluster.namespace)
     async with running(one):
@@ -302,19 +273,13 @@ async def test_what_others_wrote_into_the_lease_stays(cluster):
 
 async def test_a_namespace_that_does_not_exist_is_named(cluster):
     one = elector(cluster, FakeClock(), "one", namespace="nowhere")
-    with pytest.raises(
-        InputError,
-        match=r"Lease nowhere/twins cannot be created: .*leader-elect-resource-namespace",
-    ):
+    with pytest.raises(InputError, match=r"Lease nowhere/twins cannot be created: .*leader-elect-resource-namespace"):
         await asyncio.wait_for(one.run(), 60)
 
 
 async def test_of_many_replicas_one_leads(cluster):
     clock = FakeClock()
-    many = [
-        elector(cluster, clock, f"replica-{number}", namespace=cluster.namespace)
-        for number in range(5)
-    ]
+    many = [elector(cluster, clock, f"replica-{number}", namespace=cluster.namespace) for number in range(5)]
     tasks = [asyncio.create_task(one.run()) for one in many]
     try:
         await paused(*many)
@@ -345,9 +310,7 @@ async def create(cluster: Any, name: str, text: str) -> None:
     await cluster.create(NOTES, obj, namespace=cluster.namespace)
 
 
-async def test_a_standby_is_ready_with_caches_in_sync_and_webhooks_served_and_reconciles_nothing(
-    cluster,
-):
+async def test_a_standby_is_ready_with_caches_in_sync_and_webhooks_served_and_reconciles_nothing(cluster):
     await install_crds(cluster, [Note])
     await create(cluster, "before", "one")
     clock, runs = FakeClock(), list[str]()
@@ -382,9 +345,7 @@ async def test_a_standby_is_ready_with_caches_in_sync_and_webhooks_served_and_re
         finally:
             engine.stop()
             await task
-    assert (await lease(cluster))["spec"]["holderIdentity"] == "", (
-        "an engine that stops releases its Lease"
-    )
+    assert (await lease(cluster))["spec"]["holderIdentity"] == "", "an engine that stops releases its Lease"
 
 
 async def test_an_engine_whose_lease_is_lost_cancels_its_runs_and_writes_nothing(cluster):

@@ -11,14 +11,10 @@ async def names(http, path, **query):
     return [item["metadata"]["name"] for item in answer.json["items"]]
 
 
-async def test_a_list_has_a_kind_a_resource_version_and_its_items_in_order_of_name(
-    http, config_map
-):
+async def test_a_list_has_a_kind_a_resource_version_and_its_items_in_order_of_name(http, config_map):
     for name in ("b", "a", "c"):
         await http.created("configmaps", config_map(name))
-    answer = await http.get(
-        http.path("configmaps"), query={"fieldSelector": "metadata.name!=kube-root-ca.crt"}
-    )
+    answer = await http.get(http.path("configmaps"), query={"fieldSelector": "metadata.name!=kube-root-ca.crt"})
     body = answer.json
     assert (body["kind"], body["apiVersion"]) == ("ConfigMapList", "v1")
     assert [item["metadata"]["name"] for item in body["items"]] == ["a", "b", "c"]
@@ -59,11 +55,7 @@ async def test_a_list_over_all_namespaces_finds_those_of_each(http, config_map):
     ],
 )
 async def test_a_label_selector_selects(http, selector, found):
-    labels = {
-        "a": {"tier": "web", "rank": "1"},
-        "b": {"tier": "db", "env": "prod", "rank": "2"},
-        "c": {"other": "x"},
-    }
+    labels = {"a": {"tier": "web", "rank": "1"}, "b": {"tier": "db", "env": "prod", "rank": "2"}, "c": {"other": "x"}}
     for name, own in labels.items():
         await http.created("secrets", {"metadata": {"name": name, "labels": own}})
     assert await names(http, http.path("secrets"), labelSelector=selector) == found
@@ -73,10 +65,7 @@ async def test_a_label_selector_selects(http, selector, found):
     ("query", "message"),
     [
         ({"labelSelector": "a in b"}, "unable to parse requirement: found 'b' expected: '('"),
-        (
-            {"labelSelector": "a b"},
-            "unable to parse requirement: found 'b', expected: in, notin, =, ==, !=, gt, lt",
-        ),
+        ({"labelSelector": "a b"}, "unable to parse requirement: found 'b', expected: in, notin, =, ==, !=, gt, lt"),
         (
             {"fieldSelector": "spec.colour=red"},
             '"spec.colour" is not a known field selector: only "metadata.name", "metadata.namespace"',
@@ -106,15 +95,10 @@ async def test_a_field_selector_selects(http, selector, found):
 
 async def test_pods_can_be_selected_by_node_and_phase(http):
     for name, node in (("a", "n1"), ("b", "n2")):
-        pod = {
-            "metadata": {"name": name},
-            "spec": {"nodeName": node, "containers": [{"name": "c", "image": "i"}]},
-        }
+        pod = {"metadata": {"name": name}, "spec": {"nodeName": node, "containers": [{"name": "c", "image": "i"}]}}
         await http.created("pods", pod)
     assert await names(http, http.path("pods"), fieldSelector="spec.nodeName=n1") == ["a"]
-    assert await names(
-        http, http.path("pods"), fieldSelector="status.phase=Pending,spec.nodeName!=n1"
-    ) == ["b"]
+    assert await names(http, http.path("pods"), fieldSelector="status.phase=Pending,spec.nodeName!=n1") == ["b"]
     await http.delete(http.path("pods"), query={"gracePeriodSeconds": "0"})
 
 
@@ -125,17 +109,11 @@ async def test_pages_show_one_moment(http):
     first = (await http.get(path, query={"limit": "2"})).json
     assert [item["metadata"]["name"] for item in first["items"]] == ["s0", "s1"]
     assert first["metadata"]["remainingItemCount"] == 3
-    await http.created(
-        "secrets", {"metadata": {"name": "s25"}}
-    )  # after the moment, and so not shown
-    second = (
-        await http.get(path, query={"limit": "2", "continue": first["metadata"]["continue"]})
-    ).json
+    await http.created("secrets", {"metadata": {"name": "s25"}})  # after the moment, and so not shown
+    second = (await http.get(path, query={"limit": "2", "continue": first["metadata"]["continue"]})).json
     assert second["metadata"]["resourceVersion"] == first["metadata"]["resourceVersion"]
     assert second["metadata"]["remainingItemCount"] == 1
-    third = (
-        await http.get(path, query={"limit": "2", "continue": second["metadata"]["continue"]})
-    ).json
+    third = (await http.get(path, query={"limit": "2", "continue": second["metadata"]["continue"]})).json
     found = [item["metadata"]["name"] for item in second["items"] + third["items"]]
     assert found == ["s2", "s3", "s4"]
     assert "continue" not in third["metadata"]
@@ -159,9 +137,7 @@ async def test_a_resource_version_of_the_future_is_told_apart(http):
     future = int(current) + 10_000_000
     answer = await http.get(http.path("secrets"), query={"resourceVersion": str(future)})
     assert (answer.status, answer.json["reason"]) == (504, "Timeout")
-    assert answer.json["message"].startswith(
-        f"Timeout: Too large resource version: {future}, current: "
-    )
+    assert answer.json["message"].startswith(f"Timeout: Too large resource version: {future}, current: ")
     assert answer.json["details"]["retryAfterSeconds"] == 1
     assert answer.json["details"]["causes"][0]["reason"] == "ResourceVersionTooLarge"
 
@@ -169,9 +145,7 @@ async def test_a_resource_version_of_the_future_is_told_apart(http):
 async def test_a_watch_delivers_each_change_after_its_resource_version(http, config_map):
     start = (await http.get(http.path("configmaps"))).json["metadata"]["resourceVersion"]
     path = http.path("configmaps", "w")
-    async with http.watch(
-        http.path("configmaps"), resourceVersion=start, fieldSelector="metadata.name=w"
-    ) as watch:
+    async with http.watch(http.path("configmaps"), resourceVersion=start, fieldSelector="metadata.name=w") as watch:
         made = await http.created("configmaps", config_map("w"))
         changed = (await http.patch(path, {"data": {"k": "v"}})).json
         await http.delete(path)
@@ -186,8 +160,7 @@ async def test_a_watch_delivers_each_change_after_its_resource_version(http, con
 
 async def test_a_watch_resumes_where_another_ended(http, config_map):
     versions = [
-        (await http.created("configmaps", config_map(name)))["metadata"]["resourceVersion"]
-        for name in ("a", "b", "c")
+        (await http.created("configmaps", config_map(name)))["metadata"]["resourceVersion"] for name in ("a", "b", "c")
     ]
     async with http.watch(http.path("configmaps"), resourceVersion=versions[0]) as watch:
         frames = [await watch.next() for _ in range(2)]
@@ -206,9 +179,7 @@ async def test_what_leaves_a_selector_is_deleted_and_what_enters_it_is_added(htt
     made = await http.created("configmaps", config_map("a", labels={"in": "yes"}))
     path = http.path("configmaps", "a")
     async with http.watch(
-        http.path("configmaps"),
-        resourceVersion=made["metadata"]["resourceVersion"],
-        labelSelector="in=yes",
+        http.path("configmaps"), resourceVersion=made["metadata"]["resourceVersion"], labelSelector="in=yes"
     ) as watch:
         await http.patch(path, {"metadata": {"labels": {"in": "no"}}})
         await http.patch(path, {"data": {"unseen": "1"}})
@@ -248,9 +219,7 @@ async def test_a_list_as_a_watch_marks_the_end_of_what_is_there(http, config_map
 
 
 async def test_a_list_as_a_watch_needs_its_match(http):
-    answer = await http.get(
-        http.path("configmaps"), query={"watch": "1", "sendInitialEvents": "true"}
-    )
+    answer = await http.get(http.path("configmaps"), query={"watch": "1", "sendInitialEvents": "true"})
     assert answer.status == 422
     assert (
         "resourceVersionMatch: Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
@@ -262,9 +231,7 @@ async def test_a_watch_from_a_version_long_gone_is_told_so(http, is_real):
     async with http.watch(http.path("configmaps"), resourceVersion="1") as watch:
         frame = await watch.next()
     if is_real and frame["type"] == "ADDED":
-        pytest.skip(
-            "a kube-apiserver that began with an empty etcd minutes ago remembers all of it"
-        )
+        pytest.skip("a kube-apiserver that began with an empty etcd minutes ago remembers all of it")
     assert frame["type"] == "ERROR"
     status = frame["object"]
     assert (status["kind"], status["code"], status["reason"]) == ("Status", 410, "Expired")
@@ -275,14 +242,9 @@ async def test_metadata_only_lists_hold_nothing_else(http, config_map):
     await http.created("configmaps", config_map("a", {"k": "v"}))
     accept = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
     answer = await http.get(
-        http.path("configmaps"),
-        headers={"Accept": accept},
-        query={"fieldSelector": "metadata.name=a"},
+        http.path("configmaps"), headers={"Accept": accept}, query={"fieldSelector": "metadata.name=a"}
     )
-    assert (answer.json["kind"], answer.json["apiVersion"]) == (
-        "PartialObjectMetadataList",
-        "meta.k8s.io/v1",
-    )
+    assert (answer.json["kind"], answer.json["apiVersion"]) == ("PartialObjectMetadataList", "meta.k8s.io/v1")
     [item] = answer.json["items"]
     assert item["metadata"]["name"] == "a"
     assert "data" not in item

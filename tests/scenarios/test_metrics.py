@@ -23,9 +23,7 @@ from operatorkit.names import ApiResource
 from operatorkit.resource import NoStatus, ObjectMeta
 from operatorkit.testing import FakeClock, eventually
 
-prometheus_client = pytest.importorskip(
-    "prometheus_client", reason="the extra metrics is not installed"
-)
+prometheus_client = pytest.importorskip("prometheus_client", reason="the extra metrics is not installed")
 
 
 class GaugeSpec(Model):
@@ -46,9 +44,7 @@ def app_of() -> Operator:
     async def reconcile(reading: Reading, ctx: Context) -> None:
         if reading.spec.text == "broken":
             raise TerminalError("it is broken")
-        await ctx.apply(
-            V1ConfigMap(metadata={"name": reading.metadata.name}, data={"text": reading.spec.text})
-        )
+        await ctx.apply(V1ConfigMap(metadata={"name": reading.metadata.name}, data={"text": reading.spec.text}))
 
     return app
 
@@ -59,16 +55,10 @@ async def create(cluster: Any, name: str, text: str) -> None:
 
 
 def values(text: str) -> dict[str, float]:
-    return {
-        line.rpartition(" ")[0]: float(line.rpartition(" ")[2])
-        for line in text.splitlines()
-        if line[:1] != "#"
-    }
+    return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in text.splitlines() if line[:1] != "#"}
 
 
-async def test_runs_queues_and_workers_are_measured_under_the_names_of_controller_runtime(
-    cluster, operator
-):
+async def test_runs_queues_and_workers_are_measured_under_the_names_of_controller_runtime(cluster, operator):
     metrics = PrometheusMetrics(prometheus_client.CollectorRegistry())
     async with operator(app_of(), metrics=metrics) as running:
         await create(cluster, "a", "one")
@@ -82,26 +72,18 @@ async def test_runs_queues_and_workers_are_measured_under_the_names_of_controlle
     assert found['controller_runtime_terminal_reconcile_errors_total{controller="reading"}'] == 1
     runs = found['controller_runtime_reconcile_total{controller="reading",result="success"}']
     assert runs >= 1
-    assert (
-        found['controller_runtime_reconcile_time_seconds_count{controller="reading"}'] == runs + 1
-    )
+    assert found['controller_runtime_reconcile_time_seconds_count{controller="reading"}'] == runs + 1
     assert found['controller_runtime_max_concurrent_reconciles{controller="reading"}'] == 3
     assert found['controller_runtime_active_workers{controller="reading"}'] == 0
     queue = '{controller="reading",name="reading"}'
-    assert (
-        found[f"workqueue_adds_total{queue}"]
-        == found[f"workqueue_work_duration_seconds_count{queue}"]
-        == runs + 1
-    )
+    assert found[f"workqueue_adds_total{queue}"] == found[f"workqueue_work_duration_seconds_count{queue}"] == runs + 1
     assert found[f"workqueue_queue_duration_seconds_count{queue}"] == runs + 1
     assert found[f"workqueue_depth{queue}"] == found[f"workqueue_retries_total{queue}"] == 0
     families = {line.split()[2] for line in body.decode().splitlines() if line.startswith("# TYPE")}
     assert {metric.name for metric in METRICS} <= families
 
 
-async def test_the_log_has_a_line_for_each_run_with_cause_duration_requests_and_result(
-    cluster, operator, caplog
-):
+async def test_the_log_has_a_line_for_each_run_with_cause_duration_requests_and_result(cluster, operator, caplog):
     caplog.set_level(logging.DEBUG, "operatorkit.runtime")
     async with operator(app_of()) as running:
         await create(cluster, "a", "one")
@@ -116,9 +98,7 @@ async def test_requests_are_counted_for_the_run_that_sent_them_and_by_code(contr
     observe = observer(PrometheusMetrics(registry), "server:6443")
     config_maps = ApiResource("", "v1", "ConfigMap", "configmaps", namespaced=True)
 
-    async with LiveCluster(
-        load_config(controlplane.kubeconfig(namespace=namespace)), observe=observe
-    ) as api:
+    async with LiveCluster(load_config(controlplane.kubeconfig(namespace=namespace)), observe=observe) as api:
 
         async def lists(count: int) -> Requests:
             with counted_requests() as requests:
@@ -140,13 +120,7 @@ def test_a_run_names_one_request_and_many() -> None:
 
 @pytest.mark.parametrize(
     ("remote", "plain"),
-    [
-        ("127.0.0.1", True),
-        ("::1", True),
-        ("::ffff:127.0.0.1", True),
-        ("10.0.0.7", False),
-        ("::ffff:10.0.0.7", False),
-    ],
+    [("127.0.0.1", True), ("::1", True), ("::ffff:127.0.0.1", True), ("10.0.0.7", False), ("::ffff:10.0.0.7", False)],
 )
 def test_only_a_loopback_address_reads_metrics_without_a_token(remote: str, plain: bool) -> None:
     assert _is_loopback(remote) is plain
@@ -184,22 +158,14 @@ async def test_a_client_elsewhere_needs_a_token_that_may_get_the_path(cluster, f
     reader, stranger = await token_of(cluster, "prometheus"), await token_of(cluster, "stranger")
     rbac, name = "/apis/rbac.authorization.k8s.io/v1", f"metrics-{cluster.namespace}"
     rules = [{"nonResourceURLs": ["/metrics"], "verbs": ["get"]}]
-    await cluster.request(
-        "POST", f"{rbac}/clusterroles", body={"metadata": {"name": name}, "rules": rules}
-    )
+    await cluster.request("POST", f"{rbac}/clusterroles", body={"metadata": {"name": name}, "rules": rules})
     await cluster.request(
         "POST",
         f"{rbac}/clusterrolebindings",
         body={
             "metadata": {"name": name},
-            "roleRef": {
-                "apiGroup": "rbac.authorization.k8s.io",
-                "kind": "ClusterRole",
-                "name": name,
-            },
-            "subjects": [
-                {"kind": "ServiceAccount", "name": "prometheus", "namespace": cluster.namespace}
-            ],
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name},
+            "subjects": [{"kind": "ServiceAccount", "name": "prometheus", "namespace": cluster.namespace}],
         },
     )
     try:
@@ -208,10 +174,7 @@ async def test_a_client_elsewhere_needs_a_token_that_may_get_the_path(cluster, f
         metrics = Scrape(render=rendered, access=access.status)
         async with serve_health(0, live=dict, ready=dict, metrics=metrics) as port:
             assert await scrape(port) == (401, "a bearer token is required\n")
-            assert await scrape(port, reader, scheme="Basic") == (
-                401,
-                "a bearer token is required\n",
-            )
+            assert await scrape(port, reader, scheme="Basic") == (401, "a bearer token is required\n")
             assert await scrape(port, "made-up") == (401, "the token is not valid\n")
             assert await scrape(port, stranger) == (403, "the user may not get /metrics\n")
 
@@ -235,9 +198,7 @@ async def test_metrics_are_plain_on_loopback_and_absent_where_they_are_not_kept(
     async def never(token: str) -> int:
         raise AssertionError(f"{token} is reviewed")
 
-    async with serve_health(
-        0, live=dict, ready=dict, metrics=Scrape(render=rendered, access=never)
-    ) as port:
+    async with serve_health(0, live=dict, ready=dict, metrics=Scrape(render=rendered, access=never)) as port:
         assert await scrape(port) == (200, "up 1\n")
     async with serve_health(0, live=dict, ready=dict) as port:
         assert (await scrape(port))[0] == 404
@@ -248,13 +209,8 @@ async def test_an_api_server_that_is_away_denies_metrics_and_names_the_cause(fro
         del token
         raise Unreachable("connection refused")
 
-    async with serve_health(
-        0, live=dict, ready=dict, metrics=Scrape(render=rendered, access=away)
-    ) as port:
-        assert await scrape(port, "a") == (
-            503,
-            "the token cannot be reviewed: connection refused\n",
-        )
+    async with serve_health(0, live=dict, ready=dict, metrics=Scrape(render=rendered, access=away)) as port:
+        assert await scrape(port, "a") == (503, "the token cannot be reviewed: connection refused\n")
 
 
 async def test_of_many_tokens_only_a_bounded_number_is_remembered():

@@ -9,17 +9,10 @@ from operatorkit.testing import eventually
 
 def pod(name="p", *, volumes=(), env_from=(), **spec):
     container = {"name": "web", "image": "web:1", "envFrom": list(env_from)}
-    container["volumeMounts"] = [
-        {"name": volume["name"], "mountPath": f"/{volume['name']}"} for volume in volumes
-    ]
+    container["volumeMounts"] = [{"name": volume["name"], "mountPath": f"/{volume['name']}"} for volume in volumes]
     return {
         "metadata": {"name": name, "labels": {"app": name}},
-        "spec": {
-            "containers": [container],
-            "volumes": list(volumes),
-            "terminationGracePeriodSeconds": 1,
-            **spec,
-        },
+        "spec": {"containers": [container], "volumes": list(volumes), "terminationGracePeriodSeconds": 1, **spec},
     }
 
 
@@ -28,9 +21,7 @@ def secret_volume(secret, **more):
 
 
 async def events_of(http, name):
-    answer = await http.get(
-        http.path("events"), query={"fieldSelector": f"involvedObject.name={name}"}
-    )
+    answer = await http.get(http.path("events"), query={"fieldSelector": f"involvedObject.name={name}"})
     assert answer.status == 200, answer.text
     return {event["reason"]: event for event in answer.json["items"]}
 
@@ -46,9 +37,7 @@ async def is_running(http, name="p"):
 
 
 async def waits_with(http, reason, name="p"):
-    [status] = (await http.get(http.path("pods", name))).json["status"].get(
-        "containerStatuses"
-    ) or [{}]
+    [status] = (await http.get(http.path("pods", name))).json["status"].get("containerStatuses") or [{}]
     return status.get("state", {}).get("waiting", {}).get("reason") == reason
 
 
@@ -59,12 +48,7 @@ async def test_a_pod_is_scheduled_and_runs(http, nodes):
     assert status["hostIP"]
     assert status["startTime"]
     [container] = status["containerStatuses"]
-    assert (
-        container["name"],
-        container["ready"],
-        container["started"],
-        container["restartCount"],
-    ) == (
+    assert (container["name"], container["ready"], container["started"], container["restartCount"]) == (
         "web",
         True,
         True,
@@ -129,9 +113,7 @@ async def test_a_missing_environment_is_a_configuration_error(http, nodes):
     await eventually(lambda: waits_with(http, "CreateContainerConfigError"))
 
     async def told():
-        return (await events_of(http, "p")).get("Failed", {}).get(
-            "message"
-        ) == 'Error: secret "late" not found'
+        return (await events_of(http, "p")).get("Failed", {}).get("message") == 'Error: secret "late" not found'
 
     await eventually(told)
     await http.created("secrets", {"metadata": {"name": "late"}})
@@ -165,12 +147,7 @@ async def test_a_running_pod_ends_gracefully(http, nodes):
 async def test_the_node_is_ready(http, nodes):
     async def ready():
         items = (await http.get("/api/v1/nodes")).json["items"]
-        found = [
-            c["status"]
-            for node in items
-            for c in node["status"]["conditions"]
-            if c["type"] == "Ready"
-        ]
+        found = [c["status"] for node in items for c in node["status"]["conditions"] if c["type"] == "Ready"]
         assert found
         assert set(found) == {"True"}
         return True
@@ -189,9 +166,7 @@ async def behaving(http, value, name="p"):
 
 
 async def behaves(http, value, name="p"):
-    answer = await http.patch(
-        http.path("pods", name), {"metadata": {"annotations": {BEHAVIOR: value}}}
-    )
+    answer = await http.patch(http.path("pods", name), {"metadata": {"annotations": {BEHAVIOR: value}}})
     assert answer.status == 200, answer.text
 
 
@@ -234,9 +209,7 @@ async def test_a_pod_that_crashes_is_started_again_and_again(http, nodes):
     await behaving(http, "crash-loop")
 
     async def restarted():
-        [container] = (await http.get(http.path("pods", "p"))).json["status"].get(
-            "containerStatuses"
-        ) or [{}]
+        [container] = (await http.get(http.path("pods", "p"))).json["status"].get("containerStatuses") or [{}]
         return container.get("restartCount", 0) >= 2 and container
 
     container = await eventually(restarted)
@@ -272,9 +245,7 @@ async def test_a_behavior_that_is_none_is_reported_at_the_pod(http, nodes):
     await behaving(http, "sulk")
     await eventually(lambda: is_running(http))
     message = (await events_of(http, "p"))["InvalidBehavior"]["message"]
-    assert message.startswith(
-        f"annotation {BEHAVIOR}: 'sulk' is no behavior: write one of runs, unschedulable, "
-    )
+    assert message.startswith(f"annotation {BEHAVIOR}: 'sulk' is no behavior: write one of runs, unschedulable, ")
 
 
 async def test_an_eviction_and_a_node_end_a_pod_that_crashes(http, nodes):
@@ -289,9 +260,7 @@ async def test_another_image_restarts_the_container_in_the_pod_that_there_is(htt
     await http.created("pods", pod())
     before = await eventually(lambda: is_running(http))
     answer = await http.patch(
-        http.path("pods", "p"),
-        {"spec": {"containers": [{"name": "web", "image": "web:2"}]}},
-        "strategic",
+        http.path("pods", "p"), {"spec": {"containers": [{"name": "web", "image": "web:2"}]}}, "strategic"
     )
     assert answer.status == 200, answer.text
 

@@ -53,9 +53,7 @@ def barrel(name: str) -> dict[str, Any]:
 @pytest_asyncio.fixture
 async def elsewhere(cluster):
     name = f"elsewhere-{secrets.token_hex(4)}"
-    await cluster.create(
-        NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
-    )
+    await cluster.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
     yield name
     await cluster.delete(NAMESPACES, name)
 
@@ -68,9 +66,7 @@ def app_of(seen: list[Any]) -> Operator:
         seen.append((obj.metadata.namespace, obj.metadata.name))
 
     @app.validate(Crate)
-    async def validate(
-        new: Crate, old: Crate | None, request: AdmissionRequest
-    ) -> Allowed | Denied:
+    async def validate(new: Crate, old: Crate | None, request: AdmissionRequest) -> Allowed | Denied:
         return Denied("too large") if new.spec.size > 5 else Allowed()
 
     return app
@@ -84,9 +80,7 @@ async def test_what_webhooks_deny_is_denied(cluster, operator, clock, held):
         with pytest.raises(OperatorKitError, match="too large"):
             await cluster.create(CRATES, crate("large", 9), namespace=cluster.namespace)
         await running.settled()
-    await cluster.create(
-        CRATES, crate("large", 9), namespace=cluster.namespace
-    )  # nobody is asked any more
+    await cluster.create(CRATES, crate("large", 9), namespace=cluster.namespace)  # nobody is asked any more
 
 
 async def test_webhooks_can_be_left_out(cluster, operator):
@@ -97,9 +91,7 @@ async def test_webhooks_can_be_left_out(cluster, operator):
 async def test_only_the_namespace_of_the_test_is_worked_in(cluster, operator, elsewhere):
     seen: list[Any] = []
     async with operator(app_of(seen)) as running:
-        await cluster.create(
-            CRATES, crate("other", 9), namespace=elsewhere
-        )  # nor is that one's webhook asked
+        await cluster.create(CRATES, crate("other", 9), namespace=elsewhere)  # nor is that one's webhook asked
         await cluster.create(CRATES, crate("mine"), namespace=cluster.namespace)
         await running.settled()
     assert seen == [(cluster.namespace, "mine")]
@@ -177,6 +169,4 @@ async def test_a_kind_that_is_only_finalized_is_finalized(cluster, operator):
 async def test_a_definition_holds_in_a_test_too(cluster, operator):
     async with operator(app_of([])):
         with pytest.raises(Invalid):
-            await cluster.create(
-                CRATES, {**crate("a"), "spec": {"size": "large"}}, namespace=cluster.namespace
-            )
+            await cluster.create(CRATES, {**crate("a"), "spec": {"size": "large"}}, namespace=cluster.namespace)

@@ -13,11 +13,7 @@ import pytest
         ("strategic", {"data": {"a": None, "b": "2"}}, {"b": "2"}),
         ("strategic", {"data": {"$patch": "replace", "b": "2"}}, {"b": "2"}),
         ("json", [{"op": "add", "path": "/data/b", "value": "2"}], {"a": "1", "b": "2"}),
-        (
-            "json",
-            [{"op": "test", "path": "/data/a", "value": "1"}, {"op": "remove", "path": "/data/a"}],
-            None,
-        ),
+        ("json", [{"op": "test", "path": "/data/a", "value": "1"}, {"op": "remove", "path": "/data/a"}], None),
         ("json", [{"op": "move", "from": "/data/a", "path": "/data/b"}], {"b": "1"}),
         ("json", [{"op": "copy", "from": "/data/a", "path": "/data/b"}], {"a": "1", "b": "1"}),
     ],
@@ -57,15 +53,9 @@ async def test_a_json_patch_escapes_slashes_in_keys(http, config_map):
         ({"data": {}}, 400, None),
     ],
 )
-async def test_a_json_patch_that_does_not_fit_is_refused_as_a_whole(
-    http, config_map, patch, status, message
-):
+async def test_a_json_patch_that_does_not_fit_is_refused_as_a_whole(http, config_map, patch, status, message):
     made = await http.created("configmaps", config_map("a", {"a": "1"}))
-    operations = (
-        [{"op": "add", "path": "/data/c", "value": "3"}, *patch]
-        if isinstance(patch, list)
-        else patch
-    )
+    operations = [{"op": "add", "path": "/data/c", "value": "3"}, *patch] if isinstance(patch, list) else patch
     answer = await http.patch(http.path("configmaps", "a"), operations, "json")
     assert answer.status == status, answer.text
     if message:
@@ -81,13 +71,9 @@ async def test_a_strategic_patch_merges_lists_by_their_keys(http):
     }
     await http.created("pods", pod)
     path = http.path("pods", "p")
-    answer = await http.patch(
-        path, {"spec": {"containers": [{"name": "b", "image": "b:2"}]}}, "strategic"
-    )
+    answer = await http.patch(path, {"spec": {"containers": [{"name": "b", "image": "b:2"}]}}, "strategic")
     assert answer.status == 200, answer.text
-    images = {
-        container["name"]: container["image"] for container in answer.json["spec"]["containers"]
-    }
+    images = {container["name"]: container["image"] for container in answer.json["spec"]["containers"]}
     assert images == {"a": "a:1", "b": "b:2"}
     await http.delete(path, query={"gracePeriodSeconds": "0"})
 
@@ -111,9 +97,7 @@ async def test_a_patch_may_ask_for_a_resource_version(http, config_map):
     assert (await http.patch(path, {**old, "data": {"a": "2"}})).status == 200
     answer = await http.patch(path, {**old, "data": {"a": "3"}})
     assert answer.status == 409
-    assert answer.json["message"].startswith(
-        'Operation cannot be fulfilled on configmaps "a": the object has been mod'
-    )
+    assert answer.json["message"].startswith('Operation cannot be fulfilled on configmaps "a": the object has been mod')
 
 
 async def test_a_patch_that_changes_nothing_keeps_the_resource_version(http, config_map):
@@ -129,14 +113,8 @@ async def test_a_patch_cannot_change_what_an_object_is(http, config_map, field):
     answer = await http.patch(http.path("configmaps", "a"), {"metadata": {field: other}})
     expected = {
         "name": (400, "the name of the object (other) does not match the name on the URL (a)"),
-        "namespace": (
-            400,
-            "the namespace of the provided object does not match the namespace sent on the request",
-        ),
-        "uid": (
-            422,
-            f'ConfigMap "a" is invalid: metadata.uid: Invalid value: "{other}": field is immutable',
-        ),
+        "namespace": (400, "the namespace of the provided object does not match the namespace sent on the request"),
+        "uid": (422, f'ConfigMap "a" is invalid: metadata.uid: Invalid value: "{other}": field is immutable'),
     }[field]
     assert answer.status == expected[0], answer.text
     assert answer.json["message"].startswith(expected[1]), answer.text
@@ -153,19 +131,13 @@ async def test_a_patch_of_an_unknown_kind_is_an_unsupported_media_type(http, con
 @pytest.mark.parametrize("kind", ["merge", "strategic", "json", "apply"])
 async def test_a_patch_that_is_no_json_is_a_bad_request(http, config_map, kind):
     await http.created("configmaps", config_map())
-    answer = await http.patch(
-        http.path("configmaps", "a"), b"{:", kind, query={"fieldManager": "me"}
-    )
+    answer = await http.patch(http.path("configmaps", "a"), b"{:", kind, query={"fieldManager": "me"})
     assert (answer.status, answer.json["reason"]) == (400, "BadRequest")
 
 
-async def test_a_strategic_patch_with_a_value_of_the_wrong_type_is_shown_as_go_prints_it(
-    http, config_map
-):
+async def test_a_strategic_patch_with_a_value_of_the_wrong_type_is_shown_as_go_prints_it(http, config_map):
     await http.created("configmaps", config_map())
-    answer = await http.patch(
-        http.path("configmaps", "a"), {"data": {"b": "x", "a": 3}}, "strategic"
-    )
+    answer = await http.patch(http.path("configmaps", "a"), {"data": {"b": "x", "a": 3}}, "strategic")
     assert answer.status == 422, answer.text
     assert answer.json["message"] == (
         ' "" is invalid: patch: Invalid value: "map[data:map[a:3 b:x]]": cannot convert int64 to string'

@@ -39,12 +39,7 @@ class Process:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env={
-                    **os.environ,
-                    "PYTHONUNBUFFERED": "1",
-                    "PYTHONFAULTHANDLER": "1",
-                    **(env or {}),
-                },
+                env={**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1", **(env or {})},
                 cwd=folder,
             )
 
@@ -62,9 +57,7 @@ class Process:
     async def ends(self) -> int:
         """Return the exit code. A process that does not end reports its stacks first, and what it said is shown."""
         try:
-            await eventually(
-                lambda: self.popen.poll() is not None, timeout=180, message="the process ends"
-            )
+            await eventually(lambda: self.popen.poll() is not None, timeout=180, message="the process ends")
         except AssertionError as error:
             self.popen.send_signal(signal.SIGABRT)  # see PYTHONFAULTHANDLER
             await asyncio.to_thread(self.popen.wait, 10)
@@ -118,9 +111,7 @@ def website(resource: ApiResource, name: str) -> dict:
 
 async def page_of(cluster, name: str) -> str | None:
     try:
-        return (await cluster.get(CONFIG_MAPS, name, namespace=cluster.namespace))["data"].get(
-            "index.html"
-        )
+        return (await cluster.get(CONFIG_MAPS, name, namespace=cluster.namespace))["data"].get("index.html")
     except NotFound:
         return None
 
@@ -203,36 +194,19 @@ async def test_a_running_operator_answers_probes(start, kubeconfig):
     assert await process.ends() == 0
 
 
-async def test_a_running_operator_serves_metrics_of_its_engine_its_requests_and_its_process(
-    start, kubeconfig, cluster
-):
+async def test_a_running_operator_serves_metrics_of_its_engine_its_requests_and_its_process(start, kubeconfig, cluster):
     pytest.importorskip("prometheus_client", reason="the extra metrics is not installed")
     where = ("--namespace", cluster.namespace, "--own-namespace", cluster.namespace)
     process = start(
-        *(
-            "run",
-            EXAMPLE,
-            "--install",
-            "--kubeconfig",
-            kubeconfig,
-            "--health-port",
-            0,
-            "--leader-elect",
-            *where,
-        )
+        *("run", EXAMPLE, "--install", "--kubeconfig", kubeconfig, "--health-port", 0, "--leader-elect", *where)
     )
     await process.says("website is ready; it reconciles")
     [port] = re.findall(r"probes are answered on port (\d+)", process.said)
-    async with (
-        aiohttp.ClientSession() as session,
-        session.get(f"http://127.0.0.1:{port}/metrics") as answer,
-    ):
+    async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port}/metrics") as answer:
         text = await answer.text()
     assert 'leader_election_master_status{name="website"} 1.0' in text
     assert 'controller_runtime_max_concurrent_reconciles{controller="website"} 4.0' in text
-    assert re.search(
-        r'rest_client_requests_total\{code="200",host="127.0.0.1:\d+",method="GET"\} [1-9]', text
-    )
+    assert re.search(r'rest_client_requests_total\{code="200",host="127.0.0.1:\d+",method="GET"\} [1-9]', text)
     assert "process_cpu_seconds_total" in text
 
 
@@ -245,12 +219,8 @@ async def test_a_kind_that_is_not_served_is_named_with_the_remedy(start, kubecon
     )
 
 
-async def test_missing_permissions_are_named_with_verb_resource_and_group(
-    start, cluster, user, kubeconfig, tmp_path
-):
-    first = start(
-        "run", EXAMPLE, "--install", "--kubeconfig", kubeconfig, "--namespace", cluster.namespace
-    )
+async def test_missing_permissions_are_named_with_verb_resource_and_group(start, cluster, user, kubeconfig, tmp_path):
+    first = start("run", EXAMPLE, "--install", "--kubeconfig", kubeconfig, "--namespace", cluster.namespace)
     await first.says("website is ready")
     first.popen.terminate()
     assert await first.ends() == 0
@@ -285,9 +255,7 @@ async def house(obj: House, ctx: Context) -> None: ...
 """
 
 
-async def test_cluster_scoped_kinds_are_named_that_one_namespace_does_not_limit(
-    cluster, start, kubeconfig, tmp_path
-):
+async def test_cluster_scoped_kinds_are_named_that_one_namespace_does_not_limit(cluster, start, kubeconfig, tmp_path):
     (tmp_path / "wide.py").write_text(CLUSTER_SCOPED)
     run = ("run", "wide.py", "--install", "--kubeconfig", kubeconfig)
     process = start(*run, "--namespace", cluster.namespace, "--context", "operatorkit")
@@ -321,9 +289,7 @@ async def test_the_handlers_of_kopf_run_in_the_same_process_and_write_no_annotat
         "    print('kopf saw', name, flush=True)\n"
     )
     mixed = ApiResource("mixed.example.io", "v1", "Website", "websites", namespaced=True)
-    process = start(
-        "run", path, "--install", "--kubeconfig", kubeconfig, "--namespace", cluster.namespace
-    )
+    process = start("run", path, "--install", "--kubeconfig", kubeconfig, "--namespace", cluster.namespace)
     await process.says("website is ready")
     await cluster.create(mixed, website(mixed, "b"), namespace=cluster.namespace)
     await process.says("kopf saw b")
@@ -372,15 +338,7 @@ async def test_run_says_whether_webhooks_are_served_and_how_they_would_be(
 ):
     path = _copy_of_example(tmp_path, "judged")
     path.write_text(path.read_text() + WITH_A_DOOR)
-    run = (
-        "run",
-        path,
-        "--install",
-        "--kubeconfig",
-        kubeconfig,
-        "--own-namespace",
-        cluster.namespace,
-    )
+    run = ("run", path, "--install", "--kubeconfig", kubeconfig, "--own-namespace", cluster.namespace)
     limited = (*run, "--namespace", cluster.namespace)
     process = start(*limited)
     await process.says("website is ready")
@@ -425,9 +383,7 @@ async def test_dev_runs_a_file_and_reloads_it_and_repairs_and_removes_children(s
 
         async def page() -> str | None:
             try:
-                return (await api.get(CONFIG_MAPS, "a", namespace="default"))["data"].get(
-                    "index.html"
-                )
+                return (await api.get(CONFIG_MAPS, "a", namespace="default"))["data"].get("index.html")
             except NotFound:
                 return None
 
@@ -508,9 +464,7 @@ async def test_dev_removes_the_webhooks_of_an_operator_that_was_killed(start, tm
 
     path, config = _copy_of_example(tmp_path, "slain"), tmp_path / "slain-kubeconfig"
     judged = "\n\n@app.validate(Website)\nasync def validate(new, old, request): ...\n"
-    path.write_text(
-        path.read_text() + judged + 'print("pid", __import__("os").getpid(), flush=True)\n'
-    )
+    path.write_text(path.read_text() + judged + 'print("pid", __import__("os").getpid(), flush=True)\n')
     process = start("dev", path, "--nodes", "0", "--kubeconfig", config)
     await process.says("website is ready")
     assert "kubectl delete validatingwebhookconfigurations/website.operatorkit.dev" in process.said
@@ -534,15 +488,10 @@ async def test_dev_never_writes_over_the_kubeconfig_of_another_cluster(start, tm
     assert "production" in config.read_text()
 
 
-@pytest.mark.parametrize(
-    "option", [("--health-port",), ("--webhooks", "url", "--webhook-port")], ids=" ".join
-)
-async def test_a_port_in_use_is_one_line_with_the_option_that_chooses_another(
-    start, kubeconfig, tmp_path, option
-):
+@pytest.mark.parametrize("option", [("--health-port",), ("--webhooks", "url", "--webhook-port")], ids=" ".join)
+async def test_a_port_in_use_is_one_line_with_the_option_that_chooses_another(start, kubeconfig, tmp_path, option):
     (tmp_path / "site.py").write_text(
-        EXAMPLE.read_text()
-        + "\n\n@app.validate(Website)\nasync def validate(new, old, request): ...\n"
+        EXAMPLE.read_text() + "\n\n@app.validate(Website)\nasync def validate(new, old, request): ...\n"
     )
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -550,9 +499,7 @@ async def test_a_port_in_use_is_one_line_with_the_option_that_chooses_another(
         assert await process.ends() == 1
     [told] = [line for line in process.said.splitlines() if line.startswith("operatorkit: ")]
     assert f"port {port} cannot be used for " in told
-    assert told.endswith(
-        f": Address already in use: stop what listens there, or choose another with {option[-1]}"
-    )
+    assert told.endswith(f": Address already in use: stop what listens there, or choose another with {option[-1]}")
     assert "Traceback" not in process.said
 
 

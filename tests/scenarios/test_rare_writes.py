@@ -25,17 +25,9 @@ POD = {
 TEMPLATE = {"metadata": {"labels": {"a": "b"}}, "spec": POD["spec"]}
 DEPLOYMENT = {
     "metadata": {"name": "a"},
-    "spec": {
-        "paused": True,
-        "replicas": 0,
-        "selector": {"matchLabels": {"a": "b"}},
-        "template": TEMPLATE,
-    },
+    "spec": {"paused": True, "replicas": 0, "selector": {"matchLabels": {"a": "b"}}, "template": TEMPLATE},
 }
-SERVICE = {
-    "metadata": {"name": "a"},
-    "spec": {"clusterIP": "None", "selector": {"a": "b"}, "ports": [{"port": 80}]},
-}
+SERVICE = {"metadata": {"name": "a"}, "spec": {"clusterIP": "None", "selector": {"a": "b"}, "ports": [{"port": 80}]}}
 
 
 class Boxes:
@@ -47,12 +39,7 @@ class Boxes:
 
     def definition(self):
         number, text = {"type": "integer"}, {"type": "string"}
-        spec = {
-            "replicas": number,
-            "ratio": {"type": "number"},
-            "on": {"type": "boolean"},
-            "text": text,
-        }
+        spec = {"replicas": number, "ratio": {"type": "number"}, "on": {"type": "boolean"}, "text": text}
         status = {"replicas": number, "phase": text}
         parts = {"spec": spec, "status": status}
         properties = {name: {"type": "object", "properties": it} for name, it in parts.items()}
@@ -71,12 +58,7 @@ class Boxes:
             "spec": {
                 "group": self.group,
                 "scope": "Namespaced",
-                "names": {
-                    "kind": "Box",
-                    "plural": "boxes",
-                    "singular": "box",
-                    "listKind": "BoxList",
-                },
+                "names": {"kind": "Box", "plural": "boxes", "singular": "box", "listKind": "BoxList"},
                 "versions": [version],
             },
         }
@@ -130,28 +112,19 @@ async def test_empty_metadata_of_a_custom_resource_is_left_out(http, boxes, empt
 async def test_a_null_among_the_annotations_of_a_custom_resource_is_an_empty_text(http, boxes, how):
     box = boxes.box({"annotations": {"x": None}, "labels": {"y": None}})
     answer = await (
-        http.post(http.path(boxes.plural), box)
-        if how == "create"
-        else http.apply(http.path(boxes.plural, "a"), box)
+        http.post(http.path(boxes.plural), box) if how == "create" else http.apply(http.path(boxes.plural, "a"), box)
     )
     assert answer.status == 201, answer.text
-    assert (answer.json["metadata"]["annotations"], answer.json["metadata"]["labels"]) == (
-        {"x": ""},
-        {"y": ""},
-    )
+    assert (answer.json["metadata"]["annotations"], answer.json["metadata"]["labels"]) == ({"x": ""}, {"y": ""})
 
 
 async def test_taking_away_an_annotation_that_is_not_there_changes_nothing(http, boxes):
     made = await http.created(boxes.plural, boxes.box())
-    answer = await http.patch(
-        http.path(boxes.plural, "a"), {"metadata": {"annotations": {"x": None}}}
-    )
+    answer = await http.patch(http.path(boxes.plural, "a"), {"metadata": {"annotations": {"x": None}}})
     assert answer.json == made
 
 
-@pytest.mark.parametrize(
-    ("sent", "stored"), [("1.0", "1"), ("-0.0", "0"), ("2.50", "2.5"), ("1e3", "1000")]
-)
+@pytest.mark.parametrize(("sent", "stored"), [("1.0", "1"), ("-0.0", "0"), ("2.50", "2.5"), ("1e3", "1000")])
 async def test_a_number_is_written_as_go_does(http, boxes, sent, stored):
     body = b'{"apiVersion":"%b/v1","kind":"Box","metadata":{"name":"a"},"spec":{"ratio":%b}}'
     answer = await http.post(http.path(boxes.plural), body % (boxes.group.encode(), sent.encode()))
@@ -160,16 +133,10 @@ async def test_a_number_is_written_as_go_does(http, boxes, sent, stored):
 
 
 async def test_a_number_beyond_all_bounds_is_refused(http, boxes):
-    body = (
-        b'{"apiVersion":"%b/v1","kind":"Box","metadata":{"name":"a"},"spec":{"ratio":1e999}}'
-        % boxes.group.encode()
-    )
+    body = b'{"apiVersion":"%b/v1","kind":"Box","metadata":{"name":"a"},"spec":{"ratio":1e999}}' % boxes.group.encode()
     answer = await http.post(http.path(boxes.plural), body)
     assert answer.status == 400
-    assert (
-        "json: cannot unmarshal number 1e999 into Go value of type float64"
-        in answer.json["message"]
-    )
+    assert "json: cannot unmarshal number 1e999 into Go value of type float64" in answer.json["message"]
 
 
 async def test_a_status_that_is_not_there_need_not_be_right(http, boxes):
@@ -196,10 +163,7 @@ async def test_a_scale_cannot_stay_without_replicas(http, boxes):
     await http.created(boxes.plural, boxes.box())
     path = http.path(boxes.plural, "a", sub="scale")
     answer = await http.patch(path, {})
-    assert (answer.status, answer.json["message"]) == (
-        400,
-        'the spec replicas field ".spec.replicas" cannot be empty',
-    )
+    assert (answer.status, answer.json["message"]) == (400, 'the spec replicas field ".spec.replicas" cannot be empty')
     assert (await http.patch(path, {"spec": {"replicas": 2}})).json["spec"] == {"replicas": 2}
 
 
@@ -245,9 +209,7 @@ async def test_an_empty_list_of_rules_is_stored_as_none_and_yet_owned(http):
 async def test_text_given_to_a_secret_is_owned_as_data(http):
     made = await http.created("secrets", {"metadata": {"name": "a"}, "stringData": {"k": "v"}})
     assert managers(made, "f:data") == {next(iter(managers(made, "f:data"))): {".": {}, "f:k": {}}}
-    answer = await http.patch(
-        http.path("secrets", "a"), {"stringData": {"l": "w"}}, query={"fieldManager": "other"}
-    )
+    answer = await http.patch(http.path("secrets", "a"), {"stringData": {"l": "w"}}, query={"fieldManager": "other"})
     assert managers(answer.json, "f:data")["other"] == {"f:l": {}}
     assert answer.json["data"] == {"k": "dg==", "l": "dw=="}
 
@@ -290,34 +252,24 @@ async def test_who_leaves_out_an_address_owns_it_no_more(http):
             "spec.clusterIPs",
             "Forbidden: may not be set for ExternalName services",
         ),
-        (
-            {"ipFamilies": ["IPv6"]},
-            "spec.ipFamilies[0]",
-            'Invalid value: "IPv6": not configured on this cluster',
-        ),
+        ({"ipFamilies": ["IPv6"]}, "spec.ipFamilies[0]", 'Invalid value: "IPv6": not configured on this cluster'),
     ],
     ids=lambda it: it if isinstance(it, str) and it.startswith("spec") else "",
 )
 async def test_a_service_that_cannot_be_is_refused(http, spec, field, message):
-    answer = await http.post(
-        http.path("services"), {**SERVICE, "spec": {**SERVICE["spec"], **spec}}
-    )
+    answer = await http.post(http.path("services"), {**SERVICE, "spec": {**SERVICE["spec"], **spec}})
     assert (answer.status, causes(answer)) == (422, {(field, message)})
 
 
 async def test_a_headless_service_may_name_another_port_of_its_pods(http):
     ports = [{"port": 80, "targetPort": 8080}]
-    answer = await http.post(
-        http.path("services"), {**SERVICE, "spec": {**SERVICE["spec"], "ports": ports}}
-    )
+    answer = await http.post(http.path("services"), {**SERVICE, "spec": {**SERVICE["spec"], "ports": ports}})
     assert answer.status == 201, answer.text
 
 
 async def test_what_a_service_does_not_heed_is_warned_of_but_not_with_its_status(http):
     ignored = {"externalIPs": ["1.2.3.4"], "sessionAffinity": "ClientIP", "externalName": "a.b"}
-    answer = await http.post(
-        http.path("services"), {**SERVICE, "spec": {**SERVICE["spec"], **ignored}}
-    )
+    answer = await http.post(http.path("services"), {**SERVICE, "spec": {**SERVICE["spec"], **ignored}})
     assert [it.split(" ", 2)[2] for it in answer.warnings] == [
         '"spec.externalIPs is ignored for headless services"',
         '"spec.SessionAffinity is ignored for headless services"',
@@ -329,16 +281,11 @@ async def test_what_a_service_does_not_heed_is_warned_of_but_not_with_its_status
 async def test_a_status_must_add_up(http):
     await http.created("apps/v1/deployments", DEPLOYMENT)
     path = http.path("apps/v1/deployments", "a", sub="status")
-    answer = await http.patch(
-        path, {"status": {"replicas": 1, "readyReplicas": 1, "availableReplicas": 2}}
-    )
+    answer = await http.patch(path, {"status": {"replicas": 1, "readyReplicas": 1, "availableReplicas": 2}})
     assert (answer.status, causes(answer)) == (
         422,
         {
-            (
-                "status.availableReplicas",
-                "Invalid value: 2: cannot be greater than status.replicas",
-            ),
+            ("status.availableReplicas", "Invalid value: 2: cannot be greater than status.replicas"),
             ("status.availableReplicas", "Invalid value: 2: cannot be greater than readyReplicas"),
         },
     )
@@ -354,17 +301,12 @@ async def test_a_template_of_a_deployment_has_no_deadline(http):
     spec = {**DEPLOYMENT["spec"], "template": template}
     answer = await http.post(http.path("apps/v1/deployments"), {**DEPLOYMENT, "spec": spec})
     why = "Forbidden: activeDeadlineSeconds in ReplicaSet is not Supported"
-    assert (answer.status, causes(answer)) == (
-        422,
-        {("spec.template.spec.activeDeadlineSeconds", why)},
-    )
+    assert (answer.status, causes(answer)) == (422, {("spec.template.spec.activeDeadlineSeconds", why)})
 
 
 async def test_a_uid_in_a_scale_is_a_precondition(http):
     made = await http.created("apps/v1/deployments", DEPLOYMENT)
-    answer = await http.patch(
-        http.path("apps/v1/deployments", "a", sub="scale"), {"metadata": {"uid": "other"}}
-    )
+    answer = await http.patch(http.path("apps/v1/deployments", "a", sub="scale"), {"metadata": {"uid": "other"}})
     assert (answer.status, answer.json["message"]) == (
         409,
         (
@@ -379,9 +321,7 @@ async def test_an_unknown_field_is_warned_of_also_when_the_rest_is_refused(http,
     answer = await http.post(http.path("configmaps"), body)
     assert (answer.status, answer.warnings) == (422, ('299 - "unknown field \\"unknown\\""',))
     await http.created("configmaps", config_map())
-    answer = await http.patch(
-        http.path("configmaps", "a"), {"data": {"bad key": "x"}, "unknown": 1}
-    )
+    answer = await http.patch(http.path("configmaps", "a"), {"data": {"bad key": "x"}, "unknown": 1})
     assert (answer.status, answer.warnings) == (422, ('299 - "unknown field \\"unknown\\""',))
 
 
@@ -392,10 +332,7 @@ async def test_an_unknown_field_is_warned_of_also_when_the_rest_is_refused(http,
         ({"data": []}, '"map[data:[]]": cannot restore map from slice'),
         ({"data": {"a": 1}}, '"map[data:map[a:1]]": cannot convert int64 to string'),
         ({"data": {"a": True}}, '"map[data:map[a:true]]": unrecognized type: string'),
-        (
-            {"metadata": {"labels": "s"}},
-            '"map[metadata:map[labels:s]]": cannot restore map from string',
-        ),
+        ({"metadata": {"labels": "s"}}, '"map[metadata:map[labels:s]]": cannot restore map from string'),
     ],
     ids=str,
 )
@@ -406,12 +343,7 @@ async def test_a_strategic_patch_that_cannot_be_converted_says_so(http, config_m
 
 
 async def test_an_apply_that_cannot_be_read_says_so(http):
-    body = {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": {"name": "a"},
-        "binaryData": {"k": "!"},
-    }
+    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "binaryData": {"k": "!"}}
     answer = await http.apply(http.path("configmaps", "a"), body)
     kind = "/v1, Kind=ConfigMap"
     assert (answer.status, answer.json["message"]) == (
@@ -437,9 +369,7 @@ async def test_copies_of_copies_come_to_an_end(http, config_map):
 
 
 async def test_a_pod_needs_its_account(http):
-    answer = await http.post(
-        http.path("pods"), {**POD, "spec": {**POD["spec"], "serviceAccountName": "nope"}}
-    )
+    answer = await http.post(http.path("pods"), {**POD, "spec": {**POD["spec"], "serviceAccountName": "nope"}})
     why = f'error looking up service account {http.namespace}/nope: serviceaccount "nope" not found'
     assert (answer.status, answer.json["message"]) == (403, f'pods "a" is forbidden: {why}')
 
@@ -460,12 +390,7 @@ async def test_what_is_given_to_each_pod_stays_when_an_update_leaves_it_out(http
     answer = await http.put(path, pod)
     assert answer.status == 200, answer.text
     assert answer.json["spec"]["priority"] == 0
-    applied = {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": "a"},
-        "spec": {"tolerations": [toleration]},
-    }
+    applied = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"}, "spec": {"tolerations": [toleration]}}
     answer = await http.apply(path, applied, force=True)
     assert answer.status == 200, answer.text
     assert [it["key"].rpartition("/")[2] for it in answer.json["spec"]["tolerations"]] == [
@@ -476,9 +401,7 @@ async def test_what_is_given_to_each_pod_stays_when_an_update_leaves_it_out(http
 
 
 async def test_a_pod_is_marked_before_it_goes(http, pod):
-    async with http.watch(
-        http.path("pods"), resourceVersion=pod["metadata"]["resourceVersion"]
-    ) as watch:
+    async with http.watch(http.path("pods"), resourceVersion=pod["metadata"]["resourceVersion"]) as watch:
         answer = await http.delete(http.path("pods", "a"))
         marked, gone = await watch.next(), await watch.next()
     assert (marked["type"], gone["type"]) == ("MODIFIED", "DELETED")
@@ -488,34 +411,25 @@ async def test_a_pod_is_marked_before_it_goes(http, pod):
             0,
             pod["metadata"]["generation"] + 1,
         )
-    assert (
-        gone["object"]["metadata"]["resourceVersion"] == answer.json["metadata"]["resourceVersion"]
-    )
+    assert gone["object"]["metadata"]["resourceVersion"] == answer.json["metadata"]["resourceVersion"]
 
 
 async def test_the_last_finalizer_goes_with_the_object(http, config_map):
     await http.created("configmaps", config_map(finalizers=["example.com/f"]))
     path = http.path("configmaps", "a")
     marked = (await http.delete(path)).json["metadata"]
-    async with http.watch(
-        http.path("configmaps"), resourceVersion=marked["resourceVersion"]
-    ) as watch:
+    async with http.watch(http.path("configmaps"), resourceVersion=marked["resourceVersion"]) as watch:
         answer = await http.patch(path, {"metadata": {"finalizers": None}})
         frame = await watch.next()
     assert answer.json["metadata"]["resourceVersion"] == marked["resourceVersion"]
     assert "finalizers" not in answer.json["metadata"]
-    assert (frame["type"], frame["object"]["metadata"]["finalizers"]) == (
-        "DELETED",
-        ["example.com/f"],
-    )
+    assert (frame["type"], frame["object"]["metadata"]["finalizers"]) == ("DELETED", ["example.com/f"])
     assert frame["object"]["metadata"]["resourceVersion"] != marked["resourceVersion"]
 
 
 async def test_what_is_deleted_is_shown_as_of_its_deletion(http):
     made = await http.created("serviceaccounts", {"metadata": {"name": "a"}})
-    async with http.watch(
-        http.path("serviceaccounts"), resourceVersion=made["metadata"]["resourceVersion"]
-    ) as watch:
+    async with http.watch(http.path("serviceaccounts"), resourceVersion=made["metadata"]["resourceVersion"]) as watch:
         answer = await http.delete(http.path("serviceaccounts", "a"))
         frame = await watch.until("DELETED", "a")
     assert answer.json["metadata"]["resourceVersion"] == frame["metadata"]["resourceVersion"]

@@ -23,32 +23,12 @@ def told(answer: Answer) -> tuple[int, str, str]:
 @pytest.mark.parametrize(
     ("body", "code", "message"),
     [
-        (
-            b"{",
-            400,
-            "couldn't get version/kind; json parse error: unexpected end of JSON input ({)",
-        ),
-        (
-            b"",
-            400,
-            "couldn't get version/kind; json parse error: unexpected end of JSON input (<empty>)",
-        ),
+        (b"{", 400, "couldn't get version/kind; json parse error: unexpected end of JSON input ({)"),
+        (b"", 400, "couldn't get version/kind; json parse error: unexpected end of JSON input (<empty>)"),
         (b"{} x", 400, "json parse error: invalid character 'x' after top-level value ({} x)"),
-        (
-            b"a: b",
-            400,
-            "json parse error: invalid character 'a' looking for beginning of value (613a2062)",
-        ),
-        (
-            b'{"a": NaN}',
-            400,
-            "json parse error: invalid character 'N' looking for beginning of value ({\"a\": NaN})",
-        ),
-        (
-            b"null",
-            422,
-            'ConfigMap "" is invalid: metadata.name: Required value: name or generateName is required',
-        ),
+        (b"a: b", 400, "json parse error: invalid character 'a' looking for beginning of value (613a2062)"),
+        (b'{"a": NaN}', 400, "json parse error: invalid character 'N' looking for beginning of value ({\"a\": NaN})"),
+        (b"null", 422, 'ConfigMap "" is invalid: metadata.name: Required value: name or generateName is required'),
     ],
 )
 async def test_a_body_that_is_no_object_is_described_as_go_does(http, body, code, message):
@@ -71,26 +51,17 @@ async def test_text_that_is_no_utf8_is_mended(http):
 
 async def test_the_first_of_several_documents_counts(http):
     body = b"metadata: {name: a}\n---\nmetadata: {name: b}\n"
-    answer = await http.post(
-        http.path("configmaps"), body, headers={"Content-Type": "application/yaml"}
-    )
+    answer = await http.post(http.path("configmaps"), body, headers={"Content-Type": "application/yaml"})
     assert (answer.status, answer.json["metadata"]["name"]) == (201, "a")
 
 
 async def test_every_write_to_a_url_says_the_name(http, config_map):
-    path, nameless = (
-        http.path("configmaps", "a"),
-        {"apiVersion": "v1", "kind": "ConfigMap", "data": {"k": "1"}},
-    )
+    path, nameless = http.path("configmaps", "a"), {"apiVersion": "v1", "kind": "ConfigMap", "data": {"k": "1"}}
     assert told(await http.apply(path, nameless)) == (400, "BadRequest", NAMELESS)
     assert (await http.get(path)).status == 404
     await http.created("configmaps", config_map())
     assert told(await http.put(path, nameless)) == (400, "BadRequest", NAMELESS)
-    assert told(await http.patch(path, {"metadata": {"name": None}})) == (
-        400,
-        "BadRequest",
-        NAMELESS,
-    )
+    assert told(await http.patch(path, {"metadata": {"name": None}})) == (400, "BadRequest", NAMELESS)
     assert told(await http.patch(path, {"metadata": None})) == (400, "BadRequest", NAMELESS)
     remove = [{"op": "remove", "path": "/metadata/name"}]
     assert told(await http.patch(path, remove, "json")) == (400, "BadRequest", NAMELESS)
@@ -113,12 +84,7 @@ async def test_every_write_to_a_url_says_the_name(http, config_map):
                 "value of type map[string]interface {}"
             ),
         ),
-        (
-            "merge",
-            b'{"metadata": {"resourceVersion": "x"}}',
-            500,
-            'strconv.ParseUint: parsing "x": invalid syntax',
-        ),
+        ("merge", b'{"metadata": {"resourceVersion": "x"}}', 500, 'strconv.ParseUint: parsing "x": invalid syntax'),
         ("application/foo", b"{}", 415, "415: Unsupported Media Type"),
     ],
 )
@@ -157,15 +123,11 @@ async def test_null_is_a_patch_without_changes(http, config_map, kind):
         ),
     ],
 )
-async def test_a_patch_that_leaves_no_object_of_the_kind_is_shown_with_the_object(
-    http, config_map, kind, patch, why
-):
+async def test_a_patch_that_leaves_no_object_of_the_kind_is_shown_with_the_object(http, config_map, kind, patch, why):
     await http.created("configmaps", config_map("a", {"x": "1"}))
     answer = await http.patch(http.path("configmaps", "a"), patch, kind)
     assert (answer.status, answer.json["reason"]) == (422, "Invalid")
-    assert answer.json["message"].startswith(
-        ' "" is invalid: patch: Invalid value: "{\\"apiVersion\\":\\"v'
-    )
+    assert answer.json["message"].startswith(' "" is invalid: patch: Invalid value: "{\\"apiVersion\\":\\"v')
     assert answer.json["message"].endswith(f": {why}")
     assert answer.json["details"]["causes"][0]["field"] == "patch"
 
@@ -180,9 +142,7 @@ async def test_a_patch_that_leaves_no_object_of_the_kind_is_shown_with_the_objec
 )
 async def test_a_strict_patch_with_an_unknown_field_is_refused(http, config_map, kind, patch):
     await http.created("configmaps", config_map())
-    answer = await http.patch(
-        http.path("configmaps", "a"), patch, kind, query={"fieldValidation": "Strict"}
-    )
+    answer = await http.patch(http.path("configmaps", "a"), patch, kind, query={"fieldValidation": "Strict"})
     assert (answer.status, answer.json["reason"]) == (422, "Invalid")
     assert answer.json["message"].startswith(' "" is invalid: patch: Invalid value: "')
     assert answer.json["message"].endswith('": strict decoding error: unknown field "colour"')
@@ -199,10 +159,7 @@ async def test_a_patch_with_what_is_no_base64_is_refused(http, kind):
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        (
-            b"[]",
-            f"couldn't get version/kind; json parse error: json: cannot unmarshal array into {GO_TYPE_META}",
-        ),
+        (b"[]", f"couldn't get version/kind; json parse error: json: cannot unmarshal array into {GO_TYPE_META}"),
         (
             {"apiVersion": "v1", "kind": "Pod"},
             'no kind "Pod" is registered for version "v1" in scheme "pkg/runtime/scheme.go:111"',
@@ -232,11 +189,7 @@ async def test_a_name_is_free_when_its_object_is_gone_and_not_before(http, confi
     await http.created("configmaps", config_map("a", finalizers=["example.com/f"]))
     await http.delete(http.path("configmaps", "a"))
     answer = await http.post(http.path("configmaps"), config_map())
-    assert told(answer) == (
-        409,
-        "AlreadyExists",
-        'object is being deleted: configmaps "a" already exists',
-    )
+    assert told(answer) == (409, "AlreadyExists", 'object is being deleted: configmaps "a" already exists')
     await http.patch(http.path("configmaps", "a"), {"metadata": {"finalizers": None}})
 
 
@@ -251,14 +204,8 @@ async def test_nobody_can_say_when_an_object_was_deleted(http, config_map):
 @pytest.mark.parametrize(
     ("metadata", "message"),
     [
-        (
-            {"annotations": {"A b": ""}},
-            'metadata.annotations: Invalid value: "A b": name part must consist of',
-        ),
-        (
-            {"labels": {"a/b/c": ""}},
-            'metadata.labels: Invalid value: "a/b/c": a valid label key must consist of',
-        ),
+        ({"annotations": {"A b": ""}}, 'metadata.annotations: Invalid value: "A b": name part must consist of'),
+        ({"labels": {"a/b/c": ""}}, 'metadata.labels: Invalid value: "a/b/c": a valid label key must consist of'),
         (
             {"ownerReferences": [{"apiVersion": "v1", "kind": "Event", "name": "e", "uid": "u"}]},
             (
@@ -268,9 +215,7 @@ async def test_nobody_can_say_when_an_object_was_deleted(http, config_map):
         ),
     ],
 )
-async def test_metadata_that_is_wrong_is_shown_as_it_was_written(
-    http, config_map, metadata, message
-):
+async def test_metadata_that_is_wrong_is_shown_as_it_was_written(http, config_map, metadata, message):
     answer = await http.post(http.path("configmaps"), config_map("a", **metadata))
     assert answer.status == 422
     assert message in answer.json["message"]
@@ -280,23 +225,11 @@ async def test_metadata_that_is_wrong_is_shown_as_it_was_written(
     ("query", "code", "message"),
     [
         ({"labelSelector": "=x"}, 400, "found '=', expected: !, identifier, or 'end of string'"),
-        (
-            {"labelSelector": "a===x"},
-            400,
-            "unable to parse requirement: found '=', expected: identifier",
-        ),
+        ({"labelSelector": "a===x"}, 400, "unable to parse requirement: found '=', expected: identifier"),
         ({"labelSelector": "a=x y"}, 400, "found 'y', expected: ',' or 'end of string'"),
         ({"labelSelector": "a=x,,b"}, 400, "found ',', expected: identifier after ','"),
-        (
-            {"labelSelector": "!"},
-            400,
-            "unable to parse requirement: found '', expected: identifier",
-        ),
-        (
-            {"labelSelector": "a in (x"},
-            400,
-            "unable to parse requirement: found '', expected: ',' or ')'",
-        ),
+        ({"labelSelector": "!"}, 400, "unable to parse requirement: found '', expected: identifier"),
+        ({"labelSelector": "a in (x"}, 400, "unable to parse requirement: found '', expected: ',' or ')'"),
         (
             {"labelSelector": "a>x"},
             400,
@@ -305,16 +238,8 @@ async def test_metadata_that_is_wrong_is_shown_as_it_was_written(
                 "be an integer"
             ),
         ),
-        (
-            {"fieldSelector": "metadata.name=a=b"},
-            400,
-            "invalid field selector: unescaped character in value: 61",
-        ),
-        (
-            {"fieldSelector": "metadata.name=\\x"},
-            400,
-            "invalid field selector: invalid escape sequence: \\x",
-        ),
+        ({"fieldSelector": "metadata.name=a=b"}, 400, "invalid field selector: unescaped character in value: 61"),
+        ({"fieldSelector": "metadata.name=\\x"}, 400, "invalid field selector: invalid escape sequence: \\x"),
         (
             {"resourceVersion": "x"},
             400,
@@ -363,9 +288,7 @@ MORE = "9" * 5_000  # digits: more than Python makes a number of without being t
     ],
     ids=lambda it: it and it[:20],
 )
-async def test_an_option_that_is_no_number_is_refused_in_whatever_digits_it_is_written(
-    http, option, value, why
-):
+async def test_an_option_that_is_no_number_is_refused_in_whatever_digits_it_is_written(http, option, value, why):
     method, name = ("DELETE", "nobody") if option == "gracePeriodSeconds" else ("GET", None)
     answer = await http.request(method, http.path("configmaps", name), query={option: value})
     assert answer.status == 400, answer.text
@@ -402,16 +325,10 @@ async def test_a_timeout_that_is_no_duration_is_refused(http, value, why):
     assert answer.json["message"].removeprefix(f"{begin} - ") == (f'time: {why} "{value}"')
 
 
-@pytest.mark.parametrize(
-    "value", ["", "0", "1m", "1h0.5m", "2562047h", "900000000us", ".5h", "5.m"]
-)
+@pytest.mark.parametrize("value", ["", "0", "1m", "1h0.5m", "2562047h", "900000000us", ".5h", "5.m"])
 async def test_a_timeout_is_a_duration(http, value):
     assert (await http.get("/api", query={"timeout": value})).status == 200
-    watched = {
-        "watch": "1",
-        "timeoutSeconds": "1",
-        "timeout": "nonsense",
-    }  # a watch has no such end
+    watched = {"watch": "1", "timeoutSeconds": "1", "timeout": "nonsense"}  # a watch has no such end
     assert (await http.get(http.path("configmaps"), query=watched)).status == 200
 
 
@@ -440,9 +357,7 @@ async def test_a_grace_period_is_an_integer_of_64_bits(http, value):
     answer = await http.delete(http.path("pods", "p"), {"gracePeriodSeconds": value})
     assert answer.status == 400, answer.text
     assert answer.json["message"].startswith("json: cannot unmarshal ")
-    assert answer.json["message"].endswith(
-        " into Go struct field DeleteOptions.gracePeriodSeconds of type int64"
-    )
+    assert answer.json["message"].endswith(" into Go struct field DeleteOptions.gracePeriodSeconds of type int64")
 
 
 @pytest.mark.parametrize("seconds", [10**10, 2**63 - 1])
@@ -472,9 +387,7 @@ async def test_a_grace_period_may_be_longer_than_any_calendar(http, seconds):
     ],
     ids=lambda it: it if isinstance(it, str) else "",
 )
-async def test_no_answer_is_kept_by_a_cache_nor_is_text_taken_for_a_page(
-    http, method, path, headers
-):
+async def test_no_answer_is_kept_by_a_cache_nor_is_text_taken_for_a_page(http, method, path, headers):
     answer = await http.request(method, path, headers=headers)
     assert answer.headers["cache-control"] == "no-cache, private"
     is_text = answer.headers["content-type"].startswith("text/plain")
@@ -509,22 +422,14 @@ async def test_what_the_server_adds_is_nobodys(http):
     pod = {"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
     [entry] = (await http.created("pods", pod))["metadata"]["managedFields"]
     owned = entry["fieldsV1"]["f:spec"].keys()
-    assert not owned & {
-        "f:priority",
-        "f:preemptionPolicy",
-        "f:serviceAccountName",
-        "f:tolerations",
-        "f:nodeName",
-    }
+    assert not owned & {"f:priority", "f:preemptionPolicy", "f:serviceAccountName", "f:tolerations", "f:nodeName"}
     await http.delete(http.path("pods", "p"), query={"gracePeriodSeconds": "0"})
 
 
 async def test_what_put_creates_has_a_manager(http):
     lease = {"metadata": {"name": "l"}, "spec": {"holderIdentity": "me"}}
     path = http.path("coordination.k8s.io/v1/leases", "l")
-    [entry] = (await http.put(path, lease, query={"fieldManager": "me"})).json["metadata"][
-        "managedFields"
-    ]
+    [entry] = (await http.put(path, lease, query={"fieldManager": "me"})).json["metadata"]["managedFields"]
     assert (entry["manager"], entry["fieldsV1"]) == ("me", {"f:spec": {"f:holderIdentity": {}}})
 
 
@@ -535,9 +440,7 @@ async def test_a_secret_may_have_empty_values(http):
 
 async def test_a_node_port_that_cannot_be_had_is_refused(http):
     spec = {"type": "NodePort", "ports": [{"port": 80}]}
-    taken = (await http.created("services", {"metadata": {"name": "a"}, "spec": spec}))["spec"][
-        "ports"
-    ][0]["nodePort"]
+    taken = (await http.created("services", {"metadata": {"name": "a"}, "spec": spec}))["spec"]["ports"][0]["nodePort"]
     for port, why in [
         (80, "provided port is not in the valid range. The range of valid ports is 30000-32767"),
         (taken, "provided port is already allocated"),
@@ -556,16 +459,9 @@ async def test_where_no_api_is_there_is_a_page_not_found(http, path):
 
 async def test_the_root_says_what_there_is(http):
     paths = (await http.get("/")).json["paths"]
-    assert {
-        "/api",
-        "/api/v1",
-        "/apis",
-        "/apis/apps",
-        "/apis/apps/v1",
-        "/healthz",
-        "/openapi/v3",
-        "/version",
-    } <= set(paths)
+    assert {"/api", "/api/v1", "/apis", "/apis/apps", "/apis/apps/v1", "/healthz", "/openapi/v3", "/version"} <= set(
+        paths
+    )
     assert paths == sorted(paths)
 
 

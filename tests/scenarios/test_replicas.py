@@ -149,23 +149,9 @@ class Replicas:
 
     def start(self) -> subprocess.Popen[bytes]:
         number = len(self.processes)
-        command = [
-            sys.executable,
-            "-m",
-            "operatorkit",
-            "run",
-            str(self.folder / "twins.py"),
-            "--leader-elect",
-        ]
+        command = [sys.executable, "-m", "operatorkit", "run", str(self.folder / "twins.py"), "--leader-elect"]
         namespace = self.cluster.namespace
-        options = [
-            "--namespace",
-            namespace,
-            "--own-namespace",
-            namespace,
-            "--kubeconfig",
-            str(self.folder / "config"),
-        ]
+        options = ["--namespace", namespace, "--own-namespace", namespace, "--kubeconfig", str(self.folder / "config")]
         with (self.folder / f"log-{number}").open("wb") as log:
             process = subprocess.Popen(
                 [*command, *options],
@@ -190,9 +176,7 @@ class Replicas:
         await eventually(found, timeout=120, message=f"{text!r} is logged")
 
     async def ended(self, process: subprocess.Popen[bytes]) -> int:
-        await eventually(
-            lambda: process.poll() is not None, timeout=120, message="the process ends"
-        )
+        await eventually(lambda: process.poll() is not None, timeout=120, message="the process ends")
         return process.returncode
 
     async def leader_and_standby(self) -> tuple[subprocess.Popen[bytes], subprocess.Popen[bytes]]:
@@ -259,11 +243,7 @@ async def replicas(cluster, controlplane, tmp_path):
         (tmp_path / "config").write_text(yaml.safe_dump(config))
         render = [sys.executable, "-m", "operatorkit", "crd", "render", str(tmp_path / "twins.py")]
         rendered = await asyncio.to_thread(
-            subprocess.run,
-            render,
-            capture_output=True,
-            check=True,
-            env={**os.environ, "RUNS": str(tmp_path / "runs")},
+            subprocess.run, render, capture_output=True, check=True, env={**os.environ, "RUNS": str(tmp_path / "runs")}
         )
         await apply_definition(cluster, yaml.safe_load(rendered.stdout))
         found = Replicas(cluster, tmp_path, gate, tmp_path / "runs")
@@ -278,16 +258,10 @@ async def replicas(cluster, controlplane, tmp_path):
 
 async def apply_definition(cluster: Any, definition: dict[str, Any]) -> None:
     definitions = ApiResource(
-        "apiextensions.k8s.io",
-        "v1",
-        "CustomResourceDefinition",
-        "customresourcedefinitions",
-        namespaced=False,
+        "apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", namespaced=False
     )
     name = definition["metadata"]["name"]
-    await cluster.patch(
-        definitions, name, definition, patch_type=PatchType.APPLY, field_manager="test", force=True
-    )
+    await cluster.patch(definitions, name, definition, patch_type=PatchType.APPLY, field_manager="test", force=True)
 
     async def served() -> bool:
         await cluster.list(NOTES, namespace=cluster.namespace)
@@ -326,17 +300,14 @@ async def test_a_leader_that_is_stopped_releases_its_lease_and_the_standby_takes
     assert replicas.overlaps() == []
 
 
-async def test_a_leader_that_cannot_reach_the_api_server_ends_and_the_standby_takes_over_when_it_is_back(
-    replicas,
-):
+async def test_a_leader_that_cannot_reach_the_api_server_ends_and_the_standby_takes_over_when_it_is_back(replicas):
     leader, standby = await replicas.leader_and_standby()
     await replicas.write("one")
     await replicas.reconciled("one")
     replicas.gate.close()
     assert await replicas.ended(leader) == ExitCode.LEASE_LOST
     assert re.search(
-        r"operatorkit: the Lease \S+/twins is lost: it could not be renewed for 10 s",
-        replicas.log(leader),
+        r"operatorkit: the Lease \S+/twins is lost: it could not be renewed for 10 s", replicas.log(leader)
     )
     assert standby.poll() is None, "a standby has nothing to lose"
     replicas.gate.open()

@@ -11,12 +11,7 @@ DATA = {"spec": {"template": {"metadata": {"labels": {"a": "b"}}}}}
 
 
 def revision(name="r", number=1, **fields):
-    return {
-        "metadata": {"name": name, "labels": {"app": "a"}},
-        "revision": number,
-        "data": DATA,
-        **fields,
-    }
+    return {"metadata": {"name": name, "labels": {"app": "a"}}, "revision": number, "data": DATA, **fields}
 
 
 async def test_a_revision_keeps_whatever_data_it_is_given(http):
@@ -38,9 +33,7 @@ async def test_a_revision_may_have_another_number_and_no_other_data(http):
     assert (raised.status, raised.json["revision"]) == (200, 7), raised.text
     changed = await http.patch(path, {"data": {"spec": {"x": 1}}})
     assert changed.status == 422
-    assert changed.json["message"].startswith(
-        'ControllerRevision.apps "r" is invalid: data: Invalid value: {"spec":'
-    )
+    assert changed.json["message"].startswith('ControllerRevision.apps "r" is invalid: data: Invalid value: {"spec":')
     assert changed.json["message"].endswith(": field is immutable")
 
 

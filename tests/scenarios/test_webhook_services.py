@@ -54,12 +54,7 @@ def port(free_port):
 
 
 def parcel(name="a", **spec):
-    return {
-        "apiVersion": Parcel.api_version,
-        "kind": "Parcel",
-        "metadata": {"name": name},
-        "spec": spec,
-    }
+    return {"apiVersion": Parcel.api_version, "kind": "Parcel", "metadata": {"name": name}, "spec": spec}
 
 
 def service(**spec):
@@ -102,9 +97,7 @@ def behind(cluster, namespace):
 
 async def told(http):
     """Send what is to be refused; return the answer's status and its message."""
-    answer = await http.post(
-        http.path("services.example.io/v1/parcels"), parcel(weight=11), query={"dryRun": "All"}
-    )
+    answer = await http.post(http.path("services.example.io/v1/parcels"), parcel(weight=11), query={"dryRun": "All"})
     return answer.status, answer.json.get("message")
 
 
@@ -112,9 +105,7 @@ async def test_a_review_through_a_service_is_answered(behind, cluster, http, nam
     await cluster.create(SERVICES, service(), namespace=namespace)
     await cluster.create(SLICES, endpoints(port), namespace=namespace)
     async with behind(port=port) as (app, _):
-        refusal = (
-            'admission webhook "validate.parcels.services.example.io" denied the request: too heavy'
-        )
+        refusal = 'admission webhook "validate.parcels.services.example.io" denied the request: too heavy'
 
         async def refused():
             assert await told(http) == (403, refusal)
@@ -137,10 +128,7 @@ async def test_of_two_replicas_that_start_at_once_one_writes_and_any_answers(
     replicas = [behind(port=port) for port in ports]
     (app, _), _ = await asyncio.gather(*(it.__aenter__() for it in replicas))
     try:
-        leaves = [
-            await asyncio.to_thread(ssl.get_server_certificate, ("127.0.0.1", port))
-            for port in ports
-        ]
+        leaves = [await asyncio.to_thread(ssl.get_server_certificate, ("127.0.0.1", port)) for port in ports]
         assert leaves[0] == leaves[1]
         held = Bundle.read(await cluster.get(SECRETS, f"{NAME}-tls", namespace=namespace))
         assert held.cert_pem.decode().strip() == leaves[0].strip()
@@ -152,9 +140,7 @@ async def test_of_two_replicas_that_start_at_once_one_writes_and_any_answers(
         await eventually(refused, message="the first answers")
         await replicas[0].__aexit__(None, None, None)
         moved = {"ports": [{"name": "webhooks", "port": ports[1]}]}
-        await cluster.patch(
-            SLICES, f"{NAME}-1", moved, patch_type=PatchType.MERGE, namespace=namespace
-        )
+        await cluster.patch(SLICES, f"{NAME}-1", moved, patch_type=PatchType.MERGE, namespace=namespace)
         await eventually(refused, message="the second answers")
     finally:
         await replicas[1].__aexit__(None, None, None)
@@ -174,16 +160,8 @@ UNREACHABLE = {
         'no service port 443 found for service "parcels-webhook"',
     ),
     "no endpoints": ({}, None, 'no endpoints available for service "parcels-webhook"'),
-    "none that is ready": (
-        {},
-        {"ready": False},
-        'no endpoints available for service "parcels-webhook"',
-    ),
-    "none of that port": (
-        {},
-        {"port_name": "other"},
-        'no endpoints available for service "parcels-webhook"',
-    ),
+    "none that is ready": ({}, {"ready": False}, 'no endpoints available for service "parcels-webhook"'),
+    "none of that port": ({}, {"port_name": "other"}, 'no endpoints available for service "parcels-webhook"'),
     "headless, with nobody there": (
         {"clusterIP": "None", "ports": [{"name": "webhooks", "port": 443}]},
         {},
@@ -220,9 +198,7 @@ async def test_a_service_that_leads_nowhere_is_an_error_that_says_why(
     assert await remove(cluster, app.name)
 
 
-async def test_a_registration_behind_a_service_stays_until_it_is_removed(
-    behind, cluster, namespace
-):
+async def test_a_registration_behind_a_service_stays_until_it_is_removed(behind, cluster, namespace):
     async with behind() as (app, service):
         pass
     name = f"{NAME}.{namespace}.operatorkit.dev"
@@ -245,27 +221,21 @@ async def test_a_registration_behind_a_service_stays_until_it_is_removed(
         await cluster.get(VALIDATING, name)
 
 
-async def test_a_registration_of_a_chart_is_told_the_ca_and_nothing_else(
-    behind, cluster, namespace, caplog
-):
+async def test_a_registration_of_a_chart_is_told_the_ca_and_nothing_else(behind, cluster, namespace, caplog):
     async with behind(complete_only=True) as (app, service):
         name = configuration_name(app.name, service=service)
         with pytest.raises(NotFound):
             await cluster.get(VALIDATING, name)
         [warning] = [it.getMessage() for it in caplog.records if "nobody calls" in it.getMessage()]
         assert f"until there is a ValidatingWebhookConfiguration {name}" in warning
-        (manifest,) = configurations(
-            app.name, app.webhooks, at=service, namespace=namespace, managed_by="Helm"
-        )
+        (manifest,) = configurations(app.name, app.webhooks, at=service, namespace=namespace, managed_by="Helm")
         manifest["webhooks"][0]["failurePolicy"] = "Ignore"
         made = await cluster.create(VALIDATING, manifest)
         assert "caBundle" not in made["webhooks"][0]["clientConfig"]
 
         async def completed():
             live = await cluster.get(VALIDATING, name)
-            return (
-                live["webhooks"][0] if "caBundle" in live["webhooks"][0]["clientConfig"] else None
-            )
+            return live["webhooks"][0] if "caBundle" in live["webhooks"][0]["clientConfig"] else None
 
         entry = await eventually(completed, message="the CA is told")
         del entry["clientConfig"]["caBundle"]

@@ -23,14 +23,7 @@ from operatorkit.settings import Settings
 from operatorkit.testing import FakeClock, eventually
 from operatorkit.testing.running import install_crds, running
 from operatorkit.webhooks import configuration_name, configurations, invalid, required
-from operatorkit.webhooks.certificates import (
-    CA_LIFE,
-    LEAF_LIFE,
-    SECRETS,
-    Bundle,
-    CertificateStore,
-    renewed,
-)
+from operatorkit.webhooks.certificates import CA_LIFE, LEAF_LIFE, SECRETS, Bundle, CertificateStore, renewed
 from operatorkit.webhooks.manifests import CONFIGURATIONS
 from operatorkit.webhooks.registration import remove_stale
 from operatorkit.webhooks.server import WebhookServer
@@ -44,9 +37,7 @@ class GadgetSpec(Model):
     shape: str | None = None
 
 
-class Gadget(
-    Resource[GadgetSpec, NoStatus], group="webhooks.example.io", version="v1", external=False
-):
+class Gadget(Resource[GadgetSpec, NoStatus], group="webhooks.example.io", version="v1", external=False):
     """A thing with a door."""
 
 
@@ -54,12 +45,7 @@ GADGETS = Gadget.api_resource()
 
 
 def gadget(name="a", **spec):
-    return {
-        "apiVersion": Gadget.api_version,
-        "kind": "Gadget",
-        "metadata": {"name": name},
-        "spec": spec,
-    }
+    return {"apiVersion": Gadget.api_version, "kind": "Gadget", "metadata": {"name": name}, "spec": spec}
 
 
 class Door:
@@ -84,29 +70,12 @@ def served(operator, cluster, door, namespace):
     """Run an operator of this test's own, whose webhooks are for this test's namespace."""
 
     @asynccontextmanager
-    async def run(
-        *,
-        webhooks=None,
-        clock=None,
-        network_clock=None,
-        name=None,
-        limited=False,
-        seconds=20,
-        **options,
-    ):
+    async def run(*, webhooks=None, clock=None, network_clock=None, name=None, limited=False, seconds=20, **options):
         app = Operator(name or f"gadgets-{namespace}")
         app.settings = replace(app.settings, own_namespace=namespace)
-        options = {
-            "namespace_selector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
-            **options,
-        }
+        options = {"namespace_selector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}, **options}
 
-        @app.validate(
-            Gadget,
-            operations=["CREATE", "UPDATE", "DELETE"],
-            timeout=timedelta(seconds=seconds),
-            **options,
-        )
+        @app.validate(Gadget, operations=["CREATE", "UPDATE", "DELETE"], timeout=timedelta(seconds=seconds), **options)
         async def validate(new, old, request):
             door.asked.append(request)
             await door.gate.wait()
@@ -133,9 +102,7 @@ def served(operator, cluster, door, namespace):
 async def elsewhere(cluster, namespace):
     """Another namespace."""
     name = f"{namespace}-elsewhere"
-    await cluster.create(
-        NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
-    )
+    await cluster.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
     yield name
     await cluster.delete(NAMESPACES, name)
 
@@ -165,11 +132,7 @@ async def test_a_denial_names_all_its_causes(served, cluster, door):
             'Gadget.webhooks.example.io "a" is invalid: [spec.size: Invalid value: -1: must be positive, '
             'spec.colour: Required value, spec.shape: Invalid value: "x": must be round]'
         )
-        assert [cause.field for cause in refused.value.causes] == [
-            "spec.size",
-            "spec.colour",
-            "spec.shape",
-        ]
+        assert [cause.field for cause in refused.value.causes] == ["spec.size", "spec.colour", "spec.shape"]
 
 
 async def test_a_mutation_is_stored_and_a_warning_reaches_the_caller(served, http, door):
@@ -184,17 +147,13 @@ async def test_a_mutation_is_stored_and_a_warning_reaches_the_caller(served, htt
         answer = await http.post(http.path("webhooks.example.io/v1/gadgets"), gadget(size=3))
         assert answer.status == 201, answer.text
         assert answer.json["spec"] == {"size": 3, "colour": "red"}
-        assert [warning.partition(" - ")[2] for warning in answer.warnings] == [
-            '"no colour: red it is"'
-        ]
+        assert [warning.partition(" - ")[2] for warning in answer.warnings] == ['"no colour: red it is"']
 
 
 async def test_a_deletion_is_asked_for_with_the_object_that_is(served, cluster, door):
     async with served():
         await cluster.create(GADGETS, gadget(size=7), namespace=cluster.namespace)
-        door.decide = lambda new, old: (
-            Denied("still used") if new is None and old.spec.size == 7 else Allowed()
-        )
+        door.decide = lambda new, old: Denied("still used") if new is None and old.spec.size == 7 else Allowed()
         with pytest.raises(Forbidden, match="still used"):
             await cluster.delete(GADGETS, "a", namespace=cluster.namespace)
         door.decide = lambda new, old: Allowed()
@@ -243,15 +202,10 @@ async def test_without_an_answer_the_failure_policy_decides(
         entry = live["webhooks"][0] | {"name": "copy.example.io"}
         if trouble == "wrong CA":
             other = renewed(None, ["127.0.0.1"], SYSTEM_CLOCK.now())
-            entry["clientConfig"] = entry["clientConfig"] | {
-                "caBundle": base64.b64encode(other.ca_pem).decode()
-            }
+            entry["clientConfig"] = entry["clientConfig"] | {"caBundle": base64.b64encode(other.ca_pem).decode()}
         else:
             entry["clientConfig"] = entry["clientConfig"] | {"url": "https://127.0.0.1:1/validate"}
-        copy = {key: live[key] for key in ("apiVersion", "kind")} | {
-            "metadata": {"name": name},
-            "webhooks": [entry],
-        }
+        copy = {key: live[key] for key in ("apiVersion", "kind")} | {"metadata": {"name": name}, "webhooks": [entry]}
         await cluster.create(VALIDATING, copy)
         try:
             if admitted:
@@ -301,10 +255,7 @@ async def second_operator(change, cluster):
     app.settings = replace(app.settings, own_namespace=cluster.namespace)
     called = []
 
-    @app.mutate(
-        Gadget,
-        namespace_selector={"matchLabels": {"kubernetes.io/metadata.name": cluster.namespace}},
-    )
+    @app.mutate(Gadget, namespace_selector={"matchLabels": {"kubernetes.io/metadata.name": cluster.namespace}})
     async def mutate(obj, request):
         called.append(request)
         return change(obj)
@@ -312,9 +263,7 @@ async def second_operator(change, cluster):
     async with running(app, cluster, webhooks=AtUrl()):
 
         async def asks():
-            await cluster.create(
-                GADGETS, gadget("probe"), namespace=cluster.namespace, dry_run=True
-            )
+            await cluster.create(GADGETS, gadget("probe"), namespace=cluster.namespace, dry_run=True)
             return bool(called)
 
         await eventually(asks, message="the API server asks the second webhook")
@@ -324,9 +273,9 @@ async def second_operator(change, cluster):
 async def test_a_url_is_forgotten_when_the_operator_stops(served, cluster, door):
     async with served() as running:
         name = configuration_name(running.app.name)
-        assert (await cluster.get(VALIDATING, name))["webhooks"][0]["clientConfig"][
-            "url"
-        ].startswith("https://127.0.0.1:")
+        assert (await cluster.get(VALIDATING, name))["webhooks"][0]["clientConfig"]["url"].startswith(
+            "https://127.0.0.1:"
+        )
     for resource in CONFIGURATIONS.values():
         with pytest.raises(NotFound):
             await cluster.get(resource, name)
@@ -351,9 +300,7 @@ async def test_a_registration_that_somebody_spoils_is_repaired(served, cluster, 
 
 
 async def test_a_certificate_that_is_renewed_under_way_breaks_nothing(served, cluster, door):
-    clock = FakeClock(
-        start=datetime.now(UTC) - LEAF_LIFE * 0.7
-    )  # API servers have clocks of their own
+    clock = FakeClock(start=datetime.now(UTC) - LEAF_LIFE * 0.7)  # API servers have clocks of their own
     async with served(clock=clock) as running:
         first = await presented(cluster, running.app)
         clock.tick(LEAF_LIFE * 0.7)
@@ -368,21 +315,14 @@ async def test_a_certificate_that_is_renewed_under_way_breaks_nothing(served, cl
                 await cluster.create(GADGETS, gadget(), namespace=cluster.namespace)
 
 
-async def test_a_new_ca_is_known_to_all_before_its_leaf_is_presented(
-    served, cluster, door, namespace
-):
+async def test_a_new_ca_is_known_to_all_before_its_leaf_is_presented(served, cluster, door, namespace):
     """Nobody is told of a certificate of an unknown authority while it changes, under steady traffic."""
     start = datetime.now(UTC) - LEAF_LIFE * 0.6
     old = renewed(None, ["127.0.0.1"], start - CA_LIFE * 0.6)
     known = renewed(old, ["127.0.0.1"], start)
     assert known.ca_pem == old.ca_pem
     name = secret_name(Operator(f"gadgets-{namespace}"), AtUrl())
-    secret = {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {"name": name},
-        "data": known.data(),
-    }
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "data": known.data()}
     await cluster.create(SECRETS, secret, namespace=namespace)
     clock, network_clock = FakeClock(start=start), FakeClock()
     async with served(clock=clock, network_clock=network_clock) as running:
@@ -425,9 +365,7 @@ async def test_what_was_asked_before_the_stop_is_answered(served, cluster, door)
         asked = asyncio.create_task(cluster.create(GADGETS, gadget(), namespace=cluster.namespace))
         await eventually(lambda: bool(door.asked), message="the API server asks")
         running.engine.stop()
-        await eventually(
-            lambda: is_forgotten(cluster, running.app), message="the registration is removed"
-        )
+        await eventually(lambda: is_forgotten(cluster, running.app), message="the registration is removed")
         door.gate.set()
         with pytest.raises(Forbidden, match="asked"):
             await asked
@@ -442,25 +380,16 @@ async def is_forgotten(cluster, app):
 
 
 @pytest.mark.parametrize("damage", ["rubbish", "no key", "not an authority"])
-async def test_a_secret_that_holds_nonsense_at_the_start_is_written_anew(
-    served, cluster, door, namespace, damage
-):
+async def test_a_secret_that_holds_nonsense_at_the_start_is_written_anew(served, cluster, door, namespace, damage):
     data = renewed(None, ["127.0.0.1"], SYSTEM_CLOCK.now()).data()
     if damage == "rubbish":
-        data["ca.crt"] = base64.b64encode(
-            b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
-        ).decode()
+        data["ca.crt"] = base64.b64encode(b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").decode()
     elif damage == "no key":
         del data["tls.key"]
     else:
         data |= {"ca.crt": data["tls.crt"], "ca.key": data["tls.key"]}
     name = secret_name(Operator(f"gadgets-{namespace}"), AtUrl())
-    secret = {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {"name": name},
-        "data": {**data, "mine": "YQ=="},
-    }
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "data": {**data, "mine": "YQ=="}}
     await cluster.create(SECRETS, secret, namespace=namespace)
     async with served():
         door.decide = lambda new, old: Denied("asked")
@@ -471,14 +400,10 @@ async def test_a_secret_that_holds_nonsense_at_the_start_is_written_anew(
         assert held["data"]["mine"] == "YQ=="
 
 
-async def test_a_secret_that_was_spoilt_is_written_anew_and_the_new_ca_is_registered(
-    served, cluster, door
-):
+async def test_a_secret_that_was_spoilt_is_written_anew_and_the_new_ca_is_registered(served, cluster, door):
     async with served() as running:
         first = await presented(cluster, running.app)
-        await cluster.delete(
-            SECRETS, secret_name(running.app, AtUrl()), namespace=cluster.namespace
-        )
+        await cluster.delete(SECRETS, secret_name(running.app, AtUrl()), namespace=cluster.namespace)
 
         async def changed():
             return await presented(cluster, running.app) != first
@@ -500,18 +425,14 @@ async def test_a_secret_that_was_spoilt_is_written_anew_and_the_new_ca_is_regist
 
 async def presented(cluster, app):
     """Return the certificate that is presented where the API server calls."""
-    client = (await cluster.get(VALIDATING, configuration_name(app.name)))["webhooks"][0][
-        "clientConfig"
-    ]
+    client = (await cluster.get(VALIDATING, configuration_name(app.name)))["webhooks"][0]["clientConfig"]
     host, _, port = client["url"].removeprefix("https://").partition("/")[0].partition(":")
     return await asyncio.to_thread(ssl.get_server_certificate, (host, int(port)))
 
 
 async def test_two_replicas_agree_on_one_certificate(cluster, namespace):
     stores = [
-        CertificateStore(
-            cluster, namespace=namespace, name="tls", hosts=["a.svc"], clock=SYSTEM_CLOCK
-        )
+        CertificateStore(cluster, namespace=namespace, name="tls", hosts=["a.svc"], clock=SYSTEM_CLOCK)
         for _ in range(4)
     ]
     bundles = await asyncio.gather(*(store.load() for store in stores))
@@ -519,9 +440,7 @@ async def test_two_replicas_agree_on_one_certificate(cluster, namespace):
     assert Bundle.read(await cluster.get(SECRETS, "tls", namespace=namespace)) == bundles[0]
 
 
-async def test_an_operator_in_one_namespace_judges_nothing_elsewhere(
-    served, cluster, door, namespace, elsewhere
-):
+async def test_an_operator_in_one_namespace_judges_nothing_elsewhere(served, cluster, door, namespace, elsewhere):
     door.decide = lambda new, old: Allowed() if new.metadata.name == "probe" else Denied("asked")
     async with served(limited=True, namespace_selector=None):
         with pytest.raises(Forbidden, match="asked"):
@@ -539,10 +458,7 @@ async def test_two_operators_of_one_name_in_two_namespaces_leave_each_other_alon
     async def validate(new, old, request):
         return Denied("the other one")
 
-    async with (
-        served(limited=True) as first,
-        running(other, cluster, namespace=elsewhere, webhooks=AtUrl()),
-    ):
+    async with served(limited=True) as first, running(other, cluster, namespace=elsewhere, webhooks=AtUrl()):
         names = {configuration_name(other.name, namespace=it) for it in (namespace, elsewhere)}
         found = {it["metadata"]["name"] for it in (await cluster.list(VALIDATING)).items}
         assert names <= found
@@ -565,9 +481,7 @@ async def killed(cluster, app, *, url=None):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     bundle = renewed(None, ["127.0.0.1"], SYSTEM_CLOCK.now())
-    found = configurations(
-        app.name, app.webhooks, at=url or f"https://127.0.0.1:{port}", ca_pem=bundle.ca_pem
-    )
+    found = configurations(app.name, app.webhooks, at=url or f"https://127.0.0.1:{port}", ca_pem=bundle.ca_pem)
     for one in found:
         await cluster.create(VALIDATING, one)
     return configuration_name(app.name), port
@@ -577,18 +491,14 @@ async def killed(cluster, app, *, url=None):
 def abandoned(namespace):
     app = Operator(f"abandoned-{namespace}")
 
-    @app.validate(
-        Gadget, namespace_selector={"matchLabels": {"kubernetes.io/metadata.name": namespace}}
-    )
+    @app.validate(Gadget, namespace_selector={"matchLabels": {"kubernetes.io/metadata.name": namespace}})
     async def validate(new, old, request):
         return Allowed()
 
     return app
 
 
-async def test_what_a_killed_operator_registered_says_in_the_error_how_it_is_removed(
-    cluster, abandoned, namespace
-):
+async def test_what_a_killed_operator_registered_says_in_the_error_how_it_is_removed(cluster, abandoned, namespace):
     await install_crds(cluster, [Gadget])
     name, port = await killed(cluster, abandoned)
     remedy = f"/if-nobody-answers-kubectl-delete/validatingwebhookconfigurations/{name}/validate/"
@@ -631,8 +541,7 @@ async def test_what_is_elsewhere_is_never_taken_for_abandoned(cluster, abandoned
 
 async def test_an_operator_that_answers_is_never_taken_for_abandoned(served, cluster):
     async with served() as running:
-        assert (
-            f"ValidatingWebhookConfiguration {configuration_name(running.app.name)}"
-            not in await remove_stale(cluster)
+        assert f"ValidatingWebhookConfiguration {configuration_name(running.app.name)}" not in await remove_stale(
+            cluster
         )
         await cluster.get(VALIDATING, configuration_name(running.app.name))

@@ -155,9 +155,7 @@ def signature_mutant(seed: int, known: list[Original]) -> tuple[Original, Signed
 
 
 def _payload(payload: bytes, chance: random.Random) -> bytes:
-    swapped = payload.replace(
-        DIGEST.removeprefix("sha256:").encode(), OTHER.removeprefix("sha256:").encode()
-    )
+    swapped = payload.replace(DIGEST.removeprefix("sha256:").encode(), OTHER.removeprefix("sha256:").encode())
     return swapped if chance.random() < 0.1 else mutate(payload, chance)
 
 
@@ -173,9 +171,7 @@ def check_signature(seed: int, known: list[Original], outcome: Outcome) -> None:
     outcome.slowest_seconds = max(outcome.slowest_seconds, time.perf_counter() - begun)
     accepted = isinstance(result, Verified)
     if accepted and result.statement.digest != DIGEST:
-        outcome.wrong.append(
-            f"seed {seed}: {original.name} verified for {result.statement.digest}: {mutant!r}"
-        )
+        outcome.wrong.append(f"seed {seed}: {original.name} verified for {result.statement.digest}: {mutant!r}")
     outcome.seen[f"{original.name}: {'verified' if accepted else result.reason.value}"] += 1
 
 
@@ -193,14 +189,8 @@ def review(*images: str, kind: str = "Pod") -> dict[str, Any]:
         "initContainers": containers[1:2],
         "volumes": [{"name": "v", "image": {"reference": image}} for image in images[2:3]],
     }
-    api, resource_name, version = (
-        ("v1", "pods", "v1") if kind == "Pod" else ("apps/v1", "deployments", "v1")
-    )
-    obj: dict[str, Any] = {
-        "apiVersion": api,
-        "kind": kind,
-        "metadata": {"name": "web", "namespace": "team"},
-    }
+    api, resource_name, version = ("v1", "pods", "v1") if kind == "Pod" else ("apps/v1", "deployments", "v1")
+    obj: dict[str, Any] = {"apiVersion": api, "kind": kind, "metadata": {"name": "web", "namespace": "team"}}
     selector = {"matchLabels": {"a": "b"}}
     template = {"metadata": {"labels": {"a": "b"}}, "spec": spec}
     obj["spec"] = spec if kind == "Pod" else {"selector": selector, "template": template}
@@ -270,13 +260,7 @@ def _change(request: dict[str, Any], chance: random.Random) -> None:
 
 
 def _places(value: Any) -> Iterator[tuple[Any, Any]]:
-    items = (
-        value.items()
-        if isinstance(value, dict)
-        else enumerate(value)
-        if isinstance(value, list)
-        else ()
-    )
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, inner in list(items):
         yield value, key
         yield from _places(inner)
@@ -286,9 +270,7 @@ def images_of(value: Any) -> Iterator[Any]:
     """Yield whatever a review's object has where a runtime would look for an image, by another way than the code's."""
     if isinstance(value, dict):
         for key, inner in value.items():
-            if key in {"containers", "initContainers", "ephemeralContainers"} and isinstance(
-                inner, list
-            ):
+            if key in {"containers", "initContainers", "ephemeralContainers"} and isinstance(inner, list):
                 yield from (one.get("image") for one in inner if isinstance(one, dict))
             if key == "volumes" and isinstance(inner, list):
                 sources = [one.get("image") for one in inner if isinstance(one, dict)]
@@ -310,10 +292,7 @@ def expected_to_be_denied(body: bytes) -> bool:
         template = spec.get("template") if isinstance(spec, dict) else None
         spec = template.get("spec") if isinstance(template, dict) else None
     found = list(images_of({"spec": spec}))
-    return any(
-        not (isinstance(one, str) and one.endswith(f"@{DIGEST}") and one.count("@") == 1)
-        for one in found
-    )
+    return any(not (isinstance(one, str) and one.endswith(f"@{DIGEST}") and one.count("@") == 1) for one in found)
 
 
 @asynccontextmanager
@@ -333,9 +312,7 @@ async def admission(pgp: Tsk) -> AsyncIterator[Dispatcher]:
 
 
 async def _attest(url: str, pgp: Tsk) -> None:
-    signature = base64.b64encode(
-        sign(pgp.signer(), DIGEST.encode(), mode=SignatureMode.CLEAR)
-    ).decode()
+    signature = base64.b64encode(sign(pgp.signer(), DIGEST.encode(), mode=SignatureMode.CLEAR)).decode()
     body = {
         "resourceUri": f"https://{GOOD}",
         "noteName": NOTE,
@@ -351,12 +328,7 @@ def _objects(url: str, key: str) -> dict[type[Any], list[Any]]:
     from kubernetes.client.models import V1Namespace
 
     def made(kind: type[Any], name: str, spec: Mapping[str, Any]) -> Any:
-        body = {
-            "apiVersion": kind.api_version,
-            "kind": kind.kind,
-            "metadata": {"name": name},
-            "spec": spec,
-        }
+        body = {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": {"name": name}, "spec": spec}
         return read(kind, body)
 
     authority = {"noteReference": NOTE, "keys": [{"id": "qa", "publicKey": key}]}
@@ -369,9 +341,7 @@ def _objects(url: str, key: str) -> dict[type[Any], list[Any]]:
     }
     found[GrafeasServer] = [made(GrafeasServer, "default", {"url": url})]
     found[ClusterAttestationAuthority] = [made(ClusterAttestationAuthority, "qa", authority)]
-    found[ClusterImagePolicy] = [
-        made(ClusterImagePolicy, "all", {"require": {"allOf": [{"name": "qa"}]}})
-    ]
+    found[ClusterImagePolicy] = [made(ClusterImagePolicy, "all", {"require": {"allOf": [{"name": "qa"}]}})]
     return found
 
 
@@ -403,9 +373,7 @@ async def run(*, count: int, first: int = 0) -> Outcome:
     outcome, pgp = Outcome(), Tsk.generate(f"{secrets.token_hex(4)}@example.com")
     known = originals(pgp)
     for original in known:
-        assert isinstance(verify(original.signed, [original.key], datetime.now(UTC)), Verified), (
-            original.name
-        )
+        assert isinstance(verify(original.signed, [original.key], datetime.now(UTC)), Verified), original.name
     async with admission(pgp) as dispatcher:
         for seed in range(first, first + count):
             if seed % 3 == 0:

@@ -58,9 +58,7 @@ def mutate_many(*, count: int, first: int = 0) -> tuple[Counter[str], list[str]]
             except NAMED as error:
                 seen[f"{original.name}: {type(error).__name__}"] += 1
             except BaseException as error:  # noqa: BLE001 - a parser in Rust may panic, which is no Exception
-                escaped.append(
-                    f"{original.name}, byte {place} xor {difference}: {type(error).__name__}: {error}"
-                )
+                escaped.append(f"{original.name}, byte {place} xor {difference}: {type(error).__name__}: {error}")
             else:
                 seen[f"{original.name}: accepted"] += 1
     return seen, escaped
@@ -76,9 +74,7 @@ def originals() -> list[Original]:
     found = []
     for kind in ({}, {"algorithm": "RSA"}, {"algorithm": "Ed25519"}):
         request = _request({**names, "emailAddresses": ["a@example.com"], "privateKey": kind})
-        found += _leaf(
-            kind.get("algorithm", "ECDSA"), request, _made(request, authority), authority
-        )
+        found += _leaf(kind.get("algorithm", "ECDSA"), request, _made(request, authority), authority)
     found += _ca("root", root) + _ca("CA with name constraints", _made(constrained, authority))
     return found
 
@@ -88,9 +84,7 @@ def _leaf(name: str, request: Request, material: Material, signer: Signer) -> li
 
     def stored(**changed: bytes) -> None:
         verify(
-            read_material(
-                {**data, **{key.replace("_", "."): value for key, value in changed.items()}}
-            ),
+            read_material({**data, **{key.replace("_", "."): value for key, value in changed.items()}}),
             request,
             signer,
             now=NOW,
@@ -99,23 +93,13 @@ def _leaf(name: str, request: Request, material: Material, signer: Signer) -> li
     key = material.key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
     return [
         Original(
-            f"{name} leaf",
-            material.certificate.public_bytes(Encoding.DER),
-            _armour,
-            lambda pem: stored(tls_crt=pem),
+            f"{name} leaf", material.certificate.public_bytes(Encoding.DER), _armour, lambda pem: stored(tls_crt=pem)
         ),
         Original(f"{name} leaf, PEM", data["tls.crt"], bytes, lambda pem: stored(tls_crt=pem)),
-        Original(
-            f"{name} key",
-            key,
-            lambda der: _armour(der, "PRIVATE KEY"),
-            lambda pem: stored(tls_key=pem),
-        ),
+        Original(f"{name} key", key, lambda der: _armour(der, "PRIVATE KEY"), lambda pem: stored(tls_key=pem)),
         Original(f"{name} key, PEM", data["tls.key"], bytes, lambda pem: stored(tls_key=pem)),
         Original(f"{name} key alone", key, lambda der: _armour(der, "PRIVATE KEY"), _read_key),
-        Original(
-            f"{name} root of trust, PEM", data["ca.crt"], bytes, lambda pem: stored(ca_crt=pem)
-        ),
+        Original(f"{name} root of trust, PEM", data["ca.crt"], bytes, lambda pem: stored(ca_crt=pem)),
     ]
 
 
@@ -163,9 +147,7 @@ def _request(spec: dict[str, object]) -> Request:
 
 
 def _made(request: Request, signer: Signer) -> Material:
-    return issue(
-        request, signer, generate_key(request.algorithm, request.size), serial=7, now=NOW
-    ).material
+    return issue(request, signer, generate_key(request.algorithm, request.size), serial=7, now=NOW).material
 
 
 def main(arguments: Iterable[str] | None = None) -> int:
@@ -173,22 +155,15 @@ def main(arguments: Iterable[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m soak.certificate_mutants", description="One-byte mutants of certificates."
     )
-    parser.add_argument(
-        "--count", type=int, default=50_000, help="how many mutants (default: 50000)"
-    )
+    parser.add_argument("--count", type=int, default=50_000, help="how many mutants (default: 50000)")
     parser.add_argument("--first", type=int, default=0, help="the seed (default: 0)")
     options = parser.parse_args(None if arguments is None else list(arguments))
     seen, escaped = Counter[str](), list[str]()
     for begin in range(0, options.count, _CHUNK):
-        found, fled = mutate_many(
-            count=min(_CHUNK, options.count - begin), first=options.first + begin
-        )
+        found, fled = mutate_many(count=min(_CHUNK, options.count - begin), first=options.first + begin)
         seen.update(found)
         escaped += fled
-        print(
-            f"{min(begin + _CHUNK, options.count)} of {options.count} mutants, {len(escaped)} escaped",
-            flush=True,
-        )
+        print(f"{min(begin + _CHUNK, options.count)} of {options.count} mutants, {len(escaped)} escaped", flush=True)
     for what, number in sorted(seen.items()):
         print(f"{number:8} {what}")
     for line in escaped[:50]:

@@ -50,12 +50,8 @@ def _has_cluster_names(request: Request) -> bool:
 
 
 def _has_uris_of_no_web_site(request: Request) -> bool:
-    hosts = [
-        (urlsplit(uri).scheme, urlsplit(uri).netloc) for uri in request.uris
-    ]  # linters read me@host as a host
-    return not all(
-        scheme in {"http", "https"} and _INTERNET.fullmatch(host) for scheme, host in hosts
-    )
+    hosts = [(urlsplit(uri).scheme, urlsplit(uri).netloc) for uri in request.uris]  # linters read me@host as a host
+    return not all(scheme in {"http", "https"} and _INTERNET.fullmatch(host) for scheme, host in hosts)
 
 
 def _has_cluster_mails(request: Request) -> bool:
@@ -67,10 +63,7 @@ def _always(request: Request) -> bool:
 
 
 ALLOWED: dict[str, tuple[str, Callable[[Request], bool]]] = {
-    "pkilint pkix.subject_key_identifier_method_1_identified": (
-        "says how it was made: as RFC 5280 has it",
-        _always,
-    ),
+    "pkilint pkix.subject_key_identifier_method_1_identified": ("says how it was made: as RFC 5280 has it", _always),
     "pkilint pkix.invalid_domain_name_syntax": (
         "takes names of Internet hosts only: not web or a.x1, which clusters have, nor wildcards, which RFC 9525 has",
         _has_cluster_names,
@@ -124,11 +117,7 @@ def _drawn(rng: random.Random) -> dict[str, Any]:
         ),
         "isCA": is_ca,
     }
-    names = [
-        name
-        for field in ("dnsNames", "ipAddresses", "uris", "emailAddresses")
-        for name in spec[field]
-    ]
+    names = [name for field in ("dnsNames", "ipAddresses", "uris", "emailAddresses") for name in spec[field]]
     if is_ca:
         spec["commonName"] = rng.choice(["Root", "Our CA 7", "CA de l'équipe", "根", "x" * 64])
     elif names and rng.random() < 0.4 and len(name := rng.choice(names)) <= 64:
@@ -138,11 +127,7 @@ def _drawn(rng: random.Random) -> dict[str, Any]:
 
 def _label(rng: random.Random) -> str:
     odd = ["xn--bcher-kva", "a", "1", "0x1", "127", "a-b", "a--b", "x" * 63, "kubernetes", "com"]
-    return (
-        rng.choice(odd)
-        if rng.random() < 0.3
-        else "".join(rng.choices(_ALPHABET, k=rng.randrange(1, 12)))
-    )
+    return rng.choice(odd) if rng.random() < 0.3 else "".join(rng.choices(_ALPHABET, k=rng.randrange(1, 12)))
 
 
 def _dns_name(rng: random.Random) -> str:
@@ -159,25 +144,10 @@ def _address(rng: random.Random) -> str:
 
 
 def _uri(rng: random.Random) -> str:
-    host = rng.choice(
-        [_dns_name(rng).removeprefix("*."), "example.org", "10.0.0.1", "[::1]", "localhost"]
-    )
+    host = rng.choice([_dns_name(rng).removeprefix("*."), "example.org", "10.0.0.1", "[::1]", "localhost"])
     path = rng.choice(["", "/", "/ns/team/sa/web", "/a%20b", "/x?y=z", "/x#y", "/a//b", "/../b"])
-    shapes = [
-        f"spiffe://{host}{path}",
-        f"https://{host}{path}",
-        f"https://{host}:8443{path}",
-        "urn:uuid:1",
-        "urn:a:b",
-    ]
-    return rng.choice(
-        [
-            *shapes,
-            f"https://me@{host}{path}",
-            "mailto:a@example.com",
-            f"HTTPS://{host.upper()}{path}",
-        ]
-    )
+    shapes = [f"spiffe://{host}{path}", f"https://{host}{path}", f"https://{host}:8443{path}", "urn:uuid:1", "urn:a:b"]
+    return rng.choice([*shapes, f"https://me@{host}{path}", "mailto:a@example.com", f"HTTPS://{host.upper()}{path}"])
 
 
 def _email(rng: random.Random) -> str:
@@ -221,12 +191,7 @@ class Linters:
             return
         command = [self.zlint, "-format", "pem", "-includeSources", ZLINT_SOURCES]
         done = subprocess.run(
-            command,
-            input=ssl.DER_cert_to_PEM_cert(der),
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
+            command, input=ssl.DER_cert_to_PEM_cert(der), capture_output=True, text=True, check=False, timeout=60
         )
         if done.returncode != 0:
             yield f"zlint cannot read it: {done.stderr.strip()[:200]}"
@@ -242,16 +207,7 @@ class Linters:
             for name, value in material.data().items():
                 (Path(folder) / name).write_bytes(value)
             moment = str(int(material.certificate.not_valid_before_utc.timestamp()) + 600)
-            strict = [
-                self.openssl,
-                "verify",
-                "-x509_strict",
-                "-check_ss_sig",
-                "-attime",
-                moment,
-                "-CAfile",
-                "ca.crt",
-            ]
+            strict = [self.openssl, "verify", "-x509_strict", "-check_ss_sig", "-attime", moment, "-CAfile", "ca.crt"]
             done = subprocess.run(
                 [*strict, "-untrusted", "tls.crt", "tls.crt"],
                 cwd=folder,
@@ -268,9 +224,7 @@ def _pkilint() -> Any:
     from pkilint.pkix import certificate, extension, name
 
     return certificate.create_pkix_certificate_validator_container(
-        certificate.create_decoding_validators(
-            name.ATTRIBUTE_TYPE_MAPPINGS, extension.EXTENSION_MAPPINGS
-        ),
+        certificate.create_decoding_validators(name.ATTRIBUTE_TYPE_MAPPINGS, extension.EXTENSION_MAPPINGS),
         [
             certificate.create_issuer_validator_container([]),
             certificate.create_validity_validator_container(),
@@ -289,9 +243,7 @@ def find_zlint(*, build: bool) -> Path | None:
     if not program.exists() and build and shutil.which("go") is not None:
         folder.mkdir(parents=True, exist_ok=True)
         environment = {**os.environ, "GOBIN": str(folder), "GOFLAGS": "-mod=mod"}
-        done = subprocess.run(
-            ["go", "install", ZLINT], env=environment, check=False, timeout=900, cwd=folder
-        )
+        done = subprocess.run(["go", "install", ZLINT], env=environment, check=False, timeout=900, cwd=folder)
         if done.returncode != 0:
             return None
     return program if program.exists() else None
@@ -306,9 +258,7 @@ def _rsa_key() -> PrivateKey:
 
 
 def _key(request: Request) -> PrivateKey:
-    return (
-        _rsa_key() if request.algorithm == "RSA" else generate_key(request.algorithm, request.size)
-    )
+    return _rsa_key() if request.algorithm == "RSA" else generate_key(request.algorithm, request.size)
 
 
 def _authorities(now: datetime) -> list[Signer]:
@@ -322,12 +272,8 @@ def _authorities(now: datetime) -> list[Signer]:
 
 
 CONSTRAINTS = NameConstraints(
-    permitted=NameConstraintSubtrees(
-        dns_domains=["team.svc"], ip_ranges=["10.0.0.0/8"], uri_domains=[".example.org"]
-    ),
-    excluded=NameConstraintSubtrees(
-        dns_domains=["forbidden.team.svc"], email_addresses=["example.com"]
-    ),
+    permitted=NameConstraintSubtrees(dns_domains=["team.svc"], ip_ranges=["10.0.0.0/8"], uri_domains=[".example.org"]),
+    excluded=NameConstraintSubtrees(dns_domains=["forbidden.team.svc"], email_addresses=["example.com"]),
 )
 
 
@@ -348,38 +294,24 @@ def lint_many(linters: Linters, *, count: int, first: int = 0) -> tuple[Counter[
             request = replace(request, name_constraints=CONSTRAINTS)
             signer = authorities[0] if isinstance(signer, CaSigner) else signer
         try:
-            made = issue(
-                request, signer, _key(request), serial=serials.getrandbits(158) + 1, now=now
-            )
+            made = issue(request, signer, _key(request), serial=serials.getrandbits(158) + 1, now=now)
         except VerificationError as error:
             wrong.append(f"{spec}: not issued: {error}")
             done["certificates"] += 1
             continue
         done["certificates"] += 1
-        done[
-            "cas"
-            if request.is_ca
-            else "self-signed leaves"
-            if isinstance(signer, SelfSigner)
-            else "leaves"
-        ] += 1
+        done["cas" if request.is_ca else "self-signed leaves" if isinstance(signer, SelfSigner) else "leaves"] += 1
         found = linters.findings(made.material)
         argued = {finding for finding in found & ALLOWED.keys() if ALLOWED[finding][1](request)}
         done["findings argued away"] += len(argued)
-        wrong += [
-            f"{spec}, {type(signer).__name__}: {finding}" for finding in sorted(found - argued)
-        ]
+        wrong += [f"{spec}, {type(signer).__name__}: {finding}" for finding in sorted(found - argued)]
     return done, wrong
 
 
 def main(arguments: Iterable[str] | None = None) -> int:
     """Lint what the command line asks for; the exit code is 1 where something is found."""
-    parser = argparse.ArgumentParser(
-        prog="python -m soak.certificates", description="Random certificates, linted."
-    )
-    parser.add_argument(
-        "--count", type=int, default=1000, help="how many certificates (default: 1000)"
-    )
+    parser = argparse.ArgumentParser(prog="python -m soak.certificates", description="Random certificates, linted.")
+    parser.add_argument("--count", type=int, default=1000, help="how many certificates (default: 1000)")
     parser.add_argument("--first", type=int, default=0, help="the seed (default: 0)")
     options = parser.parse_args(None if arguments is None else list(arguments))
     linters = Linters.find(build=True)

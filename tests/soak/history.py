@@ -33,10 +33,7 @@ from soak.virtual import LoopClock
 __all__ = ["History", "live", "live_all"]
 
 _LONG_SECONDS = 1000.0
-_PROBE_SECONDS, _REOPEN_SECONDS = (
-    11.25,
-    75.0,
-)  # the least between two: this server sends no bookmarks to a quiet watch
+_PROBE_SECONDS, _REOPEN_SECONDS = 11.25, 75.0  # the least between two: this server sends no bookmarks to a quiet watch
 
 
 @dataclass(slots=True)
@@ -56,13 +53,7 @@ class History:
 
     def report(self) -> str:
         """Say what was wrong, and in which circumstances."""
-        lines = [
-            f"seed {self.seed} ended wrong",
-            *self.wrong,
-            str(self.traits),
-            str(self.faults),
-            ", ".join(self.did),
-        ]
+        lines = [f"seed {self.seed} ended wrong", *self.wrong, str(self.traits), str(self.faults), ", ".join(self.did)]
         return "\n  ".join(lines)
 
 
@@ -70,12 +61,7 @@ class _Process:
     """The operator as a process that is started, stopped and killed."""
 
     def __init__(
-        self,
-        network: Network,
-        namespace: str,
-        history: History,
-        journal: Journal,
-        rng: random.Random,
+        self, network: Network, namespace: str, history: History, journal: Journal, rng: random.Random
     ) -> None:
         self.cluster = RecordingCluster(network, namespace=namespace)  # type: ignore[arg-type]
         self.network = network
@@ -90,9 +76,7 @@ class _Process:
     def _made(self) -> Engine:
         clock = self.clock
         app = operator(self._history.traits, self._journal, self._rng)
-        return Engine(
-            app, self.cluster, clock=clock, network_clock=clock, namespace=self._namespace
-        )
+        return Engine(app, self.cluster, clock=clock, network_clock=clock, namespace=self._namespace)
 
     async def restart(self) -> None:
         """Stop, or kill, and start again."""
@@ -115,9 +99,7 @@ class _Process:
 class _Servers:
     """The server of a history, and the one that takes its place: an empty one, or one restored from a backup."""
 
-    def __init__(
-        self, server: EmbeddedServer, stack: AsyncExitStack, directory: Path, namespace: str
-    ) -> None:
+    def __init__(self, server: EmbeddedServer, stack: AsyncExitStack, directory: Path, namespace: str) -> None:
         self.now = server
         self._stack = stack
         self._directory = directory
@@ -146,9 +128,7 @@ class _Servers:
         """Start the other one, and let it count on; the first one goes on, unless its watches are ended."""
         how = "restored" if self._backup is not None else "empty"
         await self.start(self._backup or self._directory / "second")
-        for number in range(
-            rng.choice([0, 50, 400])
-        ):  # of others, who have been faster than our watches
+        for number in range(rng.choice([0, 50, 400])):  # of others, who have been faster than our watches
             obj = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": f"o{number}"}}
             with contextlib.suppress(AlreadyExists):
                 await self.now.local.create(CONFIG_MAPS, obj, namespace="default")
@@ -195,18 +175,12 @@ async def _live(servers: _Servers, history: History, rng: random.Random) -> None
         history.wrong += await faults_of(users.api, namespace, namespace, history.traits, journal)
         history.wrong += await _unquiet(process, journal)
     finally:
-        history.runs, history.requests, history.injected = (
-            journal.runs,
-            network.calls,
-            network.seen.total(),
-        )
+        history.runs, history.requests, history.injected = journal.runs, network.calls, network.seen.total()
         await process.end()
         await users.leave()
 
 
-async def _unrest(
-    servers: _Servers, users: Users, process: _Process, history: History, rng: random.Random
-) -> None:
+async def _unrest(servers: _Servers, users: Users, process: _Process, history: History, rng: random.Random) -> None:
     pause, restarts = rng.choice([0.001, 0.02, 0.1, 0.5]), rng.choice([0.0, 0.0, 0.05])
     acts = rng.choice([20, 60, 150])
     replaced_at = rng.randrange(acts) if history.replaced else acts
@@ -220,9 +194,7 @@ async def _unrest(
         if rng.random() < 0.7:
             await asyncio.sleep(rng.random() * pause)
         if rng.random() < restarts:
-            await (
-                process.network.quiet()
-            )  # a status that is carried out after its writer is gone is past a predicate
+            await process.network.quiet()  # a status that is carried out after its writer is gone is past a predicate
             await process.restart()
         if rng.random() < 0.03:
             servers.now.core.storage.forget()
@@ -233,9 +205,7 @@ async def _unrest(
     history.faults.down = False
 
 
-async def _replace(
-    servers: _Servers, users: Users, process: _Process, history: History, rng: random.Random
-) -> None:
+async def _replace(servers: _Servers, users: Users, process: _Process, history: History, rng: random.Random) -> None:
     """Let another server take the place of the one there is, so that connections break, or fall silent."""
     await process.network.quiet()
     history.faults.down = rng.random() < 0.5
@@ -261,14 +231,9 @@ async def _unquiet(process: _Process, journal: Journal) -> list[str]:
     made = [call for call in process.cluster.calls[calls:] if call.resource != "events"]
     watches = [call for call in made if call.verb in {"list", "watch"}]
     found = [f"not silent: {[str(call) for call in made]}"] if len(watches) < len(made) else []
-    most = (
-        _LONG_SECONDS / _PROBE_SECONDS
-        + 2 * len(process.engine.caches.resources) * _LONG_SECONDS / _REOPEN_SECONDS
-    )
+    most = _LONG_SECONDS / _PROBE_SECONDS + 2 * len(process.engine.caches.resources) * _LONG_SECONDS / _REOPEN_SECONDS
     if len(watches) > most:
-        found.append(
-            f"{len(watches)} lists and watches where {most:.0f} would do: {Counter(map(str, watches))}"
-        )
+        found.append(f"{len(watches)} lists and watches where {most:.0f} would do: {Counter(map(str, watches))}")
     if journal.runs != runs:
         found.append(f"{journal.runs - runs} runs for nothing")
     return found

@@ -35,18 +35,7 @@ from operatorkit.errors import Conflict, NotFound
 from operatorkit.operator import generation_changed
 from operatorkit.resource import ObjectMeta, api_resource_of
 
-__all__ = [
-    "CONFIG_MAPS",
-    "HALLS",
-    "RULES",
-    "SECRETS",
-    "SHELVES",
-    "Hall",
-    "Journal",
-    "Rule",
-    "Shelf",
-    "Traits",
-]
+__all__ = ["CONFIG_MAPS", "HALLS", "RULES", "SECRETS", "SHELVES", "Hall", "Journal", "Rule", "Shelf", "Traits"]
 
 CONFIG_MAPS = api_resource_of(V1ConfigMap)
 SECRETS = api_resource_of(V1Secret)
@@ -70,15 +59,11 @@ class ShelfStatus(Model):
     conditions: list[Condition] = []
 
 
-class StoredShelf(
-    Resource[ShelfSpec, ShelfStatus], group=GROUP, version="v1", kind="Shelf", plural="shelves"
-):
+class StoredShelf(Resource[ShelfSpec, ShelfStatus], group=GROUP, version="v1", kind="Shelf", plural="shelves"):
     """A shelf as the API takes it."""
 
 
-class Shelf(
-    Resource[ReadableSpec, ShelfStatus], group=GROUP, version="v1", kind="Shelf", plural="shelves"
-):
+class Shelf(Resource[ReadableSpec, ShelfStatus], group=GROUP, version="v1", kind="Shelf", plural="shelves"):
     """A shelf as the operator reads it: not every mode is one that it knows."""
 
 
@@ -149,9 +134,7 @@ def operator(traits: Traits, journal: Journal, rng: random.Random) -> Operator:
     app.index(Shelf, "rule", lambda shelf: [shelf.spec.rule] if shelf.spec.rule else [])
 
     def followers(rule: Rule, reader: Reader) -> Iterable[ObjectKey]:
-        found = reader.list(
-            Shelf, namespace=rule.metadata.namespace, index=("rule", rule.metadata.name or "")
-        )
+        found = reader.list(Shelf, namespace=rule.metadata.namespace, index=("rule", rule.metadata.name or ""))
         return [shelf.key for shelf in found]
 
     async def stumble() -> None:
@@ -182,16 +165,10 @@ def operator(traits: Traits, journal: Journal, rng: random.Random) -> Operator:
         shelf.status.view = view(shelf.spec.books, text)
         ctx.condition("Ready", True, "Placed")
         journal.again[f"{shelf.metadata.uid} {shelf.metadata.generation}"] += 1
-        if (
-            shelf.spec.mode == "again"
-            and journal.again[f"{shelf.metadata.uid} {shelf.metadata.generation}"] < 3
-        ):
+        if shelf.spec.mode == "again" and journal.again[f"{shelf.metadata.uid} {shelf.metadata.generation}"] < 3:
             wait = timedelta(seconds=rng.random() * 5)
             return Requeue(at=ctx.clock.now() + wait) if rng.random() < 0.5 else Requeue(after=wait)
-        if (
-            shelf.spec.mode == "soon"
-            and journal.again[f"{shelf.metadata.uid} {shelf.metadata.generation}"] < 3
-        ):
+        if shelf.spec.mode == "soon" and journal.again[f"{shelf.metadata.uid} {shelf.metadata.generation}"] < 3:
             return Requeue()
         return None
 
@@ -200,10 +177,7 @@ def operator(traits: Traits, journal: Journal, rng: random.Random) -> Operator:
         await ctx.apply(
             *(
                 V1ConfigMap(
-                    metadata={
-                        "name": f"{hall.metadata.name}-{name}",
-                        "namespace": hall.spec.namespace,
-                    },
+                    metadata={"name": f"{hall.metadata.name}-{name}", "namespace": hall.spec.namespace},
                     data={"text": text},
                 )
                 for name, text in sorted(hall.spec.books.items())
@@ -247,10 +221,7 @@ def operator(traits: Traits, journal: Journal, rng: random.Random) -> Operator:
 def children(shelf: str, books: dict[str, str], rule: str) -> list[Any]:
     """Return what a shelf shall have."""
     found: list[Any] = [
-        V1ConfigMap(
-            metadata={"name": f"{shelf}-{name}"},
-            data={"text": text, **({"rule": rule} if rule else {})},
-        )
+        V1ConfigMap(metadata={"name": f"{shelf}-{name}"}, data={"text": text, **({"rule": rule} if rule else {})})
         for name, text in sorted(books.items())
     ]
     if "x" in books:
@@ -268,24 +239,16 @@ def version(obj: Any) -> int:
     return int(obj.metadata.resource_version)
 
 
-async def faults_of(
-    api: ClusterAPI, namespace: str, halls: str, traits: Traits, journal: Journal
-) -> list[str]:
+async def faults_of(api: ClusterAPI, namespace: str, halls: str, traits: Traits, journal: Journal) -> list[str]:
     """Return how the cluster differs from what it should be, now that all is at rest; halls are known by a prefix."""
-    rules = {
-        o["metadata"]["name"]: o["spec"].get("text", "") for o in await _all(api, RULES, namespace)
-    }
+    rules = {o["metadata"]["name"]: o["spec"].get("text", "") for o in await _all(api, RULES, namespace)}
     shelves = await _all(api, SHELVES, namespace)
-    found_halls = [
-        o for o in await _all(api, HALLS, None) if o["metadata"]["name"].startswith(halls)
-    ]
+    found_halls = [o for o in await _all(api, HALLS, None) if o["metadata"]["name"].startswith(halls)]
     owned = {SECRETS: {}, CONFIG_MAPS: {}}  # type: dict[Any, dict[str, dict[str, Any]]]
     for resource, by_owner in owned.items():
         for obj in await _all(api, resource, namespace):
             for owner in obj["metadata"].get("ownerReferences") or ():
-                content = {
-                    k: v for k, v in obj.get("data", {}).items() if k != "more"
-                }  # a user's own field
+                content = {k: v for k, v in obj.get("data", {}).items() if k != "more"}  # a user's own field
                 by_owner.setdefault(owner["uid"], {})[obj["metadata"]["name"]] = content
     faults = []
 
@@ -295,20 +258,12 @@ async def faults_of(
 
     for shelf in shelves:
         meta, spec, status = shelf["metadata"], shelf.get("spec", {}), shelf.get("status", {})
-        where, books, rule = (
-            f"Shelf {meta['name']}",
-            spec.get("books", {}),
-            rules.get(spec.get("rule", ""), ""),
-        )
+        where, books, rule = f"Shelf {meta['name']}", spec.get("books", {}), rules.get(spec.get("rule", ""), "")
         maps, secrets = owned[CONFIG_MAPS].pop(meta["uid"], {}), owned[SECRETS].pop(meta["uid"], {})
         if spec.get("mode") == "odd":
             continue  # it cannot be read, so it cannot be finalized either
         check(where, "its deletion", meta.get("deletionTimestamp"), None)
-        ready = [
-            (c["status"], c["reason"], c["message"])
-            for c in status.get("conditions", [])
-            if c["type"] == "Ready"
-        ]
+        ready = [(c["status"], c["reason"], c["message"]) for c in status.get("conditions", []) if c["type"] == "Ready"]
         check(where, "the view", status.get("view"), view(books, rule))
         if not traits.predicate:
             check(where, "what it saw", status.get("seen", ""), status.get("other", ""))
@@ -316,33 +271,18 @@ async def faults_of(
             check(where, "Ready", ready, [("False", "NoShelf", f"no such shelf: {rule}")])
             continue
         check(where, "Ready", ready, [("True", "Placed", "")])
-        wanted = {
-            c.metadata.name: c.data
-            for c in children(meta["name"], books, rule)
-            if hasattr(c, "binary_data")
-        }
+        wanted = {c.metadata.name: c.data for c in children(meta["name"], books, rule) if hasattr(c, "binary_data")}
         check(where, "its books", maps, wanted)
-        keys = (
-            {f"{meta['name']}-key": {"key": base64.b64encode(books["x"].encode()).decode()}}
-            if "x" in books
-            else {}
-        )
+        keys = {f"{meta['name']}-key": {"key": base64.b64encode(books["x"].encode()).decode()}} if "x" in books else {}
         check(where, "its keys", secrets, keys)
     for hall in found_halls:
         meta, books = hall["metadata"], hall["spec"].get("books", {})
-        check(
-            f"Hall {meta['name']}", "its view", hall.get("status", {}).get("view"), view(books, "")
-        )
+        check(f"Hall {meta['name']}", "its view", hall.get("status", {}).get("view"), view(books, ""))
         wanted = {f"{meta['name']}-{name}": {"text": text} for name, text in books.items()}
         check(f"Hall {meta['name']}", "its books", owned[CONFIG_MAPS].pop(meta["uid"], {}), wanted)
     check("ghosts", "what is owned by nobody", owned, {SECRETS: {}, CONFIG_MAPS: {}})
     if traits.finalize:
-        check(
-            "outside",
-            "what is left",
-            journal.outside - {o["metadata"]["uid"] for o in shelves},
-            set(),
-        )
+        check("outside", "what is left", journal.outside - {o["metadata"]["uid"] for o in shelves}, set())
     return faults
 
 
@@ -352,9 +292,7 @@ async def _all(api: ClusterAPI, resource: Any, namespace: str | None) -> list[di
 
 def shelf(name: str, books: dict[str, str], rule: str, mode: str) -> dict[str, Any]:
     """Return a shelf as its users write it."""
-    obj = StoredShelf(
-        metadata=ObjectMeta(name=name), spec=ShelfSpec(books=books, rule=rule, mode=mode)
-    ).write()
+    obj = StoredShelf(metadata=ObjectMeta(name=name), spec=ShelfSpec(books=books, rule=rule, mode=mode)).write()
     obj["spec"] = {"books": books, "rule": rule, "mode": mode}
     return obj
 

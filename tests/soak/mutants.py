@@ -42,11 +42,7 @@ from operatorkit.resource import Duration, IntOrString, ListMap, Nullable, Quant
 __all__ = ["KINDS", "Outcome", "try_all"]
 
 _CRDS = ApiResource(
-    "apiextensions.k8s.io",
-    "v1",
-    "CustomResourceDefinition",
-    "customresourcedefinitions",
-    namespaced=False,
+    "apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", namespaced=False
 )
 _INTERNAL = 500
 
@@ -85,21 +81,14 @@ def kubeconfig() -> bytes:
                             "env": [{"name": "A", "value": "b"}], "interactiveMode": "Never"}},
         "nobody": {},
     }  # fmt: skip
-    cluster = {
-        "server": "https://127.0.0.1:6443/k8s",
-        "certificate-authority-data": encoded,
-        "proxy-url": "http://p:1",
-    }
+    cluster = {"server": "https://127.0.0.1:6443/k8s", "certificate-authority-data": encoded, "proxy-url": "http://p:1"}
     content = {
         "apiVersion": "v1",
         "kind": "Config",
         "current-context": "token",
         "clusters": [{"name": "k", "cluster": {**cluster, "tls-server-name": "a"}}],
         "users": [{"name": name, "user": user} for name, user in users.items()],
-        "contexts": [
-            {"name": name, "context": {"cluster": "k", "user": name, "namespace": "n"}}
-            for name in users
-        ],
+        "contexts": [{"name": name, "context": {"cluster": "k", "user": name, "namespace": "n"}} for name in users],
     }
     return yaml.safe_dump(content, sort_keys=False).encode()
 
@@ -178,10 +167,7 @@ async def _try_values(data: bytes, folder: Path, api: ClusterAPI) -> str:
     del folder, api
     try:
         values = yaml.safe_load(data)
-    except (
-        yaml.YAMLError,
-        ValueError,
-    ) as error:  # a date or a number that there cannot be is a ValueError
+    except (yaml.YAMLError, ValueError) as error:  # a date or a number that there cannot be is a ValueError
         return f"no YAML: {type(error).__name__}"
     error = jsonschema.exceptions.best_match(_VALIDATOR.iter_errors(values))
     if error is None:
@@ -220,31 +206,22 @@ async def try_all(kind: str, *, count: int, seed: int) -> Outcome:
                         outcome.wrong.append(f"{number}: {error}")
                 except Exception as error:  # noqa: BLE001 - this is what is looked for
                     result = f"!!! {type(error).__name__}"
-                    outcome.wrong.append(
-                        f"{number}: {type(error).__name__}: {error}: {_around(original, data)!r}"
-                    )
+                    outcome.wrong.append(f"{number}: {type(error).__name__}: {error}: {_around(original, data)!r}")
                 outcome.counts[result] += 1
     return outcome
 
 
 def _around(original: bytes, data: bytes) -> bytes:
     """Return what surrounds the byte that is another one."""
-    at = next(
-        (at for at, (one, other) in enumerate(zip(original, data, strict=False)) if one != other),
-        len(data),
-    )
+    at = next((at for at, (one, other) in enumerate(zip(original, data, strict=False)) if one != other), len(data))
     return data[max(0, at - 30) : at + 30]
 
 
 def main() -> int:
     """Run what the command line asks for; the exit code is 1 when an outcome has no name."""
     parser = argparse.ArgumentParser(prog="python -m soak.mutants", description=__doc__)
-    parser.add_argument(
-        "--each", type=int, default=10_000, help="how many mutants of each input (default: 10000)"
-    )
-    parser.add_argument(
-        "--only", choices=KINDS, action="append", help="one kind of input (default: all)"
-    )
+    parser.add_argument("--each", type=int, default=10_000, help="how many mutants of each input (default: 10000)")
+    parser.add_argument("--only", choices=KINDS, action="append", help="one kind of input (default: all)")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     logging.disable(logging.CRITICAL)
@@ -252,9 +229,7 @@ def main() -> int:
     for kind in options.only or KINDS:
         started = time.monotonic()
         outcome = asyncio.run(try_all(kind, count=options.each, seed=options.seed))
-        print(
-            f"{datetime.now(UTC):%H:%M} {kind}: {options.each} in {time.monotonic() - started:.0f} s"
-        )
+        print(f"{datetime.now(UTC):%H:%M} {kind}: {options.each} in {time.monotonic() - started:.0f} s")
         for name, number in outcome.counts.most_common():
             print(f"  {number:6} {name}")
         for text in outcome.wrong[:20]:

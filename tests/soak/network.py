@@ -96,9 +96,7 @@ async def _until(watch: _Watch, events: Any) -> AsyncGenerator[WatchEvent, None]
         for task in (ended, following):
             if task is not None:
                 task.cancel()
-        await asyncio.gather(
-            *(task for task in (ended, following) if task is not None), return_exceptions=True
-        )
+        await asyncio.gather(*(task for task in (ended, following) if task is not None), return_exceptions=True)
         await events.aclose()
 
 
@@ -216,12 +214,8 @@ class Network:
         finally:
             self._watches.discard(watch)
 
-    async def _brought(
-        self, watch: _Watch, resource: Any, options: Any
-    ) -> AsyncGenerator[WatchEvent, None]:
-        async with aclosing(
-            _until(watch, cast("Any", self.api.watch(resource, **options)))
-        ) as events:
+    async def _brought(self, watch: _Watch, resource: Any, options: Any) -> AsyncGenerator[WatchEvent, None]:
+        async with aclosing(_until(watch, cast("Any", self.api.watch(resource, **options)))) as events:
             async for event in events:
                 await self._takes(self.faults.lag)
                 if self.faults.down:

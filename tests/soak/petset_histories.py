@@ -78,9 +78,7 @@ class _Cluster(World):
         self.rng = rng
         self.verdict = verdict
         self.lost: set[str] = set()  # uids of pods on lost nodes
-        self.forced: set[str] = (
-            set()
-        )  # uids of pods that were deleted by force: only finalizers keep them
+        self.forced: set[str] = set()  # uids of pods that were deleted by force: only finalizers keep them
         self.running: dict[int, set[str]] = {}  # uids of pods whose containers run, by ordinal
         self.fresh = True  # whether the plan at work was made from what is
 
@@ -115,11 +113,7 @@ class _Cluster(World):
                 return self.claims.get(claim.name) != claim
             case DeleteMember(member=member):
                 return self.members.get(member.ordinal) != member  # uid and resourceVersion
-            case (
-                EvictMember(member=member)
-                | UpdateInPlace(member=member)
-                | UnprotectMember(member=member)
-            ):
+            case EvictMember(member=member) | UpdateInPlace(member=member) | UnprotectMember(member=member):
                 known = self.members.get(member.ordinal)
                 return known is None or known.uid != member.uid
             case RepairLabels(member):
@@ -140,26 +134,16 @@ class _Cluster(World):
                 before = [each for each in desired if each < ordinal]
                 recreated = spec.update_strategy.type == "Recreate"
                 if ordered and not recreated and not available.issuperset(before):
-                    self.wrong(
-                        f"{step.pod} is created before {sorted(set(before) - available)} are available"
-                    )
-                left = [
-                    o
-                    for o, each in self.members.items()
-                    if o in desired and each.revision != step.revision
-                ]
+                    self.wrong(f"{step.pod} is created before {sorted(set(before) - available)} are available")
+                left = [o for o, each in self.members.items() if o in desired and each.revision != step.revision]
                 if recreated and left and not spec.update_strategy.rolling_update.paused:
-                    self.wrong(
-                        f"{step.pod} is created while {left} of other revisions are left, in Recreate"
-                    )
+                    self.wrong(f"{step.pod} is created while {left} of other revisions are left, in Recreate")
                 if self.pets.metadata.deletion_timestamp is not None:
                     self.wrong(f"{step.pod} is created though the set is deleted")
             case DeleteMember(member=member) | EvictMember(member=member):
                 self._judge_removal(member, step, desired, available)
 
-    def _judge_removal(
-        self, member: Member, step: Any, desired: list[int], available: set[int]
-    ) -> None:
+    def _judge_removal(self, member: Member, step: Any, desired: list[int], available: set[int]) -> None:
         spec = self.pets.spec
         if self.pets.metadata.deletion_timestamp is not None:
             higher = [each for each in self.members if each > member.ordinal]
@@ -167,9 +151,7 @@ class _Cluster(World):
                 self.wrong(f"{member.pod} is removed before {higher}, though deletion is Ordered")
             return
         if member.ordinal not in desired:
-            others = [
-                o for o, each in self.members.items() if o not in desired and o > member.ordinal
-            ]
+            others = [o for o, each in self.members.items() if o not in desired and o > member.ordinal]
             if spec.pod_management_policy == "OrderedReady" and others:
                 self.wrong(f"{member.pod} is scaled down before {others}")
             return
@@ -209,16 +191,7 @@ class _Cluster(World):
     def disturb(self) -> str:
         """Let somebody or something change something; return what."""
         rng = self.rng
-        actions = [
-            self._edit,
-            self._edit,
-            self._edit,
-            self._flap,
-            self._kill,
-            self._fail,
-            self._lose,
-            self._find,
-        ]
+        actions = [self._edit, self._edit, self._edit, self._flap, self._kill, self._fail, self._lose, self._find]
         return rng.choice([*actions, self._force])()
 
     def _edit(self) -> str:
@@ -231,9 +204,7 @@ class _Cluster(World):
             "autoRollback": rng.random() < 0.3,
             "progressDeadlineSeconds": rng.choice([20, 600]),
         }
-        kind = rng.choice(
-            ["RollingUpdate", "RollingUpdate", "RollingUpdate", "OnDelete", "Recreate"]
-        )
+        kind = rng.choice(["RollingUpdate", "RollingUpdate", "RollingUpdate", "OnDelete", "Recreate"])
         change = rng.choice(
             [
                 {"image": rng.choice(_IMAGES)},
@@ -241,11 +212,7 @@ class _Cluster(World):
                 {"replicas": rng.randint(0, 5)},
                 {"updateStrategy": {"type": kind, "rollingUpdate": rolling}},
                 {"reserveOrdinals": rng.choice([[], [1], ["0-1"], [2]])},
-                {
-                    "overrides": rng.choice(
-                        [[], [{"ordinals": [1], "template": {"spec": {"priority": 1}}}]]
-                    )
-                },
+                {"overrides": rng.choice([[], [{"ordinals": [1], "template": {"spec": {"priority": 1}}}]])},
             ]
         )
         self.change(**change)
@@ -287,9 +254,7 @@ class _Cluster(World):
         if ordinal is not None:
             member = self.members[ordinal]
             self.lost.add(member.uid)
-            self.members[ordinal] = replace(
-                member, ready=False, available_at=None, terminating=True
-            )
+            self.members[ordinal] = replace(member, ready=False, available_at=None, terminating=True)
         return f"lose the node of {ordinal}"
 
     def _force(self) -> str:
@@ -298,9 +263,7 @@ class _Cluster(World):
         if ordinal is not None:
             member = self.members[ordinal]
             self.forced.add(member.uid)
-            self.members[ordinal] = replace(
-                member, ready=False, available_at=None, terminating=True
-            )
+            self.members[ordinal] = replace(member, ready=False, available_at=None, terminating=True)
         return f"delete {ordinal} by force"
 
     def _find(self) -> str:
@@ -344,11 +307,7 @@ def _observed(cluster: _Cluster, old: Snapshot, rng: random.Random) -> tuple[Sna
     """Return what the operator sees: mostly what is, sometimes what was; and what it may see next."""
     now = cluster.snapshot()
     cluster.fresh = rng.random() < 0.85
-    seen = (
-        now
-        if cluster.fresh
-        else replace(old, spec=now.spec, template=now.template, status=now.status, now=now.now)
-    )
+    seen = now if cluster.fresh else replace(old, spec=now.spec, template=now.template, status=now.status, now=now.now)
     return seen, now if rng.random() < 0.5 else old
 
 
@@ -374,16 +333,9 @@ def _judge_peace(cluster: _Cluster, verdict: Verdict) -> None:
     cluster.come_back()
     cluster.fresh = False
     image = cluster.template_image()
-    if (
-        cluster.pets.status.rollback is not None
-        or image in cluster.broken
-        or cluster.rng.random() < 0.5
-    ):
+    if cluster.pets.status.rollback is not None or image in cluster.broken or cluster.rng.random() < 0.5:
         image = "web:9"
-    cluster.change(
-        image=image,
-        updateStrategy={"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1}},
-    )
+    cluster.change(image=image, updateStrategy={"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1}})
     idle = 0
     for _ in range(_PEACE_ROUNDS):
         seen = cluster.snapshot()
@@ -422,12 +374,8 @@ def _judge_deletion(cluster: _Cluster, verdict: Verdict) -> None:
 def main() -> int:
     """Live through as many histories as asked for; the exit code is 1 when one ended wrong."""
     parser = argparse.ArgumentParser(prog="python -m soak.petset_histories", description=__doc__)
-    parser.add_argument(
-        "--steps", type=int, default=100_000, help="how many steps in all (default: 100,000)"
-    )
-    parser.add_argument(
-        "--first", type=int, default=0, help="the seed of the first history (default: 0)"
-    )
+    parser.add_argument("--steps", type=int, default=100_000, help="how many steps in all (default: 100,000)")
+    parser.add_argument("--first", type=int, default=0, help="the seed of the first history (default: 0)")
     options = parser.parse_args()
     done, seed, wrong, started = 0, options.first, 0, time.monotonic()
     while done < options.steps:
@@ -438,8 +386,7 @@ def main() -> int:
             print(verdict.report(), flush=True)
         if (seed - options.first) % 50 == 0:
             print(
-                f"{done} of {options.steps} steps, {time.monotonic() - started:.0f} s; next: --first {seed}",
-                flush=True,
+                f"{done} of {options.steps} steps, {time.monotonic() - started:.0f} s; next: --first {seed}", flush=True
             )
     print(f"{done} steps, {seed - options.first} histories, {wrong} ended wrong", flush=True)
     return 1 if wrong else 0

@@ -18,21 +18,13 @@ def petset(name: str = "web", **spec: Any) -> PetSet:
     """Return a PetSet; `image` is that of its one container."""
     image = spec.pop("image", "web:1")
     labels = {"app": name}
-    template = {
-        "metadata": {"labels": labels},
-        "spec": {"containers": [{"name": "app", "image": image}]},
-    }
+    template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "app", "image": image}]}}
     body = {"replicas": 3, "selector": {"matchLabels": labels}, "template": template, **spec}
     return PetSet.read(
         {
             "apiVersion": PetSet.api_version,
             "kind": "PetSet",
-            "metadata": {
-                "name": name,
-                "namespace": "default",
-                "uid": f"uid-{name}",
-                "generation": 1,
-            },
+            "metadata": {"name": name, "namespace": "default", "uid": f"uid-{name}", "generation": 1},
             "spec": body,
         }
     )
@@ -66,9 +58,7 @@ class World(Simulation):
     def execute(self, step: Any) -> None:
         member = getattr(step, "member", None)
         if member is not None and member.ordinal in self.members:
-            assert self.members[member.ordinal].uid == member.uid, (
-                f"{step} is not about the pod that there is"
-            )
+            assert self.members[member.ordinal].uid == member.uid, f"{step} is not about the pod that there is"
         super().execute(step)
 
     def image(self, member: Member) -> str:

@@ -32,11 +32,7 @@ from operatorkit.testing.backends import start
 
 NOTES = ApiResource("replicas.example.io", "v1", "Note", "notes", namespaced=True)
 _DEFINITIONS = ApiResource(
-    "apiextensions.k8s.io",
-    "v1",
-    "CustomResourceDefinition",
-    "customresourcedefinitions",
-    namespaced=False,
+    "apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", namespaced=False
 )
 _NAMESPACE = "default"
 
@@ -92,16 +88,7 @@ class Pair:
     ends: list[tuple[str, int, float]] = field(default_factory=list)  # signal, pid, when
 
     def start(self) -> None:
-        command = [
-            sys.executable,
-            "-m",
-            "operatorkit",
-            "run",
-            "twins.py",
-            "--leader-elect",
-            "--kubeconfig",
-            "config",
-        ]
+        command = [sys.executable, "-m", "operatorkit", "run", "twins.py", "--leader-elect", "--kubeconfig", "config"]
         path = self.folder / f"log-{next(self.numbers)}"
         with path.open("wb") as log:
             process = subprocess.Popen(
@@ -117,14 +104,8 @@ class Pair:
 
     def leader(self) -> int:
         """Return the process of the last run that began."""
-        lines = (
-            (self.folder / "runs").read_text().splitlines()
-            if (self.folder / "runs").exists()
-            else []
-        )
-        pid = next(
-            (int(line.split()[2]) for line in reversed(lines) if line.startswith("begin")), 0
-        )
+        lines = (self.folder / "runs").read_text().splitlines() if (self.folder / "runs").exists() else []
+        pid = next((int(line.split()[2]) for line in reversed(lines) if line.startswith("begin")), 0)
         return pid if pid in self.processes else 0
 
     def has_standby(self, leader: int) -> bool:
@@ -164,11 +145,7 @@ class Pair:
         """Return the seconds from each signal of a kind to the first run of another process."""
         runs, found = self.runs(), []
         for sent, pid, at in self.ends:
-            later = (
-                when
-                for what, _, other, when in runs
-                if what == "begin" and other != pid and when > at
-            )
+            later = (when for what, _, other, when in runs if what == "begin" and other != pid and when > at)
             if sent == name:
                 found.append(next(later, float("inf")) - at)
         return found
@@ -195,11 +172,7 @@ async def churn(api: LiveCluster, count: int, stop: asyncio.Event) -> int:
 
 async def _behind(api: LiveCluster) -> list[str]:
     notes = (await api.list(NOTES, namespace=_NAMESPACE)).items
-    return [
-        one["metadata"]["name"]
-        for one in notes
-        if one.get("status", {}).get("text") != one["spec"]["text"]
-    ]
+    return [one["metadata"]["name"] for one in notes if one.get("status", {}).get("text") != one["spec"]["text"]]
 
 
 async def live(plane: Any, folder: Path, *, minutes: float, every: float, count: int) -> int:
@@ -234,26 +207,20 @@ async def live(plane: Any, folder: Path, *, minutes: float, every: float, count:
             stop.set()
             changes = await changing
             await eventually(lambda: _none_behind(api), timeout=120)
-            transitions = (await api.get(LEASES, "twins", namespace=_NAMESPACE))["spec"][
-                "leaseTransitions"
-            ]
+            transitions = (await api.get(LEASES, "twins", namespace=_NAMESPACE))["spec"]["leaseTransitions"]
         finally:
             for process in pair.processes.values():
                 process.kill()
                 process.wait()
     overlaps = pair.overlaps()
-    print(
-        f"{changes} changes, {len(pair.runs()) // 2} runs, {len(pair.ends)} ends, {transitions} transitions"
-    )
+    print(f"{changes} changes, {len(pair.runs()) // 2} runs, {len(pair.ends)} ends, {transitions} transitions")
     for name in ("SIGKILL", "SIGTERM"):
         if times := sorted(pair.handovers(name)):
             p95 = times[min(len(times) - 1, int(len(times) * 0.95))]
             print(
                 f"handover after {name}: median {statistics.median(times):.2f} s, p95 {p95:.2f} s, most {times[-1]:.2f} s"
             )
-    print(
-        f"objects reconciled by two replicas at once: {len(overlaps)}", *overlaps[:10], sep="\n  "
-    )
+    print(f"objects reconciled by two replicas at once: {len(overlaps)}", *overlaps[:10], sep="\n  ")
     print(f"objects lost: {len(await _lost(plane))}")
     return 1 if overlaps or await _lost(plane) else 0
 
@@ -276,21 +243,12 @@ def main() -> int:
     """Run what the command line asks for."""
     parser = argparse.ArgumentParser(prog="python -m soak.replicas")
     parser.add_argument("--minutes", type=float, default=10, help="for how long (default: 10)")
-    parser.add_argument(
-        "--every", type=float, default=20, help="seconds between two ends of a leader (default: 20)"
-    )
-    parser.add_argument(
-        "--objects", type=int, default=1000, help="how many objects change (default: 1000)"
-    )
+    parser.add_argument("--every", type=float, default=20, help="seconds between two ends of a leader (default: 20)")
+    parser.add_argument("--objects", type=int, default=1000, help="how many objects change (default: 1000)")
     parser.add_argument("--real", action="store_true", help="on a real kube-apiserver")
     options = parser.parse_args()
-    with (
-        start("real" if options.real else "embedded") as plane,
-        tempfile.TemporaryDirectory() as folder,
-    ):
-        work = live(
-            plane, Path(folder), minutes=options.minutes, every=options.every, count=options.objects
-        )
+    with start("real" if options.real else "embedded") as plane, tempfile.TemporaryDirectory() as folder:
+        work = live(plane, Path(folder), minutes=options.minutes, every=options.every, count=options.objects)
         return asyncio.run(work)
 
 

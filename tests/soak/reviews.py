@@ -28,10 +28,7 @@ __all__ = ["Findings", "run"]
 
 _REASONS = {"BadRequest", "Forbidden", "Invalid"}
 _MAX_MESSAGE = 2_000
-_LAX = {
-    3: 3,
-    "3": 3,
-}  # what pydantic reads as 3; an API server with the schema sends the number only
+_LAX = {3: 3, "3": 3}  # what pydantic reads as 3; an API server with the schema sends the number only
 
 
 class CrateSpec(Model):
@@ -49,9 +46,7 @@ app = Operator("crates")
 
 
 @app.validate(Crate, operations=["CREATE", "UPDATE", "DELETE"])
-async def validate(
-    new: Crate | None, old: Crate | None, request: AdmissionRequest
-) -> Allowed | Denied:
+async def validate(new: Crate | None, old: Crate | None, request: AdmissionRequest) -> Allowed | Denied:
     return _verdict(new or old)
 
 
@@ -117,20 +112,8 @@ def _crate(size: int) -> dict[str, Any]:
     return {
         "apiVersion": Crate.api_version,
         "kind": "Crate",
-        "metadata": {
-            "name": "a",
-            "namespace": "team",
-            "uid": "u-1",
-            "labels": {"é": "\u20ac"},
-            "generation": 1,
-        },
-        "spec": {
-            "size": size,
-            "owner": "ann",
-            "tags": {"a": "b"},
-            "shelves": [1, -2, 30],
-            "unknown": [1.5, None],
-        },
+        "metadata": {"name": "a", "namespace": "team", "uid": "u-1", "labels": {"é": "\u20ac"}, "generation": 1},
+        "spec": {"size": size, "owner": "ann", "tags": {"a": "b"}, "shelves": [1, -2, 30], "unknown": [1.5, None]},
     }
 
 
@@ -156,13 +139,7 @@ def _review(operation: str, new: dict[str, Any] | None, old: dict[str, Any] | No
 def _mutant(rng: random.Random, body: bytes) -> bytes:
     """Change, add or leave out one byte; half of the new bytes are ones that JSON gives a meaning."""
     at = rng.randrange(len(body))
-    byte = bytes(
-        [
-            rng.choice(b'"\\{}[],:0123456789-+.eEtfn \x00u')
-            if rng.random() < 0.5
-            else rng.randrange(256)
-        ]
-    )
+    byte = bytes([rng.choice(b'"\\{}[],:0123456789-+.eEtfn \x00u') if rng.random() < 0.5 else rng.randrange(256)])
     return body[:at] + rng.choice([byte, byte, byte + body[at : at + 1], b""]) + body[at + 1 :]
 
 
@@ -198,16 +175,8 @@ def _named(status: dict[str, Any]) -> str | None:
 def _is_allowed(sent: dict[str, Any]) -> bool:
     """Decide from the JSON alone; and nothing is allowed that is not just what the webhook is for."""
     obj = sent["oldObject"] if sent["operation"] == "DELETE" else sent["object"]
-    identity = (
-        obj["apiVersion"],
-        obj["kind"],
-        sent["kind"]["group"],
-        sent["kind"]["version"],
-        sent["kind"]["kind"],
-    )
-    if identity != (Crate.api_version, "Crate", "soak.example.io", "v1", "Crate") or sent.get(
-        "subResource"
-    ):
+    identity = (obj["apiVersion"], obj["kind"], sent["kind"]["group"], sent["kind"]["version"], sent["kind"]["kind"])
+    if identity != (Crate.api_version, "Crate", "soak.example.io", "v1", "Crate") or sent.get("subResource"):
         return False
     if sent["operation"] not in {"CREATE", "UPDATE", "DELETE"}:
         return False
@@ -217,9 +186,7 @@ def _is_allowed(sent: dict[str, Any]) -> bool:
 
 def main() -> int:
     """Run what the command line asks for; the exit code is 1 when something went wrong."""
-    parser = argparse.ArgumentParser(
-        prog="python -m soak.reviews", description="One-byte mutants of reviews."
-    )
+    parser = argparse.ArgumentParser(prog="python -m soak.reviews", description="One-byte mutants of reviews.")
     parser.add_argument("--mutants", type=int, default=30_000, help="how many (default: 30000)")
     parser.add_argument("--first", type=int, default=0, help="the seed of the first (default: 0)")
     options = parser.parse_args()

@@ -12,12 +12,7 @@ from typing import Any
 
 from operatorkit.cluster import ClusterAPI, PatchType, Propagation
 from operatorkit.errors import AlreadyExists
-from operatorkit.names import (
-    ANNOTATION_PAUSED,
-    ANNOTATION_RECONCILE_AT,
-    LABEL_OWNER_UID,
-    ApiResource,
-)
+from operatorkit.names import ANNOTATION_PAUSED, ANNOTATION_RECONCILE_AT, LABEL_OWNER_UID, ApiResource
 from soak.library import CONFIG_MAPS, HALLS, RULES, SECRETS, SHELVES, Hall, Traits, ignoring, shelf
 
 __all__ = ["NAMESPACES", "Users"]
@@ -38,31 +33,9 @@ class Users:
 
     async def act(self) -> None:
         """Do something."""
-        often: list[Callable[[str], Awaitable[None]]] = [
-            self.put,
-            self.put,
-            self.put,
-            self.rule,
-            self.hall,
-        ]
-        actions = [
-            *often,
-            self.remove,
-            self.recreate,
-            self.deface,
-            self.burn,
-            self.squat,
-            self.strip,
-        ]
-        actions += [
-            self.say,
-            self.pause,
-            self.nudge,
-            self.unrule,
-            self.replace_child,
-            self.label,
-            self.contend,
-        ]
+        often: list[Callable[[str], Awaitable[None]]] = [self.put, self.put, self.put, self.rule, self.hall]
+        actions = [*often, self.remove, self.recreate, self.deface, self.burn, self.squat, self.strip]
+        actions += [self.say, self.pause, self.nudge, self.unrule, self.replace_child, self.label, self.contend]
         if not self._traits.predicate:
             actions.append(self.smear)
         action, name = self._rng.choice(actions), self._rng.choice("abc")
@@ -78,9 +51,7 @@ class Users:
         try:
             await self.api.create(SHELVES, obj, namespace=self._namespace)
         except AlreadyExists:
-            await self._change(
-                SHELVES, name, [{"op": "replace", "path": "/spec", "value": obj["spec"]}]
-            )
+            await self._change(SHELVES, name, [{"op": "replace", "path": "/spec", "value": obj["spec"]}])
 
     async def remove(self, name: str) -> None:
         how = self._rng.choice(_PROPAGATIONS)
@@ -96,11 +67,7 @@ class Users:
             await ignoring(self.api.delete(HALLS, name, propagation="Background"))
         if self._rng.random() < 0.3:
             return
-        obj: dict[str, Any] = {
-            "apiVersion": HALLS.api_version,
-            "kind": Hall.__name__,
-            "metadata": {"name": name},
-        }
+        obj: dict[str, Any] = {"apiVersion": HALLS.api_version, "kind": Hall.__name__, "metadata": {"name": name}}
         obj["spec"] = {"namespace": self._namespace, "books": self._books()}
         try:
             await self.api.create(HALLS, obj)
@@ -110,11 +77,7 @@ class Users:
 
     async def rule(self, name: str) -> None:
         name = self._rng.choice("rs")
-        body = {
-            "apiVersion": RULES.api_version,
-            "kind": "Rule",
-            "spec": {"text": str(self._rng.randrange(5))},
-        }
+        body = {"apiVersion": RULES.api_version, "kind": "Rule", "spec": {"text": str(self._rng.randrange(5))}}
         meta = {"name": name, "namespace": self._namespace}
         await self.api.patch(
             RULES,
@@ -132,11 +95,7 @@ class Users:
             await self.rule(name)
 
     async def deface(self, name: str) -> None:
-        await self._merge(
-            CONFIG_MAPS,
-            f"{name}-x",
-            {"data": self._rng.choice([{"text": "!"}, {"more": "?"}, None])},
-        )
+        await self._merge(CONFIG_MAPS, f"{name}-x", {"data": self._rng.choice([{"text": "!"}, {"more": "?"}, None])})
 
     async def contend(self, name: str) -> None:
         """Want something else of a child than the operator, or of all of it, more often than that repairs it."""
@@ -145,15 +104,11 @@ class Users:
             if delete:
                 await ignoring(self.api.delete(CONFIG_MAPS, f"{name}-x", namespace=self._namespace))
             else:
-                await ignoring(
-                    self._merge(CONFIG_MAPS, f"{name}-x", {"data": {"text": f"mine {at}"}})
-                )
+                await ignoring(self._merge(CONFIG_MAPS, f"{name}-x", {"data": {"text": f"mine {at}"}}))
             await asyncio.sleep(0.05)
 
     async def label(self, name: str) -> None:
-        await self._merge(
-            CONFIG_MAPS, f"{name}-x", {"metadata": {"labels": {"hue": str(self._rng.randrange(3))}}}
-        )
+        await self._merge(CONFIG_MAPS, f"{name}-x", {"metadata": {"labels": {"hue": str(self._rng.randrange(3))}}})
 
     async def burn(self, name: str) -> None:
         resource, end = self._rng.choice([(CONFIG_MAPS, "x"), (CONFIG_MAPS, "y"), (SECRETS, "key")])
@@ -162,29 +117,15 @@ class Users:
     async def squat(self, name: str) -> None:
         """Put something of one's own where the operator wants a child."""
         await ignoring(self.api.delete(CONFIG_MAPS, f"{name}-y", namespace=self._namespace))
-        obj = {
-            "metadata": {"name": f"{name}-y", "labels": {"squat": "yes"}},
-            "data": {"text": "mine"},
-        }
-        await self.api.create(
-            CONFIG_MAPS, {"apiVersion": "v1", "kind": "ConfigMap"} | obj, namespace=self._namespace
-        )
+        obj = {"metadata": {"name": f"{name}-y", "labels": {"squat": "yes"}}, "data": {"text": "mine"}}
+        await self.api.create(CONFIG_MAPS, {"apiVersion": "v1", "kind": "ConfigMap"} | obj, namespace=self._namespace)
 
     async def replace_child(self, name: str) -> None:
         """Delete a child, and make what looks like it but for its uid and its managers."""
         old = await self.api.get(CONFIG_MAPS, f"{name}-z", namespace=self._namespace)
-        meta = {
-            key: old["metadata"][key]
-            for key in ("name", "labels", "ownerReferences")
-            if key in old["metadata"]
-        }
+        meta = {key: old["metadata"][key] for key in ("name", "labels", "ownerReferences") if key in old["metadata"]}
         await self.api.delete(CONFIG_MAPS, f"{name}-z", namespace=self._namespace)
-        obj = {
-            "apiVersion": "v1",
-            "kind": "ConfigMap",
-            "metadata": meta,
-            "data": {"text": "forged"},
-        }
+        obj = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {"text": "forged"}}
         await self.api.create(CONFIG_MAPS, obj, namespace=self._namespace)
 
     async def strip(self, name: str) -> None:
@@ -193,14 +134,10 @@ class Users:
         await self._merge(CONFIG_MAPS, f"{name}-{self._rng.choice('xyz')}", {"metadata": meta})
 
     async def say(self, name: str) -> None:
-        await self._merge(
-            SHELVES, name, {"status": {"other": str(self._rng.randrange(5))}}, subresource="status"
-        )
+        await self._merge(SHELVES, name, {"status": {"other": str(self._rng.randrange(5))}}, subresource="status")
 
     async def smear(self, name: str) -> None:
-        await self._merge(
-            SHELVES, name, {"status": {"view": "!", "conditions": []}}, subresource="status"
-        )
+        await self._merge(SHELVES, name, {"status": {"view": "!", "conditions": []}}, subresource="status")
 
     async def pause(self, name: str) -> None:
         value = self._rng.choice(["true", None])
@@ -209,52 +146,32 @@ class Users:
     async def nudge(self, name: str) -> None:
         value = str(self._rng.randrange(100))
         await self._merge(
-            SHELVES,
-            name,
-            {"metadata": {"annotations": {ANNOTATION_RECONCILE_AT: value, "noise": value}}},
+            SHELVES, name, {"metadata": {"annotations": {ANNOTATION_RECONCILE_AT: value, "noise": value}}}
         )
 
     async def make_peace(self) -> None:
         """Take back what would keep the operator from its end."""
         for name in "abc":
-            await ignoring(
-                self._merge(SHELVES, name, {"metadata": {"annotations": {ANNOTATION_PAUSED: None}}})
-            )
+            await ignoring(self._merge(SHELVES, name, {"metadata": {"annotations": {ANNOTATION_PAUSED: None}}}))
         for obj in (await self.api.list(CONFIG_MAPS, namespace=self._namespace)).items:
-            if not obj["metadata"].get(
-                "ownerReferences"
-            ):  # a squatter, or what an owner left behind
-                await ignoring(
-                    self.api.delete(CONFIG_MAPS, obj["metadata"]["name"], namespace=self._namespace)
-                )
+            if not obj["metadata"].get("ownerReferences"):  # a squatter, or what an owner left behind
+                await ignoring(self.api.delete(CONFIG_MAPS, obj["metadata"]["name"], namespace=self._namespace))
 
     async def leave(self) -> None:
         """Remove everything, past all finalizers."""
-        listed = [
-            (SHELVES, o) for o in (await self.api.list(SHELVES, namespace=self._namespace)).items
-        ]
-        listed += [
-            (RULES, o) for o in (await self.api.list(RULES, namespace=self._namespace)).items
-        ]
+        listed = [(SHELVES, o) for o in (await self.api.list(SHELVES, namespace=self._namespace)).items]
+        listed += [(RULES, o) for o in (await self.api.list(RULES, namespace=self._namespace)).items]
         halls = (await self.api.list(HALLS)).items
         listed += [(HALLS, o) for o in halls if o["metadata"]["name"].startswith(self._namespace)]
         for resource, obj in listed:
             name, where = obj["metadata"]["name"], obj["metadata"].get("namespace")
             free = {"metadata": {"finalizers": None}}
-            await ignoring(
-                self.api.patch(resource, name, free, patch_type=PatchType.MERGE, namespace=where)
-            )
-            await ignoring(
-                self.api.delete(resource, name, namespace=where, propagation="Background")
-            )
+            await ignoring(self.api.patch(resource, name, free, patch_type=PatchType.MERGE, namespace=where))
+            await ignoring(self.api.delete(resource, name, namespace=where, propagation="Background"))
         await self.api.delete(NAMESPACES, self._namespace)
 
     async def _merge(self, resource: Any, name: str, body: Any, **options: Any) -> None:
-        await self.api.patch(
-            resource, name, body, patch_type=PatchType.MERGE, namespace=self._namespace, **options
-        )
+        await self.api.patch(resource, name, body, patch_type=PatchType.MERGE, namespace=self._namespace, **options)
 
     async def _change(self, resource: Any, name: str, body: Any) -> None:
-        await self.api.patch(
-            resource, name, body, patch_type=PatchType.JSON, namespace=self._namespace
-        )
+        await self.api.patch(resource, name, body, patch_type=PatchType.JSON, namespace=self._namespace)

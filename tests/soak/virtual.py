@@ -24,9 +24,7 @@ class _Selector(selectors.DefaultSelector):
     def select(self, timeout: float | None = None) -> Any:
         ready = super().select(0)
         if not ready and timeout is None:
-            raise RuntimeError(
-                "nothing will ever happen any more: everybody waits for somebody else"
-            )
+            raise RuntimeError("nothing will ever happen any more: everybody waits for somebody else")
         if not ready and timeout:
             self.loop.passed += timeout
         return ready

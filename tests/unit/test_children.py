@@ -9,20 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kubernetes.client.models import V1ConfigMap, V1Namespace, V1Secret, V1Service
 
-from operatorkit.children import (
-    Children,
-    LastApplied,
-    body_to_send,
-    own_entry_only,
-    would_change_nothing,
-)
-from operatorkit.errors import (
-    ChildConflict,
-    Conflict,
-    DefinitionError,
-    FieldManagerConflict,
-    Invalid,
-)
+from operatorkit.children import Children, LastApplied, body_to_send, own_entry_only, would_change_nothing
+from operatorkit.errors import ChildConflict, Conflict, DefinitionError, FieldManagerConflict, Invalid
 from operatorkit.names import LABEL_OWNER_UID
 from operatorkit.resource import api_resource_of, write
 
@@ -39,12 +27,7 @@ def live(body, fields, *, manager="me", subresource="", operation="Apply"):
 
 
 def body(**content):
-    return {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": {"name": "a", "namespace": "n"},
-        **content,
-    }
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "n"}, **content}
 
 
 SAME = [
@@ -52,33 +35,17 @@ SAME = [
     pytest.param(body(data={}), {"f:data": {}}, id="an empty map"),
     pytest.param(
         body(spec={"ports": [{"name": "web", "port": 80}]}),
-        {
-            "f:spec": {
-                "f:ports": {'k:{"port":80,"protocol":"TCP"}': {".": {}, "f:name": {}, "f:port": {}}}
-            }
-        },
+        {"f:spec": {"f:ports": {'k:{"port":80,"protocol":"TCP"}': {".": {}, "f:name": {}, "f:port": {}}}}},
         id="a list map whose key the server filled in",
     ),
     pytest.param(
         body(spec={"ports": [{"port": 80}]}),
-        {
-            "f:spec": {
-                "f:ports": {
-                    'k:{"port":80,"protocol":"TCP"}': {".": {}, "f:port": {}, "f:protocol": {}}
-                }
-            }
-        },
+        {"f:spec": {"f:ports": {'k:{"port":80,"protocol":"TCP"}': {".": {}, "f:port": {}, "f:protocol": {}}}}},
         id="a list map whose key the server filled in and owns in our name",
     ),
-    pytest.param(
-        body(spec={"hosts": ["x", "y"]}),
-        {"f:spec": {"f:hosts": {'v:"x"': {}, 'v:"y"': {}}}},
-        id="a set",
-    ),
+    pytest.param(body(spec={"hosts": ["x", "y"]}), {"f:spec": {"f:hosts": {'v:"x"': {}, 'v:"y"': {}}}}, id="a set"),
     pytest.param(body(spec={"args": ["x", "x"]}), {"f:spec": {"f:args": {}}}, id="an atomic list"),
-    pytest.param(
-        body(spec={"selector": {"a": "b"}}), {"f:spec": {"f:selector": {}}}, id="an atomic map"
-    ),
+    pytest.param(body(spec={"selector": {"a": "b"}}), {"f:spec": {"f:selector": {}}}, id="an atomic map"),
 ]
 
 
@@ -93,36 +60,14 @@ def test_a_live_object_with_just_our_fields_and_values_needs_no_request(wanted, 
 
 
 DIFFERENT = [
-    pytest.param(
-        body(data={"k": "v"}), {"f:data": {"f:k": {}, "f:gone": {}}}, {}, id="a field to release"
-    ),
-    pytest.param(
-        body(data={"k": "v", "l": "w"}), {"f:data": {"f:k": {}}}, {}, id="a field to take"
-    ),
-    pytest.param(
-        body(data={"k": "v"}), {"f:data": {"f:k": {}}}, {"data": {"k": "other"}}, id="another value"
-    ),
-    pytest.param(
-        body(data={"k": "1"}), {"f:data": {"f:k": {}}}, {"data": {"k": 1}}, id="another type"
-    ),
-    pytest.param(
-        body(spec={"x": True}), {"f:spec": {"f:x": {}}}, {"spec": {"x": 1}}, id="true is not 1"
-    ),
-    pytest.param(
-        body(spec={"h": ["x"]}),
-        {"f:spec": {"f:h": {'v:"x"': {}, 'v:"y"': {}}}},
-        {},
-        id="a set item to drop",
-    ),
-    pytest.param(
-        body(spec={"a": ["x"]}),
-        {"f:spec": {"f:a": {}}},
-        {"spec": {"a": ["x", "y"]}},
-        id="a longer list",
-    ),
-    pytest.param(
-        body(data={"k": "v"}), {"f:data": {"f:k": {}}}, {"data": {}}, id="a field that is gone"
-    ),
+    pytest.param(body(data={"k": "v"}), {"f:data": {"f:k": {}, "f:gone": {}}}, {}, id="a field to release"),
+    pytest.param(body(data={"k": "v", "l": "w"}), {"f:data": {"f:k": {}}}, {}, id="a field to take"),
+    pytest.param(body(data={"k": "v"}), {"f:data": {"f:k": {}}}, {"data": {"k": "other"}}, id="another value"),
+    pytest.param(body(data={"k": "1"}), {"f:data": {"f:k": {}}}, {"data": {"k": 1}}, id="another type"),
+    pytest.param(body(spec={"x": True}), {"f:spec": {"f:x": {}}}, {"spec": {"x": 1}}, id="true is not 1"),
+    pytest.param(body(spec={"h": ["x"]}), {"f:spec": {"f:h": {'v:"x"': {}, 'v:"y"': {}}}}, {}, id="a set item to drop"),
+    pytest.param(body(spec={"a": ["x"]}), {"f:spec": {"f:a": {}}}, {"spec": {"a": ["x", "y"]}}, id="a longer list"),
+    pytest.param(body(data={"k": "v"}), {"f:data": {"f:k": {}}}, {"data": {}}, id="a field that is gone"),
 ]
 
 
@@ -131,9 +76,7 @@ def test_any_difference_is_sent(wanted, fields, changes):
     assert not would_change_nothing(wanted, live(wanted, fields) | changes, "me")
 
 
-@pytest.mark.parametrize(
-    "entry", [{"manager": "other"}, {"operation": "Update"}, {"subresource": "status"}], ids=str
-)
+@pytest.mark.parametrize("entry", [{"manager": "other"}, {"operation": "Update"}, {"subresource": "status"}], ids=str)
 def test_what_others_own_is_not_ours(entry):
     wanted = body(data={"k": "v"})
     assert not would_change_nothing(wanted, live(wanted, {"f:data": {"f:k": {}}}, **entry), "me")
@@ -141,9 +84,7 @@ def test_what_others_own_is_not_ours(entry):
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=3),
-    lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3)
-    ),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
     max_leaves=8,
 )
 
@@ -165,10 +106,7 @@ def test_what_was_sent_and_is_so_needs_no_request_and_one_change_is_seen(spec):
 
 
 def test_only_what_is_set_is_sent():
-    secret = V1Secret(
-        metadata={"name": "a", "resourceVersion": "5", "uid": "u", "labels": {"x": "y"}},
-        type="Opaque",
-    )
+    secret = V1Secret(metadata={"name": "a", "resourceVersion": "5", "uid": "u", "labels": {"x": "y"}}, type="Opaque")
     assert body_to_send(write(secret), api_resource_of(V1Secret)) == {
         "apiVersion": "v1",
         "kind": "Secret",
@@ -178,27 +116,15 @@ def test_only_what_is_set_is_sent():
 
 
 def test_what_is_none_is_not_sent_at_any_depth():
-    written = {
-        "metadata": {"name": "a"},
-        "data": None,
-        "spec": {"a": None, "b": [{"c": None, "d": 1}], "e": {}},
-    }
+    written = {"metadata": {"name": "a"}, "data": None, "spec": {"a": None, "b": [{"c": None, "d": 1}], "e": {}}}
     sent = body_to_send(written, CONFIG_MAPS)
     assert sent == {**body(spec={"b": [{"d": 1}], "e": {}}), "metadata": {"name": "a"}}
 
 
 def test_of_managed_fields_only_our_own_entry_is_kept():
-    obj = {
-        "metadata": {
-            "managedFields": [{"manager": "other"}, {"manager": "me", "operation": "Apply"}]
-        }
-    }
-    assert own_entry_only(obj, "me")["metadata"]["managedFields"] == [
-        {"manager": "me", "operation": "Apply"}
-    ]
-    assert own_entry_only({"metadata": {"managedFields": [{"manager": "other"}]}}, "me") == {
-        "metadata": {}
-    }
+    obj = {"metadata": {"managedFields": [{"manager": "other"}, {"manager": "me", "operation": "Apply"}]}}
+    assert own_entry_only(obj, "me")["metadata"]["managedFields"] == [{"manager": "me", "operation": "Apply"}]
+    assert own_entry_only({"metadata": {"managedFields": [{"manager": "other"}]}}, "me") == {"metadata": {}}
 
 
 class Nowhere:
@@ -274,10 +200,7 @@ async def test_a_namespaced_child_of_a_cluster_scoped_parent_needs_a_namespace()
 @pytest.mark.parametrize(
     ("meta", "message"),
     [
-        (
-            {"ownerReferences": [{"kind": "X", "name": "y", "uid": "u2", "controller": True}]},
-            "is controlled by X y",
-        ),
+        ({"ownerReferences": [{"kind": "X", "name": "y", "uid": "u2", "controller": True}]}, "is controlled by X y"),
         ({"labels": {LABEL_OWNER_UID: "u2"}}, "was not made by me"),
         ({}, "was not made by me"),
     ],
@@ -289,16 +212,8 @@ async def test_what_belongs_to_somebody_else_is_refused(meta, message):
 
 
 async def test_what_a_deleted_parent_of_the_same_name_left_behind_is_waited_for():
-    former = {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "name": "parent",
-        "uid": "u0",
-        "controller": True,
-    }
-    left_behind = body() | {
-        "metadata": {"name": "a", "namespace": "n", "ownerReferences": [former]}
-    }
+    former = {"apiVersion": "v1", "kind": "Service", "name": "parent", "uid": "u0", "controller": True}
+    left_behind = body() | {"metadata": {"name": "a", "namespace": "n", "ownerReferences": [former]}}
     with pytest.raises(Conflict, match="the garbage collector removes it"):
         await children(objects=[left_behind]).apply(V1ConfigMap(metadata={"name": "a"}))
 
@@ -306,17 +221,13 @@ async def test_what_a_deleted_parent_of_the_same_name_left_behind_is_waited_for(
 async def test_force_is_used_on_its_own_objects_only():
     api, live = Recorder(), Remembering()
     for text in ("1", "2"):
-        await children(api=api, live=live).apply(
-            V1ConfigMap(metadata={"name": "a"}, data={"k": text})
-        )
+        await children(api=api, live=live).apply(V1ConfigMap(metadata={"name": "a"}, data={"k": text}))
     assert api.forced == [False, True]
 
 
 async def test_an_object_that_the_cache_does_not_know_yet_is_not_taken_from_its_owner():
     api = Recorder(FieldManagerConflict('conflict with "kubectl": .data.k'))
-    with pytest.raises(
-        ChildConflict, match=r"others set fields of it: conflict with \"kubectl\": \.data\.k"
-    ):
+    with pytest.raises(ChildConflict, match=r"others set fields of it: conflict with \"kubectl\": \.data\.k"):
         await children(api=api).apply(V1ConfigMap(metadata={"name": "a"}, data={"k": "1"}))
 
 
@@ -332,9 +243,7 @@ async def test_the_same_body_is_not_sent_twice_to_an_object_that_stayed_as_it_wa
 async def test_a_child_is_applied_once_in_a_run():
     one, other = (V1ConfigMap(metadata={"name": "a"}, data={"k": text}) for text in "12")
     api = Recorder()
-    with pytest.raises(
-        DefinitionError, match="Service n/parent applies ConfigMap n/a twice in one run"
-    ):
+    with pytest.raises(DefinitionError, match="Service n/parent applies ConfigMap n/a twice in one run"):
         await children(api=api).apply(one, other)
     assert api.forced == [], "nothing is sent where both are seen at once"
     family = children(api=api)

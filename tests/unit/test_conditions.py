@@ -3,12 +3,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from kubernetes.client.models import (
-    V1DeploymentCondition,
-    V1NodeCondition,
-    V1PodCondition,
-    V1ReplicaSetCondition,
-)
+from kubernetes.client.models import V1DeploymentCondition, V1NodeCondition, V1PodCondition, V1ReplicaSetCondition
 
 from operatorkit.conditions import Condition, get_condition, is_true, set_condition
 from operatorkit.errors import DefinitionError, TerminalError
@@ -19,9 +14,7 @@ LATER = NOON + timedelta(hours=1)
 
 def test_a_new_condition_goes_to_the_end_and_has_whole_seconds() -> None:
     conditions: list[Condition] = []
-    assert set_condition(
-        conditions, "Ready", True, "Issued", "it works", now=NOON, observed_generation=3
-    )
+    assert set_condition(conditions, "Ready", True, "Issued", "it works", now=NOON, observed_generation=3)
     assert set_condition(conditions, "Stalled", False, "Fine", now=NOON)
     assert [condition.type for condition in conditions] == ["Ready", "Stalled"]
     assert conditions[0].last_transition_time == NOON.replace(microsecond=0)
@@ -42,9 +35,7 @@ def test_setting_what_is_already_so_changes_nothing() -> None:
     conditions: list[Condition] = []
     set_condition(conditions, "Ready", True, "Issued", "m", now=NOON, observed_generation=1)
     before = [condition.model_copy() for condition in conditions]
-    assert not set_condition(
-        conditions, "Ready", True, "Issued", "m", now=LATER, observed_generation=1
-    )
+    assert not set_condition(conditions, "Ready", True, "Issued", "m", now=LATER, observed_generation=1)
     assert conditions == before
 
 
@@ -79,11 +70,7 @@ def test_conditions_are_found_by_type() -> None:
     assert found is not None
     assert found.status == "True"
     assert get_condition(conditions, "Other") is None
-    assert [is_true(conditions, name) for name in ("Ready", "Stalled", "Other")] == [
-        True,
-        False,
-        False,
-    ]
+    assert [is_true(conditions, name) for name in ("Ready", "Stalled", "Other")] == [True, False, False]
 
 
 @pytest.mark.parametrize("reason", ["", "no spaces", "9Lives", "x" * 1025])
@@ -96,9 +83,7 @@ def test_a_reason_that_the_api_server_would_refuse_is_refused_here(reason: str) 
 def test_a_reason_is_checked_where_it_is_made_and_the_error_names_it(reason: str) -> None:
     for make in (
         lambda: TerminalError("no", reason=reason),
-        lambda: Condition(
-            type="Ready", status="True", reason=reason, message="", last_transition_time=NOON
-        ),
+        lambda: Condition(type="Ready", status="True", reason=reason, message="", last_transition_time=NOON),
     ):
         with pytest.raises(DefinitionError, match="the reason must be") as caught:
             make()
@@ -109,9 +94,7 @@ def test_a_reason_is_checked_where_it_is_made_and_the_error_names_it(reason: str
 def test_a_type_is_checked_where_it_is_made_and_the_error_names_it(type_: str) -> None:
     for make in (
         lambda: set_condition([], type_, True, "Fine", now=NOON),
-        lambda: Condition(
-            type=type_, status="True", reason="Fine", message="", last_transition_time=NOON
-        ),
+        lambda: Condition(type=type_, status="True", reason="Fine", message="", last_transition_time=NOON),
     ):
         with pytest.raises(DefinitionError, match="the type must be") as caught:
             make()
@@ -122,13 +105,7 @@ def test_a_message_that_is_too_long_is_cut() -> None:
     conditions: list[Condition] = []
     assert set_condition(conditions, "Ready", False, "Broken", "é" * 40_000, now=NOON)
     assert not set_condition(conditions, "Ready", False, "Broken", "é" * 40_000, now=LATER)
-    made = Condition(
-        type="Ready",
-        status="False",
-        reason="Broken",
-        message="é" * 40_000,
-        last_transition_time=NOON,
-    )
+    made = Condition(type="Ready", status="False", reason="Broken", message="é" * 40_000, last_transition_time=NOON)
     for message in (conditions[0].message, made.message):
         assert (len(message), message[-2:]) == (32_768, "é…")
 
@@ -141,9 +118,7 @@ def test_a_condition_gets_the_fields_that_its_kind_has() -> None:
         V1ReplicaSetCondition: {"last_transition_time"},
     }.items():
         conditions: list = []
-        assert set_condition(
-            conditions, "Fit", True, "Fine", now=NOON, observed_generation=2, model=model
-        )
+        assert set_condition(conditions, "Fit", True, "Fine", now=NOON, observed_generation=2, model=model)
         assert conditions[0].model_fields_set == {"type", "status", "reason", "message"} | times
         assert isinstance(conditions[0], model)
 
@@ -151,12 +126,8 @@ def test_a_condition_gets_the_fields_that_its_kind_has() -> None:
 def test_the_time_of_update_moves_when_anything_changes() -> None:
     conditions: list = []
     set_condition(conditions, "Fit", True, "Fine", "a", now=NOON, model=V1DeploymentCondition)
-    assert not set_condition(
-        conditions, "Fit", True, "Fine", "a", now=LATER, model=V1DeploymentCondition
-    )
+    assert not set_condition(conditions, "Fit", True, "Fine", "a", now=LATER, model=V1DeploymentCondition)
     assert conditions[0].last_update_time == NOON.replace(microsecond=0)
-    assert set_condition(
-        conditions, "Fit", True, "Fine", "b", now=LATER, model=V1DeploymentCondition
-    )
+    assert set_condition(conditions, "Fit", True, "Fine", "b", now=LATER, model=V1DeploymentCondition)
     assert conditions[0].last_update_time == LATER.replace(microsecond=0)
     assert conditions[0].last_transition_time == NOON.replace(microsecond=0)

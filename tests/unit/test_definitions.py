@@ -6,16 +6,7 @@ from typing import Any
 
 import pytest
 
-from operatorkit import (
-    AdmissionRequest,
-    Allowed,
-    Context,
-    DefinitionError,
-    Model,
-    Operator,
-    Resource,
-    Watch,
-)
+from operatorkit import AdmissionRequest, Allowed, Context, DefinitionError, Model, Operator, Resource, Watch
 from operatorkit.definitions import definitions, external_kinds, own_kinds
 from operatorkit.resource import NoStatus
 
@@ -82,9 +73,7 @@ def test_a_kind_of_another_group_must_say_whose_it_is(how: str) -> None:
     elif how == "validate":
 
         @app.validate(Unclear)
-        async def validate(
-            new: Unclear, old: Unclear | None, request: AdmissionRequest
-        ) -> Allowed: ...
+        async def validate(new: Unclear, old: Unclear | None, request: AdmissionRequest) -> Allowed: ...
 
     with pytest.raises(
         DefinitionError,
@@ -103,20 +92,14 @@ def module_with(name: str, *kinds: type[Any]) -> ModuleType:
     return module
 
 
-def test_other_versions_are_found_in_the_module_of_the_kind(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_other_versions_are_found_in_the_module_of_the_kind(monkeypatch: pytest.MonkeyPatch) -> None:
     class New(Resource[Spec, NoStatus], group="many.example.io", version="v2", kind="Many"): ...
 
-    class Old(
-        Resource[Spec, NoStatus], group="many.example.io", version="v1", kind="Many", storage=False
-    ): ...
+    class Old(Resource[Spec, NoStatus], group="many.example.io", version="v1", kind="Many", storage=False): ...
 
     class Other(Resource[Spec, NoStatus], group="many.example.io", version="v1"): ...
 
-    monkeypatch.setitem(
-        sys.modules, "versions_of_many", module_with("versions_of_many", Old, New, Other)
-    )
+    monkeypatch.setitem(sys.modules, "versions_of_many", module_with("versions_of_many", Old, New, Other))
     app = Operator("tester")
 
     @app.reconcile(New)
@@ -128,23 +111,14 @@ def test_other_versions_are_found_in_the_module_of_the_kind(
 
 
 def test_versions_that_live_elsewhere_are_named() -> None:
-    class Older(
-        Resource[Spec, NoStatus],
-        group="own.example.io",
-        version="v1beta1",
-        kind="Thing",
-        storage=False,
-    ): ...
+    class Older(Resource[Spec, NoStatus], group="own.example.io", version="v1beta1", kind="Thing", storage=False): ...
 
     assert own_kinds(operator()) == [Thing]
     assert own_kinds(operator(versions=[Older])) == [Thing, Older]
 
 
 def test_a_version_of_a_kind_that_is_not_own_is_refused() -> None:
-    with pytest.raises(
-        DefinitionError,
-        match=r"versions= has Part, and parts\.own.example.io is not one of its own",
-    ):
+    with pytest.raises(DefinitionError, match=r"versions= has Part, and parts\.own.example.io is not one of its own"):
         own_kinds(operator(versions=[Part]))
 
 
@@ -170,19 +144,12 @@ def test_unknown_fields_of_an_external_kind_are_kept_and_not_sent() -> None:
 
 
 def test_unknown_fields_of_an_own_kind_are_sent_as_before() -> None:
-    stored = {
-        "apiVersion": "own.example.io/v1",
-        "kind": "Thing",
-        "metadata": {"name": "a"},
-        "spec": {"newer": 1},
-    }
+    stored = {"apiVersion": "own.example.io/v1", "kind": "Thing", "metadata": {"name": "a"}, "spec": {"newer": 1}}
     assert Thing.read(stored).write() == stored
 
 
 def test_an_external_kind_may_be_of_a_group_of_kubernetes() -> None:
-    class Route(
-        Resource[Spec, NoStatus], group="gateway.networking.k8s.io", version="v1", external=True
-    ): ...
+    class Route(Resource[Spec, NoStatus], group="gateway.networking.k8s.io", version="v1", external=True): ...
 
     stand_in = Route.crd()
     assert "api-approved.kubernetes.io" in stand_in["metadata"]["annotations"]

@@ -20,9 +20,7 @@ from operatorkit.errors import AlreadyExists, ClusterError, Conflict, Forbidden,
 from operatorkit.events import EventRecorder, FloodLimits, Notice, Reference
 
 POD = Reference(api_version="v1", kind="Pod", namespace="team", name="web-0", uid="pod-uid")
-CERTIFICATE = Reference(
-    api_version="pki.example/v1", kind="Certificate", namespace="team", name="web", uid="cert-uid"
-)
+CERTIFICATE = Reference(api_version="pki.example/v1", kind="Certificate", namespace="team", name="web", uid="cert-uid")
 
 
 class HeldClock:
@@ -55,9 +53,7 @@ class EventStore:
         if self.fail:
             raise self.fail.pop()
 
-    async def create(
-        self, resource: Any, obj: Mapping[str, Any], *, namespace: str
-    ) -> dict[str, Any]:
+    async def create(self, resource: Any, obj: Mapping[str, Any], *, namespace: str) -> dict[str, Any]:
         await asyncio.sleep(0)  # a request gives way to others
         self._begin()
         name = obj["metadata"]["name"]
@@ -70,9 +66,7 @@ class EventStore:
         self._begin()
         return self.events[name]
 
-    async def patch(
-        self, resource: Any, name: str, body: Any, *, patch_type: Any, namespace: str
-    ) -> dict[str, Any]:
+    async def patch(self, resource: Any, name: str, body: Any, *, patch_type: Any, namespace: str) -> dict[str, Any]:
         await asyncio.sleep(0)
         self._begin()
         if name not in self.events:
@@ -85,9 +79,7 @@ class EventStore:
     async def list(self, resource: Any, *, namespace: str, **options: Any) -> ObjectList:
         self._begin()
         self.lists += 1
-        return ObjectList(
-            [one for one in self.events.values() if one["metadata"]["namespace"] == namespace], "1"
-        )
+        return ObjectList([one for one in self.events.values() if one["metadata"]["namespace"] == namespace], "1")
 
     def _keep(self, name: str, event: dict[str, Any]) -> dict[str, Any]:
         self.writes += 1
@@ -109,15 +101,8 @@ def store() -> EventStore:
     return EventStore()
 
 
-def recorder_of(
-    store: EventStore, clock: HeldClock, instance: str = "pki-0", **limits: Any
-) -> EventRecorder:
-    options = {
-        "component": "pki",
-        "instance": instance,
-        "clock": clock,
-        "limits": FloodLimits(**limits),
-    }
+def recorder_of(store: EventStore, clock: HeldClock, instance: str = "pki-0", **limits: Any) -> EventRecorder:
+    options = {"component": "pki", "instance": instance, "clock": clock, "limits": FloodLimits(**limits)}
     return EventRecorder(store, **options)  # type: ignore[arg-type]
 
 
@@ -152,11 +137,7 @@ async def test_the_same_occurrence_twice_is_one_object_that_counts(store, clock)
     assert event["lastTimestamp"] == "2026-01-01T00:00:05Z"
     assert event["eventTime"] == "2026-01-01T00:00:00.000000Z"
     assert event["related"]["uid"] == "cert-uid"
-    assert (event["reportingComponent"], event["source"]["component"], event["action"]) == (
-        "pki",
-        "pki",
-        "Reconcile",
-    )
+    assert (event["reportingComponent"], event["source"]["component"], event["action"]) == ("pki", "pki", "Reconcile")
 
 
 async def test_a_restarted_recorder_counts_on_and_keeps_the_first_time(store, clock):
@@ -267,9 +248,7 @@ async def test_refreshing_without_anything_due_makes_no_request(store, clock):
     assert store.requests == before
 
 
-async def test_what_was_unused_for_longest_is_forgotten_and_counted_on_when_it_comes_again(
-    store, clock
-):
+async def test_what_was_unused_for_longest_is_forgotten_and_counted_on_when_it_comes_again(store, clock):
     recorder = recorder_of(store, clock, remembered=2)
     for message in ("one", "two", "three"):
         await recorder.record(warning(message))
@@ -277,15 +256,11 @@ async def test_what_was_unused_for_longest_is_forgotten_and_counted_on_when_it_c
     await recorder.record(warning("three"))
     assert store.requests == before + 1, "it is remembered: one request"
     await recorder.record(warning("one"))
-    assert store.requests == before + 4, (
-        "it was forgotten: it is created in vain, read and counted on"
-    )
+    assert store.requests == before + 4, "it was forgotten: it is created in vain, read and counted on"
     assert store.counts() == {"one": 2, "two": 1, "three": 2}
 
 
-async def test_a_held_notice_that_flood_control_kept_back_is_written_once_there_is_room(
-    store, clock
-):
+async def test_a_held_notice_that_flood_control_kept_back_is_written_once_there_is_room(store, clock):
     recorder = recorder_of(store, clock)
     for _ in range(25):
         await recorder.record(warning("noise"))
@@ -302,9 +277,7 @@ async def test_a_held_notice_is_not_forgotten_however_many_others_there_are(stor
     await recorder.hold("cert", [warning()])
     await recorder.record(warning("something else"))
     await recorder.refresh()
-    assert (
-        store.counts()["ask for app1"] == 1
-    )  # not written again before it is due, whatever memory there is
+    assert store.counts()["ask for app1"] == 1  # not written again before it is due, whatever memory there is
     clock.seconds += timedelta(minutes=25).total_seconds()
     await recorder.refresh()
     assert store.counts()["ask for app1"] == 2
@@ -337,9 +310,7 @@ async def test_a_failure_is_made_up_for_even_if_more_is_kept_back_than_is_rememb
     assert store.counts() == {"one": 1, "two": 1}
 
 
-async def test_what_was_held_and_is_over_is_not_written_late_but_counted_when_it_happens_again(
-    store, clock
-):
+async def test_what_was_held_and_is_over_is_not_written_late_but_counted_when_it_happens_again(store, clock):
     recorder = recorder_of(store, clock)
     store.fail = [Timeout("no answer")]
     await recorder.hold("web", [warning()])
@@ -367,12 +338,8 @@ async def test_what_is_over_before_it_could_be_written_is_forgotten_in_time(stor
     recorder = recorder_of(store, clock, remembered=2)
     for n in range(9):
         store.fail = [Timeout("no answer")]
-        await recorder.hold(
-            "web", [replace(warning(), regarding=replace(POD, name=f"web-{n}", uid=f"uid-{n}"))]
-        )
-    assert len(recorder._series) <= 3, (
-        "those that are kept, and the one that is still to be written"
-    )
+        await recorder.hold("web", [replace(warning(), regarding=replace(POD, name=f"web-{n}", uid=f"uid-{n}"))])
+    assert len(recorder._series) <= 3, "those that are kept, and the one that is still to be written"
 
 
 async def test_what_one_scope_ends_and_another_still_holds_is_written_late(store, clock):
@@ -409,9 +376,7 @@ async def test_those_warned_are_known_after_a_restart_until_they_hear_of_the_rec
     assert await recorder_of(store, clock).recipients(CERTIFICATE) == [POD]
 
 
-async def test_those_warned_in_relation_to_an_object_that_was_made_anew_are_known_by_the_new_one(
-    store, clock
-):
+async def test_those_warned_in_relation_to_an_object_that_was_made_anew_are_known_by_the_new_one(store, clock):
     recorder, anew = recorder_of(store, clock), replace(CERTIFICATE, uid="another-uid")
     await recorder.record(warning(related=CERTIFICATE))
     clock.seconds += 1
@@ -421,12 +386,8 @@ async def test_those_warned_in_relation_to_an_object_that_was_made_anew_are_know
     assert await recorder.recipients(CERTIFICATE) == []
 
 
-async def test_those_warned_about_a_cluster_scoped_object_are_found_in_the_namespace_asked_for(
-    store, clock
-):
-    issuer = Reference(
-        api_version="pki.example/v1", kind="ClusterIssuer", namespace="", name="ca", uid="ca-uid"
-    )
+async def test_those_warned_about_a_cluster_scoped_object_are_found_in_the_namespace_asked_for(store, clock):
+    issuer = Reference(api_version="pki.example/v1", kind="ClusterIssuer", namespace="", name="ca", uid="ca-uid")
     recorder = recorder_of(store, clock)
     await recorder.record(warning(related=issuer))
     assert await recorder.recipients(issuer, namespace="team") == [POD]
@@ -553,9 +514,7 @@ async def test_an_api_that_never_answers_delays_nobody(clock):
             await recorder.recovered(about, "Issued", "it is there")
 
 
-@pytest.mark.parametrize(
-    "error", [AlreadyExists("it is there"), Conflict("no"), Forbidden("no"), Timeout("no")]
-)
+@pytest.mark.parametrize("error", [AlreadyExists("it is there"), Conflict("no"), Forbidden("no"), Timeout("no")])
 async def test_an_api_that_rejects_every_event_gets_a_few_requests_for_each_and_what_is_lost_is_counted(
     clock, error, caplog
 ):
@@ -585,13 +544,9 @@ async def test_what_memory_has_no_room_for_is_dropped_and_counted(clock):
 
 async def test_many_recoveries_list_the_events_of_a_namespace_once(store, clock):
     former = recorder_of(store, clock)
-    abouts = [
-        replace(CERTIFICATE, uid=f"uid-{number}", name=f"web-{number}") for number in range(200)
-    ]
+    abouts = [replace(CERTIFICATE, uid=f"uid-{number}", name=f"web-{number}") for number in range(200)]
     for about in abouts:
-        await former.record(
-            warning(f"told {about.name}", regarding=about, related=about, reason=about.name)
-        )
+        await former.record(warning(f"told {about.name}", regarding=about, related=about, reason=about.name))
     clock.seconds += 1
     async with at_work(recorder_of(store, clock)) as recorder:
         lists = store.lists
@@ -599,11 +554,7 @@ async def test_many_recoveries_list_the_events_of_a_namespace_once(store, clock)
             await recorder.recovered(about, "Issued", "it is there")
         await recorder.idle()
         assert store.lists == lists + 1
-    told = {
-        event["involvedObject"]["name"]
-        for event in store.events.values()
-        if event["type"] == "Normal"
-    }
+    told = {event["involvedObject"]["name"] for event in store.events.values() if event["type"] == "Normal"}
     assert told == {about.name for about in abouts}
 
 

@@ -68,13 +68,7 @@ def test_no_key_is_lost_or_doubled_and_no_group_waits_for_more_than_a_turn_of_ea
                 waits = Counter({group: waits[group] + 1 for group, _ in there})
                 waits[taken[0]] = 0
                 assert all(count <= 2 for count in waits.values())  # three groups
-        waits = Counter(
-            {
-                group: count
-                for group, count in waits.items()
-                if any(one == group for one, _ in there)
-            }
-        )
+        waits = Counter({group: count for group, count in waits.items() if any(one == group for one, _ in there)})
         assert len(queue) == len(there)
         assert all(each in queue for each in there)
     assert sorted(emptied(queue)) == sorted(there)

@@ -21,11 +21,7 @@ async def test_objects_are_found_by_name_labels_and_index(cluster):
     )
 
     def names(**options):
-        return [
-            each.metadata.name
-            for each in reader.list(V1ConfigMap, **options)
-            if each.metadata.name in "ab"
-        ]
+        return [each.metadata.name for each in reader.list(V1ConfigMap, **options) if each.metadata.name in "ab"]
 
     assert names() == names(namespace=cluster.namespace) == ["a", "b"]
     assert names(namespace="another") == []

@@ -28,9 +28,7 @@ async def nothing(obj, ctx):
 
 def test_every_declared_kind_is_known_once_in_the_order_declared():
     app = Operator("things")
-    app.reconcile(Thing, owns=[V1Secret], watches=[Watch(V1Node, to=lambda node, reader: [])])(
-        nothing
-    )
+    app.reconcile(Thing, owns=[V1Secret], watches=[Watch(V1Node, to=lambda node, reader: [])])(nothing)
     app.index(V1Pod, "node", lambda pod: [])
     app.reads(V1ConfigMap, V1Secret)
     assert app.kinds() == [Thing, V1Secret, V1Node, V1Pod, V1ConfigMap]
@@ -83,14 +81,8 @@ def finalize_twice(app):
             lambda app: app.reconcile(Thing)(alone),
             "(too many positional arguments): write `async def alone(thing, ctx)`",
         ),
-        (
-            lambda app: app.finalize(Thing)(alone),
-            "alone for Thing is called with an object and its Context",
-        ),
-        (
-            lambda app: app.reconcile(V1ObjectMeta),
-            ".reconcile(V1ObjectMeta): V1ObjectMeta is not a kind of its own",
-        ),
+        (lambda app: app.finalize(Thing)(alone), "alone for Thing is called with an object and its Context"),
+        (lambda app: app.reconcile(V1ObjectMeta), ".reconcile(V1ObjectMeta): V1ObjectMeta is not a kind of its own"),
         (lambda app: app.reconcile(Thing, owns=[int]), ".reconcile(Thing): 'int' is not a kind"),
         (lambda app: app.reconcile("Pod"), ".reconcile('Pod'): 'Pod' is not a kind"),
         (lambda app: app.reads(V1Pod, dict), ".reads(V1Pod): 'dict' is not a kind"),
@@ -118,10 +110,7 @@ def test_two_kinds_may_have_indexes_of_one_name():
     app = Operator("things")
     app.index(V1Pod, "node", lambda pod: [])
     app.index(V1Secret, "node", lambda secret: [])
-    assert [(index.kind, index.name) for index in app.indexes] == [
-        (V1Pod, "node"),
-        (V1Secret, "node"),
-    ]
+    assert [(index.kind, index.name) for index in app.indexes] == [(V1Pod, "node"), (V1Secret, "node")]
 
 
 def test_settings_that_are_given_are_kept():
@@ -170,18 +159,8 @@ def thing(**meta) -> Thing:
         (generation_changed, thing(generation=1), thing(generation=1, labels={"a": "b"}), False),
         (labels_changed, thing(), thing(labels={"a": "b"}), True),
         (labels_changed, thing(), thing(generation=2), False),
-        (
-            labels_changed,
-            V1Pod(metadata=V1ObjectMeta()),
-            V1Pod(metadata=V1ObjectMeta(labels={})),
-            False,
-        ),
-        (
-            annotations_changed,
-            V1Pod(metadata=V1ObjectMeta(annotations={})),
-            V1Pod(metadata=V1ObjectMeta()),
-            False,
-        ),
+        (labels_changed, V1Pod(metadata=V1ObjectMeta()), V1Pod(metadata=V1ObjectMeta(labels={})), False),
+        (annotations_changed, V1Pod(metadata=V1ObjectMeta(annotations={})), V1Pod(metadata=V1ObjectMeta()), False),
         (annotations_changed, thing(annotations={"a": "b"}), thing(), True),
         (annotations_changed, thing(), thing(labels={"a": "b"}), False),
     ],
@@ -214,9 +193,5 @@ def test_a_kind_may_be_finalized_only() -> None:
     async def reconcile(obj: Thing, ctx: object) -> None: ...
 
     (reconciler,) = app.reconcilers
-    assert (reconciler.function, reconciler.finalize, reconciler.only_finalizes) == (
-        reconcile,
-        clean,
-        False,
-    )
+    assert (reconciler.function, reconciler.finalize, reconciler.only_finalizes) == (reconcile, clean, False)
     assert reconciler.owns == (V1Secret,)

@@ -91,9 +91,7 @@ def stored(**parts: Any) -> dict[str, Any]:
 def test_a_resource_knows_what_it_is() -> None:
     assert Postgres.api_version == "db.example.io/v1"
     assert Postgres.kind == "Postgres"
-    assert Postgres.api_resource() == ApiResource(
-        "db.example.io", "v1", "Postgres", "postgreses", namespaced=True
-    )
+    assert Postgres.api_resource() == ApiResource("db.example.io", "v1", "Postgres", "postgreses", namespaced=True)
     assert Postgres.read(stored()).key == ObjectKey("team", "main")
 
 
@@ -129,9 +127,7 @@ def test_only_what_was_set_or_changed_is_written() -> None:
     }
     pg.spec.storage.size = "2Gi"
     pg.metadata.labels["a"] = "b"
-    set_condition(
-        pg.status.conditions, "Ready", True, "Issued", now=datetime(2026, 1, 2, tzinfo=UTC)
-    )
+    set_condition(pg.status.conditions, "Ready", True, "Issued", now=datetime(2026, 1, 2, tzinfo=UTC))
     written = pg.write()
     assert written["spec"] == {"replicas": 2, "storage": {"size": "2Gi"}}
     assert written["metadata"]["labels"] == {"a": "b"}
@@ -175,9 +171,7 @@ def test_a_moment_without_a_time_zone_is_not_written() -> None:
 def test_a_value_of_a_wrong_type_is_not_written() -> None:
     pg = Postgres.read(stored())
     pg.status.phase = 5  # type: ignore[assignment]
-    with pytest.raises(
-        InvalidObject, match=r"Postgres team/main cannot be written: phase: expected str, found 5"
-    ):
+    with pytest.raises(InvalidObject, match=r"Postgres team/main cannot be written: phase: expected str, found 5"):
         pg.write()
 
 
@@ -188,13 +182,7 @@ def test_fields_of_a_newer_version_survive() -> None:
             "storage": {"size": "1Gi", "tier": "gold"},
             "template": {
                 "spec": {
-                    "containers": [
-                        {
-                            "name": "x",
-                            "resources": {"limits": {"cpu": "1"}},
-                            "newField": {"a": None},
-                        }
-                    ],
+                    "containers": [{"name": "x", "resources": {"limits": {"cpu": "1"}}, "newField": {"a": None}}],
                     "newer": True,
                 }
             },
@@ -227,10 +215,7 @@ def test_a_quantity_may_be_a_number() -> None:
 @pytest.mark.parametrize(
     ("obj", "message"),
     [
-        (
-            stored(spec={"replicas": "many"}),
-            "Postgres team/main cannot be read: spec.replicas: .*found 'many'",
-        ),
+        (stored(spec={"replicas": "many"}), "Postgres team/main cannot be read: spec.replicas: .*found 'many'"),
         (stored(spec={"replicas": 0}), "spec.replicas: .*greater than or equal to 1, found 0"),
         (
             stored(spec={"template": {"spec": "no"}}),
@@ -238,19 +223,11 @@ def test_a_quantity_may_be_a_number() -> None:
         ),
         (stored(spec={"env": [{"name": {}}]}), r"spec.env.0.name: .*found \{\}"),
         (stored(spec=5), "spec: .*found 5"),
-        (
-            stored(kind="Other"),
-            "team/main is a Other.v1.db.example.io, not a Postgres.v1.db.example.io",
-        ),
-        (
-            {"kind": "Postgres", "apiVersion": "db.example.io/v2"},
-            "an object without a name is a Postgres.v2",
-        ),
+        (stored(kind="Other"), "team/main is a Other.v1.db.example.io, not a Postgres.v1.db.example.io"),
+        ({"kind": "Postgres", "apiVersion": "db.example.io/v2"}, "an object without a name is a Postgres.v2"),
     ],
 )
-def test_an_unreadable_object_is_named_with_field_and_value(
-    obj: dict[str, Any], message: str
-) -> None:
+def test_an_unreadable_object_is_named_with_field_and_value(obj: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidObject, match=message):
         Postgres.read(obj)
 
@@ -274,9 +251,7 @@ def test_metadata_has_its_parts() -> None:
         "finalizers": ["x/y"],
         "creationTimestamp": "2026-01-02T03:04:05Z",
         "deletionTimestamp": "2026-01-02T03:04:06Z",
-        "ownerReferences": [
-            {"apiVersion": "v1", "kind": "Pod", "name": "p", "uid": "q", "controller": True}
-        ],
+        "ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": "p", "uid": "q", "controller": True}],
     }
     obj = Postgres.read({**stored(), "metadata": metadata})
     assert obj.metadata.generation == 3
@@ -296,9 +271,7 @@ def test_metadata_has_its_parts() -> None:
         (Postgres, ApiResource("db.example.io", "v1", "Postgres", "postgreses", namespaced=True)),
     ],
 )
-def test_a_class_is_enough_to_know_how_a_kind_is_served(
-    model: type[Any], expected: ApiResource
-) -> None:
+def test_a_class_is_enough_to_know_how_a_kind_is_served(model: type[Any], expected: ApiResource) -> None:
     assert api_resource_of(model) == expected
 
 
@@ -316,9 +289,7 @@ def test_what_is_no_kind_is_refused(type_: type[Any], message: str) -> None:
 
 
 def test_official_models_are_written_by_their_names_in_json_with_their_kind() -> None:
-    secret = V1Secret(
-        metadata=V1ObjectMeta(name="a", labels={"x": "y"}), string_data={"k": "v"}, type=None
-    )
+    secret = V1Secret(metadata=V1ObjectMeta(name="a", labels={"x": "y"}), string_data={"k": "v"}, type=None)
     assert write(secret) == {
         "apiVersion": "v1",
         "kind": "Secret",
@@ -342,9 +313,7 @@ def test_official_models_keep_what_they_do_not_know() -> None:
 
 
 def test_a_misspelt_field_is_refused_where_a_piece_is_made() -> None:
-    with pytest.raises(
-        TypeError, match="PostgresSpec has no field 'replcas': did you mean 'replicas'"
-    ):
+    with pytest.raises(TypeError, match="PostgresSpec has no field 'replcas': did you mean 'replicas'"):
         PostgresSpec(replcas=3)
     assert Storage(**{"class": "fast"}).class_name == "fast"
     assert PostgresSpec.model_validate({"replcas": 3}).model_extra == {"replcas": 3}
@@ -352,17 +321,13 @@ def test_a_misspelt_field_is_refused_where_a_piece_is_made() -> None:
 
 
 def test_an_unreadable_official_object_is_named() -> None:
-    with pytest.raises(
-        InvalidObject, match=r"n/p: V1Pod cannot be read: spec.containers: .*found 'none'"
-    ):
+    with pytest.raises(InvalidObject, match=r"n/p: V1Pod cannot be read: spec.containers: .*found 'none'"):
         read(V1Pod, {"metadata": {"name": "p", "namespace": "n"}, "spec": {"containers": "none"}})
 
 
 def test_micro_times_have_six_digits_and_times_none() -> None:
     lease = V1Lease(
-        metadata=V1ObjectMeta(
-            name="l", creation_timestamp=datetime(2026, 1, 2, 3, 4, 5, 60, tzinfo=UTC)
-        ),
+        metadata=V1ObjectMeta(name="l", creation_timestamp=datetime(2026, 1, 2, 3, 4, 5, 60, tzinfo=UTC)),
         spec=V1LeaseSpec(renew_time=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)),
     )
     written = write(lease)
@@ -378,14 +343,10 @@ def test_a_dictionary_is_written_as_it_is() -> None:
 
 JSON = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(), st.text(max_size=5)),
-    lambda below: st.one_of(
-        st.lists(below, max_size=3), st.dictionaries(st.text(max_size=5), below, max_size=3)
-    ),
+    lambda below: st.one_of(st.lists(below, max_size=3), st.dictionaries(st.text(max_size=5), below, max_size=3)),
     max_leaves=8,
 )
-UNKNOWN = st.dictionaries(
-    st.text(min_size=1, max_size=6).map(lambda name: f"x{name}"), JSON, max_size=3
-)
+UNKNOWN = st.dictionaries(st.text(min_size=1, max_size=6).map(lambda name: f"x{name}"), JSON, max_size=3)
 
 
 @given(UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN)
@@ -402,9 +363,7 @@ def test_unknown_fields_survive_at_every_level(
 
 
 @given(UNKNOWN, UNKNOWN)
-def test_unknown_fields_of_official_objects_survive(
-    top: dict[str, Any], data: dict[str, Any]
-) -> None:
+def test_unknown_fields_of_official_objects_survive(top: dict[str, Any], data: dict[str, Any]) -> None:
     obj = {**top, "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", **data}}
     assert write(read(V1ConfigMap, obj)) == obj
 
@@ -430,30 +389,12 @@ def define(source: str) -> None:
             'class A(Resource[NoSpec, NoStatus], group="x.io", version="v1", scop="Cluster"): ...',
             "A: scop= .*mean scope=",
         ),
-        (
-            'class A(Resource[NoSpec, NoStatus], version="v1"): ...',
-            "A: group='' is not a domain name",
-        ),
-        (
-            'class A(Resource[NoSpec, NoStatus], group="x", version="v1"): ...',
-            "A: group='x' is not a domain name",
-        ),
-        (
-            'class A(Resource[NoSpec, NoStatus], group="a.k8s.io", version="v1"): ...',
-            "belongs to Kubernetes",
-        ),
-        (
-            'class A(Resource[NoSpec, NoStatus], group="x.io"): ...',
-            "A: version='' is not a version",
-        ),
-        (
-            'class a(Resource[NoSpec, NoStatus], group="x.io", version="v1"): ...',
-            "'a' is not a kind",
-        ),
-        (
-            'class A(Resource[NoSpec, NoStatus], group="x.io", version="v1", scope="Global"): ...',
-            "scope='Global'",
-        ),
+        ('class A(Resource[NoSpec, NoStatus], version="v1"): ...', "A: group='' is not a domain name"),
+        ('class A(Resource[NoSpec, NoStatus], group="x", version="v1"): ...', "A: group='x' is not a domain name"),
+        ('class A(Resource[NoSpec, NoStatus], group="a.k8s.io", version="v1"): ...', "belongs to Kubernetes"),
+        ('class A(Resource[NoSpec, NoStatus], group="x.io"): ...', "A: version='' is not a version"),
+        ('class a(Resource[NoSpec, NoStatus], group="x.io", version="v1"): ...', "'a' is not a kind"),
+        ('class A(Resource[NoSpec, NoStatus], group="x.io", version="v1", scope="Global"): ...', "scope='Global'"),
         (
             'class A(Resource[NoSpec, NoStatus], group="x.io", version="v1", short_names=["A B"]): ...',
             "short_names has",
@@ -462,10 +403,7 @@ def define(source: str) -> None:
             'class A(Resource[int, NoStatus], group="x.io", version="v1"): ...',
             "the type of its spec, int, is not a model",
         ),
-        (
-            'class A(Resource, group="x.io", version="v1"): ...',
-            "A: the types of spec and status are missing",
-        ),
+        ('class A(Resource, group="x.io", version="v1"): ...', "A: the types of spec and status are missing"),
         (
             'class S(BaseModel): ...\nclass A(Resource[S, NoStatus], group="x.io", version="v1"): ...',
             "the type of its spec, S, is not a model: derive it from operatorkit.Model, or write operatorkit.resource.NoS",

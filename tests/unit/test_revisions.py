@@ -37,12 +37,7 @@ def test_an_older_template_gets_the_highest_number():
 
 
 def test_equality_is_that_of_the_caller():
-    found = record(
-        "web",
-        {"image": "1", "pull": "Always"},
-        history(ONE),
-        equal=lambda a, b: a["image"] == b["image"],
-    )
+    found = record("web", {"image": "1", "pull": "Always"}, history(ONE), equal=lambda a, b: a["image"] == b["image"])
     assert not found.create
 
 

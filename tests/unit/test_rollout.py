@@ -76,24 +76,16 @@ def test_a_bake_says_when_it_is_over():
 
 
 def test_only_a_rollout_that_is_under_way_can_stall():
-    limit = {
-        "progressed_at": NOW - timedelta(seconds=60),
-        "deadline": timedelta(seconds=60),
-        "now": NOW,
-    }
+    limit = {"progressed_at": NOW - timedelta(seconds=60), "deadline": timedelta(seconds=60), "now": NOW}
     assert is_stalled(Decision(phase=Phase.ROLLING), **limit)
     assert not any(
-        is_stalled(Decision(phase=phase), **limit)
-        for phase in (Phase.COMPLETE, Phase.PAUSED, Phase.PARTITIONED)
+        is_stalled(Decision(phase=phase), **limit) for phase in (Phase.COMPLETE, Phase.PAUSED, Phase.PARTITIONED)
     )
-    assert not is_stalled(
-        Decision(phase=Phase.ROLLING), **{**limit, "deadline": timedelta(seconds=61)}
-    )
+    assert not is_stalled(Decision(phase=Phase.ROLLING), **{**limit, "deadline": timedelta(seconds=61)})
 
 
 @pytest.mark.parametrize(
-    ("value", "total", "found"),
-    [(2, 9, 2), (0, 9, 1), ("25%", 9, 2), ("10%", 3, 1), ("100%", 7, 7)],
+    ("value", "total", "found"), [(2, 9, 2), (0, 9, 1), ("25%", 9, 2), ("10%", 3, 1), ("100%", 7, 7)]
 )
 def test_percentages_round_down_to_at_least_one(value, total, found):
     assert scaled(value, total) == found
@@ -113,9 +105,7 @@ def test_other_texts_are_rejected(value):
 )
 def test_the_budget_holds_and_order_is_kept(text, partition, most, canary):
     given_units = units(text)
-    found = decide(
-        given_units, Policy(partition=partition, max_unavailable=most, canary=canary), now=NOW
-    )
+    found = decide(given_units, Policy(partition=partition, max_unavailable=most, canary=canary), now=NOW)
     by_name = {unit.name: unit for unit in given_units}
     chosen = [by_name[name] for name in found.replace]
     unavailable = sum(sign not in "on" for sign in text)

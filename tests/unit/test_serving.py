@@ -35,9 +35,7 @@ class Port:
         self._writers: list[asyncio.StreamWriter] = []
 
     async def open(self, data: bytes = b"", *, tls: bool = True) -> Any:
-        reader, writer = await asyncio.open_connection(
-            "127.0.0.1", self.number, ssl=self.client if tls else None
-        )
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.number, ssl=self.client if tls else None)
         self._writers.append(writer)
         writer.write(data)
         await writer.drain()
@@ -162,10 +160,7 @@ async def test_while_all_are_being_answered_a_new_connection_waits_and_none_is_c
 
 SILENCE = {
     "no TLS handshake": ({"handshake_seconds": 0.2}, {"tls": False}),
-    "half a TLS handshake": (
-        {"handshake_seconds": 0.2},
-        {"tls": False, "data": b"\x16\x03\x01\x02\x00\x01"},
-    ),
+    "half a TLS handshake": ({"handshake_seconds": 0.2}, {"tls": False, "data": b"\x16\x03\x01\x02\x00\x01"}),
     "no request": ({"first_request_seconds": 0.2}, {}),
     "half a head": ({"receive_seconds": 0.2}, {"data": b"GET /fast HTTP/1.1\r\nX-"}),
     "a request, and then nothing": ({"idle_seconds": 0.2}, {"data": REQUEST}),
@@ -180,9 +175,7 @@ async def test_a_connection_that_keeps_silent_is_closed(case):
         if opening.get("data") == REQUEST:
             assert await answer(reader) == b"HTTP/1.1 200 OK"
         assert await closed(reader)
-        await eventually(
-            lambda: port.listener.open_connections == 0, message="it is not counted any more"
-        )
+        await eventually(lambda: port.listener.open_connections == 0, message="it is not counted any more")
 
 
 async def test_a_head_that_comes_byte_by_byte_is_not_waited_for():

@@ -88,9 +88,7 @@ async def admission(cluster, operator) -> AsyncIterator[Any]:
 
     async def asked() -> bool:
         try:
-            await cluster.create(
-                ImagePolicy.api_resource(), broken, namespace=cluster.namespace, dry_run=True
-            )
+            await cluster.create(ImagePolicy.api_resource(), broken, namespace=cluster.namespace, dry_run=True)
         except Invalid:
             return True
         return False

@@ -27,12 +27,7 @@ def image(name: str = "app") -> str:
 
 def pod(*images: str, name: str = "web", **spec: Any) -> dict[str, Any]:
     containers = [{"name": f"c{index}", "image": one} for index, one in enumerate(images)]
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": name},
-        "spec": {"containers": containers, **spec},
-    }
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": {"containers": containers, **spec}}
 
 
 class Team:
@@ -49,18 +44,12 @@ class Team:
             assert answer.status == 200, await answer.text()
             return await answer.json()
 
-    async def attest(
-        self, reference: str, *, note: str = NOTE, key: Any = None, text: str | None = None
-    ) -> None:
+    async def attest(self, reference: str, *, note: str = NOTE, key: Any = None, text: str | None = None) -> None:
         digest = reference.partition("@")[2]
-        signature = sign(
-            (key or self.key).signer(), (text or digest).encode(), mode=SignatureMode.CLEAR
-        )
+        signature = sign((key or self.key).signer(), (text or digest).encode(), mode=SignatureMode.CLEAR)
         await self.occur(reference, signature, note=note)
 
-    async def occur(
-        self, reference: str, signature: bytes, *, note: str = NOTE, count: int = 1
-    ) -> None:
+    async def occur(self, reference: str, signature: bytes, *, note: str = NOTE, count: int = 1) -> None:
         body = {
             "resourceUri": f"https://{reference}",
             "noteName": note,
@@ -70,9 +59,7 @@ class Team:
 
     def authority(self, **key: Any) -> dict[str, Any]:
         public = base64.encodebytes(bytes(self.key.extract_certificate())).decode()
-        armour = (
-            f"-----BEGIN PGP PUBLIC KEY BLOCK-----\n\n{public}-----END PGP PUBLIC KEY BLOCK-----\n"
-        )
+        armour = f"-----BEGIN PGP PUBLIC KEY BLOCK-----\n\n{public}-----END PGP PUBLIC KEY BLOCK-----\n"
         return {
             "noteReference": NOTE,
             "server": self.cluster.namespace,
@@ -81,35 +68,21 @@ class Team:
 
     async def make(self, kind: type[Any], name: str, spec: dict[str, Any]) -> None:
         resource = kind.api_resource()
-        body = {
-            "apiVersion": kind.api_version,
-            "kind": kind.kind,
-            "metadata": {"name": name},
-            "spec": spec,
-        }
-        await self.cluster.create(
-            resource, body, namespace=self.cluster.namespace if resource.namespaced else None
-        )
+        body = {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": {"name": name}, "spec": spec}
+        await self.cluster.create(resource, body, namespace=self.cluster.namespace if resource.namespaced else None)
 
     async def ready(self, kind: type[Any], name: str) -> None:
         async def is_ready() -> bool:
-            obj = await self.cluster.get(
-                kind.api_resource(), name, namespace=self.cluster.namespace
-            )
+            obj = await self.cluster.get(kind.api_resource(), name, namespace=self.cluster.namespace)
             conditions = obj.get("status", {}).get("conditions", [])
             return any(
-                c["type"] == "Ready" and c["observedGeneration"] == obj["metadata"]["generation"]
-                for c in conditions
+                c["type"] == "Ready" and c["observedGeneration"] == obj["metadata"]["generation"] for c in conditions
             )
 
         await eventually(is_ready, message=f"{kind.kind} {name} to be judged")
 
-    async def create(
-        self, body: dict[str, Any], resource: ApiResource = PODS, **options: Any
-    ) -> dict[str, Any]:
-        return await self.cluster.create(
-            resource, body, namespace=self.cluster.namespace, **options
-        )
+    async def create(self, body: dict[str, Any], resource: ApiResource = PODS, **options: Any) -> dict[str, Any]:
+        return await self.cluster.create(resource, body, namespace=self.cluster.namespace, **options)
 
     async def answer(self, body: dict[str, Any]) -> str:
         """Return what a dry run says; nothing when it would be admitted."""
@@ -119,9 +92,7 @@ class Team:
             return error.message
         return ""
 
-    async def denied(
-        self, body: dict[str, Any], resource: ApiResource = PODS, **options: Any
-    ) -> str:
+    async def denied(self, body: dict[str, Any], resource: ApiResource = PODS, **options: Any) -> str:
         with pytest.raises(Forbidden) as error:
             await self.create(body, resource, **options)
         assert "No matched signatures for container image: " in error.value.message

@@ -18,15 +18,9 @@ from operators.attestation.backstop import backstop
 pytestmark = pytest.mark.real  # the embedded control plane evaluates no ValidatingAdmissionPolicy
 
 _GROUP = "admissionregistration.k8s.io"
-POLICIES = ApiResource(
-    _GROUP, "v1", "ValidatingAdmissionPolicy", "validatingadmissionpolicies", namespaced=False
-)
+POLICIES = ApiResource(_GROUP, "v1", "ValidatingAdmissionPolicy", "validatingadmissionpolicies", namespaced=False)
 BINDINGS = ApiResource(
-    _GROUP,
-    "v1",
-    "ValidatingAdmissionPolicyBinding",
-    "validatingadmissionpolicybindings",
-    namespaced=False,
+    _GROUP, "v1", "ValidatingAdmissionPolicyBinding", "validatingadmissionpolicybindings", namespaced=False
 )
 NAMESPACES = ApiResource("", "v1", "Namespace", "namespaces", namespaced=False)
 
@@ -37,11 +31,7 @@ async def guarded(cluster, pytestconfig):
     if pytestconfig.getoption("--controlplane") == "embedded":
         pytest.skip("the embedded control plane evaluates no ValidatingAdmissionPolicy")
     listed = await cluster.list(NAMESPACES)
-    others = [
-        one["metadata"]["name"]
-        for one in listed.items
-        if one["metadata"]["name"] != cluster.namespace
-    ]
+    others = [one["metadata"]["name"] for one in listed.items if one["metadata"]["name"] != cluster.namespace]
     policy, binding = backstop(others)
     name = f"{cluster.namespace}.example.com"
     for obj in (policy, binding):
@@ -87,27 +77,18 @@ async def test_what_runs_can_still_be_changed_and_gets_no_other_tag(guarded):
 
     async def change(**body: Any) -> str:
         try:
-            await guarded.patch(
-                PODS, "web", body, patch_type=PatchType.STRATEGIC, namespace=namespace
-            )
+            await guarded.patch(PODS, "web", body, patch_type=PatchType.STRATEGIC, namespace=namespace)
         except Forbidden as error:
             return error.message
         return ""
 
     assert await change(metadata={"labels": {"a": "b"}}) == ""
-    assert "images need a digest" in await change(
-        spec={"containers": [{"name": "c0", "image": "nginx:1"}]}
-    )
+    assert "images need a digest" in await change(spec={"containers": [{"name": "c0", "image": "nginx:1"}]})
     assert await change(spec={"containers": [{"name": "c0", "image": image()}]}) == ""
     debug = {"spec": {"ephemeralContainers": [{"name": "d", "image": "busybox"}]}}
     try:
         await guarded.patch(
-            PODS,
-            "web",
-            debug,
-            patch_type=PatchType.STRATEGIC,
-            subresource="ephemeralcontainers",
-            namespace=namespace,
+            PODS, "web", debug, patch_type=PatchType.STRATEGIC, subresource="ephemeralcontainers", namespace=namespace
         )
         said = ""
     except Forbidden as error:

@@ -13,9 +13,7 @@ async def test_an_image_is_attested_by_the_commands_alone(team, shell, tmp_path,
     output = await shell(f"operatorkit attest keygen --type {type_} -o qa && operatorkit attest sign {reference} "
                          f"--key qa.key --type {type_} --note projects/team/notes/qa > qa.json")  # fmt: skip
     assert output == "qa.key and qa.pub\n"
-    await use_keys(
-        team, {"id": "qa", "type": type_, "publicKey": (tmp_path / "qa.pub").read_text()}
-    )
+    await use_keys(team, {"id": "qa", "type": type_, "publicKey": (tmp_path / "qa.pub").read_text()})
     await team.denied(pod(reference))
     output = await shell(f"operatorkit attest upload --server {team.url} --occurrence qa.json")
     assert output.startswith("projects/team/occurrences/"), output

@@ -48,9 +48,7 @@ async def runs(team: Any) -> str:
     return good
 
 
-async def test_an_attestation_that_is_deleted_is_reported_within_seconds_and_its_return_too(
-    team, runs
-):
+async def test_an_attestation_that_is_deleted_is_reported_within_seconds_and_its_return_too(team, runs):
     async with team.session.get(f"{team.url}/v1/{NOTE}/occurrences") as answer:
         (occurrence,) = (await answer.json())["occurrences"]
     assert await reasons(team) == []
@@ -67,11 +65,7 @@ async def test_a_revoked_key_a_revoked_image_and_a_changed_policy_are_reported(t
     namespace = team.cluster.namespace
     revoked = team.authority(revokedAt=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
     await team.cluster.patch(
-        AttestationAuthority.api_resource(),
-        "qa",
-        {"spec": revoked},
-        patch_type=PatchType.MERGE,
-        namespace=namespace,
+        AttestationAuthority.api_resource(), "qa", {"spec": revoked}, patch_type=PatchType.MERGE, namespace=namespace
     )
     await warned(team, "ImageNotAttested")
     async with cleanup((ImageRevocation, namespace)):
@@ -84,11 +78,7 @@ async def test_a_pod_cannot_be_left_out_by_its_author(team, runs):
     namespace = team.cluster.namespace
     annotations = {"operatorkit.dev/paused": "true", "attest.operatorkit.dev/verified": "true"}
     await team.cluster.patch(
-        PODS,
-        "web",
-        {"metadata": {"annotations": annotations}},
-        patch_type=PatchType.MERGE,
-        namespace=namespace,
+        PODS, "web", {"metadata": {"annotations": annotations}}, patch_type=PatchType.MERGE, namespace=namespace
     )
     more = {"require": {"allOf": [{"kind": "AttestationAuthority", "name": "absent"}]}}
     await team.make(ImagePolicy, "stricter", more)
@@ -103,11 +93,7 @@ async def test_a_policy_report_says_what_is_so_where_its_kind_is_installed(team,
     async def report(**policy: Any) -> dict[str, Any]:
         if policy:
             await team.cluster.patch(
-                ImagePolicy.api_resource(),
-                "signed",
-                {"spec": policy},
-                patch_type=PatchType.MERGE,
-                namespace=namespace,
+                ImagePolicy.api_resource(), "signed", {"spec": policy}, patch_type=PatchType.MERGE, namespace=namespace
             )
         return await team.cluster.get(REPORTS, f"attestation-{uid}", namespace=namespace)
 
@@ -141,9 +127,6 @@ async def test_a_server_that_does_not_answer_is_said_so_in_its_status(team, runs
     async def said() -> bool:
         server = await team.cluster.get(GrafeasServer.api_resource(), team.cluster.namespace)
         (ready,) = server["status"]["conditions"]
-        return (ready["status"], ready["reason"]) == (
-            "False",
-            "ChangesNotRead",
-        ) and team.url in ready["message"]
+        return (ready["status"], ready["reason"]) == ("False", "ChangesNotRead") and team.url in ready["message"]
 
     await eventually(said, message="the server is not ready")

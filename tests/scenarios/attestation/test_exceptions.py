@@ -52,15 +52,11 @@ async def admitted(team: Any, name: str, body: dict[str, Any]) -> None:
 
 
 async def uses(team: Any) -> list[dict[str, Any]]:
-    obj = await team.cluster.get(
-        ImagePolicyException.api_resource(), "fire", namespace=team.cluster.namespace
-    )
+    obj = await team.cluster.get(ImagePolicyException.api_resource(), "fire", namespace=team.cluster.namespace)
     return obj.get("status", {}).get("uses", [])
 
 
-async def test_an_exception_admits_its_digest_with_a_record_and_an_event_and_as_often_as_it_says(
-    team,
-):
+async def test_an_exception_admits_its_digest_with_a_record_and_an_event_and_as_often_as_it_says(team):
     bad, other = image(), image()
     await team.denied(pod(bad))
     await team.make(ImagePolicyException, "fire", exception(bad, maxUses=2))
@@ -81,9 +77,7 @@ async def test_an_exception_admits_its_digest_with_a_record_and_an_event_and_as_
     assert first["involvedObject"]["kind"] == "ImagePolicyException"
     assert "the shop is down" in first["message"]
 
-    with pytest.raises(
-        Forbidden, match=r"has admitted 2 Pods, which is all it may|No matched signatures"
-    ):
+    with pytest.raises(Forbidden, match=r"has admitted 2 Pods, which is all it may|No matched signatures"):
         await team.create(pod(bad, name="three"))
     assert len(await uses(team)) == 2
 
@@ -92,9 +86,7 @@ async def test_uses_at_once_are_each_counted(team):
     bad = image()
     await team.make(ImagePolicyException, "fire", exception(bad, maxUses=3))
     await admitted(team, "fire", pod(bad, name="probe"))
-    done = await asyncio.gather(
-        *(team.create(pod(bad, name=f"p{n}")) for n in range(6)), return_exceptions=True
-    )
+    done = await asyncio.gather(*(team.create(pod(bad, name=f"p{n}")) for n in range(6)), return_exceptions=True)
     created = [one for one in done if not isinstance(one, BaseException)]
     assert len(created) <= 3
     assert len(await uses(team)) == 3 or len(created) == len(await uses(team))
@@ -116,9 +108,7 @@ async def test_an_exception_needs_the_verb_breakglass(team, http, stranger):
     rule = {"apiGroups": ["attest.operatorkit.dev"], "resources": ["imagepolicyexceptions"]}
     role = {"metadata": {"name": "r"}, "rules": [{**rule, "verbs": ["get", "create", "patch"]}]}
     await http.created(f"{RBAC}/roles", role)
-    subjects = [
-        {"kind": "User", "name": stranger.user.name, "apiGroup": "rbac.authorization.k8s.io"}
-    ]
+    subjects = [{"kind": "User", "name": stranger.user.name, "apiGroup": "rbac.authorization.k8s.io"}]
     reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "r"}
     binding = {"metadata": {"name": "b"}, "subjects": subjects, "roleRef": reference}
     await http.created(f"{RBAC}/rolebindings", binding)
@@ -132,8 +122,7 @@ async def test_an_exception_needs_the_verb_breakglass(team, http, stranger):
 
     await eventually(lambda: answers("has no verb breakglass on imagepolicyexceptions", 403))
     await http.patch(
-        http.path(f"{RBAC}/roles", "r"),
-        {"rules": [{**rule, "verbs": ["get", "create", "patch", "breakglass"]}]},
+        http.path(f"{RBAC}/roles", "r"), {"rules": [{**rule, "verbs": ["get", "create", "patch", "breakglass"]}]}
     )
     await eventually(lambda: answers("", 201))
     await http.patch(http.path(f"{RBAC}/roles", "r"), {"rules": role["rules"]})
@@ -158,9 +147,7 @@ async def test_a_revoked_image_is_denied_whatever_attests_or_excuses_it(team, cl
         begun = asyncio.get_running_loop().time()
 
         async def denied() -> bool:
-            return "its digest is revoked: it mines coins" in await team.answer(
-                pod(good, name="again")
-            )
+            return "its digest is revoked: it mines coins" in await team.answer(pod(good, name="again"))
 
         await eventually(denied, message="the revocation is known")
         assert asyncio.get_running_loop().time() - begun < 5.0
@@ -174,18 +161,12 @@ async def test_a_revoked_key_counts_in_no_authority(team, cleanup):
     good = image()
     await team.attest(good)
     await team.create(pod(good))
-    fingerprint = (
-        await team.cluster.get(
-            AttestationAuthority.api_resource(), "qa", namespace=team.cluster.namespace
-        )
-    )["status"]["keys"][0]["fingerprint"]
+    fingerprint = (await team.cluster.get(AttestationAuthority.api_resource(), "qa", namespace=team.cluster.namespace))[
+        "status"
+    ]["keys"][0]["fingerprint"]
     name = team.cluster.namespace
     async with cleanup((ImageRevocation, name)):
-        await team.make(
-            ImageRevocation,
-            name,
-            {"keyFingerprint": fingerprint.upper(), "reason": "it was stolen"},
-        )
+        await team.make(ImageRevocation, name, {"keyFingerprint": fingerprint.upper(), "reason": "it was stolen"})
 
         async def denied() -> bool:
             return "is revoked: it was stolen" in await team.answer(pod(good, name="again"))
@@ -200,8 +181,7 @@ async def test_a_denied_pod_is_reported_on_the_deployment_above_it(team):
     spec = {"replicas": 0, "selector": {"matchLabels": labels}, "template": template}
     await team.attest(good)
     deployment = await team.create(
-        {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}, "spec": spec},
-        DEPLOYMENTS,
+        {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}, "spec": spec}, DEPLOYMENTS
     )
 
     def owned_by(owner: dict[str, Any]) -> list[dict[str, Any]]:
@@ -224,9 +204,7 @@ async def test_a_denied_pod_is_reported_on_the_deployment_above_it(team):
     }
     made = await team.create(replica_set, REPLICA_SETS)
     body = pod(bad, name="web-1-x")
-    body["metadata"]["ownerReferences"] = owned_by(
-        {"apiVersion": "apps/v1", "kind": "ReplicaSet", **made}
-    )
+    body["metadata"]["ownerReferences"] = owned_by({"apiVersion": "apps/v1", "kind": "ReplicaSet", **made})
     await team.denied(body, dry_run=True)
     assert await events(team, "ImageNotAttested") == []
     await team.denied(body)

@@ -66,11 +66,7 @@ async def admits(team: Any, reference: str) -> None:
 
 
 async def occur(
-    team: Any,
-    reference: str,
-    attestation: dict[str, Any],
-    kind: str = "attestation",
-    note: str = NOTE,
+    team: Any, reference: str, attestation: dict[str, Any], kind: str = "attestation", note: str = NOTE
 ) -> None:
     body = {"resourceUri": f"https://{reference}", "noteName": note, kind: attestation}
     await team.post("projects/team/occurrences", body)
@@ -85,13 +81,7 @@ async def test_text_around_a_signature_and_a_signature_without_its_payload_prove
     signed = sign(team.key.signer(), digest(reference).encode(), mode=SignatureMode.CLEAR)
     other = sign(team.key.signer(), digest(image()).encode(), mode=SignatureMode.CLEAR)
     text = digest(reference).encode() + b"\n"
-    for forged in (
-        text + other,
-        other + text,
-        text + signed,
-        signed + text,
-        other.replace(b"\n\n", b"\n\n" + text, 1),
-    ):
+    for forged in (text + other, other + text, text + signed, signed + text, other.replace(b"\n\n", b"\n\n" + text, 1)):
         await team.occur(reference, forged)
     detached = sign(team.key.signer(), digest(reference).encode(), mode=SignatureMode.DETACHED)
     await team.occur(reference, detached)
@@ -102,22 +92,8 @@ async def test_text_around_a_signature_and_a_signature_without_its_payload_prove
 
 async def test_key_ids_with_path_characters_choose_nothing(team):
     reference = image()
-    signed = b64(
-        sign(
-            Tsk.generate("x@example.com").signer(),
-            digest(reference).encode(),
-            mode=SignatureMode.CLEAR,
-        )
-    )
-    for key_id in (
-        "../qa",
-        "qa",
-        "/etc/passwd",
-        "qa%2f..",
-        "qa\u0000",
-        "https://example.com/key",
-        "-" * 1000,
-    ):
+    signed = b64(sign(Tsk.generate("x@example.com").signer(), digest(reference).encode(), mode=SignatureMode.CLEAR))
+    for key_id in ("../qa", "qa", "/etc/passwd", "qa%2f..", "qa\u0000", "https://example.com/key", "-" * 1000):
         await occur(team, reference, {"signatures": [{"signature": signed, "publicKeyId": key_id}]})
     await team.denied(pod(reference))
     genuine = b64(sign(team.key.signer(), digest(reference).encode(), mode=SignatureMode.CLEAR))
@@ -210,10 +186,7 @@ async def test_a_token_that_chooses_its_algorithm_proves_nothing(team):
 
 async def test_an_envelope_of_another_payload_type_proves_nothing(team):
     await use_keys(team, {"id": "ci", "type": "DSSE", "publicKey": pem()})
-    await team.post(
-        "projects/team/notes?noteId=dsse",
-        {"dsseAttestation": {"hint": {"humanReadableName": "ci"}}},
-    )
+    await team.post("projects/team/notes?noteId=dsse", {"dsseAttestation": {"hint": {"humanReadableName": "ci"}}})
     spec = {"noteReference": "projects/team/notes/dsse"}
     await team.cluster.patch(
         AttestationAuthority.api_resource(),
@@ -226,29 +199,16 @@ async def test_an_envelope_of_another_payload_type_proves_nothing(team):
     payload = json.dumps(
         {
             "_type": "https://in-toto.io/Statement/v1",
-            "subject": [
-                {"name": "app", "digest": {"sha256": digest(reference).removeprefix("sha256:")}}
-            ],
+            "subject": [{"name": "app", "digest": {"sha256": digest(reference).removeprefix("sha256:")}}],
             "predicateType": "x",
             "predicate": {},
         }
     ).encode()
 
     async def envelope(kind: str, signed_as: str) -> None:
-        content = b"DSSEv1 %d %b %d %b" % (
-            len(signed_as),
-            signed_as.encode(),
-            len(payload),
-            payload,
-        )
-        found = {
-            "payload": b64(payload),
-            "payloadType": kind,
-            "signatures": [{"sig": b64(KEY.sign(content))}],
-        }
-        await occur(
-            team, reference, {"envelope": found}, "dsseAttestation", "projects/team/notes/dsse"
-        )
+        content = b"DSSEv1 %d %b %d %b" % (len(signed_as), signed_as.encode(), len(payload), payload)
+        found = {"payload": b64(payload), "payloadType": kind, "signatures": [{"sig": b64(KEY.sign(content))}]}
+        await occur(team, reference, {"envelope": found}, "dsseAttestation", "projects/team/notes/dsse")
 
     in_toto = "application/vnd.in-toto+json"
     await envelope("text/plain", "text/plain")
@@ -271,10 +231,7 @@ async def test_a_namespace_cannot_leave_a_policy_by_its_labels(team, cleanup):
             return f"ClusterImagePolicy {namespace}" in await team.answer(pod(reference))
 
         await eventually(denied, message="the policy is known")
-        for labels in (
-            {"kubernetes.io/metadata.name": None},
-            {"attestation": "disabled", "control-plane": "x"},
-        ):
+        for labels in ({"kubernetes.io/metadata.name": None}, {"attestation": "disabled", "control-plane": "x"}):
             await team.cluster.patch(
                 NAMESPACES, namespace, {"metadata": {"labels": labels}}, patch_type=PatchType.MERGE
             )
@@ -317,9 +274,7 @@ async def test_a_review_that_is_malformed_admits_nothing(team):
     async with aiohttp.ClientSession() as session:
         for body in bodies:
             headers = {"Content-Type": "application/json"}
-            async with session.post(
-                client["url"], data=body, headers=headers, ssl=context
-            ) as answer:
+            async with session.post(client["url"], data=body, headers=headers, ssl=context) as answer:
                 content = await answer.json(content_type=None)
             allowed = answer.status == 200 and content.get("response", {}).get("allowed") is True
             assert not allowed, (body, content)

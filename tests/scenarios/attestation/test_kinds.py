@@ -24,22 +24,14 @@ def cron(found: dict[str, Any]) -> dict[str, Any]:
 
 
 KINDS: dict[str, tuple[str, str, Any]] = {
-    "Deployment": (
-        "apps/v1",
-        "deployments",
-        lambda t: {"replicas": 0, "selector": SELECTOR, "template": t},
-    ),
+    "Deployment": ("apps/v1", "deployments", lambda t: {"replicas": 0, "selector": SELECTOR, "template": t}),
     "StatefulSet": (
         "apps/v1",
         "statefulsets",
         lambda t: {"replicas": 0, "serviceName": "web", "selector": SELECTOR, "template": t},
     ),
     "DaemonSet": ("apps/v1", "daemonsets", lambda t: {"selector": SELECTOR, "template": t}),
-    "ReplicaSet": (
-        "apps/v1",
-        "replicasets",
-        lambda t: {"replicas": 0, "selector": SELECTOR, "template": t},
-    ),
+    "ReplicaSet": ("apps/v1", "replicasets", lambda t: {"replicas": 0, "selector": SELECTOR, "template": t}),
     "Job": ("batch/v1", "jobs", lambda t: {"suspend": True, "template": t}),
     "CronJob": ("batch/v1", "cronjobs", cron),
     "ReplicationController": (
@@ -72,9 +64,7 @@ def path(kind: str) -> str:
 
 
 @pytest.mark.parametrize("kind", [*KINDS, "PodTemplate"])
-async def test_a_workload_is_denied_for_each_of_its_images_and_admitted_when_all_are_attested(
-    team, kind
-):
+async def test_a_workload_is_denied_for_each_of_its_images_and_admitted_when_all_are_attested(team, kind):
     if kind == "PetSet":
         await install_stand_ins([PetSet], team.cluster)
     good, bad = image(), image()

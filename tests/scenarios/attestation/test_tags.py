@@ -75,12 +75,7 @@ async def test_a_tag_becomes_the_digest_that_it_has_and_that_must_be_attested(re
     assert image_of(await team.create(pod(tagged))) == f"{tagged}@{digest}"
     template = {"metadata": {"labels": LABELS}, "spec": pod(tagged)["spec"]}
     spec = {"replicas": 0, "selector": SELECTOR, "template": template}
-    body = {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"name": "web"},
-        "spec": spec,
-    }
+    body = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}, "spec": spec}
     assert image_of(await team.create(body, DEPLOYMENTS)) == f"{tagged}@{digest}"
     moved = tags.push("v1")
     assert moved in await team.denied(pod(tagged, name="again"))
@@ -92,12 +87,8 @@ async def test_an_ephemeral_container_and_an_image_volume_are_resolved_too(resol
     pinned = f"{tagged}@{digest}"
     await team.attest(f"{tags.host}/team/app@{digest}")
     volume = {"name": "v", "image": {"reference": tagged}}
-    made = await team.create(
-        pod(tagged, volumes=[volume], initContainers=[{"name": "i", "image": tagged}])
-    )
-    assert [one["image"]["reference"] for one in made["spec"]["volumes"] if "image" in one] == [
-        pinned
-    ]
+    made = await team.create(pod(tagged, volumes=[volume], initContainers=[{"name": "i", "image": tagged}]))
+    assert [one["image"]["reference"] for one in made["spec"]["volumes"] if "image" in one] == [pinned]
     assert made["spec"]["initContainers"][0]["image"] == pinned
     change = {"spec": {"ephemeralContainers": [{"name": "d", "image": tagged}]}}
     changed = await team.cluster.patch(
@@ -113,9 +104,7 @@ async def test_a_tag_that_is_not_resolved_is_denied(resolving, tags):
     attested = tags.push("good")
     await team.attest(f"{tags.host}/team/app@{attested}")
     tags.push("v1", said=attested)
-    assert "it has no digest" in await team.denied(pod(tagged)), (
-        "the registry lies about the digest"
-    )
+    assert "it has no digest" in await team.denied(pod(tagged)), "the registry lies about the digest"
     await policy(team, tags="Deny")
     tagged = f"{tags.host}/team/app:good"
     before = len(tags.registry.asked)
@@ -146,8 +135,5 @@ async def test_a_tag_of_a_real_registry_becomes_its_digest(resolving, tmp_path, 
         for one in (digest, index):
             await team.attest(f"{registry.host}/team/app@{one}")
         made = await team.create(pod(tagged, multi))
-        assert [one["image"] for one in made["spec"]["containers"]] == [
-            f"{tagged}@{digest}",
-            f"{multi}@{index}",
-        ]
+        assert [one["image"] for one in made["spec"]["containers"]] == [f"{tagged}@{digest}", f"{multi}@{index}"]
         assert json.dumps(made).count("@sha256:") >= 2

@@ -22,9 +22,7 @@ async def test_one_unsigned_image_among_signed_ones_is_found_wherever_it_is(team
     await team.attest(good)
     container = {"name": "x", "image": bad}
     assert "spec.containers[1].image" in await team.denied(pod(good, bad))
-    assert "spec.initContainers[0].image" in await team.denied(
-        pod(good, initContainers=[container])
-    )
+    assert "spec.initContainers[0].image" in await team.denied(pod(good, initContainers=[container]))
     volume = {"name": "v", "image": {"reference": bad}}
     assert "spec.volumes[0].image.reference" in await team.denied(pod(good, volumes=[volume]))
     await team.create(pod(good))
@@ -36,11 +34,7 @@ async def test_an_ephemeral_container_is_judged(team):
     await team.create(pod(good))
 
     async def debug(reference: str) -> None:
-        change = {
-            "spec": {
-                "ephemeralContainers": [{"name": f"d{secrets.token_hex(2)}", "image": reference}]
-            }
-        }
+        change = {"spec": {"ephemeralContainers": [{"name": f"d{secrets.token_hex(2)}", "image": reference}]}}
         await team.cluster.patch(
             PODS, "web", change, patch_type=PatchType.STRATEGIC, subresource="ephemeralcontainers",
             namespace=team.cluster.namespace,
@@ -59,9 +53,7 @@ async def test_an_image_that_is_changed_in_place_is_judged_and_other_changes_are
     namespace = team.cluster.namespace
 
     async def change(**body: Any) -> None:
-        await team.cluster.patch(
-            PODS, "web", body, patch_type=PatchType.STRATEGIC, namespace=namespace
-        )
+        await team.cluster.patch(PODS, "web", body, patch_type=PatchType.STRATEGIC, namespace=namespace)
 
     with pytest.raises(Forbidden, match="No matched signatures"):
         await change(spec={"containers": [{"name": "c0", "image": bad}]})
@@ -69,12 +61,7 @@ async def test_an_image_that_is_changed_in_place_is_judged_and_other_changes_are
     await change(metadata={"labels": {"a": "b"}})
     status = {"status": {"conditions": [{"type": "x", "status": "True"}]}}
     await team.cluster.patch(
-        PODS,
-        "web",
-        status,
-        patch_type=PatchType.STRATEGIC,
-        subresource="status",
-        namespace=namespace,
+        PODS, "web", status, patch_type=PatchType.STRATEGIC, subresource="status", namespace=namespace
     )
     await team.cluster.delete(PODS, "web", namespace=namespace)
     assert "the metadata server did not answer" in await team.denied(pod(new, name="new"))
@@ -86,18 +73,11 @@ async def test_an_object_with_a_template_is_judged_as_its_pods_are(team):
     def deployment(reference: str) -> dict[str, Any]:
         template = {"metadata": {"labels": labels}, "spec": pod(reference)["spec"]}
         spec = {"replicas": 0, "selector": {"matchLabels": labels}, "template": template}
-        return {
-            "apiVersion": "apps/v1",
-            "kind": "Deployment",
-            "metadata": {"name": "web"},
-            "spec": spec,
-        }
+        return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}, "spec": spec}
 
     good = image()
     await team.attest(good)
-    assert "spec.template.spec.containers[0].image" in await team.denied(
-        deployment(image()), DEPLOYMENTS
-    )
+    assert "spec.template.spec.containers[0].image" in await team.denied(deployment(image()), DEPLOYMENTS)
     await team.create(deployment(good), DEPLOYMENTS)
 
 
@@ -138,9 +118,7 @@ async def test_a_look_alike_is_another_image(team):
     await team.attest(good, text=good)
     await team.create(pod(good))
     for name in ("gcr.io.evil.example/app", "gcr.io/app-evil", "evil/gcr.io/app", "gcr.io:444/app"):
-        assert "it was signed as gcr.io/app" in await team.denied(
-            pod(f"{name}@{digest}", name="evil")
-        )
+        assert "it was signed as gcr.io/app" in await team.denied(pod(f"{name}@{digest}", name="evil"))
 
 
 async def test_a_valid_attestation_wins_over_the_junk_around_it(team):
@@ -177,9 +155,7 @@ async def test_without_an_authority_or_a_server_nothing_is_attested(team):
         return "there is no GrafeasServer" in await team.answer(pod(good))
 
     await eventually(noticed)
-    await team.cluster.delete(
-        AttestationAuthority.api_resource(), "qa", namespace=team.cluster.namespace
-    )
+    await team.cluster.delete(AttestationAuthority.api_resource(), "qa", namespace=team.cluster.namespace)
 
     async def noticed_too() -> bool:
         return "qa does not exist" in await team.answer(pod(good))

@@ -15,8 +15,7 @@ _BLOCK = re.compile(r"^```(\w+)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 BLOCKS = _BLOCK.findall(PAGE.read_text())
 
 pytestmark = pytest.mark.skipif(
-    not all(shutil.which(tool) for tool in ("gpg", "curl", "kubectl")),
-    reason="needs gpg, curl and kubectl",
+    not all(shutil.which(tool) for tool in ("gpg", "curl", "kubectl")), reason="needs gpg, curl and kubectl"
 )
 
 
@@ -44,9 +43,7 @@ def test_every_block_is_run_or_shown():
 async def test_the_walk_through_says_what_the_page_shows(admission, shell, cleanup):
     del admission
     async with cleanup((GrafeasServer, "walk-through")):
-        script = "\n".join(
-            f"{command}\necho @@@{number}@@@" for number, (command, _) in enumerate(steps())
-        )
+        script = "\n".join(f"{command}\necho @@@{number}@@@" for number, (command, _) in enumerate(steps()))
         output = await shell(script)
         parts = re.split(r"@@@\d+@@@\n", output)
         assert len(parts) == len(steps()) + 1, output

@@ -33,19 +33,9 @@ class Stateful:
 
     async def command(self, *words):
         """Run `operatorkit petset ...` as a user would, and return what it prints."""
-        line = [
-            sys.executable,
-            "-m",
-            "operatorkit",
-            "petset",
-            *words,
-            "--kubeconfig",
-            self._kubeconfig,
-        ]
+        line = [sys.executable, "-m", "operatorkit", "petset", *words, "--kubeconfig", self._kubeconfig]
         line += ["-n", self.namespace]
-        done = await asyncio.to_thread(
-            subprocess.run, line, capture_output=True, text=True, timeout=120, check=False
-        )
+        done = await asyncio.to_thread(subprocess.run, line, capture_output=True, text=True, timeout=120, check=False)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
@@ -57,19 +47,12 @@ class Stateful:
             "apiVersion": PetSet.api_version,
             "kind": "PetSet",
             "metadata": {"name": "web"},
-            "spec": {
-                "replicas": 3,
-                "selector": {"matchLabels": LABELS},
-                "template": template,
-                **spec,
-            },
+            "spec": {"replicas": 3, "selector": {"matchLabels": LABELS}, "template": template, **spec},
         }
         return await self.cluster.create(PETSETS, body, namespace=self.namespace)
 
     async def change(self, body, *, patch_type=PatchType.MERGE):
-        return await self.cluster.patch(
-            PETSETS, "web", body, patch_type=patch_type, namespace=self.namespace
-        )
+        return await self.cluster.patch(PETSETS, "web", body, patch_type=patch_type, namespace=self.namespace)
 
     async def set_image(self, image, **container):
         containers = [{"name": "app", "image": image, **container}]
@@ -79,9 +62,7 @@ class Stateful:
         """Change the image, and how pods of this template behave on simulated nodes."""
         annotations = {"nodes.operatorkit.dev/behavior": behavior}
         spec = {"containers": [{"name": "app", "image": image}]}
-        await self.change(
-            {"spec": {"template": {"metadata": {"annotations": annotations}, "spec": spec}}}
-        )
+        await self.change({"spec": {"template": {"metadata": {"annotations": annotations}, "spec": spec}}})
 
     async def become(self, images):
         """Wait until the pods, those that are terminating left out, have just these images."""
@@ -119,21 +100,13 @@ class Stateful:
 
     async def pods(self):
         found = (await self.cluster.list(PODS, namespace=self.namespace)).items
-        return {
-            pod["metadata"]["name"]: pod
-            for pod in found
-            if not pod["metadata"].get("deletionTimestamp")
-        }
+        return {pod["metadata"]["name"]: pod for pod in found if not pod["metadata"].get("deletionTimestamp")}
 
     async def images(self):
-        return {
-            name: pod["spec"]["containers"][0]["image"] for name, pod in (await self.pods()).items()
-        }
+        return {name: pod["spec"]["containers"][0]["image"] for name, pod in (await self.pods()).items()}
 
     async def status(self):
-        return (await self.cluster.get(PETSETS, "web", namespace=self.namespace)).get(
-            "status"
-        ) or {}
+        return (await self.cluster.get(PETSETS, "web", namespace=self.namespace)).get("status") or {}
 
     async def condition(self, type_):
         found = (await self.status()).get("conditions") or []
@@ -162,9 +135,7 @@ class Stateful:
 async def _operators(stack, cluster):
     """Return the operator's client: the user of PETSET_KUBECONFIG where that is set, as a test of its rights does."""
     path = os.environ.get("PETSET_KUBECONFIG")
-    return (
-        await stack.enter_async_context(LiveCluster(load_config(Path(path)))) if path else cluster
-    )
+    return await stack.enter_async_context(LiveCluster(load_config(Path(path)))) if path else cluster
 
 
 @pytest.fixture

@@ -27,16 +27,7 @@ from operatorkit.names import ApiResource
 from operatorkit.testing import eventually
 from operators.petset import PetSet
 
-__all__ = [
-    "CLAIMS",
-    "PODS",
-    "STATEFUL_SETS",
-    "Recorder",
-    "Script",
-    "Side",
-    "Step",
-    "claim_template",
-]
+__all__ = ["CLAIMS", "PODS", "STATEFUL_SETS", "Recorder", "Script", "Side", "Step", "claim_template"]
 
 PODS = ApiResource("", "v1", "Pod", "pods", namespaced=True)
 CLAIMS = ApiResource("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims", namespaced=True)
@@ -98,10 +89,7 @@ class Script:
 def claim_template(name: str) -> dict[str, Any]:
     """Return the template of a claim of one gibibyte."""
     resources = {"requests": {"storage": "1Gi"}}
-    return {
-        "metadata": {"name": name},
-        "spec": {"accessModes": ["ReadWriteOnce"], "resources": resources},
-    }
+    return {"metadata": {"name": name}, "spec": {"accessModes": ["ReadWriteOnce"], "resources": resources}}
 
 
 class Recorder:
@@ -126,9 +114,7 @@ class Recorder:
 
     async def _follow(self, resource, version):
         while True:
-            watch = self._cluster.watch(
-                resource, namespace=self._cluster.namespace, resource_version=version
-            )
+            watch = self._cluster.watch(resource, namespace=self._cluster.namespace, resource_version=version)
             async with aclosing(watch) as events:
                 async for event in events:
                     version = event.object["metadata"]["resourceVersion"]
@@ -147,9 +133,7 @@ class Recorder:
     def pods(self, name: str) -> list[dict[str, Any]]:
         """Return the pods of a set, as they were last seen."""
         return [
-            pod
-            for (kind, pod_name), pod in self._live.items()
-            if kind == "Pod" and _set_of(kind, pod_name) == name
+            pod for (kind, pod_name), pod in self._live.items() if kind == "Pod" and _set_of(kind, pod_name) == name
         ]
 
     async def caught_up(self, name: str) -> int:
@@ -157,9 +141,7 @@ class Recorder:
 
         async def is_so():
             for resource in (PODS, CLAIMS):
-                found = (
-                    await self._cluster.list(resource, namespace=self._cluster.namespace)
-                ).items
+                found = (await self._cluster.list(resource, namespace=self._cluster.namespace)).items
                 listed = {it["metadata"]["name"]: it["metadata"]["resourceVersion"] for it in found}
                 seen = {
                     key[1]: it["metadata"]["resourceVersion"]
@@ -183,11 +165,7 @@ class Recorder:
             if _set_of(kind, metadata["name"]) != name:
                 continue
             head, _, ordinal = metadata["name"].rpartition("-")
-            what = (
-                f"{head.rpartition('-')[0]}-{ordinal}"
-                if kind == "PersistentVolumeClaim"
-                else ordinal
-            )
+            what = f"{head.rpartition('-')[0]}-{ordinal}" if kind == "PersistentVolumeClaim" else ordinal
             deleted = type_ == "DELETED" or "deletionTimestamp" in metadata
             found = []
             if type_ == "ADDED":
@@ -248,18 +226,11 @@ class Side:
         if self._is_pet_set:
             spec.update(copy.deepcopy(dict(script.pet)))
         api = f"{self._resource.group}/{self._resource.version}"
-        return {
-            "apiVersion": api,
-            "kind": self._resource.kind,
-            "metadata": {"name": self.name},
-            "spec": spec,
-        }
+        return {"apiVersion": api, "kind": self._resource.kind, "metadata": {"name": self.name}, "spec": spec}
 
     async def _do(self, step: Step) -> None:
         if step.create:
-            await self._cluster.create(
-                self._resource, self._body(), namespace=self._cluster.namespace
-            )
+            await self._cluster.create(self._resource, self._body(), namespace=self._cluster.namespace)
         change = dict(step.spec or {})
         if step.image is not None or step.behavior is not None:
             change["template"] = self._template(step)
@@ -269,10 +240,7 @@ class Side:
             await self._touch(f"{self.name}-{step.pod}", step)
         if step.remove is not None:
             await self._cluster.delete(
-                self._resource,
-                self.name,
-                namespace=self._cluster.namespace,
-                propagation=step.remove,
+                self._resource, self.name, namespace=self._cluster.namespace, propagation=step.remove
             )
 
     def _template(self, step: Step) -> dict[str, Any]:
@@ -298,13 +266,9 @@ class Side:
             await self._cluster.patch(PODS, pod, step.patch, patch_type=PatchType.MERGE, **where)
         if step.status is not None:
             body = {"status": step.status}
-            await self._cluster.patch(
-                PODS, pod, body, patch_type=PatchType.MERGE, subresource="status", **where
-            )
+            await self._cluster.patch(PODS, pod, body, patch_type=PatchType.MERGE, subresource="status", **where)
         if step.delete or step.force:
-            await self._cluster.delete(
-                PODS, pod, grace_period_seconds=0 if step.force else None, **where
-            )
+            await self._cluster.delete(PODS, pod, grace_period_seconds=0 if step.force else None, **where)
 
     # What is waited for
 
@@ -349,9 +313,7 @@ class Side:
     async def _are_updated(self) -> bool:
         """Tell whether all pods are of the newest template: by their image it is not seen."""
         live = await self._cluster.get(self._resource, self.name, namespace=self._cluster.namespace)
-        return (live.get("status") or {}).get("updatedReplicas", 0) == len(
-            self._recorder.pods(self.name)
-        )
+        return (live.get("status") or {}).get("updatedReplicas", 0) == len(self._recorder.pods(self.name))
 
     async def _synced(self) -> None:
         """Let the controller run once more: it has nothing left to do if that changes no pod."""
@@ -359,12 +321,8 @@ class Side:
         await self._change({"revisionHistoryLimit": self._limit})
 
         async def has_observed():
-            live = await self._cluster.get(
-                self._resource, self.name, namespace=self._cluster.namespace
-            )
-            return (live.get("status") or {}).get("observedGeneration") == live["metadata"][
-                "generation"
-            ]
+            live = await self._cluster.get(self._resource, self.name, namespace=self._cluster.namespace)
+            return (live.get("status") or {}).get("observedGeneration") == live["metadata"]["generation"]
 
         await eventually(has_observed, timeout=_LONGEST)
 
@@ -388,11 +346,7 @@ def _set_of(kind: str, name: str) -> str:
 def _with_sorted_claims(lines: list[str]) -> list[str]:
     """Sort claims that were created one after the other: a StatefulSet has those of a member in a map."""
     runs = groupby(lines, key=lambda line: line.startswith("claim"))
-    return [
-        line
-        for claims, run in runs
-        for line in (sorted(run, key=lambda it: (_member(it), it)) if claims else run)
-    ]
+    return [line for claims, run in runs for line in (sorted(run, key=lambda it: (_member(it), it)) if claims else run)]
 
 
 def _member(line: str) -> int:

@@ -26,15 +26,9 @@ IMPROVEMENTS = {
 }
 
 PARALLEL = {"podManagementPolicy": "Parallel"}
-DELETE_SCALED = {
-    "persistentVolumeClaimRetentionPolicy": {"whenScaled": "Delete", "whenDeleted": "Retain"}
-}
-DELETE_DELETED = {
-    "persistentVolumeClaimRetentionPolicy": {"whenScaled": "Retain", "whenDeleted": "Delete"}
-}
-DELETE_BOTH = {
-    "persistentVolumeClaimRetentionPolicy": {"whenScaled": "Delete", "whenDeleted": "Delete"}
-}
+DELETE_SCALED = {"persistentVolumeClaimRetentionPolicy": {"whenScaled": "Delete", "whenDeleted": "Retain"}}
+DELETE_DELETED = {"persistentVolumeClaimRetentionPolicy": {"whenScaled": "Retain", "whenDeleted": "Delete"}}
+DELETE_BOTH = {"persistentVolumeClaimRetentionPolicy": {"whenScaled": "Delete", "whenDeleted": "Delete"}}
 HEALED = {"metadata": {"annotations": {BEHAVIOR: "runs"}}}
 THREE = "0=1 1=1 2=1"
 THREE_NEW = "0=2 1=2 2=2"
@@ -73,16 +67,11 @@ TOPICS: dict[str, dict[str, Script]] = {
             "0=1!", [Step("0=1 1=1!", pod=0, patch=HEALED)], behavior="never-ready"
         ),
         "none blocks at once": Script("0=1! 1=1! 2=1!", spec=PARALLEL, behavior="never-ready"),
-        "an image that cannot be pulled": Script(
-            "0=1!", behavior="image-pull-failure", claims=["data"]
-        ),
+        "an image that cannot be pulled": Script("0=1!", behavior="image-pull-failure", claims=["data"]),
         "no node fits": Script("0=1!", behavior="unschedulable"),
         "a crash loop": Script("0=1!", behavior="crash-loop"),
         "scaled up while the first blocks": Script(
-            "0=1!",
-            [Step("0=1!", spec={"replicas": 5})],
-            spec={"replicas": 2},
-            behavior="never-ready",
+            "0=1!", [Step("0=1!", spec={"replicas": 5})], spec={"replicas": 2}, behavior="never-ready"
         ),
         "scaled to none while the first blocks": Script(
             "0=1!", [Step("", spec={"replicas": 0})], spec={"replicas": 2}, behavior="never-ready"
@@ -93,36 +82,21 @@ TOPICS: dict[str, dict[str, Script]] = {
             behavior="never-ready",
         ),
         "scaled down at once while none is ready": Script(
-            "0=1! 1=1! 2=1!",
-            [Step("0=1!", spec={"replicas": 1})],
-            spec=PARALLEL,
-            behavior="never-ready",
+            "0=1! 1=1! 2=1!", [Step("0=1!", spec={"replicas": 1})], spec=PARALLEL, behavior="never-ready"
         ),
     },
     "scaling": {
-        "up one by one": Script(
-            "0=1", [Step("0=1 1=1 2=1 3=1", spec={"replicas": 4})], spec={"replicas": 1}
-        ),
-        "up at once": Script(
-            "0=1", [Step("0=1 1=1 2=1 3=1", spec={"replicas": 4})], spec={"replicas": 1, **PARALLEL}
-        ),
-        "down one by one": Script(
-            "0=1 1=1 2=1 3=1", [Step("0=1", spec={"replicas": 1})], spec={"replicas": 4}
-        ),
+        "up one by one": Script("0=1", [Step("0=1 1=1 2=1 3=1", spec={"replicas": 4})], spec={"replicas": 1}),
+        "up at once": Script("0=1", [Step("0=1 1=1 2=1 3=1", spec={"replicas": 4})], spec={"replicas": 1, **PARALLEL}),
+        "down one by one": Script("0=1 1=1 2=1 3=1", [Step("0=1", spec={"replicas": 1})], spec={"replicas": 4}),
         "down at once": Script(
             "0=1 1=1 2=1 3=1", [Step("0=1", spec={"replicas": 1})], spec={"replicas": 4, **PARALLEL}
         ),
         "to none and back with claims": Script(
-            THREE,
-            [Step("", spec={"replicas": 0}), Step(THREE, spec={"replicas": 3})],
-            claims=["data"],
+            THREE, [Step("", spec={"replicas": 0}), Step(THREE, spec={"replicas": 3})], claims=["data"]
         ),
-        "down with minReadySeconds": Script(
-            THREE, [Step("0=1", spec={"replicas": 1})], spec={"minReadySeconds": 1}
-        ),
-        "the first ordinal up": Script(
-            THREE, [Step("2=1 3=1 4=1", spec={"ordinals": {"start": 2}})]
-        ),
+        "down with minReadySeconds": Script(THREE, [Step("0=1", spec={"replicas": 1})], spec={"minReadySeconds": 1}),
+        "the first ordinal up": Script(THREE, [Step("2=1 3=1 4=1", spec={"ordinals": {"start": 2}})]),
         "the first ordinal down": Script(
             "2=1 3=1 4=1",
             [Step("0=1 1=1 2=1", spec={"ordinals": {"start": 0}})],
@@ -139,17 +113,12 @@ TOPICS: dict[str, dict[str, Script]] = {
         ),
     },
     "claims": {
-        "kept when scaled down": Script(
-            THREE, [Step("0=1", spec={"replicas": 1})], claims=["data"]
-        ),
+        "kept when scaled down": Script(THREE, [Step("0=1", spec={"replicas": 1})], claims=["data"]),
         "deleted when scaled down": Script(
             THREE, [Step("0=1", spec={"replicas": 1})], spec=DELETE_SCALED, claims=["data"]
         ),
         "deleted when scaled down at once": Script(
-            THREE,
-            [Step("0=1", spec={"replicas": 1})],
-            spec={**DELETE_SCALED, **PARALLEL},
-            claims=["data"],
+            THREE, [Step("0=1", spec={"replicas": 1})], spec={**DELETE_SCALED, **PARALLEL}, claims=["data"]
         ),
         "created again after a scale-down": Script(
             "0=1 1=1",
@@ -161,10 +130,7 @@ TOPICS: dict[str, dict[str, Script]] = {
             "0=1", [Step("", remove="Background")], spec={"replicas": 1}, claims=["data"]
         ),
         "deleted with a deleted set": Script(
-            "0=1",
-            [Step("", remove="Background")],
-            spec={"replicas": 1, **DELETE_DELETED},
-            claims=["data"],
+            "0=1", [Step("", remove="Background")], spec={"replicas": 1, **DELETE_DELETED}, claims=["data"]
         ),
         "deleted in both cases": Script(
             "0=1 1=1",
@@ -180,27 +146,14 @@ TOPICS: dict[str, dict[str, Script]] = {
         "kept when a member is deleted": Script(
             THREE, [Step(THREE, pod=1, delete=True)], spec=DELETE_BOTH, claims=["data"]
         ),
-        "kept through an update": Script(
-            THREE, [Step(THREE_NEW, image="2")], spec=DELETE_BOTH, claims=["data"]
-        ),
+        "kept through an update": Script(THREE, [Step(THREE_NEW, image="2")], spec=DELETE_BOTH, claims=["data"]),
     },
     "updates": {
         "one by one": Script(THREE, [Step(THREE_NEW, image="2")]),
-        "one by one with Parallel": Script(
-            THREE, [Step(THREE_NEW, image="2", ordered=True)], spec=PARALLEL
-        ),
+        "one by one with Parallel": Script(THREE, [Step(THREE_NEW, image="2", ordered=True)], spec=PARALLEL),
         "of nothing": Script(
             THREE,
-            [
-                Step(
-                    THREE,
-                    spec={
-                        "template": {
-                            "spec": {"restartPolicy": "Always", "dnsPolicy": "ClusterFirst"}
-                        }
-                    },
-                )
-            ],
+            [Step(THREE, spec={"template": {"spec": {"restartPolicy": "Always", "dnsPolicy": "ClusterFirst"}}})],
         ),
         "of an annotation": Script(
             "0=1 1=1",
@@ -212,9 +165,7 @@ TOPICS: dict[str, dict[str, Script]] = {
             "0=1 1=1", [Step("0=2 1=2", image="2")], spec={"replicas": 2, "minReadySeconds": 1}
         ),
         "and more members": Script(
-            "0=1",
-            [Step(THREE_NEW, spec={"replicas": 3}, image="2", ordered=True)],
-            spec={"replicas": 1},
+            "0=1", [Step(THREE_NEW, spec={"replicas": 3}, image="2", ordered=True)], spec={"replicas": 1}
         ),
         "from the fifth ordinal": Script(
             "5=1 6=1", [Step("5=2 6=2", image="2")], spec={"replicas": 2, "ordinals": {"start": 5}}
@@ -249,9 +200,7 @@ TOPICS: dict[str, dict[str, Script]] = {
             spec={**PARALLEL, **rolling(maxUnavailable="100%")},
         ),
         "a percentage that rounds to none": Script(
-            THREE,
-            [Step(THREE_NEW, image="2", ordered=True)],
-            spec={**PARALLEL, **rolling(maxUnavailable="10%")},
+            THREE, [Step(THREE_NEW, image="2", ordered=True)], spec={**PARALLEL, **rolling(maxUnavailable="10%")}
         ),
     },
     "partitions": {
@@ -298,13 +247,9 @@ TOPICS: dict[str, dict[str, Script]] = {
         ),
     },
     "failing updates": {
-        "stop at the first": Script(
-            THREE, [Step("0=1 1=1 2=2!", image="2", behavior="never-ready")]
-        ),
+        "stop at the first": Script(THREE, [Step("0=1 1=1 2=2!", image="2", behavior="never-ready")]),
         "stop at the first with Parallel": Script(
-            THREE,
-            [Step("0=1 1=1 2=2!", image="2", behavior="never-ready", ordered=True)],
-            spec=PARALLEL,
+            THREE, [Step("0=1 1=1 2=2!", image="2", behavior="never-ready", ordered=True)], spec=PARALLEL
         ),
         "are corrected with Parallel": Script(
             THREE,
@@ -334,13 +279,7 @@ TOPICS: dict[str, dict[str, Script]] = {
             THREE,
             [
                 Step("0=1 1=1 2=2!", image="2", behavior="never-ready"),
-                Step(
-                    "0=1 1=1 2=2!",
-                    image="3",
-                    behavior="",
-                    ours_until="0=3 1=3 2=3",
-                    ours=EACH_UPDATED_TO_3,
-                ),
+                Step("0=1 1=1 2=2!", image="3", behavior="", ours_until="0=3 1=3 2=3", ours=EACH_UPDATED_TO_3),
             ],
             improvement="A stuck rollout is repaired",
         ),
@@ -367,15 +306,11 @@ TOPICS: dict[str, dict[str, Script]] = {
     },
     "deleted and ended pods": {
         "one is deleted": Script(THREE, [Step(THREE, pod=1, delete=True)]),
-        "one is deleted with Parallel": Script(
-            THREE, [Step(THREE, pod=1, delete=True)], spec=PARALLEL
-        ),
+        "one is deleted with Parallel": Script(THREE, [Step(THREE, pod=1, delete=True)], spec=PARALLEL),
         "one is deleted by force": Script(THREE, [Step(THREE, pod=0, force=True)]),
         "one fails": Script(THREE, [Step(THREE, pod=1, status={"phase": "Failed"})]),
         "one succeeds": Script(THREE, [Step(THREE, pod=2, status={"phase": "Succeeded"})]),
-        "one fails with Parallel": Script(
-            THREE, [Step(THREE, pod=1, status={"phase": "Failed"})], spec=PARALLEL
-        ),
+        "one fails with Parallel": Script(THREE, [Step(THREE, pod=1, status={"phase": "Failed"})], spec=PARALLEL),
         "one is relabelled and deleted": Script(
             "0=1 1=1",
             [
@@ -395,16 +330,10 @@ TOPICS: dict[str, dict[str, Script]] = {
             improvement="Members of a deleted set go in order",
         ),
         "at once": Script(
-            THREE,
-            [Step("", remove="Background", ordered=False)],
-            spec=PARALLEL,
-            pet={"deletion": "Parallel"},
+            THREE, [Step("", remove="Background", ordered=False)], spec=PARALLEL, pet={"deletion": "Parallel"}
         ),
         "in the foreground": Script(
-            THREE,
-            [Step("", remove="Foreground", ordered=False)],
-            spec=PARALLEL,
-            pet={"deletion": "Parallel"},
+            THREE, [Step("", remove="Foreground", ordered=False)], spec=PARALLEL, pet={"deletion": "Parallel"}
         ),
         "with claims at once": Script(
             THREE,
@@ -416,8 +345,4 @@ TOPICS: dict[str, dict[str, Script]] = {
     },
 }
 
-SCRIPTS = {
-    f"{topic}: {name}": script
-    for topic, scripts in TOPICS.items()
-    for name, script in scripts.items()
-}
+SCRIPTS = {f"{topic}: {name}": script for topic, scripts in TOPICS.items() for name, script in scripts.items()}

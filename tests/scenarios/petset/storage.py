@@ -41,14 +41,8 @@ class Driver:
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self):
-        body = {
-            "apiVersion": "storage.k8s.io/v1",
-            "kind": "StorageClass",
-            "metadata": {"name": self.storage_class},
-        }
-        await self._cluster.create(
-            CLASSES, {**body, "provisioner": _DRIVER, "allowVolumeExpansion": self._expands}
-        )
+        body = {"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": self.storage_class}}
+        await self._cluster.create(CLASSES, {**body, "provisioner": _DRIVER, "allowVolumeExpansion": self._expands})
         self._task = asyncio.create_task(self._work())
         return self
 
@@ -64,18 +58,13 @@ class Driver:
     def template(self, size: str, name: str = "data"):
         """Return a claim template of this class."""
         spec = {"accessModes": ["ReadWriteOnce"], "storageClassName": self.storage_class}
-        return {
-            "metadata": {"name": name},
-            "spec": {**spec, "resources": {"requests": {"storage": size}}},
-        }
+        return {"metadata": {"name": name}, "spec": {**spec, "resources": {"requests": {"storage": size}}}}
 
     async def _work(self) -> None:
         begin = await self._cluster.list(CLAIMS, namespace=self._cluster.namespace)
         for claim in begin.items:
             await self._serve(claim)
-        watch = self._cluster.watch(
-            CLAIMS, namespace=self._cluster.namespace, resource_version=begin.resource_version
-        )
+        watch = self._cluster.watch(CLAIMS, namespace=self._cluster.namespace, resource_version=begin.resource_version)
         async with aclosing(watch) as events:
             async for event in events:
                 if event.type in {"ADDED", "MODIFIED"}:
@@ -83,17 +72,11 @@ class Driver:
                         await self._serve(event.object)
 
     async def _serve(self, claim) -> None:
-        if (
-            claim["spec"].get("storageClassName") != self.storage_class
-            or "deletionTimestamp" in claim["metadata"]
-        ):
+        if claim["spec"].get("storageClassName") != self.storage_class or "deletionTimestamp" in claim["metadata"]:
             return
         if claim.get("status", {}).get("phase") != "Bound":
             await self._provision(claim)
-        elif (
-            claim["spec"]["resources"]["requests"]["storage"]
-            != claim["status"]["capacity"]["storage"]
-        ):
+        elif claim["spec"]["resources"]["requests"]["storage"] != claim["status"]["capacity"]["storage"]:
             await self._expand(claim)
 
     async def _provision(self, claim) -> None:
@@ -110,21 +93,11 @@ class Driver:
         }
         with suppress(AlreadyExists):
             await self._cluster.create(
-                VOLUMES,
-                {
-                    "apiVersion": "v1",
-                    "kind": "PersistentVolume",
-                    "metadata": {"name": name},
-                    "spec": spec,
-                },
+                VOLUMES, {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name}, "spec": spec}
             )
         if self._binds:
             await self._patch(claim, {"spec": {"volumeName": name}})
-            status = {
-                "phase": "Bound",
-                "capacity": {"storage": size},
-                "accessModes": ["ReadWriteOnce"],
-            }
+            status = {"phase": "Bound", "capacity": {"storage": size}, "accessModes": ["ReadWriteOnce"]}
             await self._patch(claim, {"status": status}, subresource="status")
 
     async def _expand(self, claim) -> None:
@@ -137,11 +110,7 @@ class Driver:
         pending = any(each["type"] == "FileSystemResizePending" for each in conditions)
         if not self._online and not pending:
             now = format_time(SYSTEM_CLOCK.now())
-            condition = {
-                "type": "FileSystemResizePending",
-                "status": "True",
-                "lastTransitionTime": now,
-            }
+            condition = {"type": "FileSystemResizePending", "status": "True", "lastTransitionTime": now}
             self._waiting[claim["metadata"]["name"]] = await self._user(claim)
             await self._patch(claim, {"status": {"conditions": [condition]}}, subresource="status")
             return
@@ -157,9 +126,7 @@ class Driver:
         """Return the uid of the pod that uses a claim, "" while there is none."""
         pod = claim["metadata"]["name"].partition("-")[2]
         with suppress(NotFound):
-            return (await self._cluster.get(PODS, pod, namespace=self._cluster.namespace))[
-                "metadata"
-            ]["uid"]
+            return (await self._cluster.get(PODS, pod, namespace=self._cluster.namespace))["metadata"]["uid"]
         return ""
 
     async def _patch(self, claim, body, **options) -> None:

@@ -22,19 +22,12 @@ GUIDE = Path(__file__).resolve().parents[3] / "docs" / "how-to" / "from-stateful
 
 def shown(command):
     """Return the lines that the guide shows below a command."""
-    found = re.search(
-        rf"^\$ operatorkit petset {command}\n(.*?)^```$",
-        GUIDE.read_text(),
-        re.MULTILINE | re.DOTALL,
-    )
+    found = re.search(rf"^\$ operatorkit petset {command}\n(.*?)^```$", GUIDE.read_text(), re.MULTILINE | re.DOTALL)
     return found[1].splitlines()
 
 
 def template(image="web:1"):
-    return {
-        "metadata": {"labels": LABELS},
-        "spec": {"containers": [{"name": "app", "image": image}]},
-    }
+    return {"metadata": {"labels": LABELS}, "spec": {"containers": [{"name": "app", "image": image}]}}
 
 
 class StatefulSets:
@@ -51,20 +44,9 @@ class StatefulSets:
             "selector": {"matchLabels": LABELS},
             "template": template(),
         }
-        whole |= {
-            "volumeClaimTemplates": [claim_template("data")],
-            "podManagementPolicy": "Parallel",
-            **spec,
-        }
-        body = {
-            "apiVersion": "apps/v1",
-            "kind": "StatefulSet",
-            "metadata": {"name": "web"},
-            "spec": whole,
-        }
-        made = await self._stateful.cluster.create(
-            STATEFUL_SETS, body, namespace=self._stateful.namespace
-        )
+        whole |= {"volumeClaimTemplates": [claim_template("data")], "podManagementPolicy": "Parallel", **spec}
+        body = {"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "web"}, "spec": whole}
+        made = await self._stateful.cluster.create(STATEFUL_SETS, body, namespace=self._stateful.namespace)
         if not self._has_controller:
             await self._make_members(made, replicas)
 
@@ -80,33 +62,16 @@ class StatefulSets:
         """Create what the StatefulSet controller creates, with the data of a revision as it encodes them."""
         create, where = self._stateful.cluster.create, {"namespace": self._stateful.namespace}
         metadata = made["metadata"]
-        owner = {
-            "apiVersion": "apps/v1",
-            "kind": "StatefulSet",
-            "name": metadata["name"],
-            "uid": metadata["uid"],
-        }
+        owner = {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": metadata["name"], "uid": metadata["uid"]}
         owner |= {"controller": True, "blockOwnerDeletion": True}
         data = {"spec": {"template": {**made["spec"]["template"], "$patch": "replace"}}}
-        names = {
-            "name": "web-5f7b8c9d6",
-            "labels": {**LABELS, "controller.kubernetes.io/hash": "5f7b8c9d6"},
-        }
-        revision = {
-            "apiVersion": "apps/v1",
-            "kind": "ControllerRevision",
-            "data": data,
-            "revision": 1,
-        }
-        await create(
-            REVISIONS, {**revision, "metadata": {**names, "ownerReferences": [owner]}}, **where
-        )
+        names = {"name": "web-5f7b8c9d6", "labels": {**LABELS, "controller.kubernetes.io/hash": "5f7b8c9d6"}}
+        revision = {"apiVersion": "apps/v1", "kind": "ControllerRevision", "data": data, "revision": 1}
+        await create(REVISIONS, {**revision, "metadata": {**names, "ownerReferences": [owner]}}, **where)
         for ordinal in range(replicas):
             name = f"web-{ordinal}"
             claim = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", **claim_template("data")}
-            await create(
-                CLAIMS, {**claim, "metadata": {"name": f"data-{name}", "labels": LABELS}}, **where
-            )
+            await create(CLAIMS, {**claim, "metadata": {"name": f"data-{name}", "labels": LABELS}}, **where)
             labels = {
                 **LABELS,
                 "controller-revision-hash": "web-5f7b8c9d6",
@@ -114,17 +79,10 @@ class StatefulSets:
             }
             labels["statefulset.kubernetes.io/pod-name"] = name
             volume = {"name": "data", "persistentVolumeClaim": {"claimName": f"data-{name}"}}
-            spec = {
-                **made["spec"]["template"]["spec"],
-                "hostname": name,
-                "subdomain": "web",
-                "volumes": [volume],
-            }
+            spec = {**made["spec"]["template"]["spec"], "hostname": name, "subdomain": "web", "volumes": [volume]}
             pod = {"apiVersion": "v1", "kind": "Pod", "spec": spec}
             await create(
-                PODS,
-                {**pod, "metadata": {"name": name, "labels": labels, "ownerReferences": [owner]}},
-                **where,
+                PODS, {**pod, "metadata": {"name": name, "labels": labels, "ownerReferences": [owner]}}, **where
             )
         status = {"observedGeneration": 1, "replicas": replicas, "currentRevision": "web-5f7b8c9d6"}
         status["updateRevision"] = "web-5f7b8c9d6"
@@ -145,10 +103,7 @@ async def things(stateful):
     """Return what must stay: pods by uid and restarts, claims by resource version, revisions by uid and number."""
     namespace = stateful.namespace
     pods = {
-        name: (
-            pod["metadata"]["uid"],
-            [one["restartCount"] for one in pod["status"]["containerStatuses"]],
-        )
+        name: (pod["metadata"]["uid"], [one["restartCount"] for one in pod["status"]["containerStatuses"]])
         for name, pod in (await stateful.pods()).items()
     }
     claims = (await stateful.cluster.list(CLAIMS, namespace=namespace)).items
@@ -165,9 +120,7 @@ async def owners(stateful):
     pods = (await stateful.pods()).values()
     revisions = (await stateful.cluster.list(REVISIONS, namespace=stateful.namespace)).items
     found = [one["metadata"].get("ownerReferences") or [] for one in (*pods, *revisions)]
-    return {owner["kind"] for references in found for owner in references} | (
-        {""} if not all(found) else set()
-    )
+    return {owner["kind"] for references in found for owner in references} | ({""} if not all(found) else set())
 
 
 async def is_missing(stateful, resource, name="web"):
@@ -198,9 +151,7 @@ async def test_a_running_stateful_set_is_adopted_and_given_back(sets, stateful_s
         assert await things(stateful) == before
 
 
-async def test_members_that_a_pet_set_has_updated_are_not_restarted_when_they_are_given_back(
-    sets, is_real
-):
+async def test_members_that_a_pet_set_has_updated_are_not_restarted_when_they_are_given_back(sets, is_real):
     if not is_real:
         pytest.skip("no StatefulSet controller takes them over")
     async with sets() as stateful:
@@ -222,9 +173,7 @@ async def test_members_that_a_pet_set_has_updated_are_not_restarted_when_they_ar
         assert await stateful.uids() == before
 
 
-async def test_a_pet_set_that_differs_from_the_stateful_set_adopts_nothing_and_names_the_fields(
-    sets, stateful_sets
-):
+async def test_a_pet_set_that_differs_from_the_stateful_set_adopts_nothing_and_names_the_fields(sets, stateful_sets):
     async with sets() as stateful:
         await stateful_sets(stateful).create(replicas=1)
         before = await things(stateful)
@@ -232,36 +181,26 @@ async def test_a_pet_set_that_differs_from_the_stateful_set_adopts_nothing_and_n
         manifest["spec"]["template"]["spec"]["containers"][0]["image"] = "web:2"
         manifest["spec"]["replicas"] = 3
         await stateful.cluster.create(PETSETS, manifest, namespace=stateful.namespace)
-        await stateful.says(
-            "Progressing", "InvalidSpec", "spec.replicas", "spec.template", status="False"
-        )
+        await stateful.says("Progressing", "InvalidSpec", "spec.replicas", "spec.template", status="False")
         assert await things(stateful) == before
         assert await owners(stateful) == {"StatefulSet"}
         containers = [{"name": "app", "image": "web:1"}]
-        await stateful.change(
-            {"spec": {"replicas": 1, "template": {"spec": {"containers": containers}}}}
-        )
+        await stateful.change({"spec": {"replicas": 1, "template": {"spec": {"containers": containers}}}})
         await stateful.available(1)
         assert (await things(stateful))[:2] == before[:2]
 
 
-async def test_a_pet_set_beside_a_stateful_set_of_its_name_leaves_its_pods_alone(
-    sets, stateful_sets
-):
+async def test_a_pet_set_beside_a_stateful_set_of_its_name_leaves_its_pods_alone(sets, stateful_sets):
     async with sets() as stateful:
         await stateful_sets(stateful).create(replicas=1)
         before = await things(stateful)
         await stateful.create(replicas=1)
-        await stateful.says(
-            "Progressing", "NameConflict", "pod web-0, which another owner controls"
-        )
+        await stateful.says("Progressing", "NameConflict", "pod web-0, which another owner controls")
         assert (await things(stateful))[0] == before[0]
         await stateful.get(STATEFUL_SETS, "web")
 
 
-async def test_a_strict_pet_set_that_is_deleted_as_an_orphan_leaves_its_pods_without_finalizers(
-    sets,
-):
+async def test_a_strict_pet_set_that_is_deleted_as_an_orphan_leaves_its_pods_without_finalizers(sets):
     async with sets() as stateful:
         await stateful.create(replicas=2, memberSafety="Strict", podManagementPolicy="Parallel")
         await stateful.available(2)

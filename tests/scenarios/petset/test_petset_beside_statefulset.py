@@ -33,10 +33,7 @@ def recorded():
 def wanted(script, theirs):
     """Return the record that a PetSet leaves: that of a StatefulSet, except for the steps with an improvement."""
     steps = script.steps_from_creation
-    return [
-        lines if step.ours is None else list(step.ours)
-        for step, lines in zip(steps, theirs, strict=True)
-    ]
+    return [lines if step.ours is None else list(step.ours) for step, lines in zip(steps, theirs, strict=True)]
 
 
 @pytest.mark.parametrize("topic", TOPICS)
@@ -49,18 +46,12 @@ async def test_a_pet_set_does_what_a_stateful_set_does(cluster, nodes, is_real, 
             _run_all(cluster, recorder, "StatefulSet", scripts if is_real else {}),
         )
     if RECORDING and is_real:
-        new = {
-            f"{topic}: {name}": record
-            for name, record in theirs.items()
-            if not isinstance(record, str)
-        }
+        new = {f"{topic}: {name}": record for name, record in theirs.items() if not isinstance(record, str)}
         whole = {**recorded(), **new}
         ordered = {name: whole[name] for name in SCRIPTS if name in whole}
         RECORDS.write_text(json.dumps(ordered, indent=1) + "\n")
     known = {name: recorded().get(f"{topic}: {name}") for name in scripts}
-    assert {name: known[name] for name in theirs} == theirs, (
-        "a StatefulSet leaves another record than the stored one"
-    )
+    assert {name: known[name] for name in theirs} == theirs, "a StatefulSet leaves another record than the stored one"
     assert pets == {name: wanted(script, known[name]) for name, script in scripts.items()}
 
 
@@ -68,10 +59,7 @@ async def _run_all(cluster, recorder, kind, scripts):
     """Execute scripts side by side; return the record of each, or what it waits for in vain."""
     letter = kind[0].lower()
     numbered = enumerate(scripts.items())
-    sides = {
-        name: Side(cluster, recorder, kind, f"{letter}{number}", it)
-        for number, (name, it) in numbered
-    }
+    sides = {name: Side(cluster, recorder, kind, f"{letter}{number}", it) for number, (name, it) in numbered}
     turns = asyncio.Semaphore(_AT_ONCE)
 
     async def run(side):
@@ -79,10 +67,7 @@ async def _run_all(cluster, recorder, kind, scripts):
             return await side.run()
 
     done = await asyncio.gather(*map(run, sides.values()), return_exceptions=True)
-    return {
-        name: str(it) if isinstance(it, Exception) else it
-        for name, it in zip(sides, done, strict=True)
-    }
+    return {name: str(it) if isinstance(it, Exception) else it for name, it in zip(sides, done, strict=True)}
 
 
 def test_every_script_has_a_record_of_a_stateful_set_and_no_other_is_stored():

@@ -10,10 +10,7 @@ IF_POSSIBLE = {"rollingUpdate": {"inPlace": "IfPossible"}}
 
 
 def restarts(pods):
-    return {
-        name: [it["restartCount"] for it in pod["status"]["containerStatuses"]]
-        for name, pod in pods.items()
-    }
+    return {name: [it["restartCount"] for it in pod["status"]["containerStatuses"]] for name, pod in pods.items()}
 
 
 def resources(cpu):
@@ -44,23 +41,16 @@ async def test_another_image_restarts_the_containers_and_keeps_the_pods(sets):
 
 async def test_other_resources_restart_nothing(sets):
     async with sets() as stateful:
-        await stateful.create(
-            container={"resources": resources("100m")}, updateStrategy=IF_POSSIBLE
-        )
+        await stateful.create(container={"resources": resources("100m")}, updateStrategy=IF_POSSIBLE)
         await stateful.available(3)
         before = await stateful.uids()
         await stateful.set_image("web:1", resources=resources("200m"))
 
         async def have_them():
             pods = await stateful.pods()
-            found = {
-                it["spec"]["containers"][0]["resources"]["requests"]["cpu"] for it in pods.values()
-            }
+            found = {it["spec"]["containers"][0]["resources"]["requests"]["cpu"] for it in pods.values()}
             assert found == {"200m"}
-            given = [
-                it["status"]["containerStatuses"][0]["resources"]["requests"]["cpu"]
-                for it in pods.values()
-            ]
+            given = [it["status"]["containerStatuses"][0]["resources"]["requests"]["cpu"] for it in pods.values()]
             assert given == ["200m"] * 3
             return True
 
@@ -99,9 +89,7 @@ async def test_a_change_that_a_running_pod_cannot_get_recreates_it_where_that_is
         assert before.isdisjoint((await stateful.uids()).values())
 
 
-async def test_an_image_that_cannot_be_pulled_stops_at_the_first_member_and_is_corrected_in_place(
-    sets,
-):
+async def test_an_image_that_cannot_be_pulled_stops_at_the_first_member_and_is_corrected_in_place(sets):
     async with sets() as stateful:
         await stateful.create(updateStrategy=IF_POSSIBLE)
         await stateful.available(3)

@@ -49,9 +49,7 @@ async def test_an_update_reaches_every_member_and_keeps_the_history(sets):
 
 
 async def test_a_rollout_that_cannot_start_says_why_and_heals_when_it_is_corrected(sets):
-    missing = {
-        "env": [{"name": "A", "valueFrom": {"configMapKeyRef": {"name": "nowhere", "key": "a"}}}]
-    }
+    missing = {"env": [{"name": "A", "valueFrom": {"configMapKeyRef": {"name": "nowhere", "key": "a"}}}]}
     async with sets() as stateful:
         await stateful.create()
         await stateful.available(3)
@@ -64,10 +62,7 @@ async def test_a_rollout_that_cannot_start_says_why_and_heals_when_it_is_correct
             return True
 
         await eventually(says_why)
-        assert {name for name, image in (await stateful.images()).items() if image == "web:1"} == {
-            "web-0",
-            "web-1",
-        }
+        assert {name for name, image in (await stateful.images()).items() if image == "web:1"} == {"web-0", "web-1"}
         await stateful.set_image("web:3")
         await stateful.completed("web:3")
         assert (await stateful.condition("Degraded"))["status"] == "False"
@@ -82,11 +77,7 @@ async def test_scaling_removes_the_highest_and_keeps_the_claims(sets):
         await stateful.change({"spec": {"replicas": 1}})
         await eventually(lambda: _pods_are(stateful, ["web-0"]))
         claims = (await stateful.cluster.list(CLAIMS, namespace=stateful.namespace)).items
-    assert [each["metadata"]["name"] for each in claims] == [
-        "data-web-0",
-        "data-web-1",
-        "data-web-2",
-    ]
+    assert [each["metadata"]["name"] for each in claims] == ["data-web-0", "data-web-1", "data-web-2"]
 
 
 async def test_a_deleted_set_removes_its_members_and_goes(sets):
@@ -131,10 +122,7 @@ async def test_history_and_rollback_do_what_kubectl_rollout_does(sets):
         assert "rolled back to web-" in await stateful.command("rollback", "web")
         await stateful.completed("web:1")
         history = await stateful.command("history", "web")
-        assert [line.split()[2:] for line in history.splitlines()[1:]] == [
-            ["web:2"],
-            ["web:1", "current", "update"],
-        ]
+        assert [line.split()[2:] for line in history.splitlines()[1:]] == [["web:2"], ["web:1", "current", "update"]]
 
 
 async def test_plan_shows_the_steps_of_a_change_and_makes_none(sets, tmp_path):
@@ -144,10 +132,7 @@ async def test_plan_shows_the_steps_of_a_change_and_makes_none(sets, tmp_path):
         assert await stateful.command("plan", "web") == "nothing would change\n"
         container = {"name": "app", "image": "web:2"}
         spec = {**manifest["spec"], "replicas": 3}
-        spec["template"] = {
-            **spec["template"],
-            "spec": {"containers": [container], "terminationGracePeriodSeconds": 0},
-        }
+        spec["template"] = {**spec["template"], "spec": {"containers": [container], "terminationGracePeriodSeconds": 0}}
         changed = {
             "apiVersion": manifest["apiVersion"],
             "kind": "PetSet",

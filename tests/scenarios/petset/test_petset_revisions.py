@@ -12,18 +12,10 @@ REVISIONS = ApiResource("apps", "v1", "ControllerRevision", "controllerrevisions
 @pytest.mark.parametrize(
     "container",
     [
-        {
-            "tty": False,
-            "command": ["sh", "-c", "true"],
-            "env": [{"value": "1", "name": "A"}],
-            "args": ["b"],
-        },
+        {"tty": False, "command": ["sh", "-c", "true"], "env": [{"value": "1", "name": "A"}], "args": ["b"]},
         {"command": ["sh", "-c", "a && b < c > d"]},
         {"env": [{"value": "grün \u2028 \U0001f431", "name": "A"}]},
-        {
-            "resources": {"limits": {"cpu": "1e3"}},
-            "readinessProbe": {"periodSeconds": 5, "exec": {"command": ["/x"]}},
-        },
+        {"resources": {"limits": {"cpu": "1e3"}}, "readinessProbe": {"periodSeconds": 5, "exec": {"command": ["/x"]}}},
     ],
     ids=["unsorted keys", "what HTML escapes", "what is not ASCII", "numbers"],
 )
@@ -44,9 +36,7 @@ async def test_a_rollback_raises_the_number_of_a_revision_and_keeps_its_data(set
         await stateful.completed("web:1", 1)
         after = await revisions()
     name = before["metadata"]["name"]
-    assert sorted(
-        (each["revision"], each["metadata"]["name"] == name) for each in after.values()
-    ) == [
+    assert sorted((each["revision"], each["metadata"]["name"] == name) for each in after.values()) == [
         (2, False),
         (3, True),
     ]

@@ -11,9 +11,7 @@ from operatorkit.testing import eventually
 PODS = ApiResource("", "v1", "Pod", "pods", namespaced=True)
 NODES = ApiResource("", "v1", "Node", "nodes", namespaced=False)
 CONFIGS = ApiResource("", "v1", "ConfigMap", "configmaps", namespaced=True)
-BUDGETS = ApiResource(
-    "policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets", namespaced=True
-)
+BUDGETS = ApiResource("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets", namespaced=True)
 FINALIZER = "apps.operatorkit.dev/member"
 
 
@@ -21,9 +19,7 @@ def pod(name, *, labels=None, owner=None):
     metadata = {"name": name, "labels": {"app": "web", **(labels or {})}}
     if owner is not None:
         reference = {"apiVersion": "v1", "kind": "ConfigMap", "name": owner["metadata"]["name"]}
-        metadata["ownerReferences"] = [
-            {**reference, "uid": owner["metadata"]["uid"], "controller": True}
-        ]
+        metadata["ownerReferences"] = [{**reference, "uid": owner["metadata"]["uid"], "controller": True}]
     containers = [{"name": "app", "image": "web:1"}]
     spec = {"containers": containers, "terminationGracePeriodSeconds": 0}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
@@ -47,15 +43,11 @@ async def budget(stateful, **spec):
 
 async def test_an_update_waits_for_a_budget_says_so_and_goes_on_when_it_allows(sets):
     async with sets() as stateful:
-        await stateful.create(
-            podManagementPolicy="Parallel", updateStrategy={"rollingUpdate": {"maxUnavailable": 2}}
-        )
+        await stateful.create(podManagementPolicy="Parallel", updateStrategy={"rollingUpdate": {"maxUnavailable": 2}})
         await stateful.available(3)
         await budget(stateful, minAvailable=3)
         await stateful.set_image("web:2")
-        found = await stateful.says(
-            "Progressing", "DisruptionBudget", "web-2, web-1", "users needs 3 healthy pods"
-        )
+        found = await stateful.says("Progressing", "DisruptionBudget", "web-2, web-1", "users needs 3 healthy pods")
         assert found["status"] == "True"
         assert set((await stateful.images()).values()) == {"web:1"}
         await stateful.patch(BUDGETS, "users", {"spec": {"minAvailable": 1}})
@@ -80,11 +72,7 @@ async def test_a_member_that_cannot_start_is_replaced_whatever_a_budget_says(set
         await stateful.available(3)
         await stateful.update("web:2", "image-pull-failure")
         await stateful.says("Degraded", "MemberFailing", "web-2", "ImagePull", status="True")
-        body = {
-            "apiVersion": "policy/v1",
-            "kind": "PodDisruptionBudget",
-            "metadata": {"name": "users"},
-        }
+        body = {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "users"}}
         body["spec"] = {"selector": {"matchLabels": {"app": "web"}}, "maxUnavailable": 1}
         await stateful.cluster.create(BUDGETS, body, namespace=stateful.namespace)
         await stateful.update("web:3")
@@ -123,19 +111,14 @@ async def test_a_strict_member_is_recreated_once_its_containers_are_reported_ter
         await stateful.delete(PODS, "web-1")
 
         async def is_another():
-            return (await stateful.uids()).get("web-1") not in {
-                None,
-                before["web-1"]["metadata"]["uid"],
-            }
+            return (await stateful.uids()).get("web-1") not in {None, before["web-1"]["metadata"]["uid"]}
 
         await eventually(is_another)
         await stateful.available(3)
 
 
 @pytest.mark.parametrize("end", ["the node is out of service", "the node is gone"])
-async def test_a_strict_member_keeps_its_name_after_a_forced_deletion_until_its_node_ends(
-    sets, end
-):
+async def test_a_strict_member_keeps_its_name_after_a_forced_deletion_until_its_node_ends(sets, end):
     """Nobody reports of a pod that was deleted by force: its containers may still run."""
     async with sets() as stateful:
         await stateful.create(memberSafety="Strict")
@@ -146,18 +129,11 @@ async def test_a_strict_member_keeps_its_name_after_a_forced_deletion_until_its_
         await stateful.says("Progressing", "Progressing", "web-1, which is terminating, to be gone")
         await stateful.engine.settled()
         kept = await stateful.get(PODS, "web-1")
-        assert (kept["metadata"]["uid"], kept["metadata"]["finalizers"]) == (
-            before["web-1"],
-            [FINALIZER],
-        )
+        assert (kept["metadata"]["uid"], kept["metadata"]["finalizers"]) == (before["web-1"], [FINALIZER])
         if end == "the node is gone":
             await stateful.cluster.delete(NODES, node)
         else:
-            taint = {
-                "key": "node.kubernetes.io/out-of-service",
-                "value": "nodeshutdown",
-                "effect": "NoSchedule",
-            }
+            taint = {"key": "node.kubernetes.io/out-of-service", "value": "nodeshutdown", "effect": "NoSchedule"}
             await stateful.patch(NODES, node, {"spec": {"taints": [taint]}}, namespace=None)
 
         async def is_another():
@@ -210,13 +186,9 @@ async def test_a_name_that_another_owner_has_is_left_alone_and_waited_for(sets):
     async with sets() as stateful:
         config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "other"}}
         owner = await stateful.cluster.create(CONFIGS, config, namespace=stateful.namespace)
-        made = await stateful.cluster.create(
-            PODS, pod("web-1", owner=owner), namespace=stateful.namespace
-        )
+        made = await stateful.cluster.create(PODS, pod("web-1", owner=owner), namespace=stateful.namespace)
         await stateful.create(replicas=2)
-        await stateful.says(
-            "Progressing", "NameConflict", "pod web-1, which another owner controls"
-        )
+        await stateful.says("Progressing", "NameConflict", "pod web-1, which another owner controls")
         assert (await stateful.uids())["web-1"] == made["metadata"]["uid"]
         await stateful.delete(PODS, "web-1")
         await stateful.available(2)

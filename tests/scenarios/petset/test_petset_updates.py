@@ -28,9 +28,7 @@ async def test_a_member_follows_when_the_one_before_has_been_ready_for_min_ready
         await stateful.available(2)
         pods = await stateful.pods()
     [ready] = (each for each in pods["web-0"]["status"]["conditions"] if each["type"] == "Ready")
-    waited = parse_time(pods["web-1"]["metadata"]["creationTimestamp"]) - parse_time(
-        ready["lastTransitionTime"]
-    )
+    waited = parse_time(pods["web-1"]["metadata"]["creationTimestamp"]) - parse_time(ready["lastTransitionTime"])
     assert waited >= timedelta(seconds=2)
 
 
@@ -93,9 +91,7 @@ async def test_recreate_removes_every_old_member_before_it_creates_a_new_one(set
         ("unschedulable", "Unschedulable"),
     ],
 )
-async def test_an_update_whose_members_fail_says_why_and_heals_by_a_correction_alone(
-    sets, behavior, reason
-):
+async def test_an_update_whose_members_fail_says_why_and_heals_by_a_correction_alone(sets, behavior, reason):
     async with sets() as stateful:
         await stateful.create()
         await stateful.available(3)
@@ -111,10 +107,7 @@ async def test_a_first_member_that_never_gets_ready_does_not_hold_its_own_correc
     async with sets() as stateful:
         template = {"metadata": {"labels": {"app": "web"}, "annotations": {}}}
         template["metadata"]["annotations"]["nodes.operatorkit.dev/behavior"] = "never-ready"
-        template["spec"] = {
-            "containers": [{"name": "app", "image": "web:1"}],
-            "terminationGracePeriodSeconds": 0,
-        }
+        template["spec"] = {"containers": [{"name": "app", "image": "web:1"}], "terminationGracePeriodSeconds": 0}
         await stateful.create(template=template)
         await stateful.says("Progressing", "Progressing", "web-0 to become available")
         await stateful.update("web:2")
@@ -148,10 +141,7 @@ async def test_a_failed_update_goes_back_by_itself_where_that_is_asked_for(sets)
 
 
 async def test_an_override_changes_the_members_that_it_names_and_no_others(sets):
-    special = {
-        "ordinals": [1],
-        "template": {"spec": {"containers": [{"name": "app", "image": "web:special"}]}},
-    }
+    special = {"ordinals": [1], "template": {"spec": {"containers": [{"name": "app", "image": "web:special"}]}}}
     async with sets() as stateful:
         await stateful.create()
         await stateful.available(3)
@@ -175,13 +165,9 @@ async def test_reserved_ordinals_are_skipped_and_given_when_they_are_free_again(
 
 
 @pytest.mark.parametrize("policy", ["OrderedReady", "Parallel"])
-async def test_a_change_that_needs_new_pods_is_not_made_where_only_changes_in_place_are_allowed(
-    sets, policy
-):
+async def test_a_change_that_needs_new_pods_is_not_made_where_only_changes_in_place_are_allowed(sets, policy):
     async with sets() as stateful:
-        await stateful.create(
-            podManagementPolicy=policy, updateStrategy={"rollingUpdate": {"inPlace": "Only"}}
-        )
+        await stateful.create(podManagementPolicy=policy, updateStrategy={"rollingUpdate": {"inPlace": "Only"}})
         await stateful.available(3)
         before = await stateful.uids()
         await stateful.set_image("web:1", env=[{"name": "A", "value": "b"}])
@@ -189,19 +175,13 @@ async def test_a_change_that_needs_new_pods_is_not_made_where_only_changes_in_pl
         assert await stateful.uids() == before
 
 
-async def test_claims_go_with_a_set_and_with_the_members_that_scaling_removes_where_the_policy_says_so(
-    sets,
-):
+async def test_claims_go_with_a_set_and_with_the_members_that_scaling_removes_where_the_policy_says_so(sets):
     policy = {"whenDeleted": "Delete", "whenScaled": "Delete"}
 
     async def claims():
         """Return the claims that are not being deleted: pvc-protection may keep those for a while."""
         found = (await stateful.cluster.list(CLAIMS, namespace=stateful.namespace)).items
-        return [
-            each["metadata"]["name"]
-            for each in found
-            if "deletionTimestamp" not in each["metadata"]
-        ]
+        return [each["metadata"]["name"] for each in found if "deletionTimestamp" not in each["metadata"]]
 
     async def are(names):
         assert await claims() == names
@@ -224,6 +204,4 @@ async def test_claims_go_with_a_set_and_with_the_members_that_scaling_removes_wh
             return True
 
         await eventually(is_gone)
-        await eventually(
-            lambda: are([]), timeout=180
-        )  # the garbage collector's pace where kinds come and go
+        await eventually(lambda: are([]), timeout=180)  # the garbage collector's pace where kinds come and go

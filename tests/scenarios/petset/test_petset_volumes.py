@@ -51,16 +51,9 @@ async def test_claims_grow_one_after_the_other_while_their_pods_run(sets, is_rea
         assert any("Requested 2Gi for claim data-web-0, which has 1Gi" in it for it in grown)
 
 
-async def test_a_member_whose_file_system_grows_only_when_it_is_restarted_is_restarted(
-    sets, is_real
-):
-    later = FakeClock(
-        start=datetime.now(UTC) + timedelta(minutes=1)
-    )  # kubelets have half a minute to grow it online
-    async with (
-        sets(later) as stateful,
-        Driver(stateful.cluster, binds=not is_real, online=False) as driver,
-    ):
+async def test_a_member_whose_file_system_grows_only_when_it_is_restarted_is_restarted(sets, is_real):
+    later = FakeClock(start=datetime.now(UTC) + timedelta(minutes=1))  # kubelets have half a minute to grow it online
+    async with sets(later) as stateful, Driver(stateful.cluster, binds=not is_real, online=False) as driver:
         await stateful.create(replicas=2, volumeClaimTemplates=[driver.template("1Gi")])
         await stateful.available(2)
         await all_have(stateful, "1Gi", ("data-web-0", "data-web-1"))
@@ -73,20 +66,13 @@ async def test_a_member_whose_file_system_grows_only_when_it_is_restarted_is_res
 
 
 async def test_a_class_that_allows_no_expansion_is_named_and_holds_no_update(sets, is_real):
-    async with (
-        sets() as stateful,
-        Driver(stateful.cluster, binds=not is_real, expands=False) as driver,
-    ):
+    async with sets() as stateful, Driver(stateful.cluster, binds=not is_real, expands=False) as driver:
         await stateful.create(replicas=1, volumeClaimTemplates=[driver.template("1Gi")])
         await stateful.available(1)
         await all_have(stateful, "1Gi", ("data-web-0",))
         await stateful.change({"spec": {"volumeClaimTemplates": [driver.template("2Gi")]}})
         await stateful.says(
-            "Progressing",
-            "ExpansionBlocked",
-            "claim data-web-0",
-            driver.storage_class,
-            "allowVolumeExpansion",
+            "Progressing", "ExpansionBlocked", "claim data-web-0", driver.storage_class, "allowVolumeExpansion"
         )
         await stateful.set_image("web:2")
         await stateful.become({"web-0": "web:2"})
@@ -104,9 +90,4 @@ async def test_a_new_claim_template_reaches_members_as_they_are_recreated(sets, 
         assert await stateful.uids() == before
         await stateful.set_image("web:2")
         await stateful.completed("web:2", 2)
-        assert sorted(await sizes(stateful)) == [
-            "data-web-0",
-            "data-web-1",
-            "logs-web-0",
-            "logs-web-1",
-        ]
+        assert sorted(await sizes(stateful)) == ["data-web-0", "data-web-1", "logs-web-0", "logs-web-1"]

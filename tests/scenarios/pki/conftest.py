@@ -29,10 +29,7 @@ from operators.pki.request import Request
 SECRETS = ApiResource("", "v1", "Secret", "secrets", namespaced=True)
 PODS = ApiResource("", "v1", "Pod", "pods", namespaced=True)
 DEPLOYMENTS = ApiResource("apps", "v1", "Deployment", "deployments", namespaced=True)
-KINDS = {
-    kind.kind: kind.api_resource()
-    for kind in (Certificate, CertificatePolicy, ClusterIssuer, Issuer, Pki)
-}
+KINDS = {kind.kind: kind.api_resource() for kind in (Certificate, CertificatePolicy, ClusterIssuer, Issuer, Pki)}
 KINDS |= {"Secret": SECRETS, "Pod": PODS, "Deployment": DEPLOYMENTS}
 
 
@@ -76,9 +73,7 @@ class Team:
 
     async def get(self, kind: str, name: str) -> dict[str, Any]:
         resource = KINDS[kind]
-        return await self.cluster.get(
-            resource, name, namespace=self.namespace if resource.namespaced else None
-        )
+        return await self.cluster.get(resource, name, namespace=self.namespace if resource.namespaced else None)
 
     async def find(self, kind: str, name: str) -> dict[str, Any] | None:
         try:
@@ -89,15 +84,11 @@ class Team:
     async def change(self, kind: str, name: str, **body: Any) -> dict[str, Any]:
         resource = KINDS[kind]
         namespace = self.namespace if resource.namespaced else None
-        return await self.cluster.patch(
-            resource, name, body, patch_type=PatchType.MERGE, namespace=namespace
-        )
+        return await self.cluster.patch(resource, name, body, patch_type=PatchType.MERGE, namespace=namespace)
 
     async def delete(self, kind: str, name: str) -> None:
         resource = KINDS[kind]
-        await self.cluster.delete(
-            resource, name, namespace=self.namespace if resource.namespaced else None
-        )
+        await self.cluster.delete(resource, name, namespace=self.namespace if resource.namespaced else None)
 
     async def secret(self, name: str, data: dict[str, bytes]) -> dict[str, Any]:
         encoded = {key: base64.b64encode(value).decode() for key, value in data.items()}
@@ -123,28 +114,16 @@ class Team:
     async def root_policy(self) -> None:
         """Allow a CA called root, which may sign app1 and nothing else, and app1 itself."""
         allow = {"commonNames": ["root"], "dnsNames": ["app1"]}
-        constraints = {
-            "permitted": {"dnsDomains": ["app1"]},
-            "excluded": {"ipRanges": ["0.0.0.0/0", "::/0"]},
-        }
+        constraints = {"permitted": {"dnsDomains": ["app1"]}, "excluded": {"ipRanges": ["0.0.0.0/0", "::/0"]}}
         await self.policy(allow=allow, allowCA=True, nameConstraints=constraints)
 
     async def certificate(self, name: str = "web", **spec: Any) -> dict[str, Any]:
-        spec = {
-            "secretName": f"{name}-tls",
-            "issuerRef": {"name": "ca"},
-            "dnsNames": ["app1"],
-            **spec,
-        }
+        spec = {"secretName": f"{name}-tls", "issuerRef": {"name": "ca"}, "dnsNames": ["app1"], **spec}
         return await self.create("Certificate", name, spec=spec)
 
     async def pod(self, name: str = "web", secret: str = "web-tls") -> dict[str, Any]:
         volume = {"name": "tls", "secret": {"secretName": secret}}
-        container = {
-            "name": "web",
-            "image": "web",
-            "volumeMounts": [{"name": "tls", "mountPath": "/tls"}],
-        }
+        container = {"name": "web", "image": "web", "volumeMounts": [{"name": "tls", "mountPath": "/tls"}]}
         return await self.create("Pod", name, spec={"volumes": [volume], "containers": [container]})
 
     async def events(self, kind: str, name: str, reason: str | None = None) -> list[dict[str, Any]]:
@@ -180,15 +159,10 @@ class Team:
             ready = [c for c in obj.get("status", {}).get("conditions", []) if c["type"] == "Ready"]
             assert ready, "no condition Ready"
             assert ready[0]["observedGeneration"] == obj["metadata"]["generation"]
-            assert (ready[0]["status"], reason or ready[0]["reason"]) == (
-                status,
-                ready[0]["reason"],
-            ), ready[0]
+            assert (ready[0]["status"], reason or ready[0]["reason"]) == (status, ready[0]["reason"]), ready[0]
             return ready[0]
 
-        return await eventually(
-            found, timeout=within, message=f"Ready={status} {reason or ''} of {kind} {name}"
-        )
+        return await eventually(found, timeout=within, message=f"Ready={status} {reason or ''} of {kind} {name}")
 
     async def data(self, name: str) -> dict[str, bytes]:
         secret = await self.get("Secret", name)
@@ -218,11 +192,7 @@ def fake_clock() -> FakeClock:
 @pytest_asyncio.fixture
 async def team(cluster, request) -> AsyncIterator[Team]:
     """A team; its clock is `fake_clock` where the test asks for that too."""
-    clock = (
-        request.getfixturevalue("fake_clock")
-        if "fake_clock" in request.fixturenames
-        else SYSTEM_CLOCK
-    )
+    clock = request.getfixturevalue("fake_clock") if "fake_clock" in request.fixturenames else SYSTEM_CLOCK
     await install_crds(cluster, app.kinds())
     team = Team(cluster, clock)
     yield team
@@ -239,10 +209,7 @@ def operator(operator, cluster):
     @asynccontextmanager
     async def run(app, *, clock=SYSTEM_CLOCK, allow_shrink=False, **options) -> AsyncIterator[Any]:
         await install_crds(cluster, app.kinds(), shrinking="always" if allow_shrink else "own")
-        async with (
-            LiveCluster(load_config(kubeconfig)) as api,
-            running(app, api, clock=clock, **options) as started,
-        ):
+        async with LiveCluster(load_config(kubeconfig)) as api, running(app, api, clock=clock, **options) as started:
             yield started
 
     return run

@@ -86,9 +86,7 @@ async def test_what_was_left_out_is_in_what_is_stored(door, team):
 
 async def test_a_legal_but_unwise_certificate_is_admitted_with_a_warning(door, team, http):
     async with door():
-        answer = await http.post(
-            http.path("pki.operatorkit.dev/v1alpha1/certificates"), certificate(duration="20000h")
-        )
+        answer = await http.post(http.path("pki.operatorkit.dev/v1alpha1/certificates"), certificate(duration="20000h"))
         assert answer.status == 201, answer.text
         assert len(answer.warnings) == 1
         assert "spec.duration: some clients refuse" in answer.warnings[0]

@@ -121,9 +121,7 @@ async def tell_the_story(team, number: int, *, last: int, after: bool) -> int:
     finally:
         await life.kill()
     await team.delete("Pki", name)
-    await team.cluster.delete(
-        team.kinds["Pod"], name, namespace=team.namespace, grace_period_seconds=0
-    )
+    await team.cluster.delete(team.kinds["Pod"], name, namespace=team.namespace, grace_period_seconds=0)
     return api.writes
 
 
@@ -153,8 +151,7 @@ async def check_the_end(team, name: str) -> None:
 async def test_wherever_the_operator_dies_the_end_is_the_same(team, monkeypatch, capsys):
     await team.ca()
     allowed = [
-        f"app1{rest}"
-        for rest in ("", ".{{namespace}}", ".{{namespace}}.svc", ".{{namespace}}.svc.cluster.local")
+        f"app1{rest}" for rest in ("", ".{{namespace}}", ".{{namespace}}.svc", ".{{namespace}}.svc.cluster.local")
     ]
     await team.change("CertificatePolicy", team.namespace, spec={"allowedNames": allowed})
     team.cluster = RecordingCluster(team.cluster, namespace=team.namespace)

@@ -21,31 +21,16 @@ async def test_two_hundred_certificates_at_once_need_three_writes_each(team, pki
     async with pki() as running:
         await running.settled()
         before = running.writes()
-        (certificates,) = [
-            one for one in running.engine.controllers if one.resource.kind == "Certificate"
-        ]
+        (certificates,) = [one for one in running.engine.controllers if one.resource.kind == "Certificate"]
         runs = certificates.queue.handed_out
-        await asyncio.gather(
-            *(
-                team.certificate(f"c{n}", dnsNames=[f"c{n}.{team.namespace}.svc"])
-                for n in range(200)
-            )
-        )
+        await asyncio.gather(*(team.certificate(f"c{n}", dnsNames=[f"c{n}.{team.namespace}.svc"]) for n in range(200)))
         await eventually(lambda: all_ready(team, 200), timeout=120)
         await running.settled()
         made = running.writes() - before
-        assert made == {
-            ("patch", "secrets"): 200,
-            ("patch", "certificates/status"): 200,
-            ("create", "events"): 200,
-        }
-        assert (
-            certificates.queue.handed_out - runs == 200
-        )  # each is looked at once: its own Secret brings nothing new
+        assert made == {("patch", "secrets"): 200, ("patch", "certificates/status"): 200, ("create", "events"): 200}
+        assert certificates.queue.handed_out - runs == 200  # each is looked at once: its own Secret brings nothing new
         per_object = Counter(
-            call.name
-            for call in running.cluster.calls
-            if call.resource == "secrets" and call.is_write
+            call.name for call in running.cluster.calls if call.resource == "secrets" and call.is_write
         )
         assert set(per_object.values()) == {1}
         await idle(running.cluster)
@@ -80,11 +65,7 @@ async def test_objects_with_unknown_fields_and_numbers_for_quantities_disturb_no
 async def test_a_certificate_that_cannot_be_read_is_told_and_disturbs_nobody(team, pki):
     await team.ca()
     async with loose_schema(team):
-        await team.create(
-            "Certificate",
-            "odd",
-            spec={"secretName": {"not": "a name"}, "issuerRef": {"name": "ca"}},
-        )
+        await team.create("Certificate", "odd", spec={"secretName": {"not": "a name"}, "issuerRef": {"name": "ca"}})
         async with pki(allow_shrink=True) as running:
             await team.certificate()
             await team.ready()
@@ -103,12 +84,7 @@ async def loose_schema(team):
     loose = Certificate.crd()
     loose["spec"]["versions"][0]["schema"]["openAPIV3Schema"] = anything
     await team.cluster.patch(
-        CRDS,
-        name,
-        loose,
-        patch_type=PatchType.APPLY,
-        field_manager="operatorkit-testing",
-        force=True,
+        CRDS, name, loose, patch_type=PatchType.APPLY, field_manager="operatorkit-testing", force=True
     )
     try:
         await eventually(lambda: takes_anything(team))
@@ -118,12 +94,7 @@ async def loose_schema(team):
 
 
 async def takes_anything(team) -> bool:
-    odd = {
-        "apiVersion": CERTIFICATES.api_version,
-        "kind": "Certificate",
-        "metadata": {"name": "try"},
-        "spec": 5,
-    }
+    odd = {"apiVersion": CERTIFICATES.api_version, "kind": "Certificate", "metadata": {"name": "try"}, "spec": 5}
     await team.cluster.create(CERTIFICATES, odd, namespace=team.namespace, dry_run=True)
     return True
 
@@ -133,9 +104,6 @@ async def all_ready(team, count: int) -> bool:
     ready = [
         item
         for item in found.items
-        if any(
-            c["type"] == "Ready" and c["status"] == "True"
-            for c in item.get("status", {}).get("conditions", [])
-        )
+        if any(c["type"] == "Ready" and c["status"] == "True" for c in item.get("status", {}).get("conditions", []))
     ]
     return len(ready) == count

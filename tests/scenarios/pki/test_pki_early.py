@@ -78,9 +78,7 @@ async def test_what_caches_do_not_hold_yet_is_found_in_the_cluster(team, lagging
     assert await warnings(team) == []
 
 
-async def test_an_issuer_whose_secret_is_not_in_the_cache_yet_is_not_said_to_lack_it(
-    team, lagging_pki
-):
+async def test_an_issuer_whose_secret_is_not_in_the_cache_yet_is_not_said_to_lack_it(team, lagging_pki):
     async with lagging_pki() as api:
         api.LATE = frozenset({"secrets"})
         await team.ca()
@@ -101,9 +99,7 @@ async def test_a_denial_is_checked_with_the_policies_of_the_cluster(team, laggin
         assert not api.caught_up.is_set()
 
 
-async def test_where_a_live_read_is_forbidden_the_caches_are_believed(
-    team, lagging_pki, fake_clock
-):
+async def test_where_a_live_read_is_forbidden_the_caches_are_believed(team, lagging_pki, fake_clock):
     async with lagging_pki() as api:
         api.forbids = {"issuers"}
         await team.policy()
@@ -118,9 +114,7 @@ async def test_parts_that_arrive_in_the_wrong_order_warn_nobody(team, pki, fake_
     async with pki() as running:
         await team.pod()
         await team.certificate()
-        waiting = await team.condition(
-            "Certificate", "web", status="Unknown", reason="IssuerNotFound"
-        )
+        waiting = await team.condition("Certificate", "web", status="Unknown", reason="IssuerNotFound")
         assert f"Create Issuer ca in namespace {team.namespace}" in waiting["message"]
         await team.create("Issuer", "ca", spec={"ca": {"secretName": "ca"}})
         await team.condition("Issuer", "ca", status="Unknown", reason="IssuerNotReady")
@@ -137,9 +131,7 @@ async def test_parts_that_arrive_in_the_wrong_order_warn_nobody(team, pki, fake_
     assert [event["reason"] for event in await team.events("Pod", "web")] == []
 
 
-async def test_what_stays_away_is_told_after_two_seconds_and_again_only_when_it_is_news(
-    team, pki, fake_clock
-):
+async def test_what_stays_away_is_told_after_two_seconds_and_again_only_when_it_is_news(team, pki, fake_clock):
     await team.policy()
     async with pki() as running:
         await team.pod()
@@ -151,15 +143,11 @@ async def test_what_stays_away_is_told_after_two_seconds_and_again_only_when_it_
         assert await warnings(team) == []
         await fake_clock.advance(timedelta(seconds=2))
         event = await team.event("Pod", "web", "IssuerNotReady")
-        assert event["message"].startswith(
-            f"Create Secret {team.namespace}/ca with the CA's tls.crt and tls.key"
-        )
+        assert event["message"].startswith(f"Create Secret {team.namespace}/ca with the CA's tls.crt and tls.key")
         await team.event("Issuer", "ca", "IssuerNotReady")
         await team.condition("Certificate", "web", status="False")
         await running.settled()
-        await team.change(
-            "Certificate", "web", metadata={"annotations": {"operatorkit.dev/reconcile-at": "now"}}
-        )
+        await team.change("Certificate", "web", metadata={"annotations": {"operatorkit.dev/reconcile-at": "now"}})
         await running.settled()
         await team.condition("Certificate", "web", status="False")
         assert (await team.event("Pod", "web", "IssuerNotReady"))["count"] == 1
@@ -171,9 +159,7 @@ async def test_a_chain_that_is_applied_at_once_warns_nobody(team, pki, fake_cloc
         await team.pod()
         await team.certificate()
         await team.create("Issuer", "ca", spec={"ca": {"secretName": "root-tls"}})
-        await team.certificate(
-            "root", issuerRef={"name": "self"}, commonName="root", dnsNames=[], isCA=True
-        )
+        await team.certificate("root", issuerRef={"name": "self"}, commonName="root", dnsNames=[], isCA=True)
         await team.create("Issuer", "self", spec={"selfSigned": {}})
         await team.root_policy()
         leaf = await team.ready()
@@ -182,21 +168,15 @@ async def test_a_chain_that_is_applied_at_once_warns_nobody(team, pki, fake_cloc
     assert await warnings(team) == []
 
 
-async def test_a_secret_that_a_certificate_is_to_write_is_not_asked_of_people(
-    team, pki, fake_clock
-):
+async def test_a_secret_that_a_certificate_is_to_write_is_not_asked_of_people(team, pki, fake_clock):
     await team.policy()
     await team.create("Issuer", "ca", spec={"ca": {"secretName": "root-tls"}})
-    await team.certificate(
-        "root", issuerRef={"name": "none"}, commonName="root", dnsNames=[], isCA=True
-    )
+    await team.certificate("root", issuerRef={"name": "none"}, commonName="root", dnsNames=[], isCA=True)
     await team.certificate()
     async with pki():
         ready = await team.condition("Issuer", "ca", status="Unknown", reason="IssuerNotReady")
         assert ready["message"].startswith("See how Certificate root stands")
-        ready = await team.condition(
-            "Certificate", "web", status="Unknown", reason="IssuerNotReady"
-        )
+        ready = await team.condition("Certificate", "web", status="Unknown", reason="IssuerNotReady")
         assert ready["message"].startswith("See how Certificate root stands")
 
 
@@ -213,15 +193,11 @@ async def test_a_secret_that_a_deleted_certificate_left_behind_warns_nobody_whil
         await running.settled()
         await team.delete("Certificate", "web")
         await team.certificate(dnsNames=[f"web.{team.namespace}.svc"])
-        waiting = await team.condition(
-            "Certificate", "web", status="Unknown", reason="SecretConflict"
-        )
+        waiting = await team.condition("Certificate", "web", status="Unknown", reason="SecretConflict")
         assert "it was made by Certificate web" in waiting["message"]
         assert await team.leaf() == first
         await team.change("Secret", "web-tls", metadata={"finalizers": None})
-        await team.condition(
-            "Certificate", "web", status="True", within=60
-        )  # the garbage collector's pace
+        await team.condition("Certificate", "web", status="True", within=60)  # the garbage collector's pace
         assert await team.leaf() != first
         await running.settled()
     assert await warnings(team) == []

@@ -49,9 +49,7 @@ async def test_the_same_denial_again_counts_on_even_by_another_process(team, pki
         assert event["count"] == 3
 
 
-async def test_the_correction_lets_the_pod_run_and_those_who_heard_of_the_error_hear_of_its_end(
-    team, pki, nodes
-):
+async def test_the_correction_lets_the_pod_run_and_those_who_heard_of_the_error_hear_of_its_end(team, pki, nodes):
     await team.ca()
     async with pki() as running:
         await team.pod()
@@ -92,9 +90,7 @@ async def test_a_new_policy_grants_what_was_denied(team, pki):
     async with pki():
         await team.certificate(dnsNames=["app2"])
         await team.condition("Certificate", "web", status="False", reason="DeniedByPolicy")
-        await team.change(
-            "CertificatePolicy", team.namespace, spec={"allow": {"dnsNames": ["app2"]}}
-        )
+        await team.change("CertificatePolicy", team.namespace, spec={"allow": {"dnsNames": ["app2"]}})
         await team.ready()
 
 
@@ -112,13 +108,7 @@ async def test_every_fault_of_a_spec_is_named_at_once(team, pki):
         await team.pod()
         await team.certificate(dnsNames=["10.0.0.1", "a..b"], ipAddresses=["here"])
         event = await team.event("Pod", "web", "InvalidSpec")
-    for told in (
-        "spec.dnsNames[0]",
-        "spec.dnsNames[1]",
-        "spec.ipAddresses[0]",
-        "'10.0.0.1'",
-        "Move 10.0.0.1",
-    ):
+    for told in ("spec.dnsNames[0]", "spec.dnsNames[1]", "spec.ipAddresses[0]", "'10.0.0.1'", "Move 10.0.0.1"):
         assert told in event["message"]
 
 
@@ -147,17 +137,11 @@ async def test_a_ca_key_that_does_not_match_is_told_at_the_issuer_and_at_the_pod
         await team.pod()
         await team.certificate()
         event = await team.event("Pod", "web", "IssuerNotReady")
-        for told in (
-            "Put the key of the certificate",
-            f"tls.key of Secret {team.namespace}/ca",
-            "does not match",
-        ):
+        for told in ("Put the key of the certificate", f"tls.key of Secret {team.namespace}/ca", "does not match"):
             assert told in event["message"]
         ready = await team.condition("Issuer", "ca", status="False", reason="IssuerNotReady")
         assert f"{team.namespace}/ca" in ready["message"]
-        await team.change(
-            "Secret", "ca", data={"tls.key": base64.b64encode(ca["tls.key"]).decode()}
-        )
+        await team.change("Secret", "ca", data={"tls.key": base64.b64encode(ca["tls.key"]).decode()})
         await team.condition("Issuer", "ca", status="True")
         await team.ready()
 
@@ -177,15 +161,11 @@ async def test_of_two_certificates_for_one_secret_the_older_wins(team, pki, fake
         await team.condition("Certificate", "first", status="True")
         await eventually(lambda: is_junior_now(team, "first"))
         await team.certificate("second", secretName="shared")
-        ready = await team.condition(
-            "Certificate", "second", status="False", reason="SecretConflict"
-        )
+        ready = await team.condition("Certificate", "second", status="False", reason="SecretConflict")
         assert "Certificate first" in ready["message"]
         await running.settled()
         await team.delete("Certificate", "first")
-        await team.condition(
-            "Certificate", "second", status="True", within=60
-        )  # the garbage collector's pace
+        await team.condition("Certificate", "second", status="True", within=60)  # the garbage collector's pace
 
 
 async def test_the_pods_of_the_older_certificate_do_not_hear_of_the_newer_one_s_conflict(team, pki):
@@ -204,14 +184,10 @@ async def test_the_pods_of_the_older_certificate_do_not_hear_of_the_newer_one_s_
 async def test_of_two_certificates_of_one_second_the_first_by_name_wins(team, pki):
     await team.ca()
     made = [await team.certificate(name, secretName="shared") for name in ("b", "a")]
-    winner, loser = sorted(
-        (one["metadata"]["creationTimestamp"], one["metadata"]["name"]) for one in made
-    )
+    winner, loser = sorted((one["metadata"]["creationTimestamp"], one["metadata"]["name"]) for one in made)
     why = "as old to the second, and first by name" if winner[0] == loser[0] else "which is older"
     async with pki():
-        ready = await team.condition(
-            "Certificate", loser[1], status="False", reason="SecretConflict"
-        )
+        ready = await team.condition("Certificate", loser[1], status="False", reason="SecretConflict")
         assert f"Certificate {winner[1]}, {why}, writes Secret shared too" in ready["message"]
         await team.ready(winner[1])
 
@@ -223,9 +199,7 @@ async def test_the_older_claim_to_a_secret_holds_before_there_is_one(team, pki):
         await team.condition("Certificate", "first", status="False", reason="DeniedByPolicy")
         await eventually(lambda: is_junior_now(team, "first"))
         await team.certificate("second", secretName="shared")
-        ready = await team.condition(
-            "Certificate", "second", status="False", reason="SecretConflict"
-        )
+        ready = await team.condition("Certificate", "second", status="False", reason="SecretConflict")
         assert "Certificate first, which is older" in ready["message"]
         await team.delete("Certificate", "first")
         await team.condition("Certificate", "second", status="True")
@@ -242,26 +216,16 @@ async def test_a_foreign_secret_is_left_as_it_is(team, pki):
         await team.ready()
 
 
-async def test_a_pki_whose_certificate_somebody_else_made_says_so_until_it_is_gone(
-    team, pki, fake_clock
-):
+async def test_a_pki_whose_certificate_somebody_else_made_says_so_until_it_is_gone(team, pki, fake_clock):
     """The clock stands: the change itself wakes the Pki, not a retry."""
     await team.ca()
     await team.certificate("shop", dnsNames=["app1"])
     async with pki() as running:
         await team.ready("shop")
-        await team.create(
-            "Pki",
-            "shop",
-            spec={"serviceName": "shop", "issuerRef": {"kind": "Issuer", "name": "ca"}},
-        )
+        await team.create("Pki", "shop", spec={"serviceName": "shop", "issuerRef": {"kind": "Issuer", "name": "ca"}})
         ready = await team.condition("Pki", "shop", status="False", reason="ChildConflict")
-        assert ready["message"].startswith(
-            "Give this Pki another name, or remove the Certificate that has its name: "
-        )
-        assert (
-            f"Certificate {team.namespace}/shop exists and was not made by pki" in ready["message"]
-        )
+        assert ready["message"].startswith("Give this Pki another name, or remove the Certificate that has its name: ")
+        assert f"Certificate {team.namespace}/shop exists and was not made by pki" in ready["message"]
         assert (await team.event("Pki", "shop", "ChildConflict"))["message"] == ready["message"]
         await running.settled()
         assert (await team.get("Certificate", "shop"))["spec"]["dnsNames"] == ["app1"]
@@ -313,9 +277,7 @@ async def test_the_workload_above_a_pod_is_told_as_well(team, pki):
         await team.event("Secret", "workload", "DeniedByPolicy")
 
 
-async def test_a_deployment_is_told_of_what_its_pods_lack_and_not_its_replica_set(
-    team, pki, cluster
-):
+async def test_a_deployment_is_told_of_what_its_pods_lack_and_not_its_replica_set(team, pki, cluster):
     await team.ca()
     labels = {"app": "web"}
     pod = {
@@ -324,33 +286,21 @@ async def test_a_deployment_is_told_of_what_its_pods_lack_and_not_its_replica_se
     }
     template = {"metadata": {"labels": labels}, "spec": pod}
     async with pki():
-        await team.create(
-            "Deployment", "web", spec={"selector": {"matchLabels": labels}, "template": template}
-        )
+        await team.create("Deployment", "web", spec={"selector": {"matchLabels": labels}, "template": template})
         await team.certificate(dnsNames=["app2"])
         await team.event("Deployment", "web", "DeniedByPolicy")
-        told = await cluster.list(
-            EVENTS, namespace=team.namespace, field_selector="reportingComponent=pki"
-        )
-        assert {event["involvedObject"]["kind"] for event in told.items} <= {
-            "Certificate",
-            "Pod",
-            "Deployment",
-        }
+        told = await cluster.list(EVENTS, namespace=team.namespace, field_selector="reportingComponent=pki")
+        assert {event["involvedObject"]["kind"] for event in told.items} <= {"Certificate", "Pod", "Deployment"}
 
 
-async def test_after_the_pod_and_the_request_are_gone_nothing_is_written_about_them(
-    team, pki, fake_clock
-):
+async def test_after_the_pod_and_the_request_are_gone_nothing_is_written_about_them(team, pki, fake_clock):
     await team.ca()
     async with pki() as running:
         await team.pod()
         await team.certificate(dnsNames=["app2"])
         await team.event("Pod", "web", "DeniedByPolicy")
         await running.settled()
-        await team.cluster.delete(
-            team.kinds["Pod"], "web", namespace=team.namespace, grace_period_seconds=0
-        )
+        await team.cluster.delete(team.kinds["Pod"], "web", namespace=team.namespace, grace_period_seconds=0)
         await team.delete("Certificate", "web")
         await running.settled()
         before = running.writes()
@@ -374,9 +324,7 @@ async def test_an_issuer_whose_ca_begins_later_signs_from_then_on(team, pki, fak
         await team.condition("Issuer", "ca", status="True")
 
 
-async def test_an_issuer_whose_ca_begins_later_signs_within_a_minute_after_a_suspended_machine(
-    team, pki, fake_clock
-):
+async def test_an_issuer_whose_ca_begins_later_signs_within_a_minute_after_a_suspended_machine(team, pki, fake_clock):
     await team.policy()
     await team.secret("ca", await team.new_ca(begins_in=timedelta(hours=2)))
     await team.create("Issuer", "ca", spec={"ca": {"secretName": "ca"}})
@@ -413,9 +361,7 @@ async def test_a_common_name_that_is_too_long_is_refused_with_its_field(team):
 
 
 @pytest.mark.parametrize("name", ["a/b", "..", "a%2fb"])
-async def test_a_reference_that_no_object_could_have_is_told_by_the_server_or_as_an_invalid_spec(
-    team, pki, name
-):
+async def test_a_reference_that_no_object_could_have_is_told_by_the_server_or_as_an_invalid_spec(team, pki, name):
     await team.ca()
     async with pki() as running:
         await team.pod()
@@ -425,17 +371,13 @@ async def test_a_reference_that_no_object_could_have_is_told_by_the_server_or_as
             ready = await team.condition("Certificate", "web", status="False", reason="InvalidSpec")
             assert f"spec.issuerRef.name is {name!r}" in ready["message"]
             await team.event("Pod", "web", "InvalidSpec")
-        fields = await refused_fields(
-            team.create("Issuer", "odd", spec={"ca": {"secretName": name}})
-        )
+        fields = await refused_fields(team.create("Issuer", "odd", spec={"ca": {"secretName": name}}))
         assert fields in (None, ["spec.ca.secretName"])
         if fields is None:
             ready = await team.condition("Issuer", "odd", status="False", reason="InvalidSpec")
             assert f"spec.ca.secretName is {name!r}" in ready["message"]
             await team.certificate("below", issuerRef={"name": "odd"})
-            ready = await team.condition(
-                "Certificate", "below", status="False", reason="IssuerNotReady"
-            )
+            ready = await team.condition("Certificate", "below", status="False", reason="IssuerNotReady")
             assert f"spec.ca.secretName is {name!r}" in ready["message"]
         await running.settled()
 
@@ -469,32 +411,24 @@ async def test_another_key_than_the_one_that_is_never_rotated_is_refused(team, p
         await team.certificate(privateKey={"rotationPolicy": "Never"})
         first = await team.ready()
         await team.change("Certificate", "web", spec={"privateKey": {"size": 384}})
-        ready = await team.condition(
-            "Certificate", "web", status="False", reason="KeyPolicyMismatch"
-        )
+        ready = await team.condition("Certificate", "web", status="False", reason="KeyPolicyMismatch")
         assert "spec.privateKey asks for ECDSA 384" in ready["message"]
         assert await team.leaf() == first
         await team.change("Certificate", "web", spec={"privateKey": {"rotationPolicy": "Always"}})
         assert (await team.ready()).public_key().key_size == 384
 
 
-async def test_a_ca_that_nothing_can_be_read_of_is_told_at_the_issuer_and_the_certificate(
-    team, pki
-):
+async def test_a_ca_that_nothing_can_be_read_of_is_told_at_the_issuer_and_the_certificate(team, pki):
     data = await team.ca()
     der = ssl.PEM_cert_to_DER_cert(data["tls.crt"].decode())
     name = f"root of {team.namespace}".encode()
     odd = ssl.DER_cert_to_PEM_cert(der.replace(name, b"\xfc" + name[1:])).encode()
     async with pki():
-        await team.change(
-            "Secret", "ca", data={k: base64.b64encode(odd).decode() for k in ("tls.crt", "ca.crt")}
-        )
+        await team.change("Secret", "ca", data={k: base64.b64encode(odd).decode() for k in ("tls.crt", "ca.crt")})
         await team.certificate()
         for kind, called in (("Issuer", "ca"), ("Certificate", "web")):
             ready = await team.condition(kind, called, status="False", reason="IssuerNotReady")
-            assert ready["message"].startswith(
-                f"Put certificates in PEM into tls.crt of Secret {team.namespace}/ca"
-            )
+            assert ready["message"].startswith(f"Put certificates in PEM into tls.crt of Secret {team.namespace}/ca")
 
 
 async def refused_fields(creation):

@@ -35,9 +35,7 @@ async def cluster(controlplane, namespace):
 
 
 @pytest.mark.slow
-async def test_the_event_of_a_waiting_pod_outlives_the_servers_ttl(
-    team, pki, fake_clock: FakeClock
-):
+async def test_the_event_of_a_waiting_pod_outlives_the_servers_ttl(team, pki, fake_clock: FakeClock):
     await team.ca()
     async with pki():
         await team.pod()

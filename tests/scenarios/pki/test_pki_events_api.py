@@ -63,17 +63,13 @@ async def test_a_certificate_is_issued_and_says_so_whatever_becomes_of_its_event
     assert 0 < api.asked < 100
 
 
-async def test_those_told_of_a_failure_by_an_earlier_process_hear_of_its_end_from_one_list(
-    team, pki
-):
+async def test_those_told_of_a_failure_by_an_earlier_process_hear_of_its_end_from_one_list(team, pki):
     await team.ca()
     await team.pod()
     names = [f"c{number}" for number in range(20)]
     async with pki() as running_before:
         for name in names:
-            await team.certificate(
-                name, dnsNames=["app2"], secretName="web-tls" if name == "c0" else f"{name}-tls"
-            )
+            await team.certificate(name, dnsNames=["app2"], secretName="web-tls" if name == "c0" else f"{name}-tls")
         for name in names:
             await team.condition("Certificate", name, status="False", reason="DeniedByPolicy")
         await running_before.settled()
@@ -82,11 +78,7 @@ async def test_those_told_of_a_failure_by_an_earlier_process_hear_of_its_end_fro
         for name in names:
             await team.ready(name)
         await started.settled()
-        lists = [
-            call
-            for call in started.cluster.calls
-            if (call.verb, call.resource) == ("list", "events")
-        ]
+        lists = [call for call in started.cluster.calls if (call.verb, call.resource) == ("list", "events")]
         assert len([call for call in lists if call.namespace == team.namespace]) == 1
 
         async def told() -> bool:

@@ -9,8 +9,7 @@ from operatorkit.testing import eventually
 
 def requests(running, verb: str, resource: str, name: str | None = None) -> int:
     return sum(
-        (call.verb, call.resource) == (verb, resource) and name in {None, call.name}
-        for call in running.cluster.calls
+        (call.verb, call.resource) == (verb, resource) and name in {None, call.name} for call in running.cluster.calls
     )
 
 
@@ -24,21 +23,12 @@ async def test_the_data_of_foreign_secrets_is_not_in_memory(team, pki):
         await team.ready()
         await team.condition("Certificate", "second", status="False", reason="SecretConflict")
         resource = team.kinds["Secret"]
-        held = {
-            one["metadata"]["name"]: one
-            for one in running.engine.caches.all(resource, team.namespace, None)
-        }
+        held = {one["metadata"]["name"]: one for one in running.engine.caches.all(resource, team.namespace, None)}
     assert base64.b64encode(secret).decode() not in str(held)
-    assert ("data" in held["web-tls"], "data" in held["foreign"], "data" in held["ca"]) == (
-        True,
-        False,
-        False,
-    )
+    assert ("data" in held["web-tls"], "data" in held["foreign"], "data" in held["ca"]) == (True, False, False)
 
 
-async def test_a_ca_is_read_once_for_all_its_certificates_and_a_label_on_it_concerns_none(
-    team, pki
-):
+async def test_a_ca_is_read_once_for_all_its_certificates_and_a_label_on_it_concerns_none(team, pki):
     await team.ca()
     async with pki() as running:
         for number in range(20):
@@ -47,15 +37,10 @@ async def test_a_ca_is_read_once_for_all_its_certificates_and_a_label_on_it_conc
             await team.ready(f"c{number}")
         await running.settled()
         assert requests(running, "get", "secrets", "ca") == 1
-        (certificates,) = [
-            one for one in running.engine.controllers if one.resource.kind == "Certificate"
-        ]
+        (certificates,) = [one for one in running.engine.controllers if one.resource.kind == "Certificate"]
         runs, written = certificates.queue.handed_out, running.writes()
         await team.change("Secret", "ca", metadata={"labels": {"team": "a"}})
-        await eventually(
-            lambda: requests(running, "get", "secrets", "ca") == 2,
-            message="the CA to be read again",
-        )
+        await eventually(lambda: requests(running, "get", "secrets", "ca") == 2, message="the CA to be read again")
         await running.settled()
         assert certificates.queue.handed_out == runs
         assert running.writes() == written
@@ -67,9 +52,7 @@ async def test_a_ca_that_is_replaced_reissues_what_it_signed_at_once(team, pki):
         await team.certificate()
         before = await team.ready()
         old = (await team.get("Issuer", "ca"))["status"]["fingerprint"]
-        encoded = {
-            key: base64.b64encode(value).decode() for key, value in (await team.new_ca()).items()
-        }
+        encoded = {key: base64.b64encode(value).decode() for key, value in (await team.new_ca()).items()}
         await team.change("Secret", "ca", data=encoded)
 
         async def reissued() -> bool:
@@ -87,7 +70,5 @@ async def test_a_certificate_whose_ca_was_unreadable_for_a_moment_is_looked_at_a
         await team.condition("Issuer", "ca", status="False")
         await team.certificate()
         await team.condition("Certificate", "web", status="False", reason="IssuerNotReady")
-        await team.change(
-            "Secret", "ca", data={"tls.key": base64.b64encode(data["tls.key"]).decode()}
-        )
+        await team.change("Secret", "ca", data={"tls.key": base64.b64encode(data["tls.key"]).decode()})
         await team.ready()

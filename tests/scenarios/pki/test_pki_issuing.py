@@ -18,9 +18,7 @@ from operatorkit.testing import eventually
 SAN, DNS = ExtensionOID.SUBJECT_ALTERNATIVE_NAME, x509.DNSName
 
 
-async def test_a_certificate_becomes_a_secret_with_a_chain_that_openssl_accepts(
-    team, pki, tmp_path
-):
+async def test_a_certificate_becomes_a_secret_with_a_chain_that_openssl_accepts(team, pki, tmp_path):
     ca = await team.ca()
     async with pki() as running:
         await team.certificate(dnsNames=["app1", f"web.{team.namespace}.svc"])
@@ -58,23 +56,13 @@ async def test_the_status_and_one_event_describe_the_certificate(team, pki):
 
 async def test_a_pki_needs_a_service_name_only(team, pki):
     await team.policy(
-        allowedNames=[
-            "shop",
-            "shop.{{namespace}}",
-            "*.{{namespace}}.svc",
-            "*.{{namespace}}.svc.cluster.local",
-        ]
+        allowedNames=["shop", "shop.{{namespace}}", "*.{{namespace}}.svc", "*.{{namespace}}.svc.cluster.local"]
     )
     await team.secret("ca", await team.new_ca())
     await team.create("ClusterIssuer", team.namespace, spec={"ca": {"secretName": "ca"}})
     async with pki():
         await team.create(
-            "Pki",
-            "shop",
-            spec={
-                "serviceName": "shop",
-                "issuerRef": {"kind": "ClusterIssuer", "name": team.namespace},
-            },
+            "Pki", "shop", spec={"serviceName": "shop", "issuerRef": {"kind": "ClusterIssuer", "name": team.namespace}}
         )
         await team.condition("Pki", "shop", status="True")
         leaf = await team.ready("shop")
@@ -89,11 +77,7 @@ async def test_a_pki_gets_the_names_that_a_policy_allows_and_says_which_it_lacks
     await team.ca()
     namespace = team.namespace
     async with pki():
-        await team.create(
-            "Pki",
-            "shop",
-            spec={"serviceName": "shop", "issuerRef": {"kind": "Issuer", "name": "ca"}},
-        )
+        await team.create("Pki", "shop", spec={"serviceName": "shop", "issuerRef": {"kind": "Issuer", "name": "ca"}})
         ready = await team.condition("Pki", "shop", status="True")
         leaf = await team.ready("shop")
         names = leaf.extensions.get_extension_for_oid(SAN).value.get_values_for_type(DNS)
@@ -104,26 +88,18 @@ async def test_a_pki_gets_the_names_that_a_policy_allows_and_says_which_it_lacks
             f"Ask a cluster administrator to add Short to spec.services of CertificatePolicy {namespace}"
         )
         assert f"no policy allows shop, shop.{namespace}, which it lacks" in ready["message"]
-        await team.change(
-            "CertificatePolicy", namespace, spec={"services": ["Full", "Namespaced", "Short"]}
-        )
+        await team.change("CertificatePolicy", namespace, spec={"services": ["Full", "Namespaced", "Short"]})
         await eventually(lambda: has_names(team, "shop-tls", 4))
         await team.condition("Pki", "shop", status="True")
         assert (await team.get("Pki", "shop"))["status"]["leftOut"] == []
 
 
-async def test_a_pki_of_which_no_name_is_allowed_is_denied_by_its_own_field_and_at_its_pod(
-    team, pki
-):
+async def test_a_pki_of_which_no_name_is_allowed_is_denied_by_its_own_field_and_at_its_pod(team, pki):
     await team.ca()
     await team.change("CertificatePolicy", team.namespace, spec={"services": []})
     async with pki():
         await team.pod("shop", secret="shop-tls")
-        await team.create(
-            "Pki",
-            "shop",
-            spec={"serviceName": "shop", "issuerRef": {"kind": "Issuer", "name": "ca"}},
-        )
+        await team.create("Pki", "shop", spec={"serviceName": "shop", "issuerRef": {"kind": "Issuer", "name": "ca"}})
         ready = await team.condition("Pki", "shop", status="False", reason="DeniedByPolicy")
         event = await team.event("Pod", "shop", "DeniedByPolicy")
         for message in (ready["message"], event["message"]):
@@ -139,9 +115,7 @@ async def test_a_self_signed_ca_signs_through_an_issuer_of_its_own(team, pki):
     async with pki():
         await team.certificate()
         await team.condition("Certificate", "web", status="False", reason="IssuerNotReady")
-        await team.certificate(
-            "root", issuerRef={"name": "self"}, commonName="root", dnsNames=[], isCA=True
-        )
+        await team.certificate("root", issuerRef={"name": "self"}, commonName="root", dnsNames=[], isCA=True)
         leaf = await team.ready()
         await team.condition("Issuer", "ca", status="True")
     root = await team.leaf("root-tls")
@@ -168,14 +142,10 @@ async def test_a_tampered_secret_is_repaired_and_repairs_are_bounded(team, pki, 
         await team.certificate()
         await team.ready()
         for revision in (2, 3, 4):
-            await team.change(
-                "Secret", "web-tls", data={"tls.key": base64.b64encode(b"nonsense").decode()}
-            )
+            await team.change("Secret", "web-tls", data={"tls.key": base64.b64encode(b"nonsense").decode()})
             await eventually(lambda revision=revision: revision_is(team, revision))
             await running.settled()
-        await team.change(
-            "Secret", "web-tls", data={"tls.key": base64.b64encode(b"nonsense").decode()}
-        )
+        await team.change("Secret", "web-tls", data={"tls.key": base64.b64encode(b"nonsense").decode()})
         ready = await team.condition("Certificate", "web", status="False", reason="RetryScheduled")
         assert "Secret web-tls" in ready["message"]
         await running.settled()
@@ -201,9 +171,7 @@ async def test_a_certificate_is_renewed_before_it_expires(team, pki, fake_clock)
         assert event["count"] == 1
 
 
-async def test_a_certificate_is_renewed_within_a_minute_after_its_machine_was_suspended(
-    team, pki, fake_clock
-):
+async def test_a_certificate_is_renewed_within_a_minute_after_its_machine_was_suspended(team, pki, fake_clock):
     """The wall clock is ahead then, by more than the monotonic clock, by which nobody's wait is over."""
     await team.ca()
     async with pki() as running:
@@ -252,9 +220,7 @@ async def test_a_changed_spec_is_issued_anew(team, pki):
         await team.ready()
         await team.change("Certificate", "web", spec={"dnsNames": [f"b.{team.namespace}.svc"]})
         leaf = await team.ready()
-    assert leaf.extensions.get_extension_for_oid(SAN).value.get_values_for_type(DNS) == [
-        f"b.{team.namespace}.svc"
-    ]
+    assert leaf.extensions.get_extension_for_oid(SAN).value.get_values_for_type(DNS) == [f"b.{team.namespace}.svc"]
 
 
 async def test_a_ca_that_is_replaced_signs_anew_what_the_old_one_signed(team, pki):
@@ -265,14 +231,10 @@ async def test_a_ca_that_is_replaced_signs_anew_what_the_old_one_signed(team, pk
         await team.ready()
         new = await team.new_ca()
         data = {name: base64.b64encode(value).decode() for name, value in new.items()}
-        await team.change(
-            "Secret", "ca", data={**data, "tls.key": base64.b64encode(old["tls.key"]).decode()}
-        )
+        await team.change("Secret", "ca", data={**data, "tls.key": base64.b64encode(old["tls.key"]).decode()})
         await team.condition("Issuer", "ca", status="False", reason="IssuerNotReady")
         await running.settled()
-        assert await revision_is(team, 1), (
-            "a CA that is half replaced does not disturb what is well"
-        )
+        assert await revision_is(team, 1), "a CA that is half replaced does not disturb what is well"
         await team.condition("Certificate", "web", status="True")
         await team.change("Secret", "ca", data=data)
         await eventually(lambda: revision_is(team, 2))
@@ -313,9 +275,7 @@ async def test_the_secret_goes_with_its_certificate_and_the_old_one_with_a_new_n
         await team.ready()
         await eventually(lambda: is_gone(team, "web-tls"))
         await team.delete("Certificate", "web")
-        await eventually(
-            lambda: is_gone(team, "other-tls"), timeout=180
-        )  # the garbage collector's pace
+        await eventually(lambda: is_gone(team, "other-tls"), timeout=180)  # the garbage collector's pace
 
 
 async def revision_is(team, revision: int) -> bool:
@@ -332,15 +292,7 @@ async def is_gone(team, secret: str) -> bool:
 
 
 def openssl_verify(directory: Path, host: str) -> subprocess.CompletedProcess[str]:
-    strict = [
-        "openssl",
-        "verify",
-        "-x509_strict",
-        "-purpose",
-        "sslserver",
-        "-verify_hostname",
-        host,
-    ]
+    strict = ["openssl", "verify", "-x509_strict", "-purpose", "sslserver", "-verify_hostname", host]
     files = ["-CAfile", directory / "ca.crt", directory / "tls.crt"]
     return subprocess.run([*strict, *files], capture_output=True, check=False, text=True)
 
@@ -379,18 +331,11 @@ async def test_repairs_of_a_secret_back_off_and_say_so(team, pki, fake_clock):
             await running.settled()
             await team.delete("Secret", "web-tls")
             if revision > 4:
-                ready = await team.condition(
-                    "Certificate", "web", status="False", reason="RetryScheduled"
-                )
-                assert (
-                    f"it was deleted, and repaired, {revision - 2} times in a row"
-                    in ready["message"]
-                )
+                ready = await team.condition("Certificate", "web", status="False", reason="RetryScheduled")
+                assert f"it was deleted, and repaired, {revision - 2} times in a row" in ready["message"]
                 await running.settled()
                 await fake_clock.advance(timedelta(seconds=6 if revision == 5 else 11))
             await eventually(lambda revision=revision: revision_is(team, revision))
         await running.settled()
-        await team.change(
-            "Secret", "web-tls", data={"tls.key": base64.b64encode(b"nonsense").decode()}
-        )
+        await team.change("Secret", "web-tls", data={"tls.key": base64.b64encode(b"nonsense").decode()})
         await eventually(lambda: revision_is(team, 7))  # another cause: not slowed by the first

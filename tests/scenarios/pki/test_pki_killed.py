@@ -81,31 +81,21 @@ class Proxy:
         if fatal and not self.after:
             await self.kill()
             return web.Response(status=503)
-        headers = {
-            name: request.headers[name]
-            for name in ("Accept", "Content-Type")
-            if name in request.headers
-        }
+        headers = {name: request.headers[name] for name in ("Accept", "Content-Type") if name in request.headers}
         url = self.http.user.server + request.path_qs
         try:
-            async with self.http.session.request(
-                request.method, url, data=body or None, headers=headers
-            ) as answer:
+            async with self.http.session.request(request.method, url, data=body or None, headers=headers) as answer:
                 if "watch" in request.query:
                     return await self.stream(request, answer)
                 data = await answer.read()
                 if fatal:
                     await self.kill()
-                return web.Response(
-                    status=answer.status, body=data, content_type=answer.content_type
-                )
+                return web.Response(status=answer.status, body=data, content_type=answer.content_type)
         except ClientError:
             return web.Response(status=502)
 
     async def stream(self, request, answer):
-        response = web.StreamResponse(
-            status=answer.status, headers={"Content-Type": answer.content_type}
-        )
+        response = web.StreamResponse(status=answer.status, headers={"Content-Type": answer.content_type})
         connection = answer.connection
         try:
             await response.prepare(request)
@@ -121,9 +111,7 @@ class Proxy:
     async def kill(self):
         process, self.process = self.process, None
         if process is not None:
-            with contextlib.suppress(
-                ProcessLookupError
-            ):  # it ended by itself; `settled` tells what it said
+            with contextlib.suppress(ProcessLookupError):  # it ended by itself; `settled` tells what it said
                 process.kill()
             await process.wait()
         self.killed.set()
@@ -131,15 +119,7 @@ class Proxy:
     async def start(self):
         with self.log.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
-                *(
-                    sys.executable,
-                    "-m",
-                    "operatorkit",
-                    "run",
-                    "pki",
-                    "--kubeconfig",
-                    str(self.kubeconfig),
-                ),
+                *(sys.executable, "-m", "operatorkit", "run", "pki", "--kubeconfig", str(self.kubeconfig)),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -186,18 +166,11 @@ async def tell(team, story):
     await team.pod("bad", secret="bad-tls")
     await team.secret("ca", await team.new_ca())
     await team.create("Issuer", "ca", spec={"ca": {"secretName": "ca"}})
-    service = [
-        "shop",
-        "shop.{{namespace}}",
-        "*.{{namespace}}.svc",
-        "*.{{namespace}}.svc.cluster.local",
-    ]
+    service = ["shop", "shop.{{namespace}}", "*.{{namespace}}.svc", "*.{{namespace}}.svc.cluster.local"]
     await team.policy(allowedNames=["app1", *service])
     await team.certificate("web")
     await team.certificate("bad", dnsNames=["evil.example.com"])
-    await team.create(
-        "Pki", "shop", spec={"serviceName": "shop", "issuerRef": {"kind": "Issuer", "name": "ca"}}
-    )
+    await team.create("Pki", "shop", spec={"serviceName": "shop", "issuerRef": {"kind": "Issuer", "name": "ca"}})
 
 
 async def outcome(team):
@@ -211,11 +184,7 @@ async def outcome(team):
     }.items():
         for name in names:
             obj = await team.find(kind, name)
-            ready = [
-                c
-                for c in ((obj or {}).get("status") or {}).get("conditions", [])
-                if c["type"] == "Ready"
-            ]
+            ready = [c for c in ((obj or {}).get("status") or {}).get("conditions", []) if c["type"] == "Ready"]
             shown = "policy" if kind == "CertificatePolicy" else name
             conditions[f"{kind} {shown}"] = [(c["status"], c["reason"]) for c in ready]
     leaves = {}
@@ -228,11 +197,7 @@ async def outcome(team):
         for event in (await team.cluster.list(EVENTS, namespace=team.namespace)).items
         if event.get("reportingComponent") == "pki"
     )
-    return {
-        "conditions": conditions,
-        "certificates": leaves,
-        "events": dict(sorted(events.items())),
-    }
+    return {"conditions": conditions, "certificates": leaves, "events": dict(sorted(events.items()))}
 
 
 def x509_names():
@@ -259,9 +224,7 @@ async def settled(team, proxy, *, quiet=1.0):
 
     async def ended():
         if proxy.process is not None and proxy.process.returncode is not None:
-            raise RuntimeError(
-                f"the operator ended with {proxy.process.returncode}:\n{proxy.told()}"
-            )
+            raise RuntimeError(f"the operator ended with {proxy.process.returncode}:\n{proxy.told()}")
         state = await outcome(team)
         assert state == THE_END
         return True
@@ -291,9 +254,7 @@ async def test_a_crash_at_any_write_leaves_the_same_end(proxy, team, after, caps
                 await proxy.start()
                 assert await settled(team, proxy) == THE_END, f"{where}\n{proxy.told()}"
                 assert max(await counts(team)) <= 2, where
-                assert kept.items() <= (await serials(team)).items(), (
-                    f"{where}: a certificate was issued twice"
-                )
+                assert kept.items() <= (await serials(team)).items(), f"{where}: a certificate was issued twice"
             elif kill_at == 0:  # nobody is killed at a write before the first
                 undisturbed = proxy.writes
                 assert max(await counts(team)) == 1

@@ -20,9 +20,7 @@ async def test_a_pod_with_a_misspelt_secret_is_told_the_nearest_one(team, pki):
         assert "Certificate web writes web-tls" in event["message"]
         await running.settled()
         assert await team.events("Certificate", "web", "SecretNotFound") == []
-        await team.change(
-            "Certificate", "web", spec={"duration": "48h"}
-        )  # a recovery of others is not the Pod's
+        await team.change("Certificate", "web", spec={"duration": "48h"})  # a recovery of others is not the Pod's
         await running.settled()
         assert [event["reason"] for event in await team.events("Pod", "web")] == ["SecretNotFound"]
         await idle(running.cluster)
@@ -77,9 +75,7 @@ async def test_the_event_ends_when_the_pod_or_the_certificate_goes(team, pki, fa
         await team.certificate()
         await team.pod(secret="web-tsl")
         await told_after_patience(team, running, fake_clock)
-        await team.cluster.delete(
-            team.kinds["Pod"], "web", namespace=team.namespace, grace_period_seconds=0
-        )
+        await team.cluster.delete(team.kinds["Pod"], "web", namespace=team.namespace, grace_period_seconds=0)
         await is_told_no_more(running, fake_clock)
         await team.pod("next", secret="web-tsl")
         await told_after_patience(team, running, fake_clock, pod="next")
@@ -99,9 +95,7 @@ async def test_the_event_lives_as_long_as_the_pod_waits(team, pki, fake_clock):
         assert (await team.event("Pod", "web", "SecretNotFound"))["count"] == 2
 
 
-async def test_a_secret_that_comes_with_the_pod_or_is_optional_or_unlike_any_is_not_spoken_of(
-    team, pki, fake_clock
-):
+async def test_a_secret_that_comes_with_the_pod_or_is_optional_or_unlike_any_is_not_spoken_of(team, pki, fake_clock):
     await team.ca()
     volume = {"name": "tls", "secret": {"secretName": "web-tsl", "optional": True}}
     source = {"secretRef": {"name": "web-tsi", "optional": True}}

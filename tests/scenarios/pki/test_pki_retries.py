@@ -34,9 +34,7 @@ class NoQuota:
         if resource.plural == "secrets":
             self.attempts += 1
             if self.refuses:
-                raise Forbidden(
-                    f'secrets "{name}" is forbidden: exceeded quota: team, requested: secrets=1'
-                )
+                raise Forbidden(f'secrets "{name}" is forbidden: exceeded quota: team, requested: secrets=1')
         return await self._api.patch(resource, name, body, **options)
 
 
@@ -51,9 +49,7 @@ def pki_without_quota(team):
     return run
 
 
-async def test_a_write_that_fails_is_repeated_at_the_time_that_is_told(
-    team, pki_without_quota, fake_clock
-):
+async def test_a_write_that_fails_is_repeated_at_the_time_that_is_told(team, pki_without_quota, fake_clock):
     await team.ca()
     async with pki_without_quota() as (running, api):
         await team.pod()
@@ -78,21 +74,15 @@ async def test_a_write_that_fails_is_repeated_at_the_time_that_is_told(
         await team.ready()
         await team.event("Pod", "web", "CertificateIssued")
         status = (await team.get("Certificate", "web"))["status"]
-        assert status.keys().isdisjoint(
-            {"failedAttempts", "nextAttemptTime", "lastFailureTime", "failedGeneration"}
-        )
+        assert status.keys().isdisjoint({"failedAttempts", "nextAttemptTime", "lastFailureTime", "failedGeneration"})
 
 
-async def test_a_pod_that_waits_for_two_secrets_is_told_of_each_and_of_each_end(
-    team, pki_without_quota, fake_clock
-):
+async def test_a_pod_that_waits_for_two_secrets_is_told_of_each_and_of_each_end(team, pki_without_quota, fake_clock):
     await team.ca()
     secrets = ("web-tls", "mesh-tls")
     volumes = [{"name": name, "secret": {"secretName": name}} for name in secrets]
     async with pki_without_quota() as (running, api):
-        await team.create(
-            "Pod", "web", spec={"volumes": volumes, "containers": [{"name": "web", "image": "web"}]}
-        )
+        await team.create("Pod", "web", spec={"volumes": volumes, "containers": [{"name": "web", "image": "web"}]})
         for name in ("web", "mesh"):
             await team.certificate(name)
         await eventually(lambda: tells_of(team, "RetryScheduled", secrets))
@@ -108,14 +98,10 @@ async def test_a_pod_that_waits_for_two_secrets_is_told_of_each_and_of_each_end(
 async def tells_of(team, reason: str, secrets: tuple[str, ...]) -> bool:
     """Tell whether the Pod has one Event of this reason for each of its Secrets."""
     messages = [event["message"] for event in await team.events("Pod", "web", reason)]
-    return len(messages) == len(secrets) and all(
-        any(f"Secret {name}" in text for text in messages) for name in secrets
-    )
+    return len(messages) == len(secrets) and all(any(f"Secret {name}" in text for text in messages) for name in secrets)
 
 
-async def test_a_corrected_spec_does_not_wait_for_the_next_attempt(
-    team, pki_without_quota, fake_clock
-):
+async def test_a_corrected_spec_does_not_wait_for_the_next_attempt(team, pki_without_quota, fake_clock):
     await team.ca()
     async with pki_without_quota() as (running, api):
         await team.certificate()
@@ -151,9 +137,7 @@ async def test_what_the_ca_is_not_allowed_to_sign_is_not_written(team, pki, fake
         assert await team.find("Secret", "web-tls") is None
 
 
-async def test_a_secret_that_somebody_made_immutable_is_asked_to_be_deleted_when_it_is_due(
-    team, pki, fake_clock
-):
+async def test_a_secret_that_somebody_made_immutable_is_asked_to_be_deleted_when_it_is_due(team, pki, fake_clock):
     await team.ca()
     async with pki() as running:
         await team.pod()
@@ -164,37 +148,25 @@ async def test_a_secret_that_somebody_made_immutable_is_asked_to_be_deleted_when
         await team.condition("Certificate", "web", status="True")
         await fake_clock.advance(timedelta(hours=17))
         event = await team.event("Pod", "web", "RetryScheduled")
-        assert event["message"].startswith(
-            "Delete Secret web-tls, which cannot be changed, so that it is recreated: "
-        )
+        assert event["message"].startswith("Delete Secret web-tls, which cannot be changed, so that it is recreated: ")
         assert "field is immutable when `immutable` is set" in event["message"]
         assert await team.leaf() == first
         await team.condition("Certificate", "web", status="False")
         await team.delete("Secret", "web-tls")
         await running.settled()
-        await fake_clock.advance(
-            timedelta(minutes=6)
-        )  # the longest pause between attempts is five and a half
+        await fake_clock.advance(timedelta(minutes=6))  # the longest pause between attempts is five and a half
         assert await team.ready() != first
         await team.event("Pod", "web", "CertificateIssued")
 
 
-async def test_a_secret_of_another_type_under_the_label_of_the_certificate_is_asked_to_be_deleted(
-    team, pki
-):
+async def test_a_secret_of_another_type_under_the_label_of_the_certificate_is_asked_to_be_deleted(team, pki):
     await team.ca()
     made = await team.certificate()
     await team.secret("web-tls", {"note": b"mine"})
-    await team.change(
-        "Secret",
-        "web-tls",
-        metadata={"labels": {"operatorkit.dev/owner-uid": made["metadata"]["uid"]}},
-    )
+    await team.change("Secret", "web-tls", metadata={"labels": {"operatorkit.dev/owner-uid": made["metadata"]["uid"]}})
     async with pki():
         ready = await team.condition("Certificate", "web", status="False", reason="RetryScheduled")
-        assert ready["message"].startswith(
-            "Delete Secret web-tls, which cannot be changed, so that it is recreated: "
-        )
+        assert ready["message"].startswith("Delete Secret web-tls, which cannot be changed, so that it is recreated: ")
         assert "type: Invalid value" in ready["message"]
         assert await team.data("web-tls") == {"note": b"mine"}
 
@@ -205,9 +177,7 @@ class Overtaken(NoQuota):
     async def patch(self, resource: Any, name: str, body: Any, **options: Any) -> Any:
         if resource.plural == "secrets" and not self.attempts:
             self.attempts += 1
-            await self._api.delete(
-                Certificate.api_resource(), "web", namespace=options["namespace"]
-            )
+            await self._api.delete(Certificate.api_resource(), "web", namespace=options["namespace"])
         return await self._api.patch(resource, name, body, **options)
 
 
@@ -219,9 +189,7 @@ async def test_a_certificate_that_is_deleted_while_it_is_made_leaves_nothing_beh
         await eventually(lambda: api.attempts == 1)
         await started.settled()
         assert await team.find("Certificate", "web") is None
-        await eventually(
-            lambda: is_gone(team, "web-tls"), timeout=180
-        )  # the garbage collector's pace
+        await eventually(lambda: is_gone(team, "web-tls"), timeout=180)  # the garbage collector's pace
         await started.settled()
         assert await team.find("Secret", "web-tls") is None
 
@@ -240,9 +208,7 @@ async def constrained_ca(now) -> dict[str, bytes]:
     key = generate_key("ECDSA", 256)
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "constrained")])
     signs = {"key_cert_sign", "crl_sign"}
-    usage = x509.KeyUsage(
-        **{name: name in signs for name in inspect.signature(x509.KeyUsage).parameters}
-    )
+    usage = x509.KeyUsage(**{name: name in signs for name in inspect.signature(x509.KeyUsage).parameters})
     certificate = (
         x509.CertificateBuilder()
         .subject_name(name)

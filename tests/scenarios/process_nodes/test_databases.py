@@ -78,16 +78,12 @@ async def sql(address, statement):
     """Return what a client of the machine gets from a server."""
     login = ["--no-defaults", "-h", address, "-u", "app", "-psecret", "-N", "-e", statement, "shop"]
     command = ["mariadb", *login]
-    done = await asyncio.to_thread(
-        subprocess.run, command, capture_output=True, text=True, timeout=60, check=False
-    )
+    done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
 
-async def test_a_mariadb_server_keeps_its_data_over_kill_9_and_deletion(
-    pods, process_nodes, http, config_map
-):
+async def test_a_mariadb_server_keeps_its_data_over_kill_9_and_deletion(pods, process_nodes, http, config_map):
     if process_nodes is None or shutil.which("mariadbd", path="/usr/sbin:/usr/bin") is None:
         pytest.skip("needs process nodes, and mariadbd (Debian: apt-get install mariadb-server)")
     process_nodes.images.add("mariadb", command=["/usr/sbin/mariadbd"])
@@ -195,14 +191,10 @@ def encoded(text):
     return base64.b64encode(text.encode()).decode()
 
 
-async def test_three_etcd_members_keep_their_quorum_over_a_rolling_restart(
-    process_nodes, cluster, operator
-):
+async def test_three_etcd_members_keep_their_quorum_over_a_rolling_restart(process_nodes, cluster, operator):
     binaries = find(VERSION)
     if process_nodes is None or binaries is None:
-        pytest.skip(
-            "needs process nodes, and etcd: python -m operatorkit.controlplane.real install"
-        )
+        pytest.skip("needs process nodes, and etcd: python -m operatorkit.controlplane.real install")
     process_nodes.images.add("etcd", command=[str(binaries.etcd)])
     namespace = cluster.namespace
     service = {

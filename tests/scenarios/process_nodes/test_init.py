@@ -55,9 +55,7 @@ async def test_a_failed_init_container_fails_a_pod_that_never_restarts(pods):
 async def test_a_failed_init_container_is_tried_again(pods):
     script = "test -e /data/once || { touch /data/once; exit 1; }"
     inits = [container("init", script)]
-    await pods.run(
-        initContainers=inits, containers=[container("main", "sleep 1000")], volumes=VOLUMES
-    )
+    await pods.run(initContainers=inits, containers=[container("main", "sleep 1000")], volumes=VOLUMES)
     await pods.ready()
     assert (await pods.container(name="init"))["restartCount"] == 1
 
@@ -81,9 +79,7 @@ async def test_a_sidecar_starts_first_and_ends_last(pods):
 
 
 async def test_a_sidecar_that_ends_is_restarted(pods):
-    sidecar = container(
-        "side", "test -e /data/x && sleep 1000; touch /data/x", restartPolicy="Always"
-    )
+    sidecar = container("side", "test -e /data/x && sleep 1000; touch /data/x", restartPolicy="Always")
     main = container("main", "sleep 1000")
     await pods.run(initContainers=[sidecar], containers=[main], volumes=VOLUMES)
 

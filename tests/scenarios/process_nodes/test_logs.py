@@ -52,10 +52,7 @@ async def test_errors_are_those_of_a_kubelet(pods, http):
     assert answer.status == 400
     assert answer.json["message"] == 'previous terminated container "main" in pod "p" not found'
     answer = await http.get(path, query={"container": "other"})
-    assert (answer.status, answer.json["message"]) == (
-        400,
-        "container other is not valid for pod p",
-    )
+    assert (answer.status, answer.json["message"]) == (400, "container other is not valid for pod p")
     await pods.run(container={"image": "nowhere.example/none:1"}, name="w")
 
     async def waits():
@@ -68,9 +65,7 @@ async def test_errors_are_those_of_a_kubelet(pods, http):
 
 
 async def test_a_pod_of_two_containers_needs_a_name(pods, http):
-    containers = [
-        {"name": name, "image": "i:1", "command": ["/bin/sleep", "1000"]} for name in ("a", "b")
-    ]
+    containers = [{"name": name, "image": "i:1", "command": ["/bin/sleep", "1000"]} for name in ("a", "b")]
     await pods.run(containers=containers)
     await pods.ready()
     answer = await http.get(http.path("pods", "p", sub="log"))

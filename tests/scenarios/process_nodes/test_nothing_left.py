@@ -55,16 +55,7 @@ async def test_a_launcher_that_ends_leaves_nothing(request, tmp_path, number):
     temporary.mkdir()
     mark, before = f"98765{secrets.randbelow(10**9)}", mounts()
     path = tmp_path / "kubeconfig"
-    command = [
-        "-m",
-        "operatorkit",
-        "controlplane",
-        "up",
-        "--backend",
-        backend,
-        "--node-kind",
-        "process",
-    ]
+    command = ["-m", "operatorkit", "controlplane", "up", "--backend", backend, "--node-kind", "process"]
     launcher = await asyncio.create_subprocess_exec(
         sys.executable,
         *(*command, "--kubeconfig", str(path)),
@@ -96,12 +87,7 @@ async def start_pods(api: LiveCluster, mark: str, count: int) -> None:
     for number in range(count):
         container = {"name": "main", "image": "i:1", "command": ["/bin/sh", "-c", script]}
         spec = {"containers": [container], "automountServiceAccountToken": False}
-        body = {
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "metadata": {"name": f"p-{number}"},
-            "spec": spec,
-        }
+        body = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": f"p-{number}"}, "spec": spec}
 
         async def created(body=body) -> bool:
             await api.create(PODS, body, namespace="default")

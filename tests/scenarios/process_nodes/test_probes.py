@@ -58,10 +58,7 @@ async def test_an_exec_probe_decides_about_readiness(pods):
 
 async def test_an_http_probe_sends_its_headers_to_a_named_port(pods):
     header = [{"name": "X-Probe", "value": "yes"}]
-    probe = {
-        "httpGet": {"port": "web", "path": "/healthz", "httpHeaders": header},
-        "periodSeconds": 1,
-    }
+    probe = {"httpGet": {"port": "web", "path": "/healthz", "httpHeaders": header}, "periodSeconds": 1}
     await pods.run(container=serving(readinessProbe=probe))
     await pods.ready()
 

@@ -41,10 +41,7 @@ async def test_a_pod_whose_command_ends_well_has_succeeded(pods):
     assert ended["startedAt"] <= ended["finishedAt"]
     assert (container["ready"], container["started"]) == (False, False)
     conditions = {one["type"]: one for one in status["conditions"]}
-    assert (conditions["Ready"]["status"], conditions["Ready"]["reason"]) == (
-        "False",
-        "PodCompleted",
-    )
+    assert (conditions["Ready"]["status"], conditions["Ready"]["reason"]) == ("False", "PodCompleted")
 
 
 async def test_a_pod_whose_command_fails_has_failed_with_its_exit_code(pods):
@@ -103,9 +100,7 @@ async def test_the_environment_has_values_references_and_expansions(pods, http, 
                 {"name": "CPU", "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu"}}},
                 {
                     "name": "MIB",
-                    "valueFrom": {
-                        "resourceFieldRef": {"resource": "limits.memory", "divisor": "1Mi"}
-                    },
+                    "valueFrom": {"resourceFieldRef": {"resource": "limits.memory", "divisor": "1Mi"}},
                 },
             ],
         },
@@ -135,9 +130,7 @@ async def test_an_image_stands_for_a_command_of_the_table(pods, process_nodes, i
         pytest.skip("a cluster that exists pulls its images")
     process_nodes.images.add("greeter", command=["/bin/echo", "hello"], args=["world"])
     await pods.run(name="a", restartPolicy="Never", container={"image": "greeter:2"})
-    await pods.run(
-        name="b", restartPolicy="Never", container={"image": "greeter:2", "args": ["you"]}
-    )
+    await pods.run(name="b", restartPolicy="Never", container={"image": "greeter:2", "args": ["you"]})
     await pods.phase("Succeeded", "a")
     await pods.phase("Succeeded", "b")
     assert await pods.logs("a") == "hello world\n"
@@ -218,9 +211,7 @@ async def test_a_container_sees_its_own_processes_only(pods):
 async def test_two_containers_of_a_pod_share_its_address(pods):
     ip = {"name": "IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}
     script = ["/bin/sh", "-c", "echo $IP"]
-    containers = [
-        {"name": name, "image": "i:1", "command": script, "env": [ip]} for name in ("a", "b")
-    ]
+    containers = [{"name": name, "image": "i:1", "command": script, "env": [ip]} for name in ("a", "b")]
     await pods.run(containers=containers, restartPolicy="Never")
     status = await pods.phase("Succeeded")
     for name in ("a", "b"):

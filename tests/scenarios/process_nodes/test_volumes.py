@@ -44,9 +44,7 @@ async def test_previous_is_the_run_before_the_restart(pods):
     assert await pods.logs(previous="true") == "first\n"
 
 
-@pytest.mark.parametrize(
-    "path", ["/no-such-top/a/b", "/etc/no-such-directory/x", "/usr/share/zz/y"]
-)
+@pytest.mark.parametrize("path", ["/no-such-top/a/b", "/etc/no-such-directory/x", "/usr/share/zz/y"])
 async def test_a_mount_point_that_the_machine_lacks_is_not_created_there(pods, path):
     assert not exists(path)
     volume = {"name": "data", "emptyDir": {}}
@@ -59,9 +57,7 @@ async def test_a_mount_point_that_the_machine_lacks_is_not_created_there(pods, p
 
 
 async def test_the_root_is_read_only_and_tmp_is_the_containers_own(pods):
-    script = (
-        "touch /usr/x || echo read-only; echo mine > /tmp/x; ls /tmp; test ! -e /tmp/pytest-of-root"
-    )
+    script = "touch /usr/x || echo read-only; echo mine > /tmp/x; ls /tmp; test ! -e /tmp/pytest-of-root"
     await pods.run(script, restartPolicy="Never")
     await pods.phase("Succeeded")
     assert (await pods.logs()).splitlines()[-2:] == ["read-only", "x"]

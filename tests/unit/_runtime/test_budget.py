@@ -69,9 +69,7 @@ def test_one_repair_a_second_is_always_free(budget, clock):
         clock.now += 1
 
 
-def test_writing_something_new_is_a_hundred_times_free_and_then_slowed_but_not_more_and_more(
-    budget, clock
-):
+def test_writing_something_new_is_a_hundred_times_free_and_then_slowed_but_not_more_and_more(budget, clock):
     waits = [run(budget, f"{at}") for at in range(100)]
     assert waits == [0.0] * 100
     for at in range(5):
@@ -105,9 +103,7 @@ def test_what_somebody_asks_for_meanwhile_does_not_wait(budget, change):
     assert not budget.wait(KEY, asked)
 
 
-@pytest.mark.parametrize(
-    ("change", "waits"), [({"data": {"a": "2"}}, False), ({"status": {"seen": 2}}, True)]
-)
+@pytest.mark.parametrize(("change", "waits"), [({"data": {"a": "2"}}, False), ({"status": {"seen": 2}}, True)])
 def test_of_a_kind_without_generations_the_content_is_what_is_asked(budget, change, waits):
     parent = {"metadata": {"uid": "u"}, "data": {"a": "1"}}
     while not run(budget, parent=parent):
@@ -118,11 +114,7 @@ def test_of_a_kind_without_generations_the_content_is_what_is_asked(budget, chan
 def test_the_times_of_conditions_do_not_make_a_repair_something_new(budget, clock):
     waits = []
     for at in range(11):
-        condition = {
-            "type": "Ready",
-            "status": "True",
-            "lastTransitionTime": f"2026-01-01T00:00:{at:02}Z",
-        }
+        condition = {"type": "Ready", "status": "True", "lastTransitionTime": f"2026-01-01T00:00:{at:02}Z"}
         body = {"status": {"conditions": [condition]}}
         budget.wrote(KEY, PARENT, Written(CONFIG_MAPS, KEY, body, {}, subresource="status"))
         waits.append(budget.end(KEY, PARENT))

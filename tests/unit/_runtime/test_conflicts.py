@@ -64,14 +64,9 @@ PORT = 'k:{"port":80,"protocol":"TCP"}'
             ("eraser", ["data.a"]),
             id="a value that was removed is missed by whoever wrote last",
         ),
+        pytest.param({"data": {"a": "1"}}, live(data={"a": "2"}), ("", ["data.a"]), id="nobody is named"),
         pytest.param(
-            {"data": {"a": "1"}}, live(data={"a": "2"}), ("", ["data.a"]), id="nobody is named"
-        ),
-        pytest.param(
-            {"data": {"a": "1"}},
-            live(entry("helm", {"f:data": {"f:a": {}}}), data={"a": "1"}),
-            None,
-            id="they agree",
+            {"data": {"a": "1"}}, live(entry("helm", {"f:data": {"f:a": {}}}), data={"a": "1"}), None, id="they agree"
         ),
     ],
 )
@@ -82,9 +77,7 @@ def test_the_other_manager_and_its_fields_are_found(body, found, expected):
 def test_what_the_server_wrote_in_its_own_way_is_not_undone():
     sent = {"spec": {"cpu": "1000m", "items": [{"name": "b", "cpu": "1000m"}]}}
     answer = live(spec={"cpu": "1", "items": [{"name": "a"}, {"name": "b", "cpu": "1"}], "more": 1})
-    written = Written(
-        ApiResource("", "v1", "Pod", "pods", namespaced=True), ObjectKey("n", "a"), sent, answer
-    )
+    written = Written(ApiResource("", "v1", "Pod", "pods", namespaced=True), ObjectKey("n", "a"), sent, answer)
     assert not undone(written, answer)
     assert undone(written, None)
     assert undone(written, live(spec={"cpu": "2", "items": [{"name": "b", "cpu": "1"}]}))

@@ -8,18 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from operatorkit._runtime.election import (
-    Create,
-    Lost,
-    Observed,
-    Record,
-    Renew,
-    Step,
-    Take,
-    Wait,
-    decide,
-    observe,
-)
+from operatorkit._runtime.election import Create, Lost, Observed, Record, Renew, Step, Take, Wait, decide, observe
 from operatorkit.settings import LeaderElection
 
 DEFAULTS = LeaderElection()
@@ -35,11 +24,7 @@ MINE, OTHERS, RELEASED = Record("me", "7"), Record("you", "7"), Record("", "7")
         (Observed(OTHERS, 100), 114.9, Wait("you")),
         (Observed(OTHERS, 100), 115, Take()),
         (Observed(RELEASED, 100), 100, Take()),
-        (
-            Observed(MINE, 100),
-            100,
-            Take(),
-        ),  # an own write without a response, or an earlier life of this name
+        (Observed(MINE, 100), 100, Take()),  # an own write without a response, or an earlier life of this name
         # leader
         (Observed(MINE, 100, renewed=100), 102, Renew()),
         (Observed(MINE, 100, renewed=100), 109.9, Renew()),
@@ -51,9 +36,7 @@ MINE, OTHERS, RELEASED = Record("me", "7"), Record("you", "7"), Record("", "7")
         (Observed(OTHERS, 100, renewed=100), 120, Lost("another holder", "you")),
     ],
 )
-def test_the_next_step_follows_from_the_record_and_the_time(
-    observed: Observed, now: float, step: Step
-) -> None:
+def test_the_next_step_follows_from_the_record_and_the_time(observed: Observed, now: float, step: Step) -> None:
     assert decide(observed, identity="me", now=now, settings=DEFAULTS) == step
 
 
@@ -66,9 +49,7 @@ def test_the_next_step_follows_from_the_record_and_the_time(
         (None, 130),
     ],
 )
-def test_the_age_of_a_record_begins_when_it_was_first_seen(
-    record: Record | None, since: float
-) -> None:
+def test_the_age_of_a_record_begins_when_it_was_first_seen(record: Record | None, since: float) -> None:
     assert observe(Observed(OTHERS, 100, 90), record, 130) == Observed(record, since, 90)
 
 
@@ -81,9 +62,7 @@ def test_the_age_of_a_record_begins_when_it_was_first_seen(
         ({"lease_duration": timedelta(seconds=15.5)}, "a Lease holds whole seconds"),
     ],
 )
-def test_times_that_could_elect_two_leaders_are_rejected(
-    options: dict[str, timedelta], message: str
-) -> None:
+def test_times_that_could_elect_two_leaders_are_rejected(options: dict[str, timedelta], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         LeaderElection(**options)
 
@@ -129,14 +108,8 @@ class Replica:
                     self.observed = Observed(server.record, here, here)
 
 
-@given(
-    st.lists(
-        st.tuples(st.integers(0, 2), st.floats(0.1, 6), st.booleans(), st.booleans()), max_size=200
-    )
-)
-def test_two_replicas_never_lead_at_the_same_time(
-    steps: list[tuple[int, float, bool, bool]],
-) -> None:
+@given(st.lists(st.tuples(st.integers(0, 2), st.floats(0.1, 6), st.booleans(), st.booleans()), max_size=200))
+def test_two_replicas_never_lead_at_the_same_time(steps: list[tuple[int, float, bool, bool]]) -> None:
     server, now = Server(), 0.0
     replicas = [Replica("a", 0), Replica("b", 1e6), Replica("c", -50)]
     for index, pause, arrives, responds in steps:

@@ -39,9 +39,7 @@ class Part:
 
     def runnable(self) -> Runnable:
         stop = self.end.set if self.stoppable else None
-        return Runnable(
-            name=self.name, start=self._start, run=self._run, stop=stop, close=self._close
-        )
+        return Runnable(name=self.name, start=self._start, run=self._run, stop=stop, close=self._close)
 
 
 async def stepped() -> None:
@@ -89,21 +87,12 @@ async def test_the_first_failure_is_raised_and_the_others_are_logged(when, caplo
     await stepped()
     first.end.set()
     second.end.set()
-    never = Runnable(
-        name="slow", run=lambda: _wait(asyncio.Event()), synced=lambda: _wait(asyncio.Event())
-    )
-    waiting = (
-        groups.until(asyncio.Event().wait)
-        if when == "while all run"
-        else groups.start(Group.OTHERS, [never])
-    )
+    never = Runnable(name="slow", run=lambda: _wait(asyncio.Event()), synced=lambda: _wait(asyncio.Event()))
+    waiting = groups.until(asyncio.Event().wait) if when == "while all run" else groups.start(Group.OTHERS, [never])
     with pytest.raises(ValueError, match="one cause"):
         await waiting
     await groups.stop_all()
-    assert re.findall(r"also failed: (.*)", caplog.text) == [
-        "RuntimeError('a third')",
-        "KeyError('another')",
-    ]
+    assert re.findall(r"also failed: (.*)", caplog.text) == ["RuntimeError('a third')", "KeyError('another')"]
 
 
 async def test_a_part_that_returns_or_is_cancelled_without_a_stop_is_named():
@@ -116,17 +105,12 @@ async def test_a_part_that_returns_or_is_cancelled_without_a_stop_is_named():
             part.end.set()
         else:
             next(task for task in asyncio.all_tasks() if task.get_name() == "app: timers").cancel()
-        with pytest.raises(
-            OperatorKitError,
-            match=r"^app: timers has ended, although the operator was not stopped$",
-        ):
+        with pytest.raises(OperatorKitError, match=r"^app: timers has ended, although the operator was not stopped$"):
             await groups.until(asyncio.Event().wait)
         await groups.stop_all()
 
 
-async def test_a_runnable_with_stop_finishes_within_its_grace_period_and_is_cancelled_after_it(
-    caplog,
-):
+async def test_a_runnable_with_stop_finishes_within_its_grace_period_and_is_cancelled_after_it(caplog):
     log: list[str] = []
     quick, slow = Part("quick", log, stoppable=True), Part("slow", log, stoppable=True)
     groups = Groups("app")
@@ -153,11 +137,8 @@ async def test_what_failed_to_start_is_closed_and_what_runs_is_stopped():
     runnable = broken.runnable()
     with pytest.raises(OperatorKitError, match="in use"):
         await groups.start(
-            Group.WEBHOOKS,
-            [Runnable(name="webhooks", start=fail, run=runnable.run, close=runnable.close)],
+            Group.WEBHOOKS, [Runnable(name="webhooks", start=fail, run=runnable.run, close=runnable.close)]
         )
     await groups.stop_all()
     assert log[-3:] == ["close broken", "end running", "close running"]
-    assert [
-        task.get_name() for task in asyncio.all_tasks() if task.get_name().startswith("app:")
-    ] == []
+    assert [task.get_name() for task in asyncio.all_tasks() if task.get_name().startswith("app:")] == []

@@ -19,19 +19,13 @@ from operatorkit.serving import Limits
 
 @asynccontextmanager
 async def healthy(*, live=None, ready=None, **options):
-    reports = {
-        "live": lambda: {"workers": live},
-        "ready": lambda: {"started": None, "watches": ready},
-    }
+    reports = {"live": lambda: {"workers": live}, "ready": lambda: {"started": None, "watches": ready}}
     async with serve_health(options.pop("port", 0), **{**reports, **options}) as port:
         yield port
 
 
 async def ask(port: int, path: str) -> tuple[int, str]:
-    async with (
-        aiohttp.ClientSession() as session,
-        session.get(f"http://127.0.0.1:{port}{path}") as answer,
-    ):
+    async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port}{path}") as answer:
         return answer.status, await answer.text()
 
 
@@ -52,26 +46,17 @@ async def test_each_check_has_a_line_when_one_fails():
 
 async def test_each_check_has_a_line_when_they_are_asked_for():
     async with healthy() as port:
-        assert await ask(port, "/livez?verbose") == (
-            200,
-            "[+]event-loop ok\n[+]workers ok\nlivez check passed\n",
-        )
+        assert await ask(port, "/livez?verbose") == (200, "[+]event-loop ok\n[+]workers ok\nlivez check passed\n")
 
 
 async def test_a_check_that_raises_has_failed(caplog):
     def raising():
         raise KeyError("x")
 
-    async with (
-        healthy(live=None, ready=None) as port,
-        serve_health(0, live=raising, ready=raising) as other,
-    ):
+    async with healthy(live=None, ready=None) as port, serve_health(0, live=raising, ready=raising) as other:
         assert (await ask(port, "/livez"))[0] == 200
         status, text = await ask(other, "/livez")
-    assert (status, text) == (
-        503,
-        "[-]checks failed: they raise KeyError: see the log\nlivez check failed\n",
-    )
+    assert (status, text) == (503, "[-]checks failed: they raise KeyError: see the log\nlivez check failed\n")
     assert "a check of the operator's health cannot be made" in caplog.text
 
 

@@ -20,9 +20,7 @@ class Spec(Model):
 class Site(Resource[Spec, NoStatus], group="handlers.example.io", version="v1"): ...
 
 
-class Zone(
-    Resource[Spec, NoStatus], group="handlers.example.io", version="v1", scope="Cluster"
-): ...
+class Zone(Resource[Spec, NoStatus], group="handlers.example.io", version="v1", scope="Cluster"): ...
 
 
 @pytest.fixture
@@ -66,11 +64,7 @@ def verbs_of(app: Operator, registry: kopf.OperatorRegistry, group: str, plural:
     ],
 )
 def test_rights_are_derived_from_a_selector(
-    app: Operator,
-    registry: kopf.OperatorRegistry,
-    selector: tuple[str, ...],
-    group: str,
-    plural: str,
+    app: Operator, registry: kopf.OperatorRegistry, selector: tuple[str, ...], group: str, plural: str
 ) -> None:
     kopf.on.create(*selector, registry=registry)(plain)
     assert {"list", "watch", "patch"} <= verbs_of(app, registry, group, plural)
@@ -78,35 +72,25 @@ def test_rights_are_derived_from_a_selector(
     assert handler_needs(app, registry).unknown == ()
 
 
-@pytest.mark.parametrize(
-    "declare", [kopf.on.update, kopf.on.delete, kopf.on.resume, kopf.timer, kopf.daemon]
-)
-def test_kopf_writes_on_what_its_handlers_follow(
-    app: Operator, registry: kopf.OperatorRegistry, declare: Any
-) -> None:
+@pytest.mark.parametrize("declare", [kopf.on.update, kopf.on.delete, kopf.on.resume, kopf.timer, kopf.daemon])
+def test_kopf_writes_on_what_its_handlers_follow(app: Operator, registry: kopf.OperatorRegistry, declare: Any) -> None:
     options = {"interval": 5} if declare is kopf.timer else {}
     declare("pods", registry=registry, **options)(plain)
     assert verbs_of(app, registry, "", "pods") == {"list", "watch", "patch"}
 
 
 @pytest.mark.parametrize("declare", [kopf.on.event, kopf.index])
-def test_what_is_only_watched_is_not_written(
-    app: Operator, registry: kopf.OperatorRegistry, declare: Any
-) -> None:
+def test_what_is_only_watched_is_not_written(app: Operator, registry: kopf.OperatorRegistry, declare: Any) -> None:
     declare("pods", registry=registry)(plain)
     assert verbs_of(app, registry, "", "pods") == {"list", "watch"}
 
 
-def test_a_handler_of_events_that_asks_for_a_patch_may_write(
-    app: Operator, registry: kopf.OperatorRegistry
-) -> None:
+def test_a_handler_of_events_that_asks_for_a_patch_may_write(app: Operator, registry: kopf.OperatorRegistry) -> None:
     kopf.on.event("pods", registry=registry)(patching)
     assert "patch" in verbs_of(app, registry, "", "pods")
 
 
-@pytest.mark.parametrize(
-    "selector", [(kopf.EVERYTHING,), ("nobodyknows",), (lambda resource: True,)]
-)
+@pytest.mark.parametrize("selector", [(kopf.EVERYTHING,), ("nobodyknows",), (lambda resource: True,)])
 def test_handlers_whose_kinds_only_a_cluster_knows_are_named(
     app: Operator, registry: kopf.OperatorRegistry, selector: tuple[Any, ...]
 ) -> None:

@@ -314,9 +314,7 @@ async def test_a_clock_that_is_set_back_puts_a_moment_off_and_no_delay(queue, cl
         assert await queue.get() == "moment"
 
 
-async def test_of_several_moments_and_delays_the_earliest_counts_and_a_change_supersedes_all(
-    queue, clock
-):
+async def test_of_several_moments_and_delays_the_earliest_counts_and_a_change_supersedes_all(queue, clock):
     async with running(queue):
         queue.add_at("a", clock.now() + timedelta(minutes=9))
         queue.add_at("a", clock.now() + timedelta(minutes=5))

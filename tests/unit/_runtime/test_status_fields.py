@@ -13,11 +13,7 @@ ITEMS = {
     "items": {
         "type": "object",
         "required": ["name", "kind"],
-        "properties": {
-            "name": {"type": "string"},
-            "kind": {"type": "string"},
-            "size": {"type": "integer"},
-        },
+        "properties": {"name": {"type": "string"}, "kind": {"type": "string"}, "size": {"type": "integer"}},
     },
 }
 TEXT = {"type": "string"}
@@ -25,15 +21,8 @@ SCHEMA = {
     "type": "object",
     "properties": {
         "text": TEXT,
-        "map": {
-            "type": "object",
-            "additionalProperties": {"type": "object", "additionalProperties": TEXT},
-        },
-        "whole": {
-            "type": "object",
-            "x-kubernetes-map-type": "atomic",
-            "additionalProperties": TEXT,
-        },
+        "map": {"type": "object", "additionalProperties": {"type": "object", "additionalProperties": TEXT}},
+        "whole": {"type": "object", "x-kubernetes-map-type": "atomic", "additionalProperties": TEXT},
         "items": ITEMS,
         "set": {"type": "array", "x-kubernetes-list-type": "set", "items": TEXT},
         "list": {"type": "array", "items": TEXT},
@@ -57,11 +46,7 @@ A, B = {"name": "a", "kind": "k", "size": 1}, {"name": "b", "kind": "k", "size":
             id="one leaf of a map of maps",
         ),
         pytest.param(
-            {"map": {"a": {}}},
-            {"map": {"a": {}, "b": {}}},
-            {},
-            {"map": {"b": {}}},
-            id="an empty map is a leaf",
+            {"map": {"a": {}}}, {"map": {"a": {}, "b": {}}}, {}, {"map": {"b": {}}}, id="an empty map is a leaf"
         ),
         pytest.param(
             {"whole": {"a": "1"}},
@@ -86,16 +71,10 @@ A, B = {"name": "a", "kind": "k", "size": 1}, {"name": "b", "kind": "k", "size":
             id="a changed leaf of an item",
         ),
         pytest.param(
-            {"set": ["a", "b"]},
-            {"set": ["a", "b", "c"]},
-            {"f:set": {'v:"b"': {}}},
-            {"set": ["b", "c"]},
-            id="a set",
+            {"set": ["a", "b"]}, {"set": ["a", "b", "c"]}, {"f:set": {'v:"b"': {}}}, {"set": ["b", "c"]}, id="a set"
         ),
         pytest.param({"list": ["a"]}, {"list": ["a"]}, {}, {}, id="others' list"),
-        pytest.param(
-            {"list": ["a"]}, {"list": ["a", "b"]}, {}, {"list": ["a", "b"]}, id="an atomic list"
-        ),
+        pytest.param({"list": ["a"]}, {"list": ["a", "b"]}, {}, {"list": ["a", "b"]}, id="an atomic list"),
     ],
 )
 def test_only_what_is_owned_or_changed_is_sent(before, after, owned, sent):
@@ -105,9 +84,7 @@ def test_only_what_is_owned_or_changed_is_sent(before, after, owned, sent):
 def test_without_a_schema_what_is_owned_says_which_lists_are_maps():
     owned = {"f:items": {'k:{"name":"b"}': {".": {}, "f:name": {}, "f:size": {}}}}
     changed = {"items": [A, {**B, "size": 2}]}
-    assert own_fields(changed, {"items": [A, B]}, owned, None) == {
-        "items": [{"name": "b", "size": 2}]
-    }
+    assert own_fields(changed, {"items": [A, B]}, owned, None) == {"items": [{"name": "b", "size": 2}]}
     assert own_fields(changed, {"items": [A, B]}, {}, None) == changed
 
 
@@ -121,16 +98,7 @@ def test_what_others_have_beside_it_is_no_reason_to_write():
 
 def test_none_and_empty_are_as_good_as_absent():
     assert without_empty(
-        {
-            "a": None,
-            "b": {},
-            "c": [],
-            "d": {"e": None},
-            "f": 0,
-            "g": "",
-            "h": [None, {}],
-            "i": False,
-        }
+        {"a": None, "b": {}, "c": [], "d": {"e": None}, "f": 0, "g": "", "h": [None, {}], "i": False}
     ) == {
         "f": 0,
         "g": "",

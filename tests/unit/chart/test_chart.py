@@ -66,9 +66,7 @@ def test_an_operator_without_kinds_of_its_own_has_no_chart_of_definitions():
 
 
 def test_the_container_runs_the_operator_that_was_named_with_probes_on_the_port_it_serves():
-    text = operator_chart(declared(), "my.module:app", version="1.2.3").files[
-        "templates/deployment.yaml"
-    ]
+    text = operator_chart(declared(), "my.module:app", version="1.2.3").files["templates/deployment.yaml"]
     assert '- "my.module:app"' in text
     port = re.search(r"--health-port=(\d+)", text)
     assert port
@@ -79,14 +77,10 @@ def test_the_container_runs_the_operator_that_was_named_with_probes_on_the_port_
 def test_replicas_elect_a_leader_by_a_lease_of_the_release_with_just_its_permissions():
     files = operator_chart(declared(), "keys", version="1.2.3").files
     assert "- --leader-elect\n" in files["templates/deployment.yaml"]
-    assert (
-        '- --leader-elect-resource-name={{ include "keys.fullname" . }}'
-        in files["templates/deployment.yaml"]
-    )
+    assert '- --leader-elect-resource-name={{ include "keys.fullname" . }}' in files["templates/deployment.yaml"]
     role = files["templates/rbac.yaml"]
-    assert (
-        'resourceNames: ["{{ include `keys.fullname` . }}"]\n  verbs: ["get", "update"]'
-        in role.replace("\n    ", "\n  ")
+    assert 'resourceNames: ["{{ include `keys.fullname` . }}"]\n  verbs: ["get", "update"]' in role.replace(
+        "\n    ", "\n  "
     )
     assert yaml.safe_load(files["values.yaml"])["replicas"] == 2
 
@@ -94,9 +88,7 @@ def test_replicas_elect_a_leader_by_a_lease_of_the_release_with_just_its_permiss
 def test_an_operator_of_namespaced_kinds_gets_no_cluster_role_where_it_works_in_one_namespace():
     text = operator_chart(declared(), "keys", version="1.2.3").files["templates/rbac.yaml"]
     head, _, _ = text.partition("kind: ClusterRole")
-    assert head.rstrip().endswith(
-        "{{- if not .Values.watchNamespace }}\napiVersion: rbac.authorization.k8s.io/v1"
-    )
+    assert head.rstrip().endswith("{{- if not .Values.watchNamespace }}\napiVersion: rbac.authorization.k8s.io/v1")
 
 
 def test_what_is_written_does_not_differ_and_what_was_changed_does(tmp_path):
@@ -142,16 +134,9 @@ def test_webhooks_bring_a_service_their_registration_and_the_option_that_serves_
     registered = files["templates/webhooks.yaml"]
     assert "kind: ValidatingWebhookConfiguration" in registered
     assert "MutatingWebhookConfiguration" not in registered
-    assert (
-        "name: {{ include `keys.webhookService` . }}.{{ .Release.Namespace }}.operatorkit.dev"
-        in registered
-    )
-    entries = yaml.safe_load(
-        re.sub(r"(?m)^ *\{\{- (if|else|end)[^\n]*\n", "", registered.partition("webhooks:\n")[2])
-    )
-    assert [(one["name"], one["failurePolicy"]) for one in entries] == [
-        ("validate.keys.keys.example.io", "Ignore")
-    ]
+    assert "name: {{ include `keys.webhookService` . }}.{{ .Release.Namespace }}.operatorkit.dev" in registered
+    entries = yaml.safe_load(re.sub(r"(?m)^ *\{\{- (if|else|end)[^\n]*\n", "", registered.partition("webhooks:\n")[2]))
+    assert [(one["name"], one["failurePolicy"]) for one in entries] == [("validate.keys.keys.example.io", "Ignore")]
     assert entries[0]["objectSelector"] == {"matchLabels": {"tier": "prod"}}
     assert entries[0]["clientConfig"]["service"]["name"] == "{{ include `keys.webhookService` . }}"
     assert "caBundle" not in entries[0]["clientConfig"]
@@ -168,18 +153,13 @@ def test_a_pod_that_stops_has_time_for_its_runs_and_for_the_longest_review():
 
 
 def test_private_keys_do_not_pass_through_the_disk_of_a_node():
-    text = operator_chart(with_webhooks(), "keys", version="1.2.3").files[
-        "templates/deployment.yaml"
-    ]
+    text = operator_chart(with_webhooks(), "keys", version="1.2.3").files["templates/deployment.yaml"]
     assert "emptyDir:\n            medium: Memory" in text
 
 
 def test_without_webhooks_there_is_nothing_of_them():
     files = operator_chart(declared(), "keys", version="1.2.3").files
-    assert (
-        "webhook"
-        not in "".join(text for name, text in files.items() if name != "Chart.yaml").lower()
-    )
+    assert "webhook" not in "".join(text for name, text in files.items() if name != "Chart.yaml").lower()
 
 
 def test_the_keys_of_webhooks_are_the_operators_in_its_own_namespace_only():
@@ -197,9 +177,7 @@ def test_a_reason_is_one_line_of_a_role_and_nothing_that_helm_reads():
     app.needs(V1ConfigMap, "get", reason="first\nsecond: {{ .Values.secret }}")
     [line] = [
         it
-        for it in operator_chart(app, "things", version="1")
-        .files["templates/rbac.yaml"]
-        .splitlines()
+        for it in operator_chart(app, "things", version="1").files["templates/rbac.yaml"].splitlines()
         if "second" in it
     ]
     assert line.strip() == '# get: first second: {{ "{{" }} .Values.secret }}'
@@ -213,21 +191,15 @@ def rendered_without_helm(text: str) -> str:
 def test_only_the_ports_that_are_served_can_be_reached():
     def ports(app):
         text = operator_chart(app, "keys", version="1.2.3").files["templates/networkpolicy.yaml"]
-        policy = yaml.safe_load(
-            rendered_without_helm(text).replace("{{", "'{{").replace("}}", "}}'")
-        )
+        policy = yaml.safe_load(rendered_without_helm(text).replace("{{", "'{{").replace("}}", "}}'"))
         assert policy["spec"]["policyTypes"] == ["Ingress"]
         return [port["port"] for rule in policy["spec"]["ingress"] for port in rule["ports"]]
 
     assert (ports(declared()), ports(with_webhooks())) == (["health"], ["webhooks", "health"])
 
 
-@pytest.mark.parametrize(
-    ("verb", "bounded"), [("get", False), ("create", True), ("update", True), ("patch", True)]
-)
-def test_who_may_write_secrets_everywhere_is_told_what_that_means_and_gets_a_policy_to_bound_it(
-    verb, bounded
-):
+@pytest.mark.parametrize(("verb", "bounded"), [("get", False), ("create", True), ("update", True), ("patch", True)])
+def test_who_may_write_secrets_everywhere_is_told_what_that_means_and_gets_a_policy_to_bound_it(verb, bounded):
     app = with_webhooks()  # its own Secret, for the keys of its webhooks, does not count
     app.needs(V1Secret, verb, reason="passwords are kept there")
     files = operator_chart(app, "keys", version="1.2.3").files
@@ -246,17 +218,13 @@ def test_who_installs_a_webhook_for_pods_in_the_only_namespace_that_it_is_for_is
     notes = operator_chart(app, "keys", version="1.2.3").files["templates/NOTES.txt"]
     assert "Its webhooks for Pod validate nothing" in notes
     assert (
-        "validate nothing"
-        not in operator_chart(with_webhooks(), "keys", version="1.2.3").files["templates/NOTES.txt"]
+        "validate nothing" not in operator_chart(with_webhooks(), "keys", version="1.2.3").files["templates/NOTES.txt"]
     )
 
 
 def test_who_installs_an_operator_that_sets_finalizers_is_told_what_to_delete_before_it_is_removed():
     app = declared()
-    assert (
-        "helm uninstall"
-        not in operator_chart(app, "keys", version="1.2.3").files["templates/NOTES.txt"]
-    )
+    assert "helm uninstall" not in operator_chart(app, "keys", version="1.2.3").files["templates/NOTES.txt"]
 
     @app.finalize(Key)
     async def clean_up(obj, ctx):
@@ -264,7 +232,4 @@ def test_who_installs_an_operator_that_sets_finalizers_is_told_what_to_delete_be
 
     notes = operator_chart(app, "keys", version="1.2.3").files["templates/NOTES.txt"]
     assert "Before `helm uninstall`" in notes
-    assert (
-        "kubectl delete keys.keys.example.io --all {{ with .Values.watchNamespace }}--namespace {{ . }}"
-        in notes
-    )
+    assert "kubectl delete keys.keys.example.io --all {{ with .Values.watchNamespace }}--namespace {{ . }}" in notes

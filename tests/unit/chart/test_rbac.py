@@ -59,9 +59,7 @@ def test_every_permission_is_in_just_one_rule():
 
 
 def test_only_cluster_scoped_resources_need_a_cluster_role_of_their_own():
-    assert [one.resource for one in rules(permissions(declared())) if not one.namespaced] == [
-        "namespaces"
-    ]
+    assert [one.resource for one in rules(permissions(declared())) if not one.namespaced] == ["namespaces"]
 
 
 def test_a_finalize_function_adds_the_finalizer_and_its_reason():

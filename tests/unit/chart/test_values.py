@@ -87,27 +87,13 @@ def test_an_odd_value_is_refused_and_named(path, odd, where):
 
 def test_what_people_do_set_is_taken():
     values = copy.deepcopy(OPERATOR["default"])
-    values |= {
-        "global": {"any": "thing"},
-        "watchNamespace": "team-a",
-        "tolerations": [{"operator": "Exists"}],
-    }
+    values |= {"global": {"any": "thing"}, "watchNamespace": "team-a", "tolerations": [{"operator": "Exists"}]}
     values["resources"] = {"limits": {"cpu": 1, "memory": "1Gi"}, "requests": {"cpu": "100m"}}
-    values["resources"]["limits"] |= {
-        "ephemeral-storage": "1e9",
-        "example.com/gpu": 1,
-        "hugepages-2Mi": "1.5Mi",
-    }
-    values["image"] |= {
-        "digest": "sha256:" + "a" * 64,
-        "repository": "localhost:5000/a/b",
-        "tag": "1.10",
-    }
+    values["resources"]["limits"] |= {"ephemeral-storage": "1e9", "example.com/gpu": 1, "hugepages-2Mi": "1.5Mi"}
+    values["image"] |= {"digest": "sha256:" + "a" * 64, "repository": "localhost:5000/a/b", "tag": "1.10"}
     values["podLabels"] = {"app.kubernetes.io/part-of": "x", "empty": ""}
     values["podAnnotations"] = {"example.com/text": "{{ anything }} at all"}
     values["affinity"] = {"podAntiAffinity": {}}
     values["serviceAccount"]["name"] = "a.b"
-    values["tolerations"].append(
-        {"key": "k", "value": "v", "effect": "NoExecute", "tolerationSeconds": 5}
-    )
+    values["tolerations"].append({"key": "k", "value": "v", "effect": "NoExecute", "tolerationSeconds": 5})
     check(values)

@@ -10,14 +10,8 @@ from operatorkit.cli._cluster_domain import cluster_domain_in, find_cluster_doma
 @pytest.mark.parametrize(
     ("text", "domain"),
     [
-        (
-            "search shop.svc.cluster.local svc.cluster.local cluster.local\nnameserver 10.96.0.10\n",
-            "cluster.local",
-        ),
-        (
-            "nameserver 10.96.0.10\nsearch a.svc.corp.example. svc.corp.example. corp.example.\n",
-            "corp.example",
-        ),
+        ("search shop.svc.cluster.local svc.cluster.local cluster.local\nnameserver 10.96.0.10\n", "cluster.local"),
+        ("nameserver 10.96.0.10\nsearch a.svc.corp.example. svc.corp.example. corp.example.\n", "corp.example"),
         ("search svc.svc.x svc.x x example.com", "x"),
         ("search example.com corp.example", None),
         ("search svc.example.com", None),

@@ -65,9 +65,7 @@ def test_up_says_how_to_connect_and_leaves_nothing_when_stopped(
     assert process.stdout is not None
     assert process.stderr is not None
     ready, export = process.stdout.readline(), process.stdout.readline()
-    line = re.fullmatch(
-        r"ready  (https://127\.0\.0\.1:\d+)  \((\w+), 2 nodes, \d+\.\d s\)\n", ready
-    )
+    line = re.fullmatch(r"ready  (https://127\.0\.0\.1:\d+)  \((\w+), 2 nodes, \d+\.\d s\)\n", ready)
     assert line is not None, ready + process.stderr.read()
     config = Path(export.removeprefix("export KUBECONFIG=").rstrip("\n"))
     assert stat.S_IMODE(config.stat().st_mode) == 0o600
@@ -99,9 +97,7 @@ def test_a_port_in_use_is_one_clear_line(backend: str, tmp_path: Path) -> None:
 def test_up_listens_on_the_port_asked_for(tmp_path: Path, free_port: int) -> None:
     port = free_port
     config = tmp_path / "config"
-    process = _start(
-        "--port", str(port), "--nodes", "0", "--kubeconfig", str(config), home=tmp_path
-    )
+    process = _start("--port", str(port), "--nodes", "0", "--kubeconfig", str(config), home=tmp_path)
     assert process.stdout is not None
     assert f"https://127.0.0.1:{port}  (embedded, no nodes" in process.stdout.readline()
 
@@ -116,9 +112,7 @@ def test_up_listens_on_the_port_asked_for(tmp_path: Path, free_port: int) -> Non
     assert not config.exists()
 
 
-@pytest.mark.parametrize(
-    "content", ["clusters: [{name: production}]\n", "not: [a kubeconfig", "\x00"]
-)
+@pytest.mark.parametrize("content", ["clusters: [{name: production}]\n", "not: [a kubeconfig", "\x00"])
 def test_a_kubeconfig_of_somebody_else_is_not_written_over(content: str, tmp_path: Path) -> None:
     config = tmp_path / "config"
     config.write_text(content)
@@ -134,9 +128,7 @@ def test_a_kubeconfig_of_somebody_else_is_not_written_over(content: str, tmp_pat
 
 
 def test_a_program_reads_one_line_of_json(tmp_path: Path) -> None:
-    process = _start(
-        "--nodes", "2", "--kubeconfig", str(tmp_path / "config"), "-o", "json", home=tmp_path
-    )
+    process = _start("--nodes", "2", "--kubeconfig", str(tmp_path / "config"), "-o", "json", home=tmp_path)
     assert process.stdout is not None
     facts = json.loads(process.stdout.readline())
     config = tmp_path / "config"
@@ -197,9 +189,7 @@ def test_images_without_process_nodes_are_rejected(tmp_path: Path) -> None:
     ]
 
 
-def test_process_nodes_without_bubblewrap_say_what_to_install(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_process_nodes_without_bubblewrap_say_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     process = _start("--node-kind", "process", home=tmp_path)
     output, errors = process.communicate(timeout=60)

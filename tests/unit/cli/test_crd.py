@@ -60,27 +60,15 @@ def test_a_directory_gets_a_file_for_each_kind(here: Path) -> None:
         ),
         (None, "./nowhere.py", "operatorkit: there is no file nowhere.py"),
         ("x = 1", "bad.py", "operatorkit: bad.py has no resource classes"),
-        (
-            "x = 1 / 0",
-            "bad.py",
-            "bad.py cannot be imported: bad.py, line 1: ZeroDivisionError: division by zero",
-        ),
+        ("x = 1 / 0", "bad.py", "bad.py cannot be imported: bad.py, line 1: ZeroDivisionError: division by zero"),
         (
             "import nothing_like_this",
             "bad",
             "bad cannot be imported: bad.py, line 1: ModuleNotFoundError: No module named 'nothing_like",
         ),
         ("def", "bad.py", "bad.py cannot be imported: bad.py, line 1: SyntaxError: "),
-        (
-            KIND.replace('version="v1"', 'version="1"'),
-            "bad.py",
-            "operatorkit: Pool: version='1' is not a version",
-        ),
-        (
-            KIND.replace("size: int", "size: bytes"),
-            "bad.py",
-            "operatorkit: Pool, field spec.size: bytes cannot be",
-        ),
+        (KIND.replace('version="v1"', 'version="1"'), "bad.py", "operatorkit: Pool: version='1' is not a version"),
+        (KIND.replace("size: int", "size: bytes"), "bad.py", "operatorkit: Pool, field spec.size: bytes cannot be"),
     ],
 )
 def test_what_cannot_be_rendered_is_one_line_and_exit_code_1(

@@ -23,9 +23,7 @@ def folder(tmp_path, monkeypatch):
     before = set(sys.modules)
     yield tmp_path
     for name in set(sys.modules) - before:
-        if getattr(sys.modules[name], "__file__", None) and str(tmp_path) in str(
-            sys.modules[name].__file__
-        ):
+        if getattr(sys.modules[name], "__file__", None) and str(tmp_path) in str(sys.modules[name].__file__):
             del sys.modules[name]
 
 
@@ -74,11 +72,7 @@ def test_a_bundled_operator_is_found_by_its_name():
             "case has several operators (mine, yours): call one of them app, or say which, as case:mine",
         ),
         (ONE + 'yours = Operator("yours")\n', "case.py", "or say which, as case.py:mine"),
-        (
-            "raise SystemExit(3)\n",
-            "case.py",
-            "case.py ends the program when it is imported: put its last lines under",
-        ),
+        ("raise SystemExit(3)\n", "case.py", "case.py ends the program when it is imported: put its last lines under"),
         ("x = 1\n", "case", 'write `app = Operator("name")`'),
         ("x = 1\n", "case:x", "should be an Operator, but it is an int"),
         ("class x: ...\n", "case:x", "should be an Operator, but it is the class x"),
@@ -86,22 +80,14 @@ def test_a_bundled_operator_is_found_by_its_name():
         ("def (\n", "case.py", "case.py, line 1: "),
         ("\nimport nowhere_at_all\n", "case.py", "case.py, line 2: ModuleNotFoundError"),
         ("\n1/0\n", "case", "case.py, line 2: ZeroDivisionError"),
-        (
-            "import pydantic\nclass A(pydantic.BaseModel):\n    a = 1\n",
-            "case.py",
-            "case.py, line 2: PydanticUserError",
-        ),
+        ("import pydantic\nclass A(pydantic.BaseModel):\n    a = 1\n", "case.py", "case.py, line 2: PydanticUserError"),
         ("", "no_such_thing", "'no_such_thing' is no installed operator (there are: "),
         ("", "no_such_file.py", "there is no file no_such_file.py"),
         ("", "no_such_file.py:app", "there is no file no_such_file.py"),
         ("", "./", "is a directory: name the file in it"),
         ("", "notes.txt", "notes.txt is not a Python file: its name must end in .py"),
         ("", "pki:app", "'pki:app' is not found: 'pki' alone names the installed operator"),
-        (
-            "",
-            "broken_package.part",
-            "broken_package.part cannot be imported: broken_package/__init__.py, line 1: Zero",
-        ),
+        ("", "broken_package.part", "broken_package.part cannot be imported: broken_package/__init__.py, line 1: Zero"),
         ("", "..part", "is no installed operator"),
     ],
 )
@@ -127,9 +113,7 @@ def test_a_package_of_the_user_s_own_named_operators_is_said_to_hide_the_bundled
         sys.argv = ["operatorkit", "run", "pki"]
         main()
     """)
-    answer = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False
-    )
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert answer.returncode == 1
     assert answer.stderr == (
         f"operatorkit: pki: your own package `operators` at {package} hides the one that holds the bundled operators: "

@@ -23,27 +23,13 @@ def package(*arguments):
 
 
 def test_both_charts_of_a_file_are_written_and_then_in_step(tmp_path):
-    said = package(
-        EXAMPLE, "-o", tmp_path, "--image", "registry.example.io/site", "--version", "2.0.0"
-    )
+    said = package(EXAMPLE, "-o", tmp_path, "--image", "registry.example.io/site", "--version", "2.0.0")
     assert said.splitlines() == [str(tmp_path / "website"), str(tmp_path / "website-crds")][::-1]
     values = yaml.safe_load((tmp_path / "website" / "values.yaml").read_text())
     assert values["image"]["repository"] == "registry.example.io/site"
+    assert '- "01_website.py"' in (tmp_path / "website" / "templates" / "deployment.yaml").read_text()
     assert (
-        '- "01_website.py"' in (tmp_path / "website" / "templates" / "deployment.yaml").read_text()
-    )
-    assert (
-        package(
-            EXAMPLE,
-            "-o",
-            tmp_path,
-            "--image",
-            "registry.example.io/site",
-            "--version",
-            "2.0.0",
-            "--check",
-        )
-        == ""
+        package(EXAMPLE, "-o", tmp_path, "--image", "registry.example.io/site", "--version", "2.0.0", "--check") == ""
     )
 
 
@@ -85,9 +71,7 @@ def test_a_file_that_the_code_no_longer_makes_is_told_of_and_left(tmp_path):
         ("--image", "registry.example.io/site:1.0", "its tag is a value of the chart"),
     ],
 )
-def test_what_helm_or_a_registry_would_refuse_is_refused_before_anything_is_written(
-    tmp_path, option, value, words
-):
+def test_what_helm_or_a_registry_would_refuse_is_refused_before_anything_is_written(tmp_path, option, value, words):
     with pytest.raises(click.BadParameter, match=words):
         package("pki", "-o", tmp_path, option, value)
     assert list(tmp_path.iterdir()) == []
@@ -104,9 +88,7 @@ def test_the_version_of_an_installed_operator_is_that_of_its_package(tmp_path):
     from importlib.metadata import version
 
     package("pki", "-o", tmp_path)
-    assert yaml.safe_load((tmp_path / "pki" / "Chart.yaml").read_text())["version"] == version(
-        "operatorkit"
-    )
+    assert yaml.safe_load((tmp_path / "pki" / "Chart.yaml").read_text())["version"] == version("operatorkit")
 
 
 @pytest.mark.parametrize("target", ["operators.pki", "operators.pki:app"])
@@ -145,8 +127,6 @@ def test_a_chart_has_all_versions_of_own_kinds_and_no_external_kind(tmp_path):
 
 def test_a_kind_of_which_it_is_not_clear_whose_it_is_is_not_packaged(tmp_path):
     (tmp_path / "app.py").write_text(VERSIONS % "")
-    with pytest.raises(
-        DefinitionError, match=r"Monitor: .* write external=True .* or external=False"
-    ):
+    with pytest.raises(DefinitionError, match=r"Monitor: .* write external=True .* or external=False"):
         package(tmp_path / "app.py", "-o", tmp_path / "charts")
     assert not (tmp_path / "charts").exists()

@@ -81,13 +81,7 @@ def answer(body: object, code: int = 200, **headers: str) -> Handler:
 
 
 def status(code: int, reason: str, message: str = "it went wrong", **details: object) -> Handler:
-    body = {
-        "kind": "Status",
-        "apiVersion": "v1",
-        "status": "Failure",
-        "code": code,
-        "reason": reason,
-    }
+    body = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": reason}
     return answer({**body, "message": message, "details": details}, code)
 
 

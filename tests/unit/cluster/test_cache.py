@@ -35,10 +35,7 @@ def brief(changes):
     def version(obj):
         return None if obj is None else obj["metadata"]["resourceVersion"]
 
-    return [
-        (change.type, change.key.name, version(change.old), version(change.new))
-        for change in changes
-    ]
+    return [(change.type, change.key.name, version(change.old), version(change.new)) for change in changes]
 
 
 def test_each_reader_has_a_copy_without_managed_fields():
@@ -147,9 +144,7 @@ def test_a_write_is_read_at_once_and_told_when_the_watch_comes_to_it():
     assert cache.resource_version(A) == "5", "an older event must not take back what we wrote"
     assert brief(cache.update(pod("a", 5))) == [("MODIFIED", "a", "3", "5")]
     assert brief(cache.update(pod("a", 6))) == [("MODIFIED", "a", "5", "6")]
-    assert not cache.put(pod("a", 5)), (
-        "an answer that came late must not take back what the watch said"
-    )
+    assert not cache.put(pod("a", 5)), "an answer that came late must not take back what the watch said"
     assert cache.resource_version(A) == "6"
 
 
@@ -210,10 +205,7 @@ def test_what_a_list_shows_to_be_made_anew_is_told_as_deleted_and_added():
 def test_another_object_of_the_same_name_and_version_is_told():
     cache = Cache()
     cache.update(pod("a", 5, uid="before the server was restored"))
-    assert brief(cache.update(pod("a", 5, uid="after"))) == [
-        ("DELETED", "a", "5", None),
-        ("ADDED", "a", None, "5"),
-    ]
+    assert brief(cache.update(pod("a", 5, uid="after"))) == [("DELETED", "a", "5", None), ("ADDED", "a", None, "5")]
     assert cache.update(pod("a", 5, uid="after")) == []
 
 
@@ -239,10 +231,7 @@ def test_a_sweep_removes_ghosts_but_not_what_was_written_after_the_list():
 def test_what_came_by_a_write_and_went_unseen_is_told_as_deleted():
     cache = Cache()
     cache.put(pod("a", 3))
-    assert brief(cache.sweep(set(), "5")) == [
-        ("ADDED", "a", None, "3"),
-        ("DELETED", "a", "3", None),
-    ]
+    assert brief(cache.sweep(set(), "5")) == [("ADDED", "a", None, "3"), ("DELETED", "a", "3", None)]
     assert (list(cache.keys()), list(cache.known()), cache._ahead) == ([], [], {})
     assert list(cache.sweep(set(), "6")) == []
 
@@ -251,9 +240,7 @@ def test_after_a_reset_of_history_lower_versions_count():
     cache = Cache()
     cache.update(pod("a", 100))
     cache.put(pod("a", 120))
-    assert brief(cache.forget_versions()) == [("MODIFIED", "a", "100", "120")], (
-        "the last that is told of that history"
-    )
+    assert brief(cache.forget_versions()) == [("MODIFIED", "a", "100", "120")], "the last that is told of that history"
     assert brief(cache.update(pod("a", 3))) == [("MODIFIED", "a", "120", "3")]
     assert cache.resource_version(A) == "3"
     assert cache.put(pod("b", 4))
@@ -294,11 +281,7 @@ def histories(draw):
         else:
             alive[name] = version
             steps.append(("SET", name, version))
-    return (
-        steps,
-        alive,
-        draw(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), max_size=10)),
-    )
+    return steps, alive, draw(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), max_size=10))
 
 
 @given(histories())
@@ -315,10 +298,7 @@ def test_whatever_the_interleaving_the_cache_ends_at_the_servers_state_and_so_do
                 seen[change.key.name] = change.new["metadata"]["resourceVersion"]
 
     for at, (kind, name, version) in enumerate(steps):
-        for (
-            when,
-            which,
-        ) in puts:  # an answer arrives before or after its echo, but never before it was written
+        for when, which in puts:  # an answer arrives before or after its echo, but never before it was written
             if when == at and which < len(steps) and steps[which][0] == "SET":
                 cache.put(pod(steps[which][1], steps[which][2]))
         if kind == "SET":
@@ -327,9 +307,7 @@ def test_whatever_the_interleaving_the_cache_ends_at_the_servers_state_and_so_do
             tell(cache.remove(ObjectKey("ns", name), pod(name, version), version=str(version)))
     expected = {name: str(version) for name, version in alive.items()}
     assert seen == expected
-    assert {
-        name: cache.resource_version(ObjectKey("ns", name)) for name in names(cache.keys())
-    } == expected
+    assert {name: cache.resource_version(ObjectKey("ns", name)) for name in names(cache.keys())} == expected
     assert not cache._ahead
 
 
@@ -359,9 +337,7 @@ def test_a_deletion_of_ours_is_seen_by_readers_and_told_to_subscribers_when_the_
     assert cache.keys(labels={"x": "y"}) == cache.by_owner("o") == []
     assert cache.resource_version(A) is None
     assert brief(cache.known()) == [("ADDED", "a", None, "1"), ("ADDED", "b", None, "2")]
-    assert brief(cache.update(pod("a", 3, uid="u"))) == [("MODIFIED", "a", "1", "3")], (
-        "what came before the deletion"
-    )
+    assert brief(cache.update(pod("a", 3, uid="u"))) == [("MODIFIED", "a", "1", "3")], "what came before the deletion"
     assert A not in cache
     assert brief(cache.remove(A, version="4")) == [("DELETED", "a", "3", None)]
     assert cache._hidden == {}

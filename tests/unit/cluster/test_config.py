@@ -29,9 +29,7 @@ def kubeconfig(user=None, cluster=None, **context):
             {"name": "c", "context": {"cluster": "k", "user": "u", **context}},
             {"name": "other", "context": {"cluster": "k", "user": "u", "namespace": "elsewhere"}},
         ],
-        "clusters": [
-            {"name": "k", "cluster": {"server": "https://127.0.0.1:6443/", **(cluster or {})}}
-        ],
+        "clusters": [{"name": "k", "cluster": {"server": "https://127.0.0.1:6443/", **(cluster or {})}}],
         "users": [{"name": "u", "user": {"token": "t"} if user is None else user}],
     }
 
@@ -73,16 +71,9 @@ def nowhere(monkeypatch, tmp_path):
 
 async def test_a_kubeconfig_given_as_data_is_read():
     certificate_pem, key_pem = certificate()
-    encoded = {
-        name: base64.b64encode(data).decode()
-        for name, data in (("c", certificate_pem), ("k", key_pem))
-    }
+    encoded = {name: base64.b64encode(data).decode() for name, data in (("c", certificate_pem), ("k", key_pem))}
     user = {"client-certificate-data": encoded["c"], "client-key-data": encoded["k"]}
-    cluster = {
-        "certificate-authority-data": encoded["c"],
-        "tls-server-name": "kubernetes",
-        "proxy-url": "http://p:1",
-    }
+    cluster = {"certificate-authority-data": encoded["c"], "tls-server-name": "kubernetes", "proxy-url": "http://p:1"}
     config = load_config(kubeconfig(user, cluster, namespace="team"))
     assert (config.server, config.namespace) == ("https://127.0.0.1:6443", "team")
     assert (config.tls_server_name, config.proxy) == ("kubernetes", "http://p:1")
@@ -95,17 +86,13 @@ async def test_a_kubeconfig_given_as_data_is_read():
 async def test_no_key_is_left_on_the_disk(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     certificate_pem, key_pem = (base64.b64encode(data).decode() for data in certificate())
-    load_config(
-        kubeconfig({"client-certificate-data": certificate_pem, "client-key-data": key_pem})
-    )
+    load_config(kubeconfig({"client-certificate-data": certificate_pem, "client-key-data": key_pem}))
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
 async def test_another_context_can_be_chosen():
     assert load_config(kubeconfig(namespace="here"), context="other").namespace == "elsewhere"
-    with pytest.raises(
-        InputError, match=r"the kubeconfig given has no context 'nope': it has .*other"
-    ):
+    with pytest.raises(InputError, match=r"the kubeconfig given has no context 'nope': it has .*other"):
         load_config(kubeconfig(), context="nope")
 
 
@@ -148,13 +135,7 @@ def test_a_proxy_of_another_kind_is_refused():
 
 
 async def test_impersonation_is_passed_on():
-    user = {
-        "token": "t",
-        "as": "joe",
-        "as-groups": ["a", "b"],
-        "as-uid": "7",
-        "as-user-extra": {"Scope/x": ["y"]},
-    }
+    user = {"token": "t", "as": "joe", "as-groups": ["a", "b"], "as-uid": "7", "as-user-extra": {"Scope/x": ["y"]}}
     headers = await load_config(kubeconfig(user)).credentials.headers(now=0)
     assert headers[1:] == (
         ("Impersonate-User", "joe"),
@@ -165,16 +146,12 @@ async def test_impersonation_is_passed_on():
     )
 
 
-async def test_files_are_found_beside_the_kubeconfig_and_a_token_file_is_read_again(
-    tmp_path, caplog
-):
+async def test_files_are_found_beside_the_kubeconfig_and_a_token_file_is_read_again(tmp_path, caplog):
     certificate_pem, _ = certificate()
     (tmp_path / "ca.crt").write_bytes(certificate_pem)
     (tmp_path / "token").write_text("one\n")
     path = tmp_path / "config"
-    path.write_text(
-        yaml.safe_dump(kubeconfig({"tokenFile": "token"}, {"certificate-authority": "ca.crt"}))
-    )
+    path.write_text(yaml.safe_dump(kubeconfig({"tokenFile": "token"}, {"certificate-authority": "ca.crt"})))
     config = load_config(path)
     assert config.origin == f"context c (user u) of {path}"
     assert await authorization(config) == "Bearer one"
@@ -197,11 +174,7 @@ def plugin(path: Path, body: str) -> dict:
 async def test_a_credential_plugin_gives_the_token_and_is_run_again_when_it_is_refused(tmp_path):
     count = tmp_path / "count"
     count.write_text("")
-    answer = {
-        "apiVersion": "client.authentication.k8s.io/v1",
-        "kind": "ExecCredential",
-        "status": {"token": "TOKEN"},
-    }
+    answer = {"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "status": {"token": "TOKEN"}}
     body = f"""
 import pathlib
 count = pathlib.Path({str(count)!r})
@@ -213,9 +186,7 @@ print({json.dumps(answer)!r}.replace("TOKEN", count.read_text()))
     assert dict(used)["Authorization"] == "Bearer x"
     assert await config.credentials.refresh(used, now=1)
     assert await authorization(config, now=1) == "Bearer xx"
-    assert await config.credentials.refresh(used, now=2), (
-        "somebody else loaded them meanwhile: that will do"
-    )
+    assert await config.credentials.refresh(used, now=2), "somebody else loaded them meanwhile: that will do"
     assert count.read_text() == "xx"
 
 
@@ -224,10 +195,7 @@ print({json.dumps(answer)!r}.replace("TOKEN", count.read_text()))
     [
         ("import sys; sys.exit('please log in first')", "please log in first"),
         ("print('no json')", "failed to decode"),
-        (
-            'print(\'{"apiVersion":"client.authentication.k8s.io/v1","kind":"E","status":{}}\')',
-            "neither a token nor",
-        ),
+        ('print(\'{"apiVersion":"client.authentication.k8s.io/v1","kind":"E","status":{}}\')', "neither a token nor"),
     ],
 )
 def test_a_plugin_that_fails_is_named_with_what_it_said(tmp_path, body, words):
@@ -266,9 +234,7 @@ def test_a_file_that_is_no_kubeconfig_is_named(tmp_path, text):
 def test_a_file_of_something_else_is_told_what_it_holds(tmp_path):
     path = tmp_path / "config"
     path.write_text("just text")
-    with pytest.raises(
-        InputError, match="it holds a str, not a mapping: it should begin with `apiVersion: v1`"
-    ):
+    with pytest.raises(InputError, match="it holds a str, not a mapping: it should begin with `apiVersion: v1`"):
         load_config(path)
     with pytest.raises(InputError, match=f"{tmp_path} is a directory: give the kubeconfig itself"):
         load_config(tmp_path)
@@ -322,9 +288,7 @@ async def test_the_token_of_a_pod_is_read_again(tmp_path, monkeypatch):
     monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "443")
     config = load_config()
     assert config.namespace == "default"
-    assert isinstance(config.ssl_context, FollowingContext), (
-        "so is its file of authorities: see test_trust"
-    )
+    assert isinstance(config.ssl_context, FollowingContext), "so is its file of authorities: see test_trust"
     assert await authorization(config, now=0) == "Bearer one"
     (tmp_path / "token").write_text("two")
     assert await authorization(config, now=60) == "Bearer two"
@@ -359,9 +323,7 @@ def test_a_context_is_chosen_by_name(load):
     assert load(changed(**{"current-context": None}), "other").namespace == "elsewhere"
     with pytest.raises(InputError, match=r"has no context 'nope': it has c, other"):
         load(kubeconfig(), "nope")
-    with pytest.raises(
-        InputError, match=r"no context is chosen: .*--context NAME \(there are: c, other\)"
-    ):
+    with pytest.raises(InputError, match=r"no context is chosen: .*--context NAME \(there are: c, other\)"):
         load(changed(**{"current-context": ""}))
 
 
@@ -374,14 +336,7 @@ def test_a_context_is_chosen_by_name(load):
         {**kubeconfig(user={"token": None, "exec": None}), "preferences": None, "extensions": None},
         changed(contexts=[{"name": "c", "context": {"cluster": "k"}}], users=None),
         changed(contexts=[{"name": "c", "context": {"cluster": "k", "user": ""}}]),
-        of(
-            "clusters",
-            cluster={
-                "server": "HTTPS://127.0.0.1:6443",
-                "proxy-url": None,
-                "extensions": [{"name": "x"}],
-            },
-        ),
+        of("clusters", cluster={"server": "HTTPS://127.0.0.1:6443", "proxy-url": None, "extensions": [{"name": "x"}]}),
     ],
 )
 async def test_an_anonymous_user_and_nulls_are_as_good_as_nothing(load, content):
@@ -394,10 +349,7 @@ async def test_an_anonymous_user_and_nulls_are_as_good_as_nothing(load, content)
     ("content", "words"),
     [
         (changed(users="x"), "users is of type str: write a list"),
-        (
-            changed(users=["x"]),
-            "users[0] is of type str: write an entry with a `name`, which is text",
-        ),
+        (changed(users=["x"]), "users[0] is of type str: write an entry with a `name`, which is text"),
         (changed(contexts=[{"name": 5, "context": {}}]), "contexts[0] is of type int"),
         (changed(users=None), "names the user 'u', which is not under `users` (there are none)"),
         (of("contexts", context=None), "names the cluster '', which is not under `clusters` (k)"),
@@ -405,26 +357,11 @@ async def test_an_anonymous_user_and_nulls_are_as_good_as_nothing(load, content)
             of("contexts", context={"cluster": "k", "namespace": [1]}),
             "contexts[name=c].context.namespace is of type list",
         ),
-        (
-            kubeconfig(user={"token": 5}),
-            "users[name=u].user.token is of type int: write text (in quotes)",
-        ),
-        (
-            kubeconfig(user={"as-groups": "x"}),
-            "user.as-groups is of type str: write a list of texts",
-        ),
-        (
-            kubeconfig(user={"as-user-extra": {"a": 5}}),
-            "user.as-user-extra is of type dict: write a mapping to lists",
-        ),
-        (
-            kubeconfig(user={"exec": {"apiVersion": "v1"}}),
-            "user.exec.command is missing: a credential plugin needs it",
-        ),
-        (
-            kubeconfig(user={"exec": {"apiVersion": "v1", "command": "x", "env": ["a"]}}),
-            "user.exec.env has an entry",
-        ),
+        (kubeconfig(user={"token": 5}), "users[name=u].user.token is of type int: write text (in quotes)"),
+        (kubeconfig(user={"as-groups": "x"}), "user.as-groups is of type str: write a list of texts"),
+        (kubeconfig(user={"as-user-extra": {"a": 5}}), "user.as-user-extra is of type dict: write a mapping to lists"),
+        (kubeconfig(user={"exec": {"apiVersion": "v1"}}), "user.exec.command is missing: a credential plugin needs it"),
+        (kubeconfig(user={"exec": {"apiVersion": "v1", "command": "x", "env": ["a"]}}), "user.exec.env has an entry"),
         (kubeconfig(cluster={"server": 5}), "clusters[name=k].cluster.server is of type int"),
         (kubeconfig(cluster={"server": "https://a:99999"}), "Port out of range"),
         (kubeconfig(cluster={"server": "https:///k8s"}), "which names no host"),
@@ -439,12 +376,7 @@ def test_a_kubeconfig_of_a_wrong_shape_is_told_by_field(load, content, words):
 
 
 def test_no_secret_is_in_what_is_said_of_a_file(tmp_path):
-    secret = {
-        "password": "s3cret",
-        "username": "me",
-        "client-certificate-data": "czNjcmV0",
-        "client-key-data": "!",
-    }
+    secret = {"password": "s3cret", "username": "me", "client-certificate-data": "czNjcmV0", "client-key-data": "!"}
     (tmp_path / "config").write_text(yaml.safe_dump(kubeconfig(user=secret)))
     with pytest.raises(InputError) as caught:
         load_config(tmp_path / "config")
@@ -452,14 +384,10 @@ def test_no_secret_is_in_what_is_said_of_a_file(tmp_path):
     assert "czNjcmV0" not in str(caught.value)
 
 
-def test_of_several_files_the_first_that_chooses_a_context_wins_and_empty_ones_count_for_nothing(
-    tmp_path, monkeypatch
-):
+def test_of_several_files_the_first_that_chooses_a_context_wins_and_empty_ones_count_for_nothing(tmp_path, monkeypatch):
     (tmp_path / "a").write_text("")
     (tmp_path / "b").write_text(yaml.safe_dump({**kubeconfig(), "current-context": "other"}))
-    (tmp_path / "c").write_text(
-        yaml.safe_dump({"apiVersion": "v1", "kind": "Config", "current-context": "c"})
-    )
+    (tmp_path / "c").write_text(yaml.safe_dump({"apiVersion": "v1", "kind": "Config", "current-context": "c"}))
     monkeypatch.setenv("KUBECONFIG", os.pathsep.join(str(tmp_path / name) for name in "abc"))
     assert load_config().namespace == "elsewhere"
     with pytest.raises(InputError, match="is empty: it should begin with"):

@@ -15,9 +15,7 @@ def aggregated(*groups):
                 "versions": [
                     {
                         "version": version,
-                        "resources": [
-                            {"resource": plural, "scope": scope, "responseKind": {"kind": kind}}
-                        ],
+                        "resources": [{"resource": plural, "scope": scope, "responseKind": {"kind": kind}}],
                     }
                     for version in versions
                 ],
@@ -40,12 +38,9 @@ async def test_a_kind_is_found_in_two_requests_and_then_remembered(api, server, 
 
 
 async def test_a_kind_that_came_later_is_found(api, server, given):
-    server.answers(
-        given.answer(CORE), given.answer(aggregated()), given.answer(CORE), given.answer(PKI)
-    )
+    server.answers(given.answer(CORE), given.answer(aggregated()), given.answer(CORE), given.answer(PKI))
     with pytest.raises(
-        errors.NoKindMatch,
-        match=r"no kind 'Issuer' in group 'pki\.dev', version 'v1'; that group is not",
+        errors.NoKindMatch, match=r"no kind 'Issuer' in group 'pki\.dev', version 'v1'; that group is not"
     ):
         await api.resolve("pki.dev", "Issuer", "v1")
     assert (await api.resolve("pki.dev", "Issuer", "v1")).plural == "issuers"
@@ -80,11 +75,7 @@ async def test_a_server_without_aggregated_discovery_is_asked_group_by_group(api
                 "preferredVersion": {"version": "v1"},
                 "versions": [{"version": "v1beta1"}, {"version": "v1"}],
             },
-            {
-                "name": "down.dev",
-                "preferredVersion": {"version": "v1"},
-                "versions": [{"version": "v1"}],
-            },
+            {"name": "down.dev", "preferredVersion": {"version": "v1"}, "versions": [{"version": "v1"}]},
         ],
     }
 
@@ -94,9 +85,7 @@ async def test_a_server_without_aggregated_discovery_is_asked_group_by_group(api
     deployments = {"name": "deployments", "kind": "Deployment", "namespaced": True}
     answers = {
         "/api": given.answer({"kind": "APIVersions", "versions": ["v1"]}),
-        "/api/v1": listed(
-            {"name": "nodes", "kind": "Node"}, {"name": "nodes/status", "kind": "Node"}
-        ),
+        "/api/v1": listed({"name": "nodes", "kind": "Node"}, {"name": "nodes/status", "kind": "Node"}),
         "/apis": given.answer(groups),
         "/apis/apps/v1": listed(deployments),
         "/apis/apps/v1beta1": listed(deployments),
@@ -111,14 +100,9 @@ async def test_a_kind_that_is_gone_is_looked_for_again(api, server, given):
     later = aggregated(("pki.dev", ["v2"], "issuers", "Issuer", "Cluster"))
     answers = [CORE, PKI, None, CORE, later]
     server.answers(
-        *(
-            given.answer("404 page not found", 404) if body is None else given.answer(body)
-            for body in answers
-        )
+        *(given.answer("404 page not found", 404) if body is None else given.answer(body) for body in answers)
     )
     issuers = await api.resolve("pki.dev", "Issuer")
     with pytest.raises(errors.NoKindMatch):
         await api.get(issuers, "a", namespace="ns")
-    assert await api.resolve("pki.dev", "Issuer") == ApiResource(
-        "pki.dev", "v2", "Issuer", "issuers", namespaced=False
-    )
+    assert await api.resolve("pki.dev", "Issuer") == ApiResource("pki.dev", "v2", "Issuer", "issuers", namespaced=False)

@@ -50,11 +50,7 @@ class World:
         if resource in self.removed:
             raise errors.NotFound("the server could not find the requested resource", code=404)
         name = field_selector.removeprefix("metadata.name=")
-        found = [
-            each
-            for each in self.objects[resource].values()
-            if name in {"", each["metadata"]["name"]}
-        ]
+        found = [each for each in self.objects[resource].values() if name in {"", each["metadata"]["name"]}]
         return ObjectList(found[:limit], str(self.version), "")
 
     async def watch(self, resource, *, resource_version, **options):
@@ -126,9 +122,7 @@ async def test_another_server_is_noticed_after_every_kind_of_interruption(clock,
         world.restore(version)
         world.end_watch(CONFIG_MAPS, how)
         await eventually(lambda: names(maps) == ["a", "c"])
-        await eventually(
-            lambda: names(secrets) == ["t"], message="its own watch was not interrupted"
-        )
+        await eventually(lambda: names(secrets) == ["t"], message="its own watch was not interrupted")
         await eventually(lambda: not history.in_doubt)
         assert maps.error is None
 
@@ -163,9 +157,7 @@ async def test_a_connection_that_breaks_costs_one_list_of_each_kind(clock):
     world = World()
     async with following(world, clock) as (history, _):
         world.end_watch(CONFIG_MAPS, errors.Unreachable("connection reset"))
-        await eventually(
-            lambda: world.watches == {CONFIG_MAPS: 2, SECRETS: 2} and not history.in_doubt
-        )
+        await eventually(lambda: world.watches == {CONFIG_MAPS: 2, SECRETS: 2} and not history.in_doubt)
         assert world.lists == {CONFIG_MAPS: 2, SECRETS: 2}
 
 
@@ -174,9 +166,7 @@ async def test_all_watches_that_break_at_once_cost_one_list_of_each_kind(clock):
     async with following(world, clock) as (history, _):
         for resource in (CONFIG_MAPS, SECRETS):
             world.end_watch(resource, errors.Unreachable("connection reset"))
-        await eventually(
-            lambda: world.watches == {CONFIG_MAPS: 2, SECRETS: 2} and not history.in_doubt
-        )
+        await eventually(lambda: world.watches == {CONFIG_MAPS: 2, SECRETS: 2} and not history.in_doubt)
         assert world.lists == {CONFIG_MAPS: 2, SECRETS: 2}
 
 

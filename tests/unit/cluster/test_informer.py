@@ -18,10 +18,7 @@ A, B = ObjectKey("ns", "a"), ObjectKey("ns", "b")
 
 
 def pod(name, version):
-    return {
-        "kind": "Pod",
-        "metadata": {"name": name, "namespace": "ns", "resourceVersion": str(version)},
-    }
+    return {"kind": "Pod", "metadata": {"name": name, "namespace": "ns", "resourceVersion": str(version)}}
 
 
 def added(name, version):
@@ -111,11 +108,7 @@ def following(pods, clock):
         changes = []
         informer.subscribe(
             lambda change: changes.append(
-                (
-                    change.type,
-                    change.key.name,
-                    (change.new or change.old)["metadata"]["resourceVersion"],
-                )
+                (change.type, change.key.name, (change.new or change.old)["metadata"]["resourceVersion"])
             )
         )
         task = asyncio.create_task(informer.run())
@@ -132,18 +125,11 @@ def following(pods, clock):
 
 
 async def test_a_list_fills_the_cache_and_the_watch_keeps_it(following):
-    api = ScriptedAPI(
-        [page(5, pod("a", 3))], [[modified("a", 6), added("b", 7), deleted("a", 8), bookmark(9)]]
-    )
+    api = ScriptedAPI([page(5, pod("a", 3))], [[modified("a", 6), added("b", 7), deleted("a", 8), bookmark(9)]])
     async with following(api) as (informer, changes):
         await eventually(lambda: informer.resource_version == "9")
         assert informer.cache.keys("ns") == [B]
-        assert changes == [
-            ("ADDED", "a", "3"),
-            ("MODIFIED", "a", "6"),
-            ("ADDED", "b", "7"),
-            ("DELETED", "a", "8"),
-        ]
+        assert changes == [("ADDED", "a", "3"), ("MODIFIED", "a", "6"), ("ADDED", "b", "7"), ("DELETED", "a", "8")]
         await eventually(lambda: len(api.asked) == 4)
     assert api.asked == ["list 500", "watch 5", "probe", "watch 9"]
 
@@ -156,9 +142,7 @@ async def test_a_long_list_comes_in_pages(following):
 
 
 async def test_a_list_that_expires_between_pages_is_taken_in_one_piece(following):
-    api = ScriptedAPI(
-        [page(5, pod("a", 3), token="t1"), errors.Gone("expired"), page(8, pod("b", 4))]
-    )
+    api = ScriptedAPI([page(5, pod("a", 3), token="t1"), errors.Gone("expired"), page(8, pod("b", 4))])
     async with following(api) as (informer, _):
         assert informer.cache.keys() == [B]
     assert api.asked[:3] == ["list 500", "list 500 t1", "list all"]
@@ -216,15 +200,12 @@ async def test_a_failure_is_logged_once_and_so_is_its_end(following, clock, capl
     caplog.set_level(logging.INFO)
     refused = errors.Unreachable("cannot reach the API server at https://h:1: connection refused")
     api = ScriptedAPI(
-        [refused, refused, refused, page(5), page(6), page(6)],
-        [[bookmark(6)], [refused], [refused], [bookmark(7)]],
+        [refused, refused, refused, page(5), page(6), page(6)], [[bookmark(6)], [refused], [refused], [bookmark(7)]]
     )
     async with following(api) as (informer, _):
         await eventually(lambda: informer.resource_version == "7")
         assert informer.error is None
-    assert [
-        record.message for record in caplog.records if record.name == "operatorkit.cluster"
-    ] == [
+    assert [record.message for record in caplog.records if record.name == "operatorkit.cluster"] == [
         f"pods: {refused}; trying again",
         "pods: following the API server again",
     ] * 2
@@ -265,12 +246,8 @@ async def test_it_tells_since_when_there_is_no_contact(pods, clock):
         await task
 
 
-@pytest.mark.parametrize(
-    "end", [errors.Timeout("silent"), errors.Unreachable("the connection broke")]
-)
-async def test_a_watch_that_fell_silent_or_broke_off_after_a_while_is_no_failure(
-    following, caplog, end
-):
+@pytest.mark.parametrize("end", [errors.Timeout("silent"), errors.Unreachable("the connection broke")])
+async def test_a_watch_that_fell_silent_or_broke_off_after_a_while_is_no_failure(following, caplog, end):
     api = ScriptedAPI([page(5), page(6)], [[bookmark(6), end], [added("a", 7)]])
     async with following(api) as (informer, _):
         await eventually(lambda: A in informer.cache)
@@ -302,9 +279,7 @@ async def test_an_object_that_cannot_be_read_does_not_disturb_the_others(followi
 async def test_an_object_that_turns_unreadable_is_not_taken_for_deleted(following, caplog):
     broken = {"kind": "Pod", "metadata": {"name": "a", "namespace": "ns", "resourceVersion": "8"}}
     broken["spec"] = object()  # what no JSON decoder gives, and what no encoder takes
-    api = ScriptedAPI(
-        [page(5, pod("a", 3)), page(9, broken, pod("b", 7))], [[errors.Gone("expired")]]
-    )
+    api = ScriptedAPI([page(5, pod("a", 3)), page(9, broken, pod("b", 7))], [[errors.Gone("expired")]])
     async with following(api) as (informer, changes):
         await eventually(lambda: B in informer.cache)
         assert informer.cache.resource_version(A) == "3"
@@ -314,13 +289,9 @@ async def test_an_object_that_turns_unreadable_is_not_taken_for_deleted(followin
 
 async def test_a_server_whose_history_was_reset_is_believed(following, caplog):
     future = errors.Timeout(
-        "Too large resource version: 500, current: 7",
-        causes=[errors.Cause("", "ResourceVersionTooLarge", "")],
+        "Too large resource version: 500, current: 7", causes=[errors.Cause("", "ResourceVersionTooLarge", "")]
     )
-    api = ScriptedAPI(
-        [page(500, pod("a", 499), pod("b", 400)), page(7, pod("b", 6))],
-        [[future], [modified("b", 8)]],
-    )
+    api = ScriptedAPI([page(500, pod("a", 499), pod("b", 400)), page(7, pod("b", 6))], [[future], [modified("b", 8)]])
     async with following(api) as (informer, changes):
         await eventually(lambda: informer.cache.resource_version(B) == "8")
         assert informer.cache.keys() == [B]
@@ -330,31 +301,19 @@ async def test_a_server_whose_history_was_reset_is_believed(following, caplog):
 
 
 @pytest.mark.parametrize(
-    "sign",
-    [[errors.Unreachable("connection refused")], [bookmark(3)]],
-    ids=["it was away", "the watch goes back"],
+    "sign", [[errors.Unreachable("connection refused")], [bookmark(3)]], ids=["it was away", "the watch goes back"]
 )
 async def test_a_reset_is_noticed_when_the_server_was_away_or_the_watch_goes_back(following, sign):
     api = ScriptedAPI([page(500, pod("a", 499)), page(7, pod("b", 6))], [sign, [added("a", 8)]])
     async with following(api) as (informer, changes):
         await eventually(lambda: informer.cache.resource_version(A) == "8")
         assert informer.cache.keys() == [A, B]
-    assert changes == [
-        ("ADDED", "a", "499"),
-        ("ADDED", "b", "6"),
-        ("DELETED", "a", "499"),
-        ("ADDED", "a", "8"),
-    ]
+    assert changes == [("ADDED", "a", "499"), ("ADDED", "b", "6"), ("DELETED", "a", "499"), ("ADDED", "a", "8")]
 
 
-async def test_an_object_made_anew_by_a_reset_server_is_a_change_even_at_the_same_version(
-    following,
-):
+async def test_an_object_made_anew_by_a_reset_server_is_a_change_even_at_the_same_version(following):
     def of(uid):
-        return {
-            "kind": "Pod",
-            "metadata": {"name": "a", "namespace": "ns", "resourceVersion": "4", "uid": uid},
-        }
+        return {"kind": "Pod", "metadata": {"name": "a", "namespace": "ns", "resourceVersion": "4", "uid": uid}}
 
     api = ScriptedAPI([page(5, of("first")), page(6, of("second"))], [[errors.Gone("expired")]])
     async with following(api) as (informer, changes):
@@ -423,9 +382,7 @@ async def test_an_answer_that_comes_after_a_bookmark_is_out_of_date(following):
     api = ScriptedAPI([page(5)], [[bookmark(9)]])
     async with following(api) as (informer, _):
         await eventually(lambda: informer.resource_version == "9")
-        assert not informer.put(pod("a", 7)), (
-            "the watch is past it and does not know it: it was deleted"
-        )
+        assert not informer.put(pod("a", 7)), "the watch is past it and does not know it: it was deleted"
         assert informer.put(pod("a", 10))
 
 

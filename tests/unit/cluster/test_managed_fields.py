@@ -31,9 +31,7 @@ def hand_over(*entries):
 
 
 def test_the_fields_of_former_managers_are_joined_with_our_own_and_others_stay_as_they_are():
-    client, update = (
-        entry(name, {"f:data": {f"f:{name[0]}": {}}}) for name in (CLIENT_SIDE_APPLY, "me")
-    )
+    client, update = (entry(name, {"f:data": {f"f:{name[0]}": {}}}) for name in (CLIENT_SIDE_APPLY, "me"))
     joined = {**OWN, "fieldsV1": {"f:data": {"f:a": {}, "f:k": {}, "f:m": {}}}}
     assert hand_over(client, OWN, OTHER, update) == [OTHER, joined]
 
@@ -46,10 +44,7 @@ def test_without_an_entry_of_our_own_one_is_made_with_the_time_of_the_latest():
 def test_finalizers_stay_where_they_are():
     mixed = entry("me", {"f:metadata": {**FINALIZERS, "f:labels": {"f:a": {}}}})
     rest = {**mixed, "fieldsV1": {"f:metadata": FINALIZERS}}
-    assert hand_over(mixed) == [
-        rest,
-        entry("me", {"f:metadata": {"f:labels": {"f:a": {}}}}, "Apply"),
-    ]
+    assert hand_over(mixed) == [rest, entry("me", {"f:metadata": {"f:labels": {"f:a": {}}}}, "Apply")]
 
 
 @pytest.mark.parametrize(
@@ -57,15 +52,10 @@ def test_finalizers_stay_where_they_are():
     [
         pytest.param([OWN, OTHER], id="there is nothing to hand over"),
         pytest.param([entry("me", {"f:metadata": FINALIZERS})], id="finalizers only"),
+        pytest.param([entry("me", {"f:status": {"f:a": {}}}, subresource="status")], id="a subresource"),
+        pytest.param([entry("me", {"f:data": {"f:a": {}}}, version="v2")], id="fields of another version"),
         pytest.param(
-            [entry("me", {"f:status": {"f:a": {}}}, subresource="status")], id="a subresource"
-        ),
-        pytest.param(
-            [entry("me", {"f:data": {"f:a": {}}}, version="v2")], id="fields of another version"
-        ),
-        pytest.param(
-            [entry("me", {"f:data": {}}), {**OWN, "apiVersion": "v2"}],
-            id="our own are those of another version",
+            [entry("me", {"f:data": {}}), {**OWN, "apiVersion": "v2"}], id="our own are those of another version"
         ),
     ],
 )

@@ -9,13 +9,7 @@ from operatorkit.cluster.translate import error_from_answer, error_from_exceptio
 
 
 def status(code, reason, message="the server's words", **details):
-    return {
-        "kind": "Status",
-        "code": code,
-        "reason": reason,
-        "message": message,
-        "details": details,
-    }
+    return {"kind": "Status", "code": code, "reason": reason, "message": message, "details": details}
 
 
 @pytest.mark.parametrize(
@@ -80,16 +74,10 @@ def test_causes_that_are_none_are_left_out():
 
 
 def test_a_conflict_of_field_managers_names_each_field_and_its_manager():
-    cause = {
-        "reason": "FieldManagerConflict",
-        "message": 'conflict with "kubectl"',
-        "field": ".data.x",
-    }
+    cause = {"reason": "FieldManagerConflict", "message": 'conflict with "kubectl"', "field": ".data.x"}
     error = error_from_status(status(409, "Conflict", causes=[cause]))
     assert type(error) is errors.FieldManagerConflict
-    assert error.causes == (
-        errors.Cause(".data.x", "FieldManagerConflict", 'conflict with "kubectl"'),
-    )
+    assert error.causes == (errors.Cause(".data.x", "FieldManagerConflict", 'conflict with "kubectl"'),)
 
 
 @pytest.mark.parametrize(
@@ -115,18 +103,11 @@ def test_an_answer_that_is_no_status_is_quoted():
 
 @pytest.mark.parametrize(
     ("headers", "details", "expected"),
-    [
-        ({"Retry-After": "7"}, {}, 7.0),
-        ({}, {"retryAfterSeconds": 3}, 3.0),
-        ({"Retry-After": "soon"}, {}, None),
-    ],
+    [({"Retry-After": "7"}, {}, 7.0), ({}, {"retryAfterSeconds": 3}, 3.0), ({"Retry-After": "soon"}, {}, None)],
 )
 def test_the_time_to_wait_comes_from_the_header_or_the_status(headers, details, expected):
     body = json.dumps(status(429, "TooManyRequests", **details)).encode()
-    assert (
-        error_from_answer(429, body, headers, request="GET http://x").retry_after_seconds
-        == expected
-    )
+    assert error_from_answer(429, body, headers, request="GET http://x").retry_after_seconds == expected
 
 
 def _certificate_error(code, text):
@@ -166,8 +147,6 @@ def test_a_connection_that_failed_is_explained_with_the_url(error, words):
 
 
 def test_an_answer_that_never_comes_is_a_timeout():
-    translated = error_from_exception(
-        TimeoutError(), request="GET https://h:1/api", server="https://h:1"
-    )
+    translated = error_from_exception(TimeoutError(), request="GET https://h:1/api", server="https://h:1")
     assert type(translated) is errors.Timeout
     assert "GET https://h:1/api" in str(translated)

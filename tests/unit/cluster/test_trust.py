@@ -41,9 +41,7 @@ class Authority:
         )
         self.pem = made.public_bytes(serialization.Encoding.PEM)
         private = key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
         chain = directory / f"{name}.pem"
         chain.write_bytes(self.pem + private)
@@ -64,9 +62,7 @@ async def serving(authority, port=0):
     app.router.add_route("*", "/{path:.*}", answer)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
-    await web.TCPSite(
-        runner, "127.0.0.1", port, ssl_context=authority.context, reuse_address=True
-    ).start()
+    await web.TCPSite(runner, "127.0.0.1", port, ssl_context=authority.context, reuse_address=True).start()
     try:
         yield runner.addresses[0][1]
     finally:
@@ -121,9 +117,7 @@ async def test_a_server_with_a_certificate_of_a_new_authority_is_trusted_as_soon
         await api.__aexit__(None, None, None)
 
 
-async def test_an_authority_that_is_taken_out_of_the_file_is_not_trusted_any_more(
-    tmp_path, authorities, pods, clock
-):
+async def test_an_authority_that_is_taken_out_of_the_file_is_not_trusted_any_more(tmp_path, authorities, pods, clock):
     old, new = authorities
     (tmp_path / "ca.crt").write_bytes(old.pem + new.pem)
     async with serving(old) as port, LiveCluster(kubeconfig(tmp_path, port), clock=clock) as api:
@@ -153,9 +147,7 @@ async def test_a_file_that_is_broken_or_missing_for_a_while_changes_nothing_and_
         assert len(caplog.records) == 2
 
 
-async def test_no_socket_outlives_the_client_though_another_user_of_its_session_closed_that(
-    tmp_path, authorities
-):
+async def test_no_socket_outlives_the_client_though_another_user_of_its_session_closed_that(tmp_path, authorities):
     old, _ = authorities
     (tmp_path / "ca.crt").write_bytes(old.pem)
     async with serving(old) as port:

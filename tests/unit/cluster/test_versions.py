@@ -23,14 +23,7 @@ def test_versions_are_ordered_as_numbers_and_others_are_believed(version, than, 
 
 @pytest.mark.parametrize(
     ("version", "before", "expected"),
-    [
-        ("9", "10", True),
-        ("10", "9", False),
-        ("9", "9", False),
-        ("a", "b", False),
-        ("", "9", False),
-        ("9", "", False),
-    ],
+    [("9", "10", True), ("10", "9", False), ("9", "9", False), ("a", "b", False), ("", "9", False), ("9", "", False)],
 )
 def test_only_a_lower_number_is_a_step_back(version, before, expected):
     assert went_back(version, before) is expected

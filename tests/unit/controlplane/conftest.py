@@ -23,9 +23,7 @@ def _bare(backend: str) -> AbstractContextManager[Any]:
         return EmbeddedControlPlane(controllers="")
     found = find()
     if found is None or found.kube_controller_manager is None:
-        pytest.skip(
-            "no programs of a real control plane: set KUBEBUILDER_ASSETS, or make test-real where Go is"
-        )
+        pytest.skip("no programs of a real control plane: set KUBEBUILDER_ASSETS, or make test-real where Go is")
     return RealControlPlane(controllers=_OURS_OFF)
 
 

@@ -15,9 +15,7 @@ from cryptography.x509.oid import NameOID
 from operatorkit.controlplane._credentials import Authority, KeyPair, kubeconfig, write_kubeconfig
 
 
-def _context(
-    purpose: ssl.Purpose, pair: KeyPair, trusted: bytes, directory: Path
-) -> ssl.SSLContext:
+def _context(purpose: ssl.Purpose, pair: KeyPair, trusted: bytes, directory: Path) -> ssl.SSLContext:
     cert, key = directory / f"{purpose.name}.crt", directory / f"{purpose.name}.key"
     cert.write_bytes(pair.cert_pem)
     key.write_bytes(pair.key_pem)
@@ -28,9 +26,7 @@ def _context(
     return context
 
 
-def _shake_hands(
-    server: ssl.SSLContext, client: ssl.SSLContext, host: str
-) -> dict[str, object] | None:
+def _shake_hands(server: ssl.SSLContext, client: ssl.SSLContext, host: str) -> dict[str, object] | None:
     left, right = socket.socketpair()
     seen: list[dict[str, object] | None] = []
 
@@ -55,10 +51,7 @@ def test_both_sides_pass_the_strict_checks_of_openssl(host: str, tmp_path: Path)
     serving, clients = Authority.create("serving"), Authority.create("clients")
     server = _context(ssl.Purpose.CLIENT_AUTH, serving.issue_server(), clients.cert_pem, tmp_path)
     client = _context(
-        ssl.Purpose.SERVER_AUTH,
-        clients.issue_client("mara", ["team-a", "ops"]),
-        serving.cert_pem,
-        tmp_path,
+        ssl.Purpose.SERVER_AUTH, clients.issue_client("mara", ["team-a", "ops"]), serving.cert_pem, tmp_path
     )
 
     peer = _shake_hands(server, client, host)
@@ -83,11 +76,7 @@ def test_a_user_name_longer_than_x509_likes_is_issued_all_the_same() -> None:
 
 def test_a_kubeconfig_carries_its_data_inline() -> None:
     config = kubeconfig(
-        "https://127.0.0.1:6443",
-        ca_pem=b"CA",
-        user="mara",
-        client=KeyPair(b"CERT", b"KEY"),
-        namespace="team-a",
+        "https://127.0.0.1:6443", ca_pem=b"CA", user="mara", client=KeyPair(b"CERT", b"KEY"), namespace="team-a"
     )
 
     assert config["clusters"][0]["cluster"] == {
@@ -101,11 +90,7 @@ def test_a_kubeconfig_carries_its_data_inline() -> None:
             "client-key-data": base64.b64encode(b"KEY").decode(),
         },
     }
-    assert config["contexts"][0]["context"] == {
-        "cluster": "operatorkit",
-        "user": "mara",
-        "namespace": "team-a",
-    }
+    assert config["contexts"][0]["context"] == {"cluster": "operatorkit", "user": "mara", "namespace": "team-a"}
 
 
 def test_a_kubeconfig_file_is_for_its_owner_only_and_reads_back(tmp_path: Path) -> None:

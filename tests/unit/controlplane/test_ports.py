@@ -17,10 +17,7 @@ def test_a_port_in_use_is_named_with_the_remedy() -> None:
 
 
 def test_a_server_that_shares_ports_is_in_use_too() -> None:
-    with (
-        socket.create_server(("127.0.0.1", 0), reuse_port=True) as server,
-        pytest.raises(InputError),
-    ):
+    with socket.create_server(("127.0.0.1", 0), reuse_port=True) as server, pytest.raises(InputError):
         ReservedPort(server.getsockname()[1])
 
 
@@ -32,10 +29,7 @@ def test_a_reserved_port_is_refused_to_others_but_not_to_the_server_it_is_kept_f
             server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             server.bind(("127.0.0.1", port.number))
             server.listen()
-            with (
-                socket.create_connection(("127.0.0.1", port.number)) as client,
-                server.accept()[0] as accepted,
-            ):
+            with socket.create_connection(("127.0.0.1", port.number)) as client, server.accept()[0] as accepted:
                 client.sendall(b"x")
                 assert accepted.recv(1) == b"x"
 

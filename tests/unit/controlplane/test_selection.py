@@ -40,19 +40,11 @@ def test_each_controller_that_there_is_can_be_named(name):
     ("selection", "told"),
     [
         ("deployment", "there is no controller 'deployment': did you mean deployment-controller?"),
-        (
-            "*,-statefulset-contoller",
-            "no controller 'statefulset-contoller': did you mean statefulset-controller?",
-        ),
-        (
-            "bogus",
-            "no controller 'bogus': name one as kube-controller-manager does, or give '\\*' for all",
-        ),
+        ("*,-statefulset-contoller", "no controller 'statefulset-contoller': did you mean statefulset-controller?"),
+        ("bogus", "no controller 'bogus': name one as kube-controller-manager does, or give '\\*' for all"),
     ],
 )
 @pytest.mark.parametrize("backend", [EmbeddedControlPlane, RealControlPlane])
-def test_a_name_that_kubernetes_does_not_have_is_refused_before_anything_starts(
-    backend, selection, told
-):
+def test_a_name_that_kubernetes_does_not_have_is_refused_before_anything_starts(backend, selection, told):
     with pytest.raises(InputError, match=told), backend(controllers=selection):
         pass

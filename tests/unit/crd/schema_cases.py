@@ -11,11 +11,7 @@ INT = {"type": "integer"}
 STR = {"type": "string"}
 NUM = {"type": "number"}
 OBJ = {"type": "object"}
-KEYED = {
-    "type": "object",
-    "required": ["k"],
-    "properties": {"k": STR, "v": {"type": "integer", "minimum": 1}},
-}
+KEYED = {"type": "object", "required": ["k"], "properties": {"k": STR, "v": {"type": "integer", "minimum": 1}}}
 PAIR = {"type": "object", "properties": {"a": STR, "b": STR, "n": INT}}
 
 
@@ -39,10 +35,7 @@ VALUES: dict[str, tuple[dict[str, Any], list[Any]]] = {
     "minimum": ({"type": "integer", "minimum": 3}, [3, 2, 2.0, 4.5, "x"]),
     "maximum": ({"type": "integer", "maximum": 3}, [3, 4, 4.0]),
     "exclusiveMinimum": ({"type": "integer", "minimum": 3, "exclusiveMinimum": True}, [3, 4, 2]),
-    "exclusiveMaximum": (
-        {"type": "number", "maximum": 3.5, "exclusiveMaximum": True},
-        [3.5, 3.4, 4, 3],
-    ),
+    "exclusiveMaximum": ({"type": "number", "maximum": 3.5, "exclusiveMaximum": True}, [3.5, 3.4, 4, 3]),
     "numberBounds": ({"type": "number", "minimum": 1e22, "maximum": 0.000001}, [1, 0.5, 1e25]),
     "fractionalBound": ({"type": "integer", "minimum": 0.5, "maximum": 2.5}, [0, 1, 3, 10**7]),
     "multipleOf": ({"type": "integer", "multipleOf": 5}, [10, 7, 7.0, 0, -5, -3]),
@@ -55,75 +48,37 @@ VALUES: dict[str, tuple[dict[str, Any], list[Any]]] = {
     "minLength": ({"type": "string", "minLength": 3}, ["ab", "abc", "äö", ""]),
     "maxLength": ({"type": "string", "maxLength": 3}, ["abcd", "abc", "äöü"]),
     "maxLengthOne": ({"type": "string", "maxLength": 1}, ["ab"]),
-    "lengths": (
-        {"type": "string", "minLength": 5, "maxLength": 3, "pattern": "^x"},
-        ["abcd", "abc"],
-    ),
+    "lengths": ({"type": "string", "minLength": 5, "maxLength": 3, "pattern": "^x"}, ["abcd", "abc"]),
     "pattern": ({"type": "string", "pattern": "^a+$"}, ["aa", "b", 'q"u\n\u2028ote<&>\x01\u00e9']),
     "patternAnywhere": ({"type": "string", "pattern": "b"}, ["abc", "ac"]),
     "enum": ({"type": "string", "enum": ["a", "b"]}, ["a", "c", 1, ""]),
     "enumInt": ({"type": "integer", "enum": [1, 2]}, [1, 3, 1.0, 1.5]),
     "enumNumber": ({"type": "number", "enum": [1.5, 2]}, [1.5, 2, 3, 2.0]),
     "enumNullable": ({"type": "string", "nullable": True, "enum": ["a"]}, [None, "a"]),
-    "enumObject": (
-        {"type": "object", "properties": {"a": INT}, "enum": [{"a": 1}]},
-        [{"a": 1}, {"a": 2}],
-    ),
+    "enumObject": ({"type": "object", "properties": {"a": INT}, "enum": [{"a": 1}]}, [{"a": 1}, {"a": 2}]),
     "minItems": (_array(INT, minItems=2), [[1], [1, 2], []]),
     "maxItems": (_array(INT, maxItems=1), [[1, 2], [1], [1, "x"]]),
-    "minProperties": (
-        {"type": "object", "additionalProperties": INT, "minProperties": 1},
-        [{}, {"a": 1}],
-    ),
-    "maxProperties": (
-        {"type": "object", "additionalProperties": INT, "maxProperties": 1},
-        [{"a": 1, "b": 2}],
-    ),
-    "required": (
-        {**PAIR, "required": ["a", "b"]},
-        [{}, {"a": "x"}, {"a": "x", "b": "y"}, {"a": None, "b": 1}],
-    ),
-    "additional": (
-        {"type": "object", "additionalProperties": INT},
-        [{"a": 1}, {"a": "x", "b.c/d": "y"}, {}],
-    ),
+    "minProperties": ({"type": "object", "additionalProperties": INT, "minProperties": 1}, [{}, {"a": 1}]),
+    "maxProperties": ({"type": "object", "additionalProperties": INT, "maxProperties": 1}, [{"a": 1, "b": 2}]),
+    "required": ({**PAIR, "required": ["a", "b"]}, [{}, {"a": "x"}, {"a": "x", "b": "y"}, {"a": None, "b": 1}]),
+    "additional": ({"type": "object", "additionalProperties": INT}, [{"a": 1}, {"a": "x", "b.c/d": "y"}, {}]),
     "additionalTrue": ({"type": "object", "additionalProperties": True}, [{"a": 1}, 5]),
-    "preserve": (
-        {"x-kubernetes-preserve-unknown-fields": True},
-        [1, "x", {"a": {"b": None}}, [1], None],
-    ),
-    "preserveObject": (
-        {**PAIR, "x-kubernetes-preserve-unknown-fields": True},
-        [{"z": 1, "a": 5}, {"z": {"y": 1}}, 1],
-    ),
+    "preserve": ({"x-kubernetes-preserve-unknown-fields": True}, [1, "x", {"a": {"b": None}}, [1], None]),
+    "preserveObject": ({**PAIR, "x-kubernetes-preserve-unknown-fields": True}, [{"z": 1, "a": 5}, {"z": {"y": 1}}, 1]),
     "intOrString": (_int_or_string(), [1, "x", 1.5, 1.0, True, {}, None]),
     "intOrStringPattern": (
         _int_or_string(anyOf=[{"type": "integer"}, {"type": "string"}], pattern="^x$"),
         [1, "x", "y", 1.5, True],
     ),
     "intOrStringAllOf": (
-        _int_or_string(
-            allOf=[{"anyOf": [{"type": "integer"}, {"type": "string"}]}, {"maximum": 5}]
-        ),
+        _int_or_string(allOf=[{"anyOf": [{"type": "integer"}, {"type": "string"}]}, {"maximum": 5}]),
         [1, 9, "x", False],
     ),
     "embedded": (
-        {
-            "type": "object",
-            "x-kubernetes-embedded-resource": True,
-            "x-kubernetes-preserve-unknown-fields": True,
-        },
-        [
-            {},
-            {"apiVersion": "v1", "kind": "Pod", "z": 1},
-            {"apiVersion": "a/b/c", "kind": "x.y"},
-            {"kind": ""},
-        ],
+        {"type": "object", "x-kubernetes-embedded-resource": True, "x-kubernetes-preserve-unknown-fields": True},
+        [{}, {"apiVersion": "v1", "kind": "Pod", "z": 1}, {"apiVersion": "a/b/c", "kind": "x.y"}, {"kind": ""}],
     ),
-    "set": (
-        _array(STR, **{"x-kubernetes-list-type": "set"}),
-        [["a", "b"], ["a", "a"], ["a", "a", "a", "b", "b"]],
-    ),
+    "set": (_array(STR, **{"x-kubernetes-list-type": "set"}), [["a", "b"], ["a", "a"], ["a", "a", "a", "b", "b"]]),
     "setOfLists": (
         _array(_array(INT), **{"x-kubernetes-list-type": "set"}),
         [[[1], [2]], [[1], [1]]],
@@ -137,15 +92,9 @@ VALUES: dict[str, tuple[dict[str, Any], list[Any]]] = {
             {**PAIR, "required": ["a", "b"]},
             **{"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["a", "b"]},
         ),
-        [
-            [{"a": "1", "b": "2"}, {"a": "1", "b": "3"}],
-            [{"a": "1", "b": "2"}, {"a": "1", "b": "2"}],
-        ],
+        [[{"a": "1", "b": "2"}, {"a": "1", "b": "3"}], [{"a": "1", "b": "2"}, {"a": "1", "b": "2"}]],
     ),
-    "anyOf": (
-        {**PAIR, "anyOf": [{"required": ["a"]}, {"required": ["b"]}]},
-        [{}, {"a": "x"}, {"a": "x", "b": "y"}],
-    ),
+    "anyOf": ({**PAIR, "anyOf": [{"required": ["a"]}, {"required": ["b"]}]}, [{}, {"a": "x"}, {"a": "x", "b": "y"}]),
     "anyOfBest": (
         {
             **PAIR,
@@ -156,23 +105,14 @@ VALUES: dict[str, tuple[dict[str, Any], list[Any]]] = {
         },
         [{}, {"a": "y"}, {"n": 1}, {"a": "x"}, {"a": "y", "n": 1}],
     ),
-    "oneOf": (
-        {**PAIR, "oneOf": [{"required": ["a"]}, {"required": ["b"]}]},
-        [{}, {"a": "x"}, {"a": "x", "b": "y"}],
-    ),
+    "oneOf": ({**PAIR, "oneOf": [{"required": ["a"]}, {"required": ["b"]}]}, [{}, {"a": "x"}, {"a": "x", "b": "y"}]),
     "oneOfValues": (
         {"type": "integer", "oneOf": [{"minimum": 5}, {"multipleOf": 2}, {"maximum": 1}]},
         [3, 4, 7, 6, 0, "x"],
     ),
-    "allOf": (
-        {"type": "string", "allOf": [{"minLength": 3}, {"pattern": "^a"}]},
-        ["abc", "bc", "ab", "bcd"],
-    ),
+    "allOf": ({"type": "string", "allOf": [{"minLength": 3}, {"pattern": "^a"}]}, ["abc", "bc", "ab", "bcd"]),
     "not": ({"type": "string", "not": {"enum": ["a"]}}, ["a", "b", 1]),
-    "notNested": (
-        {**PAIR, "not": {"properties": {"a": {"enum": ["x"]}}, "required": ["a"]}},
-        [{"a": "x"}, {"a": "y"}],
-    ),
+    "notNested": ({**PAIR, "not": {"properties": {"a": {"enum": ["x"]}}, "required": ["a"]}}, [{"a": "x"}, {"a": "y"}]),
     "deep": (
         _array({"type": "object", "additionalProperties": _array({**PAIR, "required": ["n"]})}),
         [[{"k": [{}]}], [{"k": [{"n": 1}, {"n": "x"}]}], [{"k": {}}], [5]],
@@ -196,21 +136,7 @@ FORMATS: dict[str, list[str]] = {
     ],
     "datetime": ["2026-01-02T03:04:05Z", "x"],
     "date": ["2026-01-02", "2026-13-02", "2026-1-2", "", "2024-02-29", "2023-02-29"],
-    "duration": [
-        "1h",
-        "1h30m",
-        "22 ns",
-        "x",
-        "1",
-        "0",
-        "-1h",
-        "1.5h",
-        "2 days",
-        "3 weeks",
-        "1 foo",
-        ".5s",
-        "1h x",
-    ],
+    "duration": ["1h", "1h30m", "22 ns", "x", "1", "0", "-1h", "1.5h", "2 days", "3 weeks", "1 foo", ".5s", "1h x"],
     "byte": ["YQ==", "YQ", "", "a b", "YWJj", "_-__"],
     "uuid": ["123e4567-e89b-12d3-a456-426614174000", "123E4567E89B12D3A456426614174000", "123"],
     "uuid3": ["123e4567-e89b-32d3-a456-426614174000", "123e4567-e89b-12d3-a456-426614174000"],
@@ -219,14 +145,7 @@ FORMATS: dict[str, list[str]] = {
     "ipv4": ["10.0.0.1", "10.0.0.01", "10.0.0", "256.0.0.1", "::1", "::ffff:1.2.3.4", "1.2.3.4 "],
     "ipv6": ["::1", "fe80::1%eth0", "1::2::3", "10.0.0.1", "2001:DB8::1", "::ffff:1.2.3.4"],
     "cidr": ["10.0.0.0/8", "10.0.0.1/33", "10.0.0.0", "::/0", "fe80::/129", "010.0.0.0/08"],
-    "mac": [
-        "01:23:45:67:89:ab",
-        "01-23-45-67-89-ab",
-        "0123.4567.89ab",
-        "01:23",
-        "01:23:45:67:89:ab:cd:ef",
-        "x",
-    ],
+    "mac": ["01:23:45:67:89:ab", "01-23-45-67-89-ab", "0123.4567.89ab", "01:23", "01:23:45:67:89:ab:cd:ef", "x"],
     "uri": [
         "http://x",
         "/path",
@@ -247,29 +166,8 @@ FORMATS: dict[str, list[str]] = {
         "a/b:c",
         "1http://x",
     ],
-    "email": [
-        "a@b",
-        "a",
-        "Name <a@b.c>",
-        "a@",
-        "@b",
-        "a b@c",
-        "a@b.c, d@e.f",
-        "a@[1.2.3.4]",
-        '"q u"@x.y',
-    ],
-    "hostname": [
-        "example.com",
-        "a_b.c",
-        "-a.com",
-        "a",
-        "a.b",
-        "x.y1",
-        "ex ample.com",
-        "EXAMPLE.com",
-        "1.2.3.4",
-        "",
-    ],
+    "email": ["a@b", "a", "Name <a@b.c>", "a@", "@b", "a b@c", "a@b.c, d@e.f", "a@[1.2.3.4]", '"q u"@x.y'],
+    "hostname": ["example.com", "a_b.c", "-a.com", "a", "a.b", "x.y1", "ex ample.com", "EXAMPLE.com", "1.2.3.4", ""],
     "hexcolor": ["#fff", "fff", "#ffff", "#12aBcD"],
     "rgbcolor": ["rgb(1,2,3)", "rgb(256,0,0)", "rgb( 1 , 2 , 3 )", "1,2,3"],
     "isbn": ["0321751043", "978-0321751041", "0321751044", "x"],
@@ -295,17 +193,9 @@ SCHEMAS: dict[str, dict[str, Any]] = {
     "items as a list": {"type": "array", "items": [STR]},
     "property without type": {"type": "object", "properties": {"a": {}}},
     "additional without type": {"type": "object", "additionalProperties": {}},
-    "additional and properties": {
-        "type": "object",
-        "properties": {"a": STR},
-        "additionalProperties": STR,
-    },
+    "additional and properties": {"type": "object", "properties": {"a": STR}, "additionalProperties": STR},
     "additional false": {"type": "object", "properties": {"a": STR}, "additionalProperties": False},
-    "additional true and properties": {
-        "type": "object",
-        "properties": {"a": STR},
-        "additionalProperties": True,
-    },
+    "additional true and properties": {"type": "object", "properties": {"a": STR}, "additionalProperties": True},
     "unique items": {"type": "array", "items": STR, "uniqueItems": True},
     "reference": {"$ref": "#/definitions/x"},
     "identifier": {"type": "string", "id": "x"},
@@ -340,34 +230,19 @@ SCHEMAS: dict[str, dict[str, Any]] = {
     },
     "incomplete property": {**PAIR, "anyOf": [{"properties": {"z": {"minLength": 1}}}]},
     "incomplete items": {"type": "object", "not": {"items": {"minLength": 1}}},
-    "nested metadata": {
-        "type": "object",
-        "properties": {"metadata": OBJ},
-        "not": {"properties": {"metadata": {}}},
-    },
+    "nested metadata": {"type": "object", "properties": {"metadata": OBJ}, "not": {"properties": {"metadata": {}}}},
     "int-or-string": _int_or_string(),
     "int-or-string, typed": _int_or_string(type="integer"),
     "int-or-string, any of": _int_or_string(anyOf=[{"type": "integer"}, {"type": "string"}]),
     "int-or-string, other any of": _int_or_string(anyOf=[{"type": "string"}, {"type": "integer"}]),
-    "int-or-string, all of": _int_or_string(
-        allOf=[{"anyOf": [{"type": "integer"}, {"type": "string"}]}]
-    ),
+    "int-or-string, all of": _int_or_string(allOf=[{"anyOf": [{"type": "integer"}, {"type": "string"}]}]),
     "int-or-string and preserve": _int_or_string(**{"x-kubernetes-preserve-unknown-fields": True}),
-    "int-or-string and embedded": _int_or_string(
-        type="object", **{"x-kubernetes-embedded-resource": True}
-    ),
+    "int-or-string and embedded": _int_or_string(type="object", **{"x-kubernetes-embedded-resource": True}),
     "preserve false": {"type": "object", "x-kubernetes-preserve-unknown-fields": False},
-    "embedded without type": {
-        "x-kubernetes-embedded-resource": True,
-        "x-kubernetes-preserve-unknown-fields": True,
-    },
+    "embedded without type": {"x-kubernetes-embedded-resource": True, "x-kubernetes-preserve-unknown-fields": True},
     "embedded string": {"type": "string", "x-kubernetes-embedded-resource": True},
     "embedded, empty": {"type": "object", "x-kubernetes-embedded-resource": True},
-    "embedded, map": {
-        "type": "object",
-        "x-kubernetes-embedded-resource": True,
-        "additionalProperties": STR,
-    },
+    "embedded, map": {"type": "object", "x-kubernetes-embedded-resource": True, "additionalProperties": STR},
     "embedded, kind of int": {
         "type": "object",
         "x-kubernetes-embedded-resource": True,
@@ -404,11 +279,7 @@ SCHEMAS: dict[str, dict[str, Any]] = {
         "x-kubernetes-list-type": "set",
         "items": {"type": "array", "items": STR, "x-kubernetes-list-type": "set"},
     },
-    "set of nullable": {
-        "type": "array",
-        "items": {**STR, "nullable": True},
-        "x-kubernetes-list-type": "set",
-    },
+    "set of nullable": {"type": "array", "items": {**STR, "nullable": True}, "x-kubernetes-list-type": "set"},
     "keys without map": {"type": "array", "items": KEYED, "x-kubernetes-list-map-keys": ["k"]},
     "keys of a set": {
         "type": "array",
@@ -443,11 +314,7 @@ SCHEMAS: dict[str, dict[str, Any]] = {
     },
     "map with nullable key": {
         "type": "array",
-        "items": {
-            "type": "object",
-            "required": ["k"],
-            "properties": {"k": {**STR, "nullable": True}},
-        },
+        "items": {"type": "object", "required": ["k"], "properties": {"k": {**STR, "nullable": True}}},
         "x-kubernetes-list-type": "map",
         "x-kubernetes-list-map-keys": ["k"],
     },
@@ -460,31 +327,16 @@ SCHEMAS: dict[str, dict[str, Any]] = {
     "default of wrong type": {"type": "string", "default": 5},
     "default out of bounds": {"type": "integer", "minimum": 5, "default": 3},
     "default with unknown field": {**PAIR, "default": {"a": "x", "z": 1}},
-    "default in default": {
-        "type": "object",
-        "default": {},
-        "properties": {"a": {**STR, "default": "x"}},
-    },
-    "default breaks required": {
-        "type": "object",
-        "required": ["a"],
-        "properties": {"a": STR},
-        "default": {},
-    },
+    "default in default": {"type": "object", "default": {}, "properties": {"a": {**STR, "default": "x"}}},
+    "default breaks required": {"type": "object", "required": ["a"], "properties": {"a": STR}, "default": {}},
     "default in items": {"type": "array", "items": {**PAIR, "default": {"n": "x"}}},
     "rule without text": {"type": "string", "x-kubernetes-validations": [{"rule": " "}]},
-    "rule with a blank message": {
-        "type": "string",
-        "x-kubernetes-validations": [{"rule": "true", "message": " "}],
-    },
+    "rule with a blank message": {"type": "string", "x-kubernetes-validations": [{"rule": "true", "message": " "}]},
     "rule with lines in its message": {
         "type": "string",
         "x-kubernetes-validations": [{"rule": "true", "message": "a\nb"}],
     },
-    "rule of lines without message": {
-        "type": "string",
-        "x-kubernetes-validations": [{"rule": "true ||\nfalse"}],
-    },
+    "rule of lines without message": {"type": "string", "x-kubernetes-validations": [{"rule": "true ||\nfalse"}]},
     "rule with unknown reason": {
         "type": "string",
         "x-kubernetes-validations": [{"rule": "true", "message": "m", "reason": "Because"}],
@@ -506,18 +358,10 @@ ROOTS: dict[str, dict[str, Any]] = {
         "type": "object",
         "properties": {"metadata": {"type": "object", "properties": {"labels": OBJ}}},
     },
-    "metadata is described": {
-        "type": "object",
-        "properties": {"metadata": {"type": "object", "description": "x"}},
-    },
+    "metadata is described": {"type": "object", "properties": {"metadata": {"type": "object", "description": "x"}}},
     "metadata names": {
         "type": "object",
-        "properties": {
-            "metadata": {
-                "type": "object",
-                "properties": {"name": {"type": "string", "maxLength": 5}},
-            }
-        },
+        "properties": {"metadata": {"type": "object", "properties": {"name": {"type": "string", "maxLength": 5}}}},
     },
     "metadata is a string": {"type": "object", "properties": {"metadata": STR}},
     "kind is a number": {"type": "object", "properties": {"kind": INT, "apiVersion": INT}},
@@ -525,10 +369,7 @@ ROOTS: dict[str, dict[str, Any]] = {
         "type": "object",
         "properties": {"metadata": {"type": "object", "default": {"name": "x"}}},
     },
-    "default for kind": {
-        "type": "object",
-        "properties": {"kind": {"type": "string", "default": "X"}},
-    },
+    "default for kind": {"type": "object", "properties": {"kind": {"type": "string", "default": "X"}}},
     "default at the root": {"type": "object", "default": {"spec": {}}, "properties": {"spec": OBJ}},
 }
 
@@ -566,10 +407,7 @@ DEFAULTS: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"type": "integer", "nullable": True}, {"x": None}),
     ({"type": "array", "items": {"type": "integer", "default": 3}}, {"x": [None, 1]}),
     ({"type": "object", "additionalProperties": {"type": "integer"}}, {"x": {"a": None}}),
-    (
-        {"type": "object", "additionalProperties": {"type": "integer", "nullable": True}},
-        {"x": {"a": None}},
-    ),
+    ({"type": "object", "additionalProperties": {"type": "integer", "nullable": True}}, {"x": {"a": None}}),
     ({"type": "object", "default": {}, "properties": {"a": {"type": "integer", "default": 3}}}, {}),
     ({"type": "object", "properties": {"a": {"type": "integer", "default": 3}}}, {}),
     ({"type": "object", "properties": {"a": {"type": "integer", "default": 3}}}, {"x": {"z": 1}}),
@@ -580,15 +418,7 @@ DEFAULTS: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"type": "object"}, {"x": {"z": {"y": [1]}}, "unknown": 1}),
     (
         {"type": "object", "x-kubernetes-embedded-resource": True, "properties": {"spec": PAIR}},
-        {
-            "x": {
-                "apiVersion": "v1",
-                "kind": "A",
-                "metadata": {"name": "n"},
-                "spec": {"z": 1},
-                "status": {},
-            }
-        },
+        {"x": {"apiVersion": "v1", "kind": "A", "metadata": {"name": "n"}, "spec": {"z": 1}, "status": {}}},
     ),
     (
         {

@@ -23,13 +23,7 @@ def definition(spec: dict[str, Any], **version: Any) -> dict[str, Any]:
             "scope": "Namespaced",
             "names": {"kind": "Thing"},
             "versions": [
-                {
-                    "name": "v1",
-                    "served": True,
-                    "storage": True,
-                    "schema": {"openAPIV3Schema": schema},
-                }
-                | version
+                {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}} | version
             ],
         }
     }
@@ -84,9 +78,7 @@ def test_what_a_kind_loses_is_named() -> None:
 
 
 def test_a_definition_loses_nothing_to_itself() -> None:
-    old = definition(
-        obj(a=obj(b={"type": "object", "additionalProperties": TEXT}), c=KEEP, d=ANY_NUMBER)
-    )
+    old = definition(obj(a=obj(b={"type": "object", "additionalProperties": TEXT}), c=KEEP, d=ANY_NUMBER))
     assert losses(old, copy.deepcopy(old)) == []
 
 
@@ -94,8 +86,5 @@ def test_of_very_many_losses_the_first_are_listed_and_the_rest_counted() -> None
     old = definition(obj(**{f"f{number:03}": TEXT for number in range(50)}))
     lines = summary(losses(old, definition(obj()))).splitlines()
     assert len(lines) == 21
-    assert (
-        lines[0]
-        == "  v1: spec.f000: the field is removed: its values are pruned at the next write of each object"
-    )
+    assert lines[0] == "  v1: spec.f000: the field is removed: its values are pruned at the next write of each object"
     assert lines[-1] == "  and 30 more"

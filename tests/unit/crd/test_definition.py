@@ -43,13 +43,7 @@ class Pool(
     """A pool of things."""
 
 
-class Note(
-    Resource[NoSpec, NoStatus],
-    group="x.example.io",
-    version="v1",
-    scope="Cluster",
-    plural="notices",
-):
+class Note(Resource[NoSpec, NoStatus], group="x.example.io", version="v1", scope="Cluster", plural="notices"):
     text: str
     tags: list[str] = []
 
@@ -75,12 +69,7 @@ def test_a_manifest_says_all_that_the_class_says() -> None:
         "deprecationWarning": "use v1",
         "additionalPrinterColumns": [
             {"name": "Color", "type": "string", "jsonPath": ".spec.color", "description": "Paint."},
-            {
-                "name": "Age",
-                "type": "date",
-                "jsonPath": ".metadata.creationTimestamp",
-                "priority": 1,
-            },
+            {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp", "priority": 1},
         ],
         "selectableFields": [{"jsonPath": ".spec.color"}],
         "subresources": {
@@ -107,9 +96,7 @@ def test_a_kind_without_spec_and_status_has_fields_of_its_own() -> None:
     schema = version["schema"]["openAPIV3Schema"]
     assert list(schema["properties"]) == ["apiVersion", "kind", "metadata", "text", "tags"]
     assert schema["required"] == ["text"]
-    note = Note.read(
-        {"apiVersion": "x.example.io/v1", "kind": "Note", "metadata": {"name": "a"}, "text": "hi"}
-    )
+    note = Note.read({"apiVersion": "x.example.io/v1", "kind": "Note", "metadata": {"name": "a"}, "text": "hi"})
     assert note.text == "hi"
     assert "spec" not in note.write()
 
@@ -144,10 +131,7 @@ def test_a_plural_is_english(kind: str, plural: str) -> None:
             {"printer_columns": [PrinterColumn("A", "spec.a")]},
             "printer column 'A' has json_path='spec.a': start it with a dot",
         ),
-        (
-            {"printer_columns": [PrinterColumn("A", ".a", type="str")]},
-            "is of type 'str': did you mean 'string'",
-        ),  # type: ignore[arg-type]
+        ({"printer_columns": [PrinterColumn("A", ".a", type="str")]}, "is of type 'str': did you mean 'string'"),  # type: ignore[arg-type]
         ({"printer_columns": [PrinterColumn("", ".a")]}, "a printer column has no name"),
         (
             {"scale": Scale(spec_replicas_path=".status.replicas")},
@@ -156,10 +140,7 @@ def test_a_plural_is_english(kind: str, plural: str) -> None:
         ({"scale": Scale(label_selector_path="selector")}, "label_selector_path='selector'"),
         ({"selectable_fields": ["spec.color"]}, "selectable_fields has 'spec.color'"),
         ({"selectable_fields": [".metadata.name"]}, "not of metadata"),
-        (
-            {"selectable_fields": [f".spec.f{at}" for at in range(9)]},
-            "too many selectable_fields: 8 are the most",
-        ),
+        ({"selectable_fields": [f".spec.f{at}" for at in range(9)]}, "too many selectable_fields: 8 are the most"),
         ({"deprecated": "x" * 257}, "the warning in deprecated= is too long"),
         ({"plural": "Pools"}, "plural has 'Pools'"),
         ({"version": "1"}, "version='1' is not a version"),
@@ -167,9 +148,7 @@ def test_a_plural_is_english(kind: str, plural: str) -> None:
         ({"rules": [Rule("")]}, "Bad: a rule is empty"),
     ],
 )
-def test_an_option_that_a_server_would_refuse_is_refused(
-    options: dict[str, Any], message: str
-) -> None:
+def test_an_option_that_a_server_would_refuse_is_refused(options: dict[str, Any], message: str) -> None:
     given = {"group": "x.example.io", "version": "v1", **options}
     with pytest.raises(DefinitionError, match=message):
         type(Resource)("Bad", (Resource[PoolSpec, PoolStatus],), {"__module__": __name__}, **given)
@@ -177,9 +156,7 @@ def test_an_option_that_a_server_would_refuse_is_refused(
 
 def version_of(name: str, **options: Any) -> dict[str, Any]:
     given = {"group": "x.example.io", "version": name, "kind": "Pool", **options}
-    kind = type(Resource)(
-        "Pool", (Resource[PoolSpec, NoStatus],), {"__module__": __name__}, **given
-    )
+    kind = type(Resource)("Pool", (Resource[PoolSpec, NoStatus],), {"__module__": __name__}, **given)
     manifest: dict[str, Any] = kind.crd()
     return manifest
 
@@ -197,15 +174,9 @@ def test_the_versions_of_a_kind_are_one_definition() -> None:
 @pytest.mark.parametrize(
     ("manifests", "message"),
     [
-        (
-            [version_of("v1"), version_of("v2")],
-            "has 2 storage versions of v1, v2: write storage=False",
-        ),
+        ([version_of("v1"), version_of("v2")], "has 2 storage versions of v1, v2: write storage=False"),
         ([version_of("v1", storage=False)], "has 0 storage versions of v1"),
-        (
-            [version_of("v1"), version_of("v1", storage=False)],
-            "two classes are version v1 of pools.x.example.io",
-        ),
+        ([version_of("v1"), version_of("v1", storage=False)], "two classes are version v1 of pools.x.example.io"),
         (
             [version_of("v1"), version_of("v2", storage=False, scope="Cluster")],
             "the classes v1 and v2 are versions of pools.*differ in scope=: v1 has 'Namespaced', v2 has 'Cluster'",
@@ -216,9 +187,7 @@ def test_the_versions_of_a_kind_are_one_definition() -> None:
         ),
     ],
 )
-def test_versions_that_contradict_each_other_are_refused(
-    manifests: list[dict[str, Any]], message: str
-) -> None:
+def test_versions_that_contradict_each_other_are_refused(manifests: list[dict[str, Any]], message: str) -> None:
     with pytest.raises(DefinitionError, match=message):
         by_kind(manifests)
 
@@ -242,15 +211,11 @@ def test_a_selectable_field_must_be_a_field_that_can_be_selected(path: str, foun
         template: V1PodTemplateSpec | None = None
 
     def define() -> None:
-        class Thing(
-            Resource[Spec, NoStatus], group="x.example.io", version="v1", selectable_fields=[path]
-        ): ...
+        class Thing(Resource[Spec, NoStatus], group="x.example.io", version="v1", selectable_fields=[path]): ...
 
         Thing.crd()
 
-    with pytest.raises(
-        DefinitionError, match=rf"Thing: selectable_fields has '{re.escape(path)}', which {found}"
-    ):
+    with pytest.raises(DefinitionError, match=rf"Thing: selectable_fields has '{re.escape(path)}', which {found}"):
         define()
 
 
@@ -260,9 +225,7 @@ def test_fields_of_official_models_can_be_selected() -> None:
 
     path = ".spec.template.spec.nodeName"
 
-    class Thing(
-        Resource[Spec, NoStatus], group="x.example.io", version="v1", selectable_fields=[path]
-    ): ...
+    class Thing(Resource[Spec, NoStatus], group="x.example.io", version="v1", selectable_fields=[path]): ...
 
     assert Thing.crd()["spec"]["versions"][0]["selectableFields"] == [{"jsonPath": path}]
 

@@ -46,22 +46,12 @@ def test_text_is_quoted_as_by_go() -> None:
 
 def test_json_is_written_as_by_go() -> None:
     value = {"b": [1, "<&>\u2028\u00e9\x01", None, True], "a": 1e-7, "c": 1e21}
-    assert (
-        json_text(value)
-        == '{"a":1e-7,"b":[1,"\\u003c\\u0026\\u003e\\u2028\u00e9\\u0001",null,true],"c":1e+21}'
-    )
+    assert json_text(value) == '{"a":1e-7,"b":[1,"\\u003c\\u0026\\u003e\\u2028\u00e9\\u0001",null,true],"c":1e+21}'
 
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [
-        (True, "true"),
-        (False, "false"),
-        (5, "5"),
-        ("x", '"x"'),
-        (None, "null"),
-        ({"a": [1]}, '{"a":[1]}'),
-    ],
+    [(True, "true"), (False, "false"), (5, "5"), ("x", '"x"'), (None, "null"), ({"a": [1]}, '{"a":[1]}')],
 )
 def test_a_value_is_shown_as_in_field_errors(value: Any, text: str) -> None:
     assert value_text(value) == text
@@ -69,14 +59,7 @@ def test_a_value_is_shown_as_in_field_errors(value: Any, text: str) -> None:
 
 @pytest.mark.parametrize(
     ("value", "integral"),
-    [
-        (1.0, True),
-        (-2.0, True),
-        (1.5, False),
-        (2.0**53, False),
-        (float("inf"), False),
-        (0.1, False),
-    ],
+    [(1.0, True), (-2.0, True), (1.5, False), (2.0**53, False), (float("inf"), False), (0.1, False)],
 )
 def test_a_whole_float_counts_as_an_integer(value: float, integral: bool) -> None:
     assert is_integral(value) is integral

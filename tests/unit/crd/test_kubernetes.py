@@ -13,10 +13,7 @@ def test_lists_keep_their_keys_and_strategies():
     ports = definitions()["io.k8s.api.core.v1.Container"]["properties"]["ports"]
     assert ports["x-kubernetes-list-map-keys"] == ["containerPort", "protocol"]
     assert ports["x-kubernetes-patch-merge-key"] == "containerPort"
-    assert (
-        definitions()["io.k8s.api.core.v1.ContainerPort"]["properties"]["protocol"]["default"]
-        == "TCP"
-    )
+    assert definitions()["io.k8s.api.core.v1.ContainerPort"]["properties"]["protocol"]["default"] == "TCP"
 
 
 def test_every_reference_leads_somewhere():

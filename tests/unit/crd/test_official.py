@@ -34,10 +34,7 @@ def sample(schema: dict[str, Any], *, newer: bool, inside: tuple[str, ...] = ())
         return SPECIAL.get(name) or sample(definitions()[name], newer=newer, inside=(*inside, name))
     kind = schema.get("type")
     if "properties" in schema:
-        fields = {
-            key: sample(child, newer=newer, inside=inside)
-            for key, child in schema["properties"].items()
-        }
+        fields = {key: sample(child, newer=newer, inside=inside) for key, child in schema["properties"].items()}
         known = {key: value for key, value in fields.items() if value is not None}
         return {**known, "newerField": {"a": [None, 1]}} if newer else known
     if kind == "array":
@@ -67,17 +64,11 @@ def test_an_object_with_every_field_survives(model: str, newer: bool) -> None:
     assert official.plain(official.read(getattr(models, model), obj)) == obj
 
 
-def required_containers(
-    schema: dict[str, Any], inside: tuple[str, ...] = ()
-) -> list[tuple[str, ...]]:
+def required_containers(schema: dict[str, Any], inside: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
     """Return the paths of all required lists and maps below a schema, outside of lists."""
     if "$ref" in schema:
         name = schema["$ref"].removeprefix(REF_PREFIX)
-        return (
-            []
-            if name in inside or name in SPECIAL
-            else required_containers(definitions()[name], (*inside, name))
-        )
+        return [] if name in inside or name in SPECIAL else required_containers(definitions()[name], (*inside, name))
     found: list[tuple[str, ...]] = []
     for key, child in schema.get("properties", {}).items():
         is_container = child.get("type") == "array" or "additionalProperties" in child
@@ -87,19 +78,11 @@ def required_containers(
     return found
 
 
-NULLS = [
-    (model, path)
-    for model, name in sorted(STABLE.items())
-    for path in required_containers(definitions()[name])
-]
+NULLS = [(model, path) for model, name in sorted(STABLE.items()) for path in required_containers(definitions()[name])]
 
 
-@pytest.mark.parametrize(
-    ("model", "path"), NULLS, ids=[f"{model}.{'.'.join(path)}" for model, path in NULLS]
-)
-def test_a_required_list_that_is_served_as_null_is_read_as_empty(
-    model: str, path: tuple[str, ...]
-) -> None:
+@pytest.mark.parametrize(("model", "path"), NULLS, ids=[f"{model}.{'.'.join(path)}" for model, path in NULLS])
+def test_a_required_list_that_is_served_as_null_is_read_as_empty(model: str, path: tuple[str, ...]) -> None:
     """Go writes a nil slice or map of a required field as null: the drivers of a CSINode, for one."""
     obj = sample(definitions()[STABLE[model]], newer=False)
     where = obj
@@ -114,12 +97,7 @@ def test_a_required_list_that_is_served_as_null_is_read_as_empty(
 
 def test_the_drivers_of_a_node_may_be_null() -> None:
     assert ("V1CSINode", ("spec", "drivers")) in NULLS
-    node = {
-        "apiVersion": "storage.k8s.io/v1",
-        "kind": "CSINode",
-        "metadata": {"name": "n"},
-        "spec": {"drivers": None},
-    }
+    node = {"apiVersion": "storage.k8s.io/v1", "kind": "CSINode", "metadata": {"name": "n"}, "spec": {"drivers": None}}
     assert official.read(models.V1CSINode, node).spec.drivers == []
 
 
@@ -129,9 +107,7 @@ def test_most_kinds_were_tried() -> None:
 
 def test_the_fields_that_are_micro_times_are_those_of_kubernetes() -> None:
     found = set()
-    by_definition = {
-        definition: model for model, definition in _names().items() if hasattr(models, model)
-    }
+    by_definition = {definition: model for model, definition in _names().items() if hasattr(models, model)}
     for name, definition in definitions().items():
         for key, child in definition.get("properties", {}).items():
             if child.get("$ref", "").endswith(MICRO_TIME) and name in by_definition:
@@ -147,12 +123,6 @@ def test_kinds_are_served_as_a_real_server_says() -> None:
     for group_version, kind, plural, scope in map(str.split, lines):
         group, _, version = group_version.rpartition("/")
         discovered.add(ApiResource(group, version, kind, plural, namespaced=scope == "namespaced"))
-    ours = {
-        resource
-        for resource in resources_by_model().values()
-        if re.fullmatch(r"v\d+", resource.version)
-    }
+    ours = {resource for resource in resources_by_model().values() if re.fullmatch(r"v\d+", resource.version)}
     assert ours <= discovered
-    assert {"Pod", "Deployment", "Lease", "CustomResourceDefinition", "Role"} <= {
-        resource.kind for resource in ours
-    }
+    assert {"Pod", "Deployment", "Lease", "CustomResourceDefinition", "Role"} <= {resource.kind for resource in ours}

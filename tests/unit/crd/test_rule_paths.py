@@ -44,12 +44,7 @@ def define(*rules: Rule, on: str = "root") -> type[Resource[Any, Any]]:
         spec = type("Ruled", (Spec,), {"__module__": __name__, "class_rules": rules})
     options = {"rules": rules} if on == "root" else {}
     made: type[Resource[Any, Any]] = type(
-        "Thing",
-        (Resource[spec, NoStatus],),
-        {"__module__": __name__},
-        group="x.example.io",
-        version="v1",
-        **options,
+        "Thing", (Resource[spec, NoStatus],), {"__module__": __name__}, group="x.example.io", version="v1", **options
     )
     made.crd()
     return made
@@ -64,10 +59,7 @@ def define(*rules: Rule, on: str = "root") -> type[Resource[Any, Any]]:
         ("!has(self.spec.size) || self . spec . nope > 1", "self.spec.nope"),
         ("self.spec.by_name['a'].port > 1", "there is no 'by_name'"),
         ("self.spec.byName.a.nope > 1", "there is no 'nope' among port, name"),
-        (
-            "self.spec.name.first == 'a'",
-            "'first' is looked for in a value of type string, which has no fields",
-        ),
+        ("self.spec.name.first == 'a'", "'first' is looked for in a value of type string, which has no fields"),
         ("self.spec.parts.port == 1", "'port' is looked for in a value of type array"),
         ("self.metadata.labels.size() == 1", "there is no 'labels' among name, generateName"),
         ("self.spec.size == oldSelf.spec.nope", "oldSelf.spec.nope"),
@@ -108,24 +100,11 @@ def test_a_rule_that_may_be_valid_is_taken(rule: str) -> None:
 
 def test_the_value_of_an_optional_old_self_is_not_looked_into() -> None:
     define(Rule("oldSelf.orValue(self).spec.size == 1", message="m", optional_old_self=True))
-    define(
-        Rule(
-            "oldSelf.hasValue() && oldSelf.value().spec.size == 1",
-            message="m",
-            optional_old_self=True,
-        )
-    )
+    define(Rule("oldSelf.hasValue() && oldSelf.value().spec.size == 1", message="m", optional_old_self=True))
 
 
 def test_messages_and_field_paths_are_looked_up_too() -> None:
-    define(
-        Rule(
-            "self.size > 1",
-            message_expression="'not ' + string(self.size)",
-            field_path=".part.port",
-        ),
-        on="spec",
-    )
+    define(Rule("self.size > 1", message_expression="'not ' + string(self.size)", field_path=".part.port"), on="spec")
     with pytest.raises(DefinitionError, match=r"a rule on spec names self\.nope"):
         define(Rule("self.size > 1", message_expression="string(self.nope)"), on="spec")
     with pytest.raises(DefinitionError, match=r"fieldPath: Invalid value: \"\.part\.nope\""):
@@ -175,7 +154,5 @@ def test_rules_that_are_made_for_authors_escape_names() -> None:
 
     class Thing(Resource[Union, NoStatus], group="x.example.io", version="v1"): ...
 
-    rules = Thing.crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"][
-        "properties"
-    ]["one"]
+    rules = Thing.crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["one"]
     assert all("self.namespace" not in rule["rule"] for rule in rules["x-kubernetes-validations"])

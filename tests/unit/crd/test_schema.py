@@ -15,13 +15,7 @@ from decimal import Decimal
 from typing import Annotated, Any, Generic, Literal, Optional, TypeVar, Union
 
 import pytest
-from kubernetes.client.models import (
-    V1Container,
-    V1JobTemplateSpec,
-    V1PodTemplateSpec,
-    V1ResourceRequirements,
-    V1Secret,
-)
+from kubernetes.client.models import V1Container, V1JobTemplateSpec, V1PodTemplateSpec, V1ResourceRequirements, V1Secret
 from pydantic import AnyUrl, Base64Bytes, BaseModel, Field, StringConstraints
 
 from operatorkit.conditions import Condition
@@ -58,9 +52,7 @@ def spec_of(annotation: Any, default: Any = ...) -> dict[str, Any]:
     if default is not ...:
         namespace["x"] = default
     spec = type(Model)("Spec", (Model,), namespace)
-    kind = type(Resource)(
-        "Thing", (Resource[spec, NoStatus],), {"__module__": __name__}, group="x.io", version="v1"
-    )
+    kind = type(Resource)("Thing", (Resource[spec, NoStatus],), {"__module__": __name__}, group="x.io", version="v1")
     schema = kind.crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
     assert Structural(schema).check() == []
     return schema["properties"]["spec"]
@@ -130,17 +122,11 @@ EITHER = {"anyOf": [{"type": "integer"}, {"type": "string"}], "x-kubernetes-int-
         (Sequence[int], {"type": "array", "items": INT}),
         (list[list[int]], {"type": "array", "items": {"type": "array", "items": INT}}),
         (dict[str, str], {"type": "object", "additionalProperties": STR}),
-        (
-            Mapping[str, list[int]],
-            {"type": "object", "additionalProperties": {"type": "array", "items": INT}},
-        ),
+        (Mapping[str, list[int]], {"type": "object", "additionalProperties": {"type": "array", "items": INT}}),
         (dict[str, Any], {"type": "object", **ANY}),
         (dict, {"type": "object", **ANY}),
         (Annotated[dict[str, str], PreserveUnknown()], {"type": "object", **ANY}),
-        (
-            Annotated[dict[str, Any], Embedded()],
-            {"type": "object", "x-kubernetes-embedded-resource": True, **ANY},
-        ),
+        (Annotated[dict[str, Any], Embedded()], {"type": "object", "x-kubernetes-embedded-resource": True, **ANY}),
         (Port, PORT),
         (list[Port], {"type": "array", "items": PORT}),
         (Annotated[Port, PreserveUnknown()], {**PORT, **ANY}),
@@ -160,10 +146,7 @@ EITHER = {"anyOf": [{"type": "integer"}, {"type": "string"}], "x-kubernetes-int-
             Annotated[str, Field(min_length=1, max_length=5, pattern="^a")],
             {**STR, "minLength": 1, "maxLength": 5, "pattern": "^a"},
         ),
-        (
-            Annotated[str, StringConstraints(min_length=2, pattern="b$")],
-            {**STR, "minLength": 2, "pattern": "b$"},
-        ),
+        (Annotated[str, StringConstraints(min_length=2, pattern="b$")], {**STR, "minLength": 2, "pattern": "b$"}),
         (Annotated[int, Field(ge=1)] | None, {**INT, "minimum": 1}),
         (
             Annotated[list[str], Field(min_length=1, max_length=2)],
@@ -173,18 +156,9 @@ EITHER = {"anyOf": [{"type": "integer"}, {"type": "string"}], "x-kubernetes-int-
             Annotated[dict[str, int], Field(max_length=2)],
             {"type": "object", "additionalProperties": INT, "maxProperties": 2},
         ),
-        (
-            list[Annotated[str, Field(max_length=3)]],
-            {"type": "array", "items": {**STR, "maxLength": 3}},
-        ),
-        (
-            Annotated[list[str], ListSet()],
-            {"type": "array", "items": STR, "x-kubernetes-list-type": "set"},
-        ),
-        (
-            Annotated[list[str], Atomic()],
-            {"type": "array", "items": STR, "x-kubernetes-list-type": "atomic"},
-        ),
+        (list[Annotated[str, Field(max_length=3)]], {"type": "array", "items": {**STR, "maxLength": 3}}),
+        (Annotated[list[str], ListSet()], {"type": "array", "items": STR, "x-kubernetes-list-type": "set"}),
+        (Annotated[list[str], Atomic()], {"type": "array", "items": STR, "x-kubernetes-list-type": "atomic"}),
         (Annotated[Port, Atomic()], {**PORT, "x-kubernetes-map-type": "atomic"}),
         (
             Annotated[list[Port], ListMap("name", "number")],
@@ -197,32 +171,18 @@ EITHER = {"anyOf": [{"type": "integer"}, {"type": "string"}], "x-kubernetes-int-
         ),
         (
             Annotated[str, immutable()],
-            {
-                **STR,
-                "x-kubernetes-validations": [
-                    {"rule": "self == oldSelf", "message": "is immutable"}
-                ],
-            },
+            {**STR, "x-kubernetes-validations": [{"rule": "self == oldSelf", "message": "is immutable"}]},
         ),
         (
-            Annotated[
-                int, Rule("self % 2 == 0", message="must be even", reason="FieldValueInvalid")
-            ],
+            Annotated[int, Rule("self % 2 == 0", message="must be even", reason="FieldValueInvalid")],
             {
                 **INT,
                 "x-kubernetes-validations": [
-                    {
-                        "rule": "self % 2 == 0",
-                        "message": "must be even",
-                        "reason": "FieldValueInvalid",
-                    }
+                    {"rule": "self % 2 == 0", "message": "must be even", "reason": "FieldValueInvalid"}
                 ],
             },
         ),
-        (
-            Annotated[str, Field(json_schema_extra={"format": "hostname"})],
-            {**STR, "format": "hostname"},
-        ),
+        (Annotated[str, Field(json_schema_extra={"format": "hostname"})], {**STR, "format": "hostname"}),
         (Annotated[str, Field(description="What it is.")], {**STR, "description": "What it is."}),
     ],
 )
@@ -233,9 +193,7 @@ def test_a_type_has_its_schema(annotation: Any, expected: dict[str, Any]) -> Non
 def test_a_duration_and_a_quantity_have_patterns() -> None:
     assert set(schema_of(Duration)) == {"type", "maxLength", "pattern"}
     assert schema_of(Quantity)["x-kubernetes-int-or-string"] is True
-    judge = Structural(
-        {"type": "object", "properties": {"x": schema_of(Quantity), "d": schema_of(Duration)}}
-    )
+    judge = Structural({"type": "object", "properties": {"x": schema_of(Quantity), "d": schema_of(Duration)}})
     for good in ("1", 1, "500m", "1.5Gi", "1e3", "-1", ".5"):
         assert judge.validate({"x": good}) == []
     for bad in ("1 Gi", "x", "", "1GiB"):
@@ -264,13 +222,7 @@ def test_conditions_are_a_map_by_their_type() -> None:
     schema = schema_of(list[Condition])
     assert schema["x-kubernetes-list-type"] == "map"
     assert schema["x-kubernetes-list-map-keys"] == ["type"]
-    assert set(schema["items"]["required"]) == {
-        "type",
-        "status",
-        "lastTransitionTime",
-        "reason",
-        "message",
-    }
+    assert set(schema["items"]["required"]) == {"type", "status", "lastTransitionTime", "reason", "message"}
 
 
 @pytest.mark.parametrize(
@@ -292,9 +244,7 @@ def test_conditions_are_a_map_by_their_type() -> None:
         (list[Port], [Port(name="a", number=1)], [{"name": "a", "number": 1}]),
     ],
 )
-def test_a_default_is_written_unless_it_is_empty(
-    annotation: Any, default: Any, expected: Any
-) -> None:
+def test_a_default_is_written_unless_it_is_empty(annotation: Any, default: Any, expected: Any) -> None:
     spec = spec_of(annotation, default)
     assert spec["properties"]["x"].get("default") == expected
     assert "required" not in spec
@@ -361,9 +311,7 @@ class Tape(Model):
 def test_what_all_models_of_a_union_require_is_required_and_needs_no_rule() -> None:
     schema = schema_of(Annotated[Disk | Tape, Field(discriminator="type")])
     assert schema["required"] == ["type", "path"]
-    assert not any(
-        rule["rule"].startswith("has(self.path)") for rule in schema["x-kubernetes-validations"]
-    )
+    assert not any(rule["rule"].startswith("has(self.path)") for rule in schema["x-kubernetes-validations"])
 
 
 def test_models_of_a_union_agree_about_common_fields() -> None:
@@ -371,19 +319,13 @@ def test_models_of_a_union_agree_about_common_fields() -> None:
         type: Literal["cloud"]
         path: int
 
-    with pytest.raises(
-        DefinitionError, match="the field path is not the same in all models of the union"
-    ):
+    with pytest.raises(DefinitionError, match="the field path is not the same in all models of the union"):
         schema_of(Annotated[Disk | Cloud, Field(discriminator="type")])
 
 
 def test_class_rules_stand_on_the_object() -> None:
     class Ranged(Model):
-        class_rules = (
-            exactly_one_of("a", "b"),
-            at_most_one_of("c", "d"),
-            Rule("true", field_path=".a"),
-        )
+        class_rules = (exactly_one_of("a", "b"), at_most_one_of("c", "d"), Rule("true", field_path=".a"))
 
         a: str | None = None
         b: str | None = None
@@ -432,20 +374,13 @@ class Box(Model, Generic[T]):
 
 
 def test_generic_models_are_models() -> None:
-    assert schema_of(Box[int]) == {
-        "type": "object",
-        "properties": {"item": INT},
-        "required": ["item"],
-    }
+    assert schema_of(Box[int]) == {"type": "object", "properties": {"item": INT}, "required": ["item"]}
 
 
 @pytest.mark.parametrize(
     ("annotation", "message"),
     [
-        (
-            tuple[int, str],
-            r"Thing, field spec\.x: tuple\[int, str\] cannot be in a custom resource: use list",
-        ),
+        (tuple[int, str], r"Thing, field spec\.x: tuple\[int, str\] cannot be in a custom resource: use list"),
         (set[str], r"ListSet\(\)"),
         (frozenset[str], r"ListSet\(\)"),
         (timedelta, "use operatorkit.resource.Duration"),
@@ -486,10 +421,7 @@ def test_what_has_no_schema_is_refused_with_field_and_remedy(annotation: Any, me
 
 
 def test_a_default_that_breaks_the_schema_is_refused() -> None:
-    with pytest.raises(
-        DefinitionError,
-        match=r"properties\[x\]\.default: Invalid value: 9: .*less than or equal to 5",
-    ):
+    with pytest.raises(DefinitionError, match=r"properties\[x\]\.default: Invalid value: 9: .*less than or equal to 5"):
         schema_of(Annotated[int, Field(le=5)], 9)
 
 
@@ -499,9 +431,7 @@ def test_a_pod_template_is_a_full_schema_without_descriptions() -> None:
     ports = containers["items"]["properties"]["ports"]
     assert ports["x-kubernetes-list-map-keys"] == ["containerPort", "protocol"]
     assert ports["items"]["properties"]["protocol"]["default"] == "TCP"
-    assert containers["items"]["properties"]["resources"]["properties"]["limits"][
-        "additionalProperties"
-    ]["pattern"]
+    assert containers["items"]["properties"]["resources"]["properties"]["limits"]["additionalProperties"]["pattern"]
     assert list(schema["properties"]["metadata"]["properties"]) == [
         "annotations",
         "finalizers",
@@ -513,9 +443,7 @@ def test_a_pod_template_is_a_full_schema_without_descriptions() -> None:
     assert "description" not in json.dumps(schema)
 
 
-@pytest.mark.parametrize(
-    "model", [V1PodTemplateSpec, V1JobTemplateSpec, V1Container, V1ResourceRequirements, V1Secret]
-)
+@pytest.mark.parametrize("model", [V1PodTemplateSpec, V1JobTemplateSpec, V1Container, V1ResourceRequirements, V1Secret])
 def test_a_definition_with_an_official_model_stays_small(model: type[Any]) -> None:
     assert len(json.dumps(schema_of(model), separators=(",", ":"))) < 200_000
 
@@ -550,9 +478,7 @@ def test_a_mark_that_cannot_be_hashed_is_no_obstacle_where_python_allows_it() ->
 
 
 def test_a_list_of_keys_is_refused_by_the_mark() -> None:
-    with pytest.raises(
-        DefinitionError, match=r"ListMap\(\['name'\]\): give the names of the fields one by one"
-    ):
+    with pytest.raises(DefinitionError, match=r"ListMap\(\['name'\]\): give the names of the fields one by one"):
         ListMap(["name"])  # type: ignore[arg-type]
 
 
@@ -562,25 +488,15 @@ COUNTER = itertools.count()
 @pytest.mark.parametrize(
     ("annotation", "factory", "message"),
     [
-        (
-            str,
-            lambda: uuid.uuid4().hex,
-            "field spec.x: its default_factory gives another value each time",
-        ),
+        (str, lambda: uuid.uuid4().hex, "field spec.x: its default_factory gives another value each time"),
         (datetime, lambda: datetime.now(UTC), "gives another value each time"),
         (date, date.today, "gives another value each time"),
         (int, lambda: next(COUNTER), "gives another value each time"),
-        (
-            int,
-            lambda values: values["y"],
-            "takes the values of other fields, which no definition can say",
-        ),
+        (int, lambda values: values["y"], "takes the values of other fields, which no definition can say"),
         (int, lambda: {}["missing"], "its default_factory failed (KeyError: 'missing')"),
     ],
 )
-def test_a_factory_whose_values_differ_is_refused(
-    annotation: Any, factory: Any, message: str
-) -> None:
+def test_a_factory_whose_values_differ_is_refused(annotation: Any, factory: Any, message: str) -> None:
     with pytest.raises(DefinitionError, match=re.escape(message)):
         schema_of(annotation, Field(default_factory=factory))
 
@@ -594,9 +510,7 @@ def test_a_factory_whose_values_differ_is_refused(
         (Duration, lambda: timedelta(minutes=90), "1h30m0s"),
     ],
 )
-def test_a_factory_that_always_gives_the_same_is_a_default(
-    annotation: Any, factory: Any, default: Any
-) -> None:
+def test_a_factory_that_always_gives_the_same_is_a_default(annotation: Any, factory: Any, default: Any) -> None:
     assert schema_of(annotation, Field(default_factory=factory)).get("default") == default
 
 

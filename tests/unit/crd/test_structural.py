@@ -29,9 +29,7 @@ def told(errors: list[FieldError]) -> list[list[str]]:
     return sorted([error.path, error.reason, error.message] for error in errors)
 
 
-def verdict(
-    schema: Structural, obj: dict[str, Any], old: dict[str, Any] | None = None
-) -> list[list[str]]:
+def verdict(schema: Structural, obj: dict[str, Any], old: dict[str, Any] | None = None) -> list[list[str]]:
     obj = schema.prune(schema.default(copy.deepcopy(obj)))
     return told(schema.validate(obj, old))
 
@@ -47,9 +45,7 @@ VALUE_CASES = [
 def test_a_value_is_judged_as_by_the_real_server(field: str, at: int) -> None:
     schema, values = VALUES[field]
     expected = sorted(RECORDED["values"][field][at])
-    assert (
-        verdict(Structural(with_spec({field: schema})), {"spec": {field: values[at]}}) == expected
-    )
+    assert verdict(Structural(with_spec({field: schema})), {"spec": {field: values[at]}}) == expected
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -63,9 +59,7 @@ def test_texts_are_of_a_format_where_the_real_server_says_so(name: str) -> None:
 def test_an_update_may_leave_what_was_invalid_before(at: int) -> None:
     field, old, new = UPDATES[at]
     schema = Structural(with_spec({name: schema for name, (schema, _) in VALUES.items()}))
-    assert verdict(schema, {"spec": {field: new}}, {"spec": {field: old}}) == sorted(
-        RECORDED["updates"][at]
-    )
+    assert verdict(schema, {"spec": {field: new}}, {"spec": {field: old}}) == sorted(RECORDED["updates"][at])
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
@@ -94,28 +88,18 @@ LEAVES = st.sampled_from(
 SCHEMAS_BELOW = st.recursive(
     LEAVES,
     lambda below: st.one_of(
-        st.dictionaries(NAMES, below, min_size=1).map(
-            lambda fields: {"type": "object", "properties": fields}
-        ),
+        st.dictionaries(NAMES, below, min_size=1).map(lambda fields: {"type": "object", "properties": fields}),
         below.map(lambda value: {"type": "object", "additionalProperties": value}),
         below.map(lambda item: {"type": "array", "items": item}),
         st.dictionaries(NAMES, below, min_size=1).map(
-            lambda fields: {
-                "type": "object",
-                "properties": fields,
-                "x-kubernetes-preserve-unknown-fields": True,
-            }
+            lambda fields: {"type": "object", "properties": fields, "x-kubernetes-preserve-unknown-fields": True}
         ),
     ),
     max_leaves=8,
 )
 VALUES_BELOW = st.recursive(
-    st.one_of(
-        st.none(), st.booleans(), st.integers(-5, 5), st.sampled_from(["", "x", "zz"]), st.just(1.5)
-    ),
-    lambda below: st.one_of(
-        st.lists(below, max_size=3), st.dictionaries(NAMES | st.just("z"), below, max_size=4)
-    ),
+    st.one_of(st.none(), st.booleans(), st.integers(-5, 5), st.sampled_from(["", "x", "zz"]), st.just(1.5)),
+    lambda below: st.one_of(st.lists(below, max_size=3), st.dictionaries(NAMES | st.just("z"), below, max_size=4)),
     max_leaves=12,
 )
 
@@ -129,18 +113,14 @@ def is_part(part: Any, whole: Any) -> bool:
 
 
 @given(st.dictionaries(NAMES, SCHEMAS_BELOW, min_size=1), st.dictionaries(NAMES, VALUES_BELOW))
-def test_pruning_and_defaulting_twice_changes_nothing_more(
-    fields: dict[str, Any], spec: dict[str, Any]
-) -> None:
+def test_pruning_and_defaulting_twice_changes_nothing_more(fields: dict[str, Any], spec: dict[str, Any]) -> None:
     schema = Structural(with_spec(fields))
     once = schema.default(schema.prune({"spec": copy.deepcopy(spec)}))
     assert schema.default(schema.prune(copy.deepcopy(once))) == once
 
 
 @given(st.dictionaries(NAMES, SCHEMAS_BELOW, min_size=1), st.dictionaries(NAMES, VALUES_BELOW))
-def test_pruning_only_takes_away_and_says_what(
-    fields: dict[str, Any], spec: dict[str, Any]
-) -> None:
+def test_pruning_only_takes_away_and_says_what(fields: dict[str, Any], spec: dict[str, Any]) -> None:
     unknown: list[str] = []
     pruned = Structural(with_spec(fields)).prune({"spec": copy.deepcopy(spec)}, unknown=unknown)
     assert is_part(pruned["spec"], spec)
@@ -148,9 +128,7 @@ def test_pruning_only_takes_away_and_says_what(
 
 
 @given(st.dictionaries(NAMES, SCHEMAS_BELOW, min_size=1), st.dictionaries(NAMES, VALUES_BELOW))
-def test_what_an_update_does_not_touch_is_not_complained_about(
-    fields: dict[str, Any], spec: dict[str, Any]
-) -> None:
+def test_what_an_update_does_not_touch_is_not_complained_about(fields: dict[str, Any], spec: dict[str, Any]) -> None:
     schema = Structural(with_spec(fields))
     obj = schema.prune(schema.default({"spec": spec}))
     old = copy.deepcopy(obj)
@@ -172,28 +150,10 @@ def test_rules_are_listed_with_the_paths_of_their_values() -> None:
 
 def test_metadata_is_not_pruned_and_unknown_fields_are_told_in_order() -> None:
     unknown: list[str] = []
-    obj = {
-        "apiVersion": "x/v1",
-        "kind": "X",
-        "metadata": {"name": "n"},
-        "z": 1,
-        "spec": {"l": [{"b": 1}], "a": 1},
-    }
-    schema = with_spec(
-        {
-            "l": {
-                "type": "array",
-                "items": {"type": "object", "properties": {"c": {"type": "string"}}},
-            }
-        }
-    )
+    obj = {"apiVersion": "x/v1", "kind": "X", "metadata": {"name": "n"}, "z": 1, "spec": {"l": [{"b": 1}], "a": 1}}
+    schema = with_spec({"l": {"type": "array", "items": {"type": "object", "properties": {"c": {"type": "string"}}}}})
     pruned = Structural(schema).prune(obj, unknown=unknown)
-    assert pruned == {
-        "apiVersion": "x/v1",
-        "kind": "X",
-        "metadata": {"name": "n"},
-        "spec": {"l": [{}]},
-    }
+    assert pruned == {"apiVersion": "x/v1", "kind": "X", "metadata": {"name": "n"}, "spec": {"l": [{}]}}
     assert unknown == ["spec.a", "spec.l[0].b", "z"]
 
 
@@ -208,14 +168,10 @@ def test_a_status_alone_is_judged_at_its_own_path() -> None:
             'Invalid value: "integer": phase in body must be of type string: "integer"',
         ]
     ]
-    assert part.validate({}, prefix="status") == [
-        FieldError("status.phase", "FieldValueRequired", "Required value")
-    ]
+    assert part.validate({}, prefix="status") == [FieldError("status.phase", "FieldValueRequired", "Required value")]
 
 
-@pytest.mark.parametrize(
-    "schema", [5, {"type": 5}, {"type": "object", "properties": []}, {"allOf": {}}, {"items": 1}]
-)
+@pytest.mark.parametrize("schema", [5, {"type": 5}, {"type": "object", "properties": []}, {"allOf": {}}, {"items": 1}])
 def test_what_is_no_schema_at_all_is_an_error_and_not_a_traceback(schema: Any) -> None:
     assert Structural(with_spec({"x": schema})).check()
     Structural(with_spec({"x": schema})).validate({"spec": {"x": {"y": 1}}})
@@ -225,23 +181,17 @@ def test_what_is_no_schema_at_all_is_an_error_and_not_a_traceback(schema: Any) -
 def test_defaults_are_filled_in_as_by_the_real_server(at: int) -> None:
     schema, spec = DEFAULTS[at]
     judge = Structural(with_spec({"x": schema}))
-    assert judge.prune(judge.default({"spec": copy.deepcopy(spec)})) == {
-        "spec": RECORDED["defaults"][at]
-    }
+    assert judge.prune(judge.default({"spec": copy.deepcopy(spec)})) == {"spec": RECORDED["defaults"][at]}
 
 
 def test_a_default_is_a_copy_of_its_own() -> None:
-    schema = Structural(
-        with_spec({"x": {"type": "array", "items": {"type": "string"}, "default": ["a"]}})
-    )
+    schema = Structural(with_spec({"x": {"type": "array", "items": {"type": "string"}, "default": ["a"]}}))
     schema.default({"spec": {}})["spec"]["x"].append("b")
     assert schema.default({"spec": {}})["spec"]["x"] == ["a"]
 
 
 def test_the_same_fault_is_told_once() -> None:
-    schema = Structural(
-        with_spec({"x": {"type": "string", "allOf": [{"minLength": 3}, {"minLength": 3}]}})
-    )
+    schema = Structural(with_spec({"x": {"type": "string", "allOf": [{"minLength": 3}, {"minLength": 3}]}}))
     assert [error.message for error in schema.validate({"spec": {"x": "a"}})] == [
         'Invalid value: "a": spec.x in body should be at least 3 chars long',
         'Invalid value: "": "spec.x" must validate all the schemas (allOf). None validated',

@@ -56,9 +56,7 @@ def test_a_duration_survives(duration: timedelta) -> None:
     assert parse_duration(format_duration(duration)) == duration
 
 
-@pytest.mark.parametrize(
-    "text", ["9" * 400 + "s", "2562048h", "9223372036854775808ns", "9" * 5_000 + "ns"]
-)
+@pytest.mark.parametrize("text", ["9" * 400 + "s", "2562048h", "9223372036854775808ns", "9" * 5_000 + "ns"])
 def test_a_duration_that_go_cannot_hold_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is longer than any duration that Go can hold"):
         parse_duration(text)

@@ -33,16 +33,12 @@ def test_the_choice_of_control_plane_is_checked_and_shown(pytester: pytest.Pytes
 def test_an_existing_cluster_is_chosen_by_the_environment(pytester: pytest.Pytester, monkeypatch):
     monkeypatch.setenv("USE_EXISTING_CLUSTER", "true")
     pytester.makepyfile("def test_nothing(): pass")
-    pytester.runpytest_subprocess("-p", "no:randomly").stdout.fnmatch_lines(
-        ["control plane: existing"]
-    )
+    pytester.runpytest_subprocess("-p", "no:randomly").stdout.fnmatch_lines(["control plane: existing"])
 
 
 def test_fixtures_give_a_namespace_a_user_and_counted_requests(pytester: pytest.Pytester):
     """One test of somebody else's, with every fixture, as a run of its own."""
-    pytester.makeini(
-        "[pytest]\nasyncio_mode = auto\nasyncio_default_fixture_loop_scope = function\n"
-    )
+    pytester.makeini("[pytest]\nasyncio_mode = auto\nasyncio_default_fixture_loop_scope = function\n")
     pytester.makepyfile(
         """
         import pytest
@@ -148,10 +144,7 @@ def test_an_existing_cluster_is_used_as_its_kubeconfig_says(tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "told"),
-    [
-        (None, "cannot be read (No such file or directory): set KUBECONFIG"),
-        ({}, "has no usable current context"),
-    ],
+    [(None, "cannot be read (No such file or directory): set KUBECONFIG"), ({}, "has no usable current context")],
 )
 def test_a_kubeconfig_that_cannot_be_used_is_named(tmp_path, content, told):
     path = tmp_path / "config"

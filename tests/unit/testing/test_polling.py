@@ -23,14 +23,7 @@ async def test_it_returns_the_first_true_result_of_a_function_or_a_coroutine_fun
 
 
 async def test_assertions_errors_of_the_api_server_and_absent_fields_mean_not_yet():
-    errors = iter(
-        [
-            AssertionError("no"),
-            NotFound('pods "a" not found'),
-            KeyError("status"),
-            IndexError("conditions"),
-        ]
-    )
+    errors = iter([AssertionError("no"), NotFound('pods "a" not found'), KeyError("status"), IndexError("conditions")])
 
     def check() -> bool:
         for error in errors:

@@ -22,9 +22,7 @@ async def test_every_verb_is_counted_as_rbac_names_it(cluster):
     await cluster.replace(CONFIG_MAPS, "a", made | {"data": {"k": "1"}}, **here)
     await cluster.patch(CONFIG_MAPS, "a", {"data": {"k": "2"}}, patch_type=PatchType.MERGE, **here)
     found = await cluster.list(CONFIG_MAPS, **here)
-    async with aclosing(
-        cluster.watch(CONFIG_MAPS, resource_version=found.resource_version, **here)
-    ) as events:
+    async with aclosing(cluster.watch(CONFIG_MAPS, resource_version=found.resource_version, **here)) as events:
         waiting = asyncio.ensure_future(anext(events))
         await asyncio.sleep(0)
         await cluster.delete(CONFIG_MAPS, "a", **here)
@@ -43,12 +41,7 @@ async def test_subresources_are_counted_apart(cluster):
     recorder = RecordingCluster(cluster)
     with pytest.raises(NotFound):
         await recorder.patch(
-            DEPLOYMENTS,
-            "web",
-            {},
-            patch_type=PatchType.MERGE,
-            namespace=cluster.namespace,
-            subresource="status",
+            DEPLOYMENTS, "web", {}, patch_type=PatchType.MERGE, namespace=cluster.namespace, subresource="status"
         )
     assert recorder.calls == [Call("patch", "deployments/status", cluster.namespace, "web")]
     assert recorder.writes() == {("patch", "deployments/status"): 1}

@@ -12,9 +12,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 @pytest.fixture(scope="module")
 def tool() -> ModuleType:
-    spec = importlib.util.spec_from_file_location(
-        "code_figures", ROOT / "tools" / "code_figures.py"
-    )
+    spec = importlib.util.spec_from_file_location("code_figures", ROOT / "tools" / "code_figures.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -57,16 +55,8 @@ def _unused():
 def test_the_sample_is_counted(tool: ModuleType) -> None:
     found = tool.figures(SAMPLE)
     assert found.function_lines == [5, 2, 2, 1]  # without blank lines, comments and docstrings
-    assert found.branches == [
-        6,
-        1,
-        0,
-        0,
-    ]  # for, if, `and`, `or`, for and if of the comprehension; the conditional
-    assert (found.private_functions, found.used_once) == (
-        3,
-        2,
-    )  # _helper calls itself; _twice is named in _helper
+    assert found.branches == [6, 1, 0, 0]  # for, if, `and`, `or`, for and if of the comprehension; the conditional
+    assert (found.private_functions, found.used_once) == (3, 2)  # _helper calls itself; _twice is named in _helper
     assert (found.code_lines, found.long_lines) == (11, 1)
     assert (found.comment_lines, found.all_lines) == (2, len(SAMPLE.splitlines()))
 
@@ -92,9 +82,7 @@ def test_decision_points(tool: ModuleType, body: str, count: int) -> None:
 
 
 def test_a_nested_function_counts_for_itself(tool: ModuleType) -> None:
-    assert sorted(
-        tool.figures("def outer():\n def inner():\n  if a: pass\n return inner").branches
-    ) == [0, 1]
+    assert sorted(tool.figures("def outer():\n def inner():\n  if a: pass\n return inner").branches) == [0, 1]
 
 
 def test_a_function_named_at_two_places_is_not_used_once(tool: ModuleType) -> None:
@@ -114,12 +102,8 @@ def test_our_packages_are_rows_and_a_directory_without_python_is_an_error(
     tool: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rows = tool.packages()
-    assert {"operatorkit (single modules)", "operatorkit.crd", "operators.pki", "**all**"} <= set(
-        rows
-    )
-    assert len(rows["**all**"]) == sum(
-        len(files) for name, files in rows.items() if name != "**all**"
-    )
+    assert {"operatorkit (single modules)", "operatorkit.crd", "operators.pki", "**all**"} <= set(rows)
+    assert len(rows["**all**"]) == sum(len(files) for name, files in rows.items() if name != "**all**")
     assert tool.main([str(tmp_path)]) == 1
     assert "give directories of packages" in capsys.readouterr().err
     (tmp_path / "one.py").write_text(SAMPLE)

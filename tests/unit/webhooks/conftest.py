@@ -30,10 +30,7 @@ def thing(**spec: Any) -> dict[str, Any]:
 
 
 def review(
-    new: dict[str, Any] | None = None,
-    old: dict[str, Any] | None = None,
-    operation: str = "CREATE",
-    **more: Any,
+    new: dict[str, Any] | None = None, old: dict[str, Any] | None = None, operation: str = "CREATE", **more: Any
 ) -> dict[str, Any]:
     request = {
         "uid": "705ab4f5-6393-11e8-b7cc-42010a800002",

@@ -56,9 +56,7 @@ def test_a_new_ca_comes_while_the_old_one_is_still_trusted():
     new, old = authorities(later)
     assert old == authorities(bundle)[0]
     leaf(later).verify_directly_issued_by(new)
-    assert (
-        len(authorities(renewed(later, HOSTS, NOW + CA_LIFE * 1.5))) == 2
-    )  # the first one has ended
+    assert len(authorities(renewed(later, HOSTS, NOW + CA_LIFE * 1.5))) == 2  # the first one has ended
 
 
 def test_other_hosts_need_another_leaf():
@@ -82,11 +80,7 @@ def of_another_make(*, ca=True, key_id=True, names=True, rsa_key=False, password
     """Return what somebody put into the Secret: a pair of certificates that fit together, but for what is said."""
 
     def new_key():
-        return (
-            rsa.generate_private_key(65537, 2048)
-            if rsa_key
-            else ec.generate_private_key(ec.SECP256R1())
-        )
+        return rsa.generate_private_key(65537, 2048) if rsa_key else ec.generate_private_key(ec.SECP256R1())
 
     def signed(name, key, signer, issuer, *extensions):
         builder = x509.CertificateBuilder(
@@ -102,14 +96,8 @@ def of_another_make(*, ca=True, key_id=True, names=True, rsa_key=False, password
         return builder.sign(signer, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
     def pem(key):
-        secret = (
-            serialization.BestAvailableEncryption(password)
-            if password
-            else serialization.NoEncryption()
-        )
-        return key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, secret
-        )
+        secret = serialization.BestAvailableEncryption(password) if password else serialization.NoEncryption()
+        return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, secret)
 
     authority, leaf = new_key(), new_key()
     of_authority = [x509.BasicConstraints(ca=ca, path_length=None)]
@@ -117,9 +105,7 @@ def of_another_make(*, ca=True, key_id=True, names=True, rsa_key=False, password
         of_authority.append(x509.SubjectKeyIdentifier.from_public_key(authority.public_key()))
     of_leaf = [x509.SubjectAlternativeName([x509.DNSName(HOSTS[0])])] if names else []
     ca_pem = signed("ca", authority, authority, "ca", *of_authority)
-    return Bundle(
-        ca_pem, pem(authority), signed("leaf", leaf, authority, "ca", *of_leaf), pem(leaf)
-    )
+    return Bundle(ca_pem, pem(authority), signed("leaf", leaf, authority, "ca", *of_leaf), pem(leaf))
 
 
 def test_certificates_of_another_make_are_taken_when_ours_can_follow_them():
@@ -129,8 +115,7 @@ def test_certificates_of_another_make_are_taken_when_ours_can_follow_them():
 
 
 @pytest.mark.parametrize(
-    "fault",
-    [{"ca": False}, {"key_id": False}, {"names": False}, {"rsa_key": True}, {"password": b"x"}],
+    "fault", [{"ca": False}, {"key_id": False}, {"names": False}, {"rsa_key": True}, {"password": b"x"}]
 )
 def test_certificates_of_another_make_that_ours_cannot_follow_are_no_bundle(fault):
     assert Bundle.read({"data": of_another_make(**fault).data()}) is None

@@ -23,14 +23,9 @@ def ask(reviews):
         app = Operator("things")
         (app.mutate if mutate else app.validate)(reviews.Thing, **options)(function)
         review = review or reviews.review(reviews.thing(size=3))
-        answer = await Dispatcher(app.webhooks).answer(
-            app.webhooks[0], json.dumps(review).encode(), seconds=seconds
-        )
+        answer = await Dispatcher(app.webhooks).answer(app.webhooks[0], json.dumps(review).encode(), seconds=seconds)
         assert answer.status == 200
-        assert (answer.body["apiVersion"], answer.body["kind"]) == (
-            "admission.k8s.io/v1",
-            "AdmissionReview",
-        )
+        assert (answer.body["apiVersion"], answer.body["kind"]) == ("admission.k8s.io/v1", "AdmissionReview")
         assert answer.body["response"]["uid"] == review["request"]["uid"]
         return answer.body["response"]
 
@@ -84,11 +79,7 @@ async def test_several_causes_are_told_at_once_as_kubernetes_tells_them(ask):
     assert (status["code"], status["reason"], status["status"]) == (422, "Invalid", "Failure")
     assert status["details"]["name"] == "a"
     assert status["details"]["kind"] == "Thing"
-    assert [cause["field"] for cause in status["details"]["causes"]] == [
-        "spec.size",
-        "spec.colour",
-        "spec.kind",
-    ]
+    assert [cause["field"] for cause in status["details"]["causes"]] == ["spec.size", "spec.colour", "spec.kind"]
     assert status["details"]["causes"][0] == {
         "reason": "FieldValueInvalid",
         "message": "Invalid value: 3: must be even",
@@ -97,9 +88,7 @@ async def test_several_causes_are_told_at_once_as_kubernetes_tells_them(ask):
 
 
 @pytest.mark.parametrize("mutate", [False, True])
-async def test_each_field_that_cannot_be_read_is_a_cause_for_kubectl_prints_nothing_else(
-    ask, reviews, mutate
-):
+async def test_each_field_that_cannot_be_read_is_a_cause_for_kubectl_prints_nothing_else(ask, reviews, mutate):
     async def never(*_):
         raise AssertionError("there is no object to judge")
 
@@ -180,9 +169,7 @@ async def _breaks_its_type(thing, *_):
         (_breaks_its_type, 500, "InternalError", "failed ("),
     ],
 )
-async def test_a_function_that_fails_admits_nothing(
-    ask, function, code, reason, text, mutate, caplog
-):
+async def test_a_function_that_fails_admits_nothing(ask, function, code, reason, text, mutate, caplog):
     response = await ask(function, mutate=mutate, seconds=0.05)
     assert response["allowed"] is False
     assert "patch" not in response
@@ -249,11 +236,7 @@ def test_the_reason_of_a_denial_decides_its_code(denied, reason, code):
 
 @pytest.mark.parametrize(
     "make",
-    [
-        lambda text: Allowed(warnings=text),
-        lambda text: Denied("no", warnings=text),
-        lambda text: Mutated(1, text),
-    ],
+    [lambda text: Allowed(warnings=text), lambda text: Denied("no", warnings=text), lambda text: Mutated(1, text)],
 )
 def test_warnings_that_are_one_text_are_refused_when_they_are_given(make):
     with pytest.raises(TypeError, match="give a list of texts"):
@@ -297,15 +280,11 @@ async def test_a_mutation_needs_to_read_the_new_object_only(ask, reviews):
 
     review = reviews.review(reviews.thing(size=3), reviews.thing(size="many"), "UPDATE")
     response = await ask(mutate, review, mutate=True)
-    assert json.loads(base64.b64decode(response["patch"])) == [
-        {"op": "replace", "path": "/spec/size", "value": 4}
-    ]
+    assert json.loads(base64.b64decode(response["patch"])) == [{"op": "replace", "path": "/spec/size", "value": 4}]
 
 
 @pytest.mark.parametrize("mutate", [False, True])
-async def test_metadata_of_an_object_that_was_stored_unreadable_can_be_changed(
-    ask, reviews, mutate
-):
+async def test_metadata_of_an_object_that_was_stored_unreadable_can_be_changed(ask, reviews, mutate):
     """A finalizer can be taken from it, so that it can go."""
     old, new = reviews.thing(size="many"), reviews.thing(size="many")
     old["metadata"]["finalizers"] = ["example.io/held"]
@@ -316,9 +295,7 @@ async def test_metadata_of_an_object_that_was_stored_unreadable_can_be_changed(
 
 @pytest.mark.parametrize("mutate", [False, True])
 @pytest.mark.parametrize("size", ["more", {"a": 1}])
-async def test_an_object_that_cannot_be_read_stays_refused_when_its_content_changes(
-    ask, reviews, mutate, size
-):
+async def test_an_object_that_cannot_be_read_stays_refused_when_its_content_changes(ask, reviews, mutate, size):
     review = reviews.review(reviews.thing(size=size), reviews.thing(size="many"), "UPDATE")
     response = await ask(_raises, review, mutate=mutate)
     assert (response["allowed"], response["status"]["code"]) == (False, 422)

@@ -91,9 +91,7 @@ async def test_objects_of_a_large_review_are_read_and_written_in_a_thread_and_fu
     reviews, dispatcher, verb, size, large
 ):
     here = threading.current_thread().name
-    answer = await dispatcher.answer(
-        dispatcher.webhooks[verb], body(reviews, size=size), seconds=60
-    )
+    answer = await dispatcher.answer(dispatcher.webhooks[verb], body(reviews, size=size), seconds=60)
     assert answer.body["response"]["allowed"] is True
     assert ("patch" in answer.body["response"]) is (verb == "mutate")
     assert dispatcher.app.called == [here]
@@ -115,9 +113,7 @@ async def test_a_small_review_is_answered_while_a_large_one_is_being_read(review
     assert (await slow).body["response"]["allowed"] is True
 
 
-async def test_a_large_review_that_is_not_read_in_time_is_an_error_and_not_an_allow(
-    reviews, dispatcher
-):
+async def test_a_large_review_that_is_not_read_in_time_is_an_error_and_not_an_allow(reviews, dispatcher):
     webhook = dispatcher.webhooks["validate"]
     held = body(reviews, size=2 * LARGE_BYTES, held=True)
     answer = await dispatcher.answer(webhook, held, seconds=0.2)

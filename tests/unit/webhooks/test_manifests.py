@@ -35,10 +35,7 @@ def test_each_verb_has_a_configuration_of_its_own_and_the_mutating_one_comes_fir
     app.validate(reviews.Thing)(allow)
     app.mutate(reviews.Thing)(allow)
     found = registered(app)
-    assert [one["kind"] for one in found] == [
-        "MutatingWebhookConfiguration",
-        "ValidatingWebhookConfiguration",
-    ]
+    assert [one["kind"] for one in found] == ["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"]
     assert "reinvocationPolicy" not in found[1]["webhooks"][0]
 
 
@@ -52,10 +49,7 @@ def test_a_service_is_known_by_all_the_names_that_a_cluster_resolves():
 
 
 SERVICE = ServiceReference(namespace="system", name="things-webhook")
-DECLARED = {
-    "matchLabels": {"tier": "prod"},
-    "matchExpressions": [{"key": "env", "operator": "Exists"}],
-}
+DECLARED = {"matchLabels": {"tier": "prod"}, "matchExpressions": [{"key": "env", "operator": "Exists"}]}
 
 
 SYSTEM = ("kube-system", "kube-node-lease")
@@ -90,28 +84,20 @@ def test_a_webhook_is_asked_where_its_operator_works_and_never_about_its_own_pod
     app.validate(classes[kind], namespace_selector=declared)(allow)
     ((entry,),) = (found["webhooks"] for found in registered(app, at=at, namespace=namespace))
     selector = entry["namespaceSelector"]
-    assert selector.get("matchExpressions", []) == [
-        *(declared or {}).get("matchExpressions", []),
-        *added,
-    ]
+    assert selector.get("matchExpressions", []) == [*(declared or {}).get("matchExpressions", []), *added]
     assert selector.get("matchLabels") == (declared or {}).get("matchLabels")
     assert len(DECLARED["matchExpressions"]) == 1, "what was declared is not changed"
 
 
 @pytest.mark.parametrize(
     "declared",
-    [
-        {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}},
-        {"matchExpressions": [label("NotIn", "a")]},
-    ],
+    [{"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}}, {"matchExpressions": [label("NotIn", "a")]}],
 )
 def test_an_author_who_names_namespaces_has_decided_about_those_of_the_system_too(declared):
     app = Operator("things")
     app.validate(V1Pod, namespace_selector=declared)(allow)
     ((entry,),) = (found["webhooks"] for found in registered(app, at=SERVICE))
-    added = entry["namespaceSelector"]["matchExpressions"][
-        len(declared.get("matchExpressions", [])) :
-    ]
+    added = entry["namespaceSelector"]["matchExpressions"][len(declared.get("matchExpressions", [])) :]
     assert added == [label("NotIn", "system")]
 
 
@@ -119,9 +105,7 @@ def test_an_author_who_names_namespaces_has_decided_about_those_of_the_system_to
     ("namespace", "name"),
     [(None, "things.operatorkit.dev"), ("team", "things.team.operatorkit.dev")],
 )
-def test_a_registration_by_url_is_named_after_the_operator_and_its_namespace(
-    reviews, namespace, name
-):
+def test_a_registration_by_url_is_named_after_the_operator_and_its_namespace(reviews, namespace, name):
     app = Operator("things")
     app.validate(reviews.Thing)(allow)
     (found,) = registered(app, namespace=namespace)
@@ -146,7 +130,5 @@ def test_two_versions_of_a_kind_are_judged_by_one_webhook(reviews):
 
     app = Operator("things")
     app.validate(reviews.Thing)(allow)
-    with pytest.raises(
-        DefinitionError, match=r"things\.example\.io has validate functions for two of its versions"
-    ):
+    with pytest.raises(DefinitionError, match=r"things\.example\.io has validate functions for two of its versions"):
         app.validate(Newer)(allow)

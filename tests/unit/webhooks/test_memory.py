@@ -70,11 +70,7 @@ def many_files():
 async def server():
     """Run a server in a process of its own; yields it, its port, the path of its webhook, and its CA."""
     process = await asyncio.to_thread(
-        subprocess.Popen,
-        [sys.executable, "-c", SERVER],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
+        subprocess.Popen, [sys.executable, "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     assert process.stdin is not None
     assert process.stdout is not None
@@ -97,31 +93,14 @@ def peak(pid: int) -> int:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-@pytest.mark.skipif(
-    not Path("/proc/self/status").exists(), reason="needs /proc to see the memory of a process"
-)
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc to see the memory of a process")
 async def test_the_memory_of_a_server_is_bounded_while_many_send_much() -> None:
     async with server() as (process, port, path, ca):
         before = peak(process.pid)
-        many, deep, long = (
-            b"[" + b"{}," * (BODY_BYTES // 3) + b"{}]",
-            b"[" * BODY_BYTES,
-            b'{"a":"' + b"x" * BODY_BYTES,
-        )
-        bodies = [
-            many,
-            deep,
-            long,
-            deep,
-            long,
-            deep,
-            long,
-            deep,
-        ]  # the first takes seconds to decode
+        many, deep, long = b"[" + b"{}," * (BODY_BYTES // 3) + b"{}]", b"[" * BODY_BYTES, b'{"a":"' + b"x" * BODY_BYTES
+        bodies = [many, deep, long, deep, long, deep, long, deep]  # the first takes seconds to decode
         connector = aiohttp.TCPConnector(ssl=ssl.create_default_context(cadata=ca), limit=0)
-        async with aiohttp.ClientSession(
-            connector=connector, timeout=aiohttp.ClientTimeout(total=None)
-        ) as session:
+        async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=None)) as session:
 
             async def send(body: bytes) -> int:
                 try:
@@ -143,12 +122,8 @@ async def test_the_memory_of_a_server_is_bounded_while_many_send_much() -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.skipif(
-    not Path("/proc/self/status").exists(), reason="needs /proc to see the memory of a process"
-)
-async def test_the_memory_of_a_server_is_bounded_while_thousands_hold_connections(
-    many_files,
-) -> None:
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc to see the memory of a process")
+async def test_the_memory_of_a_server_is_bounded_while_thousands_hold_connections(many_files) -> None:
     async with server() as (process, port, path, ca):
         before = peak(process.pid)
         trust = ssl.create_default_context(cadata=ca)
@@ -166,9 +141,7 @@ async def test_the_memory_of_a_server_is_bounded_while_thousands_hold_connection
             async with (
                 aiohttp.ClientSession(connector=connector) as session,
                 session.post(
-                    f"https://127.0.0.1:{port}{path}",
-                    data=b"{}",
-                    headers={"Content-Type": "application/json"},
+                    f"https://127.0.0.1:{port}{path}", data=b"{}", headers={"Content-Type": "application/json"}
                 ) as answer,
             ):
                 assert answer.status == 400  # it answers, and what it is asked is no review

@@ -33,9 +33,7 @@ class Thing(Resource[ThingSpec, NoStatus], group="example.io", version="v1"):
 KEYS = st.text(alphabet="ab/~ é", min_size=1, max_size=3)
 SCALARS = st.none() | st.booleans() | st.integers(-3, 3) | st.floats(-2, 2) | st.text(max_size=3)
 JSON = st.recursive(
-    SCALARS,
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=4),
-    max_leaves=12,
+    SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=4), max_leaves=12
 )
 OBJECTS = st.dictionaries(KEYS, JSON, max_size=4)
 NUMBERS = st.integers(-5, 5)
@@ -44,19 +42,12 @@ NAMES = st.text(alphabet="xyz", max_size=2)
 # what a class does not know has keys that it cannot mistake for its own
 UNKNOWN = st.dictionaries(st.sampled_from(["xA", "x/B", "x~C"]), JSON, max_size=3)
 PORTS = st.lists(
-    st.builds(
-        lambda extra, name, number: {**extra, "name": name, "number": number},
-        UNKNOWN,
-        NAMES,
-        NUMBERS,
-    ),
+    st.builds(lambda extra, name, number: {**extra, "name": name, "number": number}, UNKNOWN, NAMES, NUMBERS),
     max_size=4,
 )
 WEIGHTS = st.dictionaries(NAMES, NUMBERS, max_size=3)
 
-RANDOM = settings(
-    deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)  # the machine may be busy
+RANDOM = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # the machine may be busy
 
 
 @st.composite
@@ -70,18 +61,8 @@ def things(draw):
     }.items():
         if draw(st.booleans()):
             spec[name] = draw(values)
-    metadata = {
-        **draw(UNKNOWN),
-        "name": "a",
-        "labels": draw(st.dictionaries(NAMES, NAMES, max_size=2)),
-    }
-    return {
-        **draw(UNKNOWN),
-        "apiVersion": "example.io/v1",
-        "kind": "Thing",
-        "metadata": metadata,
-        "spec": spec,
-    }
+    metadata = {**draw(UNKNOWN), "name": "a", "labels": draw(st.dictionaries(NAMES, NAMES, max_size=2))}
+    return {**draw(UNKNOWN), "apiVersion": "example.io/v1", "kind": "Thing", "metadata": metadata, "spec": spec}
 
 
 @RANDOM
@@ -125,9 +106,7 @@ def _append_name(thing, expected, data):
 def _renumber_a_port(thing, expected, data):
     if thing.spec.ports:
         at = data.draw(st.integers(0, len(thing.spec.ports) - 1))
-        thing.spec.ports[at].number = expected["spec"]["ports"][at]["number"] = data.draw(
-            st.integers(10, 20)
-        )
+        thing.spec.ports[at].number = expected["spec"]["ports"][at]["number"] = data.draw(st.integers(10, 20))
 
 
 def _weigh(thing, expected, data):
@@ -154,9 +133,7 @@ def test_a_removed_key_is_removed_and_one_that_the_class_never_showed_stays():
 
 
 def test_a_removed_item_takes_only_itself():
-    original = {
-        "spec": {"ports": [{"name": "a", "x": 1}, {"name": "b", "x": 2}, {"name": "c", "x": 3}]}
-    }
+    original = {"spec": {"ports": [{"name": "a", "x": 1}, {"name": "b", "x": 2}, {"name": "c", "x": 3}]}}
     before = {"spec": {"ports": [{"name": "a"}, {"name": "b"}, {"name": "c"}]}}
     after = {"spec": {"ports": [{"name": "a"}, {"name": "c"}]}}
     result = carried_over(original, before, after)
@@ -165,15 +142,10 @@ def test_a_removed_item_takes_only_itself():
 
 
 def test_a_value_that_its_class_writes_in_another_form_stays_as_it_was():
-    assert carried_over({"cpu": 1, "n": 1}, {"cpu": "1", "n": 1}, {"cpu": "1", "n": 2}) == {
-        "cpu": 1,
-        "n": 2,
-    }
+    assert carried_over({"cpu": 1, "n": 1}, {"cpu": "1", "n": 1}, {"cpu": "1", "n": 2}) == {"cpu": 1, "n": 2}
 
 
-@pytest.mark.parametrize(
-    ("one", "other"), [(1, True), (0, False), (1, 1.0), ("1", 1), ([], {}), (None, {})]
-)
+@pytest.mark.parametrize(("one", "other"), [(1, True), (0, False), (1, 1.0), ("1", 1), ([], {}), (None, {})])
 def test_values_that_only_python_holds_for_equal_are_replaced(one, other):
     assert json_patch({"a": one}, {"a": other}) == [{"op": "replace", "path": "/a", "value": other}]
 

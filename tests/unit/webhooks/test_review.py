@@ -14,9 +14,7 @@ def read(review):
 
 
 def test_parts_that_are_left_out_are_empty(reviews):
-    request = read(
-        reviews.review(reviews.thing(), userInfo=None, dryRun=None, options=None, namespace=None)
-    )
+    request = read(reviews.review(reviews.thing(), userInfo=None, dryRun=None, options=None, namespace=None))
     assert (request.user.username, request.user.groups, request.user.extra) == ("", (), {})
     assert (request.dry_run, request.options, request.namespace) == (False, {}, "")
 
@@ -47,9 +45,7 @@ def test_everything_that_was_sent_is_read(reviews):
 )
 def test_the_operation_says_which_objects_come_along(reviews, operation, has_new, has_old, told):
     review = reviews.review(
-        reviews.thing() if has_new else None,
-        reviews.thing() if has_old else None,
-        operation=operation,
+        reviews.thing() if has_new else None, reviews.thing() if has_old else None, operation=operation
     )
     if told is None:
         assert read(review).operation == operation
@@ -62,10 +58,7 @@ def test_the_operation_says_which_objects_come_along(reviews, operation, has_new
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        (
-            {"operation": "ADMIT"},
-            "request.operation is 'ADMIT': expected CREATE, UPDATE, DELETE, CONNECT",
-        ),
+        ({"operation": "ADMIT"}, "request.operation is 'ADMIT': expected CREATE, UPDATE, DELETE, CONNECT"),
         ({"name": 7}, "name is 7: expected text"),
         ({"kind": "Thing"}, "kind is 'Thing': expected an object"),
         ({"dryRun": "no"}, "dryRun is 'no': expected true or false"),
@@ -73,10 +66,7 @@ def test_the_operation_says_which_objects_come_along(reviews, operation, has_new
         ({"userInfo": {"groups": "admins"}}, "request.userInfo.groups is not a list of texts"),
         ({"userInfo": {"groups": [1]}}, "request.userInfo.groups is not a list of texts"),
         ({"name": "b"}, "request.object.metadata.name is 'a', but request.name is 'b'"),
-        (
-            {"namespace": "other"},
-            "request.object.metadata.namespace is 'team', but request.namespace is 'other'",
-        ),
+        ({"namespace": "other"}, "request.object.metadata.namespace is 'team', but request.namespace is 'other'"),
     ],
 )
 def test_a_refusal_names_the_field_and_what_was_found(reviews, changes, told):
@@ -86,15 +76,10 @@ def test_a_refusal_names_the_field_and_what_was_found(reviews, changes, told):
 
 
 def test_brackets_inside_of_text_are_no_depth(reviews):
-    assert (
-        read(reviews.review(reviews.thing(text="[{" * 5_000))).object["spec"]["text"]
-        == "[{" * 5_000
-    )
+    assert read(reviews.review(reviews.thing(text="[{" * 5_000))).object["spec"]["text"] == "[{" * 5_000
 
 
-@pytest.mark.parametrize(
-    ("levels", "told"), [(190, None), (200, "nested"), (900, "nested"), (100_000, "nested")]
-)
+@pytest.mark.parametrize(("levels", "told"), [(190, None), (200, "nested"), (900, "nested"), (100_000, "nested")])
 @pytest.mark.parametrize("brackets", [("[", "]"), ('{"a":', "}")], ids=["lists", "objects"])
 def test_a_review_is_at_most_so_deep(reviews, levels, told, brackets):
     begin, end = brackets

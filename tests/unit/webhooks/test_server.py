@@ -63,9 +63,7 @@ async def served(reviews, calls, gate):
 @asynccontextmanager
 async def session(server, bundle=None):
     connector = aiohttp.TCPConnector(ssl=trusting(bundle or server.bundle))
-    async with aiohttp.ClientSession(
-        f"https://127.0.0.1:{server.port}", connector=connector
-    ) as client:
+    async with aiohttp.ClientSession(f"https://127.0.0.1:{server.port}", connector=connector) as client:
         yield client
 
 
@@ -114,12 +112,8 @@ HOSTILE = {
     "wrong kind": _top(kind="ConversionReview"),
     "no request": _top(request=None),
     "answered already": _top(response={"uid": "x", "allowed": True}),
-    "a repeated key": lambda review: (
-        json.dumps(review).replace('"uid"', '"uid": "other", "uid"', 1).encode()
-    ),
-    "a repeated key deep inside": lambda review: (
-        json.dumps(review).replace('"a": 1', '"a": 1, "a": 2', 1).encode()
-    ),
+    "a repeated key": lambda review: json.dumps(review).replace('"uid"', '"uid": "other", "uid"', 1).encode(),
+    "a repeated key deep inside": lambda review: json.dumps(review).replace('"a": 1', '"a": 1, "a": 2', 1).encode(),
     "10,000 levels": _nested,
     "10,000 levels of nothing": lambda review: b"[" * 10_000,
     "no uid": _changed(uid=""),
@@ -130,9 +124,7 @@ HOSTILE = {
     )(review),
     "another name": _changed(name="b"),
     "another namespace": _changed(namespace="kube-system"),
-    "object of another kind": lambda review: _changed(
-        object={**review["request"]["object"], "kind": "Secret"}
-    )(review),
+    "object of another kind": lambda review: _changed(object={**review["request"]["object"], "kind": "Secret"})(review),
     "no object": _changed(object=None),
     "object is text": _changed(object="x"),
     "update without the old object": _changed(operation="UPDATE"),
@@ -148,15 +140,9 @@ HOSTILE = {
 @pytest.mark.parametrize("name", HOSTILE)
 async def test_a_hostile_review_is_refused(served, reviews, calls, name):
     body = HOSTILE[name](reviews.review(reviews.thing()))
-    status, answer = await post(
-        served, body if isinstance(body, bytes) else json.dumps(body).encode()
-    )
+    status, answer = await post(served, body if isinstance(body, bytes) else json.dumps(body).encode())
     assert status == 400
-    assert (answer["kind"], answer["status"], answer["reason"]) == (
-        "Status",
-        "Failure",
-        "BadRequest",
-    )
+    assert (answer["kind"], answer["status"], answer["reason"]) == ("Status", "Failure", "BadRequest")
     assert 10 < len(answer["message"]) < 400
     assert calls == []
     status, answer = await post(served, json.dumps(reviews.review(reviews.thing())).encode())
@@ -193,9 +179,7 @@ async def test_what_is_not_sent_as_a_review_is_refused(served, reviews, calls, o
 
 async def raw(server, *parts):
     """Send bytes, wait for the server to close, and return what it said."""
-    reader, writer = await asyncio.open_connection(
-        "127.0.0.1", server.port, ssl=trusting(server.bundle)
-    )
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port, ssl=trusting(server.bundle))
     try:
         for part in parts:
             writer.write(part)
@@ -215,11 +199,7 @@ def head(path, length):
 
 @pytest.mark.parametrize(
     "trick",
-    [
-        "//validate/example.io/v1/things",
-        "/validate/example.io/v1/../v1/things",
-        "/validate%2fexample.io/v1/things",
-    ],
+    ["//validate/example.io/v1/things", "/validate/example.io/v1/../v1/things", "/validate%2fexample.io/v1/things"],
 )
 async def test_a_path_is_taken_as_it_is_written(served, calls, trick):
     answer = await raw(served, head(trick, 2), b"{}")
@@ -255,14 +235,8 @@ async def test_a_body_that_comes_too_slowly_is_not_waited_for(served, calls):
 
 async def test_the_deadline_of_the_api_server_is_kept(served, reviews, gate):
     gate.clear()
-    status, body = await post(
-        served, json.dumps(reviews.review(reviews.thing())).encode(), query="?timeout=1s"
-    )
-    assert (status, body["response"]["allowed"], body["response"]["status"]["code"]) == (
-        200,
-        False,
-        504,
-    )
+    status, body = await post(served, json.dumps(reviews.review(reviews.thing())).encode(), query="?timeout=1s")
+    assert (status, body["response"]["allowed"], body["response"]["status"]["code"]) == (200, False, 504)
 
 
 async def test_another_certificate_is_presented_from_the_next_connection_on(served, reviews):
@@ -272,14 +246,9 @@ async def test_another_certificate_is_presented_from_the_next_connection_on(serv
         async with old.post(served.path, data=review, headers=JSON) as answer:
             assert answer.status == 200
         served.use(other.cert_pem, other.key_pem)
-        async with old.post(
-            served.path, data=review, headers=JSON
-        ) as answer:  # the connection that is open goes on
+        async with old.post(served.path, data=review, headers=JSON) as answer:  # the connection that is open goes on
             assert answer.status == 200
-    async with (
-        session(served, other) as new,
-        new.post(served.path, data=review, headers=JSON) as answer,
-    ):
+    async with session(served, other) as new, new.post(served.path, data=review, headers=JSON) as answer:
         assert answer.status == 200
     with pytest.raises(aiohttp.ClientConnectorCertificateError):
         await post(served, review)
@@ -305,9 +274,7 @@ async def test_stopping_answers_what_was_asked(served, reviews, gate, calls):
     await stopping
 
 
-async def test_large_reviews_wait_for_their_turn_and_small_ones_pass_them(
-    served, reviews, gate, calls
-):
+async def test_large_reviews_wait_for_their_turn_and_small_ones_pass_them(served, reviews, gate, calls):
     """What is in memory is bounded also while functions take their time."""
     gate.clear()
     large = json.dumps(reviews.review(reviews.thing(padding="x" * 100_000))).encode()
@@ -324,9 +291,7 @@ async def test_large_reviews_wait_for_their_turn_and_small_ones_pass_them(
     assert set(statuses) <= {200, 408}  # a busy machine may let the turn of some come too late
 
 
-async def test_a_large_review_whose_turn_does_not_come_is_refused_in_time(
-    served, reviews, gate, calls
-):
+async def test_a_large_review_whose_turn_does_not_come_is_refused_in_time(served, reviews, gate, calls):
     gate.clear()
     large = json.dumps(reviews.review(reviews.thing(padding="x" * 100_000))).encode()
     asked = [asyncio.create_task(post(served, large, query="?timeout=30s")) for _ in range(8)]
@@ -345,9 +310,7 @@ async def test_a_port_that_is_taken_is_an_error_and_leaves_nothing_behind(served
     await other.stop()
 
 
-@pytest.mark.skipif(
-    not socket.has_dualstack_ipv6(), reason="this machine has one family of addresses"
-)
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has one family of addresses")
 async def test_every_address_of_both_families_is_served_on_one_port(served):
     everywhere = WebhookServer([], host=None)
     everywhere.use(served.bundle.cert_pem, served.bundle.key_pem)
@@ -363,8 +326,6 @@ async def test_every_address_of_both_families_is_served_on_one_port(served):
 
 
 async def test_what_is_no_http_is_refused_without_filling_the_log(served, caplog):
-    assert (await raw(served, b"POST / HTTP/1.1\r\nContent-Length: -5\r\n\r\n")).startswith(
-        b"HTTP/1.0 400 "
-    )
+    assert (await raw(served, b"POST / HTTP/1.1\r\nContent-Length: -5\r\n\r\n")).startswith(b"HTTP/1.0 400 ")
     errors = [it for it in caplog.records if it.levelname == "ERROR"]
     assert [it for it in errors if it.name.startswith(("aiohttp", "operatorkit"))] == []

@@ -29,9 +29,7 @@ def review(subresource):
         "uid": "u", "kind": {"group": "", "version": "v1", "kind": "Pod"}, "resource": {"resource": "pods"},
         "subResource": subresource, "operation": "UPDATE", "name": "a", "namespace": "b", "object": pod, "oldObject": pod,
     }  # fmt: skip
-    return json.dumps(
-        {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request}
-    ).encode()
+    return json.dumps({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request}).encode()
 
 
 def test_they_are_in_the_rule_of_the_webhook(app):
@@ -39,9 +37,7 @@ def test_they_are_in_the_rule_of_the_webhook(app):
     assert manifest["webhooks"][0]["rules"][0]["resources"] == ["pods", "pods/ephemeralcontainers"]
 
 
-@pytest.mark.parametrize(
-    ("subresource", "allowed"), [("", True), ("ephemeralcontainers", True), ("resize", False)]
-)
+@pytest.mark.parametrize(("subresource", "allowed"), [("", True), ("ephemeralcontainers", True), ("resize", False)])
 async def test_a_review_of_another_is_an_error(app, subresource, allowed):
     answer = await Dispatcher(app.webhooks).answer(app.webhooks[0], review(subresource), seconds=5)
     assert answer.body["response"]["allowed"] is allowed

@@ -18,11 +18,7 @@ def whole(*selectors: dict[str, str], **labels: str) -> dict[str, Any]:
 
 
 def test_rules_come_by_selector_and_then_by_name_each_once() -> None:
-    roles = [
-        role("b", PODS, SECRETS, part="x"),
-        role("a", SECRETS, part="x"),
-        role("c", PODS, part="y"),
-    ]
+    roles = [role("b", PODS, SECRETS, part="x"), role("a", SECRETS, part="x"), role("c", PODS, part="y")]
     assert aggregated_rules(whole({"part": "y"}, {"part": "x"}), roles) == [PODS, SECRETS]
     assert aggregated_rules(whole({"part": "x"}), roles) == [SECRETS, PODS]
 

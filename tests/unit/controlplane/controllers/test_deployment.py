@@ -28,30 +28,20 @@ async def running(api: LiveCluster) -> AsyncIterator[None]:
 @pytest.fixture
 async def namespace(api: LiveCluster) -> str:
     name = f"deployments-{next(_numbers)}"
-    await api.create(
-        NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
-    )
+    await api.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
     return name
 
 
 async def _deploy(api: LiveCluster, namespace: str, **spec: Any) -> dict[str, Any]:
     template = {
         "metadata": {"labels": {"app": "web"}},
-        "spec": {
-            "containers": [{"name": "app", "image": "web:1"}],
-            "automountServiceAccountToken": False,
-        },
+        "spec": {"containers": [{"name": "app", "image": "web:1"}], "automountServiceAccountToken": False},
     }
     body = {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
         "metadata": {"name": "web"},
-        "spec": {
-            "replicas": 3,
-            "selector": {"matchLabels": {"app": "web"}},
-            "template": template,
-            **spec,
-        },
+        "spec": {"replicas": 3, "selector": {"matchLabels": {"app": "web"}}, "template": template, **spec},
     }
     return await api.create(DEPLOYMENTS, body, namespace=namespace)
 
@@ -61,9 +51,7 @@ async def _image(api: LiveCluster, namespace: str, image: str) -> None:
     await api.patch(DEPLOYMENTS, "web", body, patch_type=PatchType.STRATEGIC, namespace=namespace)
 
 
-async def _rolled_out(
-    api: LiveCluster, namespace: str, image: str, replicas: int
-) -> dict[str, Any]:
+async def _rolled_out(api: LiveCluster, namespace: str, image: str, replicas: int) -> dict[str, Any]:
     async def check() -> dict[str, Any]:
         deployment = await api.get(DEPLOYMENTS, "web", namespace=namespace)
         status = deployment["status"]
@@ -113,9 +101,7 @@ async def test_a_deleted_pod_is_replaced(api: LiveCluster, namespace: str) -> No
     await _rolled_out(api, namespace, "web:1", 3)
 
 
-async def test_a_new_template_rolls_out_and_a_rollback_finds_its_old_set(
-    api: LiveCluster, namespace: str
-) -> None:
+async def test_a_new_template_rolls_out_and_a_rollback_finds_its_old_set(api: LiveCluster, namespace: str) -> None:
     await _deploy(api, namespace)
     await _rolled_out(api, namespace, "web:1", 3)
 
@@ -125,10 +111,7 @@ async def test_a_new_template_rolls_out_and_a_rollback_finds_its_old_set(
     third = await _rolled_out(api, namespace, "web:1", 3)
 
     revision = "deployment.kubernetes.io/revision"
-    assert (
-        second["metadata"]["annotations"][revision],
-        third["metadata"]["annotations"][revision],
-    ) == ("2", "3")
+    assert (second["metadata"]["annotations"][revision], third["metadata"]["annotations"][revision]) == ("2", "3")
     sets = (await api.list(REPLICA_SETS, namespace=namespace)).items
     assert sorted(one["metadata"]["annotations"][revision] for one in sets) == ["2", "3"]
 
@@ -140,9 +123,7 @@ async def test_recreate_never_has_both_versions(api: LiveCluster, namespace: str
     await _image(api, namespace, "web:2")
     await _rolled_out(api, namespace, "web:2", 3)
 
-    sets = {
-        one["spec"]["replicas"] for one in (await api.list(REPLICA_SETS, namespace=namespace)).items
-    }
+    sets = {one["spec"]["replicas"] for one in (await api.list(REPLICA_SETS, namespace=namespace)).items}
     assert sets == {0, 3}
 
 
@@ -157,9 +138,7 @@ async def test_scaling_makes_or_ends_pods(api: LiveCluster, namespace: str, repl
     await _rolled_out(api, namespace, "web:1", replicas)
 
 
-async def test_old_sets_beyond_the_history_are_cleared_away(
-    api: LiveCluster, namespace: str
-) -> None:
+async def test_old_sets_beyond_the_history_are_cleared_away(api: LiveCluster, namespace: str) -> None:
     await _deploy(api, namespace, revisionHistoryLimit=1)
     for image in ("web:1", "web:2", "web:3"):
         await _image(api, namespace, image)
@@ -167,17 +146,12 @@ async def test_old_sets_beyond_the_history_are_cleared_away(
 
     async def cleared() -> bool:
         sets = (await api.list(REPLICA_SETS, namespace=namespace)).items
-        return {one["spec"]["template"]["spec"]["containers"][0]["image"] for one in sets} == {
-            "web:2",
-            "web:3",
-        }
+        return {one["spec"]["template"]["spec"]["containers"][0]["image"] for one in sets} == {"web:2", "web:3"}
 
     await eventually(cleared)
 
 
-async def test_a_deployment_takes_its_sets_and_pods_with_it(
-    api: LiveCluster, namespace: str
-) -> None:
+async def test_a_deployment_takes_its_sets_and_pods_with_it(api: LiveCluster, namespace: str) -> None:
     await _deploy(api, namespace)
     await _rolled_out(api, namespace, "web:1", 3)
 
@@ -199,22 +173,16 @@ async def test_a_pod_whose_labels_change_is_let_go_and_a_stray_one_is_taken_in(
     labels = pod["metadata"]["labels"]
 
     away = {"metadata": {"labels": {"app": "debug"}}}
-    await api.patch(
-        PODS, pod["metadata"]["name"], away, patch_type=PatchType.MERGE, namespace=namespace
-    )
+    await api.patch(PODS, pod["metadata"]["name"], away, patch_type=PatchType.MERGE, namespace=namespace)
 
     async def replaced() -> bool:
         pods = (await api.list(PODS, namespace=namespace)).items
-        owners = {
-            one["metadata"]["labels"]["app"]: "ownerReferences" in one["metadata"] for one in pods
-        }
+        owners = {one["metadata"]["labels"]["app"]: "ownerReferences" in one["metadata"] for one in pods}
         return owners == {"debug": False, "web": True}
 
     await eventually(replaced)
     back = {"metadata": {"labels": labels}}
-    await api.patch(
-        PODS, pod["metadata"]["name"], back, patch_type=PatchType.MERGE, namespace=namespace
-    )
+    await api.patch(PODS, pod["metadata"]["name"], back, patch_type=PatchType.MERGE, namespace=namespace)
 
     async def one_left() -> bool:
         pods = (await api.list(PODS, namespace=namespace)).items

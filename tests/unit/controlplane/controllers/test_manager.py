@@ -32,19 +32,12 @@ async def controllers(api: LiveCluster) -> AsyncIterator[Controllers]:
 @pytest.fixture
 async def namespace(api: LiveCluster) -> str:
     name = f"controllers-{next(_numbers)}"
-    await api.create(
-        NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
-    )
+    await api.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
     return name
 
 
 async def _make(
-    api: LiveCluster,
-    namespace: str,
-    name: str,
-    *owners: dict[str, Any],
-    blocks: bool = False,
-    **metadata: Any,
+    api: LiveCluster, namespace: str, name: str, *owners: dict[str, Any], blocks: bool = False, **metadata: Any
 ) -> dict[str, Any]:
     references = [
         {
@@ -59,11 +52,7 @@ async def _make(
     body = {
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": {
-            "name": name,
-            **({"ownerReferences": references} if references else {}),
-            **metadata,
-        },
+        "metadata": {"name": name, **({"ownerReferences": references} if references else {}), **metadata},
     }
     return await api.create(CONFIG_MAPS, body, namespace=namespace)
 
@@ -81,9 +70,7 @@ async def _gone(api: LiveCluster, namespace: str, *names: str) -> None:
 
 
 @pytest.mark.usefixtures("controllers")
-async def test_dependents_follow_their_owner_over_all_generations(
-    api: LiveCluster, namespace: str
-) -> None:
+async def test_dependents_follow_their_owner_over_all_generations(api: LiveCluster, namespace: str) -> None:
     parent = await _make(api, namespace, "parent")
     child = await _make(api, namespace, "child", parent)
     await _make(api, namespace, "grandchild", child)
@@ -96,9 +83,7 @@ async def test_dependents_follow_their_owner_over_all_generations(
 
 
 @pytest.mark.usefixtures("controllers")
-async def test_a_dependent_of_two_stays_with_the_one_that_is_left(
-    api: LiveCluster, namespace: str
-) -> None:
+async def test_a_dependent_of_two_stays_with_the_one_that_is_left(api: LiveCluster, namespace: str) -> None:
     first, second = await _make(api, namespace, "first"), await _make(api, namespace, "second")
     await _make(api, namespace, "child", first, second)
 
@@ -146,17 +131,10 @@ async def test_foreground_deletion_does_not_wait_for_dependents_that_do_not_bloc
 
 
 @pytest.mark.usefixtures("controllers")
-async def test_owners_in_a_circle_can_be_deleted_in_the_foreground(
-    api: LiveCluster, namespace: str
-) -> None:
+async def test_owners_in_a_circle_can_be_deleted_in_the_foreground(api: LiveCluster, namespace: str) -> None:
     first = await _make(api, namespace, "first")
     second = await _make(api, namespace, "second", first, blocks=True)
-    circle = {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "name": "second",
-        "uid": second["metadata"]["uid"],
-    }
+    circle = {"apiVersion": "v1", "kind": "ConfigMap", "name": "second", "uid": second["metadata"]["uid"]}
     closed = {"metadata": {"ownerReferences": [{**circle, "blockOwnerDeletion": True}]}}
     await api.patch(CONFIG_MAPS, "first", closed, patch_type=PatchType.MERGE, namespace=namespace)
 
@@ -165,9 +143,7 @@ async def test_owners_in_a_circle_can_be_deleted_in_the_foreground(
     await _gone(api, namespace, "first", "second")
 
 
-async def test_orphans_stay_without_a_reference(
-    api: LiveCluster, namespace: str, controllers: Controllers
-) -> None:
+async def test_orphans_stay_without_a_reference(api: LiveCluster, namespace: str, controllers: Controllers) -> None:
     parent = await _make(api, namespace, "parent")
     await _make(api, namespace, "child", parent)
 
@@ -180,9 +156,7 @@ async def test_orphans_stay_without_a_reference(
 
 
 @pytest.mark.usefixtures("controllers")
-async def test_a_reference_to_an_owner_that_was_made_anew_holds_nothing(
-    api: LiveCluster, namespace: str
-) -> None:
+async def test_a_reference_to_an_owner_that_was_made_anew_holds_nothing(api: LiveCluster, namespace: str) -> None:
     parent = await _make(api, namespace, "parent")
     parent["metadata"]["uid"] = "00000000-0000-0000-0000-000000000000"
     await _make(api, namespace, "child", parent)
@@ -192,9 +166,7 @@ async def test_a_reference_to_an_owner_that_was_made_anew_holds_nothing(
 
 
 @pytest.mark.usefixtures("controllers")
-async def test_a_reference_across_namespaces_holds_nothing(
-    api: LiveCluster, namespace: str
-) -> None:
+async def test_a_reference_across_namespaces_holds_nothing(api: LiveCluster, namespace: str) -> None:
     parent = await _make(api, "default", f"parent-of-{namespace}")
     await _make(api, namespace, "child", parent)
 
@@ -205,11 +177,7 @@ async def test_a_reference_to_a_kind_that_nobody_serves_deletes_nothing(
     api: LiveCluster, namespace: str, controllers: Controllers
 ) -> None:
     reference = {"apiVersion": "nobody.io/v1", "kind": "Ghost", "name": "x", "uid": "1"}
-    body = {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": {"name": "child", "ownerReferences": [reference]},
-    }
+    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "child", "ownerReferences": [reference]}}
     await api.create(CONFIG_MAPS, body, namespace=namespace)
     parent = await _make(api, namespace, "parent")
     await _make(api, namespace, "marker", parent)
@@ -221,9 +189,7 @@ async def test_a_reference_to_a_kind_that_nobody_serves_deletes_nothing(
     assert await _names(api, namespace) == {"child"}
 
 
-async def test_what_was_left_behind_while_nobody_looked_is_collected(
-    api: LiveCluster, namespace: str
-) -> None:
+async def test_what_was_left_behind_while_nobody_looked_is_collected(api: LiveCluster, namespace: str) -> None:
     parent = await _make(api, namespace, "parent")
     await _make(api, namespace, "child", parent)
     await api.delete(CONFIG_MAPS, "parent", namespace=namespace)
@@ -236,11 +202,7 @@ async def test_what_was_left_behind_while_nobody_looked_is_collected(
 @pytest.mark.usefixtures("controllers")
 async def test_dependents_of_a_custom_resource_go_with_it(api: LiveCluster, namespace: str) -> None:
     crds = ApiResource(
-        "apiextensions.k8s.io",
-        "v1",
-        "CustomResourceDefinition",
-        "customresourcedefinitions",
-        namespaced=False,
+        "apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", namespaced=False
     )
     schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
     group = f"{namespace}.example.com"
@@ -253,20 +215,8 @@ async def test_dependents_of_a_custom_resource_go_with_it(api: LiveCluster, name
             "spec": {
                 "group": group,
                 "scope": "Namespaced",
-                "names": {
-                    "plural": "widgets",
-                    "singular": "widget",
-                    "kind": "Widget",
-                    "listKind": "WidgetList",
-                },
-                "versions": [
-                    {
-                        "name": "v1",
-                        "served": True,
-                        "storage": True,
-                        "schema": {"openAPIV3Schema": schema},
-                    }
-                ],
+                "names": {"plural": "widgets", "singular": "widget", "kind": "Widget", "listKind": "WidgetList"},
+                "versions": [{"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}],
             },
         },
     )
@@ -283,11 +233,7 @@ async def test_dependents_of_a_custom_resource_go_with_it(api: LiveCluster, name
         "name": "parent",
         "uid": parent["metadata"]["uid"],
     }
-    body = {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": {"name": "child", "ownerReferences": [reference]},
-    }
+    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "child", "ownerReferences": [reference]}}
     await api.create(CONFIG_MAPS, body, namespace=namespace)
 
     await api.delete(widgets, "parent", namespace=namespace)
@@ -296,9 +242,7 @@ async def test_dependents_of_a_custom_resource_go_with_it(api: LiveCluster, name
 
 
 @pytest.mark.usefixtures("controllers")
-async def test_every_namespace_gets_its_account_and_the_authority(
-    api: LiveCluster, namespace: str
-) -> None:
+async def test_every_namespace_gets_its_account_and_the_authority(api: LiveCluster, namespace: str) -> None:
     async def bundle() -> dict[str, Any]:
         await api.get(ACCOUNTS, "default", namespace=namespace)
         return await api.get(CONFIG_MAPS, "kube-root-ca.crt", namespace=namespace)
@@ -307,9 +251,7 @@ async def test_every_namespace_gets_its_account_and_the_authority(
 
     await api.delete(ACCOUNTS, "default", namespace=namespace)
     tampered = {"data": {"ca.crt": "other"}}
-    await api.patch(
-        CONFIG_MAPS, "kube-root-ca.crt", tampered, patch_type=PatchType.MERGE, namespace=namespace
-    )
+    await api.patch(CONFIG_MAPS, "kube-root-ca.crt", tampered, patch_type=PatchType.MERGE, namespace=namespace)
 
     async def mended() -> bool:
         return (await bundle())["data"] == {"ca.crt": "-----BEGIN"}

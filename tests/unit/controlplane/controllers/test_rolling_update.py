@@ -6,12 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from operatorkit.controlplane.controllers.rolling_update import (
-    Limits,
-    Size,
-    recreate,
-    rolling_update,
-)
+from operatorkit.controlplane.controllers.rolling_update import Limits, Size, recreate, rolling_update
 from operatorkit.controlplane.controllers.workloads import scaled, template_hash, templates_equal
 
 TEN = Limits(desired=10, surge=3, unavailable=2)
@@ -19,10 +14,7 @@ TEN = Limits(desired=10, surge=3, unavailable=2)
 
 def _sizes(*sizes: tuple[int, int]) -> list[Size]:
     """Make sets of (wanted, available) pods."""
-    return [
-        Size(f"old-{number}", wanted, wanted, available)
-        for number, (wanted, available) in enumerate(sizes)
-    ]
+    return [Size(f"old-{number}", wanted, wanted, available) for number, (wanted, available) in enumerate(sizes)]
 
 
 @pytest.mark.parametrize(
@@ -76,9 +68,7 @@ def test_a_rolling_update_ends_and_keeps_its_limits_on_the_way(
         assert total <= max(limits.most, start)
         assert total >= min(limits.least_available, start)
 
-    assert {name: size.wanted for name, size in sizes.items() if size.wanted} == (
-        {"new": desired} if desired else {}
-    )
+    assert {name: size.wanted for name, size in sizes.items() if size.wanted} == ({"new": desired} if desired else {})
 
 
 def test_recreate_ends_all_of_the_old_before_it_begins_the_new() -> None:
@@ -92,27 +82,15 @@ def test_recreate_ends_all_of_the_old_before_it_begins_the_new() -> None:
 
 @pytest.mark.parametrize(
     ("value", "up", "result"),
-    [
-        (2, True, 2),
-        ("25%", True, 3),
-        ("25%", False, 2),
-        ("0%", True, 0),
-        (None, True, 0),
-        ("100%", False, 10),
-    ],
+    [(2, True, 2), ("25%", True, 3), ("25%", False, 2), ("0%", True, 0), (None, True, 0), ("100%", False, 10)],
 )
-def test_percentages_are_of_the_whole_and_rounded_as_asked(
-    value: int | str | None, up: bool, result: int
-) -> None:
+def test_percentages_are_of_the_whole_and_rounded_as_asked(value: int | str | None, up: bool, result: int) -> None:
     assert scaled(value, 10, up=up) == result
 
 
 def test_the_hash_of_a_template_ignores_the_label_that_carries_it() -> None:
     template = {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "a"}]}}
-    labelled = {
-        "metadata": {"labels": {"app": "web", "pod-template-hash": "x"}},
-        "spec": template["spec"],
-    }
+    labelled = {"metadata": {"labels": {"app": "web", "pod-template-hash": "x"}}, "spec": template["spec"]}
 
     assert templates_equal(template, labelled)
     assert template_hash(template) == template_hash(labelled)

@@ -16,10 +16,7 @@ from operatorkit.testing import FakeClock
 
 @asynccontextmanager
 async def _running(
-    handle: Callable[[str], Awaitable[timedelta | None]],
-    clock: FakeClock,
-    pace: FakeClock,
-    workers: int = 4,
+    handle: Callable[[str], Awaitable[timedelta | None]], clock: FakeClock, pace: FakeClock, workers: int = 4
 ) -> AsyncIterator[WorkQueue[str]]:
     queue: WorkQueue[str] = WorkQueue(handle, clock=clock, pace=pace, workers=workers, name="test")
     task = asyncio.create_task(queue.run())

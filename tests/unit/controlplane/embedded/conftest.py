@@ -19,19 +19,12 @@ EVENTS = ApiResource("", "v1", "Event", "events", namespaced=True)
 NAMESPACES = ApiResource("", "v1", "Namespace", "namespaces", namespaced=False)
 ACCOUNTS = ApiResource("", "v1", "ServiceAccount", "serviceaccounts", namespaced=True)
 CRDS = ApiResource(
-    "apiextensions.k8s.io",
-    "v1",
-    "CustomResourceDefinition",
-    "customresourcedefinitions",
-    namespaced=False,
+    "apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", namespaced=False
 )
 SCHEMA: dict[str, Any] = {
     "type": "object",
     "properties": {
-        "spec": {
-            "type": "object",
-            "properties": {"size": {"type": "integer", "default": 3, "maximum": 9}},
-        },
+        "spec": {"type": "object", "properties": {"size": {"type": "integer", "default": 3, "maximum": 9}}},
         "status": {"type": "object", "properties": {"size": {"type": "integer"}}},
     },
 }
@@ -54,12 +47,7 @@ def local(server: EmbeddedServer) -> LocalCluster:
 
 
 def config_map(name: str = "a", **metadata: Any) -> dict[str, Any]:
-    return {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": {"name": name, **metadata},
-        "data": {"k": "v"},
-    }
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, **metadata}, "data": {"k": "v"}}
 
 
 def crd(plural: str = "widgets", kind: str = "Widget", **spec: Any) -> dict[str, Any]:

@@ -17,9 +17,7 @@ EVENT = {
 }
 
 
-async def test_an_event_lives_an_hour_after_its_last_write(
-    local: LocalCluster, clock: FakeClock
-) -> None:
+async def test_an_event_lives_an_hour_after_its_last_write(local: LocalCluster, clock: FakeClock) -> None:
     made = await local.create(EVENTS, EVENT, namespace="default")
     await clock.advance(3000)
     await local.replace(EVENTS, "e", made | {"count": 2}, namespace="default")

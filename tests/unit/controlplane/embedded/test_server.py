@@ -13,11 +13,7 @@ import pytest
 
 from operatorkit.controlplane.embedded.audit import Entry
 from operatorkit.controlplane.embedded.control_plane import EmbeddedControlPlane
-from operatorkit.controlplane.embedded.server import (
-    BODY_LIMIT_BYTES,
-    WRITE_BUFFER_BYTES,
-    EmbeddedServer,
-)
+from operatorkit.controlplane.embedded.server import BODY_LIMIT_BYTES, WRITE_BUFFER_BYTES, EmbeddedServer
 from operatorkit.controlplane.embedded.storage import store
 from operatorkit.errors import InputError
 from operatorkit.testing import eventually
@@ -40,11 +36,7 @@ async def http(server: EmbeddedServer) -> AsyncIterator[aiohttp.ClientSession]:
 
 async def _status(answer: aiohttp.ClientResponse) -> tuple[int, str]:
     body: dict[str, Any] = json.loads(await answer.read())
-    assert (body["kind"], body["status"], body.get("code", answer.status)) == (
-        "Status",
-        "Failure",
-        answer.status,
-    )
+    assert (body["kind"], body["status"], body.get("code", answer.status)) == ("Status", "Failure", answer.status)
     return answer.status, body.get("reason", "")
 
 
@@ -58,16 +50,8 @@ async def _status(answer: aiohttp.ClientResponse) -> tuple[int, str]:
         (b"{" + b'"a":{' * 5000 + b"}" * 5001, "application/json", (400, "BadRequest")),
         (b"{" + b'"a":[' * 100_000, "application/json", (400, "BadRequest")),
         (b'{"metadata": 3}', "application/json", (400, "BadRequest")),
-        (
-            b'{"metadata": {"name": "a", "labels": {"x": 1}}}',
-            "application/json",
-            (400, "BadRequest"),
-        ),
-        (
-            b'{"data": {"k": NaN}, "metadata": {"name": "a"}}',
-            "application/json",
-            (400, "BadRequest"),
-        ),
+        (b'{"metadata": {"name": "a", "labels": {"x": 1}}}', "application/json", (400, "BadRequest")),
+        (b'{"data": {"k": NaN}, "metadata": {"name": "a"}}', "application/json", (400, "BadRequest")),
         (b"a: [", "application/yaml", (400, "BadRequest")),
         (b"a: !!binary YQ==", "application/yaml", (400, "BadRequest")),
         (b"a: !!set {b}", "application/yaml", (400, "BadRequest")),
@@ -123,33 +107,19 @@ async def test_a_path_or_query_that_makes_no_sense_gets_a_status(
 
 
 @pytest.mark.parametrize("path", ["/apis/nonsense/v1", "/etc/passwd"])
-async def test_where_no_api_is_there_is_a_page_not_found(
-    http: aiohttp.ClientSession, path: str
-) -> None:
+async def test_where_no_api_is_there_is_a_page_not_found(http: aiohttp.ClientSession, path: str) -> None:
     async with http.get(path) as answer:
-        assert (answer.status, answer.content_type, await answer.text()) == (
-            404,
-            "text/plain",
-            "404 page not found\n",
-        )
+        assert (answer.status, answer.content_type, await answer.text()) == (404, "text/plain", "404 page not found\n")
 
 
 @pytest.mark.parametrize(
-    "data",
-    [
-        b"\0\1garbage\r\n\r\n",
-        b"GET / HTTP/9.9\r\n\r\n",
-        b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\n\r\n",
-    ],
+    "data", [b"\0\1garbage\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\n\r\n"]
 )
 async def test_what_is_no_http_gets_a_bad_request_and_leaves_no_trace(
     server: EmbeddedServer, data: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     reader, writer = await asyncio.open_connection(
-        "127.0.0.1",
-        int(server.url.rpartition(":")[2]),
-        ssl=_trust(server),
-        server_hostname="localhost",
+        "127.0.0.1", int(server.url.rpartition(":")[2]), ssl=_trust(server), server_hostname="localhost"
     )
     writer.write(data)
     assert (await reader.read()).startswith(b"HTTP/1.0 400 Bad Request")
@@ -170,13 +140,9 @@ async def test_a_fault_of_the_server_is_an_internal_error_without_its_traceback(
 async def test_half_a_character_becomes_the_sign_for_one(http: aiohttp.ClientSession) -> None:
     body = b'{"metadata": {"name": "half"}, "data": {"k": "a\\ud800b \\ud83d\\ude00"}}'
     headers = {"Content-Type": "application/json"}
-    async with http.post(
-        "/api/v1/namespaces/default/configmaps", data=body, headers=headers
-    ) as answer:
+    async with http.post("/api/v1/namespaces/default/configmaps", data=body, headers=headers) as answer:
         assert answer.status == 201, await answer.text()
-        assert (await answer.json())["data"] == {
-            "k": "a\N{REPLACEMENT CHARACTER}b \N{GRINNING FACE}"
-        }
+        assert (await answer.json())["data"] == {"k": "a\N{REPLACEMENT CHARACTER}b \N{GRINNING FACE}"}
 
 
 async def test_a_client_whose_credentials_are_wrong_is_told_no_more_than_that(
@@ -186,9 +152,7 @@ async def test_a_client_whose_credentials_are_wrong_is_told_no_more_than_that(
         async with http.get("/api", headers={"Authorization": value}) as answer:
             assert await _status(answer) == (401, "Unauthorized")
     async with (
-        aiohttp.ClientSession(
-            server.url, connector=aiohttp.TCPConnector(ssl=_trust(server))
-        ) as nobody,
+        aiohttp.ClientSession(server.url, connector=aiohttp.TCPConnector(ssl=_trust(server))) as nobody,
         nobody.get("/version") as version,
         nobody.get("/api/v1/pods") as pods,
     ):
@@ -196,9 +160,7 @@ async def test_a_client_whose_credentials_are_wrong_is_told_no_more_than_that(
         assert await _status(pods) == (403, "Forbidden")
 
 
-async def test_a_document_that_did_not_change_is_not_sent_again(
-    http: aiohttp.ClientSession,
-) -> None:
+async def test_a_document_that_did_not_change_is_not_sent_again(http: aiohttp.ClientSession) -> None:
     accept = {"Accept": "application/json;as=APIGroupDiscoveryList;v=v2;g=apidiscovery.k8s.io"}
     async with http.get("/apis", headers=accept) as first:
         etag = first.headers["ETag"]
@@ -216,9 +178,7 @@ async def test_an_object_is_answered_with_the_bytes_that_are_stored(
         assert await answer.read() == b'{"kind":"ConfigMap","apiVersion":"v1",' + record.body
 
 
-async def test_a_watch_is_told_until_its_time_is_up(
-    http: aiohttp.ClientSession, server: EmbeddedServer
-) -> None:
+async def test_a_watch_is_told_until_its_time_is_up(http: aiohttp.ClientSession, server: EmbeddedServer) -> None:
     path = "/api/v1/namespaces/default/configmaps"
     async with http.get(path, params={"watch": "1", "timeoutSeconds": "1"}) as answer:
         await server.local.create(CONFIG_MAPS, config_map("a"), namespace="default")
@@ -237,34 +197,24 @@ async def _get(server: EmbeddedServer, **query: str) -> list[dict[str, Any]]:
         return [json.loads(line) async for line in answer.content]
 
 
-async def test_a_server_that_starts_empty_answers_410_to_the_revisions_of_its_predecessor(
-    clock: Any,
-) -> None:
+async def test_a_server_that_starts_empty_answers_410_to_the_revisions_of_its_predecessor(clock: Any) -> None:
     async with EmbeddedServer(clock=clock, controllers="") as first:
         for name in ("a", "b"):
             await first.local.create(CONFIG_MAPS, config_map(name), namespace="default")
         (page,) = await _get(first, limit="1")
         revision = page["metadata"]["resourceVersion"]
     async with EmbeddedServer(clock=clock, controllers="") as second:
-        for index in range(
-            10
-        ):  # more than the first one wrote: it is its numbers that are foreign, not their size
+        for index in range(10):  # more than the first one wrote: it is its numbers that are foreign, not their size
             await second.local.create(CONFIG_MAPS, config_map(f"c{index}"), namespace="default")
         (event,) = await _get(second, watch="1", resourceVersion=revision)
-        assert (event["type"], event["object"]["code"], event["object"]["reason"]) == (
-            "ERROR",
-            410,
-            "Expired",
-        )
+        assert (event["type"], event["object"]["code"], event["object"]["reason"]) == ("ERROR", 410, "Expired")
         assert event["object"]["message"].startswith(f"too old resource version: {revision} (")
         (exact,) = await _get(second, resourceVersion=revision, resourceVersionMatch="Exact")
         (rest,) = await _get(second, limit="1", **{"continue": page["metadata"]["continue"]})
         assert [exact["code"], rest["code"]] == [410, 410]
 
 
-async def _unread_watch(
-    server: EmbeddedServer,
-) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+async def _unread_watch(server: EmbeddedServer) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """Open a watch of ConfigMaps that is not read beyond its first bytes."""
     port = int(server.url.rpartition(":")[2])
     sock = socket.socket()
@@ -329,14 +279,11 @@ async def test_the_audit_says_who_asked_for_what_and_how_it_went(clock: Any) -> 
     async with EmbeddedServer(clock=clock, controllers="", audit=entries.append) as server:
         connector = aiohttp.TCPConnector(ssl=_trust(server))
         headers = {"Authorization": f"Bearer {server.token}", "User-Agent": "me/1"}
-        async with aiohttp.ClientSession(
-            server.url, connector=connector, headers=headers
-        ) as session:
+        async with aiohttp.ClientSession(server.url, connector=connector, headers=headers) as session:
             await (await session.get("/api/v1/namespaces/default/pods/p/status")).read()
             await (await session.get("/version", headers={"Impersonate-User": "ann"})).read()
     assert [
-        (it.user, it.verb, it.resource, it.subresource, it.namespace, it.name, it.path, it.code)
-        for it in entries
+        (it.user, it.verb, it.resource, it.subresource, it.namespace, it.name, it.path, it.code) for it in entries
     ] == [
         ("admin", "get", "pods", "status", "default", "p", "", 404),
         ("ann", "get", "", "", "", "", "/version", 200),
@@ -347,13 +294,9 @@ async def test_the_audit_says_who_asked_for_what_and_how_it_went(clock: Any) -> 
 async def test_stopping_ends_watches_and_frees_the_port(clock: Any) -> None:
     server = EmbeddedServer(clock=clock, controllers="")
     await server.start()
-    async with aiohttp.ClientSession(
-        server.url, connector=aiohttp.TCPConnector(ssl=_trust(server))
-    ) as session:
+    async with aiohttp.ClientSession(server.url, connector=aiohttp.TCPConnector(ssl=_trust(server))) as session:
         session.headers["Authorization"] = f"Bearer {server.token}"
-        async with session.get(
-            "/api/v1/namespaces/default/configmaps", params={"watch": "1"}
-        ) as answer:
+        async with session.get("/api/v1/namespaces/default/configmaps", params={"watch": "1"}) as answer:
             await server.stop()
             await server.stop()
             assert await answer.content.read() == b""
@@ -365,9 +308,7 @@ def test_a_port_that_is_taken_is_named_with_the_remedy() -> None:
     with EmbeddedControlPlane(controllers="") as plane:
         port = int(plane.url.rpartition(":")[2])
         with (
-            pytest.raises(
-                InputError, match=rf"port {port} of 127\.0\.0\.1 is in use: stop what listens there"
-            ),
+            pytest.raises(InputError, match=rf"port {port} of 127\.0\.0\.1 is in use: stop what listens there"),
             EmbeddedControlPlane(port=port, controllers=""),
         ):
             pass
@@ -375,9 +316,7 @@ def test_a_port_that_is_taken_is_named_with_the_remedy() -> None:
 
 def test_a_kubeconfig_carries_everything_and_is_for_its_owner_only(tmp_path: Any) -> None:
     with EmbeddedControlPlane(controllers="") as plane:
-        path = plane.write_kubeconfig(
-            tmp_path / "config", user="ann", groups=["devs"], namespace="team"
-        )
+        path = plane.write_kubeconfig(tmp_path / "config", user="ann", groups=["devs"], namespace="team")
         config = plane.kubeconfig(user="ann")
     assert path.stat().st_mode & 0o777 == 0o600
     assert {"client-certificate-data", "client-key-data"} <= set(config["users"][0]["user"])

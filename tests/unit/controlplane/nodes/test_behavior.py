@@ -25,9 +25,7 @@ def test_the_annotation_says_how_a_pod_behaves(text: str | None, behavior: Behav
     assert behavior_of(_pod(text)) == behavior
 
 
-@pytest.mark.parametrize(
-    "text", ["sulk", "slow-start", "crash-loop=1s", "Runs", "slow-start=soon", "slow-start="]
-)
+@pytest.mark.parametrize("text", ["sulk", "slow-start", "crash-loop=1s", "Runs", "slow-start=soon", "slow-start="])
 def test_what_is_no_behavior_is_named_with_the_annotation(text: str) -> None:
     with pytest.raises(ValueError, match=rf"^annotation {ANNOTATION}: ") as raised:
         behavior_of(_pod(text))

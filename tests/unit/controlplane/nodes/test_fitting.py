@@ -8,9 +8,7 @@ import pytest
 from operatorkit.controlplane.nodes.fitting import Unschedulable, choose
 
 
-def _node(
-    name: str = "node-1", labels: dict[str, str] | None = None, pods: str = "110", **spec: Any
-) -> dict[str, Any]:
+def _node(name: str = "node-1", labels: dict[str, str] | None = None, pods: str = "110", **spec: Any) -> dict[str, Any]:
     return {
         "metadata": {"name": name, "labels": labels or {}},
         "spec": spec,
@@ -19,9 +17,7 @@ def _node(
 
 
 def _requires(*terms: dict[str, Any]) -> dict[str, Any]:
-    required = {
-        "requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": list(terms)}
-    }
+    required = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": list(terms)}}
     return {"affinity": {"nodeAffinity": required}}
 
 
@@ -46,16 +42,10 @@ TAINT = {"key": "dedicated", "value": "db", "effect": "NoSchedule"}
         (_requires(_expression("cores", "Gt", "8")), _node(labels={"cores": "16"}), True),
         (_requires(_expression("cores", "Lt", "8")), _node(labels={"cores": "16"}), False),
         (_requires(_expression("cores", "Gt", "8")), _node(labels={"cores": "many"}), False),
-        (
-            _requires(_expression("a", "Exists"), _expression("b", "Exists")),
-            _node(labels={"b": ""}),
-            True,
-        ),
+        (_requires(_expression("a", "Exists"), _expression("b", "Exists")), _node(labels={"b": ""}), True),
         (_requires({}), _node(), False),
         (
-            _requires(
-                {"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["node-1"]}]}
-            ),
+            _requires({"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["node-1"]}]}),
             _node(),
             True,
         ),
@@ -63,17 +53,9 @@ TAINT = {"key": "dedicated", "value": "db", "effect": "NoSchedule"}
         ({}, _node(taints=[{**TAINT, "effect": "PreferNoSchedule"}]), True),
         ({"tolerations": [{"key": "dedicated", "value": "db"}]}, _node(taints=[TAINT]), True),
         ({"tolerations": [{"key": "dedicated", "value": "web"}]}, _node(taints=[TAINT]), False),
-        (
-            {"tolerations": [{"key": "dedicated", "operator": "Exists"}]},
-            _node(taints=[TAINT]),
-            True,
-        ),
+        ({"tolerations": [{"key": "dedicated", "operator": "Exists"}]}, _node(taints=[TAINT]), True),
         ({"tolerations": [{"operator": "Exists"}]}, _node(taints=[TAINT]), True),
-        (
-            {"tolerations": [{"operator": "Exists", "effect": "NoExecute"}]},
-            _node(taints=[TAINT]),
-            False,
-        ),
+        ({"tolerations": [{"operator": "Exists", "effect": "NoExecute"}]}, _node(taints=[TAINT]), False),
         ({}, _node(unschedulable=True), False),
         ({"tolerations": [{"operator": "Exists"}]}, _node(unschedulable=True), True),
         ({}, _node(pods="3"), False),
@@ -100,12 +82,7 @@ def test_the_emptiest_node_is_taken_and_the_first_of_equals() -> None:
     [
         ([], "no nodes available to schedule pods"),
         (
-            [
-                _node("a", taints=[TAINT]),
-                _node("b"),
-                _node("c"),
-                _node("d", {"disk": "ssd"}, pods="0"),
-            ],
+            [_node("a", taints=[TAINT]), _node("b"), _node("c"), _node("d", {"disk": "ssd"}, pods="0")],
             (
                 "0/4 nodes are available: 1 Too many pods, 1 node(s) had untolerated taint(s), "
                 "2 node(s) didn't match Pod's node affinity/selector. no new claims to deallocate, preemption: 0/4 nodes "
@@ -115,8 +92,6 @@ def test_the_emptiest_node_is_taken_and_the_first_of_equals() -> None:
         ),
     ],
 )
-def test_the_verdict_counts_reasons_as_the_scheduler_does(
-    nodes: list[dict[str, Any]], message: str
-) -> None:
+def test_the_verdict_counts_reasons_as_the_scheduler_does(nodes: list[dict[str, Any]], message: str) -> None:
     with pytest.raises(Unschedulable, match=f"^{re.escape(message)}$"):
         choose({"spec": {"nodeSelector": {"disk": "ssd"}}}, nodes, {})

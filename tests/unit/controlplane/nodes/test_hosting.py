@@ -18,9 +18,7 @@ def test_a_control_plane_that_breaks_while_its_nodes_wait_for_it_is_reported() -
 
     # It accepts connections and never answers.
     with socket.create_server(("127.0.0.1", 0)) as server:
-        config = kubeconfig(
-            f"http://127.0.0.1:{server.getsockname()[1]}", ca_pem=None, user="nodes", token="x"
-        )
+        config = kubeconfig(f"http://127.0.0.1:{server.getsockname()[1]}", ca_pem=None, user="nodes", token="x")
         nodes = NodesThread(config, count=1, check=check)
 
         with pytest.raises(_BrokenError):

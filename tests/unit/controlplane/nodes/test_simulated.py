@@ -36,9 +36,7 @@ async def nodes(api: LiveCluster, clock: FakeClock) -> AsyncIterator[SimulatedNo
 @pytest.fixture
 async def namespace(api: LiveCluster) -> str:
     name = f"nodes-{next(_numbers)}"
-    await api.create(
-        NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
-    )
+    await api.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
     # Admission of a real server refuses pods until somebody has made the account.
     account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}}
     await api.create(ACCOUNTS, account, namespace=name)
@@ -70,12 +68,8 @@ async def _pod_when(api: LiveCluster, namespace: str, **wanted: Any) -> dict[str
         states = [one["state"] for one in status.get("containerStatuses", [])]
         seen = {
             "phase": status.get("phase"),
-            "waits": next(
-                (state["waiting"]["reason"] for state in states if "waiting" in state), None
-            ),
-            "ready": all(
-                one["ready"] for one in status.get("containerStatuses", [{"ready": False}])
-            ),
+            "waits": next((state["waiting"]["reason"] for state in states if "waiting" in state), None),
+            "ready": all(one["ready"] for one in status.get("containerStatuses", [{"ready": False}])),
         }
         assert {key: seen[key] for key in wanted} == wanted, pod["status"]
         return pod
@@ -103,12 +97,8 @@ async def test_nodes_are_ready_and_have_leases(api: LiveCluster) -> None:
             }
             return not node["spec"].get("taints")
 
-        await eventually(
-            ready
-        )  # a node lifecycle controller may act on what it saw of an earlier life
-        lease = await eventually(
-            lambda name=name: api.get(LEASES, name, namespace="kube-node-lease")
-        )
+        await eventually(ready)  # a node lifecycle controller may act on what it saw of an earlier life
+        lease = await eventually(lambda name=name: api.get(LEASES, name, namespace="kube-node-lease"))
         assert lease["spec"]["holderIdentity"] == name
 
 
@@ -171,10 +161,7 @@ async def test_a_pod_waits_for_its_secret_and_starts_as_soon_as_it_is_there(
 async def test_a_variable_that_cannot_be_set_holds_the_container_with_its_reason(
     api: LiveCluster, namespace: str
 ) -> None:
-    variable = {
-        "name": "PASSWORD",
-        "valueFrom": {"secretKeyRef": {"name": "db", "key": "password"}},
-    }
+    variable = {"name": "PASSWORD", "valueFrom": {"secretKeyRef": {"name": "db", "key": "password"}}}
     await _run(api, namespace, container={"env": [variable]})
 
     pod = await _pod_when(api, namespace, phase="Pending", waits="CreateContainerConfigError")
@@ -182,9 +169,7 @@ async def test_a_variable_that_cannot_be_set_holds_the_container_with_its_reason
     assert waiting["message"] == 'secret "db" not found'
 
     async def told() -> bool:
-        return bool(
-            await _events(api, namespace, reason="Failed", message='Error: secret "db" not found')
-        )
+        return bool(await _events(api, namespace, reason="Failed", message='Error: secret "db" not found'))
 
     await eventually(told)
     await _secret(api, namespace, "db", password="x")
@@ -235,9 +220,7 @@ async def test_a_deleted_pod_ends_gracefully_and_is_gone(api: LiveCluster, names
 
 
 @pytest.mark.usefixtures("nodes")
-async def test_a_finalizer_keeps_an_ended_pod_and_its_last_status(
-    api: LiveCluster, namespace: str
-) -> None:
+async def test_a_finalizer_keeps_an_ended_pod_and_its_last_status(api: LiveCluster, namespace: str) -> None:
     await _run(api, namespace)
     await _pod_when(api, namespace, phase="Running")
     held = {"metadata": {"finalizers": ["example.com/hold"]}}
@@ -261,9 +244,7 @@ async def test_a_finalizer_keeps_an_ended_pod_and_its_last_status(
 
 
 @pytest.mark.usefixtures("nodes")
-async def test_a_namespace_with_a_running_pod_can_be_deleted(
-    api: LiveCluster, namespace: str
-) -> None:
+async def test_a_namespace_with_a_running_pod_can_be_deleted(api: LiveCluster, namespace: str) -> None:
     await _run(api, namespace)
     await _pod_when(api, namespace, phase="Running")
 
@@ -280,9 +261,7 @@ async def test_a_namespace_with_a_running_pod_can_be_deleted(
         await eventually(gone)
 
 
-async def test_nodes_of_an_earlier_run_are_taken_over_or_deleted(
-    api: LiveCluster, namespace: str
-) -> None:
+async def test_nodes_of_an_earlier_run_are_taken_over_or_deleted(api: LiveCluster, namespace: str) -> None:
     async with SimulatedNodes(api, count=3):
         kept = await api.get(NODES, "node-1")
     lost = {"spec": {"taints": [{"key": "node.kubernetes.io/unreachable", "effect": "NoSchedule"}]}}
@@ -297,9 +276,7 @@ async def test_nodes_of_an_earlier_run_are_taken_over_or_deleted(
     assert node["metadata"]["uid"] == kept["metadata"]["uid"]
 
 
-async def test_pods_that_came_while_no_node_was_there_are_taken_up(
-    api: LiveCluster, namespace: str
-) -> None:
+async def test_pods_that_came_while_no_node_was_there_are_taken_up(api: LiveCluster, namespace: str) -> None:
     await _run(api, namespace)
 
     async with SimulatedNodes(api, count=1):

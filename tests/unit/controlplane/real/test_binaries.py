@@ -38,9 +38,7 @@ def test_an_api_server_without_etcd_is_not_a_control_plane(tmp_path: Path) -> No
 def test_a_named_program_beats_the_assets_which_beat_the_stores(tmp_path: Path) -> None:
     named = _install(tmp_path / "named", "my-apiserver") / "my-apiserver"
     assets = _install(tmp_path / "assets", "kube-apiserver", "etcd")
-    environ = _environ(
-        tmp_path, KUBEBUILDER_ASSETS=str(assets), TEST_ASSET_KUBE_APISERVER=str(named)
-    )
+    environ = _environ(tmp_path, KUBEBUILDER_ASSETS=str(assets), TEST_ASSET_KUBE_APISERVER=str(named))
     store, cache = binaries.search_path("1.36.3", environ)[1:]
     _install(store, "etcd", "kubectl")
     _install(cache, "etcd", "kubectl", "kube-controller-manager")
@@ -67,9 +65,7 @@ def test_a_file_that_cannot_be_executed_is_passed_over(tmp_path: Path) -> None:
 def test_each_version_has_a_cache_of_its_own(tmp_path: Path) -> None:
     environ = _environ(tmp_path)
 
-    assert binaries.cache_directory("1.35.0", environ) != binaries.cache_directory(
-        "1.36.3", environ
-    )
+    assert binaries.cache_directory("1.35.0", environ) != binaries.cache_directory("1.36.3", environ)
 
 
 def test_the_module_files_build_the_version_that_we_are_developed_against() -> None:
@@ -81,9 +77,7 @@ def test_the_module_files_build_the_version_that_we_are_developed_against() -> N
 
 
 def test_a_built_api_server_says_its_version() -> None:
-    flags = next(
-        program.linker_flags for program in build.plan("1.36.3") if program.name == "kube-apiserver"
-    )
+    flags = next(program.linker_flags for program in build.plan("1.36.3") if program.name == "kube-apiserver")
 
     assert "-X k8s.io/component-base/version.gitVersion=v1.36.3" in flags
     assert "-X k8s.io/component-base/version.gitMinor=36" in flags
@@ -97,9 +91,7 @@ def test_a_machine_that_can_neither_find_nor_build_is_told_what_to_set(
     for name, value in _environ(tmp_path).items():
         monkeypatch.setenv(name, value)
 
-    with pytest.raises(
-        InputError, match=r"1\.36\.3 are not all on this machine: set KUBEBUILDER_ASSETS"
-    ):
+    with pytest.raises(InputError, match=r"1\.36\.3 are not all on this machine: set KUBEBUILDER_ASSETS"):
         build.ensure_binaries(modules=tmp_path)
 
 
@@ -122,9 +114,7 @@ def _toolchain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return built
 
 
-def test_what_is_missing_is_built_once_and_then_found(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_missing_is_built_once_and_then_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     built = _toolchain(tmp_path, monkeypatch)
     assets = _install(tmp_path / "assets", "kube-apiserver", "etcd", "kubectl")
     monkeypatch.setenv("KUBEBUILDER_ASSETS", str(assets))
@@ -146,15 +136,11 @@ def test_what_is_missing_is_built_once_and_then_found(
     ]
 
 
-def test_a_build_that_fails_says_why_and_leaves_no_program(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_build_that_fails_says_why_and_leaves_no_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _toolchain(tmp_path, monkeypatch)
     (tmp_path / "broken").touch()
 
-    with pytest.raises(
-        OperatorKitError, match=r"(?s)building kube-apiserver failed: .*go build .*no such module"
-    ):
+    with pytest.raises(OperatorKitError, match=r"(?s)building kube-apiserver failed: .*go build .*no such module"):
         build.ensure_binaries(progress=lambda _: None)
 
     assert binaries.find() is None
@@ -165,7 +151,5 @@ def test_a_version_that_the_module_files_do_not_build_is_refused(
 ) -> None:
     _toolchain(tmp_path, monkeypatch)
 
-    with pytest.raises(
-        InputError, match=r"builds Kubernetes 1\.36\.3, not 1\.30\.0: set KUBEBUILDER_ASSETS"
-    ):
+    with pytest.raises(InputError, match=r"builds Kubernetes 1\.36\.3, not 1\.30\.0: set KUBEBUILDER_ASSETS"):
         build.ensure_binaries("1.30.0", progress=lambda _: None)

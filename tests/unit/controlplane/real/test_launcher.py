@@ -56,12 +56,7 @@ def test_a_program_that_ends_early_is_named_with_its_last_words(tmp_path: Path) 
     )
     plane = RealControlPlane(binaries=binaries, controllers="")
 
-    with (
-        pytest.raises(
-            StartError, match=r"etcd ended with code 3; its last words:\n    no room on the disk"
-        ),
-        plane,
-    ):
+    with pytest.raises(StartError, match=r"etcd ended with code 3; its last words:\n    no room on the disk"), plane:
         pass
 
 
@@ -69,17 +64,12 @@ def test_a_program_that_never_gets_ready_is_given_up_and_stopped(tmp_path: Path)
     pid = tmp_path / "pid"
     binaries = Binaries(
         "1.36.3",
-        kube_apiserver=_script(
-            tmp_path / "kube-apiserver", f"echo $$ > {pid}; echo dreaming; exec sleep 60"
-        ),
+        kube_apiserver=_script(tmp_path / "kube-apiserver", f"echo $$ > {pid}; echo dreaming; exec sleep 60"),
         etcd=_script(tmp_path / "etcd", "exec sleep 60"),
     )
     plane = RealControlPlane(binaries=binaries, controllers="", timeout=timedelta(seconds=3))
 
-    with pytest.raises(
-        StartError,
-        match=r"(?s)/readyz did not answer within 0:00:03.*kube-apiserver:\n    dreaming",
-    ):
+    with pytest.raises(StartError, match=r"(?s)/readyz did not answer within 0:00:03.*kube-apiserver:\n    dreaming"):
         plane.__enter__()
 
     with pytest.raises(ProcessLookupError):
@@ -87,13 +77,9 @@ def test_a_program_that_never_gets_ready_is_given_up_and_stopped(tmp_path: Path)
 
 
 def test_controllers_need_their_program(tmp_path: Path) -> None:
-    binaries = Binaries(
-        "1.36.3", kube_apiserver=tmp_path / "kube-apiserver", etcd=tmp_path / "etcd"
-    )
+    binaries = Binaries("1.36.3", kube_apiserver=tmp_path / "kube-apiserver", etcd=tmp_path / "etcd")
 
-    with pytest.raises(
-        InputError, match=r"kube-controller-manager 1\.36\.3 is not on this machine: put it beside"
-    ):
+    with pytest.raises(InputError, match=r"kube-controller-manager 1\.36\.3 is not on this machine: put it beside"):
         RealControlPlane(binaries=binaries).__enter__()
 
 
@@ -114,9 +100,7 @@ def test_programs_end_and_their_files_go_when_the_launcher_is_killed(tmp_path: P
     pid, script, work = tmp_path / "pid", tmp_path / "launcher.py", tmp_path / "work"
     work.mkdir()
     os.mkfifo(pid)
-    program = _script(
-        tmp_path / "program", f"trap '' TERM; echo $$ > {pid}; while :; do sleep 60; done"
-    )
+    program = _script(tmp_path / "program", f"trap '' TERM; echo $$ > {pid}; while :; do sleep 60; done")
     script.write_text(
         "import sys, time\n"
         "from pathlib import Path\n"
@@ -149,23 +133,17 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealControlPlane
         yield running
 
 
-def _kubectl(
-    plane: RealControlPlane, config: Path, *arguments: str
-) -> subprocess.CompletedProcess[str]:
+def _kubectl(plane: RealControlPlane, config: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     kubectl = plane.binaries.kubectl
     assert kubectl is not None
     command = [kubectl, "--kubeconfig", config, *arguments]
     environment = {**os.environ, "HOME": str(config.parent)}  # with a cache of its own
-    return subprocess.run(
-        command, capture_output=True, text=True, check=False, timeout=200, env=environment
-    )
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=200, env=environment)
 
 
 @pytest.mark.real
 @needs_programs
-def test_an_administrator_is_let_in_and_the_controllers_are_at_work(
-    plane: RealControlPlane, tmp_path: Path
-) -> None:
+def test_an_administrator_is_let_in_and_the_controllers_are_at_work(plane: RealControlPlane, tmp_path: Path) -> None:
     config = plane.write_kubeconfig(tmp_path / "config")
 
     assert stat.S_IMODE(config.stat().st_mode) == 0o600
@@ -175,18 +153,13 @@ def test_an_administrator_is_let_in_and_the_controllers_are_at_work(
 
 @pytest.mark.real
 @needs_programs
-def test_a_user_of_no_group_is_known_by_name_and_may_do_nothing(
-    plane: RealControlPlane, tmp_path: Path
-) -> None:
+def test_a_user_of_no_group_is_known_by_name_and_may_do_nothing(plane: RealControlPlane, tmp_path: Path) -> None:
     config = plane.write_kubeconfig(tmp_path / "config", user="mara", groups=(), namespace="team-a")
 
     done = _kubectl(plane, config, "get", "pods")
 
     assert done.returncode == 1
-    assert (
-        'User "mara" cannot list resource "pods" in API group "" in the namespace "team-a"'
-        in done.stderr
-    )
+    assert 'User "mara" cannot list resource "pods" in API group "" in the namespace "team-a"' in done.stderr
 
 
 @pytest.mark.real
@@ -199,12 +172,9 @@ def test_the_audit_log_names_who_asked_for_what(plane: RealControlPlane, tmp_pat
     assert plane._audit_log is not None
     whole = plane._audit_log.read_text().rpartition("\n")[0]  # a last line may be in the making
     lines = [json.loads(line) for line in whole.splitlines()]
-    assert {"auditor"} == {
-        line["user"]["username"] for line in lines if "auditor" in json.dumps(line["user"])
-    }
+    assert {"auditor"} == {line["user"]["username"] for line in lines if "auditor" in json.dumps(line["user"])}
     assert any(
-        line["user"]["username"] == "auditor" and line["requestURI"] == "/api/v1/namespaces/default"
-        for line in lines
+        line["user"]["username"] == "auditor" and line["requestURI"] == "/api/v1/namespaces/default" for line in lines
     )
 
 

@@ -28,10 +28,7 @@ from operators.attestation.workloads import ImageUse
 DIGEST = "sha256:" + "ab" * 32
 IMAGE = f"gcr.io/team/app@{DIGEST}"
 NOTE = "projects/team/notes/qa"
-KINDS = {
-    one.kind: one
-    for one in (AttestationAuthority, ClusterAttestationAuthority, ClusterImagePolicy, ImagePolicy)
-}
+KINDS = {one.kind: one for one in (AttestationAuthority, ClusterAttestationAuthority, ClusterImagePolicy, ImagePolicy)}
 
 
 def run(*arguments, code=0):
@@ -46,10 +43,7 @@ def run(*arguments, code=0):
     ("type_", "algorithm"),
     [
         ("PGP", "ED25519"),
-        *(
-            ("PKIX", one)
-            for one in ("ED25519", "ECDSA_P256_SHA256", "ECDSA_P521_SHA512", "RSA_PSS_2048_SHA256")
-        ),
+        *(("PKIX", one) for one in ("ED25519", "ECDSA_P256_SHA256", "ECDSA_P521_SHA512", "RSA_PSS_2048_SHA256")),
         ("PKIX", "RSA_SIGN_PKCS1_2048_SHA256"),
         ("Cosign", "ECDSA_P256_SHA256"),
         *(("JWT", one) for one in ("ED25519", "ECDSA_P384_SHA384")),
@@ -60,9 +54,7 @@ def test_what_sign_prints_is_verified_by_the_key_of_keygen(tmp_path, type_, algo
     run("keygen", "--type", type_, "--algorithm", algorithm, "-o", tmp_path / "qa")
     assert (tmp_path / "qa.key").stat().st_mode & 0o777 == 0o600
     options = ["--algorithm", algorithm] if algorithm.startswith("RSA") else []
-    output = run(
-        "sign", IMAGE, "--key", tmp_path / "qa.key", "--note", NOTE, "--type", type_, *options
-    )
+    output = run("sign", IMAGE, "--key", tmp_path / "qa.key", "--note", NOTE, "--type", type_, *options)
     (signed,) = signed_bytes(json.loads(output), NOTE)
     public = (tmp_path / "qa.pub").read_bytes()
     named = algorithm if type_ != "PGP" else None
@@ -125,11 +117,7 @@ def files(tmp_path):
     (tmp_path / "manifests").mkdir()
     (tmp_path / "manifests" / "all.yaml").write_text(
         yaml.safe_dump_all(
-            [
-                {"apiVersion": "v1", "kind": "List", "items": [deployment, other]},
-                None,
-                {"kind": "ConfigMap"},
-            ]
+            [{"apiVersion": "v1", "kind": "List", "items": [deployment, other]}, None, {"kind": "ConfigMap"}]
         )
     )
     return tmp_path
@@ -139,10 +127,7 @@ def test_manifests_are_evaluated_offline(files):
     test = ("policy", "test", "-f", files / "manifests", "-p", files / "policies.yaml")
     output = run(*test, code=1)
     assert "Deployment default/web: denied" in output
-    assert (
-        "(spec.template.spec.containers[0].image): ClusterImagePolicy all: ClusterAttestationAuthority qa"
-        in output
-    )
+    assert "(spec.template.spec.containers[0].image): ClusterImagePolicy all: ClusterAttestationAuthority qa" in output
     assert "Pod default/p: no policy applies: it is admitted" in output
     assert output.endswith("2 with images, 1 denied\n")
     (files / "qa.json").write_text(run("sign", IMAGE, "--key", files / "qa.key", "--note", NOTE))
@@ -266,9 +251,7 @@ def test_a_policy_of_binary_authorization_becomes_policies_that_are_no_looser(tm
 def test_resources_of_kritis_become_policies(tmp_path):
     found, remarks = imported(tmp_path, KRITIS)
     assert set(found) == {"qa-attestator", "gap", "isp"}
-    assert (
-        found["qa-attestator"].spec.note_reference == "projects/image-attestor/notes/qa-attestator"
-    )
+    assert found["qa-attestator"].spec.note_reference == "projects/image-attestor/notes/qa-attestator"
     assert found["qa-attestator"].spec.keys[0].public_key == "-----BEGIN PGP PUBLIC KEY BLOCK-----"
     (reference,) = found["gap"].spec.require.any_of
     assert (reference.kind, reference.name) == ("AttestationAuthority", "qa-attestator")

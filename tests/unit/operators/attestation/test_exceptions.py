@@ -22,20 +22,12 @@ def problem(image=f"gcr.io/app@{D}", reason=reasons.IMAGE_NOT_ATTESTED):
 
 def exception(name="fire", *, digests=(D,), expires=timedelta(hours=1), uses_left=1):
     return PolicyException(
-        name=name,
-        digests=frozenset(digests),
-        reason="r",
-        expires=NOW + expires,
-        uses_left=uses_left,
+        name=name, digests=frozenset(digests), reason="r", expires=NOW + expires, uses_left=uses_left
     )
 
 
 def test_a_problem_with_a_covered_digest_is_excused_under_every_name():
-    found = excuse(
-        [problem(), problem(f"mirror.example/app:v1@{D}"), problem(f"x@{OTHER}")],
-        [exception()],
-        NOW,
-    )
+    found = excuse([problem(), problem(f"mirror.example/app:v1@{D}"), problem(f"x@{OTHER}")], [exception()], NOW)
     assert [one.use.image for one in found.left] == [f"x@{OTHER}"]
     assert found.images == {"fire": (f"gcr.io/app@{D}", f"mirror.example/app:v1@{D}")}
 
@@ -67,12 +59,7 @@ def test_the_first_of_several_exceptions_by_name_is_used():
 
 
 def test_a_revoked_digest_is_a_problem_of_each_image_that_has_it():
-    uses = [
-        ImageUse(f"gcr.io/app@{D}", "a"),
-        ImageUse(f"x:v1@{D}", "b"),
-        ImageUse("x:v1", "c"),
-        ImageUse("", "d"),
-    ]
+    uses = [ImageUse(f"gcr.io/app@{D}", "a"), ImageUse(f"x:v1@{D}", "b"), ImageUse("x:v1", "c"), ImageUse("", "d")]
     found = revoked_images(uses, Revocations(digests={D: "bad"}))
     assert [(one.use.field, one.reason) for one in found] == [
         ("a", reasons.ATTESTATION_REVOKED),

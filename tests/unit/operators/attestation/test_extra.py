@@ -10,9 +10,7 @@ WITHOUT = "import sys; sys.modules['pysequoia'] = None; sys.argv = ['operatorkit
 
 def run(*arguments):
     script = f"{WITHOUT}from operatorkit.cli import main; main()"
-    return subprocess.run(
-        [sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=False
-    )
+    return subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=False)
 
 
 def test_the_command_line_works_without_the_extra():

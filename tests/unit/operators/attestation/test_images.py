@@ -119,9 +119,7 @@ def test_a_resource_uri_without_a_digest_is_rejected():
 
 
 components = st.from_regex(r"[a-z0-9]{1,8}([._-][a-z0-9]{1,8})?", fullmatch=True)
-hosts = st.sampled_from(
-    ["gcr.io", "localhost", "localhost:5000", "reg.example:8443", "[::1]:5000", "docker.io"]
-)
+hosts = st.sampled_from(["gcr.io", "localhost", "localhost:5000", "reg.example:8443", "[::1]:5000", "docker.io"])
 tags = st.none() | st.text(string.ascii_letters + string.digits, min_size=1, max_size=20)
 digests = st.none() | st.text("0123456789abcdef", min_size=64, max_size=64).map("sha256:{}".format)
 
@@ -181,23 +179,14 @@ def test_a_pattern_matches_names_and_never_a_look_alike(pattern, image, expected
     assert parse_pattern(pattern).matches(parse_image(image)) is expected
 
 
-@pytest.mark.parametrize(
-    "text", ["", "gcr.io/a:v1", f"app@{D}", "gcr.io/a***", "gcr.io/A", "a b", "gcr.io//a"]
-)
+@pytest.mark.parametrize("text", ["", "gcr.io/a:v1", f"app@{D}", "gcr.io/a***", "gcr.io/A", "a b", "gcr.io//a"])
 def test_a_pattern_that_could_never_match_is_rejected(text):
     with pytest.raises(ImageReferenceError, match="pattern"):
         parse_pattern(text)
 
 
 def test_patterns_are_ordered_from_general_to_specific():
-    texts = [
-        "**",
-        "gcr.io/**",
-        "gcr.io/prod/**",
-        "gcr.io/prod/*",
-        "gcr.io/prod/web-*",
-        "gcr.io/prod/web-front",
-    ]
+    texts = ["**", "gcr.io/**", "gcr.io/prod/**", "gcr.io/prod/*", "gcr.io/prod/web-*", "gcr.io/prod/web-front"]
     order = [parse_pattern(text).specificity for text in texts]
     assert order == sorted(order)
     assert len(set(order)) == len(order)

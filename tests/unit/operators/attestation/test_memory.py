@@ -32,17 +32,11 @@ def test_a_fact_is_known_for_a_second_from_when_it_was_asked_for(memory):
 
 def test_a_changed_authority_is_another_question(memory):
     revoked = replace(AUTHORITY, keys=(replace(AUTHORITY.keys[0], public_key=b"y"),))
-    for changed in (
-        revoked,
-        replace(AUTHORITY, note="other"),
-        replace(AUTHORITY, identity="Exact"),
-    ):
+    for changed in (revoked, replace(AUTHORITY, note="other"), replace(AUTHORITY, identity="Exact")):
         assert memory.recall([QUESTION], {KEY: changed}, 10.1) == {}
 
 
-@pytest.mark.parametrize(
-    "evidence", [Evidence(), Evidence(rejection="no"), replace(FOUND, unavailable="down")]
-)
+@pytest.mark.parametrize("evidence", [Evidence(), Evidence(rejection="no"), replace(FOUND, unavailable="down")])
 def test_what_was_not_found_is_not_remembered(evidence):
     memory = FactMemory()
     memory.remember({QUESTION: evidence}, {KEY: AUTHORITY}, 10.0)

@@ -8,16 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from operators.attestation.policy import (
-    Authority,
-    Evidence,
-    Policy,
-    Question,
-    _distinct,
-    decide,
-    plan,
-    questions,
-)
+from operators.attestation.policy import Authority, Evidence, Policy, Question, _distinct, decide, plan, questions
 from operators.attestation.signatures import Statement, Verified
 from operators.attestation.workloads import ImageUse
 
@@ -96,32 +87,15 @@ def test_one_unsigned_image_among_signed_ones_is_denied_and_named():
 
 COUNTS = [
     ("the digest of another image", {}, statement(OTHER), "it names"),
-    (
-        "a digest alone, where the repository counts",
-        {"identity": "Repository"},
-        statement(),
-        "a digest alone",
-    ),
-    (
-        "another repository",
-        {"identity": "Repository"},
-        statement(name="gcr.io/evil"),
-        "not as gcr.io/app",
-    ),
-    (
-        "another tag",
-        {"identity": "Exact"},
-        statement(name="gcr.io/app", reference=f"gcr.io/app:v1@{D}"),
-        "v1",
-    ),
+    ("a digest alone, where the repository counts", {"identity": "Repository"}, statement(), "a digest alone"),
+    ("another repository", {"identity": "Repository"}, statement(name="gcr.io/evil"), "not as gcr.io/app"),
+    ("another tag", {"identity": "Exact"}, statement(name="gcr.io/app", reference=f"gcr.io/app:v1@{D}"), "v1"),
     ("too old", {"max_age": timedelta(days=1)}, statement(age=timedelta(days=2)), "may be 1 day"),
     ("of no time", {"max_age": timedelta(days=1)}, statement(signed=False), "an unknown time"),
 ]
 
 
-@pytest.mark.parametrize(
-    ("terms", "found", "part"), [row[1:] for row in COUNTS], ids=[row[0] for row in COUNTS]
-)
+@pytest.mark.parametrize(("terms", "found", "part"), [row[1:] for row in COUNTS], ids=[row[0] for row in COUNTS])
 def test_a_statement_that_is_not_what_the_authority_asks_for_does_not_count(terms, found, part):
     (message,) = messages(verdict(policy(), facts={QA: [found]}, authorities=[authority(**terms)]))
     assert part in message
@@ -130,12 +104,7 @@ def test_a_statement_that_is_not_what_the_authority_asks_for_does_not_count(term
 def test_a_statement_that_is_exactly_what_the_authority_asks_for_counts():
     exact = statement(name="gcr.io/app", reference=f"gcr.io/app@{D}", age=timedelta(hours=1))
     terms = {"identity": "Exact", "max_age": timedelta(days=1)}
-    assert (
-        verdict(
-            policy(), facts={QA: [statement(OTHER), exact]}, authorities=[authority(**terms)]
-        ).denied
-        == ()
-    )
+    assert verdict(policy(), facts={QA: [statement(OTHER), exact]}, authorities=[authority(**terms)]).denied == ()
 
 
 def test_the_most_specific_pattern_of_the_cluster_decides_and_namespaces_only_add():
@@ -180,9 +149,7 @@ def test_without_a_server_the_policy_says_what_happens():
 
 def test_modes_decide_what_a_problem_leads_to():
     found = verdict(policy("w", mode="Warn"), policy("a", mode="Audit"), policy("e"))
-    assert [
-        [p.policy.shown for p in part] for part in (found.denied, found.warned, found.audited)
-    ] == [
+    assert [[p.policy.shown for p in part] for part in (found.denied, found.warned, found.audited)] == [
         ["e"],
         ["w"],
         ["a"],

@@ -49,9 +49,7 @@ async def test_a_real_registry_has_the_digest_of_a_tag_and_of_an_index(real, tmp
 
 async def test_a_real_registry_that_wants_tokens_gets_them(tmp_path):
     if find("distribution") is None:
-        pytest.skip(
-            "the CNCF's registry is built by PYTHONPATH=tests python -m registries, which needs Go"
-        )
+        pytest.skip("the CNCF's registry is built by PYTHONPATH=tests python -m registries, which needs Go")
     async with (
         token_server(tmp_path, {"ann": "secret"}) as realm,
         running("distribution", tmp_path, realm=realm) as registry,
@@ -86,10 +84,7 @@ def answering(body=OCI_MANIFEST, type_=MANIFEST, status=200, **headers):
         return web.Response(
             body=body,
             status=status,
-            headers={
-                "Content-Type": type_,
-                **{name.replace("_", "-"): value for name, value in headers.items()},
-            },
+            headers={"Content-Type": type_, **{name.replace("_", "-"): value for name, value in headers.items()}},
         )
 
     return answer
@@ -102,10 +97,7 @@ def answering(body=OCI_MANIFEST, type_=MANIFEST, status=200, **headers):
         (answering(Docker_Content_Digest=""), "but the manifest is"),
         (answering(body=b"x" * (4 * 1024 * 1024 + 1)), "answered more than 4194304 bytes"),
         (answering(type_="text/html"), "'text/html', which is no manifest"),
-        (
-            answering(type_="application/vnd.docker.distribution.manifest.v1+prettyjws"),
-            "is no manifest",
-        ),
+        (answering(type_="application/vnd.docker.distribution.manifest.v1+prettyjws"), "is no manifest"),
         (answering(type_=INDEX), f"is sent as {INDEX}, and says that it is '{MANIFEST}'"),
         (answering(body=b"[]"), "says that it is None"),
         (answering(body=b"{"), "Expecting property name"),
@@ -114,14 +106,8 @@ def answering(body=OCI_MANIFEST, type_=MANIFEST, status=200, **headers):
         (answering(status=401), "not supported"),
         (answering(status=401, WWW_Authenticate="Negotiate"), "not supported: Negotiate"),
         (answering(status=401, WWW_Authenticate='Basic realm="x"'), "wants a user and a password"),
-        (
-            answering(status=401, WWW_Authenticate='Bearer realm="http://example.com/t"'),
-            "is not https",
-        ),
-        (
-            answering(status=401, WWW_Authenticate='Bearer realm="file:///etc/passwd"'),
-            "is not https",
-        ),
+        (answering(status=401, WWW_Authenticate='Bearer realm="http://example.com/t"'), "is not https"),
+        (answering(status=401, WWW_Authenticate='Bearer realm="file:///etc/passwd"'), "is not https"),
         (answering(status=401, WWW_Authenticate='Bearer service="x"'), "not supported"),
     ],
 )
@@ -137,9 +123,7 @@ async def test_a_registry_without_the_header_and_one_with_another_algorithm_are_
     async with lying() as (host, registry):
         registry.answers[PATH] = answering()
         assert await digest_of(f"{host}/team/app:v1") == DIGEST
-        registry.answers[PATH] = answering(
-            Docker_Content_Digest=f"sha512:{hashlib.sha512(OCI_MANIFEST).hexdigest()}"
-        )
+        registry.answers[PATH] = answering(Docker_Content_Digest=f"sha512:{hashlib.sha512(OCI_MANIFEST).hexdigest()}")
         assert await digest_of(f"{host}/team/app:v1") == DIGEST
 
 
@@ -200,10 +184,7 @@ def test_users_are_read_from_a_docker_configuration(tmp_path):
         "helper.example": {},
     }
     (tmp_path / "config.json").write_text(json.dumps({"auths": auths}))
-    assert credentials_from(tmp_path) == {
-        "docker.io": ("ann", "a:b"),
-        "registry.example:5000": ("bob", ""),
-    }
+    assert credentials_from(tmp_path) == {"docker.io": ("ann", "a:b"), "registry.example:5000": ("bob", "")}
     assert credentials_from(tmp_path / "none") == {}
     (tmp_path / "config.json").write_text("[]")
     with pytest.raises(RegistryError, match="is not a docker configuration"):

@@ -6,13 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from operators.attestation.vulnerabilities import (
-    Scan,
-    Vulnerability,
-    VulnerabilityPolicy,
-    read_scan,
-    scan_problem,
-)
+from operators.attestation.vulnerabilities import Scan, Vulnerability, VulnerabilityPolicy, read_scan, scan_problem
 
 NOW = datetime(2026, 1, 10, tzinfo=UTC)
 D = "sha256:" + "a" * 64
@@ -20,20 +14,12 @@ SCANNED = NOW - timedelta(days=1)
 
 
 def policy(**more):
-    given = {
-        "server": "default",
-        "parent": "projects/scans",
-        "maximum": "MEDIUM",
-        "maximum_without_fix": "MEDIUM",
-    }
+    given = {"server": "default", "parent": "projects/scans", "maximum": "MEDIUM", "maximum_without_fix": "MEDIUM"}
     return VulnerabilityPolicy(**{**given, **more})
 
 
 def scan(*found, finished=SCANNED):
-    return Scan(
-        tuple(Vulnerability(f"projects/v/notes/{id_}", level, fix) for id_, level, fix in found),
-        finished,
-    )
+    return Scan(tuple(Vulnerability(f"projects/v/notes/{id_}", level, fix) for id_, level, fix in found), finished)
 
 
 HIGH, LOW, OPEN = ("CVE-1", "HIGH", True), ("CVE-2", "LOW", True), ("CVE-3", "HIGH", False)
@@ -48,11 +34,7 @@ HIGH, LOW, OPEN = ("CVE-1", "HIGH", True), ("CVE-2", "LOW", True), ("CVE-3", "HI
         (policy(), scan(OPEN), "it has CVE-3 (HIGH, no fix)"),
         (policy(maximum_without_fix="ALLOW_ALL"), scan(OPEN), None),
         (policy(maximum_without_fix="ALLOW_ALL"), scan(OPEN, HIGH), "CVE-1"),
-        (
-            policy(maximum="ALLOW_ALL", maximum_without_fix="ALLOW_ALL"),
-            scan(("c", "CRITICAL", True)),
-            None,
-        ),
+        (policy(maximum="ALLOW_ALL", maximum_without_fix="ALLOW_ALL"), scan(("c", "CRITICAL", True)), None),
         (policy(maximum="BLOCK_ALL"), scan(("c", "MINIMAL", True)), "it has c (MINIMAL, fixed)"),
         (policy(maximum="HIGH"), scan(("c", "SEVERITY_UNSPECIFIED", True)), "SEVERITY_UNSPECIFIED"),
         (policy(maximum="HIGH"), scan(("c", "NEW_WORD", True)), "NEW_WORD"),
@@ -64,11 +46,7 @@ HIGH, LOW, OPEN = ("CVE-1", "HIGH", True), ("CVE-2", "LOW", True), ("CVE-3", "HI
         (policy(require_scan=False), scan(finished=None), None),
         (policy(max_scan_age=timedelta(days=2)), scan(), None),
         (policy(max_scan_age=timedelta(hours=2)), scan(), "last scanned at 2026-01-09"),
-        (
-            policy(max_scan_age=timedelta(days=2), require_scan=False),
-            scan(finished=None),
-            "last scanned never",
-        ),
+        (policy(max_scan_age=timedelta(days=2), require_scan=False), scan(finished=None), "last scanned never"),
         (policy(), Scan(unavailable="it is down"), "did not answer: it is down"),
         (policy(), scan(*((f"CVE-{n}", "HIGH", True) for n in range(8))), " and 3 more"),
     ],
@@ -79,25 +57,15 @@ def test_a_rule_decides(rule, found, part):
     assert part is None or part in why
 
 
-def occurrence(
-    kind, content, *, digest=D, note="projects/v/notes/CVE-1", time="2026-01-09T00:00:00Z"
-):
-    return {
-        "resourceUri": f"https://gcr.io/app@{digest}",
-        "noteName": note,
-        kind: content,
-        "updateTime": time,
-    }
+def occurrence(kind, content, *, digest=D, note="projects/v/notes/CVE-1", time="2026-01-09T00:00:00Z"):
+    return {"resourceUri": f"https://gcr.io/app@{digest}", "noteName": note, kind: content, "updateTime": time}
 
 
 def test_a_scan_is_read_of_the_occurrences_of_the_digest_alone():
     done = {"analysisStatus": "FINISHED_SUCCESS"}
     found = read_scan(
         [
-            occurrence(
-                "vulnerability",
-                {"severity": "LOW", "effectiveSeverity": "HIGH", "fixAvailable": True},
-            ),
+            occurrence("vulnerability", {"severity": "LOW", "effectiveSeverity": "HIGH", "fixAvailable": True}),
             occurrence("vulnerability", {"severity": "LOW"}),
             occurrence("vulnerability", {"severity": "CRITICAL"}, digest="sha256:" + "b" * 64),
             occurrence(

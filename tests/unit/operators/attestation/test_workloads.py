@@ -23,22 +23,10 @@ FIELDS = [
 
 @pytest.mark.parametrize(
     ("kind", "path"),
-    [
-        ("Pod", "spec"),
-        ("PodTemplate", "template.spec"),
-        ("CronJob", "spec.jobTemplate.spec.template.spec"),
-    ]
+    [("Pod", "spec"), ("PodTemplate", "template.spec"), ("CronJob", "spec.jobTemplate.spec.template.spec")]
     + [
         (kind, "spec.template.spec")
-        for kind in (
-            "Deployment",
-            "ReplicaSet",
-            "StatefulSet",
-            "DaemonSet",
-            "Job",
-            "ReplicationController",
-            "PetSet",
-        )
+        for kind in ("Deployment", "ReplicaSet", "StatefulSet", "DaemonSet", "Job", "ReplicationController", "PetSet")
     ],
 )
 def test_each_image_is_found_with_its_field(kind, path):
@@ -54,14 +42,11 @@ def test_an_image_that_is_absent_or_not_text_is_the_empty_one():
 
 
 @pytest.mark.parametrize(
-    ("kind", "obj"),
-    [("Pod", None), ("Pod", {}), ("Pod", {"spec": []}), ("Deployment", {"spec": {}})],
+    ("kind", "obj"), [("Pod", None), ("Pod", {}), ("Pod", {"spec": []}), ("Deployment", {"spec": {}})]
 )
 def test_an_object_without_containers_has_no_images(kind, obj):
     assert images_in(kind, obj) == []
 
 
 def test_containers_that_are_no_list_are_an_image_that_no_policy_admits():
-    assert images_in("Pod", {"spec": {"containers": {"image": "x"}}}) == [
-        ImageUse("", "spec.containers")
-    ]
+    assert images_in("Pod", {"spec": {"containers": {"image": "x"}}}) == [ImageUse("", "spec.containers")]

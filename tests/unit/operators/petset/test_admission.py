@@ -17,48 +17,24 @@ def fields(pets):
 
 
 def test_an_ordinary_set_is_accepted():
-    assert (
-        fields(petset(serviceName="web", volumeClaimTemplates=[CLAIM], reserveOrdinals=["2-5"]))
-        == []
-    )
+    assert fields(petset(serviceName="web", volumeClaimTemplates=[CLAIM], reserveOrdinals=["2-5"])) == []
 
 
 @pytest.mark.parametrize(
     ("spec", "field", "said"),
     [
         ({"selector": {}}, "spec.selector", "is empty"),
-        (
-            {"selector": {"matchLabels": {"app": "x"}}},
-            "spec.template.metadata.labels",
-            "does not match spec.selector",
-        ),
+        ({"selector": {"matchLabels": {"app": "x"}}}, "spec.template.metadata.labels", "does not match spec.selector"),
         ({"reserveOrdinals": ["5-2"]}, "spec.reserveOrdinals[0]", 'write "2-5"'),
         ({"reserveOrdinals": [1, "x"]}, "spec.reserveOrdinals[1]", "is not an ordinal"),
+        ({"overrides": [{"ordinals": ["a"], "template": {}}]}, "spec.overrides[0].ordinals[0]", "is not an ordinal"),
         (
-            {"overrides": [{"ordinals": ["a"], "template": {}}]},
-            "spec.overrides[0].ordinals[0]",
-            "is not an ordinal",
-        ),
-        (
-            {
-                "overrides": [
-                    {"ordinals": ["0-2"], "template": {}},
-                    {"ordinals": [2], "template": {}},
-                ]
-            },
+            {"overrides": [{"ordinals": ["0-2"], "template": {}}, {"ordinals": [2], "template": {}}]},
             "spec.overrides[1].ordinals[0]",
             "overlaps spec.overrides[0].ordinals[0]",
         ),
-        (
-            {"volumeClaimTemplates": [CLAIM, CLAIM]},
-            "spec.volumeClaimTemplates[1].metadata.name",
-            "two templates",
-        ),
-        (
-            {"volumeClaimTemplates": [{"spec": {}}]},
-            "spec.volumeClaimTemplates[0].metadata.name",
-            "by its name",
-        ),
+        ({"volumeClaimTemplates": [CLAIM, CLAIM]}, "spec.volumeClaimTemplates[1].metadata.name", "two templates"),
+        ({"volumeClaimTemplates": [{"spec": {}}]}, "spec.volumeClaimTemplates[0].metadata.name", "by its name"),
         (
             {"volumeClaimTemplates": [{"metadata": {"name": "Data"}, "spec": {}}]},
             "spec.volumeClaimTemplates[0].metadata.name",
@@ -90,8 +66,7 @@ def test_what_cannot_work_is_named(spec, field, said):
 
 
 @pytest.mark.parametrize(
-    ("name", "replicas", "accepted"),
-    [("w" * 61, 10, True), ("w" * 61, 11, False), ("w" * 63, 1, False)],
+    ("name", "replicas", "accepted"), [("w" * 61, 10, True), ("w" * 61, 11, False), ("w" * 63, 1, False)]
 )
 def test_the_name_must_leave_room_for_the_highest_ordinal(name, replicas, accepted):
     assert (fields(petset(name, replicas=replicas)) == []) is accepted
@@ -116,14 +91,7 @@ def test_what_is_immutable_is_named(change, field):
 
 @pytest.mark.parametrize(
     ("pod", "ordinal"),
-    [
-        ("web-0", 0),
-        ("web-12", 12),
-        ("web-01", None),
-        ("web-", None),
-        ("web", None),
-        ("a-web-1", None),
-    ],
+    [("web-0", 0), ("web-12", 12), ("web-01", None), ("web-", None), ("web", None), ("a-web-1", None)],
 )
 def test_only_the_exact_form_of_a_name_is_a_member(pod, ordinal):
     assert ordinal_of(pod, "web") == ordinal
@@ -145,11 +113,7 @@ def test_a_range_that_is_none_is_rejected(value):
 
 
 def claims(storage="1Gi", **spec):
-    body = {
-        "accessModes": ["ReadWriteOnce"],
-        "resources": {"requests": {"storage": storage}},
-        **spec,
-    }
+    body = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": storage}}, **spec}
     return petset(volumeClaimTemplates=[{"metadata": {"name": "data"}, "spec": body}]).spec
 
 
@@ -161,21 +125,9 @@ def test_a_larger_request_in_a_claim_template_is_accepted():
 @pytest.mark.parametrize(
     ("new", "field", "said"),
     [
-        (
-            claims("512Mi"),
-            "spec.volumeClaimTemplates[0].spec.resources.requests.storage",
-            "cannot shrink",
-        ),
-        (
-            claims(storageClassName="fast"),
-            "spec.volumeClaimTemplates[0].spec.storageClassName",
-            "cannot change",
-        ),
-        (
-            claims(accessModes=["ReadWriteMany"]),
-            "spec.volumeClaimTemplates[0].spec.accessModes",
-            "cannot change",
-        ),
+        (claims("512Mi"), "spec.volumeClaimTemplates[0].spec.resources.requests.storage", "cannot shrink"),
+        (claims(storageClassName="fast"), "spec.volumeClaimTemplates[0].spec.storageClassName", "cannot change"),
+        (claims(accessModes=["ReadWriteMany"]), "spec.volumeClaimTemplates[0].spec.accessModes", "cannot change"),
     ],
 )
 def test_a_change_that_claims_cannot_follow_is_rejected(new, field, said):

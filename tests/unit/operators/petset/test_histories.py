@@ -37,11 +37,7 @@ def test_a_set_keeps_its_promises_whatever_happens_to_it(part: int) -> None:
 
 PLAN, ROLLOUT, REVISIONS = operators.petset.plan, operatorkit.rollout, operatorkit.revisions
 BUGS: dict[str, tuple[Callable[..., Any], str, str]] = {
-    "OrderedReady does not wait": (
-        PLAN._create,
-        "if waits and draft.ordered",
-        "if waits and False",
-    ),
+    "OrderedReady does not wait": (PLAN._create, "if waits and draft.ordered", "if waits and False"),
     "scaling down goes up": (PLAN._scale_down, "in reversed(condemned)", "in condemned"),
     "the budget is one too large": (ROLLOUT.decide, "- len(unavailable)", "- len(unavailable) + 1"),
     "the repair takes a member that was ready": (
@@ -49,16 +45,8 @@ BUGS: dict[str, tuple[Callable[..., Any], str, str]] = {
         "(not member.ready and member.never_ready)",
         "not member.ready",
     ),
-    "a Strict name is freed while containers run": (
-        PLAN._unprotect,
-        "(member.releasable or lenient)",
-        "True",
-    ),
-    "the partition is ignored": (
-        ROLLOUT.decide,
-        "if unit.rank >= policy.partition and unit.exists",
-        "if unit.exists",
-    ),
+    "a Strict name is freed while containers run": (PLAN._unprotect, "(member.releasable or lenient)", "True"),
+    "the partition is ignored": (ROLLOUT.decide, "if unit.rank >= policy.partition and unit.exists", "if unit.exists"),
     "a stuck member is not repaired while creation waits": (
         PLAN.plan,
         "if blocked:\n        _repair(draft, decision)",
@@ -72,11 +60,7 @@ BUGS: dict[str, tuple[Callable[..., Any], str, str]] = {
         "if match.number <= highest and False",
     ),
     "a member that has ended is kept": (PLAN._keep_one, "if member.finished", "if False"),
-    "Recreate does not wait for members that are terminating": (
-        PLAN._recreate,
-        "if member.terminating",
-        "if False",
-    ),
+    "Recreate does not wait for members that are terminating": (PLAN._recreate, "if member.terminating", "if False"),
 }
 
 
@@ -87,11 +71,7 @@ def test_a_planted_bug_is_found_within_the_share(bug: str, monkeypatch: pytest.M
     source = inspect.getsource(function)
     assert source.count(right) == 1, f"the line of the bug {bug!r} has changed: {right}"
     module, made = inspect.getmodule(function), {}
-    exec(
-        compile(source.replace(right, wrong), f"<{bug}>", "exec", flags=annotations.compiler_flag),
-        vars(module),
-        made,
-    )
+    exec(compile(source.replace(right, wrong), f"<{bug}>", "exec", flags=annotations.compiler_flag), vars(module), made)
     changed = made[function.__name__]
     for place in (module, PLAN, petset_histories):
         if getattr(place, function.__name__, None) is function:

@@ -69,16 +69,11 @@ def test_other_changes_need_a_new_pod(path, value):
 )
 def test_cpu_and_memory_of_containers_change_by_a_resize(before, after):
     change = in_place_change(with_resources(before), with_resources(after))
-    assert change == InPlaceChange(
-        {}, {"spec": {"containers": [{"name": "app", "resources": after}]}}
-    )
+    assert change == InPlaceChange({}, {"spec": {"containers": [{"name": "app", "resources": after}]}})
 
 
 def test_equal_quantities_are_no_change():
-    before, after = (
-        with_resources({"requests": {"cpu": "1000m"}}),
-        with_resources({"requests": {"cpu": 1}}),
-    )
+    before, after = with_resources({"requests": {"cpu": "1000m"}}), with_resources({"requests": {"cpu": 1}})
     assert in_place_change(before, after) == InPlaceChange()
 
 

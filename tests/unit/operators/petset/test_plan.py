@@ -42,16 +42,12 @@ def test_parallel_creates_all_at_once():
 
 
 def test_claims_come_before_their_pod():
-    one = World(
-        petset(replicas=1, volumeClaimTemplates=[{"metadata": {"name": "data"}, "spec": {}}])
-    )
+    one = World(petset(replicas=1, volumeClaimTemplates=[{"metadata": {"name": "data"}, "spec": {}}]))
     assert one.run() == ["create claim data-web-0", "create web-0"]
 
 
 def test_a_claim_that_is_being_deleted_blocks_its_member():
-    one = World(
-        petset(replicas=1, volumeClaimTemplates=[{"metadata": {"name": "data"}, "spec": {}}])
-    )
+    one = World(petset(replicas=1, volumeClaimTemplates=[{"metadata": {"name": "data"}, "spec": {}}]))
     one.run()
     one.members.clear()
     one.claims["data-web-0"] = replace(one.claims["data-web-0"], terminating=True)
@@ -113,9 +109,7 @@ def test_the_budget_of_an_update_counts_every_unavailable_member():
 
 
 def test_the_partition_counts_ranks_and_not_ordinals():
-    one = ready(
-        replicas=3, reserveOrdinals=["0-4"], updateStrategy={"rollingUpdate": {"partition": 2}}
-    )
+    one = ready(replicas=3, reserveOrdinals=["0-4"], updateStrategy={"rollingUpdate": {"partition": 2}})
     one.change(image="web:2")
     one.run()
     assert one.states() == {"web-5": "web:1", "web-6": "web:1", "web-7": "web:2"}
@@ -162,9 +156,7 @@ def test_the_repair_never_replaces_a_member_that_was_ready_and_is_briefly_not():
     one = ready()
     one.change(image="web:2")
     for ordinal in (0, 1, 2):
-        one.members[ordinal] = replace(
-            one.members[ordinal], ready=False, available_at=None, never_ready=False
-        )
+        one.members[ordinal] = replace(one.members[ordinal], ready=False, available_at=None, never_ready=False)
     one.sync()
     assert one.log == []
 
@@ -173,9 +165,7 @@ def test_the_repair_replaces_one_stuck_member_at_a_time():
     one = ready(podManagementPolicy="Parallel")
     for ordinal in (0, 1, 2):
         failure = Failure("CrashLoopBackOff", "", "app")
-        one.members[ordinal] = replace(
-            one.members[ordinal], ready=False, available_at=None, failure=failure
-        )
+        one.members[ordinal] = replace(one.members[ordinal], ready=False, available_at=None, failure=failure)
     one.change(image="web:2")
     one.sync()
     one.sync()
@@ -208,10 +198,7 @@ def test_history_keeps_what_members_carry():
     for number in range(2, 6):
         one.change(image=f"web:{number}")
         one.run()
-    assert {
-        template_of(one.revisions[name].data)["spec"]["containers"][0]["image"]
-        for name in one.revisions
-    } == {
+    assert {template_of(one.revisions[name].data)["spec"]["containers"][0]["image"] for name in one.revisions} == {
         "web:4",
         "web:5",
     }
@@ -278,14 +265,7 @@ def test_reserved_ordinals_are_passed_over():
 def test_deletion_goes_down_one_by_one():
     one = ready()
     one.delete()
-    assert one.run() == [
-        "delete web-2",
-        "gone web-2",
-        "delete web-1",
-        "gone web-1",
-        "delete web-0",
-        "gone web-0",
-    ]
+    assert one.run() == ["delete web-2", "gone web-2", "delete web-1", "gone web-1", "delete web-0", "gone web-0"]
 
 
 def test_parallel_deletion_removes_all_at_once():
@@ -297,18 +277,12 @@ def test_parallel_deletion_removes_all_at_once():
 
 @pytest.mark.parametrize(
     ("scaled", "deleted", "kept", "owner"),
-    [
-        ("Retain", "Retain", True, ""),
-        ("Delete", "Retain", False, ""),
-        ("Retain", "Delete", True, "set"),
-    ],
+    [("Retain", "Retain", True, ""), ("Delete", "Retain", False, ""), ("Retain", "Delete", True, "set")],
 )
 def test_the_retention_policy_decides_on_the_claims(scaled, deleted, kept, owner):
     policy = {"whenScaled": scaled, "whenDeleted": deleted}
     templates = [{"metadata": {"name": "data"}, "spec": {}}]
-    one = ready(
-        replicas=2, volumeClaimTemplates=templates, persistentVolumeClaimRetentionPolicy=policy
-    )
+    one = ready(replicas=2, volumeClaimTemplates=templates, persistentVolumeClaimRetentionPolicy=policy)
     assert one.claims["data-web-0"].owner == owner
     one.change(replicas=1)
     one.run()

@@ -22,9 +22,7 @@ def at_work(members):
     """Return a set all of whose members are available."""
     pets = petset(replicas=members, podManagementPolicy="Parallel")
     template = pets.write()["spec"]["template"]
-    empty = Snapshot(
-        name="web", uid="uid-web", spec=pets.spec, status=pets.status, template=template, now=START
-    )
+    empty = Snapshot(name="web", uid="uid-web", spec=pets.spec, status=pets.status, template=template, now=START)
     simulation = Simulation(pets, empty)
     for _ in range(3):
         simulation.sync()

@@ -63,8 +63,7 @@ def test_everything_else_is(path, value):
 
 
 @pytest.mark.parametrize(
-    ("one", "other"),
-    [("1", "1000m"), ("1Gi", "1024Mi"), (1, "1"), ("1500m", "1.5"), ("1k", "1000")],
+    ("one", "other"), [("1", "1000m"), ("1Gi", "1024Mi"), (1, "1"), ("1500m", "1.5"), ("1k", "1000")]
 )
 def test_quantities_are_compared_by_value(one, other):
     first = changed(("spec", "containers", 0, "resources"), {"requests": {"cpu": one}})
@@ -91,21 +90,14 @@ def test_overrides_merge_lists_by_their_keys():
     found = overridden(PLAIN, [patch])
     assert found["spec"]["nodeSelector"] == {"disk": "fast"}
     assert found["spec"]["containers"] == [
-        {
-            "name": "app",
-            "image": "web:1",
-            "ports": [{"containerPort": 80}],
-            "env": [{"name": "A", "value": "1"}],
-        },
+        {"name": "app", "image": "web:1", "ports": [{"containerPort": 80}], "env": [{"name": "A", "value": "1"}]},
         {"name": "side", "image": "side:1"},
     ]
     assert "nodeSelector" not in PLAIN["spec"]
 
 
 def test_overrides_remove_with_null_and_with_patch_delete():
-    base = overridden(
-        PLAIN, [{"spec": {"containers": [{"name": "side", "image": "side:1"}], "priority": 1}}]
-    )
+    base = overridden(PLAIN, [{"spec": {"containers": [{"name": "side", "image": "side:1"}], "priority": 1}}])
     patch = {"spec": {"priority": None, "containers": [{"name": "side", "$patch": "delete"}]}}
     assert overridden(base, [patch]) == PLAIN
 

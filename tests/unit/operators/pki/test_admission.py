@@ -20,11 +20,7 @@ from operators.pki.api import Certificate, CertificatePolicy, ClusterIssuer, Iss
 
 
 def certificate(**spec):
-    spec = {
-        "secretName": "web",
-        "issuerRef": {"name": "ca"},
-        **({"dnsNames": ["a.example"]} | spec),
-    }
+    spec = {"secretName": "web", "issuerRef": {"name": "ca"}, **({"dnsNames": ["a.example"]} | spec)}
     return {
         "apiVersion": "pki.operatorkit.dev/v1alpha1",
         "kind": "Certificate",
@@ -49,34 +45,22 @@ async def judged(new, old=None, kind=Certificate, function=validate_certificate)
 
 
 async def defaulted(new, old=None):
-    decision = await default_certificate(
-        Certificate.read(copy.deepcopy(new)), request_for(new, old)
-    )
+    decision = await default_certificate(Certificate.read(copy.deepcopy(new)), request_for(new, old))
     return decision.obj.spec.dns_names if isinstance(decision, Mutated) else None
 
 
 async def test_every_fault_is_told_at_once_with_field_value_and_remedy():
-    denied = await judged(
-        certificate(dnsNames=["ok.example", "Under_Score"], duration="5m", privateKey={"size": 7})
-    )
+    denied = await judged(certificate(dnsNames=["ok.example", "Under_Score"], duration="5m", privateKey={"size": 7}))
     assert isinstance(denied, Denied)
     assert denied.reason == "Invalid"
-    assert [cause.field for cause in denied.causes] == [
-        "spec.dnsNames[1]",
-        "spec.duration",
-        "spec.privateKey.size",
-    ]
+    assert [cause.field for cause in denied.causes] == ["spec.dnsNames[1]", "spec.duration", "spec.privateKey.size"]
     assert {cause.reason for cause in denied.causes} == {"FieldValueInvalid"}
-    assert denied.causes[2].message == (
-        "Invalid value: 7: ECDSA has no such size: Use 256, 384, 521 for ECDSA"
-    )
+    assert denied.causes[2].message == ("Invalid value: 7: ECDSA has no such size: Use 256, 384, 521 for ECDSA")
 
 
 async def test_a_name_that_is_missing_is_required():
     denied = await judged(certificate(dnsNames=[]))
-    assert [(cause.field, cause.reason) for cause in denied.causes] == [
-        ("spec.commonName", "FieldValueRequired")
-    ]
+    assert [(cause.field, cause.reason) for cause in denied.causes] == [("spec.commonName", "FieldValueRequired")]
     assert denied.causes[0].message.startswith("Required value: ")
 
 
@@ -96,16 +80,11 @@ async def test_a_good_request_is_admitted_without_a_word():
     ],
 )
 async def test_an_old_fault_does_not_stand_in_the_way_of_another_change(new, admitted):
-    assert (
-        isinstance(await judged(certificate(**new), certificate(dnsNames=["bad_one"])), Allowed)
-        is admitted
-    )
+    assert isinstance(await judged(certificate(**new), certificate(dnsNames=["bad_one"])), Allowed) is admitted
 
 
 async def test_only_what_is_new_is_told():
-    denied = await judged(
-        certificate(dnsNames=["bad_one"], duration="5m"), certificate(dnsNames=["bad_one"])
-    )
+    denied = await judged(certificate(dnsNames=["bad_one"], duration="5m"), certificate(dnsNames=["bad_one"]))
     assert [cause.field for cause in denied.causes] == ["spec.duration"]
 
 
@@ -127,10 +106,7 @@ async def test_what_is_being_deleted_is_let_go():
         ({"duration": "20000h"}, ["spec.duration"]),
         ({"duration": "20000h", "usages": ["client auth"]}, []),
         ({"duration": "18000h", "privateKey": {"algorithm": "RSA"}}, ["spec.privateKey.size"]),
-        (
-            {"duration": "18000h", "privateKey": {"rotationPolicy": "Never"}},
-            ["spec.privateKey.rotationPolicy"],
-        ),
+        ({"duration": "18000h", "privateKey": {"rotationPolicy": "Never"}}, ["spec.privateKey.rotationPolicy"]),
         ({"renewBefore": "1h"}, ["spec.renewBefore"]),
         ({"duration": "24h", "renewBefore": "1h"}, []),
     ],
@@ -157,16 +133,9 @@ async def test_a_common_name_that_stands_alone_becomes_an_alternative_name(spec,
 
 async def test_the_alternative_name_follows_the_common_name_that_it_was_made_of():
     old = certificate(commonName="a.example", dnsNames=["a.example"])
-    assert await defaulted(certificate(commonName="b.example", dnsNames=["a.example"]), old) == [
-        "b.example"
-    ]
+    assert await defaulted(certificate(commonName="b.example", dnsNames=["a.example"]), old) == ["b.example"]
     assert await defaulted(old, old) is None
-    assert (
-        await defaulted(
-            certificate(commonName="b.example", dnsNames=["a.example", "c.example"]), old
-        )
-        is None
-    )
+    assert await defaulted(certificate(commonName="b.example", dnsNames=["a.example", "c.example"]), old) is None
 
 
 async def test_a_policy_that_cannot_be_understood_is_refused():
@@ -178,18 +147,11 @@ async def test_a_policy_that_cannot_be_understood_is_refused():
     }
     denied = await judged(policy, kind=CertificatePolicy, function=validate_policy)
     assert [cause.field for cause in denied.causes] == ["spec.allow.dnsNames[0]"]
-    assert isinstance(
-        await judged(policy, policy, kind=CertificatePolicy, function=validate_policy), Allowed
-    )
+    assert isinstance(await judged(policy, policy, kind=CertificatePolicy, function=validate_policy), Allowed)
 
 
 def written(kind, **spec):
-    return {
-        "apiVersion": "pki.operatorkit.dev/v1alpha1",
-        "kind": kind,
-        "metadata": {"name": "x"},
-        "spec": spec,
-    }
+    return {"apiVersion": "pki.operatorkit.dev/v1alpha1", "kind": kind, "metadata": {"name": "x"}, "spec": spec}
 
 
 async def test_what_a_policy_allows_beyond_its_looks_is_warned_of_when_it_is_written():
@@ -206,25 +168,10 @@ async def test_what_a_policy_allows_beyond_its_looks_is_warned_of_when_it_is_wri
     ("kind", "function", "spec", "field"),
     [
         (Issuer, validate_issuer, {"ca": {"secretName": "other/ca"}}, "spec.ca.secretName"),
-        (
-            ClusterIssuer,
-            validate_cluster_issuer,
-            {"ca": {"secretName": ".."}},
-            "spec.ca.secretName",
-        ),
+        (ClusterIssuer, validate_cluster_issuer, {"ca": {"secretName": ".."}}, "spec.ca.secretName"),
         (Pki, validate_pki, {"serviceName": "a.b"}, "spec.serviceName"),
-        (
-            Pki,
-            validate_pki,
-            {"serviceName": "a", "issuerRef": {"name": "a%b"}},
-            "spec.issuerRef.name",
-        ),
-        (
-            Certificate,
-            validate_certificate,
-            certificate(issuerRef={"name": "a/b"})["spec"],
-            "spec.issuerRef.name",
-        ),
+        (Pki, validate_pki, {"serviceName": "a", "issuerRef": {"name": "a%b"}}, "spec.issuerRef.name"),
+        (Certificate, validate_certificate, certificate(issuerRef={"name": "a/b"})["spec"], "spec.issuerRef.name"),
         (
             Certificate,
             validate_certificate,

@@ -17,9 +17,7 @@ def schema_of(kind) -> dict:
 
 
 def test_the_reasons_are_these_words():
-    words = {
-        value for name, value in vars(reasons).items() if name.isupper() and isinstance(value, str)
-    }
+    words = {value for name, value in vars(reasons).items() if name.isupper() and isinstance(value, str)}
     assert words == {
         "CertificateIssued",
         "CertificateRenewed",
@@ -40,9 +38,7 @@ def test_the_reasons_are_these_words():
 
 
 def test_the_fields_of_the_kinds_are_these():
-    fields = {
-        kind.kind: sorted(schema_of(kind)["properties"]["spec"]["properties"]) for kind in KINDS
-    }
+    fields = {kind.kind: sorted(schema_of(kind)["properties"]["spec"]["properties"]) for kind in KINDS}
     assert fields == {
         "Certificate": [
             "commonName",
@@ -83,11 +79,7 @@ def test_a_definition_is_structural_small_and_explains_every_field(kind):
     assert len(json.dumps(definition)) < 200_000
     schema = schema_of(kind)
     assert Structural(schema).check() == []
-    silent = [
-        path
-        for path, node in _nodes(schema["properties"]["spec"], "spec")
-        if not node.get("description")
-    ]
+    silent = [path for path, node in _nodes(schema["properties"]["spec"], "spec") if not node.get("description")]
     assert silent == []
 
 
@@ -102,11 +94,7 @@ def test_kubectl_shows_whether_an_object_is_ready_and_how_old_it_is(kind):
 
 def test_short_names_are_unique_and_no_kind_is_called_like_the_category():
     names = [kind.crd()["spec"]["names"] for kind in KINDS]
-    called = [
-        name
-        for one in names
-        for name in (one["singular"], one["plural"], *one.get("shortNames", []))
-    ]
+    called = [name for one in names for name in (one["singular"], one["plural"], *one.get("shortNames", []))]
     assert len(called) == len(set(called))
     assert all(one["categories"] == ["pki-all"] for one in names)
     assert "pki-all" not in called, "kubectl takes a name for the category before the kind"

@@ -83,10 +83,7 @@ def test_a_leaf_has_the_extensions_of_the_rules(root):
 )
 def test_only_rsa_keys_of_servers_encipher_keys(root, usages, enciphers):
     wanted = request(dnsNames=["a.example"], privateKey={"algorithm": "RSA"}, usages=usages)
-    assert (
-        extension(make(wanted, root).material.certificate, x509.KeyUsage).value.key_encipherment
-        is enciphers
-    )
+    assert extension(make(wanted, root).material.certificate, x509.KeyUsage).value.key_encipherment is enciphers
 
 
 @pytest.mark.parametrize(
@@ -113,9 +110,7 @@ def test_what_signs_itself_has_a_name_even_where_all_of_its_names_are_too_long_f
 
 
 def test_a_ca_carries_the_name_constraints_of_its_policy_and_they_hold_for_what_it_signs(root):
-    permitted = NameConstraintSubtrees(
-        dns_domains=["team.svc"], ip_ranges=["10.0.0.0/8"], uri_domains=[".e.org"]
-    )
+    permitted = NameConstraintSubtrees(dns_domains=["team.svc"], ip_ranges=["10.0.0.0/8"], uri_domains=[".e.org"])
     excluded = NameConstraintSubtrees(dns_domains=["not.team.svc"], email_addresses=["e.org"])
     constraints = NameConstraints(permitted=permitted, excluded=excluded)
     wanted = replace(ca_request("team"), name_constraints=constraints)
@@ -126,11 +121,7 @@ def test_a_ca_carries_the_name_constraints_of_its_policy_and_they_hold_for_what_
     assert len(found.value.excluded_subtrees) == 2
     team = read_ca("ns/ca", material.data(), NOW)
     make(request(dnsNames=["a.team.svc"], ipAddresses=["10.1.1.1"]), team)
-    for names in (
-        {"dnsNames": ["a.other.svc"]},
-        {"dnsNames": ["a.not.team.svc"]},
-        {"ipAddresses": ["11.0.0.1"]},
-    ):
+    for names in ({"dnsNames": ["a.other.svc"]}, {"dnsNames": ["a.not.team.svc"]}, {"ipAddresses": ["11.0.0.1"]}):
         with pytest.raises(VerificationError, match="no verifier"):
             make(request(**names), team)
 
@@ -182,9 +173,7 @@ def test_a_serial_number_fits_into_twenty_octets():
     assert all(0 < new_serial() < 2**159 for _ in range(1000))
 
 
-def test_what_was_issued_is_accepted_after_storing_it_and_refused_after_any_change(
-    root, intermediate
-):
+def test_what_was_issued_is_accepted_after_storing_it_and_refused_after_any_change(root, intermediate):
     wanted = request(dnsNames=["a.example"])
     data = make(wanted, root).material.data()
     verify(read_material(data), wanted, root, now=NOW)
@@ -263,22 +252,14 @@ def test_names_of_every_kind_and_length_pass_verification(root, intermediate, na
     for signer in (root, intermediate):
         stored = read_material(make(wanted, signer).material.data())
         found = extension(stored.certificate, x509.SubjectAlternativeName).value
-        assert len(found) == sum(
-            len(listed) for listed in names.values() if isinstance(listed, list)
-        )
+        assert len(found) == sum(len(listed) for listed in names.values() if isinstance(listed, list))
         verify(stored, wanted, signer, now=NOW)
 
 
 # The CA's Secret
 
 
-def ca_with(
-    signer: CaSigner | None = None,
-    *,
-    without: type | None = None,
-    path_length: int | None = None,
-    **usage,
-):
+def ca_with(signer: CaSigner | None = None, *, without: type | None = None, path_length: int | None = None, **usage):
     """Return the data of a Secret with a CA as other programs may make it."""
     key = key_for(ca_request())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "odd")])
@@ -289,9 +270,7 @@ def ca_with(
         x509.BasicConstraints(ca=True, path_length=path_length),
         x509.KeyUsage(**{word: allowed.get(word, False) for word in words}),
         x509.SubjectKeyIdentifier.from_public_key(key.public_key()),
-        x509.AuthorityKeyIdentifier.from_issuer_public_key(
-            issuer.public_key() if issuer else key.public_key()
-        ),
+        x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.public_key() if issuer else key.public_key()),
     ]
     builder = (
         x509.CertificateBuilder()
@@ -306,9 +285,7 @@ def ca_with(
         if without is None or not isinstance(one, without):
             builder = builder.add_extension(one, critical=isinstance(one, x509.BasicConstraints))
     certificate = builder.sign(signer.key if signer is not None else key, hashes.SHA256())
-    pem = b"".join(
-        one.public_bytes(Encoding.PEM) for one in (certificate, *(signer.path if signer else ()))
-    )
+    pem = b"".join(one.public_bytes(Encoding.PEM) for one in (certificate, *(signer.path if signer else ())))
     return {"tls.crt": pem, "tls.key": write_key(key)}
 
 
@@ -321,14 +298,8 @@ def test_a_ca_of_another_program_signs(root):
 @pytest.mark.parametrize(
     ("odd", "told"),
     [
-        (
-            {"without": x509.SubjectKeyIdentifier},
-            "by a CA with the extension subjectKeyIdentifier: it has none",
-        ),
-        (
-            {"without": x509.KeyUsage},
-            "by a CA with the extension keyUsage keyCertSign and cRLSign: it has no keyUsage",
-        ),
+        ({"without": x509.SubjectKeyIdentifier}, "by a CA with the extension subjectKeyIdentifier: it has none"),
+        ({"without": x509.KeyUsage}, "by a CA with the extension keyUsage keyCertSign and cRLSign: it has no keyUsage"),
         ({"key_cert_sign": False}, "it may not sign certificates"),
         ({"without": x509.BasicConstraints}, "basicConstraints CA:TRUE"),
     ],
@@ -399,9 +370,7 @@ specs = st.fixed_dictionaries(
     {
         "dnsNames": st.lists(dns, min_size=1, max_size=4),
         "ipAddresses": st.lists(st.ip_addresses().map(str), max_size=3),
-        "usages": st.sampled_from(
-            [["server auth"], ["client auth"], ["server auth", "client auth"]]
-        ),
+        "usages": st.sampled_from([["server auth"], ["client auth"], ["server auth", "client auth"]]),
         "duration": st.integers(min_value=1, max_value=5000).map(lambda hours: f"{hours}h"),
         "privateKey": st.sampled_from([{}, {"size": 384}, {"size": 521}, {"algorithm": "Ed25519"}]),
         "named": st.booleans(),
@@ -426,12 +395,6 @@ def test_openssl_finds_no_fault_in_a_large_sample(tmp_path_factory, root, interm
         for name, value in data.items():
             (directory / name).write_bytes(value)
         command = ["openssl", "verify", "-x509_strict", "-attime", str(int(NOW.timestamp()))]
-        files = [
-            "-CAfile",
-            directory / "ca.crt",
-            "-untrusted",
-            directory / "tls.crt",
-            directory / "tls.crt",
-        ]
+        files = ["-CAfile", directory / "ca.crt", "-untrusted", directory / "tls.crt", directory / "tls.crt"]
         done = subprocess.run([*command, *files], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr

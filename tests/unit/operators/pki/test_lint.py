@@ -24,9 +24,7 @@ def test_a_finding_is_reported(monkeypatch):
     subject = operators.pki.issue._subject
     nameless = x509.Name([])
     monkeypatch.setattr(
-        operators.pki.issue,
-        "_subject",
-        lambda asked, signer: subject(asked, signer) if asked.is_ca else nameless,
+        operators.pki.issue, "_subject", lambda asked, signer: subject(asked, signer) if asked.is_ca else nameless
     )
     _, wrong = lint_many(Linters.find(build=False), count=30, first=1)
     assert any("pkilint pkix.name_empty" in line for line in wrong)

@@ -25,14 +25,10 @@ class Caches:
         self.read += kind is Certificate
         return self.objects.get((kind, ObjectKey(namespace or "", name)))
 
-    def keys(
-        self, kind: type[Any], *, index: tuple[str, str], namespace: str | None = None
-    ) -> list[ObjectKey]:
+    def keys(self, kind: type[Any], *, index: tuple[str, str], namespace: str | None = None) -> list[ObjectKey]:
         del namespace
         found = [
-            key
-            for (known, key), obj in self.objects.items()
-            if known is kind and index[1] in _values(obj, index[0])
+            key for (known, key), obj in self.objects.items() if known is kind and index[1] in _values(obj, index[0])
         ]
         return sorted(found, key=lambda key: (key.namespace, key.name))
 
@@ -59,22 +55,12 @@ def pod(secret: str, *, optional: bool = False, phase: str = "Pending") -> V1Pod
     spec = {"containers": [{"name": "a", "image": "a"}], "volumes": [volume]}
     metadata = {"name": f"pod-{secret}", "namespace": "team"}
     return read(
-        V1Pod,
-        {
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "metadata": metadata,
-            "spec": spec,
-            "status": {"phase": phase},
-        },
+        V1Pod, {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec, "status": {"phase": phase}}
     )
 
 
 def secret(name: str) -> V1Secret:
-    return read(
-        V1Secret,
-        {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": "team"}},
-    )
+    return read(V1Secret, {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": "team"}})
 
 
 def certificate(name: str, secret_name: str | None = None) -> Certificate:
@@ -104,13 +90,7 @@ def test_the_nearest_of_several_is_chosen_and_woken(caches):
 
 @pytest.mark.parametrize(
     "waiting",
-    [
-        pod("web-tls"),
-        pod("wbe-tls", optional=True),
-        pod("wbe-tls", phase="Running"),
-        pod("there"),
-        pod("password"),
-    ],
+    [pod("web-tls"), pod("wbe-tls", optional=True), pod("wbe-tls", phase="Running"), pod("there"), pod("password")],
     ids=["written", "optional", "running", "exists", "unlike any"],
 )
 def test_a_secret_that_is_not_missing_or_like_no_other_wakes_nobody(caches, waiting):
@@ -161,9 +141,7 @@ def test_a_secret_that_is_deleted_under_a_waiting_pod_is_missing(caches):
     assert list(missing.look(key("web-tsl"), caches)) == [key("web")]
 
 
-@pytest.mark.parametrize(
-    "name", ["tenant-application-0250-tsl", "tenant-applicatoin-0250-tls", "nearly-xy0250-tls"]
-)
+@pytest.mark.parametrize("name", ["tenant-application-0250-tsl", "tenant-applicatoin-0250-tls", "nearly-xy0250-tls"])
 def test_of_many_certificates_few_are_read_and_a_single_mistake_is_found_anyway(caches, name):
     for number in range(300):
         caches.add(certificate(f"tenant-application-{number:04}"))
@@ -173,9 +151,7 @@ def test_of_many_certificates_few_are_read_and_a_single_mistake_is_found_anyway(
     assert woken == ([key("tenant-application-0250")] if name.startswith("tenant") else [])
 
 
-def test_of_a_namespace_a_hundred_are_remembered_and_there_is_room_when_some_are_not_missing_any_more(
-    caches,
-):
+def test_of_a_namespace_a_hundred_are_remembered_and_there_is_room_when_some_are_not_missing_any_more(caches):
     missing = MissingSecrets()
     caches.add(certificate("web"))
     pods = [caches.add(pod(f"web-t{number}")) for number in range(101)]

@@ -48,13 +48,7 @@ ISSUER = "Issuer/ca"
 
 
 def certificate(**spec: Any) -> Certificate:
-    spec = {
-        "secretName": "web-tls",
-        "issuerRef": {"name": "ca"},
-        "dnsNames": ["app1"],
-        "duration": "24h",
-        **spec,
-    }
+    spec = {"secretName": "web-tls", "issuerRef": {"name": "ca"}, "dnsNames": ["app1"], "duration": "24h", **spec}
     return Certificate(
         metadata=ObjectMeta(name="web", namespace="team", uid="uid-1", generation=1),
         spec=CertificateSpec.model_validate(spec),
@@ -120,9 +114,7 @@ def reported(wanted: Certificate, material: Material) -> Certificate:
     status = wanted.status
     status.revision, status.fingerprint = 1, material.fingerprint
     status.not_after = material.certificate.not_valid_after_utc
-    set_condition(
-        status.conditions, "Ready", True, reasons.UP_TO_DATE, now=NOW, observed_generation=1
-    )
+    set_condition(status.conditions, "Ready", True, reasons.UP_TO_DATE, now=NOW, observed_generation=1)
     return wanted
 
 
@@ -134,12 +126,7 @@ def test_a_first_request_is_issued(ca):
 
 def test_a_faulty_spec_is_refused_before_all_else(ca):
     step = plan(
-        observed(
-            certificate(dnsNames=["a..b"]),
-            ca,
-            conflict=Reject(reasons.SECRET_CONFLICT, "conflict"),
-            policies=[],
-        )
+        observed(certificate(dnsNames=["a..b"]), ca, conflict=Reject(reasons.SECRET_CONFLICT, "conflict"), policies=[])
     )
     assert isinstance(step, Reject)
     assert step.reason == reasons.INVALID_SPEC
@@ -161,9 +148,7 @@ def test_a_conflict_is_refused_even_where_the_secret_looks_right(ca):
 def test_what_is_right_is_kept_and_no_policy_is_asked_again(ca):
     wanted = certificate()
     material = made(wanted, ca)
-    step = plan(
-        observed(reported(wanted, material), ca, secret=stored(wanted, material), policies=[])
-    )
+    step = plan(observed(reported(wanted, material), ca, secret=stored(wanted, material), policies=[]))
     assert isinstance(step, Keep)
     assert step.revision == 1
     assert step.renewal == renewal_time(wanted, requested(wanted), material)
@@ -201,9 +186,7 @@ def test_an_expired_certificate_is_renewed_and_a_broken_one_repaired(ca):
     assert isinstance(late, Issue)
     assert late.cause is Cause.RENEWAL
     assert seen.secret is not None
-    broken = replace(
-        seen, secret=replace(seen.secret, data={**seen.secret.data, "tls.key": b"nonsense"})
-    )
+    broken = replace(seen, secret=replace(seen.secret, data={**seen.secret.data, "tls.key": b"nonsense"}))
     gone = replace(seen, secret=None)
     for tampered in (broken, gone):
         step = plan(tampered)
@@ -258,9 +241,7 @@ def test_an_issuer_that_cannot_sign_does_not_spoil_what_it_signed_before(ca):
 def test_what_is_missing_is_awaited_once(status, reason, generation, seconds):
     wanted, missing = certificate(), Reject(reasons.ISSUER_NOT_FOUND, "create it", absent=True)
     since = NOW - timedelta(seconds=1)
-    set_condition(
-        wanted.status.conditions, "Ready", status, reason, now=since, observed_generation=generation
-    )
+    set_condition(wanted.status.conditions, "Ready", status, reason, now=since, observed_generation=generation)
     moment = NOW + timedelta(seconds=seconds)
     assert grace_period_ends(wanted.status.conditions, 1, reasons.ISSUER_NOT_FOUND, NOW) == moment
     expected = Pending(missing.reason, missing.message, moment) if seconds else missing
@@ -270,9 +251,7 @@ def test_what_is_missing_is_awaited_once(status, reason, generation, seconds):
 def test_a_clock_that_was_set_back_does_not_lengthen_the_wait(ca):
     wanted, missing = certificate(), Reject(reasons.ISSUER_NOT_FOUND, "create it", absent=True)
     later = NOW + timedelta(hours=1)
-    set_condition(
-        wanted.status.conditions, "Ready", None, missing.reason, now=later, observed_generation=1
-    )
+    set_condition(wanted.status.conditions, "Ready", None, missing.reason, now=later, observed_generation=1)
     assert plan(observed(wanted, missing)) == missing
 
 
@@ -283,10 +262,7 @@ def test_without_any_policy_a_request_is_pending_and_with_one_denied_at_once(ca)
 
 def test_after_a_failure_the_next_attempt_waits_unless_the_spec_changes(ca):
     wanted = certificate()
-    wanted.status.failed_generation, wanted.status.next_attempt_time = (
-        1,
-        NOW + timedelta(seconds=30),
-    )
+    wanted.status.failed_generation, wanted.status.next_attempt_time = 1, NOW + timedelta(seconds=30)
     assert plan(observed(wanted, ca)) == WaitFor(NOW + timedelta(seconds=30))
     wanted.metadata.generation = 2
     assert isinstance(plan(observed(wanted, ca)), Issue)
@@ -295,12 +271,7 @@ def test_after_a_failure_the_next_attempt_waits_unless_the_spec_changes(ca):
 def test_a_key_that_never_rotates_is_used_again_while_it_fits(ca):
     wanted = certificate(privateKey={"rotationPolicy": "Never"})
     material = made(wanted, ca)
-    seen = observed(
-        reported(wanted, material),
-        ca,
-        secret=stored(wanted, material),
-        now=NOW + timedelta(hours=20),
-    )
+    seen = observed(reported(wanted, material), ca, secret=stored(wanted, material), now=NOW + timedelta(hours=20))
     step = plan(seen)
     assert isinstance(step, Issue)
     assert step.key is not None
@@ -326,9 +297,7 @@ def test_renewal_comes_after_the_begin_and_before_the_end(hours, left, uid):
     before = {} if left is None or left > hours * 0.9 else {"renewBefore": f"{left}h"}
     wanted = certificate(duration=f"{hours}h", **before)
     wanted.metadata.uid = uid
-    material = Material(
-        _Span(NOW - timedelta(minutes=5), NOW + timedelta(hours=hours)), (), None, None
-    )  # type: ignore[arg-type]
+    material = Material(_Span(NOW - timedelta(minutes=5), NOW + timedelta(hours=hours)), (), None, None)  # type: ignore[arg-type]
     moment = renewal_time(wanted, requested(wanted), material)
     floor = renewal_floor(timedelta(hours=hours)) - timedelta(seconds=1)
     assert NOW + floor <= moment < NOW + timedelta(hours=hours)
@@ -353,9 +322,7 @@ def test_what_is_in_the_way_and_about_to_go_is_awaited_for_two_seconds_and_then_
     conflict = Reject(reasons.SECRET_CONFLICT, "a deleted Certificate's", absent=True)
     wanted = certificate()
     assert plan(observed(wanted, ca, conflict=conflict)) == Pending(
-        reasons.SECRET_CONFLICT,
-        "a deleted Certificate's",
-        NOW.replace(microsecond=0) + timedelta(seconds=2),
+        reasons.SECRET_CONFLICT, "a deleted Certificate's", NOW.replace(microsecond=0) + timedelta(seconds=2)
     )
     assert wanted.status is not None
     set_condition(
@@ -375,9 +342,7 @@ def test_two_certificates_of_one_key_lie_a_floor_apart(before):
     wanted = certificate(duration="1h", renewBefore=before)
     for uid in range(200):
         wanted.metadata.uid = f"uid-{uid}"
-        material = Material(
-            _Span(NOW - timedelta(minutes=5), NOW + timedelta(hours=1)), (), None, None
-        )  # type: ignore[arg-type]
+        material = Material(_Span(NOW - timedelta(minutes=5), NOW + timedelta(hours=1)), (), None, None)  # type: ignore[arg-type]
         assert renewal_time(wanted, requested(wanted), material) >= NOW + timedelta(minutes=6)
 
 
@@ -388,15 +353,11 @@ def test_a_ca_that_no_chain_allows_is_refused_for_good(ca):
     allowed = policy("x")
     allowed.spec.allow = AllowedNames(common_names=["lower"])
     allowed.spec.allow_ca = True
-    allowed.spec.name_constraints = NameConstraints(
-        permitted=NameConstraintSubtrees(dns_domains=["a"])
-    )
+    allowed.spec.name_constraints = NameConstraints(permitted=NameConstraintSubtrees(dns_domains=["a"]))
     step = plan(observed(lower, issuer, policies=[allowed]))
     assert isinstance(step, Reject)
     assert (step.reason, step.until) == (reasons.PROFILE_VIOLATION, None)
-    assert step.message.startswith(
-        "Use another issuer in spec.issuerRef, or unset spec.isCA: the pathLen"
-    )
+    assert step.message.startswith("Use another issuer in spec.issuerRef, or unset spec.isCA: the pathLen")
     granted = plan(observed(lower, ca, policies=[allowed]))
     assert isinstance(granted, Issue)
     assert granted.request.name_constraints == allowed.spec.name_constraints
@@ -404,21 +365,9 @@ def test_a_ca_that_no_chain_allows_is_refused_for_good(ca):
 
 def test_the_names_of_a_pki_are_denied_by_its_own_field(ca):
     wanted = certificate(dnsNames=["shop.team.svc"])
-    owner = {
-        "apiVersion": Pki.api_version,
-        "kind": "Pki",
-        "name": "shop",
-        "uid": "u",
-        "controller": True,
-    }
+    owner = {"apiVersion": Pki.api_version, "kind": "Pki", "name": "shop", "uid": "u", "controller": True}
     wanted.metadata = ObjectMeta.model_validate(
-        {
-            "name": "shop",
-            "namespace": "team",
-            "uid": "uid-1",
-            "generation": 1,
-            "ownerReferences": [owner],
-        }
+        {"name": "shop", "namespace": "team", "uid": "uid-1", "generation": 1, "ownerReferences": [owner]}
     )
     step = plan(observed(wanted, ca, policies=[policy("other")]))
     assert isinstance(step, Reject)

@@ -16,27 +16,13 @@ from operators.pki.pods import (
 )
 
 
-def pod(
-    name: str = "web", phase: str = "Pending", *, owners=(), deleted: bool = False, **spec
-) -> V1Pod:
-    metadata = {
-        "name": name,
-        "namespace": "team",
-        "uid": f"uid-{name}",
-        "ownerReferences": list(owners),
-    }
+def pod(name: str = "web", phase: str = "Pending", *, owners=(), deleted: bool = False, **spec) -> V1Pod:
+    metadata = {"name": name, "namespace": "team", "uid": f"uid-{name}", "ownerReferences": list(owners)}
     if deleted:
         metadata["deletionTimestamp"] = "2026-01-01T00:00:00Z"
     spec = {"containers": [{"name": "a", "image": "a"}], **spec}
     return read(
-        V1Pod,
-        {
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "metadata": metadata,
-            "spec": spec,
-            "status": {"phase": phase},
-        },
+        V1Pod, {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec, "status": {"phase": phase}}
     )
 
 
@@ -49,10 +35,7 @@ def test_every_way_to_use_a_secret_is_found():
             "name": name,
             "image": name,
             "env": [{"name": "PLAIN", "value": "x"}, env(f"{secret}-env")],
-            "envFrom": [
-                {"secretRef": {"name": f"{secret}-from"}},
-                {"configMapRef": {"name": "no"}},
-            ],
+            "envFrom": [{"secretRef": {"name": f"{secret}-from"}}, {"configMapRef": {"name": "no"}}],
         }
 
     found = secrets_of(
@@ -61,12 +44,7 @@ def test_every_way_to_use_a_secret_is_found():
                 {"name": "v", "secret": {"secretName": "mounted"}},
                 {
                     "name": "p",
-                    "projected": {
-                        "sources": [
-                            {"secret": {"name": "projected"}},
-                            {"configMap": {"name": "no"}},
-                        ]
-                    },
+                    "projected": {"sources": [{"secret": {"name": "projected"}}, {"configMap": {"name": "no"}}]},
                 },
                 {"name": "e", "emptyDir": {}},
             ],
@@ -83,9 +61,7 @@ def test_every_way_to_use_a_secret_is_found():
 def test_only_a_new_pod_or_other_secrets_matter():
     old = pod(volumes=[{"name": "v", "secret": {"secretName": "a"}}])
     assert secrets_changed(None, old)
-    assert not secrets_changed(
-        old, pod(phase="Running", volumes=[{"name": "v", "secret": {"secretName": "a"}}])
-    )
+    assert not secrets_changed(old, pod(phase="Running", volumes=[{"name": "v", "secret": {"secretName": "a"}}]))
     assert secrets_changed(old, pod(volumes=[{"name": "v", "secret": {"secretName": "b"}}]))
 
 
@@ -104,20 +80,14 @@ def test_optional_secrets_are_used_and_not_required():
         volumes=[
             {"name": "v", "secret": {"secretName": "mounted", "optional": True}},
             {"name": "w", "secret": {"secretName": "needed"}},
-            {
-                "name": "p",
-                "projected": {"sources": [{"secret": {"name": "projected", "optional": True}}]},
-            },
+            {"name": "p", "projected": {"sources": [{"secret": {"name": "projected", "optional": True}}]}},
         ],
         containers=[
             {
                 "name": "a",
                 "image": "a",
                 "env": [{"name": "V", "valueFrom": {"secretKeyRef": key}}],
-                "envFrom": [
-                    {"secretRef": {"name": "from", "optional": True}},
-                    {"secretRef": {"name": "needed-too"}},
-                ],
+                "envFrom": [{"secretRef": {"name": "from", "optional": True}}, {"secretRef": {"name": "needed-too"}}],
             }
         ],
     )
@@ -126,10 +96,7 @@ def test_optional_secrets_are_used_and_not_required():
 
 
 def test_at_most_ten_pods_are_told_and_those_that_wait_come_first():
-    crowd = [pod(f"run-{n:02}", "Running") for n in range(12)] + [
-        pod("zz-waits"),
-        pod("ended", "Succeeded"),
-    ]
+    crowd = [pod(f"run-{n:02}", "Running") for n in range(12)] + [pod("zz-waits"), pod("ended", "Succeeded")]
     chosen = interesting([*crowd, pod("leaving", deleted=True)])
     assert len(chosen) == MAX_PODS
     assert chosen[0].metadata.name == "zz-waits"
@@ -139,8 +106,6 @@ def test_at_most_ten_pods_are_told_and_those_that_wait_come_first():
 def test_the_controller_of_an_object_is_found_among_its_owners():
     owner = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "rs", "uid": "u"}
     assert controller_reference(pod(owners=[owner]).metadata) is None
-    reference = controller_reference(
-        pod(owners=[{**owner, "uid": "x"}, {**owner, "controller": True}]).metadata
-    )
+    reference = controller_reference(pod(owners=[{**owner, "uid": "x"}, {**owner, "controller": True}]).metadata)
     assert reference is not None
     assert (reference.kind, reference.uid, reference.namespace) == ("ReplicaSet", "u", "team")

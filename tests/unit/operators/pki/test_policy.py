@@ -19,10 +19,7 @@ def request(**fields):
     return found
 
 
-ALLOW = {
-    "dnsNames": ["app1", "app1.{{namespace}}", "*.{{namespace}}.svc"],
-    "ipAddresses": ["10.0.0.0/8"],
-}
+ALLOW = {"dnsNames": ["app1", "app1.{{namespace}}", "*.{{namespace}}.svc"], "ipAddresses": ["10.0.0.0/8"]}
 
 
 def judged(asked, policies, *, namespace="team-a", **facts):
@@ -32,9 +29,7 @@ def judged(asked, policies, *, namespace="team-a", **facts):
 def policy(name: str = "team", **fields) -> CertificatePolicy:
     names = {} if "allowedNames" in fields else {"allow": ALLOW, "services": []}
     fields = {**names, **fields}
-    return CertificatePolicy(
-        metadata=ObjectMeta(name=name), spec=CertificatePolicySpec.model_validate(fields)
-    )
+    return CertificatePolicy(metadata=ObjectMeta(name=name), spec=CertificatePolicySpec.model_validate(fields))
 
 
 @pytest.mark.parametrize(
@@ -71,9 +66,7 @@ def test_any_other_name_is_denied(names):
 
 
 def test_a_dot_in_a_namespace_or_a_pattern_is_a_dot():
-    assert isinstance(
-        judged(request(dnsNames=["app1xteam-a"]), [policy(allowedNames=["app1.team-a"])]), Denial
-    )
+    assert isinstance(judged(request(dnsNames=["app1xteam-a"]), [policy(allowedNames=["app1.team-a"])]), Denial)
 
 
 @pytest.mark.parametrize(
@@ -88,9 +81,7 @@ def test_a_dot_in_a_namespace_or_a_pattern_is_a_dot():
 def test_a_denial_offers_the_nearest_allowed_name(name, near):
     denial = judged(request(dnsNames=[name]), [policy()])
     assert isinstance(denial, Denial)
-    assert denial.message.startswith(
-        f"Did you mean {near}?" if near else "Ask for an allowed DNS name"
-    )
+    assert denial.message.startswith(f"Did you mean {near}?" if near else "Ask for an allowed DNS name")
 
 
 def test_one_policy_must_allow_all_of_a_request():
@@ -109,17 +100,12 @@ def test_the_denial_speaks_of_the_policy_that_came_closest():
 def test_the_policy_that_was_meant_is_told_by_names_before_all_else():
     roots = policy("roots", allowedNames=["*"], allowCA=True)
     services = policy(
-        "services",
-        allowedNames=["*.{{namespace}}.svc"],
-        allowedKeyAlgorithms=["ECDSA"],
-        maxDuration="1h",
+        "services", allowedNames=["*.{{namespace}}.svc"], allowedKeyAlgorithms=["ECDSA"], maxDuration="1h"
     )
     asked = request(dnsNames=["web.team-b.svc"], privateKey={"algorithm": "RSA"})
     denial = judged(asked, [roots, services])
     assert isinstance(denial, Denial)
-    assert denial.message.startswith(
-        "Did you mean web.team-a.svc? (spec.dnsNames[0] is 'web.team-b.svc'"
-    )
+    assert denial.message.startswith("Did you mean web.team-a.svc? (spec.dnsNames[0] is 'web.team-b.svc'")
     for told in (
         "Use a key of kind ECDSA",
         "Ask for at most 1h",
@@ -144,19 +130,11 @@ def test_a_policy_speaks_of_its_namespaces_only():
 @pytest.mark.parametrize(
     ("allowed", "asked", "path"),
     [
-        (
-            {"allowedKeyAlgorithms": ["ECDSA"]},
-            {"privateKey": {"algorithm": "RSA"}},
-            "spec.privateKey.algorithm",
-        ),
+        ({"allowedKeyAlgorithms": ["ECDSA"]}, {"privateKey": {"algorithm": "RSA"}}, "spec.privateKey.algorithm"),
         ({"allowedUsages": ["server auth"]}, {"usages": ["client auth"]}, "spec.usages"),
         ({"maxDuration": "24h"}, {"duration": "25h"}, "spec.duration"),
         ({}, {"isCA": True, "commonName": "app1"}, "spec.isCA"),
-        (
-            {"allowedNames": ["app1"], "allowCA": True},
-            {"isCA": True, "commonName": "app1"},
-            "spec.isCA",
-        ),
+        ({"allowedNames": ["app1"], "allowCA": True}, {"isCA": True, "commonName": "app1"}, "spec.isCA"),
         ({"issuers": [{"name": "other"}]}, {}, "spec.issuerRef"),
     ],
 )
@@ -169,9 +147,7 @@ def test_what_else_a_policy_can_forbid(allowed, asked, path):
 
 def test_a_policy_that_is_not_understood_allows_nothing():
     broken = policy(allowedNames=["app1", "{{cluster}}"])
-    assert [spec_error.field for spec_error in check_policy(broken.spec)] == [
-        "spec.allowedNames[1]"
-    ]
+    assert [spec_error.field for spec_error in check_policy(broken.spec)] == ["spec.allowedNames[1]"]
     assert isinstance(judged(request(dnsNames=["app1"]), [broken]), Denial)
     assert check_policy(policy(maxDuration="9d").spec)[0].field == "spec.maxDuration"
 
@@ -221,9 +197,7 @@ def test_a_star_of_a_uri_is_one_segment_of_the_canonical_form(uri):
         "urn:example.org/ns/team-a/x",
     ],
 )
-@pytest.mark.parametrize(
-    "pattern", ["spiffe://example.org/ns/{{namespace}}/*", "spiffe://*.org/ns/{{namespace}}/*"]
-)
+@pytest.mark.parametrize("pattern", ["spiffe://example.org/ns/{{namespace}}/*", "spiffe://*.org/ns/{{namespace}}/*"])
 def test_what_parsers_read_differently_is_not_matched_by_a_star(uri, pattern):
     assert isinstance(judged(request(uris=[uri]), [policy(allow={"uris": [pattern]})]), Denial)
 
@@ -245,49 +219,19 @@ def test_a_pattern_that_spells_it_out_allows_it(uri):
 @pytest.mark.parametrize(
     ("kind", "pattern", "allowed", "denied"),
     [
-        (
-            "dnsNames",
-            "**.example.com",
-            ["a.example.com", "a.b.example.com"],
-            ["example.com", "a.example.org"],
-        ),
-        (
-            "dnsNames",
-            "api-*.example.com",
-            ["api-1.example.com"],
-            ["api.example.com", "api-1.2.example.com"],
-        ),
+        ("dnsNames", "**.example.com", ["a.example.com", "a.b.example.com"], ["example.com", "a.example.org"]),
+        ("dnsNames", "api-*.example.com", ["api-1.example.com"], ["api.example.com", "api-1.2.example.com"]),
         ("dnsNames", "*.example.com", ["*.example.com"], ["*.a.example.com"]),
-        (
-            "dnsNames",
-            "*-{{namespace}}.example.com",
-            ["web-team-a.example.com"],
-            ["web-team-b.example.com"],
-        ),
+        ("dnsNames", "*-{{namespace}}.example.com", ["web-team-a.example.com"], ["web-team-b.example.com"]),
         (
             "uris",
             "spiffe://e.org/**",
             ["spiffe://e.org/a", "spiffe://e.org/a/b"],
             ["spiffe://e.org/a//b", "spiffe://e.org"],
         ),
-        (
-            "uris",
-            "spiffe://e.org/**",
-            ["spiffe://e.org/a/b/c"],
-            ["spiffe://e.org/a/../b", "spiffe://e.org/a?b"],
-        ),
-        (
-            "uris",
-            "https://*.e.org/x",
-            ["https://a.e.org/x"],
-            ["https://a.b.e.org/x", "https://evil/.e.org/x"],
-        ),
-        (
-            "uris",
-            "urn:{{namespace}}:*",
-            ["urn:team-a:x"],
-            ["urn:team-a:x:y", "urn:team-b:x", "urn:team-a:x/y"],
-        ),
+        ("uris", "spiffe://e.org/**", ["spiffe://e.org/a/b/c"], ["spiffe://e.org/a/../b", "spiffe://e.org/a?b"]),
+        ("uris", "https://*.e.org/x", ["https://a.e.org/x"], ["https://a.b.e.org/x", "https://evil/.e.org/x"]),
+        ("uris", "urn:{{namespace}}:*", ["urn:team-a:x"], ["urn:team-a:x:y", "urn:team-b:x", "urn:team-a:x/y"]),
         (
             "emailAddresses",
             "*@{{namespace}}.e.org",
@@ -301,12 +245,8 @@ def test_a_pattern_that_spells_it_out_allows_it(uri):
 )
 def test_what_a_pattern_of_a_type_allows(kind, pattern, allowed, denied):
     policies = [policy(allow={kind: [pattern]})]
-    assert [
-        name for name in allowed if isinstance(judged(request(**{kind: [name]}), policies), Denial)
-    ] == []
-    assert [
-        name for name in denied if isinstance(judged(request(**{kind: [name]}), policies), Grant)
-    ] == []
+    assert [name for name in allowed if isinstance(judged(request(**{kind: [name]}), policies), Denial)] == []
+    assert [name for name in denied if isinstance(judged(request(**{kind: [name]}), policies), Grant)] == []
 
 
 @pytest.mark.parametrize(
@@ -334,9 +274,7 @@ def test_a_star_for_one_type_grants_no_other_and_none_of_the_names_that_clusters
 
 
 def test_a_reserved_name_is_granted_by_a_pattern_that_spells_it_out():
-    assert isinstance(
-        judged(request(dnsNames=["localhost"]), [policy(allow={"dnsNames": ["localhost"]})]), Grant
-    )
+    assert isinstance(judged(request(dnsNames=["localhost"]), [policy(allow={"dnsNames": ["localhost"]})]), Grant)
 
 
 @pytest.mark.parametrize(
@@ -350,39 +288,19 @@ def test_a_reserved_name_is_granted_by_a_pattern_that_spells_it_out():
     ],
 )
 def test_services_of_the_namespace_get_the_forms_that_the_policy_says(services, granted):
-    names = [
-        "web.dev.svc",
-        "web.dev.svc.cluster.test",
-        "web.dev",
-        "web",
-        "web.prod.svc",
-        "a.web.dev.svc",
-        "*.dev.svc",
-    ]
+    names = ["web.dev.svc", "web.dev.svc.cluster.test", "web.dev", "web", "web.prod.svc", "a.web.dev.svc", "*.dev.svc"]
     fields = {} if services is None else {"services": services}
-    policies = [
-        CertificatePolicy(
-            metadata=ObjectMeta(name="p"), spec=CertificatePolicySpec.model_validate(fields)
-        )
-    ]
+    policies = [CertificatePolicy(metadata=ObjectMeta(name="p"), spec=CertificatePolicySpec.model_validate(fields))]
     facts = {"namespace": "dev", "cluster_domain": "cluster.test"}
-    assert [
-        n for n in names if isinstance(judged(request(dnsNames=[n]), policies, **facts), Grant)
-    ] == granted
+    assert [n for n in names if isinstance(judged(request(dnsNames=[n]), policies, **facts), Grant)] == granted
 
 
 def test_an_older_policy_grants_no_more_than_it_did():
     older = policy(allowedNames=["app1", "10.0.0.0/8", "spiffe://e.org/*"])
-    for names in (
-        {"dnsNames": ["web.team-a.svc"]},
-        {"ipAddresses": ["10.0.0.1"]},
-        {"uris": ["spiffe://e.org/x"]},
-    ):
+    for names in ({"dnsNames": ["web.team-a.svc"]}, {"ipAddresses": ["10.0.0.1"]}, {"uris": ["spiffe://e.org/x"]}):
         assert isinstance(judged(request(**names), [older]), Denial)
     assert isinstance(judged(request(dnsNames=["app1"]), [older]), Grant)
-    assert any(
-        "10.0.0.0/8, spiffe://e.org/* allow nothing" in note for note in notes_on(older.spec)
-    )
+    assert any("10.0.0.0/8, spiffe://e.org/* allow nothing" in note for note in notes_on(older.spec))
 
 
 def test_without_a_known_requester_patterns_with_a_service_account_match_nothing():
@@ -404,22 +322,8 @@ def test_without_a_known_requester_patterns_with_a_service_account_match_nothing
         ({"name": "prod"}, False),
         ({"selector": {"matchLabels": {"tier": "prod"}}}, True),
         ({"selector": {"matchLabels": {"tier": "test"}}}, False),
-        (
-            {
-                "selector": {
-                    "matchExpressions": [{"key": "tier", "operator": "In", "values": ["prod", "x"]}]
-                }
-            },
-            True,
-        ),
-        (
-            {
-                "selector": {
-                    "matchExpressions": [{"key": "tier", "operator": "NotIn", "values": ["prod"]}]
-                }
-            },
-            False,
-        ),
+        ({"selector": {"matchExpressions": [{"key": "tier", "operator": "In", "values": ["prod", "x"]}]}}, True),
+        ({"selector": {"matchExpressions": [{"key": "tier", "operator": "NotIn", "values": ["prod"]}]}}, False),
         ({"selector": {"matchExpressions": [{"key": "zone", "operator": "DoesNotExist"}]}}, True),
         ({"selector": {"matchExpressions": [{"key": "zone", "operator": "Exists"}]}}, False),
         ({"kind": "ClusterIssuer", "name": "other"}, False),
@@ -433,13 +337,7 @@ def test_a_policy_can_name_issuers(selector, selected):
 
 def test_a_ca_is_granted_with_the_name_constraints_of_its_namespace():
     constraints = {"permitted": {"dnsDomains": ["{{namespace}}.svc"]}}
-    policies = [
-        policy(
-            allow={"commonNames": ["Root of {{namespace}}"]},
-            allowCA=True,
-            nameConstraints=constraints,
-        )
-    ]
+    policies = [policy(allow={"commonNames": ["Root of {{namespace}}"]}, allowCA=True, nameConstraints=constraints)]
     granted = judged(request(isCA=True, commonName="Root of team-a"), policies)
     assert isinstance(granted, Grant)
     assert granted.name_constraints is not None
@@ -461,18 +359,9 @@ def test_a_ca_is_granted_with_the_name_constraints_of_its_namespace():
         ({"allow": {"uris": ["https://e.org:*/x"]}}, "spec.allow.uris[0]"),
         ({"allow": {"emailAddresses": ["*"]}}, "spec.allow.emailAddresses[0]"),
         ({"allow": {}, "allowCA": True}, "spec.nameConstraints"),
-        (
-            {"allow": {}, "allowCA": True, "nameConstraints": {"permitted": {}}},
-            "spec.nameConstraints",
-        ),
-        (
-            {"nameConstraints": {"permitted": {"ipRanges": ["x"]}}},
-            "spec.nameConstraints.permitted.ipRanges[0]",
-        ),
-        (
-            {"nameConstraints": {"excluded": {"dnsDomains": ["*.x"]}}},
-            "spec.nameConstraints.excluded.dnsDomains[0]",
-        ),
+        ({"allow": {}, "allowCA": True, "nameConstraints": {"permitted": {}}}, "spec.nameConstraints"),
+        ({"nameConstraints": {"permitted": {"ipRanges": ["x"]}}}, "spec.nameConstraints.permitted.ipRanges[0]"),
+        ({"nameConstraints": {"excluded": {"dnsDomains": ["*.x"]}}}, "spec.nameConstraints.excluded.dnsDomains[0]"),
     ],
 )
 def test_what_is_wrong_with_a_policy_is_said_by_field_and_it_grants_nothing(fields, path):
@@ -507,18 +396,13 @@ def test_a_denial_of_a_service_speaks_of_the_field_of_a_pki():
     near = policy(allow={"dnsNames": ["shop1.{{namespace}}.svc"]})
     denial = judged(request(dnsNames=names), [near], from_service="shop")
     assert isinstance(denial, Denial)
-    assert denial.message.startswith(
-        "Did you mean shop1? (spec.serviceName is 'shop': not allowed in namespace team-a"
-    )
+    assert denial.message.startswith("Did you mean shop1? (spec.serviceName is 'shop': not allowed in namespace team-a")
     assert "spec.dnsNames" not in denial.message
 
 
 def test_one_policy_must_allow_the_names_of_a_service_that_it_gets():
     names = ["shop", "shop.team-a", "shop.team-a.svc"]
-    policies = [
-        policy("a", allow={"dnsNames": ["shop"]}),
-        policy("b", services=["Full", "Namespaced"]),
-    ]
+    policies = [policy("a", allow={"dnsNames": ["shop"]}), policy("b", services=["Full", "Namespaced"])]
     asked = request(dnsNames=names)
     assert denied_names(names, asked, Application(namespace="team-a"), policies) == (["shop"], "b")
     assert denied_names(names, asked, Application(namespace="team-a"), []) == (names, None)
@@ -530,9 +414,7 @@ def test_more_names_than_a_policy_admits_are_not_matched_at_all():
     denial = judged(request(dnsNames=names), [few])
     assert isinstance(denial, Denial)
     assert denial.message.startswith("Ask for at most 3 names")
-    assert isinstance(
-        judged(request(dnsNames=names), [few, policy("z", allow={"dnsNames": ["*"]})]), Grant
-    )
+    assert isinstance(judged(request(dnsNames=names), [few, policy("z", allow={"dnsNames": ["*"]})]), Grant)
 
 
 def test_a_policy_is_compiled_once_per_generation():
@@ -556,12 +438,8 @@ def test_the_dearest_legal_request_is_denied_within_a_bounded_number_of_calls():
         uris=[f"spiffe://example.org/{'q' * 1900}/{index}" for index in range(20)],
         emailAddresses=[f"{'a' * 50}{index}@example.com" for index in range(20)],
     )
-    patterns = {
-        "dnsNames": [f"*.{'b' * 40}{index}.{{{{namespace}}}}.example" for index in range(500)]
-    }
-    wide = policy(
-        allow={**patterns, "uris": ["spiffe://example.org/ns/{{namespace}}/**"]}, maxNames=240
-    )
+    patterns = {"dnsNames": [f"*.{'b' * 40}{index}.{{{{namespace}}}}.example" for index in range(500)]}
+    wide = policy(allow={**patterns, "uris": ["spiffe://example.org/ns/{{namespace}}/**"]}, maxNames=240)
     wide.metadata.uid, wide.metadata.generation = "uid-of-the-wide", 1
     judged(request(dnsNames=["app1"]), [wide])
     calls = 0

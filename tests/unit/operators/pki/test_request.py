@@ -15,14 +15,8 @@ from operators.pki.request import describe, format_duration, parse_duration, rea
 
 
 def spec(**fields) -> CertificateSpec:
-    names = (
-        {}
-        if fields.keys() & {"dnsNames", "ipAddresses", "uris", "emailAddresses"}
-        else {"dnsNames": ["a.example"]}
-    )
-    return CertificateSpec.model_validate(
-        {"secretName": "web", "issuerRef": {"name": "ca"}, **names, **fields}
-    )
+    names = {} if fields.keys() & {"dnsNames", "ipAddresses", "uris", "emailAddresses"} else {"dnsNames": ["a.example"]}
+    return CertificateSpec.model_validate({"secretName": "web", "issuerRef": {"name": "ca"}, **names, **fields})
 
 
 @pytest.mark.parametrize(
@@ -33,11 +27,7 @@ def spec(**fields) -> CertificateSpec:
         ({"dnsNames": ["ok.example", "a..b"]}, "spec.dnsNames[1]", "Remove the extra dot"),
         ({"dnsNames": ["a.example."]}, "spec.dnsNames[0]", "Write a.example without the last dot"),
         ({"dnsNames": ["a.*.example"]}, "spec.dnsNames[0]", "Use a wildcard such as *.example.com"),
-        (
-            {"dnsNames": ["w*.a.example"]},
-            "spec.dnsNames[0]",
-            "Use a wildcard such as *.example.com",
-        ),
+        ({"dnsNames": ["w*.a.example"]}, "spec.dnsNames[0]", "Use a wildcard such as *.example.com"),
         ({"dnsNames": ["*.com"]}, "spec.dnsNames[0]", "at least two labels"),
         ({"dnsNames": ["*"]}, "spec.dnsNames[0]", "at least two labels"),
         ({"dnsNames": ["-a.example"]}, "spec.dnsNames[0]", "'-a'"),
@@ -57,18 +47,10 @@ def spec(**fields) -> CertificateSpec:
         ({"duration": "59m"}, "spec.duration", "Use at least 1h"),
         ({"duration": "90d"}, "spec.duration", "2160h for 90 days"),
         ({"duration": "99999999h"}, "spec.duration", "a hundred years"),
-        (
-            {"duration": "90d"},
-            "spec.duration",
-            "Write a duration such as 2160h for 90 days (spec.duration is '90d'",
-        ),
+        ({"duration": "90d"}, "spec.duration", "Write a duration such as 2160h for 90 days (spec.duration is '90d'"),
         ({"duration": "2h", "renewBefore": "2h"}, "spec.renewBefore", "Use at most 1h48m"),
         ({"duration": "1h", "renewBefore": "59m59s"}, "spec.renewBefore", "Use at most 54m"),
-        (
-            {"duration": "100h", "renewBefore": "90h1s"},
-            "spec.renewBefore",
-            "less than 10h would lie between",
-        ),
+        ({"duration": "100h", "renewBefore": "90h1s"}, "spec.renewBefore", "less than 10h would lie between"),
         ({"issuerRef": {"name": "a/b"}}, "spec.issuerRef.name", "a name that an issuer can have"),
         ({"issuerRef": {"name": ".."}}, "spec.issuerRef.name", "a name that an issuer can have"),
         ({"issuerRef": {"name": "a%2fb"}}, "spec.issuerRef.name", "a name that an issuer can have"),
@@ -86,17 +68,9 @@ def spec(**fields) -> CertificateSpec:
         ({"uris": ["https://example.org/%zz"]}, "spec.uris[0]", "two hexadecimal digits"),
         ({"uris": ["https://example.org:99999/"]}, "spec.uris[0]", "it is not a URI"),
         ({"renewBefore": "1m"}, "spec.renewBefore", "Use at least 5m"),
-        (
-            {"privateKey": {"algorithm": "RSA", "size": 1024}},
-            "spec.privateKey.size",
-            "2048, 3072, 4096",
-        ),
+        ({"privateKey": {"algorithm": "RSA", "size": 1024}}, "spec.privateKey.size", "2048, 3072, 4096"),
         ({"privateKey": {"size": 255}}, "spec.privateKey.size", "256, 384, 521"),
-        (
-            {"privateKey": {"algorithm": "Ed25519", "size": 256}},
-            "spec.privateKey.size",
-            "Leave the size out",
-        ),
+        ({"privateKey": {"algorithm": "Ed25519", "size": 256}}, "spec.privateKey.size", "Leave the size out"),
         ({"usages": []}, "spec.usages", "at least one usage"),
         ({"secretName": "Web"}, "spec.secretName", "a name that a Secret can have"),
     ],
@@ -109,9 +83,7 @@ def test_a_fault_names_its_field_and_the_remedy(fields, path, told):
 
 
 def test_all_faults_are_named_at_once_and_in_the_order_of_the_fields():
-    _, spec_errors = read_request(
-        spec(dnsNames=["a..b"], ipAddresses=["xy"], duration="-1h", privateKey={"size": 1})
-    )
+    _, spec_errors = read_request(spec(dnsNames=["a..b"], ipAddresses=["xy"], duration="-1h", privateKey={"size": 1}))
     assert [spec_error.field for spec_error in spec_errors] == [
         "spec.dnsNames[0]",
         "spec.ipAddresses[0]",
@@ -182,9 +154,7 @@ def test_what_is_wrong_with_a_pki_is_said_of_its_own_fields(fields, paths):
     assert [spec_error.field for spec_error in read_pki(spec)] == paths
     if not paths:
         names = names_of_service(spec.service_name, "n" * 63, "cluster.local")
-        made = certificate_of(
-            Pki(metadata=ObjectMeta(name="p" * 253, namespace="n" * 63), spec=spec), names
-        )
+        made = certificate_of(Pki(metadata=ObjectMeta(name="p" * 253, namespace="n" * 63), spec=spec), names)
         assert read_request(made.spec)[1] == []
 
 
@@ -196,20 +166,14 @@ def test_the_digest_follows_what_a_certificate_depends_on_and_nothing_else():
 
     base = digest()
     assert base == digest(renewBefore="24h") == digest(privateKey={"rotationPolicy": "Never"})
-    different = [
-        digest(duration="48h"),
-        digest(dnsNames=["b.example"]),
-        digest(privateKey={"algorithm": "RSA"}),
-    ]
+    different = [digest(duration="48h"), digest(dnsNames=["b.example"]), digest(privateKey={"algorithm": "RSA"})]
     assert len({base, *different}) == 4
     request, _ = read_request(spec())
     assert request is not None
     assert request.digest("Issuer/other") != base
 
 
-@given(
-    st.integers(min_value=-(10**8), max_value=10**8).map(lambda seconds: timedelta(seconds=seconds))
-)
+@given(st.integers(min_value=-(10**8), max_value=10**8).map(lambda seconds: timedelta(seconds=seconds)))
 def test_a_duration_survives_writing_and_reading(duration):
     assert parse_duration(format_duration(duration)) == duration or duration == timedelta(0)
 
@@ -217,14 +181,10 @@ def test_a_duration_survives_writing_and_reading(duration):
 @given(st.text(max_size=300))
 def test_no_text_in_any_name_field_breaks_the_check(text):
     for field in ("dnsNames", "ipAddresses", "uris", "emailAddresses"):
-        read_request(
-            CertificateSpec.model_construct(**spec().__dict__ | {_python_name(field): [text]})
-        )
+        read_request(CertificateSpec.model_construct(**spec().__dict__ | {_python_name(field): [text]}))
 
 
 def _python_name(field: str) -> str:
-    return {
-        "dnsNames": "dns_names",
-        "ipAddresses": "ip_addresses",
-        "emailAddresses": "email_addresses",
-    }.get(field, field)
+    return {"dnsNames": "dns_names", "ipAddresses": "ip_addresses", "emailAddresses": "email_addresses"}.get(
+        field, field
+    )

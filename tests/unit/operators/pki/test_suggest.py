@@ -28,12 +28,7 @@ def offered(name, patterns, kind="dnsNames", budget=None):
         ("dnsNames", "web.team-b.svc", "*.{{namespace}}.svc", "web.team-a.svc"),
         ("dnsNames", "a.b.example.con", "**.example.com", "a.b.example.com"),
         ("dnsNames", "ap-7.example.com", "api-*.example.com", "api-7.example.com"),
-        (
-            "uris",
-            "spiffe://e.org/ns/team-b/web",
-            "spiffe://e.org/ns/{{namespace}}/*",
-            "spiffe://e.org/ns/team-a/web",
-        ),
+        ("uris", "spiffe://e.org/ns/team-b/web", "spiffe://e.org/ns/{{namespace}}/*", "spiffe://e.org/ns/team-a/web"),
         ("emailAddresses", "me@team-b.e.org", "*@{{namespace}}.e.org", "me@team-a.e.org"),
         ("uris", "spiffe://e.org/x", "spiffe://e.org/{{serviceAccount}}", None),
     ],
@@ -42,10 +37,7 @@ def test_stars_take_what_the_name_has_in_their_place(kind, name, pattern, near):
     assert offered(name, [pattern], kind)[0] in {near, near and near.replace("api-7", "api-ap-7")}
 
 
-@given(
-    st.text("ab.-*", min_size=1, max_size=12),
-    st.lists(st.text("ab.-*{}", min_size=1, max_size=12), max_size=4),
-)
+@given(st.text("ab.-*", min_size=1, max_size=12), st.lists(st.text("ab.-*{}", min_size=1, max_size=12), max_size=4))
 @example("a", ["{{}}"])
 def test_what_is_offered_is_allowed(name, patterns):
     near, allowed = offered(name, patterns)
@@ -60,8 +52,7 @@ def test_the_distance_of_names_is_a_metric(a, b, c):
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "far"),
-    [("kitten", "sitting", 3), ("", "abc", 3), ("abc", "", 3), ("flaw", "lawn", 2)],
+    ("one", "other", "far"), [("kitten", "sitting", 3), ("", "abc", 3), ("abc", "", 3), ("flaw", "lawn", 2)]
 )
 def test_the_distance_counts_letters(one, other, far):
     assert distance(one, other) == far

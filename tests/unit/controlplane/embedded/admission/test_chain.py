@@ -52,19 +52,12 @@ class Meddler:
         if meddle is not None:
             await meddle()
         head = {"kind": review["kind"], "apiVersion": review["apiVersion"]}
-        return web.json_response(
-            head | {"response": {"uid": review["request"]["uid"], "allowed": True}}
-        )
+        return web.json_response(head | {"response": {"uid": review["request"]["uid"], "allowed": True}})
 
     def configuration(self, **client: Any) -> dict[str, Any]:
         bundle = base64.b64encode(self.authority.cert_pem).decode()
         client = client or {"url": f"https://127.0.0.1:{self.port}/"}
-        rule = {
-            "operations": ["*"],
-            "apiGroups": [""],
-            "apiVersions": ["v1"],
-            "resources": ["configmaps"],
-        }
+        rule = {"operations": ["*"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["configmaps"]}
         hook = {
             "name": "a.example.org",
             "clientConfig": {"caBundle": bundle, **client},
@@ -101,9 +94,7 @@ async def be_faster(local: LocalCluster, data: dict[str, str]) -> None:
     await local.patch(CONFIG_MAPS, "a", {"data": data}, patch_type=PatchType.MERGE, namespace=HERE)
 
 
-async def test_an_object_changed_meanwhile_is_changed_from_its_new_state(
-    local: LocalCluster, meddler: Meddler
-) -> None:
+async def test_an_object_changed_meanwhile_is_changed_from_its_new_state(local: LocalCluster, meddler: Meddler) -> None:
     await local.create(CONFIG_MAPS, config_map(), namespace=HERE)
     await local.create(HOOKS, meddler.configuration())
     meddler.meddle = lambda: be_faster(local, {"theirs": "1"})
@@ -112,9 +103,7 @@ async def test_an_object_changed_meanwhile_is_changed_from_its_new_state(
     assert made["data"] == {"theirs": "1", "mine": "1"}
 
 
-async def test_a_replacement_of_a_version_changed_meanwhile_conflicts(
-    local: LocalCluster, meddler: Meddler
-) -> None:
+async def test_a_replacement_of_a_version_changed_meanwhile_conflicts(local: LocalCluster, meddler: Meddler) -> None:
     made = await local.create(CONFIG_MAPS, config_map(), namespace=HERE)
     await local.create(HOOKS, meddler.configuration())
     meddler.meddle = lambda: be_faster(local, {"theirs": "1"})
@@ -151,21 +140,14 @@ async def test_a_deletion_is_asked_about_again_when_the_object_changed_meanwhile
         await local.get(CONFIG_MAPS, "a", namespace=HERE)
 
 
-async def test_a_service_is_reached_at_a_ready_endpoint_by_its_own_name(
-    local: LocalCluster, meddler: Meddler
-) -> None:
+async def test_a_service_is_reached_at_a_ready_endpoint_by_its_own_name(local: LocalCluster, meddler: Meddler) -> None:
     service = {"name": "hook", "namespace": HERE, "path": "/v"}
     await local.create(HOOKS, meddler.configuration(service=service))
     ports = [{"port": 443, "name": "https", "targetPort": 8443}]
-    await local.create(
-        SERVICES, {"metadata": {"name": "hook"}, "spec": {"ports": ports}}, namespace=HERE
-    )
+    await local.create(SERVICES, {"metadata": {"name": "hook"}, "spec": {"ports": ports}}, namespace=HERE)
     with pytest.raises(ClusterError, match='no endpoints available for service "hook"'):
         await local.create(CONFIG_MAPS, config_map(), namespace=HERE)
-    endpoints = [
-        {"addresses": ["192.0.2.1"], "conditions": {"ready": False}},
-        {"addresses": ["127.0.0.1"]},
-    ]
+    endpoints = [{"addresses": ["192.0.2.1"], "conditions": {"ready": False}}, {"addresses": ["127.0.0.1"]}]
     slice_ = {
         "metadata": {"name": "hook-1", "labels": {"kubernetes.io/service-name": "hook"}},
         "addressType": "IPv4",

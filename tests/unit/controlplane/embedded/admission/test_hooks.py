@@ -11,17 +11,10 @@ from operatorkit.controlplane.embedded.endpoints.core import Core
 from operatorkit.controlplane.embedded.registry.selectors import LabelSelector
 from operatorkit.controlplane.embedded.request.user import User
 
-RULE = {
-    "operations": ["CREATE"],
-    "apiGroups": ["apps"],
-    "apiVersions": ["v1"],
-    "resources": ["deployments"],
-}
+RULE = {"operations": ["CREATE"], "apiGroups": ["apps"], "apiVersions": ["v1"], "resources": ["deployments"]}
 
 
-def attributes(
-    core: Core, *, subresource: str = "", namespace: str = "n", operation: str = "CREATE"
-) -> Attributes:
+def attributes(core: Core, *, subresource: str = "", namespace: str = "n", operation: str = "CREATE") -> Attributes:
     served = core.registry.find("apps", "v1", "deployments")
     assert served is not None
     return Attributes(
@@ -63,17 +56,13 @@ def test_a_rule_matches_by_operation_group_version_resource_and_scope(
 ) -> None:
     core = Core()
     hook = Hook("h", {"rules": [RULE | change]}, LabelSelector(), LabelSelector())
-    found = Matcher(core.storage, core.registry).match(
-        hook, attributes(core, subresource=subresource), None, {}
-    )
+    found = Matcher(core.storage, core.registry).match(hook, attributes(core, subresource=subresource), None, {})
     assert (found is not None) is matches
 
 
 def test_hooks_come_in_the_order_of_their_configurations_names() -> None:
     core = Core()
-    collection = core.storage.collection(
-        "validatingwebhookconfigurations.admissionregistration.k8s.io"
-    )
+    collection = core.storage.collection("validatingwebhookconfigurations.admissionregistration.k8s.io")
     assert not core.webhooks.validating
     for name, hooks in ("b", ["3"]), ("a", ["2", "1"]):
         body = {"metadata": {"name": name, "uid": name}, "webhooks": [{"name": it} for it in hooks]}
@@ -85,15 +74,11 @@ def test_hooks_come_in_the_order_of_their_configurations_names() -> None:
 def test_nobody_is_asked_without_webhooks_nor_about_webhooks() -> None:
     core = Core()
     pods = core.registry.find("", "v1", "pods")
-    configurations = core.registry.find(
-        "admissionregistration.k8s.io", "v1", "validatingwebhookconfigurations"
-    )
+    configurations = core.registry.find("admissionregistration.k8s.io", "v1", "validatingwebhookconfigurations")
     assert pods is not None
     assert configurations is not None
     assert not core.webhooks.concern(pods)
     collection = core.storage.collection(configurations.collection)
-    core.storage.put(
-        collection, {"metadata": {"name": "a", "uid": "a"}, "webhooks": [{"name": "h"}]}, None
-    )
+    core.storage.put(collection, {"metadata": {"name": "a", "uid": "a"}, "webhooks": [{"name": "h"}]}, None)
     assert core.webhooks.concern(pods)
     assert not core.webhooks.concern(configurations)

@@ -29,58 +29,20 @@ def encoded(value: Any) -> str:
         (b"{", False, "couldn't get version/kind; json parse error"),
         (b"[" * 100_000, False, "couldn't get version/kind; json parse error"),
         (b"[]", False, "couldn't get version/kind"),
-        (
-            body({"kind": "Pod", "apiVersion": "v1"}),
-            False,
-            'no kind "Pod" is registered for version "v1"',
-        ),
-        (
-            body({"kind": "", "apiVersion": ""}),
-            False,
-            "expected webhook response of admission.k8s.io/v1",
-        ),
+        (body({"kind": "Pod", "apiVersion": "v1"}), False, 'no kind "Pod" is registered for version "v1"'),
+        (body({"kind": "", "apiVersion": ""}), False, "expected webhook response of admission.k8s.io/v1"),
         (body(uid="x"), False, 'expected response.uid="u", got "x"'),
         (body(allowed="yes"), False, "cannot unmarshal"),
-        (
-            body(allowed=True, patch=encoded([])),
-            False,
-            "validating webhook may not return response.patch",
-        ),
-        (
-            body(allowed=True, patchType="JSONPatch"),
-            False,
-            "validating webhook may not return response.patchType",
-        ),
-        (
-            body(allowed=True, patch=encoded([])),
-            True,
-            "webhook returned response.patch but not response.patchType",
-        ),
-        (
-            body(allowed=True, patchType="JSONPatch"),
-            True,
-            "response.patchType but not response.patch",
-        ),
-        (
-            body(allowed=True, patch="!", patchType="JSONPatch"),
-            True,
-            "illegal base64 data at input byte 0",
-        ),
-        (
-            body(allowed=True, patch=encoded({}), patchType="JSONPatch"),
-            True,
-            "received undecodable patch",
-        ),
-        (
-            body(allowed=True, patch=encoded([{}]), patchType="Merge"),
-            True,
-            'unsupported patch type "Merge"',
-        ),
+        (body(allowed=True, patch=encoded([])), False, "validating webhook may not return response.patch"),
+        (body(allowed=True, patchType="JSONPatch"), False, "validating webhook may not return response.patchType"),
+        (body(allowed=True, patch=encoded([])), True, "webhook returned response.patch but not response.patchType"),
+        (body(allowed=True, patchType="JSONPatch"), True, "response.patchType but not response.patch"),
+        (body(allowed=True, patch="!", patchType="JSONPatch"), True, "illegal base64 data at input byte 0"),
+        (body(allowed=True, patch=encoded({}), patchType="JSONPatch"), True, "received undecodable patch"),
+        (body(allowed=True, patch=encoded([{}]), patchType="Merge"), True, 'unsupported patch type "Merge"'),
     ],
 )
-def test_an_answer_that_answers_nothing_is_said_to(
-    answer: bytes, mutating: bool, told: str
-) -> None:
+def test_an_answer_that_answers_nothing_is_said_to(answer: bytes, mutating: bool, told: str) -> None:
     with pytest.raises(CallFailed) as caught:
         read_verdict(answer, REVIEW, mutating=mutating)
     assert told in str(caught.value)
@@ -95,9 +57,7 @@ def test_a_denial_with_a_code_that_http_cannot_say_is_an_error_of_the_server() -
     assert denial("a.b.c", {"code": 1000}).status["code"] == 500
 
 
-@pytest.mark.parametrize(
-    ("code", "given"), [(400, 0), (400, -1), (400, 200), (403, 403), (600, 600)]
-)
+@pytest.mark.parametrize(("code", "given"), [(400, 0), (400, -1), (400, 200), (403, 403), (600, 600)])
 def test_a_denial_is_an_error_whatever_its_code(code: int, given: int) -> None:
     refusal = denial("a.b.c", {"code": given, "message": "no"})
     assert refusal.status["code"] == code

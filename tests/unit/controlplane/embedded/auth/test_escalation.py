@@ -16,10 +16,7 @@ READ = {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list"]}
 
 def _escalation(*held: dict[str, Any], may: tuple[str, ...] = ()) -> Escalation:
     storage = Storage()
-    role = {
-        "metadata": {"name": "edit"},
-        "rules": [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}],
-    }
+    role = {"metadata": {"name": "edit"}, "rules": [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}]}
     storage.put(storage.collection("clusterroles.rbac.authorization.k8s.io"), role, None)
     return Escalation(storage, lambda _, request: request["verb"] in may, lambda _, __: (held, ()))
 
@@ -43,19 +40,13 @@ def test_what_one_has_one_may_give(rule: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("rule", "text"),
     [
-        (
-            {**READ, "verbs": ["get", "delete"]},
-            '{APIGroups:[""], Resources:["pods"], Verbs:["delete"]}',
-        ),
+        ({**READ, "verbs": ["get", "delete"]}, '{APIGroups:[""], Resources:["pods"], Verbs:["delete"]}'),
         ({**READ, "resources": ["*"]}, '{APIGroups:[""], Resources:["*"], Verbs:["get" "list"]}'),
         (
             {**READ, "resources": ["pods/log"], "verbs": ["get"]},
             '{APIGroups:[""], Resources:["pods/log"], Verbs:["get"]}',
         ),
-        (
-            {"nonResourceURLs": ["/metrics"], "verbs": ["get"]},
-            '{NonResourceURLs:["/metrics"], Verbs:["get"]}',
-        ),
+        ({"nonResourceURLs": ["/metrics"], "verbs": ["get"]}, '{NonResourceURLs:["/metrics"], Verbs:["get"]}'),
     ],
 )
 def test_what_one_has_not_one_may_not_give(rule: dict[str, Any], text: str) -> None:

@@ -26,22 +26,11 @@ def _authorizer(*objects: dict[str, Any]) -> Authorizer:
 
 
 def _role(name: str, *rules: dict[str, Any], namespace: str = "", **more: Any) -> dict[str, Any]:
-    metadata = {
-        "name": name,
-        **({"namespace": namespace} if namespace else {}),
-        **more.pop("metadata", {}),
-    }
-    return {
-        "kind": "Role" if namespace else "ClusterRole",
-        "metadata": metadata,
-        "rules": list(rules),
-        **more,
-    }
+    metadata = {"name": name, **({"namespace": namespace} if namespace else {}), **more.pop("metadata", {})}
+    return {"kind": "Role" if namespace else "ClusterRole", "metadata": metadata, "rules": list(rules), **more}
 
 
-def _binding(
-    role: str, *subjects: tuple[str, str], namespace: str = "", kind: str = "ClusterRole"
-) -> dict[str, Any]:
+def _binding(role: str, *subjects: tuple[str, str], namespace: str = "", kind: str = "ClusterRole") -> dict[str, Any]:
     return {
         "kind": "RoleBinding" if namespace else "ClusterRoleBinding",
         "metadata": {"name": f"{role}-binding", **({"namespace": namespace} if namespace else {})},
@@ -50,11 +39,7 @@ def _binding(
             {
                 "kind": subject_kind,
                 "name": name.rpartition(":")[2] if subject_kind == "ServiceAccount" else name,
-                **(
-                    {"namespace": name.partition(":")[0]}
-                    if subject_kind == "ServiceAccount" and ":" in name
-                    else {}
-                ),
+                **({"namespace": name.partition(":")[0]} if subject_kind == "ServiceAccount" and ":" in name else {}),
             }
             for subject_kind, name in subjects
         ],
@@ -75,67 +60,25 @@ def _rule(verbs: str, groups: str, resources: str, names: str = "") -> dict[str,
     [
         (_rule("get", "core", "pods"), {"verb": "get", "resource": "pods"}, True),
         (_rule("get", "core", "pods"), {"verb": "list", "resource": "pods"}, False),
-        (
-            _rule("get", "core", "pods"),
-            {"verb": "get", "resource": "pods", "group": "metrics.k8s.io"},
-            False,
-        ),
-        (
-            _rule("get", "core", "pods"),
-            {"verb": "get", "resource": "pods", "subresource": "log"},
-            False,
-        ),
-        (
-            _rule("get", "core", "pods/log"),
-            {"verb": "get", "resource": "pods", "subresource": "log"},
-            True,
-        ),
+        (_rule("get", "core", "pods"), {"verb": "get", "resource": "pods", "group": "metrics.k8s.io"}, False),
+        (_rule("get", "core", "pods"), {"verb": "get", "resource": "pods", "subresource": "log"}, False),
+        (_rule("get", "core", "pods/log"), {"verb": "get", "resource": "pods", "subresource": "log"}, True),
         (_rule("get", "core", "pods/log"), {"verb": "get", "resource": "pods"}, False),
-        (
-            _rule("get", "core", "*/log"),
-            {"verb": "get", "resource": "pods", "subresource": "log"},
-            True,
-        ),
+        (_rule("get", "core", "*/log"), {"verb": "get", "resource": "pods", "subresource": "log"}, True),
         (_rule("get", "core", "*/log"), {"verb": "get", "resource": "pods"}, False),
-        (
-            _rule("*", "*", "*"),
-            {"verb": "patch", "resource": "pods", "group": "x.io", "subresource": "log"},
-            True,
-        ),
-        (
-            _rule("get", "core", "secrets", "tls"),
-            {"verb": "get", "resource": "secrets", "name": "tls"},
-            True,
-        ),
-        (
-            _rule("get", "core", "secrets", "tls"),
-            {"verb": "get", "resource": "secrets", "name": "other"},
-            False,
-        ),
+        (_rule("*", "*", "*"), {"verb": "patch", "resource": "pods", "group": "x.io", "subresource": "log"}, True),
+        (_rule("get", "core", "secrets", "tls"), {"verb": "get", "resource": "secrets", "name": "tls"}, True),
+        (_rule("get", "core", "secrets", "tls"), {"verb": "get", "resource": "secrets", "name": "other"}, False),
         (_rule("list", "core", "secrets", "tls"), {"verb": "list", "resource": "secrets"}, False),
-        (
-            {"verbs": ["get"], "nonResourceURLs": ["/healthz"]},
-            {"verb": "get", "path": "/healthz"},
-            True,
-        ),
-        (
-            {"verbs": ["get"], "nonResourceURLs": ["/healthz"]},
-            {"verb": "get", "path": "/healthz/etcd"},
-            False,
-        ),
-        (
-            {"verbs": ["get"], "nonResourceURLs": ["/healthz/*"]},
-            {"verb": "get", "path": "/healthz/etcd"},
-            True,
-        ),
+        ({"verbs": ["get"], "nonResourceURLs": ["/healthz"]}, {"verb": "get", "path": "/healthz"}, True),
+        ({"verbs": ["get"], "nonResourceURLs": ["/healthz"]}, {"verb": "get", "path": "/healthz/etcd"}, False),
+        ({"verbs": ["get"], "nonResourceURLs": ["/healthz/*"]}, {"verb": "get", "path": "/healthz/etcd"}, True),
         ({"verbs": ["get"], "nonResourceURLs": ["*"]}, {"verb": "get", "path": "/metrics"}, True),
         ({"verbs": ["get"], "nonResourceURLs": ["*"]}, {"verb": "get", "resource": "pods"}, False),
         (_rule("*", "*", "*"), {"verb": "get", "path": "/metrics"}, False),
     ],
 )
-def test_a_rule_allows_what_it_names_and_no_more(
-    rule: dict[str, Any], request_: dict[str, Any], allowed: bool
-) -> None:
+def test_a_rule_allows_what_it_names_and_no_more(rule: dict[str, Any], request_: dict[str, Any], allowed: bool) -> None:
     authorizer = _authorizer(_role("r", rule), _binding("r", ("User", "mara")))
 
     assert authorizer.authorize(Attributes(user="mara", **request_)).allowed is allowed
@@ -157,14 +100,10 @@ def test_a_rule_allows_what_it_names_and_no_more(
 def test_a_binding_reaches_its_subjects(
     subject: tuple[str, str], user: str, groups: tuple[str, ...], allowed: bool
 ) -> None:
-    authorizer = _authorizer(
-        _role("r", _rule("get", "core", "pods")), _binding("r", subject, namespace="team-a")
-    )
+    authorizer = _authorizer(_role("r", _rule("get", "core", "pods")), _binding("r", subject, namespace="team-a"))
 
     decision = authorizer.authorize(
-        Attributes(
-            user=user, groups=groups, verb="get", resource="pods", namespace="team-a", name="x"
-        )
+        Attributes(user=user, groups=groups, verb="get", resource="pods", namespace="team-a", name="x")
     )
 
     assert decision.allowed is allowed
@@ -193,12 +132,7 @@ def test_the_reason_names_binding_role_and_subject() -> None:
     )
 
     decision = authorizer.authorize(
-        Attributes(
-            user="system:serviceaccount:pki:operator",
-            verb="get",
-            resource="pods",
-            namespace="team-a",
-        )
+        Attributes(user="system:serviceaccount:pki:operator", verb="get", resource="pods", namespace="team-a")
     )
 
     assert decision.reason == (
@@ -218,31 +152,21 @@ def test_a_binding_to_a_role_that_is_missing_says_so() -> None:
 def test_masters_need_no_role() -> None:
     authorizer = _authorizer()
 
-    assert authorizer.authorize(
-        Attributes(user="root", groups=("system:masters",), verb="x", resource="y")
-    ).allowed
+    assert authorizer.authorize(Attributes(user="root", groups=("system:masters",), verb="x", resource="y")).allowed
 
 
 def test_an_aggregated_role_is_the_sum_of_those_it_selects_over_two_levels() -> None:
     select = {"aggregationRule": {"clusterRoleSelectors": [{"matchLabels": {"to": "edit"}}]}}
-    top = {
-        "aggregationRule": {
-            "clusterRoleSelectors": [{"matchExpressions": [{"key": "top", "operator": "Exists"}]}]
-        }
-    }
+    top = {"aggregationRule": {"clusterRoleSelectors": [{"matchExpressions": [{"key": "top", "operator": "Exists"}]}]}}
     authorizer = _authorizer(
         _role("top", **top),
-        _role(
-            "edit", _rule("ignored", "core", "pods"), metadata={"labels": {"top": "yes"}}, **select
-        ),
+        _role("edit", _rule("ignored", "core", "pods"), metadata={"labels": {"top": "yes"}}, **select),
         _role("part", _rule("get", "pki.io", "issuers"), metadata={"labels": {"to": "edit"}}),
         _binding("top", ("User", "mara")),
     )
 
     def allowed(verb: str, group: str, resource: str) -> bool:
-        return authorizer.authorize(
-            Attributes(user="mara", verb=verb, group=group, resource=resource)
-        ).allowed
+        return authorizer.authorize(Attributes(user="mara", verb=verb, group=group, resource=resource)).allowed
 
     assert allowed("get", "pki.io", "issuers")
     assert not allowed("ignored", "", "pods")
@@ -256,9 +180,7 @@ def test_roles_that_aggregate_each_other_end() -> None:
             aggregationRule={"clusterRoleSelectors": [{"matchLabels": {"me": other}}]},
         )
 
-    authorizer = _authorizer(
-        circular("a", "b"), circular("b", "a"), _binding("a", ("User", "mara"))
-    )
+    authorizer = _authorizer(circular("a", "b"), circular("b", "a"), _binding("a", ("User", "mara")))
 
     assert not authorizer.authorize(Attributes(user="mara", verb="get", resource="pods")).allowed
 
@@ -267,8 +189,7 @@ def test_a_change_counts_from_the_next_version_on() -> None:
     objects = [_role("r", _rule("get", "core", "pods"))]
     version = 1
     authorizer = Authorizer(
-        lambda plural: [obj for obj in objects if _PLURALS[obj["kind"]] == plural],
-        version=lambda: version,
+        lambda plural: [obj for obj in objects if _PLURALS[obj["kind"]] == plural], version=lambda: version
     )
     request = Attributes(user="mara", verb="get", resource="pods")
     assert not authorizer.authorize(request).allowed
@@ -288,13 +209,7 @@ def test_a_change_counts_from_the_next_version_on() -> None:
             'pods is forbidden: User "mara" cannot list resource "pods" in API group "" in the namespace "team-a"',
         ),
         (
-            {
-                "verb": "get",
-                "resource": "pods",
-                "subresource": "log",
-                "name": "x",
-                "namespace": "team-a",
-            },
+            {"verb": "get", "resource": "pods", "subresource": "log", "name": "x", "namespace": "team-a"},
             "",
             'pods "x" is forbidden: User "mara" cannot get resource "pods/log" in API group "" in the namespace "team-a"',
         ),
@@ -306,21 +221,11 @@ def test_a_change_counts_from_the_next_version_on() -> None:
                 'at the cluster scope: RBAC: clusterrole.rbac.authorization.k8s.io "ghost" not found'
             ),
         ),
-        (
-            {"verb": "get", "path": "/metrics"},
-            "",
-            'forbidden: User "mara" cannot get path "/metrics"',
-        ),
-        (
-            {"verb": "get", "path": "/<b>"},
-            "",
-            'forbidden: User "mara" cannot get path "/&lt;b&gt;"',
-        ),
+        ({"verb": "get", "path": "/metrics"}, "", 'forbidden: User "mara" cannot get path "/metrics"'),
+        ({"verb": "get", "path": "/<b>"}, "", 'forbidden: User "mara" cannot get path "/&lt;b&gt;"'),
     ],
 )
-def test_a_refusal_is_worded_as_kubernetes_does(
-    request_: dict[str, Any], reason: str, message: str
-) -> None:
+def test_a_refusal_is_worded_as_kubernetes_does(request_: dict[str, Any], reason: str, message: str) -> None:
     assert forbidden_message(Attributes(user="mara", **request_), reason) == message
 
 
@@ -342,9 +247,7 @@ def test_a_refusal_is_worded_as_kubernetes_does(
 def test_the_roles_for_people_differ_as_in_kubernetes(
     role: str, verb: str, group: str, resource: str, allowed: bool
 ) -> None:
-    authorizer = _authorizer(
-        *default_objects(), _binding(role, ("User", "mara"), namespace="team-a")
-    )
+    authorizer = _authorizer(*default_objects(), _binding(role, ("User", "mara"), namespace="team-a"))
 
     decision = authorizer.authorize(
         Attributes(user="mara", verb=verb, group=group, resource=resource, namespace="team-a")
@@ -359,13 +262,7 @@ def test_everybody_who_is_known_may_discover_and_ask_about_themselves() -> None:
 
     assert authorizer.authorize(Attributes("mara", "get", known, path="/apis/apps/v1")).allowed
     assert authorizer.authorize(
-        Attributes(
-            "mara",
-            "create",
-            known,
-            group="authorization.k8s.io",
-            resource="selfsubjectaccessreviews",
-        )
+        Attributes("mara", "create", known, group="authorization.k8s.io", resource="selfsubjectaccessreviews")
     ).allowed
     assert not authorizer.authorize(Attributes("mara", "get", known, path="/metrics")).allowed
 
@@ -375,9 +272,7 @@ def test_strangers_see_health_and_version_only() -> None:
     stranger = ("system:unauthenticated",)
 
     answers = {
-        path: authorizer.authorize(
-            Attributes("system:anonymous", "get", stranger, path=path)
-        ).allowed
+        path: authorizer.authorize(Attributes("system:anonymous", "get", stranger, path=path)).allowed
         for path in ("/healthz", "/version", "/api")
     }
 
@@ -386,11 +281,7 @@ def test_strangers_see_health_and_version_only() -> None:
 
 def test_a_rules_review_lists_what_a_user_may_do() -> None:
     authorizer = _authorizer(
-        _role(
-            "r",
-            _rule("get", "core", "pods", "x"),
-            {"verbs": ["get"], "nonResourceURLs": ["/metrics"]},
-        ),
+        _role("r", _rule("get", "core", "pods", "x"), {"verbs": ["get"], "nonResourceURLs": ["/metrics"]}),
         _binding("r", ("User", "mara"), namespace="team-a"),
     )
 

@@ -22,18 +22,14 @@ def tokens(server: EmbeddedServer, clock: FakeClock) -> Tokens:
     return Tokens(server.core.storage, clock)
 
 
-async def test_a_token_says_who_and_in_which_groups(
-    tokens: Tokens, account: dict[str, object]
-) -> None:
+async def test_a_token_says_who_and_in_which_groups(tokens: Tokens, account: dict[str, object]) -> None:
     user = tokens.user(tokens.issue(account, lifetime=timedelta(hours=1)))
     assert user is not None
     assert user.name == "system:serviceaccount:default:robot"
     assert user.groups == ("system:serviceaccounts", "system:serviceaccounts:default")
 
 
-async def test_a_token_ends_with_its_time(
-    tokens: Tokens, account: dict[str, object], clock: FakeClock
-) -> None:
+async def test_a_token_ends_with_its_time(tokens: Tokens, account: dict[str, object], clock: FakeClock) -> None:
     token = tokens.issue(account, lifetime=timedelta(minutes=10))
     await clock.advance(601)
     assert tokens.user(token) is None
@@ -54,25 +50,17 @@ async def test_a_token_ends_with_what_it_is_bound_to(
     secret = await local.create(SECRETS, {"metadata": {"name": "s"}}, namespace="default")
     bound = {"kind": "Secret", "apiVersion": "v1", "name": "s", "uid": secret["metadata"]["uid"]}
     made = await local.create(
-        ACCOUNTS,
-        {"spec": {"boundObjectRef": bound}},
-        namespace="default",
-        name="robot",
-        subresource="token",
+        ACCOUNTS, {"spec": {"boundObjectRef": bound}}, namespace="default", name="robot", subresource="token"
     )
     token = made["status"]["token"]
     assert server.authenticator.user_of_token(token).name == "system:serviceaccount:default:robot"
     await local.delete(SECRETS, "s", namespace="default")
-    review = await local.request(
-        "POST", "/apis/authentication.k8s.io/v1/tokenreviews", body={"spec": {"token": token}}
-    )
+    review = await local.request("POST", "/apis/authentication.k8s.io/v1/tokenreviews", body={"spec": {"token": token}})
     assert review["status"].get("authenticated") is not True
 
 
 @pytest.mark.parametrize("part", [0, 1, 2])
-async def test_a_token_that_was_tampered_with_is_nobodys(
-    tokens: Tokens, account: dict[str, object], part: int
-) -> None:
+async def test_a_token_that_was_tampered_with_is_nobodys(tokens: Tokens, account: dict[str, object], part: int) -> None:
     parts = tokens.issue(account, lifetime=timedelta(hours=1)).split(".")
     parts[part] = parts[part][:-2] + ("AA" if not parts[part].endswith("AA") else "BB")
     assert tokens.user(".".join(parts)) is None
@@ -83,14 +71,8 @@ def test_what_is_no_token_is_nobodys(tokens: Tokens, token: str) -> None:
     assert tokens.user(token) is None
 
 
-async def test_a_token_for_less_than_ten_minutes_is_refused(
-    local: LocalCluster, account: object
-) -> None:
+async def test_a_token_for_less_than_ten_minutes_is_refused(local: LocalCluster, account: object) -> None:
     with pytest.raises(Invalid, match="may not specify a duration less than 10 minutes"):
         await local.create(
-            ACCOUNTS,
-            {"spec": {"expirationSeconds": 5}},
-            namespace="default",
-            name="robot",
-            subresource="token",
+            ACCOUNTS, {"spec": {"expirationSeconds": 5}}, namespace="default", name="robot", subresource="token"
         )

@@ -24,10 +24,7 @@ CRD = {
                                 "type": "object",
                                 "properties": {
                                     "size": {"type": "integer", "nullable": True, "default": 3},
-                                    "port": {
-                                        "x-kubernetes-int-or-string": True,
-                                        "anyOf": [{"type": "integer"}],
-                                    },
+                                    "port": {"x-kubernetes-int-or-string": True, "anyOf": [{"type": "integer"}]},
                                     # A property that is called like a keyword.
                                     "default": {"type": "string"},
                                 },
@@ -61,15 +58,11 @@ def references(value):
 
 def test_every_reference_of_every_document_leads_somewhere(documents):
     whole = json.loads(documents.v2)
-    assert {it.removeprefix("#/definitions/") for it in references(whole)} <= set(
-        whole["definitions"]
-    )
+    assert {it.removeprefix("#/definitions/") for it in references(whole)} <= set(whole["definitions"])
     for path in json.loads(documents.v3_index)["paths"]:
         part = json.loads(documents.v3(path))
         schemas = set(part["components"]["schemas"])
-        assert {it.removeprefix("#/components/schemas/") for it in references(part)} <= schemas, (
-            path
-        )
+        assert {it.removeprefix("#/components/schemas/") for it in references(part)} <= schemas, path
 
 
 def test_the_index_names_each_document_with_its_hash(documents):
@@ -79,17 +72,13 @@ def test_the_index_names_each_document_with_its_hash(documents):
 
 
 def test_kubectl_finds_that_the_server_validates_fields(documents):
-    item = json.loads(documents.v3("apis/apps/v1"))["paths"][
-        "/apis/apps/v1/namespaces/{namespace}/deployments/{name}"
-    ]
+    item = json.loads(documents.v3("apis/apps/v1"))["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"]
     assert item["patch"]["x-kubernetes-group-version-kind"] == {
         "group": "apps",
         "version": "v1",
         "kind": "Deployment",
     }
-    assert {"fieldValidation", "dryRun", "force"} <= {
-        it["name"] for it in item["patch"]["parameters"]
-    }
+    assert {"fieldValidation", "dryRun", "force"} <= {it["name"] for it in item["patch"]["parameters"]}
     assert item["patch"]["operationId"] == "patchAppsV1NamespacedDeployment"
 
 
@@ -100,27 +89,15 @@ def test_lists_keep_merge_keys_and_defaults_where_kubectl_looks_for_them(documen
     assert containers["items"] == {"$ref": "#/components/schemas/io.k8s.api.core.v1.Container"}
     assert schemas["io.k8s.api.core.v1.ContainerPort"]["properties"]["protocol"]["default"] == "TCP"
     resources = schemas["io.k8s.api.core.v1.Container"]["properties"]["resources"]
-    assert resources["allOf"] == [
-        {"$ref": "#/components/schemas/io.k8s.api.core.v1.ResourceRequirements"}
-    ]
+    assert resources["allOf"] == [{"$ref": "#/components/schemas/io.k8s.api.core.v1.ResourceRequirements"}]
 
 
 def test_a_custom_kind_is_described_in_both_versions(documents):
-    cart = json.loads(documents.v3("apis/shop.example.com/v1"))["components"]["schemas"][
-        "com.example.shop.v1.Cart"
-    ]
+    cart = json.loads(documents.v3("apis/shop.example.com/v1"))["components"]["schemas"]["com.example.shop.v1.Cart"]
     assert cart["description"] == "What somebody is about to buy."
-    assert cart["properties"]["spec"]["properties"]["size"] == {
-        "type": "integer",
-        "nullable": True,
-        "default": 3,
-    }
-    assert cart["x-kubernetes-group-version-kind"] == [
-        {"group": "shop.example.com", "version": "v1", "kind": "Cart"}
-    ]
-    old = json.loads(documents.v2)["definitions"]["com.example.shop.v1.Cart"]["properties"]["spec"][
-        "properties"
-    ]
+    assert cart["properties"]["spec"]["properties"]["size"] == {"type": "integer", "nullable": True, "default": 3}
+    assert cart["x-kubernetes-group-version-kind"] == [{"group": "shop.example.com", "version": "v1", "kind": "Cart"}]
+    old = json.loads(documents.v2)["definitions"]["com.example.shop.v1.Cart"]["properties"]["spec"]["properties"]
     assert old == {
         "size": {"type": "integer"},
         "port": {"x-kubernetes-int-or-string": True},
@@ -130,9 +107,7 @@ def test_a_custom_kind_is_described_in_both_versions(documents):
 
 def test_a_custom_kind_takes_no_strategic_merge_patch(documents):
     paths = json.loads(documents.v3("apis/shop.example.com/v1"))["paths"]
-    content = paths["/apis/shop.example.com/v1/namespaces/{namespace}/carts/{name}"]["patch"][
-        "requestBody"
-    ]["content"]
+    content = paths["/apis/shop.example.com/v1/namespaces/{namespace}/carts/{name}"]["patch"]["requestBody"]["content"]
     assert "application/apply-patch+yaml" in content
     assert "application/strategic-merge-patch+json" not in content
     scale = paths["/apis/shop.example.com/v1/namespaces/{namespace}/carts/{name}/scale"]["get"]

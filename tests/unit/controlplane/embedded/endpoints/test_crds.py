@@ -62,9 +62,7 @@ async def test_a_name_that_is_taken_is_not_accepted_until_it_is_free(local: Loca
     assert _conditions(await local.get(CRDS, "gadgets.example.com"))["Established"][0] == "True"
 
 
-async def test_deleting_a_crd_waits_for_its_objects_and_their_finalizers(
-    local: LocalCluster,
-) -> None:
+async def test_deleting_a_crd_waits_for_its_objects_and_their_finalizers(local: LocalCluster) -> None:
     await local.create(CRDS, crd())
     await _turn()
     body = {**WIDGET, "metadata": {"name": "w", "finalizers": ["example.com/wait"]}}
@@ -84,64 +82,37 @@ async def test_deleting_a_crd_waits_for_its_objects_and_their_finalizers(
         await local.resolve("example.com", "Widget")
 
 
-async def test_spec_and_status_are_written_apart_and_only_the_spec_counts(
-    local: LocalCluster,
-) -> None:
+async def test_spec_and_status_are_written_apart_and_only_the_spec_counts(local: LocalCluster) -> None:
     await local.create(CRDS, crd())
     await _turn()
     made = await local.create(
-        WIDGETS,
-        {**WIDGET, "metadata": {"name": "w"}, "spec": {}, "status": {"size": 1}},
-        namespace="default",
+        WIDGETS, {**WIDGET, "metadata": {"name": "w"}, "spec": {}, "status": {"size": 1}}, namespace="default"
     )
-    assert (made["spec"], made.get("status"), made["metadata"]["generation"]) == (
-        {"size": 3},
-        None,
-        1,
-    )
+    assert (made["spec"], made.get("status"), made["metadata"]["generation"]) == ({"size": 3}, None, 1)
     told = made | {"spec": {"size": 5}, "status": {"size": 4}}
     told = await local.replace(WIDGETS, "w", told, namespace="default", subresource="status")
-    assert (told["spec"], told["status"], told["metadata"]["generation"]) == (
-        {"size": 3},
-        {"size": 4},
-        1,
-    )
-    wanted = await local.replace(
-        WIDGETS, "w", told | {"spec": {"size": 5}, "status": {}}, namespace="default"
-    )
-    assert (wanted["spec"], wanted["status"], wanted["metadata"]["generation"]) == (
-        {"size": 5},
-        {"size": 4},
-        2,
-    )
+    assert (told["spec"], told["status"], told["metadata"]["generation"]) == ({"size": 3}, {"size": 4}, 1)
+    wanted = await local.replace(WIDGETS, "w", told | {"spec": {"size": 5}, "status": {}}, namespace="default")
+    assert (wanted["spec"], wanted["status"], wanted["metadata"]["generation"]) == ({"size": 5}, {"size": 4}, 2)
 
 
 async def test_a_new_schema_holds_from_then_on(local: LocalCluster) -> None:
     made = await local.create(CRDS, crd())
     await _turn()
     made = await local.get(CRDS, "widgets.example.com")
-    made["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"][
-        "size"
-    ]["maximum"] = 4
+    made["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["size"]["maximum"] = 4
     await local.replace(CRDS, "widgets.example.com", made)
     await _turn()
     with pytest.raises(Invalid, match="should be less than or equal to 4"):
-        await local.create(
-            WIDGETS, {**WIDGET, "metadata": {"name": "w"}, "spec": {"size": 5}}, namespace="default"
-        )
+        await local.create(WIDGETS, {**WIDGET, "metadata": {"name": "w"}, "spec": {"size": 5}}, namespace="default")
 
 
-async def test_what_is_stored_takes_the_shape_of_a_new_schema_when_it_is_read(
-    local: LocalCluster,
-) -> None:
+async def test_what_is_stored_takes_the_shape_of_a_new_schema_when_it_is_read(local: LocalCluster) -> None:
     await local.create(CRDS, crd())
     await _turn()
     await local.create(WIDGETS, {**WIDGET, "metadata": {"name": "w"}}, namespace="default")
     definition = await local.get(CRDS, "widgets.example.com")
-    schema = {
-        "type": "object",
-        "properties": {"spec": {"type": "object", "default": {}, "properties": {}}},
-    }
+    schema = {"type": "object", "properties": {"spec": {"type": "object", "default": {}, "properties": {}}}}
     schema["properties"]["spec"]["properties"] = {"colour": {"type": "string", "default": "red"}}
     definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"] = schema
     await local.replace(CRDS, "widgets.example.com", definition)
@@ -168,10 +139,7 @@ async def test_versions_share_their_objects(local: LocalCluster) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (
-            {"scope": "Galactic"},
-            'spec.scope: Unsupported value: "Galactic": supported values: "Cluster", "Namespaced"',
-        ),
+        ({"scope": "Galactic"}, 'spec.scope: Unsupported value: "Galactic": supported values: "Cluster", "Namespaced"'),
         ({"group": "nodots"}, "should be a domain with at least one dot"),
         ({"versions": []}, "must have exactly one version marked as storage version"),
         (
@@ -192,19 +160,13 @@ async def test_versions_share_their_objects(local: LocalCluster) -> None:
             ),
         ),
         (
-            _version(
-                subresources={
-                    "scale": {"specReplicasPath": ".status.n", "statusReplicasPath": ".status.n"}
-                }
-            ),
+            _version(subresources={"scale": {"specReplicasPath": ".status.n", "statusReplicasPath": ".status.n"}}),
             r"spec.subresources.scale.specReplicasPath: Invalid value: \".status.n\": should be a json path under .spec",
         ),
         (_version(selectableFields=[{"jsonPath": ".spec.list[0]"}]), "is an invalid path"),
     ],
 )
-async def test_a_crd_that_cannot_be_is_refused(
-    local: LocalCluster, change: dict[str, Any], message: str
-) -> None:
+async def test_a_crd_that_cannot_be_is_refused(local: LocalCluster, change: dict[str, Any], message: str) -> None:
     with pytest.raises(Invalid, match=message):
         await local.create(CRDS, crd(**change))
 
@@ -220,13 +182,4 @@ async def test_a_column_whose_path_is_none_falls_back_to_the_default(local: Loca
 
 def test_versions_are_ordered_by_how_stable_they_are() -> None:
     versions = ["v1alpha1", "v10", "foo", "v2beta2", "v2", "v2beta10", "v1", "bar"]
-    assert sorted(versions, key=version_order) == [
-        "v10",
-        "v2",
-        "v1",
-        "v2beta10",
-        "v2beta2",
-        "v1alpha1",
-        "bar",
-        "foo",
-    ]
+    assert sorted(versions, key=version_order) == ["v10", "v2", "v1", "v2beta10", "v2beta2", "v1alpha1", "bar", "foo"]

@@ -34,9 +34,7 @@ async def test_a_watch_of_nothing_in_particular_begins_with_what_is_there(
     watch.close()
 
 
-async def test_a_watch_resumes_after_the_revision_it_names(
-    local: LocalCluster, server: EmbeddedServer
-) -> None:
+async def test_a_watch_resumes_after_the_revision_it_names(local: LocalCluster, server: EmbeddedServer) -> None:
     made = await local.create(CONFIG_MAPS, config_map("a"), namespace="default")
     await local.create(CONFIG_MAPS, config_map("b"), namespace="default")
     watch = _watch(server, resource_version=made["metadata"]["resourceVersion"])
@@ -49,12 +47,8 @@ async def test_what_leaves_a_selection_is_deleted_at_the_revision_of_the_change(
     local: LocalCluster, server: EmbeddedServer
 ) -> None:
     made = await local.create(CONFIG_MAPS, config_map("a", labels={"x": "1"}), namespace="default")
-    watch = _watch(
-        server, resource_version=made["metadata"]["resourceVersion"], label_selector="x=1"
-    )
-    changed = await local.replace(
-        CONFIG_MAPS, "a", config_map("a", labels={"x": "2"}), namespace="default"
-    )
+    watch = _watch(server, resource_version=made["metadata"]["resourceVersion"], label_selector="x=1")
+    changed = await local.replace(CONFIG_MAPS, "a", config_map("a", labels={"x": "2"}), namespace="default")
     (event,) = watch.take()
     assert event.type == "DELETED"
     assert event.record is not None
@@ -66,9 +60,7 @@ async def test_what_leaves_a_selection_is_deleted_at_the_revision_of_the_change(
     watch.close()
 
 
-async def test_initial_events_end_with_a_bookmark_that_says_so(
-    local: LocalCluster, server: EmbeddedServer
-) -> None:
+async def test_initial_events_end_with_a_bookmark_that_says_so(local: LocalCluster, server: EmbeddedServer) -> None:
     await local.create(CONFIG_MAPS, config_map("a"), namespace="default")
     watch = _watch(server, send_initial_events=True, match="NotOlderThan", bookmarks=True)
     first, last = watch.take()
@@ -81,9 +73,7 @@ async def test_initial_events_end_with_a_bookmark_that_says_so(
     watch.close()
 
 
-async def test_a_watch_from_a_forgotten_past_is_refused(
-    local: LocalCluster, server: EmbeddedServer
-) -> None:
+async def test_a_watch_from_a_forgotten_past_is_refused(local: LocalCluster, server: EmbeddedServer) -> None:
     made = await local.create(CONFIG_MAPS, config_map("a"), namespace="default")
     await local.delete(CONFIG_MAPS, "a", namespace="default")
     server.core.storage.forget()
@@ -118,9 +108,7 @@ async def test_large_objects_make_the_buffer_of_a_watcher_shorter(
     monkeypatch.setattr(watching, "BUFFER_BYTES", 10_000)
     watch = _watch(server)
     for name in "abc":
-        await local.create(
-            CONFIG_MAPS, config_map(name) | {"data": {"k": "v" * 6_000}}, namespace="default"
-        )
+        await local.create(CONFIG_MAPS, config_map(name) | {"data": {"k": "v" * 6_000}}, namespace="default")
     assert [_told(watch), _told(watch)] == [[("ADDED", "a"), ("ADDED", "b")], [("ADDED", "c")]]
     watch.close()
 
@@ -142,9 +130,7 @@ async def test_a_watcher_that_lags_behind_the_log_is_closed(
     assert await watch.next() == []
 
 
-async def test_a_watch_from_the_future_begins_when_it_is_reached(
-    local: LocalCluster, server: EmbeddedServer
-) -> None:
+async def test_a_watch_from_the_future_begins_when_it_is_reached(local: LocalCluster, server: EmbeddedServer) -> None:
     watch = _watch(server, resource_version=str(server.core.storage.revision + 1))
     for name in "ab":
         await local.create(CONFIG_MAPS, config_map(name), namespace="default")
@@ -165,9 +151,7 @@ async def test_watchers_share_what_an_object_was_when_it_left_their_selection(
         watch.close()
 
 
-async def test_a_closed_watch_is_told_of_nothing(
-    local: LocalCluster, server: EmbeddedServer
-) -> None:
+async def test_a_closed_watch_is_told_of_nothing(local: LocalCluster, server: EmbeddedServer) -> None:
     watch = _watch(server)
     watch.close()
     watch.close()

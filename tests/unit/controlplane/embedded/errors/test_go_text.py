@@ -4,19 +4,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from operatorkit.controlplane.embedded.errors.go_text import (
-    after,
-    parse_duration,
-    parse_int,
-    parse_uint,
-)
+from operatorkit.controlplane.embedded.errors.go_text import after, parse_duration, parse_int, parse_uint
 
 _MAX = 2**63 - 1
 
 
 @pytest.mark.parametrize(
-    ("text", "number"),
-    [("0", 0), ("-0", 0), ("+7", 7), ("007", 7), (str(_MAX), _MAX), (str(-(2**63)), -(2**63))],
+    ("text", "number"), [("0", 0), ("-0", 0), ("+7", 7), ("007", 7), (str(_MAX), _MAX), (str(-(2**63)), -(2**63))]
 )
 def test_an_integer_is_read_as_go_reads_it(text: str, number: int) -> None:
     assert parse_int(text) == number
@@ -28,9 +22,7 @@ def test_an_integer_beyond_64_bits_is_out_of_range(text: str) -> None:
         parse_int(text)
 
 
-@pytest.mark.parametrize(
-    "text", ["", "+", "1_0", "\N{FULLWIDTH DIGIT ONE}", " 1", "1\n", "1e3", "0x1"]
-)
+@pytest.mark.parametrize("text", ["", "+", "1_0", "\N{FULLWIDTH DIGIT ONE}", " 1", "1\n", "1e3", "0x1"])
 def test_what_is_no_decimal_integer_is_invalid(text: str) -> None:
     with pytest.raises(ValueError, match=r"invalid syntax$"):
         parse_int(text)

@@ -7,9 +7,7 @@ from operatorkit.controlplane.embedded.errors.jsonpath import JSONPath
 OBJ = {
     "metadata": {"labels": {"app.kubernetes.io/name": "x", "plain": "y"}},
     "spec": {"list": [{"n": 1, "name": "a"}, {"n": 2, "name": "b"}], "map": {"p": 1, "q": 2}},
-    "status": {
-        "conditions": [{"type": "Ready", "status": "True"}, {"type": "Other", "status": "False"}]
-    },
+    "status": {"conditions": [{"type": "Ready", "status": "True"}, {"type": "Other", "status": "False"}]},
 }
 
 

@@ -24,11 +24,7 @@ SCHEMA = of_structural(
                 "properties": {
                     "text": {"type": "string"},
                     "map": {"type": "object", "additionalProperties": {"type": "integer"}},
-                    "set": {
-                        "type": "array",
-                        "items": {"type": "string"},
-                        "x-kubernetes-list-type": "set",
-                    },
+                    "set": {"type": "array", "items": {"type": "string"}, "x-kubernetes-list-type": "set"},
                     "whole": {"type": "array", "items": {"type": "integer"}},
                     "items": {
                         "type": "array",
@@ -36,10 +32,7 @@ SCHEMA = of_structural(
                         "x-kubernetes-list-map-keys": ["name"],
                         "items": {
                             "type": "object",
-                            "properties": {
-                                "name": {"type": "string"},
-                                "value": {"type": "integer"},
-                            },
+                            "properties": {"name": {"type": "string"}, "value": {"type": "integer"}},
                         },
                     },
                     "free": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
@@ -59,9 +52,7 @@ JSON = st.recursive(
     max_leaves=6,
 )
 ITEMS = st.lists(
-    st.fixed_dictionaries({"name": WORDS}, optional={"value": NUMBERS}),
-    max_size=4,
-    unique_by=lambda it: it["name"],
+    st.fixed_dictionaries({"name": WORDS}, optional={"value": NUMBERS}), max_size=4, unique_by=lambda it: it["name"]
 )
 SPECS = st.fixed_dictionaries(
     {},
@@ -80,12 +71,7 @@ THEIRS = st.dictionaries(st.sampled_from("wxyz"), NUMBERS, min_size=1, max_size=
 
 
 def thing(spec):
-    return {
-        "apiVersion": "example.com/v1",
-        "kind": "Thing",
-        "metadata": {"name": "t"},
-        "spec": copy.deepcopy(spec),
-    }
+    return {"apiVersion": "example.com/v1", "kind": "Thing", "metadata": {"name": "t"}, "spec": copy.deepcopy(spec)}
 
 
 def applied(live, spec, manager, *, force=False, now=THEN):
@@ -118,9 +104,7 @@ def test_a_manager_alone_can_always_go_back(first, second):
 def unordered(spec):
     """Lists by key keep the order of before where they can, so going back may leave another order."""
     return {
-        name: sorted(it, key=partial(json.dumps, sort_keys=True))
-        if name in {"set", "items"}
-        else it
+        name: sorted(it, key=partial(json.dumps, sort_keys=True)) if name in {"set", "items"} else it
         for name, it in spec.items()
         if it not in ({}, [])
     }
@@ -147,9 +131,7 @@ def test_a_forced_apply_wins_everything_it_says(first, second, third):
 @settings(max_examples=40, deadline=None)
 @given(SPECS, SPECS)
 def test_nobody_owns_what_is_not_there(first, second):
-    live = track(
-        TRACKING, applied(None, first, "alice"), thing(second), manager="writer", now=LATER
-    )
+    live = track(TRACKING, applied(None, first, "alice"), thing(second), manager="writer", now=LATER)
     there = typed.fields_of(SCHEMA, live)
     for entry in live["metadata"].get("managedFields", ()):
         owned = typed.with_named_fields(SCHEMA, FieldSet.decode(entry["fieldsV1"]))
@@ -213,9 +195,7 @@ def test_the_difference_of_two_objects_merges_one_into_the_other(old, new):
 def test_json_operations_rebuild_an_object(old, new):
     operations = [{"op": "remove", "path": f"/{name}"} for name in old]
     operations += [{"op": "add", "path": f"/{name}", "value": value} for name, value in new.items()]
-    operations += [
-        {"op": "test", "path": f"/{name}", "value": value} for name, value in new.items()
-    ]
+    operations += [{"op": "test", "path": f"/{name}", "value": value} for name, value in new.items()]
     before = copy.deepcopy(old)
     assert typed.equal(json_patch(old, operations), new)
     assert old == before

@@ -48,9 +48,7 @@ class Server:
             schema=of_structural(SCHEMA) if self.custom else of_kind(self.kind),
             empty={} if self.custom else codec.decode(self.kind, {}).object,
             subresource=self.step["subresource"],
-            filter=preparation.field_filter(
-                self.kind, self.step["subresource"], custom=self.custom
-            ),
+            filter=preparation.field_filter(self.kind, self.step["subresource"], custom=self.custom),
         )
 
     def decoded(self, obj):
@@ -70,9 +68,7 @@ class Server:
                 preparation.allocate_cluster_ip(new, [])
         else:
             new["metadata"] |= {it: live["metadata"][it] for it in ("uid", "creationTimestamp")}
-            preparation.prepare_update(
-                self.kind, new, live, subresource=subresource, custom=self.custom
-            )
+            preparation.prepare_update(self.kind, new, live, subresource=subresource, custom=self.custom)
         return new
 
     def write(self, now):
@@ -81,9 +77,7 @@ class Server:
         match step["verb"]:
             case "apply" | "force":
                 force = step["verb"] == "force"
-                result = managed.apply(
-                    self.tracking, live, body, manager=manager, force=force, now=now
-                )
+                result = managed.apply(self.tracking, live, body, manager=manager, force=force, now=now)
                 return self.prepared(self.decoded(result), live)
             case "merge":
                 new = merge_patch(live, body)
@@ -106,8 +100,7 @@ def comparable(obj):
     for field in ("uid", "resourceVersion", "creationTimestamp", "generation"):
         result["metadata"].pop(field, None)
     result["metadata"]["managedFields"] = sorted(
-        untimed(result["metadata"].get("managedFields", ())),
-        key=lambda it: json.dumps(it, sort_keys=True),
+        untimed(result["metadata"].get("managedFields", ())), key=lambda it: json.dumps(it, sort_keys=True)
     )
     if obj["kind"] == "Service":
         for field in ("clusterIP", "clusterIPs"):
@@ -118,17 +111,13 @@ def comparable(obj):
 @pytest.mark.parametrize("step", ACCEPTED, ids=name)
 def test_a_write_leaves_the_object_and_its_owners_as_a_real_server_does(step):
     wanted = step["object"]
-    times = [
-        parse_time(it["time"]) for it in wanted["metadata"].get("managedFields", ()) if "time" in it
-    ]
+    times = [parse_time(it["time"]) for it in wanted["metadata"].get("managedFields", ()) if "time" in it]
     now = max(times, default=datetime(2026, 1, 1, tzinfo=UTC))
     written = Server(step).write(now)
     assert comparable(written) == comparable(wanted)
 
 
-@pytest.mark.parametrize(
-    "step", [it for it in ACCEPTED if it["verb"] == "apply" and it["live"]], ids=name
-)
+@pytest.mark.parametrize("step", [it for it in ACCEPTED if it["verb"] == "apply" and it["live"]], ids=name)
 def test_applying_again_what_was_applied_changes_nothing(step):
     server = Server({**step, "live": step["object"]})
     again = server.write(datetime(2100, 1, 1, tzinfo=UTC))
@@ -145,6 +134,6 @@ def test_a_refused_write_is_refused_in_the_same_words(step):
     error, refusal = caught.value, step["refusal"]
     assert (error.code, error.message) == (step["code"], refusal["message"])
     causes = refusal.get("details", {}).get("causes", [])
-    assert [
-        (it["reason"], it["message"], it["field"]) for it in (error.details or {}).get("causes", ())
-    ] == [(it["reason"], it["message"], it["field"]) for it in causes]
+    assert [(it["reason"], it["message"], it["field"]) for it in (error.details or {}).get("causes", ())] == [
+        (it["reason"], it["message"], it["field"]) for it in causes
+    ]

@@ -7,15 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from operatorkit.controlplane.embedded.fields import sets
-from operatorkit.controlplane.embedded.fields.sets import (
-    EMPTY,
-    FieldSet,
-    field,
-    index,
-    item,
-    key,
-    path_text,
-)
+from operatorkit.controlplane.embedded.fields.sets import EMPTY, FieldSet, field, index, item, key, path_text
 
 NAMES = st.text("abc.<&", min_size=1, max_size=3)
 VALUES = st.one_of(st.booleans(), st.integers(-3, 3), st.text("xy<", max_size=2))
@@ -75,19 +67,13 @@ def test_members_are_found_and_others_are_not(fields):
 
 
 def test_elements_are_written_as_kubernetes_writes_them():
-    assert (
-        key({"protocol": "TCP", "containerPort": 80}) == 'k:{"containerPort":80,"protocol":"TCP"}'
-    )
+    assert key({"protocol": "TCP", "containerPort": 80}) == 'k:{"containerPort":80,"protocol":"TCP"}'
     assert item("a<b") == 'v:"a\\u003cb"'
-    assert FieldSet.of((field("a"), item(True)), (field("a"),)).encode() == {
-        "f:a": {".": {}, "v:true": {}}
-    }
+    assert FieldSet.of((field("a"), item(True)), (field("a"),)).encode() == {"f:a": {".": {}, "v:true": {}}}
 
 
 def test_fields_come_before_keys_values_and_positions():
-    fields = FieldSet.of(
-        (index(0),), (item("a"),), (item(2),), (key({"k": 1}),), (field("z"),), (field("b"),)
-    )
+    fields = FieldSet.of((index(0),), (item("a"),), (item(2),), (key({"k": 1}),), (field("z"),), (field("b"),))
     assert list(fields.encode()) == ["f:b", "f:z", 'k:{"k":1}', "v:2", 'v:"a"', "i:0"]
 
 
@@ -97,9 +83,7 @@ def test_paths_are_written_as_messages_have_them():
     assert path_text((field("set"), item("a"), index(3))) == '.set[="a"][3]'
 
 
-@pytest.mark.parametrize(
-    "written", [{"x:a": {}}, {"f": {}}, {"k:[1]": {}}, {"k:{": {}}, {"f:a": 1}, {"i:x": {}}]
-)
+@pytest.mark.parametrize("written", [{"x:a": {}}, {"f": {}}, {"k:[1]": {}}, {"k:{": {}}, {"f:a": 1}, {"i:x": {}}])
 def test_what_is_no_field_set_is_refused(written):
     with pytest.raises(ValueError, match=r"."):
         FieldSet.decode(written)

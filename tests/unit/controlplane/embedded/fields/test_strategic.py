@@ -15,10 +15,7 @@ POD = GroupVersionKind("", "v1", "Pod")
 LIVE: dict[str, Any] = {
     "metadata": {"name": "a", "labels": {"x": "1", "y": "2"}, "finalizers": ["e.io/x", "e.io/y"]},
     "spec": {
-        "containers": [
-            {"name": "a", "image": "a:1"},
-            {"name": "b", "image": "b:1", "args": ["1", "2"]},
-        ],
+        "containers": [{"name": "a", "image": "a:1"}, {"name": "b", "image": "b:1", "args": ["1", "2"]}],
         "hostname": "h",
     },
 }
@@ -36,9 +33,7 @@ def containers(*items: dict[str, Any], **directives: Any) -> Any:
 
 
 def test_null_removes_a_field_at_any_depth() -> None:
-    result = patched(
-        {"metadata": {"labels": {"x": None}, "finalizers": None}, "spec": {"hostname": None}}
-    )
+    result = patched({"metadata": {"labels": {"x": None}, "finalizers": None}, "spec": {"hostname": None}})
     assert result["metadata"] == {"name": "a", "labels": {"y": "2"}}
     assert "hostname" not in result["spec"]
 
@@ -50,12 +45,9 @@ def test_items_with_a_key_are_merged_and_other_lists_are_replaced() -> None:
 
 
 @pytest.mark.parametrize(
-    ("item", "names"),
-    [({"name": "a", "$patch": "delete"}, {"b"}), ({"name": "c", "image": "c"}, {"a", "b", "c"})],
+    ("item", "names"), [({"name": "a", "$patch": "delete"}, {"b"}), ({"name": "c", "image": "c"}, {"a", "b", "c"})]
 )
-def test_an_item_is_deleted_by_its_key_and_a_new_one_is_added(
-    item: dict[str, Any], names: set[str]
-) -> None:
+def test_an_item_is_deleted_by_its_key_and_a_new_one_is_added(item: dict[str, Any], names: set[str]) -> None:
     found = containers(item)
     assert len(found) == len(names)
     assert {it["name"] for it in found} == names
@@ -67,13 +59,8 @@ def test_the_order_is_that_of_the_directive() -> None:
 
 
 def test_where_there_was_nothing_neither_nulls_nor_directives_are_stored() -> None:
-    items = [
-        {"name": "gone", "$patch": "delete"},
-        {"name": "i", "image": "i:1", "workingDir": None},
-    ]
-    result = patched({"spec": {"initContainers": items, "nodeSelector": {"a": "1", "b": None}}})[
-        "spec"
-    ]
+    items = [{"name": "gone", "$patch": "delete"}, {"name": "i", "image": "i:1", "workingDir": None}]
+    result = patched({"spec": {"initContainers": items, "nodeSelector": {"a": "1", "b": None}}})["spec"]
     assert result["initContainers"] == [{"name": "i", "image": "i:1"}]
     assert result["nodeSelector"] == {"a": "1"}
 
@@ -84,9 +71,7 @@ def test_values_are_taken_out_of_a_list_of_texts() -> None:
 
 
 def test_a_map_is_replaced_or_emptied_where_a_directive_says_so() -> None:
-    assert patched({"metadata": {"labels": {"$patch": "replace", "z": "3"}}})["metadata"][
-        "labels"
-    ] == {"z": "3"}
+    assert patched({"metadata": {"labels": {"$patch": "replace", "z": "3"}}})["metadata"]["labels"] == {"z": "3"}
     assert patched({"metadata": {"labels": {"$patch": "delete"}}})["metadata"]["labels"] == {}
 
 
@@ -99,33 +84,15 @@ def test_fields_that_are_not_to_be_retained_go() -> None:
     ("patch", "code", "message"),
     [
         ([], 400, "cannot unmarshal array"),
-        (
-            {"spec": {"containers": [{"image": "x"}]}},
-            500,
-            "does not contain declared merge key: name",
-        ),
-        (
-            {"metadata": {"$patch": "smash"}},
-            500,
-            r"unknown patch type: smash in map: map\[\$patch:smash\]",
-        ),
+        ({"spec": {"containers": [{"image": "x"}]}}, 500, "does not contain declared merge key: name"),
+        ({"metadata": {"$patch": "smash"}}, 500, r"unknown patch type: smash in map: map\[\$patch:smash\]"),
         ({"metadata": {"$retainKeys": "name"}}, 400, "invalid patch format of retainKeys"),
-        (
-            {"metadata": {"$retainKeys": ["name"], "labels": {}}},
-            400,
-            "invalid patch format of retainKeys",
-        ),
+        ({"metadata": {"$retainKeys": ["name"], "labels": {}}}, 400, "invalid patch format of retainKeys"),
         ({"spec": {"$setElementOrder": []}}, 400, "invalid patch format of setElementOrder list"),
-        (
-            {"metadata": {"$deleteFromPrimitiveList/": []}},
-            400,
-            "invalid patch format of primitive list",
-        ),
+        ({"metadata": {"$deleteFromPrimitiveList/": []}}, 400, "invalid patch format of primitive list"),
     ],
 )
-def test_a_malformed_patch_is_refused_as_kubernetes_refuses_it(
-    patch: Any, code: int, message: str
-) -> None:
+def test_a_malformed_patch_is_refused_as_kubernetes_refuses_it(patch: Any, code: int, message: str) -> None:
     with pytest.raises(ApiError, match=message) as caught:
         patched(patch)
     assert caught.value.code == code

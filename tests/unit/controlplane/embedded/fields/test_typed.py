@@ -7,9 +7,7 @@ from operatorkit.controlplane.embedded.fields.schema import DEDUCED, of_structur
 from operatorkit.controlplane.embedded.fields.sets import FieldSet
 
 WORDS = {"type": "array", "items": {"type": "string"}, "x-kubernetes-list-type": "set"}
-SCHEMA = of_structural(
-    {"type": "object", "properties": {"words": WORDS, "map": {"type": "object"}}}
-)
+SCHEMA = of_structural({"type": "object", "properties": {"words": WORDS, "map": {"type": "object"}}})
 
 
 @pytest.mark.parametrize(
@@ -44,24 +42,15 @@ def test_without_a_schema_maps_are_merged_and_lists_replaced():
 
 def test_what_loses_all_its_parts_is_null():
     fields = FieldSet.named("map.a")
-    assert typed.remove(SCHEMA, {"map": {"a": 1}, "words": []}, fields) == {
-        "map": None,
-        "words": [],
-    }
+    assert typed.remove(SCHEMA, {"map": {"a": 1}, "words": []}, fields) == {"map": None, "words": []}
 
 
 @pytest.mark.parametrize(
     ("value", "message"),
     [
         ({"words": ["a", "a"]}, '.words: duplicate entries for key [="a"]'),
-        (
-            {"words": [{}]},
-            ".words: element 0: associative list without keys has an element that's a map type",
-        ),
-        (
-            {"words": [None]},
-            ".words: element 0: associative list without keys has an element that's an explicit null",
-        ),
+        ({"words": [{}]}, ".words: element 0: associative list without keys has an element that's a map type"),
+        ({"words": [None]}, ".words: element 0: associative list without keys has an element that's an explicit null"),
         ({"other": 1}, ".other: field not declared in schema"),
     ],
 )

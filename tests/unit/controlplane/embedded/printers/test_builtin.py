@@ -16,9 +16,7 @@ RECORDED = json.loads(Path(__file__).with_name("data").joinpath("cells.json").re
 AGES = {"Age", "Last Seen", "First Seen", "Duration", "Last Schedule"}
 
 
-@pytest.mark.parametrize(
-    "row", RECORDED, ids=[f"{at}-{it['object']['kind']}" for at, it in enumerate(RECORDED)]
-)
+@pytest.mark.parametrize("row", RECORDED, ids=[f"{at}-{it['object']['kind']}" for at, it in enumerate(RECORDED)])
 def test_a_row_shows_what_a_real_server_shows(row):
     obj = row["object"]
     columns = builtin_columns(GroupVersionKind.of(obj["apiVersion"], obj["kind"]))

@@ -19,12 +19,7 @@ POD, SECRET = GroupVersionKind("", "v1", "Pod"), GroupVersionKind("", "v1", "Sec
 
 
 def deployment(**more):
-    return {
-        "metadata": {"name": "d", "generation": 1},
-        "spec": {"replicas": 1},
-        "status": {"replicas": 1},
-        **more,
-    }
+    return {"metadata": {"name": "d", "generation": 1}, "spec": {"replicas": 1}, "status": {"replicas": 1}, **more}
 
 
 def test_an_update_of_the_object_leaves_its_status_alone():
@@ -73,25 +68,12 @@ def test_text_of_a_secret_becomes_data():
     [
         ({}, "BestEffort"),
         ({"requests": {"cpu": "1"}}, "Burstable"),
-        (
-            {
-                "limits": {"cpu": "1", "memory": "1Gi"},
-                "requests": {"cpu": "1000m", "memory": "1Gi"},
-            },
-            "Guaranteed",
-        ),
-        (
-            {"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "1", "memory": "1Mi"}},
-            "Burstable",
-        ),
+        ({"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "1000m", "memory": "1Gi"}}, "Guaranteed"),
+        ({"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "1", "memory": "1Mi"}}, "Burstable"),
     ],
 )
 def test_a_pod_begins_with_its_quality_of_service(resources, quality):
-    pod = {
-        "metadata": {},
-        "spec": {"containers": [{"name": "c", "resources": resources}]},
-        "status": {"phase": "Lies"},
-    }
+    pod = {"metadata": {}, "spec": {"containers": [{"name": "c", "resources": resources}]}, "status": {"phase": "Lies"}}
     prepare_create(POD, pod)
     assert pod["status"] == {"phase": "Pending", "qosClass": quality}
 
@@ -113,21 +95,13 @@ def test_a_service_that_is_only_a_name_gets_none():
 
 def test_who_writes_an_endpoint_owns_only_what_it_changes():
     fields = FieldSet.named("spec.replicas", "status.replicas", "metadata.labels.a")
-    assert set(field_filter(DEPLOYMENT)(fields)) == set(
-        FieldSet.named("spec.replicas", "metadata.labels.a")
-    )
-    assert set(field_filter(CUSTOM, "status", custom=True)(fields)) == set(
-        FieldSet.named("status.replicas")
-    )
+    assert set(field_filter(DEPLOYMENT)(fields)) == set(FieldSet.named("spec.replicas", "metadata.labels.a"))
+    assert set(field_filter(CUSTOM, "status", custom=True)(fields)) == set(FieldSet.named("status.replicas"))
     assert set(field_filter(SECRET)(fields)) == set(fields)
 
 
 def test_pods_are_selected_by_node_and_phase():
-    pod = {
-        "metadata": {"name": "p", "namespace": "n"},
-        "spec": {"nodeName": "x"},
-        "status": {"phase": "Running"},
-    }
+    pod = {"metadata": {"name": "p", "namespace": "n"}, "spec": {"nodeName": "x"}, "status": {"phase": "Running"}}
     fields = selectable_fields(POD, pod, namespaced=True)
     assert fields["spec.nodeName"] == "x"
     assert fields["status.phase"] == "Running"
@@ -139,10 +113,7 @@ def test_pods_are_selected_by_node_and_phase():
     ("kind", "text"),
     [
         (POD, "field label not supported: foo"),
-        (
-            DEPLOYMENT,
-            '"foo" is not a known field selector: only "metadata.name", "metadata.namespace"',
-        ),
+        (DEPLOYMENT, '"foo" is not a known field selector: only "metadata.name", "metadata.namespace"'),
         (GroupVersionKind("batch", "v1", "Job"), 'field label "foo" not supported for Job'),
     ],
 )

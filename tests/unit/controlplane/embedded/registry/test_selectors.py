@@ -55,9 +55,7 @@ def test_no_text_makes_reading_a_label_selector_fail_otherwise(text: str) -> Non
 
 def _fields(text: str) -> bool:
     selector = parse_fields(
-        text,
-        known=lambda it: it in {"metadata.name", "type"},
-        unknown=lambda it: f"field label not supported: {it}",
+        text, known=lambda it: it in {"metadata.name", "type"}, unknown=lambda it: f"field label not supported: {it}"
     )
     return selector.matches({"metadata.name": "a,b", "type": "Opaque"})
 

@@ -16,10 +16,7 @@ from operatorkit.controlplane.embedded.request.info import RequestInfo, read_req
         ("/api/v1/namespaces/a/finalize", ("", "v1", "a", "namespaces", "a", "finalize")),
         ("/api/v1/namespaces/a/pods", ("", "v1", "a", "pods", "", "")),
         ("/api/v1/namespaces/a/pods/p/log", ("", "v1", "a", "pods", "p", "log")),
-        (
-            "/apis/apps/v1/namespaces/a/deployments/d/scale/",
-            ("apps", "v1", "a", "deployments", "d", "scale"),
-        ),
+        ("/apis/apps/v1/namespaces/a/deployments/d/scale/", ("apps", "v1", "a", "deployments", "d", "scale")),
         (
             "/apis/rbac.authorization.k8s.io/v1/clusterroles/a%3Ab",
             ("rbac.authorization.k8s.io", "v1", "", "clusterroles", "a:b", ""),
@@ -28,14 +25,7 @@ from operatorkit.controlplane.embedded.request.info import RequestInfo, read_req
 )
 def test_a_path_names_a_resource(path: str, expected: tuple[str, ...]) -> None:
     found = read_request_info(path)
-    assert (
-        found.group,
-        found.version,
-        found.namespace,
-        found.plural,
-        found.name,
-        found.subresource,
-    ) == expected
+    assert (found.group, found.version, found.namespace, found.plural, found.name, found.subresource) == expected
 
 
 @pytest.mark.parametrize(

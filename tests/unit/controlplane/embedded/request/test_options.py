@@ -5,21 +5,13 @@ from typing import Any
 import pytest
 
 from operatorkit.controlplane.embedded.errors.errors import ApiError
-from operatorkit.controlplane.embedded.request.options import (
-    DeleteOptions,
-    ListOptions,
-    WriteOptions,
-)
+from operatorkit.controlplane.embedded.request.options import DeleteOptions, ListOptions, WriteOptions
 
 
 @pytest.mark.parametrize(
     ("query", "watch", "message"),
     [
-        (
-            {"resourceVersionMatch": "Exact"},
-            False,
-            "is forbidden unless resourceVersion is provided",
-        ),
+        ({"resourceVersionMatch": "Exact"}, False, "is forbidden unless resourceVersion is provided"),
         (
             {"resourceVersionMatch": "Exact", "resourceVersion": "0"},
             False,
@@ -31,16 +23,8 @@ from operatorkit.controlplane.embedded.request.options import (
             'Unsupported value: "Nearly": supported values: "Exact", "NotOlderThan", ""',
         ),
         ({"sendInitialEvents": "true"}, False, "sendInitialEvents is forbidden for list"),
-        (
-            {"sendInitialEvents": "true"},
-            True,
-            "requires setting resourceVersionMatch to NotOlderThan",
-        ),
-        (
-            {"resourceVersionMatch": "NotOlderThan"},
-            True,
-            "forbidden for watch unless sendInitialEvents is provided",
-        ),
+        ({"sendInitialEvents": "true"}, True, "requires setting resourceVersionMatch to NotOlderThan"),
+        ({"resourceVersionMatch": "NotOlderThan"}, True, "forbidden for watch unless sendInitialEvents is provided"),
     ],
 )
 def test_options_of_lists_that_contradict_each_other_are_refused(
@@ -62,9 +46,7 @@ def test_options_of_lists_that_contradict_each_other_are_refused(
         ({"fieldValidation": "Strictly"}, False, 'Unsupported value: "Strictly"'),
     ],
 )
-def test_options_of_patches_that_make_no_sense_are_refused(
-    query: dict[str, str], apply: bool, message: str
-) -> None:
+def test_options_of_patches_that_make_no_sense_are_refused(query: dict[str, str], apply: bool, message: str) -> None:
     with pytest.raises(ApiError, match=message):
         WriteOptions.read(query, (), kind="PatchOptions", apply=apply)
 
@@ -84,10 +66,7 @@ def test_options_of_patches_that_make_no_sense_are_refused(
 def test_a_writer_is_known_by_what_it_says_or_by_its_user_agent(
     query: dict[str, str], agent: str, manager: str
 ) -> None:
-    assert (
-        WriteOptions.read(query, (), user_agent=agent, kind="CreateOptions").field_manager
-        == manager
-    )
+    assert WriteOptions.read(query, (), user_agent=agent, kind="CreateOptions").field_manager == manager
 
 
 @pytest.mark.parametrize(
@@ -99,11 +78,7 @@ def test_a_writer_is_known_by_what_it_says_or_by_its_user_agent(
         ({}, {"orphanDependents": True}, DeleteOptions(propagation="Orphan")),
         ({}, {"orphanDependents": False}, DeleteOptions(propagation="Background")),
         ({"propagationPolicy": "Orphan"}, {"dryRun": ["All"]}, DeleteOptions(dry_run=True)),
-        (
-            {},
-            {"preconditions": {"uid": "u", "resourceVersion": "5"}},
-            DeleteOptions(uid="u", resource_version="5"),
-        ),
+        ({}, {"preconditions": {"uid": "u", "resourceVersion": "5"}}, DeleteOptions(uid="u", resource_version="5")),
     ],
 )
 def test_a_deletion_is_told_by_its_body_or_else_by_its_query(

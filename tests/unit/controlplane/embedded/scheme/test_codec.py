@@ -16,9 +16,7 @@ CONFIG_MAP = GroupVersionKind("", "v1", "ConfigMap")
 POD = GroupVersionKind("", "v1", "Pod")
 
 
-@pytest.mark.parametrize(
-    "case", RECORDED, ids=[f"{at}-{it['kind']}" for at, it in enumerate(RECORDED)]
-)
+@pytest.mark.parametrize("case", RECORDED, ids=[f"{at}-{it['kind']}" for at, it in enumerate(RECORDED)])
 def test_what_a_real_server_cannot_decode_is_refused_in_its_words(case):
     kind = GroupVersionKind.of(case["apiVersion"], case["kind"])
 
@@ -37,32 +35,19 @@ def test_unknown_fields_go_and_are_told():
     sent = {"metadata": {"name": "a"}, "data": {"x": "y"}, "dta": 1}
     before = copy.deepcopy(sent)
     decoded = decode(CONFIG_MAP, sent)
-    assert decoded.object == {
-        "kind": "ConfigMap",
-        "apiVersion": "v1",
-        "metadata": {"name": "a"},
-        "data": {"x": "y"},
-    }
+    assert decoded.object == {"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": "a"}, "data": {"x": "y"}}
     assert decoded.unexpected == ['unknown field "dta"']
     assert sent == before
 
 
 def test_nulls_and_empty_optional_fields_go():
-    sent = {
-        "metadata": {"name": "a", "labels": {}, "annotations": None},
-        "data": {},
-        "immutable": False,
-    }
+    sent = {"metadata": {"name": "a", "labels": {}, "annotations": None}, "data": {}, "immutable": False}
     assert decode(CONFIG_MAP, sent).object["metadata"] == {"name": "a"}
     assert "data" not in decode(CONFIG_MAP, sent).object
 
 
 def test_an_empty_pointer_stays_because_it_says_something():
-    sent = {
-        "metadata": {},
-        "immutable": False,
-        "spec": {"volumes": [{"name": "v", "emptyDir": {}}]},
-    }
+    sent = {"metadata": {}, "immutable": False, "spec": {"volumes": [{"name": "v", "emptyDir": {}}]}}
     assert decode(CONFIG_MAP, sent).object["immutable"] is False
     assert decode(POD, sent).object["spec"]["volumes"] == [{"name": "v", "emptyDir": {}}]
 
@@ -89,10 +74,7 @@ def test_quantities_and_times_are_written_in_one_form():
 
 
 def test_what_was_decoded_decodes_to_itself():
-    sent = {
-        "metadata": {"name": "a"},
-        "spec": {"containers": [{"name": "a", "ports": [{"containerPort": 1}]}]},
-    }
+    sent = {"metadata": {"name": "a"}, "spec": {"containers": [{"name": "a", "ports": [{"containerPort": 1}]}]}}
     once = decode(POD, sent)
     twice = decode(POD, once.object)
     assert (twice.object, twice.unexpected) == (once.object, [])

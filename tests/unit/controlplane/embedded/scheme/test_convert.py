@@ -36,19 +36,12 @@ def cpu(percentage):
 
 
 def test_an_autoscaler_keeps_in_annotations_what_the_old_version_cannot_say():
-    memory = {
-        "type": "Resource",
-        "resource": {"name": "memory", "target": {"type": "Value", "averageValue": "1Gi"}},
-    }
+    memory = {"type": "Resource", "resource": {"name": "memory", "target": {"type": "Value", "averageValue": "1Gi"}}}
     new = {
         "kind": "HorizontalPodAutoscaler",
         "apiVersion": "autoscaling/v2",
         "metadata": {"name": "h"},
-        "spec": {
-            "maxReplicas": 3,
-            "metrics": [cpu(50), memory],
-            "behavior": {"scaleUp": {"selectPolicy": "Min"}},
-        },
+        "spec": {"maxReplicas": 3, "metrics": [cpu(50), memory], "behavior": {"scaleUp": {"selectPolicy": "Min"}}},
         "status": {"desiredReplicas": 1, "currentReplicas": 1, "currentMetrics": None},
     }
     old = convert(new, ONE)

@@ -55,9 +55,7 @@ def test_a_new_object_becomes_what_a_real_server_makes_of_it(case):
         preparation.generate_job_selector(obj)
     if kind.kind == "Service":
         preparation.allocate_cluster_ip(obj, [])
-    assert strip(codec.decode(kind, obj).object, case["sent"]) == strip(
-        case["answer"], case["sent"]
-    )
+    assert strip(codec.decode(kind, obj).object, case["sent"]) == strip(case["answer"], case["sent"])
 
 
 @pytest.mark.parametrize("case", RECORDED, ids=names())

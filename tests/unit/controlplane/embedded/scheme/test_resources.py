@@ -32,9 +32,5 @@ def test_the_preferred_version_of_a_group_comes_first():
 
 
 def test_objects_of_two_versions_are_stored_once():
-    assert RESOURCES["events.k8s.io", "v1", "events"].stored_as == GroupVersionKind(
-        "", "v1", "Event"
-    )
-    assert RESOURCES["apps", "v1", "deployments"].stored_as == GroupVersionKind(
-        "apps", "v1", "Deployment"
-    )
+    assert RESOURCES["events.k8s.io", "v1", "events"].stored_as == GroupVersionKind("", "v1", "Event")
+    assert RESOURCES["apps", "v1", "deployments"].stored_as == GroupVersionKind("apps", "v1", "Deployment")

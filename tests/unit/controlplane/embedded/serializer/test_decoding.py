@@ -27,9 +27,7 @@ def refused(data: bytes, gvk: GroupVersionKind, media: str = "application/json")
 def test_custom_resources_have_no_protobuf(data: bytes) -> None:
     error = refused(data, CUSTOM, PROTOBUF)
     assert (error.code, error.reason) == (415, "UnsupportedMediaType")
-    assert error.message.endswith(
-        "accepted media types include: application/json, application/yaml"
-    )
+    assert error.message.endswith("accepted media types include: application/json, application/yaml")
 
 
 def test_a_media_type_that_no_kind_has_is_answered_with_those_that_there_are() -> None:
@@ -50,21 +48,9 @@ def test_a_built_in_object_may_leave_its_kind_to_the_url(given: dict[str, object
         (b"[1]", CUSTOM, "cannot unmarshal array into Go value of type struct "),
         (b"3", BUILT_IN, "cannot unmarshal number into Go value of type struct "),
         (b"[1]", CUSTOM, " (5b315d)"),
-        (
-            b'{"kind": 3}',
-            BUILT_IN,
-            'cannot unmarshal number into Go struct field .kind of type string ({"kind": 3})',
-        ),
-        (
-            b'{"apiVersion": true}',
-            CUSTOM,
-            "cannot unmarshal bool into Go struct field .apiVersion of type string",
-        ),
-        (
-            b'{"apiVersion": "a/b/c", "kind": "Widget"}',
-            CUSTOM,
-            "unexpected GroupVersion string: a/b/c (",
-        ),
+        (b'{"kind": 3}', BUILT_IN, 'cannot unmarshal number into Go struct field .kind of type string ({"kind": 3})'),
+        (b'{"apiVersion": true}', CUSTOM, "cannot unmarshal bool into Go struct field .apiVersion of type string"),
+        (b'{"apiVersion": "a/b/c", "kind": "Widget"}', CUSTOM, "unexpected GroupVersion string: a/b/c ("),
         (b"spec:\n  size: 3\n", CUSTOM, "Object 'Kind' is missing in 'spec:\n  size: 3\n' ("),
         (b"zzz", BUILT_IN, "(7a7a7a)"),
         (

@@ -18,10 +18,7 @@ DISCOVERY = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryLis
         ("application/yaml", Form("application/yaml")),
         ("application/vnd.kubernetes.protobuf,application/json", Form()),
         (f"{TABLE},application/json", Form(view="table", version="v1")),
-        (
-            "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io",
-            Form(view="metadata", version="v1"),
-        ),
+        ("application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io", Form(view="metadata", version="v1")),
         ("application/json;as=Chair;v=v1;g=meta.k8s.io,application/json", Form()),
         ("application/json;as=Table;v=v9;g=meta.k8s.io,application/yaml", Form("application/yaml")),
     ],
@@ -31,8 +28,7 @@ def test_the_first_form_that_can_be_made_is_taken(accept: str, expected: Form) -
 
 
 @pytest.mark.parametrize(
-    "accept",
-    ["text/csv", "application/vnd.kubernetes.protobuf", "application/json;as=Chair", DISCOVERY],
+    "accept", ["text/csv", "application/vnd.kubernetes.protobuf", "application/json;as=Chair", DISCOVERY]
 )
 def test_what_cannot_be_made_is_not_acceptable(accept: str) -> None:
     with pytest.raises(ApiError) as raised:

@@ -36,19 +36,11 @@ def part(number: int, value: int | str | bytes) -> bytes:
 
 
 def enveloped(api_version: str, kind: str, raw: bytes) -> bytes:
-    return (
-        b"k8s\x00"
-        + part(1, part(1, api_version) + part(2, kind))
-        + part(2, raw)
-        + part(3, "")
-        + part(4, "")
-    )
+    return b"k8s\x00" + part(1, part(1, api_version) + part(2, kind)) + part(2, raw) + part(3, "") + part(4, "")
 
 
 def test_a_config_map_is_read():
-    raw = part(1, part(1, "settings") + part(3, "ns") + part(8, b"")) + part(
-        2, part(1, "k") + part(2, "v")
-    )
+    raw = part(1, part(1, "settings") + part(3, "ns") + part(8, b"")) + part(2, part(1, "k") + part(2, "v"))
     assert protobuf.decode(enveloped("v1", "ConfigMap", raw)) == {
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -77,10 +69,7 @@ def test_negative_numbers_are_negative():
 
 
 def test_fields_of_a_newer_kubernetes_are_passed_over():
-    assert protobuf.decode(enveloped("v1", "ConfigMap", part(9999, "new"))) == {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-    }
+    assert protobuf.decode(enveloped("v1", "ConfigMap", part(9999, "new"))) == {"apiVersion": "v1", "kind": "ConfigMap"}
 
 
 @pytest.mark.parametrize(
@@ -113,9 +102,7 @@ def test_kubernetes_own_samples_are_read_as_their_json_is():
     """Each kind of k8s.io/api in both forms, where the Go module is in the cache: every field is set in them."""
     if shutil.which("go") is None:
         pytest.skip("there is no Go, and so no module cache with samples")
-    root = subprocess.run(
-        ["go", "env", "GOMODCACHE"], capture_output=True, text=True, check=True
-    ).stdout.strip()
+    root = subprocess.run(["go", "env", "GOMODCACHE"], capture_output=True, text=True, check=True).stdout.strip()
     samples = sorted(Path(root, "k8s.io/api@v0.36.3/testdata/HEAD").glob("*.v?.*.pb"))
     if not samples:
         pytest.skip("k8s.io/api v0.36.3 is not in the module cache")
@@ -149,30 +136,19 @@ def test_a_definition_in_protobuf_is_what_it_is_in_json():
         (part(30, part(1, 0)), {"additionalProperties": False}),
         (part(30, part(1, 1)), {"additionalProperties": True}),
         (part(30, b""), {"additionalProperties": False}),
-        (
-            part(30, part(1, 1) + part(2, part(5, "string"))),
-            {"additionalProperties": {"type": "string"}},
-        ),
+        (part(30, part(1, 1) + part(2, part(5, "string"))), {"additionalProperties": {"type": "string"}}),
         (part(24, part(1, part(5, "string"))), {"items": {"type": "string"}}),
         (part(24, part(2, part(5, "string"))), {"items": [{"type": "string"}]}),
         (part(32, part(1, "a") + part(2, part(2, "b"))), {"dependencies": {"a": ["b"]}}),
-        (
-            part(32, part(1, "a") + part(2, part(1, part(5, "string")))),
-            {"dependencies": {"a": {"type": "string"}}},
-        ),
+        (part(32, part(1, "a") + part(2, part(1, part(5, "string")))), {"dependencies": {"a": {"type": "string"}}}),
         (part(8, part(1, "false")), {"default": False}),
         (part(8, part(1, "null")), {"default": None}),
         (part(8, part(1, '{"a":[1]}')), {"default": {"a": [1]}}),
-        (
-            part(3, "#/a") + part(38, 0),
-            {"$ref": "#/a", "x-kubernetes-preserve-unknown-fields": False},
-        ),
+        (part(3, "#/a") + part(38, 0), {"$ref": "#/a", "x-kubernetes-preserve-unknown-fields": False}),
         (part(14, 0) + part(37, 0) + part(4, ""), {"minLength": 0}),
     ],
 )
 def test_the_unions_of_a_schema_are_written_as_json_has_them(schema, expected):
     version = part(1, "v1") + part(4, part(1, schema))
-    found = protobuf.decode(
-        enveloped("apiextensions.k8s.io/v1", "CustomResourceDefinition", part(2, part(7, version)))
-    )
+    found = protobuf.decode(enveloped("apiextensions.k8s.io/v1", "CustomResourceDefinition", part(2, part(7, version))))
     assert found["spec"]["versions"][0]["schema"]["openAPIV3Schema"] == expected

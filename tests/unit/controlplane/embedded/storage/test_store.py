@@ -12,12 +12,7 @@ from operatorkit.controlplane.embedded.storage.store import Change, Stale, Stora
 
 
 def _obj(name: str, namespace: str = "default", **data: str) -> dict[str, Any]:
-    return {
-        "kind": "ConfigMap",
-        "apiVersion": "v1",
-        "metadata": {"name": name, "namespace": namespace},
-        "data": data,
-    }
+    return {"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": name, "namespace": namespace}, "data": data}
 
 
 def test_every_write_of_any_collection_has_a_revision_of_its_own() -> None:
@@ -73,11 +68,7 @@ def test_subscribers_get_each_change_once_and_none_after_they_leave() -> None:
     storage.remove(collection, record)
     leave()
     storage.put(collection, _obj("y"), None)
-    assert [(it.type, it.revision) for it in seen] == [
-        ("ADDED", 2),
-        ("MODIFIED", 3),
-        ("DELETED", 4),
-    ]
+    assert [(it.type, it.revision) for it in seen] == [("ADDED", 2), ("MODIFIED", 3), ("DELETED", 4)]
     assert seen[-1].record.decode()["metadata"]["resourceVersion"] == "4"
 
 
@@ -96,9 +87,7 @@ def test_every_past_that_is_remembered_can_be_read_again(steps: list[tuple[str, 
     for revision, records in pasts.items():
         assert collection.at(revision) == records
     for revision in pasts:
-        assert [it.revision for it in collection.since(revision)] == list(
-            range(revision + 1, storage.revision + 1)
-        )
+        assert [it.revision for it in collection.since(revision)] == list(range(revision + 1, storage.revision + 1))
 
 
 def test_what_is_forgotten_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:

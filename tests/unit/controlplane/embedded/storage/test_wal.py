@@ -26,15 +26,11 @@ async def test_objects_outlive_the_server_that_has_a_file(tmp_path: Path) -> Non
         assert second.core.storage.revision >= revision
         assert (await second.local.resolve("example.com", "Widget")).plural == "widgets"
         with pytest.raises(Gone):
-            async for _ in second.local.watch(
-                CONFIG_MAPS, resource_version=made["metadata"]["resourceVersion"]
-            ):
+            async for _ in second.local.watch(CONFIG_MAPS, resource_version=made["metadata"]["resourceVersion"]):
                 pass
 
 
-async def test_a_file_restored_from_a_copy_does_not_repeat_the_revisions_after_the_copy(
-    tmp_path: Path,
-) -> None:
+async def test_a_file_restored_from_a_copy_does_not_repeat_the_revisions_after_the_copy(tmp_path: Path) -> None:
     path, copy = tmp_path / "objects.db", tmp_path / "copy.db"
     async with EmbeddedServer(data=path, controllers=""):
         pass

@@ -49,10 +49,7 @@ def test_references_expand_as_in_kubernetes(text: str, expanded: str) -> None:
 
 def test_env_goes_before_env_from_and_the_image() -> None:
     container = {
-        "envFrom": [
-            {"configMapRef": {"name": "conf"}},
-            {"prefix": "S_", "secretRef": {"name": "keys"}},
-        ],
+        "envFrom": [{"configMapRef": {"name": "conf"}}, {"prefix": "S_", "secretRef": {"name": "keys"}}],
         "env": [
             {"name": "B", "value": "own"},
             {"name": "C", "value": "$(A)-$(B)-$(LATER)"},
@@ -100,8 +97,6 @@ def test_resources_are_counted_in_divisors_and_rounded_up(
         ({"command": ["other", "$(A)"], "args": ["$(B)"]}, ["other", "1", "2"]),
     ],
 )
-def test_command_and_args_replace_those_of_the_image(
-    container: dict[str, Any], line: list[str]
-) -> None:
+def test_command_and_args_replace_those_of_the_image(container: dict[str, Any], line: list[str]) -> None:
     image = Image(command=("server",), args=("--default",))
     assert command_line(container, image, {"A": "1", "B": "2"}) == line

@@ -10,17 +10,8 @@ from operatorkit.errors import InputError
 
 def test_an_entry_without_a_tag_stands_for_every_tag() -> None:
     images = Images({"db": {"command": ["any"]}, "db:11": {"command": ["eleven"]}})
-    found = {
-        name: image.command
-        for name in ("db:11", "db:10", "db", "db@sha256:0")
-        if (image := images.find(name))
-    }
-    assert found == {
-        "db:11": ("eleven",),
-        "db:10": ("any",),
-        "db": ("any",),
-        "db@sha256:0": ("any",),
-    }
+    found = {name: image.command for name in ("db:11", "db:10", "db", "db@sha256:0") if (image := images.find(name))}
+    assert found == {"db:11": ("eleven",), "db:10": ("any",), "db": ("any",), "db@sha256:0": ("any",)}
 
 
 def test_the_port_of_a_registry_is_no_tag() -> None:

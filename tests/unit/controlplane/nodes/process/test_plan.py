@@ -12,9 +12,7 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 BASE = timedelta(seconds=10)
 
 
-def container(
-    name: str, role: Role = "main", *, code: int | None = None, **state: Any
-) -> Container:
+def container(name: str, role: Role = "main", *, code: int | None = None, **state: Any) -> Container:
     one = Container({"name": name}, role, **state)
     if code is not None:
         one.note_end(code, NOW, reason="x")
@@ -43,9 +41,7 @@ def decide(*containers: Container, policy: str = "Always", initialized: bool = F
         ([running("s", "sidecar", started=True), container("m")], ["m"]),
     ],
 )
-def test_init_containers_and_sidecars_come_in_order(
-    containers: list[Container], started: list[str]
-) -> None:
+def test_init_containers_and_sidecars_come_in_order(containers: list[Container], started: list[str]) -> None:
     assert decide(*containers) == started
 
 
@@ -60,9 +56,7 @@ def test_init_containers_and_sidecars_come_in_order(
         ("Never", 1, ["complete"]),
     ],
 )
-def test_the_restart_policy_decides_about_ended_containers(
-    policy: str, code: int, decided: list[str]
-) -> None:
+def test_the_restart_policy_decides_about_ended_containers(policy: str, code: int, decided: list[str]) -> None:
     assert decide(container("m", code=code), policy=policy, initialized=True) == decided
 
 
@@ -96,9 +90,7 @@ def test_a_container_waits_for_the_end_of_its_back_off() -> None:
         ([running("s", "sidecar"), container("m", code=0)], "Never", "Running"),
     ],
 )
-def test_the_phase_follows_the_containers(
-    containers: list[Container], policy: str, expected: str
-) -> None:
+def test_the_phase_follows_the_containers(containers: list[Container], policy: str, expected: str) -> None:
     assert phase(containers, {"restartPolicy": policy}, initialized=True) == expected
 
 

@@ -33,11 +33,7 @@ def bound(found: list[str]) -> list[str]:
 def test_the_top_level_is_read_only_and_links_stay_links(root: Path) -> None:
     found = options(root)
     assert ("--ro-bind", str(root / "usr")) in list(pairwise(found))
-    assert found[found.index("--symlink") : found.index("--symlink") + 3] == [
-        "--symlink",
-        "usr/bin",
-        "/bin",
-    ]
+    assert found[found.index("--symlink") : found.index("--symlink") + 3] == ["--symlink", "usr/bin", "/bin"]
     assert str(root / "tmp") not in found
 
 
@@ -60,15 +56,11 @@ def test_a_directory_that_lacks_a_mount_point_is_rebuilt_entry_by_entry(root: Pa
     assert not (root / "etc" / "new").exists()
 
 
-@pytest.mark.parametrize(
-    "target", ["/new/top", "/tmp/x", "/run/secrets/token", "/var/run/secrets/token"]
-)
+@pytest.mark.parametrize("target", ["/new/top", "/tmp/x", "/run/secrets/token", "/var/run/secrets/token"])
 def test_what_is_in_a_tmpfs_anyway_needs_no_rebuilding(root: Path, target: str) -> None:
     found = options(root, target)
     assert "/.machine" not in " ".join(found)
-    assert bound(found) == [
-        target.removeprefix("/var") if target.startswith("/var/run") else target
-    ]
+    assert bound(found) == [target.removeprefix("/var") if target.startswith("/var/run") else target]
 
 
 def test_volumes_are_mounted_from_the_outside_in(root: Path) -> None:

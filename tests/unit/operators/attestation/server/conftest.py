@@ -42,11 +42,7 @@ class Client:
         return answer.body
 
     async def occurrence(
-        self,
-        digit: str = "a",
-        project: str = "p",
-        note: str = "projects/p/notes/qa",
-        **content: Any,
+        self, digit: str = "a", project: str = "p", note: str = "projects/p/notes/qa", **content: Any
     ) -> Any:
         body = {
             "resourceUri": f"https://gcr.io/app@sha256:{digit * 64}",

@@ -25,11 +25,7 @@ def postgresql(port: int) -> Iterator[str]:
     """Run a server until the block is left, and give the URL of its database."""
     binaries = find_binaries()
     assert binaries is not None
-    user = (
-        ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
-        if os.geteuid() == 0
-        else []
-    )
+    user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] if os.geteuid() == 0 else []
     with tempfile.TemporaryDirectory(prefix="attestation-postgresql-") as name:
         folder = Path(name)
         data = folder / "data"
@@ -37,34 +33,12 @@ def postgresql(port: int) -> Iterator[str]:
             shutil.chown(folder, "postgres")
 
         def run(*command: str) -> None:
-            done = subprocess.run(
-                [*user, *command], check=False, capture_output=True, text=True, cwd=folder
-            )
+            done = subprocess.run([*user, *command], check=False, capture_output=True, text=True, cwd=folder)
             assert done.returncode == 0, done.stderr
 
-        run(
-            str(binaries / "initdb"),
-            "-D",
-            str(data),
-            "-U",
-            "attest",
-            "--auth=trust",
-            "--no-sync",
-            "-E",
-            "UTF8",
-        )
+        run(str(binaries / "initdb"), "-D", str(data), "-U", "attest", "--auth=trust", "--no-sync", "-E", "UTF8")
         options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} -c max_connections=60"
-        run(
-            str(binaries / "pg_ctl"),
-            "-D",
-            str(data),
-            "-w",
-            "-l",
-            str(folder / "log"),
-            "-o",
-            options,
-            "start",
-        )
+        run(str(binaries / "pg_ctl"), "-D", str(data), "-w", "-l", str(folder / "log"), "-o", options, "start")
         try:
             yield f"postgresql://attest@127.0.0.1:{port}/postgres"
         finally:

@@ -42,11 +42,7 @@ async def guarded(tmp_path, access_file):
     users = [
         user("admin", grant(["*"], ["*"])),
         user("ci", grant(["prod"], ["create", "get", "list"])),
-        user(
-            "attester",
-            grant(["prod"], ["create"], ["occurrences"]),
-            grant(["prod"], ["attach"], ["notes"]),
-        ),
+        user("attester", grant(["prod"], ["create"], ["occurrences"]), grant(["prod"], ["attach"], ["notes"])),
     ]
     access = read_access_file(access_file(*users))
     async with (
@@ -56,9 +52,7 @@ async def guarded(tmp_path, access_file):
 
         async def call(who, method, path, body=None):
             headers = {} if who is None else {"Authorization": f"Bearer token-{who}"}
-            async with session.request(
-                method, server.url() + path, json=body, headers=headers
-            ) as answer:
+            async with session.request(method, server.url() + path, json=body, headers=headers) as answer:
                 return answer.status, await answer.json()
 
         yield call
@@ -86,16 +80,11 @@ async def test_attaching_to_a_note_is_a_permission_of_its_own(guarded):
     assert (status, answer["message"]) == (403, "'ci' may not attach notes in projects/prod")
     assert (await guarded("attester", "POST", "/v1/projects/prod/occurrences", body))[0] == 200
     status, answer = await guarded(
-        "attester",
-        "POST",
-        "/v1/projects/prod/occurrences",
-        {**body, "noteName": "projects/other/notes/qa"},
+        "attester", "POST", "/v1/projects/prod/occurrences", {**body, "noteName": "projects/other/notes/qa"}
     )
     assert status == 403
     batch = {"occurrences": [body, {**body, "noteName": "projects/other/notes/qa"}]}
-    assert (await guarded("attester", "POST", "/v1/projects/prod/occurrences:batchCreate", batch))[
-        0
-    ] == 403
+    assert (await guarded("attester", "POST", "/v1/projects/prod/occurrences:batchCreate", batch))[0] == 403
 
 
 async def test_the_changes_of_all_projects_need_a_grant_for_all(guarded):
@@ -108,10 +97,7 @@ async def test_a_client_certificate_names_its_user(access_file):
     caller = await access.authenticate(Credentials(certificate_name="robot"))
     assert await access.may(caller, "get", "notes", "p")
     assert not await access.may(caller, "get", "notes", "")
-    for credentials in (
-        Credentials(certificate_name="other"),
-        Credentials(token="x", certificate_name="robot"),
-    ):
+    for credentials in (Credentials(certificate_name="other"), Credentials(token="x", certificate_name="robot")):
         with pytest.raises(ApiError, match="token"):
             await access.authenticate(credentials)
 
@@ -147,11 +133,7 @@ class Reviews:
         if resource.kind == "TokenReview":
             known = body["spec"]["token"] == "good"
             return {
-                "status": {
-                    "authenticated": known,
-                    "audiences": ["api"],
-                    "user": {"username": "u", "groups": ["g"]},
-                }
+                "status": {"authenticated": known, "audiences": ["api"], "user": {"username": "u", "groups": ["g"]}}
             }
         return {"status": {"allowed": self.allowed}}
 

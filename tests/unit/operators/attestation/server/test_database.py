@@ -15,9 +15,7 @@ async def test_the_migrations_make_the_tables_of_the_code(tmp_path):
     database = await Database.open(database_url(f"sqlite:///{tmp_path}/a.db"))
     async with database.read() as connection:
         found = await connection.run_sync(
-            lambda sync: compare_metadata(
-                MigrationContext.configure(sync, opts={"compare_type": True}), metadata
-            )
+            lambda sync: compare_metadata(MigrationContext.configure(sync, opts={"compare_type": True}), metadata)
         )
     await database.close()
     assert [one for one in found if "alembic_version" not in str(one)] == []

@@ -44,10 +44,7 @@ TREES = [
     ("n>-5", c("n", "-5", ">")),
     ("digest=sha256:abc", c("digest", "sha256:abc")),
     (r'a="say \"x\" \\ y"', c("a", r'say "x" \ y')),
-    (
-        'has_prefix(resource_url, "https://gcr.io/p")',
-        HasPrefix(("resource_url",), "https://gcr.io/p"),
-    ),
+    ('has_prefix(resource_url, "https://gcr.io/p")', HasPrefix(("resource_url",), "https://gcr.io/p")),
     ("has_prefix=x", c("has_prefix", "x")),
     ('a="AND"', c("a", "AND")),
 ]
@@ -99,21 +96,17 @@ def test_length_and_depth_are_bounded():
 words = st.from_regex(r"[a-z_][a-z0-9_]{0,5}", fullmatch=True)
 fields = st.lists(words, min_size=1, max_size=3).map(tuple)
 values = st.text(max_size=12)
-leaves = st.builds(
-    Compare, fields, st.sampled_from(["=", "!=", "<", "<=", ">", ">=", ":"]), values
-) | st.builds(HasPrefix, fields, values)
+leaves = st.builds(Compare, fields, st.sampled_from(["=", "!=", "<", "<=", ">", ">=", ":"]), values) | st.builds(
+    HasPrefix, fields, values
+)
 
 
 def _joined(kind):
-    return lambda inner: st.lists(inner, min_size=2, max_size=3).map(
-        lambda terms: kind(tuple(terms))
-    )
+    return lambda inner: st.lists(inner, min_size=2, max_size=3).map(lambda terms: kind(tuple(terms)))
 
 
 trees = st.recursive(
-    leaves,
-    lambda inner: st.builds(Not, inner) | _joined(And)(inner) | _joined(Or)(inner),
-    max_leaves=8,
+    leaves, lambda inner: st.builds(Not, inner) | _joined(And)(inner) | _joined(Or)(inner), max_leaves=8
 )
 
 

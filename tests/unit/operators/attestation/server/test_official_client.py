@@ -17,11 +17,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from grafeas.grafeas_v1 import GrafeasClient, types
-    from grafeas.grafeas_v1.services.grafeas.transports import (
-        GrafeasGrpcTransport,
-        GrafeasRestTransport,
-        rest_base,
-    )
+    from grafeas.grafeas_v1.services.grafeas.transports import GrafeasGrpcTransport, GrafeasRestTransport, rest_base
 
 import grpc
 
@@ -42,10 +38,7 @@ def methods():
 def filled(message, depth=0):
     """Return a message with a value in every field, so that no field of a kind is forgotten."""
     for field in message.DESCRIPTOR.fields:
-        if (
-            field.containing_oneof is not None
-            and message.WhichOneof(field.containing_oneof.name) is not None
-        ):
+        if field.containing_oneof is not None and message.WhichOneof(field.containing_oneof.name) is not None:
             continue
         value = getattr(message, field.name)
         if field.message_type is not None and field.message_type.GetOptions().map_entry:
@@ -63,9 +56,7 @@ def filled(message, depth=0):
             elif field.message_type.full_name == "google.protobuf.Struct":
                 value.update({"a": 1})
             elif field.message_type.full_name == "google.protobuf.Any":
-                (value.add() if field.is_repeated else value).Pack(
-                    types.RelatedUrl.pb(types.RelatedUrl(url="x"))
-                )
+                (value.add() if field.is_repeated else value).Pack(types.RelatedUrl.pb(types.RelatedUrl(url="x")))
             else:
                 inner = value.add() if field.is_repeated else value
                 inner.SetInParent()
@@ -118,9 +109,7 @@ def official(request, client):
         transport = GrafeasGrpcTransport(channel=channel)
     else:
         host = client.server.url().removeprefix("http://")
-        transport = GrafeasRestTransport(
-            host=host, credentials=AnonymousCredentials(), url_scheme="http"
-        )
+        transport = GrafeasRestTransport(host=host, credentials=AnonymousCredentials(), url_scheme="http")
     yield Official(GrafeasClient(transport=transport))
     transport.close()
 
@@ -142,11 +131,7 @@ def test_the_service_has_each_method_of_the_client():
 
 
 def test_each_path_of_the_client_is_a_path_of_the_server():
-    bases = [
-        cls
-        for name, cls in vars(rest_base._BaseGrafeasRestTransport).items()
-        if name.startswith("_Base")
-    ]
+    bases = [cls for name, cls in vars(rest_base._BaseGrafeasRestTransport).items() if name.startswith("_Base")]
     options = [option for base in bases for option in base._get_http_options()]
     assert len(options) == 2 * len(methods())
     for option in options:
@@ -170,9 +155,7 @@ async def test_a_note_of_each_kind_comes_back_as_it_was_sent(official, kind):
 
 @pytest.mark.parametrize("kind", DETAILS["occurrences"])
 async def test_an_occurrence_of_each_kind_comes_back_as_it_was_sent(official, kind):
-    note = await official.create_note(
-        parent=PARENT, note_id="n", note=of_kind(types.Note, "notes", kind)
-    )
+    note = await official.create_note(parent=PARENT, note_id="n", note=of_kind(types.Note, "notes", kind))
     sent = of_kind(types.Occurrence, "occurrences", kind)
     sent.note_name, sent.resource_uri = note.name, "https://gcr.io/app@sha256:" + "a" * 64
     made = await official.create_occurrence(parent=PARENT, occurrence=sent)
@@ -187,22 +170,16 @@ async def test_an_occurrence_of_each_kind_comes_back_as_it_was_sent(official, ki
 
 async def test_notes_and_occurrences_lead_to_each_other(official):
     note = await a_note(official)
-    made = await official.create_occurrence(
-        parent="projects/q", occurrence=await an_occurrence(official, note)
-    )
+    made = await official.create_occurrence(parent="projects/q", occurrence=await an_occurrence(official, note))
     assert await official.get_occurrence_note(name=made.name) == note
     assert [one.name for one in await official.list_note_occurrences(name=note.name)] == [made.name]
 
 
 async def test_updates_by_mask_and_deletions(official):
     note = await a_note(official)
-    made = await official.create_occurrence(
-        parent=PARENT, occurrence=await an_occurrence(official, note)
-    )
+    made = await official.create_occurrence(parent=PARENT, occurrence=await an_occurrence(official, note))
     changed = await official.update_occurrence(
-        name=made.name,
-        occurrence=types.Occurrence(remediation="rebuild"),
-        update_mask=FieldMask(paths=["remediation"]),
+        name=made.name, occurrence=types.Occurrence(remediation="rebuild"), update_mask=FieldMask(paths=["remediation"])
     )
     assert (changed.remediation, changed.attestation) == ("rebuild", made.attestation)
     changed = await official.update_note(
@@ -218,40 +195,26 @@ async def test_updates_by_mask_and_deletions(official):
 
 
 async def test_batches_and_pages(official):
-    notes = {
-        f"n{number}": types.Note(build=types.BuildNote(builder_version="1")) for number in range(5)
-    }
+    notes = {f"n{number}": types.Note(build=types.BuildNote(builder_version="1")) for number in range(5)}
     made = await official.batch_create_notes(parent=PARENT, notes=notes)
-    assert sorted(note.name for note in made.notes) == [
-        f"{PARENT}/notes/n{number}" for number in range(5)
-    ]
+    assert sorted(note.name for note in made.notes) == [f"{PARENT}/notes/n{number}" for number in range(5)]
     pager = await official.list_notes(request=types.ListNotesRequest(parent=PARENT, page_size=2))
-    assert sorted(note.name for note in await asyncio.to_thread(list, pager)) == sorted(
-        n.name for n in made.notes
-    )
+    assert sorted(note.name for note in await asyncio.to_thread(list, pager)) == sorted(n.name for n in made.notes)
     occurrences = [
         types.Occurrence(
-            resource_uri=f"https://x/{number}",
-            note_name=made.notes[0].name,
-            build=types.BuildOccurrence(),
+            resource_uri=f"https://x/{number}", note_name=made.notes[0].name, build=types.BuildOccurrence()
         )
         for number in range(1000)
     ]
     many = await official.batch_create_occurrences(parent=PARENT, occurrences=occurrences)
-    assert [one.resource_uri for one in many.occurrences] == [
-        one.resource_uri for one in occurrences
-    ]
-    pager = await official.list_occurrences(
-        request=types.ListOccurrencesRequest(parent=PARENT, page_size=300)
-    )
+    assert [one.resource_uri for one in many.occurrences] == [one.resource_uri for one in occurrences]
+    pager = await official.list_occurrences(request=types.ListOccurrencesRequest(parent=PARENT, page_size=300))
     assert len(await asyncio.to_thread(list, pager)) == 1000
 
 
 async def test_each_error_has_its_type(official):
     await a_note(official)
-    with pytest.raises(
-        exceptions.Conflict
-    ):  # AlreadyExists is one; over REST the client sees the HTTP code only
+    with pytest.raises(exceptions.Conflict):  # AlreadyExists is one; over REST the client sees the HTTP code only
         await a_note(official)
     with pytest.raises(exceptions.NotFound, match="projects/p/notes/x does not exist"):
         await official.get_note(name="projects/p/notes/x")

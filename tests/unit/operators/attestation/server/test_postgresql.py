@@ -21,9 +21,7 @@ from operators.attestation.server.database import Database, database_url
 from operators.attestation.server.serve import Listen, serving
 from operators.attestation.server.tables import metadata
 
-needs_postgresql = pytest.mark.skipif(
-    find_binaries() is None, reason="needs the binaries of PostgreSQL"
-)
+needs_postgresql = pytest.mark.skipif(find_binaries() is None, reason="needs the binaries of PostgreSQL")
 
 FILTERS = [
     ('kind="ATTESTATION"', 3),
@@ -49,9 +47,7 @@ class Replica:
 
     async def __call__(self, method, path, body=None, **query):
         data = None if body is None else json.dumps(body)
-        async with self.session.request(
-            method, f"{self.url}/v1/{path}", data=data, params=query
-        ) as answer:
+        async with self.session.request(method, f"{self.url}/v1/{path}", data=data, params=query) as answer:
             return answer.status, await answer.json()
 
 
@@ -61,9 +57,7 @@ async def replicas(url):
         session = await stack.enter_async_context(aiohttp.ClientSession())
         servers = await asyncio.gather(
             *(
-                stack.enter_async_context(
-                    serving(url, OpenAccess(), Listen(port=0), clock=SYSTEM_CLOCK)
-                )
+                stack.enter_async_context(serving(url, OpenAccess(), Listen(port=0), clock=SYSTEM_CLOCK))
                 for _ in range(3)
             )
         )
@@ -83,9 +77,7 @@ async def test_the_migrations_make_the_tables_of_the_code_in_postgresql_too(url)
     database = await Database.open(database_url(url))
     async with database.read() as connection:
         found = await connection.run_sync(
-            lambda sync: compare_metadata(
-                MigrationContext.configure(sync, opts={"compare_type": True}), metadata
-            )
+            lambda sync: compare_metadata(MigrationContext.configure(sync, opts={"compare_type": True}), metadata)
         )
     await database.close()
     assert [one for one in found if "alembic_version" not in str(one)] == []
@@ -128,9 +120,7 @@ async def test_changes_of_all_replicas_come_in_order_and_none_is_missed(replicas
 
     async def write(replica):
         return [
-            (await replica("POST", "projects/order/occurrences", occurrence(project="order")))[1][
-                "name"
-            ]
+            (await replica("POST", "projects/order/occurrences", occurrence(project="order")))[1]["name"]
             for _ in range(20)
         ]
 
@@ -155,32 +145,16 @@ async def test_what_was_acknowledged_survives_a_kill_under_load(kind, tmp_path, 
     acknowledged: list[str] = []
     async with aiohttp.ClientSession() as session:
         for round_ in range(3):
-            command = [
-                sys.executable,
-                "-m",
-                "operatorkit",
-                "attest",
-                "serve",
-                "--port",
-                "0",
-                "--database",
-                database,
-            ]
-            process = await asyncio.create_subprocess_exec(
-                *command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-            )
+            command = [sys.executable, "-m", "operatorkit", "attest", "serve", "--port", "0", "--database", database]
+            process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
             line = (await asyncio.wait_for(process.stdout.readline(), 60)).decode()
             replica = Replica(re.fullmatch(r"serving (\S+)\n", line)[1], session)
             if round_ == 0:
                 await replica("POST", "projects/kill/notes?noteId=qa", {"attestation": {}})
-            await asyncio.wait_for(
-                _written_until_killed(process, replica, acknowledged, more=30), 60
-            )
+            await asyncio.wait_for(_written_until_killed(process, replica, acknowledged, more=30), 60)
     opened = await Database.open(database_url(database))
     async with opened.read() as connection:
-        rows = await connection.exec_driver_sql(
-            "SELECT name FROM occurrences WHERE parent = 'projects/kill'"
-        )
+        rows = await connection.exec_driver_sql("SELECT name FROM occurrences WHERE parent = 'projects/kill'")
         audited = await connection.exec_driver_sql("SELECT name FROM audit WHERE action = 'create'")
         stored, logged = {row[0] for row in rows}, {row[0] for row in audited}
     await opened.close()
@@ -196,9 +170,7 @@ async def _written_until_killed(process, replica, acknowledged, *, more):
     async def write():
         while not killed:
             try:
-                status, answer = await replica(
-                    "POST", "projects/kill/occurrences", occurrence(project="kill")
-                )
+                status, answer = await replica("POST", "projects/kill/occurrences", occurrence(project="kill"))
             except aiohttp.ClientError:
                 return
             assert status == 200, answer

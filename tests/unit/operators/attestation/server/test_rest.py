@@ -14,11 +14,7 @@ async def test_a_note_and_an_occurrence_are_created_found_changed_and_deleted(cl
     assert (await client("GET", path)).body == made
     assert (await client("GET", f"{path}/notes")).body == note
     changed = await client("PATCH", path, {"remediation": "rebuild"}, updateMask="remediation")
-    assert changed.body == {
-        **made,
-        "remediation": "rebuild",
-        "updateTime": changed.body["updateTime"],
-    }
+    assert changed.body == {**made, "remediation": "rebuild", "updateTime": changed.body["updateTime"]}
     assert (await client("DELETE", path)).body == {}
     gone = await client("GET", path)
     assert (gone.status, gone.body["code"], gone.body["error"]["status"]) == (404, 5, "NOT_FOUND")
@@ -28,18 +24,11 @@ async def test_a_note_and_an_occurrence_are_created_found_changed_and_deleted(cl
 async def test_projects_are_isolated_exactly(client):
     for project in ("prod", "prod-evil"):
         await client.note("qa", project)
-    await client(
-        "POST",
-        "/v1/projects/prod/locations/eu/notes",
-        {"discovery": {"analysisKind": "BUILD"}},
-        noteId="eu",
-    )
+    await client("POST", "/v1/projects/prod/locations/eu/notes", {"discovery": {"analysisKind": "BUILD"}}, noteId="eu")
     listed = await client("GET", "/v1/projects/prod/notes")
     assert [note["name"] for note in listed.body["notes"]] == ["projects/prod/notes/qa"]
     listed = await client("GET", "/v1/projects/prod/locations/eu/notes")
-    assert [note["name"] for note in listed.body["notes"]] == [
-        "projects/prod/locations/eu/notes/eu"
-    ]
+    assert [note["name"] for note in listed.body["notes"]] == ["projects/prod/locations/eu/notes/eu"]
     by_project = await client("GET", "/v1/projects/prod/occurrences", filter='noteProjectId="prod"')
     assert by_project.body == {"occurrences": []}
 
@@ -60,9 +49,7 @@ async def test_pages_hold_each_object_once_and_tokens_are_bound_to_the_list(clie
         wrong = await client("GET", path, **{"pageToken": first["nextPageToken"], **query})
         assert (wrong.status, wrong.body["error"]["status"]) == (400, "INVALID_ARGUMENT")
         assert "pageToken" in wrong.body["message"]
-    assert (
-        await client("GET", "/v1/projects/q/occurrences", pageToken=first["nextPageToken"])
-    ).status == 400
+    assert (await client("GET", "/v1/projects/q/occurrences", pageToken=first["nextPageToken"])).status == 400
 
 
 FILTERS = [
@@ -113,10 +100,7 @@ async def test_a_filter_selects(client, filter_, digits):
     ],
 )
 async def test_a_filter_that_cannot_be_read_is_400_with_the_position(client, filter_, position):
-    for path in (
-        "/v1/projects/p/occurrences",
-        "/v1beta1/projects/p/occurrences:vulnerabilitySummary",
-    ):
+    for path in ("/v1/projects/p/occurrences", "/v1beta1/projects/p/occurrences:vulnerabilitySummary"):
         wrong = await client("GET", path, filter=filter_)
         assert (wrong.status, wrong.body["code"]) == (400, 3)
         assert f"(at character {position})" in wrong.body["message"]
@@ -136,21 +120,11 @@ REJECTED = [
     ("POST", "notes?noteId=a", {"build": 5}, "invalid"),
     ("POST", "notes?noteId=a%20b", {"build": {}}, "noteId 'a b' is invalid"),
     ("POST", "notes", {"build": {}}, "noteId is missing"),
-    (
-        "POST",
-        "notes?noteId=a",
-        {"build": {}, "name": "projects/p/notes/b"},
-        "created as 'projects/p/notes/a'",
-    ),
+    ("POST", "notes?noteId=a", {"build": {}, "name": "projects/p/notes/b"}, "created as 'projects/p/notes/a'"),
     ("POST", "notes?noteId=a", [], "not a JSON object"),
     ("POST", "notes?noteId=a", b"{", "not JSON"),
     ("POST", "notes?noteId=a", b'{"build": {}, "build": {}}', "the same key twice"),
-    (
-        "POST",
-        "occurrences",
-        {"build": {}, "noteName": "projects/p/notes/qa"},
-        "resourceUri is missing",
-    ),
+    ("POST", "occurrences", {"build": {}, "noteName": "projects/p/notes/qa"}, "resourceUri is missing"),
     ("POST", "occurrences", {"build": {}, "resourceUri": "x"}, "noteName '' is invalid"),
     (
         "POST",
@@ -158,12 +132,7 @@ REJECTED = [
         {"build": {}, "resourceUri": "x", "noteName": "projects/p/notes/qa"},
         "of kind ATTESTATION",
     ),
-    (
-        "POST",
-        "occurrences",
-        {"build": {}, "resourceUri": "x", "resourceUrl": "y", "noteName": "n"},
-        "given twice",
-    ),
+    ("POST", "occurrences", {"build": {}, "resourceUri": "x", "resourceUrl": "y", "noteName": "n"}, "given twice"),
     ("POST", "occurrences:batchCreate", {"occurrences": []}, "0 objects"),
     ("POST", "occurrences:batchCreate", {}, "give a list"),
     ("POST", "notes:batchCreate", {"notes": []}, "by their ids"),
@@ -203,21 +172,12 @@ async def test_a_batch_is_written_as_a_whole_or_not_at_all(client):
     await client.note("qa")
     good = {"resourceUri": "https://x/y", "noteName": "projects/p/notes/qa", "attestation": {}}
     bad = {**good, "noteName": "projects/p/notes/nosuch"}
-    answer = await client(
-        "POST", "/v1/projects/p/occurrences:batchCreate", {"occurrences": [good, bad]}
-    )
-    assert (answer.status, answer.body["message"]) == (
-        404,
-        "projects/p/notes/nosuch does not exist",
-    )
+    answer = await client("POST", "/v1/projects/p/occurrences:batchCreate", {"occurrences": [good, bad]})
+    assert (answer.status, answer.body["message"]) == (404, "projects/p/notes/nosuch does not exist")
     assert (await client("GET", "/v1/projects/p/occurrences")).body == {"occurrences": []}
-    answer = await client(
-        "POST", "/v1/projects/p/occurrences:batchCreate", {"occurrences": [good] * 1000}
-    )
+    answer = await client("POST", "/v1/projects/p/occurrences:batchCreate", {"occurrences": [good] * 1000})
     assert len({one["name"] for one in answer.body["occurrences"]}) == 1000
-    answer = await client(
-        "POST", "/v1/projects/p/occurrences:batchCreate", {"occurrences": [good] * 1001}
-    )
+    answer = await client("POST", "/v1/projects/p/occurrences:batchCreate", {"occurrences": [good] * 1001})
     assert "give 1 to 1000" in answer.body["message"]
 
 
@@ -242,17 +202,12 @@ async def test_the_occurrences_of_a_note_are_found_across_projects(client):
 
 async def test_the_summary_counts_vulnerabilities_by_resource_and_severity(client):
     await client.note("cve", vulnerability={"severity": "HIGH"})
-    issue = {
-        "affectedCpeUri": "c",
-        "affectedPackage": "p",
-        "affectedVersion": {"kind": "NORMAL", "name": "1"},
-    }
+    issue = {"affectedCpeUri": "c", "affectedPackage": "p", "affectedVersion": {"kind": "NORMAL", "name": "1"}}
     fixed = {**issue, "fixedVersion": {"kind": "NORMAL", "name": "2"}}
     never = {**issue, "fixedVersion": {"kind": "MAXIMUM"}}
     for severity, issues in (("HIGH", [fixed]), ("HIGH", [never]), ("LOW", [issue])):
         await client.occurrence(
-            note="projects/p/notes/cve",
-            vulnerability={"effectiveSeverity": severity, "packageIssue": issues},
+            note="projects/p/notes/cve", vulnerability={"effectiveSeverity": severity, "packageIssue": issues}
         )
     found = await client("GET", "/v1beta1/projects/p/occurrences:vulnerabilitySummary")
     assert [(c["severity"], c["fixableCount"], c["totalCount"]) for c in found.body["counts"]] == [
@@ -262,17 +217,12 @@ async def test_the_summary_counts_vulnerabilities_by_resource_and_severity(clien
 
 
 async def test_projects_come_and_go(client):
-    assert (await client("POST", "/v1beta1/projects", {"name": "projects/x"})).body == {
-        "name": "projects/x"
-    }
+    assert (await client("POST", "/v1beta1/projects", {"name": "projects/x"})).body == {"name": "projects/x"}
     assert (await client("POST", "/v1beta1/projects", {"name": "projects/x"})).status == 409
     await client.note("qa", "y")
     listed = (await client("GET", "/v1beta1/projects", pageSize=1)).body
     rest = (await client("GET", "/v1beta1/projects", pageToken=listed["nextPageToken"])).body
-    assert [p["name"] for p in listed["projects"] + rest["projects"]] == [
-        "projects/x",
-        "projects/y",
-    ]
+    assert [p["name"] for p in listed["projects"] + rest["projects"]] == ["projects/x", "projects/y"]
     assert (await client("DELETE", "/v1beta1/projects/y")).status == 400
     assert (await client("DELETE", "/v1beta1/projects/x")).body == {}
     assert (await client("GET", "/v1beta1/projects/x")).status == 404
@@ -289,10 +239,7 @@ async def test_each_write_is_a_change_with_a_number_and_the_audit_log_cannot_be_
         (3, "delete", "ATTESTATION"),
     ]
     assert found["changes"][1]["digest"] == "sha256:" + "c" * 64
-    assert (await client("GET", "/v1/changes", after=found["next"])).body == {
-        "changes": [],
-        "next": 3,
-    }
+    assert (await client("GET", "/v1/changes", after=found["next"])).body == {"changes": [], "next": 3}
     database = client.server.service._database
     for statement in ("UPDATE audit SET caller = 'x'", "DELETE FROM audit"):
         with pytest.raises(Exception, match="append-only"):

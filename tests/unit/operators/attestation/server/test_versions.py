@@ -32,9 +32,7 @@ NOTES = [  # version, field, its content, kind in that version, field and conten
     ("v1alpha1", "attestationAuthority", {"hint": {"humanReadableName": "qa"}}, "ATTESTATION_AUTHORITY", "attestation", {"hint": {"humanReadableName": "qa"}}),
 ]  # fmt: skip
 
-SIGNED = {
-    "signatures": [{"signature": base64.b64encode(ARMOUR.encode()).decode(), "publicKeyId": "AB"}]
-}
+SIGNED = {"signatures": [{"signature": base64.b64encode(ARMOUR.encode()).decode(), "publicKeyId": "AB"}]}
 ISSUE = {"affectedLocation": LOCATION, "fixedLocation": LOCATION, "severityName": "HIGH"}
 ISSUE_V1 = {
     "affectedCpeUri": LOCATION["cpeUri"],
@@ -44,13 +42,7 @@ ISSUE_V1 = {
     "fixedPackage": "glibc",
     "fixedVersion": VERSION,
 }
-PGP = {
-    "pgpSignedAttestation": {
-        "signature": ARMOUR,
-        "contentType": "SIMPLE_SIGNING_JSON",
-        "pgpKeyId": "AB",
-    }
-}
+PGP = {"pgpSignedAttestation": {"signature": ARMOUR, "contentType": "SIMPLE_SIGNING_JSON", "pgpKeyId": "AB"}}
 PGP_BASE64 = {
     "pgpSignedAttestation": {
         "signature": base64.encodebytes(ARMOUR.encode()).decode(),
@@ -59,10 +51,7 @@ PGP_BASE64 = {
     }
 }
 GENERIC = {
-    "genericSignedAttestation": {
-        "serializedPayload": "eA==",
-        "signatures": [{"signature": "eQ==", "publicKeyId": "k"}],
-    }
+    "genericSignedAttestation": {"serializedPayload": "eA==", "signatures": [{"signature": "eQ==", "publicKeyId": "k"}]}
 }
 
 OCCURRENCES = [
@@ -88,9 +77,7 @@ OCCURRENCES = [
 
 
 @pytest.mark.parametrize(("version", "field", "content", "kind", "v1_field", "v1_content"), NOTES)
-async def test_a_note_of_an_older_version(
-    client, version, field, content, kind, v1_field, v1_content
-):
+async def test_a_note_of_an_older_version(client, version, field, content, kind, v1_field, v1_content):
     sent = {"shortDescription": "s", "kind": kind, field: content}
     made = await client("POST", f"/{version}/projects/p/notes", sent, noteId="n")
     assert made.status == 200, made.body
@@ -100,17 +87,9 @@ async def test_a_note_of_an_older_version(
 
 
 @pytest.mark.parametrize(("version", "field", "content", "v1_field", "v1_content"), OCCURRENCES)
-async def test_an_occurrence_of_an_older_version(
-    client, version, field, content, v1_field, v1_content
-):
-    await client.note(
-        "n", **{v1_field: {"analysisKind": "BUILD"} if v1_field == "discovery" else {}}
-    )
-    resource = (
-        {"resourceUrl": IMAGE}
-        if version == "v1alpha1"
-        else {"resource": {"uri": IMAGE, "name": "old"}}
-    )
+async def test_an_occurrence_of_an_older_version(client, version, field, content, v1_field, v1_content):
+    await client.note("n", **{v1_field: {"analysisKind": "BUILD"} if v1_field == "discovery" else {}})
+    resource = {"resourceUrl": IMAGE} if version == "v1alpha1" else {"resource": {"uri": IMAGE, "name": "old"}}
     sent = {**resource, "noteName": "projects/p/notes/n", field: content}
     made = await client("POST", f"/{version}/projects/p/occurrences", sent)
     assert made.status == 200, made.body
@@ -128,9 +107,7 @@ async def test_an_update_in_another_version_is_seen_in_all(client):
     await client("PATCH", f"/v1/{name}", {"remediation": "x"}, updateMask="remediation")
     for version in ("v1", "v1beta1", "v1alpha1"):
         assert (await client("GET", f"/{version}/{name}")).body["remediation"] == "x"
-    again = await client(
-        "PATCH", f"/v1beta1/{name}", {"remediation": "y"}, updateMask="remediation"
-    )
+    again = await client("PATCH", f"/v1beta1/{name}", {"remediation": "y"}, updateMask="remediation")
     assert again.body["attestation"]["attestation"]["pgpSignedAttestation"]["signature"] == ARMOUR
     assert (await client("GET", f"/v1/{name}")).body["attestation"] == SIGNED
 
@@ -139,10 +116,7 @@ async def test_an_update_in_another_version_is_seen_in_all(client):
 @pytest.mark.parametrize("collection", DETAILS)
 def test_each_kind_of_v1_can_be_read_and_written_back_in_an_older_version(version, collection):
     for kind, field in DETAILS[collection].items():
-        body = checked(
-            collection,
-            {field: {}, "resourceUri": IMAGE} if collection == "occurrences" else {field: {}},
-        )
+        body = checked(collection, {field: {}, "resourceUri": IMAGE} if collection == "occurrences" else {field: {}})
         older = from_v1(version, collection, body)
         assert checked(collection, to_v1(version, collection, older))["kind"] == kind
 
@@ -154,28 +128,19 @@ async def test_a_kind_that_only_an_older_version_has_is_rejected(client, field):
 
 
 async def test_two_spellings_of_one_field_are_rejected(client):
-    body = {
-        "attestation": {},
-        "attestationDetails": {},
-        "resourceUrl": IMAGE,
-        "noteName": "projects/p/notes/n",
-    }
+    body = {"attestation": {}, "attestationDetails": {}, "resourceUrl": IMAGE, "noteName": "projects/p/notes/n"}
     wrong = await client("POST", "/v1alpha1/projects/p/occurrences", body)
     assert (wrong.status, "two names of one field" in wrong.body["message"]) == (400, True)
 
 
-@pytest.mark.parametrize(
-    "spelling", ["resourceUri", "resourceUrl", "resource_uri", "resource_url", "resource"]
-)
+@pytest.mark.parametrize("spelling", ["resourceUri", "resourceUrl", "resource_uri", "resource_url", "resource"])
 @pytest.mark.parametrize("version", ["v1", "v1beta1", "v1alpha1"])
 async def test_each_spelling_of_the_resource_is_read_in_each_version(client, version, spelling):
     await client.note("n", build={})
     value = {"uri": IMAGE} if spelling == "resource" else IMAGE
     field = "buildDetails" if version == "v1alpha1" else "build"
     made = await client(
-        "POST",
-        f"/{version}/projects/p/occurrences",
-        {spelling: value, "noteName": "projects/p/notes/n", field: {}},
+        "POST", f"/{version}/projects/p/occurrences", {spelling: value, "noteName": "projects/p/notes/n", field: {}}
     )
     assert made.status == 200, made.body
     assert (await client("GET", f"/v1/{made.body['name']}")).body["resourceUri"] == IMAGE

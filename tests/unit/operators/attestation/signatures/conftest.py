@@ -19,30 +19,12 @@ class Gpg:
         self.home = home
 
     def __call__(self, *arguments: str, stdin: bytes = b"") -> bytes:
-        command = [
-            "gpg",
-            "--batch",
-            "--yes",
-            "--no-tty",
-            "--pinentry-mode",
-            "loopback",
-            "--passphrase",
-            "",
-            *arguments,
-        ]
+        command = ["gpg", "--batch", "--yes", "--no-tty", "--pinentry-mode", "loopback", "--passphrase", "", *arguments]
         environment = {**os.environ, "GNUPGHOME": str(self.home)}
-        return subprocess.run(
-            command, input=stdin, capture_output=True, check=True, env=environment
-        ).stdout
+        return subprocess.run(command, input=stdin, capture_output=True, check=True, env=environment).stdout
 
     def new_key(
-        self,
-        name: str,
-        *,
-        kind: str = "ed25519",
-        usage: str = "sign",
-        expire: str = "never",
-        clock: str = "",
+        self, name: str, *, kind: str = "ed25519", usage: str = "sign", expire: str = "never", clock: str = ""
     ) -> bytes:
         fake = ["--faked-system-time", clock] if clock else []
         self(*fake, "--quick-gen-key", f"{name}@example.com", kind, usage, expire)
@@ -63,9 +45,7 @@ def gpg(tmp_path_factory):
     home = tmp_path_factory.mktemp("gnupg")
     home.chmod(0o700)
     yield Gpg(home)
-    subprocess.run(
-        ["gpgconf", "--kill", "all"], check=False, env={**os.environ, "GNUPGHOME": str(home)}
-    )
+    subprocess.run(["gpgconf", "--kill", "all"], check=False, env={**os.environ, "GNUPGHOME": str(home)})
 
 
 @pytest.fixture(scope="session")

@@ -8,14 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from operators.attestation.signatures import (
-    Rejected,
-    Rejection,
-    SignedBytes,
-    VerificationKey,
-    Verified,
-    verify,
-)
+from operators.attestation.signatures import Rejected, Rejection, SignedBytes, VerificationKey, Verified, verify
 
 DIGEST = "sha256:" + "ab" * 32
 OTHER = "sha256:" + "cd" * 32
@@ -66,9 +59,7 @@ FORMS = [
     ],
     ids=" ".join,
 )
-@pytest.mark.parametrize(
-    ("text", "name"), FORMS, ids=["digest", "line", "reference", "uri", "simple-signing"]
-)
+@pytest.mark.parametrize(("text", "name"), FORMS, ids=["digest", "line", "reference", "uri", "simple-signing"])
 def test_each_form_of_payload_is_read_from_each_kind_of_signature(gpg, signer, options, text, name):
     signature = gpg.sign("qa", text.encode(), *options)
     payload = text.encode() if "--detach-sign" in options else b""
@@ -100,12 +91,8 @@ CHANGES = {
     "a header that changes the text": lambda s: s.replace(
         b"Hash: SHA256", b"Hash: SHA256\nNotDashEscaped: You need GnuPG"
     ),
-    "an unknown header": lambda s: s.replace(
-        b"Hash: SHA256", b"Hash: SHA256\nX-Digest: " + OTHER.encode()
-    ),
-    "text in the place of headers": lambda s: s.replace(
-        b"Hash: SHA256\n", b"Hash: SHA256\n" + OTHER.encode() + b"\n"
-    ),
+    "an unknown header": lambda s: s.replace(b"Hash: SHA256", b"Hash: SHA256\nX-Digest: " + OTHER.encode()),
+    "text in the place of headers": lambda s: s.replace(b"Hash: SHA256\n", b"Hash: SHA256\n" + OTHER.encode() + b"\n"),
     "only the signature": lambda s: s[s.index(b"-----BEGIN PGP SIGNATURE") :],
     "only the text": lambda s: s[: s.index(b"-----BEGIN PGP SIGNATURE")],
     "cut": lambda s: s[:-80],
@@ -140,8 +127,7 @@ def test_a_changed_message_proves_nothing(clearsigned, signer, change):
         SIMPLE % "sha256:abc",
         (SIMPLE % DIGEST).replace('"optional"', '"critical":{},"optional"'),
         (SIMPLE % DIGEST).replace(
-            '"docker-manifest-digest"',
-            f'"docker-manifest-digest":"{OTHER}","docker-manifest-digest"',
+            '"docker-manifest-digest"', f'"docker-manifest-digest":"{OTHER}","docker-manifest-digest"'
         ),
         (SIMPLE % DIGEST).replace("atomic container signature", "another type"),
         (SIMPLE % DIGEST).replace('"optional"', '"extra":1,"optional"'),
@@ -155,18 +141,13 @@ def test_a_good_signature_over_an_unclear_text_proves_nothing(gpg, signer, text)
 
 def test_another_key_is_not_this_one_whatever_the_signature_says(clearsigned, gpg):
     stranger = gpg.new_key("stranger")
-    assert (
-        rejected(clearsigned, key(stranger, name=gpg.fingerprint("qa")))
-        == Rejection.NOT_SIGNED_BY_KEY
-    )
+    assert rejected(clearsigned, key(stranger, name=gpg.fingerprint("qa"))) == Rejection.NOT_SIGNED_BY_KEY
     assert rejected(clearsigned) == Rejection.NOT_SIGNED_BY_KEY
 
 
 def test_each_key_is_tried(clearsigned, signer, gpg):
     stranger = gpg.new_key("stranger-2")
-    result = verify(
-        SignedBytes(clearsigned), [key(stranger, name="../../x"), key(signer, name="qa")], NOW
-    )
+    result = verify(SignedBytes(clearsigned), [key(stranger, name="../../x"), key(signer, name="qa")], NOW)
     assert isinstance(result, Verified)
     assert result.key_id == "qa"
 
@@ -174,12 +155,7 @@ def test_each_key_is_tried(clearsigned, signer, gpg):
 def test_a_key_that_has_expired_since_proves_nothing(gpg):
     public = gpg.new_key("brief", expire="1d", clock="20250101T000000")
     signature = gpg(
-        "--faked-system-time",
-        "20250101T000100",
-        "-u",
-        "brief@example.com",
-        "--clearsign",
-        stdin=DIGEST.encode(),
+        "--faked-system-time", "20250101T000100", "-u", "brief@example.com", "--clearsign", stdin=DIGEST.encode()
     )
     assert rejected(signature, key(public)) == Rejection.KEY_NOT_VALID
 
@@ -218,19 +194,12 @@ def test_a_revoked_key_proves_nothing(gpg, tmp_path):
     certificate = gpg.home / "openpgp-revocs.d" / f"{gpg.fingerprint('revoked').upper()}.rev"
     gpg("--import", stdin=certificate.read_bytes().replace(b":-----", b"-----"))
     public = gpg("--armor", "--export", "revoked@example.com")
-    assert rejected(signature, key(public)) in {
-        Rejection.KEY_NOT_VALID,
-        Rejection.NOT_SIGNED_BY_KEY,
-    }
+    assert rejected(signature, key(public)) in {Rejection.KEY_NOT_VALID, Rejection.NOT_SIGNED_BY_KEY}
 
 
 def test_the_authority_can_end_a_key_by_itself(clearsigned, signer):
     hour = timedelta(hours=1)
-    for ended in (
-        {"revoked_at": NOW - hour},
-        {"not_after": NOW - hour},
-        {"not_before": NOW + hour},
-    ):
+    for ended in ({"revoked_at": NOW - hour}, {"not_after": NOW - hour}, {"not_before": NOW + hour}):
         assert rejected(clearsigned, key(signer, **ended)) == Rejection.KEY_NOT_VALID
     fine = key(signer, revoked_at=NOW + hour, not_after=NOW + hour, not_before=NOW - hour)
     assert isinstance(verify(SignedBytes(clearsigned), [fine], NOW), Verified)

@@ -35,21 +35,13 @@ def faults(case):
     else:
         preparation.prepare_update(kind, obj, old)
         if kind.kind == "Pod":
-            for name in (
-                "tolerations",
-                "priority",
-                "preemptionPolicy",
-                "serviceAccountName",
-                "serviceAccount",
-            ):
+            for name in ("tolerations", "priority", "preemptionPolicy", "serviceAccountName", "serviceAccount"):
                 if name in old["spec"]:
                     obj["spec"].setdefault(name, old["spec"][name])
     return validate(kind, obj, old)
 
 
-@pytest.mark.parametrize(
-    "case", RECORDED, ids=[f"{at}-{case['sent']['kind']}" for at, case in enumerate(RECORDED)]
-)
+@pytest.mark.parametrize("case", RECORDED, ids=[f"{at}-{case['sent']['kind']}" for at, case in enumerate(RECORDED)])
 def test_a_wrong_object_has_the_faults_that_a_real_server_finds(case):
     wanted = [(it["field"], it["reason"], text(it["message"])) for it in case["causes"]]
     assert [(it.path, it.reason, text(it.message)) for it in faults(case)] == wanted
