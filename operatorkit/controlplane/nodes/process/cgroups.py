@@ -55,7 +55,7 @@ class RunGroup:
     """The group of all pods of one run of the nodes."""
 
     def __init__(self, place: Path, name: str) -> None:
-        self.path = place / name
+        self.path: Path = place / name
         self.path.mkdir()
 
     def pod(self, uid: str) -> PodGroup:

@@ -27,13 +27,13 @@ class ContainerLog:
     """The log file of one run of a container; the file before it is kept when it grows too long."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path: Path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = path.open("ab", buffering=0)
         self._size = 0
         self._rest = b""
         self._waiters: list[asyncio.Future[None]] = []
-        self.closed = False
+        self.closed: bool = False
 
     def write(self, data: bytes) -> None:
         """Append what a container has written; nothing means that no more will come."""
