@@ -24,7 +24,7 @@ def test_the_port_of_a_registry_is_no_tag() -> None:
     ("text", "words"),
     [
         ("db: [x]", ("'db'", "must be a mapping")),
-        ("db: {comand: [x]}", ("'db'", "'comand'", "use command, args")),
+        ("db: {cmd: [x]}", ("'db'", "'cmd'", "use command, args")),
         ("db: {command: x}", ("'db'", "command", "must be of type list")),
         ("[db]", ("must map names of images",)),
         ("{", ("not valid YAML",)),
