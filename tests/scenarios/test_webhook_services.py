@@ -226,7 +226,7 @@ async def test_a_registration_of_a_chart_is_told_the_ca_and_nothing_else(behind,
         name = configuration_name(app.name, service=service)
         with pytest.raises(NotFound):
             await cluster.get(VALIDATING, name)
-        [warning] = [it.getMessage() for it in caplog.records if "nobody calls" in it.getMessage()]
+        [warning] = [it.getMessage() for it in caplog.records if "are not called until" in it.getMessage()]
         assert f"until there is a ValidatingWebhookConfiguration {name}" in warning
         (manifest,) = configurations(app.name, app.webhooks, at=service, namespace=namespace, managed_by="Helm")
         manifest["webhooks"][0]["failurePolicy"] = "Ignore"
