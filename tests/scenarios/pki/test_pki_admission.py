@@ -89,7 +89,7 @@ async def test_a_legal_but_unwise_certificate_is_admitted_with_a_warning(door, t
         answer = await http.post(http.path("pki.operatorkit.dev/v1alpha1/certificates"), certificate(duration="20000h"))
         assert answer.status == 201, answer.text
         assert len(answer.warnings) == 1
-        assert "spec.duration: some clients refuse" in answer.warnings[0]
+        assert "spec.duration: some clients reject" in answer.warnings[0]
 
 
 async def test_an_old_fault_does_not_block_an_unrelated_change(door, team):

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import pytest
 
 from operatorkit.testing import eventually, remains
+
+PYTHON = str(Path(sys.executable).resolve())  # not one of a virtual environment in /tmp: pods have a /tmp of their own
 
 WILDCARD = """
 import os, socket
@@ -44,7 +47,7 @@ def grouped(nodes):
 
 
 async def serve(pods, name):
-    await pods.run(name=name, container={"command": [sys.executable, "-c", WILDCARD]})
+    await pods.run(name=name, container={"command": [PYTHON, "-c", WILDCARD]})
     return (await pods.ready(name))["podIP"]
 
 
@@ -66,7 +69,7 @@ async def test_two_pods_listen_on_the_same_port_of_all_addresses(pods, grouped):
     first, second = await serve(pods, "a"), await serve(pods, "b")
     for address, name in ((first, "a"), (second, "b"), (first, "a")):
         client = f"client-{address.replace('.', '-')}-{name}"
-        command = [sys.executable, "-c", CLIENT, address]
+        command = [PYTHON, "-c", CLIENT, address]
         if await absent(pods, client):
             await pods.run(name=client, container={"command": command})
         ip = (await pods.ready(client))["podIP"]
@@ -79,8 +82,8 @@ async def absent(pods, name):
 
 async def test_the_loopback_address_is_the_pods_own(pods, grouped):
     await serve(pods, "other")
-    server = {"name": "main", "image": "i:1", "command": [sys.executable, "-c", WILDCARD]}
-    client = {"name": "c", "image": "i:1", "command": [sys.executable, "-c", CLIENT, "127.0.0.1"]}
+    server = {"name": "main", "image": "i:1", "command": [PYTHON, "-c", WILDCARD]}
+    client = {"name": "c", "image": "i:1", "command": [PYTHON, "-c", CLIENT, "127.0.0.1"]}
     await pods.run(containers=[server, client], name="own")
     ip = (await pods.ready("own"))["podIP"]
     await pods.says(f"own {ip}", "own", container="c")
@@ -118,7 +121,7 @@ async def test_a_paused_pod_can_be_deleted(pods, grouped, http):
 async def test_a_partition_drops_packets_until_it_is_healed(pods, grouped, http):
     address = await serve(pods, "server")
     for name in ("near", "far"):
-        await pods.run(name=name, container={"command": [sys.executable, "-c", CLIENT, address]})
+        await pods.run(name=name, container={"command": [PYTHON, "-c", CLIENT, address]})
         await pods.ready(name)
         await pods.says("server ", name)
     far = (await pods.status("far"))["podIP"]

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 from operatorkit.testing import eventually
+
+PYTHON = str(Path(sys.executable).resolve())  # not one of a virtual environment in /tmp: pods have a /tmp of their own
 
 SERVER = """
 import http.server, os, socketserver, sys
@@ -21,7 +24,7 @@ IP = {"name": "IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}
 
 
 def serving(**probes):
-    command = [sys.executable, "-c", SERVER]
+    command = [PYTHON, "-c", SERVER]
     ports = [{"name": "web", "containerPort": 8080}]
     return {"command": command, "env": [IP], "ports": ports, **probes}
 
