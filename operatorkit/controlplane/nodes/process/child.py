@@ -145,8 +145,22 @@ class Child:
         """Kill the container, all its processes."""
         self.send(signal.SIGKILL)
         if self._inner < 0 and not self.exited.done():
-            with suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+            with suppress(ProcessLookupError, ChildProcessError):
+                self._kill_bubblewrap()
+
+    def _kill_bubblewrap(self) -> None:
+        """Kill bubblewrap, and the process that it may have forked for the container already.
+
+        That one asks the kernel to die with bubblewrap only just before it runs the program. Stopped,
+        bubblewrap cannot fork between the two.
+        """
+        signal.pidfd_send_signal(self._pidfd, signal.SIGSTOP)
+        pid = self._popen.pid
+        os.waitid(os.P_PID, pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+        with suppress(OSError):
+            for forked in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+                os.kill(int(forked), signal.SIGKILL)
+        signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
 
     def _on_exit(self) -> None:
         code = self._popen.poll()
