@@ -27,7 +27,10 @@ async def test_two_hundred_certificates_at_once_need_three_writes_each(team, pki
         await eventually(lambda: all_ready(team, 200), timeout=120)
         await running.settled()
         made = running.writes() - before
-        assert made == {("patch", "secrets"): 200, ("patch", "certificates/status"): 200, ("create", "events"): 200}
+        events = {call.name for call in running.cluster.calls if call.verb == "create" and call.resource == "events"}
+        assert len(events) == 200  # one that is not answered within a second is sent again, under the same name
+        written = {what: count for what, count in made.items() if what[1] != "events"}
+        assert written == {("patch", "secrets"): 200, ("patch", "certificates/status"): 200}
         assert certificates.queue.handed_out - runs == 200  # each is looked at once: its own Secret brings nothing new
         per_object = Counter(
             call.name for call in running.cluster.calls if call.resource == "secrets" and call.is_write
