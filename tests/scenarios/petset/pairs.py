@@ -34,7 +34,7 @@ CLAIMS = ApiResource("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims"
 STATEFUL_SETS = ApiResource("apps", "v1", "StatefulSet", "statefulsets", namespaced=True)
 PET_SETS = PetSet.api_resource()
 BEHAVIOR = "nodes.operatorkit.dev/behavior"
-_LONGEST = 100.0
+_LONGEST = 180.0
 
 
 @dataclass(frozen=True)
