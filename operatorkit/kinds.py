@@ -12,14 +12,17 @@ from __future__ import annotations
 from operatorkit.names import ApiResource
 
 __all__ = [
+    "CLUSTER_ROLES",
     "CONFIG_MAPS",
     "CUSTOM_RESOURCE_DEFINITIONS",
     "DEPLOYMENTS",
     "EVENTS",
+    "JOBS",
     "LEASES",
     "MUTATING_WEBHOOK_CONFIGURATIONS",
     "NAMESPACES",
     "NODES",
+    "PERSISTENT_VOLUMES",
     "PERSISTENT_VOLUME_CLAIMS",
     "PODS",
     "POD_DISRUPTION_BUDGETS",
@@ -27,6 +30,7 @@ __all__ = [
     "SECRETS",
     "SERVICES",
     "SERVICE_ACCOUNTS",
+    "STORAGE_CLASSES",
     "SUBJECT_ACCESS_REVIEWS",
     "TOKEN_REVIEWS",
     "VALIDATING_WEBHOOK_CONFIGURATIONS",
@@ -77,4 +81,15 @@ SUBJECT_ACCESS_REVIEWS = ApiResource(
 )
 TOKEN_REVIEWS = ApiResource(
     "authentication.k8s.io", "v1", "TokenReview", "tokenreviews", namespaced=False
+)
+
+JOBS = ApiResource("batch", "v1", "Job", "jobs", namespaced=True)
+CLUSTER_ROLES = ApiResource(
+    "rbac.authorization.k8s.io", "v1", "ClusterRole", "clusterroles", namespaced=False
+)
+PERSISTENT_VOLUMES = ApiResource(
+    "", "v1", "PersistentVolume", "persistentvolumes", namespaced=False
+)
+STORAGE_CLASSES = ApiResource(
+    "storage.k8s.io", "v1", "StorageClass", "storageclasses", namespaced=False
 )

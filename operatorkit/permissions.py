@@ -11,15 +11,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from operatorkit.events import EVENTS
-from operatorkit.kinds import SECRETS
+from operatorkit.kinds import LEASES, SECRETS
 from operatorkit.names import ApiResource
 from operatorkit.operator import Operator, Reconciler
 from operatorkit.resource import api_resource_of
 from operatorkit.webhooks.manifests import CONFIGURATIONS, ServiceReference, configuration_name
 
-__all__ = ["LEASES", "HandlerNeed", "Permission", "permissions"]
-
-LEASES = ApiResource("coordination.k8s.io", "v1", "Lease", "leases", namespaced=True)
+__all__ = ["HandlerNeed", "Permission", "permissions"]
 
 
 @dataclass(frozen=True, slots=True, order=True)

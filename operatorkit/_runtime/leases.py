@@ -40,7 +40,7 @@ from operatorkit.errors import (
     LeaseLost,
     NotFound,
 )
-from operatorkit.permissions import LEASES
+from operatorkit.kinds import LEASES
 from operatorkit.settings import LeaderElection
 
 __all__ = ["LeaseElector"]

@@ -21,7 +21,7 @@ from operatorkit.clock import format_time
 from operatorkit.cluster import ClusterAPI, PatchType
 from operatorkit.errors import ClusterError, Conflict, NotFound
 from operatorkit.events import EventRecorder, Reference
-from operatorkit.names import ApiResource
+from operatorkit.kinds import SUBJECT_ACCESS_REVIEWS
 from operatorkit.webhooks import UserInfo
 from operators.attestation import reasons
 from operators.attestation.api import GROUP, ImagePolicyException
@@ -31,9 +31,6 @@ __all__ = ["VERB", "may_break_glass", "record_use"]
 
 VERB: Final = "breakglass"
 _TRIES: Final = 5
-_REVIEWS = ApiResource(
-    "authorization.k8s.io", "v1", "SubjectAccessReview", "subjectaccessreviews", namespaced=False
-)
 _log = logging.getLogger("operators.attestation")
 
 app.needs(
@@ -61,8 +58,13 @@ async def may_break_glass(api: ClusterAPI, user: UserInfo, namespace: str, name:
         spec["uid"] = user.uid
     if user.extra:
         spec["extra"] = {key: list(values) for key, values in user.extra.items()}
-    body = {"apiVersion": _REVIEWS.api_version, "kind": _REVIEWS.kind, "metadata": {}, "spec": spec}
-    answer = await api.create(_REVIEWS, body)
+    body = {
+        "apiVersion": SUBJECT_ACCESS_REVIEWS.api_version,
+        "kind": SUBJECT_ACCESS_REVIEWS.kind,
+        "metadata": {},
+        "spec": spec,
+    }
+    answer = await api.create(SUBJECT_ACCESS_REVIEWS, body)
     return (answer.get("status") or {}).get("allowed") is True
 
 

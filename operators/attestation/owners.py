@@ -15,16 +15,14 @@ from kubernetes.client.models import V1Job, V1ReplicaSet
 from operatorkit.cluster import ClusterAPI
 from operatorkit.errors import ClusterError
 from operatorkit.events import Reference
-from operatorkit.names import ApiResource
+from operatorkit.kinds import JOBS, REPLICA_SETS
 from operators.attestation.app import app
 
 __all__ = ["top_owner"]
 
 _BETWEEN: Final = {  # kinds that have an owner themselves, as a rule
-    ("apps/v1", "ReplicaSet"): ApiResource(
-        "apps", "v1", "ReplicaSet", "replicasets", namespaced=True
-    ),
-    ("batch/v1", "Job"): ApiResource("batch", "v1", "Job", "jobs", namespaced=True),
+    ("apps/v1", "ReplicaSet"): REPLICA_SETS,
+    ("batch/v1", "Job"): JOBS,
 }
 _MAX_STEPS: Final = 4
 

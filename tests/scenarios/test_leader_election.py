@@ -15,7 +15,7 @@ from operatorkit._runtime.leases import LeaseElector
 from operatorkit.clock import SYSTEM_CLOCK
 from operatorkit.cluster import PatchType
 from operatorkit.errors import Forbidden, InputError, Invalid, LeaseLost
-from operatorkit.permissions import LEASES
+from operatorkit.kinds import LEASES
 from operatorkit.resource import ObjectMeta
 from operatorkit.settings import LeaderElection
 from operatorkit.testing import FakeClock, eventually

@@ -23,8 +23,8 @@ import yaml
 
 from operatorkit.cli import ExitCode
 from operatorkit.cluster import PatchType
+from operatorkit.kinds import LEASES
 from operatorkit.names import ApiResource
-from operatorkit.permissions import LEASES
 from operatorkit.testing import eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]

@@ -25,8 +25,8 @@ from typing import Any
 import yaml
 
 from operatorkit.cluster import LiveCluster, PatchType, load_config
+from operatorkit.kinds import LEASES
 from operatorkit.names import ApiResource
-from operatorkit.permissions import LEASES
 from operatorkit.testing import eventually
 from operatorkit.testing.backends import start
 

@@ -15,14 +15,11 @@ from operatorkit.cluster import Change
 from operatorkit.cluster.api import JSONObject, PatchType
 from operatorkit.controlplane.controllers.context import ControllerContext
 from operatorkit.controlplane.controllers.work_queue import WorkQueue
-from operatorkit.names import ApiResource, ObjectKey
+from operatorkit.kinds import CLUSTER_ROLES
+from operatorkit.names import ObjectKey
 from operatorkit.selectors import matches
 
 __all__ = ["ClusterRoleAggregationController", "aggregated_rules"]
-
-_CLUSTER_ROLES = ApiResource(
-    "rbac.authorization.k8s.io", "v1", "ClusterRole", "clusterroles", namespaced=False
-)
 
 
 class ClusterRoleAggregationController:
@@ -32,7 +29,7 @@ class ClusterRoleAggregationController:
 
     def __init__(self, context: ControllerContext) -> None:
         self._api = context.api
-        self._roles = context.informer(_CLUSTER_ROLES)
+        self._roles = context.informer(CLUSTER_ROLES)
         self._queue: WorkQueue[ObjectKey] = WorkQueue(
             self._sync, clock=context.clock, pace=context.pace, workers=2, name=self.name
         )
@@ -60,13 +57,13 @@ class ClusterRoleAggregationController:
         if rules == (role.get("rules") or []):
             return None
         applied = {
-            "apiVersion": _CLUSTER_ROLES.api_version,
-            "kind": _CLUSTER_ROLES.kind,
+            "apiVersion": CLUSTER_ROLES.api_version,
+            "kind": CLUSTER_ROLES.kind,
             "metadata": {"name": key.name},
             "rules": rules,
         }
         written = await self._api.patch(
-            _CLUSTER_ROLES,
+            CLUSTER_ROLES,
             key.name,
             applied,
             patch_type=PatchType.APPLY,

@@ -30,7 +30,7 @@ from operatorkit.controlplane.nodes.kinds import CONFIG_MAPS, NODES, PODS, SECRE
 from operatorkit.controlplane.nodes.process.addresses import KUBELET_PORT, AddressBlock
 from operatorkit.controlplane.nodes.process.cgroups import RunGroup, hierarchy
 from operatorkit.controlplane.nodes.process.child import MARK
-from operatorkit.controlplane.nodes.process.claims import CLAIMS, VOLUMES, Provisioner
+from operatorkit.controlplane.nodes.process.claims import Provisioner
 from operatorkit.controlplane.nodes.process.disruptions import Disruptions
 from operatorkit.controlplane.nodes.process.hosts import HostsFiles
 from operatorkit.controlplane.nodes.process.images import Images
@@ -52,6 +52,7 @@ from operatorkit.controlplane.nodes.registration import (
 from operatorkit.controlplane.nodes.scheduling import Scheduler, is_schedulable
 from operatorkit.controlplane.nodes.status import Host
 from operatorkit.errors import InputError, NotFound
+from operatorkit.kinds import PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES
 from operatorkit.names import ObjectKey
 
 __all__ = ["ProcessNodes"]
@@ -106,8 +107,8 @@ class ProcessNodes:
             "ConfigMap": Informer(api, CONFIG_MAPS, clock=pace, history=history),
         }
         self._services = Informer(api, SERVICES, clock=pace, history=history)
-        self._claims = Informer(api, CLAIMS, clock=pace, history=history)
-        self._volumes = Informer(api, VOLUMES, clock=pace, history=history)
+        self._claims = Informer(api, PERSISTENT_VOLUME_CLAIMS, clock=pace, history=history)
+        self._volumes = Informer(api, PERSISTENT_VOLUMES, clock=pace, history=history)
         self._bound: dict[ObjectKey, str] = {}
         self._states: dict[str, PodState] = {}
         self._keys: dict[str, ObjectKey] = {}

@@ -23,15 +23,11 @@ from typing import Any
 from operatorkit.cluster import Informer
 from operatorkit.cluster.api import ClusterAPI, JSONObject, PatchType
 from operatorkit.errors import AlreadyExists, Conflict, NotFound
+from operatorkit.kinds import PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, STORAGE_CLASSES
 from operatorkit.names import ApiResource, ObjectKey
 
-__all__ = ["CLAIMS", "PROVISIONER", "STORAGE_CLASS", "VOLUMES", "Provisioner"]
+__all__ = ["PROVISIONER", "STORAGE_CLASS", "Provisioner"]
 
-CLAIMS = ApiResource("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims", namespaced=True)
-VOLUMES = ApiResource("", "v1", "PersistentVolume", "persistentvolumes", namespaced=False)
-STORAGE_CLASSES = ApiResource(
-    "storage.k8s.io", "v1", "StorageClass", "storageclasses", namespaced=False
-)
 STORAGE_CLASS = "process"
 PROVISIONER = "operatorkit.dev/process"
 _DEFAULT = "storageclass.kubernetes.io/is-default-class"
@@ -113,11 +109,13 @@ class Provisioner:
         volume = self._volumes.cache.get(ObjectKey("", name))
         if volume is None:
             with contextlib.suppress(AlreadyExists):
-                volume = await self._api.create(VOLUMES, self._wanted(claim, name))
-            volume = volume or await self._api.get(VOLUMES, name)
+                volume = await self._api.create(PERSISTENT_VOLUMES, self._wanted(claim, name))
+            volume = volume or await self._api.get(PERSISTENT_VOLUMES, name)
         if volume["spec"]["capacity"]["storage"] != requested:
             spec = {"spec": {"capacity": {"storage": requested}}}
-            volume = await self._api.patch(VOLUMES, name, spec, patch_type=PatchType.MERGE)
+            volume = await self._api.patch(
+                PERSISTENT_VOLUMES, name, spec, patch_type=PatchType.MERGE
+            )
         self._volumes.put(volume)
         return volume
 
@@ -152,13 +150,13 @@ class Provisioner:
         """Bind both, as the binder of kube-controller-manager does where it runs."""
         name = volume["metadata"]["name"]
         if (volume.get("status") or {}).get("phase") != "Bound":
-            await self._change(VOLUMES, volume, {"status": {"phase": "Bound"}}, "status")
+            await self._change(PERSISTENT_VOLUMES, volume, {"status": {"phase": "Bound"}}, "status")
         if claim["spec"].get("volumeName") != name:
             body: dict[str, Any] = {
                 "metadata": {"annotations": _BOUND},
                 "spec": {"volumeName": name},
             }
-            claim = await self._change(CLAIMS, claim, body, None)
+            claim = await self._change(PERSISTENT_VOLUME_CLAIMS, claim, body, None)
         status = {
             "phase": "Bound",
             "accessModes": claim["spec"]["accessModes"],
@@ -166,7 +164,7 @@ class Provisioner:
         }
         held = claim.get("status") or {}
         if any(held.get(key) != value for key, value in status.items()):
-            await self._change(CLAIMS, claim, {"status": status}, "status")
+            await self._change(PERSISTENT_VOLUME_CLAIMS, claim, {"status": status}, "status")
 
     async def _change(
         self, resource: ApiResource, obj: JSONObject, body: JSONObject, subresource: str | None
@@ -182,7 +180,7 @@ class Provisioner:
             namespace=metadata.get("namespace"),
             subresource=subresource,
         )
-        informer = self._claims if resource is CLAIMS else self._volumes
+        informer = self._claims if resource is PERSISTENT_VOLUME_CLAIMS else self._volumes
         informer.put(changed)
         return changed
 
@@ -211,5 +209,5 @@ class Provisioner:
         with contextlib.suppress(NotFound):
             if kept != finalizers:
                 body = {"metadata": {"finalizers": kept}}
-                await self._api.patch(VOLUMES, name, body, patch_type=PatchType.MERGE)
-            await self._api.delete(VOLUMES, name)
+                await self._api.patch(PERSISTENT_VOLUMES, name, body, patch_type=PatchType.MERGE)
+            await self._api.delete(PERSISTENT_VOLUMES, name)

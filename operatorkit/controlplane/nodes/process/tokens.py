@@ -16,11 +16,10 @@ from typing import Any
 from operatorkit.clock import Clock, parse_time
 from operatorkit.cluster.api import ClusterAPI, JSONObject
 from operatorkit.errors import ClusterError
-from operatorkit.names import ApiResource
+from operatorkit.kinds import SERVICE_ACCOUNTS
 
-__all__ = ["ACCOUNTS", "Tokens"]
+__all__ = ["Tokens"]
 
-ACCOUNTS = ApiResource("", "v1", "ServiceAccount", "serviceaccounts", namespaced=True)
 _DEFAULT_SECONDS = 3600
 _LONGEST = timedelta(hours=24)
 _RENEW_AT = 0.8  # of its life, as a kubelet does
@@ -67,7 +66,7 @@ class Tokens:
         namespace = metadata["namespace"]
         try:
             made = await self.api.create(
-                ACCOUNTS, body, namespace=namespace, name=account, subresource="token"
+                SERVICE_ACCOUNTS, body, namespace=namespace, name=account, subresource="token"
             )
         except ClusterError as error:
             raise OSError(f"failed to fetch token: {error}") from error

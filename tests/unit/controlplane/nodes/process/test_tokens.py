@@ -6,7 +6,8 @@ from typing import Any
 from operatorkit.cluster import LiveCluster, load_config
 from operatorkit.controlplane.embedded import EmbeddedControlPlane
 from operatorkit.controlplane.nodes.kinds import PODS
-from operatorkit.controlplane.nodes.process.tokens import ACCOUNTS, Tokens
+from operatorkit.controlplane.nodes.process.tokens import Tokens
+from operatorkit.kinds import SERVICE_ACCOUNTS
 from operatorkit.testing import FakeClock
 
 NAMESPACE = "default"
@@ -20,7 +21,7 @@ async def test_a_token_is_kept_until_80_percent_of_its_life_and_then_renewed() -
     body: dict[str, Any] = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}}
     with EmbeddedControlPlane(clock=clock, controllers="") as plane:
         async with LiveCluster(load_config(plane.kubeconfig())) as api:
-            await api.create(ACCOUNTS, account, namespace=NAMESPACE)
+            await api.create(SERVICE_ACCOUNTS, account, namespace=NAMESPACE)
             spec = {"spec": {"containers": [container]}}
             pod = await api.create(PODS, body | spec, namespace=NAMESPACE)
             tokens = Tokens(api, clock)
