@@ -30,7 +30,7 @@ from operatorkit._runtime.election import (
     decide,
     observe,
 )
-from operatorkit.clock import Clock, format_micro_time
+from operatorkit.clock import Clock, format_micro_time, within
 from operatorkit.cluster import ClusterAPI, JSONObject
 from operatorkit.errors import (
     AlreadyExists,
@@ -251,17 +251,7 @@ class LeaseElector:
         limit = self._settings.renew_deadline.total_seconds()
         if self._observed.renewed is not None:
             limit -= self._clock.monotonic() - self._observed.renewed
-        working = asyncio.ensure_future(work())
-        limiting = asyncio.ensure_future(self._clock.sleep(max(0.0, limit)))
-        try:
-            await asyncio.wait({working, limiting}, return_when=asyncio.FIRST_COMPLETED)
-            if not working.done():
-                raise TimeoutError
-            working.result()
-        finally:
-            for task in (working, limiting):
-                task.cancel()
-            await asyncio.gather(working, limiting, return_exceptions=True)
+        await within(self._clock, limit, work())
 
     def _log_once(self, error: TimeoutError | ClusterError) -> None:
         """Log each new error of a series, not each of its repetitions."""

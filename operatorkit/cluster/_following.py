@@ -1,28 +1,17 @@
-"""Helpers of an informer: pauses after failures, versions of objects, and the first of several tasks."""
+"""Helpers of an informer: pauses after failures, and versions of objects and servers."""
 
 from __future__ import annotations
 
-import asyncio
-from typing import Any, Final
+from typing import Final
 
 from operatorkit.cluster._jitter import JITTER
 from operatorkit.cluster.api import JSONObject
 from operatorkit.errors import ClusterError
 
-__all__ = ["first", "is_from_the_future", "pause_seconds", "version_of"]
+__all__ = ["is_from_the_future", "pause_seconds", "version_of"]
 
 _BASE_SECONDS: Final = 0.1
 _LIMIT_SECONDS: Final = 30.0
-
-
-async def first(*tasks: asyncio.Future[Any]) -> None:
-    """Return when one of `tasks` is done; the others are cancelled."""
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def is_from_the_future(error: ClusterError) -> bool:

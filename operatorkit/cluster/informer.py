@@ -25,8 +25,8 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
-from operatorkit.clock import Clock
-from operatorkit.cluster._following import first, is_from_the_future, pause_seconds, version_of
+from operatorkit.clock import Clock, within
+from operatorkit.cluster._following import is_from_the_future, pause_seconds, version_of
 from operatorkit.cluster._jitter import JITTER
 from operatorkit.cluster.api import ClusterAPI, JSONObject, ObjectList, WatchEvent
 from operatorkit.cluster.cache import Cache, Change, key_of
@@ -279,10 +279,8 @@ class Informer:
 
     async def _pause(self, seconds: float) -> None:
         self._hurry.clear()
-        await first(
-            asyncio.ensure_future(self._clock.sleep(seconds)),
-            asyncio.ensure_future(self._hurry.wait()),
-        )
+        with contextlib.suppress(TimeoutError):
+            await within(self._clock, seconds, self._hurry.wait())
 
     async def _list(self) -> None:
         """Take in a complete list, page by page, then drop what it does not have."""
@@ -494,11 +492,9 @@ class Informer:
     async def _probe_beside_watch(self) -> None:
         """End the watch when the server does not answer, or has what the watch does not bring."""
         before = self._version
-        probe = asyncio.ensure_future(self._probe())
-        await first(probe, asyncio.ensure_future(self._clock.sleep(_PROBE_TIMEOUT_SECONDS)))
         try:
-            sign = probe.result()
-        except asyncio.CancelledError:
+            sign = await within(self._clock, _PROBE_TIMEOUT_SECONDS, self._probe())
+        except TimeoutError:
             what = f"{self.resource.qualified}: no answer to a probe within {_PROBE_TIMEOUT_SECONDS:g} s"
             self._end_watch(Timeout(what, code=0))
             return
