@@ -149,7 +149,7 @@ class EventRecorder:
         """Record that something happened to `regarding`, as it should.
 
         With `promptly`, it is written before this returns, if the API takes it within a second and
-        took the one before: for what would be lost if the process died after the status that
+        answered the one before: for what would be lost if the process died after the status that
         follows was written.
         """
         await self.record(
@@ -438,7 +438,7 @@ class EventRecorder:
                 raise
             except ClusterError as error:
                 series.tries += 1
-                self._healthy = False
+                self._healthy = error.code not in {0, 429} and error.code < 500  # it answers
                 if error.code in _LASTING or series.tries >= _TRIES:
                     self.dropped += added
                     series.pending -= added

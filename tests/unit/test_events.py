@@ -16,7 +16,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from operatorkit.cluster.api import ObjectList
-from operatorkit.errors import AlreadyExists, ClusterError, Conflict, Forbidden, NotFound, Timeout
+from operatorkit.errors import (
+    AlreadyExists,
+    ClusterError,
+    Conflict,
+    Forbidden,
+    NotFound,
+    Throttled,
+    Timeout,
+    Unreachable,
+)
 from operatorkit.events import EventRecorder, FloodLimits, Notice, Reference
 
 POD = Reference(api_version="v1", kind="Pod", namespace="team", name="web-0", uid="pod-uid")
@@ -504,6 +513,29 @@ async def test_at_work_it_sends_in_the_background_what_was_recorded(store, clock
         await recorder.idle()
         assert store.counts() == {"ask for app1": 2}
         assert store.writes == 1
+
+
+@pytest.mark.parametrize("error", [NotFound("the namespace is gone"), Forbidden("no"), Conflict("no")])
+async def test_an_event_that_is_rejected_does_not_delay_what_is_written_promptly(store, clock, error):
+    async with at_work(recorder_of(store, clock)) as recorder:
+        store.fail = [error] * 10
+        await recorder.record(warning(regarding=replace(POD, uid="another")))
+        await recorder.idle()
+        store.fail = []
+        await recorder.normal(CERTIFICATE, "Issued", "it is there", promptly=True)
+        assert store.counts()["it is there"] == 1
+
+
+@pytest.mark.parametrize("error", [Timeout("no"), Unreachable("no"), Throttled("no"), ClusterError("no", code=503)])
+async def test_nothing_is_written_promptly_by_an_api_that_does_not_serve(store, clock, error):
+    async with at_work(recorder_of(store, clock)) as recorder:
+        store.fail = [error]
+        await recorder.record(warning(regarding=replace(POD, uid="another")))
+        await recorder.idle()
+        await recorder.normal(CERTIFICATE, "Issued", "it is there", promptly=True)
+        assert "it is there" not in store.counts()
+        await recorder.idle()
+        assert store.counts()["it is there"] == 1
 
 
 async def test_an_api_that_never_answers_delays_nobody(clock):
