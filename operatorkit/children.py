@@ -165,6 +165,9 @@ class Children:
             return []
         pruned = []
         uid = self._parent["metadata"]["uid"]
+        # By the label, because an index of the cache finds it; but a child is deleted only if its
+        # owner reference says so as well: users copy labels with the objects that they clone, and
+        # another owner has the clone.
         for resource in self._owned:
             for obj in self._live.labelled(resource, uid):
                 key = _key_of(obj)
@@ -241,6 +244,8 @@ class Children:
         """Add the owner reference and the label by which a parent finds its children."""
         meta, parent = body["metadata"], self._parent["metadata"]
         meta["labels"] = {**meta.get("labels", {}), LABEL_OWNER_UID: parent["uid"]}
+        # References that the author of the operator put in stay: a child may have several owners,
+        # of which one is the controller.
         others = [
             owner for owner in meta.get("ownerReferences", ()) if owner.get("uid") != parent["uid"]
         ]
@@ -279,6 +284,10 @@ class Children:
                 patch_type=PatchType.APPLY,
                 namespace=key.namespace or None,
                 field_manager=self._manager,
+                # Forcing is right for a child that is known to be owned: whatever another manager
+                # set of it is a conflict that the operator decides in its favour (ADR 0004). A create,
+                # however, may hit an object that the cache does not hold yet; there, a forced apply
+                # would silently take over what another client made.
                 force=live
                 is not None,  # an object that the cache does not know may have another owner
             )
@@ -321,6 +330,9 @@ class Children:
                 {"op": "replace", "path": "/metadata/managedFields", "value": entries},
                 {
                     "op": "replace",
+                    # A test operation would not do: managedFields are replaced as a whole, so the
+                    # patch must fail if any manager has written since they were read. API servers
+                    # compare a resourceVersion that a patch sets.
                     "path": "/metadata/resourceVersion",
                     "value": whole["metadata"]["resourceVersion"],
                 },

@@ -61,6 +61,13 @@ class Reader(ObjectReader, Protocol):
     ) -> builtins.list[ObjectKey]:
         """Return the keys of the objects that an index finds, without reading one, by namespace and name."""
 
+    def memory(self, kind: Callable[[], T]) -> T:
+        """Return what the running operator keeps in memory under a class: made by `kind()` when first requested.
+
+        Each engine has its own, also where two of them run one operator in one process. It starts empty after a
+        restart and with a new leader: keep only what can be found again there, such as a back-off or what was read.
+        """
+
 
 class Context:
     """The world of one run of a reconcile function.
@@ -130,6 +137,14 @@ class Context:
         Costs far less than `list`, which reads each object. Raises DefinitionError as `list` does.
         """
         return self._reader.keys(kind, index=index, namespace=namespace)
+
+    def memory(self, kind: Callable[[], T]) -> T:
+        """Return what the running operator keeps in memory under a class: made by `kind()` when first requested.
+
+        All runs of an engine share it, and no other engine does. It starts empty after a restart and with a new
+        leader: keep only what can be found again there, such as a back-off or what was read.
+        """
+        return self._reader.memory(kind)
 
     async def apply(self, *children: Any, enqueue: bool = True) -> builtins.list[Any]:
         """Bring children into being, as given, by server-side apply; return them as the cluster has them.

@@ -441,7 +441,7 @@ class Operator:
             try:
                 read(kind, head)
             except InvalidObject as error:
-                missing = str(error).partition(", found")[0]
+                missing = ", ".join(cause.field for cause in error.causes)
                 raise DefinitionError(
                     f"Operator({self.name!r}).cache({kind.__name__}, contents={contents!r}): it cannot be read without "
                     f"the fields that it requires ({missing}): cache whole objects"

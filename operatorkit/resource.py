@@ -408,7 +408,7 @@ def read(type_: type[T], obj: Mapping[str, Any]) -> T:
         try:
             return cast("T", official.read(cast("type[BaseModel]", type_), obj))
         except InvalidObject as error:
-            raise InvalidObject(f"{_name_of(obj)}: {error}") from error
+            raise InvalidObject(f"{_name_of(obj)}: {error}", causes=error.causes) from error
     raise DefinitionError(
         f"{type_.__name__} is neither a Resource nor a model of the official client"
     )

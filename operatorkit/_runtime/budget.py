@@ -96,6 +96,9 @@ class Budget:
                 BURST, self._clock.monotonic(), raw["metadata"].get("generation")
             )
         target, digest = (written.resource, written.key, written.subresource), _digest(written.body)
+        # The same body again, though the last one was applied: someone undid it. A different body
+        # is news, even for the same object, and costs a tenth: an operator that follows a changing
+        # spec must not be taken for one in a conflict.
         if account.last.get(target) == digest:
             account.repaired = written
             account.in_run = COST_OF_REPAIR
@@ -111,6 +114,8 @@ class Budget:
         now, cost, account.in_run = self._clock.monotonic(), account.in_run, 0
         if not cost:
             if account.strikes:
+                # A run that writes nothing proves that the other program has stopped, or does not
+                # insist: the next conflict starts with quick repairs again.
                 del self._accounts[key]  # nothing was undone while it waited
             return 0.0
         self._accounts.move_to_end(key)
@@ -152,6 +157,8 @@ class Budget:
         """Drop accounts that have not been used for so long that they are as good as new."""
         while self._accounts:
             key, account = next(iter(self._accounts.items()))
+            # Keys in a conflict stay, however old: forgetting them would give the conflict a full
+            # budget again. They go with their object (`forget`).
             if account.strikes or now - account.at < _REMEMBERED_SECONDS:
                 return
             del self._accounts[key]

@@ -245,6 +245,7 @@ class CacheReader:
         self._caches = caches
         self._declared = frozenset(caches.resources)
         self._indexes = {(index.kind, index.name) for index in app.indexes}
+        self._memory: dict[Callable[[], Any], Any] = {}
 
     def get(self, kind: type[T], name: str, *, namespace: str | None = None) -> T | None:
         """Return one object, or None. Raises InvalidObject when it cannot be read as `kind`."""
@@ -287,6 +288,14 @@ class CacheReader:
         self._check_index(kind, index[0])
         found = self._caches.indexed_keys(resource, _user_index(index[0]), index[1])
         return sorted(key for key in found if namespace in (None, key.namespace))
+
+    def memory(self, kind: Callable[[], T]) -> T:
+        """Return what this engine keeps in memory under a class: made by `kind()` when first requested."""
+        # Here, and not in the Operator: an Operator is a declaration, which several engines of one process may run.
+        if kind not in self._memory:
+            self._memory[kind] = kind()
+        found: T = self._memory[kind]
+        return found
 
     def _check_index(self, kind: type[Any], name: str) -> None:
         if (kind, name) not in self._indexes:

@@ -156,6 +156,9 @@ class Controller:
         restored = (
             change.gap and self._caches.history.in_doubt
         )  # to an older state, perhaps of the status alone
+        # A predicate compares two neighbouring states. After a restore, or a write of unknown
+        # outcome, the old one may be a state that no run has acted on, so "nothing that matters
+        # changed" does not follow, and the key is enqueued.
         filters = predicate is not None and not restored and not self._status.is_unsure(change.key)
         new = change.new if filters else None  # each access decodes
         if new is None or passes(change.old, new, predicate, self._reconciler.kind):
@@ -180,6 +183,9 @@ class Controller:
                 key = await self.queue.get()
             except QueueClosed:
                 return
+            # Before the first read of the run, and ended before `done`: an event that arrives in
+            # between belongs to this run, and is evaluated when it is known what the run has read
+            # and written (ADR 0011).
             self._own_writes.begin(key)
             try:
                 await self._reconcile(key)
@@ -188,6 +194,8 @@ class Controller:
                 self.queue.done(key)
 
     async def _reconcile(self, key: ObjectKey) -> None:
+        # Whatever enqueued the key is the change that the terminal error waits for; if the cause is
+        # still there, this run raises it again.
         self._terminal.discard(key)
         raw = self._caches.get(self.resource, key)
         if raw is None:
@@ -195,6 +203,9 @@ class Controller:
             return
         annotations = raw["metadata"].get("annotations") or {}
         if annotations.get(ANNOTATION_PAUSED) == "true" and not self._reconciler.only_reads:
+            # No requeue: removing the annotation is a change of the object, and its event enqueues
+            # the key. Changes of children that come meanwhile are not lost either, since that run
+            # reads all of them.
             _log.debug("%s %s is paused", self.resource.kind, key)
             return
         if not await self._may_run(key, raw):
@@ -247,6 +258,9 @@ class Controller:
         try:
             requeue = await self._runner.run(key, raw)
         except Conflict as error:
+            # Both are 409, and only one passes by itself. A stale resourceVersion is over with the
+            # next read, so it is no failure and has no back-off; another manager's fields stay in
+            # conflict until a person decides, and a retry at once would spin.
             if isinstance(error, FieldManagerConflict):
                 await self._failed(key, raw, error)
                 return RunResult.ERROR
@@ -296,6 +310,8 @@ class Controller:
                 _text(error),
                 exc_info=None if again or isinstance(error, OperatorKitError) else _trace(error),
             )
+        # No Event while the API server is away or overloaded: it would be one more request to that
+        # server for each object, and none of the objects has anything that its owner could correct.
         if isinstance(error, _PASSING):
             return
         if isinstance(error, TerminalError) and error.reported:

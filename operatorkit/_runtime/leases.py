@@ -105,6 +105,9 @@ class LeaseElector:
     @property
     def leads(self) -> bool:
         """Whether this replica is the leader now."""
+        # No timer ends leadership: it is a question of the clock, asked at each use. A timer could
+        # fire late, when the event loop is blocked or the machine was suspended, and this replica
+        # would write while another one leads.
         renewed = self._observed.renewed
         return (
             renewed is not None
@@ -163,6 +166,8 @@ class LeaseElector:
     async def _release(self) -> None:
         """Write once more, and again after a Conflict: a renewal that was cancelled may have been executed."""
         lease = self._lease
+        # Give up leadership before the request: from the moment when the server executes it,
+        # another replica may lead, and the response comes later than that.
         self._observed, self._held_since = Observed(None, self._clock.monotonic()), None
         for _ in range(2):
             if lease is None or _holder(lease) != self.identity:
@@ -193,6 +198,9 @@ class LeaseElector:
                         self._follow(holder)
                     case Lost():
                         pass  # run raises it
+            # The second round decides by the Lease as it is now: another replica may hold it.
+            # Renewing blindly at the new version would take it from that replica (client-go reads
+            # again, too: tools/leaderelection).
             except (Conflict, AlreadyExists):
                 self._observe(await self._read())
             else:
@@ -243,6 +251,9 @@ class LeaseElector:
             left = self._observed.renewed + settings.renew_deadline.total_seconds() - now
             return max(0.0, min(retry, left))
         pause = retry * self._rng.uniform(*_STANDBY_PAUSES)
+        # The Lease expires by this replica's own clock, counted from when it saw the record change
+        # last. renewTime is written by the leader's wall clock, which may differ from this one by
+        # more than the duration of the Lease.
         left = self._observed.since + settings.lease_duration.total_seconds() - now
         return min(pause, left) if left > 0 else pause
 
@@ -250,6 +261,9 @@ class LeaseElector:
         """Await work, for as long as this replica may lead without a renewal. Raises TimeoutError."""
         limit = self._settings.renew_deadline.total_seconds()
         if self._observed.renewed is not None:
+            # A request that hangs must end with the renew deadline, not with its own timeout: a
+            # leader that still waits for its renewal when the deadline passes would learn too late
+            # that it no longer leads.
             limit -= self._clock.monotonic() - self._observed.renewed
         await within(self._clock, limit, work())
 

@@ -163,6 +163,10 @@ class TrackedReader:
         self._own_writes.read(self._parent, api_resource_of(kind))
         return self._reader.keys(kind, index=index, namespace=namespace)
 
+    def memory(self, kind: Callable[[], T]) -> T:
+        """Return what the running operator keeps in memory under a class; that is no read of the cluster."""
+        return self._reader.memory(kind)
+
 
 class TrackedChildren:
     """The cached children of one run, with the responses to its applies recorded."""

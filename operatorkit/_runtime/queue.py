@@ -103,6 +103,10 @@ class WorkQueue(Generic[K]):
         self._due.pop(key, None)
         self._moments.pop(key, None)
         if key in self._running:
+            # A running key must not wait in a queue as well: another worker would take it, and two
+            # runs of one object would overwrite each other. So a change that comes during a run is
+            # kept here, and `done` adds it: the run may have read the state from before the change
+            # (the "dirty" set of client-go's workqueue).
             self._again[key] = min(priority, self._again.get(key, priority))
             return
         known = self._waiting.get(key)
@@ -128,6 +132,9 @@ class WorkQueue(Generic[K]):
             return
         due = self._clock.monotonic() + seconds
         known = self._due.get(key)
+        # Of several delays the earliest wins, so a timer is never moved. A superseded one stays in
+        # the heap, where removing it would cost a search, and is recognised by its time when it
+        # comes up (`_release`).
         if known is not None and known[0] <= due:
             return
         self._due[key] = (due, priority)
@@ -137,6 +144,9 @@ class WorkQueue(Generic[K]):
         if len(self._timers) > 2 * len(self._due) + _SPARE_TIMERS:
             self._timers = self._without_superseded(self._due)
 
+    # Delays and moments are two heaps because they are two clocks: a delay must pass even when the
+    # wall clock is set back, and a moment, such as the end of a certificate, must come earlier when
+    # the clock is set forward.
     def add_at(self, key: K, moment: datetime, priority: Priority = Priority.CHANGE) -> None:
         """Mark `key` dirty when the wall clock shows `moment`, unless something does so before; the earliest counts.
 
@@ -186,6 +196,8 @@ class WorkQueue(Generic[K]):
     def _turn_in_seconds(self) -> float:
         """Take a turn of those that all keys share, and return when it is."""
         now = self._clock.monotonic()
+        # A token bucket without tokens: the time of the last turn says how full it is. Turns that
+        # were not used within ten seconds make up the burst; older ones are lost.
         earliest = now - _RETRY_BURST / _RETRIES_PER_SECOND
         self._last_turn = max(self._last_turn, earliest) + 1 / _RETRIES_PER_SECOND
         return max(0.0, self._last_turn - now)
@@ -220,6 +232,9 @@ class WorkQueue(Generic[K]):
             try:
                 await waiter
             except asyncio.CancelledError:
+                # One notification is for one key. A worker that is cancelled between the
+                # notification and its turn would take it along, and the key would wait although
+                # other workers are free.
                 if waiter.done() and not waiter.cancelled():
                     self._notify_one()  # this waiter was notified: pass it on
                 raise

@@ -90,6 +90,9 @@ class StatusWriter:
         Raises Conflict when the object is no longer the one with that uid, and other ClusterErrors.
         """
         after = status_of(obj)
+        # The comparison is with the status that the run was given, not with the one in the cache
+        # now: another writer may have changed it meanwhile, and a run that changed nothing must not
+        # write its own, older copy over that.
         if without_empty(after) == without_empty(before):
             return raw
         owned = self._owned_fields(raw)
@@ -97,6 +100,10 @@ class StatusWriter:
         if would_change_nothing(sent, before, owned):
             return raw
         key = key_of(raw)
+        # The uid makes this an apply to the object that the run has seen. Without it, the status
+        # would be written to an object that was recreated under the same name. A resourceVersion
+        # would do that too, but it would fail on each write of others, and server-side apply needs
+        # none: https://kubernetes.io/docs/reference/using-api/server-side-apply/
         meta = {"name": key.name, "uid": raw["metadata"]["uid"]} | (
             {"namespace": key.namespace} if key.namespace else {}
         )
@@ -170,6 +177,8 @@ class StatusWriter:
         try:
             answer = await request
         except (NotFound, Invalid, Conflict):
+            # These three are decisions of the server, so nothing was written. Any other end, a
+            # timeout or a cancelled run among them, leaves open whether the request was executed.
             raise  # it was not executed
         except BaseException:
             self._unsure[key] = self._clock.monotonic() + _EXECUTED_WITHIN_SECONDS
@@ -223,6 +232,9 @@ class StatusWriter:
         versions = self._own.pop(key, None)
         if versions is None:
             return False
+        # Events of one object come in the order of their versions, so an own write that is older
+        # than this one was merged into a later state, or lost with a watch: its event will never
+        # come, and keeping it would leak.
         later = {known for known in versions if is_newer(known, version)}
         if later:
             self._own[key] = later

@@ -111,6 +111,9 @@ class Connector(aiohttp.TCPConnector):
                 return connection
             known, since = self._transports.get(opened.fileno(), (None, 0))
             if known is not transport:
+                # aiohttp gives out a pooled connection without saying how old it is. So each one is
+                # remembered with the count from before it was opened: where the count has grown
+                # since, the connection may be dead, and another is taken.
                 self._transports[opened.fileno()] = (
                     cast("asyncio.WriteTransport", transport),
                     before,
@@ -188,6 +191,8 @@ def _trust(
             await reload()
         try:
             return await handler(request)
+        # That makes repeating safe for every method, a POST included: the server has not seen the
+        # request.
         except aiohttp.ClientSSLError:  # in the handshake: nothing was sent
             if not await reload():
                 raise
@@ -218,6 +223,8 @@ def _authenticator(
         except InputError as error:
             _log.warning("the API server rejected the credentials, and: %s", error)
             return response
+        # Once only: credentials that were just loaded and are rejected too are wrong, and trying
+        # further would make an operator with a revoked token a source of load.
         response.release()
         _set(request, await credentials.headers(now=clock.monotonic()))
         return await handler(request)

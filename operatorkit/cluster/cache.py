@@ -234,6 +234,9 @@ class Cache:
         key = key_of(obj)
         version = _version_of(obj)
         current = self._entries.get(key)
+        # Without an entry the version of the watch decides: an object that is missing at that
+        # version was deleted after our write, and storing the response would bring back an object
+        # that no event will ever remove.
         known = current.resource_version if current is not None else self._seen_version
         if known and not is_newer(version, known):
             return False
@@ -318,6 +321,8 @@ class Cache:
             and version
             and is_newer(current.resource_version, version)
         ):
+            # The deletion is of the object before: readers already see the one that we created
+            # under its name, while subscribers have yet to see the old one go.
             self._ahead[key] = None  # deleted, and recreated by us since
         else:
             if was_ahead:
@@ -352,6 +357,8 @@ class Cache:
         Return the changes before it: the states that own writes made in the history that has ended.
         """
         changes = []
+        # Versions of the new history may be lower than those here, and "an older one never replaces a
+        # newer one" would then reject everything the list holds.
         for key in sorted(self._ahead, key=_sorting):
             changes += _changes(key, self._ahead[key], self._entries.get(key), gap=True)
         self._ahead.clear()

@@ -262,6 +262,9 @@ class Informer:
         else:
             self._must_list = True
             # a kind that is not served any more says nothing of the others: its definition was deleted
+            # A connection that breaks is the one moment at which a server can be exchanged
+            # unnoticed. Not every failure is a sign, though: while the server is away, each attempt
+            # fails, and each would make all informers list.
             is_sign = (self._in_contact and not isinstance(error, NotFound)) or is_from_the_future(
                 error
             )
@@ -286,6 +289,9 @@ class Informer:
         """Take in a complete list, page by page, then drop what it does not have."""
         try:
             epoch = await self._list_pages(_PAGE)
+        # A continue token expires with the version that it pages through (410 after 5 minutes by
+        # default). Starting the pages again would meet the same end on the same large kind;
+        # client-go's pager falls back to one full list, too.
         except Gone:  # the list took longer than the server keeps history: take it in one piece
             epoch = await self._list_pages(None)
         self._answered()
@@ -329,6 +335,9 @@ class Informer:
             token = page.continue_token
             if not token:
                 break
+        # Only now, with the last page: an object is missing from the cluster when no page has it.
+        # All pages show the version of the first one, so what was created meanwhile comes by the
+        # watch.
         self._notify(self.cache.sweep(listed, page.resource_version))
         self._version = page.resource_version
         return epoch

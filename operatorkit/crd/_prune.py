@@ -94,6 +94,9 @@ def default(value: Any, node: Node | None) -> None:
     if node is None:
         return
     if isinstance(value, dict):
+        # Defaults are filled in from the outside to the inside, because a default that is set here
+        # may be an object whose own fields have defaults. For the same reason it is copied: the
+        # next object must not share it with this one.
         for key, child in node.properties.items():
             if child.default is not None and (
                 key not in value or (value[key] is None and not child.nullable)

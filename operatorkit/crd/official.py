@@ -84,7 +84,8 @@ def read(model: type[_M], obj: Mapping[str, Any]) -> _M:
         return _read(model, obj, ())
     except _ConversionError as error:
         raise InvalidObject(
-            f"{model.__name__} cannot be read: {_conversion_error(error.path, error)}"
+            f"{model.__name__} cannot be read: {_conversion_error(error.path, error)}",
+            causes=(_cause(error.path, error),),
         ) from error
 
 
@@ -99,22 +100,24 @@ def first_error(error: ValidationError) -> str:
 
 def causes(error: ValidationError) -> tuple[Cause, ...]:
     """Return the field errors of an object, worded as an API server words its own; of very many, the first."""
-    found: list[field_errors.FieldError] = []
+    found: list[Cause] = []
     for detail in error.errors(include_url=False)[:_MOST_CAUSES]:
         inner = detail.get("ctx", {}).get("error")
         if isinstance(inner, _ConversionError):
-            found.append(
-                field_errors.invalid(
-                    _field((*detail["loc"], *inner.path)), _short(inner.found), inner.reason
-                )
-            )
+            found.append(_cause((*detail["loc"], *inner.path), inner))
         elif detail["type"] == "missing":
-            found.append(field_errors.required(_field(detail["loc"])))
+            found.append(field_errors.required(_field(detail["loc"])).cause)
         else:
             found.append(
-                field_errors.invalid(_field(detail["loc"]), _short(detail["input"]), detail["msg"])
+                field_errors.invalid(
+                    _field(detail["loc"]), _short(detail["input"]), detail["msg"]
+                ).cause
             )
-    return tuple(each.cause for each in found)
+    return tuple(found)
+
+
+def _cause(path: tuple[str | int, ...], error: _ConversionError) -> Cause:
+    return field_errors.invalid(_field(path), _short(error.found), error.reason).cause
 
 
 def _short(value: Any) -> Any:

@@ -160,12 +160,17 @@ class EventRecorder:
         """Count one occurrence, and write it unless its subject has had too many."""
         series, subject = self._count(notice)
         self._recipients.note(notice)
+        # Counted before it is limited: the series keeps its number, and the next write that the
+        # bucket allows carries all that was kept back. Dropping the occurrence instead would make
+        # the count of an Event a lie, which people read as a rate.
         if not series.may_write(subject, self._clock.monotonic(), self._limits):
             return
         if promptly and self._running and self._healthy:
             try:
                 async with asyncio.timeout(_PROMPTLY_SECONDS):
                     await self._flush(series)
+            # One slow Event costs its run a second; without this, each of the next runs would pay
+            # that too, one after the other, for as long as the Events API is slow (ADR 0018).
             except TimeoutError:
                 self._healthy = False
         if series.pending:
@@ -249,6 +254,9 @@ class EventRecorder:
         """
         for notice in [notice for held in self._held.values() for notice in held.values()]:
             series, _ = self._find(notice)
+            # API servers drop Events after an hour (--event-ttl). A warning whose cause lasts must
+            # be written again before that, or `kubectl describe` shows an object that fails without
+            # a reason.
             series.over, series.held = False, True  # another scope may have ended the same series
             if series.written is None:  # forgotten, or kept back: the bucket decides
                 series.pending = max(series.pending, 1)

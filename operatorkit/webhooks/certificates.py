@@ -131,6 +131,10 @@ def renewed(bundle: Bundle | None, hosts: Sequence[str], now: datetime) -> Bundl
     if bundle is None:
         return _with_new_authority((), hosts, now)
     authorities = _authorities(bundle)
+    # A rotation of the CA must overlap: configurations still carry the old bundle until each API
+    # server has received the new one, and servers present leaves of either. So the old CA stays in
+    # the bundle, second, for as long as it is valid; only one, so that the bundle stays small
+    # however often replicas rotate it.
     if not _is_fresh(authorities[0], now):
         return _with_new_authority(
             [old for old in authorities if now < old.not_valid_after_utc][:1], hosts, now
@@ -199,6 +203,9 @@ class CertificateStore:
             except (AlreadyExists, Conflict, NotFound) as error:
                 if isinstance(error, NotFound) and secret is None:
                     raise  # the namespace is missing
+                # Not an error, and no merge: two replicas that both made a CA must agree on one, so
+                # the loser forgets its own key and reads the winner's. Each leaf that is presented
+                # is then signed by the CA in the Secret.
                 continue  # another replica was faster
             _log.info(
                 "wrote new webhook certificates into Secret %s/%s", self._namespace, self._name

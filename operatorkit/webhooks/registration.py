@@ -109,6 +109,9 @@ class Registration:
                         error,
                     )
                     self._changed.set()
+                # Two programs that both repair this configuration, an old release and a new one,
+                # would otherwise do so as fast as the API server answers; and several changes
+                # within the pause are one repair.
                 await self._clock.sleep(_PAUSE_SECONDS)
 
     async def _bring(
@@ -197,6 +200,9 @@ async def _is_stale(live: JSONObject) -> bool:
         place.scheme == "https" and _is_here(place.hostname) for place in places
     ):
         return False
+    # By the certificate, not only by the port: a port of a killed process is soon another
+    # program's, which accepts connections, and the dead configuration would then reject every write
+    # that it selects.
     trusted = [str(client.get("caBundle") or "") for client in clients]
     found = {
         (place.hostname or "", place.port or 443, ca)
@@ -273,6 +279,9 @@ def _holds(live: Any, wanted: Any) -> bool:
     if isinstance(wanted, Mapping):
         if not isinstance(live, Mapping):
             return False
+        # To be right, this cannot be "live contains wanted": every selector contains {}, and a
+        # selector that someone narrowed would pass as unchanged, while the webhook is silently not
+        # called for most objects.
         if not wanted:  # an empty selector selects all: whatever else is there selects less
             return not live
         return all(_holds(live.get(key), value) for key, value in wanted.items())

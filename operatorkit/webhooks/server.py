@@ -85,6 +85,9 @@ class WebhookServer:
             path = Path(folder) / "tls.pem"
             path.touch(mode=0o600)
             path.write_bytes(key_pem + cert_pem)
+            # load_cert_chain replaces the certificate before it checks the key: on the context in
+            # use, a pair that does not fit would leave a certificate without its key, and every
+            # handshake after it would fail.
             ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(
                 path
             )  # a mismatch must not spoil the one in use
@@ -152,6 +155,9 @@ class WebhookServer:
         if (request.content_length or 0) > MAX_BODY_BYTES:
             return _too_large()
         try:
+            # The API server names its timeout in the query (admission webhooks, dispatcher.go). An
+            # answer after it is worth nothing: the request was decided by failurePolicy. So the
+            # decision ends with a margin, and an error says so in time.
             limit = min(_grace_period(request), webhook.timeout)
         except ValueError as error:
             return error_answer(400, "BadRequest", f"timeout: {error}")
@@ -162,6 +168,9 @@ class WebhookServer:
                 async with asyncio.timeout_at(min(deadline, started + _BODY_SECONDS)):
                     await turn.enter_async_context(self._small if small else self._large)
                     body = await request.read()
+                # The permit is held until the answer is made, not until the body is read: what
+                # takes memory are the objects decoded from it. Waiting for a permit counts towards
+                # the deadline, because the API server's clock runs meanwhile.
                 self._listener.answering(request)
                 left = deadline - asyncio.get_running_loop().time()
                 return await self._dispatcher.answer(webhook, body, seconds=left)

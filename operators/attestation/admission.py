@@ -59,7 +59,6 @@ __all__ = ["decide_request", "validate_policy"]
 TIMEOUT: Final = timedelta(seconds=5)
 _LOOK_UP_SECONDS = 3.0
 _OWNER_SECONDS = 1.0
-_memory = FactMemory()
 _log = logging.getLogger("operators.attestation")
 
 
@@ -124,7 +123,8 @@ async def _verdict(
     """Decide by what is remembered if that suffices to admit, and otherwise by what is there now."""
     asked = questions(judgements, authorities)
     moment = asyncio.get_running_loop().time
-    known = _memory.recall(asked, authorities, moment())
+    memory = reader.memory(FactMemory)
+    known = memory.recall(asked, authorities, moment())
     scans_asked = scan_questions(judgements)
     if asked and len(known) == len(asked) and not scans_asked:
         verdict = decide(judgements, authorities, known, now, revoked)
@@ -135,7 +135,7 @@ async def _verdict(
         look_up(asked, authorities, where, now=now, seconds=_LOOK_UP_SECONDS),
         look_up_scans(scans_asked, where, seconds=_LOOK_UP_SECONDS),
     )
-    _memory.remember(facts, authorities, begun)
+    memory.remember(facts, authorities, begun)
     return decide(judgements, authorities, facts, now, revoked, scans)
 
 

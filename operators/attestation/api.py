@@ -176,7 +176,7 @@ class AuthorityStatus(Model):
     """Keys by their ids."""
 
 
-_AUTHORITY_COLUMNS = [_READY, PrinterColumn("Note", ".spec.noteReference"), _REASON, _AGE]
+_AUTHORITY_COLUMNS = (_READY, PrinterColumn("Note", ".spec.noteReference"), _REASON, _AGE)
 
 
 class AttestationAuthority(
@@ -288,7 +288,7 @@ class ProvenanceRule(Model):
     authorities of the policy."""
 
 
-_POLICY_RULES = [  # of the whole object: a spec that is left out has a default, which no rule of its own may reject
+_POLICY_RULES = (  # of the whole object: a spec that is left out has a default, which no rule of its own may reject
     Rule(
         "has(self.spec.require) || has(self.spec.vulnerability)",
         "one of spec.require and spec.vulnerability is needed",
@@ -297,7 +297,7 @@ _POLICY_RULES = [  # of the whole object: a spec that is left out has a default,
         "!has(self.spec.provenance) || has(self.spec.require)",
         "spec.provenance needs spec.require: it is about those attestations",
     ),
-]
+)
 
 
 class ImagePolicySpec(Model):
@@ -329,13 +329,13 @@ class ImagePolicyStatus(Model):
     """Ready: its patterns are understood, and its authorities exist."""
 
 
-_POLICY_COLUMNS = [
+_POLICY_COLUMNS = (
     _READY,
     PrinterColumn("Mode", ".spec.mode"),
     PrinterColumn("Images", ".spec.match.images"),
     _REASON,
     _AGE,
-]
+)
 
 
 class ImagePolicy(

@@ -60,8 +60,8 @@ _INDEX: Final = "digest"
 _EVERY: Final = timedelta(hours=1)
 _AFTER_A_FAILURE: Final = timedelta(seconds=30)
 _LOOK_UP_SECONDS: Final = 5.0
-_ENDED: Final = {"Succeeded", "Failed"}
-_SYSTEM: Final = {"kube-system", "kube-node-lease"}
+_ENDED: Final = frozenset({"Succeeded", "Failed"})
+_SYSTEM: Final = frozenset({"kube-system", "kube-node-lease"})
 
 
 def _digests(pod: V1Pod) -> Iterable[str]:

@@ -32,7 +32,9 @@ __all__ = [
 
 DEFAULT_REGISTRY: Final = "docker.io"
 
-_HUB_HOSTS = {"docker.io", "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"}
+_HUB_HOSTS = frozenset(
+    {"docker.io", "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"}
+)
 _DEFAULT_PORT = ":443"
 _SCHEMES = ("https://", "http://", "docker://", "oci://")
 _DIGEST_LENGTHS = {"sha256": 64, "sha384": 96, "sha512": 128}

@@ -45,10 +45,10 @@ from operators.attestation.workloads import ImageUse, images_in
 
 __all__ = ["Finding", "documents", "evaluate", "read_occurrences"]
 
-_KINDS_WITH_IMAGES = {
+_KINDS_WITH_IMAGES = frozenset({
     "Pod", "PodTemplate", "Deployment", "ReplicaSet", "StatefulSet", "DaemonSet", "Job", "CronJob",
     "ReplicationController", "PetSet",
-}  # fmt: skip
+})  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,7 @@ _RANK: Final = {
     "ALLOW_ALL": 99,
 }
 _UNKNOWN_RANK: Final = 5  # a severity that is not given may be the highest
-_FINISHED: Final = {"FINISHED_SUCCESS", "COMPLETE"}
+_FINISHED: Final = frozenset({"FINISHED_SUCCESS", "COMPLETE"})
 _SHOWN: Final = 5
 
 

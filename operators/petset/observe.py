@@ -65,15 +65,17 @@ T = TypeVar("T")
 POD_INDEX = "set"
 REVISION_INDEX = "set"
 NODE_INDEX = "node"
-_HELD = {
-    "CrashLoopBackOff",
-    "CreateContainerConfigError",
-    "CreateContainerError",
-    "ErrImagePull",
-    "ImagePullBackOff",
-    "InvalidImageName",
-    "RunContainerError",
-}
+_HELD = frozenset(
+    {
+        "CrashLoopBackOff",
+        "CreateContainerConfigError",
+        "CreateContainerError",
+        "ErrImagePull",
+        "ImagePullBackOff",
+        "InvalidImageName",
+        "RunContainerError",
+    }
+)
 _OUT_OF_SERVICE = "node.kubernetes.io/out-of-service"
 _LONGEST_MESSAGE = 300
 

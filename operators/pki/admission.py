@@ -11,9 +11,8 @@ an Event already.
 
 from __future__ import annotations
 
-import ast
 import re
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from datetime import timedelta
 
 from operatorkit import AdmissionRequest, Allowed, Cause, Denied, Mutated
@@ -174,17 +173,15 @@ def warnings_of(request: Request) -> list[str]:
     return found
 
 
-def _identity(spec_error: SpecError) -> tuple[str, str, str]:
+def _identity(spec_error: SpecError) -> tuple[str, Hashable, str]:
     return _INDEX.sub("[]", spec_error.field), spec_error.value, spec_error.problem
 
 
 def _cause(spec_error: SpecError) -> Cause:
     detail = f"{spec_error.problem}: {spec_error.remedy}"
-    if spec_error.value in {"None", "[]"}:
+    if spec_error.value is None:
         return required(spec_error.field, detail)
-    return invalid(
-        spec_error.field, ast.literal_eval(spec_error.value), detail
-    )  # a SpecError holds Python's way to write a value
+    return invalid(spec_error.field, spec_error.value, detail)
 
 
 def _names(spec: CertificateSpec) -> list[str]:

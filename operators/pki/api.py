@@ -257,12 +257,12 @@ class IssuerStatus(Model):
     """SHA-256 of the certificates of the CA's chain, hexadecimal: another one is another CA, or another chain."""
 
 
-_ISSUER_COLUMNS = [
+_ISSUER_COLUMNS = (
     _READY,
     _REASON,
     PrinterColumn("Expires", ".status.notAfter", type="string"),
     _AGE,
-]
+)
 
 
 class Issuer(

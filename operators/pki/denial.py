@@ -116,7 +116,7 @@ def _name_errors(
         )
         yield SpecError(
             path,
-            repr(_shown(name.text)),
+            _shown(name.text),
             f"not allowed in namespace {application.namespace}",
             remedy,
         )
@@ -138,7 +138,7 @@ def _service_error(
         )
     names = some([name.text for _, name in judgement.denied])
     return SpecError(
-        "spec.serviceName", repr(service), f"not allowed in namespace {namespace}: {names}", remedy
+        "spec.serviceName", service, f"not allowed in namespace {namespace}: {names}", remedy
     )
 
 

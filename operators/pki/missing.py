@@ -31,7 +31,6 @@ __all__ = [
     "Missing",
     "MissingSecrets",
     "marks",
-    "missing_secrets",
 ]
 
 INDEX_WAITING = "waiting"
@@ -153,9 +152,6 @@ class MissingSecrets:
         del known[secret.name]
         if not known:
             del self._missing[secret.namespace]
-
-
-missing_secrets = MissingSecrets()
 
 
 def is_missing(secret: ObjectKey, reader: Reader) -> bool:

@@ -32,7 +32,7 @@ from operators.pki.api import (
 )
 from operators.pki.app import app
 from operators.pki.authorities import Authorities
-from operators.pki.missing import INDEX_NAMES, INDEX_WAITING, marks, missing_secrets
+from operators.pki.missing import INDEX_NAMES, INDEX_WAITING, MissingSecrets, marks
 from operators.pki.missing import INDEX_WRITERS as _INDEX_SECRET
 from operators.pki.objects import same_secret, secret_data
 from operators.pki.plan import GRACE_PERIOD, Observed, Reject, StoredSecret
@@ -44,7 +44,6 @@ from operators.pki.signer import SelfSigner, Signer, SignerError
 
 __all__ = [
     "AnyIssuer",
-    "authorities",
     "certificates_near_secret",
     "certificates_of_issuer",
     "certificates_of_pod",
@@ -60,7 +59,6 @@ __all__ = [
     "observe",
     "ownership_changed",
     "repair_cause",
-    "repairs",
     "signer_of",
 ]
 
@@ -73,9 +71,6 @@ _LOOK_AGAIN: Final = timedelta(seconds=5)
 
 AnyIssuer = Issuer | ClusterIssuer
 T = TypeVar("T")
-
-repairs = RepairBackOff()
-authorities = Authorities()
 
 
 # Which changes concern which objects ---------------------------------------------------------------------------------
@@ -95,7 +90,7 @@ def certificates_of_pod(pod: V1Pod, reader: Reader) -> Iterable[ObjectKey]:
     found = [
         key for name in secrets_of(pod) for key in _certificates_behind(namespace, name, reader)
     ]
-    return [*found, *missing_secrets.pod_changed(pod, reader)]
+    return [*found, *reader.memory(MissingSecrets).pod_changed(pod, reader)]
 
 
 def _certificates_behind(namespace: str, name: str, reader: Reader) -> list[ObjectKey]:
@@ -129,7 +124,7 @@ def certificates_near_secret(secret: V1Secret, reader: Reader) -> Iterable[Objec
     ]
     for issuer in issuers_of_secret(secret, reader):
         found += certificates_of_issuer(issuer, reader)
-    return [*found, *missing_secrets.look(key, reader)]
+    return [*found, *reader.memory(MissingSecrets).look(key, reader)]
 
 
 def issuers_of_secret(secret: V1Secret, reader: Reader) -> list[AnyIssuer]:
@@ -188,7 +183,7 @@ def conflicting_certificates(certificate: Certificate, reader: Reader) -> Iterab
         certificate.metadata.namespace, certificate.spec.secret_name, reader
     )
     others = [key for key in keys if key != certificate.key]
-    return [*others, *missing_secrets.certificate_changed(certificate, reader)]
+    return [*others, *reader.memory(MissingSecrets).certificate_changed(certificate, reader)]
 
 
 def _secret_keys(pod: V1Pod) -> list[str]:
@@ -243,7 +238,9 @@ async def observe(certificate: Certificate, ctx: Context) -> Observed:
         issuer=f"{reference.kind}/{reference.name}",
         policies=ctx.list(CertificatePolicy),
         secret=None if secret is None else StoredSecret(secret_data(secret), _annotations(secret)),
-        repair_allowed_at=repairs.allowed_at(certificate.metadata.uid, _repaired_for(secret), now),
+        repair_allowed_at=ctx.memory(RepairBackOff).allowed_at(
+            certificate.metadata.uid, _repaired_for(secret), now
+        ),
         now=now,
         issuer_labels=labels_of_issuer(reference, certificate.metadata.namespace, ctx),
         cluster_domain=app.settings.cluster_domain,
@@ -434,7 +431,7 @@ async def signer_of(issuer: AnyIssuer, ctx: Context) -> Signer:
     if key is None:
         return SelfSigner()
     cached = _secret(ctx, key.name, key.namespace)
-    found = await authorities.signer(key, cached, ctx) if cached is not None else None
+    found = await ctx.memory(Authorities).signer(key, cached, ctx) if cached is not None else None
     return found or _no_ca(key, ctx)
 
 
@@ -481,7 +478,11 @@ async def look_again(seen: Observed, ctx: Context) -> Observed:
 async def look_again_for_signer(issuer: AnyIssuer, ctx: Context) -> Signer:
     """Return what signs for an issuer, by what the cluster itself holds. Raises SignerError, ClusterError."""
     key = _ca_secret(issuer)
-    return SelfSigner() if key is None else await authorities.read(key, ctx) or _no_ca(key, ctx)
+    return (
+        SelfSigner()
+        if key is None
+        else await ctx.memory(Authorities).read(key, ctx) or _no_ca(key, ctx)
+    )
 
 
 async def _live_signer_or_rejection(certificate: Certificate, ctx: Context) -> Signer | Reject:
@@ -524,7 +525,7 @@ async def look_for_missing(ctx: Context) -> datetime | None:
     missing only when the cluster itself has none two seconds later. Raises ClusterError.
     """
     moments, now = [], ctx.clock.now()
-    for missing in missing_secrets.near(ctx.key):
+    for missing in ctx.memory(MissingSecrets).near(ctx.key):
         if missing.since is None or missing.since > now:
             missing.since = now
         if missing.confirmed:

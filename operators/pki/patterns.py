@@ -40,6 +40,7 @@ __all__ = [
     "expand",
     "join",
     "pattern_error",
+    "placeholder_error",
     "split",
 ]
 
@@ -165,11 +166,17 @@ def _uri_tokens(uri: str) -> Iterator[Token]:
 # Patterns ------------------------------------------------------------------------------------------------------------
 
 
+def placeholder_error(pattern: str) -> tuple[str, str] | None:
+    """Return what is wrong with the placeholders of a pattern, and the remedy; None when nothing is."""
+    if set(PLACEHOLDER.findall(pattern)) <= _PLACEHOLDERS.keys():
+        return None
+    return "no such placeholder", "Use {{namespace}} or {{serviceAccount}}, or none"
+
+
 def pattern_error(kind: NameType, pattern: str) -> tuple[str, str] | None:
     """Return what is wrong with a pattern, and the remedy; None when nothing is."""
-    for name in PLACEHOLDER.findall(pattern):
-        if name not in _PLACEHOLDERS:
-            return "no such placeholder", "Use {{namespace}} or {{serviceAccount}}, or none"
+    if (problem := placeholder_error(pattern)) is not None:
+        return problem
     if kind == "ipAddresses":
         return _address_pattern_error(pattern)
     try:

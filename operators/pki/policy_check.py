@@ -11,7 +11,14 @@ from collections.abc import Iterator, Sequence
 
 from operators.pki.api import CertificatePolicySpec, NameConstraints, NameConstraintSubtrees
 from operators.pki.constraints import is_bounded, unbounded_types
-from operators.pki.patterns import PLACEHOLDER, NameType, Requester, expand, pattern_error
+from operators.pki.patterns import (
+    PLACEHOLDER,
+    NameType,
+    Requester,
+    expand,
+    pattern_error,
+    placeholder_error,
+)
 from operators.pki.request import SpecError, duration_error, parse_duration
 
 __all__ = ["check_policy", "notes_on", "some"]
@@ -23,7 +30,7 @@ _LABEL = re.compile(r"[a-z0-9_]([-a-z0-9_]{0,61}[a-z0-9])?")
 def check_policy(policy: CertificatePolicySpec) -> list[SpecError]:
     """Say what cannot be understood in a policy; such a policy allows nothing."""
     spec_errors = [
-        SpecError(f"{path}[{index}]", repr(pattern), *problem)
+        SpecError(f"{path}[{index}]", pattern, *problem)
         for path, kind, patterns in _pattern_fields(policy)
         for index, pattern in enumerate(patterns)
         if (problem := pattern_error(kind, pattern)) is not None
@@ -37,7 +44,7 @@ def check_policy(policy: CertificatePolicySpec) -> list[SpecError]:
     if policy.allow_ca and not is_bounded(policy.name_constraints) and not policy.allowed_names:
         remedy = "Say in spec.nameConstraints which names a CA may sign, or leave out spec.allowCA"
         spec_errors.append(
-            SpecError("spec.nameConstraints", "None", "a CA without them signs any name", remedy)
+            SpecError("spec.nameConstraints", None, "a CA without them signs any name", remedy)
         )
     for path, subtrees in _subtrees(policy.name_constraints):
         spec_errors += _subtree_errors(path, subtrees)
@@ -90,10 +97,8 @@ def _pattern_fields(policy: CertificatePolicySpec) -> Iterator[tuple[str, NameTy
 
 def _unknown_placeholders(policy: CertificatePolicySpec) -> Iterator[SpecError]:
     for index, pattern in enumerate(policy.allowed_names):
-        if (problem := pattern_error("commonNames", pattern)) is not None and problem[
-            0
-        ] == "no such placeholder":
-            yield SpecError(f"spec.allowedNames[{index}]", repr(pattern), *problem)
+        if (problem := placeholder_error(pattern)) is not None:
+            yield SpecError(f"spec.allowedNames[{index}]", pattern, *problem)
 
 
 def _subtrees(constraints: NameConstraints | None) -> Iterator[tuple[str, NameConstraintSubtrees]]:
@@ -107,18 +112,18 @@ def _subtrees(constraints: NameConstraints | None) -> Iterator[tuple[str, NameCo
 def _subtree_errors(path: str, subtrees: NameConstraintSubtrees) -> Iterator[SpecError]:
     for index, network in enumerate(subtrees.ip_ranges):
         if (problem := pattern_error("ipAddresses", network)) is not None:
-            yield SpecError(f"{path}.ipRanges[{index}]", repr(network), *problem)
+            yield SpecError(f"{path}.ipRanges[{index}]", network, *problem)
     for name, texts in (("dnsDomains", subtrees.dns_domains), ("uriDomains", subtrees.uri_domains)):
         for index, text in enumerate(texts):
             plain = expand(text, Requester("n", "a")).removeprefix(".")
             if not all(_LABEL.fullmatch(label) for label in plain.split(".")):
                 remedy = "Write a domain without stars, such as {{namespace}}.svc"
-                yield SpecError(f"{path}.{name}[{index}]", repr(text), "it is not a domain", remedy)
+                yield SpecError(f"{path}.{name}[{index}]", text, "it is not a domain", remedy)
     for index, text in enumerate(subtrees.email_addresses):
         if "*" in text or not text.isascii():
             remedy = "Write an address, a host, or a domain such as .example.com"
             yield SpecError(
-                f"{path}.emailAddresses[{index}]", repr(text), "it is no email constraint", remedy
+                f"{path}.emailAddresses[{index}]", text, "it is no email constraint", remedy
             )
 
 

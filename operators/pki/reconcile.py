@@ -50,7 +50,6 @@ from operators.pki.observe import (
     observe,
     ownership_changed,
     repair_cause,
-    repairs,
     signer_of,
 )
 from operators.pki.plan import (
@@ -70,6 +69,7 @@ from operators.pki.plan import (
 from operators.pki.pods import controller_reference, need_changed
 from operators.pki.policy import is_costly
 from operators.pki.policy_check import check_policy, notes_on
+from operators.pki.repairs import RepairBackOff
 from operators.pki.request import Request, describe, read_pki
 from operators.pki.rules import selects
 from operators.pki.services import Expansion, expand_service
@@ -198,7 +198,7 @@ async def _wait(certificate: Certificate, ctx: Context, moment: datetime) -> Req
     else:
         name = certificate.spec.secret_name
         cause = repair_cause(certificate, ctx)
-        times = repairs.number(certificate.metadata.uid, cause, ctx.clock.now())
+        times = ctx.memory(RepairBackOff).number(certificate.metadata.uid, cause, ctx.clock.now())
         message = (
             f"Find out who changes or deletes Secret {name}: it was {cause}, and repaired, {times} times in a row, so "
             f"the next repair is made at {format_time(moment)}"
@@ -225,7 +225,9 @@ async def _keep(certificate: Certificate, ctx: Context, step: Keep) -> Requeue |
 
 async def _issue(certificate: Certificate, ctx: Context, step: Issue) -> Requeue | None:
     if step.cause is Cause.REPAIR:
-        repairs.count(certificate.metadata.uid, repair_cause(certificate, ctx), ctx.clock.now())
+        ctx.memory(RepairBackOff).count(
+            certificate.metadata.uid, repair_cause(certificate, ctx), ctx.clock.now()
+        )
     try:
         made = await _make(step, ctx.clock.now())
         secret = secret_of(certificate, made.material, request=step.digest, revision=step.revision)

@@ -28,7 +28,7 @@ from operatorkit.names import ApiResource, ObjectKey
 from operators.pki import reasons
 from operators.pki.api import Certificate
 from operators.pki.issue import Material
-from operators.pki.missing import INDEX_WAITING, Missing, missing_secrets
+from operators.pki.missing import INDEX_WAITING, Missing, MissingSecrets
 from operators.pki.plan import Cause
 from operators.pki.pods import controller_reference, interesting
 
@@ -151,7 +151,7 @@ async def _misnamed(ctx: Context) -> list[Notice]:
             key=f"{reasons.SECRET_NOT_FOUND}/{missing.name}",
             action=_ACTION,
         )
-        for missing in missing_secrets.near(ctx.key)
+        for missing in ctx.memory(MissingSecrets).near(ctx.key)
         if missing.confirmed
         for reference in await _waiting(missing.name, ctx)
     ]

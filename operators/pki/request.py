@@ -10,7 +10,7 @@ import hashlib
 import ipaddress
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from urllib.parse import urlsplit
@@ -67,15 +67,21 @@ _SECONDS = {"h": 3600, "m": 60, "s": 1}
 
 @dataclass(frozen=True, slots=True)
 class SpecError:
-    """One thing that is wrong: `field` is a path, `value` what was found, `remedy` what to write instead."""
+    """One thing that is wrong: `field` is a path, `remedy` what to write instead.
+
+    `value` is what was found, as the object has it; None where something is missing. `shown` words it where Python's
+    way to write it would not do.
+    """
 
     field: str
-    value: str
+    value: Hashable
     problem: str
     remedy: str
+    shown: str | None = None
 
     def __str__(self) -> str:
-        return f"{self.remedy} ({self.field} is {self.value}: {self.problem})"
+        found = repr(self.value) if self.shown is None else self.shown
+        return f"{self.remedy} ({self.field} is {found}: {self.problem})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,7 +151,7 @@ def duration_error(
     """Describe a text that is not a duration; days are written in hours."""
     if _DAYS.fullmatch(text):
         example = f"{int(text[:-1]) * 24}h for {int(text[:-1])} days"
-    return SpecError(field, repr(text), f"it {error}", f"Write a duration such as {example}")
+    return SpecError(field, text, f"it {error}", f"Write a duration such as {example}")
 
 
 def renewal_floor(duration: timedelta) -> timedelta:
@@ -190,9 +196,10 @@ def read_request(spec: CertificateSpec) -> tuple[Request | None, list[SpecError]
         spec_errors.append(
             SpecError(
                 "spec.usages",
-                "[]",
+                None,
                 "no client would accept the certificate",
                 "Give at least one usage",
+                shown="[]",
             )
         )
     size = _key_size(spec.private_key, spec_errors)
@@ -219,9 +226,7 @@ def read_pki(spec: PkiSpec) -> list[SpecError]:
     spec_errors = []
     if problem := dns_label_error(spec.service_name):
         spec_errors.append(
-            SpecError(
-                "spec.serviceName", repr(spec.service_name), problem, "Use the name of a Service"
-            )
+            SpecError("spec.serviceName", spec.service_name, problem, "Use the name of a Service")
         )
     if spec.secret_name is not None:
         spec_errors += object_name_errors("spec.secretName", spec.secret_name, "a Secret")
@@ -244,9 +249,7 @@ def object_name_errors(field: str, name: str, kind: str) -> list[SpecError]:
     """Return what is wrong with a reference to an object: no server would have one of that name."""
     problem = dns_subdomain_error(name)
     return (
-        [SpecError(field, repr(name), problem, f"Choose a name that {kind} can have")]
-        if problem
-        else []
+        [SpecError(field, name, problem, f"Choose a name that {kind} can have")] if problem else []
     )
 
 
@@ -260,12 +263,12 @@ def _too_early(
         f"Use at most {format_duration(duration - floor)} with a spec.duration of {spec.duration}"
     )
     problem = f"less than {format_duration(floor)} would lie between two renewals"
-    return [SpecError("spec.renewBefore", repr(spec.renew_before), problem, remedy)]
+    return [SpecError("spec.renewBefore", spec.renew_before, problem, remedy)]
 
 
 def _dns_name(field: str, name: str, spec_errors: list[SpecError]) -> str:
     def spec_error(problem: str, remedy: str) -> str:
-        spec_errors.append(SpecError(field, repr(name), problem, remedy))
+        spec_errors.append(SpecError(field, name, problem, remedy))
         return name
 
     canonical = name.lower()
@@ -336,7 +339,7 @@ def _ip_address(field: str, name: str, spec_errors: list[SpecError]) -> str:
         spec_errors.append(
             SpecError(
                 field,
-                repr(name),
+                name,
                 "it is not an IP address",
                 "Write an address such as 10.0.0.1 or ::1",
             )
@@ -346,7 +349,7 @@ def _ip_address(field: str, name: str, spec_errors: list[SpecError]) -> str:
         spec_errors.append(
             SpecError(
                 field,
-                repr(name),
+                name,
                 "it has a zone",
                 f"Leave out the zone: {address.compressed.partition('%')[0]}",
             )
@@ -357,7 +360,7 @@ def _ip_address(field: str, name: str, spec_errors: list[SpecError]) -> str:
 def _uri(field: str, name: str, spec_errors: list[SpecError]) -> str:
     if problem := _uri_problem(name):
         remedy = "Write an absolute URI in ASCII, such as spiffe://example.org/web"
-        spec_errors.append(SpecError(field, repr(name), problem, remedy))
+        spec_errors.append(SpecError(field, name, problem, remedy))
         return name
     return canonical_uri(name)
 
@@ -386,7 +389,7 @@ def _email(field: str, name: str, spec_errors: list[SpecError]) -> str:
     well_formed = _EMAIL_LOCAL.fullmatch(local) and not any(map(dns_label_error, labels))
     if not well_formed or _NUMBER.fullmatch(labels[-1]) or len(local) > 64:
         remedy = "Write an address in ASCII, such as team@example.com"
-        spec_errors.append(SpecError(field, repr(name), "it is not an email address", remedy))
+        spec_errors.append(SpecError(field, name, "it is not an email address", remedy))
         return name
     return f"{local}@{domain.lower()}"
 
@@ -398,7 +401,7 @@ def _common_name(
     common_name = spec.common_name
 
     def spec_error(problem: str, remedy: str) -> None:
-        spec_errors.append(SpecError("spec.commonName", repr(common_name), problem, remedy))
+        spec_errors.append(SpecError("spec.commonName", common_name, problem, remedy))
 
     if not common_name:
         if spec.is_ca:
@@ -445,7 +448,7 @@ def _duration(
     if duration < minimum:
         problem = "it is negative" if duration < timedelta(0) else "it is too short"
         remedy = f"Use at least {format_duration(minimum)}, such as {example}"
-        spec_errors.append(SpecError(field, repr(text), problem, remedy))
+        spec_errors.append(SpecError(field, text, problem, remedy))
         return None
     return duration
 
@@ -462,8 +465,6 @@ def _key_size(key: PrivateKey, spec_errors: list[SpecError]) -> int:
         else "Leave the size out for Ed25519"
     )
     spec_errors.append(
-        SpecError(
-            "spec.privateKey.size", str(key.size), f"{key.algorithm} has no such size", remedy
-        )
+        SpecError("spec.privateKey.size", key.size, f"{key.algorithm} has no such size", remedy)
     )
     return 0

@@ -143,13 +143,19 @@ class Rules:
         yield from _issuer_allowed(application.issuer, self.spec)
         if len(request.names()) > self.spec.max_names:
             remedy = f"Ask for at most {self.spec.max_names} names, or split the certificate"
-            yield SpecError("spec", f"{len(request.names())} names", "more than allowed", remedy)
+            yield SpecError(
+                "spec", None, "more than allowed", remedy, shown=f"{len(request.names())} names"
+            )
         yield from _key_allowed(request, self.spec)
         yield from _usages_allowed(request, self.spec)
         if self.max_duration is not None and request.duration > self.max_duration:
             remedy = f"Ask for at most {self.spec.max_duration}"
             yield SpecError(
-                "spec.duration", format_duration(request.duration), "longer than allowed", remedy
+                "spec.duration",
+                None,
+                "longer than allowed",
+                remedy,
+                shown=format_duration(request.duration),
             )
         yield from _ca_allowed(request, self)
 
@@ -203,9 +209,10 @@ def _issuer_allowed(
     named = "None" if issuer is None else f"{issuer.kind} {issuer.name}"
     yield SpecError(
         "spec.issuerRef",
-        named,
+        None,
         "not allowed",
         f"Use {_either([_in_words(each) for each in policy.issuers])}",
+        shown=named,
     )
 
 
@@ -229,15 +236,19 @@ def _in_words(selector: IssuerSelector) -> str:
 def _key_allowed(request: Request, policy: CertificatePolicySpec) -> Iterator[SpecError]:
     if request.algorithm not in policy.allowed_key_algorithms:
         remedy = f"Use a key of kind {_either(policy.allowed_key_algorithms)}"
-        yield SpecError("spec.privateKey.algorithm", request.algorithm, "not allowed", remedy)
+        yield SpecError(
+            "spec.privateKey.algorithm",
+            request.algorithm,
+            "not allowed",
+            remedy,
+            shown=request.algorithm,
+        )
 
 
 def _usages_allowed(request: Request, policy: CertificatePolicySpec) -> Iterator[SpecError]:
     for usage in request.usages:
         if usage not in policy.allowed_usages:
-            yield SpecError(
-                "spec.usages", repr(usage), "not allowed", f"Leave out the usage {usage}"
-            )
+            yield SpecError("spec.usages", usage, "not allowed", f"Leave out the usage {usage}")
 
 
 def _ca_allowed(request: Request, policy: Rules) -> Iterator[SpecError]:
@@ -245,12 +256,20 @@ def _ca_allowed(request: Request, policy: Rules) -> Iterator[SpecError]:
         return
     if not policy.spec.allow_ca:
         yield SpecError(
-            "spec.isCA", "true", "CAs are not allowed", "Ask for a certificate that is no CA"
+            "spec.isCA",
+            True,
+            "CAs are not allowed",
+            "Ask for a certificate that is no CA",
+            shown="true",
         )
     elif not is_bounded(policy.spec.name_constraints):
         remedy = f"Ask a cluster administrator for spec.nameConstraints in CertificatePolicy {policy.name}"
         yield SpecError(
-            "spec.isCA", "true", "the policy does not say which names a CA may sign", remedy
+            "spec.isCA",
+            True,
+            "the policy does not say which names a CA may sign",
+            remedy,
+            shown="true",
         )
 
 

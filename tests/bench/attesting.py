@@ -88,7 +88,7 @@ async def _admission() -> list[Row]:
     slow: Measures = {"ours": [], "10 ms": []}
     cold: Measures = {"ours": [], "25 ms": []}
     body = json.dumps(review(GOOD, GOOD, GOOD)).encode()
-    async with admission(Tsk.generate("bench@example.com")) as dispatcher:
+    async with admission(Tsk.generate("bench@example.com")) as (dispatcher, reader):
         webhook = dispatcher.find("/validate/core/v1/pods")
         assert webhook is not None
 
@@ -97,10 +97,7 @@ async def _admission() -> list[Row]:
             assert answered.body["response"]["allowed"]
 
         async def forgetful() -> None:
-            import operators.attestation.admission as module
-            from operators.attestation.memory import FactMemory
-
-            module._memory = FactMemory()
+            reader.forget()
             await answer()
 
         for _ in range(_ROUNDS):

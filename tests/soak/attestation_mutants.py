@@ -21,7 +21,7 @@ import secrets
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -295,18 +295,34 @@ def expected_to_be_denied(body: bytes) -> bool:
     return any(not (isinstance(one, str) and one.endswith(f"@{DIGEST}") and one.count("@") == 1) for one in found)
 
 
+class Reader(ListedReader):
+    """The listed objects, and what an engine would keep in memory, which `forget` empties as a restart does."""
+
+    def __init__(self, objects: Mapping[type[Any], Iterable[Any]]) -> None:
+        super().__init__(objects)
+        self._memory: dict[Any, Any] = {}
+
+    def memory(self, kind: Any) -> Any:
+        """Return the value of a class, made when first requested."""
+        return self._memory.setdefault(kind, kind())
+
+    def forget(self) -> None:
+        """Forget all that was kept."""
+        self._memory.clear()
+
+
 @asynccontextmanager
-async def admission(pgp: Tsk) -> AsyncIterator[Dispatcher]:
+async def admission(pgp: Tsk) -> AsyncIterator[tuple[Dispatcher, Reader]]:
     """Have the webhooks of the operator, a metadata server with one attestation, and a policy for every image."""
     with TemporaryDirectory() as folder:
         database = f"sqlite:///{Path(folder) / 'a.db'}"
         async with serving(database, OpenAccess(), Listen(port=0), clock=SYSTEM_CLOCK) as server:
             await _attest(server.url(), pgp)
-            reader = ListedReader(_objects(server.url(), armoured(pgp).decode()))
+            reader = Reader(_objects(server.url(), armoured(pgp).decode()))
             bound = reading(app, reader, events=None, api=None)  # type: ignore[arg-type] - a dry run uses neither
             dispatcher = Dispatcher(bound.webhooks)
             try:
-                yield dispatcher
+                yield dispatcher, reader
             finally:
                 dispatcher.close()
 
@@ -374,7 +390,7 @@ async def run(*, count: int, first: int = 0) -> Outcome:
     known = originals(pgp)
     for original in known:
         assert isinstance(verify(original.signed, [original.key], datetime.now(UTC)), Verified), original.name
-    async with admission(pgp) as dispatcher:
+    async with admission(pgp) as (dispatcher, _):
         for seed in range(first, first + count):
             if seed % 3 == 0:
                 await check_review(seed, dispatcher, outcome)

@@ -79,6 +79,8 @@ class GarbageCollector:
             return
         previous = change.old
         if previous is not None and previous["metadata"]["uid"] != node.uid:
+            # The graph is keyed by uid: the old node would stay, without an event that ever removes
+            # it, and hold its dependents.
             self._on_deleted(Node.of(node.identity, previous))  # recreated between two events
         for owner in self._graph.put(node):
             self._queue.add(owner)  # it may have waited for this one
@@ -111,6 +113,9 @@ class GarbageCollector:
 
     async def _evaluate(self, node: Node) -> timedelta | None:
         """Delete an object that no owner holds any more, or drop its references to those that are gone."""
+        # The graph comes from watches and may be behind, by any time. Deleting is not undone, so
+        # each decision is made again on live objects: this one, and its owners (`_sort`), as
+        # kube-controller-manager does (attemptToDeleteItem).
         live = await self._live(node)
         if live is None:
             return None
@@ -120,10 +125,16 @@ class GarbageCollector:
         if owners.solid:
             if gone:
                 await self._cut(node, live, {owner.uid for owner in gone})
+        # An owner whose kind is not served now may come back with its CRD, or with the API server
+        # of an APIService: deleting on that account would empty a cluster during an upgrade. So the
+        # answer is to try later, never to delete.
         elif owners.unknown:
             return (
                 timedelta(seconds=1) if owners.dangling or owners.waiting else timedelta(seconds=30)
             )
+        # An owner that is deleted in the foreground waits for this object, and that in turn has
+        # dependents: it must go in the foreground itself, or the owner would be gone before its
+        # grandchildren are.
         elif owners.waiting and self._graph.dependents(node.uid):
             if any(dependent.deletes_dependents for dependent in self._graph.dependents(node.uid)):
                 live = await self._unblock(node, live)  # a circle would wait for itself

@@ -63,14 +63,16 @@ _COMPARE: dict[str, Callable[[Any, Any], ColumnElement[bool]]] = {
     ">": lambda left, right: left > right,
     ">=": lambda left, right: left >= right,
 }
-_NUMBERS = {
-    FieldDescriptor.CPPTYPE_INT32,
-    FieldDescriptor.CPPTYPE_INT64,
-    FieldDescriptor.CPPTYPE_UINT32,
-    FieldDescriptor.CPPTYPE_UINT64,
-    FieldDescriptor.CPPTYPE_FLOAT,
-    FieldDescriptor.CPPTYPE_DOUBLE,
-}
+_NUMBERS = frozenset(
+    {
+        FieldDescriptor.CPPTYPE_INT32,
+        FieldDescriptor.CPPTYPE_INT64,
+        FieldDescriptor.CPPTYPE_UINT32,
+        FieldDescriptor.CPPTYPE_UINT64,
+        FieldDescriptor.CPPTYPE_FLOAT,
+        FieldDescriptor.CPPTYPE_DOUBLE,
+    }
+)
 
 
 def condition(collection: Collection, node: Node) -> ColumnElement[bool]:

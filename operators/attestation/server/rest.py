@@ -28,17 +28,19 @@ JSONObject = dict[str, Any]
 
 MAX_BODY_BYTES: Final = 32 * 1024 * 1024
 _MAX_WAIT_SECONDS = 60.0
-_IGNORED = {
-    "$alt",
-    "alt",
-    "$prettyPrint",
-    "prettyPrint",
-    "$.xgafv",
-    "key",
-    "access_token",
-    "quotaUser",
-    "fields",
-}
+_IGNORED = frozenset(
+    {
+        "$alt",
+        "alt",
+        "$prettyPrint",
+        "prettyPrint",
+        "$.xgafv",
+        "key",
+        "access_token",
+        "quotaUser",
+        "fields",
+    }
+)
 _SPELLINGS = {
     "page_size": "pageSize",
     "page_token": "pageToken",

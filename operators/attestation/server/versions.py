@@ -81,7 +81,7 @@ _FIELDS: dict[tuple[Version, Collection], dict[str, tuple[str, ...]]] = {
     ("v1alpha1", "notes"): _ALPHA_NOTES,
     ("v1alpha1", "occurrences"): _ALPHA_OCCURRENCES,
 }
-_WRAPPED = set(
+_WRAPPED = frozenset(
     _BETA_OCCURRENCES.values()
 )  # v1beta1 has a message of that name within the field of that name
 

@@ -23,7 +23,7 @@ __all__ = ["IN_TOTO", "pre_authentication", "read_in_toto"]
 
 IN_TOTO: Final = "application/vnd.in-toto+json"
 _PROVENANCE = "https://slsa.dev/provenance/"
-_TYPES = {"https://in-toto.io/Statement/v1", "https://in-toto.io/Statement/v0.1"}
+_TYPES = frozenset({"https://in-toto.io/Statement/v1", "https://in-toto.io/Statement/v0.1"})
 
 
 def pre_authentication(payload_type: str, payload: bytes) -> bytes:

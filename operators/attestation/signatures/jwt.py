@@ -30,7 +30,7 @@ from operators.attestation.signatures.statement import (
 __all__ = ["JwtSigned", "verify_jwt"]
 
 _SUBJECT: Final = "container:digest:"
-_AUDIENCES = {"//binaryauthorization.googleapis.com", "attest.operatorkit.dev"}
+_AUDIENCES = frozenset({"//binaryauthorization.googleapis.com", "attest.operatorkit.dev"})
 _CLOCK_SKEW = timedelta(minutes=5)
 
 

@@ -35,11 +35,13 @@ __all__ = [
 
 Form = Literal["digest", "reference", "simple-signing", "in-toto"]
 
-_TYPES = {
-    "atomic container signature",
-    "cosign container image signature",
-    "Google cloud binauthz container signature",
-}
+_TYPES = frozenset(
+    {
+        "atomic container signature",
+        "cosign container image signature",
+        "Google cloud binauthz container signature",
+    }
+)
 
 
 class StatementError(ValueError):

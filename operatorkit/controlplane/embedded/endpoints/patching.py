@@ -188,7 +188,7 @@ def strategic_conversion_error(patch: Any, error: DecodeError) -> ApiError:
     """
     match error.problem:
         case Problem.TYPE:
-            why = _converter_text(error.got, error.expected)
+            why = _converter_text(error.got, error.number, error.expected)
         case Problem.BASE64:
             why = f"error decoding from json: {error.why}"
         case Problem.STRICT:
@@ -199,10 +199,9 @@ def strategic_conversion_error(patch: Any, error: DecodeError) -> ApiError:
     return invalid("", "", "", [FieldError("patch", "FieldValueInvalid", text)])
 
 
-def _converter_text(got: str, expected: str) -> str:
+def _converter_text(got: str, number: float | None, expected: str) -> str:
     """Return the text of Go's converter for a value of one type where another is expected."""
-    found, _, number = got.partition(" ")
-    found = "float64" if number and not number.lstrip("-").isdigit() else _KINDS.get(found, found)
+    found = "float64" if isinstance(number, float) else _KINDS.get(got, got)
     if expected.startswith("map["):
         return f"cannot restore map from {found}"
     if expected.startswith("[]"):

@@ -103,6 +103,8 @@ class Watch:
 
     def _present(self) -> Iterator[Event]:
         """Yield the objects there are now, whatever happens to them before they are taken."""
+        # Records never change, so holding them is a snapshot: whatever is written while the client
+        # reads them comes afterwards, from the log.
         for record in list(self._selection.candidates(self._collection)):
             if self._selection.holds(record):
                 yield Event("ADDED", record, record.revision)
@@ -143,6 +145,10 @@ class Watch:
             pass  # it was started from the future, and this is not later
         elif (event := self._event(change)) is not None:
             if self._is_full():
+                # From here on the watcher reads from the shared log, from just before this change.
+                # Appending past the limit instead would let one client that does not read hold
+                # memory without bound; closing the watch at once would make each burst a
+                # reconnection of all clients.
                 self._behind, self._position = True, change.revision - 1
                 return
             self._append(event)
@@ -155,6 +161,9 @@ class Watch:
             return Event("MODIFIED" if before else "ADDED", change.record, change.revision)
         if not before or change.old is None:
             return None
+        # An object that leaves the selection is DELETED for this watcher. It is shown in its last
+        # state that matched, as kube-apiserver does, but with the revision of this change: the
+        # client resumes from there.
         last = change.record if change.type == "DELETED" else change.old.left_at(change.revision)
         return Event("DELETED", last, change.revision)
 
@@ -181,6 +190,10 @@ class Watch:
 
     def bookmark(self) -> Event:
         """Return a bookmark of now: everything up to it has been given out."""
+        # The revision of the storage, not of the last event: in a quiet collection a client that
+        # resumes from its last event would get 410 Gone when other collections have moved on and
+        # the log was compacted. That is what bookmarks are for:
+        # https://kubernetes.io/docs/reference/using-api/api-concepts/#watch-bookmarks
         return Event("BOOKMARK", None, self._storage.revision)
 
     def take(self) -> list[Event]:

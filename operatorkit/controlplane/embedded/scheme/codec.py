@@ -101,11 +101,12 @@ class _Undecodable(Exception):  # noqa: N818 - becomes a DecodeError, which also
         expected: str = "",
         got: str = "",
         *,
+        number: float | None = None,
         problem: Problem = Problem.TYPE,
         detail: str = "",
     ) -> None:
         super().__init__(detail)
-        self.path, self.expected, self.got = path, expected, got
+        self.path, self.expected, self.got, self.number = path, expected, got, number
         self.problem, self.detail = problem, detail
 
 
@@ -165,7 +166,13 @@ def decode(kind: GroupVersionKind, obj: Any) -> Decoded:
         )
     except _Undecodable as error:
         raise DecodeError(
-            kind, error.path, error.expected, error.got, problem=error.problem, detail=error.detail
+            kind,
+            error.path,
+            error.expected,
+            error.got,
+            number=error.number,
+            problem=error.problem,
+            detail=error.detail,
         ) from None
     rest = {name: it for name, it in result.object.items() if name not in {"apiVersion", "kind"}}
     result.object = {"kind": kind.kind, "apiVersion": kind.api_version, **rest}
@@ -190,9 +197,9 @@ class _Place(NamedTuple):
     def mismatch(
         self, value: Any, type_: str | None = None, *, literal: bool = False
     ) -> _Undecodable:
-        got = f"number {value}" if literal else json_type(value)
         path = f"{self.struct}.{self.go_path}" if self.go_path else ""
-        return _Undecodable(path, type_ or _shown(self.type), got)
+        number = value if literal else None
+        return _Undecodable(path, type_ or _shown(self.type), json_type(value), number=number)
 
     def at(self, index: int) -> _Place:
         return self._replace(path=f"{self.path}[{index}]")

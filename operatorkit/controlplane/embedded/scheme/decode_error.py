@@ -33,8 +33,8 @@ class DecodeError(ApiError):
     """An object cannot be decoded as its kind: 400, in the words of a create or an update.
 
     `path` is the field as Go names it (`Pod.spec.nodeName`, empty for the object itself), `expected`
-    its Go type, and `got` the JSON type that was found, of a number with the number itself
-    (`number 1.5`). `detail` is the text of problems other than TYPE. `into` is the kind that was
+    its Go type, and `got` the JSON type that was found; `number` is the number that the type cannot
+    hold, where that is what is wrong. `detail` is the text of problems other than TYPE. `into` is the kind that was
     expected, where that is not the kind that the object says it has.
     """
 
@@ -45,6 +45,7 @@ class DecodeError(ApiError):
         expected: str = "",
         got: str = "",
         *,
+        number: float | None = None,
         problem: Problem = Problem.TYPE,
         detail: str = "",
         into: str = "",
@@ -53,8 +54,10 @@ class DecodeError(ApiError):
         self.path = path
         self.expected = expected
         self.got = got
+        self.number = number
         self.problem = problem
         where = f"Go struct field {path}" if path else "Go value"
-        self.why: str = detail or f"json: cannot unmarshal {got} into {where} of type {expected}"
+        found = got if number is None else f"{got} {number}"
+        self.why: str = detail or f"json: cannot unmarshal {found} into {where} of type {expected}"
         what = f'{kind.kind} in version "{kind.version}" cannot be handled as a {into or kind.kind}'
         super().__init__(400, "BadRequest", f"{what}: {self.why}")

@@ -239,8 +239,13 @@ class Collection:
             self._sorted = None
         self.log.append(change)
         self._log_bytes += len(change.record.body)
+        # One change always stays, however large: a watcher that has read everything else would
+        # otherwise learn that its position is too old as soon as such an object is written.
         while len(self.log) > LOG_LENGTH or (self._log_bytes > LOG_BYTES and len(self.log) > 1):
             self._drop_oldest()
+        # Without an await between the record and the last subscriber: a watch that starts in
+        # between would see the object in its initial list and get the event as well, or get
+        # neither. A subscriber may unsubscribe here, so this iterates a copy.
         for subscriber in list(self._subscribers.values()):
             subscriber(change)
 
@@ -264,6 +269,9 @@ class Storage:
         found = self._collections.get(name)
         if found is None:
             found = self._collections[name] = Collection(name)
+            # A collection that is used for the first time after a compaction has no log from before
+            # it either: without this line, a watch from an old revision would succeed, and show
+            # nothing.
             found.forgotten = self._forgotten
         return found
 
@@ -289,11 +297,16 @@ class Storage:
         obj = expected.decode()
         revision = self.revision + 1
         obj["metadata"]["resourceVersion"] = str(revision)
+        # A deletion has a revision of its own, as in etcd. With the revision of the last write, a
+        # watch that resumes from there would never receive the DELETED event.
         last = Record(obj, revision)
         self._commit(collection, Change("DELETED", last, expected))
         return last
 
     def _commit(self, collection: Collection, change: Change) -> None:
+        # The log on disk comes first: where it raises, the disk being full for example, nothing has
+        # changed in memory, no watcher has seen a state that a restart would lose, and the client
+        # gets the error.
         if self.write_ahead is not None:
             self.write_ahead(collection.name, change)
         self.revision = change.revision

@@ -128,12 +128,16 @@ def user_prefix(identity: Identity) -> list[str]:
 
 
 def _filesystem(mounts: Sequence[Mount], root: Path) -> list[str]:
+    # Shortest path first: mounting a directory hides what was mounted below it before. Links are
+    # resolved for that, since /var/run/x lies below /run, and is not as deep as it looks.
     placed = sorted(
         ((_resolved(mount.target, root), mount) for mount in mounts),
         key=lambda pair: len(pair[0].parts),
     )
     targets = [target for target, _ in placed]
     options = _top_level(root)
+    # The machine's directories are mounted read-only, so bubblewrap cannot create a missing mount
+    # point in them. Hence the rebuilt directories, which live in memory.
     for directory in _rebuilt(targets, root):
         options += _rebuild(directory, targets, root)
     for target, mount in placed:

@@ -100,6 +100,8 @@ class Volumes:
         if source := volume.get("hostPath"):
             path = Path(source["path"])
             if not path.exists():
+                # A kubelet creates a missing path where `type` asks for it. Here the host is the
+                # machine of a developer, and nothing removes it afterwards.
                 raise OSError(f"hostPath {path}: process nodes create nothing on the machine")
             return path
         kind = next((key for key in volume if key != "name"), "nothing")
@@ -151,6 +153,8 @@ def _give(directory: Path, group: int | None) -> None:
     if group is None:
         return
     for path in (directory, *directory.rglob("*")):
+        # chown follows links: one that a container made in its volume could point at any file of
+        # the machine.
         if path.is_symlink():
             continue
         os.chown(path, -1, group)
