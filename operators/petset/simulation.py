@@ -43,7 +43,7 @@ __all__ = ["Simulation", "describe"]
 class Simulation:
     """A PetSet and its pods, from a snapshot on.
 
-    `log` holds what happened to pods and claims, in order: "create web-0", "delete web-2", "gone web-2".
+    `log` holds what happened to pods and claims, in order: "create web-0", "delete web-2", "deleted web-2".
     """
 
     def __init__(self, pets: PetSet, seen: Snapshot) -> None:
@@ -184,7 +184,7 @@ class Simulation:
             if after is None:
                 del self.members[ordinal]
                 self._collect(member)
-                self.log.append(f"gone {member.pod}")
+                self.log.append(f"deleted {member.pod}")
             else:
                 self.members[ordinal] = after
         return before != self.members

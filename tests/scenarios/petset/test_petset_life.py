@@ -143,8 +143,8 @@ async def test_plan_shows_the_steps_of_a_change_and_makes_none(sets, tmp_path):
         lines = (await stateful.command("plan", str(tmp_path / "web.yaml"))).splitlines()
         assert [line.split(maxsplit=1)[1] for line in lines] == [
             "create web-2",
-            *("delete web-1", "gone web-1", "create web-1"),
-            *("delete web-0", "gone web-0", "create web-0"),
+            *("delete web-1", "deleted web-1", "create web-1"),
+            *("delete web-0", "deleted web-0", "create web-0"),
         ]
         assert list(await stateful.images()) == ["web-0", "web-1"]
 

@@ -59,7 +59,7 @@ def test_a_claim_that_is_being_deleted_blocks_its_member():
 def test_scaling_down_removes_the_highest_first_one_by_one():
     one = ready(replicas=4)
     one.change(replicas=2)
-    assert one.run() == ["delete web-3", "gone web-3", "delete web-2", "gone web-2"]
+    assert one.run() == ["delete web-3", "deleted web-3", "delete web-2", "deleted web-2"]
 
 
 def test_scaling_down_waits_while_another_member_is_unavailable():
@@ -93,9 +93,9 @@ def test_an_update_goes_down_and_waits_for_each_member():
     one = ready()
     one.change(image="web:2")
     assert one.run() == [
-        *("delete web-2", "gone web-2", "create web-2"),
-        *("delete web-1", "gone web-1", "create web-1"),
-        *("delete web-0", "gone web-0", "create web-0"),
+        *("delete web-2", "deleted web-2", "create web-2"),
+        *("delete web-1", "deleted web-1", "create web-1"),
+        *("delete web-0", "deleted web-0", "create web-0"),
     ]
     assert one.pets.status.current_revision == one.pets.status.update_revision
 
@@ -226,7 +226,7 @@ def test_recreate_deletes_all_before_it_creates_any():
     happened = one.run()
     assert sorted(happened[:3]) == ["delete web-0", "delete web-1", "delete web-2"]
     first_created = next(index for index, each in enumerate(happened) if each.startswith("create"))
-    assert sum(each.startswith("gone") for each in happened[:first_created]) == 3
+    assert sum(each.startswith("deleted") for each in happened[:first_created]) == 3
     assert set(one.states().values()) == {"web:2"}
 
 
@@ -252,7 +252,7 @@ def test_in_place_only_waits_for_a_change_that_can_be_made_in_place():
 def test_a_changed_override_updates_only_the_members_that_it_names():
     one = ready(overrides=[{"ordinals": [1], "template": {"spec": {"nodeName": "a"}}}])
     one.change(overrides=[{"ordinals": ["1-2"], "template": {"spec": {"nodeName": "a"}}}])
-    assert one.run() == ["delete web-2", "gone web-2", "create web-2"]
+    assert one.run() == ["delete web-2", "deleted web-2", "create web-2"]
 
 
 def test_reserved_ordinals_are_passed_over():
@@ -265,7 +265,14 @@ def test_reserved_ordinals_are_passed_over():
 def test_deletion_goes_down_one_by_one():
     one = ready()
     one.delete()
-    assert one.run() == ["delete web-2", "gone web-2", "delete web-1", "gone web-1", "delete web-0", "gone web-0"]
+    assert one.run() == [
+        "delete web-2",
+        "deleted web-2",
+        "delete web-1",
+        "deleted web-1",
+        "delete web-0",
+        "deleted web-0",
+    ]
 
 
 def test_parallel_deletion_removes_all_at_once():
@@ -292,7 +299,7 @@ def test_the_retention_policy_decides_on_the_claims(scaled, deleted, kept, owner
 def test_a_failed_pod_is_deleted_and_recreated_only_after_it_is_gone():
     one = ready()
     one.members[1] = replace(one.members[1], phase="Failed", ready=False, available_at=None)
-    assert one.run() == ["delete web-1", "gone web-1", "create web-1"]
+    assert one.run() == ["delete web-1", "deleted web-1", "create web-1"]
 
 
 def test_a_stalled_update_is_rolled_back_where_that_is_asked_for():
@@ -332,7 +339,7 @@ def test_strict_keeps_the_name_until_the_containers_are_known_to_be_stopped():
     assert one.members[0].protected
     one.members[0] = replace(one.members[0], releasable=True)
     one.run()
-    assert one.log == ["gone web-0", "create web-0"]
+    assert one.log == ["deleted web-0", "create web-0"]
 
 
 def test_nothing_is_done_when_all_is_as_it_should_be():
