@@ -15,7 +15,6 @@ what a reconcile function may do (`operatorkit.context`).
 from __future__ import annotations
 
 import inspect
-import logging
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -202,7 +201,6 @@ class Background:
     api: ClusterAPI
     events: EventRecorder
     clock: Clock
-    log: logging.Logger
     namespace: str | None = None
 
 

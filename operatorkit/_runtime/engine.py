@@ -10,7 +10,6 @@ What belongs here: which runnables there are, and in which groups. What does not
 from __future__ import annotations
 
 import asyncio
-import logging
 import socket
 from collections.abc import Coroutine
 from contextlib import suppress
@@ -174,7 +173,6 @@ class Engine:
                 api=services.writes,
                 events=self.events,
                 clock=self._clock,
-                log=logging.getLogger(f"operatorkit.{self.app.name}"),
                 namespace=self.namespace,
             )
         )
