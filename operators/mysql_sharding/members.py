@@ -85,8 +85,9 @@ class Server:
     the relay log is lost: with each start of the process (UNIX_TIMESTAMP() - Uptime, read in one
     statement, is exact) and with each PointReplica and Reclone (a count that these steps raise in
     the server, beside the epoch). `known_since` is when the first reading of this incarnation
-    ended. `epoch` is the highest epoch whose step the server has accepted (see `steps`). `executed` is gtid_binlog_state merged with gtid_slave_pos: every server
-    of each domain. `tail_kept` says that it did not truncate its binary log when it started (see
+    ended. `epoch` is the highest epoch whose step the server has accepted (see `steps`).
+    `executed` is gtid_binlog_state merged with gtid_slave_pos: every server of each domain.
+    `tail_kept` says that it did not truncate its binary log when it started (see
     `failover.keeps_tail`). `sessions` counts sessions of application accounts.
     """
 
