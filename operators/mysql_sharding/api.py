@@ -159,6 +159,8 @@ class FailoverStatus(Model):
     """When it was decided."""
     reason: str = ""
     """What was observed, or who asked for it."""
+    old_pod: str = ""
+    """uid of the pod of the old primary that is deleted, so that its server restarts."""
     step: Literal["Fencing", "Applying", "Opening"] = "Fencing"
     """How far it has come."""
     target: str = ""

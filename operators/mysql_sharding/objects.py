@@ -84,6 +84,12 @@ mv {_DATA}/new {_DATA}/data
 """
 """Makes the data directory where there is none; one that was not completed is not taken for one."""
 
+_EPOCH_TABLE: Final = (
+    "CREATE TABLE IF NOT EXISTS operatorkit.epoch"
+    " (id INT PRIMARY KEY, epoch BIGINT NOT NULL, relays BIGINT NOT NULL DEFAULT 0) ENGINE=InnoDB"
+)
+"""What a server remembers by itself: the highest epoch that it has accepted, and how often it lost its relay log."""
+
 LOCK_ALL: Final = (
     "UPDATE mysql.global_priv SET Priv = JSON_SET(Priv, '$.account_locked', true,"
     " '$.locked_by', 'operatorkit') WHERE User <> ''"
@@ -244,8 +250,7 @@ def accounts_of(shard: MysqlDatabase, passwords: Mapping[str, str]) -> V1Secret:
     statements = [
         "SET SESSION sql_log_bin = 0",
         "CREATE DATABASE IF NOT EXISTS operatorkit",
-        "CREATE TABLE IF NOT EXISTS operatorkit.epoch"
-        " (id INT PRIMARY KEY, epoch BIGINT NOT NULL) ENGINE=InnoDB",
+        _EPOCH_TABLE,
         "DELETE FROM mysql.global_priv WHERE User = '' OR (User = 'root' AND Host <> 'localhost')",
         "FLUSH PRIVILEGES",
         *_account(OPERATOR_USER, "%", passwords["operator"], "ALL PRIVILEGES"),
