@@ -5,5 +5,7 @@ and volumes, which are PetSets.
 
     gtid       transactions and positions             members    what is observed, as values
     detection  when a primary has failed              steps      what can be done, as values
-    failover   what to do next for one shard
+    failover   the change of a primary, and what to do next for one shard: plan(ObservedShard)
+    fence      which members are fenced, and who may become the primary
+    upkeep     the repairs while the primary does not change
 """
