@@ -142,9 +142,10 @@ class EndSessions:
 
 @dataclass(frozen=True, slots=True)
 class Promote:
-    """Make a read-only replica ready to be the primary: STOP SLAVE, RESET SLAVE ALL, semi-sync roles.
+    """Make a member ready to be the primary: STOP SLAVE, RESET SLAVE ALL, semi-sync roles.
 
-    Its writes still wait: it stays read-only. `semi_sync` is off in a shard with one member.
+    Its writes still wait: it becomes, or stays, read-only, where it replicated. The count of lost
+    relay logs is raised where it had one. `semi_sync` is off in a shard with one member.
     """
 
     member: str
@@ -184,11 +185,15 @@ class PointReplica:
 
 @dataclass(frozen=True, slots=True)
 class Reclone:
-    """Replace a member's data by a copy of the donor's, with its gtid_slave_pos and binlog state."""
+    """Replace a member's data by a copy of the donor's, and with it gtid_slave_pos and gtid_binlog_state.
+
+    Rejected by a server that is not `incarnation`. While it runs, the member answers no reading.
+    """
 
     member: str
     donor: str
     epoch: int
+    incarnation: str
     why: str
 
 
