@@ -53,7 +53,7 @@ FIELD_MANAGER: Final = "mysql-sharding-shards"
 
 _SECONDS: Final = 5.0
 _SUPER: Final = 1 << 15
-_READ_ONLY_ADMIN: Final = 1 << 34
+_READ_ONLY_ADMIN: Final = 1 << 33
 
 _UNLOCK: Final = (
     "UPDATE mysql.global_priv SET Priv = JSON_REMOVE(Priv, '$.account_locked', '$.locked_by')"
@@ -135,7 +135,8 @@ class Executor:
         async with _accepted(session, step.epoch):
             match step:
                 case StopReplication():
-                    await _run(session, "STOP SLAVE IO_THREAD")
+                    if await session.rows("SHOW SLAVE STATUS", seconds=_SECONDS):
+                        await _run(session, "STOP SLAVE IO_THREAD")
                 case StartApplier():
                     await _run(session, "START SLAVE SQL_THREAD")
                 case SetReadOnly():
@@ -222,35 +223,39 @@ async def _end_sessions(session: Session) -> None:
 
 async def _lose_relay_log(session: Session) -> None:
     """Count that what was received and not applied is lost with the next statement."""
-    if await session.rows("SHOW SLAVE STATUS", seconds=_SECONDS):
-        await _run(session, "UPDATE operatorkit.epoch SET relays = relays + 1 WHERE id = 1")
+    await _run(session, "UPDATE operatorkit.epoch SET relays = relays + 1 WHERE id = 1")
 
 
 async def _promote(session: Session, *, semi_sync: bool) -> None:
     if await session.rows("SHOW SLAVE STATUS", seconds=_SECONDS):
         await _close(session)
-    await _lose_relay_log(session)
+        await _lose_relay_log(session)
+        await _run(session, "STOP SLAVE", "RESET SLAVE ALL")
     await _run(
         session,
-        "STOP SLAVE",
-        "RESET SLAVE ALL",
         "SET GLOBAL rpl_semi_sync_slave_enabled = 0",
         f"SET GLOBAL rpl_semi_sync_master_enabled = {int(semi_sync)}",
     )
 
 
 async def _point(session: Session, source: str, password: str, acknowledge: bool) -> None:
-    """Make a server a replica. Its sessions end before its writes stop to wait for acknowledgements.
+    """Make a server a replica. The sessions of one that was the primary end before semi-sync is off.
 
-    A session that waits for one is never answered: the connection is closed before semi-sync is off.
+    A write that waits for an acknowledgement is never acknowledged: its connection is closed by then.
     """
-    await _run(session, LOCK_ALL, "FLUSH PRIVILEGES")
-    await _end_sessions(session)
-    await _run(session, "SET GLOBAL read_only = 1")
-    await _lose_relay_log(session)
+    [was] = await session.rows(
+        "SELECT @@read_only AS read_only, @@rpl_semi_sync_master_enabled AS semi_sync",
+        seconds=_SECONDS,
+    )
+    if not was["read_only"] or was["semi_sync"]:
+        await _run(session, LOCK_ALL, "FLUSH PRIVILEGES")
+        await _end_sessions(session)
+        await _run(session, "SET GLOBAL read_only = 1")
+    if await session.rows("SHOW SLAVE STATUS", seconds=_SECONDS):
+        await _lose_relay_log(session)
+        await _run(session, "STOP SLAVE")
     await _run(
         session,
-        "STOP SLAVE",
         "SET GLOBAL rpl_semi_sync_master_enabled = 0",
         f"SET GLOBAL rpl_semi_sync_slave_enabled = {int(acknowledge)}",
     )

@@ -66,11 +66,13 @@ SELECT LOWER(VARIABLE_NAME) AS name, VARIABLE_VALUE AS value FROM information_sc
  'SLAVE_RECEIVED_HEARTBEATS')
 """
 _SESSIONS: Final = f"""
-SELECT COUNT(*) AS sessions, @@rpl_semi_sync_master_enabled AS master,
- @@rpl_semi_sync_slave_enabled AS slave
- FROM information_schema.PROCESSLIST WHERE USER NOT IN ({_INTERNAL})
+SELECT COUNT(*) AS sessions FROM information_schema.PROCESSLIST WHERE USER NOT IN ({_INTERNAL})
 """  # noqa: S608 - names of this module
-_POSITIONS: Final = "SELECT @@gtid_binlog_state AS binlog, @@gtid_slave_pos AS slave"
+_POSITIONS: Final = """
+SELECT @@rpl_semi_sync_master_enabled AS as_primary, @@rpl_semi_sync_slave_enabled AS as_replica,
+ @@gtid_binlog_state AS binlog, @@gtid_slave_pos AS slave
+"""
+"""The variables of semi-sync are read here: beside an aggregate, MariaDB returns 0 for them."""
 
 
 def pod_index(pod: V1Pod) -> Iterable[str]:
@@ -205,8 +207,8 @@ class Observer:
             ),
             replication=_replication(replicas[0], hosts) if replicas else None,
             semi_sync=SemiSync(
-                primary=bool(sessions["master"]),
-                replica=bool(sessions["slave"]),
+                primary=bool(positions["as_primary"]),
+                replica=bool(positions["as_replica"]),
                 acknowledging=counts.get("rpl_semi_sync_slave_status") == "ON",
                 acknowledgers=int(counts.get("rpl_semi_sync_master_clients") or 0),
             ),

@@ -79,7 +79,7 @@ class Asyncmy:
         from asyncmy.connection import Connection
         from asyncmy.errors import MySQLError
 
-        made = Connection(
+        made = Connection(  # type: ignore[no-untyped-call]
             host=login.host,
             port=login.port,
             user=login.user,

@@ -54,7 +54,11 @@ def status_of(status: MysqlDatabaseStatus) -> ShardStatus:
         server_id=status.server_id,
         base=Position.parse(status.base),
         synced=tuple(
-            Synced(each.member, each.incarnation, Position.parse(each.received))
+            Synced(
+                member=each.member,
+                incarnation=each.incarnation,
+                received=Position.parse(each.received),
+            )
             for each in status.synced
         ),
         failover=_change(change) if change is not None else None,
