@@ -94,9 +94,7 @@ async def _keep_user(session: Session, user: MysqlUser, password: str) -> None:
     await session.rows(
         "CREATE USER IF NOT EXISTS %s@'%%' IDENTIFIED BY %s", user.name, password, seconds=_SECONDS
     )
-    await session.rows(
-        "ALTER USER %s@'%%' IDENTIFIED BY %s", user.name, password, seconds=_SECONDS
-    )
+    await session.rows("ALTER USER %s@'%%' IDENTIFIED BY %s", user.name, password, seconds=_SECONDS)
     privileges = ", ".join(privilege.upper() for privilege in user.privileges)
     for name in user.databases:
         database = quoted(name).replace("%", "%%")

@@ -2,8 +2,8 @@
 
 What belongs here: how one step is done. What does not: which step is next (`failover`). Each may run twice.
 
-Accounts of applications are locked by an attribute of their own, `locked_by`, so that a lock which a user has set stays.
-While a server is not the primary, accounts whose privileges pass read_only stay locked: what they write is lost.
+Accounts of applications are locked by an attribute of their own, `locked_by`, so that a lock which a user has set
+stays. While a server is not the primary, accounts whose privileges pass read_only stay locked: what they write is lost.
 """
 
 from __future__ import annotations
@@ -37,7 +37,6 @@ from operators.mysql_sharding.steps import (
     PointReplica,
     Promote,
     Reclone,
-    RemoveRoleLabel,
     ServerStep,
     SetReadOnly,
     SetRoleLabel,

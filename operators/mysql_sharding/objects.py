@@ -81,7 +81,7 @@ rm -rf {_DATA}/new
 mariadb-install-db --no-defaults --datadir={_DATA}/new --skip-test-db --auth-root-authentication-method=normal
 sync
 mv {_DATA}/new {_DATA}/data
-"""
+"""  # noqa: S108 - below the data of the pod
 """Makes the data directory where there is none; one that was not completed is not taken for one."""
 
 _EPOCH_TABLE: Final = (
@@ -91,7 +91,7 @@ _EPOCH_TABLE: Final = (
 """What a server remembers by itself: the highest epoch that it has accepted, and how often it lost its relay log."""
 
 LOCK_ALL: Final = (
-    "UPDATE mysql.global_priv SET Priv = JSON_SET(Priv, '$.account_locked', true,"
+    "UPDATE mysql.global_priv SET Priv = JSON_SET(Priv, '$.account_locked', true,"  # noqa: S608
     " '$.locked_by', 'operatorkit') WHERE User <> ''"
     f" AND User NOT IN ({', '.join(repr(user) for user in SYSTEM_USERS)})"
     " AND NOT (User = 'root' AND Host = 'localhost')"
@@ -193,7 +193,7 @@ def server_variables(shard: MysqlDatabase) -> dict[str, str]:
     """
     variables = {
         "datadir": f"{_DATA}/data",
-        "tmpdir": f"{_DATA}/tmp",
+        "tmpdir": f"{_DATA}/tmp",  # noqa: S108 - below the data of the pod
         "socket": _SOCKET,
         "pid_file": f"{_RUN}/mysqld.pid",
         "init_file": f"{_ACCOUNTS}/init.sql",

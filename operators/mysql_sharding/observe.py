@@ -134,9 +134,7 @@ class Observer:
 
     def _pods(self, shard: MysqlDatabase) -> dict[str, V1Pod]:
         key = f"{shard.metadata.namespace}/{shard.metadata.name}"
-        found = self.reader.list(
-            V1Pod, namespace=shard.metadata.namespace, index=(POD_INDEX, key)
-        )
+        found = self.reader.list(V1Pod, namespace=shard.metadata.namespace, index=(POD_INDEX, key))
         return {pod.metadata.name: pod for pod in found if pod.metadata and pod.metadata.name}
 
     async def _member(

@@ -56,9 +56,13 @@ def event_of(seen: ObservedShard, step: Step) -> Notable | None:
     """Return the Event of a step that was done, None where it deserves none."""
     match step:
         case WriteIntent(kind=ChangeKind.FAILOVER):
-            return Notable("Warning", reasons.FAILOVER_STARTED, f"epoch {step.epoch}: {step.reason}")
+            return Notable(
+                "Warning", reasons.FAILOVER_STARTED, f"epoch {step.epoch}: {step.reason}"
+            )
         case WriteIntent(kind=ChangeKind.SWITCHOVER):
-            return Notable("Normal", reasons.SWITCHOVER_STARTED, f"epoch {step.epoch}: {step.reason}")
+            return Notable(
+                "Normal", reasons.SWITCHOVER_STARTED, f"epoch {step.epoch}: {step.reason}"
+            )
         case Finish():
             return _finished(seen, step)
         case RecordSynced():
@@ -75,7 +79,9 @@ def _finished(seen: ObservedShard, step: Finish) -> Notable | None:
     if change is None:
         return None
     if change.kind is ChangeKind.BOOTSTRAP:
-        return Notable("Normal", reasons.BOOTSTRAPPED, f"{primary} is the primary of epoch {step.epoch}")
+        return Notable(
+            "Normal", reasons.BOOTSTRAPPED, f"{primary} is the primary of epoch {step.epoch}"
+        )
     seconds = (seen.now - change.started_at).total_seconds()
     reason = (
         reasons.FAILOVER_COMPLETED

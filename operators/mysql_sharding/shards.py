@@ -126,7 +126,7 @@ class _Shard:
                 except (ClusterError, SqlError) as error:
                     _log.warning("MysqlDatabase %s: %s", self.key, error)
                     pause = _DOUBT_SECONDS if isinstance(error, SqlError) else _ERROR_SECONDS
-                except Exception:
+                except Exception:  # noqa: BLE001 - the outermost loop of a shard: logged, and begun anew
                     _log.exception("MysqlDatabase %s: the sync failed", self.key)
                     pause = _ERROR_SECONDS
                 await self.world.clock.sleep(pause)
@@ -135,9 +135,7 @@ class _Shard:
 
     async def _sync(self) -> float:
         """Do what is next, and return after how many seconds to look again."""
-        shard = self.world.reader.get(
-            MysqlDatabase, self.key.name, namespace=self.key.namespace
-        )
+        shard = self.world.reader.get(MysqlDatabase, self.key.name, namespace=self.key.namespace)
         if shard is None or shard.metadata.deletion_timestamp is not None:
             return _EVERY_SECONDS
         passwords = self._passwords(shard)
@@ -172,9 +170,7 @@ class _Shard:
         status = status_of(shard.status)
         others = [name for name in member_names(shard) if name != status.primary]
         failed = (
-            failure(
-                self.observer.history, primary=status.primary, replicas=others, policy=POLICY
-            )
+            failure(self.observer.history, primary=status.primary, replicas=others, policy=POLICY)
             if status.primary
             else ""
         )
@@ -229,9 +225,7 @@ class _Shard:
         event = event_of(seen, step)
         if event is None:
             return
-        record = (
-            self.world.events.warning if event.type == "Warning" else self.world.events.normal
-        )
+        record = self.world.events.warning if event.type == "Warning" else self.world.events.normal
         await record(Reference.of(shard), event.reason, event.message)
 
     async def _report(

@@ -31,10 +31,7 @@ async def primary(api, namespace, shard):
     ready = [
         pod
         for pod in found
-        if any(
-            one["type"] == "Ready" and one["status"] == "True"
-            for one in pod["status"].get("conditions", ())
-        )
+        if any(one["type"] == "Ready" and one["status"] == "True" for one in pod["status"].get("conditions", ()))
     ]
     return ready[0]["status"].get("podIP") if len(ready) == 1 else None
 
@@ -52,9 +49,7 @@ async def write(api, namespace, shard, user, password, log):
                 session = await Asyncmy().connect(login, seconds=1)
                 await session.rows(CREATE, seconds=2)
             number += 1
-            await session.rows(
-                "INSERT INTO shop.writes VALUES (%s, %s)", writer, number, seconds=1
-            )
+            await session.rows("INSERT INTO shop.writes VALUES (%s, %s)", writer, number, seconds=1)
         except (SqlError, ClusterError):
             if session is not None:
                 session.close()
@@ -69,7 +64,7 @@ async def write(api, namespace, shard, user, password, log):
 
 async def main(kubeconfig, namespace, shard, user, password, path):
     ended = asyncio.get_running_loop().run_in_executor(None, sys.stdin.buffer.read)
-    with Path(path).open("a") as log:
+    with Path(path).open("a") as log:  # noqa: ASYNC230 - a line is written within microseconds
         async with LiveCluster(load_config(Path(kubeconfig))) as api:
             work = asyncio.create_task(write(api, namespace, shard, user, password, log))
             await asyncio.wait({ended, work}, return_when=asyncio.FIRST_COMPLETED)

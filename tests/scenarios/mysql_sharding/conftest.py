@@ -64,14 +64,12 @@ class Shard:
         return await self.cluster.get(DATABASES, self.name, namespace=self.namespace)
 
     async def change(self, spec):
-        await self.cluster.patch(
-            DATABASES, self.name, {"spec": spec}, patch_type="merge", namespace=self.namespace
-        )
+        await self.cluster.patch(DATABASES, self.name, {"spec": spec}, patch_type="merge", namespace=self.namespace)
 
     async def status(self):
         return (await self.get()).get("status") or {}
 
-    async def healthy(self, *, timeout=60, not_primary=""):
+    async def healthy(self, *, not_primary=""):
         """Wait until the shard accepts writes and every member replicates; return its status."""
 
         async def is_so():
@@ -83,7 +81,7 @@ class Shard:
             assert status["primary"] != not_primary, status
             return status
 
-        return await eventually(is_so, timeout=timeout, message=f"{self.name} healthy")
+        return await eventually(is_so, timeout=180, message=f"{self.name} healthy")
 
     async def address(self, member):
         pod = await self.cluster.get(PODS, member, namespace=self.namespace)
@@ -92,9 +90,7 @@ class Shard:
     async def sql(self, member, statement, *, user="operatorkit", password=None, seconds=10):
         """Return the rows of a statement; by default as the operator, which may do everything."""
         if password is None:
-            secret = await self.cluster.get(
-                SECRETS, f"{self.name}-accounts", namespace=self.namespace
-            )
+            secret = await self.cluster.get(SECRETS, f"{self.name}-accounts", namespace=self.namespace)
             password = base64.b64decode(secret["data"]["operator"]).decode()
         login = Login(await self.address(member), 3306, user, password)
         session = await Asyncmy().connect(login, seconds=5)
@@ -166,10 +162,10 @@ class Writes:
         times = [one["at"] for one in self.all()]
         return max((b - a for a, b in zip(times, times[1:], strict=False)), default=0.0)
 
-    async def more(self, *, timeout=60):
+    async def more(self):
         """Wait until further writes were acknowledged."""
         before = self.count()
-        await eventually(lambda: self.count() >= before + 20, timeout=timeout, message="writes go on")
+        await eventually(lambda: self.count() >= before + 20, timeout=120, message="writes go on")
 
 
 @pytest.fixture
