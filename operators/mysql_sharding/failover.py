@@ -42,6 +42,7 @@ from operators.mysql_sharding.fence import (
     holder,
     is_fenced,
 )
+from operators.mysql_sharding.gtid import Gtid
 from operators.mysql_sharding.members import (
     Change,
     ChangeKind,
@@ -66,7 +67,15 @@ from operators.mysql_sharding.steps import (
     WaitFor,
 )
 
-__all__ = ["keeps_tail", "plan"]
+__all__ = ["EPOCH_GAP", "keeps_tail", "plan"]
+
+EPOCH_GAP = 1_000_000
+"""How far the sequence of a new primary's first transaction is above that of its last.
+
+An old primary may have written transactions that no replica received. Were their numbers used
+again, a member that has the old ones could not be recognized. More than this many cannot wait for
+an acknowledgement at once: each needs a session.
+"""
 
 SWITCHOVER_DEADLINE = timedelta(seconds=30)
 """A switchover whose target has not applied everything by then is given up."""
@@ -217,6 +226,8 @@ def _apply(seen: ObservedShard, change: Change) -> tuple[Step, ...]:
     target = seen.member(change.target)
     if _has_all(target, change):
         assert target is not None
+        if not switchover and (more := _required_more(seen, change, target)) is not None:
+            return (more,)
         prepare = _promote(target, change, semi_sync=upkeep.semi_sync(seen))
         return (*fencing, prepare) if prepare else (_record_primary(target, change),)
     if switchover:
@@ -230,6 +241,20 @@ def _apply(seen: ObservedShard, change: Change) -> tuple[Step, ...]:
     if choice is not None and choice != Choice(change.target, change.required):
         return (RecordTarget(change.epoch, choice.target, choice.required),)
     return (*fencing, *_catch_up(seen, change))
+
+
+def _required_more(seen: ObservedShard, change: Change, target: Member) -> RecordTarget | None:
+    """Return the correction of a requirement that a false position made too small.
+
+    The fenced members are read again before the target is promoted: two readings must agree.
+    """
+    if not fence(seen, change).complete:
+        return None
+    choice = choose(seen, change)
+    server = target.server
+    if choice is None or server is None or server.executed.contains(choice.required):
+        return None
+    return RecordTarget(change.epoch, choice.target, choice.required)
 
 
 def _has_all(target: Member | None, change: Change) -> bool:
@@ -284,8 +309,10 @@ def _promote(target: Member, change: Change, *, semi_sync: bool) -> Promote | No
 def _record_primary(target: Member, change: Change) -> RecordPrimary:
     server = target.server
     assert server is not None
+    last = server.executed.last(0)
+    first = Gtid(0, server.server_id, (last.sequence if last is not None else 0) + EPOCH_GAP)
     return RecordPrimary(
-        change.epoch, target.name, server.incarnation, server.server_id, server.executed
+        change.epoch, target.name, server.incarnation, base=server.executed, first=first
     )
 
 

@@ -47,9 +47,9 @@ class Choice:
 def errant(seen: ObservedShard, server: Server) -> Position:
     """Return the transactions of a member that no primary has written."""
     status = seen.status
-    if not status.primary:
+    if status.first is None:
         return EMPTY
-    return server.executed.errant(status.base, status.server_id)
+    return server.executed.errant(status.base, status.first)
 
 
 def is_fenced(change: Change, server: Server) -> bool:

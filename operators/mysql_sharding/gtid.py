@@ -144,24 +144,30 @@ class Position:
                 found.append(theirs)
         return Position(tuple(found))
 
-    def errant(self, base: Position, primary: int) -> Position:
-        """Return the transactions that no primary has written.
+    def errant(self, base: Position, first: Gtid) -> Position:
+        """Return the transactions that are not of the one history.
 
-        `base` is the state with every server (gtid_binlog_state) that the server `primary` had when
-        it was promoted. Since then, only that server may have written.
+        `base` is the state with every server (gtid_binlog_state) that the primary had when it was
+        promoted, `first` the first transaction that it wrote then. Since then, only that server may
+        have written, in the domain of `first` with no lower sequence.
         """
         return Position(
             tuple(
                 gtid
                 for gtid in self.gtids
-                if gtid.server != primary
-                and gtid.sequence > base.sequence(gtid.domain, gtid.server)
+                if gtid.sequence > base.sequence(gtid.domain, gtid.server)
+                and not _follows(gtid, first)
             )
         )
 
     def without(self, errant: Position) -> Position:
         """Return this position less the servers' transactions that `errant` lists."""
         return Position(tuple(gtid for gtid in self.gtids if gtid not in errant.gtids))
+
+
+def _follows(gtid: Gtid, first: Gtid) -> bool:
+    same_domain = gtid.domain == first.domain
+    return gtid.server == first.server and (not same_domain or gtid.sequence >= first.sequence)
 
 
 EMPTY = Position()

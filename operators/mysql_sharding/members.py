@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from operators.mysql_sharding.gtid import EMPTY, Position, merged
+from operators.mysql_sharding.gtid import EMPTY, Gtid, Position, merged
 
 __all__ = [
     "Change",
@@ -225,17 +225,17 @@ class ShardStatus:
     """The persisted state of a shard: written by resourceVersion only.
 
     `primary` is "" before the bootstrap. `incarnation` is that of the primary's process when it was
-    promoted; a primary with another one has restarted and is not trusted with writes. `server_id`
-    and `base` are the primary's id and its position when it was promoted: since then, only it may
-    have written. `switchover` is the last wish of `ShardSpec.switchover` that was fulfilled or
-    given up.
+    promoted; a primary with another one has restarted and is not trusted with writes. `base` is the
+    primary's position when it was promoted and `first` the first transaction that it writes then:
+    since then, only it may have written. `switchover` is the last wish of `ShardSpec.switchover`
+    that was fulfilled or given up.
     """
 
     primary: str = ""
     epoch: int = 0
     incarnation: str = ""
-    server_id: int = 0
     base: Position = EMPTY
+    first: Gtid | None = None
     synced: tuple[Synced, ...] = ()
     failover: Change | None = None
     switchover: str = ""

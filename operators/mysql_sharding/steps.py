@@ -22,7 +22,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from operators.mysql_sharding.gtid import Position
+from operators.mysql_sharding.gtid import Gtid, Position
 from operators.mysql_sharding.members import ChangeKind
 
 __all__ = [
@@ -76,14 +76,15 @@ class RecordTarget:
 class RecordPrimary:
     """Write the new primary, before it is opened: step Opening; status.synced becomes empty.
 
-    `incarnation`, `server_id` and `base` are those of its server: status keeps them.
+    `incarnation` and `base` are those of its server, and `first` is the transaction that
+    `OpenForWrites` writes: status keeps them.
     """
 
     epoch: int
     member: str
     incarnation: str
-    server_id: int
     base: Position
+    first: Gtid
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +158,10 @@ class Promote:
 class OpenForWrites:
     """Accept writes: SET GLOBAL read_only=0, application accounts unlocked.
 
+    Before that, a server whose binary log ends before `first` writes a row into a table of the
+    operator, with gtid_seq_no set to that of `first`, and with rpl_semi_sync_master_enabled off for
+    as long: numbers of transactions that no replica has acknowledged are never used twice.
+
     Rejected by a process that is not `incarnation`: its semi-sync settings are not those of
     `Promote`, so its writes would be acknowledged by no replica.
     """
@@ -164,6 +169,7 @@ class OpenForWrites:
     member: str
     epoch: int
     incarnation: str
+    first: Gtid | None
 
 
 @dataclass(frozen=True, slots=True)

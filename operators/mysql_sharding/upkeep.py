@@ -179,7 +179,7 @@ def open_primary(seen: ObservedShard) -> list[Step]:
     if server.replication is not None or server.semi_sync.primary != semi_sync(seen):
         return [Promote(name, epoch, semi_sync(seen))]
     if server.read_only or server.epoch < epoch:
-        return [OpenForWrites(name, epoch, seen.status.incarnation)]
+        return [OpenForWrites(name, epoch, seen.status.incarnation, seen.status.first)]
     return []
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from operators.mysql_sharding.gtid import Position
+from operators.mysql_sharding.gtid import Gtid, Position
 from operators.mysql_sharding.members import (
     Change,
     ChangeKind,
@@ -83,8 +83,8 @@ STATUS = ShardStatus(
     primary="db-0",
     epoch=1,
     incarnation="1",
-    server_id=1,
     base=P("0-1-10"),
+    first=Gtid(0, 1, 11),
     synced=(synced(1), synced(2)),
 )
 
@@ -125,8 +125,6 @@ def changing(*members: Member, change: Change, status: dict[str, Any] | None = N
 
 def fenced(number: int, received: str = "0-1-100", **changes: Any) -> Member:
     """Return a replica whose I/O thread was stopped in the epoch 2."""
-    stopped = replication(
-        io_thread=IoThread.STOPPED, received=P(received), applied_all=False
-    )
+    stopped = replication(io_thread=IoThread.STOPPED, received=P(received), applied_all=False)
     settings: dict[str, Any] = {"epoch": 2, "replication": stopped, "executed": P("0-1-90")}
     return member(number, server=server(number, **(settings | changes)))

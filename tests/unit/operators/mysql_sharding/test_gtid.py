@@ -100,20 +100,27 @@ def test_a_short_position_compares_with_a_full_state() -> None:
 @given(POSITIONS, st.integers(1, 3), st.integers(1, 5))
 def test_what_only_the_primary_wrote_is_never_errant(base: Position, primary: int, more: int) -> None:
     last = base.last(0)
-    written = Gtid(0, primary, (last.sequence if last else 0) + more)
-    assert Position.of([*base, written]).errant(base, primary) == EMPTY
+    first = Gtid(0, primary, (last.sequence if last else 0) + 5)
+    written = Gtid(0, primary, first.sequence + more)
+    assert Position.of([*base, written]).errant(base, first) == EMPTY
 
 
 @given(POSITIONS, st.integers(1, 3), st.integers(1, 3))
 def test_what_another_server_wrote_is_errant(base: Position, primary: int, other: int) -> None:
-    written = Gtid(0, other, 21)
+    written = Gtid(0, other, 31)
     expected = EMPTY if other == primary else Position((written,))
     member = Position.of([*base, written])
-    assert member.errant(base, primary) == expected
+    assert member.errant(base, Gtid(0, primary, 31)) == expected
     assert written not in member.without(Position((written,))).gtids
 
 
 def test_the_tail_of_an_old_primary_is_errant_though_its_number_was_overtaken() -> None:
-    base = Position.parse("0-1-99")  # where the server 2 was promoted
-    assert str(Position.parse("0-1-100").errant(base, 2)) == "0-1-100"
-    assert Position.parse("0-1-99,0-2-120").errant(base, 2) == EMPTY
+    base, first = Position.parse("0-1-99"), Gtid(0, 2, 1_000_099)
+    assert str(Position.parse("0-1-100").errant(base, first)) == "0-1-100"
+    assert Position.parse("0-1-99,0-2-1000120").errant(base, first) == EMPTY
+
+
+def test_an_old_tail_of_the_primary_itself_is_errant() -> None:
+    base, first = Position.parse("0-1-99"), Gtid(0, 1, 1_000_099)
+    assert str(Position.parse("0-1-100").errant(base, first)) == "0-1-100"
+    assert Position.parse("0-1-1000120,1-1-5").errant(base, first) == EMPTY
