@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Generic, Literal, Protocol, TypeVar, Unpack, get_args
 
+from operatorkit.clock import Clock
 from operatorkit.cluster import ClusterAPI
 from operatorkit.cluster.managed_fields import CLIENT_SIDE_APPLY
 from operatorkit.context import Context, Reader
@@ -39,6 +40,8 @@ from operatorkit.webhooks import (
 )
 
 __all__ = [
+    "Background",
+    "BackgroundFunction",
     "CacheContents",
     "FinalizeFunction",
     "Index",
@@ -65,6 +68,7 @@ T = TypeVar("T")
 ReconcileFunction = Callable[[T, Context], Awaitable["Requeue | None"]]
 FinalizeFunction = Callable[[T, Context], Awaitable["Requeue | None"]]
 CacheContents = Literal["objects", "children", "metadata"]
+BackgroundFunction = Callable[["Background"], Awaitable[None]]
 MapFunction = Callable[[T, Reader], Iterable[ObjectKey]]
 IndexFunction = Callable[[T], Iterable[str]]
 Predicate = Callable[[T | None, T], bool]
@@ -185,6 +189,21 @@ class Need:
     subresource: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Background:
+    """The world of a background function: the caches, the cluster, Events, time.
+
+    `api` puts the responses of writes into the caches, so that no later read of `reader` is older. `namespace` is the
+    only one that this operator works in, or None.
+    """
+
+    reader: Reader
+    api: ClusterAPI
+    events: EventRecorder
+    clock: Clock
+    namespace: str | None = None
+
+
 @dataclass(slots=True, kw_only=True)
 class Reconciler:
     """One reconcile function, and the kinds whose changes enqueue its objects."""
@@ -246,6 +265,7 @@ class Operator:
         self.cache_contents: dict[ApiResource, CacheContents] = {}
         self.live_needs: list[Need] = []
         self.webhooks: list[Webhook] = []
+        self.backgrounds: list[BackgroundFunction] = []
         self.versions: tuple[type[Resource[Any, Any]], ...] = tuple(versions)
         self._finalizers: dict[type[Any], FinalizeFunction[Any]] = {}
         for version in versions:
@@ -473,6 +493,29 @@ class Operator:
                 'its path, such as "eviction"'
             )
         self.live_needs += [Need(kind, verb, reason, subresource) for verb in verbs]
+
+    def background(self, function: BackgroundFunction) -> BackgroundFunction:
+        """Declare a function that runs for as long as this process may reconcile, beside the reconcile functions.
+
+        For what must not wait in a work queue, such as probes of a database. It is called with a `Background` when the
+        caches are filled and, with leader election, this replica leads; it is cancelled when the operator stops or
+        loses its Lease, and cleans up then. It must not return: an error that it raises, or its return, ends the
+        operator. What it reads is declared by `reads`, what it requests by `needs`.
+
+        Raises DefinitionError: the function is not `async def`, or is declared already.
+        """
+        name = getattr(function, "__qualname__", repr(function))
+        if not inspect.iscoroutinefunction(function):
+            raise DefinitionError(
+                f"Operator({self.name!r}): the background function {name} is not `async def`; call blocking code with "
+                f"`await asyncio.to_thread(...)` from an async function"
+            )
+        if function in self.backgrounds:
+            raise DefinitionError(
+                f"Operator({self.name!r}): {name} is declared as background twice"
+            )
+        self.backgrounds.append(function)
+        return function
 
     def kinds(self) -> list[type[Any]]:
         """Every kind that is reconciled, owned, watched, indexed or read, each once, in the order declared."""

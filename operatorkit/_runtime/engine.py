@@ -28,7 +28,7 @@ from operatorkit.cluster import Change, ClusterAPI
 from operatorkit.events import EventRecorder
 from operatorkit.metrics import Metrics
 from operatorkit.names import ApiResource
-from operatorkit.operator import Operator
+from operatorkit.operator import Background, BackgroundFunction, Operator
 
 __all__ = ["Engine"]
 
@@ -155,7 +155,27 @@ class Engine:
         found = [runnable for controller in self.controllers for runnable in controller.runnables()]
         if self.app.settings.resync is not None:
             found.append(Runnable(name="resync", run=self._resync))
+        found.extend(
+            Runnable(
+                name=getattr(function, "__name__", "background"),
+                run=partial(self._background, function),
+            )
+            for function in self.app.backgrounds
+        )
         return found
+
+    async def _background(self, function: BackgroundFunction) -> None:
+        """Run a background function, which is cancelled when the group stops."""
+        services = self._services
+        await function(
+            Background(
+                reader=services.reader,
+                api=services.writes,
+                events=self.events,
+                clock=self._clock,
+                namespace=self.namespace,
+            )
+        )
 
     async def _resync(self) -> None:
         every = self.app.settings.resync

@@ -1,0 +1,23 @@
+"""mysql_sharding: sharded MariaDB that loses no acknowledged write.
+
+What belongs here: clusters of shards, their failover and their ordered changes. What does not: pods
+and volumes, which are PetSets.
+
+    api        the kinds MysqlCluster, MysqlDatabase    reasons    the words of conditions and Events
+    objects    members, Services, configuration         reconcile  keeping these objects
+    gtid       transactions and positions               members    what is observed, as values
+    detection  when a primary has failed                steps      what can be done, as values
+    failover   what to do next for one shard            status     what is persisted of it
+    sql        the driver, behind a protocol            observe    reading the servers of a shard
+    execute    one step, by SQL or by a request         shards     the loop of each shard
+    admission  what is rejected before it is stored     variables  what MariaDB calls its variables
+"""
+
+from __future__ import annotations
+
+import operators.mysql_sharding.reconcile
+import operators.mysql_sharding.shards  # noqa: F401 - declares the loop of each shard
+from operators.mysql_sharding.api import MysqlCluster, MysqlDatabase
+from operators.mysql_sharding.app import app
+
+__all__ = ["MysqlCluster", "MysqlDatabase", "app"]

@@ -1,0 +1,300 @@
+"""The kinds MysqlCluster and MysqlDatabase of mysql.operatorkit.dev/v1alpha1.
+
+What belongs here: the resource classes, their defaults, and the rules that an API server can check by itself. What
+does not: rules across fields (`operators.mysql_sharding.admission`). A MysqlDatabase is one shard.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from kubernetes.client.models import V1ResourceRequirements
+from pydantic import Field
+
+from operatorkit.conditions import Condition
+from operatorkit.resource import (
+    IntOrString,
+    Model,
+    PrinterColumn,
+    Quantity,
+    Resource,
+    Rule,
+    Scale,
+    Time,
+)
+
+__all__ = [
+    "GROUP",
+    "Durability",
+    "FailoverStatus",
+    "MemberStatus",
+    "MysqlCluster",
+    "MysqlClusterSpec",
+    "MysqlClusterStatus",
+    "MysqlDatabase",
+    "MysqlDatabaseSpec",
+    "MysqlDatabaseStatus",
+    "MysqlUser",
+    "SecretKey",
+    "ShardTemplate",
+    "Storage",
+    "SyncedStatus",
+]
+
+GROUP = "mysql.operatorkit.dev"
+
+DatabaseName = Annotated[str, Field(min_length=1, max_length=64, pattern="^[A-Za-z0-9_$]+$")]
+VariableName = Annotated[str, Field(min_length=1, max_length=64, pattern="^[a-z][a-z0-9_]*$")]
+
+
+class Storage(Model):
+    """The volume of a member."""
+
+    size: Quantity = "10Gi"
+    """Size of the claim of each member. It cannot become smaller."""
+    class_name: Annotated[str, Field(max_length=253)] = ""
+    """StorageClass of the claims; empty means the cluster's default. Immutable."""
+
+
+class Durability(Model):
+    """What an acknowledged write has survived."""
+
+    allow_async: bool = False
+    """Whether the primary acknowledges writes that no replica has received. A failover then loses them."""
+
+
+class SecretKey(Model):
+    """A key of a Secret in the same namespace."""
+
+    name: Annotated[str, Field(min_length=1, max_length=253)]
+    """Name of the Secret."""
+    key: Annotated[str, Field(min_length=1, max_length=253)] = "password"
+    """Key within it."""
+
+
+class MysqlUser(Model):
+    """An account of an application."""
+
+    list_map_keys: ClassVar[tuple[str, ...]] = ("name",)
+
+    name: Annotated[str, Field(min_length=1, max_length=80, pattern="^[A-Za-z0-9_.-]+$")]
+    """Name of the account; it may connect from any host."""
+    password_from: SecretKey
+    """Secret with its password; a changed Secret changes the password."""
+    privileges: Annotated[list[str], Field(min_length=1, max_length=40)] = [
+        "SELECT",
+        "INSERT",
+        "UPDATE",
+        "DELETE",
+        "CREATE",
+        "DROP",
+        "INDEX",
+        "ALTER",
+        "REFERENCES",
+        "CREATE VIEW",
+        "SHOW VIEW",
+        "TRIGGER",
+        "EXECUTE",
+        "LOCK TABLES",
+        "CREATE TEMPORARY TABLES",
+    ]
+    """Privileges on its databases. Those that pass read_only are rejected, because a write on a replica is lost."""
+    databases: Annotated[list[DatabaseName], Field(min_length=1, max_length=100)]
+    """Databases that it may use."""
+
+
+class ShardTemplate(Model):
+    """What all shards of a cluster share."""
+
+    class_rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "self.storage.className == oldSelf.storage.className",
+            message="storage.className is immutable: create another object and move the data",
+        ),
+    )
+
+    image: Annotated[str, Field(min_length=1, max_length=500)] = "docker.io/library/mariadb:10.11"
+    """Image with the programs of MariaDB 10.6 or newer. A change reaches a member when its pod is recreated."""
+    storage: Storage = Storage()
+    """The volume of each member."""
+    resources: V1ResourceRequirements = Field(default_factory=V1ResourceRequirements)
+    """Resources of each server. A change reaches a member when its pod is recreated."""
+    config: Annotated[dict[VariableName, IntOrString], Field(max_length=200)] = {}
+    """Variables of the server, such as innodb_buffer_pool_size. A change reaches a member when its server starts.
+    Those that keep acknowledged writes safe belong to the operator and are rejected."""
+    durability: Durability = Durability()
+    """What an acknowledged write has survived."""
+    databases: Annotated[list[DatabaseName], Field(max_length=1000)] = []
+    """Databases that are created in each shard. One that is removed from the list is kept."""
+    users: Annotated[list[MysqlUser], Field(max_length=100)] = []
+    """Accounts of applications. One that is removed from the list is kept: drop it by SQL."""
+
+
+class MysqlDatabaseSpec(ShardTemplate):
+    """One shard: a primary and its replicas."""
+
+    class_rules: ClassVar[tuple[Rule, ...]] = (
+        Rule("self.shard == oldSelf.shard", message="shard is immutable"),
+    )
+
+    shard: Annotated[int, Field(ge=0, le=1023)] = 0
+    """Number of the shard; its transactions carry the GTID domain shard + 1. Immutable."""
+    replicas: Annotated[int, Field(ge=1, le=9)] = 3
+    """Number of members, the primary included. With one there is no replication, and no failover."""
+    switchover_to: Annotated[str, Field(max_length=63)] = ""
+    """Name of a member that shall be the primary, such as shop0-2: the primary moves there once it is healthy, without
+    the loss of a write. It has no effect after a later failover."""
+
+
+class FailoverStatus(Model):
+    """A change of the primary that is under way. It is written before each of its steps."""
+
+    kind: Literal["Bootstrap", "Failover", "Switchover"] = "Failover"
+    """Why the primary changes."""
+    epoch: int
+    """Epoch that begins with it."""
+    old_primary: str = ""
+    """Member that was the primary; empty for the first one."""
+    started_at: Time
+    """When it was decided."""
+    reason: str = ""
+    """What was observed, or who asked for it."""
+    old_pod: str = ""
+    """uid of the pod of the old primary that is deleted, so that its server restarts."""
+    step: Literal["Fencing", "Applying", "Opening"] = "Fencing"
+    """How far it has come."""
+    target: str = ""
+    """Member that becomes the primary, once that is decided."""
+    required: str = ""
+    """Position that it must have executed before it is promoted."""
+
+
+class SyncedStatus(Model):
+    """A replica whose running process has all that its earlier ones have acknowledged."""
+
+    list_map_keys: ClassVar[tuple[str, ...]] = ("member",)
+
+    member: str
+    """Name of the member."""
+    incarnation: str
+    """Start of its process."""
+    received: str = ""
+    """What it had received when that was found."""
+
+
+class MemberStatus(Model):
+    """One member of a shard."""
+
+    list_map_keys: ClassVar[tuple[str, ...]] = ("name",)
+
+    name: str
+    """Name of the member, which is that of its pod."""
+    role: Literal["primary", "replica", ""] = ""
+    """Role in which it may serve clients; empty while it serves none."""
+    gtid: str = ""
+    """Position of the last transactions that it has executed."""
+    lag_seconds: int | None = None
+    """Seconds by which its replication is behind, as the server estimates them."""
+    errant: bool = False
+    """Whether it has transactions that the primary lacks."""
+    phase: str = ""
+    """Missing, Starting, Unreachable, Replicating, Stopped or Serving."""
+
+
+class MysqlDatabaseStatus(Model):
+    """The members that there are."""
+
+    observed_generation: int | None = None
+    """Generation of the spec that this status describes."""
+    epoch: int = 0
+    """Number of promotions so far; 0 before the first primary."""
+    primary: str = ""
+    """Member that may accept writes in this epoch."""
+    gtid: str = ""
+    """Position of the primary."""
+    incarnation: str = ""
+    """Start of the primary's process when it was promoted: one that has restarted is not trusted with writes."""
+    server_id: int = 0
+    """Server id of the primary."""
+    base: str = ""
+    """Position of the primary when it was promoted: since then, only it may have written."""
+    synced: list[SyncedStatus] = []
+    """Replicas that have restarted in this epoch and have caught up with what they had acknowledged."""
+    switchover: str = ""
+    """The value of spec.switchoverTo that is done with."""
+    members: list[MemberStatus] = []
+    """The members, by ordinal."""
+    ready_members: int = 0
+    """Members that serve clients."""
+    failover: FailoverStatus | None = None
+    """The failover or switchover that is under way."""
+    conditions: list[Condition] = []
+    """Available and Degraded."""
+
+
+class MysqlDatabase(
+    Resource[MysqlDatabaseSpec, MysqlDatabaseStatus],
+    group=GROUP,
+    version="v1alpha1",
+    short_names=["mydb"],
+    categories=["all"],
+    printer_columns=[
+        PrinterColumn("Primary", ".status.primary"),
+        PrinterColumn("Epoch", ".status.epoch", type="integer"),
+        PrinterColumn("Members", ".spec.replicas", type="integer"),
+        PrinterColumn("Ready", ".status.readyMembers", type="integer"),
+        PrinterColumn("Available", '.status.conditions[?(@.type=="Available")].status'),
+        PrinterColumn("Age", ".metadata.creationTimestamp", type="date"),
+        PrinterColumn("GTID", ".status.gtid", priority=1),
+    ],
+):
+    """One shard of a MysqlCluster: a MariaDB primary and its semi-synchronous replicas."""
+
+
+class MysqlClusterSpec(ShardTemplate):
+    """Shards of one kind."""
+
+    class_rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "self.shards >= oldSelf.shards",
+            message="shards cannot be removed: a removed shard would take its data along",
+        ),
+    )
+
+    shards: Annotated[int, Field(ge=1, le=64)] = 1
+    """Number of shards; each is a MysqlDatabase named after the cluster and its number, such as shop0."""
+    replicas_per_shard: Annotated[int, Field(ge=1, le=9)] = 3
+    """Number of members of each shard, the primary included."""
+
+
+class MysqlClusterStatus(Model):
+    """The shards that there are."""
+
+    observed_generation: int | None = None
+    """Generation of the spec that this status describes."""
+    replicas: int = 0
+    """Number of shards."""
+    ready_replicas: int = 0
+    """Shards that accept writes."""
+    conditions: list[Condition] = []
+    """Available."""
+
+
+class MysqlCluster(
+    Resource[MysqlClusterSpec, MysqlClusterStatus],
+    group=GROUP,
+    version="v1alpha1",
+    short_names=["myc"],
+    categories=["all"],
+    scale=Scale(
+        spec_replicas_path=".spec.shards",
+        status_replicas_path=".status.replicas",
+    ),
+    printer_columns=[
+        PrinterColumn("Shards", ".spec.shards", type="integer"),
+        PrinterColumn("Ready", ".status.readyReplicas", type="integer"),
+        PrinterColumn("Available", '.status.conditions[?(@.type=="Available")].status'),
+        PrinterColumn("Age", ".metadata.creationTimestamp", type="date"),
+    ],
+):
+    """MariaDB in shards, each with a primary and semi-synchronous replicas."""

@@ -1,0 +1,106 @@
+"""Reconciling clusters and shards: their objects. The primary of a shard is the business of `shards`."""
+
+from __future__ import annotations
+
+import base64
+import secrets
+from typing import Final
+
+from kubernetes.client.models import V1ConfigMap, V1PodDisruptionBudget, V1Secret, V1Service
+
+from operatorkit import Context, TerminalError
+from operatorkit.errors import NotFound
+from operatorkit.kinds import SECRETS
+from operatorkit.operator import generation_changed
+from operators.mysql_sharding import reasons
+from operators.mysql_sharding.admission import check_cluster, check_shard, describe
+from operators.mysql_sharding.api import MysqlCluster, MysqlDatabase
+from operators.mysql_sharding.app import app
+from operators.mysql_sharding.objects import (
+    PetSet,
+    accounts_of,
+    accounts_secret_name,
+    budget_of,
+    config_of,
+    pets_of,
+    services_of,
+    shard_of,
+)
+
+__all__ = ["reconcile_cluster", "reconcile_shard"]
+
+_PASSWORDS: Final = ("root", "operator", "replication")
+_PASSWORD_BYTES: Final = 24
+
+
+@app.reconcile(MysqlCluster, owns=[MysqlDatabase])
+async def reconcile_cluster(cluster: MysqlCluster, ctx: Context) -> None:
+    """Keep one MysqlDatabase for each shard, and report how many accept writes."""
+    if problems := check_cluster(cluster):
+        message = describe(problems)
+        ctx.condition("Available", None, reasons.INVALID_SPEC, message)
+        raise TerminalError(message, reason=reasons.INVALID_SPEC)
+    wanted = [shard_of(cluster, number) for number in range(cluster.spec.shards)]
+    shards: list[MysqlDatabase] = await ctx.apply(*wanted)
+    waiting = [one.metadata.name for one in shards if not _is_available(one)]
+    status = cluster.status
+    status.observed_generation = cluster.metadata.generation
+    status.replicas = len(shards)
+    status.ready_replicas = len(shards) - len(waiting)
+    if waiting:
+        ctx.condition("Available", False, reasons.SHARDS_UNAVAILABLE, _named(waiting))
+    else:
+        ctx.condition("Available", True, reasons.ALL_SHARDS_AVAILABLE)
+
+
+def _named(names: list[str]) -> str:
+    """Return a message that names shards, ten at most."""
+    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
+    return f"not available: {', '.join(names[:10])}{more}"
+
+
+def _is_available(shard: MysqlDatabase) -> bool:
+    return any(one.type == "Available" and one.status == "True" for one in shard.status.conditions)
+
+
+@app.reconcile(
+    MysqlDatabase,
+    owns=[PetSet, V1Service, V1ConfigMap, V1Secret, V1PodDisruptionBudget],
+    predicate=generation_changed,
+)
+async def reconcile_shard(shard: MysqlDatabase, ctx: Context) -> None:
+    """Keep the objects of a shard: members, Services, configuration and accounts.
+
+    The status is written by `shards` alone.
+    """
+    if problems := check_shard(shard):
+        raise TerminalError(describe(problems), reason=reasons.INVALID_SPEC)
+    passwords = await _passwords(shard, ctx)
+    await ctx.apply(
+        accounts_of(shard, passwords),
+        config_of(shard),
+        *services_of(shard),
+        budget_of(shard),
+        pets_of(shard),
+        enqueue=False,
+    )
+
+
+async def _passwords(shard: MysqlDatabase, ctx: Context) -> dict[str, str]:
+    """Return the passwords of the operator's accounts, generated where there are none.
+
+    Read from the server, never from a cache: one that is generated twice locks the operator out of its servers.
+    """
+    try:
+        found = await ctx.api.get(
+            SECRETS, accounts_secret_name(shard), namespace=shard.metadata.namespace
+        )
+    except NotFound:
+        found = {}
+    data = found.get("data") or {}
+    return {
+        name: base64.b64decode(data[name]).decode()
+        if name in data
+        else secrets.token_urlsafe(_PASSWORD_BYTES)
+        for name in _PASSWORDS
+    }
