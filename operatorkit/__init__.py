@@ -11,6 +11,7 @@ The packages, from the highest layer to the lowest; each may import those below 
     definitions    which definitions are an operator's own, and which kinds are external
     operator       what an operator declares: Operator, Watch, Requeue
     context        what a reconcile function is given: Context
+    claiming, live adoption of orphans; typed requests past the caches
     children       what an apply sends, and when it sends nothing
     webhooks       reviews, decisions, the server that answers them, its certificates and configurations
     events         EventRecorder: one Event for each subject, reason and message, counted, rate-limited

@@ -17,13 +17,20 @@ from typing import Any, Protocol
 from operatorkit.cluster import ClusterAPI, JSONObject, PatchType
 from operatorkit.cluster.managed_fields import handed_over, is_handed_over
 from operatorkit.errors import (
+    AlreadyExists,
     ChildConflict,
     Conflict,
     DefinitionError,
     FieldManagerConflict,
     NotFound,
 )
-from operatorkit.names import LABEL_OWNER_UID, ApiResource, ObjectKey
+from operatorkit.names import (
+    ANNOTATION_OWNER,
+    ANNOTATION_PRUNE,
+    LABEL_OWNER_UID,
+    ApiResource,
+    ObjectKey,
+)
 from operatorkit.resource import api_resource_of, read, write
 
 __all__ = [
@@ -32,7 +39,10 @@ __all__ = [
     "LastApplied",
     "controller_of",
     "own_entry_only",
+    "owner_mark",
+    "owner_reference",
     "same",
+    "update_manager",
     "would_change_nothing",
 ]
 
@@ -108,9 +118,11 @@ class LastApplied:
 class Children:
     """Applies, prunes and deletes for one run of one parent.
 
-    `owned` are the kinds that may be applied; `last_applied` is shared by all runs of an operator. Fields that the
-    managers `former` set in a child by `create` or `update` become this operator's before it applies. `wrote` is called
-    after each apply that changed an object: which, what was sent, the response, and whether that created it.
+    `owned` are the kinds that may be applied; those in `across` may be where an owner reference cannot be: there, a
+    label and an annotation mark them. `follows` returns whether the caches follow a namespace.
+    `last_applied` is shared by all runs of an operator. Fields that the managers `former` set in a child by `create` or
+    `update` become this operator's before it applies. `wrote` is called after each write that changed an object: which,
+    what was sent, the response, and whether that created it.
     """
 
     def __init__(
@@ -124,6 +136,8 @@ class Children:
         manager: str,
         last_applied: LastApplied,
         former: Collection[str] = (),
+        across: Collection[ApiResource] = (),
+        follows: Callable[[str], bool] = lambda _: True,
         wrote: Callable[[ApiResource, ObjectKey, JSONObject, JSONObject, bool], None] = lambda *_: (
             None
         ),
@@ -137,16 +151,50 @@ class Children:
         self._last_applied = last_applied
         self._former = former
         self._wrote = wrote
+        self._across = across
+        self._follows = follows
         self._named: set[tuple[ApiResource, ObjectKey]] | None = None
+        self._kept: set[tuple[ApiResource, ObjectKey]] = set()
         self._applied: set[tuple[ApiResource, ObjectKey]] = set()
 
-    async def apply(self, *children: Any) -> list[Any]:
+    async def apply(self, *children: Any, prune: bool = True) -> list[Any]:
         """Apply each child, in order; see `Context.apply` for the promise."""
-        prepared = [self._prepare(child) for child in children]
-        self._reject_duplicates([(resource, key) for resource, key, _ in prepared])
-        self._named = {*(self._named or ()), *((resource, key) for resource, key, _ in prepared)}
+        prepared = [self._prepare(child, "applies", kept=not prune) for child in children]
+        identities = [(resource, key) for resource, key, _ in prepared]
+        self._reject_duplicates(identities)
+        if prune:
+            self._named = {*(self._named or ()), *identities}
+        else:
+            self._kept.update(identities)
         applied = [await self._apply_one(resource, key, body) for resource, key, body in prepared]
         return [read(type(child), obj) for child, obj in zip(children, applied, strict=True)]
+
+    async def create(self, child: Any) -> Any:
+        """Create a child unless it exists; see `Context.create` for the promise."""
+        resource, key, body = self._prepare(child, "creates", kept=True)
+        if not key.name:
+            return read(type(child), await self._created(resource, body))
+        self._kept.add((resource, key))
+        live = self._live.get(resource, key)
+        if live is None:
+            try:
+                return read(type(child), await self._created(resource, body))
+            except AlreadyExists:
+                live = await read_whole(self._api, resource, key)
+        if live is None:
+            raise Conflict(f"{resource.kind} {key} was deleted meanwhile")
+        self._reject_conflicting(resource, key, live)
+        return read(type(child), live)
+
+    async def _created(self, resource: ApiResource, body: JSONObject) -> JSONObject:
+        namespace = body["metadata"].get("namespace") or None
+        answer = await self._api.create(
+            resource, body, namespace=namespace, field_manager=self._manager
+        )
+        self._wrote(resource, _key_of(answer), body, answer, True)
+        own_entry_only(answer, self._manager, self._former)
+        self._live.put(resource, answer)
+        return answer
 
     def _reject_duplicates(self, children: list[tuple[ApiResource, ObjectKey]]) -> None:
         """Raise DefinitionError for a child that this run has applied already: each apply would undo the other."""
@@ -164,22 +212,48 @@ class Children:
         if self._named is None:
             return []
         pruned = []
-        uid = self._parent["metadata"]["uid"]
         # By the label, because an index of the cache finds it; but a child is deleted only if its
         # owner reference says so as well: users copy labels with the objects that they clone, and
         # another owner has the clone.
         for resource in self._owned:
-            for obj in self._live.labelled(resource, uid):
+            for obj in self._live.labelled(resource, self._parent["metadata"]["uid"]):
                 key = _key_of(obj)
-                if (resource, key) in self._named or obj["metadata"].get("deletionTimestamp"):
+                if (resource, key) in self._named or not self._is_prunable(resource, obj):
                     continue
-                if any(
-                    owner.get("uid") == uid
-                    for owner in obj["metadata"].get("ownerReferences") or ()
-                ):
-                    await self._delete(resource, key, obj["metadata"].get("uid"))
-                    pruned.append(key)
+                await self._delete(resource, key, obj["metadata"].get("uid"))
+                pruned.append(key)
         return pruned
+
+    def _is_prunable(self, resource: ApiResource, obj: JSONObject) -> bool:
+        """Return whether an object with the parent's label is its child, and not to be kept."""
+        meta = obj["metadata"]
+        if meta.get("deletionTimestamp") or (resource, _key_of(obj)) in self._kept:
+            return False
+        if (meta.get("annotations") or {}).get(ANNOTATION_PRUNE) == "false":
+            return False
+        uid = self._parent["metadata"]["uid"]
+        owners = meta.get("ownerReferences") or ()
+        return any(owner.get("uid") == uid for owner in owners) or self._is_marked(obj)
+
+    async def delete_marked(self) -> list[ObjectKey]:
+        """Delete the children that no garbage collector finds; return those that still exist."""
+        left = []
+        for resource in self._across:
+            for obj in self._live.labelled(resource, self._parent["metadata"]["uid"]):
+                if not self._is_marked(obj):
+                    continue
+                left.append(_key_of(obj))
+                if not obj["metadata"].get("deletionTimestamp"):
+                    await self._delete(resource, _key_of(obj), obj["metadata"].get("uid"))
+        return left
+
+    def _is_marked(self, obj: JSONObject) -> bool:
+        """Return whether the annotation names this parent, and no controller has the object.
+
+        Kubernetes copies labels and annotations, from a Deployment to its ReplicaSets for one, which then have one.
+        """
+        marked = (obj["metadata"].get("annotations") or {}).get(ANNOTATION_OWNER)
+        return marked == self._mark and controller_of(obj) is None
 
     async def delete(self, obj: Any) -> None:
         """Delete an object of any kind; see `Context.delete` for the promise."""
@@ -202,61 +276,95 @@ class Children:
         except (NotFound, Conflict):
             return  # deleted, or replaced by another object of that name
 
-    def _prepare(self, child: Any) -> tuple[ApiResource, ObjectKey, JSONObject]:
-        resource = api_resource_of(type(child))
-        parent_namespace = self._parent["metadata"].get("namespace", "")
-        body = body_to_send(write(child), resource)
-        name, namespace = body["metadata"].get("name"), body["metadata"].get("namespace", "")
-        me = self._me
+    def _prepare(
+        self, child: Any, verb: str, *, kept: bool
+    ) -> tuple[ApiResource, ObjectKey, JSONObject]:
+        """Return what to send of a child, with the marks of its parent; `verb` is that of messages."""
+        resource, written = api_resource_of(type(child)), write(child)
+        body = body_to_send(written, resource)
+        name = body["metadata"].get("name") or ""
         if resource not in self._owned:
             raise DefinitionError(
-                f"{me} applies a {resource.kind}, which is not among its children: "
+                f"{self._me} {verb} a {resource.kind}, which is not among its children: "
                 f"add {type(child).__name__} to owns=[...] of its reconcile function"
             )
         if not name:
-            raise DefinitionError(
-                f"{me} applies a {resource.kind} without metadata.name: children need a fixed name"
-            )
-        if not resource.namespaced and parent_namespace:
-            raise DefinitionError(
-                f"{me} applies {resource.kind} {name}, which is cluster-scoped: the garbage collector deletes such a "
-                f"child of a namespaced parent; label it, and delete it in a finalize function"
-            )
-        if resource.namespaced and parent_namespace and namespace not in {"", parent_namespace}:
-            raise DefinitionError(
-                f"{me} applies {resource.kind} {namespace}/{name}, in another namespace: the garbage collector deletes "
-                f"such a child; leave metadata.namespace out, or make the parent cluster-scoped"
-            )
-        if resource.namespaced:
-            namespace = namespace or parent_namespace
-            if not namespace:
+            prefix = (written.get("metadata") or {}).get("generateName")
+            if verb == "applies":
                 raise DefinitionError(
-                    f"{me} applies {resource.kind} {name} without metadata.namespace, and has none itself: set it"
+                    f"{self._me} applies a {resource.kind} without metadata.name: children need a fixed name"
                 )
+            if not prefix:
+                raise DefinitionError(
+                    f"{self._me} creates a {resource.kind} without metadata.name: set it, or generateName"
+                )
+            body["metadata"]["generateName"] = prefix
+        namespace = self._namespace_for(
+            resource, body["metadata"].get("namespace", ""), name or "with a generated name", verb
+        )
+        if namespace:
             body["metadata"]["namespace"] = namespace
-        return resource, ObjectKey(namespace, name), self._claimed(body)
+        body = self._claimed(resource, namespace, body)
+        if kept:
+            body["metadata"].setdefault("annotations", {})[ANNOTATION_PRUNE] = "false"
+        return resource, ObjectKey(namespace, name), body
+
+    def _namespace_for(self, resource: ApiResource, namespace: str, name: str, verb: str) -> str:
+        """Return the namespace of a child. Raises DefinitionError for one that the child must not be in."""
+        me, parent_namespace = self._me, self._parent["metadata"].get("namespace", "")
+        across = resource in self._across
+        if not resource.namespaced:
+            if parent_namespace and not across:
+                raise DefinitionError(
+                    f"{me} {verb} {resource.kind} {name}, which is cluster-scoped: the garbage collector deletes "
+                    f"such a child of a namespaced parent; declare the kind in owns_across=[...] of its reconcile "
+                    f"function"
+                )
+            return ""
+        if parent_namespace and namespace not in {"", parent_namespace} and not across:
+            raise DefinitionError(
+                f"{me} {verb} {resource.kind} {namespace}/{name}, in another namespace: the garbage collector deletes "
+                f"such a child; leave metadata.namespace out, or declare the kind in owns_across=[...] of its "
+                f"reconcile function"
+            )
+        namespace = namespace or parent_namespace
+        if not namespace:
+            raise DefinitionError(
+                f"{me} {verb} {resource.kind} {name} without metadata.namespace, and has none itself: set it"
+            )
+        if not self._follows(namespace):
+            raise DefinitionError(
+                f"{me} {verb} {resource.kind} {namespace}/{name}, and the operator does not work in namespace "
+                f"{namespace}: run it with --namespace {namespace} too, or in all namespaces"
+            )
+        return namespace
 
     @property
     def _me(self) -> str:
         return f"{self._parent_resource.kind} {_key_of(self._parent)}"
 
-    def _claimed(self, body: JSONObject) -> JSONObject:
-        """Add the owner reference and the label by which a parent finds its children."""
+    @property
+    def _mark(self) -> str:
+        return owner_mark(self._parent_resource, _key_of(self._parent))
+
+    def _claimed(self, resource: ApiResource, namespace: str, body: JSONObject) -> JSONObject:
+        """Add the label by which a parent finds its children, and an owner reference, or a mark where none can be."""
         meta, parent = body["metadata"], self._parent["metadata"]
         meta["labels"] = {**meta.get("labels", {}), LABEL_OWNER_UID: parent["uid"]}
+        meta["annotations"] = dict(meta.get("annotations", {}))
+        if parent.get("namespace") and (
+            not resource.namespaced or namespace != parent["namespace"]
+        ):
+            meta["annotations"][ANNOTATION_OWNER] = self._mark
+            return body
+        if not meta["annotations"]:
+            del meta["annotations"]
         # References that the author of the operator put in stay: a child may have several owners,
         # of which one is the controller.
         others = [
             owner for owner in meta.get("ownerReferences", ()) if owner.get("uid") != parent["uid"]
         ]
-        mine = {
-            "apiVersion": self._parent_resource.api_version,
-            "kind": self._parent_resource.kind,
-            "name": parent["name"],
-            "uid": parent["uid"],
-            "controller": True,
-            "blockOwnerDeletion": True,
-        }
+        mine = owner_reference(self._parent_resource, self._parent)
         meta["ownerReferences"] = [*others, mine]
         return body
 
@@ -358,6 +466,12 @@ class Children:
                 f"(uid {controller.get('uid')}), not by {self._parent_resource.kind} {_key_of(self._parent)} "
                 f"(uid {uid}): choose another name for the child, or delete its owner"
             )
+        marked = (live["metadata"].get("annotations") or {}).get(ANNOTATION_OWNER)
+        if controller is None and marked is not None and marked != self._mark:
+            raise ChildConflict(
+                f"{resource.kind} {key} is a child of {marked}, not of {self._parent_resource.kind} "
+                f"{_key_of(self._parent)}: choose another name for the child, or delete its owner"
+            )
         labels = live["metadata"].get("labels") or {}
         owned_by_us = controller is not None or labels.get(LABEL_OWNER_UID) == uid
         if not owned_by_us and _own_fields(live, self._manager) is None:
@@ -409,6 +523,31 @@ def controller_of(obj: Mapping[str, Any]) -> Mapping[str, Any] | None:
     return None
 
 
+def owner_reference(resource: ApiResource, owner: JSONObject) -> JSONObject:
+    """Return the owner reference by which `owner`, of that kind, controls an object."""
+    return {
+        "apiVersion": resource.api_version,
+        "kind": resource.kind,
+        "name": owner["metadata"]["name"],
+        "uid": owner["metadata"]["uid"],
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
+
+
+def owner_mark(resource: ApiResource, key: ObjectKey) -> str:
+    """Return how the annotation operatorkit.dev/owner of a child names its parent: kind and group, namespace, name."""
+    return f"{resource.kind}.{resource.group}/{key.namespace}/{key.name}"
+
+
+def update_manager(manager: str) -> str:
+    """Return the field manager of what `ctx.update` sets: an object may be a child of the same operator, too.
+
+    One manager for both would remove with each apply what the other sets. No operator has a name with a slash.
+    """
+    return f"{manager}/update"
+
+
 def own_entry_only(obj: JSONObject, manager: str, former: Collection[str] = ()) -> JSONObject:
     """Strip `managedFields` down to what `manager` itself applied; changes and returns `obj`.
 
@@ -419,7 +558,10 @@ def own_entry_only(obj: JSONObject, manager: str, former: Collection[str] = ()) 
         own = [
             entry
             for entry in meta["managedFields"] or ()
-            if (entry.get("manager") == manager and entry.get("operation") == "Apply")
+            if (
+                entry.get("manager") in {manager, update_manager(manager)}
+                and entry.get("operation") == "Apply"
+            )
             or (former and is_handed_over(entry, former))
         ]
         if own:

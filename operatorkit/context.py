@@ -12,20 +12,22 @@ import contextlib
 import functools
 import inspect
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
 from operatorkit.clock import Clock
-from operatorkit.cluster import ClusterAPI
+from operatorkit.cluster import ClusterAPI, JSONObject
 from operatorkit.conditions import set_condition
 from operatorkit.errors import DefinitionError
 from operatorkit.names import ObjectKey
 
 if TYPE_CHECKING:
     from operatorkit.children import Children
+    from operatorkit.claiming import Claimer
     from operatorkit.events import EventRecorder
+    from operatorkit.live import LiveReader, ObjectWriter
 
 __all__ = ["Context", "ObjectReader", "Reader"]
 
@@ -72,13 +74,14 @@ class Reader(ObjectReader, Protocol):
 class Context:
     """The world of one run of a reconcile function.
 
-    Of the object that the function is given, its status is written when the run ends, and nothing else: other changes
-    of it are dropped, and logged once.
+    Of the object that the function is given, its status is written when the run ends. Other changes of it are written
+    by `update` only; without it they are dropped, and logged once.
 
     Guarantees: reads are never older than this operator's own writes; nothing here outlives the run.
 
     `key` is the object's namespace and name; `clock` the only source of time; `log` a logger that names the object;
-    `events` the recorder of Events; `api` the cluster itself, for what caches cannot answer.
+    `events` the recorder of Events; `live` typed reads from the API server, for what caches cannot answer; `api` any
+    other request.
     """
 
     def __init__(
@@ -92,6 +95,10 @@ class Context:
         api: ClusterAPI,
         clock: Clock,
         log: logging.Logger | logging.LoggerAdapter[logging.Logger],
+        update: Callable[[Any], Awaitable[None]],
+        live: LiveReader,
+        writer: ObjectWriter,
+        claimer: Claimer,
         ignore_reads: Callable[[], None] | None = None,
     ) -> None:
         self.key = key
@@ -99,6 +106,10 @@ class Context:
         self.api = api
         self.clock = clock
         self.log = log
+        self.live = live
+        self._update = update
+        self._writer = writer
+        self._claimer = claimer
         self._obj = obj
         self._reader = reader
         self._children = children
@@ -146,7 +157,9 @@ class Context:
         """
         return self._reader.memory(kind)
 
-    async def apply(self, *children: Any, enqueue: bool = True) -> builtins.list[Any]:
+    async def apply(
+        self, *children: Any, enqueue: bool = True, prune: bool = True
+    ) -> builtins.list[Any]:
         """Bring children into being, as given, by server-side apply; return them as the cluster has them.
 
         Sets the owner reference and the label operatorkit.dev/owner-uid; a child without a namespace gets its
@@ -154,6 +167,9 @@ class Context:
         docs/adr/0004-what-apply-sends.md.
         Children of the kinds in `owns=` that no apply of this run named are deleted when the run ends well; a run that
         never calls apply deletes nothing, and `await ctx.apply()` says that there shall be none.
+
+        Children that are applied with `prune=False` are kept when a later run does not name them, until their parent is
+        deleted; the annotation operatorkit.dev/prune=false marks them. Such a call alone prunes no others.
 
         A change of a child enqueues this object, but an own write does not, because the run has seen its result. After
         a run that had read objects of the child's kind, or used `api`, before it applied, an own write does enqueue:
@@ -169,7 +185,106 @@ class Context:
         """
         if not enqueue and self._ignore_reads is not None:
             self._ignore_reads()
-        return await self._children.apply(*children)
+        return await self._children.apply(*children, prune=prune)
+
+    async def create(self, child: T) -> T:
+        """Create a child unless an object of its name exists, and return it as the cluster has it.
+
+        For what is created once and not converged: Jobs, backups, numbered objects. It is owned as a child that is
+        applied, and changes of it enqueue this object, but it is never changed, and kept until this object is deleted,
+        or the function deletes it. With `metadata.generateName` in place of a name, each call creates one more: find
+        those that exist by their labels first. A response that is lost may leave one behind, so prefer names that
+        follow from the state.
+
+        Raises ChildConflict, DefinitionError and ClusterError, as `apply` does.
+        """
+        created: T = await self._children.create(child)
+        return created
+
+    async def update(self, obj: Any) -> None:
+        """Write what the function changed in its own object: labels, annotations, and all but metadata and status.
+
+        By one server-side apply as field manager `NAME/update`, with force, or none if nothing changed. It sends the
+        fields that differ from what the run was given, and those that earlier updates sent. `obj` then has what the
+        cluster has. Its own change does not enqueue the object again.
+
+        Declare it: `app.needs(Kind, "patch", reason=...)`.
+
+        Raises DefinitionError for another object, and for a field that was removed and that another manager set;
+        Conflict when the object was recreated; and other ClusterErrors.
+        """
+        await self._update(obj)
+
+    async def patch(
+        self,
+        obj: T,
+        body: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+        *,
+        strategic: bool = False,
+        subresource: str = "",
+    ) -> T:
+        """Patch an object of any kind, if it is still the same one (by uid), and return it as the cluster has it.
+
+        A mapping is a merge patch, or with `strategic` a strategic merge patch, and a list is a JSON patch. The field
+        manager is `NAME/update`, so that applies leave alone what it set. Later reads from the caches see the result.
+
+        Declare it: `app.needs(Kind, "patch", reason=...)`; children may be patched without.
+
+        Raises DefinitionError for a patch that is not declared, Conflict when the object was recreated, NotFound,
+        Invalid, and other ClusterErrors.
+        """
+        return await self._writer.patch(obj, body, strategic=strategic, subresource=subresource)
+
+    async def evict(self, pod: Any, *, grace_period_seconds: int | None = None) -> str | None:
+        """Evict a Pod, if it is still the same one (by uid): its PodDisruptionBudget decides.
+
+        Return None if it is evicted or was deleted already, else the message of the budget that does not allow it now:
+        try again later.
+
+        Declare it: `app.needs(V1Pod, "create", subresource="eviction", reason=...)`, and "get", so that the cache has
+        the evicted Pod at once. Raises DefinitionError and ClusterError.
+        """
+        return await self._writer.evict(pod, grace_period_seconds=grace_period_seconds)
+
+    async def scale(self, target: Any, replicas: int | None = None) -> JSONObject:
+        """Set the number of replicas by the subresource scale of any kind that has one, and return the Scale.
+
+        `target` is an object, or a reference with `api_version`, `kind` and `name` in this object's namespace, such as
+        the scaleTargetRef of an autoscaler. Without `replicas`, the Scale is only read. It is JSON of autoscaling/v1:
+        `spec.replicas`, `status.replicas`, `status.selector`.
+
+        Declare it: `app.needs(Kind, "get", "patch", subresource="scale", reason=...)`. Raises DefinitionError,
+        NotFound, NoKindMatch, and other ClusterErrors.
+        """
+        return await self._writer.scale(target, replicas)
+
+    async def claim(
+        self,
+        kind: type[T],
+        *,
+        labels: Mapping[str, str] | None = None,
+        matches: Callable[[T], bool] | None = None,
+    ) -> builtins.list[T]:
+        """Return the cached objects of an owned kind, in this object's namespace, that this object controls.
+
+        Orphans that have all `labels`, and that `matches` returns True for, are adopted: after one live read of this
+        object, which proves that it still exists and is not being deleted. Objects that it controls and that do not
+        match any more are released. Claimed objects that no apply has named are not pruned.
+
+        Raises DefinitionError for an undeclared kind and where neither labels nor `matches` are given; Conflict when
+        an object changed meanwhile; and other ClusterErrors.
+        """
+        if not labels and matches is None:
+            raise DefinitionError(
+                f"ctx.claim({kind.__name__}) would adopt every orphan: give labels=, or matches="
+            )
+
+        def is_wanted(obj: T) -> bool:
+            has = getattr(obj, "metadata").labels or {}  # noqa: B009 - T is any kind
+            return (labels or {}).items() <= has.items() and (matches is None or matches(obj))
+
+        found = self._reader.list(kind, namespace=self.key.namespace or None)
+        return await self._claimer.claim(found, is_wanted)
 
     async def delete(self, obj: Any) -> None:
         """Delete an object if it is still the same one (by uid); it is fine if it is gone already."""

@@ -12,7 +12,9 @@ import re
 from dataclasses import dataclass
 
 __all__ = [
+    "ANNOTATION_OWNER",
     "ANNOTATION_PAUSED",
+    "ANNOTATION_PRUNE",
     "ANNOTATION_RECONCILE_AT",
     "DNS_1035_LABEL_PATTERN",
     "DNS_LABEL_MAX_LENGTH",
@@ -34,6 +36,8 @@ PREFIX = "operatorkit.dev"
 LABEL_OWNER_UID = f"{PREFIX}/owner-uid"
 ANNOTATION_PAUSED = f"{PREFIX}/paused"
 ANNOTATION_RECONCILE_AT = f"{PREFIX}/reconcile-at"
+ANNOTATION_OWNER = f"{PREFIX}/owner"
+ANNOTATION_PRUNE = f"{PREFIX}/prune"
 KOPF_PREFIX = f"kopf.{PREFIX}"
 
 DNS_LABEL_MAX_LENGTH = 63

@@ -187,6 +187,7 @@ class Need:
     verb: str
     reason: str
     subresource: str = ""
+    required: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,6 +212,8 @@ class Reconciler:
     kind: type[Any]
     function: ReconcileFunction[Any]
     owns: tuple[type[Any], ...] = ()
+    owns_across: tuple[type[Any], ...] = ()
+    """Those of `owns` whose objects may be where an owner reference cannot be."""
     watches: tuple[Watch[Any], ...] = ()
     workers: int | None = None
     predicate: Predicate[Any] | None = None
@@ -223,12 +226,17 @@ class Reconciler:
         return api_resource_of(self.kind).kind.lower()
 
     @property
+    def has_finalizer(self) -> bool:
+        """Whether objects of the kind get the operator's finalizer."""
+        return self.finalize is not None or bool(self.owns_across)
+
+    @property
     def only_finalizes(self) -> bool:
         """Whether the kind has a finalize function and no reconcile function."""
-        return self.function is _leave_as_it_is
+        return self.function is leave_as_it_is
 
 
-async def _leave_as_it_is(obj: Any, ctx: Context) -> None:
+async def leave_as_it_is(obj: Any, ctx: Context) -> None:
     """Reconcile an object of a kind that is only finalized."""
     del obj, ctx
 
@@ -276,6 +284,7 @@ class Operator:
         kind: type[T],
         *,
         owns: Sequence[type[Any]] = (),
+        owns_across: Sequence[type[Any]] = (),
         watches: Sequence[Watch[Any]] = (),
         workers: int | None = None,
         predicate: Predicate[T] | None = None,
@@ -284,13 +293,17 @@ class Operator:
         """Declare the function that brings the world in line with one object of `kind`.
 
         `owns` are the kinds of children it applies: changes of a child enqueue its parent, and children that a run no
-        longer applies are deleted. `workers` bounds how many keys run at once (default: `Settings.workers`); one key
+        longer applies are deleted. `owns_across` are the kinds of children that are in other namespaces than their
+        parent, or cluster-scoped while it is not: the garbage collector would delete them, so they bear a label and an
+        annotation in place of an owner reference, and each parent gets the operator's finalizer, which is removed when
+        its children are deleted. `workers` bounds how many keys run at once (default: `Settings.workers`); one key
         never runs twice at once. With `only_reads`, the function observes objects of others, such as Pods: it leaves
         their status as it is, which then takes no permission, and their authors cannot pause it by annotation.
 
         Raises DefinitionError: the function is not `async def` or does not take an object and a Context, the kind has
         a reconcile function already, or a kind is not a resource.
         """
+        owns = tuple(dict.fromkeys([*owns, *owns_across]))
         self._check_kinds("reconcile", kind, *owns, *(watch.kind for watch in watches))
         if any(known.kind is kind and not known.only_finalizes for known in self.reconcilers):
             raise DefinitionError(
@@ -311,7 +324,8 @@ class Operator:
                 Reconciler(
                     kind=kind,
                     function=function,
-                    owns=tuple(owns),
+                    owns=owns,
+                    owns_across=tuple(owns_across),
                     watches=tuple(watches),
                     workers=workers,
                     predicate=predicate,
@@ -349,7 +363,7 @@ class Operator:
                     break
             else:
                 self.reconcilers.append(
-                    Reconciler(kind=kind, function=_leave_as_it_is, finalize=function)
+                    Reconciler(kind=kind, function=leave_as_it_is, finalize=function)
                 )
             return function
 
@@ -470,12 +484,22 @@ class Operator:
         for reconciler in self.reconcilers:
             self._check_contents(reconciler.kind)
 
-    def needs(self, kind: type[Any], *verbs: str, reason: str, subresource: str = "") -> None:
-        """Declare requests that reconcile functions make through `ctx.api`: its roles then allow these verbs too.
+    def needs(
+        self,
+        kind: type[Any],
+        *verbs: str,
+        reason: str,
+        subresource: str = "",
+        required: bool = False,
+    ) -> None:
+        """Declare requests that reconcile functions make past the caches: the operator's roles then permit them too.
+
+        Those of `ctx.update` and `ctx.patch` are "patch"; of `ctx.evict` "create" with subresource="eviction"; of
+        `ctx.scale` "get" and "patch" with subresource="scale"; of `ctx.live` "get" and "list"; and any of `ctx.api`.
 
         `verbs` are those of RBAC (`get`, `create`, `deletecollection`); `reason` is what people read in the role. With
         `subresource`, they are for that part of the objects: `needs(V1Pod, "create", subresource="eviction", ...)`. The
-        operator starts without the permission, so be ready for Forbidden.
+        operator starts without the permission, so be ready for Forbidden; with `required`, it does not start without.
 
         Raises DefinitionError: the kind is no resource, there is no verb or no reason, or the subresource is no word in
         lower case.
@@ -492,7 +516,7 @@ class Operator:
                 f"Operator({self.name!r}): needs({kind.__name__}, subresource={subresource!r}): write the last part of "
                 'its path, such as "eviction"'
             )
-        self.live_needs += [Need(kind, verb, reason, subresource) for verb in verbs]
+        self.live_needs += [Need(kind, verb, reason, subresource, required) for verb in verbs]
 
     def background(self, function: BackgroundFunction) -> BackgroundFunction:
         """Declare a function that runs for as long as this process may reconcile, beside the reconcile functions.

@@ -119,7 +119,11 @@ def permissions(
     for need in app.live_needs:
         resource = api_resource_of(need.kind)
         needed.add(
-            resource, need.verb, reason=need.reason, subresource=need.subresource, required=False
+            resource,
+            need.verb,
+            reason=need.reason,
+            subresource=need.subresource,
+            required=need.required,
         )
     for handler in handlers:
         resource = ApiResource(handler.group, "", "", handler.plural, namespaced=handler.namespaced)
@@ -154,7 +158,7 @@ def _of_reconciler(needed: _Needed, app: Operator, reconciler: Reconciler) -> No
         needed.add(
             resource, "patch", subresource="status", reason="its status is written after a run"
         )
-    if any(one.kind is kind and one.finalize is not None for one in app.reconcilers):
+    if any(one.kind is kind and one.has_finalizer for one in app.reconcilers):
         needed.add(resource, "patch", reason="its finalizer is set and removed")
 
 

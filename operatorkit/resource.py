@@ -21,7 +21,7 @@ import difflib
 import functools
 import inspect
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -429,6 +429,25 @@ def write(obj: Any) -> dict[str, Any]:
     return {"apiVersion": resource.api_version, "kind": resource.kind} | {
         key: value for key, value in data.items() if key not in {"apiVersion", "kind"}
     }
+
+
+def schema_of_parts(type_: type[Any], names: Iterable[str]) -> Mapping[str, Any]:
+    """Return the structural schema of a kind, of those of its properties that are in `names`; unknown ones left out.
+
+    Of the metadata, it has labels and annotations. Raises DefinitionError for a type that is not a kind.
+    """
+    texts = {"type": "object", "additionalProperties": {"type": "string"}}
+    parts: dict[str, Any] = {
+        "metadata": {"type": "object", "properties": {"labels": texts, "annotations": texts}}
+    }
+    if inspect.isclass(type_) and issubclass(type_, Resource):
+        [version] = type_.crd()["spec"]["versions"]
+        known: Mapping[str, Any] = version["schema"]["openAPIV3Schema"].get("properties", {})
+        parts |= {name: known[name] for name in names if name in known and name not in parts}
+    else:
+        found = {name: official_part(type_, name) for name in names if name not in parts}
+        parts |= {name: part for name, part in found.items() if part is not None}
+    return {"type": "object", "properties": parts}
 
 
 def status_schema(type_: type[Any]) -> Mapping[str, Any] | None:

@@ -79,6 +79,7 @@ class Caches:
         self, app: Operator, api: ClusterAPI, *, clock: Clock, namespace: str | None = None
     ) -> None:
         self._api = api
+        self._namespace = namespace
         self._manager = app.name
         self.history: History = History(
             clock, probe_every=app.settings.watch_probe, relist_every=app.settings.relist
@@ -114,6 +115,10 @@ class Caches:
             last = reading.setdefault(index.kind, _LastRead(index.kind))
             for informer in self._kinds[api_resource_of(index.kind)].informers:
                 informer.cache.add_index(_user_index(index.name), _reading(index, last))
+
+    def follows(self, namespace: str) -> bool:
+        """Return whether the caches of namespaced kinds have the objects of a namespace."""
+        return self._namespace in {None, namespace}
 
     @property
     def resources(self) -> list[ApiResource]:

@@ -11,11 +11,17 @@ from collections.abc import Iterable
 from typing import Any
 
 from operatorkit._runtime.caches import typed
-from operatorkit.children import controller_of
+from operatorkit.children import controller_of, owner_mark
 from operatorkit.cluster import Change, JSONObject, key_of
 from operatorkit.context import Reader
 from operatorkit.errors import InvalidObject
-from operatorkit.names import ANNOTATION_PAUSED, ANNOTATION_RECONCILE_AT, ApiResource, ObjectKey
+from operatorkit.names import (
+    ANNOTATION_OWNER,
+    ANNOTATION_PAUSED,
+    ANNOTATION_RECONCILE_AT,
+    ApiResource,
+    ObjectKey,
+)
 from operatorkit.operator import Predicate, Watch, generation_changed
 
 __all__ = ["mapped", "parents", "passes"]
@@ -28,11 +34,21 @@ def parents(change: Change, resource: ApiResource) -> Iterable[ObjectKey]:
     for child in (change.old, change.new):
         owner = controller_of(child) if child is not None else None
         if child is None or owner is None:
+            yield from () if child is None else _marked_parent(child, resource)
             continue
         group, _, _ = owner.get("apiVersion", "").rpartition("/")
         if (group, owner.get("kind")) == (resource.group, resource.kind):
             namespace = child["metadata"].get("namespace", "") if resource.namespaced else ""
             yield ObjectKey(namespace, owner["name"])
+
+
+def _marked_parent(child: JSONObject, resource: ApiResource) -> Iterable[ObjectKey]:
+    """Yield the parent that the annotation of a child names, where no owner reference can be."""
+    mark = (child["metadata"].get("annotations") or {}).get(ANNOTATION_OWNER, "")
+    _, _, key = mark.partition("/")
+    namespace, _, name = key.partition("/")
+    if name and mark == owner_mark(resource, ObjectKey(namespace, name)):
+        yield ObjectKey(namespace, name)
 
 
 def mapped(change: Change, watch: Watch[Any], reader: Reader) -> Iterable[ObjectKey]:

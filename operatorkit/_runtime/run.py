@@ -16,18 +16,21 @@ from operatorkit._runtime.blocked import BlockedDeletions
 from operatorkit._runtime.budget import Budget, Written
 from operatorkit._runtime.caches import typed
 from operatorkit._runtime.dropped import DroppedChanges
+from operatorkit._runtime.own_object import OwnObject
 from operatorkit._runtime.own_writes import OwnWrites, TrackedChildren, TrackedReader, tracked_api
 from operatorkit._runtime.reasons import EngineReason
 from operatorkit._runtime.services import Services
 from operatorkit._runtime.status import StatusWriter, status_of
 from operatorkit.children import Children
+from operatorkit.claiming import Claimer
 from operatorkit.cluster import JSONObject
 from operatorkit.conditions import get_condition
 from operatorkit.context import Context, condition_model
 from operatorkit.definitions import is_own
 from operatorkit.errors import Invalid, InvalidObject, OperatorKitError, TerminalError
+from operatorkit.live import LiveReader, ObjectWriter
 from operatorkit.names import PREFIX, ObjectKey, shorten
-from operatorkit.operator import Reconciler, Requeue
+from operatorkit.operator import Reconciler, Requeue, leave_as_it_is
 from operatorkit.resource import api_resource_of
 
 __all__ = ["Runner"]
@@ -57,12 +60,13 @@ class Runner:
             services.app, reconciler.kind
         )  # the status of other kinds has another owner
         self._owned = [api_resource_of(kind) for kind in reconciler.owns]
+        self._across = [api_resource_of(kind) for kind in reconciler.owns_across]
         self._finalizer = f"{PREFIX}/{shorten(services.app.name)}"
         self._blocked = BlockedDeletions(
             services.clock,
             own=self._finalizer,
             is_own_kind=self._is_own_kind,
-            has_function=reconciler.finalize is not None,
+            has_function=reconciler.has_finalizer,
         )
         self._dropped = DroppedChanges(reconciler.kind, self._resource)
         self._logger = logging.getLogger(f"operatorkit.operator.{services.app.name}")
@@ -73,43 +77,28 @@ class Runner:
         finalizers: list[str] = raw["metadata"].get("finalizers") or []
         has_finalizer = self._finalizer in finalizers
         function: Any = self._reconciler.finalize if deleting else self._reconciler.function
+        if deleting and has_finalizer and function is None and self._across:
+            function = leave_as_it_is  # its children are deleted below
         if deleting and not (has_finalizer and function is not None):
             wait = self._blocked.wait(key, raw)
             if wait is None or wait:
                 return None if wait is None else Requeue(after=wait)
             function = self._blocked.function(self._resource, key, raw)
-        elif self._reconciler.finalize is not None and not has_finalizer:
+        elif self._reconciler.has_finalizer and not has_finalizer:
             held = await self._status.write_finalizers(raw, [*finalizers, self._finalizer])
             if held is None:
                 return None  # deleted: a run would create what no finalizer cleans up
             raw = held
-        services, obj = self._services, self._typed(raw)
+        obj = self._typed(raw)
         before = status_of(obj)
-        children = Children(
-            parent=raw,
-            parent_resource=self._resource,
-            owned=self._owned,
-            api=services.writes,
-            live=TrackedChildren(self._own_writes, key, services.caches),
-            manager=services.app.name,
-            last_applied=services.last_applied,
-            former=services.app.former_field_managers,
-            wrote=lambda *write: self._budget.wrote(key, raw, Written(*write)),
-        )
-        ctx = Context(
-            key=key,
-            obj=obj,
-            reader=TrackedReader(self._own_writes, key, services.reader),
-            children=children,
-            events=services.events,
-            api=tracked_api(self._own_writes, key, services.writes),
-            clock=services.clock,
-            log=_ObjectLog(self._logger, f"{self._resource.kind} {key}"),
-            ignore_reads=partial(self._own_writes.ignore_reads, key),
-        )
-        requeue = await self._call(function, obj, ctx, children, raw, before)
-        self._dropped.look(key, raw, obj)
-        latest = await self._status.write(raw, before, obj)
+        own = self._own_object(key, raw)
+        children = self._children(key, raw)
+        ctx = self._context(key, obj, own, children)
+        requeue = await self._call(function, obj, ctx, children, own, before)
+        self._dropped.look(key, own.raw, obj)
+        latest = await self._status.write(own.raw, before, obj)
+        if deleting and requeue is None and await children.delete_marked():
+            return None  # the deletion of each enqueues the object
         if (
             deleting and requeue is None
         ):  # and nothing changed since it was finalized: it was that state which was
@@ -122,6 +111,64 @@ class Runner:
             wait = self._blocked.wait(key, left) if left is not None else None
             return Requeue(after=wait) if wait is not None else None
         return requeue
+
+    def _own_object(self, key: ObjectKey, raw: JSONObject) -> OwnObject:
+        return OwnObject(
+            self._reconciler.kind,
+            raw,
+            status=self._status,
+            manager=self._services.app.name,
+            declared=self._services.declared,
+            wrote=lambda written: self._budget.wrote(key, raw, written),
+        )
+
+    def _children(self, key: ObjectKey, raw: JSONObject) -> Children:
+        services = self._services
+        return Children(
+            parent=raw,
+            parent_resource=self._resource,
+            owned=self._owned,
+            across=self._across,
+            follows=services.caches.follows,
+            api=services.writes,
+            live=TrackedChildren(self._own_writes, key, services.caches),
+            manager=services.app.name,
+            last_applied=services.last_applied,
+            former=services.app.former_field_managers,
+            wrote=lambda *write: self._budget.wrote(key, raw, Written(*write)),
+        )
+
+    def _context(self, key: ObjectKey, obj: Any, own: OwnObject, children: Children) -> Context:
+        services = self._services
+        live = TrackedChildren(self._own_writes, key, services.caches)
+        api = tracked_api(self._own_writes, key, services.writes)
+        return Context(
+            key=key,
+            obj=obj,
+            reader=TrackedReader(self._own_writes, key, services.reader),
+            children=children,
+            events=services.events,
+            api=api,
+            clock=services.clock,
+            log=_ObjectLog(self._logger, f"{self._resource.kind} {key}"),
+            ignore_reads=partial(self._own_writes.ignore_reads, key),
+            update=own.update,
+            live=LiveReader(api, namespace=key.namespace, declared=services.declared),
+            writer=ObjectWriter(
+                services.writes,
+                namespace=key.namespace,
+                live=live,
+                manager=services.app.name,
+                declared=services.declared,
+            ),
+            claimer=Claimer(
+                parent=own.raw,
+                parent_resource=self._resource,
+                api=services.writes,
+                live=live,
+                manager=services.app.name,
+            ),
+        )
 
     def forget(self, key: ObjectKey) -> None:
         """Forget an object that no longer exists."""
@@ -139,7 +186,7 @@ class Runner:
         obj: Any,
         ctx: Context,
         children: Children,
-        raw: JSONObject,
+        own: OwnObject,
         before: JSONObject,
     ) -> Requeue | None:
         """Call the user's function and prune; the status that it set is written even if that fails.
@@ -156,7 +203,7 @@ class Runner:
             if isinstance(failure, TerminalError) and not failure.reported and self._is_own_kind:
                 _set_not_ready(obj, ctx, failure)
             try:
-                await self._status.write(raw, before, obj)
+                await self._status.write(own.raw, before, obj)
             except OperatorKitError as second:
                 _log.warning(
                     "%s %s: its status was not written: %s", self._resource.kind, ctx.key, second

@@ -14,8 +14,11 @@ from operatorkit.children import LastApplied
 from operatorkit.clock import Clock
 from operatorkit.cluster import ClusterAPI
 from operatorkit.events import EventRecorder
+from operatorkit.live import Declared
 from operatorkit.metrics import Metrics, NoMetrics
+from operatorkit.names import ApiResource
 from operatorkit.operator import Operator
+from operatorkit.permissions import permissions
 
 __all__ = ["Services"]
 
@@ -37,6 +40,7 @@ class Services:
     last_applied: LastApplied
     clock: Clock
     metrics: Metrics
+    declared: Declared
 
     @classmethod
     def of(
@@ -60,4 +64,16 @@ class Services:
             last_applied=LastApplied(),
             clock=clock,
             metrics=metrics or NoMetrics(),
+            declared=_declared(app),
         )
+
+
+def _declared(app: Operator) -> Declared:
+    """Return a function that looks up what the operator's roles permit, in all namespaces and for all names."""
+    permitted = {(one.group, one.resource, one.verb) for one in permissions(app) if not one.names}
+
+    def is_declared(resource: ApiResource, verb: str, subresource: str) -> bool:
+        plural = f"{resource.plural}/{subresource}" if subresource else resource.plural
+        return (resource.group, plural, verb) in permitted
+
+    return is_declared

@@ -19,7 +19,7 @@ from operatorkit.cluster import Change, ClusterAPI, JSONObject, PatchType, key_o
 from operatorkit.cluster.versions import is_newer
 from operatorkit.crd.model import written
 from operatorkit.errors import Conflict, Invalid, NotFound
-from operatorkit.names import ObjectKey
+from operatorkit.names import ApiResource, ObjectKey
 from operatorkit.resource import Resource, api_resource_of, status_schema, write
 
 __all__ = ["StatusWriter", "status_of"]
@@ -131,13 +131,33 @@ class StatusWriter:
             return raw  # deleted meanwhile
         except Invalid as error:
             if any(cause.field == "metadata.uid" for cause in error.causes):
-                raise Conflict(
-                    f"{self._resource.kind} {key} was deleted and recreated meanwhile"
-                ) from error
+                raise _recreated(self._resource, key) from error
             raise
         if answer["metadata"]["resourceVersion"] != raw["metadata"]["resourceVersion"]:
             self._wrote(raw, {"status": body["status"]}, answer)
         return answer if _without_status(answer) == _without_status(raw) else raw
+
+    async def write_object(self, raw: JSONObject, body: JSONObject, *, manager: str) -> JSONObject:
+        """Apply labels, annotations and a spec, and return the object as it is then: the run goes on with that.
+
+        Raises Conflict when the object is no longer the one with the uid in `body`, and other ClusterErrors.
+        """
+        key = key_of(raw)
+        request = self._api.patch(
+            self._resource,
+            key.name,
+            body,
+            patch_type=PatchType.APPLY,
+            namespace=key.namespace or None,
+            field_manager=manager,
+            force=True,
+        )
+        try:
+            return await self._own_write(key, request, is_own=lambda _: True)
+        except Invalid as error:
+            if any(cause.field == "metadata.uid" for cause in error.causes):
+                raise _recreated(self._resource, key) from error
+            raise
 
     async def write_finalizers(self, raw: JSONObject, finalizers: list[str]) -> JSONObject | None:
         """Replace the finalizers of an object and return it as it is then, or None if it no longer exists.
@@ -239,6 +259,10 @@ class StatusWriter:
         if later:
             self._own[key] = later
         return version in versions
+
+
+def _recreated(resource: ApiResource, key: ObjectKey) -> Conflict:
+    return Conflict(f"{resource.kind} {key} was deleted and recreated meanwhile")
 
 
 def _without_status(obj: JSONObject) -> JSONObject:
