@@ -8,7 +8,8 @@ What belongs here: all that apps/v1 StatefulSet does, and what its users miss. W
     state      what is observed, as values                observe    reading it from the caches
     plan       what to do next; steps are its values      objects    pods, claims, revisions
     admission  what is rejected before it is stored       execute    one request for each step
-    status     counts and conditions                      reconcile  observe, plan, execute, report
+    status     counts and conditions                      gates      checks that allow disruptions
+    expression CEL, by a published package                reconcile  observe, plan, execute, report
 """
 
 from __future__ import annotations

@@ -18,11 +18,14 @@ from operatorkit.selectors import is_empty, matches
 from operatorkit.webhooks import invalid, required
 from operators.petset.api import PetSet, PetSetSpec
 from operators.petset.app import app
+from operators.petset.expression import expression_error
 from operators.petset.identity import claim_name
 from operators.petset.ordinals import desired_ordinals, parse_range, parse_ranges
 from operators.petset.template import amount_of
 
 __all__ = ["check_change", "check_spec", "describe", "validate_petset"]
+
+_LAST_PORT = 65535
 
 
 @app.validate(PetSet)
@@ -50,6 +53,7 @@ def check_spec(pets: PetSet) -> list[Cause]:
         *_ordinal_problems(pets.spec),
         *_claim_problems(pets),
         *_strategy_problems(pets.spec),
+        *_gate_problems(pets.spec),
     ]
 
 
@@ -240,3 +244,27 @@ def _strategy_problems(spec: PetSetSpec) -> Iterator[Cause]:
             maximum,
             "must be at least 1: an update would never move",
         )
+
+
+def _gate_problems(spec: PetSetSpec) -> Iterator[Cause]:
+    """Check the gates: names, expressions, and ports that a request can be sent to."""
+    seen: set[str] = set()
+    for index, gate in enumerate(spec.disruption.gates):
+        path = f"spec.disruption.gates[{index}]"
+        if gate.name in seen:
+            yield invalid(f"{path}.name", gate.name, "is the name of two gates: rename one")
+        seen.add(gate.name)
+        if (gate.cel is None) == (gate.http_get is None):
+            yield invalid(path, gate.name, "needs exactly one of cel and httpGet")
+        if gate.cel is not None and (problem := expression_error(gate.cel)):
+            yield invalid(f"{path}.cel", gate.cel, problem)
+        if gate.http_get is not None and (problem := _port_problem(spec, gate.http_get.port)):
+            yield invalid(f"{path}.httpGet.port", gate.http_get.port, problem)
+
+
+def _port_problem(spec: PetSetSpec, port: int | str) -> str | None:
+    containers = spec.template.spec.containers if spec.template.spec is not None else []
+    names = {each.name for container in containers or () for each in container.ports or ()}
+    if str(port).isdecimal():
+        return None if 1 <= int(port) <= _LAST_PORT else f"must be from 1 to {_LAST_PORT}"
+    return None if port in names else "is no port of a container: write its number, or name it so"

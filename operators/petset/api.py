@@ -23,6 +23,7 @@ from operatorkit.resource import (
     Rule,
     Scale,
     Time,
+    exactly_one_of,
 )
 
 __all__ = [
@@ -30,6 +31,9 @@ __all__ = [
     "Adoption",
     "ClaimStatus",
     "DisruptionSpec",
+    "Gate",
+    "HttpGet",
+    "HttpHeader",
     "MemberStatus",
     "Ordinals",
     "Override",
@@ -102,11 +106,55 @@ class Override(Model):
     """Strategic merge patch of the template, such as {"spec": {"nodeSelector": {"disk": "fast"}}}."""
 
 
+class HttpHeader(Model):
+    """One header of a request."""
+
+    name: Annotated[str, Field(min_length=1, max_length=256, pattern="^[-A-Za-z0-9]+$")]
+    """Name of the header."""
+    value: Annotated[str, Field(max_length=4096)] = ""
+    """Its value; $(POD_NAME) and $(POD_NAMESPACE) are those of the member."""
+
+
+class HttpGet(Model):
+    """A GET request to the address of the member's pod."""
+
+    path: Annotated[str, Field(max_length=2048, pattern="^/")] = "/"
+    """Path, with a query where one is needed; $(POD_NAME) and $(POD_NAMESPACE) are those of the member."""
+    port: IntOrString
+    """Port: a number, or the name of a port of one of the containers."""
+    scheme: Literal["HTTP", "HTTPS"] = "HTTP"
+    """HTTP, or HTTPS, whose certificate is not verified, as that of a probe is not."""
+    http_headers: Annotated[list[HttpHeader], Field(max_length=20)] = []
+    """Headers that are sent."""
+
+
+class Gate(Model):
+    """A check that has to allow each eviction of an available member, and each restart of its containers."""
+
+    list_map_keys: ClassVar[tuple[str, ...]] = ("name",)
+    class_rules: ClassVar[tuple[Rule, ...]] = (exactly_one_of("cel", "httpGet"),)
+
+    name: Annotated[str, Field(max_length=63, pattern="^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
+    """Name of the gate, which conditions and Events report."""
+    cel: Annotated[str, Field(max_length=4096)] | None = None
+    """CEL expression that is true where the member may be disrupted. Variables: object (the PetSet), pod (that of the
+    member), pods (all pods of the set) and now."""
+    http_get: HttpGet | None = None
+    """Request to the member: a response of 200 to 299 allows the disruption, one of 400 to 499 denies it, and any other
+    is a failure."""
+    timeout_seconds: Annotated[int, Field(ge=1, le=30)] = 10
+    """Seconds after which a gate that has not answered has failed."""
+    failure: Literal["Deny", "Allow"] = "Deny"
+    """Whether a gate that fails (a timeout, no connection, an error of the expression) denies or allows."""
+
+
 class DisruptionSpec(Model):
     """What voluntary disruptions of members have to respect."""
 
     budget: IntOrString | None = None
     """How many members may be unavailable through voluntary disruptions; a PodDisruptionBudget is created from it."""
+    gates: Annotated[list[Gate], Field(max_length=10)] = []
+    """Checks that have to allow each voluntary disruption of an available member, in order, before it is evicted."""
 
 
 class PetSetSpec(Model):

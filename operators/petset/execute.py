@@ -33,7 +33,8 @@ from operatorkit.events import Notice, Reference
 from operatorkit.names import ApiResource
 from operatorkit.resource import api_resource_of
 from operators.petset import reasons
-from operators.petset.api import PetSet, RollbackStatus
+from operators.petset.api import Gate, PetSet, RollbackStatus
+from operators.petset.gates import Verdict, evaluate
 from operators.petset.identity import ANNOTATION_OVERRIDE, FINALIZER, LABEL_REVISION
 from operators.petset.objects import (
     claim_of,
@@ -130,6 +131,7 @@ class _Execution:
         self._data = {**known, plan.target.history.update.name: plan.target.history.update.data}
         self._namespace = pets.metadata.namespace
         self._may_adopt = False
+        self._timed_out: str | None = None
         self.held: list[Held] = []
 
     async def create_all(self, steps: Sequence[CreateMember]) -> None:
@@ -183,7 +185,7 @@ class _Execution:
             case UpdateInPlace():
                 await self._update_in_place(step)
             case EvictMember(member, why):
-                await self._evict(member, why)
+                await self._evict_gated(member, why)
             case DeleteMember(member, why):
                 await self._delete_member(member, why)
             case UnprotectMember(member):
@@ -254,6 +256,9 @@ class _Execution:
     async def _update_in_place(self, step: UpdateInPlace) -> None:
         """Resize the containers first: the revision is the label of what a pod has."""
         member = step.member
+        restarts = bool(step.change.patch.get("spec") or step.change.resize)
+        if restarts and not await self._may_disrupt(member):
+            return
         if step.change.resize and not await self._resize(step):
             return
         patch = dict(step.change.patch)
@@ -289,6 +294,50 @@ class _Execution:
             await self._record_event("Warning", reasons.FAILED_UPDATE, message)
             raise
         return True
+
+    async def _may_disrupt(self, member: Member) -> bool:
+        """Return whether every gate allows to disrupt a member; one that does not is waited for.
+
+        A member that is not available has nothing to lose. After a timeout, no further gate is called in this sync:
+        fifty members with a gate that hangs would occupy the worker for minutes.
+        """
+        gates = self._pets.spec.disruption.gates
+        if not gates or not member.is_available(self._seen.now):
+            return True
+        if self._timed_out is not None:
+            self.held.append(Held(member.pod, self._timed_out, "gate-failure"))
+            return False
+        for gate in gates:
+            verdict = await evaluate(gate, self._pets, member.pod, self._ctx)
+            if verdict.timed_out and gate.failure == "Deny":
+                self._timed_out = f"gate {gate.name} of {member.pod} {verdict.message}"
+            if not await self._passes(member, gate, verdict):
+                return False
+        return True
+
+    async def _passes(self, member: Member, gate: Gate, verdict: Verdict) -> bool:
+        """Report the answer of a gate and return whether it allows a disruption."""
+        if verdict.allowed:
+            return True
+        text = f"gate {gate.name} {verdict.message}"
+        if not verdict.failed:
+            await self._record_event(
+                "Normal", reasons.GATE_DENIED, f"Pod {member.pod} is kept: {text}"
+            )
+            self.held.append(Held(member.pod, text, "gate"))
+            return False
+        allows = gate.failure == "Allow"
+        outcome = "is disrupted all the same, as failure is Allow" if allows else "is kept"
+        await self._record_event(
+            "Warning", reasons.GATE_FAILED, f"Pod {member.pod} {outcome}: {text}"
+        )
+        if not allows:
+            self.held.append(Held(member.pod, text, "gate-failure"))
+        return allows
+
+    async def _evict_gated(self, member: Member, why: str) -> None:
+        if await self._may_disrupt(member):
+            await self._evict(member, why)
 
     async def _evict(self, member: Member, why: str) -> None:
         """Evict a member; a budget that does not allow it now is waited for."""

@@ -52,6 +52,7 @@ __all__ = [
     "node_index",
     "observe",
     "pod_index",
+    "pods_of",
     "revision_index",
     "sets_of_budget",
     "sets_of_claim",
@@ -197,7 +198,7 @@ def observe(pets: PetSet, reader: ObjectReader, now: datetime) -> Snapshot:
     strays: list[Member] = []
     orphans: list[Orphan] = []
     occupied: set[str] = set()
-    for pod in _pods(pets, reader):
+    for pod in pods_of(pets, reader):
         metadata = pod.metadata
         if metadata is None or not metadata.name:
             continue
@@ -245,7 +246,7 @@ def _is_selected(pets: PetSet, labels: Mapping[str, str]) -> bool:
     return not is_empty(pets.spec.selector) and matches(pets.spec.selector, labels)
 
 
-def _pods(pets: PetSet, reader: ObjectReader) -> list[V1Pod]:
+def pods_of(pets: PetSet, reader: ObjectReader) -> list[V1Pod]:
     """Return the pods that have a member's name or that the set controls, each once."""
     return _indexed(pets, reader, V1Pod, POD_INDEX)
 

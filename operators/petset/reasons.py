@@ -19,6 +19,8 @@ __all__ = [
     "FAILED_CREATE",
     "FAILED_DELETE",
     "FAILED_UPDATE",
+    "GATE_DENIED",
+    "GATE_FAILED",
     "HEALTHY",
     "INVALID_SPEC",
     "IN_PLACE_ONLY",
@@ -57,6 +59,10 @@ HEALTHY: Final = "Healthy"
 """Condition Degraded is False: no member fails."""
 DISRUPTION_BUDGET: Final = "DisruptionBudget"
 """Condition Progressing: a PodDisruptionBudget does not allow an eviction now; the message names pod and budget."""
+GATE_DENIED: Final = "GateDenied"
+"""A gate does not allow a member to be disrupted now; the message names pod, gate and answer."""
+GATE_FAILED: Final = "GateFailed"
+"""A gate could not be evaluated; the message names pod, gate and error, and whether that allows the disruption."""
 TERMINATING: Final = "Terminating"
 """Condition Progressing: the PetSet is being deleted and its members are removed in order."""
 ROLLED_BACK: Final = "RolledBack"

@@ -103,7 +103,7 @@ async def _sync(pets: PetSet, ctx: Context) -> Requeue | None:
         held = await execute(pets, seen, decided, ctx)
     finally:
         await _report(pets, seen, decided, held, ctx)
-    return _requeue(seen, decided)
+    return _requeue(seen, decided, held)
 
 
 async def _report(
@@ -131,7 +131,7 @@ async def _report(
     await ctx.events.hold((PetSet.api_resource(), ctx.key), notices)
 
 
-def _requeue(seen: Snapshot, decided: Plan) -> Requeue | None:
+def _requeue(seen: Snapshot, decided: Plan, held: Sequence[Held]) -> Requeue | None:
     """Come back at once after a rollback, when time alone changes something, and where there may be no event."""
     if any(isinstance(step, RollBack) for step in decided.steps):
         return Requeue()
@@ -139,8 +139,10 @@ def _requeue(seen: Snapshot, decided: Plan) -> Requeue | None:
     names_taken = any(
         isinstance(step, WaitFor) and step.reason == reasons.NAME_CONFLICT for step in decided.steps
     )
-    if names_taken or any(
-        isinstance(step, EvictMember | DeleteMember | ExpandClaim) for step in decided.steps
+    if (
+        names_taken
+        or held
+        or any(isinstance(step, EvictMember | DeleteMember | ExpandClaim) for step in decided.steps)
     ):
         moments.append(seen.now + _RETRY)
     return Requeue(at=max(min(moments), seen.now + _SHORTEST)) if moments else None

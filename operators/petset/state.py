@@ -84,13 +84,14 @@ class Member:
 class Held:
     """A step that cannot be taken now, and why, in the API server's words.
 
-    `what` is "eviction" for a member that a PodDisruptionBudget keeps, or "expansion" for a claim that cannot grow;
+    `what` is "eviction" for a member that a PodDisruptionBudget keeps, "gate" for one that a gate
+    denies, "gate-failure" for one whose gate failed, or "expansion" for a claim that cannot grow;
     `name` is the pod's or the claim's.
     """
 
     name: str
     why: str
-    what: Literal["eviction", "expansion"] = "eviction"
+    what: Literal["eviction", "gate", "gate-failure", "expansion"] = "eviction"
 
 
 @dataclass(frozen=True, slots=True)

@@ -168,9 +168,7 @@ def _progressing(seen: Snapshot, plan: Plan, held: Sequence[Held]) -> Report:
         )
         return Report("Progressing", False, reasons.PROGRESS_DEADLINE_EXCEEDED, message)
     if held:
-        evictions = any(each.what == "eviction" for each in held)
-        reason = reasons.DISRUPTION_BUDGET if evictions else reasons.EXPANSION_BLOCKED
-        return Report("Progressing", True, reason, f"Waiting for {_held(held)}")
+        return Report("Progressing", True, _held_reason(held), f"Waiting for {_held(held)}")
     waiting = plan.waiting
     if plan.decision.phase is Phase.PAUSED and seen.spec.update_strategy.rolling_update.paused:
         return Report(
@@ -195,9 +193,22 @@ def _degraded(seen: Snapshot, plan: Plan) -> Report:
     return Report("Degraded", False, reasons.HEALTHY, "No member fails")
 
 
+_REASONS_HELD = {
+    "eviction": reasons.DISRUPTION_BUDGET,
+    "gate": reasons.GATE_DENIED,
+    "gate-failure": reasons.GATE_FAILED,
+    "expansion": reasons.EXPANSION_BLOCKED,
+}
+
+
+def _held_reason(held: Sequence[Held]) -> str:
+    first = next((each for each in held if each.what != "expansion"), held[0])
+    return _REASONS_HELD[first.what]
+
+
 def _held(held: Sequence[Held]) -> str:
     """Return which evictions are waited for, else which claims, and why; "" for none."""
-    evictions = [each for each in held if each.what == "eviction"]
+    evictions = [each for each in held if each.what != "expansion"]
     if evictions:
         return f"the eviction of {_listed([each.name for each in evictions])} to be allowed ({evictions[0].why})"
     return "; ".join(f"claim {each.name} to be expandable ({each.why})" for each in held[:1])

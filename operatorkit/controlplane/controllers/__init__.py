@@ -12,7 +12,8 @@ that responds to a request (`operatorkit.controlplane.embedded`), and nodes
                       ├──► serviceaccount-controller
                       └──► root-ca-certificate-publisher-controller
 
-    informers ──► deployment-controller, replicaset-controller, disruption-controller
+    informers ──► deployment-controller, replicaset-controller, disruption-controller,
+                  persistentvolumeclaim-protection-controller, persistentvolume-binder-controller
 """
 
 from __future__ import annotations

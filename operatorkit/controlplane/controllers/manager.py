@@ -22,6 +22,7 @@ from operatorkit.controlplane.controllers.deployment import DeploymentController
 from operatorkit.controlplane.controllers.disruption import DisruptionController
 from operatorkit.controlplane.controllers.garbage_collector import GarbageCollector
 from operatorkit.controlplane.controllers.namespace import NamespaceController
+from operatorkit.controlplane.controllers.persistentvolume_binder import PersistentVolumeBinder
 from operatorkit.controlplane.controllers.pvc_protection import PVCProtectionController
 from operatorkit.controlplane.controllers.replicaset import ReplicaSetController
 from operatorkit.controlplane.controllers.root_ca_certificate_publisher import (
@@ -41,6 +42,7 @@ _TABLE: Sequence[type[Controller]] = (
     DisruptionController,
     ClusterRoleAggregationController,
     PVCProtectionController,
+    PersistentVolumeBinder,
 )
 CONTROLLERS = tuple(controller.name for controller in _TABLE)
 """The names that `Controllers` implements; a selection may name others, which do nothing."""

@@ -8,13 +8,13 @@ Source: https://kubernetes.io/docs/concepts/storage/persistent-volumes/#storage-
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 
 from operatorkit.cluster import Change
 from operatorkit.cluster.api import JSONObject, PatchType
 from operatorkit.controlplane.controllers.context import ControllerContext
 from operatorkit.controlplane.controllers.work_queue import WorkQueue
+from operatorkit.controlplane.controllers.workloads import claim_names
 from operatorkit.kinds import PERSISTENT_VOLUME_CLAIMS, PODS
 from operatorkit.names import ObjectKey
 
@@ -55,7 +55,7 @@ class PVCProtectionController:
     def _on_pod(self, change: Change) -> None:
         """Check the claims of a pod that was deleted."""
         if change.new is None and change.old is not None:
-            for name in _claims_of(change.old):
+            for name in claim_names(change.old):
                 self._queue.add(ObjectKey(change.key.namespace, name))
 
     async def _sync(self, key: ObjectKey) -> timedelta | None:
@@ -64,7 +64,7 @@ class PVCProtectionController:
             return None
         # live: the cache may lack a pod that was scheduled a moment ago
         pods = (await self._api.list(PODS, namespace=key.namespace)).items
-        if any(key.name in _claims_of(pod) for pod in pods if pod["spec"].get("nodeName")):
+        if any(key.name in claim_names(pod) for pod in pods if pod["spec"].get("nodeName")):
             return None
         metadata = claim["metadata"]
         kept = [name for name in metadata["finalizers"] if name != _FINALIZER]
@@ -86,12 +86,3 @@ class PVCProtectionController:
 def _is_protected(claim: JSONObject) -> bool:
     metadata = claim["metadata"]
     return "deletionTimestamp" in metadata and _FINALIZER in (metadata.get("finalizers") or ())
-
-
-def _claims_of(pod: JSONObject) -> Iterator[str]:
-    """Yield the names of the claims that a pod uses, those of its ephemeral volumes included."""
-    for volume in pod["spec"].get("volumes") or ():
-        if "persistentVolumeClaim" in volume:
-            yield volume["persistentVolumeClaim"]["claimName"]
-        elif "ephemeral" in volume:
-            yield f"{pod['metadata']['name']}-{volume['name']}"

@@ -21,6 +21,7 @@ __all__ = [
     "PODS",
     "REPLICA_SETS",
     "available_in",
+    "claim_names",
     "controller_uid",
     "is_active",
     "is_ready",
@@ -123,3 +124,14 @@ def scaled(value: int | str | None, total: int, *, up: bool) -> int:
     percent = int(value.removesuffix("%"))
     product = percent * total
     return -(-product // 100) if up else product // 100
+
+
+def claim_names(pod: JSONObject) -> list[str]:
+    """Return the names of the claims that a pod uses, those of its ephemeral volumes included."""
+    names = []
+    for volume in pod["spec"].get("volumes") or ():
+        if "persistentVolumeClaim" in volume:
+            names.append(volume["persistentVolumeClaim"]["claimName"])
+        elif "ephemeral" in volume:
+            names.append(f"{pod['metadata']['name']}-{volume['name']}")
+    return names

@@ -10,13 +10,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from operatorkit.clock import Clock
-from operatorkit.cluster.api import ClusterAPI, JSONObject
+from operatorkit.cluster.api import ClusterAPI, JSONObject, PatchType
 from operatorkit.controlplane.controllers.event_recorder import ComponentEventRecorder
 from operatorkit.controlplane.nodes import fitting, status
 from operatorkit.controlplane.nodes.behavior import ANNOTATION
 from operatorkit.controlplane.nodes.kinds import PODS
 from operatorkit.controlplane.nodes.writing import write_status
+from operatorkit.kinds import PERSISTENT_VOLUME_CLAIMS
 from operatorkit.names import ObjectKey
+
+_SELECTED_NODE = "volume.kubernetes.io/selected-node"
 
 __all__ = ["Scheduler", "SchedulingWorld", "is_schedulable"]
 
@@ -33,6 +36,9 @@ class SchedulingWorld(Protocol):
 
     def pods_per_node(self) -> Mapping[str, int]:
         """Return how many pods are on each node."""
+
+    def waiting_claims(self, pod: JSONObject) -> Sequence[JSONObject]:
+        """Return the claims of a pod that are bound only after a node is selected for them."""
 
     def bound(self, pod: ObjectKey, node: str) -> None:
         """Remember where a pod was put."""
@@ -64,7 +70,10 @@ class Scheduler:
         self._clock = clock
 
     async def schedule(self, pod: JSONObject) -> None:
-        """Bind a pod to a node, or report that it fits on none. Raises Conflict, NotFound."""
+        """Bind a pod to a node, or report that it fits on none. Raises Conflict, NotFound.
+
+        A pod whose claims wait for their first consumer is bound when they are.
+        """
         name, namespace = pod["metadata"]["name"], pod["metadata"]["namespace"]
         if (pod["metadata"].get("annotations") or {}).get(ANNOTATION) == "unschedulable":
             count = len(self._world.nodes())
@@ -72,10 +81,20 @@ class Scheduler:
             text = f"{head} {count} {ANNOTATION} is unschedulable. {_NO_PREEMPTION}"
             await self._report_unschedulable(pod, text)
             return
+        claims = self._world.waiting_claims(pod)
+        selected = {node for claim in claims if (node := _selected_node(claim))}
+        nodes = self._world.nodes()
+        if selected:
+            nodes = [each for each in nodes if each["metadata"]["name"] in selected]
         try:
-            node = fitting.choose(pod, self._world.nodes(), self._world.pods_per_node())
+            node = fitting.choose(pod, nodes, self._world.pods_per_node())
         except fitting.Unschedulable as verdict:
             await self._report_unschedulable(pod, str(verdict))
+            return
+        pending = [claim for claim in claims if not claim["spec"].get("volumeName")]
+        for claim in pending:
+            await self._select_node(claim, node)
+        if pending:
             return
         binding = {
             "apiVersion": "v1",
@@ -87,6 +106,20 @@ class Scheduler:
         self._world.bound(ObjectKey(namespace, name), node)
         message = f"Successfully assigned {namespace}/{name} to {node}"
         await self._events.act(_typed(pod), "Normal", "Scheduled", "Binding", message)
+
+    async def _select_node(self, claim: JSONObject, node: str) -> None:
+        """Select the node of a claim, which lets it be bound. Raises Conflict, NotFound."""
+        if _selected_node(claim):
+            return
+        metadata = claim["metadata"]
+        version = {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
+        await self._api.patch(
+            PERSISTENT_VOLUME_CLAIMS,
+            metadata["name"],
+            {"metadata": {**version, "annotations": {_SELECTED_NODE: node}}},
+            patch_type=PatchType.MERGE,
+            namespace=metadata["namespace"],
+        )
 
     async def _report_unschedulable(self, pod: JSONObject, message: str) -> None:
         conditions = (pod.get("status") or {}).get("conditions") or ()
@@ -100,6 +133,11 @@ class Scheduler:
         if written is not pod:
             self._world.wrote(written)
         await self._events.act(_typed(pod), "Warning", "FailedScheduling", "Scheduling", message)
+
+
+def _selected_node(claim: JSONObject) -> str:
+    annotations: dict[str, str] = claim["metadata"].get("annotations") or {}
+    return annotations.get(_SELECTED_NODE, "")
 
 
 def _typed(pod: JSONObject) -> JSONObject:

@@ -20,6 +20,7 @@ from operatorkit.cluster import Change, History, Informer
 from operatorkit.cluster.api import ClusterAPI, JSONObject
 from operatorkit.controlplane.controllers.event_recorder import ComponentEventRecorder
 from operatorkit.controlplane.controllers.work_queue import WorkQueue
+from operatorkit.controlplane.controllers.workloads import claim_names
 from operatorkit.controlplane.nodes.kinds import CONFIG_MAPS, NODES, PODS, SECRETS
 from operatorkit.controlplane.nodes.pods import Attempt, PodSteps
 from operatorkit.controlplane.nodes.references import SourceKind, references
@@ -34,6 +35,7 @@ from operatorkit.controlplane.nodes.registration import (
 from operatorkit.controlplane.nodes.scheduling import Scheduler
 from operatorkit.controlplane.nodes.status import Host
 from operatorkit.errors import NotFound
+from operatorkit.kinds import PERSISTENT_VOLUME_CLAIMS, STORAGE_CLASSES
 from operatorkit.names import ObjectKey
 
 __all__ = ["SimulatedNodes"]
@@ -78,6 +80,8 @@ class SimulatedNodes:
             "Secret": Informer(api, SECRETS, clock=pace, history=history),
             "ConfigMap": Informer(api, CONFIG_MAPS, clock=pace, history=history),
         }
+        self._claims = Informer(api, PERSISTENT_VOLUME_CLAIMS, clock=pace, history=history)
+        self._classes = Informer(api, STORAGE_CLASSES, clock=pace, history=history)
         events = ComponentEventRecorder(api, clock=clock)
         self._steps = PodSteps(api, self, Scheduler(api, self, events, clock=clock), events, clock)
         self._attempts: dict[ObjectKey, Attempt] = {}
@@ -107,7 +111,8 @@ class SimulatedNodes:
         await self._queue.idle()
 
     async def _begin(self) -> None:
-        informers = [self._pods, self._nodes, *self._sources.values()]
+        storage = [self._claims, self._classes]
+        informers = [self._pods, self._nodes, *storage, *self._sources.values()]
         self._pods.cache.add_index(_REFERENCES, _reference_names)
         self._tasks = [asyncio.create_task(informer.run()) for informer in informers]
         for node in self._hosts.values():
@@ -123,6 +128,7 @@ class SimulatedNodes:
         self._remember_addresses()
         self._pods.subscribe(self._on_pod)
         self._nodes.subscribe(self._on_node)
+        self._claims.subscribe(self._on_claim)
         for kind, informer in self._sources.items():
             informer.subscribe(lambda change, kind=kind: self._on_source(kind, change))  # type: ignore[misc]
         self._tasks.append(asyncio.create_task(self._queue.run()))
@@ -173,6 +179,10 @@ class SimulatedNodes:
         ):
             self._queue.add(key)
 
+    def _on_claim(self, change: Change) -> None:
+        for key in self._pods.cache.by_index(_REFERENCES, f"Claim/{change.key}"):
+            self._queue.add(key)
+
     def _enqueue_unscheduled(self) -> None:
         for key in self._pods.cache.by_index(_REFERENCES, _UNSCHEDULED):
             self._queue.add(key)
@@ -206,6 +216,17 @@ class SimulatedNodes:
             for node in self._nodes.cache.list()
             if node["metadata"]["name"] in self._hosts or not is_simulated(node)
         ]
+
+    def waiting_claims(self, pod: JSONObject) -> Sequence[JSONObject]:
+        """Return the claims of a pod whose class binds them to a volume for their first consumer."""
+        namespace = pod["metadata"]["namespace"]
+        keys = [ObjectKey(namespace, name) for name in claim_names(pod)]
+        claims = [claim for key in keys if (claim := self._claims.cache.get(key)) is not None]
+        return [claim for claim in claims if self._waits_for_consumer(claim)]
+
+    def _waits_for_consumer(self, claim: JSONObject) -> bool:
+        held = self._classes.cache.get(ObjectKey("", claim["spec"].get("storageClassName") or ""))
+        return held is not None and held.get("volumeBindingMode") == "WaitForFirstConsumer"
 
     def pods_per_node(self) -> Mapping[str, int]:
         """Return how many pods are on each node."""
@@ -244,7 +265,10 @@ def _reference_names(pod: JSONObject) -> list[str]:
         return []
     namespace = pod["metadata"]["namespace"]
     needs = [f"{kind}/{namespace}/{name}" for kind, name in sorted(references(pod))]
-    return needs if pod["spec"].get("nodeName") else [*needs, _UNSCHEDULED]
+    if pod["spec"].get("nodeName"):
+        return needs
+    claims = [f"Claim/{namespace}/{name}" for name in claim_names(pod)]
+    return [*needs, *claims, _UNSCHEDULED]
 
 
 def _as_scheduled(node: JSONObject) -> tuple[object, ...]:

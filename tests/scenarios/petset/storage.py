@@ -1,7 +1,7 @@
 """An external storage driver, as a provisioner and a resizer beside the API server are.
 
-What belongs here: what a CSI driver's sidecars write. What does not: volumes. On a control plane without
-persistentvolume-binder it binds claims itself.
+What belongs here: what a CSI driver's sidecars write. What does not: volumes, and binding, which
+persistentvolume-binder does.
 """
 
 from __future__ import annotations
@@ -31,10 +31,9 @@ class Driver:
     With `online` False, the file system of an expanded claim grows when its pod is another one than before.
     """
 
-    def __init__(self, cluster, *, binds: bool, expands: bool = True, online: bool = True) -> None:
+    def __init__(self, cluster, *, expands: bool = True, online: bool = True) -> None:
         self.storage_class = f"fast-{secrets.token_hex(4)}"
         self._cluster = cluster
-        self._binds = binds
         self._expands = expands
         self._online = online
         self._waiting: dict[str, str] = {}
@@ -95,10 +94,6 @@ class Driver:
             await self._cluster.create(
                 VOLUMES, {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name}, "spec": spec}
             )
-        if self._binds:
-            await self._patch(claim, {"spec": {"volumeName": name}})
-            status = {"phase": "Bound", "capacity": {"storage": size}, "accessModes": ["ReadWriteOnce"]}
-            await self._patch(claim, {"status": status}, subresource="status")
 
     async def _expand(self, claim) -> None:
         size = claim["spec"]["resources"]["requests"]["storage"]

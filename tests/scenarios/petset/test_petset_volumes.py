@@ -33,8 +33,8 @@ async def all_have(stateful, size, names=("data-web-0", "data-web-1", "data-web-
     await eventually(have, timeout=60)
 
 
-async def test_claims_grow_one_after_the_other_while_their_pods_run(sets, is_real):
-    async with sets() as stateful, Driver(stateful.cluster, binds=not is_real) as driver:
+async def test_claims_grow_one_after_the_other_while_their_pods_run(sets):
+    async with sets() as stateful, Driver(stateful.cluster) as driver:
         await stateful.create(volumeClaimTemplates=[driver.template("1Gi")])
         await stateful.available(3)
         await all_have(stateful, "1Gi")
@@ -51,9 +51,9 @@ async def test_claims_grow_one_after_the_other_while_their_pods_run(sets, is_rea
         assert any("Requested 2Gi for claim data-web-0, which has 1Gi" in it for it in grown)
 
 
-async def test_a_member_whose_file_system_grows_only_when_it_is_restarted_is_restarted(sets, is_real):
+async def test_a_member_whose_file_system_grows_only_when_it_is_restarted_is_restarted(sets):
     later = FakeClock(start=datetime.now(UTC) + timedelta(minutes=1))  # kubelets have half a minute to grow it online
-    async with sets(later) as stateful, Driver(stateful.cluster, binds=not is_real, online=False) as driver:
+    async with sets(later) as stateful, Driver(stateful.cluster, online=False) as driver:
         await stateful.create(replicas=2, volumeClaimTemplates=[driver.template("1Gi")])
         await stateful.available(2)
         await all_have(stateful, "1Gi", ("data-web-0", "data-web-1"))
@@ -65,8 +65,8 @@ async def test_a_member_whose_file_system_grows_only_when_it_is_restarted_is_res
         assert all(after[name] != before[name] for name in before)
 
 
-async def test_a_class_that_allows_no_expansion_is_named_and_holds_no_update(sets, is_real):
-    async with sets() as stateful, Driver(stateful.cluster, binds=not is_real, expands=False) as driver:
+async def test_a_class_that_allows_no_expansion_is_named_and_holds_no_update(sets):
+    async with sets() as stateful, Driver(stateful.cluster, expands=False) as driver:
         await stateful.create(replicas=1, volumeClaimTemplates=[driver.template("1Gi")])
         await stateful.available(1)
         await all_have(stateful, "1Gi", ("data-web-0",))
@@ -79,8 +79,8 @@ async def test_a_class_that_allows_no_expansion_is_named_and_holds_no_update(set
         await all_have(stateful, "1Gi", ("data-web-0",))
 
 
-async def test_a_new_claim_template_reaches_members_as_they_are_recreated(sets, is_real):
-    async with sets() as stateful, Driver(stateful.cluster, binds=not is_real) as driver:
+async def test_a_new_claim_template_reaches_members_as_they_are_recreated(sets):
+    async with sets() as stateful, Driver(stateful.cluster) as driver:
         await stateful.create(replicas=2, volumeClaimTemplates=[driver.template("1Gi")])
         await stateful.available(2)
         before = await stateful.uids()

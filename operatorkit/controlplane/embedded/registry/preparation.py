@@ -12,9 +12,9 @@ import copy
 from collections.abc import Iterable
 from typing import Any
 
+from operatorkit.controlplane import _quantity as quantity
 from operatorkit.controlplane.embedded.fields.managed import FieldFilter, excluding, only
 from operatorkit.controlplane.embedded.fields.typed import equal
-from operatorkit.controlplane.embedded.scheme import quantity
 from operatorkit.crd.kubernetes import definitions, kinds
 from operatorkit.names import GroupVersionKind
 

@@ -22,7 +22,7 @@ from importlib.resources import files
 from typing import Any, NamedTuple
 
 from operatorkit.clock import format_micro_time, format_time, parse_time
-from operatorkit.controlplane.embedded.scheme import quantity
+from operatorkit.controlplane import _quantity as quantity
 from operatorkit.controlplane.embedded.scheme.decode_error import DecodeError, Problem
 from operatorkit.crd.kubernetes import REF_PREFIX, definitions, kinds
 from operatorkit.names import GroupVersionKind

@@ -1,7 +1,7 @@
 """Claims and their directories: a dynamic provisioner of volumes on this machine.
 
 What belongs here: PersistentVolumes for claims of our StorageClass, their expansion and removal. What
-does not: mounting (`volumes`).
+does not: binding both (`controllers.persistentvolume_binder`) and mounting (`volumes`).
 
 A claim's directory outlives its pods; it is removed with the claim, or with the nodes unless they were
 given a directory for volumes.
@@ -18,7 +18,6 @@ import contextlib
 import shutil
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 from operatorkit.cluster import Informer
 from operatorkit.cluster.api import ClusterAPI, JSONObject, PatchType
@@ -32,10 +31,6 @@ STORAGE_CLASS = "process"
 PROVISIONER = "operatorkit.dev/process"
 _DEFAULT = "storageclass.kubernetes.io/is-default-class"
 _PROTECTION = "kubernetes.io/pv-protection"
-_BOUND = {
-    "pv.kubernetes.io/bind-completed": "yes",
-    "pv.kubernetes.io/bound-by-controller": "yes",
-}
 
 
 class Provisioner:
@@ -100,7 +95,7 @@ class Provisioner:
         if claim["spec"].get("volumeName") not in {None, "", name}:
             return None
         with contextlib.suppress(Conflict):
-            await self._bind(claim, await self._volume(claim, name))
+            await self._report_size(claim, await self._volume(claim, name))
         return None
 
     async def _volume(self, claim: JSONObject, name: str) -> JSONObject:
@@ -146,25 +141,12 @@ class Provisioner:
             },
         }
 
-    async def _bind(self, claim: JSONObject, volume: JSONObject) -> None:
-        """Bind both, as the binder of kube-controller-manager does where it runs."""
-        name = volume["metadata"]["name"]
-        if (volume.get("status") or {}).get("phase") != "Bound":
-            await self._change(PERSISTENT_VOLUMES, volume, {"status": {"phase": "Bound"}}, "status")
-        if claim["spec"].get("volumeName") != name:
-            body: dict[str, Any] = {
-                "metadata": {"annotations": _BOUND},
-                "spec": {"volumeName": name},
-            }
-            claim = await self._change(PERSISTENT_VOLUME_CLAIMS, claim, body, None)
-        status = {
-            "phase": "Bound",
-            "accessModes": claim["spec"]["accessModes"],
-            "capacity": volume["spec"]["capacity"],
-        }
-        held = claim.get("status") or {}
-        if any(held.get(key) != value for key, value in status.items()):
-            await self._change(PERSISTENT_VOLUME_CLAIMS, claim, {"status": status}, "status")
+    async def _report_size(self, claim: JSONObject, volume: JSONObject) -> None:
+        """Report the size of a bound claim whose volume has grown, as a resizer does."""
+        status, capacity = claim.get("status") or {}, volume["spec"]["capacity"]
+        if status.get("phase") == "Bound" and status.get("capacity") != capacity:
+            body = {"status": {"capacity": capacity}}
+            await self._change(PERSISTENT_VOLUME_CLAIMS, claim, body, "status")
 
     async def _change(
         self, resource: ApiResource, obj: JSONObject, body: JSONObject, subresource: str | None

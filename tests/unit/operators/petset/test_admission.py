@@ -12,6 +12,10 @@ from operators.petset.ordinals import desired_ordinals, parse_range
 CLAIM = {"metadata": {"name": "data"}, "spec": {}}
 
 
+def gates(*given):
+    return {"disruption": {"gates": [{"name": "gate", **each} for each in given]}}
+
+
 def fields(pets):
     return [cause.field for cause in check_spec(pets)]
 
@@ -52,6 +56,14 @@ def test_an_ordinary_set_is_accepted():
             "at least 1",
         ),
         ({"disruption": {"budget": "x%"}}, "spec.disruption.budget", "neither a number"),
+        (gates({"cel": "true"}, {"cel": "true"}), "spec.disruption.gates[1].name", "two gates"),
+        (gates({}), "spec.disruption.gates[0]", "exactly one"),
+        (gates({"cel": "true", "httpGet": {"port": 80}}), "spec.disruption.gates[0]", "exactly one"),
+        (gates({"cel": "pod.size() >"}), "spec.disruption.gates[0].cel", "1:13: Syntax error"),
+        (gates({"cel": "nothing == 1"}), "spec.disruption.gates[0].cel", "undeclared reference to 'nothing'"),
+        (gates({"cel": "1 + 1"}), "spec.disruption.gates[0].cel", "is of type INT, and must be true or false"),
+        (gates({"httpGet": {"port": 0}}), "spec.disruption.gates[0].httpGet.port", "from 1 to 65535"),
+        (gates({"httpGet": {"port": "admin"}}), "spec.disruption.gates[0].httpGet.port", "no port of a container"),
         (
             {"template": {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": []}}},
             "spec.template.spec.containers",

@@ -12,6 +12,7 @@ import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from operatorkit.controlplane import _quantity as quantity
 from operatorkit.controlplane.embedded.fields.typed import equal
 from operatorkit.controlplane.embedded.registry.validation.checks import (
     label_1123,
@@ -21,7 +22,6 @@ from operatorkit.controlplane.embedded.registry.validation.checks import (
     port_name,
     subdomain,
 )
-from operatorkit.controlplane.embedded.scheme import quantity
 from operatorkit.crd.field_errors import (
     FieldErrors,
     duplicate,

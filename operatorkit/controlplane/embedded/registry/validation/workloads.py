@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from operatorkit.controlplane import _quantity as quantity
 from operatorkit.controlplane.embedded.fields.typed import equal
 from operatorkit.controlplane.embedded.registry.validation.checks import (
     label_1123,
@@ -20,7 +21,6 @@ from operatorkit.controlplane.embedded.registry.validation.checks import (
     subdomain,
 )
 from operatorkit.controlplane.embedded.registry.validation.pods import pod_spec
-from operatorkit.controlplane.embedded.scheme import quantity
 from operatorkit.crd.field_errors import FieldErrors, forbidden, invalid, not_supported, required
 from operatorkit.crd.golang import Struct
 from operatorkit.selectors import matches

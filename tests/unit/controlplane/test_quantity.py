@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from operatorkit.controlplane.embedded.scheme.quantity import canonical, parse
+from operatorkit.controlplane._quantity import canonical, parse
 
 
 @pytest.mark.parametrize(
