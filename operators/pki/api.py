@@ -401,6 +401,7 @@ class CertificatePolicy(
     printer_columns=[
         _READY,
         PrinterColumn("Namespaces", ".spec.namespaces"),
+        _REASON,
         PrinterColumn("Names", ".spec.allow.dnsNames", priority=1),
         _AGE,
     ],

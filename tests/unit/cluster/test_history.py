@@ -127,6 +127,16 @@ async def test_another_server_is_noticed_after_every_kind_of_interruption(clock,
         assert maps.error is None
 
 
+async def test_another_object_of_the_newest_ones_name_is_a_sign_of_another_server(clock):
+    world = World()
+    async with following(world, clock) as (_, (maps, secrets)):
+        world.restore(5000)
+        world.objects[CONFIG_MAPS] = {"a": obj("a", 400, "ua"), "b": obj("b", 4000, "another uid")}
+        world.end_watch(CONFIG_MAPS, None)
+        await eventually(lambda: maps.resource_version == "5000")
+        await eventually(lambda: names(secrets) == ["t"], message="its own watch was not interrupted")
+
+
 async def test_a_kind_that_is_not_served_any_more_does_not_make_the_others_list(clock):
     world = World()
     async with following(world, clock) as (history, (maps, _)):

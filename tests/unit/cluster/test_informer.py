@@ -226,8 +226,16 @@ async def test_the_trouble_of_now_can_be_asked_for(pods, clock):
         await task
 
 
-async def test_it_tells_since_when_there_is_no_contact(pods, clock):
-    refused = errors.Unreachable("connection refused")
+@pytest.mark.parametrize(
+    "refused",
+    [
+        errors.Unreachable("connection refused"),
+        errors.Unreachable("certificate verify failed: unable to get local issuer certificate"),
+        errors.NotFound("the server could not find the requested resource", code=404),
+    ],
+    ids=["away", "not trusted", "definition deleted"],
+)
+async def test_it_tells_since_when_there_is_no_contact(pods, clock, refused):
     api = ScriptedAPI([page(5), *[refused] * 100_000], [[errors.Gone("expired")]])
     informer = Informer(api, pods, clock=clock, history=quiet(clock))
     task = asyncio.create_task(informer.run())

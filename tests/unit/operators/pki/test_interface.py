@@ -89,6 +89,8 @@ def test_kubectl_shows_whether_an_object_is_ready_and_how_old_it_is(kind):
     columns = [column["name"] for column in version["additionalPrinterColumns"]]
     assert columns[0] == "Ready"
     assert columns[-1] == "Age"
+    reason = next(column for column in version["additionalPrinterColumns"] if column["name"] == "Reason")
+    assert (reason["jsonPath"], reason.get("priority", 0)) == ('.status.conditions[?(@.type=="Ready")].reason', 0)
     assert version["subresources"] == {"status": {}}
 
 

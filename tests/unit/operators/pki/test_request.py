@@ -46,6 +46,7 @@ def spec(**fields) -> CertificateSpec:
         ({"duration": "-1h"}, "spec.duration", "negative"),
         ({"duration": "59m"}, "spec.duration", "Use at least 1h"),
         ({"duration": "90d"}, "spec.duration", "2160h for 90 days"),
+        ({"duration": "30d"}, "spec.duration", "Write a duration such as 720h for 30 days (spec.duration is '30d'"),
         ({"duration": "99999999h"}, "spec.duration", "a hundred years"),
         ({"duration": "90d"}, "spec.duration", "Write a duration such as 2160h for 90 days (spec.duration is '90d'"),
         ({"duration": "2h", "renewBefore": "2h"}, "spec.renewBefore", "Use at most 1h48m"),
