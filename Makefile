@@ -98,7 +98,7 @@ constraints: $(VENV)/.dev ## pin the newest versions again (needs pip-tools: pip
 	pip-compile --strip-extras --generate-hashes --allow-unsafe --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
 		--no-header --annotation-style=line --upgrade pyproject.toml requirements/build.in -o requirements/runtime.txt
 	pip-compile --strip-extras --generate-hashes --allow-unsafe --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
-		--no-header --annotation-style=line --upgrade --extra petset --extra pki --extra attestation --extra metrics --extra speed --extra testing \
+		--no-header --annotation-style=line --upgrade --extra petset --extra petset --extra pki --extra attestation --extra mysql --extra metrics --extra speed --extra testing \
 		pyproject.toml requirements/build.in requirements/dev.in -c requirements/runtime.txt -o requirements/dev.txt
 
 clean: ## remove everything that was generated
