@@ -1,0 +1,210 @@
+"""What the event recorder promises while it sends in the background, against slow and failing APIs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from unit.events.store import CERTIFICATE, POD, EventStore, HeldClock, recorder_of, warning
+
+from operatorkit.errors import (
+    AlreadyExists,
+    ClusterError,
+    Conflict,
+    Forbidden,
+    NotFound,
+    Throttled,
+    Timeout,
+    Unreachable,
+)
+from operatorkit.events import EventRecorder
+
+
+@contextlib.asynccontextmanager
+async def at_work(recorder: EventRecorder) -> AsyncIterator[EventRecorder]:
+    """Let a recorder send in the background, as the engine does; its refreshes never come by themselves."""
+    recorder._clock = StoppedClock(recorder._clock)
+    task = asyncio.create_task(recorder.run())
+    await asyncio.sleep(0)
+    try:
+        yield recorder
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+class StoppedClock:
+    """A clock whose sleepers never wake."""
+
+    def __init__(self, clock: HeldClock) -> None:
+        self.now, self.monotonic = clock.now, clock.monotonic
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.Event().wait()
+
+
+class StuckStore(EventStore):
+    """An API that never answers."""
+
+    async def create(self, *args: Any, **options: Any) -> dict[str, Any]:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    list = create
+
+
+class RejectingStore(EventStore):
+    """An API that answers every request with one error."""
+
+    def __init__(self, error: ClusterError) -> None:
+        super().__init__()
+        self.error = error
+
+    def _begin(self) -> None:
+        self.requests += 1
+        raise self.error
+
+
+async def test_at_work_it_sends_in_the_background_what_was_recorded(store, clock):
+    async with at_work(recorder_of(store, clock)) as recorder:
+        await recorder.record(warning())
+        await recorder.record(warning())
+        assert store.requests == 0
+        await recorder.idle()
+        assert store.counts() == {"ask for app1": 2}
+        assert store.writes == 1
+
+
+class SlowStore(EventStore):
+    """An API that answers once `answers` is set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answers = asyncio.Event()
+
+    async def create(self, *args: Any, **options: Any) -> dict[str, Any]:
+        await self.answers.wait()
+        return await super().create(*args, **options)
+
+
+async def test_a_write_that_takes_long_takes_one_token(clock):
+    store = SlowStore()
+    async with at_work(recorder_of(store, clock, burst=5, refill=timedelta(days=1))) as recorder:
+        await recorder.record(warning("first", key="first"))
+        for _ in range(10):
+            await asyncio.sleep(0)
+            clock.seconds += 61
+            await recorder.refresh()
+        store.answers.set()
+        for number in range(5):
+            await recorder.record(warning(f"message {number}", key=f"key-{number}"))
+        await recorder.idle()
+        assert store.counts() == {"first": 1, **{f"message {number}": 1 for number in range(4)}}
+
+
+@pytest.mark.parametrize("error", [NotFound("the namespace is gone"), Forbidden("no"), Conflict("no")])
+async def test_an_event_that_is_rejected_does_not_delay_what_is_written_promptly(store, clock, error):
+    async with at_work(recorder_of(store, clock)) as recorder:
+        store.fail = [error] * 10
+        await recorder.record(warning(regarding=replace(POD, uid="another")))
+        await recorder.idle()
+        store.fail = []
+        await recorder.normal(CERTIFICATE, "Issued", "it is there", promptly=True)
+        assert store.counts()["it is there"] == 1
+
+
+@pytest.mark.parametrize("error", [Timeout("no"), Unreachable("no"), Throttled("no"), ClusterError("no", code=503)])
+async def test_nothing_is_written_promptly_by_an_api_that_does_not_serve(store, clock, error):
+    async with at_work(recorder_of(store, clock)) as recorder:
+        store.fail = [error]
+        await recorder.record(warning(regarding=replace(POD, uid="another")))
+        await recorder.idle()
+        await recorder.normal(CERTIFICATE, "Issued", "it is there", promptly=True)
+        assert "it is there" not in store.counts()
+        await recorder.idle()
+        assert store.counts()["it is there"] == 1
+
+
+async def test_an_api_that_never_answers_delays_nobody(clock):
+    async with at_work(recorder_of(StuckStore(), clock)) as recorder:
+        for number in range(100):
+            about = replace(CERTIFICATE, uid=f"uid-{number}", name=f"web-{number}")
+            await recorder.hold(number, [warning(regarding=about, related=about)])
+            await recorder.recovered(about, "Issued", "it is there")
+
+
+@pytest.mark.parametrize("error", [AlreadyExists("it is there"), Conflict("no"), Forbidden("no"), Timeout("no")])
+async def test_an_api_that_rejects_every_event_gets_a_few_requests_for_each_and_what_is_lost_is_counted(
+    clock, error, caplog
+):
+    store = RejectingStore(error)
+    recorder = recorder_of(store, clock)
+    for number in range(50):
+        await recorder.record(warning(regarding=replace(POD, uid=f"pod-{number}")))
+    for _ in range(20):
+        clock.seconds += 61
+        await recorder.refresh()
+    assert recorder.dropped == 50
+    assert store.requests <= 50 * 5 * 6
+    before = store.requests
+    clock.seconds += 61
+    await recorder.refresh()
+    assert store.requests == before  # it has given up
+    assert len(caplog.records) <= 21  # one a minute, not one for each
+
+
+async def test_what_memory_has_no_room_for_is_dropped_and_counted(clock):
+    async with at_work(recorder_of(StuckStore(), clock, remembered=10)) as recorder:
+        for number in range(100):
+            await recorder.record(warning(regarding=replace(POD, uid=f"pod-{number}")))
+        assert recorder.dropped >= 70
+        assert len(recorder._series) <= 2 * 10 + 4
+
+
+async def test_many_recoveries_list_the_events_of_a_namespace_once(store, clock):
+    former = recorder_of(store, clock)
+    abouts = [replace(CERTIFICATE, uid=f"uid-{number}", name=f"web-{number}") for number in range(200)]
+    for about in abouts:
+        await former.record(warning(f"told {about.name}", regarding=about, related=about, reason=about.name))
+    clock.seconds += 1
+    async with at_work(recorder_of(store, clock)) as recorder:
+        lists = store.lists
+        for about in abouts:
+            await recorder.recovered(about, "Issued", "it is there")
+        await recorder.idle()
+        assert store.lists == lists + 1
+    told = {event["involvedObject"]["name"] for event in store.events.values() if event["type"] == "Normal"}
+    assert told == {about.name for about in abouts}
+
+
+async def test_a_warning_after_a_recovery_is_not_taken_for_one_before_it(store, clock):
+    async with at_work(recorder_of(store, clock)) as recorder:
+        await recorder.record(warning())
+        await recorder.recovered(CERTIFICATE, "Issued", "it is there")
+        await recorder.record(warning(message="broken again"))
+        await recorder.idle()
+        assert [event["type"] for event in store.events.values()].count("Normal") == 1
+        assert await recorder.recipients(CERTIFICATE) == [POD]
+
+
+async def test_who_is_gone_does_not_hear_of_a_recovery_nor_later(store, clock):
+    recorder = recorder_of(store, clock)
+    await recorder.record(warning())
+    await recorder.recovered(CERTIFICATE, "Issued", "it is there", exists=lambda _: False)
+    assert [event["type"] for event in store.events.values()] == ["Warning"]
+    assert await recorder.recipients(CERTIFICATE) == []
+
+
+async def test_namespaces_take_turns_at_the_outbox(store, clock):
+    async with at_work(recorder_of(store, clock)) as recorder:
+        for number in range(100):
+            await recorder.record(warning(regarding=replace(POD, uid=f"pod-{number}")))
+        await recorder.record(warning(regarding=replace(POD, uid="other", namespace="other")))
+        await recorder.idle()
+    namespaces = [event["metadata"]["namespace"] for event in store.events.values()]
+    assert namespaces.index("other") <= 8
