@@ -19,8 +19,15 @@ import sys
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Generic, Literal, Protocol, TypeVar, Unpack, get_args
+from typing import Any, Generic, Literal, TypeVar, Unpack, get_args
 
+from operatorkit.admission_functions import (
+    MutateFunction,
+    ReadingMutateFunction,
+    ReadingValidateFunction,
+    RecordingValidateFunction,
+    ValidateFunction,
+)
 from operatorkit.clock import Clock
 from operatorkit.cluster import ClusterAPI
 from operatorkit.cluster.managed_fields import CLIENT_SIDE_APPLY
@@ -31,10 +38,6 @@ from operatorkit.names import DNS_LABEL_MAX_LENGTH, ApiResource, ObjectKey, dns_
 from operatorkit.resource import Resource, api_resource_of, read
 from operatorkit.settings import Settings
 from operatorkit.webhooks import (
-    AdmissionRequest,
-    Allowed,
-    Denied,
-    Mutated,
     Webhook,
     WebhookOptions,
 )
@@ -72,52 +75,6 @@ BackgroundFunction = Callable[["Background"], Awaitable[None]]
 MapFunction = Callable[[T, Reader], Iterable[ObjectKey]]
 IndexFunction = Callable[[T], Iterable[str]]
 Predicate = Callable[[T | None, T], bool]
-T_contra = TypeVar("T_contra", contravariant=True)
-
-
-class ReadingValidateFunction(Protocol[T_contra]):
-    """A validate function that also takes the operator's caches, as a keyword argument named `reader`."""
-
-    def __call__(
-        self, new: T_contra, old: T_contra | None, request: AdmissionRequest, *, reader: Reader
-    ) -> Awaitable[Allowed | Denied]:
-        """Return the decision."""
-
-
-class RecordingValidateFunction(Protocol[T_contra]):
-    """A validate function that also takes the caches, the recorder of Events and the cluster, each by its name."""
-
-    def __call__(
-        self,
-        new: T_contra,
-        old: T_contra | None,
-        request: AdmissionRequest,
-        *,
-        reader: Reader,
-        events: EventRecorder,
-        api: ClusterAPI,
-    ) -> Awaitable[Allowed | Denied]:
-        """Return the decision."""
-
-
-class ReadingMutateFunction(Protocol[T]):
-    """A mutate function that also takes the operator's caches, as a keyword argument named `reader`."""
-
-    def __call__(
-        self, obj: T, request: AdmissionRequest, *, reader: Reader
-    ) -> Awaitable[Mutated[T] | Allowed | Denied]:
-        """Return the decision."""
-
-
-ValidateFunction = (
-    Callable[[T, T | None, AdmissionRequest], Awaitable[Allowed | Denied]]
-    | ReadingValidateFunction[T]
-    | RecordingValidateFunction[T]
-)
-MutateFunction = (
-    Callable[[T, AdmissionRequest], Awaitable[Mutated[T] | Allowed | Denied]]
-    | ReadingMutateFunction[T]
-)
 
 
 @dataclass(frozen=True, slots=True)

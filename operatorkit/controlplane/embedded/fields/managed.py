@@ -14,11 +14,21 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 from operatorkit.clock import format_time
 from operatorkit.controlplane.embedded.errors.errors import ApiError, bad_request
 from operatorkit.controlplane.embedded.fields import sets, typed
+from operatorkit.controlplane.embedded.fields.managed_entries import (
+    Entry,
+    Managed,
+    Manager,
+    decode,
+    managed_for_update,
+    managed_of,
+    with_managed,
+    without_managed,
+)
 from operatorkit.controlplane.embedded.fields.schema import TypeSchema
 from operatorkit.controlplane.embedded.fields.sets import FieldSet, Path
 from operatorkit.names import GroupVersionKind
@@ -116,127 +126,6 @@ class Tracking:
         return self.convert(obj, api_version)
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class _Manager:
-    """Who: the identity of an entry. The version counts for updates only."""
-
-    name: str
-    operation: Literal["Apply", "Update"]
-    api_version: str
-    subresource: str
-
-    @classmethod
-    def of(cls, name: str, operation: Literal["Apply", "Update"], tracking: Tracking) -> _Manager:
-        version = tracking.api_version if operation == "Update" else ""
-        return cls(name or "unknown", operation, version, tracking.subresource)
-
-    def describe(self) -> str:
-        text = json.dumps(self.name, ensure_ascii=False)
-        if self.subresource:
-            text += f' with subresource "{self.subresource}"'
-        return f"{text} using {self.api_version}" if self.operation == "Update" else text
-
-
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    """What: the fields, in the version in which they were written, and when."""
-
-    fields: FieldSet
-    api_version: str
-    time: str | None = None
-
-
-_Managed = dict[_Manager, _Entry]
-
-
-# ---------------------------------------------------------------------------------------------------- reading, writing
-
-
-def _decode(entries: Any) -> _Managed:
-    """Read `managedFields`. Raises ValueError when they are not as they should be."""
-    result: _Managed = {}
-    for position, entry in enumerate(entries or []):
-        operation = entry.get("operation")
-        if operation not in {"Apply", "Update"}:
-            raise ValueError("operation must be `Apply` or `Update`")
-        version = entry.get("apiVersion")
-        if not version:
-            raise ValueError("apiVersion must not be empty")
-        if entry.get("fieldsType") != "FieldsV1":
-            kind = entry.get("fieldsType")
-            problem = f'invalid fieldsType "{kind}"' if kind else "missing fieldsType"
-            raise ValueError(f"{problem} in managed fields entry {position}")
-        identity = version if operation == "Update" else ""
-        manager = _Manager(
-            entry.get("manager", ""), operation, identity, entry.get("subresource", "")
-        )
-        result[manager] = _Entry(
-            FieldSet.decode(entry.get("fieldsV1") or {}), version, entry.get("time")
-        )
-    return result
-
-
-def _encode(managed: _Managed) -> list[JSONObject]:
-    def order(pair: tuple[_Manager, _Entry]) -> tuple[str, ...]:
-        manager, entry = pair
-        return (
-            manager.operation,
-            entry.time or "",
-            manager.name,
-            entry.api_version,
-            manager.subresource,
-        )
-
-    result = []
-    for manager, entry in sorted(managed.items(), key=order):
-        written: JSONObject = {"manager": manager.name} if manager.name else {}
-        written |= {"operation": manager.operation, "apiVersion": entry.api_version}
-        if entry.time:
-            written["time"] = entry.time
-        written |= {"fieldsType": "FieldsV1", "fieldsV1": entry.fields.encode()}
-        if manager.subresource:
-            written["subresource"] = manager.subresource
-        result.append(written)
-    return result
-
-
-def _without_managed(obj: JSONObject) -> JSONObject:
-    metadata = obj.get("metadata")
-    if not isinstance(metadata, dict) or "managedFields" not in metadata:
-        return obj
-    return {
-        **obj,
-        "metadata": {name: it for name, it in metadata.items() if name != "managedFields"},
-    }
-
-
-def _with_managed(obj: JSONObject, managed: _Managed) -> JSONObject:
-    if not managed:
-        return dict(obj)
-    return {**obj, "metadata": {**(obj.get("metadata") or {}), "managedFields": _encode(managed)}}
-
-
-def _managed_of(obj: JSONObject) -> Any:
-    return (obj.get("metadata") or {}).get("managedFields")
-
-
-def _decode_or_none(obj: JSONObject) -> _Managed:
-    try:
-        return _decode(_managed_of(obj))
-    except (ValueError, AttributeError):
-        return {}
-
-
-def _managed_for_update(live: JSONObject, new: JSONObject, subresource: str) -> _Managed:
-    """Return the entries an update starts from: a writer of the main resource may set or reset them."""
-    if subresource:
-        return _decode_or_none(live)
-    given = _managed_of(new)
-    if given in ([], [{}]):
-        return {}
-    return _decode_or_none(new) or _decode_or_none(live)
-
-
 def keep_times(new: JSONObject, live: Mapping[str, Any]) -> JSONObject:
     """Return `new`, or `live` where the two differ in nothing but the times of `managedFields`.
 
@@ -244,7 +133,7 @@ def keep_times(new: JSONObject, live: Mapping[str, Any]) -> JSONObject:
     map where there is none, for example. Call this when `new` is final, `metadata.resourceVersion` included.
     """
     before = dict(live)
-    if not typed.equal(_without_managed(new), _without_managed(before)):
+    if not typed.equal(without_managed(new), without_managed(before)):
         return new
     # Without this, an operator that applies every few seconds would make a new resourceVersion each
     # time, for nothing but a timestamp, and each watcher would receive it: a loop, where the
@@ -255,7 +144,7 @@ def keep_times(new: JSONObject, live: Mapping[str, Any]) -> JSONObject:
 def _untimed(obj: JSONObject) -> list[str]:
     entries = (
         {name: it for name, it in entry.items() if name != "time"}
-        for entry in _managed_of(obj) or ()
+        for entry in managed_of(obj) or ()
     )
     return sorted(json.dumps(entry, sort_keys=True) for entry in entries)
 
@@ -277,8 +166,8 @@ def track(
     shares its parts. A value that does not fit its type is written all the same, and loses its `managedFields`.
     """
     before, after = dict(live or tracking.empty), dict(new)
-    managed = _managed_for_update(before, after, tracking.subresource)
-    before, after = _without_managed(before), _without_managed(after)
+    managed = managed_for_update(before, after, tracking.subresource)
+    before, after = without_managed(before), without_managed(after)
     # An existing object without entries is one whose tracking was switched off, by writing
     # `managedFields: [{}]`, or is older than tracking. It stays untracked until the next apply, as
     # in kube-apiserver; tracking the update alone would make this writer appear as the owner of the
@@ -289,25 +178,25 @@ def track(
         managed = _update(tracking, before, after, managed, manager, now)
     except typed.TypedError:
         return dict(after)
-    return _with_managed(after, managed)
+    return with_managed(after, managed)
 
 
 def _update(
     tracking: Tracking,
     live: JSONObject,
     new: JSONObject,
-    managed: _Managed,
+    managed: Managed,
     name: str,
     now: datetime,
-) -> _Managed:
+) -> Managed:
     """Give what changed to the manager who changed it, and take it from all others."""
     typed.check(tracking.schema, new, duplicates=True)
     managed, comparison = _disown(tracking, live, new, managed, applying=None, force=True)
     changed = tracking.filter(comparison.modified | comparison.added) - _NEVER_OWNED
     if changed:
-        who = _Manager.of(name, "Update", tracking)
+        who = Manager(name or "unknown", "Update", tracking.api_version, tracking.subresource)
         previous = managed[who].fields if who in managed else sets.EMPTY
-        managed[who] = _Entry(changed | previous, tracking.api_version, format_time(now))
+        managed[who] = Entry(changed | previous, tracking.api_version, format_time(now))
     return _capped(managed)
 
 
@@ -315,11 +204,11 @@ def _disown(
     tracking: Tracking,
     live: Any,
     new: Any,
-    managed: _Managed,
+    managed: Managed,
     *,
-    applying: _Manager | None,
+    applying: Manager | None,
     force: bool,
-) -> tuple[_Managed, typed.Comparison]:
+) -> tuple[Managed, typed.Comparison]:
     """Take from everybody but `applying` what changes between two objects. Raises _Conflicts unless forced."""
     # Fields are compared in the version in which each manager wrote them: its paths exist only
     # there. Converting the entries instead is not possible, because conversion works on objects,
@@ -338,8 +227,8 @@ def _disown(
             )
         return comparisons[api_version]
 
-    result: _Managed = {}
-    conflicts: dict[_Manager, FieldSet] = {}
+    result: Managed = {}
+    conflicts: dict[Manager, FieldSet] = {}
     for manager, entry in managed.items():
         schema = tracking.type_of(entry.api_version)
         if manager == applying:
@@ -355,7 +244,7 @@ def _disown(
     return result, comparison_in(tracking.api_version, tracking.schema)
 
 
-def _capped(managed: _Managed) -> _Managed:
+def _capped(managed: Managed) -> Managed:
     """Merge the oldest updates into one entry for each version when there are more than ten."""
     updaters = sorted(
         (it for it in managed if it.operation == "Update"),
@@ -365,7 +254,7 @@ def _capped(managed: _Managed) -> _Managed:
     # each object without bound. Only updates are merged: an apply must find its own fields again
     # (k8s.io/apimachinery/pkg/util/managedfields/internal/capmanagers.go).
     excess = len(updaters) - _MAX_UPDATERS
-    first_of: dict[str, _Manager] = {}
+    first_of: dict[str, Manager] = {}
     result = dict(managed)
     for manager in updaters:
         if excess <= 0:
@@ -374,13 +263,13 @@ def _capped(managed: _Managed) -> _Managed:
         if entry.api_version not in first_of:
             first_of[entry.api_version] = manager
             continue
-        bucket = _Manager(_ANCIENT, "Update", entry.api_version, "")
+        bucket = Manager(_ANCIENT, "Update", entry.api_version, "")
         if bucket not in result:
             result[bucket] = result.pop(first_of[entry.api_version])
         merged = entry.fields | result[bucket].fields
         if manager != bucket:
             del result[manager]
-        result[bucket] = _Entry(merged, entry.api_version, entry.time)
+        result[bucket] = Entry(merged, entry.api_version, entry.time)
         excess -= 1
     return result
 
@@ -391,7 +280,7 @@ def _capped(managed: _Managed) -> _Managed:
 class _Conflicts(Exception):  # noqa: N818 - becomes an API error when nothing resolves it
     """Fields that others manage, by manager."""
 
-    def __init__(self, of: Mapping[_Manager, FieldSet]) -> None:
+    def __init__(self, of: Mapping[Manager, FieldSet]) -> None:
         super().__init__()
         self.of = of
 
@@ -408,7 +297,7 @@ class _Conflicts(Exception):  # noqa: N818 - becomes an API error when nothing r
         )
 
     def translated(self) -> ApiError:
-        found: list[tuple[_Manager, Path]] = [
+        found: list[tuple[Manager, Path]] = [
             (it, path) for it in sorted(self.of) for path in self.of[it]
         ]
         causes = [
@@ -450,10 +339,10 @@ def apply(
     _check_applied(tracking, applied)
     before, config = dict(live or {}), dict(applied)
     try:
-        managed = _decode(_managed_of(before))
+        managed = decode(managed_of(before))
     except (ValueError, AttributeError) as error:
         raise ApiError(500, "", f"failed to decode managed fields: {error}") from error
-    before = _without_managed(before)
+    before = without_managed(before)
     try:
         result, managed = _apply_or_upgrade(tracking, before, config, managed, manager, force, now)
     except _Conflicts as conflicts:
@@ -466,7 +355,7 @@ def apply(
     if manager == "kubectl" and annotations.get(LAST_APPLIED):
         result = copy.deepcopy(result)
         result["metadata"]["annotations"][LAST_APPLIED] = _last_applied(config)
-    return _with_managed(copy.deepcopy(result), managed)
+    return with_managed(copy.deepcopy(result), managed)
 
 
 def _described(obj: Mapping[str, Any]) -> str:
@@ -482,7 +371,7 @@ def _check_applied(tracking: Tracking, applied: Mapping[str, Any]) -> None:
     if found != tracking.kind:
         text = f"invalid object type: {found.group}/{found.version}, Kind={found.kind}"
         raise bad_request(text)
-    if _managed_of(dict(applied)) is not None:
+    if managed_of(dict(applied)) is not None:
         raise bad_request("metadata.managedFields must be nil")
     try:
         typed.check(tracking.schema, applied)
@@ -496,11 +385,11 @@ def _apply_or_upgrade(
     tracking: Tracking,
     live: JSONObject,
     config: JSONObject,
-    managed: _Managed,
+    managed: Managed,
     name: str,
     force: bool,
     now: datetime,
-) -> tuple[JSONObject, _Managed]:
+) -> tuple[JSONObject, Managed]:
     """Apply; when kubectl meets only conflicts with what it applied from the client's side before, take those over."""
     if not managed:
         # The first apply to an untracked object: what is there was set by someone. With no owner on
@@ -522,16 +411,16 @@ def _apply(
     tracking: Tracking,
     live: JSONObject,
     config: JSONObject,
-    managed: _Managed,
+    managed: Managed,
     name: str,
     force: bool,
     now: datetime,
-) -> tuple[JSONObject, _Managed]:
-    who = _Manager.of(name, "Apply", tracking)
+) -> tuple[JSONObject, Managed]:
+    who = Manager(name or "unknown", "Apply", "", tracking.subresource)
     merged = typed.merge(tracking.schema, live, config)
     last = managed.get(who)
     fields = tracking.filter(typed.fields_of(tracking.schema, config))
-    entry = _Entry(fields, tracking.api_version, last.time if last else None)
+    entry = Entry(fields, tracking.api_version, last.time if last else None)
     managed = {**managed, who: entry}
     result = _pruned(tracking, merged, managed, last)
     managed, _ = _disown(tracking, live, result, managed, applying=who, force=force)
@@ -546,7 +435,7 @@ def _apply(
     return result, managed
 
 
-def _pruned(tracking: Tracking, merged: Any, managed: _Managed, last: _Entry | None) -> Any:
+def _pruned(tracking: Tracking, merged: Any, managed: Managed, last: Entry | None) -> Any:
     """Remove what the manager applied last and not now, unless another one, or none, manages it."""
     if last is None or not last.fields:
         return merged
