@@ -18,6 +18,7 @@ from operatorkit.cluster import ClusterAPI, PatchType
 from operatorkit.errors import NotFound
 from operatorkit.kinds import PERSISTENT_VOLUME_CLAIMS, PODS
 from operators.mysql_sharding.api import MysqlDatabase
+from operators.mysql_sharding.gtid import Position
 from operators.mysql_sharding.objects import (
     CLIENT_PORT,
     LABEL_ROLE,
@@ -27,7 +28,7 @@ from operators.mysql_sharding.objects import (
     member_host,
 )
 from operators.mysql_sharding.observe import Observer
-from operators.mysql_sharding.sql import Session, SqlError
+from operators.mysql_sharding.sql import Session, SqlError, text_of
 from operators.mysql_sharding.status import apply_step
 from operators.mysql_sharding.steps import (
     DeletePod,
@@ -146,8 +147,7 @@ class Executor:
                     await _promote(session, semi_sync=step.semi_sync)
                 case OpenForWrites():
                     await _check_incarnation(session, step.incarnation, step.member)
-                    await _run(session, "SET GLOBAL read_only = 0")
-                    await _run(session, _UNLOCK, "FLUSH PRIVILEGES")
+                    await _open(session, step, semi_sync=_waits(shard))
                 case PointReplica():
                     source = member_host(shard, step.source)
                     await _point(session, source, replication_password, step.acknowledge)
@@ -197,6 +197,32 @@ async def _accepted(session: Session, epoch: int) -> AsyncIterator[None]:
 async def _run(session: Session, *statements: str) -> None:
     for statement in statements:
         await session.rows(statement, seconds=_SECONDS)
+
+
+def _waits(shard: MysqlDatabase) -> bool:
+    """Return whether writes of a shard wait for the acknowledgement of a replica."""
+    return shard.spec.replicas > 1 and not shard.spec.durability.allow_async
+
+
+async def _open(session: Session, step: OpenForWrites, *, semi_sync: bool) -> None:
+    """Write the first transaction of the epoch, which waits for none, and then accept those of clients."""
+    if step.first is not None:
+        [row] = await session.rows("SELECT @@gtid_binlog_pos AS position", seconds=_SECONDS)
+        last = Position.parse(text_of(row["position"])).last(step.first.domain)
+        if last is None or last.sequence < step.first.sequence:
+            await _run(session, "SET GLOBAL rpl_semi_sync_master_enabled = 0")
+            await _run(session, f"SET SESSION sql_log_bin = 1, gtid_seq_no = {step.first.sequence}")
+            await session.rows(
+                "REPLACE INTO operatorkit.promotions VALUES (%s)", step.epoch, seconds=_SECONDS
+            )
+            await _run(session, "SET SESSION sql_log_bin = 0")
+    await _run(
+        session,
+        f"SET GLOBAL rpl_semi_sync_master_enabled = {int(semi_sync)}",
+        "SET GLOBAL read_only = 0",
+        _UNLOCK,
+        "FLUSH PRIVILEGES",
+    )
 
 
 async def _check_incarnation(session: Session, incarnation: str, member: str) -> None:

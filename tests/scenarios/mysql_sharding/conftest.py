@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import itertools
 import json
 import shutil
 import sys
 import time
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
 
+from operatorkit.errors import InputError
 from operatorkit.kinds import EVENTS, PODS, SECRETS
 from operatorkit.testing import eventually
 
@@ -99,6 +101,16 @@ class Shard:
         finally:
             session.close()
 
+    def resume(self, member):
+        """Let a paused member go on, if its pod was not recreated meanwhile."""
+        with suppress(InputError):
+            self.nodes.disrupt.resume(self.namespace, member)
+
+    def show(self, what, writes, lost):
+        """Show figures with `pytest -s` or `-rP`."""
+        found = (what, f"{writes.count()} writes", f"pause {writes.longest_pause():.2f} s", f"lost {lost}")
+        sys.stdout.write(", ".join(found) + "\n")
+
     async def events(self):
         found = (await self.cluster.list(EVENTS, namespace=self.namespace)).items
         return [
@@ -160,7 +172,7 @@ class Writes:
     def longest_pause(self):
         """Return the seconds between the two acknowledgements that are furthest apart."""
         times = [one["at"] for one in self.all()]
-        return max((b - a for a, b in zip(times, times[1:], strict=False)), default=0.0)
+        return max((b - a for a, b in itertools.pairwise(times)), default=0.0)
 
     async def more(self):
         """Wait until further writes were acknowledged."""
@@ -177,7 +189,15 @@ async def shard(process_nodes, cluster, operator, controlplane, tmp_path):
 
     @asynccontextmanager
     async def at_work():
-        async with operator(petset, webhooks=None), operator(app):
+        async with operator(petset, webhooks=None), AsyncExitStack() as stack:
+            one.started = await stack.enter_async_context(AsyncExitStack())
+            await one.started.enter_async_context(operator(app))
+
+            async def restart():
+                await one.started.aclose()
+                await one.started.enter_async_context(operator(app))
+
+            one.restart_operator = restart
             yield one
 
     return at_work
