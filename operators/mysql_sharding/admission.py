@@ -69,7 +69,9 @@ _SYSTEM_DATABASES: Final = frozenset(
 _OTHERS: Final = frozenset(
     {
         "bind_address",
+        "binlog_expire_logs_seconds",
         "defaults_file",
+        "expire_logs_days",
         "gtid_binlog_state",
         "gtid_slave_pos",
         "init_connect",
@@ -98,7 +100,10 @@ _OTHERS: Final = frozenset(
         "wsrep_on",
     }
 )
-"""Variables that are rejected beside those of `server_variables`: each would make replication miss a write."""
+"""Variables that are rejected beside those of `server_variables`: each would make replication miss a write.
+
+A member whose data is deleted replicates everything again, so that no binary log may expire.
+"""
 
 
 @app.validate(MysqlCluster)

@@ -23,6 +23,7 @@ from operators.mysql_sharding.objects import (
     CLIENT_PORT,
     LABEL_ROLE,
     LOCK_ALL,
+    NOT_LOCKED,
     REPLICATION_USER,
     SYSTEM_USERS,
     member_host,
@@ -59,8 +60,10 @@ _UNLOCK: Final = (
     "UPDATE mysql.global_priv SET Priv = JSON_REMOVE(Priv, '$.account_locked', '$.locked_by')"
     " WHERE JSON_VALUE(Priv, '$.locked_by') = 'operatorkit'"
 )
-_UNLOCK_READERS: Final = (
-    f"{_UNLOCK} AND COALESCE(JSON_VALUE(Priv, '$.access'), 0) & {_SUPER | _READ_ONLY_ADMIN} = 0"
+_PRIVILEGED: Final = f"COALESCE(JSON_VALUE(Priv, '$.access'), 0) & {_SUPER | _READ_ONLY_ADMIN} <> 0"
+_UNLOCK_READERS: Final = f"{_UNLOCK} AND NOT {_PRIVILEGED}"
+_UNLOCKED_PRIVILEGED: Final = (
+    f"SELECT User AS name FROM mysql.global_priv {NOT_LOCKED} AND {_PRIVILEGED}"  # noqa: S608
 )
 _SESSIONS: Final = (
     "SELECT ID AS id FROM information_schema.PROCESSLIST WHERE USER NOT IN ("  # noqa: S608
@@ -154,6 +157,20 @@ class Executor:
                 case Reclone():
                     await _check_incarnation(session, step.incarnation, step.member)
                     await self._delete_data(shard, step.member)
+
+    async def lock_privileged(self, member: str) -> int:
+        """Lock the accounts on a replica whose privileges pass read_only; return how many were not. Raises SqlError.
+
+        Such an account arrives by replication, unlocked, after the replica was pointed to its source.
+        """
+        session = self.observer.session(member)
+        if session is None:
+            return 0
+        found = await session.rows(_UNLOCKED_PRIVILEGED, seconds=_SECONDS)
+        if found:
+            await _run(session, f"{LOCK_ALL} AND {_PRIVILEGED}", "FLUSH PRIVILEGES")
+            await _end_sessions(session)
+        return len(found)
 
     async def _delete_data(self, shard: MysqlDatabase, member: str) -> None:
         """Delete a member's claim and pod: it starts with no data and replicates everything."""

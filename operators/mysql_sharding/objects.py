@@ -29,6 +29,7 @@ __all__ = [
     "LABEL_ROLE",
     "LABEL_SHARD",
     "LOCK_ALL",
+    "NOT_LOCKED",
     "OPERATOR_PORT",
     "OPERATOR_USER",
     "REPLICATION_USER",
@@ -90,13 +91,18 @@ _EPOCH_TABLE: Final = (
 )
 """What a server remembers by itself: the highest epoch that it has accepted, and how often it lost its relay log."""
 
-LOCK_ALL: Final = (
-    "UPDATE mysql.global_priv SET Priv = JSON_SET(Priv, '$.account_locked', true,"  # noqa: S608
-    " '$.locked_by', 'operatorkit') WHERE User <> ''"
+NOT_LOCKED: Final = (
+    "WHERE User <> ''"
     f" AND User NOT IN ({', '.join(repr(user) for user in SYSTEM_USERS)})"
     " AND NOT (User = 'root' AND Host = 'localhost')"
     " AND COALESCE(JSON_VALUE(Priv, '$.is_role'), 0) IN (0, 'false')"
     " AND COALESCE(JSON_VALUE(Priv, '$.account_locked'), 0) IN (0, 'false')"
+)
+"""Selects the accounts of mysql.global_priv that can be locked and are not."""
+
+LOCK_ALL: Final = (
+    "UPDATE mysql.global_priv SET Priv = JSON_SET(Priv, '$.account_locked', true,"  # noqa: S608
+    f" '$.locked_by', 'operatorkit') {NOT_LOCKED}"
 )
 """Locks every account but those of the operator, of the server, and root within the pod."""
 

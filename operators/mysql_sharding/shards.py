@@ -17,6 +17,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Final, get_args
 
 from kubernetes.client.models import V1Pod, V1Secret
@@ -58,6 +59,8 @@ _DOUBT_SECONDS: Final = 0.1
 _LOOK_SECONDS: Final = 0.25
 """How often it is looked whether there are new shards."""
 _ERROR_SECONDS: Final = 1.0
+_LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
+_LOCK_EVERY: Final = timedelta(seconds=5)
 
 app.index(V1Pod, POD_INDEX, pod_index)
 
@@ -102,6 +105,7 @@ class _Shard:
     observer: Observer
     executor: Executor
     accounts: Accounts
+    lock_at: datetime = _LONG_AGO
 
     @classmethod
     def of(cls, world: Background, key: ObjectKey) -> _Shard:
@@ -150,6 +154,7 @@ class _Shard:
             await self._execute(shard, seen, todo, passwords)
             return 0.0 if isinstance(todo[0], get_args(StatusStep)) else _DOUBT_SECONDS
         await self._report(shard, seen, steps)
+        await self._lock_privileged(seen)
         await self._keep_accounts(shard, seen, passwords)
         return _EVERY_SECONDS if all(each.server for each in seen.members) else _DOUBT_SECONDS
 
@@ -235,6 +240,15 @@ class _Shard:
         made: Report = report(shard, seen, steps)
         if made.changed:
             await self.executor.replace_status(made.shard)
+
+    async def _lock_privileged(self, seen: ObservedShard) -> None:
+        """Lock, on the replicas, accounts that could write there."""
+        if seen.now < self.lock_at:
+            return
+        self.lock_at = seen.now + _LOCK_EVERY
+        for member in seen.members:
+            if member.server is not None and member.name != seen.status.primary:
+                await self.executor.lock_privileged(member.name)
 
     async def _keep_accounts(
         self, shard: MysqlDatabase, seen: ObservedShard, passwords: _Passwords

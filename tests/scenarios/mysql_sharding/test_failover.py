@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
+
 from operatorkit.testing import eventually
 
+pytest.importorskip("asyncmy", reason="needs the driver: pip install operatorkit[mysql]")
+
+from operators.mysql_sharding.sql import SqlError
+
+ACCOUNT_LOCKED = 4151
 NOTHING_LOST = {"shop0-0": 0, "shop0-1": 0, "shop0-2": 0}
 
 
@@ -75,3 +82,26 @@ async def failover_begun(one):
     status = await one.status()
     assert status["epoch"] > 1, status
     return True
+
+
+async def test_an_account_with_all_privileges_writes_to_the_primary_only(shard, tmp_path):
+    async with shard() as one:
+        await one.create(replicas=2)
+        await one.healthy()
+        await one.sql("shop0-0", "CREATE USER boss@'%' IDENTIFIED BY 'not-a-secret'")
+        await one.sql("shop0-0", "GRANT ALL PRIVILEGES ON *.* TO boss@'%' WITH GRANT OPTION")
+
+        async def locked_on_the_replica():
+            with pytest.raises(SqlError) as caught:
+                await one.sql("shop0-1", "SELECT 1", user="boss", password="not-a-secret")
+            assert caught.value.code == ACCOUNT_LOCKED, caught.value
+            return True
+
+        await eventually(locked_on_the_replica, timeout=60)
+        async with one.load(tmp_path, user="boss") as writes:
+            one.nodes.disrupt.kill(one.namespace, "shop0-0")
+            await writes.more()
+        await one.healthy()
+        lost = await one.lost(writes)
+        one.show("kill -9, GRANT ALL", writes, lost)
+        assert set(lost.values()) == {0}
