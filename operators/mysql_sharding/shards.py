@@ -41,8 +41,11 @@ from operators.mysql_sharding.sql import Asyncmy, Login, SqlError
 from operators.mysql_sharding.status import spec_of, status_of
 from operators.mysql_sharding.steps import (
     PodStep,
+    PointReplica,
+    Reclone,
     RepointProxies,
     ServerStep,
+    StartApplier,
     StatusStep,
     Step,
     WaitFor,
@@ -59,6 +62,8 @@ _DOUBT_SECONDS: Final = 0.1
 _LOOK_SECONDS: Final = 0.25
 """How often it is looked whether there are new shards."""
 _ERROR_SECONDS: Final = 1.0
+_SLOW: Final = (PointReplica, StartApplier, Reclone)
+"""Steps that take effect only after a while: a replica connects, and agrees on acknowledgements."""
 _LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
 _LOCK_EVERY: Final = timedelta(seconds=5)
 
@@ -152,7 +157,7 @@ class _Shard:
             _log.info("MysqlDatabase %s: %s", self.key, step)
         if todo:
             await self._execute(shard, seen, todo, passwords)
-            return 0.0 if isinstance(todo[0], get_args(StatusStep)) else _DOUBT_SECONDS
+            return _DOUBT_SECONDS if any(isinstance(each, _SLOW) for each in todo) else 0.0
         await self._report(shard, seen, steps)
         await self._lock_privileged(seen)
         await self._keep_accounts(shard, seen, passwords)
