@@ -68,7 +68,7 @@ quarantine: $(VENV)/.dev ## the tests that are not understood yet (docs/known-is
 bench: $(VENV)/.dev ## the engine beside plain kopf, in ratios; writes docs/reference/performance.md (ONLY=name for a part; SIZES=3,30,300 for petset)
 	@exec env PYTHONPATH=tests $(BIN)/python -m bench $(ONLY)
 
-soak: $(VENV)/.dev ## random histories of the engine (SEEDS=1000 FIRST=0); without SEEDS, mutants, certificates, requests and PetSets too
+soak: $(VENV)/.dev ## random histories of the engine (SEEDS=1000 FIRST=0); without SEEDS, mutants, certificates, requests, PetSets and MariaDB shards too
 	@env PYTHONPATH=tests $(BIN)/python -m soak --seeds $(or $(SEEDS),1000) --first $(or $(FIRST),0)
 	@if [ -z "$(SEEDS)" ]; then \
 		env PYTHONPATH=tests $(BIN)/python -m soak.reviews && \
@@ -77,6 +77,7 @@ soak: $(VENV)/.dev ## random histories of the engine (SEEDS=1000 FIRST=0); witho
 		env PYTHONPATH=tests $(BIN)/python -m soak.certificate_mutants --count 50000 && \
 		env PYTHONPATH=tests $(BIN)/python -m soak.attestation_mutants --count $(or $(ATTESTATION_MUTANTS),100000) && \
 		env PYTHONPATH=tests $(BIN)/python -m soak.petset_histories --steps $(or $(PETSET_STEPS),100000) && \
+		env PYTHONPATH=tests $(BIN)/python -m soak.mysql_histories --steps $(or $(MYSQL_STEPS),300000) && \
 		env PYTHONPATH=tests $(BIN)/python -m soak.replicas; \
 	fi
 	@if [ -z "$(SEEDS)" ] && $(BIN)/python -m operatorkit.controlplane.real find >/dev/null 2>&1; then \

@@ -17,6 +17,7 @@ from operatorkit.names import dns_label_error
 from operatorkit.webhooks import invalid
 from operators.mysql_sharding.api import (
     MysqlCluster,
+    MysqlClusterSpec,
     MysqlDatabase,
     MysqlDatabaseSpec,
     MysqlUser,
@@ -69,7 +70,9 @@ _SYSTEM_DATABASES: Final = frozenset(
 _OTHERS: Final = frozenset(
     {
         "bind_address",
+        "binlog_expire_logs_seconds",
         "defaults_file",
+        "expire_logs_days",
         "gtid_binlog_state",
         "gtid_slave_pos",
         "init_connect",
@@ -98,7 +101,10 @@ _OTHERS: Final = frozenset(
         "wsrep_on",
     }
 )
-"""Variables that are rejected beside those of `server_variables`: each would make replication miss a write."""
+"""Variables that are rejected beside those of `server_variables`: each would make replication miss a write.
+
+A member whose data is deleted replicates everything again, so that no binary log may expire.
+"""
 
 
 @app.validate(MysqlCluster)
@@ -148,14 +154,23 @@ def check_shard(shard: MysqlDatabase) -> list[Cause]:
 
 def check_change(old: ShardTemplate, new: ShardTemplate) -> list[Cause]:
     """Return the problems of a change of a stored object."""
-    before, after = old.storage.size, new.storage.size
-    if parse_quantity(str(after)) < parse_quantity(str(before)):
-        return [
-            invalid(
-                "spec.storage.size", str(after), f"volumes cannot shrink: it was {before}, keep it"
-            )
-        ]
-    return []
+    causes = []
+    before, after = old.storage, new.storage
+    if parse_quantity(str(after.size)) < parse_quantity(str(before.size)):
+        message = f"volumes cannot shrink: it was {before.size}, keep it"
+        causes.append(invalid("spec.storage.size", str(after.size), message))
+    if after.class_name != before.class_name:
+        message = f"is immutable, and was {before.class_name!r}: create another object"
+        causes.append(invalid("spec.storage.className", after.class_name, message))
+    if isinstance(old, MysqlClusterSpec) and isinstance(new, MysqlClusterSpec):
+        causes += _removed_shards(old, new)
+    return causes
+
+
+def _removed_shards(old: MysqlClusterSpec, new: MysqlClusterSpec) -> Iterator[Cause]:
+    if new.shards < old.shards:
+        message = f"shards cannot be removed, since their data would be too: it was {old.shards}"
+        yield invalid("spec.shards", new.shards, message)
 
 
 def _name_problems(name: str, longest: str) -> Iterator[Cause]:

@@ -133,12 +133,6 @@ class ShardTemplate(Model):
 class MysqlDatabaseSpec(ShardTemplate):
     """One shard: a primary and its replicas."""
 
-    class_rules: ClassVar[tuple[Rule, ...]] = (
-        Rule("self.shard == oldSelf.shard", message="shard is immutable"),
-    )
-
-    shard: Annotated[int, Field(ge=0, le=1023)] = 0
-    """Number of the shard; its transactions carry the GTID domain shard + 1. Immutable."""
     replicas: Annotated[int, Field(ge=1, le=9)] = 3
     """Number of members, the primary included. With one there is no replication, and no failover."""
     switchover_to: Annotated[str, Field(max_length=63)] = ""
@@ -214,10 +208,10 @@ class MysqlDatabaseStatus(Model):
     """Position of the primary."""
     incarnation: str = ""
     """Start of the primary's process when it was promoted: one that has restarted is not trusted with writes."""
-    server_id: int = 0
-    """Server id of the primary."""
     base: str = ""
     """Position of the primary when it was promoted: since then, only it may have written."""
+    first: str = ""
+    """First transaction that the primary writes in its epoch."""
     synced: list[SyncedStatus] = []
     """Replicas that have restarted in this epoch and have caught up with what they had acknowledged."""
     switchover: str = ""

@@ -18,16 +18,18 @@ from operatorkit.cluster import ClusterAPI, PatchType
 from operatorkit.errors import NotFound
 from operatorkit.kinds import PERSISTENT_VOLUME_CLAIMS, PODS
 from operators.mysql_sharding.api import MysqlDatabase
+from operators.mysql_sharding.gtid import Position
 from operators.mysql_sharding.objects import (
     CLIENT_PORT,
     LABEL_ROLE,
     LOCK_ALL,
+    NOT_LOCKED,
     REPLICATION_USER,
     SYSTEM_USERS,
     member_host,
 )
 from operators.mysql_sharding.observe import Observer
-from operators.mysql_sharding.sql import Session, SqlError
+from operators.mysql_sharding.sql import Session, SqlError, text_of
 from operators.mysql_sharding.status import apply_step
 from operators.mysql_sharding.steps import (
     DeletePod,
@@ -58,8 +60,10 @@ _UNLOCK: Final = (
     "UPDATE mysql.global_priv SET Priv = JSON_REMOVE(Priv, '$.account_locked', '$.locked_by')"
     " WHERE JSON_VALUE(Priv, '$.locked_by') = 'operatorkit'"
 )
-_UNLOCK_READERS: Final = (
-    f"{_UNLOCK} AND COALESCE(JSON_VALUE(Priv, '$.access'), 0) & {_SUPER | _READ_ONLY_ADMIN} = 0"
+_PRIVILEGED: Final = f"COALESCE(JSON_VALUE(Priv, '$.access'), 0) & {_SUPER | _READ_ONLY_ADMIN} <> 0"
+_UNLOCK_READERS: Final = f"{_UNLOCK} AND NOT {_PRIVILEGED}"
+_UNLOCKED_PRIVILEGED: Final = (
+    f"SELECT User AS name FROM mysql.global_priv {NOT_LOCKED} AND {_PRIVILEGED}"  # noqa: S608
 )
 _SESSIONS: Final = (
     "SELECT ID AS id FROM information_schema.PROCESSLIST WHERE USER NOT IN ("  # noqa: S608
@@ -146,14 +150,27 @@ class Executor:
                     await _promote(session, semi_sync=step.semi_sync)
                 case OpenForWrites():
                     await _check_incarnation(session, step.incarnation, step.member)
-                    await _run(session, "SET GLOBAL read_only = 0")
-                    await _run(session, _UNLOCK, "FLUSH PRIVILEGES")
+                    await _open(session, step, semi_sync=_waits(shard))
                 case PointReplica():
                     source = member_host(shard, step.source)
                     await _point(session, source, replication_password, step.acknowledge)
                 case Reclone():
                     await _check_incarnation(session, step.incarnation, step.member)
                     await self._delete_data(shard, step.member)
+
+    async def lock_privileged(self, member: str) -> int:
+        """Lock the accounts on a replica whose privileges pass read_only; return how many were not. Raises SqlError.
+
+        Such an account arrives by replication, unlocked, after the replica was pointed to its source.
+        """
+        session = self.observer.session(member)
+        if session is None:
+            return 0
+        found = await session.rows(_UNLOCKED_PRIVILEGED, seconds=_SECONDS)
+        if found:
+            await _run(session, f"{LOCK_ALL} AND {_PRIVILEGED}", "FLUSH PRIVILEGES")
+            await _end_sessions(session)
+        return len(found)
 
     async def _delete_data(self, shard: MysqlDatabase, member: str) -> None:
         """Delete a member's claim and pod: it starts with no data and replicates everything."""
@@ -197,6 +214,32 @@ async def _accepted(session: Session, epoch: int) -> AsyncIterator[None]:
 async def _run(session: Session, *statements: str) -> None:
     for statement in statements:
         await session.rows(statement, seconds=_SECONDS)
+
+
+def _waits(shard: MysqlDatabase) -> bool:
+    """Return whether writes of a shard wait for the acknowledgement of a replica."""
+    return shard.spec.replicas > 1 and not shard.spec.durability.allow_async
+
+
+async def _open(session: Session, step: OpenForWrites, *, semi_sync: bool) -> None:
+    """Write the first transaction of the epoch, which waits for none, and then accept those of clients."""
+    if step.first is not None:
+        [row] = await session.rows("SELECT @@gtid_binlog_pos AS position", seconds=_SECONDS)
+        last = Position.parse(text_of(row["position"])).last(step.first.domain)
+        if last is None or last.sequence < step.first.sequence:
+            await _run(session, "SET GLOBAL rpl_semi_sync_master_enabled = 0")
+            await _run(session, f"SET SESSION sql_log_bin = 1, gtid_seq_no = {step.first.sequence}")
+            await session.rows(
+                "REPLACE INTO operatorkit.promotions VALUES (%s)", step.epoch, seconds=_SECONDS
+            )
+            await _run(session, "SET SESSION sql_log_bin = 0")
+    await _run(
+        session,
+        f"SET GLOBAL rpl_semi_sync_master_enabled = {int(semi_sync)}",
+        "SET GLOBAL read_only = 0",
+        _UNLOCK,
+        "FLUSH PRIVILEGES",
+    )
 
 
 async def _check_incarnation(session: Session, incarnation: str, member: str) -> None:

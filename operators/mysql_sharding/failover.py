@@ -133,7 +133,7 @@ def _why_incomplete(seen: ObservedShard, change: Change) -> str:
     missing = ", ".join(known.missing) or "none is left"
     return (
         f"{len(known.counted)} of the {known.needed} replicas that must be fenced are: without "
-        f"{missing}; or {change.old_primary} restarts and has everything"
+        f"{missing}; or {change.old_primary}, which has everything"
     )
 
 
@@ -142,7 +142,11 @@ def _fence_members(seen: ObservedShard, change: Change) -> list[Step]:
     steps: list[Step] = []
     for member in seen.members:
         server = member.server
-        if server is None or is_fenced(change, server):
+        if server is None:
+            continue
+        if member.name == change.old_primary and server.sessions:
+            steps.append(EndSessions(member.name, change.epoch))
+        if is_fenced(change, server):
             continue
         if change.step is ChangeStep.APPLYING and member.name == change.target:
             continue

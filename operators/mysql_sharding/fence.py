@@ -8,8 +8,9 @@ have received it. N - acks + 1 fenced members, whichever they are, therefore hol
 write between them, and fewer than `acks` are left to acknowledge another. That is true only of
 members that still have what they acknowledged (`members.Synced`), so only those count.
 
-The old primary is the exception: a restarted one that kept its tail (`failover.keeps_tail`) has
-every write that it ever acknowledged, and is proof by itself.
+There are two other proofs. The old primary has every write that it ever acknowledged, once it is
+read-only without sessions, unless it truncated its tail at a restart (`failover.keeps_tail`). And
+where every member is fenced, the old primary too, there is no other place where a write could be.
 """
 
 from __future__ import annotations
@@ -155,29 +156,41 @@ def _required(seen: ObservedShard, change: Change) -> Position | None:
     known = fence(seen, change)
     old = _old_primary(seen, change)
     if known.complete:
-        required = merged(
-            _received(each).without(errant(seen, each.server))
-            for each in known.counted
-            if each.server is not None
-        )
-        if old is not None and old.server is not None and old.server.executed.contains(required):
-            return old.server.executed
+        required = merged(_legitimate(seen, each) for each in known.counted)
+        if old is not None and _is_proof(seen, old) and _received(old).contains(required):
+            return _received(old)
         return required
     if change.step is ChangeStep.APPLYING:
         return change.required
-    if old is not None and old.server is not None:
-        return old.server.executed
+    if old is not None and _is_proof(seen, old):
+        return _received(old)
+    found = _pool(seen, change)
+    if len(found) == len(seen.members) >= seen.spec.members:
+        return merged(_legitimate(seen, each) for each in found)
     return None
 
 
+def _legitimate(seen: ObservedShard, member: Member) -> Position:
+    """Return what a member has received, less its errant transactions."""
+    if member.server is None:
+        return EMPTY
+    return _received(member).without(errant(seen, member.server))
+
+
 def _old_primary(seen: ObservedShard, change: Change) -> Member | None:
-    """Return the old primary where it has restarted and kept its tail, fenced as the others."""
+    """Return the old primary where its position is final: fenced as the others, without sessions."""
     member = seen.member(change.old_primary)
-    if member is None or member.server is None:
+    if member is None or member.server is None or member.server.sessions:
         return None
-    server = member.server
-    restarted = server.incarnation != seen.status.incarnation
-    return member if restarted and server.tail_kept and is_fenced(change, server) else None
+    return member if is_fenced(change, member.server) else None
+
+
+def _is_proof(seen: ObservedShard, old: Member) -> bool:
+    """Return whether the old primary still has all that it acknowledged."""
+    server = old.server
+    if server is None:
+        return False
+    return server.tail_kept or server.incarnation == seen.status.incarnation
 
 
 def _pool(seen: ObservedShard, change: Change) -> list[Member]:

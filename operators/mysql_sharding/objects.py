@@ -29,6 +29,7 @@ __all__ = [
     "LABEL_ROLE",
     "LABEL_SHARD",
     "LOCK_ALL",
+    "NOT_LOCKED",
     "OPERATOR_PORT",
     "OPERATOR_USER",
     "REPLICATION_USER",
@@ -90,13 +91,18 @@ _EPOCH_TABLE: Final = (
 )
 """What a server remembers by itself: the highest epoch that it has accepted, and how often it lost its relay log."""
 
-LOCK_ALL: Final = (
-    "UPDATE mysql.global_priv SET Priv = JSON_SET(Priv, '$.account_locked', true,"  # noqa: S608
-    " '$.locked_by', 'operatorkit') WHERE User <> ''"
+NOT_LOCKED: Final = (
+    "WHERE User <> ''"
     f" AND User NOT IN ({', '.join(repr(user) for user in SYSTEM_USERS)})"
     " AND NOT (User = 'root' AND Host = 'localhost')"
     " AND COALESCE(JSON_VALUE(Priv, '$.is_role'), 0) IN (0, 'false')"
     " AND COALESCE(JSON_VALUE(Priv, '$.account_locked'), 0) IN (0, 'false')"
+)
+"""Selects the accounts of mysql.global_priv that can be locked and are not."""
+
+LOCK_ALL: Final = (
+    "UPDATE mysql.global_priv SET Priv = JSON_SET(Priv, '$.account_locked', true,"  # noqa: S608
+    f" '$.locked_by', 'operatorkit') {NOT_LOCKED}"
 )
 """Locks every account but those of the operator, of the server, and root within the pod."""
 
@@ -127,7 +133,7 @@ def shard_of(cluster: MysqlCluster, number: int) -> MysqlDatabase:
         metadata=ObjectMeta(
             name=f"{cluster.metadata.name}{number}", namespace=cluster.metadata.namespace
         ),
-        spec=MysqlDatabaseSpec(**shared, shard=number, replicas=cluster.spec.replicas_per_shard),
+        spec=MysqlDatabaseSpec(**shared, replicas=cluster.spec.replicas_per_shard),
     )
 
 
@@ -187,9 +193,8 @@ def budget_of(shard: MysqlDatabase) -> V1PodDisruptionBudget:
 def server_variables(shard: MysqlDatabase) -> dict[str, str]:
     """Return the variables that keep acknowledged writes safe, which are the operator's.
 
-    A server starts as a replica that accepts nothing. With init_rpl_role=SLAVE it removes those transactions from its
-    binary log at a crash recovery that it had not committed: a replica that was promoted meanwhile may lack them. A
-    shard of one member keeps them, because they are acknowledged nowhere else.
+    A server starts as a replica that accepts nothing. It keeps the tail of its binary log at a crash recovery
+    (init_rpl_role=MASTER): what it has acknowledged is in it, also when every member crashes at once.
     """
     variables = {
         "datadir": f"{_DATA}/data",
@@ -208,25 +213,24 @@ def server_variables(shard: MysqlDatabase) -> dict[str, str]:
         "log_slave_updates": "ON",
         "binlog_format": "ROW",
         "gtid_strict_mode": "ON",
-        "gtid_domain_id": str(shard.spec.shard + 1),
+        "gtid_domain_id": "0",
         "sync_binlog": "1",
         "innodb_flush_log_at_trx_commit": "1",
         "read_only": "ON",
         "skip_slave_start": "ON",
         "slave_net_timeout": "10",
+        "init_rpl_role": "MASTER",
         "default_storage_engine": "InnoDB",
     }
-    if shard.spec.replicas > 1:
-        variables["init_rpl_role"] = "SLAVE"
-        if not shard.spec.durability.allow_async:
-            variables |= {
-                "rpl_semi_sync_slave_enabled": "ON",
-                "rpl_semi_sync_slave_kill_conn_timeout": "1",
-                "rpl_semi_sync_master_enabled": "OFF",
-                "rpl_semi_sync_master_wait_point": "AFTER_SYNC",
-                "rpl_semi_sync_master_wait_no_slave": "ON",
-                "rpl_semi_sync_master_timeout": "4294967295",
-            }
+    if shard.spec.replicas > 1 and not shard.spec.durability.allow_async:
+        variables |= {
+            "rpl_semi_sync_slave_enabled": "ON",
+            "rpl_semi_sync_slave_kill_conn_timeout": "1",
+            "rpl_semi_sync_master_enabled": "OFF",
+            "rpl_semi_sync_master_wait_point": "AFTER_SYNC",
+            "rpl_semi_sync_master_wait_no_slave": "ON",
+            "rpl_semi_sync_master_timeout": "4294967295",
+        }
     return variables
 
 
@@ -251,6 +255,7 @@ def accounts_of(shard: MysqlDatabase, passwords: Mapping[str, str]) -> V1Secret:
         "SET SESSION sql_log_bin = 0",
         "CREATE DATABASE IF NOT EXISTS operatorkit",
         _EPOCH_TABLE,
+        "CREATE TABLE IF NOT EXISTS operatorkit.promotions (epoch BIGINT PRIMARY KEY)",
         "DELETE FROM mysql.global_priv WHERE User = '' OR (User = 'root' AND Host <> 'localhost')",
         "FLUSH PRIVILEGES",
         *_account(OPERATOR_USER, "%", passwords["operator"], "ALL PRIVILEGES"),

@@ -17,6 +17,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Final, get_args
 
 from kubernetes.client.models import V1Pod, V1Secret
@@ -40,8 +41,11 @@ from operators.mysql_sharding.sql import Asyncmy, Login, SqlError
 from operators.mysql_sharding.status import spec_of, status_of
 from operators.mysql_sharding.steps import (
     PodStep,
+    PointReplica,
+    Reclone,
     RepointProxies,
     ServerStep,
+    StartApplier,
     StatusStep,
     Step,
     WaitFor,
@@ -58,6 +62,10 @@ _DOUBT_SECONDS: Final = 0.1
 _LOOK_SECONDS: Final = 0.25
 """How often it is looked whether there are new shards."""
 _ERROR_SECONDS: Final = 1.0
+_SLOW: Final = (PointReplica, StartApplier, Reclone)
+"""Steps that take effect only after a while: a replica connects, and agrees on acknowledgements."""
+_LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
+_LOCK_EVERY: Final = timedelta(seconds=5)
 
 app.index(V1Pod, POD_INDEX, pod_index)
 
@@ -102,6 +110,7 @@ class _Shard:
     observer: Observer
     executor: Executor
     accounts: Accounts
+    lock_at: datetime = _LONG_AGO
 
     @classmethod
     def of(cls, world: Background, key: ObjectKey) -> _Shard:
@@ -148,8 +157,9 @@ class _Shard:
             _log.info("MysqlDatabase %s: %s", self.key, step)
         if todo:
             await self._execute(shard, seen, todo, passwords)
-            return 0.0 if isinstance(todo[0], get_args(StatusStep)) else _DOUBT_SECONDS
+            return _DOUBT_SECONDS if any(isinstance(each, _SLOW) for each in todo) else 0.0
         await self._report(shard, seen, steps)
+        await self._lock_privileged(seen)
         await self._keep_accounts(shard, seen, passwords)
         return _EVERY_SECONDS if all(each.server for each in seen.members) else _DOUBT_SECONDS
 
@@ -235,6 +245,15 @@ class _Shard:
         made: Report = report(shard, seen, steps)
         if made.changed:
             await self.executor.replace_status(made.shard)
+
+    async def _lock_privileged(self, seen: ObservedShard) -> None:
+        """Lock, on the replicas, accounts that could write there."""
+        if seen.now < self.lock_at:
+            return
+        self.lock_at = seen.now + _LOCK_EVERY
+        for member in seen.members:
+            if member.server is not None and member.name != seen.status.primary:
+                await self.executor.lock_privileged(member.name)
 
     async def _keep_accounts(
         self, shard: MysqlDatabase, seen: ObservedShard, passwords: _Passwords

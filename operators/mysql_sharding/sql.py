@@ -86,6 +86,7 @@ class Asyncmy:
             password=login.password,
             autocommit=True,
             charset="utf8mb4",
+            init_command="SET SESSION sql_notes = 0",  # the driver logs notes as warnings
             connect_timeout=max(1, round(seconds)),
         )
         try:

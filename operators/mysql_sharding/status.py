@@ -13,7 +13,7 @@ from operators.mysql_sharding.api import (
     MysqlDatabaseStatus,
     SyncedStatus,
 )
-from operators.mysql_sharding.gtid import Position
+from operators.mysql_sharding.gtid import Gtid, Position
 from operators.mysql_sharding.members import (
     Change,
     ChangeKind,
@@ -51,8 +51,8 @@ def status_of(status: MysqlDatabaseStatus) -> ShardStatus:
         primary=status.primary,
         epoch=status.epoch,
         incarnation=status.incarnation,
-        server_id=status.server_id,
         base=Position.parse(status.base),
+        first=Gtid.parse(status.first) if status.first else None,
         synced=tuple(
             Synced(
                 member=each.member,
@@ -103,7 +103,7 @@ def apply_step(status: MysqlDatabaseStatus, step: StatusStep, now: datetime) -> 
             assert change is not None
             change.step = "Opening"
             status.primary, status.incarnation = step.member, step.incarnation
-            status.server_id, status.base = step.server_id, str(step.base)
+            status.base, status.first = str(step.base), str(step.first)
             status.synced = []
         case Finish():
             status.failover = None

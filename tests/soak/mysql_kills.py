@@ -1,0 +1,129 @@
+"""Disrupts the primary of a real shard under load, again and again, and counts acknowledged writes that are lost.
+
+    python -m soak.mysql_kills --kills 200 --hangs 50 --restarts 20 [--results FILE] [--asynchronous]
+
+Each round kills the primary (-9), stops it (SIGSTOP), or kills it and restarts the operator at a random moment of the
+failover, while a client in a process of its own writes. Then all members are compared row by row with what the client
+was acknowledged. The totals are kept in a file, so that an interrupted run goes on. With `--asynchronous`, the positive
+control, replicas do not acknowledge: there, writes may be lost.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import random
+import statistics
+import sys
+import tempfile
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from scenarios.mysql_sharding.world import Shard
+
+from operatorkit.cluster import LiveCluster, load_config
+from operatorkit.controlplane.nodes.process import ProcessNodes, unavailable
+from operatorkit.definitions import own_kinds
+from operatorkit.kinds import NAMESPACES
+from operatorkit.testing.backends import start
+from operatorkit.testing.cluster import RecordingCluster
+from operatorkit.testing.running import install_crds, running
+from operators.mysql_sharding import app
+from operators.petset import app as petset
+
+NAMESPACE = "kills"
+
+
+class Totals:
+    """What all rounds found, kept in a file."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self.rounds = json.loads(path.read_text()) if path is not None and path.exists() else []
+
+    def done(self, kind):
+        return sum(1 for one in self.rounds if one["kind"] == kind)
+
+    def add(self, **found):
+        self.rounds.append(found)
+        if self._path is not None:
+            self._path.write_text(json.dumps(self.rounds))
+
+    def summary(self):
+        lines = []
+        for kind in dict.fromkeys(one["kind"] for one in self.rounds):
+            these = [one for one in self.rounds if one["kind"] == kind]
+            pauses = sorted(one["pause"] for one in these)
+            p95 = pauses[min(len(pauses) - 1, int(len(pauses) * 0.95))]
+            writes, lost = (sum(one[name] for one in these) for name in ("writes", "lost"))
+            lines.append(
+                f"{kind}: {len(these)} rounds, {writes} acknowledged writes, {lost} lost, "
+                f"pause median {statistics.median(pauses):.2f} s, p95 {p95:.2f} s"
+            )
+        return "\n".join(lines)
+
+
+async def one_round(one, kind, directory, chance):
+    old = (await one.healthy())["primary"]
+    async with one.load(directory) as writes:
+        await asyncio.sleep(chance.random() / 2)
+        if kind == "hang":
+            one.nodes.disrupt.pause(one.namespace, old)
+        else:
+            one.nodes.disrupt.kill(one.namespace, old)
+        if kind == "restart":
+            await asyncio.sleep(chance.random() * 2)
+            await one.restart_operator()
+        await writes.more()
+    if kind == "hang":
+        one.resume(old)
+    lost = max((await one.lost(writes)).values())
+    return {"kind": kind, "writes": writes.count(), "lost": lost, "pause": writes.longest_pause()}
+
+
+async def main(options):
+    if (why := unavailable()) is not None:
+        raise SystemExit(f"mysql_kills: {why}")
+    totals, chance = Totals(options.results), random.Random(options.seed)
+    wanted = {"kill": options.kills, "hang": options.hangs, "restart": options.restarts}
+    async with AsyncExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        plane = stack.enter_context(start("embedded"))
+        config = load_config(plane.kubeconfig(namespace=NAMESPACE))
+        live = await stack.enter_async_context(LiveCluster(config))
+        cluster = RecordingCluster(live, namespace=NAMESPACE)
+        await cluster.create(NAMESPACES, {"metadata": {"name": NAMESPACE}})
+        nodes_config = load_config(plane.kubeconfig(user="system:process-nodes"))
+        api = await stack.enter_async_context(LiveCluster(nodes_config))
+        nodes = await stack.enter_async_context(ProcessNodes(api, api_url=plane.url))
+        await install_crds(cluster, [*own_kinds(petset), *own_kinds(app)])
+        await stack.enter_async_context(running(petset, cluster))
+        operator = await stack.enter_async_context(AsyncExitStack())
+        await operator.enter_async_context(running(app, cluster))
+
+        async def restart():
+            await operator.aclose()
+            await operator.enter_async_context(running(app, cluster))
+
+        one = Shard(cluster, nodes, "shop0", plane.write_kubeconfig(directory / "kubeconfig"))
+        one.restart_operator = restart
+        await one.create(durability={"allowAsync": options.asynchronous})
+        await one.healthy()
+        while open_ones := [kind for kind, count in wanted.items() if totals.done(kind) < count]:
+            found = await one_round(one, chance.choice(open_ones), directory, chance)
+            totals.add(**found)
+            print(f"{len(totals.rounds)}: {found}", flush=True)
+    print(totals.summary())
+    lost = sum(one["lost"] for one in totals.rounds)
+    return 1 if lost and not options.asynchronous else 0
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    for name, default in (("kills", 200), ("hangs", 50), ("restarts", 20)):
+        parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--results", type=Path, help="file that keeps the totals")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--asynchronous", action="store_true", help="the positive control")
+    sys.exit(asyncio.run(main(parser.parse_args())))
