@@ -163,7 +163,7 @@ class EventRecorder:
         # Counted before it is limited: the series keeps its number, and the next write that the
         # bucket allows carries all that was kept back. Dropping the occurrence instead would make
         # the count of an Event a lie, which people read as a rate.
-        if not subject.take(self._clock.monotonic(), self._limits):
+        if not series.may_write(subject, self._clock.monotonic(), self._limits):
             return
         if promptly and self._running and self._healthy:
             try:
@@ -262,12 +262,15 @@ class EventRecorder:
                 series.pending = max(series.pending, 1)
             elif self._clock.now() - series.written >= self._limits.refresh:
                 series.pending += 1
+                series.granted = True
                 await self._submit(series)
         for series in [
-            series for series in self._series.values() if series.pending and not series.over
+            series
+            for series in self._series.values()
+            if series.pending and not series.over and not series.lock.locked()
         ]:
             subject = self._subject(series.notice.regarding)
-            if subject.take(self._clock.monotonic(), self._limits):
+            if series.may_write(subject, self._clock.monotonic(), self._limits):
                 await self._submit(series)
 
     async def run(self, *, every: timedelta = timedelta(minutes=1)) -> None:
@@ -439,18 +442,24 @@ class EventRecorder:
             if not added:
                 return
             begun = self._clock.now()
+            series.granted = False
             try:
                 await self._write(series, added)
             except ValueError:  # no request can be made of it: it will never be possible
                 series.pending -= added
                 raise
+            except asyncio.CancelledError:
+                series.granted = True
+                raise
             except ClusterError as error:
+                series.granted = True  # the next try: a slow or failing API must not use up tokens
                 series.tries += 1
                 self._healthy = error.code not in {0, 429} and error.code < 500  # it answers
                 if error.code in _LASTING or series.tries >= _TRIES:
                     self.dropped += added
                     series.pending -= added
                     series.tries = 0
+                    series.granted = False
                 about = f"{series.notice.regarding.kind} {series.notice.regarding.name}"
                 again = "yet" if series.pending else "and will not be"
                 self._log_failure(

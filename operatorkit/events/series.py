@@ -23,6 +23,8 @@ class Series:
 
     `live` says that `resource_version` may be patched, `held` that its cause lasts, `over` that it
     did and does no longer; `tries` counts the failures to write it since the last success.
+    `granted` says that the next write has its token: one that failed, or waits for a sender, needs
+    no second one.
     """
 
     name: str
@@ -35,6 +37,7 @@ class Series:
     written: datetime | None = None
     over: bool = False
     held: bool = False
+    granted: bool = False
     tries: int = 0
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -42,6 +45,11 @@ class Series:
     def is_quiet(self) -> bool:
         """Whether nothing of it is being written, or waits for that."""
         return not self.held and (self.over or not self.pending) and not self.lock.locked()
+
+    def may_write(self, subject: Subject, now: float, limits: FloodLimits) -> bool:
+        """Return whether flood control allows the next write; it takes one token of `subject` for it."""
+        self.granted = self.granted or subject.take(now, limits)
+        return self.granted
 
     def learn(self, event: Mapping[str, Any]) -> None:
         """Take in the Event as the server has it."""

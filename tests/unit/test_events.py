@@ -319,6 +319,18 @@ async def test_a_failure_is_made_up_for_even_if_more_is_kept_back_than_is_rememb
     assert store.counts() == {"one": 1, "two": 1}
 
 
+async def test_what_is_tried_again_takes_no_second_token(store, clock):
+    recorder = recorder_of(store, clock, burst=5, refill=timedelta(days=1))
+    store.fail = [Timeout("no")] * 4
+    await recorder.record(warning("first", key="first"))
+    for _ in range(4):
+        clock.seconds += 61
+        await recorder.refresh()
+    for number in range(5):
+        await recorder.record(warning(f"message {number}", key=f"key-{number}"))
+    assert store.counts() == {"first": 1, **{f"message {number}": 1 for number in range(4)}}
+
+
 async def test_what_was_held_and_is_over_is_not_written_late_but_counted_when_it_happens_again(store, clock):
     recorder = recorder_of(store, clock)
     store.fail = [Timeout("no answer")]
@@ -513,6 +525,33 @@ async def test_at_work_it_sends_in_the_background_what_was_recorded(store, clock
         await recorder.idle()
         assert store.counts() == {"ask for app1": 2}
         assert store.writes == 1
+
+
+class SlowStore(EventStore):
+    """An API that answers once `answers` is set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answers = asyncio.Event()
+
+    async def create(self, *args: Any, **options: Any) -> dict[str, Any]:
+        await self.answers.wait()
+        return await super().create(*args, **options)
+
+
+async def test_a_write_that_takes_long_takes_one_token(clock):
+    store = SlowStore()
+    async with at_work(recorder_of(store, clock, burst=5, refill=timedelta(days=1))) as recorder:
+        await recorder.record(warning("first", key="first"))
+        for _ in range(10):
+            await asyncio.sleep(0)
+            clock.seconds += 61
+            await recorder.refresh()
+        store.answers.set()
+        for number in range(5):
+            await recorder.record(warning(f"message {number}", key=f"key-{number}"))
+        await recorder.idle()
+        assert store.counts() == {"first": 1, **{f"message {number}": 1 for number in range(4)}}
 
 
 @pytest.mark.parametrize("error", [NotFound("the namespace is gone"), Forbidden("no"), Conflict("no")])
