@@ -74,7 +74,7 @@ def conflicts(body: JSONObject, live: JSONObject, manager: str) -> tuple[str, li
     others = [
         entry
         for entry in live["metadata"].get("managedFields") or ()
-        if not _is_own(entry, manager)
+        if (entry.get("manager"), entry.get("operation")) != (manager, "Apply")
     ]
     for entry in others:
         found = list(_owned(entry.get("fieldsV1") or {}, body, live, ""))
@@ -89,16 +89,13 @@ def conflicts(body: JSONObject, live: JSONObject, manager: str) -> tuple[str, li
     return str(latest.get("manager") or ""), missing
 
 
-def _is_own(entry: Mapping[str, Any], manager: str) -> bool:
-    return entry.get("manager") == manager and entry.get("operation") == "Apply"
-
-
 def _owned(fields: Mapping[str, Any], wanted: Any, live: Any, path: str) -> Iterator[str]:
     """Yield the paths among `fields` (a tree as in fieldsV1) whose values are wanted otherwise."""
     for name, inner in fields.items():
         sigil, _, text = name.partition(":")
         if sigil == "f" and isinstance(wanted, dict) and text in wanted:
-            mine, theirs, where = wanted[text], _get(live, text), _joined(path, text)
+            mine, where = wanted[text], _joined(path, text)
+            theirs = live.get(text, _ABSENT) if isinstance(live, dict) else _ABSENT
         elif sigil == "k" and isinstance(wanted, list) and isinstance(live, list):
             keys: dict[str, Any] = json.loads(text)
             mine, theirs = _item(wanted, keys), _item(live, keys)
@@ -152,10 +149,6 @@ def _as_answered(sent: Any, answer: Any) -> Any:
             ]
         return answer
     return answer
-
-
-def _get(value: Any, name: str) -> Any:
-    return value.get(name, _ABSENT) if isinstance(value, dict) else _ABSENT
 
 
 def _item(items: list[Any], keys: Mapping[str, Any]) -> Any:

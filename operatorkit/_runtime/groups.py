@@ -82,20 +82,20 @@ class Groups:
 
         Raises the cause when a runnable that was started, now or before, ends meanwhile.
         """
-        begun = [await self._begin(group, runnable) for runnable in runnables]
-        waits = [each.runnable.synced for each in begun if each.runnable.synced is not None]
+        waits = []
+        for runnable in runnables:
+            started = _Started(runnable)
+            # Before it has started: `stop` must close also what failed half-way.
+            self._started[group].append(started)
+            if runnable.start is not None:
+                await self.until(runnable.start)
+            name = f"{self._owner}: {runnable.name}"
+            started.task = asyncio.create_task(runnable.run(), name=name)
+            started.task.add_done_callback(self._on_end)
+            if runnable.synced is not None:
+                waits.append(runnable.synced)
         if waits:
             await self.until(lambda: asyncio.gather(*(synced() for synced in waits)))
-
-    async def _begin(self, group: Group, runnable: Runnable) -> _Started:
-        started = _Started(runnable)
-        self._started[group].append(started)
-        if runnable.start is not None:
-            await self.until(runnable.start)
-        name = f"{self._owner}: {runnable.name}"
-        started.task = asyncio.create_task(runnable.run(), name=name)
-        started.task.add_done_callback(self._on_end)
-        return started
 
     async def until(self, awaited: Callable[[], Awaitable[object]]) -> None:
         """Return when what `awaited` returns is done; raise the cause when a runnable ends before that."""

@@ -115,15 +115,15 @@ async def host(
             metrics=metrics,
         )
         if health_port is not None:
-            checks = Checks(
-                engine, reconcile_timeout=app.settings.reconcile_timeout, network_clock=SYSTEM_CLOCK
-            )
             scrape = None
             if metrics is not None:
                 scrape = Scrape(
                     render=partial(metrics.render, engine, elector),
                     access=MetricsAccess(api, SYSTEM_CLOCK).status,
                 )
+            checks = Checks(
+                engine, reconcile_timeout=app.settings.reconcile_timeout, network_clock=SYSTEM_CLOCK
+            )
             await stack.enter_async_context(
                 serve_health(health_port, live=checks.live, ready=checks.ready, metrics=scrape)
             )
@@ -139,18 +139,23 @@ async def host(
             app, api, namespace=namespace, origin=origin, handlers=handlers.needs, lease=lease
         )
         _warn_of_cluster_scope(app, namespace)
-        stop = asyncio.Event()
-        running = asyncio.create_task(engine.run(), name=f"engine of {app.name}")
-        running.add_done_callback(lambda _: stop.set())
-        ready = asyncio.create_task(_announce(app, engine), name=f"readiness of {app.name}")
-        try:
-            await _inside_kopf(api, namespace, engine=engine, running=running, stop=stop)
-        finally:
-            ready.cancel()
-            engine.stop()
-            await asyncio.wait({running, ready})
-        await running
-        _log.info("%s stopped", app.name)
+        await _run(app, engine, api, namespace)
+
+
+async def _run(app: Operator, engine: Engine, api: LiveCluster, namespace: str | None) -> None:
+    """Run the engine and kopf until either ends, and end the other; raise what ended the engine."""
+    stop = asyncio.Event()
+    running = asyncio.create_task(engine.run(), name=f"engine of {app.name}")
+    running.add_done_callback(lambda _: stop.set())
+    ready = asyncio.create_task(_announce(app, engine), name=f"readiness of {app.name}")
+    try:
+        await _inside_kopf(api, namespace, engine=engine, running=running, stop=stop)
+    finally:
+        ready.cancel()
+        engine.stop()
+        await asyncio.wait({running, ready})
+    await running
+    _log.info("%s stopped", app.name)
 
 
 def _metrics() -> PrometheusMetrics | None:

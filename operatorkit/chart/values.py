@@ -37,72 +37,15 @@ def operator_values(
     """
     return _object(
         "Values of the operator's chart.",
-        image=_object(
-            "The image to run: it has operatorkit and the operator installed.",
-            repository=_string("Where it is, without a tag.", image, pattern=_REPOSITORY),
-            tag=_string("Its tag; when empty, the chart's appVersion.", pattern=_TAG),
-            digest=_string(
-                "Its digest, which wins over the tag.", pattern=r"^(sha256:[0-9a-f]{64})?$"
-            ),
-            pullPolicy=_string(
-                "When it is pulled.", "IfNotPresent", enum=["Always", "IfNotPresent", "Never"]
-            ),
-        ),
-        imagePullSecrets=_list(
-            "Secrets to pull it with.",
-            _closed(
-                {
-                    "name": {
-                        "type": "string",
-                        "pattern": f"^{DNS_SUBDOMAIN_PATTERN}$",
-                        "maxLength": 253,
-                    }
-                },
-                required=["name"],
-            ),
-        ),
-        replicas=_value(
-            "integer",
-            "How many run. One leads and reconciles; the others keep their caches in sync, and take over when it stops "
-            "or fails. 0 pauses the operator.",
-            2,
-            minimum=0,
-        ),
-        podDisruptionBudget=_object(
-            "The PodDisruptionBudget of the Pods.",
-            enabled=_value("boolean", "Create it.", True),
-            maxUnavailable=_value(
-                ["integer", "string"],
-                "How many Pods an eviction may make unavailable at a time: a number, or a percentage.",
-                1,
-                minimum=0,
-                pattern=r"^[0-9]+%$",
-            ),
-        ),
+        **_image(image),
+        **_availability(),
         watchNamespace=_string(
             "Work in this namespace only, with a Role there in place of most of the ClusterRole; when empty, in all.",
             pattern=f"^({DNS_LABEL_PATTERN})?$",
             maxLength=63,
         ),
         verbose=_value("boolean", "Log more.", False),
-        serviceAccount=_object(
-            "The identity of the operator.",
-            create=_value("boolean", "Make it.", True),
-            name=_name("Its name; when empty, the release's if it is made, and default if not."),
-            annotations=_texts("Annotations of it."),
-        ),
-        rbac=_object(
-            "Its permissions.", create=_value("boolean", "Make the roles, and bind them.", True)
-        ),
-        metrics=_object(
-            "Metrics at /metrics of the port of probes, where the image has prometheus-client.",
-            enabled=_value(
-                "boolean",
-                "Create a ClusterRole that lets the operator review the tokens of clients, and one that lets a client "
-                "read metrics, to be bound to Prometheus. Without it, only clients in the Pod can read them.",
-                False,
-            ),
-        ),
+        **_access(),
         networkPolicy=_network_policy(webhooks=webhooks),
         **({"secretPolicy": _secret_policy()} if writes_secrets else {}),
         resources=_object(
@@ -127,6 +70,84 @@ def operator_values(
             "A name in place of the release's.", pattern=f"^({DNS_LABEL_PATTERN})?$"
         ),
     )
+
+
+def _image(image: str) -> dict[str, Schema]:
+    """Return what is run, and how it is pulled."""
+    return {
+        "image": _object(
+            "The image to run: it has operatorkit and the operator installed.",
+            repository=_string("Where it is, without a tag.", image, pattern=_REPOSITORY),
+            tag=_string("Its tag; when empty, the chart's appVersion.", pattern=_TAG),
+            digest=_string(
+                "Its digest, which wins over the tag.", pattern=r"^(sha256:[0-9a-f]{64})?$"
+            ),
+            pullPolicy=_string(
+                "When it is pulled.", "IfNotPresent", enum=["Always", "IfNotPresent", "Never"]
+            ),
+        ),
+        "imagePullSecrets": _list(
+            "Secrets to pull it with.",
+            _closed(
+                {
+                    "name": {
+                        "type": "string",
+                        "pattern": f"^{DNS_SUBDOMAIN_PATTERN}$",
+                        "maxLength": 253,
+                    }
+                },
+                required=["name"],
+            ),
+        ),
+    }
+
+
+def _availability() -> dict[str, Schema]:
+    """Return how many Pods run, also while nodes are drained."""
+    return {
+        "replicas": _value(
+            "integer",
+            "How many run. One leads and reconciles; the others keep their caches in sync, and take over when it stops "
+            "or fails. 0 pauses the operator.",
+            2,
+            minimum=0,
+        ),
+        "podDisruptionBudget": _object(
+            "The PodDisruptionBudget of the Pods.",
+            enabled=_value("boolean", "Create it.", True),
+            maxUnavailable=_value(
+                ["integer", "string"],
+                "How many Pods an eviction may make unavailable at a time: a number, or a percentage.",
+                1,
+                minimum=0,
+                pattern=r"^[0-9]+%$",
+            ),
+        ),
+    }
+
+
+def _access() -> dict[str, Schema]:
+    """Return who the operator is, what it may do, and who may read its metrics."""
+    return {
+        "serviceAccount": _object(
+            "The identity of the operator.",
+            create=_value("boolean", "Make it.", True),
+            name=_name("Its name; when empty, the release's if it is made, and default if not."),
+            annotations=_texts("Annotations of it."),
+        ),
+        "rbac": _object(
+            "Its permissions.", create=_value("boolean", "Make the roles, and bind them.", True)
+        ),
+        "metrics": _object(
+            "Metrics at /metrics of the port of probes, where the image has prometheus-client.",
+            enabled=_value(
+                "boolean",
+                "Create a ClusterRole that lets the operator review the tokens of clients, and one that lets a client "
+                "read metrics, to be bound to Prometheus. Without it, only clients in the Pod can read them.",
+                False,
+            ),
+        ),
+    }
 
 
 def _network_policy(*, webhooks: bool) -> Schema:

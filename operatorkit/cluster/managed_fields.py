@@ -29,12 +29,8 @@ def is_handed_over(entry: Entry, former: Collection[str]) -> bool:
     Those of a subresource are not, and finalizers never: a finalizer that no apply sends any more
     would be removed.
     """
-    return (
-        entry.get("manager") in former
-        and entry.get("operation") == "Update"
-        and not entry.get("subresource")
-        and bool(_split(entry)[0])
-    )
+    manager, *rest = _identity(entry)
+    return manager in former and rest == ["Update", ""] and bool(_split(entry)[0])
 
 
 def handed_over(
@@ -50,50 +46,34 @@ def handed_over(
     # ignores a list that it cannot decode, without an error, so the form must be right.
     given = [dict(entry) for entry in entries]
     moved = [e for e in given if is_handed_over(e, former) and e.get("apiVersion") == api_version]
-    own = next((e for e in given if _is_applied_by(e, manager)), None)
+    identity = (manager, "Apply", "")
+    own = next((e for e in given if _identity(e) == identity), None)
     if not moved or (own is not None and own.get("apiVersion") != api_version):
         return None
-    # The order of the list means nothing to servers; our own entry goes to the end, where a server puts a new one.
-    rest = [
-        entry if entry not in moved else _without_handed_over(entry)
-        for entry in given
-        if entry is not own
-    ]
-    kept = [entry for entry in rest if entry is not None]
-    return [*kept, _joined(own or _new_entry(manager, api_version, moved), moved)]
+    if own is None:
+        # The time of the new entry is that of the last write that it takes over.
+        times = sorted(str(entry["time"]) for entry in moved if entry.get("time"))
+        target: dict[str, Any] = {"manager": manager, "operation": "Apply"}
+        target |= {"apiVersion": api_version, "fieldsType": "FieldsV1"}
+        target |= {"time": times[-1]} if times else {}
+    else:
+        target = own
+    fields = copy.deepcopy(target.get("fieldsV1") or {})
+    kept = []
+    for entry in given:
+        if entry in moved:
+            handed, finalizers = _split(entry)
+            _add(fields, handed)
+            if finalizers:
+                kept.append({**entry, "fieldsV1": finalizers})
+        elif entry is not own:
+            kept.append(entry)
+    # The order of the list means nothing to servers; this entry goes to the end, where a server puts a new one.
+    return [*kept, {**target, "fieldsV1": fields}]
 
 
-def _new_entry(manager: str, api_version: str, moved: Iterable[Entry]) -> dict[str, Any]:
-    """Return an empty Apply entry; its time is that of the last write that it takes over."""
-    times = sorted(str(entry["time"]) for entry in moved if entry.get("time"))
-    return {
-        "manager": manager,
-        "operation": "Apply",
-        "apiVersion": api_version,
-        "fieldsType": "FieldsV1",
-        **({"time": times[-1]} if times else {}),
-    }
-
-
-def _joined(target: Entry, moved: Iterable[Entry]) -> dict[str, Any]:
-    fields: dict[str, Any] = copy.deepcopy(target.get("fieldsV1") or {})
-    for entry in moved:
-        _add(fields, _split(entry)[0])
-    return {**target, "fieldsV1": fields}
-
-
-def _without_handed_over(entry: Entry) -> dict[str, Any] | None:
-    """Return what stays with the former manager: its finalizers; None if there are none."""
-    rest = _split(entry)[1]
-    return {**entry, "fieldsV1": rest} if rest else None
-
-
-def _is_applied_by(entry: Entry, manager: str) -> bool:
-    return (
-        entry.get("manager") == manager
-        and entry.get("operation") == "Apply"
-        and not entry.get("subresource")
-    )
+def _identity(entry: Entry) -> tuple[Any, Any, str]:
+    return entry.get("manager"), entry.get("operation"), entry.get("subresource") or ""
 
 
 def _split(entry: Entry) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 import aiohttp
@@ -78,14 +78,23 @@ def error_from_status(
     reason = str(status.get("reason") or "") or _REASON_BY_CODE.get(code, "")
     details = status.get("details")
     details = details if isinstance(details, Mapping) else {}
-    causes = [_cause(cause) for cause in details.get("causes") or () if isinstance(cause, Mapping)]
+    causes = [
+        Cause(*(str(cause.get(part) or "") for part in ("field", "reason", "message")))
+        for cause in details.get("causes") or ()
+        if isinstance(cause, Mapping)
+    ]
     if retry_after_seconds is None:
         retry_after_seconds = _number(details.get("retryAfterSeconds")) or None
     message = (
         str(status.get("message") or "")
         or f"the API server answered {code} {reason or 'without a reason'}"
     )
-    return _class_of(code, reason, causes)(
+    # By the reason, which is finer than the code. A server-side apply that another manager prevents
+    # is a Conflict like any other but for its causes.
+    class_ = _BY_REASON.get(reason) or _BY_CODE.get(code, ClusterError)
+    if class_ is Conflict and any(cause.reason == "FieldManagerConflict" for cause in causes):
+        class_ = FieldManagerConflict
+    return class_(
         message,
         code=code,
         reason=reason or None,
@@ -93,21 +102,6 @@ def error_from_status(
         details=details,
         retry_after_seconds=retry_after_seconds,
     )
-
-
-def _cause(cause: Mapping[str, Any]) -> Cause:
-    return Cause(*(str(cause.get(part) or "") for part in ("field", "reason", "message")))
-
-
-def _class_of(code: int, reason: str, causes: Iterable[Cause]) -> type[ClusterError]:
-    """Return the class of an error: by its reason, which is finer than the code.
-
-    A server-side apply that another manager prevents is a Conflict like any other but for its causes.
-    """
-    found = _BY_REASON.get(reason) or _BY_CODE.get(code, ClusterError)
-    if found is Conflict and any(cause.reason == "FieldManagerConflict" for cause in causes):
-        return FieldManagerConflict
-    return found
 
 
 def error_from_answer(

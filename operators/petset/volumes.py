@@ -12,9 +12,10 @@ Source: https://kubernetes.io/docs/concepts/storage/persistent-volumes/#expandin
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import product
 
 from operatorkit.resource import write
 from operators.petset.identity import claim_name
@@ -52,27 +53,17 @@ def requested_sizes(seen: Snapshot) -> dict[str, str]:
 def next_expansion(seen: Snapshot, desired: Sequence[int]) -> Expansion | None:
     """Return what the growth of claims needs now, None where all have what their templates request."""
     sizes = requested_sizes(seen)
-    for ordinal in desired:
-        for claim, size in _claims(seen, sizes, ordinal):
-            wanted = amount_of(size)
-            if amount_of(claim.requested) < wanted:
-                return Expansion(f"claim {claim.name} to grow to {size}", ExpandClaim(claim, size))
-            if _is_growing(claim):
-                return _growing(seen, claim, seen.members.get(ordinal))
-    return None
-
-
-def _claims(seen: Snapshot, sizes: dict[str, str], ordinal: int) -> Iterator[tuple[Claim, str]]:
-    """Yield the bound claims of a member with the amounts that their templates request."""
-    for template, size in sizes.items():
+    for ordinal, (template, size) in product(desired, sizes.items()):
         claim = seen.claims.get(claim_name(template, seen.name, ordinal))
-        if claim is not None and claim.phase == "Bound" and not claim.terminating:
-            yield claim, size
-
-
-def _is_growing(claim: Claim) -> bool:
-    """Return whether a claim has less than it asks for; one whose capacity is not reported counts as grown."""
-    return bool(claim.size) and amount_of(claim.size) < amount_of(claim.requested)
+        if claim is None or claim.phase != "Bound" or claim.terminating:
+            continue
+        requested = amount_of(claim.requested)
+        if requested < amount_of(size):
+            return Expansion(f"claim {claim.name} to grow to {size}", ExpandClaim(claim, size))
+        # A claim whose capacity is not reported counts as grown.
+        if claim.size and amount_of(claim.size) < requested:
+            return _growing(seen, claim, seen.members.get(ordinal))
+    return None
 
 
 def _growing(seen: Snapshot, claim: Claim, member: Member | None) -> Expansion:

@@ -5,13 +5,13 @@ What belongs here: what a resource's endpoints are, for the tracking of fields. 
 
 from __future__ import annotations
 
-from functools import partial
+from dataclasses import replace
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from operatorkit.clock import Clock
 from operatorkit.controlplane.embedded.fields import managed
-from operatorkit.controlplane.embedded.fields.managed import FieldFilter, Tracking
+from operatorkit.controlplane.embedded.fields.managed import Tracking
 from operatorkit.controlplane.embedded.fields.schema import (
     DEDUCED,
     TypeSchema,
@@ -71,35 +71,28 @@ class FieldManagers:
 
     def _tracking(self, served: Served, subresource: str) -> Tracking:
         by_subresource = self._known.setdefault(served, {})
-        if subresource not in by_subresource:
-            by_subresource[subresource] = self._make(served, subresource)
-        return by_subresource[subresource]
-
-    def _make(self, served: Served, subresource: str) -> Tracking:
+        if subresource in by_subresource:
+            return by_subresource[subresource]
         siblings = [
             it
             for it in self._registry.resources()
             if it.collection == served.collection and it.gvk != served.gvk and it.verbs
         ]
-        return Tracking(
+        tracking = Tracking(
             kind=served.gvk,
             schema=_schema(served),
             empty=codec.decode(served.gvk, {}).object if served.builtin else {},
             subresource=subresource,
-            filter=_filter(served, subresource),
             versions={it.api_version: _schema(it) for it in siblings},
-            convert=partial(_converted, served),
+            convert=lambda obj, api_version: served.convert(
+                dict(obj), GroupVersionKind.of(api_version, served.kind)
+            ),
         )
-
-
-def _filter(served: Served, subresource: str) -> FieldFilter:
-    if subresource or served.builtin or "status" in served.subresources:
-        return field_filter(served.gvk, subresource, custom=not served.builtin)
-    return lambda fields: fields
-
-
-def _converted(served: Served, obj: Object, api_version: str) -> Object:
-    return served.convert(dict(obj), GroupVersionKind.of(api_version, served.kind))
+        if subresource or served.builtin or "status" in served.subresources:
+            fields = field_filter(served.gvk, subresource, custom=not served.builtin)
+            tracking = replace(tracking, filter=fields)
+        by_subresource[subresource] = tracking
+        return tracking
 
 
 def _schema(served: Served) -> TypeSchema:

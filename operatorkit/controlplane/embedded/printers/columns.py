@@ -112,7 +112,10 @@ def _cell(type_: str, values: Sequence[Any], now: datetime) -> Any:
     number = isinstance(value, int | float) and not isinstance(value, bool)
     match type_:
         case "integer":
-            return _int64(value) if number else None
+            if not number:
+                return None
+            # As Go converts it: what an int64 does not hold becomes the smallest.
+            return int(value) if int(value) in go_text.INT64 else go_text.INT64[0]
         case "number":
             return go_text.numbers(float(value)) if number else None
         case "boolean":
@@ -120,11 +123,6 @@ def _cell(type_: str, values: Sequence[Any], now: datetime) -> Any:
         case "date":
             return age(value, now) if isinstance(value, str) else None
     return ",".join(map(_text, values))
-
-
-def _int64(value: float) -> int:
-    """Return a number as Go converts it: what an int64 does not hold becomes the smallest."""
-    return int(value) if int(value) in go_text.INT64 else go_text.INT64[0]
 
 
 def _text(value: Any) -> str:

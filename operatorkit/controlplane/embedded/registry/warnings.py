@@ -34,19 +34,14 @@ def warnings(kind: GroupVersionKind, obj: JSONObject, old: JSONObject | None) ->
         yield from _service(obj.get("spec") or {})
     path = _POD_SPECS.get((kind.group, kind.kind))
     if path is not None and (old is None or _generation(old) != _generation(obj)):
-        yield from _pod_spec(path, _at(obj, path))
+        spec = obj
+        for name in path.split("."):
+            spec = spec.get(name) or {}
+        yield from _pod_spec(path, spec)
 
 
 def _generation(obj: JSONObject) -> Any:
     return obj["metadata"].get("generation")
-
-
-def _at(obj: JSONObject, path: str) -> JSONObject:
-    part: Any = obj
-    for name in path.split("."):
-        part = part.get(name) or {}
-    result: JSONObject = part
-    return result
 
 
 def _pod_spec(path: str, spec: JSONObject) -> Iterator[str]:

@@ -81,17 +81,17 @@ def test_what_was_decoded_decodes_to_itself():
 
 
 @pytest.mark.parametrize(
-    ("spec", "path", "expected", "got", "problem"),
+    ("spec", "path", "expected", "got", "number", "problem"),
     [
-        ({"nodeName": 1}, "PodSpec.spec.nodeName", "string", "number", Problem.TYPE),
-        ({"priority": 1.5}, "PodSpec.spec.priority", "int32", "number 1.5", Problem.TYPE),
-        ({"overhead": {"cpu": "x"}}, "", "", "", Problem.VALUE),
+        ({"nodeName": 1}, "PodSpec.spec.nodeName", "string", "number", None, Problem.TYPE),
+        ({"priority": 1.5}, "PodSpec.spec.priority", "int32", "number", 1.5, Problem.TYPE),
+        ({"overhead": {"cpu": "x"}}, "", "", "", None, Problem.VALUE),
     ],
 )
-def test_a_decode_error_holds_its_facts_as_data(spec, path, expected, got, problem):
+def test_a_decode_error_holds_its_facts_as_data(spec, path, expected, got, number, problem):
     with pytest.raises(DecodeError) as caught:
         decode(POD, {"metadata": {"name": "a"}, "spec": spec})
     error = caught.value
     assert (error.kind, error.path, error.expected, error.got) == (POD, path, expected, got)
-    assert error.problem is problem
+    assert (error.number, error.problem) == (number, problem)
     assert error.message == f'Pod in version "v1" cannot be handled as a Pod: {error.why}'
