@@ -14,7 +14,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from operatorkit.children import ChildCache
+from operatorkit.children import ChildCache, update_manager
 from operatorkit.cluster import ClusterAPI, JSONObject, PatchType
 from operatorkit.errors import (
     Conflict,
@@ -24,7 +24,6 @@ from operatorkit.errors import (
     NotFound,
     Throttled,
 )
-from operatorkit.last_applied import update_manager
 from operatorkit.names import ApiResource, GroupVersionKind, ObjectKey
 from operatorkit.resource import api_resource_of, read, write
 

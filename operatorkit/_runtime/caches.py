@@ -11,10 +11,10 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
+from operatorkit.children import own_entry_only
 from operatorkit.clock import Clock
 from operatorkit.cluster import Cache, Change, ClusterAPI, History, Informer, JSONObject, key_of
 from operatorkit.errors import ClusterError, DefinitionError, InvalidObject
-from operatorkit.last_applied import own_entry_only
 from operatorkit.names import LABEL_OWNER_UID, ApiResource, ObjectKey
 from operatorkit.operator import CacheContents, Index, Operator
 from operatorkit.resource import api_resource_of, read

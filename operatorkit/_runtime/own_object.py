@@ -13,9 +13,9 @@ from operatorkit._runtime.budget import Written
 from operatorkit._runtime.caches import typed
 from operatorkit._runtime.status import StatusWriter
 from operatorkit._runtime.status_fields import own_fields, without_empty, would_change_nothing
+from operatorkit.children import update_manager
 from operatorkit.cluster import JSONObject, key_of
 from operatorkit.errors import DefinitionError
-from operatorkit.last_applied import update_manager
 from operatorkit.live import Declared, check_declared
 from operatorkit.resource import api_resource_of, schema_of_parts, write
 

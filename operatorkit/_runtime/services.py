@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 from operatorkit._runtime.caches import CacheReader, Caches
 from operatorkit._runtime.writes import feeding_api
+from operatorkit.children import LastApplied
 from operatorkit.clock import Clock
 from operatorkit.cluster import ClusterAPI
 from operatorkit.events import EventRecorder
-from operatorkit.last_applied import LastApplied
 from operatorkit.live import Declared
 from operatorkit.metrics import Metrics, NoMetrics
 from operatorkit.names import ApiResource
