@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
-from operatorkit.children import own_entry_only
+from operatorkit.applied import own_entry_only
 from operatorkit.clock import Clock
 from operatorkit.cluster import Cache, Change, ClusterAPI, History, Informer, JSONObject, key_of
 from operatorkit.errors import ClusterError, DefinitionError, InvalidObject
