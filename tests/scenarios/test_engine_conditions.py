@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import logging
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from kubernetes.client.models import V1Secret
 
 from operatorkit import Condition, Context, Model, Operator, Resource, RetryLater, TerminalError
 from operatorkit.errors import DefinitionError
-from operatorkit.kinds import EVENTS
+from operatorkit.kinds import EVENTS, SECRETS
 from operatorkit.resource import ObjectMeta
 from operatorkit.testing import eventually
 from operatorkit.testing.running import install_crds
@@ -174,3 +177,36 @@ def test_a_reason_that_no_condition_can_have_is_an_error():
         RetryLater("later", reason="not one word")
     with pytest.raises(ValueError, match="zero or more"):
         RetryLater("later", after=timedelta(seconds=-1))
+
+
+async def test_no_secret_is_in_the_log_at_any_level(cluster, operator, clock, caplog):
+    """Not the data of a Secret that is applied, created, patched, read, rejected or conflicting; nor in Events."""
+    caplog.set_level(logging.DEBUG)
+    app, secret = Operator("discreet"), "hunter2-hunter2"
+    app.needs(V1Secret, "get", reason="a test")
+    encoded = base64.b64encode(secret.encode()).decode()
+
+    @app.reconcile(Task, owns=[V1Secret])
+    async def reconcile(task: Task, ctx: Context) -> None:
+        [applied] = await ctx.apply(V1Secret(metadata={"name": "s"}, string_data={"p": secret}))
+        await ctx.create(V1Secret(metadata={"name": "t"}, string_data={"p": secret}))
+        await ctx.patch(applied, {"stringData": {"q": secret}})
+        assert (await ctx.live.get(V1Secret, "s")).data["p"] == encoded
+        if task.spec.does == "invalid":
+            await ctx.apply(V1Secret(metadata={"name": "Not A Name"}, string_data={"p": secret}))
+        await ctx.apply(V1Secret(metadata={"name": "theirs"}, string_data={"p": secret}))
+
+    theirs = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "theirs"}, "stringData": {"p": "x"}}
+    await cluster.create(SECRETS, theirs, namespace=cluster.namespace)
+    async with operator(app, clock=clock) as running:
+        await created(cluster)
+        await running.idle()
+        await changed(cluster, "invalid")
+        await running.idle()
+        pages = running.engine.why(f"{cluster.namespace}/a")[1]
+    found = (await cluster.list(EVENTS, namespace=cluster.namespace)).items
+    status = await cluster.get(TASKS, "a", namespace=cluster.namespace)
+    for text in (caplog.text, str(found), str(status), pages):
+        assert text
+        assert secret not in text
+        assert encoded not in text
