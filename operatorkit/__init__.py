@@ -25,6 +25,8 @@ The packages, from the highest layer to the lowest; each may import those below 
     conditions     a Condition and its transitions
     crd            schemas, rules and custom resource definitions
     kinds, tls      Kubernetes' own kinds as they are served; certificates between our servers and their clients
+    cache_filters  which objects of a kind are cached
+    requeue        what a reconcile function returns to be called again
     settings, fairness, selectors, transitions, names, clock, errors
 
 Importing this package does nothing else: each name below is loaded when it is first used.
