@@ -12,7 +12,8 @@ The packages, from the highest layer to the lowest; each may import those below 
     operator       what an operator declares: Operator, Watch, Requeue
     context        what a reconcile function is given: Context
     claiming, live adoption of orphans; typed requests past the caches
-    children       what an apply sends, and when it sends nothing
+    children       what an apply sends
+    applied        what an operator owns of a live object, and when an apply changes nothing
     webhooks       reviews, decisions, the server that answers them, its certificates and configurations
     events         EventRecorder: one Event for each subject, reason and message, counted, rate-limited
     rollout        ordered rolling updates as a decision
@@ -24,6 +25,8 @@ The packages, from the highest layer to the lowest; each may import those below 
     conditions     a Condition and its transitions
     crd            schemas, rules and custom resource definitions
     kinds, tls      Kubernetes' own kinds as they are served; certificates between our servers and their clients
+    cache_filters  which objects of a kind are cached
+    requeue        what a reconcile function returns to be called again
     settings, fairness, selectors, transitions, names, clock, errors
 
 Importing this package does nothing else: each name below is loaded when it is first used.
@@ -44,6 +47,7 @@ if TYPE_CHECKING:
         DefinitionError,
         InputError,
         OperatorKitError,
+        RetryLater,
         TerminalError,
     )
     from operatorkit.names import ObjectKey
@@ -75,6 +79,7 @@ __all__ = [
     "Reader",
     "Requeue",
     "Resource",
+    "RetryLater",
     "Rule",
     "Settings",
     "TerminalError",
@@ -104,6 +109,7 @@ _HOME = {
     "Reader": "context",
     "Requeue": "operator",
     "Resource": "resource",
+    "RetryLater": "errors",
     "Rule": "resource",
     "Settings": "settings",
     "TerminalError": "errors",

@@ -9,6 +9,7 @@ the remedy.
     ├── DefinitionError        a class or an operator is declared wrongly; raised at import time
     ├── InvalidObject          an object that the cluster holds cannot be read as its type, or cannot be written
     ├── InputError             a file, an argument or a manifest given by a person is wrong
+    ├── RetryLater             raised by a reconcile function: an expected failure, which is tried again later
     ├── TerminalError          raised by a reconcile function: retrying cannot help until something changes
     ├── ChildConflict          an object to apply has another owner
     ├── LeaseLost              this replica was the leader and no longer is
@@ -23,6 +24,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 __all__ = [
@@ -42,6 +44,7 @@ __all__ = [
     "NoKindMatch",
     "NotFound",
     "OperatorKitError",
+    "RetryLater",
     "TerminalError",
     "Throttled",
     "Timeout",
@@ -129,6 +132,31 @@ class TerminalError(OperatorKitError):
         super().__init__(message)
         self.reason = reason
         self.reported = reported
+
+
+class RetryLater(OperatorKitError):  # noqa: N818 - what shall happen
+    """Raised by a reconcile function for a failure that is expected and passes: a dependency is not there yet.
+
+    The object is reconciled again after `after`, or with back-off without it, and sooner when something changes. Its
+    conditions are Ready=False, with `reason` and the message, which is for users, and Reconciling=True; they are set
+    for kinds of the operator's own that have conditions. It is no error: there is no Event, no traceback, and no count.
+
+    `reason` is a CamelCase word, part of the operator's stable interface.
+
+    Raises DefinitionError for a reason that no condition can have, and ValueError for a negative duration.
+    """
+
+    def __init__(
+        self, message: str, *, after: timedelta | None = None, reason: str = "RetryLater"
+    ) -> None:
+        error = reason_error(reason)
+        if error is not None:
+            raise DefinitionError(f"RetryLater(reason={reason!r}): the reason {error}")
+        if after is not None and after < timedelta(0):
+            raise ValueError(f"RetryLater(after={after!r}): give a duration of zero or more")
+        super().__init__(message)
+        self.after = after
+        self.reason = reason
 
 
 class ChildConflict(OperatorKitError):  # noqa: N818 - the counterpart of Conflict

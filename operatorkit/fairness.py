@@ -63,6 +63,20 @@ class FairQueue(Generic[K]):
         self._groups.clear()
         self._size = 0
 
+    def ahead(self, key: K) -> int | None:
+        """Return how many keys are taken out before this one, or None if it is not there; takes linear time."""
+        own = self._groups.get(self._group(key), OrderedDict())
+        if key not in own:
+            return None
+        turn = list(own).index(key)
+        before, passed = 0, False
+        for name, keys in self._groups.items():
+            if name == self._group(key):
+                before, passed = before + turn, True
+            else:
+                before += min(len(keys), turn if passed else turn + 1)
+        return before
+
     def __len__(self) -> int:
         return self._size
 

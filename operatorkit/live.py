@@ -14,7 +14,8 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from operatorkit.children import ChildCache, update_manager
+from operatorkit.applied import update_manager
+from operatorkit.children import ChildCache
 from operatorkit.cluster import ClusterAPI, JSONObject, PatchType
 from operatorkit.errors import (
     Conflict,

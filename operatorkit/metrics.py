@@ -69,6 +69,7 @@ _RECONCILE_BUCKETS = (
     ),
     *(40.0, 50.0, 60.0),
 )
+_WEBHOOK_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _QUEUE_BUCKETS = (1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0, 1000.0)
 
 
@@ -177,6 +178,25 @@ METRICS: tuple[Metric, ...] = (
         ("name",),
     ),
     Metric(
+        "controller_runtime_webhook_latency_seconds",
+        "histogram",
+        "Histogram of the latency of processing admission requests",
+        ("webhook",),
+        _WEBHOOK_BUCKETS,
+    ),
+    Metric(
+        "controller_runtime_webhook_requests_total",
+        "counter",
+        "Total number of admission requests by HTTP status code.",
+        ("webhook", "code"),
+    ),
+    Metric(
+        "controller_runtime_webhook_requests_in_flight",
+        "gauge",
+        "Current number of admission requests being served.",
+        ("webhook",),
+    ),
+    Metric(
         "operatorkit_webhook_certificate_expiry_timestamp_seconds",
         "gauge",
         "When the certificate of the webhooks expires, in seconds since the epoch",
@@ -217,6 +237,9 @@ class Metrics(Protocol):
     def requested(self, *, code: int, method: str, host: str) -> None:
         """Report a request to the API server; `code` is 0 where there was no response."""
 
+    def reviewed(self, *, webhook: str, code: int, seconds: float) -> None:
+        """Report a request to the webhook at the path `webhook`, its HTTP status, and how long it took."""
+
 
 class NoMetrics:
     """Reports nothing: the metrics of an engine that nothing scrapes."""
@@ -227,6 +250,9 @@ class NoMetrics:
         return self
 
     def requested(self, *, code: int, method: str, host: str) -> None:
+        """Keep nothing."""
+
+    def reviewed(self, *, webhook: str, code: int, seconds: float) -> None:
         """Keep nothing."""
 
     def added(self) -> None:

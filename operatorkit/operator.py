@@ -16,9 +16,8 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
 from typing import Any, Generic, Literal, TypeVar, Unpack, get_args
 
 from operatorkit.admission_functions import (
@@ -28,6 +27,7 @@ from operatorkit.admission_functions import (
     RecordingValidateFunction,
     ValidateFunction,
 )
+from operatorkit.cache_filters import CacheFilter
 from operatorkit.clock import Clock
 from operatorkit.cluster import ClusterAPI
 from operatorkit.cluster.managed_fields import CLIENT_SIDE_APPLY
@@ -35,6 +35,7 @@ from operatorkit.context import Context, Reader
 from operatorkit.errors import DefinitionError, InvalidObject
 from operatorkit.events import EventRecorder
 from operatorkit.names import DNS_LABEL_MAX_LENGTH, ApiResource, ObjectKey, dns_label_error
+from operatorkit.requeue import Requeue
 from operatorkit.resource import Resource, api_resource_of, read
 from operatorkit.settings import Settings
 from operatorkit.webhooks import (
@@ -75,39 +76,6 @@ BackgroundFunction = Callable[["Background"], Awaitable[None]]
 MapFunction = Callable[[T, Reader], Iterable[ObjectKey]]
 IndexFunction = Callable[[T], Iterable[str]]
 Predicate = Callable[[T | None, T], bool]
-
-
-@dataclass(frozen=True, slots=True)
-class Requeue:
-    """Returned by a reconcile function: run me again later, or sooner when something changes.
-
-    `after` is a duration from now, `at` a moment of the wall clock, with a time zone; one of the two, and none is at
-    once. Use `at` for what is due by the calendar (a certificate's renewal, a schedule).
-
-    Guarantees: the operator looks at least once a minute whether `at` has come, so that it runs then though the machine
-    was suspended or its clock was set; a moment that has passed is at once. `after` counts the time of a suspended
-    machine where the system has such a clock (Linux).
-
-    Raises ValueError for both, a negative duration, and a moment without a time zone.
-    """
-
-    after: timedelta | None = None
-    at: datetime | None = field(default=None, kw_only=True)
-
-    def __post_init__(self) -> None:
-        if self.at is not None and self.after is not None:
-            raise ValueError(
-                f"Requeue(after={self.after!r}, at={self.at!r}) has both: give one of them"
-            )
-        if self.at is not None and self.at.utcoffset() is None:
-            raise ValueError(
-                f"Requeue(at={self.at!r}) has no time zone: give an aware datetime, such as"
-                " ctx.clock.now() + timedelta(days=1), or .replace(tzinfo=UTC) if it is UTC"
-            )
-        if self.after is not None and self.after < timedelta(0):
-            raise ValueError(
-                f"Requeue(after={self.after!r}) lies in the past: give a duration of zero or more"
-            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +196,7 @@ class Operator:
         self.indexes: list[Index[Any]] = []
         self.read_kinds: list[type[Any]] = []
         self.cache_contents: dict[ApiResource, CacheContents] = {}
+        self.cache_filters: dict[ApiResource, CacheFilter] = {}
         self.live_needs: list[Need] = []
         self.webhooks: list[Webhook] = []
         self.backgrounds: list[BackgroundFunction] = []
@@ -400,8 +369,23 @@ class Operator:
         self._check_kinds("reads", *kinds)
         self.read_kinds.extend(kind for kind in kinds if kind not in self.read_kinds)
 
-    def cache(self, kind: type[Any], *, contents: CacheContents) -> None:
-        """Declare how much of the objects of a declared kind is held in memory; without this, whole objects.
+    def cache(
+        self,
+        kind: type[Any],
+        *,
+        contents: CacheContents | None = None,
+        labels: Mapping[str, str] | None = None,
+        fields: Mapping[str, str] | None = None,
+        namespace: str | None = None,
+    ) -> None:
+        """Declare how much of the objects of a declared kind is held in memory; without this, whole objects, and all.
+
+        With `labels`, `fields` or `namespace`, only objects that have all these labels, whose fields have these values,
+        and that are in this namespace: all others do not exist for the operator. The server sends no others. An object
+        that does not match any more is deleted, as far as the cache is concerned. `fields` are those that the server
+        selects by: metadata.name, and what the kind has selectable (spec.nodeName of Pods, type of Secrets).
+
+        `contents` is one of these; of Secrets that are only owned it is "children" if it is not given, else "objects".
 
         - `"objects"`: all of them, whole.
         - `"children"`: whole those with the label operatorkit.dev/owner-uid, which `ctx.apply` sets; of all others the
@@ -412,10 +396,23 @@ class Operator:
         and indexes and predicates see it so: read it with `ctx.api.get`, declared by `needs(kind, "get", reason=...)`,
         when its `metadata.resourceVersion` has changed.
 
-        Raises DefinitionError: the kind is no resource, is reconciled, or cannot be read from its metadata alone, since
-        it has required fields.
+        Raises DefinitionError: the kind is no resource; with other contents than "objects", it is reconciled, or cannot
+        be read from its metadata alone, since it has required fields; a filter cannot select; or nothing is declared.
         """
         self._check_kinds("cache", kind)
+        where = f"Operator({self.name!r}).cache({kind.__name__})"
+        try:
+            chosen = CacheFilter(labels=labels or {}, fields=fields or {}, namespace=namespace)
+        except DefinitionError as error:
+            raise DefinitionError(f"{where}: {error}") from error
+        if namespace is not None and not api_resource_of(kind).namespaced:
+            raise DefinitionError(f"{where}: namespace={namespace!r}: the kind is cluster-scoped")
+        if chosen:
+            self.cache_filters[api_resource_of(kind)] = chosen
+        elif contents is None:
+            raise DefinitionError(f"{where}: say contents=, labels=, fields= or namespace=")
+        if contents is None:
+            return
         if contents not in get_args(CacheContents):
             known = ", ".join(repr(each) for each in get_args(CacheContents))
             raise DefinitionError(

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,6 +21,7 @@ from operatorkit.clock import Clock
 from operatorkit.cluster import ClusterAPI, History, Informer
 from operatorkit.errors import AlreadyExists, InputError, OperatorKitError
 from operatorkit.kinds import NAMESPACES, SECRETS
+from operatorkit.metrics import Metrics, NoMetrics
 from operatorkit.operator import Operator
 from operatorkit.webhooks.certificates import (
     Bundle,
@@ -103,6 +104,7 @@ class AdmissionService:
         clock: Clock,
         network_clock: Clock,
         history: History,
+        metrics: Metrics | None = None,
     ) -> None:
         self._app = app
         self._api = api
@@ -122,7 +124,10 @@ class AdmissionService:
             if isinstance(topology, AtUrl)
             else None
         )
-        self._server = WebhookServer(app.webhooks, host=host, port=topology.port, name=name)
+        self._metrics = metrics or NoMetrics()
+        self._server = WebhookServer(
+            app.webhooks, host=host, port=topology.port, name=name, reviewed=self._reviewed
+        )
         self._store = CertificateStore(
             api,
             namespace=self._own_namespace,
@@ -234,6 +239,13 @@ class AdmissionService:
         if begin <= now < end:
             return None
         return f"their certificate is valid from {begin:%Y-%m-%d %H:%M:%S} to {end:%Y-%m-%d %H:%M:%S} UTC only"
+
+    def in_flight(self) -> Mapping[str, int]:
+        """Return how many requests to each webhook, by its path, are processed now."""
+        return self._server.in_flight
+
+    def _reviewed(self, webhook: str, code: int, seconds: float) -> None:
+        self._metrics.reviewed(webhook=webhook, code=code, seconds=seconds)
 
     def expiry(self) -> datetime | None:
         """Return when the certificate that is presented expires; None before `start`."""

@@ -11,10 +11,12 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
-from operatorkit.children import own_entry_only
+from operatorkit.applied import own_entry_only
+from operatorkit.cache_filters import CacheFilter
 from operatorkit.clock import Clock
 from operatorkit.cluster import Cache, Change, ClusterAPI, History, Informer, JSONObject, key_of
 from operatorkit.errors import ClusterError, DefinitionError, InvalidObject
+from operatorkit.kinds import SECRETS
 from operatorkit.names import LABEL_OWNER_UID, ApiResource, ObjectKey
 from operatorkit.operator import CacheContents, Index, Operator
 from operatorkit.resource import api_resource_of, read
@@ -80,6 +82,7 @@ class Caches:
     ) -> None:
         self._api = api
         self._namespace = namespace
+        self._filters = app.cache_filters
         self._manager = app.name
         self.history: History = History(
             clock, probe_every=app.settings.watch_probe, relist_every=app.settings.relist
@@ -92,8 +95,10 @@ class Caches:
             on_new_trust(self.history.doubt)
         self._kinds: dict[ApiResource, _Kind] = {}
         for resource in app.resources():
-            contents = app.cache_contents.get(resource, "objects")
+            chosen = app.cache_filters.get(resource)
             where = namespace if resource.namespaced else None
+            if chosen is not None and chosen.namespace is not None:
+                where = chosen.namespace
             self._kinds[resource] = _Kind(
                 *(
                     Informer(
@@ -105,9 +110,9 @@ class Caches:
                         if part.get("metadata_only")
                         else self._strip,
                         history=self.history,
-                        **part,
+                        **_filtered(part, chosen),
                     )
-                    for part in _PARTS[contents]
+                    for part in _PARTS[_contents(app, resource)]
                 )
             )
         reading: dict[type[Any], _LastRead] = {}
@@ -115,6 +120,15 @@ class Caches:
             last = reading.setdefault(index.kind, _LastRead(index.kind))
             for informer in self._kinds[api_resource_of(index.kind)].informers:
                 informer.cache.add_index(_user_index(index.name), _reading(index, last))
+
+    def scope(self, resource: ApiResource) -> dict[str, Any]:
+        """Return the options of a list of all objects of a kind that are cached."""
+        chosen = self._filters.get(resource, CacheFilter())
+        return {
+            "namespace": chosen.namespace or self._namespace if resource.namespaced else None,
+            "label_selector": chosen.label_selector,
+            "field_selector": chosen.field_selector,
+        }
 
     def follows(self, namespace: str) -> bool:
         """Return whether the caches of namespaced kinds have the objects of a namespace."""
@@ -240,6 +254,39 @@ _PARTS: dict[CacheContents, tuple[dict[str, Any], ...]] = {
     ),
     "metadata": ({"metadata_only": True},),
 }
+
+
+def _filtered(part: Mapping[str, Any], chosen: CacheFilter | None) -> dict[str, Any]:
+    """Return the options of an informer, with the selectors of a filter."""
+    options = dict(part)
+    if chosen is None:
+        return options
+    selectors = [part.get("label_selector"), chosen.label_selector]
+    options["label_selector"] = ",".join(filter(None, selectors))
+    options["field_selector"] = chosen.field_selector
+    by_part: Callable[[JSONObject], bool] = part.get("selects", lambda _: True)
+    if chosen.fields:
+        options.pop("selects", None)  # only the server knows what its field selectors find
+    else:
+        options["selects"] = lambda obj: by_part(obj) and _matches(obj, None, chosen.labels)
+    return options
+
+
+def _contents(app: Operator, resource: ApiResource) -> CacheContents:
+    """Return how much of the objects of a kind is cached.
+
+    Of Secrets that are only owned, it is the operator's own children: those of others may be many, large and secret.
+    """
+    declared = app.cache_contents.get(resource)
+    if declared is not None or resource != SECRETS:
+        return declared or "objects"
+    others = [
+        *app.read_kinds,
+        *(index.kind for index in app.indexes),
+        *(reconciler.kind for reconciler in app.reconcilers),
+        *(watch.kind for reconciler in app.reconcilers for watch in reconciler.watches),
+    ]
+    return "objects" if resource in {api_resource_of(kind) for kind in others} else "children"
 
 
 class CacheReader:

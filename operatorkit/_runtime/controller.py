@@ -9,6 +9,7 @@ How a run ends, and what follows:
     returns Requeue(after)    the same, and run again then; at once, but with back-off from the sixth time, for 0
     returns Requeue(at)       the same, by the wall clock; a moment that has passed is at once
     raises Conflict           run again at once, quietly; from the sixth time in a row with back-off
+    raises RetryLater         conditions Ready=False and Reconciling; run again then, or with back-off
     raises TerminalError      condition Ready=False and an Event; no retry until something changes
     raises DefinitionError    logged, and an Event: the code is wrong; run again in 5 minutes, or when something changes
     raises anything else      logged, an Event unless it may pass by itself, retry with back-off
@@ -31,6 +32,7 @@ from operatorkit._runtime.budget import Budget, Written
 from operatorkit._runtime.conflicts import explained, undone
 from operatorkit._runtime.groups import Runnable
 from operatorkit._runtime.handlers import mapped, parents, passes
+from operatorkit._runtime.kstatus import PASSING, failure_message, was_failing
 from operatorkit._runtime.own_writes import OwnWrites
 from operatorkit._runtime.queue import Priority, QueueClosed, WorkQueue
 from operatorkit._runtime.reasons import EngineReason
@@ -38,6 +40,7 @@ from operatorkit._runtime.requests import Requests, counted_requests
 from operatorkit._runtime.run import Runner
 from operatorkit._runtime.services import Services
 from operatorkit._runtime.status import StatusWriter
+from operatorkit._runtime.why import Cause, LastRun
 from operatorkit.cluster import Change, JSONObject, key_of
 from operatorkit.errors import (
     ChildConflict,
@@ -46,10 +49,8 @@ from operatorkit.errors import (
     DefinitionError,
     FieldManagerConflict,
     OperatorKitError,
+    RetryLater,
     TerminalError,
-    Throttled,
-    Timeout,
-    Unreachable,
 )
 from operatorkit.events import Notice, Reference
 from operatorkit.metrics import RunResult
@@ -62,7 +63,7 @@ __all__ = ["Controller"]
 _TIMES_AT_ONCE = 5
 _AFTER_A_MISTAKE = timedelta(minutes=5)
 _PASSING_LIMIT_SECONDS = 10.0
-_PASSING = (Throttled, Timeout, Unreachable)
+_REQUEUED = Cause("a requeue or a retry")
 _log = logging.getLogger("operatorkit.runtime")
 
 
@@ -76,8 +77,11 @@ class Controller:
         self._caches = services.caches
         self._events = services.events
         self._at_once: dict[ObjectKey, int] = {}
-        self._causes: dict[ObjectKey, str] = {}  # of dirty keys, where the log has debug lines
+        self._causes: dict[ObjectKey, Cause] = {}  # of dirty keys
+        self._runs: dict[ObjectKey, LastRun] = {}
+        self._errors: dict[ObjectKey, str] = {}  # of the last run that failed
         self._terminal: set[ObjectKey] = set()
+        self._failing: set[ObjectKey] = set()  # of which an Event reports a failure
         self._logged: dict[ObjectKey, Hashable] = {}  # the failure whose traceback is in the log
         self.resource = api_resource_of(reconciler.kind)
         self.name: str = reconciler.name
@@ -227,7 +231,9 @@ class Controller:
     ) -> None:
         """Report a run to the metrics, and in one line of the log: its cause, duration, requests and result."""
         self._metrics.ran(result, seconds, terminal=key in self._terminal)
-        cause = self._causes.pop(key, "requeued")
+        cause = self._causes.pop(key, _REQUEUED)
+        ended, error = self._services.clock.now(), self._errors.pop(key, "")
+        self._runs[key] = LastRun(cause, ended, seconds, str(requests), result, error)
         _log.debug(
             "%s %s: reconciled in %.1f ms because of %s: %s, %s",
             self.resource.kind,
@@ -239,9 +245,20 @@ class Controller:
         )
 
     def _because(self, key: ObjectKey, cause: str, *details: object) -> None:
-        """Record why a key is enqueued, for the log; the first cause since its last run counts."""
-        if _log.isEnabledFor(logging.DEBUG):
-            self._causes.setdefault(key, cause % details if details else cause)
+        """Record why a key is enqueued; the first cause since its last run counts."""
+        self._causes.setdefault(key, Cause(cause, details))
+
+    def cause(self, key: ObjectKey) -> Cause | None:
+        """Return why a dirty key was enqueued."""
+        return self._causes.get(key)
+
+    def last_run(self, key: ObjectKey) -> LastRun | None:
+        """Return the last run of a key in this process."""
+        return self._runs.get(key)
+
+    def waits_for_change(self, key: ObjectKey) -> bool:
+        """Return whether a key is not retried, after a TerminalError."""
+        return key in self._terminal
 
     async def _may_run(self, key: ObjectKey, raw: JSONObject) -> bool:
         """Return whether the budget of a key lets it run; if not, it runs later, and the cause is reported."""
@@ -265,13 +282,17 @@ class Controller:
                 await self._failed(key, raw, error)
                 return RunResult.ERROR
             _log.debug("%s %s: %s", self.resource.kind, key, error)
+            self._errors[key] = str(error)
             self._run_at_once(key)
             return RunResult.REQUEUE
+        except RetryLater as error:
+            self._wait(key, error)
+            return RunResult.REQUEUE_AFTER
         except Exception as error:  # noqa: BLE001 - the outermost loop of user code: it is reported
             await self._failed(key, raw, error)
             return RunResult.ERROR
         else:
-            self._events.release(self._scope(key))
+            await self._recover(key, raw)
             if requeue is not None and _is_at_once(requeue, self._services.clock.now()):
                 self._run_at_once(key)
                 return RunResult.REQUEUE
@@ -284,6 +305,27 @@ class Controller:
                 self.queue.add_after(key, requeue.after)
             return RunResult.SUCCESS if requeue is None else RunResult.REQUEUE_AFTER
 
+    def _wait(self, key: ObjectKey, error: RetryLater) -> None:
+        """Arrange the next run of a key whose function raised RetryLater."""
+        self._events.release(self._scope(key))
+        self._logged.pop(key, None)
+        self._errors[key] = str(error)
+        if error.after is None:
+            wait = self.queue.retry(key)
+        else:
+            wait = error.after
+            self.queue.forget(key)
+            self.queue.add_after(key, wait)
+        _log.info("%s %s: %s; next try in %s", self.resource.kind, key, error, _short(wait))
+
+    async def _recover(self, key: ObjectKey, raw: JSONObject) -> None:
+        """Send an Event if the run before failed, and forget that it did."""
+        self._events.release(self._scope(key))
+        if key in self._failing or was_failing(raw):
+            self._failing.discard(key)
+            message = "the reconcile function returned without an error"
+            await self._events.normal(raw, EngineReason.RECOVERED, message)
+
     def _run_at_once(self, key: ObjectKey) -> None:
         """Run a key again without delay; with back-off when that happens too often in a row, so that nothing spins."""
         times = self._at_once[key] = self._at_once.get(key, 0) + 1
@@ -294,6 +336,7 @@ class Controller:
 
     async def _failed(self, key: ObjectKey, raw: JSONObject, error: Exception) -> None:
         where = f"{self.resource.kind} {key}"
+        self._errors[key] = failure_message(error)
         if isinstance(error, TerminalError):
             _log.warning("%s: %s: %s; waiting for a change", where, _reason(error), error)
             self._terminal.add(key)
@@ -312,7 +355,7 @@ class Controller:
             )
         # No Event while the API server is away or overloaded: it would be one more request to that
         # server for each object, and none of the objects has anything that its owner could correct.
-        if isinstance(error, _PASSING):
+        if isinstance(error, PASSING):
             return
         if isinstance(error, TerminalError) and error.reported:
             self._events.release(self._scope(key))
@@ -321,8 +364,9 @@ class Controller:
             regarding=Reference.of(raw),
             type="Warning",
             reason=_reason(error),
-            message=_message(error),
+            message=failure_message(error),
         )
+        self._failing.add(key)
         await self._events.hold(self._scope(key), [notice])
 
     def _later(self, key: ObjectKey, error: Exception) -> timedelta:
@@ -370,8 +414,11 @@ class Controller:
         self._events.release(
             (self.resource, key)
         )  # what reconcile functions hold: see EventRecorder.hold
+        self._failing.discard(key)
         self._at_once.pop(key, None)
         self._causes.pop(key, None)
+        self._runs.pop(key, None)
+        self._errors.pop(key, None)
         self._logged.pop(key, None)
         self._status.forget(key)
         self._own_writes.forget(key)
@@ -390,7 +437,7 @@ def _asked_seconds(error: Exception) -> float:
 
 def _most_seconds(error: Exception) -> float | None:
     """Bound the wait for a server that is unreachable or overloaded: no event reports that it is back."""
-    passing = isinstance(error, _PASSING) or (isinstance(error, ClusterError) and error.code >= 500)
+    passing = isinstance(error, PASSING) or (isinstance(error, ClusterError) and error.code >= 500)
     return _PASSING_LIMIT_SECONDS if passing else None
 
 
@@ -425,13 +472,6 @@ def _trace(error: Exception) -> tuple[type[Exception], Exception, TracebackType 
     ):
         trace = trace.tb_next
     return type(error), error, trace or error.__traceback__
-
-
-def _message(error: Exception) -> str:
-    """Return the message of an Event; the text of other exceptions may contain anything, so it is for the log only."""
-    if isinstance(error, OperatorKitError):
-        return str(error)
-    return f"unexpected {type(error).__name__} in the reconcile function: see the operator's log"
 
 
 def _short(wait: timedelta) -> str:

@@ -23,6 +23,7 @@ from operatorkit._runtime.groups import Group, Groups, Runnable
 from operatorkit._runtime.leases import LeaseElector
 from operatorkit._runtime.reading import reading
 from operatorkit._runtime.services import Services
+from operatorkit._runtime.why import explain
 from operatorkit.clock import SYSTEM_CLOCK, Clock
 from operatorkit.cluster import Change, ClusterAPI
 from operatorkit.events import EventRecorder
@@ -95,6 +96,7 @@ class Engine:
                 clock=webhook_clock or clock,
                 network_clock=network_clock,
                 history=self.caches.history,
+                metrics=self._services.metrics,
             )
             if webhooks is not None and app.webhooks
             else None
@@ -233,6 +235,10 @@ class Engine:
     def is_leading(self) -> bool:
         """True while workers run."""
         return self._leading.is_set()
+
+    def why(self, text: str) -> tuple[bool, str]:
+        """Return whether `text` names an object of a kind that is reconciled, and why that one runs, or does not."""
+        return explain(text, self.controllers, self.caches, leads=self.is_leading)
 
     @property
     def admission(self) -> AdmissionService | None:

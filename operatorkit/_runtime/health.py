@@ -5,6 +5,7 @@ and who may read metrics (`metrics_access`).
 
     GET /livez, /healthz   200, or 503: only a restart helps
     GET /readyz            200, or 503: it is starting, stopping, or does not follow the cluster
+    GET /debug/why         what triggered an object, how its last run ended, and when the next is; on loopback only
     GET /metrics           Prometheus metrics; from other addresses than loopback only with a token that may read them
 
 The answers follow kube-apiserver's: `ok`, or, when a check fails or with `?verbose`, one line for each check:
@@ -73,6 +74,7 @@ async def serve_health(
     live: Callable[[], Report],
     ready: Callable[[], Report],
     metrics: Scrape | None = None,
+    why: Callable[[str], tuple[bool, str]] | None = None,
     answer_seconds: float = _ANSWER_SECONDS,
     limits: Limits = _LIMITS,
 ) -> AsyncIterator[int]:
@@ -80,7 +82,8 @@ async def serve_health(
 
     `live` and `ready` are called in the loop of the caller. When that does not happen within `answer_seconds`, the
     check event-loop has failed; the log has what the loop was at, once for each time. `metrics` is what /metrics
-    returns; without it there is none. Raises InputError when the port
+    returns; without it there is none. `why` returns, for the `object` of /debug/why, whether there is such a thing, and
+    the page. Raises InputError when the port
     is in use.
     """
     try:
@@ -97,6 +100,8 @@ async def serve_health(
         application.router.add_get(path, partial(_answered, loop, path[1:], checks))
     if metrics is not None:
         application.router.add_get("/metrics", partial(_scraped, loop, metrics))
+    if why is not None:
+        application.router.add_get("/debug/why", partial(_explained, loop, why))
     server = _Server(application, listener, limits)
     thread = threading.Thread(target=server.run, name="probes", daemon=True)
     thread.start()
@@ -120,6 +125,28 @@ async def _answered(
     ]
     lines.append(f"{name} check {'failed' if failed else 'passed'}")
     return web.Response(status=503 if failed else 200, text="\n".join(lines) + "\n")
+
+
+async def _explained(
+    loop: _Loop, why: Callable[[str], tuple[bool, str]], request: web.Request
+) -> web.Response:
+    """Return the page about an object, to loopback addresses: it names objects and errors of all tenants."""
+    if not _is_loopback(request.remote):
+        return web.Response(
+            status=403, text="/debug/why is for loopback addresses: use kubectl port-forward\n"
+        )
+    name = request.query.get("object", "")
+    if not name:
+        return web.Response(status=400, text="say which: /debug/why?object=KIND/NAMESPACE/NAME\n")
+
+    async def explain() -> tuple[bool, str]:
+        return why(name)
+
+    try:
+        is_known, page = await loop.call(explain)
+    except (TimeoutError, RuntimeError):
+        return web.Response(status=503, text="the event loop of the operator does not respond\n")
+    return web.Response(status=200 if is_known else 404, text=page)
 
 
 async def _scraped(loop: _Loop, metrics: Scrape, request: web.Request) -> web.Response:

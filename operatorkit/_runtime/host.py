@@ -125,7 +125,13 @@ async def host(
                 engine, reconcile_timeout=app.settings.reconcile_timeout, network_clock=SYSTEM_CLOCK
             )
             await stack.enter_async_context(
-                serve_health(health_port, live=checks.live, ready=checks.ready, metrics=scrape)
+                serve_health(
+                    health_port,
+                    live=checks.live,
+                    ready=checks.ready,
+                    metrics=scrape,
+                    why=engine.why,
+                )
             )
         if install:
             await install_definitions(own_kinds(app), api, shrinking=shrinking)

@@ -13,7 +13,7 @@ from operatorkit._runtime.budget import Written
 from operatorkit._runtime.caches import typed
 from operatorkit._runtime.status import StatusWriter
 from operatorkit._runtime.status_fields import own_fields, without_empty, would_change_nothing
-from operatorkit.children import update_manager
+from operatorkit.applied import update_manager
 from operatorkit.cluster import JSONObject, key_of
 from operatorkit.errors import DefinitionError
 from operatorkit.live import Declared, check_declared

@@ -57,6 +57,13 @@ class PrometheusMetrics:
         """Count a request; one without a response has the code `<error>`, as in client-go."""
         self._requests.labels(str(code) if code else "<error>", method, host).inc()
 
+    def reviewed(self, *, webhook: str, code: int, seconds: float) -> None:
+        """Count a request to a webhook, and record how long it took."""
+        requests = self._metrics["controller_runtime_webhook_requests_total"]
+        requests.labels(webhook, str(code)).inc()
+        latency = self._metrics["controller_runtime_webhook_latency_seconds"]
+        latency.labels(webhook).observe(seconds)
+
     def render(self, engine: Engine, elector: LeaseElector | None) -> tuple[bytes, str]:
         """Return all metrics of the registry as text, and its content type. Call it in the loop of the engine."""
         for controller in engine.controllers:
@@ -71,6 +78,9 @@ class PrometheusMetrics:
             )
         if elector is not None:
             self._set("leader_election_master_status", int(elector.leads), elector.name)
+        if engine.admission is not None:
+            for webhook, count in engine.admission.in_flight().items():
+                self._set("controller_runtime_webhook_requests_in_flight", count, webhook)
         if engine.admission is not None and (expiry := engine.admission.expiry()) is not None:
             self._set(
                 "operatorkit_webhook_certificate_expiry_timestamp_seconds", expiry.timestamp()

@@ -281,6 +281,25 @@ class WorkQueue(Generic[K]):
         now = self._clock.monotonic()
         return {key: timedelta(seconds=now - since) for key, since in self._running.items()}
 
+    def ahead(self, key: K) -> int | None:
+        """Return how many keys are handed out before this one, or None if it does not wait; takes linear time."""
+        before = 0
+        for priority in Priority:
+            found = self._ready[priority].ahead(key)
+            if found is not None:
+                return before + found
+            before += len(self._ready[priority])
+        return None
+
+    def runs_again(self, key: K) -> bool:
+        """Return whether a key that runs was added meanwhile."""
+        return key in self._again
+
+    @property
+    def held(self) -> bool:
+        """Whether keys are not handed out, see `hold`."""
+        return self._held
+
     def delayed(self) -> dict[K, timedelta]:
         """Return the keys that wait for time to pass, and how long from now."""
         now, today = self._clock.monotonic(), self._clock.now()

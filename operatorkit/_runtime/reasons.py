@@ -19,6 +19,12 @@ __all__ = ["EngineReason"]
 class EngineReason(StrEnum):
     """Why the engine sends an Event about an object, or sets Ready=False."""
 
+    RECONCILED = "Reconciled"
+    """Ready=True: the last run of the reconcile function returned."""
+    RECOVERED = "Recovered"
+    """The reconcile function returned after it had failed."""
+    RETRY_LATER = "RetryLater"
+    """The reconcile function raised a RetryLater."""
     RECONCILE_FAILED = "ReconcileFailed"
     """The reconcile function raised an error that is retried."""
     TERMINAL_ERROR = "TerminalError"

@@ -16,6 +16,7 @@ from operatorkit._runtime.blocked import BlockedDeletions
 from operatorkit._runtime.budget import Budget, Written
 from operatorkit._runtime.caches import typed
 from operatorkit._runtime.dropped import DroppedChanges
+from operatorkit._runtime.kstatus import set_failed, set_ready
 from operatorkit._runtime.own_object import OwnObject
 from operatorkit._runtime.own_writes import OwnWrites, TrackedChildren, TrackedReader, tracked_api
 from operatorkit._runtime.reasons import EngineReason
@@ -24,8 +25,7 @@ from operatorkit._runtime.status import StatusWriter, status_of
 from operatorkit.children import Children
 from operatorkit.claiming import Claimer
 from operatorkit.cluster import JSONObject
-from operatorkit.conditions import get_condition
-from operatorkit.context import Context, condition_model
+from operatorkit.context import Context
 from operatorkit.definitions import is_own
 from operatorkit.errors import Invalid, InvalidObject, OperatorKitError, TerminalError
 from operatorkit.live import LiveReader, ObjectWriter
@@ -95,6 +95,8 @@ class Runner:
         children = self._children(key, raw)
         ctx = self._context(key, obj, own, children)
         requeue = await self._call(function, obj, ctx, children, own, before)
+        if self._is_own_kind and not deleting and not self._reconciler.only_reads:
+            set_ready(obj, ctx, own.raw, manager=self._services.app.name)
         self._dropped.look(key, own.raw, obj)
         latest = await self._status.write(own.raw, before, obj)
         if deleting and requeue is None and await children.delete_marked():
@@ -200,8 +202,8 @@ class Runner:
                 await children.prune()
         except (Exception, asyncio.CancelledError) as error:
             failure = self._failure(error, timed_out=timer.expired(), limit=limit)
-            if isinstance(failure, TerminalError) and not failure.reported and self._is_own_kind:
-                _set_not_ready(obj, ctx, failure)
+            if self._is_own_kind:
+                set_failed(obj, ctx, own.raw, failure, manager=self._services.app.name)
             try:
                 await self._status.write(own.raw, before, obj)
             except OperatorKitError as second:
@@ -255,15 +257,3 @@ def _too_slow(limit: timedelta) -> OperatorKitError:
         f"the reconcile function did not return within {limit.total_seconds():g} s and was cancelled: give what it "
         f"waits for a shorter time, or return Requeue(after=...)"
     )
-
-
-def _set_not_ready(obj: Any, ctx: Context, error: TerminalError) -> None:
-    """Set Ready=False, where the kind has conditions and the function has not done so itself."""
-    if condition_model(type(obj)) is None or obj.status is None:
-        return
-    known = get_condition(obj.status.conditions or (), "Ready")
-    has_set = (
-        "Ready" in ctx.conditions_set
-    )  # in this run: that of an earlier one may be out of date
-    if not has_set or known is None or (known.status, known.reason) != ("False", error.reason):
-        ctx.condition("Ready", False, error.reason, str(error))

@@ -14,7 +14,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from operatorkit.children import same
+from operatorkit.applied import same
 
 __all__ = ["own_fields", "without_empty", "would_change_nothing"]
 

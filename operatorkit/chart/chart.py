@@ -16,6 +16,7 @@ from typing import Any
 
 import jinja2
 
+from operatorkit.chart.dashboard import dashboard
 from operatorkit.chart.rbac import Rule, rules
 from operatorkit.chart.values import crd_values, operator_values, schema_text, values_text
 from operatorkit.crd.render import render
@@ -143,7 +144,7 @@ def operator_chart(
         "health_port": HEALTH_PORT,
         "webhooks": _registrations(app),
         "writes_secrets": writes_secrets,
-        "finalized": [_plural(one.kind) for one in app.reconcilers if one.finalize is not None],
+        "finalized": [_plural(one.kind) for one in app.reconcilers if one.has_finalizer],
         "left_out": sorted(
             {one.resource.kind for one in app.webhooks if leaves_out_own_namespace(one)}
         ),
@@ -159,7 +160,7 @@ def operator_chart(
             "rbac.yaml",
             "networkpolicy.yaml",
         ),
-        *("poddisruptionbudget.yaml", "metrics.yaml", "NOTES.txt"),
+        *("poddisruptionbudget.yaml", "metrics.yaml", "monitoring.yaml", "NOTES.txt"),
     ]
     if app.webhooks:
         names += ["service.yaml", "webhooks.yaml"]
@@ -171,6 +172,7 @@ def operator_chart(
             "Chart.yaml": _filled("Chart.yaml", facts),
             "values.yaml": values_text(values),
             "values.schema.json": schema_text(values),
+            f"dashboards/{app.name}.json": dashboard(app.name, webhooks=bool(app.webhooks)),
             **{f"templates/{name}": _filled(name, facts) for name in names},
         },
     )

@@ -146,6 +146,22 @@ def _access() -> dict[str, Schema]:
                 "read metrics, to be bound to Prometheus. Without it, only clients in the Pod can read them.",
                 False,
             ),
+            serviceMonitor=_object(
+                "A ServiceMonitor, for the operator of Prometheus; set metrics.enabled, too.",
+                enabled=_value("boolean", "Create it, and the Service that it selects.", False),
+                interval=_string(
+                    "How often metrics are read.", "30s", pattern=r"^[0-9]+(ms|s|m|h)$"
+                ),
+                labels=_labels("Labels by which Prometheus selects it."),
+            ),
+            dashboard=_object(
+                "A dashboard for Grafana, in a ConfigMap with the label grafana_dashboard.",
+                enabled=_value("boolean", "Create it.", False),
+                labels=_labels("More labels of the ConfigMap."),
+                annotations=_texts(
+                    "Annotations of the ConfigMap, such as the folder of the dashboard."
+                ),
+            ),
         ),
     }
 

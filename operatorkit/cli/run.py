@@ -18,6 +18,7 @@ import click
 from operatorkit.cli import ExitCode
 from operatorkit.cli._cluster_domain import find_cluster_domain
 from operatorkit.cli._load import load
+from operatorkit.cli._logs import LogFormat, parse_level, set_up_logging
 from operatorkit.cli._loop import run as run_loop
 from operatorkit.errors import InputError
 from operatorkit.names import dns_label_error, dns_subdomain_error
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from operatorkit.cluster import ClusterConfig
     from operatorkit.operator import Operator
 
-__all__ = ["command", "set_up_logging"]
+__all__ = ["command"]
 
 _log = logging.getLogger("operatorkit.cli")
 
@@ -57,6 +58,13 @@ def _namespace(context: click.Context, parameter: click.Parameter, value: str | 
             f"{value!r} is no name of a namespace: it {error}", param=parameter
         )
     return value
+
+
+def _levels(
+    context: click.Context, parameter: click.Parameter, values: tuple[str, ...]
+) -> list[tuple[str, int]]:
+    del context, parameter
+    return [parse_level(value) for value in values]
 
 
 def _lease_name(
@@ -161,6 +169,21 @@ def _lease_name(
 )
 @click.option("--verbose", "-v", is_flag=True, help="Log more.")
 @click.option(
+    "--log-format",
+    type=click.Choice(["console", "json"]),
+    default="console",
+    show_default=True,
+    envvar="LOG_FORMAT",
+    help="Lines for people, or one JSON object a line.",
+)
+@click.option(
+    "--log-level",
+    metavar="[LOGGER=]LEVEL",
+    multiple=True,
+    callback=_levels,
+    help="The level of all loggers, or of one: debug, operatorkit.runtime=debug. May be repeated.",
+)
+@click.option(
     "--disposable",
     is_flag=True,
     hidden=True,
@@ -193,6 +216,8 @@ def command(
     install: bool,
     allow_shrink: bool,
     verbose: bool,
+    log_format: LogFormat,
+    log_level: list[tuple[str, int]],
     disposable: bool,
     exit_with_parent: bool,
     temporary_folder: str | None,
@@ -205,7 +230,7 @@ def command(
 
     With --leader-elect, several replicas may run: standby replicas keep their caches in sync and serve webhooks.
     """
-    set_up_logging(verbose=verbose)
+    set_up_logging(verbose=verbose, log_format=log_format, levels=log_level)
     if exit_with_parent:
         threading.Thread(
             target=_stop_at_end_of_input, args=(temporary_folder,), name="end of input", daemon=True
@@ -311,14 +336,3 @@ def _stop_at_end_of_input(temporary_folder: str | None) -> None:
     if temporary_folder:
         shutil.rmtree(temporary_folder, ignore_errors=True)
     os.kill(os.getpid(), signal.SIGTERM)
-
-
-def set_up_logging(*, verbose: bool) -> None:
-    """Log to stderr: a line has time, level, logger and message."""
-    logging.basicConfig(
-        level=logging.DEBUG if verbose else logging.INFO,
-        format="%(asctime)s %(levelname)-7s %(name)s: %(message)s",
-        datefmt="%H:%M:%S",
-    )
-    for noisy in ("asyncio", "aiohttp", "kubernetes", "urllib3"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)

@@ -79,9 +79,7 @@ async def _wait(engine: Engine, pending: list[str]) -> None:
 async def _is_current(engine: Engine, resource: ApiResource, pending: list[str]) -> bool:
     """Return whether a cache holds what a list returns, once its watch has reached the versions of that list."""
     pending.append(f"the cache of {resource.qualified} is not known to be up to date")
-    found = await engine.api.list(
-        resource, namespace=engine.namespace if resource.namespaced else None
-    )
+    found = await engine.api.list(resource, **engine.caches.scope(resource))
     for obj in found.items:
         await engine.caches.informer_of(resource, obj).wait_for(obj["metadata"]["resourceVersion"])
     is_current = {key_of(obj) for obj in found.items} == set(engine.caches.keys(resource))

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import ssl
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from pathlib import Path
@@ -43,7 +43,9 @@ _MAX_HEADERS = 32  # API servers send fewer than 10
 class WebhookServer:
     """Serves webhooks at `host` (None: every address) and `port` (0: a free one) from `start` to `stop`.
 
-    `name` is that of the configurations that lead here by a URL, if any do.
+    `name` is that of the configurations that lead here by a URL, if any do. `reviewed` is called after each request to
+    the path of a webhook: with that, the HTTP status and the duration in seconds. `in_flight` has the number of
+    requests that are processed now, for each path.
 
     Guarantees: connections are bounded as `limits` say (`operatorkit.serving.Listener`); at most 8
     reviews of more than 64 KiB, which may have 7 MiB, and 256 smaller ones are in memory at once,
@@ -59,8 +61,12 @@ class WebhookServer:
         port: int = 0,
         name: str | None = None,
         limits: Limits | None = None,
+        reviewed: Callable[[str, int, float], None] = lambda *_: None,
     ) -> None:
+        webhooks = list(webhooks)
         self._dispatcher = Dispatcher(webhooks, name=name)
+        self._reviewed = reviewed
+        self.in_flight: dict[str, int] = {webhook.path: 0 for webhook in webhooks}
         self._host = host
         self._port = port
         self._bound = 0
@@ -128,12 +134,25 @@ class WebhookServer:
         self._dispatcher.close()
 
     async def _handle(self, request: web.Request) -> web.Response:
-        answer = await self._answer(request)
+        answer = await self._measured(request)
         response = web.json_response(answer.body, status=answer.status)
         if answer.status != 200:
             _log.warning("%s %s: %s", request.method, request.path[:200], answer.body["message"])
             response.force_close()  # whoever sent that may still be sending
         return response
+
+    async def _measured(self, request: web.Request) -> Answer:
+        path = request.rel_url.raw_path
+        if path not in self.in_flight:
+            return await self._answer(request)
+        started = asyncio.get_running_loop().time()
+        self.in_flight[path] += 1
+        try:
+            answer = await self._answer(request)
+        finally:
+            self.in_flight[path] -= 1
+        self._reviewed(path, answer.status, asyncio.get_running_loop().time() - started)
+        return answer
 
     async def _answer(self, request: web.Request) -> Answer:
         started = asyncio.get_running_loop().time()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import base64
+import re
 from functools import partial
 
 import pytest
-from kubernetes.client.models import CoreV1Event, V1ConfigMap, V1Secret
+from kubernetes.client.models import CoreV1Event, V1ConfigMap, V1Namespace, V1Secret
 
 from operatorkit import Context, Model, Operator, Resource
 from operatorkit.cluster import PatchType
@@ -15,6 +16,7 @@ from operatorkit.names import LABEL_OWNER_UID
 from operatorkit.operator import Watch
 from operatorkit.resource import NoStatus, ObjectMeta, api_resource_of, write
 from operatorkit.testing import eventually
+from operatorkit.testing.running import running as running_everywhere
 
 SECRETS, CONFIG_MAPS = api_resource_of(V1Secret), api_resource_of(V1ConfigMap)
 HIDDEN = base64.b64encode(b"nobody's business").decode()
@@ -137,3 +139,90 @@ def test_a_kind_that_needs_more_than_metadata_cannot_be_cached_so():
         reconciling.cache(Vault, contents="metadata")
     with pytest.raises(DefinitionError, match="use one of 'objects', 'children', 'metadata'"):
         app.cache(V1Secret, contents="none")  # type: ignore[arg-type]
+
+
+async def test_secrets_that_are_only_owned_are_cached_as_children_unless_asked_otherwise(cluster, operator):
+    await make_secret(cluster, "foreign")
+    for ask, data in ((lambda app: None, None), (lambda app: app.reads(V1Secret), {"key": HIDDEN})):
+        app, seen = Operator("vaults"), []
+        ask(app)
+
+        @app.reconcile(Vault, owns=[V1Secret])
+        async def reconcile(vault: Vault, ctx: Context) -> None:
+            await ctx.apply(V1Secret(metadata={"name": "mine"}, data={"key": HIDDEN}))
+            seen.append((ctx.get(V1Secret, "foreign").data, ctx.get(V1Secret, "mine").data))  # noqa: B023
+
+        async with operator(app) as running:
+            if not await vaults_there(cluster):
+                await make_vault(cluster, "a", "x")
+            await running.idle()
+        assert seen[-1] == (data, {"key": HIDDEN})
+
+
+async def vaults_there(cluster) -> bool:
+    return bool((await cluster.list(VAULTS, namespace=cluster.namespace)).items)
+
+
+def filtered(**chosen) -> tuple[Operator, list[list[str]]]:
+    app, seen = Operator("filtered"), []
+    app.cache(V1ConfigMap, **chosen)
+
+    @app.reconcile(Vault, watches=[Watch(V1ConfigMap, to=lambda one, reader: [v.key for v in reader.list(Vault)])])
+    async def reconcile(vault: Vault, ctx: Context) -> None:
+        seen.append([each.metadata.name for each in ctx.list(V1ConfigMap)])
+
+    return app, seen
+
+
+async def make_config_map(cluster, name: str, **labels: str) -> None:
+    obj = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "labels": labels}}
+    await cluster.create(CONFIG_MAPS, obj, namespace=cluster.namespace)
+
+
+async def test_only_objects_with_the_labels_are_cached_and_one_that_loses_them_is_deleted_there(cluster, operator):
+    for name, team in (("a", "x"), ("b", "y"), ("c", "x")):
+        await make_config_map(cluster, name, team=team)
+    await make_vault(cluster, "v", "x")
+    app, seen = filtered(labels={"team": "x"})
+    async with operator(app) as running:
+        await running.idle()
+        assert seen[-1] == ["a", "c"]
+        for name, team in (("a", "y"), ("b", "x")):
+            body = {"metadata": {"labels": {"team": team}}}
+            await cluster.patch(CONFIG_MAPS, name, body, patch_type=PatchType.MERGE, namespace=cluster.namespace)
+        await running.idle()
+        assert seen[-1] == ["b", "c"]
+
+
+async def test_only_objects_whose_fields_have_the_values_are_cached(cluster, operator):
+    for name in ("a", "b"):
+        await make_config_map(cluster, name)
+    await make_vault(cluster, "v", "x")
+    app, seen = filtered(fields={"metadata.name": "b"}, contents="metadata")
+    async with operator(app) as running:
+        await running.idle()
+        assert seen[-1] == ["b"]
+
+
+async def test_one_kind_is_cached_of_one_namespace_while_others_are_of_all(cluster):
+    await make_config_map(cluster, "a")
+    await make_vault(cluster, "v", "x")
+    app, seen = filtered(namespace=cluster.namespace)
+    async with running_everywhere(app, cluster) as running:
+        await running.idle()
+        assert "a" in seen[-1]
+        assert running.engine.caches.all(CONFIG_MAPS, "kube-system", None) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "chosen", "message"),
+    [
+        (V1ConfigMap, {"labels": {"a,b": "c"}}, "a selector has no blanks"),
+        (V1ConfigMap, {"namespace": "No Name"}, "namespace='No Name': the name must"),
+        (V1Namespace, {"namespace": "a"}, "the kind is cluster-scoped"),
+        (V1ConfigMap, {}, "say contents=, labels=, fields= or namespace="),
+    ],
+)
+def test_a_filter_that_cannot_select_is_an_error(kind, chosen, message):
+    with pytest.raises(DefinitionError, match=re.escape(message)):
+        Operator("x").cache(kind, **chosen)

@@ -202,13 +202,16 @@ async def test_a_terminal_error_sets_a_condition_and_an_event_and_waits_for_a_ch
         await clock.advance(timedelta(hours=1))
         await running.settled()
         assert runs == ["bad"]
-        [condition] = (await get(cluster, SITES, "a"))["status"]["conditions"]
+        [condition, stalled] = (await get(cluster, SITES, "a"))["status"]["conditions"]
         assert (condition["status"], condition["reason"]) == ("False", "TitleRefused")
+        assert (stalled["type"], stalled["status"]) == ("Stalled", "True")
         [event] = await events(cluster, "TitleRefused")
         assert event["message"] == "choose another title than 'bad'"
         await spec(cluster, "a", title="good")
         await running.settled()
         assert runs == ["bad", "good"]
+        [condition] = (await get(cluster, SITES, "a"))["status"]["conditions"]
+        assert (condition["type"], condition["reason"]) == ("Ready", "Fine")
 
 
 async def test_a_failure_is_tried_again_after_a_back_off(cluster, operator, clock):

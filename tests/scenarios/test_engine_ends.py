@@ -226,7 +226,8 @@ async def test_the_condition_of_a_terminal_error_says_the_latest(cluster, operat
         raise TerminalError(f"{job.spec.text} is refused", reason="Refused")
 
     async def message() -> str:
-        [condition] = (await status(cluster))["conditions"]
+        [condition, *_] = (await status(cluster))["conditions"]
+        assert condition["type"] == "Ready"
         return condition["message"]
 
     async with operator(app) as running:

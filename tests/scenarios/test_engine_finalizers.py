@@ -145,7 +145,8 @@ async def test_the_finalizer_of_an_earlier_version_without_its_function_is_repor
         [(reason, message)] = await warnings(cluster)
         assert reason == "DeletionBlocked"
         assert "an earlier version of this operator set the finalizer operatorkit.dev/closer" in message
-        [condition] = (await get(cluster))["status"]["conditions"]
+        [condition, stalled] = (await get(cluster))["status"]["conditions"]
+        assert (stalled["type"], stalled["message"]) == ("Stalled", message)
         assert (condition["type"], condition["status"], condition["reason"]) == ("Ready", "False", "DeletionBlocked")
         assert condition["message"] == message
         await do_as_told(cluster, message)

@@ -201,3 +201,47 @@ async def test_a_webhook_certificate_that_is_not_in_force_is_a_reason_not_to_be_
         clock.tick(LEAF_LIFE + timedelta(seconds=1))
         assert failing(it.checks.ready())["webhooks"].startswith("their certificate is valid from ")
     assert failing(it.checks.ready())["webhooks"] == "they are not served"
+
+
+def page(it, text):
+    is_known, lines = it.engine.why(text)
+    assert is_known, lines
+    return dict(line.split(":", 1) for line in lines.splitlines())
+
+
+async def test_why_says_what_triggered_an_object_how_its_run_ended_and_when_the_next_is(cluster):
+    app, clock, hold = Operator("why"), FakeClock(), asyncio.Event()
+
+    @app.reconcile(Lamp, workers=1)
+    async def reconcile(obj, ctx):
+        if obj.spec.on:
+            await hold.wait()
+        if obj.metadata.name == "bad":
+            raise ValueError("a secret")
+
+    await install_crds(cluster, [Lamp])
+    here = cluster.namespace
+    async with running(app, cluster, clock=clock, namespace=here) as it:
+        for name in ("bad", "good"):
+            await cluster.create(LAMPS, lamp(name), namespace=here)
+        await it.idle()
+        good, bad = page(it, f"lamps/{here}/good"), page(it, f"{here}/bad")
+        assert good["object"].strip() == f"Lamp {here}/good"
+        assert good["because of"].strip() == "its own change (ADDED)"
+        assert (good["result"].strip(), good["state"].strip()) == ("success", "it is idle")
+        assert good["next run"].strip() == "with the next change"
+        assert bad["result"].strip() == "error"
+        assert bad["error"].strip() == "unexpected ValueError in the reconcile function: see the operator's log"
+        assert bad["next run"].endswith("after 1 failures in a row")
+        await cluster.patch(LAMPS, "good", {"spec": {"on": True}}, patch_type="merge", namespace=here)
+        await eventually(lambda: "it is reconciled" in page(it, f"{here}/good")["state"])
+        for name in ("x", "y"):
+            await cluster.create(LAMPS, lamp(name), namespace=here)
+        await eventually(lambda: "with 1 ahead of it; 1 of 1 workers" in page(it, f"Lamp/{here}/y")["state"])
+        assert page(it, f"{here}/y")["trigger"].strip() == "its own change (ADDED)"
+        assert page(it, f"{here}/none")["cache"].strip().startswith("it is not in the cache")
+        is_known, text = it.engine.why("pods/a/b")
+        assert not is_known
+        assert "no object of a kind that is reconciled here (lamps.health.example.io)" in text
+        hold.set()
+        await it.idle()

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kubernetes.client.models import V1ConfigMap, V1Namespace, V1Secret, V1Service
 
-from operatorkit.children import Children, LastApplied, body_to_send, own_entry_only, would_change_nothing
+from operatorkit.applied import own_entry_only, would_change_nothing
+from operatorkit.children import Children, LastApplied, body_to_send
 from operatorkit.errors import ChildConflict, Conflict, DefinitionError, FieldManagerConflict, Invalid
 from operatorkit.names import LABEL_OWNER_UID
 from operatorkit.resource import api_resource_of, write

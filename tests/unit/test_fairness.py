@@ -72,3 +72,15 @@ def test_no_key_is_lost_or_doubled_and_no_group_waits_for_more_than_a_turn_of_ea
         assert len(queue) == len(there)
         assert all(each in queue for each in there)
     assert sorted(emptied(queue)) == sorted(there)
+
+
+@given(st.lists(KEYS, unique=True, max_size=20), st.integers(0, 8))
+def test_ahead_of_a_key_are_those_that_are_taken_out_before(keys, taken):
+    queue = FairQueue(of_group)
+    for key in keys:
+        queue.push(key)
+    for _ in range(taken):
+        queue.pop()
+    ahead = {key: queue.ahead(key) for key in [*keys, ("z", 9)]}
+    order = emptied(queue)
+    assert ahead == {key: order.index(key) if key in order else None for key in ahead}

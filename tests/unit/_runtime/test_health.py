@@ -119,3 +119,22 @@ async def test_a_port_that_is_taken_is_named():
         with pytest.raises(InputError, match=f"port {port} cannot be used for probes"):
             async with healthy(port=port):
                 pass
+
+
+async def test_why_is_a_page_about_an_object():
+    def why(text):
+        return text == "plans/a/b", f"about {text}\n"
+
+    async with healthy(why=why) as port:
+        assert await ask(port, "/debug/why?object=plans/a/b") == (200, "about plans/a/b\n")
+        assert await ask(port, "/debug/why?object=x") == (404, "about x\n")
+        assert (await ask(port, "/debug/why"))[0] == 400
+    async with healthy() as port:
+        assert (await ask(port, "/debug/why?object=x"))[0] == 404
+
+
+async def test_why_is_for_loopback_addresses_only(monkeypatch):
+    monkeypatch.setattr("operatorkit._runtime.health._is_loopback", lambda remote: False)
+    async with healthy(why=lambda text: (True, "a secret")) as port:
+        status, text = await ask(port, "/debug/why?object=a/b")
+    assert (status, "secret" in text, "kubectl port-forward" in text) == (403, False, True)

@@ -50,7 +50,9 @@ async def served(reviews, calls, gate):
         await gate.wait()
         return Allowed()
 
-    server = WebhookServer(app.webhooks)
+    seen: list[tuple[str, int, float]] = []
+    server = WebhookServer(app.webhooks, reviewed=lambda *review: seen.append(review))
+    server.seen = seen
     bundle = renewed(None, ["127.0.0.1"], SYSTEM_CLOCK.now())
     server.use(bundle.cert_pem, bundle.key_pem)
     await server.start()
@@ -79,6 +81,21 @@ async def test_a_good_review_is_answered(served, reviews, calls):
     status, body = await post(served, json.dumps(reviews.review(reviews.thing())).encode())
     assert (status, body["response"]["allowed"]) == (200, True)
     assert len(calls) == 1
+
+
+async def test_requests_to_a_webhook_are_counted_by_status_and_those_to_other_paths_are_not(served, reviews, gate):
+    gate.clear()
+    review = json.dumps(reviews.review(reviews.thing())).encode()
+    running = asyncio.ensure_future(post(served, review))
+    await eventually(lambda: served.in_flight == {served.path: 1})
+    gate.set()
+    await running
+    assert served.in_flight == {served.path: 0}
+    await post(served, b"", path="/anything")
+    await post(served, b"no review")
+    [(path, code, seconds), (_, second, _)] = served.seen
+    assert (path, code, second) == (served.path, 200, 400)
+    assert seconds > 0
 
 
 def _changed(**request):
