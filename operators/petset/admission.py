@@ -26,6 +26,7 @@ from operators.petset.template import amount_of
 __all__ = ["check_change", "check_spec", "describe", "validate_petset"]
 
 _LAST_PORT = 65535
+_RECREATE = "set volumeUpdate to Recreate, which deletes the claims with their data"
 
 
 @app.validate(PetSet)
@@ -70,7 +71,7 @@ def check_change(old: PetSetSpec, new: PetSetSpec) -> list[Cause]:
         )
         for path, before, after in fixed
         if before != after
-    ] + list(_claim_template_changes(old, new))
+    ] + ([] if new.volume_update == "Recreate" else list(_claim_template_changes(old, new)))
 
 
 def _claim_template_changes(old: PetSetSpec, new: PetSetSpec) -> Iterator[Cause]:
@@ -88,10 +89,11 @@ def _claim_template_changes(old: PetSetSpec, new: PetSetSpec) -> Iterator[Cause]
         was, now = _without_storage(known), _without_storage(spec)
         for name in sorted({*was, *now}):
             if was.get(name) != now.get(name):
-                problem = "cannot change in claims that exist: create another claim template, or another PetSet"
+                problem = f"cannot change in claims that exist: {_RECREATE}, or create another claim template"
                 yield invalid(f"{path}.{name}", _shown(now.get(name) or "none"), problem)
         if _storage(spec) < _storage(known):
-            problem = f"is less than before, and volumes cannot shrink: request at least {_requests(known)['storage']}"
+            least = _requests(known)["storage"]
+            problem = f"is less than before, and volumes cannot shrink: request at least {least}, or {_RECREATE}"
             yield invalid(
                 f"{path}.resources.requests.storage", str(_requests(spec).get("storage")), problem
             )

@@ -151,3 +151,15 @@ def test_a_change_that_claims_cannot_follow_is_rejected(new, field, said):
 def test_a_claim_template_may_be_added():
     both = petset(volumeClaimTemplates=[CLAIM, {"metadata": {"name": "logs"}, "spec": {}}]).spec
     assert check_change(petset(volumeClaimTemplates=[CLAIM]).spec, both) == []
+
+
+SMALLER = {"metadata": {"name": "data"}, "spec": {"resources": {"requests": {"storage": "1Gi"}}}}
+LARGER = {"metadata": {"name": "data"}, "spec": {"resources": {"requests": {"storage": "2Gi"}}}}
+
+
+def test_a_smaller_request_is_rejected_unless_claims_may_be_recreated():
+    old, new = (petset(volumeClaimTemplates=[each]).spec for each in (LARGER, SMALLER))
+    [cause] = check_change(old, new)
+    assert cause.field == "spec.volumeClaimTemplates[0].spec.resources.requests.storage"
+    assert "set volumeUpdate to Recreate, which deletes the claims with their data" in cause.message
+    assert check_change(old, petset(volumeClaimTemplates=[SMALLER], volumeUpdate="Recreate").spec) == []
