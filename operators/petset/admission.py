@@ -6,13 +6,15 @@ for the declaration.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
 from operatorkit import AdmissionRequest, Allowed, Cause, Denied
 from operatorkit.names import DNS_LABEL_MAX_LENGTH, dns_label_error, dns_subdomain_error
 from operatorkit.resource import write
+from operatorkit.revisions import hash_of, name_of
 from operatorkit.rollout import scaled
 from operatorkit.selectors import is_empty, matches
 from operatorkit.webhooks import invalid, required
@@ -26,6 +28,9 @@ from operators.petset.template import amount_of
 __all__ = ["check_change", "check_spec", "describe", "validate_petset"]
 
 _LAST_PORT = 65535
+_LABEL_NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
+_LABEL_RULE = "letters and digits of ASCII, and between them '-', '_' and '.'"
+_RECREATE = "set volumeUpdate to Recreate, which deletes the claims with their data"
 
 
 @app.validate(PetSet)
@@ -70,7 +75,7 @@ def check_change(old: PetSetSpec, new: PetSetSpec) -> list[Cause]:
         )
         for path, before, after in fixed
         if before != after
-    ] + list(_claim_template_changes(old, new))
+    ] + ([] if new.volume_update == "Recreate" else list(_claim_template_changes(old, new)))
 
 
 def _claim_template_changes(old: PetSetSpec, new: PetSetSpec) -> Iterator[Cause]:
@@ -88,10 +93,11 @@ def _claim_template_changes(old: PetSetSpec, new: PetSetSpec) -> Iterator[Cause]
         was, now = _without_storage(known), _without_storage(spec)
         for name in sorted({*was, *now}):
             if was.get(name) != now.get(name):
-                problem = "cannot change in claims that exist: create another claim template, or another PetSet"
+                problem = f"cannot change in claims that exist: {_RECREATE}, or create another claim template"
                 yield invalid(f"{path}.{name}", _shown(now.get(name) or "none"), problem)
         if _storage(spec) < _storage(known):
-            problem = f"is less than before, and volumes cannot shrink: request at least {_requests(known)['storage']}"
+            least = _requests(known)["storage"]
+            problem = f"is less than before, and volumes cannot shrink: request at least {least}, or {_RECREATE}"
             yield invalid(
                 f"{path}.resources.requests.storage", str(_requests(spec).get("storage")), problem
             )
@@ -127,15 +133,17 @@ def _name_problems(pets: PetSet) -> Iterator[Cause]:
             "metadata.name", name, f"{problem}: members are hosts of that name and an ordinal"
         )
         return
-    last = _last_ordinal(pets.spec)
-    longest = f"{name}-{last}"
-    if len(longest) > DNS_LABEL_MAX_LENGTH:
-        yield invalid(
-            "metadata.name",
-            name,
-            f"the name of member {longest} has {len(longest)} characters and is a label and a hostname, which have at "
-            f"most {DNS_LABEL_MAX_LENGTH}: shorten the name by {len(longest) - DNS_LABEL_MAX_LENGTH}",
+    member = f"{name}-{_last_ordinal(pets.spec)}"
+    revision = name_of(name, hash_of({}))
+    excess = max(len(member), len(revision)) - DNS_LABEL_MAX_LENGTH
+    if excess > 0:
+        longest = (
+            f"the name of member {member} has {len(member)} characters and is a label and a hostname"
+            if len(member) >= len(revision)
+            else f"the names of its revisions have {len(revision)} characters and are labels"
         )
+        text = f"{longest}, which have at most {DNS_LABEL_MAX_LENGTH}: shorten the name by {excess}"
+        yield invalid("metadata.name", name, text)
     if pets.spec.service_name and (problem := dns_label_error(pets.spec.service_name)):
         yield invalid("spec.serviceName", pets.spec.service_name, problem)
 
@@ -160,6 +168,8 @@ def _selector_problems(pets: PetSet) -> Iterator[Cause]:
         )
         return
     labels = (template.metadata.labels if template.metadata is not None else None) or {}
+    yield from _label_problems("spec.selector.matchLabels", selector.match_labels or {})
+    yield from _label_problems("spec.template.metadata.labels", labels)
     if not matches(selector, labels):
         yield invalid(
             "spec.template.metadata.labels",
@@ -175,6 +185,22 @@ def _selector_problems(pets: PetSet) -> Iterator[Cause]:
             policy,
             "must be Always: members are restarted in place",
         )
+
+
+def _label_problems(path: str, labels: Mapping[str, str]) -> Iterator[Cause]:
+    """Check labels as the API server checks those of pods: it would reject each member."""
+    for key, value in labels.items():
+        prefix, _, name = key.rpartition("/")
+        problem = dns_subdomain_error(prefix) if "/" in key else None
+        if problem is None and not _LABEL_NAME.fullmatch(name):
+            problem = (
+                f"the name of a label has 1 to {DNS_LABEL_MAX_LENGTH} characters: {_LABEL_RULE}"
+            )
+        if problem is not None:
+            yield invalid(path, key, problem)
+        if value and not _LABEL_NAME.fullmatch(value):
+            problem = f"a label has at most {DNS_LABEL_MAX_LENGTH} characters: {_LABEL_RULE}"
+            yield invalid(f"{path}[{key}]", value, problem)
 
 
 def _ordinal_problems(spec: PetSetSpec) -> Iterator[Cause]:

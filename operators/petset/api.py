@@ -182,6 +182,13 @@ class PetSetSpec(Model):
     """Template of the members' pods."""
     volume_claim_templates: Annotated[list[V1PersistentVolumeClaim], Field(max_length=50)] = []
     """Templates of the claims that each member has, mounted by the volume of their name."""
+    volume_update: Literal["Expand", "Recreate"] = "Expand"
+    """Which changes of claim templates are allowed: Expand allows a larger request of storage; Recreate also a smaller
+    one, another class and other access modes, by deleting claims WITH THEIR DATA and recreating them, one member at a
+    time."""
+    snapshot_before_update: Annotated[str, Field(max_length=253)] = ""
+    """VolumeSnapshotClass by which the claims of a member are snapshotted before it is updated; none if empty. The
+    snapshots of the last revisionHistoryLimit updates are kept."""
     min_ready_seconds: NonNegative = 0
     """How long a member must be ready until it is available."""
     revision_history_limit: NonNegative = 10

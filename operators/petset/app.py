@@ -6,6 +6,7 @@ from kubernetes.client.models import V1Node, V1Pod, V1StatefulSet, V1StorageClas
 
 from operatorkit import Operator
 from operators.petset.api import PetSet
+from operators.petset.snapshots import VolumeSnapshot
 
 __all__ = ["app"]
 
@@ -39,4 +40,12 @@ app.needs(
     V1StorageClass,
     "get",
     reason="whether it allows a claim to grow is read before more is requested",
+)
+app.needs(
+    VolumeSnapshot,
+    "get",
+    "list",
+    "create",
+    "delete",
+    reason="claims are snapshotted before an update where snapshotBeforeUpdate asks for it",
 )

@@ -35,7 +35,13 @@ from operatorkit.resource import api_resource_of
 from operators.petset import reasons
 from operators.petset.api import Gate, PetSet, RollbackStatus
 from operators.petset.gates import Verdict, evaluate
-from operators.petset.identity import ANNOTATION_OVERRIDE, FINALIZER, LABEL_REVISION
+from operators.petset.identity import (
+    ANNOTATION_OVERRIDE,
+    ANNOTATION_REQUESTED,
+    FINALIZER,
+    LABEL_REVISION,
+    claim_name,
+)
 from operators.petset.objects import (
     claim_of,
     identity_labels,
@@ -44,6 +50,7 @@ from operators.petset.objects import (
     revision_object,
 )
 from operators.petset.plan import Plan
+from operators.petset.snapshots import take
 from operators.petset.state import Claim, Held, Member, Orphan, Snapshot
 from operators.petset.steps import (
     AdoptPod,
@@ -51,6 +58,7 @@ from operators.petset.steps import (
     CreateClaim,
     CreateMember,
     CreateRevision,
+    DeleteClaim,
     DeleteMember,
     DeleteRevision,
     EvictMember,
@@ -166,6 +174,8 @@ class _Execution:
                 await self._record_event(
                     "Normal", reasons.SUCCESSFUL_CREATE, f"Created claim {name} of member {ordinal}"
                 )
+            case DeleteClaim(claim, why):
+                await self._delete_claim(claim, why)
             case ExpandClaim(claim, size):
                 await self._expand(claim, size)
             case SetClaimOwner():
@@ -184,8 +194,8 @@ class _Execution:
                 )
             case UpdateInPlace():
                 await self._update_in_place(step)
-            case EvictMember(member, why):
-                await self._evict_gated(member, why)
+            case EvictMember():
+                await self._evict_gated(step)
             case DeleteMember(member, why):
                 await self._delete_member(member, why)
             case UnprotectMember(member):
@@ -257,7 +267,9 @@ class _Execution:
         """Resize the containers first: the revision is the label of what a pod has."""
         member = step.member
         restarts = bool(step.change.patch.get("spec") or step.change.resize)
-        if restarts and not await self._may_disrupt(member):
+        if restarts and not (
+            await self._may_disrupt(member) and await self._snapshotted(member, step.snapshot)
+        ):
             return
         if step.change.resize and not await self._resize(step):
             return
@@ -335,9 +347,11 @@ class _Execution:
             self.held.append(Held(member.pod, text, "gate-failure"))
         return allows
 
-    async def _evict_gated(self, member: Member, why: str) -> None:
-        if await self._may_disrupt(member):
-            await self._evict(member, why)
+    async def _evict_gated(self, step: EvictMember) -> None:
+        """Evict a member that its gates allow to be disrupted; snapshots come last, so that they are recent."""
+        member = step.member
+        if await self._may_disrupt(member) and await self._snapshotted(member, step.snapshot):
+            await self._evict(member, step.why)
 
     async def _evict(self, member: Member, why: str) -> None:
         """Evict a member; a budget that does not allow it now is waited for."""
@@ -405,12 +419,50 @@ class _Execution:
             _CLAIMS, claim.name, {"metadata": {"uid": claim.uid, "ownerReferences": references}}
         )
 
+    async def _delete_claim(self, claim: Claim, why: str) -> None:
+        """Delete a claim that is still as it was observed; its data is lost."""
+        try:
+            await self._ctx.api.delete(
+                _CLAIMS,
+                claim.name,
+                namespace=self._namespace,
+                uid=claim.uid,
+                resource_version=claim.resource_version,
+            )
+        except NotFound:
+            return
+        message = f"Deleted claim {claim.name} with its data: {why}"
+        await self._record_event("Normal", reasons.SUCCESSFUL_DELETE, message)
+
+    async def _snapshotted(self, member: Member, suffix: str) -> bool:
+        """Return whether the claims of a member have their snapshots for this update; those are waited for."""
+        if not suffix:
+            return True
+        own = [
+            claim
+            for template in self._pets.spec.volume_claim_templates
+            if template.metadata is not None
+            and (
+                claim := self._seen.claims.get(
+                    claim_name(template.metadata.name or "", self._seen.name, member.ordinal)
+                )
+            )
+            is not None
+            and claim.phase == "Bound"
+        ]
+        result = await take(self._pets, own, suffix, self._ctx.api)
+        for message in result.requested:
+            await self._record_event("Normal", reasons.SUCCESSFUL_SNAPSHOT, message)
+        if result.waiting_for:
+            self.held.append(Held(member.pod, result.waiting_for, "snapshot"))
+        return not result.waiting_for
+
     async def _expand(self, claim: Claim, size: str) -> None:
         """Request more storage for a claim, where its StorageClass allows it; else say so and go on."""
         why = await self._why_not_expandable(claim)
         if why is None:
             body = {
-                "metadata": {"uid": claim.uid},
+                "metadata": {"uid": claim.uid, "annotations": {ANNOTATION_REQUESTED: size}},
                 "spec": {"resources": {"requests": {"storage": size}}},
             }
             try:

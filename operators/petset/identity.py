@@ -12,6 +12,7 @@ from operators.petset.api import GROUP
 __all__ = [
     "ANNOTATION_ADOPT",
     "ANNOTATION_OVERRIDE",
+    "ANNOTATION_REQUESTED",
     "ANNOTATION_RESTARTED_AT",
     "FINALIZER",
     "LABEL_POD_INDEX",
@@ -28,6 +29,7 @@ LABEL_POD_NAME = "statefulset.kubernetes.io/pod-name"
 LABEL_POD_INDEX = "apps.kubernetes.io/pod-index"
 ANNOTATION_ADOPT = f"{GROUP}/adopt-statefulset"
 ANNOTATION_OVERRIDE = f"{GROUP}/override"
+ANNOTATION_REQUESTED = f"{GROUP}/requested-storage"
 ANNOTATION_RESTARTED_AT = f"{GROUP}/restarted-at"
 FINALIZER = f"{GROUP}/member"
 

@@ -17,6 +17,7 @@ from operatorkit.revisions import Revision
 from operators.petset.api import GROUP, PetSet, PetSetStatus
 from operators.petset.identity import (
     ANNOTATION_OVERRIDE,
+    ANNOTATION_REQUESTED,
     FINALIZER,
     LABEL_POD_INDEX,
     LABEL_POD_NAME,
@@ -131,6 +132,9 @@ def claim_of(pets: PetSet, template: str, ordinal: int, *, owner: ClaimOwner) ->
     body = write(source)
     metadata = body.get("metadata") or {}
     labels = {**(metadata.get("labels") or {}), **(pets.spec.selector.match_labels or {})}
+    requests = ((body.get("spec") or {}).get("resources") or {}).get("requests") or {}
+    requested = {ANNOTATION_REQUESTED: requests["storage"]} if requests.get("storage") else {}
+    annotations = {**(metadata.get("annotations") or {}), **requested}
     references = [owner_reference(pets, controller=False)] if owner == "set" else []
     return {
         "apiVersion": "v1",
@@ -139,7 +143,7 @@ def claim_of(pets: PetSet, template: str, ordinal: int, *, owner: ClaimOwner) ->
             "name": claim_name(template, pets.metadata.name, ordinal),
             "namespace": pets.metadata.namespace,
             "labels": labels,
-            **({"annotations": metadata["annotations"]} if metadata.get("annotations") else {}),
+            **({"annotations": annotations} if annotations else {}),
             **({"ownerReferences": references} if references else {}),
         },
         "spec": body.get("spec") or {},

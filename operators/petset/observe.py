@@ -26,6 +26,7 @@ from operatorkit.selectors import is_empty, matches
 from operators.petset.api import PetSet
 from operators.petset.identity import (
     ANNOTATION_OVERRIDE,
+    ANNOTATION_REQUESTED,
     FINALIZER,
     LABEL_REVISION,
     claim_name,
@@ -351,7 +352,10 @@ def _claim(pets: PetSet, claim: V1PersistentVolumeClaim, metadata: V1ObjectMeta)
         phase=(status.phase if status is not None else None) or "Pending",
         size=str((status.capacity or {}).get("storage") or "") if status is not None else "",
         requested=str(requests.get("storage") or ""),
+        requested_by_set=(metadata.annotations or {}).get(ANNOTATION_REQUESTED, ""),
         storage_class=(spec.storage_class_name if spec is not None else None) or "",
+        access_modes=frozenset((spec.access_modes if spec is not None else None) or ()),
+        volume_mode=(spec.volume_mode if spec is not None else None) or "",
         resize_pending_since=_resize_pending_since(claim),
     )
 

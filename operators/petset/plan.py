@@ -36,6 +36,7 @@ from operators.petset.steps import (
     CreateClaim,
     CreateMember,
     CreateRevision,
+    DeleteClaim,
     DeleteMember,
     DeleteRevision,
     EvictMember,
@@ -56,7 +57,7 @@ from operators.petset.template import (
     template_of,
     to_data,
 )
-from operators.petset.volumes import next_expansion
+from operators.petset.volumes import next_expansion, outdated_claims
 
 __all__ = ["Plan", "Target", "plan", "target_of"]
 
@@ -141,6 +142,7 @@ def plan(seen: Snapshot) -> Plan:
         _repair(draft, decision)
     else:
         _expand(draft)
+        _replace_claims(draft)
         _update(draft, decision)
     stalled = _deadline(draft, decision)
     _truncate(draft)
@@ -275,6 +277,9 @@ def _create_one(draft: _Draft, rank: int, ordinal: int) -> bool:
         claim = seen.claims.get(name)
         if claim is not None and claim.terminating:
             return draft.wait(f"claim {name}, which is being deleted, to be gone")
+        if claim is not None and (why := _why_replaced(draft, ordinal, claim)):
+            draft.steps.append(DeleteClaim(claim, why))
+            return draft.wait(f"claim {name}, which is replaced, to be gone")
         if claim is None:
             draft.steps.append(CreateClaim(ordinal, template, name, _claim_owner(seen)))
         elif (
@@ -284,6 +289,26 @@ def _create_one(draft: _Draft, rank: int, ordinal: int) -> bool:
     revision = draft.target.current if rank < draft.partition else draft.target.update.name
     draft.steps.append(CreateMember(ordinal, pod, revision, override_hash(seen.patches(ordinal))))
     return draft.wait(f"{pod} to become available")
+
+
+def _why_replaced(draft: _Draft, ordinal: int, claim: Claim) -> str:
+    """Return why the claim of a member that has no pod is to be replaced now, "" where it is kept.
+
+    A claim with data is kept while another member is unavailable, which may need this one's copy.
+    """
+    seen = draft.seen
+    why = next((why for old, why in outdated_claims(seen, ordinal) if old is claim), "")
+    return why if why and (claim.phase != "Bound" or _others_available(draft, ordinal)) else ""
+
+
+def _others_available(draft: _Draft, ordinal: int) -> bool:
+    """Return whether all desired members but one are available."""
+    members = draft.seen.members
+    return all(
+        (member := members.get(each)) is not None and member.is_available(draft.seen.now)
+        for each in draft.desired
+        if each != ordinal
+    )
 
 
 def _keep_one(draft: _Draft, member: Member) -> bool:
@@ -384,10 +409,10 @@ def _unavailable_but(draft: _Draft, but: Member) -> list[str]:
     ]
 
 
-def _removal(draft: _Draft, member: Member, why: str) -> Step:
+def _removal(draft: _Draft, member: Member, why: str, snapshot: str = "") -> Step:
     """Return how a member is removed: an available one is evicted, so that budgets hold."""
     return (
-        EvictMember(member, why)
+        EvictMember(member, why, snapshot)
         if member.is_available(draft.seen.now)
         else DeleteMember(member, why)
     )
@@ -444,7 +469,9 @@ def _recreate(draft: _Draft, decision: Decision) -> bool:
         return False
     by_name = {member.pod: member for member in draft.seen.members.values()}
     old = [by_name[name] for name in decision.replace]
-    draft.steps += [_removal(draft, member, _why_updated(draft)) for member in old]
+    draft.steps += [
+        _removal(draft, member, _why_updated(draft), _snapshot(draft, member)) for member in old
+    ]
     leaving = [*old, *(member for member in by_name.values() if member.terminating)]
     return bool(leaving) and draft.wait(f"{', '.join(member.pod for member in leaving)} to be gone")
 
@@ -481,7 +508,14 @@ def _replace(draft: _Draft, member: Member) -> None:
             override = override_hash(draft.seen.patches(member.ordinal))
             may_recreate = in_place == "IfPossible"
             draft.steps.append(
-                UpdateInPlace(member, draft.target.update.name, override, change, may_recreate)
+                UpdateInPlace(
+                    member,
+                    draft.target.update.name,
+                    override,
+                    change,
+                    may_recreate,
+                    _snapshot(draft, member),
+                )
             )
             return
         if in_place == "Only":
@@ -491,7 +525,20 @@ def _replace(draft: _Draft, member: Member) -> None:
                 reasons.IN_PLACE_ONLY,
             )
             return
-    draft.steps.append(EvictMember(member, _why_updated(draft)))
+    draft.steps.append(EvictMember(member, _why_updated(draft), _snapshot(draft, member)))
+
+
+def _snapshot(draft: _Draft, member: Member) -> str:
+    """Return what the names of snapshots before this update of a member end in, "" where none are wanted.
+
+    The number of a revision is another one for each rollout, also for one that goes back.
+    """
+    if not draft.seen.spec.snapshot_before_update:
+        return ""
+    override = override_hash(draft.seen.patches(member.ordinal))
+    number = str(draft.target.history.update.number)
+    back = "-rollback" if draft.target.rolled_back else ""
+    return f"{number}{back}" + (f"-{override}" if override else "")
 
 
 def _in_place_change(draft: _Draft, member: Member) -> InPlaceChange | None:
@@ -530,6 +577,31 @@ def _expand(draft: _Draft) -> None:
     if expansion.step is not None:
         draft.steps.append(expansion.step)
     draft.wait(expansion.waiting_for, reasons.EXPANDING)
+
+
+def _replace_claims(draft: _Draft) -> None:
+    """Remove one member whose claims are to be replaced, highest ordinal first; they are deleted when it is gone."""
+    for ordinal in reversed(draft.desired):
+        outdated = outdated_claims(draft.seen, ordinal)
+        member = draft.seen.members.get(ordinal)
+        if not outdated or member is None or member.terminating:
+            continue
+        if any(claim.phase == "Bound" for claim, _ in outdated) and not _others_available(
+            draft, ordinal
+        ):
+            draft.wait(
+                f"all members to be available before the claims of {member.pod} are replaced",
+                reasons.REPLACING_CLAIMS,
+            )
+            return
+        claim, why = outdated[0]
+        draft.steps.append(
+            _removal(
+                draft, member, f"claim {claim.name} is replaced: {why}", _snapshot(draft, member)
+            )
+        )
+        draft.wait(f"claim {claim.name} to be replaced ({why})", reasons.REPLACING_CLAIMS)
+        return
 
 
 # The deadline ---------------------------------------------------------------------------------------------------------

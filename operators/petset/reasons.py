@@ -29,10 +29,13 @@ __all__ = [
     "PAUSED",
     "PROGRESSING",
     "PROGRESS_DEADLINE_EXCEEDED",
+    "REPLACING_CLAIMS",
     "ROLLED_BACK",
+    "SNAPSHOTTING",
     "SUCCESSFUL_CREATE",
     "SUCCESSFUL_DELETE",
     "SUCCESSFUL_EXPAND",
+    "SUCCESSFUL_SNAPSHOT",
     "TERMINATING",
     "UPDATED_IN_PLACE",
 ]
@@ -91,3 +94,9 @@ EXPANSION_BLOCKED: Final = "ExpansionBlocked"
 """Condition Progressing: a claim cannot grow; the message says why, such as a StorageClass that forbids it."""
 SUCCESSFUL_EXPAND: Final = "SuccessfulExpand"
 """More storage was requested for a claim."""
+REPLACING_CLAIMS: Final = "ReplacingClaims"
+"""Condition Progressing: volumeUpdate Recreate replaces the claims of a member, and their data is lost."""
+SNAPSHOTTING: Final = "Snapshotting"
+"""Condition Progressing: an update waits for the snapshots of a member's claims; the message names one and why."""
+SUCCESSFUL_SNAPSHOT: Final = "SuccessfulSnapshot"
+"""A snapshot of a claim was requested before its member is updated."""

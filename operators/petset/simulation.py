@@ -12,7 +12,7 @@ from typing import Any
 
 from operatorkit.revisions import Revision
 from operators.petset.api import PetSet, RollbackStatus
-from operators.petset.objects import selector_text
+from operators.petset.objects import claim_of, selector_text
 from operators.petset.plan import Plan, plan
 from operators.petset.state import Claim, Member, Snapshot
 from operators.petset.status import fill_status
@@ -22,6 +22,7 @@ from operators.petset.steps import (
     CreateClaim,
     CreateMember,
     CreateRevision,
+    DeleteClaim,
     DeleteMember,
     DeleteRevision,
     EvictMember,
@@ -112,18 +113,17 @@ class Simulation:
                 self.revisions[revision.name] = revision
             case DeleteRevision(name):
                 del self.revisions[name]
-            case CreateClaim(name=name, owner=owner):
-                owner_uid = self.pets.metadata.uid or "" if owner == "set" else ""
-                self.claims[name] = Claim(
-                    name=name, uid=self.uid(), owner=owner, owner_uid=owner_uid
-                )
-                self.log.append(f"create claim {name}")
+            case CreateClaim():
+                self.create_claim(step)
             case SetClaimOwner(claim=claim, owner=owner, pod_uid=pod_uid):
                 owner_uid = {"": "", "set": self.pets.metadata.uid or "", "pod": pod_uid}[owner]
                 self.claims[claim.name] = replace(claim, owner=owner, owner_uid=owner_uid)
             case ExpandClaim(claim=claim, size=size):
                 self.claims[claim.name] = replace(claim, requested=size, size=size)
                 self.log.append(f"expand claim {claim.name} to {size}")
+            case DeleteClaim(claim=claim):
+                self.claims.pop(claim.name, None)
+                self.log.append(f"delete claim {claim.name}")
             case CreateMember():
                 self.create(step)
             case UpdateInPlace(member=member, revision=revision, override=override):
@@ -156,6 +156,23 @@ class Simulation:
                 self.members[member.ordinal] = replace(member, labels_correct=True)
             case WaitFor():
                 pass
+
+    def create_claim(self, step: CreateClaim) -> None:
+        """Create a claim that has what its template wants."""
+        spec = claim_of(self.pets, step.template, step.ordinal, owner=step.owner)["spec"]
+        size = str(((spec.get("resources") or {}).get("requests") or {}).get("storage") or "")
+        self.claims[step.name] = Claim(
+            name=step.name,
+            uid=self.uid(),
+            owner=step.owner,
+            owner_uid=self.pets.metadata.uid or "" if step.owner == "set" else "",
+            requested=size,
+            requested_by_set=size,
+            storage_class=spec.get("storageClassName") or "",
+            access_modes=frozenset(spec.get("accessModes") or ()),
+            volume_mode=spec.get("volumeMode") or "",
+        )
+        self.log.append(f"create claim {step.name}")
 
     def create(self, step: CreateMember) -> None:
         """Create a member; it becomes ready as time passes."""

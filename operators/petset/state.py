@@ -85,13 +85,14 @@ class Held:
     """A step that cannot be taken now, and why, in the API server's words.
 
     `what` is "eviction" for a member that a PodDisruptionBudget keeps, "gate" for one that a gate
-    denies, "gate-failure" for one whose gate failed, or "expansion" for a claim that cannot grow;
+    denies, "gate-failure" for one whose gate failed, "snapshot" for one whose claims are being
+    snapshotted, or "expansion" for a claim that cannot grow;
     `name` is the pod's or the claim's.
     """
 
     name: str
     why: str
-    what: Literal["eviction", "gate", "gate-failure", "expansion"] = "eviction"
+    what: Literal["eviction", "gate", "gate-failure", "snapshot", "expansion"] = "eviction"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +117,9 @@ class OrphanRevision:
 class Claim:
     """A claim of a member, with the owner reference by which it is collected.
 
-    `requested` is the amount that it asks for, `size` the one that it has. `resize_pending_since` is since when its
-    file system waits for its pod to be restarted.
+    `requested` is the amount that it asks for, `size` the one that it has, and `requested_by_set` the
+    amount that the set last requested. `resize_pending_since` is since when its file system waits for
+    its pod to be restarted.
     """
 
     name: str
@@ -129,7 +131,10 @@ class Claim:
     phase: str = "Pending"
     size: str = ""
     requested: str = ""
+    requested_by_set: str = ""
     storage_class: str = ""
+    access_modes: frozenset[str] = frozenset()
+    volume_mode: str = ""
     resize_pending_since: datetime | None = None
 
 

@@ -197,6 +197,7 @@ _REASONS_HELD = {
     "eviction": reasons.DISRUPTION_BUDGET,
     "gate": reasons.GATE_DENIED,
     "gate-failure": reasons.GATE_FAILED,
+    "snapshot": reasons.SNAPSHOTTING,
     "expansion": reasons.EXPANSION_BLOCKED,
 }
 

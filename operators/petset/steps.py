@@ -19,6 +19,7 @@ __all__ = [
     "CreateClaim",
     "CreateMember",
     "CreateRevision",
+    "DeleteClaim",
     "DeleteMember",
     "DeleteRevision",
     "EvictMember",
@@ -106,6 +107,14 @@ class ExpandClaim:
 
 
 @dataclass(frozen=True, slots=True)
+class DeleteClaim:
+    """Delete a claim, with its data, that its template differs from; no pod uses it."""
+
+    claim: Claim
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class CreateMember:
     """Create a member's pod."""
 
@@ -126,7 +135,8 @@ class RepairLabels:
 class UpdateInPlace:
     """Bring a member to a revision without recreating its pod.
 
-    `may_recreate` allows to evict a member whose change of resources the API server rejects.
+    `may_recreate` allows to evict a member whose change of resources the API server rejects. `snapshot` is what the
+    names of snapshots of its claims end in, "" for none.
     """
 
     member: Member
@@ -134,14 +144,19 @@ class UpdateInPlace:
     override: str
     change: InPlaceChange
     may_recreate: bool = False
+    snapshot: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class EvictMember:
-    """Delete a member that is available: by the Eviction API, so that PodDisruptionBudgets hold."""
+    """Delete a member that is available: by the Eviction API, so that PodDisruptionBudgets hold.
+
+    `snapshot` is what the names of snapshots of its claims end in, which are taken before; "" for none.
+    """
 
     member: Member
     why: str
+    snapshot: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +202,7 @@ Step = (
     | CreateClaim
     | SetClaimOwner
     | ExpandClaim
+    | DeleteClaim
     | CreateMember
     | RepairLabels
     | UpdateInPlace

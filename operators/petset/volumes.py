@@ -1,4 +1,4 @@
-"""Claims that are to grow: which is next, and when its member has to be restarted.
+"""Claims that differ from their templates: which is to grow or to be replaced next.
 
 What belongs here: the decision, one member at a time. What does not: requests (`execute`), and claims that are created
 or deleted with members (`plan`). Pure.
@@ -12,10 +12,11 @@ Source: https://kubernetes.io/docs/concepts/storage/persistent-volumes/#expandin
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import product
+from typing import Any
 
 from operatorkit.resource import write
 from operators.petset.identity import claim_name
@@ -23,7 +24,7 @@ from operators.petset.state import Claim, Member, Snapshot
 from operators.petset.steps import EvictMember, ExpandClaim
 from operators.petset.template import amount_of
 
-__all__ = ["Expansion", "next_expansion", "requested_sizes"]
+__all__ = ["Expansion", "difference", "next_expansion", "outdated_claims", "requested_sizes"]
 
 _RESTART_AFTER = timedelta(seconds=30)
 """How long a kubelet has to grow a file system that is in use: most drivers can, and no restart is needed."""
@@ -80,3 +81,43 @@ def _growing(seen: Snapshot, claim: Claim, member: Member | None) -> Expansion:
         waiting,
         EvictMember(member, f"the file system of claim {claim.name} grows when it is restarted"),
     )
+
+
+def outdated_claims(seen: Snapshot, ordinal: int) -> list[tuple[Claim, str]]:
+    """Return the claims of a member that volumeUpdate Recreate replaces, each with why; none without it."""
+    if seen.spec.volume_update != "Recreate":
+        return []
+    found = []
+    for template in seen.spec.volume_claim_templates:
+        body = write(template)
+        name = (body.get("metadata") or {}).get("name") or ""
+        claim = seen.claims.get(claim_name(name, seen.name, ordinal))
+        if claim is not None and not claim.terminating:
+            why = difference(claim, body.get("spec") or {})
+            if why:
+                found.append((claim, why))
+    return found
+
+
+def difference(claim: Claim, wanted: Mapping[str, Any]) -> str:
+    """Return how a claim differs from its template in a way that only another claim can have; "" for not at all.
+
+    A claim that is larger because a user enlarged it is kept: only what the set itself requested shrinks.
+    """
+    storage_class = wanted.get("storageClassName")
+    if storage_class is not None and storage_class != claim.storage_class:
+        return (
+            f"its class is {claim.storage_class or 'none'}, and {storage_class or 'none'} is wanted"
+        )
+    modes = frozenset(wanted.get("accessModes") or ())
+    if modes and modes != claim.access_modes:
+        have, want = ", ".join(sorted(claim.access_modes)), ", ".join(sorted(modes))
+        return f"its access modes are {have}, and {want} is wanted"
+    mode = wanted.get("volumeMode") or "Filesystem"
+    if mode != (claim.volume_mode or "Filesystem"):
+        return f"its volume mode is {claim.volume_mode}, and {mode} is wanted"
+    size = ((wanted.get("resources") or {}).get("requests") or {}).get("storage")
+    by_set = claim.requested_by_set
+    if size and by_set and amount_of(by_set) == amount_of(claim.requested) > amount_of(size):
+        return f"it requests {claim.requested}, and {size} is wanted"
+    return ""

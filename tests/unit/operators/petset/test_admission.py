@@ -12,6 +12,12 @@ from operators.petset.ordinals import desired_ordinals, parse_range
 CLAIM = {"metadata": {"name": "data"}, "spec": {}}
 
 
+def labelled(labels):
+    containers = [{"name": "app", "image": "web:1"}]
+    template = {"metadata": {"labels": labels}, "spec": {"containers": containers}}
+    return {"selector": {"matchLabels": labels}, "template": template}
+
+
 def gates(*given):
     return {"disruption": {"gates": [{"name": "gate", **each} for each in given]}}
 
@@ -45,6 +51,8 @@ def test_an_ordinary_set_is_accepted():
             "lower case",
         ),
         ({"serviceName": "Web"}, "spec.serviceName", "lower case"),
+        ({"serviceName": "bücher"}, "spec.serviceName", "lower case"),
+        ({"reserveOrdinals": ["\u0661"]}, "spec.reserveOrdinals[0]", "is not an ordinal"),
         (
             {"updateStrategy": {"rollingUpdate": {"maxUnavailable": "many"}}},
             "spec.updateStrategy.rollingUpdate.maxUnavailable",
@@ -78,15 +86,57 @@ def test_what_cannot_work_is_named(spec, field, said):
 
 
 @pytest.mark.parametrize(
-    ("name", "replicas", "accepted"), [("w" * 61, 10, True), ("w" * 61, 11, False), ("w" * 63, 1, False)]
+    ("name", "start", "said"),
+    [
+        ("w" * 52, 0, None),
+        ("w" * 53, 0, "its revisions have 64 characters and are labels, which have at most 63: shorten the name by 1"),
+        ("w" * 52, 2_147_483_640, None),
+        ("w" * 53, 2_147_483_640, "has 64 characters and is a label and a hostname"),
+        ("w" * 63, 0, "shorten the name by 11"),
+        ("w" * 64, 0, "must be no more than 63 characters"),
+    ],
 )
-def test_the_name_must_leave_room_for_the_highest_ordinal(name, replicas, accepted):
-    assert (fields(petset(name, replicas=replicas)) == []) is accepted
+def test_the_name_must_leave_room_for_revisions_and_for_the_highest_ordinal(name, start, said):
+    causes = check_spec(petset(name, replicas=1, ordinals={"start": start}, **labelled({"app": "web"})))
+    assert [cause.field for cause in causes] == (["metadata.name"] if said else [])
+    assert said is None or said in causes[0].message
+
+
+@pytest.mark.parametrize(
+    ("length", "field"),
+    [
+        (63, None),
+        (64, "spec.volumeClaimTemplates[0].metadata.name"),
+        (253, "spec.volumeClaimTemplates[0].metadata.name"),
+    ],
+)
+def test_the_name_of_a_claim_template_is_that_of_a_volume(length, field):
+    template = {"metadata": {"name": "d" * length}, "spec": {}}
+    assert fields(petset("w" * 52, volumeClaimTemplates=[template])) == ([field] if field else [])
+
+
+@pytest.mark.parametrize(
+    ("labels", "suffix"),
+    [
+        ({"app": "w" * 63}, None),
+        ({"app": ""}, None),
+        ({f"{'d.' * 126}d/{'n' * 63}": "web"}, None),
+        ({"app": "w" * 64}, "[app]"),
+        ({"app": "wéb"}, "[app]"),
+        ({"app": "-web"}, "[app]"),
+        ({"äpp": "web"}, ""),
+        ({f"{'d' * 254}/app": "web"}, ""),
+        ({"/app": "web"}, ""),
+    ],
+)
+def test_labels_that_no_pod_can_have_are_named(labels, suffix):
+    paths = ["spec.selector.matchLabels", "spec.template.metadata.labels"]
+    assert fields(petset(**labelled(labels))) == ([f"{path}{suffix}" for path in paths] if suffix is not None else [])
 
 
 @pytest.mark.parametrize("name", ["web.db", "Web", "wéb", "-web"])
 def test_the_name_must_be_a_hostname(name):
-    assert fields(petset(name)) == ["metadata.name"]
+    assert fields(petset(name, **labelled({"app": "web"}))) == ["metadata.name"]
 
 
 @pytest.mark.parametrize(
@@ -151,3 +201,15 @@ def test_a_change_that_claims_cannot_follow_is_rejected(new, field, said):
 def test_a_claim_template_may_be_added():
     both = petset(volumeClaimTemplates=[CLAIM, {"metadata": {"name": "logs"}, "spec": {}}]).spec
     assert check_change(petset(volumeClaimTemplates=[CLAIM]).spec, both) == []
+
+
+SMALLER = {"metadata": {"name": "data"}, "spec": {"resources": {"requests": {"storage": "1Gi"}}}}
+LARGER = {"metadata": {"name": "data"}, "spec": {"resources": {"requests": {"storage": "2Gi"}}}}
+
+
+def test_a_smaller_request_is_rejected_unless_claims_may_be_recreated():
+    old, new = (petset(volumeClaimTemplates=[each]).spec for each in (LARGER, SMALLER))
+    [cause] = check_change(old, new)
+    assert cause.field == "spec.volumeClaimTemplates[0].spec.resources.requests.storage"
+    assert "set volumeUpdate to Recreate, which deletes the claims with their data" in cause.message
+    assert check_change(old, petset(volumeClaimTemplates=[SMALLER], volumeUpdate="Recreate").spec) == []
