@@ -38,6 +38,7 @@ REFILL_PER_SECOND: Final = COST_OF_REPAIR
 FIRST_WAIT_SECONDS: Final = 1.0
 WAIT_LIMIT_SECONDS: Final = 300.0
 _REMEMBERED_SECONDS: Final = 60.0  # longer than a bucket needs to fill
+_RESOLUTION_SECONDS: Final = 1e-6  # of a timedelta, by which queues delay keys
 _TIMES = frozenset({"lastTransitionTime", "lastUpdateTime", "lastHeartbeatTime", "lastProbeTime"})
 
 
@@ -77,7 +78,11 @@ class Budget:
         self._accounts: OrderedDict[ObjectKey, _Account] = OrderedDict()
 
     def wait(self, key: ObjectKey, raw: JSONObject) -> float:
-        """Return the seconds that a key has to wait before it may run; 0 for nearly every key."""
+        """Return the seconds that a key has to wait before it may run; 0 for nearly every key.
+
+        Less than a microsecond is none: rounded to a timedelta it would be no delay, and the key would be enqueued
+        and sent back until the clock moves on.
+        """
         account = self._accounts.get(key)
         if account is None:
             return 0.0
@@ -86,7 +91,8 @@ class Budget:
         ):
             del self._accounts[key]
             return 0.0
-        return max(0.0, account.until - self._clock.monotonic()) if account.strikes else 0.0
+        left = account.until - self._clock.monotonic() if account.strikes else 0.0
+        return left if left >= _RESOLUTION_SECONDS else 0.0
 
     def wrote(self, key: ObjectKey, raw: JSONObject, written: Written) -> None:
         """Note a write of the run of `key` that goes on, which changed an object."""

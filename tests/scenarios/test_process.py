@@ -235,6 +235,22 @@ async def test_missing_permissions_are_named_with_verb_resource_and_group(start,
     assert len(missing) == len(set(missing)) == 12
 
 
+async def test_missing_permissions_of_handlers_of_kopf_are_named_too(start, cluster, user, kubeconfig, tmp_path):
+    path = _copy_of_example(tmp_path, "handled")
+    path.write_text(
+        path.read_text() + "\nimport kopf\n\n@kopf.on.create('batch', 'v1', 'cronjobs')\nasync def created(**_): ...\n"
+    )
+    first = start("run", path, "--install", "--kubeconfig", kubeconfig, "--namespace", cluster.namespace)
+    await first.says("website is ready")
+    first.popen.terminate()
+    assert await first.ends() == 0
+    limited = tmp_path / "limited"
+    limited.write_text(yaml.safe_dump(user.kubeconfig))
+    process = start("run", path, "--kubeconfig", limited, "--namespace", cluster.namespace)
+    assert await process.ends() == 1
+    assert '  patch cronjobs in API group "batch"' in process.said.splitlines()
+
+
 CLUSTER_SCOPED = """
 from operatorkit import Context, Model, Operator, Resource
 from operatorkit.resource import NoStatus

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from datetime import timedelta
 
 import pytest
 
@@ -61,6 +62,15 @@ def test_a_key_that_waits_knows_for_how_long(budget, clock):
     exhaust(budget)
     clock.now += 0.25
     assert budget.wait(KEY, PARENT) == 0.75
+
+
+@pytest.mark.parametrize("left", [4e-7, 1e-7, 1e-12])
+def test_what_is_left_of_a_wait_is_a_delay_that_a_queue_can_keep(budget, clock, left):
+    exhaust(budget)
+    until = clock.now + budget.wait(KEY, PARENT)
+    clock.now = until - left
+    assert timedelta(seconds=budget.wait(KEY, PARENT)) == timedelta(0)
+    assert budget.wait(KEY, PARENT) == 0, "the key may run: with no delay it would be sent back for ever"
 
 
 def test_one_repair_a_second_is_always_free(budget, clock):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -130,3 +132,29 @@ def test_a_kind_of_which_it_is_not_clear_whose_it_is_is_not_packaged(tmp_path):
     with pytest.raises(DefinitionError, match=r"Monitor: .* write external=True .* or external=False"):
         package(tmp_path / "app.py", "-o", tmp_path / "charts")
     assert not (tmp_path / "charts").exists()
+
+
+def test_a_chart_grants_what_handlers_of_kopf_need(tmp_path):
+    path = tmp_path / "mixed.py"
+    path.write_text(
+        EXAMPLE.read_text()
+        + """
+import kopf
+
+
+@kopf.on.create("batch", "v1", "cronjobs")
+async def created(**_): ...
+"""
+    )
+    arguments = ["package", path, "-o", tmp_path / "charts", "--image", "registry.example.io/site"]
+    # in a process of its own: kopf has one registry for all handlers of a process
+    done = subprocess.run(
+        [sys.executable, "-m", "operatorkit", *map(str, arguments)], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    [rule] = [
+        rule.split("- apiGroups")[0]
+        for template in (tmp_path / "charts" / "website" / "templates").glob("*.yaml")
+        for rule in template.read_text().split('resources: ["cronjobs"]')[1:]
+    ]
+    assert {"list", "watch", "patch"} <= {verb.strip('", ') for verb in rule.split("[")[1].split("]")[0].split(",")}
