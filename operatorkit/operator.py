@@ -420,11 +420,11 @@ class Operator:
             )
         resource = api_resource_of(kind)
         if contents != "objects":
-            namespace = {"namespace": "a"} if resource.namespaced else {}
+            place = {"namespace": "a"} if resource.namespaced else {}
             head = {
                 "apiVersion": resource.api_version,
                 "kind": resource.kind,
-                "metadata": {"name": "a", **namespace},
+                "metadata": {"name": "a", **place},
             }
             try:
                 read(kind, head)
