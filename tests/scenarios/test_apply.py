@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from operatorkit.testing import eventually
+
 
 def managers(obj):
     return {
@@ -195,3 +197,38 @@ async def test_what_is_applied_in_another_version_than_before_takes_back_what_it
     assert (answer.json["apiVersion"], answer.json["spec"]) == (f"{group}/v2", {"size": 2})
     [entry] = answer.json["metadata"]["managedFields"]
     assert (entry["apiVersion"], entry["fieldsV1"]) == (f"{group}/v2", {"f:spec": {"f:size": {}}})
+
+
+async def test_a_field_that_the_schema_has_lost_is_no_obstacle(http, establish):
+    text, free = {"type": "string"}, {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    fields = {"size": {"type": "integer"}, "code": text, "free": free, "maybe": text}
+    spec = {"type": "object", "properties": fields}
+    path = await establish("Thing", {"type": "object", "properties": {"spec": spec}})
+    group = f"{http.namespace}.example.org"
+
+    def thing(name, **spec):
+        return {"apiVersion": f"{group}/v1", "kind": "Thing", "metadata": {"name": name}, "spec": spec}
+
+    made = thing("w", size=3, code="abc", free={"x": 1})
+    assert (await http.post(path, made, query={"fieldManager": "creator"})).status == 201
+    assert (await http.apply(f"{path}/v", thing("v", size=3, code="abc", maybe="m"), manager="one")).status == 201
+    crd = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/things.{group}"
+    definition = (await http.get(crd)).json
+    for version in definition["spec"]["versions"]:
+        known = version["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]
+        del known["code"], known["free"]
+    assert (await http.put(crd, definition)).status == 200
+
+    async def lost():
+        return "code" not in (await http.get(f"{path}/w")).json["spec"]
+
+    await eventually(lost)
+    conflict = await http.apply(f"{path}/w", thing("w", size=4), manager="two")
+    assert (conflict.status, conflict.json["message"]) == (
+        409,
+        f'Apply failed with 1 conflict: conflict with "creator" using {group}/v1: .spec.size',
+    )
+    taken = await http.apply(f"{path}/w", thing("w", size=4), manager="two", force=True)
+    assert (taken.status, taken.json["spec"]) == (200, {"size": 4})
+    left = await http.apply(f"{path}/v", thing("v", size=5), manager="one")
+    assert (left.status, left.json["spec"]) == (200, {"size": 5})

@@ -374,35 +374,6 @@ async def test_a_changed_schema_holds_from_then_on(http, own):
     await eventually(holds)
 
 
-async def test_a_field_that_the_schema_has_lost_is_no_obstacle_to_an_apply(http, own):
-    path = http.path(own.plural)
-    made = await http.post(path, own.object(code="abc", free={"x": 1}), query={"fieldManager": "creator"})
-    assert made.status == 201, made.text
-    applied = await http.apply(f"{path}/v", own.object("v", code="abc", maybe="m"), manager="one")
-    assert applied.status == 201, applied.text
-    definition = (await http.get(f"{CRDS}/{own.name}")).json
-    fields = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]
-    del fields["code"], fields["free"]
-    answer = await http.put(f"{CRDS}/{own.name}", definition)
-    assert answer.status == 200, answer.text
-
-    async def lost():
-        return "code" not in (await http.get(f"{path}/w")).json["spec"]
-
-    await eventually(lost)
-    conflict = await http.apply(f"{path}/w", own.object() | {"spec": {"size": 4}}, manager="two")
-    assert conflict.status == 409, conflict.text
-    assert conflict.json["message"] == (
-        f'Apply failed with 1 conflict: conflict with "creator" using {own.group}/v1: .spec.size'
-    )
-    taken = await http.apply(f"{path}/w", own.object() | {"spec": {"size": 4}}, manager="two", force=True)
-    assert taken.status == 200, taken.text
-    assert taken.json["spec"] == {"size": 4, "colour": "red", "replicas": 1}
-    left = await http.apply(f"{path}/v", own.object("v") | {"spec": {"size": 5}}, manager="one")
-    assert left.status == 200, left.text
-    assert left.json["spec"] == {"size": 5, "colour": "red", "replicas": 1}
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [

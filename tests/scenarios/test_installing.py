@@ -131,6 +131,13 @@ async def test_the_definition_of_an_external_kind_is_left_as_it_is(cluster, oper
         assert made["spec"] == {"size": 5}
 
 
+async def test_an_external_kind_is_not_installed_whoever_asks_for_it(cluster, name):
+    theirs = kind(f"Never{name}", Small, group="theirs.example.com", external=True)
+    await install_crds(cluster, [theirs])
+    with pytest.raises(NotFound):
+        await cluster.get(CRDS, theirs.api_resource().qualified)
+
+
 async def test_unknown_fields_of_an_external_kind_stay_with_those_who_set_them(cluster, operator, name):
     theirs = kind(f"Theirs{name}", Large, group="theirs.example.com")
     ours = kind(f"Theirs{name}", Small, group="theirs.example.com", external=True)
