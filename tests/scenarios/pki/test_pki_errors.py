@@ -12,6 +12,8 @@ from operatorkit.clock import parse_time
 from operatorkit.errors import Invalid
 from operatorkit.events import EVENTS
 from operatorkit.testing import eventually
+from operators.pki import reconcile
+from operators.pki.plan import plan
 
 
 async def test_a_forbidden_name_is_told_at_the_pod_with_the_nearest_allowed_one(team, pki):
@@ -29,6 +31,23 @@ async def test_a_forbidden_name_is_told_at_the_pod_with_the_nearest_allowed_one(
         await running.settled()
         assert event["count"] == 1
         assert await team.find("Secret", "web-tls") is None
+
+
+async def test_a_denial_that_the_cluster_confirms_is_planned_once(team, pki, monkeypatch):
+    plans: list[str] = []
+
+    def counted(seen):
+        plans.append(seen.certificate.metadata.name)
+        return plan(seen)
+
+    monkeypatch.setattr(reconcile, "plan", counted)
+    await team.ca()
+    async with pki() as running:
+        await running.settled()
+        await team.certificate(dnsNames=["app2"])
+        await team.condition("Certificate", "web", status="False", reason="DeniedByPolicy")
+        await running.settled()
+        assert plans == ["web"]
 
 
 async def test_the_same_denial_again_counts_on_even_by_another_process(team, pki):
