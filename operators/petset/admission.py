@@ -84,7 +84,10 @@ def _claim_template_changes(old: PetSetSpec, new: PetSetSpec) -> Iterator[Cause]
         was, now = _without_storage(known), _without_storage(spec)
         for name in sorted({*was, *now}):
             if was.get(name) != now.get(name):
-                problem = "cannot change in claims that exist: create another claim template, or another PetSet"
+                problem = (
+                    "cannot change in existing claims: create another claim template, or "
+                    "another PetSet"
+                )
                 yield invalid(f"{path}.{name}", _shown(now.get(name) or "none"), problem)
         if _storage(spec) < _storage(known):
             problem = f"is less than before, and volumes cannot shrink: request at least {_requests(known)['storage']}"
@@ -120,7 +123,7 @@ def _name_problems(pets: PetSet) -> Iterator[Cause]:
         return
     if problem := dns_label_error(name):
         yield invalid(
-            "metadata.name", name, f"{problem}: members are hosts of that name and an ordinal"
+            "metadata.name", name, f"{problem}: the names of members are this name and an ordinal"
         )
         return
     last = _last_ordinal(pets.spec)
@@ -238,5 +241,5 @@ def _strategy_problems(spec: PetSetSpec) -> Iterator[Cause]:
         yield invalid(
             "spec.updateStrategy.rollingUpdate.maxUnavailable",
             maximum,
-            "must be at least 1: an update would never move",
+            "must be at least 1: otherwise an update makes no progress",
         )

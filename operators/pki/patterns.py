@@ -169,7 +169,10 @@ def pattern_error(kind: NameType, pattern: str) -> tuple[str, str] | None:
     """Return what is wrong with a pattern, and the remedy; None when nothing is."""
     for name in PLACEHOLDER.findall(pattern):
         if name not in _PLACEHOLDERS:
-            return "no such placeholder", "Use {{namespace}} or {{serviceAccount}}, or none"
+            return (
+                "no such placeholder",
+                "Use {{namespace}} or {{serviceAccount}}, or no placeholder",
+            )
     if kind == "ipAddresses":
         return _address_pattern_error(pattern)
     try:

@@ -142,12 +142,12 @@ class Rules:
         """Apply every check but that of the names, in the order of a policy's fields."""
         yield from _issuer_allowed(application.issuer, self.spec)
         if len(request.names()) > self.spec.max_names:
-            remedy = f"Ask for at most {self.spec.max_names} names, or split the certificate"
+            remedy = f"Request at most {self.spec.max_names} names, or split the certificate"
             yield SpecError("spec", f"{len(request.names())} names", "more than allowed", remedy)
         yield from _key_allowed(request, self.spec)
         yield from _usages_allowed(request, self.spec)
         if self.max_duration is not None and request.duration > self.max_duration:
-            remedy = f"Ask for at most {self.spec.max_duration}"
+            remedy = f"Request at most {self.spec.max_duration}"
             yield SpecError(
                 "spec.duration", format_duration(request.duration), "longer than allowed", remedy
             )
@@ -245,12 +245,12 @@ def _ca_allowed(request: Request, policy: Rules) -> Iterator[SpecError]:
         return
     if not policy.spec.allow_ca:
         yield SpecError(
-            "spec.isCA", "true", "CAs are not allowed", "Ask for a certificate that is no CA"
+            "spec.isCA", "true", "CAs are not allowed", "Request a certificate that is not a CA"
         )
     elif not is_bounded(policy.spec.name_constraints):
         remedy = f"Ask a cluster administrator for spec.nameConstraints in CertificatePolicy {policy.name}"
         yield SpecError(
-            "spec.isCA", "true", "the policy does not say which names a CA may sign", remedy
+            "spec.isCA", "true", "the policy does not set the names that a CA may sign", remedy
         )
 
 
@@ -315,4 +315,4 @@ def _like(text: str, pattern: str) -> bool:
 
 
 def _either(words: Sequence[str]) -> str:
-    return " or ".join(words) if words else "none: the policy allows no key at all"
+    return " or ".join(words) if words else "none: the policy allows no key"

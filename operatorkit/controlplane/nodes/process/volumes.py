@@ -100,7 +100,7 @@ class Volumes:
         if source := volume.get("hostPath"):
             path = Path(source["path"])
             if not path.exists():
-                raise OSError(f"hostPath {path}: process nodes create nothing on the machine")
+                raise OSError(f"hostPath {path}: process nodes do not create files on the machine")
             return path
         kind = next((key for key in volume if key != "name"), "nothing")
         raise OSError(f"process nodes have no volumes of {kind}: use {', '.join(_SUPPORTED)}")
