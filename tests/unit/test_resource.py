@@ -410,7 +410,7 @@ def define(source: str) -> None:
         ),
         (
             'class A(Resource[NoSpec, NoStatus], group="x.io", version="v1"):\n    metadata: str',
-            "A: metadata is Kubernetes' own",
+            "A: metadata is reserved for Kubernetes",
         ),
         (
             'class S(Model):\n    a_b: int = 0\n    aB: int = 0\nclass A(Resource[S, NoStatus], group="x.io", version="v1"): ...',
