@@ -278,7 +278,7 @@ def test_a_class_is_enough_to_know_how_a_kind_is_served(model: type[Any], expect
 @pytest.mark.parametrize(
     ("type_", "message"),
     [
-        (V1PodSpec, "V1PodSpec is not a kind of its own"),
+        (V1PodSpec, "V1PodSpec is not a kind"),
         (dict, "'dict' is not a kind"),
         (Resource, "Resource has no group"),
     ],
