@@ -198,8 +198,9 @@ class Children:
         for resource, key in children:
             if (resource, key) in seen:
                 raise DefinitionError(
-                    f"{self._me} applies {resource.kind} {key} twice in one run: what the second leaves out takes away "
-                    f"what the first set; apply it once, with all its fields, or give the two different names"
+                    f"{self._me} applies {resource.kind} {key} twice in one run: the second "
+                    f"apply removes the fields that only the first one sets; apply it once, with "
+                    f"all its fields, or use two names"
                 )
             seen.add((resource, key))
 
@@ -397,7 +398,8 @@ class Children:
             )
         except FieldManagerConflict as error:
             raise ChildConflict(
-                f"{resource.kind} {key} exists and others set fields of it: {error}; delete it, or choose another name"
+                f"{resource.kind} {key} exists, and other field managers set its fields: {error}; delete it, "
+                f"or choose another name"
             ) from error
         self._applied.add((resource, key))
         if live is None or live["metadata"].get("resourceVersion") != answer["metadata"].get(
@@ -454,8 +456,8 @@ class Children:
         if controller is not None and controller.get("uid") != uid:
             if self._is_former_self(controller):
                 raise Conflict(
-                    f"{resource.kind} {key} is what a deleted {controller['kind']} of the same name left behind: "
-                    f"the garbage collector removes it, then it is recreated"
+                    f"{resource.kind} {key} belongs to a deleted {controller['kind']} of the same "
+                    f"name: the garbage collector deletes it, and then it is recreated"
                 )
             raise ChildConflict(
                 f"{resource.kind} {key} is controlled by {controller.get('kind')} {controller.get('name')} "
@@ -472,8 +474,8 @@ class Children:
         owned_by_us = controller is not None or labels.get(LABEL_OWNER_UID) == uid
         if not owned_by_us and applied_fields(live, self._manager) is None:
             raise ChildConflict(
-                f"{resource.kind} {key} exists and was not made by {self._manager}: it is left as it is; "
-                f"delete it, or choose another name for the child"
+                f"{resource.kind} {key} exists and was not made by {self._manager}: it is not "
+                f"changed: delete it, or choose another name for the child"
             )
 
     def _is_former_self(self, controller: Mapping[str, Any]) -> bool:

@@ -309,7 +309,7 @@ class Context:
         if model is None:
             raise DefinitionError(
                 f"{where} has no status.conditions to set {type_} in: add `conditions: list[Condition] = []` to the "
-                f"status of the class; of a kind that is not yours, send an Event (ctx.events) instead"
+                f"status of the class; for a kind that is not yours, send an Event (ctx.events) instead"
             )
         status_obj = _status_of(self._obj)
         if status_obj is None:

@@ -65,7 +65,7 @@ def reason_error(reason: Any) -> str | None:
     if not isinstance(reason, str) or not re.search(REASON_PATTERN, reason) or "\n" in reason:
         return (
             "must be one CamelCase word for programs: letters, digits, '_', ',' and ':', beginning with a letter and "
-            "ending with a letter, a digit or '_'; what is for people belongs in the message"
+            "ending with a letter, a digit or '_'; put explanations into the message"
         )
     if len(reason) > REASON_MAX_LENGTH:
         return f"must be no more than {REASON_MAX_LENGTH} characters, this has {len(reason)}"

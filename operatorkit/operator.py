@@ -233,8 +233,8 @@ class Operator:
         self._check_kinds("reconcile", kind, *owns, *(watch.kind for watch in watches))
         if any(known.kind is kind and not known.only_finalizes for known in self.reconcilers):
             raise DefinitionError(
-                f"Operator({self.name!r}): {kind.__name__} has two reconcile functions; one kind has one, which may "
-                f"call as many functions as it likes"
+                f"Operator({self.name!r}): {kind.__name__} has two reconcile functions; declare "
+                f"one for each kind; it can call others"
             )
         self._check_contents(kind)
         if workers is not None and workers < 1:
@@ -431,8 +431,9 @@ class Operator:
             except InvalidObject as error:
                 missing = ", ".join(cause.field for cause in error.causes)
                 raise DefinitionError(
-                    f"Operator({self.name!r}).cache({kind.__name__}, contents={contents!r}): it cannot be read without "
-                    f"the fields that it requires ({missing}): cache whole objects"
+                    f"Operator({self.name!r}).cache({kind.__name__}, contents={contents!r}): it "
+                    f"cannot be decoded without its required fields ({missing}): cache whole "
+                    f"objects"
                 ) from error
         self.cache_contents[resource] = contents
         for reconciler in self.reconcilers:
@@ -522,13 +523,14 @@ class Operator:
         self._check_function(webhook.function, webhook.kind)
         if any(known.path == webhook.path for known in self.webhooks):
             raise DefinitionError(
-                f"Operator({self.name!r}): {webhook.kind.__name__} has two {webhook.verb} functions; one kind has one, "
-                f"which may call as many functions as it likes"
+                f"Operator({self.name!r}): {webhook.kind.__name__} has two {webhook.verb} "
+                f"functions; declare one for each kind; it can call others"
             )
         if any(known.name == webhook.name for known in self.webhooks):
             raise DefinitionError(
                 f"Operator({self.name!r}): {webhook.resource.plural}.{webhook.resource.group} has {webhook.verb} "
-                f"functions for two of its versions; declare it for one: an API server shows it all others in that"
+                f"functions for two of its versions; declare it for one: the API server converts all others "
+                f"to that version"
             )
         self.webhooks.append(webhook)
 
@@ -547,7 +549,7 @@ class Operator:
         if contents != "objects":
             raise DefinitionError(
                 f"Operator({self.name!r}): {kind.__name__} is reconciled, which needs whole objects, and cached with "
-                f"contents={contents!r}: leave that out"
+                f"contents={contents!r}: omit contents="
             )
 
     def _check_function(self, function: Callable[..., Any], kind: type[Any]) -> None:
@@ -564,8 +566,8 @@ class Operator:
         except TypeError as error:
             name = getattr(function, "__qualname__", repr(function))
             raise DefinitionError(
-                f"Operator({self.name!r}): {name} for {kind.__name__} is called with an object and its Context, and "
-                f"cannot be ({error}): write `async def {name}({kind.__name__.lower()}, ctx)`"
+                f"Operator({self.name!r}): {name} for {kind.__name__} must accept an object and "
+                f"its Context ({error}): write `async def {name}({kind.__name__.lower()}, ctx)`"
             ) from error
 
 

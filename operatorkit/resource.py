@@ -241,7 +241,7 @@ class Resource(Model, Generic[SpecT, StatusT]):
             cls._check_part(name)
         if not issubclass(_model_of(cls.model_fields["metadata"].annotation) or object, ObjectMeta):
             raise DefinitionError(
-                f"{cls.__name__}: metadata is Kubernetes' own: give what is yours another name, in spec"
+                f"{cls.__name__}: metadata is reserved for Kubernetes: put your own data into spec"
             )
         cls._definition = definition
         cls.kind = kind
@@ -388,9 +388,7 @@ def api_resource_of(type_: type[Any]) -> ApiResource:
         found = resources_by_model().get(type_.__name__)
         if found is not None:
             return found
-        raise DefinitionError(
-            f"{type_.__name__} is not a kind of its own: it is a part of other objects"
-        )
+        raise DefinitionError(f"{type_.__name__} is not a kind: it is a part of other objects")
     raise DefinitionError(
         f"{getattr(type_, '__name__', type_)!r} is not a kind: give a subclass of operatorkit.Resource, or a model "
         "such as kubernetes.client.models.V1ConfigMap"

@@ -193,7 +193,7 @@ def _held_by_canary(canaries: Sequence[Unit], policy: Policy, now: datetime) -> 
         phase=Phase.ROLLING,
         waiting_for=names,
         until=until,
-        message=f"the canary {', '.join(names)} has to stay available for {policy.bake.total_seconds():g} s",
+        message=f"the canary {', '.join(names)} must stay available for {policy.bake.total_seconds():g} s",
     )
 
 

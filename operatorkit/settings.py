@@ -50,7 +50,7 @@ class LeaderElection:
             )
         if self.lease_duration % timedelta(seconds=1):
             raise ValueError(
-                f"LeaderElection(lease_duration={self.lease_duration}): a Lease holds whole seconds: round it up"
+                f"LeaderElection(lease_duration={self.lease_duration}): a Lease stores whole seconds: round it up"
             )
 
 

@@ -173,8 +173,8 @@ class AdmissionService:
         if isinstance(self._topology, AtUrl):
             kinds = {CONFIGURATIONS[webhook.verb].plural for webhook in self._app.webhooks}
             _log.info(
-                "webhooks: the webhook configuration is removed when this process stops; should it be killed, start it "
-                "again, or: kubectl delete %s",
+                "webhooks: the webhook configuration is removed when this process stops; if it "
+                "is killed, start it again, or run: kubectl delete %s",
                 " ".join(f"{kind}/{name}" for kind in sorted(kinds)),
             )
 
@@ -186,8 +186,9 @@ class AdmissionService:
         )
         if kinds:
             _log.warning(
-                "webhooks: those for %s validate nothing: the operator works in %s only, its own namespace, where they "
-                "are left out, because its own Pod has to start before they are served; run it in another namespace",
+                "webhooks: those for %s validate nothing: the operator works in %s only, its own "
+                "namespace, where they are excluded, because its own Pod must start before they "
+                "are served; run it in another namespace",
                 ", ".join(kinds),
                 self._namespace,
             )
@@ -271,14 +272,16 @@ class AdmissionService:
             await self._network_clock.sleep(_SPREADING_SECONDS)
         self._server.use(bundle.cert_pem, bundle.key_pem)
         self._bundle = bundle
-        _log.info("%s serves its webhooks with another certificate from now on", self._app.name)
+        _log.info("%s serves its webhooks with a new certificate", self._app.name)
 
     async def _remove_stale(self) -> None:
         """Remove webhook configurations that processes on this machine left behind; no other program removes them."""
         try:
             await remove_stale(self._api)
         except OperatorKitError as error:
-            _log.debug("webhook configurations that were left behind are not looked for: %s", error)
+            _log.debug(
+                "cannot find webhook configurations of processes that were killed: %s", error
+            )
 
     async def _make_namespace(self) -> None:
         body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self._own_namespace}}

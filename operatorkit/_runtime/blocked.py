@@ -62,13 +62,13 @@ class BlockedDeletions:
             name = self._own
             cause = (
                 f"an earlier version of this operator set the finalizer {name}, and this version has no finalize "
-                f"function for {resource.kind}: run the earlier version, or clean up by hand and remove the finalizer"
+                f"function for {resource.kind}: run the earlier version, or clean up manually and remove the finalizer"
             )
         else:
             name = _blocking(raw)[0]
             cause = (
-                f"the finalizer {name} is in the way: if the program that set it (an earlier operator, say) no longer "
-                f"runs, clean up by hand and remove the finalizer"
+                f"the finalizer {name} blocks it: if the program that set it (an earlier operator, say) no longer "
+                f"runs, clean up manually and remove the finalizer"
             )
         message = f"the deletion of {resource.kind} {key} waits: {cause}: {_command(resource, key, raw, name)}"
 

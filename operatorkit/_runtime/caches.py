@@ -304,7 +304,7 @@ class CacheReader:
         resource = self._resource(kind)
         if resource.namespaced and not namespace:
             raise DefinitionError(
-                f"{kind.__name__} {name} is looked up without a namespace: say namespace=..."
+                f"{kind.__name__} {name} is looked up without a namespace: pass namespace=..."
             )
         obj = self._caches.get(
             resource, ObjectKey((namespace or "") if resource.namespaced else "", name)
@@ -360,7 +360,7 @@ class CacheReader:
         if resource not in self._declared:
             raise DefinitionError(
                 f"{kind.__name__} is not cached: declare it with app.reads({kind.__name__}), or in owns= or watches=, "
-                f"or ask the cluster itself through ctx.api"
+                f"or read it from the cluster with ctx.api"
             )
         return resource
 

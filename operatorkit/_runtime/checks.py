@@ -72,8 +72,8 @@ class Checks:
             shortest = min(running[0], in_contact)
             if shortest > self._hung_after:
                 return (
-                    f"all {controller.workers} workers of {controller.resource.kind} have been at one object each for "
-                    f"{_seconds(shortest)} (limit {_seconds(self._hung_after)}): "
+                    f"all {controller.workers} workers of {controller.resource.kind} have been reconciling one object "
+                    f"each for {_seconds(shortest)} (limit {_seconds(self._hung_after)}): "
                     f"{_some(str(key) for key in controller.queue.running())}"
                 )
         return None

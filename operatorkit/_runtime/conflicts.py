@@ -42,8 +42,8 @@ async def explained(contested: Written, api: ClusterAPI, manager: str) -> tuple[
     key, what = contested.key, f"{contested.resource.kind} {contested.key}"
     if contested.created:
         return EngineReason.CHILD_DELETED, (
-            f"{what} is deleted as often as it is created: find out who deletes it (the API server's audit log names "
-            f"the user), and stop that"
+            f"{what} is deleted as often as it is created: find out who deletes it (the audit "
+            f"log of the API server names the user), and prevent that"
         )
     try:
         live = await read_whole(api, contested.resource, key)

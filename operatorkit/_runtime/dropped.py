@@ -55,8 +55,9 @@ class DroppedChanges:
         if len(fields) > _MOST_FIELDS:
             shown += f" and {len(fields) - _MOST_FIELDS} more"
         _log.warning(
-            "%s %s: the reconcile function changed %s of its own object, which is not written (only the status is): "
-            "put results into the status or a child; change the object itself with ctx.update, or in a mutating "
+            "%s %s: the reconcile function changed %s of its own object, which is not stored "
+            "(only the status is): write results to the status or a child; change the object "
+            "itself with ctx.update, or in a mutating "
             "webhook (@app.mutate); this is logged once for each field",
             self._resource.kind,
             key,

@@ -162,9 +162,7 @@ class Groups:
             if not other.cancelled() and other.exception() is not None:
                 self._also_failed(other)
         if first.cancelled() or first.exception() is None:
-            raise OperatorKitError(
-                f"{first.get_name()} has ended, although the operator was not stopped"
-            )
+            raise OperatorKitError(f"{first.get_name()} ended unexpectedly")
         cause, *rest = _causes(first.exception())
         for error in rest:
             _log.error("%s: also failed: %r", self._owner, error)

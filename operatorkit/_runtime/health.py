@@ -250,8 +250,9 @@ class _Loop:
         frame = sys._current_frames().get(self._thread)  # noqa: SLF001 - documented, for just this
         stack = "".join(traceback.format_stack(frame)) if frame is not None else "unknown\n"
         _log.error(
-            "the event loop has not answered for %g s: something blocks it, such as time.sleep or a request that "
-            "is not awaited; await asyncio.to_thread(...) for that. It is at:\n%s",
+            "the event loop has not answered for %g s: blocking code runs in it, such as "
+            "time.sleep or a synchronous request; call it with await asyncio.to_thread(...). It "
+            "is at:\n%s",
             self._answer_seconds,
             stack,
         )

@@ -211,8 +211,8 @@ def _warn_of_cluster_scope(app: Operator, namespace: str | None) -> None:
     wide = sorted({resource.kind for resource in resources if not resource.namespaced})
     if namespace is not None and wide:
         _log.warning(
-            "%s works in namespace %s, and reconciles all objects of cluster-scoped kinds: %s; an operator of another "
-            "namespace would do so too",
+            "%s works in namespace %s, and reconciles all objects of cluster-scoped kinds: %s; "
+            "operators of other namespaces do so, too",
             app.name,
             namespace,
             ", ".join(wide),
@@ -304,8 +304,8 @@ def _reject_admission(registry: kopf.OperatorRegistry) -> None:
         kopfs, own = _ADMISSION[str(handler.reason)]
         function = getattr(handler.fn, "__qualname__", repr(handler.fn))
         raise DefinitionError(
-            f"{handler.fn.__module__}.{function} is declared with {kopfs}, which would never be called: "
-            f"declare it on the operator instead, with {own}(Kind), which serves and registers it"
+            f"{handler.fn.__module__}.{function} is declared with {kopfs}, which is never "
+            f"called: declare it on the operator instead, with {own}(Kind)"
         )
 
 
@@ -336,7 +336,9 @@ def _handle_signals(stop: asyncio.Event) -> None:
     def received(number: signal.Signals) -> None:
         if stop.is_set():
             os._exit(128 + number)
-        _log.info("%s: finishing what runs now; once more to leave at once", number.name)
+        _log.info(
+            "%s: finishing the current runs; send the signal again to exit at once", number.name
+        )
         stop.set()
 
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -88,7 +88,7 @@ async def install_stand_ins(kinds: Iterable[type[Any]], api: ClusterAPI) -> None
             if not await _is_listed(api, resource):
                 definition = await api.create(DEFINITIONS, kind.crd(), field_manager=_MANAGER)
                 _log.info(
-                    "%s has a stand-in here: the real definition belongs to another project",
+                    "%s has a substitute definition here: the real one belongs to another project",
                     resource.qualified,
                 )
                 await _await_served(api, definition, resource, timedelta(seconds=30))
@@ -123,8 +123,8 @@ def _check_losses(live: JSONObject | None, manifest: JSONObject, shrinking: Shri
 
 def _losses_message(name: str, found: list[Loss]) -> str:
     return (
-        f"the definition {name} is there already, and would lose what objects or clients may use:\n{summary(found)}\n"
-        "if that is meant, pass --allow-shrink; if the kind is not yours, write external=True in its class; else give "
+        f"the definition {name} exists, and would lose parts that objects or clients may use:\n{summary(found)}\n"
+        "to remove them, pass --allow-shrink; if the kind is not yours, write external=True in its class; else give "
         "the class these fields, or the operator the missing versions, with Operator(versions=[...])"
     )
 
@@ -162,7 +162,7 @@ async def _apply(
             live = await _live(api, name)
             _check_losses(live, manifest, shrinking)
     raise OperatorKitError(
-        f"the definition {name} changes faster than it can be applied: another program writes it too"
+        f"the definition {name} changes faster than it can be applied: stop the other program that writes it"
     )
 
 

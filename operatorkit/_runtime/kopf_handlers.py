@@ -46,9 +46,10 @@ class HandlerNeeds:
         if not self.unknown:
             return ""
         return (
-            "the rights of these handlers of kopf cannot be derived, and are not in its roles: "
-            f"{'; '.join(self.unknown)}; name group and plural (@kopf.on.create('example.io', 'v1', 'websites')), or "
-            "declare the rights with app.needs(Kind, 'list', 'watch', 'patch', reason=...)"
+            "the permissions of these handlers of kopf cannot be derived, and are not in its roles: "
+            f"{'; '.join(self.unknown)}; name group and plural (@kopf.on.create('example.io', "
+            f"'v1', 'websites')), or declare the permissions with app.needs(Kind, 'list', "
+            f"'watch', 'patch', reason=...)"
         )
 
 

@@ -40,8 +40,9 @@ def guarded(
             held = elector.held_since
             if held is not None and clock.monotonic() - held >= limit:
                 expired(
-                    f"the Lease {elector.lease} was not renewed for {limit:g} s, and this replica has not ended: its "
-                    "event loop is blocked, or a task ignores its cancellation; it is ended now"
+                    f"the Lease {elector.lease} was not renewed for {limit:g} s, and this "
+                    f"replica has not exited: its event loop is blocked, or a task ignores its "
+                    f"cancellation; it is killed now"
                 )
                 return
 

@@ -156,7 +156,7 @@ class LeaseElector:
                 await self._release()
         except (TimeoutError, ClusterError) as error:
             _log.warning(
-                "the Lease %s was not released and has to expire: %s",
+                "the Lease %s was not released and must expire: %s",
                 self.lease,
                 str(error) or "no response",
             )
@@ -241,7 +241,8 @@ class LeaseElector:
             cause = f"it could not be renewed for {seconds:g} s: {self._last_error or 'the API server did not respond'}"
         self._observed = Observed(None, now)  # no longer a leader, also for `release`
         raise LeaseLost(
-            f"the Lease {self.lease} is lost: {cause}; this replica ends, so that no object is reconciled by two"
+            f"the Lease {self.lease} is lost: {cause}; this replica exits, so that two replicas do not "
+            f"reconcile the same object"
         )
 
     def _pause_seconds(self) -> float:

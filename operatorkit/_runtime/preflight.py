@@ -85,7 +85,7 @@ async def _check_permissions(
             for permission in missing
         )
         raise InputError(
-            f"the permission to do this {where} is missing; grant it with a Role or ClusterRole:{lines}"
+            f"these permissions {where} are missing: grant them with a Role or ClusterRole:{lines}"
         )
 
 

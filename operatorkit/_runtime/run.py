@@ -254,6 +254,6 @@ def _checked(result: Any) -> Requeue | None:
 
 def _too_slow(limit: timedelta) -> OperatorKitError:
     return OperatorKitError(
-        f"the reconcile function did not return within {limit.total_seconds():g} s and was cancelled: give what it "
-        f"waits for a shorter time, or return Requeue(after=...)"
+        f"the reconcile function did not return within {limit.total_seconds():g} s and was "
+        f"cancelled: set a shorter timeout for what it awaits, or return Requeue(after=...)"
     )

@@ -67,11 +67,11 @@ class Chart:
         return [
             *(f"{root / name} is missing" for name in sorted(set(self.files) - there)),
             *(
-                f"{root / name} is not made of the code: remove it"
+                f"{root / name} is not generated from the code: remove it"
                 for name in sorted(there - set(self.files))
             ),
             *(
-                f"{root / name} differs from what the code makes"
+                f"{root / name} differs from the code"
                 for name in sorted(there & set(self.files))
                 if (root / name).read_bytes() != self.files[name].encode()
             ),
@@ -82,9 +82,7 @@ def crd_chart(app: Operator, *, version: str) -> Chart:
     """Return the chart of the definitions of an operator's own kinds. Raises InputError when it has none."""
     own = own_kinds(app)
     if not own:
-        raise InputError(
-            f"{app.name} has no kinds of its own, so there is no chart of definitions to make"
-        )
+        raise InputError(f"{app.name} has no kinds of its own, so it needs no chart of definitions")
     name = f"{app.name}-crds"
     facts = {"name": name, "app": app.name, "version": version, "kinds": _kinds(own)}
     files = {

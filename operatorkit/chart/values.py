@@ -40,34 +40,35 @@ def operator_values(
         **_image(image),
         **_availability(),
         watchNamespace=_string(
-            "Work in this namespace only, with a Role there in place of most of the ClusterRole; when empty, in all.",
+            "Work in this namespace only, with a Role instead of most of the ClusterRole; by "
+            "default in all namespaces.",
             pattern=f"^({DNS_LABEL_PATTERN})?$",
             maxLength=63,
         ),
-        verbose=_value("boolean", "Log more.", False),
+        verbose=_value("boolean", "Log more details.", False),
         **_access(),
         networkPolicy=_network_policy(webhooks=webhooks),
         **({"secretPolicy": _secret_policy()} if writes_secrets else {}),
         resources=_object(
-            "What one Pod may use.",
-            requests=_quantities("What is set aside for it.", {"cpu": "50m", "memory": "128Mi"}),
-            limits=_quantities("What it may not exceed.", {"memory": "512Mi"}),
+            "Resources of the container.",
+            requests=_quantities("Requested resources.", {"cpu": "50m", "memory": "128Mi"}),
+            limits=_quantities("Limits of resources.", {"memory": "512Mi"}),
         ),
         terminationGracePeriodSeconds=_value(
             "integer",
-            "How long the runs that have begun may take to finish.",
+            "Seconds that running reconciles have to finish.",
             grace_seconds,
             minimum=1,
         ),
         **_extras(),
         podAnnotations=_texts("Annotations of the Pods."),
-        podLabels=_labels("Labels of the Pods, beside the chart's own, which win."),
+        podLabels=_labels("Labels of the Pods; those of the chart take precedence."),
         **_scheduling(),
         nameOverride=_string(
-            "A name in place of the chart's.", pattern=f"^({DNS_LABEL_PATTERN})?$"
+            "Replaces the name of the chart.", pattern=f"^({DNS_LABEL_PATTERN})?$"
         ),
         fullnameOverride=_string(
-            "A name in place of the release's.", pattern=f"^({DNS_LABEL_PATTERN})?$"
+            "Replaces the name of the release.", pattern=f"^({DNS_LABEL_PATTERN})?$"
         ),
     )
 
@@ -76,18 +77,23 @@ def _image(image: str) -> dict[str, Schema]:
     """Return what is run, and how it is pulled."""
     return {
         "image": _object(
-            "The image to run: it has operatorkit and the operator installed.",
-            repository=_string("Where it is, without a tag.", image, pattern=_REPOSITORY),
-            tag=_string("Its tag; when empty, the chart's appVersion.", pattern=_TAG),
+            "The image to run. It must contain operatorkit and the operator.",
+            repository=_string(
+                "Repository of the image, without a tag.", image, pattern=_REPOSITORY
+            ),
+            tag=_string("Tag of the image; by default the chart's appVersion.", pattern=_TAG),
             digest=_string(
-                "Its digest, which wins over the tag.", pattern=r"^(sha256:[0-9a-f]{64})?$"
+                "Digest of the image; takes precedence over the tag.",
+                pattern=r"^(sha256:[0-9a-f]{64})?$",
             ),
             pullPolicy=_string(
-                "When it is pulled.", "IfNotPresent", enum=["Always", "IfNotPresent", "Never"]
+                "Pull policy of the image.",
+                "IfNotPresent",
+                enum=["Always", "IfNotPresent", "Never"],
             ),
         ),
         "imagePullSecrets": _list(
-            "Secrets to pull it with.",
+            "Secrets for pulling the image.",
             _closed(
                 {
                     "name": {
@@ -107,8 +113,8 @@ def _availability() -> dict[str, Schema]:
     return {
         "replicas": _value(
             "integer",
-            "How many run. One leads and reconciles; the others keep their caches in sync, and take over when it stops "
-            "or fails. 0 pauses the operator.",
+            "Number of replicas. The leader reconciles; the others keep their caches in sync, and take over when the "
+            "leader stops or fails. 0 pauses the operator.",
             2,
             minimum=0,
         ),
@@ -117,7 +123,7 @@ def _availability() -> dict[str, Schema]:
             enabled=_value("boolean", "Create it.", True),
             maxUnavailable=_value(
                 ["integer", "string"],
-                "How many Pods an eviction may make unavailable at a time: a number, or a percentage.",
+                "Maximum number or percentage of Pods that evictions may make unavailable.",
                 1,
                 minimum=0,
                 pattern=r"^[0-9]+%$",
@@ -131,19 +137,21 @@ def _access() -> dict[str, Schema]:
     return {
         "serviceAccount": _object(
             "The identity of the operator.",
-            create=_value("boolean", "Make it.", True),
-            name=_name("Its name; when empty, the release's if it is made, and default if not."),
-            annotations=_texts("Annotations of it."),
+            create=_value("boolean", "Create it.", True),
+            name=_name(
+                "Its name; by default the name of the release if it is created, and default if not."
+            ),
+            annotations=_texts("Its annotations."),
         ),
         "rbac": _object(
-            "Its permissions.", create=_value("boolean", "Make the roles, and bind them.", True)
+            "Its permissions.", create=_value("boolean", "Create the roles and bind them.", True)
         ),
         "metrics": _object(
-            "Metrics at /metrics of the port of probes, where the image has prometheus-client.",
+            "Metrics at /metrics on the port of probes. The image must contain prometheus-client.",
             enabled=_value(
                 "boolean",
-                "Create a ClusterRole that lets the operator review the tokens of clients, and one that lets a client "
-                "read metrics, to be bound to Prometheus. Without it, only clients in the Pod can read them.",
+                "Create a ClusterRole that permits the operator to review the tokens of clients, and one that permits "
+                "a client to read metrics; bind it to Prometheus. Otherwise, only clients in the Pod can read metrics.",
                 False,
             ),
             serviceMonitor=_object(
@@ -167,15 +175,16 @@ def _access() -> dict[str, Schema]:
 
 
 def _network_policy(*, webhooks: bool) -> Schema:
-    peers = "as `from` of a NetworkPolicy has them; when empty, all."
+    peers = "in the syntax of `from` in a NetworkPolicy; by default all."
     values = {
-        "enabled": _value("boolean", "Make it: nothing else of the Pod can be reached.", True),
-        "healthSources": _list(f"Who may reach the port of probes, {peers}", _peer()),
+        "enabled": _value("boolean", "Create it. All other ports of the Pod are closed.", True),
+        "healthSources": _list(f"Sources that may connect to the port of probes, {peers}", _peer()),
     }
     if webhooks:
         text = (
-            "Who may reach the port of webhooks: the API servers, mostly an ipBlock each, "
-            f"{peers} A source that is missing here makes each review fail."
+            "Sources that may connect to the port of webhooks: the API servers, usually one "
+            "ipBlock each, "
+            f"{peers} If a source is missing, its reviews fail."
         )
         values["webhookSources"] = _list(text, _peer())
     return _object("The NetworkPolicy of the Pods, for ingress only.", **values)
@@ -197,18 +206,20 @@ def _peer() -> Schema:
 
 def _secret_policy() -> Schema:
     return _object(
-        "A ValidatingAdmissionPolicy (Kubernetes 1.30 or newer) that bounds which Secrets the operator writes. The "
-        "right to write every Secret is as much as all rights: a Secret of type kubernetes.io/service-account-token is "
-        "given a token of any ServiceAccount. The policy forbids that type, and bootstrap tokens, always. It bounds no "
-        "reads.",
-        enabled=_value("boolean", "Make it.", False),
+        "A ValidatingAdmissionPolicy (Kubernetes 1.30 or newer) that limits which Secrets the "
+        "operator may write. The permission to write every Secret is equivalent to "
+        "cluster-admin, because a Secret of type kubernetes.io/service-account-token receives a "
+        "token of any ServiceAccount. The policy always denies that type and bootstrap tokens. "
+        "It does not limit reads.",
+        enabled=_value("boolean", "Create it.", False),
         types=_texts_list(
-            "Types of Secrets that it may write.",
+            "Types of Secrets that the operator may write.",
             ["Opaque", "kubernetes.io/tls"],
             r"^[A-Za-z0-9]([-A-Za-z0-9_./]*)$",
         ),
         names=_texts_list(
-            "Regular expressions (RE2), one of which the name of a Secret must match as a whole; when empty, any name.",
+            "Regular expressions (RE2). The whole name of a Secret must match one of them; by "
+            "default any name is allowed.",
             [],
             r"^[^\n\r]+$",
         ),
@@ -235,17 +246,18 @@ def _extras() -> dict[str, Schema]:
         },
     }
     return {
-        "extraArgs": _texts_list("Further arguments of `operatorkit run`.", [], r"^[^\n\r]+$"),
+        "extraArgs": _texts_list("Additional arguments of `operatorkit run`.", [], r"^[^\n\r]+$"),
         "env": _list(
-            "Environment variables of the container, as in a Pod; the chart's own win.",
+            "Environment variables of the container, as in a Pod; those of the chart take "
+            "precedence.",
             _closed(variable, required=["name"]),
         ),
         "envFrom": _list(
-            "ConfigMaps and Secrets with such variables, as in a Pod.",
+            "ConfigMaps and Secrets with environment variables, as in a Pod.",
             _closed(source, minProperties=1),
         ),
         "extraVolumes": _list(
-            "Further volumes of the Pods, as in a Pod.",
+            "Additional volumes, as in a Pod.",
             {
                 "type": "object",
                 "properties": {"name": name},
@@ -254,7 +266,7 @@ def _extras() -> dict[str, Schema]:
             },
         ),
         "extraVolumeMounts": _list(
-            "Where the container mounts them, as in a Pod.",
+            "Additional volume mounts of the container, as in a Pod.",
             _closed(mount, required=["name", "mountPath"]),
         ),
     }
@@ -272,14 +284,14 @@ def _scheduling() -> dict[str, Schema]:
     }
     return {
         "topologySpreadConstraints": _list(
-            "How they are spread, as in a Pod, without labelSelector, which the chart adds; when empty, over nodes and "
-            "zones where possible.",
+            "Topology spread constraints, as in a Pod, without labelSelector, which the chart "
+            "adds; by default Pods are spread over nodes and zones if possible.",
             _closed(constraint, required=["topologyKey", "maxSkew", "whenUnsatisfiable"]),
         ),
-        "priorityClassName": _name("Their PriorityClass."),
-        "nodeSelector": _labels("Labels of the nodes that they may run on."),
-        "tolerations": _list("Taints that they tolerate, as in a Pod.", _toleration()),
-        "affinity": _map("Their affinity, as in a Pod.", {}, _AFFINITY, {"type": "object"}),
+        "priorityClassName": _name("PriorityClass of the Pods."),
+        "nodeSelector": _labels("Node selector of the Pods."),
+        "tolerations": _list("Tolerations of the Pods.", _toleration()),
+        "affinity": _map("Affinity of the Pods.", {}, _AFFINITY, {"type": "object"}),
     }
 
 
@@ -292,7 +304,7 @@ def _toleration() -> Schema:
 
 def crd_values() -> Schema:
     """Return the schema, defaults included, of the values of a chart of definitions."""
-    keep = "Leave the definitions, and with them every object of their kinds, when the release is uninstalled."
+    keep = "Keep the definitions and all objects of their kinds when the release is uninstalled."
     return _object("Values of the chart of definitions.", keep=_value("boolean", keep, True))
 
 

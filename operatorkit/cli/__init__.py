@@ -32,7 +32,7 @@ _COMMANDS = {
     "demo": ("operatorkit.cli.demo", "Run the bundled operators and show what they do."),
     "dev": (
         "operatorkit.cli.dev",
-        "Run an operator on a local control plane; reload it on change.",
+        "Run an operator on an embedded control plane; restart it when its code changes.",
     ),
     "package": (
         "operatorkit.cli.package",
@@ -48,7 +48,7 @@ _CANNOT_PRINT = {errno.ENOSPC, errno.EDQUOT, errno.EIO}
 
 
 class ExitCode(IntEnum):
-    """How a command ended, for scripts: part of the interface, changed only with a record in docs/adr."""
+    """The exit codes of commands. They are part of the interface and change only with a record in docs/adr."""
 
     DONE = 0
     """Done; or, of what stays in front, stopped as asked by Ctrl-C or SIGTERM."""

@@ -129,7 +129,7 @@ def locate(text: str) -> Path:
         raise _no_module(target)
     if spec.origin is None:
         raise InputError(
-            f"{text}: {target.module} is a package without code of its own: name the module that has it"
+            f"{text}: {target.module} is a package without code: name the module with the operator"
         )
     return Path(spec.origin).resolve()
 
@@ -151,7 +151,7 @@ def load_module(target: Target) -> ModuleType:
         raise
     except SystemExit as error:
         raise InputError(
-            f'{target.text} ends the program when it is imported: put its last lines under `if __name__ == "__main__":`'
+            f'{target.text} exits when it is imported: put the code that exits under `if __name__ == "__main__":`'
         ) from error
     except Exception as error:
         raise _not_imported(target, error) from error
@@ -168,7 +168,7 @@ def operator_in(module: ModuleType, target: Target) -> Operator:
             return found
         what = "there is none" if found is None else f"it is {_described(found)}"
         raise InputError(
-            f"{text}: {attribute!r} in {module.__name__} should be an Operator, but {what}"
+            f"{text}: {attribute!r} in {module.__name__} must be an Operator, but {what}"
         )
     operators = {name: value for name, value in vars(module).items() if isinstance(value, Operator)}
     distinct = {id(value): value for value in operators.values()}
@@ -180,7 +180,7 @@ def operator_in(module: ModuleType, target: Target) -> Operator:
         )
     first, *_ = names = sorted(operators)
     raise InputError(
-        f"{text} has several operators ({', '.join(names)}): call one of them app, or say which, as {text}:{first}"
+        f"{text} has several operators ({', '.join(names)}): call one of them app, or name one, as in {text}:{first}"
     )
 
 
@@ -210,7 +210,7 @@ def shown(path: str | Path) -> str:
 def _python_file(path: Path) -> Path:
     if path.is_dir():
         raise InputError(
-            f"{path} is a directory: name the file in it that holds the operator, such as {path}/app.py"
+            f"{path} is a directory: name the file with the operator, such as {path}/app.py"
         )
     if not path.is_file():
         raise InputError(f"there is no file {path}")
@@ -277,7 +277,7 @@ def _no_module(target: Target) -> InputError:
             f"{target.text!r} is not found: {target.module!r} alone names the installed operator"
         )
     return InputError(
-        f"{target.text!r} is no installed operator (there are: {', '.join(installed) or 'none'}), and there is no "
+        f"{target.text!r} is not an installed operator (installed: {', '.join(installed) or 'none'}), and there is no "
         f"module {target.module!r} in {Path.cwd()} or among the installed packages: give a name, module:operator, or "
         "FILE.py"
     )
@@ -289,8 +289,8 @@ def _hidden(target: Target) -> InputError | None:
     if not target.module.startswith("operators.") or package is None or package.__file__ is None:
         return None
     return InputError(
-        f"{target.text}: your own package `operators` at {Path(package.__file__).parent} hides the one that holds the "
-        f"bundled operators: rename yours, or run from another directory"
+        f"{target.text}: your own package `operators` at {Path(package.__file__).parent} hides "
+        f"the package of the bundled operators: rename yours, or run from another directory"
     )
 
 

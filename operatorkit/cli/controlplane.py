@@ -43,7 +43,7 @@ def command() -> None:
     type=click.Choice(["embedded", "real"]),
     default="embedded",
     show_default=True,
-    help="embedded: in this process; real: Kubernetes' own kube-apiserver, etcd and kube-controller-manager.",
+    help="embedded: a server in this process; real: Kubernetes' kube-apiserver, etcd and kube-controller-manager.",
 )
 @port_option
 @kubeconfig_option
@@ -53,7 +53,7 @@ def command() -> None:
     type=click.Choice(["simulated", "process"]),
     default="simulated",
     show_default=True,
-    help="simulated: pods run in the API only; process: their containers are processes of this machine.",
+    help="simulated: pods run in the API only; process: containers run as processes of this machine.",
 )
 @click.option(
     "--images",
@@ -66,8 +66,8 @@ def command() -> None:
     default="*",
     show_default=True,
     metavar="LIST",
-    help="Controllers to run, as kube-controller-manager has them: '*' all, 'name' this one, '-name' not this one; "
-    "'' none.",
+    help="Controllers to run, in the syntax of kube-controller-manager: '*' for all, 'name' for one, "
+    "'-name' to exclude one; '' for none.",
 )
 @click.option(
     "-o",

@@ -46,9 +46,9 @@ _SKIPPED = {"__pycache__", "node_modules", "site-packages"}
 @click.option(
     "--allow-shrink",
     is_flag=True,
-    help="Take fields, versions or the scope from definitions that another field manager applied, too.",
+    help="Apply definitions even if this removes fields, versions or the scope of existing ones.",
 )
-@click.option("--verbose", "-v", is_flag=True, help="Log more.")
+@click.option("--verbose", "-v", is_flag=True, help="Log more details.")
 def command(
     target: str, port: int, nodes: int, kubeconfig: Path | None, allow_shrink: bool, verbose: bool
 ) -> None:
@@ -70,7 +70,7 @@ def command(
         plane = stack.enter_context(EmbeddedControlPlane(port=port, nodes=nodes))
         path = stack.enter_context(kept(plane, kubeconfig))
         click.echo(
-            f"a Kubernetes API answers at {plane.url}; in another terminal:\n\n  export KUBECONFIG={path}\n"
+            f"a Kubernetes API is ready at {plane.url}; in another terminal:\n\n  export KUBECONFIG={path}\n"
         )
         # -P: a file called queue.py beside the operator must not hide Python's own
         arguments = [
@@ -101,7 +101,7 @@ def _supervise(
         while not signals.stopping.wait(_POLL_SECONDS):
             if process is not None and process.poll() is not None:
                 click.echo(
-                    f"the operator ended (exit code {process.returncode}); waiting for a change of its code"
+                    f"the operator ended (exit code {process.returncode}); waiting for a change of the code"
                 )
                 process = None
                 _remove_its_webhooks(kubeconfig)
@@ -111,10 +111,10 @@ def _supervise(
             problem = _syntax_error(changed)
             if problem is not None:
                 click.echo(
-                    f"{problem}; {'the operator runs on as it was' if process else 'waiting for a correction'}"
+                    f"{problem}; {'the operator keeps running unchanged' if process else 'waiting for a correction'}"
                 )
                 continue
-            click.echo(f"{', '.join(map(_change, changed))}: starting again")
+            click.echo(f"{', '.join(map(_change, changed))}: restarting the operator")
             _stop(process, within=_RELOAD_GRACE_SECONDS, unless=signals.stopping)
             process = _start(arguments)
     finally:
@@ -128,9 +128,9 @@ def _remove_its_webhooks(kubeconfig: Path) -> None:
 
     try:
         for removed in run_loop(remove_stale_webhooks(load_config(str(kubeconfig), None))):
-            click.echo(f"it left {removed} behind, which no program answers now: removed")
+            click.echo(f"deleted {removed}, which the operator left behind")
     except OperatorKitError as error:
-        click.echo(f"what it may have registered is still there: {error}")
+        click.echo(f"its webhook configurations may still exist: {error}")
 
 
 def _start(arguments: list[str]) -> subprocess.Popen[bytes]:
@@ -148,7 +148,7 @@ def _stop(
         process.terminate()
         if _has_ended(process, within=within, unless=unless):
             return
-        click.echo("a reconcile is still running: it is cut short")
+        click.echo("cancelling a reconcile function that is still running")
         process.terminate()
         if not _has_ended(process, within=_LAST_GRACE_SECONDS, unless=threading.Event()):
             process.kill()

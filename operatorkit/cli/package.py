@@ -38,7 +38,7 @@ def _image(context: click.Context, parameter: click.Parameter, value: str | None
     if value is None or _REPOSITORY.fullmatch(value):
         return value
     raise click.BadParameter(
-        f"{value!r} is no repository of images: write [REGISTRY/]NAME in lower case, such as registry.example.io/team/"
+        f"{value!r} is not an image repository: write [REGISTRY/]NAME in lower case, such as registry.example.io/team/"
         "website; its tag is a value of the chart",
         param=parameter,
     )
@@ -50,7 +50,7 @@ def _version(context: click.Context, parameter: click.Parameter, value: str | No
     if value is None or _SEMVER.fullmatch(value):
         return value
     raise click.BadParameter(
-        f"{value!r} is no version of a chart: write one such as 1.2.3 or 1.2.3-rc.1",
+        f"{value!r} is not a version of a chart: write one such as 1.2.3 or 1.2.3-rc.1",
         param=parameter,
     )
 
@@ -106,9 +106,7 @@ def command(target: str, output: str, image: str | None, version: str | None, ch
     differences = [line for chart in charts for line in chart.differences(directory)]
     if differences:
         remedy = f"; `operatorkit package {target} -o {output}` writes them" if check else ""
-        raise InputError(
-            "\n  ".join([f"the charts are not in step with the code{remedy}:", *differences])
-        )
+        raise InputError("\n  ".join([f"the charts differ from the code{remedy}:", *differences]))
 
 
 def _handler_needs(loaded: Loaded) -> Sequence[HandlerNeed]:

@@ -33,8 +33,8 @@ __all__ = ["command"]
 _log = logging.getLogger("operatorkit.cli")
 
 _NOT_SERVED = (
-    "webhooks: not served, so nothing is validated before it is stored (%s); pass --webhooks=url for a control plane "
-    "on this machine, --webhook-service=NAME behind a chart's Service, or --webhooks=off if you mean it"
+    "webhooks are not served, so objects are stored without validation (%s): pass --webhooks=url for a control plane "
+    "on this machine, --webhook-service=NAME behind a chart's Service, or --webhooks=off to accept this"
 )
 
 
@@ -42,8 +42,8 @@ def _one(context: click.Context, parameter: click.Parameter, values: tuple[str, 
     """Reject a second namespace: the last one alone would be worked in."""
     if len(values) > 1:
         raise click.BadParameter(
-            f"it is given {len(values)} times ({', '.join(values)}): an operator works in one namespace, or, without "
-            "it, in all",
+            f"the option is given {len(values)} times ({', '.join(values)}): an operator works "
+            f"in one namespace, or, without the option, in all",
             param=parameter,
         )
     return _namespace(context, parameter, values[0] if values else None)
@@ -55,7 +55,7 @@ def _namespace(context: click.Context, parameter: click.Parameter, value: str | 
     error = None if value is None else dns_label_error(value)
     if error is not None:
         raise click.BadParameter(
-            f"{value!r} is no name of a namespace: it {error}", param=parameter
+            f"{value!r} is not a valid name of a namespace: it {error}", param=parameter
         )
     return value
 
@@ -74,7 +74,9 @@ def _lease_name(
     del context
     error = None if value is None else dns_subdomain_error(value)
     if error is not None:
-        raise click.BadParameter(f"{value!r} is no name of a Lease: it {error}", param=parameter)
+        raise click.BadParameter(
+            f"{value!r} is not a valid name of a Lease: it {error}", param=parameter
+        )
     return value
 
 
@@ -83,10 +85,10 @@ def _lease_name(
 @click.option(
     "--kubeconfig",
     metavar="FILE",
-    help="Where the cluster is; by default $KUBECONFIG, or the pod's own.",
+    help="Path of the kubeconfig; by default $KUBECONFIG, or the service account of the pod.",
 )
 @click.option(
-    "--context", metavar="NAME", help="The context of the kubeconfig; by default its current one."
+    "--context", metavar="NAME", help="Context of the kubeconfig; by default the current one."
 )
 @click.option(
     "--namespace",
@@ -94,46 +96,45 @@ def _lease_name(
     metavar="NAME",
     multiple=True,
     callback=_one,
-    help="Work in this namespace only; by default in all. Cluster-scoped kinds are not limited by it.",
+    help="Work in this namespace only; by default in all. Cluster-scoped kinds are not limited.",
 )
 @click.option(
     "--own-namespace",
     metavar="NAME",
     envvar="POD_NAMESPACE",
     callback=_namespace,
-    help="The namespace that the operator itself lives in; by default $POD_NAMESPACE, else operatorkit-system.",
+    help="The operator's own namespace; by default $POD_NAMESPACE, else operatorkit-system.",
 )
 @click.option(
     "--cluster-domain",
     metavar="DOMAIN",
     envvar="CLUSTER_DOMAIN",
-    help="What the full names of Services end in; by default that of /etc/resolv.conf, else cluster.local.",
+    help="The cluster domain in names of Services; by default from /etc/resolv.conf, else cluster.local.",
 )
 @click.option(
     "--health-port",
     metavar="PORT",
     type=click.IntRange(0, 65535),
-    help="Answer probes at /livez and /readyz on this port; 0 takes a free one. By default there is none.",
+    help="Serve probes at /livez and /readyz on this port; 0 selects a free one. By default they are not served.",
 )
 @click.option(
     "--webhooks",
     "topology",
     type=click.Choice(["off", "url", "service", "chart"]),
-    help="Serve the webhooks: at a URL, for a control plane on this machine (url); behind a Service, and register "
-    "them (service), or set the CA bundles of the webhook configuration of a chart (chart). By default they are not "
-    "served, "
-    "and a warning says so; with --webhook-service, it is chart.",
+    help="How to serve webhooks. url: at a URL, for a control plane on this machine; service: behind a Service, and "
+    "create the webhook configuration; chart: behind a Service, with the configuration of a chart. By default they are "
+    "not served, which a warning reports; with --webhook-service, the default is chart.",
 )
 @click.option(
     "--webhook-port",
     metavar="PORT",
     type=click.IntRange(0, 65535),
-    help="Serve webhooks on this port; by default a free one at a URL, and 9443 behind a Service.",
+    help="Port for webhooks; by default a free one for url, and 9443 for service and chart.",
 )
 @click.option(
     "--webhook-service",
     metavar="NAME",
-    help="The Service in front; by default NAME-webhook, after the operator.",
+    help="The Service of the webhooks; by default OPERATOR-webhook.",
 )
 @click.option(
     "--leader-elect/--no-leader-elect",
@@ -157,7 +158,7 @@ def _lease_name(
 @click.option(
     "--remove-webhooks",
     is_flag=True,
-    help="Delete the operator's webhook configurations, and exit.",
+    help="Delete the operator's webhook configurations and exit.",
 )
 @click.option(
     "--install", is_flag=True, help="Apply the definitions of the operator's own kinds first."
@@ -165,9 +166,9 @@ def _lease_name(
 @click.option(
     "--allow-shrink",
     is_flag=True,
-    help="With --install: apply definitions too that take fields, versions or the scope from those that are there.",
+    help="With --install: apply definitions even if this removes fields, versions or the scope of existing ones.",
 )
-@click.option("--verbose", "-v", is_flag=True, help="Log more.")
+@click.option("--verbose", "-v", is_flag=True, help="Log more details.")
 @click.option(
     "--log-format",
     type=click.Choice(["console", "json"]),
@@ -187,7 +188,7 @@ def _lease_name(
     "--disposable",
     is_flag=True,
     hidden=True,
-    help="With --install: the control plane is there for us only.",
+    help="With --install: no other operator uses the control plane.",
 )
 @click.option(
     "--exit-with-parent", is_flag=True, hidden=True, help="Stop when standard input closes."
@@ -224,11 +225,11 @@ def command(
 ) -> None:
     """Run an operator until SIGTERM or Ctrl-C.
 
-    The operator is named by a file (website.py, or website.py:OPERATOR if there are several in it), by a module, or by
-    the name of an installed one (pki). Before it starts, it checks that the cluster serves its kinds and that it has
-    the permissions it needs; what is missing is named, with exit code 1.
+    Name the operator by its file (website.py, or website.py:OPERATOR if the file has several), by its module, or, if it
+    is installed, by its name (pki). Before it starts, the command checks that the cluster serves the operator's kinds
+    and that it has the required permissions. If something is missing, it lists it and exits with code 1.
 
-    With --leader-elect, several replicas may run: standby replicas keep their caches in sync and serve webhooks.
+    With --leader-elect, you can run several replicas: standby replicas keep their caches in sync and serve webhooks.
     """
     set_up_logging(verbose=verbose, log_format=log_format, levels=log_level)
     if exit_with_parent:
@@ -303,7 +304,7 @@ def _topology(
     if name == "url":
         if not _is_here(config.server):
             raise InputError(
-                f"--webhooks=url is for a control plane on this machine, and {config.server} is not: it could not call "
+                f"--webhooks=url needs a control plane on this machine, and {config.server} is not: it could not call "
                 f"them, and would reject each change of {_kinds_of(app)}: pass --webhooks=off"
             )
         return AtUrl(port=port or 0)

@@ -73,7 +73,7 @@ class Credentials:
             try:
                 await self.refresh(self._headers, now=now)
             except InputError as error:
-                _log.warning("%s; going on with those from before", error)
+                _log.warning("%s; using the previous ones", error)
                 self._loaded_at = now
         return self._headers
 
@@ -139,11 +139,11 @@ def _from_files(paths: str, context: str | None) -> ClusterConfig:
     if not existing:
         if Path(paths).expanduser().is_dir():
             raise InputError(
-                f"{paths} is a directory: give the kubeconfig itself with --kubeconfig or $KUBECONFIG"
+                f"{paths} is a directory: name the file with --kubeconfig or $KUBECONFIG"
             )
         raise InputError(
-            f"no kubeconfig at {paths}: give one with --kubeconfig or $KUBECONFIG, or start a control plane of your own"
-            " with `operatorkit controlplane up`"
+            f"no kubeconfig at {paths}: name one with --kubeconfig or $KUBECONFIG, or start a "
+            f"control plane with `operatorkit controlplane up`"
         )
 
     from kubernetes.config import kube_config
@@ -347,7 +347,7 @@ def _reject_failed_plugin(loader: Any, configuration: Any, user: Mapping[str, An
             f"the credential plugin {command!r} failed: {_first_line(error)}"
         ) from error
     raise ValueError(
-        f"the credential plugin {command!r} gave neither a token nor a certificate with its key"
+        f"the credential plugin {command!r} returned neither a token nor a certificate with its key"
     )
 
 

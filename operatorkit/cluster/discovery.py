@@ -85,7 +85,7 @@ class Discovery:
         elif kinds:
             hint = f"that group has {', '.join(kinds)}"
         else:
-            hint = "that group is not served at all: create its CustomResourceDefinitions first"
+            hint = "that group is not served: create its CustomResourceDefinitions first"
         return NoKindMatch(f"the API server serves no {wanted}; {hint}")
 
     async def _read(self) -> list[ApiResource]:

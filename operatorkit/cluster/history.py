@@ -160,8 +160,8 @@ class History:
             return
         for each in missing:
             _log.warning(
-                "%s: could not be listed for a minute after the API server may have been replaced: going on with what"
-                " is cached of it",
+                "%s: could not be listed within a minute after the API server may have been "
+                "replaced: using its cached objects",
                 each.resource.qualified,
             )
         self._in_doubt = False

@@ -345,7 +345,7 @@ class Informer:
     def _believe_another_history(self, sign: str) -> int:
         """Take whatever is listed from now on for true; return the epoch that has begun."""
         _log.warning(
-            "%s: the API server's history was reset (%s): reading everything again",
+            "%s: the history of the API server was reset (%s): listing all objects again",
             self.resource.qualified,
             sign,
         )
@@ -491,7 +491,9 @@ class Informer:
                 continue
             silent = self._clock.monotonic() - self._heard_at
             if silent >= _BOOKMARK_OVERDUE_SECONDS:
-                _log.debug("%s: the watch is silent: opening another", self.resource.qualified)
+                _log.debug(
+                    "%s: the watch receives nothing: opening another", self.resource.qualified
+                )
                 self._end_watch()
                 return
             # the informers probe in turn: one without news requests for all
@@ -517,7 +519,7 @@ class Informer:
         await self._clock.sleep(_LAG_SECONDS)
         if self._version == before:  # else the watch has brought it meanwhile
             _log.debug(
-                "%s: the watch brings nothing, though %s: opening another",
+                "%s: the watch receives nothing, although %s: opening another",
                 self.resource.qualified,
                 sign.text,
             )
@@ -561,7 +563,10 @@ class Informer:
             changes = self.cache.update(obj, key, listed=listed)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with one object must not stop the others
             _log.error(
-                "%s: %s cannot be read: %r: left as it was", self.resource.qualified, key, error
+                "%s: %s cannot be read: %r: the cached object is kept",
+                self.resource.qualified,
+                key,
+                error,
             )
             self._invalid.add(key)
         else:

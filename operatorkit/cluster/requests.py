@@ -110,8 +110,8 @@ def result_of(request: ApiRequest, answer: Any) -> Any:
         return answer
     if not isinstance(answer, dict):
         raise ClusterError(
-            f"the API server answered with {type(answer).__name__} {str(answer)[:200]!r} where an object was expected:"
-            " is this address a Kubernetes API?"
+            f"the API server answered with {type(answer).__name__} {str(answer)[:200]!r} where "
+            f"an object was expected: check that this is the address of a Kubernetes API"
         )
     if request.function != "list":
         return answer

@@ -152,11 +152,13 @@ def _why(error: BaseException) -> str:
         case aiohttp.ClientConnectorSSLError() | ssl.SSLError():
             return _why_tls(error)
         case aiohttp.ClientConnectorError() if isinstance(error.os_error, ConnectionRefusedError):
-            return "connection refused: nothing listens there; is the control plane running?"
+            return "connection refused: nothing listens there: check that the control plane runs"
         case aiohttp.ClientConnectorError() if isinstance(error.os_error, ConnectionResetError):
-            return "it reset the connection before the first answer: is the port right, and does it speak TLS?"
+            return (
+                "it reset the connection before it responded: check the port, and that it uses TLS"
+            )
         case asyncio.TimeoutError():
-            return "no connection in time: a firewall, a wrong address, or a host that is down"
+            return "the connection timed out: check the firewall, the address and the host"
         case aiohttp.ClientPayloadError():
             return "the connection broke before the answer was complete"
         case aiohttp.ServerDisconnectedError() | ConnectionResetError() | BrokenPipeError():
@@ -185,7 +187,7 @@ def _why_certificate(error: BaseException) -> str:
             return f"its certificate is not valid yet ({detail}): correct this machine's clock"
     return (
         f"its certificate is not signed by the authority that the kubeconfig trusts ({detail}):"
-        " correct `certificate-authority-data`, or check that this is the cluster you mean"
+        " correct `certificate-authority-data`, or check that this is the intended cluster"
     )
 
 

@@ -71,16 +71,14 @@ class FollowingContext(ssl.SSLContext):
         except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
             if self._reported != (shown := str(error).encode()):
                 _log.warning(
-                    "%s cannot be read: %s: going on with the authorities from before",
+                    "%s cannot be read: %s: using the previous ones",
                     self._path,
                     error,
                 )
             self._reported = shown
             return False
         self._content, self._reported = content, b""
-        _log.info(
-            "%s was replaced: new connections trust the authorities that it has now", self._path
-        )
+        _log.info("%s was replaced: new connections use its current contents", self._path)
         return True
 
     def notify(self) -> None:

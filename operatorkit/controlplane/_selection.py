@@ -45,7 +45,7 @@ def check_selection(selection: str) -> None:
         hint = (
             f"did you mean {near[0]}?"
             if near
-            else "name one as kube-controller-manager does, or give '*' for all"
+            else "use a name of kube-controller-manager, or '*' for all"
         )
         raise InputError(f"controllers {selection!r}: there is no controller {name!r}: {hint}")
 

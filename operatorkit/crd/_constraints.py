@@ -104,9 +104,7 @@ def _check_precision(limit: float, sign: str, schema: Schema, place: Place) -> N
     """
     if not isinstance(limit, int):
         if not math.isfinite(limit):
-            raise place.error(
-                f"the bound {sign} {limit!r} is no number that JSON has", "leave it out"
-            )
+            raise place.error(f"the bound {sign} {limit!r} is not a number in JSON", "leave it out")
         return
     kept = float(limit) if abs(limit) < 2**1023 else math.inf
     if kept == limit and (schema["type"] == "number" or -_INT64 <= kept < _INT64):
@@ -157,7 +155,7 @@ def _length(schema: Schema, mark: Any, place: Place) -> None:
     names = _LENGTHS.get(schema.get("type", ""))
     if names is None:
         raise place.error(
-            "a length is set on a value that has none", "only str, list and dict have a length"
+            "a length is set on a value without length", "only str, list and dict have a length"
         )
     schema.update(
         {
@@ -176,7 +174,7 @@ def _pattern(schema: Schema, mark: Any, place: Place) -> None:
     problem = pattern_error(text)
     if problem is not None:
         raise place.error(
-            f"the pattern {text!r} is not one that the API server can use ({problem})",
+            f"the pattern {text!r} is not supported by the API server ({problem})",
             "write it in RE2, which has no look-around and no back-references",
         )
     schema["pattern"] = text
@@ -188,7 +186,7 @@ def _structure(schema: Schema, mark: Any, place: Place) -> None:
     elif isinstance(mark, PreserveUnknown):
         if schema.get("type") != "object":
             raise place.error(
-                "PreserveUnknown is set on a value that has no fields",
+                "PreserveUnknown is set on a value without fields",
                 "use it on a dict or on a model",
             )
         schema["x-kubernetes-preserve-unknown-fields"] = True

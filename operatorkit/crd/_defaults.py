@@ -48,7 +48,8 @@ def default_of(field: FieldInfo, schema: dict[str, Any], place: Place) -> Any:
         return adapter.dump_python(value, mode="json", by_alias=True, warnings="error")
     except (PydanticSchemaGenerationError, ValueError) as error:
         raise place.error(
-            f"the default {value!r} is not of the field's type", f"give it one that is ({error})"
+            f"the default {value!r} is not of the field's type",
+            f"write a default of that type ({error})",
         ) from error
 
 
@@ -63,7 +64,7 @@ def _value_of(field: FieldInfo, place: Place) -> Any:
     remedy = "write a default, or make the field optional and set it where objects are reconciled or mutated"
     if field.default_factory_takes_validated_data:
         raise place.error(
-            "its default_factory takes the values of other fields, which no definition can say",
+            "its default_factory takes the values of other fields, which a definition cannot express",
             remedy,
         )
     try:
@@ -79,8 +80,8 @@ def _value_of(field: FieldInfo, place: Place) -> Any:
         datetime,
     }:
         raise place.error(
-            f"its default_factory gives another value each time (such as {first!r}), and all objects would get the one "
-            "that is written into the definition",
+            f"its default_factory returns a different value each time (such as {first!r}), and "
+            f"the definition would set this one in all objects",
             remedy,
         )
     return first

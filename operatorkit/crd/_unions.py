@@ -52,8 +52,8 @@ def discriminated(
     models = [choice for choice in get_args(annotation) if choice is not type(None)]
     if not isinstance(discriminator, str):
         raise place.error(
-            "the models of the union are distinguished by a function",
-            "name a field of all models instead",
+            "the union is discriminated by a function",
+            "use a field of all models instead",
         )
     key = ""
     variants: dict[str, Schema] = {}

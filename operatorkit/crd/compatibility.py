@@ -64,8 +64,7 @@ def _of_versions(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterato
         if version not in new:
             yield Loss(
                 version,
-                "objects may be stored in this version (status.storedVersions), which no API server lets go before "
-                "they are migrated",
+                "objects may be stored in this version (status.storedVersions): migrate them before it is removed",
             )
     for version in before["spec"]["versions"]:
         name, now = version["name"], new.get(version["name"])

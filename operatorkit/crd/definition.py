@@ -273,7 +273,7 @@ class Definition:
         if not _KIND.fullmatch(self.kind) or dns_label_error(self.kind.lower()):
             self._reject(
                 f"{self.kind!r} is not a kind",
-                "name it in CamelCase, in at most 63 letters and digits",
+                "use CamelCase, at most 63 letters and digits",
             )
         for what, name in [
             ("plural", self.plural),
@@ -292,7 +292,7 @@ class Definition:
         if isinstance(self.deprecated, str) and len(self.deprecated) > _MAX_WARNING_LENGTH:
             self._reject(
                 "the warning in deprecated= is too long",
-                f"{_MAX_WARNING_LENGTH} characters are the most",
+                f"{_MAX_WARNING_LENGTH} characters is the maximum",
             )
 
     def _check_group(self) -> None:
@@ -321,7 +321,7 @@ class Definition:
         types = get_args(ColumnType)
         for column in self.printer_columns:
             if not column.name:
-                self._reject("a printer column has no name", "give it one")
+                self._reject("a printer column has no name", "name it")
             if column.type not in types:
                 near = difflib.get_close_matches(column.type, types, n=1)
                 hint = f"did you mean {near[0]!r}? " if near else ""
@@ -346,7 +346,7 @@ class Definition:
             self._reject("selectable_fields names a field twice", "name each once")
         if len(self.selectable_fields) > _MAX_SELECTABLE_FIELDS:
             self._reject(
-                "there are too many selectable_fields", f"{_MAX_SELECTABLE_FIELDS} are the most"
+                "there are too many selectable_fields", f"{_MAX_SELECTABLE_FIELDS} is the maximum"
             )
         if self.scale is None:
             return

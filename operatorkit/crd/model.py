@@ -164,7 +164,7 @@ def _check_patterns(parts: Iterable[Any], where: str) -> None:
         problem = pattern_error(text) if isinstance(text, str) else None
         if problem is not None:
             raise DefinitionError(
-                f"{where}: the pattern {text!r} is not one that the API server can use ({problem}): "
+                f"{where}: the pattern {text!r} is not supported by the API server ({problem}): "
                 "write it in RE2, which has no look-around and no back-references"
             )
         metadata = (

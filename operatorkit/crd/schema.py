@@ -222,7 +222,7 @@ def _class(type_: type[Any], place: Place) -> Schema:
         return schema_of(type_, place)
     if issubclass(type_, BaseModel):
         raise place.error(
-            f"{type_.__name__} is a plain pydantic model, which loses what a newer version adds",
+            f"{type_.__name__} is a plain pydantic model, which drops fields of newer versions",
             f"derive it from operatorkit.Model: class {type_.__name__}(Model)",
         )
     if issubclass(type_, enum.Enum):
@@ -259,7 +259,7 @@ def _list(annotation: Any, marks: list[Any], place: Place) -> Schema:
     arguments = get_args(annotation)
     if not arguments:
         raise place.error(
-            f"{_name(annotation)} does not say of what", "write list[str], or list[YourModel]"
+            f"{_name(annotation)} has no item type", "write list[str], or list[YourModel]"
         )
     schema: Schema = {"type": "array", "items": _type(arguments[0], [], place.at("[]"))}
     item = _unwrapped(arguments[0])[0]
@@ -281,7 +281,7 @@ def _mapping(annotation: Any, marks: list[Any], place: Place) -> Schema:
     if key is not str:
         raise place.error(
             f"{_name(annotation)} has keys that are not str",
-            "JSON has text as keys only: use dict[str, ...]",
+            "keys in JSON are strings: use dict[str, ...]",
         )
     if value is Any or any(isinstance(mark, PreserveUnknown) for mark in marks):
         return {"type": "object", "x-kubernetes-preserve-unknown-fields": True}

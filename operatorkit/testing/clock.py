@@ -187,7 +187,7 @@ async def _turned(loop: asyncio.AbstractEventLoop, rounds: int) -> None:
 def _seconds(span: float | timedelta) -> float:
     seconds = span.total_seconds() if isinstance(span, timedelta) else span
     if seconds < 0:
-        raise ValueError(f"a clock does not go back: advance({seconds}) needs a positive span")
+        raise ValueError(f"a clock cannot go back: advance({seconds}) needs a positive span")
     return seconds
 
 

@@ -110,7 +110,7 @@ def _await_controllers(admin: User, namespace: str) -> None:
             return
         assert time.monotonic() < deadline, (
             f"namespace {namespace} did not get {' and '.join(_BY_CONTROLLERS)} within {_WAIT_SECONDS:g} s: "
-            "is kube-controller-manager well?"
+            "check the log of kube-controller-manager"
         )
         time.sleep(0.01)
 

@@ -99,8 +99,5 @@ def _means_not_yet(error: BaseException) -> bool:
 
 def _failure(message: str, timeout: float, seen: str) -> str:
     lines = [f"{message or 'it'} did not become true within {timeout:g} s: {seen}"]
-    lines += [
-        f"{clock!r} stands still: does the test have to advance() it?"
-        for clock in standing_clocks()
-    ]
+    lines += [f"{clock!r} does not move: advance() it in the test" for clock in standing_clocks()]
     return "\n".join(lines)

@@ -213,7 +213,7 @@ class CertificateStore:
             return wanted
         raise OperatorKitError(
             f"Secret {self._namespace}/{self._name} changed {_TRIES} times while its certificates were renewed: "
-            f"something else writes it"
+            f"another program writes it"
         )
 
     async def _find(self) -> JSONObject | None:
@@ -298,7 +298,9 @@ def _due(certificate: x509.Certificate) -> datetime:
 def _key(pem: bytes) -> ec.EllipticCurvePrivateKey:
     key = serialization.load_pem_private_key(pem, password=None)
     if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise TypeError(f"a key of operatorkit is an elliptic one, this is a {type(key).__name__}")
+        raise TypeError(
+            f"a key of operatorkit must be an elliptic curve key, this is a {type(key).__name__}"
+        )
     return key
 
 

@@ -59,7 +59,7 @@ class Denied:
     ) -> None:
         if not causes:
             raise ValueError(
-                "Denied() says nothing: give at least one cause, as text or as a Cause with a field"
+                "Denied() has no cause: give at least one, as text or as a Cause with a field"
             )
         names_a_field = any(isinstance(cause, Cause) and cause.field for cause in causes)
         object.__setattr__(self, "causes", causes)

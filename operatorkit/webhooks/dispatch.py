@@ -229,7 +229,11 @@ def _decision_on_invalid(request: AdmissionRequest, error: InvalidObject) -> Dec
     and its namespace would stay terminating.
     """
     if request.operation == "UPDATE" and _content(request.object) == _content(request.old_object):
-        return Allowed(warnings=[f"{error}; it was stored so, and this change leaves it so"])
+        return Allowed(
+            warnings=[
+                f"{error}; the stored object has the same error, and this change does not correct it"
+            ]
+        )
     # kubectl prints the causes of an Invalid answer, and nothing of its message
     return Denied(*error.causes) if error.causes else Denied(str(error), reason="BadRequest")
 
@@ -247,7 +251,7 @@ def _patch(
         was, is_now = _at(before, path), _at(after, path)
         if was != is_now:
             raise ValueError(
-                f"it changed {'.'.join(path)} from {was!r} to {is_now!r}: an object stays what it is"
+                f"it changed {'.'.join(path)} from {was!r} to {is_now!r}: this field cannot change"
             )
     return json_patch(original, carried_over(original, before, after))
 
@@ -266,7 +270,7 @@ def _failed(
     if late_after is not None:
         _log.error("%s: %s took longer than %.3g s", webhook.name, subject, late_after)
         return Denied(
-            f"the webhook did not decide within {late_after:.3g} s; try again", reason="Timeout"
+            f"the webhook did not respond within {late_after:.3g} s; try again", reason="Timeout"
         )
     _log.error("%s: %s failed", webhook.name, subject, exc_info=error)
     return Denied(

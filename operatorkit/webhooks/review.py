@@ -121,7 +121,7 @@ def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) != len(pairs):
         seen: set[str] = set()
         repeated = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise ValueError(f"the key {_shown(repeated)} is there twice")
+        raise ValueError(f"the key {_shown(repeated)} is repeated")
     return found
 
 
@@ -132,9 +132,7 @@ def _no_number(text: str) -> Any:
 def _request(data: dict[str, Any]) -> AdmissionRequest:
     uid = _text(data, "uid")
     if not uid or len(uid) > _MAX_UID:
-        raise MalformedReview(
-            "request.uid is missing, or longer than any: the answer must repeat it"
-        )
+        raise MalformedReview("request.uid is missing or too long: the response must repeat it")
     operation = _text(data, "operation")
     if operation not in get_args(Operation):
         raise MalformedReview(

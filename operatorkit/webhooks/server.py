@@ -161,15 +161,15 @@ class WebhookServer:
             return error_answer(404, "NotFound", "no webhook is served at this path")
         if request.method != "POST":
             return error_answer(
-                405, "MethodNotAllowed", f"{request.method} is not how a review is sent: POST it"
+                405, "MethodNotAllowed", f"{request.method} is not supported for reviews: use POST"
             )
         if request.content_type != "application/json":
             return error_answer(
-                415, "UnsupportedMediaType", "the content type of a review is application/json"
+                415, "UnsupportedMediaType", "the content type of a review must be application/json"
             )
         if request.headers.get("Content-Encoding", "identity") != "identity":
             return error_answer(
-                415, "UnsupportedMediaType", "the body of a review is sent as it is, not compressed"
+                415, "UnsupportedMediaType", "the body of a review must not be compressed"
             )
         if (request.content_length or 0) > MAX_BODY_BYTES:
             return _too_large()
@@ -212,5 +212,5 @@ def _grace_period(request: web.Request) -> timedelta:
         return _LONGEST
     grace_period = parse_duration(given)
     if not grace_period:
-        raise ValueError(f"{given!r} leaves no time to decide")
+        raise ValueError(f"{given!r} is too short to respond")
     return min(grace_period, _LONGEST)

@@ -200,12 +200,12 @@ async def validate_exception(
         allowed = await may_break_glass(api, request.user, request.namespace, new.metadata.name)
     except ClusterError as error:
         return Denied(
-            f"whether {request.user.username!r} may break the glass is not known: {error}; try again"
+            f"whether {request.user.username!r}may use breakglass is not known: {error}; try again"
         )
     if not allowed:
         return Denied(
             f"{request.user.username!r} has no verb {VERB} on imagepolicyexceptions.{GROUP} in namespace "
-            f"{request.namespace}: have a Role with this verb bound to the user"
+            f"{request.namespace}: bind a Role with this verb to the user"
         )
     return Allowed()
 
@@ -242,18 +242,17 @@ def validate_policy(policy: ImagePolicy | ClusterImagePolicy) -> Allowed | Denie
             invalid(
                 "spec.match.namespaceSelector",
                 {},
-                "an ImagePolicy is about its own namespace: remove the selector",
+                "an ImagePolicy applies to its own namespace: remove the selector",
             )
         )
     require = spec.require
     if require is None and spec.vulnerability is None:
-        causes.append(
-            required("spec.require", "one of spec.require and spec.vulnerability is needed")
-        )
+        causes.append(required("spec.require", "set spec.require or spec.vulnerability"))
     if require is None and spec.provenance is not None:
         causes.append(
             required(
-                "spec.require", "spec.provenance needs spec.require: it is about those attestations"
+                "spec.require",
+                "spec.provenance needs spec.require: it applies to the attestations in it",
             )
         )
     references = [] if require is None else [*(require.all_of or ()), *(require.any_of or ())]
@@ -265,7 +264,7 @@ def validate_policy(policy: ImagePolicy | ClusterImagePolicy) -> Allowed | Denie
                 invalid(
                     "spec.require.threshold.count",
                     require.threshold.count,
-                    f"there are {total} authorities only",
+                    f"there are only {total} authorities",
                 )
             )
     if not policy.metadata.namespace and any(
@@ -275,7 +274,8 @@ def validate_policy(policy: ImagePolicy | ClusterImagePolicy) -> Allowed | Denie
             invalid(
                 "spec.require",
                 "AttestationAuthority",
-                "a ClusterImagePolicy refers to ClusterAttestationAuthorities: others can be changed in a namespace",
+                "a ClusterImagePolicy must refer to ClusterAttestationAuthorities: others can be "
+                "changed in a namespace",
             )
         )
     return Denied(*causes) if causes else Allowed()

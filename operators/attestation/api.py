@@ -291,11 +291,11 @@ class ProvenanceRule(Model):
 _POLICY_RULES = (  # of the whole object: a spec that is left out has a default, which no rule of its own may reject
     Rule(
         "has(self.spec.require) || has(self.spec.vulnerability)",
-        "one of spec.require and spec.vulnerability is needed",
+        "set spec.require or spec.vulnerability",
     ),
     Rule(
         "!has(self.spec.provenance) || has(self.spec.require)",
-        "spec.provenance needs spec.require: it is about those attestations",
+        "spec.provenance needs spec.require: it applies to the attestations in it",
     ),
 )
 

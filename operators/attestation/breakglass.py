@@ -34,9 +34,9 @@ _TRIES: Final = 5
 _log = logging.getLogger("operators.attestation")
 
 app.needs(
-    V1SubjectAccessReview, "create", reason="an exception needs the verb breakglass of who makes it"
+    V1SubjectAccessReview, "create", reason="the author of an exception needs the verb breakglass"
 )
-app.needs(ImagePolicyException, "get", reason="how often it was used is read before it is used")
+app.needs(ImagePolicyException, "get", reason="its uses are read before it is used")
 app.needs(ImagePolicyException, "patch", reason="each use is recorded", subresource="status")
 
 
@@ -91,7 +91,10 @@ async def record_use(
             exception = await api.get(resource, name, namespace=namespace)
             uses = (exception.get("status") or {}).get("uses") or []
             if len(uses) >= exception["spec"].get("maxUses", 1000):
-                return f"ImagePolicyException {namespace}/{name} has admitted {len(uses)} Pods, which is all it may"
+                return (
+                    f"ImagePolicyException {namespace}/{name} has admitted {len(uses)} Pods, "
+                    f"the maximum"
+                )
             change = {
                 "metadata": {"resourceVersion": exception["metadata"]["resourceVersion"]},
                 "status": {"uses": [*uses, use]},
@@ -112,7 +115,10 @@ async def record_use(
             return f"the use of ImagePolicyException {namespace}/{name} cannot be recorded: {error}"
         await _report(events, exception, request, images, pod)
         return None
-    return f"the use of ImagePolicyException {namespace}/{name} cannot be recorded: it is used by others; try again"
+    return (
+        f"the use of ImagePolicyException {namespace}/{name} cannot be recorded, because "
+        f"other Pods use it at the same time: try again"
+    )
 
 
 async def _report(
@@ -123,7 +129,8 @@ async def _report(
     pod: str,
 ) -> None:
     message = (
-        f"{request.user.username} has run {', '.join(images)} in Pod {pod} although policies deny it: "
+        f"{request.user.username} has run {', '.join(images)} in Pod {pod} although policies "
+        f"deny it: "
         f"{exception['spec'].get('reason', '')}"
     )
     _log.warning("breakglass %s/%s: %s", request.namespace, exception["metadata"]["name"], message)

@@ -101,6 +101,6 @@ def _checked(answer: Any, url: str) -> Mapping[str, Any]:
         or not all(isinstance(one, dict) for one in changes)
     ):
         raise _ChangesError(
-            f"{url} did not answer with changes: is it a metadata server of operatorkit?"
+            f"{url} did not respond with changes: check that it is a metadata server of operatorkit"
         )
     return found

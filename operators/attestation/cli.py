@@ -36,7 +36,7 @@ __all__ = ["command"]
 
 @click.group("attest")
 def command() -> None:
-    """Serve attestations, make them, and explain why an image is denied."""
+    """Create, serve and verify attestations of images, and explain denials."""
 
 
 for _command in (keygen, sign, policy, import_, backstop):
@@ -49,7 +49,7 @@ for _command in (keygen, sign, policy, import_, backstop):
     default="sqlite:///attest.db",
     show_default=True,
     metavar="URL",
-    help="Where facts are kept.",
+    help="Database for notes and occurrences.",
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
@@ -67,8 +67,8 @@ for _command in (keygen, sign, policy, import_, backstop):
 @click.option(
     "--auth",
     type=click.Choice(["file", "kubernetes", "none"]),
-    help="Who may do what: by --access-file, by the API server of the cluster, or everyone everything (none), which "
-    "is for a loopback address only. By default file with --access-file, else none.",
+    help="Authentication and authorization. file: by --access-file; kubernetes: by the API server of the cluster; "
+    "none: everything is allowed, on a loopback address only. By default file with --access-file, else none.",
 )
 @click.option(
     "--access-file", type=click.Path(path_type=Path), help="Users, tokens and grants, in YAML."
@@ -76,18 +76,20 @@ for _command in (keygen, sign, policy, import_, backstop):
 @click.option(
     "--kubeconfig",
     metavar="FILE",
-    help="The cluster of --auth=kubernetes; by default the pod's own.",
+    help="The cluster for --auth=kubernetes; by default the service account of the pod.",
 )
 @click.option(
     "--audience",
     metavar="NAME",
     multiple=True,
-    help="Audience that tokens of --auth=kubernetes must have.",
+    help="Required audience of tokens, for --auth=kubernetes.",
 )
 @click.option(
     "--tls-certificate", type=click.Path(path_type=Path), help="Certificate chain, in PEM."
 )
-@click.option("--tls-key", type=click.Path(path_type=Path), help="Its key, in PEM.")
+@click.option(
+    "--tls-key", type=click.Path(path_type=Path), help="Private key of the certificate, in PEM."
+)
 @click.option(
     "--client-ca", type=click.Path(path_type=Path), help="CA of client certificates, in PEM."
 )
@@ -115,10 +117,11 @@ def serve(
     auth = auth or ("none" if access_file is None else "file")
     if auth == "none" and host not in {"127.0.0.1", "::1", "localhost"}:
         raise InputError(
-            f"--auth=none lets everyone write attestations, and {host} can be reached by others: use another"
+            f"--auth=none allows everyone to write attestations, and {host} is not a loopback "
+            f"address: use another"
         )
     if (auth == "file") != (access_file is not None):
-        raise InputError("--access-file goes with --auth=file, and only with it")
+        raise InputError("--access-file is required for --auth=file, and allowed only with it")
     listen = Listen(
         host=host,
         port=port,
@@ -171,7 +174,7 @@ async def _serve_with(database: str, listen: Any, access: Access) -> None:
 @command.command("payload")
 @click.argument("image")
 def payload(image: str) -> None:
-    """Print what to sign for an image: simple signing, in JSON, which names its repository and its digest."""
+    """Print the content to sign for an image: its repository and digest in the simple signing format (JSON)."""
     click.echo(simple_signing(_image(image)).decode())
 
 
@@ -188,13 +191,13 @@ def payload(image: str) -> None:
     "--signature",
     required=True,
     type=click.Path(path_type=Path),
-    help="Signature, as it would be uploaded.",
+    help="Signature, in the form in which it is uploaded.",
 )
 @click.option(
     "--payload",
     "payload_file",
     type=click.Path(path_type=Path),
-    help="What a detached signature signs.",
+    help="Signed content of a detached signature.",
 )
 @click.option(
     "--type",
@@ -213,7 +216,7 @@ def verify(
     type_: KeyType,
     algorithm: str | None,
 ) -> None:
-    """Verify a signature by public keys, without a server, as the admission does."""
+    """Verify a signature with public keys as admission does, without a server."""
     from operators.attestation.signatures import Rejected, SignedBytes, VerificationKey
     from operators.attestation.signatures import verify as verify_signature
 
@@ -250,16 +253,16 @@ def verify(
 @click.option(
     "--occurrence",
     type=click.Path(path_type=Path),
-    help="Output of sign, in place of note, image and signature.",
+    help="Output of sign; replaces --note, --image and --signature.",
 )
 @click.option(
     "--payload",
     "payload_file",
     type=click.Path(path_type=Path),
-    help="What a detached signature signs.",
+    help="Signed content of a detached signature.",
 )
 @click.option(
-    "--project", metavar="P", help="Project that gets the occurrence; by default that of the note."
+    "--project", metavar="P", help="Project of the occurrence; by default the project of the note."
 )
 @click.option("--token-file", type=click.Path(path_type=Path), help="File with the bearer token.")
 @click.option("--ca-file", type=click.Path(path_type=Path), help="CA of the server, in PEM.")
@@ -315,7 +318,7 @@ def _written(path: Path) -> dict[str, Any]:
         raise InputError(f"{path} is not the JSON of an occurrence: {error}") from error
     if not isinstance(found, dict) or not isinstance(found.get("noteName"), str):
         raise InputError(
-            f"{path} is not an occurrence with a noteName: write it by operatorkit attest sign"
+            f"{path} is not an occurrence with a noteName: create it with operatorkit attest sign"
         )
     return found
 
@@ -354,16 +357,18 @@ def _message(answer: Any) -> str:
     default="default",
     show_default=True,
     metavar="NAME",
-    help="Where it would run.",
+    help="Namespace of the Pod.",
 )
-@click.option("--kubeconfig", metavar="FILE", help="Where the cluster is; by default $KUBECONFIG.")
 @click.option(
-    "--context", metavar="NAME", help="The context of the kubeconfig; by default its current one."
+    "--kubeconfig", metavar="FILE", help="Path of the kubeconfig; by default $KUBECONFIG."
+)
+@click.option(
+    "--context", metavar="NAME", help="Context of the kubeconfig; by default the current one."
 )
 def explain(image: str, namespace: str, kubeconfig: str | None, context: str | None) -> None:
-    """Show which policies apply to an image, which attestations it lacks, and what mends that.
+    """Show which policies apply to an image, which attestations are missing, and how to fix that.
 
-    Exit code 1 when it would be denied.
+    The exit code is 1 if the image would be denied.
     """
     from operatorkit.cluster import LiveCluster, load_config
 
@@ -394,7 +399,7 @@ async def _explain(api: ClusterAPI, image: str, namespace: str) -> bool:
     now = datetime.now(UTC)
     judgements = plan([ImageUse(image, "image")], policies_for(namespace, reader))
     if not judgements:
-        click.echo(f"{image}: no policy applies to it in namespace {namespace}: it may run")
+        click.echo(f"{image}: no policy applies to it in namespace {namespace}: it is admitted")
         return True
     authorities = authorities_for(namespace, reader)
     where, revoked = servers(reader), revocations(reader)
@@ -406,7 +411,7 @@ async def _explain(api: ClusterAPI, image: str, namespace: str) -> bool:
         verdict = decide([judgement], authorities, facts, now, revoked, scans)
         problems = [*verdict.denied, *verdict.warned, *verdict.audited]
         outcome = (
-            "has what it needs"
+            "has the required attestations"
             if not problems
             else f"{judgement.policy.mode}: {problems[0].message}"
         )

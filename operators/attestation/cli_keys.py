@@ -32,7 +32,7 @@ _ALGORITHM = "Algorithm of the key, such as ED25519, ECDSA_P256_SHA256 or RSA_PS
     type=_TYPES,
     default="PKIX",
     show_default=True,
-    help="Kind of the signatures.",
+    help="Type of the signatures.",
 )
 @click.option(
     "--algorithm",
@@ -49,10 +49,10 @@ _ALGORITHM = "Algorithm of the key, such as ED25519, ECDSA_P256_SHA256 or RSA_PS
     "-o",
     required=True,
     type=click.Path(path_type=Path),
-    help="The files are OUTPUT.key and .pub.",
+    help="Path of the files, without .key and .pub.",
 )
 def keygen(type_: KeyType, algorithm: str, user: str, output: Path) -> None:
-    """Make a key pair: OUTPUT.key, which only its owner can read, and OUTPUT.pub for an authority."""
+    """Create a key pair: OUTPUT.key, which only you can read, and OUTPUT.pub for an authority."""
     from operators.attestation.signing import ALGORITHM_CHOICES, generate
 
     if algorithm not in ALGORITHM_CHOICES:
@@ -83,15 +83,15 @@ def _write(path: Path, content: bytes, mode: int) -> None:
     "--key",
     required=True,
     type=click.Path(path_type=Path),
-    help="Private key, as keygen writes it.",
+    help="Private key, in the format of keygen.",
 )
 @click.option("--note", required=True, metavar="projects/P/notes/N", help="Note of the authority.")
 @click.option(
-    "--type", "type_", type=_TYPES, default="PKIX", show_default=True, help="Kind of the signature."
+    "--type", "type_", type=_TYPES, default="PKIX", show_default=True, help="Type of the signature."
 )
 @click.option("--algorithm", metavar="NAME", help=f"{_ALGORITHM} Needed for RSA keys only.")
 def sign(image: str, key: Path, note: str, type_: KeyType, algorithm: str | None) -> None:
-    """Sign an image by its digest and print the occurrence that attests it: the input of upload --occurrence."""
+    """Sign the digest of an image and print the occurrence: the input of upload --occurrence."""
     from operators.attestation.signatures.keys import PublicKeyError
     from operators.attestation.signing import attest
 

@@ -29,24 +29,24 @@ def policy() -> None:
     multiple=True,
     required=True,
     type=_FILE,
-    help="Manifests, or their directory.",
+    help="File or directory of manifests.",
 )
 @click.option(
     "--policies",
     "-p",
     multiple=True,
     type=_FILE,
-    help="Policies and authorities; those among -f count too.",
+    help="File or directory of policies and authorities, in addition to those in -f.",
 )
 @click.option(
-    "--occurrences", multiple=True, type=_FILE, help="Occurrences in JSON, as sign prints them."
+    "--occurrences", multiple=True, type=_FILE, help="Occurrences in JSON, in the format of sign."
 )
 @click.option(
     "--namespace",
     "-n",
     default="default",
     show_default=True,
-    help="Namespace of objects that have none.",
+    help="Namespace of objects without one.",
 )
 def test(
     files: tuple[Path, ...],
@@ -54,9 +54,9 @@ def test(
     occurrences: tuple[Path, ...],
     namespace: str,
 ) -> None:
-    """Say what admission would say of manifests.
+    """Evaluate manifests as admission would.
 
-    Exit code 1 when one would be denied.
+    The exit code is 1 if a manifest would be denied.
     """
     from operators.attestation.offline import documents, evaluate, read_occurrences
 
@@ -85,9 +85,9 @@ def test(
 @click.command("import")
 @click.argument("files", nargs=-1, required=True, type=_FILE)
 def import_(files: tuple[Path, ...]) -> None:
-    """Translate resources of Kritis, and policies and attestors of Binary Authorization, and print them.
+    """Translate resources of Kritis, and policies and attestors of Binary Authorization, and print the result.
 
-    What cannot be translated is a remark on standard error, and is left stricter, never looser.
+    For what cannot be translated, a remark is printed on standard error, and the result is stricter, never less strict.
     """
     import yaml
 
@@ -105,10 +105,10 @@ def import_(files: tuple[Path, ...]) -> None:
     "--exclude",
     multiple=True,
     metavar="NAMESPACE",
-    help="A namespace that it is not for, beside the system's.",
+    help="Another namespace to exclude, in addition to those of the system.",
 )
 def backstop(exclude: tuple[str, ...]) -> None:
-    """Print a ValidatingAdmissionPolicy that denies images without a digest, for kubectl apply."""
+    """Print a ValidatingAdmissionPolicy that denies images without a digest; pipe it to kubectl apply."""
     import yaml
 
     from operators.attestation.backstop import backstop as objects

@@ -198,7 +198,8 @@ async def _notify(obj: Mapping[str, Any], problems: Iterable[Problem], ctx: Cont
             await ctx.events.normal(
                 reference,
                 reasons.IMAGE_ATTESTED,
-                f"the images of running Pod {ctx.key.name} have what policies require",
+                f"the images of running Pod {ctx.key.name} have the attestations that policies "
+                f"require",
                 action="Validate",
                 related=about,
             )

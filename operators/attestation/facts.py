@@ -130,7 +130,7 @@ async def _scan(
         if not token:
             return read_scan(found, question.digest)
     raise _UnavailableError(
-        f"{question.parent} has more than {MAX_VULNERABILITIES} vulnerabilities of it"
+        f"{question.parent} has more than {MAX_VULNERABILITIES} vulnerabilities for it"
     )
 
 
@@ -269,7 +269,7 @@ async def _page(
             )
     content = await asyncio.to_thread(_json, body)
     if not isinstance(content, Mapping) or not isinstance(content.get("occurrences") or [], list):
-        raise _UnavailableError(f"{server.spec.url} did not answer with a list of occurrences")
+        raise _UnavailableError(f"{server.spec.url} did not respond with a list of occurrences")
     return content
 
 

@@ -121,8 +121,8 @@ def parse_resource_uri(text: str) -> ImageReference:
     image = parse_image(rest)
     if image.digest is None:
         raise ImageReferenceError(
-            f"the resource {_shown(text)} has no digest: write it as https://{image.name}@sha256:..., because a tag "
-            "can be moved to another image"
+            f"the resource {_shown(text)} has no digest: write it as "
+            f"https://{image.name}@sha256:..., because a tag can move to another image"
         )
     return image
 
@@ -244,7 +244,8 @@ def parse_pattern(text: str) -> ImagePattern:
     """
     if "@" in text:
         raise ImageReferenceError(
-            f"the pattern {_shown(text)} has a digest: a pattern is over names, remove {text[text.index('@') :]!r}"
+            f"the pattern {_shown(text)} has a digest, but patterns match names: remove "
+            f"{text[text.index('@') :]!r}"
         )
     first, slash, rest = text.partition("/")
     if "*" in first and (slash or "." not in first):

@@ -55,7 +55,7 @@ def import_objects(documents: Iterable[Mapping[str, Any]]) -> Imported:
         else:
             what = kind or ", ".join(sorted(map(str, one)))[:100]
             found.remarks.append(
-                f"{what} is neither of Kritis nor of Binary Authorization: it is left out"
+                f"{what} is neither a resource of Kritis nor of Binary Authorization: it is omitted"
             )
     return found
 
@@ -91,7 +91,7 @@ def _kritis(kind: str, one: Mapping[str, Any], found: Imported) -> None:
     elif kind == "ImageSecurityPolicy":
         found.objects.append(_object("ImagePolicy", name, _security(spec, where, found), namespace))
     else:
-        found.remarks.append(f"{where}: this kind of Kritis is not known, and is left out")
+        found.remarks.append(f"{where}: this kind of Kritis is not known: it is omitted")
 
 
 def _kritis_authority(
@@ -109,7 +109,7 @@ def _kritis_authority(
         )
     if spec.get("privateKeySecretName"):
         found.remarks.append(
-            f"{where}: privateKeySecretName is left out: this operator signs nothing"
+            f"{where}: privateKeySecretName is omitted: this operator does not sign"
         )
     note = _note(str(spec.get("noteReference") or ""), name)
     _add_authority("AttestationAuthority", name, note, keys, where, found, namespace)
@@ -183,11 +183,11 @@ def _policy(one: Mapping[str, Any], found: Imported) -> None:
     for key in ("clusterAdmissionRules", "istioServiceIdentityAdmissionRules"):
         if one.get(key):
             found.remarks.append(
-                f"{key} is left out: apply the rule of each cluster in that cluster"
+                f"{key} is omitted: apply the rule of each cluster in that cluster"
             )
     if str(one.get("globalPolicyEvaluationMode", "")) == "ENABLE":
         found.remarks.append(
-            "globalPolicyEvaluationMode is left out: exempt the images of the system yourself"
+            "globalPolicyEvaluationMode is omitted: exempt the images of the system yourself"
         )
     others = sorted(namespaces)
     _rule(one["defaultAdmissionRule"], name, exempt, others, "NotIn", found)
@@ -239,7 +239,7 @@ def _add_authority(
     namespace: str = "",
 ) -> None:
     if not keys:
-        found.remarks.append(f"{where} has no public key that can be used: it is left out")
+        found.remarks.append(f"{where} has no supported public key: it is omitted")
         return
     found.objects.append(_object(kind, name, {"noteReference": note, "keys": keys}, namespace))
 
@@ -259,7 +259,7 @@ def _key(
         return [{"id": id_, "type": "PGP", "publicKey": armour}]
     pem = str(pkix.get("publicKeyPem") or "")
     if not pem:
-        found.remarks.append(f"{where}: the key {id_!r} has no content, and is left out")
+        found.remarks.append(f"{where}: the key {id_!r} has no content: it is omitted")
         return []
     algorithm = str(pkix.get("signatureAlgorithm") or "")
     algorithm = algorithm.replace("EC_SIGN_", "ECDSA_")
@@ -281,11 +281,11 @@ def _exempt(patterns: Any, where: str, found: Imported) -> JSONObject:
         try:
             parse_pattern(name)
         except ImageReferenceError as error:
-            found.remarks.append(f"{where}: the pattern {text!r} is left out: {error}")
+            found.remarks.append(f"{where}: the pattern {text!r} is omitted: {error}")
             continue
         if name != text:
             found.remarks.append(
-                f"{where}: {text!r} names one digest, and patterns are over names: it is left out"
+                f"{where}: {text!r} names a digest, but patterns match names: it is omitted"
             )
             continue
         exempt.append(name)

@@ -87,7 +87,7 @@ def _objects(file: Path, content: Any) -> Iterator[tuple[Path, Mapping[str, Any]
     if content is None:
         return
     if not isinstance(content, dict):
-        raise InputError(f"{file} has a document that is no object")
+        raise InputError(f"{file} has a document that is not an object")
     items = content.get("items") if str(content.get("kind", "")).endswith("List") else None
     if isinstance(items, list):
         for item in items:

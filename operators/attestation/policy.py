@@ -210,7 +210,7 @@ def _is_exempt(policy: Policy, image: ImageReference) -> bool:
 
 def _image_problem(image: ImageReference) -> str | None:
     if image.digest is None:
-        return f"it has no digest, and a tag can be moved: deploy {image.name}@sha256:..."
+        return f"it has no digest, and a tag can move: deploy {image.name}@sha256:..."
     return None
 
 
@@ -386,7 +386,7 @@ def _why(
     if evidence.unavailable is not None:
         return _Reason(
             reasons.BACKEND_UNAVAILABLE,
-            f"the metadata server did not answer: {evidence.unavailable}",
+            f"the metadata server did not respond: {evidence.unavailable}",
         )
     for found in sorted(
         evidence.verified, key=lambda one: one.statement.name is None
@@ -417,7 +417,7 @@ def _why_not(
     if statement.digest != image.digest:
         return _Reason(reasons.IMAGE_NOT_ATTESTED, f"it names {statement.digest}")
     if builders and statement.builder not in builders:
-        built = statement.builder or "a builder that it does not name"
+        built = statement.builder or "an unnamed builder"
         return _Reason(
             reasons.IMAGE_NOT_ATTESTED, f"it was built by {built}, which the policy does not accept"
         )
@@ -439,7 +439,7 @@ def _why_not(
         )
         return _Reason(
             reasons.ATTESTATION_EXPIRED,
-            f"the signature is of {signed}, and may be {authority.max_age} old",
+            f"the signature is of {signed}, and the maximum age is {authority.max_age}",
         )
     return None
 

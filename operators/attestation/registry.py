@@ -139,7 +139,7 @@ async def _digest(response: aiohttp.ClientResponse, image: ImageReference) -> st
         raise RegistryError(f"{image.registry} answered HTTP {response.status} for {image}")
     if response.content_type not in MANIFEST_TYPES:
         raise RegistryError(
-            f"{image} is a {response.content_type[:100]!r}, which is no manifest of an image"
+            f"{image} is a {response.content_type[:100]!r}, which is not an image manifest"
         )
     body = await _limited(response, _MAX_MANIFEST_BYTES, image.registry)
     digest = f"sha256:{hashlib.sha256(body).hexdigest()}"
@@ -180,17 +180,17 @@ async def _authorization(
     if scheme.lower() == "basic":
         if user is None:
             raise RegistryError(
-                f"{image.registry} wants a user and a password, and none is configured for it"
+                f"{image.registry} requires a user and a password, and none is configured for it"
             )
         return _basic(*user)
     parameters = dict(_PARAMETER.findall(rest))
     if scheme.lower() != "bearer" or "realm" not in parameters:
         raise RegistryError(
-            f"{image.registry} wants a kind of authentication that is not supported: {challenge[:200]}"
+            f"{image.registry} requires an authentication that is not supported: {challenge[:200]}"
         )
     realm = URL(parameters["realm"])
     if realm.scheme != "https" and not (base.scheme == "http" and _is_loopback(realm.authority)):
-        raise RegistryError(f"{image.registry} wants a token from {realm}, which is not https")
+        raise RegistryError(f"{image.registry} requires a token from {realm}, which is not https")
     query = {"scope": f"repository:{image.repository}:pull"}
     if "service" in parameters:
         query["service"] = parameters["service"]
@@ -200,10 +200,10 @@ async def _authorization(
     ) as response:
         if response.status != 200:
             raise RegistryError(
-                f"{realm.origin()} gave no token for {image.name}: HTTP {response.status}"
+                f"{realm.origin()} returned no token for {image.name}: HTTP {response.status}"
             )
         answer = json.loads(await _limited(response, _MAX_TOKEN_BYTES, str(realm.origin())))
     token = answer.get("token") or answer.get("access_token") if isinstance(answer, dict) else None
     if not isinstance(token, str):
-        raise RegistryError(f"{realm.origin()} answered without a token for {image.name}")
+        raise RegistryError(f"{realm.origin()} returned no token for {image.name}")
     return f"Bearer {token}"

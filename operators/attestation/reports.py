@@ -82,7 +82,7 @@ def _result(use: ImageUse, policy: str, problem: Problem | None, now: datetime) 
         "policy": policy,
         "rule": use.field,
         "result": "pass",
-        "message": f"{use.image} has what the policy requires",
+        "message": f"{use.image} has the attestations that the policy requires",
         "timestamp": {"seconds": int(now.timestamp()), "nanos": 0},
     }
     if problem is not None:

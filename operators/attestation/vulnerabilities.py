@@ -131,7 +131,7 @@ def _finished(occurrence: Mapping[str, Any], content: Mapping[str, Any]) -> date
 def scan_problem(policy: VulnerabilityPolicy, scan: Scan, now: datetime) -> str | None:
     """Return why an image may not run, None when it may."""
     if scan.unavailable is not None:
-        return f"the metadata server did not answer: {scan.unavailable}"
+        return f"the metadata server did not respond: {scan.unavailable}"
     if policy.require_scan and scan.finished is None:
         return f"it was not scanned: {policy.parent} has no finished DISCOVERY occurrence for it"
     if policy.max_scan_age is not None and (

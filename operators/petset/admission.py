@@ -93,7 +93,7 @@ def _claim_template_changes(old: PetSetSpec, new: PetSetSpec) -> Iterator[Cause]
         was, now = _without_storage(known), _without_storage(spec)
         for name in sorted({*was, *now}):
             if was.get(name) != now.get(name):
-                problem = f"cannot change in claims that exist: {_RECREATE}, or create another claim template"
+                problem = f"cannot change in existing claims: {_RECREATE}, or create another claim template"
                 yield invalid(f"{path}.{name}", _shown(now.get(name) or "none"), problem)
         if _storage(spec) < _storage(known):
             least = _requests(known)["storage"]
@@ -130,7 +130,7 @@ def _name_problems(pets: PetSet) -> Iterator[Cause]:
         return
     if problem := dns_label_error(name):
         yield invalid(
-            "metadata.name", name, f"{problem}: members are hosts of that name and an ordinal"
+            "metadata.name", name, f"{problem}: the names of members are this name and an ordinal"
         )
         return
     member = f"{name}-{_last_ordinal(pets.spec)}"
@@ -268,7 +268,7 @@ def _strategy_problems(spec: PetSetSpec) -> Iterator[Cause]:
         yield invalid(
             "spec.updateStrategy.rollingUpdate.maxUnavailable",
             maximum,
-            "must be at least 1: an update would never move",
+            "must be at least 1: otherwise an update makes no progress",
         )
 
 

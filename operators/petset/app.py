@@ -12,7 +12,7 @@ __all__ = ["app"]
 
 app = Operator("petset")
 
-app.needs(PetSet, "get", reason="one live read before anything is adopted")
+app.needs(PetSet, "get", reason="one live read before an object is adopted")
 app.needs(
     V1Pod,
     "create",
@@ -25,21 +25,21 @@ app.needs(
     reason="an evicted pod is read at once, so that the cache is not behind the eviction",
 )
 app.needs(
-    V1Pod, "patch", subresource="resize", reason="resources change in place where inPlace allows it"
+    V1Pod, "patch", subresource="resize", reason="resources change in place if inPlace allows it"
 )
 app.needs(
-    V1Node, "get", reason="a live read proves that a node is gone before a name is used again"
+    V1Node, "get", reason="a live read confirms that a node was deleted before a name is used again"
 )
 app.needs(
     V1StatefulSet,
     "get",
     "delete",
-    reason="one that is adopted by annotation is read, and deleted without its pods",
+    reason="one that is adopted is read, and deleted without its pods",
 )
 app.needs(
     V1StorageClass,
     "get",
-    reason="whether it allows a claim to grow is read before more is requested",
+    reason="it is read before a claim grows",
 )
 app.needs(
     VolumeSnapshot,

@@ -32,22 +32,22 @@ _RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"
 
 @click.group("petset")
 def command() -> None:
-    """Look into PetSets, and direct their rollouts."""
+    """Inspect PetSets and control their rollouts."""
 
 
 def _cluster_options(function: Callable[..., None]) -> Callable[..., None]:
     """Add the options by which a cluster and a namespace are found."""
     options = [
         click.option(
-            "--kubeconfig", metavar="FILE", help="Where the cluster is; by default $KUBECONFIG."
+            "--kubeconfig", metavar="FILE", help="Path of the kubeconfig; by default $KUBECONFIG."
         ),
         click.option(
             "--context",
             metavar="NAME",
-            help="The context of the kubeconfig; by default its current one.",
+            help="Context of the kubeconfig; by default the current one.",
         ),
         click.option(
-            "--namespace", "-n", metavar="NAME", help="Namespace; by default the context's."
+            "--namespace", "-n", metavar="NAME", help="Namespace; by default that of the context."
         ),
     ]
     for option in reversed(options):
@@ -77,14 +77,14 @@ def _with_cluster(
 @click.argument("target", metavar="NAME|FILE")
 @_cluster_options
 @click.option(
-    "-o", "--output", type=click.Choice(["text", "json"]), default="text", help="What is printed."
+    "-o", "--output", type=click.Choice(["text", "json"]), default="text", help="Output format."
 )
 def plan_command(
     target: str, kubeconfig: str | None, context: str | None, namespace: str | None, output: str
 ) -> None:
-    """Print, in order, what a PetSet would cause if every new pod became ready; change nothing.
+    """Print the next steps of a PetSet, in order, assuming that every new pod becomes ready; change nothing.
 
-    With the name of a PetSet, what is still to come; with a FILE, what applying it would cause. Exit code 0.
+    For a NAME, print the remaining steps; for a FILE, the steps that applying it would cause. The exit code is 0.
     """
     wanted = _read_file(target) if Path(target).exists() else None
 
@@ -113,12 +113,12 @@ def plan_command(
 @click.argument("name")
 @_cluster_options
 @click.option(
-    "-o", "--output", type=click.Choice(["text", "json"]), default="text", help="What is printed."
+    "-o", "--output", type=click.Choice(["text", "json"]), default="text", help="Output format."
 )
 def history(
     name: str, kubeconfig: str | None, context: str | None, namespace: str | None, output: str
 ) -> None:
-    """List the revisions of a PetSet: number, name, images, and which is current or being rolled out."""
+    """List the revisions of a PetSet: number, name, images, and whether it is the current or the update revision."""
 
     async def work(api: ClusterAPI, where: str) -> list[JSON]:
         pets = await _get(api, name, where)
@@ -157,7 +157,7 @@ def history(
 def rollback(
     name: str, to: str | None, kubeconfig: str | None, context: str | None, namespace: str | None
 ) -> None:
-    """Give a PetSet the template of an older revision; its members follow as in any rollout."""
+    """Restore the template of an older revision; the rollout follows the update strategy."""
 
     async def work(api: ClusterAPI, where: str) -> str:
         from operatorkit.cluster import PatchType
@@ -186,7 +186,7 @@ def rollback(
 @click.argument("name")
 @_cluster_options
 def restart(name: str, kubeconfig: str | None, context: str | None, namespace: str | None) -> None:
-    """Recreate all members of a PetSet in order, as an update does."""
+    """Recreate all members of a PetSet in the order of an update."""
 
     async def work(api: ClusterAPI, where: str) -> str:
         from operatorkit.clock import format_time
@@ -209,7 +209,7 @@ _timeout_option = click.option(
     type=click.FloatRange(min=1),
     default=120.0,
     show_default=True,
-    help="Seconds to wait for controllers.",
+    help="Seconds to wait for the controllers.",
 )
 
 
@@ -230,7 +230,7 @@ def adopt(
 ) -> None:
     """Create a PetSet that adopts the pods, claims and revisions of the StatefulSet NAME; no pod is restarted.
 
-    The operator then deletes the StatefulSet without its pods. `release --to-statefulset` is the way back.
+    The operator then deletes the StatefulSet and keeps its pods. `release --to-statefulset` reverses this.
     """
 
     async def work(api: ClusterAPI, where: str) -> None:
@@ -276,7 +276,9 @@ async def _print_pet_set(api: ClusterAPI, name: str, where: str) -> None:
     help="Create a StatefulSet that owns the members; no pod is restarted.",
 )
 @click.option(
-    "--wait/--no-wait", default=True, help="With --no-wait, leave the StatefulSet with OnDelete."
+    "--wait/--no-wait",
+    default=True,
+    help="--no-wait: do not wait for the controllers; the StatefulSet keeps the strategy OnDelete.",
 )
 @_timeout_option
 @_cluster_options
@@ -289,10 +291,10 @@ def release(
     context: str | None,
     namespace: str | None,
 ) -> None:
-    """Remove the finalizers of a PetSet and of its members, so that they can go without the operator.
+    """Remove the finalizers of a PetSet and of its pods, so that they can be deleted without the operator.
 
-    For an uninstall, or for a namespace that cannot be deleted. memberSafety Strict holds no more afterwards. With
-    --to-statefulset, the PetSet is replaced by a StatefulSet of the same name, which owns its pods and claims.
+    Use it after an uninstall, or if a namespace cannot be deleted. memberSafety Strict is not guaranteed afterwards.
+    With --to-statefulset, a StatefulSet of the same name replaces the PetSet and owns its pods and claims.
     """
 
     async def work(api: ClusterAPI, where: str) -> None:

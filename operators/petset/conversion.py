@@ -171,6 +171,6 @@ def release_problems(pets: Mapping[str, Any]) -> list[str]:
         )
     if (pets.get("status") or {}).get("rollback"):
         problems.append(
-            "status.rollback: the template failed and is not in use: correct spec.template first"
+            "status.rollback: the template failed and was rolled back: correct spec.template first"
         )
     return problems

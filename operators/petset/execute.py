@@ -233,7 +233,8 @@ class _Execution:
                 "deletionTimestamp"
             ):
                 raise Conflict(
-                    f"PetSet {self._pets.key} was replaced or is being deleted: it adopts nothing"
+                    f"PetSet {self._pets.key} was replaced or is being deleted: it does not "
+                    f"adopt pods"
                 )
             self._may_adopt = True
         body = {"metadata": {"uid": uid, "ownerReferences": [owner_reference(self._pets)]}}
@@ -255,7 +256,8 @@ class _Execution:
                 pass
             else:
                 raise Conflict(
-                    f"node {member.node} of pod {member.pod} exists, which the cache did not show"
+                    f"node {member.node} of pod {member.pod} exists, which the cache did not "
+                    f"contain"
                 )
         await self._patch(
             _PODS,
@@ -498,7 +500,8 @@ class _Execution:
         await self._record_event(
             "Warning",
             reasons.ROLLED_BACK,
-            f"Change spec.template: revision {step.failed} did not progress and was replaced by {step.to} ({step.why})",
+            f"Change spec.template: revision {step.failed} made no progress and was rolled back "
+            f"to {step.to} ({step.why})",
         )
 
     # Requests
@@ -511,7 +514,7 @@ class _Execution:
             )
         except AlreadyExists as error:
             raise Conflict(
-                f"{resource.kind} {name} exists, which the cache did not show: {error}"
+                f"{resource.kind} {name} exists, which the cache did not contain: {error}"
             ) from error
         except ClusterError as error:
             await self._record_event(
@@ -539,7 +542,7 @@ class _Execution:
             )
         except NotFound as error:
             raise Conflict(
-                f"{resource.kind} {name} is gone, which the cache did not show"
+                f"{resource.kind} {name} was deleted, which the cache did not contain"
             ) from error
 
     async def _delete(self, resource: Any, name: str) -> None:

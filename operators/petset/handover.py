@@ -245,6 +245,7 @@ async def _until_gone(
         return None
 
     problem = (
-        f"{resource.kind} {where}/{name} is not gone: see its finalizers with `kubectl get -o yaml`"
+        f"{resource.kind} {where}/{name} is not deleted: see its finalizers with `kubectl get -o "
+        f"yaml`"
     )
     await deadline.until(is_gone, problem)

@@ -242,10 +242,12 @@ def _remove_all(draft: _Draft) -> None:
         if not member.terminating:
             draft.steps.append(DeleteMember(member, "the PetSet is deleted"))
         if draft.seen.spec.deletion == "Ordered":
-            draft.wait(f"{member.pod} to be gone", reasons.TERMINATING)
+            draft.wait(f"{member.pod} to be deleted", reasons.TERMINATING)
             return
     if members:
-        draft.wait(f"{', '.join(member.pod for member in members)} to be gone", reasons.TERMINATING)
+        draft.wait(
+            f"{', '.join(member.pod for member in members)} to be deleted", reasons.TERMINATING
+        )
 
 
 # Creation -------------------------------------------------------------------------------------------------------------
@@ -270,16 +272,16 @@ def _create_one(draft: _Draft, rank: int, ordinal: int) -> bool:
     pod = seen.pod(ordinal)
     if pod in seen.occupied:
         return draft.wait(
-            f"pod {pod}, which another owner controls, to be gone", reasons.NAME_CONFLICT
+            f"pod {pod}, which another owner controls, to be deleted", reasons.NAME_CONFLICT
         )
     for template in _claim_templates(seen):
         name = claim_name(template, seen.name, ordinal)
         claim = seen.claims.get(name)
         if claim is not None and claim.terminating:
-            return draft.wait(f"claim {name}, which is being deleted, to be gone")
+            return draft.wait(f"claim {name}, which is being deleted, to be deleted")
         if claim is not None and (why := _why_replaced(draft, ordinal, claim)):
             draft.steps.append(DeleteClaim(claim, why))
-            return draft.wait(f"claim {name}, which is replaced, to be gone")
+            return draft.wait(f"claim {name}, which is replaced, to be deleted")
         if claim is None:
             draft.steps.append(CreateClaim(ordinal, template, name, _claim_owner(seen)))
         elif (
@@ -315,10 +317,10 @@ def _keep_one(draft: _Draft, member: Member) -> bool:
     """Repair what an existing member lacks; return whether it is not available."""
     seen = draft.seen
     if member.terminating:
-        return draft.wait(f"{member.pod}, which is terminating, to be gone")
+        return draft.wait(f"{member.pod}, which is terminating, to be deleted")
     if member.finished:
         draft.steps.append(DeleteMember(member, f"its pod has ended ({member.phase})"))
-        return draft.wait(f"{member.pod} to be gone")
+        return draft.wait(f"{member.pod} to be deleted")
     if not member.labels_correct:
         draft.steps.append(RepairLabels(member))
     for template in _claim_templates(seen):
@@ -379,9 +381,9 @@ def _scale_down(draft: _Draft) -> bool:
                 )
             draft.steps.append(_removal(draft, member, f"replicas is {seen.spec.replicas}"))
         if draft.ordered:
-            return draft.wait(f"{member.pod} to be gone")
+            return draft.wait(f"{member.pod} to be deleted")
     return bool(condemned) and draft.wait(
-        f"{', '.join(member.pod for member in condemned)} to be gone"
+        f"{', '.join(member.pod for member in condemned)} to be deleted"
     )
 
 
@@ -473,7 +475,9 @@ def _recreate(draft: _Draft, decision: Decision) -> bool:
         _removal(draft, member, _why_updated(draft), _snapshot(draft, member)) for member in old
     ]
     leaving = [*old, *(member for member in by_name.values() if member.terminating)]
-    return bool(leaving) and draft.wait(f"{', '.join(member.pod for member in leaving)} to be gone")
+    return bool(leaving) and draft.wait(
+        f"{', '.join(member.pod for member in leaving)} to be deleted"
+    )
 
 
 def _repair(draft: _Draft, decision: Decision) -> None:
@@ -520,8 +524,9 @@ def _replace(draft: _Draft, member: Member) -> None:
             return
         if in_place == "Only":
             draft.wait(
-                f"a change that can be made in place: {member.pod} would have to be recreated for more than images, "
-                f"resources, labels and annotations; set inPlace to IfPossible",
+                f"a change that can be made in place: {member.pod} would have to be recreated, "
+                f"since not only images, resources, labels and annotations change; set inPlace "
+                f"to IfPossible",
                 reasons.IN_PLACE_ONLY,
             )
             return

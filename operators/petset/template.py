@@ -257,7 +257,7 @@ def amount_of(value: Any) -> Decimal:
             else Decimal(number or 0)
         )
     except (InvalidOperation, KeyError) as error:
-        raise ValueError(f'{text!r} is no quantity: write one such as "10Gi"') from error
+        raise ValueError(f'{text!r} is not a quantity: write one such as "10Gi"') from error
 
 
 def _without_empty(value: Any) -> Any:

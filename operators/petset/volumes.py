@@ -79,7 +79,9 @@ def _growing(seen: Snapshot, claim: Claim, member: Member | None) -> Expansion:
         return Expansion(waiting, recheck_at=restart_at)
     return Expansion(
         waiting,
-        EvictMember(member, f"the file system of claim {claim.name} grows when it is restarted"),
+        EvictMember(
+            member, f"the file system of claim {claim.name} grows when the pod is recreated"
+        ),
     )
 
 

@@ -157,18 +157,19 @@ def warnings_of(request: Request) -> list[str]:
         )
     if request.algorithm == "RSA" and request.size == 2048 and request.duration > LONG_RSA_LIFE:
         found.append(
-            "spec.privateKey.size: 2048 bits are few for so long a life: use 3072, or ECDSA"
+            "spec.privateKey.size: 2048 bits are not enough for this duration: use 3072, or ECDSA"
         )
     if not request.rotate_key and request.duration > LONG_KEY_LIFE:
         found.append(
-            "spec.privateKey.rotationPolicy: Never keeps one key for years: use Always, or a shorter duration"
+            "spec.privateKey.rotationPolicy: Never keeps the same key for years: use Always, or "
+            "a shorter duration"
         )
     if (
         request.renew_before is not None
         and request.renew_before < SHORT_NOTICE < request.duration / 3
     ):
         found.append(
-            "spec.renewBefore: less than 24h leaves little time to notice that a renewal fails"
+            "spec.renewBefore: less than 24h leaves little time to react to a failed renewal"
         )
     return found
 

@@ -72,7 +72,7 @@ _REASON = PrinterColumn("Reason", '.status.conditions[?(@.type=="Ready")].reason
 
 _OBJECT_NAME = Rule(
     f"self.matches('^{DNS_LABEL_PATTERN}([.]{DNS_LABEL_PATTERN})*$')",
-    message="must be a name that an object can have: lower case letters, digits, '-' and '.'",
+    message="must be a valid name of an object: lower case letters, digits, '-' and '.'",
 )
 
 SecretName = Annotated[str, Field(min_length=1, max_length=253), _OBJECT_NAME]

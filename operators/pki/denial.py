@@ -60,8 +60,8 @@ def no_policy(request: Request, application: Application) -> Denial:
     """Return the denial where no policy speaks of the namespace."""
     names = [_shown(name) for _, name in request.names()]
     return Denial(
-        f"Ask a cluster administrator for a CertificatePolicy that selects namespace {application.namespace} and "
-        f"allows {some(names)}: none does",
+        f"Ask a cluster administrator for a CertificatePolicy that selects namespace "
+        f"{application.namespace} and allows {some(names)}: no policy does",
         absent=True,
     )
 
@@ -112,7 +112,7 @@ def _name_errors(
         if name.kind != "ipAddresses":
             near = _nearest(policy, name.kind, name.text, application, budget)
         remedy = (
-            f"Did you mean {near}?" if near else f"Ask for an allowed {_KINDS_IN_WORDS[name.kind]}"
+            f"Did you mean {near}?" if near else f"Request an allowed {_KINDS_IN_WORDS[name.kind]}"
         )
         yield SpecError(
             path,

@@ -195,7 +195,7 @@ def _verify_contents(
     for oid in (*wanted, *found):
         if found.get(oid) != wanted.get(oid):
             name = getattr(oid, "_name", oid.dotted_string)
-            raise VerificationError(f"its extension {name} is not what was asked for")
+            raise VerificationError(f"its extension {name} is not the requested one")
     if certificate.subject != _subject(request, signer):
         raise VerificationError(f"its subject is {certificate.subject.rfc4514_string()!r}")
     if certificate.serial_number.bit_length() > SERIAL_BITS:
@@ -209,19 +209,20 @@ def _verify_signature(material: Material, request: Request, signer: Signer) -> N
     try:
         material.certificate.verify_directly_issued_by(issuer)
     except VERIFY_ERRORS as error:
-        raise VerificationError("it was not signed by the issuer as it is now") from error
+        raise VerificationError("it was not signed by the current key of the issuer") from error
     if isinstance(signer, CaSigner) and (material.intermediates, material.root) != (
         signer.intermediates,
         signer.root,
     ):
-        raise VerificationError("its chain is not the issuer's")
+        raise VerificationError("its chain is not that of the issuer")
     if isinstance(signer, SelfSigner) and (
         material.intermediates or material.root != material.certificate
     ):
-        raise VerificationError("a self-signed certificate has no chain but itself")
+        raise VerificationError("the chain of a self-signed certificate must contain only itself")
     if request.is_ca and isinstance(signer, CaSigner) and not signer.may_sign_cas:
         raise VerificationError(
-            "nothing that it signs would be accepted: the pathLen of its chain allows no CA below"
+            "no certificate that it signs would be accepted: the pathLen of its chain allows no "
+            "CA below"
         )
     if isinstance(signer, CaSigner) and material.certificate.not_valid_after_utc > signer.not_after:
         raise VerificationError("it outlives its chain")

@@ -313,7 +313,7 @@ def _conflict(certificate: Certificate, secret: V1Secret | None, ctx: Context) -
         why = (
             "which is older"
             if _seniority(first)[0] != mine[0]
-            else "as old to the second, and first by name"
+            else "of the same age, and first by name"
         )
         return Reject(
             reasons.SECRET_CONFLICT,
@@ -330,7 +330,8 @@ def _conflict(certificate: Certificate, secret: V1Secret | None, ctx: Context) -
     made_by = f"{owner.kind} {owner.name}" if owner is not None else "another owner"
     return Reject(
         reasons.SECRET_CONFLICT,
-        f"Choose another spec.secretName, or delete Secret {name}: it was made by {made_by} and is left as it is",
+        f"Choose another spec.secretName, or delete Secret {name}: it was created by {made_by} "
+        f"and is not changed",
         absent=owner is not None and _is_gone(owner, ctx),
     )
 
@@ -451,7 +452,10 @@ def _no_ca(key: ObjectKey, ctx: Context) -> NoReturn:
     writers = ctx.list(Certificate, index=(_INDEX_SECRET, str(key)))
     if writers:
         writer = min(writers, key=_seniority).metadata.name
-        message = f"See how Certificate {writer} stands, which is to write Secret {key}: there is no such Secret yet"
+        message = (
+            f"See the conditions of Certificate {writer}, which writes Secret {key}: the "
+            f"Secret does not exist yet"
+        )
     else:
         message = f"Create Secret {key} with the CA's tls.crt and tls.key: it does not exist"
     raise SignerError(message, absent=True)

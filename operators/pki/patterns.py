@@ -170,7 +170,7 @@ def placeholder_error(pattern: str) -> tuple[str, str] | None:
     """Return what is wrong with the placeholders of a pattern, and the remedy; None when nothing is."""
     if set(PLACEHOLDER.findall(pattern)) <= _PLACEHOLDERS.keys():
         return None
-    return "no such placeholder", "Use {{namespace}} or {{serviceAccount}}, or none"
+    return "no such placeholder", "Use {{namespace}} or {{serviceAccount}}, or no placeholder"
 
 
 def pattern_error(kind: NameType, pattern: str) -> tuple[str, str] | None:

@@ -64,8 +64,8 @@ class Cause(StrEnum):
 
     NEW = "there was none"
     CHANGED = "the request changed"
-    RENEWAL = "it was due"
-    REPAIR = "the Secret was not as it should be"
+    RENEWAL = "a renewal was due"
+    REPAIR = "the Secret was changed"
 
 
 @dataclass(frozen=True, slots=True)

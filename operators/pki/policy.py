@@ -51,7 +51,7 @@ def decide(
     names = request.names()
     if len(names) > (most := max(one.spec.max_names for one in applicable)):
         return Denial(
-            f"Ask for at most {most} names (spec has {len(names)}), or split the certificate"
+            f"Request at most {most} names (spec has {len(names)}), or split the certificate"
         )
     evaluated, read = (
         [],

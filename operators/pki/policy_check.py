@@ -42,7 +42,7 @@ def check_policy(policy: CertificatePolicySpec) -> list[SpecError]:
         except ValueError as error:
             spec_errors.append(duration_error("spec.maxDuration", policy.max_duration, error))
     if policy.allow_ca and not is_bounded(policy.name_constraints) and not policy.allowed_names:
-        remedy = "Say in spec.nameConstraints which names a CA may sign, or leave out spec.allowCA"
+        remedy = "Set spec.nameConstraints to the names that a CA may sign, or remove spec.allowCA"
         spec_errors.append(
             SpecError("spec.nameConstraints", None, "a CA without them signs any name", remedy)
         )
@@ -60,19 +60,24 @@ def notes_on(policy: CertificatePolicySpec) -> list[str]:
         )
     idle = [name for name in policy.allowed_names if not _can_be_dns(name)]
     if idle:
-        notes.append(f"spec.allowedNames: {some(idle)} allow nothing, since they are no DNS names")
+        notes.append(
+            f"spec.allowedNames: {some(idle)} allow nothing, because they are not DNS names"
+        )
     if policy.allow_ca and not is_bounded(policy.name_constraints):
         notes.append(
-            "spec.allowCA allows nothing without spec.nameConstraints: say which names a CA may sign"
+            "spec.allowCA allows nothing without spec.nameConstraints: set the names that a CA "
+            "may sign"
         )
     elif policy.allow_ca and (free := unbounded_types(policy.name_constraints)):
         notes.append(
-            f"spec.nameConstraints: a CA may sign any name of the types that it leaves out: {some(free)}"
+            f"spec.nameConstraints: a CA may sign any name of the types that it does not "
+            f"mention: {some(free)}"
         )
     patterns = [*policy.allowed_names, *(policy.allow.dns_names if policy.allow else [])]
     if any(re.search(r"\*\.\{\{\s*namespace\s*\}\}$", pattern) for pattern in patterns):
         notes.append(
-            "*.{{namespace}} allows Internet names in a namespace that is called like a top-level domain, such as dev"
+            "*.{{namespace}} allows Internet names in a namespace with the name of a top-level "
+            "domain, such as dev"
         )
     if any(
         "serviceAccount" in pattern
@@ -80,7 +85,7 @@ def notes_on(policy: CertificatePolicySpec) -> list[str]:
         for pattern in listed
     ):
         notes.append(
-            "patterns with {{serviceAccount}} match nothing where the requester is not known"
+            "patterns with {{serviceAccount}} match nothing, because the requester is not recorded"
         )
     return notes
 
@@ -123,7 +128,7 @@ def _subtree_errors(path: str, subtrees: NameConstraintSubtrees) -> Iterator[Spe
         if "*" in text or not text.isascii():
             remedy = "Write an address, a host, or a domain such as .example.com"
             yield SpecError(
-                f"{path}.emailAddresses[{index}]", text, "it is no email constraint", remedy
+                f"{path}.emailAddresses[{index}]", text, "it is not an email constraint", remedy
             )
 
 

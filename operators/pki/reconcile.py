@@ -144,7 +144,7 @@ async def _decide(certificate: Certificate, ctx: Context) -> Step:
         again = await look_again(seen, ctx)
         return step if _is_the_same(seen, again) else await _plan(again)
     except Forbidden as error:
-        ctx.log.warning("what the caches say is not confirmed: %s", error)
+        ctx.log.warning("the caches could not be confirmed: %s", error)
         return step
 
 
@@ -200,8 +200,8 @@ async def _wait(certificate: Certificate, ctx: Context, moment: datetime) -> Req
         cause = repair_cause(certificate, ctx)
         times = ctx.memory(RepairBackOff).number(certificate.metadata.uid, cause, ctx.clock.now())
         message = (
-            f"Find out who changes or deletes Secret {name}: it was {cause}, and repaired, {times} times in a row, so "
-            f"the next repair is made at {format_time(moment)}"
+            f"Find out who changes or deletes Secret {name}: it was {cause}, and repaired, "
+            f"{times} times in a row, so the next repair is at {format_time(moment)}"
         )
         await report.failed(certificate, ctx, reasons.RETRY_SCHEDULED, message, retried=True)
     return Requeue(at=moment)
@@ -237,7 +237,10 @@ async def _issue(certificate: Certificate, ctx: Context, step: Issue) -> Requeue
         )  # it was verified: a second run would find it right
     except VerificationError as error:
         reference = certificate.spec.issuer_ref
-        message = f"Check {reference.kind} {reference.name}: what it signed was not written, because {error}"
+        message = (
+            f"Check {reference.kind} {reference.name}: its certificate was not written, "
+            f"because {error}"
+        )
         return await _retry(certificate, ctx, reasons.SIGNING_FAILED, message)
     except ChildConflict as error:
         return await _reject(certificate, ctx, Reject(reasons.SECRET_CONFLICT, str(error)))
@@ -280,7 +283,7 @@ async def _retry(certificate: Certificate, ctx: Context, reason: str, message: s
     moment = (now + delay + timedelta(seconds=1)).replace(microsecond=0)
     status.failed_attempts, status.failed_generation = attempt, generation
     status.last_failure_time, status.next_attempt_time = now, moment
-    text = f"{message}; attempt {attempt} failed, the next is made at {format_time(moment)}"
+    text = f"{message}; attempt {attempt} failed, the next one is at {format_time(moment)}"
     await report.failed(certificate, ctx, reason, text, retried=True)
     return Requeue(at=moment)
 
@@ -303,7 +306,7 @@ def _ready(
     then = (
         f"it is renewed at {format_time(renewal)}"
         if renewal is not None
-        else "that is the end of its issuer too, so its life was shortened: renew the CA"
+        else "its issuer expires then, so its duration was shortened: renew the CA"
     )
     ctx.condition(
         "Ready",
@@ -392,7 +395,7 @@ async def _signer(issuer: AnyIssuer, ctx: Context) -> Signer:
         try:
             return await look_again_for_signer(issuer, ctx)
         except Forbidden as rejected:
-            ctx.log.warning("what the caches say is not confirmed: %s", rejected)
+            ctx.log.warning("the caches could not be confirmed: %s", rejected)
             raise error from rejected
 
 
@@ -482,7 +485,7 @@ async def reconcile_pki(pki: Pki, ctx: Context) -> Requeue | None:
         applied = await ctx.apply(certificate_of(pki, expansion.names))
     except ChildConflict as error:
         pki.status.secret_name = pki.status.not_after = None
-        remedy = "Give this Pki another name, or remove the Certificate that has its name"
+        remedy = "Rename this Pki, or delete the Certificate with its name"
         raise TerminalError(f"{remedy}: {error}", reason=error.reason) from error
     certificate: Certificate = applied[0]
     pki.status.secret_name = certificate.spec.secret_name

@@ -87,7 +87,7 @@ async def pending(
     """Set Ready=Unknown, and warn no one: what is missing may be on its way."""
     await ctx.events.hold(scope, await _misnamed(ctx) if scope == _scope(ctx) else [])
     ctx.condition(
-        "Ready", None, reason, f"{message}; it is awaited for a moment, as it may be on its way"
+        "Ready", None, reason, f"{message}; retrying for a moment, because it may be created soon"
     )
 
 

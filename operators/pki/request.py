@@ -248,9 +248,7 @@ def read_issuer(spec: IssuerSpec) -> list[SpecError]:
 def object_name_errors(field: str, name: str, kind: str) -> list[SpecError]:
     """Return what is wrong with a reference to an object: no server would have one of that name."""
     problem = dns_subdomain_error(name)
-    return (
-        [SpecError(field, name, problem, f"Choose a name that {kind} can have")] if problem else []
-    )
+    return [SpecError(field, name, problem, f"Choose a valid name of {kind}")] if problem else []
 
 
 def _too_early(
@@ -262,7 +260,7 @@ def _too_early(
     remedy = (
         f"Use at most {format_duration(duration - floor)} with a spec.duration of {spec.duration}"
     )
-    problem = f"less than {format_duration(floor)} would lie between two renewals"
+    problem = f"two renewals would be less than {format_duration(floor)} apart"
     return [SpecError("spec.renewBefore", spec.renew_before, problem, remedy)]
 
 
@@ -312,7 +310,8 @@ def _dns_name(field: str, name: str, spec_errors: list[SpecError]) -> str:
             )
     if _NUMBER.fullmatch(labels[-1]):
         return spec_error(
-            "its last label is a number, as in an IPv4 address", "End with a label that is none"
+            "its last label is a number, as in an IPv4 address",
+            "End with a label that is not a number",
         )
     return canonical
 
@@ -406,7 +405,7 @@ def _common_name(
     if not common_name:
         if spec.is_ca:
             spec_error(
-                "verifiers identify CAs by their subjects", "Give the CA a common name of its own"
+                "verifiers identify CAs by their subjects", "Give the CA its own common name"
             )
         elif not names:
             spec_error(
@@ -425,12 +424,12 @@ def _common_name(
         )
     elif not common_name.isprintable() or common_name != common_name.strip():
         spec_error(
-            "it has spaces around it or characters that cannot be printed",
+            "it begins or ends with a space, or has unprintable characters",
             "Use printable characters only",
         )
     elif not spec.is_ca and canonical not in names:
         spec_error(
-            "verifiers look at the alternative names only",
+            "verifiers use the alternative names only",
             f"Add {common_name!r} to spec.dnsNames, or leave out the common name",
         )
     return canonical

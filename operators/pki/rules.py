@@ -142,14 +142,14 @@ class Rules:
         """Apply every check but that of the names, in the order of a policy's fields."""
         yield from _issuer_allowed(application.issuer, self.spec)
         if len(request.names()) > self.spec.max_names:
-            remedy = f"Ask for at most {self.spec.max_names} names, or split the certificate"
+            remedy = f"Request at most {self.spec.max_names} names, or split the certificate"
             yield SpecError(
                 "spec", None, "more than allowed", remedy, shown=f"{len(request.names())} names"
             )
         yield from _key_allowed(request, self.spec)
         yield from _usages_allowed(request, self.spec)
         if self.max_duration is not None and request.duration > self.max_duration:
-            remedy = f"Ask for at most {self.spec.max_duration}"
+            remedy = f"Request at most {self.spec.max_duration}"
             yield SpecError(
                 "spec.duration",
                 None,
@@ -259,7 +259,7 @@ def _ca_allowed(request: Request, policy: Rules) -> Iterator[SpecError]:
             "spec.isCA",
             True,
             "CAs are not allowed",
-            "Ask for a certificate that is no CA",
+            "Request a certificate that is not a CA",
             shown="true",
         )
     elif not is_bounded(policy.spec.name_constraints):
@@ -267,7 +267,7 @@ def _ca_allowed(request: Request, policy: Rules) -> Iterator[SpecError]:
         yield SpecError(
             "spec.isCA",
             True,
-            "the policy does not say which names a CA may sign",
+            "the policy does not set the names that a CA may sign",
             remedy,
             shown="true",
         )
@@ -334,4 +334,4 @@ def _like(text: str, pattern: str) -> bool:
 
 
 def _either(words: Sequence[str]) -> str:
-    return " or ".join(words) if words else "none: the policy allows no key at all"
+    return " or ".join(words) if words else "none: the policy allows no key"

@@ -61,5 +61,8 @@ def expand_service(
 def _reason(name: str, service: str, namespace: str, policy: str | None) -> str:
     form = {service: "Short", f"{service}.{namespace}": "Namespaced"}.get(name, "Full")
     if policy is None:
-        return f"Ask a cluster administrator for a CertificatePolicy that allows it in namespace {namespace}: none does"
+        return (
+            f"Ask a cluster administrator for a CertificatePolicy that allows it in namespace "
+            f"{namespace}: no policy does"
+        )
     return f"Ask a cluster administrator to add {form} to spec.services of CertificatePolicy {policy}, if it must be"

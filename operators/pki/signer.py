@@ -97,7 +97,7 @@ def read_ca(secret: str, data: Mapping[str, bytes], now: datetime) -> CaSigner:
     missing = [name for name in ("tls.crt", "tls.key") if not data.get(name)]
     if missing:
         raise SignerError(
-            f"Put the CA into {' and '.join(missing)} of Secret {secret}: it has none"
+            f"Put the CA into {' and '.join(missing)} of Secret {secret}: it is missing"
         )
     chain = _read_certificates(secret, "tls.crt", data["tls.crt"])
     try:
@@ -108,8 +108,8 @@ def read_ca(secret: str, data: Mapping[str, bytes], now: datetime) -> CaSigner:
         ) from error
     if public_bytes(key.public_key()) != public_bytes(chain[0].public_key()):
         raise SignerError(
-            f"Put the key of the certificate {_name(chain[0])} into tls.key of Secret {secret}: the key that is there "
-            f"does not match the certificate in tls.crt"
+            f"Put the key of the certificate {_name(chain[0])} into tls.key of Secret {secret}: "
+            f"the key in it does not match the certificate in tls.crt"
         )
     root = (
         _read_certificates(secret, "ca.crt", data["ca.crt"])[0] if data.get("ca.crt") else chain[-1]
@@ -139,7 +139,8 @@ def _check_ca(secret: str, certificate: x509.Certificate, now: datetime) -> None
     extensions = certificate.extensions
     if not certificate.subject.rdns:
         raise SignerError(
-            f"Replace the CA in Secret {secret} by one with a subject: verifiers find it by that"
+            f"Replace the CA in Secret {secret} by one with a subject: verifiers identify it by "
+            f"its subject"
         )
     try:
         basic = extensions.get_extension_for_class(x509.BasicConstraints)
@@ -147,7 +148,8 @@ def _check_ca(secret: str, certificate: x509.Certificate, now: datetime) -> None
         basic = None
     if basic is None or not basic.value.ca or not basic.critical:
         raise SignerError(
-            f"Replace {name} in Secret {secret} by a CA: it lacks the critical extension basicConstraints CA:TRUE"
+            f"Replace {name} in Secret {secret} by a CA: it lacks the critical extension "
+            f"basicConstraints CA:TRUE"
         )
     try:
         usage = extensions.get_extension_for_class(x509.KeyUsage).value
@@ -168,7 +170,7 @@ def _check_ca(secret: str, certificate: x509.Certificate, now: datetime) -> None
     if certificate.not_valid_before_utc > now:
         begin = certificate.not_valid_before_utc
         raise SignerError(
-            f"Wait until {begin:%Y-%m-%dT%H:%M:%SZ}: {name} in Secret {secret} begins then",
+            f"Wait until {begin:%Y-%m-%dT%H:%M:%SZ}: {name} in Secret {secret} is not valid before",
             until=begin,
         )
     if certificate.not_valid_after_utc <= now + MINIMUM_LIFE:

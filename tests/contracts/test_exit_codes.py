@@ -54,7 +54,11 @@ def test_the_reference_lists_every_exit_code() -> None:
         (ExitCode.USAGE, ["contolplane"], "Did you mean 'controlplane'?"),
         (ExitCode.USAGE, ["run", "pki", "--namespace", "Not A Name"], "'Not A Name' is no name of a namespace"),
         (ExitCode.USAGE, ["run", "pki", "--leader-elect-resource-name", "A b"], "'A b' is no name of a Lease"),
-        (ExitCode.USAGE, ["run", "pki", "-n", "a", "-n", "b"], "it is given 2 times (a, b): an operator works in one"),
+        (
+            ExitCode.USAGE,
+            ["run", "pki", "-n", "a", "-n", "b"],
+            "the option is given 2 times (a, b): an operator works in one",
+        ),
         (ExitCode.USAGE, ["controlplane", "up", "--port", "70000"], "70000"),
     ],
     ids=lambda it: " ".join(it) if isinstance(it, list) else None,

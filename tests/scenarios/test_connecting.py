@@ -104,6 +104,6 @@ async def test_a_port_where_nothing_listens_is_named(changed):
     error = await refusal(changed({"server": "https://127.0.0.1:1"}))
     assert isinstance(error, errors.Unreachable)
     assert str(error) == (
-        "cannot reach the API server at https://127.0.0.1:1: connection refused: nothing listens there; is the control"
+        "cannot reach the API server at https://127.0.0.1:1: connection refused: nothing listens there: check that the"
         " plane running?"
     )

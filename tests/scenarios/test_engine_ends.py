@@ -110,7 +110,7 @@ async def test_an_engine_ends_when_a_part_of_it_is_cancelled(cluster, part):
     await engine.ready()
     [task] = [task for task in asyncio.all_tasks() if task.get_name().startswith(f"copier: {part}")]
     task.cancel()
-    with pytest.raises(OperatorKitError, match=f"copier: {part}.* has ended, although the operator was not stopped"):
+    with pytest.raises(OperatorKitError, match=f"copier: {part}.* ended unexpectedly"):
         await asyncio.wait_for(run, 60)
 
 

@@ -169,7 +169,7 @@ async def test_it_is_not_alive_when_all_workers_of_a_kind_hang(cluster, checked,
             it.network_clock.tick(limit + timedelta(seconds=1))
         it.clock.tick(limit)
         found = failing(it.checks.live())
-        assert found["workers"].startswith("all 2 workers of Lamp have been at one object each for ")
+        assert found["workers"].startswith("all 2 workers of Lamp have been reconciling one object each for ")
         assert f"{namespace}/a" in found["workers"]
         assert failing(it.checks.ready()) == {}
         hold.set()

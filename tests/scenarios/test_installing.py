@@ -71,7 +71,7 @@ async def test_a_definition_that_is_there_keeps_its_fields_unless_told_otherwise
     with pytest.raises(InputError) as caught:
         async with operator(operator_of(small)):
             pass
-    assert f"the definition {small.api_resource().qualified} is there already, and would lose" in str(caught.value)
+    assert f"the definition {small.api_resource().qualified} exists, and would lose" in str(caught.value)
     assert "\n  v1: spec.note: the field is removed: its values are pruned" in str(caught.value)
     assert "\n  v1: spec.selector: the field is removed" in str(caught.value)
     assert "pass --allow-shrink; if the kind is not yours, write external=True" in str(caught.value)

@@ -245,7 +245,7 @@ async def test_a_behavior_that_is_none_is_reported_at_the_pod(http, nodes):
     await behaving(http, "sulk")
     await eventually(lambda: is_running(http))
     message = (await events_of(http, "p"))["InvalidBehavior"]["message"]
-    assert message.startswith(f"annotation {BEHAVIOR}: 'sulk' is no behavior: write one of runs, unschedulable, ")
+    assert message.startswith(f"annotation {BEHAVIOR}: 'sulk' is not a behavior: write one of runs, unschedulable, ")
 
 
 async def test_an_eviction_and_a_node_end_a_pod_that_crashes(http, nodes):

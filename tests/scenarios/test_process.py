@@ -173,7 +173,7 @@ async def test_sigterm_lets_a_run_finish_that_has_begun_and_cancels_a_late_one(
     await cluster.create(TASKS, task, **where)
     await process.says("has begun")
     process.popen.send_signal(signal.SIGTERM)
-    await process.says("finishing what runs now")
+    await process.says("finishing the current runs")
     if done:
         await cluster.create(CONFIG_MAPS, {"metadata": {"name": "go"}}, **where)
     assert await process.ends() == 0
@@ -336,7 +336,7 @@ async def test_admission_declared_with_kopf_is_refused_at_the_start_with_what_to
     assert await process.ends() == 1
     [line] = process.said.splitlines()
     assert line.startswith("operatorkit: ")
-    assert f".judge is declared with @kopf.on.{verb}, which would never be called" in line
+    assert f".judge is declared with @kopf.on.{verb}, which is never called" in line
     assert f"@app.{verb}(Kind)" in line
 
 
@@ -413,7 +413,7 @@ async def test_dev_runs_a_file_and_reloads_it_and_repairs_and_removes_children(s
 
         good = path.read_text()
         save(path, good + "\ndef broken(:\n")
-        await process.says("the operator runs on as it was")
+        await process.says("the operator keeps running unchanged")
         save(path, good.replace("h1", "h2"))
         await process.says("website is ready", times=2)
         await eventually(lambda: _is(page, "<h2>Hello</h2>welcome"))
@@ -443,7 +443,7 @@ async def test_dev_waits_for_a_file_that_cannot_start_to_be_corrected(start, tmp
     good = path.read_text()
     path.write_text(good.replace("import Context, ", "import Kontext, "))
     process = start("dev", path, "--nodes", "0")
-    await process.says("waiting for a change of its code")
+    await process.says("waiting for a change of the code")
     assert "site.py, line 5: ImportError" in process.said
     path.write_text(good)
     await process.says("website is ready")
@@ -466,12 +466,12 @@ async def test_dev_cuts_a_reconcile_short_that_holds_up_a_reload_and_says_so(sta
         await api.create(websites, website(websites, "a"), namespace="default")
     await process.says("it is at work")
     save(path, good)
-    await process.says("a reconcile is still running: it is cut short")
+    await process.says("cancelling a reconcile function that is still running")
     await process.says("website is ready", times=2)
     async with LiveCluster(load_config(config)) as api:
         await eventually(lambda: api.get(CONFIG_MAPS, "a", namespace="default"))
     path.unlink()
-    await process.says("site.py is gone: starting again")
+    await process.says("site.py is gone: restarting the operator")
     await process.says("operatorkit: there is no file")
 
 
@@ -487,7 +487,7 @@ async def test_dev_removes_the_webhooks_of_an_operator_that_was_killed(start, tm
     async with LiveCluster(load_config(config)) as api:
         assert await api.get(CONFIGURATIONS["validate"], "website.operatorkit.dev")
         os.kill(int(re.findall(r"pid (\d+)", process.said)[-1]), signal.SIGKILL)
-        await process.says("the operator ended (exit code -9); waiting for a change of its code")
+        await process.says("the operator ended (exit code -9); waiting for a change of the code")
         await process.says("it left ValidatingWebhookConfiguration website.operatorkit.dev behind")
         with pytest.raises(NotFound):
             await api.get(CONFIGURATIONS["validate"], "website.operatorkit.dev")

@@ -326,7 +326,7 @@ async def test_a_leader_whose_lease_is_stolen_ends_with_an_exit_code_of_its_own(
         LEASES, "twins", stolen, patch_type=PatchType.MERGE, namespace=replicas.cluster.namespace
     )
     assert await replicas.ended(leader) == ExitCode.LEASE_LOST == 3
-    assert "is lost: thief holds it now; this replica ends" in replicas.log(leader)
+    assert "is lost: thief holds it now; this replica exits" in replicas.log(leader)
     assert "Traceback" not in replicas.log(leader)
 
 

@@ -171,7 +171,7 @@ async def test_a_dry_run_is_told_as_one_and_stores_nothing(served, cluster, door
 async def test_a_slow_webhook_is_an_error_in_time(served, cluster, door):
     async with served(seconds=5):
         door.gate.clear()
-        with pytest.raises(ClusterError, match=r"did not decide within [34](\.[0-9]+)? s"):
+        with pytest.raises(ClusterError, match=r"did not respond within [34](\.[0-9]+)? s"):
             await cluster.create(GADGETS, gadget(), namespace=cluster.namespace)
         door.gate.set()
 

@@ -215,7 +215,7 @@ async def test_what_belongs_to_somebody_else_is_refused(meta, message):
 async def test_what_a_deleted_parent_of_the_same_name_left_behind_is_waited_for():
     former = {"apiVersion": "v1", "kind": "Service", "name": "parent", "uid": "u0", "controller": True}
     left_behind = body() | {"metadata": {"name": "a", "namespace": "n", "ownerReferences": [former]}}
-    with pytest.raises(Conflict, match="the garbage collector removes it"):
+    with pytest.raises(Conflict, match="the garbage collector deletes it"):
         await children(objects=[left_behind]).apply(V1ConfigMap(metadata={"name": "a"}))
 
 
@@ -228,7 +228,9 @@ async def test_force_is_used_on_its_own_objects_only():
 
 async def test_an_object_that_the_cache_does_not_know_yet_is_not_taken_from_its_owner():
     api = Recorder(FieldManagerConflict('conflict with "kubectl": .data.k'))
-    with pytest.raises(ChildConflict, match=r"others set fields of it: conflict with \"kubectl\": \.data\.k"):
+    with pytest.raises(
+        ChildConflict, match=r"other field managers set its fields: conflict with \"kubectl\": \.data\.k"
+    ):
         await children(api=api).apply(V1ConfigMap(metadata={"name": "a"}, data={"k": "1"}))
 
 

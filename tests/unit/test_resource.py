@@ -278,7 +278,7 @@ def test_a_class_is_enough_to_know_how_a_kind_is_served(model: type[Any], expect
 @pytest.mark.parametrize(
     ("type_", "message"),
     [
-        (V1PodSpec, "V1PodSpec is not a kind of its own"),
+        (V1PodSpec, "V1PodSpec is not a kind"),
         (dict, "'dict' is not a kind"),
         (Resource, "Resource has no group"),
     ],
@@ -410,7 +410,7 @@ def define(source: str) -> None:
         ),
         (
             'class A(Resource[NoSpec, NoStatus], group="x.io", version="v1"):\n    metadata: str',
-            "A: metadata is Kubernetes' own",
+            "A: metadata is reserved for Kubernetes",
         ),
         (
             'class S(Model):\n    a_b: int = 0\n    aB: int = 0\nclass A(Resource[S, NoStatus], group="x.io", version="v1"): ...',

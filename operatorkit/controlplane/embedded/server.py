@@ -383,7 +383,7 @@ async def _send_pieces(http: web.BaseRequest, answer: StreamAnswer) -> web.Strea
                 await response.write(piece)
             await response.write_eof()
     except (ConnectionError, ClientError):
-        _log.debug("the stream of %s has ended early", http.path)
+        _log.debug("the stream of %s ended early", http.path)
     return response
 
 
@@ -479,7 +479,7 @@ def _error_response(http: web.BaseRequest, error: Exception) -> web.Response:
     if not isinstance(error, ApiError):
         _log.error("the embedded API server failed in %s %s: %r", http.method, http.path, error)
         _log.debug("where it failed", exc_info=error)  # for those who look for it
-        error = internal_error("the embedded API server failed; its log says how")
+        error = internal_error("the embedded API server failed: see its log")
     if error.code == 410 and "watch" in http.query:  # a watch reports it as an event
         return web.Response(
             body=_FRAME % (b"ERROR", encode(error.status)), headers=_headers("application/json")

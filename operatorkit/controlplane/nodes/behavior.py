@@ -54,7 +54,9 @@ def behavior_of(pod: JSONObject) -> Behavior:
     kind = _KINDS.get(name)
     if kind is None or bool(given) != (kind == "slow-start"):
         known = ", ".join(f"{it}=DURATION" if it == "slow-start" else it for it in _KINDS)
-        raise ValueError(f"annotation {ANNOTATION}: {text!r} is no behavior: write one of {known}")
+        raise ValueError(
+            f"annotation {ANNOTATION}: {text!r} is not a behavior: write one of {known}"
+        )
     if not given:
         return Behavior(kind)
     try:

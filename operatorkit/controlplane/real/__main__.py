@@ -20,7 +20,7 @@ def main(arguments: list[str]) -> int:
         print(f"operatorkit: {error}", file=sys.stderr)  # noqa: T201
         return 1
     if binaries is None:
-        print("there are none: `install` builds them where Go is", file=sys.stderr)  # noqa: T201
+        print("there are none: `install` builds them and needs Go", file=sys.stderr)  # noqa: T201
         return 1
     for path in (
         binaries.kube_apiserver,

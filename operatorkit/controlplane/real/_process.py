@@ -47,7 +47,7 @@ class Process:
         code = self._guard.poll()
         if code is not None:
             raise StartError(
-                f"{self.name} ended with code {code}; its last words:\n{self.last_words()}"
+                f"{self.name} exited with code {code}; the end of its output:\n{self.last_words()}"
             )
 
     def last_words(self) -> str:

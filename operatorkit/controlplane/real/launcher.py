@@ -144,8 +144,9 @@ class RealControlPlane:
         binaries = self.binaries
         if self._controllers and binaries.kube_controller_manager is None:
             raise InputError(
-                f"kube-controller-manager {binaries.version} is not on this machine: put it beside kube-apiserver, or "
-                "run `python -m operatorkit.controlplane.real install` in a checkout of operatorkit"
+                f"kube-controller-manager {binaries.version} is not on this machine: put it next "
+                f"to kube-apiserver, or run `python -m operatorkit.controlplane.real install` in "
+                f"a checkout of operatorkit"
             )
         self._deadline = time.monotonic() + self._timeout.total_seconds()
         try:
@@ -289,7 +290,8 @@ class RealControlPlane:
                 f"  {process.name}:\n{process.last_words()}" for process in self._processes
             )
             raise StartError(
-                f"{self.url}{awaited} did not answer within {self._timeout}; what the programs said:\n{said}"
+                f"{self.url}{awaited} did not answer within {self._timeout}; the end of their "
+                f"output:\n{said}"
             )
 
     def _answers(self, path: str, context: ssl.SSLContext) -> bool:

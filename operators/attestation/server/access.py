@@ -123,7 +123,7 @@ class FileAccess:
             for known, name in self._tokens:
                 if hmac.compare_digest(known, digest):
                     return Caller(name)
-            raise ApiError("UNAUTHENTICATED", "the token is not that of a user of this server")
+            raise ApiError("UNAUTHENTICATED", "the token does not belong to a user of this server")
         if credentials.certificate_name in self._users:
             return Caller(credentials.certificate_name)
         raise ApiError(

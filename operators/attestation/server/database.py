@@ -50,7 +50,7 @@ def database_url(text_: str) -> URL:
         raise InputError(f"--database {text_!r} is not a URL: {_EXAMPLES}") from error
     driver = _DRIVERS.get(url.drivername.partition("+")[0])
     if driver is None:
-        raise InputError(f"--database has {url.drivername!r}, which is not served: {_EXAMPLES}")
+        raise InputError(f"--database has {url.drivername!r}, which is not supported: {_EXAMPLES}")
     return url.set(drivername=driver)
 
 

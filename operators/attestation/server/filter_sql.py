@@ -144,7 +144,7 @@ def _time(column: Any, node: Compare) -> ColumnElement[bool]:
 
 def _part_of_note(name: str, node: Compare) -> ColumnElement[bool]:
     if node.operator not in {"=", "!=", ":"}:
-        raise FilterError(f"{name} can be compared by = and != only", node.position)
+        raise FilterError(f"{name} can be compared with = and != only", node.position)
     if "/" in node.value:
         return false()
     if name in {"noteProjectId", "note_project_id"}:

@@ -164,7 +164,7 @@ def _answering(
             _log.exception("%s failed", name)
             status, message = (
                 grpc.StatusCode.INTERNAL,
-                "the server failed: this is a problem of the server, see its log",
+                "the server failed: see its log",
             )
         await context.abort(status, message)
         raise AssertionError("abort raises")

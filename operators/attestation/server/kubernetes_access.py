@@ -101,7 +101,7 @@ class KubernetesAccess:
             answer = await self._api.create(resource, body)
         except ClusterError as error:
             raise ApiError(
-                "UNAVAILABLE", f"the API server did not answer a {resource.kind}: {error}"
+                "UNAVAILABLE", f"the API server did not respond to a {resource.kind}: {error}"
             ) from error
         status: dict[str, Any] = answer.get("status") or {}
         return status

@@ -69,7 +69,8 @@ def _check(version: Version, collection: Collection, path: tuple[str, ...]) -> N
     if version == "v1" and field_type(collection, path) is None:
         raise ApiError(
             "INVALID_ARGUMENT",
-            f"updateMask has {shown!r}, which is no field of a {collection.removesuffix('s')}, or lies within a list: "
+            f"updateMask has {shown!r}, which is not a field of a "
+            f"{collection.removesuffix('s')}, or lies within a list: "
             "name a field of the schema",
         )
 

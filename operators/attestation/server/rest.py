@@ -91,9 +91,7 @@ class _Handler:
             return _json(413, too_large.body())
         except Exception:  # noqa: BLE001 - the outermost loop: the log has it, the client learns that it has
             _log.exception("%s %s failed", request.method, request.path[:200])
-            failed = ApiError(
-                "INTERNAL", "the server failed: this is a problem of the server, see its log"
-            )
+            failed = ApiError("INTERNAL", "the server failed: see its log")
             return _json(500, failed.body())
 
     async def _answer(self, route: Route, caller: Caller, request: web.Request) -> JSONObject:
@@ -250,7 +248,7 @@ def _query(request: web.Request, *known: str) -> dict[str, str]:
             expected = ", ".join(known) or "none"
             raise ApiError(
                 "INVALID_ARGUMENT",
-                f"the parameter {key[:100]!r} is not known here: there are {expected}",
+                f"the parameter {key[:100]!r} is not known; known are {expected}",
             )
         if name in found:
             raise ApiError("INVALID_ARGUMENT", f"the parameter {key!r} is given twice")

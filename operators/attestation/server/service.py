@@ -417,7 +417,7 @@ async def _check_notes(connection: AsyncConnection, drafts: Sequence[store.Draft
 def _check_unchanged(row: Row[Any], draft: store.Draft) -> None:
     if row.kind != draft.kind:
         raise ApiError(
-            "INVALID_ARGUMENT", f"{row.name} is of kind {row.kind} and stays so, not {draft.kind}"
+            "INVALID_ARGUMENT", f"{row.name} is of kind {row.kind} and cannot become {draft.kind}"
         )
     if draft.collection == "occurrences" and (row.note, row.resource) != (
         draft.note,
@@ -425,7 +425,7 @@ def _check_unchanged(row: Row[Any], draft: store.Draft) -> None:
     ):
         raise ApiError(
             "INVALID_ARGUMENT",
-            f"{row.name} stays with its note and its resource: create another occurrence instead",
+            f"{row.name} cannot get another note or resource: create another occurrence instead",
         )
 
 

@@ -111,7 +111,7 @@ def to_v1(version: Version, collection: Collection, body: Mapping[str, Any]) -> 
         if field in result:
             raise ApiError(
                 "INVALID_ARGUMENT",
-                f"{field} is of a kind that this server does not store: it has the kinds of v1",
+                f"{field} is of a kind that this server does not store: use a kind of v1",
             )
     if "kind" in result:
         said = result["kind"]
@@ -123,7 +123,8 @@ def to_v1(version: Version, collection: Collection, body: Mapping[str, Any]) -> 
         values = [result.pop(spelling) for spelling in found]
         if len(found) > 1:
             raise ApiError(
-                "INVALID_ARGUMENT", f"{' and '.join(found)} are two names of one field: give one"
+                "INVALID_ARGUMENT",
+                f"{' and '.join(found)} are names of the same field: set one of them",
             )
         if found:
             result[name] = _unwrapped(version, collection, found[0], values[0])
@@ -162,7 +163,7 @@ def _read_resource(body: JSONObject) -> None:
     if any(uri != found[0] for uri in found):
         raise ApiError(
             "INVALID_ARGUMENT",
-            f"the resource is given twice, as {found[0]!r} and {found[-1]!r}: give one",
+            f"the resource is set twice, as {found[0]!r} and {found[-1]!r}: give one",
         )
     if found:
         body["resourceUri"] = found[0]

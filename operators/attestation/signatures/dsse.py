@@ -45,7 +45,7 @@ def read_in_toto(payload: bytes) -> Statement:
     subjects = content.get("subject")
     if not isinstance(subjects, list) or len(subjects) != 1:
         raise StatementError(
-            "the in-toto statement has not exactly one subject: sign one for each image"
+            "the in-toto statement must have exactly one subject: sign one statement for each image"
         )
     digests: Any = subjects[0].get("digest") if isinstance(subjects[0], dict) else None
     encoded = digests.get("sha256") if isinstance(digests, dict) else None

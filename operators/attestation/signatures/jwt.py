@@ -46,7 +46,7 @@ def verify_jwt(token: bytes, key: BareKey, now: datetime) -> JwtSigned | Rejecte
     """Verify a compact token by one key."""
     parts = token.split(b".")
     if len(parts) != 3:
-        return Rejected(Rejection.MALFORMED, "the JWT has not three parts")
+        return Rejected(Rejection.MALFORMED, "the JWT does not have three parts")
     try:
         header, signature = strict_json(_decoded(parts[0]).decode()), _decoded(parts[2])
         problem = _header_problem(header, key)
@@ -128,5 +128,5 @@ def _decoded(part: bytes) -> bytes:
     except (binascii.Error, ValueError) as error:
         raise StatementError(f"a part of the token is not base64url: {error}") from error
     if base64.urlsafe_b64encode(decoded).rstrip(b"=") != part:
-        raise StatementError("a part of the token is written in another way than the one there is")
+        raise StatementError("a part of the token is not in canonical base64url")
     return decoded

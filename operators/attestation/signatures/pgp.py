@@ -85,7 +85,7 @@ def read_certificate(data: bytes) -> Cert:
         )
     if len(certificates) != 1:
         raise PublicKeyError(
-            f"there are {len(certificates)} PGP keys where one is expected: give each its own entry"
+            f"there are {len(certificates)} PGP keys instead of one: use an entry for each"
         )
     return certificates[0]
 
@@ -163,7 +163,7 @@ def _verified(
     elif detached := _DETACHED.fullmatch(text):
         if not payload:
             raise _FrameError(
-                "a detached PGP signature comes without the payload that it signs",
+                "the payload of the detached PGP signature is missing",
                 Rejection.NO_PAYLOAD,
             )
         raw = _base64(detached["data"])
@@ -264,7 +264,8 @@ def _one_signature(data: bytes) -> Sig:
     signatures = [packet for packet in packets if packet.tag == Tag.Signature]
     if len(signatures) != 1 or any(packet.tag not in allowed for packet in packets):
         raise _FrameError(
-            f"there are {len(signatures)} PGP signatures, or other packets beside: give exactly one"
+            f"there are {len(signatures)} PGP signatures, or other packets: send exactly one "
+            f"signature"
         )
     if signatures[0].signature_type not in _DATA_TYPES:
         raise _FrameError("the PGP signature is not over data")
@@ -352,7 +353,7 @@ def _exactly(data: bytes, begin: int, length: int) -> bytes:
     if len(body) != length:
         raise _FrameError("a PGP packet is cut off")
     if data[0] & 0x3F == 8 and data[0] & 0x40 and len(data) != begin + length:
-        raise _FrameError("there is something after the compressed PGP packet")
+        raise _FrameError("there is data after the compressed PGP packet")
     return body
 
 

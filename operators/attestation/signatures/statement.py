@@ -89,7 +89,7 @@ def check_statement_digest(digest: str, where: str) -> None:
 def strict_json(text: str) -> Mapping[str, Any]:
     """Read a JSON object that has one meaning: no key twice, no NaN, not deeper than needed. Raises StatementError."""
     if text.count("{") + text.count("[") > 1000:
-        raise StatementError("the payload has more objects than any attestation")
+        raise StatementError("the payload has too many objects")
     try:
         found = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
@@ -157,7 +157,7 @@ def _object(
 
 def _only(value: Mapping[str, Any], keys: set[str], *, where: str) -> None:
     if unknown := set(value) - keys:
-        raise StatementError(f"{where} has {min(unknown)!r}, which has no meaning here: remove it")
+        raise StatementError(f"{where} has {min(unknown)!r}, which is not supported: remove it")
 
 
 def _text(parent: Mapping[str, Any], name: str, *, where: str, may_be_empty: bool = False) -> str:

@@ -60,7 +60,7 @@ def _verify_with(signed: SignedBytes, key: VerificationKey, now: datetime) -> Ve
     if _FORMS[key.type] != signed.form:
         return Rejected(
             Rejection.NOT_SIGNED_BY_KEY,
-            f"key {key.id!r} of type {key.type} makes no such signatures",
+            f"key {key.id!r} of type {key.type} does not support signatures of this type",
         )
     if (problem := key_problem(key, now)) is not None:
         return Rejected(Rejection.KEY_NOT_VALID, problem)
@@ -92,9 +92,7 @@ def _by_bare_key(signed: SignedBytes, key: VerificationKey, now: datetime) -> Ve
             return token
         return Verified(token.statement, key.id, bare.fingerprint, token.signed_at)
     if not signed.payload:
-        return Rejected(
-            Rejection.NO_PAYLOAD, "the signature comes without the payload that it signs"
-        )
+        return Rejected(Rejection.NO_PAYLOAD, "the payload of the signature is missing")
     content = signed.payload
     if key.type == "DSSE":
         if signed.payload_type != IN_TOTO:

@@ -63,7 +63,7 @@ async def test_an_image_without_a_digest_is_denied_in_every_kind(guarded):
         resource, body = workload(kind, containers=pod(good)["spec"]["containers"])
         assert await answer(guarded, resource, body) == "", kind
         resource, body = workload(kind, containers=pod(good, "nginx:1")["spec"]["containers"])
-        assert "a tag can be moved: nginx:1" in await answer(guarded, resource, body), kind
+        assert "a tag can move: nginx:1" in await answer(guarded, resource, body), kind
     init, volume = [{"name": "i", "image": "x:v1"}], {"name": "v", "image": {"reference": "y:v1"}}
     said = await answer(guarded, PODS, pod(good, initContainers=init, volumes=[volume]))
     assert "x:v1, y:v1" in said

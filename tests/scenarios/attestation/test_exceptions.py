@@ -77,7 +77,7 @@ async def test_an_exception_admits_its_digest_with_a_record_and_an_event_and_as_
     assert first["involvedObject"]["kind"] == "ImagePolicyException"
     assert "the shop is down" in first["message"]
 
-    with pytest.raises(Forbidden, match=r"has admitted 2 Pods, which is all it may|No matched signatures"):
+    with pytest.raises(Forbidden, match=r"has admitted 2 Pods, the maximum|No matched signatures"):
         await team.create(pod(bad, name="three"))
     assert len(await uses(team)) == 2
 

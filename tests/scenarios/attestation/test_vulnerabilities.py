@@ -100,7 +100,7 @@ async def test_provenance_must_name_a_builder_that_the_policy_accepts(team):
 
 async def test_a_policy_that_asks_for_nothing_is_rejected(team):
     for spec, text in (
-        ({}, "one of spec.require and spec.vulnerability is needed"),
+        ({}, "set spec.require or spec.vulnerability"),
         ({"vulnerability": {"parent": "projects/s"}, "provenance": {"builderIDs": ["x"]}}, "needs spec.require"),
     ):
         with pytest.raises(Invalid, match=text):

@@ -126,7 +126,7 @@ async def test_a_strict_member_keeps_its_name_after_a_forced_deletion_until_its_
         before = await stateful.uids()
         node = (await stateful.get(PODS, "web-1"))["spec"]["nodeName"]
         await stateful.delete(PODS, "web-1", grace_period_seconds=0)
-        await stateful.says("Progressing", "Progressing", "web-1, which is terminating, to be gone")
+        await stateful.says("Progressing", "Progressing", "web-1, which is terminating, to be deleted")
         await stateful.engine.settled()
         kept = await stateful.get(PODS, "web-1")
         assert (kept["metadata"]["uid"], kept["metadata"]["finalizers"]) == (before["web-1"], [FINALIZER])

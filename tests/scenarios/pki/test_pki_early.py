@@ -175,9 +175,9 @@ async def test_a_secret_that_a_certificate_is_to_write_is_not_asked_of_people(te
     await team.certificate()
     async with pki():
         ready = await team.condition("Issuer", "ca", status="Unknown", reason="IssuerNotReady")
-        assert ready["message"].startswith("See how Certificate root stands")
+        assert ready["message"].startswith("See the conditions of Certificate root")
         ready = await team.condition("Certificate", "web", status="Unknown", reason="IssuerNotReady")
-        assert ready["message"].startswith("See how Certificate root stands")
+        assert ready["message"].startswith("See the conditions of Certificate root")
 
 
 async def test_a_secret_that_a_deleted_certificate_left_behind_warns_nobody_while_it_is_collected(

@@ -204,7 +204,7 @@ async def test_of_two_certificates_of_one_second_the_first_by_name_wins(team, pk
     await team.ca()
     made = [await team.certificate(name, secretName="shared") for name in ("b", "a")]
     winner, loser = sorted((one["metadata"]["creationTimestamp"], one["metadata"]["name"]) for one in made)
-    why = "as old to the second, and first by name" if winner[0] == loser[0] else "which is older"
+    why = "of the same age, and first by name" if winner[0] == loser[0] else "which is older"
     async with pki():
         ready = await team.condition("Certificate", loser[1], status="False", reason="SecretConflict")
         assert f"Certificate {winner[1]}, {why}, writes Secret shared too" in ready["message"]
@@ -243,7 +243,7 @@ async def test_a_pki_whose_certificate_somebody_else_made_says_so_until_it_is_go
         await team.ready("shop")
         await team.create("Pki", "shop", spec={"serviceName": "shop", "issuerRef": {"kind": "Issuer", "name": "ca"}})
         ready = await team.condition("Pki", "shop", status="False", reason="ChildConflict")
-        assert ready["message"].startswith("Give this Pki another name, or remove the Certificate that has its name: ")
+        assert ready["message"].startswith("Rename this Pki, or delete the Certificate with its name: ")
         assert f"Certificate {team.namespace}/shop exists and was not made by pki" in ready["message"]
         assert (await team.event("Pki", "shop", "ChildConflict"))["message"] == ready["message"]
         await running.settled()

@@ -59,7 +59,7 @@ def test_the_age_of_a_record_begins_when_it_was_first_seen(record: Record | None
         ({"renew_deadline": timedelta(seconds=15)}, "each must be shorter than the one before"),
         ({"retry_period": timedelta(seconds=9)}, "each must be shorter than the one before"),
         ({"retry_period": timedelta(0)}, "each must be shorter than the one before"),
-        ({"lease_duration": timedelta(seconds=15.5)}, "a Lease holds whole seconds"),
+        ({"lease_duration": timedelta(seconds=15.5)}, "a Lease stores whole seconds"),
     ],
 )
 def test_times_that_could_elect_two_leaders_are_rejected(options: dict[str, timedelta], message: str) -> None:

@@ -105,7 +105,7 @@ async def test_a_part_that_returns_or_is_cancelled_without_a_stop_is_named():
             part.end.set()
         else:
             next(task for task in asyncio.all_tasks() if task.get_name() == "app: timers").cancel()
-        with pytest.raises(OperatorKitError, match=r"^app: timers has ended, although the operator was not stopped$"):
+        with pytest.raises(OperatorKitError, match=r"^app: timers ended unexpectedly$"):
             await groups.until(asyncio.Event().wait)
         await groups.stop_all()
 

@@ -101,8 +101,8 @@ def test_what_is_written_does_not_differ_and_what_was_changed_does(tmp_path):
     (root / "templates" / "mine.yaml").write_text("")
     assert chart.differences(tmp_path) == [
         f"{root}/Chart.yaml is missing",
-        f"{root}/templates/mine.yaml is not made of the code: remove it",
-        f"{root}/values.yaml differs from what the code makes",
+        f"{root}/templates/mine.yaml is not generated from the code: remove it",
+        f"{root}/values.yaml differs from the code",
     ]
 
 

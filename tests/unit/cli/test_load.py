@@ -69,26 +69,26 @@ def test_a_bundled_operator_is_found_by_its_name():
         (
             ONE + 'yours = Operator("yours")\n',
             "case",
-            "case has several operators (mine, yours): call one of them app, or say which, as case:mine",
+            "case has several operators (mine, yours): call one of them app, or name one, as in case:mine",
         ),
-        (ONE + 'yours = Operator("yours")\n', "case.py", "or say which, as case.py:mine"),
-        ("raise SystemExit(3)\n", "case.py", "case.py ends the program when it is imported: put its last lines under"),
+        (ONE + 'yours = Operator("yours")\n', "case.py", "or name one, as in case.py:mine"),
+        ("raise SystemExit(3)\n", "case.py", "case.py exits when it is imported: put the code that exits under"),
         ("x = 1\n", "case", 'write `app = Operator("name")`'),
-        ("x = 1\n", "case:x", "should be an Operator, but it is an int"),
-        ("class x: ...\n", "case:x", "should be an Operator, but it is the class x"),
-        ("x = 1\n", "case:y", "should be an Operator, but there is none"),
+        ("x = 1\n", "case:x", "must be an Operator, but it is an int"),
+        ("class x: ...\n", "case:x", "must be an Operator, but it is the class x"),
+        ("x = 1\n", "case:y", "must be an Operator, but there is none"),
         ("def (\n", "case.py", "case.py, line 1: "),
         ("\nimport nowhere_at_all\n", "case.py", "case.py, line 2: ModuleNotFoundError"),
         ("\n1/0\n", "case", "case.py, line 2: ZeroDivisionError"),
         ("import pydantic\nclass A(pydantic.BaseModel):\n    a = 1\n", "case.py", "case.py, line 2: PydanticUserError"),
-        ("", "no_such_thing", "'no_such_thing' is no installed operator (there are: "),
+        ("", "no_such_thing", "'no_such_thing' is not an installed operator (installed: "),
         ("", "no_such_file.py", "there is no file no_such_file.py"),
         ("", "no_such_file.py:app", "there is no file no_such_file.py"),
-        ("", "./", "is a directory: name the file in it"),
+        ("", "./", "is a directory: name the file with the operator"),
         ("", "notes.txt", "notes.txt is not a Python file: its name must end in .py"),
         ("", "pki:app", "'pki:app' is not found: 'pki' alone names the installed operator"),
         ("", "broken_package.part", "broken_package.part cannot be imported: broken_package/__init__.py, line 1: Zero"),
-        ("", "..part", "is no installed operator"),
+        ("", "..part", "is not an installed operator"),
     ],
 )
 def test_what_cannot_be_found_or_imported_is_said_in_one_line(folder, content, target, message):
@@ -116,6 +116,6 @@ def test_a_package_of_the_user_s_own_named_operators_is_said_to_hide_the_bundled
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert answer.returncode == 1
     assert answer.stderr == (
-        f"operatorkit: pki: your own package `operators` at {package} hides the one that holds the bundled operators: "
-        "rename yours, or run from another directory\n"
+        f"operatorkit: pki: your own package `operators` at {package} hides the package of the "
+        f"bundled operators: rename yours, or run from another directory\n"
     )

@@ -42,8 +42,8 @@ def test_check_names_each_file_that_differs_and_the_remedy_and_writes_nothing(tm
     with pytest.raises(InputError) as told:
         package("pki", "-o", tmp_path, "--check")
     assert str(told.value) == (
-        f"the charts are not in step with the code; `operatorkit package pki -o {tmp_path}` writes them:\n"
-        f"  {changed} differs from what the code makes"
+        f"the charts differ from the code; `operatorkit package pki -o {tmp_path}` writes them:\n"
+        f"  {changed} differs from the code"
     )
     assert changed.read_text() == "replicas: 1\n"
 
@@ -58,7 +58,7 @@ def test_a_file_that_the_code_no_longer_makes_is_told_of_and_left(tmp_path):
     stale = tmp_path / "pki" / "templates" / "old.yaml"
     stale.parent.mkdir(parents=True)
     stale.write_text("kind: Old\n")
-    with pytest.raises(InputError, match=r"old\.yaml is not made of the code: remove it"):
+    with pytest.raises(InputError, match=r"old\.yaml is not generated from the code: remove it"):
         package("pki", "-o", tmp_path)
     assert stale.exists()
 
@@ -66,9 +66,9 @@ def test_a_file_that_the_code_no_longer_makes_is_told_of_and_left(tmp_path):
 @pytest.mark.parametrize(
     ("option", "value", "words"),
     [
-        ("--version", "next", "is no version of a chart"),
-        ("--version", "v1.2", "is no version of a chart"),
-        ("--version", "1.02.3", "is no version of a chart"),
+        ("--version", "next", "is not a version of a chart"),
+        ("--version", "v1.2", "is not a version of a chart"),
+        ("--version", "1.02.3", "is not a version of a chart"),
         ("--image", "Upper/Case", "in lower case"),
         ("--image", "registry.example.io/site:1.0", "its tag is a value of the chart"),
     ],

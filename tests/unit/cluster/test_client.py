@@ -204,7 +204,7 @@ async def test_a_connection_that_breaks_is_made_again_for_a_read(api, server, gi
 
 async def test_an_answer_that_is_not_json_is_an_error_that_shows_it(api, server, given, pods):
     server.answers(given.answer("<html>hello</html>"))
-    with pytest.raises(errors.ClusterError, match="is this address a Kubernetes API"):
+    with pytest.raises(errors.ClusterError, match="check that this is the address of a Kubernetes API"):
         await api.get(pods, "a", namespace="ns")
 
 

@@ -236,7 +236,7 @@ def test_a_file_of_something_else_is_told_what_it_holds(tmp_path):
     path.write_text("just text")
     with pytest.raises(InputError, match="it holds a str, not a mapping: it should begin with `apiVersion: v1`"):
         load_config(path)
-    with pytest.raises(InputError, match=f"{tmp_path} is a directory: give the kubeconfig itself"):
+    with pytest.raises(InputError, match=f"{tmp_path} is a directory: name the file with --kubeconfig"):
         load_config(tmp_path)
 
 

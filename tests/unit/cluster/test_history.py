@@ -206,7 +206,7 @@ async def test_a_kind_that_must_not_be_listed_holds_up_the_others_for_a_minute(c
         assert until - at > 60
         assert not history.is_pending(maps)
         assert history.is_pending(secrets)
-        assert "secrets: could not be listed for a minute" in caplog.text
+        assert "secrets: could not be listed within a minute" in caplog.text
 
 
 async def test_a_kind_that_is_refused_for_ever_does_not_make_the_others_list_for_ever(clock):

@@ -140,7 +140,7 @@ async def test_a_file_that_is_broken_or_missing_for_a_while_changes_nothing_and_
             await clock.sleep(11)
             await api.list(pods)
         assert len(caplog.records) == 1
-        assert "going on with the authorities from before" in caplog.text
+        assert "using the previous ones" in caplog.text
         (tmp_path / "ca.crt").unlink()
         await clock.sleep(11)
         await api.list(pods)

@@ -41,7 +41,7 @@ def test_each_controller_that_there_is_can_be_named(name):
     [
         ("deployment", "there is no controller 'deployment': did you mean deployment-controller?"),
         ("*,-statefulset-contoller", "no controller 'statefulset-contoller': did you mean statefulset-controller?"),
-        ("bogus", "no controller 'bogus': name one as kube-controller-manager does, or give '\\*' for all"),
+        ("bogus", "no controller 'bogus': use a name of kube-controller-manager, or '\\*' for all"),
     ],
 )
 @pytest.mark.parametrize("backend", [EmbeddedControlPlane, RealControlPlane])

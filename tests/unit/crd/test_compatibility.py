@@ -13,7 +13,7 @@ NUMBER = {"type": "integer"}
 ANY_NUMBER = {"x-kubernetes-int-or-string": True}
 
 
-STORED = "objects may be stored in this version (status.storedVersions), which no API server lets go before they are migrated"
+STORED = "objects may be stored in this version (status.storedVersions): migrate them before it is removed"
 
 
 def definition(spec: dict[str, Any], **version: Any) -> dict[str, Any]:

@@ -140,7 +140,7 @@ def test_a_plural_is_english(kind: str, plural: str) -> None:
         ({"scale": Scale(label_selector_path="selector")}, "label_selector_path='selector'"),
         ({"selectable_fields": ["spec.color"]}, "selectable_fields has 'spec.color'"),
         ({"selectable_fields": [".metadata.name"]}, "not of metadata"),
-        ({"selectable_fields": [f".spec.f{at}" for at in range(9)]}, "too many selectable_fields: 8 are the most"),
+        ({"selectable_fields": [f".spec.f{at}" for at in range(9)]}, "too many selectable_fields: 8 is the maximum"),
         ({"deprecated": "x" * 257}, "the warning in deprecated= is too long"),
         ({"plural": "Pools"}, "plural has 'Pools'"),
         ({"version": "1"}, "version='1' is not a version"),

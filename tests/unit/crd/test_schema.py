@@ -386,7 +386,7 @@ def test_generic_models_are_models() -> None:
         (timedelta, "use operatorkit.resource.Duration"),
         (Decimal, "use operatorkit.resource.Quantity"),
         (bytes, "use pydantic.Base64Bytes"),
-        (list, "does not say of what"),
+        (list, "has no item type"),
         (dict[int, str], "has keys that are not str"),
         (S3 | Disk, r"the union S3 \| Disk has no structural schema: .*discriminator"),
         (int | bool | str, "has no structural schema"),
@@ -407,7 +407,7 @@ def test_generic_models_are_models() -> None:
         (Annotated[list[S3], ListMap("region")], "the key 'region' of ListMap may be absent"),
         (Annotated[list[str], ListMap("name")], "not a list of objects"),
         (Annotated[str, Atomic()], "Atomic is set on a single value"),
-        (Annotated[str, PreserveUnknown()], "PreserveUnknown is set on a value that has no fields"),
+        (Annotated[str, PreserveUnknown()], "PreserveUnknown is set on a value without fields"),
         (Annotated[Port, Embedded()], "Embedded is set on something that is not an object"),
         (Annotated[str, Rule(" ")], "a rule is empty"),
         (Annotated[str, Rule("a ||\nb")], "a rule of several lines has no message"),
@@ -488,11 +488,11 @@ COUNTER = itertools.count()
 @pytest.mark.parametrize(
     ("annotation", "factory", "message"),
     [
-        (str, lambda: uuid.uuid4().hex, "field spec.x: its default_factory gives another value each time"),
-        (datetime, lambda: datetime.now(UTC), "gives another value each time"),
-        (date, date.today, "gives another value each time"),
-        (int, lambda: next(COUNTER), "gives another value each time"),
-        (int, lambda values: values["y"], "takes the values of other fields, which no definition can say"),
+        (str, lambda: uuid.uuid4().hex, "field spec.x: its default_factory returns a different value each time"),
+        (datetime, lambda: datetime.now(UTC), "returns a different value each time"),
+        (date, date.today, "returns a different value each time"),
+        (int, lambda: next(COUNTER), "returns a different value each time"),
+        (int, lambda values: values["y"], "takes the values of other fields, which a definition cannot express"),
         (int, lambda: {}["missing"], "its default_factory failed (KeyError: 'missing')"),
     ],
 )
@@ -538,7 +538,7 @@ def test_the_metadata_of_a_template_has_what_a_template_can_say() -> None:
         (Annotated[int, Field(le=2**53 + 1)], "which the API server keeps as 9007199254740992"),
         (Annotated[int, Field(ge=-(2**53) - 1)], "such as -9007199254740992"),
         (Annotated[int, Field(le=10**400)], "which no API server can keep"),
-        (Annotated[float, Field(le=math.inf)], "the bound <= inf is no number that JSON has"),
+        (Annotated[float, Field(le=math.inf)], "the bound <= inf is not a number in JSON"),
     ],
 )
 def test_a_bound_that_an_api_server_cannot_hold_is_refused(annotation: Any, message: str) -> None:

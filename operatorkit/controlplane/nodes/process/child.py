@@ -122,7 +122,7 @@ class Child:
             self.pid = json.loads(line)["child-pid"]
             self._inner = os.pidfd_open(self.pid)
         except (ValueError, KeyError, OSError) as error:
-            raise SandboxError("bubblewrap ended before it made a sandbox") from error
+            raise SandboxError("bubblewrap exited before it created a sandbox") from error
 
     async def executed(self) -> None:
         """Return once the sandbox is complete and its program runs, or has ended."""

@@ -76,13 +76,11 @@ class Images:
         try:
             loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
         except OSError as error:
-            raise InputError(
-                f"{path}: the images table is not readable: {error.strerror}"
-            ) from error
+            raise InputError(f"{path}: the images file cannot be read: {error.strerror}") from error
         except yaml.YAMLError as error:
-            raise InputError(f"{path}: the images table is not valid YAML: {error}") from error
+            raise InputError(f"{path}: the images file is not valid YAML: {error}") from error
         if loaded is not None and not isinstance(loaded, Mapping):
-            raise InputError(f"{path}: the images table must map names of images to entries")
+            raise InputError(f"{path}: the images file must map names of images to entries")
         return cls(loaded, where=str(path))
 
     def add(self, name: str, **entry: Any) -> None:

@@ -66,7 +66,7 @@ class Action:
             await asyncio.sleep(sleep.get("seconds", 0))
             return Outcome(True)
         return Outcome(
-            False, "process nodes have no probes of gRPC: use exec, httpGet or tcpSocket"
+            False, "process nodes do not support gRPC probes: use exec, httpGet or tcpSocket"
         )
 
     async def _exec(self, command: Sequence[str], timeout: float) -> Outcome:  # noqa: ASYNC109

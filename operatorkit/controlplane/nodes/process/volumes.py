@@ -102,7 +102,7 @@ class Volumes:
             if not path.exists():
                 # A kubelet creates a missing path where `type` asks for it. Here the host is the
                 # machine of a developer, and nothing removes it afterwards.
-                raise OSError(f"hostPath {path}: process nodes create nothing on the machine")
+                raise OSError(f"hostPath {path}: process nodes do not create files on the machine")
             return path
         kind = next((key for key in volume if key != "name"), "nothing")
         raise OSError(f"process nodes have no volumes of {kind}: use {', '.join(_SUPPORTED)}")

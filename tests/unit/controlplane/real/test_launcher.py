@@ -56,7 +56,10 @@ def test_a_program_that_ends_early_is_named_with_its_last_words(tmp_path: Path) 
     )
     plane = RealControlPlane(binaries=binaries, controllers="")
 
-    with pytest.raises(StartError, match=r"etcd ended with code 3; its last words:\n    no room on the disk"), plane:
+    with (
+        pytest.raises(StartError, match=r"etcd exited with code 3; the end of its output:\n    no room on the disk"),
+        plane,
+    ):
         pass
 
 
@@ -79,7 +82,7 @@ def test_a_program_that_never_gets_ready_is_given_up_and_stopped(tmp_path: Path)
 def test_controllers_need_their_program(tmp_path: Path) -> None:
     binaries = Binaries("1.36.3", kube_apiserver=tmp_path / "kube-apiserver", etcd=tmp_path / "etcd")
 
-    with pytest.raises(InputError, match=r"kube-controller-manager 1\.36\.3 is not on this machine: put it beside"):
+    with pytest.raises(InputError, match=r"kube-controller-manager 1\.36\.3 is not on this machine: put it next to"):
         RealControlPlane(binaries=binaries).__enter__()
 
 

@@ -143,7 +143,7 @@ def test_files_that_cannot_be_read_are_named(files):
     with pytest.raises(InputError, match=r"bad\.yaml cannot be read as YAML"):
         run("policy", "test", "-f", files / "manifests")
     (files / "manifests" / "bad.yaml").write_text("just text")
-    with pytest.raises(InputError, match="has a document that is no object"):
+    with pytest.raises(InputError, match="has a document that is not an object"):
         run("policy", "test", "-f", files / "manifests")
     (files / "manifests" / "bad.yaml").unlink()
     (files / "bad.json").write_text("5")
@@ -261,5 +261,5 @@ def test_resources_of_kritis_become_policies(tmp_path):
     assert [one.id for one in rule.allow_cves] == ["CVE-2017-1000082"]
     assert found["isp"].spec.require is None
     assert all(one.metadata.namespace == "shop" for one in found.values())
-    assert "ConfigMap is neither of Kritis nor of Binary Authorization" in remarks
+    assert "ConfigMap is neither a resource of Kritis nor of Binary Authorization" in remarks
     assert "set spec.vulnerability.parent" in remarks

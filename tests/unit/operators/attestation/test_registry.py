@@ -63,7 +63,7 @@ async def test_a_real_registry_that_wants_tokens_gets_them(tmp_path):
             await digest_of(f"{registry.host}/team/app:v1")
         known = {registry.host: ("ann", "secret")}
         assert await digest_of(f"{registry.host}/team/app:v1", known) == private
-        with pytest.raises(RegistryError, match=r"gave no token for .*team/app: HTTP 401"):
+        with pytest.raises(RegistryError, match=r"returned no token for .*team/app: HTTP 401"):
             await digest_of(f"{registry.host}/team/app:v1", {registry.host: ("ann", "wrong")})
 
 
@@ -96,8 +96,8 @@ def answering(body=OCI_MANIFEST, type_=MANIFEST, status=200, **headers):
         (answering(Docker_Content_Digest="sha256:" + "b" * 64), f"but the manifest is {DIGEST}"),
         (answering(Docker_Content_Digest=""), "but the manifest is"),
         (answering(body=b"x" * (4 * 1024 * 1024 + 1)), "answered more than 4194304 bytes"),
-        (answering(type_="text/html"), "'text/html', which is no manifest"),
-        (answering(type_="application/vnd.docker.distribution.manifest.v1+prettyjws"), "is no manifest"),
+        (answering(type_="text/html"), "'text/html', which is not an image manifest"),
+        (answering(type_="application/vnd.docker.distribution.manifest.v1+prettyjws"), "is not an image manifest"),
         (answering(type_=INDEX), f"is sent as {INDEX}, and says that it is '{MANIFEST}'"),
         (answering(body=b"[]"), "says that it is None"),
         (answering(body=b"{"), "Expecting property name"),
@@ -105,7 +105,7 @@ def answering(body=OCI_MANIFEST, type_=MANIFEST, status=200, **headers):
         (answering(status=307, Location="http://127.0.0.1:1/"), "answered HTTP 307"),
         (answering(status=401), "not supported"),
         (answering(status=401, WWW_Authenticate="Negotiate"), "not supported: Negotiate"),
-        (answering(status=401, WWW_Authenticate='Basic realm="x"'), "wants a user and a password"),
+        (answering(status=401, WWW_Authenticate='Basic realm="x"'), "requires a user and a password"),
         (answering(status=401, WWW_Authenticate='Bearer realm="http://example.com/t"'), "is not https"),
         (answering(status=401, WWW_Authenticate='Bearer realm="file:///etc/passwd"'), "is not https"),
         (answering(status=401, WWW_Authenticate='Bearer service="x"'), "not supported"),
@@ -152,9 +152,9 @@ async def test_nothing_listens():
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        (web.json_response, "without a token"),
-        (lambda _: web.json_response({"token": 5}), "without a token"),
-        (lambda _: web.Response(status=403), "gave no token for"),
+        (web.json_response, "returned no token"),
+        (lambda _: web.json_response({"token": 5}), "returned no token"),
+        (lambda _: web.Response(status=403), "returned no token for"),
         (lambda _: web.Response(text="x"), "Expecting value"),
         (lambda _: web.Response(body=b" " * (1024 * 1024 + 1)), "more than 1048576 bytes"),
     ],

@@ -52,7 +52,7 @@ def test_a_claim_that_is_being_deleted_blocks_its_member():
     one.members.clear()
     one.claims["data-web-0"] = replace(one.claims["data-web-0"], terminating=True)
     one.log.clear()
-    assert one.sync().waiting.what == "claim data-web-0, which is being deleted, to be gone"
+    assert one.sync().waiting.what == "claim data-web-0, which is being deleted, to be deleted"
     assert one.log == []
 
 

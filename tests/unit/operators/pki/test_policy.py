@@ -81,7 +81,7 @@ def test_a_dot_in_a_namespace_or_a_pattern_is_a_dot():
 def test_a_denial_offers_the_nearest_allowed_name(name, near):
     denial = judged(request(dnsNames=[name]), [policy()])
     assert isinstance(denial, Denial)
-    assert denial.message.startswith(f"Did you mean {near}?" if near else "Ask for an allowed DNS name")
+    assert denial.message.startswith(f"Did you mean {near}?" if near else "Request an allowed DNS name")
 
 
 def test_one_policy_must_allow_all_of_a_request():
@@ -108,7 +108,7 @@ def test_the_policy_that_was_meant_is_told_by_names_before_all_else():
     assert denial.message.startswith("Did you mean web.team-a.svc? (spec.dnsNames[0] is 'web.team-b.svc'")
     for told in (
         "Use a key of kind ECDSA",
-        "Ask for at most 1h",
+        "Request at most 1h",
         "CertificatePolicy services allows *.team-a.svc here",
     ):
         assert told in denial.message
@@ -372,7 +372,7 @@ def test_what_is_wrong_with_a_policy_is_said_by_field_and_it_grants_nothing(fiel
 
 def test_what_a_policy_grants_beyond_its_looks_is_noted():
     assert any(
-        "called like a top-level domain" in note
+        "the name of a top-level domain" in note
         for note in notes_on(policy(allow={"dnsNames": ["*.{{namespace}}"]}).spec)
     )
     ca = policy(allowCA=True, nameConstraints={"permitted": {"dnsDomains": ["a"]}})
@@ -387,7 +387,7 @@ def test_a_suggestion_is_of_the_same_type():
     mails = {"emailAddresses": ["no@team-a.example.com"], "uris": ["spiffe://team-a.example.com"]}
     denial = judged(request(dnsNames=["no.team-a.example.com"]), [policy(allow=mails)])
     assert isinstance(denial, Denial)
-    assert denial.message.startswith("Ask for an allowed DNS name")
+    assert denial.message.startswith("Request an allowed DNS name")
     assert "allows no DNS name here" in denial.message
 
 
@@ -413,7 +413,7 @@ def test_more_names_than_a_policy_admits_are_not_matched_at_all():
     few = policy(allow={"dnsNames": ["*"]}, maxNames=3)
     denial = judged(request(dnsNames=names), [few])
     assert isinstance(denial, Denial)
-    assert denial.message.startswith("Ask for at most 3 names")
+    assert denial.message.startswith("Request at most 3 names")
     assert isinstance(judged(request(dnsNames=names), [few, policy("z", allow={"dnsNames": ["*"]})]), Grant)
 
 

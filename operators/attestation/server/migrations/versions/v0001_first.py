@@ -98,6 +98,4 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Reject: an audit log is not thrown away by a downgrade."""
-    raise RuntimeError(
-        "the first schema cannot be undone: drop the database if that is what you mean"
-    )
+    raise RuntimeError("the first schema cannot be undone: to remove it, drop the database")

@@ -41,5 +41,5 @@ def test_a_table_that_is_wrong_is_rejected_with_file_image_and_field(
 
 
 def test_a_table_that_is_missing_is_rejected(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"images table is not readable: No such file"):
+    with pytest.raises(InputError, match=r"images file cannot be read: No such file"):
         Images.load(tmp_path / "nowhere.yaml")

@@ -109,7 +109,7 @@ async def test_a_filter_that_cannot_be_read_is_400_with_the_position(client, fil
 async def test_a_misspelt_parameter_does_not_select_all(client):
     wrong = await client("GET", "/v1/projects/p/notes", filtr='kind="BUILD"')
     assert wrong.status == 400
-    assert "'filtr' is not known here" in wrong.body["message"]
+    assert "'filtr' is not known" in wrong.body["message"]
 
 
 REJECTED = [
@@ -132,16 +132,16 @@ REJECTED = [
         {"build": {}, "resourceUri": "x", "noteName": "projects/p/notes/qa"},
         "of kind ATTESTATION",
     ),
-    ("POST", "occurrences", {"build": {}, "resourceUri": "x", "resourceUrl": "y", "noteName": "n"}, "given twice"),
+    ("POST", "occurrences", {"build": {}, "resourceUri": "x", "resourceUrl": "y", "noteName": "n"}, "set twice"),
     ("POST", "occurrences:batchCreate", {"occurrences": []}, "0 objects"),
     ("POST", "occurrences:batchCreate", {}, "give a list"),
     ("POST", "notes:batchCreate", {"notes": []}, "by their ids"),
     ("GET", "notes?pageSize=-1", None, "pageSize is -1"),
     ("GET", "notes?pageSize=x", None, "whole number"),
     ("PATCH", "notes/qa?updateMask=name", {}, "set by the server"),
-    ("PATCH", "notes/qa?updateMask=nosuch", {}, "no field of a note"),
+    ("PATCH", "notes/qa?updateMask=nosuch", {}, "not a field of a note"),
     ("PATCH", "notes/qa?updateMask=attestation", {}, "exactly one of"),
-    ("PATCH", "notes/qa?updateMask=*", {"build": {}}, "stays so, not BUILD"),
+    ("PATCH", "notes/qa?updateMask=*", {"build": {}}, "cannot become BUILD"),
 ]
 
 

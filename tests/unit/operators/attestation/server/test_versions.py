@@ -130,7 +130,7 @@ async def test_a_kind_that_only_an_older_version_has_is_rejected(client, field):
 async def test_two_spellings_of_one_field_are_rejected(client):
     body = {"attestation": {}, "attestationDetails": {}, "resourceUrl": IMAGE, "noteName": "projects/p/notes/n"}
     wrong = await client("POST", "/v1alpha1/projects/p/occurrences", body)
-    assert (wrong.status, "two names of one field" in wrong.body["message"]) == (400, True)
+    assert (wrong.status, "names of the same field" in wrong.body["message"]) == (400, True)
 
 
 @pytest.mark.parametrize("spelling", ["resourceUri", "resourceUrl", "resource_uri", "resource_url", "resource"])
