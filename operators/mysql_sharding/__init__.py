@@ -8,4 +8,5 @@ and volumes, which are PetSets.
     failover   the change of a primary, and what to do next for one shard: plan(ObservedShard)
     fence      which members are fenced, and who may become the primary
     upkeep     the repairs while the primary does not change
+    server_variables   what MariaDB accepts in its option file, and what changes without a restart
 """
