@@ -8,5 +8,6 @@ and volumes, which are PetSets.
     failover   the change of a primary, and what to do next for one shard: plan(ObservedShard)
     fence      which members are fenced, and who may become the primary
     upkeep     the repairs while the primary does not change
+    rollout_plan       the ordered change of configuration and version, within a shard and over shards
     server_variables   what MariaDB accepts in its option file, and what changes without a restart
 """
