@@ -38,6 +38,7 @@ from operators.mysql_sharding.fence import (
     Choice,
     choose,
     choose_first,
+    errant,
     fence,
     holder,
     is_fenced,
@@ -228,7 +229,7 @@ def _apply(seen: ObservedShard, change: Change) -> tuple[Step, ...]:
     switchover = change.kind is ChangeKind.SWITCHOVER
     fencing = [] if switchover else [*_fence_members(seen, change), *_retire(seen, change)]
     target = seen.member(change.target)
-    if _has_all(target, change):
+    if _has_all(seen, target, change):
         assert target is not None
         if not switchover and (more := _required_more(seen, change, target)) is not None:
             return (more,)
@@ -239,7 +240,7 @@ def _apply(seen: ObservedShard, change: Change) -> tuple[Step, ...]:
             return (lost,)
         abandoned = _abandon(seen, change)
         return (abandoned or WaitFor(f"{change.target} applies what it has received"),)
-    if target is not None and _gets_there(target, change):
+    if target is not None and _gets_there(seen, target, change):
         return (*fencing, WaitFor(f"{change.target} applies what it has received"))
     choice = choose(seen, change)
     if choice is not None and choice != Choice(change.target, change.required):
@@ -261,17 +262,23 @@ def _required_more(seen: ObservedShard, change: Change, target: Member) -> Recor
     return RecordTarget(change.epoch, choice.target, choice.required)
 
 
-def _has_all(target: Member | None, change: Change) -> bool:
-    """Return whether the target has executed all that is required."""
+def _has_all(seen: ObservedShard, target: Member | None, change: Change) -> bool:
+    """Return whether the target has executed all that is required.
+
+    A target that has written by itself since it was chosen has not: its last number says nothing.
+    """
     server = target.server if target is not None else None
-    return server is not None and server.executed.contains(change.required)
+    if server is None or errant(seen, server):
+        return False
+    return server.executed.contains(change.required)
 
 
-def _gets_there(target: Member, change: Change) -> bool:
+def _gets_there(seen: ObservedShard, target: Member, change: Change) -> bool:
     """Return whether the target's relay log holds all that is required, and is being applied."""
     server = target.server
     return (
         server is not None
+        and not errant(seen, server)
         and server.received.contains(change.required)
         and server.replication is not None
         and server.replication.sql_running
@@ -283,6 +290,8 @@ def _catch_up(seen: ObservedShard, change: Change) -> tuple[Step, ...]:
     target, source = seen.member(change.target), holder(seen, change)
     if target is None or target.server is None:
         return (WaitFor(f"{change.target} was chosen and does not answer; no other has all"),)
+    if errant(seen, target.server):
+        return (WaitFor(f"{target.name} was chosen and has errant transactions; no other has all"),)
     if source is None:
         missing = target.server.executed.missing(change.required)
         return (WaitFor(f"no reachable member has executed {missing}"),)

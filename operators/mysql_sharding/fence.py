@@ -89,7 +89,7 @@ def _why_not(seen: ObservedShard, change: Change, member: Member) -> str:
     synced = next((each for each in seen.status.synced if each.member == member.name), None)
     if synced is None or synced.incarnation != server.incarnation:
         return "its relay log was lost after its last acknowledgement"
-    if not server.received.contains(synced.received):
+    if not _legitimate(seen, member).contains(synced.received):
         return "its position is behind an earlier one"
     return ""
 

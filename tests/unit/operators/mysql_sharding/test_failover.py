@@ -247,6 +247,12 @@ def test_a_position_that_was_too_small_is_corrected_before_the_promotion() -> No
     )
 
 
+def test_a_target_that_has_written_by_itself_is_not_promoted_for_its_number() -> None:
+    errant = fenced(1, "0-1-90", executed=P("0-1-90,0-2-150"), epoch=2)
+    assert plan(changing(RETIRED, errant, fenced(2), change=APPLYING)) == (RecordTarget(2, "db-2", P("0-1-100")),)
+    assert "errant" in waits(changing(RETIRED, errant, gone(2), change=APPLYING))
+
+
 def test_a_lost_target_is_replaced_by_a_member_that_has_everything() -> None:
     assert plan(changing(RETIRED, gone(1), fenced(2), change=APPLYING)) == (RecordTarget(2, "db-2", P("0-1-100")),)
 

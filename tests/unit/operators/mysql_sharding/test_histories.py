@@ -64,8 +64,8 @@ BUGS: dict[str, Bug] = {
     "a target is promoted before it has applied everything": (
         failover,
         "_has_all",
-        " and server.executed.contains(change.required)",
-        "",
+        "server.executed.contains(change.required)",
+        "True",
     ),
     "a primary that has restarted is trusted": (
         upkeep,
