@@ -7,7 +7,9 @@ and volumes, which are PetSets.
     objects    members, Services, configuration         reconcile  keeping these objects
     gtid       transactions and positions               members    what is observed, as values
     detection  when a primary has failed                steps      what can be done, as values
-    failover   what to do next for one shard            status     what is persisted of it
+    failover   the change of a primary                  status     what is persisted of it
+    fence      who may become the primary               report     what is reported of it
+    upkeep     repairs while it does not change         accounts   databases and users of applications
     sql        the driver, behind a protocol            observe    reading the servers of a shard
     execute    one step, by SQL or by a request         shards     the loop of each shard
     admission  what is rejected before it is stored     variables  what MariaDB calls its variables

@@ -105,3 +105,19 @@ async def test_an_account_with_all_privileges_writes_to_the_primary_only(shard, 
         lost = await one.lost(writes)
         one.show("kill -9, GRANT ALL", writes, lost)
         assert set(lost.values()) == {0}
+
+
+async def test_a_replica_with_transactions_of_its_own_gets_its_data_anew(shard):
+    async with shard() as one:
+        await one.create(replicas=2)
+        await one.healthy()
+        await one.sql("shop0-1", "CREATE TABLE shop.errant (n INT PRIMARY KEY)")
+        await eventually(lambda: has_event(one, "MemberRecloned"), timeout=60)
+
+        async def rejoined():
+            found = await one.sql("shop0-1", "SHOW TABLES FROM shop LIKE 'errant'")
+            assert found == []
+            return True
+
+        await one.healthy()
+        await eventually(rejoined)
