@@ -109,7 +109,7 @@ async def test_an_account_with_all_privileges_writes_to_the_primary_only(shard, 
 
 async def test_a_former_primary_that_is_emptied_receives_again_what_it_wrote(shard, tmp_path):
     async with shard() as one:
-        await one.create(replicas=2)
+        await one.create(replicas=2, durability={"allowAsync": True})  # as acknowledgers, servers accept their own id
         await one.healthy()
         async with one.load(tmp_path) as writes:
             pass
