@@ -483,16 +483,9 @@ class Operator:
 
         Raises DefinitionError: the function is not `async def`, or is declared already.
         """
-        name = getattr(function, "__qualname__", repr(function))
-        if not inspect.iscoroutinefunction(function):
-            raise DefinitionError(
-                f"Operator({self.name!r}): the background function {name} is not `async def`; call blocking code with "
-                f"`await asyncio.to_thread(...)` from an async function"
-            )
+        self._check_function(function, Background)
         if function in self.backgrounds:
-            raise DefinitionError(
-                f"Operator({self.name!r}): {name} is declared as background twice"
-            )
+            raise DefinitionError(f"Operator({self.name!r}): {function!r} is declared twice")
         self.backgrounds.append(function)
         return function
 

@@ -50,6 +50,14 @@ VariableName = Annotated[str, Field(min_length=1, max_length=64, pattern="^[a-z]
 class Storage(Model):
     """The volume of a member."""
 
+    class_rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "has(self.className) == has(oldSelf.className)"
+            " && (!has(self.className) || self.className == oldSelf.className)",
+            message="className is immutable: create another object and move the data",
+        ),
+    )
+
     size: Quantity = "10Gi"
     """Size of the claim of each member. It cannot become smaller."""
     class_name: Annotated[str, Field(max_length=253)] = ""
@@ -105,13 +113,6 @@ class MysqlUser(Model):
 
 class ShardTemplate(Model):
     """What all shards of a cluster share."""
-
-    class_rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            "self.storage.className == oldSelf.storage.className",
-            message="storage.className is immutable: create another object and move the data",
-        ),
-    )
 
     image: Annotated[str, Field(min_length=1, max_length=500)] = "docker.io/library/mariadb:10.11"
     """Image with the programs of MariaDB 10.6 or newer. A change reaches a member when its pod is recreated."""

@@ -72,6 +72,7 @@ _DATA: Final = "/var/lib/mysql"
 _CONFIG: Final = "/etc/mysql/operatorkit"
 _ACCOUNTS: Final = "/etc/mysql/accounts"
 _RUN: Final = "/run/mysqld"
+_IDENTITY: Final = "operatorkit.cnf"
 _SOCKET: Final = f"{_RUN}/mysqld.sock"
 
 _INSTALL: Final = f"""
@@ -80,10 +81,15 @@ mkdir -p {_DATA}/tmp
 test ! -d {_DATA}/data || exit 0
 rm -rf {_DATA}/new
 mariadb-install-db --no-defaults --datadir={_DATA}/new --skip-test-db --auth-root-authentication-method=normal
+printf '[mariadbd]\\nserver_id=1%s\\n' `od -An -N3 -tu4 /dev/urandom` > {_DATA}/new/{_IDENTITY}
 sync
 mv {_DATA}/new {_DATA}/data
 """  # noqa: S108 - below the data of the pod
-"""Makes the data directory where there is none; one that was not completed is not taken for one."""
+"""Makes the data directory where there is none; one that was not completed is not taken for one.
+
+The server id belongs to the data. A replica ignores transactions with its own id: were it that of the member, one that
+is emptied would never receive again what it wrote as a primary.
+"""
 
 _EPOCH_TABLE: Final = (
     "CREATE TABLE IF NOT EXISTS operatorkit.epoch"
@@ -240,6 +246,7 @@ def config_of(shard: MysqlDatabase) -> V1ConfigMap:
     own = {name: str(value) for name, value in shard.spec.config.items() if name not in reserved}
     lines = ["[mariadbd]", *(f"{name}={value}" for name, value in sorted(own.items()))]
     lines += [f"{name}={value}" for name, value in reserved.items()]
+    lines.append(f"!include {_DATA}/data/{_IDENTITY}")
     return V1ConfigMap(
         metadata=_metadata(shard, f"{shard.metadata.name}-config"),
         data={"my.cnf": "\n".join(lines) + "\n"},
@@ -337,13 +344,11 @@ def _pod_spec(shard: MysqlDatabase) -> dict[str, Any]:
             "mariadbd",
             f"--defaults-file={_CONFIG}/my.cnf",
             "--bind-address=$(POD_IP)",
-            "--server-id=1$(POD_INDEX)",
             "--report-host=$(POD_NAME)",
         ],
         "env": [
             _field("POD_IP", "status.podIP"),
             _field("POD_NAME", "metadata.name"),
-            _field("POD_INDEX", "metadata.labels['apps.kubernetes.io/pod-index']"),
         ],
         "ports": [
             {"name": "mysql", "containerPort": CLIENT_PORT},

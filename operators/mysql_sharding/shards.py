@@ -125,7 +125,7 @@ class _Shard:
         )
 
     async def run(self) -> None:
-        """Sync until cancelled. An error is logged, and the next sync begins anew from what is observed."""
+        """Sync until cancelled. An error is logged, and the next sync starts from what is observed then."""
         try:
             while True:
                 try:
@@ -135,7 +135,7 @@ class _Shard:
                 except (ClusterError, SqlError) as error:
                     _log.warning("MysqlDatabase %s: %s", self.key, error)
                     pause = _DOUBT_SECONDS if isinstance(error, SqlError) else _ERROR_SECONDS
-                except Exception:  # noqa: BLE001 - the outermost loop of a shard: logged, and begun anew
+                except Exception:  # noqa: BLE001 - the outermost loop of a shard: logged, and tried again
                     _log.exception("MysqlDatabase %s: the sync failed", self.key)
                     pause = _ERROR_SECONDS
                 await self.world.clock.sleep(pause)

@@ -1,7 +1,7 @@
 """SQL to one server: connections whose every call has a timeout.
 
-What belongs here: the driver, behind two small protocols, and its errors as ours. What does not: which statements are
-sent (`observe`, `execute`, `accounts`).
+What belongs here: the driver, behind two small protocols, and its errors as `SqlError`. What does not: which
+statements are sent (`observe`, `execute`, `accounts`).
 """
 
 from __future__ import annotations

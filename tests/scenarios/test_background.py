@@ -97,7 +97,7 @@ def test_a_background_function_must_be_async_and_declared_once():
     def plain(world):
         del world
 
-    with pytest.raises(DefinitionError, match=r"plain is not `async def`"):
+    with pytest.raises(DefinitionError, match=r"plain for Background is not `async def`"):
         app.background(plain)
 
     async def fine(world: Background) -> None:

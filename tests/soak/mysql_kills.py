@@ -17,7 +17,7 @@ import random
 import statistics
 import sys
 import tempfile
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 from scenarios.mysql_sharding.world import Shard
@@ -25,7 +25,8 @@ from scenarios.mysql_sharding.world import Shard
 from operatorkit.cluster import LiveCluster, load_config
 from operatorkit.controlplane.nodes.process import ProcessNodes, unavailable
 from operatorkit.definitions import own_kinds
-from operatorkit.kinds import NAMESPACES
+from operatorkit.errors import ClusterError
+from operatorkit.kinds import NAMESPACES, PODS
 from operatorkit.testing.backends import start
 from operatorkit.testing.cluster import RecordingCluster
 from operatorkit.testing.running import install_crds, running
@@ -82,6 +83,20 @@ async def one_round(one, kind, directory, chance):
     return {"kind": kind, "writes": writes.count(), "lost": lost, "pause": writes.longest_pause()}
 
 
+async def show_members(one):
+    """Print what a reader needs who wants to know why a shard did not become healthy."""
+    for pod in (await one.cluster.list(PODS, namespace=one.namespace)).items:
+        name, status = pod["metadata"]["name"], pod.get("status", {})
+        print(name, pod["metadata"].get("deletionTimestamp", ""), status.get("phase"))
+        for container in (*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())):
+            print("  ", container["name"], container["restartCount"], container["state"])
+        path = f"/api/v1/namespaces/{one.namespace}/pods/{name}/log?container=mariadb&tailLines=15"
+        with suppress(ClusterError):
+            print(await one.cluster.request("GET", path))
+    for event in await one.events():
+        print(event)
+
+
 async def main(options):
     if (why := unavailable()) is not None:
         raise SystemExit(f"mysql_kills: {why}")
@@ -111,7 +126,11 @@ async def main(options):
         await one.create(durability={"allowAsync": options.asynchronous})
         await one.healthy()
         while open_ones := [kind for kind, count in wanted.items() if totals.done(kind) < count]:
-            found = await one_round(one, chance.choice(open_ones), directory, chance)
+            try:
+                found = await one_round(one, chance.choice(open_ones), directory, chance)
+            except AssertionError:
+                await show_members(one)
+                raise
             totals.add(**found)
             print(f"{len(totals.rounds)}: {found}", flush=True)
     print(totals.summary())

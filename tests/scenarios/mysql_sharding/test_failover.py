@@ -105,3 +105,18 @@ async def test_an_account_with_all_privileges_writes_to_the_primary_only(shard, 
         lost = await one.lost(writes)
         one.show("kill -9, GRANT ALL", writes, lost)
         assert set(lost.values()) == {0}
+
+
+async def test_a_former_primary_that_is_emptied_receives_again_what_it_wrote(shard, tmp_path):
+    async with shard() as one:
+        await one.create(replicas=2, durability={"allowAsync": True})  # as acknowledgers, servers accept their own id
+        await one.healthy()
+        async with one.load(tmp_path) as writes:
+            pass
+        await one.change({"switchoverTo": "shop0-1"})
+        await eventually(lambda: is_primary(one, "shop0-1"), timeout=120)
+        await one.healthy()
+        await one.sql("shop0-0", "CREATE TABLE shop.errant (n INT PRIMARY KEY)")
+        await eventually(lambda: has_event(one, "MemberRecloned"), timeout=60)
+        assert await one.lost(writes) == {"shop0-0": 0, "shop0-1": 0}
+        assert await one.sql("shop0-0", "SHOW TABLES FROM shop LIKE 'errant'") == []

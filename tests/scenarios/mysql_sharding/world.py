@@ -15,7 +15,7 @@ from operatorkit.errors import InputError
 from operatorkit.kinds import EVENTS, PODS, SECRETS
 from operatorkit.testing import eventually
 from operators.mysql_sharding import MysqlDatabase
-from operators.mysql_sharding.sql import Asyncmy, Login
+from operators.mysql_sharding.sql import Asyncmy, Login, SqlError
 
 DATABASES = MysqlDatabase.api_resource()
 CLIENT = Path(__file__).with_name("client.py")
@@ -141,11 +141,14 @@ class Shard:
             return {(row["writer"], row["n"]) for row in found}
 
         async def equal():
-            found = [await rows(name) for name in names]
+            try:
+                found = [await rows(name) for name in names]
+            except SqlError as error:  # its data is being copied again
+                raise AssertionError(str(error)) from error
             assert all(one == found[0] for one in found), [len(one) for one in found]
             return found
 
-        found = await eventually(equal, message="all members have the same rows")
+        found = await eventually(equal, timeout=90, message="all members have the same rows")
         return {name: len(wanted - have) for name, have in zip(names, found, strict=True)}
 
 

@@ -36,7 +36,9 @@ def shard(**spec):
 
 def variables(one):
     parser = configparser.RawConfigParser(strict=False)
-    parser.read_string(config_of(one).data["my.cnf"])
+    text, _, included = config_of(one).data["my.cnf"].partition("!include ")
+    assert included == "/var/lib/mysql/data/operatorkit.cnf\n", "the server id belongs to the data"
+    parser.read_string(text)
     return dict(parser["mariadbd"])
 
 
