@@ -269,7 +269,7 @@ async def test_what_was_unused_for_longest_is_forgotten_and_counted_on_when_it_c
     assert store.counts() == {"one": 2, "two": 1, "three": 2}
 
 
-async def test_a_held_notice_that_flood_control_kept_back_is_written_once_there_is_room(store, clock):
+async def test_a_held_notice_that_flood_control_kept_back_is_written_once_there_is_space(store, clock):
     recorder = recorder_of(store, clock)
     for _ in range(25):
         await recorder.record(warning("noise"))
@@ -373,7 +373,7 @@ async def test_what_one_scope_ends_and_another_still_holds_is_written_late(store
     assert store.counts() == {"ask for app1": 2}
 
 
-async def test_what_the_server_refuses_for_good_is_not_tried_again(store, clock):
+async def test_what_the_server_rejects_for_good_is_not_tried_again(store, clock):
     recorder = recorder_of(store, clock)
     store.fail = [Forbidden("the namespace is being terminated")]
     await recorder.record(warning())
@@ -397,13 +397,13 @@ async def test_those_warned_are_known_after_a_restart_until_they_hear_of_the_rec
     assert await recorder_of(store, clock).recipients(CERTIFICATE) == [POD]
 
 
-async def test_those_warned_in_relation_to_an_object_that_was_made_anew_are_known_by_the_new_one(store, clock):
-    recorder, anew = recorder_of(store, clock), replace(CERTIFICATE, uid="another-uid")
+async def test_those_warned_in_relation_to_an_object_that_was_recreated_are_known_by_the_new_one(store, clock):
+    recorder, again = recorder_of(store, clock), replace(CERTIFICATE, uid="another-uid")
     await recorder.record(warning(related=CERTIFICATE))
     clock.seconds += 1
-    await recorder.record(warning(related=anew))
+    await recorder.record(warning(related=again))
     assert store.counts() == {"ask for app1": 2}
-    assert await recorder.recipients(anew) == [POD]
+    assert await recorder.recipients(again) == [POD]
     assert await recorder.recipients(CERTIFICATE) == []
 
 
@@ -415,7 +415,7 @@ async def test_those_warned_about_a_cluster_scoped_object_are_found_in_the_names
     assert await recorder.recipients(issuer) == []
 
 
-def test_a_reference_reads_json_and_objects_and_refuses_what_has_no_name():
+def test_a_reference_reads_json_and_objects_and_rejects_what_has_no_name():
     obj = {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -577,7 +577,7 @@ async def test_nothing_is_written_promptly_by_an_api_that_does_not_serve(store, 
         assert store.counts()["it is there"] == 1
 
 
-async def test_an_api_that_never_answers_delays_nobody(clock):
+async def test_an_api_that_never_answers_delays_no_run(clock):
     async with at_work(recorder_of(StuckStore(), clock)) as recorder:
         for number in range(100):
             about = replace(CERTIFICATE, uid=f"uid-{number}", name=f"web-{number}")
@@ -605,7 +605,7 @@ async def test_an_api_that_rejects_every_event_gets_a_few_requests_for_each_and_
     assert len(caplog.records) <= 21  # one a minute, not one for each
 
 
-async def test_what_memory_has_no_room_for_is_dropped_and_counted(clock):
+async def test_what_exceeds_the_memory_is_dropped_and_counted(clock):
     async with at_work(recorder_of(StuckStore(), clock, remembered=10)) as recorder:
         for number in range(100):
             await recorder.record(warning(regarding=replace(POD, uid=f"pod-{number}")))
@@ -625,8 +625,8 @@ async def test_many_recoveries_list_the_events_of_a_namespace_once(store, clock)
             await recorder.recovered(about, "Issued", "it is there")
         await recorder.idle()
         assert store.lists == lists + 1
-    told = {event["involvedObject"]["name"] for event in store.events.values() if event["type"] == "Normal"}
-    assert told == {about.name for about in abouts}
+    reported = {event["involvedObject"]["name"] for event in store.events.values() if event["type"] == "Normal"}
+    assert reported == {about.name for about in abouts}
 
 
 async def test_a_warning_after_a_recovery_is_not_taken_for_one_before_it(store, clock):

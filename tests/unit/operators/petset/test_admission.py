@@ -68,7 +68,7 @@ def test_what_cannot_work_is_named(spec, field, said):
 @pytest.mark.parametrize(
     ("name", "replicas", "accepted"), [("w" * 61, 10, True), ("w" * 61, 11, False), ("w" * 63, 1, False)]
 )
-def test_the_name_must_leave_room_for_the_highest_ordinal(name, replicas, accepted):
+def test_the_name_must_leave_space_for_the_highest_ordinal(name, replicas, accepted):
     assert (fields(petset(name, replicas=replicas)) == []) is accepted
 
 
