@@ -52,7 +52,7 @@ def sources() -> list[Path]:
     return sorted(found)
 
 
-def tests() -> list[Path]:
+def modules_of_tests() -> list[Path]:
     """Return the modules whose names are checked."""
     return sorted((ROOT / "tests").rglob("*.py"))
 
@@ -89,7 +89,7 @@ def test_a_module_uses_the_field_s_words(path: Path) -> None:
     assert list(found(path.read_text(), _exceptions(name))) == []
 
 
-@pytest.mark.parametrize("path", tests(), ids=lambda path: path.relative_to(ROOT).as_posix())
+@pytest.mark.parametrize("path", modules_of_tests(), ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_names_of_tests_use_the_field_s_words(path: Path) -> None:
     name = path.relative_to(ROOT).as_posix()
     exceptions = _exceptions(name, EXCEPTIONS_OF_TESTS)
