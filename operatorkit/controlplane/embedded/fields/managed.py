@@ -246,9 +246,6 @@ def keep_times(new: JSONObject, live: Mapping[str, Any]) -> JSONObject:
     before = dict(live)
     if not typed.equal(_without_managed(new), _without_managed(before)):
         return new
-    # Without this, an operator that applies every few seconds would make a new resourceVersion each
-    # time, for nothing but a timestamp, and each watcher would receive it: a loop, where the
-    # watcher is that operator.
     return copy.deepcopy(before) if _untimed(new) == _untimed(before) else new
 
 
@@ -279,10 +276,9 @@ def track(
     before, after = dict(live or tracking.empty), dict(new)
     managed = _managed_for_update(before, after, tracking.subresource)
     before, after = _without_managed(before), _without_managed(after)
-    # An existing object without entries is one whose tracking was switched off, by writing
-    # `managedFields: [{}]`, or is older than tracking. It stays untracked until the next apply, as
-    # in kube-apiserver; tracking the update alone would make this writer appear as the owner of the
-    # little that it changed.
+    # An existing object without entries had its tracking switched off (`managedFields: [{}]`). It
+    # stays untracked until the next apply, as in kube-apiserver; tracking this update alone would
+    # make its writer appear as the owner of the little that it changed.
     if not managed and (before.get("metadata") or {}).get("uid"):
         return dict(after)
     try:
@@ -321,9 +317,6 @@ def _disown(
     force: bool,
 ) -> tuple[_Managed, typed.Comparison]:
     """Take from everybody but `applying` what changes between two objects. Raises _Conflicts unless forced."""
-    # Fields are compared in the version in which each manager wrote them: its paths exist only
-    # there. Converting the entries instead is not possible, because conversion works on objects,
-    # and a set of paths is not one.
     comparisons: dict[str, typed.Comparison] = {}
 
     def comparison_in(api_version: str, schema: TypeSchema) -> typed.Comparison:
@@ -361,10 +354,6 @@ def _capped(managed: _Managed) -> _Managed:
         (it for it in managed if it.operation == "Update"),
         key=lambda it: (managed[it].time or "", it.name, it.api_version, it.subresource),
     )
-    # Controllers that update under a name of their own per Pod or per version would otherwise grow
-    # each object without bound. Only updates are merged: an apply must find its own fields again
-    # (k8s.io/apimachinery/pkg/util/managedfields/internal/capmanagers.go).
-    excess = len(updaters) - _MAX_UPDATERS
     first_of: dict[str, _Manager] = {}
     result = dict(managed)
     for manager in updaters:
@@ -503,9 +492,6 @@ def _apply_or_upgrade(
 ) -> tuple[JSONObject, _Managed]:
     """Apply; when kubectl meets only conflicts with what it applied from the client's side before, take those over."""
     if not managed:
-        # The first apply to an untracked object: what is there was set by someone. With no owner on
-        # record, an apply would overwrite all of it without a conflict; "before-first-apply" stands
-        # for that owner.
         managed = _update(tracking, tracking.empty, live or tracking.empty, {}, _BEFORE_APPLY, now)
     try:
         return _apply(tracking, live, config, managed, name, force, now)
