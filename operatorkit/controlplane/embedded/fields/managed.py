@@ -276,9 +276,8 @@ def track(
     before, after = dict(live or tracking.empty), dict(new)
     managed = _managed_for_update(before, after, tracking.subresource)
     before, after = _without_managed(before), _without_managed(after)
-    # An existing object without entries had its tracking switched off (`managedFields: [{}]`). It
-    # stays untracked until the next apply, as in kube-apiserver; tracking this update alone would
-    # make its writer appear as the owner of the little that it changed.
+    # Its tracking was switched off (`managedFields: [{}]`): as in kube-apiserver, until the next
+    # apply. Tracking this update alone would show its writer as the owner of that little.
     if not managed and (before.get("metadata") or {}).get("uid"):
         return dict(after)
     try:
@@ -354,6 +353,7 @@ def _capped(managed: _Managed) -> _Managed:
         (it for it in managed if it.operation == "Update"),
         key=lambda it: (managed[it].time or "", it.name, it.api_version, it.subresource),
     )
+    excess = len(updaters) - _MAX_UPDATERS
     first_of: dict[str, _Manager] = {}
     result = dict(managed)
     for manager in updaters:
