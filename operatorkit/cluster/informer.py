@@ -335,9 +335,6 @@ class Informer:
             token = page.continue_token
             if not token:
                 break
-        # Only now, with the last page: an object is missing from the cluster when no page has it.
-        # All pages show the version of the first one, so what was created meanwhile comes by the
-        # watch.
         self._notify(self.cache.sweep(listed, page.resource_version))
         self._version = page.resource_version
         return epoch

@@ -50,14 +50,7 @@ def handed_over(
     own = next((e for e in given if _identity(e) == identity), None)
     if not moved or (own is not None and own.get("apiVersion") != api_version):
         return None
-    if own is None:
-        # The time of the new entry is that of the last write that it takes over.
-        times = sorted(str(entry["time"]) for entry in moved if entry.get("time"))
-        target: dict[str, Any] = {"manager": manager, "operation": "Apply"}
-        target |= {"apiVersion": api_version, "fieldsType": "FieldsV1"}
-        target |= {"time": times[-1]} if times else {}
-    else:
-        target = own
+    target = own or _new_entry(manager, api_version, moved)
     fields = copy.deepcopy(target.get("fieldsV1") or {})
     kept = []
     for entry in given:
@@ -70,6 +63,18 @@ def handed_over(
             kept.append(entry)
     # The order of the list means nothing to servers; this entry goes to the end, where a server puts a new one.
     return [*kept, {**target, "fieldsV1": fields}]
+
+
+def _new_entry(manager: str, api_version: str, moved: Iterable[Entry]) -> dict[str, Any]:
+    """Return an empty Apply entry; its time is that of the last write that it takes over."""
+    times = sorted(str(entry["time"]) for entry in moved if entry.get("time"))
+    return {
+        "manager": manager,
+        "operation": "Apply",
+        "apiVersion": api_version,
+        "fieldsType": "FieldsV1",
+        **({"time": times[-1]} if times else {}),
+    }
 
 
 def _identity(entry: Entry) -> tuple[Any, Any, str]:

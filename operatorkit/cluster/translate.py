@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import aiohttp
@@ -89,12 +89,7 @@ def error_from_status(
         str(status.get("message") or "")
         or f"the API server answered {code} {reason or 'without a reason'}"
     )
-    # By the reason, which is finer than the code. A server-side apply that another manager prevents
-    # is a Conflict like any other but for its causes.
-    class_ = _BY_REASON.get(reason) or _BY_CODE.get(code, ClusterError)
-    if class_ is Conflict and any(cause.reason == "FieldManagerConflict" for cause in causes):
-        class_ = FieldManagerConflict
-    return class_(
+    return _class_of(code, reason, causes)(
         message,
         code=code,
         reason=reason or None,
@@ -102,6 +97,17 @@ def error_from_status(
         details=details,
         retry_after_seconds=retry_after_seconds,
     )
+
+
+def _class_of(code: int, reason: str, causes: Iterable[Cause]) -> type[ClusterError]:
+    """Return the class of an error: by its reason, which is finer than the code.
+
+    A server-side apply that another manager prevents is a Conflict like any other but for its causes.
+    """
+    found = _BY_REASON.get(reason) or _BY_CODE.get(code, ClusterError)
+    if found is Conflict and any(cause.reason == "FieldManagerConflict" for cause in causes):
+        return FieldManagerConflict
+    return found
 
 
 def error_from_answer(

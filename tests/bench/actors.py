@@ -177,11 +177,11 @@ class Informer(Actor):
     async def run(self) -> None:
         known: dict[str, Any] = {}
         dirty: set[str] = set()
-        wake = asyncio.Semaphore(0)
+        signal = asyncio.Semaphore(0)
 
         async def worker(session: aiohttp.ClientSession) -> None:
             while True:
-                await wake.acquire()
+                await signal.acquire()
                 obj = known[dirty.pop()]
                 done = self.work == "status" and obj.get("status", {}).get("observed") == obj["spec"]["value"]
                 if not done:
@@ -201,7 +201,7 @@ class Informer(Actor):
                     known[name] = obj
                     if name not in dirty:
                         dirty.add(name)
-                        wake.release()
+                        signal.release()
 
     async def _events(self, session: aiohttp.ClientSession) -> Any:
         url = self.path(THINGS.plural)

@@ -19,7 +19,7 @@ __all__ = ["Arena", "arena", "until"]
 
 _POLL_SECONDS = 0.05
 _QUIET_SECONDS = 0.4
-_PATIENCE_SECONDS = 120.0
+_GRACE_SECONDS = 120.0
 _AT_ONCE = 8
 NAMESPACES = ApiResource("", "v1", "Namespace", "namespaces", namespaced=False)
 
@@ -86,8 +86,8 @@ async def arena(server: str = "embedded") -> AsyncIterator[Arena]:
 async def until(question: Any, what: str) -> None:
     """Poll until the answer is true. Raises TimeoutError, which says for what it waited."""
     try:
-        async with asyncio.timeout(_PATIENCE_SECONDS):
+        async with asyncio.timeout(_GRACE_SECONDS):
             while not await question():  # noqa: ASYNC110 - what is asked is another process
                 await asyncio.sleep(_POLL_SECONDS)
     except TimeoutError:
-        raise TimeoutError(f"waited {_PATIENCE_SECONDS:g} s in vain for {what}") from None
+        raise TimeoutError(f"waited {_GRACE_SECONDS:g} s in vain for {what}") from None

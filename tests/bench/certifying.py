@@ -31,7 +31,7 @@ _WARMING = 20
 _CROWD = 2000
 _DENIED = 1000
 _AT_ONCE = 8
-_PATIENCE_SECONDS = 600
+_GRACE_SECONDS = 600
 _CERTIFICATES = Certificate.api_resource()
 _POLICIES = CertificatePolicy.api_resource()
 _SECRETS = ApiResource("", "v1", "Secret", "secrets", namespaced=True)
@@ -161,7 +161,7 @@ class _Place:
         found = await self.arena.api.list(_CERTIFICATES, namespace=namespace)
         done = {one["metadata"]["name"] for one in found.items if _ready(one) == status}
         events = self.arena.api.watch(_CERTIFICATES, namespace=namespace, resource_version=found.resource_version)
-        async with asyncio.timeout(_PATIENCE_SECONDS), aclosing(cast("Any", events)):
+        async with asyncio.timeout(_GRACE_SECONDS), aclosing(cast("Any", events)):
             while len(done) < count:
                 event = await anext(events)
                 if _ready(event.object) == status:

@@ -1,4 +1,7 @@
-"""Names, docstrings, comments and messages of the code use the terms of docs/reference/glossary.md."""
+"""Names, docstrings, comments and messages of the code use the terms of docs/reference/glossary.md.
+
+Of tests the names count: those of files, functions, fixtures and variables.
+"""
 
 from __future__ import annotations
 
@@ -30,6 +33,18 @@ EXCEPTIONS: dict[str, tuple[str, ...]] = {
 }
 """What may stand in the files below a path: texts and words, compared without regard to case."""
 
+EXCEPTIONS_OF_TESTS: dict[str, tuple[str, ...]] = {
+    # Names of the package and of others; `settled` and `faults` are operatorkit.testing's.
+    "": ("Connection Refused Error", "next wake", "echo", "registration", "registrations", "settled", "faults"),
+    # "ours" is a key of the results that benchmarks write.
+    "tests/bench": ("ours",),
+    "tests/unit/bench": ("ours",),
+    # Sleeping coroutines wake, see above.
+    "tests/unit/testing": ("wake", "wakes"),
+    "tests/unit/test_clock.py": ("wake", "wakes"),
+}
+"""What may stand in names of tests below a path."""
+
 
 def sources() -> list[Path]:
     """Return the modules whose words are checked."""
@@ -37,19 +52,24 @@ def sources() -> list[Path]:
     return sorted(found)
 
 
-def _exceptions(name: str) -> list[str]:
+def modules_of_tests() -> list[Path]:
+    """Return the modules whose names are checked."""
+    return sorted((ROOT / "tests").rglob("*.py"))
+
+
+def _exceptions(name: str, exceptions: dict[str, tuple[str, ...]] = EXCEPTIONS) -> list[str]:
     """Return what may stand in a file, the longest first."""
-    found = [text for part, texts in EXCEPTIONS.items() if not part or name.startswith(part) for text in texts]
+    found = [text for part, texts in exceptions.items() if not part or name.startswith(part) for text in texts]
     return sorted(found, key=len, reverse=True)
 
 
-def found(source: str, exceptions: list[str]) -> Iterator[str]:
+def found(source: str, exceptions: list[str], *, names_only: bool = False) -> Iterator[str]:
     """Yield the left-out words of a module, each with its line."""
     allowed = re.compile("|".join(rf"(?<![a-z]){re.escape(each)}(?![a-z])" for each in exceptions), re.IGNORECASE)
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.NAME:
             text = re.sub(r"([a-z0-9])([A-Z])", r"\1 \2", token.string).replace("_", " ")
-        elif token.type in _TEXTS:
+        elif token.type in _TEXTS and not names_only:
             text = token.string
         else:
             continue
@@ -67,6 +87,14 @@ _TEXTS = {tokenize.COMMENT, tokenize.STRING, getattr(tokenize, "FSTRING_MIDDLE",
 def test_a_module_uses_the_field_s_words(path: Path) -> None:
     name = path.relative_to(ROOT).as_posix()
     assert list(found(path.read_text(), _exceptions(name))) == []
+
+
+@pytest.mark.parametrize("path", modules_of_tests(), ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_names_of_tests_use_the_field_s_words(path: Path) -> None:
+    name = path.relative_to(ROOT).as_posix()
+    exceptions = _exceptions(name, EXCEPTIONS_OF_TESTS)
+    assert list(found(path.read_text(), exceptions, names_only=True)) == []
+    assert WORD.findall(re.sub(r"[_./]", " ", name)) == []
 
 
 @pytest.mark.parametrize(

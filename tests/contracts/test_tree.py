@@ -70,8 +70,8 @@ def test_what_is_private_to_a_package_stays_in_it() -> None:
             continue
         for name in imported(path):
             package, private, _ = name.partition("._")
-            ours = bool(private) and package.split(".")[0] in {"operatorkit", "operators"}
-            if ours and not path.is_relative_to(ROOT.joinpath(*package.split("."))):
+            own = bool(private) and package.split(".")[0] in {"operatorkit", "operators"}
+            if own and not path.is_relative_to(ROOT.joinpath(*package.split("."))):
                 strangers.append(f"{path.relative_to(ROOT)} imports {name}")
     assert strangers == []
 

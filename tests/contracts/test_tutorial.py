@@ -80,7 +80,7 @@ def test_the_commands_that_need_no_cluster_print_what_the_page_shows(folder: Pat
             assert line in ("", "...") or line in done.stdout
 
 
-async def test_the_operator_makes_the_site_and_refuses_the_wrong_one(
+async def test_the_operator_makes_the_site_and_rejects_the_wrong_one(
     folder: Path, started: subprocess.Popen[str]
 ) -> None:
     assert started.stdout is not None
@@ -102,6 +102,6 @@ async def test_the_operator_makes_the_site_and_refuses_the_wrong_one(
     assert data == yaml.safe_load(shown)
 
     answer = admin.request("POST", sites, yaml.safe_load((folder / "wrong.yaml").read_text()))
-    [told] = re.findall(r"^spec\.pages: Invalid value.*$", PAGE.read_text(), re.MULTILINE)
+    [reported] = re.findall(r"^spec\.pages: Invalid value.*$", PAGE.read_text(), re.MULTILINE)
     assert answer.status == 422
-    assert told in answer.json["message"]
+    assert reported in answer.json["message"]

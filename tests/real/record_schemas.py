@@ -23,7 +23,7 @@ from tests.unit.crd.schema_cases import DEFAULTS, FORMATS, ROOTS, SCHEMAS, UPDAT
 
 GROUP = "cases.example.io"
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-ROOM = f"/apis/{GROUP}/v1/namespaces/default"
+SPACE = f"/apis/{GROUP}/v1/namespaces/default"
 
 
 class Server:
@@ -90,14 +90,14 @@ def install(server: Server, kind: str, schema: dict[str, Any]) -> None:
     code, answer = server.send("POST", CRDS, manifest)
     if code != 201:
         raise SystemExit(json.dumps(answer, indent=1))
-    until(lambda: server.send("GET", f"{ROOM}/{kind.lower()}s")[0] == 200)
+    until(lambda: server.send("GET", f"{SPACE}/{kind.lower()}s")[0] == 200)
 
 
 def values(server: Server) -> tuple[Any, Any]:
     properties = {field: schema for field, (schema, _) in VALUES.items()}
     formats = {f"format{at}": {"type": "string", "format": name} for at, name in enumerate(FORMATS)}
     install(server, "Value", with_spec(properties | formats))
-    path = f"{ROOM}/values?dryRun=All"
+    path = f"{SPACE}/values?dryRun=All"
 
     def ask(field: str, value: Any) -> Any:
         return faults(server.send("POST", path, obj("Value", "x", {field: value})))
@@ -111,19 +111,19 @@ def updates(server: Server) -> Any:
     lax = {"type": "object", "properties": {"spec": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}}
     install(server, "Update", lax)
     for at, (field, old, _) in enumerate(UPDATES):
-        code, answer = server.send("POST", f"{ROOM}/updates", obj("Update", f"x{at}", {field: old}))
+        code, answer = server.send("POST", f"{SPACE}/updates", obj("Update", f"x{at}", {field: old}))
         assert code == 201, answer
     path = f"{CRDS}/updates.{GROUP}"
     manifest = server.send("GET", path)[1]
     strict = crd("Update", with_spec({field: schema for field, (schema, _) in VALUES.items()}))
     manifest["spec"] = strict["spec"]
     assert server.send("PUT", path, manifest)[0] == 200
-    until(lambda: faults(server.send("POST", f"{ROOM}/updates?dryRun=All", obj("Update", "y", {"minimum": 0}))))
+    until(lambda: faults(server.send("POST", f"{SPACE}/updates?dryRun=All", obj("Update", "y", {"minimum": 0}))))
     recorded = []
     for at, (field, _, new) in enumerate(UPDATES):
-        stored = server.send("GET", f"{ROOM}/updates/x{at}")[1]
+        stored = server.send("GET", f"{SPACE}/updates/x{at}")[1]
         stored["spec"] = {field: new}
-        recorded.append(faults(server.send("PUT", f"{ROOM}/updates/x{at}?dryRun=All", stored)))
+        recorded.append(faults(server.send("PUT", f"{SPACE}/updates/x{at}?dryRun=All", stored)))
     return recorded
 
 
@@ -131,7 +131,7 @@ def defaults(server: Server) -> Any:
     recorded = []
     for at, (schema, spec) in enumerate(DEFAULTS):
         install(server, f"Default{at}", with_spec({"x": schema}))
-        code, stored = server.send("POST", f"{ROOM}/default{at}s?dryRun=All", obj(f"Default{at}", "x", spec))
+        code, stored = server.send("POST", f"{SPACE}/default{at}s?dryRun=All", obj(f"Default{at}", "x", spec))
         assert code == 201, stored
         recorded.append(stored["spec"])
     return recorded

@@ -293,7 +293,7 @@ def main() -> None:
     recorded = []
     for it in WRONG:
         code, answer = call("POST", collection(it) + "?dryRun=All", it)
-        recorded.append({"sent": it, **told(code, answer)})
+        recorded.append({"sent": it, **reported(code, answer)})
     for before, after in UPDATES:
         code, live = call("POST", collection(before), before)
         if code != 201:
@@ -301,7 +301,7 @@ def main() -> None:
         code, answer = call("PUT", collection(before) + "/sample", after)
         call("DELETE", collection(before) + "/sample?gracePeriodSeconds=0")
         call("PATCH", collection(before) + "/sample", None)
-        recorded.append({"sent": after, "live": live, **told(code, answer)})
+        recorded.append({"sent": after, "live": live, **reported(code, answer)})
         finalizers = live["metadata"].get("finalizers")  # type: ignore[attr-defined]
         if finalizers:
             del live["metadata"]["finalizers"], live["metadata"]["resourceVersion"]  # type: ignore[attr-defined]
@@ -310,7 +310,7 @@ def main() -> None:
     sys.stdout.write(f"{len(recorded)} cases\n")
 
 
-def told(code: int, answer: dict[str, object]) -> dict[str, object]:
+def reported(code: int, answer: dict[str, object]) -> dict[str, object]:
     causes = (answer.get("details") or {}).get("causes", [])  # type: ignore[attr-defined]
     return {"code": code, "message": answer.get("message", ""), "causes": causes if code >= 300 else []}
 

@@ -53,7 +53,7 @@ def objects(text: str, kind: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("name", [*NAMES, "petset-crds", "petset"])
-def test_helm_finds_no_fault(helm, name):
+def test_helm_finds_no_error(helm, name):
     done = helm("lint", "--strict", CHARTS / name)
     assert done.returncode == 0, done.stdout
     assert "[WARNING]" not in done.stdout + done.stderr
@@ -75,7 +75,7 @@ def test_the_definitions_that_helm_renders_are_those_of_the_classes(helm):
 
 
 @pytest.mark.parametrize(
-    ("odd", "told"),
+    ("odd", "reported"),
     [
         ("replicas=-1", "/replicas"),
         ("podDisruptionBudget.maxUnavailable=some", "/podDisruptionBudget/maxUnavailable"),
@@ -90,10 +90,10 @@ def test_the_definitions_that_helm_renders_are_those_of_the_classes(helm):
         ("rbac.create=perhaps", "/rbac/create"),
     ],
 )
-def test_an_odd_value_is_refused_with_its_place(helm, odd, told):
+def test_an_odd_value_is_rejected_with_its_place(helm, odd, reported):
     done = helm("template", "pki", CHARTS / "pki", "--set", odd)
     assert done.returncode != 0
-    assert told in done.stderr
+    assert reported in done.stderr
 
 
 def test_two_replicas_survive_a_drain_and_a_rollout_with_webhooks_served(helm):
@@ -203,7 +203,7 @@ def test_two_releases_share_no_name(helm):
         assert not first & names(release, namespace)
 
 
-def test_no_name_is_made_that_kubernetes_would_refuse_for_its_length(helm):
+def test_no_name_is_made_that_kubernetes_would_reject_for_its_length(helm):
     done = helm("template", "r" * 53, CHARTS / "pki", "--namespace", "n" * 63, "--set", f"nameOverride={'n' * 63}")
     assert done.returncode == 0, done.stderr
     [deployment] = objects(done.stdout, "Deployment")

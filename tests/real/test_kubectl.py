@@ -83,9 +83,9 @@ def table(text):
     return [re.split(r"\s{2,}", line.strip()) for line in text.splitlines()]
 
 
-def test_version_tells_the_server(kubectl):
-    told = json.loads(kubectl("version", "-o", "json"))
-    assert told["serverVersion"]["minor"] == "36"
+def test_version_reports_the_server(kubectl):
+    reported = json.loads(kubectl("version", "-o", "json"))
+    assert reported["serverVersion"]["minor"] == "36"
 
 
 def test_api_resources_and_api_versions(kubectl):
@@ -106,13 +106,13 @@ def test_apply_creates_changes_and_leaves_alone(kubectl):
 
 
 @pytest.mark.parametrize("verb", ["apply", "create"])
-def test_a_kind_that_nobody_serves_is_named(kubectl, verb):
-    told = kubectl.fails(
+def test_a_kind_that_is_not_served_is_named(kubectl, verb):
+    reported = kubectl.fails(
         verb, "-f", "-", stdin="{apiVersion: kubectl.example.com/v1, kind: Gadgit, metadata: {name: a}}"
     )
-    assert 'no matches for kind "Gadgit" in version "kubectl.example.com/v1"' in told
-    told = kubectl.fails(verb, "-f", "-", stdin="{kind: ConfigMap, metadata: {name: a}}")
-    assert "apiVersion not set" in told
+    assert 'no matches for kind "Gadgit" in version "kubectl.example.com/v1"' in reported
+    reported = kubectl.fails(verb, "-f", "-", stdin="{kind: ConfigMap, metadata: {name: a}}")
+    assert "apiVersion not set" in reported
 
 
 def test_apply_removes_what_is_no_longer_in_the_file(kubectl):
@@ -133,9 +133,9 @@ def test_apply_on_the_server_side(kubectl):
     first = ("apply", "--server-side", "--field-manager=one", "-f", "-")
     assert kubectl(*first, stdin=CONFIG_MAP) == "configmap/settings serverside-applied\n"
     second = ("apply", "--server-side", "--field-manager=two", "-f", "-")
-    told = kubectl.fails(*second, stdin=CONFIG_MAP.replace("red", "green"))
-    assert 'Apply failed with 1 conflict: conflict with "one": .data.colour' in told
-    assert "--force-conflicts" in told
+    reported = kubectl.fails(*second, stdin=CONFIG_MAP.replace("red", "green"))
+    assert 'Apply failed with 1 conflict: conflict with "one": .data.colour' in reported
+    assert "--force-conflicts" in reported
     kubectl(*second, "--force-conflicts", stdin=CONFIG_MAP.replace("red", "green"))
     assert kubectl("get", "cm", "settings", "-o", "jsonpath={.data.colour}") == "green"
 
@@ -168,11 +168,11 @@ def test_create_makes_the_usual_things(kubectl):
     )
 
 
-def test_create_refuses_what_the_schema_refuses(kubectl):
-    told = kubectl.fails("apply", "-f", "-", stdin=CONFIG_MAP.replace("\ndata:", "\ndate:"))
-    assert 'strict decoding error: unknown field "date"' in told
-    told = kubectl.fails("create", "-f", "-", stdin=CONFIG_MAP.replace("settings", "Not_A_Name"))
-    assert "a lowercase RFC 1123 subdomain must consist of" in told
+def test_create_rejects_what_the_schema_rejects(kubectl):
+    reported = kubectl.fails("apply", "-f", "-", stdin=CONFIG_MAP.replace("\ndata:", "\ndate:"))
+    assert 'strict decoding error: unknown field "date"' in reported
+    reported = kubectl.fails("create", "-f", "-", stdin=CONFIG_MAP.replace("settings", "Not_A_Name"))
+    assert "a lowercase RFC 1123 subdomain must consist of" in reported
 
 
 def test_get_prints_tables(kubectl):
@@ -307,8 +307,8 @@ def test_scale_a_deployment(kubectl):
     kubectl("apply", "-f", "-", stdin=DEPLOYMENT.replace("replicas: 0", "replicas: 0\n  paused: true"))
     assert kubectl("scale", "deploy", "web", "--replicas=2") == "deployment.apps/web scaled\n"
     assert kubectl("get", "deploy", "web", "-o", "jsonpath={.spec.replicas}") == "2"
-    told = kubectl.fails("scale", "deploy", "web", "--replicas=3", "--current-replicas=9")
-    assert "Expected replicas to be 9, was 2" in told
+    reported = kubectl.fails("scale", "deploy", "web", "--replicas=3", "--current-replicas=9")
+    assert "Expected replicas to be 9, was 2" in reported
 
 
 def test_delete_by_name_file_and_label(kubectl, namespace):
@@ -344,8 +344,8 @@ def test_wait_for_a_field_a_deletion_and_in_vain(kubectl):
     assert kubectl("wait", "--for=jsonpath={.data.colour}=red", "cm/settings", "--timeout=60s") == (
         "configmap/settings condition met\n"
     )
-    told = kubectl.fails("wait", "--for=jsonpath={.data.colour}=blue", "cm/settings", "--timeout=1s")
-    assert "timed out waiting for the condition on configmaps/settings" in told
+    reported = kubectl.fails("wait", "--for=jsonpath={.data.colour}=blue", "cm/settings", "--timeout=1s")
+    assert "timed out waiting for the condition on configmaps/settings" in reported
     waiting = kubectl.start("wait", "--for=delete", "cm/settings", "--timeout=120s")
     try:
         kubectl("delete", "cm", "settings")
@@ -356,10 +356,10 @@ def test_wait_for_a_field_a_deletion_and_in_vain(kubectl):
 
 
 def test_explain_built_in_kinds(kubectl):
-    told = kubectl("explain", "deployment.spec.replicas")
-    assert re.search(r"GROUP:\s+apps\nKIND:\s+Deployment\nVERSION:\s+v1", told)
-    assert "FIELD: replicas <integer>" in told
-    assert "Number of desired pods" in told
+    reported = kubectl("explain", "deployment.spec.replicas")
+    assert re.search(r"GROUP:\s+apps\nKIND:\s+Deployment\nVERSION:\s+v1", reported)
+    assert "FIELD: replicas <integer>" in reported
+    assert "Number of desired pods" in reported
     assert "podIP\t<string>" in kubectl("explain", "pod.status")
 
 
@@ -372,8 +372,8 @@ def test_auth_can_i_and_whoami(kubectl, user, namespace):
     listed = table(kubectl("auth", "can-i", "--list", "--as", user.name))
     assert ["pods", "[]", "[]", "[get list]"] in listed
     assert ["Username", "admin"] in table(kubectl("auth", "whoami"))
-    told = kubectl.fails("get", "secrets", "--as", user.name)
-    assert told == (
+    reported = kubectl.fails("get", "secrets", "--as", user.name)
+    assert reported == (
         f'Error from server (Forbidden): secrets is forbidden: User "{user.name}" cannot list resource "secrets" in API '
         f'group "" in the namespace "{namespace}"\n'
     )
@@ -397,9 +397,9 @@ def test_a_custom_resource_from_definition_to_deletion(kubectl, namespace):
         )
         assert kubectl("scale", "gadget", "g", "--replicas=4") == "gadget.kubectl.example.com/g scaled\n"
         assert "gadget.kubectl.example.com/g" in kubectl("get", "all", "-o", "name")
-        told = kubectl.until("explain", "gadget.spec")
-        assert "What is wanted." in told
-        assert re.search(r"size\t<integer>\n\s+How big it is\.", told)
+        reported = kubectl.until("explain", "gadget.spec")
+        assert "What is wanted." in reported
+        assert re.search(r"size\t<integer>\n\s+How big it is\.", reported)
         described = kubectl("describe", "gadget", "g")
         assert re.search(r"Spec:\n\s+Replicas:\s+4\n\s+Size:\s+3", described)
         kubectl("delete", "gadget", "g")
@@ -415,13 +415,14 @@ def test_describe_a_pod_that_waits_and_its_events(kubectl, running_nodes):
         "--for=jsonpath={.status.containerStatuses[0].state.waiting.reason}=ContainerCreating",
         "--timeout=60s",
     )
-    told = until(lambda: kubectl("describe", "pod", "p"), "FailedMount")
-    assert re.search(r"Name:\s+p\n", told)
-    assert re.search(r"Status:\s+Pending", told)
-    assert re.search(r"State:\s+Waiting\n\s+Reason:\s+ContainerCreating", told)
-    assert re.search(r"Normal\s+Scheduled\s+\S+\s+\S+\s+Successfully assigned \S+/p to node-1", told)
+    reported = until(lambda: kubectl("describe", "pod", "p"), "FailedMount")
+    assert re.search(r"Name:\s+p\n", reported)
+    assert re.search(r"Status:\s+Pending", reported)
+    assert re.search(r"State:\s+Waiting\n\s+Reason:\s+ContainerCreating", reported)
+    assert re.search(r"Normal\s+Scheduled\s+\S+\s+\S+\s+Successfully assigned \S+/p to node-1", reported)
     assert re.search(
-        r'Warning\s+FailedMount\s+.*kubelet\s+MountVolume.SetUp failed for volume "tls" : secret "late" not found', told
+        r'Warning\s+FailedMount\s+.*kubelet\s+MountVolume.SetUp failed for volume "tls" : secret "late" not found',
+        reported,
     )
     rows = table(kubectl("get", "events", "--field-selector=reason=FailedMount"))
     assert rows[0] == ["LAST SEEN", "TYPE", "REASON", "OBJECT", "MESSAGE"]
@@ -439,10 +440,10 @@ def test_describe_a_pod_that_waits_and_its_events(kubectl, running_nodes):
 def until(look, word, *, times=100):
     """Look again, as quickly as kubectl starts, until the word is there."""
     for _ in range(times):
-        told = look()
-        if word in told:
-            return told
-    raise AssertionError(f"{word} never appeared in:\n{told}")
+        reported = look()
+        if word in reported:
+            return reported
+    raise AssertionError(f"{word} never appeared in:\n{reported}")
 
 
 def test_run_makes_a_pod(kubectl, running_nodes):

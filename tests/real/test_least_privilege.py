@@ -105,15 +105,15 @@ def manifests(audited, helm, tmp_path_factory) -> list[dict[str, Any]]:
     """Install both charts, without a Pod, and return what the operator's holds."""
     kubeconfig = audited[0].write_kubeconfig(tmp_path_factory.mktemp("administrator") / "kubeconfig")
 
-    def told(*arguments: str) -> str:
+    def reported(*arguments: str) -> str:
         done = helm(*arguments, kubeconfig=kubeconfig)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
     where = ("--namespace", SYSTEM, "--create-namespace", "--wait", "--timeout", "300s")
-    told("install", "pki-crds", str(ROOT / "charts" / "pki-crds"), *where)
-    told("install", NAME, str(ROOT / "charts" / "pki"), "--set", "replicas=0", *where)
-    return list(yaml.safe_load_all(told("get", "manifest", NAME, "--namespace", SYSTEM)))
+    reported("install", "pki-crds", str(ROOT / "charts" / "pki-crds"), *where)
+    reported("install", NAME, str(ROOT / "charts" / "pki"), "--set", "replicas=0", *where)
+    return list(yaml.safe_load_all(reported("get", "manifest", NAME, "--namespace", SYSTEM)))
 
 
 @pytest.fixture(scope="module")
@@ -183,15 +183,15 @@ async def serve_webhooks(service_account: Path, admin: User, port: int) -> None:
         for path in registrations:
             trusted = [one["clientConfig"].get("caBundle") for one in admin.request("GET", path).json["webhooks"]]
             assert set(trusted) == {first["ca.crt"]}
-        await eventually(lambda: asyncio.to_thread(refuses, admin), message="a refusal through the Service")
+        await eventually(lambda: asyncio.to_thread(rejects, admin), message="a refusal through the Service")
         clock.tick(LEAF_LIFE * 0.7)
         await eventually(lambda: admin.request("GET", secret).json["data"]["tls.crt"] != first["tls.crt"])
-        assert await asyncio.to_thread(refuses, admin)
+        assert await asyncio.to_thread(rejects, admin)
     for path in registrations:
         assert admin.request("DELETE", path).status == 200
 
 
-def refuses(admin: User) -> bool:
+def rejects(admin: User) -> bool:
     """Tell whether a malformed Certificate is refused at the door, not merely for want of an answer."""
     path = "/apis/pki.operatorkit.dev/v1alpha1/namespaces/default/certificates?dryRun=All"
     spec = {"secretName": "a", "issuerRef": {"name": "ca"}, "dnsNames": ["a_b"]}

@@ -350,17 +350,17 @@ class Client:
         named = {"apiVersion": self.kind.api_version, "kind": self.kind.kind, "metadata": {"name": marker}}
         code, made, _ = await self.send("POST", self.kind.path, {}, {**named, **copy.deepcopy(self.kind.base)})
         assert code == 201, made
-        query, told, rest = {"watch": "1", "resourceVersion": self.since}, [], b""
+        query, reported, rest = {"watch": "1", "resourceVersion": self.since}, [], b""
         async with self.session.get(self.user.server + self.kind.path, params=query) as stream:
             async for chunk in stream.content.iter_any():
                 *lines, rest = (rest + chunk).split(b"\n")
                 frames = [json.loads(it) for it in lines]
-                told += [it for it in frames if it["object"]["metadata"]["name"] == "x"]
+                reported += [it for it in frames if it["object"]["metadata"]["name"] == "x"]
                 if any(it["object"]["metadata"]["name"] == marker for it in frames):
                     break
             stream.close()
         await self.send("DELETE", f"{self.kind.path}/{marker}", {"gracePeriodSeconds": "0"})
-        return [{"type": it["type"], "object": self._same(it["object"])} for it in told]
+        return [{"type": it["type"], "object": self._same(it["object"])} for it in reported]
 
     def _own(self, value):
         """Return a body with the server's own values where it says `live`."""
@@ -452,7 +452,7 @@ async def test_random_sequences_of_requests_are_answered_alike(planes):
             steps = dice.steps()
             await asyncio.gather(*(it.begin(dice.kind) for it in both))
             for position, step in enumerate(steps):
-                ours, theirs = await asyncio.gather(*(it.take(step) for it in both))
-                assert ours == theirs, f"seed {seed}, {dice.kind.kind}: {json.dumps(steps[: position + 1])}"
-            ours, theirs = await asyncio.gather(*(it.events() for it in both))
-            assert ours == theirs, f"the events of seed {seed}, {dice.kind.kind}: {json.dumps(steps)}"
+                own, theirs = await asyncio.gather(*(it.take(step) for it in both))
+                assert own == theirs, f"seed {seed}, {dice.kind.kind}: {json.dumps(steps[: position + 1])}"
+            own, theirs = await asyncio.gather(*(it.events() for it in both))
+            assert own == theirs, f"the events of seed {seed}, {dice.kind.kind}: {json.dumps(steps)}"

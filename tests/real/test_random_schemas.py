@@ -63,8 +63,8 @@ WRONG = {
 def some_schema(chance: random.Random, depth: int) -> dict[str, Any]:
     schema = some_leaf(chance) if depth == 0 or chance.random() < 0.35 else some_container(chance, depth)
     if "type" in schema and chance.random() < 0.4:
-        junctor = chance.choice(["anyOf", "oneOf", "allOf"])
-        schema[junctor] = [some_restriction(chance, schema) for _ in range(chance.randint(1, 3))]
+        composition = chance.choice(["anyOf", "oneOf", "allOf"])
+        schema[composition] = [some_restriction(chance, schema) for _ in range(chance.randint(1, 3))]
     if "type" in schema and chance.random() < 0.1:
         schema["not"] = some_restriction(chance, schema)
     return schema
@@ -159,7 +159,7 @@ def crd(kind: str, schema: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def told(errors: list[FieldError]) -> list[list[str]]:
+def reported(errors: list[FieldError]) -> list[list[str]]:
     return sorted([error.path, error.reason, error.message] for error in errors)
 
 
@@ -178,7 +178,7 @@ def admin() -> Iterator[User]:
 
 
 @pytest.mark.parametrize("seed", range(2))
-async def test_values_are_judged_alike(admin: User, seed: int) -> None:
+async def test_values_are_evaluated_alike(admin: User, seed: int) -> None:
     chance = random.Random(seed)
     fields = {f"f{at}": some_schema(chance, 3) for at in range(60)}
     kind = f"Value{seed}"
@@ -187,19 +187,19 @@ async def test_values_are_judged_alike(admin: User, seed: int) -> None:
     await eventually(lambda: admin.request("GET", path).status == 200)
     differences = []
     for name, schema in fields.items():
-        judge = Structural(with_spec({name: schema}))
+        evaluate = Structural(with_spec({name: schema}))
         for _ in range(5):
             value = some_value(chance, schema)
             obj = {"apiVersion": "random.example.io/v1", "kind": kind, "metadata": {"name": "x"}, "spec": {name: value}}
             theirs = answered(admin.request("POST", f"{path}?dryRun=All", obj))
-            ours = told(judge.validate(judge.prune(judge.default(copy.deepcopy(obj)))))
-            if ours != theirs:
-                differences.append((json.dumps(schema), json.dumps(value), ours, theirs))
+            own = reported(evaluate.validate(evaluate.prune(evaluate.default(copy.deepcopy(obj)))))
+            if own != theirs:
+                differences.append((json.dumps(schema), json.dumps(value), own, theirs))
     assert differences == []
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_broken_schemas_are_refused_alike(admin: User, seed: int) -> None:
+def test_broken_schemas_are_rejected_alike(admin: User, seed: int) -> None:
     chance = random.Random(seed + 100)
     differences = []
     for _ in range(100):
@@ -209,7 +209,7 @@ def test_broken_schemas_are_refused_alike(admin: User, seed: int) -> None:
         answer = admin.request("POST", f"{CRDS}?dryRun=All", crd("Broken", whole))
         if answer.status == 400:  # it could not be read at all
             continue
-        ours, theirs = told(Structural(whole).check()), answered(answer)
-        if ours != theirs:
-            differences.append((json.dumps(schema), ours, theirs))
+        own, theirs = reported(Structural(whole).check()), answered(answer)
+        if own != theirs:
+            differences.append((json.dumps(schema), own, theirs))
     assert differences == []

@@ -137,10 +137,10 @@ async def test_random_writes_end_alike(planes, resource, seed):
                 if kind is PatchType.APPLY:
                     body |= {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": {"name": "sample"}}
                 force = force and kind is PatchType.APPLY
-                ours, theirs = await asyncio.gather(
+                own, theirs = await asyncio.gather(
                     *(outcome(api, resource, body, kind, manager, force) for api in both)
                 )
-                assert ours == theirs, json.dumps([step, kind, manager, force, body, ours, theirs])
+                assert own == theirs, json.dumps([step, kind, manager, force, body, own, theirs])
 
 
 async def defined(api):

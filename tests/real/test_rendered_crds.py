@@ -194,7 +194,7 @@ def manifest(spec: dict[str, Any], name: str = "a") -> str:
 
 
 @pytest.mark.parametrize(
-    ("spec", "fault"),
+    ("spec", "error_found"),
     [
         ({}, None),
         ({"min": 5, "max": 4}, "spec.min: Invalid value: min must not be above max"),
@@ -217,12 +217,14 @@ def manifest(spec: dict[str, Any], name: str = "a") -> str:
         ({"template": {"spec": {}}}, "spec.template.spec.containers: Required value"),
     ],
 )
-def test_an_object_is_judged_by_the_rules_of_its_class(kubectl: Any, spec: dict[str, Any], fault: str | None) -> None:
+def test_an_object_is_evaluated_by_the_rules_of_its_class(
+    kubectl: Any, spec: dict[str, Any], error_found: str | None
+) -> None:
     done = kubectl("create", "--dry-run=server", "-f", "-", given=manifest(spec))
-    if fault is None:
+    if error_found is None:
         assert (done.returncode, done.stderr) == (0, "")
     else:
-        assert fault in done.stderr
+        assert error_found in done.stderr
 
 
 def test_what_the_server_fills_in_is_what_python_assumes(kubectl: Any) -> None:

@@ -110,14 +110,14 @@ async def in_force(admin) -> None:
 
 @pytest.mark.parametrize("what", WRITTEN)
 async def test_the_operator_writes_the_secrets_that_the_policy_has_and_no_other(installed, admin, what):
-    namespace, name, kind, data, refusal = WRITTEN[what]
+    namespace, name, kind, data, rejection = WRITTEN[what]
     await in_force(admin)
     text = secret(name, kind, **data)
     where = ("--server-side", "--dry-run=server", f"--namespace={namespace}", "-f", "-")
-    if refusal is None:
+    if rejection is None:
         admin("apply", f"--as={ACCOUNT}", *where, stdin=text)
     else:
-        assert refusal in admin.fails("apply", f"--as={ACCOUNT}", *where, stdin=text)
+        assert rejection in admin.fails("apply", f"--as={ACCOUNT}", *where, stdin=text)
     admin("apply", *where, stdin=text)  # the policy is for the operator alone
 
 

@@ -164,11 +164,11 @@ def both(binaries, tmp_path_factory, kubectl_class):
 @pytest.mark.timeout(900)
 def test_both_control_planes_print_the_same(both):
     differences = []
-    patience = time.monotonic() + 60  # controllers write the status of what was applied
+    grace_period = time.monotonic() + 60  # controllers write the status of what was applied
     for command in COMMANDS:
         stdin = MANIFESTS if "-f -" in command else None
         embedded, real = (shown(both[name].run(*shlex.split(command), stdin=stdin)) for name in ("embedded", "real"))
-        while embedded != real and command.startswith(("get ", "describe ")) and time.monotonic() < patience:
+        while embedded != real and command.startswith(("get ", "describe ")) and time.monotonic() < grace_period:
             embedded, real = (shown(both[name].run(*shlex.split(command))) for name in ("embedded", "real"))
         if embedded != real:
             differences.append(f"$ kubectl {command}\n--- real\n{real}+++ embedded\n{embedded}")

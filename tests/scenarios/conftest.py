@@ -34,7 +34,7 @@ PATCHES = {
 
 REGISTRATIONS = "/apis/admissionregistration.k8s.io/v1"
 CREATIONS = ({"operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["configmaps"]},)
-Judge = Callable[[dict[str, Any]], Any]
+Evaluator = Callable[[dict[str, Any]], Any]
 
 
 class Watch:
@@ -204,7 +204,7 @@ class Webhooks:
     def __init__(self, http: Any) -> None:
         self.http = http
         self.authority = Authority.create("webhooks")
-        self.answers: dict[str, Judge] = {"/probe": lambda _: {"allowed": True}}
+        self.answers: dict[str, Evaluator] = {"/probe": lambda _: {"allowed": True}}
         self.seen: dict[str, list[dict[str, Any]]] = {}
         self.queries: list[str] = []
         self.registered: list[str] = []
@@ -239,7 +239,7 @@ class Webhooks:
     def requests(self, path: str) -> list[dict[str, Any]]:
         return [it["request"] for it in self.seen.get(path, [])]
 
-    def hook(self, path: str, answer: Judge | None, rules: Any = CREATIONS, **more: Any) -> dict[str, Any]:
+    def hook(self, path: str, answer: Evaluator | None, rules: Any = CREATIONS, **more: Any) -> dict[str, Any]:
         """Return a webhook at `path` of this server, for the namespace of the test."""
         if answer is not None:
             self.answers[path] = answer

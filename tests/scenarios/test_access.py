@@ -19,7 +19,7 @@ async def grant(http, user, rules):
 
 
 @pytest.mark.parametrize(
-    ("method", "plural", "name", "told"),
+    ("method", "plural", "name", "reported"),
     [
         ("GET", "pods", None, 'pods is forbidden: User "{user}" cannot list resource "pods" in API group "" in the namespace "{ns}"'),
         ("GET", "pods", "p", 'pods "p" is forbidden: User "{user}" cannot get resource "pods" in API group "" in the namespace "{ns}"'),
@@ -28,13 +28,13 @@ async def grant(http, user, rules):
         ("DELETE", "secrets", None, 'secrets is forbidden: User "{user}" cannot deletecollection resource "secrets" in API group "" in the namespace "{ns}"'),
     ],
 )  # fmt: skip
-async def test_a_refusal_names_user_verb_resource_and_namespace(http, stranger, method, plural, name, told):
+async def test_a_rejection_names_user_verb_resource_and_namespace(http, stranger, method, plural, name, reported):
     answer = await stranger.request(method, http.path(plural, name), {} if method in {"POST", "PUT"} else None)
     assert (answer.status, answer.json["reason"]) == (403, "Forbidden")
-    assert answer.json["message"] == told.format(user=stranger.user.name, ns=http.namespace)
+    assert answer.json["message"] == reported.format(user=stranger.user.name, ns=http.namespace)
 
 
-async def test_a_refusal_names_the_subresource(http, stranger):
+async def test_a_rejection_names_the_subresource(http, stranger):
     answer = await stranger.patch(http.path("pods", "p", sub="status"), {})
     assert answer.json["message"] == (
         f'pods "p" is forbidden: User "{stranger.user.name}" cannot patch resource "pods/status" in API group "" in the '
@@ -42,7 +42,7 @@ async def test_a_refusal_names_the_subresource(http, stranger):
     )
 
 
-async def test_a_refusal_names_the_scope(http, stranger):
+async def test_a_rejection_names_the_scope(http, stranger):
     answer = await stranger.get("/api/v1/secrets")
     assert answer.json["message"] == (
         f'secrets is forbidden: User "{stranger.user.name}" cannot list resource "secrets" in API group "" at the '
@@ -128,15 +128,15 @@ async def test_an_administrator_may_be_someone_else(http, stranger, controlplane
     assert f'User "{stranger.user.name}" cannot impersonate' in answer.json["message"]
 
 
-async def test_a_wrong_token_is_nobody(controlplane, namespace):
+async def test_a_wrong_token_is_no_user(controlplane, namespace):
     from operatorkit.testing.user import User
 
     admin = User.of(controlplane)
-    nobody = {
+    no_user = {
         **admin.kubeconfig,
         "users": [{"name": u["name"], "user": {"token": "wrong"}} for u in admin.kubeconfig["users"]],
     }
-    answer = User("nobody", (), nobody).request("GET", f"/api/v1/namespaces/{namespace}/pods")
+    answer = User("nobody", (), no_user).request("GET", f"/api/v1/namespaces/{namespace}/pods")
     assert (answer.status, answer.json["reason"], answer.json["message"]) == (401, "Unauthorized", "Unauthorized")
 
 
@@ -144,14 +144,14 @@ async def test_without_credentials_one_sees_health_only(controlplane, namespace)
     from operatorkit.testing.user import User
 
     admin = User.of(controlplane)
-    nobody = User(
+    no_user = User(
         "nobody",
         (),
         {**admin.kubeconfig, "users": [{"name": u["name"], "user": {}} for u in admin.kubeconfig["users"]]},
     )
-    assert nobody.request("GET", "/readyz").text == "ok"
-    assert nobody.request("GET", "/version").status == 200
-    answer = nobody.request("GET", f"/api/v1/namespaces/{namespace}/pods")
+    assert no_user.request("GET", "/readyz").text == "ok"
+    assert no_user.request("GET", "/version").status == 200
+    answer = no_user.request("GET", f"/api/v1/namespaces/{namespace}/pods")
     assert answer.status == 403
     assert 'User "system:anonymous" cannot list resource "pods"' in answer.json["message"]
 
@@ -175,12 +175,12 @@ async def test_a_service_account_gets_tokens_that_work(http, controlplane, names
             "users": [{"name": u["name"], "user": {"token": token}} for u in admin.kubeconfig["users"]],
         },
     )
-    refused = robot.request("GET", f"/api/v1/namespaces/{namespace}/pods")
-    assert refused.status == 403
-    assert f'User "system:serviceaccount:{namespace}:robot" cannot list resource "pods"' in refused.json["message"]
+    rejected = robot.request("GET", f"/api/v1/namespaces/{namespace}/pods")
+    assert rejected.status == 403
+    assert f'User "system:serviceaccount:{namespace}:robot" cannot list resource "pods"' in rejected.json["message"]
 
 
-async def test_nobody_can_give_what_he_has_not(http, stranger):
+async def test_no_user_can_grant_what_that_user_has_not(http, stranger):
     await grant(
         http,
         stranger.user,
@@ -188,11 +188,11 @@ async def test_nobody_can_give_what_he_has_not(http, stranger):
     )
     role = {"metadata": {"name": "more"}, "rules": [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}]}
 
-    async def refused():
+    async def rejected():
         answer = await stranger.post(http.path(f"{RBAC}/roles"), role)
         return "is attempting to grant RBAC permissions not currently held" in answer.json["message"]
 
-    await eventually(refused)
+    await eventually(rejected)
 
 
 async def test_an_aggregated_role_shows_the_rules_of_the_roles_that_it_selects(http, namespace):

@@ -56,20 +56,20 @@ async def test_a_denial_keeps_code_reason_and_causes(http, webhooks, config_map)
 
 
 @pytest.mark.parametrize(
-    ("status", "code", "told"),
+    ("status", "code", "reported"),
     [
         ({}, 400, 'admission webhook "v.example.org" denied the request without explanation'),
         ({"code": 200}, 400, 'admission webhook "v.example.org" denied the request without explanation'),
         ({"reason": "Forbidden", "code": 403}, 403, 'admission webhook "v.example.org" denied the request: Forbidden'),
     ],
 )
-async def test_a_denial_says_as_much_as_the_webhook_did(http, webhooks, config_map, status, code, told):
+async def test_a_denial_says_as_much_as_the_webhook_did(http, webhooks, config_map, status, code, reported):
     await webhooks.register("validating", webhooks.hook("/v", deny(**status)))
     answer = await http.post(http.path("configmaps"), config_map())
-    assert (answer.status, answer.json["message"]) == (code, told)
+    assert (answer.status, answer.json["message"]) == (code, reported)
 
 
-async def test_a_review_tells_who_wants_what(http, webhooks, config_map):
+async def test_a_review_reports_who_wants_what(http, webhooks, config_map):
     rules = [{**EVERY[0], "resources": ["configmaps"]}]
     await webhooks.register("validating", webhooks.hook("/v", allow, rules))
     made = await http.created("configmaps", config_map(data={"k": "v"}))
@@ -141,10 +141,10 @@ async def test_a_patch_is_validated_like_anything_else(http, webhooks, config_ma
 
 
 async def test_warnings_reach_the_client_with_admission_and_with_denial(http, webhooks, config_map):
-    def judge(request: dict[str, Any]) -> dict[str, Any]:
+    def evaluate(request: dict[str, Any]) -> dict[str, Any]:
         return {"allowed": request["name"] == "good", "warnings": ["unwise", 'with "quotes"']}
 
-    await webhooks.register("validating", webhooks.hook("/v", judge))
+    await webhooks.register("validating", webhooks.hook("/v", evaluate))
     for name, status in ("good", 201), ("bad", 400):
         answer = await http.post(http.path("configmaps"), config_map(name))
         assert answer.status == status
@@ -291,17 +291,17 @@ FAILURES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("fault", FAILURES)
-async def test_an_answer_that_is_none_fails_the_request_or_is_passed_over(http, webhooks, config_map, fault):
-    answer, told = FAILURES[fault]
+@pytest.mark.parametrize("error_found", FAILURES)
+async def test_an_answer_that_is_none_fails_the_request_or_is_passed_over(http, webhooks, config_map, error_found):
+    answer, reported = FAILURES[error_found]
     await webhooks.register("validating", webhooks.hook("/open", answer, failurePolicy="Ignore"))
     assert (await http.post(http.path("configmaps"), config_map())).status == 201
     await webhooks.register("validating", webhooks.hook("/shut", answer), name="b")
-    refused = await http.post(http.path("configmaps"), config_map("b"))
-    assert (refused.status, refused.json["reason"]) == (500, "InternalError")
+    rejected = await http.post(http.path("configmaps"), config_map("b"))
+    assert (rejected.status, rejected.json["reason"]) == (500, "InternalError")
     text = 'Internal error occurred: failed calling webhook "shut.example.org": '
-    assert refused.json["message"].startswith(text)
-    assert told in refused.json["message"]
+    assert rejected.json["message"].startswith(text)
+    assert reported in rejected.json["message"]
     assert (await http.get(http.path("configmaps", "b"))).status == 404
 
 
@@ -351,7 +351,7 @@ async def test_a_slow_webhook_is_waited_for_as_long_as_it_may_take(http, webhook
     assert answer.status == 500
 
 
-async def test_a_webhook_with_a_certificate_of_somebody_else_is_not_believed(http, webhooks, config_map):
+async def test_a_webhook_with_a_certificate_of_another_owner_is_not_believed(http, webhooks, config_map):
     hook = webhooks.hook("/v", allow)
     hook["clientConfig"]["caBundle"] = base64.b64encode(Authority.create("another").cert_pem).decode()
     await webhooks.register("validating", hook)
@@ -371,7 +371,7 @@ async def test_configurations_of_webhooks_are_shown_to_no_webhook(http, webhooks
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "reported"),
     [
         ({"name": "short"}, 'webhooks[0].name: Invalid value: "short": should be a domain with at least three segments separated by dots'),
         ({"sideEffects": "Some"}, 'webhooks[0].sideEffects: Unsupported value: "Some": supported values: "None", "NoneOnDryRun"'),
@@ -385,14 +385,14 @@ async def test_configurations_of_webhooks_are_shown_to_no_webhook(http, webhooks
         ({"rules": [{**CREATE[0], "resources": ["*", "pods"]}]}, "webhooks[0].rules[0].resources: Invalid value: [\"*\",\"pods\"]: if '*' is present, must not specify other resources without subresources"),
     ],
 )  # fmt: skip
-async def test_a_faulty_configuration_is_refused(http, webhooks, change, told):
+async def test_a_faulty_configuration_is_rejected(http, webhooks, change, reported):
     hook = {name: it for name, it in (webhooks.hook("/v", allow) | change).items() if it is not None}
     body = {"metadata": {"name": f"{http.namespace}-bad"}, "webhooks": [hook]}
     answer = await http.post(f"{GROUP}/validatingwebhookconfigurations", body)
     assert (answer.status, answer.json["reason"]) == (422, "Invalid")
     name = f'"{http.namespace}-bad"'
     kind = "ValidatingWebhookConfiguration.admissionregistration.k8s.io"
-    assert answer.json["message"] == f"{kind} {name} is invalid: {told}"
+    assert answer.json["message"] == f"{kind} {name} is invalid: {reported}"
 
 
 async def test_conditions_that_are_not_evaluated_are_warned_of(http, webhooks, is_real):

@@ -22,7 +22,7 @@ def added(path: str, value: Any) -> dict[str, Any]:
 SPEC = {"type": "object", "properties": {"size": {"type": "integer"}}}
 THING = {"type": "object", "properties": {"spec": SPEC}}
 
-MISFITS = {
+MISMATCHES = {
     "allowed": ({"allowed": "true"}, "cannot unmarshal string into Go struct field AdmissionResponse.response.allowed of type bool"),
     "status": ({"status": []}, "cannot unmarshal array into Go struct field AdmissionResponse.response.status of type v1.Status"),
     "message": ({"status": {"message": 5}}, "cannot unmarshal number into Go struct field Status.response.status.message of type string"),
@@ -36,12 +36,12 @@ MISFITS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("field", MISFITS)
+@pytest.mark.parametrize("field", MISMATCHES)
 async def test_a_field_of_another_type_is_no_answer(http, webhooks, config_map, field):
-    response, told = MISFITS[field]
+    response, reported = MISMATCHES[field]
     await webhooks.register("validating", webhooks.hook("/v", lambda _: {"allowed": True, **response}))
     answer = await http.post(http.path("configmaps"), config_map())
-    text = f'failed calling webhook "v.example.org": failed to call webhook: json: {told}'
+    text = f'failed calling webhook "v.example.org": failed to call webhook: json: {reported}'
     assert (answer.status, answer.json["message"]) == (500, f"Internal error occurred: {text}")
 
 
@@ -57,18 +57,18 @@ REPLIES = {
 
 @pytest.mark.parametrize("case", REPLIES)
 async def test_a_reply_that_is_no_review_is_no_answer(http, webhooks, config_map, case):
-    reply, told = REPLIES[case]
+    reply, reported = REPLIES[case]
     await webhooks.register("validating", webhooks.hook("/v", lambda _: reply()))
     answer = await http.post(http.path("configmaps"), config_map())
-    text = f'Internal error occurred: failed calling webhook "v.example.org": {told}'
+    text = f'Internal error occurred: failed calling webhook "v.example.org": {reported}'
     assert (answer.status, answer.json["message"]) == (500, text)
 
 
-async def test_a_denial_is_told_as_the_webhook_gave_it_without_what_a_status_has_not(http, webhooks, config_map):
+async def test_a_denial_is_reported_as_the_webhook_gave_it_without_what_a_status_has_not(http, webhooks, config_map):
     details = {"name": "n", "kind": "k", "retryAfterSeconds": 7, "extra": 1, "causes": [{"field": "f", "extra": 1}]}
     status = {"code": 429, "reason": "TooManyRequests", "message": "", "metadata": {"resourceVersion": "7"}, "x": 1}
-    judge = {"allowed": False, "status": {**status, "status": "Success", "details": details}}
-    await webhooks.register("validating", webhooks.hook("/v", lambda _: judge))
+    evaluate = {"allowed": False, "status": {**status, "status": "Success", "details": details}}
+    await webhooks.register("validating", webhooks.hook("/v", lambda _: evaluate))
     answer = await http.post(http.path("configmaps"), config_map())
     assert answer.headers["retry-after"] == "7"
     assert answer.json == {
@@ -102,10 +102,10 @@ FAULTS = {
 
 @pytest.mark.parametrize("case", FAULTS)
 async def test_a_patch_that_cannot_be_applied_fails_the_request(http, webhooks, config_map, case):
-    operation, told = FAULTS[case]
+    operation, reported = FAULTS[case]
     await webhooks.register("mutating", webhooks.hook("/m", patched(operation)))
     answer = await http.post(http.path("configmaps"), config_map(finalizers=["example.org/x"]))
-    assert (answer.status, answer.json["message"]) == (500, f"Internal error occurred: {told}")
+    assert (answer.status, answer.json["message"]) == (500, f"Internal error occurred: {reported}")
     assert (await http.get(http.path("configmaps", "a"))).status == 404
 
 
@@ -187,8 +187,8 @@ async def test_metadata_of_another_type_fails_the_request_for_a_custom_object(ht
     rules = [{"operations": ["CREATE"], "apiGroups": [group], "apiVersions": ["v1"], "resources": ["things"]}]
     await webhooks.register("mutating", webhooks.hook("/m", patched(added("/metadata/labels", {"a": 1})), rules))
     answer = await http.post(path, {"kind": "Thing", "apiVersion": f"{group}/v1", "metadata": {"name": "t"}})
-    told = "json: cannot unmarshal number into Go struct field ObjectMeta.labels of type string"
-    assert (answer.status, answer.json["message"]) == (500, told)
+    reported = "json: cannot unmarshal number into Go struct field ObjectMeta.labels of type string"
+    assert (answer.status, answer.json["message"]) == (500, reported)
 
 
 async def test_a_new_object_is_given_no_version_by_a_webhook(http, webhooks, config_map):

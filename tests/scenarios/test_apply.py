@@ -92,11 +92,11 @@ async def test_an_update_makes_its_manager_own_what_it_changed(http, config_map)
         ("one", "Apply"): {"f:data": {"f:l": {}}},
         ("hand", "Update"): {"f:data": {"f:k": {}}},
     }
-    refused = await http.apply(path, config_map("a", {"k": "1", "l": "1"}), "one")
-    assert refused.json["message"] == 'Apply failed with 1 conflict: conflict with "hand" using v1: .data.k'
+    rejected = await http.apply(path, config_map("a", {"k": "1", "l": "1"}), "one")
+    assert rejected.json["message"] == 'Apply failed with 1 conflict: conflict with "hand" using v1: .data.k'
 
 
-async def test_a_field_that_nobody_applied_has_its_creator_as_manager(http, config_map):
+async def test_a_field_that_was_never_applied_has_its_creator_as_manager(http, config_map):
     made = await http.post(http.path("configmaps"), config_map("a", {"k": "1"}), query={"fieldManager": "maker"})
     assert managers(made.json) == {("maker", "Update"): {"f:data": {".": {}, "f:k": {}}}}
 
@@ -123,7 +123,7 @@ async def test_items_of_a_list_are_owned_by_their_keys(http):
     assert [port["port"] for port in without.json["spec"]["ports"]] == [80]
 
 
-async def test_apply_without_a_manager_is_refused(http, config_map):
+async def test_apply_without_a_manager_is_rejected(http, config_map):
     answer = await http.patch(http.path("configmaps", "a"), config_map(), "apply")
     assert answer.status == 422, answer.text
     assert answer.json["message"] == (
@@ -131,7 +131,7 @@ async def test_apply_without_a_manager_is_refused(http, config_map):
     )
 
 
-async def test_apply_with_managed_fields_is_refused(http, config_map):
+async def test_apply_with_managed_fields_is_rejected(http, config_map):
     answer = await http.apply(http.path("configmaps", "a"), config_map(managedFields=[{"manager": "x"}]))
     assert answer.status == 400
     assert answer.json["message"] == "metadata.managedFields must be nil"
@@ -146,7 +146,7 @@ async def test_force_is_for_apply_only(http, config_map):
     )
 
 
-async def test_an_unknown_field_in_an_apply_is_refused(http, config_map):
+async def test_an_unknown_field_in_an_apply_is_rejected(http, config_map):
     answer = await http.apply(http.path("configmaps", "a"), {**config_map(), "colour": "red"})
     assert answer.status == 500, answer.text
     assert answer.json["message"] == (

@@ -106,7 +106,7 @@ async def test_a_child_that_loses_its_label_and_data_gets_both_again(cluster, op
         await running.settled()
 
 
-async def test_changes_of_metadata_wake_where_metadata_is_all_that_is_cached(cluster, operator):
+async def test_changes_of_metadata_enqueue_where_metadata_is_all_that_is_cached(cluster, operator):
     app, seen = Operator("metadata"), []
     app.cache(V1ConfigMap, contents="metadata")
 

@@ -70,8 +70,8 @@ def test_missing_permissions_are_named_by_verb_and_resource(
         [sys.executable, "-m", "operatorkit", "crd", "render", str(EXAMPLE)], capture_output=True, text=True, check=True
     )
     apply_crd(controlplane, yaml.safe_load(installed.stdout))
-    nobody = controlplane.write_kubeconfig(tmp_path / "nobody", user="nobody-in-particular", groups=())
-    said = operatorkit("run", EXAMPLE, "--kubeconfig", nobody)
+    no_user = controlplane.write_kubeconfig(tmp_path / "nobody", user="nobody-in-particular", groups=())
+    said = operatorkit("run", EXAMPLE, "--kubeconfig", no_user)
     for verb in ("list", "watch", "patch"):
         assert verb in said
     assert "websites" in said

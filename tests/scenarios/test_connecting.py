@@ -30,7 +30,7 @@ def changed(controlplane):
     return change
 
 
-def foreign():
+def not_owned():
     """A certificate, and its key, that nobody trusts."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([
@@ -55,7 +55,7 @@ def foreign():
     return tuple(base64.b64encode(data).decode() for data in (made.public_bytes(serialization.Encoding.PEM), private))
 
 
-async def refusal(config):
+async def rejection(config):
     async with LiveCluster(config) as api:
         with pytest.raises(errors.ClusterError) as caught:
             await api.request("GET", "/api/v1/namespaces")
@@ -68,40 +68,40 @@ async def test_the_name_in_the_servers_certificate_may_differ_from_its_address(c
 
 
 async def test_a_certificate_for_another_host_is_explained(changed):
-    error = await refusal(changed({"tls-server-name": "elsewhere.example.io"}))
+    error = await rejection(changed({"tls-server-name": "elsewhere.example.io"}))
     assert isinstance(error, errors.Unreachable)
     assert "its certificate is for another host" in str(error)
 
 
 async def test_a_server_that_another_authority_signed_is_explained(changed, controlplane):
-    error = await refusal(changed({"certificate-authority-data": foreign()[0]}))
+    error = await rejection(changed({"certificate-authority-data": not_owned()[0]}))
     assert isinstance(error, errors.Unreachable)
     assert f"{controlplane.url}: its certificate is not signed by the authority that the kubeconfig trusts" in str(
         error
     )
 
 
-async def test_a_user_whom_the_server_does_not_know_is_told_whose_credentials_they_are(changed):
-    error = await refusal(changed(user={"token": "nobody-gave-me-this"}))
+async def test_a_user_whom_the_server_does_not_know_is_informed_whose_credentials_they_are(changed):
+    error = await rejection(changed(user={"token": "nobody-gave-me-this"}))
     assert isinstance(error, errors.Unauthorized)
     assert "credentials of context" in str(error)
 
 
-async def test_a_certificate_that_the_server_does_not_trust_lets_nobody_in(changed):
-    certificate, key = foreign()
-    error = await refusal(changed(user={"client-certificate-data": certificate, "client-key-data": key}))
+async def test_a_certificate_that_the_server_does_not_trust_admits_no_user(changed):
+    certificate, key = not_owned()
+    error = await rejection(changed(user={"client-certificate-data": certificate, "client-key-data": key}))
     # Go asks for the certificate and judges it later; Python's TLS, in the embedded server, breaks the connection off.
     assert isinstance(error, errors.Unauthorized | errors.Unreachable)
 
 
 async def test_plain_http_to_a_port_of_tls_is_answered_with_words(changed, controlplane):
-    error = await refusal(changed({"server": controlplane.url.replace("https:", "http:")}))
+    error = await rejection(changed({"server": controlplane.url.replace("https:", "http:")}))
     assert error.code in {0, 400}
     assert controlplane.url.removeprefix("https://") in str(error)
 
 
 async def test_a_port_where_nothing_listens_is_named(changed):
-    error = await refusal(changed({"server": "https://127.0.0.1:1"}))
+    error = await rejection(changed({"server": "https://127.0.0.1:1"}))
     assert isinstance(error, errors.Unreachable)
     assert str(error) == (
         "cannot reach the API server at https://127.0.0.1:1: connection refused: nothing listens there: check that the"

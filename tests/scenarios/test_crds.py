@@ -200,12 +200,12 @@ async def test_defaults_are_filled_in_and_unknown_fields_are_pruned(http, widget
         ({"size": 2.5}, 'spec.size: Invalid value: "number": spec.size in body must be of type integer: "number"'),
     ],
 )
-async def test_a_value_outside_its_schema_is_refused_in_these_words(http, widgets, spec, message):
+async def test_a_value_outside_its_schema_is_rejected_in_these_words(http, widgets, spec, message):
     answer = await http.post(http.path(widgets.plural), widgets.object(**spec))
     assert answer.status == 422, answer.text
-    told = answer.json["message"]
-    assert told.startswith("Widget")
-    assert message in told
+    reported = answer.json["message"]
+    assert reported.startswith("Widget")
+    assert message in reported
     assert answer.json["details"]["group"] == widgets.group
 
 
@@ -223,7 +223,7 @@ async def test_a_missing_field_is_required(http, widgets):
     }
 
 
-async def test_several_faults_are_told_together(http, widgets):
+async def test_several_errors_are_reported_together(http, widgets):
     answer = await http.post(http.path(widgets.plural), widgets.object(size=0, colour="blue"))
     fields = [cause["field"] for cause in answer.json["details"]["causes"]]
     assert {"spec.size", "spec.colour"} <= set(fields)
@@ -236,7 +236,7 @@ async def test_null_is_dropped_where_a_default_stands_and_kept_where_it_is_allow
 
 
 @pytest.mark.parametrize("level", ["Strict", "Warn", "Ignore"])
-async def test_unknown_fields_are_refused_told_or_dropped(http, widgets, level):
+async def test_unknown_fields_are_rejected_reported_or_dropped(http, widgets, level):
     answer = await http.post(http.path(widgets.plural), widgets.object(unknown="x"), query={"fieldValidation": level})
     if level == "Strict":
         assert answer.status == 400
@@ -258,9 +258,9 @@ async def test_the_status_is_a_place_of_its_own(http, widgets):
     assert answer.json["metadata"]["generation"] == 1
     changed = await http.patch(path, {"spec": {"size": 4}, "status": {"ready": False}})
     assert (changed.json["status"], changed.json["metadata"]["generation"]) == ({"ready": True}, 2)
-    refused = await http.patch(f"{path}/status", {"status": {"ready": "yes"}})
-    assert refused.status == 422
-    assert 'status.ready: Invalid value: "string"' in refused.json["message"]
+    rejected = await http.patch(f"{path}/status", {"status": {"ready": "yes"}})
+    assert rejected.status == 422
+    assert 'status.ready: Invalid value: "string"' in rejected.json["message"]
 
 
 async def test_the_scale_is_read_and_written(http, widgets):
@@ -322,8 +322,8 @@ async def test_apply_knows_the_lists_of_a_custom_resource(http, widgets):
     second = await http.apply(path, body, "two")
     assert second.status == 200, second.text
     assert second.json["spec"]["tags"] == ["a", "b"]
-    refused = await http.apply(path, widgets.object(size=5), "two")
-    assert refused.json["message"] == 'Apply failed with 1 conflict: conflict with "one": .spec.size'
+    rejected = await http.apply(path, widgets.object(size=5), "two")
+    assert rejected.json["message"] == 'Apply failed with 1 conflict: conflict with "one": .spec.size'
 
 
 async def test_strategic_patches_are_not_for_custom_resources(http, widgets):
@@ -407,7 +407,7 @@ async def test_a_changed_schema_holds_from_then_on(http, own):
         ),
     ],
 )
-async def test_a_definition_that_cannot_be_is_refused(http, change, message):
+async def test_a_definition_that_cannot_be_is_rejected(http, change, message):
     kind = Widgets(f"{secrets.token_hex(4)}.example.com")
     definition = kind.definition()
     change(definition)
@@ -441,7 +441,7 @@ async def test_a_custom_object_says_itself_what_it_is(http, widgets, verb, chang
 
 
 @pytest.mark.parametrize("verb", ["create", "patch"])
-async def test_a_custom_object_of_another_kind_is_refused_for_nothing_but_that(http, widgets, verb):
+async def test_a_custom_object_of_another_kind_is_rejected_for_nothing_but_that(http, widgets, verb):
     await http.post(http.path(widgets.plural), widgets.object("told"))
     if verb == "create":
         body = {**widgets.object("other", size=77), "kind": "Other"}

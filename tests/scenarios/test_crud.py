@@ -21,7 +21,7 @@ async def test_create_fills_in_what_the_server_knows(http, config_map):
     assert (await http.get(http.path("configmaps", "a"))).json == made
 
 
-async def test_create_of_what_exists_is_refused(http, config_map):
+async def test_create_of_what_exists_is_rejected(http, config_map):
     await http.created("configmaps", config_map())
     answer = await http.post(http.path("configmaps"), config_map())
     assert answer.status == 409
@@ -93,7 +93,7 @@ async def test_generate_name_adds_five_letters_and_never_collides(http, config_m
     assert len(names) == 5
 
 
-async def test_an_object_without_a_name_is_refused(http, config_map):
+async def test_an_object_without_a_name_is_rejected(http, config_map):
     body = config_map()
     body["metadata"] = {}
     answer = await http.post(http.path("configmaps"), body)
@@ -111,7 +111,7 @@ async def test_an_object_without_a_name_is_refused(http, config_map):
     ]
 
 
-async def test_a_bad_name_is_refused_with_the_rule_it_breaks(http, config_map):
+async def test_a_bad_name_is_rejected_with_the_rule_it_breaks(http, config_map):
     answer = await http.post(http.path("configmaps"), config_map("Not_A_Name"))
     assert answer.status == 422
     assert answer.json["message"] == (
@@ -124,7 +124,7 @@ async def test_a_bad_name_is_refused_with_the_rule_it_breaks(http, config_map):
     assert answer.json["details"]["causes"][0]["field"] == "metadata.name"
 
 
-async def test_a_bad_label_is_refused(http, config_map):
+async def test_a_bad_label_is_rejected(http, config_map):
     answer = await http.post(http.path("configmaps"), config_map(labels={"a": "no spaces"}))
     assert answer.status == 422
     assert answer.json["message"] == (
@@ -219,7 +219,7 @@ async def test_a_body_that_is_no_object_is_a_bad_request(http, body, status):
     assert "Traceback" not in answer.text
 
 
-async def test_an_unknown_content_type_is_refused(http):
+async def test_an_unknown_content_type_is_rejected(http):
     answer = await http.request("POST", http.path("configmaps"), b"x", headers={"Content-Type": "text/csv"})
     assert answer.status == 415
     assert answer.json["reason"] == "UnsupportedMediaType"
@@ -228,7 +228,7 @@ async def test_an_unknown_content_type_is_refused(http):
     )
 
 
-async def test_an_accept_that_nobody_can_serve_is_refused(http):
+async def test_an_accept_that_cannot_be_served_is_rejected(http):
     answer = await http.get(http.path("configmaps"), headers={"Accept": "text/csv"})
     assert answer.status == 406
     assert answer.json["reason"] == "NotAcceptable"
@@ -271,7 +271,7 @@ async def test_dry_run_takes_no_other_word(http, config_map):
 
 
 @pytest.mark.parametrize("level", ["Warn", "Strict", "Ignore"])
-async def test_unknown_and_repeated_fields_are_refused_told_or_dropped(http, level):
+async def test_unknown_and_repeated_fields_are_rejected_reported_or_dropped(http, level):
     body = (
         b'{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "lables": {}}, "data": {"k": "1"}, '
         b'"data": {"k": "2"}, "colour": "red"}'
@@ -284,13 +284,13 @@ async def test_unknown_and_repeated_fields_are_refused_told_or_dropped(http, lev
         assert answer.json["message"].startswith(
             'ConfigMap in version "v1" cannot be handled as a ConfigMap: strict decoding error: '
         )
-        assert all(fault in answer.json["message"] for fault in faults)
+        assert all(error_found in answer.json["message"] for error_found in faults)
         return
     assert answer.status == 201, answer.text
     assert "colour" not in answer.json
     assert answer.json["data"] == {"k": "2"}
     assert sorted(answer.warnings) == (
-        sorted(f'299 - "{_escaped(fault)}"' for fault in faults) if level == "Warn" else []
+        sorted(f'299 - "{_escaped(error_found)}"' for error_found in faults) if level == "Warn" else []
     )
 
 
@@ -395,7 +395,7 @@ async def test_a_body_above_three_megabytes_is_too_large(http, config_map):
     assert answer.json["message"] == "Request entity too large: limit is 3145728"
 
 
-async def test_a_config_map_above_one_megabyte_is_refused(http, config_map):
+async def test_a_config_map_above_one_megabyte_is_rejected(http, config_map):
     answer = await http.post(http.path("configmaps"), config_map("a", {"k": "x" * (1024 * 1024 + 1)}))
     assert answer.status == 422
     assert answer.json["message"] == ('ConfigMap "a" is invalid: []: Too long: may not be more than 1048576 bytes')

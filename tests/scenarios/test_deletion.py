@@ -42,9 +42,9 @@ async def test_an_object_with_a_finalizer_waits_for_it(http, config_map):
     assert answer.json["metadata"]["deletionTimestamp"]
     assert answer.json["metadata"]["deletionGracePeriodSeconds"] == 0
     assert (await http.get(path)).status == 200
-    refused = await http.patch(path, {"metadata": {"finalizers": ["example.com/wait", "example.com/new"]}})
-    assert refused.status == 422
-    assert refused.json["message"] == (
+    rejected = await http.patch(path, {"metadata": {"finalizers": ["example.com/wait", "example.com/new"]}})
+    assert rejected.status == 422
+    assert rejected.json["message"] == (
         'ConfigMap "a" is invalid: metadata.finalizers: Forbidden: no new finalizers can be added if the object is '
         'being deleted, found new finalizers []string{"example.com/new"}'
     )
@@ -78,7 +78,7 @@ async def test_a_precondition_that_does_not_hold_is_a_conflict(http, config_map,
     assert (await http.delete(http.path("configmaps", "a"), body)).status == 200
 
 
-async def test_a_propagation_that_does_not_exist_is_refused(http, config_map):
+async def test_a_propagation_that_does_not_exist_is_rejected(http, config_map):
     await http.created("configmaps", config_map())
     answer = await http.delete(http.path("configmaps", "a"), query={"propagationPolicy": "Sideways"})
     assert answer.status == 422
@@ -216,12 +216,12 @@ async def test_a_namespace_takes_everything_in_it_along(http, config_map):
     answer = await http.delete(f"/api/v1/namespaces/{name}")
     assert answer.json["status"]["phase"] == "Terminating"
     await http.gone(http.path("secrets", "s", ns=name))
-    refused = await http.post(http.path("configmaps", ns=name), config_map("late"))
-    assert refused.status == 403
-    assert refused.json["message"] == (
+    rejected = await http.post(http.path("configmaps", ns=name), config_map("late"))
+    assert rejected.status == 403
+    assert rejected.json["message"] == (
         f'configmaps "late" is forbidden: unable to create new content in namespace {name} because it is being terminated'
     )
-    assert refused.json["details"]["causes"] == [
+    assert rejected.json["details"]["causes"] == [
         {
             "reason": "NamespaceTerminating",
             "message": f"namespace {name} is being terminated",

@@ -59,11 +59,11 @@ def environment(marker: str) -> dict[str, str]:
 def test_the_demo_shows_the_error_at_the_pod_and_the_recovery(marker: str) -> None:
     done = subprocess.run(COMMAND, env=environment(marker), capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
-    told = done.stdout
-    assert "spec.dnsNames[0]" in told
-    assert "spec.dnsNames[1]" in told
-    assert "spec.duration" in told
-    waiting, _, recovered = told.partition("Another team")[0].partition("corrects it")
+    reported = done.stdout
+    assert "spec.dnsNames[0]" in reported
+    assert "spec.dnsNames[1]" in reported
+    assert "spec.duration" in reported
+    waiting, _, recovered = reported.partition("Another team")[0].partition("corrects it")
     assert "ContainerCreating" in waiting
     (denied,) = (line for line in waiting.splitlines() if "DeniedByPolicy" in line)
     assert "Did you mean" in denied
@@ -72,13 +72,13 @@ def test_the_demo_shows_the_error_at_the_pod_and_the_recovery(marker: str) -> No
     assert "FailedMount" in waiting
     assert "CertificateIssued" in recovered
     assert "Running" in recovered
-    assert "Traceback" not in told + done.stderr
-    check_the_members(told.partition("Another team")[2])
+    assert "Traceback" not in reported + done.stderr
+    check_the_members(reported.partition("Another team")[2])
 
 
-def check_the_members(told: str) -> None:
+def check_the_members(reported: str) -> None:
     """Check what the demo prints about the PetSet: creation in order, the reason of a failure, recovery, rollback."""
-    created, _, rest = told.partition("An update")
+    created, _, rest = reported.partition("An update")
     assert [line for line in created.splitlines() if "is ready" in line] == [f"  pod/db-{n} is ready" for n in range(3)]
     broken, _, rest = rest.partition("The team corrects")
     at_the_set, _, at_the_pod = broken.partition("kubectl describe pod db-2")

@@ -11,7 +11,7 @@ TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/livez", "/readyz"])
-async def test_health_is_told_in_one_word(http, path):
+async def test_health_is_reported_in_one_word(http, path):
     answer = await http.get(path)
     assert (answer.status, answer.text) == (200, "ok")
 
@@ -48,7 +48,7 @@ async def test_groups_are_listed_with_their_preferred_version(http):
 
 
 @pytest.mark.parametrize(("root", "group", "plural"), [("/api", "", "configmaps"), ("/apis", "apps", "deployments")])
-async def test_aggregated_discovery_tells_everything_at_once(http, root, group, plural):
+async def test_aggregated_discovery_reports_everything_at_once(http, root, group, plural):
     answer = await http.get(root, headers={"Accept": V2})
     assert answer.status == 200
     assert answer.headers["content-type"] == V2
@@ -61,13 +61,13 @@ async def test_aggregated_discovery_tells_everything_at_once(http, root, group, 
 
 
 async def test_aggregated_discovery_is_not_sent_twice(http):
-    async def told_that_it_knows():  # unless a definition of another test has just come or gone
+    async def notified_of_what_it_knows():  # unless a definition of another test has just come or gone
         tag = (await http.get("/apis", headers={"Accept": V2})).headers["etag"]
         again = await http.get("/apis", headers={"Accept": V2, "If-None-Match": tag})
         assert (again.status, again.text) == (304, "")
         return True
 
-    await eventually(told_that_it_knows)
+    await eventually(notified_of_what_it_knows)
 
 
 async def test_openapi_v3_is_found_by_group_and_hash(http):

@@ -148,7 +148,7 @@ async def test_a_restarted_operator_writes_nothing_when_all_is_well(cluster, ope
         assert running.writes() == {}
 
 
-async def test_its_own_status_write_does_not_wake_the_key(cluster, operator):
+async def test_its_own_status_write_does_not_enqueue_the_key(cluster, operator):
     seen: list[str] = []
     async with operator(publisher(seen)) as running:
         await create(cluster, site("a"))
@@ -156,7 +156,7 @@ async def test_its_own_status_write_does_not_wake_the_key(cluster, operator):
         assert seen == [f"{cluster.namespace}/a"]
 
 
-async def test_the_status_written_by_others_wakes_the_key_and_is_put_right(cluster, operator):
+async def test_the_status_written_by_others_enqueues_the_key_and_is_put_right(cluster, operator):
     async with operator(publisher()) as running:
         await create(cluster, site("a"))
         await running.settled()
@@ -168,9 +168,9 @@ async def test_the_status_written_by_others_wakes_the_key_and_is_put_right(clust
         assert (await get(cluster, SITES, "a"))["status"]["pages"] == 0
 
 
-async def test_what_somebody_else_made_is_left_alone_and_an_event_says_so(cluster, operator):
-    foreign = page("a-one", "mine")
-    await cluster.create(CONFIG_MAPS, write(foreign), namespace=cluster.namespace)
+async def test_what_another_owner_made_is_left_alone_and_an_event_says_so(cluster, operator):
+    not_owned = page("a-one", "mine")
+    await cluster.create(CONFIG_MAPS, write(not_owned), namespace=cluster.namespace)
     async with operator(publisher()) as running:
         await create(cluster, site("a", title="yours", pages=["one"]))
         await running.settled()
@@ -312,7 +312,7 @@ async def test_a_reconcile_reads_its_own_writes(cluster, operator):
         assert set(counts) == {"text"}
 
 
-async def test_watched_kinds_wake_what_the_function_maps_them_to(cluster, operator):
+async def test_watched_kinds_enqueue_what_the_function_maps_them_to(cluster, operator):
     app, seen = Operator("mapper"), []
 
     def to_site(config: V1ConfigMap, reader) -> list[ObjectKey]:
@@ -367,7 +367,7 @@ async def test_a_paused_object_is_left_alone_until_it_is_not(cluster, operator):
         assert await exists(cluster, CONFIG_MAPS, "a-one")
 
 
-async def test_the_reconcile_at_annotation_wakes_a_key_past_its_predicate(cluster, operator):
+async def test_the_reconcile_at_annotation_enqueues_a_key_past_its_predicate(cluster, operator):
     app, runs = Operator("picky"), []
 
     @app.reconcile(Site, predicate=lambda old, new: False)

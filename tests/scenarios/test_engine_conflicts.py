@@ -156,12 +156,12 @@ async def test_two_operators_that_want_another_status_do_not_spin(cluster, opera
     async with operator(first, clock=FakeClock()) as one, operator(second, clock=FakeClock()) as two:
         await create(cluster)
 
-        async def told() -> bool:
+        async def reported() -> bool:
             for running in (one, two, one, two):
                 await running.settled()
             return bool(await warnings(cluster))
 
-        await eventually(told)
+        await eventually(reported)
         assert all(len(each) <= 16 for each in runs.values()), runs
         [(reason, message, _)] = await warnings(cluster)  # one gave way; then it is as the other wants it
         got = (await cluster.get(ROPES, "a", namespace=cluster.namespace))["status"]["text"]

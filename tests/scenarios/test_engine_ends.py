@@ -204,7 +204,7 @@ async def test_a_predicate_that_fails_loses_no_change(cluster, operator, caplog)
     assert f"broken failed for Job {cluster.namespace}/a: the change counts" in caplog.text
 
 
-async def test_a_listener_that_fails_keeps_nobody_else_from_being_told(cluster, operator, caplog):
+async def test_a_listener_that_fails_keeps_no_other_from_being_notified(cluster, operator, caplog):
     def broken(change: Any) -> None:
         raise KeyError("a bug")
 

@@ -74,7 +74,7 @@ async def warnings(cluster) -> list[tuple[str, str]]:
     return [(event["reason"], event["message"]) for event in found]
 
 
-async def do_as_told(cluster, message: str) -> None:
+async def do_as_configured(cluster, message: str) -> None:
     """Carry out the kubectl command at the end of a message."""
     [(plural, name, namespace, patch)] = re.findall(
         r"kubectl patch (\S+) (\S+) -n (\S+) --type=json -p '(.*)'$", message
@@ -149,7 +149,7 @@ async def test_the_finalizer_of_an_earlier_version_without_its_function_is_repor
         assert (stalled["type"], stalled["message"]) == ("Stalled", message)
         assert (condition["type"], condition["status"], condition["reason"]) == ("Ready", "False", "DeletionBlocked")
         assert condition["message"] == message
-        await do_as_told(cluster, message)
+        await do_as_configured(cluster, message)
         await running.settled()
         with pytest.raises(NotFound):
             await get(cluster)
@@ -170,7 +170,7 @@ async def test_a_finalizer_of_another_program_has_a_minute(cluster, operator, cl
         [(reason, message)] = await warnings(cluster)
         assert reason == "DeletionBlocked"
         assert "the finalizer old.example.io/cleanup is in the way" in message
-        await do_as_told(cluster, message)
+        await do_as_configured(cluster, message)
         await running.settled()
         with pytest.raises(NotFound):
             await get(cluster)

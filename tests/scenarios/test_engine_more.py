@@ -223,7 +223,7 @@ async def test_a_resync_leaves_out_what_waits_for_a_change(cluster, operator, cl
         assert runs["bad"] == 1
 
 
-async def test_what_the_predicate_leaves_out_does_not_wake_the_key_but_a_deletion_does(cluster, operator):
+async def test_what_the_predicate_leaves_out_does_not_enqueue_the_key_but_a_deletion_does(cluster, operator):
     app, runs = Operator("careful"), []
 
     @app.reconcile(Team, predicate=generation_changed)
@@ -240,7 +240,7 @@ async def test_what_the_predicate_leaves_out_does_not_wake_the_key_but_a_deletio
         assert runs == [1, 2]
 
 
-async def test_a_function_that_returns_something_else_is_told_what_to_return(cluster, operator):
+async def test_the_error_of_a_function_that_returns_something_else_says_what_to_return(cluster, operator):
     app = Operator("wrong")
 
     @app.reconcile(Team)

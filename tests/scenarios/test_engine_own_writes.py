@@ -142,7 +142,7 @@ def echoed(engine: Any, resource: Any, version: str) -> Awaitable[None]:
     return engine.caches._kinds[resource].informer.wait_for(version)
 
 
-async def test_a_child_that_is_made_does_not_wake_its_parent(cluster, run):
+async def test_a_child_that_is_made_does_not_enqueue_its_parent(cluster, run):
     runs: list[str] = []
     async with run(copier(runs)) as operator:
         await create(cluster)
@@ -150,7 +150,7 @@ async def test_a_child_that_is_made_does_not_wake_its_parent(cluster, run):
         assert runs == ["one"]
 
 
-async def test_not_even_when_the_echo_comes_before_the_answer(cluster, world, run):
+async def test_not_even_when_the_event_comes_before_the_response(cluster, world, run):
     runs: list[str] = []
     async with run(copier(runs)) as operator:
 
@@ -166,15 +166,15 @@ async def test_not_even_when_the_echo_comes_before_the_answer(cluster, world, ru
 
 
 @pytest.mark.parametrize("early", [True, False], ids=["before the answer", "after the answer"])
-async def test_what_others_do_to_a_child_while_it_is_made_wakes_its_parent(cluster, world, run, early):
+async def test_what_others_do_to_a_child_while_it_is_made_enqueues_its_parent(cluster, world, run, early):
     runs: list[str] = []
     async with run(copier(runs)) as operator:
 
         async def defaced(write: Write) -> Any:
             answer = await write()
-            foreign = await change(cluster, CONFIG_MAPS, {"data": {"text": "!"}})
+            not_owned = await change(cluster, CONFIG_MAPS, {"data": {"text": "!"}})
             if early:
-                await echoed(operator.engine, CONFIG_MAPS, foreign["metadata"]["resourceVersion"])
+                await echoed(operator.engine, CONFIG_MAPS, not_owned["metadata"]["resourceVersion"])
             return answer
 
         world.step = defaced
@@ -198,7 +198,7 @@ async def test_a_child_that_is_deleted_while_it_is_made_is_made_again(cluster, w
         assert await content(cluster, CONFIG_MAPS, "data") == {"text": "one"}
 
 
-async def test_what_others_do_to_a_child_behind_a_gap_of_the_watch_wakes_its_parent(cluster, world, run):
+async def test_what_others_do_to_a_child_behind_a_gap_of_the_watch_enqueues_its_parent(cluster, world, run):
     async with run(copier([])) as operator:
 
         async def unheard(write: Write) -> Any:
@@ -270,7 +270,7 @@ async def test_a_run_that_looked_before_it_applied_runs_again_and_sees_its_child
 
 
 @pytest.mark.parametrize("how", [{"look": True}, {"ask": True}])
-async def test_a_run_that_looked_and_says_that_its_own_write_need_not_wake_it_does_not_run_again(cluster, run, how):
+async def test_a_run_that_looked_and_says_that_its_own_write_need_not_enqueue_it_does_not_run_again(cluster, run, how):
     runs: list[str] = []
     async with run(copier(runs, enqueue=False, **how)) as operator:
         await create(cluster)
@@ -282,7 +282,7 @@ async def test_a_run_that_looked_and_says_that_its_own_write_need_not_wake_it_do
         assert await content(cluster, CONFIG_MAPS, "data") == {"text": "one"}
 
 
-async def test_a_change_behind_a_gap_of_the_watch_is_not_taken_for_the_echo_of_a_status(cluster, world, run):
+async def test_a_change_behind_a_gap_of_the_watch_is_not_taken_for_an_own_write_of_a_status(cluster, world, run):
     """The status is written on top of a spec that the run has not read, and a list brings both at once."""
     runs: list[str] = []
     async with run(copier(runs, status=True)) as operator:
@@ -327,7 +327,7 @@ async def test_a_status_that_others_wrote_behind_a_gap_of_the_watch_is_seen(clus
         assert seen == ["", "x"]
 
 
-async def test_an_object_that_was_made_anew_behind_a_gap_of_the_watch_is_reconciled_past_any_predicate(
+async def test_an_object_that_was_recreated_behind_a_gap_of_the_watch_is_reconciled_past_any_predicate(
     cluster, world, run
 ):
     """Nothing but its uid may tell it from the one before it: its generation is 1 again."""
@@ -350,14 +350,14 @@ async def test_an_object_that_was_made_anew_behind_a_gap_of_the_watch_is_reconci
         assert runs == ["one", "two"]
 
 
-async def test_the_status_of_an_object_that_was_made_anew_meanwhile_is_no_failure(cluster, world, run, caplog):
+async def test_the_status_of_an_object_that_was_recreated_meanwhile_is_no_failure(cluster, world, run, caplog):
     runs: list[str] = []
     async with run(copier(runs, status=True)) as operator:
 
         async def replaced(write: Write) -> Any:
             await cluster.delete(NOTES, "a", namespace=cluster.namespace)
-            anew = Note(metadata=ObjectMeta(name="a"), spec=NoteSpec(text="two"))
-            await cluster.create(NOTES, anew.write(), namespace=cluster.namespace)
+            again = Note(metadata=ObjectMeta(name="a"), spec=NoteSpec(text="two"))
+            await cluster.create(NOTES, again.write(), namespace=cluster.namespace)
             return await write()
 
         world.step = replaced
@@ -399,7 +399,7 @@ async def test_a_status_whose_answer_was_lost_is_put_right_past_any_predicate(cl
         assert (await content(cluster, NOTES, "status"))["text"] == "one"
 
 
-async def test_settled_waits_for_the_echo_of_a_run_that_came_and_went_meanwhile(cluster, world, clock):
+async def test_idle_waits_for_the_own_events_of_a_run_that_came_and_went_meanwhile(cluster, world, clock):
     """The run is due to the clock, begins after its kind was looked at, and is over before the look at all is."""
     app, runs = Operator("timed"), []
     app.reads(V1ConfigMap)

@@ -112,7 +112,7 @@ def only(name: str, decide) -> object:
 
 
 @pytest.mark.parametrize("kind", BUILT_IN)
-async def test_a_terminal_error_leaves_the_status_of_a_kind_that_is_not_ours_alone(cluster, operator, clock, kind):
+async def test_a_terminal_error_leaves_the_status_of_a_kind_that_is_not_own_alone(cluster, operator, clock, kind):
     app, runs, name = Operator("judge"), [], f"it-{cluster.namespace}"
 
     def decide(obj, ctx):
@@ -299,7 +299,7 @@ async def owned_by(cluster, manager: str) -> dict:
     return next((e["fieldsV1"]["f:status"] for e in found if e.get("subresource") == "status"), {})
 
 
-def add_ours(case: Case, ctx: Context) -> None:
+def add_own(case: Case, ctx: Context) -> None:
     """Put our values beside those that are there."""
     status, size = case.status, case.spec.size
     status.counts["ours"] = size
@@ -312,7 +312,7 @@ def add_ours(case: Case, ctx: Context) -> None:
     ctx.condition("Ready", True, "Fine", f"{size}")
 
 
-def build_anew(case: Case, ctx: Context) -> None:
+def rebuild(case: Case, ctx: Context) -> None:
     """Write only our values, without a look at what is there."""
     size, before = case.spec.size, case.status.conditions
     parts = [Part(name="ours", size=size), Part(name="shared", by="us")]
@@ -321,7 +321,7 @@ def build_anew(case: Case, ctx: Context) -> None:
     ctx.condition("Ready", True, "Fine", f"{size}")
 
 
-@pytest.mark.parametrize("write", [add_ours, build_anew])
+@pytest.mark.parametrize("write", [add_own, rebuild])
 async def test_what_others_write_into_a_status_stays_theirs_to_the_leaf(cluster, operator, write):
     app = Operator("judge")
 
@@ -370,7 +370,7 @@ async def test_what_an_operator_no_longer_sets_goes_and_what_others_set_beside_i
     @app.reconcile(Case)
     async def reconcile(case: Case, ctx: Context) -> None:
         if case.spec.size == 1:
-            add_ours(case, ctx)
+            add_own(case, ctx)
             return
         status = case.status
         del status.counts["ours"]

@@ -58,7 +58,7 @@ async def test_events_are_selected_by_their_subject(http, event, selector, found
     assert len(answer.json["items"]) == found
 
 
-async def test_an_event_about_something_elsewhere_is_refused(http, event):
+async def test_an_event_about_something_elsewhere_is_rejected(http, event):
     body = event(http)
     body["involvedObject"]["namespace"] = "elsewhere"
     answer = await http.post(http.path("events"), body)

@@ -83,10 +83,10 @@ async def test_a_budget_allows_so_many_evictions_and_no_more(http, pods):
     await budget(http, [3, 3, 2, 1], minAvailable=2)
     assert (await evict(http, "p0")).status == 201
     await counted(http, [2, 2, 2, 0])
-    refused = await evict(http, "p1")
-    assert (refused.status, refused.json["reason"]) == (429, "TooManyRequests")
-    assert refused.json["message"] == "Cannot evict pod as it would violate the pod's disruption budget."
-    assert refused.json["details"]["causes"] == [
+    rejected = await evict(http, "p1")
+    assert (rejected.status, rejected.json["reason"]) == (429, "TooManyRequests")
+    assert rejected.json["message"] == "Cannot evict pod as it would violate the pod's disruption budget."
+    assert rejected.json["details"]["causes"] == [
         {"reason": "DisruptionBudget", "message": "The disruption budget b needs 2 healthy pods and has 2 currently"}
     ]
     await pods("p3")

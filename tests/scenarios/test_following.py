@@ -61,7 +61,7 @@ async def test_a_cache_follows_creation_change_and_deletion(cluster, config_map)
     assert informer.changes == [("ADDED", "a"), ("ADDED", "b"), ("MODIFIED", "a"), ("DELETED", "a")]
 
 
-async def test_our_own_write_is_read_at_once_and_told_once(cluster, config_map):
+async def test_our_own_write_is_read_at_once_and_reported_once(cluster, config_map):
     namespace = cluster.namespace
     async with following(cluster, namespace=namespace) as informer:
         await informer.synced()

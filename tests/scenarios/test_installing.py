@@ -53,7 +53,7 @@ def operator_of(main: type[Any], *owns: type[Any], **options: Any) -> Operator:
     return app
 
 
-async def put_by_somebody_else(cluster: Any, manifest: dict[str, Any]) -> None:
+async def put_by_another_client(cluster: Any, manifest: dict[str, Any]) -> None:
     await cluster.patch(
         CRDS, manifest["metadata"]["name"], manifest, patch_type=PatchType.APPLY, field_manager="kubectl", force=True
     )
@@ -64,9 +64,9 @@ async def versions_of(cluster: Any, resource: ApiResource) -> list[str]:
     return sorted(version["name"] for version in found["spec"]["versions"])
 
 
-async def test_a_definition_that_is_there_keeps_its_fields_unless_told_otherwise(cluster, operator, name):
+async def test_a_definition_that_is_there_keeps_its_fields_unless_asked_otherwise(cluster, operator, name):
     large, small = kind(name, Large), kind(name, Small)
-    await put_by_somebody_else(cluster, large.crd())
+    await put_by_another_client(cluster, large.crd())
     before = await cluster.get(CRDS, small.api_resource().qualified)
     with pytest.raises(InputError) as caught:
         async with operator(operator_of(small)):
@@ -83,7 +83,7 @@ async def test_a_definition_that_is_there_keeps_its_fields_unless_told_otherwise
 
 
 async def test_nothing_is_applied_when_one_definition_of_several_would_lose_something(cluster, name):
-    await put_by_somebody_else(cluster, kind(name, Large).crd())
+    await put_by_another_client(cluster, kind(name, Large).crd())
     other = kind(f"Other{name}", Small)
     with pytest.raises(InputError, match=r"spec\.note"):
         await install_crds(cluster, [other, kind(name, Small)])
@@ -91,7 +91,7 @@ async def test_nothing_is_applied_when_one_definition_of_several_would_lose_some
         await cluster.get(CRDS, other.api_resource().qualified)
 
 
-async def test_what_nobody_but_operatorkit_applied_may_change_in_a_test_and_not_elsewhere(cluster, name):
+async def test_what_only_operatorkit_applied_may_change_in_a_test_and_not_elsewhere(cluster, name):
     await install_crds(cluster, [kind(name, Large)])
     with pytest.raises(InputError, match=r"spec\.note"):
         await install_crds(cluster, [kind(name, Small)], shrinking="never")
@@ -119,15 +119,15 @@ async def test_a_version_in_which_objects_are_stored_is_named(cluster, name):
 
 async def test_the_definition_of_an_external_kind_is_left_as_it_is(cluster, operator, name):
     theirs = kind(f"Theirs{name}", Large, group="theirs.example.com")
-    ours = kind(f"Theirs{name}", Small, group="theirs.example.com", external=True)
+    own = kind(f"Theirs{name}", Small, group="theirs.example.com", external=True)
     main = kind(name, Small)
-    await put_by_somebody_else(cluster, theirs.crd())
-    async with operator(operator_of(main, ours)) as running:
-        before = await cluster.get(CRDS, ours.api_resource().qualified)
+    await put_by_another_client(cluster, theirs.crd())
+    async with operator(operator_of(main, own)) as running:
+        before = await cluster.get(CRDS, own.api_resource().qualified)
         assert not [entry for entry in before["metadata"]["managedFields"] if entry["manager"] == "operatorkit"]
         await cluster.create(main.api_resource(), main(metadata={"name": "a"}).write(), namespace=cluster.namespace)
         await running.settled()
-        made = await cluster.get(ours.api_resource(), "a", namespace=cluster.namespace)
+        made = await cluster.get(own.api_resource(), "a", namespace=cluster.namespace)
         assert made["spec"] == {"size": 5}
 
 
@@ -140,16 +140,16 @@ async def test_an_external_kind_is_not_installed_whoever_asks_for_it(cluster, na
 
 async def test_unknown_fields_of_an_external_kind_stay_with_those_who_set_them(cluster, operator, name):
     theirs = kind(f"Theirs{name}", Large, group="theirs.example.com")
-    ours = kind(f"Theirs{name}", Small, group="theirs.example.com", external=True)
+    own = kind(f"Theirs{name}", Small, group="theirs.example.com", external=True)
     main, notes = kind(name, Small), []
-    await put_by_somebody_else(cluster, theirs.crd())
+    await put_by_another_client(cluster, theirs.crd())
     app = Operator("installer")
 
-    @app.reconcile(main, owns=[ours])
+    @app.reconcile(main, owns=[own])
     async def reconcile(obj: Any, ctx: Context) -> None:
-        known = ctx.get(ours, obj.metadata.name)
+        known = ctx.get(own, obj.metadata.name)
         if known is None:
-            await ctx.apply(ours(metadata={"name": obj.metadata.name}, spec=Small(size=5)))
+            await ctx.apply(own(metadata={"name": obj.metadata.name}, spec=Small(size=5)))
             return
         notes.append(known.spec.__pydantic_extra__.get("note"))
         known.spec.size = 6
@@ -159,15 +159,15 @@ async def test_unknown_fields_of_an_external_kind_stay_with_those_who_set_them(c
         await cluster.create(main.api_resource(), main(metadata={"name": "a"}).write(), namespace=cluster.namespace)
         await running.settled()
         await cluster.patch(
-            ours.api_resource(),
+            own.api_resource(),
             "a",
-            {"apiVersion": ours.api_version, "kind": ours.kind, "spec": {"note": "of somebody else"}},
+            {"apiVersion": own.api_version, "kind": own.kind, "spec": {"note": "of somebody else"}},
             patch_type=PatchType.APPLY,
             field_manager="somebody",
             namespace=cluster.namespace,
         )
         await running.settled()
-        made = await cluster.get(ours.api_resource(), "a", namespace=cluster.namespace)
+        made = await cluster.get(own.api_resource(), "a", namespace=cluster.namespace)
         assert made["spec"] == {"size": 6, "note": "of somebody else"}
         assert "of somebody else" in notes
         mine = [entry for entry in made["metadata"]["managedFields"] if entry["manager"] == "installer"]
@@ -175,12 +175,12 @@ async def test_unknown_fields_of_an_external_kind_stay_with_those_who_set_them(c
 
 
 async def test_an_external_kind_that_is_missing_gets_a_stand_in_that_keeps_all(cluster, name):
-    ours = kind(f"Theirs{name}", Small, group=f"{name.lower()}.k8s.io", external=True)
-    await install_stand_ins([ours], cluster)
-    body = {**ours(metadata={"name": "a"}).write(), "spec": {"size": 1, "anything": [{"goes": True}]}}
-    made = await cluster.create(ours.api_resource(), body, namespace=cluster.namespace)
+    own = kind(f"Theirs{name}", Small, group=f"{name.lower()}.k8s.io", external=True)
+    await install_stand_ins([own], cluster)
+    body = {**own(metadata={"name": "a"}).write(), "spec": {"size": 1, "anything": [{"goes": True}]}}
+    made = await cluster.create(own.api_resource(), body, namespace=cluster.namespace)
     assert made["spec"] == body["spec"]
-    await install_stand_ins([ours], cluster)  # a second time changes nothing
+    await install_stand_ins([own], cluster)  # a second time changes nothing
 
 
 SOURCE = """
@@ -214,10 +214,10 @@ async def run(folder: Path, *arguments: str) -> tuple[int | None, str]:
     return process.returncode, said.decode()
 
 
-async def test_run_install_refuses_what_would_shrink_and_says_what(cluster, kubeconfig, tmp_path, name):
+async def test_run_install_rejects_what_would_shrink_and_says_what(cluster, kubeconfig, tmp_path, name):
     (tmp_path / "app.py").write_text(SOURCE.format(name=name, external=", external=True"))
-    await put_by_somebody_else(cluster, kind(name, Large).crd())
-    await put_by_somebody_else(cluster, kind(f"Theirs{name}", Large, group="theirs.example.com").crd())
+    await put_by_another_client(cluster, kind(name, Large).crd())
+    await put_by_another_client(cluster, kind(f"Theirs{name}", Large, group="theirs.example.com").crd())
     code, said = await run(tmp_path, "run", "app.py", "--install", "--kubeconfig", str(kubeconfig))
     assert code == 1, said
     assert "v1: spec.note: the field is removed" in said
@@ -226,7 +226,7 @@ async def test_run_install_refuses_what_would_shrink_and_says_what(cluster, kube
 
 async def test_run_install_asks_whose_a_kind_is(cluster, kubeconfig, tmp_path, name):
     (tmp_path / "app.py").write_text(SOURCE.format(name=name, external=""))
-    await put_by_somebody_else(cluster, kind(f"Theirs{name}", Large, group="theirs.example.com").crd())
+    await put_by_another_client(cluster, kind(f"Theirs{name}", Large, group="theirs.example.com").crd())
     code, said = await run(tmp_path, "run", "app.py", "--install", "--kubeconfig", str(kubeconfig))
     assert code == 1, said
     assert "write external=True in the class if the kind is defined elsewhere" in said

@@ -120,19 +120,19 @@ async def test_pages_show_one_moment(http):
     assert "remainingItemCount" not in third["metadata"]
 
 
-async def test_a_continue_token_that_is_none_is_refused(http):
+async def test_a_continue_token_that_is_none_is_rejected(http):
     answer = await http.get(http.path("secrets"), query={"limit": "2", "continue": "nonsense"})
     assert answer.status == 400
     assert answer.json["message"].startswith("invalid continue token: continue key is not valid")
 
 
-async def test_a_resource_version_that_is_no_number_is_refused(http):
+async def test_a_resource_version_that_is_no_number_is_rejected(http):
     answer = await http.get(http.path("secrets"), query={"resourceVersion": "x"})
     assert answer.status == 400, answer.text
     assert 'Invalid value: "x"' in answer.json["message"]
 
 
-async def test_a_resource_version_of_the_future_is_told_apart(http):
+async def test_a_resource_version_of_the_future_is_recognised(http):
     current = (await http.get(http.path("secrets"))).json["metadata"]["resourceVersion"]
     future = int(current) + 10_000_000
     answer = await http.get(http.path("secrets"), query={"resourceVersion": str(future)})
@@ -227,7 +227,7 @@ async def test_a_list_as_a_watch_needs_its_match(http):
     )
 
 
-async def test_a_watch_from_a_version_long_gone_is_told_so(http, is_real):
+async def test_a_watch_from_a_version_long_gone_is_reported_so(http, is_real):
     async with http.watch(http.path("configmaps"), resourceVersion="1") as watch:
         frame = await watch.next()
     if is_real and frame["type"] == "ADDED":

@@ -97,10 +97,10 @@ async def test_a_pod_waits_in_container_creating_until_its_secret_is_there(http,
 async def test_every_kind_of_mount_is_waited_for(http, nodes, volume, message):
     await http.created("pods", pod(volumes=[volume]))
 
-    async def told():
+    async def reported():
         return (await events_of(http, "p")).get("FailedMount", {}).get("message") == message
 
-    await eventually(told)
+    await eventually(reported)
 
 
 async def test_what_is_optional_is_not_waited_for(http, nodes):
@@ -112,10 +112,10 @@ async def test_a_missing_environment_is_a_configuration_error(http, nodes):
     await http.created("pods", pod(env_from=[{"secretRef": {"name": "late"}}]))
     await eventually(lambda: waits_with(http, "CreateContainerConfigError"))
 
-    async def told():
+    async def reported():
         return (await events_of(http, "p")).get("Failed", {}).get("message") == 'Error: secret "late" not found'
 
-    await eventually(told)
+    await eventually(reported)
     await http.created("secrets", {"metadata": {"name": "late"}})
     await eventually(lambda: is_running(http))
 
@@ -123,13 +123,13 @@ async def test_a_missing_environment_is_a_configuration_error(http, nodes):
 async def test_a_pod_that_fits_no_node_says_so(http, nodes):
     await http.created("pods", pod(nodeSelector={"disk": "nowhere"}))
 
-    async def told():
+    async def reported():
         event = (await events_of(http, "p"))["FailedScheduling"]
         assert event["message"].startswith("0/")
         assert "didn't match Pod's node affinity/selector" in event["message"]
         return True
 
-    await eventually(told)
+    await eventually(reported)
     status = (await http.get(http.path("pods", "p"))).json["status"]
     [condition] = [c for c in status["conditions"] if c["type"] == "PodScheduled"]
     assert (condition["status"], condition["reason"]) == ("False", "Unschedulable")

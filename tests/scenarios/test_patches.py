@@ -53,7 +53,7 @@ async def test_a_json_patch_escapes_slashes_in_keys(http, config_map):
         ({"data": {}}, 400, None),
     ],
 )
-async def test_a_json_patch_that_does_not_fit_is_refused_as_a_whole(http, config_map, patch, status, message):
+async def test_a_json_patch_that_does_not_fit_is_rejected_as_a_whole(http, config_map, patch, status, message):
     made = await http.created("configmaps", config_map("a", {"a": "1"}))
     operations = [{"op": "add", "path": "/data/c", "value": "3"}, *patch] if isinstance(patch, list) else patch
     answer = await http.patch(http.path("configmaps", "a"), operations, "json")

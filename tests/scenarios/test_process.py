@@ -322,7 +322,7 @@ async def test_the_handlers_of_kopf_run_in_the_same_process_and_write_no_annotat
 
 
 @pytest.mark.parametrize("verb", ["validate", "mutate"])
-async def test_admission_declared_with_kopf_is_refused_at_the_start_with_what_to_write_instead(
+async def test_admission_declared_with_kopf_is_rejected_at_the_start_with_what_to_write_instead(
     start, kubeconfig, tmp_path, verb
 ):
     path = _copy_of_example(tmp_path, "doors")
@@ -479,8 +479,8 @@ async def test_dev_removes_the_webhooks_of_an_operator_that_was_killed(start, tm
     from operatorkit.cluster import LiveCluster, load_config
 
     path, config = _copy_of_example(tmp_path, "slain"), tmp_path / "slain-kubeconfig"
-    judged = "\n\n@app.validate(Website)\nasync def validate(new, old, request): ...\n"
-    path.write_text(path.read_text() + judged + 'print("pid", __import__("os").getpid(), flush=True)\n')
+    evaluated = "\n\n@app.validate(Website)\nasync def validate(new, old, request): ...\n"
+    path.write_text(path.read_text() + evaluated + 'print("pid", __import__("os").getpid(), flush=True)\n')
     process = start("dev", path, "--nodes", "0", "--kubeconfig", config)
     await process.says("website is ready")
     assert "kubectl delete validatingwebhookconfigurations/website.operatorkit.dev" in process.said
@@ -513,9 +513,9 @@ async def test_a_port_in_use_is_one_line_with_the_option_that_chooses_another(st
         port = taken.getsockname()[1]
         process = start("run", "site.py", "--install", "--kubeconfig", kubeconfig, *option, port)
         assert await process.ends() == 1
-    [told] = [line for line in process.said.splitlines() if line.startswith("operatorkit: ")]
-    assert f"port {port} cannot be used for " in told
-    assert told.endswith(f": Address already in use: stop what listens there, or choose another with {option[-1]}")
+    [reported] = [line for line in process.said.splitlines() if line.startswith("operatorkit: ")]
+    assert f"port {port} cannot be used for " in reported
+    assert reported.endswith(f": Address already in use: stop what listens there, or choose another with {option[-1]}")
     assert "Traceback" not in process.said
 
 
@@ -523,15 +523,15 @@ async def test_a_port_in_use_is_one_line_with_the_option_that_chooses_another(st
     "number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL], ids=lambda it: it.name
 )
 async def test_dev_leaves_no_file_and_no_process_behind_however_it_ends(start, tmp_path, number):
-    path, scratch = _copy_of_example(tmp_path, "left"), tmp_path / "scratch"
-    scratch.mkdir()
-    process = start("dev", path, "--nodes", "0", env={"TMPDIR": str(scratch)})
+    path, temporary = _copy_of_example(tmp_path, "left"), tmp_path / "scratch"
+    temporary.mkdir()
+    process = start("dev", path, "--nodes", "0", env={"TMPDIR": str(temporary)})
     await process.says("website is ready")
-    [folder] = scratch.glob("operatorkit-dev-*")
+    [folder] = temporary.glob("operatorkit-dev-*")
     assert (folder / "kubeconfig").is_file()
     process.popen.send_signal(number)
     await process.ends()
-    await eventually(lambda: not any(scratch.iterdir()), timeout=60, message="nothing is left")
+    await eventually(lambda: not any(temporary.iterdir()), timeout=60, message="nothing is left")
     await process.says("website stopped")
 
 

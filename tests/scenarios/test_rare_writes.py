@@ -132,7 +132,7 @@ async def test_a_number_is_written_as_go_does(http, boxes, sent, stored):
     assert f'"ratio":{stored}}}' in answer.text
 
 
-async def test_a_number_beyond_all_bounds_is_refused(http, boxes):
+async def test_a_number_beyond_all_bounds_is_rejected(http, boxes):
     body = b'{"apiVersion":"%b/v1","kind":"Box","metadata":{"name":"a"},"spec":{"ratio":1e999}}' % boxes.group.encode()
     answer = await http.post(http.path(boxes.plural), body)
     assert answer.status == 400
@@ -256,7 +256,7 @@ async def test_who_leaves_out_an_address_owns_it_no_more(http):
     ],
     ids=lambda it: it if isinstance(it, str) and it.startswith("spec") else "",
 )
-async def test_a_service_that_cannot_be_is_refused(http, spec, field, message):
+async def test_a_service_that_cannot_be_is_rejected(http, spec, field, message):
     answer = await http.post(http.path("services"), {**SERVICE, "spec": {**SERVICE["spec"], **spec}})
     assert (answer.status, causes(answer)) == (422, {(field, message)})
 
@@ -316,7 +316,7 @@ async def test_a_uid_in_a_scale_is_a_precondition(http):
     )
 
 
-async def test_an_unknown_field_is_warned_of_also_when_the_rest_is_refused(http, config_map):
+async def test_an_unknown_field_is_warned_of_also_when_the_rest_is_rejected(http, config_map):
     body = {**config_map(data={"bad key": "x"}), "unknown": 1}
     answer = await http.post(http.path("configmaps"), body)
     assert (answer.status, answer.warnings) == (422, ('299 - "unknown field \\"unknown\\""',))

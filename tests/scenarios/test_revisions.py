@@ -46,7 +46,7 @@ async def test_a_revision_may_have_another_number_and_no_other_data(http):
         ({"data": [1]}, "data: Required value: data must be a valid JSON object"),
     ],
 )
-async def test_a_revision_that_is_none_is_refused(http, changed, message):
+async def test_a_revision_that_is_none_is_rejected(http, changed, message):
     answer = await http.post(http.path(REVISIONS), {**revision(), **changed})
     assert answer.status == 422, answer.text
     assert answer.json["message"] == f'ControllerRevision.apps "r" is invalid: {message}'

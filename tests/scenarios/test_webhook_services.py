@@ -95,7 +95,7 @@ def behind(cluster, namespace):
     return run
 
 
-async def told(http):
+async def reported(http):
     """Send what is to be refused; return the answer's status and its message."""
     answer = await http.post(http.path("services.example.io/v1/parcels"), parcel(weight=11), query={"dryRun": "All"})
     return answer.status, answer.json.get("message")
@@ -105,13 +105,13 @@ async def test_a_review_through_a_service_is_answered(behind, cluster, http, nam
     await cluster.create(SERVICES, service(), namespace=namespace)
     await cluster.create(SLICES, endpoints(port), namespace=namespace)
     async with behind(port=port) as (app, _):
-        refusal = 'admission webhook "validate.parcels.services.example.io" denied the request: too heavy'
+        rejection = 'admission webhook "validate.parcels.services.example.io" denied the request: too heavy'
 
-        async def refused():
-            assert await told(http) == (403, refusal)
+        async def rejected():
+            assert await reported(http) == (403, rejection)
             return True
 
-        await eventually(refused, message="the API server asks through the Service")
+        await eventually(rejected, message="the API server asks through the Service")
         with pytest.raises(Forbidden, match="too heavy"):
             await cluster.create(PARCELS, parcel(weight=11), namespace=namespace)
         answer = await http.post(http.path("services.example.io/v1/parcels"), parcel(weight=1))
@@ -133,15 +133,15 @@ async def test_of_two_replicas_that_start_at_once_one_writes_and_any_answers(
         held = Bundle.read(await cluster.get(SECRETS, f"{NAME}-tls", namespace=namespace))
         assert held.cert_pem.decode().strip() == leaves[0].strip()
 
-        async def refused():
-            assert (await told(http))[0] == 403
+        async def rejected():
+            assert (await reported(http))[0] == 403
             return True
 
-        await eventually(refused, message="the first answers")
+        await eventually(rejected, message="the first answers")
         await replicas[0].__aexit__(None, None, None)
         moved = {"ports": [{"name": "webhooks", "port": ports[1]}]}
         await cluster.patch(SLICES, f"{NAME}-1", moved, patch_type=PatchType.MERGE, namespace=namespace)
-        await eventually(refused, message="the second answers")
+        await eventually(rejected, message="the second answers")
     finally:
         await replicas[1].__aexit__(None, None, None)
         await remove(cluster, app.name)
@@ -182,7 +182,7 @@ async def test_a_service_that_leads_nowhere_is_an_error_that_says_why(
         await cluster.create(SLICES, endpoints(port, **slice_), namespace=namespace)
     async with behind(failure_policy=failure_policy) as (app, _):
         if failure_policy == "Ignore":
-            assert (await told(http))[0] == 201
+            assert (await reported(http))[0] == 201
         else:
             url = f"https://{NAME}.{namespace}.svc:443/validate/services.example.io/v1/parcels?timeout=10s"
             message = (
@@ -190,15 +190,15 @@ async def test_a_service_that_leads_nowhere_is_an_error_that_says_why(
                 f'call webhook: Post "{url}": {why.format(port=port)}'
             )
 
-            async def refused():
-                assert await told(http) == (500, message)
+            async def rejected():
+                assert await reported(http) == (500, message)
                 return True
 
-            await eventually(refused, message="the API server calls")
+            await eventually(rejected, message="the API server calls")
     assert await remove(cluster, app.name)
 
 
-async def test_a_registration_behind_a_service_stays_until_it_is_removed(behind, cluster, namespace):
+async def test_a_webhook_configuration_behind_a_service_stays_until_it_is_removed(behind, cluster, namespace):
     async with behind() as (app, service):
         pass
     name = f"{NAME}.{namespace}.operatorkit.dev"
@@ -221,7 +221,7 @@ async def test_a_registration_behind_a_service_stays_until_it_is_removed(behind,
         await cluster.get(VALIDATING, name)
 
 
-async def test_a_registration_of_a_chart_is_told_the_ca_and_nothing_else(behind, cluster, namespace, caplog):
+async def test_a_webhook_configuration_of_a_chart_gets_the_ca_and_nothing_else(behind, cluster, namespace, caplog):
     async with behind(complete_only=True) as (app, service):
         name = configuration_name(app.name, service=service)
         with pytest.raises(NotFound):

@@ -125,14 +125,14 @@ async def test_a_denial_names_all_its_causes(served, cluster, door):
             required("spec.colour"),
             invalid("spec.shape", "x", "must be round"),
         )
-        with pytest.raises(Invalid) as refused:
+        with pytest.raises(Invalid) as rejected:
             await cluster.create(GADGETS, gadget(size=-1), namespace=cluster.namespace)
-        assert refused.value.message == (
+        assert rejected.value.message == (
             'admission webhook "validate.gadgets.webhooks.example.io" denied the request: '
             'Gadget.webhooks.example.io "a" is invalid: [spec.size: Invalid value: -1: must be positive, '
             'spec.colour: Required value, spec.shape: Invalid value: "x": must be round]'
         )
-        assert [cause.field for cause in refused.value.causes] == ["spec.size", "spec.colour", "spec.shape"]
+        assert [cause.field for cause in rejected.value.causes] == ["spec.size", "spec.colour", "spec.shape"]
 
 
 async def test_a_mutation_is_stored_and_a_warning_reaches_the_caller(served, http, door):
@@ -160,7 +160,7 @@ async def test_a_deletion_is_asked_for_with_the_object_that_is(served, cluster, 
         await cluster.delete(GADGETS, "a", namespace=cluster.namespace)
 
 
-async def test_a_dry_run_is_told_as_one_and_stores_nothing(served, cluster, door):
+async def test_a_dry_run_is_reported_as_one_and_stores_nothing(served, cluster, door):
     async with served():
         await cluster.create(GADGETS, gadget(), namespace=cluster.namespace, dry_run=True)
         assert [request.dry_run for request in door.asked] == [True]
@@ -213,14 +213,14 @@ async def test_without_an_answer_the_failure_policy_decides(
                 assert [request.name for request in door.asked] == ["a"]
                 return
 
-            async def refused():
+            async def rejected():
                 try:
                     await cluster.create(GADGETS, gadget(), namespace=namespace, dry_run=True)
                 except ClusterError as error:
                     return 'failed calling webhook "copy.example.io"' in error.message
                 return False
 
-            await eventually(refused, message="the API server calls the copy")
+            await eventually(rejected, message="the API server calls the copy")
         finally:
             await cluster.delete(VALIDATING, name)
 
@@ -282,7 +282,7 @@ async def test_a_url_is_forgotten_when_the_operator_stops(served, cluster, door)
 
 
 @pytest.mark.parametrize("drift", ["changed", "deleted"])
-async def test_a_registration_that_somebody_spoils_is_repaired(served, cluster, drift):
+async def test_a_webhook_configuration_that_a_user_spoils_is_repaired(served, cluster, drift):
     async with served() as running:
         name = configuration_name(running.app.name)
         before = await cluster.get(VALIDATING, name)
@@ -330,7 +330,7 @@ async def test_a_new_ca_is_known_to_all_before_its_leaf_is_presented(served, clu
         assert first.strip() == known.cert_pem.decode().strip()
         door.decide = lambda new, old: Denied("asked")
 
-        async def told():
+        async def reported():
             live = await cluster.get(VALIDATING, configuration_name(running.app.name))
             return base64.b64decode(live["webhooks"][0]["clientConfig"]["caBundle"]) != known.ca_pem
 
@@ -340,7 +340,7 @@ async def test_a_new_ca_is_known_to_all_before_its_leaf_is_presented(served, clu
             return True
 
         clock.tick(CA_LIFE * 0.07)
-        await eventually(told, message="API servers are told of the new CA")
+        await eventually(reported, message="API servers are told of the new CA")
         await asked()
         assert await presented(cluster, running.app) == first
 
@@ -380,7 +380,7 @@ async def is_forgotten(cluster, app):
 
 
 @pytest.mark.parametrize("damage", ["rubbish", "no key", "not an authority"])
-async def test_a_secret_that_holds_nonsense_at_the_start_is_written_anew(served, cluster, door, namespace, damage):
+async def test_a_secret_that_holds_nonsense_at_the_start_is_written_again(served, cluster, door, namespace, damage):
     data = renewed(None, ["127.0.0.1"], SYSTEM_CLOCK.now()).data()
     if damage == "rubbish":
         data["ca.crt"] = base64.b64encode(b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").decode()
@@ -400,7 +400,7 @@ async def test_a_secret_that_holds_nonsense_at_the_start_is_written_anew(served,
         assert held["data"]["mine"] == "YQ=="
 
 
-async def test_a_secret_that_was_spoilt_is_written_anew_and_the_new_ca_is_registered(served, cluster, door):
+async def test_a_secret_that_was_spoilt_is_written_again_and_the_new_ca_is_registered(served, cluster, door):
     async with served() as running:
         first = await presented(cluster, running.app)
         await cluster.delete(SECRETS, secret_name(running.app, AtUrl()), namespace=cluster.namespace)
@@ -440,7 +440,7 @@ async def test_two_replicas_agree_on_one_certificate(cluster, namespace):
     assert Bundle.read(await cluster.get(SECRETS, "tls", namespace=namespace)) == bundles[0]
 
 
-async def test_an_operator_in_one_namespace_judges_nothing_elsewhere(served, cluster, door, namespace, elsewhere):
+async def test_an_operator_in_one_namespace_evaluates_nothing_elsewhere(served, cluster, door, namespace, elsewhere):
     door.decide = lambda new, old: Allowed() if new.metadata.name == "probe" else Denied("asked")
     async with served(limited=True, namespace_selector=None):
         with pytest.raises(Forbidden, match="asked"):
@@ -463,14 +463,14 @@ async def test_two_operators_of_one_name_in_two_namespaces_leave_each_other_alon
         found = {it["metadata"]["name"] for it in (await cluster.list(VALIDATING)).items}
         assert names <= found
 
-        async def refused():
+        async def rejected():
             try:
                 await cluster.create(GADGETS, gadget(), namespace=elsewhere, dry_run=True)
             except Forbidden as error:
                 return "the other one" in error.message
             return False
 
-        await eventually(refused, message="the API server asks the other one")
+        await eventually(rejected, message="the API server asks the other one")
         await cluster.create(GADGETS, gadget(), namespace=namespace)
         assert first.app.name == other.name
     assert not names & {it["metadata"]["name"] for it in (await cluster.list(VALIDATING)).items}
@@ -503,13 +503,13 @@ async def test_what_a_killed_operator_registered_says_in_the_error_how_it_is_rem
     name, port = await killed(cluster, abandoned)
     remedy = f"/if-nobody-answers-kubectl-delete/validatingwebhookconfigurations/{name}/validate/"
 
-    async def refused():
+    async def rejected():
         with pytest.raises(ClusterError, match="connection refused") as error:
             await cluster.create(GADGETS, gadget(), namespace=namespace, dry_run=True)
         assert f"https://127.0.0.1:{port}{remedy}" in error.value.message
         return True
 
-    await eventually(refused, message="the API server calls nobody")
+    await eventually(rejected, message="the API server calls nobody")
     await cluster.delete(VALIDATING, name)
 
 

@@ -25,7 +25,7 @@ from operatorkit.controlplane.embedded import EmbeddedServer
 from operatorkit.errors import AlreadyExists
 from operatorkit.testing.cluster import RecordingCluster
 from operatorkit.testing.quiescence import wait_until_idle
-from soak.library import CONFIG_MAPS, Hall, Journal, Rule, StoredShelf, Traits, faults_of, operator
+from soak.library import CONFIG_MAPS, Hall, Rule, RunLog, StoredShelf, Traits, errors_of, operator
 from soak.network import Faults, Network
 from soak.users import NAMESPACES, Users
 from soak.virtual import LoopClock
@@ -60,14 +60,12 @@ class History:
 class _Process:
     """The operator as a process that is started, stopped and killed."""
 
-    def __init__(
-        self, network: Network, namespace: str, history: History, journal: Journal, rng: random.Random
-    ) -> None:
+    def __init__(self, network: Network, namespace: str, history: History, run_log: RunLog, rng: random.Random) -> None:
         self.cluster = RecordingCluster(network, namespace=namespace)  # type: ignore[arg-type]
         self.network = network
         self._namespace = namespace
         self._history = history
-        self._journal = journal
+        self._run_log = run_log
         self._rng = rng
         self.clock = LoopClock()
         self.engine = self._made()
@@ -75,7 +73,7 @@ class _Process:
 
     def _made(self) -> Engine:
         clock = self.clock
-        app = operator(self._history.traits, self._journal, self._rng)
+        app = operator(self._history.traits, self._run_log, self._rng)
         return Engine(app, self.cluster, clock=clock, network_clock=clock, namespace=self._namespace)
 
     async def restart(self) -> None:
@@ -159,11 +157,11 @@ async def live(server: EmbeddedServer, seed: int) -> History:
 
 
 async def _live(servers: _Servers, history: History, rng: random.Random) -> None:
-    journal, namespace, api = Journal(), f"h{history.seed}", servers.now.local
+    run_log, namespace, api = RunLog(), f"h{history.seed}", servers.now.local
     network = Network(api, rng, history.faults)
     users = Users(api, namespace, rng, history.traits)
     history.did = users.did
-    process = _Process(network, namespace, history, journal, rng)
+    process = _Process(network, namespace, history, run_log, rng)
     try:
         await _unrest(servers, users, process, history, rng)
         network.faults, history.traits.failing = Faults(), 0.0
@@ -171,11 +169,11 @@ async def _live(servers: _Servers, history: History, rng: random.Random) -> None
         await users.make_peace()
         await _at_rest(process, history)
         if history.replaced:
-            journal.outside.clear()  # what was lost with its server was never finalized
-        history.wrong += await faults_of(users.api, namespace, namespace, history.traits, journal)
-        history.wrong += await _unquiet(process, journal)
+            run_log.outside.clear()  # what was lost with its server was never finalized
+        history.wrong += await errors_of(users.api, namespace, namespace, history.traits, run_log)
+        history.wrong += await _unquiet(process, run_log)
     finally:
-        history.runs, history.requests, history.injected = journal.runs, network.calls, network.seen.total()
+        history.runs, history.requests, history.injected = run_log.runs, network.calls, network.seen.total()
         await process.end()
         await users.leave()
 
@@ -225,8 +223,8 @@ async def _at_rest(process: _Process, history: History) -> None:
         history.wrong.append("it does not settle")
 
 
-async def _unquiet(process: _Process, journal: Journal) -> list[str]:
-    runs, calls = journal.runs, len(process.cluster.calls)
+async def _unquiet(process: _Process, run_log: RunLog) -> list[str]:
+    runs, calls = run_log.runs, len(process.cluster.calls)
     await asyncio.sleep(_LONG_SECONDS)
     made = [call for call in process.cluster.calls[calls:] if call.resource != "events"]
     watches = [call for call in made if call.verb in {"list", "watch"}]
@@ -234,6 +232,6 @@ async def _unquiet(process: _Process, journal: Journal) -> list[str]:
     most = _LONG_SECONDS / _PROBE_SECONDS + 2 * len(process.engine.caches.resources) * _LONG_SECONDS / _REOPEN_SECONDS
     if len(watches) > most:
         found.append(f"{len(watches)} lists and watches where {most:.0f} would do: {Counter(map(str, watches))}")
-    if journal.runs != runs:
-        found.append(f"{journal.runs - runs} runs for nothing")
+    if run_log.runs != runs:
+        found.append(f"{run_log.runs - runs} runs for nothing")
     return found

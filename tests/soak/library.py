@@ -35,7 +35,7 @@ from operatorkit.errors import Conflict, NotFound
 from operatorkit.operator import generation_changed
 from operatorkit.resource import ObjectMeta, api_resource_of
 
-__all__ = ["CONFIG_MAPS", "HALLS", "RULES", "SECRETS", "SHELVES", "Hall", "Journal", "Rule", "Shelf", "Traits"]
+__all__ = ["CONFIG_MAPS", "HALLS", "RULES", "SECRETS", "SHELVES", "Hall", "Rule", "RunLog", "Shelf", "Traits"]
 
 CONFIG_MAPS = api_resource_of(V1ConfigMap)
 SECRETS = api_resource_of(V1Secret)
@@ -118,7 +118,7 @@ class Traits:
 
 
 @dataclass(slots=True)
-class Journal:
+class RunLog:
     """What the reconcile functions did to the world outside the cluster, through all restarts."""
 
     outside: set[str] = field(default_factory=set)
@@ -127,7 +127,7 @@ class Journal:
     runs: int = 0
 
 
-def operator(traits: Traits, journal: Journal, rng: random.Random) -> Operator:
+def operator(traits: Traits, run_log: RunLog, rng: random.Random) -> Operator:
     """Make the operator anew, as a process that starts does."""
     back_off = BackOff(limit=timedelta(seconds=2), jitter=0.0)
     app = Operator("librarian", settings=Settings(back_off=back_off, workers=traits.workers))
@@ -146,7 +146,7 @@ def operator(traits: Traits, journal: Journal, rng: random.Random) -> Operator:
     async def reconcile(shelf: Shelf, ctx: Context) -> Requeue | None:
         if traits.finalize:
             assert shelf.metadata.finalizers, "the finalizer is there before the first run"
-            journal.outside.add(str(shelf.metadata.uid))
+            run_log.outside.add(str(shelf.metadata.uid))
         shelf.status.seen = shelf.status.other
         if traits.look:
             ctx.list(V1ConfigMap, namespace=ctx.key.namespace)
@@ -164,11 +164,11 @@ def operator(traits: Traits, journal: Journal, rng: random.Random) -> Operator:
         await stumble()
         shelf.status.view = view(shelf.spec.books, text)
         ctx.condition("Ready", True, "Placed")
-        journal.again[f"{shelf.metadata.uid} {shelf.metadata.generation}"] += 1
-        if shelf.spec.mode == "again" and journal.again[f"{shelf.metadata.uid} {shelf.metadata.generation}"] < 3:
+        run_log.again[f"{shelf.metadata.uid} {shelf.metadata.generation}"] += 1
+        if shelf.spec.mode == "again" and run_log.again[f"{shelf.metadata.uid} {shelf.metadata.generation}"] < 3:
             wait = timedelta(seconds=rng.random() * 5)
             return Requeue(at=ctx.clock.now() + wait) if rng.random() < 0.5 else Requeue(after=wait)
-        if shelf.spec.mode == "soon" and journal.again[f"{shelf.metadata.uid} {shelf.metadata.generation}"] < 3:
+        if shelf.spec.mode == "soon" and run_log.again[f"{shelf.metadata.uid} {shelf.metadata.generation}"] < 3:
             return Requeue()
         return None
 
@@ -189,20 +189,20 @@ def operator(traits: Traits, journal: Journal, rng: random.Random) -> Operator:
         await stumble()
         if rng.random() < 0.2:
             return Requeue(after=timedelta(seconds=rng.random()))
-        journal.outside.discard(str(shelf.metadata.uid))
+        run_log.outside.discard(str(shelf.metadata.uid))
         return None
 
     def alone(function: Any) -> Any:
         async def guarded(obj: Any, ctx: Context) -> Requeue | None:
             me = (type(obj).__name__, ctx.key)
-            assert me not in journal.at_work, "a key runs twice at once"
-            journal.at_work.add(me)
-            journal.runs += 1
+            assert me not in run_log.at_work, "a key runs twice at once"
+            run_log.at_work.add(me)
+            run_log.runs += 1
             try:
                 result: Requeue | None = await function(obj, ctx)
                 return result
             finally:
-                journal.at_work.discard(me)
+                run_log.at_work.discard(me)
 
         return guarded
 
@@ -239,7 +239,7 @@ def version(obj: Any) -> int:
     return int(obj.metadata.resource_version)
 
 
-async def faults_of(api: ClusterAPI, namespace: str, halls: str, traits: Traits, journal: Journal) -> list[str]:
+async def errors_of(api: ClusterAPI, namespace: str, halls: str, traits: Traits, run_log: RunLog) -> list[str]:
     """Return how the cluster differs from what it should be, now that all is at rest; halls are known by a prefix."""
     rules = {o["metadata"]["name"]: o["spec"].get("text", "") for o in await _all(api, RULES, namespace)}
     shelves = await _all(api, SHELVES, namespace)
@@ -282,7 +282,7 @@ async def faults_of(api: ClusterAPI, namespace: str, halls: str, traits: Traits,
         check(f"Hall {meta['name']}", "its books", owned[CONFIG_MAPS].pop(meta["uid"], {}), wanted)
     check("ghosts", "what is owned by nobody", owned, {SECRETS: {}, CONFIG_MAPS: {}})
     if traits.finalize:
-        check("outside", "what is left", journal.outside - {o["metadata"]["uid"] for o in shelves}, set())
+        check("outside", "what is left", run_log.outside - {o["metadata"]["uid"] for o in shelves}, set())
     return faults
 
 

@@ -20,7 +20,7 @@ __all__ = ["Faults", "Network"]
 
 _Make = Callable[[], ClusterError]
 _LOST: Sequence[_Make] = (lambda: Timeout("no answer"), lambda: Unreachable("connection reset"))
-_REFUSED: Sequence[_Make] = (
+_REJECTED: Sequence[_Make] = (
     *_LOST,
     lambda: ClusterError("etcd is not well", code=500),
     lambda: Throttled("slow down", code=429),
@@ -31,7 +31,7 @@ _REFUSED: Sequence[_Make] = (
 class Faults:
     """How likely each fault is, and how long things take, in seconds."""
 
-    refused: float = 0.0
+    rejected: float = 0.0
     conflict: float = 0.0
     lost: float = 0.0
     late: float = 0.0
@@ -53,7 +53,7 @@ class Faults:
             return rng.random() * most if rng.random() < 0.5 else 0.0
 
         return cls(
-            refused=maybe(0.3),
+            rejected=maybe(0.3),
             conflict=maybe(0.2),
             lost=maybe(0.4),
             late=maybe(0.2),
@@ -144,7 +144,7 @@ class Network:
         if self.faults.down:
             raise Unreachable("connection refused")
         if self.happens("refused"):
-            make = self.rng.choice(_REFUSED)
+            make = self.rng.choice(_REJECTED)
             raise make()
         answer = await request()
         await self._takes(self.faults.latency)
@@ -156,7 +156,7 @@ class Network:
         if self.faults.down:
             raise Unreachable("connection refused")
         if self.happens("refused"):
-            make = self.rng.choice(_REFUSED)
+            make = self.rng.choice(_REJECTED)
             raise make()
         if conflicts and self.happens("conflict"):
             raise Conflict("the object has been modified", code=409)

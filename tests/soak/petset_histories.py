@@ -90,13 +90,13 @@ class _Cluster(World):
 
     def execute(self, step: Any) -> None:
         """Do what a step says, unless the API server would refuse it; judge it first."""
-        if self._is_refused(step):
-            raise _Refused
+        if self._is_rejected(step):
+            raise _Rejected
         if self.fresh:
-            self._judge(step)
+            self._evaluate(step)
         super().execute(step)
 
-    def _is_refused(self, step: Any) -> bool:
+    def _is_rejected(self, step: Any) -> bool:
         """Tell whether names or preconditions do not hold any more."""
         match step:
             case CreateMember(ordinal=ordinal):
@@ -120,7 +120,7 @@ class _Cluster(World):
                 return self.members.get(member.ordinal) != member
         return False
 
-    def _judge(self, step: Any) -> None:
+    def _evaluate(self, step: Any) -> None:
         spec = self.pets.spec
         seen = self.snapshot()
         desired = seen.desired()
@@ -141,9 +141,9 @@ class _Cluster(World):
                 if self.pets.metadata.deletion_timestamp is not None:
                     self.wrong(f"{step.pod} is created though the set is deleted")
             case DeleteMember(member=member) | EvictMember(member=member):
-                self._judge_removal(member, step, desired, available)
+                self._evaluate_removal(member, step, desired, available)
 
-    def _judge_removal(self, member: Member, step: Any, desired: list[int], available: set[int]) -> None:
+    def _evaluate_removal(self, member: Member, step: Any, desired: list[int], available: set[int]) -> None:
         spec = self.pets.spec
         if self.pets.metadata.deletion_timestamp is not None:
             higher = [each for each in self.members if each > member.ordinal]
@@ -279,7 +279,7 @@ class _Cluster(World):
             uids.intersection_update({member.uid} if member is not None else ())
 
 
-class _Refused(Exception):  # noqa: N818 - what a conflict is to the operator: the end of this sync
+class _Rejected(Exception):  # noqa: N818 - what a conflict is to the operator: the end of this sync
     """The API server refuses a write."""
 
 
@@ -297,9 +297,9 @@ def live(seed: int, *, steps: int = _STEPS) -> Verdict:
         verdict.log += _sync(cluster, seen, rng)
         cluster.pass_time(rng.choice([1, 1, 1, 5]))
     if rng.random() < _SHARE_DELETED:
-        _judge_deletion(cluster, verdict)
+        _evaluate_deletion(cluster, verdict)
     else:
-        _judge_peace(cluster, verdict)
+        _evaluate_peace(cluster, verdict)
     return verdict
 
 
@@ -321,14 +321,14 @@ def _sync(cluster: _Cluster, seen: Snapshot, rng: random.Random) -> list[str]:
             if number == crash_at:
                 return [*cluster.log[before:], "crash"]
             cluster.execute(step)
-    except _Refused:
+    except _Rejected:
         pass
     if crash_at is None:
         fill_status(cluster.pets.status, seen, decided, selector="", generation=1)
     return cluster.log[before:]
 
 
-def _judge_peace(cluster: _Cluster, verdict: Verdict) -> None:
+def _evaluate_peace(cluster: _Cluster, verdict: Verdict) -> None:
     """Leave the set in peace, with a template that works: it must converge, and then do nothing."""
     cluster.come_back()
     cluster.fresh = False
@@ -354,7 +354,7 @@ def _judge_peace(cluster: _Cluster, verdict: Verdict) -> None:
         cluster.wrong(f"still at work when all is well: {left}")
 
 
-def _judge_deletion(cluster: _Cluster, verdict: Verdict) -> None:
+def _evaluate_deletion(cluster: _Cluster, verdict: Verdict) -> None:
     """Delete the set: its members must go, in order, and then nothing is left to do."""
     cluster.come_back()
     cluster.delete()

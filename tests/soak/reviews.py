@@ -87,12 +87,12 @@ async def _run(seeds: range) -> Findings:
         body = _mutant(rng, rng.choice(list(_reviews(webhook.verb))))
         try:
             answer = await dispatcher.answer(webhook, body, seconds=60)
-            outcome, fault = _judged(webhook.verb, body, answer)
+            outcome, error_found = _evaluated(webhook.verb, body, answer)
         except Exception as error:  # noqa: BLE001 - just this is looked for
-            outcome, fault = "escaped", f"{type(error).__name__}: {error}"
+            outcome, error_found = "escaped", f"{type(error).__name__}: {error}"
         found.outcomes[outcome] += 1
-        if fault:
-            found.wrong.append(f"seed {seed}: {webhook.verb}: {fault}: {body!r}")
+        if error_found:
+            found.wrong.append(f"seed {seed}: {webhook.verb}: {error_found}: {body!r}")
     dispatcher.close()
     return found
 
@@ -143,7 +143,7 @@ def _mutant(rng: random.Random, body: bytes) -> bytes:
     return body[:at] + rng.choice([byte, byte, byte + body[at : at + 1], b""]) + body[at + 1 :]
 
 
-def _judged(verb: str, body: bytes, answer: Answer) -> tuple[str, str | None]:
+def _evaluated(verb: str, body: bytes, answer: Answer) -> tuple[str, str | None]:
     """Return what an answer was, and what is wrong with it."""
     if answer.status != 200:
         return f"HTTP {answer.status} {answer.body['reason']}", _named(answer.body)

@@ -78,7 +78,7 @@ def test_any_difference_is_sent(wanted, fields, changes):
 
 
 @pytest.mark.parametrize("entry", [{"manager": "other"}, {"operation": "Update"}, {"subresource": "status"}], ids=str)
-def test_what_others_own_is_not_ours(entry):
+def test_what_others_own_is_not_owned(entry):
     wanted = body(data={"k": "v"})
     assert not would_change_nothing(wanted, live(wanted, {"f:data": {"f:k": {}}}, **entry), "me")
 
@@ -187,7 +187,7 @@ def children(*, namespace="n", objects=(), api=None, live=None, last_applied=Non
         (V1Namespace(metadata={"name": "c"}), "which is cluster-scoped"),
     ],
 )
-async def test_a_child_that_cannot_be_one_is_refused_with_a_remedy(child, message):
+async def test_a_child_that_cannot_be_one_is_rejected_with_a_remedy(child, message):
     with pytest.raises(DefinitionError, match=r"Service n/parent applies") as caught:
         await children().apply(child)
     assert message in str(caught.value)
@@ -206,10 +206,10 @@ async def test_a_namespaced_child_of_a_cluster_scoped_parent_needs_a_namespace()
         ({}, "was not made by me"),
     ],
 )
-async def test_what_belongs_to_somebody_else_is_refused(meta, message):
-    foreign = body() | {"metadata": {"name": "a", "namespace": "n", **meta}}
+async def test_what_belongs_to_another_owner_is_rejected(meta, message):
+    not_owned = body() | {"metadata": {"name": "a", "namespace": "n", **meta}}
     with pytest.raises(ChildConflict, match=message):
-        await children(objects=[foreign]).apply(V1ConfigMap(metadata={"name": "a"}))
+        await children(objects=[not_owned]).apply(V1ConfigMap(metadata={"name": "a"}))
 
 
 async def test_what_a_deleted_parent_of_the_same_name_left_behind_is_waited_for():

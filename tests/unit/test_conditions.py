@@ -74,7 +74,7 @@ def test_conditions_are_found_by_type() -> None:
 
 
 @pytest.mark.parametrize("reason", ["", "no spaces", "9Lives", "x" * 1025])
-def test_a_reason_that_the_api_server_would_refuse_is_refused_here(reason: str) -> None:
+def test_a_reason_that_the_api_server_would_reject_is_rejected_here(reason: str) -> None:
     with pytest.raises(DefinitionError, match="the reason must be"):
         set_condition([], "Ready", True, reason, now=NOON)
 

@@ -27,7 +27,7 @@ class Monitor(Resource[Spec, NoStatus], group="theirs.example.io", version="v1",
 class Unclear(Resource[Spec, NoStatus], group="theirs.example.io", version="v1"): ...
 
 
-class Ours(Resource[Spec, NoStatus], group="also-own.example.io", version="v1", external=False): ...
+class Own(Resource[Spec, NoStatus], group="also-own.example.io", version="v1", external=False): ...
 
 
 def operator(*owns: type[Any], **options: Any) -> Operator:
@@ -44,8 +44,8 @@ def test_what_is_reconciled_is_own_and_so_are_kinds_of_its_group() -> None:
 
 
 def test_an_external_kind_is_never_own() -> None:
-    app = operator(Monitor, Ours)
-    assert own_kinds(app) == [Thing, Ours]
+    app = operator(Monitor, Own)
+    assert own_kinds(app) == [Thing, Own]
     assert external_kinds(app) == [Monitor]
 
 
@@ -117,7 +117,7 @@ def test_versions_that_live_elsewhere_are_named() -> None:
     assert own_kinds(operator(versions=[Older])) == [Thing, Older]
 
 
-def test_a_version_of_a_kind_that_is_not_own_is_refused() -> None:
+def test_a_version_of_a_kind_that_is_not_own_is_rejected() -> None:
     with pytest.raises(DefinitionError, match=r"versions= has Part, and parts\.own.example.io is not one of its own"):
         own_kinds(operator(versions=[Part]))
 

@@ -93,7 +93,7 @@ def finalize_twice(app):
         (validate_twice, "two validate functions"),
     ],
 )
-def test_a_wrong_declaration_is_refused_where_it_is_made(declare, message):
+def test_a_wrong_declaration_is_rejected_where_it_is_made(declare, message):
     with pytest.raises(DefinitionError) as caught:
         declare(Operator("things"))
     assert str(caught.value).startswith("Operator('things')")
@@ -119,12 +119,12 @@ def test_settings_that_are_given_are_kept():
 
 
 @pytest.mark.parametrize("name", ["", "My Operator", "a" * 64])
-def test_a_name_that_cannot_be_a_field_manager_and_a_label_is_refused(name):
+def test_a_name_that_cannot_be_a_field_manager_and_a_label_is_rejected(name):
     with pytest.raises(DefinitionError, match="becomes a field manager and a label"):
         Operator(name)
 
 
-def test_a_requeue_in_the_past_is_refused():
+def test_a_requeue_in_the_past_is_rejected():
     with pytest.raises(ValueError, match="lies in the past"):
         Requeue(after=timedelta(seconds=-1))
 

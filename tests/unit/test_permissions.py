@@ -66,7 +66,7 @@ def test_a_finalize_function_needs_to_change_the_object_itself():
     assert of(app, "keys.example.io", "keys") == {"list", "watch", "patch"}
 
 
-def test_a_permission_reads_as_in_kubernetes_own_refusals():
+def test_a_permission_reads_as_in_kubernetes_own_rejections():
     [status] = [p for p in permissions(declared()) if p.resource == "keys/status"]
     assert str(status) == 'patch keys/status in API group "keys.example.io"'
 
@@ -108,11 +108,11 @@ def test_a_verb_that_two_things_need_is_one_permission_with_two_reasons():
     assert listed.reasons == ("it is a child of Key", "reconcile functions read it from the cache")
 
 
-def test_webhooks_need_their_own_secret_and_their_own_registration():
+def test_webhooks_need_their_own_secret_and_their_own_webhook_configuration():
     app = declared()
 
     @app.validate(Key)
-    async def judge(new, old, request):
+    async def evaluate(new, old, request):
         return Allowed()
 
     found = set(permissions(app)) - set(permissions(declared()))

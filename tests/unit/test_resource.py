@@ -227,7 +227,7 @@ def test_a_quantity_may_be_a_number() -> None:
         ({"kind": "Postgres", "apiVersion": "db.example.io/v2"}, "an object without a name is a Postgres.v2"),
     ],
 )
-def test_an_unreadable_object_is_named_with_field_and_value(obj: dict[str, Any], message: str) -> None:
+def test_an_object_that_cannot_be_decoded_is_named_with_field_and_value(obj: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidObject, match=message):
         Postgres.read(obj)
 
@@ -283,7 +283,7 @@ def test_a_class_is_enough_to_know_how_a_kind_is_served(model: type[Any], expect
         (Resource, "Resource has no group"),
     ],
 )
-def test_what_is_no_kind_is_refused(type_: type[Any], message: str) -> None:
+def test_what_is_no_kind_is_rejected(type_: type[Any], message: str) -> None:
     with pytest.raises(DefinitionError, match=message):
         api_resource_of(type_)
 
@@ -312,7 +312,7 @@ def test_official_models_keep_what_they_do_not_know() -> None:
     assert write(pod) == obj
 
 
-def test_a_misspelt_field_is_refused_where_a_piece_is_made() -> None:
+def test_a_misspelt_field_is_rejected_where_a_piece_is_made() -> None:
     with pytest.raises(TypeError, match="PostgresSpec has no field 'replcas': did you mean 'replicas'"):
         PostgresSpec(replcas=3)
     assert Storage(**{"class": "fast"}).class_name == "fast"
@@ -320,7 +320,7 @@ def test_a_misspelt_field_is_refused_where_a_piece_is_made() -> None:
     assert PostgresSpec(replicas=3).model_copy(deep=True).replicas == 3
 
 
-def test_an_unreadable_official_object_is_named() -> None:
+def test_an_official_object_that_cannot_be_decoded_is_named() -> None:
     with pytest.raises(InvalidObject, match=r"n/p: V1Pod cannot be read: spec.containers: .*found 'none'"):
         read(V1Pod, {"metadata": {"name": "p", "namespace": "n"}, "spec": {"containers": "none"}})
 
@@ -418,7 +418,7 @@ def define(source: str) -> None:
         ),
     ],
 )
-def test_a_wrong_class_is_refused_when_it_is_defined(source: str, message: str) -> None:
+def test_a_wrong_class_is_rejected_when_it_is_defined(source: str, message: str) -> None:
     with pytest.raises(DefinitionError, match=message):
         define(source)
 

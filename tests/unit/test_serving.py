@@ -136,7 +136,7 @@ async def test_a_client_that_was_answered_is_kept_before_those_that_only_connect
         assert await answer(reader) == b"HTTP/1.1 200 OK"
 
 
-async def test_a_client_whose_body_does_not_come_makes_room():
+async def test_a_client_whose_body_does_not_come_frees_its_place():
     head = b"POST /fast HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n"
     async with serving(connections=2, **PATIENT) as port:
         stalled = [await port.open(head), await port.open(head)]

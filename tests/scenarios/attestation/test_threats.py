@@ -28,7 +28,7 @@ async def test_one_unsigned_image_among_signed_ones_is_found_wherever_it_is(team
     await team.create(pod(good))
 
 
-async def test_an_ephemeral_container_is_judged(team):
+async def test_an_ephemeral_container_is_evaluated(team):
     good, bad = image(), image()
     await team.attest(good)
     await team.create(pod(good))
@@ -45,7 +45,7 @@ async def test_an_ephemeral_container_is_judged(team):
     await debug(good)
 
 
-async def test_an_image_that_is_changed_in_place_is_judged_and_other_changes_are_not(team, stack):
+async def test_an_image_that_is_changed_in_place_is_evaluated_and_other_changes_are_not(team, stack):
     good, bad, new = image(), image(), image()
     await team.attest(good)
     await team.attest(new)
@@ -67,7 +67,7 @@ async def test_an_image_that_is_changed_in_place_is_judged_and_other_changes_are
     assert "the metadata server did not answer" in await team.denied(pod(new, name="new"))
 
 
-async def test_an_object_with_a_template_is_judged_as_its_pods_are(team):
+async def test_an_object_with_a_template_is_evaluated_as_its_pods_are(team):
     labels = {"app": "web"}
 
     def deployment(reference: str) -> dict[str, Any]:

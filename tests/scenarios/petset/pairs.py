@@ -59,9 +59,9 @@ class Step:
     remove: str | None = None
     create: bool = False
     ordered: bool | None = None
-    ours: Sequence[str] | None = None
-    ours_until: str | None = None
-    ours_ordered: bool = True
+    own: Sequence[str] | None = None
+    own_until: str | None = None
+    own_ordered: bool = True
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ class Recorder:
 
     def lines(self, name: str, begin: int, end: int) -> list[str]:
         """Return what happened to the pods and claims of a set, from one resource version to before another."""
-        told: set[str] = set()
+        reported: set[str] = set()
         lines: list[str] = []
         for version, kind, type_, obj in sorted(self._events, key=lambda event: event[0]):
             metadata = obj["metadata"]
@@ -171,8 +171,8 @@ class Recorder:
             if type_ == "ADDED":
                 tag = kind == "Pod" and obj["spec"]["containers"][0]["image"].partition(":")[2]
                 found.append(f"create {what}={tag}" if kind == "Pod" else f"claim {what}")
-            elif deleted and metadata["uid"] not in told:
-                told.add(metadata["uid"])
+            elif deleted and metadata["uid"] not in reported:
+                reported.add(metadata["uid"])
                 found.append(f"delete {what}" if kind == "Pod" else f"unclaim {what}")
             if type_ == "DELETED" and kind == "Pod":
                 found.append(f"gone {what}")
@@ -273,7 +273,7 @@ class Side:
     # What is waited for
 
     async def _await(self, step: Step) -> None:
-        wanted = step.ours_until if self._is_pet_set and step.ours_until is not None else step.until
+        wanted = step.own_until if self._is_pet_set and step.own_until is not None else step.until
 
         def are_so():
             found = self._pods()
@@ -328,8 +328,8 @@ class Side:
 
     def _canonical(self, lines: list[str], step: Step) -> list[str]:
         ordered = step.ordered
-        if self._is_pet_set and step.ours is not None:
-            ordered = step.ours_ordered
+        if self._is_pet_set and step.own is not None:
+            ordered = step.own_ordered
         elif ordered is None:
             ordered = self._script.spec.get("podManagementPolicy") != "Parallel"
         late = sorted(line for line in lines if line.startswith("unclaim"))

@@ -33,7 +33,7 @@ def recorded():
 def wanted(script, theirs):
     """Return the record that a PetSet leaves: that of a StatefulSet, except for the steps with an improvement."""
     steps = script.steps_from_creation
-    return [lines if step.ours is None else list(step.ours) for step, lines in zip(steps, theirs, strict=True)]
+    return [lines if step.own is None else list(step.own) for step, lines in zip(steps, theirs, strict=True)]
 
 
 @pytest.mark.parametrize("topic", TOPICS)

@@ -157,7 +157,7 @@ async def test_release_lets_go_of_a_set_and_its_members_without_the_operator(set
 # Pods of others
 
 
-async def test_a_pod_that_nobody_controls_is_adopted_by_its_name_and_labels(sets):
+async def test_a_pod_without_a_controller_is_adopted_by_its_name_and_labels(sets):
     async with sets() as stateful:
         made = await stateful.cluster.create(PODS, pod("web-1"), namespace=stateful.namespace)
         await stateful.create(replicas=2, updateStrategy={"type": "OnDelete"})

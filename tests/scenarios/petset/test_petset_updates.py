@@ -46,7 +46,7 @@ async def test_an_update_stops_at_the_partition_and_goes_on_when_it_is_lowered(s
         await stateful.completed("web:2")
 
 
-async def test_on_delete_updates_a_member_when_somebody_deletes_it(sets):
+async def test_on_delete_updates_a_member_when_a_user_deletes_it(sets):
     async with sets() as stateful:
         await stateful.create(updateStrategy={"type": "OnDelete"})
         await stateful.available(3)

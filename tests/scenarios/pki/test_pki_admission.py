@@ -57,16 +57,16 @@ def certificate(name="web", **spec):
     }
 
 
-async def test_three_faults_are_refused_in_one_answer_and_nothing_is_stored(door, team):
+async def test_three_errors_are_reported_in_one_answer_and_nothing_is_stored(door, team):
     async with door():
-        with pytest.raises(Invalid) as refused:
+        with pytest.raises(Invalid) as rejected:
             await team.certificate(dnsNames=["app_1", "10.0.0.1"], duration="2h", renewBefore="3h")
-        assert [cause.field for cause in refused.value.causes] == [
+        assert [cause.field for cause in rejected.value.causes] == [
             "spec.dnsNames[0]",
             "spec.dnsNames[1]",
             "spec.renewBefore",
         ]
-        assert refused.value.message.startswith(
+        assert rejected.value.message.startswith(
             'admission webhook "validate.certificates.pki.operatorkit.dev" denied the request: '
             'Certificate.pki.operatorkit.dev "web" is invalid: [spec.dnsNames[0]: Invalid value: "app_1": its label'
         )
@@ -92,11 +92,11 @@ async def test_a_legal_but_unwise_certificate_is_admitted_with_a_warning(door, t
         assert "spec.duration: some clients reject" in answer.warnings[0]
 
 
-async def test_an_old_fault_does_not_block_an_unrelated_change(door, team):
+async def test_an_old_error_does_not_block_an_unrelated_change(door, team):
     await team.certificate(dnsNames=["app_1"])
     async with door():
         await team.change("Certificate", "web", spec={"duration": "48h"})
-        with pytest.raises(Invalid) as refused:
+        with pytest.raises(Invalid) as rejected:
             await team.change("Certificate", "web", spec={"renewBefore": "72h"})
-        assert [cause.field for cause in refused.value.causes] == ["spec.renewBefore"]
+        assert [cause.field for cause in rejected.value.causes] == ["spec.renewBefore"]
         await team.delete("Certificate", "web")

@@ -94,7 +94,7 @@ async def cancelled(*tasks: asyncio.Task[Any]) -> None:
             await task
 
 
-async def tell_the_story(team, number: int, *, last: int, after: bool) -> int:
+async def show_the_story(team, number: int, *, last: int, after: bool) -> int:
     """Run the story with an operator that dies at write `last`; return how many writes its first life made."""
     name = f"web{number}"
     await team.pod(name, secret=f"{name}-tls")
@@ -155,7 +155,7 @@ async def test_wherever_the_operator_dies_the_end_is_the_same(team, monkeypatch,
     ]
     await team.change("CertificatePolicy", team.namespace, spec={"allowedNames": allowed})
     team.cluster = RecordingCluster(team.cluster, namespace=team.namespace)
-    total = await tell_the_story(team, 0, last=0, after=False)
+    total = await show_the_story(team, 0, last=0, after=False)
     with capsys.disabled():
         print(f"\n[the story has {total} writes]", end=" ")  # noqa: T201 - the number is part of the claim
     assert total > 10
@@ -163,10 +163,10 @@ async def test_wherever_the_operator_dies_the_end_is_the_same(team, monkeypatch,
     for last in range(1, total + 1):
         for after in (False, True):
             number += 1
-            await tell_the_story(team, number, last=last, after=after)
+            await show_the_story(team, number, last=last, after=after)
 
 
-async def test_a_secret_that_was_written_but_not_told_of_is_told_of_by_the_next_life(team):
+async def test_a_secret_that_was_written_but_not_reported_is_reported_by_the_next_life(team):
     await team.ca()
     for number, last in enumerate((1, 2, 3)):
         name = f"web{number}"

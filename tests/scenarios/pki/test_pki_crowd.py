@@ -55,7 +55,7 @@ async def test_an_operator_with_a_denied_request_is_idle_too(team, pki):
         await idle(running.cluster)
 
 
-async def test_objects_with_unknown_fields_and_numbers_for_quantities_disturb_nobody(team, pki):
+async def test_objects_with_unknown_fields_and_numbers_for_quantities_disturb_nothing(team, pki):
     await team.ca()
     async with pki():
         container = {"name": "web", "image": "web", "resources": {"requests": {"cpu": 1}}}
@@ -65,7 +65,7 @@ async def test_objects_with_unknown_fields_and_numbers_for_quantities_disturb_no
         await team.event("Pod", "odd", "DeniedByPolicy")
 
 
-async def test_a_certificate_that_cannot_be_read_is_told_and_disturbs_nobody(team, pki):
+async def test_a_certificate_that_cannot_be_read_is_reported_and_disturbs_no_other(team, pki):
     await team.ca()
     async with loose_schema(team):
         await team.create("Certificate", "odd", spec={"secretName": {"not": "a name"}, "issuerRef": {"name": "ca"}})

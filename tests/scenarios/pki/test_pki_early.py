@@ -94,8 +94,8 @@ async def test_a_denial_is_checked_with_the_policies_of_the_cluster(team, laggin
         await team.certificate("good")
         await team.certificate("bad", dnsNames=["app2"])
         await team.ready("good")
-        told = await team.event("Certificate", "bad", "DeniedByPolicy")
-        assert told["message"].startswith("Did you mean app1?")
+        reported = await team.event("Certificate", "bad", "DeniedByPolicy")
+        assert reported["message"].startswith("Did you mean app1?")
         assert not api.caught_up.is_set()
 
 
@@ -110,7 +110,7 @@ async def test_where_a_live_read_is_forbidden_the_caches_are_believed(team, lagg
         assert "issuers" in api.live
 
 
-async def test_parts_that_arrive_in_the_wrong_order_warn_nobody(team, pki, fake_clock):
+async def test_parts_that_arrive_in_the_wrong_order_send_no_warning(team, pki, fake_clock):
     async with pki() as running:
         await team.pod()
         await team.certificate()
@@ -131,7 +131,7 @@ async def test_parts_that_arrive_in_the_wrong_order_warn_nobody(team, pki, fake_
     assert [event["reason"] for event in await team.events("Pod", "web")] == []
 
 
-async def test_what_stays_away_is_told_after_two_seconds_and_again_only_when_it_is_news(team, pki, fake_clock):
+async def test_what_stays_away_is_reported_after_two_seconds_and_again_only_when_it_is_news(team, pki, fake_clock):
     await team.policy()
     async with pki() as running:
         await team.pod()
@@ -153,7 +153,7 @@ async def test_what_stays_away_is_told_after_two_seconds_and_again_only_when_it_
         assert (await team.event("Pod", "web", "IssuerNotReady"))["count"] == 1
 
 
-async def test_a_chain_that_is_applied_at_once_warns_nobody(team, pki, fake_clock):
+async def test_a_chain_that_is_applied_at_once_sends_no_warning(team, pki, fake_clock):
     """Root, issuer and leaf in one go, the leaf first: each waits for the one above it."""
     async with pki() as running:
         await team.pod()
@@ -180,7 +180,7 @@ async def test_a_secret_that_a_certificate_is_to_write_is_not_asked_of_people(te
         assert ready["message"].startswith("See the conditions of Certificate root")
 
 
-async def test_a_secret_that_a_deleted_certificate_left_behind_warns_nobody_while_it_is_collected(
+async def test_a_secret_that_a_deleted_certificate_left_behind_sends_no_warning_while_it_is_collected(
     team, pki, fake_clock
 ):
     """A finalizer of its own holds the Secret: no garbage collector is faster than this test."""

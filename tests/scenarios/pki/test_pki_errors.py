@@ -16,7 +16,7 @@ from operators.pki import reconcile
 from operators.pki.plan import plan
 
 
-async def test_a_forbidden_name_is_told_at_the_pod_with_the_nearest_allowed_one(team, pki):
+async def test_a_forbidden_name_is_reported_at_the_pod_with_the_nearest_allowed_one(team, pki):
     await team.ca()
     async with pki() as running:
         await team.pod()
@@ -94,7 +94,7 @@ async def test_a_pod_without_a_problem_hears_nothing(team, pki):
         assert await team.events("Pod", "web") == []
 
 
-async def test_a_pod_that_comes_after_the_failure_is_told_too(team, pki):
+async def test_a_pod_that_comes_after_the_failure_is_notified_too(team, pki):
     await team.ca()
     async with pki():
         await team.certificate(dnsNames=["app2"])
@@ -121,14 +121,14 @@ async def test_without_a_policy_nothing_is_allowed(team, pki):
         assert "CertificatePolicy" in ready["message"]
 
 
-async def test_every_fault_of_a_spec_is_named_at_once(team, pki):
+async def test_every_error_of_a_spec_is_named_at_once(team, pki):
     await team.ca()
     async with pki():
         await team.pod()
         await team.certificate(dnsNames=["10.0.0.1", "a..b"], ipAddresses=["here"])
         event = await team.event("Pod", "web", "InvalidSpec")
-    for told in ("spec.dnsNames[0]", "spec.dnsNames[1]", "spec.ipAddresses[0]", "'10.0.0.1'", "Move 10.0.0.1"):
-        assert told in event["message"]
+    for reported in ("spec.dnsNames[0]", "spec.dnsNames[1]", "spec.ipAddresses[0]", "'10.0.0.1'", "Move 10.0.0.1"):
+        assert reported in event["message"]
 
 
 @pytest.mark.parametrize("kind", ["Issuer", "ClusterIssuer"])
@@ -140,14 +140,14 @@ async def test_a_missing_issuer_is_named_and_its_arrival_is_enough(team, pki, ki
         await team.pod()
         await team.certificate(issuerRef={"kind": kind, "name": name})
         event = await team.event("Pod", "web", "IssuerNotFound")
-        for told in (f"Create {kind} {name}{place}, or", "spec.issuerRef"):
-            assert told in event["message"]
+        for reported in (f"Create {kind} {name}{place}, or", "spec.issuerRef"):
+            assert reported in event["message"]
         await team.create(kind, name, spec={"selfSigned": {}})
         await team.ready()
         await team.event("Pod", "web", "CertificateIssued")
 
 
-async def test_a_ca_key_that_does_not_match_is_told_at_the_issuer_and_at_the_pod(team, pki):
+async def test_a_ca_key_that_does_not_match_is_reported_at_the_issuer_and_at_the_pod(team, pki):
     ca, other = await team.new_ca(), await team.new_ca()
     await team.policy()
     await team.secret("ca", {**ca, "tls.key": other["tls.key"]})
@@ -156,8 +156,8 @@ async def test_a_ca_key_that_does_not_match_is_told_at_the_issuer_and_at_the_pod
         await team.pod()
         await team.certificate()
         event = await team.event("Pod", "web", "IssuerNotReady")
-        for told in ("Put the key of the certificate", f"tls.key of Secret {team.namespace}/ca", "does not match"):
-            assert told in event["message"]
+        for reported in ("Put the key of the certificate", f"tls.key of Secret {team.namespace}/ca", "does not match"):
+            assert reported in event["message"]
         ready = await team.condition("Issuer", "ca", status="False", reason="IssuerNotReady")
         assert f"{team.namespace}/ca" in ready["message"]
         await team.change("Secret", "ca", data={"tls.key": base64.b64encode(ca["tls.key"]).decode()})
@@ -224,7 +224,7 @@ async def test_the_older_claim_to_a_secret_holds_before_there_is_one(team, pki):
         await team.condition("Certificate", "second", status="True")
 
 
-async def test_a_foreign_secret_is_left_as_it_is(team, pki):
+async def test_a_secret_of_another_owner_is_left_as_it_is(team, pki):
     await team.ca()
     before = await team.secret("web-tls", {"password": b"precious"})
     async with pki():
@@ -235,7 +235,7 @@ async def test_a_foreign_secret_is_left_as_it_is(team, pki):
         await team.ready()
 
 
-async def test_a_pki_whose_certificate_somebody_else_made_says_so_until_it_is_gone(team, pki, fake_clock):
+async def test_a_pki_whose_certificate_another_owner_made_says_so_until_it_is_gone(team, pki, fake_clock):
     """The clock stands: the change itself wakes the Pki, not a retry."""
     await team.ca()
     await team.certificate("shop", dnsNames=["app1"])
@@ -278,7 +278,7 @@ async def is_junior_now(team, senior: str) -> bool:
     return datetime.now(UTC) - parse_time(created) > timedelta(seconds=1.5)
 
 
-async def test_the_workload_above_a_pod_is_told_as_well(team, pki):
+async def test_the_workload_above_a_pod_is_notified_as_well(team, pki):
     await team.ca()
     owner = await team.create("Secret", "workload")
     above = {
@@ -296,7 +296,7 @@ async def test_the_workload_above_a_pod_is_told_as_well(team, pki):
         await team.event("Secret", "workload", "DeniedByPolicy")
 
 
-async def test_a_deployment_is_told_of_what_its_pods_lack_and_not_its_replica_set(team, pki, cluster):
+async def test_a_deployment_is_notified_of_what_its_pods_lack_and_not_its_replica_set(team, pki, cluster):
     await team.ca()
     labels = {"app": "web"}
     pod = {
@@ -308,8 +308,8 @@ async def test_a_deployment_is_told_of_what_its_pods_lack_and_not_its_replica_se
         await team.create("Deployment", "web", spec={"selector": {"matchLabels": labels}, "template": template})
         await team.certificate(dnsNames=["app2"])
         await team.event("Deployment", "web", "DeniedByPolicy")
-        told = await cluster.list(EVENTS, namespace=team.namespace, field_selector="reportingComponent=pki")
-        assert {event["involvedObject"]["kind"] for event in told.items} <= {"Certificate", "Pod", "Deployment"}
+        reported = await cluster.list(EVENTS, namespace=team.namespace, field_selector="reportingComponent=pki")
+        assert {event["involvedObject"]["kind"] for event in reported.items} <= {"Certificate", "Pod", "Deployment"}
 
 
 async def test_after_the_pod_and_the_request_are_gone_nothing_is_written_about_them(team, pki, fake_clock):
@@ -358,39 +358,39 @@ async def test_an_issuer_whose_ca_begins_later_signs_within_a_minute_after_a_sus
         await team.condition("Issuer", "ca", status="True")
 
 
-async def test_a_negative_duration_is_told_by_the_server_or_in_the_events(team, pki):
+async def test_a_negative_duration_is_reported_by_the_server_or_in_the_events(team, pki):
     """The API server refuses it where it evaluates rules; where it does not, the operator says the same."""
     await team.ca()
     async with pki():
         try:
             await team.certificate(duration="-1h")
         except Invalid as error:
-            told = str(error)
+            reported = str(error)
         else:
-            told = (await team.event("Certificate", "web", "InvalidSpec"))["message"]
-    assert "spec.duration" in told
-    assert "-1h" in told
-    assert "at least 1h" in told
-    assert "2160h" in told
+            reported = (await team.event("Certificate", "web", "InvalidSpec"))["message"]
+    assert "spec.duration" in reported
+    assert "-1h" in reported
+    assert "at least 1h" in reported
+    assert "2160h" in reported
 
 
-async def test_a_common_name_that_is_too_long_is_refused_with_its_field(team):
+async def test_a_common_name_that_is_too_long_is_rejected_with_its_field(team):
     with pytest.raises(Invalid, match=r"spec\.commonName: Too long: may not be more than 64"):
         await team.certificate(commonName="a" * 65)
 
 
 @pytest.mark.parametrize("name", ["a/b", "..", "a%2fb"])
-async def test_a_reference_that_no_object_could_have_is_told_by_the_server_or_as_an_invalid_spec(team, pki, name):
+async def test_a_reference_that_no_object_could_have_is_reported_by_the_server_or_as_an_invalid_spec(team, pki, name):
     await team.ca()
     async with pki() as running:
         await team.pod()
-        fields = await refused_fields(team.certificate(issuerRef={"name": name}))
+        fields = await rejected_fields(team.certificate(issuerRef={"name": name}))
         assert fields in (None, ["spec.issuerRef.name"])
         if fields is None:
             ready = await team.condition("Certificate", "web", status="False", reason="InvalidSpec")
             assert f"spec.issuerRef.name is {name!r}" in ready["message"]
             await team.event("Pod", "web", "InvalidSpec")
-        fields = await refused_fields(team.create("Issuer", "odd", spec={"ca": {"secretName": name}}))
+        fields = await rejected_fields(team.create("Issuer", "odd", spec={"ca": {"secretName": name}}))
         assert fields in (None, ["spec.ca.secretName"])
         if fields is None:
             ready = await team.condition("Issuer", "odd", status="False", reason="InvalidSpec")
@@ -401,7 +401,7 @@ async def test_a_reference_that_no_object_could_have_is_told_by_the_server_or_as
         await running.settled()
 
 
-async def test_a_forgotten_kind_of_issuer_is_told_with_the_one_that_exists(team, pki):
+async def test_a_forgotten_kind_of_issuer_is_reported_with_the_one_that_exists(team, pki):
     await team.policy()
     await team.create("ClusterIssuer", team.namespace, spec={"selfSigned": {}})
     async with pki():
@@ -414,7 +414,7 @@ async def test_a_forgotten_kind_of_issuer_is_told_with_the_one_that_exists(team,
         await team.ready()
 
 
-async def test_a_renewal_that_would_never_end_is_refused(team, pki):
+async def test_a_renewal_that_would_never_end_is_rejected(team, pki):
     await team.ca()
     async with pki() as running:
         await team.certificate(duration="1h", renewBefore="59m59s")
@@ -424,7 +424,7 @@ async def test_a_renewal_that_would_never_end_is_refused(team, pki):
         assert await team.find("Secret", "web-tls") is None
 
 
-async def test_another_key_than_the_one_that_is_never_rotated_is_refused(team, pki):
+async def test_another_key_than_the_one_that_is_never_rotated_is_rejected(team, pki):
     await team.ca()
     async with pki():
         await team.certificate(privateKey={"rotationPolicy": "Never"})
@@ -437,7 +437,7 @@ async def test_another_key_than_the_one_that_is_never_rotated_is_refused(team, p
         assert (await team.ready()).public_key().key_size == 384
 
 
-async def test_a_ca_that_nothing_can_be_read_of_is_told_at_the_issuer_and_the_certificate(team, pki):
+async def test_a_ca_that_nothing_can_be_read_of_is_reported_at_the_issuer_and_the_certificate(team, pki):
     data = await team.ca()
     der = ssl.PEM_cert_to_DER_cert(data["tls.crt"].decode())
     name = f"root of {team.namespace}".encode()
@@ -450,7 +450,7 @@ async def test_a_ca_that_nothing_can_be_read_of_is_told_at_the_issuer_and_the_ce
             assert ready["message"].startswith(f"Put certificates in PEM into tls.crt of Secret {team.namespace}/ca")
 
 
-async def refused_fields(creation):
+async def rejected_fields(creation):
     """Return the fields for which a server that evaluates rules refuses an object, or None where it takes it."""
     try:
         await creation

@@ -63,7 +63,7 @@ async def test_a_certificate_is_issued_and_says_so_whatever_becomes_of_its_event
     assert 0 < api.asked < 100
 
 
-async def test_those_told_of_a_failure_by_an_earlier_process_hear_of_its_end_from_one_list(team, pki):
+async def test_those_warned_of_a_failure_by_an_earlier_process_hear_of_its_end_from_one_list(team, pki):
     await team.ca()
     await team.pod()
     names = [f"c{number}" for number in range(20)]
@@ -81,9 +81,9 @@ async def test_those_told_of_a_failure_by_an_earlier_process_hear_of_its_end_fro
         lists = [call for call in started.cluster.calls if (call.verb, call.resource) == ("list", "events")]
         assert len([call for call in lists if call.namespace == team.namespace]) == 1
 
-        async def told() -> bool:
+        async def reported() -> bool:
             return bool(await team.events("Pod", "web", "CertificateIssued"))
 
-        await eventually(told)
+        await eventually(reported)
     for name in names:
         assert len(await team.events("Certificate", name, "CertificateIssued")) == 1

@@ -213,7 +213,7 @@ async def test_a_key_that_is_never_rotated_survives_the_renewal(team, pki, fake_
         assert (await team.leaf()).public_key() == first.public_key()
 
 
-async def test_a_changed_spec_is_issued_anew(team, pki):
+async def test_a_changed_spec_is_issued_again(team, pki):
     await team.ca()
     async with pki():
         await team.certificate()
@@ -223,7 +223,7 @@ async def test_a_changed_spec_is_issued_anew(team, pki):
     assert leaf.extensions.get_extension_for_oid(SAN).value.get_values_for_type(DNS) == [f"b.{team.namespace}.svc"]
 
 
-async def test_a_ca_that_is_replaced_signs_anew_what_the_old_one_signed(team, pki):
+async def test_a_ca_that_is_replaced_signs_again_what_the_old_one_signed(team, pki):
     old = await team.ca()
     async with pki() as running:
         await team.pod()

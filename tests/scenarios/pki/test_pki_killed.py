@@ -30,7 +30,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 NAMESPACES = ApiResource("", "v1", "Namespace", "namespaces", namespaced=False)
 KINDS = ("Issuer", "CertificatePolicy", "Certificate", "Pki")
 MOST_WRITES = 60
-PATIENCE_SECONDS = 120  # a new process on a busy machine: it starts, fills its caches, and tells the story to its end
+GRACE_SECONDS = 120  # a new process on a busy machine: it starts, fills its caches, and tells the story to its end
 
 THE_END = {
     "conditions": {
@@ -125,7 +125,7 @@ class Proxy:
                 stderr=log,
             )
 
-    def told(self):
+    def reported(self):
         return self.log.read_text(errors="replace")[-3000:]
 
 
@@ -158,7 +158,7 @@ async def proxy(http, cluster, tmp_path):
         await runner.cleanup()
 
 
-async def tell(team, story):
+async def report(team, story):
     """The whole story: a CA, a certificate that a pod waits for, a service in one line, and one that is forbidden."""
     team.namespace = story
     await team.cluster.create(NAMESPACES, {"metadata": {"name": story}})
@@ -224,15 +224,15 @@ async def settled(team, proxy, *, quiet=1.0):
 
     async def ended():
         if proxy.process is not None and proxy.process.returncode is not None:
-            raise RuntimeError(f"the operator ended with {proxy.process.returncode}:\n{proxy.told()}")
+            raise RuntimeError(f"the operator ended with {proxy.process.returncode}:\n{proxy.reported()}")
         state = await outcome(team)
         assert state == THE_END
         return True
 
     try:
-        await eventually(ended, timeout=PATIENCE_SECONDS, message="the end of the story")
+        await eventually(ended, timeout=GRACE_SECONDS, message="the end of the story")
     except AssertionError as failure:
-        raise AssertionError(f"{failure}\nthe operator said:\n{proxy.told()}") from None
+        raise AssertionError(f"{failure}\nthe operator said:\n{proxy.reported()}") from None
     before = -1
     while before != proxy.writes:
         before = proxy.writes
@@ -248,11 +248,11 @@ async def test_a_crash_at_any_write_leaves_the_same_end(proxy, team, after, caps
         proxy.arm(story, kill_at=kill_at, after=after)
         where = f"killed {'after' if after else 'before'} write {kill_at}"
         try:
-            await tell(team, story)
+            await report(team, story)
             if await killed(proxy, team):
                 kept = await serials(team)
                 await proxy.start()
-                assert await settled(team, proxy) == THE_END, f"{where}\n{proxy.told()}"
+                assert await settled(team, proxy) == THE_END, f"{where}\n{proxy.reported()}"
                 assert max(await counts(team)) <= 2, where
                 assert kept.items() <= (await serials(team)).items(), f"{where}: a certificate was issued twice"
             elif kill_at == 0:  # nobody is killed at a write before the first

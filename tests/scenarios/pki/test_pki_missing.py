@@ -7,7 +7,7 @@ from datetime import timedelta
 from operatorkit.testing import eventually, idle
 
 
-async def test_a_pod_with_a_misspelt_secret_is_told_the_nearest_one(team, pki):
+async def test_a_pod_with_a_misspelt_secret_gets_the_nearest_name(team, pki):
     await team.ca()
     async with pki() as running:
         await team.certificate("web")
@@ -26,7 +26,7 @@ async def test_a_pod_with_a_misspelt_secret_is_told_the_nearest_one(team, pki):
         await idle(running.cluster)
 
 
-async def test_a_pod_that_was_there_first_is_told_by_the_certificate_that_comes_nearest(team, pki):
+async def test_a_pod_that_was_there_first_is_notified_by_the_certificate_that_comes_nearest(team, pki):
     await team.ca()
     async with pki() as running:
         await team.create("Pod", "web", spec=from_environment("web-tsl"))
@@ -37,7 +37,7 @@ async def test_a_pod_that_was_there_first_is_told_by_the_certificate_that_comes_
         await running.settled()
 
 
-async def test_a_certificate_that_is_denied_tells_the_pod_too(team, pki):
+async def test_a_certificate_that_is_denied_notifies_the_pod_too(team, pki):
     await team.ca()
     async with pki():
         await team.certificate(dnsNames=["app2"])
@@ -47,14 +47,14 @@ async def test_a_certificate_that_is_denied_tells_the_pod_too(team, pki):
         assert await team.events("Pod", "web", "DeniedByPolicy") == []
 
 
-async def test_the_event_ends_when_somebody_makes_the_secret(team, pki, fake_clock):
+async def test_the_event_ends_when_a_user_makes_the_secret(team, pki, fake_clock):
     await team.ca()
     async with pki() as running:
         await team.certificate()
         await team.pod(secret="web-tsl")
-        await told_after_patience(team, running, fake_clock)
+        await reported_after_the_grace_period(team, running, fake_clock)
         await team.secret("web-tsl", {"key": b"value"})
-        await is_told_no_more(running, fake_clock)
+        await is_notified_no_more(running, fake_clock)
 
 
 async def test_the_event_ends_when_a_certificate_writes_the_secret(team, pki, fake_clock):
@@ -62,10 +62,10 @@ async def test_the_event_ends_when_a_certificate_writes_the_secret(team, pki, fa
     async with pki() as running:
         await team.certificate()
         await team.pod(secret="web-tsl")
-        await told_after_patience(team, running, fake_clock)
+        await reported_after_the_grace_period(team, running, fake_clock)
         await team.certificate("other", secretName="web-tsl")
         await team.ready("other")
-        await is_told_no_more(running, fake_clock)
+        await is_notified_no_more(running, fake_clock)
         assert await team.events("Pod", "web", "CertificateIssued") == []
 
 
@@ -74,13 +74,13 @@ async def test_the_event_ends_when_the_pod_or_the_certificate_goes(team, pki, fa
     async with pki() as running:
         await team.certificate()
         await team.pod(secret="web-tsl")
-        await told_after_patience(team, running, fake_clock)
+        await reported_after_the_grace_period(team, running, fake_clock)
         await team.cluster.delete(team.kinds["Pod"], "web", namespace=team.namespace, grace_period_seconds=0)
-        await is_told_no_more(running, fake_clock)
+        await is_notified_no_more(running, fake_clock)
         await team.pod("next", secret="web-tsl")
-        await told_after_patience(team, running, fake_clock, pod="next")
+        await reported_after_the_grace_period(team, running, fake_clock, pod="next")
         await team.delete("Certificate", "web")
-        await is_told_no_more(running, fake_clock)
+        await is_notified_no_more(running, fake_clock)
 
 
 async def test_the_event_lives_as_long_as_the_pod_waits(team, pki, fake_clock):
@@ -88,7 +88,7 @@ async def test_the_event_lives_as_long_as_the_pod_waits(team, pki, fake_clock):
     async with pki() as running:
         await team.certificate()
         await team.pod(secret="web-tsl")
-        await told_after_patience(team, running, fake_clock)
+        await reported_after_the_grace_period(team, running, fake_clock)
         for _ in range(30):
             await fake_clock.advance(timedelta(minutes=1))
             await running.settled()
@@ -114,7 +114,7 @@ async def test_a_secret_that_comes_with_the_pod_or_is_optional_or_unlike_any_is_
             assert await team.events("Pod", pod) == []
 
 
-async def told_after_patience(team, running, fake_clock, *, pod: str = "web") -> None:
+async def reported_after_the_grace_period(team, running, fake_clock, *, pod: str = "web") -> None:
     await running.settled()
     assert await team.events("Pod", pod) == []
     await fake_clock.advance(timedelta(seconds=3))
@@ -122,7 +122,7 @@ async def told_after_patience(team, running, fake_clock, *, pod: str = "web") ->
     await running.settled()
 
 
-async def is_told_no_more(running, fake_clock) -> None:
+async def is_notified_no_more(running, fake_clock) -> None:
     await running.settled()
     before = running.writes()[("patch", "events")]
     for _ in range(4):

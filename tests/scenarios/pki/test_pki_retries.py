@@ -24,7 +24,7 @@ class NoQuota:
 
     def __init__(self, api: Any) -> None:
         self._api = api
-        self.refuses = True
+        self.rejects = True
         self.attempts = 0
 
     def __getattr__(self, name: str) -> Any:
@@ -33,7 +33,7 @@ class NoQuota:
     async def patch(self, resource: Any, name: str, body: Any, **options: Any) -> Any:
         if resource.plural == "secrets":
             self.attempts += 1
-            if self.refuses:
+            if self.rejects:
                 raise Forbidden(f'secrets "{name}" is forbidden: exceeded quota: team, requested: secrets=1')
         return await self._api.patch(resource, name, body, **options)
 
@@ -49,7 +49,7 @@ def pki_without_quota(team):
     return run
 
 
-async def test_a_write_that_fails_is_repeated_at_the_time_that_is_told(team, pki_without_quota, fake_clock):
+async def test_a_write_that_fails_is_repeated_at_the_time_that_is_reported(team, pki_without_quota, fake_clock):
     await team.ca()
     async with pki_without_quota() as (running, api):
         await team.pod()
@@ -69,7 +69,7 @@ async def test_a_write_that_fails_is_repeated_at_the_time_that_is_told(team, pki
         await running.settled()
         assert api.attempts == 2
         assert (await team.event("Pod", "web", "RetryScheduled"))["count"] == 2
-        api.refuses = False
+        api.rejects = False
         await fake_clock.advance(second - fake_clock.now())
         await team.ready()
         await team.event("Pod", "web", "CertificateIssued")
@@ -77,7 +77,9 @@ async def test_a_write_that_fails_is_repeated_at_the_time_that_is_told(team, pki
         assert status.keys().isdisjoint({"failedAttempts", "nextAttemptTime", "lastFailureTime", "failedGeneration"})
 
 
-async def test_a_pod_that_waits_for_two_secrets_is_told_of_each_and_of_each_end(team, pki_without_quota, fake_clock):
+async def test_a_pod_that_waits_for_two_secrets_is_notified_of_each_and_of_each_end(
+    team, pki_without_quota, fake_clock
+):
     await team.ca()
     secrets = ("web-tls", "mesh-tls")
     volumes = [{"name": name, "secret": {"secretName": name}} for name in secrets]
@@ -85,17 +87,17 @@ async def test_a_pod_that_waits_for_two_secrets_is_told_of_each_and_of_each_end(
         await team.create("Pod", "web", spec={"volumes": volumes, "containers": [{"name": "web", "image": "web"}]})
         for name in ("web", "mesh"):
             await team.certificate(name)
-        await eventually(lambda: tells_of(team, "RetryScheduled", secrets))
+        await eventually(lambda: reports_of(team, "RetryScheduled", secrets))
         await running.settled()
-        api.refuses = False
+        api.rejects = False
         await fake_clock.advance(timedelta(seconds=8))
         for name in ("web", "mesh"):
             await team.ready(name)
-        await eventually(lambda: tells_of(team, "CertificateIssued", secrets))
+        await eventually(lambda: reports_of(team, "CertificateIssued", secrets))
         assert {event["count"] for event in await team.events("Pod", "web")} == {1}
 
 
-async def tells_of(team, reason: str, secrets: tuple[str, ...]) -> bool:
+async def reports_of(team, reason: str, secrets: tuple[str, ...]) -> bool:
     """Tell whether the Pod has one Event of this reason for each of its Secrets."""
     messages = [event["message"] for event in await team.events("Pod", "web", reason)]
     return len(messages) == len(secrets) and all(any(f"Secret {name}" in text for text in messages) for name in secrets)
@@ -107,7 +109,7 @@ async def test_a_corrected_spec_does_not_wait_for_the_next_attempt(team, pki_wit
         await team.certificate()
         await eventually(lambda: has_failed(team, 1))
         await running.settled()
-        api.refuses = False
+        api.rejects = False
         await team.change("Certificate", "web", spec={"duration": "48h"})
         await team.ready()
 
@@ -137,7 +139,7 @@ async def test_what_the_ca_is_not_allowed_to_sign_is_not_written(team, pki, fake
         assert await team.find("Secret", "web-tls") is None
 
 
-async def test_a_secret_that_somebody_made_immutable_is_asked_to_be_deleted_when_it_is_due(team, pki, fake_clock):
+async def test_a_secret_that_was_made_immutable_is_asked_to_be_deleted_when_it_is_due(team, pki, fake_clock):
     await team.ca()
     async with pki() as running:
         await team.pod()

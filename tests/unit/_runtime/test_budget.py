@@ -105,7 +105,7 @@ def test_a_run_that_writes_nothing_after_its_wait_ends_the_conflict(budget, cloc
         {"deletionTimestamp": "2026-01-01T00:00:00Z"},
     ],
 )
-def test_what_somebody_asks_for_meanwhile_does_not_wait(budget, change):
+def test_what_a_user_asks_for_meanwhile_does_not_wait(budget, change):
     exhaust(budget)
     assert budget.wait(KEY, PARENT)
     asked = copy.deepcopy(PARENT)

@@ -56,7 +56,7 @@ async def test_changes_go_before_what_is_merely_looked_at_again(queue):
     assert [await queue.get() for _ in range(3)] == ["new", "older", "old"]
 
 
-async def test_the_back_off_doubles_up_to_its_limit_and_begins_anew_after_success(queue):
+async def test_the_back_off_doubles_up_to_its_limit_and_begins_again_after_success(queue):
     waits = [queue.retry("a") for _ in range(20)]
     assert waits[:4] == [ms(5), ms(10), ms(20), ms(40)]
     assert waits[-1] == timedelta(seconds=1000)
@@ -145,7 +145,7 @@ async def test_a_delay_that_was_overtaken_does_not_cut_a_later_one_short(queue, 
     await timers
 
 
-async def test_closing_wakes_all_who_wait_and_lets_running_keys_be_done(queue):
+async def test_closing_ends_all_waits_and_lets_running_keys_be_done(queue):
     queue.add("a")
     assert await queue.get() == "a"
     waiters = [asyncio.ensure_future(queue.get()) for _ in range(3)]
@@ -157,7 +157,7 @@ async def test_closing_wakes_all_who_wait_and_lets_running_keys_be_done(queue):
     await queue.wait_idle()
 
 
-async def test_a_cancelled_waiter_passes_its_wake_up_on(queue):
+async def test_a_cancelled_waiter_passes_its_notification_on(queue):
     first, second = (asyncio.ensure_future(queue.get()) for _ in range(2))
     await asyncio.sleep(0)
     queue.add("a")
@@ -267,7 +267,7 @@ def test_what_passes_by_itself_is_not_waited_for_long(queue):
     assert max(waits) == timedelta(seconds=10)
 
 
-def test_a_fault_that_all_keys_share_makes_no_storm(queue):
+def test_an_error_that_all_keys_share_makes_no_storm(queue):
     waits = [queue.retry(str(number)) for number in range(300)]
     assert max(waits[:100]) == ms(5)
     assert waits[-1] == timedelta(seconds=20)

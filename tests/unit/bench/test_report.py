@@ -94,7 +94,7 @@ def test_the_page_the_plots_and_readme_say_what_the_results_say():
     assert readme == report.with_table(readme, report.summary(results))
 
 
-def test_a_benchmark_that_there_is_not_is_refused_with_the_names_of_those_there_are():
+def test_a_benchmark_that_there_is_not_is_rejected_with_the_names_of_those_there_are():
     ran = subprocess.run(
         [sys.executable, "-m", "bench", "nonsense"],
         cwd=ROOT,

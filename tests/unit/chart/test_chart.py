@@ -122,13 +122,13 @@ def with_webhooks() -> Operator:
     app = declared()
 
     @app.validate(Key, object_selector={"matchLabels": {"tier": "prod"}}, failure_policy="Ignore")
-    async def judge(new, old, request):
+    async def evaluate(new, old, request):
         return Allowed()
 
     return app
 
 
-def test_webhooks_bring_a_service_their_registration_and_the_option_that_serves_them():
+def test_webhooks_bring_a_service_their_webhook_configuration_and_the_option_that_serves_them():
     files = operator_chart(with_webhooks(), "keys", version="1.2.3").files
     assert "kind: Service\n" in files["templates/service.yaml"]
     registered = files["templates/webhooks.yaml"]
@@ -199,7 +199,7 @@ def test_only_the_ports_that_are_served_can_be_reached():
 
 
 @pytest.mark.parametrize(("verb", "bounded"), [("get", False), ("create", True), ("update", True), ("patch", True)])
-def test_who_may_write_secrets_everywhere_is_told_what_that_means_and_gets_a_policy_to_bound_it(verb, bounded):
+def test_who_may_write_secrets_everywhere_is_warned_of_what_that_means_and_gets_a_policy_to_bound_it(verb, bounded):
     app = with_webhooks()  # its own Secret, for the keys of its webhooks, does not count
     app.needs(V1Secret, verb, reason="passwords are kept there")
     files = operator_chart(app, "keys", version="1.2.3").files
@@ -208,11 +208,11 @@ def test_who_may_write_secrets_everywhere_is_told_what_that_means_and_gets_a_pol
     assert ("kubernetes.io/service-account-token" in files["templates/NOTES.txt"]) is bounded
 
 
-def test_who_installs_a_webhook_for_pods_in_the_only_namespace_that_it_is_for_is_told_that_it_judges_nothing():
+def test_who_installs_a_webhook_for_pods_in_the_only_namespace_that_it_is_for_is_warned_that_it_evaluates_nothing():
     app = declared()
 
     @app.validate(V1Pod)
-    async def judge(new, old, request):
+    async def evaluate(new, old, request):
         return Allowed()
 
     notes = operator_chart(app, "keys", version="1.2.3").files["templates/NOTES.txt"]
@@ -222,7 +222,7 @@ def test_who_installs_a_webhook_for_pods_in_the_only_namespace_that_it_is_for_is
     )
 
 
-def test_who_installs_an_operator_that_sets_finalizers_is_told_what_to_delete_before_it_is_removed():
+def test_who_installs_an_operator_that_sets_finalizers_learns_what_to_delete_before_it_is_removed():
     app = declared()
     assert "helm uninstall" not in operator_chart(app, "keys", version="1.2.3").files["templates/NOTES.txt"]
 

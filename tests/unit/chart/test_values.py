@@ -74,15 +74,15 @@ def test_every_value_is_described_where_it_is_set():
     ],
     ids=lambda value: ".".join(value) if isinstance(value, tuple) else str(value),
 )
-def test_an_odd_value_is_refused_and_named(path, odd, where):
+def test_an_odd_value_is_rejected_and_named(path, odd, where):
     values = copy.deepcopy(OPERATOR["default"])
     inner = values
     for name in path[:-1]:
         inner = inner[name]
     inner[path[-1]] = odd
-    with pytest.raises(jsonschema.ValidationError) as refused:
+    with pytest.raises(jsonschema.ValidationError) as rejected:
         check(values)
-    assert where in f"{list(refused.value.absolute_path)} {refused.value.message}"
+    assert where in f"{list(rejected.value.absolute_path)} {rejected.value.message}"
 
 
 def test_what_people_do_set_is_taken():

@@ -113,7 +113,7 @@ def test_up_listens_on_the_port_asked_for(tmp_path: Path, free_port: int) -> Non
 
 
 @pytest.mark.parametrize("content", ["clusters: [{name: production}]\n", "not: [a kubeconfig", "\x00"])
-def test_a_kubeconfig_of_somebody_else_is_not_written_over(content: str, tmp_path: Path) -> None:
+def test_a_kubeconfig_of_another_owner_is_not_written_over(content: str, tmp_path: Path) -> None:
     config = tmp_path / "config"
     config.write_text(content)
 

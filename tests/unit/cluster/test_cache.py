@@ -126,7 +126,7 @@ def test_an_object_that_is_put_stays_the_callers():
     assert mine == pod("a", 1)
 
 
-def test_the_same_version_is_told_once():
+def test_the_same_version_is_reported_once():
     cache = Cache()
     assert brief(cache.update(pod("a", 1))) == [("ADDED", "a", None, "1")]
     assert cache.update(pod("a", 1)) == []
@@ -135,7 +135,7 @@ def test_the_same_version_is_told_once():
     assert cache.remove(A, version="3") == []
 
 
-def test_a_write_is_read_at_once_and_told_when_the_watch_comes_to_it():
+def test_a_write_is_read_at_once_and_reported_when_the_watch_comes_to_it():
     cache = Cache()
     cache.update(pod("a", 1))
     assert cache.put(pod("a", 5))
@@ -148,7 +148,7 @@ def test_a_write_is_read_at_once_and_told_when_the_watch_comes_to_it():
     assert cache.resource_version(A) == "6"
 
 
-def test_several_writes_before_their_echo_are_told_from_the_state_before_them():
+def test_several_writes_before_their_events_are_reported_from_the_state_before_them():
     cache = Cache()
     for version in (5, 6, 7):
         assert cache.put(pod("a", version))
@@ -174,7 +174,7 @@ def test_an_answer_that_comes_after_a_list_without_the_object_makes_no_ghost():
     assert not cache.put(pod("d", 7)), "the list was at 9, and d is not there: it was deleted since"
 
 
-def test_a_list_that_passes_over_a_write_of_ours_tells_of_it_first():
+def test_a_list_that_passes_over_an_own_write_reports_it_first():
     cache = Cache()
     cache.update(pod("a", 1))
     cache.note("1")
@@ -187,7 +187,7 @@ def test_a_list_that_passes_over_a_write_of_ours_tells_of_it_first():
     assert [change.gap for change in changes] == [True] * 4
 
 
-def test_what_a_list_shows_to_be_made_anew_is_told_as_deleted_and_added():
+def test_what_a_list_shows_to_be_recreated_is_reported_as_deleted_and_added():
     cache = Cache()
     cache.update(pod("a", 1, uid="first"))
     assert [change.gap for change in cache.update(pod("b", 2))] == [False]
@@ -202,14 +202,14 @@ def test_what_a_list_shows_to_be_made_anew_is_told_as_deleted_and_added():
     ]
 
 
-def test_another_object_of_the_same_name_and_version_is_told():
+def test_another_object_of_the_same_name_and_version_is_reported():
     cache = Cache()
     cache.update(pod("a", 5, uid="before the server was restored"))
     assert brief(cache.update(pod("a", 5, uid="after"))) == [("DELETED", "a", "5", None), ("ADDED", "a", None, "5")]
     assert cache.update(pod("a", 5, uid="after")) == []
 
 
-def test_an_object_made_anew_survives_the_deletion_of_its_predecessor():
+def test_an_object_recreated_survives_the_deletion_of_its_predecessor():
     cache = Cache()
     cache.update(pod("a", 4))
     assert cache.put(pod("a", 8))
@@ -228,7 +228,7 @@ def test_a_sweep_removes_ghosts_but_not_what_was_written_after_the_list():
     assert brief(cache.update(pod("c", 9))) == [("ADDED", "c", None, "9")]
 
 
-def test_what_came_by_a_write_and_went_unseen_is_told_as_deleted():
+def test_what_came_by_a_write_and_went_unseen_is_reported_as_deleted():
     cache = Cache()
     cache.put(pod("a", 3))
     assert brief(cache.sweep(set(), "5")) == [("ADDED", "a", None, "3"), ("DELETED", "a", "3", None)]
@@ -246,7 +246,7 @@ def test_after_a_reset_of_history_lower_versions_count():
     assert cache.put(pod("b", 4))
 
 
-def test_those_who_come_late_are_told_what_the_others_know():
+def test_those_who_come_late_are_notified_of_what_the_others_know():
     cache = Cache()
     cache.update(pod("b", 2))
     cache.put(pod("b", 7))
@@ -255,7 +255,7 @@ def test_those_who_come_late_are_told_what_the_others_know():
     assert brief(cache.known()) == [("ADDED", "a", None, "3"), ("ADDED", "b", None, "2")]
 
 
-def test_an_object_without_a_name_is_refused():
+def test_an_object_without_a_name_is_rejected():
     with pytest.raises(ValueError, match=r"without metadata\.name"):
         key_of({"kind": "Pod", "metadata": {}})
     with pytest.raises(ValueError, match=r"without metadata\.name"):
@@ -289,7 +289,7 @@ def test_whatever_the_interleaving_the_cache_ends_at_the_servers_state_and_so_do
     steps, alive, puts = drawn
     cache, seen = Cache(), {}
 
-    def tell(changes):
+    def report(changes):
         for change in changes:
             assert (change.type == "ADDED") == (change.key.name not in seen)
             if change.type == "DELETED":
@@ -302,9 +302,9 @@ def test_whatever_the_interleaving_the_cache_ends_at_the_servers_state_and_so_do
             if when == at and which < len(steps) and steps[which][0] == "SET":
                 cache.put(pod(steps[which][1], steps[which][2]))
         if kind == "SET":
-            tell(cache.update(pod(name, version)))
+            report(cache.update(pod(name, version)))
         else:
-            tell(cache.remove(ObjectKey("ns", name), pod(name, version), version=str(version)))
+            report(cache.remove(ObjectKey("ns", name), pod(name, version), version=str(version)))
     expected = {name: str(version) for name, version in alive.items()}
     assert seen == expected
     assert {name: cache.resource_version(ObjectKey("ns", name)) for name in names(cache.keys())} == expected
@@ -324,7 +324,7 @@ def test_an_object_is_kept_in_little_more_memory_than_its_text_takes():
     assert grown / number < 3 * size
 
 
-def test_a_deletion_of_ours_is_seen_by_readers_and_told_to_subscribers_when_the_watch_brings_it():
+def test_an_own_deletion_is_seen_by_readers_and_reported_to_subscribers_when_the_watch_brings_it():
     cache = Cache()
     cache.update(pod("a", 1, uid="u", labels={"x": "y", LABEL_OWNER_UID: "o"}))
     cache.update(pod("b", 2, uid="v"))

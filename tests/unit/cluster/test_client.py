@@ -24,7 +24,7 @@ def test_a_type_of_patch_has_a_short_name(given):
 
 
 @pytest.mark.parametrize("given", ["", "smerge", None, 5])
-async def test_what_is_no_type_of_patch_is_refused_with_those_there_are(given):
+async def test_what_is_no_type_of_patch_is_rejected_with_those_there_are(given):
     pods = ApiResource("", "v1", "Pod", "pods", namespaced=True)
     async with LiveCluster(ClusterConfig(server="http://127.0.0.1:1")) as api:
         with pytest.raises(TypeError, match=r"patch_type=.* or one of json, merge, strategic, apply"):
@@ -107,7 +107,7 @@ async def test_a_list_gives_its_items_their_kind_and_the_token_of_the_next_page(
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a%2fb"])
-async def test_a_name_that_would_be_another_path_is_refused_before_it_is_sent(api, server, pods, name):
+async def test_a_name_that_would_be_another_path_is_rejected_before_it_is_sent(api, server, pods, name):
     with pytest.raises(ValueError, match="is not a name"):
         await api.get(pods, name, namespace="ns")
     assert server.requests == []
@@ -294,7 +294,7 @@ async def test_watches_that_wait_for_their_first_byte_do_not_hold_up_requests(se
         await asyncio.gather(*watches, return_exceptions=True)
 
 
-async def test_a_refused_token_is_loaded_again_once(server, given, pods):
+async def test_a_rejected_token_is_loaded_again_once(server, given, pods):
     tokens = iter(["fresh"])
     credentials = Credentials(
         (("Authorization", "Bearer stale"),), lambda: ((("Authorization", f"Bearer {next(tokens)}"),), None)
@@ -307,7 +307,7 @@ async def test_a_refused_token_is_loaded_again_once(server, given, pods):
 
 
 @pytest.mark.parametrize("size", [10, 2_000_000])
-async def test_a_write_with_a_refused_token_is_sent_again_whole(server, given, pods, size):
+async def test_a_write_with_a_rejected_token_is_sent_again_whole(server, given, pods, size):
     credentials = Credentials((), lambda: ((("Authorization", "Bearer fresh"),), None))
     server.answers(given.status(401, "Unauthorized"), given.answer(POD))
     body = {**POD, "data": "x" * size}
@@ -316,7 +316,7 @@ async def test_a_write_with_a_refused_token_is_sent_again_whole(server, given, p
     assert [json.loads(sent) for sent in server.bodies] == [body, body]
 
 
-async def test_a_token_that_stays_refused_says_whose_it_is(server, given, pods):
+async def test_a_token_that_stays_rejected_says_whose_it_is(server, given, pods):
     same = (("Authorization", "Bearer stale"),)
     config = ClusterConfig(
         server=server.url, credentials=Credentials(same, lambda: (same, None)), origin="context c of file f"
@@ -328,7 +328,7 @@ async def test_a_token_that_stays_refused_says_whose_it_is(server, given, pods):
     assert len(server.requests) == 1
 
 
-async def test_a_refused_token_that_cannot_be_loaded_again_is_an_error_of_the_request(server, given, pods, caplog):
+async def test_a_rejected_token_that_cannot_be_loaded_again_is_an_error_of_the_request(server, given, pods, caplog):
     def load():
         raise errors.InputError("the token file is gone")
 
@@ -476,7 +476,7 @@ async def test_leaving_the_client_ends_its_watches(server, given, pods):
         await anext(watch)
 
 
-async def test_a_session_that_somebody_closed_is_replaced(api, server, given, pods):
+async def test_a_session_that_was_closed_is_replaced(api, server, given, pods):
     server.answers(given.stream(frame("ADDED", POD), then="hang"), given.answer(POD))
     watch = api.watch(pods, resource_version="1")
     await anext(watch)

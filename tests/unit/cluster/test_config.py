@@ -129,7 +129,7 @@ def test_a_proxy_is_used_as_the_kubeconfig_or_else_the_environment_says(
     assert load_config(kubeconfig(cluster=cluster)).proxy == expected
 
 
-def test_a_proxy_of_another_kind_is_refused():
+def test_a_proxy_of_another_kind_is_rejected():
     with pytest.raises(InputError, match="only http:// and https:// proxies"):
         load_config(kubeconfig(cluster={"proxy-url": "socks5://127.0.0.1:1080"}))
 
@@ -171,7 +171,7 @@ def plugin(path: Path, body: str) -> dict:
     return {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": str(path)}}
 
 
-async def test_a_credential_plugin_gives_the_token_and_is_run_again_when_it_is_refused(tmp_path):
+async def test_a_credential_plugin_gives_the_token_and_is_run_again_when_it_is_rejected(tmp_path):
     count = tmp_path / "count"
     count.write_text("")
     answer = {"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "status": {"token": "TOKEN"}}
@@ -231,7 +231,7 @@ def test_a_file_that_is_no_kubeconfig_is_named(tmp_path, text):
         load_config(path)
 
 
-def test_a_file_of_something_else_is_told_what_it_holds(tmp_path):
+def test_a_file_of_something_else_is_reported_with_what_it_holds(tmp_path):
     path = tmp_path / "config"
     path.write_text("just text")
     with pytest.raises(InputError, match="it holds a str, not a mapping: it should begin with `apiVersion: v1`"):
@@ -369,7 +369,7 @@ async def test_an_anonymous_user_and_nulls_are_as_good_as_nothing(load, content)
         (kubeconfig(cluster={"insecure-skip-tls-verify": "yes"}), "write true or false"),
     ],
 )
-def test_a_kubeconfig_of_a_wrong_shape_is_told_by_field(load, content, words):
+def test_a_kubeconfig_of_a_wrong_shape_is_reported_by_field(load, content, words):
     with pytest.raises(InputError) as caught:
         load(content)
     assert words in str(caught.value)

@@ -33,7 +33,7 @@ class World:
             SECRETS: {"s": obj("s", 300, "us")},
         }
         self.lists, self.probes, self.watches = Counter(), Counter(), Counter()
-        self.refusal = None  # what every request is answered with
+        self.rejection = None  # what every request is answered with
         self.denied = set()  # kinds whose lists are forbidden
         self.removed = set()  # kinds that are not served
         self.silent = False  # whether nothing is answered, and nothing is brought, without a word
@@ -43,8 +43,8 @@ class World:
         (self.probes if limit == 1 else self.lists)[resource] += 1
         if self.silent:
             await asyncio.Event().wait()
-        if self.refusal is not None:
-            raise self.refusal
+        if self.rejection is not None:
+            raise self.rejection
         if resource in self.denied:
             raise errors.Forbidden("not allowed")
         if resource in self.removed:
@@ -57,8 +57,8 @@ class World:
         self.watches[resource] += 1
         if self.silent:
             await asyncio.Event().wait()
-        if self.refusal is not None:
-            raise self.refusal
+        if self.rejection is not None:
+            raise self.rejection
         yield WatchEvent("BOOKMARK", {"metadata": {"resourceVersion": resource_version}})
         queue = self._open[resource] = asyncio.Queue()
         while True:
@@ -181,26 +181,26 @@ async def test_all_watches_that_break_at_once_cost_one_list_of_each_kind(clock):
 
 
 async def test_the_doubt_lasts_until_every_kind_is_listed(clock):
-    world, told = World(), []
+    world, reported = World(), []
     async with following(world, clock) as (history, (maps, _)):
-        history.subscribe(told.append)
-        world.refusal = errors.Unreachable("connection refused")
-        world.end_watch(CONFIG_MAPS, world.refusal)
-        await eventually(lambda: maps.error is world.refusal and clock.monotonic() > 1000)
+        history.subscribe(reported.append)
+        world.rejection = errors.Unreachable("connection refused")
+        world.end_watch(CONFIG_MAPS, world.rejection)
+        await eventually(lambda: maps.error is world.rejection and clock.monotonic() > 1000)
         assert history.in_doubt, "no answer is no reason to go on"
-        world.refusal = None
+        world.rejection = None
         await eventually(lambda: not history.in_doubt)
-    assert told == [True, False]
+    assert reported == [True, False]
 
 
 async def test_a_kind_that_must_not_be_listed_holds_up_the_others_for_a_minute(clock, caplog):
-    world, told = World(), []
+    world, reported = World(), []
     async with following(world, clock) as (history, (maps, secrets)):
         world.denied.add(SECRETS)
-        history.subscribe(lambda in_doubt: told.append((in_doubt, clock.monotonic())))
+        history.subscribe(lambda in_doubt: reported.append((in_doubt, clock.monotonic())))
         world.end_watch(CONFIG_MAPS, errors.Unreachable("connection reset"))
-        await eventually(lambda: len(told) == 2)
-        (began, at), (lasts, until) = told
+        await eventually(lambda: len(reported) == 2)
+        (began, at), (lasts, until) = reported
         assert began
         assert not lasts
         assert until - at > 60
@@ -209,7 +209,7 @@ async def test_a_kind_that_must_not_be_listed_holds_up_the_others_for_a_minute(c
         assert "secrets: could not be listed within a minute" in caplog.text
 
 
-async def test_a_kind_that_is_refused_for_ever_does_not_make_the_others_list_for_ever(clock):
+async def test_a_kind_that_is_rejected_for_ever_does_not_make_the_others_list_for_ever(clock):
     world = World()
     async with following(world, clock) as (_, (maps, _)):
         world.denied.add(CONFIG_MAPS)
@@ -241,7 +241,7 @@ async def test_an_informer_that_joins_or_leaves_during_a_doubt_does_not_prolong_
         assert not history.in_doubt
 
 
-async def test_every_kind_is_listed_now_and_then_and_nothing_is_told_where_nothing_differs():
+async def test_every_kind_is_listed_now_and_then_and_nothing_is_reported_where_nothing_differs():
     world, clock, changes = World(), FakeClock(), []
     async with following(world, clock, relist_every=timedelta(hours=1)) as (_, (maps, _)):
         maps.subscribe(changes.append)

@@ -88,7 +88,7 @@ def test_a_conflict_of_field_managers_names_each_field_and_its_manager():
         (json.dumps(status(404, "NotFound", name="a", kind="pods")).encode(), errors.NotFound),
     ],
 )
-def test_a_missing_kind_is_told_from_a_missing_object(body, expected):
+def test_a_missing_kind_is_distinguished_from_a_missing_object(body, expected):
     error = error_from_answer(404, body, {}, request="GET http://x/apis/a/v1/bs", resource="bs.a")
     assert type(error) is expected
     if expected is errors.NoKindMatch:

@@ -76,10 +76,10 @@ def authorities(tmp_path):
 
 class Listener:
     def __init__(self):
-        self.told = []
+        self.reported = []
 
     def hear(self, why):
-        self.told.append(why)
+        self.reported.append(why)
 
 
 def kubeconfig(tmp_path, port):
@@ -108,11 +108,11 @@ async def test_a_server_with_a_certificate_of_a_new_authority_is_trusted_as_soon
         async with serving(new, port):
             with pytest.raises(Unreachable, match="not signed by the authority"):
                 await api.list(pods)
-            assert listener.told == []
+            assert listener.reported == []
             (tmp_path / "ca.crt").write_bytes(new.pem)
             await api.list(pods)
-            assert len(listener.told) == 1
-            assert "ca.crt was replaced" in listener.told[0]
+            assert len(listener.reported) == 1
+            assert "ca.crt was replaced" in listener.reported[0]
     finally:
         await api.__aexit__(None, None, None)
 
@@ -128,7 +128,7 @@ async def test_an_authority_that_is_taken_out_of_the_file_is_not_trusted_any_mor
             await api.list(pods)  # not even on the connection that is still open
 
 
-async def test_a_file_that_is_broken_or_missing_for_a_while_changes_nothing_and_is_told_once(
+async def test_a_file_that_is_broken_or_missing_for_a_while_changes_nothing_and_is_reported_once(
     tmp_path, authorities, pods, clock, caplog
 ):
     caplog.set_level(logging.WARNING)

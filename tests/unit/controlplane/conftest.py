@@ -14,7 +14,7 @@ from operatorkit.controlplane.controllers import CONTROLLERS
 from operatorkit.controlplane.embedded import EmbeddedControlPlane
 from operatorkit.controlplane.real import RealControlPlane, find
 
-_OURS_OFF = ",".join(["*", *(f"-{name}" for name in CONTROLLERS)])
+_OWN_OFF = ",".join(["*", *(f"-{name}" for name in CONTROLLERS)])
 
 
 def _bare(backend: str) -> AbstractContextManager[Any]:
@@ -24,7 +24,7 @@ def _bare(backend: str) -> AbstractContextManager[Any]:
     found = find()
     if found is None or found.kube_controller_manager is None:
         pytest.skip("no programs of a real control plane: set KUBEBUILDER_ASSETS, or make test-real where Go is")
-    return RealControlPlane(controllers=_OURS_OFF)
+    return RealControlPlane(controllers=_OWN_OFF)
 
 
 @pytest.fixture(scope="session", params=["embedded", pytest.param("real", marks=pytest.mark.real)])

@@ -21,7 +21,7 @@ def test_a_server_that_shares_ports_is_in_use_too() -> None:
         ReservedPort(server.getsockname()[1])
 
 
-def test_a_reserved_port_is_refused_to_others_but_not_to_the_server_it_is_kept_for() -> None:
+def test_a_reserved_port_is_rejected_to_others_but_not_to_the_server_it_is_kept_for() -> None:
     with ReservedPort() as port:
         with pytest.raises(OSError, match="in use"):
             socket.create_server(("127.0.0.1", port.number))

@@ -39,7 +39,7 @@ def test_a_quantity_is_written_in_its_canonical_form(written, stored):
 
 
 @pytest.mark.parametrize("text", ["", "abc", "1.2.3", "1 Gi", "1gi", "Ki", "1ee3", "--1", "1m1"])
-def test_what_is_no_quantity_is_refused(text):
+def test_what_is_no_quantity_is_rejected(text):
     with pytest.raises(ValueError, match="quantities must match the regular expression"):
         canonical(text)
 

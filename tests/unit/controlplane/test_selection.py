@@ -37,7 +37,7 @@ def test_each_controller_that_there_is_can_be_named(name):
 
 
 @pytest.mark.parametrize(
-    ("selection", "told"),
+    ("selection", "reported"),
     [
         ("deployment", "there is no controller 'deployment': did you mean deployment-controller?"),
         ("*,-statefulset-contoller", "no controller 'statefulset-contoller': did you mean statefulset-controller?"),
@@ -45,6 +45,6 @@ def test_each_controller_that_there_is_can_be_named(name):
     ],
 )
 @pytest.mark.parametrize("backend", [EmbeddedControlPlane, RealControlPlane])
-def test_a_name_that_kubernetes_does_not_have_is_refused_before_anything_starts(backend, selection, told):
-    with pytest.raises(InputError, match=told), backend(controllers=selection):
+def test_a_name_that_kubernetes_does_not_have_is_rejected_before_anything_starts(backend, selection, reported):
+    with pytest.raises(InputError, match=reported), backend(controllers=selection):
         pass

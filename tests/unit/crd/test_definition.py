@@ -148,7 +148,7 @@ def test_a_plural_is_english(kind: str, plural: str) -> None:
         ({"rules": [Rule("")]}, "Bad: a rule is empty"),
     ],
 )
-def test_an_option_that_a_server_would_refuse_is_refused(options: dict[str, Any], message: str) -> None:
+def test_an_option_that_a_server_would_reject_is_rejected(options: dict[str, Any], message: str) -> None:
     given = {"group": "x.example.io", "version": "v1", **options}
     with pytest.raises(DefinitionError, match=message):
         type(Resource)("Bad", (Resource[PoolSpec, PoolStatus],), {"__module__": __name__}, **given)
@@ -187,7 +187,7 @@ def test_the_versions_of_a_kind_are_one_definition() -> None:
         ),
     ],
 )
-def test_versions_that_contradict_each_other_are_refused(manifests: list[dict[str, Any]], message: str) -> None:
+def test_versions_that_contradict_each_other_are_rejected(manifests: list[dict[str, Any]], message: str) -> None:
     with pytest.raises(DefinitionError, match=message):
         by_kind(manifests)
 

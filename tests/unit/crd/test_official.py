@@ -123,6 +123,6 @@ def test_kinds_are_served_as_a_real_server_says() -> None:
     for group_version, kind, plural, scope in map(str.split, lines):
         group, _, version = group_version.rpartition("/")
         discovered.add(ApiResource(group, version, kind, plural, namespaced=scope == "namespaced"))
-    ours = {resource for resource in resources_by_model().values() if re.fullmatch(r"v\d+", resource.version)}
-    assert ours <= discovered
-    assert {"Pod", "Deployment", "Lease", "CustomResourceDefinition", "Role"} <= {resource.kind for resource in ours}
+    own = {resource for resource in resources_by_model().values() if re.fullmatch(r"v\d+", resource.version)}
+    assert own <= discovered
+    assert {"Pod", "Deployment", "Lease", "CustomResourceDefinition", "Role"} <= {resource.kind for resource in own}

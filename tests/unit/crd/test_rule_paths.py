@@ -69,7 +69,7 @@ def define(*rules: Rule, on: str = "root") -> type[Resource[Any, Any]]:
         ("self.spec.whole.metadata.labels == 1", "there is no 'labels' among name, generateName"),
     ],
 )
-def test_a_rule_on_a_field_that_is_not_there_is_refused(rule: str, found: str) -> None:
+def test_a_rule_on_a_field_that_is_not_there_is_rejected(rule: str, found: str) -> None:
     with pytest.raises(DefinitionError, match=r"Thing: a rule on the whole object names") as caught:
         define(Rule(rule, message="m"))
     assert found in str(caught.value)

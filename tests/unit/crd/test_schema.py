@@ -193,15 +193,15 @@ def test_a_type_has_its_schema(annotation: Any, expected: dict[str, Any]) -> Non
 def test_a_duration_and_a_quantity_have_patterns() -> None:
     assert set(schema_of(Duration)) == {"type", "maxLength", "pattern"}
     assert schema_of(Quantity)["x-kubernetes-int-or-string"] is True
-    judge = Structural({"type": "object", "properties": {"x": schema_of(Quantity), "d": schema_of(Duration)}})
+    evaluate = Structural({"type": "object", "properties": {"x": schema_of(Quantity), "d": schema_of(Duration)}})
     for good in ("1", 1, "500m", "1.5Gi", "1e3", "-1", ".5"):
-        assert judge.validate({"x": good}) == []
+        assert evaluate.validate({"x": good}) == []
     for bad in ("1 Gi", "x", "", "1GiB"):
-        assert judge.validate({"x": bad}) != []
+        assert evaluate.validate({"x": bad}) != []
     for good in ("1h", "1h30m0s", "250ms", "1.5h"):
-        assert judge.validate({"d": good}) == []
+        assert evaluate.validate({"d": good}) == []
     for bad in ("1", "-1h", "1 h", "1d", ""):
-        assert judge.validate({"d": bad}) != []
+        assert evaluate.validate({"d": bad}) != []
 
 
 def test_a_bound_of_a_duration_is_a_rule() -> None:
@@ -283,7 +283,7 @@ class Disk(Model):
     region: str | None = None
 
 
-def test_models_told_apart_by_a_field_become_one_object_with_rules() -> None:
+def test_models_that_a_field_distinguishes_become_one_object_with_rules() -> None:
     schema = schema_of(Annotated[S3 | Disk, Field(discriminator="type")])
     assert schema["properties"] == {
         "type": {"type": "string", "enum": ["s3", "disk", "ssd"]},
@@ -415,12 +415,12 @@ def test_generic_models_are_models() -> None:
         (Box, "was not filled in"),
     ],
 )
-def test_what_has_no_schema_is_refused_with_field_and_remedy(annotation: Any, message: str) -> None:
+def test_what_has_no_schema_is_rejected_with_field_and_remedy(annotation: Any, message: str) -> None:
     with pytest.raises(DefinitionError, match=message):
         schema_of(annotation)
 
 
-def test_a_default_that_breaks_the_schema_is_refused() -> None:
+def test_a_default_that_breaks_the_schema_is_rejected() -> None:
     with pytest.raises(DefinitionError, match=r"properties\[x\]\.default: Invalid value: 9: .*less than or equal to 5"):
         schema_of(Annotated[int, Field(le=5)], 9)
 
@@ -477,7 +477,7 @@ def test_a_mark_that_cannot_be_hashed_is_no_obstacle_where_python_allows_it() ->
     assert schema_of(dict[str, Annotated[V1Container, ["x"]]])["type"] == "object"
 
 
-def test_a_list_of_keys_is_refused_by_the_mark() -> None:
+def test_a_list_of_keys_is_rejected_by_the_mark() -> None:
     with pytest.raises(DefinitionError, match=r"ListMap\(\['name'\]\): give the names of the fields one by one"):
         ListMap(["name"])  # type: ignore[arg-type]
 
@@ -496,7 +496,7 @@ COUNTER = itertools.count()
         (int, lambda: {}["missing"], "its default_factory failed (KeyError: 'missing')"),
     ],
 )
-def test_a_factory_whose_values_differ_is_refused(annotation: Any, factory: Any, message: str) -> None:
+def test_a_factory_whose_values_differ_is_rejected(annotation: Any, factory: Any, message: str) -> None:
     with pytest.raises(DefinitionError, match=re.escape(message)):
         schema_of(annotation, Field(default_factory=factory))
 
@@ -541,7 +541,7 @@ def test_the_metadata_of_a_template_has_what_a_template_can_say() -> None:
         (Annotated[float, Field(le=math.inf)], "the bound <= inf is not a number in JSON"),
     ],
 )
-def test_a_bound_that_an_api_server_cannot_hold_is_refused(annotation: Any, message: str) -> None:
+def test_a_bound_that_an_api_server_cannot_hold_is_rejected(annotation: Any, message: str) -> None:
     with pytest.raises(DefinitionError, match=re.escape(message)):
         schema_of(annotation, 1)
 

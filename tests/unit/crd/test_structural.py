@@ -25,13 +25,13 @@ def with_spec(properties: dict[str, Any]) -> dict[str, Any]:
     return {"type": "object", "properties": {"spec": {"type": "object", "properties": properties}}}
 
 
-def told(errors: list[FieldError]) -> list[list[str]]:
+def reported(errors: list[FieldError]) -> list[list[str]]:
     return sorted([error.path, error.reason, error.message] for error in errors)
 
 
 def verdict(schema: Structural, obj: dict[str, Any], old: dict[str, Any] | None = None) -> list[list[str]]:
     obj = schema.prune(schema.default(copy.deepcopy(obj)))
-    return told(schema.validate(obj, old))
+    return reported(schema.validate(obj, old))
 
 
 VALUE_CASES = [
@@ -42,7 +42,7 @@ VALUE_CASES = [
 
 
 @pytest.mark.parametrize(("field", "at"), VALUE_CASES)
-def test_a_value_is_judged_as_by_the_real_server(field: str, at: int) -> None:
+def test_a_value_is_evaluated_as_by_the_real_server(field: str, at: int) -> None:
     schema, values = VALUES[field]
     expected = sorted(RECORDED["values"][field][at])
     assert verdict(Structural(with_spec({field: schema})), {"spec": {field: values[at]}}) == expected
@@ -63,14 +63,14 @@ def test_an_update_may_leave_what_was_invalid_before(at: int) -> None:
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
-def test_a_schema_is_refused_as_by_the_real_server(name: str) -> None:
+def test_a_schema_is_rejected_as_by_the_real_server(name: str) -> None:
     errors = Structural(with_spec({"x": SCHEMAS[name]})).check()
-    assert told(errors) == sorted(RECORDED["schemas"][name])
+    assert reported(errors) == sorted(RECORDED["schemas"][name])
 
 
 @pytest.mark.parametrize("name", ROOTS)
-def test_a_root_schema_is_refused_as_by_the_real_server(name: str) -> None:
-    assert told(Structural(ROOTS[name]).check()) == sorted(RECORDED["roots"][name])
+def test_a_root_schema_is_rejected_as_by_the_real_server(name: str) -> None:
+    assert reported(Structural(ROOTS[name]).check()) == sorted(RECORDED["roots"][name])
 
 
 NAMES = st.sampled_from(["a", "b", "c", "d"])
@@ -128,7 +128,7 @@ def test_pruning_only_takes_away_and_says_what(fields: dict[str, Any], spec: dic
 
 
 @given(st.dictionaries(NAMES, SCHEMAS_BELOW, min_size=1), st.dictionaries(NAMES, VALUES_BELOW))
-def test_what_an_update_does_not_touch_is_not_complained_about(fields: dict[str, Any], spec: dict[str, Any]) -> None:
+def test_what_an_update_does_not_touch_is_not_reported(fields: dict[str, Any], spec: dict[str, Any]) -> None:
     schema = Structural(with_spec(fields))
     obj = schema.prune(schema.default({"spec": spec}))
     old = copy.deepcopy(obj)
@@ -148,7 +148,7 @@ def test_rules_are_listed_with_the_paths_of_their_values() -> None:
     assert Structural(schema).rules() == [("spec.list[*]", "self > 1"), ("spec.map[*]", "self > 1")]
 
 
-def test_metadata_is_not_pruned_and_unknown_fields_are_told_in_order() -> None:
+def test_metadata_is_not_pruned_and_unknown_fields_are_reported_in_order() -> None:
     unknown: list[str] = []
     obj = {"apiVersion": "x/v1", "kind": "X", "metadata": {"name": "n"}, "z": 1, "spec": {"l": [{"b": 1}], "a": 1}}
     schema = with_spec({"l": {"type": "array", "items": {"type": "object", "properties": {"c": {"type": "string"}}}}})
@@ -157,11 +157,11 @@ def test_metadata_is_not_pruned_and_unknown_fields_are_told_in_order() -> None:
     assert unknown == ["spec.a", "spec.l[0].b", "z"]
 
 
-def test_a_status_alone_is_judged_at_its_own_path() -> None:
+def test_a_status_alone_is_evaluated_at_its_own_path() -> None:
     status = {"type": "object", "required": ["phase"], "properties": {"phase": {"type": "string"}}}
     part = Structural({"type": "object", "properties": {"status": status}}).part("status")
     assert part is not None
-    assert told(part.validate({"phase": 1}, prefix="status")) == [
+    assert reported(part.validate({"phase": 1}, prefix="status")) == [
         [
             "status.phase",
             "FieldValueTypeInvalid",
@@ -180,8 +180,8 @@ def test_what_is_no_schema_at_all_is_an_error_and_not_a_traceback(schema: Any) -
 @pytest.mark.parametrize("at", range(len(DEFAULTS)))
 def test_defaults_are_filled_in_as_by_the_real_server(at: int) -> None:
     schema, spec = DEFAULTS[at]
-    judge = Structural(with_spec({"x": schema}))
-    assert judge.prune(judge.default({"spec": copy.deepcopy(spec)})) == {"spec": RECORDED["defaults"][at]}
+    evaluate = Structural(with_spec({"x": schema}))
+    assert evaluate.prune(evaluate.default({"spec": copy.deepcopy(spec)})) == {"spec": RECORDED["defaults"][at]}
 
 
 def test_a_default_is_a_copy_of_its_own() -> None:
@@ -190,7 +190,7 @@ def test_a_default_is_a_copy_of_its_own() -> None:
     assert schema.default({"spec": {}})["spec"]["x"] == ["a"]
 
 
-def test_the_same_fault_is_told_once() -> None:
+def test_the_same_error_is_reported_once() -> None:
     schema = Structural(with_spec({"x": {"type": "string", "allOf": [{"minLength": 3}, {"minLength": 3}]}}))
     assert [error.message for error in schema.validate({"spec": {"x": "a"}})] == [
         'Invalid value: "a": spec.x in body should be at least 3 chars long',

@@ -26,7 +26,7 @@ def test_a_duration_is_read_as_go_reads_it(text: str, duration: timedelta) -> No
 
 
 @pytest.mark.parametrize("text", ["", "1", "h", "1d", "-1h", "1h x", " 1h", "1h-5m", "P1D", "1,5h"])
-def test_what_is_no_duration_is_refused_with_an_example(text: str) -> None:
+def test_what_is_no_duration_is_rejected_with_an_example(text: str) -> None:
     with pytest.raises(ValueError, match="is not a duration: write it like 90s"):
         parse_duration(text)
 
@@ -46,7 +46,7 @@ def test_a_duration_is_written_as_go_writes_it(duration: timedelta, text: str) -
     assert format_duration(duration) == text
 
 
-def test_a_negative_duration_is_refused() -> None:
+def test_a_negative_duration_is_rejected() -> None:
     with pytest.raises(ValueError, match="is negative"):
         format_duration(timedelta(seconds=-1))
 
@@ -57,6 +57,6 @@ def test_a_duration_survives(duration: timedelta) -> None:
 
 
 @pytest.mark.parametrize("text", ["9" * 400 + "s", "2562048h", "9223372036854775808ns", "9" * 5_000 + "ns"])
-def test_a_duration_that_go_cannot_hold_is_refused(text: str) -> None:
+def test_a_duration_that_go_cannot_hold_is_rejected(text: str) -> None:
     with pytest.raises(ValueError, match="is longer than any duration that Go can hold"):
         parse_duration(text)

@@ -12,13 +12,13 @@ from operatorkit.clock import Clock
 from operatorkit.testing import FakeClock, eventually
 
 
-def test_it_is_a_clock_that_starts_where_it_was_told():
+def test_it_is_a_clock_that_starts_where_it_was_set():
     clock = FakeClock(datetime(2030, 5, 6, tzinfo=UTC))
     assert isinstance(clock, Clock)
     assert (clock.now(), clock.monotonic()) == (datetime(2030, 5, 6, tzinfo=UTC), 0.0)
 
 
-def test_a_start_without_a_time_zone_is_refused():
+def test_a_start_without_a_time_zone_is_rejected():
     with pytest.raises(ValueError, match="aware start"):
         FakeClock(datetime(2030, 5, 6))  # noqa: DTZ001
 
@@ -83,7 +83,7 @@ async def test_a_cancelled_sleeper_is_forgotten():
     assert (clock.sleepers, clock.next_wake) == (0, None)
 
 
-async def test_sleeping_for_nothing_yields_and_needs_nobody():
+async def test_sleeping_for_nothing_yields_and_needs_no_tick():
     clock = FakeClock()
     await clock.sleep(0)
     await clock.sleep(-1)
@@ -106,7 +106,7 @@ async def test_it_wakes_sleepers_of_a_loop_in_another_thread_at_their_times():
     assert times == [10, 20, 30]
 
 
-async def test_a_sleeper_whose_loop_is_gone_disturbs_nobody():
+async def test_a_sleeper_whose_loop_is_gone_disturbs_no_other():
     clock = FakeClock()
 
     def abandon() -> None:

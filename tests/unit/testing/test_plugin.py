@@ -26,8 +26,8 @@ def test_the_choice_of_control_plane_is_checked_and_shown(pytester: pytest.Pytes
     pytester.makepyfile("def test_nothing(): pass")
     shown = pytester.runpytest_subprocess("--controlplane=real", "-p", "no:randomly")
     shown.stdout.fnmatch_lines(["control plane: real", "*1 passed*"])
-    refused = pytester.runpytest_subprocess("--controlplane=imaginary")
-    refused.stderr.fnmatch_lines(["*invalid choice: 'imaginary'*"])
+    rejected = pytester.runpytest_subprocess("--controlplane=imaginary")
+    rejected.stderr.fnmatch_lines(["*invalid choice: 'imaginary'*"])
 
 
 def test_an_existing_cluster_is_chosen_by_the_environment(pytester: pytest.Pytester, monkeypatch):
@@ -136,20 +136,20 @@ def test_an_existing_cluster_is_used_as_its_kubeconfig_says(tmp_path):
         assert (plane.backend, plane.url) == ("existing", "https://127.0.0.1:6443")
         assert plane.kubeconfig(namespace="ns")["contexts"][0]["context"]["namespace"] == "ns"
         assert plane.kubeconfig()["users"][0]["user"] == {"token": "t"}
-        somebody = plane.kubeconfig(user="eve", groups=("dev",))["users"][0]["user"]
-        assert somebody == {"token": "t", "as": "eve", "as-groups": ["dev"]}
+        someone = plane.kubeconfig(user="eve", groups=("dev",))["users"][0]["user"]
+        assert someone == {"token": "t", "as": "eve", "as-groups": ["dev"]}
         written = plane.write_kubeconfig(tmp_path / "mine")
         assert written.stat().st_mode & 0o077 == 0
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "reported"),
     [(None, "cannot be read (No such file or directory): set KUBECONFIG"), ({}, "has no usable current context")],
 )
-def test_a_kubeconfig_that_cannot_be_used_is_named(tmp_path, content, told):
+def test_a_kubeconfig_that_cannot_be_used_is_named(tmp_path, content, reported):
     path = tmp_path / "config"
     if content is not None:
         path.write_text(yaml.safe_dump(content))
-    with pytest.raises(InputError, match=re.escape(told)) as refusal, ExistingCluster(path):
+    with pytest.raises(InputError, match=re.escape(reported)) as rejection, ExistingCluster(path):
         pass
-    assert str(path) in str(refusal.value)
+    assert str(path) in str(rejection.value)

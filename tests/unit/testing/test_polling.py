@@ -47,24 +47,24 @@ async def test_a_field_that_is_null_means_not_yet(look):
     assert await eventually(lambda: look(next(seen)))
 
 
-async def test_a_refusal_that_does_not_come_means_not_yet():
-    refusals = iter([contextlib.nullcontext, contextlib.nullcontext, Refusal])
+async def test_a_rejection_that_does_not_come_means_not_yet():
+    rejections = iter([contextlib.nullcontext, contextlib.nullcontext, Rejection])
 
-    def refused() -> bool:
-        with pytest.raises(NotFound), next(refusals)():
+    def rejected() -> bool:
+        with pytest.raises(NotFound), next(rejections)():
             pass
         return True
 
-    assert await eventually(refused)
-    assert list(refusals) == []
+    assert await eventually(rejected)
+    assert list(rejections) == []
 
 
-class Refusal(contextlib.AbstractContextManager):
+class Rejection(contextlib.AbstractContextManager):
     def __exit__(self, *_):
         raise NotFound("gone")
 
 
-async def test_a_failure_that_somebody_asked_for_is_raised_at_once():
+async def test_a_failure_that_was_asked_for_is_raised_at_once():
     with pytest.raises(pytest.fail.Exception, match="enough"):
         await eventually(lambda: pytest.fail("enough"))
 
@@ -76,7 +76,7 @@ async def test_another_error_is_raised_at_once():
         await eventually(lambda: "status".conditions)
 
 
-async def test_the_failure_tells_the_last_result_and_the_clock_that_stands_still():
+async def test_the_failure_reports_the_last_result_and_the_clock_that_stands_still():
     clock = FakeClock()
     task = asyncio.create_task(clock.sleep(30))
     with pytest.raises(AssertionError) as failure:

@@ -108,17 +108,17 @@ def of_another_make(*, ca=True, key_id=True, names=True, rsa_key=False, password
     return Bundle(ca_pem, pem(authority), signed("leaf", leaf, authority, "ca", *of_leaf), pem(leaf))
 
 
-def test_certificates_of_another_make_are_taken_when_ours_can_follow_them():
+def test_certificates_of_another_make_are_taken_when_new_ones_can_follow_them():
     bundle = of_another_make()
     assert Bundle.read({"data": bundle.data()}) == bundle
     assert renewed(bundle, HOSTS, NOW).ca_pem == bundle.ca_pem
 
 
 @pytest.mark.parametrize(
-    "fault", [{"ca": False}, {"key_id": False}, {"names": False}, {"rsa_key": True}, {"password": b"x"}]
+    "error_found", [{"ca": False}, {"key_id": False}, {"names": False}, {"rsa_key": True}, {"password": b"x"}]
 )
-def test_certificates_of_another_make_that_ours_cannot_follow_are_no_bundle(fault):
-    assert Bundle.read({"data": of_another_make(**fault).data()}) is None
+def test_certificates_of_another_make_that_new_ones_cannot_follow_are_no_bundle(error_found):
+    assert Bundle.read({"data": of_another_make(**error_found).data()}) is None
 
 
 @pytest.mark.parametrize("data", [None, {}, {"ca.crt": None}, {"ca.crt": 7}, "text"])
@@ -138,10 +138,10 @@ def test_a_clock_that_jumped_far_ahead_needs_new_certificates():
     bundle = renewed(None, HOSTS, NOW)
     later = NOW + CA_LIFE * 3
     assert not is_good(bundle, HOSTS, later)
-    anew = renewed(bundle, HOSTS, later)
-    assert is_good(anew, HOSTS, later)
-    assert len(authorities(anew)) == 1
-    assert is_good(renewed(anew, HOSTS, NOW), HOSTS, NOW)
+    again = renewed(bundle, HOSTS, later)
+    assert is_good(again, HOSTS, later)
+    assert len(authorities(again)) == 1
+    assert is_good(renewed(again, HOSTS, NOW), HOSTS, NOW)
 
 
 def test_a_leaf_may_be_presented_on_while_all_hear_of_the_new_ca_that_succeeds_its_own():

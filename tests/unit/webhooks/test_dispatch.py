@@ -62,7 +62,7 @@ async def test_a_deletion_has_no_new_object(ask, reviews):
     assert (response["status"]["code"], response["status"]["reason"]) == (403, "Forbidden")
 
 
-async def test_several_causes_are_told_at_once_as_kubernetes_tells_them(ask):
+async def test_several_causes_are_reported_at_once_as_kubernetes_reports_them(ask):
     async def validate(new, old, request):
         return Denied(
             invalid("spec.size", 3, "must be even"),
@@ -187,7 +187,7 @@ async def test_a_function_that_fails_admits_nothing(ask, function, code, reason,
         ({"operation": "DELETE", "object": None}, "BadRequest"),
     ],
 )
-async def test_what_a_webhook_was_not_declared_for_is_refused(ask, reviews, change, reason):
+async def test_what_a_webhook_was_not_declared_for_is_rejected(ask, reviews, change, reason):
     old = reviews.thing() if change.get("operation") == "DELETE" else None
     review = reviews.review(reviews.thing(), old, **change)
     if review["request"]["kind"]["version"] == "v2":
@@ -197,7 +197,7 @@ async def test_what_a_webhook_was_not_declared_for_is_refused(ask, reviews, chan
     assert (response["allowed"], response["status"]["reason"]) == (False, reason)
 
 
-async def test_an_object_that_cannot_be_read_is_refused_with_the_field(ask, reviews):
+async def test_an_object_that_cannot_be_read_is_rejected_with_the_field(ask, reviews):
     response = await ask(_raises, reviews.review(reviews.thing(size="many")))
     assert (response["allowed"], response["status"]["code"]) == (False, 422)
     assert "spec.size" in response["status"]["message"]
@@ -238,7 +238,7 @@ def test_the_reason_of_a_denial_decides_its_code(denied, reason, code):
     "make",
     [lambda text: Allowed(warnings=text), lambda text: Denied("no", warnings=text), lambda text: Mutated(1, text)],
 )
-def test_warnings_that_are_one_text_are_refused_when_they_are_given(make):
+def test_warnings_that_are_one_text_are_rejected_when_they_are_given(make):
     with pytest.raises(TypeError, match="give a list of texts"):
         make("mind the gap")
 
@@ -284,7 +284,7 @@ async def test_a_mutation_needs_to_read_the_new_object_only(ask, reviews):
 
 
 @pytest.mark.parametrize("mutate", [False, True])
-async def test_metadata_of_an_object_that_was_stored_unreadable_can_be_changed(ask, reviews, mutate):
+async def test_metadata_of_an_object_that_cannot_be_decoded_can_be_changed(ask, reviews, mutate):
     """A finalizer can be taken from it, so that it can go."""
     old, new = reviews.thing(size="many"), reviews.thing(size="many")
     old["metadata"]["finalizers"] = ["example.io/held"]
@@ -295,13 +295,13 @@ async def test_metadata_of_an_object_that_was_stored_unreadable_can_be_changed(a
 
 @pytest.mark.parametrize("mutate", [False, True])
 @pytest.mark.parametrize("size", ["more", {"a": 1}])
-async def test_an_object_that_cannot_be_read_stays_refused_when_its_content_changes(ask, reviews, mutate, size):
+async def test_an_object_that_cannot_be_read_stays_rejected_when_its_content_changes(ask, reviews, mutate, size):
     review = reviews.review(reviews.thing(size=size), reviews.thing(size="many"), "UPDATE")
     response = await ask(_raises, review, mutate=mutate)
     assert (response["allowed"], response["status"]["code"]) == (False, 422)
 
 
-async def test_the_deletion_of_an_object_that_cannot_be_read_is_not_judged_without_it(ask, reviews):
+async def test_the_deletion_of_an_object_that_cannot_be_read_is_not_evaluated_without_it(ask, reviews):
     review = reviews.review(None, reviews.thing(size="many"), "DELETE")
     response = await ask(_raises, review, operations=["DELETE"])
     assert (response["allowed"], response["status"]["code"]) == (False, 422)

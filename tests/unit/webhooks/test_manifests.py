@@ -105,14 +105,14 @@ def test_an_author_who_names_namespaces_has_decided_about_those_of_the_system_to
     ("namespace", "name"),
     [(None, "things.operatorkit.dev"), ("team", "things.team.operatorkit.dev")],
 )
-def test_a_registration_by_url_is_named_after_the_operator_and_its_namespace(reviews, namespace, name):
+def test_a_webhook_configuration_by_url_is_named_after_the_operator_and_its_namespace(reviews, namespace, name):
     app = Operator("things")
     app.validate(reviews.Thing)(allow)
     (found,) = registered(app, namespace=namespace)
     assert found["metadata"]["name"] == name
 
 
-def test_a_registration_behind_a_service_is_named_after_that_wherever_its_operator_works(reviews):
+def test_a_webhook_configuration_behind_a_service_is_named_after_that_wherever_its_operator_works(reviews):
     app = Operator("things")
     app.validate(reviews.Thing)(allow)
     for namespace in (None, "team"):
@@ -124,7 +124,7 @@ def test_the_service_of_a_long_name_is_one_that_kubernetes_takes():
     assert len(ServiceReference.of("x" * 63, namespace="system").name) <= 63
 
 
-def test_two_versions_of_a_kind_are_judged_by_one_webhook(reviews):
+def test_two_versions_of_a_kind_are_evaluated_by_one_webhook(reviews):
     class Newer(Resource[NoSpec, NoStatus], group="example.io", version="v2", plural="things"):
         """A thing of tomorrow."""
 

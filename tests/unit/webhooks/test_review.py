@@ -30,7 +30,7 @@ def test_everything_that_was_sent_is_read(reviews):
 
 
 @pytest.mark.parametrize(
-    ("operation", "has_new", "has_old", "told"),
+    ("operation", "has_new", "has_old", "reported"),
     [
         ("CREATE", True, False, None),
         ("CREATE", False, False, "CREATE comes without request.object"),
@@ -43,20 +43,20 @@ def test_everything_that_was_sent_is_read(reviews):
         ("CONNECT", True, False, None),
     ],
 )
-def test_the_operation_says_which_objects_come_along(reviews, operation, has_new, has_old, told):
+def test_the_operation_says_which_objects_come_along(reviews, operation, has_new, has_old, reported):
     review = reviews.review(
         reviews.thing() if has_new else None, reviews.thing() if has_old else None, operation=operation
     )
-    if told is None:
+    if reported is None:
         assert read(review).operation == operation
     else:
         with pytest.raises(MalformedReview) as caught:
             read(review)
-        assert str(caught.value) == told
+        assert str(caught.value) == reported
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "reported"),
     [
         ({"operation": "ADMIT"}, "request.operation is 'ADMIT': expected CREATE, UPDATE, DELETE, CONNECT"),
         ({"name": 7}, "name is 7: expected text"),
@@ -69,23 +69,23 @@ def test_the_operation_says_which_objects_come_along(reviews, operation, has_new
         ({"namespace": "other"}, "request.object.metadata.namespace is 'team', but request.namespace is 'other'"),
     ],
 )
-def test_a_refusal_names_the_field_and_what_was_found(reviews, changes, told):
+def test_a_rejection_names_the_field_and_what_was_found(reviews, changes, reported):
     with pytest.raises(MalformedReview) as caught:
         read(reviews.review(reviews.thing(), **changes))
-    assert str(caught.value) == told
+    assert str(caught.value) == reported
 
 
 def test_brackets_inside_of_text_are_no_depth(reviews):
     assert read(reviews.review(reviews.thing(text="[{" * 5_000))).object["spec"]["text"] == "[{" * 5_000
 
 
-@pytest.mark.parametrize(("levels", "told"), [(190, None), (200, "nested"), (900, "nested"), (100_000, "nested")])
+@pytest.mark.parametrize(("levels", "reported"), [(190, None), (200, "nested"), (900, "nested"), (100_000, "nested")])
 @pytest.mark.parametrize("brackets", [("[", "]"), ('{"a":', "}")], ids=["lists", "objects"])
-def test_a_review_is_at_most_so_deep(reviews, levels, told, brackets):
+def test_a_review_is_at_most_so_deep(reviews, levels, reported, brackets):
     begin, end = brackets
     deep = f"{begin * levels}1{end * levels}"
     body = json.dumps(reviews.review(reviews.thing(deep="DEEP"))).replace('"DEEP"', deep).encode()
-    if told is None:
+    if reported is None:
         assert read_review(body).object["spec"]["deep"]
     else:
         with pytest.raises(MalformedReview, match="nested more than 200 levels deep"):

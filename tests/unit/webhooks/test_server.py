@@ -155,7 +155,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-async def test_a_hostile_review_is_refused(served, reviews, calls, name):
+async def test_a_hostile_review_is_rejected(served, reviews, calls, name):
     body = HOSTILE[name](reviews.review(reviews.thing()))
     status, answer = await post(served, body if isinstance(body, bytes) else json.dumps(body).encode())
     assert status == 400
@@ -185,7 +185,7 @@ async def test_a_hostile_review_is_refused(served, reviews, calls, name):
         ({"query": f"?timeout={'9' * 3_000}h"}, 400),
     ],
 )
-async def test_what_is_not_sent_as_a_review_is_refused(served, reviews, calls, options, status):
+async def test_what_is_not_sent_as_a_review_is_rejected(served, reviews, calls, options, status):
     body = json.dumps(reviews.review(reviews.thing())).encode()
     if options.pop("zipped", False):
         body = gzip.compress(body)
@@ -224,13 +224,13 @@ async def test_a_path_is_taken_as_it_is_written(served, calls, trick):
     assert calls == []
 
 
-async def test_ten_megabytes_are_refused_before_they_are_read(served, calls):
+async def test_ten_megabytes_are_rejected_before_they_are_read(served, calls):
     answer = await raw(served, head(served.path, 10_000_000))  # and not a byte of them
     assert answer.startswith(b"HTTP/1.1 413")
     assert calls == []
 
 
-async def test_ten_megabytes_that_were_not_announced_are_refused_on_the_way(served, calls):
+async def test_ten_megabytes_that_were_not_announced_are_rejected_on_the_way(served, calls):
     async def chunks():
         for _ in range(10):
             yield b"x" * 1_000_000
@@ -308,7 +308,7 @@ async def test_large_reviews_wait_for_their_turn_and_small_ones_pass_them(served
     assert set(statuses) <= {200, 408}  # a busy machine may let the turn of some come too late
 
 
-async def test_a_large_review_whose_turn_does_not_come_is_refused_in_time(served, reviews, gate, calls):
+async def test_a_large_review_whose_turn_does_not_come_is_rejected_in_time(served, reviews, gate, calls):
     gate.clear()
     large = json.dumps(reviews.review(reviews.thing(padding="x" * 100_000))).encode()
     asked = [asyncio.create_task(post(served, large, query="?timeout=30s")) for _ in range(8)]
@@ -342,7 +342,7 @@ async def test_every_address_of_both_families_is_served_on_one_port(served):
         await everywhere.stop()
 
 
-async def test_what_is_no_http_is_refused_without_filling_the_log(served, caplog):
+async def test_what_is_no_http_is_rejected_without_filling_the_log(served, caplog):
     assert (await raw(served, b"POST / HTTP/1.1\r\nContent-Length: -5\r\n\r\n")).startswith(b"HTTP/1.0 400 ")
     errors = [it for it in caplog.records if it.levelname == "ERROR"]
     assert [it for it in errors if it.name.startswith(("aiohttp", "operatorkit"))] == []

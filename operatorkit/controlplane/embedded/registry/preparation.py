@@ -319,7 +319,7 @@ def prepare_update(
     if kind == GroupVersionKind("", "v1", "Namespace"):
         _keep(new.setdefault("spec", {}), old.get("spec", {}), "finalizers")
     if kind == GroupVersionKind("", "v1", "Service"):
-        _keep_addresses(new, old)
+        _update_addresses(new, old)
     if kind == GroupVersionKind("", "v1", "Pod") and not subresource:
         spec, before = new.setdefault("spec", {}), old.get("spec", {})
         for name in ("priority", "preemptionPolicy"):
@@ -329,20 +329,14 @@ def prepare_update(
     _count_generation(kind, new, old, custom=custom, status=status)
 
 
-def _keep_addresses(new: JSONObject, old: JSONObject) -> None:
-    """Keep what was allocated where an update leaves it out."""
+_OUTSIDE = frozenset({"LoadBalancer", "NodePort"})
+"""The types of Services that clients outside the cluster reach by ports of nodes."""
+
+
+def _update_addresses(new: JSONObject, old: JSONObject) -> None:
+    """Keep what was allocated where an update leaves it out, and drop what only the former type has."""
     after, before = new.setdefault("spec", {}), old.get("spec", {})
-    outside = {"LoadBalancer", "NodePort"}
-    if (
-        before.get("type") in outside
-        and after.get("type") not in outside
-        and not after.get("externalIPs")
-    ):
-        if after.get("externalTrafficPolicy") == before.get("externalTrafficPolicy"):
-            after.pop("externalTrafficPolicy", None)
-        for port, was in zip(after.get("ports", ()), before.get("ports", ()), strict=False):
-            if port.get("nodePort") == was.get("nodePort"):
-                port.pop("nodePort", None)
+    _drop_node_ports(after, before)
     if after.get("type") == "ExternalName" or before.get("type") == "ExternalName":
         return
     if not after.get("clusterIP"):
@@ -351,15 +345,30 @@ def _keep_addresses(new: JSONObject, old: JSONObject) -> None:
     for name in ("ipFamilies", "ipFamilyPolicy", "clusterIPs"):
         if name not in after:
             _keep(after, before, name)
-    for position, port in enumerate(after.get("ports", ())):
-        if not port.get("nodePort") and position < len(before.get("ports", ())):
-            same = [it for it in before["ports"] if it.get("port") == port.get("port")]
-            if (
-                same
-                and same[0].get("nodePort")
-                and after.get("type") in {"NodePort", "LoadBalancer"}
-            ):
-                port["nodePort"] = same[0]["nodePort"]
+    if after.get("type") in _OUTSIDE:
+        _keep_node_ports(after, before)
+
+
+def _drop_node_ports(after: JSONObject, before: JSONObject) -> None:
+    """Drop what a Service had for clients outside the cluster, if it is no longer for them and leaves it as it was."""
+    if before.get("type") not in _OUTSIDE or after.get("type") in _OUTSIDE:
+        return
+    if after.get("externalIPs"):
+        return
+    if after.get("externalTrafficPolicy") == before.get("externalTrafficPolicy"):
+        after.pop("externalTrafficPolicy", None)
+    for port, was in zip(after.get("ports", ()), before.get("ports", ()), strict=False):
+        if port.get("nodePort") == was.get("nodePort"):
+            port.pop("nodePort", None)
+
+
+def _keep_node_ports(after: JSONObject, before: JSONObject) -> None:
+    """Keep the node port of each port that is sent without one."""
+    known = before.get("ports", ())
+    for port in after.get("ports", ())[: len(known)]:
+        same = [it for it in known if it.get("port") == port.get("port")]
+        if same and same[0].get("nodePort") and not port.get("nodePort"):
+            port["nodePort"] = same[0]["nodePort"]
 
 
 def _keep(new: JSONObject, old: JSONObject, name: str) -> None:

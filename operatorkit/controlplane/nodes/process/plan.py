@@ -78,19 +78,20 @@ def _start(one: Container, result: Plan, now: float) -> None:
     (result.back_off if one.again_at > now else result.start).append(one)
 
 
+def _has_failed_init(containers: Sequence[Container]) -> bool:
+    """Return whether an init container has failed, and nothing runs any more."""
+    if any(one.running for one in containers):
+        return False
+    return any(
+        one.role == "init" and one.terminated is not None and one.exit_code for one in containers
+    )
+
+
 def phase(containers: Sequence[Container], spec: dict[str, Any], *, initialized: bool) -> str:
     """Return the phase, as a kubelet derives it from the containers."""
     policy = spec.get("restartPolicy", "Always")
-    inits = [one for one in containers if one.role == "init"]
     if not initialized:
-        stopped = not any(one.running for one in containers)
-        failed = (
-            policy == "Never"
-            and stopped
-            and any(
-                not one.running and one.terminated is not None and one.exit_code for one in inits
-            )
-        )
+        failed = policy == "Never" and _has_failed_init(containers)
         return "Failed" if failed else "Pending"
     main = [one for one in containers if one.role == "main"]
     if any(not one.ever_ran for one in main):

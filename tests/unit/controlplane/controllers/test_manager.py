@@ -156,7 +156,7 @@ async def test_orphans_stay_without_a_reference(api: LiveCluster, namespace: str
 
 
 @pytest.mark.usefixtures("controllers")
-async def test_a_reference_to_an_owner_that_was_made_anew_holds_nothing(api: LiveCluster, namespace: str) -> None:
+async def test_a_reference_to_an_owner_that_was_recreated_holds_nothing(api: LiveCluster, namespace: str) -> None:
     parent = await _make(api, namespace, "parent")
     parent["metadata"]["uid"] = "00000000-0000-0000-0000-000000000000"
     await _make(api, namespace, "child", parent)
@@ -173,7 +173,7 @@ async def test_a_reference_across_namespaces_holds_nothing(api: LiveCluster, nam
     await _gone(api, namespace, "child")
 
 
-async def test_a_reference_to_a_kind_that_nobody_serves_deletes_nothing(
+async def test_a_reference_to_a_kind_that_is_not_served_deletes_nothing(
     api: LiveCluster, namespace: str, controllers: Controllers
 ) -> None:
     reference = {"apiVersion": "nobody.io/v1", "kind": "Ghost", "name": "x", "uid": "1"}
@@ -189,7 +189,7 @@ async def test_a_reference_to_a_kind_that_nobody_serves_deletes_nothing(
     assert await _names(api, namespace) == {"child"}
 
 
-async def test_what_was_left_behind_while_nobody_looked_is_collected(api: LiveCluster, namespace: str) -> None:
+async def test_what_was_left_behind_while_no_collector_ran_is_collected(api: LiveCluster, namespace: str) -> None:
     parent = await _make(api, namespace, "parent")
     await _make(api, namespace, "child", parent)
     await api.delete(CONFIG_MAPS, "parent", namespace=namespace)

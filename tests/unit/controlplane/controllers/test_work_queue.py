@@ -132,7 +132,7 @@ async def test_a_wait_that_was_asked_for_passes_on_the_clock_and_not_on_the_pace
     assert calls == 2
 
 
-async def test_a_bug_is_logged_and_stops_nobody_else(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_bug_is_logged_and_stops_no_other_run(caplog: pytest.LogCaptureFixture) -> None:
     clock, seen = FakeClock(), []
 
     async def handle(key: str) -> None:

@@ -71,7 +71,7 @@ async def test_a_body_that_cannot_be_understood_gets_a_status(
         assert await _status(answer) == expected
 
 
-async def test_yaml_that_multiplies_itself_is_refused(http: aiohttp.ClientSession) -> None:
+async def test_yaml_that_multiplies_itself_is_rejected(http: aiohttp.ClientSession) -> None:
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9)]
     headers = {"Content-Type": "application/yaml"}
@@ -128,7 +128,7 @@ async def test_what_is_no_http_gets_a_bad_request_and_leaves_no_trace(
     assert [it for it in caplog.records if it.levelname != "DEBUG"] == []
 
 
-async def test_a_fault_of_the_server_is_an_internal_error_without_its_traceback(
+async def test_an_error_of_the_server_is_an_internal_error_without_its_traceback(
     http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch, server: EmbeddedServer
 ) -> None:
     monkeypatch.setattr(server.core.registry, "find", None)
@@ -145,16 +145,16 @@ async def test_half_a_character_becomes_the_sign_for_one(http: aiohttp.ClientSes
         assert (await answer.json())["data"] == {"k": "a\N{REPLACEMENT CHARACTER}b \N{GRINNING FACE}"}
 
 
-async def test_a_client_whose_credentials_are_wrong_is_told_no_more_than_that(
+async def test_a_client_whose_credentials_are_wrong_is_informed_no_more_than_that(
     http: aiohttp.ClientSession, server: EmbeddedServer
 ) -> None:
     for value in ("Bearer nonsense", "Basic YTpi", "Bearer"):
         async with http.get("/api", headers={"Authorization": value}) as answer:
             assert await _status(answer) == (401, "Unauthorized")
     async with (
-        aiohttp.ClientSession(server.url, connector=aiohttp.TCPConnector(ssl=_trust(server))) as nobody,
-        nobody.get("/version") as version,
-        nobody.get("/api/v1/pods") as pods,
+        aiohttp.ClientSession(server.url, connector=aiohttp.TCPConnector(ssl=_trust(server))) as no_user,
+        no_user.get("/version") as version,
+        no_user.get("/api/v1/pods") as pods,
     ):
         assert version.status == 200
         assert await _status(pods) == (403, "Forbidden")
@@ -178,7 +178,7 @@ async def test_an_object_is_answered_with_the_bytes_that_are_stored(
         assert await answer.read() == b'{"kind":"ConfigMap","apiVersion":"v1",' + record.body
 
 
-async def test_a_watch_is_told_until_its_time_is_up(http: aiohttp.ClientSession, server: EmbeddedServer) -> None:
+async def test_a_watch_is_reported_until_its_time_is_up(http: aiohttp.ClientSession, server: EmbeddedServer) -> None:
     path = "/api/v1/namespaces/default/configmaps"
     async with http.get(path, params={"watch": "1", "timeoutSeconds": "1"}) as answer:
         await server.local.create(CONFIG_MAPS, config_map("a"), namespace="default")

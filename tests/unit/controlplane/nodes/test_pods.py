@@ -6,15 +6,15 @@ from datetime import timedelta
 from operatorkit.controlplane.nodes.pods import Attempt
 
 
-def test_a_failure_is_told_at_once_and_repeated_ever_more_slowly() -> None:
-    attempt, now, told_at = Attempt(), 0.0, []
+def test_a_failure_is_reported_at_once_and_repeated_ever_more_slowly() -> None:
+    attempt, now, reported_at = Attempt(), 0.0, []
 
     for _ in range(12):
         assert attempt.fail(["gone"], now)
-        told_at.append(now)
+        reported_at.append(now)
         now += attempt.remaining(now).total_seconds()
 
-    gaps = [after - before for before, after in itertools.pairwise(told_at)]
+    gaps = [after - before for before, after in itertools.pairwise(reported_at)]
     assert gaps == [0.5, 1, 2, 4, 8, 16, 32, 64, 122, 122, 122]
 
 
@@ -27,7 +27,7 @@ def test_a_look_before_the_time_says_nothing() -> None:
     assert attempt.fail(["gone"], 10.5)
 
 
-def test_another_problem_is_told_at_once() -> None:
+def test_another_problem_is_reported_at_once() -> None:
     attempt = Attempt()
     assert attempt.fail(["secret gone", "configmap gone"], 10.0)
 

@@ -60,7 +60,7 @@ BOTH = {
         ({"name": "scratch", "emptyDir": {}}, [], []),
     ],
 )
-def test_a_volume_that_cannot_be_mounted_is_told_as_the_kubelet_does(
+def test_a_volume_that_cannot_be_mounted_is_reported_as_the_kubelet_does(
     volume: dict[str, Any], held: list[tuple[str, str, str]], messages: list[str]
 ) -> None:
     assert mount_failures(_pod(volumes=[volume]), _lookup(*held)) == messages
@@ -89,7 +89,7 @@ CONFIG_KEY = {"name": "X", "valueFrom": {"configMapKeyRef": {"name": "db", "key"
         ({"envFrom": [{"configMapRef": {"name": "first"}}], "env": [SECRET_KEY]}, [], 'configmap "first" not found'),
     ],
 )
-def test_an_environment_that_cannot_be_made_is_told_as_the_kubelet_does(
+def test_an_environment_that_cannot_be_made_is_reported_as_the_kubelet_does(
     container: dict[str, Any], held: list[tuple[str, str, str]], problem: str | None
 ) -> None:
     pod = _pod(**container)

@@ -168,10 +168,10 @@ async def test_a_variable_that_cannot_be_set_holds_the_container_with_its_reason
     waiting = pod["status"]["containerStatuses"][0]["state"]["waiting"]
     assert waiting["message"] == 'secret "db" not found'
 
-    async def told() -> bool:
+    async def reported() -> bool:
         return bool(await _events(api, namespace, reason="Failed", message='Error: secret "db" not found'))
 
-    await eventually(told)
+    await eventually(reported)
     await _secret(api, namespace, "db", password="x")
     await _pod_when(api, namespace, phase="Running")
 
@@ -182,10 +182,10 @@ async def test_a_pod_that_fits_nowhere_says_why_and_goes_where_a_node_starts_to_
 ) -> None:
     await _run(api, namespace, nodeSelector={"for": namespace})
 
-    async def refused() -> bool:
+    async def rejected() -> bool:
         return bool(await _events(api, namespace, reason="FailedScheduling"))
 
-    await eventually(refused)
+    await eventually(rejected)
     pod = await api.get(PODS, "web", namespace=namespace)
     (condition,) = [one for one in pod["status"]["conditions"] if one["type"] == "PodScheduled"]
     assert (condition["status"], condition["reason"]) == ("False", "Unschedulable")

@@ -83,7 +83,7 @@ def test_a_built_api_server_says_its_version() -> None:
     assert "-X k8s.io/component-base/version.gitMinor=36" in flags
 
 
-def test_a_machine_that_can_neither_find_nor_build_is_told_what_to_set(
+def test_the_error_on_a_machine_that_can_neither_find_nor_build_says_what_to_set(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("KUBEBUILDER_ASSETS", "TEST_ASSET_KUBE_APISERVER", "TEST_ASSET_ETCD"):
@@ -118,10 +118,10 @@ def test_what_is_missing_is_built_once_and_then_found(tmp_path: Path, monkeypatc
     built = _toolchain(tmp_path, monkeypatch)
     assets = _install(tmp_path / "assets", "kube-apiserver", "etcd", "kubectl")
     monkeypatch.setenv("KUBEBUILDER_ASSETS", str(assets))
-    told: list[str] = []
+    reported: list[str] = []
 
-    first = build.ensure_binaries(progress=told.append)
-    again = build.ensure_binaries(progress=told.append)
+    first = build.ensure_binaries(progress=reported.append)
+    again = build.ensure_binaries(progress=reported.append)
 
     assert first == again
     assert first.missing == []
@@ -130,7 +130,7 @@ def test_what_is_missing_is_built_once_and_then_found(tmp_path: Path, monkeypatc
         "k8s.io/kubernetes/cmd/kube-controller-manager",
         "helm.sh/helm/v4/cmd/helm",
     ]
-    assert told == [
+    assert reported == [
         "[1/2] building kube-controller-manager for Kubernetes 1.36.3",
         "[2/2] building helm for Kubernetes 1.36.3",
     ]
@@ -146,7 +146,7 @@ def test_a_build_that_fails_says_why_and_leaves_no_program(tmp_path: Path, monke
     assert binaries.find() is None
 
 
-def test_a_version_that_the_module_files_do_not_build_is_refused(
+def test_a_version_that_the_module_files_do_not_build_is_rejected(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _toolchain(tmp_path, monkeypatch)

@@ -86,7 +86,7 @@ def test_controllers_need_their_program(tmp_path: Path) -> None:
         RealControlPlane(binaries=binaries).__enter__()
 
 
-def test_a_port_in_use_is_refused_before_anything_starts(tmp_path: Path) -> None:
+def test_a_port_in_use_is_rejected_before_anything_starts(tmp_path: Path) -> None:
     started = tmp_path / "started"
     program = _script(tmp_path / "program", f"touch {started}")
     binaries = Binaries("1.36.3", kube_apiserver=program, etcd=program)

@@ -17,7 +17,7 @@ async def test_no_mutant_is_admitted_or_verified_for_what_was_not_attested():
     assert outcome.seen["review: Forbidden"] > 50
 
 
-def test_the_oracle_tells_what_was_attested_from_what_was_not():
+def test_the_oracle_distinguishes_what_was_attested_from_what_was_not():
     good, bad = "gcr.io/app@sha256:" + "ab" * 32, "gcr.io/app@sha256:" + "cd" * 32
     for kind in ("Pod", "Deployment"):
         assert not expected_to_be_denied(json.dumps(review(good, good, good, kind=kind)).encode())

@@ -103,7 +103,7 @@ WAITS = {"waiting": {"reason": "ImagePullBackOff"}}
         "a debug container runs",
     ],
 )
-def test_a_terminating_pod_has_stopped_when_somebody_who_knows_says_so(status, node_name, found, stopped):
+def test_a_terminating_pod_has_stopped_when_a_user_who_knows_says_so(status, node_name, found, stopped):
     seen = observe(petset(), reader(pod(status=status, node=node_name), node=found), START)
     assert seen.members[0].releasable is stopped
     assert seen.members[0].node_missing is (node_name != "" and found is None)

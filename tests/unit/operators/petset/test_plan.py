@@ -211,7 +211,7 @@ def test_paused_holds_the_update_and_nothing_else():
     assert one.states() == {"web-0": "web:1", "web-1": "web:1", "web-2": "web:1", "web-3": "web:2"}
 
 
-def test_on_delete_waits_for_somebody_to_delete_the_pod():
+def test_on_delete_waits_for_a_user_to_delete_the_pod():
     one = ready(updateStrategy={"type": "OnDelete"})
     one.change(image="web:2")
     assert one.run() == []

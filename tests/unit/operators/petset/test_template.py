@@ -107,6 +107,6 @@ def test_overrides_replace_where_they_say_so():
     assert found["metadata"]["labels"] == {"only": "this"}
 
 
-def test_the_hash_of_an_override_tells_changes():
+def test_the_hash_of_an_override_shows_changes():
     assert override_hash([]) == ""
     assert override_hash([{"a": 1}]) == override_hash([{"a": 1}]) != override_hash([{"a": 2}])

@@ -40,7 +40,7 @@ def request_for(new, old=None):
     )
 
 
-async def judged(new, old=None, kind=Certificate, function=validate_certificate):
+async def evaluated(new, old=None, kind=Certificate, function=validate_certificate):
     return await function(kind.read(new), kind.read(old) if old else None, request_for(new, old))
 
 
@@ -49,8 +49,8 @@ async def defaulted(new, old=None):
     return decision.obj.spec.dns_names if isinstance(decision, Mutated) else None
 
 
-async def test_every_fault_is_told_at_once_with_field_value_and_remedy():
-    denied = await judged(certificate(dnsNames=["ok.example", "Under_Score"], duration="5m", privateKey={"size": 7}))
+async def test_every_error_is_reported_at_once_with_field_value_and_remedy():
+    denied = await evaluated(certificate(dnsNames=["ok.example", "Under_Score"], duration="5m", privateKey={"size": 7}))
     assert isinstance(denied, Denied)
     assert denied.reason == "Invalid"
     assert [cause.field for cause in denied.causes] == ["spec.dnsNames[1]", "spec.duration", "spec.privateKey.size"]
@@ -59,13 +59,13 @@ async def test_every_fault_is_told_at_once_with_field_value_and_remedy():
 
 
 async def test_a_name_that_is_missing_is_required():
-    denied = await judged(certificate(dnsNames=[]))
+    denied = await evaluated(certificate(dnsNames=[]))
     assert [(cause.field, cause.reason) for cause in denied.causes] == [("spec.commonName", "FieldValueRequired")]
     assert denied.causes[0].message.startswith("Required value: ")
 
 
 async def test_a_good_request_is_admitted_without_a_word():
-    assert await judged(certificate()) == Allowed(warnings=[])
+    assert await evaluated(certificate()) == Allowed(warnings=[])
 
 
 @pytest.mark.parametrize(
@@ -79,29 +79,29 @@ async def test_a_good_request_is_admitted_without_a_word():
         ({"dnsNames": ["ok.example"]}, True),
     ],
 )
-async def test_an_old_fault_does_not_stand_in_the_way_of_another_change(new, admitted):
-    assert isinstance(await judged(certificate(**new), certificate(dnsNames=["bad_one"])), Allowed) is admitted
+async def test_an_old_error_does_not_stand_in_the_way_of_another_change(new, admitted):
+    assert isinstance(await evaluated(certificate(**new), certificate(dnsNames=["bad_one"])), Allowed) is admitted
 
 
-async def test_only_what_is_new_is_told():
-    denied = await judged(certificate(dnsNames=["bad_one"], duration="5m"), certificate(dnsNames=["bad_one"]))
+async def test_only_what_is_new_is_reported():
+    denied = await evaluated(certificate(dnsNames=["bad_one"], duration="5m"), certificate(dnsNames=["bad_one"]))
     assert [cause.field for cause in denied.causes] == ["spec.duration"]
 
 
 async def test_a_change_of_labels_alone_is_let_through_without_a_word():
     unwise = certificate(duration="87600h")
-    assert (await judged(unwise)).warnings
-    assert await judged(unwise, unwise) == Allowed()
+    assert (await evaluated(unwise)).warnings
+    assert await evaluated(unwise, unwise) == Allowed()
 
 
 async def test_what_is_being_deleted_is_let_go():
     old, new = certificate(), certificate(dnsNames=["bad_one"])
     new["metadata"] |= {"deletionTimestamp": "2026-01-01T00:00:00Z"}
-    assert await judged(new, old) == Allowed()
+    assert await evaluated(new, old) == Allowed()
 
 
 @pytest.mark.parametrize(
-    ("spec", "told"),
+    ("spec", "reported"),
     [
         ({"duration": "20000h"}, ["spec.duration"]),
         ({"duration": "20000h", "usages": ["client auth"]}, []),
@@ -111,10 +111,10 @@ async def test_what_is_being_deleted_is_let_go():
         ({"duration": "24h", "renewBefore": "1h"}, []),
     ],
 )
-async def test_what_is_legal_but_unwise_is_admitted_with_a_warning(spec, told):
-    allowed = await judged(certificate(**spec))
+async def test_what_is_legal_but_unwise_is_admitted_with_a_warning(spec, reported):
+    allowed = await evaluated(certificate(**spec))
     assert isinstance(allowed, Allowed)
-    assert [warning.split(":")[0] for warning in allowed.warnings] == told
+    assert [warning.split(":")[0] for warning in allowed.warnings] == reported
 
 
 @pytest.mark.parametrize(
@@ -138,16 +138,16 @@ async def test_the_alternative_name_follows_the_common_name_that_it_was_made_of(
     assert await defaulted(certificate(commonName="b.example", dnsNames=["a.example", "c.example"]), old) is None
 
 
-async def test_a_policy_that_cannot_be_understood_is_refused():
+async def test_a_policy_that_cannot_be_understood_is_rejected():
     policy = {
         "apiVersion": "pki.operatorkit.dev/v1alpha1",
         "kind": "CertificatePolicy",
         "metadata": {"name": "p"},
         "spec": {"allow": {"dnsNames": ["a.{{cluster}}"]}},
     }
-    denied = await judged(policy, kind=CertificatePolicy, function=validate_policy)
+    denied = await evaluated(policy, kind=CertificatePolicy, function=validate_policy)
     assert [cause.field for cause in denied.causes] == ["spec.allow.dnsNames[0]"]
-    assert isinstance(await judged(policy, policy, kind=CertificatePolicy, function=validate_policy), Allowed)
+    assert isinstance(await evaluated(policy, policy, kind=CertificatePolicy, function=validate_policy), Allowed)
 
 
 def written(kind, **spec):
@@ -156,7 +156,7 @@ def written(kind, **spec):
 
 async def test_what_a_policy_allows_beyond_its_looks_is_warned_of_when_it_is_written():
     older = written("CertificatePolicy", allowedNames=["*", "*.{{namespace}}", "10.0.0.0/8"])
-    allowed = await judged(older, kind=CertificatePolicy, function=validate_policy)
+    allowed = await evaluated(older, kind=CertificatePolicy, function=validate_policy)
     assert isinstance(allowed, Allowed)
     assert [warning.partition(":")[0] for warning in allowed.warnings][:2] == [
         "spec.allowedNames is the older form, and allows DNS names only",
@@ -180,11 +180,11 @@ async def test_what_a_policy_allows_beyond_its_looks_is_warned_of_when_it_is_wri
         ),
     ],
 )
-async def test_what_cannot_be_is_refused_by_its_field_and_an_older_one_may_be_changed_otherwise(
+async def test_what_cannot_be_is_rejected_by_its_field_and_an_older_one_may_be_changed_otherwise(
     kind, function, spec, field
 ):
     odd = written(kind.kind, **spec)
-    denied = await judged(odd, kind=kind, function=function)
+    denied = await evaluated(odd, kind=kind, function=function)
     assert isinstance(denied, Denied)
     assert [cause.field for cause in denied.causes] == [field]
-    assert isinstance(await judged(odd, odd, kind=kind, function=function), Allowed)
+    assert isinstance(await evaluated(odd, odd, kind=kind, function=function), Allowed)

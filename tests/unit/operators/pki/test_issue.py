@@ -173,7 +173,7 @@ def test_a_serial_number_fits_into_twenty_octets():
     assert all(0 < new_serial() < 2**159 for _ in range(1000))
 
 
-def test_what_was_issued_is_accepted_after_storing_it_and_refused_after_any_change(root, intermediate):
+def test_what_was_issued_is_accepted_after_storing_it_and_rejected_after_any_change(root, intermediate):
     wanted = request(dnsNames=["a.example"])
     data = make(wanted, root).material.data()
     verify(read_material(data), wanted, root, now=NOW)
@@ -296,7 +296,7 @@ def test_a_ca_of_another_program_signs(root):
 
 
 @pytest.mark.parametrize(
-    ("odd", "told"),
+    ("odd", "reported"),
     [
         ({"without": x509.SubjectKeyIdentifier}, "by a CA with the extension subjectKeyIdentifier: it has none"),
         ({"without": x509.KeyUsage}, "by a CA with the extension keyUsage keyCertSign and cRLSign: it has no keyUsage"),
@@ -304,8 +304,8 @@ def test_a_ca_of_another_program_signs(root):
         ({"without": x509.BasicConstraints}, "basicConstraints CA:TRUE"),
     ],
 )
-def test_a_ca_whose_chains_strict_verifiers_refuse_does_not_sign(odd, told):
-    with pytest.raises(SignerError, match=told):
+def test_a_ca_whose_chains_strict_verifiers_reject_does_not_sign(odd, reported):
+    with pytest.raises(SignerError, match=reported):
         read_ca("ns/ca", ca_with(**odd), NOW)
 
 
@@ -324,7 +324,7 @@ def test_no_ca_is_made_below_one_whose_path_length_forbids_it(intermediate):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "reported"),
     [
         (lambda d, o, leaf: {}, "tls.crt and tls.key of Secret ns/ca"),
         (lambda d, o, leaf: {**d, "tls.key": o["tls.key"]}, "does not match"),
@@ -335,13 +335,13 @@ def test_no_ca_is_made_below_one_whose_path_length_forbids_it(intermediate):
         (lambda d, o, leaf: {**d, "ca.crt": o["tls.crt"]}, "did not sign"),
     ],
 )
-def test_a_bad_ca_is_refused_with_the_remedy(root, change, told):
+def test_a_bad_ca_is_rejected_with_the_remedy(root, change, reported):
     data, other = (
         make(ca_request(), SelfSigner()).material.data(),
         make(ca_request("other"), SelfSigner()).material.data(),
     )
     leaf = make(request(dnsNames=["a.example"], commonName="a.example"), root).material.data()
-    with pytest.raises(SignerError, match=told):
+    with pytest.raises(SignerError, match=reported):
         read_ca("ns/ca", change(data, other, leaf), NOW)
 
 
@@ -353,7 +353,7 @@ def test_a_ca_that_has_ended_or_not_begun_does_not_sign():
         read_ca("ns/ca", data, NOW - timedelta(days=1))
 
 
-def test_a_ca_below_one_that_forbids_it_is_refused(intermediate):
+def test_a_ca_below_one_that_forbids_it_is_rejected(intermediate):
     with pytest.raises(SignerError, match="pathLen 0"):
         read_ca("ns/ca", ca_with(intermediate), NOW)
 
@@ -381,7 +381,7 @@ specs = st.fixed_dictionaries(
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="needs the openssl program")
 @settings(max_examples=60, deadline=None)
 @given(fields=specs)
-def test_openssl_finds_no_fault_in_a_large_sample(tmp_path_factory, root, intermediate, fields):
+def test_openssl_finds_no_error_in_a_large_sample(tmp_path_factory, root, intermediate, fields):
     named = fields.pop("named")
     found, spec_errors = read_request(
         CertificateSpec.model_validate({"secretName": "w", "issuerRef": {"name": "c"}, **fields})

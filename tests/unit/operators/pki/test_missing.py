@@ -96,7 +96,7 @@ def test_the_nearest_of_several_is_chosen_and_woken(caches):
     [pod("web-tls"), pod("wbe-tls", optional=True), pod("wbe-tls", phase="Running"), pod("there"), pod("password")],
     ids=["written", "optional", "running", "exists", "unlike any"],
 )
-def test_a_secret_that_is_not_missing_or_like_no_other_wakes_nobody(caches, waiting):
+def test_a_secret_that_is_not_missing_or_like_no_other_enqueues_nothing(caches, waiting):
     caches.add(certificate("web"))
     caches.add(secret("there"))
     missing = MissingSecrets()
@@ -118,7 +118,7 @@ def test_a_certificate_that_comes_nearer_takes_over_and_gives_back(caches):
 
 
 @pytest.mark.parametrize("what", ["secret", "certificate", "pod"])
-def test_the_end_wakes_the_one_that_told_of_it(caches, what):
+def test_the_end_enqueues_the_one_that_reported_it(caches, what):
     missing = MissingSecrets()
     caches.add(certificate("web"))
     waiting = caches.add(pod("web-tsl"))
@@ -154,7 +154,7 @@ def test_of_many_certificates_few_are_read_and_a_single_mistake_is_found_anyway(
     assert woken == ([key("tenant-application-0250")] if name.startswith("tenant") else [])
 
 
-def test_of_a_namespace_a_hundred_are_remembered_and_there_is_room_when_some_are_not_missing_any_more(caches):
+def test_of_a_namespace_a_hundred_are_remembered_and_there_is_space_when_some_are_not_missing_any_more(caches):
     missing = MissingSecrets()
     caches.add(certificate("web"))
     pods = [caches.add(pod(f"web-t{number}")) for number in range(101)]

@@ -35,7 +35,7 @@ def test_the_secret_is_called_after_the_pki_unless_it_says_otherwise(spec, secre
     assert certificate_of(pki(**spec), ["web"]).spec.secret_name == secret
 
 
-def test_the_name_of_a_secret_has_room_however_long_that_of_the_pki_is():
+def test_the_name_of_a_secret_has_space_however_long_that_of_the_pki_is():
     name = certificate_of(pki("a" * DNS_SUBDOMAIN_MAX_LENGTH), ["web"]).spec.secret_name
     assert len(name) <= DNS_SUBDOMAIN_MAX_LENGTH
 

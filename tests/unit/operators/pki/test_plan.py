@@ -124,7 +124,7 @@ def test_a_first_request_is_issued(ca):
     assert (step.cause, step.revision, step.key) == (Cause.NEW, 1, None)
 
 
-def test_a_faulty_spec_is_refused_before_all_else(ca):
+def test_a_faulty_spec_is_rejected_before_all_else(ca):
     step = plan(
         observed(certificate(dnsNames=["a..b"]), ca, conflict=Reject(reasons.SECRET_CONFLICT, "conflict"), policies=[])
     )
@@ -132,7 +132,7 @@ def test_a_faulty_spec_is_refused_before_all_else(ca):
     assert step.reason == reasons.INVALID_SPEC
 
 
-def test_a_conflict_is_refused_even_where_the_secret_looks_right(ca):
+def test_a_conflict_is_rejected_even_where_the_secret_looks_right(ca):
     wanted = certificate()
     step = plan(
         observed(
@@ -219,12 +219,12 @@ def test_a_new_ca_key_means_a_new_certificate(ca):
 def test_an_issuer_that_cannot_sign_does_not_spoil_what_it_signed_before(ca):
     wanted = certificate()
     material = made(wanted, ca)
-    refusal = Reject(reasons.ISSUER_NOT_READY, "its Secret is gone")
-    seen = observed(reported(wanted, material), refusal, secret=stored(wanted, material))
+    rejection = Reject(reasons.ISSUER_NOT_READY, "its Secret is gone")
+    seen = observed(reported(wanted, material), rejection, secret=stored(wanted, material))
     assert isinstance(plan(seen), Keep)
-    assert plan(replace(seen, now=NOW + timedelta(hours=20))) == refusal
-    assert plan(replace(seen, secret=None)) == refusal
-    assert plan(observed(certificate(), refusal)) == refusal
+    assert plan(replace(seen, now=NOW + timedelta(hours=20))) == rejection
+    assert plan(replace(seen, secret=None)) == rejection
+    assert plan(observed(certificate(), rejection)) == rejection
 
 
 @pytest.mark.parametrize(
@@ -318,7 +318,7 @@ class _Span:
         self.serial_number = 7
 
 
-def test_what_is_in_the_way_and_about_to_go_is_awaited_for_two_seconds_and_then_told(ca):
+def test_what_is_in_the_way_and_about_to_go_is_awaited_for_two_seconds_and_then_reported(ca):
     conflict = Reject(reasons.SECRET_CONFLICT, "a deleted Certificate's", absent=True)
     wanted = certificate()
     assert plan(observed(wanted, ca, conflict=conflict)) == Pending(
@@ -346,7 +346,7 @@ def test_two_certificates_of_one_key_lie_a_floor_apart(before):
         assert renewal_time(wanted, requested(wanted), material) >= NOW + timedelta(minutes=6)
 
 
-def test_a_ca_that_no_chain_allows_is_refused_for_good(ca):
+def test_a_ca_that_no_chain_allows_is_rejected_for_good(ca):
     below = certificate(isCA=True, commonName="below", dnsNames=[])
     issuer = read_ca("team/ca", made(below, ca).data(), NOW)
     lower = certificate(isCA=True, commonName="lower", dnsNames=[])

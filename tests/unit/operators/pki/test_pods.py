@@ -95,7 +95,7 @@ def test_optional_secrets_are_used_and_not_required():
     assert required_secrets(found) == {"needed", "needed-too"}
 
 
-def test_at_most_ten_pods_are_told_and_those_that_wait_come_first():
+def test_at_most_ten_pods_are_notified_and_those_that_wait_come_first():
     crowd = [pod(f"run-{n:02}", "Running") for n in range(12)] + [pod("zz-waits"), pod("ended", "Succeeded")]
     chosen = interesting([*crowd, pod("leaving", deleted=True)])
     assert len(chosen) == MAX_PODS

@@ -20,7 +20,7 @@ def spec(**fields) -> CertificateSpec:
 
 
 @pytest.mark.parametrize(
-    ("fields", "path", "told"),
+    ("fields", "path", "reported"),
     [
         ({"dnsNames": ["10.0.0.1"]}, "spec.dnsNames[0]", "Move 10.0.0.1 to spec.ipAddresses"),
         ({"dnsNames": ["::1"]}, "spec.dnsNames[0]", "Move ::1 to spec.ipAddresses"),
@@ -76,14 +76,14 @@ def spec(**fields) -> CertificateSpec:
         ({"secretName": "Web"}, "spec.secretName", "a valid name of a Secret"),
     ],
 )
-def test_a_fault_names_its_field_and_the_remedy(fields, path, told):
+def test_an_error_names_its_field_and_the_remedy(fields, path, reported):
     request, spec_errors = read_request(spec(**fields))
     assert request is None
     assert [spec_error.field for spec_error in spec_errors] == [path]
-    assert told in describe(spec_errors)
+    assert reported in describe(spec_errors)
 
 
-def test_all_faults_are_named_at_once_and_in_the_order_of_the_fields():
+def test_all_errors_are_named_at_once_and_in_the_order_of_the_fields():
     _, spec_errors = read_request(spec(dnsNames=["a..b"], ipAddresses=["xy"], duration="-1h", privateKey={"size": 1}))
     assert [spec_error.field for spec_error in spec_errors] == [
         "spec.dnsNames[0]",

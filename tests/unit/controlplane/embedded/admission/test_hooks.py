@@ -71,7 +71,7 @@ def test_hooks_come_in_the_order_of_their_configurations_names() -> None:
     assert [it.name for it in core.webhooks.validating] == ["2", "1", "3"]
 
 
-def test_nobody_is_asked_without_webhooks_nor_about_webhooks() -> None:
+def test_no_webhook_is_called_without_webhooks_nor_about_webhooks() -> None:
     core = Core()
     pods = core.registry.find("", "v1", "pods")
     configurations = core.registry.find("admissionregistration.k8s.io", "v1", "validatingwebhookconfigurations")

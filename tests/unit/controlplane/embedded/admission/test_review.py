@@ -23,7 +23,7 @@ def encoded(value: Any) -> str:
 
 
 @pytest.mark.parametrize(
-    ("answer", "mutating", "told"),
+    ("answer", "mutating", "reported"),
     [
         (b"", False, "0-length response"),
         (b"{", False, "couldn't get version/kind; json parse error"),
@@ -42,10 +42,10 @@ def encoded(value: Any) -> str:
         (body(allowed=True, patch=encoded([{}]), patchType="Merge"), True, 'unsupported patch type "Merge"'),
     ],
 )
-def test_an_answer_that_answers_nothing_is_said_to(answer: bytes, mutating: bool, told: str) -> None:
+def test_an_answer_that_answers_nothing_is_said_to(answer: bytes, mutating: bool, reported: str) -> None:
     with pytest.raises(CallFailed) as caught:
         read_verdict(answer, REVIEW, mutating=mutating)
-    assert told in str(caught.value)
+    assert reported in str(caught.value)
 
 
 def test_an_answer_without_allowed_denies() -> None:
@@ -59,6 +59,6 @@ def test_a_denial_with_a_code_that_http_cannot_say_is_an_error_of_the_server() -
 
 @pytest.mark.parametrize(("code", "given"), [(400, 0), (400, -1), (400, 200), (403, 403), (600, 600)])
 def test_a_denial_is_an_error_whatever_its_code(code: int, given: int) -> None:
-    refusal = denial("a.b.c", {"code": given, "message": "no"})
-    assert refusal.status["code"] == code
-    assert refusal.status["message"] == 'admission webhook "a.b.c" denied the request: no'
+    rejection = denial("a.b.c", {"code": given, "message": "no"})
+    assert rejection.status["code"] == code
+    assert rejection.status["message"] == 'admission webhook "a.b.c" denied the request: no'

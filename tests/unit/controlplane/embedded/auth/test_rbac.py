@@ -225,7 +225,7 @@ def test_a_change_counts_from_the_next_version_on() -> None:
         ({"verb": "get", "path": "/<b>"}, "", 'forbidden: User "mara" cannot get path "/&lt;b&gt;"'),
     ],
 )
-def test_a_refusal_is_worded_as_kubernetes_does(request_: dict[str, Any], reason: str, message: str) -> None:
+def test_a_rejection_is_worded_as_kubernetes_does(request_: dict[str, Any], reason: str, message: str) -> None:
     assert forbidden_message(Attributes(user="mara", **request_), reason) == message
 
 

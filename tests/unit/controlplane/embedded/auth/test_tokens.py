@@ -71,7 +71,7 @@ def test_what_is_no_token_is_nobodys(tokens: Tokens, token: str) -> None:
     assert tokens.user(token) is None
 
 
-async def test_a_token_for_less_than_ten_minutes_is_refused(local: LocalCluster, account: object) -> None:
+async def test_a_token_for_less_than_ten_minutes_is_rejected(local: LocalCluster, account: object) -> None:
     with pytest.raises(Invalid, match="may not specify a duration less than 10 minutes"):
         await local.create(
             ACCOUNTS, {"spec": {"expirationSeconds": 5}}, namespace="default", name="robot", subresource="token"

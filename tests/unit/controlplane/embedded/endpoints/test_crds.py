@@ -89,10 +89,10 @@ async def test_spec_and_status_are_written_apart_and_only_the_spec_counts(local:
         WIDGETS, {**WIDGET, "metadata": {"name": "w"}, "spec": {}, "status": {"size": 1}}, namespace="default"
     )
     assert (made["spec"], made.get("status"), made["metadata"]["generation"]) == ({"size": 3}, None, 1)
-    told = made | {"spec": {"size": 5}, "status": {"size": 4}}
-    told = await local.replace(WIDGETS, "w", told, namespace="default", subresource="status")
-    assert (told["spec"], told["status"], told["metadata"]["generation"]) == ({"size": 3}, {"size": 4}, 1)
-    wanted = await local.replace(WIDGETS, "w", told | {"spec": {"size": 5}, "status": {}}, namespace="default")
+    reported = made | {"spec": {"size": 5}, "status": {"size": 4}}
+    reported = await local.replace(WIDGETS, "w", reported, namespace="default", subresource="status")
+    assert (reported["spec"], reported["status"], reported["metadata"]["generation"]) == ({"size": 3}, {"size": 4}, 1)
+    wanted = await local.replace(WIDGETS, "w", reported | {"spec": {"size": 5}, "status": {}}, namespace="default")
     assert (wanted["spec"], wanted["status"], wanted["metadata"]["generation"]) == ({"size": 5}, {"size": 4}, 2)
 
 
@@ -166,7 +166,7 @@ async def test_versions_share_their_objects(local: LocalCluster) -> None:
         (_version(selectableFields=[{"jsonPath": ".spec.list[0]"}]), "is an invalid path"),
     ],
 )
-async def test_a_crd_that_cannot_be_is_refused(local: LocalCluster, change: dict[str, Any], message: str) -> None:
+async def test_a_crd_that_cannot_be_is_rejected(local: LocalCluster, change: dict[str, Any], message: str) -> None:
     with pytest.raises(Invalid, match=message):
         await local.create(CRDS, crd(**change))
 

@@ -42,7 +42,7 @@ async def test_a_page_of_a_forgotten_past_is_gone(local: LocalCluster, server: E
 
 
 @pytest.mark.parametrize("token", ["x", "e30", "bnVsbA", "W10", "eyJ2IjoibWV0YS5rOHMuaW8vdjEiLCJydiI6IngifQ", "é"])
-async def test_a_token_of_somebody_elses_making_is_a_bad_request(local: LocalCluster, token: str) -> None:
+async def test_a_token_of_another_issuer_is_a_bad_request(local: LocalCluster, token: str) -> None:
     with pytest.raises(ClusterError, match="continue key is not valid") as raised:
         await local.list(CONFIG_MAPS, continue_token=token, limit=1)
     assert raised.value.code == 400

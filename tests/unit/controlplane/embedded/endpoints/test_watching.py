@@ -20,7 +20,7 @@ def _watch(server: EmbeddedServer, **options: object) -> Watch:
     return Watch(server.core.storage, Selection.of(served, "default", chosen), chosen)
 
 
-def _told(watch: Watch) -> list[tuple[str, str]]:
+def _reported(watch: Watch) -> list[tuple[str, str]]:
     return [(it.type, it.record.name if it.record else "") for it in watch.take()]
 
 
@@ -30,7 +30,7 @@ async def test_a_watch_of_nothing_in_particular_begins_with_what_is_there(
     await local.create(CONFIG_MAPS, config_map("a"), namespace="default")
     watch = _watch(server)
     await local.create(CONFIG_MAPS, config_map("b"), namespace="default")
-    assert _told(watch) == [("ADDED", "a"), ("ADDED", "b")]
+    assert _reported(watch) == [("ADDED", "a"), ("ADDED", "b")]
     watch.close()
 
 
@@ -39,7 +39,7 @@ async def test_a_watch_resumes_after_the_revision_it_names(local: LocalCluster, 
     await local.create(CONFIG_MAPS, config_map("b"), namespace="default")
     watch = _watch(server, resource_version=made["metadata"]["resourceVersion"])
     await local.delete(CONFIG_MAPS, "a", namespace="default")
-    assert _told(watch) == [("ADDED", "b"), ("DELETED", "a")]
+    assert _reported(watch) == [("ADDED", "b"), ("DELETED", "a")]
     watch.close()
 
 
@@ -56,7 +56,7 @@ async def test_what_leaves_a_selection_is_deleted_at_the_revision_of_the_change(
     assert last["labels"] == {"x": "1"}
     assert last["resourceVersion"] == changed["metadata"]["resourceVersion"]
     await local.replace(CONFIG_MAPS, "a", config_map("a", labels={"x": "1"}), namespace="default")
-    assert _told(watch) == [("ADDED", "a")]
+    assert _reported(watch) == [("ADDED", "a")]
     watch.close()
 
 
@@ -73,7 +73,7 @@ async def test_initial_events_end_with_a_bookmark_that_says_so(local: LocalClust
     watch.close()
 
 
-async def test_a_watch_from_a_forgotten_past_is_refused(local: LocalCluster, server: EmbeddedServer) -> None:
+async def test_a_watch_from_a_forgotten_past_is_rejected(local: LocalCluster, server: EmbeddedServer) -> None:
     made = await local.create(CONFIG_MAPS, config_map("a"), namespace="default")
     await local.delete(CONFIG_MAPS, "a", namespace="default")
     server.core.storage.forget()
@@ -93,12 +93,12 @@ async def test_a_watcher_that_does_not_read_holds_little_and_misses_nothing(
         await local.create(CONFIG_MAPS, config_map(name), namespace="default")
     await local.delete(CONFIG_MAPS, "b", namespace="default")
     batches = []
-    while batch := _told(watch):
+    while batch := _reported(watch):
         assert len(batch) <= 3
         batches += batch
     assert batches == [*(("ADDED", name) for name in "abcdefghijk"), ("DELETED", "b")]
     await local.create(CONFIG_MAPS, config_map("z"), namespace="default")
-    assert _told(watch) == [("ADDED", "z")]
+    assert _reported(watch) == [("ADDED", "z")]
     watch.close()
 
 
@@ -109,7 +109,7 @@ async def test_large_objects_make_the_buffer_of_a_watcher_shorter(
     watch = _watch(server)
     for name in "abc":
         await local.create(CONFIG_MAPS, config_map(name) | {"data": {"k": "v" * 6_000}}, namespace="default")
-    assert [_told(watch), _told(watch)] == [[("ADDED", "a"), ("ADDED", "b")], [("ADDED", "c")]]
+    assert [_reported(watch), _reported(watch)] == [[("ADDED", "a"), ("ADDED", "b")], [("ADDED", "c")]]
     watch.close()
 
 
@@ -126,7 +126,7 @@ async def test_a_watcher_that_lags_behind_the_log_is_closed(
     await local.create(CONFIG_MAPS, config_map("e"), namespace="default")
     assert watch.closed
     assert lost == [True]
-    assert [it for it, _ in _told(watch)] == ["ADDED", "ADDED"]
+    assert [it for it, _ in _reported(watch)] == ["ADDED", "ADDED"]
     assert await watch.next() == []
 
 
@@ -134,7 +134,7 @@ async def test_a_watch_from_the_future_begins_when_it_is_reached(local: LocalClu
     watch = _watch(server, resource_version=str(server.core.storage.revision + 1))
     for name in "ab":
         await local.create(CONFIG_MAPS, config_map(name), namespace="default")
-    assert _told(watch) == [("ADDED", "b")]
+    assert _reported(watch) == [("ADDED", "b")]
     watch.close()
 
 
@@ -151,7 +151,7 @@ async def test_watchers_share_what_an_object_was_when_it_left_their_selection(
         watch.close()
 
 
-async def test_a_closed_watch_is_told_of_nothing(local: LocalCluster, server: EmbeddedServer) -> None:
+async def test_a_closed_watch_is_notified_of_nothing(local: LocalCluster, server: EmbeddedServer) -> None:
     watch = _watch(server)
     watch.close()
     watch.close()

@@ -35,6 +35,6 @@ def test_a_path_finds_values(path: str, found: list[object]) -> None:
 
 
 @pytest.mark.parametrize("path", [".spec[", ".spec[?(x)]", ".spec[?(@.a==b)]"])
-def test_what_is_no_path_is_refused(path: str) -> None:
+def test_what_is_no_path_is_rejected(path: str) -> None:
     with pytest.raises(ValueError, match="unrecognized"):
         JSONPath(path)

@@ -66,7 +66,7 @@ SPECS = st.fixed_dictionaries(
 )
 
 
-OURS = st.dictionaries(WORDS, NUMBERS, min_size=1, max_size=3)
+OWN = st.dictionaries(WORDS, NUMBERS, min_size=1, max_size=3)
 THEIRS = st.dictionaries(st.sampled_from("wxyz"), NUMBERS, min_size=1, max_size=3)
 
 
@@ -111,10 +111,10 @@ def unordered(spec):
 
 
 @settings(max_examples=40, deadline=None)
-@given(OURS, THEIRS)
-def test_managers_of_different_fields_do_not_care_who_is_first(ours, theirs):
-    one = applied(applied(None, {"map": ours}, "alice"), {"map": theirs}, "bob")
-    other = applied(applied(None, {"map": theirs}, "bob"), {"map": ours}, "alice")
+@given(OWN, THEIRS)
+def test_managers_of_different_fields_do_not_care_who_is_first(own, theirs):
+    one = applied(applied(None, {"map": own}, "alice"), {"map": theirs}, "bob")
+    other = applied(applied(None, {"map": theirs}, "bob"), {"map": own}, "alice")
     assert one["spec"] == other["spec"]
     assert one["metadata"] == other["metadata"]
 
@@ -130,7 +130,7 @@ def test_a_forced_apply_wins_everything_it_says(first, second, third):
 
 @settings(max_examples=40, deadline=None)
 @given(SPECS, SPECS)
-def test_nobody_owns_what_is_not_there(first, second):
+def test_what_is_not_there_has_no_owner(first, second):
     live = track(TRACKING, applied(None, first, "alice"), thing(second), manager="writer", now=LATER)
     there = typed.fields_of(SCHEMA, live)
     for entry in live["metadata"].get("managedFields", ()):
@@ -153,7 +153,7 @@ def test_nothing_given_is_changed(first, second):
 
 @settings(max_examples=40, deadline=None)
 @given(SPECS, SPECS)
-def test_a_comparison_tells_exactly_what_a_merge_must_bring(first, second):
+def test_a_comparison_reports_exactly_what_a_merge_must_bring(first, second):
     comparison = typed.compare(SCHEMA, thing(first), thing(second))
     same = typed.equal(unordered(first), unordered(second))
     differences = [comparison.added, comparison.modified, comparison.removed]

@@ -25,7 +25,7 @@ DATA = json.loads(Path(__file__).with_name("data").joinpath("writes.json").read_
 SCHEMA = DATA["crd"]["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
 STEPS = DATA["steps"]
 ACCEPTED = [it for it in STEPS if "object" in it]
-REFUSED = [it for it in STEPS if "refusal" in it and it["code"] != 422]
+REJECTED = [it for it in STEPS if "refusal" in it and it["code"] != 422]
 
 
 def name(step):
@@ -127,13 +127,13 @@ def test_applying_again_what_was_applied_changes_nothing(step):
     assert comparable(again) == comparable(step["object"])
 
 
-@pytest.mark.parametrize("step", REFUSED, ids=name)
-def test_a_refused_write_is_refused_in_the_same_words(step):
+@pytest.mark.parametrize("step", REJECTED, ids=name)
+def test_a_rejected_write_is_rejected_in_the_same_words(step):
     with pytest.raises(ApiError) as caught:
         Server(step).write(datetime(2026, 1, 1, tzinfo=UTC))
-    error, refusal = caught.value, step["refusal"]
-    assert (error.code, error.message) == (step["code"], refusal["message"])
-    causes = refusal.get("details", {}).get("causes", [])
+    error, rejection = caught.value, step["refusal"]
+    assert (error.code, error.message) == (step["code"], rejection["message"])
+    causes = rejection.get("details", {}).get("causes", [])
     assert [(it["reason"], it["message"], it["field"]) for it in (error.details or {}).get("causes", ())] == [
         (it["reason"], it["message"], it["field"]) for it in causes
     ]

@@ -84,7 +84,7 @@ def test_paths_are_written_as_messages_have_them():
 
 
 @pytest.mark.parametrize("written", [{"x:a": {}}, {"f": {}}, {"k:[1]": {}}, {"k:{": {}}, {"f:a": 1}, {"i:x": {}}])
-def test_what_is_no_field_set_is_refused(written):
+def test_what_is_no_field_set_is_rejected(written):
     with pytest.raises(ValueError, match=r"."):
         FieldSet.decode(written)
 

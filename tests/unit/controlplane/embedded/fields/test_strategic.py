@@ -92,7 +92,7 @@ def test_fields_that_are_not_to_be_retained_go() -> None:
         ({"metadata": {"$deleteFromPrimitiveList/": []}}, 400, "invalid patch format of primitive list"),
     ],
 )
-def test_a_malformed_patch_is_refused_as_kubernetes_refuses_it(patch: Any, code: int, message: str) -> None:
+def test_a_malformed_patch_is_rejected_as_kubernetes_rejects_it(patch: Any, code: int, message: str) -> None:
     with pytest.raises(ApiError, match=message) as caught:
         patched(patch)
     assert caught.value.code == code

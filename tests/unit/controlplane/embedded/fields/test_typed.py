@@ -54,7 +54,7 @@ def test_what_loses_all_its_parts_is_null():
         ({"other": 1}, ".other: field not declared in schema"),
     ],
 )
-def test_a_value_of_another_type_is_told_where(value, message):
+def test_a_value_of_another_type_is_reported_where(value, message):
     with pytest.raises(typed.TypedError) as caught:
         typed.check(SCHEMA, value)
     assert str(caught.value) == message

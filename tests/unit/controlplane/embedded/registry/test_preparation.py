@@ -78,7 +78,7 @@ def test_a_pod_begins_with_its_quality_of_service(resources, quality):
     assert pod["status"] == {"phase": "Pending", "qosClass": quality}
 
 
-def test_a_service_gets_an_address_that_nobody_has():
+def test_a_service_gets_an_address_that_is_free():
     service = {"metadata": {}, "spec": {"type": "ClusterIP"}}
     allocate_cluster_ip(service, ["10.96.0.2", "10.96.0.3"])
     assert service["spec"]["clusterIP"] == "10.96.0.4"
@@ -117,5 +117,5 @@ def test_pods_are_selected_by_node_and_phase():
         (GroupVersionKind("batch", "v1", "Job"), 'field label "foo" not supported for Job'),
     ],
 )
-def test_an_unknown_field_is_refused_in_the_words_of_its_kind(kind, text):
+def test_an_unknown_field_is_rejected_in_the_words_of_its_kind(kind, text):
     assert unknown_field(kind, "foo") == text

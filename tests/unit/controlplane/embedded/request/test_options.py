@@ -27,7 +27,7 @@ from operatorkit.controlplane.embedded.request.options import DeleteOptions, Lis
         ({"resourceVersionMatch": "NotOlderThan"}, True, "forbidden for watch unless sendInitialEvents is provided"),
     ],
 )
-def test_options_of_lists_that_contradict_each_other_are_refused(
+def test_options_of_lists_that_contradict_each_other_are_rejected(
     query: dict[str, str], watch: bool, message: str
 ) -> None:
     with pytest.raises(ApiError, match=message) as raised:
@@ -46,7 +46,7 @@ def test_options_of_lists_that_contradict_each_other_are_refused(
         ({"fieldValidation": "Strictly"}, False, 'Unsupported value: "Strictly"'),
     ],
 )
-def test_options_of_patches_that_make_no_sense_are_refused(query: dict[str, str], apply: bool, message: str) -> None:
+def test_options_of_patches_that_make_no_sense_are_rejected(query: dict[str, str], apply: bool, message: str) -> None:
     with pytest.raises(ApiError, match=message):
         WriteOptions.read(query, (), kind="PatchOptions", apply=apply)
 
@@ -81,7 +81,7 @@ def test_a_writer_is_known_by_what_it_says_or_by_its_user_agent(
         ({}, {"preconditions": {"uid": "u", "resourceVersion": "5"}}, DeleteOptions(uid="u", resource_version="5")),
     ],
 )
-def test_a_deletion_is_told_by_its_body_or_else_by_its_query(
+def test_the_options_of_a_deletion_are_in_its_body_or_else_in_its_query(
     query: dict[str, str], body: Any, expected: DeleteOptions
 ) -> None:
     assert DeleteOptions.read(query, (), body) == expected
@@ -97,7 +97,7 @@ def test_a_deletion_is_told_by_its_body_or_else_by_its_query(
         {"dryRun": ["Some"]},
     ],
 )
-def test_a_deletion_that_makes_no_sense_is_refused(body: dict[str, Any]) -> None:
+def test_a_deletion_that_makes_no_sense_is_rejected(body: dict[str, Any]) -> None:
     with pytest.raises(ApiError) as raised:
         DeleteOptions.read({}, (), body)
     assert raised.value.code in {400, 422}

@@ -17,7 +17,7 @@ POD = GroupVersionKind("", "v1", "Pod")
 
 
 @pytest.mark.parametrize("case", RECORDED, ids=[f"{at}-{it['kind']}" for at, it in enumerate(RECORDED)])
-def test_what_a_real_server_cannot_decode_is_refused_in_its_words(case):
+def test_what_a_real_server_cannot_decode_is_rejected_in_its_words(case):
     kind = GroupVersionKind.of(case["apiVersion"], case["kind"])
 
     def decode_strictly():
@@ -31,7 +31,7 @@ def test_what_a_real_server_cannot_decode_is_refused_in_its_words(case):
     assert caught.value.message == case["message"]
 
 
-def test_unknown_fields_go_and_are_told():
+def test_unknown_fields_go_and_are_reported():
     sent = {"metadata": {"name": "a"}, "data": {"x": "y"}, "dta": 1}
     before = copy.deepcopy(sent)
     decoded = decode(CONFIG_MAP, sent)

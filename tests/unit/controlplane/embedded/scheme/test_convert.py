@@ -53,7 +53,7 @@ def test_an_autoscaler_keeps_in_annotations_what_the_old_version_cannot_say():
     assert convert(old, TWO) == new
 
 
-def test_an_annotation_that_somebody_broke_is_no_reason_to_fail():
+def test_an_annotation_that_was_broken_is_no_reason_to_fail():
     annotations = {"autoscaling.alpha.kubernetes.io/metrics": "{", "own": "x"}
     old = {
         "kind": "HorizontalPodAutoscaler",

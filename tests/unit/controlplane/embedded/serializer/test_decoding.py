@@ -17,7 +17,7 @@ BUILT_IN = GroupVersionKind("", "v1", "ConfigMap")
 PROTOBUF = "application/vnd.kubernetes.protobuf"
 
 
-def refused(data: bytes, gvk: GroupVersionKind, media: str = "application/json") -> ApiError:
+def rejected(data: bytes, gvk: GroupVersionKind, media: str = "application/json") -> ApiError:
     with pytest.raises(ApiError) as caught:
         read_object(data, media, gvk, builtin=gvk is BUILT_IN)
     return caught.value
@@ -25,13 +25,13 @@ def refused(data: bytes, gvk: GroupVersionKind, media: str = "application/json")
 
 @pytest.mark.parametrize("data", [b"k8s\x00\n\x00", b"", b"nonsense"])
 def test_custom_resources_have_no_protobuf(data: bytes) -> None:
-    error = refused(data, CUSTOM, PROTOBUF)
+    error = rejected(data, CUSTOM, PROTOBUF)
     assert (error.code, error.reason) == (415, "UnsupportedMediaType")
     assert error.message.endswith("accepted media types include: application/json, application/yaml")
 
 
 def test_a_media_type_that_no_kind_has_is_answered_with_those_that_there_are() -> None:
-    error = refused(b"x", BUILT_IN, "text/x")
+    error = rejected(b"x", BUILT_IN, "text/x")
     assert error.code == 415
     assert error.message.endswith(f"application/json, application/yaml, {PROTOBUF}")
 
@@ -65,18 +65,18 @@ def test_a_built_in_object_may_leave_its_kind_to_the_url(given: dict[str, object
         ),
     ],
 )
-def test_what_is_no_object_of_the_kind_is_refused_in_the_servers_words(
+def test_what_is_no_object_of_the_kind_is_rejected_in_the_servers_words(
     data: bytes, gvk: GroupVersionKind, message: str
 ) -> None:
     media = "application/yaml" if data.startswith(b"spec") else "application/json"
-    error = refused(data, gvk, media)
+    error = rejected(data, gvk, media)
     assert (error.code, error.reason) == (400, "BadRequest")
     assert message in error.message
 
 
 def test_only_the_beginning_of_a_long_body_is_shown() -> None:
     text = '{"metadata": {"name": "long"}, "spec": {}}'
-    assert refused(text.encode(), CUSTOM).message == (
+    assert rejected(text.encode(), CUSTOM).message == (
         f"the object provided is unrecognized (must be of type Widget): Object 'Kind' is missing in '{text}' "
         '({"metadata": {"name": "long"}, ...)'
     )

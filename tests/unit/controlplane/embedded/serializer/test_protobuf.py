@@ -85,9 +85,9 @@ def test_fields_of_a_newer_kubernetes_are_passed_over():
     ],
 )
 def test_what_is_no_protobuf_is_a_bad_request(body, message):
-    with pytest.raises(ApiError, match=message) as refusal:
+    with pytest.raises(ApiError, match=message) as rejection:
         read_body(body, protobuf.MEDIA_TYPE)
-    assert refusal.value.code == 400
+    assert rejection.value.code == 400
 
 
 @given(st.binary(max_size=200))

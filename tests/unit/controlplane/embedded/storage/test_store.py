@@ -36,7 +36,7 @@ def test_the_bytes_that_stand_for_an_object_are_made_once_for_each_who_asks() ->
     assert [record.view(key, make) for key in (one, one, other)] == [b"0", b"0", b"1"]
 
 
-def test_a_writer_that_read_something_older_is_told() -> None:
+def test_a_writer_that_read_something_older_is_notified() -> None:
     storage = Storage()
     collection = storage.collection("a")
     first = storage.put(collection, _obj("x"), None)

@@ -52,7 +52,7 @@ async def test_a_stored_revision_ahead_of_the_clock_is_continued(
         assert second.core.storage.revision >= revision
 
 
-async def test_a_file_that_is_something_else_is_refused_by_name(tmp_path: Path) -> None:
+async def test_a_file_that_is_something_else_is_rejected_by_name(tmp_path: Path) -> None:
     path = tmp_path / "notes.txt"
     path.write_text("This is no database. " * 100)
     with pytest.raises(InputError, match=r"notes\.txt cannot hold the objects of a control plane"):

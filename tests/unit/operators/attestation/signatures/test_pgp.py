@@ -240,7 +240,7 @@ def test_a_message_that_grows_without_bound_is_rejected(gpg, signer, algorithm):
     assert rejected(bomb, key(signer)) == Rejection.TOO_LARGE
 
 
-def test_a_signature_of_a_type_that_nobody_knows_is_rejected(clearsigned, signer):
+def test_a_signature_of_an_unknown_type_is_rejected(clearsigned, signer):
     """A getter of Sequoia's raises for it."""
     armour = clearsigned[clearsigned.index(b"-----BEGIN PGP SIGNATURE") :]
     lines = armour.split(b"\n")

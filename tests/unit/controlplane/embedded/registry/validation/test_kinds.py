@@ -42,6 +42,6 @@ def faults(case):
 
 
 @pytest.mark.parametrize("case", RECORDED, ids=[f"{at}-{case['sent']['kind']}" for at, case in enumerate(RECORDED)])
-def test_a_wrong_object_has_the_faults_that_a_real_server_finds(case):
+def test_a_wrong_object_has_the_errors_that_a_real_server_finds(case):
     wanted = [(it["field"], it["reason"], text(it["message"])) for it in case["causes"]]
     assert [(it.path, it.reason, text(it.message)) for it in faults(case)] == wanted

@@ -13,7 +13,7 @@ def requests(running, verb: str, resource: str, name: str | None = None) -> int:
     )
 
 
-async def test_the_data_of_foreign_secrets_is_not_in_memory(team, pki):
+async def test_the_data_of_secrets_of_other_owners_is_not_in_memory(team, pki):
     await team.ca()
     secret = b"the password of another team"
     await team.secret("foreign", {"password": secret})
@@ -62,7 +62,7 @@ async def test_a_ca_that_is_replaced_reissues_what_it_signed_at_once(team, pki):
         assert (await team.get("Issuer", "ca"))["status"]["fingerprint"] != old
 
 
-async def test_a_certificate_whose_ca_was_unreadable_for_a_moment_is_looked_at_again(team, pki):
+async def test_a_certificate_whose_ca_could_not_be_read_for_a_moment_is_looked_at_again(team, pki):
     data = await team.ca()
     async with pki():
         bad = {"tls.key": base64.b64encode(b"not a key").decode()}

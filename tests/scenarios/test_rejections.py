@@ -16,7 +16,7 @@ GO_TYPE_META = (
 )
 
 
-def told(answer: Answer) -> tuple[int, str, str]:
+def reported(answer: Answer) -> tuple[int, str, str]:
     return answer.status, answer.json.get("reason", ""), answer.json["message"]
 
 
@@ -57,14 +57,14 @@ async def test_the_first_of_several_documents_counts(http):
 
 async def test_every_write_to_a_url_says_the_name(http, config_map):
     path, nameless = http.path("configmaps", "a"), {"apiVersion": "v1", "kind": "ConfigMap", "data": {"k": "1"}}
-    assert told(await http.apply(path, nameless)) == (400, "BadRequest", NAMELESS)
+    assert reported(await http.apply(path, nameless)) == (400, "BadRequest", NAMELESS)
     assert (await http.get(path)).status == 404
     await http.created("configmaps", config_map())
-    assert told(await http.put(path, nameless)) == (400, "BadRequest", NAMELESS)
-    assert told(await http.patch(path, {"metadata": {"name": None}})) == (400, "BadRequest", NAMELESS)
-    assert told(await http.patch(path, {"metadata": None})) == (400, "BadRequest", NAMELESS)
+    assert reported(await http.put(path, nameless)) == (400, "BadRequest", NAMELESS)
+    assert reported(await http.patch(path, {"metadata": {"name": None}})) == (400, "BadRequest", NAMELESS)
+    assert reported(await http.patch(path, {"metadata": None})) == (400, "BadRequest", NAMELESS)
     remove = [{"op": "remove", "path": "/metadata/name"}]
-    assert told(await http.patch(path, remove, "json")) == (400, "BadRequest", NAMELESS)
+    assert reported(await http.patch(path, remove, "json")) == (400, "BadRequest", NAMELESS)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ async def test_every_write_to_a_url_says_the_name(http, config_map):
         ("application/foo", b"{}", 415, "415: Unsupported Media Type"),
     ],
 )
-async def test_a_patch_that_is_none_is_refused(http, config_map, kind, body, code, message):
+async def test_a_patch_that_is_none_is_rejected(http, config_map, kind, body, code, message):
     await http.created("configmaps", config_map())
     query = {"fieldManager": "me"} if kind == "apply" else None
     answer = await http.patch(http.path("configmaps", "a"), body, kind, query=query)
@@ -140,7 +140,7 @@ async def test_a_patch_that_leaves_no_object_of_the_kind_is_shown_with_the_objec
         ("json", [{"op": "add", "path": "/colour", "value": "red"}]),
     ],
 )
-async def test_a_strict_patch_with_an_unknown_field_is_refused(http, config_map, kind, patch):
+async def test_a_strict_patch_with_an_unknown_field_is_rejected(http, config_map, kind, patch):
     await http.created("configmaps", config_map())
     answer = await http.patch(http.path("configmaps", "a"), patch, kind, query={"fieldValidation": "Strict"})
     assert (answer.status, answer.json["reason"]) == (422, "Invalid")
@@ -149,7 +149,7 @@ async def test_a_strict_patch_with_an_unknown_field_is_refused(http, config_map,
 
 
 @pytest.mark.parametrize("kind", ["merge", "strategic"])
-async def test_a_patch_with_what_is_no_base64_is_refused(http, kind):
+async def test_a_patch_with_what_is_no_base64_is_rejected(http, kind):
     await http.created("secrets", {"metadata": {"name": "s"}})
     answer = await http.patch(http.path("secrets", "s"), {"data": {"a": "!"}}, kind)
     assert (answer.status, answer.json["reason"]) == (422, "Invalid")
@@ -182,18 +182,18 @@ async def test_nothing_is_created_in_or_deleted_from_all_namespaces(http, config
     assert (await http.post("/api/v1/configmaps", config_map())).status == 405
     assert (await http.delete("/api/v1/configmaps", query={"labelSelector": "none"})).status == 405
     answer = await http.get("/api/v1/configmaps/a")
-    assert told(answer) == (404, "NotFound", "the server could not find the requested resource")
+    assert reported(answer) == (404, "NotFound", "the server could not find the requested resource")
 
 
 async def test_a_name_is_free_when_its_object_is_gone_and_not_before(http, config_map):
     await http.created("configmaps", config_map("a", finalizers=["example.com/f"]))
     await http.delete(http.path("configmaps", "a"))
     answer = await http.post(http.path("configmaps"), config_map())
-    assert told(answer) == (409, "AlreadyExists", 'object is being deleted: configmaps "a" already exists')
+    assert reported(answer) == (409, "AlreadyExists", 'object is being deleted: configmaps "a" already exists')
     await http.patch(http.path("configmaps", "a"), {"metadata": {"finalizers": None}})
 
 
-async def test_nobody_can_say_when_an_object_was_deleted(http, config_map):
+async def test_no_client_can_set_when_an_object_was_deleted(http, config_map):
     await http.created("configmaps", config_map())
     body = config_map("a", deletionTimestamp="2020-01-01T00:00:00Z")
     answer = await http.put(http.path("configmaps", "a"), body)
@@ -260,7 +260,7 @@ async def test_metadata_that_is_wrong_is_shown_as_it_was_written(http, config_ma
         ),
     ],
 )
-async def test_a_list_that_makes_no_sense_is_refused(http, query, code, message):
+async def test_a_list_that_makes_no_sense_is_rejected(http, query, code, message):
     answer = await http.get(http.path("configmaps"), query=query)
     assert (answer.status, answer.json["message"]) == (code, message)
 
@@ -288,7 +288,7 @@ MORE = "9" * 5_000  # digits: more than Python makes a number of without being t
     ],
     ids=lambda it: it and it[:20],
 )
-async def test_an_option_that_is_no_number_is_refused_in_whatever_digits_it_is_written(http, option, value, why):
+async def test_an_option_that_is_no_number_is_rejected_in_whatever_digits_it_is_written(http, option, value, why):
     method, name = ("DELETE", "nobody") if option == "gracePeriodSeconds" else ("GET", None)
     answer = await http.request(method, http.path("configmaps", name), query={option: value})
     assert answer.status == 400, answer.text
@@ -317,7 +317,7 @@ async def test_an_option_may_be_any_number_of_64_bits(http, value):
     ],
     ids=lambda it: it[:10],
 )
-async def test_a_timeout_that_is_no_duration_is_refused(http, value, why):
+async def test_a_timeout_that_is_no_duration_is_rejected(http, value, why):
     answer = await http.get("/api", query={"timeout": value})
     assert answer.status == 400, answer.text
     begin = answer.json["message"].partition(" - ")[0]
@@ -333,7 +333,7 @@ async def test_a_timeout_is_a_duration(http, value):
 
 
 @pytest.mark.parametrize("value", [MANY, MORE, "18446744073709551616"], ids=lambda it: it[:20])
-async def test_a_resource_version_of_more_than_64_bits_is_refused(http, value):
+async def test_a_resource_version_of_more_than_64_bits_is_rejected(http, value):
     why = f'resourceVersion: Invalid value: "{value}": strconv.ParseUint: parsing "{value}": value out of range'
     listed = await http.get(http.path("configmaps"), query={"resourceVersion": value})
     assert (listed.status, listed.json["message"]) == (400, f"invalid resource version: {why}")
@@ -342,7 +342,7 @@ async def test_a_resource_version_of_more_than_64_bits_is_refused(http, value):
 
 
 @pytest.mark.parametrize("digits", [400, 5_000])
-async def test_a_number_beyond_all_floats_is_refused(http, digits):
+async def test_a_number_beyond_all_floats_is_rejected(http, digits):
     number = "9" * digits
     body = f'{{"metadata": {{"name": "a", "generation": {number}}}}}'.encode()
     answer = await http.post(http.path("configmaps"), body)
@@ -438,7 +438,7 @@ async def test_a_secret_may_have_empty_values(http):
     assert answer.status == 201, answer.text
 
 
-async def test_a_node_port_that_cannot_be_had_is_refused(http):
+async def test_a_node_port_in_use_is_rejected(http):
     spec = {"type": "NodePort", "ports": [{"port": 80}]}
     taken = (await http.created("services", {"metadata": {"name": "a"}, "spec": spec}))["spec"]["ports"][0]["nodePort"]
     for port, why in [
@@ -448,7 +448,7 @@ async def test_a_node_port_that_cannot_be_had_is_refused(http):
         spec["ports"][0]["nodePort"] = port
         answer = await http.post(http.path("services"), {"metadata": {"name": "b"}, "spec": spec})
         text = f'Service "b" is invalid: spec.ports[0].nodePort: Invalid value: {port}: {why}'
-        assert told(answer) == (422, "Invalid", text)
+        assert reported(answer) == (422, "Invalid", text)
 
 
 @pytest.mark.parametrize("path", ["/nothing", "/apis/nothing.example.com/v1/things"])
@@ -466,15 +466,15 @@ async def test_the_root_says_what_there_is(http):
 
 
 @pytest.mark.parametrize("name", ["readyz", "livez"])
-async def test_health_is_told_in_detail(http, name):
+async def test_health_is_reported_in_detail(http, name):
     text = (await http.get(f"/{name}", query={"verbose": "true"})).text
     assert text.startswith("[+]ping ok\n")
     assert text.endswith(f"{name} check passed\n")
 
 
-async def test_impersonating_nobody_is_a_bad_request(http):
+async def test_impersonating_no_user_is_a_bad_request(http):
     answer = await http.get("/api", headers={"Impersonate-Group": "x"})
-    assert told(answer)[2] == (
+    assert reported(answer)[2] == (
         'requested &user.DefaultInfo{Name:"", UID:"", Groups:[]string{"x"}, Extra:map[string][]string(nil)} without '
         "impersonating a user name"
     )
