@@ -443,11 +443,11 @@ class Operator:
             )
         resource = api_resource_of(kind)
         if contents != "objects":
-            namespace = {"namespace": "a"} if resource.namespaced else {}
+            where_it_is = {"namespace": "a"} if resource.namespaced else {}
             head = {
                 "apiVersion": resource.api_version,
                 "kind": resource.kind,
-                "metadata": {"name": "a", **namespace},
+                "metadata": {"name": "a", **where_it_is},
             }
             try:
                 read(kind, head)
