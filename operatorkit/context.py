@@ -89,6 +89,7 @@ class Context:
         clock: Clock,
         log: logging.Logger | logging.LoggerAdapter[logging.Logger],
         update: Callable[[Any], Awaitable[None]],
+        serves: Callable[[type[Any]], bool],
         live: LiveReader,
         writer: ObjectWriter,
         claimer: Claimer,
@@ -101,6 +102,7 @@ class Context:
         self.log = log
         self.live = live
         self._update = update
+        self._serves = serves
         self._writer = writer
         self._claimer = claimer
         self._obj = obj
@@ -141,6 +143,13 @@ class Context:
         Costs far less than `list`, which reads each object. Raises DefinitionError as `list` does.
         """
         return self._reader.keys(kind, index=index, namespace=namespace)
+
+    def serves(self, kind: type[Any]) -> bool:
+        """Return whether the API server serves a kind that is declared with `Operator.optional`; else True.
+
+        Raises DefinitionError for an undeclared kind.
+        """
+        return self._serves(kind)
 
     async def apply(
         self, *children: Any, enqueue: bool = True, prune: bool = True

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
 from operatorkit import AnyFields, Context, DefinitionError, Model, Operator, Resource, Unstructured, Watch
+from operatorkit.clock import SystemClock
 from operatorkit.definitions import external_kinds, own_kinds
+from operatorkit.errors import NotFound
+from operatorkit.kinds import CUSTOM_RESOURCE_DEFINITIONS
 from operatorkit.permissions import permissions
 from operatorkit.resource import NoStatus, ObjectMeta, read, write
+from operatorkit.testing import eventually
 from operatorkit.testing.running import install_crds, install_stand_ins, running
 
 Monitor = Unstructured("monitors.example.io/v1", "Monitor")
@@ -106,3 +111,47 @@ def test_equal_arguments_give_one_class_and_names_are_those_of_the_kind():
 def test_a_kind_without_a_group_is_an_error(api_version):
     with pytest.raises(DefinitionError, match="write GROUP/VERSION"):
         Unstructured(api_version, "Pod")
+
+
+Extra = Unstructured("extras.example.io/v1", "Extra")
+EXTRAS = Extra.api_resource()
+
+
+async def test_a_kind_whose_definition_comes_and_goes(cluster):
+    app, seen = Operator("flexible"), []
+    app.optional(Extra)
+
+    @app.reconcile(Site, owns=[Extra])
+    async def reconcile(site: Site, ctx: Context) -> None:
+        seen.append(ctx.serves(Extra))
+        assert ctx.serves(Site)
+        await ctx.apply(*([Extra(metadata=ObjectMeta(name="x"))] if ctx.serves(Extra) else []))
+
+    await install_crds(cluster, [Site])
+    here = cluster.namespace
+    await cluster.create(SITES, Site(metadata=ObjectMeta(name="a")).write(), namespace=here)
+    try:
+        async with running(app, cluster, namespace=here, network_clock=Hasty()) as operator:
+            await operator.idle()
+            assert seen == [False]
+            assert operator.engine.caches.silent_since() == {}
+            await install_stand_ins([Extra], cluster)
+
+            async def applied() -> bool:
+                return bool((await cluster.list(EXTRAS, namespace=here)).items)
+
+            await eventually(applied, timeout=60)
+            assert seen[-1] is True
+            await cluster.delete(CUSTOM_RESOURCE_DEFINITIONS, "extras.extras.example.io")
+            await eventually(lambda: seen[-1] is False, timeout=60)
+            assert operator.engine.caches.keys(EXTRAS) == []
+    finally:
+        with suppress(NotFound):
+            await cluster.delete(CUSTOM_RESOURCE_DEFINITIONS, "extras.extras.example.io")
+
+
+class Hasty(SystemClock):
+    """A clock by which a kind that is not served is looked for twenty times sooner."""
+
+    async def sleep(self, seconds: float) -> None:
+        await super().sleep(seconds / 20)
