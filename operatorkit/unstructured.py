@@ -51,7 +51,7 @@ def Unstructured(  # noqa: N802 - it stands where a class does
         ServiceMonitor = Unstructured("monitoring.coreos.com/v1", "ServiceMonitor")
         monitor = ServiceMonitor(metadata=ObjectMeta(name="a"), spec=AnyFields(endpoints=[{"port": "web"}]))
 
-    It is external: never installed or packaged, and fields that were read are sent only if they were set anew. Equal
+    It is external: never installed or packaged, and fields that were read are sent only if they were changed. Equal
     arguments give the same class.
 
     Raises DefinitionError for an apiVersion without a group, since Kubernetes' own kinds are in
