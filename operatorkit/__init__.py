@@ -21,6 +21,7 @@ The packages, from the highest layer to the lowest; each may import those below 
     revisions      the history of a template
     cluster        the ClusterAPI protocol, the live client, informers and caches
     serving        HTTP ports whose connections are bounded
+    unstructured   kinds of third parties without a class
     resource       Resource[Spec, Status]: a kind as a class
     conditions     a Condition and its transitions
     crd            schemas, rules and custom resource definitions
@@ -54,11 +55,13 @@ if TYPE_CHECKING:
     from operatorkit.operator import Operator, Requeue, Watch
     from operatorkit.resource import Model, PrinterColumn, Resource, Rule
     from operatorkit.settings import BackOff, LeaderElection, Settings
+    from operatorkit.unstructured import AnyFields, Unstructured
     from operatorkit.webhooks import AdmissionRequest, Allowed, Denied, Mutated
 
 __all__ = [
     "AdmissionRequest",
     "Allowed",
+    "AnyFields",
     "BackOff",
     "Cause",
     "ChildConflict",
@@ -83,6 +86,7 @@ __all__ = [
     "Rule",
     "Settings",
     "TerminalError",
+    "Unstructured",
     "Watch",
 ]
 
@@ -113,6 +117,8 @@ _HOME = {
     "Rule": "resource",
     "Settings": "settings",
     "TerminalError": "errors",
+    "AnyFields": "unstructured",
+    "Unstructured": "unstructured",
     "Watch": "operator",
 }
 

@@ -96,6 +96,7 @@ class Context:
         clock: Clock,
         log: logging.Logger | logging.LoggerAdapter[logging.Logger],
         update: Callable[[Any], Awaitable[None]],
+        serves: Callable[[type[Any]], bool],
         live: LiveReader,
         writer: ObjectWriter,
         claimer: Claimer,
@@ -108,6 +109,7 @@ class Context:
         self.log = log
         self.live = live
         self._update = update
+        self._serves = serves
         self._writer = writer
         self._claimer = claimer
         self._obj = obj
@@ -156,6 +158,13 @@ class Context:
         leader: keep only what can be found again there, such as a back-off or what was read.
         """
         return self._reader.memory(kind)
+
+    def serves(self, kind: type[Any]) -> bool:
+        """Return whether the API server serves a kind that is declared with `Operator.optional`; else True.
+
+        Raises DefinitionError for an undeclared kind.
+        """
+        return self._serves(kind)
 
     async def apply(
         self, *children: Any, enqueue: bool = True, prune: bool = True

@@ -197,6 +197,7 @@ class Operator:
         self.read_kinds: list[type[Any]] = []
         self.cache_contents: dict[ApiResource, CacheContents] = {}
         self.cache_filters: dict[ApiResource, CacheFilter] = {}
+        self.optional_kinds: set[ApiResource] = set()
         self.live_needs: list[Need] = []
         self.webhooks: list[Webhook] = []
         self.backgrounds: list[BackgroundFunction] = []
@@ -368,6 +369,15 @@ class Operator:
         """Declare kinds that reconcile functions read through `ctx.get` and `ctx.list` without being woken by them."""
         self._check_kinds("reads", *kinds)
         self.read_kinds.extend(kind for kind in kinds if kind not in self.read_kinds)
+
+    def optional(self, *kinds: type[Any]) -> None:
+        """Declare kinds that a cluster may not serve, or only from time to time: those of another project, say.
+
+        The operator starts without them. While such a kind is not served, it has no objects; `ctx.serves(kind)` returns
+        whether it is. When that changes, all objects of the kinds that own or watch it are reconciled.
+        """
+        self._check_kinds("optional", *kinds)
+        self.optional_kinds.update(api_resource_of(kind) for kind in kinds)
 
     def cache(
         self,

@@ -9,12 +9,14 @@ from __future__ import annotations
 import builtins
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any, TypeVar
 
 from operatorkit.applied import own_entry_only
 from operatorkit.cache_filters import CacheFilter
 from operatorkit.clock import Clock
 from operatorkit.cluster import Cache, Change, ClusterAPI, History, Informer, JSONObject, key_of
+from operatorkit.cluster.optional import OptionalInformer
 from operatorkit.errors import ClusterError, DefinitionError, InvalidObject
 from operatorkit.kinds import SECRETS
 from operatorkit.names import LABEL_OWNER_UID, ApiResource, ObjectKey
@@ -94,14 +96,18 @@ class Caches:
         if on_new_trust is not None:
             on_new_trust(self.history.doubt)
         self._kinds: dict[ApiResource, _Kind] = {}
+        self._served_listeners: list[Callable[[ApiResource], None]] = []
         for resource in app.resources():
             chosen = app.cache_filters.get(resource)
             where = namespace if resource.namespaced else None
             if chosen is not None and chosen.namespace is not None:
                 where = chosen.namespace
+            make: Callable[..., Informer] = Informer
+            if resource in app.optional_kinds:
+                make = partial(OptionalInformer, on_served=partial(self._on_served, resource))
             self._kinds[resource] = _Kind(
                 *(
-                    Informer(
+                    make(
                         api,
                         resource,
                         namespace=where,
@@ -147,6 +153,20 @@ class Caches:
         listeners = self._kinds[resource].listeners
         listeners.append(listener)
         return lambda: listeners.remove(listener)
+
+    def subscribe_served(self, listener: Callable[[ApiResource], None]) -> None:
+        """Call `listener` with each optional kind whose definition came or went."""
+        self._served_listeners.append(listener)
+
+    def _on_served(self, resource: ApiResource, served: bool) -> None:
+        _log.info("%s: the kind is %s", resource.qualified, "served" if served else "not served")
+        for listener in self._served_listeners:
+            listener(resource)
+
+    def serves(self, resource: ApiResource) -> bool:
+        """Return whether the API server serves a cached kind, as far as is known."""
+        informers = self._kinds[resource].informers
+        return all(each.served for each in informers if isinstance(each, OptionalInformer))
 
     def informers(self) -> list[tuple[str, Informer]]:
         """Return each informer and its name: the engine runs them."""
@@ -348,6 +368,10 @@ class CacheReader:
             self._memory[kind] = kind()
         found: T = self._memory[kind]
         return found
+
+    def serves(self, kind: type[Any]) -> bool:
+        """Return whether the API server serves a declared kind."""
+        return self._caches.serves(self._resource(kind))
 
     def _check_index(self, kind: type[Any], name: str) -> None:
         if (kind, name) not in self._indexes:

@@ -136,6 +136,7 @@ class Controller:
             self._caches.subscribe(resource, partial(self._on_child, resource))
         for watch in self._reconciler.watches:
             self._caches.subscribe(api_resource_of(watch.kind), partial(self._on_watched, watch))
+        self._caches.subscribe_served(self._on_served)
         for key in self._caches.keys(self.resource):
             self._because(key, "the start")
             self.queue.add(key, Priority.RESYNC)
@@ -152,6 +153,12 @@ class Controller:
             if key not in self._terminal:
                 self._because(key, "a resync")
                 self.queue.add(key, Priority.RESYNC)
+
+    def _on_served(self, resource: ApiResource) -> None:
+        """Enqueue every key when the definition of an optional child, or of what is watched, came or went."""
+        kinds = [*self._reconciler.owns, *(watch.kind for watch in self._reconciler.watches)]
+        if resource in {api_resource_of(kind) for kind in kinds}:
+            self.resync()
 
     def _on_own(self, change: Change) -> None:
         if self._status.ignores(change):

@@ -46,6 +46,8 @@ async def _check_kinds(app: Operator, api: ClusterAPI, origin: str) -> None:
     own: list[ApiResource] = []
     for kind in app.kinds():
         resource = api_resource_of(kind)
+        if resource in app.optional_kinds:
+            continue
         try:
             await api.resolve(resource.group, resource.kind, resource.version)
         except NoKindMatch:

@@ -155,6 +155,7 @@ class Runner:
             log=_ObjectLog(self._logger, f"{self._resource.kind} {key}"),
             ignore_reads=partial(self._own_writes.ignore_reads, key),
             update=own.update,
+            serves=services.reader.serves,
             live=LiveReader(api, namespace=key.namespace, declared=services.declared),
             writer=ObjectWriter(
                 services.writes,

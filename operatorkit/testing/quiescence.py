@@ -10,7 +10,8 @@ import asyncio
 from datetime import timedelta
 
 from operatorkit._runtime import Engine
-from operatorkit.cluster import key_of
+from operatorkit.cluster import ObjectList, key_of
+from operatorkit.errors import NoKindMatch, NotFound
 from operatorkit.names import ApiResource
 
 __all__ = ["wait_until_idle"]
@@ -79,7 +80,12 @@ async def _wait(engine: Engine, pending: list[str]) -> None:
 async def _is_current(engine: Engine, resource: ApiResource, pending: list[str]) -> bool:
     """Return whether a cache holds what a list returns, once its watch has reached the versions of that list."""
     pending.append(f"the cache of {resource.qualified} is not known to be up to date")
-    found = await engine.api.list(resource, **engine.caches.scope(resource))
+    try:
+        found = await engine.api.list(resource, **engine.caches.scope(resource))
+    except (NoKindMatch, NotFound):
+        if resource not in engine.app.optional_kinds:
+            raise
+        found = ObjectList([], "")
     for obj in found.items:
         await engine.caches.informer_of(resource, obj).wait_for(obj["metadata"]["resourceVersion"])
     is_current = {key_of(obj) for obj in found.items} == set(engine.caches.keys(resource))
