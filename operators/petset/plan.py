@@ -20,9 +20,10 @@ Source: https://kubernetes.io/docs/concepts/workloads/controllers/statefulset/
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 from operatorkit.revisions import Resolution, Revision, record, truncated
 from operatorkit.rollout import Decision, Phase, Policy, Unit, decide, is_stalled, scaled
@@ -57,7 +58,7 @@ from operators.petset.template import (
     template_of,
     to_data,
 )
-from operators.petset.volumes import next_expansion, outdated_claims
+from operators.petset.volumes import next_expansion, outdated_claims, replaceable
 
 __all__ = ["Plan", "Target", "plan", "target_of"]
 
@@ -103,6 +104,7 @@ class _Draft:
     steps: list[Step] = field(default_factory=list)
     wanted: frozenset[int] = frozenset()
     recheck: list[datetime] = field(default_factory=list)
+    replaceable: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def ordered(self) -> bool:
@@ -127,7 +129,7 @@ def plan(seen: Snapshot) -> Plan:
     """Return what to do next for a PetSet as it was observed; with nothing to do, only a WaitFor or no step."""
     target = target_of(seen)
     desired = seen.desired()
-    draft = _Draft(seen, target, desired, wanted=frozenset(desired))
+    draft = _Draft(seen, target, desired, wanted=frozenset(desired), replaceable=replaceable(seen))
     _unprotect(draft)
     if seen.deleting:
         _remove_all(draft)
@@ -297,7 +299,8 @@ def _why_replaced(draft: _Draft, ordinal: int, claim: Claim) -> str:
     A claim with data is kept while another member is unavailable, which may need this one's copy.
     """
     seen = draft.seen
-    why = next((why for old, why in outdated_claims(seen, ordinal) if old is claim), "")
+    outdated = outdated_claims(seen, ordinal, draft.replaceable)
+    why = next((why for old, why in outdated if old is claim), "")
     return why if why and (claim.phase != "Bound" or _others_available(draft, ordinal)) else ""
 
 
@@ -581,8 +584,8 @@ def _expand(draft: _Draft) -> None:
 
 def _replace_claims(draft: _Draft) -> None:
     """Remove one member whose claims are to be replaced, highest ordinal first; they are deleted when it is gone."""
-    for ordinal in reversed(draft.desired):
-        outdated = outdated_claims(draft.seen, ordinal)
+    for ordinal in reversed(draft.desired) if draft.replaceable else ():
+        outdated = outdated_claims(draft.seen, ordinal, draft.replaceable)
         member = draft.seen.members.get(ordinal)
         if not outdated or member is None or member.terminating:
             continue
