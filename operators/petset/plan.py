@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from operatorkit.revisions import Resolution, Revision, record, truncated
+from operatorkit.revisions import truncated
 from operatorkit.rollout import Decision, Phase, Policy, Unit, decide, is_stalled, scaled
 from operators.petset import reasons
 from operators.petset.identity import claim_name
@@ -51,29 +51,15 @@ from operators.petset.steps import (
     UpdateInPlace,
     WaitFor,
 )
+from operators.petset.target import Target, target_of
 from operators.petset.template import (
     overridden,
     override_hash,
-    same_template,
     template_of,
-    to_data,
 )
 from operators.petset.volumes import next_expansion, outdated_claims, replaceable
 
-__all__ = ["Plan", "Target", "plan", "target_of"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
-    """The revisions in play: that of the template, the one that members get, and the last that completed.
-
-    `update` differs from `history.update` while a failed rollout is replaced by an older revision.
-    """
-
-    history: Resolution
-    update: Revision
-    current: str
-    rolled_back: bool
+__all__ = ["Plan", "plan"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,28 +135,6 @@ def plan(seen: Snapshot) -> Plan:
     stalled = _deadline(draft, decision)
     _truncate(draft)
     return _finished(draft, decision, stalled=stalled)
-
-
-def target_of(seen: Snapshot) -> Target:
-    """Return the revisions in play."""
-    history = record(
-        seen.name,
-        to_data(seen.template),
-        seen.revisions,
-        taken=seen.occupied_revisions,
-        collision_count=seen.status.collision_count or 0,
-        equal=same_template,
-    )
-    known = {revision.name: revision for revision in seen.revisions}
-    rollback = seen.status.rollback
-    if rollback is not None and rollback.from_ == history.update.name and rollback.to in known:
-        update, rolled_back = known[rollback.to], True
-    else:
-        update, rolled_back = history.update, False
-    current = seen.status.current_revision
-    if current not in known:
-        current = update.name
-    return Target(history=history, update=update, current=current, rolled_back=rolled_back)
 
 
 def _finished(draft: _Draft, decision: Decision, *, stalled: bool = False) -> Plan:
