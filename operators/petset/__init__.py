@@ -9,7 +9,7 @@ What belongs here: all that apps/v1 StatefulSet does, and what its users miss. W
     plan       what to do next; steps are its values      objects    pods, claims, revisions
     admission  what is rejected before it is stored       execute    one request for each step
     status     counts and conditions                      gates      checks that allow disruptions
-    snapshots  of claims, before an update
+    snapshots  of claims, before an update                target     which revision members get
     expression CEL, by a published package                reconcile  observe, plan, execute, report
 """
 

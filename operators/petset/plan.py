@@ -20,11 +20,12 @@ Source: https://kubernetes.io/docs/concepts/workloads/controllers/statefulset/
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
-from operatorkit.revisions import Resolution, Revision, record, truncated
+from operatorkit.revisions import truncated
 from operatorkit.rollout import Decision, Phase, Policy, Unit, decide, is_stalled, scaled
 from operators.petset import reasons
 from operators.petset.identity import claim_name
@@ -50,29 +51,15 @@ from operators.petset.steps import (
     UpdateInPlace,
     WaitFor,
 )
+from operators.petset.target import Target, target_of
 from operators.petset.template import (
     overridden,
     override_hash,
-    same_template,
     template_of,
-    to_data,
 )
-from operators.petset.volumes import next_expansion, outdated_claims
+from operators.petset.volumes import next_expansion, outdated_claims, replaceable
 
-__all__ = ["Plan", "Target", "plan", "target_of"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
-    """The revisions in play: that of the template, the one that members get, and the last that completed.
-
-    `update` differs from `history.update` while a failed rollout is replaced by an older revision.
-    """
-
-    history: Resolution
-    update: Revision
-    current: str
-    rolled_back: bool
+__all__ = ["Plan", "plan"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +90,7 @@ class _Draft:
     steps: list[Step] = field(default_factory=list)
     wanted: frozenset[int] = frozenset()
     recheck: list[datetime] = field(default_factory=list)
+    replaceable: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def ordered(self) -> bool:
@@ -127,7 +115,7 @@ def plan(seen: Snapshot) -> Plan:
     """Return what to do next for a PetSet as it was observed; with nothing to do, only a WaitFor or no step."""
     target = target_of(seen)
     desired = seen.desired()
-    draft = _Draft(seen, target, desired, wanted=frozenset(desired))
+    draft = _Draft(seen, target, desired, wanted=frozenset(desired), replaceable=replaceable(seen))
     _unprotect(draft)
     if seen.deleting:
         _remove_all(draft)
@@ -147,28 +135,6 @@ def plan(seen: Snapshot) -> Plan:
     stalled = _deadline(draft, decision)
     _truncate(draft)
     return _finished(draft, decision, stalled=stalled)
-
-
-def target_of(seen: Snapshot) -> Target:
-    """Return the revisions in play."""
-    history = record(
-        seen.name,
-        to_data(seen.template),
-        seen.revisions,
-        taken=seen.occupied_revisions,
-        collision_count=seen.status.collision_count or 0,
-        equal=same_template,
-    )
-    known = {revision.name: revision for revision in seen.revisions}
-    rollback = seen.status.rollback
-    if rollback is not None and rollback.from_ == history.update.name and rollback.to in known:
-        update, rolled_back = known[rollback.to], True
-    else:
-        update, rolled_back = history.update, False
-    current = seen.status.current_revision
-    if current not in known:
-        current = update.name
-    return Target(history=history, update=update, current=current, rolled_back=rolled_back)
 
 
 def _finished(draft: _Draft, decision: Decision, *, stalled: bool = False) -> Plan:
@@ -299,7 +265,8 @@ def _why_replaced(draft: _Draft, ordinal: int, claim: Claim) -> str:
     A claim with data is kept while another member is unavailable, which may need this one's copy.
     """
     seen = draft.seen
-    why = next((why for old, why in outdated_claims(seen, ordinal) if old is claim), "")
+    outdated = outdated_claims(seen, ordinal, draft.replaceable)
+    why = next((why for old, why in outdated if old is claim), "")
     return why if why and (claim.phase != "Bound" or _others_available(draft, ordinal)) else ""
 
 
@@ -586,8 +553,8 @@ def _expand(draft: _Draft) -> None:
 
 def _replace_claims(draft: _Draft) -> None:
     """Remove one member whose claims are to be replaced, highest ordinal first; they are deleted when it is gone."""
-    for ordinal in reversed(draft.desired):
-        outdated = outdated_claims(draft.seen, ordinal)
+    for ordinal in reversed(draft.desired) if draft.replaceable else ():
+        outdated = outdated_claims(draft.seen, ordinal, draft.replaceable)
         member = draft.seen.members.get(ordinal)
         if not outdated or member is None or member.terminating:
             continue

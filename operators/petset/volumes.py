@@ -24,7 +24,14 @@ from operators.petset.state import Claim, Member, Snapshot
 from operators.petset.steps import EvictMember, ExpandClaim
 from operators.petset.template import amount_of
 
-__all__ = ["Expansion", "difference", "next_expansion", "outdated_claims", "requested_sizes"]
+__all__ = [
+    "Expansion",
+    "difference",
+    "next_expansion",
+    "outdated_claims",
+    "replaceable",
+    "requested_sizes",
+]
 
 _RESTART_AFTER = timedelta(seconds=30)
 """How long a kubelet has to grow a file system that is in use: most drivers can, and no restart is needed."""
@@ -85,19 +92,25 @@ def _growing(seen: Snapshot, claim: Claim, member: Member | None) -> Expansion:
     )
 
 
-def outdated_claims(seen: Snapshot, ordinal: int) -> list[tuple[Claim, str]]:
-    """Return the claims of a member that volumeUpdate Recreate replaces, each with why; none without it."""
+def replaceable(seen: Snapshot) -> dict[str, Mapping[str, Any]]:
+    """Return the specs of the claim templates whose claims may be replaced, by name: none without Recreate."""
     if seen.spec.volume_update != "Recreate":
-        return []
+        return {}
+    bodies = [write(template) for template in seen.spec.volume_claim_templates]
+    return {
+        (body.get("metadata") or {}).get("name") or "": body.get("spec") or {} for body in bodies
+    }
+
+
+def outdated_claims(
+    seen: Snapshot, ordinal: int, specs: Mapping[str, Mapping[str, Any]]
+) -> list[tuple[Claim, str]]:
+    """Return the claims of a member that are to be replaced, each with why; `specs` are those of `replaceable`."""
     found = []
-    for template in seen.spec.volume_claim_templates:
-        body = write(template)
-        name = (body.get("metadata") or {}).get("name") or ""
+    for name, spec in specs.items():
         claim = seen.claims.get(claim_name(name, seen.name, ordinal))
-        if claim is not None and not claim.terminating:
-            why = difference(claim, body.get("spec") or {})
-            if why:
-                found.append((claim, why))
+        if claim is not None and not claim.terminating and (why := difference(claim, spec)):
+            found.append((claim, why))
     return found
 
 

@@ -173,22 +173,53 @@ async def test_a_claim_of_no_class_and_no_volume_says_so(storage):
     await storage.has_phase(storage.get_claim, "data", "Pending")
 
 
+def pod_with_claim():
+    spec = {"containers": [{"name": "app", "image": "web:1"}], "terminationGracePeriodSeconds": 0}
+    spec["volumes"] = [{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}]
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "user"}, "spec": spec}
+
+
+async def runs(storage):
+    pod = await storage.cluster.get(PODS, "user", **storage.where)
+    assert pod["status"]["phase"] == "Running", pod["status"]
+    return pod
+
+
 async def test_a_claim_that_waits_for_its_consumer_is_bound_when_a_pod_uses_it(storage, nodes):
     await storage.create_class(mode="WaitForFirstConsumer")
     await storage.volume("data")
     await storage.claim("data")
     await storage.reported("WaitForFirstConsumer", "waiting for first consumer")
     assert (await storage.get_claim("data"))["status"]["phase"] == "Pending"
-    spec = {"containers": [{"name": "app", "image": "web:1"}], "terminationGracePeriodSeconds": 0}
-    spec["volumes"] = [{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}]
-    body = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "user"}, "spec": spec}
-    await storage.cluster.create(PODS, body, **storage.where)
-    claim, _ = await storage.bound("data", "data")
+    await storage.cluster.create(PODS, pod_with_claim(), **storage.where)
+    await storage.bound("data", "data")
+    await eventually(lambda: runs(storage), timeout=60)
 
-    async def runs():
-        pod = await storage.cluster.get(PODS, "user", **storage.where)
-        assert pod["status"]["phase"] == "Running", pod["status"]
-        return pod
 
-    pod = await eventually(runs)
-    assert claim["metadata"]["annotations"]["volume.kubernetes.io/selected-node"] == pod["spec"]["nodeName"]
+async def test_a_volume_for_a_consumer_is_provisioned_for_the_node_that_was_selected(storage, nodes):
+    await storage.create_class(mode="WaitForFirstConsumer", provisioner="storage.example.org")
+    claim = await storage.claim("data")
+    await storage.cluster.create(PODS, pod_with_claim(), **storage.where)
+
+    async def is_selected():
+        held = await storage.get_claim("data")
+        return held["metadata"].get("annotations", {}).get("volume.kubernetes.io/selected-node")
+
+    node = await eventually(is_selected)
+    await storage.reported("ExternalProvisioning", "storage.example.org")
+    assert not (await storage.cluster.get(PODS, "user", **storage.where))["spec"].get("nodeName")
+    reference = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "name": "data"}
+    reference |= {"namespace": claim["metadata"]["namespace"], "uid": claim["metadata"]["uid"]}
+    await storage.volume("made", claimRef=reference)
+    await storage.bound("data", "made")
+    assert (await eventually(lambda: runs(storage), timeout=60))["spec"]["nodeName"] == node
+
+
+async def test_a_pod_whose_claim_finds_no_volume_says_so_and_runs_when_there_is_one(storage, nodes):
+    await storage.create_class(mode="WaitForFirstConsumer")
+    await storage.claim("data")
+    await storage.cluster.create(PODS, pod_with_claim(), **storage.where)
+    await storage.reported("FailedScheduling", "didn't find available persistent volumes to bind")
+    await storage.volume("late")
+    await storage.bound("data", "late")
+    await eventually(lambda: runs(storage), timeout=60)

@@ -4,7 +4,7 @@ What belongs here: the phases of both, and which volume a claim gets. What does 
 provisioner does, and their growth, which its resizer does.
 
     claim Pending ──► a volume fits, or was made for it ──► both Bound ──► volume deleted: claim Lost
-                 └──► WaitForFirstConsumer: not before the scheduler has selected a node
+                 └──► WaitForFirstConsumer: not before the scheduler has selected a volume, or a node for a new one
     volume Available ──► Bound ──► claim deleted: Released
 
 Source: https://kubernetes.io/docs/concepts/storage/persistent-volumes/#binding
@@ -14,18 +14,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import timedelta
-from decimal import Decimal
-from typing import Any
 
 from operatorkit.cluster import Change
 from operatorkit.cluster.api import JSONObject, PatchType
-from operatorkit.controlplane._quantity import parse as parse_quantity
 from operatorkit.controlplane.controllers.context import ControllerContext
 from operatorkit.controlplane.controllers.event_recorder import ComponentEventRecorder, EventType
+from operatorkit.controlplane.controllers.volume_matching import (
+    best_match,
+    claim_of_volume,
+    class_of_free_volume,
+    is_large_enough,
+    is_of,
+)
 from operatorkit.controlplane.controllers.work_queue import WorkQueue
 from operatorkit.kinds import PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, STORAGE_CLASSES
 from operatorkit.names import ApiResource, ObjectKey
-from operatorkit.selectors import matches
 
 __all__ = ["PersistentVolumeBinder"]
 
@@ -54,8 +57,8 @@ class PersistentVolumeBinder:
         self._queue: WorkQueue[ObjectKey] = WorkQueue(
             self._sync, clock=context.pace, pace=context.pace, workers=1, name=self.name
         )
-        self._volumes.cache.add_index(_CLAIM, _claim_of_volume)
-        self._volumes.cache.add_index(_CLASS, _class_of_free_volume)
+        self._volumes.cache.add_index(_CLAIM, claim_of_volume)
+        self._volumes.cache.add_index(_CLASS, class_of_free_volume)
         self._claims.cache.add_index(_CLASS, _class_of_pending_claim)
         self._claims.subscribe(self._on_claim)
         self._volumes.subscribe(self._on_volume)
@@ -117,7 +120,7 @@ class PersistentVolumeBinder:
         if not name or volume is None:
             text = "Bound claim has lost its PersistentVolume. Data on the volume is lost!"
             await self._lose(claim, "ClaimLost", text)
-        elif not volume["spec"].get("claimRef") or _is_of(volume, claim):
+        elif not volume["spec"].get("claimRef") or is_of(volume, claim):
             await self._bind(volume, claim)
         else:
             text = "Two claims are bound to the same volume, this one is bound incorrectly"
@@ -130,17 +133,15 @@ class PersistentVolumeBinder:
             volume = self._volumes.cache.get(ObjectKey(_VOLUME, name))
             if volume is None:
                 return
-            if _is_of(volume, claim) or (
-                not volume["spec"].get("claimRef") and _satisfies(volume, claim)
-            ):
+            if is_of(volume, claim) or best_match([volume], claim) is not None:
                 await self._bind(volume, claim)
             return
         if (volume := self._made_for(claim)) is not None:
             await self._bind(volume, claim)
-        elif self._waits_for_consumer(claim):
+        elif self._is_delayed(claim) and _SELECTED_NODE not in _annotations(claim):
             text = "waiting for first consumer to be created before binding"
             await self._record(claim, "Normal", "WaitForFirstConsumer", text)
-        elif (volume := self._best(claim)) is not None:
+        elif not self._is_delayed(claim) and (volume := self._best(claim)) is not None:
             await self._bind(volume, claim)
         else:
             await self._request_volume(claim)
@@ -149,7 +150,7 @@ class PersistentVolumeBinder:
         """Return the volume whose claimRef is this claim."""
         for key in self._volumes.cache.by_index(_CLAIM, str(_key_of(claim))):
             volume = self._volumes.cache.get(key)
-            if volume is not None and _is_of(volume, claim) and _is_large_enough(volume, claim):
+            if volume is not None and is_of(volume, claim) and is_large_enough(volume, claim):
                 return volume
         return None
 
@@ -157,13 +158,12 @@ class PersistentVolumeBinder:
         """Return the smallest free volume that satisfies a claim."""
         keys = self._volumes.cache.by_index(_CLASS, claim["spec"].get("storageClassName") or "")
         found = [volume for key in keys if (volume := self._volumes.cache.get(key)) is not None]
-        fitting = [volume for volume in found if _satisfies(volume, claim)]
-        return min(fitting, key=_capacity, default=None)
+        return best_match(found, claim)
 
-    def _waits_for_consumer(self, claim: JSONObject) -> bool:
+    def _is_delayed(self, claim: JSONObject) -> bool:
+        """Return whether the scheduler selects the volume of a claim, or the node for a new one."""
         held = self._class(claim)
-        delayed = held is not None and held.get("volumeBindingMode") == "WaitForFirstConsumer"
-        return delayed and _SELECTED_NODE not in _annotations(claim)
+        return held is not None and held.get("volumeBindingMode") == "WaitForFirstConsumer"
 
     def _class(self, claim: JSONObject) -> JSONObject | None:
         name = claim["spec"].get("storageClassName") or ""
@@ -289,23 +289,9 @@ class PersistentVolumeBinder:
 # Indexes --------------------------------------------------------------------------------------------------------------
 
 
-def _claim_of_volume(volume: JSONObject) -> Iterator[str]:
-    reference = volume["spec"].get("claimRef")
-    if reference:
-        yield str(ObjectKey(reference.get("namespace") or "", reference["name"]))
-
-
-def _class_of_free_volume(volume: JSONObject) -> Iterator[str]:
-    if not volume["spec"].get("claimRef"):
-        yield volume["spec"].get("storageClassName") or ""
-
-
 def _class_of_pending_claim(claim: JSONObject) -> Iterator[str]:
     if _COMPLETED not in _annotations(claim):
         yield claim["spec"].get("storageClassName") or ""
-
-
-# What fits ------------------------------------------------------------------------------------------------------------
 
 
 def _key_of(obj: JSONObject) -> ObjectKey:
@@ -314,37 +300,3 @@ def _key_of(obj: JSONObject) -> ObjectKey:
 
 def _annotations(obj: JSONObject) -> dict[str, str]:
     return obj["metadata"].get("annotations") or {}
-
-
-def _is_of(volume: JSONObject, claim: JSONObject) -> bool:
-    """Return whether a volume's claimRef is this claim; one without uid stands for any of that name."""
-    reference = volume["spec"].get("claimRef") or {}
-    metadata = claim["metadata"]
-    named = (reference.get("namespace"), reference.get("name"))
-    return named == (metadata["namespace"], metadata["name"]) and reference.get("uid") in {
-        None,
-        "",
-        metadata["uid"],
-    }
-
-
-def _capacity(volume: JSONObject) -> Decimal:
-    return parse_quantity((volume["spec"].get("capacity") or {}).get("storage", "0"))
-
-
-def _is_large_enough(volume: JSONObject, claim: JSONObject) -> bool:
-    requests: dict[str, Any] = (claim["spec"].get("resources") or {}).get("requests") or {}
-    return _capacity(volume) >= parse_quantity(requests.get("storage", "0"))
-
-
-def _satisfies(volume: JSONObject, claim: JSONObject) -> bool:
-    spec, wanted = volume["spec"], claim["spec"]
-    selector = wanted.get("selector")
-    return (
-        "deletionTimestamp" not in volume["metadata"]
-        and (spec.get("storageClassName") or "") == (wanted.get("storageClassName") or "")
-        and spec.get("volumeMode", "Filesystem") == wanted.get("volumeMode", "Filesystem")
-        and set(wanted.get("accessModes") or ()) <= set(spec.get("accessModes") or ())
-        and _is_large_enough(volume, claim)
-        and (not selector or matches(selector, volume["metadata"].get("labels") or {}))
-    )

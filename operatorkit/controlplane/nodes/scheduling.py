@@ -16,8 +16,8 @@ from operatorkit.controlplane.nodes import fitting, status
 from operatorkit.controlplane.nodes.behavior import ANNOTATION
 from operatorkit.controlplane.nodes.kinds import PODS
 from operatorkit.controlplane.nodes.writing import write_status
-from operatorkit.kinds import PERSISTENT_VOLUME_CLAIMS
-from operatorkit.names import ObjectKey
+from operatorkit.kinds import PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES
+from operatorkit.names import ApiResource, ObjectKey
 
 _SELECTED_NODE = "volume.kubernetes.io/selected-node"
 
@@ -39,6 +39,18 @@ class SchedulingWorld(Protocol):
 
     def waiting_claims(self, pod: JSONObject) -> Sequence[JSONObject]:
         """Return the claims of a pod that are bound only after a node is selected for them."""
+
+    def has_volume(self, claim: JSONObject) -> bool:
+        """Return whether a volume was selected for a claim."""
+
+    def free_volume(self, claim: JSONObject) -> JSONObject | None:
+        """Return the best volume for a claim among those that no claim has."""
+
+    def is_provisioned(self, claim: JSONObject) -> bool:
+        """Return whether the StorageClass of a claim has a provisioner."""
+
+    def wrote_volume(self, volume: JSONObject) -> None:
+        """Remember the response to a write."""
 
     def bound(self, pod: ObjectKey, node: str) -> None:
         """Remember where a pod was put."""
@@ -93,7 +105,8 @@ class Scheduler:
             return
         pending = [claim for claim in claims if not claim["spec"].get("volumeName")]
         for claim in pending:
-            await self._select_node(claim, node)
+            if not await self._select(claim, node):
+                await self._report_unschedulable(pod, _no_volumes(len(nodes)))
         if pending:
             return
         binding = {
@@ -107,18 +120,34 @@ class Scheduler:
         message = f"Successfully assigned {namespace}/{name} to {node}"
         await self._events.act(_typed(pod), "Normal", "Scheduled", "Binding", message)
 
-    async def _select_node(self, claim: JSONObject, node: str) -> None:
-        """Select the node of a claim, which lets it be bound. Raises Conflict, NotFound."""
-        if _selected_node(claim):
-            return
-        metadata = claim["metadata"]
+    async def _select(self, claim: JSONObject, node: str) -> bool:
+        """Select a volume of a claim, or the node for a new one; return whether there can be one.
+
+        Raises Conflict, NotFound.
+        """
+        if _selected_node(claim) or self._world.has_volume(claim):
+            return True
+        volume = self._world.free_volume(claim)
+        if volume is not None:
+            body = {"spec": {"claimRef": _reference(claim)}}
+            self._world.wrote_volume(await self._change(PERSISTENT_VOLUMES, volume, body))
+            return True
+        if not self._world.is_provisioned(claim):
+            return False
+        body = {"metadata": {"annotations": {_SELECTED_NODE: node}}}
+        await self._change(PERSISTENT_VOLUME_CLAIMS, claim, body)
+        return True
+
+    async def _change(self, resource: ApiResource, obj: JSONObject, body: JSONObject) -> JSONObject:
+        """Patch an object that is still as it was observed. Raises Conflict, NotFound."""
+        metadata = obj["metadata"]
         version = {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
-        await self._api.patch(
-            PERSISTENT_VOLUME_CLAIMS,
+        return await self._api.patch(
+            resource,
             metadata["name"],
-            {"metadata": {**version, "annotations": {_SELECTED_NODE: node}}},
+            {**body, "metadata": {**body.get("metadata", {}), **version}},
             patch_type=PatchType.MERGE,
-            namespace=metadata["namespace"],
+            namespace=metadata.get("namespace"),
         )
 
     async def _report_unschedulable(self, pod: JSONObject, message: str) -> None:
@@ -138,6 +167,17 @@ class Scheduler:
 def _selected_node(claim: JSONObject) -> str:
     annotations: dict[str, str] = claim["metadata"].get("annotations") or {}
     return annotations.get(_SELECTED_NODE, "")
+
+
+def _reference(claim: JSONObject) -> JSONObject:
+    metadata = claim["metadata"]
+    reference = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "name": metadata["name"]}
+    return {**reference, "namespace": metadata["namespace"], "uid": metadata["uid"]}
+
+
+def _no_volumes(count: int) -> str:
+    what = "node(s) didn't find available persistent volumes to bind"
+    return f"0/{count} nodes are available: {count} {what}. {_NO_PREEMPTION}"
 
 
 def _typed(pod: JSONObject) -> JSONObject:

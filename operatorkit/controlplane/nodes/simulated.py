@@ -19,6 +19,12 @@ from operatorkit.clock import SYSTEM_CLOCK, Clock
 from operatorkit.cluster import Change, History, Informer
 from operatorkit.cluster.api import ClusterAPI, JSONObject
 from operatorkit.controlplane.controllers.event_recorder import ComponentEventRecorder
+from operatorkit.controlplane.controllers.volume_matching import (
+    best_match,
+    claim_of_volume,
+    class_of_free_volume,
+    is_of,
+)
 from operatorkit.controlplane.controllers.work_queue import WorkQueue
 from operatorkit.controlplane.controllers.workloads import claim_names
 from operatorkit.controlplane.nodes.kinds import CONFIG_MAPS, NODES, PODS, SECRETS
@@ -35,7 +41,7 @@ from operatorkit.controlplane.nodes.registration import (
 from operatorkit.controlplane.nodes.scheduling import Scheduler
 from operatorkit.controlplane.nodes.status import Host
 from operatorkit.errors import NotFound
-from operatorkit.kinds import PERSISTENT_VOLUME_CLAIMS, STORAGE_CLASSES
+from operatorkit.kinds import PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, STORAGE_CLASSES
 from operatorkit.names import ObjectKey
 
 __all__ = ["SimulatedNodes"]
@@ -81,6 +87,7 @@ class SimulatedNodes:
             "ConfigMap": Informer(api, CONFIG_MAPS, clock=pace, history=history),
         }
         self._claims = Informer(api, PERSISTENT_VOLUME_CLAIMS, clock=pace, history=history)
+        self._volumes = Informer(api, PERSISTENT_VOLUMES, clock=pace, history=history)
         self._classes = Informer(api, STORAGE_CLASSES, clock=pace, history=history)
         events = ComponentEventRecorder(api, clock=clock)
         self._steps = PodSteps(api, self, Scheduler(api, self, events, clock=clock), events, clock)
@@ -111,7 +118,9 @@ class SimulatedNodes:
         await self._queue.idle()
 
     async def _begin(self) -> None:
-        storage = [self._claims, self._classes]
+        storage = [self._claims, self._volumes, self._classes]
+        self._volumes.cache.add_index("claim", claim_of_volume)
+        self._volumes.cache.add_index("class", class_of_free_volume)
         informers = [self._pods, self._nodes, *storage, *self._sources.values()]
         self._pods.cache.add_index(_REFERENCES, _reference_names)
         self._tasks = [asyncio.create_task(informer.run()) for informer in informers]
@@ -129,6 +138,7 @@ class SimulatedNodes:
         self._pods.subscribe(self._on_pod)
         self._nodes.subscribe(self._on_node)
         self._claims.subscribe(self._on_claim)
+        self._volumes.subscribe(self._on_volume)
         for kind, informer in self._sources.items():
             informer.subscribe(lambda change, kind=kind: self._on_source(kind, change))  # type: ignore[misc]
         self._tasks.append(asyncio.create_task(self._queue.run()))
@@ -183,6 +193,10 @@ class SimulatedNodes:
         for key in self._pods.cache.by_index(_REFERENCES, f"Claim/{change.key}"):
             self._queue.add(key)
 
+    def _on_volume(self, change: Change) -> None:
+        if change.old is None and change.new is not None and not change.new["spec"].get("claimRef"):
+            self._enqueue_unscheduled()
+
     def _enqueue_unscheduled(self) -> None:
         for key in self._pods.cache.by_index(_REFERENCES, _UNSCHEDULED):
             self._queue.add(key)
@@ -227,6 +241,31 @@ class SimulatedNodes:
     def _waits_for_consumer(self, claim: JSONObject) -> bool:
         held = self._classes.cache.get(ObjectKey("", claim["spec"].get("storageClassName") or ""))
         return held is not None and held.get("volumeBindingMode") == "WaitForFirstConsumer"
+
+    def has_volume(self, claim: JSONObject) -> bool:
+        """Return whether a volume was selected for a claim."""
+        key = ObjectKey(claim["metadata"]["namespace"], claim["metadata"]["name"])
+        found = (
+            self._volumes.cache.get(each)
+            for each in self._volumes.cache.by_index("claim", str(key))
+        )
+        return any(volume is not None and is_of(volume, claim) for volume in found)
+
+    def free_volume(self, claim: JSONObject) -> JSONObject | None:
+        """Return the best volume for a claim among those that no claim has."""
+        name = claim["spec"].get("storageClassName") or ""
+        keys = self._volumes.cache.by_index("class", name)
+        found = [volume for key in keys if (volume := self._volumes.cache.get(key)) is not None]
+        return best_match(found, claim)
+
+    def is_provisioned(self, claim: JSONObject) -> bool:
+        """Return whether the StorageClass of a claim has a provisioner."""
+        held = self._classes.cache.get(ObjectKey("", claim["spec"].get("storageClassName") or ""))
+        return held is not None and held["provisioner"] != "kubernetes.io/no-provisioner"
+
+    def wrote_volume(self, volume: JSONObject) -> None:
+        """Remember the response to a write."""
+        self._volumes.put(volume)
 
     def pods_per_node(self) -> Mapping[str, int]:
         """Return how many pods are on each node."""
