@@ -105,5 +105,5 @@ async def test_a_port_where_nothing_listens_is_named(changed):
     assert isinstance(error, errors.Unreachable)
     assert str(error) == (
         "cannot reach the API server at https://127.0.0.1:1: connection refused: nothing listens there: check that the"
-        " plane running?"
+        " control plane runs"
     )
