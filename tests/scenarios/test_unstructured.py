@@ -40,8 +40,8 @@ def monitored(seen: list[Any]) -> Operator:
 
     @app.reconcile(Site, owns=[Monitor], watches=[Watch(Monitor, to=all_sites)])
     async def reconcile(site: Site, ctx: Context) -> None:
-        foreign = ctx.get(Monitor, "foreign")
-        seen.append(None if foreign is None else (foreign.spec.endpoints, foreign.status.get("bound")))
+        not_owned = ctx.get(Monitor, "foreign")
+        seen.append(None if not_owned is None else (not_owned.spec.endpoints, not_owned.status.get("bound")))
         await ctx.apply(
             *(
                 Monitor(
@@ -61,8 +61,8 @@ async def test_objects_without_a_class_are_read_applied_and_pruned(cluster):
     await install_crds(cluster, [Site])
     await install_stand_ins([Monitor], cluster)
     here = cluster.namespace
-    foreign = {"apiVersion": "monitors.example.io/v1", "kind": "Monitor", "metadata": {"name": "foreign"}}
-    await cluster.create(MONITORS, foreign | {"spec": {"endpoints": [{"port": "x"}]}}, namespace=here)
+    not_owned = {"apiVersion": "monitors.example.io/v1", "kind": "Monitor", "metadata": {"name": "foreign"}}
+    await cluster.create(MONITORS, not_owned | {"spec": {"endpoints": [{"port": "x"}]}}, namespace=here)
     site = Site(metadata=ObjectMeta(name="a"), spec=SiteSpec(ports=["web", "admin"]))
     await cluster.create(SITES, site.write(), namespace=here)
     async with running(app, cluster, namespace=here) as operator:

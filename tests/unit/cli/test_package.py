@@ -39,9 +39,9 @@ def test_check_names_each_file_that_differs_and_the_remedy_and_writes_nothing(tm
     package("pki", "-o", tmp_path)
     changed = tmp_path / "pki" / "values.yaml"
     changed.write_text("replicas: 1\n")
-    with pytest.raises(InputError) as told:
+    with pytest.raises(InputError) as reported:
         package("pki", "-o", tmp_path, "--check")
-    assert str(told.value) == (
+    assert str(reported.value) == (
         f"the charts differ from the code; `operatorkit package pki -o {tmp_path}` writes them:\n"
         f"  {changed} differs from the code"
     )
@@ -54,7 +54,7 @@ def test_check_of_what_was_never_written_names_what_is_missing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_that_the_code_no_longer_makes_is_told_of_and_left(tmp_path):
+def test_a_file_that_the_code_no_longer_makes_is_reported_and_left(tmp_path):
     stale = tmp_path / "pki" / "templates" / "old.yaml"
     stale.parent.mkdir(parents=True)
     stale.write_text("kind: Old\n")
@@ -73,7 +73,7 @@ def test_a_file_that_the_code_no_longer_makes_is_told_of_and_left(tmp_path):
         ("--image", "registry.example.io/site:1.0", "its tag is a value of the chart"),
     ],
 )
-def test_what_helm_or_a_registry_would_refuse_is_refused_before_anything_is_written(tmp_path, option, value, words):
+def test_what_helm_or_a_registry_would_reject_is_rejected_before_anything_is_written(tmp_path, option, value, words):
     with pytest.raises(click.BadParameter, match=words):
         package("pki", "-o", tmp_path, option, value)
     assert list(tmp_path.iterdir()) == []

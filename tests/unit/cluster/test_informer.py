@@ -198,15 +198,16 @@ async def test_a_watch_that_brought_something_is_resumed_soon_where_it_was(follo
 
 async def test_a_failure_is_logged_once_and_so_is_its_end(following, clock, caplog):
     caplog.set_level(logging.INFO)
-    refused = errors.Unreachable("cannot reach the API server at https://h:1: connection refused")
+    rejected = errors.Unreachable("cannot reach the API server at https://h:1: connection refused")
     api = ScriptedAPI(
-        [refused, refused, refused, page(5), page(6), page(6)], [[bookmark(6)], [refused], [refused], [bookmark(7)]]
+        [rejected, rejected, rejected, page(5), page(6), page(6)],
+        [[bookmark(6)], [rejected], [rejected], [bookmark(7)]],
     )
     async with following(api) as (informer, _):
         await eventually(lambda: informer.resource_version == "7")
         assert informer.error is None
     assert [record.message for record in caplog.records if record.name == "operatorkit.cluster"] == [
-        f"pods: {refused}; trying again",
+        f"pods: {rejected}; trying again",
         "pods: following the API server again",
     ] * 2
     assert api.asked[4:10] == ["watch 5", "probe", "watch 6", "list 500", "watch 6", "list 500"]
@@ -227,7 +228,7 @@ async def test_the_trouble_of_now_can_be_asked_for(pods, clock):
 
 
 @pytest.mark.parametrize(
-    "refused",
+    "rejected",
     [
         errors.Unreachable("connection refused"),
         errors.Unreachable("certificate verify failed: unable to get local issuer certificate"),
@@ -235,13 +236,13 @@ async def test_the_trouble_of_now_can_be_asked_for(pods, clock):
     ],
     ids=["away", "not trusted", "definition deleted"],
 )
-async def test_it_tells_since_when_there_is_no_contact(pods, clock, refused):
-    api = ScriptedAPI([page(5), *[refused] * 100_000], [[errors.Gone("expired")]])
+async def test_it_reports_since_when_there_is_no_contact(pods, clock, rejected):
+    api = ScriptedAPI([page(5), *[rejected] * 100_000], [[errors.Gone("expired")]])
     informer = Informer(api, pods, clock=clock, history=quiet(clock))
     task = asyncio.create_task(informer.run())
     await informer.synced()
     assert informer.silent_since is None
-    await eventually(lambda: informer.error is refused)
+    await eventually(lambda: informer.error is rejected)
     since = informer.silent_since
     assert since is not None
     await eventually(lambda: clock.monotonic() > since + 100)
@@ -284,7 +285,7 @@ async def test_an_object_that_cannot_be_read_does_not_disturb_the_others(followi
     assert sum("without metadata.name" in record.message for record in caplog.records) == 3
 
 
-async def test_an_object_that_turns_unreadable_is_not_taken_for_deleted(following, caplog):
+async def test_an_object_that_can_be_read_no_more_is_not_taken_for_deleted(following, caplog):
     broken = {"kind": "Pod", "metadata": {"name": "a", "namespace": "ns", "resourceVersion": "8"}}
     broken["spec"] = object()  # what no JSON decoder gives, and what no encoder takes
     api = ScriptedAPI([page(5, pod("a", 3)), page(9, broken, pod("b", 7))], [[errors.Gone("expired")]])
@@ -319,7 +320,7 @@ async def test_a_reset_is_noticed_when_the_server_was_away_or_the_watch_goes_bac
     assert changes == [("ADDED", "a", "499"), ("ADDED", "b", "6"), ("DELETED", "a", "499"), ("ADDED", "a", "8")]
 
 
-async def test_an_object_made_anew_by_a_reset_server_is_a_change_even_at_the_same_version(following):
+async def test_an_object_recreated_by_a_reset_server_is_a_change_even_at_the_same_version(following):
     def of(uid):
         return {"kind": "Pod", "metadata": {"name": "a", "namespace": "ns", "resourceVersion": "4", "uid": uid}}
 
@@ -341,7 +342,7 @@ async def test_a_subscriber_that_comes_late_begins_with_what_is_there_and_can_le
         assert len(late) == 1
 
 
-async def test_a_subscriber_that_raises_does_not_keep_others_from_being_told(following, caplog):
+async def test_a_subscriber_that_raises_does_not_keep_others_from_being_notified(following, caplog):
     api = ScriptedAPI([page(5)])
     async with following(api) as (informer, changes):
 
@@ -374,7 +375,7 @@ async def test_waiting_for_a_version_ends_when_the_watch_is_past_it(following):
         assert informer._waiters == []
 
 
-async def test_a_write_of_ours_is_taken_only_if_the_informer_follows_the_object(following):
+async def test_an_own_write_is_taken_only_if_the_informer_follows_the_object(following):
     api = ScriptedAPI([page(5)])
     async with following(api, namespace="other") as (informer, _):
         assert not informer.put(pod("a", 9))

@@ -160,7 +160,7 @@ async def test_what_was_unused_for_longest_is_forgotten_and_counted_on_when_it_c
     assert store.counts() == {"one": 2, "two": 1, "three": 2}
 
 
-async def test_a_held_notice_that_flood_control_kept_back_is_written_once_there_is_room(store, clock):
+async def test_a_held_notice_that_flood_control_kept_back_is_written_once_there_is_space(store, clock):
     recorder = recorder_of(store, clock)
     for _ in range(25):
         await recorder.record(warning("noise"))
@@ -264,7 +264,7 @@ async def test_what_one_scope_ends_and_another_still_holds_is_written_late(store
     assert store.counts() == {"ask for app1": 2}
 
 
-async def test_what_the_server_refuses_for_good_is_not_tried_again(store, clock):
+async def test_what_the_server_rejects_for_good_is_not_tried_again(store, clock):
     recorder = recorder_of(store, clock)
     store.fail = [Forbidden("the namespace is being terminated")]
     await recorder.record(warning())
@@ -288,13 +288,13 @@ async def test_those_warned_are_known_after_a_restart_until_they_hear_of_the_rec
     assert await recorder_of(store, clock).recipients(CERTIFICATE) == [POD]
 
 
-async def test_those_warned_in_relation_to_an_object_that_was_made_anew_are_known_by_the_new_one(store, clock):
-    recorder, anew = recorder_of(store, clock), replace(CERTIFICATE, uid="another-uid")
+async def test_those_warned_in_relation_to_an_object_that_was_recreated_are_known_by_the_new_one(store, clock):
+    recorder, again = recorder_of(store, clock), replace(CERTIFICATE, uid="another-uid")
     await recorder.record(warning(related=CERTIFICATE))
     clock.seconds += 1
-    await recorder.record(warning(related=anew))
+    await recorder.record(warning(related=again))
     assert store.counts() == {"ask for app1": 2}
-    assert await recorder.recipients(anew) == [POD]
+    assert await recorder.recipients(again) == [POD]
     assert await recorder.recipients(CERTIFICATE) == []
 
 
@@ -306,7 +306,7 @@ async def test_those_warned_about_a_cluster_scoped_object_are_found_in_the_names
     assert await recorder.recipients(issuer) == []
 
 
-def test_a_reference_reads_json_and_objects_and_refuses_what_has_no_name():
+def test_a_reference_reads_json_and_objects_and_rejects_what_has_no_name():
     obj = {
         "apiVersion": "v1",
         "kind": "Pod",

@@ -130,7 +130,7 @@ async def test_nothing_is_written_promptly_by_an_api_that_does_not_serve(store, 
         assert store.counts()["it is there"] == 1
 
 
-async def test_an_api_that_never_answers_delays_nobody(clock):
+async def test_an_api_that_never_answers_delays_no_run(clock):
     async with at_work(recorder_of(StuckStore(), clock)) as recorder:
         for number in range(100):
             about = replace(CERTIFICATE, uid=f"uid-{number}", name=f"web-{number}")
@@ -158,7 +158,7 @@ async def test_an_api_that_rejects_every_event_gets_a_few_requests_for_each_and_
     assert len(caplog.records) <= 21  # one a minute, not one for each
 
 
-async def test_what_memory_has_no_room_for_is_dropped_and_counted(clock):
+async def test_what_exceeds_the_memory_is_dropped_and_counted(clock):
     async with at_work(recorder_of(StuckStore(), clock, remembered=10)) as recorder:
         for number in range(100):
             await recorder.record(warning(regarding=replace(POD, uid=f"pod-{number}")))
@@ -178,8 +178,8 @@ async def test_many_recoveries_list_the_events_of_a_namespace_once(store, clock)
             await recorder.recovered(about, "Issued", "it is there")
         await recorder.idle()
         assert store.lists == lists + 1
-    told = {event["involvedObject"]["name"] for event in store.events.values() if event["type"] == "Normal"}
-    assert told == {about.name for about in abouts}
+    reported = {event["involvedObject"]["name"] for event in store.events.values() if event["type"] == "Normal"}
+    assert reported == {about.name for about in abouts}
 
 
 async def test_a_warning_after_a_recovery_is_not_taken_for_one_before_it(store, clock):

@@ -78,7 +78,7 @@ def test_a_name_that_does_not_fit_its_pods_and_services_is_rejected(name):
     assert found.startswith("metadata.name: ")
 
 
-def test_the_name_of_a_cluster_leaves_room_for_its_last_shard():
+def test_the_name_of_a_cluster_leaves_space_for_its_last_shard():
     spec = MysqlClusterSpec(shards=64)
     fits = MysqlCluster(metadata=ObjectMeta(name="a" * 43), spec=spec)
     too_long = MysqlCluster(metadata=ObjectMeta(name="a" * 44), spec=spec)

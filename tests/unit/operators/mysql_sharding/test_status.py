@@ -153,7 +153,7 @@ def test_what_the_operator_waits_for_is_in_the_condition():
     assert (degraded.status, degraded.message) == ("True", "not healthy: shop0-0")
 
 
-def test_a_change_is_announced_and_its_end_tells_how_long_it_took():
+def test_a_change_is_announced_and_its_end_reports_how_long_it_took():
     change = Change(
         kind=ChangeKind.FAILOVER, epoch=2, old_primary="shop0-1", started_at=NOW - timedelta(seconds=2), reason=""
     )

@@ -96,7 +96,7 @@ def test_what_cannot_work_is_named(spec, field, said):
         ("w" * 64, 0, "must be no more than 63 characters"),
     ],
 )
-def test_the_name_must_leave_room_for_revisions_and_for_the_highest_ordinal(name, start, said):
+def test_the_name_must_leave_space_for_revisions_and_for_the_highest_ordinal(name, start, said):
     causes = check_spec(petset(name, replicas=1, ordinals={"start": start}, **labelled({"app": "web"})))
     assert [cause.field for cause in causes] == (["metadata.name"] if said else [])
     assert said is None or said in causes[0].message

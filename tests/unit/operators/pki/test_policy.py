@@ -22,7 +22,7 @@ def request(**fields):
 ALLOW = {"dnsNames": ["app1", "app1.{{namespace}}", "*.{{namespace}}.svc"], "ipAddresses": ["10.0.0.0/8"]}
 
 
-def judged(asked, policies, *, namespace="team-a", **facts):
+def evaluated(asked, policies, *, namespace="team-a", **facts):
     return decide(asked, Application(namespace=namespace, **facts), policies)
 
 
@@ -44,7 +44,7 @@ def policy(name: str = "team", **fields) -> CertificatePolicy:
     ],
 )
 def test_an_allowed_name_is_granted(names):
-    assert isinstance(judged(request(**names), [policy()]), Grant)
+    assert isinstance(evaluated(request(**names), [policy()]), Grant)
 
 
 @pytest.mark.parametrize(
@@ -62,11 +62,11 @@ def test_an_allowed_name_is_granted(names):
     ],
 )
 def test_any_other_name_is_denied(names):
-    assert isinstance(judged(request(**names), [policy()]), Denial)
+    assert isinstance(evaluated(request(**names), [policy()]), Denial)
 
 
 def test_a_dot_in_a_namespace_or_a_pattern_is_a_dot():
-    assert isinstance(judged(request(dnsNames=["app1xteam-a"]), [policy(allowedNames=["app1.team-a"])]), Denial)
+    assert isinstance(evaluated(request(dnsNames=["app1xteam-a"]), [policy(allowedNames=["app1.team-a"])]), Denial)
 
 
 @pytest.mark.parametrize(
@@ -79,50 +79,50 @@ def test_a_dot_in_a_namespace_or_a_pattern_is_a_dot():
     ],
 )
 def test_a_denial_offers_the_nearest_allowed_name(name, near):
-    denial = judged(request(dnsNames=[name]), [policy()])
+    denial = evaluated(request(dnsNames=[name]), [policy()])
     assert isinstance(denial, Denial)
     assert denial.message.startswith(f"Did you mean {near}?" if near else "Request an allowed DNS name")
 
 
 def test_one_policy_must_allow_all_of_a_request():
     halves = [policy("a", allowedNames=["a1"]), policy("b", allowedNames=["b1"])]
-    assert isinstance(judged(request(dnsNames=["a1", "b1"]), halves), Denial)
-    assert isinstance(judged(request(dnsNames=["b1"]), halves), Grant)
+    assert isinstance(evaluated(request(dnsNames=["a1", "b1"]), halves), Denial)
+    assert isinstance(evaluated(request(dnsNames=["b1"]), halves), Grant)
 
 
 def test_the_denial_speaks_of_the_policy_that_came_closest():
     far = policy("a", allowedNames=["zzz"], allowedUsages=[], allowedKeyAlgorithms=[])
-    denial = judged(request(dnsNames=["app2"]), [far, policy("b")])
+    denial = evaluated(request(dnsNames=["app2"]), [far, policy("b")])
     assert isinstance(denial, Denial)
     assert "CertificatePolicy b allows" in denial.message
 
 
-def test_the_policy_that_was_meant_is_told_by_names_before_all_else():
+def test_the_policy_that_was_meant_is_reported_by_names_before_all_else():
     roots = policy("roots", allowedNames=["*"], allowCA=True)
     services = policy(
         "services", allowedNames=["*.{{namespace}}.svc"], allowedKeyAlgorithms=["ECDSA"], maxDuration="1h"
     )
     asked = request(dnsNames=["web.team-b.svc"], privateKey={"algorithm": "RSA"})
-    denial = judged(asked, [roots, services])
+    denial = evaluated(asked, [roots, services])
     assert isinstance(denial, Denial)
     assert denial.message.startswith("Did you mean web.team-a.svc? (spec.dnsNames[0] is 'web.team-b.svc'")
-    for told in (
+    for reported in (
         "Use a key of kind ECDSA",
         "Request at most 1h",
         "CertificatePolicy services allows *.team-a.svc here",
     ):
-        assert told in denial.message
+        assert reported in denial.message
 
 
 def test_a_denial_says_whether_any_policy_speaks_of_the_namespace():
-    nobody, somebody = (judged(request(dnsNames=["app2"]), found) for found in ([], [policy()]))
-    assert isinstance(nobody, Denial)
-    assert isinstance(somebody, Denial)
-    assert (nobody.absent, somebody.absent) == (True, False)
+    no_user, someone = (evaluated(request(dnsNames=["app2"]), found) for found in ([], [policy()]))
+    assert isinstance(no_user, Denial)
+    assert isinstance(someone, Denial)
+    assert (no_user.absent, someone.absent) == (True, False)
 
 
 def test_a_policy_speaks_of_its_namespaces_only():
-    assert isinstance(judged(request(dnsNames=["app1"]), [policy(namespaces=["team-b"])]), Denial)
+    assert isinstance(evaluated(request(dnsNames=["app1"]), [policy(namespaces=["team-b"])]), Denial)
     assert selects(policy(namespaces=["team-*"]).spec, "team-a")
     assert not selects(policy(namespaces=["team-*"]).spec, "my-team-a")
 
@@ -140,7 +140,7 @@ def test_a_policy_speaks_of_its_namespaces_only():
 )
 def test_what_else_a_policy_can_forbid(allowed, asked, path):
     issuer = IssuerFacts("Issuer", "ca")
-    denial = judged(request(dnsNames=["app1"], **asked), [policy(**allowed)], issuer=issuer)
+    denial = evaluated(request(dnsNames=["app1"], **asked), [policy(**allowed)], issuer=issuer)
     assert isinstance(denial, Denial)
     assert path in denial.message
 
@@ -148,7 +148,7 @@ def test_what_else_a_policy_can_forbid(allowed, asked, path):
 def test_a_policy_that_is_not_understood_allows_nothing():
     broken = policy(allowedNames=["app1", "{{cluster}}"])
     assert [spec_error.field for spec_error in check_policy(broken.spec)] == ["spec.allowedNames[1]"]
-    assert isinstance(judged(request(dnsNames=["app1"]), [broken]), Denial)
+    assert isinstance(evaluated(request(dnsNames=["app1"]), [broken]), Denial)
     assert check_policy(policy(maxDuration="9d").spec)[0].field == "spec.maxDuration"
 
 
@@ -168,7 +168,7 @@ URIS = ["spiffe://example.org/ns/{{namespace}}/*"]
     ],
 )
 def test_a_star_of_a_uri_is_one_segment_of_the_canonical_form(uri):
-    assert isinstance(judged(request(uris=[uri]), [policy(allow={"uris": URIS})]), Grant)
+    assert isinstance(evaluated(request(uris=[uri]), [policy(allow={"uris": URIS})]), Grant)
 
 
 @pytest.mark.parametrize(
@@ -199,7 +199,7 @@ def test_a_star_of_a_uri_is_one_segment_of_the_canonical_form(uri):
 )
 @pytest.mark.parametrize("pattern", ["spiffe://example.org/ns/{{namespace}}/*", "spiffe://*.org/ns/{{namespace}}/*"])
 def test_what_parsers_read_differently_is_not_matched_by_a_star(uri, pattern):
-    assert isinstance(judged(request(uris=[uri]), [policy(allow={"uris": [pattern]})]), Denial)
+    assert isinstance(evaluated(request(uris=[uri]), [policy(allow={"uris": [pattern]})]), Denial)
 
 
 @pytest.mark.parametrize(
@@ -213,7 +213,7 @@ def test_what_parsers_read_differently_is_not_matched_by_a_star(uri, pattern):
     ],
 )
 def test_a_pattern_that_spells_it_out_allows_it(uri):
-    assert isinstance(judged(request(uris=[uri]), [policy(allow={"uris": [uri]})]), Grant)
+    assert isinstance(evaluated(request(uris=[uri]), [policy(allow={"uris": [uri]})]), Grant)
 
 
 @pytest.mark.parametrize(
@@ -245,8 +245,8 @@ def test_a_pattern_that_spells_it_out_allows_it(uri):
 )
 def test_what_a_pattern_of_a_type_allows(kind, pattern, allowed, denied):
     policies = [policy(allow={kind: [pattern]})]
-    assert [name for name in allowed if isinstance(judged(request(**{kind: [name]}), policies), Denial)] == []
-    assert [name for name in denied if isinstance(judged(request(**{kind: [name]}), policies), Grant)] == []
+    assert [name for name in allowed if isinstance(evaluated(request(**{kind: [name]}), policies), Denial)] == []
+    assert [name for name in denied if isinstance(evaluated(request(**{kind: [name]}), policies), Grant)] == []
 
 
 @pytest.mark.parametrize(
@@ -270,11 +270,11 @@ def test_a_star_for_one_type_grants_no_other_and_none_of_the_names_that_clusters
         [policy(allow=everything, services=["Full", "Namespaced", "Short"])],
         [policy(allowedNames=["*", "**"])],
     ):
-        assert isinstance(judged(request(**names), policies, namespace="default"), Denial)
+        assert isinstance(evaluated(request(**names), policies, namespace="default"), Denial)
 
 
 def test_a_reserved_name_is_granted_by_a_pattern_that_spells_it_out():
-    assert isinstance(judged(request(dnsNames=["localhost"]), [policy(allow={"dnsNames": ["localhost"]})]), Grant)
+    assert isinstance(evaluated(request(dnsNames=["localhost"]), [policy(allow={"dnsNames": ["localhost"]})]), Grant)
 
 
 @pytest.mark.parametrize(
@@ -292,23 +292,23 @@ def test_services_of_the_namespace_get_the_forms_that_the_policy_says(services, 
     fields = {} if services is None else {"services": services}
     policies = [CertificatePolicy(metadata=ObjectMeta(name="p"), spec=CertificatePolicySpec.model_validate(fields))]
     facts = {"namespace": "dev", "cluster_domain": "cluster.test"}
-    assert [n for n in names if isinstance(judged(request(dnsNames=[n]), policies, **facts), Grant)] == granted
+    assert [n for n in names if isinstance(evaluated(request(dnsNames=[n]), policies, **facts), Grant)] == granted
 
 
 def test_an_older_policy_grants_no_more_than_it_did():
     older = policy(allowedNames=["app1", "10.0.0.0/8", "spiffe://e.org/*"])
     for names in ({"dnsNames": ["web.team-a.svc"]}, {"ipAddresses": ["10.0.0.1"]}, {"uris": ["spiffe://e.org/x"]}):
-        assert isinstance(judged(request(**names), [older]), Denial)
-    assert isinstance(judged(request(dnsNames=["app1"]), [older]), Grant)
+        assert isinstance(evaluated(request(**names), [older]), Denial)
+    assert isinstance(evaluated(request(dnsNames=["app1"]), [older]), Grant)
     assert any("10.0.0.0/8, spiffe://e.org/* allow nothing" in note for note in notes_on(older.spec))
 
 
 def test_without_a_known_requester_patterns_with_a_service_account_match_nothing():
     policies = [policy(allow={"uris": ["spiffe://e.org/{{namespace}}/{{ serviceAccount }}"]})]
     asked = request(uris=["spiffe://e.org/team-a/builder"])
-    assert isinstance(judged(asked, policies), Denial)
-    assert isinstance(judged(asked, policies, service_account="builder"), Grant)
-    assert isinstance(judged(asked, policies, service_account="other"), Denial)
+    assert isinstance(evaluated(asked, policies), Denial)
+    assert isinstance(evaluated(asked, policies, service_account="builder"), Grant)
+    assert isinstance(evaluated(asked, policies, service_account="other"), Denial)
 
 
 @pytest.mark.parametrize(
@@ -331,18 +331,18 @@ def test_without_a_known_requester_patterns_with_a_service_account_match_nothing
 )
 def test_a_policy_can_name_issuers(selector, selected):
     issuer = IssuerFacts("ClusterIssuer", "prod-eu", {"tier": "prod"})
-    decision = judged(request(dnsNames=["app1"]), [policy(issuers=[selector])], issuer=issuer)
+    decision = evaluated(request(dnsNames=["app1"]), [policy(issuers=[selector])], issuer=issuer)
     assert isinstance(decision, Grant) is selected
 
 
 def test_a_ca_is_granted_with_the_name_constraints_of_its_namespace():
     constraints = {"permitted": {"dnsDomains": ["{{namespace}}.svc"]}}
     policies = [policy(allow={"commonNames": ["Root of {{namespace}}"]}, allowCA=True, nameConstraints=constraints)]
-    granted = judged(request(isCA=True, commonName="Root of team-a"), policies)
+    granted = evaluated(request(isCA=True, commonName="Root of team-a"), policies)
     assert isinstance(granted, Grant)
     assert granted.name_constraints is not None
     assert granted.name_constraints.permitted.dns_domains == ["team-a.svc"]
-    assert isinstance(judged(request(isCA=True, commonName="Root of team-b"), policies), Denial)
+    assert isinstance(evaluated(request(isCA=True, commonName="Root of team-b"), policies), Denial)
 
 
 @pytest.mark.parametrize(
@@ -367,7 +367,7 @@ def test_a_ca_is_granted_with_the_name_constraints_of_its_namespace():
 def test_what_is_wrong_with_a_policy_is_said_by_field_and_it_grants_nothing(fields, path):
     broken = policy(**fields)
     assert [spec_error.field for spec_error in check_policy(broken.spec)] == [path]
-    assert isinstance(judged(request(dnsNames=["app1"]), [broken]), Denial)
+    assert isinstance(evaluated(request(dnsNames=["app1"]), [broken]), Denial)
 
 
 def test_what_a_policy_grants_beyond_its_looks_is_noted():
@@ -385,7 +385,7 @@ def test_what_a_policy_grants_beyond_its_looks_is_noted():
 
 def test_a_suggestion_is_of_the_same_type():
     mails = {"emailAddresses": ["no@team-a.example.com"], "uris": ["spiffe://team-a.example.com"]}
-    denial = judged(request(dnsNames=["no.team-a.example.com"]), [policy(allow=mails)])
+    denial = evaluated(request(dnsNames=["no.team-a.example.com"]), [policy(allow=mails)])
     assert isinstance(denial, Denial)
     assert denial.message.startswith("Request an allowed DNS name")
     assert "allows no DNS name here" in denial.message
@@ -394,7 +394,7 @@ def test_a_suggestion_is_of_the_same_type():
 def test_a_denial_of_a_service_speaks_of_the_field_of_a_pki():
     names = ["shop", "shop.team-a", "shop.team-a.svc", "shop.team-a.svc.cluster.local"]
     near = policy(allow={"dnsNames": ["shop1.{{namespace}}.svc"]})
-    denial = judged(request(dnsNames=names), [near], from_service="shop")
+    denial = evaluated(request(dnsNames=names), [near], from_service="shop")
     assert isinstance(denial, Denial)
     assert denial.message.startswith("Did you mean shop1? (spec.serviceName is 'shop': not allowed in namespace team-a")
     assert "spec.dnsNames" not in denial.message
@@ -411,10 +411,10 @@ def test_one_policy_must_allow_the_names_of_a_service_that_it_gets():
 def test_more_names_than_a_policy_admits_are_not_matched_at_all():
     names = [f"a{index}" for index in range(4)]
     few = policy(allow={"dnsNames": ["*"]}, maxNames=3)
-    denial = judged(request(dnsNames=names), [few])
+    denial = evaluated(request(dnsNames=names), [few])
     assert isinstance(denial, Denial)
     assert denial.message.startswith("Request at most 3 names")
-    assert isinstance(judged(request(dnsNames=names), [few, policy("z", allow={"dnsNames": ["*"]})]), Grant)
+    assert isinstance(evaluated(request(dnsNames=names), [few, policy("z", allow={"dnsNames": ["*"]})]), Grant)
 
 
 def test_a_policy_is_compiled_once_per_generation():
@@ -422,11 +422,11 @@ def test_a_policy_is_compiled_once_per_generation():
     one.metadata.uid, one.metadata.generation = "uid-of-the-compiled", 1
     before = _compiled.cache_info().misses
     for _ in range(3):
-        judged(request(dnsNames=["app1"]), [one])
+        evaluated(request(dnsNames=["app1"]), [one])
     assert _compiled.cache_info().misses == before + 1
     changed = policy(allow={"dnsNames": ["app2"]})
     changed.metadata.uid, changed.metadata.generation = "uid-of-the-compiled", 2
-    assert isinstance(judged(request(dnsNames=["app1"]), [changed]), Denial)
+    assert isinstance(evaluated(request(dnsNames=["app1"]), [changed]), Denial)
 
 
 def test_the_dearest_legal_request_is_denied_within_a_bounded_number_of_calls():
@@ -441,7 +441,7 @@ def test_the_dearest_legal_request_is_denied_within_a_bounded_number_of_calls():
     patterns = {"dnsNames": [f"*.{'b' * 40}{index}.{{{{namespace}}}}.example" for index in range(500)]}
     wide = policy(allow={**patterns, "uris": ["spiffe://example.org/ns/{{namespace}}/**"]}, maxNames=240)
     wide.metadata.uid, wide.metadata.generation = "uid-of-the-wide", 1
-    judged(request(dnsNames=["app1"]), [wide])
+    evaluated(request(dnsNames=["app1"]), [wide])
     calls = 0
 
     def count(frame, event, argument):
@@ -450,7 +450,7 @@ def test_the_dearest_legal_request_is_denied_within_a_bounded_number_of_calls():
 
     sys.setprofile(count)
     try:
-        assert isinstance(judged(asked, [wide]), Denial)
+        assert isinstance(evaluated(asked, [wide]), Denial)
     finally:
         sys.setprofile(None)
     assert calls < 20_000, "an edit distance for each name and pattern takes millions"
