@@ -6,14 +6,12 @@ import json
 import re
 
 import pytest
+from grafana_foundation_sdk.cog import encoder, plugins
+from grafana_foundation_sdk.models import dashboard as foundation
 from prometheus_client.process_collector import ProcessCollector
 
 from operatorkit.chart.dashboard import dashboard
 from operatorkit.metrics import METRICS
-
-foundation = pytest.importorskip("grafana_foundation_sdk.models.dashboard")
-encoder = pytest.importorskip("grafana_foundation_sdk.cog.encoder")
-plugins = pytest.importorskip("grafana_foundation_sdk.cog.plugins")
 
 SUFFIXES = {"counter": [""], "gauge": [""], "histogram": ["_bucket", "_sum", "_count"]}
 
