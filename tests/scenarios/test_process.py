@@ -228,7 +228,7 @@ async def test_missing_permissions_are_named_with_verb_resource_and_group(start,
     limited.write_text(yaml.safe_dump(user.kubeconfig))
     process = start("run", EXAMPLE, "--kubeconfig", limited, "--namespace", cluster.namespace)
     assert await process.ends() == 1
-    assert f"in namespace {cluster.namespace} is missing" in process.said
+    assert f"in namespace {cluster.namespace} are missing" in process.said
     missing = process.said.splitlines()[1:]
     assert '  patch websites/status in API group "example.io"' in missing
     assert '  delete configmaps in API group ""' in missing
@@ -358,8 +358,8 @@ async def test_run_says_whether_webhooks_are_served_and_how_they_would_be(
     limited = (*run, "--namespace", cluster.namespace)
     process = start(*limited)
     await process.says("website is ready")
-    assert "webhooks: not served" in process.said
-    assert "(validate.websites.judged.example.io); pass --webhooks=url" in process.said
+    assert "webhooks are not served" in process.said
+    assert "(validate.websites.judged.example.io): pass --webhooks=url" in process.said
     process.popen.terminate()
     assert await process.ends() == 0
 
