@@ -1,7 +1,7 @@
 """The functions that decide about requests: their forms, as `Operator.validate` and `Operator.mutate` take them.
 
-What belongs here: which arguments such a function may have. What does not: the decisions (`webhooks`), and the
-registration (`operator`).
+What belongs here: which arguments such a function may have. What does not: the decisions (`webhooks`), and how
+they are declared (`operator`).
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final, Protocol
 
@@ -28,11 +29,19 @@ from operatorkit.cluster._jitter import JITTER
 from operatorkit.errors import ClusterError
 from operatorkit.names import ApiResource
 
-__all__ = ["Follower", "History"]
+__all__ = ["Follower", "History", "Sign"]
 
 _log = logging.getLogger("operatorkit.cluster")
 
 _EXCUSED_AFTER_SECONDS: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """What speaks against the server's being the same; `replaced` where hardly anything else explains it."""
+
+    text: str
+    replaced: bool
 
 
 class Follower(Protocol):

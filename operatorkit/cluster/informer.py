@@ -22,7 +22,6 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterable
 from contextlib import aclosing
-from dataclasses import dataclass
 from typing import Any, Final, cast
 
 from operatorkit.clock import Clock, within
@@ -30,7 +29,7 @@ from operatorkit.cluster._following import is_from_the_future, pause_seconds, ve
 from operatorkit.cluster._jitter import JITTER
 from operatorkit.cluster.api import ClusterAPI, JSONObject, ObjectList, WatchEvent
 from operatorkit.cluster.cache import Cache, Change, key_of
-from operatorkit.cluster.history import History
+from operatorkit.cluster.history import History, Sign
 from operatorkit.cluster.versions import is_newer, went_back
 from operatorkit.errors import ClusterError, Gone, NotFound, Throttled, Timeout, Unreachable
 from operatorkit.names import ApiResource, ObjectKey
@@ -45,14 +44,6 @@ _POISONED_TRIES: Final = 2
 _PROBE_TIMEOUT_SECONDS: Final = 10.0
 _LAG_SECONDS: Final = 5.0  # within which a watch brings what a list shows already
 _BOOKMARK_OVERDUE_SECONDS: Final = 75.0  # kube-apiserver sends one each minute
-
-
-@dataclass(frozen=True, slots=True)
-class _Sign:
-    """What speaks against the server's being the same; `replaced` where hardly anything else explains it."""
-
-    text: str
-    replaced: bool
 
 
 class Informer:
@@ -391,7 +382,7 @@ class Informer:
         if sign.replaced:
             self._history.doubt(f"{self.resource.qualified}: {sign.text}")
 
-    async def _probe(self) -> _Sign | None:
+    async def _probe(self) -> Sign | None:
         """Ask for the newest object that was brought; return what speaks against the server's being the same.
 
         A server that was replaced or restored hardly has it, in the same version and with the same
@@ -410,9 +401,9 @@ class Informer:
         )
         return self._sign_of(page, newest)
 
-    def _sign_of(self, page: ObjectList, newest: tuple[ObjectKey, str, str] | None) -> _Sign | None:
+    def _sign_of(self, page: ObjectList, newest: tuple[ObjectKey, str, str] | None) -> Sign | None:
         if went_back(page.resource_version, self._version):
-            return _Sign(
+            return Sign(
                 f"it is at version {page.resource_version} after {self._version}", replaced=True
             )
         if newest is None:
@@ -421,15 +412,15 @@ class Informer:
                 for obj in page.items
                 if self._version.isdecimal()
             )
-            return _Sign("it has what was not there before", replaced=True) if seen else None
+            return Sign("it has what was not there before", replaced=True) if seen else None
         key, version, uid = newest
         found = next((obj["metadata"] for obj in page.items if key_of(obj) == key), None)
         if found is None or (found.get("uid") or "") != uid:
-            return _Sign(f"{key} is not there any more", replaced=True)
+            return Sign(f"{key} is not there any more", replaced=True)
         now = str(found.get("resourceVersion") or "")
         if went_back(now, version):
-            return _Sign(f"{key} is at version {now} after {version}", replaced=True)
-        return None if now == version else _Sign(f"{key} has changed", replaced=False)
+            return Sign(f"{key} is at version {now} after {version}", replaced=True)
+        return None if now == version else Sign(f"{key} has changed", replaced=False)
 
     async def _watch(self) -> None:
         """Take in what the watch brings until it ends, is ended by `_end_watch`, or has been silent for too long."""

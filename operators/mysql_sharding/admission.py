@@ -196,7 +196,7 @@ def _template_problems(spec: ShardTemplate) -> Iterator[Cause]:
 
 
 def _config_problems(config: dict[str, Any]) -> Iterator[Cause]:
-    reserved = {*server_variables(_TYPICAL), *_OTHERS}
+    reserved = {*server_variables(MysqlDatabase(spec=MysqlDatabaseSpec())), *_OTHERS}
     for name, value in sorted(config.items()):
         path = f"spec.config[{name}]"
         if name in reserved:
@@ -245,7 +245,3 @@ def _switchover_problems(shard: str, spec: MysqlDatabaseSpec) -> Iterator[Cause]
         yield invalid(
             "spec.switchoverTo", spec.switchover_to, f"is no member: use one of {', '.join(names)}"
         )
-
-
-_TYPICAL: Final = MysqlDatabase(spec=MysqlDatabaseSpec())
-"""A shard of three members: it has every variable that the operator sets."""

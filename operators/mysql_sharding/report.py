@@ -190,7 +190,7 @@ def _set_conditions(shard: MysqlDatabase, seen: ObservedShard, steps: Sequence[S
         )
 
 
-_HEALTHY: Final = {"Serving", "Replicating"}
+_HEALTHY: Final = frozenset(("Serving", "Replicating"))
 
 
 def _reason(seen: ObservedShard) -> str:

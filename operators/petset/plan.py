@@ -380,11 +380,9 @@ def _unavailable_but(draft: _Draft, but: Member) -> list[str]:
 
 def _removal(draft: _Draft, member: Member, why: str, snapshot: str = "") -> Step:
     """Return how a member is removed: an available one is evicted, so that budgets hold."""
-    return (
-        EvictMember(member, why, snapshot)
-        if member.is_available(draft.seen.now)
-        else DeleteMember(member, why)
-    )
+    if member.is_available(draft.seen.now):
+        return EvictMember(member, why, snapshot)
+    return DeleteMember(member, why)
 
 
 # Updates --------------------------------------------------------------------------------------------------------------

@@ -305,7 +305,7 @@ async def test_a_server_whose_history_was_reset_is_believed(following, caplog):
         await eventually(lambda: informer.cache.resource_version(B) == "8")
         assert informer.cache.keys() == [B]
         assert informer.resource_version == "8"
-    assert "history was reset" in caplog.text
+    assert "history of the API server was reset" in caplog.text
     assert changes[2:] == [("MODIFIED", "b", "6"), ("DELETED", "a", "499"), ("MODIFIED", "b", "8")]
 
 
