@@ -182,7 +182,7 @@ def test_a_reason_that_no_condition_can_have_is_an_error():
 async def test_no_secret_is_in_the_log_at_any_level(cluster, operator, clock, caplog):
     """Not the data of a Secret that is applied, created, patched, read, rejected or conflicting; nor in Events."""
     caplog.set_level(logging.DEBUG)
-    app, secret = Operator("discreet"), "hunter2-hunter2"
+    app, secret = Operator("reticent"), "hunter2-hunter2"
     app.needs(V1Secret, "get", reason="a test")
     encoded = base64.b64encode(secret.encode()).decode()
 
