@@ -39,7 +39,7 @@ from operatorkit.webhooks.manifests import (
 from operatorkit.webhooks.registration import Registration, remove, remove_stale
 from operatorkit.webhooks.server import WebhookServer
 
-__all__ = ["AdmissionService", "AtService", "AtUrl", "Topology", "secret_name"]
+__all__ = ["AdmissionService", "AtService", "AtUrl", "ClientConfig", "secret_name"]
 
 _log = logging.getLogger("operatorkit.runtime")
 
@@ -63,27 +63,27 @@ class AtUrl:
 class AtService:
     """In a cluster: API servers call a Service, which has `port` of each replica behind it.
 
-    With `complete_only`, the registration is a chart's, and only its CA
+    With `only_ca`, the registration is a chart's, and only its CA
     bundles are set; otherwise the operator owns it, and it stays when
     a replica stops, because others serve on.
     """
 
     service: ServiceReference
     port: int = 9443
-    complete_only: bool = False
+    only_ca: bool = False
 
 
-Topology = AtUrl | AtService
+ClientConfig = AtUrl | AtService
 
 
-def secret_name(app: Operator, topology: Topology) -> str:
+def secret_name(app: Operator, client_config: ClientConfig) -> str:
     """Return the name of the Secret of an operator's webhook certificates, in its own namespace.
 
     Each way to be called has one of its own: two processes that need certificates for other names would never agree.
     """
     return (
-        topology.service.secret_name
-        if isinstance(topology, AtService)
+        client_config.service.secret_name
+        if isinstance(client_config, AtService)
         else f"{app.name}-webhook-url-tls"
     )
 
@@ -98,7 +98,7 @@ class AdmissionService:
         self,
         app: Operator,
         api: ClusterAPI,
-        topology: Topology,
+        client_config: ClientConfig,
         *,
         namespace: str | None = None,
         clock: Clock,
@@ -108,38 +108,40 @@ class AdmissionService:
     ) -> None:
         self._app = app
         self._api = api
-        self._topology = topology
+        self._client_config = client_config
         self._clock = clock
         self._network_clock = network_clock
         self._history = history
         self._namespace = namespace
         self._own_namespace = app.settings.own_namespace
-        self._secret = secret_name(app, topology)
+        self._secret = secret_name(app, client_config)
         self._bundle: Bundle | None = None
         self._listening = False
         self._secret_changed = asyncio.Event()
-        host = topology.host if isinstance(topology, AtUrl) else None  # a pod serves its network
+        host = (
+            client_config.host if isinstance(client_config, AtUrl) else None
+        )  # a pod serves its network
         name = (
             configuration_name(app.name, namespace=namespace)
-            if isinstance(topology, AtUrl)
+            if isinstance(client_config, AtUrl)
             else None
         )
         self._metrics = metrics or NoMetrics()
         self._server = WebhookServer(
-            app.webhooks, host=host, port=topology.port, name=name, reviewed=self._reviewed
+            app.webhooks, host=host, port=client_config.port, name=name, reviewed=self._reviewed
         )
         self._store = CertificateStore(
             api,
             namespace=self._own_namespace,
             name=self._secret,
-            hosts=_hosts(topology),
+            hosts=_hosts(client_config),
             clock=clock,
         )
         self._registration: Registration | None = None
 
     async def start(self) -> None:
         """Serve and register. Raises ClusterError, and InputError when the port is in use."""
-        if isinstance(self._topology, AtUrl):
+        if isinstance(self._client_config, AtUrl):
             await self._make_namespace()
             await self._remove_stale()
         bundle = await self._store.load()
@@ -148,29 +150,29 @@ class AdmissionService:
             await self._server.start()
         except OSError as error:
             raise InputError(
-                f"port {self._topology.port} cannot be used for webhooks: {os.strerror(error.errno or 0)}: stop what "
-                "listens there, or choose another with --webhook-port"
+                f"port {self._client_config.port} cannot be used for webhooks: "
+                f"{os.strerror(error.errno or 0)}: stop what listens there, or choose another with --webhook-port"
             ) from error
         self._listening = True
         self._registration = Registration(
             self._api,
             self._app.name,
             self._app.webhooks,
-            at=_url(self._topology.host, self._server.port)
-            if isinstance(self._topology, AtUrl)
-            else self._topology.service,
+            at=_url(self._client_config.host, self._server.port)
+            if isinstance(self._client_config, AtUrl)
+            else self._client_config.service,
             namespace=self._namespace,
-            complete_only=isinstance(self._topology, AtService) and self._topology.complete_only,
+            only_ca=isinstance(self._client_config, AtService) and self._client_config.only_ca,
             clock=self._network_clock,
             history=self._history,
         )
         await self._registration.register(bundle.ca_pem)
         self._bundle = bundle
         self._warn_of_what_is_left_out()
-        where = _shown(self._topology, self._server.port)
+        where = _shown(self._client_config, self._server.port)
         name = self._registration.name
         _log.info("webhooks: %d served %s as %s", len(self._app.webhooks), where, name)
-        if isinstance(self._topology, AtUrl):
+        if isinstance(self._client_config, AtUrl):
             kinds = {CONFIGURATIONS[webhook.verb].plural for webhook in self._app.webhooks}
             _log.info(
                 "webhooks: the webhook configuration is removed when this process stops; if it "
@@ -179,7 +181,10 @@ class AdmissionService:
             )
 
     def _warn_of_what_is_left_out(self) -> None:
-        if isinstance(self._topology, AtUrl) or self._namespace != self._topology.service.namespace:
+        if (
+            isinstance(self._client_config, AtUrl)
+            or self._namespace != self._client_config.service.namespace
+        ):
             return
         kinds = sorted(
             {one.resource.kind for one in self._app.webhooks if leaves_out_own_namespace(one)}
@@ -223,7 +228,7 @@ class AdmissionService:
 
     async def stop(self) -> None:
         """Respond to pending reviews, and stop serving; a webhook configuration with a URL is removed before."""
-        if isinstance(self._topology, AtUrl) and self._registration is not None:
+        if isinstance(self._client_config, AtUrl) and self._registration is not None:
             try:
                 await remove(self._api, self._app.name, name=self._registration.name)
             except OperatorKitError as error:
@@ -289,16 +294,18 @@ class AdmissionService:
             await self._api.create(NAMESPACES, body)
 
 
-def _hosts(topology: Topology) -> Sequence[str]:
-    return (topology.host,) if isinstance(topology, AtUrl) else topology.service.hosts
+def _hosts(client_config: ClientConfig) -> Sequence[str]:
+    return (
+        (client_config.host,) if isinstance(client_config, AtUrl) else client_config.service.hosts
+    )
 
 
-def _shown(topology: Topology, port: int) -> str:
+def _shown(client_config: ClientConfig, port: int) -> str:
     """Return where webhooks are served, and what registers them, for the log."""
-    if isinstance(topology, AtUrl):
-        return f"at {_url(topology.host, port)}, registered"
-    service = topology.service
-    whose = "registered by a chart" if topology.complete_only else "registered"
+    if isinstance(client_config, AtUrl):
+        return f"at {_url(client_config.host, port)}, registered"
+    service = client_config.service
+    whose = "registered by a chart" if client_config.only_ca else "registered"
     return f"on port {port}, behind Service {service.namespace}/{service.name}, {whose}"
 
 

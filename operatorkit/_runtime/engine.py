@@ -16,7 +16,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 
-from operatorkit._runtime.admission import AdmissionService, Topology
+from operatorkit._runtime.admission import AdmissionService, ClientConfig
 from operatorkit._runtime.caches import Caches
 from operatorkit._runtime.controller import Controller
 from operatorkit._runtime.groups import Group, Groups, Runnable
@@ -60,7 +60,7 @@ class Engine:
         network_clock: Clock = SYSTEM_CLOCK,
         namespace: str | None = None,
         instance: str | None = None,
-        webhooks: Topology | None = None,
+        webhooks: ClientConfig | None = None,
         webhook_clock: Clock | None = None,
         elector: LeaseElector | None = None,
         metrics: Metrics | None = None,

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 import kopf
 
-from operatorkit._runtime.admission import Topology
+from operatorkit._runtime.admission import ClientConfig
 from operatorkit._runtime.checks import Checks
 from operatorkit._runtime.engine import Engine
 from operatorkit._runtime.health import Scrape, serve_health
@@ -71,7 +71,7 @@ async def host(
     shrinking: Shrinking = "never",
     stand_ins: bool = False,
     health_port: int | None = None,
-    webhooks: Topology | None = None,
+    webhooks: ClientConfig | None = None,
     leader_elect: bool = False,
     lease_expired: Callable[[str], None] = _abort,
 ) -> None:

@@ -24,7 +24,7 @@ from operatorkit.errors import InputError
 from operatorkit.names import dns_label_error, dns_subdomain_error
 
 if TYPE_CHECKING:
-    from operatorkit._runtime.admission import Topology
+    from operatorkit._runtime.admission import ClientConfig
     from operatorkit.cluster import ClusterConfig
     from operatorkit.operator import Operator
 
@@ -119,7 +119,7 @@ def _lease_name(
 )
 @click.option(
     "--webhooks",
-    "topology",
+    "client_config",
     type=click.Choice(["off", "url", "service", "chart"]),
     help="How to serve webhooks. url: at a URL, for a control plane on this machine; service: behind a Service, and "
     "create the webhook configuration; chart: behind a Service, with the configuration of a chart. By default they are "
@@ -207,7 +207,7 @@ def command(
     own_namespace: str | None,
     cluster_domain: str | None,
     health_port: int | None,
-    topology: str | None,
+    client_config: str | None,
     webhook_port: int | None,
     webhook_service: str | None,
     leader_elect: bool,
@@ -272,7 +272,9 @@ def command(
             shrinking="always" if allow_shrink else "own" if disposable else "never",
             stand_ins=disposable,
             health_port=health_port,
-            webhooks=_topology(topology, loaded.app, config, webhook_port, webhook_service),
+            webhooks=_client_config(
+                client_config, loaded.app, config, webhook_port, webhook_service
+            ),
             leader_elect=leader_elect,
             lease_expired=_exit_without_lease,
         )
@@ -285,9 +287,9 @@ def _exit_without_lease(message: str) -> None:
     os._exit(ExitCode.LEASE_LOST)
 
 
-def _topology(
+def _client_config(
     name: str | None, app: Operator, config: ClusterConfig, port: int | None, service: str | None
-) -> Topology | None:
+) -> ClientConfig | None:
     """Return where API servers find the webhooks of an operator. Raises InputError when they could not."""
     from operatorkit._runtime.admission import AtService, AtUrl
     from operatorkit.webhooks import ServiceReference
@@ -315,7 +317,7 @@ def _topology(
         else ServiceReference.of(app.name, namespace=home)
     )
     return AtService(
-        service=reference, port=9443 if port is None else port, complete_only=name == "chart"
+        service=reference, port=9443 if port is None else port, only_ca=name == "chart"
     )
 
 

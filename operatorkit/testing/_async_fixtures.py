@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from operatorkit.controlplane.nodes.process import ProcessNodes
     from operatorkit.operator import Operator
     from operatorkit.testing.cluster import RecordingCluster
-    from operatorkit.testing.running import RunningOperator, Shrinking, Topology
+    from operatorkit.testing.running import ClientConfig, RunningOperator, Shrinking
 
     RunOperator = Callable[..., AbstractAsyncContextManager[RunningOperator]]
 
@@ -96,7 +96,7 @@ def operator(cluster: RecordingCluster, controlplane: ControlPlane) -> RunOperat
         *,
         clock: Clock | None = None,
         namespace: str | None = cluster.namespace,
-        webhooks: Topology | Literal["here"] | None = "here",
+        webhooks: ClientConfig | Literal["here"] | None = "here",
         handlers: bool = True,
         allow_shrink: bool = False,
         **options: Any,

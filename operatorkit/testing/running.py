@@ -16,7 +16,7 @@ from datetime import timedelta
 from typing import Any
 
 from operatorkit._runtime import Engine, install_definitions
-from operatorkit._runtime.admission import AtUrl, Topology
+from operatorkit._runtime.admission import AtUrl, ClientConfig
 from operatorkit._runtime.install import DEFINITIONS as CRDS
 from operatorkit._runtime.install import Shrinking, install_stand_ins
 from operatorkit.clock import SYSTEM_CLOCK, Clock
@@ -28,9 +28,9 @@ from operatorkit.testing.quiescence import wait_until_idle
 
 __all__ = [
     "CRDS",
+    "ClientConfig",
     "RunningOperator",
     "Shrinking",
-    "Topology",
     "install_crds",
     "install_stand_ins",
     "running",
@@ -110,7 +110,7 @@ async def install_crds(
     await install_definitions(kinds, api, shrinking=shrinking)
 
 
-def webhooks_here(app: Operator, *, disposable: bool) -> Topology | None:
+def webhooks_here(app: Operator, *, disposable: bool) -> ClientConfig | None:
     """Return where API servers find the webhooks of an operator that runs in this process; None if it has none.
 
     With a control plane that is not `disposable`, a cluster, they would not find them: that is

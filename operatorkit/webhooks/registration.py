@@ -45,7 +45,7 @@ class Registration:
     """The configurations of one operator.
 
     `at` is where API servers find the webhooks; with `namespace`, they ask about requests there
-    only. With `complete_only`, the configurations belong to another manager, such as a chart: only
+    only. With `only_ca`, the configurations belong to another manager, such as a chart: only
     the CA bundle of what is there is set (caBundle), and nothing is created, or changed but that.
     """
 
@@ -57,7 +57,7 @@ class Registration:
         *,
         at: ServiceReference | str,
         namespace: str | None = None,
-        complete_only: bool = False,
+        only_ca: bool = False,
         clock: Clock,
         history: History,
     ) -> None:
@@ -66,7 +66,7 @@ class Registration:
         self._webhooks = tuple(webhooks)
         self._at = at
         self._namespace = namespace
-        self._complete_only = complete_only
+        self._only_ca = only_ca
         self._clock = clock
         self._ca_pem: bytes | None = None
         self._changed = asyncio.Event()
@@ -117,7 +117,7 @@ class Registration:
     async def _bring(
         self, resource: ApiResource, live: JSONObject | None, wanted: JSONObject | None
     ) -> None:
-        if self._complete_only:
+        if self._only_ca:
             self._log_missing(resource, missing=wanted is not None and live is None)
             wanted = None if live is None or wanted is None else _completed(live, wanted)
         elif wanted is None and live is not None and _is_managed(live, self._operator):
@@ -126,7 +126,7 @@ class Registration:
         if wanted is None or (live is not None and _holds(live, wanted)):
             return
         name = wanted["metadata"]["name"]
-        if not self._complete_only:
+        if not self._only_ca:
             what = "creating" if live is None else "restoring"
             _log.info("%s the webhooks of %s: %s %s", what, self._operator, resource.kind, name)
         await self._api.patch(

@@ -52,7 +52,11 @@ def test_the_reference_lists_every_exit_code() -> None:
         (ExitCode.USAGE, [], "Commands:"),
         (ExitCode.USAGE, ["crd", "render"], "Missing argument"),
         (ExitCode.USAGE, ["contolplane"], "Did you mean 'controlplane'?"),
-        (ExitCode.USAGE, ["run", "pki", "--namespace", "Not A Name"], "'Not A Name' is not a valid name of a namespace"),
+        (
+            ExitCode.USAGE,
+            ["run", "pki", "--namespace", "Not A Name"],
+            "'Not A Name' is not a valid name of a namespace",
+        ),
         (ExitCode.USAGE, ["run", "pki", "--leader-elect-resource-name", "A b"], "'A b' is not a valid name of a Lease"),
         (
             ExitCode.USAGE,

@@ -174,7 +174,7 @@ async def serve_webhooks(service_account: Path, admin: User, port: int) -> None:
     slices = f"/apis/discovery.k8s.io/v1/namespaces/{SYSTEM}/endpointslices"
     assert admin.request("POST", slices, lead_to(port)).status == 201
     clock = FakeClock(start=datetime.now(UTC) - LEAF_LIFE * 0.7)  # the API server has a clock of its own
-    at = AtService(service=service, port=port, complete_only=True)
+    at = AtService(service=service, port=port, only_ca=True)
     async with (
         LiveCluster(load_config(service_account)) as api,
         running(app, api, clock=clock, webhooks=at),

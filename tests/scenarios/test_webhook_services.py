@@ -79,7 +79,7 @@ def behind(cluster, namespace):
     """Run an operator behind the Service; it refuses what is heavy, in the namespace of the test."""
 
     @asynccontextmanager
-    async def run(*, port=0, complete_only=False, **options):
+    async def run(*, port=0, only_ca=False, **options):
         app = Operator(f"parcels-{namespace}", settings=Settings(own_namespace=namespace))
 
         @app.validate(Parcel, **options)
@@ -87,9 +87,9 @@ def behind(cluster, namespace):
             return Denied("too heavy") if new.spec.weight > 10 else Allowed(warnings=["weighed"])
 
         reference = ServiceReference(namespace=namespace, name=NAME)
-        topology = AtService(service=reference, port=port, complete_only=complete_only)
+        client_config = AtService(service=reference, port=port, only_ca=only_ca)
         await install_crds(cluster, [Parcel])
-        async with running(app, cluster, namespace=namespace, webhooks=topology):
+        async with running(app, cluster, namespace=namespace, webhooks=client_config):
             yield app, reference
 
     return run
@@ -222,7 +222,7 @@ async def test_a_webhook_configuration_behind_a_service_stays_until_it_is_remove
 
 
 async def test_a_webhook_configuration_of_a_chart_gets_the_ca_and_nothing_else(behind, cluster, namespace, caplog):
-    async with behind(complete_only=True) as (app, service):
+    async with behind(only_ca=True) as (app, service):
         name = configuration_name(app.name, service=service)
         with pytest.raises(NotFound):
             await cluster.get(VALIDATING, name)

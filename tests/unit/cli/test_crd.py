@@ -56,7 +56,7 @@ def test_a_directory_gets_a_file_for_each_kind(here: Path) -> None:
         (
             None,
             "nowhere",
-            "operatorkit: 'nowhere' is not an installed operator (installed: attestation, petset, pki), and there is no module",
+            "operatorkit: 'nowhere' is not an installed operator (installed: attestation, mysql_sharding, petset, pki), and there is no module",
         ),
         (None, "./nowhere.py", "operatorkit: there is no file nowhere.py"),
         ("x = 1", "bad.py", "operatorkit: bad.py has no resource classes"),
