@@ -229,7 +229,7 @@ async def _unquiet(process: _Process, run_log: RunLog) -> list[str]:
     made = [call for call in process.cluster.calls[calls:] if call.resource != "events"]
     watches = [call for call in made if call.verb in {"list", "watch"}]
     found = [f"not silent: {[str(call) for call in made]}"] if len(watches) < len(made) else []
-    most = _LONG_SECONDS / _PROBE_SECONDS + 2 * len(process.engine.caches.resources) * _LONG_SECONDS / _REOPEN_SECONDS
+    most = _LONG_SECONDS / _PROBE_SECONDS + 2 * len(process.engine.caches.informers()) * _LONG_SECONDS / _REOPEN_SECONDS
     if len(watches) > most:
         found.append(f"{len(watches)} lists and watches where {most:.0f} would do: {Counter(map(str, watches))}")
     if run_log.runs != runs:

@@ -143,7 +143,7 @@ class Network:
         await self._takes(self.faults.latency)
         if self.faults.down:
             raise Unreachable("connection refused")
-        if self.happens("refused"):
+        if self.happens("rejected"):
             make = self.rng.choice(_REJECTED)
             raise make()
         answer = await request()
@@ -155,7 +155,7 @@ class Network:
         await self._takes(self.faults.latency)
         if self.faults.down:
             raise Unreachable("connection refused")
-        if self.happens("refused"):
+        if self.happens("rejected"):
             make = self.rng.choice(_REJECTED)
             raise make()
         if conflicts and self.happens("conflict"):

@@ -239,7 +239,7 @@ def test_a_policy_of_binary_authorization_becomes_policies_that_are_no_looser(tm
         ("PGP", None),
     ]
     for part in (
-        "one digest",
+        "names a digest",
         "clusterAdmissionRules",
         "globalPolicyEvaluationMode",
         "sandbox always allows",

@@ -90,7 +90,7 @@ COUNTS = [
     ("a digest alone, where the repository counts", {"identity": "Repository"}, statement(), "a digest alone"),
     ("another repository", {"identity": "Repository"}, statement(name="gcr.io/evil"), "not as gcr.io/app"),
     ("another tag", {"identity": "Exact"}, statement(name="gcr.io/app", reference=f"gcr.io/app:v1@{D}"), "v1"),
-    ("too old", {"max_age": timedelta(days=1)}, statement(age=timedelta(days=2)), "may be 1 day"),
+    ("too old", {"max_age": timedelta(days=1)}, statement(age=timedelta(days=2)), "the maximum age is 1 day"),
     ("of no time", {"max_age": timedelta(days=1)}, statement(signed=False), "an unknown time"),
 ]
 

@@ -47,7 +47,7 @@ HIGH, LOW, OPEN = ("CVE-1", "HIGH", True), ("CVE-2", "LOW", True), ("CVE-3", "HI
         (policy(max_scan_age=timedelta(days=2)), scan(), None),
         (policy(max_scan_age=timedelta(hours=2)), scan(), "last scanned at 2026-01-09"),
         (policy(max_scan_age=timedelta(days=2), require_scan=False), scan(finished=None), "last scanned never"),
-        (policy(), Scan(unavailable="it is down"), "did not answer: it is down"),
+        (policy(), Scan(unavailable="it is down"), "did not respond: it is down"),
         (policy(), scan(*((f"CVE-{n}", "HIGH", True) for n in range(8))), " and 3 more"),
     ],
 )

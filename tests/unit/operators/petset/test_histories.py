@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from soak import petset_histories
 from soak.petset_histories import live
 
 import operatorkit.revisions
@@ -73,7 +73,8 @@ def test_a_planted_bug_is_found_within_the_share(bug: str, monkeypatch: pytest.M
     module, made = inspect.getmodule(function), {}
     exec(compile(source.replace(right, wrong), f"<{bug}>", "exec", flags=annotations.compiler_flag), vars(module), made)
     changed = made[function.__name__]
-    for place in (module, PLAN, petset_histories):
+    places = [each for name, each in sys.modules.items() if name.startswith(("operators.petset", "soak."))]
+    for place in (module, *places):
         if getattr(place, function.__name__, None) is function:
             monkeypatch.setattr(place, function.__name__, changed)
     assert first_wrong(STEPS)

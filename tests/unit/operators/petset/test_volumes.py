@@ -56,7 +56,7 @@ def test_claims_are_replaced_one_member_at_a_time():
         name: Claim(**{**CLAIM, "name": name, "uid": name, "storage_class": "slow"}) for name in world.claims
     }
     log = world.run()
-    removed = [line for line in log if line.startswith(("delete", "create"))]
+    removed = [line for line in log if line.startswith(("delete ", "create "))]
     assert removed[:4] == ["delete web-2", "delete claim data-web-2", "create claim data-web-2", "create web-2"]
     assert [line for line in removed if line.startswith("delete web")] == [
         "delete web-2",
