@@ -144,6 +144,7 @@ class Reconciler:
     predicate: Predicate[Any] | None = None
     finalize: FinalizeFunction[Any] | None = None
     only_reads: bool = False
+    conditions: bool = True
 
     @property
     def name(self) -> str:
@@ -216,6 +217,7 @@ class Operator:
         workers: int | None = None,
         predicate: Predicate[T] | None = None,
         only_reads: bool = False,
+        conditions: bool = True,
     ) -> Callable[[ReconcileFunction[T]], ReconcileFunction[T]]:
         """Declare the function that brings the world in line with one object of `kind`.
 
@@ -225,7 +227,9 @@ class Operator:
         annotation in place of an owner reference, and each parent gets the operator's finalizer, which is removed when
         its children are deleted. `workers` bounds how many keys run at once (default: `Settings.workers`); one key
         never runs twice at once. With `only_reads`, the function observes objects of others, such as Pods: it leaves
-        their status as it is, which then takes no permission, and their authors cannot pause it by annotation.
+        their status as it is, which then takes no permission, and their authors cannot pause it by annotation. Without
+        `conditions`, the engine sets no conditions, whatever a run raises: other code, such as a function of
+        `background`, knows how the object is.
 
         Raises DefinitionError: the function is not `async def` or does not take an object and a Context, the kind has
         a reconcile function already, or a kind is not a resource.
@@ -258,6 +262,7 @@ class Operator:
                     predicate=predicate,
                     finalize=self._finalizers.get(kind),
                     only_reads=only_reads,
+                    conditions=conditions,
                 )
             )
             return function

@@ -59,6 +59,7 @@ class Runner:
         self._is_own_kind = is_own(
             services.app, reconciler.kind
         )  # the status of other kinds has another owner
+        self._sets_conditions = self._is_own_kind and reconciler.conditions
         self._owned = [api_resource_of(kind) for kind in reconciler.owns]
         self._across = [api_resource_of(kind) for kind in reconciler.owns_across]
         self._finalizer = f"{PREFIX}/{shorten(services.app.name)}"
@@ -95,7 +96,7 @@ class Runner:
         children = self._children(key, raw)
         ctx = self._context(key, obj, own, children)
         requeue = await self._call(function, obj, ctx, children, own, before)
-        if self._is_own_kind and not deleting and not self._reconciler.only_reads:
+        if self._sets_conditions and not deleting and not self._reconciler.only_reads:
             set_ready(obj, ctx, own.raw, manager=self._services.app.name)
         self._dropped.look(key, own.raw, obj)
         latest = await self._status.write(own.raw, before, obj)
@@ -203,7 +204,7 @@ class Runner:
                 await children.prune()
         except (Exception, asyncio.CancelledError) as error:
             failure = self._failure(error, timed_out=timer.expired(), limit=limit)
-            if self._is_own_kind:
+            if self._sets_conditions:
                 set_failed(obj, ctx, own.raw, failure, manager=self._services.app.name)
             try:
                 await self._status.write(own.raw, before, obj)

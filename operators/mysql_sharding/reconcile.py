@@ -67,6 +67,7 @@ def _is_available(shard: MysqlDatabase) -> bool:
     MysqlDatabase,
     owns=[PetSet, V1Service, V1ConfigMap, V1Secret, V1PodDisruptionBudget],
     predicate=generation_changed,
+    conditions=False,  # the loop of the shard knows whether it accepts writes
 )
 async def reconcile_shard(shard: MysqlDatabase, ctx: Context) -> None:
     """Keep the objects of a shard: members, Services, configuration and accounts.

@@ -38,10 +38,10 @@ async def world(cluster):
     await install_crds(cluster, [Task])
 
 
-def worker(runs: list[str], *, own_words: bool = False) -> Operator:
+def worker(runs: list[str], *, own_words: bool = False, sets_conditions: bool = True) -> Operator:
     app = Operator("worker")
 
-    @app.reconcile(Task)
+    @app.reconcile(Task, conditions=sets_conditions)
     async def reconcile(task: Task, ctx: Context) -> None:
         runs.append(task.spec.does)
         match task.spec.does:
@@ -101,6 +101,16 @@ async def test_conditions_say_how_a_run_ended_as_kstatus_reads_them(cluster, ope
         await changed(cluster, "well")
         await running.idle()
         assert await conditions(cluster) == READY
+
+
+@pytest.mark.parametrize("does", ["well", "fail", "give up", "wait"])
+async def test_the_engine_sets_no_conditions_where_other_code_does(cluster, operator, does):
+    runs: list[str] = []
+    async with operator(worker(runs, sets_conditions=False)) as running:
+        await created(cluster, does)
+        await eventually(lambda: does in runs)
+        await running.settled()
+        assert await conditions(cluster) == {}
 
 
 async def test_the_message_of_an_unexpected_error_is_for_the_log_only(cluster, operator, clock):

@@ -169,7 +169,7 @@ async def test_a_finalizer_of_another_program_has_a_minute(cluster, operator, cl
         await running.settled()
         [(reason, message)] = await warnings(cluster)
         assert reason == "DeletionBlocked"
-        assert "the finalizer old.example.io/cleanup is in the way" in message
+        assert "the finalizer old.example.io/cleanup blocks it" in message
         await do_as_configured(cluster, message)
         await running.settled()
         with pytest.raises(NotFound):

@@ -484,7 +484,7 @@ async def test_a_change_of_the_objects_own_spec_is_logged_once_with_its_fields(c
         [line] = lines()
         assert line.startswith(
             f"Case {cluster.namespace}/a: the reconcile function changed metadata.labels, spec.size of its own object, "
-            f"which is not written"
+            f"which is not stored"
         )
         assert (await cluster.get(CASES, "a", namespace=cluster.namespace))["spec"]["size"] == 2
 

@@ -488,7 +488,9 @@ async def test_dev_removes_the_webhooks_of_an_operator_that_was_killed(start, tm
         assert await api.get(CONFIGURATIONS["validate"], "website.operatorkit.dev")
         os.kill(int(re.findall(r"pid (\d+)", process.said)[-1]), signal.SIGKILL)
         await process.says("the operator ended (exit code -9); waiting for a change of the code")
-        await process.says("it left ValidatingWebhookConfiguration website.operatorkit.dev behind")
+        await process.says(
+            "deleted ValidatingWebhookConfiguration website.operatorkit.dev, which the operator left behind"
+        )
         with pytest.raises(NotFound):
             await api.get(CONFIGURATIONS["validate"], "website.operatorkit.dev")
 

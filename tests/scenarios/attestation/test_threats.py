@@ -64,7 +64,7 @@ async def test_an_image_that_is_changed_in_place_is_evaluated_and_other_changes_
         PODS, "web", status, patch_type=PatchType.STRATEGIC, subresource="status", namespace=namespace
     )
     await team.cluster.delete(PODS, "web", namespace=namespace)
-    assert "the metadata server did not answer" in await team.denied(pod(new, name="new"))
+    assert "the metadata server did not respond" in await team.denied(pod(new, name="new"))
 
 
 async def test_an_object_with_a_template_is_evaluated_as_its_pods_are(team):

@@ -194,7 +194,7 @@ async def test_a_secret_that_a_deleted_certificate_left_behind_sends_no_warning_
         await team.delete("Certificate", "web")
         await team.certificate(dnsNames=[f"web.{team.namespace}.svc"])
         waiting = await team.condition("Certificate", "web", status="Unknown", reason="SecretConflict")
-        assert "it was made by Certificate web" in waiting["message"]
+        assert "it was created by Certificate web" in waiting["message"]
         assert await team.leaf() == first
         await team.change("Secret", "web-tls", metadata={"finalizers": None})
         await team.condition("Certificate", "web", status="True", within=60)  # the garbage collector's pace
