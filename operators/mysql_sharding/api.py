@@ -253,6 +253,7 @@ class MysqlClusterSpec(ShardTemplate):
         Rule(
             "self.shards >= oldSelf.shards",
             message="shards cannot be removed: a removed shard would take its data along",
+            field_path=".shards",
         ),
     )
 

@@ -143,7 +143,7 @@ def test_environment_volumes_and_arguments_reach_the_container(helm):
 
 
 @pytest.mark.parametrize(
-    ("replicas", "text"), [(2, "2 replicas run; one leads"), (1, "One replica runs"), (0, "It is paused")]
+    ("replicas", "text"), [(2, "2 replicas run. The leader reconciles"), (1, "One replica runs"), (0, "It is paused")]
 )
 def test_the_notes_say_how_many_replicas_there_are(helm, replicas, text):
     options = ("--namespace", "pki-system", "--set", f"replicas={replicas}", "--dry-run=client")
