@@ -36,6 +36,7 @@ def options() -> tuple[str, set[str]]:
     found = re.search(r"Ver (\S+?)-MariaDB", text.stdout)
     assert found is not None, "mariadbd does not print its version"
     table = text.stdout.split("Variables (--variable-name=value)")[1].split("\n\n")[0]
+    table = table.partition("\n---")[2]  # below the heading, of which a line begins with "and"
     names = re.findall(r"^([a-zA-Z][\w-]*) ", table, re.MULTILINE)
     return found[1], {name.replace("-", "_").lower() for name in names}
 

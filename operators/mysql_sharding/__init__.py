@@ -12,7 +12,7 @@ and volumes, which are PetSets.
     upkeep     repairs while it does not change         accounts   databases and users of applications
     sql        the driver, behind a protocol            observe    reading the servers of a shard
     execute    one step, by SQL or by a request         shards     the loop of each shard
-    admission  what is rejected before it is stored     variables  what MariaDB calls its variables
+    admission  what is rejected before it is stored
     rollout_plan       the ordered change of configuration and version, within a shard and over shards
     server_variables   what MariaDB accepts in its option file, and what changes without a restart
 """

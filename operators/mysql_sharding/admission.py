@@ -25,7 +25,7 @@ from operators.mysql_sharding.api import (
 )
 from operators.mysql_sharding.app import app
 from operators.mysql_sharding.objects import OPERATOR_USER, SYSTEM_USERS, server_variables
-from operators.mysql_sharding.variables import KNOWN_VARIABLES
+from operators.mysql_sharding.server_variables import option_names
 
 __all__ = [
     "check_change",
@@ -203,8 +203,8 @@ def _config_problems(config: dict[str, Any]) -> Iterator[Cause]:
             yield invalid(
                 path, value, "belongs to the operator, which keeps acknowledged writes safe by it"
             )
-        elif name not in KNOWN_VARIABLES:
-            close = difflib.get_close_matches(name, KNOWN_VARIABLES - reserved, n=1)
+        elif name not in option_names():
+            close = difflib.get_close_matches(name, option_names() - reserved, n=1)
             hint = f": did you mean {close[0]}?" if close else ""
             yield invalid(path, value, f"is no variable of MariaDB{hint}")
         elif not str(value).isprintable():

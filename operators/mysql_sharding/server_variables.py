@@ -18,7 +18,7 @@ from functools import cache
 from importlib import resources
 from types import MappingProxyType
 
-__all__ = ["Variable", "normalized", "problem", "variables"]
+__all__ = ["Variable", "normalized", "option_names", "problem", "variables"]
 
 _SUFFIXES = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40, "P": 2**50, "E": 2**60}
 _BOOLEANS = frozenset({"ON", "OFF", "TRUE", "FALSE", "1", "0"})
@@ -73,6 +73,12 @@ def variables() -> MappingProxyType[str, Variable]:
             for name, row in table.items()
         }
     )
+
+
+@cache
+def option_names() -> frozenset[str]:
+    """Return the names that the server accepts in its option file, with underscores."""
+    return frozenset(name for name, known in variables().items() if known.option)
 
 
 def normalized(name: str) -> str:

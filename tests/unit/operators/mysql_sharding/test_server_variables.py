@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from operators.mysql_sharding.server_variables import INSTEAD, problem, variables
+from operators.mysql_sharding.server_variables import INSTEAD, option_names, problem, variables
 
 
 @pytest.mark.parametrize(
@@ -53,6 +53,11 @@ def test_a_value_that_the_server_takes_is_no_problem(name: str, value: str | int
 )
 def test_any_other_is_one_that_says_why(name: str, value: str | int, says: str) -> None:
     assert says in problem(name, value)
+
+
+def test_names_for_an_option_file_are_options_and_no_words_of_its_help() -> None:
+    assert {"max_connections", "datadir", "wsrep_osu_method"} <= option_names()
+    assert option_names().isdisjoint({"and", "boolean", "options", "pseudo_thread_id", "gtid_current_pos"})
 
 
 def test_what_changes_without_a_restart_is_known() -> None:
