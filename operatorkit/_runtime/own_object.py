@@ -13,7 +13,7 @@ from operatorkit._runtime.budget import Written
 from operatorkit._runtime.caches import typed
 from operatorkit._runtime.status import StatusWriter
 from operatorkit._runtime.status_fields import own_fields, without_empty, would_change_nothing
-from operatorkit.applied import update_manager
+from operatorkit.applied import applied_fields, update_manager
 from operatorkit.cluster import JSONObject, key_of
 from operatorkit.errors import DefinitionError
 from operatorkit.live import Declared, check_declared
@@ -53,7 +53,7 @@ class OwnObject:
         """Send what differs in `obj`, and what was sent before; see `Context.update` for the promise."""
         self._check(obj)
         before, after = _updatable(typed(self._kind, self.raw)), _updatable(obj)
-        owned = self._owned_fields()
+        owned = applied_fields(self.raw, self._manager) or {}
         sent = own_fields(after, before, owned, schema_of_parts(self._kind, after))
         if not would_change_nothing(sent, before, owned) and (sent or owned):
             await self._send(sent)
@@ -92,17 +92,6 @@ class OwnObject:
         if answer["metadata"]["resourceVersion"] != self.raw["metadata"]["resourceVersion"]:
             self._wrote(Written(self._resource, key, body, answer))
         self.raw = answer
-
-    def _owned_fields(self) -> JSONObject:
-        for entry in self.raw["metadata"].get("managedFields") or ():
-            if (
-                entry.get("manager") == self._manager
-                and entry.get("operation") == "Apply"
-                and not entry.get("subresource")
-            ):
-                fields: JSONObject = entry.get("fieldsV1") or {}
-                return fields
-        return {}
 
 
 def _updatable(obj: Any) -> JSONObject:
