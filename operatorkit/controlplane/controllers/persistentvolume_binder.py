@@ -16,9 +16,10 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 from operatorkit.cluster import Change
-from operatorkit.cluster.api import JSONObject, PatchType
+from operatorkit.cluster.api import JSONObject
 from operatorkit.controlplane.controllers.context import ControllerContext
 from operatorkit.controlplane.controllers.event_recorder import ComponentEventRecorder, EventType
+from operatorkit.controlplane.controllers.observed import patch_observed
 from operatorkit.controlplane.controllers.volume_matching import (
     best_match,
     claim_of_volume,
@@ -264,21 +265,11 @@ class PersistentVolumeBinder:
         subresource: str | None = None,
     ) -> JSONObject:
         """Patch an object that is still as it was observed. Raises Conflict, NotFound."""
-        metadata = obj["metadata"]
-        version = {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
-        body = {**body, "metadata": {**body.get("metadata", {}), **version}}
-        changed = await self._api.patch(
-            resource,
-            metadata["name"],
-            body,
-            patch_type=PatchType.MERGE,
-            namespace=metadata.get("namespace"),
-            subresource=subresource,
-        )
+        changed = await patch_observed(self._api, resource, obj, body, subresource)
         informer = self._claims if resource is PERSISTENT_VOLUME_CLAIMS else self._volumes
         informer.put(changed)
         # another patch may follow: this object stands for the server's until the next event
-        metadata["resourceVersion"] = changed["metadata"]["resourceVersion"]
+        obj["metadata"]["resourceVersion"] = changed["metadata"]["resourceVersion"]
         return changed
 
     async def _record(self, claim: JSONObject, type_: EventType, reason: str, text: str) -> None:

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from operatorkit.cluster import Informer
 from operatorkit.cluster.api import ClusterAPI, JSONObject, PatchType
+from operatorkit.controlplane.controllers.observed import patch_observed
 from operatorkit.errors import AlreadyExists, Conflict, NotFound
 from operatorkit.kinds import PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, STORAGE_CLASSES
 from operatorkit.names import ApiResource, ObjectKey
@@ -151,17 +152,7 @@ class Provisioner:
     async def _change(
         self, resource: ApiResource, obj: JSONObject, body: JSONObject, subresource: str | None
     ) -> JSONObject:
-        metadata = obj["metadata"]
-        version = {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
-        body = {**body, "metadata": {**body.get("metadata", {}), **version}}
-        changed = await self._api.patch(
-            resource,
-            metadata["name"],
-            body,
-            patch_type=PatchType.MERGE,
-            namespace=metadata.get("namespace"),
-            subresource=subresource,
-        )
+        changed = await patch_observed(self._api, resource, obj, body, subresource)
         informer = self._claims if resource is PERSISTENT_VOLUME_CLAIMS else self._volumes
         informer.put(changed)
         return changed
