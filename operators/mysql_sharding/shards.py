@@ -67,7 +67,11 @@ _SLOW: Final = (PointReplica, StartApplier, Reclone)
 _LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
 _LOCK_EVERY: Final = timedelta(seconds=5)
 
+_EVERY: Final = ("every", "shard")
+"""The index that finds all shards: their keys are looked at often, and decode none."""
+
 app.index(V1Pod, POD_INDEX, pod_index)
+app.index(MysqlDatabase, _EVERY[0], lambda _: _EVERY[1:])
 
 
 @app.background
@@ -76,8 +80,7 @@ async def run_shards(world: Background) -> None:
     tasks: dict[ObjectKey, asyncio.Task[None]] = {}
     try:
         while True:
-            found = world.reader.list(MysqlDatabase, namespace=world.namespace)
-            keys = {ObjectKey(each.metadata.namespace, each.metadata.name) for each in found}
+            keys = set(world.reader.keys(MysqlDatabase, index=_EVERY, namespace=world.namespace))
             for key in keys - tasks.keys():
                 shard = _Shard.of(world, key)
                 tasks[key] = asyncio.create_task(shard.run(), name=f"shard {key}")
