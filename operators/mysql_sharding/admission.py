@@ -190,7 +190,9 @@ def _template_problems(spec: ShardTemplate) -> Iterator[Cause]:
     yield from _config_problems(spec.config)
     for index, name in enumerate(spec.databases):
         if name.lower() in _SYSTEM_DATABASES:
-            yield invalid(f"spec.databases[{index}]", name, "is a database of the server itself")
+            yield invalid(
+                f"spec.databases[{index}]", name, "is a database of the server itself: remove it"
+            )
     for index, user in enumerate(spec.users):
         yield from _user_problems(f"spec.users[{index}]", user, spec)
 
@@ -201,7 +203,9 @@ def _config_problems(config: dict[str, Any]) -> Iterator[Cause]:
         path = f"spec.config[{name}]"
         if name in reserved:
             yield invalid(
-                path, value, "belongs to the operator, which keeps acknowledged writes safe by it"
+                path,
+                value,
+                "belongs to the operator, which keeps acknowledged writes safe by it: remove it",
             )
         elif name not in option_names():
             close = difflib.get_close_matches(name, option_names() - reserved, n=1)
