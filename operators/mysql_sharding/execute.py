@@ -72,8 +72,8 @@ _SESSIONS: Final = (
 )
 _NO_SUCH_THREAD: Final = 1094
 _INCARNATION: Final = (
-    "SELECT UNIX_TIMESTAMP() - VARIABLE_VALUE AS started, (SELECT relays FROM operatorkit.epoch"
-    " WHERE id = 1) AS relays FROM information_schema.GLOBAL_STATUS WHERE VARIABLE_NAME = 'UPTIME'"
+    "SELECT (SELECT started_as FROM operatorkit.process WHERE id = 1) AS started_as,"
+    " (SELECT relays FROM operatorkit.epoch WHERE id = 1) AS relays"
 )
 
 
@@ -244,7 +244,7 @@ async def _open(session: Session, step: OpenForWrites, *, semi_sync: bool) -> No
 
 async def _check_incarnation(session: Session, incarnation: str, member: str) -> None:
     [row] = await session.rows(_INCARNATION, seconds=_SECONDS)
-    found = f"{int(float(row['started']))}.{row['relays'] or 0}"
+    found = f"{text_of(row['started_as'])}.{row['relays'] or 0}"
     if found != incarnation:
         raise StaleStepError(f"the server of {member} has restarted: a step for {incarnation}")
 

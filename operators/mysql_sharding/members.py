@@ -82,9 +82,9 @@ class Server:
     """One reading of a member's server.
 
     `observed_at` is when the reading began, by the operator's clock. `incarnation` changes whenever
-    the relay log is lost: with each start of the process (UNIX_TIMESTAMP() - Uptime, read in one
-    statement, is exact) and with each PointReplica and Reclone (a count that these steps raise in
-    the server, beside the epoch). `known_since` is when the first reading of this incarnation
+    the relay log is lost: with each start of the process (which gives itself a UUID before it accepts
+    a connection) and with each PointReplica and Reclone (a count that these steps raise in the
+    server, beside the epoch). `known_since` is when the first reading of this incarnation
     ended. `epoch` is the highest epoch whose step the server has accepted (see `steps`).
     `executed` is gtid_binlog_state merged with gtid_slave_pos: every server of each domain.
     `tail_kept` says that it did not truncate its binary log when it started (see

@@ -97,6 +97,12 @@ _EPOCH_TABLE: Final = (
 )
 """What a server remembers by itself: the highest epoch that it has accepted, and how often it lost its relay log."""
 
+_PROCESS_TABLE: Final = (
+    "CREATE TABLE IF NOT EXISTS operatorkit.process"
+    " (id INT PRIMARY KEY, started_as CHAR(36) NOT NULL) ENGINE=InnoDB"
+)
+"""A name that each process of the server gives itself. The time of its start is none: two can be in one second."""
+
 NOT_LOCKED: Final = (
     "WHERE User <> ''"
     f" AND User NOT IN ({', '.join(repr(user) for user in SYSTEM_USERS)})"
@@ -262,6 +268,8 @@ def accounts_of(shard: MysqlDatabase, passwords: Mapping[str, str]) -> V1Secret:
         "SET SESSION sql_log_bin = 0",
         "CREATE DATABASE IF NOT EXISTS operatorkit",
         _EPOCH_TABLE,
+        _PROCESS_TABLE,
+        "REPLACE INTO operatorkit.process VALUES (1, UUID())",
         "CREATE TABLE IF NOT EXISTS operatorkit.promotions (epoch BIGINT PRIMARY KEY)",
         "DELETE FROM mysql.global_priv WHERE User = '' OR (User = 'root' AND Host <> 'localhost')",
         "FLUSH PRIVILEGES",

@@ -56,9 +56,8 @@ _INTERNAL: Final = ", ".join(
 _STATE: Final = """
 SELECT COALESCE((SELECT epoch FROM operatorkit.epoch WHERE id = 1), 0) AS epoch,
  COALESCE((SELECT relays FROM operatorkit.epoch WHERE id = 1), 0) AS relays,
- UNIX_TIMESTAMP() - VARIABLE_VALUE AS started, VARIABLE_VALUE AS uptime, @@server_id AS server_id,
- @@read_only AS read_only
- FROM information_schema.GLOBAL_STATUS WHERE VARIABLE_NAME = 'UPTIME'
+ (SELECT started_as FROM operatorkit.process WHERE id = 1) AS started_as,
+ @@server_id AS server_id, @@read_only AS read_only
 """
 _SEMI_SYNC: Final = """
 SELECT LOWER(VARIABLE_NAME) AS name, VARIABLE_VALUE AS value FROM information_schema.GLOBAL_STATUS
@@ -187,7 +186,7 @@ class Observer:
         }
         [sessions] = await session.rows(_SESSIONS, seconds=_QUERY_SECONDS)
         [positions] = await session.rows(_POSITIONS, seconds=_QUERY_SECONDS)
-        incarnation = f"{int(float(text_of(state['started'])))}.{state['relays']}"
+        incarnation = f"{text_of(state['started_as'])}.{state['relays']}"
         if known.incarnation != incarnation or known.known_since is None:
             known.incarnation, known.known_since = incarnation, self.clock.now()
         server = Server(

@@ -56,6 +56,8 @@ async def test_a_shard_of_one_member_comes_back_with_its_writes(shard):
 
         await eventually(lambda: retried(accounts), timeout=60)
         await one.sql("shop0-0", "INSERT INTO shop.orders VALUES (1), (2)", **PASSWORD)
+        process = "SELECT started_as FROM operatorkit.process"
+        [before] = await one.sql("shop0-0", process)
         one.nodes.disrupt.kill(one.namespace, "shop0-0")
 
         async def next_epoch():
@@ -67,6 +69,8 @@ async def test_a_shard_of_one_member_comes_back_with_its_writes(shard):
         await eventually(next_epoch, timeout=120)
         rows = await one.sql("shop0-0", "SELECT COUNT(*) AS n FROM shop.orders", **PASSWORD)
         assert rows == [{"n": 2}]
+        [after] = await one.sql("shop0-0", process)
+        assert before != after, "two processes that start within one second have one name"
 
 
 async def retried(function):

@@ -28,7 +28,7 @@ class Scripted:
             "SELECT GET_LOCK": [{"held": 1}],
             "SELECT epoch": [{"epoch": epoch}],
             "SHOW SLAVE STATUS": [{}] if replica else [],
-            "SELECT UNIX_TIMESTAMP": [{"started": 5, "relays": 0}],
+            "SELECT (SELECT started_as": [{"started_as": "5", "relays": 0}],
             "SELECT @@gtid_binlog_pos": [{"position": "0-10-7"}],
             "SELECT @@read_only": [{"read_only": 1, "semi_sync": 0}],
             "SELECT @@gtid_current_pos": [{"now": "0-10-7", "slave": "0-10-7"}],

@@ -96,6 +96,8 @@ def test_the_accounts_are_made_outside_the_binary_log_and_all_others_are_locked_
     lines = data["init.sql"].splitlines()
     assert lines[0] == "SET SESSION sql_log_bin = 0;"
     assert lines[-2:] == [f"{LOCK_ALL};", "FLUSH PRIVILEGES;"]
+    naming = [line for line in lines if "operatorkit.process" in line]
+    assert naming[-1] == "REPLACE INTO operatorkit.process VALUES (1, UUID());", "each start has a name of its own"
     assert "root" in LOCK_ALL
     assert "'operatorkit'" in LOCK_ALL
 
