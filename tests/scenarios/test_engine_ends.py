@@ -57,6 +57,10 @@ async def status(cluster: Any) -> Any:
     return (await cluster.get(JOBS, "a", namespace=cluster.namespace)).get("status", {})
 
 
+async def copied(cluster: Any) -> bool:
+    return (await status(cluster)).get("text") == "one"  # conditions are there earlier: a failed run writes them
+
+
 def worker(**options: Any) -> Operator:
     """Copy the text into the status."""
     app = Operator("copier", **options)
@@ -97,7 +101,7 @@ async def test_a_run_that_awaits_what_was_cancelled_has_failed_and_its_worker_go
 
     async with operator(app):
         await create(cluster)
-        await eventually(lambda: status(cluster), timeout=60)
+        await eventually(lambda: copied(cluster), timeout=60)
     assert runs == ["one", "one"]
     assert "the reconcile function awaited something that was cancelled" in caplog.text
 
