@@ -86,7 +86,7 @@ soak: $(VENV)/.dev ## random histories of the engine (SEEDS=1000 FIRST=0); witho
 		exec env SEQUENCES=$(or $(SEQUENCES),40) $(BIN)/python -m pytest tests/real/test_random_requests.py; \
 	fi
 
-lint: $(VENV)/.dev ## ruff, mypy, pyright, import contracts, spelling, the wheel's contents
+lint: $(VENV)/.dev ## ruff, mypy, pyright, import contracts, spelling, the wheel's contents, known vulnerabilities
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -96,6 +96,7 @@ lint: $(VENV)/.dev ## ruff, mypy, pyright, import contracts, spelling, the wheel
 	$(BIN)/check-wheel-contents build/wheel
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/codespell
+	$(BIN)/python tools/audit.py
 
 constraints: $(VENV)/.dev ## pin the newest versions again (needs pip-tools: pip install pip-tools)
 	pip-compile --strip-extras --generate-hashes --allow-unsafe --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
