@@ -100,7 +100,8 @@ lint: $(VENV)/.dev ## ruff, mypy, pyright, import contracts, spelling, the wheel
 
 constraints: $(VENV)/.dev ## pin the newest versions again (needs pip-tools: pip install pip-tools)
 	pip-compile --strip-extras --generate-hashes --allow-unsafe --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
-		--no-header --annotation-style=line --upgrade pyproject.toml requirements/build.in -o requirements/runtime.txt
+		--no-header --annotation-style=line --upgrade --extra attestation --extra mysql \
+		pyproject.toml requirements/build.in -o requirements/runtime.txt
 	pip-compile --strip-extras --generate-hashes --allow-unsafe --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
 		--no-header --annotation-style=line --upgrade --extra petset --extra petset --extra pki --extra attestation --extra mysql --extra metrics --extra speed --extra testing \
 		pyproject.toml requirements/build.in requirements/dev.in -c requirements/runtime.txt -o requirements/dev.txt

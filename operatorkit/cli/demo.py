@@ -5,27 +5,34 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from operatorkit.cli._demo.attested import AttestationStory
 from operatorkit.cli._demo.members import MembersStory
-from operatorkit.cli._demo.stage import NAMESPACE
+from operatorkit.cli._demo.needs import missing_for
+from operatorkit.cli._demo.processes import operator
+from operatorkit.cli._demo.shard import ShardStory
+from operatorkit.cli._demo.shard_nodes import ProcessNode
+from operatorkit.cli._demo.stage import Stage
 from operatorkit.cli._demo.story import Story
 from operatorkit.cli._signals import stop_signals
 from operatorkit.cluster import JSONObject
 from operatorkit.definitions import definitions, own_kinds
 from operatorkit.errors import OperatorKitError
 
+if TYPE_CHECKING:
+    from operatorkit.controlplane.embedded import EmbeddedControlPlane
+
 __all__ = ["command"]
 
-_OPERATORS = ("pki", "petset")
+_OPERATORS = ("pki", "petset", "attestation", "mysql_sharding")
 _TO_TRY = (
     "kubectl get pki,certificates,clusterissuers -A",
     "kubectl describe pod payments -n shop",
@@ -38,6 +45,10 @@ _TO_TRY = (
     "operatorkit petset plan db -n shop",
     "operatorkit petset history db -n shop",
     "operatorkit petset restart db -n shop",
+    "kubectl get imagepolicies,attestationauthorities -n prod",
+    "operatorkit attest explain registry.example/checkout:1 -n prod",
+    "kubectl get myc,mydb,pods -n data --show-labels",
+    "kubectl describe mydb orders0 -n data",
 )
 
 
@@ -46,14 +57,17 @@ _TO_TRY = (
     "--keep", is_flag=True, help="Keep the control plane and the operators running until Ctrl-C."
 )
 def command(*, keep: bool) -> None:
-    """Start a control plane, run the operators pki and petset on it, and show what they do."""
+    """Start a control plane, run the bundled operators on it, and show what they do.
+
+    What this machine lacks for an operator is reported in its place, and the others are shown.
+    """
     asyncio.run(_demo(keep=keep, started=time.monotonic()))
 
 
 async def _demo(*, keep: bool, started: float) -> None:
     """Run everything in one loop: what asks to stop cancels the story wherever it is, and all is cleaned up."""
     click.secho(
-        "operatorkit demo: certificates for applications, and a database whose updates heal",
+        "operatorkit demo: certificates, ordered updates, attested images, and a database that fails over",
         bold=True,
     )
     with _stopped_by_signals(), contextlib.ExitStack() as stack:
@@ -96,7 +110,7 @@ async def _narrate(stack: contextlib.ExitStack, folder: Path, started: float) ->
     from operatorkit.controlplane.embedded import EmbeddedControlPlane
 
     control_plane = stack.enter_context(EmbeddedControlPlane(nodes=1))
-    kubeconfig = control_plane.write_kubeconfig(folder / "kubeconfig")
+    control_plane.write_kubeconfig(folder / "kubeconfig")
     click.echo()
     took = time.monotonic() - started
     click.secho(
@@ -104,7 +118,7 @@ async def _narrate(stack: contextlib.ExitStack, folder: Path, started: float) ->
         bold=True,
     )
     try:
-        await _chapters(stack, folder, kubeconfig, started)
+        await _chapters(stack, control_plane, folder, started)
     except OperatorKitError as error:
         raise OperatorKitError(
             "\n".join([f"the demo failed: {error}", *_last_lines(folder)])
@@ -118,29 +132,51 @@ def _last_lines(folder: Path) -> Iterator[str]:
 
 
 async def _chapters(
-    stack: contextlib.ExitStack, folder: Path, kubeconfig: Path, started: float
+    stack: contextlib.ExitStack, plane: EmbeddedControlPlane, folder: Path, started: float
 ) -> None:
     from operatorkit.cluster import LiveCluster, load_config
 
+    kubeconfig = folder / "kubeconfig"
+    missing = {name: await asyncio.to_thread(missing_for, name) for name in _OPERATORS}
     warnings: list[str] = []
     async with LiveCluster(load_config(kubeconfig), warn=warnings.append) as api:
-        story = Story(api, started=started)
-        story.say("The platform team installs the operators pki and petset")
-        namespaces = (*(f"{name}-system" for name in _OPERATORS), NAMESPACE)
-        await story.install(
-            [each for name in _OPERATORS for each in _definitions(name)], namespaces=namespaces
-        )
-        unevaluated = sum("does not evaluate" in warning for warning in warnings)
-        click.echo(
-            f"  (this control plane does not evaluate their {unevaluated} CEL rules; the operators check the same"
-            " themselves)"
-        )
-        for name in _OPERATORS:
-            operator = stack.enter_context(_operator(name, folder, kubeconfig))
-            click.echo(f"  operatorkit run {name} (process {operator.pid})")
+        story = Story(api, started=started, kubeconfig=kubeconfig)
+        shown = [name for name in _OPERATORS if missing[name] is None]
+        await _install(story, shown, warnings)
+        for name in shown:
+            process = stack.enter_context(operator(name, folder, kubeconfig))
+            click.echo(f"  operatorkit run {name} (process {process.pid})")
         await _show_certificates(story)
         await _show_members(MembersStory(api, started=started, kubeconfig=kubeconfig))
+        if not _is_missing(story, "attestation", missing["attestation"]):
+            images = AttestationStory(api, started=started, kubeconfig=kubeconfig, folder=folder)
+            await _show_attestations(images, stack)
+        if not _is_missing(story, "mysql_sharding", missing["mysql_sharding"]):
+            node = ProcessNode(plane)
+            shard = ShardStory(api, started=started, kubeconfig=kubeconfig, node=node)
+            await _show_shard(shard, stack)
         story.say("Done: everything above was read from the API")
+
+
+async def _install(story: Story, names: Sequence[str], warnings: Sequence[str]) -> None:
+    """Install the definitions of operators, and create their namespaces and those of the teams."""
+    story.say(f"The platform team installs the operators {', '.join(names)}")
+    systems = [f"{name.replace('_', '-')}-system" for name in names]
+    teams = [each.namespace for each in (Story, AttestationStory, ShardStory)]
+    found = [each for name in names for each in _definitions(name)]
+    await story.install(found, namespaces=(*systems, *teams))
+    unevaluated = sum("does not evaluate" in warning for warning in warnings)
+    click.echo(
+        f"  (this control plane does not evaluate their {unevaluated} CEL rules; the operators check the same"
+        " themselves)"
+    )
+
+
+def _is_missing(story: Stage, operator: str, why: str | None) -> bool:
+    """Report what this machine lacks for the section of an operator, if anything."""
+    if why is not None:
+        story.say(f"{operator} is not shown: {why}")
+    return why is not None
 
 
 async def _show_certificates(story: Story) -> None:
@@ -166,44 +202,34 @@ async def _show_members(story: MembersStory) -> None:
     await story.roll_back()
 
 
+async def _show_attestations(story: AttestationStory, stack: contextlib.ExitStack) -> None:
+    story.say("The security team starts a metadata server, with a key and a note for QA")
+    await story.start_the_server(stack)
+    story.say("In the namespace prod, only images run that QA has attested")
+    await story.require_tests()
+    story.say("A team deploys an image that QA has not attested")
+    await story.deny()
+    story.say("The tests pass, and QA attests the image")
+    await story.attest()
+    story.say("The team deploys the same image again")
+    await story.admit()
+
+
+async def _show_shard(story: ShardStory, stack: contextlib.ExitStack) -> None:
+    story.say("A DBA declares MariaDB with one shard of three members")
+    await story.start_the_node(stack)
+    await story.create()
+    story.say("An application writes rows, and the primary is killed with kill -9")
+    async with story.application() as application:
+        await story.kill_the_primary(application)
+    story.say("No acknowledged row is missing")
+    await story.compare(application)
+
+
 def _definitions(operator: str) -> list[JSONObject]:
     """Return the definitions of an operator's own kinds, found as `operatorkit run NAME` finds the operator."""
     (entry_point,) = metadata.entry_points(group="operatorkit.operators", name=operator)
     return definitions(own_kinds(entry_point.load()))
-
-
-@contextlib.contextmanager
-def _operator(name: str, folder: Path, kubeconfig: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Run an operator as a process of its own, as it would run in a cluster, and stop it afterwards."""
-    options = [
-        "--kubeconfig",
-        str(kubeconfig),
-        "--own-namespace",
-        f"{name}-system",
-        "--webhooks",
-        "url",
-        "--exit-with-parent",
-        "--temporary-folder",
-        str(folder),
-    ]
-    with (folder / f"{name}.log").open("wb") as log:
-        process = subprocess.Popen(  # noqa: S603 - our own program
-            [sys.executable, "-m", "operatorkit", "run", name, *options],
-            stdin=subprocess.PIPE,  # the operator exits with its parent, however that ends
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        try:
-            yield process
-        finally:
-            try:
-                process.communicate(
-                    timeout=15
-                )  # closes its input: the operator finishes what it does and exits
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
 
 
 async def _leave_up(kubeconfig: Path) -> None:

@@ -10,8 +10,10 @@ import asyncio
 import base64
 import json
 import logging
+import os
 import signal
 import sys
+import threading
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -93,6 +95,9 @@ for _command in (keygen, sign, policy, import_, backstop):
 @click.option(
     "--client-ca", type=click.Path(path_type=Path), help="CA of client certificates, in PEM."
 )
+@click.option(
+    "--exit-with-parent", is_flag=True, hidden=True, help="Stop when standard input closes."
+)
 def serve(
     database: str,
     host: str,
@@ -105,6 +110,7 @@ def serve(
     tls_certificate: Path | None,
     tls_key: Path | None,
     client_ca: Path | None,
+    exit_with_parent: bool,
 ) -> None:
     """Serve the Grafeas API (v1, v1beta1 and v1alpha1) until SIGTERM or Ctrl-C."""
     from operators.attestation.server.serve import Listen
@@ -122,6 +128,8 @@ def serve(
         )
     if (auth == "file") != (access_file is not None):
         raise InputError("--access-file is required for --auth=file, and allowed only with it")
+    if exit_with_parent:
+        threading.Thread(target=_stop_at_end_of_input, name="end of input", daemon=True).start()
     listen = Listen(
         host=host,
         port=port,
@@ -131,6 +139,12 @@ def serve(
         client_ca=client_ca,
     )
     asyncio.run(_serve(database, listen, auth, access_file, kubeconfig, audience))
+
+
+def _stop_at_end_of_input() -> None:
+    while os.read(sys.stdin.fileno(), 4096):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 async def _serve(

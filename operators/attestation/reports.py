@@ -16,7 +16,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from operatorkit.cluster import ClusterAPI, PatchType
-from operatorkit.errors import NotFound
+from operatorkit.errors import NoKindMatch, NotFound
 from operatorkit.names import ApiResource
 from operatorkit.resource import Model, NoStatus, Resource
 from operators.attestation.app import app
@@ -101,13 +101,13 @@ async def report(api: ClusterAPI, pod: Mapping[str, Any], results: Results, now:
     name, namespace = content["metadata"]["name"], content["metadata"]["namespace"]
     try:
         known = await api.get(REPORTS, name, namespace=namespace)
-    except NotFound:  # the report, or its kind
+    except (NotFound, NoKindMatch):
         if not results:
             return
         known = {}
     if _without_times(known) == _without_times(content):
         return
-    with suppress(NotFound):  # the kind is not installed
+    with suppress(NotFound, NoKindMatch):  # its namespace is deleted; the kind is not installed
         await api.patch(
             REPORTS,
             name,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,11 +14,13 @@ from pathlib import Path
 
 import pytest
 
+from operatorkit.cli._demo.needs import missing_for
 from operatorkit.testing import eventually
 
 pytestmark = pytest.mark.timeout(400)
 
 COMMAND = [sys.executable, "-m", "operatorkit", "demo"]
+IN_THE_LAST_SECTION = "cordoned" if missing_for("mysql_sharding") is None else "mysql_sharding is not shown"
 
 
 def family(marker: str) -> list[int]:
@@ -36,6 +39,16 @@ def family(marker: str) -> list[int]:
     return found
 
 
+def none_left(word: str) -> None:
+    """Kill the processes that carry `word` and are left a moment after the demo, which must be none."""
+    deadline = time.monotonic() + 10
+    while (left := family(word)) and time.monotonic() < deadline:
+        time.sleep(0.05)  # a process that exits with its parent ends a moment after it
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+    assert left == []
+
+
 @pytest.fixture
 def marker(request: pytest.FixtureRequest) -> Iterator[str]:
     """Give a word for the environment of the demo, and see that no process that carries it is left."""
@@ -43,12 +56,7 @@ def marker(request: pytest.FixtureRequest) -> Iterator[str]:
         pytest.skip("needs /proc to see what is left")
     word = f"OPERATORKIT_TEST_MARK={os.getpid()}-{request.node.name}"
     yield word
-    deadline = time.monotonic() + 10
-    while (left := family(word)) and time.monotonic() < deadline:
-        time.sleep(0.05)  # whoever is on a leash ends a moment after the one who holds it
-    for pid in left:
-        os.kill(pid, signal.SIGKILL)
-    assert left == []
+    none_left(word)
 
 
 def environment(marker: str) -> dict[str, str]:
@@ -56,14 +64,68 @@ def environment(marker: str) -> dict[str, str]:
     return {**os.environ, name: value, "PYTHONUNBUFFERED": "1"}
 
 
-def test_the_demo_shows_the_error_at_the_pod_and_the_recovery(marker: str) -> None:
-    done = subprocess.run(COMMAND, env=environment(marker), capture_output=True, text=True, check=False, timeout=300)
-    assert done.returncode == 0, done.stdout + done.stderr
-    reported = done.stdout
+def started(marker: str, folder: Path, *options: str, **variables: str) -> subprocess.Popen[str]:
+    """Start the demo, with `folder` for its temporary files."""
+    return subprocess.Popen(
+        [*COMMAND, *options],
+        env=environment(marker) | {"TMPDIR": str(folder)} | variables,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def nothing_left(process: subprocess.Popen[str], folder: Path) -> None:
+    """Check that no process of a pod and no file is left; the demo itself has ended."""
+    none_left(f"=operatorkit-nodes-{process.pid}-")
+    assert list(folder.iterdir()) == []
+
+
+def sections(reported: str) -> dict[str, str]:
+    """Return what the demo printed below each headline."""
+    parts = re.split(r"^\[ *[0-9.]+s\] (.*)$", reported, flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def test_the_demo_shows_each_operator_and_leaves_nothing(marker: str, tmp_path: Path) -> None:
+    process = started(marker, tmp_path)
+    reported, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, reported
+    assert "Traceback" not in reported
+    assert "ReconcileFailed" not in reported
+    check_the_certificates(reported.partition("Another team")[0])
+    check_the_members(reported.partition("Another team")[2].partition("The security team")[0])
+    check_the_images(sections(reported))
+    if (why := missing_for("mysql_sharding")) is None:
+        check_the_shard(sections(reported))
+    else:
+        assert f"mysql_sharding is not shown: {why}" in reported
+    nothing_left(process, tmp_path)
+
+
+def test_a_machine_without_the_programs_shows_the_rest_and_what_to_install(marker: str, tmp_path: Path) -> None:
+    """The other operators are shown, and the demo succeeds."""
+    empty = tmp_path / "bin"
+    empty.mkdir()
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    process = started(marker, folder, PATH=str(empty))
+    reported, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, reported
+    (line,) = (line for line in reported.splitlines() if "mysql_sharding is not shown" in line)
+    assert re.search(r"not installed: .*bubblewrap \(Debian: apt-get install .*bubblewrap\)$", line), line
+    assert "operatorkit run mysql_sharding" not in reported
+    check_the_images(sections(reported))
+    nothing_left(process, folder)
+
+
+def check_the_certificates(reported: str) -> None:
+    """Check what the demo prints about pki: errors at admission, the error at the pod, and the recovery."""
     assert "spec.dnsNames[0]" in reported
     assert "spec.dnsNames[1]" in reported
     assert "spec.duration" in reported
-    waiting, _, recovered = reported.partition("Another team")[0].partition("corrects it")
+    waiting, _, recovered = reported.partition("corrects it")
     assert "ContainerCreating" in waiting
     (denied,) = (line for line in waiting.splitlines() if "DeniedByPolicy" in line)
     assert "Did you mean" in denied
@@ -72,8 +134,45 @@ def test_the_demo_shows_the_error_at_the_pod_and_the_recovery(marker: str) -> No
     assert "FailedMount" in waiting
     assert "CertificateIssued" in recovered
     assert "Running" in recovered
-    assert "Traceback" not in reported + done.stderr
-    check_the_members(reported.partition("Another team")[2])
+
+
+def check_the_images(found: dict[str, str]) -> None:
+    """Check what the demo prints about attestation: the denial with its remedy, and the admission."""
+    image = "registry.example/checkout@sha256:5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03"
+    assert (
+        "serving http://127.0.0.1:" in found["The security team starts a metadata server, with a key and a note for QA"]
+    )
+    denied = found["A team deploys an image that QA has not attested"]
+    assert f"denied the request: No matched signatures for container image: {image}" in denied
+    assert "ImagePolicy prod/tested-only: AttestationAuthority prod/qa has not attested it" in denied
+    assert "run: operatorkit attest upload --note projects/shop/notes/qa" in denied
+    assert "pod/checkout created" not in denied
+    attested = found["The tests pass, and QA attests the image"]
+    assert f"$ operatorkit attest sign {image} --type PGP" in attested
+    assert "occurrence projects/shop/occurrences/" in attested
+    admitted = found["The team deploys the same image again"]
+    assert "pod/checkout created" in admitted
+    assert "pod/checkout is Running" in admitted
+
+
+def check_the_shard(found: dict[str, str]) -> None:
+    """Check what the demo prints about mysql_sharding: the members, the failover and its time, and the rows."""
+    created = found["A DBA declares MariaDB with one shard of three members"]
+    assert re.findall(r"pod/(orders0-\d) (\w+)", created) == [
+        ("orders0-0", "primary"),
+        ("orders0-1", "replica"),
+        ("orders0-2", "replica"),
+    ]
+    killed = found["An application writes rows, and the primary is killed with kill -9"]
+    assert re.search(r"pod/orders0-0, the primary: mariadbd is killed \(SIGKILL\) after \d{3} rows", killed), killed
+    (new, seconds) = re.findall(r"pod/(orders0-[12]) is the primary now, .*: failover in ([0-9.]+) s", killed)[0]
+    assert float(seconds) > 0
+    compared = found["No acknowledged row is missing"]
+    assert f"pod/{new} primary, serving" in compared
+    rows = re.findall(r"pod/(orders0-\d): (\d+) rows acknowledged, 0 missing", compared)
+    assert [name for name, _ in rows] == ["orders0-0", "orders0-1", "orders0-2"]
+    assert {int(count) >= 300 for _, count in rows} == {True}
+    assert "FailoverCompleted" in compared
 
 
 def check_the_members(reported: str) -> None:
@@ -98,14 +197,7 @@ def check_the_members(reported: str) -> None:
 
 def interrupt(marker: str, folder: Path, until: str, number: signal.Signals) -> subprocess.CompletedProcess[str]:
     """Start the demo, send it a signal once it has said `until`, and return how it ended."""
-    process = subprocess.Popen(
-        [*COMMAND, "--keep"],
-        env=environment(marker) | {"TMPDIR": str(folder)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+    process = started(marker, folder, "--keep")
     assert process.stdout is not None
     seen = []
     for line in process.stdout:
@@ -117,27 +209,26 @@ def interrupt(marker: str, folder: Path, until: str, number: signal.Signals) -> 
     text = "".join(seen) + rest
     assert any(until in line for line in seen), text
     assert "Traceback" not in text
+    nothing_left(process, folder)
     return subprocess.CompletedProcess(process.args, process.returncode, text)
 
 
 @pytest.mark.parametrize(
-    "until", ["is ready at", "operatorkit run pki", "asks for a certificate", "bd:2", "until Ctrl-C"]
+    "until", ["is ready at", "operatorkit run pki", "asks for a certificate", "bd:2", "attest serve", "until Ctrl-C"]
 )
 def test_an_interrupted_demo_leaves_no_process_behind(marker: str, until: str, tmp_path: Path) -> None:
     done = interrupt(marker, tmp_path, until, signal.SIGINT)
     assert done.returncode in (0, 130), done.stdout
-    assert list(tmp_path.glob("operatorkit-demo-*")) == []
 
 
 @pytest.mark.parametrize(
     ("until", "number"),
-    [("is ready at", signal.SIGTERM), ("asks for a certificate", signal.SIGHUP)],
+    [("is ready at", signal.SIGTERM), ("asks for a certificate", signal.SIGHUP), (IN_THE_LAST_SECTION, signal.SIGTERM)],
 )
 def test_a_demo_that_is_asked_to_end_tidies_up(marker: str, until: str, number: signal.Signals, tmp_path: Path) -> None:
     """At the first of these no operator runs yet that could tidy up after it."""
     done = interrupt(marker, tmp_path, until, number)
     assert done.returncode == 128 + number, done.stdout
-    assert list(tmp_path.glob("operatorkit-demo-*")) == []
 
 
 def runs_an_operator(marker: str) -> bool:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
-import sys
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import click
@@ -14,7 +11,7 @@ import click
 from operatorkit.cli._demo.stage import NAMESPACE, Stage, StoryError, indent
 from operatorkit.cli._describe import describe_events, describe_pod
 from operatorkit.clock import parse_time
-from operatorkit.cluster import ClusterAPI, JSONObject
+from operatorkit.cluster import JSONObject
 from operatorkit.kinds import PODS
 
 __all__ = ["MembersStory"]
@@ -29,10 +26,6 @@ _FIRST_IMAGE, _BROKEN_IMAGE, _SECOND_IMAGE = (
 
 class MembersStory(Stage):
     """The chapters about a PetSet; each raises StoryError when the cluster does not do what the text says."""
-
-    def __init__(self, api: ClusterAPI, *, started: float, kubeconfig: Path) -> None:
-        super().__init__(api, started=started)
-        self._kubeconfig = kubeconfig
 
     async def create(self) -> None:
         """Create a set of three and check that its members came up in order."""
@@ -91,34 +84,10 @@ class MembersStory(Stage):
 
     async def roll_back(self) -> None:
         """Go back to the first revision by one command."""
-        await self._command("history", _SET)
-        await self._command("rollback", _SET, "--to", "1")
+        await self.command("petset", "history", _SET, "-n", NAMESPACE)
+        await self.command("petset", "rollback", _SET, "--to", "1", "-n", NAMESPACE)
         await self.until("all members run the first image", lambda: self._completed(_FIRST_IMAGE))
         click.echo(f"  All three members are ready and run {_FIRST_IMAGE} again.")
-
-    async def _command(self, *words: str) -> None:
-        """Run a command of `operatorkit petset` and print it with what it printed."""
-        click.echo(f"    $ operatorkit petset {' '.join(words)} -n {NAMESPACE}")
-        line = [sys.executable, "-m", "operatorkit", "petset", *words, "-n", NAMESPACE]
-        process = await asyncio.create_subprocess_exec(
-            *line,
-            "--kubeconfig",
-            str(self._kubeconfig),
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-        )
-        try:
-            output, _ = await process.communicate()
-        finally:
-            if process.returncode is None:  # the demo was interrupted
-                process.kill()
-                await process.wait()
-        text = output.decode()
-        if process.returncode != 0:
-            raise StoryError(
-                f"expected that `operatorkit petset {' '.join(words)}` succeeds; it printed: {text}"
-            )
-        click.echo(indent(text))
 
     async def _set(self) -> JSONObject:
         return await self.api.get(

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from importlib import resources
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
 
 import click
 import yaml
@@ -33,9 +36,12 @@ class StoryError(OperatorKitError):
 class Stage:
     """The cluster of the demo and the terminal; stories are subclasses."""
 
-    def __init__(self, api: ClusterAPI, *, started: float) -> None:
+    namespace: ClassVar[str] = NAMESPACE
+
+    def __init__(self, api: ClusterAPI, *, started: float, kubeconfig: Path) -> None:
         self.api = api
         self._started = started
+        self._kubeconfig = kubeconfig
 
     def say(self, text: str) -> None:
         """Print a chapter's headline with the time since the start."""
@@ -55,6 +61,36 @@ class Stage:
                 partial(self.condition, CUSTOM_RESOURCE_DEFINITIONS, name, None, "Established"),
             )
             click.echo(f"  customresourcedefinition/{name} established")
+
+    async def command(
+        self, *words: str, cwd: Path | None = None, redirect: str | None = None
+    ) -> str:
+        """Run a command of operatorkit, print it with its output, and return the output.
+
+        With `redirect`, the name of a file, the output is not printed: the command shows where it goes.
+        Raises StoryError when the command fails.
+        """
+        shown = " ".join(words) + (f" > {redirect}" if redirect else "")
+        click.echo(f"    $ operatorkit {shown}")
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "operatorkit", *words),
+            env={**os.environ, "KUBECONFIG": str(self._kubeconfig)},
+            cwd=cwd,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        try:
+            output, _ = await process.communicate()
+        finally:
+            if process.returncode is None:  # the demo was interrupted
+                process.kill()
+                await process.wait()
+        text = output.decode()
+        if process.returncode != 0:
+            raise StoryError(f"expected that `operatorkit {shown}` succeeds; it printed: {text}")
+        if redirect is None:
+            click.echo(indent(text))
+        return text
 
     async def apply_file(self, name: str) -> None:
         """Apply the documents of a manifest."""
@@ -106,7 +142,9 @@ class Stage:
     async def events(self, kind: str, name: str) -> list[JSONObject]:
         """Return the Events about an object."""
         selector = f"involvedObject.kind={kind},involvedObject.name={name}"
-        return (await self.api.list(EVENTS, namespace=NAMESPACE, field_selector=selector)).items
+        return (
+            await self.api.list(EVENTS, namespace=self.namespace, field_selector=selector)
+        ).items
 
     async def event(
         self, kind: str, name: str, reason: str, *, count: int = 1
