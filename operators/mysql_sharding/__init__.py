@@ -14,14 +14,17 @@ and volumes, which are PetSets.
     execute    one step, by SQL or by a request         shards     the loop of each shard
     admission  what is rejected before it is stored
     rollout_plan       the ordered change of configuration and version, within a shard and over shards
+    backup             backups, restores, and copies of a member's data
     server_variables   what MariaDB accepts in its option file, and what changes without a restart
 """
 
 from __future__ import annotations
 
+import operators.mysql_sharding.backup.reconcile
 import operators.mysql_sharding.reconcile
 import operators.mysql_sharding.shards  # noqa: F401 - declares the loop of each shard
 from operators.mysql_sharding.api import MysqlCluster, MysqlDatabase
 from operators.mysql_sharding.app import app
+from operators.mysql_sharding.backup.api import MysqlBackup
 
-__all__ = ["MysqlCluster", "MysqlDatabase", "app"]
+__all__ = ["MysqlBackup", "MysqlCluster", "MysqlDatabase", "app"]

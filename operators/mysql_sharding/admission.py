@@ -21,6 +21,7 @@ from operators.mysql_sharding.api import (
     MysqlDatabase,
     MysqlDatabaseSpec,
     MysqlUser,
+    RestoreFrom,
     ShardTemplate,
 )
 from operators.mysql_sharding.app import app
@@ -139,7 +140,11 @@ def describe(causes: Sequence[Cause]) -> str:
 def check_cluster(cluster: MysqlCluster) -> list[Cause]:
     """Return the problems of a cluster by itself."""
     last = f"{cluster.metadata.name}{cluster.spec.shards - 1}"
-    return [*_name_problems(cluster.metadata.name, last), *_template_problems(cluster.spec)]
+    return [
+        *_name_problems(cluster.metadata.name, last),
+        *_template_problems(cluster.spec),
+        *_restore_problems(cluster.spec.restore_from),
+    ]
 
 
 def check_shard(shard: MysqlDatabase) -> list[Cause]:
@@ -164,7 +169,28 @@ def check_change(old: ShardTemplate, new: ShardTemplate) -> list[Cause]:
         causes.append(invalid("spec.storage.className", after.class_name, message))
     if isinstance(old, MysqlClusterSpec) and isinstance(new, MysqlClusterSpec):
         causes += _removed_shards(old, new)
+    causes += _changed_origin(old, new)
     return causes
+
+
+def _changed_origin(old: ShardTemplate, new: ShardTemplate) -> Iterator[Cause]:
+    if not isinstance(new, MysqlClusterSpec | MysqlDatabaseSpec) or type(old) is not type(new):
+        return
+    if getattr(old, "restore_from", None) != new.restore_from:
+        found = new.restore_from
+        value = found.model_dump(exclude_none=True) if found is not None else ""
+        message = "is immutable, since the data is there: create another cluster from the backup"
+        yield invalid("spec.restoreFrom", str(value), message)
+
+
+def _restore_problems(source: RestoreFrom | None) -> Iterator[Cause]:
+    if source is None:
+        return
+    given = source.model_dump(exclude_none=True).keys()
+    if given not in ({"backup"}, {"claim", "path"}):
+        found = ", ".join(given) or "nothing"
+        message = f"give backup, or both claim and path: it has {found}"
+        yield invalid("spec.restoreFrom", found, message)
 
 
 def _removed_shards(old: MysqlClusterSpec, new: MysqlClusterSpec) -> Iterator[Cause]:

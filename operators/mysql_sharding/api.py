@@ -35,7 +35,9 @@ __all__ = [
     "MysqlDatabaseSpec",
     "MysqlDatabaseStatus",
     "MysqlUser",
+    "RestoreFrom",
     "SecretKey",
+    "ShardOrigin",
     "ShardTemplate",
     "Storage",
     "SyncedStatus",
@@ -45,6 +47,11 @@ GROUP = "mysql.operatorkit.dev"
 
 DatabaseName = Annotated[str, Field(min_length=1, max_length=64, pattern="^[A-Za-z0-9_$]+$")]
 VariableName = Annotated[str, Field(min_length=1, max_length=64, pattern="^[a-z][a-z0-9_]*$")]
+
+PathOnVolume = Annotated[
+    str,
+    Field(min_length=1, max_length=500, pattern=r"^[a-z0-9][a-z0-9.-]*(/[a-z0-9][a-z0-9.-]*)*$"),
+]
 
 
 class Storage(Model):
@@ -131,14 +138,54 @@ class ShardTemplate(Model):
     """Accounts of applications. One that is removed from the list is kept: drop it by SQL."""
 
 
+class ShardOrigin(Model):
+    """The backup of one shard."""
+
+    claim: Annotated[str, Field(min_length=1, max_length=253)]
+    """Name of the PersistentVolumeClaim that holds it."""
+    path: PathOnVolume
+    """Its directory on that volume, such as shop/nightly/0."""
+    sha256: Annotated[str, Field(pattern="^([0-9a-f]{64})?$")] = ""
+    """SHA-256 that its data must have; empty for the one that stands beside the data."""
+
+
+class RestoreFrom(Model):
+    """The backup that a new cluster starts with: `backup`, or `claim` and `path`."""
+
+    class_rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "has(self.backup) ? !has(self.claim) && !has(self.path)"
+            " : has(self.claim) && has(self.path)",
+            message="give backup, or both claim and path",
+        ),
+    )
+
+    backup: Annotated[str, Field(min_length=1, max_length=253)] | None = None
+    """Name of a MysqlBackup in the same namespace."""
+    claim: Annotated[str, Field(min_length=1, max_length=253)] | None = None
+    """Name of a PersistentVolumeClaim with a backup whose MysqlBackup no longer exists."""
+    path: PathOnVolume | None = None
+    """Directory of the backup on that volume, such as shop/nightly."""
+
+
 class MysqlDatabaseSpec(ShardTemplate):
     """One shard: a primary and its replicas."""
+
+    class_rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "has(self.restoreFrom) == has(oldSelf.restoreFrom)"
+            " && (!has(self.restoreFrom) || self.restoreFrom == oldSelf.restoreFrom)",
+            message="restoreFrom is immutable: only a new shard starts from a backup",
+        ),
+    )
 
     replicas: Annotated[int, Field(ge=1, le=9)] = 3
     """Number of members, the primary included. With one there is no replication, and no failover."""
     switchover_to: Annotated[str, Field(max_length=63)] = ""
     """Name of a member that shall be the primary, such as shop0-2: the primary moves there once it is healthy, without
     the loss of a write. It has no effect after a later failover."""
+    restore_from: ShardOrigin | None = None
+    """The backup that its members start with. Immutable."""
 
 
 class FailoverStatus(Model):
@@ -255,12 +302,20 @@ class MysqlClusterSpec(ShardTemplate):
             message="shards cannot be removed: a removed shard would take its data along",
             field_path=".shards",
         ),
+        Rule(
+            "has(self.restoreFrom) == has(oldSelf.restoreFrom)"
+            " && (!has(self.restoreFrom) || self.restoreFrom == oldSelf.restoreFrom)",
+            message="restoreFrom is immutable: create another cluster from the backup",
+        ),
     )
 
     shards: Annotated[int, Field(ge=1, le=64)] = 1
     """Number of shards; each is a MysqlDatabase named after the cluster and its number, such as shop0."""
     replicas_per_shard: Annotated[int, Field(ge=1, le=9)] = 3
     """Number of members of each shard, the primary included."""
+    restore_from: RestoreFrom | None = None
+    """The backup that a new cluster starts with. It has the accounts of this spec, not those of the
+    backup. Immutable."""
 
 
 class MysqlClusterStatus(Model):

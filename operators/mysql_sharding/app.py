@@ -16,6 +16,7 @@ app.cache(V1Secret, contents="children")
 app.needs(V1Secret, "get", reason="passwords of users, and of a shard whose Secret is not cached")
 app.needs(V1Pod, "patch", reason="the label of the role is what the Services select on")
 app.needs(V1Pod, "delete", reason="a primary that has failed is restarted as a replica")
+app.needs(V1Pod, "create", reason="pods beside the members read and write their data")
 app.needs(
     V1PersistentVolumeClaim,
     "delete",

@@ -20,6 +20,7 @@ from operators.mysql_sharding.api import (
     MysqlCluster,
     MysqlDatabase,
     MysqlDatabaseSpec,
+    ShardOrigin,
     ShardTemplate,
 )
 
@@ -77,7 +78,10 @@ _SOCKET: Final = f"{_RUN}/mysqld.sock"
 
 _INSTALL: Final = f"""
 set -e
+trap 'exit 1' TERM
 mkdir -p {_DATA}/tmp
+test "$1" != wait || test -d {_DATA}/data || until test -d {_DATA}/seeded; do sleep 1; done
+if test -d {_DATA}/seeded; then rm -rf {_DATA}/data; mv {_DATA}/seeded {_DATA}/data; fi
 test ! -d {_DATA}/data || exit 0
 rm -rf {_DATA}/new
 mariadb-install-db --no-defaults --datadir={_DATA}/new --skip-test-db --auth-root-authentication-method=normal
@@ -86,6 +90,9 @@ sync
 mv {_DATA}/new {_DATA}/data
 """  # noqa: S108 - below the data of the pod
 """Makes the data directory where there is none; one that was not completed is not taken for one.
+
+Data that a seed pod has brought takes its place. With the argument `wait`, as in a shard that is
+restored, nothing starts before it is there.
 
 The server id belongs to the data. A replica ignores transactions with its own id: were it that of the member, one that
 is emptied would never receive again what it wrote as a primary.
@@ -138,14 +145,18 @@ class PetSet(
     """The members of a shard, kept by operators.petset."""
 
 
-def shard_of(cluster: MysqlCluster, number: int) -> MysqlDatabase:
-    """Return a shard of a cluster."""
+def shard_of(
+    cluster: MysqlCluster, number: int, origin: ShardOrigin | None = None
+) -> MysqlDatabase:
+    """Return a shard of a cluster, and which backup it starts with."""
     shared = {name: getattr(cluster.spec, name) for name in ShardTemplate.model_fields}
     return MysqlDatabase(
         metadata=ObjectMeta(
             name=f"{cluster.metadata.name}{number}", namespace=cluster.metadata.namespace
         ),
-        spec=MysqlDatabaseSpec(**shared, replicas=cluster.spec.replicas_per_shard),
+        spec=MysqlDatabaseSpec(
+            **shared, replicas=cluster.spec.replicas_per_shard, restore_from=origin
+        ),
     )
 
 
@@ -333,6 +344,7 @@ def pets_of(shard: MysqlDatabase) -> PetSet:
 def _pod_spec(shard: MysqlDatabase) -> dict[str, Any]:
     data = {"name": "data", "mountPath": _DATA}
     run = {"name": "run", "mountPath": _RUN}
+    waits = shard.spec.restore_from is not None
     locked_down = {
         "allowPrivilegeEscalation": False,
         "readOnlyRootFilesystem": True,
@@ -341,7 +353,7 @@ def _pod_spec(shard: MysqlDatabase) -> dict[str, Any]:
     install = {
         "name": "install",
         "image": shard.spec.image,
-        "command": ["/bin/sh", "-c", _INSTALL],
+        "command": ["/bin/sh", "-c", _INSTALL, "install", "wait" if waits else "make"],
         "volumeMounts": [data, {"name": "run", "mountPath": "/tmp"}],  # noqa: S108 - in the pod
         "securityContext": locked_down,
     }

@@ -10,8 +10,18 @@ from typing import Final
 __all__ = [
     "ALL_MEMBERS_REPLICATE",
     "ALL_SHARDS_AVAILABLE",
+    "BACKUP_COMPLETED",
+    "BACKUP_FAILED",
+    "BACKUP_RUNNING",
+    "BACKUP_STARTED",
+    "BACKUP_UNAVAILABLE",
+    "BACKUP_WAITING",
     "BOOTSTRAPPED",
     "BOOTSTRAPPING",
+    "COPY_FAILED",
+    "COPY_STARTED",
+    "DATA_COPIED",
+    "DATA_RESTORED",
     "FAILOVER_COMPLETED",
     "FAILOVER_STARTED",
     "INVALID_ACCOUNT",
@@ -21,7 +31,10 @@ __all__ = [
     "MEMBER_REJOINED",
     "NO_PRIMARY",
     "PRIMARY_SERVES",
+    "RESTORE_FAILED",
+    "RESTORE_STARTED",
     "SHARDS_UNAVAILABLE",
+    "SHARD_BACKED_UP",
     "SWITCHOVER_COMPLETED",
     "SWITCHOVER_STARTED",
 ]
@@ -58,3 +71,33 @@ SHARDS_UNAVAILABLE: Final = "ShardsUnavailable"
 """Condition Available of a cluster: some shards do not accept writes; the message names them."""
 INVALID_SPEC: Final = "InvalidSpec"
 """Conditions and Events: the spec was stored without admission and cannot be served; the message names the field."""
+BACKUP_STARTED: Final = "BackupStarted"
+"""Event: a member of a shard is being read; the message names it."""
+SHARD_BACKED_UP: Final = "ShardBackedUp"
+"""Event: the backup of a shard is complete; the message says its position and size."""
+BACKUP_COMPLETED: Final = "BackupCompleted"
+"""Condition Complete and Event: all shards are written."""
+BACKUP_RUNNING: Final = "BackupRunning"
+"""Condition Complete: a shard is being read."""
+BACKUP_WAITING: Final = "BackupWaiting"
+"""Condition Complete: the cluster cannot be read now; the message says why."""
+BACKUP_FAILED: Final = "BackupFailed"
+"""Condition Complete and Event: a shard could not be read or written; the message says which and
+why."""
+BACKUP_UNAVAILABLE: Final = "BackupUnavailable"
+"""Condition Available of a cluster: the backup that it is restored from does not exist, or is not
+complete."""
+RESTORE_STARTED: Final = "RestoreStarted"
+"""Event: a backup is being verified and extracted on the volume of a member."""
+DATA_RESTORED: Final = "DataRestored"
+"""Event: the data of a member was restored from a backup."""
+RESTORE_FAILED: Final = "RestoreFailed"
+"""Event: a backup was rejected or could not be restored; the message names the file, what was
+expected and found."""
+COPY_STARTED: Final = "CopyStarted"
+"""Event: the data of a member is copied from another one, because the primary lacks the binary logs
+that it needs."""
+DATA_COPIED: Final = "DataCopied"
+"""Event: the data of a member was copied from another one."""
+COPY_FAILED: Final = "CopyFailed"
+"""Event: copying the data of a member failed; it is tried again."""

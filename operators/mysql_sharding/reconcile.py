@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import base64
 import secrets
+from datetime import timedelta
 from typing import Final
 
 from kubernetes.client.models import V1ConfigMap, V1PodDisruptionBudget, V1Secret, V1Service
 
-from operatorkit import Context, TerminalError
+from operatorkit import Context, Requeue, TerminalError
 from operatorkit.errors import NotFound
 from operatorkit.kinds import SECRETS
 from operatorkit.operator import generation_changed
 from operators.mysql_sharding import reasons
 from operators.mysql_sharding.admission import check_cluster, check_shard, describe
-from operators.mysql_sharding.api import MysqlCluster, MysqlDatabase
+from operators.mysql_sharding.api import MysqlCluster, MysqlDatabase, ShardOrigin
 from operators.mysql_sharding.app import app
+from operators.mysql_sharding.backup.api import MysqlBackup
+from operators.mysql_sharding.backup.source import origins
 from operators.mysql_sharding.objects import (
     PetSet,
     accounts_of,
@@ -31,16 +34,21 @@ __all__ = ["reconcile_cluster", "reconcile_shard"]
 
 _PASSWORDS: Final = ("root", "operator", "replication")
 _PASSWORD_BYTES: Final = 24
+_BACKUP_AGAIN: Final = Requeue(after=timedelta(seconds=5))
 
 
 @app.reconcile(MysqlCluster, owns=[MysqlDatabase])
-async def reconcile_cluster(cluster: MysqlCluster, ctx: Context) -> None:
+async def reconcile_cluster(cluster: MysqlCluster, ctx: Context) -> Requeue | None:
     """Keep one MysqlDatabase for each shard, and report how many accept writes."""
     if problems := check_cluster(cluster):
         message = describe(problems)
         ctx.condition("Available", None, reasons.INVALID_SPEC, message)
         raise TerminalError(message, reason=reasons.INVALID_SPEC)
-    wanted = [shard_of(cluster, number) for number in range(cluster.spec.shards)]
+    found = _origins(cluster, ctx)
+    if isinstance(found, str):
+        ctx.condition("Available", False, reasons.BACKUP_UNAVAILABLE, found)
+        return _BACKUP_AGAIN
+    wanted = [shard_of(cluster, number, origin) for number, origin in enumerate(found)]
     shards: list[MysqlDatabase] = await ctx.apply(*wanted)
     waiting = [one.metadata.name for one in shards if not _is_available(one)]
     status = cluster.status
@@ -51,6 +59,21 @@ async def reconcile_cluster(cluster: MysqlCluster, ctx: Context) -> None:
         ctx.condition("Available", False, reasons.SHARDS_UNAVAILABLE, _named(waiting))
     else:
         ctx.condition("Available", True, reasons.ALL_SHARDS_AVAILABLE)
+    return None
+
+
+def _origins(cluster: MysqlCluster, ctx: Context) -> list[ShardOrigin | None] | str:
+    """Return which backup each shard starts with, or why that is not known yet."""
+    source = cluster.spec.restore_from
+    if source is None:
+        return origins(cluster, {}, None)
+    existing = {
+        number: shard
+        for number in range(cluster.spec.shards)
+        if (shard := ctx.get(MysqlDatabase, f"{cluster.metadata.name}{number}")) is not None
+    }
+    backup = ctx.get(MysqlBackup, source.backup) if source.backup is not None else None
+    return origins(cluster, existing, backup)
 
 
 def _named(names: list[str]) -> str:

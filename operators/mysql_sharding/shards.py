@@ -30,6 +30,7 @@ from operators.mysql_sharding import reasons
 from operators.mysql_sharding.accounts import Accounts
 from operators.mysql_sharding.api import MysqlDatabase
 from operators.mysql_sharding.app import app
+from operators.mysql_sharding.backup.seeding import Seeding
 from operators.mysql_sharding.detection import Policy, failure
 from operators.mysql_sharding.execute import Executor
 from operators.mysql_sharding.failover import plan
@@ -113,6 +114,7 @@ class _Shard:
     observer: Observer
     executor: Executor
     accounts: Accounts
+    seeding: Seeding
     lock_at: datetime = _LONG_AGO
 
     @classmethod
@@ -125,6 +127,7 @@ class _Shard:
             observer=observer,
             executor=Executor(world.api, observer, world.clock),
             accounts=Accounts(world.api, world.reader, connector),
+            seeding=Seeding(world),
         )
 
     async def run(self) -> None:
@@ -154,6 +157,7 @@ class _Shard:
         if passwords is None:
             return _EVERY_SECONDS
         seen = await self._observe(shard, passwords)
+        await self.seeding.sync(shard, seen)
         steps = plan(seen)
         todo = [step for step in steps if not isinstance(step, WaitFor)]
         for step in todo:

@@ -38,6 +38,8 @@ from operators.mysql_sharding.steps import (
 )
 
 __all__ = [
+    "donor",
+    "lacks_history",
     "lost_primary",
     "open_primary",
     "plan",
@@ -246,10 +248,21 @@ def _reclone(seen: ObservedShard) -> list[Step]:
         return []
     for member in _replicas(seen):
         why = _why_reclone(seen, member)
-        if why and member.server is not None:
-            donor = _donor(seen, member)
-            return [Reclone(member.name, donor, seen.status.epoch, member.server.incarnation, why)]
+        if why and member.server is not None and not lacks_history(member.server):
+            source = donor(seen, member)
+            return [Reclone(member.name, source, seen.status.epoch, member.server.incarnation, why)]
     return []
+
+
+def lacks_history(server: Server) -> bool:
+    """Return whether a server has no data, and the primary no longer has the binary logs that begin with the first.
+
+    Its data is copied from another member, beside its server (`operators.mysql_sharding.backup`).
+    """
+    replication = server.replication
+    return (
+        not server.executed and replication is not None and replication.io_errno in LOST_IN_SOURCE
+    )
 
 
 def _why_reclone(seen: ObservedShard, member: Member) -> str:
@@ -270,8 +283,8 @@ def _why_reclone(seen: ObservedShard, member: Member) -> str:
     return ""
 
 
-def _donor(seen: ObservedShard, member: Member) -> str:
-    """Return a replica that has everything, else the primary."""
+def donor(seen: ObservedShard, member: Member) -> str:
+    """Return the member whose data is copied to another one: a replica that has everything, else the primary."""
     for other in _replicas(seen):
         server = other.server
         if (

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from operatorkit.cluster.api import JSONObject
+from operatorkit.controlplane.nodes.process import termination
 from operatorkit.controlplane.nodes.process.cgroups import PodGroup
 from operatorkit.controlplane.nodes.process.child import Child, SandboxError
 from operatorkit.controlplane.nodes.process.environment import (
@@ -118,6 +119,11 @@ class Launcher:
         container.previous_log, container.log = container.log, log
         return child
 
+    def termination_message(self, space: PodSpace, container: Container, code: int) -> str:
+        """Return what a container that has ended left as its message."""
+        log = container.log.path if container.log is not None else None
+        return termination.message(space.directory, container.spec, log, failed=code != 0)
+
     def remove(self, space: PodSpace) -> None:
         """Remove what a pod had on the machine; nothing of it runs any more."""
         shutil.rmtree(space.directory, ignore_errors=True)
@@ -180,6 +186,8 @@ class Launcher:
             sub = expand(mount.get("subPathExpr", ""), variables) or mount.get("subPath", "")
             read_only = bool(mount.get("readOnly")) or name not in writable
             mounts.append(Mount(_sub_path(source, sub, name), mount["mountPath"], read_only))
+        if (message := termination.mount(space.directory, container.spec)) is not None:
+            mounts.append(message)
         return mounts
 
 

@@ -206,7 +206,8 @@ class PodSync:
             assert one.child is not None
             if one.child.exited.done():
                 code, now = one.child.exited.result(), self.clock.monotonic()
-                one.on_exited(code, self.clock.now(), now, self.back_off)
+                message = self.launcher.termination_message(state.space, one, code)
+                one.on_exited(code, self.clock.now(), now, self.back_off, message=message)
 
     async def _back_off(self, pod: JSONObject, state: PodState, decided: Plan) -> list[float]:
         """Show the containers that wait for their next start; return how long each waits."""

@@ -81,10 +81,12 @@ class Container:
         self.identity = f"process://{uid}/{self.name}/{next(_run_numbers)}"
         self.started, self.ready, self.stop_sent, self.kill_at = False, False, False, None
 
-    def on_exited(self, code: int, now: datetime, monotonic: float, base: timedelta) -> None:
-        """Note the end of its process."""
+    def on_exited(
+        self, code: int, now: datetime, monotonic: float, base: timedelta, *, message: str = ""
+    ) -> None:
+        """Note the end of its process, and the message that it left."""
         started = self.started_at or now
-        self.note_end(code, now, reason="Completed" if code == 0 else "Error")
+        self.note_end(code, now, reason="Completed" if code == 0 else "Error", message=message)
         self.child, self.ready, self.started = None, False, False
         if now - started > 2 * BACK_OFF_LIMIT:
             self.back_off = timedelta(0)

@@ -95,7 +95,8 @@ class Volumes:
             found = self.claims.directory(pod["metadata"]["namespace"], source["claimName"])
             if isinstance(found, str):
                 raise OSError(found)
-            _give(found, group)
+            if not _matches(found, group, pod):
+                _give(found, group)
             return found
         if source := volume.get("hostPath"):
             path = Path(source["path"])
@@ -146,6 +147,15 @@ class Volumes:
 def _fs_group(pod: JSONObject) -> int | None:
     group = (pod["spec"].get("securityContext") or {}).get("fsGroup")
     return group if os.geteuid() == 0 else None
+
+
+def _matches(directory: Path, group: int | None, pod: JSONObject) -> bool:
+    """Return whether fsGroupChangePolicy leaves a volume alone, since its root has the group already."""
+    context = pod["spec"].get("securityContext") or {}
+    if group is None or context.get("fsGroupChangePolicy") != "OnRootMismatch":
+        return False
+    found = directory.stat()
+    return found.st_gid == group and found.st_mode & 0o2770 == 0o2770
 
 
 def _give(directory: Path, group: int | None) -> None:

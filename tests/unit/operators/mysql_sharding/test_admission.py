@@ -12,6 +12,7 @@ from operators.mysql_sharding.api import (
     MysqlDatabase,
     MysqlDatabaseSpec,
     MysqlUser,
+    RestoreFrom,
     SecretKey,
     Storage,
 )
@@ -92,3 +93,30 @@ def test_the_name_of_a_cluster_leaves_space_for_its_last_shard():
 def test_storage_never_shrinks(before, after, fields):
     old, new = (MysqlDatabaseSpec(storage=Storage(size=size)) for size in (before, after))
     assert [cause.field for cause in check_change(old, new)] == fields
+
+
+@pytest.mark.parametrize(
+    ("source", "accepted"),
+    [
+        (None, True),
+        ({"backup": "nightly"}, True),
+        ({"claim": "backups", "path": "shop/nightly"}, True),
+        ({}, False),
+        ({"claim": "backups"}, False),
+        ({"path": "shop/nightly"}, False),
+        ({"backup": "nightly", "claim": "backups"}, False),
+        ({"backup": "nightly", "claim": "backups", "path": "shop/nightly"}, False),
+    ],
+)
+def test_a_restore_names_a_backup_or_a_claim_and_a_path(source, accepted):
+    given = None if source is None else RestoreFrom(**source)
+    cluster = MysqlCluster(metadata=ObjectMeta(name="shop"), spec=MysqlClusterSpec(restore_from=given))
+    fields = [cause.field for cause in check_cluster(cluster)]
+    assert fields == ([] if accepted else ["spec.restoreFrom"])
+
+
+def test_what_a_cluster_was_restored_from_does_not_change():
+    old = MysqlClusterSpec(restore_from=RestoreFrom(backup="nightly"))
+    for new in (MysqlClusterSpec(), MysqlClusterSpec(restore_from=RestoreFrom(backup="other"))):
+        assert [cause.field for cause in check_change(old, new)] == ["spec.restoreFrom"]
+    assert check_change(old, old) == []

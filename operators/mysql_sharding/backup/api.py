@@ -1,0 +1,99 @@
+"""The kind MysqlBackup of mysql.operatorkit.dev/v1alpha1.
+
+What belongs here: the resource class and what an API server can check by itself. What does not:
+what a cluster is restored from, which is a field of MysqlCluster (`operators.mysql_sharding.api`).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from operatorkit.conditions import Condition
+from operatorkit.resource import Model, PrinterColumn, Resource, Rule, Time
+from operators.mysql_sharding.api import GROUP
+
+__all__ = [
+    "BackupDestination",
+    "MysqlBackup",
+    "MysqlBackupSpec",
+    "MysqlBackupStatus",
+    "ShardBackup",
+]
+
+
+class BackupDestination(Model):
+    """Where a backup is written."""
+
+    claim: Annotated[str, Field(min_length=1, max_length=253)]
+    """Name of a PersistentVolumeClaim in the same namespace. It is mounted on the node of the
+    member that is read: the shards are read one after the other, so that a volume for one node at a
+    time (ReadWriteOnce) can follow."""
+
+
+class MysqlBackupSpec(Model):
+    """A copy of all shards of a cluster, taken once."""
+
+    class_rules: ClassVar[tuple[Rule, ...]] = (
+        Rule("self == oldSelf", message="a backup is taken once: create another MysqlBackup"),
+    )
+
+    cluster: Annotated[str, Field(min_length=1, max_length=63)]
+    """Name of the MysqlCluster in the same namespace."""
+    destination: BackupDestination
+    """Where it is written."""
+
+
+class ShardBackup(Model):
+    """The backup of one shard."""
+
+    list_map_keys: ClassVar[tuple[str, ...]] = ("shard",)
+
+    shard: str
+    """Name of the shard."""
+    member: str
+    """Member that was read."""
+    gtid: str = ""
+    """Position of the last transactions that it holds."""
+    bytes: int = 0
+    """Size of its data at the destination."""
+    sha256: str = ""
+    """SHA-256 of its data, in hexadecimal digits."""
+    server_version: str = ""
+    """Version of the server that was read."""
+    started_at: Time | None = None
+    """When reading began."""
+    completed_at: Time | None = None
+    """When data, manifest and checksums were written."""
+
+
+class MysqlBackupStatus(Model):
+    """How far a backup has come."""
+
+    observed_generation: int | None = None
+    """Generation of the spec that this status describes."""
+    phase: Literal["Pending", "Running", "Completed", "Failed"] = "Pending"
+    """Pending until the cluster can be read; Completed and Failed are final."""
+    path: str = ""
+    """Directory of the backup on the volume of the claim; each shard has one below it."""
+    shards: list[ShardBackup] = []
+    """The shards that are complete, in their order."""
+    conditions: list[Condition] = []
+    """Complete: True once all shards are written, False with the reason while they are not."""
+
+
+class MysqlBackup(
+    Resource[MysqlBackupSpec, MysqlBackupStatus],
+    group=GROUP,
+    version="v1alpha1",
+    short_names=["mybak"],
+    categories=["all"],
+    printer_columns=[
+        PrinterColumn("Cluster", ".spec.cluster"),
+        PrinterColumn("Phase", ".status.phase"),
+        PrinterColumn("Path", ".status.path"),
+        PrinterColumn("Age", ".metadata.creationTimestamp", type="date"),
+    ],
+):
+    """A physical backup of all shards of a MysqlCluster, each taken from a replica."""

@@ -1,0 +1,176 @@
+"""Taking a backup: one pod for each shard, one after the other.
+
+What belongs here: requests and the status. What does not: what is next (`plan`), and what the pods
+do (`scripts`).
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Final
+
+from kubernetes.client.models import V1Pod
+
+from operatorkit import Context, Requeue
+from operators.mysql_sharding import reasons
+from operators.mysql_sharding.api import MysqlCluster, MysqlDatabase
+from operators.mysql_sharding.app import app
+from operators.mysql_sharding.backup.api import MysqlBackup, ShardBackup
+from operators.mysql_sharding.backup.manifest import Manifest, ManifestError, parse_manifest
+from operators.mysql_sharding.backup.plan import Complete, Fail, Record, RunPod, SeenPod, Wait, plan
+from operators.mysql_sharding.backup.pods import (
+    LABEL_BACKUP,
+    Placed,
+    backup_pod,
+    backup_pod_name,
+    directory_of,
+    message_of,
+)
+
+__all__ = ["reconcile_backup"]
+
+_NAME_MAX_LENGTH: Final = 52
+"""The names of its pods, and a label, hold it."""
+_AGAIN: Final = Requeue(after=timedelta(seconds=2))
+_NOW: Final = Requeue(after=timedelta(0))
+
+
+@app.reconcile(MysqlBackup, owns=[V1Pod])
+async def reconcile_backup(backup: MysqlBackup, ctx: Context) -> Requeue | None:
+    """Read each shard of a cluster once, and record what was written."""
+    status = backup.status
+    status.observed_generation = backup.metadata.generation
+    if status.phase in {"Completed", "Failed"}:
+        await _delete_pods(backup, ctx)
+        return None
+    if len(backup.metadata.name) > _NAME_MAX_LENGTH:
+        most = f"metadata.name may have {_NAME_MAX_LENGTH} characters at most: shorten it"
+        await _fail(backup, ctx, most)
+        return None
+    status.path = directory_of(backup)
+    cluster = ctx.get(MysqlCluster, backup.spec.cluster)
+    if cluster is None:
+        return _wait(ctx, Wait("Pending", f"spec.cluster: no MysqlCluster {backup.spec.cluster}"))
+    return await _advance(backup, cluster, ctx)
+
+
+async def _advance(backup: MysqlBackup, cluster: MysqlCluster, ctx: Context) -> Requeue | None:
+    names = [f"{cluster.metadata.name}{number}" for number in range(cluster.spec.shards)]
+    shards = [ctx.get(MysqlDatabase, name) for name in names]
+    pods = {pod.metadata.name: pod for pod in _pods(backup, ctx) if pod.metadata is not None}
+    seen = {
+        number: _seen(pods[name])
+        for number in range(len(names))
+        if (name := backup_pod_name(backup, number)) in pods
+    }
+    recorded = frozenset(one.shard for one in backup.status.shards)
+    step = plan(shards, recorded, seen, names)
+    match step:
+        case RunPod():
+            shard = shards[step.number]
+            assert shard is not None
+            return await _run(backup, shard, step, ctx)
+        case Record():
+            return await _record(backup, step, pods[backup_pod_name(backup, step.number)], ctx)
+        case Fail():
+            await _fail(backup, ctx, step.why)
+        case Wait():
+            backup.status.phase = step.phase
+            return _wait(ctx, step)
+        case Complete():
+            await _complete(backup, ctx)
+    return None
+
+
+async def _run(
+    backup: MysqlBackup, shard: MysqlDatabase, step: RunPod, ctx: Context
+) -> Requeue | None:
+    member = ctx.get(V1Pod, step.member)
+    node = member.spec.node_name if member is not None and member.spec is not None else None
+    if not node:
+        return _wait(ctx, Wait("Pending", f"the pod of {step.member} is on no node"))
+    await ctx.create(backup_pod(backup, shard, step.number, Placed(step.member, node)))
+    backup.status.phase = "Running"
+    message = f"{shard.metadata.name} is being read from {step.member}"
+    ctx.condition("Complete", False, reasons.BACKUP_RUNNING, message)
+    await ctx.events.normal(backup, reasons.BACKUP_STARTED, message)
+    return None
+
+
+async def _record(backup: MysqlBackup, step: Record, pod: V1Pod, ctx: Context) -> Requeue | None:
+    """Record a shard, and delete its pod, which keeps the claim of the member in use.
+
+    Were the operator to end between both, another pod would find the backup complete, and return
+    its manifest again.
+    """
+    try:
+        manifest = parse_manifest(step.message)
+    except ManifestError as error:
+        await _fail(backup, ctx, str(error))
+        return None
+    backup.status.shards.append(_shard_backup(manifest))
+    await ctx.delete(pod)
+    text = (
+        f"{manifest.shard}: {manifest.total_bytes} bytes from {manifest.member} in "
+        f"{manifest.duration_seconds:.0f} s, up to {manifest.gtid or 'the first transaction'}"
+    )
+    await ctx.events.normal(backup, reasons.SHARD_BACKED_UP, text)
+    return _NOW
+
+
+def _shard_backup(manifest: Manifest) -> ShardBackup:
+    return ShardBackup(
+        shard=manifest.shard,
+        member=manifest.member,
+        gtid=manifest.gtid,
+        bytes=manifest.total_bytes,
+        sha256=manifest.files[0].sha256,
+        server_version=manifest.server_version,
+        started_at=manifest.started_at,
+        completed_at=manifest.completed_at,
+    )
+
+
+async def _complete(backup: MysqlBackup, ctx: Context) -> None:
+    backup.status.phase = "Completed"
+    total = sum(one.bytes for one in backup.status.shards)
+    text = f"{len(backup.status.shards)} shards, {total} bytes, in {backup.status.path}"
+    ctx.condition("Complete", True, reasons.BACKUP_COMPLETED, text)
+    await ctx.events.normal(backup, reasons.BACKUP_COMPLETED, text)
+
+
+async def _fail(backup: MysqlBackup, ctx: Context, why: str) -> None:
+    backup.status.phase = "Failed"
+    ctx.condition("Complete", False, reasons.BACKUP_FAILED, why)
+    await ctx.events.warning(backup, reasons.BACKUP_FAILED, why)
+    await _delete_pods(backup, ctx)
+
+
+def _wait(ctx: Context, step: Wait) -> Requeue:
+    running = step.phase == "Running"
+    reason = reasons.BACKUP_RUNNING if running else reasons.BACKUP_WAITING
+    ctx.condition("Complete", False, reason, step.why)
+    return _AGAIN
+
+
+async def _delete_pods(backup: MysqlBackup, ctx: Context) -> None:
+    for pod in _pods(backup, ctx):
+        await ctx.delete(pod)
+
+
+def _pods(backup: MysqlBackup, ctx: Context) -> list[V1Pod]:
+    """Return the pods of this backup, not of an earlier one of its name."""
+    found = ctx.list(
+        V1Pod, namespace=ctx.key.namespace, labels={LABEL_BACKUP: backup.metadata.name}
+    )
+    return [pod for pod in found if _is_owned(pod, backup)]
+
+
+def _is_owned(pod: V1Pod, backup: MysqlBackup) -> bool:
+    owners = (pod.metadata.owner_references if pod.metadata is not None else None) or []
+    return any(owner.uid == backup.metadata.uid for owner in owners)
+
+
+def _seen(pod: V1Pod) -> SeenPod:
+    phase = (pod.status.phase if pod.status is not None else None) or "Pending"
+    return SeenPod(phase, message_of(pod))

@@ -1,0 +1,208 @@
+"""The commands of backup, seed and donor pods.
+
+What belongs here: scripts for bash with the programs of the official image, which are also
+Debian's: mariadb-backup, mbstream, gzip, sha256sum, socat, openssl. What does not: the pods
+(`pods`). Pure.
+
+Each script writes one message to its termination message: the manifest where it succeeds, else what
+failed. Values come from the environment only, so that no name of an object is ever part of a
+command.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = [
+    "BACKUP",
+    "CHECKSUMS",
+    "DATA_FILE",
+    "DONOR",
+    "MANIFEST",
+    "MESSAGE_PATH",
+    "SEED_FROM_BACKUP",
+    "SEED_FROM_DONOR",
+    "SEED_PORT",
+]
+
+DATA_FILE: Final = "data.mbstream.gz"
+MANIFEST: Final = "manifest.json"
+CHECKSUMS: Final = "SHA256SUMS"
+"""Written last, by a rename: a directory without it is no backup."""
+MESSAGE_PATH: Final = "/tmp/termination-message"  # noqa: S108 - in the pod
+SEED_PORT: Final = 3309
+
+_START: Final = f"""
+set -euo pipefail
+umask 027
+fail() {{ printf '%s\\n' "$1" | head -c 4000 | tee {MESSAGE_PATH} >&2; exit 1; }}
+last() {{ grep -v '^$' "$1" | tail -n 3 | tr '\\n' ' '; }}
+"""
+
+_READ_SERVER: Final = r"""
+server() {
+  mariadb --no-defaults --host="$HOST" --port="$PORT" --user="$ACCOUNT" \
+    --batch --skip-column-names "$@"
+}
+stream() {
+  mariadb-backup --no-defaults --backup --stream=mbstream --datadir=/var/lib/mysql/data \
+    --tmpdir=/work --target-dir=/work --extra-lsndir=/work \
+    --host="$HOST" --port="$PORT" --user="$ACCOUNT" 2>/work/log
+}
+"""
+
+BACKUP: Final = (
+    _START
+    + _READ_SERVER
+    + rf"""
+place=/backup/$DIRECTORY
+if test -e "$place/{CHECKSUMS}"; then
+  grep -q "\"uid\":\"$BACKUP_UID\"" "$place/{MANIFEST}" ||
+    fail "$DIRECTORY holds another backup already: choose another name for the MysqlBackup"
+  cat "$place/{MANIFEST}" > {MESSAGE_PATH}
+  exit 0
+fi
+rm -rf "$place"
+mkdir -p "$place" || fail "$DIRECTORY cannot be created on the volume: is it writable by user 999?"
+started=$(date -u +%Y-%m-%dT%H:%M:%SZ)
+state=$(server --execute='SELECT @@gtid_binlog_state') ||
+  fail "the server of $MEMBER cannot be read"
+stream | gzip -1 > "$place/{DATA_FILE}" || fail "reading $MEMBER failed: $(last /work/log)"
+sync
+value() {{ sed -n "s/^$1 = //p" /work/xtrabackup_info; }}
+gtid=$(value binlog_pos | sed -n "s/.*GTID of the last change '\([-0-9,]*\)'.*/\1/p")
+version=$(value server_version | tr -cd 'A-Za-z0-9._+:~-')
+sum=$(sha256sum < "$place/{DATA_FILE}" | cut -d ' ' -f 1)
+size=$(stat -c %s "$place/{DATA_FILE}")
+printf '{{"format":1,"backup":"%s","uid":"%s","cluster":"%s","shard":"%s","member":"%s"' \
+  "$BACKUP" "$BACKUP_UID" "$CLUSTER" "$SHARD" "$MEMBER" > "$place/{MANIFEST}"
+printf ',"startedAt":"%s","completedAt":"%s","gtid":"%s","binlogState":"%s","serverVersion":"%s"' \
+  "$started" "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$gtid" "$state" "$version" >> "$place/{MANIFEST}"
+printf ',"files":[{{"name":"{DATA_FILE}","bytes":%s,"sha256":"%s"}}]}}\n' \
+  "$size" "$sum" >> "$place/{MANIFEST}"
+(cd "$place" && sha256sum {MANIFEST} {DATA_FILE} > {CHECKSUMS}.new)
+sync
+mv "$place/{CHECKSUMS}.new" "$place/{CHECKSUMS}"
+sync
+cat "$place/{MANIFEST}" > {MESSAGE_PATH}
+"""
+)
+"""Reads a member beside its server, and writes data, manifest and checksums. It may run twice."""
+
+_PREPARE: Final = r"""
+incoming=/var/lib/mysql/incoming
+receive() {
+  rm -rf "$incoming" /var/lib/mysql/seeded
+  mkdir -p "$incoming"
+  mbstream -x -C "$incoming"
+}
+prepare() {
+  test -s "$incoming/xtrabackup_info" ||
+    fail "the copy of $SOURCE is not complete: its last file is missing"
+  mariadb-backup --no-defaults --prepare --target-dir="$incoming" > /work/log 2>&1 ||
+    fail "the copy of $SOURCE cannot be prepared: $(last /work/log)"
+  local info="$incoming/xtrabackup_binlog_info"
+  test -e "$info" || info="$incoming/mariadb_backup_binlog_info"
+  gtid=$(cut -f 3 "$info" | tr -d '\n ')
+  {
+    for each in ${1//,/ }; do
+      case ",$gtid" in *",${each%-*}-"*) ;; *) echo "$each" ;; esac
+    done
+    for each in ${gtid//,/ }; do echo "$each"; done
+  } > "$incoming/binlog.state"
+  {
+    echo 'DELETE FROM mysql.gtid_slave_pos;'
+    number=1
+    for each in ${gtid//,/ }; do
+      IFS=- read -r domain server sequence <<< "$each"
+      echo "INSERT INTO mysql.gtid_slave_pos VALUES ($domain, $number, $server, $sequence);"
+      number=$((number + 1))
+    done
+    printf '%s\n' "$2"
+  } | mariadbd --no-defaults --bootstrap --datadir="$incoming" --tmpdir=/work \
+    --socket=/work/socket --skip-log-bin > /work/log 2>&1 ||
+    fail "the copy of $SOURCE does not start: $(last /work/log)"
+  id=$(od -An -N3 -tu4 /dev/urandom | tr -d ' ')
+  printf '[mariadbd]\nserver_id=1%s\n' "$id" > "$incoming/operatorkit.cnf"
+  sync
+  mv "$incoming" /var/lib/mysql/seeded
+  sync
+}
+"""
+"""prepare STATE SQL: STATE is gtid_binlog_state of the server before the copy, SQL runs in the
+prepared data.
+
+A server without binary logs takes its gtid_binlog_state from binlog.state, which exists for such
+copies.
+"""
+
+_NEW_CLUSTER: Final = """DELETE FROM operatorkit.epoch;
+DELETE FROM operatorkit.promotions;
+DELETE FROM mysql.global_priv WHERE User NOT IN ('root', 'mariadb.sys', 'PUBLIC');
+DELETE FROM mysql.db;
+DELETE FROM mysql.tables_priv;
+DELETE FROM mysql.columns_priv;
+DELETE FROM mysql.procs_priv;
+DELETE FROM mysql.proxies_priv;
+DELETE FROM mysql.roles_mapping;"""
+"""A cluster that is restored counts its own epochs, and has the accounts of its own spec."""
+
+SEED_FROM_BACKUP: Final = (
+    _START
+    + _PREPARE
+    + rf"""
+SOURCE=$DIRECTORY
+place=/backup/$DIRECTORY
+test ! -e /var/lib/mysql/data ||
+  fail "the volume of $MEMBER has data already: nothing is restored into it"
+test -d "$place" || fail "there is no directory $DIRECTORY on the volume: check claim and path"
+test -e "$place/{CHECKSUMS}" ||
+  fail "$DIRECTORY is not complete: it has no {CHECKSUMS}; use another backup"
+wanted() {{ sed -n "s/^\([0-9a-f]\{{64\}}\)  $1\$/\1/p" "$place/{CHECKSUMS}"; }}
+verify() {{
+  test -n "$2" || fail "$DIRECTORY/{CHECKSUMS} has no line for $1; use another backup"
+  test -e "$place/$1" || fail "$DIRECTORY/$1 is missing: expected SHA-256 $2; use another backup"
+  local found
+  found=$(sha256sum < "$place/$1" | cut -d ' ' -f 1)
+  test "$found" = "$2" || fail "$DIRECTORY/$1 is corrupted or truncated: expected$3 SHA-256 $2,\
+ found $(stat -c %s "$place/$1") bytes with SHA-256 $found; use another backup"
+}}
+verify {MANIFEST} "$(wanted {MANIFEST})" ""
+bytes=$(sed -n 's/.*"bytes":\([0-9]*\).*/\1/p' "$place/{MANIFEST}")
+verify {DATA_FILE} "$(wanted {DATA_FILE})" " $bytes bytes with"
+test -z "$SHA256" || verify {DATA_FILE} "$SHA256" " $bytes bytes with"
+gzip -dc "$place/{DATA_FILE}" | receive || fail "$DIRECTORY/{DATA_FILE} cannot be extracted"
+prepare "$(sed -n 's/.*"binlogState":"\([-0-9,]*\)".*/\1/p' "$place/{MANIFEST}")" "$NEW_CLUSTER"
+cat "$place/{MANIFEST}" > {MESSAGE_PATH}
+""".replace("$NEW_CLUSTER", _NEW_CLUSTER)
+)
+"""Verifies a backup, and extracts it beside the data directory. It may run twice."""
+
+SEED_FROM_DONOR: Final = (
+    _START
+    + _READ_SERVER
+    + _PREPARE
+    + rf"""
+SOURCE=$DONOR
+state=$(server --execute='SELECT @@gtid_binlog_state') ||
+  fail "the server of $DONOR cannot be read"
+socat -u "TCP:$DONOR_POD_IP:{SEED_PORT},retry=60,interval=1" STDOUT |
+  openssl enc -d -aes-256-ctr -pbkdf2 -pass env:STREAM_KEY | receive ||
+  fail "the copy of $DONOR was not received"
+prepare "$state" ""
+printf '{{"donor":"%s","gtid":"%s"}}' "$DONOR" "$gtid" > {MESSAGE_PATH}
+"""
+)
+"""Receives the data of another member, and prepares it beside the data directory. It may run
+twice."""
+
+DONOR: Final = (
+    _START
+    + _READ_SERVER
+    + rf"""
+stream | openssl enc -aes-256-ctr -pbkdf2 -pass env:STREAM_KEY |
+  socat -u STDIN "TCP-LISTEN:{SEED_PORT},bind=$POD_IP,reuseaddr" ||
+  fail "sending the data of $MEMBER failed: $(last /work/log)"
+"""
+)
+"""Sends the data of a member once, encrypted by a key that only this shard's pods have."""
