@@ -14,11 +14,13 @@ and volumes, which are PetSets.
     execute    one step, by SQL or by a request         shards     the loop of each shard
     admission  what is rejected before it is stored
     rollout_plan       the ordered change of configuration and version, within a shard and over shards
+    proxy              one address for all shards: tables in buckets, and the nodes that find them
     server_variables   what MariaDB accepts in its option file, and what changes without a restart
 """
 
 from __future__ import annotations
 
+import operators.mysql_sharding.proxy.loop
 import operators.mysql_sharding.reconcile
 import operators.mysql_sharding.shards  # noqa: F401 - declares the loop of each shard
 from operators.mysql_sharding.api import MysqlCluster, MysqlDatabase

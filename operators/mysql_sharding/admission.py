@@ -25,6 +25,7 @@ from operators.mysql_sharding.api import (
 )
 from operators.mysql_sharding.app import app
 from operators.mysql_sharding.objects import OPERATOR_USER, SYSTEM_USERS, server_variables
+from operators.mysql_sharding.proxy.tables import check_table_changes, check_tables
 from operators.mysql_sharding.server_variables import option_names
 
 __all__ = [
@@ -139,7 +140,11 @@ def describe(causes: Sequence[Cause]) -> str:
 def check_cluster(cluster: MysqlCluster) -> list[Cause]:
     """Return the problems of a cluster by itself."""
     last = f"{cluster.metadata.name}{cluster.spec.shards - 1}"
-    return [*_name_problems(cluster.metadata.name, last), *_template_problems(cluster.spec)]
+    return [
+        *_name_problems(cluster.metadata.name, last),
+        *_template_problems(cluster.spec),
+        *check_tables(cluster.spec),
+    ]
 
 
 def check_shard(shard: MysqlDatabase) -> list[Cause]:
@@ -164,6 +169,7 @@ def check_change(old: ShardTemplate, new: ShardTemplate) -> list[Cause]:
         causes.append(invalid("spec.storage.className", after.class_name, message))
     if isinstance(old, MysqlClusterSpec) and isinstance(new, MysqlClusterSpec):
         causes += _removed_shards(old, new)
+        causes += check_table_changes(old, new)
     return causes
 
 

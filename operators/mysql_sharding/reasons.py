@@ -19,9 +19,13 @@ __all__ = [
     "MEMBERS_MISSING",
     "MEMBER_RECLONED",
     "MEMBER_REJOINED",
+    "NODES_CONFIGURED",
+    "NODES_NOT_READY",
     "NO_PRIMARY",
     "PRIMARY_SERVES",
+    "SCHEMA_APPLIED",
     "SHARDS_UNAVAILABLE",
+    "SHARD_NOT_READY",
     "SWITCHOVER_COMPLETED",
     "SWITCHOVER_STARTED",
 ]
@@ -58,3 +62,11 @@ SHARDS_UNAVAILABLE: Final = "ShardsUnavailable"
 """Condition Available of a cluster: some shards do not accept writes; the message names them."""
 INVALID_SPEC: Final = "InvalidSpec"
 """Conditions and Events: the spec was stored without admission and cannot be served; the message names the field."""
+SCHEMA_APPLIED: Final = "SchemaApplied"
+"""Condition SchemaApplied: every bucket has the tables of the spec."""
+SHARD_NOT_READY: Final = "ShardNotReady"
+"""Condition SchemaApplied: a shard cannot take a change of the tables, which no node serves; the message names it."""
+NODES_CONFIGURED: Final = "NodesConfigured"
+"""Condition ProxyConfigured: every node of the proxy serves the tables of the spec."""
+NODES_NOT_READY: Final = "NodesNotReady"
+"""Condition ProxyConfigured: some nodes are not configured; the message says why."""
