@@ -15,12 +15,14 @@ and volumes, which are PetSets.
     admission  what is rejected before it is stored
     rollout_plan       the ordered change of configuration and version, within a shard and over shards
     backup             backups, restores, and copies of a member's data
+    proxy              one address for all shards: tables in buckets, and the nodes that find them
     server_variables   what MariaDB accepts in its option file, and what changes without a restart
 """
 
 from __future__ import annotations
 
 import operators.mysql_sharding.backup.reconcile
+import operators.mysql_sharding.proxy.loop
 import operators.mysql_sharding.reconcile
 import operators.mysql_sharding.shards  # noqa: F401 - declares the loop of each shard
 from operators.mysql_sharding.api import MysqlCluster, MysqlDatabase

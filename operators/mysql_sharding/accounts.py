@@ -17,10 +17,11 @@ from operatorkit.cluster import ClusterAPI
 from operatorkit.context import Reader
 from operatorkit.errors import InputError, NotFound
 from operatorkit.kinds import SECRETS
+from operatorkit.resource import ObjectMeta
 from operators.mysql_sharding.api import MysqlDatabase, MysqlUser
 from operators.mysql_sharding.sql import Connector, Login, Session, quoted
 
-__all__ = ["Accounts"]
+__all__ = ["Accounts", "password_of"]
 
 _CONNECT_SECONDS: Final = 1.0
 _SECONDS: Final = 5.0
@@ -45,7 +46,9 @@ class Accounts:
         if wanted == self._done:
             return
         spec = shard.spec
-        passwords = {user.name: await self._password(shard, user) for user in spec.users}
+        passwords = {
+            user.name: await password_of(self.api, shard.metadata, user) for user in spec.users
+        }
         session = await self.connector.connect(login, seconds=_CONNECT_SECONDS)
         try:
             for name in spec.databases:
@@ -75,19 +78,21 @@ class Accounts:
             tuple(versions),
         )
 
-    async def _password(self, shard: MysqlDatabase, user: MysqlUser) -> str:
-        source = user.password_from
-        where = f"user {user.name} of {shard.metadata.namespace}/{shard.metadata.name}"
-        try:
-            secret = await self.api.get(SECRETS, source.name, namespace=shard.metadata.namespace)
-        except NotFound as error:
-            raise InputError(
-                f"{where}: there is no Secret {source.name}: create it with the key {source.key}"
-            ) from error
-        data: Mapping[str, Any] = secret.get("data") or {}
-        if source.key not in data:
-            raise InputError(f"{where}: Secret {source.name} has no key {source.key}: add it")
-        return base64.b64decode(data[source.key]).decode()
+
+async def password_of(api: ClusterAPI, owner: ObjectMeta, user: MysqlUser) -> str:
+    """Return the password of a user of a shard or a cluster. Raises InputError, ClusterError."""
+    source = user.password_from
+    where = f"user {user.name} of {owner.namespace}/{owner.name}"
+    try:
+        secret = await api.get(SECRETS, source.name, namespace=owner.namespace)
+    except NotFound as error:
+        raise InputError(
+            f"{where}: there is no Secret {source.name}: create it with the key {source.key}"
+        ) from error
+    data: Mapping[str, Any] = secret.get("data") or {}
+    if source.key not in data:
+        raise InputError(f"{where}: Secret {source.name} has no key {source.key}: add it")
+    return base64.b64decode(data[source.key]).decode()
 
 
 async def _keep_user(session: Session, user: MysqlUser, password: str) -> None:

@@ -26,6 +26,7 @@ from operators.mysql_sharding.api import (
 )
 from operators.mysql_sharding.app import app
 from operators.mysql_sharding.objects import OPERATOR_USER, SYSTEM_USERS, server_variables
+from operators.mysql_sharding.proxy.tables import check_table_changes, check_tables
 from operators.mysql_sharding.server_variables import option_names
 
 __all__ = [
@@ -144,6 +145,7 @@ def check_cluster(cluster: MysqlCluster) -> list[Cause]:
         *_name_problems(cluster.metadata.name, last),
         *_template_problems(cluster.spec),
         *_restore_problems(cluster.spec.restore_from),
+        *check_tables(cluster.spec),
     ]
 
 
@@ -169,6 +171,7 @@ def check_change(old: ShardTemplate, new: ShardTemplate) -> list[Cause]:
         causes.append(invalid("spec.storage.className", after.class_name, message))
     if isinstance(old, MysqlClusterSpec) and isinstance(new, MysqlClusterSpec):
         causes += _removed_shards(old, new)
+        causes += check_table_changes(old, new)
     causes += _changed_origin(old, new)
     return causes
 

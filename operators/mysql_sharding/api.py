@@ -25,6 +25,8 @@ from operatorkit.resource import (
 
 __all__ = [
     "GROUP",
+    "BucketRange",
+    "Column",
     "Durability",
     "FailoverStatus",
     "MemberStatus",
@@ -34,18 +36,22 @@ __all__ = [
     "MysqlDatabase",
     "MysqlDatabaseSpec",
     "MysqlDatabaseStatus",
+    "MysqlTable",
     "MysqlUser",
+    "Proxy",
     "RestoreFrom",
     "SecretKey",
     "ShardOrigin",
     "ShardTemplate",
     "Storage",
     "SyncedStatus",
+    "TableKey",
 ]
 
 GROUP = "mysql.operatorkit.dev"
 
 DatabaseName = Annotated[str, Field(min_length=1, max_length=64, pattern="^[A-Za-z0-9_$]+$")]
+ColumnName = Annotated[str, Field(min_length=1, max_length=64)]
 VariableName = Annotated[str, Field(min_length=1, max_length=64, pattern="^[a-z][a-z0-9_]*$")]
 
 PathOnVolume = Annotated[
@@ -293,6 +299,78 @@ class MysqlDatabase(
     """One shard of a MysqlCluster: a MariaDB primary and its semi-synchronous replicas."""
 
 
+class Column(Model):
+    """A column of a table."""
+
+    list_map_keys: ClassVar[tuple[str, ...]] = ("name",)
+
+    name: Annotated[str, Field(min_length=1, max_length=64, pattern="^[A-Za-z0-9_]+$")]
+    """Name of the column."""
+    type: Annotated[str, Field(min_length=1, max_length=500)]
+    """Type and attributes as in CREATE TABLE, such as VARCHAR(40) NOT NULL DEFAULT ''."""
+
+
+class TableKey(Model):
+    """A unique or a secondary key of a table."""
+
+    list_map_keys: ClassVar[tuple[str, ...]] = ("name",)
+
+    name: Annotated[str, Field(min_length=1, max_length=64, pattern="^[A-Za-z0-9_]+$")]
+    """Name of the key."""
+    columns: Annotated[list[ColumnName], Field(min_length=1, max_length=16)]
+    """Its columns. Those of a unique key contain the shard key: uniqueness holds within a bucket."""
+    unique: bool = False
+    """Whether no two rows have the same values."""
+
+
+class MysqlTable(Model):
+    """A table whose rows are spread over the buckets by the hash of the shard key."""
+
+    class_rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "self.shardKey == oldSelf.shardKey",
+            message="the shard key decides where each row is: create another table, and copy",
+            field_path=".shardKey",
+        ),
+    )
+    list_map_keys: ClassVar[tuple[str, ...]] = ("database", "name")
+
+    name: Annotated[str, Field(min_length=1, max_length=64, pattern="^[A-Za-z0-9_]+$")]
+    """Name of the table."""
+    database: Annotated[str, Field(min_length=1, max_length=60, pattern="^[A-Za-z0-9_]+$")]
+    """Database of the table, one of spec.databases."""
+    shard_key: Annotated[str, Field(min_length=1, max_length=64)]
+    """Column whose hash decides the bucket of a row. Immutable."""
+    columns: Annotated[list[Column], Field(min_length=1, max_length=200)]
+    """Columns in their order. Columns may be added at the end; those that there are stay as they are."""
+    primary_key: Annotated[list[ColumnName], Field(min_length=1, max_length=16)]
+    """Columns of the primary key, which contain the shard key. Immutable."""
+    keys: Annotated[list[TableKey], Field(max_length=32)] = []
+    """Further keys. Secondary keys may be added later, unique ones may not."""
+
+
+class Proxy(Model):
+    """The one address of all shards: nodes that find the bucket of each row."""
+
+    type: Literal["spider"] = "spider"
+    """Kind of the nodes: MariaDB servers with the Spider engine, which keep no data."""
+    replicas: Annotated[int, Field(ge=1, le=50)] = 2
+    """Number of nodes."""
+    config: Annotated[dict[VariableName, IntOrString], Field(max_length=200)] = {}
+    """Variables of the nodes, such as max_connections."""
+
+
+class BucketRange(Model):
+    """Consecutive buckets of one shard."""
+
+    first: Annotated[int, Field(ge=0, le=63)]
+    """First bucket."""
+    last: Annotated[int, Field(ge=0, le=63)]
+    """Last bucket, itself included."""
+    shard: Annotated[int, Field(ge=0, le=63)]
+    """Number of the shard that holds them."""
+
+
 class MysqlClusterSpec(ShardTemplate):
     """Shards of one kind."""
 
@@ -307,6 +385,11 @@ class MysqlClusterSpec(ShardTemplate):
             " && (!has(self.restoreFrom) || self.restoreFrom == oldSelf.restoreFrom)",
             message="restoreFrom is immutable: create another cluster from the backup",
         ),
+        Rule(
+            "self.buckets == oldSelf.buckets",
+            message="each row is in the bucket of its hash: create another cluster, and copy",
+            field_path=".buckets",
+        ),
     )
 
     shards: Annotated[int, Field(ge=1, le=64)] = 1
@@ -316,6 +399,12 @@ class MysqlClusterSpec(ShardTemplate):
     restore_from: RestoreFrom | None = None
     """The backup that a new cluster starts with. It has the accounts of this spec, not those of the
     backup. Immutable."""
+    buckets: Annotated[int, Field(ge=1, le=64)] = 64
+    """Number of buckets that the rows of each table are spread over. Immutable."""
+    tables: Annotated[list[MysqlTable], Field(max_length=100)] = []
+    """Tables that the proxy serves. A table that is removed from the list is kept on the shards."""
+    proxy: Proxy | None = None
+    """The proxy, as which the Service of the cluster's name serves; without it, clients use the shards."""
 
 
 class MysqlClusterStatus(Model):
@@ -327,8 +416,10 @@ class MysqlClusterStatus(Model):
     """Number of shards."""
     ready_replicas: int = 0
     """Shards that accept writes."""
+    bucket_map: list[BucketRange] = []
+    """The shard of each bucket. It is assigned once, when the cluster first has tables or a proxy."""
     conditions: list[Condition] = []
-    """Available."""
+    """Available; with tables or a proxy, also SchemaApplied and ProxyConfigured."""
 
 
 class MysqlCluster(

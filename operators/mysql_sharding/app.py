@@ -5,7 +5,7 @@ from __future__ import annotations
 from kubernetes.client.models import V1PersistentVolumeClaim, V1Pod, V1Secret
 
 from operatorkit import Operator
-from operators.mysql_sharding.api import MysqlDatabase
+from operators.mysql_sharding.api import MysqlCluster, MysqlDatabase
 
 __all__ = ["app"]
 
@@ -27,4 +27,10 @@ app.needs(
     "update",
     subresource="status",
     reason="each step of a failover is written, by resourceVersion, before it is done",
+)
+app.needs(
+    MysqlCluster,
+    "update",
+    subresource="status",
+    reason="the map of the buckets is written by resourceVersion: no two may be assigned",
 )

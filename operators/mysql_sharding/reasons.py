@@ -29,12 +29,16 @@ __all__ = [
     "MEMBERS_MISSING",
     "MEMBER_RECLONED",
     "MEMBER_REJOINED",
+    "NODES_CONFIGURED",
+    "NODES_NOT_READY",
     "NO_PRIMARY",
     "PRIMARY_SERVES",
     "RESTORE_FAILED",
     "RESTORE_STARTED",
+    "SCHEMA_APPLIED",
     "SHARDS_UNAVAILABLE",
     "SHARD_BACKED_UP",
+    "SHARD_NOT_READY",
     "SWITCHOVER_COMPLETED",
     "SWITCHOVER_STARTED",
 ]
@@ -101,3 +105,11 @@ DATA_COPIED: Final = "DataCopied"
 """Event: the data of a member was copied from another one."""
 COPY_FAILED: Final = "CopyFailed"
 """Event: copying the data of a member failed; it is tried again."""
+SCHEMA_APPLIED: Final = "SchemaApplied"
+"""Condition SchemaApplied: every bucket has the tables of the spec."""
+SHARD_NOT_READY: Final = "ShardNotReady"
+"""Condition SchemaApplied: a shard cannot take a change of the tables, which no node serves; the message names it."""
+NODES_CONFIGURED: Final = "NodesConfigured"
+"""Condition ProxyConfigured: every node of the proxy serves the tables of the spec."""
+NODES_NOT_READY: Final = "NodesNotReady"
+"""Condition ProxyConfigured: some nodes are not configured; the message says why."""

@@ -7,7 +7,13 @@ import secrets
 from datetime import timedelta
 from typing import Final
 
-from kubernetes.client.models import V1ConfigMap, V1PodDisruptionBudget, V1Secret, V1Service
+from kubernetes.client.models import (
+    V1ConfigMap,
+    V1Deployment,
+    V1PodDisruptionBudget,
+    V1Secret,
+    V1Service,
+)
 
 from operatorkit import Context, Requeue, TerminalError
 from operatorkit.errors import NotFound
@@ -29,6 +35,8 @@ from operators.mysql_sharding.objects import (
     services_of,
     shard_of,
 )
+from operators.mysql_sharding.proxy.objects import PASSWORDS as PROXY_PASSWORDS
+from operators.mysql_sharding.proxy.objects import proxy_name, proxy_objects
 
 __all__ = ["reconcile_cluster", "reconcile_shard"]
 
@@ -37,7 +45,17 @@ _PASSWORD_BYTES: Final = 24
 _BACKUP_AGAIN: Final = Requeue(after=timedelta(seconds=5))
 
 
-@app.reconcile(MysqlCluster, owns=[MysqlDatabase])
+@app.reconcile(
+    MysqlCluster,
+    owns=[
+        MysqlDatabase,
+        V1Deployment,
+        V1Service,
+        V1ConfigMap,
+        V1Secret,
+        V1PodDisruptionBudget,
+    ],
+)
 async def reconcile_cluster(cluster: MysqlCluster, ctx: Context) -> Requeue | None:
     """Keep one MysqlDatabase for each shard, and report how many accept writes."""
     if problems := check_cluster(cluster):
@@ -49,7 +67,11 @@ async def reconcile_cluster(cluster: MysqlCluster, ctx: Context) -> Requeue | No
         ctx.condition("Available", False, reasons.BACKUP_UNAVAILABLE, found)
         return _BACKUP_AGAIN
     wanted = [shard_of(cluster, number, origin) for number, origin in enumerate(found)]
-    shards: list[MysqlDatabase] = await ctx.apply(*wanted)
+    passwords = {}
+    if cluster.spec.proxy is not None:
+        passwords = await _passwords(ctx, proxy_name(cluster), PROXY_PASSWORDS)
+    applied = await ctx.apply(*wanted, *proxy_objects(cluster, passwords), enqueue=False)
+    shards: list[MysqlDatabase] = applied[: len(wanted)]
     waiting = [one.metadata.name for one in shards if not _is_available(one)]
     status = cluster.status
     status.observed_generation = cluster.metadata.generation
@@ -99,7 +121,7 @@ async def reconcile_shard(shard: MysqlDatabase, ctx: Context) -> None:
     """
     if problems := check_shard(shard):
         raise TerminalError(describe(problems), reason=reasons.INVALID_SPEC)
-    passwords = await _passwords(shard, ctx)
+    passwords = await _passwords(ctx, accounts_secret_name(shard), _PASSWORDS)
     await ctx.apply(
         accounts_of(shard, passwords),
         config_of(shard),
@@ -110,15 +132,13 @@ async def reconcile_shard(shard: MysqlDatabase, ctx: Context) -> None:
     )
 
 
-async def _passwords(shard: MysqlDatabase, ctx: Context) -> dict[str, str]:
-    """Return the passwords of the operator's accounts, generated where there are none.
+async def _passwords(ctx: Context, secret: str, names: tuple[str, ...]) -> dict[str, str]:
+    """Return the passwords in a Secret of the operator's accounts, generated where there are none.
 
     Read from the server, never from a cache: one that is generated twice locks the operator out of its servers.
     """
     try:
-        found = await ctx.api.get(
-            SECRETS, accounts_secret_name(shard), namespace=shard.metadata.namespace
-        )
+        found = await ctx.api.get(SECRETS, secret, namespace=ctx.key.namespace)
     except NotFound:
         found = {}
     data = found.get("data") or {}
@@ -126,5 +146,5 @@ async def _passwords(shard: MysqlDatabase, ctx: Context) -> dict[str, str]:
         name: base64.b64decode(data[name]).decode()
         if name in data
         else secrets.token_urlsafe(_PASSWORD_BYTES)
-        for name in _PASSWORDS
+        for name in names
     }

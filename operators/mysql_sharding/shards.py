@@ -37,6 +37,7 @@ from operators.mysql_sharding.failover import plan
 from operators.mysql_sharding.members import ObservedShard
 from operators.mysql_sharding.objects import accounts_secret_name, member_names
 from operators.mysql_sharding.observe import POD_INDEX, Observer, pod_index
+from operators.mysql_sharding.proxy.loop import Proxies
 from operators.mysql_sharding.report import Report, event_of, report
 from operators.mysql_sharding.sql import Asyncmy, Login, SqlError
 from operators.mysql_sharding.status import spec_of, status_of
@@ -170,6 +171,10 @@ class _Shard:
         await self._keep_accounts(shard, seen, passwords)
         return _EVERY_SECONDS if all(each.server for each in seen.members) else _DOUBT_SECONDS
 
+    @property
+    def _proxies(self) -> Proxies:
+        return self.world.reader.memory(Proxies)
+
     def _passwords(self, shard: MysqlDatabase) -> _Passwords | None:
         secret = self.world.reader.get(
             V1Secret, accounts_secret_name(shard), namespace=self.key.namespace
@@ -198,6 +203,7 @@ class _Shard:
             members=members,
             now=self.world.clock.now(),
             failure=failed,
+            proxied=self._proxies.pointed(shard),
         )
 
     async def _execute(
@@ -222,6 +228,7 @@ class _Shard:
                 work.append(self.executor.change_pod(shard, step))
             else:
                 assert isinstance(step, RepointProxies), step
+                work.append(self._proxies.repoint(shard, step.primary))
         work += [self._chain(shard, chain, passwords) for chain in chains.values()]
         results = await asyncio.gather(*work, return_exceptions=True)
         errors = [each for each in results if isinstance(each, BaseException)]
