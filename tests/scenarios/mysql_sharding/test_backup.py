@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import itertools
 import shutil
 import sys
 import time
@@ -93,6 +95,17 @@ class Backups:
         await self.sql(shard, "CREATE TABLE IF NOT EXISTS shop.orders (n INT PRIMARY KEY, text CHAR(40))")
         rows = f"SELECT seq, SHA1(seq) FROM shop.seq_{first}_to_{last}"
         await self.sql(shard, f"INSERT INTO shop.orders {rows}")
+
+    async def write_pairs(self):
+        """Write each number to the first shard and, once that is acknowledged, to the second one."""
+        sessions = [await self.session(f"shop{number}") for number in range(2)]
+        try:
+            for number in itertools.count():
+                for session in sessions:
+                    await session.rows(f"INSERT INTO shop.pairs VALUES ({number})", seconds=30)
+        finally:
+            for session in sessions:
+                session.close()
 
     async def checksum(self, shard, member=None):
         [row] = await self.sql(shard, "CHECKSUM TABLE shop.orders EXTENDED", member=member)
@@ -227,6 +240,33 @@ async def test_a_backup_that_was_changed_is_rejected_before_anything_is_written(
             volume = await world.directory(f"data-{name}0-0")
             assert sorted(path.name for path in volume.iterdir()) == ["tmp"]
         await world.has_event("flipped0", "RestoreFailed", "corrupted or truncated")
+
+
+async def test_shards_that_are_written_meanwhile_are_restored_as_of_one_moment(shard):
+    async with shard() as one:
+        world = Backups(one)
+        await world.prepare()
+        await world.start("shop", shards=2, replicasPerShard=1)
+        await world.available("shop", members=1)
+        for number in range(2):
+            await world.sql(f"shop{number}", "CREATE TABLE shop.pairs (n INT PRIMARY KEY)")
+        writing = asyncio.create_task(world.write_pairs())
+        try:
+            status = await world.back_up("busy")
+        finally:
+            writing.cancel()
+            await asyncio.gather(writing, return_exceptions=True)
+        assert all(each["logSha256"] and each["cut"] != each["gtid"] for each in status["shards"])
+        sys.stdout.write(await world.has_event("busy", "CutTaken") + "\n")
+        await world.start("copy", shards=2, replicasPerShard=1, restoreFrom={"backup": "busy"})
+        await world.available("copy", members=1)
+        first, second = [
+            {row["n"] for row in await world.sql(f"copy{number}", "SELECT n FROM shop.pairs")} for number in range(2)
+        ]
+        sys.stdout.write(f"{len(first)} and {len(second)} rows\n")
+        assert second <= first, "what was acknowledged on the first shard came before"
+        assert len(first - second) <= 1
+        assert len(second) > 10
 
 
 async def test_a_member_rejoins_though_the_primary_has_purged_its_binary_logs(shard):
