@@ -20,6 +20,7 @@ __all__ = [
     "BOOTSTRAPPING",
     "COPY_FAILED",
     "COPY_STARTED",
+    "CUT_TAKEN",
     "DATA_COPIED",
     "DATA_RESTORED",
     "FAILOVER_COMPLETED",
@@ -77,6 +78,8 @@ INVALID_SPEC: Final = "InvalidSpec"
 """Conditions and Events: the spec was stored without admission and cannot be served; the message names the field."""
 BACKUP_STARTED: Final = "BackupStarted"
 """Event: a member of a shard is being read; the message names it."""
+CUT_TAKEN: Final = "CutTaken"
+"""Event: all shards were read at one moment; the message says how long commits waited."""
 SHARD_BACKED_UP: Final = "ShardBackedUp"
 """Event: the backup of a shard is complete; the message says its position and size."""
 BACKUP_COMPLETED: Final = "BackupCompleted"

@@ -158,7 +158,6 @@ class _Shard:
         if passwords is None:
             return _EVERY_SECONDS
         seen = await self._observe(shard, passwords)
-        await self.seeding.sync(shard, seen)
         steps = plan(seen)
         todo = [step for step in steps if not isinstance(step, WaitFor)]
         for step in todo:
@@ -169,6 +168,7 @@ class _Shard:
         await self._report(shard, seen, steps)
         await self._lock_privileged(seen)
         await self._keep_accounts(shard, seen, passwords)
+        await self.seeding.sync(shard, seen)  # last: its requests must not delay a failover
         return _EVERY_SECONDS if all(each.server for each in seen.members) else _DOUBT_SECONDS
 
     @property

@@ -60,6 +60,10 @@ class ShardBackup(Model):
     """Size of its data at the destination."""
     sha256: str = ""
     """SHA-256 of its data, in hexadecimal digits."""
+    cut: str = ""
+    """Position at the consistent cut across shards, which a restore leads to; empty for one shard."""
+    log_sha256: str = ""
+    """SHA-256 of the transactions between both positions, where there are any."""
     server_version: str = ""
     """Version of the server that was read."""
     started_at: Time | None = None
@@ -77,6 +81,8 @@ class MysqlBackupStatus(Model):
     """Pending until the cluster can be read; Completed and Failed are final."""
     path: str = ""
     """Directory of the backup on the volume of the claim; each shard has one below it."""
+    cut_at: Time | None = None
+    """Time of the consistent cut across shards."""
     shards: list[ShardBackup] = []
     """The shards that are complete, in their order."""
     conditions: list[Condition] = []

@@ -52,8 +52,10 @@ class Manifest(_Part):
     binlog_state: str
     server_version: str
     files: Annotated[tuple[BackupFile, ...], Field(min_length=1)]
+    cut: str = ""
+    """Position that the last file, the transactions since `gtid`, leads to; empty without it."""
 
-    @field_validator("gtid", "binlog_state")
+    @field_validator("gtid", "binlog_state", "cut")
     @classmethod
     def _is_position(cls, text: str) -> str:
         try:

@@ -3,6 +3,7 @@
 What belongs here: decisions. What does not: requests (`reconcile`). Pure.
 
     Pending ──► Running: shard 0, 1, ... one after the other ──► Completed
+                   │     several shards: the cut, then shard 0, 1, ... up to it
                    │ a pod fails
                    ▼
                  Failed
@@ -15,8 +16,22 @@ from dataclasses import dataclass
 from typing import Literal
 
 from operators.mysql_sharding.api import MemberStatus, MysqlDatabase
+from operators.mysql_sharding.backup.api import ShardBackup
 
-__all__ = ["Complete", "Fail", "Record", "RunPod", "SeenPod", "Step", "Wait", "choose", "plan"]
+__all__ = [
+    "Complete",
+    "Fail",
+    "Record",
+    "RecordLogs",
+    "RunLogs",
+    "RunPod",
+    "SeenPod",
+    "Step",
+    "TakeCut",
+    "Wait",
+    "choose",
+    "plan",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +59,27 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
+class TakeCut:
+    """All shards are recorded: read all their positions at one moment."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunLogs:
+    """Create the pod that adds to the backup of the shard `number` its transactions up to the cut."""
+
+    number: int
+    member: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecordLogs:
+    """The pod of `RunLogs` has succeeded."""
+
+    number: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Wait:
     """Nothing can be done before something changes."""
 
@@ -63,16 +99,20 @@ class Complete:
     """All shards are recorded."""
 
 
-Step = RunPod | Record | Wait | Fail | Complete
+Step = RunPod | Record | TakeCut | RunLogs | RecordLogs | Wait | Fail | Complete
 
 
 def plan(
     shards: Sequence[MysqlDatabase | None],
-    recorded: frozenset[str],
+    recorded: Mapping[str, ShardBackup],
     pods: Mapping[int, SeenPod],
     names: Sequence[str],
+    logs: Mapping[int, SeenPod],
 ) -> Step:
-    """Return the next step. `shards` and `names` are those of the cluster, by number."""
+    """Return the next step. `shards` and `names` are those of the cluster, by number.
+
+    `recorded` is what status.shards has, by name; `pods` read data, and `logs` binary logs.
+    """
     for number, (shard, name) in enumerate(zip(shards, names, strict=True)):
         if name in recorded:
             continue
@@ -85,12 +125,36 @@ def plan(
         if isinstance(member, Wait):
             return member
         return RunPod(number, member)
+    if len(names) == 1:
+        return Complete()
+    if not all(recorded[name].cut for name in names):
+        return TakeCut()
+    return _plan_logs(shards, recorded, names, logs)
+
+
+def _plan_logs(
+    shards: Sequence[MysqlDatabase | None],
+    recorded: Mapping[str, ShardBackup],
+    names: Sequence[str],
+    logs: Mapping[int, SeenPod],
+) -> Step:
+    for number, (shard, name) in enumerate(zip(shards, names, strict=True)):
+        known = recorded[name]
+        if known.log_sha256 or known.cut == known.gtid:
+            continue
+        pod = logs.get(number)
+        if pod is not None:
+            return _follow(number, name, pod, record=RecordLogs)
+        member = choose(shard) if shard is not None else Wait("Running", f"{name} is missing")
+        return member if isinstance(member, Wait) else RunLogs(number, member)
     return Complete()
 
 
-def _follow(number: int, name: str, pod: SeenPod) -> Step:
+def _follow(
+    number: int, name: str, pod: SeenPod, *, record: type[Record | RecordLogs] = Record
+) -> Step:
     if pod.phase == "Succeeded":
-        return Record(number, pod.message)
+        return record(number, pod.message)
     if pod.phase == "Failed":
         return Fail(f"{name}: {pod.message or 'its pod failed without a message'}")
     return Wait("Running", f"the shard {name} is being read")

@@ -17,10 +17,11 @@ from typing import Any, Final
 from kubernetes.client.models import V1Pod
 
 from operators.mysql_sharding.api import GROUP, MysqlDatabase, ShardOrigin
-from operators.mysql_sharding.backup.api import MysqlBackup
+from operators.mysql_sharding.backup.api import MysqlBackup, ShardBackup
 from operators.mysql_sharding.backup.scripts import (
     BACKUP,
     DONOR,
+    LOGS,
     MESSAGE_PATH,
     SEED_FROM_BACKUP,
     SEED_FROM_DONOR,
@@ -41,6 +42,8 @@ __all__ = [
     "directory_of",
     "donor_pod",
     "donor_pod_name",
+    "logs_pod",
+    "logs_pod_name",
     "message_of",
     "seed_from_backup",
     "seed_from_donor",
@@ -79,6 +82,11 @@ def backup_pod_name(backup: MysqlBackup, number: int) -> str:
     return f"backup-{backup.metadata.name}-{number}"
 
 
+def logs_pod_name(backup: MysqlBackup, number: int) -> str:
+    """Return the name of the pod that reads the binary logs of a shard."""
+    return f"backup-{backup.metadata.name}-{number}-logs"
+
+
 def seed_pod_name(member: str) -> str:
     """Return the name of the pod that writes the data of a member."""
     return f"{member}-seed"
@@ -106,6 +114,33 @@ def backup_pod(backup: MysqlBackup, shard: MysqlDatabase, number: int, place: Pl
         {LABEL_BACKUP: backup.metadata.name},
         place,
         script=BACKUP,
+        values=values,
+        claims={
+            "/var/lib/mysql": (f"data-{place.member}", True),
+            **_destination(backup.spec.destination.claim, read_only=False),
+        },
+    )
+
+
+def logs_pod(
+    backup: MysqlBackup, shard: MysqlDatabase, number: int, place: Placed, known: ShardBackup
+) -> V1Pod:
+    """Return the pod that adds the transactions up to the cut to the backup of a shard."""
+    values = {
+        "BACKUP_UID": backup.metadata.uid or "",
+        "MEMBER": place.member,
+        "DIRECTORY": f"{directory_of(backup)}/{number}",
+        "BASE": known.gtid,
+        "CUT": known.cut,
+        "FOLLOWS": "no" if shard.spec.replicas == 1 else "yes",
+        **_connection(shard, place.member),
+    }
+    return _pod(
+        shard,
+        logs_pod_name(backup, number),
+        {LABEL_BACKUP: backup.metadata.name},
+        place,
+        script=LOGS,
         values=values,
         claims={
             "/var/lib/mysql": (f"data-{place.member}", True),

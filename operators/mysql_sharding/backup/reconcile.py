@@ -6,26 +6,43 @@ do (`scripts`).
 
 from __future__ import annotations
 
+import base64
 from datetime import timedelta
 from typing import Final
 
-from kubernetes.client.models import V1Pod
+from kubernetes.client.models import V1Pod, V1Secret
 
 from operatorkit import Context, Requeue
 from operators.mysql_sharding import reasons
 from operators.mysql_sharding.api import MysqlCluster, MysqlDatabase
 from operators.mysql_sharding.app import app
 from operators.mysql_sharding.backup.api import MysqlBackup, ShardBackup
+from operators.mysql_sharding.backup.cut import take_cut
 from operators.mysql_sharding.backup.manifest import Manifest, ManifestError, parse_manifest
-from operators.mysql_sharding.backup.plan import Complete, Fail, Record, RunPod, SeenPod, Wait, plan
+from operators.mysql_sharding.backup.plan import (
+    Complete,
+    Fail,
+    Record,
+    RecordLogs,
+    RunLogs,
+    RunPod,
+    SeenPod,
+    TakeCut,
+    Wait,
+    plan,
+)
 from operators.mysql_sharding.backup.pods import (
     LABEL_BACKUP,
     Placed,
     backup_pod,
     backup_pod_name,
     directory_of,
+    logs_pod,
+    logs_pod_name,
     message_of,
 )
+from operators.mysql_sharding.objects import OPERATOR_PORT, OPERATOR_USER, accounts_secret_name
+from operators.mysql_sharding.sql import Asyncmy, Login, SqlError
 
 __all__ = ["reconcile_backup"]
 
@@ -58,18 +75,20 @@ async def _advance(backup: MysqlBackup, cluster: MysqlCluster, ctx: Context) -> 
     names = [f"{cluster.metadata.name}{number}" for number in range(cluster.spec.shards)]
     shards = [ctx.get(MysqlDatabase, name) for name in names]
     pods = {pod.metadata.name: pod for pod in _pods(backup, ctx) if pod.metadata is not None}
-    seen = {
-        number: _seen(pods[name])
-        for number in range(len(names))
-        if (name := backup_pod_name(backup, number)) in pods
-    }
-    recorded = frozenset(one.shard for one in backup.status.shards)
-    step = plan(shards, recorded, seen, names)
+    numbers = range(len(names))
+    read = {n: _seen(pods[p]) for n in numbers if (p := backup_pod_name(backup, n)) in pods}
+    logs = {n: _seen(pods[p]) for n in numbers if (p := logs_pod_name(backup, n)) in pods}
+    recorded = {one.shard: one for one in backup.status.shards}
+    step = plan(shards, recorded, read, names, logs)
     match step:
-        case RunPod():
+        case RunPod() | RunLogs():
             shard = shards[step.number]
             assert shard is not None
             return await _run(backup, shard, step, ctx)
+        case TakeCut():
+            return await _cut(backup, [shard for shard in shards if shard is not None], ctx)
+        case RecordLogs():
+            return await _record_logs(backup, step, pods[logs_pod_name(backup, step.number)], ctx)
         case Record():
             return await _record(backup, step, pods[backup_pod_name(backup, step.number)], ctx)
         case Fail():
@@ -83,14 +102,19 @@ async def _advance(backup: MysqlBackup, cluster: MysqlCluster, ctx: Context) -> 
 
 
 async def _run(
-    backup: MysqlBackup, shard: MysqlDatabase, step: RunPod, ctx: Context
+    backup: MysqlBackup, shard: MysqlDatabase, step: RunPod | RunLogs, ctx: Context
 ) -> Requeue | None:
     member = ctx.get(V1Pod, step.member)
     node = member.spec.node_name if member is not None and member.spec is not None else None
     if not node:
         return _wait(ctx, Wait("Pending", f"the pod of {step.member} is on no node"))
-    await ctx.create(backup_pod(backup, shard, step.number, Placed(step.member, node)))
+    place = Placed(step.member, node)
     backup.status.phase = "Running"
+    if isinstance(step, RunLogs):
+        known = next(one for one in backup.status.shards if one.shard == shard.metadata.name)
+        await ctx.create(logs_pod(backup, shard, step.number, place, known))
+        return None
+    await ctx.create(backup_pod(backup, shard, step.number, place))
     message = f"{shard.metadata.name} is being read from {step.member}"
     ctx.condition("Complete", False, reasons.BACKUP_RUNNING, message)
     await ctx.events.normal(backup, reasons.BACKUP_STARTED, message)
@@ -115,6 +139,54 @@ async def _record(backup: MysqlBackup, step: Record, pod: V1Pod, ctx: Context) -
         f"{manifest.duration_seconds:.0f} s, up to {manifest.gtid or 'the first transaction'}"
     )
     await ctx.events.normal(backup, reasons.SHARD_BACKED_UP, text)
+    return _NOW
+
+
+async def _cut(backup: MysqlBackup, shards: list[MysqlDatabase], ctx: Context) -> Requeue | None:
+    """Record the position of each shard at one moment."""
+    logins: dict[str, Login] = {}
+    for shard in shards:
+        login = _login(shard, ctx)
+        if login is None:
+            return _wait(ctx, Wait("Running", f"the primary of {shard.metadata.name} is not there"))
+        logins[shard.metadata.name] = login
+    try:
+        cut = await take_cut(Asyncmy(), logins, ctx.clock)
+    except SqlError as error:
+        return _wait(ctx, Wait("Running", f"no consistent cut yet: {error}"))
+    for one in backup.status.shards:
+        one.cut = cut.positions[one.shard]
+    backup.status.cut_at = cut.at
+    milliseconds = cut.pause / timedelta(milliseconds=1)
+    text = f"{len(shards)} shards at one moment; commits waited for {milliseconds:.0f} ms"
+    await ctx.events.normal(backup, reasons.CUT_TAKEN, text)
+    return _NOW
+
+
+def _login(shard: MysqlDatabase, ctx: Context) -> Login | None:
+    """Return how the primary of a shard is reached, None while that is not known."""
+    pod = ctx.get(V1Pod, shard.status.primary) if shard.status.primary else None
+    secret = ctx.get(V1Secret, accounts_secret_name(shard))
+    address = pod.status.pod_ip if pod is not None and pod.status is not None else None
+    password = ((secret.data if secret is not None else None) or {}).get("operator")
+    if not address or password is None:
+        return None
+    return Login(address, OPERATOR_PORT, OPERATOR_USER, base64.b64decode(password).decode())
+
+
+async def _record_logs(
+    backup: MysqlBackup, step: RecordLogs, pod: V1Pod, ctx: Context
+) -> Requeue | None:
+    try:
+        manifest = parse_manifest(step.message)
+    except ManifestError as error:
+        await _fail(backup, ctx, str(error))
+        return None
+    for one in backup.status.shards:
+        if one.shard == manifest.shard:
+            one.log_sha256 = manifest.files[-1].sha256
+            one.bytes = manifest.total_bytes
+    await ctx.delete(pod)
     return _NOW
 
 

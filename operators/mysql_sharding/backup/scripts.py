@@ -18,6 +18,8 @@ __all__ = [
     "CHECKSUMS",
     "DATA_FILE",
     "DONOR",
+    "LOGS",
+    "LOG_FILE",
     "MANIFEST",
     "MESSAGE_PATH",
     "SEED_FROM_BACKUP",
@@ -26,6 +28,7 @@ __all__ = [
 ]
 
 DATA_FILE: Final = "data.mbstream.gz"
+LOG_FILE: Final = "log.sql.gz"
 MANIFEST: Final = "manifest.json"
 CHECKSUMS: Final = "SHA256SUMS"
 """Written last, by a rename: a directory without it is no backup."""
@@ -44,6 +47,7 @@ server() {
   mariadb --no-defaults --host="$HOST" --port="$PORT" --user="$ACCOUNT" \
     --batch --skip-column-names "$@"
 }
+follow() { server --execute="SELECT MASTER_GTID_WAIT('$1', 120)"; }
 stream() {
   mariadb-backup --no-defaults --backup --stream=mbstream --datadir=/var/lib/mysql/data \
     --tmpdir=/work --target-dir=/work --extra-lsndir=/work \
@@ -89,12 +93,62 @@ cat "$place/{MANIFEST}" > {MESSAGE_PATH}
 )
 """Reads a member beside its server, and writes data, manifest and checksums. It may run twice."""
 
+LOGS: Final = (
+    _START
+    + _READ_SERVER
+    + rf"""
+place=/backup/$DIRECTORY
+grep -q "\"uid\":\"$BACKUP_UID\"" "$place/{MANIFEST}" || fail "$DIRECTORY holds another backup now"
+if ! grep -q '"cut":' "$place/{MANIFEST}"; then
+  if test "$FOLLOWS" = yes; then
+    waited=$(follow "$CUT") ||
+      fail "the server of $MEMBER cannot be read"
+    test "$waited" = 0 || fail "$MEMBER has not applied $CUT within 120 s"
+  fi
+  range=(--stop-position="$CUT")
+  test -z "$BASE" || range+=(--start-position="$BASE")
+  (cd /var/lib/mysql/data && mariadb-binlog --no-defaults "${{range[@]}}" binlog.[0-9]*) \
+    2>/work/log | gzip -1 > "$place/{LOG_FILE}" ||
+    fail "the binary logs of $MEMBER from $BASE to $CUT cannot be read: $(last /work/log)"
+  sync
+  sum=$(sha256sum < "$place/{LOG_FILE}" | cut -d ' ' -f 1)
+  size=$(stat -c %s "$place/{LOG_FILE}")
+  file="{{\"name\":\"{LOG_FILE}\",\"bytes\":$size,\"sha256\":\"$sum\"}}"
+  sed "s/\]}}$/,$file],\"cut\":\"$CUT\"}}/" "$place/{MANIFEST}" > "$place/{MANIFEST}.new"
+  sync
+  mv "$place/{MANIFEST}.new" "$place/{MANIFEST}"
+fi
+(cd "$place" && sha256sum {MANIFEST} {DATA_FILE} {LOG_FILE} > {CHECKSUMS}.new)
+mv "$place/{CHECKSUMS}.new" "$place/{CHECKSUMS}"
+sync
+cat "$place/{MANIFEST}" > {MESSAGE_PATH}
+"""
+)
+"""Adds to a backup the transactions between its position and that of the cut. It may run twice."""
+
 _PREPARE: Final = r"""
 incoming=/var/lib/mysql/incoming
 receive() {
   rm -rf "$incoming" /var/lib/mysql/seeded
   mkdir -p "$incoming"
   mbstream -x -C "$incoming"
+}
+apply() {
+  mariadbd --no-defaults --datadir="$incoming" --tmpdir=/work --socket=/work/socket \
+    --pid-file=/work/pid --skip-networking --skip-grant-tables --skip-log-bin --skip-slave-start \
+    > /work/log 2>&1 &
+  local server=$!
+  local client=(mariadb --no-defaults --socket=/work/socket --user=root --binary-mode)
+  for _ in {1..600}; do
+    "${client[@]}" --execute='DO 1' 2>/dev/null && break
+    kill -0 "$server" 2>/dev/null || fail "the copy of $SOURCE does not start: $(last /work/log)"
+    sleep 0.1
+  done
+  # statements about accounts need the grant tables: this session keeps the rights that it has
+  { echo 'FLUSH PRIVILEGES;'; gzip -dc "$1"; } | "${client[@]}" > /work/applied 2>&1 ||
+    fail "the transactions up to the cut cannot be applied: $(last /work/applied)"
+  kill -TERM "$server"
+  wait "$server" || fail "the copy of $SOURCE does not stop: $(last /work/log)"
 }
 prepare() {
   test -s "$incoming/xtrabackup_info" ||
@@ -104,6 +158,10 @@ prepare() {
   local info="$incoming/xtrabackup_binlog_info"
   test -e "$info" || info="$incoming/mariadb_backup_binlog_info"
   gtid=$(cut -f 3 "$info" | tr -d '\n ')
+  if test -n "${3:-}"; then
+    apply "$3"
+    gtid=$4
+  fi
   {
     for each in ${1//,/ }; do
       case ",$gtid" in *",${each%-*}-"*) ;; *) echo "$each" ;; esac
@@ -168,11 +226,19 @@ verify() {{
  found $(stat -c %s "$place/$1") bytes with SHA-256 $found; use another backup"
 }}
 verify {MANIFEST} "$(wanted {MANIFEST})" ""
-bytes=$(sed -n 's/.*"bytes":\([0-9]*\).*/\1/p' "$place/{MANIFEST}")
+value() {{ sed -n "s/.*$1\([-0-9,]*\).*/\1/p" "$place/{MANIFEST}"; }}
+bytes=$(value '"name":"{DATA_FILE}","bytes":' | tr -d ,)
 verify {DATA_FILE} "$(wanted {DATA_FILE})" " $bytes bytes with"
 test -z "$SHA256" || verify {DATA_FILE} "$SHA256" " $bytes bytes with"
+cut=$(value '"cut":"')
+log=
+if test -n "$cut"; then
+  log=$place/{LOG_FILE}
+  bytes=$(value '"name":"{LOG_FILE}","bytes":' | tr -d ,)
+  verify {LOG_FILE} "$(wanted {LOG_FILE})" " $bytes bytes with"
+fi
 gzip -dc "$place/{DATA_FILE}" | receive || fail "$DIRECTORY/{DATA_FILE} cannot be extracted"
-prepare "$(sed -n 's/.*"binlogState":"\([-0-9,]*\)".*/\1/p' "$place/{MANIFEST}")" "$NEW_CLUSTER"
+prepare "$(value '"binlogState":"')" "$NEW_CLUSTER" "$log" "$cut"
 cat "$place/{MANIFEST}" > {MESSAGE_PATH}
 """.replace("$NEW_CLUSTER", _NEW_CLUSTER)
 )

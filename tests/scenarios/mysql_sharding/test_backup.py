@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import itertools
 import shutil
 import sys
 import time
@@ -19,7 +21,7 @@ pytest.importorskip("asyncmy", reason="needs the driver: pip install operatorkit
 from scenarios.mysql_sharding.world import SMALL
 
 from operators.mysql_sharding import MysqlBackup, MysqlCluster, MysqlDatabase
-from operators.mysql_sharding.sql import Asyncmy, Login
+from operators.mysql_sharding.sql import Asyncmy, Login, SqlError
 
 CLUSTERS = MysqlCluster.api_resource()
 SHARDS = MysqlDatabase.api_resource()
@@ -72,15 +74,18 @@ class Backups:
     async def shard(self, name):
         return await self.cluster.get(SHARDS, name, namespace=self.namespace)
 
-    async def sql(self, shard, statement, *, member=None, user="operatorkit", password=None):
-        """Return the rows of a statement on a member of a shard, by default its primary."""
+    async def session(self, shard, member=None):
+        """Return a connection as the operator to a member of a shard, by default its primary."""
         name = member or (await self.shard(shard))["status"]["primary"]
-        if password is None:
-            secret = await self.cluster.get(SECRETS, f"{shard}-accounts", namespace=self.namespace)
-            password = base64.b64decode(secret["data"]["operator"]).decode()
+        secret = await self.cluster.get(SECRETS, f"{shard}-accounts", namespace=self.namespace)
+        password = base64.b64decode(secret["data"]["operator"]).decode()
         pod = await self.cluster.get(PODS, name, namespace=self.namespace)
-        login = Login(pod["status"]["podIP"], 3306, user, password)
-        session = await Asyncmy().connect(login, seconds=5)
+        login = Login(pod["status"]["podIP"], 3306, "operatorkit", password)
+        return await Asyncmy().connect(login, seconds=5)
+
+    async def sql(self, shard, statement, *, member=None):
+        """Return the rows of a statement on a member of a shard, by default its primary."""
+        session = await self.session(shard, member)
         try:
             return await session.rows(statement, seconds=20)
         finally:
@@ -90,6 +95,17 @@ class Backups:
         await self.sql(shard, "CREATE TABLE IF NOT EXISTS shop.orders (n INT PRIMARY KEY, text CHAR(40))")
         rows = f"SELECT seq, SHA1(seq) FROM shop.seq_{first}_to_{last}"
         await self.sql(shard, f"INSERT INTO shop.orders {rows}")
+
+    async def write_pairs(self):
+        """Write each number to the first shard and, once that is acknowledged, to the second one."""
+        sessions = [await self.session(f"shop{number}") for number in range(2)]
+        try:
+            for number in itertools.count():
+                for session in sessions:
+                    await session.rows(f"INSERT INTO shop.pairs VALUES ({number})", seconds=30)
+        finally:
+            for session in sessions:
+                session.close()
 
     async def checksum(self, shard, member=None):
         [row] = await self.sql(shard, "CHECKSUM TABLE shop.orders EXTENDED", member=member)
@@ -224,3 +240,75 @@ async def test_a_backup_that_was_changed_is_rejected_before_anything_is_written(
             volume = await world.directory(f"data-{name}0-0")
             assert sorted(path.name for path in volume.iterdir()) == ["tmp"]
         await world.has_event("flipped0", "RestoreFailed", "corrupted or truncated")
+
+
+async def test_shards_that_are_written_meanwhile_are_restored_as_of_one_moment(shard):
+    async with shard() as one:
+        world = Backups(one)
+        await world.prepare()
+        await world.start("shop", shards=2, replicasPerShard=1)
+        await world.available("shop", members=1)
+        for number in range(2):
+            await world.sql(f"shop{number}", "CREATE TABLE shop.pairs (n INT PRIMARY KEY)")
+        writing = asyncio.create_task(world.write_pairs())
+        try:
+            status = await world.back_up("busy")
+        finally:
+            writing.cancel()
+            await asyncio.gather(writing, return_exceptions=True)
+        assert all(each["logSha256"] and each["cut"] != each["gtid"] for each in status["shards"])
+        sys.stdout.write(await world.has_event("busy", "CutTaken") + "\n")
+        await world.start("copy", shards=2, replicasPerShard=1, restoreFrom={"backup": "busy"})
+        await world.available("copy", members=1)
+        first, second = [
+            {row["n"] for row in await world.sql(f"copy{number}", "SELECT n FROM shop.pairs")} for number in range(2)
+        ]
+        sys.stdout.write(f"{len(first)} and {len(second)} rows\n")
+        assert second <= first, "what was acknowledged on the first shard came before"
+        assert len(first - second) <= 1
+        assert len(second) > 10
+
+
+async def test_a_member_rejoins_though_the_primary_has_purged_its_binary_logs(shard):
+    async with shard() as one:
+        await one.create(replicas=2, durability={"allowAsync": True})
+        primary = (await one.healthy())["primary"]
+        replica = f"shop0-{1 - int(primary[-1])}"
+        await one.sql(primary, "CREATE TABLE shop.orders (n INT PRIMARY KEY, text CHAR(40))")
+        rows = "INSERT INTO shop.orders SELECT seq, SHA1(seq) FROM shop.seq_1_to_2000"
+        await one.sql(primary, rows)
+
+        async def equal():
+            """Compare both members."""
+            try:
+                found = [await one.sql(name, "CHECKSUM TABLE shop.orders EXTENDED") for name in (primary, replica)]
+            except (SqlError, NotFound, KeyError) as error:
+                raise AssertionError(str(error)) from error
+            assert found[0] == found[1], found
+            assert found[0][0]["Checksum"] is not None, found
+            return True
+
+        async def purged():
+            """Purge all but the last binary log, once the replica reads none of them."""
+            await one.sql(primary, "FLUSH BINARY LOGS")
+            [last] = await one.sql(primary, "SHOW MASTER STATUS")
+            await one.sql(primary, f"PURGE BINARY LOGS TO '{last['File']}'")
+            assert len(await one.sql(primary, "SHOW BINARY LOGS")) == 1
+            return True
+
+        await eventually(equal, timeout=60)
+        await eventually(purged, timeout=60)
+        await one.sql(primary, "INSERT INTO shop.orders VALUES (5000, 'after the purge')")
+        began = time.monotonic()
+        for resource, name in ((PERSISTENT_VOLUME_CLAIMS, f"data-{replica}"), (PODS, replica)):
+            await one.cluster.delete(resource, name, namespace=one.namespace)
+
+        await eventually(equal, timeout=120, message="both members have the same rows")
+        sys.stdout.write(f"copied in {time.monotonic() - began:.1f} s\n")
+        await one.healthy()
+        reasons = dict(await one.events())
+        assert {"CopyStarted", "DataCopied"} <= reasons.keys(), reasons
+        await one.sql(primary, "INSERT INTO shop.orders VALUES (5001, 'after the copy')")
+        await eventually(equal, timeout=30, message="it replicates")
+        [state] = await one.sql(replica, "SELECT @@gtid_binlog_state AS state")
+        assert state["state"], "a copied member knows the servers that wrote its history"

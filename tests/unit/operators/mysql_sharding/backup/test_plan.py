@@ -11,12 +11,16 @@ from operators.mysql_sharding.api import (
     MysqlDatabaseSpec,
     MysqlDatabaseStatus,
 )
+from operators.mysql_sharding.backup.api import ShardBackup
 from operators.mysql_sharding.backup.plan import (
     Complete,
     Fail,
     Record,
+    RecordLogs,
+    RunLogs,
     RunPod,
     SeenPod,
+    TakeCut,
     Wait,
     choose,
     plan,
@@ -68,21 +72,58 @@ NAMES = ["shop0", "shop1"]
 SHARDS = [shard(PRIMARY, replica(1)), shard(PRIMARY, replica(2))]
 
 
+def recorded(*names, cut="", logged=()):
+    return {
+        name: ShardBackup(
+            shard=name,
+            member=f"{name}-1",
+            gtid="0-1-5",
+            cut=cut,
+            log_sha256="a" * 64 if name in logged else "",
+        )
+        for name in names
+    }
+
+
 @pytest.mark.parametrize(
-    ("recorded", "pods", "wanted"),
+    ("names", "pods", "wanted"),
     [
         ((), {}, RunPod(0, "shop0-1")),
         ((), {0: SeenPod("Pending")}, Wait("Running", "the shard shop0 is being read")),
         ((), {0: SeenPod("Succeeded", "{}")}, Record(0, "{}")),
         (("shop0",), {0: SeenPod("Succeeded", "{}")}, RunPod(1, "shop0-2")),
         (("shop0",), {1: SeenPod("Failed", "disk full")}, Fail("shop1: disk full")),
+        (("shop0", "shop1"), {}, TakeCut()),
+    ],
+)
+def test_shards_are_read_one_after_the_other_and_then_all_at_one_moment(names, pods, wanted):
+    assert plan(SHARDS, recorded(*names), pods, NAMES, {}) == wanted
+
+
+@pytest.mark.parametrize(
+    ("logged", "logs", "wanted"),
+    [
+        ((), {}, RunLogs(0, "shop0-1")),
+        ((), {0: SeenPod("Running")}, Wait("Running", "the shard shop0 is being read")),
+        ((), {0: SeenPod("Succeeded", "{}")}, RecordLogs(0, "{}")),
+        (("shop0",), {}, RunLogs(1, "shop0-2")),
+        (("shop0",), {1: SeenPod("Failed", "purged")}, Fail("shop1: purged")),
         (("shop0", "shop1"), {}, Complete()),
     ],
 )
-def test_shards_are_read_one_after_the_other(recorded, pods, wanted):
-    assert plan(SHARDS, frozenset(recorded), pods, NAMES) == wanted
+def test_each_shard_gets_its_transactions_up_to_the_cut(logged, logs, wanted):
+    known = recorded(*NAMES, cut="0-1-9", logged=logged)
+    assert plan(SHARDS, known, {}, NAMES, logs) == wanted
+
+
+def test_a_shard_that_wrote_nothing_until_the_cut_needs_no_transactions():
+    assert plan(SHARDS, recorded(*NAMES, cut="0-1-5"), {}, NAMES, {}) == Complete()
+
+
+def test_a_single_shard_needs_no_cut():
+    assert plan(SHARDS[:1], recorded("shop0"), {}, NAMES[:1], {}) == Complete()
 
 
 def test_a_shard_that_does_not_exist_is_waited_for():
-    found = plan([None, SHARDS[1]], frozenset(), {}, NAMES)
+    found = plan([None, SHARDS[1]], {}, {}, NAMES, {})
     assert found == Wait("Pending", "the shard shop0 does not exist yet")
