@@ -153,7 +153,10 @@ def _options(cluster: MysqlCluster) -> str:
 
 
 def _accounts_of(cluster: MysqlCluster, passwords: Mapping[str, str]) -> V1Secret:
-    """Return the Secret of the nodes. Its init.sql is run before a server accepts a connection."""
+    """Return the Secret of the nodes. Its init.sql is run before a server accepts a connection.
+
+    The rights of a deleted account are deleted too: with them, an account of its name cannot be created.
+    """
     system = ", ".join(repr(user) for user in SYSTEM_USERS)
     operator = f"'{OPERATOR_USER}'@'%'"
     health = f"'{HEALTH_USER}'@'localhost'"
@@ -161,6 +164,7 @@ def _accounts_of(cluster: MysqlCluster, passwords: Mapping[str, str]) -> V1Secre
         "CREATE DATABASE IF NOT EXISTS operatorkit",
         "DROP TABLE IF EXISTS operatorkit.configured",
         f"DELETE FROM mysql.global_priv WHERE User NOT IN ({system}, 'root')",  # noqa: S608
+        f"DELETE FROM mysql.db WHERE User NOT IN ({system}, 'root')",  # noqa: S608
         "FLUSH PRIVILEGES",
         f"CREATE USER IF NOT EXISTS {operator} IDENTIFIED BY '{passwords['operator']}'",
         f"ALTER USER {operator} IDENTIFIED BY '{passwords['operator']}'",
@@ -202,6 +206,8 @@ def _pods_of(cluster: MysqlCluster, options: str) -> V1Deployment:
 
 
 def _pod_spec(cluster: MysqlCluster) -> dict[str, Any]:
+    assert cluster.spec.proxy is not None
+    image = cluster.spec.proxy.image or cluster.spec.image
     data = {"name": "data", "mountPath": _DATA}
     run = {"name": "run", "mountPath": _RUN}
     locked_down = {
@@ -211,14 +217,14 @@ def _pod_spec(cluster: MysqlCluster) -> dict[str, Any]:
     }
     install = {
         "name": "install",
-        "image": cluster.spec.image,
+        "image": image,
         "command": ["/bin/sh", "-c", _INSTALL],
         "volumeMounts": [data, {"name": "run", "mountPath": "/tmp"}],  # noqa: S108 - in the pod
         "securityContext": locked_down,
     }
     server = {
         "name": "mariadb",
-        "image": cluster.spec.image,
+        "image": image,
         "command": [
             "mariadbd",
             f"--defaults-file={_CONFIG}/my.cnf",
@@ -236,7 +242,7 @@ def _pod_spec(cluster: MysqlCluster) -> dict[str, Any]:
             {"name": "accounts", "mountPath": _ACCOUNTS, "readOnly": True},
         ],
         "startupProbe": _probe("DO 1", period=1, failures=600),
-        "readinessProbe": _probe("SELECT 1 FROM operatorkit.configured", period=2, failures=1),
+        "readinessProbe": _probe("SELECT 1 FROM operatorkit.configured", period=2, failures=2),
         "livenessProbe": _probe("DO 1", period=10, failures=3),
         "securityContext": locked_down,
     }
@@ -266,6 +272,6 @@ def _probe(statement: str, *, period: int, failures: int) -> dict[str, Any]:
     return {
         "exec": {"command": [*query, f"--execute={statement}"]},
         "periodSeconds": period,
-        "timeoutSeconds": 2,
+        "timeoutSeconds": 5,
         "failureThreshold": failures,
     }
