@@ -52,6 +52,9 @@ _RUN: Final = "/run/mysqld"
 _SOCKET: Final = f"{_RUN}/mysqld.sock"
 _IDENTITY: Final = "operatorkit.cnf"
 
+_DEFAULTS: Final = {"spider_net_read_timeout": 20, "spider_net_write_timeout": 20}
+"""How long a statement waits for a shard that does not answer, in seconds, unless spec.proxy.config says otherwise."""
+
 _INSTALL: Final = f"""
 set -e
 mkdir -p {_DATA}/tmp
@@ -145,7 +148,8 @@ def _options(cluster: MysqlCluster) -> str:
     """Return my.cnf: the user's variables first, so that the operator's win."""
     reserved = node_variables()
     config = cluster.spec.proxy.config if cluster.spec.proxy is not None else {}
-    own = {name: str(value) for name, value in config.items() if name not in reserved}
+    own = {name: str(value) for name, value in {**_DEFAULTS, **config}.items()}
+    own = {name: value for name, value in own.items() if name not in reserved}
     lines = ["[mariadbd]", *(f"{name}={value}" for name, value in sorted(own.items()))]
     lines += [f"{name}={value}" for name, value in reserved.items()]
     lines.append(f"!include {_DATA}/data/{_IDENTITY}")
