@@ -356,6 +356,8 @@ class Proxy(Model):
     """Kind of the nodes: MariaDB servers with the Spider engine, which keep no data."""
     replicas: Annotated[int, Field(ge=1, le=50)] = 2
     """Number of nodes."""
+    image: Annotated[str, Field(max_length=500)] = ""
+    """Image with the programs of MariaDB and its Spider engine; empty means spec.image."""
     config: Annotated[dict[VariableName, IntOrString], Field(max_length=200)] = {}
     """Variables of the nodes, such as max_connections."""
 

@@ -29,16 +29,19 @@ __all__ = ["Node"]
 
 _CONNECT_SECONDS: Final = 1.0
 _SECONDS: Final = 5.0
-_FLUSH_SECONDS: Final = 1.0
 _SYSTEM_SCHEMAS: Final = ("information_schema", "mysql", "operatorkit", "performance_schema", "sys")
 _NO_SUCH_TABLE: Final = 1146
 _NO_SUCH_THREAD: Final = 1094
 _IN_USE: Final = 1205
 _MARK: Final = "SELECT fingerprint FROM operatorkit.configured WHERE id = 1"
 _SESSIONS: Final = (
-    "SELECT ID AS id FROM information_schema.PROCESSLIST WHERE COMMAND <> 'Sleep' AND USER NOT IN ("  # noqa: S608
+    "SELECT ID AS id FROM information_schema.PROCESSLIST WHERE USER NOT IN ("  # noqa: S608
     + ", ".join(repr(name) for name in (*SYSTEM_USERS, "system user", "event_scheduler"))
     + ")"
+)
+_TABLES: Final = (
+    "CREATE TABLE IF NOT EXISTS operatorkit.tables (db VARCHAR(64), name VARCHAR(64),"
+    " statement CHAR(32) NOT NULL, PRIMARY KEY (db, name)) ENGINE=InnoDB"
 )
 _SERVERS: Final = (
     "SELECT Server_name AS name, Host AS host, Port AS port, Username AS user,"
@@ -89,6 +92,8 @@ class Node:
         if mark == wanted.fingerprint:
             return
         await _keep_servers(session, wanted)
+        await session.rows(_TABLES, seconds=_SECONDS)
+        await _flush(session)
         for name in wanted.databases:
             await session.rows(f"CREATE DATABASE IF NOT EXISTS {quoted(name)}", seconds=_SECONDS)
         if wanted.tables is None and mark is None:
@@ -130,32 +135,34 @@ async def _keep_servers(session: Session, wanted: Wanted) -> None:
         for row in await session.rows(_SERVERS, seconds=_SECONDS)
     }
     for statement, values in server_statements(wanted, found):
-        if statement == "FLUSH TABLES":
-            await _flush(session)
-        else:
-            await session.rows(statement, *values, seconds=_SECONDS)
+        await session.rows(statement, *values, seconds=_SECONDS)
 
 
 async def _flush(session: Session) -> None:
-    """Make new statements use the new server objects; those that wait for a former server end.
+    """Make statements use the server objects that there are now: close the tables of the node.
 
-    FLUSH TABLES waits for each statement that uses a table. One that waits for a server which hangs
-    would hold all others back.
+    They are named, because FLUSH TABLES without names leaves a table open that is in use, and further
+    statements open it again before it is free: a node under load would never be repointed. With names it
+    waits, and statements that come meanwhile wait behind it. Sessions that use a table for longer than a
+    second are ended: a statement may wait for a server that hangs.
     """
+    known = await _known(session)
+    there = [table for table, statement in known.items() if statement]
+    names = ", ".join(f"{quoted(db)}.{quoted(name)}" for db, name in there)
+    if not names:
+        return
     await session.rows("SET SESSION lock_wait_timeout = 1", seconds=_SECONDS)
     try:
-        await session.rows("FLUSH TABLES", seconds=_SECONDS)
+        await session.rows(f"FLUSH TABLES {names}", seconds=_SECONDS)
     except SqlError as error:
         if error.code != _IN_USE:
             raise
-        await _end_statements(session)
-        await session.rows("FLUSH TABLES", seconds=_SECONDS)
-    finally:
-        if not session.closed:
-            await session.rows("SET SESSION lock_wait_timeout = 3", seconds=_SECONDS)
+        await _end_sessions(session)
+        await session.rows(f"FLUSH TABLES {names}", seconds=_SECONDS)
+    await session.rows("SET SESSION lock_wait_timeout = 3", seconds=_SECONDS)
 
 
-async def _end_statements(session: Session) -> None:
+async def _end_sessions(session: Session) -> None:
     for row in await session.rows(_SESSIONS, seconds=_SECONDS):
         try:
             await session.rows(f"KILL HARD CONNECTION {int(row['id'])}", seconds=_SECONDS)
@@ -164,30 +171,25 @@ async def _end_statements(session: Session) -> None:
                 raise
 
 
-async def _keep_tables(session: Session, wanted: Wanted) -> None:
-    """Create tables whose statement differs from the one that created them, and drop others."""
-    assert wanted.tables is not None
-    await session.rows(
-        "CREATE TABLE IF NOT EXISTS operatorkit.tables (db VARCHAR(64), name VARCHAR(64),"
-        " statement CHAR(32) NOT NULL, PRIMARY KEY (db, name)) ENGINE=InnoDB",
-        seconds=_SECONDS,
-    )
+async def _known(session: Session) -> dict[tuple[str, str], str]:
+    """Return the tables of the node, each with the digest of its statement, "" while it is changed."""
     rows = await session.rows(
         "SELECT db, name, statement FROM operatorkit.tables", seconds=_SECONDS
     )
-    known = {(text_of(row["db"]), text_of(row["name"])): text_of(row["statement"]) for row in rows}
+    return {(text_of(row["db"]), text_of(row["name"])): text_of(row["statement"]) for row in rows}
+
+
+async def _keep_tables(session: Session, wanted: Wanted) -> None:
+    """Create tables whose statement differs from the one that created them, and drop others."""
+    assert wanted.tables is not None
+    known = await _known(session)
     for (database, name), statement in wanted.tables.items():
-        if known.get((database, name)) == digest(statement):
-            continue
-        await session.rows(statement, seconds=_SECONDS)
-        await session.rows(
-            "REPLACE INTO operatorkit.tables VALUES (%s, %s, %s)",
-            database,
-            name,
-            digest(statement),
-            seconds=_SECONDS,
-        )
+        if known.get((database, name)) != digest(statement):
+            await _note(session, database, name, "")
+            await session.rows(statement, seconds=_SECONDS)
+            await _note(session, database, name, digest(statement))
     for database, name in known.keys() - wanted.tables.keys():
+        await _note(session, database, name, "")
         await session.rows(
             f"DROP TABLE IF EXISTS {quoted(database)}.{quoted(name)}", seconds=_SECONDS
         )
@@ -197,6 +199,17 @@ async def _keep_tables(session: Session, wanted: Wanted) -> None:
             name,
             seconds=_SECONDS,
         )
+
+
+async def _note(session: Session, database: str, name: str, statement: str) -> None:
+    """Note which statement created a table; "" while it may be there or not."""
+    await session.rows(
+        "REPLACE INTO operatorkit.tables VALUES (%s, %s, %s)",
+        database,
+        name,
+        statement,
+        seconds=_SECONDS,
+    )
 
 
 async def _keep_users(session: Session, users: tuple[NodeUser, ...]) -> None:

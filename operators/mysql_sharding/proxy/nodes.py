@@ -86,7 +86,7 @@ def digest(content: str) -> str:
 
 
 def server_statements(wanted: Wanted, found: Mapping[str, Server]) -> list[Statement]:
-    """Return what changes the server objects, and makes the node use them; nothing where they are right.
+    """Return what changes the server objects; nothing where they are right.
 
     The object of a shard whose address is not known stays: its server comes back there, or another
     becomes the primary.
@@ -101,8 +101,6 @@ def server_statements(wanted: Wanted, found: Mapping[str, Server]) -> list[State
         (f"DROP SERVER IF EXISTS {quoted(name)}", ())
         for name in sorted(found.keys() - wanted.servers.keys())
     ]
-    if statements:
-        statements.append(("FLUSH TABLES", ()))
     return statements
 
 

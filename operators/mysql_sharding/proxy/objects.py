@@ -52,6 +52,9 @@ _RUN: Final = "/run/mysqld"
 _SOCKET: Final = f"{_RUN}/mysqld.sock"
 _IDENTITY: Final = "operatorkit.cnf"
 
+_DEFAULTS: Final = {"spider_net_read_timeout": 20, "spider_net_write_timeout": 20}
+"""How long a statement waits for a shard that does not answer, in seconds, unless spec.proxy.config says otherwise."""
+
 _INSTALL: Final = f"""
 set -e
 mkdir -p {_DATA}/tmp
@@ -145,7 +148,8 @@ def _options(cluster: MysqlCluster) -> str:
     """Return my.cnf: the user's variables first, so that the operator's win."""
     reserved = node_variables()
     config = cluster.spec.proxy.config if cluster.spec.proxy is not None else {}
-    own = {name: str(value) for name, value in config.items() if name not in reserved}
+    own = {name: str(value) for name, value in {**_DEFAULTS, **config}.items()}
+    own = {name: value for name, value in own.items() if name not in reserved}
     lines = ["[mariadbd]", *(f"{name}={value}" for name, value in sorted(own.items()))]
     lines += [f"{name}={value}" for name, value in reserved.items()]
     lines.append(f"!include {_DATA}/data/{_IDENTITY}")
@@ -153,7 +157,10 @@ def _options(cluster: MysqlCluster) -> str:
 
 
 def _accounts_of(cluster: MysqlCluster, passwords: Mapping[str, str]) -> V1Secret:
-    """Return the Secret of the nodes. Its init.sql is run before a server accepts a connection."""
+    """Return the Secret of the nodes. Its init.sql is run before a server accepts a connection.
+
+    The rights of a deleted account are deleted too: with them, an account of its name cannot be created.
+    """
     system = ", ".join(repr(user) for user in SYSTEM_USERS)
     operator = f"'{OPERATOR_USER}'@'%'"
     health = f"'{HEALTH_USER}'@'localhost'"
@@ -161,6 +168,7 @@ def _accounts_of(cluster: MysqlCluster, passwords: Mapping[str, str]) -> V1Secre
         "CREATE DATABASE IF NOT EXISTS operatorkit",
         "DROP TABLE IF EXISTS operatorkit.configured",
         f"DELETE FROM mysql.global_priv WHERE User NOT IN ({system}, 'root')",  # noqa: S608
+        f"DELETE FROM mysql.db WHERE User NOT IN ({system}, 'root')",  # noqa: S608
         "FLUSH PRIVILEGES",
         f"CREATE USER IF NOT EXISTS {operator} IDENTIFIED BY '{passwords['operator']}'",
         f"ALTER USER {operator} IDENTIFIED BY '{passwords['operator']}'",
@@ -202,6 +210,8 @@ def _pods_of(cluster: MysqlCluster, options: str) -> V1Deployment:
 
 
 def _pod_spec(cluster: MysqlCluster) -> dict[str, Any]:
+    assert cluster.spec.proxy is not None
+    image = cluster.spec.proxy.image or cluster.spec.image
     data = {"name": "data", "mountPath": _DATA}
     run = {"name": "run", "mountPath": _RUN}
     locked_down = {
@@ -211,14 +221,14 @@ def _pod_spec(cluster: MysqlCluster) -> dict[str, Any]:
     }
     install = {
         "name": "install",
-        "image": cluster.spec.image,
+        "image": image,
         "command": ["/bin/sh", "-c", _INSTALL],
         "volumeMounts": [data, {"name": "run", "mountPath": "/tmp"}],  # noqa: S108 - in the pod
         "securityContext": locked_down,
     }
     server = {
         "name": "mariadb",
-        "image": cluster.spec.image,
+        "image": image,
         "command": [
             "mariadbd",
             f"--defaults-file={_CONFIG}/my.cnf",
@@ -236,7 +246,7 @@ def _pod_spec(cluster: MysqlCluster) -> dict[str, Any]:
             {"name": "accounts", "mountPath": _ACCOUNTS, "readOnly": True},
         ],
         "startupProbe": _probe("DO 1", period=1, failures=600),
-        "readinessProbe": _probe("SELECT 1 FROM operatorkit.configured", period=2, failures=1),
+        "readinessProbe": _probe("SELECT 1 FROM operatorkit.configured", period=2, failures=2),
         "livenessProbe": _probe("DO 1", period=10, failures=3),
         "securityContext": locked_down,
     }
@@ -266,6 +276,6 @@ def _probe(statement: str, *, period: int, failures: int) -> dict[str, Any]:
     return {
         "exec": {"command": [*query, f"--execute={statement}"]},
         "periodSeconds": period,
-        "timeoutSeconds": 2,
+        "timeoutSeconds": 5,
         "failureThreshold": failures,
     }

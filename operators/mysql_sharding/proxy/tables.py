@@ -57,6 +57,7 @@ def _table_problems(path: str, table: MysqlTable) -> Iterator[Cause]:
     if table.shard_key not in names:
         message = f"is no column of the table: use one of {', '.join(names)}"
         yield invalid(f"{path}.shardKey", table.shard_key, message)
+        return
     yield from _key_problems(f"{path}.primaryKey", table, table.primary_key, unique=True)
     for index, key in enumerate(table.keys):
         where = f"{path}.keys[{index}].columns"
@@ -118,6 +119,7 @@ def _changes(path: str, old: MysqlTable, new: MysqlTable) -> Iterator[Cause]:
             "buckets after others have it: create another table, and copy"
         )
         yield invalid(f"{path}.columns", _shown(column.name for column in new.columns), message)
+        return
     for index, column in enumerate(new.columns[len(old.columns) :], len(old.columns)):
         text = column.type.upper()
         if "NOT NULL" in text and "DEFAULT" not in text:

@@ -10,7 +10,7 @@ pytest.importorskip("asyncmy", reason="needs the driver: pip install operatorkit
 
 from pathlib import Path
 
-from scenarios.mysql_sharding.proxied import Proxied
+from scenarios.mysql_sharding.proxied import ORDERS, Proxied
 
 from operatorkit.testing import eventually
 from operators.mysql_sharding.sql import SqlError
@@ -77,3 +77,45 @@ def show(what, writes):
     """Show figures with `pytest -s` or `-rP`."""
     pause = f"longest pause {writes.longest_pause():.2f} s"
     sys.stdout.write(f"{what}: {len(writes.rows)} writes, {pause}, {len(writes.errors)} errors\n")
+
+
+async def test_a_column_is_added_to_all_buckets_or_to_none_and_a_restarted_node_is_configured_again(proxied):
+    async with proxied() as one:
+        shop = Proxied(one)
+        await shop.create()
+        await shop.ready()
+        await shop.sql("INSERT INTO shop.orders (customer, n) VALUES (1, 1), (2, 1), (3, 1), (4, 1)")
+        [node] = await shop.pods()
+        one.nodes.disrupt.pause(one.namespace, "shop1-0")
+        try:
+            grown = {**ORDERS, "columns": [*ORDERS["columns"], {"name": "paid", "type": "INT NOT NULL DEFAULT 7"}]}
+            await shop.change({"tables": [grown]})
+            await eventually(lambda: names_the_shard(shop, "shop1"), timeout=60)
+            columns = "SHOW COLUMNS FROM {table} LIKE 'paid'"
+            assert set(map(len, (await shop.buckets(0, columns)).values())) == {0}
+            assert await shop.sql("SHOW COLUMNS FROM shop.orders LIKE 'paid'") == []
+        finally:
+            one.nodes.disrupt.resume(one.namespace, "shop1-0")
+        await shop.ready()
+        for number in (0, 1):
+            assert set(map(len, (await shop.buckets(number, columns)).values())) == {1}
+        assert await shop.sql("SELECT SUM(paid) AS s FROM shop.orders") == [{"s": 28}]
+        one.nodes.disrupt.kill(one.namespace, node)
+        await eventually(lambda: retried(shop.sql, "SELECT SUM(paid) AS s FROM shop.orders"), timeout=60)
+        await shop.ready()
+
+
+async def names_the_shard(shop, name):
+    conditions = (await shop.status())["conditions"]
+    [found] = [each for each in conditions if each["type"] == "SchemaApplied"]
+    assert (found["status"], found["reason"]) == ("False", "ShardNotReady"), found
+    assert name in found["message"], found
+    return True
+
+
+async def retried(function, *arguments):
+    """Call a function whose SQL may fail for now."""
+    try:
+        return await function(*arguments)
+    except SqlError as error:
+        raise AssertionError(str(error)) from error
