@@ -6,9 +6,15 @@ import base64
 import secrets
 from typing import Final
 
-from kubernetes.client.models import V1ConfigMap, V1PodDisruptionBudget, V1Secret, V1Service
+from kubernetes.client.models import (
+    V1ConfigMap,
+    V1ControllerRevision,
+    V1PodDisruptionBudget,
+    V1Secret,
+    V1Service,
+)
 
-from operatorkit import Context, TerminalError
+from operatorkit import Context, Requeue, TerminalError
 from operatorkit.errors import NotFound
 from operatorkit.kinds import SECRETS
 from operatorkit.operator import generation_changed
@@ -21,11 +27,10 @@ from operators.mysql_sharding.objects import (
     accounts_of,
     accounts_secret_name,
     budget_of,
-    config_of,
-    pets_of,
     services_of,
-    shard_of,
 )
+from operators.mysql_sharding.revision import active_rollout, configs_of, members_of
+from operators.mysql_sharding.rollout_shards import roll_shards
 
 __all__ = ["reconcile_cluster", "reconcile_shard"]
 
@@ -33,15 +38,14 @@ _PASSWORDS: Final = ("root", "operator", "replication")
 _PASSWORD_BYTES: Final = 24
 
 
-@app.reconcile(MysqlCluster, owns=[MysqlDatabase])
-async def reconcile_cluster(cluster: MysqlCluster, ctx: Context) -> None:
-    """Keep one MysqlDatabase for each shard, and report how many accept writes."""
+@app.reconcile(MysqlCluster, owns=[MysqlDatabase, V1ControllerRevision])
+async def reconcile_cluster(cluster: MysqlCluster, ctx: Context) -> Requeue | None:
+    """Keep one MysqlDatabase for each shard, roll changes, and report how many shards accept writes."""
     if problems := check_cluster(cluster):
         message = describe(problems)
         ctx.condition("Available", None, reasons.INVALID_SPEC, message)
         raise TerminalError(message, reason=reasons.INVALID_SPEC)
-    wanted = [shard_of(cluster, number) for number in range(cluster.spec.shards)]
-    shards: list[MysqlDatabase] = await ctx.apply(*wanted)
+    shards, again = await roll_shards(cluster, ctx)
     waiting = [one.metadata.name for one in shards if not _is_available(one)]
     status = cluster.status
     status.observed_generation = cluster.metadata.generation
@@ -51,6 +55,7 @@ async def reconcile_cluster(cluster: MysqlCluster, ctx: Context) -> None:
         ctx.condition("Available", False, reasons.SHARDS_UNAVAILABLE, _named(waiting))
     else:
         ctx.condition("Available", True, reasons.ALL_SHARDS_AVAILABLE)
+    return again
 
 
 def _named(names: list[str]) -> str:
@@ -63,10 +68,21 @@ def _is_available(shard: MysqlDatabase) -> bool:
     return any(one.type == "Available" and one.status == "True" for one in shard.status.conditions)
 
 
+def objects_changed(old: MysqlDatabase | None, new: MysqlDatabase) -> bool:
+    """Return whether other objects follow from a shard: its spec changed, or what its rollout reached."""
+    return generation_changed(old, new) or old is None or _reached(old) != _reached(new)
+
+
+def _reached(shard: MysqlDatabase) -> tuple[object, ...]:
+    current, rollout = shard.status.current, active_rollout(shard)
+    turned = (rollout.revision, rollout.number, *rollout.updated) if rollout is not None else ()
+    return ((current.digest, current.number) if current is not None else (), turned)
+
+
 @app.reconcile(
     MysqlDatabase,
     owns=[PetSet, V1Service, V1ConfigMap, V1Secret, V1PodDisruptionBudget],
-    predicate=generation_changed,
+    predicate=objects_changed,
     conditions=False,  # the loop of the shard knows whether it accepts writes
 )
 async def reconcile_shard(shard: MysqlDatabase, ctx: Context) -> None:
@@ -79,10 +95,10 @@ async def reconcile_shard(shard: MysqlDatabase, ctx: Context) -> None:
     passwords = await _passwords(shard, ctx)
     await ctx.apply(
         accounts_of(shard, passwords),
-        config_of(shard),
+        *configs_of(shard),
         *services_of(shard),
         budget_of(shard),
-        pets_of(shard),
+        members_of(shard),
         enqueue=False,
     )
 
