@@ -13,10 +13,18 @@ and volumes, which are PetSets.
     sql        the driver, behind a protocol            observe    reading the servers of a shard
     execute    one step, by SQL or by a request         shards     the loop of each shard
     admission  what is rejected before it is stored
-    rollout_plan       the ordered change of configuration and version, within a shard and over shards
     backup             backups, restores, and copies of a member's data
     proxy              one address for all shards: tables in buckets, and the nodes that find them
+    cli                operatorkit mysql
+    revision           what is rolled, and with what members start meanwhile
+    rollout_plan       the order of a change within a shard
+    rollout_cluster    the order of a change over the shards
+    rollout_state      what is persisted of it within a shard
+    rollout_shards     revisions, and which shard has which
+    rollout_observe    what a rollout sees of a shard
+    rollout_shard      executing it
     server_variables   what MariaDB accepts in its option file, and what changes without a restart
+    variable_values    whether a server runs a variable as it was configured
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ from operators.mysql_sharding.api import (
 from operators.mysql_sharding.app import app
 from operators.mysql_sharding.objects import OPERATOR_USER, SYSTEM_USERS, server_variables
 from operators.mysql_sharding.proxy.tables import check_table_changes, check_tables
-from operators.mysql_sharding.server_variables import option_names
+from operators.mysql_sharding.server_variables import problem
 
 __all__ = [
     "check_change",
@@ -236,10 +236,8 @@ def _config_problems(config: dict[str, Any]) -> Iterator[Cause]:
                 value,
                 "belongs to the operator, which keeps acknowledged writes safe by it: remove it",
             )
-        elif name not in option_names():
-            close = difflib.get_close_matches(name, option_names() - reserved, n=1)
-            hint = f": did you mean {close[0]}?" if close else ""
-            yield invalid(path, value, f"is no variable of MariaDB{hint}")
+        elif wrong := problem(name, value):
+            yield invalid(path, value, wrong)
         elif not str(value).isprintable():
             yield invalid(path, value, "must be one line of printable characters")
 

@@ -26,6 +26,9 @@ from operatorkit.resource import (
 __all__ = [
     "GROUP",
     "BucketRange",
+    "Canary",
+    "ClusterRollback",
+    "ClusterRollout",
     "Column",
     "Durability",
     "FailoverStatus",
@@ -42,10 +45,14 @@ __all__ = [
     "RestoreFrom",
     "SecretKey",
     "ShardOrigin",
+    "ShardRevision",
+    "ShardRollout",
     "ShardTemplate",
+    "ShardUpdateStrategy",
     "Storage",
     "SyncedStatus",
     "TableKey",
+    "UpdateStrategy",
 ]
 
 GROUP = "mysql.operatorkit.dev"
@@ -128,14 +135,15 @@ class ShardTemplate(Model):
     """What all shards of a cluster share."""
 
     image: Annotated[str, Field(min_length=1, max_length=500)] = "docker.io/library/mariadb:10.11"
-    """Image with the programs of MariaDB 10.6 or newer. A change reaches a member when its pod is recreated."""
+    """Image with the programs of MariaDB 10.6 or newer. A change is rolled through the members."""
     storage: Storage = Storage()
     """The volume of each member."""
     resources: V1ResourceRequirements = Field(default_factory=V1ResourceRequirements)
-    """Resources of each server. A change reaches a member when its pod is recreated."""
+    """Resources of each server. A change is rolled through the members."""
     config: Annotated[dict[VariableName, IntOrString], Field(max_length=200)] = {}
-    """Variables of the server, such as innodb_buffer_pool_size. A change reaches a member when its server starts.
-    Those that keep acknowledged writes safe belong to the operator and are rejected."""
+    """Variables of the server, such as innodb_buffer_pool_size. A change is rolled through the members: by SET GLOBAL
+    where that is possible, else by restarts. Those that keep acknowledged writes safe belong to the operator and are
+    rejected."""
     durability: Durability = Durability()
     """What an acknowledged write has survived."""
     databases: Annotated[list[DatabaseName], Field(max_length=1000)] = []
@@ -174,6 +182,41 @@ class RestoreFrom(Model):
     """Directory of the backup on that volume, such as shop/nightly."""
 
 
+class ShardUpdateStrategy(Model):
+    """How a changed image, configuration or resources reach the members of a shard."""
+
+    paused: bool = False
+    """Whether the rollout is held: no further member, and no further shard, is changed until it is false again."""
+    prefer_in_place: bool = True
+    """Whether variables that are dynamic are changed by SET GLOBAL. With false, the members are restarted."""
+    progress_deadline_seconds: Annotated[int, Field(ge=1, le=2_147_483_647)] = 600
+    """Seconds without progress after which the rollout of a shard counts as failed, and stops."""
+
+
+class Canary(Model):
+    """Shards that are changed before all others."""
+
+    shards: Annotated[int, Field(ge=0, le=64)] = 0
+    """How many, counted from the first one in the order of the rollout."""
+    bake_seconds: Annotated[int, Field(ge=0, le=2_147_483_647)] = 0
+    """Seconds for which they must be available before the next shard is changed."""
+
+
+class UpdateStrategy(ShardUpdateStrategy):
+    """How a changed image, configuration or resources reach the shards."""
+
+    order: Literal["Decreasing", "Increasing"] = "Decreasing"
+    """Decreasing changes the shard with the highest number first."""
+    partition: Annotated[int, Field(ge=0, le=64)] = 0
+    """How many shards at the end of the order keep their revision: with Decreasing, those with a number below it."""
+    max_unavailable_shards: Annotated[int, Field(ge=1, le=64)] = 1
+    """How many shards may be changed, or be unavailable, at the same time."""
+    canary: Canary = Canary()
+    """Shards that are changed before all others."""
+    auto_rollback: bool = False
+    """Whether the shards return to the last completed revision after a failure."""
+
+
 class MysqlDatabaseSpec(ShardTemplate):
     """One shard: a primary and its replicas."""
 
@@ -192,6 +235,55 @@ class MysqlDatabaseSpec(ShardTemplate):
     the loss of a write. It has no effect after a later failover."""
     restore_from: ShardOrigin | None = None
     """The backup that its members start with. Immutable."""
+
+    update_strategy: ShardUpdateStrategy = ShardUpdateStrategy()
+    """How a changed image, configuration or resources reach the members."""
+
+
+class ShardRevision(Model):
+    """What is rolled through the members: image, resources and configuration."""
+
+    digest: str
+    """Hash of the other fields, and the label mysql.operatorkit.dev/revision of a pod."""
+    number: int = 0
+    """Number of the ConfigMap with the configuration; 0 is the one without a number."""
+    image: str
+    """Image of the servers."""
+    resources: V1ResourceRequirements = Field(default_factory=V1ResourceRequirements)
+    """Resources of the servers."""
+    config: dict[str, IntOrString] = {}
+    """Variables of the servers."""
+
+
+class ShardRollout(Model):
+    """The last change that was rolled through the members of a shard, or is being rolled."""
+
+    revision: str
+    """Digest of the revision that the members get."""
+    generation: int
+    """Generation of the spec when the rollout began, or was tried again."""
+    step: Literal[
+        "Waiting", "Setting", "Restarting", "SwitchingOver", "Verifying", "Failed", "Complete"
+    ] = "Waiting"
+    """What is done."""
+    pod: str = ""
+    """The member that is changed, or that failed."""
+    reason: str = ""
+    """What is waited for, or why it failed."""
+    started_at: Time
+    """When it began."""
+    progressed_at: Time
+    """When the last member was changed."""
+    finished_at: Time | None = None
+    """When it was complete."""
+    in_place: bool = False
+    """Whether all variables that differ are changed by SET GLOBAL."""
+    number: int = 0
+    """Number of the ConfigMap of the members that have the revision."""
+    updated: list[str] = []
+    """Members that get the revision when they start; the others start with the last completed one."""
+    names: list[str] = []
+    """Variables that this rollout, or an unfinished one before it, may have changed."""
 
 
 class FailoverStatus(Model):
@@ -276,6 +368,10 @@ class MysqlDatabaseStatus(Model):
     """Members that serve clients."""
     failover: FailoverStatus | None = None
     """The failover or switchover that is under way."""
+    current: ShardRevision | None = None
+    """The revision that all members had when the last rollout was complete."""
+    rollout: ShardRollout | None = None
+    """The last rollout within the shard."""
     conditions: list[Condition] = []
     """Available and Degraded."""
 
@@ -407,6 +503,41 @@ class MysqlClusterSpec(ShardTemplate):
     """Tables that the proxy serves. A table that is removed from the list is kept on the shards."""
     proxy: Proxy | None = None
     """The proxy, as which the Service of the cluster's name serves; without it, clients use the shards."""
+    update_strategy: UpdateStrategy = UpdateStrategy()
+    """How a changed image, configuration or resources reach the shards."""
+    revision_history_limit: Annotated[int, Field(ge=0, le=1000)] = 10
+    """How many revisions that are no longer used are kept."""
+    rollback_to: Annotated[str, Field(max_length=253)] = ""
+    """Name or number of an earlier revision. While it is set, the shards get that revision, whatever image, resources
+    and config say."""
+
+
+class ClusterRollout(Model):
+    """The rollout over the shards."""
+
+    step: Literal["Rolling", "Paused", "Partitioned", "Failed", "Complete"]
+    """Where it stands."""
+    shard: str = ""
+    """The shard that is changed, waited for, or failed."""
+    pod: str = ""
+    """The member of that shard."""
+    started_at: Time
+    """When it began."""
+    reason: str = ""
+    """What is done or waited for, or why it failed."""
+
+
+class ClusterRollback(Model):
+    """A failed rollout that was replaced by an earlier revision."""
+
+    from_: Annotated[str, Field(alias="from")]
+    """Revision that failed."""
+    to: str
+    """Revision that the shards have until image, resources or config change."""
+    at: Time
+    """When it was decided."""
+    reason: str
+    """Why the rollout failed."""
 
 
 class MysqlClusterStatus(Model):
@@ -420,8 +551,22 @@ class MysqlClusterStatus(Model):
     """Shards that accept writes."""
     bucket_map: list[BucketRange] = []
     """The shard of each bucket. It is assigned once, when the cluster first has tables or a proxy."""
+    current_replicas: int = 0
+    """Shards of the current revision."""
+    updated_replicas: int = 0
+    """Shards of the update revision."""
+    current_revision: str = ""
+    """Revision of the last rollout that was complete."""
+    update_revision: str = ""
+    """Revision that the shards get. At the end of a rollout it is the current one."""
+    collision_count: int = 0
+    """How many names of revisions were taken."""
+    rollout: ClusterRollout | None = None
+    """The last rollout over the shards."""
+    rollback: ClusterRollback | None = None
+    """The failed rollout that was replaced by an earlier revision."""
     conditions: list[Condition] = []
-    """Available; with tables or a proxy, also SchemaApplied and ProxyConfigured."""
+    """Available, Progressing and Degraded; with tables or a proxy, also SchemaApplied and ProxyConfigured."""
 
 
 class MysqlCluster(
@@ -437,8 +582,11 @@ class MysqlCluster(
     printer_columns=[
         PrinterColumn("Shards", ".spec.shards", type="integer"),
         PrinterColumn("Ready", ".status.readyReplicas", type="integer"),
+        PrinterColumn("Updated", ".status.updatedReplicas", type="integer"),
         PrinterColumn("Available", '.status.conditions[?(@.type=="Available")].status'),
+        PrinterColumn("Rollout", ".status.rollout.step"),
         PrinterColumn("Age", ".metadata.creationTimestamp", type="date"),
+        PrinterColumn("Reason", ".status.rollout.reason", priority=1),
     ],
 ):
     """MariaDB in shards, each with a primary and semi-synchronous replicas."""

@@ -29,7 +29,7 @@ from operators.mysql_sharding.objects import (
     member_host,
 )
 from operators.mysql_sharding.observe import Observer
-from operators.mysql_sharding.sql import Session, SqlError, text_of
+from operators.mysql_sharding.sql import Session, SqlError, quoted, text_of
 from operators.mysql_sharding.status import apply_step
 from operators.mysql_sharding.steps import (
     DeletePod,
@@ -69,6 +69,10 @@ _SESSIONS: Final = (
     "SELECT ID AS id FROM information_schema.PROCESSLIST WHERE USER NOT IN ("  # noqa: S608
     + ", ".join(repr(name) for name in (*SYSTEM_USERS, "system user", "event_scheduler"))
     + ")"
+)
+_PROBE_TABLE: Final = (
+    "CREATE TABLE IF NOT EXISTS operatorkit.rollouts"
+    " (id INT PRIMARY KEY, revision VARCHAR(64) NOT NULL) ENGINE=InnoDB"
 )
 _NO_SUCH_THREAD: Final = 1094
 _INCARNATION: Final = (
@@ -132,9 +136,7 @@ class Executor:
         self, shard: MysqlDatabase, step: ServerStep, replication_password: str
     ) -> None:
         """Execute a step on a member's server. Raises SqlError, ClusterError."""
-        session = self.observer.session(step.member)
-        if session is None:
-            raise SqlError(f"{step.member}: there is no connection to its server")
+        session = self._session(step.member)
         async with _accepted(session, step.epoch):
             match step:
                 case StopReplication():
@@ -157,6 +159,38 @@ class Executor:
                 case Reclone():
                     await _check_incarnation(session, step.incarnation, step.member)
                     await self._delete_data(shard, step.member)
+
+    async def set_global(
+        self, member: str, epoch: int, variable: str, value: str | int | None
+    ) -> None:
+        """Set a global variable, with None to its default; not in the binary log. Raises SqlError."""
+        session = self._session(member)
+        statement = f"SET GLOBAL {quoted(variable)} = "
+        async with _accepted(session, epoch):
+            if value is None:
+                await _run(session, f"{statement}DEFAULT")
+            else:
+                await session.rows(f"{statement}%s", value, seconds=_SECONDS)
+
+    async def probe_write(self, member: str, epoch: int, revision: str) -> None:
+        """Write a row as a client would: it is replicated, and waits for the acknowledgement. Raises SqlError."""
+        session = self._session(member)
+        async with _accepted(session, epoch):
+            await _run(session, "SET SESSION sql_log_bin = 1")
+            try:
+                await _run(session, _PROBE_TABLE)
+                await session.rows(
+                    "REPLACE INTO operatorkit.rollouts VALUES (1, %s)", revision, seconds=_SECONDS
+                )
+            finally:
+                if not session.closed:
+                    await _run(session, "SET SESSION sql_log_bin = 0")
+
+    def _session(self, member: str) -> Session:
+        session = self.observer.session(member)
+        if session is None:
+            raise SqlError(f"{member}: there is no connection to its server")
+        return session
 
     async def lock_privileged(self, member: str) -> int:
         """Lock the accounts on a replica whose privileges pass read_only; return how many were not. Raises SqlError.

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from kubernetes.client.models import V1ConfigMap, V1PodDisruptionBudget, V1Secret, V1Service
 
-from operatorkit.resource import Model, NoStatus, ObjectMeta, Resource
+from operatorkit.resource import Model, ObjectMeta, Resource
 from operators.mysql_sharding.api import (
     GROUP,
     MysqlCluster,
@@ -22,6 +22,7 @@ from operators.mysql_sharding.api import (
     MysqlDatabaseSpec,
     ShardOrigin,
     ShardTemplate,
+    ShardUpdateStrategy,
 )
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "accounts_of",
     "accounts_secret_name",
     "budget_of",
+    "config_map_name",
     "config_of",
     "member_host",
     "member_names",
@@ -136,11 +138,21 @@ class PetSetSpec(Model):
     volume_claim_templates: list[dict[str, Any]]
     pod_management_policy: str
     update_strategy: dict[str, Any]
+    overrides: list[dict[str, Any]] = []
     deletion: str
 
 
+class PetSetStatus(Model):
+    """What is read of the status of a PetSet."""
+
+    observed_generation: int | None = None
+
+
 class PetSet(
-    Resource[PetSetSpec, NoStatus], group="apps.operatorkit.dev", version="v1alpha1", external=True
+    Resource[PetSetSpec, PetSetStatus],
+    group="apps.operatorkit.dev",
+    version="v1alpha1",
+    external=True,
 ):
     """The members of a shard, kept by operators.petset."""
 
@@ -150,12 +162,19 @@ def shard_of(
 ) -> MysqlDatabase:
     """Return a shard of a cluster, and which backup it starts with."""
     shared = {name: getattr(cluster.spec, name) for name in ShardTemplate.model_fields}
+    strategy = {
+        name: getattr(cluster.spec.update_strategy, name)
+        for name in ShardUpdateStrategy.model_fields
+    }
     return MysqlDatabase(
         metadata=ObjectMeta(
             name=f"{cluster.metadata.name}{number}", namespace=cluster.metadata.namespace
         ),
         spec=MysqlDatabaseSpec(
-            **shared, replicas=cluster.spec.replicas_per_shard, restore_from=origin
+            **shared,
+            replicas=cluster.spec.replicas_per_shard,
+            restore_from=origin,
+            update_strategy=ShardUpdateStrategy(**strategy),
         ),
     )
 
@@ -257,7 +276,12 @@ def server_variables(shard: MysqlDatabase) -> dict[str, str]:
     return variables
 
 
-def config_of(shard: MysqlDatabase) -> V1ConfigMap:
+def config_map_name(shard: MysqlDatabase, number: int) -> str:
+    """Return the name of a ConfigMap with my.cnf; the first one has no number."""
+    return f"{shard.metadata.name}-config" + (f"-{number}" if number else "")
+
+
+def config_of(shard: MysqlDatabase, number: int = 0) -> V1ConfigMap:
     """Return the ConfigMap with my.cnf: the user's variables first, so that the operator's win."""
     reserved = server_variables(shard)
     own = {name: str(value) for name, value in shard.spec.config.items() if name not in reserved}
@@ -265,7 +289,7 @@ def config_of(shard: MysqlDatabase) -> V1ConfigMap:
     lines += [f"{name}={value}" for name, value in reserved.items()]
     lines.append(f"!include {_DATA}/data/{_IDENTITY}")
     return V1ConfigMap(
-        metadata=_metadata(shard, f"{shard.metadata.name}-config"),
+        metadata=_metadata(shard, config_map_name(shard, number)),
         data={"my.cnf": "\n".join(lines) + "\n"},
     )
 

@@ -30,12 +30,21 @@ __all__ = [
     "MEMBERS_MISSING",
     "MEMBER_RECLONED",
     "MEMBER_REJOINED",
+    "MEMBER_RESTARTED",
     "NODES_CONFIGURED",
     "NODES_NOT_READY",
     "NO_PRIMARY",
+    "NO_ROLLOUT_FAILED",
     "PRIMARY_SERVES",
     "RESTORE_FAILED",
     "RESTORE_STARTED",
+    "REVISION_NOT_FOUND",
+    "ROLLED_BACK",
+    "ROLLOUT_COMPLETED",
+    "ROLLOUT_FAILED",
+    "ROLLOUT_PAUSED",
+    "ROLLOUT_STARTED",
+    "ROLLOUT_UNDER_WAY",
     "SCHEMA_APPLIED",
     "SHARDS_UNAVAILABLE",
     "SHARD_BACKED_UP",
@@ -74,6 +83,25 @@ ALL_SHARDS_AVAILABLE: Final = "AllShardsAvailable"
 """Condition Available of a cluster: every shard accepts writes."""
 SHARDS_UNAVAILABLE: Final = "ShardsUnavailable"
 """Condition Available of a cluster: some shards do not accept writes; the message names them."""
+ROLLOUT_STARTED: Final = "RolloutStarted"
+"""Event: a changed image, configuration or resources are rolled through the members, or through the shards."""
+ROLLOUT_UNDER_WAY: Final = "RolloutUnderWay"
+"""Condition Progressing: a change is rolled through the shards; the message says what is done or waited for."""
+ROLLOUT_PAUSED: Final = "RolloutPaused"
+"""Condition Progressing: updateStrategy.paused holds the rollout."""
+ROLLOUT_COMPLETED: Final = "RolloutCompleted"
+"""Condition Progressing, and Event: all members run the revision, verified by a write."""
+ROLLOUT_FAILED: Final = "RolloutFailed"
+"""Conditions Progressing and Degraded, and Event: the change stopped at a shard; the message names shard, pod,
+variable and reason."""
+ROLLED_BACK: Final = "RolledBack"
+"""Condition Progressing, and Event: a failed rollout was replaced by the last revision that was complete."""
+NO_ROLLOUT_FAILED: Final = "NoRolloutFailed"
+"""Condition Degraded of a cluster: no change has stopped at a shard."""
+REVISION_NOT_FOUND: Final = "RevisionNotFound"
+"""Condition Progressing: there is no revision of the name or number in rollbackTo."""
+MEMBER_RESTARTED: Final = "MemberRestarted"
+"""Event: the pod of a member is recreated, because its revision needs a restart."""
 INVALID_SPEC: Final = "InvalidSpec"
 """Conditions and Events: the spec was stored without admission and cannot be served; the message names the field."""
 BACKUP_STARTED: Final = "BackupStarted"

@@ -9,6 +9,7 @@ from typing import Final
 
 from kubernetes.client.models import (
     V1ConfigMap,
+    V1ControllerRevision,
     V1Deployment,
     V1PodDisruptionBudget,
     V1Secret,
@@ -30,13 +31,12 @@ from operators.mysql_sharding.objects import (
     accounts_of,
     accounts_secret_name,
     budget_of,
-    config_of,
-    pets_of,
     services_of,
-    shard_of,
 )
 from operators.mysql_sharding.proxy.objects import PASSWORDS as PROXY_PASSWORDS
 from operators.mysql_sharding.proxy.objects import proxy_name, proxy_objects
+from operators.mysql_sharding.revision import active_rollout, configs_of, members_of
+from operators.mysql_sharding.rollout_shards import roll_shards
 
 __all__ = ["reconcile_cluster", "reconcile_shard"]
 
@@ -49,6 +49,7 @@ _BACKUP_AGAIN: Final = Requeue(after=timedelta(seconds=5))
     MysqlCluster,
     owns=[
         MysqlDatabase,
+        V1ControllerRevision,
         V1Deployment,
         V1Service,
         V1ConfigMap,
@@ -57,7 +58,7 @@ _BACKUP_AGAIN: Final = Requeue(after=timedelta(seconds=5))
     ],
 )
 async def reconcile_cluster(cluster: MysqlCluster, ctx: Context) -> Requeue | None:
-    """Keep one MysqlDatabase for each shard, and report how many accept writes."""
+    """Keep one MysqlDatabase for each shard, roll changes, and report how many shards accept writes."""
     if problems := check_cluster(cluster):
         message = describe(problems)
         ctx.condition("Available", None, reasons.INVALID_SPEC, message)
@@ -66,12 +67,11 @@ async def reconcile_cluster(cluster: MysqlCluster, ctx: Context) -> Requeue | No
     if isinstance(found, str):
         ctx.condition("Available", False, reasons.BACKUP_UNAVAILABLE, found)
         return _BACKUP_AGAIN
-    wanted = [shard_of(cluster, number, origin) for number, origin in enumerate(found)]
     passwords = {}
     if cluster.spec.proxy is not None:
         passwords = await _passwords(ctx, proxy_name(cluster), PROXY_PASSWORDS)
-    applied = await ctx.apply(*wanted, *proxy_objects(cluster, passwords), enqueue=False)
-    shards: list[MysqlDatabase] = applied[: len(wanted)]
+    await ctx.apply(*proxy_objects(cluster, passwords), enqueue=False)
+    shards, again = await roll_shards(cluster, ctx, found)
     waiting = [one.metadata.name for one in shards if not _is_available(one)]
     status = cluster.status
     status.observed_generation = cluster.metadata.generation
@@ -81,7 +81,7 @@ async def reconcile_cluster(cluster: MysqlCluster, ctx: Context) -> Requeue | No
         ctx.condition("Available", False, reasons.SHARDS_UNAVAILABLE, _named(waiting))
     else:
         ctx.condition("Available", True, reasons.ALL_SHARDS_AVAILABLE)
-    return None
+    return again
 
 
 def _origins(cluster: MysqlCluster, ctx: Context) -> list[ShardOrigin | None] | str:
@@ -108,10 +108,21 @@ def _is_available(shard: MysqlDatabase) -> bool:
     return any(one.type == "Available" and one.status == "True" for one in shard.status.conditions)
 
 
+def objects_changed(old: MysqlDatabase | None, new: MysqlDatabase) -> bool:
+    """Return whether other objects follow from a shard: its spec changed, or what its rollout reached."""
+    return generation_changed(old, new) or old is None or _reached(old) != _reached(new)
+
+
+def _reached(shard: MysqlDatabase) -> tuple[object, ...]:
+    current, rollout = shard.status.current, active_rollout(shard)
+    turned = (rollout.revision, rollout.number, *rollout.updated) if rollout is not None else ()
+    return ((current.digest, current.number) if current is not None else (), turned)
+
+
 @app.reconcile(
     MysqlDatabase,
     owns=[PetSet, V1Service, V1ConfigMap, V1Secret, V1PodDisruptionBudget],
-    predicate=generation_changed,
+    predicate=objects_changed,
     conditions=False,  # the loop of the shard knows whether it accepts writes
 )
 async def reconcile_shard(shard: MysqlDatabase, ctx: Context) -> None:
@@ -124,10 +135,10 @@ async def reconcile_shard(shard: MysqlDatabase, ctx: Context) -> None:
     passwords = await _passwords(ctx, accounts_secret_name(shard), _PASSWORDS)
     await ctx.apply(
         accounts_of(shard, passwords),
-        config_of(shard),
+        *configs_of(shard),
         *services_of(shard),
         budget_of(shard),
-        pets_of(shard),
+        members_of(shard),
         enqueue=False,
     )
 

@@ -1,8 +1,7 @@
-"""The ordered change of configuration and version: what to do next in one shard, and in which shard.
+"""The ordered change of configuration and version within one shard: what to do next.
 
-What belongs here: the gates, the order within a shard, verification, and the shards as units of a
-rollout. What does not: the order of units, canary, bake, pause and deadline (`operatorkit.rollout`),
-history (`operatorkit.revisions`) and the execution of steps. Pure: time is in the observation.
+What belongs here: the gates, the order of the members, and verification. What does not: the order of
+the shards (`rollout_cluster`), the execution of steps and their deadline (`rollout_shard`). Pure.
 
     gates ──► dynamic variables in place, read back ──► replicas, one at a time ──► switchover
       │                                                                                │
@@ -14,12 +13,9 @@ without one: the gates are checked before every step that takes a member away, n
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Literal
 
-from operatorkit.rollout import Unit
 from operators.mysql_sharding.server_variables import normalized, variables
 
 __all__ = [
@@ -34,7 +30,6 @@ __all__ = [
     "ShardState",
     "SwitchOver",
     "next_steps",
-    "units",
 ]
 
 
@@ -43,7 +38,8 @@ class MemberState:
     """One member: `values` are SELECT @@GLOBAL of each configured variable, by normalized name.
 
     `template_current` says that its pod is of the update revision apart from variables, `caught_up`
-    that it is the primary or a replica that acknowledges and has applied everything.
+    that it is the primary or a replica that acknowledges and has applied everything. `restarted`
+    says that its pod was created for the update revision: another restart changes nothing.
     """
 
     name: str
@@ -53,6 +49,7 @@ class MemberState:
     caught_up: bool
     values: Mapping[str, str]
     failure: str = ""
+    restarted: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +58,7 @@ class ShardState:
 
     A variable that was removed from the configuration is in `wanted` with its default. `busy` names
     what forbids a change, such as a backup or a failover; "" for nothing. `written` says that a
-    probe write succeeded after the last change; `healthy_since` is when that was.
+    probe write succeeded after the last change.
     """
 
     name: str
@@ -73,7 +70,6 @@ class ShardState:
     busy: str = ""
     prefer_in_place: bool = True
     written: bool = False
-    healthy_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,42 +129,45 @@ RolloutStep = SetGlobal | RestartMember | SwitchOver | ProbeWrite | Hold | Faile
 def next_steps(shard: ShardState) -> tuple[RolloutStep, ...]:
     """Return what to do next to bring a shard to its update revision; never empty."""
     outdated = [each for each in shard.members if _is_outdated(shard, each)]
-    broken = next((each for each in shard.members if each.failure), None)
-    if broken is not None and not _is_outdated(shard, broken):
-        return (Failed(broken.name, broken.failure),)
+    if (failed := _failed(shard)) is not None:
+        return (failed,)
+    broken = next((each for each in outdated if each.failure and not each.reachable), None)
+    if (
+        broken is not None
+    ):  # it does not run: to restart it takes nothing away; a failover may need it
+        return (RestartMember(broken.name, f"it does not run: {broken.failure}"),)
     if shard.busy:
         return (Hold(f"{shard.name}: {shard.busy}"),)
-    if not outdated:
-        return _verified(shard)
-    in_place = _in_place(shard, outdated)
-    if in_place:
-        return in_place
-    if broken is not None and broken.name != shard.primary:
-        return (RestartMember(broken.name, f"it does not run: {broken.failure}"),)
     if (gate := _gate(shard)) is not None:
         return (gate,)
-    return (_replace_next(shard, outdated),)
+    if not outdated:
+        return (Done(),) if shard.written else (ProbeWrite(shard.name),)
+    return _in_place(shard, outdated) or (_replace_next(shard, outdated),)
 
 
-def units(
-    shards: Iterable[ShardState], order: Literal["Decreasing", "Increasing"]
-) -> tuple[Unit, ...]:
-    """Return the shards as units of `operatorkit.rollout`: by default the last one is the first."""
-    known = sorted(shards, key=lambda shard: shard.index)
-    found = []
-    for shard in known:
-        (*_, last) = next_steps(shard)
-        updated = not any(_is_outdated(shard, each) for each in shard.members)
-        found.append(
-            Unit(
-                name=shard.name,
-                rank=shard.index if order == "Decreasing" else len(known) - 1 - shard.index,
-                updated=updated,
-                available=_gate(shard) is None and (not updated or isinstance(last, Done)),
-                available_since=shard.healthy_since,
+def _failed(shard: ShardState) -> Failed | None:
+    """Return the member on which the revision does not work, None where there is none."""
+    for member in shard.members:
+        if member.failure and not _is_outdated(shard, member):
+            return Failed(member.name, member.failure)
+        differences = _differences(shard, member)
+        if member.restarted and not _can_set(shard, differences):
+            return Failed(
+                member.name,
+                "it was restarted, and still "
+                + "; ".join(
+                    f"{name} is {member.values.get(name, 'unknown')!r} instead of {value!r}"
+                    for name, value in differences.items()
+                ),
             )
-        )
-    return tuple(found)
+    return None
+
+
+def _can_set(shard: ShardState, differences: Mapping[str, str]) -> bool:
+    """Return whether all differences can be changed without a restart; True for none."""
+    return not differences or (
+        shard.prefer_in_place and all(_is_dynamic(name) for name in differences)
+    )
 
 
 def _is_outdated(shard: ShardState, member: MemberState) -> bool:
@@ -185,12 +184,10 @@ def _differences(shard: ShardState, member: MemberState) -> dict[str, str]:
 
 def _in_place(shard: ShardState, outdated: list[MemberState]) -> tuple[SetGlobal, ...]:
     """Return the changes that no restart is needed for: all of a member, or none of it."""
-    if not shard.prefer_in_place:
-        return ()
     steps: list[SetGlobal] = []
-    for member in outdated:
+    for member in sorted(outdated, key=lambda each: each.name == shard.primary):
         differences = _differences(shard, member)
-        if member.template_current and all(_is_dynamic(name) for name in differences):
+        if member.template_current and _can_set(shard, differences):
             steps += [SetGlobal(member.name, name, value) for name, value in differences.items()]
     return tuple(steps)
 
@@ -226,10 +223,3 @@ def _replace_next(shard: ShardState, outdated: list[MemberState]) -> RolloutStep
     if updated:
         return SwitchOver(min(updated, key=lambda each: each.ordinal).name)
     return RestartMember(shard.primary, "it is of an older revision, and the only member")
-
-
-def _verified(shard: ShardState) -> tuple[RolloutStep, ...]:
-    """Return the last steps: all members are there, and a write succeeds."""
-    if (gate := _gate(shard)) is not None:
-        return (gate,)
-    return (Done(),) if shard.written else (ProbeWrite(shard.name),)

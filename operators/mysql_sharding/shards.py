@@ -39,6 +39,8 @@ from operators.mysql_sharding.objects import accounts_secret_name, member_names
 from operators.mysql_sharding.observe import POD_INDEX, Observer, pod_index
 from operators.mysql_sharding.proxy.loop import Proxies
 from operators.mysql_sharding.report import Report, event_of, report
+from operators.mysql_sharding.revision import active_rollout
+from operators.mysql_sharding.rollout_shard import Roller
 from operators.mysql_sharding.sql import Asyncmy, Login, SqlError
 from operators.mysql_sharding.status import spec_of, status_of
 from operators.mysql_sharding.steps import (
@@ -116,19 +118,22 @@ class _Shard:
     executor: Executor
     accounts: Accounts
     seeding: Seeding
+    roller: Roller
     lock_at: datetime = _LONG_AGO
 
     @classmethod
     def of(cls, world: Background, key: ObjectKey) -> _Shard:
         connector = Asyncmy()
         observer = Observer(world.reader, connector, world.clock)
+        executor = Executor(world.api, observer, world.clock)
         return cls(
             world=world,
             key=key,
             observer=observer,
-            executor=Executor(world.api, observer, world.clock),
+            executor=executor,
             accounts=Accounts(world.api, world.reader, connector),
             seeding=Seeding(world),
+            roller=Roller(world, observer, executor),
         )
 
     async def run(self) -> None:
@@ -165,10 +170,14 @@ class _Shard:
         if todo:
             await self._execute(shard, seen, todo, passwords)
             return _DOUBT_SECONDS if any(isinstance(each, _SLOW) for each in todo) else 0.0
+        if await self.roller.sync(shard, seen):
+            return 0.0
         await self._report(shard, seen, steps)
         await self._lock_privileged(seen)
         await self._keep_accounts(shard, seen, passwords)
         await self.seeding.sync(shard, seen)  # last: its requests must not delay a failover
+        if active_rollout(shard) is not None:
+            return _DOUBT_SECONDS
         return _EVERY_SECONDS if all(each.server for each in seen.members) else _DOUBT_SECONDS
 
     @property

@@ -38,7 +38,7 @@ def body(**spec):
 
 async def available(one, *, shards):
     status = (await one.cluster.get(CLUSTERS, "shop", namespace=one.namespace))["status"]
-    [condition] = status["conditions"]
+    [condition] = [each for each in status["conditions"] if each["type"] == "Available"]
     assert (condition["status"], status["readyReplicas"]) == ("True", shards), status
     return True
 
@@ -88,6 +88,7 @@ async def retried(function):
     [
         ({"config": {"max_connection": 5}}, "spec.config[max_connection]"),
         ({"config": {"sync_binlog": 0}}, "spec.config[sync_binlog]"),
+        ({"config": {"max_connections": 1}}, "spec.config[max_connections]"),
         (
             {
                 "users": [

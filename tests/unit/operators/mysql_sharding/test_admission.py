@@ -40,7 +40,9 @@ def test_a_good_shard_has_no_problem():
     ("spec", "field", "words"),
     [
         ({"config": {"max_connection": 1}}, "spec.config[max_connection]", "did you mean max_connections?"),
-        ({"config": {"zzzzzz": 1}}, "spec.config[zzzzzz]", "no variable of MariaDB"),
+        ({"config": {"zzzzzz": 1}}, "spec.config[zzzzzz]", "MariaDB has no variable zzzzzz"),
+        ({"config": {"max_connections": 1}}, "spec.config[max_connections]", "expected at least 10, found 1"),
+        ({"config": {"gtid_binlog_pos": "0-1-1"}}, "spec.config[gtid_binlog_pos]", "cannot be set in an option file"),
         ({"config": {"read_only": "OFF"}}, "spec.config[read_only]", "belongs to the operator"),
         ({"config": {"sync_binlog": 0}}, "spec.config[sync_binlog]", "belongs to the operator"),
         ({"config": {"slave_skip_errors": "all"}}, "spec.config[slave_skip_errors]", "belongs to the operator"),

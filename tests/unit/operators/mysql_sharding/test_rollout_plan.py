@@ -1,12 +1,13 @@
-"""The order of a change within a shard, and over the shards."""
+"""The order of a change within a shard."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from operatorkit.rollout import Phase, Policy, decide
+from hypothesis import given
+from hypothesis import strategies as st
+
 from operators.mysql_sharding.rollout_plan import (
     Done,
     Failed,
@@ -19,10 +20,8 @@ from operators.mysql_sharding.rollout_plan import (
     ShardState,
     SwitchOver,
     next_steps,
-    units,
 )
 
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
 DYNAMIC = {"max_connections": "500"}
 STATIC = {"skip_name_resolve": "ON"}
 
@@ -85,7 +84,7 @@ def all_steps(seen: ShardState) -> list[RolloutStep]:
 
 def test_dynamic_variables_are_set_in_place_on_all_members_at_once_and_verified() -> None:
     assert all_steps(shard(wanted=DYNAMIC)) == [
-        *(SetGlobal(f"db-{number}", "max_connections", "500") for number in range(3)),
+        *(SetGlobal(f"db-{number}", "max_connections", "500") for number in (1, 2, 0)),
         ProbeWrite("shard-0"),
     ]
 
@@ -146,32 +145,59 @@ def test_a_broken_member_of_an_older_revision_is_replaced_first() -> None:
     )
 
 
-def test_shards_are_changed_from_the_last_to_the_first_with_a_canary() -> None:
-    shards = [shard(index, wanted=DYNAMIC) for index in range(4)]
-    policy = Policy(canary=1, bake=timedelta(seconds=30))
-    order = []
-    now = NOW
-    while (decision := decide(units(shards, "Decreasing"), policy, now=now)).phase is not Phase.COMPLETE:
-        if not decision.replace:
-            assert decision.until == NOW + timedelta(seconds=30)
-            now = decision.until
-            continue
-        (name,) = decision.replace
-        order.append(name)
-        number = int(name[-1])
-        for step in [*next_steps(shards[number]), ProbeWrite(name)]:
-            shards[number] = executed(shards[number], step)
-        shards[number] = replace(shards[number], healthy_since=now)
-    assert order == ["shard-3", "shard-2", "shard-1", "shard-0"]
-    assert now == NOW + timedelta(seconds=30)
+def test_a_member_that_was_restarted_and_still_runs_another_value_stops_the_shard() -> None:
+    late = member(2, restarted=True)
+    (found,) = next_steps(shard(members=(member(0), member(1), late), wanted=STATIC))
+    assert isinstance(found, Failed)
+    assert (found.member, "skip_name_resolve is 'OFF' instead of 'ON'" in found.reason) == ("db-2", True)
 
 
-def test_the_order_can_be_the_other_way_round() -> None:
-    shards = [shard(index, wanted=DYNAMIC) for index in range(3)]
-    assert decide(units(shards, "Increasing"), Policy(), now=NOW).replace == ("shard-0",)
+def test_replicas_are_set_before_the_primary() -> None:
+    steps = next_steps(shard(wanted=DYNAMIC, primary="db-0"))
+    assert [step.member for step in steps if isinstance(step, SetGlobal)] == ["db-1", "db-2", "db-0"]
 
 
-def test_a_shard_that_is_not_healthy_holds_all_others() -> None:
-    shards = [shard(index, wanted=DYNAMIC) for index in range(3)]
-    shards[0] = replace(shards[0], members=(member(0), member(1, caught_up=False), member(2)))
-    assert decide(units(shards, "Decreasing"), Policy(), now=NOW).replace == ()
+def test_a_dynamic_variable_is_not_set_while_a_member_is_late() -> None:
+    members = (member(0), member(1, caught_up=False), member(2))
+    assert next_steps(shard(members=members, wanted=DYNAMIC)) == (Hold("shard-0: db-1 has not applied everything"),)
+
+
+def test_a_member_that_does_not_run_is_replaced_also_during_a_failover_which_may_wait_for_it() -> None:
+    broken = member(1, reachable=False, caught_up=False, template_current=False, failure="exit 1")
+    seen = shard(members=(member(0), broken), busy="a failover is under way")
+    assert next_steps(seen) == (RestartMember("db-1", "it does not run: exit 1"),)
+
+
+MEMBERS = st.integers(1, 5)
+FLAGS = st.lists(st.booleans(), min_size=5, max_size=5)
+
+
+@given(count=MEMBERS, primary=st.integers(0, 4), restarts=st.booleans(), updated=FLAGS, late=FLAGS)
+def test_whatever_is_observed_at_most_one_member_is_taken_and_never_the_primary_before_the_others(
+    count: int, primary: int, restarts: bool, updated: list[bool], late: list[bool]
+) -> None:
+    wanted = STATIC if restarts else DYNAMIC
+    name, value = next(iter(wanted.items()))
+    base = member(0).values
+    members = tuple(
+        member(
+            number,
+            values={**base, name: value} if updated[number] else base,
+            caught_up=not late[number],
+        )
+        for number in range(count)
+    )
+    seen = shard(count=count, members=members, wanted=wanted, primary=f"db-{primary % count}")
+    steps = next_steps(seen)
+    assert steps, "there is always a next step, or a reason to wait"
+    if any(late[:count]):
+        assert all(isinstance(step, Hold) for step in steps), "no member is taken while one is late"
+        return
+    taken = [step for step in steps if isinstance(step, RestartMember | SwitchOver)]
+    assert len(taken) <= 1
+    for step in taken:
+        if isinstance(step, RestartMember) and step.member == seen.primary:
+            assert count == 1, "the primary moves before it is restarted"
+        if isinstance(step, SwitchOver):
+            assert all(updated[each.ordinal] for each in members if each.name != seen.primary)
+    assert (taken == []) or restarts
