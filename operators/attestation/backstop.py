@@ -64,7 +64,7 @@ def backstop(namespaces: Sequence[str] = ()) -> list[dict[str, Any]]:
                 {
                     "expression": f"variables.images.all(image, image.matches('{_DIGEST}') || "
                     "variables.known.exists(known, image in known))",
-                    "messageExpression": "'images need a digest, because a tag can move:  ' + "
+                    "messageExpression": "'images need a digest, because a tag can move: ' + "
                     f"variables.images.filter(image, !image.matches('{_DIGEST}')).join(', ')",
                     "reason": "Forbidden",
                 }

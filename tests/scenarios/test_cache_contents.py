@@ -7,6 +7,7 @@ import re
 from functools import partial
 
 import pytest
+import pytest_asyncio
 from kubernetes.client.models import CoreV1Event, V1ConfigMap, V1Namespace, V1Secret
 
 from operatorkit import Context, Model, Operator, Resource
@@ -16,6 +17,7 @@ from operatorkit.names import LABEL_OWNER_UID
 from operatorkit.operator import Watch
 from operatorkit.resource import NoStatus, ObjectMeta, api_resource_of, write
 from operatorkit.testing import eventually
+from operatorkit.testing.running import install_crds
 from operatorkit.testing.running import running as running_everywhere
 
 SECRETS, CONFIG_MAPS = api_resource_of(V1Secret), api_resource_of(V1ConfigMap)
@@ -36,6 +38,11 @@ VAULTS = Vault.api_resource()
 @pytest.fixture
 def operator(operator, namespace):
     return partial(operator, namespace=namespace)
+
+
+@pytest_asyncio.fixture(autouse=True)
+async def installed(cluster):
+    await install_crds(cluster, [Vault])  # tests create one before the operator that would install it
 
 
 async def make_vault(cluster, name: str, secret: str) -> None:
