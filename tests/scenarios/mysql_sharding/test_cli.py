@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
 import pytest
 from click.testing import CliRunner
@@ -47,7 +48,7 @@ async def mysql(cluster, operator, controlplane, tmp_path):
 async def test_status_shows_the_shards(mysql):
     output = await mysql("status", "shop")
     assert output.startswith("Name:      shop\n")
-    assert "shop0   <none>    0       0/3" in output
+    assert re.search(r"shop0   <none>    [01]       0/3", output)  # its bootstrap may have begun
 
 
 async def test_rollback_restores_an_older_revision(cluster, mysql):

@@ -31,7 +31,7 @@ def test_status_shows_shards_members_and_the_rollout_with_its_reason_in_columns(
         shard.status.primary, shard.status.epoch = f"shop{number}-0", number + 1
         shard.status.ready_members = 2
         shard.status.conditions = [
-            Condition(type="Available", status="True", reason="PrimaryServes", last_transition_time=NOW)
+            Condition(type="Available", status="True", reason="PrimaryServes", message="", last_transition_time=NOW)
         ]
         shard.status.members = [
             MemberStatus(name=f"shop{number}-0", role="primary", phase="Serving"),
