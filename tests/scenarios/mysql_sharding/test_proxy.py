@@ -59,17 +59,18 @@ async def test_a_killed_primary_is_replaced_behind_the_proxy_and_no_write_is_los
         old = (await first.healthy())["primary"]
         async with shop.load() as writes:
             one.nodes.disrupt.kill(one.namespace, old)
-            await eventually(lambda: moved(first, old), timeout=60)
+            await eventually(lambda: replaced(first), timeout=60)
             await writes.more()
         show("kill -9 behind the proxy", writes)
         rows = await shop.sql("SELECT customer, n FROM shop.orders", seconds=30)
         assert set(writes.rows) <= {(row["customer"], row["n"]) for row in rows}
-        await first.healthy(not_primary=old)
+        await first.healthy()
 
 
-async def moved(shard, old):
+async def replaced(shard):
     status = await shard.status()
-    assert status["primary"] != old, status
+    assert status["epoch"] > 1, status  # of two members, the one that was killed may be chosen again
+    assert "failover" not in status, status
     return True
 
 
