@@ -136,8 +136,14 @@ class GarbageCollector:
         # dependents: it must go in the foreground itself, or the owner would be gone before its
         # grandchildren are.
         elif owners.waiting and self._graph.dependents(node.uid):
-            if any(dependent.deletes_dependents for dependent in self._graph.dependents(node.uid)):
-                live = await self._unblock(node, live)  # a circle would wait for itself
+            # A circle would wait for itself. That an owner is deleted was read live, and the graph
+            # may not have it yet.
+            deleted = {owner.uid for owner in owners.waiting}
+            if any(
+                dependent.deletes_dependents or dependent.uid in deleted
+                for dependent in self._graph.dependents(node.uid)
+            ):
+                live = await self._unblock(node, live)
             await self._delete(node, live, "Foreground")
         elif gone:
             await self._delete(node, live, _chosen_before(node))

@@ -58,7 +58,7 @@ def type_problem(text: str) -> str | None:
 
 
 def fingerprint(table: MysqlTable) -> str:
-    """Return what tells whether a table on a shard is as its definition, as its comment."""
+    """Return the comment of a table, which shows whether it is as its definition."""
     ordered = table.model_copy(update={"keys": sorted(table.keys, key=lambda key: key.name)})
     digest = hashlib.sha256(ordered.model_dump_json().encode()).hexdigest()
     return f"operatorkit {digest[:32]}"

@@ -295,7 +295,7 @@ class _Cluster:
         )
 
     def _is_applied(self, cluster: MysqlCluster, password: str) -> bool:
-        """Return whether all buckets hold the tables; the condition tells it after a restart, too."""
+        """Return whether all buckets hold the tables; the condition keeps it over a restart."""
         if self._schemas.is_applied(cluster, password):
             return True
         condition = get_condition(cluster.status.conditions, "SchemaApplied")

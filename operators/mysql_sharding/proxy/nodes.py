@@ -67,7 +67,7 @@ class Wanted:
 
     @property
     def fingerprint(self) -> str:
-        """What a node remembers, so that one query tells whether it is up to date."""
+        """What a node remembers, so that one query shows whether it is up to date."""
         content = repr(
             (
                 sorted(self.servers.items()),
