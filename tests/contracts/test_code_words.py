@@ -23,6 +23,8 @@ EXCEPTIONS: dict[str, tuple[str, ...]] = {
     "operatorkit/chart": ("registration", "registrations"),
     # Reasons keep their spelling.
     "operators/attestation": ("KEY UNREADABLE",),
+    # SQL: https://mariadb.com/kb/en/create-server/
+    "operators/mysql_sharding/proxy": ("foreign data wrapper",),
     # What a kubelet does with its node: https://kubernetes.io/docs/concepts/architecture/nodes/#self-registration-of-nodes
     "operatorkit/controlplane/nodes": ("registration",),
     # Sleeping coroutines wake: the word of asyncio and of every operating system.
