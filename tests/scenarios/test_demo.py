@@ -23,6 +23,12 @@ COMMAND = [sys.executable, "-m", "operatorkit", "demo"]
 IN_THE_LAST_SECTION = "cordoned" if missing_for("mysql_sharding") is None else "mysql_sharding is not shown"
 
 
+@pytest.fixture(autouse=True)
+def once(request) -> None:
+    if request.config.getoption("--controlplane") != "embedded":
+        pytest.skip("a demo starts an embedded control plane, whatever the others run on")
+
+
 def family(marker: str) -> list[int]:
     """Return the processes whose environment carries `marker`: the demo and all that it started."""
     found = []
