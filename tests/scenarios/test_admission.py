@@ -159,7 +159,7 @@ async def test_a_warning_that_cannot_be_a_header_is_dropped(http, webhooks, conf
     assert "x-two" not in answer.headers
 
 
-async def test_each_path_of_a_write_is_asked_about(http, webhooks, config_map):
+async def test_each_path_of_a_write_is_asked_about(http, webhooks, config_map, request):
     await webhooks.register("validating", webhooks.hook("/v", allow, EVERY))
     path = http.path("configmaps", "a")
     made = await http.created("configmaps", config_map())
@@ -173,13 +173,18 @@ async def test_each_path_of_a_write_is_asked_about(http, webhooks, config_map):
     await http.delete(path)
     assert (await http.delete(http.path("configmaps"), query={"fieldSelector": "metadata.name=b"})).status == 200
     found = [(it["operation"], it.get("name", "")) for it in webhooks.requests("/v")]
-    assert found[:7] == [
-        *(("CREATE" if it == 0 else "UPDATE", "a") for it in range(5)),
+    updates = found.count(("UPDATE", "a"))
+    # kube-apiserver tries an update first on the object of its watch cache; where that is behind, it tries again on the
+    # stored one, and asks again. Source: k8s.io/apiserver/pkg/storage/etcd3, GuaranteedUpdate
+    assert updates == 4 if request.config.getoption("--controlplane") == "embedded" else updates >= 4
+    assert found[: updates + 4] == [
+        ("CREATE", "a"),
+        *(("UPDATE", "a") for _ in range(updates)),
         ("CREATE", "b"),
         ("DELETE", "a"),
+        ("DELETE", ""),
     ]
-    assert found[7] == ("DELETE", "")
-    assert webhooks.requests("/v")[7]["oldObject"]["metadata"]["name"] == "b"
+    assert webhooks.requests("/v")[updates + 3]["oldObject"]["metadata"]["name"] == "b"
 
 
 async def test_a_denied_deletion_leaves_the_object(http, webhooks, config_map):
