@@ -171,7 +171,7 @@ def check_the_shard(found: dict[str, str]) -> None:
     ]
     killed = found["An application writes rows, and the primary is killed with kill -9"]
     assert re.search(r"pod/orders0-0, the primary: mariadbd is killed \(SIGKILL\) after \d{3} rows", killed), killed
-    (new, seconds) = re.findall(r"pod/(orders0-[12]) is the primary now, .*: failover in ([0-9.]+) s", killed)[0]
+    (new, seconds) = re.findall(r"pod/(orders0-[012]) is the primary now, .*: failover in ([0-9.]+) s", killed)[0]
     assert float(seconds) > 0
     compared = found["No acknowledged row is missing"]
     assert f"pod/{new} primary, serving" in compared

@@ -67,9 +67,10 @@ class Application:
             await self._task
         return len(self.acknowledged) >= count
 
-    def first_by(self, member: str) -> float:
-        """Return when the first row was acknowledged by a member, in seconds of the monotonic clock."""
-        return min(each.at for each in self.acknowledged.values() if each.member == member)
+    def first_by(self, member: str, *, after: float) -> float:
+        """Return when a member acknowledged its first row after a moment, both in seconds of the monotonic clock."""
+        found = (each for each in self.acknowledged.values() if each.member == member)
+        return min(each.at for each in found if each.at > after)
 
     async def rows_of(self, member: str) -> set[int] | None:
         """Return the numbers that a member has; None while it cannot be read."""
