@@ -64,8 +64,11 @@ class Shard:
     async def status(self):
         return (await self.get()).get("status") or {}
 
-    async def healthy(self, *, not_primary=""):
-        """Wait until the shard accepts writes and every member replicates; return its status."""
+    async def healthy(self, *, after_epoch=0):
+        """Wait until the shard accepts writes and every member replicates; return its status.
+
+        A killed server that restarts at once may be chosen again: that an epoch has ended says more than another name.
+        """
 
         async def is_so():
             status = await self.status()
@@ -73,7 +76,7 @@ class Shard:
             assert held == {"Available": "True", "Degraded": "False"}, status
             assert "failover" not in status, status
             assert status["readyMembers"] == len(status["members"]), status
-            assert status["primary"] != not_primary, status
+            assert status["epoch"] > after_epoch, status
             return status
 
         return await eventually(is_so, timeout=180, message=f"{self.name} healthy")
