@@ -21,13 +21,14 @@ def origins(
     """Return the origin of each shard, by number, or why it is not known yet.
 
     A shard that exists keeps its origin, also when the MysqlBackup was deleted since. A shard that
-    is added later starts without data. `backup` is the one that spec.restoreFrom names.
+    is added later starts without data. One that is missing because the first apply was interrupted
+    has its origin as the others. `backup` is the one that spec.restoreFrom names.
     """
     source = cluster.spec.restore_from
     count = cluster.spec.shards
     if source is None:
         return [None] * count
-    if existing:
+    if existing and cluster.status.replicas:  # 0 until all shards of the first spec were applied
         return [
             existing[number].spec.restore_from if number in existing else None
             for number in range(count)

@@ -76,4 +76,15 @@ def test_shards_keep_their_origin_when_the_backup_is_deleted_and_later_ones_star
         metadata=ObjectMeta(name="copy0", namespace="prod"),
         spec=MysqlDatabaseSpec(restore_from=origin),
     )
-    assert origins(cluster(FROM_OBJECT), {0: shard}, None) == [origin, None]
+    grown = cluster(FROM_OBJECT)
+    grown.status.replicas = 1
+    assert origins(grown, {0: shard}, None) == [origin, None]
+
+
+def test_a_shard_that_an_interrupted_first_apply_left_out_has_its_backup():
+    found = origins(cluster(FROM_OBJECT), {}, backup())
+    first = MysqlDatabase(
+        metadata=ObjectMeta(name="copy0", namespace="prod"),
+        spec=MysqlDatabaseSpec(restore_from=found[0]),
+    )
+    assert origins(cluster(FROM_OBJECT), {0: first}, backup()) == found
