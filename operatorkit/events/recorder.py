@@ -260,8 +260,12 @@ class EventRecorder:
             series.over, series.held = False, True  # another scope may have ended the same series
             if series.written is None:  # forgotten, or kept back: the bucket decides
                 series.pending = max(series.pending, 1)
-            elif self._clock.now() - series.written >= self._limits.refresh:
-                series.pending += 1
+            elif (
+                self._clock.now() - series.written >= self._limits.refresh
+                and not series.lock.locked()
+            ):
+                # Not one more: what waits for a slow API since the last refresh is this occurrence.
+                series.pending = max(series.pending, 1)
                 series.granted = True
                 await self._submit(series)
         for series in [
@@ -490,20 +494,22 @@ class EventRecorder:
         namespace = _namespace(series.notice)
         problem: ClusterError | None = None
         for _ in range(_ROUNDS):
+            body = self._increment(series, added) if series.live else self._new(series, added)
             try:
                 if series.live:
-                    body = self._increment(series, added)
                     answer = await self._api.patch(
                         EVENTS, series.name, body, patch_type=PatchType.MERGE, namespace=namespace
                     )
                 else:
-                    answer = await self._api.create(
-                        EVENTS, self._new(series, added), namespace=namespace
-                    )
+                    answer = await self._api.create(EVENTS, body, namespace=namespace)
             except AlreadyExists as error:
                 problem = error
                 with suppress(NotFound):  # the server dropped it at this very moment
-                    series.learn(await self._api.get(EVENTS, series.name, namespace=namespace))
+                    found = await self._api.get(EVENTS, series.name, namespace=namespace)
+                    series.learn(found)
+                    added -= series.arrived(found)
+                    if not added:
+                        return
             except Conflict as error:
                 problem = error
                 series.live = False
@@ -512,7 +518,11 @@ class EventRecorder:
                 if not series.live:
                     raise  # the namespace is gone
                 series.live = False
+            except (ClusterError, asyncio.CancelledError):
+                series.unanswered.append((body, added))
+                raise
             else:
+                series.unanswered.clear()
                 series.learn(answer)
                 return
         assert problem is not None

@@ -24,7 +24,8 @@ class Series:
     `live` says that `resource_version` may be patched, `held` that its cause lasts, `over` that it
     did and does no longer; `tries` counts the failures to write it since the last success.
     `granted` says that the next write has its token: one that failed, or waits for a sender, needs
-    no second one.
+    no second one. `unanswered` has what was sent since the last answer, and how many occurrences each
+    adds: an API that answers too late may have written it.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Series:
     held: bool = False
     granted: bool = False
     tries: int = 0
+    unanswered: list[tuple[Mapping[str, Any], int]] = field(default_factory=list)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
@@ -58,6 +60,21 @@ class Series:
         written = event.get("eventTime") or event.get("firstTimestamp")
         self.first = parse_time(written) if written else None
         self.live = True
+
+    def arrived(self, event: Mapping[str, Any]) -> int:
+        """Return how many occurrences the server has from a write without an answer; each is returned once."""
+        added = next(
+            (added for body, added in self.unanswered if _is_written_by(event, body)),
+            0,
+        )
+        self.unanswered.clear()
+        return added
+
+
+def _is_written_by(event: Mapping[str, Any], body: Mapping[str, Any]) -> bool:
+    """Return whether the last write of an Event was that of `body`: of that process, count and microsecond."""
+    told = ("eventTime", "lastTimestamp", "count", "series", "reportingInstance")
+    return all(event.get(name) == body[name] for name in told if name in body)
 
 
 @dataclass(slots=True, eq=False)

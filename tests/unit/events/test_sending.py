@@ -107,6 +107,103 @@ async def test_a_write_that_takes_long_takes_one_token(clock):
         assert store.counts() == {"first": 1, **{f"message {number}": 1 for number in range(4)}}
 
 
+async def test_a_held_event_that_a_slow_api_writes_late_counts_once_however_many_refreshes_come_meanwhile(clock):
+    store = SlowPatches()
+    async with at_work(recorder_of(store, clock, refresh=timedelta(minutes=25))) as recorder:
+        await recorder.hold("web", [warning()])
+        await recorder.idle()
+        clock.seconds += 25 * 60
+        for _ in range(5):
+            await recorder.refresh()
+            await asyncio.sleep(0)
+            clock.seconds += 60
+        store.answers.set()
+        await recorder.idle()
+        assert store.counts() == {"ask for app1": 2}
+
+
+@pytest.mark.parametrize("lost", [1, 3])
+@pytest.mark.parametrize("written", [0, 1])
+async def test_what_arrived_without_an_answer_is_not_counted_again(clock, written, lost):
+    """A first write and a later one: of either, the API server may have what it did not confirm."""
+    store = DeafStore()
+    recorder = recorder_of(store, clock)
+    for _ in range(written):
+        await recorder.record(warning())
+    store.lost = lost
+    clock.seconds += 1
+    await recorder.record(warning())
+    for _ in range(lost):
+        clock.seconds += 61
+        await recorder.refresh()
+    assert store.lost == 0
+    assert store.counts() == {"ask for app1": written + 1}
+    clock.seconds += 1
+    await recorder.record(warning())
+    assert store.counts() == {"ask for app1": written + 2}
+
+
+async def test_what_comes_after_a_write_without_an_answer_is_added_to_it(clock):
+    store = DeafStore(lost=1)
+    recorder = recorder_of(store, clock)
+    await recorder.record(warning())
+    clock.seconds += 1
+    await recorder.record(warning())
+    assert store.counts() == {"ask for app1": 2}
+
+
+async def test_what_was_given_up_promptly_and_arrived_is_not_counted_again(clock, monkeypatch):
+    monkeypatch.setattr("operatorkit.events.recorder._PROMPTLY_SECONDS", 0.01)
+    store = LateStore()
+    async with at_work(recorder_of(store, clock)) as recorder:
+        await recorder.normal(CERTIFICATE, "Issued", "it is there", promptly=True)
+        await recorder.idle()
+        assert store.counts() == {"it is there": 1}
+
+
+class SlowPatches(EventStore):
+    """An API that takes new Events at once, and answers what counts on when it is let."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answers = asyncio.Event()
+
+    async def patch(self, *args: Any, **options: Any) -> dict[str, Any]:
+        await self.answers.wait()
+        return await super().patch(*args, **options)
+
+
+class DeafStore(EventStore):
+    """An API that writes what it is sent; the next `lost` answers, to writes and reads, never come back."""
+
+    def __init__(self, lost: int = 0) -> None:
+        super().__init__()
+        self.lost = lost
+
+    def _keep(self, name: str, event: dict[str, Any]) -> dict[str, Any]:
+        kept = super()._keep(name, event)
+        self._lose()
+        return kept
+
+    async def get(self, *args: Any, **options: Any) -> dict[str, Any]:
+        self._lose()
+        return await super().get(*args, **options)
+
+    def _lose(self) -> None:
+        if self.lost:
+            self.lost -= 1
+            raise Timeout("no answer in time")
+
+
+class LateStore(EventStore):
+    """An API that writes a new Event at once, and answers it too late."""
+
+    async def create(self, *args: Any, **options: Any) -> dict[str, Any]:
+        answer = await super().create(*args, **options)
+        await asyncio.sleep(1)
+        return answer
+
+
 @pytest.mark.parametrize("error", [NotFound("the namespace is gone"), Forbidden("no"), Conflict("no")])
 async def test_an_event_that_is_rejected_does_not_delay_what_is_written_promptly(store, clock, error):
     async with at_work(recorder_of(store, clock)) as recorder:
