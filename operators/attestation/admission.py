@@ -200,7 +200,7 @@ async def validate_exception(
         allowed = await may_break_glass(api, request.user, request.namespace, new.metadata.name)
     except ClusterError as error:
         return Denied(
-            f"whether {request.user.username!r}may use breakglass is not known: {error}; try again"
+            f"whether {request.user.username!r} may use breakglass is not known: {error}; try again"
         )
     if not allowed:
         return Denied(

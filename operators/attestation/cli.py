@@ -398,25 +398,37 @@ def explain(image: str, namespace: str, kubeconfig: str | None, context: str | N
 
 async def _explain(api: ClusterAPI, image: str, namespace: str) -> bool:
     from operatorkit.listed import ListedReader
+    from operators.attestation.exceptions import excuse
     from operators.attestation.facts import look_up, look_up_scans
     from operators.attestation.observe import (
         KINDS,
         authorities_for,
+        exceptions_for,
         policies_for,
         revocations,
         servers,
     )
-    from operators.attestation.policy import decide, plan, questions, scan_questions
+    from operators.attestation.policy import (
+        decide,
+        plan,
+        questions,
+        revoked_images,
+        scan_questions,
+    )
     from operators.attestation.workloads import ImageUse
 
     reader = await ListedReader.load(api, *KINDS, namespace=namespace)
-    now = datetime.now(UTC)
-    judgements = plan([ImageUse(image, "image")], policies_for(namespace, reader))
-    if not judgements:
+    now, uses = datetime.now(UTC), [ImageUse(image, "image")]
+    revoked = revocations(reader)
+    denied = revoked_images(uses, revoked)
+    for problem in denied:
+        click.echo(f"ImageRevocation: {problem.message}")
+    judgements = plan(uses, policies_for(namespace, reader))
+    if not judgements and not denied:
         click.echo(f"{image}: no policy applies to it in namespace {namespace}: it is admitted")
         return True
     authorities = authorities_for(namespace, reader)
-    where, revoked = servers(reader), revocations(reader)
+    where = servers(reader)
     facts = await look_up(
         questions(judgements, authorities), authorities, where, now=now, seconds=10.0
     )
@@ -433,7 +445,11 @@ async def _explain(api: ClusterAPI, image: str, namespace: str) -> bool:
         for problem in problems:
             if problem.remedy:
                 click.echo(f"  {problem.remedy}")
-    return not decide(judgements, authorities, facts, now, revoked, scans).denied
+    denied += decide(judgements, authorities, facts, now, revoked, scans).denied
+    excused = excuse(denied, exceptions_for(namespace, reader), now)
+    for name in excused.images:
+        click.echo(f"ImagePolicyException {namespace}/{name}: a Pod with it is admitted")
+    return not excused.left
 
 
 def _image(text: str) -> ImageReference:

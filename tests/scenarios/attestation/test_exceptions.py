@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import shutil
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -40,6 +44,23 @@ def exception(*references: str, expires: timedelta = DAY, **more: Any) -> dict[s
 async def events(team: Any, reason: str) -> list[dict[str, Any]]:
     listed = await team.cluster.list(EVENTS, namespace=team.cluster.namespace)
     return [event for event in listed.items if event["reason"] == reason]
+
+
+@pytest.fixture
+def run_command(kubeconfig):
+    """Run a program with the kubeconfig of the test; return its exit code and what it printed."""
+
+    async def run(*command: str) -> tuple[int, str]:
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            env={**os.environ, "KUBECONFIG": str(kubeconfig)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        output, _ = await asyncio.wait_for(process.communicate(), 240)
+        return process.returncode or 0, output.decode()
+
+    return run
 
 
 async def admitted(team: Any, name: str, body: dict[str, Any]) -> None:
@@ -174,8 +195,8 @@ async def test_a_revoked_key_counts_in_no_authority(team, cleanup):
         await eventually(denied, message="the revocation is known")
 
 
-async def test_a_denied_pod_is_reported_on_the_deployment_above_it(team):
-    bad = image()
+async def below_a_deployment(team, bad: str) -> dict[str, Any]:
+    """Create a Deployment and its ReplicaSet; return a Pod of them, with an image that is not attested."""
     labels = {"app": "web"}
     template = {"metadata": {"labels": labels}, "spec": pod(good := image())["spec"]}
     spec = {"replicas": 0, "selector": {"matchLabels": labels}, "template": template}
@@ -205,6 +226,11 @@ async def test_a_denied_pod_is_reported_on_the_deployment_above_it(team):
     made = await team.create(replica_set, REPLICA_SETS)
     body = pod(bad, name="web-1-x")
     body["metadata"]["ownerReferences"] = owned_by({"apiVersion": "apps/v1", "kind": "ReplicaSet", **made})
+    return body
+
+
+async def test_a_denied_pod_is_reported_on_the_deployment_above_it(team):
+    body = await below_a_deployment(team, image())
     await team.denied(body, dry_run=True)
     assert await events(team, "ImageNotAttested") == []
     await team.denied(body)
@@ -217,3 +243,43 @@ async def test_a_denied_pod_is_reported_on_the_deployment_above_it(team):
     (event,) = await events(team, "ImageNotAttested")
     assert event["involvedObject"]["kind"] == "Deployment"
     assert "operatorkit attest upload" in event["message"]
+
+
+@pytest.mark.skipif(shutil.which("kubectl") is None, reason="needs kubectl")
+async def test_describe_and_explain_show_the_image_the_policy_the_authority_and_the_command(team, run_command):
+    bad, namespace = image(), team.cluster.namespace
+    body = await below_a_deployment(team, bad)
+    await team.denied(body)
+    wanted = [
+        bad,
+        f"AttestationAuthority {namespace}/qa has not attested it",
+        f"ImagePolicy {namespace}/signed",
+        "operatorkit attest upload --note projects/team/notes/qa",
+    ]
+
+    async def described() -> bool:
+        _, text = await run_command("kubectl", "describe", "deployment", "web")
+        return all(" ".join(part.split()) in " ".join(text.split()) for part in ["ImageNotAttested", *wanted])
+
+    await eventually(described, timeout=60, message="kubectl describe shows the denial")
+    explain = (sys.executable, "-m", "operatorkit", "attest", "explain", "-n", namespace, bad)
+    code, text = await run_command(*explain)
+    assert code == 1, text
+    assert [part for part in wanted if part not in text] == []
+
+
+async def test_explain_knows_revocations_and_exceptions_as_admission_does(team, run_command, cleanup):
+    bad, good, namespace = image("bad"), image("good"), team.cluster.namespace
+    await team.attest(good)
+    explain = (sys.executable, "-m", "operatorkit", "attest", "explain", "-n", namespace)
+    assert (await run_command(*explain, good))[0] == 0
+    await team.make(ImagePolicyException, "fire", exception(bad))
+    await admitted(team, "fire", pod(bad))
+    code, text = await run_command(*explain, bad)
+    assert code == 0, text
+    assert f"ImagePolicyException {namespace}/fire: a Pod with it is admitted" in text
+    async with cleanup((ImageRevocation, namespace)):
+        await team.make(ImageRevocation, namespace, {"digest": digest(good), "reason": "it mines coins"})
+        code, text = await run_command(*explain, good)
+        assert code == 1, text
+        assert "ImageRevocation: its digest is revoked: it mines coins" in text

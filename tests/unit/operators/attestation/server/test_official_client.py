@@ -139,6 +139,12 @@ def test_each_path_of_the_client_is_a_path_of_the_server():
         find_route(option["method"].upper(), path)
 
 
+@pytest.mark.parametrize(("cls", "collection"), [(types.Note, "notes"), (types.Occurrence, "occurrences")])
+def test_each_kind_of_the_client_is_a_kind_of_the_server(cls, collection):
+    (oneof,) = cls.pb().DESCRIPTOR.oneofs
+    assert sorted(field.name.upper() for field in oneof.fields) == sorted(DETAILS[collection])
+
+
 @pytest.mark.parametrize("kind", DETAILS["notes"])
 async def test_a_note_of_each_kind_comes_back_as_it_was_sent(official, kind):
     sent = of_kind(types.Note, "notes", kind)
