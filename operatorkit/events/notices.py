@@ -108,6 +108,13 @@ class Notice:
     related: Reference | None = None
     occurrence: Hashable = None
 
+    def repeats(self, known: Notice | None) -> bool:
+        """Return whether it says what a notice of its series said before, about the same occurrence."""
+        return known is not None and (known.message, known.occurrence) == (
+            self.message,
+            self.occurrence,
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FloodLimits:

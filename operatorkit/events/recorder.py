@@ -228,7 +228,7 @@ class EventRecorder:
         after = {
             identity: notice
             for identity, notice in wanted.items()
-            if _says_the_same(before.get(identity), notice)
+            if notice.repeats(before.get(identity))
         }
         if wanted:
             self._held[scope] = after
@@ -596,11 +596,4 @@ def _notice(
         key=key,
         action=action,
         related=None if related is None else Reference.of(related),
-    )
-
-
-def _says_the_same(known: Notice | None, notice: Notice) -> bool:
-    return known is not None and (known.message, known.occurrence) == (
-        notice.message,
-        notice.occurrence,
     )

@@ -73,8 +73,8 @@ class Series:
 
 def _is_written_by(event: Mapping[str, Any], body: Mapping[str, Any]) -> bool:
     """Return whether the last write of an Event was that of `body`: of that process, count and microsecond."""
-    told = ("eventTime", "lastTimestamp", "count", "series", "reportingInstance")
-    return all(event.get(name) == body[name] for name in told if name in body)
+    marks = ("eventTime", "lastTimestamp", "count", "series", "reportingInstance")
+    return all(event.get(name) == body[name] for name in marks if name in body)
 
 
 @dataclass(slots=True, eq=False)
