@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import gc
 import ipaddress
 import logging
 import os
@@ -29,6 +30,7 @@ import socket
 import sys
 import threading
 import traceback
+import types
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -247,7 +249,7 @@ class _Loop:
         if self._logged:
             return
         self._logged = True
-        frame = sys._current_frames().get(self._thread)  # noqa: SLF001 - documented, for just this
+        frame = _frame_of(self._thread)
         stack = "".join(traceback.format_stack(frame)) if frame is not None else "unknown\n"
         _log.error(
             "the event loop has not answered for %g s: blocking code runs in it, such as "
@@ -256,6 +258,20 @@ class _Loop:
             self._answer_seconds,
             stack,
         )
+
+
+def _frame_of(thread: int) -> types.FrameType | None:
+    """Return what a thread executes."""
+    # sys._current_frames() allocates while it holds a lock of the interpreter. A garbage collection within it that
+    # frees a threading.local needs the same lock: the whole process would stop for ever.
+    # https://github.com/python/cpython/issues/106883
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        return sys._current_frames().get(thread)  # noqa: SLF001 - documented, for just this
+    finally:
+        if collects:
+            gc.enable()
 
 
 class _Server:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import subprocess
+import sys
 import threading
 import urllib.error
 import urllib.request
@@ -89,6 +91,44 @@ async def test_a_loop_that_is_blocked_is_reported_with_the_line_that_blocks_it(p
     assert text.endswith(f"{path} check failed\n")
     [record] = [it for it in caplog.records if "has not answered" in it.getMessage()]
     assert "in block_the_loop" in record.getMessage()
+
+
+def test_the_line_is_found_though_garbage_is_collected_meanwhile():
+    """In a process of its own: one whose interpreter waits for itself does not even heed a signal of pytest."""
+    done = subprocess.run([sys.executable, "-c", COLLECTING], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (0, "found\n"), done.stderr
+
+
+COLLECTING = """
+import gc, threading
+from operatorkit._runtime.health import _frame_of
+
+class Kept:
+    pass
+
+def leave_a_local_to_the_collector():
+    kept = Kept()
+    kept.itself, kept.local = kept, threading.local()
+    kept.local.value = 1
+
+def ask(depth):
+    if depth:
+        return ask(depth - 1)
+    gc.enable()
+    frame = _frame_of(threading.get_ident())
+    assert gc.isenabled()
+    gc.disable()
+    assert frame is not None
+
+gc.disable()
+gc.set_threshold(1, 1, 1)
+end = threading.Event()
+for _ in range(100):
+    threading.Thread(target=end.wait, daemon=True).start()
+    leave_a_local_to_the_collector()
+    ask(3)
+print("found")
+"""
 
 
 async def test_nothing_else_is_served():

@@ -145,6 +145,7 @@ async def test_a_pod_waits_for_its_secret_and_starts_as_soon_as_it_is_there(
     assert event["source"]["component"] == "kubelet"
 
     for step, count in ((0.5, 2), (1.0, 3), (2.0, 4)):
+        await nodes.idle()  # the Event is written a moment before the next try has its time
         await clock.advance(step)
 
         async def counted(count: int = count) -> bool:
