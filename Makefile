@@ -5,7 +5,9 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
+# A real control plane is three programs for each worker: with more of them, two cores are the limit.
 WORKERS ?= 3
+REAL_WORKERS ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-real test-pythons test-lowest coverage quarantine bench soak lint constraints clean
@@ -40,8 +42,8 @@ test: $(VENV)/.dev ## the suite, on the embedded control plane: no Go, no docker
 test-real: $(VENV)/.dev ## the scenarios on a real kube-apiserver, and kubectl against both; needs Go once, to build
 	@if command -v go >/dev/null || $(BIN)/python -m operatorkit.controlplane.real find >/dev/null 2>&1; then \
 		$(BIN)/python -m operatorkit.controlplane.real install && \
-		$(BIN)/python -m pytest tests/unit -m "real and not quarantine" -n $(WORKERS) --dist loadscope $(PYTEST_ARGS) && \
-		exec $(BIN)/python -m pytest tests/scenarios tests/real -m "not quarantine" --controlplane=real -n $(WORKERS) --dist loadscope $(PYTEST_ARGS); \
+		$(BIN)/python -m pytest tests/unit -m "real and not quarantine" -n $(REAL_WORKERS) --dist loadscope $(PYTEST_ARGS) && \
+		exec $(BIN)/python -m pytest tests/scenarios tests/real -m "not quarantine" --controlplane=real -n $(REAL_WORKERS) --dist loadscope $(PYTEST_ARGS); \
 	else \
 		echo "make test-real: skipped: no Kubernetes binaries (KUBEBUILDER_ASSETS) and no Go toolchain to build them with"; \
 	fi
