@@ -108,6 +108,28 @@ class Notice:
     related: Reference | None = None
     occurrence: Hashable = None
 
+    @classmethod
+    def about(
+        cls,
+        type_: EventType,
+        regarding: Any,
+        reason: str,
+        message: str,
+        key: str | None,
+        action: str,
+        related: Any,
+    ) -> Notice:
+        """Return a notice about objects of any form that `Reference.of` takes. Raises TypeError as it does."""
+        return cls(
+            regarding=Reference.of(regarding),
+            type=type_,
+            reason=reason,
+            message=message,
+            key=key,
+            action=action,
+            related=None if related is None else Reference.of(related),
+        )
+
     def repeats(self, known: Notice | None) -> bool:
         """Return whether it says what a notice of its series said before, about the same occurrence."""
         return known is not None and (known.message, known.occurrence) == (

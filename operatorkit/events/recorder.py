@@ -32,7 +32,6 @@ from operatorkit.clock import Clock, format_micro_time, format_time
 from operatorkit.cluster.api import ClusterAPI, JSONObject, PatchType
 from operatorkit.errors import AlreadyExists, ClusterError, Conflict, NotFound
 from operatorkit.events.notices import (
-    EventType,
     FloodLimits,
     Notice,
     Reference,
@@ -133,7 +132,7 @@ class EventRecorder:
         related: Any = None,
     ) -> None:
         """Record that something is wrong with `regarding`; say the remedy first."""
-        await self.record(_notice("Warning", regarding, reason, message, key, action, related))
+        await self.record(Notice.about("Warning", regarding, reason, message, key, action, related))
 
     async def normal(
         self,
@@ -153,7 +152,8 @@ class EventRecorder:
         follows was written.
         """
         await self.record(
-            _notice("Normal", regarding, reason, message, key, action, related), promptly=promptly
+            Notice.about("Normal", regarding, reason, message, key, action, related),
+            promptly=promptly,
         )
 
     async def record(self, notice: Notice, *, promptly: bool = False) -> None:
@@ -196,7 +196,7 @@ class EventRecorder:
         subject = Reference.of(about)
 
         def notice(regarding: Reference) -> Notice:
-            return _notice("Normal", regarding, reason, message, key, action, subject)
+            return Notice.about("Normal", regarding, reason, message, key, action, subject)
 
         where = namespace or subject.namespace or NAMESPACE_OF_CLUSTER_SCOPED
         recovery = _Recovery(subject, where, notice, self._recipients.moment(), exists)
@@ -448,7 +448,10 @@ class EventRecorder:
             begun = self._clock.now()
             series.granted = False
             try:
-                await self._write(series, added)
+                while added:
+                    written = await self._write(series, added)
+                    series.pending -= written
+                    added -= written
             except ValueError:  # no request can be made of it: it will never be possible
                 series.pending -= added
                 raise
@@ -464,13 +467,13 @@ class EventRecorder:
                     series.pending -= added
                     series.tries = 0
                     series.granted = False
+                    series.unanswered.clear()
                 about = f"{series.notice.regarding.kind} {series.notice.regarding.name}"
                 again = "yet" if series.pending else "and will not be"
                 self._log_failure(
                     f"the Event {series.notice.reason} about {about} was not written {again}", error
                 )
             else:
-                series.pending -= added
                 series.written = begun
                 series.tries = 0
                 self._healthy = True
@@ -489,8 +492,12 @@ class EventRecorder:
         _log.warning("%s: %s%s", text, error, others)
         self._logged_at, self._failures = now, 0
 
-    async def _write(self, series: Series, added: int) -> None:
-        """Create the Event, or count on where it exists, also when another process changed or the server dropped it."""
+    async def _write(self, series: Series, added: int) -> int:
+        """Create the Event, or count on where it exists, also when another process changed or the server dropped it.
+
+        Return how many occurrences the server has of it now: fewer than `added` where an earlier write without an
+        answer turns out to have arrived.
+        """
         namespace = _namespace(series.notice)
         problem: ClusterError | None = None
         for _ in range(_ROUNDS):
@@ -507,9 +514,8 @@ class EventRecorder:
                 with suppress(NotFound):  # the server dropped it at this very moment
                     found = await self._api.get(EVENTS, series.name, namespace=namespace)
                     series.learn(found)
-                    added -= series.arrived(found)
-                    if not added:
-                        return
+                    if arrived := series.arrived(found):
+                        return arrived
             except Conflict as error:
                 problem = error
                 series.live = False
@@ -524,7 +530,7 @@ class EventRecorder:
             else:
                 series.unanswered.clear()
                 series.learn(answer)
-                return
+                return added
         assert problem is not None
         raise problem
 
@@ -577,23 +583,3 @@ def _namespace(notice: Notice) -> str:
 
 def _namespace_of_entry(entry: tuple[str, str]) -> str:
     return entry[0]
-
-
-def _notice(
-    type_: EventType,
-    regarding: Any,
-    reason: str,
-    message: str,
-    key: str | None,
-    action: str,
-    related: Any,
-) -> Notice:
-    return Notice(
-        regarding=Reference.of(regarding),
-        type=type_,
-        reason=reason,
-        message=message,
-        key=key,
-        action=action,
-        related=None if related is None else Reference.of(related),
-    )

@@ -152,6 +152,33 @@ async def test_what_comes_after_a_write_without_an_answer_is_added_to_it(clock):
     assert store.counts() == {"ask for app1": 2}
 
 
+async def test_what_arrived_is_not_counted_again_though_the_rest_is_lost_too(clock):
+    store = DeafStore(lost=1)
+    recorder = recorder_of(store, clock)
+    await recorder.record(warning())
+    store.lost_patches = 1
+    clock.seconds += 1
+    await recorder.record(warning())
+    assert (store.lost, store.lost_patches) == (0, 0)
+    clock.seconds += 61
+    await recorder.refresh()
+    assert store.counts() == {"ask for app1": 2}
+
+
+async def test_what_arrived_but_was_given_up_is_not_taken_for_a_later_occurrence(clock):
+    """Five tries, each without an answer: what they would have added counts as dropped."""
+    store = DeafStore(lost=5)
+    recorder = recorder_of(store, clock)
+    await recorder.record(warning())
+    for _ in range(4):
+        clock.seconds += 61
+        await recorder.refresh()
+    assert (store.lost, recorder.dropped) == (0, 1)
+    clock.seconds += 1
+    await recorder.record(warning())
+    assert store.counts() == {"ask for app1": 2}
+
+
 async def test_what_was_given_up_promptly_and_arrived_is_not_counted_again(clock, monkeypatch):
     monkeypatch.setattr("operatorkit.events.recorder._PROMPTLY_SECONDS", 0.01)
     store = LateStore()
@@ -174,16 +201,24 @@ class SlowPatches(EventStore):
 
 
 class DeafStore(EventStore):
-    """An API that writes what it is sent; the next `lost` answers, to writes and reads, never come back."""
+    """An API that writes what it is sent; the next `lost` answers, or `lost_patches` to patches, never come back."""
 
     def __init__(self, lost: int = 0) -> None:
         super().__init__()
         self.lost = lost
+        self.lost_patches = 0
 
     def _keep(self, name: str, event: dict[str, Any]) -> dict[str, Any]:
         kept = super()._keep(name, event)
         self._lose()
         return kept
+
+    async def patch(self, *args: Any, **options: Any) -> dict[str, Any]:
+        answer = await super().patch(*args, **options)
+        if self.lost_patches:
+            self.lost_patches -= 1
+            raise Timeout("no answer in time")
+        return answer
 
     async def get(self, *args: Any, **options: Any) -> dict[str, Any]:
         self._lose()
