@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -15,6 +14,7 @@ from typing import Any
 import aiohttp
 import pytest
 import pytest_asyncio
+from scenarios.attestation.servers import MetadataServer, attest_serve
 from scenarios.attestation.team import Team
 
 from operatorkit._runtime.admission import AtUrl
@@ -46,33 +46,10 @@ OWN = (
 )
 
 
-class MetadataServer:
-    """`operatorkit attest serve` as a process."""
-
-    def __init__(self, process: asyncio.subprocess.Process, url: str) -> None:
-        self.process = process
-        self.url = url
-
-    @property
-    def address(self) -> str:
-        return self.url.removeprefix("http://")
-
-
 @pytest_asyncio.fixture
 async def metadata_server(tmp_path) -> AsyncIterator[MetadataServer]:
-    arguments = ("attest", "serve", "--port", "0", "--database", f"sqlite:///{tmp_path}/attest.db")
-    with (tmp_path / "server.log").open("wb") as log:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "operatorkit", *arguments, stdout=subprocess.PIPE, stderr=log
-        )
-    assert process.stdout is not None
-    line = (await asyncio.wait_for(process.stdout.readline(), 60)).decode()
-    found = re.fullmatch(r"serving (http://\S+)\n", line)
-    assert found, (line, (tmp_path / "server.log").read_text())
-    yield MetadataServer(process, found[1])
-    with suppress(ProcessLookupError):
-        process.terminate()
-    await process.wait()
+    async with attest_serve(tmp_path, "attest") as server:
+        yield server
 
 
 @pytest_asyncio.fixture

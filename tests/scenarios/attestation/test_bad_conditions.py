@@ -6,14 +6,14 @@ import asyncio
 import io
 import json
 import re
-import subprocess
-import sys
 import time
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 
 import aiohttp
 import pytest
 from aiohttp import web
+from registries import serving
+from scenarios.attestation.servers import attest_serve
 from scenarios.attestation.team import NOTE, Team, image, pod
 
 from operatorkit.cluster import PatchType
@@ -26,20 +26,6 @@ from operators.attestation.images import parse_resource_uri
 from operators.attestation.signing import attest, generate
 
 MEBIBYTE = 1024 * 1024
-
-
-@asynccontextmanager
-async def backend(handler):
-    """Serve what a metadata server might answer; give its URL."""
-    served = web.Application()
-    served.router.add_route("*", "/{path:.*}", handler)
-    runner = web.AppRunner(served, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
 
 
 def answering(body: bytes, status: int = 200):
@@ -74,8 +60,8 @@ async def hanging_up(request):
 async def test_a_metadata_server_that_misbehaves_admits_nothing_and_is_named(team, handler, words):
     good = image()
     await team.attest(good)
-    async with backend(handler) as url:
-        change = {"spec": {"url": url}}
+    async with serving(handler) as host:
+        change = {"spec": {"url": f"http://{host}"}}
         await team.cluster.patch(
             GrafeasServer.api_resource(), team.cluster.namespace, change, patch_type=PatchType.MERGE
         )
@@ -126,23 +112,9 @@ async def test_a_signature_from_the_future_counts_once_its_time_has_come(team):
 @pytest.fixture
 async def full_server(tmp_path, stack):
     """A metadata server whose database file may have at most 512 KiB, as on a full disk."""
-    command = ["bash", "-c", 'ulimit -f 512; exec "$@"', "limited", sys.executable, "-m", "operatorkit"]
-    database = f"sqlite:///{tmp_path}/full.db"
-    with (tmp_path / "full.log").open("wb") as log:
-        process = await asyncio.create_subprocess_exec(
-            *command, "attest", "serve", "--port", "0", "--database", database, stdout=subprocess.PIPE, stderr=log
-        )
-
-    async def end():
-        with suppress(ProcessLookupError):
-            process.terminate()
-        await process.wait()
-
-    stack.push_async_callback(end)
-    line = (await asyncio.wait_for(process.stdout.readline(), 60)).decode()
-    found = re.fullmatch(r"serving (http://\S+)\n", line)
-    assert found, (line, (tmp_path / "full.log").read_text())
-    return found[1]
+    limited = ("bash", "-c", 'ulimit -f 512; exec "$@"', "limited")
+    server = await stack.enter_async_context(attest_serve(tmp_path, "full", limited))
+    return server.url
 
 
 async def test_a_full_database_rejects_writes_and_still_answers(team, full_server):
