@@ -83,10 +83,8 @@ async def _fill(connection: Any) -> None:
     """Write the project, the notes and the occurrences into a new PostgreSQL."""
     now = int(time.time() * 1e6)
     await connection.execute("INSERT INTO projects (name, create_time) VALUES ('projects/team', $1)", now)
-    body = json.dumps({"kind": "ATTESTATION", "attestation": {}})
     columns = ["name", "parent", "kind", "create_time", "update_time", "body"]
-    notes = [(f"projects/team/notes/n{note}", "projects/team", "ATTESTATION", now, now, body) for note in range(10)]
-    await connection.copy_records_to_table("notes", records=notes, columns=columns)
+    await connection.copy_records_to_table("notes", records=_notes(now), columns=columns)
     columns = ["name", "parent", "kind", "note", "resource", "digest", "fixable", *columns[3:]]
     records = (
         (name, "projects/team", "ATTESTATION", note, resource, digest, False, *rest)
@@ -192,11 +190,8 @@ def _filled() -> Path:
     connection = sqlite3.connect(new)
     connection.execute("PRAGMA synchronous=OFF")
     connection.execute("INSERT INTO projects (name, create_time) VALUES ('projects/team', ?)", (now,))
-    body = json.dumps({"kind": "ATTESTATION", "attestation": {}})
     connection.executemany(
-        "INSERT INTO notes (name, parent, kind, create_time, update_time, body)"
-        " VALUES (?, 'projects/team', 'ATTESTATION', ?, ?, ?)",
-        [(f"projects/team/notes/n{note}", now, now, body) for note in range(10)],
+        "INSERT INTO notes (name, parent, kind, create_time, update_time, body) VALUES (?, ?, ?, ?, ?, ?)", _notes(now)
     )
     connection.executemany(
         "INSERT INTO occurrences (name, parent, kind, note, resource, digest, fixable, create_time, update_time, body)"
@@ -211,6 +206,11 @@ def _filled() -> Path:
 
 async def _created(path: Path) -> None:
     await (await Database.open(database_url(f"sqlite:///{path}"))).close()
+
+
+def _notes(now: int) -> list[tuple[Any, ...]]:
+    body = json.dumps({"kind": "ATTESTATION", "attestation": {}})
+    return [(f"projects/team/notes/n{note}", "projects/team", "ATTESTATION", now, now, body) for note in range(10)]
 
 
 def _rows(now: int) -> Iterator[tuple[Any, ...]]:
