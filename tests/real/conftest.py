@@ -21,7 +21,7 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.real)
 
 
-class OnlyOnce:
+class WithoutRepetitions:
     """Leaves out what test_least_privilege runs on a real control plane too, with fewer rights: minutes of a run."""
 
     @pytest.hookimpl(trylast=True)
@@ -41,7 +41,7 @@ class OnlyOnce:
 
 
 def pytest_configure(config):
-    config.pluginmanager.register(OnlyOnce())
+    config.pluginmanager.register(WithoutRepetitions())
 
 
 @pytest.fixture(scope="session")
