@@ -37,13 +37,13 @@ demo: $(VENV)/.runtime ## the bundled operators at work on the embedded control 
 	@exec $(BIN)/operatorkit demo $(if $(KEEP),--keep)
 
 test: $(VENV)/.dev ## the suite, on the embedded control plane: no Go, no docker
-	@exec $(BIN)/python -m pytest tests/unit tests/scenarios tests/contracts -m "not real and not quarantine" -n $(WORKERS) --dist loadscope $(PYTEST_ARGS)
+	@exec $(BIN)/python -m pytest tests/unit tests/scenarios tests/contracts -m "not real and not quarantine" -n $(WORKERS) --dist loadscope --no-loadscope-reorder $(PYTEST_ARGS)
 
 test-real: $(VENV)/.dev ## the scenarios on a real kube-apiserver, and kubectl against both; needs Go once, to build
 	@if command -v go >/dev/null || $(BIN)/python -m operatorkit.controlplane.real find >/dev/null 2>&1; then \
 		$(BIN)/python -m operatorkit.controlplane.real install && \
-		$(BIN)/python -m pytest tests/unit -m "real and not quarantine" -n $(REAL_WORKERS) --dist loadscope $(PYTEST_ARGS) && \
-		exec $(BIN)/python -m pytest tests/scenarios tests/real -m "not quarantine" --controlplane=real -n $(REAL_WORKERS) --dist loadscope $(PYTEST_ARGS); \
+		$(BIN)/python -m pytest tests/unit -m "real and not quarantine" -n $(REAL_WORKERS) --dist loadscope --no-loadscope-reorder $(PYTEST_ARGS) && \
+		exec $(BIN)/python -m pytest tests/scenarios tests/real -m "not quarantine" --controlplane=real -n $(REAL_WORKERS) --dist loadscope --no-loadscope-reorder $(PYTEST_ARGS); \
 	else \
 		echo "make test-real: skipped: no Kubernetes binaries (KUBEBUILDER_ASSETS) and no Go toolchain to build them with"; \
 	fi

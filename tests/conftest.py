@@ -35,6 +35,16 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let workers take modules with slow tests first (`--no-loadscope-reorder`): the last would run one alone.
+
+    pytest-xdist's own order is by the number of tests, which leaves the few long ones to the end.
+    """
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(scope="session")
 def find_port() -> Callable[[], int]:
     """Find a port for a server that is started later: one where nothing listens, and that no client is given."""

@@ -30,12 +30,17 @@ from operatorkit.definitions import is_own
 from operatorkit.errors import Invalid, InvalidObject, OperatorKitError, TerminalError
 from operatorkit.live import LiveReader, ObjectWriter
 from operatorkit.names import PREFIX, ObjectKey, shorten
-from operatorkit.operator import Reconciler, Requeue, leave_as_it_is
+from operatorkit.operator import Operator, Reconciler, Requeue, leave_as_it_is
 from operatorkit.resource import api_resource_of
 
 __all__ = ["Runner"]
 
 _log = logging.getLogger("operatorkit.runtime")
+
+
+def finalizer_of(app: Operator) -> str:
+    """Return the finalizer that the operator's engine puts on objects."""
+    return f"{PREFIX}/{shorten(app.name)}"
 
 
 class Runner:
@@ -62,7 +67,7 @@ class Runner:
         self._sets_conditions = self._is_own_kind and reconciler.conditions
         self._owned = [api_resource_of(kind) for kind in reconciler.owns]
         self._across = [api_resource_of(kind) for kind in reconciler.owns_across]
-        self._finalizer = f"{PREFIX}/{shorten(services.app.name)}"
+        self._finalizer = finalizer_of(services.app)
         self._blocked = BlockedDeletions(
             services.clock,
             own=self._finalizer,

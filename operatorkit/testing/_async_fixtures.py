@@ -69,8 +69,10 @@ async def process_nodes(
         yield nodes
 
 
-@pytest.fixture
-def operator(cluster: RecordingCluster, controlplane: ControlPlane) -> RunOperator:
+@pytest_asyncio.fixture
+async def operator(
+    cluster: RecordingCluster, controlplane: ControlPlane
+) -> AsyncIterator[RunOperator]:
     """Provide the function that runs an operator in this loop.
 
     Write `async with operator(app, clock=clock) as running: ...`. It works in the test's namespace
@@ -85,10 +87,14 @@ def operator(cluster: RecordingCluster, controlplane: ControlPlane) -> RunOperat
     the control plane lacks get a stand-in, unless it is an existing one. There, and where another
     than operatorkit has applied it, no CRD loses anything without `allow_shrink=True`.
 
+    Its finalizers are removed from what the test leaves in its namespace, which could not be
+    deleted otherwise.
+
     The operator's requests, `running.writes()`, are counted apart from those that the test makes
     through `cluster`, the webhook configurations among them; what kopf's handlers send is not
     counted.
     """
+    ran: dict[str, Operator] = {}
 
     @asynccontextmanager
     async def run(
@@ -111,6 +117,7 @@ def operator(cluster: RecordingCluster, controlplane: ControlPlane) -> RunOperat
             webhooks_here,
         )
 
+        ran[app.name] = app
         disposable = controlplane.backend != "existing"
         shrinking: Shrinking = "always" if allow_shrink else "own" if disposable else "never"
         await install_crds(cluster, own_kinds(app), shrinking=shrinking)
@@ -129,4 +136,9 @@ def operator(cluster: RecordingCluster, controlplane: ControlPlane) -> RunOperat
                 await stack.enter_async_context(running_handlers(app, config, namespace=namespace))
             yield started
 
-    return run
+    yield run
+
+    from operatorkit.testing.running import remove_finalizers
+
+    for app in ran.values():
+        await remove_finalizers(app, cluster, cluster.namespace)

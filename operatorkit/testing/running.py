@@ -11,7 +11,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
@@ -19,10 +19,13 @@ from operatorkit._runtime import Engine, install_definitions
 from operatorkit._runtime.admission import AtUrl, ClientConfig
 from operatorkit._runtime.install import DEFINITIONS as CRDS
 from operatorkit._runtime.install import Shrinking, install_stand_ins
+from operatorkit._runtime.run import finalizer_of
 from operatorkit.clock import SYSTEM_CLOCK, Clock
 from operatorkit.cluster import load_config
-from operatorkit.cluster.api import ClusterAPI
+from operatorkit.cluster.api import ClusterAPI, PatchType
+from operatorkit.errors import NotFound
 from operatorkit.operator import Operator
+from operatorkit.resource import api_resource_of
 from operatorkit.testing.cluster import RecordingCluster
 from operatorkit.testing.quiescence import wait_until_idle
 
@@ -33,6 +36,7 @@ __all__ = [
     "Shrinking",
     "install_crds",
     "install_stand_ins",
+    "remove_finalizers",
     "running",
     "running_handlers",
     "webhooks_here",
@@ -108,6 +112,36 @@ async def install_crds(
     `shrinking` says.
     """
     await install_definitions(kinds, api, shrinking=shrinking)
+
+
+async def remove_finalizers(app: Operator, api: ClusterAPI, namespace: str) -> None:
+    """Remove the operator's finalizers from what is left in a test's namespace, once no operator runs there.
+
+    The namespace could not be deleted otherwise, and a cluster tries that for ever: each time with
+    two requests for each kind that it has.
+    """
+    finalizer = finalizer_of(app)
+    for reconciler in app.reconcilers:
+        resource = api_resource_of(reconciler.kind)
+        if not (reconciler.has_finalizer and resource.namespaced):
+            continue
+        try:
+            left = await api.list(resource, namespace=namespace, metadata_only=True)
+        except NotFound:
+            continue  # the test has removed the definition, and with it all objects
+        for raw in left.items:
+            held = raw["metadata"].get("finalizers") or []
+            if finalizer not in held:
+                continue
+            rest = {"metadata": {"finalizers": [name for name in held if name != finalizer]}}
+            with suppress(NotFound):
+                await api.patch(
+                    resource,
+                    raw["metadata"]["name"],
+                    rest,
+                    patch_type=PatchType.MERGE,
+                    namespace=namespace,
+                )
 
 
 def webhooks_here(app: Operator, *, disposable: bool) -> ClientConfig | None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from operatorkit.controlplane.backend import BackendName, ControlPlane
 from operatorkit.controlplane.real import find
 from operatorkit.testing.backends import start
 
@@ -74,11 +77,24 @@ def helm(binaries, tmp_path_factory) -> Any:
     return run
 
 
+@pytest.fixture(scope="session")
+def control_planes() -> Iterator[Callable[[BackendName], ControlPlane]]:
+    """Start each kind when a test first needs it, and keep it: modules alternate between the two."""
+    kept: dict[BackendName, ControlPlane] = {}
+    with ExitStack() as stack:
+
+        def of(backend: BackendName) -> ControlPlane:
+            if backend not in kept:
+                kept[backend] = stack.enter_context(start(backend))
+            return kept[backend]
+
+        yield of
+
+
 @pytest.fixture(scope="session", params=["embedded", "real"])
-def controlplane(request, binaries):
+def controlplane(request, binaries, control_planes):
     """Each kind of control plane in turn, whatever --controlplane says."""
-    with start(request.param) as plane:
-        yield plane
+    return control_planes(request.param)
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 
 from operatorkit import AdmissionRequest, Allowed, Context, Denied, Model, Operator, Resource
+from operatorkit.cluster.api import PatchType
 from operatorkit.errors import Invalid, NotFound, OperatorKitError
 from operatorkit.names import ApiResource
 from operatorkit.resource import NoStatus
@@ -172,3 +173,35 @@ async def test_a_definition_holds_in_a_test_too(cluster, operator):
     async with operator(app_of([])):
         with pytest.raises(Invalid):
             await cluster.create(CRATES, {**crate("a"), "spec": {"size": "large"}}, namespace=cluster.namespace)
+
+
+@pytest_asyncio.fixture
+async def left(cluster):
+    """Set up before `operator`, so torn down after it: what that leaves holds nothing of the operator's."""
+    left: dict[str, list[str]] = {}
+    yield left
+    found = await cluster.list(CRATES, namespace=cluster.namespace)
+    assert {raw["metadata"]["name"]: raw["metadata"].get("finalizers", []) for raw in found.items} == left
+    released = {"metadata": {"finalizers": []}}
+    for name in left:
+        await cluster.patch(CRATES, name, released, patch_type=PatchType.MERGE, namespace=cluster.namespace)
+
+
+async def test_its_finalizers_do_not_outlive_the_test(cluster, left, operator):
+    app = app_of([])
+
+    @app.finalize(Crate)
+    async def finalize(obj: Crate, ctx: Context) -> None: ...
+
+    others = crate("of-others")
+    others["metadata"]["finalizers"] = ["example.com/others"]
+    async with operator(app) as running:
+        await cluster.create(CRATES, crate("own"), namespace=cluster.namespace)
+        await cluster.create(CRATES, others, namespace=cluster.namespace)
+        await running.settled()
+    held = {
+        raw["metadata"]["name"]: raw["metadata"]["finalizers"]
+        for raw in (await cluster.list(CRATES, namespace=cluster.namespace)).items
+    }
+    assert held == {"own": ["operatorkit.dev/fixture"], "of-others": ["example.com/others", "operatorkit.dev/fixture"]}
+    left |= {"own": [], "of-others": ["example.com/others"]}
