@@ -97,7 +97,7 @@ class Registry:
     async def push_image(self, repository: str, tag: str) -> str:
         """Push an image without layers and return the digest of its manifest."""
         config = json.dumps({"architecture": "amd64", "os": "linux", "created": secrets.token_hex(4)}).encode()
-        digest = await self._blob(repository, config)
+        digest = await self.push_blob(repository, config)
         return await self.push(repository, tag, manifest(digest, len(config)), MANIFEST)
 
     async def push_index(self, repository: str, tag: str) -> str:
@@ -115,7 +115,8 @@ class Registry:
         ):
             return len(await answer.read())
 
-    async def _blob(self, repository: str, content: bytes) -> str:
+    async def push_blob(self, repository: str, content: bytes) -> str:
+        """Push a blob and return its digest."""
         digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
         url = f"http://{self.host}/v2/{repository}/blobs/uploads/"
         async with aiohttp.ClientSession(headers=self.headers) as session:
