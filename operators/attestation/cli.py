@@ -310,7 +310,8 @@ async def _explain(api: ClusterAPI, image: str, namespace: str) -> bool:
     revoked = revocations(reader)
     denied = revoked_images(uses, revoked)
     for problem in denied:
-        click.echo(f"ImageRevocation: {problem.message}")
+        click.echo(f"{problem.policy.shown}: {problem.message}")
+        click.echo(f"  {problem.remedy}")
     judgements = plan(uses, policies_for(namespace, reader))
     if not judgements and not denied:
         click.echo(f"{image}: no policy applies to it in namespace {namespace}: it is admitted")
