@@ -7,7 +7,7 @@ short-lived certificate has signed. What does not: registries (`cosign`), and si
 What `verify_bundle` verifies: the signature of the envelope by the key of the certificate, the chain of certificates to
 a CA of the trusted root, the identity and the OIDC issuer in the certificate, and the digest in the statement. What it
 does not: the transparency log, timestamps and signed certificate timestamps. So the time of the signature is not
-proven: whoever obtains the private key of a certificate could sign after the ten minutes for which it is valid.
+proven: an attacker who obtains the private key of a certificate could sign after the ten minutes for which it is valid.
 
 Source: https://github.com/sigstore/protobuf-specs (bundle, trusted root) and
 https://github.com/sigstore/fulcio/blob/main/docs/oid-info.md

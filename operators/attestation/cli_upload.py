@@ -11,12 +11,15 @@ import base64
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from operatorkit.errors import InputError
 from operators.attestation.images import ImageReference, parse_resource_uri
+
+if TYPE_CHECKING:
+    from operators.attestation.cosign import StoredForm
 
 __all__ = ["content_of", "countersign", "upload"]
 
@@ -46,6 +49,13 @@ _SOURCES: Final = (
     "$DOCKER_CONFIG/config.json has the user and the password.",
 )
 @click.option(
+    "--form",
+    type=click.Choice(["bundle", "tag"]),
+    help="With --from-registry, what to upload. bundle, the default: the bundles that refer to the image, "
+    "for a note of kind DSSE_ATTESTATION; tag: the signatures under the tag "
+    "sha256-DIGEST.sig, for a note of kind ATTESTATION.",
+)
+@click.option(
     "--predicate-type",
     metavar="URI",
     help="With --from-registry, the predicate type of the bundles to upload; by default that of cosign sign.",
@@ -72,6 +82,7 @@ def upload(
     image: str | None,
     signature: Path | None,
     from_registry: bool,
+    form: StoredForm | None,
     predicate_type: str | None,
     occurrence: Path | None,
     payload_file: Path | None,
@@ -80,10 +91,14 @@ def upload(
     ca_file: Path | None,
 ) -> None:
     """Upload a signature as an attestation of an image."""
-    if predicate_type is not None and not from_registry:
-        raise InputError("--predicate-type is for --from-registry only: remove it")
+    if not from_registry and (form or predicate_type):
+        raise InputError("--form and --predicate-type are for --from-registry only: remove them")
+    if form == "tag" and predicate_type:
+        raise InputError("--predicate-type is for --form=bundle only: remove it")
     if from_registry:
-        bodies = _from_registry(note, image, predicate_type, signature or occurrence)
+        bodies = _from_registry(
+            note, image, form or "bundle", predicate_type, signature or occurrence
+        )
     elif occurrence is not None:
         bodies = [_written(occurrence)]
     else:
@@ -96,7 +111,11 @@ def upload(
 
 
 def _from_registry(
-    note: str | None, image: str | None, predicate_type: str | None, other: Path | None
+    note: str | None,
+    image: str | None,
+    form: StoredForm,
+    predicate_type: str | None,
+    other: Path | None,
 ) -> list[dict[str, Any]]:
     """Return the occurrences of the signatures in the registry. Raises InputError when there are none."""
     from operators.attestation.cosign import SIGN_PREDICATE, read_signatures
@@ -110,6 +129,7 @@ def _from_registry(
             read_signatures(
                 reference,
                 credentials_from(),
+                form=form,
                 predicate_type=predicate_type or SIGN_PREDICATE,
                 seconds=_REGISTRY_SECONDS,
             )
@@ -120,8 +140,8 @@ def _from_registry(
         click.echo(f"left out: {reason}", err=True)
     if not found.contents:
         raise InputError(
-            f"{reference.registry} has no signature of {reference.pinned} by a key: sign it with "
-            f"cosign sign --key KEY {reference.pinned}"
+            f"{reference.registry} has no {form} with a signature of {reference.pinned} by a key: "
+            f"sign it with cosign sign --key KEY {reference.pinned}, or choose the other --form"
         )
     return [{**_about(reference, note), **content} for content in found.contents]
 

@@ -18,15 +18,16 @@ import base64
 import json
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from operators.attestation.bundles import BUNDLE_TYPE, Bundle, BundleError, read_bundle
 from operators.attestation.images import ImageReference
 from operators.attestation.registry import Credentials, RegistryError, Repository, reading
 from operators.attestation.signatures.results import MAX_SIGNED_BYTES
 
-__all__ = ["SIGN_PREDICATE", "StoredSignatures", "read_signatures"]
+__all__ = ["SIGN_PREDICATE", "StoredForm", "StoredSignatures", "read_signatures"]
 
+StoredForm = Literal["bundle", "tag"]
 SIGN_PREDICATE: Final = "https://sigstore.dev/cosign/sign/v1"
 """The predicate type of the statement that `cosign sign` makes."""
 _PAYLOAD_TYPE: Final = "application/vnd.dev.cosign.simplesigning.v1+json"
@@ -48,18 +49,24 @@ async def read_signatures(
     image: ImageReference,
     credentials: Credentials,
     *,
+    form: StoredForm = "bundle",
     predicate_type: str = SIGN_PREDICATE,
     seconds: float,
 ) -> StoredSignatures:
     """Return the signatures of an image with a digest that a key has made. Raises RegistryError.
 
-    Of bundles, only statements with `predicate_type` are signatures of the image; `cosign attest` makes others.
+    One form at a time: a note has occurrences of one kind, DSSE_ATTESTATION for bundles, else ATTESTATION. Of bundles,
+    only statements with `predicate_type` are signatures of the image; `cosign attest` makes others.
     """
     assert image.digest is not None, "signatures are of a digest"
     contents: list[Mapping[str, Any]] = []
     left_out: list[str] = []
     async with reading(image, credentials, seconds=seconds) as repository:
-        async for found in _stored(repository, image.digest, predicate_type):
+        async for found in (
+            _of_referrers(repository, image.digest, predicate_type)
+            if form == "bundle"
+            else _of_tag(repository, f"{image.digest.replace(':', '-')}.sig")
+        ):
             if isinstance(found, str):
                 left_out.append(found)
             elif found not in contents:
@@ -69,13 +76,10 @@ async def read_signatures(
     return StoredSignatures(tuple(contents), tuple(left_out))
 
 
-async def _stored(
+async def _of_referrers(
     repository: Repository, digest: str, predicate_type: str
 ) -> AsyncIterator[Mapping[str, Any] | str]:
-    """Return each signature, or why it is left out."""
-    tag = f"{digest.replace(':', '-')}.sig"
-    async for found in _of_tag(repository, tag):
-        yield found
+    """Return each bundle as the content of an occurrence, or why it is left out."""
     index = await repository.referrers(digest)
     for entry in _entries(index, "manifests"):
         reference = str(entry.get("digest"))
@@ -86,6 +90,7 @@ async def _stored(
 
 
 async def _of_tag(repository: Repository, tag: str) -> AsyncIterator[Mapping[str, Any] | str]:
+    """Return each signature under a tag as the content of an occurrence, or why it is left out."""
     for layer in _entries(await repository.manifest(tag), "layers"):
         annotations = layer.get("annotations")
         if layer.get("mediaType") != _PAYLOAD_TYPE or not isinstance(annotations, dict):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import json
+import os
+import subprocess
 from datetime import UTC, datetime
 
 import pytest
@@ -12,7 +15,7 @@ from aiohttp import web
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from registries import INDEX, MANIFEST, build, lying, running
+from registries import INDEX, MANIFEST, build, find, lying, running
 from registries.bundles import SigningAuthority, provenance
 
 from operators.attestation.cosign import SIGN_PREDICATE, read_signatures
@@ -108,9 +111,9 @@ async def beside():
         yield Beside(host, registry)
 
 
-def statement_of(content, type_, digest):
+def statement_of(content, type_, digest, public=PUBLIC):
     (signed,) = signed_bytes({"noteName": NOTE, **content}, NOTE)
-    result = verify(signed, [VerificationKey(id="qa", type=type_, public_key=PUBLIC)], datetime.now(UTC))
+    result = verify(signed, [VerificationKey(id="qa", type=type_, public_key=public)], datetime.now(UTC))
     assert isinstance(result, Verified), result
     assert result.statement.digest == digest
     return result.statement
@@ -125,9 +128,8 @@ def signature_layer(beside, **annotations):
 async def test_a_signature_under_a_tag_and_a_bundle_that_refers_are_found(beside):
     beside.tagged(signature_layer(beside))
     beside.referrers(beside.blob(bundle(beside.digest), BUNDLE))
-    found = await beside.read()
-    assert found.left_out == ()
-    tagged, referring = found.contents
+    (tagged,) = (await beside.read(form="tag")).contents
+    (referring,) = (await beside.read()).contents
     assert statement_of(tagged, "Cosign", beside.digest).name == beside.image.name
     statement_of(referring, "DSSE", beside.digest)
 
@@ -140,7 +142,7 @@ async def test_a_registry_without_the_api_of_referrers_has_them_under_a_tag(besi
 
 
 async def test_an_image_without_signatures_has_none(beside):
-    assert (await beside.read()).contents == ()
+    assert (await beside.read()).contents == (await beside.read(form="tag")).contents == ()
 
 
 async def test_signatures_by_certificates_and_statements_of_another_purpose_are_left_out(beside):
@@ -149,10 +151,10 @@ async def test_signatures_by_certificates_and_statements_of_another_purpose_are_
     sbom = bundle(beside.digest, "https://spdx.dev/Document")
     beside.tagged(signature_layer(beside, **{"dev.sigstore.cosign/certificate": "PEM"}), beside.blob(b"{}", PAYLOAD))
     beside.referrers(*(beside.blob(one, BUNDLE) for one in (keyless, sbom, b"[]", b"{")))
-    found = await beside.read()
-    assert found.contents == ()
+    bundles, tagged = await beside.read(), await beside.read(form="tag")
+    assert bundles.contents == tagged.contents == ()
     for part, message in zip(
-        found.left_out,
+        tagged.left_out + bundles.left_out,
         ("with a certificate", "has no annotation", "countersign", "spdx.dev", "mediaType is None", "Expecting"),
         strict=True,
     ):
@@ -166,16 +168,16 @@ async def test_a_registry_that_answers_with_other_bytes_or_too_many_gives_nothin
     beside.tagged(layer)
     beside.put(f"blobs/{layer['digest']}", simple(beside.image.name, beside.digest) + b" ")
     with pytest.raises(RegistryError, match="other bytes than those of sha256:"):
-        await beside.read()
+        await beside.read(form="tag")
     beside.put(f"blobs/{layer['digest']}", b"x" * (256 * 1024 + 1))
     with pytest.raises(RegistryError, match="more than 262144 bytes"):
-        await beside.read()
+        await beside.read(form="tag")
     beside.tagged(*[beside.blob(b"{}", PAYLOAD)] * 101)
     with pytest.raises(RegistryError, match="more than 100 signatures"):
-        await beside.read()
+        await beside.read(form="tag")
     beside.put(f"manifests/{beside.digest.replace(':', '-')}.sig", b"[]", MANIFEST)
     with pytest.raises(RegistryError, match="is not a JSON object"):
-        await beside.read()
+        await beside.read(form="tag")
 
 
 async def test_a_blob_is_read_where_the_registry_sends_to_without_its_token(beside):
@@ -194,7 +196,7 @@ async def test_a_blob_is_read_where_the_registry_sends_to_without_its_token(besi
 
     beside.registry.answers[f"/v2/team/app/blobs/{layer['digest']}"] = sent
     beside.registry.answers["/elsewhere"] = elsewhere
-    assert len((await beside.read()).contents) == 1
+    assert len((await beside.read(form="tag")).contents) == 1
     assert seen == [None]
 
 
@@ -211,5 +213,44 @@ async def test_a_real_registry_gives_what_was_pushed(tmp_path):
         config = {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": blob, "size": len(payload)}
         body = {"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": [layer]}
         await registry.push("team/app", f"{digest.replace(':', '-')}.sig", json.dumps(body).encode(), MANIFEST)
-        (content,) = (await read_signatures(image, {}, seconds=10.0)).contents
+        (content,) = (await read_signatures(image, {}, form="tag", seconds=10.0)).contents
         statement_of(content, "Cosign", digest)
+
+
+@pytest.mark.parametrize("type_", ["DSSE", "Cosign"])
+async def test_what_cosign_itself_signs_is_read_and_verified(tmp_path, type_):
+    cosign = find("cosign")
+    if cosign is None or build("go-containerregistry") is None:
+        pytest.skip("cosign is built by PYTHONPATH=tests python -m registries, which needs Go")
+    environment = {**os.environ, "COSIGN_PASSWORD": "x", "HOME": str(tmp_path)}
+
+    async def run(*arguments):
+        process = await asyncio.create_subprocess_exec(
+            cosign, *arguments, cwd=tmp_path, env=environment, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        output, _ = await asyncio.wait_for(process.communicate(), 120)
+        assert process.returncode == 0, output.decode()
+
+    async with running("go-containerregistry", tmp_path) as registry:
+        digest = await registry.push_image("team/app", "v1")
+        image = parse_image(f"{registry.host}/team/app@{digest}")
+        await run("generate-key-pair")
+        option = f"--new-bundle-format={str(type_ == 'DSSE').lower()}"
+        form = "bundle" if type_ == "DSSE" else "tag"
+        await run(
+            "sign",
+            "--yes",
+            "--key",
+            "cosign.key",
+            "--use-signing-config=false",
+            "--tlog-upload=false",
+            option,
+            str(image),
+        )
+        found = await read_signatures(image, {}, form=form, seconds=30.0)
+        other = parse_image(f"{registry.host}/team/app@{await registry.push_image('team/app', 'v2')}")
+        assert (await read_signatures(other, {}, form=form, seconds=30.0)).contents == ()
+    (content,) = found.contents
+    statement = statement_of(content, type_, digest, (tmp_path / "cosign.pub").read_bytes())
+    assert statement.name == (None if type_ == "DSSE" else image.name)
