@@ -28,6 +28,7 @@ from operators.attestation.app import app
 from operators.attestation.breakglass import VERB, may_break_glass, record_use
 from operators.attestation.exceptions import excuse
 from operators.attestation.facts import look_up, look_up_scans
+from operators.attestation.flights import Flights
 from operators.attestation.images import ImageReferenceError, parse_pattern
 from operators.attestation.kinds import EXCLUDED, WORKLOADS
 from operators.attestation.memory import FactMemory
@@ -130,12 +131,19 @@ async def _verdict(
         verdict = decide(judgements, authorities, known, now, revoked)
         if verdict == Verdict():
             return verdict
-    begun, where = moment(), servers(reader)
+    where, flights = servers(reader), reader.memory(Flights)
     facts, scans = await asyncio.gather(
-        look_up(asked, authorities, where, now=now, seconds=_LOOK_UP_SECONDS),
-        look_up_scans(scans_asked, where, seconds=_LOOK_UP_SECONDS),
+        look_up(
+            asked,
+            authorities,
+            where,
+            now=now,
+            seconds=_LOOK_UP_SECONDS,
+            flights=flights,
+            memory=memory,
+        ),
+        look_up_scans(scans_asked, where, seconds=_LOOK_UP_SECONDS, flights=flights),
     )
-    memory.remember(facts, authorities, begun)
     return decide(judgements, authorities, facts, now, revoked, scans)
 
 

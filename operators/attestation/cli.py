@@ -7,14 +7,11 @@ What belongs here: options, requests, and what is printed. What does not: decisi
 from __future__ import annotations
 
 import asyncio
-import base64
-import json
 import logging
 import os
 import signal
 import sys
 import threading
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +22,8 @@ from operatorkit.clock import SYSTEM_CLOCK
 from operatorkit.errors import InputError
 from operators.attestation.cli_keys import keygen, sign
 from operators.attestation.cli_policies import backstop, import_, policy
-from operators.attestation.images import ImageReference, parse_resource_uri
+from operators.attestation.cli_upload import content_of, countersign, upload
+from operators.attestation.images import parse_resource_uri
 from operators.attestation.payload import simple_signing
 
 if TYPE_CHECKING:
@@ -41,7 +39,7 @@ def command() -> None:
     """Create, serve and verify attestations of images, and explain denials."""
 
 
-for _command in (keygen, sign, policy, import_, backstop):
+for _command in (keygen, sign, countersign, upload, policy, import_, backstop):
     command.add_command(_command)
 
 
@@ -189,7 +187,7 @@ async def _serve_with(database: str, listen: Any, access: Access) -> None:
 @click.argument("image")
 def payload(image: str) -> None:
     """Print the content to sign for an image: its repository and digest in the simple signing format (JSON)."""
-    click.echo(simple_signing(_image(image)).decode())
+    click.echo(simple_signing(parse_resource_uri(image)).decode())
 
 
 @command.command("verify")
@@ -236,131 +234,21 @@ def verify(
 
     known = [
         VerificationKey(
-            id=str(path), type=type_, public_key=_file(path), signature_algorithm=algorithm
+            id=str(path), type=type_, public_key=content_of(path), signature_algorithm=algorithm
         )
         for path in keys
     ]
-    content = _file(signature)
+    content = content_of(signature)
     if type_ == "JWT":
         signed = SignedBytes(content.strip(), form="jwt")
     else:
-        signed = SignedBytes(content, b"" if payload_file is None else _file(payload_file))
+        signed = SignedBytes(content, b"" if payload_file is None else content_of(payload_file))
     result = verify_signature(signed, known, datetime.now(UTC))
     if isinstance(result, Rejected):
         raise InputError(f"{signature}: {result.reason.value}: {result.message}")
     name = f" as {result.statement.name}" if result.statement.name else ""
     when = f" at {result.signed_at:%Y-%m-%dT%H:%M:%SZ}" if result.signed_at else ""
     click.echo(f"{result.statement.digest}{name}, signed by {result.fingerprint}{when}")
-
-
-@command.command("upload")
-@click.option(
-    "--server",
-    default="http://127.0.0.1:8080",
-    show_default=True,
-    metavar="URL",
-    help="The metadata server.",
-)
-@click.option("--note", metavar="projects/P/notes/N", help="Note of the authority.")
-@click.option("--image", metavar="IMAGE@DIGEST", help="Image that was signed.")
-@click.option("--signature", type=click.Path(path_type=Path), help="Signature, armoured.")
-@click.option(
-    "--occurrence",
-    type=click.Path(path_type=Path),
-    help="Output of sign; replaces --note, --image and --signature.",
-)
-@click.option(
-    "--payload",
-    "payload_file",
-    type=click.Path(path_type=Path),
-    help="Signed content of a detached signature.",
-)
-@click.option(
-    "--project", metavar="P", help="Project of the occurrence; by default the project of the note."
-)
-@click.option("--token-file", type=click.Path(path_type=Path), help="File with the bearer token.")
-@click.option("--ca-file", type=click.Path(path_type=Path), help="CA of the server, in PEM.")
-def upload(
-    server: str,
-    note: str | None,
-    image: str | None,
-    signature: Path | None,
-    occurrence: Path | None,
-    payload_file: Path | None,
-    project: str | None,
-    token_file: Path | None,
-    ca_file: Path | None,
-) -> None:
-    """Upload a signature as an attestation of an image."""
-    body = (
-        _occurrence(note, image, signature, payload_file)
-        if occurrence is None
-        else _written(occurrence)
-    )
-    note = str(body.get("noteName", ""))
-    parent = f"projects/{project}" if project else note.rpartition("/notes/")[0]
-    token = None if token_file is None else _file(token_file).decode().strip()
-    answer = asyncio.run(
-        _post(f"{server.rstrip('/')}/v1/{parent}/occurrences", body, token, ca_file)
-    )
-    click.echo(answer["name"])
-
-
-def _occurrence(
-    note: str | None, image: str | None, signature: Path | None, payload_file: Path | None
-) -> dict[str, Any]:
-    if note is None or image is None or signature is None:
-        raise InputError(
-            "give --note, --image and --signature, or --occurrence with the output of sign"
-        )
-    attestation: dict[str, Any] = {
-        "signatures": [{"signature": base64.b64encode(_file(signature)).decode()}]
-    }
-    if payload_file is not None:
-        attestation["serializedPayload"] = base64.b64encode(_file(payload_file)).decode()
-    return {
-        "resourceUri": f"https://{_image(image).pinned}",
-        "noteName": note,
-        "attestation": attestation,
-    }
-
-
-def _written(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(_file(path))
-    except ValueError as error:
-        raise InputError(f"{path} is not the JSON of an occurrence: {error}") from error
-    if not isinstance(found, dict) or not isinstance(found.get("noteName"), str):
-        raise InputError(
-            f"{path} is not an occurrence with a noteName: create it with operatorkit attest sign"
-        )
-    return found
-
-
-async def _post(url: str, body: Mapping[str, Any], token: str | None, ca_file: Path | None) -> Any:
-    import ssl
-
-    import aiohttp
-
-    context = True if ca_file is None else ssl.create_default_context(cafile=str(ca_file))
-    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-    try:
-        async with (
-            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as session,
-            session.post(url, json=body, headers=headers, ssl=context) as response,
-        ):
-            answer = await response.json(content_type=None)
-            if response.status != 200:
-                raise InputError(f"{url} answered HTTP {response.status}: {_message(answer)}")
-            return answer
-    except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
-        raise InputError(
-            f"{url}: {' '.join(str(error).split()) or type(error).__name__}"
-        ) from error
-
-
-def _message(answer: Any) -> str:
-    return str(answer.get("message", answer)) if isinstance(answer, Mapping) else str(answer)
 
 
 @command.command("explain")
@@ -422,7 +310,8 @@ async def _explain(api: ClusterAPI, image: str, namespace: str) -> bool:
     revoked = revocations(reader)
     denied = revoked_images(uses, revoked)
     for problem in denied:
-        click.echo(f"ImageRevocation: {problem.message}")
+        click.echo(f"{problem.policy.shown}: {problem.message}")
+        click.echo(f"  {problem.remedy}")
     judgements = plan(uses, policies_for(namespace, reader))
     if not judgements and not denied:
         click.echo(f"{image}: no policy applies to it in namespace {namespace}: it is admitted")
@@ -450,14 +339,3 @@ async def _explain(api: ClusterAPI, image: str, namespace: str) -> bool:
     for name in excused.images:
         click.echo(f"ImagePolicyException {namespace}/{name}: a Pod with it is admitted")
     return not excused.left
-
-
-def _image(text: str) -> ImageReference:
-    return parse_resource_uri(text)
-
-
-def _file(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from error

@@ -33,6 +33,7 @@ from operators.attestation.api import (
 from operators.attestation.app import app
 from operators.attestation.exceptions import excuse
 from operators.attestation.facts import look_up, look_up_scans
+from operators.attestation.flights import Flights
 from operators.attestation.images import ImageReferenceError, parse_image
 from operators.attestation.observe import (
     authorities_for,
@@ -165,8 +166,19 @@ async def _problems(judgements: list[Judgement], ctx: Context, now: datetime) ->
         return []
     authorities = authorities_for(ctx.key.namespace, ctx)
     asked, where = questions(judgements, authorities), servers(ctx)
-    facts = await look_up(asked, authorities, where, now=now, seconds=_LOOK_UP_SECONDS)
-    scans = await look_up_scans(scan_questions(judgements), where, seconds=_LOOK_UP_SECONDS)
+    flights = ctx.memory(Flights)
+    facts = await look_up(
+        asked,
+        authorities,
+        where,
+        now=now,
+        seconds=_LOOK_UP_SECONDS,
+        flights=flights,
+        fresh=True,  # what has changed is why this runs: nothing older would be looked at again
+    )
+    scans = await look_up_scans(
+        scan_questions(judgements), where, seconds=_LOOK_UP_SECONDS, flights=flights
+    )
     verdict = decide(judgements, authorities, facts, now, revocations(ctx), scans)
     return [*verdict.denied, *verdict.warned, *verdict.audited]
 

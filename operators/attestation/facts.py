@@ -6,6 +6,9 @@ what follows (`policy`).
 An attestation counts for an authority only if it refers to the authority's note: the server is asked for the
 occurrences of the note, and each is checked again. Occurrences that prove nothing are passed over; when there are more
 than MAX_OCCURRENCES, or they take longer than a second, the rest is not looked at.
+
+The same question at the same time is one request (`flights`): of many replicas of a Deployment, say, or of a validation
+that runs beside an admission.
 """
 
 from __future__ import annotations
@@ -17,12 +20,15 @@ import json
 import ssl
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import aiohttp
 
 from operators.attestation.api import GrafeasServer, GrafeasServerSpec
+from operators.attestation.flights import Flights
+from operators.attestation.memory import FactMemory
 from operators.attestation.policy import Authority, AuthorityKey, Evidence, Question
 from operators.attestation.signatures import Rejected, SignedBytes, Verified, verify
 from operators.attestation.signatures.pgp import claimed_issuer, fingerprints_of
@@ -47,6 +53,9 @@ _PAGE_SIZE = 200
 _MAX_ANSWER_BYTES = 16 * 1024 * 1024
 _AT_ONCE = 8
 _VERIFY_SECONDS = 1.0
+# What takes less than the way to a thread and back, which waits for two turns of the scheduler.
+_FEW_SIGNATURES = 4
+_FEW_BYTES = 64 * 1024
 
 
 class _UnavailableError(Exception):
@@ -60,36 +69,79 @@ async def look_up(
     *,
     now: datetime,
     seconds: float,
+    flights: Flights | None = None,
+    memory: FactMemory | None = None,
+    fresh: bool = False,
 ) -> dict[Question, Evidence]:
-    """Answer all questions within `seconds`; what is not known by then is unavailable."""
+    """Answer all questions within `seconds`; what is not known by then is unavailable.
 
-    async def one(session: aiohttp.ClientSession, question: Question) -> Evidence:
+    `flights` are the look-ups under way that this joins; with `fresh`, only those that begin after the call. `memory`
+    keeps what was verified.
+    """
+    shared = Flights() if flights is None else flights
+
+    async def one(question: Question) -> Evidence:
         authority = authorities[question.authority]
         server = servers.get(authority.server)
         if server is None:
             return Evidence(unavailable=f"there is no GrafeasServer {authority.server!r}")
-        return await _evidence(session, server, authority, question.digest, now)
+
+        async def request() -> Evidence:
+            begun = asyncio.get_running_loop().time()
+            async with _session(seconds) as session:
+                found = await _evidence(session, server, authority, question.digest, now)
+            if memory is not None:
+                memory.remember({question: found}, authorities, begun)
+            return found
+
+        key = (*_identity(server), authority, question.digest)
+        return await shared.join(
+            key, request, suffices=lambda found: not fresh and bool(found.verified)
+        )
 
     return await _answered(questions, one, lambda why: Evidence(unavailable=why), seconds)
 
 
 async def look_up_scans(
-    questions: Sequence[ScanQuestion], servers: Mapping[str, GrafeasServer], *, seconds: float
+    questions: Sequence[ScanQuestion],
+    servers: Mapping[str, GrafeasServer],
+    *,
+    seconds: float,
+    flights: Flights | None = None,
 ) -> dict[ScanQuestion, Scan]:
-    """Answer all questions about scans within `seconds`; what is not known by then is unavailable."""
+    """Answer all questions about scans within `seconds`; what is not known by then is unavailable.
 
-    async def one(session: aiohttp.ClientSession, question: ScanQuestion) -> Scan:
+    `flights` are the look-ups under way that this joins, if they begin after the call: whether an older one would
+    deny is for the policy to say.
+    """
+    shared = Flights() if flights is None else flights
+
+    async def one(question: ScanQuestion) -> Scan:
         server = servers.get(question.server)
         if server is None:
             return Scan(unavailable=f"there is no GrafeasServer {question.server!r}")
-        return await _scan(session, server, question)
+
+        async def request() -> Scan:
+            async with _session(seconds) as session:
+                return await _scan(session, server, question)
+
+        return await shared.join((*_identity(server), question), request, suffices=lambda _: False)
 
     return await _answered(questions, one, lambda why: Scan(unavailable=why), seconds)
 
 
+def _session(seconds: float) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=seconds), trust_env=False)
+
+
+def _identity(server: GrafeasServer) -> tuple[str, str | None, str | None]:
+    """Return what makes two requests to a server the same."""
+    return server.spec.url, server.spec.ca_bundle, server.spec.token_file
+
+
 async def _answered(
     questions: Sequence[Q],
-    answer: Callable[[aiohttp.ClientSession, Q], Awaitable[A]],
+    answer: Callable[[Q], Awaitable[A]],
     unavailable: Callable[[str], A],
     seconds: float,
 ) -> dict[Q, A]:
@@ -97,22 +149,20 @@ async def _answered(
     if not questions:
         return {}
     limit = asyncio.Semaphore(_AT_ONCE)
-    async with aiohttp.ClientSession(
-        timeout=aiohttp.ClientTimeout(total=seconds), trust_env=False
-    ) as session:
+    deadline = asyncio.get_running_loop().time() + seconds
 
-        async def one(question: Q) -> A:
-            try:
-                async with limit:
-                    return await answer(session, question)
-            except _UnavailableError as error:
-                return unavailable(str(error))
-            except TimeoutError:
-                return unavailable(f"it did not answer within {seconds:g} s")
-            except (aiohttp.ClientError, OSError, ValueError) as error:
-                return unavailable(" ".join(str(error).split()) or type(error).__name__)
+    async def one(question: Q) -> A:
+        try:
+            async with asyncio.timeout_at(deadline), limit:
+                return await answer(question)
+        except _UnavailableError as error:
+            return unavailable(str(error))
+        except TimeoutError:
+            return unavailable(f"it did not answer within {seconds:g} s")
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            return unavailable(" ".join(str(error).split()) or type(error).__name__)
 
-        found = await asyncio.gather(*(one(question) for question in questions))
+    found = await asyncio.gather(*(one(question) for question in questions))
     return dict(zip(questions, found, strict=True))
 
 
@@ -154,9 +204,12 @@ async def _evidence(
         if not token or not occurrences:
             break
     clock = asyncio.get_running_loop().time
-    return await asyncio.to_thread(
-        verified, found, authority, digest, now, clock, clock() + _VERIFY_SECONDS
-    )
+    arguments = (found, authority, digest, now, clock, clock() + _VERIFY_SECONDS)
+    if len(found) <= _FEW_SIGNATURES and all(
+        len(one.signature) + len(one.payload) <= _FEW_BYTES for one in found
+    ):
+        return verified(*arguments)
+    return await asyncio.to_thread(verified, *arguments)
 
 
 def verified(
@@ -267,7 +320,7 @@ async def _page(
             raise _UnavailableError(
                 f"{server.spec.url} answered HTTP {response.status}: {body[:200].decode(errors='replace')}"
             )
-    content = await asyncio.to_thread(_json, body)
+    content = json.loads(body) if len(body) <= _FEW_BYTES else await asyncio.to_thread(_json, body)
     if not isinstance(content, Mapping) or not isinstance(content.get("occurrences") or [], list):
         raise _UnavailableError(f"{server.spec.url} did not respond with a list of occurrences")
     return content
@@ -287,4 +340,9 @@ async def headers_for(spec: GrafeasServerSpec) -> dict[str, str]:
 
 def tls_for(spec: GrafeasServerSpec) -> ssl.SSLContext | bool:
     """Return how the certificate of a server is verified. Raises OSError for a CA bundle that cannot be decoded."""
-    return True if spec.ca_bundle is None else ssl.create_default_context(cadata=spec.ca_bundle)
+    return True if spec.ca_bundle is None else _context(spec.ca_bundle)
+
+
+@lru_cache(maxsize=64)
+def _context(ca_bundle: str) -> ssl.SSLContext:
+    return ssl.create_default_context(cadata=ca_bundle)

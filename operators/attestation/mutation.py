@@ -19,6 +19,7 @@ from operatorkit import AdmissionRequest, Allowed, Mutated
 from operatorkit.context import Reader
 from operatorkit.resource import read
 from operators.attestation.app import app
+from operators.attestation.flights import Flights
 from operators.attestation.images import ImageReference, ImageReferenceError, parse_image
 from operators.attestation.kinds import EXCLUDED, WORKLOADS
 from operators.attestation.observe import policies_for
@@ -45,7 +46,7 @@ async def resolve_tags(
     wanted = tags_to_resolve(fresh, request.namespace, reader)
     if not wanted:
         return Allowed()
-    pinned, warnings = await _resolved(wanted)
+    pinned, warnings = await _resolved(wanted, reader.memory(Flights))
     if not pinned:
         return Allowed(warnings=warnings)
     return Mutated(read(type(obj), with_images(kind, request.object, pinned)), warnings)
@@ -70,7 +71,9 @@ def tags_to_resolve(
     return {text: image for text, image in found.items() if text not in left}
 
 
-async def _resolved(images: dict[str, ImageReference]) -> tuple[dict[str, str], list[str]]:
+async def _resolved(
+    images: dict[str, ImageReference], flights: Flights
+) -> tuple[dict[str, str], list[str]]:
     """Return the texts with a digest for those that were resolved, and why the others were not."""
     try:
         credentials = await asyncio.to_thread(credentials_from)
@@ -80,7 +83,7 @@ async def _resolved(images: dict[str, ImageReference]) -> tuple[dict[str, str], 
 
     async def one(image: ImageReference) -> str | RegistryError:
         async with limit:
-            return await _digest(image, credentials)
+            return await _digest(image, credentials, flights)
 
     answers = await asyncio.gather(*(one(image) for image in images.values()))
     pinned: dict[str, str] = {}
@@ -93,9 +96,16 @@ async def _resolved(images: dict[str, ImageReference]) -> tuple[dict[str, str], 
     return pinned, warnings
 
 
-async def _digest(image: ImageReference, credentials: Credentials) -> str | RegistryError:
-    try:
+async def _digest(
+    image: ImageReference, credentials: Credentials, flights: Flights
+) -> str | RegistryError:
+    """Return the digest of a tag; the same tag with the same user at the same time is one request."""
+
+    async def request() -> str:
         return await resolve(image, credentials, seconds=_RESOLVE_SECONDS)
+
+    try:
+        return await flights.join((image, credentials.get(image.registry)), request)
     except RegistryError as error:
         return error
 

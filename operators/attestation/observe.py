@@ -27,7 +27,7 @@ from operators.attestation.api import (
     VulnerabilityRule,
 )
 from operators.attestation.exceptions import PolicyException
-from operators.attestation.policy import Authority, AuthorityKey, Policy, Revocations
+from operators.attestation.policy import Authority, AuthorityKey, Policy, Revocation, Revocations
 from operators.attestation.signatures import VerificationKey
 from operators.attestation.vulnerabilities import VulnerabilityPolicy
 
@@ -108,14 +108,14 @@ def exception_of(obj: ImagePolicyException) -> PolicyException:
 def revocations(reader: ObjectReader) -> Revocations:
     """Return what is revoked."""
     found = [
-        (one.spec, f"{one.spec.reason} (ImageRevocation {one.metadata.name})")
-        for one in reader.list(ImageRevocation)
+        (one.spec, Revocation(one.metadata.name, one.spec.reason))
+        for one in sorted(reader.list(ImageRevocation), key=lambda one: one.metadata.name)
     ]
     return Revocations(
-        digests={spec.digest: why for spec, why in found if spec.digest is not None},
+        digests={spec.digest: one for spec, one in found if spec.digest is not None},
         keys={
-            spec.key_fingerprint.lower(): why
-            for spec, why in found
+            spec.key_fingerprint.lower(): one
+            for spec, one in found
             if spec.key_fingerprint is not None
         },
     )

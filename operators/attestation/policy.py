@@ -41,6 +41,7 @@ __all__ = [
     "Policy",
     "Problem",
     "Question",
+    "Revocation",
     "Revocations",
     "Verdict",
     "decide",
@@ -88,9 +89,6 @@ class Policy:
     resolves_tags: bool = False
     vulnerability: VulnerabilityPolicy | None = None
     builders: frozenset[str] = frozenset()
-
-
-_REVOCATION = Policy(shown="ImageRevocation", scope="cluster", images=(), authorities=(), count=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,15 +146,24 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
-class Revocations:
-    """What does not count any more: digests of images and fingerprints of keys, each with its reason."""
+class Revocation:
+    """One ImageRevocation: its name, and why it was created."""
 
-    digests: Mapping[str, str] = field(default_factory=dict)
-    keys: Mapping[str, str] = field(default_factory=dict)
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Revocations:
+    """What does not count any more: digests of images and fingerprints of keys, each with what revokes it."""
+
+    digests: Mapping[str, Revocation] = field(default_factory=dict)
+    keys: Mapping[str, Revocation] = field(default_factory=dict)
 
     def of_key(self, fingerprint: str) -> str | None:
         """Return why a key does not count, None when it does."""
-        return self.keys.get(fingerprint.lower())
+        found = self.keys.get(fingerprint.lower())
+        return None if found is None else f"{found.reason} (ImageRevocation {found.name})"
 
 
 # Which policies apply to an image ------------------------------------------------------------------------------------
@@ -256,17 +263,23 @@ def revoked_images(uses: Iterable[ImageUse], revocations: Revocations) -> list[P
             digest = parse_image(use.image).digest
         except ImageReferenceError:
             continue  # an image without a digest that can be read is a matter of policies
-        why = revocations.digests.get(digest or "")
-        if why is not None:
-            found.append(
-                Problem(
-                    use,
-                    _REVOCATION,
-                    f"its digest is revoked: {why}",
-                    reason=reasons.ATTESTATION_REVOKED,
-                )
-            )
+        revocation = revocations.digests.get(digest or "")
+        if revocation is not None:
+            found.append(_revoked(use, revocation))
     return found
+
+
+def _revoked(use: ImageUse, revocation: Revocation) -> Problem:
+    """Return the problem of a revoked image, which neither a signature nor an exception solves."""
+    shown = f"ImageRevocation {revocation.name}"
+    return Problem(
+        use,
+        Policy(shown=shown, scope="cluster", images=(), authorities=(), count=0),
+        f"its digest is revoked: {revocation.reason}",
+        f"deploy another image; only a user who may delete the {shown} can end this: "
+        f"kubectl delete imagerevocations.attest.operatorkit.dev {revocation.name}",
+        reasons.ATTESTATION_REVOKED,
+    )
 
 
 # The verdict ---------------------------------------------------------------------------------------------------------

@@ -1,7 +1,8 @@
-"""Registries: which digest a tag has now.
+"""Registries: which digest a tag has now, and what refers to an image.
 
 What belongs here: the part of the OCI distribution API that this takes, with its token authentication. What does not:
-which tags are resolved (`mutation`), and what the digest is worth: it is attested or it is not.
+which tags are resolved (`mutation`), what the digest is worth (it is attested or it is not), and the signatures that
+cosign keeps in a registry (`cosign`).
 
 The digest is computed from the bytes of the manifest, never taken from a header: a registry whose header says something
 else is reported, and its tag is not resolved. The digest of a tag that names an index is that of the index.
@@ -20,7 +21,8 @@ import ipaddress
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,7 +31,15 @@ from yarl import URL
 
 from operators.attestation.images import DEFAULT_REGISTRY, ImageReference
 
-__all__ = ["MANIFEST_TYPES", "Credentials", "RegistryError", "credentials_from", "resolve"]
+__all__ = [
+    "MANIFEST_TYPES",
+    "Credentials",
+    "RegistryError",
+    "Repository",
+    "credentials_from",
+    "reading",
+    "resolve",
+]
 
 MANIFEST_TYPES: Final = (
     "application/vnd.oci.image.index.v1+json",
@@ -38,6 +48,7 @@ MANIFEST_TYPES: Final = (
     "application/vnd.docker.distribution.manifest.v2+json",
 )
 _MAX_MANIFEST_BYTES: Final = 4 * 1024 * 1024  # what registries accept, by the specification
+_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _MAX_TOKEN_BYTES: Final = 1024 * 1024
 _HUB_HOST: Final = "registry-1.docker.io"
 _HUB_NAMES: Final = (DEFAULT_REGISTRY, "index.docker.io", _HUB_HOST)
@@ -48,7 +59,7 @@ Credentials = Mapping[str, tuple[str, str]]
 
 
 class RegistryError(Exception):
-    """A tag was not resolved; the message says why."""
+    """A registry does not have, or does not give, what is asked for; the message says why."""
 
 
 def credentials_from(directory: Path | None = None) -> Credentials:
@@ -89,12 +100,21 @@ def _basic(user: str, password: str) -> str:
 
 async def resolve(image: ImageReference, credentials: Credentials, *, seconds: float) -> str:
     """Return the digest that the tag of an image has now; without a tag, that of `latest`. Raises RegistryError."""
+    async with reading(image, credentials, seconds=seconds) as repository:
+        return await repository.digest()
+
+
+@asynccontextmanager
+async def reading(
+    image: ImageReference, credentials: Credentials, *, seconds: float
+) -> AsyncIterator[Repository]:
+    """Read the repository of an image. Raises RegistryError, also when that takes longer."""
     try:
         async with (
             asyncio.timeout(seconds),
             aiohttp.ClientSession(trust_env=False, cookie_jar=aiohttp.DummyCookieJar()) as session,
         ):
-            return await _resolve(session, image, credentials.get(image.registry))
+            yield Repository(session, image, credentials.get(image.registry))
     except TimeoutError as error:
         raise RegistryError(f"{image.registry} did not answer within {seconds:g} s") from error
     except (aiohttp.ClientError, OSError, ValueError) as error:
@@ -103,19 +123,119 @@ async def resolve(image: ImageReference, credentials: Credentials, *, seconds: f
         ) from error
 
 
-async def _resolve(
-    session: aiohttp.ClientSession, image: ImageReference, user: tuple[str, str] | None
-) -> str:
-    base = _base(image.registry)
-    url = base / "v2" / image.repository / "manifests" / (image.tag or "latest")
-    headers = {"Accept": ", ".join(MANIFEST_TYPES)}
-    async with session.get(url, headers=headers, allow_redirects=False) as response:
-        if response.status != 401:
-            return await _digest(response, image)
-        challenge = response.headers.get("WWW-Authenticate", "")
-    headers["Authorization"] = await _authorization(session, challenge, image, user, base)
-    async with session.get(url, headers=headers, allow_redirects=False) as response:
-        return await _digest(response, image)
+class Repository:
+    """The repository of one image, read with the token that its registry requires."""
+
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        image: ImageReference,
+        user: tuple[str, str] | None,
+    ) -> None:
+        self._session = session
+        self._image = image
+        self._user = user
+        self._base = _base(image.registry)
+        self._headers: dict[str, str] = {}
+
+    async def digest(self) -> str:
+        """Return the digest that the tag of the image has now. Raises RegistryError."""
+        path = f"manifests/{self._image.tag or 'latest'}"
+        async with self._get(path, MANIFEST_TYPES) as response:
+            return await _digest(response, self._image)
+
+    async def manifest(self, reference: str) -> Mapping[str, Any] | None:
+        """Return the manifest of a tag or digest, None when it does not exist. Raises RegistryError.
+
+        The bytes of one named by its digest have this digest.
+        """
+        body = await self._body(f"manifests/{reference}", MANIFEST_TYPES, _MAX_MANIFEST_BYTES)
+        if body is None:
+            return None
+        if ":" in reference:
+            _check(body, reference, self._image)
+        return _object(body, f"manifest {reference} of {self._image.name}")
+
+    async def referrers(self, digest: str) -> Mapping[str, Any] | None:
+        """Return the index of what refers to a digest, None where there is none. Raises RegistryError.
+
+        A registry without the API of referrers has the index under a tag, by the specification.
+        """
+        body = await self._body(f"referrers/{digest}", MANIFEST_TYPES[:1], _MAX_MANIFEST_BYTES)
+        if body is not None:
+            return _object(body, f"list of referrers of {self._image.name}")
+        return await self.manifest(digest.replace(":", "-"))
+
+    async def blob(self, digest: str, *, limit: int) -> bytes:
+        """Return a blob, whose bytes have its digest. Raises RegistryError."""
+        body = await self._body(f"blobs/{digest}", (), limit)
+        if body is None:
+            raise RegistryError(f"{self._image.registry} has no blob {digest}")
+        _check(body, digest, self._image)
+        return body
+
+    async def _body(self, path: str, accept: Sequence[str], limit: int) -> bytes | None:
+        async with self._get(path, accept) as response:
+            if response.status == 404:
+                return None
+            if response.status in _REDIRECTS and path.startswith("blobs/"):
+                return await self._redirected(response.headers.get("Location", ""), limit)
+            if response.status != 200:
+                raise RegistryError(
+                    f"{self._image.registry} answered HTTP {response.status} for "
+                    f"{self._image.name}/{path}"
+                )
+            return await _limited(response, limit, self._image.registry)
+
+    async def _redirected(self, location: str, limit: int) -> bytes:
+        """Read a blob where the registry keeps it: without its token, which is not for others."""
+        url = self._base.join(URL(location))
+        if url.scheme != "https" and self._base.scheme == "https":
+            raise RegistryError(f"{self._image.registry} has a blob at {url}, which is not https")
+        async with self._session.get(url, allow_redirects=False) as response:
+            if response.status != 200:
+                raise RegistryError(f"{url.origin()} answered HTTP {response.status} for a blob")
+            return await _limited(response, limit, str(url.origin()))
+
+    @asynccontextmanager
+    async def _get(self, path: str, accept: Sequence[str]) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Get a path of the repository, with a token once the registry has asked for one."""
+        url = self._base / "v2" / self._image.repository / path
+        headers = {"Accept": ", ".join(accept)} if accept else {}
+        async with self._session.get(
+            url, headers=headers | self._headers, allow_redirects=False
+        ) as response:
+            if response.status != 401 or self._headers:
+                yield response
+                return
+            challenge = response.headers.get("WWW-Authenticate", "")
+        self._headers = {
+            "Authorization": await _authorization(
+                self._session, challenge, self._image, self._user, self._base
+            )
+        }
+        async with self._session.get(
+            url, headers=headers | self._headers, allow_redirects=False
+        ) as response:
+            yield response
+
+
+def _check(body: bytes, digest: str, image: ImageReference) -> None:
+    """Raise RegistryError for bytes that do not have the digest by which they were asked for."""
+    algorithm, _, encoded = digest.partition(":")
+    if algorithm not in {"sha256", "sha384", "sha512"} or (
+        hashlib.new(algorithm, body).hexdigest() != encoded
+    ):
+        raise RegistryError(
+            f"{image.registry} answered with other bytes than those of {digest[:150]}"
+        )
+
+
+def _object(body: bytes, shown: str) -> Mapping[str, Any]:
+    found = json.loads(body)
+    if not isinstance(found, dict):
+        raise RegistryError(f"the {shown} is not a JSON object")
+    return found
 
 
 def _base(registry: str) -> URL:

@@ -24,7 +24,7 @@ from operators.attestation.signatures.dsse import IN_TOTO, pre_authentication
 from operators.attestation.signatures.keys import KeyType, VerificationKey
 from operators.attestation.signatures.pkix import ALGORITHMS, read_bare_key
 
-__all__ = ["ALGORITHM_CHOICES", "KeyPair", "attest", "generate"]
+__all__ = ["ALGORITHM_CHOICES", "KeyPair", "attest", "generate", "sign_statement"]
 
 ALGORITHM_CHOICES: Final = tuple(name for name in ALGORITHMS if name != "ML_DSA_65")
 _CURVES: Final[Mapping[str, Callable[[], ec.EllipticCurve]]] = {
@@ -94,13 +94,7 @@ def attest(
         token = signed + b"." + _b64url(signature)
         return content | {"attestation": {"jwts": [{"compactJwt": token.decode()}]}}
     if type_ == "DSSE":
-        payload = in_toto(image)
-        signature = _signature(key, found.algorithm, pre_authentication(IN_TOTO, payload))
-        envelope = {
-            "payload": _b64(payload),
-            "payloadType": IN_TOTO,
-            "signatures": [{"sig": _b64(signature)}],
-        }
+        envelope = sign_statement(in_toto(image), private, algorithm)
         return content | {"dsseAttestation": {"envelope": envelope}}
     payload = simple_signing(image)
     signature = _signature(key, found.algorithm, payload)
@@ -109,6 +103,20 @@ def attest(
             "serializedPayload": _b64(payload),
             "signatures": [{"signature": _b64(signature)}],
         }
+    }
+
+
+def sign_statement(payload: bytes, private: bytes, algorithm: str | None) -> dict[str, Any]:
+    """Return the DSSE envelope of an in-toto statement. Raises InputError and PublicKeyError."""
+    key = _private(private)
+    found = read_bare_key(
+        VerificationKey(id="", type="DSSE", public_key=_public(key), signature_algorithm=algorithm)
+    )
+    signature = _signature(key, found.algorithm, pre_authentication(IN_TOTO, payload))
+    return {
+        "payload": _b64(payload),
+        "payloadType": IN_TOTO,
+        "signatures": [{"sig": _b64(signature)}],
     }
 
 

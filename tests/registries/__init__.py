@@ -1,9 +1,9 @@
-"""Registries for tests: real ones, which the Go toolchain builds from modules, and one that lies.
+"""Registries for tests: real ones, which the Go toolchain builds from modules, and one that lies; and cosign.
 
-    PYTHONPATH=tests python -m registries        builds both real ones, for the tests that need them
+    PYTHONPATH=tests python -m registries        builds both real ones and cosign, for the tests that need them
 
-The small one builds in seconds and is built when a test needs it; the CNCF's takes minutes, and its tests are skipped
-until it is there.
+The small one builds in seconds and is built when a test needs it; the CNCF's and cosign take minutes, and their tests are
+skipped until they are there.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ __all__ = ["MODULES", "Lying", "Registry", "build", "find", "index_of", "lying",
 MODULES = {
     "go-containerregistry": ("github.com/google/go-containerregistry/cmd/registry", "v0.22.1"),
     "distribution": ("github.com/distribution/distribution/v3/cmd/registry", "v3.1.2"),
+    "cosign": ("github.com/sigstore/cosign/v3/cmd/cosign", "v3.1.3"),
 }
 INDEX = "application/vnd.oci.image.index.v1+json"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -49,13 +50,13 @@ def _path(name: str) -> Path:
 
 
 def find(name: str) -> Path | None:
-    """Return the program of a registry; None where it was not built."""
+    """Return a program, such as that of a registry; None where it was not built."""
     path = _path(name)
     return path if path.exists() else None
 
 
 def build(name: str) -> Path | None:
-    """Return the program of a registry, built if need be; None where there is no Go toolchain."""
+    """Return a program, built if need be; None where there is no Go toolchain."""
     path, (module, version) = _path(name), MODULES[name]
     if path.exists() or shutil.which("go") is None:
         return find(name)
@@ -68,7 +69,7 @@ def build(name: str) -> Path | None:
         )
         if done.returncode != 0:
             return None  # such as without a network
-        (folder / "registry").replace(path)
+        (folder / module.rpartition("/")[2]).replace(path)
     finally:
         shutil.rmtree(folder)
     return path
@@ -97,7 +98,7 @@ class Registry:
     async def push_image(self, repository: str, tag: str) -> str:
         """Push an image without layers and return the digest of its manifest."""
         config = json.dumps({"architecture": "amd64", "os": "linux", "created": secrets.token_hex(4)}).encode()
-        digest = await self._blob(repository, config)
+        digest = await self.push_blob(repository, config)
         return await self.push(repository, tag, manifest(digest, len(config)), MANIFEST)
 
     async def push_index(self, repository: str, tag: str) -> str:
@@ -115,7 +116,8 @@ class Registry:
         ):
             return len(await answer.read())
 
-    async def _blob(self, repository: str, content: bytes) -> str:
+    async def push_blob(self, repository: str, content: bytes) -> str:
+        """Push a blob and return its digest."""
         digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
         url = f"http://{self.host}/v2/{repository}/blobs/uploads/"
         async with aiohttp.ClientSession(headers=self.headers) as session:

@@ -1,4 +1,4 @@
-"""Build the registries that tests use."""
+"""Build the registries, and cosign, that tests use."""
 
 from __future__ import annotations
 

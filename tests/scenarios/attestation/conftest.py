@@ -14,6 +14,7 @@ from typing import Any
 import aiohttp
 import pytest
 import pytest_asyncio
+from registries import find
 from scenarios.attestation.servers import MetadataServer, attest_serve
 from scenarios.attestation.team import Team
 
@@ -103,6 +104,8 @@ def shell(tmp_path: Path, kubeconfig: Path, metadata_server: MetadataServer) -> 
     commands.mkdir()
     (commands / "operatorkit").write_text(f'#!/bin/sh\nexec {sys.executable} -m operatorkit "$@"\n')
     (commands / "operatorkit").chmod(0o755)
+    if (cosign := find("cosign")) is not None:
+        (commands / "cosign").symlink_to(cosign)
     environment = {
         **os.environ,
         "GNUPGHOME": str(home),

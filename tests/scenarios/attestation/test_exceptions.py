@@ -172,6 +172,9 @@ async def test_a_revoked_image_is_denied_whatever_attests_or_excuses_it(team, cl
 
         await eventually(denied, message="the revocation is known")
         assert asyncio.get_running_loop().time() - begun < 5.0
+        message = await team.denied(pod(good, name="again"))
+        assert f"ImageRevocation {name}: its digest is revoked: it mines coins" in message
+        assert f"kubectl delete imagerevocations.attest.operatorkit.dev {name}" in message
         change = {"metadata": {"labels": {"a": "b"}}}
         await team.cluster.patch(
             PODS, "web", change, patch_type=PatchType.MERGE, namespace=team.cluster.namespace
@@ -282,4 +285,5 @@ async def test_explain_knows_revocations_and_exceptions_as_admission_does(team, 
         await team.make(ImageRevocation, namespace, {"digest": digest(good), "reason": "it mines coins"})
         code, text = await run_command(*explain, good)
         assert code == 1, text
-        assert "ImageRevocation: its digest is revoked: it mines coins" in text
+        assert f"ImageRevocation {namespace}: its digest is revoked: it mines coins" in text
+        assert f"kubectl delete imagerevocations.attest.operatorkit.dev {namespace}" in text

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from operatorkit.controlplane.embedded.auth.authn import Authenticator
 from operatorkit.controlplane.embedded.auth.escalation import Escalation
 from operatorkit.controlplane.embedded.auth.rbac import Attributes, Authorizer, forbidden_message
+from operatorkit.controlplane.embedded.auth.tokens import AUDIENCE
 from operatorkit.controlplane.embedded.errors.errors import ApiError, bad_request, invalid
 from operatorkit.controlplane.embedded.registry.table import Registry, Served
 from operatorkit.controlplane.embedded.request.info import RequestInfo
@@ -196,21 +198,18 @@ class Access:
         return {"resourceRules": resources, "nonResourceRules": urls, "incomplete": False}
 
     def _token(self, spec: Object) -> Object:
-        try:
-            user = self._authenticator.user_of_token(spec.get("token", ""))
-        except ApiError:
+        """Return whose token it is, and for which of the audiences in question; without any, the API server's."""
+        users: dict[str, User] = {}
+        for audience in spec.get("audiences") or [AUDIENCE]:
+            with suppress(ApiError):
+                users[audience] = self._authenticator.user_of_token(spec.get("token", ""), audience)
+        if not users:
             return {
                 "user": {},
                 "error": "[invalid bearer token, service account token has been invalidated]",
             }
-        return {
-            "authenticated": True,
-            "user": _info(user),
-            "audiences": spec.get("audiences") or [_AUDIENCE],
-        }
-
-
-_AUDIENCE = "https://kubernetes.default.svc.cluster.local"
+        user = next(iter(users.values()))
+        return {"authenticated": True, "user": _info(user), "audiences": list(users)}
 
 
 def _go_user(headers: Mapping[str, Any]) -> str:

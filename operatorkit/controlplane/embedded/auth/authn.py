@@ -9,6 +9,7 @@ import hmac
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from operatorkit.controlplane.embedded.auth.tokens import AUDIENCE
 from operatorkit.controlplane.embedded.errors.errors import unauthorized
 from operatorkit.controlplane.embedded.request.user import ANONYMOUS, User
 
@@ -35,7 +36,7 @@ class Authenticator:
     def __init__(
         self,
         tokens: Mapping[str, User] | None = None,
-        verify: Sequence[Callable[[str], User | None]] = (),
+        verify: Sequence[Callable[[str, str], User | None]] = (),
     ) -> None:
         self._tokens = {
             token.encode(): user.authenticated() for token, user in (tokens or {}).items()
@@ -57,13 +58,16 @@ class Authenticator:
             raise unauthorized()
         return self.user_of_token(token.strip())
 
-    def user_of_token(self, token: str) -> User:
-        """Return whose token it is. Raises `ApiError` (401)."""
+    def user_of_token(self, token: str, audience: str = AUDIENCE) -> User:
+        """Return whose token for an audience it is. Raises `ApiError` (401).
+
+        A fixed token is for the API server only.
+        """
         given = token.encode()
         for known, user in self._tokens.items():
-            if hmac.compare_digest(known, given):
+            if hmac.compare_digest(known, given) and audience == AUDIENCE:
                 return user
         for verify in self._verify:
-            if (found := verify(token)) is not None:
+            if (found := verify(token, audience)) is not None:
                 return found.authenticated()
         raise unauthorized()

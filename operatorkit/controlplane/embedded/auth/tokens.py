@@ -84,13 +84,16 @@ class Tokens:
         )
         return f"{signed}.{_encode(first.to_bytes(32, 'big') + second.to_bytes(32, 'big'))}"
 
-    def user(self, token: str) -> User | None:
-        """Return the user of a token; None for one of another issuer, an expired one, or one of a deleted account."""
+    def user(self, token: str, audience: str = AUDIENCE) -> User | None:
+        """Return the user of a token for an audience.
+
+        None for one of another issuer or audience, an expired one, or one of a deleted account.
+        """
         payload = self._payload(token)
         if (
             payload is None
             or payload["exp"] < self._clock.now().timestamp()
-            or AUDIENCE not in payload["aud"]
+            or audience not in payload["aud"]
         ):
             return None
         claims = payload["kubernetes.io"]

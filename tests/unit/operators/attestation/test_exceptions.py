@@ -8,7 +8,7 @@ import pytest
 
 from operators.attestation import reasons
 from operators.attestation.exceptions import PolicyException, excuse
-from operators.attestation.policy import Policy, Problem, Revocations, revoked_images
+from operators.attestation.policy import Policy, Problem, Revocation, Revocations, revoked_images
 from operators.attestation.workloads import ImageUse
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -60,9 +60,13 @@ def test_the_first_of_several_exceptions_by_name_is_used():
 
 def test_a_revoked_digest_is_a_problem_of_each_image_that_has_it():
     uses = [ImageUse(f"gcr.io/app@{D}", "a"), ImageUse(f"x:v1@{D}", "b"), ImageUse("x:v1", "c"), ImageUse("", "d")]
-    found = revoked_images(uses, Revocations(digests={D: "bad"}))
+    found = revoked_images(uses, Revocations(digests={D: Revocation("r", "bad")}))
     assert [(one.use.field, one.reason) for one in found] == [
         ("a", reasons.ATTESTATION_REVOKED),
         ("b", reasons.ATTESTATION_REVOKED),
     ]
-    assert "its digest is revoked: bad" in str(found[0])
+    assert str(found[0]) == (
+        f"No matched signatures for container image: gcr.io/app@{D} (a): ImageRevocation r: its digest is revoked: bad; "
+        "deploy another image; only a user who may delete the ImageRevocation r can end this: kubectl delete "
+        "imagerevocations.attest.operatorkit.dev r"
+    )

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from operatorkit.controlplane.embedded.auth.tokens import Tokens
+from operatorkit.controlplane.embedded.auth.tokens import AUDIENCE, Tokens
 from operatorkit.controlplane.embedded.local import LocalCluster
 from operatorkit.controlplane.embedded.server import EmbeddedServer
 from operatorkit.errors import Invalid
@@ -57,6 +57,27 @@ async def test_a_token_ends_with_what_it_is_bound_to(
     await local.delete(SECRETS, "s", namespace="default")
     review = await local.request("POST", "/apis/authentication.k8s.io/v1/tokenreviews", body={"spec": {"token": token}})
     assert review["status"].get("authenticated") is not True
+
+
+@pytest.mark.parametrize(
+    ("of_token", "asked", "accepted"),
+    [
+        ([], [], [AUDIENCE]),
+        ([], ["vault"], None),
+        (["vault"], [], None),
+        (["vault"], ["vault"], ["vault"]),
+        (["vault", "ci"], ["other", "ci"], ["ci"]),
+    ],
+)
+async def test_a_review_says_for_which_of_its_audiences_a_token_is(
+    local: LocalCluster, account: object, of_token: list[str], asked: list[str], accepted: list[str] | None
+) -> None:
+    spec = {"audiences": of_token}
+    made = await local.create(ACCOUNTS, {"spec": spec}, namespace="default", name="robot", subresource="token")
+    body = {"spec": {"token": made["status"]["token"], "audiences": asked}}
+    review = await local.request("POST", "/apis/authentication.k8s.io/v1/tokenreviews", body=body)
+    assert review["status"].get("audiences") == accepted
+    assert review["status"].get("authenticated", False) is (accepted is not None)
 
 
 @pytest.mark.parametrize("part", [0, 1, 2])

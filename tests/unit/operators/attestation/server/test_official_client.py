@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import hashlib
 import inspect
 import re
 import warnings
+from datetime import UTC, datetime
 
 import pytest
+import yaml
 from google.api_core import exceptions
 from google.api_core.gapic_v1.method import DEFAULT
 from google.auth.credentials import AnonymousCredentials
+from google.oauth2.credentials import Credentials
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.field_mask_pb2 import FieldMask
 
@@ -21,9 +26,15 @@ with warnings.catch_warnings():
 
 import grpc
 
+from operatorkit.errors import Unreachable
+from operatorkit.testing import FakeClock
+from operatorkit.webhooks.certificates import renewed
+from operators.attestation.server.access import read_access_file
 from operators.attestation.server.grpc_api import METHODS, SERVICE
+from operators.attestation.server.kubernetes_access import KubernetesAccess
 from operators.attestation.server.routes import find_route
 from operators.attestation.server.schema import DETAILS
+from operators.attestation.server.serve import Listen, serving
 
 TRANSPORTS = ("grpc", "rest")
 PARENT = "projects/p"
@@ -228,3 +239,90 @@ async def test_each_error_has_its_type(official):
         await official.list_notes(parent=PARENT, filter="kind=")
     with pytest.raises(exceptions.BadRequest, match="exactly one of"):
         await official.create_note(parent=PARENT, note_id="y", note=types.Note())
+
+
+# With TLS and tokens: each transport on the one port that it has ------------------------------------------------------
+
+
+@pytest.fixture
+def tls(tmp_path):
+    """Write the certificate of 127.0.0.1, its key and its CA, and return where they are."""
+    bundle = renewed(None, ["127.0.0.1"], datetime.now(UTC))
+    for name, content in (("ca", bundle.ca_pem), ("cert", bundle.cert_pem), ("key", bundle.key_pem)):
+        (tmp_path / f"{name}.pem").write_bytes(content)
+    return tmp_path
+
+
+@contextlib.asynccontextmanager
+async def secured(tls, transport, access):
+    """Serve with TLS, and return a function from a token to the client that sends it."""
+    listen = Listen(port=0, grpc_port=0, certificate=tls / "cert.pem", key=tls / "key.pem")
+    async with serving(f"sqlite:///{tls}/tls.db", access, listen, clock=FakeClock()) as server:
+        with contextlib.ExitStack() as closing:
+
+            def client(token):
+                made = (_secure_grpc if transport == "grpc" else _secure_rest)(server, tls / "ca.pem", token)
+                closing.callback(made.close)
+                return Official(GrafeasClient(transport=made))
+
+            yield client
+
+
+def _secure_grpc(server, ca, token):
+    credentials = grpc.ssl_channel_credentials(ca.read_bytes())
+    if token is not None:
+        credentials = grpc.composite_channel_credentials(credentials, grpc.access_token_call_credentials(token))
+    return GrafeasGrpcTransport(channel=grpc.secure_channel(f"127.0.0.1:{server.grpc_port}", credentials))
+
+
+class _Token(Credentials):
+    """A token that is the same when it is requested again, as that of a ServiceAccount."""
+
+    def refresh(self, request):
+        del request
+
+
+def _secure_rest(server, ca, token):
+    host = server.url().removeprefix("https://")
+    transport = GrafeasRestTransport(host=host, credentials=_Token(token=token or "none"), url_scheme="https")
+    transport._session.verify = str(ca)
+    transport._session.trust_env = False  # $REQUESTS_CA_BUNDLE would take precedence
+    transport._session.headers["Connection"] = "close"  # so that no TLS connection outlives its response
+    return transport
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_with_tls_a_token_decides_what_the_client_may_do(tls, transport):
+    users = [
+        {
+            "name": "ci",
+            "tokenSHA256": hashlib.sha256(b"token-ci").hexdigest(),
+            "grants": [{"projects": ["p"], "resources": ["notes"], "verbs": ["create", "get"]}],
+        }
+    ]
+    (tls / "access.yaml").write_text(yaml.safe_dump({"users": users}))
+    async with secured(tls, transport, read_access_file(tls / "access.yaml")) as client:
+        note = await a_note(client("token-ci"))
+        assert await client("token-ci").get_note(name=note.name) == note
+        with pytest.raises(exceptions.PermissionDenied if transport == "grpc" else exceptions.Forbidden) as denied:
+            await client("token-ci").delete_note(name=note.name)
+        assert "'ci' may not delete notes in projects/p" in str(denied.value)
+        with pytest.raises(exceptions.PermissionDenied if transport == "grpc" else exceptions.Forbidden):
+            await client("token-ci").create_note(parent="projects/q", note_id="n", note=types.Note(build={}))
+        for token in (None, "another"):
+            with pytest.raises(exceptions.Unauthenticated if transport == "grpc" else exceptions.Unauthorized):
+                await a_note(client(token), "other")
+
+
+class _NoAPIServer:
+    async def create(self, resource, body):
+        del resource, body
+        raise Unreachable("the API server is down")
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_a_server_that_cannot_know_who_calls_is_unavailable(tls, transport):
+    access = KubernetesAccess(_NoAPIServer(), clock=FakeClock())
+    async with secured(tls, transport, access) as client:
+        with pytest.raises(exceptions.ServiceUnavailable, match="did not respond to a TokenReview"):
+            await a_note(client("x"))
