@@ -1,8 +1,9 @@
 """Derive the table of MariaDB's variables from an installed server.
 
 Source: `mariadbd --verbose --help`, and information_schema.SYSTEM_VARIABLES of a server that is started for it, in a
-temporary directory and without a network. Written: operators/mysql_sharding/mariadb_variables.json. Run it from the
-repository's root when the server's version changes; it needs mariadbd, mariadb-install-db and mariadb on the PATH:
+temporary directory and without a network. Written: operators/mysql_sharding/mariadb_variables.json, and
+spider_variables.json with those of the Spider engine. Run it from the repository's root when the server's version
+changes; it needs mariadbd with ha_spider, mariadb-install-db and mariadb on the PATH:
 
     python tools/mariadb_variables.py
 """
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 OUTPUT = Path("operators/mysql_sharding/mariadb_variables.json")
+SPIDER_OUTPUT = OUTPUT.with_name("spider_variables.json")
 COLUMNS = (
     "VARIABLE_NAME, VARIABLE_TYPE, VARIABLE_SCOPE, READ_ONLY, COMMAND_LINE_ARGUMENT, "
     "NUMERIC_MIN_VALUE, NUMERIC_MAX_VALUE, ENUM_VALUE_LIST"
@@ -61,6 +63,7 @@ def system_variables() -> list[list[str]]:
             f"--datadir={data}",
             f"--socket={socket}",
             "--skip-networking",
+            "--plugin-load-add=ha_spider",
         ]
         command += [f"--pid-file={folder}/pid", f"--user={getpass.getuser()}"]
         server = subprocess.Popen(command, stderr=subprocess.DEVNULL)
@@ -91,6 +94,7 @@ def main() -> None:
     """Write the table."""
     version, names = options()
     variables: dict[str, dict[str, Any]] = {}
+    spider: dict[str, dict[str, Any]] = {}
     for name, kind, scope, read_only, argument, minimum, maximum, values in system_variables():
         entry: dict[str, Any] = {
             "type": kind,
@@ -102,16 +106,23 @@ def main() -> None:
             entry |= {"maximum": float(maximum) if kind == "DOUBLE" else int(maximum)}
         if values != "NULL":
             entry["values"] = values.split(",")
-        variables[name.lower()] = entry
+        table = spider if name.lower().startswith("spider_") else variables
+        table[name.lower()] = entry
     for name in sorted(names - variables.keys()):
         variables[name] = {"type": "OPTION", "dynamic": False, "option": True}
+    write(OUTPUT, version, variables)
+    write(SPIDER_OUTPUT, version, spider)
+
+
+def write(path: Path, version: str, variables: dict[str, dict[str, Any]]) -> None:
+    """Write one table."""
     rows = [
         f"  {json.dumps(name)}: {json.dumps(variables[name], sort_keys=True)}"
         for name in sorted(variables)
     ]
     text = ",\n".join(rows)
-    OUTPUT.write_text(f'{{"version": {json.dumps(version)}, "variables": {{\n{text}\n}}}}\n')
-    print(f"{OUTPUT}: {len(variables)} variables of MariaDB {version}")
+    path.write_text(f'{{"version": {json.dumps(version)}, "variables": {{\n{text}\n}}}}\n')
+    print(f"{path}: {len(variables)} variables of MariaDB {version}")
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ and volumes, which are PetSets.
     rollout_shards     revisions, and which shard has which
     rollout_observe    what a rollout sees of a shard
     rollout_shard      executing it
+    copies             whether a backup or a restore is under way
     server_variables   what MariaDB accepts in its option file, and what changes without a restart
     variable_values    whether a server runs a variable as it was configured
 """

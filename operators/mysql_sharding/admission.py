@@ -26,7 +26,7 @@ from operators.mysql_sharding.api import (
 )
 from operators.mysql_sharding.app import app
 from operators.mysql_sharding.objects import OPERATOR_USER, SYSTEM_USERS, server_variables
-from operators.mysql_sharding.proxy.tables import check_table_changes, check_tables
+from operators.mysql_sharding.proxy.tables import check_proxy, check_table_changes, check_tables
 from operators.mysql_sharding.server_variables import problem
 
 __all__ = [
@@ -146,6 +146,7 @@ def check_cluster(cluster: MysqlCluster) -> list[Cause]:
         *_template_problems(cluster.spec),
         *_restore_problems(cluster.spec.restore_from),
         *check_tables(cluster.spec),
+        *check_proxy(cluster.spec),
     ]
 
 

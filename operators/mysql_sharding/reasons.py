@@ -51,6 +51,8 @@ __all__ = [
     "SHARD_NOT_READY",
     "SWITCHOVER_COMPLETED",
     "SWITCHOVER_STARTED",
+    "TRANSACTION_RESOLVED",
+    "TRANSACTION_UNRESOLVED",
 ]
 
 BOOTSTRAPPING: Final = "Bootstrapping"
@@ -144,3 +146,8 @@ NODES_CONFIGURED: Final = "NodesConfigured"
 """Condition ProxyConfigured: every node of the proxy serves the tables of the spec."""
 NODES_NOT_READY: Final = "NodesNotReady"
 """Condition ProxyConfigured: some nodes are not configured; the message says why."""
+TRANSACTION_RESOLVED: Final = "TransactionResolved"
+"""Event: a transaction that a node of the proxy left prepared was committed or rolled back, on all shards alike."""
+TRANSACTION_UNRESOLVED: Final = "TransactionUnresolved"
+"""Event: it cannot be known whether a shard had committed a transaction that is prepared on others; the message
+says what to do."""

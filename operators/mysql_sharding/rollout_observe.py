@@ -110,8 +110,12 @@ async def observe_rollout(
     rollout: ShardRollout,
     pods: Mapping[str, V1Pod],
     observer: Observer,
+    copying: str = "",
 ) -> ShardState:
-    """Return the state of a rollout. Raises SqlError where a reachable server does not answer."""
+    """Return the state of a rollout. Raises SqlError where a reachable server does not answer.
+
+    `copying` names a backup or a restore that is under way.
+    """
     config = config_of(shard.spec)
     wanted = {name: config.get(name, DEFAULT) for name in rollout.names}
     waits = seen.spec.members > 1 and seen.spec.acks > 0
@@ -138,7 +142,7 @@ async def observe_rollout(
         acks=1 if waits else 0,
         members=tuple(members),
         wanted=wanted,
-        busy=_busy(seen),
+        busy=_busy(seen) or copying,
         prefer_in_place=rollout.in_place,
     )
 

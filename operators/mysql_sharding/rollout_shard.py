@@ -21,6 +21,7 @@ from operatorkit.kinds import PODS
 from operatorkit.operator import Background
 from operators.mysql_sharding import reasons
 from operators.mysql_sharding.api import MysqlDatabase
+from operators.mysql_sharding.copies import running_copy
 from operators.mysql_sharding.execute import FIELD_MANAGER, Executor
 from operators.mysql_sharding.members import ChangeKind, ObservedShard
 from operators.mysql_sharding.objects import PetSet
@@ -46,6 +47,7 @@ from operators.mysql_sharding.rollout_plan import (
 )
 from operators.mysql_sharding.rollout_state import (
     adopt,
+    await_copy,
     begin,
     fail,
     finish,
@@ -89,8 +91,13 @@ class Roller:
         if shard.spec.update_strategy.paused:
             return await self._write(shard, lambda it: hold(it, "the rollout is paused"))
         try:
-            state = await observe_rollout(shard, seen, rollout, pods, self.observer)
-            return await self._execute(shard, seen, next_steps(state), pods)
+            copying = running_copy(self.world.reader, shard)
+            state = await observe_rollout(shard, seen, rollout, pods, self.observer, copying)
+            steps = next_steps(state)
+            if copying and isinstance(steps[0], Hold):
+                reason = steps[0].reason
+                return await self._write(shard, lambda it: await_copy(it, reason, seen.now))
+            return await self._execute(shard, seen, steps, pods)
         except SqlError as error:
             return await self._wait(shard, seen, str(error))
 

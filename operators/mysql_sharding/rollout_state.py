@@ -30,6 +30,7 @@ from operators.mysql_sharding.server_variables import variables
 
 __all__ = [
     "adopt",
+    "await_copy",
     "begin",
     "changed_names",
     "fail",
@@ -146,6 +147,20 @@ def hold(shard: MysqlDatabase, reason: str) -> bool:
         return False
     rollout.reason = reason
     return True
+
+
+def await_copy(shard: MysqlDatabase, reason: str, now: datetime) -> bool:
+    """Record that a backup or a restore is waited for; return whether anything changed.
+
+    It may take longer than the deadline of a rollout, which begins again when it has ended.
+    """
+    rollout, changed = shard.status.rollout, hold(shard, reason)
+    assert rollout is not None
+    deadline = timedelta(seconds=shard.spec.update_strategy.progress_deadline_seconds)
+    if now - rollout.progressed_at >= deadline / 4:
+        rollout.progressed_at = now
+        return True
+    return changed
 
 
 def is_overdue(shard: MysqlDatabase, now: datetime) -> bool:

@@ -13,6 +13,7 @@ import difflib
 import json
 import math
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -63,9 +64,15 @@ class Variable:
 
 
 @cache
-def variables() -> MappingProxyType[str, Variable]:
-    """Return all variables by name, with underscores."""
-    text = resources.files(__package__).joinpath("mariadb_variables.json").read_text("utf-8")
+def variables(*, spider: bool = False) -> MappingProxyType[str, Variable]:
+    """Return all variables by name, with underscores; on request with those of the Spider engine."""
+    if spider:
+        return MappingProxyType({**variables(), **_table("spider_variables.json")})
+    return _table("mariadb_variables.json")
+
+
+def _table(file: str) -> MappingProxyType[str, Variable]:
+    text = resources.files(__package__).joinpath(file).read_text("utf-8")
     table = json.loads(text)["variables"]
     return MappingProxyType(
         {
@@ -86,15 +93,16 @@ def normalized(name: str) -> str:
     return name.strip().replace("-", "_").lower()
 
 
-def problem(name: str, value: str | int) -> str:
+def problem(name: str, value: str | int, *, spider: bool = False) -> str:
     """Return why the server would not start with a variable, or not as written; "" where it would.
 
-    The message names the variable, what was found and what is expected.
+    `spider` says that it has the Spider engine. The message names the variable, what was found and
+    what is expected.
     """
     plain = normalized(name)
-    known = variables().get(plain)
+    known = variables(spider=spider).get(plain)
     if known is None:
-        return _unknown(name, plain)
+        return _unknown(name, plain, variables(spider=spider))
     if not known.option:
         return (
             f"{name} cannot be set in an option file: it belongs to a session or is reported only"
@@ -103,10 +111,10 @@ def problem(name: str, value: str | int) -> str:
     return f"{name}: {wrong}" if wrong else ""
 
 
-def _unknown(name: str, plain: str) -> str:
+def _unknown(name: str, plain: str, known: Iterable[str]) -> str:
     if plain in INSTEAD:
         return f"MariaDB has no variable {name}; use {INSTEAD[plain]}"
-    close = difflib.get_close_matches(plain, variables(), n=1, cutoff=0.8)
+    close = difflib.get_close_matches(plain, known, n=1, cutoff=0.8)
     return f"MariaDB has no variable {name}" + (f"; did you mean {close[0]}?" if close else "")
 
 

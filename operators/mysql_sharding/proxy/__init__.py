@@ -8,6 +8,7 @@ does not: the shards themselves, and the change of their primaries.
     nodes     what a node shall have, and the diff to what it has
     shards    the primaries of the shards: tables in each bucket
     configure a node, by SQL                       loop      the loop of each cluster
+    transactions  which stayed prepared: the rule  resolver  ending them, by SQL
 
         spec.tables, status.bucketMap
               │

@@ -19,6 +19,7 @@ from kubernetes.client.models import V1Pod, V1Secret
 from operatorkit.conditions import get_condition, set_condition
 from operatorkit.context import Reader
 from operatorkit.errors import ClusterError, Conflict, InputError
+from operatorkit.events import Reference
 from operatorkit.names import ObjectKey
 from operatorkit.operator import Background
 from operators.mysql_sharding import reasons
@@ -30,6 +31,7 @@ from operators.mysql_sharding.proxy.configure import Node
 from operators.mysql_sharding.proxy.ddl import create_node_table
 from operators.mysql_sharding.proxy.nodes import NodeUser, Wanted
 from operators.mysql_sharding.proxy.objects import LABEL_PROXY, proxy_name
+from operators.mysql_sharding.proxy.resolver import Resolver
 from operators.mysql_sharding.proxy.shards import SchemaBlocked, Schemas, primaries
 from operators.mysql_sharding.sql import Asyncmy, SqlError
 
@@ -140,6 +142,7 @@ class _Cluster:
         self.key = key
         self._proxies = proxies
         self._schemas = Schemas(Asyncmy())
+        self._resolver = Resolver(Asyncmy())
         self._nodes: dict[str, Node] = {}
         self._users: tuple[NodeUser, ...] = ()
         self._users_of: object = None
@@ -164,6 +167,7 @@ class _Cluster:
                 await self.world.clock.sleep(pause)
         finally:
             self._proxies.remove(self.key)
+            self._resolver.close()
             for node in self._nodes.values():
                 node.close()
 
@@ -200,6 +204,27 @@ class _Cluster:
         await self._keep_users(cluster)
         await self.configure()
         await self._report(cluster, passwords["proxy"], blocked)
+        await self._resolve(cluster)
+
+    async def _resolve(self, cluster: MysqlCluster) -> None:
+        """End transactions over several shards that stayed prepared, and report each."""
+        found = primaries(self.world.reader, cluster)
+        try:
+            ended = await self._resolver.sync(found, self.world.clock.now())
+        except (SchemaBlocked, SqlError) as error:
+            _log.warning("MysqlCluster %s: prepared transactions: %s", self.key, error)
+            return
+        for one in ended:
+            where = ", ".join(one.shards)
+            message = f"transaction {one.xid}, prepared on {where}: {one.outcome.why}"
+            reference = Reference.of(cluster)
+            if one.outcome.decision is None:
+                await self.world.events.warning(reference, reasons.TRANSACTION_UNRESOLVED, message)
+            else:
+                ending = "committed" if one.outcome.decision == "COMMIT" else "rolled back"
+                await self.world.events.normal(
+                    reference, reasons.TRANSACTION_RESOLVED, f"{message}; {ending} there"
+                )
 
     async def _assign(self, cluster: MysqlCluster) -> None:
         """Assign the buckets, once: written by resourceVersion, so that no two maps can be."""

@@ -50,7 +50,6 @@ _CONFIG: Final = "/etc/mysql/operatorkit"
 _ACCOUNTS: Final = "/etc/mysql/accounts"
 _RUN: Final = "/run/mysqld"
 _SOCKET: Final = f"{_RUN}/mysqld.sock"
-_IDENTITY: Final = "operatorkit.cnf"
 
 _DEFAULTS: Final = {"spider_net_read_timeout": 20, "spider_net_write_timeout": 20}
 """How long a statement waits for a shard that does not answer, in seconds, unless spec.proxy.config says otherwise."""
@@ -60,9 +59,12 @@ set -e
 mkdir -p {_DATA}/tmp
 rm -rf {_DATA}/data
 mariadb-install-db --no-defaults --datadir={_DATA}/data --skip-test-db --auth-root-authentication-method=normal
-printf '[mariadbd]\\nserver_id=1%s\\n' `od -An -N3 -tu4 /dev/urandom` > {_DATA}/data/{_IDENTITY}
 """  # noqa: S108 - below the data of the pod
-"""The server id is part of the names of transactions over several shards: each node has its own."""
+_NEW_SERVER_ID: Final = (
+    "SET GLOBAL server_id = 1 + CAST(CONV(LEFT(SHA2(UUID(), 256), 7), 16, 10) AS UNSIGNED)"
+)
+"""The server id is part of the names of transactions over several shards. Their other parts, thread and
+query, begin at 1 with each process: each process has a server id of its own, so that no name recurs."""
 
 
 def proxy_name(cluster: MysqlCluster) -> str:
@@ -152,7 +154,6 @@ def _options(cluster: MysqlCluster) -> str:
     own = {name: value for name, value in own.items() if name not in reserved}
     lines = ["[mariadbd]", *(f"{name}={value}" for name, value in sorted(own.items()))]
     lines += [f"{name}={value}" for name, value in reserved.items()]
-    lines.append(f"!include {_DATA}/data/{_IDENTITY}")
     return "\n".join(lines) + "\n"
 
 
@@ -165,6 +166,7 @@ def _accounts_of(cluster: MysqlCluster, passwords: Mapping[str, str]) -> V1Secre
     operator = f"'{OPERATOR_USER}'@'%'"
     health = f"'{HEALTH_USER}'@'localhost'"
     statements = [
+        _NEW_SERVER_ID,
         "CREATE DATABASE IF NOT EXISTS operatorkit",
         "DROP TABLE IF EXISTS operatorkit.configured",
         f"DELETE FROM mysql.global_priv WHERE User NOT IN ({system}, 'root')",  # noqa: S608

@@ -32,7 +32,7 @@ from operators.mysql_sharding.proxy.ddl import BucketTable, bucket_statement
 from operators.mysql_sharding.proxy.objects import PROXY_USER
 from operators.mysql_sharding.sql import Connector, Login, Session, SqlError, quoted, text_of
 
-__all__ = ["Primary", "SchemaBlocked", "Schemas", "primaries"]
+__all__ = ["Primary", "SchemaBlocked", "Schemas", "check_writable", "primaries"]
 
 _CONNECT_SECONDS: Final = 1.0
 _READ_SECONDS: Final = 5.0
@@ -171,7 +171,7 @@ class Schemas:
         login = Login(one.host, OPERATOR_PORT, OPERATOR_USER, one.password)
         session = await self.connector.connect(login, seconds=_CONNECT_SECONDS)
         try:
-            await _check_writable(session, one)
+            await check_writable(session, one)
             await session.rows("SET SESSION lock_wait_timeout = 5", seconds=_READ_SECONDS)
         except BaseException:
             session.close()
@@ -213,7 +213,7 @@ async def _named(one: Primary, work: Awaitable[_T]) -> _T:
         raise SchemaBlocked(f"shard {one.shard}: {error}") from error
 
 
-async def _check_writable(session: Session, one: Primary) -> None:
+async def check_writable(session: Session, one: Primary) -> None:
     """Raise SchemaBlocked where a statement would be rejected, or wait for an acknowledgement."""
     [row] = await session.rows(_WRITES, seconds=_READ_SECONDS)
     [acknowledgers] = await session.rows(_ACKNOWLEDGERS, seconds=_READ_SECONDS)

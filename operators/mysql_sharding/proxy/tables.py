@@ -4,14 +4,52 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
 
 from operatorkit import Cause
 from operatorkit.webhooks import invalid
 from operators.mysql_sharding.api import MysqlClusterSpec, MysqlTable
 from operators.mysql_sharding.proxy.buckets import is_bucket_schema
 from operators.mysql_sharding.proxy.ddl import type_problem
+from operators.mysql_sharding.proxy.objects import node_variables
+from operators.mysql_sharding.server_variables import normalized, problem
 
-__all__ = ["check_table_changes", "check_tables"]
+__all__ = ["check_proxy", "check_table_changes", "check_tables"]
+
+_RESERVED: Final = frozenset(
+    {
+        "bind_address",
+        "defaults_file",
+        "init_connect",
+        "read_only",
+        "server_id",
+        "skip_grant_tables",
+        "skip_networking",
+        "spider_force_commit",
+        "spider_internal_xa_snapshot",
+        "spider_remote_autocommit",
+        "spider_support_xa",
+        "spider_xa_register_mode",
+        "user",
+    }
+)
+"""Variables of nodes that are rejected beside those of `node_variables`: a node could not be configured, or would
+not end a transaction on all of its shards alike."""
+
+
+def check_proxy(spec: MysqlClusterSpec) -> Iterator[Cause]:
+    """Return the problems of the configuration of the nodes."""
+    reserved = _RESERVED | node_variables().keys()
+    config = spec.proxy.config if spec.proxy is not None else {}
+    for name, value in sorted(config.items()):
+        path = f"spec.proxy.config[{name}]"
+        if normalized(name) in reserved:
+            message = "belongs to the operator, which configures the nodes by it: remove it"
+            yield invalid(path, value, message)
+        elif wrong := problem(name, value, spider=True):
+            yield invalid(path, value, wrong)
+        elif not str(value).isprintable():
+            yield invalid(path, value, "must be one line of printable characters")
 
 
 def check_tables(spec: MysqlClusterSpec) -> Iterator[Cause]:
@@ -48,8 +86,8 @@ def _name_problems(spec: MysqlClusterSpec) -> Iterator[Cause]:
 def _table_problems(path: str, table: MysqlTable) -> Iterator[Cause]:
     names = [column.name for column in table.columns]
     for index, column in enumerate(table.columns):
-        if (problem := type_problem(column.type)) is not None:
-            yield invalid(f"{path}.columns[{index}].type", column.type, problem)
+        if (wrong := type_problem(column.type)) is not None:
+            yield invalid(f"{path}.columns[{index}].type", column.type, wrong)
     for index, name in _repeated(names):
         yield invalid(f"{path}.columns[{index}].name", name, "is in the list before: remove it")
     for index, name in _repeated([key.name for key in table.keys]):

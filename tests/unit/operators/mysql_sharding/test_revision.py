@@ -17,7 +17,16 @@ from operators.mysql_sharding.revision import (
     members_of,
     starts_with,
 )
-from operators.mysql_sharding.rollout_state import adopt, begin, fail, finish, is_overdue, move, turn
+from operators.mysql_sharding.rollout_state import (
+    adopt,
+    await_copy,
+    begin,
+    fail,
+    finish,
+    is_overdue,
+    move,
+    turn,
+)
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 OLD = {"max_connections": 100, "back_log": 50}
@@ -182,3 +191,18 @@ def test_the_label_of_the_pods_is_the_digest_of_what_they_run() -> None:
     one = shard()
     labels = members_of(one).spec.template["metadata"]["labels"]
     assert labels[LABEL_REVISION] == digest_of(one.spec)
+
+
+def test_a_copy_that_takes_longer_than_the_deadline_fails_no_rollout() -> None:
+    one = changed(shard(), config={**OLD, "back_log": 60})
+    assert begin(one, [], NOW)
+    seconds = one.spec.update_strategy.progress_deadline_seconds
+    now, writes = NOW, 0
+    for _ in range(4 * seconds):  # a sync each quarter of a second would write no more often
+        now += timedelta(seconds=1)
+        writes += await_copy(one, "backup nightly is under way", now)
+        assert not is_overdue(one, now)
+    assert writes <= 20, "it is written now and then, not at each sync"
+    assert one.status.rollout is not None
+    assert one.status.rollout.reason == "backup nightly is under way"
+    assert is_overdue(one, now + timedelta(seconds=seconds))

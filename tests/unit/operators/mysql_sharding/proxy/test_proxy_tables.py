@@ -120,3 +120,28 @@ def test_keys_are_neither_changed_nor_removed():
 def test_the_number_of_buckets_is_immutable():
     [cause] = check_change(spec(ORDERS), spec(ORDERS, buckets=32))
     assert cause.field == "spec.buckets"
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"max_conections": 10}, "did you mean max_connections"),
+        ({"max_connections": "many"}, "expected a whole number"),
+        ({"spider_net_read_timeout": "-2"}, "expected at least -1"),
+        ({"spider_net_read_timeot": 5}, "did you mean spider_net_read_timeout"),
+        ({"spider_internal_xa": "OFF"}, "belongs to the operator"),
+        ({"spider_force_commit": 2}, "belongs to the operator"),
+        ({"init_connect": "SET a\nB"}, "belongs to the operator"),
+        ({"log_error": "a\tb"}, "one line of printable characters"),
+    ],
+)
+def test_variables_of_the_nodes_are_checked_as_those_of_the_members(config, message):
+    [(field, found)] = problems(ORDERS, proxy={"config": config}).items()
+    assert field == f"spec.proxy.config[{next(iter(config))}]"
+    assert message in found
+
+
+def test_variables_of_the_spider_engine_are_known_for_nodes_only():
+    config = {"max_connections": 100, "spider_net_read_timeout": 5, "spider_bgs_mode": 1}
+    assert problems(ORDERS, proxy={"config": config}) == {}
+    assert list(problems(ORDERS, config={"spider_bgs_mode": 1})) == ["spec.config[spider_bgs_mode]"]
