@@ -155,7 +155,7 @@ async def _advance(
     node = pod.spec.node_name if pod is not None and pod.spec is not None else None
     if login is None or not node:
         return archive, False
-    logs = await _close_logs(login, position, follows=member != shard.status.primary)
+    logs = await _close_logs(login, position, done, follows=member != shard.status.primary)
     files = files_after(done, logs) if logs else []
     if files is None:
         text = f"{shard.metadata.name}: {member} has no binary logs from {archive.ends} on"
@@ -190,10 +190,11 @@ async def _position(login: Login) -> tuple[datetime, str]:
     return at.replace(tzinfo=UTC), text_of(row["position"])
 
 
-async def _close_logs(login: Login, position: str, *, follows: bool) -> list[Log]:
-    """Close the current log of a member that has applied a position; return its logs.
+async def _close_logs(login: Login, position: str, done: Position, *, follows: bool) -> list[Log]:
+    """Close the current log of a member that has applied `position`.
 
-    Returns none while it has not applied it.
+    Returns its last logs, back to the one that holds what follows `done`; none while it has not
+    applied that position.
     """
     session = await Asyncmy().connect(login, seconds=_CONNECT_SECONDS)
     try:
@@ -205,18 +206,20 @@ async def _close_logs(login: Login, position: str, *, follows: bool) -> list[Log
             if row["result"] != 0:
                 return []
         await session.rows("FLUSH NO_WRITE_TO_BINLOG BINARY LOGS", seconds=_SECONDS)
-        return await _logs(session)
+        return await _last_logs(session, done)
     finally:
         session.close()
 
 
-async def _logs(session: Session) -> list[Log]:
+async def _last_logs(session: Session, done: Position) -> list[Log]:
     names = [
         text_of(row["Log_name"]) for row in await session.rows("SHOW BINARY LOGS", seconds=_SECONDS)
     ]
-    logs = []
-    for name in names:
+    logs: list[Log] = []
+    for name in reversed(names):  # there may be thousands: binary logs do not expire
         statement = "SELECT BINLOG_GTID_POS(%s, 4) AS position"
         [row] = await session.rows(statement, name, seconds=_SECONDS)
-        logs.append(Log(name, Position.parse(text_of(row["position"]))))
+        logs.insert(0, Log(name, Position.parse(text_of(row["position"]))))
+        if logs[1:] and done.contains(logs[0].begins):
+            break
     return logs

@@ -25,6 +25,7 @@ from operators.mysql_sharding.backup.archiving import archive_logs
 from operators.mysql_sharding.backup.pods import (
     LABEL_PRUNES,
     LABEL_SCHEDULE,
+    is_owned,
     message_of,
     prune_pod,
 )
@@ -145,13 +146,12 @@ async def _prune(
     names = _restored_from(ctx)
     old = [one for one in expired(scheduled, policy.retention) if one.metadata.name not in names]
     pods = {
-        (pod.metadata.labels or {}).get(LABEL_PRUNES): pod
+        pod.metadata.labels[LABEL_PRUNES]: pod
         for pod in ctx.list(V1Pod, namespace=ctx.key.namespace)
-        if pod.metadata is not None and LABEL_PRUNES in (pod.metadata.labels or {})
+        if is_owned(pod, cluster) and LABEL_PRUNES in (pod.metadata.labels or {})
     }
     for name in pods.keys() - {one.metadata.name for one in old}:
-        if name is not None and name.startswith(f"{cluster.metadata.name}-"):
-            await ctx.delete(pods[name])
+        await ctx.delete(pods[name])
     if not old or any(one.status.phase == "Running" for one in backups):
         return None  # a running backup has the claim
     backup = old[0]

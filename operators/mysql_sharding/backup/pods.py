@@ -51,6 +51,7 @@ __all__ = [
     "directory_of",
     "donor_pod",
     "donor_pod_name",
+    "is_owned",
     "logs_pod",
     "logs_pod_name",
     "message_of",
@@ -292,6 +293,12 @@ def prune_pod(cluster: MysqlCluster, backup: MysqlBackup, oldest: datetime | Non
         environment=[{"name": key, "value": value} for key, value in values.items()],
         claims=_destination(backup.spec.destination.claim, read_only=False),
     )
+
+
+def is_owned(pod: V1Pod, owner: MysqlBackup | MysqlCluster) -> bool:
+    """Return whether a pod belongs to an object, not to an earlier one of its name."""
+    owners = (pod.metadata.owner_references if pod.metadata is not None else None) or []
+    return any(one.uid == owner.metadata.uid for one in owners)
 
 
 def message_of(pod: V1Pod) -> str:

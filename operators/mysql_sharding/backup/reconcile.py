@@ -38,6 +38,7 @@ from operators.mysql_sharding.backup.pods import (
     backup_pod,
     backup_pod_name,
     directory_of,
+    is_owned,
     logs_pod,
     logs_pod_name,
     message_of,
@@ -223,12 +224,7 @@ def _pods(backup: MysqlBackup, ctx: Context) -> list[V1Pod]:
     found = ctx.list(
         V1Pod, namespace=ctx.key.namespace, labels={LABEL_BACKUP: backup.metadata.name}
     )
-    return [pod for pod in found if _is_owned(pod, backup)]
-
-
-def _is_owned(pod: V1Pod, backup: MysqlBackup) -> bool:
-    owners = (pod.metadata.owner_references if pod.metadata is not None else None) or []
-    return any(owner.uid == backup.metadata.uid for owner in owners)
+    return [pod for pod in found if is_owned(pod, backup)]
 
 
 def _seen(pod: V1Pod) -> SeenPod:

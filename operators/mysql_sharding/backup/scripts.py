@@ -270,12 +270,13 @@ plan_replay() {{
   for each in "$archive"/[0-9]*; do
     test -e "$each/{CHECKSUMS}" || continue
     [[ "$last" > "$POINT" || "$last" = "$POINT" ]] && break
-    (cd "$each" && sha256sum --check --strict --status {CHECKSUMS}) ||
-      fail "${{each#/backup/}} is corrupted or truncated, and nothing after $last can be restored:\
- use a pointInTime from $earliest to $last"
     begins=$(sed -n 's/.*"begins":"\([-0-9,]*\)".*/\1/p' "$each/{MANIFEST}")
     ends=$(sed -n 's/.*"ends":"\([-0-9,]*\)".*/\1/p' "$each/{MANIFEST}")
     through=$(moment through "$each/{MANIFEST}")
+    if reaches "$position" "$ends" && [[ ! "$through" > "$last" ]]; then continue; fi
+    (cd "$each" && sha256sum --check --strict --status {CHECKSUMS}) ||
+      fail "${{each#/backup/}} is corrupted or truncated, and nothing after $last can be restored:\
+ use a pointInTime from $earliest to $last"
     if ! reaches "$position" "$ends"; then
       reaches "$position" "$begins" || break
       plan_logs "$each" "$position" "$ends" "${{POINT//[TZ]/ }}" > /work/planned ||

@@ -77,6 +77,22 @@ class Backups:
     async def shard(self, name):
         return await self.cluster.get(SHARDS, name, namespace=self.namespace)
 
+    async def switch_over(self, shard):
+        """Move the primary of a shard of two members to the other one; return the name of that."""
+        primary = (await self.shard(shard))["status"]["primary"]
+        other = f"{shard}-{1 - int(primary[-1])}"
+        change = {"spec": {"switchoverTo": other}}
+        await self.cluster.patch(SHARDS, shard, change, patch_type="merge", namespace=self.namespace)
+
+        async def moved():
+            status = (await self.shard(shard))["status"]
+            assert status["primary"] == other, status
+            assert status.get("failover") is None, status
+            assert status["readyMembers"] == 2, status
+            return other
+
+        return await eventually(moved, timeout=90, message=f"{other} is the primary")
+
     async def session(self, shard, member=None):
         """Return a connection as the operator to a member of a shard, by default its primary."""
         name = member or (await self.shard(shard))["status"]["primary"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import sys
 import time
 from datetime import UTC, datetime, timedelta
@@ -63,20 +65,25 @@ async def test_a_cluster_is_restored_as_of_a_moment_between_two_writes(shard):
         status = await world.back_up("base")
         taken = datetime.fromisoformat(status["shards"][0]["completedAt"])
         await world.fill("shop0", 501, 700)
-        await archived(world, await second_after(world, "shop0"))  # one segment ends between them
+        [between] = await archived(world, await second_after(world, "shop0"))
+        await world.switch_over("shop0")  # the other member is read from now on
         await world.fill("shop0", 701, 900)
         wanted = await world.checksum("shop0")
         moment = await second_after(world, "shop0")
         await world.sql("shop0", "DELETE FROM shop.orders WHERE n < 600")
-        archives = await archived(world, await second_after(world, "shop0"))
-        assert archives[0]["segments"] >= 2
+        [last] = await archived(world, await second_after(world, "shop0"))
+        assert last["segments"] > between["segments"]
+        assert last["begins"] == between["begins"], "no transaction is missing"
+        root = await world.directory() / "shop" / "_binlogs"
+        manifests = [json.loads(path.read_text()) for path in sorted(root.glob("*/0/*/manifest.json"))]
+        assert len({one["member"] for one in manifests}) == 2, "segments of both members are one history"
         began = time.monotonic()
         source = {"backup": "base", "pointInTime": text(moment)}
         await world.start("copy", replicasPerShard=1, restoreFrom=source)
         await world.available("copy", members=1)
         assert await world.checksum("copy0") == wanted
         assert await world.checksum("shop0") != wanted
-        sys.stdout.write(f"{archives[0]['segments']} segments, restored in {time.monotonic() - began:.1f} s\n")
+        sys.stdout.write(f"{last['segments']} segments, restored in {time.monotonic() - began:.1f} s\n")
         await world.sql("copy0", "INSERT INTO shop.orders VALUES (5000, 'a new write')")
 
         # what cannot be reached is rejected, before anything is written
@@ -86,8 +93,7 @@ async def test_a_cluster_is_restored_as_of_a_moment_between_two_writes(shard):
             message = await world.unavailable(name, "BackupUnavailable")
             assert f"spec.restoreFrom.pointInTime: {text(point)}" in message
             assert text(taken) in message
-        root = await world.directory() / "shop" / "_binlogs"
-        [segment, *_] = sorted(root.glob("*/0/0*"))
+        [segment] = root.glob(f"*/0/{between['segments']:08d}")
         [log, *_] = sorted(segment.glob("binlog.*"))
         log.write_bytes(log.read_bytes()[:-10])
         source = {"claim": "backups", "path": "shop/base", "pointInTime": text(moment)}
@@ -95,5 +101,9 @@ async def test_a_cluster_is_restored_as_of_a_moment_between_two_writes(shard):
         failure = await world.failed_seed("torn0-0")
         assert "is corrupted or truncated" in failure
         assert text(taken) in failure
-        volume = await world.directory("data-torn0-0")
-        assert sorted(path.name for path in volume.iterdir()) == ["tmp"]
+        shutil.rmtree(segment)
+        await world.start("gap", replicasPerShard=1, restoreFrom=source)
+        assert "or logs are missing" in await world.failed_seed("gap0-0")
+        for name in ("torn", "gap"):
+            volume = await world.directory(f"data-{name}0-0")
+            assert sorted(path.name for path in volume.iterdir()) == ["tmp"]
