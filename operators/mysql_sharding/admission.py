@@ -25,6 +25,7 @@ from operators.mysql_sharding.api import (
     ShardTemplate,
 )
 from operators.mysql_sharding.app import app
+from operators.mysql_sharding.backup.check import check_policy
 from operators.mysql_sharding.objects import OPERATOR_USER, SYSTEM_USERS, server_variables
 from operators.mysql_sharding.proxy.tables import check_proxy, check_table_changes, check_tables
 from operators.mysql_sharding.server_variables import problem
@@ -145,6 +146,7 @@ def check_cluster(cluster: MysqlCluster) -> list[Cause]:
         *_name_problems(cluster.metadata.name, last),
         *_template_problems(cluster.spec),
         *_restore_problems(cluster.spec.restore_from),
+        *check_policy(cluster.metadata.name, cluster.spec.backup),
         *check_tables(cluster.spec),
         *check_proxy(cluster.spec),
     ]
@@ -190,7 +192,7 @@ def _changed_origin(old: ShardTemplate, new: ShardTemplate) -> Iterator[Cause]:
 def _restore_problems(source: RestoreFrom | None) -> Iterator[Cause]:
     if source is None:
         return
-    given = source.model_dump(exclude_none=True).keys()
+    given = source.model_dump(exclude_none=True).keys() - {"pointInTime"}
     if given not in ({"backup"}, {"claim", "path"}):
         found = ", ".join(given) or "nothing"
         message = f"give backup, or both claim and path: it has {found}"

@@ -22,6 +22,13 @@ from operatorkit.resource import (
     Scale,
     Time,
 )
+from operators.mysql_sharding.backup.spec import (
+    BackupPolicy,
+    BackupState,
+    RestoreFrom,
+    ShardArchive,
+    ShardOrigin,
+)
 
 __all__ = [
     "GROUP",
@@ -60,11 +67,6 @@ GROUP = "mysql.operatorkit.dev"
 DatabaseName = Annotated[str, Field(min_length=1, max_length=64, pattern="^[A-Za-z0-9_$]+$")]
 ColumnName = Annotated[str, Field(min_length=1, max_length=64)]
 VariableName = Annotated[str, Field(min_length=1, max_length=64, pattern="^[a-z][a-z0-9_]*$")]
-
-PathOnVolume = Annotated[
-    str,
-    Field(min_length=1, max_length=500, pattern=r"^[a-z0-9][a-z0-9.-]*(/[a-z0-9][a-z0-9.-]*)*$"),
-]
 
 
 class Storage(Model):
@@ -150,36 +152,6 @@ class ShardTemplate(Model):
     """Databases that are created in each shard. One that is removed from the list is kept."""
     users: Annotated[list[MysqlUser], Field(max_length=100)] = []
     """Accounts of applications. One that is removed from the list is kept: drop it by SQL."""
-
-
-class ShardOrigin(Model):
-    """The backup of one shard."""
-
-    claim: Annotated[str, Field(min_length=1, max_length=253)]
-    """Name of the PersistentVolumeClaim that holds it."""
-    path: PathOnVolume
-    """Its directory on that volume, such as shop/nightly/0."""
-    sha256: Annotated[str, Field(pattern="^([0-9a-f]{64})?$")] = ""
-    """SHA-256 that its data must have; empty for the one that stands beside the data."""
-
-
-class RestoreFrom(Model):
-    """The backup that a new cluster starts with: `backup`, or `claim` and `path`."""
-
-    class_rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            "has(self.backup) ? !has(self.claim) && !has(self.path)"
-            " : has(self.claim) && has(self.path)",
-            message="give backup, or both claim and path",
-        ),
-    )
-
-    backup: Annotated[str, Field(min_length=1, max_length=253)] | None = None
-    """Name of a MysqlBackup in the same namespace."""
-    claim: Annotated[str, Field(min_length=1, max_length=253)] | None = None
-    """Name of a PersistentVolumeClaim with a backup whose MysqlBackup no longer exists."""
-    path: PathOnVolume | None = None
-    """Directory of the backup on that volume, such as shop/nightly."""
 
 
 class ShardUpdateStrategy(Model):
@@ -497,6 +469,8 @@ class MysqlClusterSpec(ShardTemplate):
     restore_from: RestoreFrom | None = None
     """The backup that a new cluster starts with. It has the accounts of this spec, not those of the
     backup. Immutable."""
+    backup: BackupPolicy | None = None
+    """The backups that the operator takes by itself."""
     buckets: Annotated[int, Field(ge=1, le=64)] = 64
     """Number of buckets that the rows of each table are spread over. Immutable."""
     tables: Annotated[list[MysqlTable], Field(max_length=100)] = []
@@ -565,8 +539,13 @@ class MysqlClusterStatus(Model):
     """The last rollout over the shards."""
     rollback: ClusterRollback | None = None
     """The failed rollout that was replaced by an earlier revision."""
+    backup: BackupState | None = None
+    """What is known about the schedule of backups."""
+    archives: list[ShardArchive] = []
+    """The archived binary logs of each shard."""
     conditions: list[Condition] = []
-    """Available, Progressing and Degraded; with tables or a proxy, also SchemaApplied and ProxyConfigured."""
+    """Available, Progressing and Degraded; with tables or a proxy, also SchemaApplied and ProxyConfigured; with
+    spec.backup, also BackupReady."""
 
 
 class MysqlCluster(

@@ -6,6 +6,7 @@ from kubernetes.client.models import V1PersistentVolumeClaim, V1Pod, V1Secret
 
 from operatorkit import Operator
 from operators.mysql_sharding.api import MysqlCluster, MysqlDatabase
+from operators.mysql_sharding.backup.api import MysqlBackup
 
 __all__ = ["app"]
 
@@ -33,4 +34,10 @@ app.needs(
     "update",
     subresource="status",
     reason="the map of the buckets is written by resourceVersion: no two may be assigned",
+)
+app.needs(
+    MysqlBackup,
+    "create",
+    "delete",
+    reason="backups are created by schedule, and deleted when newer ones replace them",
 )

@@ -11,6 +11,7 @@ from kubernetes.client.models import (
     V1ConfigMap,
     V1ControllerRevision,
     V1Deployment,
+    V1Pod,
     V1PodDisruptionBudget,
     V1Secret,
     V1Service,
@@ -19,12 +20,18 @@ from kubernetes.client.models import (
 from operatorkit import Context, Requeue, TerminalError
 from operatorkit.errors import NotFound
 from operatorkit.kinds import SECRETS
-from operatorkit.operator import generation_changed
+from operatorkit.operator import Watch, generation_changed
 from operators.mysql_sharding import reasons
 from operators.mysql_sharding.admission import check_cluster, check_shard, describe
 from operators.mysql_sharding.api import MysqlCluster, MysqlDatabase, ShardOrigin
 from operators.mysql_sharding.app import app
 from operators.mysql_sharding.backup.api import MysqlBackup
+from operators.mysql_sharding.backup.keep import (
+    cluster_of,
+    earlier,
+    keep_backups,
+    phase_changed,
+)
 from operators.mysql_sharding.backup.source import origins
 from operators.mysql_sharding.objects import (
     PetSet,
@@ -54,8 +61,10 @@ _BACKUP_AGAIN: Final = Requeue(after=timedelta(seconds=5))
         V1Service,
         V1ConfigMap,
         V1Secret,
+        V1Pod,
         V1PodDisruptionBudget,
     ],
+    watches=[Watch(MysqlBackup, to=cluster_of, predicate=phase_changed)],
 )
 async def reconcile_cluster(cluster: MysqlCluster, ctx: Context) -> Requeue | None:
     """Keep one MysqlDatabase for each shard, roll changes, and report how many shards accept writes."""
@@ -81,7 +90,7 @@ async def reconcile_cluster(cluster: MysqlCluster, ctx: Context) -> Requeue | No
         ctx.condition("Available", False, reasons.SHARDS_UNAVAILABLE, _named(waiting))
     else:
         ctx.condition("Available", True, reasons.ALL_SHARDS_AVAILABLE)
-    return again
+    return earlier(ctx.clock.now(), again, await keep_backups(cluster, ctx))
 
 
 def _origins(cluster: MysqlCluster, ctx: Context) -> list[ShardOrigin | None] | str:
@@ -95,6 +104,10 @@ def _origins(cluster: MysqlCluster, ctx: Context) -> list[ShardOrigin | None] | 
         if (shard := ctx.get(MysqlDatabase, f"{cluster.metadata.name}{number}")) is not None
     }
     backup = ctx.get(MysqlBackup, source.backup) if source.backup is not None else None
+    origin = ctx.get(MysqlCluster, backup.spec.cluster) if backup is not None else None
+    if origin is not None and backup is not None:
+        is_same = origin.metadata.uid == backup.status.cluster_uid
+        return origins(cluster, existing, backup, origin.status.archives if is_same else None)
     return origins(cluster, existing, backup)
 
 

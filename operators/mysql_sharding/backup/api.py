@@ -1,7 +1,7 @@
 """The kind MysqlBackup of mysql.operatorkit.dev/v1alpha1.
 
 What belongs here: the resource class and what an API server can check by itself. What does not:
-what a cluster is restored from, which is a field of MysqlCluster (`operators.mysql_sharding.api`).
+what a MysqlCluster says about backups (`spec`).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pydantic import Field
 from operatorkit.conditions import Condition
 from operatorkit.resource import Model, PrinterColumn, Resource, Rule, Time
 from operators.mysql_sharding.api import GROUP
+from operators.mysql_sharding.backup.spec import BackupDestination
 
 __all__ = [
     "BackupDestination",
@@ -21,15 +22,6 @@ __all__ = [
     "MysqlBackupStatus",
     "ShardBackup",
 ]
-
-
-class BackupDestination(Model):
-    """Where a backup is written."""
-
-    claim: Annotated[str, Field(min_length=1, max_length=253)]
-    """Name of a PersistentVolumeClaim in the same namespace. It is mounted on the node of the
-    member that is read: the shards are read one after the other, so that a volume for one node at a
-    time (ReadWriteOnce) can follow."""
 
 
 class MysqlBackupSpec(Model):
@@ -81,6 +73,8 @@ class MysqlBackupStatus(Model):
     """Pending until the cluster can be read; Completed and Failed are final."""
     path: str = ""
     """Directory of the backup on the volume of the claim; each shard has one below it."""
+    cluster_uid: str = ""
+    """uid of the cluster, whose archived binary logs lead from the backup to later moments."""
     cut_at: Time | None = None
     """Time of the consistent cut across shards."""
     shards: list[ShardBackup] = []

@@ -10,19 +10,23 @@ while nothing is copied. docs/adr/0026-backup.md argues that.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 from kubernetes.client.models import V1Pod
 
-from operators.mysql_sharding.api import GROUP, MysqlDatabase, ShardOrigin
+from operators.mysql_sharding.api import GROUP, MysqlCluster, MysqlDatabase, ShardOrigin
 from operators.mysql_sharding.backup.api import MysqlBackup, ShardBackup
+from operators.mysql_sharding.backup.archive import text_of_time
 from operators.mysql_sharding.backup.scripts import (
+    ARCHIVE,
     BACKUP,
     DONOR,
     LOGS,
     MESSAGE_PATH,
+    PRUNE,
     SEED_FROM_BACKUP,
     SEED_FROM_DONOR,
 )
@@ -35,16 +39,23 @@ from operators.mysql_sharding.objects import (
 
 __all__ = [
     "LABEL_BACKUP",
+    "LABEL_PRUNES",
+    "LABEL_SCHEDULE",
     "LABEL_SEED",
+    "Copied",
     "Placed",
+    "archive_pod",
+    "archive_pod_name",
     "backup_pod",
     "backup_pod_name",
     "directory_of",
     "donor_pod",
     "donor_pod_name",
+    "is_owned",
     "logs_pod",
     "logs_pod_name",
     "message_of",
+    "prune_pod",
     "seed_from_backup",
     "seed_from_donor",
     "seed_pod_name",
@@ -52,6 +63,12 @@ __all__ = [
 
 LABEL_BACKUP: Final = f"{GROUP}/backup"
 """On the pods of a backup: its name."""
+LABEL_ARCHIVE: Final = f"{GROUP}/archive"
+"""On the pods that copy binary logs: the name of their shard."""
+LABEL_PRUNES: Final = f"{GROUP}/prunes"
+"""On the pod that deletes the data of a backup: its name."""
+LABEL_SCHEDULE: Final = f"{GROUP}/schedule"
+"""On a MysqlBackup: the cluster whose schedule created it, and whose retention deletes it."""
 LABEL_SEED: Final = f"{GROUP}/seed"
 """On the pods that bring data to a member: the name of its shard. Services and PetSets do not
 select on it."""
@@ -70,6 +87,17 @@ class Placed:
 
     member: str
     node: str
+
+
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """What a segment of the archive shall hold: the files of a member, and two positions."""
+
+    number: int
+    begins: str
+    ends: str
+    through: str
+    files: Sequence[str]
 
 
 def directory_of(backup: MysqlBackup) -> str:
@@ -103,6 +131,7 @@ def backup_pod(backup: MysqlBackup, shard: MysqlDatabase, number: int, place: Pl
         "BACKUP": backup.metadata.name,
         "BACKUP_UID": backup.metadata.uid or "",
         "CLUSTER": backup.spec.cluster,
+        "CLUSTER_UID": backup.status.cluster_uid,
         "SHARD": shard.metadata.name,
         "MEMBER": place.member,
         "DIRECTORY": f"{directory_of(backup)}/{number}",
@@ -132,6 +161,7 @@ def logs_pod(
         "DIRECTORY": f"{directory_of(backup)}/{number}",
         "BASE": known.gtid,
         "CUT": known.cut,
+        "CUT_AT": text_of_time(backup.status.cut_at) if backup.status.cut_at else "",
         "FOLLOWS": "no" if shard.spec.replicas == 1 else "yes",
         **_connection(shard, place.member),
     }
@@ -149,6 +179,46 @@ def logs_pod(
     )
 
 
+def archive_directory(cluster: str, uid: str, number: int | None = None) -> str:
+    """Return the directory of the archived binary logs of a cluster, or of one of its shards."""
+    return f"{cluster}/_binlogs/{uid}" + ("" if number is None else f"/{number}")
+
+
+def archive_pod_name(cluster: MysqlCluster, number: int, segment: int) -> str:
+    """Return the name of the pod that copies a segment: the same one for the same segment."""
+    return f"archive-{cluster.metadata.name}-{number}-{segment}"
+
+
+def archive_pod(
+    cluster: MysqlCluster, shard: MysqlDatabase, number: int, place: Placed, copied: Copied
+) -> V1Pod:
+    """Return the pod that copies closed binary logs of a member to the destination."""
+    policy = cluster.spec.backup
+    assert policy is not None
+    directory = archive_directory(cluster.metadata.name, cluster.metadata.uid or "", number)
+    return _pod(
+        shard,
+        archive_pod_name(cluster, number, copied.number),
+        {LABEL_ARCHIVE: shard.metadata.name},
+        place,
+        script=ARCHIVE,
+        values={
+            "SHARD": shard.metadata.name,
+            "MEMBER": place.member,
+            "DIRECTORY": f"{directory}/{copied.number:08d}",
+            "NUMBER": str(copied.number),
+            "BEGINS": copied.begins,
+            "ENDS": copied.ends,
+            "THROUGH": copied.through,
+            "FILES": " ".join(copied.files),
+        },
+        claims={
+            "/var/lib/mysql": (f"data-{place.member}", True),
+            **_destination(policy.destination.claim, read_only=False),
+        },
+    )
+
+
 def seed_from_backup(shard: MysqlDatabase, place: Placed, origin: ShardOrigin) -> V1Pod:
     """Return the pod that restores a backup into the volume of a member that has no data."""
     return _pod(
@@ -157,7 +227,14 @@ def seed_from_backup(shard: MysqlDatabase, place: Placed, origin: ShardOrigin) -
         {LABEL_SEED: shard.metadata.name},
         place,
         script=SEED_FROM_BACKUP,
-        values={"MEMBER": place.member, "DIRECTORY": origin.path, "SHA256": origin.sha256},
+        values={
+            "MEMBER": place.member,
+            "DIRECTORY": origin.path,
+            "SHA256": origin.sha256,
+            "POINT": text_of_time(origin.point_in_time) if origin.point_in_time else "",
+            "THROUGH": text_of_time(origin.archived_through) if origin.archived_through else "",
+            "ARCHIVED_TO": origin.archived_to,
+        },
         claims={
             "/var/lib/mysql": (f"data-{place.member}", False),
             **_destination(origin.claim, read_only=True),
@@ -196,6 +273,34 @@ def donor_pod(shard: MysqlDatabase, member: str, place: Placed) -> V1Pod:
     )
 
 
+def prune_pod(cluster: MysqlCluster, backup: MysqlBackup, oldest: datetime | None) -> V1Pod:
+    """Return the pod that deletes the data of a backup, and archived logs that no other one needs.
+
+    `oldest` is when the oldest backup that is kept began, None to delete no archived logs.
+    """
+    name, uid = cluster.metadata.name, cluster.metadata.uid or ""
+    values = {
+        "BACKUP_UID": backup.metadata.uid or "",
+        "DIRECTORY": directory_of(backup),
+        "ARCHIVE": archive_directory(name, uid),
+        "OLDEST": text_of_time(oldest) if oldest is not None else "",
+    }
+    return _pod_of(
+        ("prune-" + backup.metadata.name, cluster.metadata.namespace),
+        {LABEL_PRUNES: backup.metadata.name},
+        cluster.spec.image,
+        script=PRUNE,
+        environment=[{"name": key, "value": value} for key, value in values.items()],
+        claims=_destination(backup.spec.destination.claim, read_only=False),
+    )
+
+
+def is_owned(pod: V1Pod, owner: MysqlBackup | MysqlCluster) -> bool:
+    """Return whether a pod belongs to an object, not to an earlier one of its name."""
+    owners = (pod.metadata.owner_references if pod.metadata is not None else None) or []
+    return any(one.uid == owner.metadata.uid for one in owners)
+
+
 def message_of(pod: V1Pod) -> str:
     """Return the termination message of the pod's container, "" where it has none."""
     statuses = (pod.status.container_statuses if pod.status is not None else None) or []
@@ -225,7 +330,40 @@ def _pod(
     values: Mapping[str, str],
     claims: Mapping[str, tuple[str, bool]],
 ) -> V1Pod:
-    """Return a pod that runs a script once; `claims` maps paths to claims, and to read-only."""
+    """Return a pod on the node of a member that runs a script once, with the passwords of a shard."""
+    return _pod_of(
+        (name, shard.metadata.namespace),
+        labels,
+        shard.spec.image,
+        script=script,
+        environment=[
+            *({"name": key, "value": value} for key, value in values.items()),
+            {"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
+            _secret(shard, "MYSQL_PWD", "operator"),
+            _secret(shard, "STREAM_KEY", "replication"),
+        ],
+        claims=claims,
+        placement={
+            "affinity": {"nodeAffinity": _on(place.node)},
+            "tolerations": [{"operator": "Exists"}],  # it goes where the member is
+        },
+    )
+
+
+def _pod_of(
+    name: tuple[str, str | None],
+    labels: Mapping[str, str],
+    image: str,
+    *,
+    script: str,
+    environment: list[dict[str, Any]],
+    claims: Mapping[str, tuple[str, bool]],
+    placement: Mapping[str, Any] | None = None,
+) -> V1Pod:
+    """Return a pod that runs a script once.
+
+    `name` has its namespace with it; `claims` maps paths to claims, and to read-only.
+    """
     mounts: list[dict[str, Any]] = [{"name": "work", "mountPath": "/work"}]
     volumes: list[dict[str, Any]] = [{"name": "work", "emptyDir": {}}]
     for path, (claim, read_only) in claims.items():
@@ -234,14 +372,9 @@ def _pod(
         volumes.append({"name": volume, "persistentVolumeClaim": {"claimName": claim}})
     container = {
         "name": "copy",
-        "image": shard.spec.image,
+        "image": image,
         "command": ["bash", "-c", script],
-        "env": [
-            *({"name": key, "value": value} for key, value in values.items()),
-            {"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
-            _secret(shard, "MYSQL_PWD", "operator"),
-            _secret(shard, "STREAM_KEY", "replication"),
-        ],
+        "env": environment,
         "volumeMounts": mounts,
         "terminationMessagePath": MESSAGE_PATH,
         "terminationMessagePolicy": "FallbackToLogsOnError",
@@ -259,14 +392,13 @@ def _pod(
             "fsGroupChangePolicy": "OnRootMismatch",  # a server writes to the volume meanwhile
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "affinity": {"nodeAffinity": _on(place.node)},
-        "tolerations": [{"operator": "Exists"}],  # it goes where the member is
         "containers": [container],
         "volumes": volumes,
+        **(placement or {}),
     }
     metadata = {
-        "name": name,
-        "namespace": shard.metadata.namespace,
+        "name": name[0],
+        "namespace": name[1],
         "labels": {"app.kubernetes.io/managed-by": "mysql-sharding", **labels},
     }
     return V1Pod(metadata=metadata, spec=spec)

@@ -6,17 +6,18 @@ do (`scripts`).
 
 from __future__ import annotations
 
-import base64
 from datetime import timedelta
 from typing import Final
 
-from kubernetes.client.models import V1Pod, V1Secret
+from kubernetes.client.models import V1Pod
 
 from operatorkit import Context, Requeue
 from operators.mysql_sharding import reasons
 from operators.mysql_sharding.api import MysqlCluster, MysqlDatabase
 from operators.mysql_sharding.app import app
 from operators.mysql_sharding.backup.api import MysqlBackup, ShardBackup
+from operators.mysql_sharding.backup.archiving import login_of
+from operators.mysql_sharding.backup.check import BACKUP_NAME_MAX_LENGTH
 from operators.mysql_sharding.backup.cut import take_cut
 from operators.mysql_sharding.backup.manifest import Manifest, ManifestError, parse_manifest
 from operators.mysql_sharding.backup.plan import (
@@ -37,17 +38,15 @@ from operators.mysql_sharding.backup.pods import (
     backup_pod,
     backup_pod_name,
     directory_of,
+    is_owned,
     logs_pod,
     logs_pod_name,
     message_of,
 )
-from operators.mysql_sharding.objects import OPERATOR_PORT, OPERATOR_USER, accounts_secret_name
 from operators.mysql_sharding.sql import Asyncmy, Login, SqlError
 
 __all__ = ["reconcile_backup"]
 
-_NAME_MAX_LENGTH: Final = 52
-"""The names of its pods, and a label, hold it."""
 _AGAIN: Final = Requeue(after=timedelta(seconds=2))
 _NOW: Final = Requeue(after=timedelta(0))
 
@@ -60,14 +59,15 @@ async def reconcile_backup(backup: MysqlBackup, ctx: Context) -> Requeue | None:
     if status.phase in {"Completed", "Failed"}:
         await _delete_pods(backup, ctx)
         return None
-    if len(backup.metadata.name) > _NAME_MAX_LENGTH:
-        most = f"metadata.name may have {_NAME_MAX_LENGTH} characters at most: shorten it"
+    if len(backup.metadata.name) > BACKUP_NAME_MAX_LENGTH:
+        most = f"metadata.name may have {BACKUP_NAME_MAX_LENGTH} characters at most: shorten it"
         await _fail(backup, ctx, most)
         return None
     status.path = directory_of(backup)
     cluster = ctx.get(MysqlCluster, backup.spec.cluster)
     if cluster is None:
         return _wait(ctx, Wait("Pending", f"spec.cluster: no MysqlCluster {backup.spec.cluster}"))
+    status.cluster_uid = status.cluster_uid or cluster.metadata.uid or ""
     return await _advance(backup, cluster, ctx)
 
 
@@ -146,7 +146,7 @@ async def _cut(backup: MysqlBackup, shards: list[MysqlDatabase], ctx: Context) -
     """Record the position of each shard at one moment."""
     logins: dict[str, Login] = {}
     for shard in shards:
-        login = _login(shard, ctx)
+        login = login_of(shard, shard.status.primary, ctx)
         if login is None:
             return _wait(ctx, Wait("Running", f"the primary of {shard.metadata.name} is not there"))
         logins[shard.metadata.name] = login
@@ -156,22 +156,11 @@ async def _cut(backup: MysqlBackup, shards: list[MysqlDatabase], ctx: Context) -
         return _wait(ctx, Wait("Running", f"no consistent cut yet: {error}"))
     for one in backup.status.shards:
         one.cut = cut.positions[one.shard]
-    backup.status.cut_at = cut.at
+    backup.status.cut_at = cut.at.replace(microsecond=0) + timedelta(seconds=1)  # not before it
     milliseconds = cut.pause / timedelta(milliseconds=1)
     text = f"{len(shards)} shards at one moment; commits waited for {milliseconds:.0f} ms"
     await ctx.events.normal(backup, reasons.CUT_TAKEN, text)
     return _NOW
-
-
-def _login(shard: MysqlDatabase, ctx: Context) -> Login | None:
-    """Return how the primary of a shard is reached, None while that is not known."""
-    pod = ctx.get(V1Pod, shard.status.primary) if shard.status.primary else None
-    secret = ctx.get(V1Secret, accounts_secret_name(shard))
-    address = pod.status.pod_ip if pod is not None and pod.status is not None else None
-    password = ((secret.data if secret is not None else None) or {}).get("operator")
-    if not address or password is None:
-        return None
-    return Login(address, OPERATOR_PORT, OPERATOR_USER, base64.b64decode(password).decode())
 
 
 async def _record_logs(
@@ -235,12 +224,7 @@ def _pods(backup: MysqlBackup, ctx: Context) -> list[V1Pod]:
     found = ctx.list(
         V1Pod, namespace=ctx.key.namespace, labels={LABEL_BACKUP: backup.metadata.name}
     )
-    return [pod for pod in found if _is_owned(pod, backup)]
-
-
-def _is_owned(pod: V1Pod, backup: MysqlBackup) -> bool:
-    owners = (pod.metadata.owner_references if pod.metadata is not None else None) or []
-    return any(owner.uid == backup.metadata.uid for owner in owners)
+    return [pod for pod in found if is_owned(pod, backup)]
 
 
 def _seen(pod: V1Pod) -> SeenPod:

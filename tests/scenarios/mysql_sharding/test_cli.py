@@ -14,10 +14,11 @@ from operatorkit.testing import eventually
 
 pytest.importorskip("asyncmy", reason="needs the driver: pip install operatorkit[mysql]")
 
-from operators.mysql_sharding import MysqlCluster, MysqlDatabase, app
+from operators.mysql_sharding import MysqlBackup, MysqlCluster, MysqlDatabase, app
 from operators.mysql_sharding.cli import command
 
 CLUSTERS, DATABASES = MysqlCluster.api_resource(), MysqlDatabase.api_resource()
+BACKUPS = MysqlBackup.api_resource()
 
 
 @pytest.fixture
@@ -85,3 +86,29 @@ async def test_switchover_and_failover_name_what_is_possible(cluster, mysql):
     with pytest.raises(InputError, match="has no primary"):
         await mysql("sql", "shop0", "SELECT 1")
     assert (await cluster.list(PODS, namespace=cluster.namespace)).items == []
+
+
+async def test_backup_and_restore_create_objects_and_name_what_is_possible(cluster, mysql):
+    with pytest.raises(InputError, match="name a claim with --claim"):
+        await mysql("backup", "shop")
+    assert "mysqlbackup/first created" in await mysql("backup", "shop", "--claim", "backups", "--as", "first")
+    with pytest.raises(InputError, match="choose another --as"):
+        await mysql("backup", "shop", "--claim", "backups", "--as", "first")
+    with pytest.raises(InputError, match="has no completed MysqlBackup"):
+        await mysql("restore", "shop", "--as", "copy")
+    shards = [{"shard": "shop0", "member": "shop0-1", "completedAt": "2026-01-02T03:00:00Z"}]
+    status = {"status": {"phase": "Completed", "path": "shop/first", "shards": shards}}
+    await cluster.patch(BACKUPS, "first", status, patch_type="merge", namespace=cluster.namespace, subresource="status")
+    with pytest.raises(InputError, match="no time zone"):
+        await mysql("restore", "shop", "--as", "copy", "--to", "2026-01-02T03:00:00")
+    with pytest.raises(InputError, match="the first one is of 2026-01-02T03:00:00Z"):
+        await mysql("restore", "shop", "--as", "copy", "--to", "2026-01-02T02:59:59Z")
+    with pytest.raises(InputError, match="there are first"):
+        await mysql("restore", "shop", "--as", "copy", "--backup", "second")
+    output = await mysql("restore", "shop", "--as", "copy", "--to", "2026-01-02T05:00:00+01:00")
+    assert "mysqlcluster/copy is restored from first" in output
+    found = await cluster.get(CLUSTERS, "copy", namespace=cluster.namespace)
+    assert found["spec"]["restoreFrom"] == {"backup": "first", "pointInTime": "2026-01-02T04:00:00Z"}
+    assert str(found["spec"]["config"]["back_log"]) == "60"
+    with pytest.raises(InputError, match="not overwritten"):
+        await mysql("restore", "shop", "--as", "shop")
