@@ -7,6 +7,7 @@ What does not: how operators run (`operatorkit`), and making signatures (gpg and
     server      the metadata server: the Grafeas API  signatures from bytes to a verified statement
     workloads   which images an object has            policy     which attestations they need: the decision
     facts       attestations, looked up and verified  memory     those of a second ago
+    flights     look-ups under way, sent once
     vulnerabilities  which of them a policy accepts
     exceptions  what they excuse                  breakglass  who may make one, and the record of its use
     owners      whom Events are about             external    kinds of others that admission covers
@@ -14,8 +15,9 @@ What does not: how operators run (`operatorkit`), and making signatures (gpg and
     changes     what has changed in a server      continuous  running Pods, evaluated again
     reports     PolicyReports of running Pods
     mutation    which tags become digests         registry    the digest that a tag has now
+    cosign      signatures in a registry          bundles     Sigstore bundles, read and verified
     admission   which requests are evaluated  reconcile  what authorities and policies are worth
-    cli, cli_keys, cli_policies  operatorkit attest   reasons    the words of conditions
+    cli, cli_keys, cli_upload, cli_policies  operatorkit attest   reasons    the words of conditions
     signing     keys and signatures, for its commands payload    what they sign
     backstop    a policy of the API server for digests
     offline     manifests, without a cluster          importing  from Kritis and Binary Authorization

@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+from bench.admitting import admit
 from bench.attesting import attest
 from bench.caching import cache
 from bench.certifying import certify
@@ -26,6 +27,7 @@ _MEASURES = {
     "server": server,
     "pki": certify,
     "attestation": attest,
+    "admission": admit,
     "petset": keep,
 }
 
