@@ -157,8 +157,9 @@ async def disrupt(one, kind, old, chance):
         one.nodes.disrupt.partition(one.namespace, old)
     else:
         one.stop.arm(kind)
-        others = [each["name"] for each in (await one.status())["members"] if each["name"] != old]
-        await one.change({"switchoverTo": chance.choice(others)})
+        unwanted = {old, (await one.get())["spec"].get("switchoverTo")}  # a wish is fulfilled once
+        others = {each["name"] for each in (await one.status())["members"]} - unwanted
+        await one.change({"switchoverTo": chance.choice(sorted(others))})
     if kind == "restart":
         await asyncio.sleep(chance.random() * 2)
         await one.restart_operator()
