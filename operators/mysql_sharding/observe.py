@@ -184,8 +184,8 @@ class Observer:
         if known.probe is None:
             known.probed = login
             known.probe = asyncio.create_task(self._probe(name, known, login, hosts))
-        patience = _HUNG_SECONDS if known.failed >= _HANGS_AFTER else None
-        done, _ = await asyncio.wait({known.probe}, timeout=patience)
+        timeout = _HUNG_SECONDS if known.failed >= _HANGS_AFTER else None
+        done, _ = await asyncio.wait({known.probe}, timeout=timeout)
         if not done:
             return None
         server = known.probe.result()

@@ -53,6 +53,7 @@ __all__ = [
     "SWITCHOVER_STARTED",
     "TRANSACTION_RESOLVED",
     "TRANSACTION_UNRESOLVED",
+    "VARIABLES_SET_AGAIN",
 ]
 
 BOOTSTRAPPING: Final = "Bootstrapping"
@@ -170,3 +171,5 @@ TRANSACTION_RESOLVED: Final = "TransactionResolved"
 TRANSACTION_UNRESOLVED: Final = "TransactionUnresolved"
 """Event: it cannot be known whether a shard had committed a transaction that is prepared on others; the message
 says what to do."""
+VARIABLES_SET_AGAIN: Final = "VariablesSetAgain"
+"""Event: a server restarted before its pod had the changed configuration file; its variables were set again."""

@@ -40,9 +40,16 @@ from operators.mysql_sharding.objects import (
     budget_of,
     services_of,
 )
+from operators.mysql_sharding.observe import POD_INDEX
 from operators.mysql_sharding.proxy.objects import PASSWORDS as PROXY_PASSWORDS
 from operators.mysql_sharding.proxy.objects import proxy_name, proxy_objects
-from operators.mysql_sharding.revision import active_rollout, configs_of, members_of
+from operators.mysql_sharding.revision import (
+    active_rollout,
+    configs_of,
+    kept_config,
+    members_of,
+    mounted_configs,
+)
 from operators.mysql_sharding.rollout_shards import roll_shards
 
 __all__ = ["reconcile_cluster", "reconcile_shard"]
@@ -148,12 +155,22 @@ async def reconcile_shard(shard: MysqlDatabase, ctx: Context) -> None:
     passwords = await _passwords(ctx, accounts_secret_name(shard), _PASSWORDS)
     await ctx.apply(
         accounts_of(shard, passwords),
-        *configs_of(shard),
+        *_configs(shard, ctx),
         *services_of(shard),
         budget_of(shard),
         members_of(shard),
         enqueue=False,
     )
+
+
+def _configs(shard: MysqlDatabase, ctx: Context) -> list[V1ConfigMap]:
+    """Return the ConfigMaps of the revisions, and those that pods of an abandoned rollout mount."""
+    made = configs_of(shard)
+    namespace, name = shard.metadata.namespace, shard.metadata.name
+    pods = ctx.list(V1Pod, namespace=namespace, index=(POD_INDEX, f"{namespace}/{name}"))
+    others = mounted_configs(pods) - {each.metadata.name for each in made if each.metadata}
+    found = [ctx.get(V1ConfigMap, other, namespace=namespace) for other in sorted(others)]
+    return [*made, *(kept_config(each) for each in found if each is not None)]
 
 
 async def _passwords(ctx: Context, secret: str, names: tuple[str, ...]) -> dict[str, str]:

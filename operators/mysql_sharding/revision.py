@@ -6,8 +6,10 @@ coexist. What does not: when a member gets the new one (`rollout_plan`), and the
 
 A revision is image, resources and configuration. Each one that needs restarts has a ConfigMap of
 its own, by number: a pod mounts it by name, so that a container which restarts before its turn
-finds what it had. The PetSet keeps the template of the completed revision, with an override for each
-member whose turn has come: a pod that is recreated before its turn gets the old one as well.
+finds what it had. That of an abandoned rollout stays while a pod mounts it: without it, a kubelet
+starts no container of that pod again. The PetSet keeps the template of the completed revision, with
+an override for each member whose turn has come: a pod that is recreated before its turn gets the
+old one as well.
 
     status.current ──► template, ConfigMap <shard>-config[-n]
     status.rollout.updated ──► overrides of these members, ConfigMap <shard>-config-m
@@ -15,10 +17,10 @@ member whose turn has come: a pod that is recreated before its turn gets the old
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from kubernetes.client.models import V1ConfigMap
+from kubernetes.client.models import V1ConfigMap, V1Pod
 
 from operatorkit.revisions import hash_of
 from operators.mysql_sharding.api import (
@@ -44,7 +46,9 @@ __all__ = [
     "configs_of",
     "data_of",
     "digest_of",
+    "kept_config",
     "members_of",
+    "mounted_configs",
     "revision_of",
     "starts_with",
     "with_data",
@@ -128,6 +132,24 @@ def configs_of(shard: MysqlDatabase) -> list[V1ConfigMap]:
     if rollout is not None and rollout.number != base.number:
         made.append(config_map_of(shard, rollout.number))
     return made
+
+
+def mounted_configs(pods: Iterable[V1Pod]) -> set[str]:
+    """Return the names of the ConfigMaps that pods mount as the configuration of their server."""
+    return {
+        volume.config_map.name
+        for pod in pods
+        for volume in (pod.spec.volumes if pod.spec is not None else None) or ()
+        if volume.name == "config" and volume.config_map is not None and volume.config_map.name
+    }
+
+
+def kept_config(found: V1ConfigMap) -> V1ConfigMap:
+    """Return a ConfigMap as it is, to be applied again: a pod of an abandoned rollout mounts it."""
+    metadata = found.metadata
+    assert metadata is not None
+    kept = {"name": metadata.name, "namespace": metadata.namespace, "labels": metadata.labels}
+    return V1ConfigMap(metadata=kept, data=found.data)
 
 
 def members_of(shard: MysqlDatabase) -> PetSet:

@@ -21,7 +21,7 @@ from operators.mysql_sharding.rollout_state import changed_names
 from operators.mysql_sharding.sql import Session, text_of
 from operators.mysql_sharding.variable_values import Reported, runs
 
-__all__ = ["DEFAULT", "label_of", "observe_rollout", "reported", "start_failure"]
+__all__ = ["DEFAULT", "label_of", "observe_rollout", "reported", "start_failure", "values_of"]
 
 DEFAULT: Final = "DEFAULT"
 """Stands for the value of a variable that is not, or no longer, configured."""
@@ -130,7 +130,7 @@ async def observe_rollout(
                 template_current=_template_current(shard, rollout, label_of(pod)),
                 reachable=session is not None,
                 caught_up=_caught_up(seen, member, waits=waits),
-                values=await _values(session, wanted) if session is not None else {},
+                values=await values_of(session, wanted) if session is not None else {},
                 failure=_failure(shard, pod),
                 restarted=label_of(pod) == rollout.revision,
             )
@@ -186,8 +186,8 @@ def _caught_up(seen: ObservedShard, member: Member, *, waits: bool) -> bool:
     )
 
 
-async def _values(session: Session, wanted: Mapping[str, str]) -> dict[str, str]:
-    """Return the value of each variable: as it is wanted where the server runs it so."""
+async def values_of(session: Session, wanted: Mapping[str, str]) -> dict[str, str]:
+    """Return the value of each variable: as it is wanted where the server runs it so. Raises SqlError."""
     found = await reported(session, wanted) if wanted else {}
     values = {}
     for name, value in wanted.items():

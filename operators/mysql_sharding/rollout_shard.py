@@ -9,7 +9,7 @@ restarted.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from kubernetes.client.models import V1Pod
@@ -27,12 +27,19 @@ from operators.mysql_sharding.members import ChangeKind, ObservedShard
 from operators.mysql_sharding.objects import PetSet
 from operators.mysql_sharding.observe import POD_INDEX, Observer
 from operators.mysql_sharding.report import event_of
-from operators.mysql_sharding.revision import LABEL_REVISION, active_rollout, digest_of, starts_with
+from operators.mysql_sharding.revision import (
+    LABEL_REVISION,
+    active_rollout,
+    config_of,
+    digest_of,
+    starts_with,
+)
 from operators.mysql_sharding.rollout_observe import (
     DEFAULT,
     label_of,
     observe_rollout,
     reported,
+    values_of,
 )
 from operators.mysql_sharding.rollout_plan import (
     Done,
@@ -53,6 +60,7 @@ from operators.mysql_sharding.rollout_state import (
     finish,
     hold,
     is_overdue,
+    may_start_with_former_file,
     move,
     turn,
 )
@@ -76,6 +84,8 @@ class Roller:
     world: Background
     observer: Observer
     executor: Executor
+    _checked: dict[str, str] = field(default_factory=dict)
+    """The process of each member whose variables were compared after a change in place."""
 
     async def sync(self, shard: MysqlDatabase, seen: ObservedShard) -> bool:
         """Do what is next, and return whether anything was. Raises SqlError, ClusterError, Conflict."""
@@ -87,6 +97,7 @@ class Roller:
             return await self._started(shard)
         rollout = active_rollout(shard)
         if rollout is None or rollout.step == "Failed":
+            await self._set_again(shard, seen)
             return False
         if shard.spec.update_strategy.paused:
             return await self._write(shard, lambda it: hold(it, "the rollout is paused"))
@@ -196,6 +207,33 @@ class Roller:
                 return ""
             await self.world.clock.sleep(_READ_BACK_SECONDS)
         return f"{step.variable} was set to {step.value}, and is {found.value if found else ''}"
+
+    async def _set_again(self, shard: MysqlDatabase, seen: ObservedShard) -> None:
+        """Repair servers that restarted with the former file after a change in place. Raises SqlError."""
+        last = may_start_with_former_file(shard, seen.now)
+        if last is None:
+            self._checked.clear()
+            return
+        config = config_of(shard.spec)
+        wanted = {name: config.get(name, DEFAULT) for name in last.names}
+        for member in seen.members:
+            process = member.server.incarnation.partition(".")[0] if member.server else ""
+            session = self.observer.session(member.name)
+            if not process or session is None or self._checked.get(member.name) == process:
+                continue
+            values = await values_of(session, wanted)
+            stale = [name for name, value in wanted.items() if values[name] != value]
+            for name in stale:
+                if problem := await self._set(seen, SetGlobal(member.name, name, wanted[name])):
+                    raise SqlError(f"{member.name}: {problem}")
+            self._checked[member.name] = process
+            if stale:
+                message = (
+                    f"{member.name} restarted with former values, set again: {', '.join(stale)}"
+                )
+                await self.world.events.normal(
+                    Reference.of(shard), reasons.VARIABLES_SET_AGAIN, message
+                )
 
     # Restarts ---------------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from operators.mysql_sharding.api import MysqlDatabase, ShardRevision, ShardRollout
 from operators.mysql_sharding.revision import (
@@ -37,10 +37,12 @@ __all__ = [
     "finish",
     "hold",
     "is_overdue",
+    "may_start_with_former_file",
     "move",
     "turn",
 ]
 
+_FILE_ARRIVES_WITHIN: Final = timedelta(minutes=10)
 Step = Literal["Waiting", "Setting", "Restarting", "SwitchingOver", "Verifying"]
 
 
@@ -184,4 +186,19 @@ def finish(shard: MysqlDatabase, now: datetime) -> None:
     assert rollout is not None
     shard.status.current = revision_of(shard.spec, number=rollout.number)
     rollout.step, rollout.pod, rollout.reason = "Complete", "", ""
-    rollout.finished_at, rollout.updated, rollout.names = now, [], []
+    rollout.finished_at, rollout.updated = now, []
+    if not rollout.in_place:
+        rollout.names = []
+
+
+def may_start_with_former_file(shard: MysqlDatabase, now: datetime) -> ShardRollout | None:
+    """Return the rollout after which a server that restarts may still read the former variables.
+
+    The ConfigMap of a change in place is written when all members run it, and a kubelet brings it to
+    the pods later: after a minute or two, by its documentation.
+    """
+    rollout = shard.status.rollout
+    if rollout is None or rollout.finished_at is None or not rollout.in_place:
+        return None
+    complete = rollout.step == "Complete" and rollout.revision == digest_of(shard.spec)
+    return rollout if complete and now - rollout.finished_at < _FILE_ARRIVES_WITHIN else None

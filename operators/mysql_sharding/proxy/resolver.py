@@ -54,6 +54,10 @@ _FENCE_PAUSE: Final = 0.1
 _NO_SUCH_THREAD: Final = 1094
 _UNKNOWN_XID: Final = 1397
 _T = TypeVar("_T")
+_PREPARE: Final = (
+    "SET SESSION sql_log_bin = 0, lock_wait_timeout = 3, wait_timeout = 3600, time_zone = 'SYSTEM'"
+)
+"""trx_started is in the time zone of the system, whatever default_time_zone says."""
 _OLD_SESSIONS: Final = """
 SELECT p.ID AS id FROM information_schema.PROCESSLIST p
  JOIN information_schema.INNODB_TRX t ON t.trx_mysql_thread_id = p.ID
@@ -167,8 +171,7 @@ class Resolver:
         login = Login(one.host, OPERATOR_PORT, OPERATOR_USER, one.password)
         session = await self.connector.connect(login, seconds=_CONNECT_SECONDS)
         self._sessions[one.number] = (one, session)
-        prepare = "SET SESSION sql_log_bin = 0, lock_wait_timeout = 3, wait_timeout = 3600"
-        await session.rows(prepare, seconds=_SECONDS)
+        await session.rows(_PREPARE, seconds=_SECONDS)
         return session
 
 
