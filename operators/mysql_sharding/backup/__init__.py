@@ -5,10 +5,14 @@ they are created. What does not: who is the primary (`failover`), and what a mem
 its data.
 
     api        the kind MysqlBackup                      manifest   what a backup says of itself
-    scripts    the commands of the pods                  pods       backup, seed and donor pods
+    spec       what a MysqlCluster says about backups    check      what is rejected of it
+    scripts    the commands of the pods                  pods       the pods
     plan       the next step of a backup                 reconcile  taking it
-    choice     which member is read                      source     what a new cluster is restored
-    from seed_plan  the next step of a member without data    seeding    taking it
+    cut        the positions of all shards at one moment
+    schedule   what is due, what is deleted              keep       creating and deleting it
+    archive    which binary logs are copied next         archiving  copying them
+    source     what a new cluster is restored from
+    seed_plan  the next step of a member without data    seeding    taking it
 
     MysqlBackup ──► pod on the node of a replica ──► data, manifest and checksums on a claim
                                                                    │

@@ -145,10 +145,13 @@ async def _prune(
     ]
     names = _restored_from(ctx)
     old = [one for one in expired(scheduled, policy.retention) if one.metadata.name not in names]
+    found = ctx.list(V1Pod, namespace=ctx.key.namespace)
     pods = {
-        pod.metadata.labels[LABEL_PRUNES]: pod
-        for pod in ctx.list(V1Pod, namespace=ctx.key.namespace)
-        if is_owned(pod, cluster) and LABEL_PRUNES in (pod.metadata.labels or {})
+        name: pod
+        for pod in found
+        if is_owned(pod, cluster)
+        and pod.metadata is not None
+        and (name := (pod.metadata.labels or {}).get(LABEL_PRUNES)) is not None
     }
     for name in pods.keys() - {one.metadata.name for one in old}:
         await ctx.delete(pods[name])
