@@ -15,6 +15,7 @@ and volumes, which are PetSets.
     admission  what is rejected before it is stored
     backup             backups, restores, and copies of a member's data
     proxy              one address for all shards: tables in buckets, and the nodes that find them
+    reshard            buckets that move to other shards
     cli                operatorkit mysql
     revision           what is rolled, and with what members start meanwhile
     rollout_plan       the order of a change within a shard
@@ -33,6 +34,7 @@ from __future__ import annotations
 import operators.mysql_sharding.backup.reconcile
 import operators.mysql_sharding.proxy.loop
 import operators.mysql_sharding.reconcile
+import operators.mysql_sharding.reshard.loop
 import operators.mysql_sharding.shards  # noqa: F401 - declares the loop of each shard
 from operators.mysql_sharding.api import MysqlCluster, MysqlDatabase
 from operators.mysql_sharding.app import app

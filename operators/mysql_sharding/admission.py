@@ -27,12 +27,15 @@ from operators.mysql_sharding.api import (
 from operators.mysql_sharding.app import app
 from operators.mysql_sharding.backup.check import check_policy
 from operators.mysql_sharding.objects import OPERATOR_USER, SYSTEM_USERS, server_variables
+from operators.mysql_sharding.proxy.buckets import moving
+from operators.mysql_sharding.proxy.ddl import digest_of_tables
 from operators.mysql_sharding.proxy.tables import check_proxy, check_table_changes, check_tables
 from operators.mysql_sharding.server_variables import problem
 
 __all__ = [
     "check_change",
     "check_cluster",
+    "check_moving",
     "check_shard",
     "describe",
     "validate_cluster",
@@ -119,6 +122,8 @@ async def validate_cluster(
     if new.metadata.deletion_timestamp is not None or (old is not None and old.spec == new.spec):
         return Allowed()
     causes = [*check_cluster(new), *(check_change(old.spec, new.spec) if old is not None else ())]
+    if old is not None:
+        causes += check_moving(old, new)
     return Denied(*causes) if causes else Allowed()
 
 
@@ -179,6 +184,23 @@ def check_change(old: ShardTemplate, new: ShardTemplate) -> list[Cause]:
     return causes
 
 
+def check_moving(old: MysqlCluster, new: MysqlCluster) -> Iterator[Cause]:
+    """Return the problems of a change while a bucket is being moved."""
+    moved = moving(old.status)
+    if moved is None:
+        return
+    waiting = (
+        f"bucket {moved} is being moved, with the tables as they are: set updateStrategy.paused to true, "
+        "wait until status.reshard.step is Waiting, change the tables, and set it to false"
+    )
+    if digest_of_tables(old.spec.tables) != digest_of_tables(new.spec.tables):
+        names = ", ".join(f"{one.database}.{one.name}" for one in new.spec.tables)
+        yield invalid("spec.tables", names, waiting)
+    if old.spec.proxy is not None and new.spec.proxy is None:
+        message = f"bucket {moved} is being moved: wait until status.reshard.step is Complete"
+        yield invalid("spec.proxy", "null", message)
+
+
 def _changed_origin(old: ShardTemplate, new: ShardTemplate) -> Iterator[Cause]:
     if not isinstance(new, MysqlClusterSpec | MysqlDatabaseSpec) or type(old) is not type(new):
         return
@@ -201,7 +223,10 @@ def _restore_problems(source: RestoreFrom | None) -> Iterator[Cause]:
 
 def _removed_shards(old: MysqlClusterSpec, new: MysqlClusterSpec) -> Iterator[Cause]:
     if new.shards < old.shards:
-        message = f"shards cannot be removed, since their data would be too: it was {old.shards}"
+        message = (
+            "shards cannot be removed, since their data would be too: use "
+            f"{old.shards} or more; for fewer, copy into another cluster"
+        )
         yield invalid("spec.shards", new.shards, message)
 
 

@@ -29,6 +29,7 @@ from operators.mysql_sharding.backup.spec import (
     ShardArchive,
     ShardOrigin,
 )
+from operators.mysql_sharding.reshard.api import ReshardStatus
 
 __all__ = [
     "GROUP",
@@ -463,7 +464,8 @@ class MysqlClusterSpec(ShardTemplate):
     )
 
     shards: Annotated[int, Field(ge=1, le=64)] = 1
-    """Number of shards; each is a MysqlDatabase named after the cluster and its number, such as shop0."""
+    """Number of shards; each is a MysqlDatabase named after the cluster and its number, such as shop0. If it
+    grows, buckets are moved to the new shards, one after the other."""
     replicas_per_shard: Annotated[int, Field(ge=1, le=9)] = 3
     """Number of members of each shard, the primary included."""
     restore_from: RestoreFrom | None = None
@@ -524,7 +526,10 @@ class MysqlClusterStatus(Model):
     ready_replicas: int = 0
     """Shards that accept writes."""
     bucket_map: list[BucketRange] = []
-    """The shard of each bucket. It is assigned once, when the cluster first has tables or a proxy."""
+    """The shard of each bucket. It is assigned when the cluster first has a proxy, and changes with each
+    bucket that is moved."""
+    reshard: ReshardStatus | None = None
+    """The last reshard: buckets that move to other shards, one after the other."""
     current_replicas: int = 0
     """Shards of the current revision."""
     updated_replicas: int = 0
@@ -545,7 +550,7 @@ class MysqlClusterStatus(Model):
     """The archived binary logs of each shard."""
     conditions: list[Condition] = []
     """Available, Progressing and Degraded; with tables or a proxy, also SchemaApplied and ProxyConfigured; with
-    spec.backup, also BackupReady."""
+    spec.backup, also BackupReady; once buckets were moved, also BucketsBalanced."""
 
 
 class MysqlCluster(
@@ -564,8 +569,10 @@ class MysqlCluster(
         PrinterColumn("Updated", ".status.updatedReplicas", type="integer"),
         PrinterColumn("Available", '.status.conditions[?(@.type=="Available")].status'),
         PrinterColumn("Rollout", ".status.rollout.step"),
+        PrinterColumn("Moved", ".status.reshard.progress"),
         PrinterColumn("Age", ".metadata.creationTimestamp", type="date"),
         PrinterColumn("Reason", ".status.rollout.reason", priority=1),
+        PrinterColumn("Reshard", ".status.reshard.reason", priority=1),
     ],
 ):
     """MariaDB in shards, each with a primary and semi-synchronous replicas."""

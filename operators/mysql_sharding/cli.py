@@ -27,6 +27,8 @@ T = TypeVar("T")
 JSON = dict[str, Any]
 Work = Callable[["ClusterAPI", str], Awaitable[T]]
 
+_FOLLOW_SECONDS = 0.5
+
 
 @click.group("mysql")
 def command() -> None:
@@ -98,12 +100,14 @@ def status(
 
 def describe(cluster: MysqlCluster, shards: Sequence[MysqlDatabase]) -> JSON:
     """Return what is shown of a cluster, as JSON."""
-    rollout = cluster.status.rollout
+    rollout, reshard = cluster.status.rollout, cluster.status.reshard
     return {
         "name": cluster.metadata.name,
         "currentRevision": cluster.status.current_revision,
         "updateRevision": cluster.status.update_revision,
         "rollout": rollout.model_dump(mode="json", by_alias=True) if rollout is not None else None,
+        "reshard": reshard.model_dump(mode="json", by_alias=True) if reshard is not None else None,
+        "bucketMap": [one.model_dump(mode="json") for one in cluster.status.bucket_map],
         "shards": [_shard_row(shard) for shard in shards],
     }
 
@@ -143,6 +147,7 @@ def lines(found: JSON) -> list[str]:
         f"Revision:  {found['currentRevision']} (update: {found['updateRevision']})",
         f"Rollout:   {rollout['step']}" + (f" at {where}" if where else ""),
         f"Reason:    {rollout['reason']}",
+        *_reshard_lines(found["reshard"]),
         "",
     ]
     shards = [
@@ -172,6 +177,14 @@ def lines(found: JSON) -> list[str]:
         for each in shard["members"]
     ]
     return [*texts, "", *_table(("MEMBER", "ROLE", "PHASE", "LAG", "ERRANT"), members)]
+
+
+def _reshard_lines(reshard: JSON | None) -> list[str]:
+    """Return the line of the last reshard: how many buckets were moved, and which one is."""
+    if reshard is None:
+        return []
+    progress = f"{reshard['progress']} buckets moved to {reshard['shards']} shards"
+    return [f"Reshard:   {reshard['step']}, {progress}; {reshard['reason']}"]
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
@@ -278,6 +291,69 @@ def rollback(
         return f"mysqlcluster/{name} rolled back to {revision['metadata']['name']}"
 
     click.echo(_with_cluster(kubeconfig, context, namespace, work))
+
+
+@command.command("reshard")
+@click.argument("name")
+@click.option(
+    "--shards", required=True, type=click.IntRange(1, 64), metavar="N", help="Number of shards."
+)
+@click.option(
+    "--wait/--no-wait", default=True, help="Show the progress until all buckets are moved."
+)
+@_cluster_options
+def reshard(
+    name: str,
+    shards: int,
+    wait: bool,
+    kubeconfig: str | None,
+    context: str | None,
+    namespace: str | None,
+) -> None:
+    """Spread the buckets of a MysqlCluster over more shards, while applications write.
+
+    It changes spec.shards. Interrupting the command does not interrupt the reshard.
+    """
+
+    async def work(api: ClusterAPI, where: str) -> None:
+        from operatorkit.cluster import PatchType
+        from operators.mysql_sharding.api import MysqlCluster
+
+        cluster = await _cluster(api, name, where)
+        if cluster.spec.proxy is None:
+            raise InputError(f"MysqlCluster {name} has no proxy, and so no buckets: add spec.proxy")
+        found = await api.patch(
+            MysqlCluster.api_resource(),
+            name,
+            {"spec": {"shards": shards}},
+            patch_type=PatchType.MERGE,
+            namespace=where,
+        )
+        click.echo(f"mysqlcluster/{name}: {shards} shards are requested")
+        if wait:
+            await _follow(api, MysqlCluster.read(found), where)
+
+    _with_cluster(kubeconfig, context, namespace, work)
+
+
+async def _follow(api: ClusterAPI, cluster: MysqlCluster, where: str) -> None:
+    """Print each new state of a reshard until all buckets are where they shall be."""
+    from operators.mysql_sharding.proxy.buckets import mapped
+    from operators.mysql_sharding.reshard.balance import remaining
+
+    shown = ""
+    while True:
+        state = cluster.status.reshard
+        text = f"{state.progress}: {state.reason}" if state is not None else ""
+        if text and text != shown and state is not None and state.shards == cluster.spec.shards:
+            click.echo(text)
+            shown = text
+        held = mapped(cluster.status.bucket_map, cluster.spec.buckets)
+        moving = state is not None and state.step != "Complete"
+        if not moving and not remaining(held, cluster.spec.shards):
+            return
+        await asyncio.sleep(_FOLLOW_SECONDS)
+        cluster = await _cluster(api, cluster.metadata.name, where)
 
 
 @command.command("sql")

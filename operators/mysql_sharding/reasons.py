@@ -18,6 +18,11 @@ __all__ = [
     "BACKUP_WAITING",
     "BOOTSTRAPPED",
     "BOOTSTRAPPING",
+    "BUCKETS_BALANCED",
+    "BUCKETS_MOVING",
+    "BUCKET_MOVED",
+    "BUCKET_MOVE_FAILED",
+    "BUCKET_MOVE_STARTED",
     "COPY_FAILED",
     "COPY_STARTED",
     "CUT_TAKEN",
@@ -36,6 +41,9 @@ __all__ = [
     "NO_PRIMARY",
     "NO_ROLLOUT_FAILED",
     "PRIMARY_SERVES",
+    "RESHARD_COMPLETED",
+    "RESHARD_STARTED",
+    "RESHARD_WAITING",
     "RESTORE_FAILED",
     "RESTORE_STARTED",
     "REVISION_NOT_FOUND",
@@ -173,3 +181,21 @@ TRANSACTION_UNRESOLVED: Final = "TransactionUnresolved"
 says what to do."""
 VARIABLES_SET_AGAIN: Final = "VariablesSetAgain"
 """Event: a server restarted before its pod had the changed configuration file; its variables were set again."""
+RESHARD_STARTED: Final = "ReshardStarted"
+"""Event: buckets are moved, so that all shards of the spec hold equally many; the message says how many."""
+BUCKET_MOVE_STARTED: Final = "BucketMoveStarted"
+"""Event: a bucket is being copied to another shard; the message names both shards."""
+BUCKET_MOVED: Final = "BucketMoved"
+"""Event: a bucket is on another shard, and its former copy is deleted; the message says how long its
+statements waited."""
+BUCKET_MOVE_FAILED: Final = "BucketMoveFailed"
+"""Event: a bucket did not switch, or a step of a move has failed for 10 seconds; it is tried again, and the
+message says why."""
+RESHARD_COMPLETED: Final = "ReshardCompleted"
+"""Event: all shards hold equally many buckets, or one fewer."""
+BUCKETS_BALANCED: Final = "BucketsBalanced"
+"""Condition BucketsBalanced: all shards hold equally many buckets, or one fewer."""
+BUCKETS_MOVING: Final = "BucketsMoving"
+"""Condition BucketsBalanced: a bucket is being moved; the message names it, its shards and its step."""
+RESHARD_WAITING: Final = "ReshardWaiting"
+"""Condition BucketsBalanced: no further bucket is moved for now; the message says why."""

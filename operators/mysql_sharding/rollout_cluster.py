@@ -12,14 +12,14 @@ is done. A shard whose change has failed is stuck: another revision reaches it b
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
 from operatorkit.rollout import Decision, Phase, Policy, Unit, decide
 from operators.mysql_sharding.api import ClusterRollback, ClusterRollout, UpdateStrategy
 
-__all__ = ["ClusterPlan", "RollingShard", "plan_rollout", "policy_of", "units"]
+__all__ = ["ClusterPlan", "RollingShard", "plan_rollout", "policy_of", "units", "waits"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,6 +140,12 @@ def plan_rollout(
             reason=reason,
         ),
     )
+
+
+def waits(plan: ClusterPlan, reason: str, until: datetime) -> ClusterPlan:
+    """Return a plan that assigns no shard for now; `reason` says what is under way instead."""
+    rollout = plan.rollout.model_copy(update={"reason": reason})
+    return replace(plan, assign=(), rollout=rollout, until=until)
 
 
 _COMPLETE = "all shards run the revision"

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from kubernetes.client.models import V1ControllerRevision
@@ -32,13 +32,16 @@ from operators.mysql_sharding.api import (
 )
 from operators.mysql_sharding.app import app
 from operators.mysql_sharding.objects import shard_of
+from operators.mysql_sharding.proxy.buckets import moving
 from operators.mysql_sharding.revision import active_rollout, data_of, digest_of, with_data
-from operators.mysql_sharding.rollout_cluster import ClusterPlan, RollingShard, plan_rollout
+from operators.mysql_sharding.rollout_cluster import ClusterPlan, RollingShard, plan_rollout, waits
 
 __all__ = ["LABEL_CLUSTER", "roll_shards"]
 
 LABEL_CLUSTER = f"{GROUP}/cluster"
 _INDEX = "cluster"
+_MOVE_AGAIN = timedelta(seconds=2)
+"""How soon a rollout looks again whether the move of a bucket is over."""
 _REVISIONS = api_resource_of(V1ControllerRevision)
 
 app.needs(V1ControllerRevision, "delete", reason="the history is cut at revisionHistoryLimit")
@@ -88,6 +91,9 @@ async def roll_shards(
         rollback=history.rollback,
         now=now,
     )
+    moved = moving(cluster.status)
+    if moved is not None and plan.assign:
+        plan = waits(plan, f"bucket {moved} is being moved to another shard", now + _MOVE_AGAIN)
     shards = await _apply(
         cluster,
         ctx,

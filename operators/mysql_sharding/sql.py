@@ -128,6 +128,7 @@ class _AsyncmySession:
             self.close()
             raise SqlError(f"{where}: no answer within {seconds:g} s", uncertain=True) from error
         except (MySQLError, OSError, asyncio.IncompleteReadError, RuntimeError) as error:
+            self._raise_if_cancelled(error)
             translated = _translated(where, error, sent=True)
             if translated.uncertain:
                 self.close()
@@ -136,6 +137,17 @@ class _AsyncmySession:
             self.close()
             raise
         return [cast("Row", row) for row in found]
+
+    def _raise_if_cancelled(self, error: Exception) -> None:
+        """Raise CancelledError where the task was cancelled.
+
+        The driver closes its cursor then, in the middle of an answer: that fails, and its error would take
+        the place of the cancellation.
+        """
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            self.close()
+            raise asyncio.CancelledError from error
 
     def close(self) -> None:
         if self._made is not None:

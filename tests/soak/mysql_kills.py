@@ -19,23 +19,13 @@ import json
 import random
 import statistics
 import sys
-import tempfile
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
-from scenarios.mysql_sharding.world import Shard
-
-from operatorkit.cluster import LiveCluster, load_config
-from operatorkit.controlplane.nodes.process import ProcessNodes, unavailable
-from operatorkit.definitions import own_kinds
 from operatorkit.errors import ClusterError, InputError
-from operatorkit.kinds import NAMESPACES, PODS
-from operatorkit.testing.backends import start
-from operatorkit.testing.cluster import RecordingCluster
-from operatorkit.testing.running import install_crds, running
-from operators.mysql_sharding import app
+from operatorkit.kinds import PODS
 from operators.mysql_sharding.execute import Executor
-from operators.petset import app as petset
+from soak.mysql_real import begun
 
 NAMESPACE = "kills"
 FAILOVER = (
@@ -188,32 +178,12 @@ async def show_members(one):
 
 
 async def main(options):
-    if (why := unavailable()) is not None:
-        raise SystemExit(f"mysql_kills: {why}")
     totals, chance = Totals(options.results), random.Random(options.seed)
     wanted = {"kill": options.kills, "hang": options.hangs, "partition": options.partitions}
     wanted |= {"restart": options.restarts, **dict.fromkeys(stops(), options.stops)}
     async with AsyncExitStack() as stack:
-        directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        plane = stack.enter_context(start("embedded"))
-        config = load_config(plane.kubeconfig(namespace=NAMESPACE))
-        live = await stack.enter_async_context(LiveCluster(config))
-        cluster = RecordingCluster(live, namespace=NAMESPACE)
-        await cluster.create(NAMESPACES, {"metadata": {"name": NAMESPACE}})
-        nodes_config = load_config(plane.kubeconfig(user="system:process-nodes"))
-        api = await stack.enter_async_context(LiveCluster(nodes_config))
-        nodes = await stack.enter_async_context(ProcessNodes(api, api_url=plane.url))
-        await install_crds(cluster, [*own_kinds(petset), *own_kinds(app)])
-        await stack.enter_async_context(running(petset, cluster))
-        operator = await stack.enter_async_context(AsyncExitStack())
-        await operator.enter_async_context(running(app, cluster))
-
-        async def restart():
-            await operator.aclose()
-            await operator.enter_async_context(running(app, cluster))
-
-        one = Shard(cluster, nodes, "shop0", plane.write_kubeconfig(directory / "kubeconfig"))
-        one.restart_operator, one.stop = restart, Stop()
+        one, directory = await begun(stack, NAMESPACE)
+        one.stop = Stop()
         await one.create(durability={"allowAsync": options.asynchronous})
         await one.healthy()
         while open_ones := [kind for kind, count in wanted.items() if totals.done(kind) < count]:

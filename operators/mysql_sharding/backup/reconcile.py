@@ -43,6 +43,7 @@ from operators.mysql_sharding.backup.pods import (
     logs_pod_name,
     message_of,
 )
+from operators.mysql_sharding.proxy.buckets import moving
 from operators.mysql_sharding.sql import Asyncmy, Login, SqlError
 
 __all__ = ["reconcile_backup"]
@@ -72,6 +73,9 @@ async def reconcile_backup(backup: MysqlBackup, ctx: Context) -> Requeue | None:
 
 
 async def _advance(backup: MysqlBackup, cluster: MysqlCluster, ctx: Context) -> Requeue | None:
+    moved = moving(cluster.status)
+    if moved is not None:  # a bucket is on two shards; the next one waits for this backup
+        return _wait(ctx, Wait("Pending", f"bucket {moved} is being moved to another shard"))
     names = [f"{cluster.metadata.name}{number}" for number in range(cluster.spec.shards)]
     shards = [ctx.get(MysqlDatabase, name) for name in names]
     pods = {pod.metadata.name: pod for pod in _pods(backup, ctx) if pod.metadata is not None}

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from operatorkit.errors import InputError
-from operators.mysql_sharding.api import BucketRange
+from operators.mysql_sharding.api import BucketRange, MysqlClusterSpec, MysqlClusterStatus
 
-__all__ = ["assigned", "is_bucket_schema", "mapped", "ranges_of", "schema_of", "server_of"]
+__all__ = [
+    "assigned",
+    "is_bucket_schema",
+    "mapped",
+    "moving",
+    "pointed",
+    "ranges_of",
+    "schema_of",
+    "server_of",
+]
 
 
 def assigned(buckets: int, shards: int) -> list[BucketRange]:
@@ -38,6 +47,29 @@ def mapped(ranges: Iterable[BucketRange], buckets: int) -> list[int]:
         missing = sorted(set(range(buckets)) ^ set(found))
         raise InputError(f"status.bucketMap: must hold buckets 0 to {buckets - 1}: see {missing}")
     return [found[bucket] for bucket in range(buckets)]
+
+
+def moving(status: MysqlClusterStatus) -> int | None:
+    """Return the bucket that is being moved, None for none."""
+    move = status.reshard.move if status.reshard is not None else None
+    return move.bucket if move is not None else None
+
+
+def pointed(
+    spec: MysqlClusterSpec, status: MysqlClusterStatus, known: Mapping[int, int]
+) -> list[int]:
+    """Return the shard to which nodes send the statements of each bucket.
+
+    That is where the map has it; for a bucket that moves, the target, once it is not only copied. `known` are
+    buckets that were pointed before: a status that was read earlier never leads back.
+    """
+    shards = mapped(status.bucket_map, spec.buckets)
+    move = status.reshard.move if status.reshard is not None else None
+    if move is not None and move.step != "Copying":
+        shards[move.bucket] = move.target
+    for bucket, shard in known.items():
+        shards[bucket] = shard
+    return shards
 
 
 def server_of(bucket: int) -> str:

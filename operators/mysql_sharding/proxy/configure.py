@@ -58,6 +58,8 @@ class Node:
     error: str = "it was not configured yet"
     """Why it is not configured; "" once it is."""
     _session: Session | None = None
+    _users: tuple[NodeUser, ...] | None = None
+    """The accounts that this process created since the server started."""
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def keep(self, wanted: Callable[[], Wanted], password: str) -> None:
@@ -100,7 +102,9 @@ class Node:
             raise SqlError("the tables are not on all shards yet")
         if wanted.tables is not None:
             await _keep_tables(session, wanted)
-        await _keep_users(session, wanted.users)
+        if mark is None or self._users != wanted.users:  # a client meets no account without rights
+            await _keep_users(session, wanted.users)
+            self._users = wanted.users
         await session.rows(
             "CREATE TABLE IF NOT EXISTS operatorkit.configured"
             " (id INT PRIMARY KEY, fingerprint CHAR(32) NOT NULL) ENGINE=InnoDB",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -24,6 +24,7 @@ __all__ = [
     "bucket_statement",
     "create_bucket_table",
     "create_node_table",
+    "digest_of_tables",
     "fingerprint",
     "type_problem",
 ]
@@ -62,6 +63,12 @@ def fingerprint(table: MysqlTable) -> str:
     ordered = table.model_copy(update={"keys": sorted(table.keys, key=lambda key: key.name)})
     digest = hashlib.sha256(ordered.model_dump_json().encode()).hexdigest()
     return f"operatorkit {digest[:32]}"
+
+
+def digest_of_tables(tables: Iterable[MysqlTable]) -> str:
+    """Return what changes with any definition of a table."""
+    content = sorted((one.database, one.name, fingerprint(one)) for one in tables)
+    return hashlib.sha256(repr(content).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +113,9 @@ def _body(table: MysqlTable) -> str:
     return ", ".join(parts)
 
 
-def create_bucket_table(table: MysqlTable, bucket: int) -> str:
-    """Return the statement that creates a table in a bucket, on a shard."""
-    name = f"{quoted(schema_of(table.database, bucket))}.{quoted(table.name)}"
+def create_bucket_table(table: MysqlTable, bucket: int, name: str = "") -> str:
+    """Return the statement that creates a table in a bucket, on a shard, under its own name or another."""
+    name = f"{quoted(schema_of(table.database, bucket))}.{quoted(name or table.name)}"
     return (
         f"CREATE TABLE {name} ({_body(table)}) ENGINE=InnoDB {_OPTIONS}"
         f" COMMENT='{fingerprint(table)}'"

@@ -26,7 +26,7 @@ from operators.mysql_sharding import reasons
 from operators.mysql_sharding.accounts import password_of
 from operators.mysql_sharding.api import MysqlCluster, MysqlDatabase
 from operators.mysql_sharding.app import app
-from operators.mysql_sharding.proxy.buckets import assigned, mapped, server_of
+from operators.mysql_sharding.proxy.buckets import assigned, mapped, pointed, ranges_of, server_of
 from operators.mysql_sharding.proxy.configure import Node
 from operators.mysql_sharding.proxy.ddl import create_node_table
 from operators.mysql_sharding.proxy.nodes import NodeUser, Wanted
@@ -89,6 +89,37 @@ class Proxies:
                 _log.warning("MysqlDatabase %s: a node is slow to repoint", shard.metadata.name)
         self._pointed[_shard_key(shard)] = primary
 
+    async def point(self, key: ObjectKey, bucket: int, shard: int) -> None:
+        """Point all nodes that answer to the shard that a bucket moves to, from now on."""
+        cluster = self._clusters.get(key)
+        if cluster is None:
+            return
+        cluster.moved[bucket] = shard
+        try:
+            async with asyncio.timeout(_REPOINT_SECONDS):
+                await cluster.configure()
+        except TimeoutError:
+            _log.warning("MysqlCluster %s: a node is slow to repoint", key)
+
+    async def verify(self, key: ObjectKey) -> str:
+        """Return which nodes do not have all that they shall, "" where every one has it."""
+        cluster = self._clusters.get(key)
+        if cluster is None or not await cluster.configure():
+            return "the nodes were not read yet"
+        return self.unverified(key)
+
+    def unverified(self, key: ObjectKey) -> str:
+        """Return which nodes did not have all that they shall when that was last looked at."""
+        cluster = self._clusters.get(key)
+        return "; ".join(cluster.errors()[:3]) if cluster is not None else "they were not read yet"
+
+    def lacking(self, cluster: MysqlCluster, shards: Iterable[int]) -> str:
+        """Return why the shards do not have what all buckets shall have, "" where they have it."""
+        known = self._clusters.get(
+            ObjectKey(cluster.metadata.namespace or "", cluster.metadata.name)
+        )
+        return known.lacking(cluster, shards) if known is not None else "it was not read yet"
+
     def add(self, key: ObjectKey, cluster: _Cluster) -> None:
         """Add the loop of a cluster."""
         self._clusters[key] = cluster
@@ -147,6 +178,8 @@ class _Cluster:
         self._users: tuple[NodeUser, ...] = ()
         self._users_of: object = None
         self._tables: dict[tuple[str, str], str] | None = None
+        self.moved: dict[int, int] = {}
+        """The shards that buckets were pointed to when they moved."""
 
     async def run(self) -> None:
         """Sync until cancelled. An error is logged, and the next sync starts from what there is then."""
@@ -158,7 +191,7 @@ class _Cluster:
                     await self._sync()
                 except Conflict:
                     pass
-                except (ClusterError, SqlError, InputError) as error:
+                except (ClusterError, SqlError, InputError, SchemaBlocked) as error:
                     _log.warning("MysqlCluster %s: %s", self.key, error)
                     pause = _ERROR_SECONDS
                 except Exception:  # noqa: BLE001 - the outermost loop of a cluster: logged, and tried again
@@ -227,9 +260,18 @@ class _Cluster:
                 )
 
     async def _assign(self, cluster: MysqlCluster) -> None:
-        """Assign the buckets, once: written by resourceVersion, so that no two maps can be."""
+        """Assign the buckets, once: written by resourceVersion, so that no two maps can be.
+
+        Restored data says by itself where its buckets are. Raises SchemaBlocked, SqlError, InputError.
+        """
         changed = cluster.model_copy(deep=True)
-        changed.status.bucket_map = assigned(cluster.spec.buckets, cluster.spec.shards)
+        first = assigned(cluster.spec.buckets, cluster.spec.shards)
+        if cluster.spec.restore_from is not None:
+            found = primaries(self.world.reader, cluster)
+            held = await self._schemas.restored(cluster, found)
+            shards = mapped(first, cluster.spec.buckets)
+            first = ranges_of([held.get(bucket, shard) for bucket, shard in enumerate(shards)])
+        changed.status.bucket_map = first
         await self._write(changed)
 
     async def _write(self, cluster: MysqlCluster) -> None:
@@ -267,14 +309,29 @@ class _Cluster:
         )
         self._users_of = now
 
-    async def configure(self) -> None:
-        """Bring each node that answers to what it shall have now."""
+    def errors(self) -> list[str]:
+        """Return the nodes that are not configured, and why."""
+        return sorted(f"{node.host}: {node.error}" for node in self._nodes.values() if node.error)
+
+    def lacking(self, cluster: MysqlCluster, shards: Iterable[int]) -> str:
+        """Return why the tables are not on all shards, "" where they are."""
+        passwords = _passwords(self.world.reader, cluster)
+        if passwords is None or not self._schemas.is_applied(cluster, passwords["proxy"]):
+            return "the tables are not on all shards yet"
+        found = primaries(self.world.reader, cluster)
+        names = [
+            found[number].shard for number in shards if not self._schemas.reached(found[number])
+        ]
+        return f"{', '.join(names)} has no account of the nodes yet" if names else ""
+
+    async def configure(self) -> bool:
+        """Bring each node that answers to what it shall have now; return whether that is known."""
         cluster = self._read()
         passwords = _passwords(self.world.reader, cluster) if cluster is not None else None
         if cluster is None or passwords is None or not cluster.status.bucket_map:
-            return
+            return False
         if self._users_of is None:
-            return
+            return False
         hosts = self._hosts()
         for name in self._nodes.keys() - hosts.keys():
             self._nodes.pop(name).close()
@@ -287,6 +344,7 @@ class _Cluster:
 
         nodes = list(self._nodes.values())
         await asyncio.gather(*(node.keep(wanted, passwords["operator"]) for node in nodes))
+        return True
 
     def _hosts(self) -> dict[str, str]:
         """Return the addresses of the nodes, by the uid of their pods."""
@@ -310,7 +368,7 @@ class _Cluster:
                 for table in cluster.spec.tables
             }
         hosts = [one.host for one in primaries(self.world.reader, cluster)]
-        shards = mapped(cluster.status.bucket_map, cluster.spec.buckets)
+        shards = pointed(cluster.spec, cluster.status, self.moved)
         return Wanted(
             servers={server_of(bucket): hosts[shard] for bucket, shard in enumerate(shards)},
             password=password,
@@ -338,7 +396,7 @@ class _Cluster:
         elif not self._is_applied(cluster, password):
             message = f"{blocked}: no node serves the change before all shards have it"
             self._condition(changed, "SchemaApplied", False, reasons.SHARD_NOT_READY, message)
-        errors = sorted(f"{node.host}: {node.error}" for node in self._nodes.values() if node.error)
+        errors = self.errors()
         assert cluster.spec.proxy is not None
         if errors or len(self._nodes) < cluster.spec.proxy.replicas:
             configured = len(self._nodes) - len(errors)

@@ -27,8 +27,8 @@ from operators.mysql_sharding.objects import (
     OPERATOR_USER,
     accounts_secret_name,
 )
-from operators.mysql_sharding.proxy.buckets import mapped, schema_of
-from operators.mysql_sharding.proxy.ddl import BucketTable, bucket_statement
+from operators.mysql_sharding.proxy.buckets import mapped, moving, schema_of
+from operators.mysql_sharding.proxy.ddl import BucketTable, bucket_statement, digest_of_tables
 from operators.mysql_sharding.proxy.objects import PROXY_USER
 from operators.mysql_sharding.sql import Connector, Login, Session, SqlError, quoted, text_of
 
@@ -114,10 +114,15 @@ class _Goal:
 
     @classmethod
     def of(cls, cluster: MysqlCluster, password: str) -> _Goal:
-        """Return it; raises InputError for a map that does not hold."""
+        """Return it; raises InputError for a map that does not hold.
+
+        A bucket that is being moved is left out: its tables have other names on both shards.
+        """
         buckets: dict[int, list[int]] = defaultdict(list)
+        left_out = moving(cluster.status)
         for bucket, shard in enumerate(mapped(cluster.status.bucket_map, cluster.spec.buckets)):
-            buckets[shard].append(bucket)
+            if bucket != left_out:
+                buckets[shard].append(bucket)
         held = {shard: tuple(found) for shard, found in buckets.items()}
         return cls(tuple(cluster.spec.tables), held, password)
 
@@ -134,11 +139,40 @@ class Schemas:
         """Return whether every bucket has been found to hold what it shall."""
         return self._applied == _Goal.of(cluster, password)
 
+    def reached(self, one: Primary) -> bool:
+        """Return whether the account of the nodes was created on this primary, or one before it."""
+        return self._epochs.get(one.number) == one.epoch
+
+    async def restored(self, cluster: MysqlCluster, found: Sequence[Primary]) -> dict[int, int]:
+        """Return the shard of each bucket of restored data: the buckets of that cluster may have moved.
+
+        Raises SchemaBlocked while a shard has no primary, InputError for a bucket on two shards.
+        """
+        for one in found:
+            if one.changing or not one.host or not one.password:
+                raise SchemaBlocked(f"shard {one.shard} has no primary that accepts writes")
+        sessions = await self._connect(found)
+        try:
+            tables = [await _tables(session) for session in sessions]
+        finally:
+            for session in sessions:
+                session.close()
+        held: dict[int, int] = {}
+        for one, there in zip(found, tables, strict=True):
+            for bucket in range(cluster.spec.buckets):
+                names = {(schema_of(t.database, bucket), t.name) for t in cluster.spec.tables}
+                if names & there.keys() and held.setdefault(bucket, one.number) != one.number:
+                    raise InputError(f"bucket {bucket} is on two shards: restore another backup")
+        return held
+
     async def keep(self, cluster: MysqlCluster, found: Sequence[Primary], password: str) -> None:
         """Bring the buckets to what spec.tables says: all of them, or none.
 
         Raises SchemaBlocked while a shard cannot take it, InputError.
         """
+        move = cluster.status.reshard.move if cluster.status.reshard is not None else None
+        if move is not None and move.tables != digest_of_tables(cluster.spec.tables):
+            raise SchemaBlocked(f"bucket {move.bucket} is being moved")
         goal = _Goal.of(cluster, password)
         new = goal != self._applied
         stale = [one for one in found if new or self._epochs.get(one.number) != one.epoch]

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 from scenarios.mysql_sharding.world import SMALL, Shard
 
-from operatorkit.kinds import PODS, SECRETS
+from operatorkit.kinds import EVENTS, PODS, SECRETS
 from operatorkit.testing import eventually
 from operators.mysql_sharding import MysqlCluster
 from operators.mysql_sharding.sql import Asyncmy, Login, SqlError
@@ -61,6 +61,14 @@ class Proxied:
     async def status(self):
         found = await self.cluster.get(CLUSTERS, "shop", namespace=self.namespace)
         return found.get("status") or {}
+
+    async def events(self):
+        """Return the Events of the cluster: reason and message."""
+        found = (await self.cluster.list(EVENTS, namespace=self.namespace)).items
+        kind = MysqlCluster.__name__
+        return [
+            (one["reason"], one["message"]) for one in found if (one.get("involvedObject") or {}).get("kind") == kind
+        ]
 
     async def change(self, spec):
         await self.cluster.patch(CLUSTERS, "shop", {"spec": spec}, patch_type="merge", namespace=self.namespace)

@@ -16,6 +16,7 @@ from operators.mysql_sharding.api import (
     ShardRollout,
 )
 from operators.mysql_sharding.cli import describe, lines
+from operators.mysql_sharding.reshard.api import ReshardStatus
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 WHY = "container mariadb does not start (CrashLoopBackOff), with changed back_log=x"
@@ -57,3 +58,18 @@ def test_status_shows_shards_members_and_the_rollout_with_its_reason_in_columns(
         "shop1-0   primary   Serving       <none>   false",
         "shop1-1   replica   Replicating   20s      false",
     ]
+
+
+def test_status_shows_which_bucket_moves_where() -> None:
+    cluster = MysqlCluster(metadata=ObjectMeta(name="shop"), spec=MysqlClusterSpec(shards=3))
+    cluster.status.reshard = ReshardStatus(
+        step="Moving",
+        shards=3,
+        moved=2,
+        total=21,
+        progress="2 of 21",
+        reason="bucket 31 moves from shop0 to shop2: Copying",
+        started_at=NOW,
+    )
+    wanted = "Reshard:   Moving, 2 of 21 buckets moved to 3 shards; bucket 31 moves from shop0 to shop2: Copying"
+    assert wanted in lines(describe(cluster, []))
